@@ -1,0 +1,62 @@
+"""Durations as people write them: "500ms", "10s", "5m", "2h", "1d", "1h 30m", or a number of seconds."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from typing import Any, Self
+
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
+_PART = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(ms|[smhdw])", re.ASCII)
+
+
+class Duration(timedelta):
+    """A span of time that is read from, and written as, such text; a timedelta everywhere else."""
+
+    @classmethod
+    def parse(cls, value: object) -> Self:
+        """Read text or a number of seconds; ValueError tells what was found and what is possible."""
+        if isinstance(value, timedelta):
+            return cls(seconds=value.total_seconds())
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return cls._bounded(value, float(value))
+        if isinstance(value, str) and value.strip():
+            seconds, at = 0.0, 0
+            while at < len(value) and (part := _PART.match(value, at)):
+                seconds += float(part[1]) * _UNITS[part[2]]
+                at = part.end()
+            if not value[at:].strip():
+                return cls._bounded(value, seconds)
+        raise ValueError(f'expected a duration such as "500ms", "10s", "1h 30m" or a number of seconds, got {value!r}')
+
+    @classmethod
+    def _bounded(cls, value: object, seconds: float) -> Self:
+        try:
+            if seconds >= 0:
+                return cls(seconds=seconds)
+        except (OverflowError, ValueError):  # longer than timedelta can hold, or not a number
+            pass
+        raise ValueError(f"expected a duration from 0 to {timedelta.max.days} days, got {value!r}")
+
+    def __str__(self) -> str:
+        millis = round(self.total_seconds() * 1000)
+        parts = []
+        for unit, size in (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)):
+            count, millis = divmod(millis, size)
+            if count:
+                parts.append(f"{count}{unit}")
+        return " ".join(parts) or "0s"
+
+
+def decode_hook(expected: type, value: Any) -> Any:
+    """Let msgspec read Duration fields."""
+    if expected is Duration:
+        return Duration.parse(value)
+    raise NotImplementedError
+
+
+def encode_hook(value: Any) -> Any:
+    """Let msgspec write Duration fields."""
+    if isinstance(value, Duration):
+        return str(value)
+    raise NotImplementedError

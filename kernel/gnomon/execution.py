@@ -1,0 +1,239 @@
+"""The state machine of one execution: a pure fold over its events, nothing else decides what state it is in."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from typing import Any, Final, Literal
+
+import msgspec
+
+from gnomon import events, progress
+from gnomon.errors import TransitionError
+from gnomon.events import Event
+
+Status = Literal["scheduled", "running", "success", "failed", "missed", "cancelled"]
+STATUSES: Final[tuple[Status, ...]] = ("scheduled", "running", "success", "failed", "missed", "cancelled")
+FINAL: Final = frozenset({"success", "failed", "missed", "cancelled"})
+
+
+class Execution(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """One run of a job, or one run that did not happen, as its events tell it.
+
+    `timestamp` is the actual start; before that, and for what never started, the moment of recording. Times are aware
+    UTC, durations are seconds. `version` is the number of events folded in.
+    """
+
+    id: str
+    job_id: str
+    job_name: str = ""
+    status: Status
+    version: int = 0
+    scheduled_time: datetime
+    timestamp: datetime
+    updated_at: datetime
+    node: str = ""
+    is_manual: bool = False
+    force: bool = False
+    args: list[Any] = []
+    kwargs: dict[str, Any] = {}
+    actor: str | None = None
+    attempt: int = 1
+    retry_of: str | None = None
+    not_before: datetime | None = None
+    runner: str | None = None
+    worker: str | None = None
+    delay: float | None = None
+    execution_time: float | None = None
+    reason: str | None = None
+    detail: str | None = None
+    error_type: str | None = None
+    error_message: str | None = None
+    traceback: str | None = None
+    return_value: Any = None
+    cancel_requested: bool = False
+    cancelled_by: str | None = None
+    count: int = 1
+    first: datetime | None = None
+    last: datetime | None = None
+    late_result: str | None = None
+    progress: progress.ProgressView = progress.ProgressView()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the run has its outcome; nothing changes it any more."""
+        return self.status in FINAL
+
+    def apply(self, event: Event) -> None:
+        """Fold one more event in; TransitionError where it is illegal, and then nothing is changed."""
+        if event.version != self.version + 1:
+            raise TransitionError(event.stream, f"{self.status} at version {self.version}", event.type, event.version)
+        step = _STEPS.get((self.status, type(event)))
+        if step is None:
+            if isinstance(event, events.UnknownEvent):
+                step = _nothing
+            elif self.is_over and isinstance(event, events.LateResult):
+                step = _late_result
+            else:
+                raise TransitionError(event.stream, self.status, event.type, event.version)
+        step(self, event)
+        self.version = event.version
+        self.updated_at = event.at
+
+
+def begin(event: Event) -> Execution:
+    """Make the execution that a stream's first event begins: scheduled or missed, nothing else."""
+    if event.version == 1:
+        if isinstance(event, events.Scheduled):
+            return _scheduled(event)
+        if isinstance(event, events.Missed):
+            return _missed_at_once(event)
+    raise TransitionError(event.stream, "nothing", event.type, event.version)
+
+
+def fold(history: Iterable[Event]) -> Execution:
+    """Fold the events of one stream, in order of version, into the execution that they tell."""
+    iterator = iter(history)
+    execution = begin(next(iterator))
+    for event in iterator:
+        execution.apply(event)
+    return execution
+
+
+def execution_id(job_id: str, scheduled_time: datetime, attempt: int = 1) -> str:
+    """Name the execution of a fire: the same fire always gets the same 24 hex characters.
+
+    4 bytes of scheduled time in seconds, as in a MongoDB ObjectId, then 8 bytes of BLAKE2b of (job, µs, attempt).
+    """
+    seconds = int(scheduled_time.timestamp())
+    micros = seconds * 1_000_000 + scheduled_time.microsecond
+    return _identify(seconds, f"{job_id}\0{micros}\0{attempt}".encode())
+
+
+def manual_execution_id(job_id: str, at: datetime, idempotency_key: str | None = None) -> str:
+    """Name a manual run: random, or by the caller's key so that a repeated request makes one run.
+
+    With a key the time is left out, because the repeated request comes later.
+    """
+    if idempotency_key is not None:
+        return _identify(0, f"{job_id}\0key\0{idempotency_key}".encode())
+    return _identify(int(at.timestamp()), secrets.token_bytes(16))
+
+
+def _identify(seconds: int, unique: bytes) -> str:
+    return f"{seconds & 0xFFFFFFFF:08x}{hashlib.blake2b(unique, digest_size=8).hexdigest()}"
+
+
+def _scheduled(event: events.Scheduled) -> Execution:
+    return Execution(
+        id=event.stream,
+        job_id=event.job_id,
+        job_name=event.job_name,
+        status="scheduled",
+        version=1,
+        scheduled_time=event.scheduled_time,
+        timestamp=event.at,
+        updated_at=event.at,
+        node=event.node,
+        is_manual=event.is_manual,
+        force=event.force,
+        args=event.args,
+        kwargs=event.kwargs,
+        actor=event.actor,
+        attempt=event.attempt,
+        retry_of=event.retry_of,
+        not_before=event.not_before,
+    )
+
+
+def _missed_at_once(event: events.Missed) -> Execution:
+    return Execution(
+        id=event.stream,
+        job_id=event.job_id,
+        job_name=event.job_name,
+        status="missed",
+        version=1,
+        scheduled_time=event.scheduled_time,
+        timestamp=event.at,
+        updated_at=event.at,
+        node=event.node,
+        is_manual=event.is_manual,
+        reason=event.reason,
+        detail=event.detail,
+        count=event.count,
+        first=event.first,
+        last=event.last,
+    )
+
+
+def _started(execution: Execution, event: events.Started) -> None:
+    execution.status = "running"
+    execution.timestamp = event.at
+    execution.node = event.node
+    execution.runner = event.runner
+    execution.worker = event.worker
+    execution.delay = event.delay
+
+
+def _progress(execution: Execution, event: events.Progress) -> None:
+    execution.progress = progress.advance(execution.progress, event)
+
+
+def _succeeded(execution: Execution, event: events.Succeeded) -> None:
+    execution.status = "success"
+    execution.return_value = event.return_value
+    execution.execution_time = event.execution_time
+    execution.progress = progress.finish(execution.progress, succeeded=True, at=event.at)
+
+
+def _failed(execution: Execution, event: events.Failed) -> None:
+    execution.status = "failed"
+    execution.reason = event.reason
+    execution.error_type = event.error_type
+    execution.error_message = event.error_message
+    execution.traceback = event.traceback
+    execution.execution_time = event.execution_time
+    execution.progress = progress.finish(execution.progress, succeeded=False, at=event.at)
+
+
+def _missed(execution: Execution, event: events.Missed) -> None:
+    execution.status = "missed"
+    execution.reason = event.reason
+    execution.detail = event.detail
+
+
+def _cancelled(execution: Execution, event: events.Cancelled) -> None:
+    execution.status = "cancelled"
+    execution.reason = event.reason
+    execution.cancelled_by = event.actor
+    execution.execution_time = event.execution_time
+    execution.progress = progress.finish(execution.progress, succeeded=False, at=event.at)
+
+
+def _cancel_requested(execution: Execution, event: events.CancelRequested) -> None:
+    execution.cancel_requested = True
+    execution.cancelled_by = event.actor
+
+
+def _late_result(execution: Execution, event: Event) -> None:
+    execution.late_result = event.outcome if isinstance(event, events.LateResult) else None
+
+
+def _nothing(execution: Execution, event: Event) -> None:
+    """Skip what this version does not know."""
+
+
+_STEPS: Final[dict[tuple[str, type[Event]], Callable[[Execution, Any], None]]] = {
+    ("scheduled", events.Started): _started,
+    ("scheduled", events.Missed): _missed,
+    ("scheduled", events.Cancelled): _cancelled,
+    ("scheduled", events.Failed): _failed,
+    ("scheduled", events.CancelRequested): _cancel_requested,
+    ("running", events.Progress): _progress,
+    ("running", events.CancelRequested): _cancel_requested,
+    ("running", events.Succeeded): _succeeded,
+    ("running", events.Failed): _failed,
+    ("running", events.Cancelled): _cancelled,
+}

@@ -1,0 +1,119 @@
+"""Every hook, its docstring is its manual. An implementation asks only for the arguments that it wants, by name.
+
+Three kinds. *Observation* hooks (`on_...`) are told facts, after they are durable, in order, on the plugin's own
+thread and event loop, where `def` and `async def` both do; what one raises, or how long it takes, is its own affair.
+*Decision* hooks (`guard`) are asked before something happens. *Contribution* hooks (`register_...`) are called once,
+at start-up, in the kernel's thread; an error there stops the start and names the plugin.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import pluggy
+
+if TYPE_CHECKING:
+    from gnomon import events
+    from gnomon.jobs import Job
+    from gnomon.kernel import Kernel
+    from gnomon.ports import Store
+
+hookspec = pluggy.HookspecMarker("gnomon")
+hookimpl = pluggy.HookimplMarker("gnomon")
+
+
+@hookspec
+def on_scheduled(event: events.Scheduled, replaying: bool) -> None:
+    """Learn that a run was accepted: a fire that came due, a manual trigger or a retry.
+
+    `replaying` is true for events that were written before this kernel started.
+    """
+
+
+@hookspec
+def on_started(event: events.Started, replaying: bool) -> None:
+    """Learn that a body is about to run."""
+
+
+@hookspec
+def on_progress(event: events.Progress, replaying: bool) -> None:
+    """Learn what a body told of itself; at most a few events a second for each execution."""
+
+
+@hookspec
+def on_succeeded(event: events.Succeeded, replaying: bool) -> None:
+    """Learn that a body returned."""
+
+
+@hookspec
+def on_failed(event: events.Failed, replaying: bool) -> None:
+    """Learn that a run failed; `event.reason` says in which way."""
+
+
+@hookspec
+def on_missed(event: events.Missed, replaying: bool) -> None:
+    """Learn that a fire, or a range of fires, did not run; `event.reason` and `event.detail` say why."""
+
+
+@hookspec
+def on_cancelled(event: events.Cancelled, replaying: bool) -> None:
+    """Learn that a run was stopped because somebody asked for it."""
+
+
+@hookspec
+def on_job_changed(event: events.JobEvent, replaying: bool) -> None:
+    """Learn that a job was added, changed, paused, resumed or removed; the event's class says which."""
+
+
+@hookspec
+def on_event(event: events.Event, replaying: bool) -> None:
+    """Learn every event of the log, the ones above too, and those of types that have no hook of their own.
+
+    It is called before the event's own hook. Events of types that this version does not know come as UnknownEvent.
+    """
+
+
+@hookspec
+def lifespan(kernel: Kernel) -> AbstractAsyncContextManager[None]:  # type: ignore[empty-body]
+    """Return an async context manager that is entered before the plugin's first event and left after its last one.
+
+    It runs on the plugin's own event loop, as the observation hooks do. The kernel's coroutines may be awaited from
+    there. Entering and leaving have a time limit; an error while entering stops the start of the kernel.
+    """
+
+
+@hookspec
+def guard(job: Job, scheduled_time: datetime) -> str | None:
+    """Say in a plain sentence why a fire must not run now, or return None to let it.
+
+    Asked before a fire is accepted, for scheduled fires and manual triggers, but not with `force`. The first reason is
+    recorded as missed(guard). It must answer quickly and without awaiting; a guard that raises does not stop a job.
+    """
+
+
+@hookspec
+def register_store(register: Callable[[Store], None]) -> None:
+    """Offer the store that keeps the log: `register(store)`. Exactly one enabled plugin does this."""
+
+
+@hookspec
+def register_jobs(register: Callable[..., None]) -> None:
+    """Offer jobs: `register(job)` with a Job, a function declared with @job, or the keys of a Job by name."""
+
+
+OBSERVATIONS: dict[str, str] = {
+    "scheduled": "on_scheduled",
+    "started": "on_started",
+    "progress": "on_progress",
+    "succeeded": "on_succeeded",
+    "failed": "on_failed",
+    "missed": "on_missed",
+    "cancelled": "on_cancelled",
+    **dict.fromkeys(("job_added", "job_changed", "job_removed", "job_paused", "job_resumed"), "on_job_changed"),
+}
+"""From an event's type to the hook that is told of it, besides on_event."""
+
+OBSERVATION_HOOKS: tuple[str, ...] = ("on_event", *dict.fromkeys(OBSERVATIONS.values()))

@@ -1,0 +1,102 @@
+"""What the log knows of a job: its definition, whether it is paused, and up to where its fires are decided."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, Final
+
+import msgspec
+
+from gnomon import events
+from gnomon.events import Event
+
+
+class JobState(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """A fold over `job:<job_id>` and over the fires of the job.
+
+    Fires are due after `anchor`, the moment when the schedule was added or changed. `last_fire` is the scheduled time
+    of the newest fire that has its place in the log (scheduled or missed); the next one is counted from it.
+    `version` is that of the job's own stream.
+    """
+
+    job_id: str
+    version: int = 0
+    definition: dict[str, Any] = {}
+    anchor: datetime
+    last_fire: datetime | None = None
+    paused: bool = False
+    paused_by: str | None = None
+    paused_why: str | None = None
+    paused_at: datetime | None = None
+    removed: bool = False
+
+    def apply(self, event: Event) -> None:
+        """Fold one event of the job or of one of its executions; events that say nothing of the job are skipped."""
+        step = _STEPS.get(type(event))
+        if step is not None:
+            step(self, event)
+        if event.stream == events.job_stream(self.job_id):
+            self.version = event.version
+
+
+def begin(event: Event) -> JobState:
+    """Make the state that a job's first event begins."""
+    state = JobState(job_id=event.job_id, anchor=event.at)
+    state.apply(event)
+    return state
+
+
+def _added(state: JobState, event: events.JobAdded) -> None:
+    state.definition = event.definition
+    state.anchor = event.at
+    state.last_fire = None
+    state.removed = False
+    state.paused = bool(event.definition.get("paused", False))
+    state.paused_by = event.actor if state.paused else None
+    state.paused_why = "the definition says so" if state.paused else None
+    state.paused_at = event.at if state.paused else None
+
+
+def _changed(state: JobState, event: events.JobChanged) -> None:
+    kept = {key: value for key, value in state.definition.items() if key not in event.changes}
+    state.definition = kept | {key: value for key, value in event.changes.items() if value is not None}
+    if event.rescheduled:
+        state.anchor = event.at
+        state.last_fire = None
+
+
+def _removed(state: JobState, _event: events.JobRemoved) -> None:
+    state.removed = True
+
+
+def _paused(state: JobState, event: events.JobPaused) -> None:
+    state.paused = True
+    state.paused_by = event.actor
+    state.paused_why = event.why
+    state.paused_at = event.at
+
+
+def _resumed(state: JobState, _event: events.JobResumed) -> None:
+    state.paused = False
+    state.paused_by = state.paused_why = state.paused_at = None
+
+
+def _fired(state: JobState, event: events.Scheduled | events.Missed) -> None:
+    # A retry (attempt > 1) and a manual run are not fires; a scheduled run that is missed later was counted before.
+    if event.is_manual or event.version > 1 or getattr(event, "attempt", 1) > 1:
+        return
+    fire = getattr(event, "last", None) or event.scheduled_time
+    if state.last_fire is None or fire > state.last_fire:
+        state.last_fire = fire
+
+
+_STEPS: Final[dict[type[Event], Callable[[JobState, Any], None]]] = {
+    events.JobAdded: _added,
+    events.JobChanged: _changed,
+    events.JobRemoved: _removed,
+    events.JobPaused: _paused,
+    events.JobResumed: _resumed,
+    events.Scheduled: _fired,
+    events.Missed: _fired,
+}

@@ -1,0 +1,308 @@
+"""Jobs: what is to be run, when, and under which policies; and how `module:callable` becomes a body."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import inspect
+import re
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from types import ModuleType
+from typing import Any, Literal, TypeVar
+
+import msgspec
+
+from gnomon.durations import Duration, encode_hook
+from gnomon.errors import JobError
+from gnomon.events import DeclaredStep
+from gnomon.triggers import (
+    AtTrigger,
+    CronTrigger,
+    EveryTrigger,
+    Trigger,
+    adopt_trigger,
+    build_trigger,
+    explain_trigger,
+    parse_timezone,
+)
+
+CatchUp = Literal["latest", "all", "none"]
+Overlap = Literal["skip", "queue", "cancel_previous", "allow"]
+RunnerName = Literal["async", "thread", "process"]
+F = TypeVar("F", bound=Callable[..., Any])
+
+_JOB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}", re.ASCII)
+SCHEDULES = ("cron", "every", "at", "trigger")
+
+
+class Retry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How a failed run is tried again: `attempts` in all, the first one included.
+
+    Attempt n + 1 waits delay * backoff ** (n - 1), at most `max_delay`; up to the share `jitter` (0 to 1) is added at
+    random, so that many jobs that failed together do not come back together.
+    """
+
+    attempts: int = 3
+    delay: Duration = Duration(seconds=30)
+    backoff: float = 2.0
+    max_delay: Duration | None = None
+    jitter: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Refuse what makes no sense."""
+        if self.attempts < 1 or self.backoff < 1 or not 0 <= self.jitter <= 1:
+            raise JobError(f"retry needs attempts >= 1, backoff >= 1 and jitter from 0 to 1, got {self}")
+
+
+class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a run in a process may take: `memory` in bytes of address space, `cpu` as time on the processor."""
+
+    memory: int | None = None
+    cpu: Duration | None = None
+
+
+class ProgressPattern(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A regular expression that turns a log line of the run into progress.
+
+    The groups named percent, message, step, current_item, processed_items and total_items are taken from the line;
+    the fields here hold what is fixed.
+    """
+
+    match: str
+    step: str | None = None
+    message: str | None = None
+    percent: float | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what is no regular expression."""
+        try:
+            re.compile(self.match)
+        except re.error as exc:
+            raise JobError(f"progress pattern {self.match!r} is no regular expression: {exc}") from exc
+
+
+class Job(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A named function with a schedule and policies.
+
+    `func` is a callable or "package.module:callable". At most one of `cron`, `every`, `at` and `trigger` (an object
+    with APScheduler's interface, or a mapping with its `type`) says when it is due; with none it runs only when
+    triggered.
+    `options` holds the keys that plugins own.
+    """
+
+    id: str
+    func: Any
+    name: str = ""
+    description: str = ""
+    tags: list[str] = []
+    cron: str | None = None
+    every: Duration | None = None
+    at: datetime | None = None
+    trigger: Any = None
+    timezone: str | None = None
+    args: list[Any] = []
+    kwargs: dict[str, Any] = {}
+    catch_up: CatchUp = "latest"
+    grace: Duration | None = None
+    overlap: Overlap = "skip"
+    max_instances: int | None = None
+    timeout: Duration | None = None
+    silence: Duration | None = None
+    cancel_grace: Duration = Duration(seconds=10)
+    retry: Retry = Retry(attempts=1)
+    runner: RunnerName | None = None
+    limits: Limits | None = None
+    steps: list[str | DeclaredStep] = []
+    progress_patterns: list[ProgressPattern] = []
+    paused: bool = False
+    options: dict[str, Any] = {}
+
+    def __post_init__(self) -> None:
+        """Refuse a definition that cannot be meant."""
+        if not _JOB_ID.fullmatch(self.id):
+            raise JobError(
+                f"job id {self.id!r} cannot be used: expected 1 to 128 of A-Z a-z 0-9 . _ : - beginning with a letter "
+                "or a digit"
+            )
+        if len(given := [name for name in SCHEDULES if getattr(self, name) is not None]) > 1:
+            raise JobError(f"job {self.id!r} has {' and '.join(given)}: give one of {', '.join(SCHEDULES)}")
+        if self.max_instances is not None and self.max_instances < 1:
+            raise JobError(f"job {self.id!r}: max_instances must be 1 or more, got {self.max_instances}")
+        if self.limits is not None and self.runner != "process":
+            raise JobError(f'job {self.id!r} has limits, which only `runner = "process"` can enforce')
+
+    @property
+    def title(self) -> str:
+        """What people call the job."""
+        return self.name or self.id
+
+    @property
+    def instances(self) -> float:
+        """How many runs of the job may go on at once; by default one, and any number with overlap = "allow"."""
+        return self.max_instances or (float("inf") if self.overlap == "allow" else 1)
+
+    def build_trigger(self) -> Trigger | None:
+        """Make the trigger; None for a job without a schedule. TriggerError says what is wrong with it."""
+        zone = parse_timezone(self.timezone or "UTC")
+        if self.cron is not None:
+            return CronTrigger(self.cron, zone)
+        if self.every is not None:
+            return EveryTrigger(self.every)
+        if self.at is not None:
+            return AtTrigger(self.at, zone)
+        if isinstance(self.trigger, Mapping):
+            return build_trigger(self.trigger, zone)
+        if self.trigger is None:
+            return None
+        if not hasattr(self.trigger, "get_next_fire_time"):
+            raise JobError(
+                f"job {self.id!r}: trigger is {self.trigger!r}; expected one of APScheduler or a table with a `type`"
+            )
+        return adopt_trigger(self.trigger, zone)
+
+    def definition(self) -> dict[str, Any]:
+        """Write the job as JSON: what is kept in the log, and shown to people."""
+        plain = msgspec.structs.replace(self, func=reference(self.func), trigger=_plain_trigger(self.trigger))
+        return msgspec.to_builtins(plain, enc_hook=encode_hook)  # type: ignore[no-any-return]
+
+
+class Body(msgspec.Struct, frozen=True):
+    """A job's function, and what its signature asks the kernel for."""
+
+    func: Callable[..., Any]
+    is_async: bool
+    context_parameter: str | None = None
+    takes_force: bool = False
+
+
+def job(
+    func: F | None = None,
+    /,
+    *,
+    id: str | None = None,
+    **policies: Any,
+) -> Any:
+    """Declare a function to be a job; it stays a plain function that can be called and tested as one.
+
+    Takes the keys of `Job`; the id is by default the function's name, durations may be text:
+
+        @job(cron="0 18 * * 1-5", timezone="Asia/Shanghai", timeout="2h")
+        def sync_prices(ctx: Context) -> None: ...
+
+    The kernel finds it when its module is named in `[kernel] modules`, or by `kernel.add(function)`.
+    """
+
+    def declare(function: F) -> F:
+        from gnomon.config import convert_job  # noqa: PLC0415 - config knows jobs, not the other way round
+
+        described = {"description": inspect.getdoc(function) or ""} | policies
+        declared = convert_job(
+            {"id": id or function.__name__, "func": function, **described}, f"@job {reference(function)}"
+        )
+        function.__gnomon_job__ = declared  # type: ignore[attr-defined]
+        return function
+
+    return declare if func is None else declare(func)
+
+
+def jobs_in(module: ModuleType) -> list[Job]:
+    """List the jobs that a module declares with @job, in order of definition; imported ones belong elsewhere."""
+    found = [getattr(value, "__gnomon_job__", None) for value in vars(module).values()]
+    return [job for job in found if isinstance(job, Job) and job.func.__module__ == module.__name__]
+
+
+def load_function(target: str) -> Callable[..., Any]:
+    """Import "package.module:callable"; JobError tells what is missing and what is there instead."""
+    module_name, _, path = target.partition(":")
+    if not module_name or not path:
+        raise JobError(f'func {target!r} cannot be read: expected "package.module:callable"')
+    module = import_module(module_name, target)
+    found: Any = module
+    for part in path.split("."):
+        if not hasattr(found, part):
+            raise JobError(f"func {target!r}: {module_name} has no {path!r}{close_match(part, dir(found))}")
+        found = getattr(found, part)
+    if not callable(found):
+        raise JobError(f"func {target!r} is a {type(found).__name__}, expected something that can be called")
+    return found  # type: ignore[no-any-return]
+
+
+def import_module(name: str, wanted_for: str) -> ModuleType:
+    """Import a module of the user; whatever its import raises becomes a JobError that says so."""
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as exc:
+        if exc.name and (name == exc.name or name.startswith(exc.name + ".")):
+            raise JobError(
+                f"{wanted_for!r}: there is no module {exc.name!r}; is its folder in [kernel] python_path, or its "
+                "distribution installed?"
+            ) from exc
+        raise JobError(f"{wanted_for!r}: importing {name} failed: {exc}") from exc
+    except (Exception, SystemExit) as exc:  # the user's module may raise anything, a script may end itself
+        raise JobError(f"{wanted_for!r}: importing {name} failed: {type(exc).__name__}: {exc}") from exc
+
+
+def make_body(job: Job) -> Body:
+    """Load a job's function and read its signature; JobError where its arguments do not fit."""
+    func = load_function(job.func) if isinstance(job.func, str) else job.func
+    if not callable(func):
+        raise JobError(f'job {job.id!r}: func is {func!r}, expected a callable or "package.module:callable"')
+    is_async = any(inspect.iscoroutinefunction(call) for call in (inspect.unwrap(func), type(func).__call__))
+    try:
+        signature = inspect.signature(func)
+    except (TypeError, ValueError):  # some builtins have none
+        return Body(func, is_async)
+    body = Body(func, is_async, _context_parameter(signature), "force" in signature.parameters)
+    check_arguments(job, body, signature)
+    return body
+
+
+def check_arguments(job: Job, body: Body, signature: inspect.Signature | None = None) -> None:
+    """Refuse args and kwargs that the function cannot take, before the first run rather than at it."""
+    given = dict(job.kwargs)
+    if body.context_parameter is not None:
+        given.setdefault(body.context_parameter, None)
+    try:
+        (signature or inspect.signature(body.func)).bind(*job.args, **given)
+    except TypeError as exc:
+        raise JobError(
+            f"job {job.id!r}: {reference(body.func)} cannot be called with args={job.args!r} and "
+            f"kwargs={job.kwargs!r}: {exc}"
+        ) from exc
+
+
+def explain_schedule(job: Job) -> str:
+    """Say in plain words when the job is due."""
+    trigger = job.build_trigger()
+    return "only when triggered" if trigger is None else explain_trigger(trigger)
+
+
+def reference(func: object) -> str:
+    """Name a function as "module:qualname"."""
+    if isinstance(func, str):
+        return func
+    name = getattr(func, "__qualname__", None) or type(func).__qualname__
+    return f"{getattr(func, '__module__', None) or type(func).__module__}:{name}"
+
+
+def close_match(word: str, known: Any) -> str:
+    """Say «did you mean» where something known is spelled nearly so, else nothing."""
+    close = difflib.get_close_matches(word, list(known), n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def _context_parameter(signature: inspect.Signature) -> str | None:
+    """Find the parameter that is annotated Context, also where annotations are kept as text."""
+    for name, parameter in signature.parameters.items():
+        annotation = parameter.annotation
+        label = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", "")
+        if label.strip("'\"").rpartition(".")[2] == "Context":
+            return name
+    return None
+
+
+def _plain_trigger(trigger: Any) -> Any:
+    if trigger is None or isinstance(trigger, Mapping):
+        return trigger
+    return {"type": "object", "text": str(trigger)}
