@@ -1,0 +1,37 @@
+"""The real clock. Tests have a virtual one, in gnomon.testing."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from datetime import UTC, datetime
+
+from gnomon.ports import Clock
+
+LONGEST_WAIT = 1.0
+"""Seconds. The loop's timers stand on the monotonic clock: only by looking again does a wait notice that the wall
+clock was set, or that the machine slept. One look a second costs 0.01 % of a core."""
+
+
+class SystemClock(Clock):
+    """The machine's clocks."""
+
+    def time(self) -> float:
+        return time.time()
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+    async def wait(self, wake: asyncio.Event, until: float | None) -> None:
+        seconds = LONGEST_WAIT if until is None else min(max(until - time.time(), 0.0), LONGEST_WAIT)
+        try:
+            async with asyncio.timeout(seconds):
+                await wake.wait()
+        except TimeoutError:
+            pass
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)

@@ -1,0 +1,230 @@
+"""What a job's body sees of its run: progress, steps, and whether somebody asked it to stop.
+
+The same calls work from async, thread and process bodies; none is awaited and none waits for the kernel.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sized
+from contextvars import ContextVar
+from datetime import datetime
+from typing import Any, Protocol, TypeVar
+
+import msgspec
+
+from gnomon.errors import NotInRunError, RunCancelled
+from gnomon.events import DeclaredStep
+
+T = TypeVar("T")
+
+PROGRESS_RATE = 4.0
+"""Progress events a second and execution, at most: a viewer cannot see more, and the log must not drown in them."""
+
+_current: ContextVar[Context] = ContextVar("gnomon_current")
+
+
+class RunInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """The facts of a run that its body may want to know."""
+
+    execution_id: str
+    job_id: str
+    scheduled_time: datetime
+    attempt: int = 1
+    is_manual: bool = False
+    force: bool = False
+
+
+class Sink(Protocol):
+    """Where a context tells what its body told: the kernel, or the pipe to it. Called from any thread."""
+
+    def tell(self, execution_id: str, told: dict[str, Any]) -> None:
+        """Take over the fields of one Progress event."""
+
+    def tell_later(self, context: Context) -> None:
+        """Call `context.flush()` when the next event may be written."""
+
+
+def current() -> Context:
+    """Return the context of the run that this code belongs to; NotInRunError outside of one."""
+    try:
+        return _current.get()
+    except LookupError:
+        raise NotInRunError from None
+
+
+def find_current() -> Context | None:
+    """Return the context of the run that this code belongs to, or None."""
+    return _current.get(None)
+
+
+class Context:
+    """One run, seen from inside.
+
+    Every call is a sign of life, and raises RunCancelled once somebody has asked the run to stop.
+    """
+
+    def __init__(
+        self,
+        info: RunInfo,
+        sink: Sink,
+        *,
+        rate: float = PROGRESS_RATE,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.info = info
+        self.last_sign_of_life = monotonic()
+        self._sink = sink
+        self._interval = 1.0 / rate
+        self._monotonic = monotonic
+        self._lock = threading.Lock()
+        self._pending: dict[str, Any] = {}
+        self._told_at = float("-inf")
+        self._cancel_requested = False
+
+    @property
+    def execution_id(self) -> str:
+        """The id of this run: 24 hex characters."""
+        return self.info.execution_id
+
+    @property
+    def job_id(self) -> str:
+        """The id of the job that runs."""
+        return self.info.job_id
+
+    @property
+    def scheduled_time(self) -> datetime:
+        """The instant that the trigger named, aware UTC; of a manual run the moment of the request."""
+        return self.info.scheduled_time
+
+    @property
+    def attempt(self) -> int:
+        """1 for the first try, 2 for the first retry."""
+        return self.info.attempt
+
+    @property
+    def is_manual(self) -> bool:
+        """Whether somebody triggered this run by hand."""
+        return self.info.is_manual
+
+    @property
+    def force(self) -> bool:
+        """Whether the trigger was told to skip guards."""
+        return self.info.force
+
+    @property
+    def cancel_requested(self) -> bool:
+        """Whether somebody asked the run to stop; for bodies that want to end in their own way."""
+        return self._cancel_requested
+
+    def checkpoint(self) -> None:
+        """Say «still alive», and stop here if somebody asked for it."""
+        self.last_sign_of_life = self._monotonic()
+        if self._cancel_requested:
+            raise RunCancelled
+
+    def progress(
+        self,
+        percent: float | None = None,
+        message: str | None = None,
+        *,
+        current_item: str | None = None,
+        processed_items: int | None = None,
+        total_items: int | None = None,
+    ) -> None:
+        """Tell how far the run is. What is left out stays as it was.
+
+        `percent` is 0 to 100 of the whole run; without it, it is derived from the items and the declared steps. Call it
+        as often as you like: at most a few events a second are written, the last value always.
+        """
+        told = {
+            "percent": None if percent is None else float(percent),
+            "message": None if message is None else str(message),
+            "current_item": None if current_item is None else str(current_item),
+            "processed_items": None if processed_items is None else int(processed_items),
+            "total_items": None if total_items is None else int(total_items),
+        }
+        self._tell({name: value for name, value in told.items() if value is not None})
+
+    def steps(self, *names: str | tuple[str, float] | DeclaredStep) -> None:
+        """Announce the steps of this run, each a name or (name, weight); the percentage then follows from them."""
+        declared = [declare_step(name) for name in names]
+        self._tell({"steps": declared}, at_once=True)
+
+    def step(self, name: str) -> None:
+        """Enter a step: the one before it is complete, announced ones that were passed over are skipped."""
+        self._tell({"step": name}, at_once=True)
+
+    def skip(self, *names: str) -> None:
+        """Say that these announced steps are not needed this time."""
+        self._tell({"skipped": list(names)}, at_once=True)
+
+    def track(
+        self, items: Iterable[T], *, total: int | None = None, describe: Callable[[T], str] | None = None
+    ) -> Iterator[T]:
+        """Iterate over items and tell the progress; `total` where it cannot be asked with len()."""
+        if total is None and isinstance(items, Sized):
+            total = len(items)
+        done = 0
+        for item in items:
+            self.progress(
+                processed_items=done, total_items=total, current_item=describe(item) if describe else str(item)
+            )
+            yield item
+            done += 1
+        self.progress(processed_items=done, total_items=total)
+
+    def request_cancel(self) -> None:
+        """Make the next call of the body raise RunCancelled. The kernel and the runners call this."""
+        self._cancel_requested = True
+
+    def flush(self) -> None:
+        """Tell now what is pending. The kernel calls this, from its own thread too."""
+        with self._lock:
+            told, self._pending = self._pending, {}
+            self._told_at = self._monotonic()
+        if told:
+            self._sink.tell(self.execution_id, told)
+
+    def _tell(self, told: dict[str, Any], *, at_once: bool = False) -> None:
+        self.checkpoint()
+        with self._lock:
+            first = not self._pending
+            # A step that has begun starts its own count: values of the step before must not be told as its own.
+            if at_once and self._pending:
+                before, self._pending = self._pending, told
+            else:
+                before = {}
+                self._pending.update(told)
+            due = at_once or self._monotonic() - self._told_at >= self._interval
+        if before:
+            self._sink.tell(self.execution_id, before)
+        if due:
+            self.flush()
+        elif first:
+            self._sink.tell_later(self)
+
+
+def declare_step(step: str | tuple[str, float] | DeclaredStep) -> DeclaredStep:
+    """Make a declared step of the short forms."""
+    if isinstance(step, DeclaredStep):
+        return step
+    if isinstance(step, str):
+        return DeclaredStep(step)
+    name, weight = step
+    return DeclaredStep(name, float(weight))
+
+
+class entered:  # noqa: N801 - reads as `with entered(context):`
+    """Make a context the current one for a block of code."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    def __enter__(self) -> Context:
+        self._token = _current.set(self._context)
+        return self._context
+
+    def __exit__(self, *exc: object) -> None:
+        _current.reset(self._token)

@@ -1,0 +1,348 @@
+"""Delivers events to plugins: each on a thread and event loop of its own, in order, isolated, with its own cursor.
+
+A thread for each plugin is what makes «a bad plugin hurts nobody» true: a hook that blocks, be it `def` or `async def`,
+stops neither the clock nor another plugin. It costs one wake-up of the plugin's loop for each commit, not for each event.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import inspect
+import threading
+import time
+from collections import deque
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from typing import Any, Literal
+
+import msgspec
+import structlog
+
+from gnomon.errors import PluginError
+from gnomon.events import Event
+from gnomon.hookspecs import OBSERVATION_HOOKS, OBSERVATIONS
+from gnomon.plugins import Plugin, PluginSet
+from gnomon.ports import Checkpoint, Store
+
+log = structlog.stdlib.get_logger("gnomon.dispatcher")
+
+BUFFER = 10_000
+"""Events that wait for one plugin in memory; what lags further behind reads from the store instead."""
+PAGE = 1_000
+"""Events read from the store at a time, and delivered at most between two checkpoints of a durable plugin."""
+DEGRADED_AFTER = 10
+"""Failures in a row after which a plugin is shown as degraded; it gets its events all the same."""
+
+PluginState = Literal["starting", "healthy", "degraded", "blocked", "stopped"]
+
+
+class PluginHealth(msgspec.Struct, frozen=True):
+    """How a plugin that observes is doing. `cursor` is the last position it has taken in, `lag` how many are behind."""
+
+    name: str
+    state: PluginState
+    cursor: int
+    lag: int
+    delivered: int
+    failures: int
+    problem: str | None
+
+
+class Subscriber:
+    """One plugin's thread, event loop and cursor. `offer` and the properties are for the kernel's thread."""
+
+    def __init__(
+        self,
+        plugin: Plugin,
+        kernel: Any,
+        store: Store,
+        kernel_loop: asyncio.AbstractEventLoop,
+        hook_timeout: float,
+        cursor: int,
+        replay_until: int,
+    ) -> None:
+        self.plugin = plugin
+        self.cursor = cursor
+        self.delivered = self.failures = self._failures_in_a_row = 0
+        self.problem: str | None = None
+        self.entered: concurrent.futures.Future[None] = concurrent.futures.Future()
+        self.left: concurrent.futures.Future[None] = concurrent.futures.Future()
+        self._kernel = kernel
+        self._store = store
+        self._kernel_loop = kernel_loop
+        self._hook_timeout = hook_timeout
+        self._replay_until = replay_until
+        self._head = replay_until
+        self._impls = {hook: plugin.observers(hook) for hook in OBSERVATION_HOOKS}
+        self._observes = any(self._impls.values())
+        self._lock = threading.Lock()
+        self._pending: deque[Sequence[Event]] = deque()
+        self._queued = 0
+        self._signalled = self._stopping = False
+        self._wake: asyncio.Event
+        self._loop: asyncio.AbstractEventLoop
+        self._busy: tuple[float, str, Event] | None = None
+        self._blocked_reported: Event | None = None
+
+    def start(self) -> None:
+        """Start the thread; `entered` is done when the plugin's lifespan has been entered."""
+        # A daemon, because a hook that hangs must not keep the process from ending.
+        threading.Thread(target=self._thread, name=f"gnomon-plugin-{self.plugin.name}", daemon=True).start()
+
+    def offer(self, events: Sequence[Event]) -> None:
+        """Hand over a commit; never blocks."""
+        if not self._observes:
+            self.cursor = self._head = events[-1].position
+            return
+        with self._lock:
+            self._head = events[-1].position
+            if self._queued + len(events) > BUFFER:
+                self._pending.clear()  # the store has them all; the gap tells the consumer to read there
+                self._queued = 0
+            else:
+                self._pending.append(events)
+                self._queued += len(events)
+        self._signal()
+
+    def stop(self) -> None:
+        """Ask the thread to deliver what is there, leave the lifespan and end; `left` is done then."""
+        self._stopping = True
+        self._signal()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether the plugin has taken in everything, or has gone."""
+        return self.left.done() or (self.cursor >= self._head and self._busy is None)
+
+    def health(self) -> PluginHealth:
+        """Tell how the plugin is doing."""
+        blocked = self._blocked_for()
+        state: PluginState = (
+            "stopped" if self.left.done()
+            else "starting" if not self.entered.done()
+            else "blocked" if blocked is not None
+            else "degraded" if self._failures_in_a_row >= DEGRADED_AFTER
+            else "healthy"
+        )  # fmt: skip
+        lag = max(self._head - self.cursor, 0)
+        return PluginHealth(
+            self.plugin.name, state, self.cursor, lag, self.delivered, self.failures, blocked or self.problem
+        )
+
+    def report_blocking(self) -> None:
+        """Say once of each call that it blocks the plugin's loop; called now and then."""
+        if (blocked := self._blocked_for()) is None or (busy := self._busy) is None:
+            return
+        if busy[2] is not self._blocked_reported:
+            self._blocked_reported = busy[2]
+            log.error("plugin blocks", plugin=self.plugin.name, problem=blocked, execution=busy[2].stream)
+
+    def _blocked_for(self) -> str | None:
+        busy = self._busy
+        # A hook that awaits is ended by its time limit; one that is still in there after twice that does not await.
+        if busy is None or (spent := time.monotonic() - busy[0]) < 2 * self._hook_timeout:
+            return None
+        return f"hook {busy[1]} has not returned from event {busy[2].position} ({busy[2].type}) for {spent:.0f} s"
+
+    def _signal(self) -> None:
+        with self._lock:
+            if self._signalled or not self.entered.done() or self.left.done():
+                return
+            self._signalled = True
+        self._loop.call_soon_threadsafe(self._wake.set)
+
+    # --- from here on: the plugin's own thread ---
+
+    def _thread(self) -> None:
+        try:
+            asyncio.run(self._live())
+        except BaseException as exc:  # whatever a plugin does to its thread, it is that plugin's end only
+            for future in (self.entered, self.left):
+                if not future.done():
+                    future.set_exception(exc)
+            log.error("plugin ended", plugin=self.plugin.name, exc_info=exc)
+        else:
+            self.left.set_result(None)
+
+    async def _live(self) -> None:
+        self._loop, self._wake = asyncio.get_running_loop(), asyncio.Event()
+        async with AsyncExitStack() as stack:
+            for impl in self.plugin.observers("lifespan"):
+                lifespan: Any = impl.function(*_arguments(impl, kernel=self._kernel))
+                await stack.enter_async_context(lifespan)
+            self.entered.set_result(None)
+            await self._consume()
+
+    async def _consume(self) -> None:
+        while True:
+            batch = await self._take()
+            for event in batch:
+                if event.position > self.cursor:
+                    await self._deliver(event)
+                    self.cursor = event.position
+            if batch and self.plugin.durable:
+                checkpoint = Checkpoint(self.cursor)
+                await self._on_kernel_loop(self._store.save_checkpoint(cursor_name(self.plugin), checkpoint))
+            if self._stopping and self.cursor >= self._head:
+                return
+            if not batch and self.cursor >= self._head:
+                await self._wake.wait()
+                self._wake.clear()
+
+    async def _take(self) -> Sequence[Event]:
+        """Take what is next: the queued events if they follow on, else a page from the store."""
+        with self._lock:
+            self._signalled = False
+            while self._pending and self._pending[0][-1].position <= self.cursor:
+                self._queued -= len(self._pending.popleft())
+            if self._pending and self._pending[0][0].position <= self.cursor + 1:
+                batch = self._pending.popleft()
+                self._queued -= len(batch)
+                return batch
+            head = self._head
+        if not self._observes or self.cursor >= head:
+            self.cursor = max(self.cursor, head)
+            return ()
+        page: list[Event] = await self._on_kernel_loop(self._store.read(self.cursor, PAGE))
+        if not page:
+            self.cursor = head  # what was between has been pruned
+        return page
+
+    async def _deliver(self, event: Event) -> None:
+        for hook in ("on_event", OBSERVATIONS.get(event.type)):
+            for impl in self._impls[hook] if hook else ():
+                self._busy = (time.monotonic(), impl.function.__name__, event)
+                try:
+                    await self._call(impl, event)
+                finally:
+                    self._busy = None
+        self.delivered += 1
+
+    async def _call(self, impl: Any, event: Event) -> None:
+        try:
+            async with asyncio.timeout(self._hook_timeout):
+                result = impl.function(
+                    *_arguments(impl, event=event, replaying=event.position <= self._replay_until)
+                )
+                if inspect.isawaitable(result):
+                    await result
+        except asyncio.CancelledError as exc:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            self._failed(impl, event, exc)  # the hook awaited something that was cancelled: its own affair
+        except Exception as exc:  # noqa: BLE001 - isolation: whatever a hook raises is logged and counted, never passed on
+            self._failed(impl, event, exc)
+        else:
+            self._failures_in_a_row = 0
+
+    def _failed(self, impl: Any, event: Event, exc: BaseException) -> None:
+        self.failures += 1
+        self._failures_in_a_row += 1
+        what = f"took longer than {self._hook_timeout:g} s" if isinstance(exc, TimeoutError) else repr(exc)
+        self.problem = f"hook {impl.function.__name__} on event {event.position} ({event.type}): {what}"
+        # Powers of two only, once it is degraded: the log must survive a plugin that fails 5,000 times a second.
+        in_a_row = self._failures_in_a_row
+        if in_a_row <= DEGRADED_AFTER or in_a_row & (in_a_row - 1) == 0:
+            log.error(
+                "plugin hook failed",
+                plugin=self.plugin.name,
+                hook=impl.function.__name__,
+                event_type=event.type,
+                position=event.position,
+                execution=event.stream,
+                failures_in_a_row=in_a_row,
+                problem=what,
+                exc_info=None if isinstance(exc, TimeoutError) else exc,
+            )
+
+    async def _on_kernel_loop(self, call: Any) -> Any:
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(call, self._kernel_loop))
+
+
+class Dispatcher:
+    """All subscribers of a kernel."""
+
+    def __init__(self, plugins: PluginSet, store: Store, kernel: Any, hook_timeout: float) -> None:
+        self._plugins = plugins
+        self._store = store
+        self._kernel = kernel
+        self._hook_timeout = hook_timeout
+        self._subscribers: list[Subscriber] = []
+
+    async def start(self, head: int) -> None:
+        """Start every plugin that observes or has a lifespan, one after the other; PluginError if one cannot.
+
+        A durable plugin goes on where its checkpoint is, from position 0 the first time; the others begin at the head.
+        """
+        for plugin in self._plugins:
+            if not any(plugin.observers(hook) for hook in (*OBSERVATION_HOOKS, "lifespan")):
+                continue
+            cursor = head
+            if plugin.durable:
+                checkpoint = await self._store.checkpoint(cursor_name(plugin))
+                cursor = checkpoint.position if checkpoint is not None else 0
+            loop = asyncio.get_running_loop()
+            subscriber = Subscriber(plugin, self._kernel, self._store, loop, self._hook_timeout, cursor, head)
+            subscriber.start()
+            self._subscribers.append(subscriber)
+            await self._entered(subscriber)
+
+    async def _entered(self, subscriber: Subscriber) -> None:
+        name = subscriber.plugin.name
+        try:
+            async with asyncio.timeout(self._hook_timeout):
+                await asyncio.wrap_future(subscriber.entered)
+        except TimeoutError as exc:
+            raise PluginError(name, f"did not start within {self._hook_timeout:g} s (hook lifespan)") from exc
+        except Exception as exc:  # the plugin's lifespan may raise anything
+            raise PluginError(name, f"could not start: {type(exc).__name__}: {exc}") from exc
+
+    def publish(self, events: Sequence[Event]) -> None:
+        """Hand durable events to every plugin; never blocks."""
+        for subscriber in self._subscribers:
+            subscriber.offer(events)
+
+    async def stop(self, within: float) -> None:
+        """Let plugins take in what is there and leave, the last one started first; those that hang are left behind."""
+        deadline = time.monotonic() + within
+        while self._subscribers:
+            subscriber = self._subscribers.pop()
+            subscriber.stop()
+            try:
+                async with asyncio.timeout(max(deadline - time.monotonic(), 0.1)):
+                    await asyncio.wrap_future(subscriber.left)
+            except TimeoutError:
+                log.error("plugin did not stop", plugin=subscriber.plugin.name, problem=subscriber.health().problem)
+            except Exception:  # noqa: BLE001 - already logged by the thread that it ended
+                log.debug("plugin had ended before", plugin=subscriber.plugin.name)
+
+    async def settled(self) -> None:
+        """Wait until every plugin has taken in all that was published."""
+        while not self.is_idle:
+            await asyncio.sleep(0.001)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether every plugin has taken in all that was published."""
+        return all(subscriber.is_idle for subscriber in self._subscribers)
+
+    def health(self) -> list[PluginHealth]:
+        """Tell how each plugin is doing."""
+        return [subscriber.health() for subscriber in self._subscribers]
+
+    def report_blocking(self) -> None:
+        """Log the plugins whose hooks do not return."""
+        for subscriber in self._subscribers:
+            subscriber.report_blocking()
+
+
+def cursor_name(plugin: Plugin) -> str:
+    """Name the checkpoint that holds a durable plugin's cursor."""
+    return f"cursor:{plugin.name}"
+
+
+def _arguments(impl: Any, **available: Any) -> list[Any]:
+    """Pick what the implementation asked for, as pluggy does it."""
+    return [available[name] for name in impl.argnames]

@@ -1,0 +1,453 @@
+"""The kernel: wires the parts together, and is what programs, plugins and frontends talk to."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import functools
+import socket
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from contextlib import AsyncExitStack
+from datetime import datetime, timedelta
+from types import TracebackType
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar
+
+import msgspec
+import structlog
+
+from gnomon.admission import Admission
+from gnomon.catch_up import Absence
+from gnomon.clock import SystemClock
+from gnomon.dispatcher import Dispatcher, PluginHealth
+from gnomon.errors import ExecutionOverError, GnomonError, JobError, UnknownExecutionError
+from gnomon.events import Event, FailedReason
+from gnomon.execution import Execution, manual_execution_id
+from gnomon.job_state import JobState
+from gnomon.jobs import Job, check_arguments
+from gnomon.journal import Journal, JournalState
+from gnomon.launcher import Launcher, Registered
+from gnomon.memory import MemoryStore
+from gnomon.plugins import PluginSet
+from gnomon.ports import Clock, ExecutionQuery, Page, Runner, Store
+from gnomon.recovery import recover
+from gnomon.registry import Difference, Registry, register
+from gnomon.runners.async_task import AsyncRunner
+from gnomon.runners.thread import ThreadRunner
+from gnomon.supervisor import Supervisor
+from gnomon.timetable import Timetable
+
+log = structlog.stdlib.get_logger("gnomon.kernel")
+P = ParamSpec("P")
+R = TypeVar("R")
+
+FLUSH_LIMIT = 10.0
+"""Seconds that a stopping kernel waits for its last events to become durable, and for plugins to leave."""
+HOUSEKEEPING = 5.0
+"""Seconds between two looks at plugins that may hang."""
+
+
+class JobView(msgspec.Struct, frozen=True):
+    """A job as it stands: its definition, what the log knows of it, what it is doing."""
+
+    job: Job
+    state: JobState
+    next_fire: datetime | None
+    running: list[str]
+    waiting: list[str]
+
+
+class Triggered(msgspec.Struct, frozen=True):
+    """What a trigger led to. `resumed`: the job was paused and is not any more; `is_new`: not a repeated request."""
+
+    execution: Execution
+    resumed: bool
+    is_new: bool
+
+
+class Health(msgspec.Struct, frozen=True):
+    """How the kernel is doing. `backlog` counts events that are not durable yet."""
+
+    state: JournalState
+    problem: str | None
+    store: str
+    position: int
+    backlog: int
+    running: int
+    waiting: int
+    plugins: list[PluginHealth]
+
+
+def on_kernel_loop(
+    method: Callable[Concatenate[Kernel, P], Coroutine[Any, Any, R]],
+) -> Callable[Concatenate[Kernel, P], Coroutine[Any, Any, R]]:
+    """Let a coroutine method be awaited from any event loop: plugins live on loops of their own."""
+
+    @functools.wraps(method)
+    async def hop(self: Kernel, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        if self.loop is None:
+            raise GnomonError("the kernel is not running: use it inside of `async with kernel:`")
+        call = method(self, *args, **kwargs)
+        if asyncio.get_running_loop() is self.loop:
+            return await call
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(call, self.loop))
+
+    return hop
+
+
+class Kernel:
+    """Keeps time, runs jobs, and writes down everything that happens.
+
+    Used as `async with Kernel(...) as kernel:`; it runs until the block is left. All coroutine methods may be awaited
+    from any thread that has an event loop. `actor` says who wants something, and is kept in the log.
+
+    `timezone` is the zone of jobs that name none. `drain` is how long leaving waits for bodies that are going.
+    `keeps_time=False` makes a kernel that runs only what is triggered.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: Store | None = None,
+        jobs: Iterable[Job | Callable[..., Any]] = (),
+        plugins: PluginSet | None = None,
+        clock: Clock | None = None,
+        timezone: str = "UTC",
+        node: str | None = None,
+        max_running: int = 100,
+        drain: timedelta = timedelta(seconds=30),
+        hook_timeout: timedelta = timedelta(seconds=10),
+        keeps_time: bool = True,
+    ) -> None:
+        self.clock = clock or SystemClock()
+        self.node = node or socket.gethostname()
+        self.drain = drain
+        self.plugins = plugins if plugins is not None else PluginSet()
+        self.loop: asyncio.AbstractEventLoop | None = None
+        self._timezone = timezone
+        self._keeps_time = keeps_time
+        self._store = store or MemoryStore()
+        self._jobs: dict[str, Registered] = {}
+        for one in jobs:
+            self.add(one)
+        seconds = hook_timeout.total_seconds()
+        self._dispatcher = Dispatcher(self.plugins, self._store, self, seconds)
+        self._journal = Journal(self._store, self.clock, self.node, self._dispatcher.publish)
+        self._admission = Admission(max_running)
+        self._launcher = Launcher(self._journal, self.clock, self.plugins, self._admission, self._jobs, seconds)
+        self._supervisor = Supervisor(self._journal, self.clock, self._runners(), self._launcher.over)
+        self._timetable = Timetable(self.clock, self._launcher.dispatch)
+        self._registry = Registry(self._journal, self.clock, self._timetable, self._launcher, self._jobs)
+        self._resources = AsyncExitStack()
+
+    def _runners(self) -> dict[str, Runner]:
+        runners = (AsyncRunner(self.clock), ThreadRunner(self.clock))
+        return {runner.name: runner for runner in runners}
+
+    # --- lifetime ---
+
+    async def __aenter__(self) -> Self:
+        """Open the store, start the plugins, settle what an earlier kernel left, and begin to keep time."""
+        self.loop = asyncio.get_running_loop()
+        try:
+            await self._start(self._resources)
+        except BaseException:
+            await self._leave()
+            raise
+        log.info("kernel started", node=self.node, store=self._store.name, jobs=len(self._jobs), head=self._journal.head)
+        return self
+
+    async def _start(self, stack: AsyncExitStack) -> None:
+        await stack.enter_async_context(self._store)
+        await self._journal.start()
+        tasks = await stack.enter_async_context(asyncio.TaskGroup())
+        background = [tasks.create_task(self._journal.run(), name="journal")]
+        stack.push_async_callback(_cancel, background)
+        stack.push_async_callback(self._dispatcher.stop, FLUSH_LIMIT)
+        await self._dispatcher.start(self._journal.head)
+        self._supervisor.begin(tasks)
+        self._launcher.begin(self._supervisor, tasks)
+        background += [tasks.create_task(self._supervisor.conflate()), tasks.create_task(self._housekeep())]
+        stack.push_async_callback(self._flush)
+        await self._settle_the_past()
+        if self._keeps_time:
+            background.append(tasks.create_task(self._timetable.run(), name="timetable"))
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Start nothing more, let bodies end within `drain`, cancel the rest, make everything durable, close."""
+        self._stop_starting()
+        try:
+            if exc_type is None:
+                await self._supervisor.drain(self.drain.total_seconds())
+        finally:
+            await self._leave()
+        log.info("kernel stopped", node=self.node, head=self._journal.head)
+
+    def _stop_starting(self) -> None:
+        self._admission.is_open = False
+        self._launcher.close()
+        for job_id in self._jobs:
+            self._timetable.take(job_id)
+
+    async def _leave(self) -> None:
+        # aclose() and not __aexit__(exc): the task group would wrap an exception of the caller's into a group.
+        self._stop_starting()
+        try:
+            await self._supervisor.stop("kernel", "the kernel was stopped")
+        finally:
+            await self._resources.aclose()
+
+    async def _settle_the_past(self) -> None:
+        if not self._keeps_time:
+            await recover(self._store, self._journal, self._launcher, self.clock, {})
+            return
+        self._registry.apply(list(self._jobs.values()), "kernel", "the kernel was started with these definitions")
+        await recover(self._store, self._journal, self._launcher, self.clock, self._jobs)
+        absence = Absence(down_until=self.clock.now())
+        for job_id in self._jobs:
+            self._registry.enter(job_id, absence)
+        await asyncio.shield(self._journal.durable())
+
+    async def _flush(self) -> None:
+        try:
+            async with asyncio.timeout(FLUSH_LIMIT):
+                await asyncio.shield(self._journal.durable())
+        except (TimeoutError, GnomonError) as exc:
+            problem = self._journal.problem or str(exc)
+            log.critical("events could not be kept", lost_events=self._journal.backlog, problem=problem)
+
+    async def _housekeep(self) -> None:
+        while True:
+            await asyncio.sleep(HOUSEKEEPING)  # real time, as the plugins' threads are real
+            self._dispatcher.report_blocking()
+
+    # --- jobs ---
+
+    def add(self, job: Job | Callable[..., Any]) -> Job:
+        """Add a Job, or a function declared with @job, before the kernel starts; afterwards use `add_job`."""
+        registered = self._register(job)
+        if registered.job.id in self._jobs:
+            raise JobError(f"there are two jobs with the id {registered.job.id!r}; ids must be unique")
+        self._jobs[registered.job.id] = registered
+        return registered.job
+
+    @on_kernel_loop
+    async def add_job(self, job: Job | Callable[..., Any], *, actor: str | None = None, why: str | None = None) -> Job:
+        """Add a job to the running kernel, or put a new definition in place of the one with its id."""
+        registered = self._register(job)
+        self._registry.add(registered, actor, why)
+        await self._durable()
+        return registered.job
+
+    @on_kernel_loop
+    async def remove_job(self, job_id: str, *, actor: str | None = None, why: str | None = None) -> None:
+        """Take a job away; its executions stay in the log. UnknownJobError where there is none."""
+        self._registry.remove(job_id, actor, why)
+        await self._durable()
+
+    @on_kernel_loop
+    async def apply_jobs(
+        self, jobs: Iterable[Job | Callable[..., Any]], *, actor: str | None = None, why: str = "reload"
+    ) -> Difference:
+        """Put these definitions in place of all jobs, at once and whole; fires are neither lost nor doubled by it."""
+        wanted = [self._register(job) for job in jobs]  # everything that can be wrong is wrong before anything changes
+        while not self._timetable.is_idle:
+            await asyncio.sleep(0)  # what is due by the old definitions gets its outcome by them
+        found = self._registry.apply(wanted, actor, why)
+        for job_id in (*(job.id for job in found.added), *found.changed):
+            self._registry.enter(job_id)
+        await self._durable()
+        return found
+
+    @on_kernel_loop
+    async def pause(self, job_id: str, *, actor: str | None = None, why: str | None = None) -> bool:
+        """Hold a job's fires back until it is resumed, restarts included; False where it is paused already."""
+        changed = self._registry.pause(job_id, actor, why)
+        await self._durable()
+        return changed
+
+    @on_kernel_loop
+    async def resume(self, job_id: str, *, actor: str | None = None, why: str | None = None) -> bool:
+        """Let a job fire again; its policy `catch_up` decides about what was held back. False where it is not paused."""
+        changed = self._registry.resume(job_id, actor, why)
+        await self._durable()
+        return changed
+
+    @on_kernel_loop
+    async def jobs(self) -> list[JobView]:
+        """List the jobs by id."""
+        return [self._view(self._jobs[job_id]) for job_id in sorted(self._jobs)]
+
+    @on_kernel_loop
+    async def job(self, job_id: str) -> JobView:
+        """Return one job; UnknownJobError where there is none."""
+        return self._view(self._registry.get(job_id))
+
+    # --- executions ---
+
+    @on_kernel_loop
+    async def trigger(
+        self,
+        job_id: str,
+        *,
+        kwargs: Mapping[str, Any] | None = None,
+        force: bool = False,
+        resume: bool = True,
+        actor: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> Triggered:
+        """Run a job now, once, and return when the run is durably accepted.
+
+        `kwargs` are merged into the job's for this run only. `force` skips guards. A paused job is resumed, unless
+        `resume` is false: then it runs once and stays paused. The schedule is not touched. A repeated `idempotency_key`
+        returns the run of the first request. UnknownJobError, JobError for arguments that do not fit.
+        """
+        registered = self._registry.get(job_id)
+        job = registered.job
+        merged = _merge(registered, kwargs or {})
+        identity = manual_execution_id(job_id, self.clock.now(), idempotency_key)
+        if idempotency_key is not None and (known := await self._find(identity)) is not None:
+            return Triggered(known, resumed=False, is_new=False)
+        resumed = resume and self._registry.resume(job_id, actor, "the job was triggered by hand")
+        execution = await self._launcher.trigger(
+            job, identity, force=force, args=job.args, kwargs=merged, actor=actor
+        )
+        await self._durable()
+        return Triggered(copy.copy(execution), resumed, is_new=True)
+
+    @on_kernel_loop
+    async def cancel(self, execution_id: str, *, actor: str | None = None, reason: str | None = None) -> Execution:
+        """Ask a run to stop; one that has not started never will.
+
+        Returns the execution as it is then: a body that is going may take its time, or end in another way.
+        UnknownExecutionError; ExecutionOverError where there is nothing left to stop.
+        """
+        execution = await self._not_over(execution_id)
+        if execution.status == "scheduled":
+            self._launcher.take_back(execution, actor, reason)
+        elif not self._supervisor.cancel(execution_id, actor, reason):
+            raise ExecutionOverError(execution_id, execution.status)
+        await self._durable()
+        return copy.copy(execution)
+
+    @on_kernel_loop
+    async def fail(
+        self, execution_id: str, message: str, *, reason: FailedReason = "marked", actor: str | None = None
+    ) -> Execution:
+        """End a running execution as failed, now, whatever its body does; the body is told to stop.
+
+        For those who know that a run is dead: an operator (`marked`), the reaper (`zombie`). What the body reports
+        afterwards is kept as a late result. UnknownExecutionError, ExecutionOverError.
+        """
+        execution = await self._not_over(execution_id)
+        if not self._supervisor.fail(execution_id, reason, message, actor):
+            raise ExecutionOverError(execution_id, execution.status)
+        await self._durable()
+        return copy.copy(execution)
+
+    @on_kernel_loop
+    async def wait(self, execution_id: str) -> Execution:
+        """Wait until a run is over, and return it; UnknownExecutionError."""
+        while not (execution := await self._get(execution_id)).is_over:
+            await self._journal.changed(execution_id)
+        await self._durable()
+        return execution
+
+    @on_kernel_loop
+    async def execution(self, execution_id: str) -> Execution:
+        """Return one execution as it stands; UnknownExecutionError."""
+        return await self._get(execution_id)
+
+    @on_kernel_loop
+    async def executions(self, query: ExecutionQuery) -> Page:
+        """List executions, newest first."""
+        return await self._store.executions(query)
+
+    @on_kernel_loop
+    async def history(self, execution_id: str) -> list[Event]:
+        """Return the events of one execution in order; UnknownExecutionError."""
+        if not (history := await self._store.stream(execution_id)):
+            raise UnknownExecutionError(execution_id)
+        return history
+
+    @on_kernel_loop
+    async def events(self, after: int = 0, limit: int = 1000) -> list[Event]:
+        """Read the log: up to `limit` events after a position."""
+        return await self._store.read(after, limit)
+
+    # --- the kernel itself ---
+
+    def health(self) -> Health:
+        """Tell how the kernel is doing."""
+        return Health(
+            state=self._journal.state,
+            problem=self._journal.problem,
+            store=self._store.name,
+            position=self._journal.head,
+            backlog=self._journal.backlog,
+            running=self._admission.running,
+            waiting=self._admission.waiting,
+            plugins=self._dispatcher.health(),
+        )
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is due, nothing is being written and every plugin has seen everything; bodies may be going."""
+        return self._timetable.is_idle and self._journal.is_idle and self._dispatcher.is_idle
+
+    def _register(self, job: Job | Callable[..., Any]) -> Registered:
+        if not isinstance(job, Job):
+            declared = getattr(job, "__gnomon_job__", None)
+            if not isinstance(declared, Job):
+                raise JobError(f"{job!r} is no Job and no function declared with @job")
+            job = declared
+        return register(job, self._timezone)
+
+    def _view(self, registered: Registered) -> JobView:
+        job = registered.job
+        return JobView(
+            job=job,
+            state=copy.copy(self._journal.jobs[job.id]),
+            next_fire=self._timetable.next_fire(job.id),
+            running=self._admission.running_of(job.id),
+            waiting=[ticket.execution_id for ticket in self._admission.waiting_of(job.id)],
+        )
+
+    async def _find(self, execution_id: str) -> Execution | None:
+        if (live := self._journal.live.get(execution_id)) is not None:
+            return copy.copy(live)
+        await self._durable()  # the end of a run leaves the live views before it is in the store
+        return await self._store.execution(execution_id)
+
+    async def _get(self, execution_id: str) -> Execution:
+        if (execution := await self._find(execution_id)) is None:
+            raise UnknownExecutionError(execution_id)
+        return execution
+
+    async def _not_over(self, execution_id: str) -> Execution:
+        live = self._journal.live.get(execution_id)
+        execution = live if live is not None else await self._get(execution_id)
+        if execution.is_over or live is None:
+            raise ExecutionOverError(execution_id, execution.status)
+        return execution
+
+    async def _durable(self) -> None:
+        await asyncio.shield(self._journal.durable())
+
+
+def _merge(registered: Registered, kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """Merge the arguments of one run into those of its job; JobError where they do not fit or are no JSON."""
+    job = registered.job
+    merged = msgspec.structs.replace(job, kwargs={**job.kwargs, **kwargs})
+    check_arguments(merged, registered.body)
+    try:
+        msgspec.json.encode(merged.kwargs)
+    except (TypeError, ValueError) as exc:
+        raise JobError(f"job {job.id!r}: the arguments of a run must be JSON, to be kept in the log: {exc}") from exc
+    return merged.kwargs
+
+
+async def _cancel(tasks: list[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()

@@ -1,0 +1,298 @@
+"""Turns fires, triggers and retries into executions: asks the guards and the admission, records what was decided."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+import structlog
+
+from gnomon import events
+from gnomon.admission import Admission, Ticket, Verdict
+from gnomon.catch_up import ON_TIME, MissedRange
+from gnomon.errors import DeposedError
+from gnomon.events import MissedReason
+from gnomon.execution import Execution, execution_id
+from gnomon.jobs import Body, Job, Retry
+from gnomon.journal import Journal
+from gnomon.plugins import PluginSet
+from gnomon.ports import Clock
+from gnomon.supervisor import Active, Supervisor
+from gnomon.threads import in_thread
+from gnomon.timetable import Due
+from gnomon.triggers import Trigger
+
+log = structlog.stdlib.get_logger("gnomon.launcher")
+
+RETRIED = frozenset({"exception", "timeout", "silence", "zombie", "lost", "killed"})
+"""The kinds of failure that a job's `retry` is for; what somebody marked as failed by hand stays failed."""
+
+DETAILS: dict[MissedReason, str] = {
+    "late": "the kernel came to it later than catch_up and grace allow",
+    "downtime": "no kernel was running",
+    "paused": "the job was paused",
+}
+
+
+class Registered(msgspec.Struct, eq=False):
+    """A job that the kernel serves, with what was built from its definition."""
+
+    job: Job
+    body: Body
+    trigger: Trigger | None
+
+
+class Launcher:
+    """Decides about every run before its body starts. It and the supervisor are the only ones that record lifecycles."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        clock: Clock,
+        plugins: PluginSet,
+        admission: Admission,
+        jobs: dict[str, Registered],
+        hook_timeout: float,
+    ) -> None:
+        self.supervisor: Supervisor
+        self._journal = journal
+        self._clock = clock
+        self._plugins = plugins
+        self._admission = admission
+        self._jobs = jobs
+        self._hook_timeout = hook_timeout
+        self._guarding: asyncio.Future[Any] | None = None
+        self._delayed: dict[str, asyncio.Task[None]] = {}
+        self._tasks: asyncio.TaskGroup
+
+    def begin(self, supervisor: Supervisor, tasks: asyncio.TaskGroup) -> None:
+        """Take what is made after this; called once, when the kernel starts."""
+        self.supervisor = supervisor
+        self._tasks = tasks
+
+    def close(self) -> None:
+        """Let nothing more come due; what waits stays in the log for the next kernel."""
+        for task in self._delayed.values():
+            task.cancel()
+        self._delayed.clear()
+
+    # --- fires ---
+
+    async def dispatch(self, chunk: Sequence[Due]) -> None:
+        """Decide about the jobs whose time has come. The timetable calls this with one chunk after the other."""
+        vetoes = await self._ask_guards([(due.job, fire) for due in chunk for fire in due.decision.run])
+        try:
+            for due in chunk:
+                self.miss_ranges(due.job, due.decision.missed)
+                for fire in due.decision.run:
+                    self._fire(due.job, fire, vetoes.get((due.job.id, fire)), is_backlog=due.is_backlog)
+        except DeposedError as exc:
+            log.critical("fires are not started any more", problem=str(exc))
+        self.pump()
+
+    def _fire(self, job: Job, fire: datetime, veto: str | None, *, is_backlog: bool) -> None:
+        identity = execution_id(job.id, fire)
+        if veto is not None:
+            self._miss(identity, job, fire, "guard", veto)
+            return
+        ticket = Ticket(identity, job, fire)
+        verdict = self._admission.ask(ticket, is_backlog=is_backlog)
+        if verdict.answer == "miss":
+            self._miss(identity, job, fire, "capacity" if verdict.is_capacity else "overlap", verdict.detail)
+            return
+        execution = self._schedule(identity, job, scheduled_time=fire, args=job.args, kwargs=job.kwargs)
+        self._follow(verdict, ticket, execution)
+
+    def miss_ranges(self, job: Job, missed: Iterable[MissedRange], detail: str | None = None) -> None:
+        """Record fires that do not run, each range as one event."""
+        for one in missed:
+            folded = {"count": one.count, "first": one.first, "last": one.last} if one.count > 1 else {}
+            identity = execution_id(job.id, one.last)
+            self._miss(identity, job, one.last, one.reason, detail or DETAILS.get(one.reason), **folded)
+
+    def _miss(
+        self, identity: str, job: Job, fire: datetime, reason: MissedReason, detail: str | None, **more: Any
+    ) -> Execution:
+        self._journal.record(
+            events.Missed,
+            identity,
+            job.id,
+            scheduled_time=fire,
+            reason=reason,
+            detail=detail,
+            job_name=job.name,
+            **more,
+        )
+        execution = self._journal.live[identity]
+        self._journal.forget(identity)
+        return execution
+
+    def _schedule(self, identity: str, job: Job, **facts: Any) -> Execution:
+        self._journal.record(events.Scheduled, identity, job.id, job_name=job.name, **facts)
+        return self._journal.live[identity]
+
+    # --- runs by hand, retries, and what an earlier kernel left ---
+
+    async def trigger(self, job: Job, identity: str, *, force: bool, **facts: Any) -> Execution:
+        """Accept a run that somebody asked for; a guard may refuse it, an overlap only lets it wait."""
+        now = self._clock.now()
+        vetoes = {} if force else await self._ask_guards([(job, now)])
+        if (veto := vetoes.get((job.id, now))) is not None:
+            return self._miss(identity, job, now, "guard", veto, is_manual=True)
+        execution = self._schedule(identity, job, scheduled_time=now, is_manual=True, force=force, **facts)
+        self._enter(execution, job, now)
+        return execution
+
+    def resume(self, execution: Execution, job: Job) -> None:
+        """Take up a run that was accepted before this kernel started, and has not begun."""
+        self._journal.adopt(execution)
+        self._enter_when_due(execution, job)
+
+    def retry(self, failed: Execution, job: Job) -> None:
+        """Schedule the next attempt of a failed run, where the job's policy has one left."""
+        if failed.attempt >= job.retry.attempts or failed.reason not in RETRIED:
+            return
+        delay = retry_delay(job.retry, failed.attempt)
+        execution = self._schedule(
+            retry_id(failed, failed.attempt + 1),
+            job,
+            scheduled_time=failed.scheduled_time,
+            is_manual=failed.is_manual,
+            force=failed.force,
+            args=failed.args,
+            kwargs=failed.kwargs,
+            actor=failed.actor,
+            attempt=failed.attempt + 1,
+            retry_of=failed.id,
+            not_before=self._clock.now() + delay,
+        )
+        self._enter_when_due(execution, job)
+
+    def _enter_when_due(self, execution: Execution, job: Job) -> None:
+        due = execution.not_before or execution.scheduled_time
+        wait = (due - self._clock.now()) / timedelta(seconds=1)
+        if wait <= 0:
+            self._enter(execution, job, due)
+        else:
+            self._delayed[execution.id] = self._tasks.create_task(self._enter_later(execution, job, due, wait))
+
+    async def _enter_later(self, execution: Execution, job: Job, due: datetime, wait: float) -> None:
+        await self._clock.sleep(wait)
+        del self._delayed[execution.id]
+        current = self._jobs.get(job.id)
+        self._enter(execution, current.job if current is not None else job, due)
+
+    def _enter(self, execution: Execution, job: Job, due: datetime) -> None:
+        must_run = execution.is_manual or execution.attempt > 1
+        ticket = Ticket(execution.id, job, due, must_run)
+        self._follow(self._admission.ask(ticket, is_backlog=True), ticket, execution)
+        self.pump()
+
+    # --- admission ---
+
+    def _follow(self, verdict: Verdict, ticket: Ticket, execution: Execution) -> None:
+        """Do what the admission decided about a run that is recorded as scheduled."""
+        for replaced in verdict.replaced:
+            self._miss_scheduled(replaced, "overlap", f"the fire of {execution.scheduled_time} took its place in the line")
+        for running in verdict.to_cancel:
+            self.supervisor.cancel(running, "kernel", f"overlap is cancel_previous, and {execution.id} is due")
+        if verdict.answer == "start":
+            self._start(ticket, execution)
+        elif verdict.answer == "miss":
+            self._miss_scheduled(ticket, "capacity" if verdict.is_capacity else "overlap", verdict.detail)
+
+    def pump(self) -> None:
+        """Let in whoever may start now."""
+        while (ticket := self._admission.next()) is not None:
+            execution = self._journal.live.get(ticket.execution_id)
+            registered = self._jobs.get(ticket.job.id)
+            if execution is None or registered is None:
+                self._admission.leave(ticket.execution_id, ticket.job.id)
+                continue
+            grace = _grace(ticket)
+            if self._clock.now() - ticket.due > grace:
+                self._admission.leave(ticket.execution_id, ticket.job.id)
+                self._miss_scheduled(ticket, "capacity", f"it waited for a slot for longer than its grace of {grace}")
+                continue
+            self._start(ticket, execution)
+
+    def _start(self, ticket: Ticket, execution: Execution) -> None:
+        registered = self._jobs[ticket.job.id]
+        self.supervisor.start(execution, registered.job, registered.body, ticket.due.timestamp())
+
+    def _miss_scheduled(self, ticket: Ticket, reason: MissedReason, detail: str) -> None:
+        self.miss_execution(ticket.execution_id, ticket.job, reason, detail)
+
+    def miss_execution(self, identity: str, job: Job, reason: MissedReason, detail: str) -> None:
+        """Record that an accepted run will not take place after all."""
+        execution = self._journal.live[identity]
+        self._miss(identity, job, execution.scheduled_time, reason, detail, is_manual=execution.is_manual)
+
+    def take_back(self, execution: Execution, actor: str | None, reason: str | None) -> None:
+        """Record that a run was cancelled before it started."""
+        self._admission.withdraw(execution.id, execution.job_id)
+        if (task := self._delayed.pop(execution.id, None)) is not None:
+            task.cancel()
+        self._journal.record(events.Cancelled, execution.id, execution.job_id, actor=actor, reason=reason)
+        self._journal.forget(execution.id)
+
+    def over(self, active: Active) -> None:
+        """Give the slot of a run that is over to the next one, and try again where it failed."""
+        self._admission.leave(active.execution.id, active.job.id)
+        registered = self._jobs.get(active.job.id)
+        try:
+            if active.execution.status == "failed" and registered is not None:
+                self.retry(active.execution, registered.job)
+            self.pump()
+        except DeposedError as exc:
+            log.error("runs that wait are not started any more", problem=str(exc))
+
+    # --- guards ---
+
+    async def _ask_guards(self, fires: Sequence[tuple[Job, datetime]]) -> dict[tuple[str, datetime], str]:
+        """Ask the plugins whether fires may run: in a thread, for a guard must not be able to stop the clock.
+
+        One that hangs is not asked again until it has answered, and the fires run: no plugin may stop a job by failing.
+        """
+        if not fires or not self._plugins.has_guards:
+            return {}
+        if self._guarding is not None and not self._guarding.done():
+            log.error("guards do not answer, fires run unguarded", fires=len(fires))
+            return {}
+        self._guarding = in_thread(lambda: self._vetoes(fires), name="gnomon guards")
+        try:
+            async with asyncio.timeout(self._hook_timeout):
+                vetoes: dict[tuple[str, datetime], str] = await asyncio.shield(self._guarding)
+        except TimeoutError:
+            log.error("guards took too long, fires run unguarded", limit_s=self._hook_timeout, fires=len(fires))
+            return {}
+        return vetoes
+
+    def _vetoes(self, fires: Sequence[tuple[Job, datetime]]) -> dict[tuple[str, datetime], str]:
+        answers = (((job.id, fire), self._plugins.guard(job, fire)) for job, fire in fires)
+        return {key: veto for key, veto in answers if veto is not None}
+
+
+def retry_delay(retry: Retry, attempt: int) -> timedelta:
+    """Compute how long to wait after that attempt has failed."""
+    seconds = retry.delay.total_seconds() * retry.backoff ** (attempt - 1)
+    if retry.max_delay is not None:
+        seconds = min(seconds, retry.max_delay.total_seconds())
+    return timedelta(seconds=seconds * (1 + retry.jitter * random.random()))  # noqa: S311 - it only spreads load
+
+
+def retry_id(failed: Execution, attempt: int) -> str:
+    """Name the next attempt: of a fire by its time, of a run by hand by the run that failed."""
+    if failed.is_manual:
+        return execution_id(f"{failed.job_id}\0{failed.retry_of or failed.id}", failed.scheduled_time, attempt)
+    return execution_id(failed.job_id, failed.scheduled_time, attempt)
+
+
+def _grace(ticket: Ticket) -> timedelta:
+    if ticket.must_run:
+        return timedelta.max
+    return ticket.job.grace or (ON_TIME if ticket.job.catch_up == "none" else timedelta.max)

@@ -1,0 +1,205 @@
+"""The jobs that a kernel serves: what the log knows of them and what their definitions say, brought together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+import msgspec
+import structlog
+
+from gnomon import events
+from gnomon.catch_up import Absence, Backlog, MissedRange, fires
+from gnomon.errors import GnomonError, JobError, UnknownJobError
+from gnomon.job_state import JobState
+from gnomon.jobs import Job, close_match, make_body
+from gnomon.journal import Journal
+from gnomon.launcher import Launcher, Registered
+from gnomon.ports import Clock
+from gnomon.timetable import Timetable
+from gnomon.triggers import Trigger
+
+log = structlog.stdlib.get_logger("gnomon.registry")
+
+SCHEDULE_KEYS = frozenset({"cron", "every", "at", "trigger", "timezone"})
+"""The keys of a definition whose change means that the fires are counted anew."""
+
+
+class Difference(msgspec.Struct, frozen=True):
+    """What becomes of the jobs of the log when other definitions are put in their place."""
+
+    added: list[Job]
+    changed: dict[str, dict[str, Any]]
+    removed: list[str]
+
+
+def difference(states: Mapping[str, JobState], jobs: Iterable[Job]) -> Difference:
+    """Compare the jobs that the log knows with definitions; whether a job is paused is the log's own affair."""
+    wanted = {job.id: job for job in jobs}
+    known = {job_id: state for job_id, state in states.items() if not state.removed}
+    changed = {
+        job_id: changes
+        for job_id, state in known.items()
+        if job_id in wanted and (changes := _changes(state.definition, wanted[job_id].definition()))
+    }
+    return Difference(
+        added=[job for job_id, job in wanted.items() if job_id not in known],
+        changed=changed,
+        removed=[job_id for job_id in known if job_id not in wanted],
+    )
+
+
+def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    """Tell the new value of each key that differs; None where it is gone."""
+    keys = (old.keys() | new.keys()) - {"paused"}
+    return {key: new.get(key) for key in sorted(keys) if old.get(key) != new.get(key)}
+
+
+class Registry:
+    """Keeps registered jobs, the timetable and the job events of the log in step."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        clock: Clock,
+        timetable: Timetable,
+        launcher: Launcher,
+        jobs: dict[str, Registered],
+    ) -> None:
+        self._journal = journal
+        self._clock = clock
+        self._timetable = timetable
+        self._launcher = launcher
+        self._jobs = jobs
+
+    def apply(self, jobs: Iterable[Registered], actor: str | None, why: str) -> Difference:
+        """Put these definitions in place of all there are, in one go: nothing else runs in between.
+
+        Fires of a schedule that goes away are settled first, so that none is left without an outcome.
+        """
+        wanted = {registered.job.id: registered for registered in jobs}
+        found = difference(self._journal.jobs, [registered.job for registered in wanted.values()])
+        for job_id in found.removed:
+            self._settle(job_id, "the job was removed before a kernel came to it")
+            self._journal.record(events.JobRemoved, events.job_stream(job_id), job_id, actor=actor, why=why)
+            self._timetable.take(job_id)
+        for job in found.added:
+            self._record_added(job, actor, why)
+        for job_id, changes in found.changed.items():
+            self._record_changed(job_id, changes, actor, why)
+        self._jobs.clear()
+        self._jobs.update(wanted)
+        return found
+
+    def add(self, registered: Registered, actor: str | None, why: str | None) -> None:
+        """Add one job, or put a new definition in place of the one with its id."""
+        job = registered.job
+        state = self._journal.jobs.get(job.id)
+        if state is None or state.removed:
+            self._record_added(job, actor, why)
+        elif changes := _changes(state.definition, job.definition()):
+            self._record_changed(job.id, changes, actor, why)
+        self._jobs[job.id] = registered
+        self.enter(job.id)
+
+    def remove(self, job_id: str, actor: str | None, why: str | None) -> None:
+        """Take a job away; runs that are going on go on."""
+        self.get(job_id)
+        self._journal.record(events.JobRemoved, events.job_stream(job_id), job_id, actor=actor, why=why)
+        self._timetable.take(job_id)
+        del self._jobs[job_id]
+
+    def pause(self, job_id: str, actor: str | None, why: str | None) -> bool:
+        """Hold the fires of a job back; False where it is paused already."""
+        self.get(job_id)
+        if self._journal.jobs[job_id].paused:
+            return False
+        self._journal.record(events.JobPaused, events.job_stream(job_id), job_id, actor=actor, why=why)
+        self._timetable.take(job_id)
+        return True
+
+    def resume(self, job_id: str, actor: str | None, why: str | None) -> bool:
+        """Let a job fire again; False where it is not paused. Held back fires get their outcome now."""
+        self.get(job_id)
+        if not self._journal.jobs[job_id].paused:
+            return False
+        event = self._journal.record(events.JobResumed, events.job_stream(job_id), job_id, actor=actor, why=why)
+        self.enter(job_id, Absence(paused_until=event.at))
+        return True
+
+    def enter(self, job_id: str, absence: Absence | None = None) -> None:
+        """Put a job that is neither paused nor without a schedule into the timetable."""
+        registered, state = self._jobs[job_id], self._journal.jobs[job_id]
+        if registered.trigger is not None and not state.paused:
+            self._timetable.put(registered.job, registered.trigger, state.anchor, state.last_fire, absence)
+        else:
+            self._timetable.take(job_id)
+
+    def get(self, job_id: str) -> Registered:
+        """Return a job; UnknownJobError names one that is spelled nearly so."""
+        if (registered := self._jobs.get(job_id)) is None:
+            raise UnknownJobError(job_id, close_match(job_id, self._jobs))
+        return registered
+
+    def _record_added(self, job: Job, actor: str | None, why: str | None) -> None:
+        stream = events.job_stream(job.id)
+        self._journal.record(events.JobAdded, stream, job.id, actor=actor, why=why, definition=job.definition())
+
+    def _record_changed(self, job_id: str, changes: dict[str, Any], actor: str | None, why: str | None) -> None:
+        rescheduled = not SCHEDULE_KEYS.isdisjoint(changes)
+        if rescheduled:
+            self._settle(job_id, "the schedule was changed before a kernel came to it")
+        self._journal.record(
+            events.JobChanged,
+            events.job_stream(job_id),
+            job_id,
+            actor=actor,
+            why=why,
+            changes=changes,
+            rescheduled=rescheduled,
+        )
+
+    def _settle(self, job_id: str, detail: str) -> None:
+        """Record the fires as missed that an old schedule named while no kernel was there to see them."""
+        state, now = self._journal.jobs[job_id], self._clock.now()
+        stored = stored_job(state)
+        if stored is None or state.paused:
+            return
+        job, trigger = stored
+        for one in undecided(trigger, state, now):
+            self._launcher.miss_ranges(job, [one], detail)
+
+
+def undecided(trigger: Trigger, state: JobState, now: datetime) -> list[MissedRange]:
+    """Fold the fires of a job that the log says nothing of yet, up to now."""
+    backlog = Backlog("latest", None, Absence(down_until=now))
+    for fire in fires(trigger, state.last_fire, state.anchor, now):
+        backlog.add(fire)
+    return backlog.miss_all()
+
+
+def stored_job(state: JobState) -> tuple[Job, Trigger] | None:
+    """Build a job and its trigger from the definition in the log; None where that cannot be, or there is no schedule.
+
+    A trigger that was an object in somebody's code is in the log by name only.
+    """
+    from gnomon.config import convert_job  # noqa: PLC0415 - only needed where a schedule has gone away
+
+    try:
+        job = convert_job(state.definition)
+        trigger = job.build_trigger()
+    except GnomonError as exc:
+        log.debug("definition in the log cannot be built", job=state.job_id, problem=str(exc))
+        return None
+    return (job, trigger) if trigger is not None else None
+
+
+def register(job: Job, timezone: str) -> Registered:
+    """Build what a definition needs to run: its function, its trigger; JobError or TriggerError where it cannot be."""
+    if job.timezone is None:
+        job = msgspec.structs.replace(job, timezone=timezone)
+    body = make_body(job)
+    if job.runner == "async" and not body.is_async:
+        raise JobError(f'job {job.id!r} has runner = "async", but its function is not a coroutine function')
+    return Registered(job, body, job.build_trigger())

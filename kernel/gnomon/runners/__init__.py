@@ -1,0 +1,1 @@
+"""How one execution runs: as a task on the loop, in a thread, in a process."""

@@ -1,0 +1,81 @@
+"""Turn what a body returned or raised into an Outcome: JSON where possible, and always of bounded size."""
+
+from __future__ import annotations
+
+import asyncio
+import traceback
+from typing import Any
+
+import msgspec
+
+from gnomon.errors import RunCancelled
+from gnomon.ports import Outcome
+
+VALUE_LIMIT = 64 * 1024
+"""Bytes of JSON of a return value; a larger one is kept as the beginning of its repr."""
+TRACEBACK_LIMIT = 32 * 1024
+MESSAGE_LIMIT = 4 * 1024
+"""Characters kept of a traceback and of an error message: both ends, where the cause and the place stand."""
+
+
+def returned(value: Any, execution_time: float) -> Outcome:
+    """Say that the body returned."""
+    return Outcome(execution_time, value=as_json(value))
+
+
+def raised(exc: BaseException, execution_time: float) -> Outcome:
+    """Say that the body raised; RunCancelled and CancelledError mean that it was stopped."""
+    return Outcome(
+        execution_time,
+        error=exc,
+        error_type=_type_name(exc),
+        error_message=shorten(_text(exc), MESSAGE_LIMIT),
+        traceback=shorten(_format(exc), TRACEBACK_LIMIT),
+        cancelled=isinstance(exc, RunCancelled | asyncio.CancelledError),
+    )
+
+
+def as_json(value: Any) -> Any:
+    """Make plain JSON of a return value; what is none becomes its repr, what is too large its beginning."""
+    try:
+        plain = msgspec.to_builtins(value, str_keys=True)
+        size = len(msgspec.json.encode(plain))
+    except Exception:  # noqa: BLE001 - a user's object may raise anything when it is looked at
+        return shorten(_repr(value), VALUE_LIMIT)
+    return plain if size <= VALUE_LIMIT else shorten(_repr(value), VALUE_LIMIT)
+
+
+def shorten(text: str, limit: int) -> str:
+    """Keep both ends of a text that is longer than `limit` characters, and say how much is left out."""
+    # Lone surrogates cannot be written as UTF-8, and a NUL ends a text for many readers.
+    text = text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
+    if len(text) <= limit:
+        return text
+    half = limit // 2
+    return f"{text[:half]}\n… {len(text) - 2 * half} characters left out …\n{text[-half:]}"
+
+
+def _format(exc: BaseException) -> str:
+    try:
+        return "".join(traceback.format_exception(exc))
+    except Exception:  # noqa: BLE001 - __str__ of a user's exception may raise
+        return "".join(traceback.format_tb(exc.__traceback__)) + type(exc).__name__
+
+
+def _type_name(exc: BaseException) -> str:
+    kind = type(exc)
+    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+
+
+def _text(exc: BaseException) -> str:
+    try:
+        return str(exc)
+    except Exception:  # noqa: BLE001 - as above
+        return f"(the message of this {type(exc).__name__} cannot be shown)"
+
+
+def _repr(value: Any) -> str:
+    try:
+        return repr(value)
+    except Exception:  # noqa: BLE001 - as above
+        return f"(a {type(value).__name__} that cannot be shown)"

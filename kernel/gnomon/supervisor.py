@@ -1,0 +1,329 @@
+"""Runs bodies from `started` to their end: hands them to runners, keeps time limits, stops them, records the end."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import structlog
+
+from gnomon import events
+from gnomon.context import PROGRESS_RATE, Context, RunInfo
+from gnomon.errors import DeposedError
+from gnomon.events import FailedReason
+from gnomon.execution import Execution
+from gnomon.jobs import Body, Job
+from gnomon.journal import Journal
+from gnomon.ports import Clock, Outcome, Run, Runner
+
+log = structlog.stdlib.get_logger("gnomon.supervisor")
+
+
+class Ending(msgspec.Struct, frozen=True):
+    """Why a run is being ended from outside although nobody cancelled it."""
+
+    reason: FailedReason
+    message: str
+    actor: str | None = None
+
+
+class Active(msgspec.Struct, eq=False):
+    """A run whose body is going, or about to."""
+
+    execution: Execution
+    job: Job
+    body: Body
+    context: Context
+    runner: Runner
+    started_at: float = 0.0
+    ending: Ending | None = None
+    is_over: bool = False
+    done: asyncio.Event = msgspec.field(default_factory=asyncio.Event)
+
+
+class Supervisor:
+    """Owns the live bodies. `on_over` is called once for each run, when its end is recorded and its slot is free."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        clock: Clock,
+        runners: dict[str, Runner],
+        on_over: Callable[[Active], None],
+        progress_rate: float = PROGRESS_RATE,
+    ) -> None:
+        self._journal = journal
+        self._clock = clock
+        self._runners = runners
+        self._on_over = on_over
+        self._rate = progress_rate
+        self._active: dict[str, Active] = {}
+        self._untold: set[Context] = set()
+        self._has_untold = asyncio.Event()
+        self._starting: dict[asyncio.Future[None], list[Active]] = {}
+        self._tasks: asyncio.TaskGroup
+        self._loop: asyncio.AbstractEventLoop
+        self._thread = 0
+
+    def begin(self, tasks: asyncio.TaskGroup) -> None:
+        """Take the task group in which bodies run; called once, when the kernel starts."""
+        self._tasks = tasks
+        self._loop = asyncio.get_running_loop()
+        self._thread = threading.get_ident()
+
+    def start(self, execution: Execution, job: Job, body: Body, due_at: float) -> Active:
+        """Record that a run starts, and start its body as soon as that is durable."""
+        runner = self._runners[job.runner or ("async" if body.is_async else "thread")]
+        info = RunInfo(
+            execution_id=execution.id,
+            job_id=job.id,
+            scheduled_time=execution.scheduled_time,
+            attempt=execution.attempt,
+            is_manual=execution.is_manual,
+            force=execution.force,
+        )
+        context = Context(info, self, rate=self._rate, monotonic=self._clock.monotonic)
+        active = self._active[execution.id] = Active(execution, job, body, context, runner)
+        delay = max(self._clock.time() - due_at, 0.0)
+        self._journal.record(
+            events.Started, execution.id, job.id, runner=runner.name, worker=f"pid {os.getpid()}", delay=round(delay, 6)
+        )
+        durable = self._journal.durable()
+        if (waiting := self._starting.get(durable)) is None:
+            waiting = self._starting[durable] = []
+            durable.add_done_callback(self._begin_bodies)
+        waiting.append(active)
+        return active
+
+    def _begin_bodies(self, durable: asyncio.Future[None]) -> None:
+        """Let the bodies of one commit go; a crash from here on finds them as `running` in the log."""
+        for active in self._starting.pop(durable):
+            if durable.cancelled() or durable.exception() is not None:
+                self._release(active)  # the log is not ours any more: this run never was
+            else:
+                self._tasks.create_task(self._supervise(active), name=f"run {active.execution.id}")
+
+    async def _supervise(self, active: Active) -> None:
+        active.started_at = self._clock.monotonic()
+        active.context.last_sign_of_life = active.started_at
+        limits = [self._watch_timeout(active)] if active.job.timeout else []
+        limits += [self._watch_silence(active)] if active.job.silence else []
+        watchers = [self._tasks.create_task(limit) for limit in limits]
+        try:
+            outcome = await self._run(active)
+        finally:
+            for watcher in watchers:
+                watcher.cancel()
+        self._finish(active, outcome)
+
+    async def _run(self, active: Active) -> Outcome:
+        job, execution = active.job, active.execution
+        if active.context.cancel_requested:
+            return Outcome(0.0, cancelled=True)
+        if job.steps:
+            active.context.steps(*job.steps)
+        kwargs = dict(execution.kwargs)
+        if active.body.context_parameter is not None:
+            kwargs[active.body.context_parameter] = active.context
+        if active.body.takes_force:
+            kwargs.setdefault("force", execution.force)
+        grace = job.cancel_grace.total_seconds()
+        run = Run(job.id, execution.id, active.body, execution.args, kwargs, active.context, grace)
+        return await active.runner.run(run)
+
+    # --- what the body tells ---
+
+    def tell(self, execution_id: str, told: dict[str, Any]) -> None:
+        """Record progress; called by contexts from any thread."""
+        if threading.get_ident() == self._thread:
+            self._record_progress(execution_id, told)
+        else:
+            self._loop.call_soon_threadsafe(self._record_progress, execution_id, told)
+
+    def tell_later(self, context: Context) -> None:
+        """Remember a context that has more to tell than its rate allows; called from any thread."""
+        self._untold.add(context)
+        if threading.get_ident() == self._thread:
+            self._has_untold.set()
+        else:
+            self._loop.call_soon_threadsafe(self._has_untold.set)
+
+    async def conflate(self) -> None:
+        """Write what contexts have kept back, again and again until cancelled. A task of the kernel."""
+        while True:
+            await self._has_untold.wait()
+            await self._clock.sleep(1.0 / self._rate)
+            self._has_untold.clear()
+            contexts, self._untold = self._untold, set()
+            for context in contexts:
+                context.flush()
+
+    def _record_progress(self, execution_id: str, told: dict[str, Any]) -> None:
+        active = self._active.get(execution_id)
+        if active is None or active.is_over:
+            return  # told after the end: the end stands
+        try:
+            self._journal.record(events.Progress, execution_id, active.job.id, **told)
+        except DeposedError:
+            log.debug("progress lost, the log is not ours any more", execution=execution_id)
+
+    # --- time limits ---
+
+    async def _watch_timeout(self, active: Active) -> None:
+        assert active.job.timeout is not None  # noqa: S101 - watched only where there is one
+        await self._clock.sleep(active.job.timeout.total_seconds())
+        await self._end_by_force(active, Ending("timeout", f"the run took longer than its timeout of {active.job.timeout}"))
+
+    async def _watch_silence(self, active: Active) -> None:
+        assert active.job.silence is not None  # noqa: S101 - watched only where there is one
+        limit = active.job.silence.total_seconds()
+        while (quiet := self._clock.monotonic() - active.context.last_sign_of_life) < limit:
+            await self._clock.sleep(limit - quiet)
+        message = f"the run gave no sign of life for {active.job.silence}"
+        await self._end_by_force(active, Ending("silence", message))
+
+    async def _end_by_force(self, active: Active, ending: Ending) -> None:
+        """Tell the body to stop; where it does not within its grace, record the end without it."""
+        if active.ending is None and not active.is_over:
+            active.ending = ending
+            self._stop_body(active)
+            await self._clock.sleep(active.job.cancel_grace.total_seconds())
+            if not active.is_over:
+                still = f"; the body was told to stop and is still going on in {active.runner.name}"
+                self._record_failed(active, msgspec.structs.replace(ending, message=ending.message + still))
+
+    # --- ending ---
+
+    def cancel(self, execution_id: str, actor: str | None, reason: str | None) -> bool:
+        """Ask a running body to stop; False where there is no live body of that id."""
+        active = self._active.get(execution_id)
+        if active is None or active.is_over:
+            return False
+        if not active.execution.cancel_requested:
+            self._journal.record(events.CancelRequested, execution_id, active.job.id, actor=actor, reason=reason)
+        self._stop_body(active)
+        return True
+
+    def fail(self, execution_id: str, reason: FailedReason, message: str, actor: str | None) -> bool:
+        """End a run now, whatever its body does, and tell the body to stop; False where there is no live body."""
+        active = self._active.get(execution_id)
+        if active is None or active.is_over:
+            return False
+        active.ending = Ending(reason, message, actor)
+        self._stop_body(active)
+        self._record_failed(active, active.ending)
+        return True
+
+    def _stop_body(self, active: Active) -> None:
+        active.context.request_cancel()
+        active.runner.cancel(active.execution.id)
+
+    def _finish(self, active: Active, outcome: Outcome) -> None:
+        """Record how the body ended; after the end of its execution, as a late result."""
+        try:
+            if not active.is_over:
+                active.context.flush()
+                self._record_end(active, outcome)
+            elif not (outcome.cancelled and active.ending is not None):
+                self._record_late(active, outcome)
+        except DeposedError as exc:
+            log.error("the end of a run could not be recorded", execution=active.execution.id, problem=str(exc))
+        self._release(active)
+
+    def _record_end(self, active: Active, outcome: Outcome) -> None:
+        execution, spent = active.execution, round(outcome.execution_time, 6)
+        if active.ending is not None:
+            self._record_failed(active, active.ending, outcome)
+            if outcome.error is None and not outcome.cancelled:
+                self._record_late(active, outcome)
+            return
+        if outcome.cancelled and execution.cancel_requested:
+            self._journal.record(
+                events.Cancelled, execution.id, active.job.id, actor=execution.cancelled_by, execution_time=spent
+            )
+        elif outcome.error_type is not None or outcome.cancelled:
+            self._journal.record(
+                events.Failed,
+                execution.id,
+                active.job.id,
+                reason="killed" if outcome.killed else "exception",
+                error_type=outcome.error_type,
+                error_message=outcome.error_message,
+                traceback=outcome.traceback,
+                execution_time=spent,
+            )
+        else:
+            self._journal.record(
+                events.Succeeded, execution.id, active.job.id, return_value=outcome.value, execution_time=spent
+            )
+        self._over(active)
+
+    def _record_failed(self, active: Active, ending: Ending, outcome: Outcome | None = None) -> None:
+        self._journal.record(
+            events.Failed,
+            active.execution.id,
+            active.job.id,
+            reason=ending.reason,
+            error_type=outcome.error_type if outcome is not None and not outcome.cancelled else None,
+            error_message=ending.message,
+            traceback=outcome.traceback if outcome is not None else None,
+            execution_time=round(self._clock.monotonic() - active.started_at, 6),
+            actor=ending.actor,
+        )
+        self._over(active)
+
+    def _record_late(self, active: Active, outcome: Outcome) -> None:
+        self._journal.record(
+            events.LateResult,
+            active.execution.id,
+            active.job.id,
+            outcome="cancelled" if outcome.cancelled else "failed" if outcome.error_type is not None else "succeeded",
+            return_value=outcome.value,
+            error_type=outcome.error_type,
+            error_message=outcome.error_message,
+            execution_time=round(outcome.execution_time, 6),
+        )
+
+    def _over(self, active: Active) -> None:
+        active.is_over = True
+        self._on_over(active)
+
+    def _release(self, active: Active) -> None:
+        """Forget a run whose body is gone."""
+        if not active.is_over:
+            self._over(active)
+        del self._active[active.execution.id]
+        self._journal.forget(active.execution.id)
+        active.done.set()
+
+    # --- looking at it, and the end of all ---
+
+    def live(self, execution_id: str) -> Active | None:
+        """Return the run with a live body of that id."""
+        return self._active.get(execution_id)
+
+    @property
+    def bodies(self) -> list[Active]:
+        """List the runs whose bodies are going, also those whose execution is over already."""
+        return list(self._active.values())
+
+    async def drain(self, within: float) -> None:
+        """Wait until all bodies have ended, for so many seconds at most."""
+        try:
+            async with asyncio.timeout(within):
+                for active in self.bodies:
+                    await active.done.wait()
+        except TimeoutError:
+            pass
+
+    async def stop(self, actor: str, reason: str) -> None:
+        """Cancel what is still going, give it its grace, and record as lost what does not stop."""
+        for active in self.bodies:
+            self.cancel(active.execution.id, actor, reason)
+        await self.drain(max((a.job.cancel_grace.total_seconds() for a in self.bodies), default=0.0))
+        for active in self.bodies:
+            self.fail(active.execution.id, "lost", f"{reason}; the body did not stop and ended with the process", actor)

@@ -1,0 +1,53 @@
+"""Run a blocking call in a thread that may hang without keeping the process from ending."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import threading
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+def in_thread(call: Callable[[], T], name: str) -> asyncio.Future[T]:
+    """Start a call in a new daemon thread, with a copy of the context variables, and return a future of its result.
+
+    Not asyncio.to_thread: its pool has few threads, so that one body that hangs would stop another, and the
+    interpreter waits for them at its end.
+    """
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[T] = loop.create_future()
+    context = contextvars.copy_context()
+
+    def work() -> None:
+        try:
+            result = context.run(call)
+        except BaseException as exc:  # noqa: BLE001 - it is raised again where the future is awaited
+            _post(loop, _fail, future, exc)
+        else:
+            _post(loop, _succeed, future, result)
+
+    threading.Thread(target=work, name=name, daemon=True).start()
+    return future
+
+
+def _post(loop: asyncio.AbstractEventLoop, call: Callable[..., None], *args: Any) -> None:
+    try:
+        loop.call_soon_threadsafe(call, *args)
+    except RuntimeError:
+        pass  # the loop is closed: nobody is left to be told
+
+
+def _succeed(future: asyncio.Future[T], result: T) -> None:
+    if not future.done():
+        future.set_result(result)
+
+
+def _fail(future: asyncio.Future[Any], exc: BaseException) -> None:
+    if future.done():
+        return
+    if isinstance(exc, StopIteration):  # a future cannot carry one
+        exc = RuntimeError(f"StopIteration: {exc}")
+    future.set_exception(exc)

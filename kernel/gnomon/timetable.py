@@ -1,0 +1,147 @@
+"""What is due when: a heap of times over triggers, and one loop that waits on the injected clock."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import itertools
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime
+
+import msgspec
+import structlog
+
+from gnomon.catch_up import Absence, Backlog, Decision, fires, next_fire
+from gnomon.jobs import Job
+from gnomon.ports import Clock
+from gnomon.triggers import Trigger
+
+log = structlog.stdlib.get_logger("gnomon.timetable")
+
+CHUNK = 128
+"""Jobs taken off the heap in one go. Of 50,000 jobs due at once the first ones start while the others still wait their
+turn, and the loop is free again after a few milliseconds (APScheduler submits all first: measured, none ran)."""
+SLICE = 256
+"""Fires of one long backlog that are counted before the loop gets a turn."""
+
+
+class Due(msgspec.Struct, frozen=True):
+    """A job whose time has come, and what became of its fires."""
+
+    job: Job
+    decision: Decision
+    is_backlog: bool
+
+
+class Entry(msgspec.Struct, eq=False):
+    """A job's place in the timetable. One that was taken out or replaced has no trigger any more."""
+
+    job: Job
+    trigger: Trigger | None
+    anchor: datetime
+    last_fire: datetime | None
+    next: datetime | None = None
+    absence: Absence = Absence()
+
+
+class Timetable:
+    """Owns the order of things to come. It decides about time only; whether a fire may start is not its business."""
+
+    def __init__(self, clock: Clock, dispatch: Callable[[Sequence[Due]], Awaitable[None]]) -> None:
+        self._clock = clock
+        self._dispatch = dispatch
+        self._heap: list[tuple[float, int, Entry]] = []
+        self._entries: dict[str, Entry] = {}
+        self._numbers = itertools.count()
+        self._wake = asyncio.Event()
+        self._working = False
+
+    def put(
+        self, job: Job, trigger: Trigger, anchor: datetime, last_fire: datetime | None, absence: Absence | None = None
+    ) -> None:
+        """Put a job in, or in place of what was there; fires after `last_fire` (or `anchor`) are due."""
+        self.take(job.id)
+        entry = Entry(job, trigger, anchor, last_fire, absence=absence or Absence())
+        self._entries[job.id] = entry
+        self._enter(entry)
+
+    def take(self, job_id: str) -> None:
+        """Take a job out; one that is not in is fine."""
+        if (entry := self._entries.pop(job_id, None)) is not None:
+            entry.trigger = entry.next = None  # its place on the heap is dropped when its time comes
+
+    def next_fire(self, job_id: str) -> datetime | None:
+        """Tell when a job is due next; None when it is not in, or at its end."""
+        entry = self._entries.get(job_id)
+        return entry.next if entry is not None else None
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is due right now."""
+        return not self._working and not (self._heap and self._heap[0][0] <= self._clock.time())
+
+    async def run(self) -> None:
+        """Dispatch what is due until cancelled."""
+        while True:
+            if due := self._pop_due():
+                self._working = True
+                decided = [await self._decide(entry) for entry in due]
+                await self._dispatch([one for one in decided if one is not None])
+                self._working = False
+                await asyncio.sleep(0)
+            else:
+                await self._clock.wait(self._wake, self._heap[0][0] if self._heap else None)
+                self._wake.clear()
+
+    def _enter(self, entry: Entry) -> None:
+        """Compute when an entry is due next and put it on the heap; a trigger that fails takes its job out."""
+        if entry.trigger is None:
+            return
+        try:
+            entry.next = next_fire(entry.trigger, entry.last_fire, entry.anchor)
+        except Exception as exc:  # noqa: BLE001 - triggers are foreign code: one that fails must not stop the others
+            self._fail(entry, exc)
+            return
+        if entry.next is None:
+            return  # the trigger is at its end
+        due = entry.next.timestamp()
+        heapq.heappush(self._heap, (due, next(self._numbers), entry))
+        if self._heap[0][2] is entry:
+            self._wake.set()
+
+    def _fail(self, entry: Entry, exc: Exception) -> None:
+        log.error("trigger failed, its job is not due any more", job=entry.job.id, trigger=str(entry.trigger), exc_info=exc)
+        self._entries.pop(entry.job.id, None)
+        entry.trigger = entry.next = None
+
+    def _pop_due(self) -> list[Entry]:
+        now = self._clock.time()
+        due: list[Entry] = []
+        while self._heap and len(due) < CHUNK and self._heap[0][0] <= now:
+            entry = heapq.heappop(self._heap)[2]
+            if entry.trigger is not None:
+                due.append(entry)
+        return due
+
+    async def _decide(self, entry: Entry) -> Due | None:
+        """Take all fires of a job up to now and decide about them; then enter its next one."""
+        job, trigger = entry.job, entry.trigger
+        if trigger is None:
+            return None  # taken out while another entry of its chunk was counted
+        now = self._clock.now()
+        backlog = Backlog(job.catch_up, job.grace, entry.absence)
+        count = 0
+        try:
+            for fire in fires(trigger, entry.last_fire, entry.anchor, now):
+                entry.last_fire = fire.astimezone(UTC)
+                backlog.add(entry.last_fire)
+                count += 1
+                if count % SLICE == 0:
+                    if job.catch_up == "all":
+                        break  # the rest in the next round: they all run, so they all need room
+                    await asyncio.sleep(0)
+        except Exception as exc:  # noqa: BLE001 - foreign code, as above
+            self._fail(entry, exc)
+        else:
+            self._enter(entry)
+        return Due(job, backlog.decide(now), count > 1) if count else None
