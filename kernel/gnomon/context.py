@@ -9,13 +9,16 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sized
 from contextvars import ContextVar
-from datetime import datetime
-from typing import Any, Protocol, TypeVar
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import msgspec
 
 from gnomon.errors import NotInRunError, RunCancelled
 from gnomon.events import DeclaredStep
+
+if TYPE_CHECKING:
+    from gnomon.run_log import ProgressReader, RunLog
 
 T = TypeVar("T")
 
@@ -72,6 +75,7 @@ class Context:
         *,
         rate: float = PROGRESS_RATE,
         monotonic: Callable[[], float] = time.monotonic,
+        reader: ProgressReader | None = None,
     ) -> None:
         self.info = info
         self.last_sign_of_life = monotonic()
@@ -82,6 +86,8 @@ class Context:
         self._pending: dict[str, Any] = {}
         self._told_at = float("-inf")
         self._cancel_requested = False
+        self._reader = reader
+        self.run_log: RunLog | None = None
 
     @property
     def execution_id(self) -> str:
@@ -175,6 +181,17 @@ class Context:
             done += 1
         self.progress(processed_items=done, total_items=total)
 
+    def log_line(self, level: str, text: str, logger: str, at: datetime | None = None) -> None:
+        """Keep a line that the run logged, and read progress from it. It never raises: logging is no checkpoint."""
+        if self.run_log is None:
+            from gnomon.run_log import RunLog  # noqa: PLC0415 - most runs log nothing
+
+            self.run_log = RunLog()
+        self.run_log.add(at or datetime.now(UTC), level, text, logger)
+        if self._reader is not None and (told := self._reader.read(text)):
+            self.relay(told, at_once="step" in told)
+        self._sink.tell_later(self)
+
     def request_cancel(self) -> None:
         """Make the next call of the body raise RunCancelled. The kernel and the runners call this."""
         self._cancel_requested = True
@@ -189,6 +206,11 @@ class Context:
 
     def _tell(self, told: dict[str, Any], *, at_once: bool = False) -> None:
         self.checkpoint()
+        self.relay(told, at_once=at_once)
+
+    def relay(self, told: dict[str, Any], *, at_once: bool = False) -> None:
+        """Take over the fields of a progress event, from a log line or a child process; at once, or conflated."""
+        self.last_sign_of_life = self._monotonic()
         with self._lock:
             first = not self._pending
             # A step that has begun starts its own count: values of the step before must not be told as its own.

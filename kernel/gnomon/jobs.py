@@ -208,8 +208,13 @@ def job(
 
 def jobs_in(module: ModuleType) -> list[Job]:
     """List the jobs that a module declares with @job, in order of definition; imported ones belong elsewhere."""
-    found = [getattr(value, "__gnomon_job__", None) for value in vars(module).values()]
-    return [job for job in found if isinstance(job, Job) and job.func.__module__ == module.__name__]
+    found: dict[int, Job] = {}
+    for value in vars(module).values():
+        # Statically, since a proxy in the module may raise at any attribute; a function may have two names there.
+        declared = inspect.getattr_static(value, "__gnomon_job__", None)
+        if isinstance(declared, Job) and declared.func.__module__ == module.__name__:
+            found[id(declared)] = declared
+    return list(found.values())
 
 
 def load_function(target: str) -> Callable[..., Any]:
@@ -263,6 +268,8 @@ def check_arguments(job: Job, body: Body, signature: inspect.Signature | None = 
     given = dict(job.kwargs)
     if body.context_parameter is not None:
         given.setdefault(body.context_parameter, None)
+    if body.takes_force:
+        given.setdefault("force", False)
     try:
         (signature or inspect.signature(body.func)).bind(*job.args, **given)
     except TypeError as exc:

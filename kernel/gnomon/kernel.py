@@ -26,14 +26,18 @@ from gnomon.job_state import JobState
 from gnomon.jobs import Job, check_arguments
 from gnomon.journal import Journal, JournalState
 from gnomon.launcher import Launcher, Registered
+from gnomon.log_capture import captured
 from gnomon.memory import MemoryStore
 from gnomon.plugins import PluginSet
-from gnomon.ports import Clock, ExecutionQuery, Page, Runner, Store
+from gnomon.ports import Clock, ExecutionQuery, LogLine, Page, Runner, Store
+from gnomon.progress import Timing
 from gnomon.recovery import recover
 from gnomon.registry import Difference, Registry, register
 from gnomon.runners.async_task import AsyncRunner
+from gnomon.runners.process import ProcessRunner
 from gnomon.runners.thread import ThreadRunner
 from gnomon.supervisor import Supervisor
+from gnomon.timing import timing
 from gnomon.timetable import Timetable
 
 log = structlog.stdlib.get_logger("gnomon.kernel")
@@ -42,6 +46,8 @@ R = TypeVar("R")
 
 FLUSH_LIMIT = 10.0
 """Seconds that a stopping kernel waits for its last events to become durable, and for plugins to leave."""
+TYPICAL_RUNS = 20
+"""Newest successful runs of a job whose median says how long the next one takes."""
 HOUSEKEEPING = 5.0
 """Seconds between two looks at plugins that may hang."""
 
@@ -134,13 +140,13 @@ class Kernel:
         self._journal = Journal(self._store, self.clock, self.node, self._dispatcher.publish)
         self._admission = Admission(max_running)
         self._launcher = Launcher(self._journal, self.clock, self.plugins, self._admission, self._jobs, seconds)
-        self._supervisor = Supervisor(self._journal, self.clock, self._runners(), self._launcher.over)
+        self._supervisor = Supervisor(self._journal, self._store, self.clock, self._runners(), self._launcher.over)
         self._timetable = Timetable(self.clock, self._launcher.dispatch)
         self._registry = Registry(self._journal, self.clock, self._timetable, self._launcher, self._jobs)
         self._resources = AsyncExitStack()
 
     def _runners(self) -> dict[str, Runner]:
-        runners = (AsyncRunner(self.clock), ThreadRunner(self.clock))
+        runners = (AsyncRunner(self.clock), ThreadRunner(self.clock), ProcessRunner(self.clock))
         return {runner.name: runner for runner in runners}
 
     # --- lifetime ---
@@ -160,17 +166,21 @@ class Kernel:
         await stack.enter_async_context(self._store)
         await self._journal.start()
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
-        background = [tasks.create_task(self._journal.run(), name="journal")]
+        background = [_part(tasks, self._journal.run(), "journal")]
         stack.push_async_callback(_cancel, background)
         stack.push_async_callback(self._dispatcher.stop, FLUSH_LIMIT)
         await self._dispatcher.start(self._journal.head)
         self._supervisor.begin(tasks)
         self._launcher.begin(self._supervisor, tasks)
-        background += [tasks.create_task(self._supervisor.conflate()), tasks.create_task(self._housekeep())]
+        background += [
+            _part(tasks, self._supervisor.conflate(), "supervisor"),
+            _part(tasks, self._housekeep(), "housekeeping"),
+        ]
         stack.push_async_callback(self._flush)
+        stack.enter_context(captured())
         await self._settle_the_past()
         if self._keeps_time:
-            background.append(tasks.create_task(self._timetable.run(), name="timetable"))
+            background.append(_part(tasks, self._timetable.run(), "timetable"))
 
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
@@ -212,6 +222,7 @@ class Kernel:
     async def _flush(self) -> None:
         try:
             async with asyncio.timeout(FLUSH_LIMIT):
+                await self._supervisor.flush()
                 await asyncio.shield(self._journal.durable())
         except (TimeoutError, GnomonError) as exc:
             problem = self._journal.problem or str(exc)
@@ -372,6 +383,22 @@ class Kernel:
         return history
 
     @on_kernel_loop
+    async def log(self, execution_id: str, after: int = 0, limit: int = 1000) -> list[LogLine]:
+        """Return the lines that a run logged, up to `limit` with numbers greater than `after`.
+
+        Only the newest lines of a run are kept: the first number tells how many are gone.
+        """
+        return await self._store.log(execution_id, after, limit)
+
+    @on_kernel_loop
+    async def timing(self, execution_id: str) -> Timing:
+        """Say how long a run has been going and will be, by its progress and by past runs; UnknownExecutionError."""
+        execution = await self._get(execution_id)
+        query = ExecutionQuery(job_id=execution.job_id, status=("success",), limit=TYPICAL_RUNS)
+        past = (await self._store.executions(query)).items
+        return timing(execution, past, self.clock.now())
+
+    @on_kernel_loop
     async def events(self, after: int = 0, limit: int = 1000) -> list[Event]:
         """Read the log: up to `limit` events after a position."""
         return await self._store.read(after, limit)
@@ -446,6 +473,18 @@ def _merge(registered: Registered, kwargs: Mapping[str, Any]) -> dict[str, Any]:
     except (TypeError, ValueError) as exc:
         raise JobError(f"job {job.id!r}: the arguments of a run must be JSON, to be kept in the log: {exc}") from exc
     return merged.kwargs
+
+
+def _part(tasks: asyncio.TaskGroup, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+    """Start a part of the kernel; should it fail, which is a bug, it is named before everything stops."""
+    task = tasks.create_task(work, name=name)
+
+    def report(task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (exc := task.exception()) is not None:
+            log.critical("a part of the kernel failed", part=name, exc_info=exc)
+
+    task.add_done_callback(report)
+    return task
 
 
 async def _cancel(tasks: list[asyncio.Task[None]]) -> None:

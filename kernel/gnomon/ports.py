@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from gnomon.events import Event
     from gnomon.execution import Execution, Status
     from gnomon.job_state import JobState
-    from gnomon.jobs import Body
+    from gnomon.jobs import Body, Limits
 
 
 class ExecutionQuery(msgspec.Struct, frozen=True, kw_only=True):
@@ -141,8 +141,11 @@ class Store(ABC):
         """Keep a checkpoint; durable when it returns. One with a lower position than the kept one is ignored."""
 
     @abstractmethod
-    async def append_log(self, execution_id: str, lines: Sequence[LogLine]) -> None:
-        """Keep lines that a run logged; a number that is there already is put in place of the old line."""
+    async def append_log(self, execution_id: str, lines: Sequence[LogLine], oldest: int = 1) -> None:
+        """Keep lines that a run logged; a number that is there already is put in place of the old line.
+
+        Lines of that run with numbers below `oldest` are forgotten: a run keeps only its newest lines.
+        """
 
     @abstractmethod
     async def log(self, execution_id: str, after: int = 0, limit: int = 1000) -> list[LogLine]:
@@ -220,6 +223,7 @@ class Run(msgspec.Struct):
     kwargs: dict[str, Any]
     context: Context
     cancel_grace: float = 10.0
+    limits: Limits | None = None
 
 
 class Runner(ABC):

@@ -13,12 +13,13 @@ import structlog
 
 from gnomon import events
 from gnomon.context import PROGRESS_RATE, Context, RunInfo
-from gnomon.errors import DeposedError
+from gnomon.errors import DeposedError, StoreError
 from gnomon.events import FailedReason
 from gnomon.execution import Execution
 from gnomon.jobs import Body, Job
 from gnomon.journal import Journal
-from gnomon.ports import Clock, Outcome, Run, Runner
+from gnomon.ports import Clock, Outcome, Run, Runner, Store
+from gnomon.run_log import ProgressReader
 
 log = structlog.stdlib.get_logger("gnomon.supervisor")
 
@@ -51,12 +52,14 @@ class Supervisor:
     def __init__(
         self,
         journal: Journal,
+        store: Store,
         clock: Clock,
         runners: dict[str, Runner],
         on_over: Callable[[Active], None],
         progress_rate: float = PROGRESS_RATE,
     ) -> None:
         self._journal = journal
+        self._store = store
         self._clock = clock
         self._runners = runners
         self._on_over = on_over
@@ -86,7 +89,8 @@ class Supervisor:
             is_manual=execution.is_manual,
             force=execution.force,
         )
-        context = Context(info, self, rate=self._rate, monotonic=self._clock.monotonic)
+        reader = ProgressReader(job.progress_patterns) if job.progress_patterns else None
+        context = Context(info, self, rate=self._rate, monotonic=self._clock.monotonic, reader=reader)
         active = self._active[execution.id] = Active(execution, job, body, context, runner)
         delay = max(self._clock.time() - due_at, 0.0)
         self._journal.record(
@@ -132,7 +136,7 @@ class Supervisor:
         if active.body.takes_force:
             kwargs.setdefault("force", execution.force)
         grace = job.cancel_grace.total_seconds()
-        run = Run(job.id, execution.id, active.body, execution.args, kwargs, active.context, grace)
+        run = Run(job.id, execution.id, active.body, execution.args, kwargs, active.context, grace, job.limits)
         return await active.runner.run(run)
 
     # --- what the body tells ---
@@ -158,9 +162,28 @@ class Supervisor:
             await self._has_untold.wait()
             await self._clock.sleep(1.0 / self._rate)
             self._has_untold.clear()
-            contexts, self._untold = self._untold, set()
-            for context in contexts:
-                context.flush()
+            await self.flush()
+
+    async def flush(self) -> None:
+        """Write what contexts have kept back: progress into the log, lines into the store."""
+        contexts, self._untold = self._untold, set()
+        for context in contexts:
+            context.flush()
+            await self._keep_lines(context)
+
+    async def _keep_lines(self, context: Context) -> None:
+        if context.run_log is None:
+            return
+        lines, oldest = context.run_log.untaken()
+        if not lines:
+            return
+        try:
+            await self._store.append_log(context.execution_id, lines, oldest)
+        except StoreError as exc:
+            log.warning("log lines wait for the store", execution=context.execution_id, problem=str(exc))
+            self.tell_later(context)
+        else:
+            context.run_log.took(lines)
 
     def _record_progress(self, execution_id: str, told: dict[str, Any]) -> None:
         active = self._active.get(execution_id)

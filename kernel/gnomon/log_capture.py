@@ -1,0 +1,60 @@
+"""Whose log line is it? Told by context variables, never by guessing: what a body logs is kept with its run."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, MutableMapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+import structlog
+
+from gnomon.context import find_current
+
+
+class CapturingHandler(logging.Handler):
+    """Hands the stdlib log records of a run to its context."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        context = find_current()
+        if context is None:
+            return
+        try:
+            text = record.getMessage()
+            if record.exc_info and record.exc_info[1] is not None:
+                text += f"\n{type(record.exc_info[1]).__name__}: {record.exc_info[1]}"
+        except Exception:  # noqa: BLE001 - a user's record may not format; logging must not break the body
+            text = str(record.msg)
+        at = datetime.fromtimestamp(record.created, UTC)
+        context.log_line(record.levelname.lower(), text, record.name, at)
+
+
+def capture_event(_logger: Any, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Hand a structlog event of a run to its context: a processor, which changes nothing."""
+    context = find_current()
+    if context is not None:
+        rest = " ".join(f"{key}={value!r}" for key, value in event.items() if key != "event" and not key.startswith("_"))
+        context.log_line(method, f"{event.get('event', '')} {rest}".rstrip(), "")
+    return event
+
+
+@contextmanager
+def captured() -> Iterator[None]:
+    """Keep the log lines of runs for as long as the block lasts: those of stdlib logging, and those of structlog.
+
+    Where structlog writes through stdlib logging, the handler sees its lines already.
+    """
+    handler = CapturingHandler()
+    logging.getLogger().addHandler(handler)
+    config = structlog.get_config()
+    is_direct = not isinstance(config["logger_factory"], structlog.stdlib.LoggerFactory)
+    if is_direct:
+        structlog.configure(processors=[capture_event, *config["processors"]])
+    try:
+        yield
+    finally:
+        logging.getLogger().removeHandler(handler)
+        if is_direct:
+            now = structlog.get_config()["processors"]
+            structlog.configure(processors=[one for one in now if one is not capture_event])
