@@ -1,0 +1,72 @@
+"""Which plugins there are, which of them a config enables, and in what state they are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from gnomon.config import Config
+from gnomon.discovery import FoundPlugin, discover
+from gnomon.errors import ConfigError, PluginError
+from gnomon.hook_checks import HOOKS
+from gnomon.jobs import close_match
+from gnomon.plugins import PluginSet
+
+
+class PluginInfo(msgspec.Struct, frozen=True):
+    """What people see of a plugin: enabled, installed (and not enabled) or failed, with the problem."""
+
+    name: str
+    state: Literal["enabled", "installed", "failed"]
+    origin: str
+    distribution: str | None = None
+    version: str | None = None
+    hooks: list[str] = []
+    problem: str | None = None
+
+
+def load_plugins(config: Config) -> tuple[PluginSet, list[str]]:
+    """Make the plugins that a config enables; returns those that can be used, and the problems of the others."""
+    plugins, problems = PluginSet(config.directory), []
+    found = discover(config.plugin_paths)
+    for candidate in found:
+        if is_enabled(candidate, config):
+            try:
+                plugins.add(candidate.load(), candidate.name, config.sections.get(candidate.name), candidate)
+            except ConfigError as exc:
+                problems += exc.problems
+            except PluginError as exc:
+                problems.append(str(exc))
+    known = sorted(candidate.name for candidate in found)
+    for name in config.sections:
+        if name not in known:
+            hint = close_match(name, known) or f"; installed are {', '.join(known) or 'none'}"
+            problems.append(f"plugins.{name}: there is no plugin {name!r}{hint}")
+    return plugins, problems
+
+
+def is_enabled(found: FoundPlugin, config: Config) -> bool:
+    """Whether a config enables a plugin: by a section of its name, or by listing its file."""
+    return isinstance(found.source, Path) or found.name in config.sections
+
+
+def survey(config: Config) -> list[PluginInfo]:
+    """Tell of all plugins that there are, enabled or not, what state they are in; imports them all."""
+    return [_info(found, config) for found in discover(config.plugin_paths)]
+
+
+def _info(found: FoundPlugin, config: Config) -> PluginInfo:
+    enabled = is_enabled(found, config)
+    info = PluginInfo(
+        found.name, "enabled" if enabled else "installed", found.origin, found.distribution, found.version
+    )
+    try:
+        target = found.load()
+        if enabled:
+            PluginSet(config.directory).add(target, found.name, config.sections.get(found.name), found)
+    except (ConfigError, PluginError) as exc:
+        return msgspec.structs.replace(info, state="failed", problem=str(exc))
+    hooks = [hook for hook in HOOKS if hasattr(getattr(target, hook, None), "gnomon_impl")]
+    return msgspec.structs.replace(info, hooks=hooks)
