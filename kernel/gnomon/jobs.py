@@ -6,10 +6,11 @@ import difflib
 import importlib
 import inspect
 import re
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from types import ModuleType
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, overload
 
 import msgspec
 
@@ -138,6 +139,11 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True,
         return self.name or self.id
 
     @property
+    def has_schedule(self) -> bool:
+        """Whether the job comes due by itself."""
+        return any(getattr(self, name) is not None for name in SCHEDULES)
+
+    @property
     def instances(self) -> float:
         """How many runs of the job may go on at once; by default one, and any number with overlap = "allow"."""
         return self.max_instances or (float("inf") if self.overlap == "allow" else 1)
@@ -173,7 +179,30 @@ class Body(msgspec.Struct, frozen=True):
     func: Callable[..., Any]
     is_async: bool
     context_parameter: str | None = None
+    context_position: int = 0
     takes_force: bool = False
+
+    def arguments(
+        self, args: Sequence[Any], kwargs: Mapping[str, Any], context: object, *, force: bool
+    ) -> tuple[list[Any], dict[str, Any]]:
+        """Put the context, and `force`, among the arguments of a run where the signature asks for them."""
+        positional, named = list(args), dict(kwargs)
+        if self.context_parameter is not None and self.context_parameter not in named:
+            if self.context_position < len(positional):
+                positional.insert(self.context_position, context)
+            else:
+                named[self.context_parameter] = context
+        if self.takes_force:
+            named.setdefault("force", force)
+        return positional, named
+
+
+@overload
+def job(func: F, /, *, id: str | None = None, **policies: Any) -> F: ...
+
+
+@overload
+def job(*, id: str | None = None, **policies: Any) -> Callable[[F], F]: ...
 
 
 def job(
@@ -258,20 +287,23 @@ def make_body(job: Job) -> Body:
         signature = inspect.signature(func)
     except (TypeError, ValueError):  # some builtins have none
         return Body(func, is_async)
-    body = Body(func, is_async, _context_parameter(signature), "force" in signature.parameters)
-    check_arguments(job, body, signature)
+    name, position = _context_parameter(signature)
+    body = Body(func, is_async, name, position, "force" in signature.parameters)
+    check_arguments(job, body, signature, may_lack=not job.has_schedule)
     return body
 
 
-def check_arguments(job: Job, body: Body, signature: inspect.Signature | None = None) -> None:
-    """Refuse args and kwargs that the function cannot take, before the first run rather than at it."""
-    given = dict(job.kwargs)
-    if body.context_parameter is not None:
-        given.setdefault(body.context_parameter, None)
-    if body.takes_force:
-        given.setdefault("force", False)
+def check_arguments(
+    job: Job, body: Body, signature: inspect.Signature | None = None, *, may_lack: bool = False
+) -> None:
+    """Refuse args and kwargs that the function cannot take, before the first run rather than at it.
+
+    `may_lack` lets arguments be missing, which a trigger by hand is to bring.
+    """
+    args, kwargs = body.arguments(job.args, job.kwargs, None, force=False)
     try:
-        (signature or inspect.signature(body.func)).bind(*job.args, **given)
+        signature = signature or inspect.signature(body.func)
+        (signature.bind_partial if may_lack else signature.bind)(*args, **kwargs)
     except TypeError as exc:
         raise JobError(
             f"job {job.id!r}: {reference(body.func)} cannot be called with args={job.args!r} and "
@@ -299,14 +331,17 @@ def close_match(word: str, known: Any) -> str:
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
-def _context_parameter(signature: inspect.Signature) -> str | None:
-    """Find the parameter that is annotated Context, also where annotations are kept as text."""
-    for name, parameter in signature.parameters.items():
+def _context_parameter(signature: inspect.Signature) -> tuple[str | None, int]:
+    """Find the parameter that is annotated Context and where it stands, also where annotations are kept as text.
+
+    One that can only be given by name stands behind all others.
+    """
+    for position, (name, parameter) in enumerate(signature.parameters.items()):
         annotation = parameter.annotation
         label = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", "")
         if label.strip("'\"").rpartition(".")[2] == "Context":
-            return name
-    return None
+            return name, sys.maxsize if parameter.kind is parameter.KEYWORD_ONLY else position
+    return None, 0
 
 
 def _plain_trigger(trigger: Any) -> Any:

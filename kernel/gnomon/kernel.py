@@ -210,8 +210,7 @@ class Kernel:
 
     async def _settle_the_past(self) -> None:
         if not self._keeps_time:
-            await recover(self._store, self._journal, self._launcher, self.clock, {})
-            return
+            return  # what an earlier kernel left waits for one that keeps time and knows all the jobs
         self._registry.apply(list(self._jobs.values()), "kernel", "the kernel was started with these definitions")
         await recover(self._store, self._journal, self._launcher, self.clock, self._jobs)
         absence = Absence(down_until=self.clock.now())
@@ -388,6 +387,7 @@ class Kernel:
 
         Only the newest lines of a run are kept: the first number tells how many are gone.
         """
+        await self._supervisor.flush()
         return await self._store.log(execution_id, after, limit)
 
     @on_kernel_loop

@@ -240,6 +240,12 @@ class Launcher:
         self._journal.record(events.Cancelled, execution.id, execution.job_id, actor=actor, reason=reason)
         self._journal.forget(execution.id)
 
+    def take_back_all(self, job_id: str, actor: str | None, reason: str) -> None:
+        """Cancel what was accepted of a job and has not started."""
+        for execution in list(self._journal.live.values()):
+            if execution.job_id == job_id and execution.status == "scheduled":
+                self.take_back(execution, actor, reason)
+
     def over(self, active: Active) -> None:
         """Give the slot of a run that is over to the next one, and try again where it failed."""
         self._admission.leave(active.execution.id, active.job.id)

@@ -83,7 +83,8 @@ class Store(ABC):
         """Take hold of the log; called once, before everything else.
 
         A writing store takes the one writer's place or raises StoreInUseError that names who holds it. With
-        `read_only` nothing is created, locked or changed, and it works beside a running kernel.
+        `read_only` nothing is created, locked or changed, and it works beside a running kernel; NoLogError where
+        nothing was ever written.
         """
 
     @abstractmethod
@@ -213,17 +214,22 @@ class Outcome(msgspec.Struct, frozen=True):
     killed: bool = False
 
 
-class Run(msgspec.Struct):
-    """What a runner is given: a body with its arguments, and the context through which it talks to the kernel."""
+class Run(msgspec.Struct, frozen=True):
+    """What a runner is given: a body, its execution with the arguments, and the context that connects it to the kernel.
 
-    job_id: str
-    execution_id: str
+    `cancel_grace` is in seconds; `limits` are for those that can enforce them.
+    """
+
+    execution: Execution
     body: Body
-    args: Sequence[Any]
-    kwargs: dict[str, Any]
     context: Context
     cancel_grace: float = 10.0
     limits: Limits | None = None
+
+    def arguments(self) -> tuple[list[Any], dict[str, Any]]:
+        """Return what the body is called with."""
+        execution = self.execution
+        return self.body.arguments(execution.args, execution.kwargs, self.context, force=execution.force)
 
 
 class Runner(ABC):

@@ -81,9 +81,7 @@ class Registry:
         wanted = {registered.job.id: registered for registered in jobs}
         found = difference(self._journal.jobs, [registered.job for registered in wanted.values()])
         for job_id in found.removed:
-            self._settle(job_id, "the job was removed before a kernel came to it")
-            self._journal.record(events.JobRemoved, events.job_stream(job_id), job_id, actor=actor, why=why)
-            self._timetable.take(job_id)
+            self._remove(job_id, actor, why)
         for job in found.added:
             self._record_added(job, actor, why)
         for job_id, changes in found.changed.items():
@@ -106,9 +104,14 @@ class Registry:
     def remove(self, job_id: str, actor: str | None, why: str | None) -> None:
         """Take a job away; runs that are going on go on."""
         self.get(job_id)
+        self._remove(job_id, actor, why)
+        del self._jobs[job_id]
+
+    def _remove(self, job_id: str, actor: str | None, why: str | None) -> None:
+        self._settle(job_id, "the job was removed before a kernel came to it")
+        self._launcher.take_back_all(job_id, actor, "the job was removed")
         self._journal.record(events.JobRemoved, events.job_stream(job_id), job_id, actor=actor, why=why)
         self._timetable.take(job_id)
-        del self._jobs[job_id]
 
     def pause(self, job_id: str, actor: str | None, why: str | None) -> bool:
         """Hold the fires of a job back; False where it is paused already."""
@@ -164,16 +167,15 @@ class Registry:
         """Record the fires as missed that an old schedule named while no kernel was there to see them."""
         state, now = self._journal.jobs[job_id], self._clock.now()
         stored = stored_job(state)
-        if stored is None or state.paused:
+        if stored is None:
             return
         job, trigger = stored
-        for one in undecided(trigger, state, now):
-            self._launcher.miss_ranges(job, [one], detail)
+        self._launcher.miss_ranges(job, undecided(trigger, state, now), None if state.paused else detail)
 
 
 def undecided(trigger: Trigger, state: JobState, now: datetime) -> list[MissedRange]:
     """Fold the fires of a job that the log says nothing of yet, up to now."""
-    backlog = Backlog("latest", None, Absence(down_until=now))
+    backlog = Backlog("latest", None, Absence(paused_until=now) if state.paused else Absence(down_until=now))
     for fire in fires(trigger, state.last_fire, state.anchor, now):
         backlog.add(fire)
     return backlog.miss_all()

@@ -41,6 +41,7 @@ class Active(msgspec.Struct, eq=False):
     context: Context
     runner: Runner
     started_at: float = 0.0
+    task: asyncio.Task[None] | None = None
     ending: Ending | None = None
     is_over: bool = False
     done: asyncio.Event = msgspec.field(default_factory=asyncio.Event)
@@ -109,7 +110,7 @@ class Supervisor:
             if durable.cancelled() or durable.exception() is not None:
                 self._release(active)  # the log is not ours any more: this run never was
             else:
-                self._tasks.create_task(self._supervise(active), name=f"run {active.execution.id}")
+                active.task = self._tasks.create_task(self._supervise(active), name=f"run {active.execution.id}")
 
     async def _supervise(self, active: Active) -> None:
         active.started_at = self._clock.monotonic()
@@ -130,13 +131,8 @@ class Supervisor:
             return Outcome(0.0, cancelled=True)
         if job.steps:
             active.context.steps(*job.steps)
-        kwargs = dict(execution.kwargs)
-        if active.body.context_parameter is not None:
-            kwargs[active.body.context_parameter] = active.context
-        if active.body.takes_force:
-            kwargs.setdefault("force", execution.force)
         grace = job.cancel_grace.total_seconds()
-        run = Run(job.id, execution.id, active.body, execution.args, kwargs, active.context, grace, job.limits)
+        run = Run(execution, active.body, active.context, grace, job.limits)
         return await active.runner.run(run)
 
     # --- what the body tells ---
@@ -350,3 +346,5 @@ class Supervisor:
         await self.drain(max((a.job.cancel_grace.total_seconds() for a in self.bodies), default=0.0))
         for active in self.bodies:
             self.fail(active.execution.id, "lost", f"{reason}; the body did not stop and ended with the process", actor)
+            if active.task is not None:
+                active.task.cancel()  # else the kernel's task group would wait for a thread that may never end

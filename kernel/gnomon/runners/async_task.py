@@ -22,11 +22,12 @@ class AsyncRunner(Runner):
     async def run(self, run: Run) -> Outcome:
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - there is one wherever something is awaited
-        self._tasks[run.execution_id] = task
+        self._tasks[run.execution.id] = task
         started = self._clock.monotonic()
         try:
             with entered(run.context):
-                value = await run.body.func(*run.args, **run.kwargs)
+                args, kwargs = run.arguments()
+                value = await run.body.func(*args, **kwargs)
         except (KeyboardInterrupt, GeneratorExit):
             raise
         except BaseException as exc:  # noqa: BLE001 - a body may raise anything, SystemExit too: it is the run that ends
@@ -36,7 +37,7 @@ class AsyncRunner(Runner):
         else:
             return returned(value, self._clock.monotonic() - started)
         finally:
-            del self._tasks[run.execution_id]
+            del self._tasks[run.execution.id]
 
     def cancel(self, execution_id: str) -> None:
         if (task := self._tasks.get(execution_id)) is not None:

@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import structlog
 
@@ -61,7 +61,7 @@ class Pipe:
 
     def tell(self, execution_id: str, told: dict[str, Any]) -> None:
         """Send the fields of a progress event."""
-        self.send(wire.Told(told))
+        self.send(wire.Told(cast(wire.ProgressFields, told)))
 
     def tell_later(self, context: Context) -> None:
         """Flush the context when its rate allows it."""
@@ -142,12 +142,10 @@ def _run(assignment: wire.Assignment, context: Context) -> wire.Ended:
 
 
 def _call(body: Body, assignment: wire.Assignment, context: Context) -> Any:
-    kwargs = dict(assignment.kwargs)
-    if body.context_parameter is not None:
-        kwargs[body.context_parameter] = context
+    args, kwargs = body.arguments(assignment.args, assignment.kwargs, context, force=context.force)
     if not body.is_async:
-        return body.func(*assignment.args, **kwargs)
-    return asyncio.run(_cancellable(body.func, assignment.args, kwargs))
+        return body.func(*args, **kwargs)
+    return asyncio.run(_cancellable(body.func, args, kwargs))
 
 
 async def _cancellable(func: Callable[..., Any], args: list[Any], kwargs: dict[str, Any]) -> Any:

@@ -66,11 +66,11 @@ class ProcessRunner(Runner):
             messages = await _reader(reading)
         except (OSError, JobError, TypeError) as exc:
             return raised(exc, 0.0)
-        child = self._children[run.execution_id] = Child(process, run.cancel_grace)
+        child = self._children[run.execution.id] = Child(process, run.cancel_grace)
         try:
             return await self._accompany(run, child, messages, first, started)
         finally:
-            del self._children[run.execution_id]
+            del self._children[run.execution.id]
             if child.killer is not None:
                 child.killer.cancel()
             _kill(process)
@@ -98,11 +98,11 @@ class ProcessRunner(Runner):
         process.stdin.write(first)
         loop = asyncio.get_running_loop()
         listening = [
+            loop.create_task(self._listen(messages, run, child)),
             loop.create_task(_lines(process.stdout, run, "stdout", None)),
             loop.create_task(_lines(process.stderr, run, "stderr", child.stderr)),
-            loop.create_task(self._listen(messages, run, child)),
         ]
-        await process.wait()
+        await _gone(process, listening[0])
         _kill(process)  # what it started and left behind in its group holds our pipes open
         _, deaf = await asyncio.wait(listening, timeout=EXIT_LIMIT)
         for task in deaf:
@@ -116,10 +116,10 @@ class ProcessRunner(Runner):
             try:
                 message = wire.to_kernel.decode(data)
             except msgspec.DecodeError as exc:
-                log.warning("a child said what nobody understands", job=run.job_id, problem=str(exc))
+                log.warning("a child said what nobody understands", job=run.execution.job_id, problem=str(exc))
                 continue
             if isinstance(message, wire.Told):
-                run.context.relay(message.fields, at_once="step" in message.fields or "steps" in message.fields)
+                run.context.relay({**message.fields}, at_once="step" in message.fields or "steps" in message.fields)
             elif isinstance(message, wire.Alive):
                 run.context.relay({})
             elif isinstance(message, wire.Logged):
@@ -127,6 +127,15 @@ class ProcessRunner(Runner):
             else:
                 child.ended = message
                 child.killer = child.killer or asyncio.get_running_loop().create_task(_kill_later(child.process))
+
+
+async def _gone(process: asyncio.subprocess.Process, listening: asyncio.Task[None]) -> None:
+    """Wait until a child has exited. `process.wait()` waits for its pipes too, which its own children may hold open."""
+    waiting = asyncio.ensure_future(process.wait())
+    await asyncio.wait((waiting, listening), return_when=asyncio.FIRST_COMPLETED)
+    while process.returncode is None and not waiting.done():
+        await asyncio.sleep(0.005)  # its end of the pipe is closed: it exits now, or is killed by _kill_later
+    waiting.cancel()
 
 
 async def _spawn(writing: int) -> asyncio.subprocess.Process:
@@ -159,15 +168,14 @@ def _assignment(run: Run) -> wire.Assignment:
     module, _, name = target.partition(":")
     if module == "__main__" or "<" in name:
         raise JobError(
-            f"job {run.job_id!r}: a child process cannot import {target}; move the function to the top of a module"
+            f"job {run.execution.job_id!r}: a child process cannot import {target}; move the function to the top of a module"
         )
-    kwargs = {name: value for name, value in run.kwargs.items() if name != run.body.context_parameter}
     limits = run.limits
     return wire.Assignment(
         info=run.context.info,
         func=target,
-        args=list(run.args),
-        kwargs=kwargs,
+        args=run.execution.args,
+        kwargs=run.execution.kwargs,
         path=sys.path,
         rate=PROGRESS_RATE,
         memory=limits.memory if limits is not None else None,

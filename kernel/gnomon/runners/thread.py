@@ -25,7 +25,7 @@ class ThreadRunner(Runner):
         self._clock = clock
 
     async def run(self, run: Run) -> Outcome:
-        return await in_thread(lambda: self._work(run), name=f"gnomon {run.job_id} {run.execution_id}")
+        return await in_thread(lambda: self._work(run), name=f"gnomon {run.execution.job_id} {run.execution.id}")
 
     def cancel(self, execution_id: str) -> None:
         """Do nothing more: the run's context knows already."""
@@ -34,7 +34,8 @@ class ThreadRunner(Runner):
         started = self._clock.monotonic()
         try:
             with entered(run.context):
-                value = _plain(run.body.func(*run.args, **run.kwargs))
+                args, kwargs = run.arguments()
+                value = _plain(run.body.func(*args, **kwargs))
         except BaseException as exc:  # noqa: BLE001 - a body may raise anything, SystemExit too: it is the run that ends
             return raised(exc, self._clock.monotonic() - started)
         return returned(value, self._clock.monotonic() - started)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, TypedDict
 
 import msgspec
 
 from gnomon.context import RunInfo
+from gnomon.events import DeclaredStep
 
 
 class Assignment(msgspec.Struct, frozen=True, kw_only=True, tag="assignment"):
@@ -28,10 +29,23 @@ class CancelOrder(msgspec.Struct, frozen=True, tag="cancel"):
     """Stop: the next context call of the body raises RunCancelled."""
 
 
-class Told(msgspec.Struct, frozen=True, tag="told"):
-    """Fields of a progress event."""
+class ProgressFields(TypedDict, total=False):
+    """The payload of a progress event; what is left out was not told."""
 
-    fields: dict[str, Any]
+    percent: float
+    message: str
+    step: str
+    current_item: str
+    processed_items: int
+    total_items: int
+    steps: list[DeclaredStep]
+    skipped: list[str]
+
+
+class Told(msgspec.Struct, frozen=True, tag="told"):
+    """Something that the body told of its progress."""
+
+    fields: ProgressFields
 
 
 class Alive(msgspec.Struct, frozen=True, tag="alive"):
