@@ -5,6 +5,7 @@ The same calls work from async, thread and process bodies; none is awaited and n
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sized
@@ -16,6 +17,7 @@ import msgspec
 
 from gnomon.errors import NotInRunError, RunCancelled
 from gnomon.events import DeclaredStep
+from gnomon.texts import shorten
 
 if TYPE_CHECKING:
     from gnomon.run_log import ProgressReader, RunLog
@@ -24,6 +26,9 @@ T = TypeVar("T")
 
 PROGRESS_RATE = 4.0
 """Progress events a second and execution, at most: a viewer cannot see more, and the log must not drown in them."""
+
+TEXT_LIMIT = 4 * 1024
+"""Characters kept of a message, an item or the name of a step."""
 
 _current: ContextVar[Context] = ContextVar("gnomon_current")
 
@@ -82,7 +87,7 @@ class Context:
         self._sink = sink
         self._interval = 1.0 / rate
         self._monotonic = monotonic
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # told under it, so that threads of one body keep their order
         self._pending: dict[str, Any] = {}
         self._told_at = float("-inf")
         self._cancel_requested = False
@@ -145,9 +150,9 @@ class Context:
         as often as you like: at most a few events a second are written, the last value always.
         """
         told = {
-            "percent": None if percent is None else float(percent),
-            "message": None if message is None else str(message),
-            "current_item": None if current_item is None else str(current_item),
+            "percent": None if percent is None or not math.isfinite(percent) else float(percent),
+            "message": None if message is None else shorten(str(message), TEXT_LIMIT),
+            "current_item": None if current_item is None else shorten(str(current_item), TEXT_LIMIT),
             "processed_items": None if processed_items is None else int(processed_items),
             "total_items": None if total_items is None else int(total_items),
         }
@@ -160,7 +165,7 @@ class Context:
 
     def step(self, name: str) -> None:
         """Enter a step: the one before it is complete, announced ones that were passed over are skipped."""
-        self._tell({"step": name}, at_once=True)
+        self._tell({"step": shorten(str(name), TEXT_LIMIT)}, at_once=True)
 
     def skip(self, *names: str) -> None:
         """Say that these announced steps are not needed this time."""
@@ -196,13 +201,18 @@ class Context:
         """Make the next call of the body raise RunCancelled. The kernel and the runners call this."""
         self._cancel_requested = True
 
+    @property
+    def may_tell(self) -> bool:
+        """Whether the rate allows one more event now."""
+        return self._monotonic() - self._told_at >= self._interval
+
     def flush(self) -> None:
         """Tell now what is pending. The kernel calls this, from its own thread too."""
         with self._lock:
             told, self._pending = self._pending, {}
-            self._told_at = self._monotonic()
-        if told:
-            self._sink.tell(self.execution_id, told)
+            if told:
+                self._told_at = self._monotonic()
+                self._sink.tell(self.execution_id, told)
 
     def _tell(self, told: dict[str, Any], *, at_once: bool = False) -> None:
         self.checkpoint()
@@ -212,20 +222,14 @@ class Context:
         """Take over the fields of a progress event, from a log line or a child process; at once, or conflated."""
         self.last_sign_of_life = self._monotonic()
         with self._lock:
+            if at_once:
+                self.flush()  # a step that begins starts its own count: what the one before counted is not its own
             first = not self._pending
-            # A step that has begun starts its own count: values of the step before must not be told as its own.
-            if at_once and self._pending:
-                before, self._pending = self._pending, told
-            else:
-                before = {}
-                self._pending.update(told)
-            due = at_once or self._monotonic() - self._told_at >= self._interval
-        if before:
-            self._sink.tell(self.execution_id, before)
-        if due:
-            self.flush()
-        elif first:
-            self._sink.tell_later(self)
+            self._pending.update(told)
+            if at_once or self.may_tell:
+                self.flush()
+            elif first:
+                self._sink.tell_later(self)
 
 
 def declare_step(step: str | tuple[str, float] | DeclaredStep) -> DeclaredStep:

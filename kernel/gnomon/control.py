@@ -149,7 +149,7 @@ async def listening(kernel: Kernel, path: Path, reload: Reload) -> AsyncIterator
     try:
         _remove_stale(path)
         server = await asyncio.start_unix_server(serve, path, limit=LINE_LIMIT)
-        path.chmod(0o600)
+        path.chmod(0o600)  # noqa: ASYNC240 - once, at start-up
     except OSError as exc:
         log.warning("no control socket: commands cannot reach this kernel", path=str(path), problem=str(exc))
         yield
@@ -159,7 +159,7 @@ async def listening(kernel: Kernel, path: Path, reload: Reload) -> AsyncIterator
     finally:
         server.close()
         await server.wait_closed()
-        path.unlink(missing_ok=True)
+        path.unlink(missing_ok=True)  # noqa: ASYNC240 - once, at the end
 
 
 def _remove_stale(path: Path) -> None:

@@ -34,7 +34,9 @@ def capture_event(_logger: Any, method: str, event: MutableMapping[str, Any]) ->
     """Hand a structlog event of a run to its context: a processor, which changes nothing."""
     context = find_current()
     if context is not None:
-        rest = " ".join(f"{key}={value!r}" for key, value in event.items() if key != "event" and not key.startswith("_"))
+        rest = " ".join(
+            f"{key}={value!r}" for key, value in event.items() if key != "event" and not key.startswith("_")
+        )
         context.log_line(method, f"{event.get('event', '')} {rest}".rstrip(), "")
     return event
 

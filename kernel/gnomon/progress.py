@@ -77,10 +77,7 @@ def advance(view: ProgressView, told: events.Progress) -> ProgressView:
 def finish(view: ProgressView, *, succeeded: bool, at: datetime) -> ProgressView:
     """Close the view at the end of a run: the current step completed or failed; what was never reached is skipped."""
     status: StepStatus = "completed" if succeeded else "failed"
-    steps = tuple(
-        _ended(s, status, at) if s.status == "current" else _ended(s, "skipped", None) if s.status == "pending" else s
-        for s in view.steps
-    )
+    steps = tuple(_close(s, status, at) for s in view.steps)
     return msgspec.structs.replace(view, steps=steps, percent=100.0 if succeeded else view.percent)
 
 
@@ -127,15 +124,19 @@ def _enter(steps: tuple[Step, ...], name: str, at: datetime) -> tuple[Step, ...]
     """Make `name` the current step: what was current is completed, what was passed over is skipped."""
     known = next((i for i, s in enumerate(steps) if s.name == name), None)
     passed = len(steps) if known is None else known
-    before = tuple(
-        _ended(s, "completed", at) if s.status == "current" else _ended(s, "skipped", None) if s.status == "pending" else s
-        for s in steps[:passed]
-    )
+    before = tuple(_close(s, "completed", at) for s in steps[:passed])
     if known is None:
         return (*before, Step(name=name, status="current", started_at=at))
     entered = msgspec.structs.replace(steps[known], status="current", started_at=at, ended_at=None)
     after = tuple(_ended(s, "completed", at) if s.status == "current" else s for s in steps[known + 1 :])
     return (*before, entered, *after)
+
+
+def _close(step: Step, status: StepStatus, at: datetime) -> Step:
+    """End a step if it is the current one; one that was never reached is skipped."""
+    if step.status == "current":
+        return _ended(step, status, at)
+    return _ended(step, "skipped", None) if step.status == "pending" else step
 
 
 def _ended(step: Step, status: StepStatus, at: datetime | None) -> Step:

@@ -31,7 +31,9 @@ class RunLog:
 
     def add(self, at: datetime, level: str, text: str, logger: str) -> None:
         """Add one line; older ones make room for it."""
-        text = text if len(text) <= LINE_LIMIT else f"{text[:LINE_LIMIT]} … {len(text) - LINE_LIMIT} characters left out"
+        text = (
+            text if len(text) <= LINE_LIMIT else f"{text[:LINE_LIMIT]} … {len(text) - LINE_LIMIT} characters left out"
+        )
         with self._lock:
             self._number += 1
             self._kept.append(LogLine(self._number, at, level, text, logger))
@@ -62,8 +64,17 @@ class ProgressReader:
             if (match := expression.search(text)) is not None:
                 fixed = {"step": pattern.step, "message": pattern.message, "percent": pattern.percent}
                 found = {**fixed, **match.groupdict()}
-                return {name: _KINDS[name](value) for name, value in found.items() if name in _KINDS and value is not None}
+                told = {name: _read(name, value) for name, value in found.items() if value is not None}
+                return {name: value for name, value in told.items() if value is not None}
         return {}
+
+
+def _read(field: str, value: Any) -> Any:
+    """Read a field of a progress event; None for a group of another name, and for what is no number."""
+    try:
+        return _KINDS[field](value)
+    except (KeyError, ValueError, OverflowError):
+        return None
 
 
 def _number(value: Any) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import threading
 from collections.abc import Callable
@@ -34,10 +35,8 @@ def in_thread(call: Callable[[], T], name: str) -> asyncio.Future[T]:
 
 
 def _post(loop: asyncio.AbstractEventLoop, call: Callable[..., None], *args: Any) -> None:
-    try:
+    with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to be told
         loop.call_soon_threadsafe(call, *args)
-    except RuntimeError:
-        pass  # the loop is closed: nobody is left to be told
 
 
 def _succeed(future: asyncio.Future[T], result: T) -> None:

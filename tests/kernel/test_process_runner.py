@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any

@@ -59,7 +59,7 @@ class Pipe:
         else:
             raise RunCancelled
 
-    def tell(self, execution_id: str, told: dict[str, Any]) -> None:
+    def tell(self, execution_id: str, told: dict[str, Any]) -> None:  # noqa: ARG002 - there is only one
         """Send the fields of a progress event."""
         self.send(wire.Told(cast(wire.ProgressFields, told)))
 

@@ -133,7 +133,7 @@ async def _gone(process: asyncio.subprocess.Process, listening: asyncio.Task[Non
     """Wait until a child has exited. `process.wait()` waits for its pipes too, which its own children may hold open."""
     waiting = asyncio.ensure_future(process.wait())
     await asyncio.wait((waiting, listening), return_when=asyncio.FIRST_COMPLETED)
-    while process.returncode is None and not waiting.done():
+    while process.returncode is None and not waiting.done():  # noqa: ASYNC110 - there is no event of it
         await asyncio.sleep(0.005)  # its end of the pipe is closed: it exits now, or is killed by _kill_later
     waiting.cancel()
 
@@ -168,7 +168,8 @@ def _assignment(run: Run) -> wire.Assignment:
     module, _, name = target.partition(":")
     if module == "__main__" or "<" in name:
         raise JobError(
-            f"job {run.execution.job_id!r}: a child process cannot import {target}; move the function to the top of a module"
+            f"job {run.execution.job_id!r}: a child process cannot import {target}; move the function to the top of a "
+            "module"
         )
     limits = run.limits
     return wire.Assignment(
