@@ -7,14 +7,20 @@ from typing import Any
 
 import msgspec
 
-from gnomon.events import EVENT_TYPES, LOG_FORMAT, Event, KnownEvent, UnknownEvent
 from gnomon.errors import StoreError
+from gnomon.events import EVENT_TYPES, LOG_FORMAT, Event, KnownEvent, UnknownEvent
 
 _encoder = msgspec.json.Encoder()
 _decoder: msgspec.json.Decoder[Event] = msgspec.json.Decoder(KnownEvent)
+_MARK = b'"log_format":%d' % LOG_FORMAT
+# Format 1 does not always name itself, and a Struct fills in today's number; so the number must stand in the text.
 
-encode: Callable[[Event], bytes] = _encoder.encode
-"""Write an event as one flat JSON object: the form that stores keep and that viewers get."""
+
+def encode(event: Event) -> bytes:
+    """Write an event as one flat JSON object: the form that stores keep and that viewers get."""
+    if isinstance(event, UnknownEvent):  # what its own version wrote, at the place that it has in this log
+        return _encoder.encode({**event.raw, "position": event.position})
+    return _encoder.encode(event)
 
 
 def decode(body: bytes) -> Event:
@@ -24,33 +30,41 @@ def decode(body: bytes) -> Event:
     """
     try:
         event = _decoder.decode(body)
-    except msgspec.ValidationError as exc:
+    except (msgspec.DecodeError, UnicodeDecodeError) as exc:
         return _decode_slowly(body, exc)
-    except msgspec.DecodeError as exc:
-        raise StoreError(f"the log holds something that is no JSON event: {body[:80]!r}") from exc
-    if event.log_format != LOG_FORMAT:
+    if event.log_format != LOG_FORMAT or _MARK not in body:
         return _decode_slowly(body, None)
     return event
 
 
 def _decode_slowly(body: bytes, cause: Exception | None) -> Event:
-    raw = msgspec.json.decode(body)
-    if not isinstance(raw, dict) or "type" not in raw:
-        raise StoreError(f"the log holds something that is no event: {body[:80]!r}") from cause
-    raw = upcast(raw)
-    if raw["type"] not in EVENT_TYPES:
-        header = {name: raw[name] for name in UnknownEvent.__struct_fields__ if name in raw}
-        return msgspec.convert({**header, "type": "unknown", "raw": raw}, UnknownEvent)
     try:
-        return msgspec.convert(raw, EVENT_TYPES[raw["type"]])
+        raw = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError) as exc:
+        raise StoreError(f"the log holds something that is no JSON: {body[:80]!r}") from exc
+    if not isinstance(raw, dict) or not isinstance(raw.get("type"), str):
+        raise StoreError(f"the log holds something that is no event: {body[:80]!r}") from cause
+    try:
+        return _build(raw)
     except msgspec.ValidationError as exc:
         raise StoreError(f"event {raw.get('position')} ({raw['type']}) cannot be read: {exc}") from exc
 
 
+def _build(raw: dict[str, Any]) -> Event:
+    new = upcast(raw)
+    if new["type"] in EVENT_TYPES:
+        return msgspec.convert(new, EVENT_TYPES[new["type"]])
+    header = {name: raw[name] for name in Event.__struct_fields__ if name in raw}
+    return msgspec.convert({**header, "type": "unknown", "raw": raw}, UnknownEvent)
+
+
 def upcast(raw: dict[str, Any]) -> dict[str, Any]:
     """Bring an event that an older version wrote into today's form; stored data is never rewritten."""
-    while (log_format := raw.get("log_format", 1)) < LOG_FORMAT:
-        raw = {**UPCASTERS[log_format](raw), "log_format": log_format + 1}
+    log_format = raw.get("log_format", 1)
+    if not isinstance(log_format, int) or log_format < 1:
+        raise StoreError(f"event {raw.get('position')} has log_format {log_format!r}, expected a number from 1 on")
+    for old in range(log_format, LOG_FORMAT):
+        raw = {**UPCASTERS[old](raw), "log_format": old + 1}
     return raw
 
 

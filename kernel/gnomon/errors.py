@@ -77,6 +77,10 @@ class StoreUnavailableError(StoreError):
     """The store cannot be written or read right now (full disk, lost server); trying again later may help."""
 
 
+class NoLogError(StoreError):
+    """Nothing was ever written to this store, so there is nothing to read; a kernel that starts there changes it."""
+
+
 class StoreInUseError(StoreError):
     """Another process is the writing kernel of this store."""
 

@@ -207,7 +207,7 @@ def _missed(execution: Execution, event: events.Missed) -> None:
 def _cancelled(execution: Execution, event: events.Cancelled) -> None:
     execution.status = "cancelled"
     execution.reason = event.reason
-    execution.cancelled_by = event.actor
+    execution.cancelled_by = event.actor or execution.cancelled_by
     execution.execution_time = event.execution_time
     execution.progress = progress.finish(execution.progress, succeeded=False, at=event.at)
 

@@ -17,6 +17,7 @@ class JobState(msgspec.Struct, kw_only=True, omit_defaults=True):
 
     Fires are due after `anchor`, the moment when the schedule was added or changed. `last_fire` is the scheduled time
     of the newest fire that has its place in the log (scheduled or missed); the next one is counted from it.
+    `newest_fire` is the same over all schedules that the job has had: no fire up to there may come a second time.
     `version` is that of the job's own stream.
     """
 
@@ -25,6 +26,7 @@ class JobState(msgspec.Struct, kw_only=True, omit_defaults=True):
     definition: dict[str, Any] = {}
     anchor: datetime
     last_fire: datetime | None = None
+    newest_fire: datetime | None = None
     paused: bool = False
     paused_by: str | None = None
     paused_why: str | None = None
@@ -49,8 +51,7 @@ def begin(event: Event) -> JobState:
 
 def _added(state: JobState, event: events.JobAdded) -> None:
     state.definition = event.definition
-    state.anchor = event.at
-    state.last_fire = None
+    _count_anew(state, event)
     state.removed = False
     state.paused = bool(event.definition.get("paused", False))
     state.paused_by = event.actor if state.paused else None
@@ -62,8 +63,13 @@ def _changed(state: JobState, event: events.JobChanged) -> None:
     kept = {key: value for key, value in state.definition.items() if key not in event.changes}
     state.definition = kept | {key: value for key, value in event.changes.items() if value is not None}
     if event.rescheduled:
-        state.anchor = event.at
-        state.last_fire = None
+        _count_anew(state, event)
+
+
+def _count_anew(state: JobState, event: Event) -> None:
+    # The later one: a clock that was set back must not bring the fires of before once more.
+    state.anchor = max(event.at, state.newest_fire or event.at)
+    state.last_fire = None
 
 
 def _removed(state: JobState, _event: events.JobRemoved) -> None:
@@ -87,8 +93,8 @@ def _fired(state: JobState, event: events.Scheduled | events.Missed) -> None:
     if event.is_manual or event.version > 1 or getattr(event, "attempt", 1) > 1:
         return
     fire = getattr(event, "last", None) or event.scheduled_time
-    if state.last_fire is None or fire > state.last_fire:
-        state.last_fire = fire
+    state.last_fire = max(fire, state.last_fire or fire)
+    state.newest_fire = max(fire, state.newest_fire or fire)
 
 
 _STEPS: Final[dict[type[Event], Callable[[JobState, Any], None]]] = {

@@ -1,0 +1,1 @@
+"""What plugin authors and job authors use in their own tests."""

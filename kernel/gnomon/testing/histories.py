@@ -1,0 +1,156 @@
+"""Whole lifecycles, told as events with the right versions: for tests of stores, of folds and of plugins.
+
+    events = await append(store, succeeded("sync"), failed("report", NOON + timedelta(hours=1)))
+
+A history is the list of one stream's events. Positions are given when it is appended, or by `numbered`.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
+
+import msgspec
+
+from gnomon import events, execution, job_state
+from gnomon.events import Event
+from gnomon.execution import Execution
+from gnomon.job_state import JobState
+from gnomon.ports import Store
+
+E = TypeVar("E", bound=Event)
+
+NOON = datetime(2026, 12, 1, 12, tzinfo=UTC)
+SECOND = timedelta(seconds=1)
+
+
+def tell(history: Sequence[Event], event_type: type[Event], after: timedelta = SECOND, **payload: Any) -> list[Event]:
+    """Return the history with one more event: of the same stream, with the next version, `after` the one before."""
+    last = history[-1]
+    place = {"stream": last.stream, "version": last.version + 1, "at": last.at + after}
+    header: dict[str, Any] = {**place, "node": last.node, "job_id": last.job_id}
+    return [*history, event_type(**header, **payload)]
+
+
+def scheduled(job_id: str = "sync", at: datetime = NOON, **payload: Any) -> list[Event]:
+    """Tell of a fire at `at` that was accepted; with `attempt` or `is_manual` of such a run."""
+    return [_first(events.Scheduled, job_id, at, **payload)]
+
+
+def running(job_id: str = "sync", at: datetime = NOON, **payload: Any) -> list[Event]:
+    """Tell of a run that has begun, a second after it was due."""
+    return tell(scheduled(job_id, at, **payload), events.Started, runner="thread", worker="worker-1", delay=1.0)
+
+
+def succeeded(job_id: str = "sync", at: datetime = NOON, return_value: Any = None, **payload: Any) -> list[Event]:
+    """Tell of a run that took a second and returned."""
+    return tell(running(job_id, at, **payload), events.Succeeded, return_value=return_value, execution_time=1.0)
+
+
+def failed(job_id: str = "sync", at: datetime = NOON, error: str = "boom", **payload: Any) -> list[Event]:
+    """Tell of a run whose body raised a ValueError."""
+    outcome: dict[str, Any] = {
+        "reason": "exception",
+        "error_type": "ValueError",
+        "error_message": error,
+        "execution_time": 1.0,
+    }
+    return tell(running(job_id, at, **payload), events.Failed, traceback=f"ValueError: {error}\n", **outcome)
+
+
+def cancelled(job_id: str = "sync", at: datetime = NOON, actor: str = "ann", **payload: Any) -> list[Event]:
+    """Tell of a run that was asked to stop, and did."""
+    asked = tell(running(job_id, at, **payload), events.CancelRequested, actor=actor, reason="not today")
+    return tell(asked, events.Cancelled, actor=actor, reason="not today", execution_time=2.0)
+
+
+def missed(
+    job_id: str = "sync", at: datetime = NOON, reason: events.MissedReason = "late", **payload: Any
+) -> list[Event]:
+    """Tell of a fire that never ran; with count, first and last of a folded range."""
+    return [_first(events.Missed, job_id, at, reason=reason, **payload)]
+
+
+def job_added(job_id: str = "sync", at: datetime = NOON, **definition: Any) -> list[Event]:
+    """Tell that a job is known from `at` on."""
+    definition = {"id": job_id, "func": "app:run"} | definition
+    return [_first(events.JobAdded, job_id, at, stream=events.job_stream(job_id), definition=definition)]
+
+
+def every_type() -> list[list[Event]]:
+    """Tell histories in which every event type occurs, one of an unknown type too."""
+    progress: dict[str, Any] = {"percent": 40.0, "message": "half way", "step": "fetch", "processed_items": 2}
+    told = tell(running("progress"), events.Progress, steps=[events.DeclaredStep("fetch", 2.0)], **progress)
+    late = tell(failed("late"), events.LateResult, outcome="succeeded", return_value=[1, "two", None])
+    job = tell(job_added("job"), events.JobPaused, actor="ann", why="holidays")
+    job = tell(tell(job, events.JobResumed, actor="ann"), events.JobChanged, changes={"cron": "* * * * *"})
+    return [
+        succeeded("success", return_value={"rows": 3}, kwargs={"market": "cn"}, actor="ann", is_manual=True),
+        tell(told, events.Succeeded, execution_time=2.0),
+        missed("range", reason="downtime", count=3, first=NOON, last=NOON + 2 * SECOND),
+        cancelled("cancelled"),
+        late,
+        tell(job, events.JobRemoved, actor="bob"),
+        [unknown("future")],
+    ]
+
+
+def unknown(job_id: str = "sync", at: datetime = NOON) -> events.UnknownEvent:
+    """Make an event of a type from the future, the first of a stream."""
+    stream = execution.execution_id(job_id, at)
+    raw = {"type": "teleported", "stream": stream, "version": 1, "at": at.isoformat(), "job_id": job_id, "node": "b"}
+    raw |= {"log_format": events.LOG_FORMAT, "where": ["Mars", 4]}
+    return events.UnknownEvent(stream=stream, version=1, at=at, node="b", job_id=job_id, raw=raw)
+
+
+def numbered(*histories: Iterable[Event], after: int = 0) -> list[Event]:
+    """Put histories one after the other and give the events positions from `after` + 1 on."""
+    told = itertools.chain(*histories)
+    return [msgspec.structs.replace(event, position=position) for position, event in enumerate(told, after + 1)]
+
+
+async def append(store: Store, *histories: Iterable[Event]) -> list[Event]:
+    """Append histories, or what is new of them, as one batch with the views that they lead to; return the batch."""
+    batch = numbered(*histories, after=await store.head())
+    executions = [
+        view for stream in dict.fromkeys(e.stream for e in batch) if (view := await _view(store, stream, batch))
+    ]
+    await store.append(batch, executions, await _job_states(store, batch))
+    return batch
+
+
+def job_states(told: Iterable[Event], known: Iterable[JobState] = ()) -> list[JobState]:
+    """Fold what events say of jobs into the states that are known already, as the journal does."""
+    states = {state.job_id: state for state in known}
+    changed = set()
+    for event in told:
+        is_job_event = isinstance(event, events.JobEvent)
+        if event.job_id in states and (is_job_event or event.version == 1):
+            states[event.job_id].apply(event)
+        elif is_job_event:
+            states[event.job_id] = job_state.begin(event)
+        else:
+            continue
+        changed.add(event.job_id)
+    return [states[job_id] for job_id in sorted(changed)]
+
+
+async def _job_states(store: Store, batch: Sequence[Event]) -> list[JobState]:
+    return job_states(batch, await store.jobs())
+
+
+async def _view(store: Store, stream: str, batch: Sequence[Event]) -> Execution | None:
+    history = [*await store.stream(stream), *(event for event in batch if event.stream == stream)]
+    if isinstance(history[0], events.JobEvent | events.UnknownEvent):
+        return None
+    return execution.fold(history)
+
+
+def _first(event_type: type[E], job_id: str, at: datetime, *, stream: str | None = None, **payload: Any) -> E:
+    if stream is None:
+        payload = {"scheduled_time": at} | payload
+        whose = f"{job_id}/manual" if payload.get("is_manual") else job_id
+        stream = execution.execution_id(whose, payload["scheduled_time"], payload.get("attempt", 1))
+    return event_type(stream=stream, version=1, at=at, node="node-a", job_id=job_id, **payload)

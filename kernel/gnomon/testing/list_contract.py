@@ -1,0 +1,142 @@
+"""What every store must do with lists of executions: filters, order, pages and totals."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import msgspec
+import pytest
+
+from gnomon import execution
+from gnomon.execution import Execution
+from gnomon.ports import ExecutionQuery, Store
+from gnomon.testing.histories import NOON, SECOND, append, cancelled, failed, missed, running, scheduled, succeeded
+
+HOUR = timedelta(hours=1)
+
+
+class ListContract:
+    """Part of StoreContract; its fixture `store` is an open store with an empty log."""
+
+    async def test_filters_work_each_and_combined(self, store: Store) -> None:
+        views = await self._variety(store)
+
+        for query in self._queries():
+            page = await store.executions(msgspec.structs.replace(query, limit=200))
+            expected = [view.id for view in views if _matches(view, query)]
+            assert [view.id for view in page.items] == expected, query
+            assert (page.total, page.next) == (len(expected), None), query
+
+    async def test_pages_by_cursor_and_by_offset_are_the_same(self, store: Store) -> None:
+        await self._variety(store)
+
+        for query in self._queries():
+            whole = (await store.executions(msgspec.structs.replace(query, limit=200))).items
+            cursor, by_cursor, by_offset = None, [], []
+            for offset in range(0, len(whole) + 1, 3):
+                page = await store.executions(msgspec.structs.replace(query, limit=3, cursor=cursor))
+                by_cursor += page.items
+                by_offset += (await store.executions(msgspec.structs.replace(query, limit=3, offset=offset))).items
+                assert page.total == len(whole)
+                if (cursor := page.next) is None:
+                    break
+            assert by_cursor == whole, query
+            assert by_offset == whole, query
+
+    async def test_cursors_part_executions_of_one_and_the_same_moment(self, store: Store) -> None:
+        await append(store, *(missed(f"job_{n}") for n in range(7)))
+
+        first = await store.executions(ExecutionQuery(limit=4))
+        second = await store.executions(ExecutionQuery(limit=4, cursor=first.next))
+
+        ids = [view.id for view in (*first.items, *second.items)]
+        assert ids == sorted(ids, reverse=True)
+        assert len(set(ids)) == 7
+        assert second.next is None
+
+    async def test_a_cursor_stays_where_it_is_when_newer_executions_come(self, store: Store) -> None:
+        await append(store, *(missed("sync", NOON + n * SECOND) for n in range(4)))
+        first = await store.executions(ExecutionQuery(limit=2))
+        await append(store, missed("sync", NOON + HOUR))
+
+        second = await store.executions(ExecutionQuery(limit=2, cursor=first.next))
+
+        assert [view.timestamp for view in second.items] == [NOON + SECOND, NOON]
+        assert second.total == 5
+
+    async def test_totals_stay_exact_while_the_status_changes(self, store: Store) -> None:
+        one, two = succeeded("one"), failed("two", is_manual=True)
+        seen = []
+
+        for step in ((one[:1], two[:1]), (one[1:2],), (two[1:2],), (one[2:],), (two[2:],)):
+            await append(store, *step)
+            counts = [await total(store, status=(status,)) for status in execution.STATUSES]
+            assert sum(counts) == await total(store) == 2
+            assert await total(store, is_manual=True) == await total(store, job_id="two") == 1
+            seen.append(dict(zip(execution.STATUSES, counts, strict=True)))
+
+        assert [{status: n for status, n in counts.items() if n} for counts in seen] == [
+            {"scheduled": 2},
+            {"scheduled": 1, "running": 1},
+            {"running": 2},
+            {"running": 1, "success": 1},
+            {"success": 1, "failed": 1},
+        ]
+
+    @pytest.mark.parametrize(
+        "cursor", ["", "garbage", "日本語", "AAAA", "OjEyMw", "MTIzNDU2Nzg5MDEyMzQ1Njc4OTA6YQ", "x" * 500]
+    )
+    async def test_a_cursor_of_somebody_else_is_a_value_error(self, store: Store, cursor: str) -> None:
+        await append(store, missed())
+
+        with pytest.raises(ValueError, match="cursor"):
+            await store.executions(ExecutionQuery(cursor=cursor))
+
+    async def _variety(self, store: Store) -> list[Execution]:
+        """Keep executions of every kind, several of them at the same moments; return the views, newest first."""
+        histories = []
+        for n in range(6):
+            at = NOON + (n // 2) * HOUR
+            histories += [
+                succeeded(f"a{n % 3}", at),
+                failed(f"b{n % 3}", at, f"Boom {n} ÄÖ 100%_"),
+                missed(f"c{n}", at),
+            ]
+            histories += [running("a0", at + SECOND, is_manual=True), scheduled("b0", at + n * SECOND, attempt=2 + n)]
+            histories += [cancelled("a1", at + (n + 1) * SECOND, is_manual=True)]
+        histories = list({history[0].stream: history for history in histories}.values())
+        await append(store, *histories)
+        return sorted(map(execution.fold, histories), key=lambda view: (view.timestamp, view.id), reverse=True)
+
+    def _queries(self) -> list[ExecutionQuery]:
+        choices: dict[str, list[Any]] = {
+            "job_id": ["a0", "b0", "nobody"],
+            "status": [("success",), ("failed", "running"), execution.STATUSES],
+            "is_manual": [True, False],
+            "since": [NOON + HOUR],
+            "until": [NOON + 2 * HOUR],
+            "text": ["boom", "äö", "%", "m 3", "nothing like it"],
+        }
+        each = [{name: value} for name, values in choices.items() for value in values]
+        pairs = [one | other for one in each for other in each if list(one) < list(other)]
+        narrow = {"job_id": "b1", "status": ("failed",), "is_manual": False, "since": NOON, "until": NOON + 9 * HOUR}
+        return [ExecutionQuery(**query) for query in ({}, *each, *pairs, narrow, narrow | {"text": "boom"})]
+
+
+async def total(store: Store, **filters: Any) -> int:
+    """Count the executions that match, as a list with these filters does."""
+    return (await store.executions(ExecutionQuery(limit=1, **filters))).total
+
+
+def _matches(view: Execution, query: ExecutionQuery) -> bool:
+    """Tell whether a list with these filters shows the execution: the port's words, spelled out."""
+    checks = [
+        query.job_id is None or view.job_id == query.job_id,
+        not query.status or view.status in query.status,
+        query.is_manual is None or view.is_manual == query.is_manual,
+        query.since is None or view.timestamp >= query.since,
+        query.until is None or view.timestamp < query.until,
+        query.text is None or query.text.casefold() in (view.error_message or "").casefold(),
+    ]
+    return all(checks)

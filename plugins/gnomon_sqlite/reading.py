@@ -1,0 +1,174 @@
+"""All that is read from the database: functions that run in the readers' threads, short, and leave no cursor open."""
+
+from __future__ import annotations
+
+import sqlite3
+from datetime import datetime
+from typing import Any, TypeAlias
+
+import msgspec
+
+from gnomon import codec
+from gnomon.cursors import EPOCH, MICROSECOND, Cursor, read_cursor, write_cursor
+from gnomon.errors import StoreError
+from gnomon.events import Event
+from gnomon.execution import Execution
+from gnomon.job_state import JobState
+from gnomon.ports import Checkpoint, ExecutionQuery, LogLine, Page
+from gnomon_sqlite.database import micros, snapshot
+from gnomon_sqlite.writing import ALL_JOBS
+
+Part: TypeAlias = tuple[str, list[Any]]
+"""What follows FROM for some of the rows of a list, and its parameters."""
+
+_decode_execution = msgspec.json.Decoder(Execution).decode
+_decode_job = msgspec.json.Decoder(JobState).decode
+_decode_line = msgspec.json.Decoder(LogLine).decode
+
+
+def read(connection: sqlite3.Connection, after: int, limit: int) -> list[Event]:
+    """Read events by position."""
+    return _events(connection, "position > ? ORDER BY position LIMIT ?", after, max(limit, 0))
+
+
+def stream(connection: sqlite3.Connection, name: str) -> list[Event]:
+    """Read the events of one stream."""
+    return _events(connection, "stream = ? ORDER BY version", name)
+
+
+def job_events(connection: sqlite3.Connection, job_id: str, since: datetime, until: datetime) -> list[Event]:
+    """Read what was recorded of a job in since <= at < until, progress left out."""
+    where = "job_id = ? AND at >= ? AND at < ? AND type <> 'progress' ORDER BY position"
+    return _events(connection, where, job_id, micros(since), micros(until))
+
+
+def execution(connection: sqlite3.Connection, execution_id: str) -> Execution | None:
+    """Read one execution."""
+    row = connection.execute("SELECT body FROM executions WHERE id = ?", (execution_id,)).fetchone()
+    return _view(row[0]) if row else None
+
+
+def executions(connection: sqlite3.Connection, query: ExecutionQuery, start: Cursor | None) -> Page:
+    """Read a page, and count what matches, at one moment."""
+    with snapshot(connection):
+        parts, total = _parts(connection, query)
+        rows = _newest(connection, query, [_from(part, start) for part in parts]) if parts else []
+    items = [_view(body) for _, _, body in rows[: max(query.limit, 0)]]
+    if not items or len(rows) == len(items):
+        return Page(items, total, None)
+    timestamp, execution_id, _ = rows[len(items) - 1]
+    return Page(items, total, write_cursor(Cursor(EPOCH + timestamp * MICROSECOND, execution_id)))
+
+
+def jobs(connection: sqlite3.Connection) -> list[JobState]:
+    """Read the states of all jobs, by id."""
+    return [_decode_job(body) for (body,) in connection.execute("SELECT body FROM jobs ORDER BY id").fetchall()]
+
+
+def checkpoint(connection: sqlite3.Connection, name: str) -> Checkpoint | None:
+    """Read a checkpoint."""
+    row = connection.execute("SELECT position, view FROM checkpoints WHERE name = ?", (name,)).fetchone()
+    return Checkpoint(*row) if row else None
+
+
+def log(connection: sqlite3.Connection, execution_id: str, after: int, limit: int) -> list[LogLine]:
+    """Read log lines of a run by number."""
+    sql = "SELECT body FROM log_lines WHERE execution_id = ? AND number > ? ORDER BY number LIMIT ?"
+    return [_decode_line(body) for (body,) in connection.execute(sql, (execution_id, after, max(limit, 0))).fetchall()]
+
+
+def parse_cursor(query: ExecutionQuery) -> Cursor | None:
+    """Read the query's cursor; ValueError where it is none."""
+    return None if query.cursor is None else read_cursor(query.cursor)
+
+
+def _events(connection: sqlite3.Connection, where: str, *parameters: Any) -> list[Event]:
+    rows = connection.execute(f"SELECT body FROM events WHERE {where}", parameters).fetchall()  # noqa: S608 - ours
+    return [codec.decode(body) for (body,) in rows]
+
+
+def _view(body: bytes) -> Execution:
+    try:
+        return _decode_execution(body)
+    except msgspec.DecodeError as exc:
+        raise StoreError(f"an execution in the log cannot be read ({exc}): {body[:80]!r}") from exc
+
+
+def _parts(connection: sqlite3.Connection, query: ExecutionQuery) -> tuple[list[Part], int]:
+    """Split a list into parts that an index yields in order, and count it: from the kept counts where they suffice."""
+    cells = _cells(connection, query)
+    if query.text:
+        return _counted(connection, [_with_error(query)] if cells else [])
+    parts = [_in_cell(query, status, is_manual) for status, is_manual in cells]
+    if query.since is None and query.until is None:
+        return parts, sum(cells.values())
+    return _counted(connection, parts)
+
+
+def _cells(connection: sqlite3.Connection, query: ExecutionQuery) -> dict[tuple[str, int], int]:
+    """Read how many executions there are by (status, is_manual), without those that the query leaves out."""
+    job_id = query.job_id if query.job_id is not None else ALL_JOBS
+    sql = "SELECT status, is_manual, n FROM counts WHERE job_id = ? AND n > 0"
+    return {
+        (status, is_manual): n
+        for status, is_manual, n in connection.execute(sql, (job_id,)).fetchall()
+        if (not query.status or status in query.status) and query.is_manual in {None, bool(is_manual)}
+    }
+
+
+def _in_cell(query: ExecutionQuery, status: str, is_manual: int) -> Part:
+    index = "executions_by_status" if query.job_id is None else "executions_by_job"
+    sql, parameters = f"executions INDEXED BY {index} WHERE status = ? AND is_manual = ?", [status, is_manual]
+    return _bounded((sql, parameters), query)
+
+
+def _with_error(query: ExecutionQuery) -> Part:
+    sql = "executions INDEXED BY executions_with_error WHERE error_text IS NOT NULL AND instr(error_text, ?)"
+    parameters: list[Any] = [(query.text or "").casefold()]
+    if query.status:
+        sql += f" AND status IN ({', '.join('?' * len(query.status))})"
+        parameters += query.status
+    if query.is_manual is not None:
+        sql += " AND is_manual = ?"
+        parameters.append(query.is_manual)
+    return _bounded((sql, parameters), query)
+
+
+def _bounded(part: Part, query: ExecutionQuery) -> Part:
+    sql, parameters = part
+    if query.job_id is not None:
+        sql, parameters = f"{sql} AND job_id = ?", [*parameters, query.job_id]
+    if query.since is not None:
+        sql, parameters = f"{sql} AND timestamp >= ?", [*parameters, micros(query.since)]
+    if query.until is not None:
+        sql, parameters = f"{sql} AND timestamp < ?", [*parameters, micros(query.until)]
+    return sql, parameters
+
+
+def _from(part: Part, start: Cursor | None) -> Part:
+    sql, parameters = part
+    if start is None:
+        return part
+    return f"{sql} AND (timestamp, id) < (?, ?)", [*parameters, micros(start.timestamp), start.id]
+
+
+def _counted(connection: sqlite3.Connection, parts: list[Part]) -> tuple[list[Part], int]:
+    counts = [connection.execute(f"SELECT count(*) FROM {sql}", bound).fetchone()[0] for sql, bound in parts]  # noqa: S608
+    return parts, sum(counts)
+
+
+def _newest(connection: sqlite3.Connection, query: ExecutionQuery, parts: list[Part]) -> list[tuple[int, str, bytes]]:
+    """Merge the parts, newest first, and fetch one row more than the page holds, to know whether there is a next one.
+
+    SQLite merges the ordered parts as it goes and reads only the indexes, so the cost is that of the page.
+    """
+    keys = " UNION ALL ".join(f"SELECT timestamp, id, rowid AS row FROM {sql}" for sql, _ in parts)  # noqa: S608 - ours
+    parameters = [value for _, bound in parts for value in bound]
+    rows = connection.execute(
+        f"""SELECT page.timestamp, page.id, executions.body
+        FROM ({keys} ORDER BY timestamp DESC, id DESC LIMIT ? OFFSET ?) AS page
+        JOIN executions ON executions.rowid = page.row
+        ORDER BY page.timestamp DESC, page.id DESC""",  # noqa: S608 - ours
+        [*parameters, max(query.limit, 0) + 1, max(query.offset, 0)],
+    )
+    return rows.fetchall()

@@ -1,0 +1,16 @@
+from collections.abc import AsyncIterator
+
+import pytest
+
+from gnomon.memory import MemoryStore
+from gnomon.ports import Store
+from gnomon.testing.contracts import StoreContract
+
+
+class TestMemoryStore(StoreContract):
+    durable = exclusive = readable_beside = False
+
+    @pytest.fixture
+    async def store(self) -> AsyncIterator[Store]:
+        async with MemoryStore() as store:
+            yield store

@@ -1,0 +1,120 @@
+import sqlite3
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from gnomon import execution
+from gnomon.cursors import Cursor, write_cursor
+from gnomon.durations import Duration, decode_hook
+from gnomon.ports import ExecutionQuery, Store
+from gnomon.testing.histories import NOON, append, failed, numbered, running, succeeded
+from gnomon_sqlite import SqlitePlugin, SqliteStore, reading, writing
+
+
+def configure(**section: Any) -> SqlitePlugin:
+    return SqlitePlugin(msgspec.convert(section, SqlitePlugin.Config, dec_hook=decode_hook))
+
+
+def test_the_plugin_offers_a_store_at_the_configured_path(tmp_path: Path) -> None:
+    offered: list[Store] = []
+
+    configure(path=str(tmp_path / "log.db"), synchronous="NORMAL").register_store(offered.append)
+
+    (store,) = offered
+    assert isinstance(store, SqliteStore)
+    assert (store.path, store.synchronous) == (tmp_path / "log.db", "NORMAL")
+
+
+@pytest.mark.parametrize("section", [{"paht": "x.db"}, {"synchronous": "OFF"}, {"retention": "for ever"}])
+def test_a_section_that_makes_no_sense_is_refused(section: dict[str, Any]) -> None:
+    with pytest.raises(msgspec.ValidationError):
+        configure(**section)
+
+
+def test_without_a_retention_there_is_no_job() -> None:
+    offered: list[Any] = []
+
+    configure().register_jobs(lambda **keys: offered.append(keys))
+
+    assert offered == []
+
+
+async def test_the_retention_job_forgets_what_ended_longer_ago(tmp_path: Path) -> None:
+    offered: list[dict[str, Any]] = []
+    plugin = configure(path=str(tmp_path / "gnomon.db"), retention="90d")
+    plugin.register_jobs(lambda **keys: offered.append(keys))
+    old = NOON.replace(year=2020)
+
+    async with plugin.store as store:
+        await append(store, succeeded("old", old), running("still_going", old))
+        forgotten = await offered[0]["func"]()
+        left = await store.executions(ExecutionQuery())
+
+    assert plugin.config.retention == Duration(days=90)
+    assert (offered[0]["id"], forgotten) == ("sqlite.retention", 1)
+    assert [view.job_id for view in left.items] == ["still_going"]
+
+
+async def test_a_page_and_its_total_are_of_one_moment(tmp_path: Path) -> None:
+    async with SqliteStore(tmp_path / "gnomon.db") as store:
+        await append(store, running("first"))
+        late = numbered(running("second"), after=2)
+        reader = store._readers.get()
+
+        def write_between(statement: str) -> None:
+            if "ORDER BY" in statement:
+                writing.append(store._writer, late, [execution.fold(late)], [])
+
+        reader.set_trace_callback(write_between)
+        page = reading.executions(reader, ExecutionQuery(), None)
+        reader.set_trace_callback(None)
+        store._readers.put(reader)
+
+        assert (len(page.items), page.total) == (1, 1)
+        assert (await store.executions(ExecutionQuery())).total == 2
+
+
+async def test_the_work_for_a_page_and_its_total_does_not_grow_with_the_log(tmp_path: Path) -> None:
+    deep = ExecutionQuery(job_id="sync", status=("success",), is_manual=False)
+    queries = [ExecutionQuery(), ExecutionQuery(job_id="sync"), ExecutionQuery(status=("failed",)), deep]
+    queries += [ExecutionQuery(is_manual=True), ExecutionQuery(is_manual=False, cursor=write_cursor(Cursor(NOON, "")))]
+
+    few, many = [await steps_of(tmp_path / f"{n}.db", n, queries) for n in (100, 1000)]
+
+    assert all(more < 2 * less for less, more in zip(few, many, strict=True)), (few, many)
+
+
+async def steps_of(path: Path, seconds: int, queries: list[ExecutionQuery]) -> list[int]:
+    """Count what SQLite's machine does for each query, in a log of four executions a second around noon."""
+    async with SqliteStore(path, synchronous="NORMAL") as store:
+        times = [NOON + timedelta(seconds=n - seconds // 2) for n in range(seconds)]
+        for at in times:
+            histories = [make(job, at, is_manual=manual) for make, job, manual in KINDS]
+            batch = numbered(*histories, after=store_head(store))
+            await store.append(batch, [execution.fold(history) for history in histories], [])
+        return [steps(store._writer, query) for query in queries]
+
+
+KINDS = ((succeeded, "sync", False), (failed, "sync", True), (succeeded, "report", True), (failed, "report", False))
+
+
+def store_head(store: SqliteStore) -> int:
+    return int(store._writer.execute("SELECT coalesce(max(position), 0) FROM events").fetchone()[0])
+
+
+def steps(connection: sqlite3.Connection, query: ExecutionQuery) -> int:
+    counted = 0
+
+    def count() -> int:
+        nonlocal counted
+        counted += 1
+        return 0
+
+    connection.set_progress_handler(count, 1)
+    page = reading.executions(connection, query, reading.parse_cursor(query))
+    connection.set_progress_handler(None, 0)
+    assert len(page.items) == 50
+    return counted
