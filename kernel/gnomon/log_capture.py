@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -21,7 +21,8 @@ class CapturingHandler(logging.Handler):
         if context is None:
             return
         try:
-            text = record.getMessage()
+            # structlog's ProcessorFormatter hands its event over as a dict.
+            text = _sentence(record.msg) if isinstance(record.msg, dict) else record.getMessage()
             if record.exc_info and record.exc_info[1] is not None:
                 text += f"\n{type(record.exc_info[1]).__name__}: {record.exc_info[1]}"
         except Exception:  # noqa: BLE001 - a user's record may not format; logging must not break the body
@@ -34,11 +35,14 @@ def capture_event(_logger: Any, method: str, event: MutableMapping[str, Any]) ->
     """Hand a structlog event of a run to its context: a processor, which changes nothing."""
     context = find_current()
     if context is not None:
-        rest = " ".join(
-            f"{key}={value!r}" for key, value in event.items() if key != "event" and not key.startswith("_")
-        )
-        context.log_line(method, f"{event.get('event', '')} {rest}".rstrip(), "")
+        context.log_line(method, _sentence(event), "")
     return event
+
+
+def _sentence(event: Mapping[str, Any]) -> str:
+    left_out = {"event", "level", "timestamp", "exc_info"}
+    rest = (f"{key}={value!r}" for key, value in event.items() if key not in left_out and not key.startswith("_"))
+    return " ".join((str(event.get("event", "")), *rest))
 
 
 @contextmanager

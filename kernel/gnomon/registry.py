@@ -11,6 +11,7 @@ import structlog
 
 from gnomon import events
 from gnomon.catch_up import Absence, Backlog, MissedRange, fires
+from gnomon.context import declare_step
 from gnomon.errors import GnomonError, JobError, UnknownJobError
 from gnomon.job_state import JobState
 from gnomon.jobs import Job, close_match, make_body
@@ -46,7 +47,7 @@ def difference(states: Mapping[str, JobState], jobs: Iterable[Job]) -> Differenc
     return Difference(
         added=[job for job_id, job in wanted.items() if job_id not in known],
         changed=changed,
-        removed=[job_id for job_id in known if job_id not in wanted],
+        removed=sorted(known.keys() - wanted.keys()),
     )
 
 
@@ -85,7 +86,7 @@ class Registry:
         for job in found.added:
             self._record_added(job, actor, why)
         for job_id, changes in found.changed.items():
-            self._record_changed(job_id, changes, actor, why)
+            self._record_changed(wanted[job_id], changes, actor, why)
         self._jobs.clear()
         self._jobs.update(wanted)
         return found
@@ -97,7 +98,7 @@ class Registry:
         if state is None or state.removed:
             self._record_added(job, actor, why)
         elif changes := _changes(state.definition, job.definition()):
-            self._record_changed(job.id, changes, actor, why)
+            self._record_changed(registered, changes, actor, why)
         self._jobs[job.id] = registered
         self.enter(job.id)
 
@@ -116,7 +117,7 @@ class Registry:
     def pause(self, job_id: str, actor: str | None, why: str | None) -> bool:
         """Hold the fires of a job back; False where it is paused already."""
         self.get(job_id)
-        if self._journal.jobs[job_id].paused:
+        if self._is_paused(job_id):
             return False
         self._journal.record(events.JobPaused, events.job_stream(job_id), job_id, actor=actor, why=why)
         self._timetable.take(job_id)
@@ -125,7 +126,7 @@ class Registry:
     def resume(self, job_id: str, actor: str | None, why: str | None) -> bool:
         """Let a job fire again; False where it is not paused. Held back fires get their outcome now."""
         self.get(job_id)
-        if not self._journal.jobs[job_id].paused:
+        if not self._is_paused(job_id):
             return False
         event = self._journal.record(events.JobResumed, events.job_stream(job_id), job_id, actor=actor, why=why)
         self.enter(job_id, Absence(paused_until=event.at))
@@ -135,9 +136,14 @@ class Registry:
         """Put a job that is neither paused nor without a schedule into the timetable."""
         registered, state = self._jobs[job_id], self._journal.jobs[job_id]
         if registered.trigger is not None and not state.paused:
-            self._timetable.put(registered.job, registered.trigger, state.anchor, state.last_fire, absence)
+            self._timetable.put(registered.job, registered.trigger, state, absence)
         else:
             self._timetable.take(job_id)
+
+    def _is_paused(self, job_id: str) -> bool:
+        # A kernel that keeps no time does not tell the log of its jobs, so the log may not know one.
+        state = self._journal.jobs.get(job_id)
+        return state is not None and state.paused
 
     def get(self, job_id: str) -> Registered:
         """Return a job; UnknownJobError names one that is spelled nearly so."""
@@ -149,10 +155,13 @@ class Registry:
         stream = events.job_stream(job.id)
         self._journal.record(events.JobAdded, stream, job.id, actor=actor, why=why, definition=job.definition())
 
-    def _record_changed(self, job_id: str, changes: dict[str, Any], actor: str | None, why: str | None) -> None:
+    def _record_changed(
+        self, registered: Registered, changes: dict[str, Any], actor: str | None, why: str | None
+    ) -> None:
+        job_id = registered.job.id
         rescheduled = not SCHEDULE_KEYS.isdisjoint(changes)
         if rescheduled:
-            self._settle(job_id, "the schedule was changed before a kernel came to it")
+            self._settle(job_id, "the schedule was changed before a kernel came to it", registered)
         self._journal.record(
             events.JobChanged,
             events.job_stream(job_id),
@@ -163,25 +172,26 @@ class Registry:
             rescheduled=rescheduled,
         )
 
-    def _settle(self, job_id: str, detail: str) -> None:
-        """Record the fires as missed that an old schedule named while no kernel was there to see them."""
-        state, now = self._journal.jobs[job_id], self._clock.now()
-        stored = stored_job(state)
-        if stored is None:
-            return
-        job, trigger = stored
-        self._launcher.miss_ranges(job, undecided(trigger, state, now), None if state.paused else detail)
+    def _settle(self, job_id: str, detail: str, new: Registered | None = None) -> None:
+        """Record the fires as missed that an old schedule named during a pause, or while no kernel was there."""
+        state, known = self._journal.jobs[job_id], self._jobs.get(job_id)
+        # When a kernel starts, the jobs that it knows are the new ones already, and the old ones are in the log only.
+        is_old = known is not None and known is not new
+        job, trigger = (known.job, known.trigger) if known is not None and is_old else stored_job(state)
+        if job is not None and trigger is not None:
+            missed = undecided(trigger, state, self._clock.now())
+            self._launcher.miss_ranges(job, missed, None if state.paused else detail)
 
 
 def undecided(trigger: Trigger, state: JobState, now: datetime) -> list[MissedRange]:
     """Fold the fires of a job that the log says nothing of yet, up to now."""
     backlog = Backlog("latest", None, Absence(paused_until=now) if state.paused else Absence(down_until=now))
-    for fire in fires(trigger, state.last_fire, state.anchor, now):
+    for fire in fires(trigger, state.last_fire, state.anchor, now, state.newest_fire):
         backlog.add(fire)
     return backlog.miss_all()
 
 
-def stored_job(state: JobState) -> tuple[Job, Trigger] | None:
+def stored_job(state: JobState) -> tuple[Job, Trigger | None] | tuple[None, None]:
     """Build a job and its trigger from the definition in the log; None where that cannot be, or there is no schedule.
 
     A trigger that was an object in somebody's code is in the log by name only.
@@ -193,15 +203,33 @@ def stored_job(state: JobState) -> tuple[Job, Trigger] | None:
         trigger = job.build_trigger()
     except GnomonError as exc:
         log.debug("definition in the log cannot be built", job=state.job_id, problem=str(exc))
-        return None
-    return (job, trigger) if trigger is not None else None
+        return None, None
+    return job, trigger
 
 
 def register(job: Job, timezone: str) -> Registered:
     """Build what a definition needs to run: its function, its trigger; JobError or TriggerError where it cannot be."""
     if job.timezone is None:
         job = msgspec.structs.replace(job, timezone=timezone)
+    check_json(job)
     body = make_body(job)
     if job.runner == "async" and not body.is_async:
         raise JobError(f'job {job.id!r} has runner = "async", but its function is not a coroutine function')
     return Registered(job, body, job.build_trigger())
+
+
+def check_json(job: Job) -> None:
+    """Refuse a job that the log cannot keep, or whose arguments would come back from it as something else."""
+    try:
+        job.definition()
+        for step in job.steps:
+            declare_step(step)
+        given = [list(job.args), dict(job.kwargs)]
+        kept = msgspec.json.decode(msgspec.json.encode(given))
+    except (TypeError, ValueError, NotImplementedError) as exc:
+        raise JobError(f"job {job.id!r} cannot be kept in the log: its arguments and options must be JSON: {exc}") from exc
+    if kept != given:
+        raise JobError(
+            f"job {job.id!r}: the arguments {given} would come back from the log as {kept}; "
+            "give it what JSON has: text, numbers, true, false, null, lists and objects"
+        )

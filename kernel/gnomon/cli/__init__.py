@@ -1,0 +1,69 @@
+"""`gnomon ...`, the command line. Each command is a module of its own, imported only when it is called."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import Any
+
+import click
+
+from gnomon.errors import ConfigError, GnomonError
+
+COMMANDS = {
+    "run": "Keep time and run jobs until stopped.",
+    "exec": "Run one job now, in the foreground.",
+    "check": "Find what is wrong with a config; show when its jobs are due.",
+    "jobs": "List the jobs: their state, next fire and last run.",
+    "runs": "List runs, newest first; `runs show ID` tells all of one.",
+    "next": "Show when a job is due next.",
+    "trigger": "Run a job now, in the kernel that is running.",
+    "pause": "Hold a job's fires back.",
+    "resume": "Let a paused job fire again.",
+    "cancel": "Ask a run to stop.",
+    "reload": "Let the running kernel read its config again.",
+    "plugins": "List the plugins that there are, and their state.",
+}
+"""In the order of the help. A command `x` is `command` in gnomon.cli.commands.x."""
+
+PROBLEM, MISUSE = 1, 2
+"""Exit codes: what was asked for could not be done; the config or the command line cannot be used."""
+
+
+class Commands(click.Group):
+    """Imports a command when it is called, and ends with our errors as plain sentences."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(f"gnomon.cli.commands.{cmd_name}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except ConfigError as exc:
+            for problem in exc.problems:
+                click.echo(problem, err=True)
+            ctx.exit(MISUSE)
+        except GnomonError as exc:
+            click.echo(f"gnomon: {exc}", err=True)
+            ctx.exit(PROBLEM)
+
+
+@click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--config", type=click.Path(path_type=Path), metavar="FILE", help="Config file of the deployment.")
+@click.version_option(package_name="gnomon")
+def main(config: Path | None) -> None:
+    """Gnomon keeps time, runs jobs, and writes down everything that happens.
+
+    A deployment is one TOML file: --config FILE, else $GNOMON_CONFIG, else gnomon.toml in this folder, else a built-in
+    example that runs as it is.
+    """

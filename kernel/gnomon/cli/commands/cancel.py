@@ -1,0 +1,30 @@
+"""`gnomon cancel`: ask a run to stop."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from gnomon.cli.options import config_option, json_option
+
+
+@click.command("cancel")
+@click.argument("execution_id", metavar="ID")
+@click.option("--why", help="A reason, kept in the log.")
+@config_option
+@json_option
+@click.pass_context
+def command(ctx: click.Context, execution_id: str, why: str | None, config: Path | None, as_json: bool) -> None:
+    """Ask a run to stop; one that has not started never will. What became of it is in `gnomon runs show ID`."""
+    from gnomon.cli.steering import actor, ask, tell
+    from gnomon.control import Cancel
+
+    tell(ask(ctx, config, Cancel(execution_id, actor(), why)), as_json=as_json, sentence=_sentence)
+
+
+def _sentence(execution: dict[str, Any]) -> str:
+    if execution["status"] == "cancelled":
+        return f"{execution['id']} of {execution['job_id']} is cancelled: it had not started"
+    return f"{execution['id']} of {execution['job_id']} is asked to stop"

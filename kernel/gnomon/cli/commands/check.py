@@ -1,0 +1,105 @@
+"""`gnomon check`: every problem of a config at once, or what it would do."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from gnomon.cli.options import config_argument, config_option, json_option
+
+if TYPE_CHECKING:
+    from gnomon.deployment import Deployment
+    from gnomon.jobs import Job
+
+FIRES = 5
+POLICIES = (
+    *("catch_up", "grace", "overlap", "max_instances", "timeout", "silence", "cancel_grace"),
+    *("retry", "runner", "limits", "paused", "options"),
+)
+
+
+@click.command("check")
+@config_argument
+@config_option
+@json_option
+@click.pass_context
+def command(ctx: click.Context, config_file: Path | None, config: Path | None, as_json: bool) -> None:
+    """Tell what is wrong with a config, or when its jobs are due.
+
+    Ends with 2 where the config cannot be used. The log is not looked at: intervals are counted from now.
+    """
+    from gnomon.cli.deployments import read_config
+    from gnomon.cli.json_output import print_json
+    from gnomon.deployment import assemble
+    from gnomon.errors import ConfigError
+
+    try:
+        deployment = assemble(read_config(ctx, config_file, config))
+    except ConfigError as exc:
+        if not as_json:
+            raise
+        print_json({"ok": False, "problems": exc.problems, "jobs": []})
+        ctx.exit(2)
+    now = datetime.now(UTC)
+    jobs = [outlook(job, now) for job in deployment.jobs]
+    if as_json:
+        print_json({"ok": True, "problems": [], "jobs": jobs})
+    else:
+        _print(deployment, jobs)
+
+
+def outlook(job: Job, now: datetime) -> dict[str, Any]:
+    """Say when a job is due, and which of its policies are not the usual ones."""
+    from gnomon.cli.upcoming import upcoming
+    from gnomon.cli.wording import zone_of
+    from gnomon.jobs import explain_schedule
+
+    zone = zone_of(job.timezone)
+    return {
+        "id": job.id,
+        "schedule": explain_schedule(job),
+        "timezone": job.timezone,
+        "next_fires": [fire.astimezone(zone) for fire in upcoming(job, None, now, FIRES).fires],
+        "policies": policies(job),
+    }
+
+
+def policies(job: Job) -> dict[str, Any]:
+    """Collect the policies of a job that differ from the defaults, as JSON."""
+    from gnomon.jobs import Job
+
+    usual, plain = Job(id="usual", func=policies).definition(), job.definition()
+    return {name: plain[name] for name in POLICIES if name in plain and plain[name] != usual.get(name)}
+
+
+def _print(deployment: Deployment, jobs: list[dict[str, Any]]) -> None:
+    from gnomon.cli.tables import Column, print_table
+    from gnomon.cli.wording import moment
+
+    columns = [
+        Column("job", 12),
+        Column("schedule", 18),
+        Column("next fires", 23, holds=True),
+        Column("policies", 14, 1),
+    ]
+    rows = [
+        (
+            job["id"],
+            job["schedule"],
+            "\n".join(moment(fire, fire.tzinfo) for fire in job["next_fires"]) or "-",
+            "\n".join(f"{name} = {_words(value)}" for name, value in job["policies"].items()) or "-",
+        )
+        for job in jobs
+    ]
+    print_table(columns, rows)
+    source = deployment.config.source or "the built-in example"
+    click.echo(f"\n{source}: {len(jobs)} {'job' if len(jobs) == 1 else 'jobs'}, no problems", err=True)
+
+
+def _words(value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_words(item)}" for key, item in value.items() if item is not None)
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,0 +1,169 @@
+"""`gnomon exec`: one run of one job, in the foreground."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import getpass
+import statistics
+import sys
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from gnomon.cli.options import CONFIG_PATH, config_option, kwargs_option, parse_kwargs
+
+if TYPE_CHECKING:
+    from gnomon.cli.run_progress import RunProgress
+    from gnomon.deployment import Deployment
+    from gnomon.execution import Execution
+    from gnomon.kernel import Kernel
+    from gnomon.plugins import PluginSet
+
+CANCELLED = 130
+LOOK = 0.1
+"""Seconds between two looks at the progress."""
+PAST_RUNS = 20
+"""Successful runs whose median duration is taken for the usual one."""
+
+
+@click.command("exec")
+@click.argument("places", metavar="[CONFIG] JOB", nargs=-1, required=True)
+@kwargs_option
+@click.option("--force", is_flag=True, help="Do not ask guards.")
+@config_option
+@click.option("--json", "as_json", is_flag=True, help="Print the record of the run as JSON and nothing else.")
+@click.pass_context
+def command(
+    ctx: click.Context, places: tuple[str, ...], kwargs: str | None, force: bool, config: Path | None, as_json: bool
+) -> None:
+    """Run one job now, in the foreground, once: its policy `retry` does not count here.
+
+    The run is written to the log of the deployment; where a running kernel has that log, it is not recorded. Prints
+    what the job returned; ends with 0 if it succeeded, 1 if not, 130 if it was cancelled with Ctrl-C.
+    """
+    from gnomon.cli.deployments import find_job, read_config
+    from gnomon.deployment import assemble
+
+    if len(places) > 2:
+        raise click.UsageError(f"expected a job, or a config file and a job, got {' '.join(places)}")
+    config_file = CONFIG_PATH.convert(places[0], None, ctx) if len(places) == 2 else None
+    arguments = parse_kwargs(kwargs)
+    deployment = assemble(read_config(ctx, config_file, config))
+    job = find_job(deployment, places[-1])
+    # What a body prints must not be taken for the result.
+    with contextlib.redirect_stdout(sys.stderr):
+        execution = asyncio.run(_run_recorded(deployment, job.id, arguments, force=force))
+    _print(execution, as_json=as_json)
+    ctx.exit({"success": 0, "cancelled": CANCELLED}.get(execution.status, 1))
+
+
+async def _run_recorded(deployment: Deployment, job_id: str, kwargs: dict[str, Any], *, force: bool) -> Execution:
+    """Run on the deployment's own log, or, where another kernel has it, on one that is forgotten."""
+    import msgspec
+
+    from gnomon.cli.deployments import find_job, make_kernel
+    from gnomon.errors import StoreInUseError
+    from gnomon.jobs import Retry
+    from gnomon.memory import MemoryStore
+
+    # A retry would be left to the next kernel: nobody who runs a job by hand expects it to run again tonight.
+    job = msgspec.structs.replace(find_job(deployment, job_id), retry=Retry(attempts=1))
+    run = partial(_run, job_id=job_id, kwargs=kwargs, force=force)
+    make = partial(make_kernel, deployment, jobs=[job], keeps_time=False)
+    try:
+        return await run(make())
+    except StoreInUseError as exc:
+        click.echo(f"this run is not recorded: {exc}", err=True)
+    return await run(make(store=MemoryStore(), plugins=only_guards(deployment.plugins)))
+
+
+def only_guards(plugins: PluginSet) -> PluginSet:
+    """Keep the plugins that guard and nothing else: the others are at work in the kernel that has the log."""
+    from gnomon.plugins import PluginSet
+
+    guards = PluginSet()
+    for plugin in plugins:
+        if plugin.hooks == ["guard"]:
+            guards.add(plugin.object, plugin.name)
+    return guards
+
+
+async def _run(kernel: Kernel, *, job_id: str, kwargs: dict[str, Any], force: bool) -> Execution:
+    from gnomon.cli.run_progress import RunProgress
+    from gnomon.cli.stop_signals import StopSignals, record_lost
+
+    asked = asyncio.Event()
+    with StopSignals(asked.set, partial(record_lost, kernel)):
+        async with kernel:
+            usual = await _usual_duration(kernel, job_id)
+            # resume=False: that a job is paused is a matter between its schedule and whoever paused it.
+            triggered = await kernel.trigger(job_id, kwargs=kwargs, force=force, resume=False, actor=_actor())
+            with RunProgress(job_id, usual) as display:
+                return await _follow(kernel, triggered.execution.id, display, asked)
+
+
+async def _follow(kernel: Kernel, execution_id: str, display: RunProgress, asked: asyncio.Event) -> Execution:
+    """Show a run until it is over; cancel it when somebody asks for that."""
+    told = False
+    async with asyncio.TaskGroup() as tasks:
+        end = tasks.create_task(kernel.wait(execution_id))
+        while not end.done():
+            await asyncio.wait([end], timeout=LOOK)
+            if asked.is_set() and not told and not end.done():
+                told = True
+                await _cancel(kernel, execution_id)
+            display.show(await kernel.execution(execution_id))
+    return end.result()
+
+
+async def _cancel(kernel: Kernel, execution_id: str) -> None:
+    from gnomon.errors import ExecutionOverError
+
+    click.echo("cancelling; Ctrl-C again does not wait for it", err=True)
+    with contextlib.suppress(ExecutionOverError):
+        await kernel.cancel(execution_id, actor=_actor(), reason="Ctrl-C")
+
+
+async def _usual_duration(kernel: Kernel, job_id: str) -> float | None:
+    from gnomon.ports import ExecutionQuery
+
+    past = await kernel.executions(ExecutionQuery(job_id=job_id, status=("success",), limit=PAST_RUNS))
+    durations = [execution.execution_time for execution in past.items if execution.execution_time is not None]
+    return statistics.median(durations) if durations else None
+
+
+def _actor() -> str:
+    try:
+        return f"{getpass.getuser()} (gnomon exec)"
+    except (KeyError, OSError):  # a container's user may have no name
+        return "gnomon exec"
+
+
+def _print(execution: Execution, *, as_json: bool) -> None:
+    from gnomon.cli.json_output import execution_record, print_json
+
+    if as_json:
+        print_json(execution_record(execution))
+        return
+    click.echo(ending(execution), err=True)
+    if execution.traceback and execution.status == "failed":
+        click.echo(execution.traceback.rstrip(), err=True)
+    if isinstance(execution.return_value, str):
+        click.echo(execution.return_value)
+    elif execution.return_value is not None:
+        print_json(execution.return_value)
+
+
+def ending(execution: Execution) -> str:
+    """Say in one line how a run ended."""
+    from gnomon.cli.wording import length, with_glyph
+
+    took = f" in {length(execution.execution_time)}" if execution.execution_time is not None else ""
+    why = ": ".join(word for word in (execution.reason, execution.detail or execution.error_message) if word)
+    hint = "; --force does not ask guards" if execution.reason == "guard" else ""
+    return (
+        f"{with_glyph(execution.status)}  {execution.job_id}{took}{f'  ({why}{hint})' if why else ''}  {execution.id}"
+    )

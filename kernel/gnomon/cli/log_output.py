@@ -1,0 +1,76 @@
+"""Where log lines go and how they look: always to stderr; coloured for people, logfmt or JSON for machines."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+
+import structlog
+from structlog.types import Processor
+
+FORMATS = ("console", "logfmt", "json")
+LEVELS = ("debug", "info", "warning", "error", "critical")
+
+
+class CurrentStderr:
+    """Whatever sys.stderr is by now: a live progress bar puts itself in its place for a while."""
+
+    def write(self, text: str) -> object:
+        return sys.stderr.write(text)
+
+    def flush(self) -> None:
+        sys.stderr.flush()
+
+
+class StderrHandler(logging.StreamHandler[CurrentStderr]):
+    """The one handler of ours, known by its class."""
+
+
+def begin_log(level: str = "warning", style: str | None = None) -> None:
+    """Send what is logged through structlog, and through the standard library, to stderr from that level on.
+
+    `style` is one of FORMATS; by default console on a terminal, else logfmt. Calling it again changes both.
+    """
+    style = style or ("console" if sys.stderr.isatty() else "logfmt")
+    stamp = structlog.processors.TimeStamper(fmt="%Y-%m-%d %H:%M:%S", utc=False) if style == "console" else _utc_stamp()
+    common: list[Processor] = [structlog.stdlib.add_log_level, structlog.stdlib.ExtraAdder(), stamp]
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            structlog.contextvars.merge_contextvars,
+            structlog.stdlib.PositionalArgumentsFormatter(),
+            *common,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+    )
+    handler = StderrHandler(CurrentStderr())
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=common,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_renderers(style)],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers = [other for other in root.handlers if not isinstance(other, StderrHandler)] + [handler]
+    root.setLevel(level.upper())
+
+
+def _utc_stamp() -> structlog.processors.TimeStamper:
+    return structlog.processors.TimeStamper(fmt="iso", utc=True)
+
+
+def _renderers(style: str) -> list[Processor]:
+    if style == "console":
+        colours = sys.stderr.isatty() and not os.environ.get("NO_COLOR")
+        plain = structlog.dev.plain_traceback
+        return [structlog.dev.ConsoleRenderer(colors=colours, exception_formatter=plain, pad_event_to=14)]
+    if style == "json":
+        return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(default=str)]
+    order = ["timestamp", "level", "event", "job", "run"]
+    return [
+        structlog.processors.format_exc_info,
+        structlog.processors.LogfmtRenderer(key_order=order, drop_missing=True, bool_as_flag=False),
+    ]

@@ -1,0 +1,70 @@
+"""The progress of one run on stderr: a live bar on a terminal, else a line for each step."""
+
+from __future__ import annotations
+
+import time
+from typing import Self
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
+from rich.text import Text
+
+from gnomon.cli.wording import length
+from gnomon.execution import Execution
+from gnomon.progress import ProgressView, estimate
+
+
+class RunProgress:
+    """Shows what a run tells of itself. `usual` is the seconds that it took in the past, where that is known."""
+
+    def __init__(self, job_id: str, usual: float | None, console: Console | None = None) -> None:
+        self._usual = usual
+        self._began = time.monotonic()
+        self._step: str | None = None
+        columns = [
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.fields[words]}"),
+        ]
+        console = console or Console(stderr=True, highlight=False)
+        self._bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+        self._task = self._bar.add_task(_escaped(job_id), total=None, words="")
+
+    def __enter__(self) -> Self:
+        """Begin to show."""
+        self._bar.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        """Take the bar away; how the run ended is told by others."""
+        self._bar.stop()
+
+    def show(self, execution: Execution) -> None:
+        """Show the run as it stands."""
+        view, elapsed = execution.progress, time.monotonic() - self._began
+        if self._bar.disable:
+            if view.step is not None and view.step != self._step:
+                click.echo(f"step: {view.step}", err=True)
+            self._step = view.step
+            return
+        total = None if view.percent is None else 100.0
+        words = _escaped(in_words(view, elapsed, self._usual))
+        self._bar.update(self._task, total=total, completed=view.percent or 0.0, words=words)
+
+
+def in_words(view: ProgressView, elapsed: float, usual: float | None) -> str:
+    """Write what is known beside the bar: `42 %  store: row 7 (7/20)  3.1 s, some 4.2 s left`."""
+    timing = estimate(view, elapsed, usual)
+    percent = f"{view.percent:.0f} %" if view.percent is not None else ""
+    count = f"({view.processed_items}/{view.total_items or '?'})" if view.processed_items is not None else ""
+    said = ": ".join(word for word in (view.step, view.message or view.current_item) if word)
+    left = f", some {length(timing.remaining)} left" if timing.remaining is not None else ""
+    return "  ".join(
+        word for word in (percent, " ".join(filter(None, (said, count))), f"{length(elapsed)}{left}") if word
+    )
+
+
+def _escaped(text: str) -> str:
+    return Text(text).markup  # rich reads [words] as markup

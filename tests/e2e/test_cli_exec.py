@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+Start = Callable[..., Any]
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+Configure = Callable[..., Path]
+
+
+def test_it_prints_the_result_and_tells_the_steps(configure: Configure, gnomon: Run) -> None:
+    config = configure(steps="")
+
+    done = gnomon("exec", str(config), "steps", "--kwargs", '{"rows": 7}')
+
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == {"rows": 7}
+    assert "✔ success" in done.stderr
+    assert "step: store" in done.stderr
+
+
+def test_the_run_is_in_the_history(configure: Configure, gnomon: Run) -> None:
+    configure(tick='every = "1h"')
+
+    gnomon("exec", "tick")
+
+    (run,) = json.loads(gnomon("runs", "--json").stdout)["items"]
+    assert (run["job_id"], run["status"], run["is_manual"]) == ("tick", "success", True)
+
+
+def test_a_failure_shows_its_traceback_and_is_not_tried_again(configure: Configure, gnomon: Run) -> None:
+    configure(broken="retry = { attempts = 3 }")
+
+    done = gnomon("exec", "broken")
+
+    assert done.returncode == 1
+    assert "✘ failed" in done.stderr
+    assert "ValueError: no such table: prices" in done.stderr
+    assert len(json.loads(gnomon("runs", "--json").stdout)["items"]) == 1
+
+
+def test_what_a_body_prints_is_not_taken_for_its_result(configure: Configure, gnomon: Run) -> None:
+    configure(talkative="")
+
+    done = gnomon("exec", "talkative")
+
+    assert done.stdout == "this is\n"
+    assert "this is not the result" in done.stderr
+
+
+def test_ctrl_c_cancels_the_run(configure: Configure, start: Start, gnomon: Run) -> None:
+    configure(until_cancelled="")
+    run = start("exec", "until_cancelled", "--json")
+    while not json.loads(gnomon("jobs", "--json").stdout)[0]["running"]:
+        assert run.process.poll() is None
+    run.send(signal.SIGINT)
+
+    code = run.ends()
+
+    assert code == 130, run.errors
+    assert json.loads(run.process.stdout.read())["status"] == "cancelled"
+
+
+def test_beside_a_running_kernel_the_run_is_not_recorded_and_this_is_said(
+    configure: Configure, start: Start, gnomon: Run
+) -> None:
+    configure(tick='every = "1h"')
+    kernel = start("run", "--log-format", "json")
+    kernel.wait_for("kernel started")
+
+    done = gnomon("exec", "tick")
+
+    assert (done.returncode, done.stdout) == (0, "tock\n")
+    assert f"this run is not recorded: {kernel.process.pid}" not in done.stderr
+    assert "this run is not recorded" in done.stderr
+    assert f"process {kernel.process.pid}" in done.stderr
+    assert json.loads(gnomon("runs", "--json").stdout)["items"] == []
+
+
+def test_it_leaves_what_an_earlier_kernel_accepted_to_the_next_one(
+    configure: Configure, start: Start, gnomon: Run
+) -> None:
+    configure(broken='every = "100ms"\nretry = { attempts = 2, delay = "1h" }\noverlap = "allow"', tick="")
+    kernel = start("run", "--log-format", "json")
+    kernel.wait_for("scheduled", job="broken", attempt=2)
+    kernel.send(signal.SIGTERM)
+    kernel.ends()
+    waiting = ["runs", "--json", "--status", "scheduled", "--limit", "1000"]
+    before = json.loads(gnomon(*waiting).stdout)["items"]
+
+    done = gnomon("exec", "tick")
+
+    assert done.returncode == 0, done.stderr
+    assert before
+    assert json.loads(gnomon(*waiting).stdout)["items"] == before
+
+
+def test_an_unknown_job_is_told_with_the_one_that_was_meant(configure: Configure, gnomon: Run) -> None:
+    configure(tick="")
+
+    done = gnomon("exec", "tik")
+
+    assert done.returncode == 1
+    assert "did you mean 'tick'?" in done.stderr
+
+
+def test_arguments_that_are_no_json_are_refused(configure: Configure, gnomon: Run) -> None:
+    configure(tick="")
+
+    done = gnomon("exec", "tick", "--kwargs", "{rows: 7}")
+
+    assert done.returncode == 2
+    assert "this is no JSON" in done.stderr

@@ -1,0 +1,174 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+Configure = Callable[..., Path]
+
+
+@pytest.mark.parametrize("command", [["jobs"], ["runs"], ["next", "tick"]])
+def test_before_the_first_run_it_says_how_to_start(command: list[str], configure: Configure, gnomon: Run) -> None:
+    path = configure(tick='every = "10m"')
+
+    done = gnomon(*command)
+
+    assert done.returncode == 0
+    assert "nothing has run yet: start it with `gnomon run`" in done.stderr
+    assert not path.with_name("gnomon.db").exists()
+
+
+def test_before_the_first_run_the_lists_are_empty_for_machines_too(configure: Configure, gnomon: Run) -> None:
+    configure(tick='every = "10m"')
+
+    assert json.loads(gnomon("runs", "--json").stdout) == {"items": [], "total": 0, "next": None}
+    assert [job["state"] for job in json.loads(gnomon("jobs", "--json").stdout)] == ["new"]
+
+
+@pytest.mark.parametrize("way", ["argument", "option", "global option", "variable"])
+def test_a_config_is_found_in_each_of_its_ways(way: str, configure: Configure, gnomon: Run) -> None:
+    path = configure(tick='every = "10m"')
+    path = path.rename(path.with_name("elsewhere.toml"))
+    arguments, variables = {
+        "argument": (["check", str(path), "--json"], {}),
+        "option": (["check", "--config", str(path), "--json"], {}),
+        "global option": (["--config", str(path), "check", "--json"], {}),
+        "variable": (["check", "--json"], {"GNOMON_CONFIG": str(path)}),
+    }[way]
+
+    done = gnomon(*arguments, **variables)
+
+    assert [job["id"] for job in json.loads(done.stdout)["jobs"]] == ["tick"]
+
+
+def test_two_different_configs_are_refused(configure: Configure, gnomon: Run) -> None:
+    configure(tick="")
+
+    done = gnomon("--config", "other.toml", "check", "gnomon.toml")
+
+    assert done.returncode == 2
+    assert "one config file is enough" in done.stderr
+
+
+def test_check_shows_the_schedule_in_words_and_the_next_fires(configure: Configure, gnomon: Run) -> None:
+    configure('timezone = "Asia/Shanghai"', tick='cron = "0 18 * * 1-5"\noverlap = "queue"')
+
+    done = gnomon("check")
+
+    assert done.returncode == 0
+    assert done.stdout.count(" 18:00 +08") == 5
+    assert "At 18:00 on Monday" in done.stdout
+    assert "overlap = queue" in done.stdout
+    assert max(map(len, done.stdout.splitlines())) <= 80
+
+
+def test_check_gives_machines_the_problems_as_json(configure: Configure, gnomon: Run) -> None:
+    configure(tick='cron = "0 25 * * *"', tock="")
+
+    done = gnomon("check", "--json")
+
+    found = json.loads(done.stdout)
+    assert done.returncode == 2
+    assert not found["ok"]
+    assert any(problem.startswith("jobs[0].cron") for problem in found["problems"])
+    assert any("my_jobs has no 'tock'; did you mean 'tick'?" in problem for problem in found["problems"])
+
+
+def test_runs_can_be_filtered_paged_and_shown(configure: Configure, gnomon: Run) -> None:
+    configure(tick="", broken="")
+    for job_id in ("tick", "broken", "tick"):
+        gnomon("exec", job_id)
+
+    failed = json.loads(gnomon("runs", "--status", "failed", "--since", "1h", "--json").stdout)
+    first = json.loads(gnomon("runs", "--job", "tick", "--limit", "1", "--json").stdout)
+    second = json.loads(gnomon("runs", "--job", "tick", "--cursor", first["next"], "--json").stdout)
+    shown = gnomon("runs", "show", failed["items"][0]["id"])
+
+    assert [run["job_id"] for run in failed["items"]] == ["broken"]
+    assert (first["total"], len(second["items"]), second["next"]) == (2, 1, None)
+    assert first["items"][0]["id"] != second["items"][0]["id"]
+    assert "ValueError: no such table: prices" in shown.stdout
+
+
+def test_a_run_is_shown_to_machines_with_its_events(configure: Configure, gnomon: Run) -> None:
+    configure(steps="")
+    gnomon("exec", "steps")
+    (run,) = json.loads(gnomon("runs", "--json").stdout)["items"]
+
+    shown = json.loads(gnomon("runs", "show", run["id"], "--json").stdout)
+
+    assert shown | {"events": []} == run | {"events": []}
+    assert [shown["events"][0]["type"], shown["events"][-1]["type"]] == ["scheduled", "succeeded"]
+
+
+def test_the_history_can_be_read_when_a_job_is_broken(configure: Configure, gnomon: Run) -> None:
+    configure(tick="")
+    gnomon("exec", "tick")
+    configure(gone="")
+
+    done = gnomon("runs", "--json")
+
+    assert json.loads(done.stdout)["total"] == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["runs", "show", "nothing"], 1, "there is no execution 'nothing'"),
+        (["runs", "--cursor", "nonsense"], 2, "--cursor"),
+        (["runs", "--since", "yesterday"], 2, "expected a duration such as"),
+        (["next", "tik"], 1, "did you mean 'tick'?"),
+        (["jbos"], 2, "No such command 'jbos'"),
+    ],
+)
+def test_what_cannot_be_is_told_without_a_traceback(
+    arguments: list[str], code: int, said: str, configure: Configure, gnomon: Run
+) -> None:
+    configure(tick="")
+    gnomon("exec", "tick")
+
+    done = gnomon(*arguments)
+
+    assert (done.returncode, said in done.stderr) == (code, True), done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_plugins_are_listed_with_their_state_and_hooks(configure: Configure, folder: Path, gnomon: Run) -> None:
+    path = configure()
+    (folder / "loud.py").write_text("import no_such_module_at_all\n")
+    path.write_text(path.read_text() + '[plugins]\npaths = ["loud.py"]\n')
+
+    done = gnomon("plugins", "--json")
+
+    found = {plugin["name"]: plugin for plugin in json.loads(done.stdout)}
+    assert found["sqlite"]["state"] == "enabled"
+    assert "register_store" in found["sqlite"]["hooks"]
+    assert found["memory"]["state"] == "installed"
+    assert found["loud"]["state"] == "failed"
+    assert "no_such_module_at_all" in found["loud"]["problem"]
+
+
+def test_help_waits_for_nothing_that_it_does_not_show() -> None:
+    script = (
+        "import sys; from gnomon.cli import main\n"
+        "try: main(['--help'])\n"
+        "except SystemExit: print(*sorted({name.partition('.')[0] for name in sys.modules}), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=30)
+
+    loaded = set(done.stderr.split())
+    assert "Keep time and run jobs" in done.stdout
+    assert not loaded & {"asyncio", "rich", "structlog", "msgspec", "pluggy", "apscheduler", "sqlite3"}
+
+
+def test_a_table_in_a_pipe_keeps_to_80_columns(configure: Configure, gnomon: Run) -> None:
+    configure(tick='cron = "*/5 9-17 * * 1-5"', until_cancelled='every = "10m"')
+    gnomon("exec", "tick")
+
+    for command in ("jobs", "runs", "plugins", "check"):
+        assert max(map(len, gnomon(command).stdout.splitlines())) <= 80, command

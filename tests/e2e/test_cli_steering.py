@@ -1,0 +1,123 @@
+"""Commands that steer a kernel which runs as another process."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Start = Callable[..., Any]
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+Configure = Callable[..., Path]
+JSON_LOG = ("--log-format", "json", "--log-level", "debug")
+
+
+@pytest.fixture
+def kernel(start: Start, configure: Configure) -> Any:
+    configure(until_cancelled="", steps="", tick='every = "1h"')
+    kernel = start("run", *JSON_LOG)
+    kernel.wait_for("next fire")
+    return kernel
+
+
+def answer(done: subprocess.CompletedProcess[str]) -> Any:
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.mark.usefixtures("kernel")
+def test_a_job_is_triggered_with_arguments_of_its_own(gnomon: Run, kernel: Any) -> None:
+    triggered = answer(gnomon("trigger", "steps", "--kwargs", '{"rows": 7}', "--json"))
+
+    ended = kernel.wait_for("succeeded", run=triggered["execution"]["id"])
+
+    shown = answer(gnomon("runs", "show", ended["run"], "--json"))
+    assert shown["return_value"] == {"rows": 7}
+    assert shown["is_manual"] is True
+
+
+def test_a_run_is_cancelled(gnomon: Run, kernel: Any) -> None:
+    run = answer(gnomon("trigger", "until_cancelled", "--json"))["execution"]["id"]
+    kernel.wait_for("started", run=run)
+
+    said = gnomon("cancel", run, "--why", "no need")
+
+    assert said.stdout.strip() == f"{run} of until_cancelled is asked to stop"
+    kernel.wait_for("cancelled", run=run)
+    again = gnomon("cancel", run)
+    assert again.returncode == 1
+    assert "is over (cancelled)" in again.stderr
+
+
+@pytest.mark.usefixtures("kernel")
+def test_a_job_is_paused_with_a_reason_and_resumed(gnomon: Run) -> None:
+    assert gnomon("pause", "tick", "--why", "maintenance").stdout.strip() == "tick is paused"
+    assert gnomon("pause", "tick").stdout.strip() == "tick was paused already"
+    assert "paused" in gnomon("jobs").stdout
+    assert gnomon("resume", "tick").stdout.strip() == "tick fires again"
+
+
+@pytest.mark.usefixtures("kernel")
+def test_an_unknown_job_is_told_with_a_close_match(gnomon: Run) -> None:
+    done = gnomon("trigger", "tikc")
+
+    assert done.returncode == 1
+    assert "there is no job 'tikc'; did you mean 'tick'" in done.stderr
+
+
+def test_without_a_kernel_the_commands_say_so(gnomon: Run, configure: Configure) -> None:
+    configure(tick='every = "1h"')
+
+    done = gnomon("trigger", "tick")
+
+    assert done.returncode == 1
+    assert "no kernel is running for this deployment" in done.stderr
+
+
+@pytest.mark.usefixtures("kernel")
+def test_a_reload_puts_the_jobs_of_the_config_in_place(gnomon: Run, configure: Configure) -> None:
+    configure(tick='every = "2h"', slow="")
+
+    changes = answer(gnomon("reload", "--json"))
+
+    assert changes == {
+        "added": ["slow"],
+        "changed": {"tick": {"every": "2h"}},
+        "removed": ["steps", "until_cancelled"],
+        "needs_restart": [],
+    }
+    assert {job["id"] for job in answer(gnomon("jobs", "--json"))} == {"slow", "tick"}
+
+
+@pytest.mark.usefixtures("kernel")
+def test_a_config_with_problems_changes_nothing_and_says_why(gnomon: Run, configure: Configure) -> None:
+    configure(tick='every = "2h"\ncronn = "1"', slow='cron = "99 * * * *"')
+
+    done = gnomon("reload")
+
+    assert done.returncode == 2
+    assert "cronn" in done.stderr
+    assert "99" in done.stderr
+    assert gnomon("trigger", "steps").returncode == 0
+
+
+def test_sighup_reloads_too(configure: Configure, kernel: Any) -> None:
+    configure(tick='every = "1h"', slow="")
+
+    kernel.send(signal.SIGHUP)
+
+    assert kernel.wait_for("reloaded")["added"] == ["slow"]
+
+
+def test_a_bad_config_at_sighup_is_logged_and_changes_nothing(gnomon: Run, configure: Configure, kernel: Any) -> None:
+    configure(tick='every = "often"')
+
+    kernel.send(signal.SIGHUP)
+
+    assert "often" in kernel.wait_for("reload refused, nothing has changed")["problem"]
+    assert gnomon("trigger", "steps").returncode == 0
