@@ -1,0 +1,196 @@
+"""What a chore may raise: one root, one class for each thing that a reader of the log would handle differently.
+
+Every error keeps its facts in `args` and builds its text in `__str__`, so that it survives pickling on the way out of a
+child process.
+"""
+
+import errno
+import os
+import signal
+
+LISTED_FILES = 50
+
+
+class ChoreError(Exception):
+    """A chore could not do its work; the message says what was found, what was expected and what to do next."""
+
+
+class BadArgument(ChoreError):
+    """A chore was called with an argument that it cannot work with. Nothing was started."""
+
+    def __init__(self, chore: str, argument: str, found: str, expected: str) -> None:
+        super().__init__(chore, argument, found, expected)
+        self.chore, self.argument, self.found, self.expected = chore, argument, found, expected
+
+    def __str__(self) -> str:
+        return (
+            f"{self.chore}: {self.argument} is {self.found}, expected {self.expected}. Change it in the job's kwargs."
+        )
+
+
+class NothingToAudit(ChoreError):
+    """The audit found no distribution that it could check: to call that a success would be a lie."""
+
+    def __init__(self, paths: list[str], unverifiable: int) -> None:
+        super().__init__(paths, unverifiable)
+        self.paths, self.unverifiable = paths, unverifiable
+
+    def __str__(self) -> str:
+        return (
+            f"integrity_audit found no distribution with a RECORD in {', '.join(self.paths) or 'no folder at all'} "
+            f"({self.unverifiable} without one), expected at least one. Give the site-packages folder in `paths`, "
+            f"or reinstall with a tool that writes RECORD, such as pip."
+        )
+
+
+class IntegrityViolated(ChoreError):
+    """Installed files differ from what their distributions recorded. Each entry reads `name version: path`."""
+
+    def __init__(self, altered: list[str], missing: list[str], unreadable: list[str]) -> None:
+        super().__init__(altered, missing, unreadable)
+        self.altered, self.missing, self.unreadable = altered, missing, unreadable
+
+    def __str__(self) -> str:
+        files = [
+            *(f"altered: {file}" for file in self.altered),
+            *(f"missing: {file}" for file in self.missing),
+            *(f"unreadable: {file}" for file in self.unreadable),
+        ]
+        rest = [f"and {len(files) - LISTED_FILES} more"] if len(files) > LISTED_FILES else []
+        heading = (
+            f"{len(self.altered)} altered, {len(self.missing)} missing and {len(self.unreadable)} unreadable files, "
+            f"expected every file to match its RECORD. Find out who changed them and reinstall their distributions:"
+        )
+        return "\n  ".join([heading, *files[:LISTED_FILES], *rest])
+
+
+class NotADatabase(ChoreError):
+    """The file to back up is not there or is no SQLite database."""
+
+    def __init__(self, database: str, found: str) -> None:
+        super().__init__(database, found)
+        self.database, self.found = database, found
+
+    def __str__(self) -> str:
+        return f"backup: {self.database} is {self.found}, expected an SQLite database. Change the job's kwargs."
+
+
+class BackupFailed(ChoreError):
+    """A backup was begun and could not be finished. Nothing of it was left in the folder of backups."""
+
+    def __init__(self, database: str, found: str, next_step: str) -> None:
+        super().__init__(database, found, next_step)
+        self.database, self.found, self.next_step = database, found, next_step
+
+    def __str__(self) -> str:
+        return f"the backup of {self.database} failed: {self.found}. Earlier backups are untouched. {self.next_step}."
+
+
+class CommandNotStarted(ChoreError):
+    """The command could not be started at all: no such file, no permission, no memory."""
+
+    def __init__(self, command: str, error_number: int, path: str | None) -> None:
+        super().__init__(command, error_number, path)
+        self.command, self.error_number, self.path = command, error_number, path
+
+    def __str__(self) -> str:
+        name = errno.errorcode.get(self.error_number, str(self.error_number))
+        looked = f" It was looked for in PATH={self.path}." if "/" not in self.command else ""
+        return (
+            f"the command {self.command!r} was not started: {os.strerror(self.error_number)} ({name}).{looked} "
+            f"Give the full path of an executable file in `argv`, or set PATH in `env`."
+        )
+
+
+class GuardLost(ChoreError):
+    """The guard process of a command ended or hung before it could tell how the command ended; both were killed."""
+
+    def __init__(self, command: str, found: str) -> None:
+        super().__init__(command, found)
+        self.command, self.found = command, found
+
+    def __str__(self) -> str:
+        return (
+            f"the guard of the command {self.command!r} {self.found}, expected it to report the end of the command. "
+            f"The command was killed. Look for who kills processes here: the out-of-memory killer, or a person."
+        )
+
+
+class CommandFailed(ChoreError):
+    """The command ended with another exit code than 0, or by a signal (`exit_code` is then negative)."""
+
+    def __init__(self, command: str, exit_code: int, output_end: str) -> None:
+        super().__init__(command, exit_code, output_end)
+        self.command, self.exit_code, self.output_end = command, exit_code, output_end
+
+    @property
+    def signal_name(self) -> str | None:
+        """The signal that ended the command, such as SIGSEGV; None when it ended by itself."""
+        if self.exit_code >= 0:
+            return None
+        try:
+            return signal.Signals(-self.exit_code).name
+        except ValueError:  # real-time signals between SIGRTMIN and SIGRTMAX have no name
+            return f"signal {-self.exit_code}"
+
+    def __str__(self) -> str:
+        end = f"was ended by {self.signal_name}" if self.signal_name else f"ended with exit code {self.exit_code}"
+        return f"the command {self.command!r} {end}, expected exit code 0. {self.output_end}"
+
+
+class CommandTimedOut(ChoreError):
+    """The command was still running after its timeout and was ended, with everything it had started."""
+
+    def __init__(self, command: str, duration: float, output_end: str) -> None:
+        super().__init__(command, duration, output_end)
+        self.command, self.duration, self.output_end = command, duration, output_end
+
+    def __str__(self) -> str:
+        return (
+            f"the command {self.command!r} ran past its timeout and was ended after {self.duration:.3g} s, expected it "
+            f"to finish. Raise `timeout` or make the command faster. {self.output_end}"
+        )
+
+
+class RequestFailed(ChoreError):
+    """No whole answer came back: no connection, a broken one, or an address that cannot be used."""
+
+    def __init__(self, method: str, url: str, found: str) -> None:
+        super().__init__(method, url, found)
+        self.method, self.url, self.found = method, url, found
+
+    def __str__(self) -> str:
+        return (
+            f"{self.method} {self.url} failed: {self.found}. Expected an answer. "
+            f"Check that the server runs and that this machine reaches it."
+        )
+
+
+class RequestTimedOut(ChoreError):
+    """The whole answer was not there in time."""
+
+    def __init__(self, method: str, url: str, timeout: float) -> None:
+        super().__init__(method, url, timeout)
+        self.method, self.url, self.timeout = method, url, timeout
+
+    def __str__(self) -> str:
+        return (
+            f"{self.method} {self.url} was not answered in full after {self.timeout:g} s. "
+            f"Raise `timeout` or look why the server is slow."
+        )
+
+
+class UnexpectedStatus(ChoreError):
+    """The server answered with a status that the job does not accept."""
+
+    def __init__(self, method: str, url: str, status: int, expected: list[int], body_start: str) -> None:
+        super().__init__(method, url, status, expected, body_start)
+        self.method, self.url, self.status, self.expected, self.body_start = method, url, status, expected, body_start
+
+    def __str__(self) -> str:
+        expected = " or ".join(map(str, self.expected))
+        body = f"The body begins: {self.body_start}" if self.body_start else "The body is empty."
+        return (
+            f"{self.method} {self.url} answered with status {self.status}, expected {expected}. "
+            f"Look at the server's log, or widen `expected_status`. {body}"
+        )

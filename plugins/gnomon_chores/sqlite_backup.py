@@ -1,0 +1,204 @@
+"""`gnomon_chores:backup`: copy an SQLite database while it is in use."""
+
+import fcntl
+import os
+import re
+import shutil
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from gnomon import Context
+from gnomon_chores.arguments import checked_whole, kind
+from gnomon_chores.errors import BackupFailed, BadArgument, NotADatabase
+
+MAGIC = b"SQLite format 3\0"
+PAGES_A_STEP = 256  # 1 MiB at the usual page size: cancel is answered within milliseconds
+RESTARTS = 3
+BUSY_S = 60.0
+CHECKED_EVERY = 100_000  # virtual machine instructions of integrity_check between two looks at cancel
+
+
+def backup(ctx: Context, *, database: str, directory: str, keep: int = 7, prefix: str | None = None) -> dict[str, Any]:
+    """Copy a database to `directory/PREFIX-YYYYmmddTHHMMSSZ.db` (UTC), check the copy, and keep the newest `keep`.
+
+    The database may be written meanwhile: the copy is its state at one moment, and what is only in the WAL is in it. A
+    database in WAL mode is never held up; one with a rollback journal is read in small steps, and after three restarts
+    by its writers it is copied in one go, during which they wait. `prefix` is by default the database's name without
+    its last suffix: give it when two databases of one name share a folder, since older backups are found by it.
+    `directory` is made if it is not there. A copy that is cancelled or fails leaves nothing behind.
+
+    Returns `path`, `bytes`, `pages` and `removed` (names of the old backups that were deleted). Raises NotADatabase,
+    BackupFailed, BadArgument.
+    """
+    source, folder, prefix = checked(database, directory, keep, prefix)
+    ctx.checkpoint()
+    ctx.steps("copy", "verify", "publish")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with unfinished(folder / f".{prefix}.partial", source) as partial:
+            ctx.step("copy")
+            pages = copy(ctx, source, partial)
+            ctx.step("verify")
+            verify(ctx, source, partial)
+            ctx.step("publish")
+            path = publish(partial, folder, prefix)
+        removed = remove_old(folder, prefix, keep)
+    except (OSError, sqlite3.Error) as exc:
+        raise BackupFailed(database, str(exc), "Look at the disk, its free space and the permissions") from exc
+    return {"path": str(path), "bytes": path.stat().st_size, "pages": pages, "removed": removed}
+
+
+def checked(database: object, directory: object, keep: object, prefix: object) -> tuple[Path, Path, str]:
+    """Return the database, the folder and the prefix; refuse what is wrong before anything is touched."""
+    for argument, value in (("database", database), ("directory", directory)):
+        if not isinstance(value, str) or not value:
+            raise BadArgument("backup", argument, kind(value), "a path")
+    checked_whole("backup", "keep", keep, least=1)
+    source = Path(str(database))
+    prefix = source.stem if prefix is None else prefix
+    if not isinstance(prefix, str) or not prefix or "/" in prefix or "\0" in prefix:
+        raise BadArgument("backup", "prefix", repr(prefix), "the beginning of a file name, without a slash")
+    check_database(source)
+    return source, Path(str(directory)), prefix
+
+
+def check_database(path: Path) -> None:
+    """Refuse a file that is not there or does not begin as SQLite databases do."""
+    if not path.is_file():
+        raise NotADatabase(str(path), "no file" if path.exists() else "not there")
+    try:
+        with path.open("rb") as file:
+            begin = file.read(len(MAGIC))
+    except OSError as exc:
+        raise NotADatabase(str(path), f"not readable ({exc.strerror})") from exc
+    if begin != MAGIC:
+        raise NotADatabase(str(path), "another kind of file (or encrypted)" if begin else "empty")
+
+
+@contextmanager
+def unfinished(folder: Path, source: Path) -> Iterator[Path]:
+    """Lend a name for the copy in a folder of its own, and remove that with all that SQLite puts beside the copy.
+
+    The folder's name is fixed and it is locked, so that the next backup also clears away what a killed one has left.
+    """
+    folder.mkdir(exist_ok=True)
+    lock = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as exc:
+        os.close(lock)
+        raise BackupFailed(
+            str(source), f"another backup is writing {folder}", "Wait for it, or give the two a `prefix` each"
+        ) from exc
+    try:
+        for leftover in folder.iterdir():
+            leftover.unlink()
+        yield folder / "copy.db"
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(lock)
+
+
+class Restarted(Exception):
+    """Writers have made the copy begin again too often."""
+
+
+def copy(ctx: Context, source: Path, target: Path) -> int:
+    """Copy all pages and return their number."""
+    # "ro" would leave -wal and -shm files of ours beside a database that nobody else had open.
+    mode = "rw" if os.access(source, os.W_OK) else "ro"
+    address = f"{source.resolve().as_uri()}?mode={mode}"
+    reading = sqlite3.connect(address, uri=True, isolation_level=None, timeout=BUSY_S)
+    with closing(reading), closing(sqlite3.connect(target)) as writing:
+        if reading.execute("PRAGMA journal_mode").fetchone()[0] == "wal":
+            # Hold one snapshot: else every commit of another process makes the copy begin again, perhaps for ever.
+            reading.execute("BEGIN")
+            reading.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+        pace = Pace(ctx, source)
+        try:
+            reading.backup(writing, pages=PAGES_A_STEP, progress=pace.step, sleep=0.05)
+        except Restarted:
+            reading.backup(writing, pages=-1, progress=pace.whole, sleep=0.05)
+        return pace.total
+
+
+class Pace:
+    """Follows the steps of one copy: tells progress, lets cancel through, sees when SQLite waits or begins again."""
+
+    def __init__(self, ctx: Context, source: Path) -> None:
+        self._ctx, self._source = ctx, source
+        self.total = 0
+        self._remaining: int | None = None
+        self._restarts = 0
+        self._moved_at = time.monotonic()
+
+    def step(self, status: int, remaining: int, total: int) -> None:
+        """Take the answer of one step; raises Restarted when small steps lead nowhere."""
+        if self.whole(status, remaining, total):
+            # After a step there is less left than before it, unless writers made the copy begin again.
+            self._restarts += self._remaining is not None and remaining >= self._remaining
+            self._remaining = remaining
+            if self._restarts > RESTARTS:
+                raise Restarted
+
+    def whole(self, status: int, remaining: int, total: int) -> bool:
+        """Take the answer of one step, whatever its size; false when the database was locked and nothing was copied."""
+        self._ctx.checkpoint()
+        if status in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
+            if time.monotonic() - self._moved_at > BUSY_S:
+                raise BackupFailed(
+                    str(self._source), f"it was locked for {BUSY_S:g} s", "Find the writer that holds it"
+                )
+            return False
+        self._moved_at, self.total = time.monotonic(), total
+        self._ctx.progress(current_item=self._source.name, processed_items=total - remaining, total_items=total)
+        return True
+
+
+def verify(ctx: Context, source: Path, copied: Path) -> None:
+    """Let SQLite check the whole copy."""
+    problems: list[str] = []
+    with closing(sqlite3.connect(copied)) as connection:
+        connection.set_progress_handler(ctx.checkpoint, CHECKED_EVERY)  # what it raises ends the check
+        try:
+            problems = [row[0] for row in connection.execute("PRAGMA integrity_check(10)")]
+        except sqlite3.OperationalError:
+            ctx.checkpoint()  # SQLite only says "interrupted"
+            raise
+        except sqlite3.DatabaseError as error:  # so damaged that it could not even be checked
+            problems = [str(error)]
+    if problems != ["ok"]:
+        found = f"its copy is damaged: {'; '.join(map(str, problems))}"
+        raise BackupFailed(str(source), found, "Run PRAGMA integrity_check on the database itself")
+
+
+def publish(copied: Path, folder: Path, prefix: str) -> Path:
+    """Give the copy its name, once and for all."""
+    path = folder / f"{prefix}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.db"
+    sync(copied)
+    copied.replace(path)
+    sync(folder)
+    return path
+
+
+def sync(path: Path) -> None:
+    """Have a file's content, or a folder's names, on the disk before going on."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def remove_old(folder: Path, prefix: str, keep: int) -> list[str]:
+    """Delete all but the newest backups of this database and return their names, oldest first."""
+    ours = re.compile(re.escape(prefix) + r"-\d{8}T\d{6}Z\.db")
+    names = sorted(path.name for path in folder.iterdir() if ours.fullmatch(path.name))
+    for name in names[:-keep]:
+        (folder / name).unlink()
+    return names[:-keep]
