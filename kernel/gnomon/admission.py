@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from datetime import datetime
 from typing import Literal
 
@@ -42,10 +43,14 @@ class Lane(msgspec.Struct, eq=False):
 
 
 class Admission:
-    """Counts what is running and keeps who waits. It knows no time and no events: it only says who is next."""
+    """Counts what is running and keeps who waits. It knows no time and no events: it only says who is next.
 
-    def __init__(self, max_running: int) -> None:
+    Nobody starts while `accepts_runs` says no: the store has no room but for the ends of what is running.
+    """
+
+    def __init__(self, max_running: int, accepts_runs: Callable[[], bool] = lambda: True) -> None:
         self.max_running = max_running
+        self._accepts_runs = accepts_runs
         self.running = 0
         self.is_open = True
         self._lanes: dict[str, Lane] = {}
@@ -55,11 +60,12 @@ class Admission:
         """Decide about a run; with "start" and "wait" it has its place here until `leave` or `withdraw`."""
         job, lane = ticket.job, self._lanes.setdefault(ticket.job.id, Lane())
         if len(lane.running) < job.instances and not lane.waiting:
-            if self.is_open and self.running < self.max_running and not self._rotation:
+            if not self._rotation and self._has_place():
                 self._enter(lane, ticket)
                 return Verdict("start")
             return self._wait(lane, ticket)
-        if ticket.must_run or is_backlog or job.overlap == "queue":
+        has_room = len(lane.running) + len(lane.waiting) < job.instances  # it is the kernel that is full, not the job
+        if ticket.must_run or is_backlog or job.overlap == "queue" or (has_room and job.overlap == "allow"):
             return self._wait(lane, ticket)
         if job.overlap == "cancel_previous":
             verdict = self._wait(lane, ticket)
@@ -69,13 +75,9 @@ class Admission:
         state = "was still going on" if lane.running else "was still waiting for a slot"
         return Verdict("miss", f"run {others[0]} {state}, and overlap is {job.overlap!r}")
 
-    def resume(self, ticket: Ticket) -> Verdict:
-        """Put a run in line that an earlier kernel accepted."""
-        return self._wait(self._lanes.setdefault(ticket.job.id, Lane()), ticket)
-
     def next(self) -> Ticket | None:
         """Let in the next run that waits, jobs in turn; None where nobody may start."""
-        while self._rotation and self.is_open and self.running < self.max_running:
+        while self._rotation and self._has_place():
             job_id = self._rotation.popleft()
             lane = self._lanes[job_id]
             lane.in_rotation = False
@@ -120,6 +122,9 @@ class Admission:
     def waiting(self) -> int:
         """How many runs wait."""
         return sum(len(lane.waiting) for lane in self._lanes.values())
+
+    def _has_place(self) -> bool:
+        return self.is_open and self.running < self.max_running and self._accepts_runs()
 
     def _enter(self, lane: Lane, ticket: Ticket) -> None:
         lane.running[ticket.execution_id] = ticket

@@ -49,23 +49,35 @@ class Decision(msgspec.Struct, frozen=True):
     missed: list[MissedRange]
 
 
-def next_fire(trigger: Trigger, last_fire: datetime | None, anchor: datetime) -> datetime | None:
+def next_fire(
+    trigger: Trigger, last_fire: datetime | None, anchor: datetime, newest: datetime | None = None
+) -> datetime | None:
     """Ask a trigger for the fire after the last one, or for the first one after the anchor; None at its end.
 
+    A trigger that fires once may name a time before the anchor: then it is late, and due all the same. But not if the
+    job had that fire already, under a schedule of before: `newest` is the newest one that it had under any.
     TriggerError where the trigger does not move on: it would fire for ever.
     """
     if last_fire is None:
         first = trigger.get_next_fire_time(None, anchor)
-        return trigger.get_next_fire_time(None, anchor + _TICK) if first is not None and first <= anchor else first
+        if first is not None and first <= anchor:
+            first = trigger.get_next_fire_time(None, anchor + _TICK)
+        return None if first is not None and newest is not None and first <= newest else first
     fire = trigger.get_next_fire_time(last_fire, last_fire + _TICK)
     if fire is not None and fire <= last_fire:
         raise TriggerError(f"trigger {trigger} does not move on: after {last_fire} it names {fire}")
     return fire
 
 
-def fires(trigger: Trigger, last_fire: datetime | None, anchor: datetime, until: datetime) -> Iterator[datetime]:
+def fires(
+    trigger: Trigger,
+    last_fire: datetime | None,
+    anchor: datetime,
+    until: datetime,
+    newest: datetime | None = None,
+) -> Iterator[datetime]:
     """Iterate over the fires after the last one, up to and with `until`."""
-    fire = next_fire(trigger, last_fire, anchor)
+    fire = next_fire(trigger, last_fire, anchor, newest)
     while fire is not None and fire <= until:
         yield fire
         fire = next_fire(trigger, fire, anchor)

@@ -17,7 +17,7 @@ import msgspec
 
 from gnomon.errors import NotInRunError, RunCancelled
 from gnomon.events import DeclaredStep
-from gnomon.texts import shorten
+from gnomon.texts import shorten, writable
 
 if TYPE_CHECKING:
     from gnomon.run_log import ProgressReader, RunLog
@@ -192,6 +192,7 @@ class Context:
             from gnomon.run_log import RunLog  # noqa: PLC0415 - most runs log nothing
 
             self.run_log = RunLog()
+        text = writable(text)
         self.run_log.add(at or datetime.now(UTC), level, text, logger)
         if self._reader is not None and (told := self._reader.read(text)):
             self.relay(told, at_once="step" in told)
@@ -237,9 +238,9 @@ def declare_step(step: str | tuple[str, float] | DeclaredStep) -> DeclaredStep:
     if isinstance(step, DeclaredStep):
         return step
     if isinstance(step, str):
-        return DeclaredStep(step)
+        return DeclaredStep(shorten(step, TEXT_LIMIT))
     name, weight = step
-    return DeclaredStep(name, float(weight))
+    return DeclaredStep(shorten(name, TEXT_LIMIT), float(weight))
 
 
 class entered:  # noqa: N801 - reads as `with entered(context):`

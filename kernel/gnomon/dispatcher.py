@@ -1,25 +1,26 @@
 """Delivers events to plugins: each on a thread and event loop of its own, in order, isolated, with its own cursor.
 
 A thread for each plugin is what makes «a bad plugin hurts nobody» true: a hook that blocks, be it `def` or `async def`,
-stops neither the clock nor another plugin. It costs one wake-up of the plugin's loop for each commit, not for each event.
+stops neither the clock nor another plugin. It costs a wake-up of the plugin's loop for each commit, not for each event.
 """
 
 from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextlib
 import inspect
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import msgspec
 import structlog
 
-from gnomon.errors import PluginError
+from gnomon.errors import PluginError, StoreUnavailableError
 from gnomon.events import Event
 from gnomon.hookspecs import OBSERVATION_HOOKS, OBSERVATIONS
 from gnomon.plugins import Plugin, PluginSet
@@ -34,6 +35,10 @@ PAGE = 1_000
 DEGRADED_AFTER = 10
 """Failures in a row after which a plugin is shown as degraded; it gets its events all the same."""
 
+STORE_PAUSE = 1.0
+"""Seconds until a plugin asks a store again that is away."""
+
+T = TypeVar("T")
 PluginState = Literal["starting", "healthy", "degraded", "blocked", "stopped"]
 
 
@@ -61,6 +66,7 @@ class Subscriber:
         hook_timeout: float,
         cursor: int,
         replay_until: int,
+        head: int,
     ) -> None:
         self.plugin = plugin
         self.cursor = cursor
@@ -73,7 +79,7 @@ class Subscriber:
         self._kernel_loop = kernel_loop
         self._hook_timeout = hook_timeout
         self._replay_until = replay_until
-        self._head = replay_until
+        self._head = head
         self._impls = {hook: plugin.observers(hook) for hook in OBSERVATION_HOOKS}
         self._observes = any(self._impls.values())
         self._lock = threading.Lock()
@@ -150,7 +156,10 @@ class Subscriber:
             if self._signalled or not self.entered.done() or self.left.done():
                 return
             self._signalled = True
-        self._loop.call_soon_threadsafe(self._wake.set)
+        try:
+            self._loop.call_soon_threadsafe(self._wake.set)
+        except RuntimeError:  # its thread has just ended, and nobody may be hurt by that
+            log.debug("plugin has ended", plugin=self.plugin.name)
 
     # --- from here on: the plugin's own thread ---
 
@@ -158,10 +167,14 @@ class Subscriber:
         try:
             asyncio.run(self._live())
         except BaseException as exc:  # whatever a plugin does to its thread, it is that plugin's end only
+            what = "ended" if self.entered.done() else "could not start"
+            problem = PluginError(self.plugin.name, f"{what}: {type(exc).__name__}: {exc}")
+            problem.__cause__ = exc
+            self.problem = str(problem)
+            log.error("plugin ended", plugin=self.plugin.name, exc_info=exc)
             for future in (self.entered, self.left):
                 if not future.done():
-                    future.set_exception(exc)
-            log.error("plugin ended", plugin=self.plugin.name, exc_info=exc)
+                    future.set_exception(problem)  # not a SystemExit, which would end whoever waits
         else:
             self.left.set_result(None)
 
@@ -182,8 +195,7 @@ class Subscriber:
                     await self._deliver(event)
                     self.cursor = event.position
             if batch and self.plugin.durable:
-                checkpoint = Checkpoint(self.cursor)
-                await self._on_kernel_loop(self._store.save_checkpoint(cursor_name(self.plugin), checkpoint))
+                await self._ask_store(self._store.save_checkpoint, cursor_name(self.plugin), Checkpoint(self.cursor))
             if self._stopping and self.cursor >= self._head:
                 return
             if not batch and self.cursor >= self._head:
@@ -204,7 +216,7 @@ class Subscriber:
         if not self._observes or self.cursor >= head:
             self.cursor = max(self.cursor, head)
             return ()
-        page: list[Event] = await self._on_kernel_loop(self._store.read(self.cursor, PAGE))
+        page: list[Event] = await self._ask_store(self._store.read, self.cursor, PAGE)
         if not page:
             self.cursor = head  # what was between has been pruned
         return page
@@ -220,27 +232,22 @@ class Subscriber:
         self.delivered += 1
 
     async def _call(self, impl: Any, event: Event) -> None:
+        limit = asyncio.timeout(self._hook_timeout)
         try:
-            async with asyncio.timeout(self._hook_timeout):
-                result = impl.function(
-                    *_arguments(impl, event=event, replaying=event.position <= self._replay_until)
-                )
+            async with limit:
+                result = impl.function(*_arguments(impl, event=event, replaying=event.position <= self._replay_until))
                 if inspect.isawaitable(result):
                     await result
-        except asyncio.CancelledError as exc:
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
-                raise
-            self._failed(impl, event, exc)  # the hook awaited something that was cancelled: its own affair
-        except Exception as exc:  # noqa: BLE001 - isolation: whatever a hook raises is logged and counted, never passed on
-            self._failed(impl, event, exc)
+        except BaseException as exc:  # noqa: BLE001 - isolation: what a hook raises is logged and counted, never passed on
+            _outlive_cancellation()
+            problem = f"took longer than {self._hook_timeout:g} s" if limit.expired() else _text(exc)
+            self._failed(impl, event, exc, problem)
         else:
             self._failures_in_a_row = 0
 
-    def _failed(self, impl: Any, event: Event, exc: BaseException) -> None:
+    def _failed(self, impl: Any, event: Event, exc: BaseException, what: str) -> None:
         self.failures += 1
         self._failures_in_a_row += 1
-        what = f"took longer than {self._hook_timeout:g} s" if isinstance(exc, TimeoutError) else repr(exc)
         self.problem = f"hook {impl.function.__name__} on event {event.position} ({event.type}): {what}"
         # Powers of two only, once it is degraded: the log must survive a plugin that fails 5,000 times a second.
         in_a_row = self._failures_in_a_row
@@ -254,11 +261,27 @@ class Subscriber:
                 execution=event.stream,
                 failures_in_a_row=in_a_row,
                 problem=what,
-                exc_info=None if isinstance(exc, TimeoutError) else exc,
+                exc_info=exc,
             )
 
-    async def _on_kernel_loop(self, call: Any) -> Any:
-        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(call, self._kernel_loop))
+    async def _ask_store(self, call: Callable[..., Coroutine[Any, Any, T]], *args: Any) -> T:
+        """Ask the store, on the kernel's loop, again and again for as long as it is away."""
+        while True:
+            try:
+                return await self._on_kernel_loop(call(*args))
+            except StoreUnavailableError as exc:
+                if self._stopping:
+                    raise
+                log.warning("plugin waits for the store", plugin=self.plugin.name, problem=str(exc))
+                await asyncio.sleep(STORE_PAUSE)
+
+    async def _on_kernel_loop(self, call: Coroutine[Any, Any, T]) -> T:
+        try:
+            future = asyncio.run_coroutine_threadsafe(call, self._kernel_loop)
+        except RuntimeError:  # that loop is closed: this plugin hung for longer than the kernel waited
+            call.close()
+            raise
+        return await asyncio.wrap_future(future)
 
 
 class Dispatcher:
@@ -270,58 +293,49 @@ class Dispatcher:
         self._kernel = kernel
         self._hook_timeout = hook_timeout
         self._subscribers: list[Subscriber] = []
+        self._head = 0
 
-    async def start(self, head: int) -> None:
+    async def start(self, since: int, head: int) -> None:
         """Start every plugin that observes or has a lifespan, one after the other; PluginError if one cannot.
 
-        A durable plugin goes on where its checkpoint is, from position 0 the first time; the others begin at the head.
+        A durable plugin goes on where its checkpoint is, from position 0 the first time; the others begin at `since`,
+        where the log ended before this kernel. `head` is where it ends now.
         """
+        self._head = head
         for plugin in self._plugins:
             if not any(plugin.observers(hook) for hook in (*OBSERVATION_HOOKS, "lifespan")):
                 continue
-            cursor = head
+            cursor = since
             if plugin.durable:
                 checkpoint = await self._store.checkpoint(cursor_name(plugin))
-                cursor = checkpoint.position if checkpoint is not None else 0
-            loop = asyncio.get_running_loop()
-            subscriber = Subscriber(plugin, self._kernel, self._store, loop, self._hook_timeout, cursor, head)
+                cursor = min(checkpoint.position, self._head) if checkpoint is not None else 0
+            loop, limit = asyncio.get_running_loop(), self._hook_timeout
+            subscriber = Subscriber(plugin, self._kernel, self._store, loop, limit, cursor, since, self._head)
             subscriber.start()
             self._subscribers.append(subscriber)
             await self._entered(subscriber)
 
     async def _entered(self, subscriber: Subscriber) -> None:
         name = subscriber.plugin.name
-        try:
-            async with asyncio.timeout(self._hook_timeout):
-                await asyncio.wrap_future(subscriber.entered)
-        except TimeoutError as exc:
-            raise PluginError(name, f"did not start within {self._hook_timeout:g} s (hook lifespan)") from exc
-        except Exception as exc:  # the plugin's lifespan may raise anything
-            raise PluginError(name, f"could not start: {type(exc).__name__}: {exc}") from exc
+        if not await _is_done(subscriber.entered, self._hook_timeout):
+            raise PluginError(name, f"did not start within {self._hook_timeout:g} s (hook lifespan)")
+        subscriber.entered.result()
 
     def publish(self, events: Sequence[Event]) -> None:
         """Hand durable events to every plugin; never blocks."""
+        self._head = events[-1].position
         for subscriber in self._subscribers:
             subscriber.offer(events)
 
     async def stop(self, within: float) -> None:
-        """Let plugins take in what is there and leave, the last one started first; those that hang are left behind."""
+        """Let all plugins take in what is there and leave; one that hangs is left behind, at no cost to the others."""
         deadline = time.monotonic() + within
+        for subscriber in self._subscribers:
+            subscriber.stop()
         while self._subscribers:
             subscriber = self._subscribers.pop()
-            subscriber.stop()
-            try:
-                async with asyncio.timeout(max(deadline - time.monotonic(), 0.1)):
-                    await asyncio.wrap_future(subscriber.left)
-            except TimeoutError:
+            if not await _is_done(subscriber.left, max(deadline - time.monotonic(), 0.1)):
                 log.error("plugin did not stop", plugin=subscriber.plugin.name, problem=subscriber.health().problem)
-            except Exception:  # noqa: BLE001 - already logged by the thread that it ended
-                log.debug("plugin had ended before", plugin=subscriber.plugin.name)
-
-    async def settled(self) -> None:
-        """Wait until every plugin has taken in all that was published."""
-        while not self.is_idle:
-            await asyncio.sleep(0.001)
 
     @property
     def is_idle(self) -> bool:
@@ -338,9 +352,37 @@ class Dispatcher:
             subscriber.report_blocking()
 
 
+async def _is_done(future: concurrent.futures.Future[None], within: float) -> bool:
+    """Wait for something in a plugin's thread. Not by wrap_future: that cancels the future when its time is over."""
+    loop = asyncio.get_running_loop()
+    done = loop.create_future()
+
+    def tell(_: concurrent.futures.Future[None]) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            loop.call_soon_threadsafe(done.set_result, None)
+
+    future.add_done_callback(tell)
+    await asyncio.wait((done,), timeout=within)
+    return future.done()
+
+
 def cursor_name(plugin: Plugin) -> str:
     """Name the checkpoint that holds a durable plugin's cursor."""
     return f"cursor:{plugin.name}"
+
+
+def _outlive_cancellation() -> None:
+    """Forget that a hook has cancelled the very task in which it was called: nobody else cancels that one."""
+    task = asyncio.current_task()
+    while task is not None and task.cancelling():
+        task.uncancel()
+
+
+def _text(exc: BaseException) -> str:
+    try:
+        return repr(exc)
+    except Exception:  # noqa: BLE001 - the repr of a plugin's exception may raise
+        return type(exc).__name__
 
 
 def _arguments(impl: Any, **available: Any) -> list[Any]:

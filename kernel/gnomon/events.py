@@ -87,6 +87,11 @@ class DeclaredStep(msgspec.Struct, frozen=True, omit_defaults=True):
     name: str
     weight: float = 1.0
 
+    def __post_init__(self) -> None:
+        """Refuse a weight that would make the log unreadable (JSON has no NaN) or progress meaningless."""
+        if not 0 <= self.weight < float("inf"):
+            raise ValueError(f"the weight of step {self.name!r} must be 0 or more and finite, got {self.weight}")
+
 
 class Progress(ExecutionEvent, frozen=True, kw_only=True, tag="progress"):
     """What the body told of itself; None means «said nothing about it». `percent` is 0 to 100 of the whole run."""

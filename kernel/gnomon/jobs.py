@@ -169,8 +169,15 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True,
 
     def definition(self) -> dict[str, Any]:
         """Write the job as JSON: what is kept in the log, and shown to people."""
-        plain = msgspec.structs.replace(self, func=reference(self.func), trigger=_plain_trigger(self.trigger))
-        return msgspec.to_builtins(plain, enc_hook=encode_hook)  # type: ignore[no-any-return]
+        # msgspec leaves out the default itself, but not its equal: "10s" in a config must not differ from nothing.
+        usual = {name: value for name, value in _USUAL.items() if getattr(self, name) == value}
+        usual |= {"func": reference(self.func), "trigger": _plain_trigger(self.trigger)}
+        plain = msgspec.structs.replace(self, **usual)
+        # By way of JSON, so that it equals what the log gives back: there are no tuples in there.
+        return msgspec.json.decode(msgspec.json.encode(plain, enc_hook=encode_hook))  # type: ignore[no-any-return]
+
+
+_USUAL = {field.name: field.default for field in msgspec.structs.fields(Job) if field.default is not msgspec.NODEFAULT}
 
 
 class Body(msgspec.Struct, frozen=True):

@@ -10,8 +10,8 @@ from typing import Any, Literal, TypeVar
 import msgspec
 import structlog
 
-from gnomon import events, execution, job_state
-from gnomon.errors import DeposedError, StoreError, StoreUnavailableError
+from gnomon import codec, events, execution, job_state
+from gnomon.errors import DeposedError, GnomonError, StoreError, StoreUnavailableError
 from gnomon.events import Event
 from gnomon.execution import Execution
 from gnomon.job_state import JobState
@@ -20,7 +20,7 @@ from gnomon.ports import Clock, Store
 log = structlog.stdlib.get_logger("gnomon.journal")
 E_ = TypeVar("E_", bound=Event)
 
-JournalState = Literal["healthy", "degraded", "deposed"]
+JournalState = Literal["healthy", "degraded", "deposed", "stopped"]
 FIRST_RETRY, LONGEST_RETRY = 0.1, 5.0
 """Seconds between two tries to write to a store that is away: doubled from the first to the longest."""
 
@@ -57,6 +57,7 @@ class Journal:
         self._wake = asyncio.Event()
         self._open: Batch | None = None
         self._writing: Batch | None = None
+        self._lost_some = False
         self._watched: dict[str, asyncio.Future[None]] = {}
 
     async def start(self) -> None:
@@ -67,9 +68,10 @@ class Journal:
     def record(self, event_type: type[E_], stream: str, job_id: str, **payload: Any) -> E_:
         """Make an event of this moment, fold it into the live views and queue it.
 
-        TransitionError where it is illegal, and then nothing has happened. `await durable()` to know that it is kept.
+        TransitionError where it is illegal, and then nothing has happened; GnomonError for what cannot be written as
+        JSON. `await durable()` to know that it is kept.
         """
-        if self.state == "deposed":
+        if self.state in {"deposed", "stopped"}:
             raise DeposedError(f"{event_type.__name__} of {stream} was refused: {self.problem}")
         is_job_event = issubclass(event_type, events.JobEvent)
         view = self.jobs.get(job_id) if is_job_event else self.live.get(stream)
@@ -81,16 +83,23 @@ class Journal:
             job_id=job_id,
             **payload,
         )
-        batch = self._batch()
-        if not is_job_event:
-            batch.executions[stream] = self._fold_execution(view, event)  # type: ignore[arg-type]
-        if is_job_event or event.version == 1:
-            self._fold_job(batch, event)
-        batch.events.append(event)
+        _check_writable(event)
+        if is_job_event:
+            self._add(event)
+        else:
+            self._add(event, self._fold_execution(view, event))  # type: ignore[arg-type]
         if (watched := self._watched.pop(stream, None)) is not None:
             watched.set_result(None)
         self._wake.set()
         return event
+
+    def _add(self, event: Event, view: Execution | None = None) -> None:
+        batch = self._batch()
+        if view is not None:
+            batch.executions[event.stream] = view
+        if view is None or event.version == 1:
+            self._fold_job(batch, event)
+        batch.events.append(event)
 
     def _batch(self) -> Batch:
         if self._open is None:
@@ -115,7 +124,7 @@ class Journal:
         batch.jobs[event.job_id] = state
 
     def durable(self) -> asyncio.Future[None]:
-        """Return what is done when everything recorded up to now is durable; it raises DeposedError if it cannot be.
+        """Return what is done when everything recorded up to now is durable; it raises DeposedError if that may not be.
 
         Shared by all who wait, so shield it against cancellation: `await asyncio.shield(journal.durable())`.
         """
@@ -123,11 +132,17 @@ class Journal:
         if batch is not None:
             return batch.durable
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        done.set_result(None)
+        if self._lost_some:
+            done.set_exception(DeposedError(str(self.problem)))
+            done.exception()  # nobody need await it
+        else:
+            done.set_result(None)
         return done
 
     async def changed(self, stream: str) -> None:
-        """Wait for the next event of a stream."""
+        """Wait for the next event of a stream; DeposedError where there will be none."""
+        if self.state in {"deposed", "stopped"}:
+            raise DeposedError(f"nothing more is told of {stream}: {self.problem}")
         watched = self._watched.get(stream)
         if watched is None:
             watched = self._watched[stream] = asyncio.get_running_loop().create_future()
@@ -143,8 +158,8 @@ class Journal:
 
     @property
     def is_idle(self) -> bool:
-        """Whether everything recorded is durable."""
-        return self._open is None and self._writing is None
+        """Whether everything recorded is durable, or waits for the store to come back."""
+        return self.state == "degraded" or (self._open is None and self._writing is None)
 
     @property
     def backlog(self) -> int:
@@ -153,15 +168,16 @@ class Journal:
 
     async def run(self) -> None:
         """Write until cancelled. Started once, as a task of the kernel."""
-        while True:
-            await self._wake.wait()
-            self._wake.clear()
-            if self._open is not None:
-                self._writing, self._open = self._open, None
-                try:
+        try:
+            while True:
+                await self._wake.wait()
+                self._wake.clear()
+                if self._open is not None:
+                    self._writing, self._open = self._open, None
                     await self._write(self._writing)
-                finally:
                     self._writing = None
+        finally:
+            self._stop("stopped", "the kernel was stopped")
 
     async def _write(self, batch: Batch) -> None:
         for position, event in enumerate(batch.events, self.head + 1):
@@ -172,15 +188,14 @@ class Journal:
         try:
             await self._append(batch.events, executions, jobs)
         except StoreError as exc:
-            self._depose(exc, batch)
+            log.critical("the journal stops", store=self._store.name, problem=str(exc), lost_events=self.backlog)
+            self._stop("deposed", str(exc))
             return
         self.head += len(batch.events)
         batch.durable.set_result(None)
         self._publish(batch.events)
 
-    async def _append(
-        self, batch: Sequence[Event], executions: Sequence[Execution], jobs: Sequence[JobState]
-    ) -> None:
+    async def _append(self, batch: Sequence[Event], executions: Sequence[Execution], jobs: Sequence[JobState]) -> None:
         """Append, and try again for as long as the store is away: what was recorded is kept in order till then."""
         pause = FIRST_RETRY
         while True:
@@ -188,7 +203,9 @@ class Journal:
                 await self._store.append(batch, executions, jobs)
             except StoreUnavailableError as exc:
                 self.state, self.problem = "degraded", str(exc)
-                log.error("store unavailable", store=self._store.name, problem=str(exc), waiting=len(batch), next_try_s=pause)
+                log.error(
+                    "store unavailable", store=self._store.name, problem=str(exc), waiting=len(batch), next_try_s=pause
+                )
                 await self._clock.sleep(pause)
                 pause = min(pause * 2, LONGEST_RETRY)
                 continue
@@ -197,13 +214,23 @@ class Journal:
             self.state, self.problem = "healthy", None
             return
 
-    def _depose(self, exc: StoreError, batch: Batch) -> None:
-        """Stop for good: the log is somebody else's, or takes nothing more. Who waits for durability is told."""
-        self.state, self.problem = "deposed", str(exc)
-        log.critical("the journal stops", store=self._store.name, problem=str(exc), lost_events=len(batch.events))
-        for waiting in (batch, self._open):
-            if waiting is not None and not waiting.durable.done():
-                waiting.durable.set_exception(DeposedError(str(exc)))
-                waiting.durable.exception()  # it is logged here, also where nobody awaits it
-        self._open = None
+    def _stop(self, state: JournalState, problem: str) -> None:
+        """Take nothing more: the kernel ends, or the log is somebody else's. Who waits for durability is told."""
+        if self.state != "deposed":
+            self.state, self.problem = state, problem
+        self._lost_some |= self.backlog > 0
+        batches = [batch.durable for batch in (self._writing, self._open) if batch is not None]
+        for waiting in (*batches, *self._watched.values()):
+            if not waiting.done():
+                waiting.set_exception(DeposedError(problem))
+                waiting.exception()  # whoever stopped it has logged it, also where nobody awaits it
+        self._open = self._writing = None
+        self._watched.clear()
 
+
+def _check_writable(event: Event) -> None:
+    """Refuse what no store could write, while whoever says it can still be told: half a character, an object."""
+    try:
+        codec.encode(event)
+    except (TypeError, ValueError) as exc:
+        raise GnomonError(f"{event.type} of {event.stream} cannot be written as JSON: {exc}") from exc

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import copy
 import functools
 import socket
@@ -19,7 +20,7 @@ from gnomon.admission import Admission
 from gnomon.catch_up import Absence
 from gnomon.clock import SystemClock
 from gnomon.dispatcher import Dispatcher, PluginHealth
-from gnomon.errors import ExecutionOverError, GnomonError, JobError, UnknownExecutionError
+from gnomon.errors import DeposedError, ExecutionOverError, GnomonError, JobError, UnknownExecutionError
 from gnomon.events import Event, FailedReason
 from gnomon.execution import Execution, manual_execution_id
 from gnomon.job_state import JobState
@@ -32,13 +33,13 @@ from gnomon.plugins import PluginSet
 from gnomon.ports import Clock, ExecutionQuery, LogLine, Page, Runner, Store
 from gnomon.progress import Timing
 from gnomon.recovery import recover
-from gnomon.registry import Difference, Registry, register
+from gnomon.registry import Difference, Registry, check_json, register
 from gnomon.runners.async_task import AsyncRunner
 from gnomon.runners.process import ProcessRunner
 from gnomon.runners.thread import ThreadRunner
 from gnomon.supervisor import Supervisor
-from gnomon.timing import timing
 from gnomon.timetable import Timetable
+from gnomon.timing import timing
 
 log = structlog.stdlib.get_logger("gnomon.kernel")
 P = ParamSpec("P")
@@ -71,13 +72,18 @@ class Triggered(msgspec.Struct, frozen=True):
 
 
 class Health(msgspec.Struct, frozen=True):
-    """How the kernel is doing. `backlog` counts events that are not durable yet."""
+    """How the kernel is doing.
+
+    `backlog` counts events that are not where they belong: not durable yet, or kept somewhere else by a degraded store.
+    With `accepts_runs` false the store has no room for new runs: they wait.
+    """
 
     state: JournalState
     problem: str | None
     store: str
     position: int
     backlog: int
+    accepts_runs: bool
     running: int
     waiting: int
     plugins: list[PluginHealth]
@@ -138,12 +144,14 @@ class Kernel:
         seconds = hook_timeout.total_seconds()
         self._dispatcher = Dispatcher(self.plugins, self._store, self, seconds)
         self._journal = Journal(self._store, self.clock, self.node, self._dispatcher.publish)
-        self._admission = Admission(max_running)
+        self._admission = Admission(max_running, lambda: self._store.health().accepts_runs)
+        self._admission.is_open = False  # until everything has been started
         self._launcher = Launcher(self._journal, self.clock, self.plugins, self._admission, self._jobs, seconds)
         self._supervisor = Supervisor(self._journal, self._store, self.clock, self._runners(), self._launcher.over)
         self._timetable = Timetable(self.clock, self._launcher.dispatch)
         self._registry = Registry(self._journal, self.clock, self._timetable, self._launcher, self._jobs)
         self._resources = AsyncExitStack()
+        self._keyed_turn = asyncio.Lock()
 
     def _runners(self) -> dict[str, Runner]:
         runners = (AsyncRunner(self.clock), ThreadRunner(self.clock), ProcessRunner(self.clock))
@@ -159,17 +167,19 @@ class Kernel:
         except BaseException:
             await self._leave()
             raise
-        log.info("kernel started", node=self.node, store=self._store.name, jobs=len(self._jobs), head=self._journal.head)
+        log.info(
+            "kernel started", node=self.node, store=self._store.name, jobs=len(self._jobs), head=self._journal.head
+        )
         return self
 
     async def _start(self, stack: AsyncExitStack) -> None:
         await stack.enter_async_context(self._store)
         await self._journal.start()
+        head = self._journal.head
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
         background = [_part(tasks, self._journal.run(), "journal")]
         stack.push_async_callback(_cancel, background)
         stack.push_async_callback(self._dispatcher.stop, FLUSH_LIMIT)
-        await self._dispatcher.start(self._journal.head)
         self._supervisor.begin(tasks)
         self._launcher.begin(self._supervisor, tasks)
         background += [
@@ -179,6 +189,10 @@ class Kernel:
         stack.push_async_callback(self._flush)
         stack.enter_context(captured())
         await self._settle_the_past()
+        # Not earlier: what plugins call from their lifespans finds all jobs. No body begins before all plugins have.
+        await self._dispatcher.start(head, self._journal.head)
+        self._admission.is_open = True
+        self._launcher.pump()
         if self._keeps_time:
             background.append(_part(tasks, self._timetable.run(), "timetable"))
 
@@ -207,6 +221,7 @@ class Kernel:
             await self._supervisor.stop("kernel", "the kernel was stopped")
         finally:
             await self._resources.aclose()
+            self.loop = None
 
     async def _settle_the_past(self) -> None:
         if not self._keeps_time:
@@ -231,12 +246,16 @@ class Kernel:
         while True:
             await asyncio.sleep(HOUSEKEEPING)  # real time, as the plugins' threads are real
             self._dispatcher.report_blocking()
+            with contextlib.suppress(DeposedError):  # the journal has said so
+                self._launcher.pump()  # nothing else tells that a store takes runs again that took none
 
     # --- jobs ---
 
     def add(self, job: Job | Callable[..., Any]) -> Job:
         """Add a Job, or a function declared with @job, before the kernel starts; afterwards use `add_job`."""
         registered = self._register(job)
+        if self.loop is not None:
+            raise JobError(f"job {registered.job.id!r}: the kernel is running; use `await kernel.add_job(...)`")
         if registered.job.id in self._jobs:
             raise JobError(f"there are two jobs with the id {registered.job.id!r}; ids must be unique")
         self._jobs[registered.job.id] = registered
@@ -246,6 +265,7 @@ class Kernel:
     async def add_job(self, job: Job | Callable[..., Any], *, actor: str | None = None, why: str | None = None) -> Job:
         """Add a job to the running kernel, or put a new definition in place of the one with its id."""
         registered = self._register(job)
+        await self._timetable.idle()
         self._registry.add(registered, actor, why)
         await self._durable()
         return registered.job
@@ -253,6 +273,7 @@ class Kernel:
     @on_kernel_loop
     async def remove_job(self, job_id: str, *, actor: str | None = None, why: str | None = None) -> None:
         """Take a job away; its executions stay in the log. UnknownJobError where there is none."""
+        await self._timetable.idle()
         self._registry.remove(job_id, actor, why)
         await self._durable()
 
@@ -262,8 +283,7 @@ class Kernel:
     ) -> Difference:
         """Put these definitions in place of all jobs, at once and whole; fires are neither lost nor doubled by it."""
         wanted = [self._register(job) for job in jobs]  # everything that can be wrong is wrong before anything changes
-        while not self._timetable.is_idle:
-            await asyncio.sleep(0)  # what is due by the old definitions gets its outcome by them
+        await self._timetable.idle()  # what is due by the old definitions gets its outcome by them
         found = self._registry.apply(wanted, actor, why)
         for job_id in (*(job.id for job in found.added), *found.changed):
             self._registry.enter(job_id)
@@ -273,13 +293,15 @@ class Kernel:
     @on_kernel_loop
     async def pause(self, job_id: str, *, actor: str | None = None, why: str | None = None) -> bool:
         """Hold a job's fires back until it is resumed, restarts included; False where it is paused already."""
+        await self._timetable.idle()
         changed = self._registry.pause(job_id, actor, why)
         await self._durable()
         return changed
 
     @on_kernel_loop
     async def resume(self, job_id: str, *, actor: str | None = None, why: str | None = None) -> bool:
-        """Let a job fire again; its policy `catch_up` decides about what was held back. False where it is not paused."""
+        """Let a job fire again; its `catch_up` decides about what was held back. False where it is not paused."""
+        await self._timetable.idle()
         changed = self._registry.resume(job_id, actor, why)
         await self._durable()
         return changed
@@ -313,16 +335,18 @@ class Kernel:
         `resume` is false: then it runs once and stays paused. The schedule is not touched. A repeated `idempotency_key`
         returns the run of the first request. UnknownJobError, JobError for arguments that do not fit.
         """
-        registered = self._registry.get(job_id)
-        job = registered.job
-        merged = _merge(registered, kwargs or {})
+        merged = _merge(self._registry.get(job_id), kwargs or {})
         identity = manual_execution_id(job_id, self.clock.now(), idempotency_key)
-        if idempotency_key is not None and (known := await self._find(identity)) is not None:
-            return Triggered(known, resumed=False, is_new=False)
-        resumed = resume and self._registry.resume(job_id, actor, "the job was triggered by hand")
-        execution = await self._launcher.trigger(
-            job, identity, force=force, args=job.args, kwargs=merged, actor=actor
-        )
+        async with AsyncExitStack() as turn:
+            if idempotency_key is not None:
+                await turn.enter_async_context(self._keyed_turn)  # else two at once would both find no first run
+                if (known := await self._find(identity)) is not None:
+                    return Triggered(known, resumed=False, is_new=False)
+            await self._timetable.idle()
+            job = self._registry.get(job_id).job
+            resumed = resume and self._registry.resume(job_id, actor, "the job was triggered by hand")
+            facts = {"args": job.args, "kwargs": merged, "actor": actor}
+            execution = await self._launcher.trigger(job, identity, force=force, **facts)
         await self._durable()
         return Triggered(copy.copy(execution), resumed, is_new=True)
 
@@ -407,12 +431,14 @@ class Kernel:
 
     def health(self) -> Health:
         """Tell how the kernel is doing."""
+        journal, store = self._journal, self._store.health()
         return Health(
-            state=self._journal.state,
-            problem=self._journal.problem,
+            state=store.state if journal.state == "healthy" else journal.state,
+            problem=journal.problem or store.problem,
             store=self._store.name,
-            position=self._journal.head,
-            backlog=self._journal.backlog,
+            position=journal.head,
+            backlog=journal.backlog + store.backlog,
+            accepts_runs=store.accepts_runs,
             running=self._admission.running,
             waiting=self._admission.waiting,
             plugins=self._dispatcher.health(),
@@ -420,7 +446,7 @@ class Kernel:
 
     @property
     def is_idle(self) -> bool:
-        """Whether nothing is due, nothing is being written and every plugin has seen everything; bodies may be going."""
+        """Whether nothing is due, nothing is being written and plugins have seen everything; bodies may be going."""
         return self._timetable.is_idle and self._journal.is_idle and self._dispatcher.is_idle
 
     def _register(self, job: Job | Callable[..., Any]) -> Registered:
@@ -435,7 +461,7 @@ class Kernel:
         job = registered.job
         return JobView(
             job=job,
-            state=copy.copy(self._journal.jobs[job.id]),
+            state=copy.copy(self._journal.jobs.get(job.id)) or JobState(job_id=job.id, anchor=self.clock.now()),
             next_fire=self._timetable.next_fire(job.id),
             running=self._admission.running_of(job.id),
             waiting=[ticket.execution_id for ticket in self._admission.waiting_of(job.id)],
@@ -444,7 +470,8 @@ class Kernel:
     async def _find(self, execution_id: str) -> Execution | None:
         if (live := self._journal.live.get(execution_id)) is not None:
             return copy.copy(live)
-        await self._durable()  # the end of a run leaves the live views before it is in the store
+        with contextlib.suppress(DeposedError):  # what is in a log that is not ours any more can be read all the same
+            await self._durable()  # the end of a run leaves the live views before it is in the store
         return await self._store.execution(execution_id)
 
     async def _get(self, execution_id: str) -> Execution:
@@ -468,10 +495,7 @@ def _merge(registered: Registered, kwargs: Mapping[str, Any]) -> dict[str, Any]:
     job = registered.job
     merged = msgspec.structs.replace(job, kwargs={**job.kwargs, **kwargs})
     check_arguments(merged, registered.body)
-    try:
-        msgspec.json.encode(merged.kwargs)
-    except (TypeError, ValueError) as exc:
-        raise JobError(f"job {job.id!r}: the arguments of a run must be JSON, to be kept in the log: {exc}") from exc
+    check_json(merged)
     return merged.kwargs
 
 

@@ -31,11 +31,18 @@ log = structlog.stdlib.get_logger("gnomon.launcher")
 RETRIED = frozenset({"exception", "timeout", "silence", "zombie", "lost", "killed"})
 """The kinds of failure that a job's `retry` is for; what somebody marked as failed by hand stays failed."""
 
+ROOM = 512
+"""Events that may wait to be written while fires are still being dispatched: a commit or two."""
+
 DETAILS: dict[MissedReason, str] = {
     "late": "the kernel came to it later than catch_up and grace allow",
     "downtime": "no kernel was running",
     "paused": "the job was paused",
 }
+
+
+LONGEST_DELAY = timedelta(days=3650)
+"""A delay that grows with every attempt would soon be more than a timedelta can hold."""
 
 
 class Registered(msgspec.Struct, eq=False):
@@ -47,7 +54,7 @@ class Registered(msgspec.Struct, eq=False):
 
 
 class Launcher:
-    """Decides about every run before its body starts. It and the supervisor are the only ones that record lifecycles."""
+    """Decides about every run before its body starts. Only it and the supervisor record lifecycles."""
 
     def __init__(
         self,
@@ -66,6 +73,7 @@ class Launcher:
         self._jobs = jobs
         self._hook_timeout = hook_timeout
         self._guarding: asyncio.Future[Any] | None = None
+        self._guards_turn = asyncio.Lock()
         self._delayed: dict[str, asyncio.Task[None]] = {}
         self._tasks: asyncio.TaskGroup
 
@@ -83,16 +91,22 @@ class Launcher:
     # --- fires ---
 
     async def dispatch(self, chunk: Sequence[Due]) -> None:
-        """Decide about the jobs whose time has come. The timetable calls this with one chunk after the other."""
+        """Decide about the jobs whose time has come. The timetable calls this with one chunk after the other.
+
+        It returns when the log has room for the next one, so that what has started in a burst is not kept waiting for its
+        events behind those of all that is still to come.
+        """
         vetoes = await self._ask_guards([(due.job, fire) for due in chunk for fire in due.decision.run])
         try:
             for due in chunk:
                 self.miss_ranges(due.job, due.decision.missed)
                 for fire in due.decision.run:
                     self._fire(due.job, fire, vetoes.get((due.job.id, fire)), is_backlog=due.is_backlog)
+            self.pump()
+            if self._journal.backlog > ROOM:
+                await asyncio.shield(self._journal.durable())
         except DeposedError as exc:
             log.critical("fires are not started any more", problem=str(exc))
-        self.pump()
 
     def _fire(self, job: Job, fire: datetime, veto: str | None, *, is_backlog: bool) -> None:
         identity = execution_id(job.id, fire)
@@ -153,8 +167,8 @@ class Launcher:
         self._enter_when_due(execution, job)
 
     def retry(self, failed: Execution, job: Job) -> None:
-        """Schedule the next attempt of a failed run, where the job's policy has one left."""
-        if failed.attempt >= job.retry.attempts or failed.reason not in RETRIED:
+        """Schedule the next attempt of a failed run, where its policy has one left and nobody wanted it to stop."""
+        if failed.attempt >= job.retry.attempts or failed.reason not in RETRIED or failed.cancel_requested:
             return
         delay = retry_delay(job.retry, failed.attempt)
         execution = self._schedule(
@@ -184,7 +198,10 @@ class Launcher:
         await self._clock.sleep(wait)
         del self._delayed[execution.id]
         current = self._jobs.get(job.id)
-        self._enter(execution, current.job if current is not None else job, due)
+        try:
+            self._enter(execution, current.job if current is not None else job, due)
+        except DeposedError as exc:
+            log.error("a run that waited is not started any more", execution=execution.id, problem=str(exc))
 
     def _enter(self, execution: Execution, job: Job, due: datetime) -> None:
         must_run = execution.is_manual or execution.attempt > 1
@@ -197,7 +214,9 @@ class Launcher:
     def _follow(self, verdict: Verdict, ticket: Ticket, execution: Execution) -> None:
         """Do what the admission decided about a run that is recorded as scheduled."""
         for replaced in verdict.replaced:
-            self._miss_scheduled(replaced, "overlap", f"the fire of {execution.scheduled_time} took its place in the line")
+            self._miss_scheduled(
+                replaced, "overlap", f"the fire of {execution.scheduled_time} took its place in the line"
+            )
         for running in verdict.to_cancel:
             self.supervisor.cancel(running, "kernel", f"overlap is cancel_previous, and {execution.id} is due")
         if verdict.answer == "start":
@@ -208,11 +227,7 @@ class Launcher:
     def pump(self) -> None:
         """Let in whoever may start now."""
         while (ticket := self._admission.next()) is not None:
-            execution = self._journal.live.get(ticket.execution_id)
-            registered = self._jobs.get(ticket.job.id)
-            if execution is None or registered is None:
-                self._admission.leave(ticket.execution_id, ticket.job.id)
-                continue
+            execution = self._journal.live[ticket.execution_id]
             grace = _grace(ticket)
             if self._clock.now() - ticket.due > grace:
                 self._admission.leave(ticket.execution_id, ticket.job.id)
@@ -221,7 +236,11 @@ class Launcher:
             self._start(ticket, execution)
 
     def _start(self, ticket: Ticket, execution: Execution) -> None:
-        registered = self._jobs[ticket.job.id]
+        registered = self._jobs.get(ticket.job.id)
+        if registered is None:  # it went while guards were asked, or while a retry waited
+            self._admission.leave(ticket.execution_id, ticket.job.id)
+            self.take_back(execution, "kernel", "the job was removed")
+            return
         self.supervisor.start(execution, registered.job, registered.body, ticket.due.timestamp())
 
     def _miss_scheduled(self, ticket: Ticket, reason: MissedReason, detail: str) -> None:
@@ -266,12 +285,12 @@ class Launcher:
         """
         if not fires or not self._plugins.has_guards:
             return {}
-        if self._guarding is not None and not self._guarding.done():
-            log.error("guards do not answer, fires run unguarded", fires=len(fires))
-            return {}
-        self._guarding = in_thread(lambda: self._vetoes(fires), name="gnomon guards")
         try:
-            async with asyncio.timeout(self._hook_timeout):
+            async with asyncio.timeout(self._hook_timeout), self._guards_turn:
+                if self._guarding is not None and not self._guarding.done():
+                    log.error("guards do not answer, fires run unguarded", fires=len(fires))
+                    return {}
+                self._guarding = in_thread(lambda: self._vetoes(fires), name="gnomon guards")
                 vetoes: dict[tuple[str, datetime], str] = await asyncio.shield(self._guarding)
         except TimeoutError:
             log.error("guards took too long, fires run unguarded", limit_s=self._hook_timeout, fires=len(fires))
@@ -285,9 +304,8 @@ class Launcher:
 
 def retry_delay(retry: Retry, attempt: int) -> timedelta:
     """Compute how long to wait after that attempt has failed."""
-    seconds = retry.delay.total_seconds() * retry.backoff ** (attempt - 1)
-    if retry.max_delay is not None:
-        seconds = min(seconds, retry.max_delay.total_seconds())
+    longest = LONGEST_DELAY if retry.max_delay is None else retry.max_delay
+    seconds = min(retry.delay.total_seconds() * retry.backoff ** min(attempt - 1, 32), longest.total_seconds())
     return timedelta(seconds=seconds * (1 + retry.jitter * random.random()))  # noqa: S311 - it only spreads load
 
 
@@ -301,4 +319,9 @@ def retry_id(failed: Execution, attempt: int) -> str:
 def _grace(ticket: Ticket) -> timedelta:
     if ticket.must_run:
         return timedelta.max
-    return ticket.job.grace or (ON_TIME if ticket.job.catch_up == "none" else timedelta.max)
+    return grace_of(ticket.job)
+
+
+def grace_of(job: Job) -> timedelta:
+    """Tell how late a fire of the job may start."""
+    return job.grace if job.grace is not None else ON_TIME if job.catch_up == "none" else timedelta.max

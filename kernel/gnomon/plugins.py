@@ -148,7 +148,7 @@ class PluginSet:
                 reason = impl.function(*(available[name] for name in impl.argnames))
                 if reason is not None and not isinstance(reason, str):
                     raise TypeError(f"expected a sentence or None, got {reason!r}")
-            except Exception:  # a guard that raises must not stop a job
+            except (Exception, SystemExit):  # a guard that raises must not stop a job
                 log.exception("plugin hook failed", plugin=impl.plugin_name, hook="guard", job=job.id)
             else:
                 if reason:

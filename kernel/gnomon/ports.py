@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from datetime import datetime
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import msgspec
 
@@ -68,6 +68,19 @@ class LogLine(msgspec.Struct, frozen=True, omit_defaults=True):
     logger: str = ""
 
 
+class StoreHealth(msgspec.Struct, frozen=True):
+    """How a store is doing.
+
+    A degraded one takes events and keeps them safe, but not yet where they belong: `backlog` counts those, `problem`
+    says why. With `accepts_runs` false it has room left only for the ends of what is running: no body is to be started.
+    """
+
+    state: Literal["healthy", "degraded"] = "healthy"
+    problem: str | None = None
+    backlog: int = 0
+    accepts_runs: bool = True
+
+
 class Store(ABC):
     """Keeps the log and its projections. The journal is its only writer.
 
@@ -90,6 +103,10 @@ class Store(ABC):
     @abstractmethod
     async def close(self) -> None:
         """Let go of everything; what was appended before is durable. Closing a closed store does nothing."""
+
+    def health(self) -> StoreHealth:
+        """Tell how the store is doing, from memory and at once: it is asked before every start of a run."""
+        return StoreHealth()
 
     @abstractmethod
     async def head(self) -> int:

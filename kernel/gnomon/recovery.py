@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 
-
 import msgspec
 import structlog
 
 from gnomon import events
 from gnomon.execution import Execution, Status
 from gnomon.journal import Journal
-from gnomon.launcher import Launcher, Registered
+from gnomon.launcher import Launcher, Registered, grace_of
 from gnomon.ports import Clock, ExecutionQuery, Store
 
 log = structlog.stdlib.get_logger("gnomon.recovery")
@@ -68,8 +67,8 @@ def _take_up(
     is_fire = not execution.is_manual and execution.attempt == 1
     if registered is None:
         _miss(execution, journal, "the job was removed before a kernel came to the run")
-    elif is_fire and registered.job.grace and clock.now() - execution.scheduled_time > registered.job.grace:
-        _miss(execution, journal, f"no kernel was running within its grace of {registered.job.grace}")
+    elif is_fire and clock.now() - execution.scheduled_time > grace_of(registered.job):
+        _miss(execution, journal, f"no kernel was running within its grace of {grace_of(registered.job)}")
     else:
         launcher.resume(execution, registered.job)
 

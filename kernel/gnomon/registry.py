@@ -11,7 +11,7 @@ import structlog
 
 from gnomon import events
 from gnomon.catch_up import Absence, Backlog, MissedRange, fires
-from gnomon.context import declare_step
+from gnomon.durations import decode_hook
 from gnomon.errors import GnomonError, JobError, UnknownJobError
 from gnomon.job_state import JobState
 from gnomon.jobs import Job, close_match, make_body
@@ -209,6 +209,7 @@ def stored_job(state: JobState) -> tuple[Job, Trigger | None] | tuple[None, None
 
 def register(job: Job, timezone: str) -> Registered:
     """Build what a definition needs to run: its function, its trigger; JobError or TriggerError where it cannot be."""
+    job = _checked(job)
     if job.timezone is None:
         job = msgspec.structs.replace(job, timezone=timezone)
     check_json(job)
@@ -218,16 +219,25 @@ def register(job: Job, timezone: str) -> Registered:
     return Registered(job, body, job.build_trigger())
 
 
+def _checked(job: Job) -> Job:
+    """Check the types of a job that code has put together: it may have a plain timedelta, or a dict for `retry`."""
+    from gnomon.config import convert_job  # noqa: PLC0415 - as above
+
+    given = msgspec.structs.asdict(job)
+    try:
+        return msgspec.convert(given, Job, dec_hook=decode_hook)
+    except msgspec.ValidationError:
+        return convert_job(given, f"job {job.id!r}")  # takes 700 µs instead of 4, and says what is wrong
+
+
 def check_json(job: Job) -> None:
     """Refuse a job that the log cannot keep, or whose arguments would come back from it as something else."""
     try:
         job.definition()
-        for step in job.steps:
-            declare_step(step)
         given = [list(job.args), dict(job.kwargs)]
         kept = msgspec.json.decode(msgspec.json.encode(given))
     except (TypeError, ValueError, NotImplementedError) as exc:
-        raise JobError(f"job {job.id!r} cannot be kept in the log: its arguments and options must be JSON: {exc}") from exc
+        raise JobError(f"job {job.id!r}: what it is given must be JSON, to be kept in the log: {exc}") from exc
     if kept != given:
         raise JobError(
             f"job {job.id!r}: the arguments {given} would come back from the log as {kept}; "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import threading
 from collections import deque
@@ -78,7 +79,10 @@ def _read(field: str, value: Any) -> Any:
 
 
 def _number(value: Any) -> float:
-    return float(str(value).rstrip("%").replace(",", ""))
+    number = float(str(value).rstrip("%").replace(",", ""))
+    if not math.isfinite(number):
+        raise ValueError(f"{value} is not finite, and JSON has no such number")
+    return number
 
 
 def _count(value: Any) -> int:

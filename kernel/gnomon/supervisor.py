@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -13,7 +14,7 @@ import structlog
 
 from gnomon import events
 from gnomon.context import PROGRESS_RATE, Context, RunInfo
-from gnomon.errors import DeposedError, StoreError
+from gnomon.errors import DeposedError, GnomonError, StoreError
 from gnomon.events import FailedReason
 from gnomon.execution import Execution
 from gnomon.jobs import Body, Job
@@ -42,7 +43,9 @@ class Active(msgspec.Struct, eq=False):
     runner: Runner
     started_at: float = 0.0
     task: asyncio.Task[None] | None = None
+    watchers: list[asyncio.Task[None]] = []
     ending: Ending | None = None
+    cancel_reason: str | None = None
     is_over: bool = False
     done: asyncio.Event = msgspec.field(default_factory=asyncio.Event)
 
@@ -66,6 +69,7 @@ class Supervisor:
         self._on_over = on_over
         self._rate = progress_rate
         self._active: dict[str, Active] = {}
+        self._told: deque[tuple[str, dict[str, Any]]] = deque()
         self._untold: set[Context] = set()
         self._has_untold = asyncio.Event()
         self._starting: dict[asyncio.Future[None], list[Active]] = {}
@@ -92,11 +96,11 @@ class Supervisor:
         )
         reader = ProgressReader(job.progress_patterns) if job.progress_patterns else None
         context = Context(info, self, rate=self._rate, monotonic=self._clock.monotonic, reader=reader)
-        active = self._active[execution.id] = Active(execution, job, body, context, runner)
         delay = max(self._clock.time() - due_at, 0.0)
         self._journal.record(
             events.Started, execution.id, job.id, runner=runner.name, worker=f"pid {os.getpid()}", delay=round(delay, 6)
         )
+        active = self._active[execution.id] = Active(execution, job, body, context, runner)
         durable = self._journal.durable()
         if (waiting := self._starting.get(durable)) is None:
             waiting = self._starting[durable] = []
@@ -110,18 +114,20 @@ class Supervisor:
             if durable.cancelled() or durable.exception() is not None:
                 self._release(active)  # the log is not ours any more: this run never was
             else:
-                active.task = self._tasks.create_task(self._supervise(active), name=f"run {active.execution.id}")
+                # Not in the kernel's task group, which would wait for ever for a body that swallows its cancellation.
+                active.task = self._loop.create_task(self._supervise(active), name=f"run {active.execution.id}")
+                active.task.add_done_callback(_report)
 
     async def _supervise(self, active: Active) -> None:
         active.started_at = self._clock.monotonic()
         active.context.last_sign_of_life = active.started_at
         limits = [self._watch_timeout(active)] if active.job.timeout else []
         limits += [self._watch_silence(active)] if active.job.silence else []
-        watchers = [self._tasks.create_task(limit) for limit in limits]
+        active.watchers = [self._tasks.create_task(limit) for limit in limits]
         try:
             outcome = await self._run(active)
         finally:
-            for watcher in watchers:
+            for watcher in active.watchers:
                 watcher.cancel()
         self._finish(active, outcome)
 
@@ -139,18 +145,23 @@ class Supervisor:
 
     def tell(self, execution_id: str, told: dict[str, Any]) -> None:
         """Record progress; called by contexts from any thread."""
+        # One queue: what a thread has told and what `flush` then takes out of its context must not change places.
+        self._told.append((execution_id, told))
         if threading.get_ident() == self._thread:
-            self._record_progress(execution_id, told)
+            self._record_told()
         else:
-            self._loop.call_soon_threadsafe(self._record_progress, execution_id, told)
+            self._loop.call_soon_threadsafe(self._record_told)
 
     def tell_later(self, context: Context) -> None:
         """Remember a context that has more to tell than its rate allows; called from any thread."""
-        self._untold.add(context)
         if threading.get_ident() == self._thread:
-            self._has_untold.set()
+            self._remember(context)
         else:
-            self._loop.call_soon_threadsafe(self._has_untold.set)
+            self._loop.call_soon_threadsafe(self._remember, context)
+
+    def _remember(self, context: Context) -> None:
+        self._untold.add(context)
+        self._has_untold.set()
 
     async def conflate(self) -> None:
         """Write what contexts have kept back, again and again until cancelled. A task of the kernel."""
@@ -161,10 +172,13 @@ class Supervisor:
             await self.flush()
 
     async def flush(self) -> None:
-        """Write what contexts have kept back: progress into the log, lines into the store."""
+        """Write what contexts have kept back: progress that its rate allows into the log, lines into the store."""
         contexts, self._untold = self._untold, set()
         for context in contexts:
-            context.flush()
+            if context.may_tell:
+                context.flush()
+            else:
+                self._remember(context)
             await self._keep_lines(context)
 
     async def _keep_lines(self, context: Context) -> None:
@@ -181,21 +195,25 @@ class Supervisor:
         else:
             context.run_log.took(lines)
 
-    def _record_progress(self, execution_id: str, told: dict[str, Any]) -> None:
-        active = self._active.get(execution_id)
-        if active is None or active.is_over:
-            return  # told after the end: the end stands
-        try:
-            self._journal.record(events.Progress, execution_id, active.job.id, **told)
-        except DeposedError:
-            log.debug("progress lost, the log is not ours any more", execution=execution_id)
+    def _record_told(self) -> None:
+        while self._told:
+            execution_id, told = self._told.popleft()
+            active = self._active.get(execution_id)
+            if active is None or active.is_over:
+                continue  # told after the end: the end stands
+            try:
+                self._journal.record(events.Progress, execution_id, active.job.id, **told)
+            except GnomonError as exc:
+                log.debug("progress lost", execution=execution_id, problem=str(exc))
 
     # --- time limits ---
 
     async def _watch_timeout(self, active: Active) -> None:
         assert active.job.timeout is not None  # noqa: S101 - watched only where there is one
         await self._clock.sleep(active.job.timeout.total_seconds())
-        await self._end_by_force(active, Ending("timeout", f"the run took longer than its timeout of {active.job.timeout}"))
+        await self._end_by_force(
+            active, Ending("timeout", f"the run took longer than its timeout of {active.job.timeout}")
+        )
 
     async def _watch_silence(self, active: Active) -> None:
         assert active.job.silence is not None  # noqa: S101 - watched only where there is one
@@ -213,7 +231,13 @@ class Supervisor:
             await self._clock.sleep(active.job.cancel_grace.total_seconds())
             if not active.is_over:
                 still = f"; the body was told to stop and is still going on in {active.runner.name}"
-                self._record_failed(active, msgspec.structs.replace(ending, message=ending.message + still))
+                self._force_end(active, msgspec.structs.replace(ending, message=ending.message + still))
+
+    def _force_end(self, active: Active, ending: Ending) -> None:
+        try:
+            self._record_failed(active, ending)
+        except DeposedError as exc:
+            log.error("the end of a run could not be recorded", execution=active.execution.id, problem=str(exc))
 
     # --- ending ---
 
@@ -224,6 +248,7 @@ class Supervisor:
             return False
         if not active.execution.cancel_requested:
             self._journal.record(events.CancelRequested, execution_id, active.job.id, actor=actor, reason=reason)
+            active.cancel_reason = reason
         self._stop_body(active)
         return True
 
@@ -257,12 +282,17 @@ class Supervisor:
         execution, spent = active.execution, round(outcome.execution_time, 6)
         if active.ending is not None:
             self._record_failed(active, active.ending, outcome)
-            if outcome.error is None and not outcome.cancelled:
+            if outcome.error_type is None and not outcome.cancelled:
                 self._record_late(active, outcome)
             return
         if outcome.cancelled and execution.cancel_requested:
             self._journal.record(
-                events.Cancelled, execution.id, active.job.id, actor=execution.cancelled_by, execution_time=spent
+                events.Cancelled,
+                execution.id,
+                active.job.id,
+                actor=execution.cancelled_by,
+                reason=active.cancel_reason,
+                execution_time=spent,
             )
         elif outcome.error_type is not None or outcome.cancelled:
             self._journal.record(
@@ -342,9 +372,22 @@ class Supervisor:
     async def stop(self, actor: str, reason: str) -> None:
         """Cancel what is still going, give it its grace, and record as lost what does not stop."""
         for active in self.bodies:
-            self.cancel(active.execution.id, actor, reason)
+            try:
+                self.cancel(active.execution.id, actor, reason)
+            except DeposedError:
+                self._stop_body(active)
         await self.drain(max((a.job.cancel_grace.total_seconds() for a in self.bodies), default=0.0))
+        lost = Ending("lost", f"{reason}; the body did not stop and ended with the process", actor)
         for active in self.bodies:
-            self.fail(active.execution.id, "lost", f"{reason}; the body did not stop and ended with the process", actor)
-            if active.task is not None:
-                active.task.cancel()  # else the kernel's task group would wait for a thread that may never end
+            if not active.is_over:
+                active.ending = lost
+                self._force_end(active, lost)
+            for task in (*active.watchers, active.task):
+                if task is not None:
+                    task.cancel()
+
+
+def _report(task: asyncio.Task[None]) -> None:
+    """Name a failure of the supervision itself, which is a bug; what a body raises does not come here."""
+    if not task.cancelled() and (exc := task.exception()) is not None:
+        log.critical("a run could not be supervised", run=task.get_name(), exc_info=exc)

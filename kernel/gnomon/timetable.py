@@ -12,6 +12,7 @@ import msgspec
 import structlog
 
 from gnomon.catch_up import Absence, Backlog, Decision, fires, next_fire
+from gnomon.job_state import JobState
 from gnomon.jobs import Job
 from gnomon.ports import Clock
 from gnomon.triggers import Trigger
@@ -40,8 +41,10 @@ class Entry(msgspec.Struct, eq=False):
     trigger: Trigger | None
     anchor: datetime
     last_fire: datetime | None
+    newest: datetime | None
     next: datetime | None = None
     absence: Absence = Absence()
+    is_catching_up: bool = False
 
 
 class Timetable:
@@ -54,14 +57,13 @@ class Timetable:
         self._entries: dict[str, Entry] = {}
         self._numbers = itertools.count()
         self._wake = asyncio.Event()
-        self._working = False
+        self._round = asyncio.Event()
+        self._running = self._working = False
 
-    def put(
-        self, job: Job, trigger: Trigger, anchor: datetime, last_fire: datetime | None, absence: Absence | None = None
-    ) -> None:
-        """Put a job in, or in place of what was there; fires after `last_fire` (or `anchor`) are due."""
+    def put(self, job: Job, trigger: Trigger, state: JobState, absence: Absence | None = None) -> None:
+        """Put a job in, or in place of what was there; fires that its state does not know yet are due."""
         self.take(job.id)
-        entry = Entry(job, trigger, anchor, last_fire, absence=absence or Absence())
+        entry = Entry(job, trigger, state.anchor, state.last_fire, state.newest_fire, absence=absence or Absence())
         self._entries[job.id] = entry
         self._enter(entry)
 
@@ -77,28 +79,50 @@ class Timetable:
 
     @property
     def is_idle(self) -> bool:
-        """Whether nothing is due right now."""
-        return not self._working and not (self._heap and self._heap[0][0] <= self._clock.time())
+        """Whether nothing is due right now, or nobody looks."""
+        is_due = self._heap and self._heap[0][0] <= self._clock.time()
+        return not self._running or not (self._working or is_due)
+
+    async def idle(self) -> None:
+        """Wait until what is due right now has its outcome.
+
+        Whoever changes a job waits for this before: else a fire whose guards are being asked would be counted again.
+        """
+        while not self.is_idle:
+            self._round.clear()
+            await self._round.wait()
 
     async def run(self) -> None:
         """Dispatch what is due until cancelled."""
-        while True:
-            if due := self._pop_due():
-                self._working = True
-                decided = [await self._decide(entry) for entry in due]
-                await self._dispatch([one for one in decided if one is not None])
-                self._working = False
-                await asyncio.sleep(0)
-            else:
-                await self._clock.wait(self._wake, self._heap[0][0] if self._heap else None)
-                self._wake.clear()
+        self._running = True
+        try:
+            while True:
+                if due := self._pop_due():
+                    await self._work(due)
+                    await asyncio.sleep(0)
+                else:
+                    self._round.set()
+                    await self._clock.wait(self._wake, self._heap[0][0] if self._heap else None)
+                    self._wake.clear()
+        finally:
+            self._running = False
+            self._round.set()
+
+    async def _work(self, due: Sequence[Entry]) -> None:
+        self._working = True
+        try:
+            decided = [await self._decide(entry) for entry in due]
+            await self._dispatch([one for one in decided if one is not None])
+        finally:
+            self._working = False
+            self._round.set()
 
     def _enter(self, entry: Entry) -> None:
         """Compute when an entry is due next and put it on the heap; a trigger that fails takes its job out."""
         if entry.trigger is None:
             return
         try:
-            entry.next = next_fire(entry.trigger, entry.last_fire, entry.anchor)
+            entry.next = next_fire(entry.trigger, entry.last_fire, entry.anchor, entry.newest)
         except Exception as exc:  # noqa: BLE001 - triggers are foreign code: one that fails must not stop the others
             self._fail(entry, exc)
             return
@@ -110,7 +134,9 @@ class Timetable:
             self._wake.set()
 
     def _fail(self, entry: Entry, exc: Exception) -> None:
-        log.error("trigger failed, its job is not due any more", job=entry.job.id, trigger=str(entry.trigger), exc_info=exc)
+        log.error(
+            "trigger failed, its job is not due any more", job=entry.job.id, trigger=str(entry.trigger), exc_info=exc
+        )
         self._entries.pop(entry.job.id, None)
         entry.trigger = entry.next = None
 
@@ -132,7 +158,7 @@ class Timetable:
         backlog = Backlog(job.catch_up, job.grace, entry.absence)
         count = 0
         try:
-            for fire in fires(trigger, entry.last_fire, entry.anchor, now):
+            for fire in fires(trigger, entry.last_fire, entry.anchor, now, entry.newest):
                 entry.last_fire = fire.astimezone(UTC)
                 backlog.add(entry.last_fire)
                 count += 1
@@ -144,4 +170,6 @@ class Timetable:
             self._fail(entry, exc)
         else:
             self._enter(entry)
-        return Due(job, backlog.decide(now), count > 1) if count else None
+        is_backlog = count > 1 or entry.is_catching_up
+        entry.is_catching_up = entry.next is not None and entry.next <= now
+        return Due(job, backlog.decide(now), is_backlog) if count else None

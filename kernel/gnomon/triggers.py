@@ -100,6 +100,15 @@ class CronTrigger:
         after = now.astimezone(UTC) - MICROSECOND if previous_fire_time is None else previous_fire_time.astimezone(UTC)
         return _next_cron_fire(self._search, self.timezone, after.replace(microsecond=0))
 
+    @property
+    def has_fixed_times(self) -> bool:
+        """Whether it means times of the day rather than elapsed time, as the module's docstring tells them apart."""
+        return _has_fixed_times(self._search)
+
+    def names(self, wall_time: datetime) -> bool:
+        """Whether a naive wall time matches the expression, be it that clocks skip it, repeat it or neither."""
+        return next(_wall_times(self._search, wall_time - SECOND), None) == wall_time
+
     def explain(self) -> str:
         """Say it in plain words: `At 18:00 on Monday through Friday (Asia/Shanghai)`."""
         return f"{self._search.explain()} ({self.timezone})"
@@ -366,11 +375,14 @@ def _never_fires(expression: str) -> str:
 # Thousands of jobs with one expression are due at one instant and then all ask this: 2 µs instead of 30 to 80.
 @lru_cache(maxsize=1024)
 def _next_cron_fire(search: CronSim, zone: tzinfo, after: datetime) -> datetime | None:
-    fixed_times = not any(field.startswith("*") for field in search.parts[1:3])
     try:
-        return (_next_fixed_time if fixed_times else _next_elapsed_time)(search, zone, after)
+        return (_next_fixed_time if _has_fixed_times(search) else _next_elapsed_time)(search, zone, after)
     except OverflowError:  # the year 10000
         return None
+
+
+def _has_fixed_times(search: CronSim) -> bool:
+    return not any(field.startswith("*") for field in search.parts[1:3])
 
 
 def _next_fixed_time(search: CronSim, zone: tzinfo, after: datetime) -> datetime | None:
@@ -388,7 +400,7 @@ def _next_elapsed_time(search: CronSim, zone: tzinfo, after: datetime) -> dateti
         if wall_time is None:
             return None
         fire = after + (wall_time - _wall_time(after, zone))
-        change = _next_change(zone, after, fire)
+        change = next_clock_change(zone, after, fire)
         if change is None:
             return fire
         # Elapsed and wall time agree until the change, so nothing fires before it: look again, from there.
@@ -416,7 +428,7 @@ def _first_instant(wall_time: datetime, zone: tzinfo) -> datetime:
     return _bisect_change(zone, wall_time.replace(tzinfo=zone, fold=1).astimezone(UTC), instant)
 
 
-def _next_change(zone: tzinfo, start: datetime, end: datetime) -> datetime | None:
+def next_clock_change(zone: tzinfo, start: datetime, end: datetime) -> datetime | None:
     """Return the first instant after `start`, up to and with `end`, at which the zone's offset changes."""
     offset = start.astimezone(zone).utcoffset()
     while start < end:

@@ -18,6 +18,7 @@ PATIENCE = 30.0
 """Seconds until a test gives up waiting: far more than a slow machine needs, for nothing waits that long otherwise."""
 
 JOBS = """
+import logging
 import time
 from pathlib import Path
 
@@ -48,6 +49,10 @@ def until_cancelled(ctx: Context):
 
 def broken():
     raise ValueError("no such table: prices")
+
+
+def logging_one():
+    logging.getLogger("my_jobs").info("42 rows are new")
 
 
 def talkative():

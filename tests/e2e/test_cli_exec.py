@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
+import sqlite3
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -52,6 +54,19 @@ def test_what_a_body_prints_is_not_taken_for_its_result(configure: Configure, gn
     assert "this is not the result" in done.stderr
 
 
+def test_what_a_body_logs_is_kept_with_its_run_though_it_is_not_shown(
+    configure: Configure, gnomon: Run, folder: Path
+) -> None:
+    configure(logging_one="")
+
+    done = gnomon("exec", "logging_one")
+
+    with contextlib.closing(sqlite3.connect(folder / "gnomon.db")) as log:
+        kept = b"".join(body for (body,) in log.execute("SELECT body FROM log_lines"))
+    assert b"42 rows are new" in kept
+    assert "42 rows are new" not in done.stderr
+
+
 def test_ctrl_c_cancels_the_run(configure: Configure, start: Start, gnomon: Run) -> None:
     configure(until_cancelled="")
     run = start("exec", "until_cancelled", "--json")
@@ -75,7 +90,6 @@ def test_beside_a_running_kernel_the_run_is_not_recorded_and_this_is_said(
     done = gnomon("exec", "tick")
 
     assert (done.returncode, done.stdout) == (0, "tock\n")
-    assert f"this run is not recorded: {kernel.process.pid}" not in done.stderr
     assert "this run is not recorded" in done.stderr
     assert f"process {kernel.process.pid}" in done.stderr
     assert json.loads(gnomon("runs", "--json").stdout)["items"] == []

@@ -54,6 +54,16 @@ def test_the_start_tells_the_config_the_store_and_what_is_due_first(start: Start
     assert (due["job"], due["schedule"]) == ("tick", "every hour")
 
 
+def test_a_line_that_a_body_logs_says_whose_it_is(start: Start, configure: Configure) -> None:
+    configure(logging_one='every = "100ms"')
+    kernel = start("run", *JSON_LOG)
+
+    line = kernel.wait_for("42 rows are new")
+
+    assert line["job"] == "logging_one"
+    assert kernel.wait_for("succeeded", run=line["run"])
+
+
 def test_a_stop_waits_for_bodies_that_are_going_and_says_so(start: Start, configure: Configure, gnomon: Run) -> None:
     configure('drain = "300ms"', until_cancelled='every = "100ms"')
     kernel = start("run", *JSON_LOG)
@@ -150,9 +160,8 @@ def test_a_kernel_that_lost_its_log_to_another_one_ends_with_1(
     kernel = start("run", *JSON_LOG)
     kernel.wait_for("succeeded")
     with contextlib.closing(sqlite3.connect(folder / "gnomon.db", timeout=30)) as log, log:
-        log.execute(
-            "INSERT INTO events (stream, version, job_id, type, at, body) VALUES ('job:intruder', 1, 'intruder', 'x', 0, '{}')"
-        )
+        columns, values = "stream, version, job_id, type, at, body", "'job:intruder', 1, 'intruder', 'x', 0, '{}'"
+        log.execute(f"INSERT INTO events ({columns}) VALUES ({values})")  # noqa: S608 - a test's own words
 
     code = kernel.ends()
 

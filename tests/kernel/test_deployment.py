@@ -323,7 +323,7 @@ def test_two_declared_jobs_with_one_id_are_refused(problems_of: Problems, write:
 @pytest.mark.parametrize(
     ("keys", "problem"),
     [
-        ('func = "json:dumps"', "jobs[0]: job 'x': json:dumps cannot be called with args=[] and kwargs={}"),
+        ('func = "json:dumps"\nevery = 60', "jobs[0]: job 'x': json:dumps cannot be called with args=[] and kwargs={}"),
         ('func = "nowhere_at_all:x"', "jobs[0]: 'nowhere_at_all:x': there is no module 'nowhere_at_all'"),
         ('func = "time:time"\nevery = 0', "jobs[0].every: an interval must be longer than zero"),
         ('func = "time:time"\ncron = "x"', "jobs[0].cron: cron expression 'x' has 1 field"),

@@ -241,7 +241,11 @@ def test_a_signature_asks_for_the_context_and_for_force() -> None:
 )
 def test_arguments_that_do_not_fit_are_refused(arguments: dict[str, Any]) -> None:
     with pytest.raises(JobError, match=r"job 'x': .*:told cannot be called with args="):
-        make_body(Job(id="x", func=told, **arguments))
+        make_body(Job(id="x", func=told, every=Duration(seconds=60), **arguments))
+
+
+def test_a_job_that_is_only_triggered_may_lack_what_its_triggers_bring() -> None:
+    assert make_body(Job(id="x", func=told)).func is told
 
 
 def test_what_cannot_be_called_is_no_function() -> None:

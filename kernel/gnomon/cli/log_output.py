@@ -7,7 +7,9 @@ import os
 import sys
 
 import structlog
-from structlog.types import Processor
+from structlog.types import EventDict, Processor
+
+from gnomon.context import find_current
 
 FORMATS = ("console", "logfmt", "json")
 LEVELS = ("debug", "info", "warning", "error", "critical")
@@ -50,12 +52,20 @@ def begin_log(level: str = "warning", style: str | None = None) -> None:
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=common,
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_renderers(style)],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, _add_run, *_renderers(style)],
         )
     )
     root = logging.getLogger()
     root.handlers = [other for other in root.handlers if not isinstance(other, StderrHandler)] + [handler]
-    root.setLevel(level.upper())
+    # The handler is the one who leaves out: what a body logs at info is kept with its run, shown here or not.
+    handler.setLevel(level.upper())
+    root.setLevel(min(handler.level, logging.INFO))
+
+
+def _add_run(_logger: object, _method: str, event: EventDict) -> EventDict:
+    """Say to which run a line belongs that its body has logged."""
+    context = find_current()
+    return event if context is None else {**event, "job": context.job_id, "run": context.execution_id}
 
 
 def _utc_stamp() -> structlog.processors.TimeStamper:
@@ -66,7 +76,9 @@ def _renderers(style: str) -> list[Processor]:
     if style == "console":
         colours = sys.stderr.isatty() and not os.environ.get("NO_COLOR")
         plain = structlog.dev.plain_traceback
-        return [structlog.dev.ConsoleRenderer(colors=colours, exception_formatter=plain, pad_event_to=14)]
+        return [
+            structlog.dev.ConsoleRenderer(colors=colours, exception_formatter=plain, sort_keys=False, pad_event_to=14)
+        ]
     if style == "json":
         return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(default=str)]
     order = ["timestamp", "level", "event", "job", "run"]

@@ -40,7 +40,7 @@ def print_report(execution: Execution, history: Sequence[Event], zone: tzinfo, c
     if execution.return_value is not None:
         _section(console, "result", [("", in_json(execution.return_value))])
     if execution.traceback or execution.error_message:
-        _section(console, "error", [("", execution.traceback or execution.error_message or "")])
+        _section(console, "error", [("", (execution.traceback or execution.error_message or "").rstrip())])
     _section(
         console, "events", [(f"+{node.offset:.3f} s", f"{node.what}  #{node.position}") for node in timeline(history)]
     )
@@ -52,7 +52,7 @@ def facts(execution: Execution, zone: tzinfo) -> list[tuple[str, str]]:
     described = {
         "due": moment(execution.scheduled_time, zone),
         "started" if started else "recorded": moment(execution.timestamp, zone, seconds=True),
-        "late": length(execution.delay) if execution.delay else None,
+        "late": length(execution.delay) if execution.delay and execution.delay >= 0.001 else None,
         "took": length(execution.execution_time) if execution.execution_time is not None else None,
         "by hand": (execution.actor or "yes") if execution.is_manual else None,
         "attempt": f"{execution.attempt}, of {execution.retry_of}" if execution.attempt > 1 else None,

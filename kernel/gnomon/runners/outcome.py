@@ -10,6 +10,7 @@ import msgspec
 
 from gnomon.errors import RunCancelled
 from gnomon.ports import Outcome
+from gnomon.texts import shorten
 
 VALUE_LIMIT = 64 * 1024
 """Bytes of JSON of a return value; a larger one is kept as the beginning of its repr."""
@@ -36,23 +37,14 @@ def raised(exc: BaseException, execution_time: float) -> Outcome:
 
 
 def as_json(value: Any) -> Any:
-    """Make plain JSON of a return value; what is none becomes its repr, what is too large its beginning."""
+    """Make of a return value what the log gives back; what is no JSON, or too large, becomes the ends of its repr."""
     try:
-        plain = msgspec.to_builtins(value, str_keys=True)
-        size = len(msgspec.json.encode(plain))
-    except Exception:  # noqa: BLE001 - a user's object may raise anything when it is looked at
-        return shorten(_repr(value), VALUE_LIMIT)
-    return plain if size <= VALUE_LIMIT else shorten(_repr(value), VALUE_LIMIT)
-
-
-def shorten(text: str, limit: int) -> str:
-    """Keep both ends of a text that is longer than `limit` characters, and say how much is left out."""
-    # Lone surrogates cannot be written as UTF-8, and a NUL ends a text for many readers.
-    text = text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
-    if len(text) <= limit:
-        return text
-    half = limit // 2
-    return f"{text[:half]}\n… {len(text) - 2 * half} characters left out …\n{text[-half:]}"
+        body = msgspec.json.encode(msgspec.to_builtins(value, str_keys=True))
+        if len(body) <= VALUE_LIMIT:
+            return msgspec.json.decode(body)
+    except Exception:  # noqa: BLE001, S110 - a user's object may raise anything when it is looked at
+        pass
+    return shorten(_repr(value), VALUE_LIMIT)
 
 
 def _format(exc: BaseException) -> str:
@@ -64,7 +56,8 @@ def _format(exc: BaseException) -> str:
 
 def _type_name(exc: BaseException) -> str:
     kind = type(exc)
-    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    return shorten(name, MESSAGE_LIMIT)
 
 
 def _text(exc: BaseException) -> str:

@@ -67,6 +67,8 @@ class ProcessRunner(Runner):
         except (OSError, JobError, TypeError) as exc:
             return raised(exc, 0.0)
         child = self._children[run.execution.id] = Child(process, run.cancel_grace)
+        if run.context.cancel_requested:  # while it was being born
+            self.cancel(run.execution.id)
         try:
             return await self._accompany(run, child, messages, first, started)
         finally:

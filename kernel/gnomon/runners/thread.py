@@ -25,7 +25,10 @@ class ThreadRunner(Runner):
         self._clock = clock
 
     async def run(self, run: Run) -> Outcome:
-        return await in_thread(lambda: self._work(run), name=f"gnomon {run.execution.job_id} {run.execution.id}")
+        try:
+            return await in_thread(lambda: self._work(run), name=f"gnomon {run.execution.job_id} {run.execution.id}")
+        except RuntimeError as exc:  # the machine has no thread left
+            return raised(exc, 0.0)
 
     def cancel(self, execution_id: str) -> None:
         """Do nothing more: the run's context knows already."""

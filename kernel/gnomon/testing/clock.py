@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import itertools
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
@@ -15,6 +16,10 @@ TURNS = 20
 """Turns of the event loop in which nothing happens any more, after which everything is taken to have settled."""
 PATIENCE = 100
 """Turns of the event loop after which unfinished work is taken to go on in another thread."""
+LIMIT = 30.0
+"""Seconds of real time after which unfinished work is taken to hang."""
+
+MICROSECOND = 1e-6
 
 
 class VirtualClock(Clock):
@@ -67,6 +72,7 @@ class VirtualClock(Clock):
                 continue
             self._move(deadline)
             timer.set_result(None)
+            self._fire(within=MICROSECOND)
             await self.settle()
         self._move(end)
         self._wall = wall_end  # no rounding from the steps between
@@ -85,12 +91,21 @@ class VirtualClock(Clock):
         await self.settle()
 
     async def settle(self) -> None:
-        """Let everything run that can run without time passing."""
-        quiet = busy = 0
+        """Let everything run that can run without time passing; TimeoutError where it hangs."""
+        quiet, busy, deadline = 0, 0, time.monotonic() + LIMIT
         while quiet < TURNS:
+            if busy > PATIENCE and time.monotonic() > deadline:
+                raise TimeoutError(f"work is not done after {LIMIT:g} s: does a plugin, a guard or the store hang?")
             # What goes on in threads needs real time; all else is done after some turns of the loop.
             await asyncio.sleep(0 if busy < PATIENCE else 0.0005)
             quiet, busy = (quiet + 1, 0) if self.is_idle() else (0, busy + 1)
+
+    def _fire(self, within: float) -> None:
+        """Let the timers go whose deadline is the same to the wall clock, which counts in µs: a job is due by it."""
+        while self._waiting and self._waiting[0][0] <= self._passed + within:
+            _, _, timer = heapq.heappop(self._waiting)
+            if not timer.done():
+                timer.set_result(None)
 
     def _timer(self, deadline: float) -> asyncio.Future[None]:
         timer: asyncio.Future[None] = asyncio.get_running_loop().create_future()

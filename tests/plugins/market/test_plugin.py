@@ -173,14 +173,12 @@ def test_the_end_of_a_calendar_is_announced_before_it_comes() -> None:
 @pytest.fixture
 def assembled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Deployment]:
     """Assemble a deployment with this plugin and one job, which has the given keys."""
-    (tmp_path / "market.py").write_text("from gnomon_market import MarketPlugin as Plugin\n")
-    (tmp_path / "memory_store.py").write_text("from gnomon.memory import MemoryPlugin as Plugin\n")
     monkeypatch.setattr(sys, "path", list(sys.path))
 
     def assemble_with(keys: str) -> Deployment:
         config = tmp_path / "gnomon.toml"
         config.write_text(
-            '[plugins]\npaths = ["market.py", "memory_store.py"]\n'
+            "[plugins.market]\n[plugins.memory]\n"
             f'[[jobs]]\nid = "sync"\nfunc = "time:time"\ncron = "* * * * *"\n{keys}'
         )
         return assemble(load_config(config, {}))

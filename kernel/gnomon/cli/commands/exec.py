@@ -159,10 +159,12 @@ def _print(execution: Execution, *, as_json: bool) -> None:
 
 def ending(execution: Execution) -> str:
     """Say in one line how a run ended."""
+    from gnomon.cli.console_plugin import first_line
     from gnomon.cli.wording import length, with_glyph
 
     took = f" in {length(execution.execution_time)}" if execution.execution_time is not None else ""
-    why = ": ".join(word for word in (execution.reason, execution.detail or execution.error_message) if word)
+    what = first_line(execution.detail or execution.error_message)
+    why = ": ".join(word for word in (execution.reason, what) if word)
     hint = "; --force does not ask guards" if execution.reason == "guard" else ""
     return (
         f"{with_glyph(execution.status)}  {execution.job_id}{took}{f'  ({why}{hint})' if why else ''}  {execution.id}"

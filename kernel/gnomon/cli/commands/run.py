@@ -53,8 +53,8 @@ async def _serve(deployment: Deployment) -> None:
     import structlog
 
     from gnomon.cli.deployments import make_kernel
-    from gnomon.control import control_path, listening
     from gnomon.cli.stop_signals import StopSignals, record_lost
+    from gnomon.control import control_path, listening
 
     log = structlog.stdlib.get_logger("gnomon.cli")
     source = deployment.config.source or "built-in example"
@@ -93,9 +93,9 @@ def _reload_on_sighup(kernel: Kernel, deployment: Deployment) -> None:
 
 
 async def _reload(kernel: Kernel, deployment: Deployment) -> Reloaded:
-    from gnomon.deployment import reload_jobs
-
     import structlog
+
+    from gnomon.deployment import reload_jobs
 
     reloaded = await reload_jobs(kernel, deployment.config, "gnomon reload")
     structlog.stdlib.get_logger("gnomon.cli").info(

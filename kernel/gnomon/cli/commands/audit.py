@@ -1,0 +1,109 @@
+"""`gnomon audit`: the proof that every fire has exactly one outcome."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+import msgspec
+
+from gnomon.cli.options import config_option, json_option
+
+if TYPE_CHECKING:
+    from datetime import tzinfo
+
+    from rich.text import Text
+
+    from gnomon.audit import AuditReport
+    from gnomon.ports import Store
+    from gnomon.proof import JobAudit
+
+
+@click.command("audit")
+@click.option("--since", metavar="WHEN", default="30d", show_default=True, help='"2h", "30d" ago, or an ISO 8601 time.')
+@click.option("--job", "job_ids", metavar="JOB", multiple=True, help="Only this job; may be given several times.")
+@config_option
+@json_option
+@click.pass_context
+def command(ctx: click.Context, since: str, job_ids: tuple[str, ...], config: Path | None, as_json: bool) -> None:
+    """Prove from the log that every fire has exactly one outcome.
+
+    The fires that each job should have had are computed again from the definitions in the log, and compared with what
+    the log tells of them. Works beside a running kernel. Ends with 1 where something contradicts the promise.
+    """
+    from gnomon.cli.deployments import assemble_store, read_config
+    from gnomon.cli.json_output import print_json
+    from gnomon.cli.moments import past_moment
+    from gnomon.cli.wording import zone_of
+
+    settings = read_config(ctx, config)
+    zone = zone_of(settings.kernel.timezone)
+    report = asyncio.run(_audit(assemble_store(settings), past_moment(since, zone, "--since"), job_ids))
+    if as_json:
+        print_json({"is_proved": report.is_proved} | msgspec.structs.asdict(report))
+    else:
+        _print(report, zone)
+    if not report.is_proved:
+        ctx.exit(1)
+
+
+async def _audit(store: Store, since: datetime, job_ids: tuple[str, ...]) -> AuditReport:
+    from gnomon.audit import audit
+    from gnomon.cli.deployments import reading
+
+    async with reading(store) as log:
+        return await audit(log, since, datetime.now(UTC), job_ids or None)
+
+
+def _print(report: AuditReport, zone: tzinfo) -> None:
+    from gnomon.cli.tables import Column, print_table
+    from gnomon.cli.wording import moment
+
+    columns = [
+        Column("job", 12),
+        Column("fires", 7, right=True),
+        Column("missed", 7, 1, right=True),
+        Column("open", 7, right=True),
+        Column("proof", 18),
+    ]
+    if report.jobs:
+        print_table(columns, [_row(job) for job in report.jobs])
+    for job in report.jobs:
+        _print_job(job, zone)
+    fires = sum(job.fires for job in report.jobs)
+    span = f"from {moment(report.since, zone)} to {moment(report.until, zone)}"
+    verdict = "proved" if report.is_proved else "NOT proved"
+    click.echo(f"\n{verdict}: {fires:,} fires {span} have exactly one outcome each", err=True)
+
+
+def _row(job: JobAudit) -> tuple[str | Text, ...]:
+    from rich.text import Text
+
+    findings = len(job.findings) + job.more_findings
+    if findings:
+        proof = Text(f"✘ {findings} finding{'s' * (findings != 1)}", "red")
+    elif job.unproved:
+        proof = Text("? cannot be proved", "yellow")
+    else:
+        proof = Text("✔ proved", "green")
+    return job.job_id, f"{job.fires:,}", f"{job.missed:,}", f"{sum(one.count for one in job.open):,}", proof
+
+
+def _print_job(job: JobAudit, zone: tzinfo) -> None:
+    from gnomon.cli.wording import moment
+
+    def span(first: datetime, last: datetime, count: int) -> str:
+        return moment(first, zone) if count == 1 else f"{count:,} fires, {moment(first, zone)} to {moment(last, zone)}"
+
+    for found in job.findings:
+        click.echo(f"\n✘ {job.job_id}, {span(found.first, found.last, found.count)}: {found.detail}")
+    if job.more_findings:
+        click.echo(f"\n✘ {job.job_id}: {job.more_findings:,} more findings")
+    for one in job.open:
+        click.echo(f"\n… {job.job_id}, {span(one.first, one.last, one.count)}: {one.detail}")
+    for time in job.unproved:
+        entries = f"{time.entries:,} outcome{'s' * (time.entries != 1)} not compared"
+        click.echo(f"\n? {job.job_id}, since {moment(time.since, zone)}: {time.reason} ({entries})")

@@ -1,0 +1,58 @@
+"""`gnomon explain`: why a job ran, ran late or did not run."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import msgspec
+
+from gnomon.cli.options import config_option, json_option
+
+if TYPE_CHECKING:
+    from gnomon.explain import Explanation
+    from gnomon.ports import Store
+    from gnomon.stories import Story
+
+
+@click.command("explain")
+@click.argument("job_id", metavar="JOB")
+@click.argument("time", metavar="[TIME]", required=False)
+@config_option
+@json_option
+@click.pass_context
+def command(ctx: click.Context, job_id: str, time: str | None, config: Path | None, as_json: bool) -> None:
+    """Tell why a job ran, ran late or did not run at a time.
+
+    TIME is an ISO 8601 time, in the job's zone where it has no offset, or a date for the whole day. Without it the last
+    fire and the next one are explained. Only the log is asked, so it works beside a running kernel and without one.
+    """
+    from gnomon.cli.deployments import assemble_store, read_config
+    from gnomon.cli.json_output import print_json
+    from gnomon.cli.moments import day_or_moment
+
+    moment = day_or_moment(time, "TIME") if time else None
+    found = asyncio.run(_explain(assemble_store(read_config(ctx, config)), job_id, moment))
+    if as_json:
+        print_json(msgspec.structs.asdict(found) | {"fires": [_record(story) for story in found.fires]})
+    else:
+        for sentence in found.sentences:
+            click.echo(sentence)
+
+
+async def _explain(store: Store, job_id: str, moment: datetime | date | None) -> Explanation:
+    from gnomon.cli.deployments import reading
+    from gnomon.explain import explain
+
+    async with reading(store) as log:
+        return await explain(log, job_id, moment, datetime.now(UTC))
+
+
+def _record(story: Story) -> dict[str, Any]:
+    from gnomon.cli.json_output import execution_record
+
+    facts = msgspec.structs.asdict(story)
+    return facts | {name: [execution_record(run) for run in facts[name]] for name in ("executions", "behind")}

@@ -1,0 +1,81 @@
+"""What clocks do to wall times: those of a gap do not exist, those of a repeat come twice."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta, tzinfo
+from typing import Literal
+
+import msgspec
+
+from gnomon.triggers import next_clock_change
+
+NEAR = timedelta(days=1)
+"""No clock change is longer, and two of them are never so near."""
+
+
+class ClockChange(msgspec.Struct, frozen=True):
+    """A moment at which the clocks of a zone jump: forward over a `gap`, or back, so that there is a `repeat`.
+
+    `first` and `last` bound the wall times that do not exist, or come twice (first <= wall time < last); naive.
+    """
+
+    kind: Literal["gap", "repeat"]
+    timezone: str
+    at: datetime
+    first: datetime
+    last: datetime
+    before: str
+    after: str
+
+    def touches(self, wall_time: datetime) -> bool:
+        """Whether a naive wall time does not exist, or comes twice, because of this change."""
+        return self.first <= wall_time < self.last
+
+    def __str__(self) -> str:
+        shown, then = (self.first, self.last) if self.kind == "gap" else (self.last, self.first)
+        direction = "forward" if self.kind == "gap" else "back"
+        return (
+            f"on {self.first:%Y-%m-%d} the clocks of {self.timezone} go {direction} from {shown:%H:%M} to {then:%H:%M} "
+            f"({self.before} becomes {self.after})"
+        )
+
+
+def changes_between(zone: tzinfo, start: datetime, end: datetime) -> list[ClockChange]:
+    """List the changes in start < change <= end."""
+    found = []
+    while (at := next_clock_change(zone, start, end)) is not None:
+        found.append(_describe(zone, at))
+        start = at
+    return found
+
+
+def change_at(zone: tzinfo, wall_time: datetime) -> ClockChange | None:
+    """Return the change because of which a naive wall time does not exist, or comes twice."""
+    about = wall_time.replace(tzinfo=zone).astimezone(UTC)
+    return next((c for c in changes_between(zone, about - NEAR, about + NEAR) if c.touches(wall_time)), None)
+
+
+def instants(zone: tzinfo, wall_time: datetime) -> list[datetime]:
+    """List the instants at which clocks show a naive wall time: none in a gap, two in a repeat."""
+    found = {wall_time.replace(tzinfo=zone, fold=fold).astimezone(UTC) for fold in (0, 1)}
+    return sorted(at for at in found if at.astimezone(zone).replace(tzinfo=None) == wall_time)
+
+
+def _describe(zone: tzinfo, at: datetime) -> ClockChange:
+    after = at.astimezone(zone)
+    before = (at - timedelta(seconds=1)).astimezone(zone)
+    wall, old, new = after.replace(tzinfo=None), before.utcoffset() or timedelta(), after.utcoffset() or timedelta()
+    other = wall - (new - old)
+    return ClockChange(
+        kind="gap" if new > old else "repeat",
+        timezone=str(zone),
+        at=at,
+        first=min(wall, other),
+        last=max(wall, other),
+        before=_offset(before),
+        after=_offset(after),
+    )
+
+
+def _offset(local: datetime) -> str:
+    return local.isoformat(timespec="seconds")[19:]

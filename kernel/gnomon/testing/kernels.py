@@ -1,0 +1,92 @@
+"""Kernels for tests: in memory, on a clock that the test moves, with a record of every event."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from datetime import timedelta
+from typing import Any, TypeVar
+
+from gnomon.events import Event
+from gnomon.execution import Execution
+from gnomon.job_state import JobState
+from gnomon.jobs import Job
+from gnomon.kernel import Kernel
+from gnomon.memory import MemoryStore
+from gnomon.plugins import PluginSet
+from gnomon.ports import Clock, Store
+from gnomon.testing.clock import VirtualClock
+
+E = TypeVar("E", bound=Event)
+Runnable = Job | Callable[..., Any]
+
+
+class EventList(list[Event]):
+    """Events in the order of the log."""
+
+    def of(self, event_type: type[E], job_id: str | None = None) -> list[E]:
+        """Return the events of a type, and of a job if one is named."""
+        return [event for event in self if isinstance(event, event_type) and job_id in {None, event.job_id}]
+
+    @property
+    def types(self) -> list[str]:
+        """The names of the events, such as `scheduled`."""
+        return [event.type for event in self]
+
+
+class RecordingStore(MemoryStore):
+    """An in-memory store that lists what is durable in `recorded`; closed and opened again, it has all it had."""
+
+    def __init__(self, recorded: EventList | None = None) -> None:
+        super().__init__()
+        self.recorded = EventList() if recorded is None else recorded
+
+    async def append(self, events: Sequence[Event], executions: Sequence[Execution], jobs: Sequence[JobState]) -> None:
+        await super().append(events, executions, jobs)
+        self.recorded += events
+
+
+def make_job(body: Runnable, **policies: Any) -> Job:
+    """Make a Job of a function with these keys; a Job, or a function declared with @job, is taken as it is."""
+    declared = getattr(body, "__gnomon_job__", body)
+    if isinstance(declared, Job):
+        return declared
+    name = re.sub(r"\W", "", getattr(body, "__name__", ""), flags=re.ASCII).lstrip("_")
+    keys: dict[str, Any] = {"id": name or "job", "func": body, **policies}
+    return Job(**keys)
+
+
+def make_kernel(
+    *jobs: Runnable,
+    plugins: Iterable[Any] = (),
+    clock: Clock | None = None,
+    store: Store | None = None,
+    **settings: Any,
+) -> Kernel:
+    """Make a kernel that is not started yet: in memory, on a virtual clock, leaving without waiting for bodies.
+
+    `plugins` are objects, classes or modules with hooks; `settings` are those of `Kernel`.
+    """
+    plugin_set = PluginSet()
+    for plugin in plugins:
+        plugin_set.add(plugin)
+    clock = clock or VirtualClock()
+    settings = {"drain": timedelta(0), "node": "test", **settings}
+    jobs = tuple(make_job(body) for body in jobs)
+    kernel = Kernel(store=store or RecordingStore(), jobs=jobs, plugins=plugin_set, clock=clock, **settings)
+    if isinstance(clock, VirtualClock):
+        clock.is_idle = lambda: kernel.is_idle
+    return kernel
+
+
+async def run_job(body: Runnable, /, **kwargs: Any) -> Execution:
+    """Run one body to its end, with real threads and time limits, and return the execution: status, value, progress.
+
+    `kwargs` are the arguments of this run. The job's schedule, and attempts after the first one, do not happen.
+    """
+    from gnomon.clock import SystemClock
+
+    job = make_job(body)
+    async with make_kernel(job, clock=SystemClock(), keeps_time=False) as kernel:
+        triggered = await kernel.trigger(job.id, kwargs=kwargs, actor="test")
+        return await kernel.wait(triggered.execution.id)

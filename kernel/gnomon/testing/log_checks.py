@@ -1,0 +1,90 @@
+"""What holds for every log, whatever happened: for tests of kernels, of stores and of what people write themselves."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from itertools import pairwise
+
+from gnomon import codec, events, execution
+from gnomon.errors import TransitionError
+from gnomon.events import Event
+from gnomon.execution import Execution
+from gnomon.job_state import JobState
+from gnomon.ports import ExecutionQuery, Store
+from gnomon.testing.histories import job_states
+
+
+async def check_store(store: Store) -> list[Event]:
+    """Read the whole log of a store, check it and the store's views against it, and return it."""
+    log: list[Event] = []
+    while page := await store.read(log[-1].position if log else 0):
+        log += page
+    views, cursor = [], None
+    while True:
+        found = await store.executions(ExecutionQuery(limit=200, cursor=cursor))
+        views += found.items
+        if (cursor := found.next) is None:
+            break
+    check_log(log, views, await store.jobs())
+    return log
+
+
+def check_log(
+    log: Sequence[Event], executions: Iterable[Execution] | None = None, jobs: Iterable[JobState] | None = None
+) -> None:
+    """Raise AssertionError where a whole log breaks a promise; with views, also where they are not what it tells.
+
+    Positions count from 1 without a gap, versions in each stream likewise; every history is legal; no fire of a job
+    has two outcomes; what is written can be read again as it was.
+    """
+    assert [event.position for event in log] == list(range(1, len(log) + 1)), "positions are not 1, 2, 3, ..."
+    streams: dict[str, list[Event]] = defaultdict(list)
+    for event in log:
+        assert codec.decode(codec.encode(event)) == event, f"{event} does not come back from JSON as it was"
+        streams[event.stream].append(event)
+    for stream, history in streams.items():
+        versions = [event.version for event in history]
+        assert versions == list(range(1, len(history) + 1)), f"versions of stream {stream} are {versions}"
+    folded = _fold(streams)
+    _check_fires(log)
+    if executions is not None:
+        told = {view.id: view for view in executions}
+        assert told.keys() == folded.keys(), f"the store shows other executions: {told.keys() ^ folded.keys()}"
+        for identity, view in folded.items():
+            assert told[identity] == view, f"the store shows {told[identity]}, the log tells {view}"
+    if jobs is not None:
+        kept, expected = {state.job_id: state for state in jobs}, {state.job_id: state for state in job_states(log)}
+        assert kept == expected, f"the store keeps the jobs {kept}, the log tells {expected}"
+
+
+def _fold(streams: dict[str, list[Event]]) -> dict[str, Execution]:
+    folded = {}
+    for stream, history in streams.items():
+        if isinstance(history[0], events.JobEvent | events.UnknownEvent):
+            continue
+        try:
+            folded[stream] = execution.fold(history)
+        except TransitionError as exc:
+            raise AssertionError(f"stream {stream} has an illegal history: {exc}") from exc
+    return folded
+
+
+def fire_ranges(log: Iterable[Event], job_id: str) -> list[tuple[datetime, datetime, int]]:
+    """List the fires of a job that have an outcome or wait for one, as (first, last, count), in order of time."""
+    ranges = []
+    for event in log:
+        if event.job_id != job_id or event.version > 1 or not isinstance(event, events.Scheduled | events.Missed):
+            continue
+        if event.is_manual or (isinstance(event, events.Scheduled) and event.attempt > 1):
+            continue
+        first, last = getattr(event, "first", None), getattr(event, "last", None)
+        ranges.append((first or event.scheduled_time, last or event.scheduled_time, getattr(event, "count", 1)))
+    return sorted(ranges)
+
+
+def _check_fires(log: Sequence[Event]) -> None:
+    for job_id in {event.job_id for event in log}:
+        for one, following in pairwise(fire_ranges(log, job_id)):
+            assert one[1] < following[0], f"fires of job {job_id} have two outcomes: {one} and {following}"

@@ -1,0 +1,297 @@
+"""Random lives of a kernel: whatever happens, every fire has exactly one outcome and all views are what the log tells.
+
+The fires that are expected are computed here, by counting and by the wall clock, from what was done: without the
+kernel's triggers and without its log.
+"""
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+from itertools import count, takewhile
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from structlog.testing import capture_logs
+
+from gnomon import Duration, Event, Execution, Job, Kernel, Retry, Scheduled
+from gnomon.errors import StoreError
+from gnomon.execution import fold
+from gnomon.job_state import JobState
+from gnomon.testing import RecordingStore, VirtualClock, check_log, make_kernel
+from gnomon.testing.clock import START
+from gnomon.testing.log_checks import fire_ranges
+
+MINUTE, HOUR, MICROSECOND = timedelta(minutes=1), timedelta(hours=1), timedelta(microseconds=1)
+JOBS = ("a", "b")
+
+
+# --- what is expected
+
+
+class Schedule(msgspec.Struct, frozen=True):
+    """A schedule of one of three kinds, in minutes: every so many, at wall times that so many divide, or once."""
+
+    kind: str
+    minutes: int
+
+    def keys(self) -> dict[str, Any]:
+        if self.kind == "every":
+            return {"every": Duration(minutes=self.minutes)}
+        if self.kind == "cron":
+            return {"cron": f"*/{self.minutes} * * * *"}
+        return {"at": START + self.minutes * MINUTE}
+
+    def fires(self, anchor: datetime, newest: datetime | None) -> Iterator[datetime]:
+        """Count the fires after the anchor."""
+        if self.kind == "every":
+            return (anchor + n * self.minutes * MINUTE for n in count(1))
+        if self.kind == "cron":
+            hour = anchor.replace(minute=0, second=0, microsecond=0)
+            minutes = (hour + n * MINUTE for n in count())
+            return (one for one in minutes if one > anchor and one.minute % self.minutes == 0)
+        once = START + self.minutes * MINUTE
+        return iter([once] if newest is None or once > newest else [])
+
+
+class Expectation:
+    """The fires of one job that must have an outcome by now."""
+
+    def __init__(self) -> None:
+        self.fires: list[datetime] = []
+        self.schedule: Schedule | None = None
+        self.anchor = START
+        self.is_paused = False
+        self._before: list[datetime] = []
+
+    @property
+    def newest(self) -> datetime | None:
+        return self.fires[-1] if self.fires else None
+
+    def begin(self, schedule: Schedule | None, now: datetime) -> None:
+        """Put a schedule in place of the one before, whose fires up to now are decided by that."""
+        self.decide(now)
+        self.schedule, self._before = schedule, self.fires
+        self.anchor = max(now, self.newest or now)
+
+    def decide(self, now: datetime) -> None:
+        """Say that a kernel has looked at that moment."""
+        if self.schedule is None:
+            return
+        newest = self._before[-1] if self._before else None
+        due = [*takewhile(lambda fire: fire <= now, self.schedule.fires(self.anchor, newest))]
+        # A clock that was set back takes nothing away from what was decided before.
+        self.fires = max([*self._before, *due], self.fires, key=len)
+
+
+def check_fires(log: Sequence[Event], job_id: str, expected: Sequence[datetime]) -> None:
+    left = list(expected)
+    for first, last, number in fire_ranges(log, job_id):
+        taken, left = left[:number], left[number:]
+        assert taken, f"job {job_id} fired at {first}, which nobody expected"
+        found = (taken[0], taken[-1], len(taken))
+        assert found == (first, last, number), f"job {job_id}: {taken} became {first}..{last}"
+    assert not left, f"fires of job {job_id} have no outcome: {left}"
+
+
+# --- what is done
+
+
+class MortalStore(RecordingStore):
+    """A store to which a kernel can lose its connection for ever."""
+
+    is_cut = False
+
+    async def append(self, events: Sequence[Event], executions: Sequence[Execution], jobs: Sequence[JobState]) -> None:
+        await asyncio.sleep(0)
+        if self.is_cut:
+            raise StoreError("cut")
+        await super().append(events, executions, jobs)
+
+
+class World:
+    """A kernel, its clock and its log; the kernel may be another one at any time."""
+
+    def __init__(self) -> None:
+        self.clock = VirtualClock()
+        self.store = MortalStore()
+        self.jobs: dict[str, Job] = {}
+        self.expected = {job_id: Expectation() for job_id in JOBS}
+        self.kernel: Kernel
+        self.triggered = 0
+
+    async def body(self, seconds: int, *, fails: bool) -> None:
+        await self.clock.sleep(seconds)
+        if fails:
+            raise ValueError("as told")
+
+    async def start(self) -> None:
+        self.kernel = make_kernel(*self.jobs.values(), clock=self.clock, store=self.store, max_running=2)
+        await self.kernel.__aenter__()
+        await self.looked()
+
+    async def stop(self) -> None:
+        await self.kernel.__aexit__(None, None, None)
+
+    async def crash(self) -> None:
+        self.store.is_cut = True
+        await self.kernel.__aexit__(RuntimeError, RuntimeError("crash"), None)
+        self.store.is_cut = False
+
+    async def looked(self) -> None:
+        """Let the kernel come to rest: it has now decided about all that is due."""
+        await self.clock.settle()
+        for job_id in self.jobs:
+            if not self.expected[job_id].is_paused:
+                self.expected[job_id].decide(self.clock.now())
+
+    def define(self, job_id: str, schedule: Schedule | None, policies: dict[str, Any]) -> None:
+        """Take note of a definition, and of what becomes due by it."""
+        expected, is_new = self.expected[job_id], job_id not in self.jobs
+        if is_new or expected.schedule != schedule:
+            expected.begin(schedule, self.clock.now())
+        if is_new:
+            expected.is_paused = policies.get("paused", False)
+        keys = schedule.keys() if schedule is not None else {}
+        self.jobs[job_id] = Job(id=job_id, func=self.body, **keys, **policies)
+
+    def undefine(self, job_id: str) -> None:
+        if self.jobs.pop(job_id, None) is not None:
+            self.expected[job_id].begin(None, self.clock.now())
+
+    def check(self) -> None:
+        check_log(self.store.recorded, self.store._executions.values(), self.store._jobs.values())
+        for job_id, expected in self.expected.items():
+            check_fires(self.store.recorded, job_id, expected.fires)
+        for identity, view in self.kernel._journal.live.items():
+            assert view == fold(event for event in self.store.recorded if event.stream == identity)
+        assert self.kernel._journal.jobs == self.store._jobs
+        assert self.kernel.health().state == "healthy"
+        running = [view for view in self.kernel._journal.live.values() if view.status == "running"]
+        assert self.kernel.health().running == len(running)
+        assert len([e for e in self.store.recorded.of(Scheduled) if e.is_manual and e.attempt == 1]) == self.triggered
+
+    # operations, by name
+
+    async def wait(self, minutes: int) -> None:
+        await self.clock.advance(minutes * MINUTE)
+
+    async def jump(self, minutes: int) -> None:
+        await self.clock.jump(minutes * MINUTE)
+
+    async def pause(self, job_id: str) -> None:
+        if job_id in self.jobs:
+            await self.kernel.pause(job_id)
+            self.expected[job_id].is_paused = True
+
+    async def resume(self, job_id: str) -> None:
+        if job_id in self.jobs:
+            await self.kernel.resume(job_id)
+            self.expected[job_id].is_paused = False
+
+    async def trigger(self, job_id: str, resume: bool) -> None:
+        if job_id in self.jobs:
+            await self.kernel.trigger(job_id, resume=resume)
+            self.triggered += 1
+            self.expected[job_id].is_paused &= not resume
+
+    async def cancel(self, number: int) -> None:
+        live = [view for view in self.kernel._journal.live.values() if not view.is_over]
+        if live:
+            await self.kernel.cancel(live[number % len(live)].id)
+
+    async def reload(self, job_id: str, schedule: Schedule | None, policies: dict[str, Any] | None) -> None:
+        if policies is None:
+            self.undefine(job_id)
+        else:
+            self.define(job_id, schedule, policies)
+        await self.kernel.apply_jobs(self.jobs.values())
+
+    async def restart(self, minutes: int, definition: tuple[str, Schedule | None, dict[str, Any]] | None) -> None:
+        await self.stop()
+        await self._come_back(minutes, definition)
+
+    async def fall(self, minutes: int, turns: int, definition: Any) -> None:
+        """Crash in the middle of whatever goes on."""
+        passing = asyncio.ensure_future(self.clock.advance(20 * MINUTE))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await self.crash()
+        passing.cancel()
+        await asyncio.gather(passing, return_exceptions=True)
+        await self._come_back(minutes, definition)
+
+    async def _come_back(self, minutes: int, definition: Any) -> None:
+        await self.clock.advance(minutes * MINUTE)
+        if definition is not None:
+            self.define(*definition)
+        await self.start()
+
+
+schedules = st.one_of(
+    st.builds(Schedule, st.just("every"), st.integers(5, 40)),
+    st.builds(Schedule, st.just("cron"), st.sampled_from([5, 10, 20, 30])),
+    st.builds(Schedule, st.just("at"), st.integers(0, 200)),
+    st.none(),
+)
+policies = st.fixed_dictionaries(
+    {"kwargs": st.fixed_dictionaries({"seconds": st.sampled_from([0, 30, 500, 2000]), "fails": st.booleans()})},
+    optional={
+        "catch_up": st.sampled_from(["latest", "all", "none"]),
+        "grace": st.sampled_from([Duration(minutes=1), Duration(minutes=30)]),
+        "overlap": st.sampled_from(["skip", "queue", "cancel_previous", "allow"]),
+        "max_instances": st.integers(1, 3),
+        "retry": st.sampled_from([Retry(attempts=2), Retry(attempts=3, delay=Duration(), backoff=1.0)]),
+        "timeout": st.just(Duration(minutes=10)),
+        "paused": st.booleans(),
+    },
+)
+job_ids = st.sampled_from(JOBS)
+definitions = st.none() | st.tuples(job_ids, schedules, policies)
+operations = st.one_of(
+    st.tuples(st.just("wait"), st.integers(0, 90)),
+    st.tuples(st.just("wait"), st.integers(0, 90)),
+    st.tuples(st.just("jump"), st.integers(-120, 300)),
+    st.tuples(st.just("pause"), job_ids),
+    st.tuples(st.just("resume"), job_ids),
+    st.tuples(st.just("trigger"), job_ids, st.booleans()),
+    st.tuples(st.just("cancel"), st.integers(0, 20)),
+    st.tuples(st.just("reload"), job_ids, schedules, st.none() | policies),
+    st.tuples(st.just("restart"), st.integers(0, 90), definitions),
+    st.tuples(st.just("fall"), st.integers(0, 90), st.integers(0, 300), definitions),
+)
+
+
+async def live(first: list[tuple[str, Schedule | None, dict[str, Any]]], moves: list[tuple[Any, ...]]) -> None:
+    world = World()
+    for definition in {one[0]: one for one in first}.values():
+        world.define(*definition)
+    await world.start()
+    try:
+        for name, *arguments in moves:
+            await getattr(world, name)(*arguments)
+            await world.looked()
+            world.check()
+        for job_id in JOBS:
+            world.undefine(job_id)
+        await world.kernel.apply_jobs([])
+        await world.clock.advance(2 * HOUR)
+        world.check()
+        assert all(view.is_over for view in world.store._executions.values())
+    finally:
+        await world.stop()
+
+
+@pytest.mark.timeout(400)  # it takes 15 s, but minutes where it has found something and looks for the shortest life
+@settings(max_examples=1000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    st.lists(st.tuples(job_ids, schedules, policies), min_size=1, max_size=2),
+    st.lists(operations, min_size=5, max_size=15),
+)
+def test_whatever_happens_every_fire_has_one_outcome_and_the_views_are_the_log(
+    first: list[tuple[str, Schedule | None, dict[str, Any]]], moves: list[tuple[Any, ...]]
+) -> None:
+    with capture_logs():
+        asyncio.run(live(first, moves))
