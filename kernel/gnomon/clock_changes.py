@@ -7,8 +7,9 @@ from typing import Literal
 
 import msgspec
 
-from gnomon.triggers import next_clock_change
-
+SECOND = timedelta(seconds=1)
+WEEK = timedelta(weeks=1)
+"""Two clock changes of one zone are at least 20 days apart (Cairo in 2010), so a step of a week sees each of them."""
 NEAR = timedelta(days=1)
 """No clock change is longer, and two of them are never so near."""
 
@@ -40,6 +41,17 @@ class ClockChange(msgspec.Struct, frozen=True):
         )
 
 
+def next_clock_change(zone: tzinfo, start: datetime, end: datetime) -> datetime | None:
+    """Return the first instant after `start`, up to and with `end`, at which the zone's offset changes."""
+    offset = start.astimezone(zone).utcoffset()
+    while start < end:
+        probe = min(start + WEEK, end)
+        if probe.astimezone(zone).utcoffset() != offset:
+            return _bisect_change(zone, start, probe)
+        start = probe
+    return None
+
+
 def changes_between(zone: tzinfo, start: datetime, end: datetime) -> list[ClockChange]:
     """List the changes in start < change <= end."""
     found = []
@@ -58,12 +70,37 @@ def change_at(zone: tzinfo, wall_time: datetime) -> ClockChange | None:
 def instants(zone: tzinfo, wall_time: datetime) -> list[datetime]:
     """List the instants at which clocks show a naive wall time: none in a gap, two in a repeat."""
     found = {wall_time.replace(tzinfo=zone, fold=fold).astimezone(UTC) for fold in (0, 1)}
-    return sorted(at for at in found if at.astimezone(zone).replace(tzinfo=None) == wall_time)
+    return sorted(at for at in found if wall_clock(zone, at) == wall_time)
+
+
+def first_instant(zone: tzinfo, wall_time: datetime) -> datetime:
+    """Return the first instant, in UTC, at which clocks show the wall time or, if they skip it, a later one."""
+    instant = wall_time.replace(tzinfo=zone, fold=0).astimezone(UTC)
+    if wall_clock(zone, instant) == wall_time:
+        return instant
+    # In a gap fold=1 counts with the offset after it and so names an instant before it; fold=0 the other way (PEP 495).
+    return _bisect_change(zone, wall_time.replace(tzinfo=zone, fold=1).astimezone(UTC), instant)
+
+
+def wall_clock(zone: tzinfo, instant: datetime) -> datetime:
+    """Return what the clocks of the zone show at an instant, as a naive datetime."""
+    return instant.astimezone(zone).replace(tzinfo=None)
+
+
+def _bisect_change(zone: tzinfo, before: datetime, after: datetime) -> datetime:
+    old = before.astimezone(zone).utcoffset()
+    while after - before > SECOND:
+        middle = before + timedelta(seconds=(after - before) // SECOND // 2)
+        if middle.astimezone(zone).utcoffset() == old:
+            before = middle
+        else:
+            after = middle
+    return after
 
 
 def _describe(zone: tzinfo, at: datetime) -> ClockChange:
     after = at.astimezone(zone)
-    before = (at - timedelta(seconds=1)).astimezone(zone)
+    before = (at - SECOND).astimezone(zone)
     wall, old, new = after.replace(tzinfo=None), before.utcoffset() or timedelta(), after.utcoffset() or timedelta()
     other = wall - (new - old)
     return ClockChange(

@@ -20,7 +20,7 @@ from gnomon.durations import Duration
 from gnomon.environment import SECTIONS, References, override
 from gnomon.errors import ConfigError, JobError
 from gnomon.jobs import Job, close_match
-from gnomon.triggers import parse_timezone
+from gnomon.zones import parse_timezone
 
 __all__ = ["Config", "KernelConfig", "Secret", "convert_job", "find_config", "load_config"]
 

@@ -12,7 +12,7 @@ from gnomon.conversion import Table, convert, unknown_key
 from gnomon.errors import ConfigError, GnomonError, JobError, PluginError, TriggerError
 from gnomon.jobs import SCHEDULES, Job, close_match, import_module, jobs_in, make_body, reference
 from gnomon.plugins import PluginSet
-from gnomon.triggers import parse_timezone
+from gnomon.zones import parse_timezone
 
 JOB_KEYS = frozenset(field.encode_name for field in msgspec.structs.fields(Job))
 

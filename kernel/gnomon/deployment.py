@@ -84,7 +84,7 @@ async def reload_jobs(kernel: Kernel, running: Config, actor: str | None) -> Rel
 
     ConfigError has every problem, and then nothing has changed. Only jobs can be changed in a running kernel.
     """
-    fresh = load_config(running.source)
+    fresh = load_config(running.directory / running.source.name if running.source else None)
     deployment = assemble(fresh)
     found = await kernel.apply_jobs(deployment.jobs, actor=actor, why="the config was reloaded")
     return Reloaded(

@@ -39,12 +39,14 @@ class Duration(timedelta):
         raise ValueError(f"expected a duration from 0 to {timedelta.max.days} days, got {value!r}")
 
     def __str__(self) -> str:
-        millis = round(self.total_seconds() * 1000)
+        whole, micros = divmod(self, timedelta(seconds=1))
         parts = []
-        for unit, size in (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)):
-            count, millis = divmod(millis, size)
+        for unit, size in (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1)):
+            count, whole = divmod(whole, size)
             if count:
                 parts.append(f"{count}{unit}")
+        if micros:
+            parts.append(f"{micros / timedelta(milliseconds=1):g}ms")
         return " ".join(parts) or "0s"
 
 

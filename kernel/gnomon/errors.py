@@ -110,7 +110,7 @@ class PluginError(GnomonError):
         self.plugin = plugin
 
 
-class RunCancelled(BaseException):  # noqa: N818 - a control flow signal like KeyboardInterrupt, not an error
+class RunCancelled(BaseException):
     """Raised inside a body at its next context call after somebody asked it to stop.
 
     It derives from BaseException so that a body's `except Exception` cannot swallow it. (The fact in the log is the

@@ -14,19 +14,13 @@ from typing import Any, Literal, TypeVar, overload
 
 import msgspec
 
+from gnomon.cron import CronTrigger
 from gnomon.durations import Duration, encode_hook
 from gnomon.errors import JobError
 from gnomon.events import DeclaredStep
-from gnomon.triggers import (
-    AtTrigger,
-    CronTrigger,
-    EveryTrigger,
-    Trigger,
-    adopt_trigger,
-    build_trigger,
-    explain_trigger,
-    parse_timezone,
-)
+from gnomon.trigger_tables import build_trigger
+from gnomon.triggers import AtTrigger, EveryTrigger, Trigger, adopt_trigger, explain_trigger
+from gnomon.zones import parse_timezone
 
 CatchUp = Literal["latest", "all", "none"]
 Overlap = Literal["skip", "queue", "cancel_previous", "allow"]

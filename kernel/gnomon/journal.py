@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from typing import Any, Literal, TypeVar
 
 import msgspec
@@ -23,6 +24,8 @@ E_ = TypeVar("E_", bound=Event)
 JournalState = Literal["healthy", "degraded", "deposed", "stopped"]
 FIRST_RETRY, LONGEST_RETRY = 0.1, 5.0
 """Seconds between two tries to write to a store that is away: doubled from the first to the longest."""
+LARGEST_EVENT = 4 * 1024 * 1024
+"""Bytes of one event: a view adds several up, and a document of MongoDB holds 16 MiB. A body's texts are cut before."""
 
 
 class Batch:
@@ -65,8 +68,10 @@ class Journal:
         self.head = await self._store.head()
         self.jobs = {state.job_id: state for state in await self._store.jobs()}
 
-    def record(self, event_type: type[E_], stream: str, job_id: str, **payload: Any) -> E_:
-        """Make an event of this moment, fold it into the live views and queue it.
+    def record(
+        self, event_type: type[E_], stream: str, job_id: str, *, at: datetime | None = None, **payload: Any
+    ) -> E_:
+        """Make an event of this moment, or of `at`, fold it into the live views and queue it.
 
         TransitionError where it is illegal, and then nothing has happened; GnomonError for what cannot be written as
         JSON. `await durable()` to know that it is kept.
@@ -78,7 +83,7 @@ class Journal:
         event = event_type(
             stream=stream,
             version=view.version + 1 if view is not None else 1,
-            at=self._clock.now(),
+            at=at or self._clock.now(),
             node=self._node,
             job_id=job_id,
             **payload,
@@ -229,8 +234,13 @@ class Journal:
 
 
 def _check_writable(event: Event) -> None:
-    """Refuse what no store could write, while whoever says it can still be told: half a character, an object."""
+    """Refuse what no store could write while who says it can still be told: half a character, an object, a flood."""
     try:
-        codec.encode(event)
+        size = len(codec.encode(event))
     except (TypeError, ValueError) as exc:
         raise GnomonError(f"{event.type} of {event.stream} cannot be written as JSON: {exc}") from exc
+    if size > LARGEST_EVENT:
+        raise GnomonError(
+            f"{event.type} of {event.stream} is too large for the log: {size:,} bytes, {LARGEST_EVENT:,} are possible; "
+            "keep large data elsewhere, and give the job its name"
+        )

@@ -9,7 +9,7 @@ import functools
 import socket
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from contextlib import AsyncExitStack
-from datetime import datetime, timedelta
+from datetime import timedelta
 from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
@@ -19,13 +19,13 @@ import structlog
 from gnomon.admission import Admission
 from gnomon.catch_up import Absence
 from gnomon.clock import SystemClock
-from gnomon.dispatcher import Dispatcher, PluginHealth
+from gnomon.dispatcher import Dispatcher
 from gnomon.errors import DeposedError, ExecutionOverError, GnomonError, JobError, UnknownExecutionError
 from gnomon.events import Event, FailedReason
 from gnomon.execution import Execution, manual_execution_id
 from gnomon.job_state import JobState
 from gnomon.jobs import Job, check_arguments
-from gnomon.journal import Journal, JournalState
+from gnomon.journal import Journal
 from gnomon.launcher import Launcher, Registered
 from gnomon.log_capture import captured
 from gnomon.memory import MemoryStore
@@ -40,6 +40,7 @@ from gnomon.runners.thread import ThreadRunner
 from gnomon.supervisor import Supervisor
 from gnomon.timetable import Timetable
 from gnomon.timing import timing
+from gnomon.views import Health, JobView, Triggered
 
 log = structlog.stdlib.get_logger("gnomon.kernel")
 P = ParamSpec("P")
@@ -51,42 +52,6 @@ TYPICAL_RUNS = 20
 """Newest successful runs of a job whose median says how long the next one takes."""
 HOUSEKEEPING = 5.0
 """Seconds between two looks at plugins that may hang."""
-
-
-class JobView(msgspec.Struct, frozen=True):
-    """A job as it stands: its definition, what the log knows of it, what it is doing."""
-
-    job: Job
-    state: JobState
-    next_fire: datetime | None
-    running: list[str]
-    waiting: list[str]
-
-
-class Triggered(msgspec.Struct, frozen=True):
-    """What a trigger led to. `resumed`: the job was paused and is not any more; `is_new`: not a repeated request."""
-
-    execution: Execution
-    resumed: bool
-    is_new: bool
-
-
-class Health(msgspec.Struct, frozen=True):
-    """How the kernel is doing.
-
-    `backlog` counts events that are not where they belong: not durable yet, or kept somewhere else by a degraded store.
-    With `accepts_runs` false the store has no room for new runs: they wait.
-    """
-
-    state: JournalState
-    problem: str | None
-    store: str
-    position: int
-    backlog: int
-    accepts_runs: bool
-    running: int
-    waiting: int
-    plugins: list[PluginHealth]
 
 
 def on_kernel_loop(
@@ -116,7 +81,7 @@ class Kernel:
     `keeps_time=False` makes a kernel that runs only what is triggered.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what a deployment may set, all by name
         self,
         *,
         store: Store | None = None,

@@ -93,8 +93,8 @@ class Launcher:
     async def dispatch(self, chunk: Sequence[Due]) -> None:
         """Decide about the jobs whose time has come. The timetable calls this with one chunk after the other.
 
-        It returns when the log has room for the next one, so that what has started in a burst is not kept waiting for its
-        events behind those of all that is still to come.
+        It returns when the log has room for the next one: what has started in a burst must not wait for its events
+        behind those of all that is still to come.
         """
         vetoes = await self._ask_guards([(due.job, fire) for due in chunk for fire in due.decision.run])
         try:

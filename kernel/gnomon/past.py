@@ -10,11 +10,12 @@ import msgspec
 
 from gnomon import events, job_state
 from gnomon.config import convert_job
+from gnomon.cron import CronTrigger
 from gnomon.errors import GnomonError
 from gnomon.events import Event
 from gnomon.job_state import JobState
 from gnomon.jobs import Job
-from gnomon.triggers import AtTrigger, CronTrigger, EveryTrigger, Trigger, is_predictable
+from gnomon.triggers import AtTrigger, EveryTrigger, Trigger, is_predictable
 
 Ending = Literal["removed", "changed"]
 MICROSECOND = timedelta(microseconds=1)

@@ -43,7 +43,7 @@ class ExecutionQuery(msgspec.Struct, frozen=True, kw_only=True):
 class Page(msgspec.Struct, frozen=True):
     """A page of executions, newest `timestamp` first (then by id, descending).
 
-    `total` counts all that match the filters, exactly. `next` is the cursor of the page after this one, None at the end.
+    `total` counts all that match the filters, exactly. `next` is the cursor of the next page, None at the end.
     """
 
     items: list[Execution]
@@ -113,9 +113,7 @@ class Store(ABC):
         """Return the highest position ever given, 0 for an empty log; pruning never lowers it."""
 
     @abstractmethod
-    async def append(
-        self, events: Sequence[Event], executions: Sequence[Execution], jobs: Sequence[JobState]
-    ) -> None:
+    async def append(self, events: Sequence[Event], executions: Sequence[Execution], jobs: Sequence[JobState]) -> None:
         """Write events, and the views folded from them, in one transaction; durable when it returns.
 
         Positions are set and contiguous from head + 1. Where (stream, version) or a position is taken already it raises

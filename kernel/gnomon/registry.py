@@ -109,9 +109,10 @@ class Registry:
         del self._jobs[job_id]
 
     def _remove(self, job_id: str, actor: str | None, why: str | None) -> None:
-        self._settle(job_id, "the job was removed before a kernel came to it")
+        at = self._clock.now()
+        self._settle(job_id, at, "the job was removed before a kernel came to it")
         self._launcher.take_back_all(job_id, actor, "the job was removed")
-        self._journal.record(events.JobRemoved, events.job_stream(job_id), job_id, actor=actor, why=why)
+        self._journal.record(events.JobRemoved, events.job_stream(job_id), job_id, at=at, actor=actor, why=why)
         self._timetable.take(job_id)
 
     def pause(self, job_id: str, actor: str | None, why: str | None) -> bool:
@@ -159,27 +160,31 @@ class Registry:
         self, registered: Registered, changes: dict[str, Any], actor: str | None, why: str | None
     ) -> None:
         job_id = registered.job.id
-        rescheduled = not SCHEDULE_KEYS.isdisjoint(changes)
+        rescheduled, at = not SCHEDULE_KEYS.isdisjoint(changes), self._clock.now()
         if rescheduled:
-            self._settle(job_id, "the schedule was changed before a kernel came to it", registered)
+            self._settle(job_id, at, "the schedule was changed before a kernel came to it", registered)
         self._journal.record(
             events.JobChanged,
             events.job_stream(job_id),
             job_id,
+            at=at,
             actor=actor,
             why=why,
             changes=changes,
             rescheduled=rescheduled,
         )
 
-    def _settle(self, job_id: str, detail: str, new: Registered | None = None) -> None:
-        """Record the fires as missed that an old schedule named during a pause, or while no kernel was there."""
+    def _settle(self, job_id: str, until: datetime, detail: str, new: Registered | None = None) -> None:
+        """Record the fires as missed that an old schedule named during a pause, or while no kernel was there.
+
+        Up to the very moment of the event that ends the schedule: a fire in between would have no outcome.
+        """
         state, known = self._journal.jobs[job_id], self._jobs.get(job_id)
         # When a kernel starts, the jobs that it knows are the new ones already, and the old ones are in the log only.
         is_old = known is not None and known is not new
         job, trigger = (known.job, known.trigger) if known is not None and is_old else stored_job(state)
         if job is not None and trigger is not None:
-            missed = undecided(trigger, state, self._clock.now())
+            missed = undecided(trigger, state, until)
             self._launcher.miss_ranges(job, missed, None if state.paused else detail)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 
 import msgspec
 
@@ -18,9 +19,9 @@ class SqlitePlugin:
     """Provides the SQLite store; with `retention` it forgets, once a day, what ended longer ago than that."""
 
     class Config(msgspec.Struct, forbid_unknown_fields=True):
-        """`path` is relative to the working folder; synchronous = "NORMAL" may lose the last moments in a power cut."""
+        """`path` is counted from the config's folder; "NORMAL" may lose the newest events in a power cut."""
 
-        path: str = "gnomon.db"
+        path: Path = Path("gnomon.db")
         synchronous: Synchronous = "FULL"
         retention: Duration | None = None
 

@@ -72,7 +72,7 @@ def default_of(field: msgspec.structs.FieldInfo) -> str:
         return f"`{{ attempts = {value.attempts} }}`"
     if value is None:
         return "none"
-    return f"`{json.dumps(str(value) if isinstance(value, Duration) else value)}`"
+    return f"`{json.dumps(str(value) if isinstance(value, Duration | Path) else value)}`"
 
 
 # Hooks
@@ -126,7 +126,7 @@ def test_the_folder_that_a_path_is_counted_from_is_the_one_that_is_told(
 
     folders = {tmp_path: "the folder of the config file", tmp_path / "elsewhere": "the working folder"}
     folder = folders[vars(store)["path"].parent]
-    assert f"| `[plugins.sqlite] path` | {folder} |" in reference("config.md")["Which folder a path is counted from"]
+    assert f"| a setting of a plugin whose type is `Path` | {folder} |" in reference("config.md")["Which folder a path is counted from"]
 
 
 def test_every_word_that_a_policy_may_have_is_told(reference: Sections) -> None:

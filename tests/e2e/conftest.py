@@ -55,6 +55,12 @@ def logging_one():
     logging.getLogger("my_jobs").info("42 rows are new")
 
 
+def counts():
+    for number in range(1, 6):
+        logging.getLogger("counts").info(number)
+        time.sleep(0.05)
+
+
 def talkative():
     print("this is not the result")
     return "this is"

@@ -5,9 +5,11 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+Start = Callable[..., Any]
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 Configure = Callable[..., Path]
 
@@ -172,3 +174,16 @@ def test_a_table_in_a_pipe_keeps_to_80_columns(configure: Configure, gnomon: Run
 
     for command in ("jobs", "runs", "plugins", "check"):
         assert max(map(len, gnomon(command).stdout.splitlines())) <= 80, command
+
+
+def test_the_lines_of_a_run_are_followed_to_its_end(start: Start, configure: Configure, gnomon: Run) -> None:
+    configure(talkative="", counts="")
+    kernel = start("run", "--log-format", "json", "--log-level", "debug")
+    kernel.wait_for("kernel started")
+    run = json.loads(gnomon("trigger", "counts", "--json").stdout)["execution"]["id"]
+
+    followed = gnomon("runs", "logs", run, "--follow")
+    as_json = gnomon("runs", "logs", run, "--json")
+
+    assert [line.split()[1:] for line in followed.stdout.splitlines()] == [["info", str(n)] for n in range(1, 6)]
+    assert [json.loads(line)["text"] for line in as_json.stdout.splitlines()] == list("12345")

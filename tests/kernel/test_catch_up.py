@@ -6,10 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gnomon.catch_up import ON_TIME, Absence, Backlog, MissedRange, fires, next_fire
+from gnomon.cron import CronTrigger
 from gnomon.errors import TriggerError
 from gnomon.events import MissedReason
 from gnomon.jobs import CatchUp
-from gnomon.triggers import AtTrigger, CronTrigger, EveryTrigger, Trigger
+from gnomon.triggers import AtTrigger, EveryTrigger, Trigger
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)

@@ -24,7 +24,7 @@ from gnomon.events import Event
 from gnomon.execution import STATUSES, fold
 from gnomon.job_state import JobState
 from gnomon.jobs import Job, Retry
-from gnomon.progress import ProgressView
+from gnomon.progress import ProgressView, Timing, estimate
 
 AT = datetime(2026, 12, 1, 10, 0, tzinfo=UTC)
 SHANGHAI = ZoneInfo("Asia/Shanghai")
@@ -227,11 +227,11 @@ def test_a_pause_is_told_with_who_and_why() -> None:
     ],
 )
 def test_the_words_beside_the_bar_tell_what_is_known(view: ProgressView, expected: str) -> None:
-    assert in_words(view, 3.0, None) == expected
+    assert in_words(view, estimate(view, 3.0)) == expected
 
 
 def test_past_runs_tell_what_is_left_where_the_run_does_not() -> None:
-    assert in_words(ProgressView(), 3.0, usual=10.0) == "3.0 s, some 7.0 s left"
+    assert in_words(ProgressView(), Timing(3.0, 10.0, 7.0)) == "3.0 s, some 7.0 s left"
 
 
 def test_the_ending_of_a_refused_run_tells_how_to_force_it() -> None:

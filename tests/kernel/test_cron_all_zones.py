@@ -1,6 +1,6 @@
 """Cron against brute force: every IANA zone, every clock change from 2010 through 2037.
 
-The oracle walks the minutes of UTC, looks at the wall clock in each and applies the policy of gnomon.triggers. It
+The oracle walks the minutes of UTC, looks at the wall clock in each and applies the policy of gnomon.cron. It
 shares no code with it: it has a reader of its own for cron expressions and knows nothing of offsets, gaps and folds.
 """
 
@@ -17,8 +17,8 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from gnomon.cron import CronTrigger
 from gnomon.errors import TriggerError
-from gnomon.triggers import CronTrigger
 
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 FIRST, LAST = datetime(2010, 1, 1, tzinfo=UTC), datetime(2038, 1, 1, tzinfo=UTC)

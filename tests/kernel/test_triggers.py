@@ -12,19 +12,11 @@ import pytest
 from apscheduler.triggers.calendarinterval import CalendarIntervalTrigger
 from apscheduler.triggers.interval import IntervalTrigger
 
+from gnomon.cron import CronTrigger
 from gnomon.errors import TriggerError
-from gnomon.triggers import (
-    AndTrigger,
-    AtTrigger,
-    CronTrigger,
-    EveryTrigger,
-    Trigger,
-    adopt_trigger,
-    build_trigger,
-    explain_trigger,
-    is_predictable,
-    parse_timezone,
-)
+from gnomon.trigger_tables import build_trigger
+from gnomon.triggers import AndTrigger, AtTrigger, EveryTrigger, Trigger, adopt_trigger, explain_trigger, is_predictable
+from gnomon.zones import parse_timezone
 
 BERLIN = ZoneInfo("Europe/Berlin")
 NEW_YORK = ZoneInfo("America/New_York")

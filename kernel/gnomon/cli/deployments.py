@@ -34,7 +34,9 @@ def read_config(
     named = {path for path in (*given, ctx.find_root().params.get("config")) if path is not None}
     if len(named) > 1:
         raise click.UsageError(f"one config file is enough, but there are {' and '.join(sorted(map(str, named)))}")
-    return load_config(find_config(next(iter(named), None), os.environ))
+    config = load_config(find_config(next(iter(named), None), os.environ))
+    os.chdir(config.directory)  # paths among the arguments of jobs are counted from there too
+    return config
 
 
 def make_kernel(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Self
 
 import click
@@ -12,15 +11,13 @@ from rich.text import Text
 
 from gnomon.cli.wording import length
 from gnomon.execution import Execution
-from gnomon.progress import ProgressView, estimate
+from gnomon.progress import ProgressView, Timing
 
 
 class RunProgress:
-    """Shows what a run tells of itself. `usual` is the seconds that it took in the past, where that is known."""
+    """Shows what a run tells of itself."""
 
-    def __init__(self, job_id: str, usual: float | None, console: Console | None = None) -> None:
-        self._usual = usual
-        self._began = time.monotonic()
+    def __init__(self, job_id: str, console: Console | None = None) -> None:
         self._step: str | None = None
         columns = [
             SpinnerColumn(),
@@ -41,28 +38,27 @@ class RunProgress:
         """Take the bar away; how the run ended is told by others."""
         self._bar.stop()
 
-    def show(self, execution: Execution) -> None:
+    def show(self, execution: Execution, timing: Timing) -> None:
         """Show the run as it stands."""
-        view, elapsed = execution.progress, time.monotonic() - self._began
+        view = execution.progress
         if self._bar.disable:
             if view.step is not None and view.step != self._step:
                 click.echo(f"step: {view.step}", err=True)
             self._step = view.step
             return
         total = None if view.percent is None else 100.0
-        words = _escaped(in_words(view, elapsed, self._usual))
+        words = _escaped(in_words(view, timing))
         self._bar.update(self._task, total=total, completed=view.percent or 0.0, words=words)
 
 
-def in_words(view: ProgressView, elapsed: float, usual: float | None) -> str:
+def in_words(view: ProgressView, timing: Timing) -> str:
     """Write what is known beside the bar: `42 %  store: row 7 (7/20)  3.1 s, some 4.2 s left`."""
-    timing = estimate(view, elapsed, usual)
     percent = f"{view.percent:.0f} %" if view.percent is not None else ""
     count = f"({view.processed_items}/{view.total_items or '?'})" if view.processed_items is not None else ""
     said = ": ".join(word for word in (view.step, view.message or view.current_item) if word)
     left = f", some {length(timing.remaining)} left" if timing.remaining is not None else ""
     return "  ".join(
-        word for word in (percent, " ".join(filter(None, (said, count))), f"{length(elapsed)}{left}") if word
+        word for word in (percent, " ".join(filter(None, (said, count))), f"{length(timing.elapsed)}{left}") if word
     )
 
 

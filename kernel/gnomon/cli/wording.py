@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta, tzinfo
 
 from gnomon.errors import TriggerError
-from gnomon.triggers import parse_timezone
+from gnomon.zones import parse_timezone
 
 GLYPHS = {
     "scheduled": "…",

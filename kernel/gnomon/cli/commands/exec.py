@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import getpass
-import statistics
 import sys
 from functools import partial
 from pathlib import Path
@@ -25,8 +23,6 @@ if TYPE_CHECKING:
 CANCELLED = 130
 LOOK = 0.1
 """Seconds between two looks at the progress."""
-PAST_RUNS = 20
-"""Successful runs whose median duration is taken for the usual one."""
 
 
 @click.command("exec")
@@ -93,15 +89,15 @@ def only_guards(plugins: PluginSet) -> PluginSet:
 
 async def _run(kernel: Kernel, *, job_id: str, kwargs: dict[str, Any], force: bool) -> Execution:
     from gnomon.cli.run_progress import RunProgress
+    from gnomon.cli.steering import actor
     from gnomon.cli.stop_signals import StopSignals, record_lost
 
     asked = asyncio.Event()
     with StopSignals(asked.set, partial(record_lost, kernel)):
         async with kernel:
-            usual = await _usual_duration(kernel, job_id)
             # resume=False: that a job is paused is a matter between its schedule and whoever paused it.
-            triggered = await kernel.trigger(job_id, kwargs=kwargs, force=force, resume=False, actor=_actor())
-            with RunProgress(job_id, usual) as display:
+            triggered = await kernel.trigger(job_id, kwargs=kwargs, force=force, resume=False, actor=actor())
+            with RunProgress(job_id) as display:
                 return await _follow(kernel, triggered.execution.id, display, asked)
 
 
@@ -115,31 +111,17 @@ async def _follow(kernel: Kernel, execution_id: str, display: RunProgress, asked
             if asked.is_set() and not told and not end.done():
                 told = True
                 await _cancel(kernel, execution_id)
-            display.show(await kernel.execution(execution_id))
+            display.show(await kernel.execution(execution_id), await kernel.timing(execution_id))
     return end.result()
 
 
 async def _cancel(kernel: Kernel, execution_id: str) -> None:
+    from gnomon.cli.steering import actor
     from gnomon.errors import ExecutionOverError
 
     click.echo("cancelling; Ctrl-C again does not wait for it", err=True)
     with contextlib.suppress(ExecutionOverError):
-        await kernel.cancel(execution_id, actor=_actor(), reason="Ctrl-C")
-
-
-async def _usual_duration(kernel: Kernel, job_id: str) -> float | None:
-    from gnomon.ports import ExecutionQuery
-
-    past = await kernel.executions(ExecutionQuery(job_id=job_id, status=("success",), limit=PAST_RUNS))
-    durations = [execution.execution_time for execution in past.items if execution.execution_time is not None]
-    return statistics.median(durations) if durations else None
-
-
-def _actor() -> str:
-    try:
-        return f"{getpass.getuser()} (gnomon exec)"
-    except (KeyError, OSError):  # a container's user may have no name
-        return "gnomon exec"
+        await kernel.cancel(execution_id, actor=actor(), reason="Ctrl-C")
 
 
 def _print(execution: Execution, *, as_json: bool) -> None:

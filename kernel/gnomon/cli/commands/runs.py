@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Coroutine
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -52,10 +52,12 @@ def command(
         return
     from gnomon.cli.deployments import read_config
     from gnomon.cli.json_output import execution_record, print_json
+    from gnomon.cli.moments import past_moment
+    from gnomon.cli.wording import zone_of
     from gnomon.ports import ExecutionQuery
 
     settings = read_config(ctx, config)
-    start = _moment(since, settings) if since else None
+    start = past_moment(since, zone_of(settings.kernel.timezone), "--since") if since else None
     query = ExecutionQuery(job_id=job_id, status=status, since=start, limit=limit, cursor=cursor)
     page = _read(settings, lambda log: _page(log, query))
     if as_json:
@@ -86,6 +88,29 @@ def show(ctx: click.Context, execution_id: str, config: Path | None, as_json: bo
         print_json(execution_record(execution) | {"events": history})
     else:
         print_report(execution, history, zone_of(settings.kernel.timezone))
+
+
+@command.command("logs")
+@click.argument("execution_id", metavar="ID")
+@click.option("-f", "--follow", is_flag=True, help="Go on with what the run logs, until it is over.")
+@config_option
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object for each line and nothing else.")
+@click.pass_context
+def logs(ctx: click.Context, execution_id: str, follow: bool, config: Path | None, as_json: bool) -> None:
+    """Print the lines that a run logged. Only its newest ones are kept; the first line says how many are gone."""
+    from gnomon.cli.deployments import read_config
+    from gnomon.cli.run_lines import print_lines
+
+    parent = ctx.parent.params if ctx.parent else {}
+    settings = read_config(ctx, config, parent.get("config"))
+    is_json = as_json or bool(parent.get("as_json"))
+
+    async def tell(log: Store) -> None:
+        execution, _ = await _one(log, execution_id)
+        await print_lines(log, execution.id, settings.kernel.timezone, follow=follow, as_json=is_json)
+
+    with contextlib.suppress(KeyboardInterrupt):
+        _read(settings, tell)
 
 
 def _read(config: Config, ask: Callable[[Store], Coroutine[Any, Any, T]]) -> T:
@@ -125,22 +150,6 @@ def only_match(wanted: str, recent: list[Execution]) -> Execution | None:
         some = "\n".join(f"  {one.id}  {one.job_id}  {one.status}" for one in found[:10])
         raise click.UsageError(f"{wanted!r} is the beginning of {len(found)} ids; give more of it:\n{some}")
     return found[0] if found else None
-
-
-def _moment(text: str, config: Config) -> datetime:
-    from gnomon.cli.wording import zone_of
-    from gnomon.durations import Duration
-
-    try:
-        return datetime.now(UTC) - Duration.parse(text)
-    except (ValueError, OverflowError):
-        pass
-    try:
-        at = datetime.fromisoformat(text)
-    except ValueError as exc:
-        hint = 'expected a duration such as "2h" or a time such as 2026-12-01T18:00'
-        raise click.BadParameter(f"{hint}, got {text!r}", param_hint="--since") from exc
-    return at if at.tzinfo else at.replace(tzinfo=zone_of(config.kernel.timezone))
 
 
 def _print(page: Page, config: Config) -> None:

@@ -1,0 +1,36 @@
+"""The log lines of a run on a terminal, also while they are being written."""
+
+from __future__ import annotations
+
+import asyncio
+
+import click
+import msgspec
+
+from gnomon.cli.wording import zone_of
+from gnomon.ports import LogLine, Store
+
+PAGE = 1000
+LOOK = 0.5
+"""Seconds between two looks at a run that is followed: a kernel writes lines down four times a second."""
+
+
+async def print_lines(log: Store, execution_id: str, timezone: str, *, follow: bool, as_json: bool) -> None:
+    """Print what a run logged; with `follow`, go on until the run is over."""
+    last = 0
+    while True:
+        execution = await log.execution(execution_id)  # before the lines: what it logged last must not be passed over
+        while lines := await log.log(execution_id, last, PAGE):
+            if lines[0].number > last + 1 and not as_json:
+                click.echo(f"… {lines[0].number - last - 1} lines are not kept …", err=True)
+            for line in lines:
+                click.echo(msgspec.json.encode(line).decode() if as_json else _sentence(line, timezone))
+            last = lines[-1].number
+        if not follow or execution is None or execution.is_over:
+            return
+        await asyncio.sleep(LOOK)
+
+
+def _sentence(line: LogLine, timezone: str) -> str:
+    at = line.at.astimezone(zone_of(timezone))
+    return f"{at:%H:%M:%S}.{at.microsecond // 1000:03d}  {line.level:<8}  {line.text}"

@@ -1,0 +1,49 @@
+"""What the kernel answers when it is asked: how a job stands, what a trigger led to, how everything is doing."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import msgspec
+
+from gnomon.dispatcher import PluginHealth
+from gnomon.execution import Execution
+from gnomon.job_state import JobState
+from gnomon.jobs import Job
+from gnomon.journal import JournalState
+
+
+class JobView(msgspec.Struct, frozen=True):
+    """A job as it stands: its definition, what the log knows of it, what it is doing."""
+
+    job: Job
+    state: JobState
+    next_fire: datetime | None
+    running: list[str]
+    waiting: list[str]
+
+
+class Triggered(msgspec.Struct, frozen=True):
+    """What a trigger led to. `resumed`: the job was paused and is not any more; `is_new`: not a repeated request."""
+
+    execution: Execution
+    resumed: bool
+    is_new: bool
+
+
+class Health(msgspec.Struct, frozen=True):
+    """How the kernel is doing.
+
+    `backlog` counts events that are not where they belong: not durable yet, or kept somewhere else by a degraded store.
+    With `accepts_runs` false the store has no room for new runs: they wait.
+    """
+
+    state: JournalState
+    problem: str | None
+    store: str
+    position: int
+    backlog: int
+    accepts_runs: bool
+    running: int
+    waiting: int
+    plugins: list[PluginHealth]

@@ -1,0 +1,29 @@
+"""Far more jobs due at one instant than may run at once."""
+
+from collections import Counter
+from datetime import timedelta
+
+from gnomon import ExecutionQuery, Job, Kernel
+from gnomon.testing import VirtualClock
+
+JOBS = 50_000
+
+
+async def test_of_50_000_jobs_due_at_one_instant_all_run_once_and_none_is_missed() -> None:
+    clock, ran = VirtualClock(), Counter[str]()
+
+    async def body(name: str) -> None:
+        ran[name] += 1
+        await clock.sleep(0.001)
+
+    due = clock.now() + timedelta(hours=1)
+    jobs = [Job(id=f"j{number}", func=body, at=due, kwargs={"name": f"j{number}"}) for number in range(JOBS)]
+    async with Kernel(jobs=jobs, clock=clock) as kernel:
+        clock.is_idle = lambda: kernel.is_idle
+
+        await clock.advance(timedelta(hours=2))
+
+        succeeded = (await kernel.executions(ExecutionQuery(status=("success",), limit=1))).total
+        everything = (await kernel.executions(ExecutionQuery(limit=1))).total
+    assert set(ran.values()) == {1}
+    assert (len(ran), succeeded, everything) == (JOBS, JOBS, JOBS)
