@@ -290,17 +290,17 @@ class Storyteller:
 
 
 def written(at: datetime | None, zone: tzinfo) -> str:
-    """Write a time in a zone as ISO 8601, with its offset, no finer than it is."""
+    """Write a time in a zone as ISO 8601, with its offset, no finer than it is or than a millisecond."""
     if at is None:
         return "the beginning"
     local = at.astimezone(zone)
-    fineness = "microseconds" if local.microsecond else "seconds" if local.second else "minutes"
+    fineness = "milliseconds" if local.microsecond else "seconds" if local.second else "minutes"
     return local.isoformat(" ", fineness)
 
 
 def long(span: timedelta) -> str:
     """Write a length of time, without what is too fine to matter."""
-    return str(Duration(seconds=span.total_seconds() if span < SHORT else round(span.total_seconds())))
+    return str(Duration(seconds=round(span.total_seconds(), 3 if span < SHORT else None)))
 
 
 def _frees_a_slot(event: Event, started: Event) -> bool:

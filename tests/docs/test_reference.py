@@ -126,7 +126,8 @@ def test_the_folder_that_a_path_is_counted_from_is_the_one_that_is_told(
 
     folders = {tmp_path: "the folder of the config file", tmp_path / "elsewhere": "the working folder"}
     folder = folders[vars(store)["path"].parent]
-    assert f"| a setting of a plugin whose type is `Path` | {folder} |" in reference("config.md")["Which folder a path is counted from"]
+    section = reference("config.md")["Which folder a path is counted from"]
+    assert f"| a setting of a plugin whose type is `Path` | {folder} |" in section
 
 
 def test_every_word_that_a_policy_may_have_is_told(reference: Sections) -> None:

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from gnomon import Duration, Event, Execution, Job, Kernel, Retry, Scheduled
+from gnomon.audit import audit
 from gnomon.errors import StoreError
 from gnomon.execution import fold
 from gnomon.job_state import JobState
@@ -173,6 +174,12 @@ class World:
         assert self.kernel.health().running == len(running)
         assert len([e for e in self.store.recorded.of(Scheduled) if e.is_manual and e.attempt == 1]) == self.triggered
 
+    async def prove(self) -> None:
+        """Let the audit, which reads nothing but the log, come to the same."""
+        now = self.clock.now()
+        report = await audit(self.store, now - timedelta(days=60), now, decided_until=now)
+        assert report.is_proved, [(job.job_id, job.findings) for job in report.jobs if job.findings]
+
     # operations, by name
 
     async def wait(self, minutes: int) -> None:
@@ -274,18 +281,20 @@ async def live(first: list[tuple[str, Schedule | None, dict[str, Any]]], moves: 
             await getattr(world, name)(*arguments)
             await world.looked()
             world.check()
+            await world.prove()
         for job_id in JOBS:
             world.undefine(job_id)
         await world.kernel.apply_jobs([])
         await world.clock.advance(2 * HOUR)
         world.check()
+        await world.prove()
         assert all(view.is_over for view in world.store._executions.values())
     finally:
         await world.stop()
 
 
-@pytest.mark.timeout(400)  # it takes 15 s, but minutes where it has found something and looks for the shortest life
-@settings(max_examples=1000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@pytest.mark.timeout(400)  # it takes 20 s, but minutes where it has found something and looks for the shortest life
+@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.lists(st.tuples(job_ids, schedules, policies), min_size=1, max_size=2),
     st.lists(operations, min_size=5, max_size=15),
