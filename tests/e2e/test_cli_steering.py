@@ -47,7 +47,8 @@ def test_a_run_is_cancelled(gnomon: Run, kernel: Any) -> None:
 
     said = gnomon("cancel", run, "--why", "no need")
 
-    assert said.stdout.strip() == f"{run} of until_cancelled is asked to stop"
+    # The body stops within 10 ms: it may have done so when the answer comes.
+    assert said.stdout.strip().removeprefix(f"{run} of until_cancelled ") in {"is asked to stop", "is cancelled"}
     kernel.wait_for("cancelled", run=run)
     again = gnomon("cancel", run)
     assert again.returncode == 1

@@ -64,5 +64,4 @@ async def test_a_cancelled_command_leaves_nothing_behind(kernel: Kernel, tmp_pat
     execution = await kernel.wait(run)
 
     assert execution.status == "cancelled"
-    for pid in map(int, pids.read_text().split()):
-        await until(lambda pid=pid: is_gone(pid))
+    await until(lambda: all(is_gone(int(pid)) for pid in pids.read_text().split()))

@@ -25,6 +25,7 @@ def command(ctx: click.Context, execution_id: str, why: str | None, config: Path
 
 
 def _sentence(execution: dict[str, Any]) -> str:
-    if execution["status"] == "cancelled":
-        return f"{execution['id']} of {execution['job_id']} is cancelled: it had not started"
-    return f"{execution['id']} of {execution['job_id']} is asked to stop"
+    which = f"{execution['id']} of {execution['job_id']}"
+    if execution["status"] != "cancelled":
+        return f"{which} is asked to stop"
+    return f"{which} is cancelled" if execution.get("runner") else f"{which} is cancelled: it had not started"
