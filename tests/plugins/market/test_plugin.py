@@ -178,8 +178,7 @@ def assembled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str]
     def assemble_with(keys: str) -> Deployment:
         config = tmp_path / "gnomon.toml"
         config.write_text(
-            "[plugins.market]\n[plugins.memory]\n"
-            f'[[jobs]]\nid = "sync"\nfunc = "time:time"\ncron = "* * * * *"\n{keys}'
+            f'[plugins.market]\n[plugins.memory]\n[[jobs]]\nid = "sync"\nfunc = "time:time"\ncron = "* * * * *"\n{keys}'
         )
         return assemble(load_config(config, {}))
 
