@@ -1,0 +1,274 @@
+"""Events and views to documents and back.
+
+What people and other programs look at are plain fields. What is read back is JSON in a text beside them: BSON has no
+microseconds, no integers beyond 64 bits and no NUL in keys, and a log must give back exactly what it was given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+import bson
+import msgspec
+from bson import ObjectId
+
+from gnomon import codec, events
+from gnomon.cursors import EPOCH, MICROSECOND
+from gnomon.errors import StoreError
+from gnomon.events import Event, JobEvent
+from gnomon.execution import Execution
+from gnomon.job_state import JobState
+from gnomon.ports import LogLine
+from gnomon_mongo.drivers import Document
+
+T = TypeVar("T")
+
+LARGEST = 15 * 1024 * 1024
+"""Bytes of one document: the server takes 16 MiB, and wants some of it for itself."""
+SHOWN = 1024 * 1024
+"""Bytes of arguments or of a return value that are shown as fields; beyond that only the JSON has them."""
+SWELLING = 10
+"""How many bytes of BSON a character of JSON becomes at most: `[1,1,1]` has 2 for each number, BSON some 12."""
+DEEPEST = 32
+"""Levels of arguments that are shown as fields, for the server takes 100 of a document; what is below is text."""
+
+ACTIONS: dict[type[Event], str] = {
+    events.JobAdded: "add",
+    events.JobChanged: "change",
+    events.JobRemoved: "remove",
+    events.JobPaused: "pause",
+    events.JobResumed: "resume",
+    events.Scheduled: "trigger",
+    events.CancelRequested: "cancel",
+    events.Cancelled: "cancel",
+    events.Failed: "mark_failed",
+}
+"""Events that tell what an operator did, where they name one."""
+KERNEL = "kernel"
+"""The actor that is no operator: the kernel itself, at its start."""
+
+_encoder = msgspec.json.Encoder()
+_decode_execution = msgspec.json.Decoder(Execution).decode
+_decode_job = msgspec.json.Decoder(JobState).decode
+_decode_line = msgspec.json.Decoder(LogLine).decode
+
+
+def micros(moment: datetime) -> int:
+    """Write an aware moment as µs since 1970."""
+    return (moment - EPOCH) // MICROSECOND
+
+
+def millis(moment: datetime) -> datetime:
+    """Cut a moment to milliseconds, as a date in BSON is."""
+    return moment.astimezone(UTC).replace(microsecond=moment.microsecond // 1000 * 1000)
+
+
+def execution_key(execution_id: str) -> ObjectId | str:
+    """Make the `_id` of an execution; an id that is none of ours, and no ObjectId, stays text."""
+    if not ObjectId.is_valid(execution_id) or str(ObjectId(execution_id)) != execution_id:
+        return execution_id
+    return ObjectId(execution_id)
+
+
+def event_document(event: Event, batch: int) -> Document:
+    """Write an event. `batch` is the first position of those that were appended with it, for repairs after a crash."""
+    return _checked(
+        {
+            "_id": event.position,
+            "stream": event.stream,
+            "version": event.version,
+            "type": event.type,
+            "job_id": event.job_id,
+            "node": event.node,
+            "at": millis(event.at),
+            "batch": batch,
+            "body": codec.encode(event).decode(),
+        },
+        f"event {event.position} ({event.type} of {event.stream})",
+    )
+
+
+def event_of(document: Document) -> Event:
+    """Read an event."""
+    return codec.decode(document["body"].encode())
+
+
+def execution_document(view: Execution) -> Document:
+    """Write an execution: the fields that everybody reads, and under `gnomon` what only the store needs.
+
+    One with more steps than a document can hold is written without them: its events have them all.
+    """
+    document = _execution_document(view)
+    if _size(document) > LARGEST:
+        without_steps = msgspec.structs.replace(view.progress, steps=())
+        document = _execution_document(msgspec.structs.replace(view, progress=without_steps))
+    return _checked(document, f"execution {view.id}")
+
+
+def _execution_document(view: Execution) -> Document:
+    progress, own = view.progress, _own(view)
+    is_small = len(own["view"]) * SWELLING < SHOWN
+    return {
+        "_id": execution_key(view.id),
+        "job_id": view.job_id,
+        "job_name": view.job_name,
+        "status": view.status,
+        "scheduled_time": view.scheduled_time,
+        "timestamp": millis(view.timestamp),
+        "execution_time": view.execution_time,
+        "error_message": view.error_message,
+        "error_type": view.error_type,
+        "traceback": view.traceback,
+        "is_manual": view.is_manual,
+        "cancel_requested": view.cancel_requested,
+        "updated_at": view.updated_at,
+        "progress": progress.percent or 0.0,
+        "progress_message": progress.message,
+        "current_item": progress.current_item,
+        "processed_items": _shown(progress.processed_items),
+        "total_items": _shown(progress.total_items),
+        "steps": _bounded([{"name": step.name, "status": step.status} for step in progress.steps], is_small),
+        "return_value": _bounded(view.return_value, is_small),
+        "reason": view.reason,
+        "actor": view.actor,
+        "kwargs": _bounded(view.kwargs, is_small),
+        "force": view.force,
+        "attempt": view.attempt,
+        "retry_of": view.retry_of,
+        "node": view.node,
+        "version": view.version,
+        "gnomon": own,
+    }
+
+
+def _own(view: Execution) -> Document:
+    """Write what a list is found and sorted by, and the view without its longest text, which is a field already."""
+    own: Document = {
+        "view": _encoder.encode(msgspec.structs.replace(view, traceback=None)).decode(),
+        "timestamp": micros(view.timestamp),
+    }
+    if view.is_over:
+        own["ended"] = micros(view.updated_at)
+    if view.error_message:
+        own["error"] = view.error_message.casefold()
+    return own
+
+
+def execution_of(document: Document) -> Execution:
+    """Read an execution."""
+    view = _read(_decode_execution, document["gnomon"]["view"], f"execution {document['_id']}")
+    view.traceback = document["traceback"]
+    return view
+
+
+def job_document(state: JobState, position: int) -> Document:
+    """Write what is known of a job, with the position of the last event that is folded in."""
+    definition = state.definition
+    return _checked(
+        {
+            "_id": state.job_id,
+            "display_name": _shown(definition.get("name") or state.job_id),
+            "description": _shown(definition.get("description") or ""),
+            "paused": state.paused,
+            "paused_by": state.paused_by,
+            "paused_why": state.paused_why,
+            "removed": state.removed,
+            "position": position,
+            "state": _encoder.encode(state).decode(),
+        },
+        f"job {state.job_id}",
+    )
+
+
+def job_of(document: Document) -> JobState:
+    """Read what is known of a job."""
+    return _read(_decode_job, document["state"], f"job {document['_id']}")
+
+
+def line_document(execution_id: str, line: LogLine) -> Document:
+    """Write a line that a run logged."""
+    return {"execution_id": execution_id, "number": line.number, "line": _encoder.encode(line).decode()}
+
+
+def line_of(document: Document) -> LogLine:
+    """Read a log line."""
+    return _read(_decode_line, document["line"], f"line {document['number']} of {document['execution_id']}")
+
+
+def action_documents(told: Iterable[Event]) -> list[Document]:
+    """Write what operators did, as these events tell it."""
+    return [_action_document(event) for event in told if _is_action(event)]
+
+
+def _is_action(event: Event) -> bool:
+    if getattr(event, "actor", None) in {None, KERNEL}:
+        return False
+    if isinstance(event, events.Scheduled):
+        return event.is_manual and event.attempt == 1
+    if isinstance(event, events.Cancelled):
+        return event.version == 2  # before it started; later ones were asked for by an event of their own
+    return type(event) in ACTIONS
+
+
+def _action_document(event: Any) -> Document:
+    reason = event.why if isinstance(event, JobEvent) else getattr(event, "reason", None)
+    return {
+        "_id": event.position,
+        "job_id": event.job_id,
+        "execution_id": None if isinstance(event, JobEvent) else event.stream,
+        "action": ACTIONS[type(event)],
+        "status": "success",
+        "error_message": getattr(event, "error_message", None),
+        "reason": reason,
+        "actor": event.actor,
+        "timestamp": millis(event.at),
+    }
+
+
+def _read(decode: Callable[[str], T], text: str, what: str) -> T:
+    try:
+        return decode(text)
+    except msgspec.DecodeError as exc:
+        raise StoreError(f"{what} in the log cannot be read ({exc}): {text[:80]!r}") from exc
+
+
+def _checked(document: Document, what: str) -> Document:
+    """Refuse, before anything is sent, what the server would not take."""
+    if (size := _size(document)) > LARGEST:
+        raise StoreError(
+            f"{what} is too large for MongoDB: {size:,} bytes, {LARGEST:,} are possible; keep large data elsewhere"
+        )
+    return document
+
+
+def _size(document: Document) -> int:
+    """Measure a document: what is surely small is not encoded, for that would hold up the event loop."""
+    texts = [*document.values(), *document.get("gnomon", {}).values()]
+    guess = sum(len(text) for text in texts if isinstance(text, str)) * SWELLING
+    return guess if guess < LARGEST else len(bson.encode(document))
+
+
+def _bounded(value: Any, is_small: bool) -> Any:
+    shown = _shown(value)
+    return shown if is_small or len(bson.encode({"": shown})) <= SHOWN else "… too large to be shown here"
+
+
+def _shown(value: Any, depth: int = 0) -> Any:
+    """Bring any JSON into what BSON, and every server, can hold."""
+    if depth > DEEPEST and isinstance(value, dict | list | tuple):
+        return _encoder.encode(value).decode()
+    if isinstance(value, Mapping):
+        return {_key(str(key)): _shown(item, depth + 1) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_shown(item, depth + 1) for item in value]
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        return str(value)
+    return value
+
+
+def _key(key: str) -> str:
+    """Servers before 5.0 take no `$` at the front of a key, and none takes a NUL."""
+    key = key.replace("\0", "\\x00")
+    return f"\\{key}" if key.startswith("$") else key

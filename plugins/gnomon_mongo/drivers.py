@@ -1,0 +1,55 @@
+"""The two drivers and all that differs between them: motor, and the AsyncMongoClient of pymongo itself.
+
+The rest of the plugin is written for the types of pymongo; motor has the same calls but for those below.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any, Literal, TypeAlias, cast
+
+from pymongo import AsyncMongoClient
+from pymongo.asynchronous.collection import AsyncCollection
+from pymongo.asynchronous.database import AsyncDatabase
+
+from gnomon.errors import StoreError
+
+Document: TypeAlias = dict[str, Any]
+Client: TypeAlias = AsyncMongoClient[Document]
+Database: TypeAlias = AsyncDatabase[Document]
+Collection: TypeAlias = AsyncCollection[Document]
+
+DriverName = Literal["motor", "pymongo"]
+
+
+class Driver:
+    """Makes clients of one kind and lets them go; a client belongs to the event loop that it was made in."""
+
+    def __init__(self, name: DriverName = "motor") -> None:
+        self.name = name
+
+    def connect(self, uri: str, **options: Any) -> Client:
+        """Make a client; it connects when it is first used."""
+        if self.name == "pymongo":
+            return AsyncMongoClient(uri, **options)
+        try:
+            from motor.motor_asyncio import AsyncIOMotorClient  # noqa: PLC0415 - only for those who chose it
+        except ImportError as exc:
+            raise StoreError(
+                'the driver "motor" of [plugins.mongo] is not installed: pip install "gnomon[mongo]", '
+                'or set driver = "pymongo"'
+            ) from exc
+        return cast(Client, AsyncIOMotorClient(uri, **options))
+
+    async def close(self, client: Client) -> None:
+        """Let a client go: plain in motor, a coroutine in pymongo."""
+        closing: Any = client.close()
+        if inspect.isawaitable(closing):
+            await closing
+
+
+async def aggregate(collection: Collection, pipeline: list[Document]) -> list[Document]:
+    """Run a pipeline to its end: motor returns a cursor, pymongo a coroutine that returns one."""
+    found: Any = collection.aggregate(pipeline)
+    cursor = await found if inspect.isawaitable(found) else found
+    return [document async for document in cursor]

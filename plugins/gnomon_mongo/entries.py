@@ -1,0 +1,54 @@
+"""What is written together: documents that go to the server, or to the spool until the server is back."""
+
+from __future__ import annotations
+
+from typing import Self
+
+import msgspec
+
+from gnomon_mongo.drivers import Document
+
+
+class Entry(msgspec.Struct):
+    """The documents of one append, one checkpoint, or some log lines; several entries can be made into one.
+
+    `events` are in order of position and without gaps. Of executions, jobs and checkpoints the newest view counts.
+    """
+
+    events: list[Document] = msgspec.field(default_factory=list)
+    executions: list[Document] = msgspec.field(default_factory=list)
+    jobs: list[Document] = msgspec.field(default_factory=list)
+    actions: list[Document] = msgspec.field(default_factory=list)
+    checkpoints: list[Document] = msgspec.field(default_factory=list)
+    lines: list[Document] = msgspec.field(default_factory=list)
+    oldest_lines: dict[str, int] = msgspec.field(default_factory=dict)
+
+    @property
+    def last(self) -> int:
+        """The highest position in it, 0 where it has no events."""
+        return int(self.events[-1]["_id"]) if self.events else 0
+
+    def add(self, later: Entry) -> None:
+        """Take in what came later; newer views take the place of older ones."""
+        self.events += later.events
+        self.executions = _newest(self.executions, later.executions)
+        self.jobs = _newest(self.jobs, later.jobs)
+        self.actions += later.actions
+        self.checkpoints = _newest(self.checkpoints, later.checkpoints)
+        self.lines += later.lines
+        self.oldest_lines |= later.oldest_lines
+
+    def to_document(self) -> Document:
+        """Write it as it is kept in the spool."""
+        return {name: getattr(self, name) for name in self.__struct_fields__}
+
+    @classmethod
+    def of_document(cls, document: Document) -> Self:
+        """Read what `to_document` wrote."""
+        return cls(**document)
+
+
+def _newest(older: list[Document], newer: list[Document]) -> list[Document]:
+    return list(
+        ({document["_id"]: document for document in older} | {document["_id"]: document for document in newer}).values()
+    )

@@ -1,0 +1,129 @@
+"""Views from events: what a crash between an append and its views left undone, and all of it anew."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Sequence
+
+from gnomon import execution, job_state
+from gnomon.errors import TransitionError
+from gnomon.events import Event, JobEvent, UnknownEvent, job_stream
+from gnomon.execution import Execution
+from gnomon.job_state import JobState
+from gnomon_mongo import reading, schema, writing
+from gnomon_mongo.documents import action_documents, execution_document, job_document, job_of
+from gnomon_mongo.entries import Entry
+from gnomon_mongo.server import LIST_PATIENCE, WORK_PATIENCE, Server
+
+PAGE = 1_000
+"""Events that are folded at a time."""
+
+
+async def repair(server: Server) -> int:
+    """Bring the views up to the end of the log; returns how many events they were behind, at most.
+
+    Every append puts its views in place before the next one begins. So only those of the last one can be missing.
+    """
+    async with server.reading(LIST_PATIENCE):
+        newest = await server[schema.EVENTS].find({}).sort("_id", -1).limit(1).to_list(None)
+    if not newest:
+        return 0
+    return await _project(server, newest[0]["batch"] - 1)
+
+
+async def rebuild(server: Server) -> int:
+    """Throw the views of executions, jobs and actions away and fold them anew; returns how many events that were.
+
+    What was pruned is gone: an execution whose progress was forgotten has none afterwards.
+    """
+    async with server.writing(WORK_PATIENCE):
+        for name in (schema.EXECUTIONS, schema.METADATA, schema.HISTORY):
+            await server[name].delete_many({})
+    return await _project(server, 0)
+
+
+async def differences(server: Server) -> AsyncIterator[str]:
+    """Tell the executions whose view is not what their events say; those whose progress was forgotten are left out."""
+    async with server.reading(LIST_PATIENCE):
+        streams = await server[schema.EVENTS].distinct("stream", {"version": 1})
+    for stream in streams:
+        history = await reading.stream(server, stream)
+        if stream.startswith("job:") or isinstance(history[0], UnknownEvent):
+            continue
+        if [event.version for event in history] == list(range(1, len(history) + 1)) and (
+            await reading.execution(server, stream) != execution.fold(history)
+        ):
+            yield stream
+
+
+async def _project(server: Server, after: int) -> int:
+    folded = 0
+    while events := await reading.read(server, after, PAGE):
+        views = [view for view in [await _view(server, stream, events) for stream in _streams(events)] if view]
+        jobs = await _jobs(server, events)
+        entry = Entry(
+            executions=[execution_document(view) for view in views], jobs=jobs, actions=action_documents(events)
+        )
+        await writing.write(server, entry)
+        folded += len(events)
+        after = events[-1].position
+    return folded
+
+
+def _streams(events: Iterable[Event]) -> list[str]:
+    return list(dict.fromkeys(event.stream for event in events if not isinstance(event, JobEvent)))
+
+
+async def _view(server: Server, stream: str, events: Sequence[Event]) -> Execution | None:
+    """Fold what is new of a stream into its view; None where there is nothing to be folded."""
+    view = await reading.execution(server, stream)
+    if view is None:
+        history: Sequence[Event] = await reading.stream(server, stream)
+    else:
+        history = [event for event in events if event.stream == stream and event.version > view.version]
+    return _fold(view, history)
+
+
+def _fold(view: Execution | None, history: Sequence[Event]) -> Execution | None:
+    if not history:
+        return None
+    if view is None:
+        if history[0].version != 1 or isinstance(history[0], UnknownEvent):
+            return None  # half pruned, or the first word of a kind of stream that a later version has
+        view, history = execution.begin(history[0]), history[1:]
+    for event in history:
+        view.version = event.version - 1  # progress between may have been forgotten
+        try:
+            view.apply(event)
+        except TransitionError:
+            return None
+    return view
+
+
+async def _jobs(server: Server, events: Sequence[Event]) -> list[dict[str, object]]:
+    async with server.reading(LIST_PATIENCE):
+        ids = sorted({event.job_id for event in events})
+        documents = await server[schema.METADATA].find({"_id": {"$in": ids}}).to_list(None)
+    known: dict[str, tuple[JobState, int]] = {one["_id"]: (job_of(one), one["position"]) for one in documents}
+    changed: set[str] = set()
+    for event in events:
+        if _tells_of_job(event) and _fold_job(known, event):
+            changed.add(event.job_id)
+    return [job_document(*known[job_id]) for job_id in sorted(changed)]
+
+
+def _tells_of_job(event: Event) -> bool:
+    return isinstance(event, JobEvent) or event.stream == job_stream(event.job_id) or event.version == 1
+
+
+def _fold_job(known: dict[str, tuple[JobState, int]], event: Event) -> bool:
+    state, position = known.get(event.job_id, (None, 0))
+    if event.position <= position:
+        return False
+    if state is not None:
+        state.apply(event)
+    elif isinstance(event, JobEvent):
+        state = job_state.begin(event)
+    else:
+        return False
+    known[event.job_id] = (state, event.position)
+    return True

@@ -1,0 +1,214 @@
+"""All that is read from the server; lists by an index that gives their order, so that a page costs what it holds."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+from bson import ObjectId
+
+from gnomon.cursors import Cursor, read_cursor, write_cursor
+from gnomon.events import Event
+from gnomon.execution import Execution
+from gnomon.job_state import JobState
+from gnomon.ports import Checkpoint, ExecutionQuery, LogLine, Page
+from gnomon_mongo import schema
+from gnomon_mongo.documents import event_of, execution_key, execution_of, job_of, line_of, micros, millis
+from gnomon_mongo.drivers import Document
+from gnomon_mongo.server import LIST_PATIENCE, Server
+
+READ_AT_ONCE = 5_000
+"""Rows of one call; whoever asks for more gets them in several."""
+
+
+async def read(server: Server, after: int, limit: int) -> list[Event]:
+    """Read events by position."""
+    found: list[Event] = []
+    while (wanted := min(limit - len(found), READ_AT_ONCE)) > 0:
+        async with server.reading(LIST_PATIENCE):
+            cursor = server[schema.EVENTS].find({"_id": {"$gt": after}}).sort("_id", 1).limit(wanted)
+            page = [event_of(document) for document in await cursor.to_list(None)]
+        found += page
+        if len(page) < wanted:
+            break
+        after = page[-1].position
+    return found
+
+
+async def stream(server: Server, name: str) -> list[Event]:
+    """Read the events of one stream."""
+    async with server.reading(LIST_PATIENCE):
+        cursor = server[schema.EVENTS].find({"stream": name}).sort([("stream", 1), ("version", 1)])
+        return [event_of(document) for document in await cursor.to_list(None)]
+
+
+async def job_events(server: Server, job_id: str, since: datetime, until: datetime) -> list[Event]:
+    """Read what was recorded of a job in since <= at < until, progress left out."""
+    where = {"job_id": job_id, "at": {"$gte": millis(since), "$lte": millis(until)}, "type": {"$ne": "progress"}}
+    async with server.reading(LIST_PATIENCE):
+        documents = await server[schema.EVENTS].find(where).to_list(None)
+    events = (event_of(document) for document in documents)  # dates are cut to ms, so the ends are looked at again
+    return sorted((event for event in events if since <= event.at < until), key=lambda event: event.position)
+
+
+async def execution(server: Server, execution_id: str) -> Execution | None:
+    """Read one execution."""
+    async with server.reading():
+        document = await server[schema.EXECUTIONS].find_one({"_id": execution_key(execution_id)})
+    return execution_of(document) if document else None
+
+
+async def jobs(server: Server) -> list[JobState]:
+    """Read the states of all jobs, by id."""
+    async with server.reading(LIST_PATIENCE):
+        return [job_of(document) for document in await server[schema.METADATA].find({}).sort("_id", 1).to_list(None)]
+
+
+async def checkpoint(server: Server, name: str) -> Checkpoint | None:
+    """Read a checkpoint."""
+    async with server.reading():
+        document = await server[schema.CHECKPOINTS].find_one({"_id": name})
+    return Checkpoint(document["position"], document["view"]) if document else None
+
+
+async def log(server: Server, execution_id: str, after: int, limit: int) -> list[LogLine]:
+    """Read log lines of a run by number."""
+    if limit <= 0:
+        return []
+    where = {"execution_id": execution_id, "number": {"$gt": after}}
+    async with server.reading(LIST_PATIENCE):
+        cursor = server[schema.LINES].find(where).sort([("execution_id", 1), ("number", 1)]).limit(limit)
+        return [line_of(document) for document in await cursor.to_list(None)]
+
+
+# --- lists of executions ---
+
+
+class Start(NamedTuple):
+    """Where a page begins: in the group of executions of one date (to the millisecond, as dates are), part way in."""
+
+    date: datetime
+    skip: int = 0
+    below: Cursor | None = None
+
+
+def parse_cursor(query: ExecutionQuery) -> Cursor | None:
+    """Read the query's cursor; ValueError where it is none."""
+    if query.cursor is None:
+        return None
+    cursor = read_cursor(query.cursor)
+    if not ObjectId.is_valid(cursor.id):
+        raise ValueError(f"{query.cursor!r} is no cursor of this log: use the `next` of the page before, unchanged")
+    return cursor
+
+
+async def executions(server: Server, query: ExecutionQuery, below: Cursor | None) -> Page:
+    """Read a page, newest first, and count what matches.
+
+    The indexes know dates, which are cut to milliseconds; within one of them the exact order is made here. So a page
+    is read by date from the index, but for its first and its last group, which are read on their own.
+    """
+    where = _where(query)
+    async with server.reading(LIST_PATIENCE):
+        total = await server[schema.EXECUTIONS].count_documents(where)
+    wanted = max(query.limit, 0)
+    start = Start(millis(below.timestamp), max(query.offset, 0), below) if below else None
+    if start is None and query.offset > 0:
+        start = await _start(server, where, query.offset)
+        if start is None:
+            return Page([], total, None)
+    rows = await _rows(server, where, start, wanted + 1)
+    items = [execution_of(row) for row in rows[:wanted]]
+    more = bool(items) and len(rows) > wanted
+    return Page(items, total, write_cursor(Cursor(items[-1].timestamp, items[-1].id)) if more else None)
+
+
+async def _rows(server: Server, where: Document, start: Start | None, limit: int) -> list[Document]:
+    rows: list[Document] = []
+    skip = 0
+    if start is not None:
+        rows, skip = await _part_of_group(server, where, start, limit)
+        where = {"$and": [where, {"timestamp": {"$lt": start.date}}]}
+    if len(rows) >= limit:
+        return rows
+    wanted = limit - len(rows) + skip
+    async with server.reading(LIST_PATIENCE):
+        cursor = server[schema.EXECUTIONS].find(where).sort("timestamp", -1).limit(wanted)
+        found = await cursor.to_list(None)
+    if len(found) < wanted:
+        return rows + _sorted(found)[skip:]
+    last = found[-1]["timestamp"]  # the limit may have cut its group anywhere
+    found = _sorted([row for row in found if row["timestamp"] > last])
+    found += await _group(server, where, Start(last), wanted - len(found))
+    return rows + found[skip:]
+
+
+async def _start(server: Server, where: Document, offset: int) -> Start | None:
+    """Find the group into which an offset leads; the index alone knows it."""
+    async with server.reading(LIST_PATIENCE):
+        cursor = server[schema.EXECUTIONS].find(where, {"timestamp": 1}).sort("timestamp", -1).skip(offset).limit(1)
+        found = await cursor.to_list(None)
+        if not found:
+            return None
+        date = found[0]["timestamp"]
+        newer = await server[schema.EXECUTIONS].count_documents({"$and": [where, {"timestamp": {"$gt": date}}]})
+    return Start(date, offset - newer)
+
+
+async def _part_of_group(server: Server, where: Document, start: Start, limit: int) -> tuple[list[Document], int]:
+    """Read what is wanted of the first group, and tell how many rows are still to be skipped behind it."""
+    rows = await _group(server, where, start, limit + start.skip)
+    return rows[start.skip :], max(start.skip - len(rows), 0)
+
+
+async def _group(server: Server, where: Document, start: Start, limit: int) -> list[Document]:
+    """Read executions of one date, newest first by the microsecond, then by id."""
+    conditions: list[Document] = [where, {"timestamp": start.date}]
+    if start.below is not None:
+        exact = micros(start.below.timestamp)
+        older = {"gnomon.timestamp": {"$lt": exact}}
+        conditions.append({"$or": [older, {"gnomon.timestamp": exact, "_id": {"$lt": ObjectId(start.below.id)}}]})
+    async with server.reading(LIST_PATIENCE):
+        cursor = server[schema.EXECUTIONS].find({"$and": conditions})
+        return await cursor.sort([("gnomon.timestamp", -1), ("_id", -1)]).limit(limit).to_list(None)
+
+
+def _sorted(rows: Sequence[Document]) -> list[Document]:
+    return sorted(rows, key=lambda row: (row["gnomon"]["timestamp"], str(row["_id"])), reverse=True)
+
+
+def _where(query: ExecutionQuery) -> Document:
+    """Write the filters of a query; one of them always leads into an index that goes on with the timestamp."""
+    where: Document = {}
+    if query.job_id is not None:
+        where["job_id"] = query.job_id
+    if query.status:
+        where["status"] = {"$in": list(query.status)}
+    if query.is_manual is not None:
+        where["is_manual"] = query.is_manual
+    if query.text:
+        where |= _with_text(query.text, where)
+    if not where:
+        where["is_manual"] = {"$in": [False, True]}
+    return where | _in_time(query)
+
+
+def _with_text(text: str, where: Document) -> Document:
+    pattern = re.escape(text.casefold()).replace("\0", r"\x00")  # a pattern cannot hold the character itself
+    found: Document = {"gnomon.error": {"$regex": pattern}}
+    if "job_id" not in where and "status" not in where:
+        found["status"] = "failed"  # no other one has an error message, and failed ones are few
+    return found
+
+
+def _in_time(query: ExecutionQuery) -> Document:
+    """Bound the dates for the index; the microseconds of a bound are looked at beside that."""
+    dates: Document = {}
+    exact: Document = {}
+    if query.since is not None:
+        dates["$gte"], exact["$gte"] = millis(query.since), micros(query.since)
+    if query.until is not None:
+        dates["$lte"], exact["$lt"] = millis(query.until), micros(query.until)
+    return {"timestamp": dates, "gnomon.timestamp": exact} if dates else {}

@@ -1,0 +1,86 @@
+"""The collections of a log and their indexes: made at every start, where they are not there already."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from gnomon.errors import StoreError
+from gnomon_mongo.drivers import Database
+
+EVENTS = "scheduler_events"
+EXECUTIONS = "scheduler_executions"
+HISTORY = "scheduler_history"
+METADATA = "scheduler_metadata"
+CHECKPOINTS = "scheduler_checkpoints"
+LINES = "scheduler_log_lines"
+KERNEL = "scheduler_kernel"
+"""Two documents: `log`, which log this is, and `writer`, the lease of the one kernel that writes."""
+
+
+class Index(msgspec.Struct, frozen=True):
+    """An index that the store needs; `keys` are fields with 1 or -1."""
+
+    collection: str
+    keys: tuple[tuple[str, int], ...]
+    unique: bool = False
+
+    @property
+    def name(self) -> str:
+        """The name that drivers give it by default."""
+        return "_".join(f"{field}_{direction}" for field, direction in self.keys)
+
+    def __str__(self) -> str:
+        fields = ", ".join(f"{field}: {direction}" for field, direction in self.keys)
+        return f"{{{fields}}}{' unique' if self.unique else ''}"
+
+
+# The position of an event is its `_id`: unique by that. Every further index costs written pages for each event.
+#
+# The three of executions are all there is, as other programs know them; reading.py finds every list by one of them.
+INDEXES = (
+    Index(EVENTS, (("stream", 1), ("version", 1)), unique=True),
+    Index(EVENTS, (("job_id", 1), ("at", 1))),
+    Index(EXECUTIONS, (("job_id", 1), ("timestamp", -1))),
+    Index(EXECUTIONS, (("status", 1), ("timestamp", -1))),
+    Index(EXECUTIONS, (("is_manual", 1), ("timestamp", -1))),
+    Index(HISTORY, (("job_id", 1), ("timestamp", -1))),
+    Index(HISTORY, (("execution_id", 1),)),
+    Index(LINES, (("execution_id", 1), ("number", 1)), unique=True),
+)
+
+
+async def make_indexes(database: Database) -> None:
+    """Make the indexes that are missing; StoreError for one that is there in another form."""
+    there = {name: await database[name].index_information() for name in {index.collection for index in INDEXES}}
+    for index in INDEXES:
+        found = there[index.collection]
+        same_fields = [name for name in found if _keys(found[name]) == index.keys]
+        for name in same_fields:
+            _check(index, name, found[name])
+        if not same_fields:
+            if index.name in found:
+                raise _conflict(index, index.name, "on other fields")
+            await database[index.collection].create_index(list(index.keys), unique=index.unique, name=index.name)
+
+
+def _check(index: Index, name: str, found: Mapping[str, Any]) -> None:
+    for restriction in ("partialFilterExpression", "sparse", "collation"):
+        if found.get(restriction):
+            raise _conflict(index, name, f"restricted by {restriction}")
+    if bool(found.get("unique")) != index.unique:
+        raise _conflict(index, name, "unique" if found.get("unique") else "not unique")
+
+
+def _conflict(index: Index, name: str, found: str) -> StoreError:
+    return StoreError(
+        f"collection {index.collection} has an index {name!r} that is {found}; expected {index}: "
+        f"look who made it, then drop it; the next start makes the right one"
+    )
+
+
+def _keys(found: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
+    # Shells write the directions as 1.0.
+    return tuple((field, int(value) if isinstance(value, float) else value) for field, value in found["key"])

@@ -1,0 +1,245 @@
+"""The spool: what was accepted while MongoDB was away, in a SQLite file on this machine, in order, until it is written.
+
+It is no second log. It holds the documents that wait, and is empty in good times.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import TypeVar
+
+import bson
+from bson import CodecOptions
+
+from gnomon.errors import StoreError, StoreInUseError, StoreUnavailableError
+from gnomon_mongo.drivers import Document
+from gnomon_mongo.entries import Entry
+
+T = TypeVar("T")
+
+APPLICATION_ID = 0x676E7370
+"""«gnsp»: SQLite keeps this number in the header of the file, so that a spool can be told from any other database."""
+TAKEN_AT_ONCE = 500
+"""Events that are taken out together, to be written in one go."""
+
+_CODEC = CodecOptions[Document](tz_aware=True)
+_SCHEMA = """
+    CREATE TABLE entries (
+        number INTEGER PRIMARY KEY AUTOINCREMENT,
+        made_at REAL NOT NULL,
+        events INTEGER NOT NULL,
+        last INTEGER NOT NULL,
+        body BLOB NOT NULL
+    );
+    CREATE TABLE executions (id TEXT PRIMARY KEY, number INTEGER NOT NULL, body BLOB NOT NULL) WITHOUT ROWID;
+    CREATE TABLE log (id TEXT NOT NULL);
+"""
+
+
+class Spool:
+    """Keeps entries durably (WAL, synchronous=FULL) on a thread of its own, and hands them out in the order they came.
+
+    `events` counts those that wait, `size` is their bytes, `oldest` the Unix time of the first. After `open`, these are
+    known without asking the disk. One process has the file at a time.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.entries = self.events = self.size = 0
+        self.oldest: float | None = None
+        self._thread: ThreadPoolExecutor | None = None
+        self._connection: sqlite3.Connection
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing waits."""
+        return self.entries == 0
+
+    async def open(self) -> None:
+        """Open the file, or make it; StoreError where there is something else, StoreInUseError where it is taken."""
+        self._thread = ThreadPoolExecutor(1, "gnomon-mongo-spool")
+        try:
+            await self._do(self._open)
+        except BaseException:
+            await self.close()
+            raise
+
+    async def close(self) -> None:
+        """Close the file; what waits is there at the next start."""
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            await asyncio.get_running_loop().run_in_executor(thread, self._close)
+            thread.shutdown()
+
+    async def belongs_to(self, log_id: str) -> None:
+        """Tell the spool whose events it holds; StoreError where it holds some of another log."""
+        await self._do(lambda: self._belongs_to(log_id))
+
+    async def put(self, entry: Entry) -> None:
+        """Keep an entry behind the others; durable when it returns."""
+        await self._do(lambda: self._put(entry))
+
+    async def first(self) -> tuple[Entry, int] | None:
+        """Return what is to be written next, several entries in one, and the number to `drop` afterwards."""
+        return await self._do(self._first)
+
+    async def drop(self, number: int) -> None:
+        """Forget the entries up to a number: they are where they belong."""
+        await self._do(lambda: self._drop(number))
+
+    async def execution(self, execution_id: str) -> Document | None:
+        """Return the newest view of an execution that waits here."""
+        return await self._do(lambda: self._execution(execution_id))
+
+    async def after(self, position: int, limit: int) -> list[Document]:
+        """Return up to `limit` events that wait here, after a position."""
+        return await self._do(lambda: self._after(position, limit))
+
+    async def checkpoint(self, name: str) -> Document | None:
+        """Return the newest checkpoint of that name that waits here."""
+        return await self._do(lambda: self._checkpoint(name))
+
+    async def set_aside(self) -> Path:
+        """Put the file away under another name, for somebody to look at, and go on with an empty one."""
+        (log_id,) = await self._do(lambda: self._execute("SELECT id FROM log").fetchone())
+        await self.close()
+        aside = self.path.with_name(f"{self.path.name}.refused-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}")
+        self.path.rename(aside)
+        await self.open()
+        await self.belongs_to(log_id)
+        return aside
+
+    async def _do(self, work: Callable[[], T]) -> T:
+        if self._thread is None:
+            raise StoreError(f"the spool {self.path} is not open")
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._translated, work)
+
+    def _translated(self, work: Callable[[], T]) -> T:
+        try:
+            return work()
+        except (sqlite3.Error, OSError) as exc:
+            with suppress(sqlite3.Error, AttributeError):
+                self._connection.rollback()
+            if getattr(exc, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY:
+                raise StoreInUseError(f"the spool {self.path} is used by another kernel: give each its own") from exc
+            raise StoreUnavailableError(
+                f"the spool {self.path} cannot be used now: check its folder, its permissions and its disk ({exc})"
+            ) from exc
+
+    # --- from here on: the spool's own thread ---
+
+    def _open(self) -> None:
+        if not self.path.parent.is_dir():
+            raise StoreError(
+                f"the spool {self.path} cannot be made: there is no folder {self.path.parent}; create it first"
+            )
+        self._connection = sqlite3.connect(self.path, timeout=0.5, isolation_level=None, check_same_thread=False)
+        # Before WAL: then there is no file of shared memory, and a second process is refused.
+        self._execute("PRAGMA locking_mode = EXCLUSIVE")
+        try:
+            (application_id,) = self._execute("PRAGMA application_id").fetchone()
+            is_new = self._execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone() is None
+        except sqlite3.DatabaseError as exc:
+            if exc.sqlite_errorcode != sqlite3.SQLITE_NOTADB:
+                raise
+            raise StoreError(f"{self.path} is no spool and no database at all: use another path for it") from exc
+        if not is_new and application_id != APPLICATION_ID:
+            raise StoreError(f"{self.path} is the SQLite database of another program: use another path for the spool")
+        self._execute("PRAGMA journal_mode = WAL")
+        self._execute("PRAGMA synchronous = FULL")
+        if is_new:
+            self._connection.executescript(f"BEGIN; PRAGMA application_id = {APPLICATION_ID}; {_SCHEMA} COMMIT;")
+        self.entries, self.events, self.size = self._sums("1")
+        self.oldest = self._oldest()
+
+    def _close(self) -> None:
+        with suppress(AttributeError, sqlite3.Error), closing(self._connection):
+            self._execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def _belongs_to(self, log_id: str) -> None:
+        known = self._execute("SELECT id FROM log").fetchone()
+        if known is not None and known[0] != log_id and self.entries:
+            raise StoreError(
+                f"the spool {self.path} holds {self.events} events of another log: set `uri` and `database` back to "
+                "that one and start once, so that they are written there, or move the file away"
+            )
+        with self._connection:
+            self._execute("BEGIN")
+            self._execute("DELETE FROM log")
+            self._execute("INSERT INTO log (id) VALUES (?)", log_id)
+
+    def _put(self, entry: Entry) -> None:
+        body, made_at = bson.encode(entry.to_document()), time.time()
+        row = (made_at, len(entry.events), entry.last, body)
+        with self._connection:
+            self._execute("BEGIN IMMEDIATE")
+            number = self._execute(
+                "INSERT INTO entries (made_at, events, last, body) VALUES (?, ?, ?, ?)", *row
+            ).lastrowid
+            self._connection.executemany(
+                "INSERT OR REPLACE INTO executions (id, number, body) VALUES (?, ?, ?)",
+                [(str(view["_id"]), number, bson.encode(view)) for view in entry.executions],
+            )
+        self.entries, self.events, self.size = self.entries + 1, self.events + len(entry.events), self.size + len(body)
+        self.oldest = self.oldest or made_at
+
+    def _first(self) -> tuple[Entry, int] | None:
+        cursor = self._execute("SELECT number, events, body FROM entries ORDER BY number")
+        merged, number, events = Entry(), 0, 0
+        for number, count, body in cursor:  # noqa: B007 - the number of the last one that was taken
+            merged.add(Entry.of_document(bson.decode(body, _CODEC)))
+            if (events := events + max(count, 1)) >= TAKEN_AT_ONCE:
+                break
+        cursor.close()
+        return (merged, number) if number else None
+
+    def _drop(self, number: int) -> None:
+        with self._connection:
+            self._execute("BEGIN IMMEDIATE")
+            entries, events, size = self._sums("number <= ?", number)
+            self._execute("DELETE FROM entries WHERE number <= ?", number)
+            self._execute("DELETE FROM executions WHERE number <= ?", number)
+        self.entries, self.events, self.size = self.entries - entries, self.events - events, self.size - size
+        self.oldest = self._oldest()
+        if self.is_empty:
+            self._execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def _sums(self, where: str, *parameters: object) -> tuple[int, int, int]:
+        sums = f"SELECT count(*), total(events), total(length(body)) FROM entries WHERE {where}"  # noqa: S608 - ours
+        entries, events, size = self._execute(sums, *parameters).fetchone()
+        return entries, int(events), int(size)
+
+    def _oldest(self) -> float | None:
+        row = self._execute("SELECT made_at FROM entries ORDER BY number LIMIT 1").fetchone()
+        return row[0] if row else None
+
+    def _execution(self, execution_id: str) -> Document | None:
+        row = self._execute("SELECT body FROM executions WHERE id = ?", execution_id).fetchone()
+        return bson.decode(row[0], _CODEC) if row else None
+
+    def _after(self, position: int, limit: int) -> list[Document]:
+        found: list[Document] = []
+        cursor = self._execute("SELECT body FROM entries WHERE last > ? ORDER BY number", position)
+        for (body,) in cursor:
+            found += [event for event in bson.decode(body, _CODEC)["events"] if event["_id"] > position]
+            if len(found) >= limit:
+                break
+        cursor.close()
+        return found[:limit]
+
+    def _checkpoint(self, name: str) -> Document | None:
+        newest = None
+        for (body,) in self._execute("SELECT body FROM entries WHERE events = 0 ORDER BY number").fetchall():
+            for checkpoint in Entry.of_document(bson.decode(body, _CODEC)).checkpoints:
+                if checkpoint["_id"] == name and (newest is None or newest["position"] <= checkpoint["position"]):
+                    newest = checkpoint
+        return newest
+
+    def _execute(self, sql: str, *parameters: object) -> sqlite3.Cursor:
+        return self._connection.execute(sql, parameters)

@@ -1,0 +1,69 @@
+"""Numbers of the executions as the server counts them: to check, or to begin, what a plugin folds for itself."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from gnomon.execution import STATUSES
+from gnomon_mongo import schema
+from gnomon_mongo.drivers import Document, aggregate
+from gnomon_mongo.server import LIST_PATIENCE, Server
+
+
+class JobStatistics(msgspec.Struct, frozen=True):
+    """The executions of one job: how many by status, the mean seconds of the successful ones, and the last one."""
+
+    job_id: str
+    by_status: dict[str, int]
+    average_execution_time: float | None
+    last_id: str
+    last_status: str
+    last_timestamp: datetime
+
+    @property
+    def total(self) -> int:
+        """How many executions there are."""
+        return sum(self.by_status.values())
+
+
+async def statistics(server: Server, job_id: str | None = None) -> list[JobStatistics]:
+    """Count the executions of one job, or of each, by id; dates are cut to milliseconds."""
+    match: list[Document] = [] if job_id is None else [{"$match": {"job_id": job_id}}]
+    async with server.reading(LIST_PATIENCE):
+        found = await aggregate(server[schema.EXECUTIONS], [*match, *_PIPELINE])
+    return [_of_group(group) for group in found]
+
+
+def _counted(status: str) -> Document:
+    return {"$sum": {"$cond": [{"$eq": ["$status", status]}, 1, 0]}}
+
+
+# The sort is the order of an index, so $first costs nothing.
+_PIPELINE: list[Document] = [
+    {"$sort": {"job_id": 1, "timestamp": -1}},
+    {
+        "$group": {
+            "_id": "$job_id",
+            **{status: _counted(status) for status in STATUSES},
+            "average": {"$avg": {"$cond": [{"$eq": ["$status", "success"]}, "$execution_time", None]}},
+            "last_id": {"$first": "$_id"},
+            "last_status": {"$first": "$status"},
+            "last_timestamp": {"$first": "$timestamp"},
+        }
+    },
+    {"$sort": {"_id": 1}},
+]
+
+
+def _of_group(group: dict[str, Any]) -> JobStatistics:
+    return JobStatistics(
+        job_id=group["_id"],
+        by_status={status: group[status] for status in STATUSES if group[status]},
+        average_execution_time=group["average"],
+        last_id=str(group["last_id"]),
+        last_status=group["last_status"],
+        last_timestamp=group["last_timestamp"],
+    )

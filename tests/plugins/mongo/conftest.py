@@ -1,0 +1,205 @@
+"""A MongoDB server for tests: the one of $GNOMON_TEST_MONGODB_URI, else a daemon that is installed beside the tests.
+
+The daemon is SecantusDB, which speaks the wire protocol. It runs as a process of its own and is never imported.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
+from contextlib import AsyncExitStack
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pymongo import AsyncMongoClient
+
+from gnomon_mongo import MongoStore
+from gnomon_mongo.drivers import Driver, DriverName
+
+PATIENCE = 30.0
+"""Seconds until a server that does not come up fails its test."""
+
+
+class Daemon:
+    """A server process on 127.0.0.1 that a test may kill, stop and start again; it ends only its own process."""
+
+    def __init__(self, program: Path, folder: Path, *options: str) -> None:
+        self.folder = folder
+        self.options = options
+        self._program = program
+        self._process: subprocess.Popen[bytes] | None = None
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+
+    @property
+    def uri(self) -> str:
+        return f"mongodb://127.0.0.1:{self.port}"
+
+    def start(self, *options: str) -> None:
+        (self.folder / "empty.toml").touch()  # else it looks for a config file of its own
+        command = [str(self._program), "--config", str(self.folder / "empty.toml"), "--host", "127.0.0.1"]
+        command += ["--port", str(self.port), "--storage-path", str(self.folder / "data"), "--log-level", "ERROR"]
+        self._process = subprocess.Popen(
+            [*command, *self.options, *options],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        until = time.monotonic() + PATIENCE
+        while time.monotonic() < until:
+            assert self._process.poll() is None, f"the server ended with {self._process.returncode}"
+            try:
+                socket.create_connection(("127.0.0.1", self.port), 0.2).close()
+            except OSError:
+                time.sleep(0.02)
+            else:
+                return
+        pytest.fail(f"the server did not listen within {PATIENCE:g} s")
+
+    def send(self, number: signal.Signals) -> None:
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    def kill(self) -> None:
+        """End it as a power cut would, but for the disk."""
+        self.send(signal.SIGKILL)
+        assert self._process is not None
+        self._process.wait()
+
+    def stop(self) -> None:
+        """Let it end by itself, and so keep what was written without a journal, such as its users."""
+        self.send(signal.SIGTERM)
+        assert self._process is not None
+        self._process.wait(PATIENCE)
+
+    def clean_up(self) -> None:
+        if self._process is not None and self._process.poll() is None:
+            self.kill()
+
+
+async def eventually(condition: Callable[[], Any]) -> None:
+    """Wait until something is true that goes on in other processes."""
+    async with asyncio.timeout(PATIENCE):
+        while not condition():  # noqa: ASYNC110 - other processes set no events
+            await asyncio.sleep(0.01)
+
+
+def missing(reason: str) -> Any:
+    """Skip visibly; fail where GNOMON_REQUIRE says that MongoDB tests must be run, and no other server is named."""
+    if "mongo" in os.environ.get("GNOMON_REQUIRE", "").split(",") and "GNOMON_TEST_MONGODB_URI" not in os.environ:
+        pytest.fail(f"GNOMON_REQUIRE wants MongoDB tests, but {reason}")
+    pytest.skip(reason)
+
+
+# pymongo 4.20 does not close the socket of an attempt to connect that is cancelled, as many are in an outage. They are
+# let go of here, so that no later test is told of them.
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in filter(_is_ours, items):
+        item.add_marker(pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning"))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    done = yield
+    if _is_ours(item):
+        gc.collect()  # after the teardown, which is when pytest lets go of the fixtures
+    return done
+
+
+def _is_ours(item: pytest.Item) -> bool:
+    return item.path.parent == Path(__file__).parent  # these hooks are called for the tests of all folders
+
+
+@pytest.fixture(scope="session")
+def daemon_program() -> Path:
+    beside = Path(sys.executable).parent / "secantusd-py"
+    found = beside if beside.exists() else shutil.which("secantusd-py")
+    return Path(found) if found else missing("there is no secantusd-py: pip install SecantusDB (CPython 3.10 to 3.13)")
+
+
+@pytest.fixture
+def daemon(daemon_program: Path, tmp_path: Path) -> Iterator[Daemon]:
+    """Give a server of the test's own, not started yet, to be killed at will."""
+    (tmp_path / "server").mkdir()
+    server = Daemon(daemon_program, tmp_path / "server")
+    yield server
+    server.clean_up()
+
+
+@pytest.fixture(name="eventually")
+def eventually_() -> Callable[[Callable[[], Any]], Awaitable[None]]:
+    return eventually
+
+
+@pytest.fixture(scope="session")
+def server_uri(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Give the URI of a server that all tests share; each has a database of its own."""
+    if uri := os.environ.get("GNOMON_TEST_MONGODB_URI"):
+        yield uri
+        return
+    server = Daemon(request.getfixturevalue("daemon_program"), tmp_path_factory.mktemp("mongodb"))
+    server.start()
+    yield server.uri
+    server.clean_up()
+
+
+@pytest.fixture(params=["motor", "pymongo"])
+def driver(request: pytest.FixtureRequest) -> Driver:
+    name: DriverName = request.param
+    return Driver(name)
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> dict[str, Any]:
+    """Give settings of a store that is impatient, so that tests are quick."""
+    return {
+        "spool": tmp_path / "spool.db",
+        "timeout": timedelta(seconds=1),
+        "patience": timedelta(0),
+        "lease": timedelta(seconds=5),
+    }
+
+
+@pytest.fixture
+async def database(server_uri: str) -> AsyncIterator[Any]:
+    """Give an empty database of the test's own, as pymongo sees it."""
+    client: AsyncMongoClient[dict[str, Any]] = AsyncMongoClient(server_uri, tz_aware=True)
+    name = f"gnomon_{uuid.uuid4().hex[:12]}"
+    yield client[name]
+    await client.drop_database(name)
+    await client.close()
+
+
+@pytest.fixture
+async def make_store(
+    server_uri: str, database: Any, driver: Driver, settings: dict[str, Any]
+) -> AsyncIterator[Callable[..., MongoStore]]:
+    """Give a function that makes stores on the test's database, closed at its end."""
+    async with AsyncExitStack() as stack:
+
+        def make(**more: Any) -> MongoStore:
+            store = MongoStore(server_uri, database.name, **({"driver": driver} | settings | more))
+            stack.push_async_callback(store.close)
+            return store
+
+        yield make
+
+
+@pytest.fixture
+async def store(make_store: Callable[..., MongoStore]) -> MongoStore:
+    """Give an open store with an empty log."""
+    store = make_store()
+    await store.open()
+    return store

@@ -1,0 +1,398 @@
+"""MongoDB goes away, hangs and comes back: jobs go on, nothing that was accepted is lost, lists never lack anything."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sqlite3
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gnomon import Job, Kernel, events, execution
+from gnomon.errors import ConflictError, DeposedError, StoreError, StoreUnavailableError
+from gnomon.events import Event
+from gnomon.ports import Checkpoint, ExecutionQuery, LogLine
+from gnomon.testing import check_log
+from gnomon.testing.histories import NOON, SECOND, job_added, job_states, numbered, scheduled, succeeded, tell
+from gnomon_mongo import MongoStore, SpoolLimits
+from gnomon_mongo.drivers import Driver
+
+Eventually = Callable[[Callable[[], Any]], Awaitable[None]]
+
+
+@pytest.fixture
+async def store(daemon: Any, driver: Driver, settings: dict[str, Any]) -> AsyncIterator[MongoStore]:
+    """Give an open store on a server of its own, that may be killed."""
+    daemon.start()
+    store = MongoStore(daemon.uri, driver=driver, **settings)
+    await store.open()
+    yield store
+    await store.close()
+
+
+# What is about the spool and not about how a driver finds out is tested on one of them.
+one_driver = pytest.mark.parametrize("driver", ["pymongo"], indirect=True)
+
+
+def run(number: int, after: int) -> list[Event]:
+    return numbered(succeeded("sync", NOON + number * SECOND), after=after)
+
+
+async def keep(store: MongoStore, *batches: list[Event]) -> None:
+    """Append without asking the store for anything before, as the journal does."""
+    for batch in batches:
+        streams = {event.stream: [one for one in batch if one.stream == event.stream] for event in batch}
+        await store.append(batch, [execution.fold(history) for history in streams.values()], [])
+
+
+async def test_what_is_appended_while_the_server_is_gone_is_kept_and_drained_in_order(
+    store: MongoStore, daemon: Any, eventually: Eventually
+) -> None:
+    await keep(store, run(1, 0))
+    daemon.kill()
+
+    await keep(store, run(2, 3), run(3, 6))
+    await store.save_checkpoint("stats", Checkpoint(9, b"view"))
+    await store.append_log("a" * 24, [LogLine(1, NOON, "info", "in the outage")])
+
+    health = store.health()
+    assert (health.state, health.backlog, health.accepts_runs) == ("degraded", 6, True)
+    assert health.problem is not None
+    assert "6 events wait in the spool" in health.problem
+    assert await store.head() == 9
+    daemon.start()
+    await eventually(lambda: store.health().state == "healthy")
+    assert [event.position for event in await store.read()] == list(range(1, 10))
+    assert await store.differences() == []
+    assert (await store.executions(ExecutionQuery())).total == 3
+    assert await store.checkpoint("stats") == Checkpoint(9, b"view")
+    assert [line.text for line in await store.log("a" * 24)] == ["in the outage"]
+
+
+@one_driver
+async def test_in_an_outage_reads_tell_what_is_known_or_that_they_cannot(store: MongoStore, daemon: Any) -> None:
+    known, spooled = run(1, 0), run(2, 3)
+    await keep(store, known)
+    daemon.kill()
+    await keep(store, spooled)
+    await store.save_checkpoint("stats", Checkpoint(6, b"view"))
+
+    assert await store.execution(spooled[0].stream) == execution.fold(spooled)
+    assert await store.read(after=3) == spooled
+    assert await store.read(after=4, limit=1) == spooled[1:2]
+    assert await store.checkpoint("stats") == Checkpoint(6, b"view")
+    unanswered: list[Awaitable[Any]] = [
+        store.executions(ExecutionQuery()),
+        store.jobs(),
+        store.read(),
+        store.stream(known[0].stream),
+        store.job_events("sync", NOON, NOON + SECOND),
+        store.log(known[0].stream),
+        store.prune(NOON),
+        store.statistics(),
+    ]
+    for answer in await asyncio.gather(*unanswered, return_exceptions=True):
+        assert isinstance(answer, StoreUnavailableError), answer
+        assert "3 events wait in the spool" in str(answer)
+
+
+async def test_a_server_that_hangs_delays_one_append_by_its_time_limit(
+    store: MongoStore, daemon: Any, eventually: Eventually
+) -> None:
+    await keep(store, run(1, 0))
+    daemon.send(signal.SIGSTOP)
+
+    async with asyncio.timeout(5):
+        await keep(store, *(run(n, 3 * n - 3) for n in range(2, 30)))
+
+    assert store.health().backlog == 3 * 28
+    daemon.send(signal.SIGCONT)
+    await eventually(lambda: store.health().state == "healthy")
+    assert [event.position for event in await store.read()] == list(range(1, 3 * 29 + 1))
+    assert await store.differences() == []
+
+
+async def test_the_spool_is_drained_before_a_new_kernel_is_told_the_head(
+    store: MongoStore, daemon: Any, driver: Driver, settings: dict[str, Any]
+) -> None:
+    history = tell(job_added(), events.JobPaused, actor="ann")
+    await keep(store, run(1, 0))
+    daemon.kill()
+    await keep(store, run(2, 3))
+    batch = numbered(history, after=6)
+    await store.append(batch, [], job_states(batch))
+    await store.close()
+    daemon.start()
+
+    async with MongoStore(daemon.uri, driver=driver, **settings | {"patience": timedelta(seconds=10)}) as again:
+        assert await again.head() == 8
+        assert again.health().state == "healthy"
+        assert (await again.executions(ExecutionQuery())).total == 2
+        assert [state.paused for state in await again.jobs()] == [True]
+        assert await again.differences() == []
+
+
+async def test_without_its_server_a_kernel_does_not_start_and_what_waits_stays(
+    store: MongoStore, daemon: Any, driver: Driver, settings: dict[str, Any]
+) -> None:
+    daemon.kill()
+    await keep(store, run(1, 0))
+    await store.close()
+
+    with pytest.raises(StoreUnavailableError, match=r"cannot start without its log.* stays there"):
+        await MongoStore(daemon.uri, driver=driver, **settings).open()
+
+    spool = sqlite3.connect(settings["spool"])
+    assert spool.execute("SELECT sum(events) FROM entries").fetchall() == [(3,)]
+    spool.close()
+
+
+async def test_opening_waits_for_a_server_that_comes_up_later(
+    daemon: Any, driver: Driver, settings: dict[str, Any]
+) -> None:
+    store = MongoStore(daemon.uri, driver=driver, **settings | {"patience": timedelta(seconds=20)})
+
+    opening = asyncio.ensure_future(store.open())
+    await asyncio.sleep(0.2)
+    await asyncio.to_thread(daemon.start)
+    await opening
+
+    assert await store.head() == 0
+    await store.close()
+
+
+@one_driver
+async def test_a_full_spool_takes_the_ends_of_runs_and_asks_for_no_new_ones(
+    daemon: Any, driver: Driver, settings: dict[str, Any], eventually: Eventually
+) -> None:
+    daemon.start()
+    async with MongoStore(daemon.uri, driver=driver, **settings | {"limits": SpoolLimits(size=20_000)}) as store:
+        daemon.kill()
+        written = 0
+        while store.health().accepts_runs:
+            await keep(store, run(written, 3 * written))
+            written += 1
+        assert "spool_limit" in str(store.health().problem)
+
+        await keep(store, run(written, 3 * written))  # from the reserve
+        with pytest.raises(StoreUnavailableError, match="more than it may hold"):
+            await keep(store, *(run(n, 3 * n) for n in range(written + 1, written + 100)))
+
+        head = await store.head()
+        daemon.start()
+        await eventually(lambda: store.health().state == "healthy")
+        assert store.health().accepts_runs
+        assert len(await store.read()) == head
+        await keep(store, run(1000, head))
+
+
+@one_driver
+async def test_what_waits_for_too_long_stops_new_runs(
+    daemon: Any, driver: Driver, settings: dict[str, Any], eventually: Eventually
+) -> None:
+    daemon.start()
+    async with MongoStore(
+        daemon.uri, driver=driver, **settings | {"limits": SpoolLimits(age=timedelta(milliseconds=50))}
+    ) as store:
+        daemon.kill()
+        await keep(store, run(1, 0))
+
+        await eventually(lambda: not store.health().accepts_runs)
+
+        assert "spool_age" in str(store.health().problem)
+
+
+async def test_a_write_without_an_answer_is_written_once(
+    daemon: Any, driver: Driver, settings: dict[str, Any], eventually: Eventually
+) -> None:
+    daemon.start("--enable-test-commands")
+    async with MongoStore(daemon.uri, driver=driver, **settings) as store:
+        admin: Any = store._server._client
+        fails = {"failCommands": ["insert"], "writeConcernError": {"code": 64, "errmsg": "not confirmed"}}
+        await admin.admin.command({"configureFailPoint": "failCommand", "mode": {"times": 1}, "data": fails})
+
+        await keep(store, run(1, 0))
+
+        await eventually(lambda: store.health().state == "healthy")
+        assert len(await store.read()) == 3
+        await keep(store, run(2, 3))
+        assert await store.differences() == []
+
+
+@one_driver
+async def test_a_log_that_went_on_without_this_kernel_is_left_as_it_is(
+    store: MongoStore, daemon: Any, driver: Driver, settings: dict[str, Any], tmp_path: Path, eventually: Eventually
+) -> None:
+    await keep(store, run(1, 0))
+    daemon.kill()
+    await keep(store, run(2, 3))
+    await store.close()
+    daemon.start()
+    async with MongoStore(daemon.uri, driver=driver, **settings | {"spool": tmp_path / "other.db"}) as other:
+        await keep(other, run(9, 3))
+
+    async with MongoStore(daemon.uri, driver=driver, **settings) as late:
+        assert await late.head() == 6
+        assert (await late.read(after=3))[0].stream == run(9, 3)[0].stream
+        assert await late.differences() == []
+
+    (aside,) = tmp_path.glob("spool.db.refused-*")
+    kept = sqlite3.connect(aside)
+    assert kept.execute("SELECT sum(events) FROM entries").fetchall() == [(3,)]
+    kept.close()
+
+
+async def test_a_kernel_that_was_replaced_in_an_outage_is_told_so(
+    store: MongoStore, database_of: Callable[[], Any], daemon: Any, eventually: Eventually
+) -> None:
+    await keep(store, run(1, 0))
+    daemon.kill()
+    await keep(store, run(2, 3))
+    daemon.start()
+    await database_of().scheduler_kernel.update_one({"_id": "writer"}, {"$set": {"token": "somebody else", "pid": 1}})
+
+    await eventually(lambda: not store.health().accepts_runs)
+
+    with pytest.raises((DeposedError, ConflictError), match="took the place"):
+        await keep(store, run(3, 6))
+    assert "took the place" in str(store.health().problem)
+
+
+@pytest.fixture
+async def database_of(daemon: Any, driver: Driver) -> AsyncIterator[Callable[[], Any]]:
+    """Give what returns the database of the test's own server, when that is up."""
+    clients: list[Any] = []
+
+    def connect() -> Any:
+        clients.append(Driver("pymongo").connect(daemon.uri))
+        return clients[-1]["gnomon"]
+
+    yield connect
+    for client in clients:
+        await client.close()
+
+
+@one_driver
+async def test_a_spool_of_another_log_is_refused(
+    store: MongoStore, daemon: Any, driver: Driver, settings: dict[str, Any]
+) -> None:
+    daemon.kill()
+    await keep(store, run(1, 0))
+    await store.close()
+    daemon.start()
+
+    with pytest.raises(StoreError, match="holds 3 events of another log"):
+        await MongoStore(daemon.uri, "elsewhere", driver=driver, **settings).open()
+
+
+@one_driver
+@pytest.mark.parametrize("content", [b"this is my diary\n" * 500, None], ids=["text", "database"])
+async def test_what_is_no_spool_is_left_alone(
+    make_store: Callable[..., MongoStore], tmp_path: Path, content: bytes | None
+) -> None:
+    path = tmp_path / "diary"
+    if content is None:
+        other = sqlite3.connect(path)
+        other.execute("CREATE TABLE customers (name TEXT)")
+        other.close()
+    else:
+        path.write_bytes(content)
+    before = path.read_bytes()
+
+    with pytest.raises(StoreError, match="another path"):
+        await make_store(spool=path).open()
+
+    assert path.read_bytes() == before
+
+
+@one_driver
+async def test_a_spool_that_cannot_be_written_holds_nothing_up_for_ever(
+    store: MongoStore, daemon: Any, eventually: Eventually
+) -> None:
+    await keep(store, run(1, 0))
+    daemon.kill()
+    store._spool._connection.execute("PRAGMA query_only = ON")
+
+    with pytest.raises(StoreUnavailableError, match=r"the spool .* cannot be used now"):
+        await keep(store, run(2, 3))
+
+    daemon.start()
+    await keep(store, run(2, 3))
+    assert [event.position for event in await store.read()] == [1, 2, 3, 4, 5, 6]
+
+
+# With a kernel
+
+
+async def test_jobs_go_on_in_an_outage_and_their_history_is_whole_afterwards(
+    daemon: Any, driver: Driver, settings: dict[str, Any], eventually: Eventually
+) -> None:
+    daemon.start()
+    store = MongoStore(daemon.uri, driver=driver, **settings)
+    may_end = asyncio.Event()
+
+    async def body() -> str:
+        await may_end.wait()
+        return "done"
+
+    async with Kernel(store=store, jobs=[Job(id="slow", func=body, max_instances=2, overlap="allow")]) as kernel:
+        before = (await kernel.trigger("slow")).execution.id
+        daemon.kill()
+        within = (await kernel.trigger("slow", actor="ann")).execution.id
+        may_end.set()
+
+        ended = [await kernel.wait(one) for one in (before, within)]
+
+        assert [view.status for view in ended] == ["success", "success"]
+        health = kernel.health()
+        assert (health.state, health.accepts_runs) == ("degraded", True)
+        assert health.backlog >= 4
+        daemon.start()
+        await eventually(lambda: kernel.health().state == "healthy")
+        for identity in (before, within):
+            assert [event.type for event in await kernel.history(identity)] == ["scheduled", "started", "succeeded"]
+        views = (await kernel.executions(ExecutionQuery())).items
+        check_log(await store.read(), views, await store.jobs())
+
+
+@one_driver
+async def test_with_a_full_spool_new_runs_wait_until_it_is_drained(
+    daemon: Any, driver: Driver, settings: dict[str, Any], eventually: Eventually
+) -> None:
+    daemon.start()
+    may_end = asyncio.Event()
+
+    async def body() -> None:
+        await may_end.wait()
+
+    jobs = [Job(id=name, func=body) for name in ("going", "waiting")]
+    store = MongoStore(daemon.uri, driver=driver, **settings | {"limits": SpoolLimits(age=timedelta(0))})
+    async with Kernel(store=store, jobs=jobs) as kernel:
+        going = (await kernel.trigger("going")).execution.id
+        daemon.kill()
+        assert await kernel.pause("going")  # the first event that waits
+
+        waiting = (await kernel.trigger("waiting")).execution.id
+        may_end.set()
+
+        assert (await kernel.wait(going)).status == "success"
+        assert (await kernel.execution(waiting)).status == "scheduled"
+        assert not kernel.health().accepts_runs
+        daemon.start()
+        assert (await kernel.wait(waiting)).status == "success"
+
+
+@one_driver
+async def test_the_first_events_of_a_new_log_may_go_to_the_spool(store: MongoStore, daemon: Any) -> None:
+    daemon.kill()
+
+    await keep(store, numbered(scheduled()))
+
+    assert await store.head() == 1
+    assert await store.read() == numbered(scheduled())
+    with pytest.raises(ConflictError):
+        await keep(store, numbered(scheduled()))

@@ -1,0 +1,250 @@
+"""What stands in the way of a start, and what the store says: URI, passwords, permissions, indexes, other kernels."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from gnomon.errors import DeposedError, NoLogError, StoreError, StoreInUseError, StoreUnavailableError
+from gnomon.ports import ExecutionQuery
+from gnomon.testing.histories import append, scheduled, succeeded
+from gnomon_mongo import MongoStore, lease, schema
+from gnomon_mongo.drivers import Driver
+
+MakeStore = Callable[..., MongoStore]
+
+
+async def refusal(store: MongoStore, *, read_only: bool = False) -> StoreError:
+    with pytest.raises(StoreError) as caught:
+        await store.open(read_only=read_only)
+    return caught.value
+
+
+# URIs
+
+
+@pytest.mark.parametrize(
+    ("uri", "said"),
+    [
+        ("http://db.example.org", "cannot be used with this `uri`"),
+        ("mongodb://ann:p@ss@127.0.0.1/", "cannot be used with this `uri`"),
+        ("mongodb://ann:topsecret@:99999/", "cannot be used with this `uri`"),
+        ("mongodb://127.0.0.1:port/", "port"),
+    ],
+)
+async def test_a_uri_that_cannot_be_used_is_refused_without_telling_what_is_in_it(
+    driver: Driver, settings: dict[str, Any], uri: str, said: str
+) -> None:
+    error = await refusal(MongoStore(uri, driver=driver, **settings))
+
+    assert said in str(error)
+    assert not isinstance(error, StoreUnavailableError)
+    assert "secret" not in str(error)
+    assert "p@ss" not in str(error)
+
+
+async def test_a_server_that_is_not_there_is_named(driver: Driver, settings: dict[str, Any]) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        port = unused.getsockname()[1]
+
+    error = await refusal(MongoStore(f"mongodb://ann:topsecret@127.0.0.1:{port}/log", driver=driver, **settings))
+
+    assert isinstance(error, StoreUnavailableError)
+    assert f"127.0.0.1:{port}/log cannot be used now" in str(error)
+    assert "secret" not in str(error)
+
+
+# Users
+
+
+@pytest.fixture
+async def guarded(daemon: Any) -> str:
+    """Give the address of a server that wants passwords: ann may write, ron may read."""
+    daemon.start()
+    client: Any = Driver("pymongo").connect(daemon.uri)
+    for user, role in (("ann", "readWrite"), ("ron", "read")):
+        await client.guarded.command("createUser", user, pwd="topsecret", roles=[{"role": role, "db": "guarded"}])
+    await client.close()
+    daemon.stop()
+    daemon.start("--auth")
+    return f"127.0.0.1:{daemon.port}/guarded"
+
+
+async def test_with_the_right_password_the_log_is_kept(guarded: str, driver: Driver, settings: dict[str, Any]) -> None:
+    async with MongoStore(f"mongodb://ann:topsecret@{guarded}", driver=driver, **settings) as store:
+        await append(store, succeeded())
+
+        assert (await store.executions(ExecutionQuery())).total == 1
+
+
+async def test_a_wrong_password_and_a_missing_permission_say_what_to_change(
+    guarded: str, driver: Driver, settings: dict[str, Any]
+) -> None:
+    wrong = await refusal(MongoStore(f"mongodb://ann:topsecrets@{guarded}", driver=driver, **settings))
+    reader = await refusal(MongoStore(f"mongodb://ron:topsecret@{guarded}", driver=driver, **settings))
+
+    assert "password is another one" in str(wrong)
+    assert "grant it the role readWrite" in str(reader)
+    for error in (wrong, reader):
+        assert not isinstance(error, StoreUnavailableError)
+        assert "topsecret" not in str(error)
+
+
+# Indexes
+
+
+@pytest.mark.parametrize(
+    ("keys", "options", "found"),
+    [
+        ([("stream", 1), ("version", 1)], {}, "not unique"),
+        ([("job_id", 1), ("at", 1)], {"unique": True}, "unique; expected {job_id: 1, at: 1}"),
+        ([("job_id", 1), ("at", 1)], {"sparse": True}, "restricted by sparse"),
+        ([("node", 1)], {"name": "stream_1_version_1"}, "on other fields"),
+    ],
+)
+async def test_an_index_in_another_form_is_named_and_left_alone(
+    make_store: MakeStore, database: Any, keys: list[Any], options: dict[str, Any], found: str
+) -> None:
+    await database[schema.EVENTS].create_index(keys, **options)
+    before = await database[schema.EVENTS].index_information()
+
+    error = await refusal(make_store())
+
+    assert (
+        f"collection scheduler_events has an index {options.get('name', schema.Index('', tuple(keys)).name)!r}"
+        in str(error)
+    )
+    assert found in str(error)
+    assert "drop it" in str(error)
+    after = await database[schema.EVENTS].index_information()
+    assert {name: after[name] for name in before} == before
+
+
+async def test_the_same_index_under_another_name_will_do(make_store: MakeStore, database: Any) -> None:
+    await database[schema.EXECUTIONS].create_index([("job_id", 1), ("timestamp", -1)], name="by_job")
+
+    await make_store().open()
+
+    indexes = await database[schema.EXECUTIONS].index_information()
+    assert sorted(indexes) == ["_id_", "by_job", "is_manual_1_timestamp_-1", "status_1_timestamp_-1"]
+
+
+async def test_a_log_of_a_newer_version_is_left_alone(make_store: MakeStore, database: Any) -> None:
+    await database[schema.KERNEL].insert_one({"_id": "log", "id": "a", "layout": 99})
+
+    assert "its layout is 99" in str(await refusal(make_store()))
+    assert "upgrade Gnomon" in str(await refusal(make_store(), read_only=True))
+    assert await database[schema.KERNEL].count_documents({}) == 1
+
+
+async def test_reading_what_is_not_there_creates_nothing(make_store: MakeStore, database: Any) -> None:
+    assert isinstance(await refusal(make_store(), read_only=True), NoLogError)
+
+    assert await database.list_collection_names() == []
+
+
+# The writer's place
+
+HOLDER = """
+import asyncio, sys
+from gnomon_mongo import MongoStore
+async def main():
+    async with MongoStore(sys.argv[1], sys.argv[2], spool=sys.argv[3]):
+        print("open", flush=True)
+        await asyncio.sleep(60)
+asyncio.run(main())
+"""
+
+
+@pytest.fixture
+def held_elsewhere(server_uri: str, database: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Give a process that has the log open."""
+    spool = tmp_path_factory.mktemp("holder") / "spool.db"
+    command = [sys.executable, "-c", HOLDER, server_uri, database.name, str(spool)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "open\n"
+    yield process
+    process.kill()
+    process.wait()
+    process.stdout.close()
+
+
+async def test_a_second_writer_is_told_who_the_first_one_is(make_store: MakeStore, held_elsewhere: Any) -> None:
+    error = await refusal(make_store())
+
+    assert isinstance(error, StoreInUseError)
+    assert f"is written by process {held_elsewhere.pid} on {socket.gethostname()} since 20" in str(error)
+
+
+async def test_the_place_of_a_killed_writer_of_this_machine_is_free_at_once(
+    make_store: MakeStore, held_elsewhere: Any
+) -> None:
+    held_elsewhere.kill()
+    held_elsewhere.wait()
+
+    store = make_store(lease=timedelta(hours=1))
+    async with store:
+        assert await store.head() == 0
+
+
+@pytest.fixture
+async def far_away(database: Any, make_store: MakeStore) -> Any:
+    """Give the lease of a kernel on another machine, which nobody here can look at."""
+    async with make_store() as store:
+        await append(store, scheduled())
+        await database[schema.KERNEL].update_one({"_id": "writer"}, {"$set": {"place": "elsewhere", "token": "theirs"}})
+        store._lease._held_until = float("inf")  # it does not notice
+    return database[schema.KERNEL]
+
+
+async def test_a_lease_that_stands_still_is_taken_over(make_store: MakeStore, far_away: Any) -> None:
+    await far_away.update_one({"_id": "writer"}, {"$set": {"seconds": 0.5}})
+
+    async with make_store(lease=timedelta(seconds=1)) as store:
+        assert await store.head() == 1
+        assert (await far_away.find_one({"_id": "writer"}))["pid"] == os.getpid()
+
+
+async def test_a_lease_that_is_renewed_is_not_taken_over_whatever_the_clocks_say(
+    make_store: MakeStore, far_away: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watched = lease.Lease._seen
+
+    async def renewed(self: lease.Lease) -> Any:
+        await far_away.update_one({"_id": "writer"}, {"$inc": {"renewals": 1}})
+        return await watched(self)
+
+    monkeypatch.setattr(lease.Lease, "_seen", renewed)
+
+    assert isinstance(await refusal(make_store(lease=timedelta(seconds=2))), StoreInUseError)
+
+
+async def test_a_holder_that_was_replaced_learns_it_when_it_renews(make_store: MakeStore, database: Any) -> None:
+    store = make_store()
+    async with store:
+        await database[schema.KERNEL].update_one(
+            {"_id": "writer"}, {"$set": {"token": "theirs", "node": "b", "pid": 7}}
+        )
+
+        with pytest.raises(DeposedError, match="process 7 on b"):
+            await store._lease.renew()
+
+        held = await database[schema.KERNEL].find_one({"_id": "writer"})
+    assert held["token"] == "theirs"
+    assert await database[schema.KERNEL].find_one({"_id": "writer"}) == held
+
+
+async def test_closing_gives_the_place_back(make_store: MakeStore, database: Any) -> None:
+    async with make_store():
+        assert await database[schema.KERNEL].count_documents({"_id": "writer"}) == 1
+
+    assert await database[schema.KERNEL].count_documents({"_id": "writer"}) == 0
