@@ -13,7 +13,7 @@ import inspect
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import AsyncExitStack
 from typing import Any, Literal, TypeVar
 
@@ -82,6 +82,7 @@ class Subscriber:
         self._head = head
         self._impls = {hook: plugin.observers(hook) for hook in OBSERVATION_HOOKS}
         self._observes = any(self._impls.values())
+        self._observes_single = any(impls for hook, impls in self._impls.items() if hook != "on_events")
         self._lock = threading.Lock()
         self._pending: deque[Sequence[Event]] = deque()
         self._queued = 0
@@ -190,10 +191,8 @@ class Subscriber:
     async def _consume(self) -> None:
         while True:
             batch = await self._take()
-            for event in batch:
-                if event.position > self.cursor:
-                    await self._deliver(event)
-                    self.cursor = event.position
+            for part in self._new(batch):
+                await self._deliver(part)
             if batch and self.plugin.durable:
                 await self._ask_store(self._store.save_checkpoint, cursor_name(self.plugin), Checkpoint(self.cursor))
             if self._stopping and self.cursor >= self._head:
@@ -221,21 +220,31 @@ class Subscriber:
             self.cursor = head  # what was between has been pruned
         return page
 
-    async def _deliver(self, event: Event) -> None:
-        for hook in ("on_event", OBSERVATIONS.get(event.type)):
-            for impl in self._impls[hook] if hook else ():
-                self._busy = (time.monotonic(), impl.function.__name__, event)
-                try:
-                    await self._call(impl, event)
-                finally:
-                    self._busy = None
-        self.delivered += 1
+    def _new(self, batch: Sequence[Event]) -> Iterator[Sequence[Event]]:
+        """Leave out what was taken in before; what is replayed comes apart from what is new."""
+        until = self._replay_until
+        replayed = [event for event in batch if self.cursor < event.position <= until]
+        new = [event for event in batch if event.position > max(self.cursor, until)]
+        return (part for part in (replayed, new) if part)
 
-    async def _call(self, impl: Any, event: Event) -> None:
+    async def _deliver(self, events: Sequence[Event]) -> None:
+        for impl in self._impls["on_events"]:
+            await self._call(impl, events[-1], events=events)
+        for event in events if self._observes_single else ():
+            for hook in ("on_event", OBSERVATIONS.get(event.type)):
+                for impl in self._impls[hook] if hook else ():
+                    await self._call(impl, event, event=event)
+            self.cursor = event.position
+        self.cursor = events[-1].position
+        self.delivered += len(events)
+
+    async def _call(self, impl: Any, event: Event, /, **told: Any) -> None:
+        """Call one implementation with what it is told; `event` is the one that is named should it fail."""
+        self._busy = (time.monotonic(), impl.function.__name__, event)
         limit = asyncio.timeout(self._hook_timeout)
         try:
             async with limit:
-                result = impl.function(*_arguments(impl, event=event, replaying=event.position <= self._replay_until))
+                result = impl.function(*_arguments(impl, replaying=event.position <= self._replay_until, **told))
                 if inspect.isawaitable(result):
                     await result
         except BaseException as exc:  # noqa: BLE001 - isolation: what a hook raises is logged and counted, never passed on
@@ -244,6 +253,8 @@ class Subscriber:
             self._failed(impl, event, exc, problem)
         else:
             self._failures_in_a_row = 0
+        finally:
+            self._busy = None
 
     def _failed(self, impl: Any, event: Event, exc: BaseException, what: str) -> None:
         self.failures += 1

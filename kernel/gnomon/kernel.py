@@ -28,9 +28,10 @@ from gnomon.jobs import Job, check_arguments
 from gnomon.journal import Journal
 from gnomon.launcher import Launcher, Registered
 from gnomon.log_capture import captured
+from gnomon.log_identity import identify
 from gnomon.memory import MemoryStore
 from gnomon.plugins import PluginSet
-from gnomon.ports import Clock, ExecutionQuery, LogLine, Page, Runner, Store
+from gnomon.ports import Checkpoint, Clock, ExecutionQuery, LogLine, Page, Runner, Store
 from gnomon.progress import Timing
 from gnomon.recovery import recover
 from gnomon.registry import Difference, Registry, check_json, register
@@ -77,7 +78,8 @@ class Kernel:
     Used as `async with Kernel(...) as kernel:`; it runs until the block is left. All coroutine methods may be awaited
     from any thread that has an event loop. `actor` says who wants something, and is kept in the log.
 
-    `timezone` is the zone of jobs that name none. `drain` is how long leaving waits for bodies that are going.
+    `log_id` names the log for as long as it exists, and no other one has it: positions mean something only together
+    with it. `timezone` is the zone of jobs that name none. `drain` is how long leaving waits for bodies that are going.
     `keeps_time=False` makes a kernel that runs only what is triggered.
     """
 
@@ -100,6 +102,7 @@ class Kernel:
         self.drain = drain
         self.plugins = plugins if plugins is not None else PluginSet()
         self.loop: asyncio.AbstractEventLoop | None = None
+        self.log_id = ""
         self._timezone = timezone
         self._keeps_time = keeps_time
         self._store = store or MemoryStore()
@@ -140,6 +143,7 @@ class Kernel:
     async def _start(self, stack: AsyncExitStack) -> None:
         await stack.enter_async_context(self._store)
         await self._journal.start()
+        self.log_id = await identify(self._store)
         head = self._journal.head
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
         background = [_part(tasks, self._journal.run(), "journal")]
@@ -391,6 +395,19 @@ class Kernel:
     async def events(self, after: int = 0, limit: int = 1000) -> list[Event]:
         """Read the log: up to `limit` events after a position."""
         return await self._store.read(after, limit)
+
+    @on_kernel_loop
+    async def checkpoint(self, name: str) -> Checkpoint | None:
+        """Return what a plugin has kept under that name, or None."""
+        return await self._store.checkpoint(name)
+
+    @on_kernel_loop
+    async def save_checkpoint(self, name: str, checkpoint: Checkpoint) -> None:
+        """Keep a plugin's view together with the position up to which it is folded; durable when it returns.
+
+        One with a lower position than the kept one is ignored. `name` is the plugin's own; begin it with its name.
+        """
+        await self._store.save_checkpoint(name, checkpoint)
 
     # --- the kernel itself ---
 

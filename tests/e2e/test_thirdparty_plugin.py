@@ -83,6 +83,13 @@ def test_an_enabled_plugin_runs_its_job_and_is_told_of_the_result(python: Path, 
     assert (tmp_path / "echo.txt").read_text(encoding="utf-8") == "echo.shout: HELLO\n"
 
 
+def test_an_installed_command_is_in_the_help_and_runs(python: Path, tmp_path: Path) -> None:
+    listed = run(python, "-m", "gnomon.cli", "--help", folder=tmp_path)
+    assert "Commands of plugins:" in listed
+    assert "Say a word in capitals." in listed
+    assert run(python, "-m", "gnomon.cli", "echo", "hello", folder=tmp_path) == "HELLO\n"
+
+
 def test_wrong_settings_of_a_plugin_are_told_before_anything_runs(python: Path, tmp_path: Path) -> None:
     config = tmp_path / "gnomon.toml"
     config.write_text(CONFIG.replace("file", "fil"), encoding="utf-8")

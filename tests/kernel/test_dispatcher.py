@@ -3,7 +3,7 @@
 import asyncio
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
@@ -328,6 +328,54 @@ async def test_each_event_goes_to_on_event_and_then_to_its_own_hook(gnomon_kerne
         ("on_event", "succeeded", False),
         ("on_succeeded", "succeeded", None),
     ]
+
+
+async def test_whole_batches_come_in_order_and_what_is_replayed_comes_apart(gnomon_events: EventList) -> None:
+    class Batches:
+        durable = True
+
+        def __init__(self) -> None:
+            self.seen: list[tuple[list[int], bool]] = []
+
+        @hookimpl
+        async def on_events(self, events: Sequence[Event], replaying: bool) -> None:
+            await asyncio.sleep(0)
+            self.seen.append((positions(events), replaying))
+
+    store = RecordingStore(gnomon_events)
+    async with make_kernel(JOB, store=store) as kernel:
+        await run_jobs(kernel, 2)
+    old = len(gnomon_events)
+    plugin = Batches()
+    async with make_kernel(JOB, plugins=[plugin], store=store) as kernel:
+        await run_jobs(kernel, 2)
+        await until(lambda: kernel.is_idle)
+        assert health(kernel, "Batches").delivered == len(gnomon_events)
+
+    assert plugin.seen[0] == (list(range(1, old + 1)), True)
+    assert not any(replaying for _, replaying in plugin.seen[1:])
+    assert [one for batch, _ in plugin.seen for one in batch] == positions(gnomon_events)
+
+
+async def test_a_batch_that_fails_is_one_failure_and_is_passed(gnomon_kernel: Make, witness: Witness) -> None:
+    class Failing:
+        calls = 0
+
+        @hookimpl
+        def on_events(self, events: Sequence[Event]) -> None:
+            self.calls += 1
+            raise ValueError("no good")
+
+    plugin = Failing()
+    with capture_logs():
+        async with gnomon_kernel(JOB, plugins=[plugin, witness]) as kernel:
+            await run_jobs(kernel)
+            await until(lambda: kernel.is_idle)
+            found = health(kernel, "Failing")
+
+    assert (found.failures, found.lag) == (plugin.calls, 0)
+    assert "on_events on event" in found.problem
+    assert len(witness.seen) == 10
 
 
 async def test_a_plugin_that_lags_far_behind_reads_from_the_store_and_loses_nothing(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,9 @@ COMMANDS = {
 }
 """In the order of the help. A command `x` is `command` in gnomon.cli.commands.x."""
 
+GROUP = "gnomon.commands"
+"""Entry points of further commands: `NAME = "module:command"`, where `command` is one of click."""
+
 PROBLEM, MISUSE = 1, 2
 """Exit codes: what was asked for could not be done; the config or the command line cannot be used."""
 
@@ -37,17 +41,21 @@ class Commands(click.Group):
     """Imports a command when it is called, and ends with our errors as plain sentences."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
-        return list(COMMANDS)
+        return [*COMMANDS, *_offered()]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
-        if cmd_name not in COMMANDS:
-            return None
-        command: click.Command = importlib.import_module(f"gnomon.cli.commands.{cmd_name}").command
-        return command
+        if cmd_name in COMMANDS:
+            command: click.Command = importlib.import_module(f"gnomon.cli.commands.{cmd_name}").command
+            return command
+        offered = _offered().get(cmd_name)
+        return _load(offered) if offered is not None else None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
+        if offered := _offered():
+            with formatter.section("Commands of plugins"):
+                formatter.write_dl([(name, _help_of(point)) for name, point in offered.items()])
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -59,6 +67,29 @@ class Commands(click.Group):
         except GnomonError as exc:
             click.echo(f"gnomon: {exc}", err=True)
             ctx.exit(PROBLEM)
+
+
+def _offered() -> dict[str, EntryPoint]:
+    """Find the commands that plugins add, without importing them; none takes the place of one of ours."""
+    points = sorted(entry_points(group=GROUP), key=lambda point: point.name)
+    return {point.name: point for point in points if point.name not in COMMANDS}
+
+
+def _load(point: EntryPoint) -> click.Command:
+    try:
+        command = point.load()
+    except Exception as exc:  # a stranger's module may raise anything while it is imported
+        raise GnomonError(f"the command {point.name!r} ({point.value}) cannot be imported: {exc}") from exc
+    if not isinstance(command, click.Command):
+        raise GnomonError(f"the command {point.name!r} ({point.value}) is {command!r}, expected a click command")
+    return command
+
+
+def _help_of(point: EntryPoint) -> str:
+    try:
+        return _load(point).get_short_help_str(limit=90)
+    except GnomonError as exc:  # the help of the others is shown all the same
+        return str(exc)
 
 
 @click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
