@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from gnomon import hookspecs
-from gnomon.hookspecs import OBSERVATION_HOOKS
+from gnomon.hookspecs import MAY_WAIT
 from gnomon.jobs import close_match
 
 HOOKS: dict[str, tuple[str, ...]] = {
@@ -28,7 +28,7 @@ def hook_problem(hook: str, function: Callable[..., Any], options: Mapping[str, 
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
         what = "put @contextlib.asynccontextmanager under its @hookimpl" if hook == "lifespan" else "it must not"
         return f"yields in {hook}: {what}"
-    if hook not in OBSERVATION_HOOKS and inspect.iscoroutinefunction(function):
+    if hook not in MAY_WAIT and inspect.iscoroutinefunction(function):
         return f"has an `async def {hook}`, which nobody awaits: make it a plain `def`"
     return _argument_problem(hook, function, HOOKS[hook])
 
@@ -39,5 +39,6 @@ def _argument_problem(hook: str, function: Callable[..., Any], known: tuple[str,
         is_plain = parameter.kind is parameter.POSITIONAL_OR_KEYWORD and parameter.default is parameter.empty
         if not is_plain or parameter.name not in known:
             hint = close_match(parameter.name, known) if parameter.name not in known else ""
-            return f"asks in {hook} for {str(parameter)!r}; possible are {', '.join(known)}, without defaults{hint}"
+            possible = f"possible are {', '.join(known)}, without defaults" if known else "it has no arguments"
+            return f"asks in {hook} for {str(parameter)!r}; {possible}{hint}"
     return None

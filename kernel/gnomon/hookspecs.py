@@ -1,9 +1,10 @@
 """Every hook, its docstring is its manual. An implementation asks only for the arguments that it wants, by name.
 
-Three kinds. *Observation* hooks (`on_...`) are told facts, after they are durable, in order, on the plugin's own
+Four kinds. *Observation* hooks (`on_...`) are told facts, after they are durable, in order, on the plugin's own
 thread and event loop, where `def` and `async def` both do; what one raises, or how long it takes, is its own affair.
 *Decision* hooks (`guard`) are asked before something happens. *Contribution* hooks (`register_...`) are called once,
-at start-up, in the kernel's thread; an error there stops the start and names the plugin.
+at start-up, in the kernel's thread; an error there stops the start and names the plugin. *Trial* hooks
+(`try_connection`) are asked before there is a kernel at all.
 """
 
 from __future__ import annotations
@@ -113,6 +114,17 @@ def register_jobs(register: Callable[..., None]) -> None:
     """Offer jobs: `register(job)` with a Job, a function declared with @job, or the keys of a Job by name."""
 
 
+@hookspec
+def try_connection() -> str:  # type: ignore[empty-body]
+    """Reach what the plugin talks to, and tell in a sentence what was found there: the server, its version, the log.
+
+    Asked by `gnomon check --connect`, without a kernel, on a thread and an event loop of its own; `def` and `async def`
+    both do. Change nothing, keep nothing open, and try everything that a start would need, such as permissions. An
+    exception says what is wrong: its text is shown as it is, so no secrets in it, and what to do next. It has
+    `[kernel] hook_timeout`.
+    """
+
+
 OBSERVATIONS: dict[str, str] = {
     "scheduled": "on_scheduled",
     "started": "on_started",
@@ -126,3 +138,6 @@ OBSERVATIONS: dict[str, str] = {
 """From an event's type to the hook that is told of it, besides on_event."""
 
 OBSERVATION_HOOKS: tuple[str, ...] = ("on_events", "on_event", *dict.fromkeys(OBSERVATIONS.values()))
+
+MAY_WAIT: tuple[str, ...] = (*OBSERVATION_HOOKS, "try_connection")
+"""Hooks that may be written as `async def`."""

@@ -82,6 +82,11 @@ class MongoPlugin:
                 cron="15 3 * * *",
             )
 
+    @hookimpl
+    async def try_connection(self) -> str:
+        """Reach the server as a start would."""
+        return await self.store.try_connection()
+
     async def prune(self) -> int:
         """Forget what is older than the retention; returns how many executions that were."""
         if self.config.retention is None:

@@ -54,16 +54,23 @@ INDEXES = (
 
 async def make_indexes(database: Database) -> None:
     """Make the indexes that are missing; StoreError for one that is there in another form."""
+    for index in await missing_indexes(database):
+        await database[index.collection].create_index(list(index.keys), unique=index.unique, name=index.name)
+
+
+async def missing_indexes(database: Database) -> list[Index]:
+    """Tell which indexes are to be made; StoreError for one that is there in another form."""
     there = {name: await database[name].index_information() for name in {index.collection for index in INDEXES}}
-    for index in INDEXES:
-        found = there[index.collection]
-        same_fields = [name for name in found if _keys(found[name]) == index.keys]
-        for name in same_fields:
-            _check(index, name, found[name])
-        if not same_fields:
-            if index.name in found:
-                raise _conflict(index, index.name, "on other fields")
-            await database[index.collection].create_index(list(index.keys), unique=index.unique, name=index.name)
+    return [index for index in INDEXES if not _is_there(index, there[index.collection])]
+
+
+def _is_there(index: Index, there: Mapping[str, Any]) -> bool:
+    same_fields = [name for name, found in there.items() if _keys(found) == index.keys]
+    for name in same_fields:
+        _check(index, name, there[name])
+    if not same_fields and index.name in there:
+        raise _conflict(index, index.name, "on other fields")
+    return bool(same_fields)
 
 
 def _check(index: Index, name: str, found: Mapping[str, Any]) -> None:

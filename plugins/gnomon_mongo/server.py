@@ -103,6 +103,16 @@ class Server:
         except (PyMongoError, BSONError) as exc:
             raise translate(exc, self.address) from exc
 
+    async def version(self) -> str:
+        """Ask the server which version of MongoDB it is."""
+        async with self.reading():
+            return str((await self._db.client.server_info())["version"])
+
+    async def missing_indexes(self) -> list[schema.Index]:
+        """Tell which indexes a start would make; StoreError for one that is there in another form."""
+        async with self.reading():
+            return await schema.missing_indexes(self._db)
+
     async def make_indexes(self) -> None:
         """Make the indexes that are missing."""
         async with self.writing(WORK_PATIENCE):

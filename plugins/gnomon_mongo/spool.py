@@ -61,6 +61,13 @@ class Spool:
         """Whether nothing waits."""
         return self.entries == 0
 
+    def check_folder(self) -> None:
+        """StoreError where there is no folder for the file."""
+        if not self.path.parent.is_dir():
+            raise StoreError(
+                f"the spool {self.path} cannot be made: there is no folder {self.path.parent}; create it first"
+            )
+
     async def open(self) -> None:
         """Open the file, or make it; StoreError where there is something else, StoreInUseError where it is taken."""
         self._thread = ThreadPoolExecutor(1, "gnomon-mongo-spool")
@@ -135,10 +142,7 @@ class Spool:
     # --- from here on: the spool's own thread ---
 
     def _open(self) -> None:
-        if not self.path.parent.is_dir():
-            raise StoreError(
-                f"the spool {self.path} cannot be made: there is no folder {self.path.parent}; create it first"
-            )
+        self.check_folder()
         self._connection = sqlite3.connect(self.path, timeout=0.5, isolation_level=None, check_same_thread=False)
         # Before WAL: then there is no file of shared memory, and a second process is refused.
         self._execute("PRAGMA locking_mode = EXCLUSIVE")

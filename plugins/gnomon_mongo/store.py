@@ -20,7 +20,7 @@ from gnomon.events import Event
 from gnomon.execution import Execution
 from gnomon.job_state import JobState
 from gnomon.ports import Checkpoint, ExecutionQuery, LogLine, Page, Store, StoreHealth
-from gnomon_mongo import projection, reading, schema, writing
+from gnomon_mongo import projection, reading, schema, trial, writing
 from gnomon_mongo.documents import (
     action_documents,
     event_document,
@@ -108,6 +108,15 @@ class MongoStore(Store):
     async def close(self) -> None:
         self._is_open = False
         await self._let_go()
+
+    async def try_connection(self) -> str:
+        """Reach the server as opening would, without changing anything, and tell what is there; StoreError if not."""
+        self._spool.check_folder()
+        await self._server.connect()
+        try:
+            return await trial.try_server(self._server)
+        finally:
+            await self._server.close()
 
     async def _take_hold(self, *, read_only: bool) -> None:
         await self._server.connect()

@@ -83,7 +83,7 @@ def open_writer(path: Path, synchronous: Synchronous) -> sqlite3.Connection:
         connection.execute("PRAGMA cache_size = -32000")  # KiB
         connection.execute("PRAGMA wal_autocheckpoint = 4000")  # pages: hot ones are copied less often than with 1000
         connection.execute("PRAGMA journal_size_limit = 67108864")
-        if _is_empty(connection):
+        if is_empty(connection):
             with transaction(connection):
                 for statement in _SCHEMA:
                     connection.execute(statement)
@@ -114,7 +114,7 @@ def check_file(path: Path, *, must_exist: bool) -> None:
         pass
     with closing(_connect(path, "ro")) as connection:
         _check(connection, path)
-        if must_exist and _is_empty(connection):
+        if must_exist and is_empty(connection):
             raise NoLogError(f"{path} is an empty file and no log yet: start a kernel there first")
 
 
@@ -143,6 +143,11 @@ def snapshot(connection: sqlite3.Connection) -> Iterator[None]:
         connection.execute("COMMIT")
 
 
+def is_empty(connection: sqlite3.Connection) -> bool:
+    """Tell whether nothing was ever made in this file."""
+    return connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone() is None
+
+
 def micros(moment: datetime) -> int:
     """Write an aware moment as µs since 1970."""
     since = moment - EPOCH
@@ -168,10 +173,6 @@ def _check(connection: sqlite3.Connection, path: Path) -> None:
             f"{path} was written by a newer Gnomon: its schema is {version}, this one knows {SCHEMA_VERSION}; "
             "upgrade Gnomon, or use another path"
         )
-    if application_id != APPLICATION_ID and not _is_empty(connection):
+    if application_id != APPLICATION_ID and not is_empty(connection):
         tables = ", ".join(name for (name,) in connection.execute("SELECT name FROM sqlite_master LIMIT 5"))
         raise StoreError(f"{path} is the SQLite database of another program (it has {tables}): use another path")
-
-
-def _is_empty(connection: sqlite3.Connection) -> bool:
-    return connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone() is None

@@ -13,6 +13,7 @@ from gnomon.hookspecs import hookimpl
 from gnomon.ports import Store
 from gnomon_sqlite.database import Synchronous
 from gnomon_sqlite.store import SqliteStore
+from gnomon_sqlite.trial import try_file
 
 
 class SqlitePlugin:
@@ -46,6 +47,11 @@ class SqlitePlugin:
             description=f"Deletes what ended more than {self.config.retention} ago, with its events and log lines.",
             cron="30 3 * * *",
         )
+
+    @hookimpl
+    def try_connection(self) -> str:
+        """Look at the log, or at the place where it would be made."""
+        return try_file(self.store.path)
 
     async def prune(self) -> int:
         """Forget what is older than the retention; returns how many executions that were."""

@@ -81,6 +81,33 @@ def test_check_gives_machines_the_problems_as_json(configure: Configure, gnomon:
     assert any("my_jobs has no 'tock'; did you mean 'tick'?" in problem for problem in found["problems"])
 
 
+def test_check_connect_reaches_what_the_plugins_talk_to_and_changes_nothing(configure: Configure, gnomon: Run) -> None:
+    path = configure(tick='every = "10m"')
+
+    done = gnomon("check", "--connect")
+
+    assert done.returncode == 0
+    assert "sqlite    ✔ ok" in done.stdout
+    assert "is not there yet: the first start makes it" in " ".join(done.stdout.split())
+    assert not path.with_name("gnomon.db").exists()
+
+
+def test_check_connect_ends_with_1_where_a_plugin_does_not_reach_what_it_needs(
+    configure: Configure, gnomon: Run
+) -> None:
+    configure(tick='every = "10m"').with_name("gnomon.db").write_text("these are my notes, and no database at all")
+
+    done, told = gnomon("check", "--connect"), json.loads(gnomon("check", "--connect", "--json").stdout)
+
+    assert done.returncode == 1
+    assert "sqlite    ✘ problem" in done.stdout
+    assert "1 job, 1 problem" in done.stderr
+    assert not told["ok"]
+    assert told["problems"] == [f"sqlite: {told['connections'][0]['told']}"]
+    assert "not a SQLite database" in told["problems"][0]
+    assert gnomon("check").returncode == 0
+
+
 def test_runs_can_be_filtered_paged_and_shown(configure: Configure, gnomon: Run) -> None:
     configure(tick="", broken="")
     for job_id in ("tick", "broken", "tick"):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import subprocess
 import sys
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -96,6 +98,40 @@ async def test_a_wrong_password_and_a_missing_permission_say_what_to_change(
     for error in (wrong, reader):
         assert not isinstance(error, StoreUnavailableError)
         assert "topsecret" not in str(error)
+
+
+# gnomon check --connect
+
+
+async def test_trying_the_connection_tells_where_the_log_is_and_changes_nothing(
+    make_store: MakeStore, database: Any
+) -> None:
+    assert "no log yet, the first start makes it" in await make_store().try_connection()
+    assert await database.list_collection_names() == []
+
+    async with make_store() as store:
+        await append(store, scheduled())
+        beside = await make_store().try_connection()
+    alone = await make_store().try_connection()
+
+    assert re.fullmatch(r"MongoDB [\d.]+ at \S+/gnomon_\w+: a log that is at event 1", alone)
+    assert beside == f"{alone}, written by process {os.getpid()} on {socket.gethostname()}"
+
+
+async def test_trying_the_connection_finds_what_would_stand_in_the_way_of_a_start(
+    guarded: str, make_store: MakeStore, database: Any, driver: Driver, settings: dict[str, Any], tmp_path: Path
+) -> None:
+    await database[schema.EVENTS].create_index([("stream", 1), ("version", 1)])
+    stores = {
+        "password is another one": MongoStore(f"mongodb://ann:topsecrets@{guarded}", driver=driver, **settings),
+        "grant it the role readWrite": MongoStore(f"mongodb://ron:topsecret@{guarded}", driver=driver, **settings),
+        "has an index 'stream_1_version_1' that is not unique": make_store(),
+        "there is no folder": make_store(spool=tmp_path / "nowhere" / "spool.db"),
+    }
+    for said, store in stores.items():
+        with pytest.raises(StoreError, match=said):
+            await store.try_connection()
+    await MongoStore(f"mongodb://ann:topsecret@{guarded}", driver=driver, **settings).try_connection()
 
 
 # Indexes

@@ -1,3 +1,4 @@
+import os
 import sqlite3
 from datetime import timedelta
 from pathlib import Path
@@ -9,7 +10,7 @@ from gnomon import execution
 from gnomon.conversion import convert
 from gnomon.cursors import Cursor, write_cursor
 from gnomon.durations import Duration
-from gnomon.errors import ConfigError
+from gnomon.errors import ConfigError, StoreError
 from gnomon.ports import ExecutionQuery, Store
 from gnomon.testing.histories import NOON, append, failed, numbered, running, succeeded
 from gnomon_sqlite import SqlitePlugin, SqliteStore, reading, writing
@@ -57,6 +58,37 @@ async def test_the_retention_job_forgets_what_ended_longer_ago(tmp_path: Path) -
     assert plugin.config.retention == Duration(days=90)
     assert (offered[0]["id"], forgotten) == ("sqlite.retention", 1)
     assert [view.job_id for view in left.items] == ["still_going"]
+
+
+# gnomon check --connect
+
+
+async def test_trying_the_connection_tells_where_the_log_is_also_beside_its_writer(tmp_path: Path) -> None:
+    plugin = configure(path=str(tmp_path / "log.db"))
+    assert plugin.try_connection() == f"SQLite log {tmp_path / 'log.db'} is not there yet: the first start makes it"
+    assert list(tmp_path.iterdir()) == []
+
+    async with plugin.store as store:
+        await append(store, running("first"))
+
+        assert plugin.try_connection() == f"SQLite log {tmp_path / 'log.db'} is at event 2"
+
+
+def test_trying_the_connection_takes_an_empty_file_for_no_log_yet(tmp_path: Path) -> None:
+    (tmp_path / "log.db").touch()
+
+    assert "is not there yet" in configure(path=str(tmp_path / "log.db")).try_connection()
+    assert (tmp_path / "log.db").read_bytes() == b""
+
+
+def test_trying_the_connection_says_what_stands_in_the_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(StoreError, match="there is no folder"):
+        configure(path=str(tmp_path / "nowhere" / "log.db")).try_connection()
+
+    monkeypatch.setattr(os, "access", lambda place, _: place != tmp_path)  # for root everything can be written
+
+    with pytest.raises(StoreError, match=f"no permission for {tmp_path}; check owner and mode"):
+        configure(path=str(tmp_path / "log.db")).try_connection()
 
 
 async def test_a_page_and_its_total_are_of_one_moment(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ import click
 from gnomon.cli.options import config_argument, config_option, json_option
 
 if TYPE_CHECKING:
+    from gnomon.connections import Connection
     from gnomon.deployment import Deployment
     from gnomon.jobs import Job
 
@@ -23,13 +25,15 @@ POLICIES = (
 
 @click.command("check")
 @config_argument
+@click.option("--connect", is_flag=True, help="Also let the plugins reach the servers that they talk to.")
 @config_option
 @json_option
 @click.pass_context
-def command(ctx: click.Context, config_file: Path | None, config: Path | None, as_json: bool) -> None:
+def command(ctx: click.Context, config_file: Path | None, connect: bool, config: Path | None, as_json: bool) -> None:
     """Tell what is wrong with a config, or when its jobs are due.
 
-    Ends with 2 where the config cannot be used. The log is not looked at: intervals are counted from now.
+    Ends with 2 where the config cannot be used, with 1 where a server cannot. Nothing is started or changed. The log is
+    not looked at: intervals are counted from now.
     """
     from gnomon.cli.deployments import read_config
     from gnomon.cli.json_output import print_json
@@ -45,10 +49,25 @@ def command(ctx: click.Context, config_file: Path | None, config: Path | None, a
         ctx.exit(2)
     now = datetime.now(UTC)
     jobs = [outlook(job, now) for job in deployment.jobs]
+    connections = _try_connections(deployment) if connect else []
+    problems = [f"{found.plugin}: {found.told}" for found in connections if not found.ok]
     if as_json:
-        print_json({"ok": True, "problems": [], "jobs": jobs})
+        answer = {"ok": not problems, "problems": problems, "jobs": jobs}
+        print_json(answer | ({"connections": connections} if connect else {}))
     else:
-        _print(deployment, jobs)
+        _print_jobs(jobs)
+        if connect:
+            _print_connections(connections)
+        _print_verdict(deployment, problems)
+    if problems:
+        ctx.exit(1)
+
+
+def _try_connections(deployment: Deployment) -> list[Connection]:
+    from gnomon.connections import try_connections
+
+    limit = deployment.config.kernel.hook_timeout.total_seconds()
+    return asyncio.run(try_connections(deployment.plugins, limit))
 
 
 def outlook(job: Job, now: datetime) -> dict[str, Any]:
@@ -75,7 +94,7 @@ def policies(job: Job) -> dict[str, Any]:
     return {name: plain[name] for name in POLICIES if name in plain and plain[name] != usual.get(name)}
 
 
-def _print(deployment: Deployment, jobs: list[dict[str, Any]]) -> None:
+def _print_jobs(jobs: list[dict[str, Any]]) -> None:
     from gnomon.cli.tables import Column, print_table
     from gnomon.cli.wording import moment
 
@@ -95,8 +114,26 @@ def _print(deployment: Deployment, jobs: list[dict[str, Any]]) -> None:
         for job in jobs
     ]
     print_table(columns, rows)
-    source = deployment.config.source or "the built-in example"
-    click.echo(f"\n{source}: {len(jobs)} {'job' if len(jobs) == 1 else 'jobs'}, no problems", err=True)
+
+
+def _print_connections(connections: list[Connection]) -> None:
+    from rich.text import Text
+
+    from gnomon.cli.tables import Column, print_table
+
+    if not connections:
+        click.echo("\nno plugin that is enabled talks to a server")
+        return
+    click.echo()
+    columns = [Column("plugin", 8, holds=True), Column("connection", 10, holds=True), Column("found", 30)]
+    words = {True: Text("✔ ok", "green"), False: Text("✘ problem", "red")}
+    print_table(columns, [(found.plugin, words[found.ok], found.told) for found in connections])
+
+
+def _print_verdict(deployment: Deployment, problems: list[str]) -> None:
+    source, jobs = deployment.config.source or "the built-in example", len(deployment.jobs)
+    found = f"{len(problems)} problem{'s' * (len(problems) != 1)}" if problems else "no problems"
+    click.echo(f"\n{source}: {jobs} {'job' if jobs == 1 else 'jobs'}, {found}", err=True)
 
 
 def _words(value: object) -> str:
