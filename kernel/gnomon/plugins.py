@@ -54,7 +54,8 @@ class Plugin:
     def observers(self, hook: str) -> list[pluggy.HookImpl]:
         """List its implementations of a hook in the order in which they are to be called."""
         # pluggy keeps those last that are called first; tryfirst and trylast are in there.
-        impls: list[pluggy.HookImpl] = getattr(self._hooks, hook).get_hookimpls()
+        caller: pluggy.HookCaller | None = getattr(self._hooks, hook, None)  # None: a hook of a plugin, without impls
+        impls: list[pluggy.HookImpl] = caller.get_hookimpls() if caller else []
         return [impl for impl in reversed(impls) if impl.plugin is self.object]
 
     def stores(self) -> list[Store]:
@@ -66,7 +67,7 @@ class Plugin:
                 raise TypeError(f"expected a gnomon.ports.Store, got {store!r}")
             stores.append(store)
 
-        self._contribute("register_store", register)
+        self.contribute("register_store", register)
         return stores
 
     def jobs(self) -> list[Job | dict[str, Any]]:
@@ -79,10 +80,15 @@ class Plugin:
                 raise TypeError(f"expected a Job, a function declared with @job, or keys by name; got {job!r}, {keys}")
             jobs.append(declared or keys)
 
-        self._contribute("register_jobs", register)
+        self.contribute("register_jobs", register)
         return jobs
 
-    def _contribute(self, hook: str, register: Callable[..., None]) -> None:
+    def contribute(self, hook: str, register: Callable[..., None]) -> None:
+        """Call its implementation of a contribution hook; PluginError, with its name, for whatever that raises.
+
+        The hook may be one that another plugin offers: it is implemented as `@hookimpl(optionalhook=True)`, and who
+        offers it calls this for each of `kernel.plugins`.
+        """
         for impl in self.observers(hook):
             try:
                 impl.function(*(register for _ in impl.argnames))

@@ -87,14 +87,14 @@ def test_plugins_are_sorted_by_name_with_files_at_the_end(install: Install, writ
 
 
 def test_nobody_takes_the_name_of_another_plugin(install: Install, write: Write) -> None:
-    install("zz_one", "", "web = zz_one")
-    install("zz_two", "", "web = zz_two")
-    file = write("web.py", "")
+    install("zz_one", "", "pager = zz_one")
+    install("zz_two", "", "pager = zz_two")
+    file = write("pager.py", "")
 
-    found = find("web", [file])
+    found = find("pager", [file])
 
     assert found.problem == f"is offered by zz_one 1.2 and by zz_two 1.2 and by {file}: uninstall or rename one"
-    with pytest.raises(PluginError, match="plugin 'web' is offered by zz_one"):
+    with pytest.raises(PluginError, match="plugin 'pager' is offered by zz_one"):
         found.load()
 
 

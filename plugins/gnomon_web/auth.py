@@ -1,0 +1,121 @@
+"""One authenticator for every door: REST, WebSockets and pages ask it, by the same cookie or header."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+from collections import OrderedDict
+from collections.abc import Mapping
+
+from aiohttp import hdrs, web
+
+from gnomon import Clock
+from gnomon_web.config import Config, Token
+from gnomon_web.problems import ApiError, culprit
+from gnomon_web.rate_limit import RateLimit
+from gnomon_web.roles import LOCAL, NOBODY, Access, Identity
+
+MOST_SESSIONS = 10_000
+"""Logins that are kept; the oldest is forgotten for a new one."""
+CHALLENGE: Mapping[str, str] = {hdrs.WWW_AUTHENTICATE: 'Bearer realm="gnomon"'}
+
+
+class Authenticator:
+    """Tells who makes a request, and keeps the logins, in memory: a restart ends them all."""
+
+    def __init__(self, config: Config, clock: Clock) -> None:
+        self._config = config
+        self._clock = clock
+        self._identities = [(_digest_of(token), Identity(token.name, token.role)) for token in config.tokens]
+        self._sessions: OrderedDict[bytes, Identity] = OrderedDict()
+        self._failures = RateLimit(config.failed_logins, 60.0, clock)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether everybody who reaches the server may do everything: no tokens are configured."""
+        return not self._identities
+
+    def identify(self, request: web.Request) -> Identity:
+        """Tell who makes a request, NOBODY where it does not say; ApiError 401 for a token that is none of ours."""
+        if self.is_open:
+            return LOCAL
+        if (header := request.headers.get(hdrs.AUTHORIZATION)) is not None:
+            scheme, _, token = header.partition(" ")
+            if scheme.lower() != "bearer":
+                raise _refused("Authorization", f"expected `Bearer TOKEN`, got the scheme {scheme[:20]!r}")
+            return self._check(token.strip(), request.remote or "")
+        return self._session(request.cookies.get(self.cookie_name, ""))
+
+    def authorize(self, request: web.Request, access: Access) -> Identity:
+        """Return who makes a request; ApiError 401 or 403 where that is not enough for what a route asks."""
+        identity = self.identify(request)
+        if identity.may(access):
+            return identity
+        if identity is NOBODY:
+            raise ApiError(401, f"this needs the role {access}: send `Authorization: Bearer TOKEN`", headers=CHALLENGE)
+        raise ApiError(403, f"this needs the role {access}; {identity.name!r} is {identity.role}")
+
+    def is_valid(self, identity: Identity) -> bool:
+        """Whether an identity still holds: false once its login has ended."""
+        return identity.session is None or self._alive(identity.session) is identity
+
+    # --- logins ---
+
+    @property
+    def cookie_name(self) -> str:
+        """How the cookie is called; browsers refuse a `__Host-` one that another host or plain HTTP has set."""
+        # Cookies do not know ports: two servers on one host would end each other's logins.
+        return f"__Host-gnomon-{self._config.port}" if self._config.scheme == "https" else f"gnomon-{self._config.port}"
+
+    def log_in(self, token: str, remote: str) -> tuple[str, Identity]:
+        """Exchange a token for a login; returns the cookie's value. ApiError 401, 429."""
+        self._failures.check(remote)
+        known = self._check(token, remote)
+        value = secrets.token_urlsafe(32)
+        key = _digest(value)
+        identity = Identity(known.name, known.role, key, self._clock.now() + self._config.session)
+        self._sessions[key] = identity
+        while len(self._sessions) > MOST_SESSIONS:
+            self._sessions.popitem(last=False)
+        return value, identity
+
+    def log_out(self, identity: Identity) -> None:
+        """End a login."""
+        if identity.session is not None:
+            self._sessions.pop(identity.session, None)
+
+    def _check(self, token: str, remote: str) -> Identity:
+        """Compare with every token, so that the time it takes tells nothing."""
+        digest, found = _digest(token), None
+        for known, identity in self._identities:
+            if hmac.compare_digest(known, digest):
+                found = identity
+        if found is None:
+            self._failures.count(remote)
+            raise _refused("Authorization", "this token is none of those that are configured")
+        return found
+
+    def _session(self, value: str) -> Identity:
+        return (self._alive(_digest(value)) if value else None) or NOBODY
+
+    def _alive(self, key: bytes) -> Identity | None:
+        identity = self._sessions.get(key)
+        if identity is not None and identity.expires is not None and identity.expires <= self._clock.now():
+            del self._sessions[key]
+            return None
+        return identity
+
+
+def _digest(token: str) -> bytes:
+    return hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
+
+
+def _digest_of(token: Token) -> bytes:
+    if token.token is not None:
+        return _digest(token.token.reveal())
+    return bytes.fromhex((token.hash or "").removeprefix("sha256:"))
+
+
+def _refused(name: str, detail: str) -> ApiError:
+    return ApiError(401, detail, errors=[culprit("header", name, detail)], headers=CHALLENGE)

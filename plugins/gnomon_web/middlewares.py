@@ -1,0 +1,93 @@
+"""What every request passes through, from the outside in: the access log, problems, and the guard at the door."""
+
+from __future__ import annotations
+
+import time
+
+import structlog
+from aiohttp import hdrs, web
+from aiohttp.typedefs import Handler
+
+from gnomon import (
+    DeposedError,
+    ExecutionOverError,
+    GnomonError,
+    JobError,
+    StoreError,
+    UnknownExecutionError,
+    UnknownJobError,
+)
+from gnomon_web.answers import problem_answer
+from gnomon_web.keys import actor_of
+from gnomon_web.problems import ApiError, culprit
+
+log = structlog.stdlib.get_logger("gnomon.web")
+
+
+@web.middleware
+async def access_log(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Log every request when it is over: never its query, its headers or its body, which may hold secrets."""
+    began = time.monotonic()
+    status = 500
+    try:
+        response = await handler(request)
+        status = response.status
+        return response
+    finally:
+        log.info(
+            "request",
+            method=request.method,
+            path=request.path,
+            status=status,
+            actor=actor_of(request),
+            remote=request.remote,
+            ms=round((time.monotonic() - began) * 1000, 1),
+        )
+
+
+@web.middleware
+async def problems(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Turn whatever goes wrong into a problem."""
+    try:
+        return await handler(request)
+    except ApiError as exc:
+        error = exc
+    except web.HTTPException as exc:
+        if exc.status < 400:  # a redirect
+            raise
+        error = _from_aiohttp(request, exc)
+    except GnomonError as exc:
+        error = _from_kernel(exc)
+    except Exception:  # the server's own mistake: it is logged, and the client is told no more than that
+        log.exception("request failed", method=request.method, path=request.path)
+        error = ApiError(500, "the server failed to answer this; its log tells more")
+    return problem_answer(request, error.problem, error.headers)
+
+
+def _from_aiohttp(request: web.Request, exc: web.HTTPException) -> ApiError:
+    match exc:
+        case web.HTTPNotFound():
+            return ApiError(
+                404, f"there is nothing at {request.path}", errors=[culprit("path", request.path, "unknown")]
+            )
+        case web.HTTPMethodNotAllowed():
+            allowed = ", ".join(sorted(exc.allowed_methods))
+            return ApiError(405, f"{exc.method} cannot be done here, but {allowed}", headers={hdrs.ALLOW: allowed})
+        case web.HTTPRequestEntityTooLarge():
+            return ApiError(413, exc.text or exc.reason, errors=[culprit("body", "", exc.text or exc.reason)])
+    return ApiError(exc.status, exc.text or exc.reason)
+
+
+def _from_kernel(exc: GnomonError) -> ApiError:
+    match exc:
+        case UnknownJobError():
+            return ApiError(404, str(exc), errors=[culprit("path", "job_id", str(exc))])
+        case UnknownExecutionError():
+            return ApiError(404, str(exc), errors=[culprit("path", "execution_id", str(exc))])
+        case ExecutionOverError():
+            return ApiError(409, str(exc), errors=[culprit("path", "execution_id", str(exc))])
+        case JobError():
+            return ApiError(422, str(exc), errors=[culprit("body", "kwargs", str(exc))])
+        case StoreError() | DeposedError():
+            return ApiError(503, str(exc), headers={hdrs.RETRY_AFTER: "5"})
+    return ApiError(503, str(exc), headers={hdrs.RETRY_AFTER: "5"})

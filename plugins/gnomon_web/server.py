@@ -1,0 +1,82 @@
+"""Builds the application from the route table, and serves it."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from aiohttp import web
+
+from gnomon import GnomonError, Kernel
+from gnomon_web import dashboard, health, jobs, live
+from gnomon_web.auth import Authenticator
+from gnomon_web.config import Config
+from gnomon_web.contributions import add_contributions
+from gnomon_web.endpoint import endpoint
+from gnomon_web.guard import add_headers, guard
+from gnomon_web.keys import AUTHENTICATOR, CONFIG, KERNEL, ROUTES
+from gnomon_web.live.hub import HUB, Hub
+from gnomon_web.middlewares import access_log, problems
+from gnomon_web.routes import RouteTable
+
+SHUTDOWN_LIMIT = 3.0
+"""Seconds that a stopping server waits for answers that are being made."""
+PARTS = (health, jobs, live, dashboard)
+"""Every module with `routes()`, in the order of the OpenAPI document."""
+
+
+def build_routes(kernel: Kernel) -> RouteTable:
+    """Collect all routes: our own, and those that other plugins contribute."""
+    table = RouteTable()
+    for part in PARTS:
+        for route in part.routes():
+            table.add(route)
+    add_contributions(kernel, table)
+    return table
+
+
+def build_app(config: Config, kernel: Kernel, hub: Hub) -> web.Application:
+    """Build the application."""
+    app = web.Application(middlewares=[access_log, problems, guard], client_max_size=config.body_limit)
+    app[CONFIG] = config
+    app[KERNEL] = kernel
+    app[HUB] = hub
+    app[AUTHENTICATOR] = Authenticator(config, kernel.clock)
+    app[ROUTES] = build_routes(kernel)
+    for route, signature in app[ROUTES]:
+        resource = app.router.add_resource(config.base_path + route.path)
+        answer = endpoint(route, signature)
+        for method in ("GET", "HEAD") if route.method == "GET" else (route.method,):
+            resource.add_route(method, answer)
+    app.on_response_prepare.append(add_headers)
+    return app
+
+
+@asynccontextmanager
+async def serving(app: web.Application) -> AsyncIterator[int]:
+    """Serve an application for as long as the block lasts, on the port that is given to it."""
+    config = app[CONFIG]
+    # Our own access log: aiohttp's would write down queries.
+    runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=SHUTDOWN_LIMIT)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, config.host, config.port, ssl_context=_tls(config))
+        try:
+            await site.start()
+        except OSError as exc:
+            raise GnomonError(f"cannot listen on {config.host} port {config.port}: {exc.strerror}") from exc
+        yield int(runner.addresses[0][1])
+    finally:
+        await runner.cleanup()
+
+
+def _tls(config: Config) -> ssl.SSLContext | None:
+    if config.tls_cert is None:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    try:
+        context.load_cert_chain(config.tls_cert, config.tls_key)
+    except OSError as exc:
+        raise GnomonError(f"the certificate {config.tls_cert} cannot be used: {exc}") from exc
+    return context
