@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from gnomon.errors import ConflictError as ConflictError
     from gnomon.errors import DeposedError as DeposedError
     from gnomon.errors import ExecutionOverError as ExecutionOverError
+    from gnomon.errors import ExecutionRunningError as ExecutionRunningError
     from gnomon.errors import GnomonError as GnomonError
     from gnomon.errors import JobError as JobError
     from gnomon.errors import NotInRunError as NotInRunError
@@ -32,8 +33,10 @@ if TYPE_CHECKING:
     from gnomon.events import CancelRequested as CancelRequested
     from gnomon.events import Event as Event
     from gnomon.events import Failed as Failed
+    from gnomon.events import Hidden as Hidden
     from gnomon.events import JobAdded as JobAdded
     from gnomon.events import JobChanged as JobChanged
+    from gnomon.events import JobDescribed as JobDescribed
     from gnomon.events import JobPaused as JobPaused
     from gnomon.events import JobRemoved as JobRemoved
     from gnomon.events import JobResumed as JobResumed
@@ -63,6 +66,7 @@ _HOMES = {
         "ConflictError",
         "DeposedError",
         "ExecutionOverError",
+        "ExecutionRunningError",
         "GnomonError",
         "JobError",
         "NotInRunError",
@@ -81,8 +85,10 @@ _HOMES = {
         "Cancelled",
         "Event",
         "Failed",
+        "Hidden",
         "JobAdded",
         "JobChanged",
+        "JobDescribed",
         "JobPaused",
         "JobRemoved",
         "JobResumed",

@@ -48,6 +48,17 @@ class ExecutionOverError(GnomonError):
         self.status = status
 
 
+class ExecutionRunningError(GnomonError):
+    """The execution has not ended; what was asked makes sense only after that."""
+
+    def __init__(self, execution_id: str, status: str) -> None:
+        super().__init__(
+            f"execution {execution_id} is not over ({status}); nothing was changed: wait for its end, or cancel it"
+        )
+        self.execution_id = execution_id
+        self.status = status
+
+
 class TransitionError(GnomonError):
     """An event that is illegal in the state in which its stream is."""
 

@@ -132,6 +132,7 @@ class Missed(ExecutionEvent, frozen=True, kw_only=True, tag="missed"):
     job_name: str = ""
     detail: str | None = None
     is_manual: bool = False
+    actor: str | None = None
     count: int = 1
     first: datetime | None = None
     last: datetime | None = None
@@ -160,6 +161,12 @@ class LateResult(ExecutionEvent, frozen=True, kw_only=True, tag="late_result"):
     error_type: str | None = None
     error_message: str | None = None
     execution_time: float | None = None
+
+
+class Hidden(ExecutionEvent, frozen=True, kw_only=True, tag="hidden"):
+    """Somebody took the record of a run that is over out of the lists; the log is not cut."""
+
+    actor: str | None = None
 
 
 class JobEvent(Event, frozen=True, kw_only=True):
@@ -194,6 +201,16 @@ class JobResumed(JobEvent, frozen=True, kw_only=True, tag="job_resumed"):
     """Fires run again; those that fell into the pause get their outcome now."""
 
 
+class JobDescribed(JobEvent, frozen=True, kw_only=True, tag="job_described"):
+    """An operator gave the job a name or a note of their own; None leaves what there is, an empty text takes it away.
+
+    Neither is part of the definition, so both outlive whatever the definition becomes.
+    """
+
+    display_name: str | None = None
+    note: str | None = None
+
+
 class UnknownEvent(Event, frozen=True, kw_only=True, tag="unknown"):
     """An event of a type that this version does not know, kept as it is in `raw` and skipped by every fold."""
 
@@ -201,11 +218,12 @@ class UnknownEvent(Event, frozen=True, kw_only=True, tag="unknown"):
 
 
 Lifecycle = Scheduled | Started | Progress | Succeeded | Failed | Missed | Cancelled
-KnownEvent = Lifecycle | CancelRequested | LateResult | JobAdded | JobChanged | JobRemoved | JobPaused | JobResumed
+JobFact = JobAdded | JobChanged | JobRemoved | JobPaused | JobResumed | JobDescribed
+KnownEvent = Lifecycle | CancelRequested | LateResult | Hidden | JobFact
 
 LIFECYCLE: tuple[type[Event], ...] = (Scheduled, Started, Progress, Succeeded, Failed, Missed, Cancelled)
-JOB_EVENTS: tuple[type[Event], ...] = (JobAdded, JobChanged, JobRemoved, JobPaused, JobResumed)
-ALL_EVENTS: tuple[type[Event], ...] = (*LIFECYCLE, CancelRequested, LateResult, *JOB_EVENTS)
+JOB_EVENTS: tuple[type[Event], ...] = (JobAdded, JobChanged, JobRemoved, JobPaused, JobResumed, JobDescribed)
+ALL_EVENTS: tuple[type[Event], ...] = (*LIFECYCLE, CancelRequested, LateResult, Hidden, *JOB_EVENTS)
 EVENT_TYPES: dict[str, type[Event]] = {wire_name(event_type): event_type for event_type in ALL_EVENTS}
 
 

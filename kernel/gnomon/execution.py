@@ -59,11 +59,12 @@ class Execution(msgspec.Struct, kw_only=True, omit_defaults=True):
     first: datetime | None = None
     last: datetime | None = None
     late_result: str | None = None
+    hidden: bool = False
     progress: progress.ProgressView = progress.ProgressView()
 
     @property
     def is_over(self) -> bool:
-        """Whether the run has its outcome; nothing changes it any more."""
+        """Whether the run has its outcome, which nothing changes any more."""
         return self.status in FINAL
 
     def apply(self, event: Event) -> None:
@@ -74,13 +75,14 @@ class Execution(msgspec.Struct, kw_only=True, omit_defaults=True):
         if step is None:
             if isinstance(event, events.UnknownEvent):
                 step = _nothing
-            elif self.is_over and isinstance(event, events.LateResult):
-                step = _late_result
+            elif self.is_over and type(event) in _AFTER_THE_END:
+                step = _AFTER_THE_END[type(event)]
             else:
                 raise TransitionError(event.stream, self.status, event.type, event.version)
         step(self, event)
         self.version = event.version
-        self.updated_at = event.at
+        if step is not _hidden:  # which is about lists, and not about the run: when it ended must not change
+            self.updated_at = event.at
 
 
 def begin(event: Event) -> Execution:
@@ -160,6 +162,7 @@ def _missed_at_once(event: events.Missed) -> Execution:
         updated_at=event.at,
         node=event.node,
         is_manual=event.is_manual,
+        actor=event.actor,
         reason=event.reason,
         detail=event.detail,
         count=event.count,
@@ -217,14 +220,22 @@ def _cancel_requested(execution: Execution, event: events.CancelRequested) -> No
     execution.cancelled_by = event.actor
 
 
-def _late_result(execution: Execution, event: Event) -> None:
-    execution.late_result = event.outcome if isinstance(event, events.LateResult) else None
+def _late_result(execution: Execution, event: events.LateResult) -> None:
+    execution.late_result = event.outcome
+
+
+def _hidden(execution: Execution, _event: events.Hidden) -> None:
+    execution.hidden = True
 
 
 def _nothing(execution: Execution, event: Event) -> None:
     """Skip what this version does not know."""
 
 
+_AFTER_THE_END: Final[dict[type[Event], Callable[[Execution, Any], None]]] = {
+    events.LateResult: _late_result,
+    events.Hidden: _hidden,
+}
 _STEPS: Final[dict[tuple[str, type[Event]], Callable[[Execution, Any], None]]] = {
     ("scheduled", events.Started): _started,
     ("scheduled", events.Missed): _missed,

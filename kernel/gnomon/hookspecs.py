@@ -66,7 +66,7 @@ def on_cancelled(event: events.Cancelled, replaying: bool) -> None:
 
 @hookspec
 def on_job_changed(event: events.JobEvent, replaying: bool) -> None:
-    """Learn that a job was added, changed, paused, resumed or removed; the event's class says which."""
+    """Learn that a job was added, changed, paused, resumed, described or removed; the event's class says which."""
 
 
 @hookspec
@@ -133,7 +133,9 @@ OBSERVATIONS: dict[str, str] = {
     "failed": "on_failed",
     "missed": "on_missed",
     "cancelled": "on_cancelled",
-    **dict.fromkeys(("job_added", "job_changed", "job_removed", "job_paused", "job_resumed"), "on_job_changed"),
+    **dict.fromkeys(
+        ("job_added", "job_changed", "job_removed", "job_paused", "job_resumed", "job_described"), "on_job_changed"
+    ),
 }
 """From an event's type to the hook that is told of it, besides on_event."""
 

@@ -18,7 +18,8 @@ class JobState(msgspec.Struct, kw_only=True, omit_defaults=True):
     Fires are due after `anchor`, the moment when the schedule was added or changed. `last_fire` is the scheduled time
     of the newest fire that has its place in the log (scheduled or missed); the next one is counted from it.
     `newest_fire` is the same over all schedules that the job has had: no fire up to there may come a second time.
-    `version` is that of the job's own stream.
+    `display_name` and `note` are what an operator calls the job and says of it, empty where nobody does; they are no
+    part of the definition. `version` is that of the job's own stream.
     """
 
     job_id: str
@@ -32,6 +33,8 @@ class JobState(msgspec.Struct, kw_only=True, omit_defaults=True):
     paused_why: str | None = None
     paused_at: datetime | None = None
     removed: bool = False
+    display_name: str = ""
+    note: str = ""
 
     def apply(self, event: Event) -> None:
         """Fold one event of the job or of one of its executions; events that say nothing of the job are skipped."""
@@ -88,6 +91,13 @@ def _resumed(state: JobState, _event: events.JobResumed) -> None:
     state.paused_by = state.paused_why = state.paused_at = None
 
 
+def _described(state: JobState, event: events.JobDescribed) -> None:
+    if event.display_name is not None:
+        state.display_name = event.display_name
+    if event.note is not None:
+        state.note = event.note
+
+
 def _fired(state: JobState, event: events.Scheduled | events.Missed) -> None:
     # A retry (attempt > 1) and a manual run are not fires; a scheduled run that is missed later was counted before.
     if event.is_manual or event.version > 1 or getattr(event, "attempt", 1) > 1:
@@ -103,6 +113,7 @@ _STEPS: Final[dict[type[Event], Callable[[JobState, Any], None]]] = {
     events.JobRemoved: _removed,
     events.JobPaused: _paused,
     events.JobResumed: _resumed,
+    events.JobDescribed: _described,
     events.Scheduled: _fired,
     events.Missed: _fired,
 }

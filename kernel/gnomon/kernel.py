@@ -20,8 +20,15 @@ from gnomon.admission import Admission
 from gnomon.catch_up import Absence
 from gnomon.clock import SystemClock
 from gnomon.dispatcher import Dispatcher
-from gnomon.errors import DeposedError, ExecutionOverError, GnomonError, JobError, UnknownExecutionError
-from gnomon.events import Event, FailedReason
+from gnomon.errors import (
+    DeposedError,
+    ExecutionOverError,
+    ExecutionRunningError,
+    GnomonError,
+    JobError,
+    UnknownExecutionError,
+)
+from gnomon.events import Event, FailedReason, Hidden
 from gnomon.execution import Execution, manual_execution_id
 from gnomon.job_state import JobState
 from gnomon.jobs import Job, check_arguments
@@ -31,7 +38,17 @@ from gnomon.log_capture import captured
 from gnomon.log_identity import identify
 from gnomon.memory import MemoryStore
 from gnomon.plugins import PluginSet
-from gnomon.ports import Checkpoint, Clock, ExecutionQuery, LogLine, Page, Runner, Store
+from gnomon.ports import (
+    ActionPage,
+    ActionQuery,
+    Checkpoint,
+    Clock,
+    ExecutionQuery,
+    LogLine,
+    Page,
+    Runner,
+    Store,
+)
 from gnomon.progress import Timing
 from gnomon.recovery import recover
 from gnomon.registry import Difference, Registry, check_json, register
@@ -120,6 +137,7 @@ class Kernel:
         self._registry = Registry(self._journal, self.clock, self._timetable, self._launcher, self._jobs)
         self._resources = AsyncExitStack()
         self._keyed_turn = asyncio.Lock()
+        self._hiding_turn = asyncio.Lock()
 
     def _runners(self) -> dict[str, Runner]:
         runners = (AsyncRunner(self.clock), ThreadRunner(self.clock), ProcessRunner(self.clock))
@@ -276,6 +294,19 @@ class Kernel:
         return changed
 
     @on_kernel_loop
+    async def describe(
+        self, job_id: str, *, display_name: str | None = None, note: str | None = None, actor: str | None = None
+    ) -> bool:
+        """Keep an operator's own name (at most 50 characters) and note (at most 200) for a job, restarts included.
+
+        None leaves what there is, an empty text takes it away. The definition is not touched, nor are these by a
+        reload of the config. False where nothing changes. UnknownJobError; JobError for what is too long.
+        """
+        changed = self._registry.describe(job_id, display_name, note, actor)
+        await self._durable()
+        return changed
+
+    @on_kernel_loop
     async def jobs(self) -> list[JobView]:
         """List the jobs by id."""
         return [self._view(self._jobs[job_id]) for job_id in sorted(self._jobs)]
@@ -350,6 +381,25 @@ class Kernel:
         return copy.copy(execution)
 
     @on_kernel_loop
+    async def hide(self, execution_id: str, *, actor: str | None = None) -> Execution:
+        """Take the record of a run that is over out of the lists; the log is not cut, and by its id it is still found.
+
+        What is hidden already stays so. UnknownExecutionError, ExecutionRunningError.
+        """
+        async with self._hiding_turn:  # two at once would both add the next event to what one of them has read
+            execution = await self._get(execution_id)
+            if not execution.is_over:
+                raise ExecutionRunningError(execution_id, execution.status)
+            if execution.hidden:
+                return execution
+            execution = self._journal.adopt(execution)
+            self._journal.record(Hidden, execution_id, execution.job_id, actor=actor)
+            if self._supervisor.live(execution_id) is None:  # else its body is going on, and may have a late result
+                self._journal.forget(execution_id)
+        await self._durable()
+        return copy.copy(execution)
+
+    @on_kernel_loop
     async def wait(self, execution_id: str) -> Execution:
         """Wait until a run is over, and return it; UnknownExecutionError."""
         while not (execution := await self._get(execution_id)).is_over:
@@ -366,6 +416,11 @@ class Kernel:
     async def executions(self, query: ExecutionQuery) -> Page:
         """List executions, newest first."""
         return await self._store.executions(query)
+
+    @on_kernel_loop
+    async def actions(self, query: ActionQuery) -> ActionPage:
+        """List what operators did, newest first: everything in the log that has an actor other than the kernel."""
+        return await self._store.actions(query)
 
     @on_kernel_loop
     async def history(self, execution_id: str) -> list[Event]:

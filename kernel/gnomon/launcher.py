@@ -156,7 +156,7 @@ class Launcher:
         now = self._clock.now()
         vetoes = {} if force else await self._ask_guards([(job, now)])
         if (veto := vetoes.get((job.id, now))) is not None:
-            return self._miss(identity, job, now, "guard", veto, is_manual=True)
+            return self._miss(identity, job, now, "guard", veto, is_manual=True, actor=facts["actor"])
         execution = self._schedule(identity, job, scheduled_time=now, is_manual=True, force=force, **facts)
         self._enter(execution, job, now)
         return execution

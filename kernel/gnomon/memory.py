@@ -8,13 +8,14 @@ from datetime import datetime
 
 import msgspec
 
+from gnomon.actions import action_of
 from gnomon.cursors import Cursor, read_cursor, write_cursor
 from gnomon.errors import ConflictError, StoreError
 from gnomon.events import Event, Progress
 from gnomon.execution import Execution
 from gnomon.hookspecs import hookimpl
 from gnomon.job_state import JobState
-from gnomon.ports import Checkpoint, ExecutionQuery, LogLine, Page, Store
+from gnomon.ports import ActionPage, ActionQuery, Checkpoint, ExecutionQuery, LogLine, Page, Store
 
 
 class MemoryStore(Store):
@@ -85,6 +86,12 @@ class MemoryStore(Store):
         self._check_open()
         events = [e for e in self._log.values() if e.job_id == job_id and since <= e.at < until]
         return [e for e in events if not isinstance(e, Progress)]
+
+    async def actions(self, query: ActionQuery) -> ActionPage:
+        self._check_open()
+        told = (action_of(event) for event in reversed(self._log.values()))
+        found = [action for action in told if action is not None and query.job_id in {None, action.job_id}]
+        return ActionPage(found[query.offset :][: query.limit], len(found))
 
     async def checkpoint(self, name: str) -> Checkpoint | None:
         self._check_open()
@@ -165,6 +172,7 @@ def _matcher(query: ExecutionQuery) -> Callable[[Execution], bool]:
     def matches(execution: Execution) -> bool:
         return (
             query.job_id in {None, execution.job_id}
+            and (query.hidden or not execution.hidden)
             and (not query.status or execution.status in query.status)
             and query.is_manual in {None, execution.is_manual}
             and (query.since is None or query.since <= execution.timestamp)

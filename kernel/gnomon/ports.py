@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 class ExecutionQuery(msgspec.Struct, frozen=True, kw_only=True):
     """Which executions a list shows; all filters combine. `text` is looked for in error messages, ignoring case.
 
-    `since` and `until` bound `timestamp` (since <= timestamp < until). `limit` is the size of a page, `cursor` the
+    `since` and `until` bound `timestamp` (since <= timestamp < until). Hidden executions are left out, and not counted,
+    unless `hidden` is true: then they are among the others. `limit` is the size of a page, `cursor` the
     `next` of the page before; `offset` skips rows and is for short lists.
     """
 
@@ -35,6 +36,7 @@ class ExecutionQuery(msgspec.Struct, frozen=True, kw_only=True):
     since: datetime | None = None
     until: datetime | None = None
     text: str | None = None
+    hidden: bool = False
     limit: int = 50
     offset: int = 0
     cursor: str | None = None
@@ -49,6 +51,38 @@ class Page(msgspec.Struct, frozen=True):
     items: list[Execution]
     total: int
     next: str | None
+
+
+class Action(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What somebody did, as an event of the log tells it: `trigger`, `pause`, `resume`, `cancel`, `describe`, ...
+
+    An act that could not even begin (no such job, no right to it) is in no log, so it is not here either. A failed one
+    is a run by hand that was recorded and refused; `error_message` says why. `detail` is the reason that was given.
+    """
+
+    at: datetime
+    job_id: str
+    action: str
+    status: Literal["success", "failed"] = "success"
+    actor: str
+    error_message: str | None = None
+    execution_id: str | None = None
+    detail: str | None = None
+
+
+class ActionQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """Which actions a list shows: those on one job and its executions, or all."""
+
+    job_id: str | None = None
+    limit: int = 50
+    offset: int = 0
+
+
+class ActionPage(msgspec.Struct, frozen=True):
+    """A page of actions, newest first, as they stand in the log; `total` counts all that match, exactly."""
+
+    items: list[Action]
+    total: int
 
 
 class Checkpoint(msgspec.Struct, frozen=True):
@@ -149,6 +183,10 @@ class Store(ABC):
         """
 
     @abstractmethod
+    async def actions(self, query: ActionQuery) -> ActionPage:
+        """Return a page of what operators did: what `gnomon.actions.action_of` makes of the events of the log."""
+
+    @abstractmethod
     async def checkpoint(self, name: str) -> Checkpoint | None:
         """Return the checkpoint of that name, or None."""
 
@@ -169,7 +207,7 @@ class Store(ABC):
 
     @abstractmethod
     async def prune(self, before: datetime) -> int:
-        """Forget executions that ended before that moment, with their events and log lines; return how many.
+        """Forget executions that ended before that moment, with their events, log lines and actions; return how many.
 
         Job streams and executions that are not over stay. Positions are never given again.
         """

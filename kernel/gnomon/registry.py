@@ -26,6 +26,9 @@ log = structlog.stdlib.get_logger("gnomon.registry")
 SCHEDULE_KEYS = frozenset({"cron", "every", "at", "trigger", "timezone"})
 """The keys of a definition whose change means that the fires are counted anew."""
 
+LONGEST_WORDS = {"display_name": 50, "note": 200}
+"""Characters of what an operator may call a job and say of it."""
+
 
 class Difference(msgspec.Struct, frozen=True):
     """What becomes of the jobs of the log when other definitions are put in their place."""
@@ -133,6 +136,19 @@ class Registry:
         self.enter(job_id, Absence(paused_until=event.at))
         return True
 
+    def describe(self, job_id: str, display_name: str | None, note: str | None, actor: str | None) -> bool:
+        """Keep an operator's words for a job; None leaves what there is. False where they are the same already."""
+        self.get(job_id)
+        told = {"display_name": display_name, "note": note}
+        words = {name: _words(job_id, name, text) for name, text in told.items() if text is not None}
+        state = self._journal.jobs.get(job_id)
+        new = {name: text for name, text in words.items() if text != (getattr(state, name) if state else "")}
+        if not new:
+            return False
+        payload: dict[str, Any] = {"actor": actor, **new}
+        self._journal.record(events.JobDescribed, events.job_stream(job_id), job_id, **payload)
+        return True
+
     def enter(self, job_id: str, absence: Absence | None = None) -> None:
         """Put a job that is neither paused nor without a schedule into the timetable."""
         registered, state = self._jobs[job_id], self._journal.jobs[job_id]
@@ -186,6 +202,16 @@ class Registry:
         if job is not None and trigger is not None:
             missed = undecided(trigger, state, until)
             self._launcher.miss_ranges(job, missed, None if state.paused else detail)
+
+
+def _words(job_id: str, name: str, text: str) -> str:
+    """Check an operator's words for a job: what is longer would not fit where frontends show it."""
+    text = text.strip()
+    if len(text) > LONGEST_WORDS[name]:
+        raise JobError(
+            f"job {job_id!r}: the {name} may have {LONGEST_WORDS[name]} characters, this one has {len(text)}: {text!r}"
+        )
+    return text
 
 
 def undecided(trigger: Trigger, state: JobState, now: datetime) -> list[MissedRange]:

@@ -14,13 +14,14 @@ import bson
 import msgspec
 from bson import ObjectId
 
-from gnomon import codec, events
+from gnomon import codec
+from gnomon.actions import action_of
 from gnomon.cursors import EPOCH, MICROSECOND
 from gnomon.errors import StoreError
-from gnomon.events import Event, JobEvent
+from gnomon.events import Event
 from gnomon.execution import Execution
 from gnomon.job_state import JobState
-from gnomon.ports import LogLine
+from gnomon.ports import Action, LogLine
 from gnomon_mongo.drivers import Document
 
 T = TypeVar("T")
@@ -33,21 +34,6 @@ SWELLING = 10
 """How many bytes of BSON a character of JSON becomes at most: `[1,1,1]` has 2 for each number, BSON some 12."""
 DEEPEST = 32
 """Levels of arguments that are shown as fields, for the server takes 100 of a document; what is below is text."""
-
-ACTIONS: dict[type[Event], str] = {
-    events.JobAdded: "add",
-    events.JobChanged: "change",
-    events.JobRemoved: "remove",
-    events.JobPaused: "pause",
-    events.JobResumed: "resume",
-    events.Scheduled: "trigger",
-    events.CancelRequested: "cancel",
-    events.Cancelled: "cancel",
-    events.Failed: "mark_failed",
-}
-"""Events that tell what an operator did, where they name one."""
-KERNEL = "kernel"
-"""The actor that is no operator: the kernel itself, at its start."""
 
 _encoder = msgspec.json.Encoder()
 _decode_execution = msgspec.json.Decoder(Execution).decode
@@ -149,6 +135,8 @@ def _own(view: Execution) -> Document:
         "view": _encoder.encode(msgspec.structs.replace(view, traceback=None)).decode(),
         "timestamp": micros(view.timestamp),
     }
+    if view.hidden:
+        own["hidden"] = True  # absent from all others: the index of the hidden ones is sparse
     if view.is_over:
         own["ended"] = micros(view.updated_at)
     if view.error_message:
@@ -169,8 +157,8 @@ def job_document(state: JobState, position: int) -> Document:
     return _checked(
         {
             "_id": state.job_id,
-            "display_name": _shown(definition.get("name") or state.job_id),
-            "description": _shown(definition.get("description") or ""),
+            "display_name": _shown(state.display_name or definition.get("name") or state.job_id),
+            "description": _shown(state.note or definition.get("description") or ""),
             "paused": state.paused,
             "paused_by": state.paused_by,
             "paused_why": state.paused_why,
@@ -199,32 +187,20 @@ def line_of(document: Document) -> LogLine:
 
 def action_documents(told: Iterable[Event]) -> list[Document]:
     """Write what operators did, as these events tell it."""
-    return [_action_document(event) for event in told if _is_action(event)]
+    actions = ((event.position, action_of(event)) for event in told)
+    return [_action_document(position, action) for position, action in actions if action is not None]
 
 
-def _is_action(event: Event) -> bool:
-    if getattr(event, "actor", None) in {None, KERNEL}:
-        return False
-    if isinstance(event, events.Scheduled):
-        return event.is_manual and event.attempt == 1
-    if isinstance(event, events.Cancelled):
-        return event.version == 2  # before it started; later ones were asked for by an event of their own
-    return type(event) in ACTIONS
+def _action_document(position: int, action: Action) -> Document:
+    fields = msgspec.structs.asdict(action)
+    at = fields.pop("at")
+    return {"_id": position, **fields, "timestamp": millis(at), "gnomon": {"timestamp": micros(at)}}
 
 
-def _action_document(event: Any) -> Document:
-    reason = event.why if isinstance(event, JobEvent) else getattr(event, "reason", None)
-    return {
-        "_id": event.position,
-        "job_id": event.job_id,
-        "execution_id": None if isinstance(event, JobEvent) else event.stream,
-        "action": ACTIONS[type(event)],
-        "status": "success",
-        "error_message": getattr(event, "error_message", None),
-        "reason": reason,
-        "actor": event.actor,
-        "timestamp": millis(event.at),
-    }
+def action_of_document(document: Document) -> Action:
+    """Read what an operator did."""
+    fields = {name: document[name] for name in Action.__struct_fields__ if name != "at"}
+    return Action(at=EPOCH + document["gnomon"]["timestamp"] * MICROSECOND, **fields)
 
 
 def _read(decode: Callable[[str], T], text: str, what: str) -> T:

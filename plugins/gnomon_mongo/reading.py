@@ -13,9 +13,18 @@ from gnomon.cursors import Cursor, read_cursor, write_cursor
 from gnomon.events import Event
 from gnomon.execution import Execution
 from gnomon.job_state import JobState
-from gnomon.ports import Checkpoint, ExecutionQuery, LogLine, Page
+from gnomon.ports import ActionPage, ActionQuery, Checkpoint, ExecutionQuery, LogLine, Page
 from gnomon_mongo import schema
-from gnomon_mongo.documents import event_of, execution_key, execution_of, job_of, line_of, micros, millis
+from gnomon_mongo.documents import (
+    action_of_document,
+    event_of,
+    execution_key,
+    execution_of,
+    job_of,
+    line_of,
+    micros,
+    millis,
+)
 from gnomon_mongo.drivers import Document
 from gnomon_mongo.server import LIST_PATIENCE, Server
 
@@ -66,6 +75,17 @@ async def jobs(server: Server) -> list[JobState]:
         return [job_of(document) for document in await server[schema.METADATA].find({}).sort("_id", 1).to_list(None)]
 
 
+async def actions(server: Server, query: ActionQuery) -> ActionPage:
+    """Read a page of what operators did, and count what matches."""
+    where: Document = {} if query.job_id is None else {"job_id": query.job_id}
+    async with server.reading(LIST_PATIENCE):
+        total = await server[schema.HISTORY].count_documents(where)
+        if query.limit <= 0:
+            return ActionPage([], total)
+        cursor = server[schema.HISTORY].find(where).sort("_id", -1).skip(max(query.offset, 0)).limit(query.limit)
+        return ActionPage([action_of_document(document) for document in await cursor.to_list(None)], total)
+
+
 async def checkpoint(server: Server, name: str) -> Checkpoint | None:
     """Read a checkpoint."""
     async with server.reading():
@@ -111,8 +131,9 @@ async def executions(server: Server, query: ExecutionQuery, below: Cursor | None
     is read by date from the index, but for its first and its last group, which are read on their own.
     """
     where = _where(query)
-    async with server.reading(LIST_PATIENCE):
-        total = await server[schema.EXECUTIONS].count_documents(where)
+    total = await _count(server, where, query)
+    if not query.hidden:
+        where = {"$and": [where, {"gnomon.hidden": None}]}
     wanted = max(query.limit, 0)
     start = Start(millis(below.timestamp), max(query.offset, 0), below) if below else None
     if start is None and query.offset > 0:
@@ -123,6 +144,15 @@ async def executions(server: Server, query: ExecutionQuery, below: Cursor | None
     items = [execution_of(row) for row in rows[:wanted]]
     more = bool(items) and len(rows) > wanted
     return Page(items, total, write_cursor(Cursor(items[-1].timestamp, items[-1].id)) if more else None)
+
+
+async def _count(server: Server, where: Document, query: ExecutionQuery) -> int:
+    """Count by the indexes alone: all that match, less those of them that are hidden, which are few."""
+    async with server.reading(LIST_PATIENCE):
+        total = await server[schema.EXECUTIONS].count_documents(where)
+        if query.hidden:
+            return total
+        return total - await server[schema.EXECUTIONS].count_documents({"$and": [where, {"gnomon.hidden": True}]})
 
 
 async def _rows(server: Server, where: Document, start: Start | None, limit: int) -> list[Document]:

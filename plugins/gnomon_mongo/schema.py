@@ -26,6 +26,7 @@ class Index(msgspec.Struct, frozen=True):
     collection: str
     keys: tuple[tuple[str, int], ...]
     unique: bool = False
+    sparse: bool = False
 
     @property
     def name(self) -> str:
@@ -34,19 +35,21 @@ class Index(msgspec.Struct, frozen=True):
 
     def __str__(self) -> str:
         fields = ", ".join(f"{field}: {direction}" for field, direction in self.keys)
-        return f"{{{fields}}}{' unique' if self.unique else ''}"
+        return f"{{{fields}}}{' unique' if self.unique else ''}{' sparse' if self.sparse else ''}"
 
 
 # The position of an event is its `_id`: unique by that. Every further index costs written pages for each event.
 #
-# The three of executions are all there is, as other programs know them; reading.py finds every list by one of them.
+# Of executions there are three, as other programs know them; reading.py finds every list by one of them. The sparse
+# one, which is written for hidden executions alone, counts those, that totals need not look at every document.
 INDEXES = (
     Index(EVENTS, (("stream", 1), ("version", 1)), unique=True),
     Index(EVENTS, (("job_id", 1), ("at", 1))),
     Index(EXECUTIONS, (("job_id", 1), ("timestamp", -1))),
     Index(EXECUTIONS, (("status", 1), ("timestamp", -1))),
     Index(EXECUTIONS, (("is_manual", 1), ("timestamp", -1))),
-    Index(HISTORY, (("job_id", 1), ("timestamp", -1))),
+    Index(EXECUTIONS, (("gnomon.hidden", 1),), sparse=True),
+    Index(HISTORY, (("job_id", 1), ("_id", -1))),
     Index(HISTORY, (("execution_id", 1),)),
     Index(LINES, (("execution_id", 1), ("number", 1)), unique=True),
 )
@@ -55,7 +58,8 @@ INDEXES = (
 async def make_indexes(database: Database) -> None:
     """Make the indexes that are missing; StoreError for one that is there in another form."""
     for index in await missing_indexes(database):
-        await database[index.collection].create_index(list(index.keys), unique=index.unique, name=index.name)
+        kind: dict[str, Any] = {"unique": index.unique, "sparse": index.sparse}
+        await database[index.collection].create_index(list(index.keys), name=index.name, **kind)
 
 
 async def missing_indexes(database: Database) -> list[Index]:
@@ -74,7 +78,7 @@ def _is_there(index: Index, there: Mapping[str, Any]) -> bool:
 
 
 def _check(index: Index, name: str, found: Mapping[str, Any]) -> None:
-    for restriction in ("partialFilterExpression", "sparse", "collation"):
+    for restriction in ("partialFilterExpression", "collation", *(() if index.sparse else ("sparse",))):
         if found.get(restriction):
             raise _conflict(index, name, f"restricted by {restriction}")
     if bool(found.get("unique")) != index.unique:

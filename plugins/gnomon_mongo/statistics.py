@@ -30,10 +30,11 @@ class JobStatistics(msgspec.Struct, frozen=True):
 
 
 async def statistics(server: Server, job_id: str | None = None) -> list[JobStatistics]:
-    """Count the executions of one job, or of each, by id; dates are cut to milliseconds."""
-    match: list[Document] = [] if job_id is None else [{"$match": {"job_id": job_id}}]
+    """Count the executions of one job, or of each, by id, without hidden ones; dates are cut to milliseconds."""
+    shown: Document = {"gnomon.hidden": None}
+    match: Document = {"$match": shown if job_id is None else shown | {"job_id": job_id}}
     async with server.reading(LIST_PATIENCE):
-        found = await aggregate(server[schema.EXECUTIONS], [*match, *_PIPELINE])
+        found = await aggregate(server[schema.EXECUTIONS], [match, *_PIPELINE])
     return [_of_group(group) for group in found]
 
 

@@ -19,7 +19,7 @@ from gnomon.errors import NoLogError, StoreError, StoreUnavailableError
 from gnomon.events import Event
 from gnomon.execution import Execution
 from gnomon.job_state import JobState
-from gnomon.ports import Checkpoint, ExecutionQuery, LogLine, Page, Store, StoreHealth
+from gnomon.ports import ActionPage, ActionQuery, Checkpoint, ExecutionQuery, LogLine, Page, Store, StoreHealth
 from gnomon_mongo import projection, reading, schema, trial, writing
 from gnomon_mongo.documents import (
     action_documents,
@@ -270,6 +270,9 @@ class MongoStore(Store):
 
     async def job_events(self, job_id: str, since: datetime, until: datetime) -> list[Event]:
         return await reading.job_events(self._complete(), job_id, since, until)
+
+    async def actions(self, query: ActionQuery) -> ActionPage:
+        return await reading.actions(self._complete(), query)
 
     async def checkpoint(self, name: str) -> Checkpoint | None:
         self._check_open()

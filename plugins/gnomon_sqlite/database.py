@@ -15,7 +15,7 @@ from gnomon.errors import NoLogError, StoreError
 APPLICATION_ID = 0x676E6F6D
 """«gnom»: SQLite keeps this number in the header of the file, so that a log can be told from any other database."""
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 LOCK_PATIENCE = 5.0
 """Seconds to wait for somebody else's lock on the file, such as that of a `sqlite3` shell, before giving up."""
 
@@ -26,10 +26,10 @@ Synchronous = Literal["FULL", "NORMAL"]
 # Every index costs written pages, and one that begins with job_id costs a page for nearly each event of a batch: with
 # (at, job_id) instead of (job_id, at) an append writes a third less, measured with 100 jobs.
 #
-# Both indexes of executions hold all that a list needs to find its rows in order, for any job, status and is_manual.
-# So `counts` has a row for each such cell, and one for the cell in all jobs, where job_id is ''.
+# Both indexes of executions hold all that a list needs to find its rows in order, for any job, status, is_manual and
+# hidden. So `counts` has a row for each such cell, and one for the cell in all jobs, where job_id is ''.
 _SCHEMA = (
-    """CREATE TABLE events (
+    """CREATE TABLE IF NOT EXISTS events (
         position INTEGER PRIMARY KEY AUTOINCREMENT,
         stream TEXT NOT NULL,
         version INTEGER NOT NULL,
@@ -39,30 +39,44 @@ _SCHEMA = (
         body BLOB NOT NULL,
         UNIQUE (stream, version)
     )""",
-    "CREATE INDEX events_by_time ON events (at, job_id) WHERE type <> 'progress'",
-    """CREATE TABLE executions (
+    "CREATE INDEX IF NOT EXISTS events_by_time ON events (at, job_id) WHERE type <> 'progress'",
+    """CREATE TABLE IF NOT EXISTS executions (
         id TEXT NOT NULL UNIQUE,
         job_id TEXT NOT NULL,
         status TEXT NOT NULL,
         is_manual INTEGER NOT NULL,
+        hidden INTEGER NOT NULL,
         timestamp INTEGER NOT NULL,
         ended_at INTEGER,
         error_text TEXT,
         body BLOB NOT NULL
     )""",
-    "CREATE INDEX executions_by_status ON executions (status, is_manual, timestamp, id)",
-    "CREATE INDEX executions_by_job ON executions (job_id, status, is_manual, timestamp, id)",
-    "CREATE INDEX executions_with_error ON executions (timestamp, id) WHERE error_text IS NOT NULL",
-    """CREATE TABLE counts (
+    "CREATE INDEX IF NOT EXISTS executions_by_status ON executions (status, is_manual, hidden, timestamp, id)",
+    "CREATE INDEX IF NOT EXISTS executions_by_job ON executions (job_id, status, is_manual, hidden, timestamp, id)",
+    "CREATE INDEX IF NOT EXISTS executions_with_error ON executions (timestamp, id) WHERE error_text IS NOT NULL",
+    """CREATE TABLE IF NOT EXISTS counts (
         job_id TEXT NOT NULL,
         status TEXT NOT NULL,
         is_manual INTEGER NOT NULL,
+        hidden INTEGER NOT NULL,
         n INTEGER NOT NULL,
-        PRIMARY KEY (job_id, status, is_manual)
+        PRIMARY KEY (job_id, status, is_manual, hidden)
     ) WITHOUT ROWID""",
-    "CREATE TABLE jobs (id TEXT PRIMARY KEY, body BLOB NOT NULL) WITHOUT ROWID",
-    "CREATE TABLE checkpoints (name TEXT PRIMARY KEY, position INTEGER NOT NULL, view BLOB) WITHOUT ROWID",
-    """CREATE TABLE log_lines (
+    """CREATE TABLE IF NOT EXISTS actions (
+        position INTEGER PRIMARY KEY,
+        job_id TEXT NOT NULL,
+        execution_id TEXT,
+        body BLOB NOT NULL
+    )""",
+    "CREATE INDEX IF NOT EXISTS actions_by_job ON actions (job_id)",
+    "CREATE INDEX IF NOT EXISTS actions_by_execution ON actions (execution_id) WHERE execution_id IS NOT NULL",
+    "CREATE TABLE IF NOT EXISTS jobs (id TEXT PRIMARY KEY, body BLOB NOT NULL) WITHOUT ROWID",
+    """CREATE TABLE IF NOT EXISTS checkpoints (
+        name TEXT PRIMARY KEY,
+        position INTEGER NOT NULL,
+        view BLOB
+    ) WITHOUT ROWID""",
+    """CREATE TABLE IF NOT EXISTS log_lines (
         execution_id TEXT NOT NULL,
         number INTEGER NOT NULL,
         body BLOB NOT NULL,
@@ -85,8 +99,9 @@ def open_writer(path: Path, synchronous: Synchronous) -> sqlite3.Connection:
         connection.execute("PRAGMA journal_size_limit = 67108864")
         if is_empty(connection):
             with transaction(connection):
-                for statement in _SCHEMA:
-                    connection.execute(statement)
+                make_tables(connection)
+        elif (version := _version(connection)) < SCHEMA_VERSION:
+            migrate(connection, version)
     except BaseException:
         connection.close()
         raise
@@ -116,6 +131,25 @@ def check_file(path: Path, *, must_exist: bool) -> None:
         _check(connection, path)
         if must_exist and is_empty(connection):
             raise NoLogError(f"{path} is an empty file and no log yet: start a kernel there first")
+        if must_exist and (version := _version(connection)) < SCHEMA_VERSION:
+            raise StoreError(
+                f"{path} was written by an older Gnomon: its schema is {version}, this one reads {SCHEMA_VERSION}; "
+                "start a kernel there once (`gnomon run`): it brings the file up to date and loses nothing"
+            )
+
+
+def make_tables(connection: sqlite3.Connection) -> None:
+    """Make the tables and indexes that are not there, in the caller's transaction."""
+    for statement in _SCHEMA:
+        connection.execute(statement)
+
+
+def migrate(connection: sqlite3.Connection, version: int) -> None:
+    """Bring a log of an older schema to today's, all or nothing; a newer one would have been refused before."""
+    from gnomon_sqlite.migrations import MIGRATIONS  # noqa: PLC0415 - seldom, and it needs what is here
+
+    with transaction(connection):
+        MIGRATIONS[version](connection)
 
 
 @contextmanager
@@ -167,7 +201,7 @@ def _connect(path: Path, mode: str) -> sqlite3.Connection:
 
 def _check(connection: sqlite3.Connection, path: Path) -> None:
     (application_id,) = connection.execute("PRAGMA application_id").fetchone()
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    version = _version(connection)
     if application_id == APPLICATION_ID and version > SCHEMA_VERSION:
         raise StoreError(
             f"{path} was written by a newer Gnomon: its schema is {version}, this one knows {SCHEMA_VERSION}; "
@@ -176,3 +210,7 @@ def _check(connection: sqlite3.Connection, path: Path) -> None:
     if application_id != APPLICATION_ID and not is_empty(connection):
         tables = ", ".join(name for (name,) in connection.execute("SELECT name FROM sqlite_master LIMIT 5"))
         raise StoreError(f"{path} is the SQLite database of another program (it has {tables}): use another path")
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])

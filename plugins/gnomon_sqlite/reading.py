@@ -14,7 +14,7 @@ from gnomon.errors import StoreError
 from gnomon.events import Event
 from gnomon.execution import Execution
 from gnomon.job_state import JobState
-from gnomon.ports import Checkpoint, ExecutionQuery, LogLine, Page
+from gnomon.ports import Action, ActionPage, ActionQuery, Checkpoint, ExecutionQuery, LogLine, Page
 from gnomon_sqlite.database import micros, snapshot
 from gnomon_sqlite.writing import ALL_JOBS
 
@@ -23,6 +23,7 @@ Part: TypeAlias = tuple[str, list[Any]]
 
 _decode_execution = msgspec.json.Decoder(Execution).decode
 _decode_job = msgspec.json.Decoder(JobState).decode
+_decode_action = msgspec.json.Decoder(Action).decode
 _decode_line = msgspec.json.Decoder(LogLine).decode
 
 
@@ -65,6 +66,17 @@ def jobs(connection: sqlite3.Connection) -> list[JobState]:
     return [_decode_job(body) for (body,) in connection.execute("SELECT body FROM jobs ORDER BY id").fetchall()]
 
 
+def actions(connection: sqlite3.Connection, query: ActionQuery) -> ActionPage:
+    """Read a page of what operators did, and count what matches, at one moment."""
+    where, parameters = ("", []) if query.job_id is None else ("WHERE job_id = ?", [query.job_id])
+    page = [*parameters, max(query.limit, 0), max(query.offset, 0)]
+    with snapshot(connection):
+        (total,) = connection.execute(f"SELECT count(*) FROM actions {where}", parameters).fetchone()  # noqa: S608 - ours
+        sql = f"SELECT body FROM actions {where} ORDER BY position DESC LIMIT ? OFFSET ?"  # noqa: S608 - ours
+        rows = connection.execute(sql, page).fetchall()
+    return ActionPage([_decode_action(body) for (body,) in rows], total)
+
+
 def checkpoint(connection: sqlite3.Connection, name: str) -> Checkpoint | None:
     """Read a checkpoint."""
     row = connection.execute("SELECT position, view FROM checkpoints WHERE name = ?", (name,)).fetchone()
@@ -99,32 +111,36 @@ def _parts(connection: sqlite3.Connection, query: ExecutionQuery) -> tuple[list[
     cells = _cells(connection, query)
     if query.text:
         return _counted(connection, [_with_error(query)] if cells else [])
-    parts = [_in_cell(query, status, is_manual) for status, is_manual in cells]
+    parts = [_in_cell(query, *cell) for cell in cells]
     if query.since is None and query.until is None:
         return parts, sum(cells.values())
     return _counted(connection, parts)
 
 
-def _cells(connection: sqlite3.Connection, query: ExecutionQuery) -> dict[tuple[str, int], int]:
-    """Read how many executions there are by (status, is_manual), without those that the query leaves out."""
+def _cells(connection: sqlite3.Connection, query: ExecutionQuery) -> dict[tuple[str, int, int], int]:
+    """Read how many executions there are by (status, is_manual, hidden), without those that the query leaves out."""
     job_id = query.job_id if query.job_id is not None else ALL_JOBS
-    sql = "SELECT status, is_manual, n FROM counts WHERE job_id = ? AND n > 0"
+    sql = "SELECT status, is_manual, hidden, n FROM counts WHERE job_id = ? AND n > 0"
     return {
-        (status, is_manual): n
-        for status, is_manual, n in connection.execute(sql, (job_id,)).fetchall()
-        if (not query.status or status in query.status) and query.is_manual in {None, bool(is_manual)}
+        (status, is_manual, hidden): n
+        for status, is_manual, hidden, n in connection.execute(sql, (job_id,)).fetchall()
+        if (not query.status or status in query.status)
+        and query.is_manual in {None, bool(is_manual)}
+        and (query.hidden or not hidden)
     }
 
 
-def _in_cell(query: ExecutionQuery, status: str, is_manual: int) -> Part:
+def _in_cell(query: ExecutionQuery, status: str, is_manual: int, hidden: int) -> Part:
     index = "executions_by_status" if query.job_id is None else "executions_by_job"
-    sql, parameters = f"executions INDEXED BY {index} WHERE status = ? AND is_manual = ?", [status, is_manual]
-    return _bounded((sql, parameters), query)
+    sql = f"executions INDEXED BY {index} WHERE status = ? AND is_manual = ? AND hidden = ?"
+    return _bounded((sql, [status, is_manual, hidden]), query)
 
 
 def _with_error(query: ExecutionQuery) -> Part:
     sql = "executions INDEXED BY executions_with_error WHERE error_text IS NOT NULL AND instr(error_text, ?)"
     parameters: list[Any] = [(query.text or "").casefold()]
+    if not query.hidden:
+        sql += " AND hidden = 0"
     if query.status:
         sql += f" AND status IN ({', '.join('?' * len(query.status))})"
         parameters += query.status

@@ -18,7 +18,7 @@ from gnomon.errors import StoreError
 from gnomon.events import Event
 from gnomon.execution import Execution
 from gnomon.job_state import JobState
-from gnomon.ports import Checkpoint, ExecutionQuery, LogLine, Page, Store
+from gnomon.ports import ActionPage, ActionQuery, Checkpoint, ExecutionQuery, LogLine, Page, Store
 from gnomon_sqlite import database, reading, writing
 from gnomon_sqlite.errors import translate
 from gnomon_sqlite.lock import WriterLock
@@ -92,6 +92,9 @@ class SqliteStore(Store):
 
     async def job_events(self, job_id: str, since: datetime, until: datetime) -> list[Event]:
         return await self._read(reading.job_events, job_id, since, until)
+
+    async def actions(self, query: ActionQuery) -> ActionPage:
+        return await self._read(reading.actions, query)
 
     async def checkpoint(self, name: str) -> Checkpoint | None:
         return await self._read(reading.checkpoint, name)

@@ -3,6 +3,7 @@ import re
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
+import msgspec
 import pytest
 
 from gnomon import events, execution
@@ -44,6 +45,7 @@ LEGAL: dict[tuple[str, type[Event]], str] = {
     ("running", events.Failed): "failed",
     ("running", events.Cancelled): "cancelled",
     **{(state, events.LateResult): state for state in OVER},
+    **{(state, events.Hidden): state for state in OVER},
     **{(state, events.UnknownEvent): state for state in IN_STATE},
 }
 
@@ -80,7 +82,10 @@ def test_each_state_takes_the_events_that_are_legal_in_it_and_no_others(state: s
     else:
         view.apply(event)
         assert view.status == expected
-        assert (view.version, view.updated_at) == (event.version, event.at)
+        assert (view.version, view.updated_at) == (
+            event.version,
+            before.updated_at if event_type is events.Hidden else event.at,
+        )
 
 
 @pytest.mark.parametrize("event_type", ALL_TYPES, ids=lambda t: t.__name__)
@@ -192,3 +197,10 @@ def test_manual_runs_have_ids_of_their_own_unless_a_key_says_they_are_the_same()
     assert execution.manual_execution_id("sync", NOON, "k") != execution.manual_execution_id("report", NOON, "k")
     assert execution.manual_execution_id("sync", NOON, "k") != execution.manual_execution_id("sync", NOON, "l")
     assert re.fullmatch("[0-9a-f]{24}", execution.manual_execution_id("sync", NOON, "k"))
+
+
+def test_hiding_changes_nothing_but_the_place_in_lists_and_the_version() -> None:
+    view = execution.fold(succeeded())
+    hidden = execution.fold(tell(succeeded(), events.Hidden, after=timedelta(days=1), actor="ann"))
+
+    assert hidden == msgspec.structs.replace(view, hidden=True, version=4)

@@ -18,6 +18,7 @@ COMMANDS = {
     "plan": "Show what a config would change, before it does.",
     "jobs": "List the jobs: their state, next fire and last run.",
     "runs": "List runs, newest first; `runs show ID` tells all of one.",
+    "history": "List what operators did: who paused, triggered, cancelled.",
     "next": "Show when a job is due next.",
     "explain": "Tell why a job ran, ran late or did not run.",
     "audit": "Prove that every fire has exactly one outcome.",

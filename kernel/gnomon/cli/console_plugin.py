@@ -112,10 +112,15 @@ def _late_result(event: events.LateResult, _: str | None) -> Told:
     return "warning", "late result", {"outcome": event.outcome, "error": first_line(event.error_message)}
 
 
+def _hidden(event: events.Hidden, _: str | None) -> Told:
+    return "info", "hidden from lists", {"by": event.actor}
+
+
 def _job_event(event: events.JobEvent, _: str | None) -> Told:
     # The first start of a kernel adds every job there is: that they are there is told in one line, by `gnomon run`.
     level = "debug" if isinstance(event, events.JobAdded) else "info"
-    return level, event.type.replace("_", " "), {"by": event.actor, "why": event.why}
+    said = {"display_name": event.display_name, "note": event.note} if isinstance(event, events.JobDescribed) else {}
+    return level, event.type.replace("_", " "), {"by": event.actor, "why": event.why, **said}
 
 
 def first_line(text: str | None) -> str | None:
@@ -138,5 +143,6 @@ _TELLERS: dict[type[Event], Callable[[Any, str | None], Told]] = {
     events.Cancelled: _cancelled,
     events.CancelRequested: _cancel_requested,
     events.LateResult: _late_result,
+    events.Hidden: _hidden,
     **dict.fromkeys(events.JOB_EVENTS, _job_event),
 }

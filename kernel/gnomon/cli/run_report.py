@@ -62,6 +62,7 @@ def facts(execution: Execution, zone: tzinfo) -> list[tuple[str, str]]:
         "cancelled by": execution.cancelled_by,
         "ran on": " ".join(word for word in (execution.node, execution.runner, execution.worker) if word),
         "late result": execution.late_result,
+        "in lists": "no, it was hidden" if execution.hidden else None,
     }
     return [(name, value) for name, value in described.items() if value]
 

@@ -22,7 +22,8 @@ import pytest
 
 from gnomon import events, execution
 from gnomon.errors import ConflictError, StoreError, StoreInUseError
-from gnomon.ports import Checkpoint, ExecutionQuery, LogLine, Store
+from gnomon.ports import ActionQuery, Checkpoint, ExecutionQuery, LogLine, Store
+from gnomon.testing.action_contract import ActionContract
 from gnomon.testing.histories import (
     NOON,
     SECOND,
@@ -45,7 +46,7 @@ HOUR = timedelta(hours=1)
 ODD_TEXT = "naïve 日本語 🦑 \u202e rtl \u0000 nul \r\n\t \\ \" ' ; -- % _ \x7f"
 
 
-class StoreContract(LogContract, ListContract):
+class StoreContract(LogContract, ListContract, ActionContract):
     """The obligations of the Store port. The flags below tell which of them a kind of store cannot have."""
 
     durable = True
@@ -260,6 +261,7 @@ class StoreContract(LogContract, ListContract):
             store.execution("x"),
             store.executions(ExecutionQuery()),
             store.jobs(),
+            store.actions(ActionQuery()),
             store.job_events("x", NOON, NOON),
             store.checkpoint("x"),
             store.save_checkpoint("x", Checkpoint(1)),
@@ -278,6 +280,7 @@ class StoreContract(LogContract, ListContract):
         await store.append_log("a" * 24, [LogLine(1, NOON, "info", "kept")])
         await store.prune(NOON)
         read, views, states = await store.read(), await store.executions(ExecutionQuery()), await store.jobs()
+        actions = await store.actions(ActionQuery())
         await store.close()
 
         async with self.another(store) as again:
@@ -285,6 +288,7 @@ class StoreContract(LogContract, ListContract):
             assert await again.read() == read
             assert await again.executions(ExecutionQuery()) == views
             assert await again.jobs() == states
+            assert await again.actions(ActionQuery()) == actions
             assert await again.checkpoint("stats") == Checkpoint(7, b"view")
             assert [line.text for line in await again.log("a" * 24)] == ["kept"]
             assert (await append(again, scheduled("next")))[0].position == len(batch) + 1

@@ -83,15 +83,18 @@ def every_type() -> list[list[Event]]:
     """Tell histories in which every event type occurs, one of an unknown type too."""
     progress: dict[str, Any] = {"percent": 40.0, "message": "half way", "step": "fetch", "processed_items": 2}
     told = tell(running("progress"), events.Progress, steps=[events.DeclaredStep("fetch", 2.0)], **progress)
+    hidden = tell(failed("hidden"), events.Hidden, actor="ann")
     late = tell(failed("late"), events.LateResult, outcome="succeeded", return_value=[1, "two", None])
     job = tell(job_added("job"), events.JobPaused, actor="ann", why="holidays")
     job = tell(tell(job, events.JobResumed, actor="ann"), events.JobChanged, changes={"cron": "* * * * *"})
+    job = tell(job, events.JobDescribed, actor="ann", display_name="Nightly", note="ask Bob first")
     return [
         succeeded("success", return_value={"rows": 3}, kwargs={"market": "cn"}, actor="ann", is_manual=True),
         tell(told, events.Succeeded, execution_time=2.0),
         missed("range", reason="downtime", count=3, first=NOON, last=NOON + 2 * SECOND),
         cancelled("cancelled"),
         late,
+        hidden,
         tell(job, events.JobRemoved, actor="bob"),
         [unknown("future")],
     ]

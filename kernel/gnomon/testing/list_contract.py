@@ -8,10 +8,21 @@ from typing import Any
 import msgspec
 import pytest
 
-from gnomon import execution
+from gnomon import events, execution
 from gnomon.execution import Execution
 from gnomon.ports import ExecutionQuery, Store
-from gnomon.testing.histories import NOON, SECOND, append, cancelled, failed, missed, running, scheduled, succeeded
+from gnomon.testing.histories import (
+    NOON,
+    SECOND,
+    append,
+    cancelled,
+    failed,
+    missed,
+    running,
+    scheduled,
+    succeeded,
+    tell,
+)
 
 HOUR = timedelta(hours=1)
 
@@ -84,6 +95,28 @@ class ListContract:
             {"success": 1, "failed": 1},
         ]
 
+    async def test_hiding_takes_an_execution_out_of_lists_and_totals_and_nothing_else(self, store: Store) -> None:
+        shown, gone = failed("sync"), failed("sync", NOON + SECOND)
+        await append(store, shown, gone)
+
+        await append(store, [tell(gone, events.Hidden, actor="ann")[-1]])
+
+        for filters in ({}, {"job_id": "sync"}, {"status": ("failed",)}, {"since": NOON}, {"text": "boom"}):
+            page = await store.executions(ExecutionQuery(**filters))
+            assert ([view.id for view in page.items], page.total) == ([shown[0].stream], 1), filters
+            assert await total(store, hidden=True, **filters) == 2
+        kept = await store.execution(gone[0].stream)
+        assert kept is not None
+        assert (kept.status, kept.hidden) == ("failed", True)
+        assert [event.type for event in await store.stream(kept.id)] == ["scheduled", "started", "failed", "hidden"]
+
+    async def test_pruning_forgets_hidden_executions_and_totals_stay_right(self, store: Store) -> None:
+        await append(store, tell(failed(), events.Hidden), failed("sync", NOON + HOUR))
+
+        assert await store.prune(NOON + HOUR) == 1
+
+        assert await total(store) == await total(store, hidden=True) == 1
+
     @pytest.mark.parametrize(
         "cursor", ["", "garbage", "日本語", "AAAA", "OjEyMw", "MTIzNDU2Nzg5MDEyMzQ1Njc4OTA6YQ", "x" * 500]
     )
@@ -105,6 +138,7 @@ class ListContract:
             ]
             histories += [running("a0", at + SECOND, is_manual=True), scheduled("b0", at + n * SECOND, attempt=2 + n)]
             histories += [cancelled("a1", at + (n + 1) * SECOND, is_manual=True)]
+            histories += [tell(failed(f"b{n % 2}", at + SECOND, "Boom, hidden"), events.Hidden, actor="ann")]
         histories = list({history[0].stream: history for history in histories}.values())
         await append(store, *histories)
         return sorted(map(execution.fold, histories), key=lambda view: (view.timestamp, view.id), reverse=True)
@@ -116,6 +150,7 @@ class ListContract:
             "is_manual": [True, False],
             "since": [NOON + HOUR],
             "until": [NOON + 2 * HOUR],
+            "hidden": [True],
             "text": ["boom", "äö", "%", "m 3", "nothing like it"],
         }
         each = [{name: value} for name, values in choices.items() for value in values]
@@ -132,6 +167,7 @@ async def total(store: Store, **filters: Any) -> int:
 def _matches(view: Execution, query: ExecutionQuery) -> bool:
     """Tell whether a list with these filters shows the execution: the port's words, spelled out."""
     checks = [
+        query.hidden or not view.hidden,
         query.job_id is None or view.job_id == query.job_id,
         not query.status or view.status in query.status,
         query.is_manual is None or view.is_manual == query.is_manual,

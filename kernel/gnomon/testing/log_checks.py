@@ -23,7 +23,7 @@ async def check_store(store: Store) -> list[Event]:
         log += page
     views, cursor = [], None
     while True:
-        found = await store.executions(ExecutionQuery(limit=200, cursor=cursor))
+        found = await store.executions(ExecutionQuery(hidden=True, limit=200, cursor=cursor))
         views += found.items
         if (cursor := found.next) is None:
             break

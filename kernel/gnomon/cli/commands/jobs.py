@@ -77,6 +77,8 @@ def summary(
     return {
         "id": job.id,
         "name": job.name,
+        "display_name": (state.display_name if state else "") or job.name,
+        "note": (state.note if state else "") or job.description,
         "tags": job.tags,
         "schedule": explain_schedule(job),
         "timezone": job.timezone,
@@ -100,6 +102,7 @@ def _print(found: list[dict[str, Any]]) -> None:
 
     columns = [
         Column("job", 12),
+        Column("name", 12, 3),
         Column("state", 9),
         Column("next fire", 23, holds=True),
         Column("last run", 18),
@@ -123,6 +126,7 @@ def _row(job: dict[str, Any], now: datetime) -> tuple[str | Text, ...]:
         ran = Text(f"{with_glyph(last['status'])}, {ago} ago", style_of(last["status"]))
     return (
         job["id"],
+        "" if job["display_name"] == job["id"] else job["display_name"],
         Text(f"{with_glyph(state)}{by}", style_of(state)),
         moment(job["next_fire"], zone_of(job["timezone"])),
         ran,

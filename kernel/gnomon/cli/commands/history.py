@@ -1,0 +1,87 @@
+"""`gnomon history`: what operators did."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from gnomon.cli.options import config_option, json_option
+
+if TYPE_CHECKING:
+    from datetime import tzinfo
+
+    from gnomon.config import Config
+    from gnomon.ports import Action, ActionPage, ActionQuery
+
+
+@click.command("history")
+@click.argument("job_id", metavar="[JOB]", required=False)
+@click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True)
+@click.option("--offset", type=click.IntRange(0), default=0, help="Leave out so many of the newest.")
+@config_option
+@json_option
+@click.pass_context
+def command(
+    ctx: click.Context, job_id: str | None, limit: int, offset: int, config: Path | None, as_json: bool
+) -> None:
+    """List what operators did, newest first: to one job, or to all. Works beside a running kernel.
+
+    It shows what reached the log. Whoever asked for something that could not even begin is in no log.
+    """
+    from gnomon.cli.deployments import read_config
+    from gnomon.cli.json_output import print_json
+    from gnomon.cli.wording import zone_of
+    from gnomon.ports import ActionQuery
+
+    settings = read_config(ctx, config)
+    page = asyncio.run(_read(settings, ActionQuery(job_id=job_id, limit=limit, offset=offset)))
+    if as_json:
+        print_json({"items": [_record(action) for action in page.items], "total": page.total})
+    else:
+        _print(page, zone_of(settings.kernel.timezone))
+
+
+async def _read(settings: Config, query: ActionQuery) -> ActionPage:
+    from gnomon.cli.deployments import assemble_store, reading
+
+    async with reading(assemble_store(settings)) as log:
+        return await log.actions(query)
+
+
+def _record(action: Action) -> dict[str, object]:
+    import msgspec
+
+    return msgspec.structs.asdict(action)
+
+
+def _print(page: ActionPage, zone: tzinfo) -> None:
+    from rich.text import Text
+
+    from gnomon.cli.tables import Column, print_table
+    from gnomon.cli.wording import moment, style_of
+
+    columns = [
+        Column("when", 23, holds=True),
+        Column("who", 8, 1),
+        Column("did", 11),
+        Column("job", 12),
+        Column("run", 24, 3, holds=True),
+        Column("why", 16, 2),
+    ]
+    rows = [
+        (
+            moment(action.at, zone, seconds=True),
+            action.actor,
+            Text(action.action + (" (failed)" if action.status == "failed" else ""), style_of(action.status)),
+            action.job_id,
+            action.execution_id or "-",
+            action.error_message or action.detail or "-",
+        )
+        for action in page.items
+    ]
+    print_table(columns, rows)
+    if len(page.items) < page.total:
+        click.echo(f"{len(page.items)} of {page.total}; --limit and --offset show others", err=True)

@@ -1,0 +1,87 @@
+"""What every store must do with the acts of operators: tell them from the log, newest first, with exact totals."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from gnomon import events
+from gnomon.ports import Action, ActionQuery, Store
+from gnomon.testing.histories import (
+    NOON,
+    SECOND,
+    append,
+    cancelled,
+    failed,
+    job_added,
+    missed,
+    running,
+    scheduled,
+    succeeded,
+    tell,
+)
+
+
+class ActionContract:
+    """Part of StoreContract; its fixture `store` is an open store with an empty log."""
+
+    async def test_acts_of_operators_are_told_with_all_their_facts(self, store: Store) -> None:
+        job = tell(job_added(), events.JobDescribed, actor="ann", display_name="Nightly", note="")
+        by_hand = scheduled("by_hand", is_manual=True, actor="bob")
+        refused = missed("refused", reason="guard", detail="closed", is_manual=True, actor="bob")
+        gone = tell(failed("gone"), events.Hidden, after=timedelta(microseconds=1), actor="ann")
+        await append(store, job, by_hand, refused, gone)
+
+        page = await store.actions(ActionQuery())
+
+        ran: dict[str, Any] = {"at": NOON, "action": "trigger", "actor": "bob"}
+        described = "display name 'Nightly', no note"
+        assert page.items == [
+            Action(at=gone[3].at, job_id="gone", action="hide", actor="ann", execution_id=gone[0].stream),
+            Action(job_id="refused", status="failed", error_message="closed", execution_id=refused[0].stream, **ran),
+            Action(job_id="by_hand", execution_id=by_hand[0].stream, **ran),
+            Action(at=NOON + SECOND, job_id="sync", action="describe", actor="ann", detail=described),
+        ]
+        assert page.total == 4
+
+    async def test_each_act_is_told_once_and_what_nobody_did_is_not(self, store: Store) -> None:
+        job = tell(tell(job_added(), events.JobPaused, actor="ann", why="holidays"), events.JobResumed, actor="bob")
+        marked = tell(running("marked"), events.Failed, reason="marked", error_message="it hung", actor="bob")
+        taken_back = tell(scheduled("taken_back"), events.Cancelled, actor="cid", reason="not today")
+        retry = scheduled("marked", attempt=2, is_manual=True, actor="bob")
+        by_kernel = tell(running("by_kernel"), events.CancelRequested, actor="kernel", reason="the kernel was stopped")
+        told = (job, marked, cancelled("stopped"), taken_back, retry, by_kernel, succeeded("by_itself"))
+        await append(store, *told, tell(job_added("moved"), events.JobRemoved, actor="kernel"))
+
+        found = [(one.job_id, one.action, one.actor, one.detail) for one in (await store.actions(ActionQuery())).items]
+
+        assert found == [
+            ("taken_back", "cancel", "cid", "not today"),
+            ("stopped", "cancel", "ann", "not today"),
+            ("marked", "mark_failed", "bob", "it hung"),
+            ("sync", "resume", "bob", None),
+            ("sync", "pause", "ann", "holidays"),
+        ]
+
+    async def test_acts_come_in_pages_and_by_job(self, store: Store) -> None:
+        history = job_added("a")
+        for n in range(6):
+            history = tell(history, events.JobResumed if n % 2 else events.JobPaused, actor=f"nr {n}")
+        await append(store, history, scheduled("b", is_manual=True, actor="ann"))
+
+        pages = [await store.actions(ActionQuery(job_id="a", limit=4, offset=offset)) for offset in (0, 4, 8)]
+
+        assert [page.total for page in pages] == [6, 6, 6]
+        assert [one.actor for page in pages for one in page.items] == ["nr 5", "nr 4", "nr 3", "nr 2", "nr 1", "nr 0"]
+        assert (await store.actions(ActionQuery(limit=1))).total == 7
+        assert await store.actions(ActionQuery(job_id="nobody")) == type(pages[0])([], 0)
+
+    async def test_acts_on_a_run_are_forgotten_with_it_and_those_on_a_job_stay(self, store: Store) -> None:
+        job = tell(job_added(), events.JobPaused, actor="ann")
+        await append(store, job, scheduled("kept", is_manual=True, actor="ann"), succeeded(is_manual=True, actor="ann"))
+
+        assert await store.prune(NOON + timedelta(hours=1)) == 1
+
+        page = await store.actions(ActionQuery())
+        assert [(one.job_id, one.action) for one in page.items] == [("kept", "trigger"), ("sync", "pause")]
+        assert page.total == 2

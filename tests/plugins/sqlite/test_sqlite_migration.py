@@ -1,0 +1,110 @@
+"""Logs that older versions of the store wrote: each is brought up to date once, and loses nothing."""
+
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from gnomon import events, execution
+from gnomon.errors import StoreError
+from gnomon.ports import ActionQuery, Checkpoint, ExecutionQuery
+from gnomon.testing import check_store
+from gnomon.testing.histories import NOON, append, job_states, scheduled, tell
+from gnomon_sqlite import SqliteStore
+from gnomon_sqlite.database import SCHEMA_VERSION
+
+SCHEMA_1 = Path(__file__).parent / "schema_1.sql"
+"""A log as the version with schema 1 wrote it, dumped."""
+
+
+@pytest.fixture
+def old(tmp_path: Path) -> Path:
+    path = tmp_path / "old.db"
+    with closing(sqlite3.connect(path)) as database:
+        database.executescript(SCHEMA_1.read_text(encoding="utf-8"))
+    return path
+
+
+def schema_of(path: Path) -> Iterator[tuple[str, ...]]:
+    with closing(sqlite3.connect(path)) as database:
+        for *what, sql in database.execute("SELECT type, name, tbl_name, sql FROM sqlite_master ORDER BY type, name"):
+            yield *what, "".join((sql or "").split())
+        yield database.execute("PRAGMA user_version").fetchone()
+
+
+async def test_a_log_of_schema_1_has_the_schema_of_a_new_one_afterwards(old: Path, tmp_path: Path) -> None:
+    async with SqliteStore(old), SqliteStore(tmp_path / "new.db"):
+        pass
+
+    assert list(schema_of(old)) == list(schema_of(tmp_path / "new.db"))
+
+
+async def test_a_log_of_schema_1_keeps_events_views_counts_lines_and_checkpoints(old: Path) -> None:
+    async with SqliteStore(old) as store:
+        log = await store.read(limit=10_000)
+        await check_store(store)
+        page = await store.executions(ExecutionQuery(limit=200))
+
+        streams = dict.fromkeys(event.stream for event in log if isinstance(event, events.ExecutionEvent))
+        views = [execution.fold([event for event in log if event.stream == stream]) for stream in streams]
+        assert sorted(page.items, key=lambda view: view.id) == sorted(views, key=lambda view: view.id)
+        assert page.total == len(views) == 8
+        assert (await store.executions(ExecutionQuery(job_id="marked", status=("failed",)))).total == 1
+        assert await store.jobs() == job_states(log)
+        assert [line.text for line in await store.log("a" * 24)] == ["kept"]
+        assert await store.checkpoint("stats") == Checkpoint(7, b"view")
+        assert await store.head() == 35
+        assert (await append(store, scheduled("next")))[0].position == 36
+
+
+async def test_what_operators_did_is_read_from_a_log_of_schema_1(old: Path) -> None:
+    async with SqliteStore(old) as store:
+        page = await store.actions(ActionQuery())
+
+    assert [(one.job_id, one.action, one.actor) for one in page.items] == [
+        ("marked", "mark_failed", "bob"),
+        ("marked", "trigger", "ann"),
+        ("paused", "resume", "bob"),
+        ("paused", "pause", "ann"),
+        ("job", "remove", "bob"),
+        ("job", "resume", "ann"),
+        ("job", "pause", "ann"),
+        ("cancelled", "cancel", "ann"),
+        ("success", "trigger", "ann"),
+    ]
+    assert page.total == 9
+
+
+async def test_runs_in_a_log_of_schema_1_can_be_hidden(old: Path) -> None:
+    async with SqliteStore(old) as store:
+        (view,) = (await store.executions(ExecutionQuery(job_id="marked"))).items
+        await append(store, tell(await store.stream(view.id), events.Hidden, actor="ann")[-1:])
+
+        assert (await store.executions(ExecutionQuery(job_id="marked"))).total == 0
+        assert (await store.executions(ExecutionQuery(job_id="marked", hidden=True))).total == 1
+        assert await store.prune(NOON.replace(year=2027)) == 8
+
+
+async def test_who_may_only_read_an_older_log_is_told_to_start_a_kernel_and_changes_nothing(old: Path) -> None:
+    before = old.read_bytes()
+
+    with pytest.raises(StoreError, match=rf"its schema is 1, this one reads {SCHEMA_VERSION}; start a kernel there"):
+        await SqliteStore(old).open(read_only=True)
+
+    assert old.read_bytes() == before
+
+
+async def test_a_migration_that_is_broken_off_leaves_the_log_as_it_was(old: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.db"
+    shutil.copy(old, broken)
+    with closing(sqlite3.connect(broken)) as database, database:
+        database.execute("UPDATE events SET body = CAST('no event, \"actor\":' AS BLOB) WHERE position = 30")
+    schema = list(schema_of(broken))
+
+    with pytest.raises(StoreError, match="no JSON"):
+        await SqliteStore(broken).open()
+
+    assert list(schema_of(broken)) == schema
