@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from gnomon.events import Started as Started
     from gnomon.events import Succeeded as Succeeded
     from gnomon.events import UnknownEvent as UnknownEvent
+    from gnomon.events import Warned as Warned
     from gnomon.execution import Execution as Execution
     from gnomon.hookspecs import hookimpl as hookimpl
     from gnomon.jobs import Job as Job
@@ -99,6 +100,7 @@ _HOMES = {
         "Started",
         "Succeeded",
         "UnknownEvent",
+        "Warned",
     ),
     "execution": ("Execution",),
     "hookspecs": ("hookimpl",),

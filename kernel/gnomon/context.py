@@ -70,7 +70,8 @@ def find_current() -> Context | None:
 class Context:
     """One run, seen from inside.
 
-    Every call is a sign of life, and raises RunCancelled once somebody has asked the run to stop.
+    Every call is a sign of life, and raises RunCancelled once somebody has asked the run to stop. So is every line that
+    the run logs or prints, but no line raises.
     """
 
     def __init__(
@@ -188,6 +189,7 @@ class Context:
 
     def log_line(self, level: str, text: str, logger: str, at: datetime | None = None) -> None:
         """Keep a line that the run logged, and read progress from it. It never raises: logging is no checkpoint."""
+        self.last_sign_of_life = self._monotonic()
         if self.run_log is None:
             from gnomon.run_log import RunLog  # noqa: PLC0415 - most runs log nothing
 

@@ -153,6 +153,17 @@ class CancelRequested(ExecutionEvent, frozen=True, kw_only=True, tag="cancel_req
     reason: str | None = None
 
 
+class Warned(ExecutionEvent, frozen=True, kw_only=True, tag="warned"):
+    """Somebody who watches the run found something that a person should look at; the run goes on.
+
+    `kind` is a word to filter by, such as `silence`; `message` is the whole sentence.
+    """
+
+    kind: str
+    message: str
+    actor: str | None = None
+
+
 class LateResult(ExecutionEvent, frozen=True, kw_only=True, tag="late_result"):
     """What a body reported after its execution had ended; it changes nothing else."""
 
@@ -219,11 +230,11 @@ class UnknownEvent(Event, frozen=True, kw_only=True, tag="unknown"):
 
 Lifecycle = Scheduled | Started | Progress | Succeeded | Failed | Missed | Cancelled
 JobFact = JobAdded | JobChanged | JobRemoved | JobPaused | JobResumed | JobDescribed
-KnownEvent = Lifecycle | CancelRequested | LateResult | Hidden | JobFact
+KnownEvent = Lifecycle | CancelRequested | Warned | LateResult | Hidden | JobFact
 
 LIFECYCLE: tuple[type[Event], ...] = (Scheduled, Started, Progress, Succeeded, Failed, Missed, Cancelled)
 JOB_EVENTS: tuple[type[Event], ...] = (JobAdded, JobChanged, JobRemoved, JobPaused, JobResumed, JobDescribed)
-ALL_EVENTS: tuple[type[Event], ...] = (*LIFECYCLE, CancelRequested, LateResult, Hidden, *JOB_EVENTS)
+ALL_EVENTS: tuple[type[Event], ...] = (*LIFECYCLE, CancelRequested, Warned, LateResult, Hidden, *JOB_EVENTS)
 EVENT_TYPES: dict[str, type[Event]] = {wire_name(event_type): event_type for event_type in ALL_EVENTS}
 
 

@@ -55,6 +55,7 @@ class Execution(msgspec.Struct, kw_only=True, omit_defaults=True):
     return_value: Any = None
     cancel_requested: bool = False
     cancelled_by: str | None = None
+    warning: str | None = None
     count: int = 1
     first: datetime | None = None
     last: datetime | None = None
@@ -220,6 +221,10 @@ def _cancel_requested(execution: Execution, event: events.CancelRequested) -> No
     execution.cancelled_by = event.actor
 
 
+def _warned(execution: Execution, event: events.Warned) -> None:
+    execution.warning = event.message
+
+
 def _late_result(execution: Execution, event: events.LateResult) -> None:
     execution.late_result = event.outcome
 
@@ -243,6 +248,7 @@ _STEPS: Final[dict[tuple[str, type[Event]], Callable[[Execution, Any], None]]] =
     ("scheduled", events.Failed): _failed,
     ("scheduled", events.CancelRequested): _cancel_requested,
     ("running", events.Progress): _progress,
+    ("running", events.Warned): _warned,
     ("running", events.CancelRequested): _cancel_requested,
     ("running", events.Succeeded): _succeeded,
     ("running", events.Failed): _failed,

@@ -65,6 +65,11 @@ def on_cancelled(event: events.Cancelled, replaying: bool) -> None:
 
 
 @hookspec
+def on_warned(event: events.Warned, replaying: bool) -> None:
+    """Learn that a run needs a look before it comes to harm, such as one that gives no sign of life any more."""
+
+
+@hookspec
 def on_job_changed(event: events.JobEvent, replaying: bool) -> None:
     """Learn that a job was added, changed, paused, resumed, described or removed; the event's class says which."""
 
@@ -133,6 +138,7 @@ OBSERVATIONS: dict[str, str] = {
     "failed": "on_failed",
     "missed": "on_missed",
     "cancelled": "on_cancelled",
+    "warned": "on_warned",
     **dict.fromkeys(
         ("job_added", "job_changed", "job_removed", "job_paused", "job_resumed", "job_described"), "on_job_changed"
     ),

@@ -58,7 +58,7 @@ from gnomon.runners.thread import ThreadRunner
 from gnomon.supervisor import Supervisor
 from gnomon.timetable import Timetable
 from gnomon.timing import timing
-from gnomon.views import Health, JobView, Triggered
+from gnomon.views import Health, JobView, LiveRun, Triggered
 
 log = structlog.stdlib.get_logger("gnomon.kernel")
 P = ParamSpec("P")
@@ -398,6 +398,32 @@ class Kernel:
                 self._journal.forget(execution_id)
         await self._durable()
         return copy.copy(execution)
+
+    @on_kernel_loop
+    async def warn(self, execution_id: str, kind: str, message: str, *, actor: str | None = None) -> Execution:
+        """Record that a running execution needs a look; it goes on. UnknownExecutionError, ExecutionOverError.
+
+        `kind` is a word to filter by, `message` the whole sentence, of which 4,096 characters are kept.
+        """
+        execution = await self._not_over(execution_id)
+        if not self._supervisor.warn(execution_id, kind, message, actor):
+            raise ExecutionOverError(execution_id, execution.status)
+        await self._durable()
+        return copy.copy(execution)
+
+    @on_kernel_loop
+    async def live_runs(self) -> list[LiveRun]:
+        """List the runs whose bodies are going and that have no outcome yet."""
+        return [
+            LiveRun(copy.copy(active.execution), active.job, self._supervisor.quiet(active))
+            for active in self._supervisor.bodies
+            if active.execution.status == "running" and not active.is_over
+        ]
+
+    @on_kernel_loop
+    async def sleep(self, seconds: float) -> None:
+        """Wait on the kernel's clock, which a test may move: for plugins that do something again and again."""
+        await self.clock.sleep(seconds)
 
     @on_kernel_loop
     async def wait(self, execution_id: str) -> Execution:

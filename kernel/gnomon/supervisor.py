@@ -13,7 +13,7 @@ import msgspec
 import structlog
 
 from gnomon import events
-from gnomon.context import PROGRESS_RATE, Context, RunInfo
+from gnomon.context import PROGRESS_RATE, TEXT_LIMIT, Context, RunInfo
 from gnomon.errors import DeposedError, GnomonError, StoreError
 from gnomon.events import FailedReason
 from gnomon.execution import Execution
@@ -21,6 +21,7 @@ from gnomon.jobs import Body, Job
 from gnomon.journal import Journal
 from gnomon.ports import Clock, Outcome, Run, Runner, Store
 from gnomon.run_log import ProgressReader
+from gnomon.texts import shorten
 
 log = structlog.stdlib.get_logger("gnomon.supervisor")
 
@@ -218,7 +219,7 @@ class Supervisor:
     async def _watch_silence(self, active: Active) -> None:
         assert active.job.silence is not None  # noqa: S101 - watched only where there is one
         limit = active.job.silence.total_seconds()
-        while (quiet := self._clock.monotonic() - active.context.last_sign_of_life) < limit:
+        while (quiet := self.quiet(active)) < limit:
             await self._clock.sleep(limit - quiet)
         message = f"the run gave no sign of life for {active.job.silence}"
         await self._end_by_force(active, Ending("silence", message))
@@ -260,6 +261,16 @@ class Supervisor:
         active.ending = Ending(reason, message, actor)
         self._stop_body(active)
         self._record_failed(active, active.ending)
+        return True
+
+    def warn(self, execution_id: str, kind: str, message: str, actor: str | None) -> bool:
+        """Record a warning about a running body; False where there is no live body of that id."""
+        active = self._active.get(execution_id)
+        if active is None or active.is_over:
+            return False
+        self._journal.record(
+            events.Warned, execution_id, active.job.id, kind=kind, message=shorten(message, TEXT_LIMIT), actor=actor
+        )
         return True
 
     def _stop_body(self, active: Active) -> None:
@@ -354,6 +365,10 @@ class Supervisor:
     def live(self, execution_id: str) -> Active | None:
         """Return the run with a live body of that id."""
         return self._active.get(execution_id)
+
+    def quiet(self, active: Active) -> float:
+        """Tell for how many seconds a body has given no sign of life."""
+        return self._clock.monotonic() - active.context.last_sign_of_life
 
     @property
     def bodies(self) -> list[Active]:

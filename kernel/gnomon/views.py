@@ -23,6 +23,17 @@ class JobView(msgspec.Struct, frozen=True):
     waiting: list[str]
 
 
+class LiveRun(msgspec.Struct, frozen=True):
+    """A run with a live body. `quiet` is the seconds since its last sign of life.
+
+    A sign of life is what the body tells of itself: each call of its context, each line that it logs or prints.
+    """
+
+    execution: Execution
+    job: Job
+    quiet: float
+
+
 class Triggered(msgspec.Struct, frozen=True):
     """What a trigger led to. `resumed`: the job was paused and is not any more; `is_new`: not a repeated request."""
 

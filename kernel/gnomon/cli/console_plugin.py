@@ -108,6 +108,10 @@ def _cancel_requested(event: events.CancelRequested, _: str | None) -> Told:
     return "info", "cancel requested", {"by": event.actor, "reason": event.reason}
 
 
+def _warned(event: events.Warned, _: str | None) -> Told:
+    return "warning", "warned", {"kind": event.kind, "problem": event.message, "by": event.actor}
+
+
 def _late_result(event: events.LateResult, _: str | None) -> Told:
     return "warning", "late result", {"outcome": event.outcome, "error": first_line(event.error_message)}
 
@@ -142,6 +146,7 @@ _TELLERS: dict[type[Event], Callable[[Any, str | None], Told]] = {
     events.Missed: _missed,
     events.Cancelled: _cancelled,
     events.CancelRequested: _cancel_requested,
+    events.Warned: _warned,
     events.LateResult: _late_result,
     events.Hidden: _hidden,
     **dict.fromkeys(events.JOB_EVENTS, _job_event),

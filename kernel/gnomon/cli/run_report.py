@@ -61,6 +61,7 @@ def facts(execution: Execution, zone: tzinfo) -> list[tuple[str, str]]:
         "fires": _range(execution, zone),
         "cancelled by": execution.cancelled_by,
         "ran on": " ".join(word for word in (execution.node, execution.runner, execution.worker) if word),
+        "warning": execution.warning,
         "late result": execution.late_result,
         "in lists": "no, it was hidden" if execution.hidden else None,
     }

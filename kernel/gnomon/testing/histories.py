@@ -84,6 +84,7 @@ def every_type() -> list[list[Event]]:
     progress: dict[str, Any] = {"percent": 40.0, "message": "half way", "step": "fetch", "processed_items": 2}
     told = tell(running("progress"), events.Progress, steps=[events.DeclaredStep("fetch", 2.0)], **progress)
     hidden = tell(failed("hidden"), events.Hidden, actor="ann")
+    told = tell(told, events.Warned, kind="silence", message="no sign of life for 24m", actor="reaper")
     late = tell(failed("late"), events.LateResult, outcome="succeeded", return_value=[1, "two", None])
     job = tell(job_added("job"), events.JobPaused, actor="ann", why="holidays")
     job = tell(tell(job, events.JobResumed, actor="ann"), events.JobChanged, changes={"cron": "* * * * *"})

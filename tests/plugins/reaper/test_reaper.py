@@ -1,0 +1,307 @@
+"""What the reaper sees, says and does: on the virtual clock, with bodies that hang, talk, or end too late."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gnomon import ConfigError, ExecutionQuery, Job, Kernel, Retry, current
+from gnomon.clock import SystemClock
+from gnomon.conversion import convert
+from gnomon.durations import Duration
+from gnomon.events import Failed, LateResult, Warned
+from gnomon.testing import EventList, RecordingStore, VirtualClock, make_kernel
+from gnomon_reaper import ReaperPlugin
+from gnomon_sqlite import SqliteStore
+
+MINUTE = timedelta(minutes=1)
+
+
+class Scene:
+    """A kernel on a virtual clock, with a reaper that looks when it is told to."""
+
+    def __init__(self, kernel: Kernel, clock: VirtualClock, events: EventList) -> None:
+        self.kernel, self.clock, self.events = kernel, clock, events
+        self.reaper = ReaperPlugin()
+
+    async def start(self) -> str:
+        execution_id = (await self.kernel.trigger("job")).execution.id
+        await self.clock.settle()
+        return execution_id
+
+    async def look_every_minute(self, minutes: int) -> None:
+        for _ in range(minutes):
+            await self.clock.advance(MINUTE)
+            await self.reaper.look(self.kernel)
+        await self.clock.settle()
+
+
+@asynccontextmanager
+async def scene(body: Callable[..., Any], **policies: Any) -> AsyncIterator[Scene]:
+    clock, events = VirtualClock(), EventList()
+    job = Job(id="job", func=body, **policies)
+    async with make_kernel(job, clock=clock, store=RecordingStore(events)) as kernel:
+        yield Scene(kernel, clock, events)
+
+
+@pytest.fixture
+def gate() -> Iterator[threading.Event]:
+    event = threading.Event()
+    yield event
+    event.set()
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(30):
+        while not condition():  # noqa: ASYNC110 - what is waited for goes on elsewhere
+            await asyncio.sleep(0.005)
+
+
+# --- what becomes of a run
+
+
+async def test_a_run_that_is_silent_for_31_minutes_is_warned_about_and_ended_at_30() -> None:
+    async def body() -> None:
+        current().step("store")
+        current().progress(40, "writing row 7")
+        await one.clock.sleep(31 * 60)
+
+    async with scene(body) as one:
+        execution_id = await one.start()
+        await one.look_every_minute(23)
+        assert one.events.of(Warned) == []
+
+        await one.look_every_minute(6)
+        (warned,) = one.events.of(Warned)
+        assert (warned.kind, warned.actor) == ("silence", "reaper")
+        assert "no sign of life for 24m" in warned.message
+        assert (await one.kernel.execution(execution_id)).warning == warned.message
+
+        await one.look_every_minute(1)
+        over = await one.kernel.execution(execution_id)
+
+    assert (over.status, over.reason, over.execution_time) == ("failed", "zombie", 1800.0)
+    for part in ("for 30m", "came to 40 %", "in step 'store'", "said 'writing row 7'", "give it a `silence`"):
+        assert part in (over.error_message or "")
+    assert [event.actor for event in one.events.of(Failed)] == ["reaper"]
+
+
+async def test_a_run_of_three_hours_that_tells_its_progress_is_left_alone() -> None:
+    async def body() -> str:
+        for minute in range(180):
+            current().progress(minute / 1.8)
+            await one.clock.sleep(60)
+        return "done"
+
+    async with scene(body) as one:
+        execution_id = await one.start()
+        await one.look_every_minute(181)
+        over = await one.kernel.execution(execution_id)
+
+    assert (over.status, over.return_value) == ("success", "done")
+    assert one.events.of(Warned) == []
+
+
+async def test_a_run_that_speaks_again_is_warned_about_anew() -> None:
+    async def body() -> None:
+        for _ in range(3):
+            current().checkpoint()
+            await one.clock.sleep(26 * 60)
+
+    async with scene(body) as one:
+        await one.start()
+        await one.look_every_minute(79)
+
+    assert len(one.events.of(Warned)) == 3
+    assert one.events.of(Failed) == []
+
+
+async def test_lines_that_a_run_logs_are_signs_of_life() -> None:
+    async def body() -> None:
+        for _ in range(3):
+            current().log_line("info", "still copying", "rsync")
+            await one.clock.sleep(20 * 60)
+
+    async with scene(body) as one:
+        execution_id = await one.start()
+        await one.look_every_minute(61)
+        assert (await one.kernel.execution(execution_id)).status == "success"
+
+
+async def test_a_job_with_a_silence_of_its_own_is_left_to_the_kernel() -> None:
+    async def body() -> None:
+        await one.clock.sleep(2 * 3600)
+
+    async with scene(body, silence=Duration(hours=3)) as one:
+        execution_id = await one.start()
+        await one.look_every_minute(121)
+        assert (await one.kernel.execution(execution_id)).status == "success"
+
+
+async def test_a_hung_thread_frees_its_slot_once_and_its_result_comes_late(gate: threading.Event) -> None:
+    def hangs() -> str:
+        gate.wait()
+        return "too late"
+
+    async with scene(hangs) as one:
+        execution_id = await one.start()
+        second = await one.start()
+        assert (await one.kernel.execution(second)).status == "scheduled"
+        await one.look_every_minute(30)
+
+        assert (await one.kernel.execution(execution_id)).reason == "zombie"
+        assert (await one.kernel.execution(second)).status == "running"
+        assert one.kernel.health().running == 1
+        gate.set()
+        await until(lambda: len(one.events.of(LateResult)) == 1)
+        over = await one.kernel.wait(second)
+        assert one.kernel.health().running == 0
+
+    (late,) = one.events.of(LateResult)
+    assert (late.stream, late.outcome, late.return_value) == (execution_id, "succeeded", "too late")
+    assert (over.status, over.return_value) == ("success", "too late")
+
+
+async def test_a_zombie_is_tried_again_where_its_job_has_retries() -> None:
+    async def body() -> None:
+        if current().attempt == 1:
+            await one.clock.sleep(3600)
+
+    async with scene(body, retry=Retry(attempts=2, delay=Duration())) as one:
+        await one.start()
+        await one.look_every_minute(31)
+        page = await one.kernel.executions(ExecutionQuery())
+
+    assert sorted((run.attempt, run.status) for run in page.items) == [(1, "failed"), (2, "success")]
+
+
+HANGING = """
+import os, pathlib, signal, time
+
+def hang(pid_file):
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    pathlib.Path(pid_file).write_text(str(os.getpid()))
+    time.sleep(3600)
+"""
+
+
+async def test_a_hung_process_is_killed_whatever_it_ignores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "hanging_body.py").write_text(HANGING, encoding="utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    pid_file = tmp_path / "pid"
+    job = Job(
+        id="job",
+        func="hanging_body:hang",
+        args=[str(pid_file)],
+        runner="process",
+        cancel_grace=Duration(milliseconds=100),
+    )
+    config = ReaperPlugin.Config(interval=Duration(milliseconds=50), threshold=Duration(seconds=3))
+    async with make_kernel(job, clock=SystemClock(), plugins=[ReaperPlugin(config)], keeps_time=False) as kernel:
+        execution_id = (await kernel.trigger("job")).execution.id
+        over = await kernel.wait(execution_id)
+        history = await kernel.history(execution_id)
+        pid = int(pid_file.read_text(encoding="utf-8"))
+        await until(lambda: not Path(f"/proc/{pid}").exists())
+
+    assert (over.status, over.reason) == ("failed", "zombie")
+    assert [event.type for event in history] == ["scheduled", "started", "warned", "failed"]
+
+
+DYING = """
+import asyncio, os, signal, sys
+
+from gnomon import Kernel, Job
+from gnomon_sqlite import SqliteStore
+
+async def body():
+    print("running", flush=True)
+    await asyncio.Event().wait()
+
+async def main():
+    async with Kernel(store=SqliteStore(sys.argv[1]), jobs=[Job(id="job", func=body)]) as kernel:
+        await kernel.trigger("job")
+        await asyncio.Event().wait()
+
+asyncio.run(main())
+"""
+
+
+async def test_what_a_killed_kernel_left_running_is_ended_by_the_next_one_before_any_reaper_looks(
+    tmp_path: Path,
+) -> None:
+    database = tmp_path / "gnomon.db"
+    with subprocess.Popen([sys.executable, "-c", DYING, database], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        while process.stdout.readline() not in {"running\n", ""}:
+            pass
+        os.kill(process.pid, signal.SIGKILL)
+
+    async def body() -> None: ...
+
+    job = Job(id="job", func=body)
+    async with make_kernel(job, store=SqliteStore(database), plugins=[ReaperPlugin()]) as kernel:
+        (left,) = (await kernel.executions(ExecutionQuery())).items
+        assert await kernel.live_runs() == []
+
+    assert (left.status, left.reason) == ("failed", "lost")
+
+
+# --- its own life
+
+
+async def test_it_looks_by_itself_on_the_clock_of_the_kernel() -> None:
+    async def body() -> None:
+        await clock.sleep(10 * 3600)
+
+    clock = VirtualClock()
+    job = Job(id="job", func=body)
+    async with make_kernel(job, clock=clock, plugins=[ReaperPlugin()]) as kernel:
+        execution_id = (await kernel.trigger("job")).execution.id
+        deadline = time.monotonic() + 30
+        while (over := await kernel.execution(execution_id)).status == "running":
+            assert time.monotonic() < deadline
+            await clock.advance(MINUTE)
+            await asyncio.sleep(0.005)  # the reaper looks in its own thread
+
+    assert over.reason == "zombie"
+
+
+async def test_the_next_look_is_when_a_run_comes_to_one_of_its_limits() -> None:
+    async def body() -> None:
+        await one.clock.sleep(3600)
+
+    async with scene(body) as one:
+        pauses = [await one.reaper.look(one.kernel)]
+        await one.start()
+        for minutes in (22, 2, 5, 1, 1):
+            await one.clock.advance(minutes * MINUTE)
+            pauses.append(await one.reaper.look(one.kernel))
+
+    assert pauses == [300, 120, 300, 60, 300, 300]
+
+
+@pytest.mark.parametrize(
+    ("settings", "problem"),
+    [
+        ({"interval": 0}, "interval must be more than 0"),
+        ({"threshold": "0s"}, "threshold must be more than 0"),
+        ({"warn_at": 1.5}, "warn_at must be more than 0 and at most 1, got 1.5"),
+        ({"treshold": "1m"}, "did you mean 'threshold'"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(settings: dict[str, Any], problem: str) -> None:
+    with pytest.raises(ConfigError, match=problem):
+        convert(settings, ReaperPlugin.Config, "plugins.reaper", None)
