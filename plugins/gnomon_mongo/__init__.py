@@ -8,8 +8,23 @@
 Needs the extra `mongo`. docs/how-to/mongodb.md tells how to run it and what an outage looks like.
 """
 
-from gnomon_mongo.plugin import MongoPlugin
-from gnomon_mongo.store import MongoStore
-from gnomon_mongo.writer import SpoolLimits
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gnomon_mongo.plugin import MongoPlugin
+    from gnomon_mongo.store import MongoStore
+    from gnomon_mongo.writer import SpoolLimits
 
 __all__ = ["MongoPlugin", "MongoStore", "SpoolLimits"]
+
+_HOMES = {"MongoPlugin": "plugin", "MongoStore": "store", "SpoolLimits": "writer"}
+
+
+def __getattr__(name: str) -> Any:
+    # Not imported before they are used: `gnomon --help` imports the command and needs no driver.
+    if name not in _HOMES:
+        raise AttributeError(f"module 'gnomon_mongo' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"gnomon_mongo.{_HOMES[name]}"), name)

@@ -76,7 +76,7 @@ class MongoPlugin:
         if self.config.progress_retention is not None:
             register(
                 id="mongo.progress_retention",
-                func=self.thin,
+                func=self.prune_progress,
                 name="Forget old progress",
                 description=f"Deletes progress events of what ended more than {self.config.progress_retention} ago.",
                 cron="15 3 * * *",
@@ -93,8 +93,8 @@ class MongoPlugin:
             return 0
         return await self.store.prune(datetime.now(UTC) - self.config.retention)
 
-    async def thin(self) -> int:
+    async def prune_progress(self) -> int:
         """Forget the progress of what is older than its retention; returns how many events that were."""
         if self.config.progress_retention is None:
             return 0
-        return await self.store.thin(datetime.now(UTC) - self.config.progress_retention)
+        return await self.store.prune_progress(datetime.now(UTC) - self.config.progress_retention)

@@ -21,13 +21,15 @@ PAGE = 1_000
 async def repair(server: Server) -> int:
     """Bring the views up to the end of the log; returns how many events they were behind, at most.
 
-    Every append puts its views in place before the next one begins. So only those of the last one can be missing.
+    Every append puts its views in place before the next one begins. So only those of the last one can be missing, but
+    for a rebuild that was stopped between, which is begun again.
     """
     async with server.reading(LIST_PATIENCE):
         newest = await server[schema.EVENTS].find({}).sort("_id", -1).limit(1).to_list(None)
-    if not newest:
-        return 0
-    return await _project(server, newest[0]["batch"] - 1)
+        log = await server[schema.KERNEL].find_one({"_id": "log"}) or {}
+    if log.get("rebuilding"):
+        return await rebuild(server)
+    return await _project(server, newest[0]["batch"] - 1) if newest else 0
 
 
 async def rebuild(server: Server) -> int:
@@ -35,24 +37,38 @@ async def rebuild(server: Server) -> int:
 
     What was pruned is gone: an execution whose progress was forgotten has none afterwards.
     """
+    await _mark(server, rebuilding=True)
     async with server.writing(WORK_PATIENCE):
         for name in (schema.EXECUTIONS, schema.METADATA, schema.HISTORY):
             await server[name].delete_many({})
-    return await _project(server, 0)
+    folded = await _project(server, 0)
+    await _mark(server, rebuilding=False)
+    return folded
+
+
+async def _mark(server: Server, *, rebuilding: bool) -> None:
+    async with server.writing():
+        await server[schema.KERNEL].update_one({"_id": "log"}, {"$set": {"rebuilding": rebuilding}})
 
 
 async def differences(server: Server) -> AsyncIterator[str]:
     """Tell the executions whose view is not what their events say; those whose progress was forgotten are left out."""
-    async with server.reading(LIST_PATIENCE):
-        streams = await server[schema.EVENTS].distinct("stream", {"version": 1})
-    for stream in streams:
-        history = await reading.stream(server, stream)
-        if stream.startswith("job:") or isinstance(history[0], UnknownEvent):
-            continue
-        if [event.version for event in history] == list(range(1, len(history) + 1)) and (
-            await reading.execution(server, stream) != execution.fold(history)
-        ):
-            yield stream
+    after = 0
+    while events := await reading.read(server, after, PAGE):
+        for stream in _streams(event for event in events if event.version == 1):
+            if not await is_as_told(server, stream):
+                yield stream
+        after = events[-1].position
+
+
+async def is_as_told(server: Server, stream: str) -> bool:
+    """Whether the view of an execution is what its events say."""
+    history = await reading.stream(server, stream)
+    if not history or isinstance(history[0], UnknownEvent):
+        return True  # pruned just now, or a kind of stream that a later version has
+    if [event.version for event in history] != list(range(1, len(history) + 1)):
+        return True
+    return await reading.execution(server, stream) == execution.fold(history)
 
 
 async def _project(server: Server, after: int) -> int:

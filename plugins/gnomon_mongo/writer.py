@@ -117,14 +117,8 @@ class Writer:
         pause = FIRST_PAUSE
         while self._deposed is None:
             await self._away.wait()
-            some = await self._spool.first()
-            if some is None:
-                await self._settle()
-                continue
             try:
-                await self._lease.hold()
-                await writing.write(self._server, some[0])
-                await self._spool.drop(some[1])
+                await self._drain_some()
             except (ConflictError, DeposedError) as exc:
                 self.depose(exc)
             except StoreError as exc:
@@ -134,6 +128,16 @@ class Writer:
                 pause = min(pause * 2, LONGEST_PAUSE)
             else:
                 pause, self._problem = FIRST_PAUSE, None
+
+    async def _drain_some(self) -> None:
+        some = await self._spool.first()
+        if some is None:
+            await self._settle()
+            return
+        entry, number = some
+        await self._lease.hold()
+        await writing.write(self._server, entry)
+        await self._spool.drop(number)
 
     async def _write_or_spool(self, entry: Entry) -> None:
         if self._spool.is_empty:

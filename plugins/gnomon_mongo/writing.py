@@ -158,17 +158,19 @@ async def prune(server: Server, before: datetime) -> int:
     return pruned
 
 
-async def thin(server: Server, before: datetime) -> int:
+async def prune_progress(server: Server, before: datetime) -> int:
     """Forget the progress events of executions that ended before that moment; return how many events."""
     await _keep_head(server)
-    thinned = 0
-    while ids := await _ended(server, before, {"gnomon.thinned": None}):
+    pruned = 0
+    while ids := await _ended(server, before, {"gnomon.is_without_progress": None}):
         keys = [execution_key(execution_id) for execution_id in ids]
         async with server.writing(WORK_PATIENCE):
             deleted = await server[schema.EVENTS].delete_many({"stream": {"$in": ids}, "type": "progress"})
-            await server[schema.EXECUTIONS].update_many({"_id": {"$in": keys}}, {"$set": {"gnomon.thinned": True}})
-        thinned += deleted.deleted_count
-    return thinned
+            await server[schema.EXECUTIONS].update_many(
+                {"_id": {"$in": keys}}, {"$set": {"gnomon.is_without_progress": True}}
+            )
+        pruned += deleted.deleted_count
+    return pruned
 
 
 async def _ended(server: Server, before: datetime, more: Document) -> list[str]:

@@ -118,6 +118,10 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
     return done
 
 
+def pytest_collection_finish() -> None:
+    gc.freeze()  # what is imported by now need not be looked at again and again
+
+
 def _is_ours(item: pytest.Item) -> bool:
     return item.path.parent == Path(__file__).parent  # these hooks are called for the tests of all folders
 
@@ -163,12 +167,12 @@ def driver(request: pytest.FixtureRequest) -> Driver:
 
 @pytest.fixture
 def settings(tmp_path: Path) -> dict[str, Any]:
-    """Give settings of a store that is impatient, so that tests are quick."""
+    """Give settings of a store that waits long for a slow answer, and not at all for a server that is not there."""
     return {
         "spool": tmp_path / "spool.db",
-        "timeout": timedelta(seconds=1),
+        "timeout": timedelta(seconds=8),
         "patience": timedelta(0),
-        "lease": timedelta(seconds=5),
+        "lease": timedelta(seconds=10),
     }
 
 

@@ -315,8 +315,8 @@ async def test_progress_is_forgotten_before_the_runs_are(store: MongoStore, data
     old, new, going = told("old", NOON), told("new", NOON + HOUR), tell(running("going"), events.Progress, percent=1.0)
     await append(store, old, new, going)
 
-    assert await store.thin(NOON + HOUR) == 1
-    assert await store.thin(NOON + HOUR) == 0
+    assert await store.prune_progress(NOON + HOUR) == 1
+    assert await store.prune_progress(NOON + HOUR) == 0
 
     assert [event.type for event in await store.stream(old[0].stream)] == ["scheduled", "started", "succeeded"]
     assert len(await store.stream(new[0].stream)) == 4

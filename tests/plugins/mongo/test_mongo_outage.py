@@ -25,6 +25,12 @@ Eventually = Callable[[Callable[[], Any]], Awaitable[None]]
 
 
 @pytest.fixture
+def settings(settings: dict[str, Any]) -> dict[str, Any]:
+    """Give up a server early: a call waits for it to come back until its time is over."""
+    return settings | {"timeout": timedelta(seconds=1), "lease": timedelta(seconds=5)}
+
+
+@pytest.fixture
 async def store(daemon: Any, driver: Driver, settings: dict[str, Any]) -> AsyncIterator[MongoStore]:
     """Give an open store on a server of its own, that may be killed."""
     daemon.start()
@@ -101,19 +107,20 @@ async def test_in_an_outage_reads_tell_what_is_known_or_that_they_cannot(store: 
 
 
 async def test_a_server_that_hangs_delays_one_append_by_its_time_limit(
-    store: MongoStore, daemon: Any, eventually: Eventually
+    daemon: Any, driver: Driver, settings: dict[str, Any], eventually: Eventually
 ) -> None:
-    await keep(store, run(1, 0))
-    daemon.send(signal.SIGSTOP)
+    daemon.start()
+    async with MongoStore(daemon.uri, driver=driver, **settings) as store:
+        daemon.send(signal.SIGSTOP)
 
-    async with asyncio.timeout(5):
-        await keep(store, *(run(n, 3 * n - 3) for n in range(2, 30)))
+        async with asyncio.timeout(10):
+            await keep(store, *(run(n, 3 * n) for n in range(30)))
 
-    assert store.health().backlog == 3 * 28
-    daemon.send(signal.SIGCONT)
-    await eventually(lambda: store.health().state == "healthy")
-    assert [event.position for event in await store.read()] == list(range(1, 3 * 29 + 1))
-    assert await store.differences() == []
+        assert store.health().backlog == 3 * 30
+        daemon.send(signal.SIGCONT)
+        await eventually(lambda: store.health().state == "healthy")
+        assert [event.position for event in await store.read()] == list(range(1, 3 * 30 + 1))
+        assert await store.differences() == []
 
 
 async def test_the_spool_is_drained_before_a_new_kernel_is_told_the_head(
@@ -247,19 +254,22 @@ async def test_a_log_that_went_on_without_this_kernel_is_left_as_it_is(
 
 
 async def test_a_kernel_that_was_replaced_in_an_outage_is_told_so(
-    store: MongoStore, database_of: Callable[[], Any], daemon: Any, eventually: Eventually
+    daemon: Any, driver: Driver, settings: dict[str, Any], database_of: Callable[[], Any], eventually: Eventually
 ) -> None:
-    await keep(store, run(1, 0))
-    daemon.kill()
-    await keep(store, run(2, 3))
     daemon.start()
-    await database_of().scheduler_kernel.update_one({"_id": "writer"}, {"$set": {"token": "somebody else", "pid": 1}})
+    async with MongoStore(daemon.uri, driver=driver, **settings | {"lease": timedelta(seconds=2)}) as store:
+        await keep(store, run(1, 0))
+        daemon.kill()
+        await keep(store, run(2, 3))
+        daemon.start()
+        theirs = {"token": "somebody else", "pid": 1}
+        await database_of().scheduler_kernel.update_one({"_id": "writer"}, {"$set": theirs})
 
-    await eventually(lambda: not store.health().accepts_runs)
+        await eventually(lambda: not store.health().accepts_runs)
 
-    with pytest.raises((DeposedError, ConflictError), match="took the place"):
-        await keep(store, run(3, 6))
-    assert "took the place" in str(store.health().problem)
+        with pytest.raises((DeposedError, ConflictError), match="took the place"):
+            await keep(store, run(3, 6))
+        assert "took the place" in str(store.health().problem)
 
 
 @pytest.fixture
@@ -323,6 +333,28 @@ async def test_a_spool_that_cannot_be_written_holds_nothing_up_for_ever(
     daemon.start()
     await keep(store, run(2, 3))
     assert [event.position for event in await store.read()] == [1, 2, 3, 4, 5, 6]
+
+
+@one_driver
+async def test_a_spool_that_cannot_be_read_for_a_moment_is_drained_all_the_same(
+    store: MongoStore, daemon: Any, monkeypatch: pytest.MonkeyPatch, eventually: Eventually
+) -> None:
+    daemon.kill()
+    await keep(store, run(1, 0))
+    failed: list[int] = []
+
+    def broken() -> None:
+        monkeypatch.undo()
+        failed.append(1)
+        raise sqlite3.OperationalError("disk I/O error")
+
+    monkeypatch.setattr(store._spool, "_first", broken)
+    daemon.start()
+
+    await eventually(lambda: store.health().state == "healthy")
+
+    assert failed
+    assert len(await store.read()) == 3
 
 
 # With a kernel

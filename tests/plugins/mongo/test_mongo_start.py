@@ -57,6 +57,7 @@ async def test_a_server_that_is_not_there_is_named(driver: Driver, settings: dic
         unused.bind(("127.0.0.1", 0))
         port = unused.getsockname()[1]
 
+    settings["timeout"] = timedelta(seconds=1)
     error = await refusal(MongoStore(f"mongodb://ann:topsecret@127.0.0.1:{port}/log", driver=driver, **settings))
 
     assert isinstance(error, StoreUnavailableError)

@@ -1,0 +1,122 @@
+"""`gnomon mongo verify` and `gnomon mongo rebuild`, called in a process as an operator calls them."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gnomon import events
+from gnomon.testing.histories import NOON, append, failed, job_added, running, succeeded, tell
+from gnomon_mongo import MongoStore, projection, schema
+from gnomon_mongo.drivers import Driver
+
+Run = Callable[..., Awaitable[tuple[int, str]]]
+
+CONFIG = """
+[plugins.mongo]
+uri = "{uri}"
+database = "{database}"
+driver = "pymongo"
+"""
+
+
+@pytest.fixture
+def driver() -> Driver:
+    return Driver("pymongo")
+
+
+@pytest.fixture
+async def gnomon(server_uri: str, database: Any, tmp_path: Path) -> Run:
+    """Give a function that calls `gnomon mongo ...` and returns its exit code and all that it said."""
+    (tmp_path / "gnomon.toml").write_text(CONFIG.format(uri=server_uri, database=database.name), encoding="utf-8")
+
+    async def run(*arguments: str) -> tuple[int, str]:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "gnomon.cli", "mongo", *arguments),
+            cwd=tmp_path,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        said, _ = await process.communicate()
+        assert process.returncode is not None
+        return process.returncode, said.decode()
+
+    return run
+
+
+async def fill(store: MongoStore) -> list[str]:
+    fine = tell(running("sync", NOON), events.Succeeded, execution_time=2.5)
+    batch = await append(store, job_added(), fine, failed("sync", NOON + timedelta(hours=1)), running("report"))
+    return list(dict.fromkeys(event.stream for event in batch if event.stream != "job:sync"))
+
+
+async def test_verify_shows_the_numbers_of_each_job_beside_a_running_kernel(store: MongoStore, gnomon: Run) -> None:
+    await fill(store)
+
+    code, said = await gnomon("verify")
+
+    assert code == 0, said
+    assert "report  1 running; last running" in said
+    assert "sync    1 success, 1 failed; 2.5 s on average; last failed" in said
+    assert "all 3 runs are what their events say" in said
+
+
+async def test_verify_names_what_is_wrong_and_rebuild_mends_it(store: MongoStore, database: Any, gnomon: Run) -> None:
+    changed, lost, right = await fill(store)
+    await database[schema.EXECUTIONS].update_one({"gnomon.view": {"$regex": changed}}, [
+        {"$set": {"gnomon.view": {"$replaceOne": {"input": "$gnomon.view", "find": "2.5", "replacement": "9.5"}}}}
+    ])  # fmt: skip
+    await database[schema.EXECUTIONS].delete_one({"status": "failed"})
+
+    refused = await gnomon("rebuild")
+    await store.close()
+    code, said = await gnomon("verify")
+
+    assert refused[0] == 1
+    assert "is written by process" in refused[1]
+    assert code == 1
+    assert f"✘ {changed}: its view is not what its events say" in said
+    assert f"✘ {lost}: its view is not what its events say" in said
+    assert right not in said
+    assert "gnomon mongo rebuild" in said
+
+    code, said = await gnomon("rebuild")
+
+    assert code == 0, said
+    assert "9 events folded into 3 runs" in said
+    assert (await gnomon("verify"))[0] == 0
+
+
+async def test_a_rebuild_that_was_stopped_between_is_begun_again_by_the_next_start(
+    store: MongoStore, make_store: Callable[..., MongoStore], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await append(store, succeeded("a"))
+    await append(store, succeeded("b"))
+
+    async def stopped(*_: Any) -> int:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as broken:
+        broken.setattr(projection, "_project", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            await store.rebuild()
+    assert await store.differences() != []
+    await store.close()
+
+    async with make_store() as again:
+        assert await again.differences() == []
+
+
+async def test_without_a_section_there_is_nothing_to_verify(gnomon: Run, tmp_path: Path) -> None:
+    (tmp_path / "gnomon.toml").write_text("[plugins.memory]\n", encoding="utf-8")
+
+    code, said = await gnomon("verify")
+
+    assert code == 2
+    assert "has no section [plugins.mongo]" in said

