@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 import structlog
@@ -50,7 +50,7 @@ class WebPlugin:
                 await self._hub.close()
 
     @hookimpl
-    def on_event(self, event: Event) -> None:
+    def on_events(self, events: Sequence[Event]) -> None:
         """Hand events to those who watch."""
         if self._hub is not None:
-            self._hub.publish([event])
+            self._hub.publish(events)
