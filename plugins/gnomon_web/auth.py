@@ -45,7 +45,7 @@ class Authenticator:
             if scheme.lower() != "bearer":
                 raise _refused("Authorization", f"expected `Bearer TOKEN`, got the scheme {scheme[:20]!r}")
             return self._check(token.strip(), request.remote or "")
-        return self._session(request.cookies.get(self.cookie_name, ""))
+        return self.session_of(request)
 
     def authorize(self, request: web.Request, access: Access) -> Identity:
         """Return who makes a request; ApiError 401 or 403 where that is not enough for what a route asks."""
@@ -62,12 +62,6 @@ class Authenticator:
 
     # --- logins ---
 
-    @property
-    def cookie_name(self) -> str:
-        """How the cookie is called; browsers refuse a `__Host-` one that another host or plain HTTP has set."""
-        # Cookies do not know ports: two servers on one host would end each other's logins.
-        return f"__Host-gnomon-{self._config.port}" if self._config.scheme == "https" else f"gnomon-{self._config.port}"
-
     def log_in(self, token: str, remote: str) -> tuple[str, Identity]:
         """Exchange a token for a login; returns the cookie's value. ApiError 401, 429."""
         self._failures.check(remote)
@@ -79,6 +73,11 @@ class Authenticator:
         while len(self._sessions) > MOST_SESSIONS:
             self._sessions.popitem(last=False)
         return value, identity
+
+    def session_of(self, request: web.Request) -> Identity:
+        """Return whose login the cookie of a request is; NOBODY where there is none, or none any more."""
+        value = request.cookies.get(self._config.cookie_name)
+        return (self._alive(_digest(value)) if value else None) or NOBODY
 
     def log_out(self, identity: Identity) -> None:
         """End a login."""
@@ -95,9 +94,6 @@ class Authenticator:
             self._failures.count(remote)
             raise _refused("Authorization", "this token is none of those that are configured")
         return found
-
-    def _session(self, value: str) -> Identity:
-        return (self._alive(_digest(value)) if value else None) or NOBODY
 
     def _alive(self, key: bytes) -> Identity | None:
         identity = self._sessions.get(key)

@@ -94,8 +94,10 @@ def _literals(expected: Any) -> list[str]:
     return [word for member in get_args(expected) for word in _literals(member)]
 
 
-async def read_body(request: web.Request, into: type[S]) -> S:
+async def read_body(request: web.Request, into: type[S], *, is_needed: bool) -> S | None:
     """Make a Struct of a JSON body: ApiError 415, 413, 400 (no JSON) or 422 (not what was expected)."""
+    if not is_needed and not request.can_read_body:
+        return None
     if request.content_type != JSON:
         detail = f"the body must be {JSON}, got {request.content_type!r}"
         raise ApiError(415, detail, errors=[culprit("header", "Content-Type", detail)])
