@@ -12,12 +12,13 @@ from aiohttp import hdrs, web
 
 from gnomon import Clock
 from gnomon_web.config import Config, Token
-from gnomon_web.problems import ApiError, culprit
+from gnomon_web.problems import ApiError, Culprit, culprit
 from gnomon_web.rate_limit import RateLimit
 from gnomon_web.roles import LOCAL, NOBODY, Access, Identity
 
 MOST_SESSIONS = 10_000
 """Logins that are kept; the oldest is forgotten for a new one."""
+UNKNOWN_TOKEN = "this token is none of those that are configured"
 CHALLENGE: Mapping[str, str] = {hdrs.WWW_AUTHENTICATE: 'Bearer realm="gnomon"'}
 
 
@@ -43,9 +44,9 @@ class Authenticator:
         if (header := request.headers.get(hdrs.AUTHORIZATION)) is not None:
             scheme, _, token = header.partition(" ")
             if scheme.lower() != "bearer":
-                raise _refused("Authorization", f"expected `Bearer TOKEN`, got the scheme {scheme[:20]!r}")
-            return self._check(token.strip(), request.remote or "")
-        return self._session(request.cookies.get(self.cookie_name, ""))
+                raise _refused(culprit("header", "Authorization", "expected `Bearer TOKEN`"))
+            return self._check(token.strip(), request.remote or "", culprit("header", "Authorization", UNKNOWN_TOKEN))
+        return self.session_of(request)
 
     def authorize(self, request: web.Request, access: Access) -> Identity:
         """Return who makes a request; ApiError 401 or 403 where that is not enough for what a route asks."""
@@ -62,16 +63,10 @@ class Authenticator:
 
     # --- logins ---
 
-    @property
-    def cookie_name(self) -> str:
-        """How the cookie is called; browsers refuse a `__Host-` one that another host or plain HTTP has set."""
-        # Cookies do not know ports: two servers on one host would end each other's logins.
-        return f"__Host-gnomon-{self._config.port}" if self._config.scheme == "https" else f"gnomon-{self._config.port}"
-
     def log_in(self, token: str, remote: str) -> tuple[str, Identity]:
         """Exchange a token for a login; returns the cookie's value. ApiError 401, 429."""
         self._failures.check(remote)
-        known = self._check(token, remote)
+        known = self._check(token, remote, culprit("body", "token", UNKNOWN_TOKEN))
         value = secrets.token_urlsafe(32)
         key = _digest(value)
         identity = Identity(known.name, known.role, key, self._clock.now() + self._config.session)
@@ -80,12 +75,17 @@ class Authenticator:
             self._sessions.popitem(last=False)
         return value, identity
 
+    def session_of(self, request: web.Request) -> Identity:
+        """Return whose login the cookie of a request is; NOBODY where there is none, or none any more."""
+        value = request.cookies.get(self._config.cookie_name)
+        return (self._alive(_digest(value)) if value else None) or NOBODY
+
     def log_out(self, identity: Identity) -> None:
         """End a login."""
         if identity.session is not None:
             self._sessions.pop(identity.session, None)
 
-    def _check(self, token: str, remote: str) -> Identity:
+    def _check(self, token: str, remote: str, blamed: Culprit) -> Identity:
         """Compare with every token, so that the time it takes tells nothing."""
         digest, found = _digest(token), None
         for known, identity in self._identities:
@@ -93,11 +93,8 @@ class Authenticator:
                 found = identity
         if found is None:
             self._failures.count(remote)
-            raise _refused("Authorization", "this token is none of those that are configured")
+            raise _refused(blamed)
         return found
-
-    def _session(self, value: str) -> Identity:
-        return (self._alive(_digest(value)) if value else None) or NOBODY
 
     def _alive(self, key: bytes) -> Identity | None:
         identity = self._sessions.get(key)
@@ -117,5 +114,5 @@ def _digest_of(token: Token) -> bytes:
     return bytes.fromhex((token.hash or "").removeprefix("sha256:"))
 
 
-def _refused(name: str, detail: str) -> ApiError:
-    return ApiError(401, detail, errors=[culprit("header", name, detail)], headers=CHALLENGE)
+def _refused(blamed: Culprit) -> ApiError:
+    return ApiError(401, blamed.detail, errors=[blamed], headers=CHALLENGE)

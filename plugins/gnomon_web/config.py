@@ -44,7 +44,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Where to listen, and who may come in.
 
     `port` 0 takes a free one. `base_path` stands before every path. `session` is how long a login lasts;
-    `failed_logins` how many wrong tokens an address may send in a minute. `body_limit` is in bytes.
+    `failed_logins` how many wrong tokens an address may send in a minute, `timeout` how long an answer may take.
+    `body_limit` is in bytes.
     """
 
     host: str = "127.0.0.1"
@@ -58,6 +59,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     tls_key: Path | None = None
     session: Duration = Duration(hours=12)
     failed_logins: int = 10
+    timeout: Duration = Duration(seconds=20)
     body_limit: int = 1024 * 1024
 
     def __post_init__(self) -> None:
@@ -75,12 +77,18 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             )
         if self.tls_key is not None and self.tls_cert is None:
             raise ValueError("tls_key needs tls_cert, the file of the certificate")
-        if self.session <= Duration(0) or self.failed_logins < 1 or self.body_limit < 1:
-            raise ValueError("session, failed_logins and body_limit must be more than 0")
+        if min(self.session, self.timeout) <= Duration(0) or self.failed_logins < 1 or self.body_limit < 1:
+            raise ValueError("session, timeout, failed_logins and body_limit must be more than 0")
         if len(names := [token.name for token in self.tokens]) > len(set(names)):
             raise ValueError(f"two tokens have one name: {', '.join(sorted(names))}")
         if wrong := [origin for origin in self.allowed_origins if not _ORIGIN.fullmatch(origin)]:
             raise ValueError(f"allowed_origins are like https://gnomon.example:8443, got {', '.join(wrong)}")
+
+    @property
+    def cookie_name(self) -> str:
+        """How the cookie of a login is called; a `__Host-` one is refused by browsers if another host has set it."""
+        # Cookies do not know ports: two servers on one host would end each other's logins.
+        return f"{'__Host-' if self.scheme == 'https' else ''}gnomon-{self.port}"
 
     @property
     def scheme(self) -> str:

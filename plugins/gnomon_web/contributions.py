@@ -19,6 +19,7 @@ from collections.abc import Callable
 from typing import Any
 
 from gnomon import Kernel
+from gnomon_web.openapi import check_types
 from gnomon_web.routes import Route, RouteTable
 
 HOOK = "register_routes"
@@ -32,6 +33,7 @@ def add_contributions(kernel: Kernel, table: RouteTable) -> None:
 
 def _register(table: RouteTable, plugin: str) -> Callable[..., None]:
     def register(method: Any, path: str, handler: Any, *, role: Any, **keys: Any) -> None:
-        table.add(Route(method=method, path=path, handler=handler, role=role, plugin=plugin, **{"tag": plugin, **keys}))
+        route = Route(method=method, path=path, handler=handler, role=role, plugin=plugin, **{"tag": plugin, **keys})
+        check_types(table.add(route))
 
     return register

@@ -8,19 +8,21 @@ from typing import Any
 
 import msgspec
 import structlog
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from gnomon import GnomonError
 from gnomon_web.answers import json_answer
-from gnomon_web.keys import AUTHENTICATOR, IDENTITY
+from gnomon_web.keys import AUTHENTICATOR, CONFIG, IDENTITY
 from gnomon_web.problems import ApiError
 from gnomon_web.reading import expect_no_body, read_body, read_text_fields
 from gnomon_web.routes import Answer, Route, Signature
 
 log = structlog.stdlib.get_logger("gnomon.web")
 
-CONTRIBUTED_LIMIT = 10.0
-"""Seconds that a handler of another plugin may take."""
+LATE = (
+    "the store has not confirmed in time; what was asked for may still come about, so look before you repeat it, "
+    "or repeat it with the same Idempotency-Key"
+)
 
 
 class _NoParameters(msgspec.Struct):
@@ -33,13 +35,7 @@ def endpoint(route: Route, signature: Signature) -> Callable[[web.Request], Awai
     async def answer(request: web.Request) -> web.StreamResponse:
         request[IDENTITY] = request.app[AUTHENTICATOR].authorize(request, route.role)
         arguments = await _arguments(request, route, signature)
-        call = route.handler(request, **arguments)
-        result = await (call if route.plugin is None or route.kind != "rest" else _foreign(call, route))
-        if isinstance(result, web.StreamResponse):
-            return result
-        if isinstance(result, Answer):
-            return json_answer(request, result.body, route.status, result.headers)
-        return json_answer(request, result, route.status)
+        return await _in_time(request, route, arguments)
 
     return answer
 
@@ -56,21 +52,33 @@ async def _arguments(request: web.Request, route: Route, signature: Signature) -
         given = [(names[name.lower()], text) for name, text in request.headers.items() if name.lower() in names]
         arguments["headers"] = read_text_fields(signature.headers, "header", given, strict=True)
     if signature.body is not None:
-        arguments["body"] = await read_body(request, signature.body)
+        arguments["body"] = await read_body(request, signature.body, is_needed=signature.needs_body)
     elif route.kind == "rest":
         await expect_no_body(request)
     return arguments
 
 
-async def _foreign(call: Awaitable[Any], route: Route) -> Any:
-    """Await a handler of another plugin: whatever it raises is that plugin's, and is told so."""
+async def _in_time(request: web.Request, route: Route, arguments: dict[str, Any]) -> web.StreamResponse:
+    """Call a handler; what one of another plugin raises is that plugin's, and is told so."""
+    limit = None if route.kind == "websocket" else request.app[CONFIG].timeout.total_seconds()
     try:
-        async with asyncio.timeout(CONTRIBUTED_LIMIT):
-            return await call
+        async with asyncio.timeout(limit):
+            return _written(request, route, await route.handler(request, **arguments))
     except (ApiError, GnomonError, web.HTTPException):
         raise
     except Exception as exc:  # a stranger's handler may raise anything
-        log.exception("plugin route failed", plugin=route.plugin, method=route.method, path=route.path)
-        raise ApiError(
-            500, f"the plugin {route.plugin!r} failed to answer {route.method} {route.path}; the log tells more"
-        ) from exc
+        if route.plugin is not None:
+            log.exception("plugin route failed", plugin=route.plugin, method=route.method, path=route.path)
+            detail = f"the plugin {route.plugin!r} failed to answer {route.method} {route.path}; the log tells more"
+            raise ApiError(500, detail) from exc
+        if isinstance(exc, TimeoutError):
+            raise ApiError(503, LATE, headers={hdrs.RETRY_AFTER: "5"}) from exc
+        raise
+
+
+def _written(request: web.Request, route: Route, result: Any) -> web.StreamResponse:
+    if isinstance(result, web.StreamResponse):
+        return result
+    if isinstance(result, Answer):
+        return json_answer(request, result.body, result.status or route.status, result.headers)
+    return json_answer(request, result, route.status)

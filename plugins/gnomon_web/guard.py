@@ -9,9 +9,8 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 from yarl import URL
 
-from gnomon_web.auth import Authenticator
 from gnomon_web.config import Config
-from gnomon_web.keys import AUTHENTICATOR, CONFIG
+from gnomon_web.keys import CONFIG
 from gnomon_web.problems import ApiError, culprit
 
 SAFE_METHODS: Final = frozenset({"GET", "HEAD"})
@@ -35,7 +34,7 @@ async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
     config = request.app[CONFIG]
     _check_host(request, config)
     if request.method not in SAFE_METHODS or hdrs.UPGRADE in request.headers:
-        _check_origin(request, config, request.app[AUTHENTICATOR])
+        _check_origin(request, config)
     for name in request.query:
         if name.lower() in TOKENS_IN_QUERIES:
             detail = "a token in an address ends up in logs and histories: send `Authorization: Bearer TOKEN`"
@@ -64,7 +63,7 @@ def _check_host(request: web.Request, config: Config) -> None:
         raise ApiError(421, detail, errors=[culprit("header", "Host", detail)])
 
 
-def _check_origin(request: web.Request, config: Config, authenticator: Authenticator) -> None:
+def _check_origin(request: web.Request, config: Config) -> None:
     """Let only pages of this server act, or open a WebSocket; programs that are no browsers name no origin."""
     origin = request.headers.get(hdrs.ORIGIN)
     if origin is not None and origin != f"{config.scheme}://{request.host}" and origin not in config.allowed_origins:
@@ -74,7 +73,7 @@ def _check_origin(request: web.Request, config: Config, authenticator: Authentic
     if site not in {"same-origin", "none"} and origin not in config.allowed_origins:
         detail = f"this was sent by another site's page (Sec-Fetch-Site: {site})"
         raise ApiError(403, detail, errors=[culprit("header", "Sec-Fetch-Site", detail)])
-    if origin is None and authenticator.cookie_name in request.cookies and hdrs.AUTHORIZATION not in request.headers:
+    if origin is None and config.cookie_name in request.cookies and hdrs.AUTHORIZATION not in request.headers:
         detail = "a request with a login's cookie must name its Origin, as every browser does"
         raise ApiError(403, detail, errors=[culprit("header", "Origin", detail)])
 

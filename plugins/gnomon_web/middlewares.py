@@ -9,17 +9,15 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
 from gnomon import (
-    DeposedError,
     ExecutionOverError,
     GnomonError,
     JobError,
-    StoreError,
     UnknownExecutionError,
     UnknownJobError,
 )
 from gnomon_web.answers import problem_answer
 from gnomon_web.keys import actor_of
-from gnomon_web.problems import ApiError, culprit
+from gnomon_web.problems import ApiError, Place, culprit
 
 log = structlog.stdlib.get_logger("gnomon.web")
 
@@ -57,7 +55,7 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
             raise
         error = _from_aiohttp(request, exc)
     except GnomonError as exc:
-        error = _from_kernel(exc)
+        error = _from_kernel(request, exc)
     except Exception:  # the server's own mistake: it is logged, and the client is told no more than that
         log.exception("request failed", method=request.method, path=request.path)
         error = ApiError(500, "the server failed to answer this; its log tells more")
@@ -78,16 +76,15 @@ def _from_aiohttp(request: web.Request, exc: web.HTTPException) -> ApiError:
     return ApiError(exc.status, exc.text or exc.reason)
 
 
-def _from_kernel(exc: GnomonError) -> ApiError:
+def _from_kernel(request: web.Request, exc: GnomonError) -> ApiError:
     match exc:
         case UnknownJobError():
-            return ApiError(404, str(exc), errors=[culprit("path", "job_id", str(exc))])
+            place: Place = "path" if "job_id" in request.match_info else "body"
+            return ApiError(404, str(exc), errors=[culprit(place, "job_id", str(exc))])
         case UnknownExecutionError():
             return ApiError(404, str(exc), errors=[culprit("path", "execution_id", str(exc))])
         case ExecutionOverError():
             return ApiError(409, str(exc), errors=[culprit("path", "execution_id", str(exc))])
         case JobError():
             return ApiError(422, str(exc), errors=[culprit("body", "kwargs", str(exc))])
-        case StoreError() | DeposedError():
-            return ApiError(503, str(exc), headers={hdrs.RETRY_AFTER: "5"})
-    return ApiError(503, str(exc), headers={hdrs.RETRY_AFTER: "5"})
+    return ApiError(503, str(exc), headers={hdrs.RETRY_AFTER: "5"})  # the store is away, or the kernel being stopped

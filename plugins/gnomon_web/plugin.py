@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 import structlog
 
 from gnomon import Event, Kernel, hookimpl
 from gnomon_web import config
-from gnomon_web.live.hub import Hub
 from gnomon_web.server import build_app, serving
+from gnomon_web.views import Views
 
 log = structlog.stdlib.get_logger("gnomon.web")
 
@@ -26,7 +26,7 @@ class WebPlugin:
     def __init__(self, config: config.Config | None = None) -> None:
         self.config = config or self.Config()
         self.address: tuple[str, int] | None = None
-        self._hub: Hub | None = None
+        self._views: Views | None = None
 
     @property
     def url(self) -> str:
@@ -39,18 +39,18 @@ class WebPlugin:
     @asynccontextmanager
     async def lifespan(self, kernel: Kernel) -> AsyncIterator[None]:
         """Serve for as long as the kernel lives."""
-        self._hub = Hub(kernel)
-        async with serving(build_app(self.config, kernel, self._hub)) as port:
+        self._views = await Views.begin(kernel)
+        async with serving(build_app(self.config, kernel, self._views)) as port:
             self.address = (self.config.host, port)
             log.info("web is listening", url=self.url, tokens=[token.name for token in self.config.tokens])
             try:
                 yield
             finally:
                 self.address = None
-                await self._hub.close()
+                await self._views.hub.close()
 
     @hookimpl
-    def on_event(self, event: Event) -> None:
-        """Hand events to those who watch."""
-        if self._hub is not None:
-            self._hub.publish([event])
+    def on_events(self, events: Sequence[Event], replaying: bool) -> None:
+        """Hand events to what is folded from them, and to those who watch."""
+        if self._views is not None:
+            self._views.take(events, replaying=replaying)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict, deque
 
 from gnomon import Clock
@@ -34,7 +35,7 @@ class RateLimit:
             return
         wait = times[0] + self._period - self._clock.monotonic()
         if wait > 0:
-            seconds = int(wait) + 1
+            seconds = math.ceil(wait)
             raise ApiError(
                 429, f"too many wrong tokens from {address}: wait {seconds} s", headers={"Retry-After": str(seconds)}
             )

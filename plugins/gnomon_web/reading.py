@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from typing import Any, TypeVar, get_args, get_origin
 
 import msgspec
@@ -15,6 +16,7 @@ from gnomon_web.problems import ApiError, Culprit, Place, culprit
 S = TypeVar("S", bound=msgspec.Struct)
 JSON = "application/json"
 LONGEST_SHOWN = 80
+MOMENT = "expected a time with an offset, such as 2026-01-31T18:00:00Z or 2026-01-31T18:00:00%2B08:00 (a + is a space)"
 _AT = re.compile(r"(?P<what>.*?)(?: - at `\$\.?(?P<place>.*)`)?", re.DOTALL)
 _INTEGER = re.compile(r"-?[0-9]{1,18}")
 _BOOLEANS = {"true": True, "false": False}
@@ -66,14 +68,14 @@ def _convert(text: str, expected: Any) -> Any:
     try:
         return msgspec.convert(value, expected)
     except msgspec.ValidationError as exc:
-        raise ValueError(_words(exc, expected)) from exc
+        raise ValueError(MOMENT if plain is datetime else _words(exc, expected)) from exc
 
 
 def _plain(expected: Any) -> Any:
     """Find the one type that a parameter may have: without None, without its constraints."""
     for member in (expected, *get_args(expected)):
         origin = get_origin(member) or member
-        if origin in {int, bool, tuple, list}:
+        if origin in {int, bool, tuple, list, datetime}:
             return origin
         if hasattr(member, "__metadata__"):
             return _plain(get_args(member)[0])
@@ -94,8 +96,10 @@ def _literals(expected: Any) -> list[str]:
     return [word for member in get_args(expected) for word in _literals(member)]
 
 
-async def read_body(request: web.Request, into: type[S]) -> S:
+async def read_body(request: web.Request, into: type[S], *, is_needed: bool) -> S | None:
     """Make a Struct of a JSON body: ApiError 415, 413, 400 (no JSON) or 422 (not what was expected)."""
+    if not is_needed and not request.can_read_body:
+        return None
     if request.content_type != JSON:
         detail = f"the body must be {JSON}, got {request.content_type!r}"
         raise ApiError(415, detail, errors=[culprit("header", "Content-Type", detail)])

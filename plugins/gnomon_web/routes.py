@@ -22,10 +22,11 @@ _NAME_IN_PATH = re.compile(r"\{(\w+)")
 
 
 class Answer(msgspec.Struct, Generic[T], frozen=True):
-    """What a handler returns that has something to say in headers; otherwise it returns the body alone."""
+    """What a handler returns that has more to say than the body: headers, or another status than the route's."""
 
     body: T
     headers: dict[str, str] = {}
+    status: int | None = None
 
 
 class Route(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,7 +37,8 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     them. What it returns, as annotated, is written as JSON with `status`; a `web.StreamResponse` is sent as it is. The
     first line of its docstring is the summary.
 
-    `role` says who may call it. `errors` are the statuses of its problems, besides those that every call may have.
+    `role` says who may call it. `errors` are the statuses of its problems, besides those that every call may have, and
+    `also` those that come with the same body as `status`.
     `plugin` is who has contributed it. A contributed route takes the place of a `replaceable` one.
     """
 
@@ -48,6 +50,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     kind: Kind = "rest"
     tag: str = "gnomon"
     errors: tuple[int, ...] = ()
+    also: tuple[int, ...] = ()
     media_type: str = "application/json"
     plugin: str | None = None
     replaceable: bool = False
@@ -64,13 +67,17 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Signature(msgspec.Struct, frozen=True):
-    """What a handler asks for and returns. `answer` is None where it makes the response itself."""
+    """What a handler asks for and returns. `answer` is None where it makes the response itself.
+
+    Without `needs_body` a request may come without one, and the handler is given None.
+    """
 
     path: tuple[str, ...]
     query: type[msgspec.Struct] | None = None
     headers: type[msgspec.Struct] | None = None
     body: type[msgspec.Struct] | None = None
     answer: Any = None
+    needs_body: bool = False
 
 
 def read_signature(route: Route) -> Signature:
@@ -83,12 +90,16 @@ def read_signature(route: Route) -> Signature:
     possible = [*route.names_in_path, *SOURCES]
     if strangers := set(wanted) - set(possible):
         raise TypeError(f"{name} asks for {', '.join(sorted(strangers))}; possible are {', '.join(possible)}")
-    for source in SOURCES:
-        if source in wanted and not _is_struct(hints.get(source)):
+    structs = {source: _struct(hints.get(source)) for source in SOURCES if source in wanted}
+    for source, struct in structs.items():
+        if struct is None:
             raise TypeError(f"{name} must annotate `{source}` with a msgspec.Struct, got {hints.get(source)!r}")
-    query, headers, body = (hints[source] if source in wanted else None for source in SOURCES)
-    path = tuple(part for part in wanted if part not in SOURCES)
-    return Signature(path, query, headers, body, _answer(hints.get("return", Any)))
+    return Signature(
+        path=tuple(part for part in wanted if part not in SOURCES),
+        **structs,
+        answer=_answer(hints.get("return", Any)),
+        needs_body="body" in structs and structs["body"] is hints["body"],
+    )
 
 
 def _answer(annotation: Any) -> Any:
@@ -98,8 +109,10 @@ def _answer(annotation: Any) -> Any:
     return None if is_response else annotation
 
 
-def _is_struct(annotation: Any) -> bool:
-    return isinstance(annotation, type) and issubclass(annotation, msgspec.Struct)
+def _struct(annotation: Any) -> type[msgspec.Struct] | None:
+    """Find the Struct in an annotation: itself, or in `Struct | None`."""
+    members = [member for member in (annotation, *get_args(annotation)) if isinstance(member, type)]
+    return next((member for member in members if issubclass(member, msgspec.Struct)), None)
 
 
 class RouteTable:
@@ -111,8 +124,8 @@ class RouteTable:
     def __iter__(self) -> Iterator[tuple[Route, Signature]]:
         return iter(self._routes.values())
 
-    def add(self, route: Route) -> None:
-        """Add a route; ValueError or TypeError says what is wrong with it."""
+    def add(self, route: Route) -> Signature:
+        """Add a route and return what its handler asks for; ValueError or TypeError says what is wrong with it."""
         if route.role not in RANK:
             raise ValueError(f"{route.method} {route.path} needs a role, one of {', '.join(RANK)}; got {route.role!r}")
         if not _PATH.fullmatch(route.path):
@@ -121,4 +134,6 @@ class RouteTable:
         if there is not None and not there[0].replaceable:
             owner = f"by the plugin {there[0].plugin!r}" if there[0].plugin else "by gnomon_web"
             raise ValueError(f"{route.method} {route.path} is served already, {owner}")
-        self._routes[route.place] = (route, read_signature(route))
+        signature = read_signature(route)
+        self._routes[route.place] = (route, signature)
+        return signature

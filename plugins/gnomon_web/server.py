@@ -9,20 +9,34 @@ from contextlib import asynccontextmanager
 from aiohttp import web
 
 from gnomon import GnomonError, Kernel
-from gnomon_web import dashboard, health, jobs, live
+from gnomon_web import (
+    dashboard,
+    docs_page,
+    executions,
+    health,
+    jobs,
+    live,
+    login,
+    metrics,
+    openapi,
+    statistics,
+)
 from gnomon_web.auth import Authenticator
 from gnomon_web.config import Config
 from gnomon_web.contributions import add_contributions
 from gnomon_web.endpoint import endpoint
 from gnomon_web.guard import add_headers, guard
 from gnomon_web.keys import AUTHENTICATOR, CONFIG, KERNEL, ROUTES
-from gnomon_web.live.hub import HUB, Hub
+from gnomon_web.latest import LATEST
+from gnomon_web.live.hub import HUB
+from gnomon_web.metrics import METRICS
 from gnomon_web.middlewares import access_log, problems
 from gnomon_web.routes import RouteTable
+from gnomon_web.views import Views
 
 SHUTDOWN_LIMIT = 3.0
 """Seconds that a stopping server waits for answers that are being made."""
-PARTS = (health, jobs, live, dashboard)
+PARTS = (jobs, executions, statistics, health, metrics, login, openapi, docs_page, live, dashboard)
 """Every module with `routes()`, in the order of the OpenAPI document."""
 
 
@@ -36,12 +50,14 @@ def build_routes(kernel: Kernel) -> RouteTable:
     return table
 
 
-def build_app(config: Config, kernel: Kernel, hub: Hub) -> web.Application:
+def build_app(config: Config, kernel: Kernel, views: Views) -> web.Application:
     """Build the application."""
     app = web.Application(middlewares=[access_log, problems, guard], client_max_size=config.body_limit)
     app[CONFIG] = config
     app[KERNEL] = kernel
-    app[HUB] = hub
+    app[HUB] = views.hub
+    app[LATEST] = views.latest
+    app[METRICS] = views.metrics
     app[AUTHENTICATOR] = Authenticator(config, kernel.clock)
     app[ROUTES] = build_routes(kernel)
     for route, signature in app[ROUTES]:

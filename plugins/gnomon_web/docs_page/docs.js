@@ -1,0 +1,90 @@
+// Renders openapi.json. Text nodes only, so that the page works where the Content-Security-Policy allows nothing else.
+
+const element = (tag, properties = {}, ...children) => {
+  const made = Object.assign(document.createElement(tag), properties);
+  made.append(...children);
+  return made;
+};
+
+const resolve = (api, node) => {
+  if (!node?.$ref) return node;
+  return node.$ref.slice(2).split("/").reduce((place, key) => place[key], api);
+};
+
+// Write a schema as people write types: job_id: text, limit: integer (1 to 200).
+const inWords = (api, schema) => {
+  if (!schema || Object.keys(schema).length === 0) return "anything";
+  if (schema.$ref) return schema.$ref.split("/").at(-1);
+  if (schema.anyOf) return schema.anyOf.map((one) => inWords(api, one)).join(" or ");
+  if (schema.enum) return schema.enum.map((one) => JSON.stringify(one)).join(" | ");
+  if ("const" in schema) return JSON.stringify(schema.const);
+  if (schema.type === "array") return `list of ${inWords(api, schema.items)}`;
+  const bounds = [
+    schema.minimum ?? schema.minLength,
+    schema.maximum ?? schema.maxLength,
+  ];
+  const told = bounds.some((bound) => bound !== undefined) ? ` (${bounds[0] ?? "…"} to ${bounds[1] ?? "…"})` : "";
+  return (schema.format ?? schema.type) + told;
+};
+
+const row = (...cells) => element("tr", {}, ...cells.map((cell) => element("td", {}, cell)));
+
+const fieldsOf = (api, schema) => {
+  const struct = resolve(api, schema);
+  if (!struct?.properties) return element("p", {}, inWords(api, schema));
+  const rows = Object.entries(struct.properties).map(([name, field]) =>
+    row(element("code", {}, name), inWords(api, field), struct.required?.includes(name) ? "always" : ""));
+  return element("table", {}, ...rows);
+};
+
+const parametersOf = (api, operation) => operation.parameters.map((parameter) =>
+  row(element("code", {}, parameter.name), parameter.in, inWords(api, parameter.schema),
+    parameter.required ? "required" : "schema" in parameter && "default" in parameter.schema
+      ? `default ${JSON.stringify(parameter.schema.default)}` : ""));
+
+const answersOf = (api, operation) => Object.entries(operation.responses).flatMap(([status, answer]) => {
+  const told = resolve(api, answer);
+  const [mediaType, content] = Object.entries(told.content ?? {})[0] ?? ["", {}];
+  return [row(status, told.description, mediaType, content.schema ? inWords(api, content.schema) : "")];
+});
+
+const section = (title, ...content) => [element("h3", {}, title), ...content];
+
+const callOf = (api, path, method, operation) => {
+  const details = element("details", { id: operation.operationId },
+    element("summary", {},
+      element("b", {}, method.toUpperCase()), element("code", {}, path),
+      element("span", {}, operation.summary), element("span", { className: "role" }, operation["x-role"])));
+  if (operation.description) details.append(element("p", {}, operation.description));
+  if (operation.parameters.length) {
+    details.append(...section("Parameters", element("table", {}, ...parametersOf(api, operation))));
+  }
+  const body = operation.requestBody?.content["application/json"].schema;
+  if (body) details.append(...section("Body", fieldsOf(api, body)));
+  details.append(...section("Answers", element("table", {}, ...answersOf(api, operation))));
+  const success = Object.entries(operation.responses).find(([status]) => status.startsWith("2"));
+  const schema = Object.values(resolve(api, success?.[1])?.content ?? {})[0]?.schema;
+  const item = schema?.items ?? schema;
+  if (item?.$ref) details.append(...section(item.$ref.split("/").at(-1), fieldsOf(api, item)));
+  return details;
+};
+
+const render = (api) => {
+  const groups = new Map();
+  for (const [path, methods] of Object.entries(api.paths)) {
+    for (const [method, operation] of Object.entries(methods)) {
+      const [tag] = operation.tags;
+      groups.set(tag, [...(groups.get(tag) ?? []), callOf(api, path, method, operation)]);
+    }
+  }
+  return [...groups].flatMap(([tag, calls]) => [element("h2", {}, tag), ...calls]);
+};
+
+const calls = document.getElementById("calls");
+try {
+  const answer = await fetch("openapi.json");
+  if (!answer.ok) throw new Error(`openapi.json: ${answer.status}`);
+  calls.replaceChildren(...render(await answer.json()));
+} catch (problem) {
+  calls.replaceChildren(element("p", {}, `The document cannot be shown: ${problem.message}`));
+}

@@ -1,0 +1,124 @@
+"""Executions: the log of runs, one run with its events and lines, and what may be done to it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from gnomon import codec
+from gnomon.ports import ExecutionQuery
+from gnomon_web.keys import KERNEL, actor_of
+from gnomon_web.problems import ApiError, culprit
+from gnomon_web.resources import (
+    CancelReason,
+    FailReason,
+    FullRecord,
+    JobRecordFilters,
+    LogFilters,
+    LogPage,
+    Record,
+    RecordFilters,
+    RecordPage,
+    fields_of,
+    record,
+)
+from gnomon_web.routes import Route
+
+
+def routes() -> list[Route]:
+    """List the routes of this part."""
+    base: dict[str, Any] = {"method": "GET", "role": "viewer", "tag": "executions"}
+    one = "/scheduler/executions/{execution_id}"
+    return [
+        Route(path="/scheduler/logs", handler=list_executions, **base),
+        Route(path="/scheduler/executions", handler=list_executions, **base),
+        Route(path="/scheduler/jobs/{job_id}/executions", handler=list_of_job, errors=(404,), **base),
+        Route(path=one, handler=get_execution, errors=(404,), **base),
+        Route(path=f"{one}/events", handler=get_events, errors=(404,), **base),
+        Route(path=f"{one}/log", handler=get_log, errors=(404,), **base),
+        Route(
+            path=f"{one}/cancel",
+            handler=cancel,
+            status=202,
+            errors=(404, 409),
+            **(base | {"method": "POST", "role": "operator"}),
+        ),
+        Route(
+            path=f"{one}/mark-failed",
+            handler=mark_failed,
+            errors=(404, 409),
+            **(base | {"method": "POST", "role": "admin"}),
+        ),
+    ]
+
+
+async def list_executions(request: web.Request, query: RecordFilters) -> RecordPage:
+    """List executions, newest first."""
+    return await _page(request, query, query.job_id)
+
+
+async def list_of_job(request: web.Request, job_id: str, query: JobRecordFilters) -> RecordPage:
+    """List the executions of a job, newest first."""
+    await _expect_job(request, job_id)
+    return await _page(request, query, job_id)
+
+
+async def get_execution(request: web.Request, execution_id: str) -> FullRecord:
+    """Tell all of an execution, with its events."""
+    kernel = request.app[KERNEL]
+    execution = await kernel.execution(execution_id)
+    return FullRecord(**fields_of(execution), events=await _events(request, execution_id))
+
+
+async def get_events(request: web.Request, execution_id: str) -> list[dict[str, Any]]:
+    """List the events of an execution, in order, as they are in the log."""
+    return await _events(request, execution_id)
+
+
+async def get_log(request: web.Request, execution_id: str, query: LogFilters) -> LogPage:
+    """List the lines that an execution logged."""
+    kernel = request.app[KERNEL]
+    await kernel.execution(execution_id)  # else an unknown one would have an empty log
+    lines = await kernel.log(execution_id, query.after, query.limit)
+    following = lines[-1].number if len(lines) == query.limit else None
+    return LogPage(items=lines, after=query.after, limit=query.limit, next=following)
+
+
+async def cancel(request: web.Request, execution_id: str, query: CancelReason) -> Record:
+    """Ask a run to stop; one that has not started never will."""
+    return record(await request.app[KERNEL].cancel(execution_id, actor=actor_of(request), reason=query.reason))
+
+
+async def mark_failed(request: web.Request, execution_id: str, query: FailReason) -> Record:
+    """End a run as failed whose body is known to be dead; what it may still report is kept as a late result."""
+    return record(await request.app[KERNEL].fail(execution_id, query.reason, actor=actor_of(request)))
+
+
+async def _page(request: web.Request, query: JobRecordFilters, job_id: str | None) -> RecordPage:
+    try:
+        page = await request.app[KERNEL].executions(query.query(job_id))
+    except ValueError as exc:  # the store's word for a cursor that is none
+        raise ApiError(400, str(exc), errors=[culprit("query", "cursor", str(exc))]) from exc
+    return RecordPage(
+        items=[record(execution) for execution in page.items],
+        total=page.total,
+        limit=query.limit,
+        offset=query.offset,
+        next=page.next,
+    )
+
+
+async def _expect_job(request: web.Request, job_id: str) -> None:
+    """Refuse an id that no job has or had: one that was removed still has executions."""
+    kernel = request.app[KERNEL]
+    if any(view.job.id == job_id for view in await kernel.jobs()):
+        return
+    if not (await kernel.executions(ExecutionQuery(job_id=job_id, limit=1))).total:
+        await kernel.job(job_id)
+
+
+async def _events(request: web.Request, execution_id: str) -> list[dict[str, Any]]:
+    history = await request.app[KERNEL].history(execution_id)
+    return [msgspec.json.decode(codec.encode(event)) for event in history]

@@ -1,0 +1,104 @@
+"""Statistics as far as the store can count; a plugin that keeps more of them contributes routes in their place."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from gnomon_web.counting import count
+from gnomon_web.keys import KERNEL
+from gnomon_web.latest import LATEST
+from gnomon_web.resources import Counts, LastExecution
+from gnomon_web.routes import Route
+
+
+class JobStatistics(Counts, kw_only=True):
+    """How a job has done. Times are in seconds; null is what is not known.
+
+    `success_rate` is the share of runs that ended with a success, of those that ended with one or with a failure.
+    """
+
+    job_id: str
+    success_rate: float | None
+    avg_execution_time: float | None
+    p50: float | None
+    p95: float | None
+    by_day: list[dict[str, Any]] | None
+    last_execution: LastExecution | None
+
+
+class PluginPosition(msgspec.Struct, kw_only=True):
+    """How far a plugin has taken in the log."""
+
+    name: str
+    state: str
+    position: int
+    lag: int
+
+
+class Overview(msgspec.Struct, kw_only=True):
+    """How everything stands. `running_jobs` are those that are not paused, `executing` the runs that are going on."""
+
+    total_jobs: int
+    running_jobs: int
+    paused_jobs: int
+    executing: int
+    waiting: int
+    scheduler_running: bool
+    position: int
+    today: Counts
+    plugins: list[PluginPosition]
+
+
+def routes() -> list[Route]:
+    """List the routes of this part."""
+    base: dict[str, Any] = {"method": "GET", "role": "viewer", "tag": "statistics", "replaceable": True}
+    path = "/scheduler/jobs/{job_id}/execution-stats"
+    return [
+        Route(path=path, handler=job_statistics, errors=(404,), **base),
+        Route(path="/scheduler/stats", handler=overview, **base),
+    ]
+
+
+async def job_statistics(request: web.Request, job_id: str) -> JobStatistics:
+    """Tell how a job has done: how many of its executions there are by status; null is what only a plugin knows."""
+    kernel = request.app[KERNEL]
+    await kernel.job(job_id)
+    counts, last = await asyncio.gather(count(kernel, job_id), request.app[LATEST].of([job_id]))
+    ended = counts.success + counts.failed
+    return JobStatistics(
+        job_id=job_id,
+        **msgspec.structs.asdict(counts),
+        success_rate=counts.success / ended if ended else None,
+        avg_execution_time=None,
+        p50=None,
+        p95=None,
+        by_day=None,
+        last_execution=last[job_id],
+    )
+
+
+async def overview(request: web.Request) -> Overview:
+    """Tell how everything stands; today begins at midnight UTC."""
+    kernel = request.app[KERNEL]
+    views, health = await kernel.jobs(), kernel.health()
+    now: datetime = kernel.clock.now().astimezone(UTC)
+    paused = sum(view.state.paused for view in views)
+    return Overview(
+        total_jobs=len(views),
+        running_jobs=len(views) - paused,
+        paused_jobs=paused,
+        executing=health.running,
+        waiting=health.waiting,
+        scheduler_running=health.state in {"healthy", "degraded"},
+        position=health.position,
+        today=await count(kernel, since=now.replace(hour=0, minute=0, second=0, microsecond=0)),
+        plugins=[
+            PluginPosition(name=plugin.name, state=plugin.state, position=plugin.cursor, lag=plugin.lag)
+            for plugin in health.plugins
+        ],
+    )

@@ -1,0 +1,232 @@
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from gnomon import Context, Job
+
+CONTRACT = {
+    "_id", "job_id", "job_name", "status", "scheduled_time", "timestamp", "execution_time", "error_message",
+    "error_type", "traceback", "is_manual", "cancel_requested", "updated_at", "progress", "progress_message",
+    "current_item", "processed_items", "total_items", "steps", "return_value", "reason", "actor", "kwargs", "force",
+    "attempt", "retry_of", "node", "version",
+}  # fmt: skip
+
+
+async def tick(x: int = 1) -> int:
+    return x
+
+
+async def breaks() -> None:
+    raise ValueError("no such table: Prices")
+
+
+async def waits() -> None:
+    await asyncio.Event().wait()
+
+
+def deaf() -> None:
+    """Block its thread: nothing but its end stops it."""
+    time.sleep(1.0)
+
+
+async def run(ask: Any, job_id: str, **kwargs: Any) -> str:
+    triggered = await ask.kernel.trigger(job_id, kwargs=kwargs)
+    return (await ask.kernel.wait(triggered.execution.id)).id
+
+
+async def ids(ask: Any, query: str) -> list[str]:
+    return [item["_id"] for item in (await ask("GET", f"/scheduler/executions?{query}")).json["items"]]
+
+
+async def test_a_record_has_all_that_the_contract_names(serve: Any) -> None:
+    async def works(ctx: Context) -> dict[str, int]:
+        ctx.step("fetch")
+        ctx.progress(50, "half", current_item="b", processed_items=1, total_items=2)
+        return {"rows": 2}
+
+    async with serve(works) as ask:
+        execution_id = await run(ask, "works")
+        record = (await ask("GET", f"/scheduler/executions/{execution_id}")).json
+
+    assert record.keys() >= CONTRACT
+    assert (record["_id"], record["status"], record["return_value"]) == (execution_id, "success", {"rows": 2})
+    assert (record["progress"], record["progress_message"]) == (100.0, "half")
+    assert (record["current_item"], record["processed_items"], record["total_items"]) == ("b", 1, 2)
+    assert [(step["name"], step["status"]) for step in record["steps"]] == [("fetch", "completed")]
+    assert [event["type"] for event in record["events"]][:2] == ["scheduled", "started"]
+    assert record["events"][-1]["type"] == "succeeded"
+
+
+async def test_a_failed_record_tells_the_error(serve: Any) -> None:
+    async with serve(breaks) as ask:
+        execution_id = await run(ask, "breaks")
+        record = (await ask("GET", f"/scheduler/executions/{execution_id}")).json
+
+    assert (record["status"], record["error_type"]) == ("failed", "ValueError")
+    assert record["error_message"] == "no such table: Prices"
+    assert "raise ValueError" in record["traceback"]
+
+
+async def test_the_two_names_of_the_list_are_one(serve: Any) -> None:
+    async with serve(tick) as ask:
+        await run(ask, "tick")
+        answers = [await ask("GET", path) for path in ("/scheduler/logs", "/scheduler/executions")]
+
+    assert answers[0].json == answers[1].json
+    assert answers[0].json["total"] == 1
+
+
+async def test_lists_are_newest_first_and_paged_by_offset_and_by_cursor(serve: Any, gnomon_clock: Any) -> None:
+    async with serve(tick) as ask:
+        made = []
+        for _ in range(5):
+            made.append(await run(ask, "tick"))
+            await gnomon_clock.advance(timedelta(seconds=1))
+        whole = (await ask("GET", "/scheduler/executions")).json
+        by_offset = [await ids(ask, f"limit=2&offset={offset}") for offset in (0, 2, 4)]
+        by_cursor, cursor = [], ""
+        while cursor is not None:
+            page = (await ask("GET", f"/scheduler/executions?limit=2{cursor and f'&cursor={cursor}'}")).json
+            by_cursor.append([item["_id"] for item in page["items"]])
+            cursor = page["next"]
+
+    newest_first = made[::-1]
+    assert [item["_id"] for item in whole["items"]] == newest_first
+    assert (whole["total"], whole["limit"], whole["offset"], whole["next"]) == (5, 50, 0, None)
+    assert by_offset == by_cursor == [newest_first[:2], newest_first[2:4], newest_first[4:]]
+
+
+async def test_filters_combine_and_the_total_is_exact(serve: Any, gnomon_clock: Any) -> None:
+    hourly = Job(id="hourly", func=tick, every=timedelta(hours=1))
+    async with serve(hourly, breaks) as ask:
+        await gnomon_clock.advance(timedelta(hours=2))
+        middle = gnomon_clock.now().isoformat().replace("+00:00", "Z")
+        await gnomon_clock.advance(timedelta(minutes=30))
+        failed = await run(ask, "breaks")
+        by_hand = await run(ask, "hourly")
+
+        async def total(query: str) -> int:
+            page = (await ask("GET", f"/scheduler/executions?limit=1&{query}")).json
+            assert len(page["items"]) == min(page["total"], 1)
+            return int(page["total"])
+
+        totals = {
+            query: await total(query)
+            for query in (
+                "job_id=hourly",
+                "status=failed",
+                "status=failed,success",
+                "is_manual=false",
+                "job_id=hourly&is_manual=true",
+                f"since={middle}&status=success&is_manual=true",
+                f"until={middle}",
+                "q=TABLE",
+                "q=TABLE&job_id=hourly",
+                "job_id=nobody",
+            )
+        }
+        manual = await ids(ask, "is_manual=true")
+        of_job = (await ask("GET", "/scheduler/jobs/hourly/executions?is_manual=true")).json
+
+    assert list(totals.values()) == [3, 1, 4, 2, 1, 1, 1, 1, 0, 0]
+    assert set(manual) == {failed, by_hand}
+    assert [item["_id"] for item in of_job["items"]] == [by_hand]
+
+
+async def test_the_executions_of_a_job_that_was_removed_can_still_be_listed(serve: Any) -> None:
+    async with serve(tick, waits) as ask:
+        execution_id = await run(ask, "tick")
+        await ask.kernel.remove_job("tick")
+        page = (await ask("GET", "/scheduler/jobs/tick/executions")).json
+
+    assert [item["_id"] for item in page["items"]] == [execution_id]
+
+
+@pytest.mark.parametrize("what", ["", "/events", "/log"])
+@pytest.mark.parametrize("execution_id", ["0" * 24, "nope", "%00", "a" * 500, "%F0%9F%92%A9"])
+async def test_an_unknown_execution_is_not_found(serve: Any, what: str, execution_id: str) -> None:
+    async with serve(tick) as ask:
+        answer = await ask("GET", f"/scheduler/executions/{execution_id}{what}")
+
+    assert (answer.status, answer.culprits) == (404, [("path", "execution_id")])
+
+
+async def test_events_are_those_of_the_log(serve: Any, gnomon_events: Any) -> None:
+    async with serve(tick) as ask:
+        execution_id = await run(ask, "tick")
+        told = (await ask("GET", f"/scheduler/executions/{execution_id}/events")).json
+
+    of_run = [event for event in gnomon_events if event.stream == execution_id]
+    assert [(event["type"], event["position"]) for event in told] == [(e.type, e.position) for e in of_run]
+
+
+async def test_log_lines_come_in_pages(serve: Any) -> None:
+    async def talks() -> None:
+        for number in range(5):
+            logging.getLogger("talks").warning("line %s", number)
+
+    async with serve(talks) as ask:
+        execution_id = await run(ask, "talks")
+        path = f"/scheduler/executions/{execution_id}/log"
+        first = (await ask("GET", f"{path}?limit=3")).json
+        rest = (await ask("GET", f"{path}?limit=3&after={first['next']}")).json
+
+    assert [line["text"] for line in first["items"]] == ["line 0", "line 1", "line 2"]
+    assert [line["text"] for line in rest["items"]] == ["line 3", "line 4"]
+    assert rest["next"] is None
+
+
+# --- acts ---
+
+
+async def test_a_running_body_is_asked_to_stop(serve: Any) -> None:
+    async with serve(waits, guarded=True) as ask:
+        execution_id = (await ask("POST", "/scheduler/jobs/waits/trigger", as_="operator")).json["_id"]
+        path = f"/scheduler/executions/{execution_id}/cancel?reason=too%20long"
+        answer = await ask("POST", path, as_="operator")
+        ended = await ask.kernel.wait(execution_id)
+
+    assert answer.status == 202
+    assert answer.json["cancel_requested"] is True
+    assert (ended.status, ended.cancelled_by) == ("cancelled", "operator")
+
+
+async def test_what_is_over_can_be_neither_cancelled_nor_failed(serve: Any) -> None:
+    async with serve(tick) as ask:
+        execution_id = await run(ask, "tick")
+        answers = [
+            await ask("POST", f"/scheduler/executions/{execution_id}/{what}") for what in ("cancel", "mark-failed")
+        ]
+        record = (await ask("GET", f"/scheduler/executions/{execution_id}")).json
+
+    assert [answer.status for answer in answers] == [409, 409]
+    assert [answer.culprits for answer in answers] == [[("path", "execution_id")]] * 2
+    assert "is over (success)" in answers[0].json["detail"]
+    assert record["status"] == "success"
+
+
+async def test_an_unknown_execution_cannot_be_acted_on(serve: Any) -> None:
+    async with serve(tick) as ask:
+        answers = [
+            await ask("POST", f"/scheduler/executions/{'0' * 24}/{what}") for what in ("cancel", "mark-failed")
+        ]
+
+    assert [answer.status for answer in answers] == [404, 404]
+
+
+async def test_an_admin_ends_a_run_that_does_not_listen(serve: Any) -> None:
+    async with serve(deaf, guarded=True) as ask:
+        execution_id = (await ask("POST", "/scheduler/jobs/deaf/trigger", as_="admin")).json["_id"]
+        path = f"/scheduler/executions/{execution_id}/mark-failed?reason=the%20host%20is%20gone"
+        answer = await ask("POST", path, as_="admin")
+        again = await ask("POST", path, as_="admin")
+
+    assert (answer.status, answer.json["status"]) == (200, "failed")
+    assert (answer.json["reason"], answer.json["error_message"]) == ("marked", "the host is gone")
+    assert again.status == 409

@@ -1,0 +1,258 @@
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from gnomon import Job, JobPaused, JobResumed, Scheduled, hookimpl
+
+NAMES = {"id", "name", "display_name", "description", "status", "paused", "next_run_time", "trigger", "trigger_config"}
+
+
+async def tick(x: int = 1) -> int:
+    return x
+
+
+def daily(**keys: Any) -> Job:
+    keys = {"id": "daily", "func": tick, "cron": "0 18 * * 1-5", "timezone": "Asia/Shanghai", **keys}
+    return Job(**keys)
+
+
+async def waits() -> None:
+    await asyncio.Event().wait()
+
+
+async def test_jobs_are_an_array_with_what_the_contract_names(serve: Any) -> None:
+    async with serve(daily(), Job(id="paused", func=tick, paused=True)) as ask:
+        answer = await ask("GET", "/scheduler/jobs")
+
+    first, second = answer.json
+    assert answer.status == 200
+    assert NAMES | {"last_execution", "running"} <= first.keys()
+    assert (first["id"], first["status"], first["paused"]) == ("daily", "active", False)
+    assert first["trigger"] == "At 18:00 on Monday through Friday (Asia/Shanghai)"
+    assert first["trigger_config"] == {"cron": "0 18 * * 1-5", "timezone": "Asia/Shanghai"}
+    assert datetime.fromisoformat(first["next_run_time"]).utcoffset() is not None
+    assert (second["status"], second["next_run_time"]) == ("paused", None)
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("q=MONEY", ["one"]),
+        ("q=tw", ["two"]),
+        ("tag=nightly", ["one", "two"]),
+        ("tag=night", []),
+        ("status=paused", ["two"]),
+        ("status=active&tag=nightly", ["one"]),
+    ],
+)
+async def test_jobs_are_found_by_text_tag_and_status(serve: Any, query: str, found: list[str]) -> None:
+    one = Job(id="one", func=tick, description="counts the money", tags=["nightly"])
+    two = Job(id="two", func=tick, tags=["nightly", "big"], paused=True)
+    async with serve(one, two) as ask:
+        answer = await ask("GET", f"/scheduler/jobs?{query}")
+
+    assert [job["id"] for job in answer.json] == found
+
+
+async def test_a_job_is_told_with_definition_fires_and_counts(serve: Any) -> None:
+    job = daily(kwargs={"x": 3}, timeout=timedelta(hours=2), steps=["fetch", "store"])
+    async with serve(job) as ask:
+        await ask.kernel.wait((await ask.kernel.trigger("daily")).execution.id)
+        told = (await ask("GET", "/scheduler/jobs/daily")).json
+
+    assert told["func"].endswith(":tick")
+    assert told["kwargs"] == {"x": 3}
+    assert told["policies"]["timeout"] in {"2:00:00", "2h"}
+    assert told["policies"]["steps"] == ["fetch", "store"]
+    assert told["policies"]["retry"]["attempts"] == 1
+    fires = [datetime.fromisoformat(fire) for fire in told["next_run_times"]]
+    assert len(fires) == 10
+    assert fires == sorted(set(fires))
+    assert told["next_run_time"] == told["next_run_times"][0]
+    assert {fire.astimezone(UTC).hour for fire in fires} == {10}
+    assert told["statistics"]["success"] == told["statistics"]["total"] == 1
+    assert told["last_execution"]["status"] == "success"
+
+
+async def test_the_last_execution_of_a_job_follows_its_runs(serve: Any, gnomon_clock: Any) -> None:
+    async with serve(tick, waits) as ask:
+        before = (await ask("GET", "/scheduler/jobs/tick")).json["last_execution"]
+        first = (await ask("POST", "/scheduler/jobs/tick/trigger")).json
+        await ask.kernel.wait(first["_id"])
+        after = (await ask("GET", "/scheduler/jobs/tick")).json["last_execution"]
+        await gnomon_clock.advance(timedelta(seconds=1))
+        second = (await ask("POST", "/scheduler/jobs/tick/trigger")).json
+        await ask.kernel.wait(second["_id"])
+        in_list = [job["last_execution"] for job in (await ask("GET", "/scheduler/jobs")).json]
+
+    assert before is None
+    assert (after["_id"], after["status"]) == (first["_id"], "success")
+    assert [last and last["_id"] for last in in_list] == [second["_id"], None]
+
+
+async def test_pause_and_resume_may_be_repeated_and_name_their_actor(serve: Any, gnomon_events: Any) -> None:
+    async with serve(daily(), guarded=True) as ask:
+        answers = [
+            (await ask("POST", f"/scheduler/jobs/daily/{what}", as_="operator"))
+            for what in ("pause", "pause", "resume", "resume")
+        ]
+
+    assert [answer.status for answer in answers] == [200] * 4
+    assert [answer.json["paused"] for answer in answers] == [True, True, False, False]
+    assert [event.actor for event in gnomon_events.of(JobPaused)] == ["operator"]
+    assert [event.actor for event in gnomon_events.of(JobResumed)] == ["operator"]
+
+
+# --- trigger ---
+
+
+async def test_a_triggered_run_is_in_the_store_when_the_answer_comes(serve: Any) -> None:
+    async with serve(waits) as ask:
+        answer = await ask("POST", "/scheduler/trigger", json={"job_id": "waits"})
+        found = await ask("GET", answer.headers["Location"])
+        listed = await ask("GET", "/scheduler/executions?job_id=waits")
+
+    assert answer.status == 202
+    assert answer.json["status"] == "running"
+    assert answer.json["is_manual"] is True
+    assert answer.headers["Location"] == f"/scheduler/executions/{answer.json['_id']}"
+    assert found.json["_id"] == listed.json["items"][0]["_id"] == answer.json["_id"]
+
+
+async def test_a_run_that_must_wait_for_a_slot_is_scheduled(serve: Any) -> None:
+    async with serve(waits, tick, kernel={"max_running": 1}) as ask:
+        await ask("POST", "/scheduler/jobs/waits/trigger")
+        answer = await ask("POST", "/scheduler/jobs/tick/trigger")
+        job = (await ask("GET", "/scheduler/jobs/tick")).json
+
+    assert (answer.status, answer.json["status"]) == (202, "scheduled")
+    assert job["waiting"] == [answer.json["_id"]]
+
+
+async def test_a_trigger_resumes_a_paused_job_and_says_so(serve: Any) -> None:
+    async with serve(daily(paused=True)) as ask:
+        answer = await ask("POST", "/scheduler/trigger", json={"job_id": "daily"})
+        again = await ask("POST", "/scheduler/trigger", json={"job_id": "daily"})
+        job = (await ask("GET", "/scheduler/jobs/daily")).json
+
+    assert (answer.json["resumed"], again.json["resumed"]) == (True, False)
+    assert job["paused"] is False
+
+
+async def test_with_resume_false_a_paused_job_runs_once_and_stays_paused(serve: Any) -> None:
+    async with serve(daily(paused=True)) as ask:
+        answer = await ask("POST", "/scheduler/trigger", json={"job_id": "daily", "resume": False})
+        ended = await ask.kernel.wait(answer.json["_id"])
+        job = (await ask("GET", "/scheduler/jobs/daily")).json
+
+    assert (answer.status, answer.json["resumed"]) == (202, False)
+    assert ended.status == "success"
+    assert job["paused"] is True
+
+
+async def test_kwargs_count_for_this_run_only_and_the_schedule_stays(serve: Any) -> None:
+    async with serve(daily(kwargs={"x": 1})) as ask:
+        before = (await ask("GET", "/scheduler/jobs/daily")).json
+        answer = await ask("POST", "/scheduler/trigger", json={"job_id": "daily", "kwargs": {"x": 42}})
+        ended = await ask.kernel.wait(answer.json["_id"])
+        after = (await ask("GET", "/scheduler/jobs/daily")).json
+
+    assert answer.json["kwargs"] == {"x": 42}
+    assert ended.return_value == 42
+    assert after["kwargs"] == {"x": 1}
+    assert after["next_run_time"] == before["next_run_time"]
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/scheduler/trigger", {"job_id": "forced", "force": True}),
+        ("/scheduler/jobs/forced/trigger?force=true", None),
+        ("/scheduler/jobs/forced/trigger", {"force": True}),
+        ("/scheduler/jobs/forced/trigger?force=true", {"force": False}),
+    ],
+)
+async def test_force_skips_guards_and_reaches_the_body(serve: Any, path: str, body: Any) -> None:
+    async def forced(force: bool = False) -> bool:
+        return force
+
+    class Closed:
+        @hookimpl
+        def guard(self) -> str:
+            return "the exchange is closed"
+
+    async with serve(forced, plugins=[Closed()]) as ask:
+        held_back = await ask("POST", "/scheduler/trigger", json={"job_id": "forced"})
+        answer = await ask("POST", path, **({} if body is None else {"json": body}))
+        ended = await ask.kernel.wait(answer.json["_id"])
+
+    assert (held_back.json["status"], held_back.json["detail"]) == ("missed", "the exchange is closed")
+    assert answer.json["force"] is True
+    assert ended.return_value is True
+
+
+async def test_one_idempotency_key_makes_one_run(serve: Any, gnomon_events: Any) -> None:
+    key = {"Idempotency-Key": "order-4711"}
+    async with serve(tick) as ask:
+        first = await ask("POST", "/scheduler/trigger", json={"job_id": "tick"}, headers=key)
+        second, third = await asyncio.gather(
+            ask("POST", "/scheduler/jobs/tick/trigger", headers=key),
+            ask("POST", "/scheduler/jobs/tick/trigger", headers=key),
+        )
+
+    assert {answer.json["_id"] for answer in (first, second, third)} == {first.json["_id"]}
+    assert [answer.json["repeated"] for answer in (first, second, third)] == [False, True, True]
+    assert len(gnomon_events.of(Scheduled)) == 1
+
+
+async def test_an_unknown_job_is_told_with_one_that_is_meant(serve: Any) -> None:
+    async with serve(tick) as ask:
+        by_body = await ask("POST", "/scheduler/trigger", json={"job_id": "tik"})
+        others = [
+            await ask(method, path)
+            for method, path in (
+                ("GET", "/scheduler/jobs/tik"),
+                ("POST", "/scheduler/jobs/tik/trigger"),
+                ("POST", "/scheduler/jobs/tik/pause"),
+                ("POST", "/scheduler/jobs/tik/resume"),
+                ("GET", "/scheduler/jobs/tik/executions"),
+                ("GET", "/scheduler/jobs/tik/execution-stats"),
+            )
+        ]
+
+    assert (by_body.status, by_body.culprits) == (404, [("body", "job_id")])
+    assert "did you mean 'tick'?" in by_body.json["detail"]
+    assert [(answer.status, answer.culprits) for answer in others] == [(404, [("path", "job_id")])] * len(others)
+
+
+async def test_arguments_that_do_not_fit_the_job_are_unprocessable(serve: Any) -> None:
+    async with serve(tick) as ask:
+        answer = await ask("POST", "/scheduler/trigger", json={"job_id": "tick", "kwargs": {"z": 1}})
+
+    assert (answer.status, answer.culprits) == (422, [("body", "kwargs")])
+    assert "unexpected keyword argument 'z'" in answer.json["detail"]
+
+
+async def test_the_statistics_of_the_store_are_exact(serve: Any) -> None:
+    async def breaks() -> None:
+        raise ValueError("no such table")
+
+    async with serve(tick, breaks) as ask:
+        for job, times in (("tick", 3), ("breaks", 1)):
+            for _ in range(times):
+                await ask.kernel.wait((await ask.kernel.trigger(job)).execution.id)
+        ticks = (await ask("GET", "/scheduler/jobs/tick/execution-stats")).json
+        broken = (await ask("GET", "/scheduler/jobs/breaks/execution-stats")).json
+        overview = (await ask("GET", "/scheduler/stats")).json
+
+    assert (ticks["total"], ticks["success"], ticks["success_rate"]) == (3, 3, 1.0)
+    assert (broken["total"], broken["failed"], broken["success_rate"]) == (1, 1, 0.0)
+    assert broken["last_execution"]["status"] == "failed"
+    assert (overview["total_jobs"], overview["running_jobs"], overview["paused_jobs"]) == (2, 2, 0)
+    assert overview["today"]["total"] == 4
+    assert overview["scheduler_running"] is True
+    assert [plugin["name"] for plugin in overview["plugins"]] == ["WebPlugin"]
