@@ -1,0 +1,114 @@
+"""What viewers of one run, or of a job's runs, are told: a pure fold from events to frames."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Literal
+
+import msgspec
+
+from gnomon import CancelRequested, Event, Execution, LateResult, Progress, TransitionError, UnknownEvent
+from gnomon.execution import Status, begin
+from gnomon.progress import Step
+from gnomon.timing import timing
+
+FrameType = Literal[
+    "snapshot", "scheduled", "started", "progress", "succeeded", "failed", "missed", "cancelled", "reset", "heartbeat"
+]
+
+
+class RunFrame(msgspec.Struct, kw_only=True):
+    """How a run stands at position `seq` of the log. `elapsed` and `remaining` are seconds, as of `at`."""
+
+    type: FrameType
+    seq: int
+    execution_id: str | None = None
+    job_id: str | None = None
+    status: Status | None = None
+    progress: float | None = None
+    message: str | None = None
+    step: str | None = None
+    steps: tuple[Step, ...] = ()
+    current_item: str | None = None
+    processed_items: int | None = None
+    total_items: int | None = None
+    elapsed: float | None = None
+    remaining: float | None = None
+    at: datetime
+    cancel_requested: bool = False
+    reason: str | None = None
+    error_message: str | None = None
+
+
+class RunView:
+    """One run as its events tell it, and the past runs that say how long it will take."""
+
+    def __init__(self, past: Sequence[Execution] = ()) -> None:
+        self.execution: Execution | None = None
+        self._past = past
+
+    @property
+    def version(self) -> int:
+        """How many of the run's events are folded in."""
+        return self.execution.version if self.execution is not None else 0
+
+    def take(self, event: Event) -> bool:
+        """Fold one event in; False for one that was there already."""
+        if event.version <= self.version:
+            return False
+        if self.execution is None:
+            self.execution = begin(event)
+        else:
+            self.execution.apply(event)
+        return True
+
+    def frame(self, frame_type: FrameType, seq: int, at: datetime) -> RunFrame:
+        """Tell how the run stands."""
+        run = self.execution
+        if run is None:
+            return RunFrame(type=frame_type, seq=seq, at=at)
+        view, clock = run.progress, timing(run, self._past, at)
+        return RunFrame(
+            type=frame_type,
+            seq=seq,
+            execution_id=run.id,
+            job_id=run.job_id,
+            status=run.status,
+            progress=view.percent,
+            message=view.message,
+            step=view.step,
+            steps=view.steps,
+            current_item=view.current_item,
+            processed_items=view.processed_items,
+            total_items=view.total_items,
+            elapsed=clock.elapsed,
+            remaining=clock.remaining,
+            at=at,
+            cancel_requested=run.cancel_requested,
+            reason=run.reason,
+            error_message=run.error_message,
+        )
+
+
+def fold_frames(views: dict[str, RunView], events: Sequence[Event]) -> list[RunFrame]:
+    """Fold events of known runs, and make a frame for each that a viewer is to see: all but superseded progress."""
+    last_progress = {event.stream: event.position for event in events if is_progress(event)}
+    frames = []
+    for event in events:
+        view = views.setdefault(event.stream, RunView())
+        try:
+            if not view.take(event) or isinstance(event, LateResult | UnknownEvent):
+                continue
+        except TransitionError:  # the log of another version: it is shown as far as it can be told
+            continue
+        if not is_progress(event):
+            frames.append(view.frame(event.type, event.position, event.at))  # type: ignore[arg-type]
+        elif last_progress[event.stream] == event.position:
+            frames.append(view.frame("progress", event.position, event.at))
+    return frames
+
+
+def is_progress(event: Event) -> bool:
+    """Whether the event says that a run goes on, and is made old by the next one that does."""
+    return isinstance(event, Progress | CancelRequested)
