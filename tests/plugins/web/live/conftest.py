@@ -100,6 +100,11 @@ class Site:
         """Return the whole log."""
         return await self.kernel.events(limit=1_000_000)
 
+    async def has_told_all(self) -> None:
+        """Wait until what is in the log has come to the server."""
+        async with self.open("/ws/events?after=0") as reader:
+            await reader.events(self.head)
+
     @property
     def head(self) -> int:
         return self.kernel.health().position
