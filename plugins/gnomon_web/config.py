@@ -45,7 +45,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     `port` 0 takes a free one. `base_path` stands before every path. `session` is how long a login lasts;
     `failed_logins` how many wrong tokens an address may send in a minute, `timeout` how long an answer may take.
-    `body_limit` is in bytes.
+    `body_limit` is in bytes. `max_connections` counts WebSockets.
     """
 
     host: str = "127.0.0.1"
@@ -61,6 +61,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     failed_logins: int = 10
     timeout: Duration = Duration(seconds=20)
     body_limit: int = 1024 * 1024
+    max_connections: int = 500
 
     def __post_init__(self) -> None:
         """Refuse what makes no sense, and a server that would be open to the world."""
@@ -77,8 +78,9 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             )
         if self.tls_key is not None and self.tls_cert is None:
             raise ValueError("tls_key needs tls_cert, the file of the certificate")
-        if min(self.session, self.timeout) <= Duration(0) or self.failed_logins < 1 or self.body_limit < 1:
-            raise ValueError("session, timeout, failed_logins and body_limit must be more than 0")
+        counts = (self.failed_logins, self.body_limit, self.max_connections)
+        if min(self.session, self.timeout) <= Duration(0) or min(counts) < 1:
+            raise ValueError("session, timeout, failed_logins, body_limit and max_connections must be more than 0")
         if len(names := [token.name for token in self.tokens]) > len(set(names)):
             raise ValueError(f"two tokens have one name: {', '.join(sorted(names))}")
         if wrong := [origin for origin in self.allowed_origins if not _ORIGIN.fullmatch(origin)]:

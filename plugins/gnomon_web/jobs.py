@@ -50,7 +50,7 @@ def routes() -> list[Route]:
 async def list_jobs(request: web.Request, query: JobFilters) -> list[JobSummary]:
     """List all jobs."""
     views = [view for view in await request.app[KERNEL].jobs() if _matches(view, query)]
-    return await _summaries(request, views)
+    return await summaries(request, views)
 
 
 async def get_job(request: web.Request, job_id: str) -> JobDetail:
@@ -115,11 +115,12 @@ async def _run(
 
 
 async def _summary(request: web.Request, job_id: str) -> JobSummary:
-    (summary,) = await _summaries(request, [await request.app[KERNEL].job(job_id)])
+    (summary,) = await summaries(request, [await request.app[KERNEL].job(job_id)])
     return summary
 
 
-async def _summaries(request: web.Request, views: list[JobView]) -> list[JobSummary]:
+async def summaries(request: web.Request, views: list[JobView]) -> list[JobSummary]:
+    """Tell of these jobs in short, each with its newest execution."""
     last = await request.app[LATEST].of(view.job.id for view in views)
     return [JobSummary(**summary_fields(view, last[view.job.id])) for view in views]
 

@@ -39,7 +39,7 @@ class WebPlugin:
     @asynccontextmanager
     async def lifespan(self, kernel: Kernel) -> AsyncIterator[None]:
         """Serve for as long as the kernel lives."""
-        self._views = await Views.begin(kernel)
+        self._views = await Views.begin(kernel, self.config.max_connections)
         async with serving(build_app(self.config, kernel, self._views)) as port:
             self.address = (self.config.host, port)
             log.info("web is listening", url=self.url, tokens=[token.name for token in self.config.tokens])

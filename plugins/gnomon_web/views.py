@@ -19,10 +19,10 @@ class Views:
         self.hub = hub
 
     @classmethod
-    async def begin(cls, kernel: Kernel) -> Views:
-        """Make them for a kernel."""
+    async def begin(cls, kernel: Kernel, max_connections: int) -> Views:
+        """Make them for a kernel; `max_connections` WebSockets may be open at once."""
         jobs = [view.job.id for view in await kernel.jobs()]
-        return cls(Latest(kernel), Metrics(kernel, jobs), Hub(kernel))
+        return cls(Latest(kernel), Metrics(kernel, jobs), Hub(kernel, max_connections))
 
     def take(self, events: Sequence[Event], *, replaying: bool) -> None:
         """Take a batch in; the hub comes last, so that who is told by it finds the others in step."""

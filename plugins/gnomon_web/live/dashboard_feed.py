@@ -39,8 +39,8 @@ FARTHEST_RESUME = 5_000
 """Events that a client may have missed and still get them; beyond that a snapshot is cheaper for both."""
 LONGEST_QUEUE = 2_000
 """Events, less what progress covers, that a slow client may have waiting; beyond that it gets a snapshot."""
-LARGEST_DELTA = 4 * 1024 * 1024
-"""Bytes of the events that one delta is made of, before progress is left out."""
+LARGEST_DELTA = 512 * 1024
+"""Bytes of the events that one delta is made of, before progress is left out: some 2,000."""
 VERSION = version("gnomon")
 
 
@@ -48,7 +48,7 @@ class DashboardFeed:
     """One dashboard."""
 
     def __init__(self, request: web.Request) -> None:
-        self._app = request.app
+        self._request = request
         self._hub: Hub = request.app[HUB]
         self._kernel = self._hub.kernel
         self._tail = self._hub.tail
@@ -75,7 +75,7 @@ class DashboardFeed:
             case Ack():
                 self._window.acknowledge(message.seq)
             case NewTopics():
-                if not self._app[AUTHENTICATOR].is_valid(self._identity):
+                if not self._request.app[AUTHENTICATOR].is_valid(self._identity):
                     raise HangUp(4401, "the login has ended")
                 self._logs.follow(message.topics)
             case Ping():
@@ -145,7 +145,7 @@ class DashboardFeed:
         kept = {event.position for event in conflate([entry.event for entry in part.entries])}
         bodies = b",".join(entry.body for entry in part.entries if entry.position in kept)
         changed = {entry.event.job_id for entry in part.entries if not isinstance(entry.event, Progress)}
-        jobs = await self._hub.pictures.jobs(changed)
+        jobs = await self._hub.pictures.jobs(self._request, changed)
         delta = Delta(
             seq=part.upto,
             now=self._kernel.clock.now(),
@@ -157,7 +157,7 @@ class DashboardFeed:
         return write_message(delta)
 
     async def _show_all(self, reason: Reason) -> None:
-        picture = await self._hub.pictures.take()
+        picture = await self._hub.pictures.take(self._request)
         self._cursor = picture.seq
         snapshot = Snapshot(
             reason=reason,

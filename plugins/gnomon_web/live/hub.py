@@ -15,18 +15,15 @@ from gnomon_web.live.pictures import Pictures
 from gnomon_web.live.tail import Tail
 from gnomon_web.problems import ApiError
 
-MOST_CONNECTIONS = 500
-"""WebSockets that are open at once, unless the config says otherwise. Each holds some 300 KiB at most."""
-
 
 class Hub:
     """All live connections of a server. Everything here is called on the loop of the plugin."""
 
-    def __init__(self, kernel: Kernel, most_connections: int = MOST_CONNECTIONS) -> None:
+    def __init__(self, kernel: Kernel, max_connections: int) -> None:
         self.kernel = kernel
         self.tail = Tail(kernel, kernel.health().position)
         self.pictures = Pictures(kernel, self.tail)
-        self._most = most_connections
+        self._most = max_connections
         self._connections: set[Connection] = set()
         self._empty = asyncio.Event()
         self._is_closing = False

@@ -7,12 +7,15 @@ from collections.abc import Collection
 from typing import Any, Final
 
 import msgspec
+from aiohttp import web
 
 from gnomon import Execution, ExecutionQuery, Kernel
 from gnomon.execution import Status
+from gnomon_web.health import readyz
+from gnomon_web.jobs import summaries
 from gnomon_web.live.messages import write_message
-from gnomon_web.live.resources import execution_record, health_resource, job_resources
 from gnomon_web.live.tail import Tail
+from gnomon_web.resources import JobSummary, record
 
 RECENT = 100
 """Finished runs in a picture, the newest ones."""
@@ -45,30 +48,33 @@ class Pictures:
         self._taken_at = 0.0
         self._taking = asyncio.Lock()
 
-    async def take(self) -> Picture:
-        """Return a picture of this moment, or one that was taken for somebody else just now."""
+    async def take(self, request: web.Request) -> Picture:
+        """Return a picture of this moment, or one that was taken for another dashboard just now."""
         async with self._taking:
             now = asyncio.get_running_loop().time()
             if self._newest is None or now - self._taken_at > FRESH:
-                self._newest, self._taken_at = await self._take(), now
+                self._newest, self._taken_at = await self._take(request), now
             return self._newest
 
-    async def jobs(self, job_ids: Collection[str]) -> dict[str, Any]:
-        """Return the resources of these jobs by id; without those that there are not any more."""
-        return await job_resources(self._kernel, job_ids) if job_ids else {}
+    async def jobs(self, request: web.Request, job_ids: Collection[str]) -> dict[str, JobSummary]:
+        """Return these jobs by id; without those that there are not any more."""
+        if not job_ids:
+            return {}
+        views = [view for view in await self._kernel.jobs() if view.job.id in job_ids]
+        return {summary.id: summary for summary in await summaries(request, views)}
 
-    async def _take(self) -> Picture:
+    async def _take(self, request: web.Request) -> Picture:
         seq = self._tail.head  # before anything is read: what comes in between is told again, never left out
-        jobs = await job_resources(self._kernel, None)
+        jobs = await summaries(request, await self._kernel.jobs())
         # In this order: a run that ends in between is then in both lists, and not in neither.
         running = await self._executions(UNFINISHED, MOST_UNFINISHED)
         recent = await self._executions(FINISHED, RECENT)
         return Picture(
             seq=seq,
-            jobs=_raw(list(jobs.values())),
-            running=_raw([execution_record(one) for one in running]),
-            recent=_raw([execution_record(one) for one in recent]),
-            health=_raw(await health_resource(self._kernel)),
+            jobs=_raw(jobs),
+            running=_raw([record(one) for one in running]),
+            recent=_raw([record(one) for one in recent]),
+            health=_raw((await readyz(request)).body),
         )
 
     async def _executions(self, status: tuple[Status, ...], most: int) -> list[Execution]:

@@ -1,0 +1,131 @@
+"""Clients that read slowly or not at all: they cost little, and nobody else notices them."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import os
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from yarl import URL
+
+from gnomon import Job
+from gnomon_web.live import connection
+from gnomon_web.live.connection import SEND_BUFFER
+from gnomon_web.live.dashboard_feed import LARGEST_DELTA
+from gnomon_web.live.tail import PAGE_BYTES
+
+PATIENCE = 30.0
+HELLO = b'{"t":"hello"}'
+
+
+async def swallow(text: str) -> None: ...
+
+
+SWALLOW = Job(id="swallow", func=swallow, overlap="allow", kwargs={"text": ""})
+
+
+@asynccontextmanager
+async def deaf(url: str, path: str) -> AsyncIterator[socket.socket]:
+    """Open a WebSocket by hand, with the smallest receive buffer that there is, and never read from it."""
+    address = URL(url)
+    loop = asyncio.get_running_loop()
+    with socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.setblocking(False)
+        await loop.sock_connect(client, (address.host, address.port))
+        key = base64.b64encode(os.urandom(16)).decode()
+        await loop.sock_sendall(
+            client,
+            f"GET {path} HTTP/1.1\r\nHost: {address.authority}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            f"Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n"
+            "Sec-WebSocket-Protocol: gnomon.live.v1\r\n\r\n".encode(),
+        )
+        answer = b""
+        while b"\r\n\r\n" not in answer:
+            answer += await loop.sock_recv(client, 1)
+        assert b" 101 " in answer.split(b"\r\n")[0]
+        if path == "/ws/live":
+            mask = os.urandom(4)
+            masked = bytes(byte ^ mask[i % 4] for i, byte in enumerate(HELLO))
+            await loop.sock_sendall(client, bytes([0x81, 0x80 | len(HELLO)]) + mask + masked)
+        yield client
+
+
+async def eventually(condition: Callable[[], Any]) -> None:
+    async with asyncio.timeout(PATIENCE):
+        while not condition():  # noqa: ASYNC110 - the server is in another thread
+            await asyncio.sleep(0.01)
+
+
+async def flood(site: Any, runs: int, size: int) -> None:
+    """Fill the log with runs whose arguments are large."""
+    for _ in range(0, runs, 50):
+        await asyncio.gather(*(site.kernel.trigger("swallow", kwargs={"text": "x" * size}) for _ in range(50)))
+    await eventually(lambda: site.kernel.is_idle and not site.kernel.health().running)
+
+
+async def test_clients_that_never_read_cost_little_and_the_others_get_everything(serve: Any) -> None:
+    """Two readers get 1.8 MB; what waits in this process for the three who read none of it is less than a third of that."""
+    async with serve(SWALLOW) as site:
+        paths = ["/ws/events?after=0", "/ws/progress/swallow", "/ws/live"]
+        async with deaf(site.web.url, paths[0]), deaf(site.web.url, paths[1]), deaf(site.web.url, paths[2]):
+            async with site.open(paths[0]) as one, site.open(paths[0]) as other:
+
+                async def read(reader: Any) -> list[int]:
+                    found: list[int] = []
+                    while len(found) < 3 * 400 + 1:
+                        found += [event["position"] for event in (await reader.next("events"))["events"]]
+                    return found
+
+                reading = [asyncio.create_task(read(reader)) for reader in (one, other)]
+                await flood(site, 400, 4_000)
+                seen = [await task for task in reading]
+
+            held = [each._buffered() for each in site.web._hub._connections]
+        tail = site.web._hub.tail
+        log = [event.position for event in await site.log()]
+
+    assert seen == [log, log]
+    assert max(held) > 0, "one at least is held up, or this shows nothing"
+    assert max(held) <= SEND_BUFFER + max(PAGE_BYTES, LARGEST_DELTA) + 10_000
+    assert tail._bytes < 16 * 1024 * 1024
+
+
+async def test_who_neither_reads_nor_answers_is_given_up_and_costs_nothing_more(
+    serve: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "PATIENCE", 0.6)
+    async with serve(SWALLOW) as site, site.open("/ws/events?after=0") as reader:
+        async with deaf(site.web.url, "/ws/events?after=0"):
+            reading = asyncio.create_task(reader.events(3 * 200 + 1))
+            await flood(site, 200, 4_000)
+            seen = await reading
+            receiving = asyncio.create_task(reader.next("reset"))  # who receives answers pings
+
+            await eventually(lambda: site.web._hub.open_connections == 1)
+
+        receiving.cancel()
+    assert len(seen) == 3 * 200 + 1
+
+
+async def test_a_reader_that_was_asleep_gets_everything_at_its_own_pace(serve: Any) -> None:
+    async with serve(SWALLOW) as site, site.open("/ws/events?after=0") as reader:
+        await flood(site, 300, 4_000)
+
+        seen = await reader.events(site.head)
+
+    assert [event["position"] for event in seen] == list(range(1, 3 * 300 + 2))
+
+
+async def test_no_more_connections_are_taken_than_the_config_allows(serve: Any) -> None:
+    async with serve(max_connections=2) as site, site.open("/ws/events"), site.open("/ws/events"):
+        async with site.client.get(site.web.url + "/ws/events") as refused:
+            problem = await refused.json()
+
+    assert refused.status == 503
+    assert "max_connections" in problem["detail"]
