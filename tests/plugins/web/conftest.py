@@ -49,7 +49,13 @@ class Served:
         self.web = web
 
     async def __call__(
-        self, method: str, path: str, *, as_: str | None = None, headers: Mapping[str, str] | None = None, **options: Any
+        self,
+        method: str,
+        path: str,
+        *,
+        as_: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        **options: Any,
     ) -> Answered:
         sent = dict(headers or {})
         if as_ is not None:

@@ -18,6 +18,7 @@ from gnomon.plugins import PluginSet
 from gnomon_sqlite import SqliteStore
 from gnomon_web import WebPlugin
 from gnomon_web.config import Config
+from gnomon_web.live.hub import Hub
 
 PATIENCE = 30.0
 """Seconds until a test gives up: nothing waits that long unless something is wrong."""
@@ -104,6 +105,11 @@ class Site:
         """Wait until what is in the log has come to the server."""
         async with self.open("/ws/events?after=0") as reader:
             await reader.events(self.head)
+
+    @property
+    def hub(self) -> Hub:
+        assert self.web._views is not None
+        return self.web._views.hub
 
     @property
     def head(self) -> int:

@@ -70,7 +70,7 @@ async def flood(site: Any, runs: int, size: int) -> None:
 
 
 async def test_clients_that_never_read_cost_little_and_the_others_get_everything(serve: Any) -> None:
-    """Two readers get 1.8 MB; what waits in this process for the three who read none of it is less than a third of that."""
+    """Two readers get 1.8 MB; what waits for each of the three who read nothing is less than a third of that."""
     async with serve(SWALLOW) as site:
         paths = ["/ws/events?after=0", "/ws/progress/swallow", "/ws/live"]
         async with deaf(site.web.url, paths[0]), deaf(site.web.url, paths[1]), deaf(site.web.url, paths[2]):
@@ -86,8 +86,8 @@ async def test_clients_that_never_read_cost_little_and_the_others_get_everything
                 await flood(site, 400, 4_000)
                 seen = [await task for task in reading]
 
-            held = [each._buffered() for each in site.web._hub._connections]
-        tail = site.web._hub.tail
+            held = [each._buffered() for each in site.hub._connections]
+        tail = site.hub.tail
         log = [event.position for event in await site.log()]
 
     assert seen == [log, log]
@@ -107,7 +107,7 @@ async def test_who_neither_reads_nor_answers_is_given_up_and_costs_nothing_more(
             seen = await reading
             receiving = asyncio.create_task(reader.next("reset"))  # who receives answers pings
 
-            await eventually(lambda: site.web._hub.open_connections == 1)
+            await eventually(lambda: site.hub.open_connections == 1)
 
         receiving.cancel()
     assert len(seen) == 3 * 200 + 1
@@ -123,9 +123,13 @@ async def test_a_reader_that_was_asleep_gets_everything_at_its_own_pace(serve: A
 
 
 async def test_no_more_connections_are_taken_than_the_config_allows(serve: Any) -> None:
-    async with serve(max_connections=2) as site, site.open("/ws/events"), site.open("/ws/events"):
-        async with site.client.get(site.web.url + "/ws/events") as refused:
-            problem = await refused.json()
+    async with (
+        serve(max_connections=2) as site,
+        site.open("/ws/events"),
+        site.open("/ws/events"),
+        site.client.get(site.web.url + "/ws/events") as refused,
+    ):
+        problem = await refused.json()
 
     assert refused.status == 503
     assert "max_connections" in problem["detail"]
