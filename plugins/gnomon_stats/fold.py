@@ -14,8 +14,8 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from gnomon import Cancelled, Event, Failed, Missed, Scheduled, Started, Succeeded
 from gnomon.cursors import EPOCH, MICROSECOND
+from gnomon.events import Cancelled, Event, Failed, Missed, Scheduled, Started, Succeeded
 from gnomon_stats.histogram import bucket_of
 from gnomon_stats.series import Outcome, Series, Tally
 
@@ -26,14 +26,14 @@ Standing = Literal["scheduled", "running", "success", "failed", "missed", "cance
 
 
 class OpenRun(msgspec.Struct, array_like=True):
-    """An execution that has no outcome yet; `at` is in µs since 1970: its start, before that the moment of recording."""
+    """An execution that has no outcome yet; `at`, in µs since 1970, is its start, before that the moment of recording."""
 
     running: bool
     at: int
 
 
 class LastRun(msgspec.Struct, array_like=True, frozen=True):
-    """The execution that a list shows first: that of the newest `at`. `position` is of the last event folded into it."""
+    """The execution that a list shows first, that of the newest `at`; `position` is that of its last event."""
 
     id: str
     status: Standing
@@ -66,7 +66,7 @@ class Streak(msgspec.Struct, array_like=True):
 
 
 class JobFold(msgspec.Struct):
-    """What is counted of one job. `total` is for ever: that of `days`, and of the `older` ones that have been dropped."""
+    """What is counted of one job. `total` is for ever: that of `days`, and of the `older` ones that were dropped."""
 
     total: Tally = msgspec.field(default_factory=Tally)
     older: Tally = msgspec.field(default_factory=Tally)

@@ -1,9 +1,10 @@
-"""The view as bytes, as it lies in a checkpoint: versioned, so that no version misreads what another one has counted."""
+"""The view as bytes, as it lies in a checkpoint: versioned, so that no version misreads what another one counted."""
 
 from __future__ import annotations
 
 import zlib
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import msgspec
 
@@ -18,11 +19,23 @@ VIEW_VERSION = 1
 
 
 class NewerViewError(GnomonError):
-    """The statistics in the log were counted by a newer Gnomon; to count over them would lose what only they know."""
+    """The statistics were counted by a newer Gnomon; to count over them would lose what only they know."""
+
+    def __init__(self, version: int) -> None:
+        super().__init__(
+            f"the statistics in this log were counted by a newer Gnomon: their version is {version}, this one knows "
+            f"{VIEW_VERSION}; upgrade Gnomon, or take the section [plugins.stats] out of the config"
+        )
 
 
 class UnreadableViewError(GnomonError):
-    """What lies where the statistics should be is none: it has to be folded again from the log."""
+    """What lies where the statistics should be is none: they have to be counted again from the log."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(
+            f"the statistics that are kept in this log cannot be used: {problem}; a kernel counts them anew when it "
+            "starts, and so does `gnomon stats --rebuild`"
+        )
 
 
 def keep(statistics: Statistics) -> Checkpoint:
@@ -31,22 +44,21 @@ def keep(statistics: Statistics) -> Checkpoint:
     return Checkpoint(statistics.position, zlib.compress(msgspec.msgpack.encode((VIEW_VERSION, body)), 1))
 
 
-def unkeep(checkpoint: Checkpoint) -> Statistics:
-    """Read them; NewerViewError or UnreadableViewError where that cannot be."""
+def unkeep(checkpoint: Checkpoint, head: int) -> Statistics:
+    """Read the statistics of a log that ends at `head`; NewerViewError or UnreadableViewError where that cannot be."""
     try:
         version, body = msgspec.msgpack.decode(zlib.decompress(checkpoint.view or b""), type=tuple[int, bytes])
         if version > VIEW_VERSION:
-            raise NewerViewError(
-                f"the statistics in this log were counted by a newer Gnomon: their version is {version}, this one knows "
-                f"{VIEW_VERSION}; upgrade Gnomon, or take the section [plugins.stats] out of the config"
-            )
-        if version != VIEW_VERSION:
+            raise NewerViewError(version)
+        if version < VIEW_VERSION:
             raise UnreadableViewError(f"they are of version {version}, which is no longer read")
         statistics = msgspec.msgpack.decode(body, type=Statistics, dec_hook=_decode)
-    except (zlib.error, msgspec.DecodeError, ValueError) as exc:
-        raise UnreadableViewError(f"their bytes cannot be read: {exc}") from exc
-    if statistics.position != checkpoint.position:
-        raise UnreadableViewError(f"they end at {statistics.position}, their checkpoint at {checkpoint.position}")
+        ZoneInfo(statistics.zone)
+    except (zlib.error, ValueError, LookupError) as exc:  # a DecodeError of msgspec is a ValueError
+        raise UnreadableViewError(f"{type(exc).__name__}: {exc}") from exc
+    if statistics.position != checkpoint.position or statistics.position > head:
+        ends = f"they end at position {statistics.position}, their checkpoint at {checkpoint.position}"
+        raise UnreadableViewError(f"{ends}, the log at {head}")
     return statistics
 
 

@@ -108,9 +108,9 @@ class StatsPlugin:
         checkpoint = await kernel.checkpoint(CHECKPOINT)
         if checkpoint is not None:
             try:
-                return unkeep(checkpoint)
+                return unkeep(checkpoint, kernel.health().position)
             except UnreadableViewError as exc:
-                lost = "what retention has forgotten is lost from them"
+                lost = "what retention has forgotten"
                 log.error("statistics are counted anew from the log", problem=str(exc), lost=lost)
         return Statistics(self.config.timezone)
 

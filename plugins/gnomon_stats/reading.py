@@ -21,8 +21,8 @@ async def read_log(store: Store, after: int, head: int) -> AsyncIterator[Sequenc
 
 async def kept_statistics(store: Store) -> Statistics | None:
     """Read what the plugin has kept; None where it has kept nothing yet. NewerViewError, UnreadableViewError."""
-    checkpoint = await store.checkpoint(CHECKPOINT)
-    return unkeep(checkpoint) if checkpoint is not None else None
+    checkpoint = await store.checkpoint(CHECKPOINT)  # before the head, which a running kernel moves on
+    return unkeep(checkpoint, await store.head()) if checkpoint is not None else None
 
 
 async def bring_to(statistics: Statistics, store: Store, head: int) -> None:
