@@ -102,6 +102,25 @@ class LogLine(msgspec.Struct, frozen=True, omit_defaults=True):
     logger: str = ""
 
 
+class JobStatistics(msgspec.Struct, frozen=True):
+    """The executions of one job that a store has: how many by status, the mean seconds of successes, and the last one.
+
+    That is the one of the newest `timestamp`. A range of fires that was missed together is one execution.
+    """
+
+    job_id: str
+    by_status: dict[str, int]
+    average_execution_time: float | None
+    last_id: str
+    last_status: str
+    last_timestamp: datetime
+
+    @property
+    def total(self) -> int:
+        """How many executions there are."""
+        return sum(self.by_status.values())
+
+
 class StoreHealth(msgspec.Struct, frozen=True):
     """How a store is doing.
 
@@ -181,6 +200,13 @@ class Store(ABC):
 
         In order of position; progress events are left out.
         """
+
+    async def statistics(self, job_id: str | None = None) -> list[JobStatistics] | None:
+        """Count the executions of one job, or of each, by id; None from a store that has no quick way to do it.
+
+        Asked to check what is counted from the events; times may be cut to milliseconds.
+        """
+        return None
 
     @abstractmethod
     async def actions(self, query: ActionQuery) -> ActionPage:

@@ -2,31 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any
 
-import msgspec
-
 from gnomon.execution import STATUSES
+from gnomon.ports import JobStatistics
 from gnomon_mongo import schema
 from gnomon_mongo.drivers import Document, aggregate
 from gnomon_mongo.server import LIST_PATIENCE, Server
-
-
-class JobStatistics(msgspec.Struct, frozen=True):
-    """The executions of one job: how many by status, the mean seconds of the successful ones, and the last one."""
-
-    job_id: str
-    by_status: dict[str, int]
-    average_execution_time: float | None
-    last_id: str
-    last_status: str
-    last_timestamp: datetime
-
-    @property
-    def total(self) -> int:
-        """How many executions there are."""
-        return sum(self.by_status.values())
 
 
 async def statistics(server: Server, job_id: str | None = None) -> list[JobStatistics]:

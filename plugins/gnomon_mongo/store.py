@@ -19,7 +19,17 @@ from gnomon.errors import NoLogError, StoreError, StoreUnavailableError
 from gnomon.events import Event
 from gnomon.execution import Execution
 from gnomon.job_state import JobState
-from gnomon.ports import ActionPage, ActionQuery, Checkpoint, ExecutionQuery, LogLine, Page, Store, StoreHealth
+from gnomon.ports import (
+    ActionPage,
+    ActionQuery,
+    Checkpoint,
+    ExecutionQuery,
+    JobStatistics,
+    LogLine,
+    Page,
+    Store,
+    StoreHealth,
+)
 from gnomon_mongo import projection, reading, schema, trial, writing
 from gnomon_mongo.documents import (
     action_documents,
@@ -35,7 +45,7 @@ from gnomon_mongo.entries import Entry
 from gnomon_mongo.lease import Lease
 from gnomon_mongo.server import Server
 from gnomon_mongo.spool import Spool
-from gnomon_mongo.statistics import JobStatistics, statistics
+from gnomon_mongo.statistics import statistics
 from gnomon_mongo.writer import SpoolLimits, Writer
 
 log = structlog.stdlib.get_logger("gnomon.mongo")
@@ -284,7 +294,6 @@ class MongoStore(Store):
         return await reading.log(self._complete(), execution_id, after, limit)
 
     async def statistics(self, job_id: str | None = None) -> list[JobStatistics]:
-        """Count the executions of one job, or of each, by status; with the mean duration and the last one."""
         return await statistics(self._complete(), job_id)
 
     async def differences(self) -> list[str]:

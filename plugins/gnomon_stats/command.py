@@ -1,0 +1,261 @@
+"""`gnomon stats`: how the executions of every job end, and the proof of it."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import msgspec
+
+from gnomon.cli.options import config_option, json_option
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+    from gnomon import Store
+    from gnomon_stats.fold import Statistics
+    from gnomon_stats.shape import DayStats, JobStats
+    from gnomon_stats.verification import Verification
+
+DAYS = 14
+"""Days that a row of bars shows, today being the last one."""
+SHOWN = 20
+"""Differences that are printed; `--json` has them all."""
+
+
+@click.command("stats")
+@click.argument("job_id", metavar="[JOB]", required=False)
+@click.option("--verify", "verifies", is_flag=True, help="Count everything again from the log, and tell what differs.")
+@click.option("--rebuild", "rebuilds", is_flag=True, help="Keep what the log says instead; for a stopped kernel.")
+@config_option
+@json_option
+@click.pass_context
+def command(
+    ctx: click.Context, job_id: str | None, verifies: bool, rebuilds: bool, config: Path | None, as_json: bool
+) -> None:
+    """Count how the executions of a job, or of all jobs, ended, and how long they took.
+
+    What the plugin stats has kept is brought up to the end of the log, so it is exact beside a running kernel and
+    without one. With --verify it ends with 1 where what is kept is not what the log says.
+    """
+    from gnomon.cli.deployments import assemble_store, read_config
+
+    if job_id is not None and (verifies or rebuilds):
+        raise click.UsageError("--verify and --rebuild are about all jobs: leave the job out")
+    settings = read_config(ctx, config)
+    zone = settings.sections.get("stats", {}).get("timezone", "UTC")
+    store = assemble_store(settings)
+    if rebuilds:
+        asyncio.run(_rebuild(store, zone))
+    if verifies:
+        report = asyncio.run(_verify(store, zone))
+        _print_verification(report, as_json=as_json)
+        if not report.is_proved:
+            ctx.exit(1)
+    elif not rebuilds:
+        statistics, job_ids = asyncio.run(_look(store, zone, job_id))
+        _print(statistics, job_ids, is_one=job_id is not None, as_json=as_json)
+
+
+async def _rebuild(store: Store, zone: str) -> None:
+    from gnomon_stats.verification import Recount, rebuild
+
+    recount = Recount(zone)
+    async with store:
+        await recount.go_on(store, await store.head())
+        if recount.whole_after:
+            click.echo(
+                f"{_whole_only(recount.whole_after, recount.whole_since)}; the rest would not be counted any more"
+            )
+            click.confirm("Count only what is left?", abort=True)
+        await rebuild(store, recount)
+    counted = f"{len(recount.statistics.jobs):,} jobs, up to position {recount.statistics.position:,}"
+    click.echo(f"counted again: {counted}", err=True)
+
+
+async def _verify(store: Store, zone: str) -> Verification:
+    from gnomon.cli.deployments import reading
+    from gnomon_stats.verification import verify
+
+    async with reading(store) as log:
+        return await verify(log, zone)
+
+
+async def _look(store: Store, zone: str, job_id: str | None) -> tuple[Statistics, list[str]]:
+    """Read the statistics, and choose the jobs: the one that is named, or all that have runs or may have some."""
+    from gnomon import UnknownJobError
+    from gnomon.cli.deployments import reading
+    from gnomon.jobs import close_match
+    from gnomon_stats.fold import Statistics
+    from gnomon_stats.reading import bring_to, kept_statistics
+
+    async with reading(store) as log:
+        statistics = await kept_statistics(log) or Statistics(zone)
+        await bring_to(statistics, log, await log.head())
+        states = {state.job_id: state for state in await log.jobs()}
+    if job_id is not None:
+        if job_id not in (known := states.keys() | statistics.jobs.keys()):
+            raise UnknownJobError(job_id, close_match(job_id, sorted(known)))
+        return statistics, [job_id]
+    known = {name for name, state in states.items() if not state.removed} | statistics.jobs.keys()
+    return statistics, sorted(known)
+
+
+def _print(statistics: Statistics, job_ids: list[str], *, is_one: bool, as_json: bool) -> None:
+    from gnomon.cli.json_output import print_json
+    from gnomon_stats.shape import job_stats
+
+    jobs = [job_stats(statistics, job_id) for job_id in job_ids]
+    if as_json:
+        print_json(jobs[0] if is_one else jobs)
+    elif is_one:
+        _print_job(jobs[0], statistics.zone)
+    else:
+        _print_jobs(jobs, statistics.zone)
+
+
+def _print_jobs(jobs: list[JobStats], zone: str) -> None:
+    from gnomon.cli.tables import Column, print_table
+
+    columns = [
+        Column("job", 12),
+        Column("runs", 6, right=True),
+        Column("success", 7, right=True),
+        Column("failed", 6, 1, right=True),
+        Column("missed", 6, 2, right=True),
+        Column("mean", 8, 3, holds=True, right=True),
+        Column("p50", 8, 4, holds=True, right=True),
+        Column("p95", 8, 1, holds=True, right=True),
+        Column("last run", 18, 2),
+        Column(f"{DAYS} days", DAYS, 1, holds=True),
+    ]
+    print_table(columns, [_row(job, zone) for job in jobs])
+
+
+def _row(job: JobStats, zone: str) -> tuple[str | Text, ...]:
+    from gnomon.cli.wording import length
+
+    return (
+        job.job_id,
+        f"{job.total:,}",
+        _rate(job),
+        f"{job.failed:,}",
+        f"{job.missed:,}",
+        length(job.avg_execution_time),
+        length(job.p50),
+        length(job.p95),
+        _last(job),
+        _bars(job, zone),
+    )
+
+
+def _print_job(job: JobStats, zone: str) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from gnomon.cli.wording import length
+
+    states = ("success", "failed", "missed", "cancelled", "running", "scheduled")
+    parts = [f"{count:,} {state}" for state in states if (count := getattr(job, state))]
+    streak = job.streak
+    now = f"{streak.length:,} × {streak.status}" if streak.status else "-"
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    table.add_row("runs", ": ".join([f"{job.total:,}", *([", ".join(parts)] if parts else [])]))
+    table.add_row("success rate", _rate(job))
+    table.add_row("mean", length(job.avg_execution_time))
+    table.add_row("p50, p95", f"{length(job.p50)}, {length(job.p95)}")
+    table.add_row(
+        "streak", f"{now} (longest: {streak.longest_success:,} × success, {streak.longest_failed:,} × failed)"
+    )
+    table.add_row("last run", _last(job))
+    table.add_row(f"{DAYS} days", _bars(job, zone).append(f"  up to today, in {zone}", style="dim"))
+    Console(highlight=False).print(table)
+
+
+def _rate(job: JobStats) -> str:
+    return f"{job.success_rate:.1%}" if job.success_rate is not None else "-"
+
+
+def _last(job: JobStats) -> Text:
+    from rich.text import Text
+
+    from gnomon.cli.wording import length, style_of, with_glyph
+
+    if job.last_execution is None:
+        return Text("never")
+    ago = length((datetime.now(UTC) - job.last_execution.timestamp).total_seconds())
+    status = job.last_execution.status
+    return Text(f"{with_glyph(status)}, {ago} ago", style_of(status))
+
+
+def _bars(job: JobStats, zone: str) -> Text:
+    """Draw the days as bars: as high as much ended on them, in the colour of the worst that did."""
+    from rich.text import Text
+
+    from gnomon.cli.wording import zone_of
+    from gnomon_stats.shape import newest_days
+
+    days = newest_days(job.by_day, datetime.now(zone_of(zone)).date(), DAYS)
+    counts = [day.success + day.failed + day.missed + day.cancelled for day in days]
+    most = max(counts)
+    bars = Text()
+    for day, count in zip(days, counts, strict=True):
+        height = -(-count * 8 // most) if count else 0  # rounded up: one run is seen beside a thousand
+        bars.append("·▁▂▃▄▅▆▇█"[height], _colour(day))
+    return bars
+
+
+def _colour(day: DayStats) -> str:
+    from gnomon.cli.wording import style_of
+
+    worst = next((status for status in ("failed", "missed", "cancelled", "success") if getattr(day, status)), "")
+    return style_of(worst) or "dim"
+
+
+def _print_verification(report: Verification, *, as_json: bool) -> None:
+    from gnomon.cli.json_output import print_json
+
+    if as_json:
+        print_json(_record(report))
+        return
+    for one in report.differences[:SHOWN]:
+        click.echo(f"✘ {one}")
+    if len(report.differences) > SHOWN:
+        click.echo(f"✘ {len(report.differences) - SHOWN:,} more differences")
+    for sentence in _sentences(report):
+        click.echo(sentence)
+    counted = f"{report.executions:,} runs of {report.jobs:,} jobs, up to position {report.position:,}"
+    click.echo(f"{'proved' if report.is_proved else 'NOT proved'}: {counted}", err=True)
+
+
+def _record(report: Verification) -> dict[str, Any]:
+    return {"is_proved": report.is_proved} | msgspec.structs.asdict(report)
+
+
+def _sentences(report: Verification) -> list[str]:
+    """Say what was compared with what, and what could not be."""
+    said = []
+    if not report.is_proved:
+        return ["stop the kernel and count again what the log has: gnomon stats --rebuild"]
+    if report.kept_at is None:
+        said.append("? nothing is kept yet: what `gnomon stats` shows is counted from the log each time")
+    else:
+        said.append(f"✔ what is kept (at position {report.kept_at:,}) is what the log says")
+    if report.whole_after:
+        whole = _whole_only(report.whole_after, report.whole_since)
+        said.append(f"? {whole}; what was counted before is not less than what is left of it, and adds up")
+    if report.store == "equal":
+        said.append("✔ the store counts the same by itself")
+    elif report.store.startswith("was"):
+        said.append(f"? the store {report.store}: not compared with it")
+    return said
+
+
+def _whole_only(after: int, since: datetime | None) -> str:
+    ended = f"what ended since {since:%Y-%m-%d %H:%M} UTC" if since is not None else "what is still to come"
+    return f"the log is whole only for {ended} (after position {after:,})"

@@ -1,0 +1,136 @@
+"""Kept statistics laid beside those counted again from the log: pure, and exact about what can be compared.
+
+A log that was pruned has gaps in its positions. What was counted from events after the last gap must be equal; what
+reaches back further can only be at least what is left, and the parts of it must add up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import date
+from typing import Any
+
+import msgspec
+
+from gnomon_stats.fold import HOUR_MICROS, JobFold, Statistics
+from gnomon_stats.histogram import middle_of
+from gnomon_stats.series import Row, Series, Tally
+from gnomon_stats.shape import moment_of
+
+
+class Difference(msgspec.Struct, frozen=True):
+    """What the kept statistics of a job say, and what the log says."""
+
+    job_id: str
+    what: str
+    kept: Any
+    log: Any
+
+    def __str__(self) -> str:
+        return f"{self.job_id}, {self.what}: {self.kept} is kept, the log says {self.log}"
+
+
+class Reach(msgspec.Struct, frozen=True):
+    """After which position the log is whole (0: from its beginning), and days were counted in the present zone."""
+
+    whole_after: int = 0
+    days_after: int = 0
+
+
+def compare(kept: Statistics, log: Statistics, reach: Reach) -> list[Difference]:
+    """List all that differs, job by job."""
+    found: list[Difference] = []
+    for job_id in sorted(kept.jobs.keys() | log.jobs.keys()):
+        ours, theirs = kept.jobs.get(job_id) or JobFold(), log.jobs.get(job_id) or JobFold()
+        for what, one, other in _compare_job(ours, theirs, reach):
+            found.append(Difference(job_id, what, one, other))
+    return found
+
+
+_Finding = tuple[str, Any, Any]
+
+
+def _compare_job(kept: JobFold, log: JobFold, reach: Reach) -> Iterator[_Finding]:
+    if reach.whole_after == 0:
+        yield from _unequal("in all", kept.total, log.total)
+        yield from _differing("durations", kept.durations, log.durations)
+        yield from _differing("streak", kept.streak, log.streak)
+        yield from _differing("last execution", kept.last, log.last)
+    else:
+        yield from _too_few("in all", kept.total, log.total)
+        for bucket, count in log.durations.items():
+            if (ours := kept.durations.get(bucket, 0)) < count:
+                yield f"durations of about {middle_of(bucket) / 1e6:.3g} s", ours, f"at least {count}"
+        yield from _streak_after_gap(kept, log, reach.whole_after)
+        if kept.last is None or kept.last.position > reach.whole_after:
+            yield from _differing("last execution", kept.last, log.last)
+    yield from _differing("open executions", kept.open, log.open)
+    yield from _inner(kept)
+    yield from _series("day", kept.days, log.days, max(reach.whole_after, reach.days_after))
+    yield from _series("hour", kept.hours, log.hours, reach.whole_after)
+
+
+def _inner(kept: JobFold) -> Iterator[_Finding]:
+    """Check that the parts add up to the whole: the only proof there is of what the log has forgotten."""
+    parts = Tally()
+    parts.add(kept.older)
+    for row in kept.days:
+        parts.add(row.tally)
+    if parts != kept.total:
+        yield "in all, against the sum of its days", _told(kept.total), _told(parts)
+    if (counted := sum(kept.durations.values())) != kept.total.success:
+        yield "durations, against the successes", counted, kept.total.success
+
+
+def _series(name: str, kept: Series, log: Series, after: int) -> Iterator[_Finding]:
+    ours, theirs = ({row.period: row for row in series} for series in (kept, log))
+    for period in sorted(ours.keys() | theirs.keys()):
+        row, other = ours.get(period), theirs.get(period)
+        if all(one is None or one.first > after for one in (row, other)):
+            yield from _unequal(_period(name, period), _tally(row), _tally(other))
+
+
+def _tally(row: Row | None) -> Tally:
+    return row.tally if row is not None else Tally()
+
+
+def _streak_after_gap(kept: JobFold, log: JobFold, whole_after: int) -> Iterator[_Finding]:
+    ours, theirs = kept.streak, log.streak
+    if ours.since > whole_after:
+        yield from _differing("streak", (ours.status, ours.length), (theirs.status, theirs.length))
+    for name in ("longest_success", "longest_failed"):
+        if getattr(ours, name) < getattr(theirs, name):
+            yield name.replace("_", " "), getattr(ours, name), f"at least {getattr(theirs, name)}"
+
+
+def _unequal(what: str, kept: Tally, log: Tally) -> Iterator[_Finding]:
+    for name in Tally.__struct_fields__:
+        ours, theirs = getattr(kept, name), getattr(log, name)
+        if ours != theirs:
+            yield f"{what}, {_word(name)}", ours, theirs
+
+
+def _too_few(what: str, kept: Tally, log: Tally) -> Iterator[_Finding]:
+    for name in Tally.__struct_fields__:
+        ours, theirs = getattr(kept, name), getattr(log, name)
+        if ours < theirs:
+            yield f"{what}, {_word(name)}", ours, f"at least {theirs}"
+
+
+def _differing(what: str, kept: Any, log: Any) -> Iterator[_Finding]:
+    if kept != log:
+        yield what, _told(kept), _told(log)
+
+
+def _word(name: str) -> str:
+    return "µs of successes" if name == "micros" else name
+
+
+def _period(name: str, period: int) -> str:
+    if name == "day":
+        return f"day {date.fromordinal(period)}"
+    return f"hour {moment_of(period * HOUR_MICROS):%Y-%m-%dT%H}Z"
+
+
+def _told(value: Any) -> Any:
+    return msgspec.structs.asdict(value) if isinstance(value, msgspec.Struct) else value

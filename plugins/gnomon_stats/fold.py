@@ -1,0 +1,203 @@
+"""The statistics of every job as a fold over the log: pure, and safe against events that come a second time.
+
+An execution counts in the hour and on the day in which the log learned how it ended, by the time of that event. So the
+past does not change, and what retention forgets is always older than what it leaves. A retry and a run by hand are
+executions of their own; a range of fires that were missed together counts as what it is, `count` fires.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from datetime import datetime, timedelta
+from typing import Any, Final, Literal
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from gnomon.cursors import EPOCH, MICROSECOND
+from gnomon.events import Cancelled, Event, Failed, Missed, Scheduled, Started, Succeeded
+from gnomon_stats.histogram import bucket_of
+from gnomon_stats.series import Outcome, Series, Tally
+
+HOURS, DAYS = 14 * 24, 400
+"""Hours and days that are kept, counted back from the newest one in which something of the job ended."""
+HOUR_MICROS = 3_600_000_000
+Standing = Literal["scheduled", "running", "success", "failed", "missed", "cancelled"]
+
+
+class OpenRun(msgspec.Struct, array_like=True):
+    """An execution that has no outcome yet; `at`, in µs since 1970, is its start, before that the moment of recording."""
+
+    running: bool
+    at: int
+
+
+class LastRun(msgspec.Struct, array_like=True, frozen=True):
+    """The execution that a list shows first, that of the newest `at`; `position` is that of its last event."""
+
+    id: str
+    status: Standing
+    at: int
+    micros: int | None
+    position: int
+
+
+class Streak(msgspec.Struct, array_like=True):
+    """How many successes, or failures, have come in a row; what was missed or cancelled does not end it.
+
+    `since` is the position of the first one.
+    """
+
+    status: Literal["success", "failed"] | None = None
+    length: int = 0
+    since: int = 0
+    longest_success: int = 0
+    longest_failed: int = 0
+
+    def go_on(self, status: Literal["success", "failed"], position: int) -> None:
+        """Take the next outcome."""
+        if status != self.status:
+            self.status, self.length, self.since = status, 0, position
+        self.length += 1
+        if status == "success":
+            self.longest_success = max(self.longest_success, self.length)
+        else:
+            self.longest_failed = max(self.longest_failed, self.length)
+
+
+class JobFold(msgspec.Struct):
+    """What is counted of one job. `total` is for ever: that of `days`, and of the `older` ones that were dropped."""
+
+    total: Tally = msgspec.field(default_factory=Tally)
+    older: Tally = msgspec.field(default_factory=Tally)
+    days: Series = msgspec.field(default_factory=Series)
+    hours: Series = msgspec.field(default_factory=Series)
+    durations: dict[int, int] = {}
+    open: dict[str, OpenRun] = {}
+    last: LastRun | None = None
+    streak: Streak = msgspec.field(default_factory=Streak)
+
+
+class Statistics(msgspec.Struct):
+    """The view: all jobs, folded up to a position of the log.
+
+    Days begin at midnight in `zone`. Those that began to be counted up to `zone_since` may be days of another zone.
+    """
+
+    zone: str = "UTC"
+    zone_since: int = 0
+    position: int = 0
+    jobs: dict[str, JobFold] = {}
+
+
+def fold(statistics: Statistics, events: Iterable[Event]) -> None:
+    """Fold events into the statistics, in the order of the log; those at positions that it has are skipped."""
+    day_of = _Days(ZoneInfo(statistics.zone))
+    jobs, position = statistics.jobs, statistics.position
+    for event in events:
+        if event.position <= position:
+            continue
+        position = event.position
+        if (step := _STEPS.get(type(event))) is not None:
+            if (job := jobs.get(event.job_id)) is None:
+                job = jobs[event.job_id] = JobFold()
+            step(job, event, day_of)
+    statistics.position = position
+
+
+def move_to_zone(statistics: Statistics, zone: str) -> None:
+    """Begin to count in the days of another zone; what was counted stays as it is."""
+    if zone != statistics.zone:
+        statistics.zone, statistics.zone_since = zone, statistics.position
+
+
+def micros_of(moment: datetime) -> int:
+    """Write a moment as µs since 1970."""
+    return (moment - EPOCH) // MICROSECOND
+
+
+class _Days:
+    """Numbers the days of a zone; remembers the bounds of the last one, for neighbours in the log are of one day."""
+
+    def __init__(self, zone: ZoneInfo) -> None:
+        self._zone = zone
+        self._begin = self._end = self._day = 0
+
+    def __call__(self, at: datetime, micros: int) -> int:
+        if not self._begin <= micros < self._end:
+            local = at.astimezone(self._zone)
+            midnight = local.replace(hour=0, minute=0, second=0, microsecond=0, fold=0)
+            next_one = midnight + timedelta(days=1)  # in wall time: a day may have 23 or 25 hours
+            self._begin, self._end = micros_of(midnight), micros_of(next_one)
+            self._day = local.toordinal()
+        return self._day
+
+
+def _scheduled(job: JobFold, event: Scheduled, _day_of: _Days) -> None:
+    at = micros_of(event.at)
+    job.open[event.stream] = OpenRun(running=False, at=at)
+    _show(job, event, "scheduled", at)
+
+
+def _started(job: JobFold, event: Started, _day_of: _Days) -> None:
+    at = micros_of(event.at)
+    job.open[event.stream] = OpenRun(running=True, at=at)
+    _show(job, event, "running", at)
+
+
+def _succeeded(job: JobFold, event: Succeeded, day_of: _Days) -> None:
+    micros = round(event.execution_time * 1e6)
+    bucket = bucket_of(micros)
+    job.durations[bucket] = job.durations.get(bucket, 0) + 1
+    job.streak.go_on("success", event.position)
+    _end(job, event, "success", day_of, micros=micros)
+
+
+def _failed(job: JobFold, event: Failed, day_of: _Days) -> None:
+    job.streak.go_on("failed", event.position)
+    _end(job, event, "failed", day_of, micros=_maybe_micros(event.execution_time))
+
+
+def _missed(job: JobFold, event: Missed, day_of: _Days) -> None:
+    _end(job, event, "missed", day_of, count=event.count)
+
+
+def _cancelled(job: JobFold, event: Cancelled, day_of: _Days) -> None:
+    _end(job, event, "cancelled", day_of, micros=_maybe_micros(event.execution_time))
+
+
+def _end(
+    job: JobFold, event: Event, outcome: Outcome, day_of: _Days, *, micros: int | None = None, count: int = 1
+) -> None:
+    at = micros_of(event.at)
+    begun = job.open.pop(event.stream, None)
+    _show(job, event, outcome, begun.at if begun is not None else at, micros)
+    spent = micros or 0 if outcome == "success" else 0
+    setattr(job.total, outcome, getattr(job.total, outcome) + count)
+    job.total.micros += spent
+    day, hour = day_of(event.at, at), at // HOUR_MICROS
+    job.days.count(day, outcome, count, spent, event.position)
+    job.hours.count(hour, outcome, count, spent, event.position)
+    job.hours.forget(hour - HOURS + 1)
+    if (dropped := job.days.forget(day - DAYS + 1)) is not None:
+        job.older.add(dropped)
+
+
+def _show(job: JobFold, event: Event, status: Standing, at: int, micros: int | None = None) -> None:
+    last = job.last
+    if last is None or last.id == event.stream or (at, event.stream) > (last.at, last.id):
+        job.last = LastRun(event.stream, status, at, micros, event.position)
+
+
+def _maybe_micros(seconds: float | None) -> int | None:
+    return round(seconds * 1e6) if seconds is not None else None
+
+
+_STEPS: Final[dict[type[Event], Callable[[JobFold, Any, _Days], None]]] = {
+    Scheduled: _scheduled,
+    Started: _started,
+    Succeeded: _succeeded,
+    Failed: _failed,
+    Missed: _missed,
+    Cancelled: _cancelled,
+}

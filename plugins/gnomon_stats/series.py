@@ -1,0 +1,111 @@
+"""What ended, and how, in each hour or on each day: rows of numbers, packed, for a job may have hundreds of them."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable, Iterator
+from typing import Literal, TypeAlias
+
+import msgspec
+
+Outcome: TypeAlias = Literal["success", "failed", "missed", "cancelled"]
+
+
+class Tally(msgspec.Struct, array_like=True):
+    """How many executions ended in which way; `micros` is the time in µs that the successful ones took in all."""
+
+    success: int = 0
+    failed: int = 0
+    missed: int = 0
+    cancelled: int = 0
+    micros: int = 0
+
+    def add(self, other: Tally) -> None:
+        """Count what another tally counts as well."""
+        self.success += other.success
+        self.failed += other.failed
+        self.missed += other.missed
+        self.cancelled += other.cancelled
+        self.micros += other.micros
+
+    @property
+    def total(self) -> int:
+        """How many that are."""
+        return self.success + self.failed + self.missed + self.cancelled
+
+    @property
+    def average(self) -> float | None:
+        """The mean seconds of the successful ones."""
+        return self.micros / self.success / 1e6 if self.success else None
+
+
+class Row(msgspec.Struct, frozen=True):
+    """One period that has a tally. `first` is the position in the log of the first outcome that is counted in it."""
+
+    period: int
+    tally: Tally
+    first: int
+
+
+_WIDTH = 7  # period, the five numbers of a tally, first
+_FIELDS: dict[Outcome, int] = {"success": 1, "failed": 2, "missed": 3, "cancelled": 4}
+
+
+class Series:
+    """Tallies by period, an hour or a day as a number; only periods in which something ended have one."""
+
+    def __init__(self, numbers: Iterable[int] = ()) -> None:
+        self._rows = array("q", numbers)
+        if len(self._rows) % _WIDTH:
+            raise ValueError(f"expected rows of {_WIDTH} numbers, got {len(self._rows)} numbers")
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Series) and self._rows == other._rows
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __iter__(self) -> Iterator[Row]:
+        rows = self._rows
+        for at in range(0, len(rows), _WIDTH):
+            yield Row(rows[at], Tally(*rows[at + 1 : at + 6]), rows[at + 6])
+
+    def __len__(self) -> int:
+        return len(self._rows) // _WIDTH
+
+    def __repr__(self) -> str:
+        return f"Series({list(self)})"
+
+    def numbers(self) -> list[int]:
+        """Return all rows as one list, as the series is kept."""
+        return self._rows.tolist()
+
+    def count(self, period: int, outcome: Outcome, count: int, micros: int, position: int) -> None:
+        """Count what the event at a position says; it is nearly always of the newest period."""
+        rows, at = self._rows, len(self._rows) - _WIDTH
+        while at >= 0 and rows[at] > period:
+            at -= _WIDTH
+        if at < 0 or rows[at] != period:
+            at += _WIDTH
+            rows[at:at] = array("q", (period, 0, 0, 0, 0, 0, position))
+        rows[at + _FIELDS[outcome]] += count
+        rows[at + 5] += micros
+
+    def get(self, period: int) -> Tally:
+        """Return the tally of a period, an empty one where nothing ended in it."""
+        rows, at = self._rows, len(self._rows) - _WIDTH
+        while at >= 0 and rows[at] > period:
+            at -= _WIDTH
+        return Tally(*rows[at + 1 : at + 6]) if at >= 0 and rows[at] == period else Tally()
+
+    def forget(self, before: int) -> Tally | None:
+        """Drop the periods before one, and return what they had counted."""
+        if not self._rows or self._rows[0] >= before:
+            return None
+        dropped, forgotten = 0, Tally()
+        for row in self:
+            if row.period >= before:
+                break
+            forgotten.add(row.tally)
+            dropped += _WIDTH
+        del self._rows[:dropped]
+        return forgotten

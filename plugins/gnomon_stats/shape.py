@@ -1,0 +1,149 @@
+"""What people and programs are shown of the statistics: the JSON of the command line and of REST."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, date, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from gnomon.cursors import EPOCH, MICROSECOND
+from gnomon_stats.fold import HOUR_MICROS, JobFold, LastRun, Standing, Statistics, Streak
+from gnomon_stats.histogram import percentile
+from gnomon_stats.series import Tally
+
+
+class LastExecution(msgspec.Struct, frozen=True):
+    """The newest execution: `timestamp` is its start, before that the moment of recording; seconds."""
+
+    id: str
+    status: Standing
+    timestamp: datetime
+    execution_time: float | None
+
+
+class CurrentStreak(msgspec.Struct, frozen=True):
+    """How many runs in a row have now ended in that way, and the longest rows there have been."""
+
+    status: str | None
+    length: int
+    longest_success: int
+    longest_failed: int
+
+
+class DayStats(msgspec.Struct, frozen=True):
+    """What ended on one day of the statistics' zone; the mean is of the successful ones, in seconds."""
+
+    day: date
+    success: int
+    failed: int
+    missed: int
+    cancelled: int
+    avg_execution_time: float | None
+
+
+class HourStats(msgspec.Struct, frozen=True):
+    """What ended in the hour that begins at `hour`."""
+
+    hour: datetime
+    success: int
+    failed: int
+    missed: int
+    cancelled: int
+    avg_execution_time: float | None
+
+
+class JobStats(msgspec.Struct, frozen=True):
+    """The statistics of one job, over all executions that the log ever had.
+
+    `total` counts each of them, those that wait (`scheduled`) or are `running` too. `success_rate` is the share (0 to 1)
+    of the successful ones among those that succeeded or failed. Times are seconds, and of successful executions only;
+    `p50` and `p95` are off by at most 2 %. `by_day` and `by_hour` have the periods in which something ended.
+    """
+
+    job_id: str
+    total: int
+    success: int
+    failed: int
+    missed: int
+    cancelled: int
+    running: int
+    scheduled: int
+    success_rate: float | None
+    avg_execution_time: float | None
+    p50: float | None
+    p95: float | None
+    last_execution: LastExecution | None
+    streak: CurrentStreak
+    by_day: list[DayStats]
+    by_hour: list[HourStats]
+
+
+def job_stats(statistics: Statistics, job_id: str) -> JobStats:
+    """Show one job; one that the log has no execution of has zeros."""
+    job = statistics.jobs.get(job_id) or JobFold()
+    total, running = job.total, sum(run.running for run in job.open.values())
+    decided = total.success + total.failed
+    return JobStats(
+        job_id=job_id,
+        total=total.total + len(job.open),
+        success=total.success,
+        failed=total.failed,
+        missed=total.missed,
+        cancelled=total.cancelled,
+        running=running,
+        scheduled=len(job.open) - running,
+        success_rate=total.success / decided if decided else None,
+        avg_execution_time=total.average,
+        p50=_seconds(percentile(job.durations, 0.50)),
+        p95=_seconds(percentile(job.durations, 0.95)),
+        last_execution=_last_execution(job.last),
+        streak=_streak(job.streak),
+        by_day=[_day(row.period, row.tally) for row in job.days],
+        by_hour=[_hour(row.period, row.tally) for row in job.hours],
+    )
+
+
+def day_stats(statistics: Statistics, now: datetime) -> DayStats:
+    """Sum up what has ended of all jobs on the day that it is now."""
+    day, found = now.astimezone(ZoneInfo(statistics.zone)).toordinal(), Tally()
+    for job in statistics.jobs.values():
+        found.add(job.days.get(day))
+    return _day(day, found)
+
+
+def newest_days(days: Iterable[DayStats], last: date, count: int) -> list[DayStats]:
+    """List the `count` days up to `last`, also those on which nothing ended."""
+    known = {one.day: one for one in days}
+    wanted = (last - timedelta(days=back) for back in reversed(range(count)))
+    return [known.get(day) or _day(day.toordinal(), Tally()) for day in wanted]
+
+
+def moment_of(micros: int) -> datetime:
+    """Read µs since 1970."""
+    return EPOCH + micros * MICROSECOND
+
+
+def _last_execution(last: LastRun | None) -> LastExecution | None:
+    if last is None:
+        return None
+    return LastExecution(last.id, last.status, moment_of(last.at), _seconds(last.micros))
+
+
+def _streak(streak: Streak) -> CurrentStreak:
+    return CurrentStreak(streak.status, streak.length, streak.longest_success, streak.longest_failed)
+
+
+def _day(period: int, tally: Tally) -> DayStats:
+    day = date.fromordinal(period)
+    return DayStats(day, tally.success, tally.failed, tally.missed, tally.cancelled, tally.average)
+
+
+def _hour(period: int, tally: Tally) -> HourStats:
+    hour = moment_of(period * HOUR_MICROS).astimezone(UTC)
+    return HourStats(hour, tally.success, tally.failed, tally.missed, tally.cancelled, tally.average)
+
+
+def _seconds(micros: float | None) -> float | None:
+    return micros / 1e6 if micros is not None else None
