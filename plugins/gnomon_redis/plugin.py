@@ -84,6 +84,7 @@ class RedisPlugin:
             try:
                 yield
             finally:
+                tracker.stop()
                 for task in work:
                     task.cancel()
                 await asyncio.wait(work)

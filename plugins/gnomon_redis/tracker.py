@@ -50,14 +50,19 @@ class Tracker:
         self._pause = FIRST_PAUSE
         self._look = min(LOOK, live_ttl.total_seconds() / 6)
         self._look_at = 0.0
+        self._stopping = False
 
     def wake(self) -> None:
         """Say that the book has something new."""
         self._wake.set()
 
+    def stop(self) -> None:
+        """Let `run` end after its present turn. Cancelling it is not enough: redis-py may swallow that as it connects."""
+        self._stopping = True
+
     async def run(self) -> None:
-        """Write, for ever."""
-        while True:
+        """Write, until it is stopped."""
+        while not self._stopping:
             if not self._book.has_due:
                 await self._clock.wait(self._wake, self._clock.time() + self._look)
             self._wake.clear()

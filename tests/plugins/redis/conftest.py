@@ -18,6 +18,8 @@ from typing import Any
 
 import pytest
 from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import ConstantBackoff
 
 PATIENCE = 30.0
 """Seconds until something that does not happen fails its test."""
@@ -111,7 +113,8 @@ def server(idle_server: Server) -> Server:
 @pytest.fixture
 async def redis(server: Server) -> AsyncIterator[Redis]:
     """Give a client that sees what is in the server."""
-    client = Redis.from_url(server.url)
+    # Tests kill the server: what they ask then is asked again.
+    client = Redis.from_url(server.url, retry=Retry(ConstantBackoff(0.05), 100))
     yield client
     await client.aclose()
 
