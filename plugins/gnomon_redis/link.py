@@ -137,6 +137,8 @@ def address_of(url: str) -> str:
         raise ValueError("the port of the URL is no number from 0 to 65535") from None
     if parts.scheme == "unix":
         return parts.path
+    if not parts.path.strip("/").isdecimal() and parts.path.strip("/"):
+        raise ValueError("the database of the URL is no number")  # redis-py would take 0 without a word
     return f"{parts.hostname or 'localhost'}:{port or 6379}{parts.path.rstrip('/')}"
 
 

@@ -20,6 +20,7 @@ from gnomon_redis.pasts import Pasts
 from gnomon_redis.recall import Recall
 from gnomon_redis.record import Names
 from gnomon_redis.tracker import Tracker
+from gnomon_redis.trial import try_connection
 
 log = structlog.stdlib.get_logger("gnomon.redis")
 
@@ -90,6 +91,12 @@ class RedisPlugin:
                 await asyncio.wait(work)
                 await tracker.finish(within=2 * self.config.timeout.total_seconds())
                 await _keep(recall)
+
+    @hookimpl
+    async def try_connection(self) -> str:
+        """Reach the server as a start would."""
+        config = self.config
+        return await try_connection(config.url.reveal(), Names(config.prefix), config.timeout.total_seconds())
 
     def _link(self) -> Link:
         config = self.config
