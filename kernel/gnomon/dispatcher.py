@@ -43,7 +43,10 @@ PluginState = Literal["starting", "healthy", "degraded", "blocked", "stopped"]
 
 
 class PluginHealth(msgspec.Struct, frozen=True):
-    """How a plugin that observes is doing. `cursor` is the last position it has taken in, `lag` how many are behind."""
+    """How a plugin that observes is doing. `cursor` is the last position it has taken in, `lag` how many are behind.
+
+    It is degraded while its hooks keep failing, and while it says so itself in its attribute `problem`.
+    """
 
     name: str
     state: PluginState
@@ -124,18 +127,17 @@ class Subscriber:
 
     def health(self) -> PluginHealth:
         """Tell how the plugin is doing."""
-        blocked = self._blocked_for()
+        blocked, told = self._blocked_for(), self.plugin.problem
         state: PluginState = (
             "stopped" if self.left.done()
             else "starting" if not self.entered.done()
             else "blocked" if blocked is not None
-            else "degraded" if self._failures_in_a_row >= DEGRADED_AFTER
+            else "degraded" if told or self._failures_in_a_row >= DEGRADED_AFTER
             else "healthy"
         )  # fmt: skip
         lag = max(self._head - self.cursor, 0)
-        return PluginHealth(
-            self.plugin.name, state, self.cursor, lag, self.delivered, self.failures, blocked or self.problem
-        )
+        problem = blocked or told or self.problem
+        return PluginHealth(self.plugin.name, state, self.cursor, lag, self.delivered, self.failures, problem)
 
     def report_blocking(self) -> None:
         """Say once of each call that it blocks the plugin's loop; called now and then."""

@@ -47,6 +47,15 @@ class Plugin:
         self._hooks = hooks
 
     @property
+    def problem(self) -> str | None:
+        """What it says of itself, in its attribute `problem`: trouble that its hooks do not raise."""
+        try:
+            said = getattr(self.object, "problem", None)
+        except Exception as exc:  # noqa: BLE001 - it may be a property, and nobody's health is to fail for it
+            return f"cannot say how it is doing: {type(exc).__name__}: {exc}"
+        return said if isinstance(said, str) and said else None
+
+    @property
     def hooks(self) -> list[str]:
         """The names of the hooks that it implements."""
         return [name for name in HOOKS if self.observers(name)]

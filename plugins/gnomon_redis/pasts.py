@@ -1,0 +1,48 @@
+"""Past runs of jobs, from which the remaining time of those that go on is told."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from datetime import datetime
+
+import msgspec
+
+from gnomon import Execution
+from gnomon.progress import Timing
+from gnomon.timing import timing
+
+TYPICAL_RUNS = 20
+"""Newest successful runs of a job that count."""
+
+
+class Pasts:
+    """The newest successful runs of each job that is of interest here."""
+
+    def __init__(self) -> None:
+        self._runs: dict[str, deque[Execution]] = {}
+
+    def __contains__(self, job_id: str) -> bool:
+        return job_id in self._runs
+
+    def begin(self, job_id: str, newest_first: Iterable[Execution]) -> None:
+        """Take over what the log has of a job."""
+        runs = self._runs.setdefault(job_id, deque(maxlen=TYPICAL_RUNS))
+        known = {run.id for run in runs}
+        for run in newest_first:
+            if run.id not in known and len(runs) < TYPICAL_RUNS:
+                runs.appendleft(_lean(run))
+
+    def add(self, run: Execution) -> None:
+        """Learn of a run that has just ended."""
+        if run.status == "success" and run.job_id in self._runs:
+            self._runs[run.job_id].append(_lean(run))
+
+    def timing(self, state: Execution, now: datetime) -> Timing:
+        """Tell how long a run has been going, and will be."""
+        return timing(state, self._runs.get(state.job_id, ()), now)
+
+
+def _lean(run: Execution) -> Execution:
+    """Keep only what a median needs."""
+    return msgspec.structs.replace(run, args=[], kwargs={}, return_value=None, error_message=None, traceback=None)

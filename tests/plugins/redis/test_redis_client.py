@@ -1,0 +1,250 @@
+"""Other programs read: one record, one run to its end, a job; across restarts of the server, over TLS."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ssl
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+from redis.exceptions import AuthenticationError
+
+from gnomon import Context, Job, Kernel
+from gnomon.clock import SystemClock
+from gnomon.config import Secret
+from gnomon.durations import Duration
+from gnomon.testing import make_kernel
+from gnomon_redis import ProgressRecord, RedisPlugin
+from gnomon_redis.client import AsyncProgressClient, ProgressClient, ProgressGoneError
+
+Eventually = Callable[[Callable[[], Any]], Awaitable[None]]
+
+
+def real_kernel(server: Any, *jobs: Any, **settings: Any) -> Kernel:
+    settings = {"url": Secret(server.url), "timeout": Duration(milliseconds=500)} | settings
+    return make_kernel(*jobs, plugins=[RedisPlugin(RedisPlugin.Config(**settings))], clock=SystemClock())
+
+
+async def counts(context: Context, items: int = 30) -> None:
+    context.step("count")
+    for _ in context.track(range(items)):
+        await asyncio.sleep(0.05)
+
+
+COUNTS = Job(id="counts", func=counts, overlap="allow")
+
+FOLLOWER = """
+import sys
+from gnomon_redis.client import ProgressClient
+with ProgressClient(sys.argv[1]) as client:
+    for record in client.follow(sys.argv[2]):
+        print(record.status, record.version, record.processed_items, flush=True)
+"""
+
+
+async def follow_elsewhere(url: str, execution_id: str) -> list[list[str]]:
+    """Follow a run in another process, to its end."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", FOLLOWER, url, execution_id, stdout=asyncio.subprocess.PIPE
+    )
+    said, _ = await process.communicate()
+    assert process.returncode == 0
+    return [line.split() for line in said.decode().splitlines()]
+
+
+async def test_another_process_follows_a_run_live_to_its_end(server: Any) -> None:
+    async with real_kernel(server, COUNTS) as kernel:
+        execution = (await kernel.trigger("counts", kwargs={"items": 60})).execution
+        told = await follow_elsewhere(server.url, execution.id)
+        ended = await kernel.wait(execution.id)
+
+    versions = [int(version) for _, version, _ in told]
+    assert versions == sorted(set(versions))
+    assert told[-1] == ["success", str(ended.version), "60"]
+    assert [status for status, _, _ in told][:-1] == ["running"] * (len(told) - 1)
+    assert len(told) > 4
+
+
+async def test_whoever_comes_after_the_end_gets_the_end(server: Any) -> None:
+    async with real_kernel(server, COUNTS) as kernel:
+        ended = await kernel.wait((await kernel.trigger("counts", kwargs={"items": 1})).execution.id)
+    with ProgressClient(server.url) as client:
+        records = await asyncio.to_thread(lambda: list(client.follow(ended.id)))
+        found = client.get(ended.id)
+        assert client.get("0" * 24) is None
+        assert client.live("counts") == []
+    assert [record.status for record in records] == ["success"]
+    assert records == [found]
+
+
+async def test_whoever_comes_before_the_first_record_gets_it_all(server: Any) -> None:
+    from gnomon.execution import manual_execution_id
+
+    execution_id = manual_execution_id("counts", SystemClock().now(), "a key")
+    async with real_kernel(server, COUNTS) as kernel, AsyncProgressClient(server.url) as client:
+        following = asyncio.create_task(_all(client.follow(execution_id)))
+        await asyncio.sleep(0.3)
+        await kernel.trigger("counts", kwargs={"items": 5}, idempotency_key="a key")
+        async with asyncio.timeout(20):
+            records = await following
+    assert records[-1].status == "success"
+    assert len(records) > 1
+
+
+async def _all(records: AsyncIterator[ProgressRecord]) -> list[ProgressRecord]:
+    return [record async for record in records]
+
+
+async def test_a_follower_outlives_a_restart_of_the_server(server: Any, eventually: Eventually) -> None:
+    async with real_kernel(server, COUNTS) as kernel, AsyncProgressClient(server.url, timeout=1) as client:
+        execution = (await kernel.trigger("counts", kwargs={"items": 40})).execution
+        records: list[ProgressRecord] = []
+
+        async def follow() -> None:
+            async for record in client.follow(execution.id):
+                records.append(record)
+
+        following = asyncio.create_task(follow())
+        await eventually(lambda: records)
+        server.kill()
+        await asyncio.sleep(0.5)
+        server.start()
+        await kernel.wait(execution.id)
+        async with asyncio.timeout(20):
+            await following
+    assert records[-1].status == "success"
+
+
+async def test_a_run_that_nobody_knows_is_said_to_be_gone(server: Any) -> None:
+    async with AsyncProgressClient(server.url, timeout=0.4) as client:
+        with pytest.raises(ProgressGoneError, match="its id or the prefix is wrong"):
+            await _all(client.follow("0" * 24, patience=0.5))
+    with ProgressClient(server.url, timeout=0.4) as client_:
+        with pytest.raises(ProgressGoneError):
+            await asyncio.to_thread(lambda: list(client_.follow("0" * 24, patience=0.5)))
+
+
+async def test_a_wrong_password_is_told_at_once(server: Any) -> None:
+    url = server.url.replace("://", "://ann:wrong@")
+    async with AsyncProgressClient(url) as client:
+        with pytest.raises(AuthenticationError):
+            await _all(client.follow("0" * 24))
+        with pytest.raises(AuthenticationError):
+            await _all(client.follow_job("counts"))
+    with ProgressClient(url) as client_:
+        with pytest.raises(AuthenticationError):
+            await asyncio.to_thread(lambda: list(client_.follow("0" * 24)))
+        with pytest.raises(AuthenticationError):
+            await asyncio.to_thread(lambda: list(client_.follow_job("counts")))
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+async def test_a_job_is_followed_from_what_runs_now_through_all_that_follow(
+    server: Any, eventually: Eventually, kind: str
+) -> None:
+    go_on = asyncio.Event()
+
+    async def waits(context: Context) -> None:
+        context.progress(10)
+        await go_on.wait()
+
+    job = Job(id="waits", func=waits, overlap="allow")
+    records: list[ProgressRecord] = []
+    expected = 5
+    async with real_kernel(server, job) as kernel:
+        first = [(await kernel.trigger("waits")).execution.id for _ in range(2)]
+        async with AsyncProgressClient(server.url, timeout=2) as client:
+
+            async def all_are_live() -> bool:
+                return sorted(record.execution_id for record in await client.live("waits")) == sorted(first)
+
+            await eventually(all_are_live)
+
+            async def follow() -> None:
+                async for record in client.follow_job("waits"):
+                    records.append(record)
+                    if len({one.execution_id for one in records if one.is_over}) == expected:
+                        return
+
+            def follow_in_thread() -> None:
+                with ProgressClient(server.url, timeout=2) as blocking:
+                    for record in blocking.follow_job("waits"):
+                        records.append(record)
+                        if len({one.execution_id for one in records if one.is_over}) == expected:
+                            return
+
+            coroutine = follow() if kind == "async" else asyncio.to_thread(follow_in_thread)
+            following = asyncio.create_task(coroutine)
+            await eventually(lambda: len(records) >= 2)
+            assert sorted(record.execution_id for record in records[:2]) == sorted(first)
+            later = [(await kernel.trigger("waits")).execution.id for _ in range(3)]
+            go_on.set()
+            async with asyncio.timeout(30):
+                await following
+    for execution_id in first + later:
+        mine = [record for record in records if record.execution_id == execution_id]
+        assert mine[-1].status == "success"
+        assert [record.age for record in mine] == sorted({record.age for record in mine})
+
+
+# TLS
+
+
+@pytest.fixture
+async def tls(server: Any, tmp_path: Path) -> AsyncIterator[str]:
+    """Give the URL of something that speaks TLS in front of the server."""
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
+    command += [
+        "-addext",
+        "subjectAltName=DNS:localhost",
+        "-keyout",
+        str(tmp_path / "key"),
+        "-out",
+        str(tmp_path / "ca"),
+    ]
+    subprocess.run(command, check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "ca", tmp_path / "key")
+    ends: list[asyncio.StreamWriter] = []
+
+    async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            while data := await reader.read(65536):
+                writer.write(data)
+                await writer.drain()
+        writer.close()
+
+    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there, back = await asyncio.open_connection("127.0.0.1", server.port)
+        ends.extend((writer, back))
+        await asyncio.gather(pump(reader, back), pump(there, writer))
+
+    listening = await asyncio.start_server(connected, "127.0.0.1", 0, ssl=context)
+    port = listening.sockets[0].getsockname()[1]
+    yield f"rediss://localhost:{port}/0?ssl_ca_certs={tmp_path / 'ca'}"
+    listening.close()
+    for end in ends:
+        end.close()
+        with contextlib.suppress(OSError):
+            await end.wait_closed()
+
+
+async def test_tracker_and_client_speak_tls_and_look_at_the_certificate(
+    server: Any, tls: str, redis: Redis, eventually: Eventually
+) -> None:
+    async with real_kernel(server, COUNTS, url=Secret(tls)) as kernel:
+        ended = await kernel.wait((await kernel.trigger("counts", kwargs={"items": 1})).execution.id)
+        async with AsyncProgressClient(tls) as client:
+            assert [record.status for record in await _all(client.follow(ended.id))][-1] == "success"
+        assert kernel.health().plugins[0].state == "healthy"
+    distrustful = Secret(tls.partition("?")[0])
+    async with real_kernel(server, COUNTS, url=distrustful) as kernel:
+        await kernel.trigger("counts", kwargs={"items": 1})
+        await eventually(lambda: kernel.health().plugins[0].state == "degraded")
+        assert "certificate" in (kernel.health().plugins[0].problem or "").lower()

@@ -1,0 +1,64 @@
+"""A thousand runs that tell as much as they may: pipelined, conflated, and Redis does little for it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from redis.asyncio import Redis
+
+from gnomon import Context, Job
+from gnomon.clock import SystemClock
+from gnomon.config import Secret
+from gnomon.testing import make_kernel
+from gnomon_redis import RedisPlugin
+from gnomon_redis.record import decode
+
+RUNS = 1_000
+
+
+async def test_a_thousand_runs_flat_out_cost_few_pipelines_and_all_are_right(server: Any, redis: Redis) -> None:
+    async def chatty(context: Context) -> None:
+        for number in range(10):
+            context.step(f"step {number}")  # a step passes the kernel's own rate at once
+            await asyncio.sleep(0.01)
+
+    pipelines: list[int] = []
+    under_way = 0
+    plugin = RedisPlugin(RedisPlugin.Config(url=Secret(server.url)))
+    job = Job(id="chatty", func=chatty, overlap="allow")
+    kernel = make_kernel(job, plugins=[plugin], clock=SystemClock(), max_running=RUNS)
+    async with kernel:
+        assert plugin._tracker is not None
+        link: Any = plugin._tracker._link
+        write = link.write
+
+        async def counted(writes: Any) -> Any:
+            nonlocal under_way
+            under_way += 1
+            assert under_way == 1
+            assert len({one.execution_id for one in writes}) == len(writes)
+            pipelines.append(len(writes))
+            try:
+                return await write(writes)
+            finally:
+                under_way -= 1
+
+        link.write = counted
+        triggered = [await kernel.trigger("chatty") for _ in range(RUNS)]
+        ended = [await kernel.wait(one.execution.id) for one in triggered]
+        events = kernel.health().position
+
+    texts = await redis.mget([f"progress:{execution.id}" for execution in ended])
+    for execution, text in zip(ended, texts, strict=True):
+        record = decode(text or b"")
+        assert (record.status, record.version, record.steps) == (
+            "success",
+            execution.version,
+            execution.progress.steps,
+        )
+    calls = {name: found["calls"] for name, found in (await redis.info("commandstats")).items()}
+    sent = sum(pipelines)
+    assert calls["cmdstat_set"] == sent
+    assert RUNS <= calls["cmdstat_publish"] == calls["cmdstat_xadd"] <= sent < events
+    assert len(pipelines) < sent / 10
