@@ -346,7 +346,7 @@ class JobFilters(msgspec.Struct, kw_only=True, frozen=True):
 
 
 class Metadata(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
-    """What an operator calls a job and says of it; null or nothing leaves what there is, an empty text takes it away."""
+    """What an operator calls a job and says of it; null leaves what there is, an empty text takes it away."""
 
     display_name: Annotated[str, Meta(max_length=50)] | None = None
     description: Annotated[str, Meta(max_length=200)] | None = None
