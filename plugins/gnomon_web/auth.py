@@ -18,7 +18,7 @@ from gnomon_web.roles import LOCAL, NOBODY, Access, Identity
 
 MOST_SESSIONS = 10_000
 """Logins that are kept; the oldest is forgotten for a new one."""
-UNKNOWN_TOKEN = "this token is none of those that are configured"
+NOT_CONFIGURED = "this token is none of those that are configured"
 CHALLENGE: Mapping[str, str] = {hdrs.WWW_AUTHENTICATE: 'Bearer realm="gnomon"'}
 
 
@@ -45,7 +45,7 @@ class Authenticator:
             scheme, _, token = header.partition(" ")
             if scheme.lower() != "bearer":
                 raise _refused(culprit("header", "Authorization", "expected `Bearer TOKEN`"))
-            return self._check(token.strip(), request.remote or "", culprit("header", "Authorization", UNKNOWN_TOKEN))
+            return self._check(token.strip(), request.remote or "", culprit("header", "Authorization", NOT_CONFIGURED))
         return self.session_of(request)
 
     def authorize(self, request: web.Request, access: Access) -> Identity:
@@ -66,7 +66,7 @@ class Authenticator:
     def log_in(self, token: str, remote: str) -> tuple[str, Identity]:
         """Exchange a token for a login; returns the cookie's value. ApiError 401, 429."""
         self._failures.check(remote)
-        known = self._check(token, remote, culprit("body", "token", UNKNOWN_TOKEN))
+        known = self._check(token, remote, culprit("body", "token", NOT_CONFIGURED))
         value = secrets.token_urlsafe(32)
         key = _digest(value)
         identity = Identity(known.name, known.role, key, self._clock.now() + self._config.session)

@@ -8,8 +8,8 @@ import msgspec
 from aiohttp import web
 
 from gnomon import codec
-from gnomon.ports import ExecutionQuery
 from gnomon_web.keys import KERNEL, actor_of
+from gnomon_web.known_jobs import expect_job
 from gnomon_web.problems import ApiError, culprit
 from gnomon_web.resources import (
     CancelReason,
@@ -29,28 +29,19 @@ from gnomon_web.routes import Route
 
 def routes() -> list[Route]:
     """List the routes of this part."""
-    base: dict[str, Any] = {"method": "GET", "role": "viewer", "tag": "executions"}
+    look: dict[str, Any] = {"method": "GET", "role": "viewer", "tag": "executions"}
+    act = look | {"method": "POST", "errors": (404, 409)}
     one = "/scheduler/executions/{execution_id}"
     return [
-        Route(path="/scheduler/logs", handler=list_executions, **base),
-        Route(path="/scheduler/executions", handler=list_executions, **base),
-        Route(path="/scheduler/jobs/{job_id}/executions", handler=list_of_job, errors=(404,), **base),
-        Route(path=one, handler=get_execution, errors=(404,), **base),
-        Route(path=f"{one}/events", handler=get_events, errors=(404,), **base),
-        Route(path=f"{one}/log", handler=get_log, errors=(404,), **base),
-        Route(
-            path=f"{one}/cancel",
-            handler=cancel,
-            status=202,
-            errors=(404, 409),
-            **(base | {"method": "POST", "role": "operator"}),
-        ),
-        Route(
-            path=f"{one}/mark-failed",
-            handler=mark_failed,
-            errors=(404, 409),
-            **(base | {"method": "POST", "role": "admin"}),
-        ),
+        Route(path="/scheduler/logs", handler=list_executions, **look),
+        Route(path="/scheduler/executions", handler=list_executions, **look),
+        Route(path="/scheduler/jobs/{job_id}/executions", handler=list_of_job, errors=(404,), **look),
+        Route(path=one, handler=get_execution, errors=(404,), **look),
+        Route(path=f"{one}/events", handler=get_events, errors=(404,), **look),
+        Route(path=f"{one}/log", handler=get_log, errors=(404,), **look),
+        Route(path=f"{one}/cancel", handler=cancel, status=202, **(act | {"role": "operator"})),
+        Route(path=f"{one}/mark-failed", handler=mark_failed, **(act | {"role": "admin"})),
+        Route(path=one, handler=hide, **(act | {"method": "DELETE", "role": "admin"})),
     ]
 
 
@@ -61,7 +52,7 @@ async def list_executions(request: web.Request, query: RecordFilters) -> RecordP
 
 async def list_of_job(request: web.Request, job_id: str, query: JobRecordFilters) -> RecordPage:
     """List the executions of a job, newest first."""
-    await _expect_job(request, job_id)
+    await expect_job(request.app[KERNEL], job_id)
     return await _page(request, query, job_id)
 
 
@@ -96,6 +87,11 @@ async def mark_failed(request: web.Request, execution_id: str, query: FailReason
     return record(await request.app[KERNEL].fail(execution_id, query.reason, actor=actor_of(request)))
 
 
+async def hide(request: web.Request, execution_id: str) -> Record:
+    """Take the record of a run that is over out of the lists; the log is not cut."""
+    return record(await request.app[KERNEL].hide(execution_id, actor=actor_of(request)))
+
+
 async def _page(request: web.Request, query: JobRecordFilters, job_id: str | None) -> RecordPage:
     try:
         page = await request.app[KERNEL].executions(query.query(job_id))
@@ -108,15 +104,6 @@ async def _page(request: web.Request, query: JobRecordFilters, job_id: str | Non
         offset=query.offset,
         next=page.next,
     )
-
-
-async def _expect_job(request: web.Request, job_id: str) -> None:
-    """Refuse an id that no job has or had: one that was removed still has executions."""
-    kernel = request.app[KERNEL]
-    if any(view.job.id == job_id for view in await kernel.jobs()):
-        return
-    if not (await kernel.executions(ExecutionQuery(job_id=job_id, limit=1))).total:
-        await kernel.job(job_id)
 
 
 async def _events(request: web.Request, execution_id: str) -> list[dict[str, Any]]:

@@ -17,6 +17,7 @@ from gnomon_web.resources import (
     JobDetail,
     JobFilters,
     JobSummary,
+    Metadata,
     RunOptions,
     Trigger,
     TriggeredRecord,
@@ -42,6 +43,9 @@ def routes() -> list[Route]:
         Route(method="GET", path=one, handler=get_job, role="viewer", errors=(404,), **base),
         Route(path=f"{one}/pause", handler=pause, **act),
         Route(path=f"{one}/resume", handler=resume, **act),
+        Route(
+            path=f"{one}/metadata", handler=put_metadata, **(act | {"method": "PUT", "errors": (404, 413, 415, 422)})
+        ),
         Route(path="/scheduler/trigger", handler=trigger, **run),
         Route(path=f"{one}/trigger", handler=trigger_job, **run),
     ]
@@ -80,6 +84,13 @@ async def pause(request: web.Request, job_id: str) -> JobSummary:
 async def resume(request: web.Request, job_id: str) -> JobSummary:
     """Let a job fire again; one that is not paused stays so."""
     await request.app[KERNEL].resume(job_id, actor=actor_of(request))
+    return await _summary(request, job_id)
+
+
+async def put_metadata(request: web.Request, job_id: str, body: Metadata) -> JobSummary:
+    """Keep an operator's own name and description for a job, restarts included."""
+    actor = actor_of(request)
+    await request.app[KERNEL].describe(job_id, display_name=body.display_name, note=body.description, actor=actor)
     return await _summary(request, job_id)
 
 
@@ -127,7 +138,7 @@ async def summaries(request: web.Request, views: list[JobView]) -> list[JobSumma
 
 def _matches(view: JobView, query: JobFilters) -> bool:
     job = view.job
-    texts = (job.id, job.name, job.description)
+    texts = (job.id, job.name, job.description, view.state.display_name, view.state.note)
     return (
         (query.tag is None or query.tag in job.tags)
         and (query.status is None or (query.status == "paused") == view.state.paused)

@@ -10,6 +10,7 @@ from aiohttp.typedefs import Handler
 
 from gnomon import (
     ExecutionOverError,
+    ExecutionRunningError,
     GnomonError,
     JobError,
     UnknownExecutionError,
@@ -83,7 +84,7 @@ def _from_kernel(request: web.Request, exc: GnomonError) -> ApiError:
             return ApiError(404, str(exc), errors=[culprit(place, "job_id", str(exc))])
         case UnknownExecutionError():
             return ApiError(404, str(exc), errors=[culprit("path", "execution_id", str(exc))])
-        case ExecutionOverError():
+        case ExecutionOverError() | ExecutionRunningError():
             return ApiError(409, str(exc), errors=[culprit("path", "execution_id", str(exc))])
         case JobError():
             return ApiError(422, str(exc), errors=[culprit("body", "kwargs", str(exc))])

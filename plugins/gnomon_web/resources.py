@@ -70,6 +70,7 @@ class Record(msgspec.Struct, kw_only=True):
     first: datetime | None
     last: datetime | None
     late_result: str | None
+    hidden: bool
     node: str
     version: int
 
@@ -218,6 +219,8 @@ def last_execution(execution: Execution) -> LastExecution:
 class JobSummary(msgspec.Struct, kw_only=True):
     """A job. `trigger` says in words when it is due, `running` and `waiting` are executions.
 
+    `display_name` is what an operator calls it; an operator's description stands in place of the definition's.
+
     `next_run_time` is null for a paused job, and for one that runs only when triggered.
     """
 
@@ -291,8 +294,8 @@ def summary_fields(view: JobView, last: LastExecution | None) -> dict[str, Any]:
     return {
         "id": job.id,
         "name": job.title,
-        "display_name": None,
-        "description": job.description,
+        "display_name": state.display_name or None,
+        "description": state.note or job.description,
         "tags": job.tags,
         "status": "paused" if state.paused else "active",
         "paused": state.paused,
@@ -340,6 +343,13 @@ class JobFilters(msgspec.Struct, kw_only=True, frozen=True):
     q: Text | None = None
     tag: Text | None = None
     status: JobStatus | None = None
+
+
+class Metadata(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
+    """What an operator calls a job and says of it; null leaves what there is, an empty text takes it away."""
+
+    display_name: Annotated[str, Meta(max_length=50)] | None = None
+    description: Annotated[str, Meta(max_length=200)] | None = None
 
 
 class ForceFlag(msgspec.Struct, kw_only=True, frozen=True):

@@ -14,6 +14,7 @@ from gnomon_web import (
     docs_page,
     executions,
     health,
+    history,
     jobs,
     live,
     login,
@@ -36,7 +37,7 @@ from gnomon_web.views import Views
 
 SHUTDOWN_LIMIT = 3.0
 """Seconds that a stopping server waits for answers that are being made."""
-PARTS = (jobs, executions, statistics, health, metrics, login, openapi, docs_page, live, dashboard)
+PARTS = (jobs, executions, history, statistics, health, metrics, login, openapi, docs_page, live, dashboard)
 """Every module with `routes()`, in the order of the OpenAPI document."""
 
 

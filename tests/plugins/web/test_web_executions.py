@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from gnomon import Context, Job
+from gnomon import Context, Duration, Job
 
 CONTRACT = {
     "_id", "job_id", "job_name", "status", "scheduled_time", "timestamp", "execution_time", "error_message",
@@ -37,7 +37,7 @@ def deaf() -> None:
 
 async def run(ask: Any, job_id: str, **kwargs: Any) -> str:
     triggered = await ask.kernel.trigger(job_id, kwargs=kwargs)
-    return (await ask.kernel.wait(triggered.execution.id)).id
+    return str((await ask.kernel.wait(triggered.execution.id)).id)
 
 
 async def ids(ask: Any, query: str) -> list[str]:
@@ -90,11 +90,11 @@ async def test_lists_are_newest_first_and_paged_by_offset_and_by_cursor(serve: A
             await gnomon_clock.advance(timedelta(seconds=1))
         whole = (await ask("GET", "/scheduler/executions")).json
         by_offset = [await ids(ask, f"limit=2&offset={offset}") for offset in (0, 2, 4)]
-        by_cursor, cursor = [], ""
-        while cursor is not None:
-            page = (await ask("GET", f"/scheduler/executions?limit=2{cursor and f'&cursor={cursor}'}")).json
+        by_cursor, query = [], "limit=2"
+        while query:
+            page = (await ask("GET", f"/scheduler/executions?{query}")).json
             by_cursor.append([item["_id"] for item in page["items"]])
-            cursor = page["next"]
+            query = page["next"] and f"limit=2&cursor={page['next']}"
 
     newest_first = made[::-1]
     assert [item["_id"] for item in whole["items"]] == newest_first
@@ -103,7 +103,7 @@ async def test_lists_are_newest_first_and_paged_by_offset_and_by_cursor(serve: A
 
 
 async def test_filters_combine_and_the_total_is_exact(serve: Any, gnomon_clock: Any) -> None:
-    hourly = Job(id="hourly", func=tick, every=timedelta(hours=1))
+    hourly = Job(id="hourly", func=tick, every=Duration(hours=1))
     async with serve(hourly, breaks) as ask:
         await gnomon_clock.advance(timedelta(hours=2))
         middle = gnomon_clock.now().isoformat().replace("+00:00", "Z")
@@ -213,9 +213,7 @@ async def test_what_is_over_can_be_neither_cancelled_nor_failed(serve: Any) -> N
 
 async def test_an_unknown_execution_cannot_be_acted_on(serve: Any) -> None:
     async with serve(tick) as ask:
-        answers = [
-            await ask("POST", f"/scheduler/executions/{'0' * 24}/{what}") for what in ("cancel", "mark-failed")
-        ]
+        answers = [await ask("POST", f"/scheduler/executions/{'0' * 24}/{what}") for what in ("cancel", "mark-failed")]
 
     assert [answer.status for answer in answers] == [404, 404]
 
@@ -230,3 +228,28 @@ async def test_an_admin_ends_a_run_that_does_not_listen(serve: Any) -> None:
     assert (answer.status, answer.json["status"]) == (200, "failed")
     assert (answer.json["reason"], answer.json["error_message"]) == ("marked", "the host is gone")
     assert again.status == 409
+
+
+async def test_an_admin_hides_a_record_from_the_lists_and_the_log_keeps_it(serve: Any) -> None:
+    async with serve(tick, guarded=True) as ask:
+        execution_id = await run(ask, "tick")
+        path = f"/scheduler/executions/{execution_id}"
+        answers = [await ask("DELETE", path, as_="admin") for _ in range(2)]
+        listed = (await ask("GET", "/scheduler/executions", as_="viewer")).json
+        found = (await ask("GET", path, as_="viewer")).json
+        job = (await ask("GET", "/scheduler/jobs/tick", as_="viewer")).json
+
+    assert [(answer.status, answer.json["hidden"]) for answer in answers] == [(200, True)] * 2
+    assert (listed["items"], listed["total"]) == ([], 0)
+    assert (found["_id"], found["events"][-1]["type"]) == (execution_id, "hidden")
+    assert job["last_execution"] is None
+
+
+async def test_a_running_record_cannot_be_hidden(serve: Any) -> None:
+    async with serve(waits) as ask:
+        execution_id = (await ask("POST", "/scheduler/jobs/waits/trigger")).json["_id"]
+        running = await ask("DELETE", f"/scheduler/executions/{execution_id}")
+        unknown = await ask("DELETE", f"/scheduler/executions/{'0' * 24}")
+
+    assert (running.status, running.culprits) == (409, [("path", "execution_id")])
+    assert (unknown.status, unknown.culprits) == (404, [("path", "execution_id")])

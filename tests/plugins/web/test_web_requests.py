@@ -146,8 +146,6 @@ PATHS = ["/scheduler/executions", "/scheduler/jobs", "/scheduler/jobs/tick/execu
 
 
 async def test_noise_in_paths_queries_and_bodies_never_hurts(serve: Any) -> None:
-    import asyncio
-
     async with serve(tick) as ask:
         loop = asyncio.get_running_loop()
 

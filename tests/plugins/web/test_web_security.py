@@ -69,7 +69,7 @@ async def test_the_router_serves_the_table_and_nothing_else(gnomon_kernel: Calla
         served = {(route.method, route.resource.canonical) for route in app.router.routes() if route.resource}
         table = build_routes(kernel)
 
-    expected = {(route.method, "/api" + re.sub(r":[^{}]*\}", "}", route.path)) for route, _ in table}
+    expected = {(str(route.method), "/api" + re.sub(r":[^{}]*\}", "}", route.path)) for route, _ in table}
     expected |= {("HEAD", path) for method, path in expected if method == "GET"}
     assert served == expected
 
@@ -119,7 +119,8 @@ async def test_no_route_lets_anybody_in_without_its_role(serve: Any, table: Rout
 
 
 @pytest.mark.parametrize(
-    "header", ["Bearer wrong", "Bearer ", "Bearer the-secret-of-the-viewer2", "Basic dmlld2Vy", "the-secret-of-the-viewer"]
+    "header",
+    ["Bearer wrong", "Bearer ", "Bearer the-secret-of-the-viewer2", "Basic dmlld2Vy", "the-secret-of-the-viewer"],
 )
 async def test_no_route_takes_a_wrong_token(serve: Any, table: RouteTable, header: str) -> None:
     async with serve(tick, plugins=[Extension()], guarded=True, failed_logins=1000) as ask:
@@ -129,7 +130,9 @@ async def test_no_route_takes_a_wrong_token(serve: Any, table: RouteTable, heade
             assert (answer.status, answer.culprits) == (401, [("header", "Authorization")]), route.path
 
 
-@pytest.mark.parametrize("host", ["evil.example", "evil.example:8000", "localhost.evil.example", "127.0.0.1.nip.io", ""])
+@pytest.mark.parametrize(
+    "host", ["evil.example", "evil.example:8000", "localhost.evil.example", "127.0.0.1.nip.io", ""]
+)
 async def test_no_route_answers_to_a_foreign_name(serve: Any, table: RouteTable, host: str) -> None:
     async with serve(tick, plugins=[Extension()]) as ask:
         for route, path in calls(table):
@@ -138,7 +141,9 @@ async def test_no_route_answers_to_a_foreign_name(serve: Any, table: RouteTable,
             assert (answer.status, answer.culprits) == (421, [("header", "Host")]), route.path
 
 
-@pytest.mark.parametrize("host", ["localhost", "127.0.0.1:9", "[::1]:8000", "10.0.0.7", "app.localhost", "GNOMON.example"])
+@pytest.mark.parametrize(
+    "host", ["localhost", "127.0.0.1:9", "[::1]:8000", "10.0.0.7", "app.localhost", "GNOMON.example"]
+)
 async def test_names_of_the_server_and_addresses_in_numbers_are_answered(serve: Any, host: str) -> None:
     async with serve(tick, allowed_hosts=["gnomon.example"]) as ask:
         answer = await ask("GET", "/scheduler/jobs", headers={"Host": host})
@@ -146,7 +151,9 @@ async def test_names_of_the_server_and_addresses_in_numbers_are_answered(serve: 
     assert answer.status == 200
 
 
-@pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://127.0.0.1:1", "http://localhost.evil.example"])
+@pytest.mark.parametrize(
+    "origin", ["https://evil.example", "null", "http://127.0.0.1:1", "http://localhost.evil.example"]
+)
 async def test_no_page_of_another_origin_may_act_or_listen(serve: Any, table: RouteTable, origin: str) -> None:
     async with serve(tick, plugins=[Extension()], guarded=True) as ask:
         cookie = await ask.log_in("admin")
@@ -246,7 +253,9 @@ async def test_a_logout_ends_the_login_and_nobody_elses(serve: Any) -> None:
     assert statuses == [401, 200]
 
 
-async def test_too_many_wrong_tokens_make_an_address_wait(serve: Any, secrets: dict[str, str], gnomon_clock: Any) -> None:
+async def test_too_many_wrong_tokens_make_an_address_wait(
+    serve: Any, secrets: dict[str, str], gnomon_clock: Any
+) -> None:
     async with serve(tick, guarded=True, failed_logins=3) as ask:
 
         async def log_in(token: str) -> Any:

@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from gnomon import Job
+
+
+async def tick() -> None:
+    """A job."""
+
+
+async def test_what_operators_did_is_listed_newest_first_with_its_actor(serve: Any) -> None:
+    async with serve(tick, Job(id="other", func=tick), guarded=True) as ask:
+        for what in ("pause", "resume", "trigger"):
+            await ask("POST", f"/scheduler/jobs/tick/{what}", as_="operator")
+        await ask("PUT", "/scheduler/jobs/other/metadata", json={"display_name": "Other"}, as_="admin")
+        everything = (await ask("GET", "/scheduler/history", as_="viewer")).json
+        of_job = (await ask("GET", "/scheduler/jobs/tick/history?limit=2", as_="viewer")).json
+        rest = (await ask("GET", "/scheduler/jobs/tick/history?limit=2&offset=2", as_="viewer")).json
+
+    assert [(entry["job_id"], entry["action"], entry["actor"]) for entry in everything["history"]] == [
+        ("other", "describe", "admin"),
+        ("tick", "trigger", "operator"),
+        ("tick", "resume", "operator"),
+        ("tick", "pause", "operator"),
+    ]
+    assert everything["total"] == 4
+    assert [entry["action"] for entry in of_job["history"]] == ["trigger", "resume"]
+    assert (of_job["total"], of_job["limit"], of_job["offset"]) == (3, 2, 0)
+    assert [entry["action"] for entry in rest["history"]] == ["pause"]
+    assert {"job_id", "action", "status", "error_message", "actor", "timestamp"} <= of_job["history"][0].keys()
+
+
+async def test_the_history_of_an_unknown_job_is_not_found(serve: Any) -> None:
+    async with serve(tick) as ask:
+        answer = await ask("GET", "/scheduler/jobs/tok/history")
+
+    assert (answer.status, answer.culprits) == (404, [("path", "job_id")])
+
+
+@pytest.mark.parametrize("query", ["limit=0", "limit=201", "offset=-1", "status=success"])
+async def test_the_history_takes_no_wrong_parameters(serve: Any, query: str) -> None:
+    async with serve(tick) as ask:
+        answer = await ask("GET", f"/scheduler/history?{query}")
+
+    assert (answer.status, answer.culprits) == (400, [("query", query.partition("=")[0])])
+
+
+async def test_an_operators_words_for_a_job_survive_a_restart(serve: Any) -> None:
+    job = Job(id="tick", func=tick, description="from the definition")
+    async with serve(job, guarded=True) as ask:
+        words = {"display_name": "行情同步", "description": "ask Li before you pause this"}
+        answer = await ask("PUT", "/scheduler/jobs/tick/metadata", json=words, as_="operator")
+    async with serve(job, guarded=True) as ask:
+        kept = (await ask("GET", "/scheduler/jobs?q=行情", as_="viewer")).json
+        taken_away = await ask("PUT", "/scheduler/jobs/tick/metadata", json={"description": ""}, as_="operator")
+
+    assert answer.status == 200
+    assert [(one["display_name"], one["description"]) for one in kept] == [tuple(words.values())]
+    assert taken_away.json["display_name"] == "行情同步"
+    assert taken_away.json["description"] == "from the definition"
+
+
+@pytest.mark.parametrize(
+    ("body", "name"),
+    [({"display_name": "a" * 51}, "display_name"), ({"description": "a" * 201}, "description"), ({"name": "x"}, "")],
+)
+async def test_words_that_are_too_long_or_unknown_are_refused(serve: Any, body: dict[str, str], name: str) -> None:
+    async with serve(tick) as ask:
+        answer = await ask("PUT", "/scheduler/jobs/tick/metadata", json=body)
+
+    assert (answer.status, answer.culprits) == (422, [("body", name)])
