@@ -34,6 +34,9 @@ class Verdict(msgspec.Struct):
     to_cancel: list[str] = []
 
 
+_START = Verdict("start")
+
+
 class Lane(msgspec.Struct, eq=False):
     """The runs of one job: going on, and waiting in line."""
 
@@ -58,11 +61,13 @@ class Admission:
 
     def ask(self, ticket: Ticket, *, is_backlog: bool = False) -> Verdict:
         """Decide about a run; with "start" and "wait" it has its place here until `leave` or `withdraw`."""
-        job, lane = ticket.job, self._lanes.setdefault(ticket.job.id, Lane())
+        job = ticket.job
+        if (lane := self._lanes.get(job.id)) is None:
+            lane = self._lanes[job.id] = Lane()
         if len(lane.running) < job.instances and not lane.waiting:
             if not self._rotation and self._has_place():
                 self._enter(lane, ticket)
-                return Verdict("start")
+                return _START
             return self._wait(lane, ticket)
         has_room = len(lane.running) + len(lane.waiting) < job.instances  # it is the kernel that is full, not the job
         if ticket.must_run or is_backlog or job.overlap == "queue" or (has_room and job.overlap == "allow"):
@@ -124,7 +129,7 @@ class Admission:
         return sum(len(lane.waiting) for lane in self._lanes.values())
 
     def _has_place(self) -> bool:
-        return self.is_open and self.running < self.max_running and self._accepts_runs()
+        return self.running < self.max_running and self.is_open and self._accepts_runs()
 
     def _enter(self, lane: Lane, ticket: Ticket) -> None:
         lane.running[ticket.execution_id] = ticket

@@ -83,6 +83,15 @@ def fires(
         fire = next_fire(trigger, fire, anchor)
 
 
+def decide_one(fire: datetime, catch_up: CatchUp, grace: timedelta | None, absence: Absence, now: datetime) -> Decision:
+    """Decide about a single fire, which is what nearly all are."""
+    if grace is None and catch_up != "none":
+        return Decision([fire], [])
+    backlog = Backlog(catch_up, grace, absence)
+    backlog.add(fire)
+    return backlog.decide(now)
+
+
 class Backlog:
     """Takes the fires of one job that are due, oldest first, and decides: every fire comes out exactly once.
 

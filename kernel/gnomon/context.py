@@ -205,6 +205,11 @@ class Context:
         self._cancel_requested = True
 
     @property
+    def has_untold(self) -> bool:
+        """Whether something was told that is not written yet."""
+        return bool(self._pending)
+
+    @property
     def may_tell(self) -> bool:
         """Whether the rate allows one more event now."""
         return self._monotonic() - self._told_at >= self._interval

@@ -238,6 +238,9 @@ ALL_EVENTS: tuple[type[Event], ...] = (*LIFECYCLE, CancelRequested, Warned, Late
 EVENT_TYPES: dict[str, type[Event]] = {wire_name(event_type): event_type for event_type in ALL_EVENTS}
 
 
+JOB_STREAM = "job:"
+
+
 def job_stream(job_id: str) -> str:
     """Name the stream of a job's own facts."""
-    return f"job:{job_id}"
+    return f"{JOB_STREAM}{job_id}"

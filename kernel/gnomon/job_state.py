@@ -41,7 +41,7 @@ class JobState(msgspec.Struct, kw_only=True, omit_defaults=True):
         step = _STEPS.get(type(event))
         if step is not None:
             step(self, event)
-        if event.stream == events.job_stream(self.job_id):
+        if event.stream.startswith(events.JOB_STREAM):
             self.version = event.version
 
 
@@ -103,8 +103,10 @@ def _fired(state: JobState, event: events.Scheduled | events.Missed) -> None:
     if event.is_manual or event.version > 1 or getattr(event, "attempt", 1) > 1:
         return
     fire = getattr(event, "last", None) or event.scheduled_time
-    state.last_fire = max(fire, state.last_fire or fire)
-    state.newest_fire = max(fire, state.newest_fire or fire)
+    if state.last_fire is None or fire > state.last_fire:
+        state.last_fire = fire
+    if state.newest_fire is None or fire > state.newest_fire:
+        state.newest_fire = fire
 
 
 _STEPS: Final[dict[type[Event], Callable[[JobState, Any], None]]] = {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import copy
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any, Literal, TypeVar
@@ -22,6 +21,8 @@ log = structlog.stdlib.get_logger("gnomon.journal")
 E_ = TypeVar("E_", bound=Event)
 
 JournalState = Literal["healthy", "degraded", "deposed", "stopped"]
+NOTHING_MORE = frozenset({"deposed", "stopped"})
+"""The states in which nothing is taken in any more."""
 FIRST_RETRY, LONGEST_RETRY = 0.1, 5.0
 """Seconds between two tries to write to a store that is away: doubled from the first to the longest."""
 LARGEST_EVENT = 4 * 1024 * 1024
@@ -55,7 +56,7 @@ class Journal:
         self.problem: str | None = None
         self._store = store
         self._clock = clock
-        self._node = node
+        self.node = node
         self._publish = publish
         self._wake = asyncio.Event()
         self._open: Batch | None = None
@@ -76,47 +77,51 @@ class Journal:
         TransitionError where it is illegal, and then nothing has happened; GnomonError for what cannot be written as
         JSON. `await durable()` to know that it is kept.
         """
-        if self.state in {"deposed", "stopped"}:
-            raise DeposedError(f"{event_type.__name__} of {stream} was refused: {self.problem}")
-        is_job_event = issubclass(event_type, events.JobEvent)
-        view = self.jobs.get(job_id) if is_job_event else self.live.get(stream)
+        views = self.jobs if issubclass(event_type, events.JobEvent) else self.live
+        view = views.get(job_id if views is self.jobs else stream)
         event = event_type(
             stream=stream,
             version=view.version + 1 if view is not None else 1,
             at=at or self._clock.now(),
-            node=self._node,
+            node=self.node,
             job_id=job_id,
             **payload,
         )
         _check_writable(event)
-        if is_job_event:
-            self._add(event)
-        else:
-            self._add(event, self._fold_execution(view, event))  # type: ignore[arg-type]
-        if (watched := self._watched.pop(stream, None)) is not None:
-            watched.set_result(None)
-        self._wake.set()
+        self.add(event)
         return event
 
-    def _add(self, event: Event, view: Execution | None = None) -> None:
-        batch = self._batch()
-        if view is not None:
-            batch.executions[event.stream] = view
-        if view is None or event.version == 1:
+    def add(self, event: Event) -> None:
+        """Fold an event into the live views and queue it; for those who know that it can be written, as `record` does.
+
+        The way of the three events that every run has: to ask for each whether it can be written as JSON, and to
+        build it from a dict, took a quarter of the kernel's time of a run.
+        """
+        if self.state in NOTHING_MORE:
+            raise DeposedError(f"{type(event).__name__} of {event.stream} was refused: {self.problem}")
+        stream, batch = event.stream, self._open
+        if isinstance(event, events.JobEvent):
+            batch = batch or self._batch()
             self._fold_job(batch, event)
+        else:
+            view = self.live.get(stream)
+            if view is None:
+                view = self.live[stream] = execution.begin(event)
+            else:
+                view.apply(event)
+            batch = batch or self._batch()
+            batch.executions[stream] = view
+            if event.version == 1:
+                self._fold_job(batch, event)
         batch.events.append(event)
+        if self._watched and (watched := self._watched.pop(stream, None)) is not None:
+            watched.set_result(None)
+        self._wake.set()
 
     def _batch(self) -> Batch:
         if self._open is None:
             self._open = Batch(asyncio.get_running_loop())
         return self._open
-
-    def _fold_execution(self, view: Execution | None, event: Event) -> Execution:
-        if view is None:
-            view = self.live[event.stream] = execution.begin(event)
-        else:
-            view.apply(event)
-        return view
 
     def _fold_job(self, batch: Batch, event: Event) -> None:
         state = self.jobs.get(event.job_id)
@@ -146,7 +151,7 @@ class Journal:
 
     async def changed(self, stream: str) -> None:
         """Wait for the next event of a stream; DeposedError where there will be none."""
-        if self.state in {"deposed", "stopped"}:
+        if self.state in NOTHING_MORE:
             raise DeposedError(f"nothing more is told of {stream}: {self.problem}")
         watched = self._watched.get(stream)
         if watched is None:
@@ -188,8 +193,8 @@ class Journal:
         for position, event in enumerate(batch.events, self.head + 1):
             msgspec.structs.force_setattr(event, "position", position)
         # Copies: the live views move on while these are being written, and a retry must write the same.
-        executions = [copy.copy(view) for view in batch.executions.values()]
-        jobs = [copy.copy(state) for state in batch.jobs.values()]
+        executions = [view.__copy__() for view in batch.executions.values()]  # a third of the time of copy.copy
+        jobs = [state.__copy__() for state in batch.jobs.values()]
         try:
             await self._append(batch.events, executions, jobs)
         except StoreError as exc:

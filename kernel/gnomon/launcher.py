@@ -99,7 +99,8 @@ class Launcher:
         vetoes = await self._ask_guards([(due.job, fire) for due in chunk for fire in due.decision.run])
         try:
             for due in chunk:
-                self.miss_ranges(due.job, due.decision.missed)
+                if due.decision.missed:
+                    self.miss_ranges(due.job, due.decision.missed)
                 for fire in due.decision.run:
                     self._fire(due.job, fire, vetoes.get((due.job.id, fire)), is_backlog=due.is_backlog)
             self.pump()
@@ -118,8 +119,19 @@ class Launcher:
         if verdict.answer == "miss":
             self._miss(identity, job, fire, "capacity" if verdict.is_capacity else "overlap", verdict.detail)
             return
-        execution = self._schedule(identity, job, scheduled_time=fire, args=job.args, kwargs=job.kwargs)
-        self._follow(verdict, ticket, execution)
+        event = events.Scheduled(  # its arguments were found to be JSON when the job was registered
+            stream=identity,
+            version=1,
+            at=self._clock.now(),
+            node=self._journal.node,
+            job_id=job.id,
+            scheduled_time=fire,
+            job_name=job.name,
+            args=job.args,
+            kwargs=job.kwargs,
+        )
+        self._journal.add(event)
+        self._follow(verdict, ticket, self._journal.live[identity])
 
     def miss_ranges(self, job: Job, missed: Iterable[MissedRange], detail: str | None = None) -> None:
         """Record fires that do not run, each range as one event."""
@@ -241,7 +253,7 @@ class Launcher:
             self._admission.leave(ticket.execution_id, ticket.job.id)
             self.take_back(execution, "kernel", "the job was removed")
             return
-        self.supervisor.start(execution, registered.job, registered.body, ticket.due.timestamp())
+        self.supervisor.start(execution, registered.job, registered.body, ticket.due)
 
     def _miss_scheduled(self, ticket: Ticket, reason: MissedReason, detail: str) -> None:
         self.miss_execution(ticket.execution_id, ticket.job, reason, detail)

@@ -19,7 +19,7 @@ from gnomon.ports import ActionPage, ActionQuery, Checkpoint, ExecutionQuery, Lo
 
 
 class MemoryStore(Store):
-    """Keeps the log in dicts. Views go in and out as copies, for the kernel goes on changing its own."""
+    """Keeps the log in dicts. Views go out as copies, for who reads them may change them."""
 
     name = "memory"
 
@@ -51,8 +51,8 @@ class MemoryStore(Store):
         for event in events:
             self._log[event.position] = self._streams.setdefault(event.stream, {})[event.version] = event
             self._head = event.position
-        self._executions |= {execution.id: copy.copy(execution) for execution in executions}
-        self._jobs |= {job.job_id: copy.copy(job) for job in jobs}
+        self._executions |= {execution.id: execution for execution in executions}
+        self._jobs |= {job.job_id: job for job in jobs}
 
     async def read(self, after: int = 0, limit: int = 1000) -> list[Event]:
         self._check_open()

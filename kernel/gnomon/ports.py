@@ -134,6 +134,9 @@ class StoreHealth(msgspec.Struct, frozen=True):
     accepts_runs: bool = True
 
 
+_HEALTHY = StoreHealth()
+
+
 class Store(ABC):
     """Keeps the log and its projections. The journal is its only writer.
 
@@ -159,7 +162,7 @@ class Store(ABC):
 
     def health(self) -> StoreHealth:
         """Tell how the store is doing, from memory and at once: it is asked before every start of a run."""
-        return StoreHealth()
+        return _HEALTHY
 
     @abstractmethod
     async def head(self) -> int:
@@ -171,7 +174,8 @@ class Store(ABC):
 
         Positions are set and contiguous from head + 1. Where (stream, version) or a position is taken already it raises
         ConflictError, and nothing at or after the event in conflict is written. `executions` and `jobs` are whole
-        views to be put in place of what is there. A reader never sees a position before all lower ones.
+        views to be put in place of what is there; they are the store's to keep, nobody changes them any more. A reader
+        never sees a position before all lower ones.
         """
 
     @abstractmethod

@@ -7,6 +7,7 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -44,11 +45,10 @@ class Active(msgspec.Struct, eq=False):
     runner: Runner
     started_at: float = 0.0
     task: asyncio.Task[None] | None = None
-    watchers: list[asyncio.Task[None]] = []
+    watchers: tuple[asyncio.Task[None], ...] = ()
     ending: Ending | None = None
     cancel_reason: str | None = None
     is_over: bool = False
-    done: asyncio.Event = msgspec.field(default_factory=asyncio.Event)
 
 
 class Supervisor:
@@ -74,6 +74,8 @@ class Supervisor:
         self._untold: set[Context] = set()
         self._has_untold = asyncio.Event()
         self._starting: dict[asyncio.Future[None], list[Active]] = {}
+        self._emptied = asyncio.Event()
+        self._worker = f"pid {os.getpid()}"
         self._tasks: asyncio.TaskGroup
         self._loop: asyncio.AbstractEventLoop
         self._thread = 0
@@ -84,22 +86,35 @@ class Supervisor:
         self._loop = asyncio.get_running_loop()
         self._thread = threading.get_ident()
 
-    def start(self, execution: Execution, job: Job, body: Body, due_at: float) -> Active:
+    def start(self, execution: Execution, job: Job, body: Body, due: datetime) -> Active:
         """Record that a run starts, and start its body as soon as that is durable."""
         runner = self._runners[job.runner or ("async" if body.is_async else "thread")]
-        info = RunInfo(
-            execution_id=execution.id,
-            job_id=job.id,
-            scheduled_time=execution.scheduled_time,
-            attempt=execution.attempt,
-            is_manual=execution.is_manual,
-            force=execution.force,
+        context = Context(
+            RunInfo(
+                execution_id=execution.id,
+                job_id=job.id,
+                scheduled_time=execution.scheduled_time,
+                attempt=execution.attempt,
+                is_manual=execution.is_manual,
+                force=execution.force,
+            ),
+            self,
+            rate=self._rate,
+            monotonic=self._clock.monotonic,
+            reader=ProgressReader(job.progress_patterns) if job.progress_patterns else None,
         )
-        reader = ProgressReader(job.progress_patterns) if job.progress_patterns else None
-        context = Context(info, self, rate=self._rate, monotonic=self._clock.monotonic, reader=reader)
-        delay = max(self._clock.time() - due_at, 0.0)
-        self._journal.record(
-            events.Started, execution.id, job.id, runner=runner.name, worker=f"pid {os.getpid()}", delay=round(delay, 6)
+        now = self._clock.now()
+        self._journal.add(
+            events.Started(
+                stream=execution.id,
+                version=execution.version + 1,
+                at=now,
+                node=self._journal.node,
+                job_id=job.id,
+                runner=runner.name,
+                worker=self._worker,
+                delay=max((now - due).total_seconds(), 0.0),
+            )
         )
         active = self._active[execution.id] = Active(execution, job, body, context, runner)
         durable = self._journal.durable()
@@ -111,36 +126,34 @@ class Supervisor:
 
     def _begin_bodies(self, durable: asyncio.Future[None]) -> None:
         """Let the bodies of one commit go; a crash from here on finds them as `running` in the log."""
-        for active in self._starting.pop(durable):
-            if durable.cancelled() or durable.exception() is not None:
+        actives = self._starting.pop(durable)
+        if durable.cancelled() or durable.exception() is not None:
+            for active in actives:
                 self._release(active)  # the log is not ours any more: this run never was
-            else:
-                # Not in the kernel's task group, which would wait for ever for a body that swallows its cancellation.
-                active.task = self._loop.create_task(self._supervise(active), name=f"run {active.execution.id}")
-                active.task.add_done_callback(_report)
+            return
+        for active in actives:
+            # Not in the kernel's task group, which would wait for ever for a body that swallows its cancellation.
+            active.task = self._loop.create_task(self._supervise(active), name=f"run {active.execution.id}")
 
     async def _supervise(self, active: Active) -> None:
-        active.started_at = self._clock.monotonic()
-        active.context.last_sign_of_life = active.started_at
-        limits = [self._watch_timeout(active)] if active.job.timeout else []
-        limits += [self._watch_silence(active)] if active.job.silence else []
-        active.watchers = [self._tasks.create_task(limit) for limit in limits]
+        job, context = active.job, active.context
         try:
-            outcome = await self._run(active)
+            active.started_at = context.last_sign_of_life = self._clock.monotonic()
+            if job.timeout or job.silence:
+                self._watch(active)
+            if job.steps and not context.cancel_requested:
+                context.steps(*job.steps)
+            if context.cancel_requested:
+                outcome = Outcome(0.0, cancelled=True)
+            else:
+                grace = job.cancel_grace.total_seconds()
+                outcome = await active.runner.run(Run(active.execution, active.body, context, grace, job.limits))
+            self._finish(active, outcome)
+        except Exception as exc:  # a bug: what a body raises does not come here
+            log.critical("a run could not be supervised", run=active.execution.id, exc_info=exc)
         finally:
             for watcher in active.watchers:
                 watcher.cancel()
-        self._finish(active, outcome)
-
-    async def _run(self, active: Active) -> Outcome:
-        job, execution = active.job, active.execution
-        if active.context.cancel_requested:
-            return Outcome(0.0, cancelled=True)
-        if job.steps:
-            active.context.steps(*job.steps)
-        grace = job.cancel_grace.total_seconds()
-        run = Run(execution, active.body, active.context, grace, job.limits)
-        return await active.runner.run(run)
 
     # --- what the body tells ---
 
@@ -208,6 +221,11 @@ class Supervisor:
                 log.debug("progress lost", execution=execution_id, problem=str(exc))
 
     # --- time limits ---
+
+    def _watch(self, active: Active) -> None:
+        limits = [self._watch_timeout(active)] if active.job.timeout else []
+        limits += [self._watch_silence(active)] if active.job.silence else []
+        active.watchers = tuple(self._tasks.create_task(limit) for limit in limits)
 
     async def _watch_timeout(self, active: Active) -> None:
         assert active.job.timeout is not None  # noqa: S101 - watched only where there is one
@@ -281,7 +299,8 @@ class Supervisor:
         """Record how the body ended; after the end of its execution, as a late result."""
         try:
             if not active.is_over:
-                active.context.flush()
+                if active.context.has_untold:
+                    active.context.flush()
                 self._record_end(active, outcome)
             elif not (outcome.cancelled and active.ending is not None):
                 self._record_late(active, outcome)
@@ -291,6 +310,20 @@ class Supervisor:
 
     def _record_end(self, active: Active, outcome: Outcome) -> None:
         execution, spent = active.execution, round(outcome.execution_time, 6)
+        if outcome.error_type is None and not outcome.cancelled and active.ending is None:
+            self._journal.add(
+                events.Succeeded(
+                    stream=execution.id,
+                    version=execution.version + 1,
+                    at=self._clock.now(),
+                    node=self._journal.node,
+                    job_id=active.job.id,
+                    return_value=outcome.value,
+                    execution_time=spent,
+                )
+            )
+            self._over(active)
+            return
         if active.ending is not None:
             self._record_failed(active, active.ending, outcome)
             if outcome.error_type is None and not outcome.cancelled:
@@ -305,7 +338,7 @@ class Supervisor:
                 reason=active.cancel_reason,
                 execution_time=spent,
             )
-        elif outcome.error_type is not None or outcome.cancelled:
+        else:
             self._journal.record(
                 events.Failed,
                 execution.id,
@@ -315,10 +348,6 @@ class Supervisor:
                 error_message=outcome.error_message,
                 traceback=outcome.traceback,
                 execution_time=spent,
-            )
-        else:
-            self._journal.record(
-                events.Succeeded, execution.id, active.job.id, return_value=outcome.value, execution_time=spent
             )
         self._over(active)
 
@@ -358,7 +387,8 @@ class Supervisor:
             self._over(active)
         del self._active[active.execution.id]
         self._journal.forget(active.execution.id)
-        active.done.set()
+        if not self._active:
+            self._emptied.set()
 
     # --- looking at it, and the end of all ---
 
@@ -379,8 +409,9 @@ class Supervisor:
         """Wait until all bodies have ended, for so many seconds at most."""
         try:
             async with asyncio.timeout(within):
-                for active in self.bodies:
-                    await active.done.wait()
+                while self._active:
+                    self._emptied.clear()
+                    await self._emptied.wait()
         except TimeoutError:
             pass
 
@@ -400,9 +431,3 @@ class Supervisor:
             for task in (*active.watchers, active.task):
                 if task is not None:
                     task.cancel()
-
-
-def _report(task: asyncio.Task[None]) -> None:
-    """Name a failure of the supervision itself, which is a bug; what a body raises does not come here."""
-    if not task.cancelled() and (exc := task.exception()) is not None:
-        log.critical("a run could not be supervised", run=task.get_name(), exc_info=exc)

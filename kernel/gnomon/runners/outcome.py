@@ -38,6 +38,8 @@ def raised(exc: BaseException, execution_time: float) -> Outcome:
 
 def as_json(value: Any) -> Any:
     """Make of a return value what the log gives back; what is no JSON, or too large, becomes the ends of its repr."""
+    if value is None:
+        return None
     try:
         body = msgspec.json.encode(msgspec.to_builtins(value, str_keys=True))
         if len(body) <= VALUE_LIMIT:
