@@ -33,7 +33,7 @@ TEXT_LIMIT = 4 * 1024
 _current: ContextVar[Context] = ContextVar("gnomon_current")
 
 
-class RunInfo(msgspec.Struct, frozen=True, kw_only=True):
+class RunInfo(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The facts of a run that its body may want to know."""
 
     execution_id: str
@@ -73,6 +73,20 @@ class Context:
     Every call is a sign of life, and raises RunCancelled once somebody has asked the run to stop. So is every line that
     the run logs or prints, but no line raises.
     """
+
+    __slots__ = (
+        "_cancel_requested",
+        "_interval",
+        "_lock",
+        "_monotonic",
+        "_pending",
+        "_reader",
+        "_sink",
+        "_told_at",
+        "info",
+        "last_sign_of_life",
+        "run_log",
+    )
 
     def __init__(
         self,

@@ -19,7 +19,7 @@ STATUSES: Final[tuple[Status, ...]] = ("scheduled", "running", "success", "faile
 FINAL: Final = frozenset({"success", "failed", "missed", "cancelled"})
 
 
-class Execution(msgspec.Struct, kw_only=True, omit_defaults=True):
+class Execution(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
     """One run of a job, or one run that did not happen, as its events tell it.
 
     `timestamp` is the actual start; before that, and for what never started, the moment of recording. Times are aware

@@ -12,7 +12,7 @@ from gnomon import events
 from gnomon.events import Event
 
 
-class JobState(msgspec.Struct, kw_only=True, omit_defaults=True):
+class JobState(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
     """A fold over `job:<job_id>` and over the fires of the job.
 
     Fires are due after `anchor`, the moment when the schedule was added or changed. `last_fire` is the scheduled time

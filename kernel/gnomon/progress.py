@@ -14,7 +14,7 @@ T = TypeVar("T")
 StepStatus = Literal["pending", "current", "completed", "failed", "skipped"]
 
 
-class Step(msgspec.Struct, frozen=True, omit_defaults=True):
+class Step(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """One step of a run and what became of it."""
 
     name: str
@@ -24,7 +24,7 @@ class Step(msgspec.Struct, frozen=True, omit_defaults=True):
     ended_at: datetime | None = None
 
 
-class ProgressView(msgspec.Struct, frozen=True, omit_defaults=True):
+class ProgressView(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """The folded progress of a run. `percent` is None while nothing is known of it, and never goes backwards.
 
     `declared` is true where the run announced its steps, so that their weights give the percentage.

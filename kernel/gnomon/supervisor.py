@@ -23,6 +23,7 @@ from gnomon.journal import Journal
 from gnomon.ports import Clock, Outcome, Run, Runner, Store
 from gnomon.run_log import ProgressReader
 from gnomon.texts import shorten
+from gnomon.turns import take_turns
 
 log = structlog.stdlib.get_logger("gnomon.supervisor")
 
@@ -131,11 +132,11 @@ class Supervisor:
             for active in actives:
                 self._release(active)  # the log is not ours any more: this run never was
             return
-        for active in actives:
-            # Not in the kernel's task group, which would wait for ever for a body that swallows its cancellation.
-            active.task = self._loop.create_task(self._supervise(active), name=f"run {active.execution.id}")
+        # Not in the kernel's task group, which would wait for ever for a body that swallows its cancellation.
+        take_turns(self._loop, deque(actives), self._supervise)
 
-    async def _supervise(self, active: Active) -> None:
+    async def _supervise(self, active: Active, task: asyncio.Task[None]) -> None:
+        active.task = task
         job, context = active.job, active.context
         try:
             active.started_at = context.last_sign_of_life = self._clock.monotonic()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import copy
 import queue
 import sqlite3
 from collections.abc import Callable, Sequence
@@ -71,9 +70,7 @@ class SqliteStore(Store):
         return await self._read(writing.read_head)
 
     async def append(self, events: Sequence[Event], executions: Sequence[Execution], jobs: Sequence[JobState]) -> None:
-        # The views live on in the loop while the writer's thread encodes them; what is in them is never changed.
-        views, states = [copy.copy(view) for view in executions], [copy.copy(state) for state in jobs]
-        await self._write(writing.append, list(events), views, states)
+        await self._write(writing.append, events, executions, jobs)
 
     async def read(self, after: int = 0, limit: int = 1000) -> list[Event]:
         return await self._read(reading.read, after, limit)

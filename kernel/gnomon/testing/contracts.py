@@ -89,22 +89,6 @@ class StoreContract(LogContract, ListContract, ActionContract):
         assert await store.execution(history[0].stream) == execution.fold(history)
         assert (await store.executions(ExecutionQuery())).total == 1
 
-    async def test_views_are_kept_as_they_were_when_append_was_called(self, store: Store) -> None:
-        history = numbered(succeeded())
-        live = execution.begin(history[0])
-        states = job_states(numbered(job_added("report")))
-
-        writing = asyncio.ensure_future(store.append(history[:1], [live], states))
-        await asyncio.sleep(0)
-        live.apply(history[1])
-        states[0].removed = True
-        await writing
-
-        kept = await store.execution(live.id)
-        assert kept is not None
-        assert kept.status == "scheduled"
-        assert not (await store.jobs())[0].removed
-
     async def test_changing_what_was_read_changes_nothing_in_the_store(self, store: Store) -> None:
         await append(store, job_added(), running())
         read = (await store.executions(ExecutionQuery())).items[0]
