@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from gnomon import Job, Kernel, events, execution
 from gnomon.errors import ConflictError, DeposedError, StoreError, StoreUnavailableError
@@ -334,8 +335,10 @@ async def test_a_spool_that_cannot_be_written_holds_nothing_up_for_ever(
         await keep(store, run(2, 3))
 
     daemon.start()
-    await keep(store, run(2, 3))
+    with capture_logs() as logs:
+        await keep(store, run(2, 3))
     assert [event.position for event in await store.read()] == [1, 2, 3, 4, 5, 6]
+    assert "MongoDB is back, the spool is drained" in [line["event"] for line in logs]  # the next outage is told of
 
 
 @one_driver
