@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -428,10 +429,14 @@ async def test_jobs_go_on_while_the_server_hangs_for_ten_seconds(
 
         daemon.send(signal.SIGCONT)
         for store, many in zip(stores, runs, strict=True):
-            await eventually(lambda store=store: store.health().state == "healthy")
+            await eventually(partial(is_healthy, store))
             check_log(await store.read(limit=100_000), await every_execution(store), await store.jobs())
             assert (await store.executions(ExecutionQuery())).total == many > 1
             assert await store.differences() == []
+
+
+def is_healthy(store: MongoStore) -> bool:
+    return store.health().state == "healthy"
 
 
 async def every_execution(store: MongoStore) -> list[Execution]:
