@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from gnomon.cli.options import config_option
+
 if TYPE_CHECKING:
-    from gnomon_mongo.statistics import JobStatistics
+    from gnomon.ports import JobStatistics
     from gnomon_mongo.store import MongoStore
 
 SHOWN = 20
 """Differences that are named."""
-
-config_option = click.option(
-    "--config", type=click.Path(path_type=Path), metavar="FILE", help="Config file of the deployment."
-)
 
 
 @click.group("mongo")
@@ -74,17 +71,15 @@ async def _rebuild(store: MongoStore) -> tuple[int, list[JobStatistics]]:
 
 
 def _store(ctx: click.Context, named: Path | None) -> MongoStore:
-    from gnomon.config import find_config, load_config
+    from gnomon.cli.deployments import assemble_store, read_config
     from gnomon.errors import ConfigError
-    from gnomon.plugins import PluginSet
-    from gnomon_mongo.plugin import MongoPlugin
+    from gnomon_mongo.store import MongoStore
 
-    config = load_config(find_config(named or ctx.find_root().params.get("config"), os.environ))
-    if "mongo" not in config.sections:
-        raise ConfigError([f"{config.source or 'the built-in example'} has no section [plugins.mongo]"])
-    plugins = PluginSet(config.directory)
-    plugin: MongoPlugin = plugins.add(MongoPlugin, "mongo", config.sections["mongo"]).object
-    return plugin.store
+    config = read_config(ctx, named)
+    store = assemble_store(config)
+    if not isinstance(store, MongoStore):
+        raise ConfigError([f"{config.source or 'the built-in example'} has its log in another store: {store.name}"])
+    return store
 
 
 def _print(statistics: list[JobStatistics]) -> None:

@@ -21,7 +21,7 @@ from gnomon.errors import StoreError
 from gnomon.events import Event
 from gnomon.execution import Execution
 from gnomon.job_state import JobState
-from gnomon.ports import Action, LogLine
+from gnomon.ports import Action, Checkpoint, LogLine
 from gnomon_mongo.drivers import Document
 
 T = TypeVar("T")
@@ -175,6 +175,17 @@ def job_of(document: Document) -> JobState:
     return _read(_decode_job, document["state"], f"job {document['_id']}")
 
 
+def checkpoint_document(name: str, checkpoint: Checkpoint) -> Document:
+    """Write how far a plugin has read, with its view."""
+    document = {"_id": name, "position": checkpoint.position, "view": checkpoint.view}
+    return _checked(document, f"checkpoint {name}")
+
+
+def checkpoint_of(document: Document) -> Checkpoint:
+    """Read a checkpoint."""
+    return Checkpoint(document["position"], document["view"])
+
+
 def line_document(execution_id: str, line: LogLine) -> Document:
     """Write a line that a run logged."""
     return {"execution_id": execution_id, "number": line.number, "line": _encoder.encode(line).decode()}
@@ -222,7 +233,7 @@ def _checked(document: Document, what: str) -> Document:
 def _size(document: Document) -> int:
     """Measure a document: what is surely small is not encoded, for that would hold up the event loop."""
     texts = [*document.values(), *document.get("gnomon", {}).values()]
-    guess = sum(len(text) for text in texts if isinstance(text, str)) * SWELLING
+    guess = sum(len(text) for text in texts if isinstance(text, str | bytes)) * SWELLING
     return guess if guess < LARGEST else len(bson.encode(document))
 
 

@@ -17,6 +17,7 @@ from gnomon.ports import ActionPage, ActionQuery, Checkpoint, ExecutionQuery, Lo
 from gnomon_mongo import schema
 from gnomon_mongo.documents import (
     action_of_document,
+    checkpoint_of,
     event_of,
     execution_key,
     execution_of,
@@ -90,7 +91,7 @@ async def checkpoint(server: Server, name: str) -> Checkpoint | None:
     """Read a checkpoint."""
     async with server.reading():
         document = await server[schema.CHECKPOINTS].find_one({"_id": name})
-    return Checkpoint(document["position"], document["view"]) if document else None
+    return checkpoint_of(document) if document else None
 
 
 async def log(server: Server, execution_id: str, after: int, limit: int) -> list[LogLine]:

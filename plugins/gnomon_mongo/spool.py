@@ -26,7 +26,8 @@ T = TypeVar("T")
 APPLICATION_ID = 0x676E7370
 """«gnsp»: SQLite keeps this number in the header of the file, so that a spool can be told from any other database."""
 TAKEN_AT_ONCE = 500
-"""Events that are taken out together, to be written in one go."""
+TAKEN_BYTES = 16 * 1024 * 1024
+"""Events that are taken out together, to be written in one go, and what they weigh."""
 
 _CODEC = CodecOptions[Document](tz_aware=True)
 _SCHEMA = """
@@ -195,10 +196,11 @@ class Spool:
 
     def _first(self) -> tuple[Entry, int] | None:
         cursor = self._execute("SELECT number, events, body FROM entries ORDER BY number")
-        merged, number, events = Entry(), 0, 0
+        merged, number, events, size = Entry(), 0, 0, 0
         for number, count, body in cursor:  # noqa: B007 - the number of the last one that was taken
             merged.add(Entry.of_document(bson.decode(body, _CODEC)))
-            if (events := events + max(count, 1)) >= TAKEN_AT_ONCE:
+            events, size = events + max(count, 1), size + len(body)
+            if events >= TAKEN_AT_ONCE or size >= TAKEN_BYTES:
                 break
         cursor.close()
         return (merged, number) if number else None

@@ -33,6 +33,8 @@ from gnomon.ports import (
 from gnomon_mongo import projection, reading, schema, trial, writing
 from gnomon_mongo.documents import (
     action_documents,
+    checkpoint_document,
+    checkpoint_of,
     event_document,
     event_of,
     execution_document,
@@ -223,8 +225,7 @@ class MongoStore(Store):
         await writer.append(entry)
 
     async def save_checkpoint(self, name: str, checkpoint: Checkpoint) -> None:
-        document: Document = {"_id": name, "position": checkpoint.position, "view": checkpoint.view}
-        await self._writing().keep(Entry(checkpoints=[document]))
+        await self._writing().keep(Entry(checkpoints=[checkpoint_document(name, checkpoint)]))
 
     async def append_log(self, execution_id: str, lines: Sequence[LogLine], oldest: int = 1) -> None:
         documents = [line_document(execution_id, line) for line in lines if line.number >= oldest]
@@ -287,7 +288,7 @@ class MongoStore(Store):
     async def checkpoint(self, name: str) -> Checkpoint | None:
         self._check_open()
         if self._waits() and (waiting := await self._spool.checkpoint(name)) is not None:
-            return Checkpoint(waiting["position"], waiting["view"])
+            return checkpoint_of(waiting)
         return await reading.checkpoint(self._server, name)
 
     async def log(self, execution_id: str, after: int = 0, limit: int = 1000) -> list[LogLine]:

@@ -30,6 +30,10 @@ ALARM = 0.8
 """Share of the limit from which on the log warns."""
 
 
+KEEPERS = 2
+"""Checkpoints and log lines that are written at once: motor has few threads, and events must not wait for lines."""
+
+
 class SpoolLimits(msgspec.Struct, frozen=True):
     """How many bytes may wait in the spool, and how long the first of them, before no new runs are started."""
 
@@ -52,6 +56,7 @@ class Writer:
         self._spool = spool
         self._limits = limits
         self._turn = asyncio.Lock()
+        self._keepers = asyncio.Semaphore(KEEPERS)
         self._away = asyncio.Event()
         self._since: float | None = None
         self._problem: str | None = None
@@ -94,9 +99,10 @@ class Writer:
 
     async def keep(self, entry: Entry) -> None:
         """Write what has no place in the order of the log: a checkpoint, log lines."""
-        if self._deposed is not None:
-            raise self._deposed
-        await self._write_or_spool(entry)
+        async with self._keepers:
+            if self._deposed is not None:
+                raise self._deposed
+            await self._write_or_spool(entry)
 
     async def drain_all(self) -> int:
         """Write what an earlier kernel left in the spool, before anything else; returns how many events."""
@@ -151,6 +157,8 @@ class Writer:
                 # Whether it was written nobody knows. It is written again, and what is there then is left as it is.
                 self._degrade(exc)
             else:
+                if self._since is not None:  # an outage in which nothing could be spooled either
+                    self._recover()
                 return
         if self._spool.size > self._limits.size * RESERVE:
             raise StoreUnavailableError(f"{self._problem}; {self.waiting}, which is more than it may hold")
@@ -167,13 +175,14 @@ class Writer:
 
     async def _settle(self) -> None:
         async with self._turn:
-            if not self._spool.is_empty:
-                return
-            self._away.clear()
-            self._problem, self._has_warned = None, False
-            seconds = round(time.monotonic() - self._since, 1) if self._since is not None else None
-            self._since = None
-            log.info("MongoDB is back, the spool is drained", log=self._server.address, after_s=seconds)
+            if self._spool.is_empty:
+                self._away.clear()
+                self._recover()
+
+    def _recover(self) -> None:
+        seconds = round(time.monotonic() - self._since, 1) if self._since is not None else None
+        self._since, self._problem, self._has_warned = None, None, False
+        log.info("MongoDB is back, the spool is drained", log=self._server.address, after_s=seconds)
 
     def _degrade(self, exc: StoreError) -> None:
         self._problem = str(exc)

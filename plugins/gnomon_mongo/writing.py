@@ -136,7 +136,7 @@ def _portions(documents: Sequence[Document]) -> Iterator[list[Document]]:
 def _weight(document: Document) -> int:
     """Guess the bytes of a document from its longest texts."""
     texts = [*document.values(), *document.get("gnomon", {}).values()]
-    return sum(len(text) for text in texts if isinstance(text, str))
+    return sum(len(text) for text in texts if isinstance(text, str | bytes))
 
 
 # --- forgetting ---

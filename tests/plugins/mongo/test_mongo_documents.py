@@ -16,7 +16,7 @@ from gnomon.config import load_config
 from gnomon.deployment import assemble
 from gnomon.errors import ConfigError, GnomonError, StoreError
 from gnomon.execution import Execution
-from gnomon.ports import ExecutionQuery, LogLine
+from gnomon.ports import Checkpoint, ExecutionQuery, LogLine
 from gnomon.progress import ProgressView, Step
 from gnomon.testing.histories import (
     NOON,
@@ -197,6 +197,16 @@ async def test_a_document_that_no_server_takes_is_refused_before_anything_is_wri
     assert await store.read() == []
     assert store.health().state == "healthy"
     assert (await append(store, succeeded()))[-1].position == 3
+
+
+async def test_a_checkpoint_that_no_server_takes_is_refused_and_the_older_one_stays(store: MongoStore) -> None:
+    await store.save_checkpoint("stats", Checkpoint(1, b"small"))
+
+    with pytest.raises(StoreError, match="checkpoint stats is too large for MongoDB: 15,"):
+        await store.save_checkpoint("stats", Checkpoint(2, b"x" * (LARGEST + 1)))
+
+    assert await store.checkpoint("stats") == Checkpoint(1, b"small")
+    assert store.health().state == "healthy"
 
 
 async def test_the_kernel_refuses_an_event_that_large_before_it_comes_to_the_store() -> None:

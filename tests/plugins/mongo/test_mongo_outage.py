@@ -5,21 +5,26 @@ from __future__ import annotations
 import asyncio
 import signal
 import sqlite3
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from gnomon import Job, Kernel, events, execution
 from gnomon.errors import ConflictError, DeposedError, StoreError, StoreUnavailableError
 from gnomon.events import Event
+from gnomon.execution import Execution
 from gnomon.ports import Checkpoint, ExecutionQuery, LogLine
 from gnomon.testing import check_log
 from gnomon.testing.histories import NOON, SECOND, job_added, job_states, numbered, scheduled, succeeded, tell
 from gnomon_mongo import MongoStore, SpoolLimits
-from gnomon_mongo.drivers import Driver
+from gnomon_mongo.drivers import Driver, DriverName
 
 Eventually = Callable[[Callable[[], Any]], Awaitable[None]]
 
@@ -331,8 +336,10 @@ async def test_a_spool_that_cannot_be_written_holds_nothing_up_for_ever(
         await keep(store, run(2, 3))
 
     daemon.start()
-    await keep(store, run(2, 3))
+    with capture_logs() as logs:
+        await keep(store, run(2, 3))
     assert [event.position for event in await store.read()] == [1, 2, 3, 4, 5, 6]
+    assert "MongoDB is back, the spool is drained" in [line["event"] for line in logs]  # the next outage is told of
 
 
 @one_driver
@@ -389,6 +396,56 @@ async def test_jobs_go_on_in_an_outage_and_their_history_is_whole_afterwards(
             assert [event.type for event in await kernel.history(identity)] == ["scheduled", "started", "succeeded"]
         views = (await kernel.executions(ExecutionQuery())).items
         check_log(await store.read(), views, await store.jobs())
+
+
+async def test_jobs_go_on_while_the_server_hangs_for_ten_seconds(
+    daemon: Any, settings: dict[str, Any], tmp_path: Path, eventually: Eventually
+) -> None:
+    async def body() -> str:
+        return "done"
+
+    async def go_on(kernel: Kernel) -> int:
+        runs, until = 0, time.monotonic() + 10
+        while time.monotonic() < until:
+            ended = await kernel.wait((await kernel.trigger("often", actor="ann")).execution.id)
+            assert ended.status == "success"
+            runs += 1
+            await asyncio.sleep(0.1)
+        assert kernel.health().state == "degraded"
+        return runs
+
+    daemon.start()
+    async with AsyncExitStack() as stack:
+        drivers: tuple[DriverName, ...] = ("motor", "pymongo")
+        stores = [
+            MongoStore(daemon.uri, name, driver=Driver(name), **settings | {"spool": tmp_path / name})
+            for name in drivers
+        ]
+        jobs = [Job(id="often", func=body, overlap="allow")]
+        kernels = [await stack.enter_async_context(Kernel(store=store, jobs=jobs)) for store in stores]
+        daemon.send(signal.SIGSTOP)
+
+        runs = await asyncio.gather(*map(go_on, kernels))
+
+        daemon.send(signal.SIGCONT)
+        for store, many in zip(stores, runs, strict=True):
+            await eventually(partial(is_healthy, store))
+            check_log(await store.read(limit=100_000), await every_execution(store), await store.jobs())
+            assert (await store.executions(ExecutionQuery())).total == many > 1
+            assert await store.differences() == []
+
+
+def is_healthy(store: MongoStore) -> bool:
+    return store.health().state == "healthy"
+
+
+async def every_execution(store: MongoStore) -> list[Execution]:
+    found, page = [], await store.executions(ExecutionQuery(limit=200))
+    while True:
+        found += page.items
+        if page.next is None:
+            return found
+        page = await store.executions(ExecutionQuery(limit=200, cursor=page.next))
 
 
 @one_driver

@@ -12,11 +12,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
 import pytest
+from redis import Redis
 
 ROOT = Path(__file__).parents[3]
 PATIENCE = 50.0
@@ -24,21 +24,9 @@ PATIENCE = 50.0
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
-def sections(text: str) -> str:
-    """Leave out the sections of plugins that are not part of this installation."""
-    parts = text.split("\n\n")
-    there = {point.name for point in entry_points(group="gnomon.plugins")}
-    return "\n\n".join(part for part in parts if not (named := plugin_of(part)) or named in there)
-
-
-def plugin_of(part: str) -> str | None:
-    names = [line[len("[plugins.") : -1] for line in part.splitlines() if line.startswith("[plugins.")]
-    return names[0] if names else None
-
-
 @pytest.fixture(scope="module")
 def redis_uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Start a Redis server, where there is one; its plugin says by itself what it misses."""
+    """Start a Redis server: the program of $GNOMON_TEST_REDIS_SERVER, one in PATH, or the one that pip installed."""
     program = os.environ.get("GNOMON_TEST_REDIS_SERVER") or shutil.which("redis-server") or packaged_redis()
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -46,9 +34,22 @@ def redis_uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     options = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
     folder = tmp_path_factory.mktemp("redis")
     process = subprocess.Popen([program, *options, "--dir", str(folder)], stdout=subprocess.DEVNULL)
+    until = time.monotonic() + PATIENCE
+    while not listens(port):
+        assert process.poll() is None, f"redis-server ended with {process.returncode}"
+        assert time.monotonic() < until, "redis-server does not listen"
+        time.sleep(0.02)
     yield f"redis://127.0.0.1:{port}/0"
     process.kill()
     process.wait()
+
+
+def listens(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), 0.2).close()
+    except OSError:
+        return False
+    return True
 
 
 def packaged_redis() -> str:
@@ -69,10 +70,7 @@ def environment(server_uri: str, redis_uri: str, database: Any) -> dict[str, str
 
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
-    path = tmp_path / "production.toml"
-    text = sections((ROOT / "config/production.toml").read_text(encoding="utf-8"))
-    path.write_text(text, encoding="utf-8")
-    return path
+    return Path(shutil.copy(ROOT / "config/production.toml", tmp_path))
 
 
 @pytest.fixture
@@ -105,11 +103,12 @@ def kernel(config: Path, environment: dict[str, str]) -> Iterator[subprocess.Pop
 
 @pytest.mark.timeout(170)
 async def test_the_production_config_reaches_its_servers_and_runs_a_job(
-    gnomon: Run, config: Path, request: pytest.FixtureRequest, database: Any
+    gnomon: Run, config: Path, request: pytest.FixtureRequest, database: Any, redis_uri: str
 ) -> None:
     checked = gnomon("check", "--connect", "--json")
     connections = {found["plugin"]: found for found in json.loads(checked.stdout)["connections"]}
     assert checked.returncode == 0, checked.stdout + checked.stderr
+    assert set(connections) == {"mongo", "redis"}
     assert "no log yet" in connections["mongo"]["told"]
 
     kernel: subprocess.Popen[str] = request.getfixturevalue("kernel")
@@ -125,6 +124,9 @@ async def test_the_production_config_reaches_its_servers_and_runs_a_job(
     assert (config.parent / "gnomon-spool.db").exists()
     shown = json.loads(gnomon("runs", "--json").stdout)
     assert [(run["job_id"], run["status"]) for run in shown["items"]] == [("disk_usage", "success")]
+    assert "disk_usage" in gnomon("stats", "--json").stdout
+    with Redis.from_url(redis_uri) as redis:
+        assert redis.exists(f"progress:{shown['items'][0]['id']}")
 
 
 def test_without_its_secrets_the_production_config_says_what_is_missing(

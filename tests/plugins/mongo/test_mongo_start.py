@@ -21,6 +21,7 @@ from gnomon_mongo import MongoStore, lease, schema
 from gnomon_mongo.drivers import Driver
 
 MakeStore = Callable[..., MongoStore]
+SET_NAME = "secantus"  # of the daemon, which says that it is a replica set of one
 
 
 async def refusal(store: MongoStore, *, read_only: bool = False) -> StoreError:
@@ -63,6 +64,36 @@ async def test_a_server_that_is_not_there_is_named(driver: Driver, settings: dic
     assert isinstance(error, StoreUnavailableError)
     assert f"127.0.0.1:{port}/log cannot be used now" in str(error)
     assert "secret" not in str(error)
+
+
+async def test_options_of_the_uri_count_such_as_the_name_of_a_replica_set(
+    daemon: Any, driver: Driver, settings: dict[str, Any]
+) -> None:
+    daemon.start()
+    settings["timeout"] = timedelta(seconds=1)
+
+    async with MongoStore(f"{daemon.uri}/log?replicaSet={SET_NAME}", driver=driver, **settings) as store:
+        await append(store, succeeded())
+    error = await refusal(MongoStore(f"{daemon.uri}/log?replicaSet=another", driver=driver, **settings))
+
+    assert isinstance(error, StoreUnavailableError)
+
+
+async def test_a_server_with_tls_is_talked_to_with_the_authority_that_the_uri_names(
+    daemon: Any, driver: Driver, settings: dict[str, Any], tmp_path: Path
+) -> None:
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    make = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=127.0.0.1 -addext subjectAltName=IP:127.0.0.1"
+    subprocess.run([*make.split(), "-keyout", str(key), "-out", str(certificate)], check=True, capture_output=True)
+    daemon.start("--tls-cert-file", str(certificate), "--tls-key-file", str(key))
+    settings["timeout"] = timedelta(seconds=3)
+
+    uri = f"{daemon.uri}/log?tls=true&tlsCAFile={certificate}"
+    async with MongoStore(uri, driver=driver, **settings) as store:
+        await append(store, succeeded())
+
+    error = await refusal(MongoStore(f"{daemon.uri}/log?tls=true", driver=driver, **settings))
+    assert "certificate verify failed" in str(error)
 
 
 # Users
