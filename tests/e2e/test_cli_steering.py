@@ -64,6 +64,25 @@ def test_a_job_is_paused_with_a_reason_and_resumed(gnomon: Run) -> None:
 
 
 @pytest.mark.usefixtures("kernel")
+def test_the_history_tells_who_did_what_newest_first(gnomon: Run) -> None:
+    gnomon("pause", "tick", "--why", "maintenance")
+    run = answer(gnomon("trigger", "steps", "--json"))["execution"]["id"]
+    gnomon("resume", "tick")
+
+    found = answer(gnomon("history", "--json", "--limit", "2"))
+
+    assert [(one["action"], one["job_id"], one["execution_id"]) for one in found["items"]] == [
+        ("resume", "tick", None),
+        ("trigger", "steps", run),
+    ]
+    assert found["total"] == 3
+    of_one = gnomon("history", "tick").stdout
+    assert "pause" in of_one
+    assert "maintenance" in of_one
+    assert "trigger" not in of_one
+
+
+@pytest.mark.usefixtures("kernel")
 def test_an_unknown_job_is_told_with_a_close_match(gnomon: Run) -> None:
     done = gnomon("trigger", "tikc")
 

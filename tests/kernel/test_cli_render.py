@@ -327,3 +327,17 @@ def test_a_definition_that_the_log_does_not_have_yet_is_told_from_one_that_it_ha
     assert state_of(old, known(old, removed=True)) == "new"
     assert state_of(old, known(old)) == "active"
     assert state_of(new, known(old)) == "changed"
+
+
+def test_an_operators_words_are_shown_and_else_those_of_the_definition() -> None:
+    named = job(every=Duration(minutes=10), name="Sync", description="Every noon")
+
+    shown = [
+        (found["name"], found["display_name"], found["note"])
+        for found in (
+            summary(named, known(named, display_name="Prices", note="ask Bob first"), None, [], AT),
+            summary(named, known(named), None, [], AT),
+        )
+    ]
+
+    assert shown == [("Sync", "Prices", "ask Bob first"), ("Sync", "Sync", "Every noon")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +16,20 @@ from gnomon.testing.contracts import StoreContract
 from gnomon_mongo import MongoStore
 from gnomon_mongo.drivers import Client, Driver
 
+PATIENCE = timedelta(seconds=30)
+"""What the contract asks for in one call takes the test's server a second or more where the machine is busy."""
+
 
 class TestMongoStore(StoreContract):
     @pytest.fixture
     async def store(self, make_store: Callable[..., MongoStore]) -> Store:
         self.make_store = make_store
-        store = make_store()
+        store = make_store(timeout=PATIENCE)
         await store.open()
         return store
 
     def another(self, store: Store) -> Store:
-        return self.make_store()
+        return self.make_store(timeout=PATIENCE)
 
 
 class MockDriver(Driver):
