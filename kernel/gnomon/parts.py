@@ -1,0 +1,81 @@
+"""What the two faces of the kernel, questions and orders, have in common: its parts, and how its loop is reached."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import copy
+import functools
+from collections.abc import Callable, Coroutine
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+from gnomon.admission import Admission
+from gnomon.dispatcher import Dispatcher
+from gnomon.errors import DeposedError, ExecutionOverError, GnomonError, UnknownExecutionError
+from gnomon.execution import Execution
+from gnomon.journal import Journal
+from gnomon.launcher import Launcher, Registered
+from gnomon.ports import Clock, Store
+from gnomon.registry import Registry
+from gnomon.supervisor import Supervisor
+from gnomon.timetable import Timetable
+
+P = ParamSpec("P")
+R = TypeVar("R")
+Self_ = TypeVar("Self_", bound="Parts")
+
+
+def on_kernel_loop(
+    method: Callable[Concatenate[Self_, P], Coroutine[Any, Any, R]],
+) -> Callable[Concatenate[Self_, P], Coroutine[Any, Any, R]]:
+    """Let a coroutine method be awaited from any event loop: plugins live on loops of their own."""
+
+    @functools.wraps(method)
+    async def hop(self: Self_, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        if self.loop is None:
+            raise GnomonError("the kernel is not running: use it inside of `async with kernel:`")
+        call = method(self, *args, **kwargs)
+        if asyncio.get_running_loop() is self.loop:
+            return await call
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(call, self.loop))
+
+    return hop
+
+
+class Parts:
+    """The parts of a kernel, which `Kernel` makes, and how an execution is found among them."""
+
+    clock: Clock
+    loop: asyncio.AbstractEventLoop | None
+    _timezone: str
+    _jobs: dict[str, Registered]
+    _store: Store
+    _journal: Journal
+    _dispatcher: Dispatcher
+    _admission: Admission
+    _launcher: Launcher
+    _supervisor: Supervisor
+    _timetable: Timetable
+    _registry: Registry
+
+    async def _find(self, execution_id: str) -> Execution | None:
+        if (live := self._journal.live.get(execution_id)) is not None:
+            return copy.copy(live)
+        with contextlib.suppress(DeposedError):  # what is in a log that is not ours any more can be read all the same
+            await self._durable()  # the end of a run leaves the live views before it is in the store
+        return await self._store.execution(execution_id)
+
+    async def _get(self, execution_id: str) -> Execution:
+        if (execution := await self._find(execution_id)) is None:
+            raise UnknownExecutionError(execution_id)
+        return execution
+
+    async def _not_over(self, execution_id: str) -> Execution:
+        live = self._journal.live.get(execution_id)
+        execution = live if live is not None else await self._get(execution_id)
+        if execution.is_over or live is None:
+            raise ExecutionOverError(execution_id, execution.status)
+        return execution
+
+    async def _durable(self) -> None:
+        await asyncio.shield(self._journal.durable())
