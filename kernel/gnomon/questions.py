@@ -121,7 +121,8 @@ class Questions(Parts):
     @property
     def is_idle(self) -> bool:
         """Whether nothing is due, nothing is being written and plugins have seen everything; bodies may be going."""
-        return self._timetable.is_idle and self._journal.is_idle and self._dispatcher.is_idle
+        parts = (self._timetable, self._supervisor, self._journal, self._dispatcher)
+        return all(part.is_idle for part in parts)
 
     def _view(self, registered: Registered) -> JobView:
         job = registered.job

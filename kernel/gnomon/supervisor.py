@@ -75,6 +75,7 @@ class Supervisor:
         self._untold: set[Context] = set()
         self._has_untold = asyncio.Event()
         self._starting: dict[asyncio.Future[None], list[Active]] = {}
+        self._unbegun = 0
         self._emptied = asyncio.Event()
         self._worker = f"pid {os.getpid()}"
         self._tasks: asyncio.TaskGroup
@@ -123,12 +124,14 @@ class Supervisor:
             waiting = self._starting[durable] = []
             durable.add_done_callback(self._begin_bodies)
         waiting.append(active)
+        self._unbegun += 1
         return active
 
     def _begin_bodies(self, durable: asyncio.Future[None]) -> None:
         """Let the bodies of one commit go; a crash from here on finds them as `running` in the log."""
         actives = self._starting.pop(durable)
         if durable.cancelled() or durable.exception() is not None:
+            self._unbegun -= len(actives)
             for active in actives:
                 self._release(active)  # the log is not ours any more: this run never was
             return
@@ -137,6 +140,7 @@ class Supervisor:
 
     async def _supervise(self, active: Active, task: asyncio.Task[None]) -> None:
         active.task = task
+        self._unbegun -= 1
         job, context = active.job, active.context
         try:
             active.started_at = context.last_sign_of_life = self._clock.monotonic()
@@ -400,6 +404,11 @@ class Supervisor:
     def quiet(self, active: Active) -> float:
         """Tell for how many seconds a body has given no sign of life."""
         return self._clock.monotonic() - active.context.last_sign_of_life
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether every body that is to begin has begun."""
+        return self._unbegun == 0
 
     @property
     def bodies(self) -> list[Active]:
