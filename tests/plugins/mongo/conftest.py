@@ -170,9 +170,9 @@ def settings(tmp_path: Path) -> dict[str, Any]:
     """Give settings of a store that waits long for a slow answer, and not at all for a server that is not there."""
     return {
         "spool": tmp_path / "spool.db",
-        "timeout": timedelta(seconds=8),
+        "timeout": timedelta(seconds=45),
         "patience": timedelta(0),
-        "lease": timedelta(seconds=10),
+        "lease": timedelta(seconds=50),
     }
 
 

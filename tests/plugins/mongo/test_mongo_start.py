@@ -291,6 +291,7 @@ async def test_a_lease_that_stands_still_is_taken_over(make_store: MakeStore, fa
 async def test_a_lease_that_is_renewed_is_not_taken_over_whatever_the_clocks_say(
     make_store: MakeStore, far_away: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    await far_away.update_one({"_id": "writer"}, {"$set": {"seconds": 2.0}})
     watched = lease.Lease._seen
 
     async def renewed(self: lease.Lease) -> Any:
