@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from redis.asyncio import Redis
 from redis.exceptions import AuthenticationError
 
 from gnomon import Context, Job, Kernel
@@ -27,8 +26,8 @@ Eventually = Callable[[Callable[[], Any]], Awaitable[None]]
 
 
 def real_kernel(server: Any, *jobs: Any, **settings: Any) -> Kernel:
-    settings = {"url": Secret(server.url), "timeout": Duration(milliseconds=500)} | settings
-    return make_kernel(*jobs, plugins=[RedisPlugin(RedisPlugin.Config(**settings))], clock=SystemClock())
+    given: dict[str, Any] = {"url": Secret(server.url), "timeout": Duration(milliseconds=500), **settings}
+    return make_kernel(*jobs, plugins=[RedisPlugin(RedisPlugin.Config(**given))], clock=SystemClock())
 
 
 async def counts(context: Context, items: int = 30) -> None:
@@ -101,33 +100,26 @@ async def _all(records: AsyncIterator[ProgressRecord]) -> list[ProgressRecord]:
     return [record async for record in records]
 
 
-async def test_a_follower_outlives_a_restart_of_the_server(server: Any, eventually: Eventually) -> None:
+async def test_a_follower_outlives_a_restart_of_the_server(server: Any) -> None:
     async with real_kernel(server, COUNTS) as kernel, AsyncProgressClient(server.url, timeout=1) as client:
         execution = (await kernel.trigger("counts", kwargs={"items": 40})).execution
-        records: list[ProgressRecord] = []
-
-        async def follow() -> None:
-            async for record in client.follow(execution.id):
-                records.append(record)
-
-        following = asyncio.create_task(follow())
-        await eventually(lambda: records)
+        following = asyncio.create_task(_all(client.follow(execution.id)))
+        await asyncio.sleep(0.5)
         server.kill()
         await asyncio.sleep(0.5)
         server.start()
         await kernel.wait(execution.id)
         async with asyncio.timeout(20):
-            await following
-    assert records[-1].status == "success"
+            records = await following
+    assert [record.status for record in (records[0], records[-1])] == ["running", "success"]
 
 
 async def test_a_run_that_nobody_knows_is_said_to_be_gone(server: Any) -> None:
     async with AsyncProgressClient(server.url, timeout=0.4) as client:
         with pytest.raises(ProgressGoneError, match="its id or the prefix is wrong"):
             await _all(client.follow("0" * 24, patience=0.5))
-    with ProgressClient(server.url, timeout=0.4) as client_:
-        with pytest.raises(ProgressGoneError):
-            await asyncio.to_thread(lambda: list(client_.follow("0" * 24, patience=0.5)))
+    with ProgressClient(server.url, timeout=0.4) as blocking, pytest.raises(ProgressGoneError):
+        await asyncio.to_thread(lambda: list(blocking.follow("0" * 24, patience=0.5)))
 
 
 async def test_a_wrong_password_is_told_at_once(server: Any) -> None:
@@ -137,11 +129,11 @@ async def test_a_wrong_password_is_told_at_once(server: Any) -> None:
             await _all(client.follow("0" * 24))
         with pytest.raises(AuthenticationError):
             await _all(client.follow_job("counts"))
-    with ProgressClient(url) as client_:
+    with ProgressClient(url) as blocking:
         with pytest.raises(AuthenticationError):
-            await asyncio.to_thread(lambda: list(client_.follow("0" * 24)))
+            await asyncio.to_thread(lambda: list(blocking.follow("0" * 24)))
         with pytest.raises(AuthenticationError):
-            await asyncio.to_thread(lambda: list(client_.follow_job("counts")))
+            await asyncio.to_thread(lambda: list(blocking.follow_job("counts")))
 
 
 @pytest.mark.parametrize("kind", ["sync", "async"])
@@ -235,8 +227,8 @@ async def tls(server: Any, tmp_path: Path) -> AsyncIterator[str]:
             await end.wait_closed()
 
 
-async def test_tracker_and_client_speak_tls_and_look_at_the_certificate(
-    server: Any, tls: str, redis: Redis, eventually: Eventually
+async def test_tracker_and_blockingspeak_tls_and_look_at_the_certificate(
+    server: Any, tls: str, redis: Any, eventually: Eventually
 ) -> None:
     async with real_kernel(server, COUNTS, url=Secret(tls)) as kernel:
         ended = await kernel.wait((await kernel.trigger("counts", kwargs={"items": 1})).execution.id)

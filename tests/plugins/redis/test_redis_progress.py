@@ -7,7 +7,6 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from redis.asyncio import Redis
 
 from gnomon import Context, Execution, Job, Kernel
 from gnomon.clock import SystemClock
@@ -23,8 +22,8 @@ Eventually = Callable[[Callable[[], Any]], Awaitable[None]]
 
 
 def plugin(server: Any, **settings: Any) -> RedisPlugin:
-    settings = {"url": Secret(server.url), "timeout": Duration(seconds=1)} | settings
-    return RedisPlugin(RedisPlugin.Config(**settings))
+    given: dict[str, Any] = {"url": Secret(server.url), "timeout": Duration(seconds=1), **settings}
+    return RedisPlugin(RedisPlugin.Config(**given))
 
 
 def real_kernel(*jobs: Any, plugins: list[Any], **settings: Any) -> Kernel:
@@ -50,12 +49,12 @@ def shown(execution: Execution) -> dict[str, Any]:
     }
 
 
-async def record_of(redis: Redis, execution_id: str) -> ProgressRecord | None:
+async def record_of(redis: Any, execution_id: str) -> ProgressRecord | None:
     text = await redis.get(f"progress:{execution_id}")
     return None if text is None else decode(text)
 
 
-async def test_a_run_is_shown_with_all_that_it_told(server: Any, redis: Redis, eventually: Eventually) -> None:
+async def test_a_run_is_shown_with_all_that_it_told(server: Any, redis: Any, eventually: Eventually) -> None:
     go_on = asyncio.Event()
 
     async def body(context: Context) -> None:
@@ -99,7 +98,7 @@ async def test_a_run_is_shown_with_all_that_it_told(server: Any, redis: Redis, e
     assert await redis.smembers("progress:live:sync") == set()
 
 
-async def test_the_remaining_time_is_told_from_past_runs(server: Any, redis: Redis, eventually: Eventually) -> None:
+async def test_the_remaining_time_is_told_from_past_runs(server: Any, redis: Any, eventually: Eventually) -> None:
     async def body() -> None:
         await asyncio.sleep(2)
 
@@ -122,7 +121,7 @@ async def test_the_remaining_time_is_told_from_past_runs(server: Any, redis: Red
     assert record.estimated_total == pytest.approx(2, abs=1)
 
 
-async def test_each_kind_of_end_is_shown_and_expires(server: Any, redis: Redis, eventually: Eventually) -> None:
+async def test_each_kind_of_end_is_shown_and_expires(server: Any, redis: Any, eventually: Eventually) -> None:
     async def fails(context: Context) -> None:
         context.progress(30, "going")
         raise ValueError("no rows")
@@ -146,7 +145,7 @@ async def test_each_kind_of_end_is_shown_and_expires(server: Any, redis: Redis, 
     await eventually(lambda: _is_gone(redis, failed.id, cancelled.id))
 
 
-async def _until(redis: Redis, stream: str, least: int) -> Any:
+async def _until(redis: Any, stream: str, least: int) -> Any:
     async with asyncio.timeout(20):
         while True:
             entries = await redis.xrange(stream)
@@ -155,12 +154,12 @@ async def _until(redis: Redis, stream: str, least: int) -> Any:
             await asyncio.sleep(0.01)
 
 
-async def _is_gone(redis: Redis, *execution_ids: str) -> bool:
+async def _is_gone(redis: Any, *execution_ids: str) -> bool:
     return not await redis.exists(*(f"progress:{one}" for one in execution_ids))
 
 
 async def test_a_run_that_tells_nothing_keeps_its_key_for_as_long_as_its_kernel_lives(
-    server: Any, redis: Redis, eventually: Eventually
+    server: Any, redis: Any, eventually: Eventually
 ) -> None:
     go_on = asyncio.Event()
 
@@ -183,7 +182,7 @@ async def test_a_run_that_tells_nothing_keeps_its_key_for_as_long_as_its_kernel_
     assert len(seen) > 3
 
 
-async def test_the_stream_of_a_job_is_capped_and_expires(server: Any, redis: Redis, eventually: Eventually) -> None:
+async def test_the_stream_of_a_job_is_capped_and_expires(server: Any, redis: Any, eventually: Eventually) -> None:
     async def body() -> None: ...
 
     capped = plugin(server, stream_length=10, ttl=Duration(minutes=10))
@@ -195,7 +194,7 @@ async def test_the_stream_of_a_job_is_capped_and_expires(server: Any, redis: Red
     assert 0 < await redis.ttl("progress:job:body") <= 600
 
 
-async def test_a_prefix_is_for_all_keys(server: Any, redis: Redis) -> None:
+async def test_a_prefix_is_for_all_keys(server: Any, redis: Any) -> None:
     async def body() -> None: ...
 
     async with real_kernel(body, plugins=[plugin(server, prefix="app1:")]) as kernel:
@@ -207,7 +206,7 @@ async def test_a_prefix_is_for_all_keys(server: Any, redis: Redis) -> None:
     assert found.status == "success"
 
 
-async def test_a_unix_socket_does_as_well(server: Any, redis: Redis) -> None:
+async def test_a_unix_socket_does_as_well(server: Any, redis: Any) -> None:
     async def body() -> None: ...
 
     there = RedisPlugin(RedisPlugin.Config(url=Secret(f"unix://{server.folder}/redis.sock")))
@@ -216,7 +215,7 @@ async def test_a_unix_socket_does_as_well(server: Any, redis: Redis) -> None:
     assert await redis.exists(f"progress:{ended.id}")
 
 
-async def test_a_fire_that_never_ran_is_shown(server: Any, redis: Redis) -> None:
+async def test_a_fire_that_never_ran_is_shown(server: Any, redis: Any) -> None:
     from gnomon import hookimpl
 
     class Closed:
