@@ -1,4 +1,4 @@
-"""What `gnomon check --connect` asks: is the server there, and would it take what the tracker writes?"""
+"""What `gnomon check --connect` tells: which server is there, and whether it would take what the tracker writes."""
 
 from __future__ import annotations
 

@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-
 from gnomon import Job, Kernel
 from gnomon.config import Secret
 from gnomon.plugins import PluginSet

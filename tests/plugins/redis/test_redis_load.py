@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-
 from gnomon import Context, Job
 from gnomon.clock import SystemClock
 from gnomon.config import Secret

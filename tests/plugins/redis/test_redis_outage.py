@@ -236,6 +236,7 @@ async def test_something_else_under_a_name_is_left_alone_told_and_made_good_late
         ("reader:topsecret@", "does not let the user do this: allow it the keys and channels progress:*"),
         ("stranger:topsecret@", "does not let the user do this: allow it the keys and channels progress:*"),
         ("ann:topsecret@", None),
+        ("least:topsecret@", None),
     ],
 )
 async def test_users_passwords_and_permissions(
@@ -244,6 +245,8 @@ async def test_users_passwords_and_permissions(
     await redis.execute_command("ACL SETUSER ann on >topsecret ~progress:* &progress:* +@all -@dangerous -@admin")
     await redis.execute_command("ACL SETUSER reader on >topsecret ~progress:* &progress:* +@read +@connection")
     await redis.execute_command("ACL SETUSER stranger on >topsecret ~other:* &other:* +@all")
+    least = "+@connection +set +sadd +srem +pexpire +xadd +publish"  # as docs/how-to/redis.md has it
+    await redis.execute_command(f"ACL SETUSER least on >topsecret ~progress:* &progress:* {least}")
     await redis.execute_command("ACL SETUSER default on >topsecret")
     url = Secret(server.url.replace("://", f"://{credentials}"))
     with capture_logs() as logs:
