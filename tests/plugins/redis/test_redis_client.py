@@ -190,17 +190,15 @@ async def test_a_reader_needs_only_a_few_permissions(server: Any, redis: Any) ->
         "+@connection +get +mget +smembers +xread +xrevrange +subscribe +unsubscribe"  # as docs/how-to/redis.md has it
     )
     await redis.execute_command(f"ACL SETUSER ron on >topsecret ~progress:* &progress:* {few}")
-    async with real_kernel(server, COUNTS) as kernel:
-        async with AsyncProgressClient(server.url.replace("://", "://ron:topsecret@")) as client:
-            first = (await kernel.trigger("counts", kwargs={"items": 10})).execution
-            assert (await _all(client.follow(first.id)))[-1].status == "success"
-            assert await client.live("counts") == []
-            following = client.follow_job("counts")
-            coming = asyncio.ensure_future(anext(following))
-            await asyncio.sleep(0.2)
-            second = (await kernel.trigger("counts", kwargs={"items": 1})).execution
-            assert (await coming).execution_id == second.id
-            await following.aclose()
+    client = AsyncProgressClient(server.url.replace("://", "://ron:topsecret@"))
+    async with real_kernel(server, COUNTS) as kernel, client:
+        first = (await kernel.trigger("counts", kwargs={"items": 10})).execution
+        assert (await _all(client.follow(first.id)))[-1].status == "success"
+        assert await client.live("counts") == []
+        coming = asyncio.ensure_future(anext(client.follow_job("counts")))
+        await asyncio.sleep(0.2)
+        second = (await kernel.trigger("counts", kwargs={"items": 1})).execution
+        assert (await coming).execution_id == second.id
 
 
 # TLS

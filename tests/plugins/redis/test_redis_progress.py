@@ -89,11 +89,12 @@ async def test_a_run_is_shown_with_all_that_it_told(server: Any, redis: Any, eve
     ]
     assert running.ended_at is None
     assert running.started_at == ended.timestamp
-    assert running.estimated_total == pytest.approx(running.elapsed + (running.remaining or 0.0))
+    assert running.estimated_total == pytest.approx(running.elapsed + (running.remaining or 0.0), abs=0.002)
     final = await record_of(redis, execution_id)
     assert final is not None
     assert {name: getattr(final, name) for name in shown(ended)} == shown(ended)
-    assert (final.is_over, final.remaining, final.elapsed) == (True, 0.0, ended.execution_time)
+    assert (final.is_over, final.remaining) == (True, 0.0)
+    assert final.elapsed == pytest.approx(ended.execution_time, abs=0.001)
     assert 3_500_000 < await redis.pttl(f"progress:{execution_id}") <= 3_600_000
     assert await redis.smembers("progress:live:sync") == set()
 
