@@ -26,7 +26,7 @@ Eventually = Callable[[Callable[[], Any]], Awaitable[None]]
 
 
 def real_kernel(server: Any, *jobs: Any, **settings: Any) -> Kernel:
-    given: dict[str, Any] = {"url": Secret(server.url), "timeout": Duration(milliseconds=500), **settings}
+    given: dict[str, Any] = {"url": Secret(server.url), "timeout": Duration(seconds=2), **settings}
     return make_kernel(*jobs, plugins=[RedisPlugin(RedisPlugin.Config(**given))], clock=SystemClock())
 
 
@@ -249,7 +249,7 @@ async def tls(server: Any, tmp_path: Path) -> AsyncIterator[str]:
             await end.wait_closed()
 
 
-async def test_tracker_and_blockingspeak_tls_and_look_at_the_certificate(
+async def test_tracker_and_client_speak_tls_and_look_at_the_certificate(
     server: Any, tls: str, redis: Any, eventually: Eventually
 ) -> None:
     async with real_kernel(server, COUNTS, url=Secret(tls)) as kernel:

@@ -24,7 +24,7 @@ TIMED = {"at", "elapsed", "remaining", "estimated_total", "ended_at"}
 
 
 def real_kernel(server: Any, *jobs: Any, **settings: Any) -> Kernel:
-    given: dict[str, Any] = {"url": Secret(server.url), "timeout": Duration(milliseconds=500), **settings}
+    given: dict[str, Any] = {"url": Secret(server.url), "timeout": Duration(seconds=2), **settings}
     return make_kernel(*jobs, plugins=[RedisPlugin(RedisPlugin.Config(**given))], clock=SystemClock())
 
 
@@ -112,7 +112,8 @@ async def test_redis_killed_and_restarted_and_frozen_under_load_leaves_runs_alon
             assert health(kernel).failures == 0
     assert len(ended) > 50
     told = [line["event"] for line in logs if line["event"].startswith("progress")]
-    assert told == ["progress cannot be written, it waits", "progress is written again"] * 5
+    assert told == ["progress cannot be written, it waits", "progress is written again"] * (len(told) // 2)
+    assert 5 <= len(told) // 2 < 10  # once for each outage, not for each try; a busy machine may make one of its own
 
 
 async def test_what_lives_and_what_ended_is_written_again_after_a_restart_without_any_news(
