@@ -146,8 +146,12 @@ class Book:
 
     def set_aside(self, write: Write, problem: str) -> None:
         """Leave a run alone that cannot be written, until it changes or is to be renewed."""
-        self._due.pop(write.execution_id, None)
-        self.refused[write.execution_id] = problem
+        entry = self._entries.get(write.execution_id)
+        if entry is None:
+            return
+        self.refused[entry.id] = problem
+        if entry.turn == write.turn:
+            self._due.pop(entry.id, None)
 
     def renew(self, now: datetime, moment: float) -> None:
         """Make due what has not been written for a third of its life or is set aside; forget what ended long ago."""
@@ -160,8 +164,8 @@ class Book:
                 self._need(entry, self.position)
 
     def all_again(self) -> None:
-        """Make everything due: what the server still has nobody knows."""
-        for entry in self._entries.values():
+        """Make everything due, what lives first: what the server still has nobody knows."""
+        for entry in sorted(self._entries.values(), key=lambda entry: entry.ended_at is not None):
             self._need(entry, self.position)
 
     def refresh(self, job_id: str) -> None:
@@ -172,22 +176,21 @@ class Book:
 
     def _fold(self, event: ExecutionEvent) -> bool:
         entry = self._entries.get(event.stream)
+        if entry is not None and entry.state is None:
+            return True  # it is over, and a late result changes nothing
         try:
             if entry is None:
                 entry = self._open(execution.begin(event))
-                is_new = True
-            else:
-                is_new = event.version > entry.version
-                if entry.state is not None and is_new:
-                    entry.state.apply(event)
-                    entry.version = entry.state.version
+            elif entry.state is not None and event.version > entry.version:
+                entry.state.apply(event)
+                entry.version = entry.state.version
         except TransitionError:  # it began before this kernel, or some of it was not seen
             return False
         entry.durable = max(entry.durable, event.version)
         if entry.state is not None and entry.state.is_over:
             self._pasts.add(entry.state)
             self._close(entry, entry.state, event.at)
-        if is_new or entry.told < entry.version:
+        if entry.told < entry.version:
             self._need(entry, event.position)
         return True
 
@@ -230,6 +233,5 @@ class Book:
 
 
 def _lean(state: Execution) -> Execution:
-    """Let go of what is not shown and may be large."""
-    state.args, state.kwargs = [], {}
-    return state
+    """Copy a view, for it may be somebody else's, without what is not shown and may be large."""
+    return msgspec.structs.replace(state, args=[], kwargs={})

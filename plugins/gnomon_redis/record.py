@@ -79,9 +79,9 @@ def record_of(execution: Execution, timing: Timing, at: datetime, ended_at: date
         current_item=view.current_item,
         processed_items=view.processed_items,
         total_items=view.total_items,
-        elapsed=timing.elapsed,
-        estimated_total=timing.estimated_total,
-        remaining=timing.remaining,
+        elapsed=round(timing.elapsed, 3),
+        estimated_total=_milliseconds(timing.estimated_total),
+        remaining=_milliseconds(timing.remaining),
         reason=execution.reason,
         error_message=error if error is None or len(error) <= LONGEST_TEXT else f"{error[:LONGEST_TEXT]}…",
         cancel_requested=execution.cancel_requested,
@@ -90,6 +90,10 @@ def record_of(execution: Execution, timing: Timing, at: datetime, ended_at: date
         retry_of=execution.retry_of,
         node=execution.node,
     )
+
+
+def _milliseconds(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 3)
 
 
 class Names:

@@ -57,7 +57,7 @@ class Tracker:
         self._wake.set()
 
     def stop(self) -> None:
-        """Let `run` end after its present turn. Cancelling it is not enough: redis-py may swallow that as it connects."""
+        """Let `run` end after its present turn. Cancelling is not enough: redis-py may swallow it while it connects."""
         self._stopping = True
 
     async def run(self) -> None:

@@ -1,4 +1,4 @@
-"""What `gnomon check --connect` asks: is the server there, and would it take what the tracker writes?"""
+"""What `gnomon check --connect` tells: which server is there, and whether it would take what the tracker writes."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ async def try_connection(url: str, names: Names, timeout: float) -> str:
 
 
 async def _version(client: Redis) -> str:
-    told: Any = await client.execute_command("HELLO")
+    told: Any = await client.execute_command("HELLO")  # type: ignore[no-untyped-call]
     found = told if isinstance(told, dict) else dict(zip(told[::2], told[1::2], strict=True))
     return str(found[b"version"].decode())
 

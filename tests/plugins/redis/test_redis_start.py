@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from redis.asyncio import Redis
 
 from gnomon import ConfigError
 from gnomon.connections import try_connections
@@ -46,7 +45,7 @@ def test_a_config_that_cannot_be_used_is_refused_without_telling_a_password(
 
 
 async def test_a_server_that_can_be_used_is_told_with_its_version_and_nothing_is_changed(
-    server: Any, redis: Redis
+    server: Any, redis: Any
 ) -> None:
     found = await connection(url=server.url)
 
@@ -83,7 +82,7 @@ async def test_a_server_that_does_not_answer_is_told_in_time(server: Any) -> Non
         ("ann:topsecret@", "takes what is written to progress:*"),
     ],
 )
-async def test_users_passwords_and_permissions_are_told(server: Any, redis: Redis, credentials: str, said: str) -> None:
+async def test_users_passwords_and_permissions_are_told(server: Any, redis: Any, credentials: str, said: str) -> None:
     await redis.execute_command("ACL SETUSER ann on >topsecret ~progress:* &progress:* +@all -@dangerous -@admin")
     await redis.execute_command("ACL SETUSER reader on >topsecret ~progress:* &progress:* +@read +@connection")
     await redis.execute_command("ACL SETUSER deaf on >topsecret ~progress:* &other:* +@all")
