@@ -79,13 +79,15 @@ def test_beside_a_running_kernel_they_are_exact(
 def test_one_job_is_told_in_full(write_log: Callable[..., None], now: datetime, gnomon: Run) -> None:
     yesterday = now - DAY
     write_log(
-        *(succeeded("tick", yesterday + n * HOUR) for n in range(3)), failed("tick", now), missed("tick", now + HOUR, count=5)
+        *(succeeded("tick", yesterday + n * HOUR) for n in range(3)),
+        failed("tick", now),
+        missed("tick", now + HOUR, count=5),
     )
 
     done, found = gnomon("stats", "tick"), json.loads(gnomon("stats", "tick", "--json").stdout)
 
     told = dict(line.split("  ", 1) for line in done.stdout.splitlines())
-    assert told["runs"].split() == "9: 3 success, 1 failed, 5 missed".split()
+    assert told["runs"].split() == ["9:", "3", "success,", "1", "failed,", "5", "missed"]
     assert told["success rate"].strip() == "75.0%"
     assert told["p50, p95"].strip() == "1.0 s, 1.0 s"
     assert told["streak"].strip() == "1 × failed (longest: 3 × success, 1 × failed)"

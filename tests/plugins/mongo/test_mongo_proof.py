@@ -54,7 +54,9 @@ async def test_the_server_counts_what_retention_has_left(store: MongoStore) -> N
 
 async def test_an_execution_that_the_server_has_otherwise_is_found(store: MongoStore, database: Any) -> None:
     await counted(store)
-    await database[schema.EXECUTIONS].update_one({"job_id": "sync", "status": "failed"}, {"$set": {"status": "success"}})
+    await database[schema.EXECUTIONS].update_one(
+        {"job_id": "sync", "status": "failed"}, {"$set": {"status": "success"}}
+    )
 
     found = await verify(store, "UTC")
 

@@ -59,7 +59,7 @@ def facts(stats: JobStats) -> dict[str, Any]:
 
 
 def _job(executions: list[Execution], ends: list[tuple[datetime, Execution]], zone: ZoneInfo) -> dict[str, Any]:
-    counts = Counter({name: 0 for name in (*STATUSES, "running", "scheduled")})
+    counts = Counter(dict.fromkeys((*STATUSES, "running", "scheduled"), 0))
     days: dict[date, list[int]] = {}
     hours: dict[datetime, list[int]] = {}
     for execution in executions:

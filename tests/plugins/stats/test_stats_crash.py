@@ -14,6 +14,7 @@ from typing import Any
 
 from structlog.testing import capture_logs
 
+from gnomon import Event
 from gnomon.testing import make_job, make_kernel
 from gnomon_sqlite import SqliteStore
 from gnomon_stats import StatsPlugin
@@ -90,7 +91,7 @@ async def test_statistics_of_killed_kernels_are_those_of_the_log(
             async with asyncio.timeout(30):
                 while not kernel.is_idle or plugin.position < kernel.health().position:  # noqa: ASYNC110 - a thread
                     await asyncio.sleep(0.01)
-            log, after = [], 0
+            log, after = list[Event](), 0
             while page := await kernel.events(after, 5000):
                 log, after = log + page, page[-1].position
             counted = {stats.job_id: facts(stats) for stats in plugin.of_jobs() if plugin.position == after}

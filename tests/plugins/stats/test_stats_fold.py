@@ -3,7 +3,6 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -191,8 +190,8 @@ def test_a_job_without_executions_has_nothing() -> None:
     stats = job_stats(Statistics(), "nobody")
 
     assert stats.total == 0
-    assert stats.success_rate is stats.p50 is stats.avg_execution_time is stats.last_execution is None
-    assert stats.by_day == stats.by_hour == []
+    assert (stats.success_rate, stats.p50, stats.avg_execution_time, stats.last_execution) == (None,) * 4
+    assert (stats.by_day, stats.by_hour) == ([], [])
 
 
 def test_today_is_summed_over_all_jobs() -> None:
