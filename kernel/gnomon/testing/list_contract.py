@@ -77,9 +77,9 @@ class ListContract:
         assert second.total == 5
 
     async def test_statistics_are_those_of_the_executions_where_there_are_any(self, store: Store) -> None:
-        await append(
-            store, succeeded("a"), failed("a", NOON + HOUR), missed("a", count=3, is_manual=True), running("b")
-        )
+        hidden = tell(succeeded("a", NOON - HOUR), events.Hidden, actor="ann")
+        told = succeeded("a"), failed("a", NOON + HOUR), missed("a", count=3, is_manual=True), running("b")
+        await append(store, hidden, *told)
 
         found = await store.statistics()
 

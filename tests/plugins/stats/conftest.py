@@ -68,8 +68,9 @@ def _job(executions: list[Execution], ends: list[tuple[datetime, Execution]], zo
         day, hour = at.astimezone(zone).date(), at.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
         for row in (days.setdefault(day, [0, 0, 0, 0]), hours.setdefault(hour, [0, 0, 0, 0])):
             row[STATUSES.index(execution.status)] += execution.count
-        if len(days) > 400 or len(hours) > 14:
+        if (day - min(days)).days >= 400:
             days = {one: row for one, row in days.items() if (day - one).days < 400}
+        if hour - min(hours) >= timedelta(days=14):
             hours = {one: row for one, row in hours.items() if hour - one < timedelta(days=14)}
     taken = [round((e.execution_time or 0.0) * 1e6) for e in executions if e.status == "success"]
     last = max(executions, key=lambda e: (e.timestamp, e.id))

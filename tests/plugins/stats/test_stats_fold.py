@@ -133,7 +133,7 @@ def test_every_type_of_event_is_counted_or_skipped() -> None:
     statistics = folded(numbered(*every_type()))
 
     counts = {job_id: job_stats(statistics, job_id).total for job_id in statistics.jobs}
-    assert counts == {"success": 1, "progress": 1, "range": 3, "cancelled": 1, "late": 1}
+    assert counts == {"success": 1, "progress": 1, "range": 3, "cancelled": 1, "late": 1, "hidden": 1}
 
 
 def test_a_run_counts_on_the_day_on_which_it_ended_in_the_zone_of_the_statistics() -> None:
