@@ -26,7 +26,7 @@ Standing = Literal["scheduled", "running", "success", "failed", "missed", "cance
 
 
 class OpenRun(msgspec.Struct, array_like=True):
-    """An execution that has no outcome yet; `at`, in µs since 1970, is its start, before that the moment of recording."""
+    """An execution that has no outcome yet; `at`, in µs since 1970, is its start, before that when it was recorded."""
 
     running: bool
     at: int

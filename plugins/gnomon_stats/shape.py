@@ -57,9 +57,9 @@ class HourStats(msgspec.Struct, frozen=True):
 class JobStats(msgspec.Struct, frozen=True):
     """The statistics of one job, over all executions that the log ever had.
 
-    `total` counts each of them, those that wait (`scheduled`) or are `running` too. `success_rate` is the share (0 to 1)
-    of the successful ones among those that succeeded or failed. Times are seconds, and of successful executions only;
-    `p50` and `p95` are off by at most 2 %. `by_day` and `by_hour` have the periods in which something ended.
+    `total` counts each of them, also those that wait (`scheduled`) or are `running`. `success_rate`, 0 to 1, is the
+    share of successes among those that succeeded or failed. Times are seconds, and of successful executions only; `p50`
+    and `p95` are off by at most 2 %. `by_day` and `by_hour` have the periods in which something ended.
     """
 
     job_id: str

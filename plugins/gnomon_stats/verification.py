@@ -9,9 +9,10 @@ from datetime import datetime
 import msgspec
 
 from gnomon import Cancelled, Event, Failed, Missed, Scheduled, Started, Store, Succeeded
+from gnomon.events import Hidden
 from gnomon.ports import JobStatistics
 from gnomon_stats.comparison import Difference, Reach, compare
-from gnomon_stats.fold import Statistics, fold
+from gnomon_stats.fold import Statistics, Streak, fold
 from gnomon_stats.kept import CHECKPOINT, keep
 from gnomon_stats.reading import bring_to, kept_statistics, read_log
 
@@ -44,7 +45,7 @@ class Verification(msgspec.Struct, kw_only=True):
 class Recount:
     """Counts again from the first event that the log still has, and notes where something is missing.
 
-    Beside the fold it counts as a store does: executions by status, a range of missed fires as one.
+    Beside the fold it counts as a store does: executions by status, a range of missed fires as one, hidden ones not.
     """
 
     def __init__(self, zone: str) -> None:
@@ -53,27 +54,44 @@ class Recount:
         self.whole_since: datetime | None = None
         self._open: dict[str, tuple[str, str]] = {}
         self._ended: Counter[tuple[str, str]] = Counter()
+        self._micros: Counter[str] = Counter()
 
     async def go_on(self, store: Store, head: int) -> None:
         """Read on to a position."""
         async for page in read_log(store, self.statistics.position, head):
             self._take(page)
+            for event in page:
+                if isinstance(event, Hidden) and (hidden := await store.execution(event.stream)) is not None:
+                    self._count(hidden.job_id, hidden.status, hidden.execution_time, -1)
         if self.statistics.position < head:
             self.statistics.position = self.whole_after = head
             self.whole_since = None
 
     def _take(self, events: Sequence[Event]) -> None:
-        expected = self.statistics.position + 1
-        for event in events:
+        expected, begin = self.statistics.position + 1, 0
+        for number, event in enumerate(events):
             if event.position != expected:
                 self.whole_after, self.whole_since = event.position - 1, event.at
+                fold(self.statistics, events[begin:number])
+                self._end_streaks()
+                begin = number
             expected = event.position + 1
             if isinstance(event, Scheduled | Started):
                 self._open[event.stream] = event.job_id, "running" if isinstance(event, Started) else "scheduled"
             elif (status := _STATUS.get(type(event))) is not None:
                 self._open.pop(event.stream, None)
-                self._ended[event.job_id, status] += 1
-        fold(self.statistics, events)
+                self._count(event.job_id, status, getattr(event, "execution_time", None), 1)
+        fold(self.statistics, events[begin:])
+
+    def _end_streaks(self) -> None:
+        """Begin streaks anew after a gap: nobody knows what is missing between two successes."""
+        for job in self.statistics.jobs.values():
+            job.streak = Streak()
+
+    def _count(self, job_id: str, status: str, seconds: float | None, change: int) -> None:
+        self._ended[job_id, status] += change
+        if status == "success":
+            self._micros[job_id] += change * round((seconds or 0.0) * 1e6)
 
     def by_status(self) -> dict[str, dict[str, int]]:
         """Return the executions of each job by status."""
@@ -81,6 +99,11 @@ class Recount:
         for (job_id, status), count in (self._ended + Counter(self._open.values())).items():
             found.setdefault(job_id, {})[status] = count
         return found
+
+    def average(self, job_id: str) -> float | None:
+        """Return the mean seconds of the successful executions of a job."""
+        successes = self._ended[job_id, "success"]
+        return self._micros[job_id] / successes / 1e6 if successes else None
 
 
 _STATUS: dict[type[Event], str] = {
@@ -145,8 +168,7 @@ def _against(recount: Recount, counted: Sequence[JobStatistics]) -> list[Differe
         by_status = job.by_status if job is not None else {}
         if by_status != ours.get(job_id, {}):
             found.append(Difference(job_id, "executions as the store counts them", by_status, ours.get(job_id, {})))
-        log = recount.statistics.jobs.get(job_id)
-        average = log.total.average if log is not None else None
+        average = recount.average(job_id)
         theirs_average = job.average_execution_time if job is not None else None
         if abs((average or 0.0) - (theirs_average or 0.0)) > 1e-6:  # ours are whole µs
             found.append(Difference(job_id, "mean seconds as the store counts them", theirs_average, average))

@@ -1,0 +1,196 @@
+"""`gnomon stats`: beside a running kernel, and on logs that were written before."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import sqlite3
+import subprocess
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from gnomon.events import Event
+from gnomon.ports import Checkpoint
+from gnomon.testing.histories import append, failed, job_added, missed, succeeded
+from gnomon_sqlite import SqliteStore
+from gnomon_stats.fold import Statistics, fold
+from gnomon_stats.kept import CHECKPOINT, keep
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+Configure = Callable[..., Path]
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+
+
+@pytest.fixture
+def now() -> datetime:
+    return datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+
+
+@pytest.fixture
+def write_log(configure: Configure) -> Callable[..., None]:
+    """Write a log, and statistics of its beginning, right ones or spoilt ones."""
+    path = configure(tick="", tock="").with_name("gnomon.db")
+
+    async def write(histories: tuple[list[Event], ...], spoil: Callable[[Statistics], None] | None) -> None:
+        async with SqliteStore(path) as store:
+            log = await append(store, *histories)
+            statistics = Statistics()
+            fold(statistics, log[:-2])
+            if spoil is not None:
+                spoil(statistics)
+            await store.save_checkpoint(CHECKPOINT, keep(statistics))
+
+    return lambda *histories, spoil=None: asyncio.run(write(histories, spoil))
+
+
+def test_beside_a_running_kernel_they_are_exact(
+    configure: Configure, start: Callable[..., object], gnomon: Run, folder: Path
+) -> None:
+    path = configure(tick='every = "50ms"', broken='every = "80ms"', slow="")
+    path.write_text(path.read_text() + "[plugins.stats]\nsave_every = '20ms'\n")
+    kernel = start("run", "--log-format", "json")
+    for _ in range(3):
+        kernel.wait_for("failed", job="broken")  # type: ignore[attr-defined]
+
+    done, found = gnomon("stats"), json.loads(gnomon("stats", "--json").stdout)
+    proof = gnomon("stats", "--verify")
+    kernel.send(signal.SIGTERM)  # type: ignore[attr-defined]
+    assert kernel.ends() == 0  # type: ignore[attr-defined]
+    at_the_end = {job["job_id"]: job for job in json.loads(gnomon("stats", "--json").stdout)}
+
+    assert done.returncode == proof.returncode == 0
+    assert [line.split()[0] for line in done.stdout.splitlines()] == ["JOB", "broken", "slow", "tick"]
+    assert "100.0%" in done.stdout
+    assert [job["job_id"] for job in found] == ["broken", "slow", "tick"]
+    assert found[0]["failed"] >= 3
+    assert (found[1]["total"], found[1]["last_execution"]) == (0, None)
+    assert "✔ what is kept (at position" in proof.stdout
+    with sqlite3.connect(folder / "gnomon.db") as log:
+        rows = log.execute("SELECT job_id, status, count(*) FROM executions GROUP BY 1, 2").fetchall()
+    log.close()
+    assert rows
+    assert [(job, status, n) for job, status, n in rows if at_the_end[job][status] != n and status != "missed"] == []
+
+
+def test_one_job_is_told_in_full(write_log: Callable[..., None], now: datetime, gnomon: Run) -> None:
+    yesterday = now - DAY
+    write_log(
+        *(succeeded("tick", yesterday + n * HOUR) for n in range(3)),
+        failed("tick", now),
+        missed("tick", now + HOUR, count=5),
+    )
+
+    done, found = gnomon("stats", "tick"), json.loads(gnomon("stats", "tick", "--json").stdout)
+
+    told = dict(line.split("  ", 1) for line in done.stdout.splitlines())
+    assert told["runs"].split() == ["9:", "3", "success,", "1", "failed,", "5", "missed"]
+    assert told["success rate"].strip() == "75.0%"
+    assert told["p50, p95"].strip() == "1.0 s, 1.0 s"
+    assert told["streak"].strip() == "1 × failed (longest: 3 × success, 1 × failed)"
+    assert told["14 days"].strip().startswith("············")
+    assert "up to today, in UTC" in told["14 days"]
+    assert (found["success"], found["missed"], found["success_rate"]) == (3, 5, 0.75)
+    assert found["p50"] == pytest.approx(1.0, rel=0.02)
+
+
+def test_a_job_that_never_ran_has_none(write_log: Callable[..., None], now: datetime, gnomon: Run) -> None:
+    write_log(job_added("tick", now), succeeded("tock", now))
+
+    done = gnomon("stats", "tick")
+
+    assert done.returncode == 0
+    assert "never" in done.stdout
+
+
+def test_before_the_first_run_there_is_nothing(configure: Configure, gnomon: Run) -> None:
+    configure(tick="")
+
+    done, proof = gnomon("stats"), gnomon("stats", "--verify")
+
+    assert done.returncode == proof.returncode == 0
+    assert "nothing has run yet" in done.stderr
+    assert "nothing is kept yet" in proof.stdout
+
+
+def test_an_unknown_job_is_told_with_one_that_is_spelled_nearly_so(
+    write_log: Callable[..., None], now: datetime, gnomon: Run
+) -> None:
+    write_log(succeeded("tick", now))
+
+    done = gnomon("stats", "tikc")
+
+    assert done.returncode == 1
+    assert "there is no job 'tikc'; did you mean 'tick'?" in done.stderr
+
+
+def test_statistics_that_were_spoilt_are_found_told_and_made_good(
+    write_log: Callable[..., None], now: datetime, gnomon: Run
+) -> None:
+    def spoil(statistics: Statistics) -> None:
+        statistics.jobs["tick"].total.failed = 7
+
+    write_log(succeeded("tick", now), failed("tick", now + HOUR), spoil=spoil)
+
+    bad, report = gnomon("stats", "--verify"), json.loads(gnomon("stats", "--verify", "--json").stdout)
+    mended = gnomon("stats", "--rebuild", "--verify")
+
+    assert bad.returncode == 1
+    assert "✘ tick, in all, failed: 8 is kept, the log says 1" in bad.stdout
+    assert "gnomon stats --rebuild" in bad.stdout
+    assert "NOT proved" in bad.stderr
+    assert not report["is_proved"]
+    assert report["differences"][0] == {"job_id": "tick", "what": "in all, failed", "kept": 8, "log": 1}
+    assert mended.returncode == 0
+    assert "counted again: 1 jobs, up to position 6" in mended.stderr
+
+
+def test_after_retention_it_says_from_when_on_the_log_is_whole(
+    write_log: Callable[..., None], now: datetime, folder: Path, gnomon: Run
+) -> None:
+    write_log(succeeded("tick", now - 40 * DAY), succeeded("tick", now), failed("tick", now + HOUR))
+
+    async def prune() -> None:
+        async with SqliteStore(folder / "gnomon.db") as store:
+            assert await store.prune(now - 30 * DAY) == 1
+
+    asyncio.run(prune())
+    proof, found = gnomon("stats", "--verify"), json.loads(gnomon("stats", "tick", "--json").stdout)
+    refused = gnomon("stats", "--rebuild")
+
+    assert proof.returncode == 0
+    assert f"the log is whole only for what ended since {now:%Y-%m-%d %H:%M} UTC (after position 3)" in proof.stdout
+    assert "proved: 3 runs of 1 jobs, up to position 9" in proof.stderr
+    assert (found["success"], len(found["by_day"])) == (2, 2)
+    assert refused.returncode == 1
+    assert "the rest would not be counted any more" in refused.stdout
+
+
+def test_statistics_that_cannot_be_read_are_no_traceback(
+    write_log: Callable[..., None], now: datetime, folder: Path, gnomon: Run
+) -> None:
+    write_log(succeeded("tick", now))
+
+    async def spoil() -> None:
+        async with SqliteStore(folder / "gnomon.db") as store:
+            await store.save_checkpoint(CHECKPOINT, Checkpoint(3, b"no statistics"))
+
+    asyncio.run(spoil())
+    done = gnomon("stats", "--verify")
+
+    assert done.returncode == 1
+    assert "the statistics that are kept in this log cannot be used" in done.stderr
+    assert "gnomon stats --rebuild" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_proof_is_of_all_jobs(configure: Configure, gnomon: Run) -> None:
+    configure(tick="")
+
+    done = gnomon("stats", "tick", "--verify")
+
+    assert done.returncode == 2
+    assert "leave the job out" in done.stderr

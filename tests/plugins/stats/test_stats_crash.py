@@ -1,0 +1,100 @@
+"""Kernels that are killed with SIGKILL at random moments: the statistics lose nothing and count nothing twice."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from structlog.testing import capture_logs
+
+from gnomon import Event
+from gnomon.testing import make_job, make_kernel
+from gnomon_sqlite import SqliteStore
+from gnomon_stats import StatsPlugin
+from gnomon_stats.verification import verify
+
+LIFE = """
+import asyncio, sys
+from datetime import timedelta
+from gnomon import Job, Kernel
+from gnomon.durations import Duration
+from gnomon.plugins import PluginSet
+from gnomon_sqlite import SqliteStore
+from gnomon_stats import StatsPlugin
+
+async def quick():
+    return 1
+
+async def broken():
+    raise ValueError("no such table")
+
+async def slow():
+    await asyncio.sleep(0.05)
+
+async def main():
+    plugins = PluginSet()
+    plugins.add(StatsPlugin(StatsPlugin.Config(save_every=Duration(milliseconds=10))), "stats")
+    jobs = [
+        Job(id="quick", func=quick),
+        Job(id="broken", func=broken),
+        Job(id="slow", func=slow, every=timedelta(milliseconds=20), catch_up="all"),
+    ]
+    async with Kernel(store=SqliteStore(sys.argv[1]), jobs=jobs, plugins=plugins) as kernel:
+        print("going", flush=True)
+        while True:
+            await kernel.trigger("quick")
+            await kernel.trigger("broken")
+
+asyncio.run(main())
+"""
+LIVES = 4
+
+
+def live_and_die(database: Path, seconds: float) -> None:
+    """Run a kernel in a process, and kill it in the middle of its work, that long after it has begun."""
+    with subprocess.Popen([sys.executable, "-c", LIFE, str(database)], stdout=subprocess.PIPE) as life:
+        try:
+            assert life.stdout is not None
+            assert b"going\n" in iter(life.stdout.readline, b""), "the kernel did not begin"
+            time.sleep(seconds)
+            assert life.poll() is None, "the kernel ended by itself"
+        finally:
+            life.kill()
+
+
+async def test_statistics_of_killed_kernels_are_those_of_the_log(
+    tmp_path: Path, facts: Callable[..., dict[str, Any]], recount: Callable[..., dict[str, Any]]
+) -> None:
+    database, order, kept_at = tmp_path / "gnomon.db", random.Random(), list[int]()
+    for _ in range(LIVES):
+        await asyncio.to_thread(live_and_die, database, order.uniform(0.0, 0.5))
+        store = SqliteStore(database)
+        await store.open(read_only=True)
+        found = await verify(store, "UTC")
+        await store.close()
+        assert found.differences == []
+        kept_at.append(found.kept_at or 0)
+
+    plugin = StatsPlugin()
+    jobs = [make_job(print, id=name, overlap="allow") for name in ("quick", "broken", "slow")]
+    with capture_logs():
+        async with make_kernel(
+            *jobs, plugins=[plugin], store=SqliteStore(database), keeps_time=True, drain=timedelta(seconds=20)
+        ) as kernel:
+            async with asyncio.timeout(30):
+                while not kernel.is_idle or plugin.position < kernel.health().position:  # noqa: ASYNC110 - a thread
+                    await asyncio.sleep(0.01)
+            log, after = list[Event](), 0
+            while page := await kernel.events(after, 5000):
+                log, after = log + page, page[-1].position
+            counted = {stats.job_id: facts(stats) for stats in plugin.of_jobs() if plugin.position == after}
+
+    assert kept_at[-1] > 0
+    assert counted == recount(log)

@@ -1,0 +1,233 @@
+import random
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gnomon import Cancelled, Event, Missed, Succeeded
+from gnomon.testing.histories import (
+    NOON,
+    SECOND,
+    cancelled,
+    every_type,
+    failed,
+    missed,
+    numbered,
+    running,
+    scheduled,
+    succeeded,
+    tell,
+    unknown,
+)
+from gnomon_stats.fold import DAYS, HOURS, Statistics, fold, move_to_zone
+from gnomon_stats.kept import keep, unkeep
+from gnomon_stats.shape import day_stats, job_stats
+
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+KINDS: dict[str, Any] = {
+    "waiting": scheduled,
+    "running": running,
+    "success": lambda job, at, seconds: tell(running(job, at), Succeeded, execution_time=seconds),
+    "failed": failed,
+    "cancelled": cancelled,
+    "taken back": lambda job, at: tell(scheduled(job, at), Cancelled, actor="ann"),
+    "missed": missed,
+    "missed after all": lambda job, at: tell(scheduled(job, at), Missed, scheduled_time=at, reason="downtime"),
+    "range": lambda job, at: missed(job, at, "downtime", count=7, first=at - HOUR, last=at),
+    "retry": lambda job, at: succeeded(job, at, attempt=2),
+    "manual": lambda job, at: failed(job, at, is_manual=True),
+    "of the future": lambda job, at: [unknown(job, at)],
+}
+
+
+def history(kind: str, job: str, at: datetime, seconds: float) -> list[Event]:
+    found: list[Event] = KINDS[kind](job, at, seconds) if kind == "success" else KINDS[kind](job, at)
+    return found
+
+
+def interleaved(histories: Sequence[list[Event]], order: Sequence[int]) -> list[Event]:
+    """Put the events of all streams into one log in that order, each stream in its own."""
+    owners = [number for number, one in enumerate(histories) for _ in one]
+    streams = [iter(one) for one in histories]
+    return numbered([next(streams[owners[turn]]) for turn in order])
+
+
+RUN = st.tuples(
+    st.sampled_from(sorted(KINDS)),
+    st.sampled_from(["a", "b"]),
+    st.one_of(st.integers(0, 100), st.integers(0, 500 * 24 * 60)),
+    st.floats(0, 1e5),
+)
+
+
+@st.composite
+def logs(draw: st.DrawFn) -> list[Event]:
+    runs = draw(st.lists(RUN, max_size=25))
+    histories = [
+        history(kind, job, NOON + timedelta(minutes=minutes, microseconds=number), seconds)
+        for number, (kind, job, minutes, seconds) in enumerate(runs)
+    ]
+    order = list(range(sum(map(len, histories))))
+    draw(st.randoms(use_true_random=False)).shuffle(order)
+    return interleaved(histories, order)
+
+
+def folded(*parts: Sequence[Event], zone: str = "UTC") -> Statistics:
+    statistics = Statistics(zone)
+    for part in parts:
+        fold(statistics, part)
+    return statistics
+
+
+Facts = Callable[..., dict[str, Any]]
+
+
+def told(statistics: Statistics, facts: Facts) -> dict[str, dict[str, Any]]:
+    return {job_id: facts(job_stats(statistics, job_id)) for job_id in statistics.jobs}
+
+
+@given(log=logs(), zone=st.sampled_from(["UTC", "Asia/Shanghai", "America/Sao_Paulo", "Asia/Kathmandu"]))
+@settings(max_examples=100, deadline=None)
+def test_the_fold_is_what_plain_counting_finds(recount: Facts, facts: Facts, log: list[Event], zone: str) -> None:
+    assert told(folded(log, zone=zone), facts) == recount(log, zone)
+
+
+@given(logs(), st.data())
+@settings(max_examples=100, deadline=None)
+def test_a_fold_goes_on_from_what_was_kept(log: list[Event], data: st.DataObject) -> None:
+    cut = data.draw(st.integers(0, len(log)))
+    half = folded(log[:cut])
+
+    kept = unkeep(keep(half), len(log))
+    fold(kept, log[cut:])
+
+    assert kept == folded(log)
+
+
+@given(logs(), st.data())
+@settings(max_examples=50, deadline=None)
+def test_events_that_come_again_change_nothing(log: list[Event], data: st.DataObject) -> None:
+    first, again = (data.draw(st.integers(0, len(log))) for _ in range(2))
+
+    assert folded(log[:first], log[min(first, again) :], log) == folded(log)
+
+
+def test_two_hundred_thousand_events_are_what_plain_counting_finds(recount: Facts, facts: Facts) -> None:
+    order = random.Random(7)
+    kinds = [kind for kind in sorted(KINDS) if kind not in {"waiting", "running"}] + ["success"] * 8
+    histories = [
+        history(order.choice(kinds), f"job{order.randrange(60)}", NOON + n * SECOND / 2, order.expovariate(0.1))
+        for n in range(80_000)
+    ]
+    turns = [n + 50 * order.random() for n, one in enumerate(histories) for _ in one]
+    log = interleaved(histories, sorted(range(len(turns)), key=turns.__getitem__))
+
+    assert len(log) > 200_000
+    assert told(folded(log), facts) == recount(log)
+
+
+def test_every_type_of_event_is_counted_or_skipped() -> None:
+    statistics = folded(numbered(*every_type()))
+
+    counts = {job_id: job_stats(statistics, job_id).total for job_id in statistics.jobs}
+    assert counts == {"success": 1, "progress": 1, "range": 3, "cancelled": 1, "late": 1, "hidden": 1}
+
+
+def test_a_run_counts_on_the_day_on_which_it_ended_in_the_zone_of_the_statistics() -> None:
+    before_midnight = datetime(2026, 12, 1, 15, 59, 59, tzinfo=UTC)  # in Shanghai: 23:59:59
+    log = numbered(tell(scheduled(at=before_midnight), Cancelled), missed(at=before_midnight))
+
+    days = job_stats(folded(log, zone="Asia/Shanghai"), "sync").by_day
+
+    assert [(f"{one.day}", one.missed, one.cancelled) for one in days] == [("2026-12-01", 1, 0), ("2026-12-02", 0, 1)]
+
+
+def test_a_day_with_a_clock_change_is_one_day() -> None:
+    begin = datetime(2026, 10, 24, 22, tzinfo=UTC)  # midnight in Berlin; that day has 25 hours
+    log = numbered(*(missed(at=begin + n * HOUR) for n in range(26)))
+
+    days = job_stats(folded(log, zone="Europe/Berlin"), "sync").by_day
+
+    assert [(f"{one.day}", one.missed) for one in days] == [("2026-10-25", 25), ("2026-10-26", 1)]
+
+
+def test_days_and_hours_are_bounded_and_totals_are_not() -> None:
+    log = numbered(*(missed(at=NOON + n * 6 * HOUR) for n in range(4 * 500)))
+
+    statistics = folded(log)
+
+    job = statistics.jobs["sync"]
+    assert len(job.days) == DAYS
+    assert len(job.hours) == HOURS / 6
+    assert job_stats(statistics, "sync").missed == 2000
+    assert job.older.missed == 2000 - sum(row.tally.missed for row in job.days)
+
+
+def test_a_streak_is_of_successes_or_failures_and_a_miss_does_not_end_it() -> None:
+    told = [succeeded, succeeded, failed, missed, cancelled, failed, failed]
+    log = numbered(*(one("sync", NOON + n * HOUR) for n, one in enumerate(told)))
+
+    streak = job_stats(folded(log), "sync").streak
+
+    assert (streak.status, streak.length, streak.longest_success, streak.longest_failed) == ("failed", 3, 2, 3)
+
+
+def test_the_success_rate_is_of_those_that_ran_to_their_end() -> None:
+    told = [succeeded, succeeded, succeeded, failed, missed, cancelled, running, scheduled]
+    log = numbered(*(one("sync", NOON + n * HOUR) for n, one in enumerate(told)))
+
+    stats = job_stats(folded(log), "sync")
+
+    assert stats.success_rate == 0.75
+    assert (stats.total, stats.running, stats.scheduled) == (8, 1, 1)
+    assert stats.avg_execution_time == 1.0
+
+
+def test_a_job_without_executions_has_nothing() -> None:
+    stats = job_stats(Statistics(), "nobody")
+
+    assert stats.total == 0
+    assert (stats.success_rate, stats.p50, stats.avg_execution_time, stats.last_execution) == (None,) * 4
+    assert (stats.by_day, stats.by_hour) == ([], [])
+
+
+def test_today_is_summed_over_all_jobs() -> None:
+    statistics = folded(numbered(succeeded("a"), failed("b"), missed("b", NOON - DAY), missed("c", count=3)))
+
+    today = day_stats(statistics, NOON)
+
+    assert (today.success, today.failed, today.missed, today.avg_execution_time) == (1, 1, 3, 1.0)
+    assert day_stats(statistics, NOON + DAY).success == 0
+
+
+def test_a_move_to_another_zone_leaves_what_was_counted() -> None:
+    late = datetime(2026, 12, 1, 20, tzinfo=UTC)  # in Shanghai the next day
+    first, second = numbered(missed(at=late), missed(at=late + HOUR))
+    statistics = folded([first])
+
+    move_to_zone(statistics, "Asia/Shanghai")
+    fold(statistics, [second])
+
+    assert [f"{one.day}" for one in job_stats(statistics, "sync").by_day] == ["2026-12-01", "2026-12-02"]
+    assert statistics.zone_since == first.position
+
+
+@pytest.mark.parametrize("jobs", [1, 10])
+def test_what_is_kept_of_a_busy_job_is_small(jobs: int) -> None:
+    """Every hour and every day has numbers of its own, as nothing else makes a view larger."""
+    order, hours = random.Random(3), [NOON + n * HOUR for n in range(HOURS)]
+    days = [NOON - n * DAY for n in range(DAYS, 0, -1)]
+    log = [
+        one
+        for n in range(jobs)
+        for at in (*days, *hours)
+        for one in tell(running(f"job{n}", at), Succeeded, execution_time=order.lognormvariate(1, 1))
+    ]
+
+    view = keep(folded(numbered(log))).view
+
+    assert view is not None
+    assert len(view) / jobs < 16_000
