@@ -61,7 +61,9 @@ def live_and_die(database: Path, url: str) -> tuple[list[str], ...]:
         lines = [life.stdout.readline().split() for _ in range(30)]
         life.kill()
         lines += [line.split() for line in life.stdout.read().split("\n")[:-1]]
-    return tuple([words[1] for words in lines if words[0] == job] for job in ("endless", "quick"))  # the log is there too
+    return tuple(
+        [words[1] for words in lines if words[0] == job] for job in ("endless", "quick")
+    )  # the log is there too
 
 
 async def test_runs_of_a_killed_kernel_are_lost_in_redis_too_and_no_end_is_missing(

@@ -31,7 +31,7 @@ def refused(**section: Any) -> str:
     return str(caught.value)
 
 
-@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.4", "gnomon.example"])
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.4", "gnomon.example"])  # noqa: S104 - refused
 def test_without_tokens_no_address_is_taken_that_others_can_reach(host: str) -> None:
     problem = refused(host=host)
 

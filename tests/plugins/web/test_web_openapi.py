@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -100,7 +99,7 @@ async def test_answers_are_as_they_are_described(serve: Any) -> None:
 
 
 @pytest.fixture
-def chromium() -> Iterator[str]:
+def chromium() -> str:
     """Find a Chromium, and the Playwright that steers it."""
     program = os.environ.get("GNOMON_TEST_CHROMIUM") or shutil.which("chromium")
     try:
@@ -112,7 +111,7 @@ def chromium() -> Iterator[str]:
         if "chromium" in os.environ.get("GNOMON_REQUIRE", "").split(","):
             pytest.fail(reason)
         pytest.skip(reason)
-    yield program
+    return program
 
 
 @pytest.mark.parametrize("base_path", ["", "/api"])
