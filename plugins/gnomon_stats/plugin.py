@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from typing import Any
 
 import msgspec
 import structlog
@@ -77,6 +78,19 @@ class StatsPlugin:
         """Sum up what has ended today, of all jobs."""
         with self._lock:
             return day_stats(self._statistics, self._kernel.clock.now())
+
+    @hookimpl(optionalhook=True)
+    def register_routes(self, register: Callable[..., None]) -> None:
+        """Offer the statistics of a job where HTTP is served, in the place of what the store alone can count."""
+        path = "/scheduler/jobs/{job_id}/execution-stats"
+        register("GET", path, self.answer, role="viewer", tag="statistics", errors=(404,))
+
+    async def answer(self, _request: Any, job_id: str) -> JobStats:
+        """Tell how a job has done: counts, success rate, durations, streaks, by day and by hour."""
+        stats = self.of_job(job_id)
+        if stats.total == 0:
+            await self._kernel.job(job_id)  # else an id that nobody knows would have statistics
+        return stats
 
     # --- beside the kernel ---
 

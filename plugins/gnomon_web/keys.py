@@ -8,12 +8,10 @@ from gnomon import Kernel
 from gnomon_web.auth import Authenticator
 from gnomon_web.config import Config
 from gnomon_web.roles import NOBODY, Identity
-from gnomon_web.routes import RouteTable
 
 KERNEL = web.AppKey("kernel", Kernel)
 CONFIG = web.AppKey("config", Config)
 AUTHENTICATOR = web.AppKey("authenticator", Authenticator)
-ROUTES = web.AppKey("routes", RouteTable)
 
 IDENTITY = web.RequestKey("identity", Identity)
 """Who makes the request: `request[IDENTITY]`. The endpoint sets it before any handler is called."""

@@ -22,6 +22,9 @@ from gnomon_web.problems import ApiError, Place, culprit
 
 log = structlog.stdlib.get_logger("gnomon.web")
 
+PROBES = ("/livez", "/readyz", "/metrics")
+"""What machines ask for every few seconds: logged at the level `debug`."""
+
 
 @web.middleware
 async def access_log(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -33,7 +36,8 @@ async def access_log(request: web.Request, handler: Handler) -> web.StreamRespon
         status = response.status
         return response
     finally:
-        log.info(
+        tell = log.debug if request.path.endswith(PROBES) else log.info
+        tell(
             "request",
             method=request.method,
             path=request.path,

@@ -15,7 +15,6 @@ from aiohttp import web
 from gnomon.durations import Duration
 from gnomon_web.answers import JSON, PROBLEM_JSON
 from gnomon_web.config import Config
-from gnomon_web.keys import CONFIG, ROUTES
 from gnomon_web.problems import Problem
 from gnomon_web.routes import Route, RouteTable, Signature
 
@@ -24,6 +23,7 @@ COMMON_ERRORS = (400, 401, 403, 421, 500, 503)
 """What every call may answer: wrong parameters, wrong tokens, a foreign page or Host, a mistake of ours, no store."""
 PATTERNS = {"job_id": "^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$", "execution_id": "^[0-9a-f]{24}$"}
 Json = dict[str, Any]
+DOCUMENT = web.AppKey("document", bytes)
 
 
 def routes() -> list[Route]:
@@ -33,7 +33,7 @@ def routes() -> list[Route]:
 
 async def get_document(request: web.Request) -> web.Response:
     """Describe all calls as an OpenAPI 3.1 document."""
-    return web.json_response(describe(request.app[ROUTES], request.app[CONFIG]))  # never in an envelope
+    return web.Response(body=request.app[DOCUMENT], content_type=JSON)  # never in an envelope
 
 
 def describe(table: RouteTable, config: Config) -> Json:

@@ -6,6 +6,7 @@ import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import msgspec
 from aiohttp import web
 
 from gnomon import GnomonError, Kernel
@@ -27,11 +28,12 @@ from gnomon_web.config import Config
 from gnomon_web.contributions import add_contributions
 from gnomon_web.endpoint import endpoint
 from gnomon_web.guard import add_headers, guard
-from gnomon_web.keys import AUTHENTICATOR, CONFIG, KERNEL, ROUTES
+from gnomon_web.keys import AUTHENTICATOR, CONFIG, KERNEL
 from gnomon_web.latest import LATEST
 from gnomon_web.live.hub import HUB
 from gnomon_web.metrics import METRICS
 from gnomon_web.middlewares import access_log, problems
+from gnomon_web.openapi import DOCUMENT, describe
 from gnomon_web.routes import RouteTable
 from gnomon_web.views import Views
 
@@ -60,8 +62,9 @@ def build_app(config: Config, kernel: Kernel, views: Views) -> web.Application:
     app[LATEST] = views.latest
     app[METRICS] = views.metrics
     app[AUTHENTICATOR] = Authenticator(config, kernel.clock)
-    app[ROUTES] = build_routes(kernel)
-    for route, signature in app[ROUTES]:
+    table = build_routes(kernel)
+    app[DOCUMENT] = msgspec.json.encode(describe(table, config))
+    for route, signature in table:
         resource = app.router.add_resource(config.base_path + route.path)
         answer = endpoint(route, signature)
         for method in ("GET", "HEAD") if route.method == "GET" else (route.method,):

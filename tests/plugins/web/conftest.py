@@ -2,11 +2,12 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from typing import Any
 
 import aiohttp
 import pytest
+from structlog.testing import capture_logs
 
 from gnomon import Kernel
 from gnomon.config import Secret
@@ -73,6 +74,13 @@ class Served:
 
 
 Serve = Callable[..., contextlib.AbstractAsyncContextManager[Served]]
+
+
+@pytest.fixture(autouse=True)
+def logged() -> Iterator[list[Any]]:
+    """What is logged: kept, and not printed, for that takes a second where a traceback is in it."""
+    with capture_logs() as lines:
+        yield lines
 
 
 @pytest.fixture

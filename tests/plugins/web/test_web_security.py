@@ -7,7 +7,6 @@ from typing import Any
 
 import aiohttp
 import pytest
-from structlog.testing import capture_logs
 
 from gnomon import Kernel, hookimpl
 from gnomon.durations import Duration
@@ -65,7 +64,7 @@ def upgrade(route: Route) -> dict[str, str]:
 
 async def test_the_router_serves_the_table_and_nothing_else(gnomon_kernel: Callable[..., Kernel]) -> None:
     async with gnomon_kernel(tick, plugins=[Extension()]) as kernel:
-        app = build_app(Config(base_path="/api"), kernel, await Views.begin(kernel))
+        app = build_app(Config(base_path="/api"), kernel, await Views.begin(kernel, max_connections=1))
         served = {(route.method, route.resource.canonical) for route in app.router.routes() if route.resource}
         table = build_routes(kernel)
 
@@ -287,14 +286,15 @@ async def test_without_tokens_everybody_on_this_machine_is_the_admin(serve: Any)
 # --- what is written down ---
 
 
-async def test_the_access_log_has_who_and_what_and_no_secret(serve: Any, secrets: dict[str, str]) -> None:
-    with capture_logs() as logged:
-        async with serve(tick, guarded=True) as ask:
-            browser = await ask.log_in("viewer")
-            await ask("GET", "/scheduler/executions?q=hush", headers=browser)
-            await ask("GET", f"/scheduler/jobs?token={secrets['admin']}")
-            await ask("POST", "/login", json={"token": "a-wrong-token"})
-            await ask("POST", "/scheduler/jobs/tick/pause", as_="operator")
+async def test_the_access_log_has_who_and_what_and_no_secret(
+    serve: Any, secrets: dict[str, str], logged: list[Any]
+) -> None:
+    async with serve(tick, guarded=True) as ask:
+        browser = await ask.log_in("viewer")
+        await ask("GET", "/scheduler/executions?q=hush", headers=browser)
+        await ask("GET", f"/scheduler/jobs?token={secrets['admin']}")
+        await ask("POST", "/login", json={"token": "a-wrong-token"})
+        await ask("POST", "/scheduler/jobs/tick/pause", as_="operator")
 
     requests = [line for line in logged if line["event"] == "request"]
     assert [(line["method"], line["path"], line["status"], line["actor"]) for line in requests] == [

@@ -1,0 +1,144 @@
+"""Ask for lists of executions over HTTP, from a SQLite log with a million of them: how long does the handler take.
+
+    python bench/lists.py [EXECUTIONS] [REQUESTS]
+
+Fills a log in a temporary folder (a million in about a minute), asks for each kind of page REQUESTS times with random
+jobs and places, and prints one JSON line and one sentence. Times are those of the access log, in milliseconds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import sys
+import tempfile
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import structlog
+
+from gnomon import Execution, Job, Kernel
+from gnomon.cursors import Cursor, write_cursor
+from gnomon.execution import execution_id
+from gnomon.plugins import PluginSet
+from gnomon_sqlite import SqliteStore
+from gnomon_web import WebPlugin
+from gnomon_web.config import Config
+
+BATCH = 10_000
+JOBS = [f"job-{number}" for number in range(50)]
+START = datetime(2026, 1, 1, tzinfo=UTC)
+STEP = timedelta(seconds=10)
+TARGET = 20.0
+
+
+async def body() -> None:
+    """Do nothing: nothing runs here."""
+
+
+def made(count: int) -> Iterator[Execution]:
+    """Make executions, one each 10 s: 2 % failed, 1 % missed, 5 % by hand."""
+    chance = random.Random(7)  # noqa: S311 - the same log each time
+    for number in range(count):
+        job_id, at, draw = JOBS[number % len(JOBS)], START + number * STEP, chance.random()
+        status: Any = "failed" if draw < 0.02 else "missed" if draw < 0.03 else "success"
+        error = f"no answer from shard {number % 17}" if status == "failed" else None
+        yield Execution(
+            id=execution_id(job_id, at),
+            job_id=job_id,
+            job_name=job_id,
+            status=status,
+            version=3,
+            scheduled_time=at,
+            timestamp=at,
+            updated_at=at + timedelta(seconds=3),
+            is_manual=chance.random() < 0.05,
+            execution_time=3.0,
+            error_message=error,
+            return_value={"rows": number},
+        )
+
+
+async def fill(path: Path, count: int) -> None:
+    """Put the executions into a log, as the store writes them."""
+    async with SqliteStore(path, synchronous="NORMAL") as store:
+        batch: list[Execution] = []
+        for execution in made(count):
+            batch.append(execution)
+            if len(batch) == BATCH:
+                await store.append([], batch, [])
+                batch.clear()
+        await store.append([], batch, [])
+
+
+def kinds(count: int) -> dict[str, Any]:
+    """Name each kind of page, with a function that makes its query."""
+    chance = random.Random(11)  # noqa: S311 - the same questions each time
+
+    def deep() -> str:
+        number = chance.randrange(count)
+        at = START + number * STEP
+        return write_cursor(Cursor(at, execution_id(JOBS[number % len(JOBS)], at)))
+
+    return {
+        "newest": lambda: "",
+        "by_job": lambda: f"job_id={chance.choice(JOBS)}",
+        "by_status": lambda: f"status={chance.choice(['failed', 'missed', 'success'])}",
+        "by_manual": lambda: f"is_manual={chance.choice(['true', 'false'])}",
+        "combined": lambda: f"job_id={chance.choice(JOBS)}&status=failed,missed&is_manual=false",
+        "deep": lambda: f"cursor={deep()}",
+        "deep_by_job": lambda: f"job_id={chance.choice(JOBS)}&cursor={deep()}",
+    }
+
+
+async def measure(path: Path, count: int, requests: int) -> dict[str, Any]:
+    """Ask, and return the median and the 99th percentile of each kind."""
+    times: list[float] = []
+
+    def collect(_: Any, __: str, line: Any) -> Any:
+        if line["event"] == "request":
+            times.append(line["ms"])
+        raise structlog.DropEvent
+
+    structlog.configure(processors=[collect])
+    plugins = PluginSet()
+    web = plugins.add(WebPlugin(Config(port=0)), "web").object
+    jobs = [Job(id=job_id, func=body) for job_id in JOBS]
+    found: dict[str, Any] = {}
+    async with (
+        Kernel(store=SqliteStore(path), jobs=jobs, plugins=plugins, keeps_time=False),
+        aiohttp.ClientSession() as client,
+    ):
+        for name, query in kinds(count).items():
+            times.clear()
+            for _ in range(requests):
+                async with client.get(f"{web.url}/scheduler/executions?limit=50&{query()}") as answer:
+                    page = await answer.json()
+                    if answer.status != 200 or (name == "newest" and page["total"] != count):
+                        sys.exit(f"{name}: {answer.status} {page}")
+            ordered = sorted(times)
+            found[name] = {"p50": ordered[len(ordered) // 2], "p99": ordered[int(len(ordered) * 0.99)]}
+    return found
+
+
+def main() -> None:
+    """Measure once and print it."""
+    count, requests = (int(argument) for argument in (*sys.argv[1:], "1000000", "200")[:2])
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "lists.db"
+        asyncio.run(fill(path, count))
+        found = asyncio.run(measure(path, count, requests))
+    slowest = max(found, key=lambda name: float(found[name]["p99"]))
+    print(json.dumps({"executions": count, "requests": requests, "target_ms": TARGET, "ms": found}))
+    print(
+        f"Over {count:,} executions the slowest kind of page is {slowest!r}: {found[slowest]['p50']} ms in the median, "
+        f"{found[slowest]['p99']} ms in 99 of 100 cases; the target is {TARGET:g} ms, with the exact total."
+    )
+
+
+if __name__ == "__main__":
+    main()
