@@ -80,7 +80,7 @@ class Tail:
         self._ring: list[Entry] = []
         self._bytes = 0
         self._slices: dict[tuple[int, int, int, int], Slice] = {}
-        self._announced: asyncio.Future[None] | None = None
+        self._announced = asyncio.Event()
         self._flush: asyncio.TimerHandle | None = None
         self._last_flush = float("-inf")
 
@@ -113,16 +113,13 @@ class Tail:
         self._flush = None
         self._last_flush = asyncio.get_running_loop().time()
         self.head = self._newest
-        if self._announced is not None:
-            self._announced.set_result(None)
-            self._announced = None
+        self._announced.set()
+        self._announced.clear()  # who waits is woken all the same
 
     async def reach(self, position: int) -> None:
         """Wait until that position is announced."""
         while self.head < position:
-            if self._announced is None:
-                self._announced = asyncio.get_running_loop().create_future()
-            await asyncio.shield(self._announced)
+            await self._announced.wait()
 
     async def read(self, after: int, limit: int = PAGE_EVENTS, size: int = PAGE_BYTES) -> Slice:
         """Return what follows a position, up to `limit` events and `size` bytes, yet one event at least.
