@@ -132,7 +132,8 @@ class Tail:
         if (shared := self._slices.get(key)) is None:
             first = bisect_right(self._ring, after, key=itemgetter(0))
             last = bisect_right(self._ring, self.head, lo=first, key=itemgetter(0))
-            shared = _cut(after, self.head, self._ring[first : min(last, first + limit)], last - first > limit, size)
+            upto = max(after, self.head)  # a client may know of a position that has not come here yet
+            shared = _cut(after, upto, self._ring[first : min(last, first + limit)], last - first > limit, size)
             self._slices[key] = shared
             if len(self._slices) > SHARED_SLICES:
                 del self._slices[next(iter(self._slices))]

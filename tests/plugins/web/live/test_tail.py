@@ -152,3 +152,14 @@ async def test_events_of_many_commits_are_announced_together(kernel: FakeKernel,
 
     assert set(heads) == {0}
     assert made.head == 100
+
+
+async def test_a_position_that_has_not_come_yet_is_waited_for(kernel: FakeKernel, log: list[Event]) -> None:
+    made = await filled(kernel, log[:50])
+
+    ahead = await made.read(60)
+    made.publish(log[50:])
+    await made.reach(61)
+
+    assert (ahead.upto, positions(ahead), ahead.lacks()) == (60, [], False)
+    assert positions(await made.read(60)) == list(range(61, 101))
