@@ -116,6 +116,8 @@ class Connection:
 
     async def _listen(self, hear: Hear) -> None:
         async for message in self._socket:
+            if message.type is WSMsgType.ERROR:
+                break
             if message.type is not WSMsgType.TEXT:
                 raise HangUp(4400, "text frames only")
             await hear(message.data)
@@ -140,7 +142,8 @@ class Connection:
     async def _close(self, end: HangUp) -> None:
         """Say goodbye to who listens; cut off who has not even read what came before."""
         try:
-            if self._buffered() <= SEND_BUFFER:
+            # Below that mark asyncio lets senders go on. Above it a close frame would wait with them.
+            if self._buffered() <= SEND_BUFFER // 4:
                 reason = end.reason.encode()[:120].decode(errors="ignore").encode()
                 await self._socket.close(code=end.code, message=reason, drain=False)
         finally:

@@ -82,7 +82,7 @@ class EventFeed:
                 await self._begin_again(connection, "pruned")
                 continue
             self._cursor = part.upto
-            if frame := part.frame(self._query, self._write):
+            if frame := part.frame((self._query.job_id, self._query.types), self._write):
                 await connection.send(frame)
 
     def heartbeat(self) -> bytes:

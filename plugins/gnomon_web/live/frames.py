@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Literal
+from typing import Literal, cast
 
 import msgspec
 
-from gnomon import CancelRequested, Event, Execution, LateResult, Progress, TransitionError, UnknownEvent
+from gnomon import CancelRequested, Event, Execution, Progress, TransitionError
+from gnomon.events import LIFECYCLE
 from gnomon.execution import Status, begin
 from gnomon.progress import Step
 from gnomon.timing import timing
@@ -92,23 +93,28 @@ class RunView:
 
 
 def fold_frames(views: dict[str, RunView], events: Sequence[Event]) -> list[RunFrame]:
-    """Fold events of known runs, and make a frame for each that a viewer is to see: all but superseded progress."""
+    """Fold events of runs, and make a frame for each that a viewer is to see: all but superseded progress."""
     last_progress = {event.stream: event.position for event in events if is_progress(event)}
     frames = []
     for event in events:
         view = views.setdefault(event.stream, RunView())
         try:
-            if not view.take(event) or isinstance(event, LateResult | UnknownEvent):
-                continue
+            is_new = view.take(event)
         except TransitionError:  # the log of another version: it is shown as far as it can be told
             continue
-        if not is_progress(event):
-            frames.append(view.frame(event.type, event.position, event.at))  # type: ignore[arg-type]
-        elif last_progress[event.stream] == event.position:
-            frames.append(view.frame("progress", event.position, event.at))
+        kind = frame_type(event)
+        if is_new and kind and (kind != "progress" or last_progress[event.stream] == event.position):
+            frames.append(view.frame(kind, event.position, event.at))
     return frames
 
 
 def is_progress(event: Event) -> bool:
     """Whether the event says that a run goes on, and is made old by the next one that does."""
     return isinstance(event, Progress | CancelRequested)
+
+
+def frame_type(event: Event) -> FrameType | None:
+    """Tell as what a viewer sees an event; None for one that changes nothing that viewers of runs are told."""
+    if is_progress(event):
+        return "progress"
+    return cast(FrameType, event.type) if isinstance(event, LIFECYCLE) else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Literal
 
@@ -25,7 +26,7 @@ class Hub:
         self.pictures = Pictures(kernel, self.tail)
         self._most = max_connections
         self._connections: set[Connection] = set()
-        self._empty = asyncio.Event()
+        self._gone = asyncio.Event()
         self._is_closing = False
 
     def publish(self, events: Sequence[Event]) -> None:
@@ -37,9 +38,11 @@ class Hub:
         self._is_closing = True
         for connection in self._connections:
             connection.dismiss(1012, "the server restarts: come back in a moment")
-        if self._connections:
-            self._empty.clear()
-            await asyncio.wait((asyncio.ensure_future(self._empty.wait()),), timeout=FAREWELL + 1)
+        with contextlib.suppress(TimeoutError):  # who does not answer is cut off by the server's end
+            async with asyncio.timeout(FAREWELL + 1):
+                while self._connections:
+                    self._gone.clear()
+                    await self._gone.wait()
 
     async def hold(
         self,
@@ -66,8 +69,7 @@ class Hub:
             return await connection.hold(talk, hear=hear, heartbeat=heartbeat, still_allowed=still_allowed)
         finally:
             self._connections.discard(connection)
-            if not self._connections:
-                self._empty.set()
+            self._gone.set()
 
     @property
     def open_connections(self) -> int:

@@ -7,7 +7,8 @@ from typing import Annotated
 import msgspec
 from aiohttp import web
 
-from gnomon import Event, Execution, ExecutionQuery, Kernel, LateResult, UnknownExecutionError, UnknownJobError
+from gnomon import Event, Execution, ExecutionQuery, Kernel, UnknownExecutionError, UnknownJobError
+from gnomon.events import job_stream
 from gnomon_web.live.connection import Connection, HangUp, ignore
 from gnomon_web.live.frames import RunFrame, RunView, fold_frames
 from gnomon_web.live.hub import HUB, Hub
@@ -66,6 +67,7 @@ class RunFeed:
         if after is not None and self._hub.why_not(self._query.log, after):
             await self._reset()
             after = None
+        self._cursor = max(self._cursor, after or 0)
         seen = [event for event in history if after is None or event.position <= after]
         view = self._views[self._task_id] = await self._view(history[0].job_id)
         for event in seen:
@@ -144,7 +146,7 @@ class RunFeed:
     def _concerns(self, event: Event) -> bool:
         if self._is_execution:
             return event.stream == self._task_id
-        return event.job_id == self._task_id and hasattr(event, "execution_id") and not isinstance(event, LateResult)
+        return event.job_id == self._task_id and event.stream != job_stream(event.job_id)
 
     async def _load(self, execution_id: str, job_id: str, *, up_to: int) -> None:
         """Fold what a run has told up to a position; nothing of it is sent."""
@@ -174,7 +176,7 @@ class RunFeed:
         for run in over:
             del self._views[run.id]
             if run.status == "success" and self._past is not None:
-                self._past = [run, *self._past][:TYPICAL_RUNS]
+                self._past = [run, *(one for one in self._past if one.id != run.id)][:TYPICAL_RUNS]
 
     async def _reset(self) -> None:
         await self._send([RunFrame(type="reset", seq=self._cursor, at=self._kernel.clock.now())])

@@ -26,7 +26,8 @@ FLUSH = 0.02
 is woken 50 times a second at most (100 connections at 3,000 events a second: a tenth of the wake-ups of one for each
 commit). After a silence nothing waits."""
 SHARED_SLICES = 16
-"""Slices that are kept to be shared: readers that keep up ask for the same one within the same turn of the loop."""
+"""Slices that are kept to be shared: readers that keep up ask for the same one within the same turn of the loop, and
+what was before a restart is asked for by many at once."""
 
 
 class Entry(NamedTuple):
@@ -80,7 +81,8 @@ class Tail:
         self._ring: list[Entry] = []
         self._bytes = 0
         self._slices: dict[tuple[int, int, int, int], Slice] = {}
-        self._announced: asyncio.Future[None] | None = None
+        self._reading = asyncio.Lock()
+        self._announced = asyncio.Event()
         self._flush: asyncio.TimerHandle | None = None
         self._last_flush = float("-inf")
 
@@ -113,16 +115,13 @@ class Tail:
         self._flush = None
         self._last_flush = asyncio.get_running_loop().time()
         self.head = self._newest
-        if self._announced is not None:
-            self._announced.set_result(None)
-            self._announced = None
+        self._announced.set()
+        self._announced.clear()  # who waits is woken all the same
 
     async def reach(self, position: int) -> None:
         """Wait until that position is announced."""
         while self.head < position:
-            if self._announced is None:
-                self._announced = asyncio.get_running_loop().create_future()
-            await asyncio.shield(self._announced)
+            await self._announced.wait()
 
     async def read(self, after: int, limit: int = PAGE_EVENTS, size: int = PAGE_BYTES) -> Slice:
         """Return what follows a position, up to `limit` events and `size` bytes, yet one event at least.
@@ -130,23 +129,29 @@ class Tail:
         Where nothing is announced after it, or all of it has been pruned, the slice is empty.
         """
         if after < self._floor:
-            return await self._read_store(after, limit, size)
-        key = (after, self.head, limit, size)
-        if (shared := self._slices.get(key)) is None:
-            first = bisect_right(self._ring, after, key=itemgetter(0))
-            last = bisect_right(self._ring, self.head, lo=first, key=itemgetter(0))
-            shared = _cut(after, self.head, self._ring[first : min(last, first + limit)], last - first > limit, size)
-            self._slices[key] = shared
+            async with self._reading:  # after a restart many come back to one position: the first one reads for all
+                return await self._shared((after, self._floor, limit, size), self._read_store)
+        return await self._shared((after, max(after, self.head), limit, size), self._read_ring)
+
+    async def _shared(
+        self, key: tuple[int, int, int, int], read: Callable[[int, int, int, int], Awaitable[Slice]]
+    ) -> Slice:
+        if (found := self._slices.get(key)) is None:
+            found = self._slices[key] = await read(*key)
             if len(self._slices) > SHARED_SLICES:
                 del self._slices[next(iter(self._slices))]
-        return shared
+        return found
 
-    async def _read_store(self, after: int, limit: int, size: int) -> Slice:
-        floor = self._floor
+    async def _read_ring(self, after: int, upto: int, limit: int, size: int) -> Slice:
+        first = bisect_right(self._ring, after, key=itemgetter(0))
+        last = bisect_right(self._ring, upto, lo=first, key=itemgetter(0))
+        return _cut(after, upto, self._ring[first : min(last, first + limit)], last - first > limit, size)
+
+    async def _read_store(self, after: int, upto: int, limit: int, size: int) -> Slice:
         page = [Entry(event.position, event, encode(event)) for event in await self._kernel.events(after, limit)]
-        # Beyond the floor the ring goes on, with the bounds that all readers share.
-        entries = [entry for entry in page if entry.position <= floor]
-        return _cut(after, floor, entries, len(page) == limit and len(entries) == len(page), size)
+        # Beyond that the ring goes on, with the bounds that all readers share.
+        entries = [entry for entry in page if entry.position <= upto]
+        return _cut(after, upto, entries, len(page) == limit and len(entries) == len(page), size)
 
 
 def _cut(after: int, upto: int, entries: list[Entry], has_more: bool, size: int) -> Slice:

@@ -7,6 +7,7 @@ import logging
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import aiohttp
 import pytest
 
 from gnomon import Job
@@ -16,11 +17,6 @@ from gnomon_web.live import connection, dashboard_feed, log_feed, window
 
 
 async def quick() -> None: ...
-
-
-async def burst(site: Any, runs: int) -> None:
-    for _ in range(runs):
-        await site.kernel.trigger("quick")
 
 
 QUICK = Job(id="quick", func=quick, overlap="allow")
@@ -317,3 +313,22 @@ async def test_a_page_of_another_site_gets_no_connection(serve: Any) -> None:
     headers |= {"Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==", "Sec-WebSocket-Version": "13"}
     async with serve() as site, site.client.get(site.web.url + "/ws/live", headers=headers) as answer:
         assert answer.status == 403
+
+
+@pytest.mark.parametrize("path", ["/ws/live", "/ws/events", "/ws/progress/quick"])
+async def test_a_connection_ends_with_the_login_that_opened_it(
+    serve: Any, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    monkeypatch.setattr(connection, "HEARTBEAT", 0.05)
+    token = Token("anna", "viewer", Secret("0123456789abcdef"))
+    async with (
+        serve(QUICK, tokens=[token]) as site,
+        aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True), headers={"Origin": site.web.url}) as browser,
+    ):
+        await browser.post(site.web.url + "/login", json={"token": "0123456789abcdef"})
+        async with browser.ws_connect(site.web.url + path, protocols=["gnomon.live.v1"]) as ws:
+            await browser.post(site.web.url + "/logout")
+
+            while (await asyncio.wait_for(ws.receive(), 30)).type is aiohttp.WSMsgType.TEXT:
+                pass
+            assert ws.close_code == 4401

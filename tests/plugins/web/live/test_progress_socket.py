@@ -237,3 +237,15 @@ async def test_a_viewer_that_does_not_read_gets_the_newest_progress_and_every_tr
     assert [kind for kind in kinds if kind != "progress"] == ["scheduled", "started", "succeeded"]
     assert kinds.count("progress") < told
     assert [step["name"] for step in frames[-1]["steps"]] == [f"step {number}" for number in range(told)]
+
+
+async def test_what_comes_after_the_end_of_a_run_is_no_frame(serve: Any) -> None:
+    async with serve(Job(id="quick", func=quick)) as site, site.open("/ws/progress/quick") as viewer:
+        await viewer.next("snapshot")
+        first = await site.run("quick")
+        await site.kernel.hide(first, actor="anna")
+        second = await site.run("quick")
+        frames = [await viewer.next() for _ in range(6)]
+
+    assert [frame["type"] for frame in frames] == ["scheduled", "started", "succeeded"] * 2
+    assert [frame["execution_id"] for frame in frames] == [first] * 3 + [second] * 3

@@ -71,6 +71,16 @@ async def test_readers_at_one_position_share_one_slice_and_its_frames(kernel: Fa
     assert kernel.reads == 0
 
 
+async def test_those_who_come_back_to_one_position_read_the_store_once(kernel: FakeKernel) -> None:
+    made = Tail(kernel, 100)  # type: ignore[arg-type]
+
+    slices = await asyncio.gather(*(made.read(20) for _ in range(50)))
+
+    assert len({id(part) for part in slices}) == 1
+    assert positions(slices[0]) == list(range(21, 101))
+    assert kernel.reads == 1
+
+
 async def test_what_was_told_twice_is_taken_once(kernel: FakeKernel, log: list[Event]) -> None:
     made = await filled(kernel, log[:60])
     made.publish(log[40:])
@@ -136,8 +146,8 @@ async def test_what_is_missing_between_two_positions_is_noticed(kernel: FakeKern
     assert not (await made.read(10)).lacks(beyond=29)
     assert not (await made.read(29)).lacks()
     kernel.log = []
-    assert (await made.read(10)).lacks()
-    assert (await made.read(10)).upto == 100
+    assert (await made.read(11)).lacks()
+    assert (await made.read(11)).upto == 100
 
 
 async def test_events_of_many_commits_are_announced_together(kernel: FakeKernel, log: list[Event]) -> None:
@@ -152,3 +162,14 @@ async def test_events_of_many_commits_are_announced_together(kernel: FakeKernel,
 
     assert set(heads) == {0}
     assert made.head == 100
+
+
+async def test_a_position_that_has_not_come_yet_is_waited_for(kernel: FakeKernel, log: list[Event]) -> None:
+    made = await filled(kernel, log[:50])
+
+    ahead = await made.read(60)
+    made.publish(log[50:])
+    await made.reach(61)
+
+    assert (ahead.upto, positions(ahead), ahead.lacks()) == (60, [], False)
+    assert positions(await made.read(60)) == list(range(61, 101))
