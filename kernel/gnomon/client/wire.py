@@ -53,6 +53,7 @@ class Record(msgspec.Struct, kw_only=True):
     first: datetime | None = None
     last: datetime | None = None
     late_result: str | None = None
+    hidden: bool = False
     progress: float | None = None
     progress_message: str | None = None
     step: str | None = None
