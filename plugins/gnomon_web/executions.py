@@ -12,7 +12,7 @@ from gnomon_web.keys import KERNEL, actor_of
 from gnomon_web.known_jobs import expect_job
 from gnomon_web.problems import ApiError, culprit
 from gnomon_web.resources import (
-    CancelReason,
+    ActReason,
     FailReason,
     FullRecord,
     JobRecordFilters,
@@ -77,7 +77,7 @@ async def get_log(request: web.Request, execution_id: str, query: LogFilters) ->
     return LogPage(items=lines, after=query.after, limit=query.limit, next=following)
 
 
-async def cancel(request: web.Request, execution_id: str, query: CancelReason) -> Record:
+async def cancel(request: web.Request, execution_id: str, query: ActReason) -> Record:
     """Ask a run to stop; one that has not started never will."""
     return record(await request.app[KERNEL].cancel(execution_id, actor=actor_of(request), reason=query.reason))
 

@@ -13,6 +13,7 @@ from gnomon_web.counting import count
 from gnomon_web.keys import CONFIG, KERNEL, actor_of
 from gnomon_web.latest import LATEST
 from gnomon_web.resources import (
+    ActReason,
     ForceFlag,
     JobDetail,
     JobFilters,
@@ -75,15 +76,15 @@ async def get_job(request: web.Request, job_id: str) -> JobDetail:
     )
 
 
-async def pause(request: web.Request, job_id: str) -> JobSummary:
+async def pause(request: web.Request, job_id: str, query: ActReason) -> JobSummary:
     """Hold a job's fires back until it is resumed; a paused one stays so."""
-    await request.app[KERNEL].pause(job_id, actor=actor_of(request))
+    await request.app[KERNEL].pause(job_id, actor=actor_of(request), why=query.reason)
     return await _summary(request, job_id)
 
 
-async def resume(request: web.Request, job_id: str) -> JobSummary:
+async def resume(request: web.Request, job_id: str, query: ActReason) -> JobSummary:
     """Let a job fire again; one that is not paused stays so."""
-    await request.app[KERNEL].resume(job_id, actor=actor_of(request))
+    await request.app[KERNEL].resume(job_id, actor=actor_of(request), why=query.reason)
     return await _summary(request, job_id)
 
 

@@ -191,8 +191,8 @@ class FailReason(msgspec.Struct, kw_only=True, frozen=True):
     reason: Text = "marked as failed by an operator"
 
 
-class CancelReason(msgspec.Struct, kw_only=True, frozen=True):
-    """Why a run is to stop; kept in the log."""
+class ActReason(msgspec.Struct, kw_only=True, frozen=True):
+    """Why somebody does this; kept in the log."""
 
     reason: Text | None = None
 

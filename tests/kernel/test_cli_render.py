@@ -10,10 +10,10 @@ from rich.console import Console
 
 from gnomon import events
 from gnomon.cli.commands.check import outlook, policies
-from gnomon.cli.commands.exec import ending
 from gnomon.cli.commands.jobs import summary
 from gnomon.cli.commands.runs import only_match, what
 from gnomon.cli.console_plugin import tell
+from gnomon.cli.run_ending import ending
 from gnomon.cli.run_progress import in_words
 from gnomon.cli.run_report import facts, print_report, timeline
 from gnomon.cli.tables import Column, fitting, print_table

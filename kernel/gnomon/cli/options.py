@@ -13,6 +13,9 @@ CONFIG_PATH = click.Path(path_type=Path)
 config_option = click.option("--config", type=CONFIG_PATH, metavar="FILE", help="Config file of the deployment.")
 config_argument = click.argument("config_file", metavar="[CONFIG]", required=False, type=CONFIG_PATH)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document and nothing else.")
+url_option = click.option(
+    "--url", envvar="GNOMON_URL", metavar="URL", help="Ask the kernel at this address; $GNOMON_TOKEN lets you in."
+)
 kwargs_option = click.option(
     "--kwargs", metavar="JSON", help="Arguments of this run, as a JSON object; merged into the job's."
 )

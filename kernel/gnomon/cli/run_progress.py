@@ -10,7 +10,6 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 from rich.text import Text
 
 from gnomon.cli.wording import length
-from gnomon.execution import Execution
 from gnomon.progress import ProgressView, Timing
 
 
@@ -38,9 +37,8 @@ class RunProgress:
         """Take the bar away; how the run ended is told by others."""
         self._bar.stop()
 
-    def show(self, execution: Execution, timing: Timing) -> None:
+    def show(self, view: ProgressView, timing: Timing) -> None:
         """Show the run as it stands."""
-        view = execution.progress
         if self._bar.disable:
             if view.step is not None and view.step != self._step:
                 click.echo(f"step: {view.step}", err=True)

@@ -7,21 +7,25 @@ from typing import Any
 
 import click
 
-from gnomon.cli.options import config_option, json_option
+from gnomon.cli.options import config_option, json_option, url_option
 
 
 @click.command("cancel")
 @click.argument("execution_id", metavar="ID")
 @click.option("--why", help="A reason, kept in the log.")
 @config_option
+@url_option
 @json_option
 @click.pass_context
-def command(ctx: click.Context, execution_id: str, why: str | None, config: Path | None, as_json: bool) -> None:
+def command(
+    ctx: click.Context, execution_id: str, why: str | None, config: Path | None, url: str | None, as_json: bool
+) -> None:
     """Ask a run to stop; one that has not started never will. What became of it is in `gnomon runs show ID`."""
-    from gnomon.cli.steering import actor, ask, tell
+    from gnomon.cli.steering import actor, ask, reach, tell
     from gnomon.control import Cancel
 
-    tell(ask(ctx, config, Cancel(execution_id, actor(), why)), as_json=as_json, sentence=_sentence)
+    answer = ask(reach(ctx, config, url), Cancel(execution_id, actor(), why))
+    tell(answer, as_json=as_json, sentence=_sentence)
 
 
 def _sentence(execution: dict[str, Any]) -> str:

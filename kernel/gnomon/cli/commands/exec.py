@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from gnomon.kernel import Kernel
     from gnomon.plugins import PluginSet
 
-CANCELLED = 130
 LOOK = 0.1
 """Seconds between two looks at the progress."""
 
@@ -41,6 +40,7 @@ def command(
     what the job returned; ends with 0 if it succeeded, 1 if not, 130 if it was cancelled with Ctrl-C.
     """
     from gnomon.cli.deployments import find_job, read_config
+    from gnomon.cli.run_ending import exit_code, print_ending
     from gnomon.deployment import assemble
 
     if len(places) > 2:
@@ -52,8 +52,8 @@ def command(
     # What a body prints must not be taken for the result.
     with contextlib.redirect_stdout(sys.stderr):
         execution = asyncio.run(_run_recorded(deployment, job.id, arguments, force=force))
-    _print(execution, as_json=as_json)
-    ctx.exit({"success": 0, "cancelled": CANCELLED}.get(execution.status, 1))
+    print_ending(execution, as_json=as_json)
+    ctx.exit(exit_code(execution))
 
 
 async def _run_recorded(deployment: Deployment, job_id: str, kwargs: dict[str, Any], *, force: bool) -> Execution:
@@ -111,7 +111,8 @@ async def _follow(kernel: Kernel, execution_id: str, display: RunProgress, asked
             if asked.is_set() and not told and not end.done():
                 told = True
                 await _cancel(kernel, execution_id)
-            display.show(await kernel.execution(execution_id), await kernel.timing(execution_id))
+            execution = await kernel.execution(execution_id)
+            display.show(execution.progress, await kernel.timing(execution_id))
     return end.result()
 
 
@@ -122,32 +123,3 @@ async def _cancel(kernel: Kernel, execution_id: str) -> None:
     click.echo("cancelling; Ctrl-C again does not wait for it", err=True)
     with contextlib.suppress(ExecutionOverError):
         await kernel.cancel(execution_id, actor=actor(), reason="Ctrl-C")
-
-
-def _print(execution: Execution, *, as_json: bool) -> None:
-    from gnomon.cli.json_output import execution_record, print_json
-
-    if as_json:
-        print_json(execution_record(execution))
-        return
-    click.echo(ending(execution), err=True)
-    if execution.traceback and execution.status == "failed":
-        click.echo(execution.traceback.rstrip(), err=True)
-    if isinstance(execution.return_value, str):
-        click.echo(execution.return_value)
-    elif execution.return_value is not None:
-        print_json(execution.return_value)
-
-
-def ending(execution: Execution) -> str:
-    """Say in one line how a run ended."""
-    from gnomon.cli.console_plugin import first_line
-    from gnomon.cli.wording import length, with_glyph
-
-    took = f" in {length(execution.execution_time)}" if execution.execution_time is not None else ""
-    what = first_line(execution.detail or execution.error_message)
-    why = ": ".join(word for word in (execution.reason, what) if word)
-    hint = "; --force does not ask guards" if execution.reason == "guard" else ""
-    return (
-        f"{with_glyph(execution.status)}  {execution.job_id}{took}{f'  ({why}{hint})' if why else ''}  {execution.id}"
-    )

@@ -19,10 +19,10 @@ def command(ctx: click.Context, config: Path | None, as_json: bool) -> None:
 
     A config with problems changes nothing and is told; fires are neither lost nor doubled. SIGHUP does the same.
     """
-    from gnomon.cli.steering import ask, tell
+    from gnomon.cli.steering import ask, reach, tell
     from gnomon.control import ReloadJobs
 
-    tell(ask(ctx, config, ReloadJobs()), as_json=as_json, sentence=_sentence)
+    tell(ask(reach(ctx, config, None), ReloadJobs()), as_json=as_json, sentence=_sentence)
 
 
 def _sentence(answer: dict[str, Any]) -> str:

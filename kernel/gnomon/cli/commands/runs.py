@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from gnomon.cli.options import config_option, json_option
+from gnomon.cli.options import config_option, json_option, url_option
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -111,6 +111,24 @@ def logs(ctx: click.Context, execution_id: str, follow: bool, config: Path | Non
 
     with contextlib.suppress(KeyboardInterrupt):
         _read(settings, tell)
+
+
+@command.command("tail")
+@click.option("--job", "job_id", metavar="JOB", help="Only runs of this job.")
+@config_option
+@url_option
+@click.option("--json", "as_json", is_flag=True, help="Print one event, as JSON, in each line and nothing else.")
+@click.pass_context
+def tail(ctx: click.Context, job_id: str | None, config: Path | None, url: str | None, as_json: bool) -> None:
+    """Follow what runs and what becomes of it, from now on until Ctrl-C."""
+    from gnomon.cli.event_lines import print_events
+    from gnomon.cli.steering import reach
+
+    parent = ctx.parent.params if ctx.parent else {}
+    kernel = reach(ctx, config or parent.get("config"), url)
+    job_id, as_json = job_id or parent.get("job_id"), as_json or bool(parent.get("as_json"))
+    with contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(print_events(kernel.events(job_id), as_json=as_json))
 
 
 def _read(config: Config, ask: Callable[[Store], Coroutine[Any, Any, T]]) -> T:

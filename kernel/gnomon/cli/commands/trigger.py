@@ -1,13 +1,21 @@
-"""`gnomon trigger`: run a job now, in the kernel that is running."""
+"""`gnomon trigger`: run a job now, in the kernel that is running, and wait for it with --follow."""
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from gnomon.cli.options import config_option, json_option, kwargs_option, parse_kwargs
+from gnomon.cli.options import config_option, json_option, kwargs_option, parse_kwargs, url_option
+
+if TYPE_CHECKING:
+    from gnomon.cli.steering import SteeredKernel
+    from gnomon.control import Trigger
+    from gnomon.execution import Execution
+
+INTERRUPTED = 130
 
 
 @click.command("trigger")
@@ -15,26 +23,62 @@ from gnomon.cli.options import config_option, json_option, kwargs_option, parse_
 @kwargs_option
 @click.option("--force", is_flag=True, help="Do not ask guards.")
 @click.option("--keep-paused", is_flag=True, help="A paused job runs once and stays paused; else it is resumed.")
+@click.option("--follow", is_flag=True, help="Show the progress until the run is over; print what it returned.")
 @click.option("--idempotency-key", metavar="KEY", help="A request that is repeated with the same key makes one run.")
 @config_option
+@url_option
 @json_option
 @click.pass_context
-def command(
+def command(  # noqa: PLR0913, PLR0917 - all that the command line has
     ctx: click.Context,
     job_id: str,
     kwargs: str | None,
     force: bool,
     keep_paused: bool,
+    follow: bool,
     idempotency_key: str | None,
     config: Path | None,
+    url: str | None,
     as_json: bool,
 ) -> None:
-    """Run a job now, once. Its schedule is not touched; the arguments count for this run only."""
-    from gnomon.cli.steering import actor, ask, tell
+    """Run a job now, once. Its schedule is not touched; the arguments count for this run only.
+
+    With --follow it ends with 0 if the run succeeded, 1 if not, 130 if it was cancelled. Ctrl-C leaves the run alone. A
+    kernel elsewhere that goes away meanwhile is waited for, for a minute.
+    """
+    from gnomon.cli.steering import actor, ask, reach, tell
     from gnomon.control import Trigger
 
     request = Trigger(job_id, parse_kwargs(kwargs), force, not keep_paused, actor(), idempotency_key)
-    tell(ask(ctx, config, request), as_json=as_json, sentence=_sentence)
+    kernel = reach(ctx, config, url)
+    if follow:
+        ctx.exit(_follow(kernel, request, as_json=as_json))
+    tell(ask(kernel, request), as_json=as_json, sentence=_sentence)
+
+
+def _follow(kernel: SteeredKernel, request: Trigger, *, as_json: bool) -> int:
+    from gnomon.cli.run_ending import exit_code, print_ending
+    from gnomon.cli.steering import ask
+
+    answer = ask(kernel, request)
+    execution_id = answer["execution"]["id"]
+    click.echo(_sentence(answer), err=True)
+    try:
+        execution = asyncio.run(_show(kernel, request.job_id, execution_id))
+    except KeyboardInterrupt:
+        click.echo(f"the run goes on; `gnomon cancel {execution_id}` stops it", err=True)
+        return INTERRUPTED
+    print_ending(execution, as_json=as_json)
+    return exit_code(execution)
+
+
+async def _show(kernel: SteeredKernel, job_id: str, execution_id: str) -> Execution:
+    from gnomon.cli.run_progress import RunProgress
+
+    with RunProgress(job_id) as display:
+        async for standing in kernel.follow(execution_id):
+            display.show(standing.view, standing.timing)
+    return await kernel.execution(execution_id)
 
 
 def _sentence(answer: dict[str, Any]) -> str:

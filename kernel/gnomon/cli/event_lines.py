@@ -1,0 +1,31 @@
+"""Events on a terminal, one line for each, while they happen."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import click
+
+from gnomon import codec, events
+from gnomon.cli.console_plugin import tell
+from gnomon.events import Event
+
+
+async def print_events(following: AsyncIterator[Event], *, as_json: bool) -> None:
+    """Print what happens: each event as JSON, or what people want to see of it."""
+    steps: dict[str, str] = {}
+    async for event in following:
+        if as_json:
+            click.echo(codec.encode(event).decode())
+        elif (line := _line(event, steps.get(event.stream))) is not None:
+            click.echo(line)
+        if isinstance(event, events.Progress) and event.step is not None:
+            steps[event.stream] = event.step
+
+
+def _line(event: Event, last_step: str | None) -> str | None:
+    told = tell(event, last_step)
+    if told.level == "debug":
+        return None
+    facts = " ".join(f"{name}={value}" for name, value in told.facts.items() if name != "job")
+    return f"{event.at.astimezone():%H:%M:%S}  {told.facts['job']}  {told.what}  {facts}"

@@ -1,0 +1,71 @@
+"""The kernel on this machine: asked over its control socket, looked at in its log."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from typing import Any
+
+from gnomon.cli.deployments import assemble_store, reading
+from gnomon.cli.steering import Standing
+from gnomon.config import Config
+from gnomon.control import Command, GetHealth, control_path, send
+from gnomon.errors import UnknownExecutionError
+from gnomon.events import Event
+from gnomon.execution import Execution
+from gnomon.kernel import TYPICAL_RUNS
+from gnomon.ports import ExecutionQuery, Store
+from gnomon.timing import timing
+
+LOOK = 0.2
+"""Seconds between two looks into the log."""
+LOOKS_BETWEEN_CALLS = 25
+"""A kernel that is gone writes no ends: so many looks into the log after another it is asked whether it is there."""
+
+
+class LocalKernel:
+    """The kernel that runs a deployment, on this machine."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+
+    async def ask(self, command: Command) -> Any:
+        return await asyncio.to_thread(send, command, control_path(self._config))
+
+    async def follow(self, execution_id: str) -> AsyncIterator[Standing]:
+        async with reading(assemble_store(self._config)) as log:
+            execution = await _execution(log, execution_id)
+            past = await log.executions(
+                ExecutionQuery(job_id=execution.job_id, status=("success",), limit=TYPICAL_RUNS)
+            )
+            looks = 0
+            while True:
+                yield Standing(execution.progress, timing(execution, past.items, datetime.now(UTC)))
+                if execution.is_over:
+                    return
+                await asyncio.sleep(LOOK)
+                looks += 1
+                if looks % LOOKS_BETWEEN_CALLS == 0:
+                    await self.ask(GetHealth())
+                execution = await _execution(log, execution_id)
+
+    async def execution(self, execution_id: str) -> Execution:
+        async with reading(assemble_store(self._config)) as log:
+            return await _execution(log, execution_id)
+
+    async def events(self, job_id: str | None) -> AsyncIterator[Event]:
+        async with reading(assemble_store(self._config)) as log:
+            position = await log.head()
+            while True:
+                for event in await log.read(position):
+                    position = event.position
+                    if job_id in {None, event.job_id}:
+                        yield event
+                await asyncio.sleep(LOOK)
+
+
+async def _execution(log: Store, execution_id: str) -> Execution:
+    if (execution := await log.execution(execution_id)) is None:
+        raise UnknownExecutionError(execution_id)
+    return execution

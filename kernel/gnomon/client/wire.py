@@ -1,0 +1,214 @@
+"""What comes over the wire, and how it becomes what the kernel knows. Fields that are not known here are skipped."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Literal
+
+import msgspec
+
+from gnomon.execution import Execution, Status
+from gnomon.ports import LogLine
+from gnomon.progress import ProgressView, Step, Timing
+from gnomon.views import Triggered
+
+FrameType = Literal[
+    "snapshot", "scheduled", "started", "progress", "succeeded", "failed", "missed", "cancelled", "reset", "heartbeat"
+]
+
+
+class Record(msgspec.Struct, kw_only=True):
+    """An execution as the server writes it: its progress is spread over fields of its own."""
+
+    id: str = msgspec.field(name="_id")
+    job_id: str
+    job_name: str = ""
+    status: Status
+    version: int = 0
+    scheduled_time: datetime
+    timestamp: datetime
+    updated_at: datetime
+    node: str = ""
+    is_manual: bool = False
+    force: bool = False
+    args: list[Any] = []
+    kwargs: dict[str, Any] = {}
+    actor: str | None = None
+    attempt: int = 1
+    retry_of: str | None = None
+    not_before: datetime | None = None
+    runner: str | None = None
+    worker: str | None = None
+    delay: float | None = None
+    execution_time: float | None = None
+    reason: str | None = None
+    detail: str | None = None
+    error_type: str | None = None
+    error_message: str | None = None
+    traceback: str | None = None
+    return_value: Any = None
+    cancel_requested: bool = False
+    cancelled_by: str | None = None
+    count: int = 1
+    first: datetime | None = None
+    last: datetime | None = None
+    late_result: str | None = None
+    hidden: bool = False
+    progress: float | None = None
+    progress_message: str | None = None
+    step: str | None = None
+    current_item: str | None = None
+    processed_items: int | None = None
+    total_items: int | None = None
+    steps: tuple[Step, ...] = ()
+
+    def execution(self) -> Execution:
+        """Make the execution that it tells of."""
+        same = {
+            name: getattr(self, name)
+            for name in Record.__struct_fields__
+            if name in Execution.__struct_fields__ and name != "progress"
+        }
+        return Execution(**same, progress=self._progress())
+
+    def _progress(self) -> ProgressView:
+        return ProgressView(
+            percent=self.progress,
+            message=self.progress_message,
+            step=self.step,
+            current_item=self.current_item,
+            processed_items=self.processed_items,
+            total_items=self.total_items,
+            steps=self.steps,
+        )
+
+
+class TriggeredRecord(Record, kw_only=True):
+    """What a trigger led to."""
+
+    resumed: bool = False
+    repeated: bool = False
+
+    def triggered(self) -> Triggered:
+        """Say it in the kernel's words."""
+        return Triggered(self.execution(), self.resumed, not self.repeated)
+
+
+class RecordPage(msgspec.Struct):
+    """A page of executions on the wire."""
+
+    items: list[Record]
+    total: int
+    next: str | None = None
+
+
+class ExecutionPage(msgspec.Struct, frozen=True):
+    """A page of executions, newest first. `total` counts all that match; `next` is the cursor of the next page."""
+
+    items: list[Execution]
+    total: int
+    next: str | None
+
+
+class LogPage(msgspec.Struct):
+    """Lines that a run logged."""
+
+    items: list[LogLine]
+    next: int | None = None
+
+
+class JobSummary(msgspec.Struct, kw_only=True):
+    """A job in short. `trigger` says in words when it is due; `running` and `waiting` are ids of executions."""
+
+    id: str
+    name: str
+    display_name: str | None = None
+    description: str = ""
+    tags: list[str] = []
+    status: Literal["active", "paused"]
+    paused: bool
+    paused_by: str | None = None
+    paused_why: str | None = None
+    paused_at: datetime | None = None
+    next_run_time: datetime | None = None
+    trigger: str = ""
+    trigger_config: dict[str, Any] = {}
+    running: list[str] = []
+    waiting: list[str] = []
+
+
+class JobDetail(JobSummary, kw_only=True):
+    """A job with its definition and the times when it is due next."""
+
+    func: str
+    args: list[Any] = []
+    kwargs: dict[str, Any] = {}
+    policies: dict[str, Any] = {}
+    next_run_times: list[datetime] = []
+    schedule: str = ""
+    timezone: str | None = None
+
+
+class RunFrame(msgspec.Struct, kw_only=True):
+    """How a run stands at position `seq` of the log. `elapsed` and `remaining` are seconds, as of `at`.
+
+    A `snapshot` tells the present, the others what has just happened; of a job with no run there is a snapshot without
+    execution_id. After a `reset` the log is another one, and what was told before does not count any more.
+    """
+
+    type: FrameType
+    seq: int
+    execution_id: str | None = None
+    job_id: str | None = None
+    status: Status | None = None
+    progress: float | None = None
+    message: str | None = None
+    step: str | None = None
+    steps: tuple[Step, ...] = ()
+    current_item: str | None = None
+    processed_items: int | None = None
+    total_items: int | None = None
+    elapsed: float | None = None
+    remaining: float | None = None
+    at: datetime
+    cancel_requested: bool = False
+    reason: str | None = None
+    error_message: str | None = None
+
+    @property
+    def view(self) -> ProgressView:
+        """The progress of the run, as the kernel folds it."""
+        return ProgressView(
+            percent=self.progress,
+            message=self.message,
+            step=self.step,
+            current_item=self.current_item,
+            processed_items=self.processed_items,
+            total_items=self.total_items,
+            steps=self.steps,
+        )
+
+    @property
+    def timing(self) -> Timing:
+        """How long the run has been going, and how long it will."""
+        total = None if self.remaining is None else (self.elapsed or 0.0) + self.remaining
+        return Timing(self.elapsed or 0.0, total, self.remaining)
+
+
+class EventsFrame(msgspec.Struct):
+    """What comes over /ws/events: events, or a word about them."""
+
+    type: Literal["events", "ready", "reset", "heartbeat"]
+    seq: int
+    events: list[msgspec.Raw] = []
+    log: str | None = None
+    reason: str | None = None
+
+
+class Envelope(msgspec.Struct):
+    """What some servers put every answer into."""
+
+    success: bool
+    data: msgspec.Raw
+    message: str
+    timestamp: datetime

@@ -1,0 +1,320 @@
+"""The client against the server: the kernel's own words on both sides, over connections that break."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, suppress
+from datetime import timedelta
+from typing import Any
+
+import msgspec
+import pytest
+from aiohttp import web
+
+from gnomon import (
+    Context,
+    Execution,
+    ExecutionOverError,
+    ExecutionQuery,
+    Job,
+    JobError,
+    Kernel,
+    UnknownExecutionError,
+    UnknownJobError,
+)
+from gnomon.client import Client, ClientError, LogReplacedError, NoServerError, NotAllowedError, RunFrame, wire
+from gnomon_web import resources
+from gnomon_web.live.frames import RunFrame as ServedFrame
+
+Serve = Callable[..., AbstractAsyncContextManager[Any]]
+SOON = timedelta(seconds=20)
+
+
+class Proxy:
+    """Passes connections on to the server, until it is told to break them."""
+
+    def __init__(self, port: int) -> None:
+        self.port = 0
+        self.connections = 0
+        self.answers_to_swallow = 0
+        self._upstream = port
+        self._open: set[asyncio.StreamWriter] = set()
+
+    def cut(self) -> None:
+        for writer in self._open:
+            writer.transport.abort()
+
+    async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        there, back = await asyncio.open_connection("127.0.0.1", self._upstream)
+        self._open |= {writer, back}
+        with suppress(ConnectionError):
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._copy(reader, back))
+                tasks.create_task(self._copy(there, writer, is_answer=True))
+        self._open -= {writer, back}
+
+    async def _copy(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, is_answer: bool = False
+    ) -> None:
+        with suppress(ConnectionError):
+            while data := await reader.read(65536):
+                if is_answer and self.answers_to_swallow:
+                    self.answers_to_swallow -= 1
+                    self.cut()
+                    return
+                writer.write(data)
+                await writer.drain()
+        writer.close()
+
+
+@asynccontextmanager
+async def proxied(url: str) -> AsyncIterator[Proxy]:
+    proxy = Proxy(int(url.rpartition(":")[2]))
+    server = await asyncio.start_server(proxy._pass_on, "127.0.0.1", 0)
+    proxy.port = server.sockets[0].getsockname()[1]
+    yield proxy
+    proxy.cut()
+    server.close()
+
+
+def broken() -> None:
+    raise ValueError("no such table")
+
+
+async def told(ctx: Context, rows: int = 2) -> dict[str, int]:
+    ctx.step("fetch")
+    ctx.progress(50, "half way", processed_items=1, total_items=rows)
+    return {"rows": rows}
+
+
+def job(body: Callable[..., Any], job_id: str = "job", **policies: Any) -> Job:
+    keys: dict[str, Any] = {"id": job_id, "func": body, **policies}
+    return Job(**keys)
+
+
+def same(execution: Execution) -> Execution:
+    """Leave out what the wire does not have."""
+    return msgspec.structs.replace(execution, progress=msgspec.structs.replace(execution.progress, declared=False))
+
+
+@pytest.mark.parametrize("config", [{}, {"envelope": True, "base_path": "/api"}])
+async def test_what_the_client_returns_is_what_the_kernel_has(serve: Serve, config: dict[str, Any]) -> None:
+    async with (
+        serve(job(told, name="Prices"), job(broken, "broken", name="B"), **config) as ask,
+        Client(ask.web.url) as client,
+    ):
+        good = await client.trigger("job", kwargs={"rows": 7})
+        bad = await client.trigger("broken", force=True)
+
+        for triggered, status in ((good, "success"), (bad, "failed")):
+            ended = await client.wait(triggered.execution.id)
+            assert ended.status == status
+            assert ended == same(await ask.kernel.execution(ended.id))
+        page = await client.executions(status=("failed",), limit=1, is_manual=True, text="table")
+        kernels = await ask.kernel.executions(ExecutionQuery(status=("failed",)))
+        assert (page.items, page.total) == ([same(kernels.items[0])], 1)
+        assert [one.id for one in await client.jobs()] == ["broken", "job"]
+        assert (await client.job("job")).func.endswith("told")
+
+
+async def test_jobs_are_paused_and_resumed_with_a_reason_and_runs_cancelled(serve: Serve, gnomon_clock: Any) -> None:
+    async def slow() -> None:
+        await gnomon_clock.sleep(60)
+
+    async with serve(job(slow)) as ask, Client(ask.web.url) as client:
+        assert (await client.pause("job", reason="holidays")).paused_why == "holidays"
+        assert (await client.trigger("job", resume=False)).resumed is False
+        assert not (await client.resume("job")).paused
+        waiting = (await client.trigger("job")).execution.id
+
+        cancelled = await client.cancel(waiting, reason="not today")
+
+        assert (cancelled.status, cancelled.reason) == ("cancelled", "not today")
+        with pytest.raises(ExecutionOverError, match=f"execution {waiting} is over .cancelled."):
+            await client.cancel(waiting)
+
+
+async def test_what_the_kernel_refuses_is_raised_as_the_kernel_would(serve: Serve) -> None:
+    async with serve(job(told)) as ask, Client(ask.web.url) as client:
+        with pytest.raises(UnknownJobError, match="there is no job 'jab'; did you mean 'job'") as caught:
+            await client.trigger("jab")
+        assert caught.value.job_id == "jab"
+        with pytest.raises(JobError, match="rowss"):
+            await client.trigger("job", kwargs={"rowss": 7})
+        with pytest.raises(UnknownExecutionError):
+            await client.execution("0" * 24)
+        with pytest.raises(UnknownJobError):
+            await client.job("a/b?c=d#e")
+        with pytest.raises(ClientError, match="no execution and no job"):
+            await anext(client.follow("nobody"))
+
+
+async def test_who_may_not_is_told_why(serve: Serve, secrets: dict[str, str]) -> None:
+    async with serve(job(told), guarded=True) as ask:
+        for token, problem in (
+            (None, "wants to know who asks"),
+            ("x" * 20, "does not know this token"),
+            (secrets["viewer"], "this needs the role operator; 'viewer' is viewer"),
+        ):
+            async with Client(ask.web.url, token=token) as client:
+                with pytest.raises(NotAllowedError, match=problem):
+                    await client.trigger("job")
+        async with Client(ask.web.url) as client:
+            with pytest.raises(NotAllowedError):
+                await anext(client.follow("job"))
+        async with Client(ask.web.url, token=secrets["operator"]) as client:
+            assert (await client.trigger("job")).execution.actor == "operator"
+
+
+async def test_a_server_that_was_never_there_is_not_waited_for() -> None:
+    async with Client("http://127.0.0.1:9", patience=timedelta(hours=1)) as client:
+        with pytest.raises(NoServerError, match=r"no kernel answers at http://127.0.0.1:9 \(Connection refused\)"):
+            await client.jobs()
+        with pytest.raises(NoServerError):
+            await anext(client.follow("job"))
+
+
+async def test_something_else_that_answers_is_not_taken_for_a_kernel() -> None:
+    async def other(_: web.Request) -> web.Response:
+        return web.Response(text="<h1>It works!</h1>", content_type="text/html")
+
+    app = web.Application()
+    app.router.add_get("/scheduler/jobs", other)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        async with Client(f"http://127.0.0.1:{runner.addresses[0][1]}") as client:
+            with pytest.raises(ClientError, match="is no Gnomon: 200 text/html"):
+                await client.jobs()
+            with pytest.raises(ClientError, match="is no Gnomon: 404 text/plain"):
+                await client.job("job")
+    finally:
+        await runner.cleanup()
+
+
+@pytest.mark.parametrize("url", ["", "localhost:8000", "ftp://gnomon", "http://", "http://a:b@gnomon", "http://x/?y"])
+def test_what_is_no_address_is_refused(url: str) -> None:
+    with pytest.raises(ClientError, match="is no address of a kernel"):
+        Client(url)
+
+
+async def test_a_trigger_whose_answer_is_lost_is_repeated_and_makes_one_run(serve: Serve) -> None:
+    async with serve(job(told)) as ask, proxied(ask.web.url) as proxy:
+        proxy.answers_to_swallow = 2
+        async with Client(f"http://127.0.0.1:{proxy.port}", patience=SOON) as client:
+            triggered = await client.trigger("job")
+
+        assert proxy.connections == 3
+        assert not triggered.is_new
+        assert [one.id for one in (await ask.kernel.executions(ExecutionQuery())).items] == [triggered.execution.id]
+
+
+async def test_two_triggers_make_two_runs(serve: Serve) -> None:
+    async with serve(job(told)) as ask, Client(ask.web.url) as client:
+        assert (await client.trigger("job")).is_new
+        assert (await client.trigger("job")).is_new
+        keyed = [await client.trigger("job", idempotency_key="k") for _ in range(2)]
+
+        assert [one.is_new for one in keyed] == [True, False]
+        assert (await ask.kernel.executions(ExecutionQuery())).total == 3
+
+
+async def test_who_follows_goes_on_where_the_connection_broke(serve: Serve) -> None:
+    go_on = threading.Event()
+
+    def body(ctx: Context) -> None:
+        for number in range(4):
+            ctx.step(f"step {number}")
+            go_on.wait(10)
+            go_on.clear()
+
+    async with serve(job(body)) as ask, proxied(ask.web.url) as proxy:
+        frames: list[RunFrame] = []
+        async with Client(f"http://127.0.0.1:{proxy.port}", patience=SOON) as client:
+            run = (await client.trigger("job")).execution.id
+            async for frame in client.follow(run):
+                frames.append(frame)
+                if frame.step is not None and frame.status == "running":
+                    proxy.cut()
+                    go_on.set()
+
+    assert proxy.connections > 4
+    assert (frames[-1].type, frames[-1].status) == ("succeeded", "success")
+    assert list(dict.fromkeys(frame.step for frame in frames if frame.step)) == [f"step {n}" for n in range(4)]
+    assert len({frame.seq for frame in frames[1:]}) == len(frames[1:])
+
+
+async def test_a_server_that_stays_away_is_given_up_when_the_patience_is_over(serve: Serve) -> None:
+    async with serve(job(told)) as ask, Client(ask.web.url, patience=timedelta(seconds=0.3)) as client:
+        await client.jobs()
+        url = ask.web.url
+        following = client.follow("job")
+        await anext(following)
+        leaving = asyncio.create_task(_leave(ask))
+        await leaving
+        with pytest.raises(NoServerError, match=url):
+            await anext(following)
+        with pytest.raises(NoServerError):
+            await client.jobs()
+
+
+async def _leave(ask: Any) -> None:
+    kernel: Kernel = ask.kernel
+    await kernel.__aexit__(None, None, None)
+
+
+async def test_the_lines_of_a_run_are_followed_to_its_end(serve: Serve) -> None:
+    go_on = threading.Event()
+
+    def body() -> None:
+        logging.getLogger("rows").warning("first")
+        go_on.wait(10)
+        logging.getLogger("rows").warning("last")
+
+    async with serve(job(body)) as ask, Client(ask.web.url) as client:
+        run = (await client.trigger("job")).execution.id
+        seen = []
+        async for line in client.follow_log(run):
+            seen.append(line.text)
+            go_on.set()
+
+    assert seen == ["first", "last"]
+
+
+async def test_the_log_is_followed_over_broken_connections_without_a_gap(serve: Serve) -> None:
+    async with (
+        serve(job(told)) as ask,
+        proxied(ask.web.url) as proxy,
+        Client(f"http://127.0.0.1:{proxy.port}", patience=SOON) as client,
+        aclosing(client.events(after=0, types=("succeeded",))) as events,
+    ):
+        seen = []
+        for _ in range(5):
+            run = (await ask.kernel.trigger("job")).execution.id
+            seen.append((await anext(events)).stream == run)
+            proxy.cut()
+
+    assert seen == [True] * 5
+
+
+async def test_another_log_in_the_place_of_the_followed_one_is_told(serve: Serve) -> None:
+    async with serve(job(told)) as ask, Client(ask.web.url) as client:
+        with pytest.raises(LogReplacedError, match="is another one"):
+            await anext(client.events(after=1_000_000))
+
+
+def test_the_client_reads_what_the_server_writes() -> None:
+    def fields(struct: type[msgspec.Struct]) -> set[str]:
+        return set(struct.__struct_encode_fields__)
+
+    assert fields(RunFrame) == fields(ServedFrame)
+    assert fields(wire.TriggeredRecord) <= fields(resources.TriggeredRecord)
+    assert fields(wire.JobSummary) <= fields(resources.JobSummary)
+    assert fields(wire.JobDetail) <= fields(resources.JobDetail)
+    assert fields(wire.LogPage) <= fields(resources.LogPage)
+    assert fields(wire.RecordPage) <= fields(resources.RecordPage)
