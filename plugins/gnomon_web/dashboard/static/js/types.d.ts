@@ -55,15 +55,17 @@ export interface Run {
   declared?: boolean;
   args?: unknown[];
   detail?: string | null;
-  runner?: string;
-  worker?: string;
-  delay?: number;
+  runner?: string | null;
+  worker?: string | null;
+  delay?: number | null;
   not_before?: string | null;
   count?: number;
   first?: string | null;
   last?: string | null;
   cancelled_by?: string | null;
-  late_result?: string;
+  warning?: string | null;
+  late_result?: string | null;
+  hidden?: boolean;
   events?: LogEvent[];
 }
 

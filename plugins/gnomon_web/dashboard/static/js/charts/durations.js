@@ -3,7 +3,7 @@ import { s } from '../core/dom.js';
 import { duration, shortMoment } from '../words/format.js';
 import { t } from '../words/index.js';
 
-/** @typedef {import('../types.js').Run} Run */
+/** @typedef {import('../types.d.ts').Run} Run */
 
 const HEIGHT = 180;
 const AXIS = 20;
@@ -14,7 +14,7 @@ export function durationsChart({ runs, p50, p95, width, address }) {
   const shown = runs.filter((run) => run.execution_time !== null).slice(0, Math.floor((width - left) / 7)).reverse();
   const top = niceTop(Math.max(...shown.map((run) => run.execution_time ?? 0), p95 ?? 0, 0.001));
   const y = (/** @type {number} */ seconds) => AXIS / 2 + (1 - seconds / top) * (HEIGHT - AXIS);
-  const step = Math.min((width - left) / Math.max(shown.length, 1), 18);
+  const step = Math.min((width - left) / Math.max(shown.length, 1), 26);
   const x = (/** @type {number} */ index) => width - (shown.length - index) * step;
   const label = t('durations.label', { n: shown.length, p50: duration(p50), p95: duration(p95) });
   return s('svg', { class: 'durations', width, height: HEIGHT, viewBox: `0 0 ${width} ${HEIGHT}`, role: 'group', 'aria-label': label }, [

@@ -4,7 +4,7 @@ import { duration, number, weekday } from '../words/format.js';
 import { t } from '../words/index.js';
 import { median } from '../model/story.js';
 
-/** @typedef {import('../types.js').Run} Run */
+/** @typedef {import('../types.d.ts').Run} Run */
 /** @typedef {'duration' | 'failures'} Measure */
 
 /** @param {Run[]} runs @returns {Map<string, Run[]>} by `day hour`, day 0 is Monday, in the browser's zone */

@@ -4,7 +4,7 @@ import { dayMonth, duration, hourMinute, shortMoment } from '../words/format.js'
 import { t } from '../words/index.js';
 import { endOf, marks, ticks } from './marks.js';
 
-/** @typedef {import('../types.js').Run} Run */
+/** @typedef {import('../types.d.ts').Run} Run */
 /** @typedef {{ id: string, name: string, runs: Run[], next: number | null, paused: boolean }} Lane */
 
 const TOP = 26;

@@ -1,7 +1,7 @@
-// From runs to what is drawn of them: runs that would lie on one another become one mark that shows the worst of them.
+// From runs to what is drawn of them: runs that begin at the same pixels become one mark that shows the worst of them.
 
-/** @typedef {import('../types.js').Run} Run */
-/** @typedef {import('../types.js').Status} Status */
+/** @typedef {import('../types.d.ts').Run} Run */
+/** @typedef {import('../types.d.ts').Status} Status */
 /** @typedef {{ x: number, width: number, status: Status, count: number, run: Run }} Mark */
 
 const NARROWEST = 3; // pixels of a mark, so that it can be seen and hit
@@ -29,7 +29,7 @@ export function marks(runs, place, now) {
   for (const { run, x, end } of placed) {
     const width = Math.max(end - x, NARROWEST);
     const last = made.at(-1);
-    if (last && x < last.x + last.width + 1) merge(last, run, x + width);
+    if (last && x < last.x + NARROWEST) merge(last, run, x + width);
     else made.push({ x, width, status: run.status, count: 1, run });
   }
   return made;

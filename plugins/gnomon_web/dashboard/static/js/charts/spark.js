@@ -3,7 +3,7 @@ import { s } from '../core/dom.js';
 import { duration, shortMoment } from '../words/format.js';
 import { t } from '../words/index.js';
 
-/** @typedef {import('../types.js').Run} Run */
+/** @typedef {import('../types.d.ts').Run} Run */
 
 const BARS = 24;
 const WIDTH = 5;

@@ -50,6 +50,12 @@ function append(element, children) {
 /** @param {any} value */
 const isShown = (value) => value !== null && value !== undefined && value !== false;
 
+/** What a child comes to: functions in it are called, so that pieces can be put together in any way. @param {any} value @returns {any[]} */
+function resolve(value) {
+  if (Array.isArray(value)) return value.flatMap(resolve);
+  return typeof value === 'function' ? resolve(value()) : [value];
+}
+
 /** Keep the place of a child that changes; a text that stays one is changed in place. @param {Element} element @param {() => any} read */
 function follow(element, read) {
   const end = document.createTextNode('');
@@ -57,7 +63,7 @@ function follow(element, read) {
   /** @type {Node[]} */
   let shown = [];
   effect(() => {
-    const next = [read()].flat(4).filter(isShown);
+    const next = resolve(read()).filter(isShown);
     const [first] = shown;
     if (next.length === 1 && shown.length === 1 && first instanceof Text && !(next[0] instanceof Node)) {
       if (first.data !== String(next[0])) first.data = String(next[0]);

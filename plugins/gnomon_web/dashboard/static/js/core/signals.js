@@ -90,15 +90,19 @@ class Computation extends Scope {
 
   marked() {}
 
+  isDirty() {
+    return this.state === DIRTY;
+  }
+
   isStale() {
     if (this.state === CHECK) {
       for (const source of this.sources) {
         source.settle();
-        if (this.state === DIRTY) break;
+        if (this.isDirty()) break;
       }
       if (this.state === CHECK) this.state = CLEAN;
     }
-    return this.state === DIRTY;
+    return this.isDirty();
   }
 
   run() {
@@ -121,6 +125,7 @@ class Computation extends Scope {
     this.sources.clear();
   }
 
+  /** @override */
   dispose() {
     this.isDisposed = true;
     this.forget();
@@ -129,6 +134,7 @@ class Computation extends Scope {
 }
 
 class Effect extends Computation {
+  /** @override */
   marked() {
     queue.push(this);
   }
@@ -156,17 +162,20 @@ class Computed extends Source {
     };
   }
 
+  /** @override */
   get value() {
     this.settle();
     this.track();
     return this.current;
   }
 
+  /** @override */
   peek() {
     this.settle();
     return this.current;
   }
 
+  /** @override */
   settle() {
     if (!this.computation.isStale()) return;
     const next = this.computation.run();

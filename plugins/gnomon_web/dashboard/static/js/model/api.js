@@ -30,6 +30,9 @@ export const post = (path, body, headers) => call('POST', path, body, { headers 
 /** @param {string} path @param {object} body @returns {Promise<any>} */
 export const put = (path, body) => call('PUT', path, body, {});
 
+/** @param {string} path @returns {Promise<any>} */
+export const del = (path) => call('DELETE', path, undefined, {});
+
 /**
  * @param {string} method @param {string} path @param {object | undefined} body
  * @param {{ headers?: Record<string, string>, signal?: AbortSignal }} more

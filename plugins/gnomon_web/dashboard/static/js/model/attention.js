@@ -1,12 +1,12 @@
 // What somebody should look at: a pure function of what is known, so that no alert is ever left hanging.
 
-/** @typedef {import('../types.js').Job} Job */
-/** @typedef {import('../types.js').Run} Run */
+/** @typedef {import('../types.d.ts').Job} Job */
+/** @typedef {import('../types.d.ts').Run} Run */
 
 /**
  * @typedef {object} Alert
  * @property {string} key
- * @property {'failing' | 'zombie' | 'late' | 'slow' | 'stuck' | 'missed' | 'system'} kind
+ * @property {'failing' | 'zombie' | 'late' | 'slow' | 'stuck' | 'missed' | 'system' | 'warned'} kind
  * @property {'bad' | 'warn'} level
  * @property {string} [job]
  * @property {string} [run]
@@ -18,8 +18,9 @@
 
 export const LATE_S = 60; // later than this is not a busy moment any more
 const STUCK_S = 60; // a run that was asked to stop should have by then
+const DAY = 86_400_000;
 const ENDED_BY_OTHERS = new Set(['zombie', 'lost', 'killed']);
-const ORDER = ['system', 'failing', 'zombie', 'late', 'stuck', 'slow', 'missed'];
+const ORDER = ['system', 'failing', 'zombie', 'late', 'stuck', 'warned', 'slow', 'missed'];
 
 /**
  * @param {{ jobs: Job[], active: Run[], finished: Run[], health: any, now: number,
@@ -38,7 +39,7 @@ export function alerts({ jobs, active, finished, health, now, typical }) {
   return found.sort((a, b) => ORDER.indexOf(a.kind) - ORDER.indexOf(b.kind) || (b.at ?? '').localeCompare(a.at ?? ''));
 }
 
-/** @param {import('../types.js').Health} health @returns {Alert[]} */
+/** @param {import('../types.d.ts').Health} health @returns {Alert[]} */
 const unwell = ({ components = [] }) =>
   components
     .filter(({ state }) => state !== 'ok')
@@ -48,11 +49,12 @@ const unwell = ({ components = [] }) =>
 function failing(jobs, finished) {
   return jobs
     .filter((job) => job.last_execution?.status === 'failed')
-    .map((job) => {
+    .flatMap((job) => {
       const own = finished.filter((run) => run.job_id === job.id && run.status !== 'missed');
       const recovered = own.findIndex((run) => run.status !== 'failed');
       const streak = recovered < 0 ? own : own.slice(0, recovered);
       const [last] = streak;
+      if (last && isDead(last)) return []; // which is told as that
       return {
         key: `failing ${job.id}`,
         kind: /** @type {const} */ ('failing'),
@@ -68,9 +70,18 @@ function failing(jobs, finished) {
 
 /** @param {Run[]} finished @returns {Alert[]} */
 const zombies = (finished) =>
-  finished
-    .filter((run) => run.status === 'failed' && ENDED_BY_OTHERS.has(run.reason ?? ''))
-    .map((run) => ({ key: `zombie ${run._id}`, kind: 'zombie', level: 'bad', job: run.job_id, run: run._id, at: run.updated_at, detail: run.reason ?? '' }));
+  perJob(finished.filter(isDead)).map((runs) => ({ key: `zombie ${runs[0].job_id}`, kind: 'zombie', level: 'bad', job: runs[0].job_id, run: runs[0]._id, at: runs[0].updated_at, count: runs.length, detail: runs[0].reason ?? '' }));
+
+/** Whether the run did not end by itself. @param {Run} run */
+const isDead = (run) => run.status === 'failed' && ENDED_BY_OTHERS.has(run.reason ?? '');
+
+/** @param {Run[]} runs @returns {Run[][]} */
+function perJob(runs) {
+  /** @type {Map<string, Run[]>} */
+  const byJob = new Map();
+  for (const run of runs) byJob.set(run.job_id, [...(byJob.get(run.job_id) ?? []), run]);
+  return [...byJob.values()];
+}
 
 /** @param {Job[]} jobs @param {Run[]} active @param {number} now @returns {Alert[]} */
 function late(jobs, active, now) {
@@ -86,6 +97,7 @@ function overdue(run, now, usual) {
   const base = { level: /** @type {const} */ ('warn'), job: run.job_id, run: run._id, at: run.timestamp };
   const asked = run.cancel_requested && (now - Date.parse(run.updated_at)) / 1000 > STUCK_S;
   if (asked) return [{ ...base, key: `stuck ${run._id}`, kind: 'stuck', at: run.updated_at }];
+  if (run.warning) return [{ ...base, key: `warned ${run._id}`, kind: 'warned', detail: run.warning }];
   if (usual?.p95 == null || usual.p50 == null) return [];
   const elapsed = (now - Date.parse(run.timestamp)) / 1000;
   const limit = Math.max(usual.p95 * 1.2, usual.p50 * 2, 1);
@@ -93,21 +105,14 @@ function overdue(run, now, usual) {
 }
 
 /** One alert for each job that missed fires in the last day. @param {Run[]} finished @param {number} now @returns {Alert[]} */
-function missed(finished, now) {
-  /** @type {Map<string, Run[]>} */
-  const byJob = new Map();
-  for (const run of finished) {
-    if (run.status !== 'missed' || now - Date.parse(run.timestamp) > 86_400_000) continue;
-    byJob.set(run.job_id, [...(byJob.get(run.job_id) ?? []), run]);
-  }
-  return [...byJob].map(([job, runs]) => ({
-    key: `missed ${job}`,
+const missed = (finished, now) =>
+  perJob(finished.filter((run) => run.status === 'missed' && now - Date.parse(run.timestamp) <= DAY)).map((runs) => ({
+    key: `missed ${runs[0].job_id}`,
     kind: 'missed',
     level: 'warn',
-    job,
+    job: runs[0].job_id,
     run: runs[0]._id,
     at: runs[0].timestamp,
     count: runs.reduce((sum, run) => sum + (run.count ?? 1), 0),
     detail: runs[0].reason ?? '',
   }));
-}

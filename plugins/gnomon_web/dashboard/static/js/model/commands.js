@@ -1,6 +1,6 @@
 // What people do to jobs and runs. Nothing is shown as done before the log says so: until then it is «requested».
 import { effect, signal } from '../core/signals.js';
-import { post, put } from './api.js';
+import { del, post, put } from './api.js';
 import { jobOf, runOf } from './store.js';
 
 const PATIENCE = 30_000;
@@ -54,7 +54,7 @@ const runPath = (id) => `/scheduler/executions/${encodeURIComponent(id)}`;
 export const setPaused = (id, paused, unconfirmed) =>
   request(`${paused ? 'pause' : 'resume'} ${id}`, () => post(`${jobPath(id)}/${paused ? 'pause' : 'resume'}`), () => jobOf(id)?.paused === paused, unconfirmed);
 
-/** @param {string} id @param {{ kwargs?: object, force?: boolean, resume?: boolean }} how @returns {Promise<import('../types.js').Run>} */
+/** @param {string} id @param {{ kwargs?: object, force?: boolean, resume?: boolean }} how @returns {Promise<import('../types.d.ts').Run>} */
 export const trigger = (id, how) =>
   request(`trigger ${id}`, () => post('/scheduler/trigger', { job_id: id, ...how }, { 'Idempotency-Key': newKey() }), (answer) => runOf(recordOf(answer)._id) !== null);
 
@@ -68,6 +68,9 @@ export const cancel = (id, unconfirmed) =>
 /** @param {string} id @param {string} reason */
 export const markFailed = (id, reason) =>
   request(`mark ${id}`, () => post(`${runPath(id)}/mark-failed?reason=${encodeURIComponent(reason)}`), () => (runOf(id)?.status ?? 'failed') === 'failed');
+
+/** @param {string} id */
+export const hide = (id) => request(`hide ${id}`, () => del(runPath(id)), () => runOf(id)?.hidden ?? true);
 
 /** @param {string} id @param {{ display_name: string, description: string }} words */
 export const describe = (id, words) =>

@@ -1,9 +1,9 @@
 // The fold of an execution's events, equal to gnomon.execution: what a page shows of a run is what the server would say.
 import { advance, finish, NOTHING } from './progress.js';
 
-/** @typedef {import('../types.js').Run} Run */
-/** @typedef {import('../types.js').LogEvent} LogEvent */
-/** @typedef {import('../types.js').ProgressView} ProgressView */
+/** @typedef {import('../types.d.ts').Run} Run */
+/** @typedef {import('../types.d.ts').LogEvent} LogEvent */
+/** @typedef {import('../types.d.ts').ProgressView} ProgressView */
 
 export const FINAL = new Set(['success', 'failed', 'missed', 'cancelled']);
 
@@ -21,10 +21,17 @@ export const fold = (events) => events.reduce((run, event) => apply(run, event),
 export function apply(run, event) {
   if (run !== null && event.version <= run.version) return run;
   if (run === null && event.type !== 'scheduled' && event.type !== 'missed') return null;
-  const change = CHANGES[event.type];
-  const changed = change && !(run && isOver(run) && event.type !== 'late_result') ? change(event, run) : {};
-  return /** @type {Run} */ ({ ...run, ...changed, version: event.version, updated_at: event.at });
+  const changed = (run && isOver(run) ? AFTER_THE_END : CHANGES)[event.type]?.(event, run) ?? {};
+  // Hiding is about lists: when the run ended must not change by it.
+  const updated_at = run && event.type === 'hidden' ? run.updated_at : event.at;
+  return /** @type {Run} */ ({ ...run, ...changed, version: event.version, updated_at });
 }
+
+/** Fill in what the wire leaves out of a step because it is as usual. @param {Run} run @returns {Run} */
+export const complete = (run) => ({
+  ...run,
+  steps: run.steps.map((step) => ({ ...step, status: step.status ?? 'pending', weight: step.weight ?? 1, started_at: step.started_at ?? null, ended_at: step.ended_at ?? null })),
+});
 
 /** @param {Run} run @returns {ProgressView} */
 export const progressOf = (run) => ({
@@ -80,6 +87,13 @@ const begun = (event) => ({
   reason: null,
   detail: null,
   cancel_requested: false,
+  cancelled_by: null,
+  warning: null,
+  runner: null,
+  worker: null,
+  delay: null,
+  late_result: null,
+  hidden: false,
   ...progressFields(NOTHING),
 });
 
@@ -124,5 +138,11 @@ const CHANGES = {
     execution_time: event.execution_time ?? null,
   }),
   cancel_requested: (event) => ({ cancel_requested: true, cancelled_by: event.actor ?? null }),
+  warned: (event) => ({ warning: event.message }),
+};
+
+/** @type {Record<string, (event: LogEvent) => Partial<Run>>} */
+const AFTER_THE_END = {
   late_result: (event) => ({ late_result: event.outcome }),
+  hidden: () => ({ hidden: true }),
 };

@@ -7,7 +7,7 @@ export const link = signal('connecting');
 /** When the next attempt is made, in milliseconds of our own clock. */
 export const retryAt = signal(0);
 
-/** @type {ReturnType<typeof signal<import('../types.js').Role>>} */
+/** @type {ReturnType<typeof signal<import('../types.d.ts').Role>>} */
 export const role = signal('viewer');
 
 export const actor = signal('');
@@ -17,5 +17,5 @@ export const serverVersion = signal('');
 
 const RANK = { viewer: 0, operator: 1, admin: 2 };
 
-/** @param {import('../types.js').Role} needed */
+/** @param {import('../types.d.ts').Role} needed */
 export const may = (needed) => RANK[role.value] >= RANK[needed];

@@ -10,15 +10,15 @@ const RESTARTING = 1012;
 const NOT_LOGGED_IN = 4401;
 const WRONG_ORIGIN = 4403;
 
-/** @typedef {import('../types.js').Snapshot} Snapshot */
-/** @typedef {import('../types.js').Delta} Delta */
+/** @typedef {import('../types.d.ts').Snapshot} Snapshot */
+/** @typedef {import('../types.d.ts').Delta} Delta */
 
 /**
  * @typedef {object} Listeners
  * @property {(frame: Snapshot) => void} snapshot
  * @property {(frame: Delta) => void} delta
- * @property {(frame: { execution_id: string, lines: import('../types.js').LogLine[], first: number }) => void} log
- * @property {(frame: { now?: string, version?: string }) => void} heard whatever comes tells the time
+ * @property {(frame: { execution_id: string, lines: import('../types.d.ts').LogLine[], first: number }) => void} log
+ * @property {(frame: { now?: string, version?: string, health?: import('../types.d.ts').Health }) => void} heard whatever comes tells the time
  * @property {() => Promise<boolean>} refused asked when a handshake fails: is it a matter of who we are?
  */
 

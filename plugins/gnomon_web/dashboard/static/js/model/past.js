@@ -1,10 +1,10 @@
 // Finished runs of a stretch of time, read page by page from the server and kept up to date by what happens.
 import { effect, signal } from '../core/signals.js';
 import { get } from './api.js';
-import { isOver } from './fold.js';
+import { complete, isOver } from './fold.js';
 import * as store from './store.js';
 
-/** @typedef {import('../types.js').Run} Run */
+/** @typedef {import('../types.d.ts').Run} Run */
 /** @typedef {{ runs: Run[], complete: boolean, total: number, error: Error | null, loading: boolean }} Past */
 
 const PAGE = 200;
@@ -44,7 +44,7 @@ async function readPages(query, most, signal) {
   let [cursor, total] = [/** @type {string | null} */ (null), 0];
   do {
     const page = await get('/scheduler/logs', { ...query, limit: Math.min(PAGE, most - runs.length), cursor }, signal);
-    runs.push(...page.items);
+    runs.push(...page.items.map(complete));
     cursor = page.next;
     total = page.total;
   } while (cursor !== null && runs.length < most);

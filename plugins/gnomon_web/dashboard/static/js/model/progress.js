@@ -1,8 +1,8 @@
 // The fold of progress, equal to gnomon.progress: percent, steps, items, and what may be said of the remaining time.
 
-/** @typedef {import('../types.js').Step} Step */
-/** @typedef {import('../types.js').ProgressView} ProgressView */
-/** @typedef {import('../types.js').LogEvent} LogEvent */
+/** @typedef {import('../types.d.ts').Step} Step */
+/** @typedef {import('../types.d.ts').ProgressView} ProgressView */
+/** @typedef {import('../types.d.ts').LogEvent} LogEvent */
 
 /** @type {ProgressView} */
 export const NOTHING = {
@@ -20,7 +20,7 @@ export const NOTHING = {
 export function advance(view, told) {
   let { steps, declared } = view;
   if (told.steps) {
-    steps = told.steps.map(({ name, weight = 1 }) => ({ ...PENDING, name, weight }));
+    steps = told.steps.map((/** @type {{ name: string, weight?: number }} */ { name, weight = 1 }) => ({ ...PENDING, name, weight }));
     declared = true;
   }
   if (told.skipped) {

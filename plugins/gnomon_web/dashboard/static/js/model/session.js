@@ -11,7 +11,7 @@ export const isOpen = signal(true);
 
 /** @type {LiveConnection | null} */
 let live = null;
-/** @typedef {{ execution_id: string, lines: import('../types.js').LogLine[] }} LogFrame */
+/** @typedef {{ execution_id: string, lines: import('../types.d.ts').LogLine[] }} LogFrame */
 /** @type {Set<(frame: LogFrame) => void>} */
 const logListeners = new Set();
 

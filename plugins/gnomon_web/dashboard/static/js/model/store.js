@@ -1,10 +1,10 @@
 // What the page knows: one signal for each job and run, one for each order of them. It is filled by the live connection.
 import { batch, computed, signal } from '../core/signals.js';
-import { apply, isOver } from './fold.js';
+import { apply, complete, isOver } from './fold.js';
 
-/** @typedef {import('../types.js').Run} Run */
-/** @typedef {import('../types.js').Job} Job */
-/** @typedef {import('../types.js').LogEvent} LogEvent */
+/** @typedef {import('../types.d.ts').Run} Run */
+/** @typedef {import('../types.d.ts').Job} Job */
+/** @typedef {import('../types.d.ts').LogEvent} LogEvent */
 /** @template T @typedef {ReturnType<typeof signal<T>>} Signal */
 
 const KEPT = 400; // finished runs that stay, of those that came while the page was open
@@ -19,7 +19,7 @@ export const jobIds = signal([]);
 export const activeIds = signal([]);
 /** @type {Signal<string[]>} finished, newest first */
 export const finishedIds = signal([]);
-/** @type {Signal<import('../types.js').Health>} */
+/** @type {Signal<import('../types.d.ts').Health>} */
 export const health = signal({});
 /** Whether anything is known at all. */
 export const isReady = signal(false);
@@ -53,11 +53,11 @@ export const jobName = (id) => {
   return job ? job.display_name || job.name || id : id;
 };
 
-/** Put a whole new picture in place of what is known. @param {import('../types.js').Snapshot} frame */
+/** Put a whole new picture in place of what is known. @param {import('../types.d.ts').Snapshot} frame */
 export function load(frame) {
   batch(() => {
     replace(jobs, frame.jobs, (job) => job.id);
-    replace(runs, [...frame.running, ...frame.recent], (run) => run._id);
+    replace(runs, [...frame.running, ...frame.recent].map(complete), (run) => run._id);
     jobIds.value = frame.jobs.map((job) => job.id).sort();
     activeIds.value = newestFirst(frame.running).map((run) => run._id);
     finishedIds.value = newestFirst(frame.recent).map((run) => run._id);
@@ -68,7 +68,7 @@ export function load(frame) {
   });
 }
 
-/** Take in what happened after the last position. @param {import('../types.js').Delta} frame */
+/** Take in what happened after the last position. @param {import('../types.d.ts').Delta} frame */
 export function take(frame) {
   batch(() => {
     for (const event of frame.events) takeEvent(event);
@@ -97,6 +97,7 @@ function takeEvent(event) {
   const after = apply(before, event);
   if (after === null || after === before) return;
   put(runs, after._id, after);
+  if (after.hidden) finishedIds.value = finishedIds.peek().filter((id) => id !== after._id);
   if (isOver(after) === (before !== null && isOver(before)) && before !== null) return;
   if (isOver(after)) finish(after._id);
   else activeIds.value = [after._id, ...activeIds.peek().filter((id) => id !== after._id)];

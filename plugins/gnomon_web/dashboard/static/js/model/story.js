@@ -1,6 +1,6 @@
 // The events of a run as a story: progress folded to one node, long waits drawn as such.
 
-/** @typedef {import('../types.js').LogEvent} LogEvent */
+/** @typedef {import('../types.d.ts').LogEvent} LogEvent */
 
 /**
  * @typedef {object} Node

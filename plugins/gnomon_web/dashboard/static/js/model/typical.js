@@ -3,7 +3,7 @@ import { signal } from '../core/signals.js';
 import { get } from './api.js';
 import { quantile } from './story.js';
 
-/** @typedef {import('../types.js').Statistics} Statistics */
+/** @typedef {import('../types.d.ts').Statistics} Statistics */
 
 const FRESH = 120_000; // milliseconds for which figures of the past are good enough
 
@@ -30,7 +30,7 @@ async function ask(job) {
   const figures = await get(`${path}/execution-stats`);
   if (figures.p50 !== null || figures.success === 0) return figures;
   const page = await get(`${path}/executions`, { status: 'success', limit: 100 });
-  const took = page.items.map((/** @type {import('../types.js').Run} */ run) => run.execution_time ?? 0);
+  const took = page.items.map((/** @type {import('../types.d.ts').Run} */ run) => run.execution_time ?? 0);
   return { ...figures, p50: quantile(took, 0.5), p95: quantile(took, 0.95) };
 }
 

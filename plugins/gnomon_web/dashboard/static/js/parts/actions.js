@@ -1,7 +1,8 @@
 // Buttons that do something: they ask before what is dangerous, follow the role, and say «requested» until it is a fact.
 import { h } from '../core/dom.js';
-import { untracked } from '../core/signals.js';
+import { computed, untracked } from '../core/signals.js';
 import * as commands from '../model/commands.js';
+import { isOver } from '../model/fold.js';
 import { link, may } from '../model/link.js';
 import { jobName } from '../model/store.js';
 import { t } from '../words/index.js';
@@ -10,8 +11,8 @@ import { icon } from './icons.js';
 import { runAddress } from './pieces.js';
 import { say } from './toasts.js';
 
-/** @typedef {import('../types.js').Job} Job */
-/** @typedef {import('../types.js').Run} Run */
+/** @typedef {import('../types.d.ts').Job} Job */
+/** @typedef {import('../types.d.ts').Run} Run */
 
 /** @param {{ key: string, text: string, name: string, glyph: string, act: () => void, class?: string }} button */
 const button = ({ key, text, name, glyph, act, class: look = '' }) =>
@@ -31,32 +32,56 @@ function follow(sent, done) {
   sent.then(() => say(done), (error) => say(error.message, { bad: true }));
 }
 
-/** @param {Job} job @param {string} [look] */
-export const triggerButton = (job, look) => () =>
-  may('operator') && button({ key: `trigger ${job.id}`, text: t('trigger'), name: untracked(() => jobName(job.id)), glyph: 'play', class: look, act: () => askTrigger(job) });
+/** Each follows what it is about, and is built anew only where it becomes another button. @param {() => Job | null} read @param {string} [look] */
+export function triggerButton(read, look) {
+  const id = computed(() => (may('operator') ? read()?.id : undefined));
+  return () => id.value !== undefined && button({ key: `trigger ${id.value}`, text: t('trigger'), name: nameOf(id.value), glyph: 'play', class: look, act: () => askTrigger(/** @type {Job} */ (read())) });
+}
 
-/** @param {Job} job @param {string} [look] */
-export const pauseButton = (job, look) => () => {
-  if (!may('operator')) return null;
-  const name = untracked(() => jobName(job.id));
-  const [verb, done] = job.paused ? /** @type {const} */ (['resume', 'done.resume']) : /** @type {const} */ (['pause', 'done.pause']);
-  const act = () => follow(commands.setPaused(job.id, !job.paused, unconfirmed), t(done, { j: name }));
-  return button({ key: `${verb} ${job.id}`, text: t(verb), name, glyph: job.paused ? 'play' : 'paused', class: look, act });
-};
+/** @param {() => Job | null} read @param {string} [look] */
+export function pauseButton(read, look) {
+  const verb = computed(() => (may('operator') ? (read()?.paused ? 'resume' : 'pause') : null));
+  return () => {
+    const id = untracked(read)?.id;
+    if (verb.value === null || id === undefined) return null;
+    const paused = verb.value === 'pause';
+    const act = () => follow(commands.setPaused(id, paused, unconfirmed), t(paused ? 'done.pause' : 'done.resume', { j: nameOf(id) }));
+    return button({ key: `${verb.value} ${id}`, text: t(paused ? 'pause' : 'resume'), name: nameOf(id), glyph: paused ? 'paused' : 'play', class: look, act });
+  };
+}
 
-/** @param {Run} run @param {string} [look] */
-export const cancelButton = (run, look = 'danger') => () => {
-  if (!may('operator') || run.cancel_requested) return null;
-  return button({ key: `cancel ${run._id}`, text: t('cancel'), name: untracked(() => jobName(run.job_id)), glyph: 'stop', class: look, act: () => askCancel(run) });
-};
+/** @param {() => Job | null} read */
+export function editButton(read) {
+  const id = computed(() => (may('operator') ? read()?.id : undefined));
+  return () => id.value !== undefined && button({ key: `describe ${id.value}`, text: t('edit'), name: nameOf(id.value), glyph: 'edit', class: 'quiet', act: () => askDescribe(/** @type {Job} */ (read())) });
+}
 
-/** @param {Run} run */
-export const markFailedButton = (run) => () =>
-  may('admin') && button({ key: `mark ${run._id}`, text: t('mark'), name: untracked(() => jobName(run.job_id)), glyph: 'failed', class: 'quiet danger', act: () => askMarkFailed(run) });
+/** @param {() => Run} read @param {string} [look] */
+export function cancelButton(read, look = 'danger') {
+  const shown = computed(() => may('operator') && !isOver(read()) && !read().cancel_requested);
+  return () => shown.value && button({ ...runButton(read, 'cancel'), text: t('cancel'), glyph: 'stop', class: look, act: () => askCancel(read()) });
+}
 
-/** @param {Job} job */
-export const editButton = (job) => () =>
-  may('operator') && button({ key: `describe ${job.id}`, text: t('edit'), name: untracked(() => jobName(job.id)), glyph: 'edit', class: 'quiet', act: () => askDescribe(job) });
+/** @param {() => Run} read */
+export function markFailedButton(read) {
+  const shown = computed(() => may('admin') && !isOver(read()));
+  return () => shown.value && button({ ...runButton(read, 'mark'), text: t('mark'), glyph: 'failed', class: 'quiet danger', act: () => askMarkFailed(read()) });
+}
+
+/** @param {() => Run} read */
+export function hideButton(read) {
+  const shown = computed(() => may('admin') && isOver(read()) && !read().hidden);
+  return () => shown.value && button({ ...runButton(read, 'hide'), text: t('hide'), glyph: 'close', class: 'quiet', act: () => askHide(read()) });
+}
+
+/** @param {string} id */
+const nameOf = (id) => untracked(() => jobName(id));
+
+/** @param {() => Run} read @param {string} verb */
+function runButton(read, verb) {
+  const run = untracked(read);
+  return { key: `${verb} ${run._id}`, name: nameOf(run.job_id) };
+}
 
 /** @param {Job} job */
 export function askTrigger(job) {
@@ -113,6 +138,15 @@ function askMarkFailed(run) {
     danger: true,
     act,
   });
+}
+
+/** @param {Run} run */
+function askHide(run) {
+  const act = async () => {
+    await commands.hide(run._id);
+    say(t('done.hide'));
+  };
+  ask({ title: t('hide.ask'), body: h('p', null, t('hide.text')), confirm: t('hide'), danger: true, act });
 }
 
 /** @param {Job} job */

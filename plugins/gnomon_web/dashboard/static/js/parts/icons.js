@@ -32,7 +32,7 @@ const PATHS = {
 
 /** @param {keyof typeof PATHS | string} name */
 export const icon = (name) =>
-  s('svg', { class: `icon ${name}`, viewBox: '0 0 16 16', width: 16, height: 16, 'aria-hidden': 'true' }, s('path', { d: PATHS[/** @type {keyof typeof PATHS} */ (name)] }));
+  s('svg', { class: `icon icon-${name}`, viewBox: '0 0 16 16', width: 16, height: 16, 'aria-hidden': 'true' }, s('path', { d: PATHS[/** @type {keyof typeof PATHS} */ (name)] }));
 
 /** A sundial from above: the style casts the shadow of the hour. */
 export const logo = () =>

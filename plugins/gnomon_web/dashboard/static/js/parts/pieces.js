@@ -10,7 +10,7 @@ import { fullMoment, milliseconds, number, relative, shortMoment, wholeDuration 
 import { t, word } from '../words/index.js';
 import { icon } from './icons.js';
 
-/** @typedef {import('../types.js').Run} Run */
+/** @typedef {import('../types.d.ts').Run} Run */
 
 /** A state: glyph, word and colour, so that none of them has to be understood alone. @param {string} state */
 export const badge = (state) => h('span', { class: `badge ${state}` }, icon(state), word('status', state));
@@ -43,7 +43,7 @@ export function bar(read, name) {
 /** Whether a run has said nothing of how far it is. @param {Run} run */
 const isSilent = (run) => run.progress === 0 && run.total_items === null && run.steps.length === 0;
 
-/** The steps of a run and what became of each. @param {() => Run} read @param {(step: import('../types.js').Step) => any} [more] */
+/** The steps of a run and what became of each. @param {() => Run} read @param {(step: import('../types.d.ts').Step) => any} [more] */
 export const steps = (read, more) => () => {
   const all = read().steps;
   if (all.length === 0) return null;

@@ -15,7 +15,7 @@ import { t, word } from '../words/index.js';
 
 /** @typedef {import('../model/attention.js').Alert} Alert */
 
-const GLYPHS = { failing: 'failed', zombie: 'failed', system: 'system', late: 'scheduled', slow: 'scheduled', stuck: 'stop', missed: 'missed' };
+const GLYPHS = { failing: 'failed', zombie: 'failed', system: 'system', late: 'scheduled', slow: 'scheduled', stuck: 'stop', missed: 'missed', warned: 'alerts' };
 
 /** All alerts as things stand; reads signals. @param {store.Run[]} [more] finished runs that the page has read besides */
 export function current(more = []) {
@@ -50,7 +50,7 @@ function alertRow(read, first) {
     icon(GLYPHS[first.kind]),
     h('div', null, [
       h('p', null, h('a', { href: target, 'data-open': '' }, name), ' ', h('span', { class: 'what' }, () => told(read()))),
-      h('p', { class: 'detail', title: detail }, detail),
+      h('p', { class: `detail${first.kind === 'failing' ? ' mono' : ''}`, title: detail }, detail),
     ]),
     () => at.value && moment(at.value, relative),
   ]);
@@ -62,7 +62,7 @@ function told(alert) {
   return t(/** @type {any} */ (`alert.${alert.kind}`), { n: alert.count ?? 1 });
 }
 
-const KINDS = ['failing', 'zombie', 'late', 'slow', 'stuck', 'missed', 'system'];
+const KINDS = ['failing', 'zombie', 'late', 'slow', 'stuck', 'warned', 'missed', 'system'];
 
 export function alertsView() {
   const recent = past({ status: 'failed,missed', since: new Date(now.peek() - 86_400_000).toISOString() }, 400);

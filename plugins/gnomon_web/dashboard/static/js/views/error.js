@@ -7,7 +7,7 @@ import { icon } from '../parts/icons.js';
 import { copyButton } from '../parts/pieces.js';
 import { t, word } from '../words/index.js';
 
-/** @typedef {import('../types.js').Run} Run */
+/** @typedef {import('../types.d.ts').Run} Run */
 
 /** @param {Run} run */
 export function errorPanel(run) {

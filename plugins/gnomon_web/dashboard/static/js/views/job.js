@@ -18,7 +18,7 @@ import { duration, number, percent, relative } from '../words/format.js';
 import { t, word } from '../words/index.js';
 import { scheduleInWords } from '../words/schedule.js';
 
-/** @typedef {import('../types.js').Job} Job */
+/** @typedef {import('../types.d.ts').Job} Job */
 
 const MOST = 1000; // runs of a job that its charts read
 
@@ -26,14 +26,15 @@ const MOST = 1000; // runs of a job that its charts read
 export function jobView(id) {
   const detail = fetched(() => `/scheduler/jobs/${encodeURIComponent(id)}`, () => store.jobOf(id));
   const job = () => store.jobOf(id);
+  const note = computed(() => job()?.description);
   const runs = past({ job_id: id }, MOST);
   onDispose(offer({ t: () => job() && may('operator') && askTrigger(/** @type {Job} */ (job())) }));
   outdate(id);
   return h('div', { class: 'page job' }, [
     h('nav', { class: 'crumbs', 'aria-label': t('crumbs') }, h('a', { href: address('/jobs') }, icon('back'), t('nav.jobs'))),
-    () => (job() ? head(/** @type {Job} */ (job())) : h('h1', { tabindex: -1 }, t('job.gone', { id }))),
+    head(id, job),
     () => detail.value.error && failure(detail.value.error, detail.value.again),
-    () => job()?.description && h('p', { class: 'note' }, clean(job()?.description)),
+    () => note.value && h('p', { class: 'note' }, clean(note.value)),
     h('div', { class: 'columns' }, [
       h('div', { class: 'wide' }, [durations(id, runs), runsOf(id, runs), decisions(runs)]),
       h('div', { class: 'narrow' }, [figures(id), nextTimes(detail, job), heat(runs), definition(detail), audit(id)]),
@@ -41,16 +42,19 @@ export function jobView(id) {
   ]);
 }
 
-/** @param {Job} job */
-const head = (job) =>
-  h('header', { class: 'head' }, [
-    h('h1', { tabindex: -1 }, store.jobName(job.id)),
-    badge(job.paused ? 'paused' : 'active'),
-    h('span', { class: 'mono faint' }, job.id),
-    (job.tags ?? []).map((tag) => h('a', { class: 'tag', href: address('/jobs', { tag }) }, tag)),
+/** @param {string} id @param {() => Job | null} read */
+function head(id, read) {
+  const paused = computed(() => read()?.paused ?? false);
+  const tags = computed(() => (read()?.tags ?? []).join('\n'));
+  return h('header', { class: 'head' }, [
+    h('h1', { tabindex: -1 }, () => (read() ? store.jobName(id) : t('job.gone', { id }))),
+    () => read() && badge(paused.value ? 'paused' : 'active'),
+    h('span', { class: 'mono faint' }, id),
+    () => tags.value.split('\n').filter(Boolean).map((tag) => h('a', { class: 'tag', href: address('/jobs', { tag }) }, tag)),
     h('span', { class: 'spacer' }),
-    h('div', { class: 'buttons' }, editButton(job), pauseButton(job), triggerButton(job, 'primary')),
+    h('div', { class: 'buttons' }, editButton(read), pauseButton(read), triggerButton(read, 'primary')),
   ]);
+}
 
 /**
  * An answer of the server, asked for again when `changes` does; for things that no event brings.
@@ -147,28 +151,44 @@ function runsOf(id, runs) {
   ]);
 }
 
-/** What became of each time at which the job was due. @param {ReturnType<typeof past>} runs */
+/** What became of each time at which the job was due; the same again and again is told once. @param {ReturnType<typeof past>} runs */
 function decisions(runs) {
   return panel(t('decisions'), () => {
-    const fires = runs.value.runs.filter((run) => !run.is_manual && run.attempt === 1).slice(0, 12);
-    if (fires.length === 0) return empty(t('decisions.none'));
-    return h('ul', { class: 'decisions' }, fires.map((run) =>
+    const told = foldDecisions(runs.value.runs.filter((run) => !run.is_manual && run.attempt === 1)).slice(0, 8);
+    if (told.length === 0) return empty(t('decisions.none'));
+    return h('ul', { class: 'decisions' }, told.map((same) =>
       h('li', null, [
-        h('span', { class: 'num' }, moment(run.scheduled_time)),
-        h('span', null, decided(run)),
-        h('a', { href: runAddress(run._id), 'aria-label': `${t('done.see')}: ${run.scheduled_time}` }, t('decision.see')),
+        h('span', { class: 'num' }, same.length > 1 ? [moment(/** @type {store.Run} */ (same.at(-1)).scheduled_time), ' – '] : '', moment(same[0].scheduled_time)),
+        h('span', null, decided(same)),
+        h('a', { href: same.length > 1 ? address('/runs', { job_id: same[0].job_id, status: same[0].status }) : runAddress(same[0]._id) }, same.length > 1 ? t('decision.see.all', { n: same.length }) : t('decision.see')),
       ])));
   });
 }
 
-/** @param {store.Run} run */
-function decided(run) {
-  if (run.status === 'missed') {
-    const many = (run.count ?? 1) > 1 ? ` ×${number(run.count ?? 1)}` : '';
-    return [badge('missed'), ' ', word('reason', run.reason ?? ''), many, run.detail ? h('small', null, clean(run.detail)) : ''];
+/** @param {store.Run[]} fires newest first @returns {store.Run[][]} */
+export function foldDecisions(fires) {
+  /** @type {store.Run[][]} */
+  const groups = [];
+  for (const run of fires) {
+    const last = groups.at(-1);
+    if (last && decisionOf(last[0]) === decisionOf(run)) last.push(run);
+    else groups.push([run]);
   }
-  const late = (Date.parse(run.timestamp) - Date.parse(run.scheduled_time)) / 1000;
-  return [badge(run.status), ' ', late > 1 ? t('decision.late', { t: duration(late) }) : t('decision.ran')];
+  return groups;
+}
+
+const LATE_S = 1;
+/** @param {store.Run} run */
+const lateBy = (run) => (run.status === 'missed' ? 0 : (Date.parse(run.timestamp) - Date.parse(run.scheduled_time)) / 1000);
+/** @param {store.Run} run */
+const decisionOf = (run) => (run.status === 'missed' ? `missed ${run.reason} ${run.detail}` : `${run.status} ${lateBy(run) > LATE_S ? run._id : ''}`);
+
+/** @param {store.Run[]} same */
+function decided(same) {
+  const [run] = same;
+  if (run.status !== 'missed') return [badge(run.status), ' ', lateBy(run) > LATE_S ? t('decision.late', { t: duration(lateBy(run)) }) : t('decision.ran')];
+  const fires = same.reduce((sum, one) => sum + (one.count ?? 1), 0);
+  return [badge('missed'), ' ', word('reason', run.reason ?? ''), fires > 1 ? ` ×${number(fires)}` : '', run.detail ? h('small', null, clean(run.detail)) : ''];
 }
 
 /** @param {ReturnType<typeof fetched>} detail */
@@ -176,17 +196,23 @@ function definition(detail) {
   return panel(t('definition'), () => {
     const job = detail.value.value;
     if (!job) return skeleton(3);
-    const policies = { ...(job.policies ?? {}) };
-    const rest = Object.entries(policies).filter(([, value]) => value !== null && value !== undefined && value !== '' && !(Array.isArray(value) && value.length === 0));
     return [
       facts([
         [t('definition.func'), h('code', null, job.func ?? '')],
         [t('definition.args'), job.args?.length ? json(job.args) : null],
         [t('definition.kwargs'), Object.keys(job.kwargs ?? {}).length ? json(job.kwargs) : null],
-        ...rest.map(([key, value]) => /** @type {[string, any]} */ ([word('policy', key), h('span', { class: 'num' }, typeof value === 'object' ? JSON.stringify(value) : String(value))])),
+        ...Object.entries(job.policies ?? {}).map(([key, value]) => /** @type {[string, any]} */ ([word('policy', key), policy(value)])),
       ]),
     ];
   });
+}
+
+/** A policy in one line; what is as if there were none is not shown. @param {any} value @returns {string | null} */
+export function policy(value) {
+  if (value === null || value === '' || value.attempts === 1) return null;
+  if (Array.isArray(value)) return value.join(', ') || null;
+  if (typeof value !== 'object') return String(value);
+  return Object.entries(value).filter(([, one]) => one !== null && one !== 0).map(([key, one]) => `${key} ${typeof one === 'object' ? JSON.stringify(one) : one}`).join(', ') || null;
 }
 
 /** @param {string} id */

@@ -12,7 +12,7 @@ import { duration, relative } from '../words/format.js';
 import { t } from '../words/index.js';
 import { scheduleInWords } from '../words/schedule.js';
 
-/** @typedef {import('../types.js').Job} Job */
+/** @typedef {import('../types.d.ts').Job} Job */
 
 /** @type {Record<string, (job: Job) => boolean>} */
 const STATES = {
@@ -93,7 +93,7 @@ function row(id) {
     h('td', { class: 'num', 'data-label': t('col.next') }, () => (job().paused ? badge('paused') : job().next_run_time ? moment(job().next_run_time, relative) : '–')),
     h('td', { class: 'num', 'data-label': t('col.last') }, () => lastRun(job())),
     h('td', { 'data-label': t('col.recent') }, () => spark(recentOf(id))),
-    h('td', { class: 'actions' }, h('div', { class: 'buttons' }, () => triggerButton(job(), 'small')(), () => pauseButton(job(), 'small')())),
+    h('td', { class: 'actions' }, h('div', { class: 'buttons' }, triggerButton(job, 'small'), pauseButton(job, 'small'))),
   ]);
 }
 

@@ -9,7 +9,7 @@ import { copyButton, failure, panel } from '../parts/pieces.js';
 import { timeOfDay } from '../words/format.js';
 import { t } from '../words/index.js';
 
-/** @typedef {import('../types.js').LogLine} LogLine */
+/** @typedef {import('../types.d.ts').LogLine} LogLine */
 
 const MOST = 1000;
 const LEVELS = ['debug', 'info', 'warning', 'error'];

@@ -1,6 +1,6 @@
 // What runs, what comes, what broke, how the day went.
 import { each, h } from '../core/dom.js';
-import { computed, effect, signal } from '../core/signals.js';
+import { computed, effect, signal, untracked } from '../core/signals.js';
 import { address, refine, route } from '../core/routes.js';
 import { now } from '../model/clock.js';
 import { dayCounts } from '../model/day.js';
@@ -21,7 +21,10 @@ const WINDOWS = /** @type {Record<string, number>} */ ({ '1h': HOUR, '6h': 6 * H
 const MOST = 1000; // runs that a timeline reads
 const AHEAD = 0.08; // of the window, for what is to come
 
-export const overview = () => () => (store.jobIds.value.length === 0 && store.activeIds.value.length === 0 ? firstVisit() : board());
+export function overview() {
+  const isBare = computed(() => store.jobIds.value.length === 0 && store.activeIds.value.length === 0);
+  return h('div', null, () => (isBare.value ? firstVisit() : untracked(board)));
+}
 
 function board() {
   return h('div', { class: 'overview' }, [
@@ -53,7 +56,7 @@ function counters() {
 function runningNow() {
   const next = computed(() => upcoming()[0]);
   return panel(t('running.now'), [
-    each(h('div', { class: 'running' }), () => store.activeIds.value.slice(0, 12), runningRow),
+    each(h('div', { class: 'running-list' }), () => store.activeIds.value.slice(0, 12), runningRow),
     () => store.activeIds.value.length === 0 && h('p', { class: 'quiet-line' }, () => (next.value ? [t('running.none.next'), ' ', h('strong', null, store.jobName(next.value.id)), ' ', moment(next.value.next_run_time, relative), '.'] : t('running.none'))),
     () => store.activeIds.value.length > 12 && h('p', { class: 'quiet-line' }, h('a', { href: address('/runs', { status: 'running' }) }, t('and.more', { n: store.activeIds.value.length - 12 }))),
   ]);
@@ -63,13 +66,14 @@ function runningNow() {
 function runningRow(id) {
   const sig = /** @type {store.Signal<store.Run>} */ (store.runs.get(id));
   const read = () => sig.value;
+  const isSpecial = computed(() => (read().status === 'scheduled' || read().cancel_requested) && `${read().status} ${read().cancel_requested}`);
   return h('article', { class: 'run', 'data-row': '' }, [
     h('header', null, [
       h('a', { href: runAddress(id), 'data-open': '', class: 'name' }, () => store.jobName(read().job_id)),
-      () => (read().status === 'scheduled' || read().cancel_requested) && runBadge(read()),
+      () => isSpecial.value && untracked(() => runBadge(read())),
       h('span', { class: 'spacer' }),
       h('span', { class: 'num elapsed' }, () => (read().status === 'running' ? wholeDuration(elapsed(read())) : '')),
-      () => cancelButton(read(), 'quiet danger small')(),
+      cancelButton(read, 'quiet danger small'),
     ]),
     bar(read, `${t('progress')}: ${sig.peek().job_name || sig.peek().job_id}`),
     steps(read),
@@ -152,7 +156,7 @@ function lanesOf(finished, from) {
   const byJob = new Map(store.jobIds.value.map((id) => [id, []]));
   const active = store.runningIds.value.map((id) => /** @type {store.Run} */ (store.runs.get(id)?.peek()));
   for (const run of [...finished, ...active]) {
-    if (run && Date.parse(run.updated_at) >= from && run.status !== 'scheduled') byJob.get(run.job_id)?.push(run) ?? byJob.set(run.job_id, [run]);
+    if (run && Date.parse(run.updated_at) >= from && run.status !== 'scheduled') byJob.set(run.job_id, [...(byJob.get(run.job_id) ?? []), run]);
   }
   return [...byJob].map(([id, runs]) => {
     const job = store.jobOf(id);

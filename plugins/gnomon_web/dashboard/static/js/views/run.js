@@ -1,26 +1,26 @@
 // One run: what it is doing, how it ended, and its events as a timeline that can be rewound to any of them.
 import { h } from '../core/dom.js';
-import { computed, effect, onDispose, signal } from '../core/signals.js';
+import { computed, effect, onDispose, signal, untracked } from '../core/signals.js';
 import { address, go, refine, route } from '../core/routes.js';
 import { offer } from '../core/keys.js';
-import { get, queryText } from '../model/api.js';
+import { get } from '../model/api.js';
 import { clean } from '../model/clean.js';
-import { apply, fold, isOver } from '../model/fold.js';
+import { fold, isOver } from '../model/fold.js';
 import { connection } from '../model/session.js';
 import { may } from '../model/link.js';
 import * as store from '../model/store.js';
-import { askCancel, askTrigger, cancelButton, markFailedButton, triggerButton } from '../parts/actions.js';
+import { askCancel, askTrigger, cancelButton, hideButton, markFailedButton, triggerButton } from '../parts/actions.js';
 import { icon } from '../parts/icons.js';
 import { bar, elapsed, facts, failure, items, jobLink, json, left, moment, panel, runAddress, runBadge, skeleton, steps } from '../parts/pieces.js';
-import { duration, fullMoment, number, wholeDuration } from '../words/format.js';
+import { dateAndTime, duration, fullMoment, number, wholeDuration } from '../words/format.js';
 import { t, word } from '../words/index.js';
 import { errorPanel } from './error.js';
 import { logPanel } from './log.js';
 import { startedBy } from './runs.js';
 import { timeline } from './timeline.js';
 
-/** @typedef {import('../types.js').Run} Run */
-/** @typedef {import('../types.js').LogEvent} LogEvent */
+/** @typedef {import('../types.d.ts').Run} Run */
+/** @typedef {import('../types.d.ts').LogEvent} LogEvent */
 
 const AGAIN = 3000; // milliseconds between two looks for events that were left out on the way
 
@@ -41,7 +41,7 @@ export function runView(id) {
     crumbs(id, run),
     () => rewound.value !== null && rewoundBanner(events, rewound.value),
     () => {
-      if (isKnown.value) return content(id, /** @type {any} */ (run), events);
+      if (isKnown.value) return untracked(() => content(id, /** @type {any} */ (run), events));
       return error.value ? h('div', null, h('h1', { tabindex: -1 }, t('run.gone')), failure(error.value, again)) : [h('h1', { class: 'sr', tabindex: -1 }, t('run')), skeleton(5)];
     },
   ]);
@@ -163,12 +163,14 @@ const head = (read, isActive) =>
     () => runBadge(read()),
     h('span', { class: 'num big' }, () => (read().status === 'running' ? wholeDuration(elapsed(read())) : read().execution_time !== null ? duration(read().execution_time) : '')),
     h('span', { class: 'spacer' }),
-    h('div', { class: 'buttons' }, () => {
-      const job = store.jobOf(read().job_id);
-      if (isActive.value) return [markFailedButton(read()), cancelButton(read(), 'danger')];
-      return job && triggerButton({ ...job, kwargs: Object.keys(read().kwargs ?? {}).length ? read().kwargs : job.kwargs }, 'primary');
-    }),
+    h('div', { class: 'buttons' }, markFailedButton(read), cancelButton(read), hideButton(read), () => !isActive.value && triggerButton(() => again(read()), 'primary')),
   ]);
+
+/** The job, to be run again with the arguments of this run. @param {Run} run */
+function again(run) {
+  const job = store.jobOf(run.job_id);
+  return job && { ...job, kwargs: { ...job.kwargs, ...run.kwargs } };
+}
 
 /** @param {() => Run} read */
 const progressPanel = (read) =>
@@ -185,7 +187,7 @@ const progressPanel = (read) =>
     ]),
   ]);
 
-/** @param {import('../types.js').Step} step @param {Run} run */
+/** @param {import('../types.d.ts').Step} step @param {Run} run */
 const stepSeconds = (step, run) =>
   step.ended_at ? (Date.parse(step.ended_at) - Date.parse(step.started_at ?? '')) / 1000 : Math.max(elapsed(run) - (Date.parse(step.started_at ?? '') - Date.parse(run.timestamp)) / 1000, 0);
 
@@ -197,10 +199,10 @@ const details = (read) =>
     return facts([
       [t('fact.id'), h('span', { class: 'mono' }, run._id)],
       [t('col.by'), startedBy(run)],
-      [t('fact.due'), moment(run.scheduled_time, fullMoment)],
-      [t('col.started'), run.status === 'scheduled' ? t('run.waiting') : moment(run.timestamp, fullMoment)],
+      [t('fact.due'), moment(run.scheduled_time, dateAndTime)],
+      [t('col.started'), run.status === 'scheduled' ? t('run.waiting') : moment(run.timestamp, dateAndTime)],
       [t('fact.late'), late >= 0.1 ? h('span', { class: 'num' }, duration(late)) : null],
-      [t('fact.ended'), isOver(run) ? moment(run.updated_at, fullMoment) : null],
+      [t('fact.ended'), isOver(run) ? moment(run.updated_at, dateAndTime) : null],
       [t('fact.reason'), run.reason ? word('reason', run.reason) : null],
       [t('fact.detail'), run.detail ? clean(run.detail) : null],
       [t('fact.count'), (run.count ?? 1) > 1 ? `${number(run.count ?? 1)} (${fullMoment(run.first ?? run.scheduled_time)} – ${fullMoment(run.last ?? run.scheduled_time)})` : null],
@@ -210,6 +212,7 @@ const details = (read) =>
       [t('fact.force'), run.force ? t('yes') : null],
       [t('fact.runner'), run.runner ? `${run.runner} ${run.worker ?? ''}` : null],
       [t('fact.node'), run.node],
+      [t('fact.warning'), run.warning ? clean(run.warning) : null],
       [t('fact.late.result'), run.late_result ? word('outcome', run.late_result) : null],
     ]);
   });

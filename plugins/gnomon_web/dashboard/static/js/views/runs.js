@@ -4,16 +4,16 @@ import { batch, computed, effect, signal, untracked } from '../core/signals.js';
 import { refine, route } from '../core/routes.js';
 import { get } from '../model/api.js';
 import { clean } from '../model/clean.js';
-import { isOver } from '../model/fold.js';
+import { complete, isOver } from '../model/fold.js';
 import { matches } from '../model/past.js';
 import * as store from '../model/store.js';
 import { icon } from '../parts/icons.js';
-import { bar, choice, elapsed, empty, failure, items, moment, runAddress, runBadge, skeleton } from '../parts/pieces.js';
+import { bar, elapsed, empty, failure, items, moment, runAddress, runBadge, skeleton } from '../parts/pieces.js';
 import { duration, number, shortMoment, wholeDuration } from '../words/format.js';
 import { t } from '../words/index.js';
 import { searchField } from './jobs.js';
 
-/** @typedef {import('../types.js').Run} Run */
+/** @typedef {import('../types.d.ts').Run} Run */
 
 const PAGE = 50;
 const STATES = ['running', 'scheduled', 'success', 'failed', 'missed', 'cancelled'];
@@ -49,8 +49,8 @@ function runList() {
     }
   };
 
-  const take = (/** @type {import('../types.js').ListPage} */ page, /** @type {boolean} */ further) => {
-    for (const run of page.items) known.set(run._id, run);
+  const take = (/** @type {import('../types.d.ts').ListPage} */ page, /** @type {boolean} */ further) => {
+    for (const run of page.items) known.set(run._id, complete(run));
     const ids = page.items.map((run) => run._id);
     rows.value = further ? [...rows.peek(), ...ids.filter((id) => !rows.peek().includes(id))] : ids;
     if (!further) waiting.value = [];
@@ -90,7 +90,7 @@ function runList() {
   return { rows, waiting, state, read, show, run };
 }
 
-/** @param {import('../types.js').LogEvent} event */
+/** @param {import('../types.d.ts').LogEvent} event */
 const isEnd = (event) => ['started', 'succeeded', 'failed', 'cancelled'].includes(event.type);
 
 export function runsView() {

@@ -37,7 +37,7 @@ export function systemDrawer() {
       [t('system.version'), VERSION === serverVersion.value || !serverVersion.value ? VERSION : `${VERSION} → ${serverVersion.value}`],
       [t('system.link'), t(/** @type {any} */ (`link.${link.value}`))],
       [t('system.who'), `${actor.value} (${word('role', role.value)})`],
-      [t('system.batches'), h('span', { class: 'num' }, number(store.applied.deltas))],
+      [t('system.batches'), h('span', { class: 'num' }, (store.about.value, number(store.applied.deltas)))],
     ])),
     () => !isOpen.value && h('button', { onclick: leave }, t('logout')),
   ]), () => refine({ panel: null }, { replace: true }));

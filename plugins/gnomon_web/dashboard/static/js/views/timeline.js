@@ -9,9 +9,9 @@ import { choice, json, panel } from '../parts/pieces.js';
 import { duration, fullMoment, number, wholeDuration } from '../words/format.js';
 import { t, word } from '../words/index.js';
 
-/** @typedef {import('../types.js').LogEvent} LogEvent */
+/** @typedef {import('../types.d.ts').LogEvent} LogEvent */
 /** @typedef {import('../model/story.js').Node} Node */
-/** @typedef {import('../types.js').Run} Run */
+/** @typedef {import('../types.d.ts').Run} Run */
 
 const LENSES = ['story', 'all', 'json'];
 
@@ -79,6 +79,8 @@ const SENTENCES = {
   missed: (event) => [word('reason', event.reason ?? ''), event.detail].filter(Boolean).join(' · '),
   cancelled: (event) => [event.reason, event.execution_time != null ? t('event.after', { t: duration(event.execution_time) }) : ''].filter(Boolean).join(' · '),
   cancel_requested: (event) => event.reason ?? '',
+  warned: (event) => event.message,
+  hidden: () => '',
   late_result: (event) => word('outcome', event.outcome),
 };
 

@@ -48,14 +48,14 @@ export const en = {
   'job.gone': 'There is no job {id} any more', 'figures': 'Figures', 'figures.runs': 'Runs', 'figures.rate': 'Success rate', 'figures.p50': 'Usually (p50)', 'figures.p95': 'Slow (p95)',
   'next.times': 'When it runs', 'paused.by': 'by {who}', 'durations': 'How long it takes', 'durations.none': 'No run has ended yet.', 'durations.band': 'p50 to p95', 'durations.label': 'The last {n} {n|run|runs}: half took up to {p50}, 95 % up to {p95}',
   'heat': 'By hour and weekday', 'heat.measure': 'What is shown', 'heat.duration': 'Median duration by weekday and hour', 'heat.failures': 'Share of failures by weekday and hour', 'heat.failures.short': 'Failures', 'heat.cell': '{v}, {n} {n|run|runs}',
-  'decisions': 'Decisions', 'decisions.none': 'It has not been due yet.', 'decision.ran': 'on time', 'decision.late': '{t} late', 'decision.see': 'see the run',
+  'decisions': 'Decisions', 'decisions.none': 'It has not been due yet.', 'decision.ran': 'on time', 'decision.late': '{t} late', 'decision.see': 'see the run', 'decision.see.all': 'see all {n}',
   'definition': 'Definition', 'definition.func': 'Function', 'definition.args': 'Arguments', 'definition.kwargs': 'Named arguments', 'audit': 'Who did what', 'audit.none': 'Nobody has done anything to it.',
 
   'runs.search': 'Find in error messages', 'runs.any.job': 'Any job', 'runs.any.by': 'Started by anybody', 'runs.any.time': 'Any time', 'runs.since': 'Since', 'runs.since.at': 'since {at}', 'runs.none': 'No run matches.', 'runs.never': 'It has not run yet.', 'runs.more': 'Show more', 'runs.news': '{n} new', 'runs.all': 'All its runs',
   'by.schedule': 'schedule', 'by.manual': 'by hand', 'by.retry': 'retry, try {n}',
 
   'alerts.open': 'open alerts', 'alerts.none': 'Nothing needs attention.', 'alerts.none.kind': 'Nothing of this kind.', 'alerts.watched': 'Watched: jobs whose last run failed, runs that died, fires that are late or were missed, runs that take longer than usual or do not stop, and the parts of the system.',
-  'alert.kind': 'Kind', 'alert.system': 'System', 'alert.failing': 'failed{n|| {n} times in a row}', 'alert.zombie': 'died', 'alert.late': 'is overdue', 'alert.slow': 'takes longer than usual ({t})', 'alert.stuck': 'was asked to stop and still runs', 'alert.missed': 'missed {n|a fire|{n} fires}',
+  'alert.kind': 'Kind', 'alert.system': 'System', 'alert.failing': 'failed{n|| {n} times in a row}', 'alert.zombie': 'died{n|| {n} times}', 'alert.late': 'is overdue', 'alert.slow': 'takes longer than usual ({t})', 'alert.stuck': 'was asked to stop and still runs', 'alert.missed': 'missed {n|a fire|{n} fires}',
   'kind.failing': 'Failing', 'kind.zombie': 'Died', 'kind.late': 'Late', 'kind.slow': 'Slow', 'kind.stuck': 'Stuck', 'kind.missed': 'Missed', 'kind.system': 'System',
 
   'trigger': 'Run now', 'pause': 'Pause', 'resume': 'Resume', 'cancel': 'Cancel', 'mark': 'Mark failed', 'edit': 'Edit', 'requested': 'Requested…',
@@ -73,4 +73,5 @@ export const en = {
   'first.title': 'No jobs yet', 'first.text': 'Gnomon keeps time. What it should run is told by the config file, or by your code:', 'first.config': 'In the config file', 'first.python': 'In Python', 'first.reload': 'Then, without a restart:',
   'system': 'System', 'system.parts': 'Parts', 'system.log': 'Event log', 'system.page': 'This page', 'system.position': 'Position', 'system.id': 'Identity', 'system.executing': 'Runs going on', 'system.waiting': 'Runs waiting', 'system.clients': 'Watching', 'system.version': 'Version', 'system.link': 'Connection', 'system.who': 'You are', 'system.batches': 'Updates', 'system.lag': '{n} behind',
   'keys': 'Keyboard', 'keys.search': 'Find', 'keys.overview': 'Overview', 'keys.jobs': 'Jobs', 'keys.runs': 'Runs', 'keys.alerts': 'Alerts', 'keys.system': 'System', 'keys.down': 'Next row', 'keys.up': 'Row before', 'keys.open': 'Open', 'keys.trigger': 'Run now, on a job or run', 'keys.cancel': 'Cancel, on a run', 'keys.earlier': 'Earlier run', 'keys.later': 'Later run', 'keys.theme': 'Colours', 'keys.help': 'This list', 'keys.on': 'Shortcuts are on', 'keys.on.hint': 'Switch them off if they get in the way of speech input.',
+  'hide': 'Hide', 'hide.ask': 'Take this run out of the lists?', 'hide.text': 'It is not shown in lists any more. The event log is not cut, and this address stays.', 'done.hide': 'The run is hidden.', 'fact.warning': 'Warning', 'event.warned': 'Warning', 'event.hidden': 'Hidden from lists', 'alert.warned': 'has a warning', 'kind.warned': 'Warnings',
 };

@@ -33,13 +33,13 @@ export function duration(seconds) {
 
 const PARTS = /** @type {[string, number][]} */ ([['day', 86400], ['hour', 3600], ['minute', 60], ['second', 1]]);
 
-/** The same in whole seconds, for what changes while it is read. @param {number} seconds */
-export function wholeDuration(seconds) {
+/** The same in whole seconds, for what changes while it is read; coarse: no seconds beside ten minutes. @param {number} seconds @param {boolean} [coarse] */
+export function wholeDuration(seconds, coarse = false) {
   const whole = Math.max(Math.round(seconds), 0);
   const largest = Math.max(PARTS.findIndex(([, size]) => whole >= size), 0);
   if (whole < 60) return inUnit(whole, 'second');
   const [[unit, size], next] = [PARTS[largest], PARTS[largest + 1]];
-  const rest = Math.floor((whole % size) / next[1]);
+  const rest = largest === 2 && whole >= 600 && coarse ? 0 : Math.floor((whole % size) / next[1]);
   const text = inUnit(Math.floor(whole / size), unit);
   return rest === 0 ? text : text + (language.peek() === 'en' ? ' ' : '') + inUnit(rest, next[0]);
 }
@@ -48,7 +48,7 @@ export function wholeDuration(seconds) {
 export function relative(moment) {
   const ahead = (milliseconds(moment) - now.value) / 1000;
   if (Math.abs(ahead) < 1) return t('time.now');
-  return ahead > 0 ? t('time.in', { t: wholeDuration(ahead) }) : t('time.ago', { t: wholeDuration(-ahead) });
+  return ahead > 0 ? t('time.in', { t: wholeDuration(ahead, true) }) : t('time.ago', { t: wholeDuration(-ahead, true) });
 }
 
 /** @param {string | number} moment */
@@ -78,6 +78,9 @@ export function shortMoment(at) {
 /** Everything, with the zone: for titles and facts. @param {string | number} at */
 export const fullMoment = (at) =>
   moment(milliseconds(at), { ...DAY, year: 'numeric', weekday: 'short', ...TIME, second: '2-digit', timeZoneName: 'short' });
+
+/** The date and the time, for facts; the title has the rest. @param {string | number} at */
+export const dateAndTime = (at) => moment(milliseconds(at), { ...DAY, ...TIME, second: '2-digit' });
 
 /** @param {number} at */
 export const dayMonth = (at) => moment(at, DAY);

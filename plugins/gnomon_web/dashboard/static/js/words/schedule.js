@@ -2,7 +2,7 @@
 import { language, t } from './index.js';
 import { wholeDuration } from './format.js';
 
-/** @typedef {import('../types.js').Job} Job */
+/** @typedef {import('../types.d.ts').Job} Job */
 
 /** @param {Job} job */
 export function scheduleInWords(job) {

@@ -49,14 +49,14 @@ export const zh = {
   'job.gone': '任务 {id} 已不存在', 'figures': '统计', 'figures.runs': '执行次数', 'figures.rate': '成功率', 'figures.p50': '通常（p50）', 'figures.p95': '较慢（p95）',
   'next.times': '执行时间', 'paused.by': '操作者 {who}', 'durations': '耗时', 'durations.none': '尚无已结束的执行。', 'durations.band': 'p50 至 p95', 'durations.label': '最近 {n} 次：半数不超过 {p50}，95% 不超过 {p95}',
   'heat': '按小时与星期', 'heat.measure': '显示内容', 'heat.duration': '按星期与小时的耗时中位数', 'heat.failures': '按星期与小时的失败率', 'heat.failures.short': '失败率', 'heat.cell': '{v}，{n} 次',
-  'decisions': '调度决定', 'decisions.none': '尚未到过执行时间。', 'decision.ran': '准时', 'decision.late': '晚了 {t}', 'decision.see': '查看',
+  'decisions': '调度决定', 'decisions.none': '尚未到过执行时间。', 'decision.ran': '准时', 'decision.late': '晚了 {t}', 'decision.see': '查看', 'decision.see.all': '查看全部 {n} 次',
   'definition': '定义', 'definition.func': '函数', 'definition.args': '位置参数', 'definition.kwargs': '命名参数', 'audit': '操作记录', 'audit.none': '没有人操作过。',
 
   'runs.search': '在错误信息中查找', 'runs.any.job': '全部任务', 'runs.any.by': '全部触发方式', 'runs.any.time': '全部时间', 'runs.since': '起始时间', 'runs.since.at': '自 {at}', 'runs.none': '没有符合条件的执行记录。', 'runs.never': '尚未执行过。', 'runs.more': '加载更多', 'runs.news': '{n} 条新记录', 'runs.all': '全部执行记录',
   'by.schedule': '自动', 'by.manual': '手动', 'by.retry': '重试，第 {n} 次尝试',
 
   'alerts.open': '条告警', 'alerts.none': '没有需要关注的事项。', 'alerts.none.kind': '没有此类告警。', 'alerts.watched': '监视内容：上次执行失败的任务、意外死亡的执行、延迟或错过的触发、超过平时耗时或无法终止的执行，以及系统各部分。',
-  'alert.kind': '类型', 'alert.system': '系统', 'alert.failing': '连续失败 {n} 次', 'alert.zombie': '意外死亡', 'alert.late': '已逾期', 'alert.slow': '超过平时耗时（{t}）', 'alert.stuck': '已请求终止但仍在执行', 'alert.missed': '错过 {n} 次触发',
+  'alert.kind': '类型', 'alert.system': '系统', 'alert.failing': '连续失败 {n} 次', 'alert.zombie': '意外死亡 {n} 次', 'alert.late': '已逾期', 'alert.slow': '超过平时耗时（{t}）', 'alert.stuck': '已请求终止但仍在执行', 'alert.missed': '错过 {n} 次触发',
   'kind.failing': '失败', 'kind.zombie': '死亡', 'kind.late': '逾期', 'kind.slow': '过慢', 'kind.stuck': '无法终止', 'kind.missed': '错过', 'kind.system': '系统',
 
   'trigger': '立即执行', 'pause': '暂停', 'resume': '恢复', 'cancel': '终止', 'mark': '标记失败', 'edit': '编辑', 'requested': '已请求…',
@@ -74,4 +74,5 @@ export const zh = {
   'first.title': '还没有任务', 'first.text': 'Gnomon 负责守时；要执行什么，由配置文件或代码说明：', 'first.config': '写在配置文件中', 'first.python': '写在 Python 中', 'first.reload': '然后无需重启：',
   'system': '系统', 'system.parts': '组件', 'system.log': '事件日志', 'system.page': '本页面', 'system.position': '位置', 'system.id': '标识', 'system.executing': '正在执行', 'system.waiting': '等待执行', 'system.clients': '在线页面', 'system.version': '版本', 'system.link': '连接', 'system.who': '当前身份', 'system.batches': '更新次数', 'system.lag': '落后 {n}',
   'keys': '快捷键', 'keys.search': '查找', 'keys.overview': '总览', 'keys.jobs': '任务', 'keys.runs': '执行记录', 'keys.alerts': '告警', 'keys.system': '系统', 'keys.down': '下一行', 'keys.up': '上一行', 'keys.open': '打开', 'keys.trigger': '立即执行（任务或执行页）', 'keys.cancel': '终止（执行页）', 'keys.earlier': '上一次执行', 'keys.later': '下一次执行', 'keys.theme': '配色', 'keys.help': '本列表', 'keys.on': '快捷键已启用', 'keys.on.hint': '如与语音输入冲突，可关闭。',
+  'hide': '隐藏', 'hide.ask': '从列表中隐藏此次执行？', 'hide.text': '它将不再出现在列表中。事件日志不会被删改，此地址仍可访问。', 'done.hide': '已隐藏。', 'fact.warning': '警告', 'event.warned': '警告', 'event.hidden': '已从列表隐藏', 'alert.warned': '有警告', 'kind.warned': '警告',
 };
