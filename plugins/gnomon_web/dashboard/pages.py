@@ -1,0 +1,32 @@
+"""How the page and its files are answered."""
+
+from __future__ import annotations
+
+from aiohttp import hdrs, web
+
+from gnomon_web.dashboard.files import build
+from gnomon_web.keys import CONFIG
+
+FOR_EVER = "public, max-age=31536000, immutable"
+
+
+async def page(request: web.Request) -> web.Response:
+    """Send the page. It is the same for every address: what it shows is told by the address, in the browser."""
+    tag = f'"{build().name}"'
+    headers = {hdrs.CACHE_CONTROL: "no-cache", hdrs.ETAG: tag}
+    if request.headers.get(hdrs.IF_NONE_MATCH) == tag:
+        return web.Response(status=304, headers=headers)
+    return web.Response(text=build().page(request.app[CONFIG].base_path), content_type="text/html", headers=headers)
+
+
+async def asset(request: web.Request) -> web.Response:
+    """Send a file of the page; of another build than this one there is none."""
+    file = build().files.get(request.match_info["path"])
+    if file is None or request.match_info["build"] != build().name:
+        raise web.HTTPNotFound
+    headers = {hdrs.CACHE_CONTROL: FOR_EVER, hdrs.VARY: hdrs.ACCEPT_ENCODING}
+    body = file.body
+    if "gzip" in request.headers.get(hdrs.ACCEPT_ENCODING, ""):
+        headers[hdrs.CONTENT_ENCODING] = "gzip"
+        body = file.compressed
+    return web.Response(body=body, content_type=file.content_type, charset="utf-8", headers=headers)

@@ -1,0 +1,54 @@
+// From runs to what is drawn of them: runs that begin at the same pixels become one mark that shows the worst of them.
+
+/** @typedef {import('../types.d.ts').Run} Run */
+/** @typedef {import('../types.d.ts').Status} Status */
+/** @typedef {{ x: number, width: number, status: Status, count: number, run: Run }} Mark */
+
+const NARROWEST = 3; // pixels of a mark, so that it can be seen and hit
+/** @type {Status[]} */
+const WORST_FIRST = ['failed', 'missed', 'cancelled', 'running', 'scheduled', 'success'];
+
+/** @param {Run} run @param {number} now @returns {number} */
+export const endOf = (run, now) => {
+  if (run.status === 'running') return now;
+  return run.execution_time != null ? Date.parse(run.timestamp) + run.execution_time * 1000 : Date.parse(run.timestamp);
+};
+
+/**
+ * @param {Run[]} runs of one job @param {(at: number) => number} place milliseconds to pixels @param {number} now
+ * @returns {Mark[]}
+ */
+export function marks(runs, place, now) {
+  const left = place(-Infinity);
+  const placed = runs
+    .map((run) => ({ run, x: Math.max(place(Date.parse(run.timestamp)), left), end: place(endOf(run, now)) }))
+    .filter(({ end }) => end >= left)
+    .sort((a, b) => a.x - b.x);
+  /** @type {Mark[]} */
+  const made = [];
+  for (const { run, x, end } of placed) {
+    const width = Math.max(end - x, NARROWEST);
+    const last = made.at(-1);
+    if (last && x < last.x + NARROWEST) merge(last, run, x + width);
+    else made.push({ x, width, status: run.status, count: 1, run });
+  }
+  return made;
+}
+
+/** @param {Mark} mark @param {Run} run @param {number} end */
+function merge(mark, run, end) {
+  mark.count += 1;
+  mark.width = Math.max(mark.width, end - mark.x);
+  if (WORST_FIRST.indexOf(run.status) < WORST_FIRST.indexOf(mark.status)) Object.assign(mark, { status: run.status, run });
+}
+
+const STEPS = [1, 5, 10, 15, 30, 60, 120, 180, 360, 720, 1440, 2880].map((minutes) => minutes * 60_000);
+
+/** Moments at which a time axis has its marks, on round local times. @param {number} from @param {number} to @param {number} most */
+export function ticks(from, to, most) {
+  const step = STEPS.find((one) => (to - from) / one <= most) ?? 7 * 86_400_000;
+  const shift = new Date(from).getTimezoneOffset() * 60_000;
+  const found = [];
+  for (let at = Math.ceil((from - shift) / step) * step + shift; at < to; at += step) found.push(at);
+  return found;
+}

@@ -1,0 +1,65 @@
+// Commands and lists over REST. Whatever goes wrong becomes one kind of error, with the server's own words.
+
+export const BASE = document.querySelector('meta[name=gnomon-base]')?.getAttribute('content') ?? '';
+export const VERSION = document.querySelector('meta[name=gnomon-version]')?.getAttribute('content') ?? '';
+
+/** An answer that is no success (RFC 9457), or none at all: then the status is 0. */
+export class Problem extends Error {
+  /** @param {number} status @param {string} title @param {string} [detail] @param {{ name: string, detail: string }[]} [errors] */
+  constructor(status, title, detail = '', errors = []) {
+    super(detail || title);
+    this.status = status;
+    this.title = title;
+    this.errors = errors;
+  }
+}
+
+/** @param {Record<string, any>} query */
+export const queryText = (query) => {
+  const given = Object.entries(query).filter(([, value]) => value !== null && value !== undefined && value !== '');
+  const text = new URLSearchParams(given.map(([key, value]) => [key, String(value)])).toString();
+  return text && `?${text}`;
+};
+
+/** @param {string} path @param {Record<string, any>} [query] @param {AbortSignal} [signal] @returns {Promise<any>} */
+export const get = (path, query = {}, signal) => call('GET', path + queryText(query), undefined, { signal });
+
+/** @param {string} path @param {object} [body] @param {Record<string, string>} [headers] @returns {Promise<any>} */
+export const post = (path, body, headers) => call('POST', path, body, { headers });
+
+/** @param {string} path @param {object} body @returns {Promise<any>} */
+export const put = (path, body) => call('PUT', path, body, {});
+
+/** @param {string} path @returns {Promise<any>} */
+export const del = (path) => call('DELETE', path, undefined, {});
+
+/**
+ * @param {string} method @param {string} path @param {object | undefined} body
+ * @param {{ headers?: Record<string, string>, signal?: AbortSignal }} more
+ */
+async function call(method, path, body, { headers = {}, signal }) {
+  const init = /** @type {RequestInit} */ ({ method, signal, credentials: 'same-origin', headers: { Accept: 'application/json', ...headers } });
+  if (method !== 'GET') Object.assign(/** @type {any} */ (init.headers), { 'X-Requested-With': 'gnomon' });
+  if (body !== undefined) {
+    Object.assign(/** @type {any} */ (init.headers), { 'Content-Type': 'application/json' });
+    init.body = JSON.stringify(body);
+  }
+  let answer;
+  try {
+    answer = await fetch(BASE + path, init);
+  } catch (error) {
+    if (/** @type {Error} */ (error).name === 'AbortError') throw error;
+    throw new Problem(0, 'unreachable');
+  }
+  const text = await answer.text();
+  const content = unwrap(text && answer.headers.get('Content-Type')?.includes('json') ? JSON.parse(text) : null);
+  if (answer.ok) return content;
+  throw new Problem(answer.status, content?.title ?? answer.statusText, content?.detail ?? content?.message, content?.errors);
+}
+
+/** Take the resource out of the envelope that `envelope = true` puts around each answer. @param {any} body */
+function unwrap(body) {
+  const isEnvelope = body !== null && typeof body === 'object' && 'success' in body && 'data' in body && 'timestamp' in body;
+  if (!isEnvelope) return body;
+  return body.success ? body.data : { ...body.data, detail: body.data?.detail ?? body.message, title: body.data?.title };
+}

@@ -1,0 +1,148 @@
+// The fold of an execution's events, equal to gnomon.execution: what a page shows of a run is what the server would say.
+import { advance, finish, NOTHING } from './progress.js';
+
+/** @typedef {import('../types.d.ts').Run} Run */
+/** @typedef {import('../types.d.ts').LogEvent} LogEvent */
+/** @typedef {import('../types.d.ts').ProgressView} ProgressView */
+
+export const FINAL = new Set(['success', 'failed', 'missed', 'cancelled']);
+
+/** @param {Pick<Run, 'status'>} run */
+export const isOver = (run) => FINAL.has(run.status);
+
+/** Fold the events of one run, in order of version. @param {LogEvent[]} events @returns {Run | null} */
+export const fold = (events) => events.reduce((run, event) => apply(run, event), /** @type {Run | null} */ (null));
+
+/**
+ * Fold one more event in. Progress that was conflated away leaves a gap in the versions, which is no error; an event of
+ * a version that is folded in already changes nothing, and neither does one of an unknown type.
+ * @param {Run | null} run @param {LogEvent} event @returns {Run | null}
+ */
+export function apply(run, event) {
+  if (run !== null && event.version <= run.version) return run;
+  if (run === null && event.type !== 'scheduled' && event.type !== 'missed') return null;
+  const changed = (run && isOver(run) ? AFTER_THE_END : CHANGES)[event.type]?.(event, run) ?? {};
+  // Hiding is about lists: when the run ended must not change by it.
+  const updated_at = run && event.type === 'hidden' ? run.updated_at : event.at;
+  return /** @type {Run} */ ({ ...run, ...changed, version: event.version, updated_at });
+}
+
+/** Fill in what the wire leaves out of a step because it is as usual. @param {Run} run @returns {Run} */
+export const complete = (run) => ({
+  ...run,
+  steps: run.steps.map((step) => ({ ...step, status: step.status ?? 'pending', weight: step.weight ?? 1, started_at: step.started_at ?? null, ended_at: step.ended_at ?? null })),
+});
+
+/** @param {Run} run @returns {ProgressView} */
+export const progressOf = (run) => ({
+  percent: run.progress,
+  message: run.progress_message,
+  step: run.step ?? run.steps.find((step) => step.status === 'current')?.name ?? null,
+  current_item: run.current_item,
+  processed_items: run.processed_items,
+  total_items: run.total_items,
+  steps: run.steps,
+  declared: run.declared ?? run.steps.some((step) => step.status === 'pending' || step.weight !== 1),
+});
+
+/** @param {ProgressView} view @returns {Partial<Run>} */
+const progressFields = (view) => ({
+  progress: view.percent,
+  progress_message: view.message,
+  step: view.step,
+  current_item: view.current_item,
+  processed_items: view.processed_items,
+  total_items: view.total_items,
+  steps: view.steps,
+  declared: view.declared,
+});
+
+/** @param {LogEvent} event @param {Run | null} run @param {boolean} succeeded */
+const finished = (event, run, succeeded) => progressFields(finish(run ? progressOf(run) : NOTHING, succeeded, event.at));
+
+/** @param {LogEvent} event @returns {Partial<Run>} */
+const begun = (event) => ({
+  _id: event.stream,
+  job_id: event.job_id,
+  job_name: event.job_name ?? '',
+  scheduled_time: event.scheduled_time,
+  timestamp: event.at,
+  node: event.node,
+  is_manual: event.is_manual ?? false,
+  force: event.force ?? false,
+  args: event.args ?? [],
+  kwargs: event.kwargs ?? {},
+  actor: event.actor ?? null,
+  attempt: event.attempt ?? 1,
+  retry_of: event.retry_of ?? null,
+  not_before: event.not_before ?? null,
+  count: event.count ?? 1,
+  first: event.first ?? null,
+  last: event.last ?? null,
+  execution_time: null,
+  error_type: null,
+  error_message: null,
+  traceback: null,
+  return_value: null,
+  reason: null,
+  detail: null,
+  cancel_requested: false,
+  cancelled_by: null,
+  warning: null,
+  runner: null,
+  worker: null,
+  delay: null,
+  late_result: null,
+  hidden: false,
+  ...progressFields(NOTHING),
+});
+
+/** @type {Record<string, (event: LogEvent, run: Run | null) => Partial<Run>>} */
+const CHANGES = {
+  scheduled: (event) => ({ ...begun(event), status: 'scheduled' }),
+  missed: (event, run) => ({
+    ...(run ? {} : begun(event)),
+    status: 'missed',
+    reason: event.reason ?? null,
+    detail: event.detail ?? null,
+  }),
+  started: (event) => ({
+    status: 'running',
+    timestamp: event.at,
+    node: event.node,
+    runner: event.runner,
+    worker: event.worker ?? '',
+    delay: event.delay ?? 0,
+  }),
+  progress: (event, run) => progressFields(advance(run ? progressOf(run) : NOTHING, event)),
+  succeeded: (event, run) => ({
+    ...finished(event, run, true),
+    status: 'success',
+    return_value: event.return_value ?? null,
+    execution_time: event.execution_time ?? null,
+  }),
+  failed: (event, run) => ({
+    ...finished(event, run, false),
+    status: 'failed',
+    reason: event.reason ?? null,
+    error_type: event.error_type ?? null,
+    error_message: event.error_message ?? null,
+    traceback: event.traceback ?? null,
+    execution_time: event.execution_time ?? null,
+  }),
+  cancelled: (event, run) => ({
+    ...finished(event, run, false),
+    status: 'cancelled',
+    reason: event.reason ?? null,
+    cancelled_by: event.actor ?? run?.cancelled_by ?? null,
+    execution_time: event.execution_time ?? null,
+  }),
+  cancel_requested: (event) => ({ cancel_requested: true, cancelled_by: event.actor ?? null }),
+  warned: (event) => ({ warning: event.message }),
+};
+
+/** @type {Record<string, (event: LogEvent) => Partial<Run>>} */
+const AFTER_THE_END = {
+  late_result: (event) => ({ late_result: event.outcome }),
+  hidden: () => ({ hidden: true }),
+};

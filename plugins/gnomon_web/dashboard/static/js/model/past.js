@@ -1,0 +1,62 @@
+// Finished runs of a stretch of time, read page by page from the server and kept up to date by what happens.
+import { effect, signal } from '../core/signals.js';
+import { get } from './api.js';
+import { complete, isOver } from './fold.js';
+import * as store from './store.js';
+
+/** @typedef {import('../types.d.ts').Run} Run */
+/** @typedef {{ runs: Run[], complete: boolean, total: number, error: Error | null, loading: boolean }} Past */
+
+const PAGE = 200;
+
+/**
+ * Read the newest runs that match, up to `most`; `complete` tells whether there are no more. Call it in an effect: it
+ * stops when that is disposed of.
+ * @param {Record<string, any>} query @param {number} most @returns {ReturnType<typeof signal<Past>>}
+ */
+export function past(query, most) {
+  const found = signal(/** @type {Past} */ ({ runs: [], complete: false, total: 0, error: null, loading: true }));
+  effect(() => {
+    store.generation.value; // a snapshot may have skipped what happened
+    const abort = new AbortController();
+    readPages(query, most, abort.signal).then(
+      (result) => (found.value = { ...result, error: null, loading: false }),
+      (error) => abort.signal.aborted || (found.value = { ...found.peek(), error, loading: false }),
+    );
+    return () => abort.abort();
+  });
+  effect(() =>
+    store.onEvents((events) => {
+      const ended = new Set(events.map((event) => event.stream));
+      const fresh = [...ended].map((id) => store.runs.get(id)?.peek()).filter((run) => run && isOver(run) && matches(run, query));
+      if (fresh.length === 0) return;
+      const { runs, total, ...rest } = found.peek();
+      const kept = runs.filter((run) => !ended.has(run._id));
+      found.value = { ...rest, total: total + fresh.length, runs: [.../** @type {Run[]} */ (fresh), ...kept] };
+    }),
+  );
+  return found;
+}
+
+/** @param {Record<string, any>} query @param {number} most @param {AbortSignal} signal */
+async function readPages(query, most, signal) {
+  const runs = [];
+  let [cursor, total] = [/** @type {string | null} */ (null), 0];
+  do {
+    const page = await get('/scheduler/logs', { ...query, limit: Math.min(PAGE, most - runs.length), cursor }, signal);
+    runs.push(...page.items.map(complete));
+    cursor = page.next;
+    total = page.total;
+  } while (cursor !== null && runs.length < most);
+  return { runs, total, complete: cursor === null };
+}
+
+/** Whether a run belongs to what a query asks for. @param {Run} run @param {Record<string, any>} query */
+export function matches(run, { job_id, status, is_manual, since, until, q }) {
+  if (job_id && run.job_id !== job_id) return false;
+  if (status && !String(status).split(',').includes(run.status)) return false;
+  if (is_manual && String(run.is_manual) !== is_manual) return false;
+  const at = Date.parse(run.timestamp);
+  if ((since && at < Date.parse(since)) || (until && at >= Date.parse(until))) return false;
+  return !q || (run.error_message ?? '').toLowerCase().includes(q.toLowerCase());
+}

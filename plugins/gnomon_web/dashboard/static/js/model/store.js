@@ -1,0 +1,140 @@
+// What the page knows: one signal for each job and run, one for each order of them. It is filled by the live connection.
+import { batch, computed, signal } from '../core/signals.js';
+import { apply, complete, isOver } from './fold.js';
+
+/** @typedef {import('../types.d.ts').Run} Run */
+/** @typedef {import('../types.d.ts').Job} Job */
+/** @typedef {import('../types.d.ts').LogEvent} LogEvent */
+/** @template T @typedef {ReturnType<typeof signal<T>>} Signal */
+
+const KEPT = 400; // finished runs that stay, of those that came while the page was open
+
+/** @type {Map<string, Signal<Job>>} */
+export const jobs = new Map();
+/** @type {Map<string, Signal<Run>>} */
+export const runs = new Map();
+/** @type {Signal<string[]>} by id */
+export const jobIds = signal([]);
+/** @type {Signal<string[]>} scheduled and running, newest first */
+export const activeIds = signal([]);
+/** @type {Signal<string[]>} finished, newest first */
+export const finishedIds = signal([]);
+/** @type {Signal<import('../types.d.ts').Health>} */
+export const health = signal({});
+/** Whether anything is known at all. */
+export const isReady = signal(false);
+/** Snapshots taken: who has fetched a list by REST fetches it again when this changes. */
+export const generation = signal(0);
+/** @type {Signal<{ version: string, log: string, position: number }>} */
+export const about = signal({ version: '', log: '', position: 0 });
+/** Deltas and events taken in. */
+export const applied = { deltas: 0, events: 0, progress: 0 };
+
+/** @type {Set<(events: LogEvent[]) => void>} */
+const listeners = new Set();
+
+/** Be told of all events that come. @param {(events: LogEvent[]) => void} listener @returns {() => void} */
+export function onEvents(listener) {
+  listeners.add(listener);
+  return () => void listeners.delete(listener);
+}
+
+export const runningIds = computed(() => activeIds.value.filter((id) => runs.get(id)?.value.status === 'running'));
+
+/** @param {string} id @returns {Job | null} */
+export const jobOf = (id) => (jobs.get(id) ?? (jobIds.value, null))?.value ?? null; // an unknown one may come
+
+/** @param {string} id @returns {Run | null} */
+export const runOf = (id) => (runs.get(id) ?? (activeIds.value, finishedIds.value, null))?.value ?? null;
+
+/** @param {string} id */
+export const jobName = (id) => {
+  const job = jobOf(id);
+  return job ? job.display_name || job.name || id : id;
+};
+
+/** Put a whole new picture in place of what is known. @param {import('../types.d.ts').Snapshot} frame */
+export function load(frame) {
+  batch(() => {
+    replace(jobs, frame.jobs, (job) => job.id);
+    replace(runs, [...frame.running, ...frame.recent].map(complete), (run) => run._id);
+    jobIds.value = frame.jobs.map((job) => job.id).sort();
+    activeIds.value = newestFirst(frame.running).map((run) => run._id);
+    finishedIds.value = newestFirst(frame.recent).map((run) => run._id);
+    health.value = frame.health ?? {};
+    about.value = { version: frame.version, log: frame.log, position: frame.seq };
+    isReady.value = true;
+    generation.value = generation.peek() + 1;
+  });
+}
+
+/** Take in what happened after the last position. @param {import('../types.d.ts').Delta} frame */
+export function take(frame) {
+  batch(() => {
+    for (const event of frame.events) takeEvent(event);
+    for (const moved of frame.progress ?? []) takeProgress(moved);
+    for (const job of frame.jobs ?? []) put(jobs, job.id, job);
+    for (const id of frame.removed ?? []) jobs.delete(id);
+    if (frame.jobs?.length || frame.removed?.length) keepJobIds();
+    about.value = { ...about.peek(), position: frame.seq };
+  });
+  applied.deltas += 1;
+  applied.events += frame.events.length;
+  applied.progress += frame.progress?.length ?? 0;
+  if (frame.events.length > 0) for (const listener of listeners) listener(frame.events);
+}
+
+/** Learn of a run by another way, such as a page of its own. @param {Run} run */
+export function learn(run) {
+  const known = runs.get(run._id)?.peek();
+  if (!known || known.version <= run.version) put(runs, run._id, known ? { ...known, ...run } : run);
+}
+
+/** @param {LogEvent} event */
+function takeEvent(event) {
+  if (event.stream.startsWith('job:')) return; // the jobs come whole
+  const before = runs.get(event.stream)?.peek() ?? null;
+  const after = apply(before, event);
+  if (after === null || after === before) return;
+  put(runs, after._id, after);
+  if (after.hidden) finishedIds.value = finishedIds.peek().filter((id) => id !== after._id);
+  if (isOver(after) === (before !== null && isOver(before)) && before !== null) return;
+  if (isOver(after)) finish(after._id);
+  else activeIds.value = [after._id, ...activeIds.peek().filter((id) => id !== after._id)];
+}
+
+/** @param {string} id */
+function finish(id) {
+  activeIds.value = activeIds.peek().filter((one) => one !== id);
+  const kept = [id, ...finishedIds.peek().filter((one) => one !== id)];
+  for (const old of kept.splice(KEPT)) runs.delete(old);
+  finishedIds.value = kept;
+}
+
+/** @param {Partial<Run> & { _id: string, version: number }} moved */
+function takeProgress(moved) {
+  const known = runs.get(moved._id);
+  if (known && moved.version > known.peek().version) known.value = { ...known.peek(), ...moved };
+}
+
+function keepJobIds() {
+  const ids = [...jobs.keys()].sort();
+  if (ids.join() !== jobIds.peek().join()) jobIds.value = ids;
+}
+
+/** @template T @param {Map<string, Signal<T>>} map @param {string} id @param {T} value */
+function put(map, id, value) {
+  const known = map.get(id);
+  if (known) known.value = value;
+  else map.set(id, signal(value));
+}
+
+/** @template T @param {Map<string, Signal<T>>} map @param {T[]} all @param {(one: T) => string} key */
+function replace(map, all, key) {
+  const kept = new Set(all.map(key));
+  for (const id of map.keys()) if (!kept.has(id)) map.delete(id);
+  for (const one of all) put(map, key(one), one);
+}
+
+/** @param {Run[]} all */
+const newestFirst = (all) => [...all].sort((a, b) => Date.parse(b.timestamp) - Date.parse(a.timestamp));

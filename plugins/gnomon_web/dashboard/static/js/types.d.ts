@@ -1,0 +1,163 @@
+// What travels: the resources of the HTTP API and the events of the log. Read by the type checker only, never served.
+
+export type Status = 'scheduled' | 'running' | 'success' | 'failed' | 'missed' | 'cancelled';
+export type Role = 'viewer' | 'operator' | 'admin';
+
+export interface Step {
+  name: string;
+  status: 'pending' | 'current' | 'completed' | 'failed' | 'skipped';
+  weight: number;
+  started_at: string | null;
+  ended_at: string | null;
+}
+
+export interface ProgressView {
+  percent: number | null;
+  message: string | null;
+  step: string | null;
+  current_item: string | null;
+  processed_items: number | null;
+  total_items: number | null;
+  steps: Step[];
+  declared: boolean;
+}
+
+export interface Run {
+  _id: string;
+  job_id: string;
+  job_name: string;
+  status: Status;
+  version: number;
+  scheduled_time: string;
+  timestamp: string;
+  updated_at: string;
+  execution_time: number | null;
+  error_message: string | null;
+  error_type: string | null;
+  traceback: string | null;
+  is_manual: boolean;
+  cancel_requested: boolean;
+  progress: number | null;
+  progress_message: string | null;
+  current_item: string | null;
+  processed_items: number | null;
+  total_items: number | null;
+  steps: Step[];
+  return_value: unknown;
+  reason: string | null;
+  actor: string | null;
+  kwargs: Record<string, unknown>;
+  force: boolean;
+  attempt: number;
+  retry_of: string | null;
+  node: string;
+  step?: string | null;
+  declared?: boolean;
+  args?: unknown[];
+  detail?: string | null;
+  runner?: string | null;
+  worker?: string | null;
+  delay?: number | null;
+  not_before?: string | null;
+  count?: number;
+  first?: string | null;
+  last?: string | null;
+  cancelled_by?: string | null;
+  warning?: string | null;
+  late_result?: string | null;
+  hidden?: boolean;
+  events?: LogEvent[];
+}
+
+export interface Job {
+  id: string;
+  name: string;
+  display_name: string | null;
+  description: string;
+  status: 'active' | 'paused';
+  waiting?: string[];
+  paused: boolean;
+  paused_by?: string | null;
+  paused_why?: string | null;
+  paused_at?: string | null;
+  next_run_time: string | null;
+  trigger: string;
+  trigger_config: Record<string, any> | null;
+  tags?: string[];
+  last_execution?: { _id: string; status: Status; timestamp: string; execution_time: number | null; error_message?: string | null } | null;
+  running: string[];
+  next_run_times?: string[];
+  schedule?: string;
+  func?: string;
+  args?: unknown[];
+  kwargs?: Record<string, unknown>;
+  timezone?: string | null;
+  [policy: string]: any;
+}
+
+export interface LogEvent {
+  type: string;
+  position: number;
+  stream: string;
+  version: number;
+  at: string;
+  node: string;
+  job_id: string;
+  [payload: string]: any;
+}
+
+export interface LogLine {
+  number: number;
+  at: string;
+  level: string;
+  text: string;
+  logger?: string;
+}
+
+export interface ListPage {
+  items: Run[];
+  total: number;
+  next: string | null;
+}
+
+export interface Statistics {
+  total: number;
+  success: number;
+  failed: number;
+  missed: number;
+  cancelled: number;
+  running: number;
+  success_rate: number | null;
+  avg_execution_time: number | null;
+  p50: number | null;
+  p95: number | null;
+}
+
+export interface Health {
+  status?: 'ok' | 'degraded' | 'failed';
+  components?: { name: string; state: 'ok' | 'degraded' | 'failed'; problem?: string | null; lag?: number | null }[];
+}
+
+export interface Snapshot {
+  reason: 'first' | 'gap' | 'lag' | 'other-log';
+  log: string;
+  seq: number;
+  now: string;
+  version: string;
+  role: Role;
+  actor: string;
+  jobs: Job[];
+  running: Run[];
+  recent: Run[];
+  health: Health;
+}
+
+export interface Delta {
+  seq: number;
+  now: string;
+  events: LogEvent[];
+  jobs?: Job[];
+  removed?: string[];
+  progress?: (Partial<Run> & { _id: string; version: number })[];
+  resumed?: boolean;
+}

@@ -1,0 +1,39 @@
+// Why a run failed: the error first, then its traceback with the frames of libraries folded away.
+import { h } from '../core/dom.js';
+import { signal } from '../core/signals.js';
+import { clean } from '../model/clean.js';
+import { folded } from '../model/traceback.js';
+import { icon } from '../parts/icons.js';
+import { copyButton } from '../parts/pieces.js';
+import { t, word } from '../words/index.js';
+
+/** @typedef {import('../types.d.ts').Run} Run */
+
+/** @param {Run} run */
+export function errorPanel(run) {
+  const raw = clean(run.traceback ?? '');
+  const said = [run.error_type, run.error_message].filter(Boolean).join(': ') || word('reason', run.reason ?? '');
+  return h('section', { class: 'panel error', 'aria-label': t('error') }, [
+    h('header', null, [
+      icon('failed'),
+      h('h2', null, clean(said)),
+      h('span', { class: 'spacer' }),
+      copyButton(() => run.traceback ?? said, `${t('copy')}: ${t('error')}`),
+    ]),
+    run.reason && run.reason !== 'exception' && h('p', { class: 'why' }, word('reason', run.reason)),
+    raw && h('div', { class: 'traceback', tabindex: 0, role: 'region', 'aria-label': t('traceback') }, folded(raw).map(part)),
+  ]);
+}
+
+/** @param {ReturnType<typeof folded>[number]} one */
+function part(one) {
+  if (one.kind !== 'folded') return h('pre', { class: one.kind }, one.text);
+  const open = signal(false);
+  return [
+    h('button', { class: 'quiet fold', type: 'button', 'aria-expanded': () => String(open.value), onclick: () => (open.value = !open.value) }, [
+      icon('more'),
+      t('traceback.folded', { n: one.frames.length }),
+    ]),
+    () => open.value && one.frames.map((frame) => h('pre', { class: 'frame foreign' }, frame.text)),
+  ];
+}

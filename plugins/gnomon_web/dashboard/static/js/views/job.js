@@ -1,0 +1,233 @@
+// One job: when it is due, how its runs went, what was decided about it and who changed it.
+import { each, h } from '../core/dom.js';
+import { computed, effect, onDispose, signal } from '../core/signals.js';
+import { address, refine, route } from '../core/routes.js';
+import { get } from '../model/api.js';
+import { clean } from '../model/clean.js';
+import { offer } from '../core/keys.js';
+import { may } from '../model/link.js';
+import { past } from '../model/past.js';
+import * as store from '../model/store.js';
+import { typical, outdate } from '../model/typical.js';
+import { durationsChart } from '../charts/durations.js';
+import { heatmap } from '../charts/heat.js';
+import { askTrigger, editButton, pauseButton, triggerButton } from '../parts/actions.js';
+import { icon } from '../parts/icons.js';
+import { badge, choice, drawn, empty, facts, failure, json, moment, panel, runAddress, runBadge, skeleton } from '../parts/pieces.js';
+import { duration, number, percent, relative } from '../words/format.js';
+import { t, word } from '../words/index.js';
+import { scheduleInWords } from '../words/schedule.js';
+
+/** @typedef {import('../types.d.ts').Job} Job */
+
+const MOST = 1000; // runs of a job that its charts read
+
+/** @param {string} id */
+export function jobView(id) {
+  const detail = fetched(() => `/scheduler/jobs/${encodeURIComponent(id)}`, () => store.jobOf(id));
+  const job = () => store.jobOf(id);
+  const note = computed(() => job()?.description);
+  const runs = past({ job_id: id }, MOST);
+  onDispose(offer({ t: () => job() && may('operator') && askTrigger(/** @type {Job} */ (job())) }));
+  outdate(id);
+  return h('div', { class: 'page job' }, [
+    h('nav', { class: 'crumbs', 'aria-label': t('crumbs') }, h('a', { href: address('/jobs') }, icon('back'), t('nav.jobs'))),
+    head(id, job),
+    () => detail.value.error && failure(detail.value.error, detail.value.again),
+    () => note.value && h('p', { class: 'note' }, clean(note.value)),
+    h('div', { class: 'columns' }, [
+      h('div', { class: 'wide' }, [durations(id, runs), runsOf(id, runs), decisions(runs)]),
+      h('div', { class: 'narrow' }, [figures(id), nextTimes(detail, job), heat(runs), definition(detail), audit(id)]),
+    ]),
+  ]);
+}
+
+/** @param {string} id @param {() => Job | null} read */
+function head(id, read) {
+  const paused = computed(() => read()?.paused ?? false);
+  const tags = computed(() => (read()?.tags ?? []).join('\n'));
+  return h('header', { class: 'head' }, [
+    h('h1', { tabindex: -1 }, () => (read() ? store.jobName(id) : t('job.gone', { id }))),
+    () => read() && badge(paused.value ? 'paused' : 'active'),
+    h('span', { class: 'mono faint' }, id),
+    () => tags.value.split('\n').filter(Boolean).map((tag) => h('a', { class: 'tag', href: address('/jobs', { tag }) }, tag)),
+    h('span', { class: 'spacer' }),
+    h('div', { class: 'buttons' }, editButton(read), pauseButton(read), triggerButton(read, 'primary')),
+  ]);
+}
+
+/**
+ * An answer of the server, asked for again when `changes` does; for things that no event brings.
+ * @param {() => string} path @param {() => unknown} changes
+ */
+export function fetched(path, changes) {
+  const again = () => (asked.value += 1);
+  const asked = signal(0);
+  const found = signal(/** @type {{ value: any, error: Error | null, again: () => void }} */ ({ value: null, error: null, again }));
+  effect(() => {
+    changes();
+    asked.value;
+    store.generation.value;
+    const abort = new AbortController();
+    get(path(), {}, abort.signal).then(
+      (value) => (found.value = { value, error: null, again }),
+      (error) => abort.signal.aborted || (found.value = { ...found.peek(), error, again }),
+    );
+    return () => abort.abort();
+  });
+  return found;
+}
+
+/** @param {string} id */
+function figures(id) {
+  return panel(t('figures'), () => {
+    const known = typical(id);
+    if (!known) return skeleton(2);
+    return facts([
+      [t('figures.runs'), h('span', { class: 'num' }, number(known.total))],
+      [t('figures.rate'), h('span', { class: 'num' }, known.success_rate === null || known.success_rate === undefined ? '–' : percent(known.success_rate))],
+      [t('figures.p50'), h('span', { class: 'num' }, duration(known.p50))],
+      [t('figures.p95'), h('span', { class: 'num' }, duration(known.p95))],
+      [t('status.failed'), h('a', { class: 'num', href: address('/runs', { job_id: id, status: 'failed' }) }, number(known.failed))],
+      [t('status.missed'), h('a', { class: 'num', href: address('/runs', { job_id: id, status: 'missed' }) }, number(known.missed))],
+    ]);
+  });
+}
+
+/** @param {ReturnType<typeof fetched>} detail @param {() => Job | null} job */
+function nextTimes(detail, job) {
+  return panel(t('next.times'), () => {
+    const current = job();
+    if (!current) return null;
+    const times = detail.value.value?.next_run_times ?? (current.next_run_time ? [current.next_run_time] : []);
+    return [
+      h('p', { class: 'schedule-words' }, scheduleInWords({ ...current, ...detail.value.value })),
+      current.paused
+        ? h('p', { class: 'quiet-line' }, badge('paused'), ' ', current.paused_by ? t('paused.by', { who: current.paused_by }) : '', ' ', current.paused_at ? moment(current.paused_at, relative) : '')
+        : h('ol', { class: 'times' }, times.map((/** @type {string} */ at, /** @type {number} */ index) => h('li', null, moment(at), index === 0 && h('span', { class: 'faint' }, moment(at, relative))))),
+    ];
+  });
+}
+
+/** @param {string} id @param {ReturnType<typeof past>} runs */
+function durations(id, runs) {
+  return panel(t('durations'), drawn((width) => {
+    const { runs: all, error } = runs.value;
+    if (error) return failure(error, () => (store.generation.value += 1));
+    if (!all.some((run) => run.execution_time !== null)) return empty(t('durations.none'));
+    const known = typical(id);
+    return durationsChart({ runs: all, p50: known?.p50 ?? null, p95: known?.p95 ?? null, width, address: (run) => runAddress(run._id) });
+  }), { tools: h('span', { class: 'legend' }, h('i', { class: 'band' }), t('durations.band')) });
+}
+
+/** @param {ReturnType<typeof past>} runs */
+function heat(runs) {
+  const measure = () => (route.value.query.heat === 'failures' ? 'failures' : 'duration');
+  return panel(t('heat'), h('div', { class: 'scroll', tabindex: 0, role: 'region', 'aria-label': t('heat') }, () => heatmap(runs.value.runs, measure())), {
+    tools: choice(t('heat.measure'), [['duration', t('col.duration')], ['failures', t('heat.failures.short')]], measure, (value) => refine({ heat: value === 'failures' ? value : null }, { replace: true })),
+  });
+}
+
+/** @param {string} id @param {ReturnType<typeof past>} runs */
+function runsOf(id, runs) {
+  const ids = computed(() => {
+    const active = store.activeIds.value.filter((run) => store.runs.get(run)?.peek().job_id === id);
+    return [...active, ...runs.value.runs.filter((run) => run.status !== 'missed').slice(0, 12).map((run) => run._id)];
+  });
+  const byId = computed(() => new Map(runs.value.runs.map((run) => [run._id, run])));
+  return panel(t('nav.runs'), [
+    each(h('ul', { class: 'run-list' }), () => ids.value, (run) => {
+      let last = /** @type {store.Run} */ (store.runOf(run) ?? byId.peek().get(run));
+      const read = () => (last = store.runOf(run) ?? byId.value.get(run) ?? last);
+      return h('li', { 'data-row': '' }, [
+        () => runBadge(read()),
+        h('a', { href: runAddress(run), 'data-open': '', class: 'num' }, () => moment(read().timestamp)),
+        h('span', { class: 'message' }, () => clean(read().error_message ?? read().progress_message ?? '')),
+        h('span', { class: 'num' }, () => duration(read().execution_time)),
+      ]);
+    }),
+    () => ids.value.length === 0 && !runs.value.loading && empty(t('runs.never')),
+    h('p', { class: 'foot' }, h('a', { href: address('/runs', { job_id: id }) }, t('runs.all'))),
+  ]);
+}
+
+/** What became of each time at which the job was due; the same again and again is told once. @param {ReturnType<typeof past>} runs */
+function decisions(runs) {
+  return panel(t('decisions'), () => {
+    const told = foldDecisions(runs.value.runs.filter((run) => !run.is_manual && run.attempt === 1)).slice(0, 8);
+    if (told.length === 0) return empty(t('decisions.none'));
+    return h('ul', { class: 'decisions' }, told.map((same) =>
+      h('li', null, [
+        h('span', { class: 'num' }, same.length > 1 ? [moment(/** @type {store.Run} */ (same.at(-1)).scheduled_time), ' – '] : '', moment(same[0].scheduled_time)),
+        h('span', null, decided(same)),
+        h('a', { href: same.length > 1 ? address('/runs', { job_id: same[0].job_id, status: same[0].status }) : runAddress(same[0]._id) }, same.length > 1 ? t('decision.see.all', { n: same.length }) : t('decision.see')),
+      ])));
+  });
+}
+
+/** @param {store.Run[]} fires newest first @returns {store.Run[][]} */
+export function foldDecisions(fires) {
+  /** @type {store.Run[][]} */
+  const groups = [];
+  for (const run of fires) {
+    const last = groups.at(-1);
+    if (last && decisionOf(last[0]) === decisionOf(run)) last.push(run);
+    else groups.push([run]);
+  }
+  return groups;
+}
+
+const LATE_S = 1;
+/** @param {store.Run} run */
+const lateBy = (run) => (run.status === 'missed' ? 0 : (Date.parse(run.timestamp) - Date.parse(run.scheduled_time)) / 1000);
+/** @param {store.Run} run */
+const decisionOf = (run) => (run.status === 'missed' ? `missed ${run.reason} ${run.detail}` : `${run.status} ${lateBy(run) > LATE_S ? run._id : ''}`);
+
+/** @param {store.Run[]} same */
+function decided(same) {
+  const [run] = same;
+  if (run.status !== 'missed') return [badge(run.status), ' ', lateBy(run) > LATE_S ? t('decision.late', { t: duration(lateBy(run)) }) : t('decision.ran')];
+  const fires = same.reduce((sum, one) => sum + (one.count ?? 1), 0);
+  return [badge('missed'), ' ', word('reason', run.reason ?? ''), fires > 1 ? ` ×${number(fires)}` : '', run.detail ? h('small', null, clean(run.detail)) : ''];
+}
+
+/** @param {ReturnType<typeof fetched>} detail */
+function definition(detail) {
+  return panel(t('definition'), () => {
+    const job = detail.value.value;
+    if (!job) return skeleton(3);
+    return [
+      facts([
+        [t('definition.func'), h('code', null, job.func ?? '')],
+        [t('definition.args'), job.args?.length ? json(job.args) : null],
+        [t('definition.kwargs'), Object.keys(job.kwargs ?? {}).length ? json(job.kwargs) : null],
+        ...Object.entries(job.policies ?? {}).map(([key, value]) => /** @type {[string, any]} */ ([word('policy', key), policy(value)])),
+      ]),
+    ];
+  });
+}
+
+/** A policy in one line; what is as if there were none is not shown. @param {any} value @returns {string | null} */
+export function policy(value) {
+  if (value === null || value === '' || value.attempts === 1) return null;
+  if (Array.isArray(value)) return value.join(', ') || null;
+  if (typeof value !== 'object') return String(value);
+  return Object.entries(value).filter(([, one]) => one !== null && one !== 0).map(([key, one]) => `${key} ${typeof one === 'object' ? JSON.stringify(one) : one}`).join(', ') || null;
+}
+
+/** @param {string} id */
+function audit(id) {
+  const history = fetched(() => `/scheduler/jobs/${encodeURIComponent(id)}/history?limit=20`, () => [store.jobOf(id)?.paused, store.jobOf(id)?.description]);
+  return panel(t('audit'), () => {
+    const { value, error, again } = history.value;
+    if (error) return failure(error, again);
+    if (!value) return skeleton(2);
+    if (value.history.length === 0) return h('p', { class: 'quiet-line' }, t('audit.none'));
+    return h('ul', { class: 'audit' }, value.history.map((/** @type {any} */ one) =>
+      h('li', null, [
+        h('span', null, h('strong', null, one.actor ?? '–'), ' ', word('audit', one.action)),
+        one.error_message && h('small', null, clean(one.error_message)),
+        moment(one.timestamp, relative),
+      ])));
+  });
+}

@@ -1,0 +1,113 @@
+// All jobs: when each is due, how it went lately, and what one can do with many of them at once.
+import { each, h } from '../core/dom.js';
+import { computed } from '../core/signals.js';
+import { address, refine, route } from '../core/routes.js';
+import { may } from '../model/link.js';
+import * as store from '../model/store.js';
+import { spark } from '../charts/spark.js';
+import { askAllPaused, pauseButton, triggerButton } from '../parts/actions.js';
+import { icon } from '../parts/icons.js';
+import { badge, choice, empty, moment } from '../parts/pieces.js';
+import { duration, relative } from '../words/format.js';
+import { t } from '../words/index.js';
+import { scheduleInWords } from '../words/schedule.js';
+
+/** @typedef {import('../types.d.ts').Job} Job */
+
+/** @type {Record<string, (job: Job) => boolean>} */
+const STATES = {
+  active: (job) => !job.paused,
+  paused: (job) => job.paused,
+  failing: (job) => job.last_execution?.status === 'failed',
+  running: (job) => job.running.length > 0,
+};
+
+/** Whether a job is what is looked for. @param {Job} job @param {Record<string, string>} query */
+export function isWanted(job, { q = '', status = '', tag = '' }) {
+  const text = `${job.id} ${job.name} ${job.display_name} ${job.description} ${(job.tags ?? []).join(' ')}`.toLowerCase();
+  return text.includes(q.toLowerCase()) && (STATES[status]?.(job) ?? true) && (tag === '' || (job.tags ?? []).includes(tag));
+}
+
+export function jobsView() {
+  const wanted = computed(() => store.jobIds.value.filter((id) => {
+    const job = store.jobOf(id);
+    return job !== null && isWanted(job, route.value.query);
+  }).join(' '));
+  const ids = () => (wanted.value === '' ? [] : wanted.value.split(' '));
+  const tags = computed(() => [...new Set(store.jobIds.value.flatMap((id) => store.jobOf(id)?.tags ?? []))].sort().join(' '));
+  const chosen = () => route.value.query.status ?? '';
+  return h('div', { class: 'page' }, [
+    h('header', { class: 'head' }, h('h1', { tabindex: -1 }, t('nav.jobs')), h('span', { class: 'count num' }, () => ids().length), h('span', { class: 'spacer' }), bulk(ids)),
+    h('div', { class: 'filters', role: 'search' }, [
+      searchField(t('jobs.search')),
+      choice(t('state'), [['', t('all')], ...Object.keys(STATES).map((state) => /** @type {[string, any]} */ ([state, t(/** @type {any} */ (`jobs.${state}`))]))], chosen, (state) => refine({ status: state || null })),
+      () => tags.value !== '' && tagSelect(tags.value.split(' ')),
+    ]),
+    h('div', { class: 'panel table' }, [
+      h('table', { class: 'jobs' }, [
+        h('thead', null, h('tr', null, ['job', 'schedule', 'next', 'last', 'recent', 'actions'].map((key) => h('th', { scope: 'col' }, key === 'actions' ? h('span', { class: 'sr' }, t('col.actions')) : t(/** @type {any} */ (`col.${key}`)))))),
+        each(h('tbody'), ids, row),
+      ]),
+      () => wanted.value === '' && empty(t('jobs.none'), h('button', { onclick: () => refine({ q: null, status: null, tag: null }) }, t('filters.clear'))),
+    ]),
+  ]);
+}
+
+/** @param {string} placeholder */
+export function searchField(placeholder) {
+  let timer = 0;
+  const type = (/** @type {any} */ event) => {
+    clearTimeout(timer);
+    timer = setTimeout(() => refine({ q: event.target.value || null }, { replace: true }), 150);
+  };
+  return h('label', { class: 'search' }, icon('search'), h('input', { type: 'search', placeholder, 'aria-label': placeholder, value: route.peek().query.q ?? '', oninput: type, 'data-search': '' }));
+}
+
+/** @param {string[]} tags */
+const tagSelect = (tags) =>
+  h('select', { 'aria-label': t('jobs.tag'), onchange: (/** @type {any} */ event) => refine({ tag: event.target.value || null }) }, [
+    h('option', { value: '' }, t('jobs.tag.all')),
+    tags.map((tag) => h('option', { value: tag, selected: route.peek().query.tag === tag }, tag)),
+  ]);
+
+/** Pause or resume all that the filter shows. @param {() => string[]} ids */
+const bulk = (ids) => () => {
+  if (!may('operator')) return null;
+  const [active, paused] = [true, false].map((state) => ids().filter((id) => store.jobOf(id)?.paused === !state));
+  return h('div', { class: 'buttons' }, [
+    active.length > 1 && h('button', { class: 'quiet', onclick: () => askAllPaused(active, true) }, icon('paused'), t('pause.all.n', { n: active.length })),
+    paused.length > 1 && h('button', { class: 'quiet', onclick: () => askAllPaused(paused, false) }, icon('play'), t('resume.all.n', { n: paused.length })),
+  ]);
+};
+
+/** @param {string} id */
+function row(id) {
+  let last = /** @type {Job} */ (store.jobOf(id));
+  const job = () => (last = store.jobOf(id) ?? last); // one that is gone is shown for the moment until its row goes too
+  return h('tr', { class: () => (job().paused ? 'paused' : ''), 'data-row': id }, [
+    h('th', { scope: 'row' }, [
+      h('a', { href: address(`/jobs/${encodeURIComponent(id)}`), 'data-open': '' }, () => store.jobName(id)),
+      h('small', { class: 'mono' }, id),
+    ]),
+    h('td', { class: 'schedule', 'data-label': t('col.schedule') }, () => scheduleInWords(job())),
+    h('td', { class: 'num', 'data-label': t('col.next') }, () => (job().paused ? badge('paused') : job().next_run_time ? moment(job().next_run_time, relative) : '–')),
+    h('td', { class: 'num', 'data-label': t('col.last') }, () => lastRun(job())),
+    h('td', { 'data-label': t('col.recent') }, () => spark(recentOf(id))),
+    h('td', { class: 'actions' }, h('div', { class: 'buttons' }, triggerButton(job, 'small'), pauseButton(job, 'small'))),
+  ]);
+}
+
+/** @param {Job} job */
+function lastRun(job) {
+  if (job.running.length > 0) return badge('running');
+  const last = job.last_execution;
+  if (!last) return h('span', { class: 'faint' }, t('never'));
+  return h('div', { class: 'last' }, badge(last.status), h('small', null, moment(last.timestamp, relative), last.execution_time === null ? '' : ` · ${duration(last.execution_time)}`));
+}
+
+/** @param {string} id */
+const recentOf = (id) =>
+  store.finishedIds.value
+    .map((run) => store.runs.get(run)?.peek())
+    .filter((run) => run !== undefined && run.job_id === id && run.status !== 'missed')
+    .map((run) => /** @type {store.Run} */ (run));

@@ -1,0 +1,99 @@
+// The lines that a run has logged; while it goes on they come by the live connection.
+import { each, h } from '../core/dom.js';
+import { computed, effect, onDispose, signal } from '../core/signals.js';
+import { get } from '../model/api.js';
+import { clean } from '../model/clean.js';
+import { connection, onLog } from '../model/session.js';
+import * as store from '../model/store.js';
+import { copyButton, failure, panel } from '../parts/pieces.js';
+import { timeOfDay } from '../words/format.js';
+import { t } from '../words/index.js';
+
+/** @typedef {import('../types.d.ts').LogLine} LogLine */
+
+const MOST = 1000;
+const LEVELS = ['debug', 'info', 'warning', 'error'];
+
+/** @param {string} id */
+export function logPanel(id) {
+  const { lines, error, again } = linesOf(id);
+  const follow = signal(true);
+  const wrap = signal(true);
+  const level = signal('debug');
+  const shown = computed(() => lines.value.filter((line) => rank(line.level) >= rank(level.value)));
+  const byNumber = computed(() => new Map(lines.value.map((line) => [String(line.number), line])));
+  /** @type {HTMLElement} */
+  let box;
+  effect(() => {
+    shown.value;
+    if (follow.value) requestAnimationFrame(() => box && (box.scrollTop = box.scrollHeight));
+  });
+  const scrolled = () => {
+    follow.value = box.scrollTop + box.clientHeight >= box.scrollHeight - 24;
+  };
+  return panel(t('log'), [
+    () => error.value && failure(error.value, again),
+    () => lines.value.length === 0 && !error.value && h('p', { class: 'quiet-line' }, t('log.none')),
+    h('ol', {
+      class: () => `log${wrap.value ? ' wrap' : ''}`,
+      role: 'log',
+      'aria-live': 'off',
+      'aria-label': t('log'),
+      tabindex: 0,
+      hidden: () => lines.value.length === 0,
+      ref: (/** @type {HTMLElement} */ element) => {
+        box = element;
+        each(element, () => shown.value.map((line) => String(line.number)), (number) => lineRow(/** @type {LogLine} */ (byNumber.peek().get(number))));
+      },
+      onscroll: scrolled,
+    }),
+  ], {
+    class: 'log-panel',
+    tools: h('div', { class: 'buttons' }, [
+      h('select', { 'aria-label': t('log.level'), onchange: (/** @type {any} */ event) => (level.value = event.target.value) }, LEVELS.map((one) => h('option', { value: one }, one))),
+      h('button', { type: 'button', class: 'quiet', 'aria-pressed': () => String(wrap.value), onclick: () => (wrap.value = !wrap.value) }, t('log.wrap')),
+      h('button', { type: 'button', class: 'quiet', 'aria-pressed': () => String(follow.value), onclick: () => (follow.value = !follow.value) }, t('log.follow')),
+      copyButton(() => lines.peek().map((line) => `${line.at} ${line.level} ${line.text}`).join('\n'), `${t('copy')}: ${t('log')}`),
+    ]),
+  });
+}
+
+/** @param {LogLine} line */
+const lineRow = (line) =>
+  h('li', { class: line.level }, h('time', { datetime: line.at, class: 'num' }, timeOfDay(line.at)), h('span', { class: 'level' }, line.level), h('span', { class: 'text' }, clean(line.text)));
+
+/** @param {string} level */
+const rank = (level) => {
+  const known = LEVELS.indexOf(level === 'critical' || level === 'fatal' ? 'error' : level);
+  return known < 0 ? 1 : known;
+};
+
+/** @param {string} id */
+function linesOf(id) {
+  const lines = signal(/** @type {LogLine[]} */ ([]));
+  const error = signal(/** @type {Error | null} */ (null));
+  const add = (/** @type {LogLine[]} */ fresh) => {
+    const byNumber = new Map(lines.peek().map((line) => [line.number, line]));
+    for (const line of fresh) byNumber.set(line.number, line);
+    lines.value = [...byNumber.values()].sort((a, b) => a.number - b.number).slice(-MOST);
+  };
+  const read = async () => {
+    try {
+      let after = 0;
+      for (let page; page === undefined || page.next !== null; after = page.next ?? 0) {
+        page = await get(`/scheduler/executions/${encodeURIComponent(id)}/log`, { after, limit: MOST });
+        add(page.items);
+        error.value = null;
+      }
+    } catch (problem) {
+      error.value = /** @type {Error} */ (problem);
+    }
+  };
+  effect(() => {
+    store.generation.value;
+    read();
+  });
+  onDispose(onLog((frame) => frame.execution_id === id && add(frame.lines)));
+  onDispose(connection().want(`log:${id}`));
+  return { lines, error, again: read };
+}

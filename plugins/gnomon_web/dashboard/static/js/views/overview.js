@@ -1,0 +1,165 @@
+// What runs, what comes, what broke, how the day went.
+import { each, h } from '../core/dom.js';
+import { computed, effect, signal, untracked } from '../core/signals.js';
+import { address, refine, route } from '../core/routes.js';
+import { now } from '../model/clock.js';
+import { dayCounts } from '../model/day.js';
+import { past } from '../model/past.js';
+import * as store from '../model/store.js';
+import { lanesChart } from '../charts/lanes.js';
+import { cancelButton } from '../parts/actions.js';
+import { icon } from '../parts/icons.js';
+import { bar, choice, drawn, elapsed, empty, failure, items, jobLink, left, moment, panel, runAddress, runBadge, steps } from '../parts/pieces.js';
+import { clean } from '../model/clean.js';
+import { number, relative, wholeDuration } from '../words/format.js';
+import { t } from '../words/index.js';
+import { alertList, current } from './alerts.js';
+import { firstVisit } from './first.js';
+
+const HOUR = 3_600_000;
+const WINDOWS = /** @type {Record<string, number>} */ ({ '1h': HOUR, '6h': 6 * HOUR, '24h': 24 * HOUR, '7d': 168 * HOUR });
+const MOST = 1000; // runs that a timeline reads
+const AHEAD = 0.08; // of the window, for what is to come
+
+export function overview() {
+  const isBare = computed(() => store.jobIds.value.length === 0 && store.activeIds.value.length === 0);
+  return h('div', null, () => (isBare.value ? firstVisit() : untracked(board)));
+}
+
+function board() {
+  return h('div', { class: 'overview' }, [
+    h('h1', { class: 'sr', tabindex: -1 }, t('nav.overview')),
+    counters(),
+    h('div', { class: 'columns' }, [
+      h('div', { class: 'wide' }, [runningNow(), timeline()]),
+      h('div', { class: 'narrow' }, [attention(), comingUp()]),
+    ]),
+  ]);
+}
+
+function counters() {
+  const counts = dayCounts();
+  const counter = (/** @type {string} */ state, /** @type {() => number | null} */ read, /** @type {any} */ query) =>
+    h('a', { class: `counter ${state}`, href: () => address('/runs', query()) }, [
+      h('span', { class: 'figure num' }, () => (read() === null ? '–' : number(/** @type {number} */ (read())))),
+      h('span', { class: 'word' }, icon(state), t(/** @type {any} */ (`status.${state}`))),
+    ]);
+  const since = () => ({ since: counts.value.since });
+  return h('section', { class: 'counters', 'aria-label': t('counters') }, [
+    counter('running', () => store.runningIds.value.length, () => ({ status: 'running' })),
+    h('span', { class: 'span-label' }, t('day.last')),
+    /** @type {const} */ (['success', 'failed', 'missed', 'cancelled']).map((state) =>
+      counter(state, () => counts.value[state], () => ({ status: state, ...since() }))),
+  ]);
+}
+
+function runningNow() {
+  const next = computed(() => upcoming()[0]);
+  return panel(t('running.now'), [
+    each(h('div', { class: 'running-list' }), () => store.activeIds.value.slice(0, 12), runningRow),
+    () => store.activeIds.value.length === 0 && h('p', { class: 'quiet-line' }, () => (next.value ? [t('running.none.next'), ' ', h('strong', null, store.jobName(next.value.id)), ' ', moment(next.value.next_run_time, relative), '.'] : t('running.none'))),
+    () => store.activeIds.value.length > 12 && h('p', { class: 'quiet-line' }, h('a', { href: address('/runs', { status: 'running' }) }, t('and.more', { n: store.activeIds.value.length - 12 }))),
+  ]);
+}
+
+/** @param {string} id */
+function runningRow(id) {
+  const sig = /** @type {store.Signal<store.Run>} */ (store.runs.get(id));
+  const read = () => sig.value;
+  const isSpecial = computed(() => (read().status === 'scheduled' || read().cancel_requested) && `${read().status} ${read().cancel_requested}`);
+  return h('article', { class: 'run', 'data-row': '' }, [
+    h('header', null, [
+      h('a', { href: runAddress(id), 'data-open': '', class: 'name' }, () => store.jobName(read().job_id)),
+      () => isSpecial.value && untracked(() => runBadge(read())),
+      h('span', { class: 'spacer' }),
+      h('span', { class: 'num elapsed' }, () => (read().status === 'running' ? wholeDuration(elapsed(read())) : '')),
+      cancelButton(read, 'quiet danger small'),
+    ]),
+    bar(read, `${t('progress')}: ${sig.peek().job_name || sig.peek().job_id}`),
+    steps(read),
+    h('footer', null, [
+      h('span', { class: 'num' }, () => items(read())),
+      h('span', { class: 'message' }, () => clean([read().progress_message, read().current_item].filter(Boolean).join(' · '))),
+      h('span', { class: 'num left' }, () => (read().status === 'running' ? left(read()) : waitingFor(read()))),
+    ]),
+  ]);
+}
+
+/** @param {store.Run} run */
+const waitingFor = (run) => (run.not_before && Date.parse(run.not_before) > now.value ? t('run.retry', { n: run.attempt, t: relative(run.not_before) }) : t('run.waiting'));
+
+const upcoming = () =>
+  store.jobIds.value
+    .map((id) => store.jobOf(id))
+    .filter((job) => job !== null && !job.paused && job.next_run_time !== null)
+    .sort((a, b) => Date.parse(/** @type {any} */ (a).next_run_time) - Date.parse(/** @type {any} */ (b).next_run_time))
+    .map((job) => /** @type {store.Job} */ (job));
+
+function comingUp() {
+  const paused = computed(() => store.jobIds.value.filter((id) => store.jobOf(id)?.paused).length);
+  return panel(t('coming'), [
+    each(h('ol', { class: 'coming-up' }), () => upcoming().slice(0, 7).map((job) => job.id), (id) =>
+      h('li', { 'data-row': '' }, [
+        h('a', { href: address(`/jobs/${encodeURIComponent(id)}`), 'data-open': '' }, () => store.jobName(id)),
+        h('span', { class: 'num' }, () => (store.jobOf(id)?.next_run_time ? moment(store.jobOf(id)?.next_run_time, relative) : '–')),
+      ])),
+    () => upcoming().length === 0 && empty(t('coming.none')),
+    () => paused.value > 0 && h('p', { class: 'foot' }, icon('paused'), h('a', { href: address('/jobs', { status: 'paused' }) }, t('coming.paused', { n: paused.value }))),
+  ]);
+}
+
+function attention() {
+  const all = computed(() => current());
+  const count = computed(() => all.value.length);
+  return h('section', { class: () => `panel${count.value > 0 ? ' attention' : ''}`, 'aria-label': t('attention') }, [
+    h('header', null, h('h2', null, t('attention'))),
+    alertList(() => all.value.slice(0, 4)),
+    () => count.value === 0 && h('p', { class: 'quiet-line good' }, icon('success'), t('attention.none')),
+    () => count.value > 4 && h('p', { class: 'foot' }, h('a', { href: address('/alerts') }, t('and.more', { n: count.value - 4 }))),
+  ]);
+}
+
+function timeline() {
+  const chosen = () => (WINDOWS[route.value.query.window ?? ''] ? route.value.query.window : '24h');
+  const span = computed(() => WINDOWS[chosen()]);
+  const loaded = computed(() => past({ since: new Date(now.peek() - span.value).toISOString() }, MOST));
+  const picture = signal({ past: loaded.peek().peek(), at: now.peek(), span: span.peek() });
+  effect(() => {
+    // Drawn anew when there is something new, once a second at most; time alone moves it by the pixel.
+    const [at, source] = [now.value, loaded.value];
+    const state = source.peek().loading ? source.value : source.peek();
+    const before = picture.peek();
+    if (state !== before.past || Math.abs(at - before.at) > span.value / 800) picture.value = { past: state, at, span: span.value };
+  });
+  const lanes = computed(() => lanesOf(picture.value.past.runs, picture.value.at - picture.value.span));
+  return panel(t('timeline'), h('div', { class: 'lane-grid' }, [
+    each(h('ul', { class: 'lane-names' }), () => lanes.value.map((lane) => lane.id), (id) =>
+      h('li', { class: () => (store.jobOf(id)?.paused ? 'paused' : '') }, jobLink(id, () => store.jobName(id)))),
+    drawn((width) => chart(lanes.value, picture.value, width)),
+  ]), {
+    class: 'timeline',
+    tools: choice(t('timeline.window'), Object.keys(WINDOWS).map((key) => [key, t(/** @type {any} */ (`window.${key}`))]), chosen, (value) => refine({ window: value === '24h' ? null : value }, { replace: true })),
+  });
+}
+
+/** @param {import('../charts/lanes.js').Lane[]} lanes @param {{ past: import('../model/past.js').Past, at: number, span: number }} picture @param {number} width */
+function chart(lanes, { past: { runs, complete, error, loading }, at, span }, width) {
+  if (error) return failure(error, () => (store.generation.value += 1));
+  const oldest = runs.at(-1);
+  const knownFrom = complete ? -Infinity : loading || !oldest ? at : Date.parse(oldest.timestamp);
+  return lanesChart({ lanes, from: at - span, now: at, to: at + span * AHEAD, width, knownFrom, address: (run) => runAddress(run._id) });
+}
+
+/** @param {store.Run[]} finished @param {number} from */
+function lanesOf(finished, from) {
+  /** @type {Map<string, store.Run[]>} */
+  const byJob = new Map(store.jobIds.value.map((id) => [id, []]));
+  const active = store.runningIds.value.map((id) => /** @type {store.Run} */ (store.runs.get(id)?.peek()));
+  for (const run of [...finished, ...active]) {
+    if (run && Date.parse(run.updated_at) >= from && run.status !== 'scheduled') byJob.set(run.job_id, [...(byJob.get(run.job_id) ?? []), run]);
+  }
+  return [...byJob].map(([id, runs]) => {
+    const job = store.jobOf(id);
+    return { id, name: store.jobName(id), runs, next: job?.next_run_time ? Date.parse(job.next_run_time) : null, paused: job?.paused ?? false };
+  });
+}

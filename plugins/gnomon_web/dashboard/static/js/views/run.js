@@ -1,0 +1,232 @@
+// One run: what it is doing, how it ended, and its events as a timeline that can be rewound to any of them.
+import { h } from '../core/dom.js';
+import { computed, effect, onDispose, signal, untracked } from '../core/signals.js';
+import { address, go, refine, route } from '../core/routes.js';
+import { offer } from '../core/keys.js';
+import { get } from '../model/api.js';
+import { clean } from '../model/clean.js';
+import { fold, isOver } from '../model/fold.js';
+import { connection } from '../model/session.js';
+import { may } from '../model/link.js';
+import * as store from '../model/store.js';
+import { askCancel, askTrigger, cancelButton, hideButton, markFailedButton, triggerButton } from '../parts/actions.js';
+import { icon } from '../parts/icons.js';
+import { bar, elapsed, facts, failure, items, jobLink, json, left, moment, panel, runAddress, runBadge, skeleton, steps } from '../parts/pieces.js';
+import { dateAndTime, duration, fullMoment, number, wholeDuration } from '../words/format.js';
+import { t, word } from '../words/index.js';
+import { errorPanel } from './error.js';
+import { logPanel } from './log.js';
+import { startedBy } from './runs.js';
+import { timeline } from './timeline.js';
+
+/** @typedef {import('../types.d.ts').Run} Run */
+/** @typedef {import('../types.d.ts').LogEvent} LogEvent */
+
+const AGAIN = 3000; // milliseconds between two looks for events that were left out on the way
+
+/** @param {string} id */
+export function runView(id) {
+  const { events, error, again } = eventsOf(id);
+  const rewound = computed(() => Number(route.value.query.at) || null);
+  const run = computed(() => {
+    const told = events.value.filter((event) => rewound.value === null || event.position <= rewound.value);
+    const folded = fold(told);
+    const known = rewound.value === null ? store.runOf(id) : null;
+    return known && (folded === null || known.version > folded.version) ? known : folded;
+  });
+  const isKnown = computed(() => run.value !== null);
+  onDispose(connection().want(`run:${id}`));
+  offerKeys(id, run);
+  return h('div', { class: 'page run' }, [
+    crumbs(id, run),
+    () => rewound.value !== null && rewoundBanner(events, rewound.value),
+    () => {
+      if (isKnown.value) return untracked(() => content(id, /** @type {any} */ (run), events));
+      return error.value ? h('div', null, h('h1', { tabindex: -1 }, t('run.gone')), failure(error.value, again)) : [h('h1', { class: 'sr', tabindex: -1 }, t('run')), skeleton(5)];
+    },
+  ]);
+}
+
+/** The events of a run: read once, then as they come. @param {string} id */
+function eventsOf(id) {
+  const events = signal(/** @type {LogEvent[]} */ ([]));
+  const error = signal(/** @type {Error | null} */ (null));
+  let timer = 0;
+  const read = async () => {
+    timer = 0;
+    try {
+      const all = await get(`/scheduler/executions/${encodeURIComponent(id)}/events`);
+      const last = all.at(-1)?.version ?? 0;
+      events.value = [...all, ...events.peek().filter((event) => event.version > last)];
+    } catch (problem) {
+      error.value = /** @type {Error} */ (problem);
+    }
+  };
+  const soon = () => (timer ||= setTimeout(read, AGAIN));
+  onDispose(() => clearTimeout(timer));
+  effect(() => {
+    store.generation.value;
+    read();
+  });
+  effect(() =>
+    store.onEvents((fresh) => {
+      const known = events.peek();
+      const own = fresh.filter((event) => event.stream === id && event.version > (known.at(-1)?.version ?? 0));
+      if (own.length === 0) return;
+      events.value = [...known, ...own];
+      if (events.peek().some((event, index) => event.version !== index + 1)) soon();
+    }),
+  );
+  return { events, error, again: read };
+}
+
+/** @param {string} id @param {{ value: Run | null, peek(): Run | null }} run */
+function offerKeys(id, run) {
+  const neighbour = (/** @type {boolean} */ earlier) => async () => {
+    const current = run.peek();
+    if (!current) return;
+    const found = await neighbourOf(current, earlier);
+    if (found) go(`/runs/${found}`);
+  };
+  onDispose(offer({
+    '[': neighbour(true),
+    ']': neighbour(false),
+    c: () => {
+      const current = store.runOf(id) ?? run.peek();
+      if (current && !isOver(current) && !current.cancel_requested && may('operator')) askCancel(current);
+    },
+    t: () => {
+      const job = store.jobOf(run.peek()?.job_id ?? '');
+      if (job && may('operator')) askTrigger(job);
+    },
+  }));
+}
+
+/** The run of the same job before or after. @param {Run} run @param {boolean} earlier @returns {Promise<string | null>} */
+async function neighbourOf(run, earlier) {
+  const path = `/scheduler/jobs/${encodeURIComponent(run.job_id)}/executions`;
+  if (earlier) {
+    const page = await get(path, { until: run.timestamp, limit: 1 });
+    return page.items[0]?._id ?? null;
+  }
+  // Lists are newest first: the next one is the last of those since, so they are counted and then jumped to.
+  const { total } = await get(path, { since: run.timestamp, limit: 1 });
+  const page = await get(path, { since: run.timestamp, limit: 2, offset: Math.max(total - 2, 0) });
+  return page.items.filter((/** @type {Run} */ one) => one._id !== run._id).at(-1)?._id ?? null;
+}
+
+/** @param {string} id @param {{ value: Run | null, peek(): Run | null }} run */
+function crumbs(id, run) {
+  const step = (/** @type {boolean} */ earlier) => async () => {
+    const found = run.peek() && (await neighbourOf(/** @type {Run} */ (run.peek()), earlier));
+    if (found) go(`/runs/${found}`);
+  };
+  return h('nav', { class: 'crumbs', 'aria-label': t('crumbs') }, [
+    h('a', { href: address('/runs') }, icon('back'), t('nav.runs')),
+    () => run.value && [h('span', { 'aria-hidden': 'true' }, '/'), jobLink(run.value.job_id, store.jobName(run.value.job_id))],
+    h('span', { class: 'spacer' }),
+    h('button', { class: 'quiet', onclick: step(true) }, icon('back'), t('run.earlier')),
+    h('button', { class: 'quiet', onclick: step(false) }, t('run.later'), icon('forth')),
+  ]);
+}
+
+/** @param {{ value: LogEvent[] }} events @param {number} at */
+const rewoundBanner = (events, at) =>
+  h('div', { class: 'rewound', role: 'status' }, [
+    icon('rewind'),
+    h('span', null, t('run.rewound', { at: number(at), time: fullMoment(events.value.findLast((event) => event.position <= at)?.at ?? 0) })),
+    h('button', { onclick: () => refine({ at: null }) }, t('run.present')),
+  ]);
+
+/** @param {string} id @param {{ value: Run }} run @param {{ value: LogEvent[] }} events */
+function content(id, run, events) {
+  const read = () => run.value;
+  const status = computed(() => read().status);
+  const isActive = computed(() => status.value === 'running' || status.value === 'scheduled');
+  const hasProgress = computed(() => status.value === 'running' || read().steps.length > 0);
+  const failedNow = computed(() => (read().error_message || read().traceback || (status.value === 'failed' && read().reason) ? read() : null));
+  return h('div', null, [
+    head(read, isActive),
+    () => hasProgress.value && progressPanel(read),
+    () => failedNow.value && errorPanel(failedNow.value),
+    h('div', { class: 'columns' }, [
+      h('div', { class: 'wide' }, [timeline(events, read), logPanel(id)]),
+      h('div', { class: 'narrow' }, [details(read), parameters(read), result(read)]),
+    ]),
+  ]);
+}
+
+/** @param {() => Run} read @param {{ value: boolean }} isActive */
+const head = (read, isActive) =>
+  h('header', { class: 'head' }, [
+    h('h1', { tabindex: -1 }, () => store.jobName(read().job_id)),
+    () => runBadge(read()),
+    h('span', { class: 'num big' }, () => (read().status === 'running' ? wholeDuration(elapsed(read())) : read().execution_time !== null ? duration(read().execution_time) : '')),
+    h('span', { class: 'spacer' }),
+    h('div', { class: 'buttons' }, markFailedButton(read), cancelButton(read), hideButton(read), () => !isActive.value && triggerButton(() => again(read()), 'primary')),
+  ]);
+
+/** The job, to be run again with the arguments of this run. @param {Run} run */
+function again(run) {
+  const job = store.jobOf(run.job_id);
+  return job && { ...job, kwargs: { ...job.kwargs, ...run.kwargs } };
+}
+
+/** @param {() => Run} read */
+const progressPanel = (read) =>
+  h('section', { class: 'panel progress', 'aria-label': t('progress') }, [
+    h('div', { class: 'progress-line' }, [
+      h('span', { class: 'num big' }, () => (read().progress === null ? '' : number((read().progress ?? 0) / 100, { style: 'percent' }))),
+      bar(read, t('progress')),
+      h('span', { class: 'num' }, () => items(read())),
+    ]),
+    steps(read, (step) => step.started_at && h('small', { class: 'num' }, () => duration(stepSeconds(step, read())))),
+    h('p', { class: 'message' }, [
+      h('span', null, () => clean([read().progress_message, read().current_item].filter(Boolean).join(' · '))),
+      h('span', { class: 'num left' }, () => (read().status === 'running' ? left(read()) : '')),
+    ]),
+  ]);
+
+/** @param {import('../types.d.ts').Step} step @param {Run} run */
+const stepSeconds = (step, run) =>
+  step.ended_at ? (Date.parse(step.ended_at) - Date.parse(step.started_at ?? '')) / 1000 : Math.max(elapsed(run) - (Date.parse(step.started_at ?? '') - Date.parse(run.timestamp)) / 1000, 0);
+
+/** @param {() => Run} read */
+const details = (read) =>
+  panel(t('facts'), () => {
+    const run = read();
+    const late = run.delay ?? (Date.parse(run.timestamp) - Date.parse(run.scheduled_time)) / 1000;
+    return facts([
+      [t('fact.id'), h('span', { class: 'mono' }, run._id)],
+      [t('col.by'), startedBy(run)],
+      [t('fact.due'), moment(run.scheduled_time, dateAndTime)],
+      [t('col.started'), run.status === 'scheduled' ? t('run.waiting') : moment(run.timestamp, dateAndTime)],
+      [t('fact.late'), late >= 0.1 ? h('span', { class: 'num' }, duration(late)) : null],
+      [t('fact.ended'), isOver(run) ? moment(run.updated_at, dateAndTime) : null],
+      [t('fact.reason'), run.reason ? word('reason', run.reason) : null],
+      [t('fact.detail'), run.detail ? clean(run.detail) : null],
+      [t('fact.count'), (run.count ?? 1) > 1 ? `${number(run.count ?? 1)} (${fullMoment(run.first ?? run.scheduled_time)} – ${fullMoment(run.last ?? run.scheduled_time)})` : null],
+      [t('fact.cancelled.by'), run.cancelled_by],
+      [t('fact.attempt'), run.attempt > 1 ? number(run.attempt) : null],
+      [t('fact.retry.of'), run.retry_of ? h('a', { class: 'mono', href: runAddress(run.retry_of) }, run.retry_of) : null],
+      [t('fact.force'), run.force ? t('yes') : null],
+      [t('fact.runner'), run.runner ? `${run.runner} ${run.worker ?? ''}` : null],
+      [t('fact.node'), run.node],
+      [t('fact.warning'), run.warning ? clean(run.warning) : null],
+      [t('fact.late.result'), run.late_result ? word('outcome', run.late_result) : null],
+    ]);
+  });
+
+/** @param {() => Run} read */
+const parameters = (read) =>
+  panel(t('parameters'), () => {
+    const { args = [], kwargs = {} } = read();
+    if (args.length === 0 && Object.keys(kwargs).length === 0) return h('p', { class: 'quiet-line' }, t('parameters.none'));
+    return facts([
+      ...args.map((value, index) => /** @type {[string, any]} */ ([`${index + 1}.`, h('code', null, clean(JSON.stringify(value)))])),
+      ...Object.entries(kwargs).map(([name, value]) => /** @type {[string, any]} */ ([name, h('code', null, clean(JSON.stringify(value)))])),
+    ]);
+  });
+
+/** @param {() => Run} read */
+const result = (read) => () => (read().return_value === null || read().return_value === undefined ? null : panel(t('result'), json(read().return_value)));

@@ -1,0 +1,178 @@
+// All runs, newest first: filtered by the address, live at the top, read page by page below.
+import { each, h } from '../core/dom.js';
+import { batch, computed, effect, signal, untracked } from '../core/signals.js';
+import { refine, route } from '../core/routes.js';
+import { get } from '../model/api.js';
+import { clean } from '../model/clean.js';
+import { complete, isOver } from '../model/fold.js';
+import { matches } from '../model/past.js';
+import * as store from '../model/store.js';
+import { icon } from '../parts/icons.js';
+import { bar, elapsed, empty, failure, items, moment, runAddress, runBadge, skeleton } from '../parts/pieces.js';
+import { duration, number, shortMoment, wholeDuration } from '../words/format.js';
+import { t } from '../words/index.js';
+import { searchField } from './jobs.js';
+
+/** @typedef {import('../types.d.ts').Run} Run */
+
+const PAGE = 50;
+const STATES = ['running', 'scheduled', 'success', 'failed', 'missed', 'cancelled'];
+const FILTERS = ['status', 'job_id', 'is_manual', 'since', 'until', 'q'];
+const SPANS = /** @type {Record<string, number>} */ ({ '1h': 3600e3, '24h': 86400e3, '7d': 7 * 86400e3, '30d': 30 * 86400e3 });
+
+/** What the address asks of the list. @param {Record<string, string>} query */
+const filtersOf = (query) => Object.fromEntries(FILTERS.filter((key) => query[key]).map((key) => [key, query[key]]));
+
+/** A list that is read page by page; what happens goes to its top, or waits there while somebody reads further down. */
+function runList() {
+  const rows = signal(/** @type {string[]} */ ([]));
+  const waiting = signal(/** @type {string[]} */ ([]));
+  const state = signal({ total: 0, next: /** @type {string | null} */ (null), loading: true, error: /** @type {Error | null} */ (null) });
+  /** @type {Map<string, Run>} as the list knows them; the store knows better of those that it has */
+  const known = new Map();
+  const filters = computed(() => JSON.stringify(filtersOf(route.value.query)));
+  let abort = new AbortController();
+
+  const read = async (/** @type {boolean} */ further) => {
+    if (!further) abort.abort();
+    if (!further) abort = new AbortController();
+    const { signal: stop } = abort;
+    const before = state.peek();
+    state.value = { ...before, loading: true, error: null };
+    try {
+      const query = { ...JSON.parse(filters.peek()), limit: PAGE, cursor: further ? before.next : null };
+      const page = await get('/scheduler/logs', query, stop);
+      if (stop.aborted) return;
+      batch(() => take(page, further));
+    } catch (error) {
+      if (!stop.aborted) state.value = { ...state.peek(), loading: false, error: /** @type {Error} */ (error) };
+    }
+  };
+
+  const take = (/** @type {import('../types.d.ts').ListPage} */ page, /** @type {boolean} */ further) => {
+    for (const run of page.items) known.set(run._id, complete(run));
+    const ids = page.items.map((run) => run._id);
+    rows.value = further ? [...rows.peek(), ...ids.filter((id) => !rows.peek().includes(id))] : ids;
+    if (!further) waiting.value = [];
+    state.value = { total: page.total, next: page.next, loading: false, error: null };
+  };
+
+  effect(() => {
+    filters.value;
+    store.generation.value;
+    untracked(() => read(false));
+    return () => abort.abort();
+  });
+  effect(() =>
+    store.onEvents((events) => {
+      const asked = JSON.parse(filters.peek());
+      const begun = events.filter((event) => event.type === 'scheduled' || event.type === 'missed' || (asked.status && isEnd(event)));
+      const fresh = [...new Set(begun.map((event) => event.stream))].filter((id) => {
+        const run = store.runs.get(id)?.peek();
+        return run && !rows.peek().includes(id) && !waiting.peek().includes(id) && matches(run, asked);
+      });
+      if (fresh.length === 0) return;
+      state.value = { ...state.peek(), total: state.peek().total + fresh.length };
+      if (scrollY > 200) waiting.value = [...fresh.reverse(), ...waiting.peek()];
+      else rows.value = [...fresh.reverse(), ...rows.peek()];
+    }),
+  );
+  const show = () => batch(() => {
+    rows.value = [...waiting.peek(), ...rows.peek()];
+    waiting.value = [];
+    scrollTo({ top: 0 });
+  });
+  const run = (/** @type {string} */ id) => {
+    const current = store.runOf(id) ?? known.get(id);
+    if (current) known.set(id, current);
+    return /** @type {Run} */ (current);
+  };
+  return { rows, waiting, state, read, show, run };
+}
+
+/** @param {import('../types.d.ts').LogEvent} event */
+const isEnd = (event) => ['started', 'succeeded', 'failed', 'cancelled'].includes(event.type);
+
+export function runsView() {
+  const list = runList();
+  return h('div', { class: 'page' }, [
+    h('header', { class: 'head' }, h('h1', { tabindex: -1 }, t('nav.runs')), h('span', { class: 'count num' }, () => number(list.state.value.total))),
+    filters(),
+    () => list.waiting.value.length > 0 && h('button', { class: 'news', onclick: list.show }, icon('down'), t('runs.news', { n: list.waiting.value.length })),
+    h('div', { class: 'panel table' }, [
+      h('table', { class: 'runs' }, [
+        h('thead', null, h('tr', null, ['status', 'job', 'started', 'duration', 'progress', 'by'].map((key) => h('th', { scope: 'col' }, t(/** @type {any} */ (`col.${key}`)))))),
+        each(h('tbody'), () => list.rows.value, (id) => row(id, () => list.run(id))),
+      ]),
+      () => {
+        const { loading, error, next } = list.state.value;
+        if (error) return failure(error, () => list.read(list.rows.peek().length > 0));
+        if (list.rows.value.length === 0) return loading ? skeleton(5) : empty(t('runs.none'), h('button', { onclick: clear }, t('filters.clear')));
+        return next && h('p', { class: 'foot' }, h('button', { disabled: loading, onclick: () => list.read(true) }, t(loading ? 'loading' : 'runs.more')));
+      },
+    ]),
+  ]);
+}
+
+const clear = () => refine(Object.fromEntries(FILTERS.map((key) => [key, null])));
+
+function filters() {
+  const query = () => route.value.query;
+  const chosen = (/** @type {string} */ state) => (query().status ?? '').split(',').includes(state);
+  const toggle = (/** @type {string} */ state) => {
+    const now = new Set((query().status ?? '').split(',').filter(Boolean));
+    if (!now.delete(state)) now.add(state);
+    refine({ status: [...now].join(',') || null });
+  };
+  return h('div', { class: 'filters', role: 'search' }, [
+    searchField(t('runs.search')),
+    h('div', { class: 'choice', role: 'group', 'aria-label': t('col.status') }, STATES.map((state) =>
+      h('button', { type: 'button', 'aria-pressed': () => String(chosen(state)), class: state, onclick: () => toggle(state) }, icon(state), t(/** @type {any} */ (`status.${state}`))))),
+    select('job_id', t('col.job'), () => [['', t('runs.any.job')], ...store.jobIds.value.map((id) => /** @type {[string, string]} */ ([id, store.jobName(id)]))]),
+    select('is_manual', t('col.by'), () => [['', t('runs.any.by')], ['true', t('by.manual')], ['false', t('by.schedule')]]),
+    span(),
+    () => FILTERS.some((key) => query()[key]) && h('button', { class: 'quiet', onclick: clear }, icon('close'), t('filters.clear')),
+  ]);
+}
+
+/** @param {string} key @param {string} name @param {() => [string, string][]} choices */
+const select = (key, name, choices) =>
+  h('select', { 'aria-label': name, value: () => (choices(), route.value.query[key] ?? ''), onchange: (/** @type {any} */ event) => refine({ [key]: event.target.value || null }) }, () =>
+    choices().map(([value, text]) => h('option', { value, selected: untracked(() => route.value.query[key] ?? '') === value }, text)));
+
+/** A stretch of time: chosen as one until now, kept in the address as a moment, so that a link shows the same. */
+function span() {
+  const since = () => route.value.query.since;
+  const choose = (/** @type {any} */ event) => {
+    if (event.target.value === 'kept') return;
+    const long = SPANS[event.target.value];
+    refine({ since: long ? new Date(Date.now() - long).toISOString() : null, until: null });
+  };
+  return h('select', { 'aria-label': t('runs.since'), onchange: choose }, () => [
+    h('option', { value: '' }, t('runs.any.time')),
+    since() && h('option', { value: 'kept', selected: true }, t('runs.since.at', { at: shortMoment(since()) })),
+    Object.keys(SPANS).map((key) => h('option', { value: key }, t(/** @type {any} */ (`window.${key}`)))),
+  ]);
+}
+
+/** @param {string} id @param {() => Run} read */
+function row(id, read) {
+  const isActive = computed(() => !isOver(read()));
+  return h('tr', { 'data-row': id }, [
+    h('td', null, () => runBadge(read())),
+    h('th', { scope: 'row' }, [
+      h('a', { href: runAddress(id), 'data-open': '' }, () => store.jobName(read().job_id)),
+      h('small', null, () => (read().status === 'running' ? clean(read().progress_message ?? '') : clean(read().error_message ?? '')) || h('span', { class: 'mono' }, id)),
+    ]),
+    h('td', { class: 'num', 'data-label': t('col.started') }, () => moment(read().timestamp)),
+    h('td', { class: 'num', 'data-label': t('col.duration') }, () => (read().status === 'running' ? wholeDuration(elapsed(read())) : duration(read().execution_time))),
+    h('td', { 'data-label': t('col.progress') }, () => (isActive.value && read().status === 'running' ? bar(read, `${t('progress')}: ${read().job_name}`) : h('span', { class: 'num faint' }, items(read()) || '–'))),
+    h('td', { class: 'faint', 'data-label': t('col.by') }, () => startedBy(read())),
+  ]);
+}
+
+/** @param {Run} run */
+export const startedBy = (run) => {
+  if (run.attempt > 1) return t('by.retry', { n: run.attempt });
+  return run.is_manual ? (run.actor ?? t('by.manual')) : t('by.schedule');
+};

@@ -1,0 +1,59 @@
+// How the machinery is: store, plugins, how far each has come in the log, this page's own connection.
+import { h } from '../core/dom.js';
+import { effect, onDispose, signal } from '../core/signals.js';
+import { refine } from '../core/routes.js';
+import { get, VERSION } from '../model/api.js';
+import { actor, link, role, serverVersion } from '../model/link.js';
+import { isOpen, logOut } from '../model/session.js';
+import * as store from '../model/store.js';
+import { drawer } from '../parts/dialog.js';
+import { icon } from '../parts/icons.js';
+import { facts } from '../parts/pieces.js';
+import { clean } from '../model/clean.js';
+import { number } from '../words/format.js';
+import { t, word } from '../words/index.js';
+
+const AGAIN = 5000;
+
+export function systemDrawer() {
+  const stats = signal(/** @type {any} */ (null));
+  const read = () => {
+    get('/scheduler/stats').then((answer) => (stats.value = answer), () => {});
+    get('/scheduler/health').then((answer) => (store.health.value = answer), () => {});
+  };
+  effect(() => void (link.value === 'live' && read()));
+  const timer = setInterval(() => link.peek() === 'live' && read(), AGAIN);
+  onDispose(() => clearInterval(timer));
+  return drawer(t('system'), h('div', { class: 'system' }, [
+    h('section', null, h('h3', null, t('system.parts')), () => components()),
+    h('section', null, h('h3', null, t('system.log')), () => facts([
+      [t('system.position'), h('span', { class: 'num' }, number(store.about.value.position))],
+      [t('system.id'), h('span', { class: 'mono' }, store.about.value.log)],
+      [t('system.executing'), stats.value && h('span', { class: 'num' }, number(stats.value.executing))],
+      [t('system.waiting'), stats.value && h('span', { class: 'num' }, number(stats.value.waiting))],
+      [t('system.clients'), stats.value?.clients != null ? number(stats.value.clients) : null],
+    ])),
+    h('section', null, h('h3', null, t('system.page')), () => facts([
+      [t('system.version'), VERSION === serverVersion.value || !serverVersion.value ? VERSION : `${VERSION} → ${serverVersion.value}`],
+      [t('system.link'), t(/** @type {any} */ (`link.${link.value}`))],
+      [t('system.who'), `${actor.value} (${word('role', role.value)})`],
+      [t('system.batches'), h('span', { class: 'num' }, (store.about.value, number(store.applied.deltas)))],
+    ])),
+    () => !isOpen.value && h('button', { onclick: leave }, t('logout')),
+  ]), () => refine({ panel: null }, { replace: true }));
+}
+
+async function leave() {
+  await logOut();
+  refine({ panel: null }, { replace: true });
+}
+
+function components() {
+  const all = store.health.value.components ?? [];
+  return h('ul', { class: 'components' }, all.map(({ name, state, problem, lag }) =>
+    h('li', { class: state }, [
+      icon(state === 'ok' ? 'success' : state === 'degraded' ? 'missed' : 'failed'),
+      h('span', null, h('strong', null, name.replace(/^plugin:/, '')), ' ', h('span', { class: 'faint' }, word('health', state)), problem && h('small', null, clean(problem))),
+      lag ? h('span', { class: 'num faint' }, t('system.lag', { n: number(lag) })) : null,
+    ])));
+}

@@ -1,0 +1,93 @@
+// The events of a run on a rail. Every one of them is a moment to which the page can be rewound.
+import { each, h } from '../core/dom.js';
+import { computed, signal } from '../core/signals.js';
+import { refine, route } from '../core/routes.js';
+import { clean } from '../model/clean.js';
+import { story } from '../model/story.js';
+import { icon } from '../parts/icons.js';
+import { choice, json, panel } from '../parts/pieces.js';
+import { duration, fullMoment, number, wholeDuration } from '../words/format.js';
+import { t, word } from '../words/index.js';
+
+/** @typedef {import('../types.d.ts').LogEvent} LogEvent */
+/** @typedef {import('../model/story.js').Node} Node */
+/** @typedef {import('../types.d.ts').Run} Run */
+
+const LENSES = ['story', 'all', 'json'];
+
+/** @param {{ value: LogEvent[] }} events @param {() => Run} read */
+export function timeline(events, read) {
+  const lens = () => (LENSES.includes(route.value.query.lens ?? '') ? route.value.query.lens : 'story');
+  const nodes = computed(() => story(events.value, lens() === 'story'));
+  const byKey = computed(() => new Map(nodes.value.map((node) => [`${lens()} ${node.first}`, node])));
+  const at = () => Number(route.value.query.at) || null;
+  return panel(t('timeline.run'), [
+    () => (lens() === 'json' ? h('div', { class: 'scroll tall', tabindex: 0, role: 'region', 'aria-label': t('lens.json') }, json(events.value)) : null),
+    each(h('ol', { class: 'timeline-rail', hidden: () => lens() === 'json' }), () => (lens() === 'json' ? [] : [...byKey.value.keys()]), (key) => {
+      let last = /** @type {Node} */ (byKey.peek().get(key));
+      return nodeRow(() => (last = byKey.value.get(key) ?? last), at);
+    }),
+  ], {
+    class: 'story',
+    tools: choice(t('lens'), LENSES.map((one) => [one, t(/** @type {any} */ (`lens.${one}`))]), lens, (one) => refine({ lens: one === 'story' ? null : one }, { replace: true })),
+  });
+}
+
+/** @param {() => Node} read @param {() => number | null} at */
+function nodeRow(read, at) {
+  const open = signal(false);
+  const first = read();
+  const isLater = () => at() !== null && read().event.position > /** @type {number} */ (at());
+  const isHere = () => at() === read().event.position;
+  return h('li', { class: () => `node ${read().event.type}${isLater() ? ' later' : ''}${isHere() ? ' here' : ''}` }, [
+    first.gap > 0 && h('p', { class: 'gap' }, t('timeline.gap', { t: wholeDuration(first.gap) })),
+    h('span', { class: 'offset num', title: () => fullMoment(read().event.at) }, () => offset(read())),
+    h('span', { class: 'knot' }),
+    h('div', { class: 'what' }, [
+      h('strong', null, () => word('event', read().event.type)),
+      ' ',
+      h('span', { class: 'said' }, () => clean(sentence(read().event))),
+      () => read().count > 1 && h('span', { class: 'times num' }, `×${number(read().count)}`),
+      () => read().event.actor && h('span', { class: 'who' }, clean(read().event.actor ?? read().event.actor)),
+      () => open.value && json(read().event),
+    ]),
+    h('span', { class: 'tools' }, [
+      h('button', { class: 'quiet tiny', type: 'button', 'aria-expanded': () => String(open.value), onclick: () => (open.value = !open.value), title: t('timeline.raw'), 'aria-label': () => `${t('timeline.raw')} #${read().event.position}` }, icon('more')),
+      h('button', { class: 'quiet tiny mono', type: 'button', 'aria-pressed': () => String(isHere()), title: t('timeline.rewind'), 'aria-label': () => `${t('timeline.rewind')} #${read().event.position}`, onclick: () => refine({ at: isHere() ? null : read().event.position }) }, () => `#${read().event.position}`),
+    ]),
+  ]);
+}
+
+/** @param {Node} node */
+const offset = (node) => (node.offset < 0 ? `−${duration(-node.offset)}` : `+${node.offset < 0.0005 ? '0' : duration(node.offset)}`);
+
+/** @type {Record<string, (event: LogEvent) => string>} what an event says, beyond its name */
+const SENTENCES = {
+  scheduled: (event) => [event.is_manual ? t('by.manual') : t('event.due', { at: fullMoment(event.scheduled_time) }), (event.attempt ?? 1) > 1 ? t('by.retry', { n: event.attempt }) : ''].filter(Boolean).join(' · '),
+  started: (event) => [event.runner, event.worker, (event.delay ?? 0) > 0.5 ? t('decision.late', { t: duration(event.delay) }) : ''].filter(Boolean).join(' · '),
+  progress: (event) => [
+    event.steps ? t('event.steps', { names: event.steps.map((/** @type {any} */ step) => step.name).join(', ') }) : '',
+    event.step ? t('event.step', { name: event.step }) : '',
+    event.skipped ? t('event.skipped', { names: event.skipped.join(', ') }) : '',
+    event.percent != null ? number(event.percent / 100, { style: 'percent' }) : '',
+    event.processed_items != null ? `${number(event.processed_items)}${event.total_items != null ? ` / ${number(event.total_items)}` : ''}` : '',
+    event.message ?? '',
+    event.current_item ?? '',
+  ].filter(Boolean).join(' · '),
+  succeeded: (event) => t('event.after', { t: duration(event.execution_time) }),
+  failed: (event) => [word('reason', event.reason ?? ''), event.error_type, event.error_message].filter(Boolean).join(' · '),
+  missed: (event) => [word('reason', event.reason ?? ''), event.detail].filter(Boolean).join(' · '),
+  cancelled: (event) => [event.reason, event.execution_time != null ? t('event.after', { t: duration(event.execution_time) }) : ''].filter(Boolean).join(' · '),
+  cancel_requested: (event) => event.reason ?? '',
+  warned: (event) => event.message,
+  hidden: () => '',
+  late_result: (event) => word('outcome', event.outcome),
+};
+
+/** An event of a type that this page does not know is shown as it is. @param {LogEvent} event */
+function sentence(event) {
+  const say = SENTENCES[event.type];
+  if (say) return say(event);
+  const { type, position, stream, version, at, node, job_id, log_format, ...rest } = event;
+  return JSON.stringify(rest);
+}
