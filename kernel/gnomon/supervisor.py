@@ -124,17 +124,16 @@ class Supervisor:
             waiting = self._starting[durable] = []
             durable.add_done_callback(self._begin_bodies)
         waiting.append(active)
-        self._unbegun += 1
         return active
 
     def _begin_bodies(self, durable: asyncio.Future[None]) -> None:
         """Let the bodies of one commit go; a crash from here on finds them as `running` in the log."""
         actives = self._starting.pop(durable)
         if durable.cancelled() or durable.exception() is not None:
-            self._unbegun -= len(actives)
             for active in actives:
                 self._release(active)  # the log is not ours any more: this run never was
             return
+        self._unbegun += len(actives)
         # Not in the kernel's task group, which would wait for ever for a body that swallows its cancellation.
         take_turns(self._loop, deque(actives), self._supervise)
 
@@ -407,7 +406,7 @@ class Supervisor:
 
     @property
     def is_idle(self) -> bool:
-        """Whether every body that is to begin has begun."""
+        """Whether every body whose start is durable has begun."""
         return self._unbegun == 0
 
     @property

@@ -14,8 +14,8 @@ from gnomon.control import Command, GetHealth, control_path, send
 from gnomon.errors import UnknownExecutionError
 from gnomon.events import Event
 from gnomon.execution import Execution
-from gnomon.kernel import TYPICAL_RUNS
 from gnomon.ports import ExecutionQuery, Store
+from gnomon.questions import TYPICAL_RUNS
 from gnomon.timing import timing
 
 LOOK = 0.2
