@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 import msgspec
@@ -13,7 +14,7 @@ from aiohttp import hdrs, web
 from gnomon import GnomonError
 from gnomon_web.answers import json_answer
 from gnomon_web.keys import AUTHENTICATOR, CONFIG, IDENTITY
-from gnomon_web.problems import ApiError
+from gnomon_web.problems import ApiError, culprit
 from gnomon_web.reading import expect_no_body, read_body, read_text_fields
 from gnomon_web.routes import Answer, Route, Signature
 
@@ -34,8 +35,7 @@ def endpoint(route: Route, signature: Signature) -> Callable[[web.Request], Awai
 
     async def answer(request: web.Request) -> web.StreamResponse:
         request[IDENTITY] = request.app[AUTHENTICATOR].authorize(request, route.role)
-        arguments = await _arguments(request, route, signature)
-        return await _in_time(request, route, arguments)
+        return await _in_time(request, route, await _arguments(request, route, signature))
 
     return answer
 
@@ -51,11 +51,27 @@ async def _arguments(request: web.Request, route: Route, signature: Signature) -
         names = {field.encode_name.lower(): field.encode_name for field in msgspec.structs.fields(signature.headers)}
         given = [(names[name.lower()], text) for name, text in request.headers.items() if name.lower() in names]
         arguments["headers"] = read_text_fields(signature.headers, "header", given, strict=True)
+    async with _body_in_time(request):
+        await _add_body(request, route, signature, arguments)
+    return arguments
+
+
+@asynccontextmanager
+async def _body_in_time(request: web.Request) -> AsyncIterator[None]:
+    """Let a client that sends its body in drops not hold a connection for ever."""
+    try:
+        async with asyncio.timeout(request.app[CONFIG].timeout.total_seconds()):
+            yield
+    except TimeoutError as exc:
+        detail = "the body did not arrive in time"
+        raise ApiError(408, detail, errors=[culprit("body", "", detail)]) from exc
+
+
+async def _add_body(request: web.Request, route: Route, signature: Signature, arguments: dict[str, Any]) -> None:
     if signature.body is not None:
         arguments["body"] = await read_body(request, signature.body, is_needed=signature.needs_body)
     elif route.kind == "rest":
         await expect_no_body(request)
-    return arguments
 
 
 async def _in_time(request: web.Request, route: Route, arguments: dict[str, Any]) -> web.StreamResponse:

@@ -7,9 +7,8 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from gnomon import codec
+from gnomon import ExecutionQuery, Kernel, UnknownJobError, codec
 from gnomon_web.keys import KERNEL, actor_of
-from gnomon_web.known_jobs import expect_job
 from gnomon_web.problems import ApiError, culprit
 from gnomon_web.resources import (
     ActReason,
@@ -52,8 +51,10 @@ async def list_executions(request: web.Request, query: RecordFilters) -> RecordP
 
 async def list_of_job(request: web.Request, job_id: str, query: JobRecordFilters) -> RecordPage:
     """List the executions of a job, newest first."""
-    await expect_job(request.app[KERNEL], job_id)
-    return await _page(request, query, job_id)
+    page = await _page(request, query, job_id)
+    if page.total == 0:
+        await _expect_job(request.app[KERNEL], job_id)
+    return page
 
 
 async def get_execution(request: web.Request, execution_id: str) -> FullRecord:
@@ -104,6 +105,15 @@ async def _page(request: web.Request, query: JobRecordFilters, job_id: str | Non
         offset=query.offset,
         next=page.next,
     )
+
+
+async def _expect_job(kernel: Kernel, job_id: str) -> None:
+    """Raise UnknownJobError for an id that no job has or had: one that was removed has left executions behind."""
+    try:
+        await kernel.job(job_id)
+    except UnknownJobError:
+        if not (await kernel.executions(ExecutionQuery(job_id=job_id, limit=1))).total:
+            raise
 
 
 async def _events(request: web.Request, execution_id: str) -> list[dict[str, Any]]:

@@ -10,7 +10,6 @@ from aiohttp import web
 
 from gnomon.ports import Action, ActionQuery
 from gnomon_web.keys import KERNEL
-from gnomon_web.known_jobs import expect_job
 from gnomon_web.resources import Limit, Offset
 from gnomon_web.routes import Route
 
@@ -60,8 +59,10 @@ async def get_history(request: web.Request, query: HistoryFilters) -> HistoryPag
 
 async def get_history_of_job(request: web.Request, job_id: str, query: HistoryFilters) -> HistoryPage:
     """List what operators did to a job and its executions."""
-    await expect_job(request.app[KERNEL], job_id)
-    return await _page(request, query, job_id)
+    page = await _page(request, query, job_id)
+    if page.total == 0:
+        await request.app[KERNEL].job(job_id)  # else an id that nobody knows would have a history
+    return page
 
 
 async def _page(request: web.Request, query: HistoryFilters, job_id: str | None) -> HistoryPage:

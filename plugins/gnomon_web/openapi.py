@@ -115,9 +115,9 @@ def _operation(route: Route, signature: Signature, schemas: Schemas, config: Con
 def _responses(route: Route, signature: Signature, schemas: Schemas, config: Config) -> Json:
     errors = {*COMMON_ERRORS, *route.errors} - {*route.also}
     if signature.body is not None:
-        errors |= {413, 415, 422}
+        errors |= {408, 413, 415, 422}
     elif route.method != "GET":
-        errors |= {413, 422}
+        errors |= {408, 413, 422}
     described: Json = {str(status): {"$ref": "#/components/responses/Problem"} for status in sorted(errors)}
     if route.kind == "websocket":
         return {"101": {"description": "The connection is a WebSocket from now on."}} | described

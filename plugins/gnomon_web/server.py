@@ -39,6 +39,8 @@ from gnomon_web.views import Views
 
 SHUTDOWN_LIMIT = 3.0
 """Seconds that a stopping server waits for answers that are being made."""
+LONGEST_LINE = 32 * 1024
+"""Bytes of an address or a header. What is longer aiohttp refuses by itself, in plain text: so there is room."""
 PARTS = (jobs, executions, history, statistics, health, metrics, login, openapi, docs_page, live, dashboard)
 """Every module with `routes()`, in the order of the OpenAPI document."""
 
@@ -78,7 +80,14 @@ async def serving(app: web.Application) -> AsyncIterator[int]:
     """Serve an application for as long as the block lasts, on the port that is given to it."""
     config = app[CONFIG]
     # Our own access log: aiohttp's would write down queries.
-    runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=SHUTDOWN_LIMIT)
+    runner = web.AppRunner(
+        app,
+        access_log=None,
+        handle_signals=False,
+        shutdown_timeout=SHUTDOWN_LIMIT,
+        max_line_size=LONGEST_LINE,
+        max_field_size=LONGEST_LINE,
+    )
     await runner.setup()
     try:
         site = web.TCPSite(runner, config.host, config.port, ssl_context=_tls(config))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -43,6 +44,21 @@ async def test_the_router_and_the_document_are_equal(serve: Any) -> None:
     described = {(method, path) for path, methods in document["paths"].items() for method in methods}
     assert described == served
     assert document["openapi"] == "3.1.0"
+
+
+async def test_the_reference_has_every_call_with_its_role(serve: Any) -> None:
+    page = (Path(__file__).parents[3] / "docs/reference/http.md").read_text(encoding="utf-8")
+    async with serve(tick) as ask:
+        document = (await ask("GET", "/openapi.json")).json
+
+    told = set(re.findall(r"^\| `(\w+) (/\S+)` \| (\w+) \|", page, re.MULTILINE))
+    served = {
+        (method.upper(), path, operation["x-role"])
+        for path, methods in document["paths"].items()
+        for method, operation in methods.items()
+        if not path.startswith("/ws/")  # which have a page of their own
+    }
+    assert told == served
 
 
 async def test_every_call_has_a_name_of_its_own_a_summary_and_its_role(serve: Any) -> None:

@@ -11,6 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from gnomon import Duration
+
 JSON = {"Content-Type": "application/json"}
 
 
@@ -42,6 +44,7 @@ async def tick(x: int = 1) -> int:
         ("cursor=abc", "cursor", "no cursor of this log"),
         ("cursor=%00", "cursor", "no cursor of this log"),
         ("cursor=abc&offset=1", "", "cursor and offset"),
+        ("cursor=" + "a" * 20_000, "cursor", "length <= 200"),
         ("q=", "q", "length >= 1"),
         ("job_id=" + "a" * 200, "job_id", "length <= 128"),
         ("statu=failed", "statu", "did you mean 'status'"),
@@ -136,12 +139,34 @@ async def test_an_idempotency_key_that_is_none_is_named(serve: Any, key: str) ->
     assert (answer.status, answer.culprits) == (400, [("header", "Idempotency-Key")])
 
 
+async def test_a_body_that_does_not_arrive_is_not_waited_for_for_ever(serve: Any) -> None:
+    async with serve(tick, timeout=Duration(milliseconds=200)) as ask:
+        reader, writer = await asyncio.open_connection(*ask.web.address)
+        writer.write(b"POST /scheduler/trigger HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n")
+        writer.write(b"Content-Type: application/json\r\n\r\n{")
+        status = await reader.readline()
+        writer.close()
+
+    assert b" 408 " in status
+
+
+async def test_a_request_without_a_host_is_refused(serve: Any) -> None:
+    async with serve(tick) as ask:
+        reader, writer = await asyncio.open_connection(*ask.web.address)
+        writer.write(b"GET /scheduler/jobs HTTP/1.0\r\n\r\n")
+        status = await reader.readline()
+        writer.close()
+
+    assert b" 421 " in status
+
+
 NOISE = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
 ANY_JSON = st.dictionaries(
     st.sampled_from(["job_id", "kwargs", "force", "resume"]) | NOISE,
     st.none() | st.booleans() | st.integers() | NOISE | st.dictionaries(NOISE, NOISE, max_size=2),
     max_size=4,
 )
+HEADERS = ["Authorization", "Cookie", "Origin", "Accept", "Content-Type", "Idempotency-Key", "Host"]
 PATHS = ["/scheduler/executions", "/scheduler/jobs", "/scheduler/jobs/tick/executions", "/scheduler/history"]
 
 
@@ -157,7 +182,7 @@ async def test_noise_in_paths_queries_and_bodies_never_hurts(serve: Any) -> None
 
         @settings(max_examples=150, deadline=None, database=None, suppress_health_check=list(HealthCheck))
         @given(
-            kind=st.sampled_from(["query", "id", "body"]),
+            kind=st.sampled_from(["query", "id", "body", "header"]),
             name=st.sampled_from(["limit", "offset", "cursor", "status", "is_manual", "since", "q", "job_id"]) | NOISE,
             value=NOISE,
             body=st.binary(max_size=60) | ANY_JSON.map(json.dumps).map(str.encode),
@@ -165,6 +190,10 @@ async def test_noise_in_paths_queries_and_bodies_never_hurts(serve: Any) -> None
         def noise(kind: str, name: str, value: str, body: bytes) -> None:
             if kind == "query":
                 check("GET", f"{PATHS[len(value) % 3]}?{quote(name)}={quote(value)}")
+            elif kind == "header":
+                text = "".join(one for one in value if one.isprintable()).encode("utf-8").decode("latin-1")
+                sent = {one: "".join(filter(str.isprintable, text)) for one in HEADERS[len(value) % len(HEADERS) :]}
+                check("POST", "/scheduler/jobs/tick/trigger", headers=sent)
             elif kind == "id":
                 check("GET", f"/scheduler/executions/{quote(value, safe='') or 'x'}")
                 check("POST", f"/scheduler/jobs/{quote(value, safe='') or 'x'}/trigger")
