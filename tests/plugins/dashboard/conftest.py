@@ -124,8 +124,11 @@ async def browser() -> AsyncIterator[Browser]:
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def open_page(browser: Browser, coverage: Coverage) -> AsyncIterator[Open]:
-    """Open a page: `await open_page(url, "/jobs", width=320, color_scheme="dark", locale="zh-CN")`."""
+async def open_page(browser: Browser, coverage: Coverage, serve: Any) -> AsyncIterator[Open]:
+    """Open a page: `await open_page(url, "/jobs", width=320, color_scheme="dark", locale="zh-CN")`.
+
+    It needs `serve` only to be closed before the servers are.
+    """
     opened: list[tuple[BrowserContext, Any, Window, tuple[str, ...]]] = []
 
     async def open_it(

@@ -2,6 +2,7 @@
 import { h } from '../core/dom.js';
 import { computed, untracked } from '../core/signals.js';
 import * as commands from '../model/commands.js';
+import { get } from '../model/api.js';
 import { isOver } from '../model/fold.js';
 import { link, may } from '../model/link.js';
 import { jobName } from '../model/store.js';
@@ -83,20 +84,21 @@ function runButton(read, verb) {
   return { key: `${verb} ${run._id}`, name: nameOf(run.job_id) };
 }
 
-/** @param {Job} job */
-export function askTrigger(job) {
+/** Lists do not hold the arguments of a job, so they are asked for. @param {Job} job */
+export async function askTrigger(job) {
   const name = jobName(job.id);
+  const kwargs = job.kwargs ?? (await get(`/scheduler/jobs/${encodeURIComponent(job.id)}`).then((detail) => detail.kwargs, () => ({})));
   ask({
     title: t('trigger.ask', { j: name }),
     confirm: t('trigger'),
     body: [
-      h('label', { class: 'field' }, h('span', null, t('trigger.kwargs')), h('textarea', { name: 'kwargs', rows: 4, spellcheck: 'false', class: 'mono', autocomplete: 'off' }, JSON.stringify(job.kwargs ?? {}, null, 2)), h('small', null, t('trigger.kwargs.hint'))),
+      h('label', { class: 'field' }, h('span', null, t('trigger.kwargs')), h('textarea', { name: 'kwargs', rows: 4, spellcheck: 'false', class: 'mono', autocomplete: 'off' }, JSON.stringify(kwargs, null, 2)), h('small', null, t('trigger.kwargs.hint'))),
       h('label', { class: 'check' }, h('input', { type: 'checkbox', name: 'force' }), h('span', null, t('trigger.force'), h('small', null, t('trigger.force.hint')))),
       job.paused && h('label', { class: 'check' }, h('input', { type: 'checkbox', name: 'stay' }), h('span', null, t('trigger.stay'), h('small', null, t('trigger.stay.hint')))),
     ],
     act: async (form) => {
-      const kwargs = readObject(String(form.get('kwargs')));
-      const answer = await commands.trigger(job.id, { kwargs, force: form.has('force'), resume: !form.has('stay') });
+      const given = readObject(String(form.get('kwargs')));
+      const answer = await commands.trigger(job.id, { kwargs: given, force: form.has('force'), resume: !form.has('stay') });
       say([t('done.trigger', { j: name }), ' ', h('a', { href: runAddress(commands.recordOf(answer)._id) }, t('done.see'))]);
     },
   });

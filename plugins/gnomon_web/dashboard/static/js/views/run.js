@@ -169,7 +169,7 @@ const head = (read, isActive) =>
 /** The job, to be run again with the arguments of this run. @param {Run} run */
 function again(run) {
   const job = store.jobOf(run.job_id);
-  return job && { ...job, kwargs: { ...job.kwargs, ...run.kwargs } };
+  return job && { ...job, kwargs: run.kwargs };
 }
 
 /** @param {() => Run} read */

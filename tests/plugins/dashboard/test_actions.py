@@ -1,0 +1,236 @@
+"""What people do in the page, to real jobs of a real kernel."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from playwright.async_api import expect
+
+from gnomon import Context, Job
+from gnomon.events import CancelRequested, Scheduled
+
+
+def prices(market: str = "cn") -> int:
+    raise ValueError(f"no such table: prices_{market}")
+
+
+async def waits(ctx: Context) -> None:
+    while True:
+        ctx.progress(message="waiting")
+        await asyncio.sleep(0.05)
+
+
+async def quick(force: bool = False, **kwargs: Any) -> dict[str, Any]:
+    return {"force": force, **kwargs}
+
+
+async def dialog_button(page: Any, name: str) -> None:
+    await page.locator("dialog[open]").get_by_role("button", name=name, exact=True).click()
+
+
+async def test_an_audit_is_started_watched_and_cancelled_in_the_page(open_page: Any, serve: Any) -> None:
+    audit = Job(id="integrity_audit", name="Integrity of installed packages", func="gnomon_chores:integrity_audit")
+    served = await serve(audit)
+    window = await open_page(served.url, "/jobs/integrity_audit")
+    page = window.page
+
+    await page.get_by_role("button", name="Run now: Integrity").click()
+    await dialog_button(page, "Run now")
+    await page.get_by_role("link", name="See the run").click()
+    await page.wait_for_url("**/runs/*")
+    bar = page.get_by_role("progressbar")
+    await expect(bar).to_have_attribute("aria-valuenow", "0")
+    await expect(bar).not_to_have_attribute("aria-valuenow", "0")
+    await page.get_by_role("button", name="Cancel: Integrity").click()
+    await expect(page.locator("dialog[open] h2")).to_contain_text("Cancel this run of Integrity of installed packages?")
+    await dialog_button(page, "Cancel the run")
+
+    await expect(page.locator(".head .badge")).to_have_text("Cancelled")
+    told = await page.locator(".node .what").all_inner_texts()
+    assert told[0].startswith("Scheduled by hand")
+    assert any(line.startswith("Asked to stop") and "local" in line for line in told)
+    assert told[-1].startswith("Cancelled")
+    await expect(page.get_by_role("button", name="Run now: Integrity")).to_be_visible()
+
+
+async def test_a_failed_run_tells_its_error_first_with_what_people_wrote_themselves(open_page: Any, serve: Any) -> None:
+    served = await serve(Job(id="prices", func=prices, kwargs={"market": "hk"}))
+    run = (await served.kernel.trigger("prices", actor="test")).execution.id
+    await served.kernel.wait(run)
+
+    window = await open_page(served.url, f"/runs/{run}", permissions=["clipboard-read", "clipboard-write"])
+
+    page = window.page
+    await expect(page.locator(".error h2")).to_have_text("ValueError: no such table: prices_hk")
+    assert 'raise ValueError(f"no such table' in await window.text(".traceback")
+    fold = page.locator(".fold")
+    if await fold.count():
+        await fold.first.click()
+        await expect(page.locator(".foreign").first).to_be_visible()
+    await page.get_by_role("button", name="Copy: Error").click()
+    await expect(page.get_by_role("button", name="Copy: Error")).to_have_text("Copied")
+    copied = await page.evaluate("navigator.clipboard.readText()")
+    assert copied.startswith("Traceback (most recent call last):")
+    assert copied.rstrip().endswith("ValueError: no such table: prices_hk")
+    await expect(page.locator(".facts", has_text="market")).to_contain_text('"hk"')
+
+
+async def test_a_run_takes_arguments_of_its_own_and_says_what_is_wrong_with_them(open_page: Any, serve: Any) -> None:
+    served = await serve(Job(id="quick", func=quick, kwargs={"rows": 1}, paused=True))
+    window = await open_page(served.url, "/jobs/quick")
+    page = window.page
+
+    await page.keyboard.press("t")
+    field = page.get_by_label("Arguments for this run")
+    await expect(field).to_have_value('{\n  "rows": 1\n}')
+    await field.fill("{rows: 2}")
+    await dialog_button(page, "Run now")
+    await expect(page.get_by_role("alert")).to_contain_text("The arguments are no JSON")
+    await field.fill("[1]")
+    await dialog_button(page, "Run now")
+    await expect(page.get_by_role("alert")).to_contain_text("must be a JSON object")
+    await field.fill('{"rows": 2, "market": "hk"}')
+    await page.get_by_label("Skip guards").check()
+    await page.get_by_label("Stay paused").check()
+    await dialog_button(page, "Run now")
+    await page.get_by_role("link", name="See the run").click()
+
+    await expect(page.locator(".head .badge")).to_have_text("Succeeded")
+    await expect(page.locator(".panel", has_text="Result").last).to_contain_text('"force": true')
+    scheduled = [event for event in served.kernel._store.recorded if isinstance(event, Scheduled)]
+    assert (scheduled[0].kwargs, scheduled[0].force, scheduled[0].actor) == ({"rows": 2, "market": "hk"}, True, "local")
+    assert (await served.kernel.job("quick")).state.paused
+
+
+async def test_a_job_is_paused_and_resumed_and_shows_it_when_the_log_says_so(open_page: Any, serve: Any) -> None:
+    served = await serve(Job(id="quick", func=quick, every="1h"))
+    window = await open_page(served.url, "/jobs")
+    page, row = window.page, window.page.locator("tr[data-row=quick]")
+    await expect(row.locator("time").first).to_contain_text("in ")
+
+    await row.get_by_role("button", name="Pause: quick").click()
+    await expect(row.locator(".badge")).to_have_text("Paused")
+    assert (await served.kernel.job("quick")).state.paused
+    await expect(page.get_by_role("status").last).to_contain_text("quick is paused.")
+    await row.get_by_role("button", name="Resume: quick").click()
+    await expect(row.locator("time").first).to_contain_text("in ")
+    await window.follow("/jobs/quick")
+
+    await expect(page.locator(".audit")).to_contain_text("local resumed the job")
+    assert not (await served.kernel.job("quick")).state.paused
+
+
+async def test_a_command_is_requested_until_the_log_confirms_it(open_page: Any, serve: Any) -> None:
+    served = await serve(Job(id="quick", func=quick, every="1h"))
+    window = await open_page(served.url, "/jobs")
+    gate = asyncio.Event()
+
+    async def hold(route: Any) -> None:
+        await gate.wait()
+        await route.continue_()
+
+    await window.page.route("**/pause", hold)
+    button = window.page.get_by_role("button", name="Pause: quick")
+    await button.click()
+    await expect(button).to_have_text("Requested…")
+    await expect(button).to_be_disabled()
+    await expect(window.page.locator("tr[data-row=quick] .badge")).to_have_count(0)
+    gate.set()
+
+    await expect(window.page.locator("tr[data-row=quick] .badge")).to_have_text("Paused")
+
+
+async def test_all_jobs_of_a_filter_are_paused_at_once_after_they_have_been_named(open_page: Any, serve: Any) -> None:
+    served = await serve(*(Job(id=f"job{n}", func=quick, tags=["night"] if n < 3 else []) for n in range(5)))
+    window = await open_page(served.url, "/jobs?tag=night")
+    page = window.page
+
+    await page.get_by_role("button", name="Pause 3").click()
+    assert await page.locator("dialog[open] .names li").all_inner_texts() == ["job0", "job1", "job2"]
+    await dialog_button(page, "Pause them")
+    await expect(page.locator("td .badge", has_text="Paused")).to_have_count(3)
+    await page.get_by_role("button", name="Resume 3").click()
+    await dialog_button(page, "Do nothing")
+
+    assert [view.job.id for view in await served.kernel.jobs() if view.state.paused] == ["job0", "job1", "job2"]
+
+
+async def test_what_goes_wrong_with_many_is_told_job_by_job(open_page: Any, serve: Any) -> None:
+    served = await serve(*(Job(id=f"job{n}", func=quick) for n in range(3)))
+    window = await open_page(served.url, "/jobs", may_say=("Failed to load resource",))
+    page = window.page
+    await page.route("**/job1/pause", lambda route: route.fulfill(status=503, content_type="application/problem+json", body='{"title":"Unavailable","status":503,"detail":"the store is away"}'))
+
+    await page.get_by_role("button", name="Pause 3").click()
+    await dialog_button(page, "Pause them")
+
+    await expect(page.get_by_role("alert")).to_have_text("job1: the store is away")
+
+
+async def test_name_and_note_of_a_job_are_edited(open_page: Any, serve: Any) -> None:
+    served = await serve(Job(id="quick", func=quick, name="Quick"))
+    window = await open_page(served.url, "/jobs/quick")
+    page = window.page
+
+    await page.get_by_role("button", name="Edit: Quick").click()
+    await page.get_by_role("textbox", name="Name").fill("行情同步")
+    await page.get_by_role("textbox", name="Note").fill("ask Mei before it is moved")
+    await dialog_button(page, "Save")
+
+    await expect(page.locator("h1")).to_have_text("行情同步")
+    await expect(page.locator(".note")).to_have_text("ask Mei before it is moved")
+    state = (await served.kernel.job("quick")).state
+    assert (state.display_name, state.note) == ("行情同步", "ask Mei before it is moved")
+
+
+async def test_a_dead_run_is_marked_as_failed_and_its_record_hidden(open_page: Any, serve: Any) -> None:
+    served = await serve(Job(id="waits", func=waits))
+    run = (await served.kernel.trigger("waits", actor="test")).execution.id
+    window = await open_page(served.url, f"/runs/{run}")
+    page = window.page
+
+    await page.get_by_role("button", name="Mark failed: waits").click()
+    await page.get_by_label("Why").fill("its machine burned down")
+    await dialog_button(page, "Mark failed")
+    await expect(page.locator(".error")).to_contain_text("its machine burned down")
+    await page.get_by_role("button", name="Hide: waits").click()
+    await dialog_button(page, "Hide")
+    await expect(page.get_by_role("button", name="Hide: waits")).to_have_count(0)
+    await window.follow("/runs")
+
+    await expect(page.locator(".empty")).to_contain_text("No run matches.")
+
+
+async def test_what_the_server_refuses_is_told_in_its_own_words(open_page: Any, serve: Any) -> None:
+    served = await serve(Job(id="prices", func=prices))
+    window = await open_page(served.url, "/jobs/prices", may_say=("Failed to load resource",))
+    page = window.page
+
+    await page.get_by_role("button", name="Run now: prices").click()
+    await page.get_by_label("Arguments for this run").fill('{"colour": "red"}')
+    await dialog_button(page, "Run now")
+
+    await expect(page.get_by_role("alert")).to_contain_text("colour")
+    await page.keyboard.press("Escape")
+    await expect(page.locator("dialog[open]")).to_have_count(0)
+
+
+async def test_a_run_is_cancelled_from_the_overview_by_keyboard_alone(open_page: Any, serve: Any) -> None:
+    served = await serve(Job(id="waits", func=waits))
+    window = await open_page(served.url, "/")
+    page = window.page
+    await served.kernel.trigger("waits", actor="test")
+
+    await page.wait_for_selector(".run .name")
+    await page.keyboard.press("j")
+    await page.keyboard.press("Enter")
+    await page.wait_for_url("**/runs/*")
+    await page.wait_for_selector(".head .badge")
+    await page.keyboard.press("c")
+    await page.wait_for_selector("dialog[open]")
+    await dialog_button(page, "Cancel the run")
+
+    await expect(page.locator(".head .badge")).to_have_text("Cancelled")
+    assert any(isinstance(event, CancelRequested) for event in served.kernel._store.recorded)
+

@@ -1,0 +1,137 @@
+"""The fold in the browser and the fold in the kernel come to the same: on every checked-in history, and on random ones."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from gnomon import codec, events
+from gnomon.events import DeclaredStep, Event
+from gnomon.execution import execution_id, fold
+from gnomon_web.resources import record
+
+HISTORIES = Path(__file__).parents[2] / "histories"
+START = datetime(2026, 12, 1, 12, tzinfo=UTC)
+STEPS = ["fetch", "check", "store", "notify"]
+
+
+def checked_in() -> Iterator[list[Event]]:
+    for path in sorted(HISTORIES.glob("*.json")):
+        streams: dict[str, list[Event]] = {}
+        for raw in json.loads(path.read_text())["events"]:
+            event = codec.decode(msgspec.json.encode(raw))
+            streams.setdefault(event.stream, []).append(event)
+        yield from (history for stream, history in streams.items() if not stream.startswith("job:"))
+
+
+def lived(chance: random.Random) -> list[Event]:
+    """Make a random life of a run, as the kernel would write it."""
+    shared: dict[str, Any] = {"stream": execution_id("job", START), "node": "a", "job_id": "job"}
+    life: list[tuple[type[Event], dict[str, Any]]] = [(events.Scheduled, {"scheduled_time": START, "kwargs": {"a": 1}})]
+    if chance.random() < 0.1:
+        life.append((events.Cancelled, {"actor": "anna"}))
+        return written(life, shared, chance)
+    life.append((events.Started, {"runner": "async", "delay": 0.5}))
+    life += [(events.Progress, told(chance)) for _ in range(chance.randrange(12))]
+    if chance.random() < 0.2:
+        life.append((events.CancelRequested, {"actor": "mei"}))
+    life.append(
+        chance.choice(
+            [
+                (events.Succeeded, {"execution_time": 3.25, "return_value": [1, None]}),
+                (events.Failed, {"reason": "exception", "error_type": "ValueError", "execution_time": 2.0}),
+                (events.Cancelled, {"execution_time": 1.0}),
+            ]
+        )
+    )
+    if chance.random() < 0.3:
+        life.append((events.LateResult, {"outcome": "failed"}))
+    return written(life, shared, chance)
+
+
+def told(chance: random.Random) -> dict[str, Any]:
+    said: dict[str, Any] = {
+        "percent": chance.uniform(-10, 120),
+        "message": "m",
+        "step": chance.choice(STEPS),
+        "current_item": str(chance.randrange(9)),
+        "processed_items": chance.randrange(12),
+        "total_items": chance.choice([0, 10]),
+        "steps": [DeclaredStep(name, chance.choice([1.0, 0.0, 2.5])) for name in STEPS[: chance.randrange(5)]],
+        "skipped": chance.sample(STEPS, 1),
+    }
+    rare = {"percent": 0.3, "steps": 0.15, "skipped": 0.15}
+    return {key: value for key, value in said.items() if chance.random() < rare.get(key, 0.5)}
+
+
+def written(life: list[tuple[type[Event], dict[str, Any]]], shared: dict[str, Any], chance: random.Random) -> list[Event]:
+    at, history = START, []
+    for version, (kind, fields) in enumerate(life, 1):
+        at += timedelta(seconds=chance.random())
+        history.append(kind(version=version, position=version, at=at, **shared, **fields))
+    return history
+
+
+def as_sent(history: list[Event]) -> list[Any]:
+    return [json.loads(codec.encode(event)) for event in history]
+
+
+def as_recorded(history: list[Event]) -> dict[str, Any]:
+    execution = fold(history)
+    told: dict[str, Any] = json.loads(msgspec.json.encode(record(execution)))
+    told["steps"] = [
+        {"status": "pending", "weight": 1, "started_at": None, "ended_at": None} | step for step in told["steps"]
+    ]
+    # The server names a run without a name of its own after its job, which is not the fold's business.
+    return told | {"job_name": execution.job_name}
+
+
+async def test_both_folds_come_to_the_same(open_page: Any, day: str) -> None:
+    chance = random.Random(11)
+    histories = [*checked_in(), *(lived(chance) for _ in range(400))]
+    window = await open_page(day, "/alerts")
+
+    folded = await window.module("model/fold.js", "arg.map(m.fold)", [as_sent(history) for history in histories])
+
+    assert len(folded) > 420
+    for history, run in zip(histories, folded, strict=True):
+        expected = as_recorded(history)
+        assert {key: run.get(key) for key in expected} == expected, as_sent(history)
+
+
+async def test_a_fold_goes_on_from_a_record_and_over_progress_that_was_left_out(open_page: Any, day: str) -> None:
+    history = as_sent(next(h for h in checked_in() if h[0].job_id == "financial_sync" and len(h) == 8))
+    window = await open_page(day, "/alerts")
+
+    run = await window.module(
+        "model/fold.js",
+        "[arg[5], arg[7], arg[3]].reduce(m.apply, m.complete({ ...m.fold(arg.slice(0, 4)), declared: undefined }))",
+        history,
+    )
+
+    assert (run["status"], run["version"], run["progress"]) == ("success", 8, 100)
+    assert [step["status"] for step in run["steps"]] == ["completed", "completed", "skipped"]
+
+
+async def test_an_event_of_a_run_that_is_not_known_says_nothing(open_page: Any, day: str) -> None:
+    window = await open_page(day, "/alerts")
+    assert await window.module("model/fold.js", "m.apply(null, { type: 'started', version: 2 })") is None
+
+
+async def test_the_remaining_time_is_weighed_as_in_the_kernel(open_page: Any, day: str) -> None:
+    from gnomon.progress import ProgressView, estimate
+
+    cases = [(percent, elapsed, typical) for percent in (None, 0, 20, 75, 100) for elapsed in (5, 60, 300) for typical in (None, 100)]
+    window = await open_page(day, "/alerts")
+
+    said = await window.module("model/progress.js", "arg.map(([percent, elapsed, typical]) => m.remaining({ percent, elapsed, typical }))", cases)
+
+    for (percent, elapsed, typical), seconds in zip(cases, said, strict=True):
+        expected = estimate(ProgressView(percent=percent), elapsed, typical).remaining
+        assert seconds == expected or abs(seconds - expected) < 1e-9, (percent, elapsed, typical)
