@@ -8,11 +8,17 @@ import click
 
 from gnomon import codec, events
 from gnomon.cli.console_plugin import tell
+from gnomon.cli.steering import SteeredKernel
 from gnomon.events import Event
 
 
-async def print_events(following: AsyncIterator[Event], *, as_json: bool) -> None:
+async def print_events(kernel: SteeredKernel, job_id: str | None, *, as_json: bool) -> None:
     """Print what happens: each event as JSON, or what people want to see of it."""
+    async with kernel:
+        await _print(kernel.events(job_id), as_json=as_json)
+
+
+async def _print(following: AsyncIterator[Event], *, as_json: bool) -> None:
     steps: dict[str, str] = {}
     async for event in following:
         if as_json:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Self
 
 from gnomon.cli.deployments import assemble_store, reading
 from gnomon.cli.steering import Standing
@@ -29,6 +29,12 @@ class LocalKernel:
 
     def __init__(self, config: Config) -> None:
         self._config = config
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        """Nothing is held between two words."""
 
     async def ask(self, command: Command) -> Any:
         return await asyncio.to_thread(send, command, control_path(self._config))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import getpass
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
 
 import click
 from click.core import ParameterSource
@@ -25,7 +25,13 @@ class Standing(NamedTuple):
 
 
 class SteeredKernel(Protocol):
-    """A running kernel, however it is reached."""
+    """A running kernel, however it is reached; used as `async with`, so that all that is said goes one way."""
+
+    async def __aenter__(self) -> Self:
+        """Begin."""
+
+    async def __aexit__(self, *exc: object) -> None:
+        """Let go of it."""
 
     async def ask(self, command: Command) -> Any:
         """Send a command, and return its result as the control socket does."""
@@ -60,7 +66,11 @@ def ask(kernel: SteeredKernel, command: Command) -> Any:
     """Send one command, and return its result."""
     import asyncio
 
-    return asyncio.run(kernel.ask(command))
+    async def once() -> Any:
+        async with kernel:
+            return await kernel.ask(command)
+
+    return asyncio.run(once())
 
 
 def actor() -> str:

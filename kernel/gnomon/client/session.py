@@ -111,7 +111,9 @@ class Session:
         """Make the error of a connection that could not be had, or broke; raise it where there never was one."""
         failure = NoServerError(self.url, _reason(exc))
         failure.__cause__ = exc
-        if not self._has_answered and isinstance(exc, aiohttp.ClientConnectorError):
+        if not isinstance(exc, aiohttp.ClientConnectorError):
+            self._has_answered = True  # it was there, and went away before it could answer
+        elif not self._has_answered:
             raise failure
         return failure
 

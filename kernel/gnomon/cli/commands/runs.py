@@ -128,7 +128,7 @@ def tail(ctx: click.Context, job_id: str | None, config: Path | None, url: str |
     kernel = reach(ctx, config or parent.get("config"), url)
     job_id, as_json = job_id or parent.get("job_id"), as_json or bool(parent.get("as_json"))
     with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(print_events(kernel.events(job_id), as_json=as_json))
+        asyncio.run(print_events(kernel, job_id, as_json=as_json))
 
 
 def _read(config: Config, ask: Callable[[Store], Coroutine[Any, Any, T]]) -> T:

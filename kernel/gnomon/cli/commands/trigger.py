@@ -58,27 +58,29 @@ def command(  # noqa: PLR0913, PLR0917 - all that the command line has
 
 def _follow(kernel: SteeredKernel, request: Trigger, *, as_json: bool) -> int:
     from gnomon.cli.run_ending import exit_code, print_ending
-    from gnomon.cli.steering import ask
 
-    answer = ask(kernel, request)
-    execution_id = answer["execution"]["id"]
-    click.echo(_sentence(answer), err=True)
+    begun: list[str] = []
     try:
-        execution = asyncio.run(_show(kernel, request.job_id, execution_id))
+        execution = asyncio.run(_run(kernel, request, begun))
     except KeyboardInterrupt:
-        click.echo(f"the run goes on; `gnomon cancel {execution_id}` stops it", err=True)
+        what = f"the run goes on; `gnomon cancel {begun[0]}` stops it" if begun else "the job may have been triggered"
+        click.echo(what, err=True)
         return INTERRUPTED
     print_ending(execution, as_json=as_json)
     return exit_code(execution)
 
 
-async def _show(kernel: SteeredKernel, job_id: str, execution_id: str) -> Execution:
+async def _run(kernel: SteeredKernel, request: Trigger, begun: list[str]) -> Execution:
     from gnomon.cli.run_progress import RunProgress
 
-    with RunProgress(job_id) as display:
-        async for standing in kernel.follow(execution_id):
-            display.show(standing.view, standing.timing)
-    return await kernel.execution(execution_id)
+    async with kernel:
+        answer = await kernel.ask(request)
+        begun.append(answer["execution"]["id"])
+        click.echo(_sentence(answer), err=True)
+        with RunProgress(request.job_id) as display:
+            async for standing in kernel.follow(begun[0]):
+                display.show(standing.view, standing.timing)
+        return await kernel.execution(begun[0])
 
 
 def _sentence(answer: dict[str, Any]) -> str:
