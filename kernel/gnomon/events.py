@@ -17,7 +17,6 @@ FailedReason = Literal["exception", "timeout", "silence", "zombie", "lost", "mar
 MissedReason = Literal["late", "overlap", "guard", "downtime", "paused", "capacity"]
 
 
-
 # gc=False, here and where else thousands of Structs are alive at once: there can be no cycle through JSON, and the
 # garbage collector, which would look at each of them again and again, took an eighth of the time of a burst.
 
