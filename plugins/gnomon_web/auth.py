@@ -48,15 +48,6 @@ class Authenticator:
             return self._check(token.strip(), request.remote or "", culprit("header", "Authorization", NOT_CONFIGURED))
         return self.session_of(request)
 
-    def authorize(self, request: web.Request, access: Access) -> Identity:
-        """Return who makes a request; ApiError 401 or 403 where that is not enough for what a route asks."""
-        identity = self.identify(request)
-        if identity.may(access):
-            return identity
-        if identity is NOBODY:
-            raise ApiError(401, f"this needs the role {access}: send `Authorization: Bearer TOKEN`", headers=CHALLENGE)
-        raise ApiError(403, f"this needs the role {access}; {identity.name!r} is {identity.role}")
-
     def is_valid(self, identity: Identity) -> bool:
         """Whether an identity still holds: false once its login has ended."""
         return identity.session is None or self._alive(identity.session) is identity
@@ -102,6 +93,17 @@ class Authenticator:
             del self._sessions[key]
             return None
         return identity
+
+
+def require(identity: Identity, access: Access) -> None:
+    """Let an identity pass that may do what a route asks for; ApiError 401 where it is unknown, else 403."""
+    if identity.may(access):
+        return
+    if identity is NOBODY:
+        detail = f"this needs the role {access}: send `Authorization: Bearer TOKEN`"
+        raise _refused(culprit("header", "Authorization", detail))
+    detail = f"this needs the role {access}; {identity.name!r} is {identity.role}"
+    raise ApiError(403, detail, errors=[culprit("header", "Authorization", detail)])
 
 
 def _digest(token: str) -> bytes:

@@ -13,6 +13,7 @@ from aiohttp import hdrs, web
 
 from gnomon import GnomonError
 from gnomon_web.answers import json_answer
+from gnomon_web.auth import require
 from gnomon_web.keys import AUTHENTICATOR, CONFIG, IDENTITY
 from gnomon_web.problems import ApiError, culprit
 from gnomon_web.reading import expect_no_body, read_body, read_text_fields
@@ -34,7 +35,8 @@ def endpoint(route: Route, signature: Signature) -> Callable[[web.Request], Awai
     """Make the function that answers the requests of a route."""
 
     async def answer(request: web.Request) -> web.StreamResponse:
-        request[IDENTITY] = request.app[AUTHENTICATOR].authorize(request, route.role)
+        request[IDENTITY] = identity = request.app[AUTHENTICATOR].identify(request)
+        require(identity, route.role)
         return await _in_time(request, route, await _arguments(request, route, signature))
 
     return answer

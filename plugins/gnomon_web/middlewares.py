@@ -75,7 +75,9 @@ def _from_aiohttp(request: web.Request, exc: web.HTTPException) -> ApiError:
             )
         case web.HTTPMethodNotAllowed():
             allowed = ", ".join(sorted(exc.allowed_methods))
-            return ApiError(405, f"{exc.method} cannot be done here, but {allowed}", headers={hdrs.ALLOW: allowed})
+            detail = f"{exc.method} cannot be done here, but {allowed}"
+            errors = [culprit("method", exc.method, detail)]
+            return ApiError(405, detail, errors=errors, headers={hdrs.ALLOW: allowed})
         case web.HTTPRequestEntityTooLarge():
             return ApiError(413, exc.text or exc.reason, errors=[culprit("body", "", exc.text or exc.reason)])
     return ApiError(exc.status, exc.text or exc.reason)

@@ -8,7 +8,7 @@ from typing import Literal
 
 import msgspec
 
-Place = Literal["path", "query", "header", "body"]
+Place = Literal["method", "path", "query", "header", "body"]
 
 
 class Culprit(msgspec.Struct, frozen=True, kw_only=True):

