@@ -10,6 +10,7 @@ from typing import Any
 
 import structlog
 from aiohttp import WSMsgType, web
+from aiohttp.abc import AbstractStreamWriter
 
 from gnomon import StoreError
 
@@ -51,10 +52,10 @@ class Connection:
             protocols=protocols,
             compress=False,
             max_msg_size=LARGEST_MESSAGE,
-            writer_limit=0,
         )
         self._dismissed: asyncio.Future[HangUp] = asyncio.get_running_loop().create_future()
         self._last_sent = 0.0
+        self._writer: AbstractStreamWriter
         self.tasks: asyncio.TaskGroup
 
     @property
@@ -96,10 +97,20 @@ class Connection:
             await self._close(end)
         return self._socket
 
-    async def send(self, frame: bytes) -> None:
-        """Send one text frame; waits for a client that is behind, and nobody else does."""
+    async def send(self, text: bytes) -> None:
+        """Send a text; waits for a client that is behind, and nobody else does."""
+        await self.pass_on(text_frame(text))
+
+    async def pass_on(self, frame: bytes) -> None:
+        """Send what `text_frame` has made, once for all who get the same; waits as `send` does."""
+        transport = self._request.transport
+        if transport is None or transport.is_closing() or self._socket.closed:
+            raise ConnectionResetError("the client has gone")
         self._last_sent = asyncio.get_running_loop().time()
-        await self._socket.send_frame(frame, WSMsgType.TEXT)
+        # Not by aiohttp's send_str, which copies a frame for each client, and sends the head of a large one by itself:
+        # 18 µs of CPU for 17 kB against 27, and half as often does this thread let another one take its turn.
+        transport.write(frame)
+        await self._writer.drain()
 
     def dismiss(self, code: int, reason: str) -> None:
         """Let the conversation end, from outside of it."""
@@ -107,7 +118,7 @@ class Connection:
             self._dismissed.set_result(HangUp(code, reason))
 
     async def _open(self) -> None:
-        await self._socket.prepare(self._request)
+        self._writer = await self._socket.prepare(self._request)
         self._last_sent = asyncio.get_running_loop().time()
         if (transport := self._request.transport) is not None:
             transport.set_write_buffer_limits(SEND_BUFFER)
@@ -157,6 +168,19 @@ def _leaves(group: BaseExceptionGroup[Any]) -> Any:
             yield from _leaves(one)
         else:
             yield one
+
+
+def text_frame(text: bytes) -> bytes:
+    """Put its head before a text, as RFC 6455, 5.2 has it.
+
+    What a server sends is not masked, so that all clients can be sent the same bytes.
+    """
+    size = len(text)
+    if size < 126:
+        return bytes((0x81, size)) + text
+    if size < 1 << 16:
+        return b"\x81\x7e" + size.to_bytes(2) + text
+    return b"\x81\x7f" + size.to_bytes(8) + text
 
 
 async def ignore(_: str) -> None:

@@ -11,7 +11,7 @@ from aiohttp import web
 from gnomon import JobRemoved, Progress
 from gnomon_web.keys import AUTHENTICATOR, IDENTITY
 from gnomon_web.live.conflation import conflate
-from gnomon_web.live.connection import Connection, HangUp
+from gnomon_web.live.connection import Connection, HangUp, text_frame
 from gnomon_web.live.hub import HUB, Hub
 from gnomon_web.live.log_feed import LogFeed
 from gnomon_web.live.messages import (
@@ -154,7 +154,7 @@ class DashboardFeed:
             removed=sorted(_removed(part) - jobs.keys()),  # without those that have been added again
             resumed=is_resuming,
         )
-        return write_message(delta)
+        return text_frame(write_message(delta))
 
     async def _show_all(self, reason: Reason) -> None:
         picture = await self._hub.pictures.take(self._request)
@@ -172,12 +172,12 @@ class DashboardFeed:
             recent=picture.recent,
             health=picture.health,
         )
-        await self._send(write_message(snapshot))
+        await self._send(text_frame(write_message(snapshot)))
 
     async def _send(self, frame: bytes) -> None:
         self._window.sent(self._cursor)
         self._sent_at = asyncio.get_running_loop().time()
-        await self._connection.send(frame)
+        await self._connection.pass_on(frame)
 
 
 def _removed(part: Slice) -> set[str]:

@@ -10,7 +10,7 @@ from aiohttp import web
 
 from gnomon import Event
 from gnomon.events import EVENT_TYPES
-from gnomon_web.live.connection import Connection, ignore
+from gnomon_web.live.connection import Connection, ignore, text_frame
 from gnomon_web.live.hub import HUB, Hub
 from gnomon_web.live.tail import Slice
 from gnomon_web.problems import ApiError, culprit
@@ -83,7 +83,7 @@ class EventFeed:
                 continue
             self._cursor = part.upto
             if frame := part.frame((self._query.job_id, self._query.types), self._write):
-                await connection.send(frame)
+                await connection.pass_on(frame)
 
     def heartbeat(self) -> bytes:
         """Say how far it has come."""
@@ -108,8 +108,9 @@ class EventFeed:
         bodies: Iterable[bytes] = (
             entry.body for entry in part.entries if self._query.wants_all or self._query.wants(entry.event)
         )
-        joined = b",".join(bodies)
-        return b'{"type":"events","seq":%d,"events":[%b]}' % (part.upto, joined) if joined else b""
+        if not (joined := b",".join(bodies)):
+            return b""
+        return text_frame(b'{"type":"events","seq":%d,"events":[%b]}' % (part.upto, joined))
 
 
 async def serve_events(request: web.Request, query: EventsQuery) -> web.StreamResponse:
