@@ -15,8 +15,7 @@ from gnomon.errors import UnknownExecutionError
 from gnomon.events import Event
 from gnomon.execution import Execution
 from gnomon.ports import ExecutionQuery, Store
-from gnomon.questions import TYPICAL_RUNS
-from gnomon.timing import timing
+from gnomon.timing import TYPICAL_RUNS, timing
 
 LOOK = 0.2
 """Seconds between two looks into the log."""
