@@ -17,7 +17,7 @@ def action_of(event: Event) -> Action | None:
     """Read what somebody did; None for an event that tells of no act, or of one of the kernel's own."""
     # Asked for every event that is written, so what is no act at all costs one look into a dict.
     read = _ACTIONS.get(type(event))
-    if read is None or getattr(event, "actor", None) in {None, KERNEL}:
+    if read is None or (actor := event.actor) is None or actor == KERNEL:  # type: ignore[attr-defined]
         return None
     return read(event)
 

@@ -12,11 +12,8 @@ from gnomon.launcher import Registered
 from gnomon.parts import Parts, on_kernel_loop
 from gnomon.ports import ActionPage, ActionQuery, Checkpoint, ExecutionQuery, LogLine, Page
 from gnomon.progress import Timing
-from gnomon.timing import timing
+from gnomon.timing import TYPICAL_RUNS, timing
 from gnomon.views import Health, JobView, LiveRun
-
-TYPICAL_RUNS = 20
-"""Newest successful runs of a job whose median says how long the next one takes."""
 
 
 class Questions(Parts):

@@ -10,6 +10,8 @@ from statistics import median
 from gnomon.execution import Execution
 from gnomon.progress import Timing, estimate
 
+TYPICAL_RUNS = 20
+"""Newest successful runs of a job whose median says how long the next one takes."""
 ENOUGH = 3
 """Past runs below which a median says nothing."""
 

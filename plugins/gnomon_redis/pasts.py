@@ -10,10 +10,7 @@ import msgspec
 
 from gnomon import Execution
 from gnomon.progress import Timing
-from gnomon.timing import timing
-
-TYPICAL_RUNS = 20
-"""Newest successful runs of a job that count."""
+from gnomon.timing import TYPICAL_RUNS, timing
 
 
 class Pasts:

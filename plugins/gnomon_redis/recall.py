@@ -11,8 +11,9 @@ import structlog
 from gnomon import ExecutionQuery, GnomonError, Kernel, UnknownExecutionError
 from gnomon.events import ExecutionEvent
 from gnomon.ports import Checkpoint
+from gnomon.timing import TYPICAL_RUNS
 from gnomon_redis.book import Book
-from gnomon_redis.pasts import TYPICAL_RUNS, Pasts
+from gnomon_redis.pasts import Pasts
 
 log = structlog.stdlib.get_logger("gnomon.redis")
 

@@ -106,8 +106,11 @@ def _event_row(event: Event) -> EventRow:
 
 def action_rows(events: Iterable[Event]) -> list[ActionRow]:
     """Write what operators did, as these events tell it."""
-    told = ((event.position, action_of(event)) for event in events)
-    return [(position, a.job_id, a.execution_id, _encode(a)) for position, a in told if a is not None]
+    return [
+        (event.position, act.job_id, act.execution_id, _encode(act))
+        for event in events
+        if (act := action_of(event)) is not None
+    ]
 
 
 def _insert_events(connection: sqlite3.Connection, events: Sequence[Event], rows: Sequence[EventRow]) -> None:

@@ -11,12 +11,12 @@ from gnomon.cli.deployments import assemble_store, reading
 from gnomon.cli.steering import Standing
 from gnomon.config import Config
 from gnomon.control import Command, GetHealth, control_path, send
-from gnomon.errors import UnknownExecutionError
+from gnomon.errors import GnomonError, UnknownExecutionError
 from gnomon.events import Event
 from gnomon.execution import Execution
+from gnomon.memory import MemoryStore
 from gnomon.ports import ExecutionQuery, Store
-from gnomon.questions import TYPICAL_RUNS
-from gnomon.timing import timing
+from gnomon.timing import TYPICAL_RUNS, timing
 
 LOOK = 0.2
 """Seconds between two looks into the log."""
@@ -39,8 +39,17 @@ class LocalKernel:
     async def ask(self, command: Command) -> Any:
         return await asyncio.to_thread(send, command, control_path(self._config))
 
+    def _store(self) -> Store:
+        store = assemble_store(self._config)
+        if isinstance(store, MemoryStore):
+            raise GnomonError(
+                "the log of this deployment is in its kernel's memory, where only the kernel sees it: serve it with "
+                "the plugin web and use --url, or keep the log in a store such as sqlite"
+            )
+        return store
+
     async def follow(self, execution_id: str) -> AsyncIterator[Standing]:
-        async with reading(assemble_store(self._config)) as log:
+        async with reading(self._store()) as log:
             execution = await _execution(log, execution_id)
             past = await log.executions(
                 ExecutionQuery(job_id=execution.job_id, status=("success",), limit=TYPICAL_RUNS)
@@ -57,11 +66,11 @@ class LocalKernel:
                 execution = await _execution(log, execution_id)
 
     async def execution(self, execution_id: str) -> Execution:
-        async with reading(assemble_store(self._config)) as log:
+        async with reading(self._store()) as log:
             return await _execution(log, execution_id)
 
     async def events(self, job_id: str | None) -> AsyncIterator[Event]:
-        async with reading(assemble_store(self._config)) as log:
+        async with reading(self._store()) as log:
             position = await log.head()
             while True:
                 for event in await log.read(position):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
-import time
+from asyncio import sleep
+from time import monotonic
 
 FIRST, LONGEST = 0.25, 8.0
 """Seconds: the longest first pause, doubled with each attempt up to the longest of all."""
@@ -27,11 +27,11 @@ class Backoff:
 
     async def pause(self, failure: Exception) -> None:
         """Wait before the next attempt; raise the failure where the patience is over."""
-        now = time.monotonic()
+        now = monotonic()
         self._since = self._since if self._since is not None else now
         left = self._since + self._patience - now
         if left <= 0:
             raise failure
-        longest = min(FIRST * 2**self._attempt, LONGEST, left)
+        longest = min(FIRST * 2**self._attempt, LONGEST)
         self._attempt += 1
-        await asyncio.sleep(random.uniform(0, longest))  # noqa: S311 - spreads load, guards nothing
+        await sleep(min(random.uniform(0, longest), left))  # noqa: S311 - spreads load, guards nothing

@@ -16,6 +16,7 @@ from gnomon.events import Event
 OVER = 1000
 """The code with which the server closes when there is nothing more to tell."""
 NOT_ALLOWED = 4401
+_GONE = {None: "the log is gone", "other-log": "there is another log", "pruned": "what lay between was pruned"}
 
 
 async def run_frames(session: Session, task_id: str, after: int | None) -> AsyncGenerator[RunFrame, None]:
@@ -51,9 +52,7 @@ async def events(
                 async for text in _texts(socket):
                     frame = msgspec.json.decode(text, type=EventsFrame)
                     if frame.type == "reset":
-                        raise LogReplacedError(
-                            f"the log of the kernel at {session.url} is another one ({frame.reason})"
-                        )
+                        raise LogReplacedError(f"{_GONE.get(frame.reason)} at {session.url}: follow it anew")
                     backoff.succeeded()
                     after, log = frame.seq, frame.log or log
                     for body in frame.events:

@@ -98,7 +98,7 @@ class Session:
         except aiohttp.WSServerHandshakeError as exc:
             if exc.status in AWAY:
                 raise
-            raise self.error(Problem(status=exc.status, title=exc.message)) from exc
+            raise self.error(Problem(status=exc.status, title=f"nothing can be followed at {path}")) from exc
         self._has_answered = True
         async with socket:
             yield socket
@@ -111,7 +111,7 @@ class Session:
         """Make the error of a connection that could not be had, or broke; raise it where there never was one."""
         failure = NoServerError(self.url, _reason(exc))
         failure.__cause__ = exc
-        if not isinstance(exc, aiohttp.ClientConnectorError):
+        if not isinstance(exc, aiohttp.ClientConnectorError | aiohttp.ClientConnectorCertificateError):
             self._has_answered = True  # it was there, and went away before it could answer
         elif not self._has_answered:
             raise failure
@@ -183,6 +183,10 @@ def _unwrapped(content: bytes) -> bytes:
 
 
 def _reason(exc: Exception) -> str:
+    if isinstance(exc, aiohttp.ClientConnectorCertificateError):
+        return f"its certificate is not trusted: {exc.certificate_error}"
+    if isinstance(exc, aiohttp.ClientResponseError):
+        return f"it answered {exc.status}"
     if isinstance(exc, aiohttp.ClientConnectorError):
         number = exc.os_error.errno or 0  # that of a name that cannot be resolved is below 0
         return os.strerror(number) if number > 0 else exc.os_error.strerror or str(exc.os_error)

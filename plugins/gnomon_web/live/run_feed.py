@@ -9,6 +9,7 @@ from aiohttp import web
 
 from gnomon import Event, Execution, ExecutionQuery, Kernel, UnknownExecutionError, UnknownJobError
 from gnomon.events import job_stream
+from gnomon.timing import TYPICAL_RUNS
 from gnomon_web.live.connection import Connection, HangUp, ignore
 from gnomon_web.live.frames import RunFrame, RunView, fold_frames
 from gnomon_web.live.hub import HUB, Hub
@@ -16,8 +17,6 @@ from gnomon_web.problems import ApiError, culprit
 
 FARTHEST_RESUME = 5_000
 """Events that a job's viewer may be behind and still get each; beyond that a snapshot is cheaper for both."""
-TYPICAL_RUNS = 20
-"""Newest successful runs whose median says how long the next one takes, as everywhere in Gnomon."""
 
 Position = Annotated[int, msgspec.Meta(ge=0)]
 

@@ -8,6 +8,7 @@ import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, suppress
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -25,7 +26,7 @@ from gnomon import (
     UnknownExecutionError,
     UnknownJobError,
 )
-from gnomon.client import Client, ClientError, LogReplacedError, NoServerError, NotAllowedError, RunFrame, wire
+from gnomon.client import Client, ClientError, LogReplacedError, NoServerError, NotAllowedError, RunFrame, backoff, wire
 from gnomon_web import resources
 from gnomon_web.live.frames import RunFrame as ServedFrame
 
@@ -178,6 +179,17 @@ async def test_a_server_that_was_never_there_is_not_waited_for() -> None:
             await anext(client.follow("job"))
 
 
+async def test_a_server_whose_certificate_nobody_vouches_for_is_not_trusted(
+    serve: Serve, certificate: tuple[Path, Path]
+) -> None:
+    cert, key = certificate
+    async with serve(job(told), tls_cert=cert, tls_key=key) as ask, Client(ask.web.url) as client:
+        with pytest.raises(NoServerError, match=r"its certificate is not trusted: .*self-signed"):
+            await client.jobs()
+        with pytest.raises(NoServerError, match="its certificate is not trusted"):
+            await anext(client.follow("job"))
+
+
 async def test_something_else_that_answers_is_not_taken_for_a_kernel() -> None:
     async def other(_: web.Request) -> web.Response:
         return web.Response(text="<h1>It works!</h1>", content_type="text/html")
@@ -268,6 +280,35 @@ async def _leave(ask: Any) -> None:
     await kernel.__aexit__(None, None, None)
 
 
+async def test_pauses_grow_by_chance_and_end_with_the_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, pauses = 0.0, []
+
+    async def sleep(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+        pauses.append(seconds)
+
+    monkeypatch.setattr(backoff, "sleep", sleep)
+    monkeypatch.setattr(backoff, "monotonic", lambda: now)
+    waiting, failure = backoff.Backoff(60.0), NoServerError("http://gnomon", "gone")
+
+    async def wait_for_ever() -> None:
+        while True:
+            await waiting.pause(failure)
+
+    with pytest.raises(NoServerError) as caught:
+        await wait_for_ever()
+
+    assert caught.value is failure
+    assert sum(pauses) == pytest.approx(60.0)
+    longest = [min(backoff.FIRST * 2**n, backoff.LONGEST) for n in range(len(pauses))]
+    assert all(pause <= most for pause, most in zip(pauses, longest, strict=True))
+    assert len(set(pauses)) > 5, "they are drawn"
+    waiting.succeeded()
+    await waiting.pause(failure)
+    assert pauses[-1] <= backoff.FIRST
+
+
 async def test_the_lines_of_a_run_are_followed_to_its_end(serve: Serve) -> None:
     go_on = threading.Event()
 
@@ -304,7 +345,7 @@ async def test_the_log_is_followed_over_broken_connections_without_a_gap(serve: 
 
 async def test_another_log_in_the_place_of_the_followed_one_is_told(serve: Serve) -> None:
     async with serve(job(told)) as ask, Client(ask.web.url) as client:
-        with pytest.raises(LogReplacedError, match="is another one"):
+        with pytest.raises(LogReplacedError, match=r"there is another log at http://.*: follow it anew"):
             await anext(client.events(after=1_000_000))
 
 

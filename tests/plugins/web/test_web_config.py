@@ -6,7 +6,6 @@ import asyncio
 import hashlib
 import socket
 import ssl
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -133,16 +132,6 @@ async def test_the_envelope_is_around_answers_and_errors(serve: Any) -> None:
     assert bad.json["data"]["errors"][0]["name"] == "job_id"
     wrapped = document["paths"]["/scheduler/jobs"]["get"]["responses"]["200"]["content"]["application/json"]["schema"]
     assert wrapped["properties"].keys() == good.json.keys()
-
-
-@pytest.fixture
-def certificate(tmp_path: Path) -> tuple[Path, Path]:
-    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
-    options = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost"
-    names = "subjectAltName=DNS:localhost,IP:127.0.0.1"
-    command = ["openssl", *options.split(), "-addext", names, "-keyout", str(key), "-out", str(cert)]
-    subprocess.run(command, check=True, capture_output=True)
-    return cert, key
 
 
 async def test_with_a_certificate_it_speaks_https_and_the_cookie_is_bound_to_the_host(
