@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -12,6 +12,8 @@ from gnomon.events import EVENT_TYPES, LOG_FORMAT, Event, KnownEvent, UnknownEve
 
 _encoder = msgspec.json.Encoder()
 _decoder: msgspec.json.Decoder[Event] = msgspec.json.Decoder(KnownEvent)
+_list_decoder: msgspec.json.Decoder[list[Event | None]] = msgspec.json.Decoder(list[KnownEvent | None])
+_raw_list_decoder = msgspec.json.Decoder(list[msgspec.Raw])
 _MARK = b'"log_format":%d' % LOG_FORMAT
 # Format 1 does not always name itself, and a Struct fills in today's number; so the number must stand in the text.
 
@@ -35,6 +37,33 @@ def decode(body: bytes) -> Event:
     if event.log_format != LOG_FORMAT or _MARK not in body:
         return _decode_slowly(body, None)
     return event
+
+
+def encode_all(events: Sequence[Event]) -> bytes:
+    """Write events as one JSON array: half the time of writing each by itself."""
+    if UnknownEvent in set(map(type, events)):
+        return b"[%b]" % b",".join(map(encode, events))
+    return _encoder.encode(events)
+
+
+def decode_all(body: bytes) -> list[Event | None]:
+    """Read an array of events, null for those that are forgotten; half the time of reading each by itself."""
+    try:
+        events = _list_decoder.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        events = None
+    # A format that one event does not name stands in none of the texts, so there are fewer of these than events.
+    if events is not None and body.count(_MARK) == sum(event is not None for event in events):
+        return events
+    return [None if one == b"null" else decode(one) for one in split(body)]
+
+
+def split(body: bytes) -> list[bytes]:
+    """Take an array of events apart into their texts, unread."""
+    try:
+        return [bytes(one) for one in _raw_list_decoder.decode(body)]
+    except (msgspec.DecodeError, UnicodeDecodeError) as exc:
+        raise StoreError(f"the log holds something that is no JSON: {body[:80]!r}") from exc
 
 
 def _decode_slowly(body: bytes, cause: Exception | None) -> Event:

@@ -8,10 +8,8 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from gnomon import codec
 from gnomon.cursors import EPOCH, MICROSECOND, Cursor, read_cursor, write_cursor
 from gnomon.errors import StoreError
-from gnomon.events import Event
 from gnomon.execution import Execution
 from gnomon.job_state import JobState
 from gnomon.ports import Action, ActionPage, ActionQuery, Checkpoint, ExecutionQuery, LogLine, Page
@@ -21,31 +19,19 @@ from gnomon_sqlite.writing import ALL_JOBS
 Part: TypeAlias = tuple[str, list[Any]]
 """What follows FROM for some of the rows of a list, and its parameters."""
 
+LIVE = frozenset({"scheduled", "running"})
+LIVE_ROWS = "live"
+
 _decode_execution = msgspec.json.Decoder(Execution).decode
 _decode_job = msgspec.json.Decoder(JobState).decode
 _decode_action = msgspec.json.Decoder(Action).decode
 _decode_line = msgspec.json.Decoder(LogLine).decode
 
 
-def read(connection: sqlite3.Connection, after: int, limit: int) -> list[Event]:
-    """Read events by position."""
-    return _events(connection, "position > ? ORDER BY position LIMIT ?", after, max(limit, 0))
-
-
-def stream(connection: sqlite3.Connection, name: str) -> list[Event]:
-    """Read the events of one stream."""
-    return _events(connection, "stream = ? ORDER BY version", name)
-
-
-def job_events(connection: sqlite3.Connection, job_id: str, since: datetime, until: datetime) -> list[Event]:
-    """Read what was recorded of a job in since <= at < until, progress left out."""
-    where = "job_id = ? AND at >= ? AND at < ? AND type <> 'progress' ORDER BY position"
-    return _events(connection, where, job_id, micros(since), micros(until))
-
-
 def execution(connection: sqlite3.Connection, execution_id: str) -> Execution | None:
     """Read one execution."""
-    row = connection.execute("SELECT body FROM executions WHERE id = ?", (execution_id,)).fetchone()
+    sql = "SELECT body FROM live WHERE id = ?1 UNION ALL SELECT body FROM executions WHERE id = ?1"
+    row = connection.execute(sql, (execution_id,)).fetchone()
     return _view(row[0]) if row else None
 
 
@@ -63,7 +49,13 @@ def executions(connection: sqlite3.Connection, query: ExecutionQuery, start: Cur
 
 def jobs(connection: sqlite3.Connection) -> list[JobState]:
     """Read the states of all jobs, by id."""
-    return [_decode_job(body) for (body,) in connection.execute("SELECT body FROM jobs ORDER BY id").fetchall()]
+    sql = "SELECT body, last_fire, newest_fire FROM jobs JOIN fires ON job_id = id ORDER BY id"
+    states = []
+    for body, last_fire, newest_fire in connection.execute(sql).fetchall():
+        state = _decode_job(body)
+        state.last_fire, state.newest_fire = _moment(last_fire), _moment(newest_fire)
+        states.append(state)
+    return states
 
 
 def actions(connection: sqlite3.Connection, query: ActionQuery) -> ActionPage:
@@ -94,9 +86,8 @@ def parse_cursor(query: ExecutionQuery) -> Cursor | None:
     return None if query.cursor is None else read_cursor(query.cursor)
 
 
-def _events(connection: sqlite3.Connection, where: str, *parameters: Any) -> list[Event]:
-    rows = connection.execute(f"SELECT body FROM events WHERE {where}", parameters).fetchall()  # noqa: S608 - ours
-    return [codec.decode(body) for (body,) in rows]
+def _moment(micros: int | None) -> datetime | None:
+    return None if micros is None else EPOCH + micros * MICROSECOND
 
 
 def _view(body: bytes) -> Execution:
@@ -112,9 +103,11 @@ def _parts(connection: sqlite3.Connection, query: ExecutionQuery) -> tuple[list[
     if query.text:
         return _counted(connection, [_with_error(query)] if cells else [])
     parts = [_in_cell(query, *cell) for cell in cells]
+    live, going = _counted(connection, [_going(query)] if not query.status or LIVE.intersection(query.status) else [])
     if query.since is None and query.until is None:
-        return parts, sum(cells.values())
-    return _counted(connection, parts)
+        return parts + live, sum(cells.values()) + going
+    ended, over = _counted(connection, parts)
+    return ended + live, over + going
 
 
 def _cells(connection: sqlite3.Connection, query: ExecutionQuery) -> dict[tuple[str, int, int], int]:
@@ -134,6 +127,18 @@ def _in_cell(query: ExecutionQuery, status: str, is_manual: int, hidden: int) ->
     index = "executions_by_status" if query.job_id is None else "executions_by_job"
     sql = f"executions INDEXED BY {index} WHERE status = ? AND is_manual = ? AND hidden = ?"
     return _bounded((sql, [status, is_manual, hidden]), query)
+
+
+def _going(query: ExecutionQuery) -> Part:
+    """Look through what is going on: that is little, and in no order."""
+    sql, parameters = f"{LIVE_ROWS} WHERE 1", list[Any]()
+    if query.status:
+        sql += f" AND status IN ({', '.join('?' * len(query.status))})"
+        parameters += query.status
+    if query.is_manual is not None:
+        sql += " AND is_manual = ?"
+        parameters.append(query.is_manual)
+    return _bounded((sql, parameters), query)
 
 
 def _with_error(query: ExecutionQuery) -> Part:
@@ -178,12 +183,15 @@ def _newest(connection: sqlite3.Connection, query: ExecutionQuery, parts: list[P
 
     SQLite merges the ordered parts as it goes and reads only the indexes, so the cost is that of the page.
     """
-    keys = " UNION ALL ".join(f"SELECT timestamp, id, rowid AS row FROM {sql}" for sql, _ in parts)  # noqa: S608 - ours
+    keys = " UNION ALL ".join(
+        f"SELECT timestamp, id, {'NULL' if sql.startswith(LIVE_ROWS) else 'executions.rowid'} AS row FROM {sql}"  # noqa: S608 - ours
+        for sql, _ in parts
+    )
     parameters = [value for _, bound in parts for value in bound]
     rows = connection.execute(
-        f"""SELECT page.timestamp, page.id, executions.body
+        f"""SELECT page.timestamp, page.id, coalesce(executions.body, live.body)
         FROM ({keys} ORDER BY timestamp DESC, id DESC LIMIT ? OFFSET ?) AS page
-        JOIN executions ON executions.rowid = page.row
+        LEFT JOIN executions ON executions.rowid = page.row LEFT JOIN live ON page.row IS NULL AND live.id = page.id
         ORDER BY page.timestamp DESC, page.id DESC""",  # noqa: S608 - ours
         [*parameters, max(query.limit, 0) + 1, max(query.offset, 0)],
     )

@@ -18,7 +18,8 @@ from gnomon.events import Event
 from gnomon.execution import Execution
 from gnomon.job_state import JobState
 from gnomon.ports import ActionPage, ActionQuery, Checkpoint, ExecutionQuery, LogLine, Page, Store
-from gnomon_sqlite import database, reading, writing
+from gnomon_sqlite import commits, database, reading, writing
+from gnomon_sqlite.database import micros
 from gnomon_sqlite.errors import translate
 from gnomon_sqlite.lock import WriterLock
 
@@ -67,16 +68,16 @@ class SqliteStore(Store):
             await asyncio.to_thread(self._let_go, threads)
 
     async def head(self) -> int:
-        return await self._read(writing.read_head)
+        return await self._read(commits.head)
 
     async def append(self, events: Sequence[Event], executions: Sequence[Execution], jobs: Sequence[JobState]) -> None:
         await self._write(writing.append, events, executions, jobs)
 
     async def read(self, after: int = 0, limit: int = 1000) -> list[Event]:
-        return await self._read(reading.read, after, limit)
+        return await self._read(commits.read, after, limit)
 
     async def stream(self, stream: str) -> list[Event]:
-        return await self._read(reading.stream, stream)
+        return await self._read(commits.stream, stream)
 
     async def execution(self, execution_id: str) -> Execution | None:
         return await self._read(reading.execution, execution_id)
@@ -88,7 +89,7 @@ class SqliteStore(Store):
         return await self._read(reading.jobs)
 
     async def job_events(self, job_id: str, since: datetime, until: datetime) -> list[Event]:
-        return await self._read(reading.job_events, job_id, since, until)
+        return await self._read(commits.read_job, job_id, micros(since), micros(until))
 
     async def actions(self, query: ActionQuery) -> ActionPage:
         return await self._read(reading.actions, query)

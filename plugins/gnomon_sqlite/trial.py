@@ -8,7 +8,7 @@ from contextlib import closing
 from pathlib import Path
 
 from gnomon.errors import StoreError
-from gnomon_sqlite import writing
+from gnomon_sqlite import commits
 from gnomon_sqlite.database import check_file, is_empty, open_reader
 from gnomon_sqlite.errors import translate
 
@@ -33,5 +33,5 @@ def _found(path: Path) -> str:
     if path.exists():
         with closing(open_reader(path)) as connection:
             if not is_empty(connection):
-                return f"SQLite log {path} is at event {writing.read_head(connection):,}"
+                return f"SQLite log {path} is at event {commits.head(connection):,}"
     return f"SQLite log {path} is not there yet: the first start makes it"

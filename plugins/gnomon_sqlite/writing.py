@@ -4,46 +4,51 @@ from __future__ import annotations
 
 import sqlite3
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import TypeAlias
 
 import msgspec
 
-from gnomon import codec
 from gnomon.actions import action_of
-from gnomon.errors import ConflictError, StoreError
-from gnomon.events import Event
+from gnomon.events import Event, job_stream
 from gnomon.execution import Execution
 from gnomon.job_state import JobState
 from gnomon.ports import Checkpoint, LogLine
-from gnomon_sqlite.database import micros, transaction
+from gnomon_sqlite import commits
+from gnomon_sqlite.commits import End
+from gnomon_sqlite.database import insert, micros, transaction
 
 Cell: TypeAlias = tuple[str, str, bool, bool]
 """Job id, status, is_manual, hidden: what executions are counted by."""
 
-EventRow: TypeAlias = tuple[int, str, int, str, str, int, bytes]
-ExecutionRow: TypeAlias = tuple[str, bool, int, int | None, str | None, bytes, str]
 ActionRow: TypeAlias = tuple[int, str, str | None, bytes]
 
 ALL_JOBS = ""
 
 _encode = msgspec.json.Encoder().encode
 
-_INSERT_EVENT = "INSERT INTO events (position, stream, version, job_id, type, at, body) VALUES (?, ?, ?, ?, ?, ?, ?)"
-_INSERT_EXECUTION = """
-    INSERT INTO executions (status, hidden, timestamp, ended_at, error_text, body, id, job_id, is_manual)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"""
-_MOVE_EXECUTION = """
-    UPDATE executions SET status = ?, hidden = ?, timestamp = ?, ended_at = ?, error_text = ?, body = ? WHERE id = ?"""
-_REFRESH_EXECUTION = "UPDATE executions SET body = ? WHERE id = ?"
-INSERT_ACTION = "INSERT INTO actions (position, job_id, execution_id, body) VALUES (?, ?, ?, ?)"
-_COUNT = """
-    INSERT INTO counts (job_id, status, is_manual, hidden, n) VALUES (?, ?, ?, ?, ?)
-    ON CONFLICT DO UPDATE SET n = n + excluded.n"""
+_LIVE = "live (id, version, last, job_id, status, is_manual, timestamp, body)"
+_REPLACE_LIVE = """ON CONFLICT DO UPDATE SET
+    version = excluded.version, last = excluded.last, status = excluded.status, timestamp = excluded.timestamp,
+    body = excluded.body"""
+_EXECUTIONS = """
+    executions (id, version, last, job_id, status, is_manual, hidden, timestamp, ended_at, error_text, body)"""
+_REPLACE_EXECUTION = """ON CONFLICT DO UPDATE SET
+    version = excluded.version, last = excluded.last, hidden = excluded.hidden, ended_at = excluded.ended_at,
+    body = excluded.body"""
+STREAMS = "streams (name, version, last)"
+_REPLACE_STREAM = "ON CONFLICT DO UPDATE SET version = excluded.version, last = excluded.last"
+_FIRES = "fires (job_id, last_fire, newest_fire)"
+_REPLACE_FIRES = "ON CONFLICT DO UPDATE SET last_fire = excluded.last_fire, newest_fire = excluded.newest_fire"
+_JOBS = "jobs (id, body)"
+_REPLACE_JOB = "ON CONFLICT DO UPDATE SET body = excluded.body"
+ACTIONS = "actions (position, job_id, execution_id, body)"
+_COUNTS = "counts (job_id, status, is_manual, hidden, n)"
+_ADD_COUNT = "ON CONFLICT DO UPDATE SET n = n + excluded.n"
 # Walks the index from the oldest start; what started before the moment and ended after it is little.
 _ENDED = """
-    SELECT id, job_id, status, is_manual, hidden FROM executions
+    SELECT id, last, job_id, status, is_manual, hidden FROM executions
     WHERE status IN ('success', 'failed', 'missed', 'cancelled') AND is_manual IN (0, 1) AND hidden IN (0, 1)
     AND timestamp < ?1 AND ended_at < ?1 LIMIT ?2"""
 
@@ -55,17 +60,15 @@ def append(
     jobs: Iterable[JobState],
 ) -> None:
     """Write events and their views; ConflictError where a place in the log is taken."""
-    rows = [_event_row(event) for event in events]
-    actions = action_rows(events)
     views = {execution.id: execution for execution in executions}
-    states = {state.job_id: _encode(state) for state in jobs}
     with transaction(connection):
-        _insert_events(connection, events, rows)
-        connection.executemany(INSERT_ACTION, actions)
-        _put_executions(connection, views)
-        connection.executemany(
-            "INSERT INTO jobs (id, body) VALUES (?, ?) ON CONFLICT DO UPDATE SET body = excluded.body", states.items()
-        )
+        known = commits.ends(connection, dict.fromkeys(event.stream for event in events))
+        now = commits.write(connection, events, known)
+        others = [(stream, *end) for stream, end in now.items() if stream not in views]
+        insert(connection, STREAMS, others, _REPLACE_STREAM)
+        insert(connection, ACTIONS, action_rows(events))
+        put_executions(connection, views.values(), now, known)
+        put_jobs(connection, jobs, now)
 
 
 def save_checkpoint(connection: sqlite3.Connection, name: str, checkpoint: Checkpoint) -> None:
@@ -91,17 +94,12 @@ def prune(connection: sqlite3.Connection, before: datetime, limit: int) -> int:
     with transaction(connection):
         ended = connection.execute(_ENDED, (micros(before), limit)).fetchall()
         ids = [(row[0],) for row in ended]
+        commits.forget(connection, [row[1] for row in ended])
         connection.executemany("DELETE FROM log_lines WHERE execution_id = ?", ids)
         connection.executemany("DELETE FROM actions WHERE execution_id = ?", ids)
-        connection.executemany("DELETE FROM events WHERE stream = ?", ids)
         connection.executemany("DELETE FROM executions WHERE id = ?", ids)
-        _count(connection, Counter(), Counter(row[1:] for row in ended))
+        _count(connection, [], [row[2:] for row in ended])
     return len(ended)
-
-
-def _event_row(event: Event) -> EventRow:
-    body = codec.encode(event)
-    return event.position, event.stream, event.version, event.job_id, event.type, micros(event.at), body
 
 
 def action_rows(events: Iterable[Event]) -> list[ActionRow]:
@@ -113,66 +111,58 @@ def action_rows(events: Iterable[Event]) -> list[ActionRow]:
     ]
 
 
-def _insert_events(connection: sqlite3.Connection, events: Sequence[Event], rows: Sequence[EventRow]) -> None:
-    head = read_head(connection)
-    for position, event in enumerate(events, head + 1):
-        if event.position < position:  # also of events that were pruned, which no unique index remembers
-            raise ConflictError(event.stream, event.version, event.position)
-        if event.position > position:
-            raise StoreError(f"event {event.position} would leave a gap in the log: the next is {position}")
-    try:
-        connection.executemany(_INSERT_EVENT, rows)
-    except sqlite3.IntegrityError as exc:
-        event = events[read_head(connection) - head]  # the rows ahead of it are in, until the rollback
-        raise ConflictError(event.stream, event.version, event.position) from exc
-
-
-def read_head(connection: sqlite3.Connection) -> int:
-    """Return the highest position ever given: AUTOINCREMENT remembers it, also when its event is pruned."""
-    row = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'events'").fetchone()
-    return int(row[0]) if row else 0
-
-
-def _put_executions(connection: sqlite3.Connection, views: dict[str, Execution]) -> None:
-    """Put whole views in place. A row whose keys stay is not touched in the indexes, so progress is cheap."""
-    new, moved, refreshed = [], [], []
-    before: Counter[Cell] = Counter()
-    after: Counter[Cell] = Counter()
-    kept = _kept(connection, views)
-    for view in views.values():
-        old = kept.get(view.id)
-        if old == (view.status, view.hidden, micros(view.timestamp)) and not view.is_over:
-            refreshed.append((_encode(view), view.id))
-            continue
-        after[view.job_id, view.status, view.is_manual, view.hidden] += 1
-        if old is None:
-            new.append((*_execution_row(view), view.job_id, view.is_manual))
+def put_executions(
+    connection: sqlite3.Connection, views: Iterable[Execution], now: Mapping[str, End], known: Mapping[str, End]
+) -> None:
+    """Put whole views in place: what is going on in `live`; what is over, once, in `executions`."""
+    live, over = [], []
+    for view in views:
+        place = (view.id, *now[view.id], view.job_id, view.status, view.is_manual)
+        if view.is_over:
+            error_text = view.error_message.casefold() if view.error_message else None
+            times = micros(view.timestamp), micros(view.updated_at)
+            over.append((*place, view.hidden, *times, error_text, _encode(view)))
         else:
-            moved.append(_execution_row(view))
-            before[view.job_id, old[0], view.is_manual, old[1]] += 1
-    connection.executemany(_INSERT_EXECUTION, new)
-    connection.executemany(_MOVE_EXECUTION, moved)
-    connection.executemany(_REFRESH_EXECUTION, refreshed)
-    _count(connection, after, before)
+            live.append((*place, micros(view.timestamp), _encode(view)))
+    ended = [row[0] for row in over if row[0] in known]
+    before = _let_go(connection, ended) if ended else []
+    insert(connection, _LIVE, live, _REPLACE_LIVE)
+    insert(connection, _EXECUTIONS, over, _REPLACE_EXECUTION)
+    _count(connection, [row[3:7] for row in over], before)
 
 
-def _execution_row(view: Execution) -> ExecutionRow:
-    ended_at = micros(view.updated_at) if view.is_over else None
-    error_text = view.error_message.casefold() if view.error_message else None
-    return view.status, view.hidden, micros(view.timestamp), ended_at, error_text, _encode(view), view.id
-
-
-def _kept(connection: sqlite3.Connection, views: Iterable[str]) -> dict[str, tuple[str, bool, int]]:
+def _let_go(connection: sqlite3.Connection, ended: Sequence[str]) -> list[Cell]:
+    """Take runs that have ended out of `live`; return the cells in which those are that were over before."""
+    ids = _encode(ended).decode()
+    gone = connection.execute("DELETE FROM live WHERE id IN (SELECT value FROM json_each(?))", (ids,)).rowcount
+    if gone == len(ended):
+        return []
     rows = connection.execute(
-        "SELECT id, status, hidden, timestamp FROM executions WHERE id IN (SELECT value FROM json_each(?))",
-        (_encode(list(views)).decode(),),
+        """SELECT job_id, status, is_manual, hidden FROM executions
+        WHERE id IN (SELECT value FROM json_each(?))""",
+        (ids,),
     )
-    return {execution_id: (status, hidden, timestamp) for execution_id, status, hidden, timestamp in rows.fetchall()}
+    return rows.fetchall()
 
 
-def _count(connection: sqlite3.Connection, more: Counter[Cell], fewer: Counter[Cell]) -> None:
+def put_jobs(connection: sqlite3.Connection, jobs: Iterable[JobState], now: Mapping[str, End]) -> None:
+    """Put the states of jobs in place; of those whose own stream says nothing new, only their fires."""
+    states = {state.job_id: state for state in jobs}
+    told = [(job_id, _encode(state)) for job_id, state in states.items() if job_stream(job_id) in now]
+    insert(connection, _JOBS, told, _REPLACE_JOB)
+    fires = [(job_id, _moment(state.last_fire), _moment(state.newest_fire)) for job_id, state in states.items()]
+    insert(connection, _FIRES, fires, _REPLACE_FIRES)
+
+
+def _moment(at: datetime | None) -> int | None:
+    return None if at is None else micros(at)
+
+
+def _count(connection: sqlite3.Connection, more: Sequence[Cell], fewer: Sequence[Cell]) -> None:
     """Keep the counts equal to what is in executions."""
-    more.subtract(fewer)
-    for (_, status, is_manual, hidden), n in list(more.items()):
-        more[ALL_JOBS, status, is_manual, hidden] += n
-    connection.executemany(_COUNT, [(*cell, n) for cell, n in more.items() if n])
+    cells, kinds = Counter(more), Counter(cell[1:] for cell in more)
+    cells.subtract(fewer)
+    kinds.subtract(cell[1:] for cell in fewer)
+    rows = [(*cell, n) for cell, n in cells.items() if n]
+    rows += [(ALL_JOBS, *kind, n) for kind, n in kinds.items() if n]
+    insert(connection, _COUNTS, rows, _ADD_COUNT)

@@ -16,33 +16,41 @@ from gnomon.testing.histories import NOON, append, job_states, scheduled, tell
 from gnomon_sqlite import SqliteStore
 from gnomon_sqlite.database import SCHEMA_VERSION
 
-SCHEMA_1 = Path(__file__).parent / "schema_1.sql"
-"""A log as the version with schema 1 wrote it, dumped."""
+HERE = Path(__file__).parent
+
+
+@pytest.fixture(params=[1, 2])
+def schema(request: pytest.FixtureRequest) -> int:
+    """The number of an older schema; `schema_N.sql` is one and the same log as the version with it wrote it, dumped."""
+    number: int = request.param
+    return number
 
 
 @pytest.fixture
-def old(tmp_path: Path) -> Path:
+def old(tmp_path: Path, schema: int) -> Path:
     path = tmp_path / "old.db"
     with closing(sqlite3.connect(path)) as database:
-        database.executescript(SCHEMA_1.read_text(encoding="utf-8"))
+        database.executescript((HERE / f"schema_{schema}.sql").read_text(encoding="utf-8"))
     return path
 
 
 def schema_of(path: Path) -> Iterator[tuple[str, ...]]:
     with closing(sqlite3.connect(path)) as database:
-        for *what, sql in database.execute("SELECT type, name, tbl_name, sql FROM sqlite_master ORDER BY type, name"):
+        for *what, sql in database.execute(
+            "SELECT type, name, tbl_name, sql FROM sqlite_master WHERE name <> 'sqlite_sequence' ORDER BY type, name"
+        ):
             yield *what, "".join((sql or "").split())
         yield database.execute("PRAGMA user_version").fetchone()
 
 
-async def test_a_log_of_schema_1_has_the_schema_of_a_new_one_afterwards(old: Path, tmp_path: Path) -> None:
+async def test_an_older_log_has_the_schema_of_a_new_one_afterwards(old: Path, tmp_path: Path) -> None:
     async with SqliteStore(old), SqliteStore(tmp_path / "new.db"):
         pass
 
     assert list(schema_of(old)) == list(schema_of(tmp_path / "new.db"))
 
 
-async def test_a_log_of_schema_1_keeps_events_views_counts_lines_and_checkpoints(old: Path) -> None:
+async def test_an_older_log_keeps_events_views_counts_lines_and_checkpoints(old: Path) -> None:
     async with SqliteStore(old) as store:
         log = await store.read(limit=10_000)
         await check_store(store)
@@ -60,7 +68,7 @@ async def test_a_log_of_schema_1_keeps_events_views_counts_lines_and_checkpoints
         assert (await append(store, scheduled("next")))[0].position == 36
 
 
-async def test_what_operators_did_is_read_from_a_log_of_schema_1(old: Path) -> None:
+async def test_what_operators_did_is_read_from_an_older_log(old: Path) -> None:
     async with SqliteStore(old) as store:
         page = await store.actions(ActionQuery())
 
@@ -78,7 +86,7 @@ async def test_what_operators_did_is_read_from_a_log_of_schema_1(old: Path) -> N
     assert page.total == 9
 
 
-async def test_runs_in_a_log_of_schema_1_can_be_hidden(old: Path) -> None:
+async def test_runs_in_an_older_log_can_be_hidden(old: Path) -> None:
     async with SqliteStore(old) as store:
         (view,) = (await store.executions(ExecutionQuery(job_id="marked"))).items
         await append(store, tell(await store.stream(view.id), events.Hidden, actor="ann")[-1:])
@@ -88,10 +96,14 @@ async def test_runs_in_a_log_of_schema_1_can_be_hidden(old: Path) -> None:
         assert await store.prune(NOON.replace(year=2027)) == 8
 
 
-async def test_who_may_only_read_an_older_log_is_told_to_start_a_kernel_and_changes_nothing(old: Path) -> None:
+async def test_who_may_only_read_an_older_log_is_told_to_start_a_kernel_and_changes_nothing(
+    old: Path, schema: int
+) -> None:
     before = old.read_bytes()
 
-    with pytest.raises(StoreError, match=rf"its schema is 1, this one reads {SCHEMA_VERSION}; start a kernel there"):
+    with pytest.raises(
+        StoreError, match=rf"its schema is {schema}, this one reads {SCHEMA_VERSION}; start a kernel there"
+    ):
         await SqliteStore(old).open(read_only=True)
 
     assert old.read_bytes() == before
