@@ -10,7 +10,7 @@ from aiohttp.typedefs import Handler
 from yarl import URL
 
 from gnomon_web.config import Config
-from gnomon_web.keys import CONFIG
+from gnomon_web.keys import BEGUN, CONFIG
 from gnomon_web.problems import ApiError, culprit
 
 SAFE_METHODS: Final = frozenset({"GET", "HEAD"})
@@ -44,6 +44,7 @@ async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
 
 async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
     """Tell browsers what they may not do; for the signal on_response_prepare, so that no answer goes without."""
+    request[BEGUN] = response
     for name, value in HEADERS.items():
         response.headers.setdefault(name, value)
     response.headers.setdefault(hdrs.CACHE_CONTROL, "no-store")

@@ -15,6 +15,8 @@ AUTHENTICATOR = web.AppKey("authenticator", Authenticator)
 
 IDENTITY = web.RequestKey("identity", Identity)
 """Who makes the request: `request[IDENTITY]`. The endpoint sets it before any handler is called."""
+BEGUN = web.RequestKey("begun", web.StreamResponse)
+"""The response, once its head is being sent: from there on no other can be."""
 
 
 def actor_of(request: web.Request) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 import structlog
-from aiohttp import hdrs, web
+from aiohttp import WSCloseCode, hdrs, web
 from aiohttp.typedefs import Handler
 
 from gnomon import (
@@ -17,7 +17,7 @@ from gnomon import (
     UnknownJobError,
 )
 from gnomon_web.answers import problem_answer
-from gnomon_web.keys import actor_of
+from gnomon_web.keys import BEGUN, actor_of
 from gnomon_web.problems import ApiError, Place, culprit
 
 log = structlog.stdlib.get_logger("gnomon.web")
@@ -64,7 +64,18 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
     except Exception:  # the server's own mistake: it is logged, and the client is told no more than that
         log.exception("request failed", method=request.method, path=request.path)
         error = ApiError(500, "the server failed to answer this; its log tells more")
+    if (begun := request.get(BEGUN)) is not None:
+        return await _broken_off(request, begun)
     return problem_answer(request, error.problem, error.headers)
+
+
+async def _broken_off(request: web.Request, begun: web.StreamResponse) -> web.StreamResponse:
+    """End what has begun: a problem in the middle of it would be read as a part of it."""
+    if isinstance(begun, web.WebSocketResponse):
+        await begun.close(code=WSCloseCode.INTERNAL_ERROR)
+    elif request.transport is not None:
+        request.transport.abort()
+    return begun
 
 
 def _from_aiohttp(request: web.Request, exc: web.HTTPException) -> ApiError:

@@ -118,7 +118,10 @@ def _responses(route: Route, signature: Signature, schemas: Schemas, config: Con
         errors |= {408, 413, 415, 422}
     elif route.method != "GET":
         errors |= {408, 413, 422}
-    described: Json = {str(status): {"$ref": "#/components/responses/Problem"} for status in sorted(errors)}
+    described: Json = {
+        str(status): {"$ref": "#/components/responses/Problem", "description": HTTPStatus(status).phrase}
+        for status in sorted(errors)
+    }
     if route.kind == "websocket":
         return {"101": {"description": "The connection is a WebSocket from now on."}} | described
     if signature.answer is not None:
@@ -164,7 +167,7 @@ def _parameter(told: Json) -> Json:
     """Tell a parameter: it cannot be null, but left out; a list is one text with commas."""
     choices = [choice for choice in told.get("anyOf", [told]) if choice.get("type") != "null"]
     schema = {**choices[0]} if len(choices) == 1 else {**told, "anyOf": choices}
-    if schema.get("default", ...) in (None, []):
+    if schema.get("default", ...) in (None, ()):
         del schema["default"]
     return {"schema": schema} | ({"style": "form", "explode": False} if schema.get("type") == "array" else {})
 

@@ -162,7 +162,10 @@ class JobRecordFilters(msgspec.Struct, kw_only=True, frozen=True):
 
 
 class RecordFilters(JobRecordFilters, kw_only=True, frozen=True):
-    """Which executions; as for one job, and `job_id`."""
+    """Which executions; all filters combine. `q` is looked for in error messages.
+
+    `since` <= timestamp < `until`. `cursor` is the `next` of the page before and takes the place of `offset`.
+    """
 
     job_id: JobId | None = None
 

@@ -29,23 +29,24 @@ const inWords = (api, schema) => {
 
 const row = (...cells) => element("tr", {}, ...cells.map((cell) => element("td", {}, cell)));
 
+const defaultOf = (schema) => ("default" in schema ? `default ${JSON.stringify(schema.default)}` : "");
+
 const fieldsOf = (api, schema) => {
   const struct = resolve(api, schema);
   if (!struct?.properties) return element("p", {}, inWords(api, schema));
   const rows = Object.entries(struct.properties).map(([name, field]) =>
-    row(element("code", {}, name), inWords(api, field), struct.required?.includes(name) ? "always" : ""));
-  return element("table", {}, ...rows);
+    row(element("code", {}, name), inWords(api, field), struct.required?.includes(name) ? "always" : defaultOf(field)));
+  return element("div", {}, element("p", {}, struct.description ?? ""), element("table", {}, ...rows));
 };
 
 const parametersOf = (api, operation) => operation.parameters.map((parameter) =>
   row(element("code", {}, parameter.name), parameter.in, inWords(api, parameter.schema),
-    parameter.required ? "required" : "schema" in parameter && "default" in parameter.schema
-      ? `default ${JSON.stringify(parameter.schema.default)}` : ""));
+    parameter.required ? "required" : defaultOf(parameter.schema)));
 
 const answersOf = (api, operation) => Object.entries(operation.responses).flatMap(([status, answer]) => {
   const told = resolve(api, answer);
   const [mediaType, content] = Object.entries(told.content ?? {})[0] ?? ["", {}];
-  return [row(status, told.description, mediaType, content.schema ? inWords(api, content.schema) : "")];
+  return [row(status, answer.description ?? told.description, mediaType, content.schema ? inWords(api, content.schema) : "")];
 });
 
 const section = (title, ...content) => [element("h3", {}, title), ...content];

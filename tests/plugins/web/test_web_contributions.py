@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import msgspec
 import pytest
+from aiohttp import web
 
 from gnomon import PluginError, UnknownJobError, hookimpl
 from gnomon.durations import Duration
@@ -45,6 +46,7 @@ class Reports:
         register("GET", "/reports/{name}", self.report, role="viewer")
         register("POST", "/reports", self.order, role="operator", status=201)
         register("GET", "/scheduler/jobs/{job_id}/execution-stats", self.statistics, role="viewer")
+        register("GET", "/reports/{name}/live", self.watch, role="viewer", kind="websocket")
 
     async def report(self, request: Any, name: str, query: Period) -> Report:
         """Write a report."""
@@ -61,6 +63,12 @@ class Reports:
 
     async def order(self, request: Any, body: Order) -> Report:
         return Report(body.name, 0)
+
+    async def watch(self, request: Any, name: str) -> web.WebSocketResponse:
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        await socket.send_str(name)
+        raise KeyError(name)
 
     async def statistics(self, request: Any, job_id: str) -> dict[str, str]:
         return {"from": "reports"}
@@ -96,6 +104,16 @@ async def test_a_mistake_in_a_contributed_call_names_its_plugin_and_hurts_nobody
     assert (bad.status, bad.culprits) == (500, [])
     assert "the plugin 'Reports' failed to answer GET /reports/{name}" in bad.json["detail"]
     assert "KeyError" not in bad.body.decode()
+    assert after.status == 200
+
+
+async def test_a_mistake_in_a_contributed_socket_closes_it_as_an_error_of_the_server(serve: Any) -> None:
+    async with serve(tick, plugins=[Reports()]) as ask:
+        async with ask.client.ws_connect(f"{ask.web.url}/reports/week/live") as socket:
+            said = [await socket.receive() for _ in range(2)]
+        after = await ask("GET", "/scheduler/jobs")
+
+    assert [message.data for message in said] == ["week", 1011]
     assert after.status == 200
 
 

@@ -152,6 +152,8 @@ async def test_the_page_shows_every_call_and_breaks_no_policy(serve: Any, chromi
         shown = await page.locator("details").count()
         await page.locator("summary", has_text="/scheduler/trigger").click()
         body = await page.locator("details[open]").inner_text()
+        assert "TriggeredRecord" in body
+        assert "Unprocessable" in body
         await browser.close()
         described, origin = len(routes_of(ask)), ask.web.url.removesuffix(base_path)
 
