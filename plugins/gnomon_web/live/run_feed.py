@@ -15,7 +15,6 @@ from gnomon_web.live.tail import FARTHEST_RESUME, Position
 from gnomon_web.problems import ApiError, culprit
 
 
-
 class ProgressQuery(msgspec.Struct, frozen=True, kw_only=True):
     """Go on after the frame with that `seq`; `log` is the identity of the log that it came from."""
 

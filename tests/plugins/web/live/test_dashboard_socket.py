@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -11,7 +12,7 @@ import aiohttp
 import pytest
 from structlog.testing import capture_logs
 
-from gnomon import Job, StoreUnavailableError
+from gnomon import Context, Job, StoreUnavailableError
 from gnomon.config import Secret
 from gnomon_web.config import Token
 from gnomon_web.live import connection, dashboard_feed, log_feed, pictures, window
@@ -101,6 +102,34 @@ async def test_a_page_that_was_cut_off_goes_on_where_it_was(serve: Any, is_resta
     positions = [event["position"] for event in first["events"]]
     assert positions == list(range(seq + 1, first["seq"] + 1))
     assert first["seq"] <= head
+
+
+async def test_a_page_that_is_cut_off_at_random_sees_every_transition_once_and_in_order(serve: Any) -> None:
+    async def talks(ctx: Context) -> None:
+        for number in range(5):
+            ctx.progress(processed_items=number, total_items=5)
+            await asyncio.sleep(0.002)
+
+    async with serve(Job(id="talks", func=talks, overlap="allow")) as site:
+        async with site.dashboard() as page:
+            begin = seq = (await page.next("snapshot"))["seq"]
+        working = asyncio.gather(*(site.run("talks") for _ in range(60)))
+        seen: list[dict[str, Any]] = []
+        while not working.done() or seq < site.head:
+            async with site.dashboard(log=site.kernel.log_id, after=seq) as page:
+                for _ in range(random.randint(1, 3)):
+                    if seq == site.head:
+                        break
+                    frame = await page.next("delta")
+                    seen, seq = seen + frame["events"], frame["seq"]
+                    await page.say(t="ack", seq=seq)
+                page.cut()
+        await working
+        log = await site.log()
+
+    transitions = [event.position for event in log if event.position > begin and event.type != "progress"]
+    assert [event["position"] for event in seen if event["type"] != "progress"] == transitions
+    assert [event["position"] for event in seen] == sorted({event["position"] for event in seen})
 
 
 async def test_a_page_that_missed_nothing_is_told_so(serve: Any) -> None:
