@@ -68,7 +68,7 @@ class EventFeed:
 
     async def talk(self, connection: Connection) -> None:
         """Send what follows, for as long as somebody listens."""
-        if self._hub.why_not(self._query.log, self._cursor):
+        if self._query.after is not None and self._hub.why_not(self._query.log, self._cursor):
             await self._begin_again(connection, "other-log")
         else:
             self._gaps_end = self._tail.head if self._cursor == 0 else 0
