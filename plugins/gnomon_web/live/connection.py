@@ -138,8 +138,8 @@ class Connection:
         """Wake after ten seconds of silence, and at least every ten seconds."""
         loop = asyncio.get_running_loop()
         while True:
-            silent_until = max(self._last_sent + HEARTBEAT, loop.time() + 0.1)
-            await asyncio.wait((self._dismissed,), timeout=silent_until - loop.time())
+            silent_in = self._last_sent + HEARTBEAT - loop.time()
+            await asyncio.wait((self._dismissed,), timeout=max(silent_in, HEARTBEAT / 10))
             if self._dismissed.done():
                 raise self._dismissed.result()
             await still_allowed()

@@ -28,15 +28,13 @@ from gnomon_web.live.messages import (
     read_message,
     write_message,
 )
-from gnomon_web.live.tail import KEPT_EVENTS, Slice
+from gnomon_web.live.tail import FARTHEST_RESUME, KEPT_EVENTS, Slice
 from gnomon_web.live.window import Window
 
 HELLO_LIMIT = 10.0
 """Seconds in which a client has to say what it wants."""
 TICK = 0.1
 """Seconds between two deltas: nobody reads faster, and a page can draw them all."""
-FARTHEST_RESUME = 5_000
-"""Events that a client may have missed and still get them; beyond that a snapshot is cheaper for both."""
 LONGEST_QUEUE = 2_000
 """Events, less what progress covers, that a slow client may have waiting; beyond that it gets a snapshot."""
 LARGEST_DELTA = 512 * 1024
@@ -57,7 +55,7 @@ class DashboardFeed:
         self._window = Window()
         self._logs = LogFeed(self._kernel)
         self._cursor = self._tail.head
-        self._resuming_until = -1
+        self._resuming_until: int | None = None
         self._sent_at = float("-inf")
         self._connection: Connection
 
@@ -119,14 +117,13 @@ class DashboardFeed:
         """Wait for the next tenth of a second, the same one for all: so they send the same bytes."""
         now = asyncio.get_running_loop().time()
         if now - self._sent_at < TICK:
-            earliest = (
-                self._sent_at + 0.9 * TICK
-            )  # and not all of it: whoever wakes just after a tenth gets the next one
+            # Nine tenths of a tick: whoever has woken a little after a tenth is to send at the next one all the same.
+            earliest = self._sent_at + 0.9 * TICK
             await asyncio.sleep((earliest // TICK + 1) * TICK - now)
 
     async def _go_on(self) -> None:
         part = await self._tail.read(self._cursor, KEPT_EVENTS, LARGEST_DELTA)
-        is_resuming = self._cursor <= self._resuming_until
+        is_resuming = self._resuming_until is not None
         if part.lacks():
             await self._show_all("gap")
         elif not is_resuming and self._is_too_long(part):
@@ -134,6 +131,8 @@ class DashboardFeed:
         else:
             frame = await part.asked_frame(("delta", is_resuming), lambda part: self._write(part, is_resuming))
             self._cursor = part.upto
+            if self._resuming_until is not None and self._cursor >= self._resuming_until:
+                self._resuming_until = None
             await self._send(frame)
 
     def _is_too_long(self, part: Slice) -> bool:
@@ -157,8 +156,8 @@ class DashboardFeed:
         return text_frame(write_message(delta))
 
     async def _show_all(self, reason: Reason) -> None:
-        picture = await self._hub.pictures.take(self._request)
-        self._cursor = picture.seq
+        picture = await self._hub.pictures.take(self._request, self._cursor)
+        self._cursor, self._resuming_until = picture.seq, None
         snapshot = Snapshot(
             reason=reason,
             log=self._kernel.log_id,

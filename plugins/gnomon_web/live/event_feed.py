@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Annotated, Literal
+from typing import Literal
 
 import msgspec
 from aiohttp import web
@@ -12,10 +12,8 @@ from gnomon import Event
 from gnomon.events import EVENT_TYPES
 from gnomon_web.live.connection import Connection, ignore, text_frame
 from gnomon_web.live.hub import HUB, Hub
-from gnomon_web.live.tail import Slice
+from gnomon_web.live.tail import Position, Slice
 from gnomon_web.problems import ApiError, culprit
-
-Position = Annotated[int, msgspec.Meta(ge=0)]
 
 
 class EventsQuery(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,7 +68,7 @@ class EventFeed:
 
     async def talk(self, connection: Connection) -> None:
         """Send what follows, for as long as somebody listens."""
-        if self._hub.why_not(self._query.log, self._cursor):
+        if self._query.after is not None and self._hub.why_not(self._query.log, self._cursor):
             await self._begin_again(connection, "other-log")
         else:
             self._gaps_end = self._tail.head if self._cursor == 0 else 0

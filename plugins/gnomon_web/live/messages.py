@@ -9,12 +9,12 @@ import msgspec
 
 from gnomon.durations import encode_hook
 from gnomon.ports import LogLine
+from gnomon_web.live.tail import Position
 from gnomon_web.roles import Access
 
 PROTOCOL = "gnomon.live.v1"
 
 Reason = Literal["first", "gap", "lag", "other-log"]
-Position = Annotated[int, msgspec.Meta(ge=0)]
 Topic = Annotated[str, msgspec.Meta(pattern=r"^(overview|(run|log):[0-9a-f]{24})$")]
 Topics: TypeAlias = Annotated[list[Topic], msgspec.Meta(max_length=32)]
 

@@ -48,13 +48,17 @@ class Pictures:
         self._taken_at = 0.0
         self._taking = asyncio.Lock()
 
-    async def take(self, request: web.Request) -> Picture:
-        """Return a picture of this moment, or one that was taken for another dashboard just now."""
+    async def take(self, request: web.Request, seq: int) -> Picture:
+        """Return a picture of this moment, or one that was taken for another dashboard just now.
+
+        It is never older than position `seq`: what a dashboard has been told is not taken back.
+        """
         async with self._taking:
             now = asyncio.get_running_loop().time()
-            if self._newest is None or now - self._taken_at > FRESH:
-                self._newest, self._taken_at = await self._take(request), now
-            return self._newest
+            if (found := self._newest) is None or found.seq < seq or now - self._taken_at > FRESH:
+                found = self._newest = await self._take(request)
+                self._taken_at = now
+            return found
 
     async def jobs(self, request: web.Request, job_ids: Collection[str]) -> dict[str, JobSummary]:
         """Return these jobs by id; without those that there are not any more."""

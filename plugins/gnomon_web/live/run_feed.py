@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import msgspec
 from aiohttp import web
 
@@ -13,12 +11,8 @@ from gnomon.timing import TYPICAL_RUNS
 from gnomon_web.live.connection import Connection, HangUp, ignore
 from gnomon_web.live.frames import RunFrame, RunView, fold_frames
 from gnomon_web.live.hub import HUB, Hub
+from gnomon_web.live.tail import FARTHEST_RESUME, Position
 from gnomon_web.problems import ApiError, culprit
-
-FARTHEST_RESUME = 5_000
-"""Events that a job's viewer may be behind and still get each; beyond that a snapshot is cheaper for both."""
-
-Position = Annotated[int, msgspec.Meta(ge=0)]
 
 
 class ProgressQuery(msgspec.Struct, frozen=True, kw_only=True):

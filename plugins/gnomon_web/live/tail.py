@@ -10,10 +10,15 @@ import asyncio
 from bisect import bisect_right
 from collections.abc import Awaitable, Callable, Hashable, Sequence
 from operator import itemgetter
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
+
+import msgspec
 
 from gnomon import Event, Kernel
 from gnomon.codec import encode
+
+Position = Annotated[int, msgspec.Meta(ge=0)]
+"""A place in the log as clients name it."""
 
 KEPT_EVENTS = 10_000
 KEPT_BYTES = 16 * 1024 * 1024
@@ -25,6 +30,8 @@ FLUSH = 0.02
 """Seconds between two announcements of new events: what is committed in between travels in one frame, and a connection
 is woken 50 times a second at most (100 connections at 3,000 events a second: a tenth of the wake-ups of one for each
 commit). After a silence nothing waits."""
+FARTHEST_RESUME = 5_000
+"""Events that a viewer may have missed and still get them; beyond that a picture of the present is cheaper for both."""
 SHARED_SLICES = 16
 """Slices that are kept to be shared: readers that keep up ask for the same one within the same turn of the loop, and
 what was before a restart is asked for by many at once."""

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import aiohttp
 import pytest
+from structlog.testing import capture_logs
 
-from gnomon import Job
+from gnomon import Context, Job, StoreUnavailableError
 from gnomon.config import Secret
 from gnomon_web.config import Token
-from gnomon_web.live import connection, dashboard_feed, log_feed, window
+from gnomon_web.live import connection, dashboard_feed, log_feed, pictures, window
 
 
 async def quick() -> None: ...
@@ -102,6 +104,34 @@ async def test_a_page_that_was_cut_off_goes_on_where_it_was(serve: Any, is_resta
     assert first["seq"] <= head
 
 
+async def test_a_page_that_is_cut_off_at_random_sees_every_transition_once_and_in_order(serve: Any) -> None:
+    async def talks(ctx: Context) -> None:
+        for number in range(5):
+            ctx.progress(processed_items=number, total_items=5)
+            await asyncio.sleep(0.002)
+
+    async with serve(Job(id="talks", func=talks, overlap="allow")) as site:
+        async with site.dashboard() as page:
+            begin = seq = (await page.next("snapshot"))["seq"]
+        working = asyncio.gather(*(site.run("talks") for _ in range(60)))
+        seen: list[dict[str, Any]] = []
+        while not working.done() or seq < site.head:
+            async with site.dashboard(log=site.kernel.log_id, after=seq) as page:
+                for _ in range(random.randint(1, 3)):
+                    if seq == site.head:
+                        break
+                    frame = await page.next("delta")
+                    seen, seq = seen + frame["events"], frame["seq"]
+                    await page.say(t="ack", seq=seq)
+                page.cut()
+        await working
+        log = await site.log()
+
+    transitions = [event.position for event in log if event.position > begin and event.type != "progress"]
+    assert [event["position"] for event in seen if event["type"] != "progress"] == transitions
+    assert [event["position"] for event in seen] == sorted({event["position"] for event in seen})
+
+
 async def test_a_page_that_missed_nothing_is_told_so(serve: Any) -> None:
     async with serve(QUICK) as site:
         async with site.dashboard() as page:
@@ -109,7 +139,11 @@ async def test_a_page_that_missed_nothing_is_told_so(serve: Any) -> None:
         async with site.dashboard(log=site.kernel.log_id, after=seq) as page:
             first = await page.next()
 
+            await site.run("quick")
+            second = await page.next("delta")
+
     assert (first["t"], first["seq"], first["events"], first["resumed"]) == ("delta", seq, [], True)
+    assert "resumed" not in second
 
 
 @pytest.mark.parametrize("hello", [{"log": "another", "after": 0}, {"log": None, "after": 10**9}])
@@ -283,6 +317,29 @@ async def test_an_ack_of_what_was_never_sent_ends_the_connection(serve: Any) -> 
         assert await page.end() == 4400
 
 
+async def test_pages_that_come_at_the_same_time_share_one_picture(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pictures, "FRESH", 60.0)
+    async with serve(QUICK) as site:
+        taken: list[Any] = []
+        executions = site.kernel.executions
+
+        async def counted(query: Any) -> Any:
+            taken.append(query)
+            return await executions(query)
+
+        monkeypatch.setattr(site.kernel, "executions", counted)
+        seen = []
+        for _ in range(3):
+            async with site.dashboard() as page:
+                seen.append((await page.next("snapshot"))["seq"])
+
+        assert len(taken) == 1 + len(["running", "recent"]), "once for each list, and for the job's last run"
+        await site.run("quick")
+        await site.has_told_all()
+        async with site.dashboard() as page:
+            assert (await page.next("snapshot"))["seq"] > seen[-1], "never older than what has been told"
+
+
 async def test_a_client_without_the_subprotocol_is_told(serve: Any) -> None:
     async with serve() as site, site.open("/ws/live") as page:
         end = await page.ws.receive()
@@ -332,3 +389,35 @@ async def test_a_connection_ends_with_the_login_that_opened_it(
             while (await asyncio.wait_for(ws.receive(), 30)).type is aiohttp.WSMsgType.TEXT:
                 pass
             assert ws.close_code == 4401
+
+
+async def test_a_store_that_is_away_ends_what_needs_it_and_says_so(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def away(*arguments: object, **more: object) -> None:
+        raise StoreUnavailableError("the disk is full")
+
+    async with serve(QUICK) as site, site.dashboard() as page:
+        await page.next("snapshot")
+        monkeypatch.setattr(site.kernel, "executions", away)
+        monkeypatch.setattr(pictures, "FRESH", -1.0)
+        async with site.dashboard() as other:
+            end = await other.ws.receive()
+        await site.kernel.pause("quick")
+        delta = await page.next("delta")
+
+    assert (end.data, end.extra) == (1013, "the log cannot be read now: the disk is full")
+    assert [event["type"] for event in delta["events"]] == ["job_paused"], "the others are told all the same"
+
+
+async def test_a_mistake_of_the_server_ends_one_connection_and_is_logged(
+    serve: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dashboard_feed, "VERSION", object())
+    async with serve(QUICK) as site:
+        with capture_logs() as logs:
+            async with site.dashboard() as page:
+                code = await page.end()
+        async with site.open("/ws/events?after=0") as reader:
+            assert (await reader.next())["type"] == "ready"
+
+    assert code == 1011
+    assert [line["path"] for line in logs if line["event"] == "websocket failed"] == ["/ws/live"]
