@@ -15,7 +15,7 @@ QUEUE_LIMIT = 1_000
 """Runs of one job that may wait; beyond that the job cannot keep up with itself, and memory would only grow."""
 
 
-class Ticket(msgspec.Struct, eq=False):
+class Ticket(msgspec.Struct, eq=False, gc=False):
     """A run on its way: `due` is when it could have started. `must_run` holds for what somebody asked for by hand."""
 
     execution_id: str
@@ -40,8 +40,8 @@ _START = Verdict("start")
 class Lane(msgspec.Struct, eq=False):
     """The runs of one job: going on, and waiting in line."""
 
-    running: dict[str, Ticket] = msgspec.field(default_factory=dict)
-    waiting: deque[Ticket] = msgspec.field(default_factory=deque)
+    running: dict[str, Ticket] = {}
+    waiting: list[Ticket] = []
     in_rotation: bool = False
 
 
@@ -89,7 +89,7 @@ class Admission:
             if not lane.waiting or len(lane.running) >= lane.waiting[0].job.instances:
                 self._tidy(job_id, lane)
                 continue
-            ticket = lane.waiting.popleft()
+            ticket = lane.waiting.pop(0)
             self._enter(lane, ticket)
             self._rotate(job_id, lane)
             return ticket
@@ -140,7 +140,7 @@ class Admission:
         if not ticket.must_run and ticket.job.catch_up != "all":
             # Late runs of a job do not pile up: the newest fire takes the place of those that wait before it.
             replaced = [waiting for waiting in lane.waiting if not waiting.must_run]
-            lane.waiting = deque(waiting for waiting in lane.waiting if waiting.must_run)
+            lane.waiting = [waiting for waiting in lane.waiting if waiting.must_run]
         if len(lane.waiting) >= QUEUE_LIMIT:
             return Verdict("miss", f"{QUEUE_LIMIT} runs of the job are waiting already", is_capacity=True)
         lane.waiting.append(ticket)

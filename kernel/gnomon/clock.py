@@ -16,14 +16,14 @@ clock was set, or that the machine slept. One look a second costs 0.01 % of a co
 class SystemClock(Clock):
     """The machine's clocks."""
 
+    # No method of ours around it: a body's start and end ask three times, and each way through Python is 0.1 µs.
+    monotonic = staticmethod(time.monotonic)
+
     def time(self) -> float:
         return time.time()
 
     def now(self) -> datetime:
         return datetime.now(UTC)
-
-    def monotonic(self) -> float:
-        return time.monotonic()
 
     async def wait(self, wake: asyncio.Event, until: float | None) -> None:
         seconds = LONGEST_WAIT if until is None else min(max(until - time.time(), 0.0), LONGEST_WAIT)

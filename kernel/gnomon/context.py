@@ -6,8 +6,8 @@ The same calls work from async, thread and process bodies; none is awaited and n
 from __future__ import annotations
 
 import math
-import threading
 import time
+from _thread import RLock  # threading.RLock is a function around it
 from collections.abc import Callable, Iterable, Iterator, Sized
 from contextvars import ContextVar
 from datetime import UTC, datetime
@@ -102,7 +102,7 @@ class Context:
         self._sink = sink
         self._interval = 1.0 / rate
         self._monotonic = monotonic
-        self._lock = threading.RLock()  # told under it, so that threads of one body keep their order
+        self._lock = RLock()  # told under it, so that threads of one body keep their order
         self._pending: dict[str, Any] = {}
         self._told_at = float("-inf")
         self._cancel_requested = False

@@ -97,19 +97,21 @@ class Launcher:
         behind those of all that is still to come.
         """
         vetoes = await self._ask_guards([(due.job, fire) for due in chunk for fire in due.decision.run])
+        now = self._clock.now()
         try:
             for due in chunk:
                 if due.decision.missed:
                     self.miss_ranges(due.job, due.decision.missed)
                 for fire in due.decision.run:
-                    self._fire(due.job, fire, vetoes.get((due.job.id, fire)), is_backlog=due.is_backlog)
+                    veto = vetoes.get((due.job.id, fire)) if vetoes else None
+                    self._fire(due.job, fire, now, veto, is_backlog=due.is_backlog)
             self.pump()
             if self._journal.backlog > ROOM:
                 await asyncio.shield(self._journal.durable())
         except DeposedError as exc:
             log.critical("fires are not started any more", problem=str(exc))
 
-    def _fire(self, job: Job, fire: datetime, veto: str | None, *, is_backlog: bool) -> None:
+    def _fire(self, job: Job, fire: datetime, now: datetime, veto: str | None, *, is_backlog: bool) -> None:
         identity = execution_id(job.id, fire)
         if veto is not None:
             self._miss(identity, job, fire, "guard", veto)
@@ -122,7 +124,7 @@ class Launcher:
         event = events.Scheduled(  # its arguments were found to be JSON when the job was registered
             stream=identity,
             version=1,
-            at=self._clock.now(),
+            at=now,
             node=self._journal.node,
             job_id=job.id,
             scheduled_time=fire,
@@ -131,7 +133,7 @@ class Launcher:
             kwargs=job.kwargs,
         )
         self._journal.add(event)
-        self._follow(verdict, ticket, self._journal.live[identity])
+        self._follow(verdict, ticket, self._journal.live[identity], now)
 
     def miss_ranges(self, job: Job, missed: Iterable[MissedRange], detail: str | None = None) -> None:
         """Record fires that do not run, each range as one event."""
@@ -218,12 +220,12 @@ class Launcher:
     def _enter(self, execution: Execution, job: Job, due: datetime) -> None:
         must_run = execution.is_manual or execution.attempt > 1
         ticket = Ticket(execution.id, job, due, must_run)
-        self._follow(self._admission.ask(ticket, is_backlog=True), ticket, execution)
+        self._follow(self._admission.ask(ticket, is_backlog=True), ticket, execution, self._clock.now())
         self.pump()
 
     # --- admission ---
 
-    def _follow(self, verdict: Verdict, ticket: Ticket, execution: Execution) -> None:
+    def _follow(self, verdict: Verdict, ticket: Ticket, execution: Execution, now: datetime) -> None:
         """Do what the admission decided about a run that is recorded as scheduled."""
         for replaced in verdict.replaced:
             self._miss_scheduled(
@@ -232,7 +234,7 @@ class Launcher:
         for running in verdict.to_cancel:
             self.supervisor.cancel(running, "kernel", f"overlap is cancel_previous, and {execution.id} is due")
         if verdict.answer == "start":
-            self._start(ticket, execution)
+            self._start(ticket, execution, now)
         elif verdict.answer == "miss":
             self._miss_scheduled(ticket, "capacity" if verdict.is_capacity else "overlap", verdict.detail)
 
@@ -240,20 +242,20 @@ class Launcher:
         """Let in whoever may start now."""
         while (ticket := self._admission.next()) is not None:
             execution = self._journal.live[ticket.execution_id]
-            grace = _grace(ticket)
-            if self._clock.now() - ticket.due > grace:
+            grace, now = _grace(ticket), self._clock.now()
+            if now - ticket.due > grace:
                 self._admission.leave(ticket.execution_id, ticket.job.id)
                 self._miss_scheduled(ticket, "capacity", f"it waited for a slot for longer than its grace of {grace}")
                 continue
-            self._start(ticket, execution)
+            self._start(ticket, execution, now)
 
-    def _start(self, ticket: Ticket, execution: Execution) -> None:
+    def _start(self, ticket: Ticket, execution: Execution, now: datetime) -> None:
         registered = self._jobs.get(ticket.job.id)
         if registered is None:  # it went while guards were asked, or while a retry waited
             self._admission.leave(ticket.execution_id, ticket.job.id)
             self.take_back(execution, "kernel", "the job was removed")
             return
-        self.supervisor.start(execution, registered.job, registered.body, ticket.due)
+        self.supervisor.start(execution, registered.job, registered.body, ticket.due, now)
 
     def _miss_scheduled(self, ticket: Ticket, reason: MissedReason, detail: str) -> None:
         self.miss_execution(ticket.execution_id, ticket.job, reason, detail)

@@ -40,6 +40,10 @@ class ProgressView(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     declared: bool = False
 
 
+NOTHING_TOLD = ProgressView()
+DONE = ProgressView(percent=100.0)
+
+
 class Timing(msgspec.Struct, frozen=True):
     """Seconds: how long a run has been going, and how long it will; None where nobody can know."""
 
@@ -76,6 +80,8 @@ def advance(view: ProgressView, told: events.Progress) -> ProgressView:
 
 def finish(view: ProgressView, *, succeeded: bool, at: datetime) -> ProgressView:
     """Close the view at the end of a run: the current step completed or failed; what was never reached is skipped."""
+    if view == NOTHING_TOLD:  # as most runs end
+        return DONE if succeeded else view
     status: StepStatus = "completed" if succeeded else "failed"
     steps = tuple(_close(s, status, at) for s in view.steps)
     return msgspec.structs.replace(view, steps=steps, percent=100.0 if succeeded else view.percent)

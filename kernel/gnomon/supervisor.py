@@ -88,7 +88,7 @@ class Supervisor:
         self._loop = asyncio.get_running_loop()
         self._thread = threading.get_ident()
 
-    def start(self, execution: Execution, job: Job, body: Body, due: datetime) -> Active:
+    def start(self, execution: Execution, job: Job, body: Body, due: datetime, now: datetime) -> Active:
         """Record that a run starts, and start its body as soon as that is durable."""
         runner = self._runners[job.runner or ("async" if body.is_async else "thread")]
         context = Context(
@@ -105,7 +105,6 @@ class Supervisor:
             monotonic=self._clock.monotonic,
             reader=ProgressReader(job.progress_patterns) if job.progress_patterns else None,
         )
-        now = self._clock.now()
         self._journal.add(
             events.Started(
                 stream=execution.id,

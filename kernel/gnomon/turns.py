@@ -34,7 +34,7 @@ async def _run_all(
     waiting: deque[T],
     run: Callable[[T, asyncio.Task[None]], Coroutine[Any, Any, None]],
 ) -> None:
-    task = asyncio.current_task()
+    task = asyncio.current_task(loop)
     assert task is not None  # noqa: S101 - there is one wherever something is awaited
     while waiting:
         if await _run_one(run(waiting.popleft(), task), lambda: take_turns(loop, waiting, run)):

@@ -18,9 +18,12 @@ class AsyncRunner(Runner):
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._tasks: dict[str, asyncio.Task[Any]] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     async def run(self, run: Run) -> Outcome:
-        task = asyncio.current_task()
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()  # kept: until Python 3.12 each question is a system call
+        task = asyncio.current_task(self._loop)
         assert task is not None  # noqa: S101 - there is one wherever something is awaited
         self._tasks[run.execution.id] = task
         started = self._clock.monotonic()
