@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, BrowserContext, Page, async_playwright
+from playwright.async_api import Browser, BrowserContext, Page, async_playwright, expect
 
 from gnomon import Kernel
 from gnomon.clock import SystemClock
@@ -93,9 +93,10 @@ class Window:
         await self.page.goto(self.server + path)
         await self.page.wait_for_selector("main h1", state="attached")
 
-    async def follow(self, path: str) -> None:
+    async def follow(self, path: str, query: str = "") -> None:
         """Go to an address inside of the page, without loading it anew."""
-        await self.module("core/routes.js", "m.go(...JSON.parse(arg))", f'["{path}"]')
+        await self.module("core/routes.js", "m.go(arg[0], Object.fromEntries(new URLSearchParams(arg[1])))", [path, query])
+        await expect(self.page.locator("main h1")).to_be_attached()  # a handle would keep the element alive
 
     async def module(self, name: str, code: str, arg: Any = None) -> Any:
         """Run code on a module `m` of the page."""

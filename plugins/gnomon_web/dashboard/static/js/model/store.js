@@ -71,7 +71,7 @@ export function load(frame) {
 /** Take in what happened after the last position. @param {import('../types.d.ts').Delta} frame */
 export function take(frame) {
   batch(() => {
-    for (const event of frame.events) takeEvent(event);
+    takeEvents(frame.events);
     for (const moved of frame.progress ?? []) takeProgress(moved);
     for (const job of frame.jobs ?? []) put(jobs, job.id, job);
     for (const id of frame.removed ?? []) jobs.delete(id);
@@ -90,23 +90,32 @@ export function learn(run) {
   if (!known || known.version <= run.version) put(runs, run._id, known ? { ...known, ...run } : run);
 }
 
-/** @param {LogEvent} event */
-function takeEvent(event) {
-  if (event.stream.startsWith('job:')) return; // the jobs come whole
-  const before = runs.get(event.stream)?.peek() ?? null;
-  const after = apply(before, event);
-  if (after === null || after === before) return;
-  put(runs, after._id, after);
-  if (after.hidden) finishedIds.value = finishedIds.peek().filter((id) => id !== after._id);
-  if (isOver(after) === (before !== null && isOver(before)) && before !== null) return;
-  if (isOver(after)) finish(after._id);
-  else activeIds.value = [after._id, ...activeIds.peek().filter((id) => id !== after._id)];
+/** Fold events into their runs, and then put the lists in order once. @param {LogEvent[]} events */
+function takeEvents(events) {
+  /** @type {Map<string, 'active' | 'finished' | 'hidden'>} */
+  const moved = new Map();
+  for (const event of events) {
+    if (event.stream.startsWith('job:')) continue; // the jobs come whole
+    const before = runs.get(event.stream)?.peek() ?? null;
+    const after = apply(before, event);
+    if (after === null || after === before) continue;
+    put(runs, after._id, after);
+    const wasOver = before !== null && isOver(before);
+    if (after.hidden) moved.set(after._id, 'hidden');
+    else if (isOver(after) && !wasOver) moved.set(after._id, 'finished');
+    else if (before === null) moved.set(after._id, 'active');
+  }
+  if (moved.size > 0) order(moved);
 }
 
-/** @param {string} id */
-function finish(id) {
-  activeIds.value = activeIds.peek().filter((one) => one !== id);
-  const kept = [id, ...finishedIds.peek().filter((one) => one !== id)];
+/** @param {Map<string, 'active' | 'finished' | 'hidden'>} moved */
+function order(moved) {
+  const newest = [...moved.keys()].reverse();
+  const rest = (/** @type {string[]} */ ids) => ids.filter((id) => !moved.has(id));
+  const begun = newest.filter((id) => moved.get(id) === 'active');
+  const ended = newest.filter((id) => moved.get(id) === 'finished');
+  activeIds.value = [...begun, ...rest(activeIds.peek())];
+  const kept = [...ended, ...rest(finishedIds.peek())];
   for (const old of kept.splice(KEPT)) runs.delete(old);
   finishedIds.value = kept;
 }

@@ -17,13 +17,13 @@ import { t, word } from '../words/index.js';
 
 const GLYPHS = { failing: 'failed', zombie: 'failed', system: 'system', late: 'scheduled', slow: 'scheduled', stuck: 'stop', missed: 'missed', warned: 'alerts' };
 
-/** All alerts as things stand; reads signals. @param {store.Run[]} [more] finished runs that the page has read besides */
+/** All alerts as things stand. They follow the time and the lists, not every report of a run, which changes none of them. @param {store.Run[]} [more] finished runs that the page has read besides */
 export function current(more = []) {
-  const known = store.finishedIds.value.map((id) => /** @type {store.Run} */ (store.runs.get(id)?.value));
+  const known = store.finishedIds.value.map((id) => /** @type {store.Run} */ (store.runs.get(id)?.peek()));
   const ids = new Set(store.finishedIds.value);
   return alerts({
     jobs: store.jobIds.value.map((id) => store.jobOf(id)).filter((job) => job !== null),
-    active: store.runningIds.value.map((id) => /** @type {store.Run} */ (store.runs.get(id)?.value)),
+    active: store.runningIds.value.map((id) => /** @type {store.Run} */ (store.runs.get(id)?.peek())),
     finished: [...known, ...more.filter((run) => !ids.has(run._id))].sort((a, b) => b.timestamp.localeCompare(a.timestamp)),
     health: store.health.value,
     now: now.value,

@@ -123,7 +123,7 @@ function durations(id, runs) {
 /** @param {ReturnType<typeof past>} runs */
 function heat(runs) {
   const measure = () => (route.value.query.heat === 'failures' ? 'failures' : 'duration');
-  return panel(t('heat'), h('div', { class: 'scroll', tabindex: 0, role: 'region', 'aria-label': t('heat') }, () => heatmap(runs.value.runs, measure())), {
+  return panel(t('heat'), h('div', { class: 'scroll', tabindex: 0, role: 'region', 'aria-label': () => t(`heat.${measure()}`) }, () => heatmap(runs.value.runs, measure())), {
     tools: choice(t('heat.measure'), [['duration', t('col.duration')], ['failures', t('heat.failures.short')]], measure, (value) => refine({ heat: value === 'failures' ? value : null }, { replace: true })),
   });
 }

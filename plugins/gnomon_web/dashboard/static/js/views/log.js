@@ -34,7 +34,7 @@ export function logPanel(id) {
   return panel(t('log'), [
     () => error.value && failure(error.value, again),
     () => lines.value.length === 0 && !error.value && h('p', { class: 'quiet-line' }, t('log.none')),
-    h('ol', {
+    h('div', {
       class: () => `log${wrap.value ? ' wrap' : ''}`,
       role: 'log',
       'aria-live': 'off',
@@ -60,7 +60,7 @@ export function logPanel(id) {
 
 /** @param {LogLine} line */
 const lineRow = (line) =>
-  h('li', { class: line.level }, h('time', { datetime: line.at, class: 'num' }, timeOfDay(line.at)), h('span', { class: 'level' }, line.level), h('span', { class: 'text' }, clean(line.text)));
+  h('div', { class: `line ${line.level}` }, h('time', { datetime: line.at, class: 'num' }, timeOfDay(line.at)), h('span', { class: 'level' }, line.level), h('span', { class: 'text' }, clean(line.text)));
 
 /** @param {string} level */
 const rank = (level) => {

@@ -11,7 +11,7 @@ import { may } from '../model/link.js';
 import * as store from '../model/store.js';
 import { askCancel, askTrigger, cancelButton, hideButton, markFailedButton, triggerButton } from '../parts/actions.js';
 import { icon } from '../parts/icons.js';
-import { bar, elapsed, facts, failure, items, jobLink, json, left, moment, panel, runAddress, runBadge, skeleton, steps } from '../parts/pieces.js';
+import { bar, elapsed, empty, facts, failure, items, jobLink, json, left, moment, panel, runAddress, runBadge, skeleton, steps } from '../parts/pieces.js';
 import { dateAndTime, duration, fullMoment, number, wholeDuration } from '../words/format.js';
 import { t, word } from '../words/index.js';
 import { errorPanel } from './error.js';
@@ -42,6 +42,7 @@ export function runView(id) {
     () => rewound.value !== null && rewoundBanner(events, rewound.value),
     () => {
       if (isKnown.value) return untracked(() => content(id, /** @type {any} */ (run), events));
+      if (events.value.length > 0) return [h('h1', { class: 'sr', tabindex: -1 }, t('run')), empty(t('run.before'))];
       return error.value ? h('div', null, h('h1', { tabindex: -1 }, t('run.gone')), failure(error.value, again)) : [h('h1', { class: 'sr', tabindex: -1 }, t('run')), skeleton(5)];
     },
   ]);

@@ -4,7 +4,7 @@ import { batch, computed, effect, signal, untracked } from '../core/signals.js';
 import { refine, route } from '../core/routes.js';
 import { get } from '../model/api.js';
 import { clean } from '../model/clean.js';
-import { complete, isOver } from '../model/fold.js';
+import { complete } from '../model/fold.js';
 import { matches } from '../model/past.js';
 import * as store from '../model/store.js';
 import { icon } from '../parts/icons.js';
@@ -16,6 +16,7 @@ import { searchField } from './jobs.js';
 /** @typedef {import('../types.d.ts').Run} Run */
 
 const PAGE = 50;
+const MOST_LIVE = 200; // rows that what happens may push down; those below are read again when they are asked for
 const STATES = ['running', 'scheduled', 'success', 'failed', 'missed', 'cancelled'];
 const FILTERS = ['status', 'job_id', 'is_manual', 'since', 'until', 'q'];
 const SPANS = /** @type {Record<string, number>} */ ({ '1h': 3600e3, '24h': 86400e3, '7d': 7 * 86400e3, '30d': 30 * 86400e3 });
@@ -32,6 +33,7 @@ function runList() {
   const known = new Map();
   const filters = computed(() => JSON.stringify(filtersOf(route.value.query)));
   let abort = new AbortController();
+  let cut = false; // rows were let go of, so that the next page begins by number and not at the cursor
 
   const read = async (/** @type {boolean} */ further) => {
     if (!further) abort.abort();
@@ -40,7 +42,8 @@ function runList() {
     const before = state.peek();
     state.value = { ...before, loading: true, error: null };
     try {
-      const query = { ...JSON.parse(filters.peek()), limit: PAGE, cursor: further ? before.next : null };
+      const from = further ? (cut ? { offset: rows.peek().length } : { cursor: before.next }) : {};
+      const query = { ...JSON.parse(filters.peek()), limit: PAGE, ...from };
       const page = await get('/scheduler/logs', query, stop);
       if (stop.aborted) return;
       batch(() => take(page, further));
@@ -54,7 +57,8 @@ function runList() {
     const ids = page.items.map((run) => run._id);
     rows.value = further ? [...rows.peek(), ...ids.filter((id) => !rows.peek().includes(id))] : ids;
     if (!further) waiting.value = [];
-    state.value = { total: page.total, next: page.next, loading: false, error: null };
+    if (!further) cut = false;
+    state.value = { total: page.total, next: page.next ?? (cut && rows.peek().length < page.total ? 'more' : null), loading: false, error: null };
   };
 
   effect(() => {
@@ -74,11 +78,20 @@ function runList() {
       if (fresh.length === 0) return;
       state.value = { ...state.peek(), total: state.peek().total + fresh.length };
       if (scrollY > 200) waiting.value = [...fresh.reverse(), ...waiting.peek()];
-      else rows.value = [...fresh.reverse(), ...rows.peek()];
+      else push(fresh.reverse());
     }),
   );
+  const push = (/** @type {string[]} */ ids) => {
+    const all = [...ids, ...rows.peek()];
+    for (const gone of all.slice(MOST_LIVE)) known.delete(gone);
+    if (all.length > MOST_LIVE) {
+      cut = true;
+      state.value = { ...state.peek(), next: 'more' };
+    }
+    rows.value = all.slice(0, MOST_LIVE);
+  };
   const show = () => batch(() => {
-    rows.value = [...waiting.peek(), ...rows.peek()];
+    push(waiting.peek());
     waiting.value = [];
     scrollTo({ top: 0 });
   });
@@ -155,19 +168,24 @@ function span() {
   ]);
 }
 
-/** @param {string} id @param {() => Run} read */
+/** Each cell follows only what it shows: with many runs that report often, the others must not be drawn again. @param {string} id @param {() => Run} read */
 function row(id, read) {
-  const isActive = computed(() => !isOver(read()));
+  const { job_id, job_name } = untracked(read);
+  const state = computed(() => `${read().status} ${read().cancel_requested}`);
+  const isRunning = computed(() => read().status === 'running');
+  const said = computed(() => clean((isRunning.value ? read().progress_message : read().error_message) ?? ''));
+  const began = computed(() => read().timestamp);
+  const done = computed(() => items(read()) || '–');
   return h('tr', { 'data-row': id }, [
-    h('td', null, () => runBadge(read())),
+    h('td', null, () => state.value && untracked(() => runBadge(read()))),
     h('th', { scope: 'row' }, [
-      h('a', { href: runAddress(id), 'data-open': '' }, () => store.jobName(read().job_id)),
-      h('small', null, () => (read().status === 'running' ? clean(read().progress_message ?? '') : clean(read().error_message ?? '')) || h('span', { class: 'mono' }, id)),
+      h('a', { href: runAddress(id), 'data-open': '' }, () => store.jobName(job_id)),
+      h('small', null, () => said.value || h('span', { class: 'mono' }, id)),
     ]),
-    h('td', { class: 'num', 'data-label': t('col.started') }, () => moment(read().timestamp)),
-    h('td', { class: 'num', 'data-label': t('col.duration') }, () => (read().status === 'running' ? wholeDuration(elapsed(read())) : duration(read().execution_time))),
-    h('td', { 'data-label': t('col.progress') }, () => (isActive.value && read().status === 'running' ? bar(read, `${t('progress')}: ${read().job_name}`) : h('span', { class: 'num faint' }, items(read()) || '–'))),
-    h('td', { class: 'faint', 'data-label': t('col.by') }, () => startedBy(read())),
+    h('td', { class: 'num', 'data-label': t('col.started') }, () => moment(began.value)),
+    h('td', { class: 'num', 'data-label': t('col.duration') }, () => (isRunning.value ? wholeDuration(elapsed(untracked(read))) : duration(read().execution_time))),
+    h('td', { 'data-label': t('col.progress') }, () => (isRunning.value ? untracked(() => bar(read, `${t('progress')}: ${job_name}`)) : h('span', { class: 'num faint' }, done.value))),
+    h('td', { class: 'faint', 'data-label': t('col.by') }, startedBy(untracked(read))),
   ]);
 }
 

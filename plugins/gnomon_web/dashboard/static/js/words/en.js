@@ -34,7 +34,7 @@ export const en = {
   'spark.none': 'No runs yet', 'spark.label': 'Last {n} {n|run|runs}: {f} failed, the longest took {t}',
 
   'run': 'Run', 'run.steps': 'Steps', 'run.left': 'about {t} left', 'run.longer': 'longer than usual ({t})', 'run.waiting': 'waits for a free place', 'run.retry': 'try {n} {t}',
-  'run.cancelling': 'Stopping', 'run.earlier': 'Earlier', 'run.later': 'Later', 'run.gone': 'This run cannot be shown', 'run.rewound': 'This is the run as it was at #{at}, {time}.', 'run.present': 'Back to the present',
+  'run.cancelling': 'Stopping', 'run.earlier': 'Earlier', 'run.later': 'Later', 'run.gone': 'This run cannot be shown', 'run.rewound': 'This is the run as it was at #{at}, {time}.', 'run.before': 'This run was not there yet.', 'run.present': 'Back to the present',
   'progress': 'Progress', 'progress.unknown': 'It is not known how far this is', 'facts': 'Facts', 'parameters': 'Parameters', 'parameters.none': 'Called without arguments.', 'result': 'Result',
   'fact.id': 'Run', 'fact.due': 'Due', 'fact.late': 'Started late by', 'fact.ended': 'Ended', 'fact.reason': 'Reason', 'fact.detail': 'Detail', 'fact.count': 'Stands for', 'fact.cancelled.by': 'Stopped by',
   'fact.attempt': 'Try', 'fact.retry.of': 'Retry of', 'fact.force': 'Guards skipped', 'fact.runner': 'Ran as', 'fact.node': 'Node', 'fact.late.result': 'Reported late',

@@ -35,7 +35,7 @@ export const zh = {
   'spark.none': '尚未执行', 'spark.label': '最近 {n} 次：失败 {f} 次，最长耗时 {t}',
 
   'run': '执行', 'run.steps': '步骤', 'run.left': '约剩 {t}', 'run.longer': '超过平时（{t}）', 'run.waiting': '等待空位', 'run.retry': '第 {n} 次尝试，{t}',
-  'run.cancelling': '正在终止', 'run.earlier': '上一次', 'run.later': '下一次', 'run.gone': '无法显示此次执行', 'run.rewound': '这是 #{at}（{time}）时的样子。', 'run.present': '回到现在',
+  'run.cancelling': '正在终止', 'run.earlier': '上一次', 'run.later': '下一次', 'run.gone': '无法显示此次执行', 'run.rewound': '这是 #{at}（{time}）时的样子。', 'run.before': '当时还没有这次执行。', 'run.present': '回到现在',
   'progress': '进度', 'progress.unknown': '进度未知', 'facts': '概要', 'parameters': '参数', 'parameters.none': '没有参数。', 'result': '返回值',
   'fact.id': '执行编号', 'fact.due': '计划时间', 'fact.late': '延迟', 'fact.ended': '结束时间', 'fact.reason': '原因', 'fact.detail': '详情', 'fact.count': '代表次数', 'fact.cancelled.by': '终止者',
   'fact.attempt': '第几次尝试', 'fact.retry.of': '重试自', 'fact.force': '跳过守卫', 'fact.runner': '执行方式', 'fact.node': '节点', 'fact.late.result': '迟到的结果',

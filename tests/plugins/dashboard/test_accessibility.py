@@ -1,0 +1,244 @@
+"""For everybody: WCAG 2.2 AA in every view and theme, narrow screens, the keyboard alone, less motion, any colour vision."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import re
+from typing import Any
+
+import pytest
+from axe_playwright_python.async_playwright import Axe
+from playwright.async_api import expect
+
+from gnomon_web.dashboard.files import build
+
+RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+VIEWS = ["/", "/jobs", "/jobs/daily_bars", "/runs", "/runs?status=failed&q=nothing-like-this", "RUNNING", "FAILED", "FAILED?at=AT", "FAILED?at=1", "/alerts"]
+PANELS = ["/jobs?panel=system", "/jobs?panel=keys"]
+
+
+async def addresses(window: Any) -> dict[str, str]:
+    """Find a run that is going, one that failed with a traceback, and a moment in its middle."""
+    newest = "const newest = (query) => fetch(`/scheduler/logs?limit=1&${query}`).then((r) => r.json()).then((p) => p.items[0]._id);"
+    found: dict[str, str] = await window.page.evaluate(f"""(async () => {{ {newest}
+        const [running, failed] = [await newest('status=running&job_id=daily_bars'), await newest('status=failed&q=timed')];
+        const events = await fetch(`/scheduler/executions/${{failed}}/events`).then((r) => r.json());
+        return {{ RUNNING: `/runs/${{running}}`, FAILED: `/runs/${{failed}}`, AT: String(events[1].position) }} }})()""")  # fmt: skip
+    return found
+
+
+async def visit(window: Any, view: str, found: dict[str, str]) -> None:
+    """Go to a view, and wait until nothing is being loaded any more."""
+    path, _, query = view.partition("?")
+    await window.follow(found.get(path, path), query.replace("AT", found["AT"]))
+    await expect(window.page.locator("main [aria-busy]")).to_have_count(0)
+
+
+async def violations(window: Any, rules: Any = RULES) -> list[Any]:
+    found = await Axe().run(window.page, options={"runOnly": rules})
+    return [(one["id"], node["target"], node["failureSummary"]) for one in found.response["violations"] for node in one["nodes"]]
+
+
+async def test_no_view_breaks_a_rule_of_wcag_aa_in_either_theme(open_page: Any, day: str) -> None:
+    window = await open_page(day, "/")
+    found = await addresses(window)
+    for view in [*VIEWS, *PANELS]:
+        await visit(window, view, found)
+        await window.page.emulate_media(color_scheme="light")
+        assert await violations(window) == [], view
+        await window.page.emulate_media(color_scheme="dark")
+        assert await violations(window, {"type": "rule", "values": ["color-contrast"]}) == [], view  # all else is the same
+
+
+async def test_dialogs_the_login_and_the_first_visit_break_no_rule(open_page: Any, day: str, serve: Any) -> None:
+    window = await open_page(day, "/jobs/news")
+    for name in ("Run now: News", "Edit: News"):
+        await window.page.get_by_role("button", name=name).click()
+        await window.page.wait_for_selector("dialog[open]")
+        assert await violations(window) == [], name
+        await window.page.keyboard.press("Escape")
+    for url in [(await serve(guarded=True)).url, (await serve()).url]:
+        other = await open_page(url, "/", color_scheme="dark", may_say=("HTTP Authentication failed",))
+        assert await violations(other) == []
+
+
+async def test_every_view_fits_narrow_screens_and_fingers(open_page: Any, day: str) -> None:
+    window = await open_page(day, "/", width=320)
+    found = await addresses(window)
+    for view in [*VIEWS, *PANELS]:
+        await visit(window, view, found)
+        for width in (768, 320):
+            await window.page.set_viewport_size({"width": width, "height": 800})
+            assert await window.page.evaluate("document.documentElement.scrollWidth") <= width, (view, width)
+        small = await window.page.evaluate("""[...document.querySelectorAll('button, select, input, summary')]
+            .filter((e) => e.checkVisibility()).map((e) => [e.textContent, e.closest('label') ?? e])
+            .map(([text, e]) => [text, e.getBoundingClientRect()]).filter(([, box]) => box.width < 24 || box.height < 24)
+            .map(([text, box]) => `${text} ${box.width} x ${box.height}`)""")  # fmt: skip
+        assert small == [], view
+        await window.page.keyboard.press("Escape")
+    await window.follow("/jobs/daily_bars")
+    await window.page.get_by_role("button", name="Run now").click()
+    box = await window.page.locator("dialog[open]").bounding_box()
+    assert box["x"] >= 0
+    assert box["x"] + box["width"] <= 320
+
+
+async def test_the_page_is_used_by_the_keyboard_alone(open_page: Any, day: str) -> None:
+    window = await open_page(day, "/")
+    page = window.page
+    press = page.keyboard.press
+
+    await press("Tab")
+    await expect(page.locator(":focus")).to_have_text("Skip to content")
+    await press("Enter")
+    await expect(page.locator("main")).to_be_focused()
+    for keys, path in {"gj": "/jobs", "gr": "/runs", "ga": "/alerts", "go": "/"}.items():
+        for key in keys:
+            await press(key)
+        await page.wait_for_url(f"{day}{path}")
+        await expect(page.locator("main h1")).to_be_focused()
+    await press("g")
+    await press("j")
+    await press("j")
+    await press("j")
+    await press("k")
+    await expect(page.locator("tr[data-row]").first.locator("a")).to_be_focused()
+    await press("Enter")
+    await page.wait_for_url("**/jobs/cleanup")
+    await press("/")
+    await page.wait_for_url(f"{day}/runs")
+    await expect(page.locator("[data-search]")).to_be_focused()
+    await page.keyboard.type("gj?")  # in a field they are letters
+    await expect(page.locator("[data-search]")).to_have_value("gj?")
+    await page.locator("main").focus()
+    await press("?")
+    await expect(page.get_by_role("dialog")).to_contain_text("Keyboard")
+    await press("Escape")
+    await expect(page.get_by_role("dialog")).to_have_count(0)
+    await press("g")
+    await press("s")
+    await expect(page.get_by_role("dialog")).to_contain_text("Event log")
+    await press("Escape")
+    await press("d")
+    await expect(page.locator("html")).to_have_attribute("data-theme", "light")
+
+
+async def test_shortcuts_can_be_switched_off_for_good(open_page: Any, day: str) -> None:
+    window = await open_page(day, "/?panel=keys")
+    await window.page.get_by_label("Shortcuts are on").uncheck()
+    await window.page.keyboard.press("Escape")
+
+    await window.page.reload()
+    await window.page.wait_for_selector("main h1", state="attached")
+    await window.page.keyboard.press("?")
+
+    await expect(window.page.get_by_role("dialog")).to_have_count(0)
+
+
+async def test_nothing_moves_for_those_who_want_no_motion(open_page: Any, day: str) -> None:
+    window = await open_page(day, "/", reduced_motion="reduce")
+    await expect(window.page.locator(".bar").first).to_be_visible()
+    moving = "[...document.querySelectorAll('*')].filter((e) => getComputedStyle(e).animationName !== 'none').length"
+    assert await window.page.evaluate(moving) == 0
+
+    await window.page.emulate_media(reduced_motion="no-preference")
+
+    assert await window.page.evaluate(moving) > 0
+
+
+async def test_the_focus_stays_on_its_row_when_rows_come_in_above_it(open_page: Any, serve: Any) -> None:
+    from gnomon import Job
+
+    async def quick() -> None: ...
+
+    served = await serve(Job(id="quick", func=quick, max_instances=9))
+    first = (await served.kernel.trigger("quick", actor="test")).execution.id
+    await served.kernel.wait(first)
+    window = await open_page(served.url, "/runs")
+    link = window.page.locator(f"tr[data-row='{first}'] a")
+    await link.focus()
+
+    for _ in range(3):
+        await served.kernel.wait((await served.kernel.trigger("quick", actor="test")).execution.id)
+
+    await expect(window.page.locator("tr[data-row]")).to_have_count(4)
+    await expect(window.page.locator("tr[data-row]").last.locator("a")).to_be_focused()
+    await expect(link).to_be_focused()
+
+
+# --- the colours ---
+
+STATES = ["ok", "bad", "run", "warn", "off"]
+# Machado, Oliveira and Fernandes 2009, severity 1: how linear RGB looks to those who lack one kind of cone.
+VISIONS = {
+    "all cones": [[1, 0, 0], [0, 1, 0], [0, 0, 1]],
+    "protanopia": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
+    "deuteranopia": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.01182, 0.04294, 0.968881]],
+    "tritanopia": [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.3039]],
+}
+LEAST_DIFFERENCE = 6.0
+"""OKLab distance x 100 of any two states, for any vision. Around 2 is the least that is seen; a bar has no word beside it."""
+
+
+def tokens(theme: int) -> dict[str, str]:
+    """Read the colours of tokens.css: 0 is light, 1 is dark."""
+    text = build().files["css/tokens.css"].body.decode()
+    return {name: values.split(",")[theme].strip() for name, values in re.findall(r"--(\w+): light-dark\(([^)]+)\)", text)}
+
+
+def rgb(colour: str) -> list[float]:
+    return [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+
+
+def linear(values: list[float]) -> list[float]:
+    return [value / 12.92 if value <= 0.04045 else ((value + 0.055) / 1.055) ** 2.4 for value in values]
+
+
+def contrast(one: list[float], other: list[float]) -> float:
+    """Compute the contrast ratio of WCAG 2."""
+    bright, dark = sorted((0.2126 * r + 0.7152 * g + 0.0722 * b for r, g, b in (linear(one), linear(other))), reverse=True)
+    return (bright + 0.05) / (dark + 0.05)
+
+
+def oklab(values: list[float]) -> tuple[float, float, float]:
+    """Convert linear RGB (Ottosson 2020)."""
+    r, g, b = values
+    long = (0.4122214708 * r + 0.5363325363 * g + 0.0514459929 * b) ** (1 / 3)
+    middle = (0.2119034982 * r + 0.6806995451 * g + 0.1073969566 * b) ** (1 / 3)
+    short = (0.0883024619 * r + 0.2817188376 * g + 0.6299787005 * b) ** (1 / 3)
+    return (
+        0.2104542553 * long + 0.793617785 * middle - 0.0040720468 * short,
+        1.9779984951 * long - 2.428592205 * middle + 0.4505937099 * short,
+        0.0259040371 * long + 0.7827717662 * middle - 0.808675766 * short,
+    )
+
+
+def seen(colour: str, vision: str) -> tuple[float, float, float]:
+    values = linear(rgb(colour))
+    return oklab([min(max(math.sumprod(row, values), 0), 1) if hasattr(math, "sumprod") else min(max(sum(a * b for a, b in zip(row, values, strict=True)), 0), 1) for row in VISIONS[vision]])
+
+
+@pytest.mark.parametrize("theme", [0, 1], ids=["light", "dark"])
+@pytest.mark.parametrize("vision", VISIONS)
+def test_states_are_told_apart_with_any_colour_vision(theme: int, vision: str) -> None:
+    colours = tokens(theme)
+    for one, other in itertools.combinations(STATES, 2):
+        assert 100 * math.dist(seen(colours[one], vision), seen(colours[other], vision)) > LEAST_DIFFERENCE, (one, other)
+
+
+@pytest.mark.parametrize("theme", [0, 1], ids=["light", "dark"])
+def test_text_of_every_colour_can_be_read_on_every_ground(theme: int) -> None:
+    colours = tokens(theme)
+    for ground, text in itertools.product(["canvas", "panel", "well"], ["ink", "muted"]):
+        assert contrast(rgb(colours[text]), rgb(colours[ground])) >= 4.5, (text, ground)
+    for ground, state in itertools.product(["canvas", "panel"], STATES):
+        tinted = [0.1 * a + 0.9 * b for a, b in zip(rgb(colours[state]), rgb(colours[ground]), strict=True)]
+        assert contrast(rgb(colours[state]), tinted) >= 4.5, (state, ground)
+
+
+@pytest.mark.parametrize("theme", [0, 1], ids=["light", "dark"])
+def test_edges_of_fields_and_the_focus_stand_out(theme: int) -> None:
+    colours = tokens(theme)
+    for ground, line in itertools.product(["canvas", "panel"], ["edge", "accent"]):
+        assert contrast(rgb(colours[line]), rgb(colours[ground])) >= 3, (line, ground)
