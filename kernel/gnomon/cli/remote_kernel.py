@@ -22,11 +22,8 @@ class RemoteKernel:
     """The kernel at an address; $GNOMON_TOKEN says who asks: what is on a command line, everybody can see."""
 
     def __init__(self, url: str) -> None:
-        try:
-            from gnomon.client import Client
-        except ModuleNotFoundError as exc:
-            hint = "pip install 'gnomon[client]'"
-            raise GnomonError(f"to ask a kernel elsewhere, the package {exc.name} is needed: {hint}") from exc
+        from gnomon.client import Client
+
         self._client = Client(url, token=os.environ.get(TOKEN) or None)
 
     async def __aenter__(self) -> Self:

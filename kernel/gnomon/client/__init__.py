@@ -1,4 +1,4 @@
-"""A kernel that runs elsewhere, over HTTP: its words are those of the kernel. Needs the extra `client`.
+"""A kernel that runs elsewhere, over HTTP: its words are those of the kernel.
 
     async with Client("https://gnomon.example", token="...") as client:
         triggered = await client.trigger("sync", kwargs={"market": "hk"})
