@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
@@ -10,10 +9,11 @@ import msgspec
 from msgspec import Meta
 
 from gnomon.execution import Execution, Status
-from gnomon.jobs import Job, explain_schedule
+from gnomon.jobs import Job
 from gnomon.ports import ExecutionQuery, LogLine
 from gnomon.progress import Step
 from gnomon.views import JobView
+from gnomon_web.schedules import told_schedule
 
 JobStatus = Literal["active", "paused"]
 Moment = Annotated[datetime, Meta(tz=True)]
@@ -288,35 +288,10 @@ class JobDetail(JobSummary, kw_only=True):
     statistics: Counts
 
 
-SCHEDULE_KEYS = ("cron", "every", "at", "trigger", "timezone")
-
-
-class _SameJob:
-    """A job as the key of a cache: one is equal to itself alone, since what is in it cannot be hashed."""
-
-    __slots__ = ("job",)
-
-    def __init__(self, job: Job) -> None:
-        self.job = job
-
-    def __hash__(self) -> int:
-        return id(self.job)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _SameJob) and other.job is self.job
-
-
-@functools.lru_cache(maxsize=10_000)
-def _schedule(same: _SameJob) -> tuple[str, dict[str, Any]]:
-    """Tell a schedule in words and in keys: 55 µs for each job, which a list of thousands would spend each time."""
-    definition = same.job.definition()
-    return explain_schedule(same.job), {key: definition[key] for key in SCHEDULE_KEYS if key in definition}
-
-
 def summary_fields(view: JobView, last: LastExecution | None) -> dict[str, Any]:
     """Collect the fields of a JobSummary."""
     job, state = view.job, view.state
-    trigger, trigger_config = _schedule(_SameJob(job))
+    trigger, trigger_config = told_schedule(job)
     return {
         "id": job.id,
         "name": job.title,
