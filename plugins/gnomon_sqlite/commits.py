@@ -34,18 +34,20 @@ def head(connection: sqlite3.Connection) -> int:
     return int(row[0]) if row else 0
 
 
-def ends(connection: sqlite3.Connection, streams: Iterable[str]) -> dict[str, End]:
-    """Return where streams end that are in the log: as one text, for the sake of the GIL, as in `insert`."""
-    found: dict[str, End] = {}
+def ends(connection: sqlite3.Connection, streams: Iterable[str]) -> tuple[dict[str, End], frozenset[str]]:
+    """Return where streams end that are in the log, and which of them are executions that are filed."""
     wanted = _encode(list(streams)).decode()
-    for table, name in (("live", "id"), ("executions", "id"), ("streams", "name")):
-        (text,) = connection.execute(
-            f"""SELECT json_group_array(json_array({name}, version, last)) FROM {table}
-            WHERE {name} IN (SELECT value FROM json_each(?))""",  # noqa: S608 - ours
-            (wanted,),
-        ).fetchone()
-        found |= {stream: (version, last) for stream, version, last in _decode_ends(text)}
-    return found
+    live, filed, others = (_ends_in(connection, table, wanted) for table in ("live", "executions", "streams"))
+    return live | filed | others, frozenset(filed)
+
+
+def _ends_in(connection: sqlite3.Connection, table: str, wanted: str) -> dict[str, End]:
+    """Ask one table for one text: each row would ask for the GIL once more, as told in `insert`."""
+    name = "name" if table == "streams" else "id"
+    sql = f"""SELECT json_group_array(json_array({name}, version, last)) FROM {table}
+        WHERE {name} IN (SELECT value FROM json_each(?))"""  # noqa: S608 - ours
+    (text,) = connection.execute(sql, (wanted,)).fetchone()
+    return {stream: (version, last) for stream, version, last in _decode_ends(text)}
 
 
 def write(
@@ -88,7 +90,7 @@ def _insert(connection: sqlite3.Connection, events: Sequence[Event], previous: S
         earliest, latest, setback = _times(some, latest, setback)
         links, body = _encode(previous[start : start + ROW]), codec.encode_all(some)
         rows.append((some[0].position, some[-1].position, earliest, latest, setback, links, body))
-    insert(connection, COMMITS, rows)
+    insert(connection, f"INTO {COMMITS}", rows)
 
 
 def _times(events: Sequence[Event], latest: int, setback: int) -> tuple[int, int, int]:
@@ -140,7 +142,7 @@ def stream(connection: sqlite3.Connection, name: str) -> list[Event]:
     """Read the events of one stream."""
     found: list[Event] = []
     with snapshot(connection):
-        if (end := ends(connection, [name]).get(name)) is not None:
+        if (end := ends(connection, [name])[0].get(name)) is not None:
             bodies: list[bytes] = []
             for index, body in _chain(connection, end[1], "events"):
                 if body is not None:

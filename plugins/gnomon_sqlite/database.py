@@ -23,18 +23,31 @@ Synchronous = Literal["FULL", "NORMAL"]
 
 # Times are µs since 1970, bodies are JSON.
 #
-# A row of `commits` holds all events of an append, up to 256 of them, so that an event costs its bytes and nothing more:
-# no row of its own, no index. `previous` tells for each of them the position of the event before it in its stream, 0 for
-# the first; `last` of a view, or of `streams` for those without one, is where this chain begins. `latest` is the latest
-# time up to here, so it never falls; `setback` tells by how much an event up to here lies before an earlier one, where
-# a clock was set back. Together they bound a search by time.
+# A row of `commits` holds all events of an append, up to 256 of them, so that an event costs its bytes and nothing
+# more: no row of its own, no index. `previous` tells for each of them the position of the event before it in its
+# stream, 0 for the first; `last` of a view, or of `streams` for those without one, is where this chain begins. `latest`
+# is the latest time up to here, so it never falls; `setback` tells by how much an event up to here lies before an
+# earlier one, where a clock was set back. Together they bound a search by time.
 #
-# What is going on is in `live`: small, and written often. What is over is in `executions`: written once, at its end.
-# Both indexes hold all that a list needs to find its rows in order, for any job, status, is_manual and hidden; so
-# `counts` has a row for each such cell, and one for the cell in all jobs, where job_id is ''. Every index costs written
-# pages.
+# What is going on, and what has ended just now, is in `live`: small, written often, looked through as a whole. What is
+# over is filed in `executions`, by thousands. Both indexes of it hold all that a list needs to find its rows in order,
+# for any job, status, is_manual and hidden; so `counts` has a row for each such cell, and one for the cell in all jobs,
+# where job_id is empty. Every index costs written pages, nearly one a run: what is filed together shares them.
 #
 # `fires` has of a job's state what changes with each fire, so that its definition is not written again.
+_VIEW = """
+    id TEXT NOT NULL UNIQUE,
+    version INTEGER NOT NULL,
+    last INTEGER NOT NULL,
+    job_id TEXT NOT NULL,
+    status TEXT NOT NULL,
+    is_manual INTEGER NOT NULL,
+    hidden INTEGER NOT NULL,
+    timestamp INTEGER NOT NULL,
+    ended_at INTEGER,
+    error_text TEXT,
+    body BLOB NOT NULL
+"""
 _SCHEMA = (
     """CREATE TABLE IF NOT EXISTS commits (
         first INTEGER PRIMARY KEY,
@@ -60,29 +73,8 @@ _SCHEMA = (
         version INTEGER NOT NULL,
         last INTEGER NOT NULL
     ) WITHOUT ROWID""",
-    """CREATE TABLE IF NOT EXISTS live (
-        id TEXT PRIMARY KEY,
-        version INTEGER NOT NULL,
-        last INTEGER NOT NULL,
-        job_id TEXT NOT NULL,
-        status TEXT NOT NULL,
-        is_manual INTEGER NOT NULL,
-        timestamp INTEGER NOT NULL,
-        body BLOB NOT NULL
-    ) WITHOUT ROWID""",
-    """CREATE TABLE IF NOT EXISTS executions (
-        id TEXT NOT NULL UNIQUE,
-        version INTEGER NOT NULL,
-        last INTEGER NOT NULL,
-        job_id TEXT NOT NULL,
-        status TEXT NOT NULL,
-        is_manual INTEGER NOT NULL,
-        hidden INTEGER NOT NULL,
-        timestamp INTEGER NOT NULL,
-        ended_at INTEGER NOT NULL,
-        error_text TEXT,
-        body BLOB NOT NULL
-    )""",
+    f"CREATE TABLE IF NOT EXISTS live ({_VIEW})",
+    f"CREATE TABLE IF NOT EXISTS executions ({_VIEW})",
     "CREATE INDEX IF NOT EXISTS executions_by_status ON executions (status, is_manual, hidden, timestamp, id)",
     "CREATE INDEX IF NOT EXISTS executions_by_job ON executions (job_id, status, is_manual, hidden, timestamp, id)",
     "CREATE INDEX IF NOT EXISTS executions_with_error ON executions (timestamp, id) WHERE error_text IS NOT NULL",
@@ -230,7 +222,7 @@ def insert(connection: sqlite3.Connection, into: str, rows: Sequence[Sequence[An
         while done + size <= len(rows):
             some = rows[done : done + size]
             row = f"({', '.join('?' * len(some[0]))})"
-            statement = f"INSERT INTO {into} VALUES {', '.join([row] * size)} {on_conflict}"  # noqa: S608 - ours
+            statement = f"INSERT {into} VALUES {', '.join([row] * size)} {on_conflict}"  # noqa: S608 - ours
             connection.execute(statement, [value for one in some for value in one])
             done += size
 

@@ -28,7 +28,7 @@ def _from_1(connection: sqlite3.Connection) -> None:
     # Who acts is named; an event that names nobody has no such key.
     acts = "WHERE instr(body, CAST('\"actor\":' AS BLOB))"
     for events in _old_events(connection, acts):
-        insert(connection, writing.ACTIONS, writing.action_rows(events))
+        insert(connection, f"INTO {writing.ACTIONS}", writing.action_rows(events))
     _finish(connection, 1)
 
 
@@ -49,11 +49,11 @@ def _move(connection: sqlite3.Connection) -> None:
     ends = _move_events(connection)
     for bodies in _blocks(connection, "SELECT body FROM old_executions ORDER BY rowid"):
         views = [msgspec.json.decode(body, type=Execution) for (body,) in bodies]
-        known = {view.id: ends.pop(view.id) for view in views}
-        writing.put_executions(connection, views, known, {})
+        writing.put_executions(connection, views, {view.id: ends.pop(view.id) for view in views}, ())
+        writing.file(connection)
     jobs = connection.execute("SELECT body FROM old_jobs").fetchall()
     writing.put_jobs(connection, [msgspec.json.decode(body, type=JobState) for (body,) in jobs], ends)
-    insert(connection, writing.STREAMS, [(stream, *end) for stream, end in ends.items()])
+    insert(connection, f"INTO {writing.STREAMS}", [(stream, *end) for stream, end in ends.items()])
 
 
 def _move_events(connection: sqlite3.Connection) -> dict[str, End]:
@@ -63,7 +63,7 @@ def _move_events(connection: sqlite3.Connection) -> dict[str, End]:
             ends |= commits.write(connection, run, ends, check=False)
     last = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'old_events'").fetchone()
     if last is not None and last[0] > commits.head(connection):  # the newest ones are forgotten, and not their number
-        insert(connection, commits.COMMITS, [(last[0], last[0], 0, 0, 0, b"[0]", b"[null]")])
+        insert(connection, f"INTO {commits.COMMITS}", [(last[0], last[0], 0, 0, 0, b"[0]", b"[null]")])
     return ends
 
 

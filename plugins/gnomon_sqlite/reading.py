@@ -19,9 +19,6 @@ from gnomon_sqlite.writing import ALL_JOBS
 Part: TypeAlias = tuple[str, list[Any]]
 """What follows FROM for some of the rows of a list, and its parameters."""
 
-LIVE = frozenset({"scheduled", "running"})
-LIVE_ROWS = "live"
-
 _decode_execution = msgspec.json.Decoder(Execution).decode
 _decode_job = msgspec.json.Decoder(JobState).decode
 _decode_action = msgspec.json.Decoder(Action).decode
@@ -98,16 +95,20 @@ def _view(body: bytes) -> Execution:
 
 
 def _parts(connection: sqlite3.Connection, query: ExecutionQuery) -> tuple[list[Part], int]:
-    """Split a list into parts that an index yields in order, and count it: from the kept counts where they suffice."""
+    """Split a list into parts that an index yields in order, and count it: from the kept counts where they suffice.
+
+    One part more is what is not filed yet: that is little, and in no order.
+    """
     cells = _cells(connection, query)
+    live = _filtered("live", query)
     if query.text:
-        return _counted(connection, [_with_error(query)] if cells else [])
-    parts = [_in_cell(query, *cell) for cell in cells]
-    live, going = _counted(connection, [_going(query)] if not query.status or LIVE.intersection(query.status) else [])
+        return _counted(connection, [_filtered("executions INDEXED BY executions_with_error", query), live])
+    filed = [_in_cell(query, *cell) for cell in cells]
+    _, not_filed = _counted(connection, [live])
     if query.since is None and query.until is None:
-        return parts + live, sum(cells.values()) + going
-    ended, over = _counted(connection, parts)
-    return ended + live, over + going
+        return [*filed, live], sum(cells.values()) + not_filed
+    _, n = _counted(connection, filed)
+    return [*filed, live], n + not_filed
 
 
 def _cells(connection: sqlite3.Connection, query: ExecutionQuery) -> dict[tuple[str, int, int], int]:
@@ -129,21 +130,12 @@ def _in_cell(query: ExecutionQuery, status: str, is_manual: int, hidden: int) ->
     return _bounded((sql, [status, is_manual, hidden]), query)
 
 
-def _going(query: ExecutionQuery) -> Part:
-    """Look through what is going on: that is little, and in no order."""
-    sql, parameters = f"{LIVE_ROWS} WHERE 1", list[Any]()
-    if query.status:
-        sql += f" AND status IN ({', '.join('?' * len(query.status))})"
-        parameters += query.status
-    if query.is_manual is not None:
-        sql += " AND is_manual = ?"
-        parameters.append(query.is_manual)
-    return _bounded((sql, parameters), query)
-
-
-def _with_error(query: ExecutionQuery) -> Part:
-    sql = "executions INDEXED BY executions_with_error WHERE error_text IS NOT NULL AND instr(error_text, ?)"
-    parameters: list[Any] = [(query.text or "").casefold()]
+def _filtered(table: str, query: ExecutionQuery) -> Part:
+    """Look through a table, or the one index that has what failed with a message, for all that the query asks."""
+    sql, parameters = f"{table} WHERE 1", list[Any]()
+    if query.text:
+        sql += " AND error_text IS NOT NULL AND instr(error_text, ?)"
+        parameters.append(query.text.casefold())
     if not query.hidden:
         sql += " AND hidden = 0"
     if query.status:
@@ -183,15 +175,16 @@ def _newest(connection: sqlite3.Connection, query: ExecutionQuery, parts: list[P
 
     SQLite merges the ordered parts as it goes and reads only the indexes, so the cost is that of the page.
     """
+    # The rows of `live` get numbers below those of any filed one, so that a page knows where each is from.
     keys = " UNION ALL ".join(
-        f"SELECT timestamp, id, {'NULL' if sql.startswith(LIVE_ROWS) else 'executions.rowid'} AS row FROM {sql}"  # noqa: S608 - ours
+        f"SELECT timestamp, id, {'-rowid' if sql.startswith('live ') else 'rowid'} AS row FROM {sql}"  # noqa: S608 - ours
         for sql, _ in parts
     )
     parameters = [value for _, bound in parts for value in bound]
     rows = connection.execute(
         f"""SELECT page.timestamp, page.id, coalesce(executions.body, live.body)
         FROM ({keys} ORDER BY timestamp DESC, id DESC LIMIT ? OFFSET ?) AS page
-        LEFT JOIN executions ON executions.rowid = page.row LEFT JOIN live ON page.row IS NULL AND live.id = page.id
+        LEFT JOIN executions ON executions.rowid = page.row LEFT JOIN live ON live.rowid = -page.row
         ORDER BY page.timestamp DESC, page.id DESC""",  # noqa: S608 - ours
         [*parameters, max(query.limit, 0) + 1, max(query.offset, 0)],
     )

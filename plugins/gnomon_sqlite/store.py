@@ -49,6 +49,7 @@ class SqliteStore(Store):
         self._writing: ThreadPoolExecutor | None = None
         self._reading: ThreadPoolExecutor | None = None
         self._held = ExitStack()
+        self._unfiled = 0
 
     async def open(self, *, read_only: bool = False) -> None:
         if self._reading is not None:
@@ -71,7 +72,7 @@ class SqliteStore(Store):
         return await self._read(commits.head)
 
     async def append(self, events: Sequence[Event], executions: Sequence[Execution], jobs: Sequence[JobState]) -> None:
-        await self._write(writing.append, events, executions, jobs)
+        self._unfiled = await self._write(writing.append, events, executions, jobs, self._unfiled)
 
     async def read(self, after: int = 0, limit: int = 1000) -> list[Event]:
         return await self._read(commits.read, after, limit)
@@ -146,6 +147,7 @@ class SqliteStore(Store):
             lock.acquire()
             self._held.callback(lock.release)
             self._writer = self._held.enter_context(closing(database.open_writer(self.path, self.synchronous)))
+            self._unfiled = writing.unfiled(self._writer)
         self._readers = queue.LifoQueue()
         for _ in range(READERS):
             self._readers.put(self._held.enter_context(closing(database.open_reader(self.path))))

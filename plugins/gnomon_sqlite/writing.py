@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import TypeAlias
 
@@ -25,18 +25,21 @@ Cell: TypeAlias = tuple[str, str, bool, bool]
 ActionRow: TypeAlias = tuple[int, str, str | None, bytes]
 
 ALL_JOBS = ""
+FILED_AT_ONCE = 2_000
+"""Views that are over and wait in `live`, to be filed together: some 1 MB that each list looks through."""
 
 _encode = msgspec.json.Encoder().encode
 
-_LIVE = "live (id, version, last, job_id, status, is_manual, timestamp, body)"
-_REPLACE_LIVE = """ON CONFLICT DO UPDATE SET
-    version = excluded.version, last = excluded.last, status = excluded.status, timestamp = excluded.timestamp,
-    body = excluded.body"""
-_EXECUTIONS = """
-    executions (id, version, last, job_id, status, is_manual, hidden, timestamp, ended_at, error_text, body)"""
-_REPLACE_EXECUTION = """ON CONFLICT DO UPDATE SET
-    version = excluded.version, last = excluded.last, hidden = excluded.hidden, ended_at = excluded.ended_at,
-    body = excluded.body"""
+_VIEW = "id, version, last, job_id, status, is_manual, hidden, timestamp, ended_at, error_text, body"
+# Not ON CONFLICT DO UPDATE: rows that grow split the full pages that they are in; these go to the end of the table.
+_REPLACE_LIVE = f"OR REPLACE INTO live ({_VIEW})"
+_CHANGE_EXECUTION = "UPDATE executions SET version = ?, last = ?, hidden = ?, ended_at = ?, body = ? WHERE id = ?"
+_FILE = f"INSERT INTO executions ({_VIEW}) SELECT {_VIEW} FROM live WHERE ended_at IS NOT NULL ORDER BY rowid"  # noqa: S608
+_FILED = "DELETE FROM live WHERE ended_at IS NOT NULL"
+_COUNT_FILED = """
+    INSERT INTO counts (job_id, status, is_manual, hidden, n)
+    SELECT {job_id}, status, is_manual, hidden, count(*) FROM live WHERE ended_at IS NOT NULL GROUP BY 1, 2, 3, 4
+    ON CONFLICT DO UPDATE SET n = n + excluded.n"""
 STREAMS = "streams (name, version, last)"
 _REPLACE_STREAM = "ON CONFLICT DO UPDATE SET version = excluded.version, last = excluded.last"
 _FIRES = "fires (job_id, last_fire, newest_fire)"
@@ -58,17 +61,25 @@ def append(
     events: Sequence[Event],
     executions: Iterable[Execution],
     jobs: Iterable[JobState],
-) -> None:
-    """Write events and their views; ConflictError where a place in the log is taken."""
+    unfiled: int = 0,
+) -> int:
+    """Write events and their views; ConflictError where a place in the log is taken.
+
+    `unfiled` is how many views in `live` may be over, and so is what it returns.
+    """
     views = {execution.id: execution for execution in executions}
     with transaction(connection):
-        known = commits.ends(connection, dict.fromkeys(event.stream for event in events))
+        known, filed = commits.ends(connection, dict.fromkeys(event.stream for event in events))
         now = commits.write(connection, events, known)
         others = [(stream, *end) for stream, end in now.items() if stream not in views]
-        insert(connection, STREAMS, others, _REPLACE_STREAM)
-        insert(connection, ACTIONS, action_rows(events))
-        put_executions(connection, views.values(), now, known)
+        insert(connection, f"INTO {STREAMS}", others, _REPLACE_STREAM)
+        insert(connection, f"INTO {ACTIONS}", action_rows(events))
+        unfiled += put_executions(connection, views.values(), now, filed)
         put_jobs(connection, jobs, now)
+        if unfiled >= FILED_AT_ONCE:
+            file(connection)
+            unfiled = 0
+    return unfiled
 
 
 def save_checkpoint(connection: sqlite3.Connection, name: str, checkpoint: Checkpoint) -> None:
@@ -92,6 +103,7 @@ def append_log(connection: sqlite3.Connection, execution_id: str, lines: Iterabl
 def prune(connection: sqlite3.Connection, before: datetime, limit: int) -> int:
     """Forget up to `limit` executions that ended before that moment, and return how many they were."""
     with transaction(connection):
+        file(connection)
         ended = connection.execute(_ENDED, (micros(before), limit)).fetchall()
         ids = [(row[0],) for row in ended]
         commits.forget(connection, [row[1] for row in ended])
@@ -112,46 +124,57 @@ def action_rows(events: Iterable[Event]) -> list[ActionRow]:
 
 
 def put_executions(
-    connection: sqlite3.Connection, views: Iterable[Execution], now: Mapping[str, End], known: Mapping[str, End]
-) -> None:
-    """Put whole views in place: what is going on in `live`; what is over, once, in `executions`."""
-    live, over = [], []
+    connection: sqlite3.Connection, views: Iterable[Execution], now: Mapping[str, End], filed: Container[str]
+) -> int:
+    """Put whole views in place, and return how many of them are over and not filed."""
+    live, changed, ended = [], [], 0
     for view in views:
-        place = (view.id, *now[view.id], view.job_id, view.status, view.is_manual)
+        if view.id in filed:
+            changed.append(view)
+            continue
+        ended_at, error_text = None, None
         if view.is_over:
+            ended += 1
+            ended_at = micros(view.updated_at)
             error_text = view.error_message.casefold() if view.error_message else None
-            times = micros(view.timestamp), micros(view.updated_at)
-            over.append((*place, view.hidden, *times, error_text, _encode(view)))
-        else:
-            live.append((*place, micros(view.timestamp), _encode(view)))
-    ended = [row[0] for row in over if row[0] in known]
-    before = _let_go(connection, ended) if ended else []
-    insert(connection, _LIVE, live, _REPLACE_LIVE)
-    insert(connection, _EXECUTIONS, over, _REPLACE_EXECUTION)
-    _count(connection, [row[3:7] for row in over], before)
+        place = (view.id, *now[view.id], view.job_id, view.status, view.is_manual, view.hidden)
+        live.append((*place, micros(view.timestamp), ended_at, error_text, _encode(view)))
+    insert(connection, _REPLACE_LIVE, live)
+    if changed:
+        _change_filed(connection, changed, now)
+    return ended
 
 
-def _let_go(connection: sqlite3.Connection, ended: Sequence[str]) -> list[Cell]:
-    """Take runs that have ended out of `live`; return the cells in which those are that were over before."""
-    ids = _encode(ended).decode()
-    gone = connection.execute("DELETE FROM live WHERE id IN (SELECT value FROM json_each(?))", (ids,)).rowcount
-    if gone == len(ended):
-        return []
-    rows = connection.execute(
-        """SELECT job_id, status, is_manual, hidden FROM executions
-        WHERE id IN (SELECT value FROM json_each(?))""",
-        (ids,),
-    )
-    return rows.fetchall()
+def _change_filed(connection: sqlite3.Connection, views: Sequence[Execution], now: Mapping[str, End]) -> None:
+    """Write what came after the end: a late result, or that the record is hidden."""
+    for view in views:
+        (was_hidden,) = connection.execute("SELECT hidden FROM executions WHERE id = ?", (view.id,)).fetchone()
+        row = (*now[view.id], view.hidden, micros(view.updated_at), _encode(view), view.id)
+        connection.execute(_CHANGE_EXECUTION, row)
+        cell = view.job_id, view.status, view.is_manual
+        _count(connection, [(*cell, view.hidden)], [(*cell, bool(was_hidden))])
+
+
+def file(connection: sqlite3.Connection) -> None:
+    """Put what is over where lists find it in order."""
+    for job_id in ("job_id", f"'{ALL_JOBS}'"):
+        connection.execute(_COUNT_FILED.format(job_id=job_id))
+    connection.execute(_FILE)
+    connection.execute(_FILED)
+
+
+def unfiled(connection: sqlite3.Connection) -> int:
+    """Count what is over and not filed yet."""
+    return int(connection.execute("SELECT count(ended_at) FROM live").fetchone()[0])
 
 
 def put_jobs(connection: sqlite3.Connection, jobs: Iterable[JobState], now: Mapping[str, End]) -> None:
     """Put the states of jobs in place; of those whose own stream says nothing new, only their fires."""
     states = {state.job_id: state for state in jobs}
     told = [(job_id, _encode(state)) for job_id, state in states.items() if job_stream(job_id) in now]
-    insert(connection, _JOBS, told, _REPLACE_JOB)
+    insert(connection, f"INTO {_JOBS}", told, _REPLACE_JOB)
     fires = [(job_id, _moment(state.last_fire), _moment(state.newest_fire)) for job_id, state in states.items()]
-    insert(connection, _FIRES, fires, _REPLACE_FIRES)
+    insert(connection, f"INTO {_FIRES}", fires, _REPLACE_FIRES)
 
 
 def _moment(at: datetime | None) -> int | None:
@@ -165,4 +188,4 @@ def _count(connection: sqlite3.Connection, more: Sequence[Cell], fewer: Sequence
     kinds.subtract(cell[1:] for cell in fewer)
     rows = [(*cell, n) for cell, n in cells.items() if n]
     rows += [(ALL_JOBS, *kind, n) for kind, n in kinds.items() if n]
-    insert(connection, _COUNTS, rows, _ADD_COUNT)
+    insert(connection, f"INTO {_COUNTS}", rows, _ADD_COUNT)

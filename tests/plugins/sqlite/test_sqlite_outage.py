@@ -108,8 +108,8 @@ async def test_a_damaged_file_is_not_worth_another_try(tmp_path: Path) -> None:
     damaged[4096 * 3 :] = b"\x5a" * (len(damaged) - 4096 * 3)
     path.write_bytes(damaged)
 
-    async with SqliteStore(path) as store:
-        with pytest.raises(StoreError, match="damaged") as caught:
+    with pytest.raises(StoreError, match="damaged") as caught:
+        async with SqliteStore(path) as store:
             await store.read(limit=1000)
 
     assert not isinstance(caught.value, StoreUnavailableError)
