@@ -34,11 +34,18 @@ PATIENCE = 20_000
 SECRETS = {role: f"the-secret-of-the-{role}" for role in ("viewer", "operator", "admin")}
 
 
+LAST = "test_the_tests_reach_nine_tenths_of_every_module"
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if item.path.parent == Path(__file__).parent and isinstance(item, pytest.Function):
-            if asyncio.iscoroutinefunction(item.obj):
-                item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
+        if _is_ours(item) and isinstance(item, pytest.Function) and asyncio.iscoroutinefunction(item.obj):
+            item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
+    items.sort(key=lambda item: _is_ours(item) and item.name == LAST)
+
+
+def _is_ours(item: pytest.Item) -> bool:
+    return item.path.parent == Path(__file__).parent  # this hook is called for the tests of all folders
 
 
 def missing(reason: str) -> Any:
@@ -107,7 +114,37 @@ class Window:
         return await self.page.inner_text(selector)
 
 
-Open = Callable[..., Awaitable[Window]]
+class Windows:
+    """Opens pages, and at the end looks whether anything went wrong in one."""
+
+    def __init__(self, browser: Browser, coverage: Coverage) -> None:
+        self._browser = browser
+        self._coverage = coverage
+        self._opened: list[tuple[BrowserContext, Any, Window, tuple[str, ...]]] = []
+
+    async def open(
+        self, server: str, path: str = "/", *, width: int = 1280, height: int = 860, may_say: tuple[str, ...] = (), **options: Any
+    ) -> Window:
+        """Open a page; `may_say` are parts of the errors that it may have."""
+        options = {"locale": "en-US", "timezone_id": "Asia/Shanghai", "reduced_motion": "reduce"} | options
+        context = await self._browser.new_context(viewport={"width": width, "height": height}, **options)
+        context.set_default_timeout(PATIENCE)
+        page = await context.new_page()
+        devtools = await context.new_cdp_session(page)
+        await devtools.send("Profiler.enable")
+        await devtools.send("Profiler.startPreciseCoverage", {"callCount": True, "detailed": True})
+        window = Window(page, server)
+        self._opened.append((context, devtools, window, may_say))
+        await window.go(path)
+        return window
+
+    async def close(self) -> None:
+        unexpected = []
+        for context, devtools, window, may_say in self._opened:
+            self._coverage.add((await devtools.send("Profiler.takePreciseCoverage"))["result"])
+            await context.close()
+            unexpected += [error for error in window.errors if not any(part in error for part in may_say)]
+        assert not unexpected, "\n".join(unexpected)
 
 
 @pytest.fixture(scope="session")
@@ -125,34 +162,22 @@ async def browser() -> AsyncIterator[Browser]:
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def open_page(browser: Browser, coverage: Coverage, serve: Any) -> AsyncIterator[Open]:
+async def open_page(browser: Browser, coverage: Coverage, serve: Any) -> AsyncIterator[Callable[..., Awaitable[Window]]]:
     """Open a page: `await open_page(url, "/jobs", width=320, color_scheme="dark", locale="zh-CN")`.
 
     It needs `serve` only to be closed before the servers are.
     """
-    opened: list[tuple[BrowserContext, Any, Window, tuple[str, ...]]] = []
+    windows = Windows(browser, coverage)
+    yield windows.open
+    await windows.close()
 
-    async def open_it(
-        server: str, path: str = "/", *, width: int = 1280, height: int = 860, may_say: tuple[str, ...] = (), **options: Any
-    ) -> Window:
-        options = {"locale": "en-US", "timezone_id": "Asia/Shanghai", "reduced_motion": "reduce"} | options
-        context = await browser.new_context(viewport={"width": width, "height": height}, **options)
-        context.set_default_timeout(PATIENCE)
-        page = await context.new_page()
-        devtools = await context.new_cdp_session(page)
-        await devtools.send("Profiler.enable")
-        await devtools.send("Profiler.startPreciseCoverage", {"callCount": True, "detailed": True})
-        window = Window(page, server)
-        opened.append((context, devtools, window, may_say))
-        await window.go(path)
-        return window
 
-    yield open_it
-    for context, devtools, window, may_say in opened:
-        coverage.add((await devtools.send("Profiler.takePreciseCoverage"))["result"])
-        await context.close()
-        unexpected = [error for error in window.errors if not any(part in error for part in may_say)]
-        assert not unexpected, "\n".join(unexpected)
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def lab(browser: Browser, coverage: Coverage, day: str) -> AsyncIterator[Window]:
+    """Give a page that all tests of single modules share."""
+    windows = Windows(browser, coverage)
+    yield await windows.open(day, "/alerts")
+    await windows.close()
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

@@ -14,7 +14,7 @@ from playwright.async_api import expect
 from gnomon_web.dashboard.files import build
 
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
-VIEWS = ["/", "/jobs", "/jobs/daily_bars", "/runs", "/runs?status=failed&q=nothing-like-this", "RUNNING", "FAILED", "FAILED?at=AT", "FAILED?at=1", "/alerts"]
+VIEWS = ["/", "/jobs", "/jobs/daily_bars", "/runs?status=failed,missed", "/runs?q=nothing-like-this", "RUNNING", "FAILED", "FAILED?at=AT", "FAILED?at=1", "/alerts"]
 PANELS = ["/jobs?panel=system", "/jobs?panel=keys"]
 
 

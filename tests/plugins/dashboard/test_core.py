@@ -5,17 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 
-async def check(open_page: Any, day: str, code: str) -> Any:
-    window = await open_page(day, "/alerts")
-    return await window.module("core/signals.js", f"""await (async () => {{
+async def check(lab: Any, code: str) -> Any:
+    return await lab.module("core/signals.js", f"""await (async () => {{
         const {{ signal, computed, effect, batch, untracked, scope, onDispose }} = m;
         const {{ h, s, each }} = await import(address.replace('signals', 'dom'));
         {code}
     }})()""")  # fmt: skip
 
 
-async def test_an_effect_runs_once_for_a_batch_and_never_sees_half_of_it(open_page: Any, day: str) -> None:
-    seen = await check(open_page, day, """
+async def test_an_effect_runs_once_for_a_batch_and_never_sees_half_of_it(lab: Any) -> None:
+    seen = await check(lab, """
         const a = signal(1), b = signal(2), sum = computed(() => a.value + b.value), seen = [];
         effect(() => { seen.push([a.value, sum.value]) });
         a.value = 5;
@@ -24,8 +23,8 @@ async def test_an_effect_runs_once_for_a_batch_and_never_sees_half_of_it(open_pa
     assert seen == [[1, 3], [5, 7], [1, 2]]
 
 
-async def test_a_computed_value_that_stays_the_same_wakes_nobody(open_page: Any, day: str) -> None:
-    runs = await check(open_page, day, """
+async def test_a_computed_value_that_stays_the_same_wakes_nobody(lab: Any) -> None:
+    runs = await check(lab, """
         const n = signal(1), isOdd = computed(() => n.value % 2 === 1); let runs = 0;
         effect(() => { isOdd.value; runs++ });
         n.value = 3; n.value = 5; n.value = 6;
@@ -33,8 +32,8 @@ async def test_a_computed_value_that_stays_the_same_wakes_nobody(open_page: Any,
     assert runs == 2
 
 
-async def test_what_is_made_in_an_effect_ends_with_it(open_page: Any, day: str) -> None:
-    log = await check(open_page, day, """
+async def test_what_is_made_in_an_effect_ends_with_it(lab: Any) -> None:
+    log = await check(lab, """
         const on = signal(true), n = signal(0), log = [];
         const stop = effect(() => {
             if (!on.value) return;
@@ -59,8 +58,8 @@ async def test_an_effect_that_fails_does_not_hold_up_the_others(open_page: Any, 
     assert "on purpose" in window.errors[0]
 
 
-async def test_rows_of_a_list_move_and_are_not_built_anew(open_page: Any, day: str) -> None:
-    told = await check(open_page, day, """
+async def test_rows_of_a_list_move_and_are_not_built_anew(lab: Any) -> None:
+    told = await check(lab, """
         const keys = signal(['x', 'y', 'z']); let made = 0, ended = 0;
         const list = h('ul');
         document.body.append(list);
@@ -73,8 +72,8 @@ async def test_rows_of_a_list_move_and_are_not_built_anew(open_page: Any, day: s
     assert told == {"order": ["z", "w", "x"], "kept": True, "focused": True, "made": 4, "ended": 1}
 
 
-async def test_a_browser_without_atomic_moves_gets_its_focus_back(open_page: Any, day: str) -> None:
-    focused = await check(open_page, day, """
+async def test_a_browser_without_atomic_moves_gets_its_focus_back(lab: Any) -> None:
+    focused = await check(lab, """
         const keys = signal(['x', 'y']), list = h('ul');
         list.moveBefore = undefined;
         document.body.append(list);
@@ -85,15 +84,15 @@ async def test_a_browser_without_atomic_moves_gets_its_focus_back(open_page: Any
     assert focused == "y"
 
 
-async def test_text_is_never_taken_for_elements(open_page: Any, day: str) -> None:
-    told = await check(open_page, day, """
+async def test_text_is_never_taken_for_elements(lab: Any) -> None:
+    told = await check(lab, """
         const text = signal('<img src=x onerror=alert(1)>'), line = h('p', { title: () => text.value }, () => text.value, [null, false, 0]);
         return [line.childElementCount, line.textContent, line.title];""")  # fmt: skip
     assert told == [0, "<img src=x onerror=alert(1)>0", "<img src=x onerror=alert(1)>"]
 
 
-async def test_a_changing_text_keeps_its_node_and_a_changing_element_its_place(open_page: Any, day: str) -> None:
-    told = await check(open_page, day, """
+async def test_a_changing_text_keeps_its_node_and_a_changing_element_its_place(lab: Any) -> None:
+    told = await check(lab, """
         const n = signal(1), line = h('p', null, 'a', () => n.value, 'b', () => n.value > 1 && h('b', null, 'more'));
         const node = line.childNodes[1];
         n.value = 2;

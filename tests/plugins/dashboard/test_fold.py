@@ -92,12 +92,11 @@ def as_recorded(history: list[Event]) -> dict[str, Any]:
     return told | {"job_name": execution.job_name}
 
 
-async def test_both_folds_come_to_the_same(open_page: Any, day: str) -> None:
+async def test_both_folds_come_to_the_same(lab: Any) -> None:
     chance = random.Random(11)
     histories = [*checked_in(), *(lived(chance) for _ in range(400))]
-    window = await open_page(day, "/alerts")
 
-    folded = await window.module("model/fold.js", "arg.map(m.fold)", [as_sent(history) for history in histories])
+    folded = await lab.module("model/fold.js", "arg.map(m.fold)", [as_sent(history) for history in histories])
 
     assert len(folded) > 420
     for history, run in zip(histories, folded, strict=True):
@@ -105,11 +104,10 @@ async def test_both_folds_come_to_the_same(open_page: Any, day: str) -> None:
         assert {key: run.get(key) for key in expected} == expected, as_sent(history)
 
 
-async def test_a_fold_goes_on_from_a_record_and_over_progress_that_was_left_out(open_page: Any, day: str) -> None:
+async def test_a_fold_goes_on_from_a_record_and_over_progress_that_was_left_out(lab: Any) -> None:
     history = as_sent(next(h for h in checked_in() if h[0].job_id == "financial_sync" and len(h) == 8))
-    window = await open_page(day, "/alerts")
 
-    run = await window.module(
+    run = await lab.module(
         "model/fold.js",
         "[arg[5], arg[7], arg[3]].reduce(m.apply, m.complete({ ...m.fold(arg.slice(0, 4)), declared: undefined }))",
         history,
@@ -119,18 +117,16 @@ async def test_a_fold_goes_on_from_a_record_and_over_progress_that_was_left_out(
     assert [step["status"] for step in run["steps"]] == ["completed", "completed", "skipped"]
 
 
-async def test_an_event_of_a_run_that_is_not_known_says_nothing(open_page: Any, day: str) -> None:
-    window = await open_page(day, "/alerts")
-    assert await window.module("model/fold.js", "m.apply(null, { type: 'started', version: 2 })") is None
+async def test_an_event_of_a_run_that_is_not_known_says_nothing(lab: Any) -> None:
+    assert await lab.module("model/fold.js", "m.apply(null, { type: 'started', version: 2 })") is None
 
 
-async def test_the_remaining_time_is_weighed_as_in_the_kernel(open_page: Any, day: str) -> None:
+async def test_the_remaining_time_is_weighed_as_in_the_kernel(lab: Any) -> None:
     from gnomon.progress import ProgressView, estimate
 
     cases = [(percent, elapsed, typical) for percent in (None, 0, 20, 75, 100) for elapsed in (5, 60, 300) for typical in (None, 100)]
-    window = await open_page(day, "/alerts")
 
-    said = await window.module("model/progress.js", "arg.map(([percent, elapsed, typical]) => m.remaining({ percent, elapsed, typical }))", cases)
+    said = await lab.module("model/progress.js", "arg.map(([percent, elapsed, typical]) => m.remaining({ percent, elapsed, typical }))", cases)
 
     for (percent, elapsed, typical), seconds in zip(cases, said, strict=True):
         expected = estimate(ProgressView(percent=percent), elapsed, typical).remaining

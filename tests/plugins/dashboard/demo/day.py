@@ -62,7 +62,7 @@ async def served_day(hours: float = 25.1) -> AsyncIterator[tuple[Kernel, str]]:
         await kernel.pause("cleanup", actor="mei", why="until the disk is replaced")
         await clock.advance_to(NOW - timedelta(minutes=50))
         await kernel.trigger("report", actor="anna")
-        await clock.advance_to(NOW - timedelta(minutes=12))
+        await clock.advance_to(NOW - timedelta(minutes=5))
         await kernel.trigger("news", kwargs={"fails": 1.0}, actor="anna")
         await clock.advance_to(NOW)
         yield kernel, web.url

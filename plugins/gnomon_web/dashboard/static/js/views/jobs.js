@@ -1,6 +1,6 @@
 // All jobs: when each is due, how it went lately, and what one can do with many of them at once.
 import { each, h } from '../core/dom.js';
-import { computed } from '../core/signals.js';
+import { computed, effect } from '../core/signals.js';
 import { address, refine, route } from '../core/routes.js';
 import { may } from '../model/link.js';
 import * as store from '../model/store.js';
@@ -53,14 +53,21 @@ export function jobsView() {
   ]);
 }
 
-/** @param {string} placeholder */
+/** What is typed goes into the address after a moment; an address that changes otherwise goes into the field. @param {string} placeholder */
 export function searchField(placeholder) {
   let timer = 0;
   const type = (/** @type {any} */ event) => {
     clearTimeout(timer);
     timer = setTimeout(() => refine({ q: event.target.value || null }, { replace: true }), 150);
   };
-  return h('label', { class: 'search' }, icon('search'), h('input', { type: 'search', placeholder, 'aria-label': placeholder, value: route.peek().query.q ?? '', oninput: type, 'data-search': '' }));
+  const input = h('input', { type: 'search', placeholder, 'aria-label': placeholder, oninput: type, 'data-search': '' });
+  effect(() => {
+    const { q = '' } = route.value.query;
+    if (document.activeElement === input) return;
+    clearTimeout(timer);
+    input.value = q;
+  });
+  return h('label', { class: 'search' }, icon('search'), input);
 }
 
 /** @param {string[]} tags */

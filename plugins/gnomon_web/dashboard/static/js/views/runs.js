@@ -3,6 +3,7 @@ import { each, h } from '../core/dom.js';
 import { batch, computed, effect, signal, untracked } from '../core/signals.js';
 import { refine, route } from '../core/routes.js';
 import { get } from '../model/api.js';
+import { now } from '../model/clock.js';
 import { clean } from '../model/clean.js';
 import { complete } from '../model/fold.js';
 import { matches } from '../model/past.js';
@@ -159,7 +160,7 @@ function span() {
   const choose = (/** @type {any} */ event) => {
     if (event.target.value === 'kept') return;
     const long = SPANS[event.target.value];
-    refine({ since: long ? new Date(Date.now() - long).toISOString() : null, until: null });
+    refine({ since: long ? new Date(now.peek() - long).toISOString() : null, until: null });
   };
   return h('select', { 'aria-label': t('runs.since'), onchange: choose }, () => [
     h('option', { value: '' }, t('runs.any.time')),

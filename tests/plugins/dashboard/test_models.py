@@ -1,0 +1,260 @@
+"""The parts that compute, tried on their own: what needs attention, stories, tracebacks, charts, commands, the connection."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+
+def run(name: str, **more: Any) -> dict[str, Any]:
+    return {
+        "_id": name, "job_id": "a", "job_name": "a", "status": "success", "version": 3, "attempt": 1, "count": 1, "reason": None,
+        "timestamp": "2026-11-25T12:00:00Z", "updated_at": "2026-11-25T12:00:05Z", "scheduled_time": "2026-11-25T12:00:00Z",
+        "execution_time": 5.0, "cancel_requested": False, "is_manual": False, "steps": [], "error_message": None, "error_type": None,
+    } | more  # fmt: skip
+
+
+def job(name: str, **more: Any) -> dict[str, Any]:
+    return {"id": name, "paused": False, "next_run_time": None, "last_execution": None, "running": []} | more
+
+
+NOW = 1_795_608_000_000  # 2026-11-25T12:00:00Z
+ATTENTION = """m.alerts({ ...arg, typical: (id) => arg.typical[id] ?? null })
+    .map(({ kind, job, count, detail, run }) => [kind, job ?? null, count ?? null, detail ?? null, run ?? null])"""
+
+
+async def alerts(lab: Any, **known: Any) -> Any:
+    asked = {"jobs": [], "active": [], "finished": [], "health": {}, "now": NOW, "typical": {}} | known
+    return await lab.module("model/attention.js", ATTENTION, asked)
+
+
+async def test_a_failing_job_is_told_once_with_its_streak(lab: Any) -> None:
+    failed = {"status": "failed", "reason": "exception", "error_type": "E", "error_message": "no"}
+    found = await alerts(
+        lab,
+        jobs=[job("a", last_execution={"status": "failed", "_id": "3"}), job("b", last_execution={"status": "failed", "_id": "9", "error_message": "old"})],
+        finished=[run("3", **failed), run("2", **failed), run("1"), run("0", **failed)],
+    )  # fmt: skip
+    assert found == [["failing", "a", 2, "E: no", "3"], ["failing", "b", 1, "old", "9"]]
+
+
+async def test_runs_that_died_are_told_as_that_and_not_as_failing(lab: Any) -> None:
+    lost = {"status": "failed", "reason": "lost"}
+    found = await alerts(
+        lab, jobs=[job("a", last_execution={"status": "failed", "_id": "2"})], finished=[run("2", **lost), run("1", **lost)]
+    )
+    assert found == [["zombie", "a", 2, "lost", "2"]]
+
+
+async def test_late_slow_stuck_and_warned_runs_are_told_and_quiet_ones_are_not(lab: Any) -> None:
+    going = {"status": "running", "execution_time": None, "timestamp": "2026-11-25T11:50:00Z", "updated_at": "2026-11-25T11:55:00Z"}
+    found = await alerts(
+        lab,
+        jobs=[
+            job("late", next_run_time="2026-11-25T11:58:00Z"), job("soon", next_run_time="2026-11-25T11:59:30Z"),
+            job("paused", paused=True, next_run_time="2026-11-25T10:00:00Z"), job("busy", next_run_time="2026-11-25T11:00:00Z"),
+        ],
+        active=[
+            run("slow", job_id="busy", **going), run("usual", job_id="usual", **going), run("unknown", job_id="x", **going),
+            run("stuck", job_id="y", **going | {"cancel_requested": True}), run("warned", job_id="z", **going, warning="it is silent"),
+        ],
+        typical={"busy": {"p50": 60, "p95": 100}, "usual": {"p50": 500, "p95": 900}},
+    )  # fmt: skip
+    assert sorted((kind, target) for kind, _, _, _, target in found if target) == [("slow", "slow"), ("stuck", "stuck"), ("warned", "warned")]
+    assert [name for kind, name, *_ in found if kind == "late"] == ["late"]
+
+
+async def test_missed_fires_are_added_up_and_old_ones_forgotten(lab: Any) -> None:
+    missed = {"status": "missed", "execution_time": None, "reason": "downtime"}
+    found = await alerts(lab, finished=[run("2", **missed, count=3), run("1", **missed), run("0", job_id="b", **missed | {"timestamp": "2026-11-20T12:00:00Z"})])
+    assert found == [["missed", "a", 4, "downtime", "2"]]
+
+
+async def test_a_part_of_the_system_that_is_unwell_comes_first(lab: Any) -> None:
+    found = await alerts(
+        lab,
+        health={"status": "degraded", "components": [{"name": "kernel", "state": "ok"}, {"name": "store", "state": "degraded", "problem": "MongoDB is away"}]},
+        finished=[run("2", status="missed")],
+    )  # fmt: skip
+    assert [(kind, detail) for kind, _, _, detail, _ in found] == [("system", "store: MongoDB is away"), ("missed", "")] or found[0][0] == "system"
+
+
+async def test_a_story_folds_progress_and_draws_silence(lab: Any) -> None:
+    moments = ["00:00", "00:01", "00:02", "00:03", "00:04", "02:00", "02:01"]
+    kinds = ["scheduled", "started", "progress", "progress", "progress", "progress", "succeeded"]
+    events = [
+        {"type": kind, "position": n + 10, "version": n + 1, "at": f"2026-11-25T12:{at}Z", "stream": "x", "job_id": "a", "node": "n"}
+        for n, (kind, at) in enumerate(zip(kinds, moments, strict=True))
+    ]
+    folded = await lab.module("model/story.js", "[true, false].map((fold) => m.story(arg, fold).map((n) => [n.event.type, n.count, n.offset, n.gap]))", events)
+    assert folded[0] == [["scheduled", 1, -1, 0], ["started", 1, 0, 0], ["progress", 3, 3, 0], ["progress", 1, 119, 116], ["succeeded", 1, 120, 0]]
+    assert len(folded[1]) == 7
+    assert await lab.module("model/story.js", "[m.quantile([], 0.5), m.quantile([3, 1, 2], 0.5), m.quantile([1, 2], 0.95), m.median([])]") == [None, 2, 2, 0]
+
+
+async def test_frames_of_libraries_are_folded_away(lab: Any) -> None:
+    text = """Traceback (most recent call last):
+  File "/venv/lib/python3.11/site-packages/gnomon/runners/async_task.py", line 1, in run
+    return await call()
+  File "/venv/lib/python3.11/asyncio/tasks.py", line 2, in wait
+  File "/srv/my_jobs.py", line 3, in sync
+    read()
+    ~~~~^^
+ValueError: no
+more of it
+"""
+    parts = await lab.module("model/traceback.js", "m.folded(arg)", text)
+    assert [part["kind"] for part in parts] == ["text", "folded", "frame", "text"]
+    assert len(parts[1]["frames"]) == 2
+    assert parts[2]["text"].endswith("read()\n    ~~~~^^")
+    assert parts[3]["text"] == "ValueError: no\nmore of it"
+
+
+async def test_text_of_jobs_is_cleaned_of_what_could_deceive(lab: Any) -> None:
+    dirty = "\x1b[1;31mred\x1b[0m\x07 \x1b]0;title\x07a\u202eb\tc\nd\r"
+    assert await lab.module("model/clean.js", "[m.clean(arg), m.clean(null)]", dirty) == ["red a‹U+202E›b\tc\nd", ""]
+
+
+async def test_runs_that_begin_at_the_same_pixel_become_one_mark_of_the_worst(lab: Any) -> None:
+    runs = [
+        run("1", timestamp="2026-11-25T12:00:00Z"), run("2", timestamp="2026-11-25T12:00:01Z", status="failed"),
+        run("3", timestamp="2026-11-25T12:30:00Z", execution_time=600.0), run("4", timestamp="2026-11-25T13:00:00Z", status="running", execution_time=None),
+        run("5", timestamp="2026-11-25T11:00:00Z"),
+    ]  # fmt: skip
+    marks = await lab.module("charts/marks.js", f"m.marks(arg, (at) => Math.max(at - {NOW}, 0) / 36000, {NOW} + 7200000).map((k) => [k.run._id, k.status, k.count, Math.round(k.x), Math.round(k.width)])", runs)
+    assert marks == [["2", "failed", 3, 0, 3], ["3", "success", 1, 50, 17], ["4", "running", 1, 100, 100]]
+    ticks = await lab.module("charts/marks.js", f"[3600e3, 86400e3, 90 * 86400e3].map((span) => m.ticks({NOW}, {NOW} + span, 8).length)")
+    assert all(3 <= count <= 14 for count in ticks)
+
+
+async def test_axes_end_at_round_numbers(lab: Any) -> None:
+    assert await lab.module("charts/durations.js", "[0.3, 7, 42, 70, 500, 5000].map(m.niceTop)") == pytest.approx([0.3, 8, 50, 90, 600, 5400])
+
+
+async def test_lists_of_the_past_take_in_what_matches_their_question(lab: Any) -> None:
+    one = run("1", status="failed", error_message="No such TABLE", is_manual=True)
+    questions = [{}, {"job_id": "b"}, {"status": "failed,missed"}, {"status": "success"}, {"is_manual": "false"}, {"q": "table"}, {"since": "2026-11-25T12:00:00Z"}, {"until": "2026-11-25T12:00:00Z"}]
+    assert await lab.module("model/past.js", "arg[1].map((query) => m.matches(arg[0], query))", [one, questions]) == [True, False, True, False, False, True, True, False]
+
+
+async def test_policies_are_told_in_a_line_and_usual_ones_not_at_all(lab: Any) -> None:
+    told = await lab.module("views/job.js", "arg.map(m.policy)", [None, "skip", {"attempts": 1}, {"attempts": 3, "delay": "30s", "max_delay": None}, [], ["a", "b"], {}, {"limit": {"x": 1}}])
+    assert told == [None, "skip", None, "attempts 3, delay 30s", None, "a, b", None, 'limit {"x":1}']
+
+
+async def test_an_envelope_around_an_answer_is_taken_off(open_page: Any, serve: Any) -> None:
+    served = await serve(envelope=True)
+    window = await open_page(served.url, "/", may_say=("404",))
+    assert await window.module("model/api.js", "(await m.get('/scheduler/stats')).total_jobs") == 0
+    problem = await window.module("model/api.js", "await m.get('/scheduler/jobs/nobody').catch((e) => [e.status, e.message])")
+    assert problem[0] == 404
+    assert "nobody" in problem[1]
+
+
+async def test_a_page_under_a_base_path_finds_everything_there(open_page: Any, serve: Any) -> None:
+    served = await serve(base_path="/api")
+    window = await open_page(served.url, "/")
+    assert await window.text("h1") == "No jobs yet"
+    await window.page.get_by_role("link", name="Runs").click()
+    await window.page.wait_for_url("**/api/runs")
+
+
+# The connection against a socket that the test plays: what a real server does only in bad moments.
+PLAYED = """await (async () => {
+    const sockets = [], said = [];
+    const real = window.WebSocket;
+    class Played {
+        static OPEN = 1; static CONNECTING = 0;
+        readyState = 0; sent = [];
+        constructor() { sockets.push(this) }
+        send(text) { this.sent.push(JSON.parse(text)) }
+        close() { this.readyState = 3 }
+        open() { this.readyState = 1; this.onopen() }
+        frame(frame) { this.onmessage({ data: JSON.stringify(frame) }) }
+        end(code) { this.readyState = 3; return this.onclose({ code }) }
+    }
+    window.WebSocket = Played;
+    const { link, retryAt } = await import(address.replace('live.js', 'link.js'));
+    const listeners = { snapshot: (f) => said.push(['snapshot', f.seq]), delta: (f) => said.push(['delta', f.seq, f.events.map((e) => e.position)]), log: () => said.push(['log']), heard: () => {}, refused: async () => arg.refused ?? false };
+    link.value = 'connecting';
+    const live = new m.LiveConnection('ws://x', listeners);
+    try { return await (async () => { %s })() } finally { window.WebSocket = real; clearTimeout(live.timer); live.leave() }
+})()"""
+
+
+async def played(lab: Any, code: str, **arg: Any) -> Any:
+    return await lab.module("model/live.js", PLAYED % code, arg)
+
+
+async def test_a_resumed_connection_asks_for_what_came_after_and_drops_what_it_has(lab: Any) -> None:
+    told = await played(lab, """
+        live.open(); sockets[0].open();
+        sockets[0].frame({ t: 'snapshot', log: 'L', seq: 10 });
+        sockets[0].frame({ t: 'delta', seq: 12, events: [{ position: 10 }, { position: 11 }, { position: 12 }] });
+        sockets[0].frame({ t: 'log' }); sockets[0].frame({ t: 'heartbeat' }); sockets[0].frame({ t: 'of the future' });
+        await sockets[0].end(1012);
+        const wait = retryAt.peek() - Date.now();
+        live.open(); sockets[1].open();
+        return { said, sent: [sockets[0].sent, sockets[1].sent], wait, link: link.peek() };""")  # fmt: skip
+    assert told["said"] == [["snapshot", 10], ["delta", 12, [11, 12]], ["log"]]
+    assert told["sent"][0] == [{"t": "hello", "log": None, "after": None, "topics": ["overview"]}, {"t": "ack", "seq": 10}, {"t": "ack", "seq": 12}]
+    assert told["sent"][1] == [{"t": "hello", "log": "L", "after": 12, "topics": ["overview"]}]
+    assert told["link"] == "lost"
+    assert told["wait"] <= 100 + 0.3 * 500
+
+
+async def test_a_login_that_ended_is_no_reason_to_try_again(lab: Any) -> None:
+    assert await played(lab, "live.open(); sockets[0].open(); await sockets[0].end(4401); return [link.peek(), sockets.length]") == ["refused", 1]
+
+
+async def test_a_handshake_that_fails_is_tried_again_unless_it_is_a_matter_of_who_we_are(lab: Any) -> None:
+    code = "live.open(); await sockets[0].end(1006); return link.peek()"
+    assert await played(lab, code) == "lost"
+    assert await played(lab, code, refused=True) == "refused"
+
+
+async def test_a_connection_that_is_silent_for_too_long_is_given_up(lab: Any) -> None:
+    told = await played(lab, """
+        live.open(); sockets[0].open(); sockets[0].frame({ t: 'snapshot', log: 'L', seq: 1 });
+        live.watch(); const before = link.peek();
+        live.heardAt -= 26_000; live.watch();
+        dispatchEvent(new Event('online'));
+        return [before, link.peek(), sockets.length, sockets[0].readyState];""")  # fmt: skip
+    assert told == ["live", "lost", 2, 3]
+
+
+async def test_topics_are_told_once_and_taken_back_with_their_last_view(lab: Any) -> None:
+    told = await played(lab, """
+        live.open(); sockets[0].open();
+        const [a, b] = [live.want('run:1'), live.want('run:1')]; a(); b();
+        return sockets[0].sent.slice(1).map((frame) => frame.topics);""")  # fmt: skip
+    assert told == [["overview", "run:1"], ["overview", "run:1"], ["overview", "run:1"], ["overview"]]
+
+
+async def test_a_command_that_the_log_does_not_confirm_is_told_so(open_page: Any, day: str) -> None:
+    window = await open_page(day, "/jobs")
+    await window.page.clock.install()
+    await window.page.route("**/pause", lambda route: route.fulfill(json={}))
+
+    await window.page.get_by_role("button", name="Pause: News").click()
+    await window.page.clock.run_for(31_000)
+
+    assert "has not confirmed it yet" in await window.text(".toasts")
+
+
+async def test_the_newest_rows_of_a_store_stay_and_hidden_ones_go(lab: Any) -> None:
+    told = await lab.module("model/store.js", """(() => {
+        const event = (id, version, type, more) => ({ type, stream: id, version, position: 1e6, at: '2026-11-25T12:29:00Z', job_id: 'news', node: 'a', ...more });
+        const batch = (events) => m.take({ seq: 1e6, now: '', events });
+        batch(Array.from({ length: 450 }, (_, n) => event(`r${n}`, 1, 'missed', { scheduled_time: '2026-11-25T12:29:00Z', reason: 'late' })));
+        const [kept, first] = [m.finishedIds.peek().length, m.finishedIds.peek()[0]];
+        batch([event('r449', 2, 'hidden'), event('job:news', 9, 'job_paused'), event('strange', 5, 'progress')]);
+        m.take({ seq: 1e6, now: '', events: [], jobs: [{ id: 'new', running: [], display_name: 'New' }], removed: ['news'], progress: [] });
+        return { kept, first, next: m.finishedIds.peek()[0], known: m.runs.has('r0'), ids: m.jobIds.peek(), name: m.jobName('new') };
+    })()""")  # fmt: skip
+    assert told["kept"] == 400
+    assert (told["first"], told["next"], told["known"]) == ("r449", "r448", False)
+    assert "new" in told["ids"]
+    assert "news" not in told["ids"]
+    assert told["name"] == "New"

@@ -1,0 +1,130 @@
+"""What the pages are made of: how it is served, how large it is, and what its linters, type checker and tests say."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from gnomon_web.dashboard import PAGES, files
+from gnomon_web.dashboard.files import build
+
+STATIC = Path(files.__file__).parent / "static"
+LONGEST_MODULE = 300
+LARGEST = 45_000
+LEAST_COVERAGE = 0.9
+FORBIDDEN = re.compile(r"\.(inner|outer)HTML\b|insertAdjacentHTML|document\.write|\beval\(|new Function|setAttribute\('style'|\bstyle=|createContextualFragment")
+
+
+def tool(name: str) -> str:
+    beside = Path(sys.executable).parent / name
+    found = str(beside) if beside.exists() else shutil.which(name)
+    if found is None and "chromium" in os.environ.get("GNOMON_REQUIRE", "").split(","):
+        pytest.fail(f"GNOMON_REQUIRE wants the tests of the dashboard, but there is no {name}: pip install {name}")
+    return found or pytest.skip(f"there is no {name}: pip install {name}")
+
+
+def sources() -> dict[str, str]:
+    return {path: file.body.decode() for path, file in build().files.items()}
+
+
+# --- how it is served ---
+
+
+async def test_files_are_kept_for_ever_under_a_name_that_changes_with_them(day: str) -> None:
+    async with aiohttp.ClientSession(auto_decompress=False) as client:
+        page = await client.get(day)
+        text = await page.text()
+        assert page.headers["Cache-Control"] == "no-cache"
+        again = await client.get(day, headers={"If-None-Match": page.headers["ETag"]})
+        assert again.status == 304
+        for path, file in build().files.items():
+            assert f'"/ui/{build().name}/{path}"' in text or path == "icon.svg"
+            answer = await client.get(f"{day}/ui/{build().name}/{path}", headers={"Accept-Encoding": "gzip"})
+            assert answer.headers["Cache-Control"] == "public, max-age=31536000, immutable"
+            assert answer.headers["Vary"] == "Accept-Encoding"
+            assert gzip.decompress(await answer.read()) == file.body
+        plain = await client.get(f"{day}/ui/{build().name}/js/app.js", headers={"Accept-Encoding": "identity"})
+        assert await plain.read() == build().files["js/app.js"].body
+        for wrong in ("/ui/another/js/app.js", f"/ui/{build().name}/js/nothing.js", f"/ui/{build().name}/types.d.ts"):
+            assert (await client.get(day + wrong)).status == 404
+
+
+async def test_every_address_of_the_page_is_the_page_under_a_strict_policy(day: str) -> None:
+    async with aiohttp.ClientSession() as client:
+        for path in PAGES:
+            answer = await client.get(day + re.sub(r"\{\w+\}", "some_id", path))
+            assert answer.content_type == "text/html"
+            policy = answer.headers["Content-Security-Policy"]
+            assert "default-src 'self'" in policy
+            assert "require-trusted-types-for 'script'; trusted-types 'none'" in policy
+            assert "unsafe" not in policy
+
+
+def test_the_page_asks_for_nothing_of_anybody_else() -> None:
+    page = build().page("")
+    assert not re.search(r"""(?:src|href)=["'](?:https?:)?//""", page)
+    assert not re.search(r"<script(?![^>]*\bsrc=)|\son\w+=|\bstyle=", page)
+    for path, text in sources().items():
+        assert not re.search(r"""(?:import|from|fetch\(|url\()\s*["']?(?:https?:)?//""", text), path
+
+
+def test_no_text_ever_becomes_elements_or_code() -> None:
+    for path, text in sources().items():
+        if path.endswith(".js"):
+            assert not FORBIDDEN.search(text), path
+
+
+def test_every_file_of_the_tree_is_served() -> None:
+    tree = {str(path.relative_to(STATIC)) for path in STATIC.rglob("*") if path.is_file()}
+    assert tree - {"index.html", "js/types.d.ts"} == set(build().files)
+
+
+# --- how large it is ---
+
+
+def test_modules_stay_short_and_the_whole_stays_small() -> None:
+    lines = {path: text.count("\n") for path, text in sources().items()}
+    assert {path: count for path, count in lines.items() if count > LONGEST_MODULE} == {}
+    assert sum(len(file.compressed) for file in build().files.values()) <= LARGEST
+
+
+# --- what others say of it ---
+
+
+def test_the_linter_finds_nothing() -> None:
+    checked = subprocess.run([tool("oxlint"), "--deny-warnings", "--allow", "no-unused-expressions", str(STATIC / "js")], capture_output=True, text=True, check=False)
+    assert checked.returncode == 0, checked.stdout
+
+
+def test_the_type_checker_finds_nothing() -> None:
+    command = [tool("deno"), "check", "--no-remote", "--config", str(Path(__file__).parent / "deno.json"), str(STATIC / "js" / "app.js")]
+    environment = {**os.environ, "DENO_NO_UPDATE_CHECK": "1", "NO_COLOR": "1"}
+    checked = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert checked.returncode == 0, checked.stderr
+
+
+def test_the_tests_reach_nine_tenths_of_every_module(request: pytest.FixtureRequest, coverage: Any) -> None:
+    own = {item.path.name for item in request.session.items if item.path.parent == Path(__file__).parent}
+    if own != {path.name for path in Path(__file__).parent.glob("test_*.py")} or request.config.getoption("keyword"):
+        pytest.skip("only a part of the dashboard's tests is run")
+    shares = {}
+    for path, text in sources().items():
+        if path.endswith(".js"):
+            code = [index for index, character in enumerate(_without_comments(text)) if not character.isspace()]
+            run = coverage.run.get(path, bytearray(len(text)))
+            shares[path] = sum(run[index] for index in code) / len(code)
+    assert {path: round(share, 3) for path, share in shares.items() if share < LEAST_COVERAGE} == {}
+
+
+def _without_comments(text: str) -> str:
+    """Blank what is no code, and leave everything else where it is."""
+    return re.sub(r"(?m)/\*.*?\*/|^\s*//.*$", lambda found: " " * len(found[0]), text, flags=re.DOTALL)

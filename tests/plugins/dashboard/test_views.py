@@ -1,0 +1,382 @@
+"""What each view shows, and that its address says it all: filters, the way back, the moment that one looks at."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+import pytest
+from playwright.async_api import expect
+
+from gnomon import Context, Job
+
+
+async def first_of(window: Any, query: str) -> str:
+    """Find a run by REST."""
+    found: str = await window.page.evaluate(f"fetch('/scheduler/logs?limit=1&{query}').then(r => r.json()).then(p => p.items[0]._id)")
+    return found
+
+
+# --- overview ---
+
+
+async def test_the_overview_tells_what_runs_what_comes_and_how_the_day_went(open_page: Any, day: str) -> None:
+    window = await open_page(day, "/")
+    page = window.page
+
+    assert await page.locator(".run .name").all_inner_texts() == ["Daily bars", "Financial statements"]
+    await expect(page.locator(".run", has_text="Daily bars")).to_contain_text("fetch")
+    await expect(page.locator(".run .left").first).to_contain_text("left")
+    assert (await page.locator(".coming-up li").first.inner_text()).startswith("Realtime quotes")
+    await expect(page.locator(".foot", has_text="paused")).to_contain_text("1 job paused")
+    failed = page.locator(".counter.failed")
+    await expect(failed.locator(".figure")).not_to_have_text("–")
+    count = int(await failed.locator(".figure").inner_text())
+    await failed.click()
+    await page.wait_for_url("**/runs?status=failed&since=*")
+    await expect(page.locator(".head .count")).to_have_text(str(count))
+    assert set(await page.locator("td .badge").all_inner_texts()) == {"Failed"}
+
+
+async def test_the_timeline_has_a_lane_for_each_job_and_goes_back_as_far_as_one_wants(open_page: Any, day: str) -> None:
+    window = await open_page(day, "/")
+    page = window.page
+    await expect(page.locator(".lanes a").first).to_be_attached()
+    assert await page.locator(".lane-names li").count() == 7
+    many = await page.locator(".lanes .mark").count()
+    label = await page.locator("svg.lanes").get_attribute("aria-label")
+    assert label.startswith("Timeline of 7 jobs: ")
+
+    await page.get_by_role("button", name="1 h", exact=True).click()
+    await page.wait_for_url("**/?window=1h")
+    await expect(page.locator(".lanes .mark")).not_to_have_count(many)
+    await page.get_by_role("button", name="7 d", exact=True).click()
+    await expect(page.locator(".tick").first).to_be_attached()
+    await page.locator(".lanes a").first.dispatch_event("click", {"button": 0})
+
+    await page.wait_for_url("**/runs/*")
+
+
+async def test_runs_move_by_themselves_from_running_to_the_timeline(open_page: Any, serve: Any) -> None:
+    gate = asyncio.Event()
+
+    async def gated(ctx: Context) -> None:
+        ctx.progress(25, "a quarter")
+        await gate.wait()
+
+    served = await serve(Job(id="gated", func=gated))
+    window = await open_page(served.url, "/")
+    page = window.page
+    await expect(page.locator(".quiet-line").first).to_contain_text("Nothing is running.")
+
+    run = (await served.kernel.trigger("gated", actor="anna")).execution.id
+    await expect(page.locator(".run .message")).to_have_text("a quarter")
+    await expect(page.get_by_role("progressbar")).to_have_attribute("aria-valuenow", "25")
+    await expect(page.locator(".counter.running .figure")).to_have_text("1")
+    gate.set()
+    await served.kernel.wait(run)
+
+    await expect(page.locator(".run")).to_have_count(0)
+    await expect(page.locator(".counter.success .figure")).to_have_text("1")
+    await expect(page.locator(".lanes .mark.success")).to_have_count(1)
+
+
+async def test_a_page_without_jobs_says_what_to_do_and_shows_the_first_one_at_once(open_page: Any, serve: Any) -> None:
+    served = await serve()
+    window = await open_page(served.url, "/", permissions=["clipboard-read", "clipboard-write"])
+    page = window.page
+    await expect(page.locator("h1")).to_have_text("No jobs yet")
+    await page.get_by_role("button", name="Copy: In the config file").click()
+    await expect(page.get_by_role("button", name="Copy: In the config file")).to_have_text("Copied")
+    assert 'func = "gnomon_chores:shell"' in await page.evaluate("navigator.clipboard.readText()")
+
+    async def hello() -> None: ...
+
+    await served.kernel.add_job(Job(id="hello", func=hello, every="1h"))
+    await expect(page.locator(".coming-up")).to_contain_text("hello")
+
+
+# --- lists ---
+
+
+async def test_jobs_are_found_by_text_state_and_tag_and_the_way_back_undoes_it(open_page: Any, day: str) -> None:
+    window = await open_page(day, "/jobs")
+    page, rows = window.page, window.page.locator("tr[data-row]")
+    await expect(rows).to_have_count(7)
+    await page.get_by_label("Tag").select_option("market")
+    await expect(rows).to_have_count(3)
+    await page.locator("[data-search]").fill("bars")
+    await expect(rows).to_have_count(1)
+    await page.wait_for_url("**/jobs?tag=market&q=bars")
+    await page.get_by_role("button", name="Paused").click()
+    await expect(page.locator(".empty")).to_contain_text("No job matches.")
+    await page.go_back()
+    await expect(rows).to_have_count(1)
+    await page.go_back()
+    await expect(rows).to_have_count(7)
+    await page.go_forward()
+    await expect(rows).to_have_count(1)
+    await window.go("/jobs?status=paused")
+    await expect(rows).to_have_count(1)
+    await expect(rows).to_contain_text("Old files")
+    await page.get_by_role("button", name="Failing").click()
+    await page.get_by_role("button", name="Running", exact=True).click()
+    await expect(rows).to_have_count(2)
+    await page.locator("[data-search]").fill("nothing like this")
+    await page.get_by_role("button", name="Clear filters").click()
+    await expect(rows).to_have_count(7)
+
+
+async def test_runs_are_filtered_by_all_that_the_server_knows_and_read_page_by_page(open_page: Any, day: str) -> None:
+    window = await open_page(day, "/runs")
+    page, rows = window.page, window.page.locator("tr[data-row]")
+    await expect(rows).to_have_count(50)
+    await page.get_by_role("button", name="Show more").click()
+    await expect(rows).to_have_count(100)
+    ids = await rows.evaluate_all("rows => rows.map((row) => row.dataset.row)")
+    assert len(set(ids)) == 100
+
+    await page.get_by_role("button", name="Failed", exact=True).click()
+    await page.get_by_role("button", name="Missed", exact=True).click()
+    await page.wait_for_url("**/runs?status=failed*missed")
+    await page.get_by_label("Job", exact=True).select_option("news")
+    await expect(page.locator("td .badge").first).to_have_text("Failed")
+    await page.get_by_label("Started by", exact=True).select_option("true")
+    await expect(rows).to_have_count(1)
+    await expect(rows).to_contain_text("anna")
+    await page.get_by_label("Since").select_option("1h")
+    await expect(page.get_by_label("Since")).to_contain_text("since ")
+    await page.locator("[data-search]").fill("no such words")
+    await expect(page.locator(".empty")).to_contain_text("No run matches.")
+    await page.locator(".empty button").click()
+    await expect(rows).to_have_count(50)
+    await page.get_by_role("button", name="Failed", exact=True).click()
+    await page.get_by_role("button", name="Failed", exact=True).click()
+    await page.wait_for_url(f"{day}/runs")
+
+
+async def test_new_runs_wait_above_while_somebody_reads_further_down(open_page: Any, serve: Any) -> None:
+    async def quick() -> None: ...
+
+    served = await serve(Job(id="quick", func=quick, max_instances=99))
+    for _ in range(40):
+        last = await served.kernel.trigger("quick", actor="test")
+    await served.kernel.wait(last.execution.id)
+    window = await open_page(served.url, "/runs")
+    page = window.page
+    await expect(page.locator("tr[data-row]")).to_have_count(40)
+    await page.mouse.wheel(0, 900)
+    await page.wait_for_timeout(200)
+
+    for _ in range(2):
+        last = await served.kernel.trigger("quick", actor="test")
+    await served.kernel.wait(last.execution.id)
+
+    news = page.get_by_role("button", name="2 new")
+    await expect(news).to_be_visible()
+    await expect(page.locator("tr[data-row]")).to_have_count(40)
+    await news.click()
+    await expect(page.locator("tr[data-row]")).to_have_count(42)
+    assert await page.locator("tr[data-row]").first.get_attribute("data-row") == last.execution.id
+
+
+async def test_a_list_left_open_does_not_grow_for_ever_and_loses_nothing(open_page: Any, serve: Any) -> None:
+    async def quick() -> None: ...
+
+    served = await serve(Job(id="quick", func=quick, max_instances=999))
+    window = await open_page(served.url, "/runs")
+    rows = window.page.locator("tr[data-row]")
+
+    for _ in range(230):
+        last = await served.kernel.trigger("quick", actor="test")
+    await served.kernel.wait(last.execution.id)
+    await expect(window.page.locator(".head .count")).to_have_text("230")
+    await expect(rows).to_have_count(200)
+    await window.page.get_by_role("button", name="Show more").click()
+    await expect(rows).to_have_count(230)
+
+    assert len(set(await rows.evaluate_all("rows => rows.map((row) => row.dataset.row)"))) == 230
+
+
+# --- one job ---
+
+
+async def test_a_job_tells_its_schedule_figures_decisions_and_who_did_what(open_page: Any, day: str) -> None:
+    window = await open_page(day, "/jobs/financials")
+    page = window.page
+    await expect(page.locator(".schedule-words")).to_contain_text("third hour")
+    await expect(page.locator(".times li")).to_have_count(10)
+    await expect(page.locator(".durations .mark").first).to_be_attached()
+    await expect(page.locator(".decisions")).to_contain_text("the job was paused")
+    await expect(page.locator(".audit")).to_contain_text("mei paused the job")
+    await expect(page.locator(".panel", has_text="Definition")).to_contain_text("attempts 3")
+    await expect(page.locator(".heat tbody tr")).to_have_count(7)
+    await page.get_by_role("button", name="Failures").click()
+    await page.wait_for_url("**/jobs/financials?heat=failures")
+    await expect(page.locator(".heat.failures")).to_be_attached()
+    await page.get_by_role("link", name="All its runs").click()
+    await page.wait_for_url("**/runs?job_id=financials")
+
+
+async def test_an_address_of_nothing_says_so(open_page: Any, day: str) -> None:
+    window = await open_page(day, "/jobs/nobody", may_say=("404",))
+    page = window.page
+    await expect(page.locator("h1")).to_have_text("There is no job nobody any more")
+    await expect(page.get_by_role("alert").first).to_contain_text("nobody")
+    await window.go("/runs/6b06e266e2ae0a18078f43ee")
+    await expect(page.locator("h1")).to_have_text("This run cannot be shown")
+    await page.get_by_role("button", name="Try again").click()
+    await window.follow("/nowhere")
+    await expect(page.locator("h1")).to_have_text("There is nothing at this address")
+    await page.get_by_role("link", name="Overview").last.click()
+    await expect(page.locator(".counters")).to_be_visible()
+
+
+# --- one run ---
+
+
+async def test_a_run_is_rewound_to_any_of_its_events(open_page: Any, day: str) -> None:
+    window = await open_page(day, "/")
+    failed = await first_of(window, "status=failed&q=timed")
+    await window.follow(f"/runs/{failed}")
+    page = window.page
+    await expect(page.locator(".error")).to_be_visible()
+    names = await page.locator(".node strong").all_inner_texts()
+    assert (names[0], names[1], names[-1]) == ("Scheduled", "Started", "Failed")
+
+    await page.locator(".node", has_text="Started").get_by_role("button", name="Show the run as it was at").click()
+    await expect(page.locator(".rewound")).to_contain_text("This is the run as it was at #")
+    await expect(page.locator(".head .badge")).to_have_text("Running")
+    await expect(page.locator(".error")).to_have_count(0)
+    await expect(page.locator(".node.later").first).to_be_visible()
+    address = page.url
+    await page.get_by_role("button", name="Back to the present").click()
+    await expect(page.locator(".head .badge")).to_have_text("Failed")
+
+    await page.goto(address)
+    await expect(page.locator(".head .badge")).to_have_text("Running")
+    await page.go_back()
+    await page.locator(".node .tools button").first.click()
+    await expect(page.locator(".node .json")).to_contain_text('"type": "scheduled"')
+    await page.get_by_role("button", name="JSON").click()
+    await expect(page.locator(".story .json")).to_contain_text('"type": "failed"')
+    await page.get_by_role("button", name="All events").click()
+    await page.wait_for_url("**lens=all**")
+
+
+async def test_progress_is_told_as_a_story_or_event_by_event(open_page: Any, day: str) -> None:
+    window = await open_page(day, "/")
+    run = await first_of(window, "status=success&job_id=financials")
+    await window.follow(f"/runs/{run}")
+    page = window.page
+    await expect(page.locator(".node .times").first).to_contain_text("×")
+    story = await page.locator(".node").count()
+    await expect(page.locator(".steps .completed")).to_have_count(3)
+    await expect(page.locator(".panel", has_text="Result").last).to_contain_text('"rows": 40')
+
+    await page.get_by_role("button", name="All events").click()
+
+    await expect(page.locator(".node")).not_to_have_count(story)
+    assert await page.locator(".node").count() > 40
+
+
+async def test_one_goes_from_run_to_run_of_a_job_in_their_order(open_page: Any, day: str) -> None:
+    window = await open_page(day, "/")
+    page = window.page
+    newest_first = await page.evaluate("fetch('/scheduler/jobs/heartbeat/executions?limit=3').then(r => r.json()).then(p => p.items.map(run => run._id))")
+    await window.follow(f"/runs/{newest_first[1]}")
+    await expect(page.locator(".head .badge")).to_be_visible()
+
+    await page.keyboard.press("[")
+    await page.wait_for_url(f"**/{newest_first[2]}")
+    await expect(page.locator(".head .badge")).to_be_visible()
+    await page.get_by_role("button", name="Later").click()
+    await page.wait_for_url(f"**/{newest_first[1]}")
+    await page.keyboard.press("]")
+
+    await page.wait_for_url(f"**/{newest_first[0]}")
+
+
+async def test_the_log_of_a_run_grows_while_one_looks_and_is_filtered_by_level(open_page: Any, serve: Any) -> None:
+    more, end = asyncio.Event(), asyncio.Event()
+
+    async def talks() -> None:
+        log = logging.getLogger("talks")
+        log.info("\x1b[31mred\x1b[0m and \u202eturned around")
+        for number in range(60):
+            log.debug("line %d", number)
+        await more.wait()
+        log.error("it burns")
+        await end.wait()
+
+    logging.getLogger("talks").setLevel(logging.DEBUG)
+    served = await serve(Job(id="talks", func=talks))
+    run = (await served.kernel.trigger("talks", actor="test")).execution.id
+    window = await open_page(served.url, f"/runs/{run}", permissions=["clipboard-read", "clipboard-write"])
+    page = window.page
+    await expect(page.locator(".log .line").first).to_contain_text("red and ‹U+202E›turned around")
+
+    more.set()
+    await expect(page.locator(".log .line").last).to_contain_text("it burns")
+    await expect(page.locator(".log .line").last).to_be_in_viewport()
+    await page.get_by_label("From level").select_option("error")
+    await expect(page.locator(".log .line", has_text="line 59")).to_have_count(0)
+    await page.get_by_label("From level").select_option("debug")
+    await page.get_by_role("button", name="Wrap").click()
+    await page.locator(".log").evaluate("box => { box.scrollTop = 0 }")
+    await expect(page.get_by_role("button", name="Follow")).to_have_attribute("aria-pressed", "false")
+    await page.get_by_role("button", name="Follow").click()
+    await page.get_by_role("button", name="Copy: Log").click()
+    assert "it burns" in await page.evaluate("navigator.clipboard.readText()")
+    end.set()
+
+
+# --- alerts, system, languages ---
+
+
+async def test_alerts_name_what_failed_and_lead_there(open_page: Any, day: str) -> None:
+    window = await open_page(day, "/alerts")
+    page = window.page
+    await expect(page.locator(".alert", has_text="News")).to_contain_text("failed")
+    await expect(page.locator(".alert", has_text="News")).to_contain_text("UpstreamTimeout")
+    await page.get_by_role("button", name="Slow").click()
+    await page.wait_for_url("**/alerts?kind=slow")
+    await page.get_by_role("button", name="System", exact=True).click()
+    await expect(page.locator(".empty")).to_contain_text("Nothing of this kind.")
+    await page.get_by_role("button", name="Failing").click()
+    await page.locator(".alert a").first.click()
+    await expect(page.locator(".error")).to_be_visible()
+
+
+async def test_the_system_panel_tells_how_the_parts_are(open_page: Any, day: str) -> None:
+    window = await open_page(day, "/jobs?panel=system")
+    panel = window.page.get_by_role("dialog")
+    await expect(panel).to_contain_text("kernel well")
+    await expect(panel).to_contain_text("Runs going on")
+    await expect(panel).to_contain_text("local (admin)")
+    await panel.get_by_role("button", name="Close").click()
+    await window.page.wait_for_url(f"{day}/jobs")
+
+
+@pytest.mark.parametrize("path", ["/", "/jobs", "/jobs/daily_bars", "/runs", "/alerts"])
+async def test_chinese_is_spoken_everywhere(open_page: Any, day: str, path: str) -> None:
+    window = await open_page(day, path, locale="zh-CN")
+    page = window.page
+    await expect(page.locator("html")).to_have_attribute("lang", "zh-CN")
+    await expect(page.locator("main [aria-busy]")).to_have_count(0)
+    english = await page.evaluate("""[...document.querySelectorAll('h1, h2, h3, th[scope=col], button, dt, .badge')]
+        .map((e) => e.textContent.trim()).filter((text) => /[a-z]{3}/i.test(text) && !/[\u4e00-\u9fff]/.test(text))""")
+    names = {"Realtime quotes", "Daily bars", "Financial statements", "News", "Evening report", "Data source check", "Old files"}
+    assert set(english) <= names | {"English"}
+
+
+async def test_the_language_is_chosen_and_kept(open_page: Any, day: str) -> None:
+    window = await open_page(day, "/jobs/heartbeat")
+    page = window.page
+    await page.get_by_label("Language").select_option("zh-CN")
+    await expect(page.locator(".crumbs")).to_contain_text("任务")
+    await expect(page.locator(".schedule-words")).to_have_text("每 20分钟")
+    assert await page.title() == "Data source check · 任务 · Gnomon"
+    await page.reload()
+    await expect(page.locator(".crumbs")).to_contain_text("任务")

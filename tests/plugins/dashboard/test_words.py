@@ -1,0 +1,85 @@
+"""The languages: the same keys, the same places for values; durations, moments and schedules as each language says them."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from gnomon_web.dashboard.files import build
+
+
+async def test_every_language_has_every_word_with_the_same_places(lab: Any) -> None:
+    catalogues = await lab.module("words/index.js", "m.CATALOGUES")
+
+    english = catalogues["en"]
+    for language, words in catalogues.items():
+        assert set(words) == set(english), language
+        for key, text in words.items():
+            assert text.strip(), (language, key)
+            assert set(re.findall(r"\{(\w+)", text)) == set(re.findall(r"\{(\w+)", english[key])), (language, key)
+
+
+def test_every_word_that_is_used_is_there_and_every_one_that_is_there_is_used() -> None:
+    sources = {path: file.body.decode() for path, file in build().files.items() if path.endswith(".js")}
+    catalogue = set(re.findall(r"'([\w.]+)': '", sources.pop("js/words/en.js")))
+    code = "\n".join(text for path, text in sources.items() if path != "js/words/zh.js")
+    used = set(re.findall(r"\bt\(\s*'([\w.]+)'", code))
+    assert used <= catalogue
+    # The others are put together of a prefix and a word, or chosen between.
+    prefixes = {*re.findall(r"\bt\([^'\n]{0,40}?`([\w.]+\.)\$", code), *(f"{one}." for one in re.findall(r"\bword\('(\w+)'", code))}
+    mentioned = set(re.findall(r"'([\w.]+)'", code))
+    assert {key for key in catalogue - used - mentioned if not key.startswith(tuple(prefixes))} == set()
+
+
+def test_no_words_for_people_stand_in_the_code() -> None:
+    visible = re.compile(r"""h\('(?:p|h[1-6]|button|span|strong|small|label|th|dt|li)', (?:null|\{[^{}]*\}), '([^']+)'""")
+    for path, file in build().files.items():
+        if path.endswith(".js") and not path.startswith("js/words/"):
+            assert [text for text in visible.findall(file.body.decode()) if re.search("[a-z]", text) and text != "Gnomon"] == [], path
+
+
+async def test_durations_have_their_two_largest_units(lab: Any, open_page: Any, day: str) -> None:
+    seconds = [None, 0, 0.004, 0.9996, 5.44, 59.6, 62, 3600, 3725, 90_000]
+    said = await lab.module("words/format.js", "arg.map(m.duration)", seconds)
+    assert said == ["–", "0ms", "4ms", "1.0s", "5.4s", "1m", "1m 2s", "1h", "1h 2m", "1d 1h"]
+    assert await lab.module("words/format.js", "m.wholeDuration(754, true)") == "12m"
+
+    chinese = await open_page(day, "/alerts", locale="zh-CN")
+    assert await chinese.module("words/format.js", "[62, 3725].map(m.duration)") == ["1分钟2秒", "1小时2分钟"]
+
+
+async def test_moments_of_today_have_no_date_and_others_have_one(lab: Any) -> None:
+    said = await lab.module("words/format.js", "['2026-11-25T12:00:00Z', '2026-11-20T12:00:00Z'].map(m.shortMoment)")
+    assert said == ["20:00:00", "Nov 20, 20:00"]
+    assert "GMT+8" in await lab.module("words/format.js", "m.fullMoment('2026-11-25T12:00:00Z')")
+    ago = await lab.module("words/format.js", "[-10, -3600, 90.4].map((s) => m.relative(arg + s * 1000))", 1_795_609_750_000)
+    assert len(ago) == 3
+    assert await lab.module("words/format.js", "[m.percent(0.5), m.percent(0.999), m.weekday(0), m.dayMonth(0)]") == ["50%", "99.9%", "Mon", "Jan 1"]
+
+
+async def test_plain_schedules_are_said_in_chinese_and_others_as_they_are_written(open_page: Any, day: str) -> None:
+    window = await open_page(day, "/alerts", locale="zh-CN")
+    jobs = [
+        ({"cron": "*/5 * * * *"}, "每 5 分钟"),
+        ({"cron": "* * * * *"}, "每 1 分钟"),
+        ({"cron": "7 * * * *"}, "每小时第 7 分"),
+        ({"cron": "5 9 * * *"}, "每天 09:05"),
+        ({"cron": "0 18 * * 1-5"}, "周一至周五 18:00"),
+        ({"cron": "30 3 1 * *"}, "每月 1 日 03:30"),
+        ({"cron": "0 18 * * 1,3"}, "cron: 0 18 * * 1,3"),
+        ({"cron": "0 18 1 1 *"}, "cron: 0 18 1 1 *"),
+        ({"cron": "0 */2 * * *"}, "cron: 0 */2 * * *"),
+        ({"every": "1h 30m"}, "每 1小时30分钟"),
+        ({"every": 90}, "每 1分钟30秒"),
+        ({}, "仅手动触发"),
+        ({"trigger": {"type": "object"}}, "said by the server"),
+    ]
+    said = await window.module(
+        "words/schedule.js", "arg.map((c) => m.scheduleInWords({ trigger: 'said by the server', trigger_config: c }))", [config for config, _ in jobs]
+    )
+    assert said == [words for _, words in jobs]
+
+
+async def test_words_go_by_their_number_and_unknown_ones_are_said_as_they_are(lab: Any) -> None:
+    said = await lab.module("words/index.js", "[m.t('alert.missed', {n: 1}), m.t('alert.missed', {n: 3}), m.t('coming.paused', {n: 1}), m.word('reason', 'timeout'), m.word('reason', 'gravity')]")
+    assert said == ["missed a fire", "missed 3 fires", "1 job paused", "ran longer than its timeout", "gravity"]
