@@ -127,7 +127,7 @@ class Subscriber:
 
     def health(self) -> PluginHealth:
         """Tell how the plugin is doing."""
-        blocked, told = self._blocked_for(), self.plugin.problem
+        blocked, told = self._blocked(), self.plugin.problem
         state: PluginState = (
             "stopped" if self.left.done()
             else "starting" if not self.entered.done()
@@ -141,16 +141,20 @@ class Subscriber:
 
     def report_blocking(self) -> None:
         """Say once of each call that it blocks the plugin's loop; called now and then."""
-        if (blocked := self._blocked_for()) is None or (busy := self._busy) is None:
+        if (blocked := self._blocked()) is None or (busy := self._busy) is None:
             return
         if busy[2] is not self._blocked_reported:
             self._blocked_reported = busy[2]
             log.error("plugin blocks", plugin=self.plugin.name, problem=blocked, execution=busy[2].stream)
 
-    def _blocked_for(self) -> str | None:
-        busy = self._busy
+    def _blocked(self) -> str | None:
         # A hook that awaits is ended by its time limit; one that is still in there after twice that does not await.
-        if busy is None or (spent := time.monotonic() - busy[0]) < 2 * self._hook_timeout:
+        return self.busy(2 * self._hook_timeout)
+
+    def busy(self, at_least: float = 0.0) -> str | None:
+        """Say which hook is being called for that many seconds, if one is."""
+        busy = self._busy
+        if busy is None or (spent := time.monotonic() - busy[0]) < at_least:
             return None
         return f"hook {busy[1]} has not returned from event {busy[2].position} ({busy[2].type}) for {spent:.0f} s"
 
@@ -348,7 +352,8 @@ class Dispatcher:
         while self._subscribers:
             subscriber = self._subscribers.pop()
             if not await _is_done(subscriber.left, max(deadline - time.monotonic(), 0.1)):
-                log.error("plugin did not stop", plugin=subscriber.plugin.name, problem=subscriber.health().problem)
+                problem = subscriber.busy() or "it has not left its lifespan"
+                log.error("plugin did not stop", plugin=subscriber.plugin.name, problem=problem)
 
     @property
     def is_idle(self) -> bool:

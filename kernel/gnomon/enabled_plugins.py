@@ -16,10 +16,14 @@ from gnomon.plugins import PluginSet
 
 
 class PluginInfo(msgspec.Struct, frozen=True):
-    """What people see of a plugin: enabled, installed (and not enabled) or failed, with the problem."""
+    """What people see of a plugin, with its problem if it has one.
+
+    It is enabled, or installed only; incomplete, where it is not enabled and something that it needs is not installed;
+    or failed.
+    """
 
     name: str
-    state: Literal["enabled", "installed", "failed"]
+    state: Literal["enabled", "installed", "incomplete", "failed"]
     origin: str
     distribution: str | None = None
     version: str | None = None
@@ -67,6 +71,7 @@ def _info(found: FoundPlugin, config: Config) -> PluginInfo:
         if enabled:
             PluginSet(config.directory).add(target, found.name, config.sections.get(found.name), found)
     except (ConfigError, PluginError) as exc:
-        return msgspec.structs.replace(info, state="failed", problem=str(exc))
+        lacks = not enabled and isinstance(exc.__cause__, ModuleNotFoundError)
+        return msgspec.structs.replace(info, state="incomplete" if lacks else "failed", problem=str(exc))
     hooks = [hook for hook in HOOKS if hasattr(getattr(target, hook, None), "gnomon_impl")]
     return msgspec.structs.replace(info, hooks=hooks)

@@ -98,13 +98,15 @@ class MongoStore(Store):
     async def open(self, *, read_only: bool = False) -> None:
         if self._is_open:
             raise StoreError(f"MongoDB log {self._server.address} is open already")
-        deadline = time.monotonic() + (0.0 if read_only else self._patience)
+        deadline = time.monotonic() + self._patience
         pause = 0.1
         while True:
             try:
                 await self._take_hold(read_only=read_only)
             except StoreUnavailableError as exc:
                 await self._let_go()
+                if read_only:
+                    raise
                 if time.monotonic() + pause > deadline:
                     raise StoreUnavailableError(self._cannot_start(exc)) from exc
                 log.warning("waiting for MongoDB", problem=str(exc), next_try_s=pause)

@@ -126,7 +126,7 @@ def test_jobs_are_paused_with_a_reason_and_resumed_and_runs_cancelled(gnomon: Ru
     assert gnomon("resume", "steps").stdout.strip() == "steps fires again"
     run = answer(gnomon("trigger", "until_cancelled", "--json"))["execution"]["id"]
     kernel.wait_for("started", run=run)
-    assert gnomon("cancel", run, "--why", "no need").stdout.startswith(f"{run} of until_cancelled is")
+    assert gnomon("cancel", run[:12], "--why", "no need").stdout.startswith(f"{run} of until_cancelled is")
     kernel.wait_for("cancelled", run=run)
 
     acts = answer(gnomon("history", "--config", "server/gnomon.toml", "--json"))["items"]

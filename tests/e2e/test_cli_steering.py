@@ -55,6 +55,14 @@ def test_a_run_is_cancelled(gnomon: Run, kernel: Any) -> None:
     assert "is over (cancelled)" in again.stderr
 
 
+def test_the_beginning_of_an_id_names_the_run_to_cancel(gnomon: Run, kernel: Any) -> None:
+    run = answer(gnomon("trigger", "until_cancelled", "--json"))["execution"]["id"]
+
+    assert f"{run} of until_cancelled" in gnomon("cancel", run[:12]).stdout
+    kernel.wait_for("cancelled", run=run)
+    assert "there is no execution 'abc'" in gnomon("cancel", "abc").stderr
+
+
 @pytest.mark.usefixtures("kernel")
 def test_a_job_is_paused_with_a_reason_and_resumed(gnomon: Run) -> None:
     assert gnomon("pause", "tick", "--why", "maintenance").stdout.strip() == "tick is paused"

@@ -11,11 +11,12 @@ from rich.console import Console
 from gnomon import events
 from gnomon.cli.commands.check import outlook, policies
 from gnomon.cli.commands.jobs import summary
-from gnomon.cli.commands.runs import only_match, what
+from gnomon.cli.commands.runs import what
 from gnomon.cli.console_plugin import tell
 from gnomon.cli.run_ending import ending
 from gnomon.cli.run_progress import in_words
 from gnomon.cli.run_report import facts, print_report, timeline
+from gnomon.cli.short_ids import only_match
 from gnomon.cli.tables import Column, fitting, print_table
 from gnomon.cli.upcoming import state_of, upcoming
 from gnomon.cli.wording import length, moment, with_glyph
@@ -121,6 +122,14 @@ def test_long_words_are_folded_and_never_cut() -> None:
 
     assert "".join(line[6:].strip() for line in lines[1:]) == "x" * 30
     assert max(map(len, lines)) <= 20
+
+
+def test_a_column_that_holds_is_never_torn_where_another_can_go() -> None:
+    columns = [Column("job", 4), Column("next fire", 4, holds=True), Column("running", 3, 1)]
+
+    lines = printed(36, *columns, rows=[["tick", "2026-11-25 14:16:40 UTC", "-"]])
+
+    assert lines == ["JOB   NEXT FIRE", "tick  2026-11-25 14:16:40 UTC"]
 
 
 def test_names_are_not_read_as_markup() -> None:

@@ -262,17 +262,21 @@ def test_the_survey_tells_the_state_of_every_plugin(install: Install, write: Wri
         def on_started(event): ...
         """
     install("zz_broken", "1 / 0", "broken = zz_broken")
+    install("zz_lacking", "import zz_driver", "lacking = zz_lacking\nwanted = zz_lacking")
     install("zz_tidy", hooks, "tidy = zz_tidy\nspare = zz_tidy")
     file = write("surveyed.py", "class Plugin:\n    def __init__(self): 1 / 0")
 
-    infos = {info.name: info for info in survey(enable("tidy", paths=[file]))}
+    infos = {info.name: info for info in survey(enable("tidy", "wanted", paths=[file]))}
 
-    assert {name: infos[name].state for name in ("broken", "spare", "surveyed", "tidy")} == {
+    assert {name: infos[name].state for name in ("broken", "lacking", "spare", "surveyed", "tidy", "wanted")} == {
         "broken": "failed",
+        "lacking": "incomplete",
         "spare": "installed",
         "surveyed": "failed",
         "tidy": "enabled",
+        "wanted": "failed",
     }
+    assert "No module named 'zz_driver'" in str(infos["lacking"].problem)
     assert infos["tidy"].hooks == ["on_failed"]
     assert infos["tidy"].origin == "zz_tidy 1.2"
     assert infos["surveyed"].problem == "plugin 'surveyed' cannot be made: ZeroDivisionError: division by zero"

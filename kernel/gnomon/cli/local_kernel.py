@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any, Self
 
 from gnomon.cli.deployments import assemble_store, reading
+from gnomon.cli.short_ids import RECENT
 from gnomon.cli.steering import Standing
 from gnomon.config import Config
 from gnomon.control import Command, GetHealth, control_path, send
@@ -68,6 +69,10 @@ class LocalKernel:
     async def execution(self, execution_id: str) -> Execution:
         async with reading(self._store()) as log:
             return await _execution(log, execution_id)
+
+    async def recent(self) -> list[Execution]:
+        async with reading(self._store()) as log:
+            return (await log.executions(ExecutionQuery(limit=RECENT))).items
 
     async def events(self, job_id: str | None) -> AsyncIterator[Event]:
         async with reading(self._store()) as log:

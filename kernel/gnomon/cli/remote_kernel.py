@@ -17,6 +17,9 @@ from gnomon.execution import Execution
 
 TOKEN = "GNOMON_TOKEN"  # noqa: S105 - the variable's name
 
+PAGE = 200
+"""Runs that a server lists at once, at most."""
+
 
 class RemoteKernel:
     """The kernel at an address; $GNOMON_TOKEN says who asks: what is on a command line, everybody can see."""
@@ -66,6 +69,9 @@ class RemoteKernel:
 
     async def execution(self, execution_id: str) -> Execution:
         return await self._client.execution(execution_id)
+
+    async def recent(self) -> list[Execution]:
+        return (await self._client.executions(limit=PAGE)).items
 
     async def events(self, job_id: str | None) -> AsyncIterator[Event]:
         async with aclosing(self._client.events(job_id=job_id)) as events:

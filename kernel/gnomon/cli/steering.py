@@ -42,6 +42,9 @@ class SteeredKernel(Protocol):
     async def execution(self, execution_id: str) -> Execution:
         """Return a run as it is."""
 
+    async def recent(self) -> list[Execution]:
+        """List the newest runs."""
+
     def events(self, job_id: str | None) -> AsyncIterator[Event]:
         """Tell what happens from now on."""
 

@@ -42,6 +42,7 @@ def print_table(
 ) -> None:
     """Print rows under the columns that fit."""
     console = console or Console(highlight=False)
+    columns = [_as_wide_as_it_is(column, [row[i] for row in rows]) for i, column in enumerate(columns)]
     chosen = fitting(columns, console.width)
     table = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style="bold")
     for i in chosen:
@@ -56,6 +57,12 @@ def print_table(
     for row in rows:
         table.add_row(*(_cell(row[i]) for i in chosen))
     console.print(table)
+
+
+def _as_wide_as_it_is(column: Column, cells: Sequence[str | Text]) -> Column:
+    """Let a column ask for all that cannot be folded: where it is its title, or all of a column that `holds`."""
+    uncut = [len(column.title), *(_cell(cell).cell_len for cell in cells if column.holds)]
+    return msgspec.structs.replace(column, least=max(column.least, *uncut))
 
 
 def _cell(value: str | Text) -> Text:

@@ -21,6 +21,7 @@ GLYPHS = {
     "overdue": "!",
     "enabled": "●",
     "installed": "○",
+    "incomplete": "◌",
 }
 STYLES = {
     "running": "cyan",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
 import sys
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
@@ -120,3 +121,14 @@ async def test_a_log_in_another_store_is_not_looked_at(gnomon: Run, tmp_path: Pa
 
     assert code == 2
     assert "has its log in another store: memory" in said
+
+
+def test_without_the_driver_it_says_what_to_install(tmp_path: Path) -> None:
+    (tmp_path / "gnomon.toml").write_text(CONFIG.format(uri="mongodb://127.0.0.1", database="x"), encoding="utf-8")
+    call = "import sys; sys.modules['pymongo'] = None; from gnomon.cli import main; main(['mongo', 'verify'])"
+
+    done = subprocess.run([sys.executable, "-c", call], cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 2
+    assert "pip install 'gnomon[mongo]'" in done.stderr
+    assert "Traceback" not in done.stderr

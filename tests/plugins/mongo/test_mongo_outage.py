@@ -157,6 +157,9 @@ async def test_without_its_server_a_kernel_does_not_start_and_what_waits_stays(
 
     with pytest.raises(StoreUnavailableError, match=r"cannot start without its log.* stays there"):
         await MongoStore(daemon.uri, driver=driver, **settings).open()
+    with pytest.raises(StoreUnavailableError, match="cannot be used now") as refused:
+        await MongoStore(daemon.uri, driver=driver, **settings).open(read_only=True)
+    assert "kernel" not in str(refused.value)  # a command that only looks starts none
 
     spool = sqlite3.connect(settings["spool"])
     assert spool.execute("SELECT sum(events) FROM entries").fetchall() == [(3,)]

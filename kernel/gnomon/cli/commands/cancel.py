@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from gnomon.cli.options import config_option, json_option, url_option
+
+if TYPE_CHECKING:
+    from gnomon.cli.steering import SteeredKernel
 
 
 @click.command("cancel")
@@ -20,12 +23,27 @@ from gnomon.cli.options import config_option, json_option, url_option
 def command(
     ctx: click.Context, execution_id: str, why: str | None, config: Path | None, url: str | None, as_json: bool
 ) -> None:
-    """Ask a run to stop; one that has not started never will. What became of it is in `gnomon runs show ID`."""
-    from gnomon.cli.steering import actor, ask, reach, tell
+    """Ask a run to stop; one that has not started never will. What became of it is in `gnomon runs show ID`.
+
+    ID may be the beginning of an id, as lists show it in a narrow terminal.
+    """
+    import asyncio
+
+    from gnomon.cli.steering import reach, tell
+
+    answer = asyncio.run(_cancel(reach(ctx, config, url), execution_id, why))
+    tell(answer, as_json=as_json, sentence=_sentence)
+
+
+async def _cancel(kernel: SteeredKernel, wanted: str, why: str | None) -> dict[str, Any]:
+    from gnomon.cli.short_ids import WHOLE_ID, only_match
+    from gnomon.cli.steering import actor
     from gnomon.control import Cancel
 
-    answer = ask(reach(ctx, config, url), Cancel(execution_id, actor(), why))
-    tell(answer, as_json=as_json, sentence=_sentence)
+    async with kernel:
+        match = only_match(wanted, await kernel.recent()) if len(wanted) < WHOLE_ID else None
+        answer: dict[str, Any] = await kernel.ask(Cancel(match.id if match else wanted, actor(), why))
+        return answer
 
 
 def _sentence(execution: dict[str, Any]) -> str:

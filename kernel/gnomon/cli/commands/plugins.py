@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 @json_option
 @click.pass_context
 def command(ctx: click.Context, config: Path | None, as_json: bool) -> None:
-    """List the plugins that there are: enabled by the config, installed only, or failed."""
+    """List the plugins that there are: enabled by the config, installed only, incomplete, or failed.
+
+    An incomplete one needs something that is not installed, and the config does not enable it.
+    """
     import msgspec
 
     from gnomon.cli.deployments import read_config

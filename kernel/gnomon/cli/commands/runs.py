@@ -22,10 +22,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 STATUSES = ("scheduled", "running", "success", "failed", "missed", "cancelled")
-SHORT_ID = 12
-"""Characters of an id in a narrow table: 4 bytes of time and 2 of hash; `runs show` takes them."""
-RECENT = 1000
-"""Newest runs among which a shortened id is looked for."""
 
 
 @click.group("runs", invoke_without_command=True)
@@ -149,6 +145,7 @@ async def _page(log: Store, query: ExecutionQuery) -> Page:
 
 
 async def _one(log: Store, wanted: str) -> tuple[Execution, list[Event]]:
+    from gnomon.cli.short_ids import RECENT, only_match
     from gnomon.errors import UnknownExecutionError
     from gnomon.ports import ExecutionQuery
 
@@ -161,23 +158,15 @@ async def _one(log: Store, wanted: str) -> tuple[Execution, list[Event]]:
     return execution, await log.stream(execution.id)
 
 
-def only_match(wanted: str, recent: list[Execution]) -> Execution | None:
-    """Find the run whose id begins so; a UsageError lists them where they are several."""
-    found = [execution for execution in recent if wanted and execution.id.startswith(wanted)]
-    if len(found) > 1:
-        some = "\n".join(f"  {one.id}  {one.job_id}  {one.status}" for one in found[:10])
-        raise click.UsageError(f"{wanted!r} is the beginning of {len(found)} ids; give more of it:\n{some}")
-    return found[0] if found else None
-
-
 def _print(page: Page, config: Config) -> None:
     from rich.console import Console
 
+    from gnomon.cli.short_ids import SHORT_ID, WHOLE_ID
     from gnomon.cli.tables import Column, print_table
     from gnomon.cli.wording import zone_of
 
     console = Console(highlight=False)
-    width = 24 if console.width >= 100 else SHORT_ID
+    width = WHOLE_ID if console.width >= 100 else SHORT_ID
     zone = zone_of(config.kernel.timezone)
     columns = [
         Column("run", width, holds=True),
