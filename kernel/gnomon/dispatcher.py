@@ -20,7 +20,7 @@ from typing import Any, Literal, TypeVar
 import msgspec
 import structlog
 
-from gnomon.errors import PluginError, StoreUnavailableError
+from gnomon.errors import PluginError, StoreError
 from gnomon.events import Event
 from gnomon.hookspecs import OBSERVATION_HOOKS, OBSERVATIONS
 from gnomon.plugins import Plugin, PluginSet
@@ -282,15 +282,23 @@ class Subscriber:
             )
 
     async def _ask_store(self, call: Callable[..., Coroutine[Any, Any, T]], *args: Any) -> T:
-        """Ask the store, on the kernel's loop, again and again for as long as it is away."""
+        """Ask the store, on the kernel's loop, again and again until it answers.
+
+        Also where it says that it never will: a page of the log that cannot be read must not end a plugin that serves
+        people, and its health tells.
+        """
         while True:
             try:
-                return await self._on_kernel_loop(call(*args))
-            except StoreUnavailableError as exc:
+                answer = await self._on_kernel_loop(call(*args))
+            except StoreError as exc:
                 if self._stopping:
                     raise
-                log.warning("plugin waits for the store", plugin=self.plugin.name, problem=str(exc))
+                if self.problem != str(exc):
+                    self.problem = str(exc)
+                    log.warning("plugin waits for the store", plugin=self.plugin.name, problem=self.problem)
                 await asyncio.sleep(STORE_PAUSE)
+            else:
+                return answer
 
     async def _on_kernel_loop(self, call: Coroutine[Any, Any, T]) -> T:
         try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -31,6 +30,8 @@ def verify(ctx: click.Context, config: Path | None) -> None:
 
     Shows the numbers of each job. Works beside a running kernel. Ends with 1 where a view is not what its events say.
     """
+    import asyncio
+
     found, statistics = asyncio.run(_verify(_store(ctx, config)))
     _print(statistics)
     for execution_id in found[:SHOWN]:
@@ -52,6 +53,8 @@ def rebuild(ctx: click.Context, config: Path | None) -> None:
     The views of runs, jobs and operators' acts are thrown away first; the events stay as they are. Refused while a
     kernel writes. What stops it between is made good by the next start.
     """
+    import asyncio
+
     folded, statistics = asyncio.run(_rebuild(_store(ctx, config)))
     _print(statistics)
     click.echo(f"\n{folded:,} events folded into {sum(job.total for job in statistics):,} runs", err=True)

@@ -7,7 +7,21 @@ They are a fold over the log, kept in the store beside it: what retention forget
 them and proves them against the log. In Python: `StatsPlugin.of_job(job_id)`.
 """
 
-from gnomon_stats.plugin import StatsPlugin
-from gnomon_stats.shape import CurrentStreak, DayStats, HourStats, JobStats, LastExecution
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gnomon_stats.plugin import StatsPlugin
+    from gnomon_stats.shape import CurrentStreak, DayStats, HourStats, JobStats, LastExecution
 
 __all__ = ["CurrentStreak", "DayStats", "HourStats", "JobStats", "LastExecution", "StatsPlugin"]
+
+
+def __getattr__(name: str) -> Any:
+    # Not imported before they are used: `gnomon --help` imports the command only.
+    if name not in __all__:
+        raise AttributeError(f"module 'gnomon_stats' has no attribute {name!r}")
+    home = "plugin" if name == "StatsPlugin" else "shape"
+    return getattr(importlib.import_module(f"gnomon_stats.{home}"), name)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-import msgspec
 
 from gnomon.cli.options import config_option, json_option
 
@@ -41,6 +39,8 @@ def command(
     What the plugin stats has kept is brought up to the end of the log, so it is exact beside a running kernel and
     without one. With --verify it ends with 1 where what is kept is not what the log says.
     """
+    import asyncio
+
     from gnomon.cli.deployments import assemble_store, read_config
 
     if job_id is not None and (verifies or rebuilds):
@@ -234,6 +234,8 @@ def _print_verification(report: Verification, *, as_json: bool) -> None:
 
 
 def _record(report: Verification) -> dict[str, Any]:
+    import msgspec
+
     return {"is_proved": report.is_proved} | msgspec.structs.asdict(report)
 
 

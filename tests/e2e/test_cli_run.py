@@ -160,8 +160,10 @@ def test_a_kernel_that_lost_its_log_to_another_one_ends_with_1(
     kernel = start("run", *JSON_LOG)
     kernel.wait_for("succeeded")
     with contextlib.closing(sqlite3.connect(folder / "gnomon.db", timeout=30)) as log, log:
-        columns, values = "stream, version, job_id, type, at, body", "'job:intruder', 1, 'intruder', 'x', 0, '{}'"
-        log.execute(f"INSERT INTO events ({columns}) VALUES ({values})")  # noqa: S608 - a test's own words
+        log.execute(
+            "INSERT INTO commits "
+            "SELECT max(last) + 1, max(last) + 1, latest, latest, setback, '[0]', '[null]' FROM commits"
+        )
 
     code = kernel.ends()
 

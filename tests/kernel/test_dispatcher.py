@@ -462,7 +462,7 @@ async def test_a_place_that_is_beyond_the_log_is_not_believed(gnomon_kernel: Mak
 class AbsentStore(RecordingStore):
     """Cannot be read, nor keep a checkpoint, while it is away."""
 
-    is_away = False
+    problem: StoreError | None = None
 
     async def read(self, after: int = 0, limit: int = 1000) -> list[Event]:
         self._check_away()
@@ -473,23 +473,28 @@ class AbsentStore(RecordingStore):
         await super().save_checkpoint(name, checkpoint)
 
     def _check_away(self) -> None:
-        if self.is_away:
-            raise StoreUnavailableError("away")
+        if self.problem is not None:
+            raise self.problem
 
 
-async def test_a_store_that_is_away_ends_no_plugin(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("problem", [StoreUnavailableError("away"), StoreError("a page that nobody can read")])
+async def test_a_store_that_does_not_answer_ends_no_plugin(
+    monkeypatch: pytest.MonkeyPatch, problem: StoreError
+) -> None:
     monkeypatch.setattr("gnomon.dispatcher.STORE_PAUSE", 0.005)
     store, plugin = AbsentStore(), Durable()
     with capture_logs() as logs:
         async with make_kernel(JOB, plugins=[plugin], store=store) as kernel:
             await until(lambda: kernel.is_idle)
-            store.is_away = True
+            store.problem = problem
             await run_jobs(kernel)
             await until(lambda: any(line["event"] == "plugin waits for the store" for line in logs))
 
-            store.is_away = False
+            store.problem = None
             await run_jobs(kernel)
             await until(lambda: kernel.is_idle and plugin.seen == store.recorded)
+
+    assert len([line for line in logs if line["event"] == "plugin waits for the store"]) == 1
 
 
 # --- lifespans
