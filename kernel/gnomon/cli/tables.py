@@ -61,7 +61,7 @@ def print_table(
 
 def _as_wide_as_it_is(column: Column, cells: Sequence[str | Text]) -> Column:
     """Let a column ask for all that cannot be folded: where it is its title, or all of a column that `holds`."""
-    uncut = [len(column.title), *(_cell(cell).cell_len for cell in cells if column.holds)]
+    uncut = [len(column.title), *(line.cell_len for cell in cells if column.holds for line in _cell(cell).split())]
     return msgspec.structs.replace(column, least=max(column.least, *uncut))
 
 
