@@ -9,6 +9,7 @@ import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from functools import lru_cache
 from types import ModuleType
 from typing import Any, Literal, TypeVar, overload
 
@@ -163,15 +164,24 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True,
 
     def definition(self) -> dict[str, Any]:
         """Write the job as JSON: what is kept in the log, and shown to people."""
-        # msgspec leaves out the default itself, but not its equal: "10s" in a config must not differ from nothing.
-        usual = {name: value for name, value in _USUAL.items() if getattr(self, name) == value}
-        usual |= {"func": reference(self.func), "trigger": _plain_trigger(self.trigger)}
-        plain = msgspec.structs.replace(self, **usual)
+        given = {name: getattr(self, name) for name in self.__struct_fields__}
+        given |= {"func": reference(self.func), "trigger": _plain_trigger(self.trigger)}
         # By way of JSON, so that it equals what the log gives back: there are no tuples in there.
-        return msgspec.json.decode(msgspec.json.encode(plain, enc_hook=encode_hook))  # type: ignore[no-any-return]
+        plain = _decode(_encoder.encode(given))
+        # msgspec leaves out the default itself, but not its equal: "10s" in a config must not differ from nothing.
+        return {name: value for name, value in plain.items() if name not in _USUAL or value != _USUAL[name]}
 
 
-_USUAL = {field.name: field.default for field in msgspec.structs.fields(Job) if field.default is not msgspec.NODEFAULT}
+_encoder = msgspec.json.Encoder(enc_hook=encode_hook)
+_decode = msgspec.json.Decoder(dict[str, Any]).decode
+_USUAL = {
+    field.name: msgspec.json.decode(_encoder.encode(field.default))
+    if field.default_factory is msgspec.NODEFAULT
+    else field.default_factory()
+    for field in msgspec.structs.fields(Job)
+    if not field.required
+}
+"""What the fields of a job are where nothing is said, as JSON."""
 
 
 class Body(msgspec.Struct, frozen=True):
@@ -278,15 +288,26 @@ def import_module(name: str, wanted_for: str) -> ModuleType:
         raise JobError(f"{wanted_for!r}: importing {name} failed: {type(exc).__name__}: {exc}") from exc
 
 
+@lru_cache(maxsize=256)
+def _read_function(func: Callable[..., Any]) -> tuple[bool, inspect.Signature | None]:
+    """Tell whether it is a coroutine function, and how it is called; jobs by the thousand share a few functions."""
+    is_async = any(inspect.iscoroutinefunction(call) for call in (inspect.unwrap(func), type(func).__call__))
+    try:
+        return is_async, inspect.signature(func)
+    except (TypeError, ValueError):  # some builtins have none
+        return is_async, None
+
+
 def make_body(job: Job) -> Body:
     """Load a job's function and read its signature; JobError where its arguments do not fit."""
     func = load_function(job.func) if isinstance(job.func, str) else job.func
     if not callable(func):
         raise JobError(f'job {job.id!r}: func is {func!r}, expected a callable or "package.module:callable"')
-    is_async = any(inspect.iscoroutinefunction(call) for call in (inspect.unwrap(func), type(func).__call__))
     try:
-        signature = inspect.signature(func)
-    except (TypeError, ValueError):  # some builtins have none
+        is_async, signature = _read_function(func)
+    except TypeError:  # it cannot be hashed, so what is read of it cannot be kept
+        is_async, signature = _read_function.__wrapped__(func)
+    if signature is None:
         return Body(func, is_async)
     name, position = _context_parameter(signature)
     body = Body(func, is_async, name, position, "force" in signature.parameters)

@@ -240,9 +240,7 @@ def stored_job(state: JobState) -> tuple[Job, Trigger | None] | tuple[None, None
 
 def register(job: Job, timezone: str) -> Registered:
     """Build what a definition needs to run: its function, its trigger; JobError or TriggerError where it cannot be."""
-    job = _checked(job)
-    if job.timezone is None:
-        job = msgspec.structs.replace(job, timezone=timezone)
+    job = _checked(job, timezone)
     check_json(job)
     body = make_body(job)
     if job.runner == "async" and not body.is_async:
@@ -250,11 +248,16 @@ def register(job: Job, timezone: str) -> Registered:
     return Registered(job, body, job.build_trigger())
 
 
-def _checked(job: Job) -> Job:
-    """Check the types of a job that code has put together: it may have a plain timedelta, or a dict for `retry`."""
+def _checked(job: Job, timezone: str) -> Job:
+    """Check the types of a job that code has put together: it may have a plain timedelta, or a dict for `retry`.
+
+    `timezone` is the zone of one that names none.
+    """
     from gnomon.config import convert_job  # noqa: PLC0415 - as above
 
     given = msgspec.structs.asdict(job)
+    if job.timezone is None:
+        given["timezone"] = timezone
     try:
         return msgspec.convert(given, Job, dec_hook=decode_hook)
     except msgspec.ValidationError:

@@ -134,7 +134,7 @@ class Supervisor:
             return
         self._unbegun += len(actives)
         # Not in the kernel's task group, which would wait for ever for a body that swallows its cancellation.
-        take_turns(self._loop, deque(actives), self._supervise)
+        take_turns(self._loop, iter(actives), self._supervise)
 
     async def _supervise(self, active: Active, task: asyncio.Task[None]) -> None:
         active.task = task

@@ -69,9 +69,12 @@ def append(
     """
     views = {execution.id: execution for execution in executions}
     with transaction(connection):
-        known, filed = commits.ends(connection, dict.fromkeys(event.stream for event in events))
+        known, filed = commits.ends(connection, {event.stream for event in events} | views.keys())
         now = commits.write(connection, events, known)
         others = [(stream, *end) for stream, end in now.items() if stream not in views]
+        for view in views.values():
+            if view.id not in now:  # a view that is written anew, without an event
+                now[view.id] = known.get(view.id, (view.version, 0))
         insert(connection, f"INTO {STREAMS}", others, _REPLACE_STREAM)
         insert(connection, f"INTO {ACTIONS}", action_rows(events))
         unfiled += put_executions(connection, views.values(), now, filed)

@@ -1,0 +1,69 @@
+"""A hundred thousand jobs: how long the start takes, what a job holds, and what they cost while nothing is due.
+
+python bench/many_jobs.py [--jobs 100000] [--seconds 5]
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import tempfile
+import time
+import tracemalloc
+from datetime import timedelta
+from pathlib import Path
+
+from gnomon import Job, Kernel
+from gnomon_sqlite import SqliteStore
+from measure import arguments, report, short
+from sides import body
+
+
+def make(count: int) -> list[Job]:
+    """Define jobs that are due every day."""
+    return [Job(id=f"job-{n}", func=body, every=timedelta(days=1)) for n in range(count)]
+
+
+async def start(count: int, folder: Path, idle: int) -> tuple[float, float]:
+    """Start a kernel with that many jobs; seconds, and the share of a core that it takes when idle."""
+    jobs, before = make(count), time.perf_counter()
+    async with Kernel(store=SqliteStore(folder / "jobs.db"), jobs=jobs):
+        spent = time.perf_counter() - before
+        await asyncio.sleep(min(1, idle))
+        busy = time.process_time()
+        await asyncio.sleep(idle)
+        return spent, (time.process_time() - busy) / max(idle, 1)
+
+
+async def memory(count: int) -> float:
+    """Measure what a started kernel holds for each job, its definition and trigger left out; bytes."""
+    jobs = make(count)
+    gc.collect()
+    tracemalloc.start()
+    async with Kernel(jobs=jobs):
+        gc.collect()
+        held = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    return held / count
+
+
+def main() -> None:
+    """Measure and print."""
+    asked = arguments("Many jobs.", jobs=100_000, seconds=5)
+    with tempfile.TemporaryDirectory() as folder:
+        first, _ = asyncio.run(start(asked.jobs, Path(folder), 0))
+        again, idle = asyncio.run(start(asked.jobs, Path(folder), asked.seconds))
+    held = asyncio.run(memory(min(asked.jobs, 20_000)))
+    report(
+        f"{asked.jobs} jobs",
+        f"A kernel with {asked.jobs:,} jobs starts within {short(first)} s the first time and {short(again)} s later, holds "
+        f"{short(held)} bytes a job beyond its definition, and takes {short(idle * 100)} % of a core while nothing is due.",
+        first_start_s=short(first),
+        start_s=short(again),
+        bytes_a_job=short(held),
+        idle_percent=short(idle * 100),
+    )
+
+
+if __name__ == "__main__":
+    main()
