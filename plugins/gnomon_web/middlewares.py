@@ -17,7 +17,7 @@ from gnomon import (
     UnknownJobError,
 )
 from gnomon_web.answers import problem_answer
-from gnomon_web.keys import BEGUN, actor_of
+from gnomon_web.keys import BEGUN, CONFIG, actor_of
 from gnomon_web.problems import ApiError, Place, culprit
 
 log = structlog.stdlib.get_logger("gnomon.web")
