@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from gnomon.jobs import Retry as Retry
     from gnomon.jobs import job as job
     from gnomon.kernel import Kernel as Kernel
+    from gnomon.ports import Checkpoint as Checkpoint
     from gnomon.ports import Clock as Clock
     from gnomon.ports import ExecutionQuery as ExecutionQuery
     from gnomon.ports import Page as Page
@@ -106,7 +107,7 @@ _HOMES = {
     "hookspecs": ("hookimpl",),
     "jobs": ("Job", "Retry", "job"),
     "kernel": ("Kernel",),
-    "ports": ("Clock", "ExecutionQuery", "Page", "Store"),
+    "ports": ("Checkpoint", "Clock", "ExecutionQuery", "Page", "Store"),
 }
 _HOME_OF = {name: f"gnomon.{home}" for home, names in _HOMES.items() for name in names}
 

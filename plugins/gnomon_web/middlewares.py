@@ -17,7 +17,7 @@ from gnomon import (
     UnknownJobError,
 )
 from gnomon_web.answers import problem_answer
-from gnomon_web.keys import BEGUN, actor_of
+from gnomon_web.keys import BEGUN, CONFIG, actor_of
 from gnomon_web.problems import ApiError, Place, culprit
 
 log = structlog.stdlib.get_logger("gnomon.web")
@@ -81,8 +81,10 @@ async def _broken_off(request: web.Request, begun: web.StreamResponse) -> web.St
 def _from_aiohttp(request: web.Request, exc: web.HTTPException) -> ApiError:
     match exc:
         case web.HTTPNotFound():
+            base = request.app[CONFIG].base_path
+            hint = "" if request.path.startswith(f"{base}/") else f"; everything here is below {base}/"
             return ApiError(
-                404, f"there is nothing at {request.path}", errors=[culprit("path", request.path, "unknown")]
+                404, f"there is nothing at {request.path}{hint}", errors=[culprit("path", request.path, "unknown")]
             )
         case web.HTTPMethodNotAllowed():
             allowed = ", ".join(sorted(exc.allowed_methods))

@@ -127,9 +127,28 @@ def test_long_words_are_folded_and_never_cut() -> None:
 def test_a_column_that_holds_is_never_torn_where_another_can_go() -> None:
     columns = [Column("job", 4), Column("next fire", 4, holds=True), Column("running", 3, 1)]
 
-    lines = printed(36, *columns, rows=[["tick", "2026-11-25 14:16:40 UTC", "-"]])
+    lines = printed(36, *columns, rows=[["tick", "2026-11-25 14:16 UTC\n2026-11-25 14:16:40 UTC", "-"]])
 
-    assert lines == ["JOB   NEXT FIRE", "tick  2026-11-25 14:16:40 UTC"]
+    assert lines == ["JOB   NEXT FIRE", "tick  2026-11-25 14:16 UTC", "      2026-11-25 14:16:40 UTC"]
+
+
+@pytest.mark.parametrize("width", range(50, 120))
+def test_nothing_that_a_table_shows_is_cut_off_at_any_width(width: int) -> None:
+    columns = [Column("job", 12), Column("schedule", 12), Column("next", 4, holds=True), Column("policies", 10)]
+    row = [
+        "mongo.progress_retention",
+        "At 03:15 every day (UTC)",
+        "03:15 UTC",
+        "retry = attempts 3, delay 1m\nrunner = x",
+    ]
+
+    lines = printed(width, *columns, rows=[row])
+
+    assert max(map(len, lines)) <= width
+    shown = "".join("".join(lines).split())
+    assert sorted(shown) == sorted(
+        "".join([*(column.title.upper() for column in columns), *row]).replace(" ", "").replace("\n", "")
+    )
 
 
 def test_names_are_not_read_as_markup() -> None:

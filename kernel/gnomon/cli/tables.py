@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import msgspec
 from rich.console import Console
@@ -42,16 +42,18 @@ def print_table(
 ) -> None:
     """Print rows under the columns that fit."""
     console = console or Console(highlight=False)
-    columns = [_as_wide_as_it_is(column, [row[i] for row in rows]) for i, column in enumerate(columns)]
+    wide = [_widest(row[i] for row in rows) for i in range(len(columns))]
+    columns = [_holding(column, width) for column, width in zip(columns, wide, strict=True)]
     chosen = fitting(columns, console.width)
+    widths = _shared_out([columns[i] for i in chosen], [wide[i] for i in chosen], console.width)
     table = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style="bold")
-    for i in chosen:
+    for i, width in zip(chosen, widths, strict=True):
         column = columns[i]
         table.add_column(
             column.title.upper(),
             overflow="fold",
             no_wrap=column.holds,
-            min_width=min(column.least, console.width),
+            width=width,
             justify="right" if column.right else "left",
         )
     for row in rows:
@@ -59,10 +61,27 @@ def print_table(
     console.print(table)
 
 
-def _as_wide_as_it_is(column: Column, cells: Sequence[str | Text]) -> Column:
-    """Let a column ask for all that cannot be folded: where it is its title, or all of a column that `holds`."""
-    uncut = [len(column.title), *(line.cell_len for cell in cells if column.holds for line in _cell(cell).split())]
-    return msgspec.structs.replace(column, least=max(column.least, *uncut))
+def _widest(cells: Iterable[str | Text]) -> int:
+    return max((line.cell_len for cell in cells for line in _cell(cell).split()), default=0)
+
+
+def _holding(column: Column, widest: int) -> Column:
+    """Let a column ask for all that cannot be folded: its title, and everything in one that `holds`."""
+    return msgspec.structs.replace(column, least=max(column.least, len(column.title), widest if column.holds else 0))
+
+
+def _shared_out(columns: Sequence[Column], wide: Sequence[int], room: int) -> list[int]:
+    """Give each column what it could use, then take from the widest until all fit, but never below its least.
+
+    Rich would do so, but adds what it took below a least afterwards, and then cuts off the ends of lines.
+    """
+    widths = [min(max(column.least, width), room) for column, width in zip(columns, wide, strict=True)]
+    while sum(widths) + GAP * (len(widths) - 1) > room:
+        spare = [i for i, column in enumerate(columns) if widths[i] > column.least]
+        if not spare:
+            break
+        widths[max(spare, key=widths.__getitem__)] -= 1
+    return widths
 
 
 def _cell(value: str | Text) -> Text:

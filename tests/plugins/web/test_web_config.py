@@ -112,8 +112,10 @@ async def test_everything_sits_under_the_base_path(serve: Any) -> None:
         run = await ask("POST", "/scheduler/jobs/tick/trigger")
         document = (await ask("GET", "/openapi.json")).json
         outside = await ask.client.get(ask.web.url.removesuffix("/api") + "/scheduler/jobs")
+        told = (await outside.json(content_type=None))["detail"]
 
     assert (jobs.status, outside.status) == (200, 404)
+    assert told == "there is nothing at /scheduler/jobs; everything here is below /api/"
     assert run.headers["Location"] == f"/api/scheduler/executions/{run.json['_id']}"
     assert all(path.startswith("/api/") for path in document["paths"])
 
