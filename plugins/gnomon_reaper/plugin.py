@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
+from typing import Any
 
 import msgspec
 import structlog
@@ -13,6 +14,7 @@ import structlog
 from gnomon import ExecutionOverError, GnomonError, Kernel, hookimpl
 from gnomon.durations import Duration
 from gnomon.views import LiveRun
+from gnomon_reaper.watch import Watch, Watched
 from gnomon_reaper.wording import verdict, warning
 
 log = structlog.stdlib.get_logger("gnomon.reaper")
@@ -46,12 +48,15 @@ class ReaperPlugin:
         self.config = config or self.Config()
         self._interval = self.config.interval.total_seconds()
         self._threshold = self.config.threshold.total_seconds()
+        self._warn_after = self._threshold * self.config.warn_at
         self._warned: set[str] = set()
+        self._kernel: Kernel
 
     @hookimpl
     @asynccontextmanager
     async def lifespan(self, kernel: Kernel) -> AsyncIterator[None]:
         """Look for as long as the kernel runs."""
+        self._kernel = kernel
         looking = asyncio.create_task(self._keep_looking(kernel))
         try:
             yield
@@ -59,6 +64,23 @@ class ReaperPlugin:
             looking.cancel()
             with suppress(asyncio.CancelledError):
                 await looking
+
+    @hookimpl(optionalhook=True)
+    def register_routes(self, register: Callable[..., None]) -> None:
+        """Offer what is watched where HTTP is served."""
+        register("GET", "/scheduler/watch", self.answer, role="viewer", tag="reaper")
+
+    async def answer(self, _request: Any) -> Watch:
+        """List the runs that the reaper watches, and how long each has been silent."""
+        runs = sorted(await self._watched(self._kernel), key=lambda run: -run.quiet)
+        return Watch(
+            self._warn_after,
+            self._threshold,
+            [
+                Watched(run.execution.id, run.job.id, round(run.quiet, 3), run.execution.id in self._warned)
+                for run in runs
+            ],
+        )
 
     async def _keep_looking(self, kernel: Kernel) -> None:
         while True:
@@ -71,7 +93,7 @@ class ReaperPlugin:
 
     async def look(self, kernel: Kernel) -> float:
         """Warn about the runs that need it, end those that are dead; returns the seconds until the next look."""
-        runs = [run for run in await kernel.live_runs() if run.job.silence is None]
+        runs = await self._watched(kernel)
         self._warned &= {run.execution.id for run in runs}
         pause = self._interval
         for run in runs:
@@ -79,15 +101,18 @@ class ReaperPlugin:
                 pause = min(pause, await self._look_at(kernel, run))
         return pause
 
+    async def _watched(self, kernel: Kernel) -> list[LiveRun]:
+        return [run for run in await kernel.live_runs() if run.job.silence is None]
+
     async def _look_at(self, kernel: Kernel, run: LiveRun) -> float:
         """Do what one run needs, and return the seconds until it may need more."""
-        identity, warn_after = run.execution.id, self._threshold * self.config.warn_at
+        identity = run.execution.id
         if run.quiet >= self._threshold:
             await kernel.fail(identity, verdict(run, self.config.threshold), reason="zombie", actor=ACTOR)
             return self._interval
-        if run.quiet < warn_after:
+        if run.quiet < self._warn_after:
             self._warned.discard(identity)
-            return warn_after - run.quiet
+            return self._warn_after - run.quiet
         if identity not in self._warned:
             await kernel.warn(identity, "silence", warning(run, self.config.threshold), actor=ACTOR)
             self._warned.add(identity)

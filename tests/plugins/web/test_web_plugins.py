@@ -1,10 +1,12 @@
-"""With the plugin `stats` its numbers take the place of the store's."""
+"""What plugins of ours add to the server: `stats` numbers, in the place of the store's, `reaper` what it watches."""
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 from typing import Any
 
+from gnomon_reaper import ReaperPlugin
 from gnomon_stats import StatsPlugin
 
 
@@ -33,3 +35,22 @@ async def test_the_plugin_stats_answers_for_the_store(serve: Any, gnomon_clock: 
     assert described["responses"]["200"]["content"]["application/json"]["schema"] == {
         "$ref": "#/components/schemas/JobStats"
     }
+
+
+async def endless() -> None:
+    """A job that says nothing."""
+    await asyncio.Event().wait()
+
+
+async def test_the_plugin_reaper_tells_what_it_watches(serve: Any, gnomon_clock: Any) -> None:
+    reaper = ReaperPlugin()
+    async with serve(endless, plugins=[reaper], guarded=True) as ask:
+        run = (await ask.kernel.trigger("endless")).execution.id
+        await gnomon_clock.advance(timedelta(minutes=25))
+        await reaper.look(ask.kernel)
+        told = (await ask("GET", "/scheduler/watch", as_="viewer")).json
+        nobody = await ask("GET", "/scheduler/watch")
+
+    assert (told["warn_after"], told["end_after"]) == (1440.0, 1800.0)
+    assert told["runs"] == [{"execution_id": run, "job_id": "endless", "quiet": 1500.0, "warned": True}]
+    assert nobody.status == 401

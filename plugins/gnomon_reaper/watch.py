@@ -1,0 +1,22 @@
+"""What the reaper watches, as it is served over HTTP."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Watched(msgspec.Struct, frozen=True):
+    """A run that the reaper watches; `quiet` is the seconds since its last sign of life."""
+
+    execution_id: str
+    job_id: str
+    quiet: float
+    warned: bool
+
+
+class Watch(msgspec.Struct, frozen=True):
+    """What is watched, the quietest first, and the seconds of quiet at which a run is warned about and ended."""
+
+    warn_after: float
+    end_after: float
+    runs: list[Watched]
