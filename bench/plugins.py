@@ -48,7 +48,7 @@ async def measure(runs: int, plugins: Sequence[Each | Batches], lead: float) -> 
     jobs = [Job(id=f"job-{n}", func=body, trigger=trigger) for n in range(runs)]
     found = PluginSet()
     for n, plugin in enumerate(plugins):
-        found.add(f"p{n}", plugin)
+        found.add(plugin, f"p{n}")
     async with Kernel(jobs=jobs, plugins=found, max_running=runs) as kernel:
         await until(due)
         before = time.process_time()

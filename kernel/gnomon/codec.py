@@ -53,7 +53,7 @@ def decode_all(body: bytes) -> list[Event | None]:
     except (msgspec.DecodeError, UnicodeDecodeError):
         events = None
     # A format that one event does not name stands in none of the texts, so there are fewer of these than events.
-    if events is not None and body.count(_MARK) == sum(event is not None for event in events):
+    if events is not None and body.count(_MARK) == len(events) - events.count(None):
         return events
     return [None if one == b"null" else decode(one) for one in split(body)]
 

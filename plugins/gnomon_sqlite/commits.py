@@ -21,7 +21,16 @@ COMMITS: Final = "commits (first, last, earliest, latest, setback, previous, eve
 
 _encode = msgspec.json.Encoder().encode
 _decode_previous = msgspec.json.Decoder(list[int]).decode
-_decode_ends = msgspec.json.Decoder(list[tuple[str, int, int]]).decode
+_decode_ends = msgspec.json.Decoder(list[tuple[str, int, int, int]]).decode
+# One text: each row would ask for the GIL once more, as told in `insert`.
+_ENDS = """
+    WITH wanted AS MATERIALIZED (SELECT value AS name FROM json_each(?))
+    SELECT json_group_array(json_array(name, version, last, is_filed)) FROM (
+        SELECT name, version, last, 0 AS is_filed FROM wanted CROSS JOIN live ON id = name
+        UNION ALL SELECT name, version, last, 1 FROM wanted CROSS JOIN executions ON id = name
+        UNION ALL SELECT name, version, last, 0 FROM wanted CROSS JOIN streams USING (name)
+    )"""
+_NEWEST = "SELECT last, latest, setback FROM commits ORDER BY first DESC LIMIT 1"
 
 
 End: TypeAlias = tuple[int, int]
@@ -30,32 +39,25 @@ End: TypeAlias = tuple[int, int]
 
 def head(connection: sqlite3.Connection) -> int:
     """Return the highest position ever given: the newest row stays, also when all of its events are forgotten."""
-    row = connection.execute("SELECT last FROM commits ORDER BY first DESC LIMIT 1").fetchone()
+    row = connection.execute(_NEWEST).fetchone()
     return int(row[0]) if row else 0
 
 
 def ends(connection: sqlite3.Connection, streams: Iterable[str]) -> tuple[dict[str, End], frozenset[str]]:
     """Return where streams end that are in the log, and which of them are executions that are filed."""
-    wanted = _encode(list(streams)).decode()
-    live, filed, others = (_ends_in(connection, table, wanted) for table in ("live", "executions", "streams"))
-    return live | filed | others, frozenset(filed)
-
-
-def _ends_in(connection: sqlite3.Connection, table: str, wanted: str) -> dict[str, End]:
-    """Ask one table for one text: each row would ask for the GIL once more, as told in `insert`."""
-    name = "name" if table == "streams" else "id"
-    sql = f"""SELECT json_group_array(json_array({name}, version, last)) FROM {table}
-        WHERE {name} IN (SELECT value FROM json_each(?))"""  # noqa: S608 - ours
-    (text,) = connection.execute(sql, (wanted,)).fetchone()
-    return {stream: (version, last) for stream, version, last in _decode_ends(text)}
+    (text,) = connection.execute(_ENDS, (_encode(list(streams)).decode(),)).fetchone()
+    found = _decode_ends(text)
+    filed = frozenset(stream for stream, _, _, is_filed in found if is_filed)
+    return {stream: (version, last) for stream, version, last, _ in found}, filed
 
 
 def write(
     connection: sqlite3.Connection, events: Sequence[Event], known: Mapping[str, End], *, check: bool = True
 ) -> dict[str, End]:
     """Append events, and return where their streams end now; ConflictError where a place is taken."""
+    last, latest, setback = connection.execute(_NEWEST).fetchone() or (0, 0, 0)
     if check:
-        _check_positions(events, head(connection))
+        _check_positions(events, last)
     now: dict[str, End] = {}
     previous = []
     for event in events:
@@ -69,7 +71,7 @@ def write(
             previous.append(end[1])
         now[stream] = (event.version, event.position)
     if events:
-        _insert(connection, events, previous)
+        _insert(connection, events, previous, latest, setback)
     return now
 
 
@@ -81,9 +83,9 @@ def _check_positions(events: Sequence[Event], last: int) -> None:
             raise StoreError(f"event {event.position} would leave a gap in the log: the next is {position}")
 
 
-def _insert(connection: sqlite3.Connection, events: Sequence[Event], previous: Sequence[int]) -> None:
-    sql = "SELECT latest, setback FROM commits ORDER BY first DESC LIMIT 1"
-    latest, setback = connection.execute(sql).fetchone() or (micros(events[0].at), 0)
+def _insert(
+    connection: sqlite3.Connection, events: Sequence[Event], previous: Sequence[int], latest: int, setback: int
+) -> None:
     rows = []
     for start in range(0, len(events), ROW):
         some = events[start : start + ROW]
@@ -111,7 +113,11 @@ def read(connection: sqlite3.Connection, after: int, limit: int) -> list[Event]:
     found: list[Event] = []
     if limit > 0:
         for (body,) in connection.execute("SELECT events FROM commits WHERE last > ? ORDER BY first", (after,)):
-            found += _kept(body, lambda event: event.position > after)
+            events = codec.decode_all(body)
+            if events[0] is None or events[0].position <= after or None in events:
+                found += (event for event in events if event is not None and event.position > after)
+            else:
+                found += events  # type: ignore[arg-type]
             if len(found) >= limit:
                 break
     return found[: max(limit, 0)]

@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from datetime import datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -218,13 +219,18 @@ def insert(connection: sqlite3.Connection, into: str, rows: Sequence[Sequence[An
     go by executemany, one statement for each, keep a commit waiting for longer than it takes to write it.
     """
     done = 0
-    for size in (64, 8, 1):
+    for size in (64, 16, 4, 1):
         while done + size <= len(rows):
             some = rows[done : done + size]
-            row = f"({', '.join('?' * len(some[0]))})"
-            statement = f"INSERT {into} VALUES {', '.join([row] * size)} {on_conflict}"  # noqa: S608 - ours
+            statement = _insertion(into, len(some[0]), size, on_conflict)
             connection.execute(statement, [value for one in some for value in one])
             done += size
+
+
+@lru_cache
+def _insertion(into: str, width: int, size: int, on_conflict: str) -> str:
+    row = f"({', '.join('?' * width)})"
+    return f"INSERT {into} VALUES {', '.join([row] * size)} {on_conflict}"  # noqa: S608 - ours
 
 
 def micros(moment: datetime) -> int:

@@ -1,0 +1,47 @@
+"""Each benchmark runs, at a size that measures nothing, and says what it found: one JSON line and one sentence."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+BENCH = Path(__file__).parents[2] / "bench"
+PROGRAMS = {
+    "burst": "--jobs 20 --pairs 1",
+    "cliff": "--jobs 20",
+    "listener": "--jobs 20 --pairs 1",
+    "steady": "--rate 20 --seconds 1 --pairs 1",
+    "append": "--events 1500 --jobs 10 --pairs 1",
+    "triggers": "--tasks 20 --pairs 1",
+    "plugins": "--runs 20",
+    "replay": "--events 1000",
+    "pages": "--executions 400",
+    "many_jobs": "--jobs 20 --seconds 0",
+    "imports": "--times 1",
+}
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_a_benchmark_prints_one_json_line_and_one_sentence(program: str) -> None:
+    command = [sys.executable, str(BENCH / f"{program}.py"), *PROGRAMS[program].split()]
+
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stderr
+    first, second = done.stdout.splitlines()
+    assert json.loads(first)["sentence"] == second
+    assert second.endswith(".")
+
+
+def test_every_benchmark_is_run_by_all_and_tested_here() -> None:
+    listed = subprocess.run(
+        [sys.executable, "-c", "import all; print(*all.PROGRAMS)"],
+        cwd=BENCH,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert set(listed.stdout.split()) == PROGRAMS.keys()
