@@ -132,8 +132,8 @@ def main() -> None:
     share = quartiles(ratios(pairs, "events_per_s"))
     report(
         f"append, synchronous={synchronous}",
-        f"The SQLite store commits {median([pair[0] for pair in pairs], 'events_per_s'):,.0f} events a second with their "
-        f"views, {share['median']} of what sqlite3 alone does with the very same statements "
+        f"The SQLite store commits {median([pair[0] for pair in pairs], 'events_per_s'):,.0f} events a second with "
+        f"their views, {share['median']} of what sqlite3 alone does with the very same statements "
         f"({median([pair[1] for pair in pairs], 'events_per_s'):,.0f}), synchronous={synchronous}.",
         pairs=len(pairs),
         share_of_raw_sqlite=share,

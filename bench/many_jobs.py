@@ -35,12 +35,12 @@ async def start(count: int, folder: Path, idle: int) -> tuple[float, float]:
         return spent, (time.process_time() - busy) / max(idle, 1)
 
 
-async def memory(count: int) -> float:
+async def memory(count: int, folder: Path) -> float:
     """Measure what a started kernel holds for each job, its definition and trigger left out; bytes."""
     jobs = make(count)
     gc.collect()
     tracemalloc.start()
-    async with Kernel(jobs=jobs):
+    async with Kernel(store=SqliteStore(folder / "memory.db"), jobs=jobs):
         gc.collect()
         held = tracemalloc.get_traced_memory()[0]
     tracemalloc.stop()
@@ -53,11 +53,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         first, _ = asyncio.run(start(asked.jobs, Path(folder), 0))
         again, idle = asyncio.run(start(asked.jobs, Path(folder), asked.seconds))
-    held = asyncio.run(memory(min(asked.jobs, 20_000)))
+        held = asyncio.run(memory(min(asked.jobs, 20_000), Path(folder)))
     report(
         f"{asked.jobs} jobs",
-        f"A kernel with {asked.jobs:,} jobs starts within {short(first)} s the first time and {short(again)} s later, holds "
-        f"{short(held)} bytes a job beyond its definition, and takes {short(idle * 100)} % of a core while nothing is due.",
+        f"A kernel with {asked.jobs:,} jobs starts within {short(first)} s the first time and {short(again)} s later, "
+        f"holds {short(held):,.0f} bytes a job beyond what it was given, and takes {short(idle * 100)} % of a core when "
+        "nothing is due.",
         first_start_s=short(first),
         start_s=short(again),
         bytes_a_job=short(held),

@@ -52,12 +52,12 @@ async def measure(runs: int, plugins: Sequence[Each | Batches], lead: float) -> 
     async with Kernel(jobs=jobs, plugins=found, max_running=runs) as kernel:
         await until(due)
         before = time.process_time()
-        while len(starts) < runs or not kernel.is_idle:
+        while len(starts) < runs or not kernel.is_idle:  # noqa: ASYNC110 - as a test would
             await asyncio.sleep(0.005)
         return (time.process_time() - before) / runs / 3 * 1e6
 
 
-def cost(runs: int, plugins: Sequence[type[Each] | type[Batches]]) -> float:
+def cost(runs: int, plugins: Sequence[type[Each | Batches]]) -> float:
     """Measure three times and return the median."""
     found, lead = [], 0.5 + runs / 4_000
     while len(found) < 3:

@@ -70,8 +70,8 @@ def main() -> None:
     cpu = quartiles(ratios(pairs, "cpu_us_per_run"))
     report(
         f"steady {asked.rate} runs a second",
-        f"At {asked.rate} runs a second a run with its full history takes {cpu['median']} times the processor time that "
-        f"bare APScheduler takes for one without ({median(ours, 'cpu_us_per_run')} against "
+        f"At {asked.rate} runs a second a run with its full history takes {cpu['median']} times the processor time "
+        f"that bare APScheduler takes for one without ({median(ours, 'cpu_us_per_run')} against "
         f"{median(theirs, 'cpu_us_per_run')} µs), at {median(ours, 'runs_per_s')} and {median(theirs, 'runs_per_s')} "
         "runs a second.",
         measured_at=datetime.now(UTC).isoformat(timespec="seconds"),

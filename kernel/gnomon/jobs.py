@@ -164,24 +164,23 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True,
 
     def definition(self) -> dict[str, Any]:
         """Write the job as JSON: what is kept in the log, and shown to people."""
-        given = {name: getattr(self, name) for name in self.__struct_fields__}
-        given |= {"func": reference(self.func), "trigger": _plain_trigger(self.trigger)}
+        # Here and not by msgspec, which leaves out a default itself, but not its equal: "10s" in a config is no change.
+        said = {name: value for name, usual in _USUAL if (value := getattr(self, name)) != usual}
+        said |= {"id": self.id, "func": reference(self.func)}
+        if self.trigger is not None:
+            said["trigger"] = _plain_trigger(self.trigger)
         # By way of JSON, so that it equals what the log gives back: there are no tuples in there.
-        plain = _decode(_encoder.encode(given))
-        # msgspec leaves out the default itself, but not its equal: "10s" in a config must not differ from nothing.
-        return {name: value for name, value in plain.items() if name not in _USUAL or value != _USUAL[name]}
+        return _decode(_encoder.encode(said))
 
 
 _encoder = msgspec.json.Encoder(enc_hook=encode_hook)
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
-_USUAL = {
-    field.name: msgspec.json.decode(_encoder.encode(field.default))
-    if field.default_factory is msgspec.NODEFAULT
-    else field.default_factory()
+_USUAL = tuple(
+    (field.name, field.default if field.default_factory is msgspec.NODEFAULT else field.default_factory())
     for field in msgspec.structs.fields(Job)
     if not field.required
-}
-"""What the fields of a job are where nothing is said, as JSON."""
+)
+"""The fields of a job that need not be given, and what they are then."""
 
 
 class Body(msgspec.Struct, frozen=True):

@@ -30,6 +30,9 @@ LONGEST_WORDS = {"display_name": 50, "note": 200}
 """Characters of what an operator may call a job and say of it."""
 
 
+COLLECTIONS = ("tags", "args", "kwargs", "steps", "progress_patterns", "options")
+
+
 class Difference(msgspec.Struct, frozen=True):
     """What becomes of the jobs of the log when other definitions are put in their place."""
 
@@ -259,7 +262,11 @@ def _checked(job: Job, timezone: str) -> Job:
     if job.timezone is None:
         given["timezone"] = timezone
     try:
-        return msgspec.convert(given, Job, dec_hook=decode_hook)
+        converted = msgspec.convert(given, Job, dec_hook=decode_hook)
+        for name in COLLECTIONS:
+            if not given[name]:  # six empty ones for each of 100,000 jobs are 35 MB
+                msgspec.structs.force_setattr(converted, name, given[name])
+        return converted
     except msgspec.ValidationError:
         return convert_job(given, f"job {job.id!r}")  # takes 700 µs instead of 4, and says what is wrong
 

@@ -125,7 +125,7 @@ async def test_fires_after_the_last_one_in_the_log_are_due(
     assert due.is_backlog
 
 
-async def test_many_jobs_at_one_instant_come_in_chunks(
+async def test_many_jobs_at_one_instant_come_in_chunks_of_which_the_first_is_small(
     timetable: Timetable, desk: Desk, gnomon_clock: VirtualClock
 ) -> None:
     for n in range(2 * CHUNK + 1):
@@ -133,7 +133,7 @@ async def test_many_jobs_at_one_instant_come_in_chunks(
 
     await gnomon_clock.advance(HOUR)
 
-    assert [len(chunk) for chunk in desk.chunks] == [CHUNK, CHUNK, 1]
+    assert [len(chunk) for chunk in desk.chunks] == [16, 32, 64, CHUNK, 2 * CHUNK + 1 - 16 - 32 - 64 - CHUNK]
 
 
 async def test_a_long_backlog_that_all_runs_comes_in_slices(
