@@ -123,7 +123,7 @@ async def test_runs_that_begin_at_the_same_pixel_become_one_mark_of_the_worst(la
         run("5", timestamp="2026-11-25T11:00:00Z"),
     ]  # fmt: skip
     marks = await lab.module("charts/marks.js", f"m.marks(arg, (at) => Math.max(at - {NOW}, 0) / 36000, {NOW} + 7200000).map((k) => [k.run._id, k.status, k.count, Math.round(k.x), Math.round(k.width)])", runs)
-    assert marks == [["2", "failed", 3, 0, 3], ["3", "success", 1, 50, 17], ["4", "running", 1, 100, 100]]
+    assert marks == [["4", "running", 1, 100, 100], ["3", "success", 1, 50, 17], ["2", "failed", 3, 0, 3]]
     ticks = await lab.module("charts/marks.js", f"[3600e3, 86400e3, 90 * 86400e3].map((span) => m.ticks({NOW}, {NOW} + span, 8).length)")
     assert all(3 <= count <= 14 for count in ticks)
 
@@ -178,8 +178,8 @@ PLAYED = """await (async () => {
     const { link, retryAt } = await import(address.replace('live.js', 'link.js'));
     const listeners = { snapshot: (f) => said.push(['snapshot', f.seq]), delta: (f) => said.push(['delta', f.seq, f.events.map((e) => e.position)]), log: () => said.push(['log']), heard: () => {}, refused: async () => arg.refused ?? false };
     link.value = 'connecting';
-    const live = new m.LiveConnection('ws://x', listeners);
-    try { return await (async () => { %s })() } finally { window.WebSocket = real; clearTimeout(live.timer); live.leave() }
+    const live = new m.LiveConnection(`ws://${location.host}/nowhere`, listeners);
+    try { return await (async () => { %s })() } finally { window.WebSocket = real; clearTimeout(live.timer); live.leave(); live.open = () => {} }
 })()"""
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import logging
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -380,3 +382,17 @@ async def test_the_language_is_chosen_and_kept(open_page: Any, day: str) -> None
     assert await page.title() == "Data source check · 任务 · Gnomon"
     await page.reload()
     await expect(page.locator(".crumbs")).to_contain_text("任务")
+
+
+# --- the pictures of the documentation ---
+
+
+async def test_the_pictures_of_the_documentation_can_be_taken_and_stay_small(browser: Any, day: str) -> None:
+    pictures = importlib.import_module("pictures")
+    images = Path(__file__).parents[3] / "docs" / "images"
+
+    taken = await pictures.take(browser, day)
+
+    assert {path.name for path in images.glob("*.png")} == set(taken)
+    assert max(map(len, taken.values())) <= pictures.LARGEST
+    assert max(path.stat().st_size for path in images.glob("*.png")) <= pictures.LARGEST
