@@ -40,6 +40,7 @@ async def violations(window: Any, rules: Any = RULES) -> list[Any]:
     return [(one["id"], node["target"], node["failureSummary"]) for one in found.response["violations"] for node in one["nodes"]]
 
 
+@pytest.mark.timeout(240)  # axe looks at every element of ten views, twice
 async def test_no_view_breaks_a_rule_of_wcag_aa_in_either_theme(open_page: Any, day: str) -> None:
     window = await open_page(day, "/")
     found = await addresses(window)
@@ -128,6 +129,7 @@ async def test_shortcuts_can_be_switched_off_for_good(open_page: Any, day: str) 
     window = await open_page(day, "/?panel=keys")
     await window.page.get_by_label("Shortcuts are on").uncheck()
     await window.page.keyboard.press("Escape")
+    await window.page.wait_for_url(f"{day}/")
 
     await window.page.reload()
     await window.page.wait_for_selector("main h1", state="attached")

@@ -201,6 +201,21 @@ async def test_a_list_left_open_does_not_grow_for_ever_and_loses_nothing(open_pa
     assert len(set(await rows.evaluate_all("rows => rows.map((row) => row.dataset.row)"))) == 230
 
 
+@pytest.mark.parametrize("path", ["/", "/runs", "/jobs/news"])
+async def test_what_cannot_be_loaded_says_so_and_can_be_tried_again(open_page: Any, day: str, path: str) -> None:
+    window = await open_page(day, "/alerts", may_say=("500",))
+    page = window.page
+    problem = '{"title":"Internal Server Error","status":500,"detail":"the log is on fire"}'
+    await page.route("**/scheduler/logs*", lambda route: route.fulfill(status=500, content_type="application/problem+json", body=problem))
+    await window.follow(path)
+    await expect(page.get_by_role("alert").first).to_contain_text("the log is on fire")
+
+    await page.unroute("**/scheduler/logs*")
+    await page.get_by_role("button", name="Try again").first.click()
+
+    await expect(page.get_by_role("alert")).to_have_count(0)
+
+
 # --- one job ---
 
 
@@ -357,6 +372,11 @@ async def test_the_system_panel_tells_how_the_parts_are(open_page: Any, day: str
     await expect(panel).to_contain_text("kernel well")
     await expect(panel).to_contain_text("Runs going on")
     await expect(panel).to_contain_text("local (admin)")
+    parts = [{"name": "store", "state": "degraded", "problem": "MongoDB is away", "lag": 1200}, {"name": "plugin:stats", "state": "failed"}]
+    await window.module("model/store.js", "m.health.value = { status: 'degraded', components: arg }", parts)
+    await expect(panel).to_contain_text("MongoDB is away")
+    await expect(panel).to_contain_text("1,200 behind")
+    await expect(panel).to_contain_text("stats failed")
     await panel.get_by_role("button", name="Close").click()
     await window.page.wait_for_url(f"{day}/jobs")
 
