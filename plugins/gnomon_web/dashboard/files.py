@@ -78,7 +78,7 @@ def _walk(folder: Traversable, prefix: str = "") -> list[tuple[str, Traversable]
 def _read(entry: Traversable, path: str) -> File:
     body = entry.read_bytes()
     if path.endswith(".js"):
-        # Types and explanations are for those who read the source: a sixth of what would be sent. Lines keep their numbers.
+        # Types and explanations are for those who read the source: a sixth of all. Lines keep their numbers.
         body = _COMMENT.sub(lambda found: b"\n" * found[0].count(b"\n"), body)
     return File(TYPES[_suffix(path)], body, gzip.compress(body, mtime=0))
 

@@ -181,7 +181,9 @@ async def test_five_thousand_reports_a_second_leave_the_page_quick(open_page: An
     assert events <= deltas * 60, "about one report for each run in each batch"
 
 
-async def test_a_burst_from_five_hundred_runs_is_drawn_at_once_and_leaves_the_page_quick(open_page: Any, day: str) -> None:
+async def test_a_burst_from_five_hundred_runs_is_drawn_at_once_and_leaves_the_page_quick(
+    open_page: Any, day: str
+) -> None:
     window = await open_page(day, "/runs")
 
     frames = await window.module("model/store.js", f"""await (async () => {{

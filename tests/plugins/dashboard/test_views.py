@@ -12,11 +12,14 @@ import pytest
 from playwright.async_api import expect
 
 from gnomon import Context, Job
+from gnomon.durations import Duration
 
 
 async def first_of(window: Any, query: str) -> str:
     """Find a run by REST."""
-    found: str = await window.page.evaluate(f"fetch('/scheduler/logs?limit=1&{query}').then(r => r.json()).then(p => p.items[0]._id)")
+    found: str = await window.page.evaluate(
+        f"fetch('/scheduler/logs?limit=1&{query}').then(r => r.json()).then(p => p.items[0]._id)"
+    )
     return found
 
 
@@ -95,7 +98,7 @@ async def test_a_page_without_jobs_says_what_to_do_and_shows_the_first_one_at_on
 
     async def hello() -> None: ...
 
-    await served.kernel.add_job(Job(id="hello", func=hello, every="1h"))
+    await served.kernel.add_job(Job(id="hello", func=hello, every=Duration(hours=1)))
     await expect(page.locator(".coming-up")).to_contain_text("hello")
 
 
@@ -206,7 +209,10 @@ async def test_what_cannot_be_loaded_says_so_and_can_be_tried_again(open_page: A
     window = await open_page(day, "/alerts", may_say=("500",))
     page = window.page
     problem = '{"title":"Internal Server Error","status":500,"detail":"the log is on fire"}'
-    await page.route("**/scheduler/logs*", lambda route: route.fulfill(status=500, content_type="application/problem+json", body=problem))
+    await page.route(
+        "**/scheduler/logs*",
+        lambda route: route.fulfill(status=500, content_type="application/problem+json", body=problem),
+    )
     await window.follow(path)
     await expect(page.get_by_role("alert").first).to_contain_text("the log is on fire")
 
@@ -301,7 +307,9 @@ async def test_progress_is_told_as_a_story_or_event_by_event(open_page: Any, day
 async def test_one_goes_from_run_to_run_of_a_job_in_their_order(open_page: Any, day: str) -> None:
     window = await open_page(day, "/")
     page = window.page
-    newest_first = await page.evaluate("fetch('/scheduler/jobs/heartbeat/executions?limit=3').then(r => r.json()).then(p => p.items.map(run => run._id))")
+    newest_first = await page.evaluate(
+        "fetch('/scheduler/jobs/heartbeat/executions?limit=3').then(r => r.json()).then(p => p.items.map(run => run._id))"
+    )
     await window.follow(f"/runs/{newest_first[1]}")
     await expect(page.locator(".head .badge")).to_be_visible()
 
@@ -372,7 +380,10 @@ async def test_the_system_panel_tells_how_the_parts_are(open_page: Any, day: str
     await expect(panel).to_contain_text("kernel well")
     await expect(panel).to_contain_text("Runs going on")
     await expect(panel).to_contain_text("local (admin)")
-    parts = [{"name": "store", "state": "degraded", "problem": "MongoDB is away", "lag": 1200}, {"name": "plugin:stats", "state": "failed"}]
+    parts = [
+        {"name": "store", "state": "degraded", "problem": "MongoDB is away", "lag": 1200},
+        {"name": "plugin:stats", "state": "failed"},
+    ]
     await window.module("model/store.js", "m.health.value = { status: 'degraded', components: arg }", parts)
     await expect(panel).to_contain_text("MongoDB is away")
     await expect(panel).to_contain_text("1,200 behind")
@@ -389,7 +400,15 @@ async def test_chinese_is_spoken_everywhere(open_page: Any, day: str, path: str)
     await expect(page.locator("main [aria-busy]")).to_have_count(0)
     english = await page.evaluate("""[...document.querySelectorAll('h1, h2, h3, th[scope=col], button, dt, .badge')]
         .map((e) => e.textContent.trim()).filter((text) => /[a-z]{3}/i.test(text) && !/[\u4e00-\u9fff]/.test(text))""")
-    names = {"Realtime quotes", "Daily bars", "Financial statements", "News", "Evening report", "Data source check", "Old files"}
+    names = {
+        "Realtime quotes",
+        "Daily bars",
+        "Financial statements",
+        "News",
+        "Evening report",
+        "Data source check",
+        "Old files",
+    }
     assert set(english) <= names | {"English"}
 
 

@@ -1,6 +1,6 @@
 """Takes the pictures of the documentation: every view, light and dark, of the day that day.py lives through.
 
-    python tests/plugins/dashboard/demo/pictures.py docs/images
+python tests/plugins/dashboard/demo/pictures.py docs/images
 """
 
 from __future__ import annotations
@@ -62,7 +62,9 @@ async def take(browser: Browser, url: str) -> dict[str, bytes]:
 def _small(picture: bytes) -> bytes:
     """Bring a picture down to a palette: pages are flat, and nobody sees the difference."""
     small = io.BytesIO()
-    Image.open(io.BytesIO(picture)).convert("RGB").quantize(160, kmeans=3, dither=Image.Dither.NONE).save(small, "PNG", optimize=True)
+    Image.open(io.BytesIO(picture)).convert("RGB").quantize(160, kmeans=3, dither=Image.Dither.NONE).save(
+        small, "PNG", optimize=True
+    )
     return small.getvalue()
 
 
