@@ -107,16 +107,17 @@ async def test_a_page_survives_the_death_of_the_server_and_then_equals_its_views
     page = window.page
     async with aiohttp.ClientSession() as client:
         await client.post(f"{deployment.url}/scheduler/trigger", json={"job_id": "works"})
-    await page.wait_for_selector(".run .elapsed")
+    works = page.locator(".run", has_text="works").locator(".elapsed")
+    await expect(works).to_be_visible()
     await page.wait_for_timeout(1200)
     before = await window.module("model/store.js", "m.about.peek().position")
 
     deployment.kill()
     await page.wait_for_selector(".lost")
-    frozen = [await window.text(".run .elapsed"), await window.text(".coming-up .num")]
-    assert await page.get_by_role("button", name="Cancel").is_disabled()
+    frozen = [await works.inner_text(), await window.text(".coming-up .num")]
+    assert await page.get_by_role("button", name="Cancel: works").is_disabled()
     await page.wait_for_timeout(1500)
-    assert [await window.text(".run .elapsed"), await window.text(".coming-up .num")] == frozen
+    assert [await works.inner_text(), await window.text(".coming-up .num")] == frozen
 
     await deployment.start()
     back = time.monotonic()

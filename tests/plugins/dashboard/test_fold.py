@@ -41,15 +41,12 @@ def lived(chance: random.Random) -> list[Event]:
     life += [(events.Progress, told(chance)) for _ in range(chance.randrange(12))]
     if chance.random() < 0.2:
         life.append((events.CancelRequested, {"actor": "mei"}))
-    life.append(
-        chance.choice(
-            [
-                (events.Succeeded, {"execution_time": 3.25, "return_value": [1, None]}),
-                (events.Failed, {"reason": "exception", "error_type": "ValueError", "execution_time": 2.0}),
-                (events.Cancelled, {"execution_time": 1.0}),
-            ]
-        )
-    )
+    ends: list[tuple[type[Event], dict[str, Any]]] = [
+        (events.Succeeded, {"execution_time": 3.25, "return_value": [1, None]}),
+        (events.Failed, {"reason": "exception", "error_type": "ValueError", "execution_time": 2.0}),
+        (events.Cancelled, {"execution_time": 1.0}),
+    ]
+    life.append(chance.choice(ends))
     if chance.random() < 0.3:
         life.append((events.LateResult, {"outcome": "failed"}))
     return written(life, shared, chance)

@@ -134,10 +134,11 @@ def test_the_tests_reach_nine_tenths_of_every_module(request: pytest.FixtureRequ
     own = {item.path.name for item in request.session.items if item.path.parent == Path(__file__).parent}
     if own != {path.name for path in Path(__file__).parent.glob("test_*.py")} or request.config.getoption("keyword"):
         pytest.skip("only a part of the dashboard's tests is run")
-    shares = {}
+    shares, missed = {}, {}
     for path, text in sources().items():
         if path.endswith(".js"):
             code = [index for index, character in enumerate(text) if not character.isspace()]
             run = coverage.run.get(path, bytearray(len(text)))
             shares[path] = sum(run[index] for index in code) / len(code)
-    assert {path: round(share, 3) for path, share in shares.items() if share < LEAST_COVERAGE} == {}
+            missed[path] = sorted({text.count("\n", 0, index) + 1 for index in code if not run[index]})
+    assert {path: missed[path] for path, share in shares.items() if share < LEAST_COVERAGE} == {}

@@ -15,7 +15,7 @@ from typing import Any
 
 from day import served_day  # type: ignore[import-not-found]  # beside this file
 from PIL import Image
-from playwright.async_api import Browser, async_playwright
+from playwright.async_api import Browser, async_playwright, expect
 
 LARGEST = 60_000
 """Bytes of one picture: they are in the repository for ever."""
@@ -38,7 +38,7 @@ FIND = """(async () => {
 
 
 async def take(browser: Browser, url: str) -> dict[str, bytes]:
-    """Take all pictures; gives PNG files by name."""
+    """Take all pictures; gives PNG files by name, as the browser makes them."""
     pictures = {}
     for scheme, size, suffix, views in [
         ("light", SIZE, "-light", VIEWS),
@@ -53,19 +53,20 @@ async def take(browser: Browser, url: str) -> dict[str, bytes]:
         for name, path in views.items():
             await page.goto(url + found.get(path, path))
             await page.locator("main h1").wait_for(state="attached")
-            await page.wait_for_load_state("networkidle")
-            pictures[f"{name}{suffix}.png"] = _small(await page.screenshot())
+            await expect(page.locator("main [aria-busy]")).to_have_count(0)
+            await page.wait_for_timeout(250)  # for the charts, which wait for their width and their runs
+            pictures[f"{name}{suffix}.png"] = await page.screenshot()
         await context.close()
     return pictures
 
 
-def _small(picture: bytes) -> bytes:
+def small(picture: bytes) -> bytes:
     """Bring a picture down to a palette: pages are flat, and nobody sees the difference."""
-    small = io.BytesIO()
+    packed = io.BytesIO()
     Image.open(io.BytesIO(picture)).convert("RGB").quantize(160, kmeans=3, dither=Image.Dither.NONE).save(
-        small, "PNG", optimize=True
+        packed, "PNG", optimize=True
     )
-    return small.getvalue()
+    return packed.getvalue()
 
 
 async def main(folder: Path) -> None:
@@ -74,8 +75,8 @@ async def main(folder: Path) -> None:
     async with served_day() as (_, url), async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-gpu"])
         for name, picture in (await take(browser, url)).items():
-            (folder / name).write_bytes(picture)
-            print(f"{name} {len(picture):,} bytes")
+            (folder / name).write_bytes(small(picture))
+            print(name)
         await browser.close()
 
 
