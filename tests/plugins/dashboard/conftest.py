@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, BrowserContext, Page, async_playwright, expect
+from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Error, Page, async_playwright, expect
 
 from gnomon import Kernel
 from gnomon.clock import SystemClock
@@ -92,8 +92,15 @@ class Window:
         self.page = page
         self.server = server
         self.errors: list[str] = []
-        page.on("pageerror", lambda error: self.errors.append(f"{error}\n{error.stack}"))
-        page.on("console", lambda said: said.type in {"error", "warning"} and self.errors.append(said.text))
+        page.on("pageerror", self._failed)
+        page.on("console", self._said)
+
+    def _failed(self, error: Error) -> None:
+        self.errors.append(f"{error}\n{error.stack}")
+
+    def _said(self, line: ConsoleMessage) -> None:
+        if line.type in {"error", "warning"}:
+            self.errors.append(line.text)
 
     async def go(self, path: str) -> None:
         """Load an address, and wait until it shows something."""
@@ -102,13 +109,17 @@ class Window:
 
     async def follow(self, path: str, query: str = "") -> None:
         """Go to an address inside of the page, without loading it anew."""
-        await self.module("core/routes.js", "m.go(arg[0], Object.fromEntries(new URLSearchParams(arg[1])))", [path, query])
+        await self.module(
+            "core/routes.js", "m.go(arg[0], Object.fromEntries(new URLSearchParams(arg[1])))", [path, query]
+        )
         await expect(self.page.locator("main h1")).to_be_attached()  # a handle would keep the element alive
 
     async def module(self, name: str, code: str, arg: Any = None) -> Any:
         """Run code on a module `m` of the page."""
         address = f"{self.server}/ui/{build().name}/js/{name}"
-        return await self.page.evaluate(f"async ([address, arg]) => {{ const m = await import(address); return {code} }}", [address, arg])
+        return await self.page.evaluate(
+            f"async ([address, arg]) => {{ const m = await import(address); return {code} }}", [address, arg]
+        )
 
     async def text(self, selector: str) -> str:
         return await self.page.inner_text(selector)
@@ -123,7 +134,14 @@ class Windows:
         self._opened: list[tuple[BrowserContext, Any, Window, tuple[str, ...]]] = []
 
     async def open(
-        self, server: str, path: str = "/", *, width: int = 1280, height: int = 860, may_say: tuple[str, ...] = (), **options: Any
+        self,
+        server: str,
+        path: str = "/",
+        *,
+        width: int = 1280,
+        height: int = 860,
+        may_say: tuple[str, ...] = (),
+        **options: Any,
     ) -> Window:
         """Open a page; `may_say` are parts of the errors that it may have."""
         options = {"locale": "en-US", "timezone_id": "Asia/Shanghai", "reduced_motion": "reduce"} | options
@@ -162,7 +180,9 @@ async def browser() -> AsyncIterator[Browser]:
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def open_page(browser: Browser, coverage: Coverage, serve: Any) -> AsyncIterator[Callable[..., Awaitable[Window]]]:
+async def open_page(
+    browser: Browser, coverage: Coverage, serve: Any
+) -> AsyncIterator[Callable[..., Awaitable[Window]]]:
     """Open a page: `await open_page(url, "/jobs", width=320, color_scheme="dark", locale="zh-CN")`.
 
     It needs `serve` only to be closed before the servers are.
@@ -197,7 +217,7 @@ class Served:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def serve() -> AsyncIterator[Callable[..., Awaitable[Served]]]:
-    """Start a kernel with its server: `await serve(job, ..., guarded=True)`; guarded, there is a token for each role."""
+    """Start a kernel with its server: `await serve(job, guarded=True)`; guarded, there is a token for each role."""
     async with AsyncExitStack() as stack:
 
         async def start(*jobs: Any, guarded: bool = False, plugins: Any = (), **config: Any) -> Served:

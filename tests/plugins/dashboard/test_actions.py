@@ -8,6 +8,7 @@ from typing import Any
 from playwright.async_api import expect
 
 from gnomon import Context, Job
+from gnomon.durations import Duration
 from gnomon.events import CancelRequested, Scheduled
 
 
@@ -104,7 +105,7 @@ async def test_a_run_takes_arguments_of_its_own_and_says_what_is_wrong_with_them
 
 
 async def test_a_job_is_paused_and_resumed_and_shows_it_when_the_log_says_so(open_page: Any, serve: Any) -> None:
-    served = await serve(Job(id="quick", func=quick, every="1h"))
+    served = await serve(Job(id="quick", func=quick, every=Duration(hours=1)))
     window = await open_page(served.url, "/jobs")
     page, row = window.page, window.page.locator("tr[data-row=quick]")
     await expect(row.locator("time").first).to_contain_text("in ")
@@ -122,7 +123,7 @@ async def test_a_job_is_paused_and_resumed_and_shows_it_when_the_log_says_so(ope
 
 
 async def test_a_command_is_requested_until_the_log_confirms_it(open_page: Any, serve: Any) -> None:
-    served = await serve(Job(id="quick", func=quick, every="1h"))
+    served = await serve(Job(id="quick", func=quick, every=Duration(hours=1)))
     window = await open_page(served.url, "/jobs")
     gate = asyncio.Event()
 
@@ -160,7 +161,14 @@ async def test_what_goes_wrong_with_many_is_told_job_by_job(open_page: Any, serv
     served = await serve(*(Job(id=f"job{n}", func=quick) for n in range(3)))
     window = await open_page(served.url, "/jobs", may_say=("Failed to load resource",))
     page = window.page
-    await page.route("**/job1/pause", lambda route: route.fulfill(status=503, content_type="application/problem+json", body='{"title":"Unavailable","status":503,"detail":"the store is away"}'))
+    await page.route(
+        "**/job1/pause",
+        lambda route: route.fulfill(
+            status=503,
+            content_type="application/problem+json",
+            body='{"title":"Unavailable","status":503,"detail":"the store is away"}',
+        ),
+    )
 
     await page.get_by_role("button", name="Pause 3").click()
     await dialog_button(page, "Pause them")
@@ -233,4 +241,3 @@ async def test_a_run_is_cancelled_from_the_overview_by_keyboard_alone(open_page:
 
     await expect(page.locator(".head .badge")).to_have_text("Cancelled")
     assert any(isinstance(event, CancelRequested) for event in served.kernel._store.recorded)
-

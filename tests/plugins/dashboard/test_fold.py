@@ -1,4 +1,4 @@
-"""The fold in the browser and the fold in the kernel come to the same: on every checked-in history, and on random ones."""
+"""The folds of browser and kernel come to the same: on every checked-in history, and on random ones."""
 
 from __future__ import annotations
 
@@ -41,15 +41,12 @@ def lived(chance: random.Random) -> list[Event]:
     life += [(events.Progress, told(chance)) for _ in range(chance.randrange(12))]
     if chance.random() < 0.2:
         life.append((events.CancelRequested, {"actor": "mei"}))
-    life.append(
-        chance.choice(
-            [
-                (events.Succeeded, {"execution_time": 3.25, "return_value": [1, None]}),
-                (events.Failed, {"reason": "exception", "error_type": "ValueError", "execution_time": 2.0}),
-                (events.Cancelled, {"execution_time": 1.0}),
-            ]
-        )
-    )
+    ends: list[tuple[type[Event], dict[str, Any]]] = [
+        (events.Succeeded, {"execution_time": 3.25, "return_value": [1, None]}),
+        (events.Failed, {"reason": "exception", "error_type": "ValueError", "execution_time": 2.0}),
+        (events.Cancelled, {"execution_time": 1.0}),
+    ]
+    life.append(chance.choice(ends))
     if chance.random() < 0.3:
         life.append((events.LateResult, {"outcome": "failed"}))
     return written(life, shared, chance)
@@ -70,7 +67,9 @@ def told(chance: random.Random) -> dict[str, Any]:
     return {key: value for key, value in said.items() if chance.random() < rare.get(key, 0.5)}
 
 
-def written(life: list[tuple[type[Event], dict[str, Any]]], shared: dict[str, Any], chance: random.Random) -> list[Event]:
+def written(
+    life: list[tuple[type[Event], dict[str, Any]]], shared: dict[str, Any], chance: random.Random
+) -> list[Event]:
     at, history = START, []
     for version, (kind, fields) in enumerate(life, 1):
         at += timedelta(seconds=chance.random())
@@ -124,9 +123,18 @@ async def test_an_event_of_a_run_that_is_not_known_says_nothing(lab: Any) -> Non
 async def test_the_remaining_time_is_weighed_as_in_the_kernel(lab: Any) -> None:
     from gnomon.progress import ProgressView, estimate
 
-    cases = [(percent, elapsed, typical) for percent in (None, 0, 20, 75, 100) for elapsed in (5, 60, 300) for typical in (None, 100)]
+    cases = [
+        (percent, elapsed, typical)
+        for percent in (None, 0, 20, 75, 100)
+        for elapsed in (5, 60, 300)
+        for typical in (None, 100)
+    ]
 
-    said = await lab.module("model/progress.js", "arg.map(([percent, elapsed, typical]) => m.remaining({ percent, elapsed, typical }))", cases)
+    said = await lab.module(
+        "model/progress.js",
+        "arg.map(([percent, elapsed, typical]) => m.remaining({ percent, elapsed, typical }))",
+        cases,
+    )
 
     for (percent, elapsed, typical), seconds in zip(cases, said, strict=True):
         expected = estimate(ProgressView(percent=percent), elapsed, typical).remaining

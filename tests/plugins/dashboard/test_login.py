@@ -36,10 +36,14 @@ async def test_who_is_not_known_gets_the_login_and_comes_back_to_the_same_page(
     await expect(page.get_by_role("button", name="Run now: quick")).to_be_visible()
     cookies = await page.context.cookies()
     assert [(one["httpOnly"], one["sameSite"]) for one in cookies] == [(True, "Strict")]
-    assert not any(secrets["operator"] in text for text in [page.url, *(await page.evaluate("Object.values(localStorage)"))])
+    assert not any(
+        secrets["operator"] in text for text in [page.url, *(await page.evaluate("Object.values(localStorage)"))]
+    )
 
 
-async def test_a_session_ends_on_all_pages_when_one_logs_out(open_page: Any, serve: Any, secrets: dict[str, str]) -> None:
+async def test_a_session_ends_on_all_pages_when_one_logs_out(
+    open_page: Any, serve: Any, secrets: dict[str, str]
+) -> None:
     served = await serve(Job(id="quick", func=quick), guarded=True)
     window = await open_page(served.url, "/jobs", may_say=REFUSED)
     await log_in(window, secrets["viewer"])

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import logging
+from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.async_api import expect
 
 from gnomon import Context, Job
+from gnomon.durations import Duration
 
 
 async def first_of(window: Any, query: str) -> str:
     """Find a run by REST."""
-    found: str = await window.page.evaluate(f"fetch('/scheduler/logs?limit=1&{query}').then(r => r.json()).then(p => p.items[0]._id)")
+    found: str = await window.page.evaluate(
+        f"fetch('/scheduler/logs?limit=1&{query}').then(r => r.json()).then(p => p.items[0]._id)"
+    )
     return found
 
 
@@ -93,7 +98,7 @@ async def test_a_page_without_jobs_says_what_to_do_and_shows_the_first_one_at_on
 
     async def hello() -> None: ...
 
-    await served.kernel.add_job(Job(id="hello", func=hello, every="1h"))
+    await served.kernel.add_job(Job(id="hello", func=hello, every=Duration(hours=1)))
     await expect(page.locator(".coming-up")).to_contain_text("hello")
 
 
@@ -199,6 +204,24 @@ async def test_a_list_left_open_does_not_grow_for_ever_and_loses_nothing(open_pa
     assert len(set(await rows.evaluate_all("rows => rows.map((row) => row.dataset.row)"))) == 230
 
 
+@pytest.mark.parametrize("path", ["/", "/runs", "/jobs/news"])
+async def test_what_cannot_be_loaded_says_so_and_can_be_tried_again(open_page: Any, day: str, path: str) -> None:
+    window = await open_page(day, "/alerts", may_say=("500",))
+    page = window.page
+    problem = '{"title":"Internal Server Error","status":500,"detail":"the log is on fire"}'
+    await page.route(
+        "**/scheduler/logs*",
+        lambda route: route.fulfill(status=500, content_type="application/problem+json", body=problem),
+    )
+    await window.follow(path)
+    await expect(page.get_by_role("alert").first).to_contain_text("the log is on fire")
+
+    await page.unroute("**/scheduler/logs*")
+    await page.get_by_role("button", name="Try again").first.click()
+
+    await expect(page.get_by_role("alert")).to_have_count(0)
+
+
 # --- one job ---
 
 
@@ -284,7 +307,9 @@ async def test_progress_is_told_as_a_story_or_event_by_event(open_page: Any, day
 async def test_one_goes_from_run_to_run_of_a_job_in_their_order(open_page: Any, day: str) -> None:
     window = await open_page(day, "/")
     page = window.page
-    newest_first = await page.evaluate("fetch('/scheduler/jobs/heartbeat/executions?limit=3').then(r => r.json()).then(p => p.items.map(run => run._id))")
+    newest_first = await page.evaluate(
+        "fetch('/scheduler/jobs/heartbeat/executions?limit=3').then(r => r.json()).then(p => p.items.map(run => run._id))"
+    )
     await window.follow(f"/runs/{newest_first[1]}")
     await expect(page.locator(".head .badge")).to_be_visible()
 
@@ -355,6 +380,14 @@ async def test_the_system_panel_tells_how_the_parts_are(open_page: Any, day: str
     await expect(panel).to_contain_text("kernel well")
     await expect(panel).to_contain_text("Runs going on")
     await expect(panel).to_contain_text("local (admin)")
+    parts = [
+        {"name": "store", "state": "degraded", "problem": "MongoDB is away", "lag": 1200},
+        {"name": "plugin:stats", "state": "failed"},
+    ]
+    await window.module("model/store.js", "m.health.value = { status: 'degraded', components: arg }", parts)
+    await expect(panel).to_contain_text("MongoDB is away")
+    await expect(panel).to_contain_text("1,200 behind")
+    await expect(panel).to_contain_text("stats failed")
     await panel.get_by_role("button", name="Close").click()
     await window.page.wait_for_url(f"{day}/jobs")
 
@@ -367,7 +400,15 @@ async def test_chinese_is_spoken_everywhere(open_page: Any, day: str, path: str)
     await expect(page.locator("main [aria-busy]")).to_have_count(0)
     english = await page.evaluate("""[...document.querySelectorAll('h1, h2, h3, th[scope=col], button, dt, .badge')]
         .map((e) => e.textContent.trim()).filter((text) => /[a-z]{3}/i.test(text) && !/[\u4e00-\u9fff]/.test(text))""")
-    names = {"Realtime quotes", "Daily bars", "Financial statements", "News", "Evening report", "Data source check", "Old files"}
+    names = {
+        "Realtime quotes",
+        "Daily bars",
+        "Financial statements",
+        "News",
+        "Evening report",
+        "Data source check",
+        "Old files",
+    }
     assert set(english) <= names | {"English"}
 
 
@@ -380,3 +421,17 @@ async def test_the_language_is_chosen_and_kept(open_page: Any, day: str) -> None
     assert await page.title() == "Data source check · 任务 · Gnomon"
     await page.reload()
     await expect(page.locator(".crumbs")).to_contain_text("任务")
+
+
+# --- the pictures of the documentation ---
+
+
+async def test_the_pictures_of_the_documentation_can_be_taken_and_stay_small(browser: Any, day: str) -> None:
+    pictures = importlib.import_module("pictures")
+    images = Path(__file__).parents[3] / "docs" / "images"
+
+    taken = await pictures.take(browser, day)
+
+    assert {path.name for path in images.glob("*.png")} == set(taken)
+    assert len(pictures.small(max(taken.values(), key=len))) <= pictures.LARGEST
+    assert max(path.stat().st_size for path in images.glob("*.png")) <= pictures.LARGEST

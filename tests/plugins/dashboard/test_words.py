@@ -1,4 +1,4 @@
-"""The languages: the same keys, the same places for values; durations, moments and schedules as each language says them."""
+"""The languages: the same keys and places for values; durations, moments and schedules as each says them."""
 
 from __future__ import annotations
 
@@ -26,16 +26,23 @@ def test_every_word_that_is_used_is_there_and_every_one_that_is_there_is_used() 
     used = set(re.findall(r"\bt\(\s*'([\w.]+)'", code))
     assert used <= catalogue
     # The others are put together of a prefix and a word, or chosen between.
-    prefixes = {*re.findall(r"\bt\([^'\n]{0,40}?`([\w.]+\.)\$", code), *(f"{one}." for one in re.findall(r"\bword\('(\w+)'", code))}
+    prefixes = {
+        *re.findall(r"\bt\([^'\n]{0,40}?`([\w.]+\.)\$", code),
+        *(f"{one}." for one in re.findall(r"\bword\('(\w+)'", code)),
+    }
     mentioned = set(re.findall(r"'([\w.]+)'", code))
     assert {key for key in catalogue - used - mentioned if not key.startswith(tuple(prefixes))} == set()
 
 
 def test_no_words_for_people_stand_in_the_code() -> None:
-    visible = re.compile(r"""h\('(?:p|h[1-6]|button|span|strong|small|label|th|dt|li)', (?:null|\{[^{}]*\}), '([^']+)'""")
+    visible = re.compile(
+        r"""h\('(?:p|h[1-6]|button|span|strong|small|label|th|dt|li)', (?:null|\{[^{}]*\}), '([^']+)'"""
+    )
     for path, file in build().files.items():
         if path.endswith(".js") and not path.startswith("js/words/"):
-            assert [text for text in visible.findall(file.body.decode()) if re.search("[a-z]", text) and text != "Gnomon"] == [], path
+            assert [
+                text for text in visible.findall(file.body.decode()) if re.search("[a-z]", text) and text != "Gnomon"
+            ] == [], path
 
 
 async def test_durations_have_their_two_largest_units(lab: Any, open_page: Any, day: str) -> None:
@@ -52,9 +59,16 @@ async def test_moments_of_today_have_no_date_and_others_have_one(lab: Any) -> No
     said = await lab.module("words/format.js", "['2026-11-25T12:00:00Z', '2026-11-20T12:00:00Z'].map(m.shortMoment)")
     assert said == ["20:00:00", "Nov 20, 20:00"]
     assert "GMT+8" in await lab.module("words/format.js", "m.fullMoment('2026-11-25T12:00:00Z')")
-    ago = await lab.module("words/format.js", "[-10, -3600, 90.4].map((s) => m.relative(arg + s * 1000))", 1_795_609_750_000)
+    ago = await lab.module(
+        "words/format.js", "[-10, -3600, 90.4].map((s) => m.relative(arg + s * 1000))", 1_795_609_750_000
+    )
     assert len(ago) == 3
-    assert await lab.module("words/format.js", "[m.percent(0.5), m.percent(0.999), m.weekday(0), m.dayMonth(0)]") == ["50%", "99.9%", "Mon", "Jan 1"]
+    assert await lab.module("words/format.js", "[m.percent(0.5), m.percent(0.999), m.weekday(0), m.dayMonth(0)]") == [
+        "50%",
+        "99.9%",
+        "Mon",
+        "Jan 1",
+    ]
 
 
 async def test_plain_schedules_are_said_in_chinese_and_others_as_they_are_written(open_page: Any, day: str) -> None:
@@ -75,11 +89,16 @@ async def test_plain_schedules_are_said_in_chinese_and_others_as_they_are_writte
         ({"trigger": {"type": "object"}}, "said by the server"),
     ]
     said = await window.module(
-        "words/schedule.js", "arg.map((c) => m.scheduleInWords({ trigger: 'said by the server', trigger_config: c }))", [config for config, _ in jobs]
+        "words/schedule.js",
+        "arg.map((c) => m.scheduleInWords({ trigger: 'said by the server', trigger_config: c }))",
+        [config for config, _ in jobs],
     )
     assert said == [words for _, words in jobs]
 
 
 async def test_words_go_by_their_number_and_unknown_ones_are_said_as_they_are(lab: Any) -> None:
-    said = await lab.module("words/index.js", "[m.t('alert.missed', {n: 1}), m.t('alert.missed', {n: 3}), m.t('coming.paused', {n: 1}), m.word('reason', 'timeout'), m.word('reason', 'gravity')]")
+    said = await lab.module(
+        "words/index.js",
+        "[m.t('alert.missed', {n: 1}), m.t('alert.missed', {n: 3}), m.t('coming.paused', {n: 1}), m.word('reason', 'timeout'), m.word('reason', 'gravity')]",
+    )
     assert said == ["missed a fire", "missed 3 fires", "1 job paused", "ran longer than its timeout", "gravity"]

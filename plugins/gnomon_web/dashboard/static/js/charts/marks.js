@@ -29,16 +29,15 @@ export function marks(runs, place, now) {
   for (const { run, x, end } of placed) {
     const width = Math.max(end - x, NARROWEST);
     const last = made.at(-1);
-    if (last && x < last.x + NARROWEST) merge(last, run, x + width);
+    if (last && x < last.x + NARROWEST && width === NARROWEST && last.width === NARROWEST) merge(last, run);
     else made.push({ x, width, status: run.status, count: 1, run });
   }
-  return made;
+  return made.sort((a, b) => b.width - a.width); // the short ones are drawn over the long ones
 }
 
-/** @param {Mark} mark @param {Run} run @param {number} end */
-function merge(mark, run, end) {
+/** @param {Mark} mark @param {Run} run */
+function merge(mark, run) {
   mark.count += 1;
-  mark.width = Math.max(mark.width, end - mark.x);
   if (WORST_FIRST.indexOf(run.status) < WORST_FIRST.indexOf(mark.status)) Object.assign(mark, { status: run.status, run });
 }
 

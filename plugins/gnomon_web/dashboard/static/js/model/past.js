@@ -32,7 +32,8 @@ export function past(query, most) {
       if (fresh.length === 0) return;
       const { runs, total, ...rest } = found.peek();
       const kept = runs.filter((run) => !ended.has(run._id));
-      found.value = { ...rest, total: total + fresh.length, runs: [.../** @type {Run[]} */ (fresh), ...kept] };
+      const all = [.../** @type {Run[]} */ (fresh), ...kept];
+      found.value = { ...rest, total: total + fresh.length, runs: all.slice(0, most), complete: rest.complete && all.length <= most };
     }),
   );
   return found;

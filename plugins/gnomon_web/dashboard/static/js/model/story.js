@@ -11,7 +11,9 @@
  * @property {number} gap seconds of silence before it, 0 where they were short
  */
 
-const LONG = 10; // a silence is long at so many times the median
+// A silence is long at so many times the median, and at so many times what three quarters of them are.
+const LONG = 10;
+const LONGER = 3;
 const SHORTEST = 5; // seconds below which no silence is worth a word
 
 /** Whether an event only moves on the progress of the step before it. @param {LogEvent} event */
@@ -20,7 +22,8 @@ const isMere = (event) => event.type === 'progress' && event.step == null && !ev
 /** @param {LogEvent[]} events @param {boolean} folded @returns {Node[]} */
 export function story(events, folded) {
   const start = Date.parse((events.find((event) => event.type === 'started') ?? events[0])?.at ?? '');
-  const long = Math.max(LONG * median(gaps(events)), SHORTEST);
+  const silences = gaps(events);
+  const long = Math.max(LONG * median(silences), LONGER * (quantile(silences, 0.75) ?? 0), SHORTEST);
   /** @type {Node[]} */
   const nodes = [];
   events.forEach((event, index) => {

@@ -151,7 +151,7 @@ function content(id, run, events) {
     () => hasProgress.value && progressPanel(read),
     () => failedNow.value && errorPanel(failedNow.value),
     h('div', { class: 'columns' }, [
-      h('div', { class: 'wide' }, [timeline(events, read), logPanel(id)]),
+      h('div', { class: 'wide' }, [timeline(events), logPanel(id)]),
       h('div', { class: 'narrow' }, [details(read), parameters(read), result(read)]),
     ]),
   ]);

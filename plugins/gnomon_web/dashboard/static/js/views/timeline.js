@@ -15,8 +15,8 @@ import { t, word } from '../words/index.js';
 
 const LENSES = ['story', 'all', 'json'];
 
-/** @param {{ value: LogEvent[] }} events @param {() => Run} read */
-export function timeline(events, read) {
+/** @param {{ value: LogEvent[] }} events */
+export function timeline(events) {
   const lens = () => (LENSES.includes(route.value.query.lens ?? '') ? route.value.query.lens : 'story');
   const nodes = computed(() => story(events.value, lens() === 'story'));
   const byKey = computed(() => new Map(nodes.value.map((node) => [`${lens()} ${node.first}`, node])));
@@ -48,7 +48,7 @@ function nodeRow(read, at) {
       ' ',
       h('span', { class: 'said' }, () => clean(sentence(read().event))),
       () => read().count > 1 && h('span', { class: 'times num' }, `×${number(read().count)}`),
-      () => read().event.actor && h('span', { class: 'who' }, clean(read().event.actor ?? read().event.actor)),
+      () => read().event.actor && h('span', { class: 'who' }, clean(read().event.actor)),
       () => open.value && json(read().event),
     ]),
     h('span', { class: 'tools' }, [
@@ -84,10 +84,11 @@ const SENTENCES = {
   late_result: (event) => word('outcome', event.outcome),
 };
 
+const HEADER = new Set(['type', 'position', 'stream', 'version', 'at', 'node', 'job_id', 'log_format']);
+
 /** An event of a type that this page does not know is shown as it is. @param {LogEvent} event */
 function sentence(event) {
   const say = SENTENCES[event.type];
   if (say) return say(event);
-  const { type, position, stream, version, at, node, job_id, log_format, ...rest } = event;
-  return JSON.stringify(rest);
+  return JSON.stringify(Object.fromEntries(Object.entries(event).filter(([key]) => !HEADER.has(key))));
 }

@@ -1,0 +1,84 @@
+"""Takes the pictures of the documentation: every view, light and dark, of the day that day.py lives through.
+
+python tests/plugins/dashboard/demo/pictures.py docs/images
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+from day import served_day  # type: ignore[import-not-found]  # beside this file
+from PIL import Image
+from playwright.async_api import Browser, async_playwright, expect
+
+LARGEST = 60_000
+"""Bytes of one picture: they are in the repository for ever."""
+SIZE = {"width": 1280, "height": 800}
+PHONE = {"width": 390, "height": 800}
+VIEWS = {
+    "overview": "/",
+    "jobs": "/jobs",
+    "job": "/jobs/daily_bars",
+    "runs": "/runs",
+    "run": "RUNNING",
+    "run-failed": "FAILED",
+    "alerts": "/alerts",
+    "system": "/jobs?panel=system",
+}
+FIND = """(async () => {
+    const newest = (query) => fetch(`/scheduler/logs?limit=1&${query}`).then((r) => r.json()).then((p) => p.items[0]._id);
+    return { RUNNING: `/runs/${await newest('status=running&job_id=daily_bars')}`, FAILED: `/runs/${await newest('status=failed&q=timed')}` };
+})()"""
+
+
+async def take(browser: Browser, url: str) -> dict[str, bytes]:
+    """Take all pictures; gives PNG files by name, as the browser makes them."""
+    pictures = {}
+    for scheme, size, suffix, views in [
+        ("light", SIZE, "-light", VIEWS),
+        ("dark", SIZE, "-dark", VIEWS),
+        ("light", PHONE, "-phone", {"overview": "/"}),
+    ]:
+        options: Any = {"color_scheme": scheme, "reduced_motion": "reduce", "locale": "en-US", "timezone_id": "UTC"}
+        context = await browser.new_context(viewport=size, **options)  # type: ignore[arg-type]
+        page = await context.new_page()
+        await page.goto(url)
+        found: dict[str, str] = await page.evaluate(FIND)
+        for name, path in views.items():
+            await page.goto(url + found.get(path, path))
+            await page.locator("main h1").wait_for(state="attached")
+            await expect(page.locator("main [aria-busy]")).to_have_count(0)
+            await page.wait_for_timeout(250)  # for the charts, which wait for their width and their runs
+            pictures[f"{name}{suffix}.png"] = await page.screenshot()
+        await context.close()
+    return pictures
+
+
+def small(picture: bytes) -> bytes:
+    """Bring a picture down to a palette: pages are flat, and nobody sees the difference."""
+    packed = io.BytesIO()
+    Image.open(io.BytesIO(picture)).convert("RGB").quantize(160, kmeans=3, dither=Image.Dither.NONE).save(
+        packed, "PNG", optimize=True
+    )
+    return packed.getvalue()
+
+
+async def main(folder: Path) -> None:
+    program = os.environ.get("GNOMON_TEST_CHROMIUM") or shutil.which("chromium")
+    folder.mkdir(parents=True, exist_ok=True)
+    async with served_day() as (_, url), async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-gpu"])
+        for name, picture in (await take(browser, url)).items():
+            (folder / name).write_bytes(small(picture))
+            print(name)
+        await browser.close()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(Path(sys.argv[1])))
