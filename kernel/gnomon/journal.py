@@ -212,8 +212,9 @@ class Journal:
             try:
                 await self._store.append(batch, executions, jobs)
             except StoreUnavailableError as exc:
+                tell = log.debug if self.problem == str(exc) else log.error  # once, and not for each try of an outage
                 self.state, self.problem = "degraded", str(exc)
-                log.error(
+                tell(
                     "store unavailable", store=self._store.name, problem=str(exc), waiting=len(batch), next_try_s=pause
                 )
                 await self._clock.sleep(pause)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import bson
+import structlog
 from bson import CodecOptions
 
 from gnomon.errors import StoreError, StoreInUseError, StoreUnavailableError
@@ -22,6 +23,7 @@ from gnomon_mongo.drivers import Document
 from gnomon_mongo.entries import Entry
 
 T = TypeVar("T")
+log = structlog.stdlib.get_logger("gnomon.mongo")
 
 APPLICATION_ID = 0x676E7370
 """«gnsp»: SQLite keeps this number in the header of the file, so that a spool can be told from any other database."""
@@ -54,6 +56,7 @@ class Spool:
         self.path = path
         self.entries = self.events = self.size = 0
         self.oldest: float | None = None
+        self._dropped = 0  # entries up to this number wait no more, although a full disk kept them from being deleted
         self._thread: ThreadPoolExecutor | None = None
         self._connection: sqlite3.Connection
 
@@ -160,6 +163,7 @@ class Spool:
         self._execute("PRAGMA synchronous = FULL")
         if is_new:
             self._connection.executescript(f"BEGIN; PRAGMA application_id = {APPLICATION_ID}; {_SCHEMA} COMMIT;")
+        self._dropped = 0
         self.entries, self.events, self.size = self._sums("1")
         self.oldest = self._oldest()
 
@@ -195,7 +199,9 @@ class Spool:
         self.oldest = self.oldest or made_at
 
     def _first(self) -> tuple[Entry, int] | None:
-        cursor = self._execute("SELECT number, events, body FROM entries ORDER BY number")
+        cursor = self._execute(
+            "SELECT number, events, body FROM entries WHERE number > ? ORDER BY number", self._dropped
+        )
         merged, number, events, size = Entry(), 0, 0, 0
         for number, count, body in cursor:  # noqa: B007 - the number of the last one that was taken
             merged.add(Entry.of_document(bson.decode(body, _CODEC)))
@@ -206,15 +212,33 @@ class Spool:
         return (merged, number) if number else None
 
     def _drop(self, number: int) -> None:
-        with self._connection:
-            self._execute("BEGIN IMMEDIATE")
-            entries, events, size = self._sums("number <= ?", number)
-            self._execute("DELETE FROM entries WHERE number <= ?", number)
-            self._execute("DELETE FROM executions WHERE number <= ?", number)
+        entries, events, size = self._sums("number > ? AND number <= ?", self._dropped, number)
+        try:
+            with self._connection:
+                self._execute("BEGIN IMMEDIATE")
+                self._execute("DELETE FROM entries WHERE number <= ?", number)
+                self._execute("DELETE FROM executions WHERE number <= ?", number)
+        except sqlite3.OperationalError as exc:
+            # To delete takes room as well, and on a full disk there would never be any: the spool is what fills it.
+            log.warning("what was written cannot be deleted from the spool yet", spool=str(self.path), problem=str(exc))
+            self._dropped = number
         self.entries, self.events, self.size = self.entries - entries, self.events - events, self.size - size
         self.oldest = self._oldest()
-        if self.is_empty:
+        if self.is_empty and self._dropped:
+            self._start_over()
+        elif self.is_empty:
             self._execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def _start_over(self) -> None:
+        """Put an empty file in the place of this one, of which nothing waits any more."""
+        (log_id,) = self._execute("SELECT id FROM log").fetchone()
+        self._connection.rollback()
+        for name in (f"{self.path.name}-wal", self.path.name):  # in between it is an older, shorter spool
+            self.path.with_name(name).unlink(missing_ok=True)
+        with suppress(sqlite3.Error):  # it cannot write back what nobody needs
+            self._connection.close()
+        self._open()
+        self._belongs_to(log_id)
 
     def _sums(self, where: str, *parameters: object) -> tuple[int, int, int]:
         sums = f"SELECT count(*), total(events), total(length(body)) FROM entries WHERE {where}"  # noqa: S608 - ours
@@ -222,16 +246,19 @@ class Spool:
         return entries, int(events), int(size)
 
     def _oldest(self) -> float | None:
-        row = self._execute("SELECT made_at FROM entries ORDER BY number LIMIT 1").fetchone()
+        query = "SELECT made_at FROM entries WHERE number > ? ORDER BY number LIMIT 1"
+        row = self._execute(query, self._dropped).fetchone()
         return row[0] if row else None
 
     def _execution(self, execution_id: str) -> Document | None:
-        row = self._execute("SELECT body FROM executions WHERE id = ?", execution_id).fetchone()
+        query = "SELECT body FROM executions WHERE id = ? AND number > ?"
+        row = self._execute(query, execution_id, self._dropped).fetchone()
         return bson.decode(row[0], _CODEC) if row else None
 
     def _after(self, position: int, limit: int) -> list[Document]:
         found: list[Document] = []
-        cursor = self._execute("SELECT body FROM entries WHERE last > ? ORDER BY number", position)
+        query = "SELECT body FROM entries WHERE last > ? AND number > ? ORDER BY number"
+        cursor = self._execute(query, position, self._dropped)
         for (body,) in cursor:
             found += [event for event in bson.decode(body, _CODEC)["events"] if event["_id"] > position]
             if len(found) >= limit:

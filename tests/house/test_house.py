@@ -30,7 +30,7 @@ def committed() -> Iterator[Path]:
         subfolders[:] = [
             name for name in subfolders if name == ".ci" or not name.startswith((".", "__pycache__", "venv", "dist"))
         ]
-        yield from (Path(folder, name) for name in files)
+        yield from (Path(folder, name) for name in files if name != ".git")  # a file, in a worktree
 
 
 def test_the_ci_script_runs_the_command_that_the_readme_tells() -> None:

@@ -5,15 +5,8 @@ The daemon is SecantusDB, which speaks the wire protocol. It runs as a process o
 
 from __future__ import annotations
 
-import asyncio
 import gc
 import os
-import shutil
-import signal
-import socket
-import subprocess
-import sys
-import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
 from contextlib import AsyncExitStack
@@ -26,81 +19,7 @@ from pymongo import AsyncMongoClient
 
 from gnomon_mongo import MongoStore
 from gnomon_mongo.drivers import Driver, DriverName
-
-PATIENCE = 30.0
-"""Seconds until a server that does not come up fails its test."""
-
-
-class Daemon:
-    """A server process on 127.0.0.1 that a test may kill, stop and start again; it ends only its own process."""
-
-    def __init__(self, program: Path, folder: Path, *options: str) -> None:
-        self.folder = folder
-        self.options = options
-        self._program = program
-        self._process: subprocess.Popen[bytes] | None = None
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-
-    @property
-    def uri(self) -> str:
-        return f"mongodb://127.0.0.1:{self.port}"
-
-    def start(self, *options: str) -> None:
-        (self.folder / "empty.toml").touch()  # else it looks for a config file of its own
-        command = [str(self._program), "--config", str(self.folder / "empty.toml"), "--host", "127.0.0.1"]
-        command += ["--port", str(self.port), "--storage-path", str(self.folder / "data"), "--log-level", "ERROR"]
-        self._process = subprocess.Popen(
-            [*command, *self.options, *options],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        until = time.monotonic() + PATIENCE
-        while time.monotonic() < until:
-            assert self._process.poll() is None, f"the server ended with {self._process.returncode}"
-            try:
-                socket.create_connection(("127.0.0.1", self.port), 0.2).close()
-            except OSError:
-                time.sleep(0.02)
-            else:
-                return
-        pytest.fail(f"the server did not listen within {PATIENCE:g} s")
-
-    def send(self, number: signal.Signals) -> None:
-        assert self._process is not None
-        self._process.send_signal(number)
-
-    def kill(self) -> None:
-        """End it as a power cut would, but for the disk."""
-        self.send(signal.SIGKILL)
-        assert self._process is not None
-        self._process.wait()
-
-    def stop(self) -> None:
-        """Let it end by itself, and so keep what was written without a journal, such as its users."""
-        self.send(signal.SIGTERM)
-        assert self._process is not None
-        self._process.wait(PATIENCE)
-
-    def clean_up(self) -> None:
-        if self._process is not None and self._process.poll() is None:
-            self.kill()
-
-
-async def eventually(condition: Callable[[], Any]) -> None:
-    """Wait until something is true that goes on in other processes."""
-    async with asyncio.timeout(PATIENCE):
-        while not condition():  # noqa: ASYNC110 - other processes set no events
-            await asyncio.sleep(0.01)
-
-
-def missing(reason: str) -> Any:
-    """Skip visibly; fail where GNOMON_REQUIRE says that MongoDB tests must be run, and no other server is named."""
-    if "mongo" in os.environ.get("GNOMON_REQUIRE", "").split(",") and "GNOMON_TEST_MONGODB_URI" not in os.environ:
-        pytest.fail(f"GNOMON_REQUIRE wants MongoDB tests, but {reason}")
-    pytest.skip(reason)
+from servers import MongoServer, eventually, find_mongo
 
 
 # pymongo 4.20 does not close the socket of an attempt to connect that is cancelled, as many are in an outage. They are
@@ -127,17 +46,15 @@ def _is_ours(item: pytest.Item) -> bool:
 
 
 @pytest.fixture(scope="session")
-def daemon_program() -> Path:
-    beside = Path(sys.executable).parent / "secantusd-py"
-    found = beside if beside.exists() else shutil.which("secantusd-py")
-    return Path(found) if found else missing("there is no secantusd-py: pip install SecantusDB (CPython 3.10 to 3.13)")
+def daemon_program() -> str:
+    return find_mongo()
 
 
 @pytest.fixture
-def daemon(daemon_program: Path, tmp_path: Path) -> Iterator[Daemon]:
+def daemon(daemon_program: str, tmp_path: Path) -> Iterator[MongoServer]:
     """Give a server of the test's own, not started yet, to be killed at will."""
     (tmp_path / "server").mkdir()
-    server = Daemon(daemon_program, tmp_path / "server")
+    server = MongoServer(daemon_program, tmp_path / "server")
     yield server
     server.clean_up()
 
@@ -153,7 +70,7 @@ def server_uri(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
     if uri := os.environ.get("GNOMON_TEST_MONGODB_URI"):
         yield uri
         return
-    server = Daemon(request.getfixturevalue("daemon_program"), tmp_path_factory.mktemp("mongodb"))
+    server = MongoServer(request.getfixturevalue("daemon_program"), tmp_path_factory.mktemp("mongodb"))
     server.start()
     yield server.uri
     server.clean_up()

@@ -206,6 +206,27 @@ async def test_a_full_spool_takes_the_ends_of_runs_and_asks_for_no_new_ones(
 
 
 @one_driver
+async def test_a_spool_that_fills_the_disk_is_drained_although_nothing_can_be_deleted(
+    store: MongoStore, daemon: Any, eventually: Eventually
+) -> None:
+    await keep(store, run(1, 0))
+    daemon.kill()
+    await keep(store, *(run(number, 3 * number - 3) for number in range(2, 300)))
+    store._spool._connection.execute("PRAGMA query_only = ON")  # as on a full disk: not even a DELETE has room
+    with pytest.raises(StoreUnavailableError, match="check its folder, its permissions and its disk"):
+        await keep(store, run(300, 897))
+
+    daemon.start()
+    await eventually(lambda: is_healthy(store))
+
+    await keep(store, run(300, 897))
+    assert [event.position for event in await store.read(0, limit=1000)] == list(range(1, 901))
+    daemon.kill()
+    await keep(store, run(301, 900))  # the file that filled the disk is gone
+    assert store.health().backlog == 3
+
+
+@one_driver
 async def test_what_waits_for_too_long_stops_new_runs(
     daemon: Any, driver: Driver, settings: dict[str, Any], eventually: Eventually
 ) -> None:

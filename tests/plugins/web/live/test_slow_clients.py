@@ -6,7 +6,7 @@ import asyncio
 import base64
 import os
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
@@ -18,6 +18,7 @@ from gnomon_web.live import connection
 from gnomon_web.live.connection import SEND_BUFFER
 from gnomon_web.live.dashboard_feed import LARGEST_DELTA
 from gnomon_web.live.tail import PAGE_BYTES
+from servers import eventually
 
 PATIENCE = 30.0
 HELLO = b'{"t":"hello"}'
@@ -54,12 +55,6 @@ async def deaf(url: str, path: str) -> AsyncIterator[socket.socket]:
             masked = bytes(byte ^ mask[i % 4] for i, byte in enumerate(HELLO))
             await loop.sock_sendall(client, bytes([0x81, 0x80 | len(HELLO)]) + mask + masked)
         yield client
-
-
-async def eventually(condition: Callable[[], Any]) -> None:
-    async with asyncio.timeout(PATIENCE):
-        while not condition():  # noqa: ASYNC110 - the server is in another thread
-            await asyncio.sleep(0.01)
 
 
 async def flood(site: Any, runs: int, size: int) -> None:

