@@ -192,9 +192,10 @@ class Journal:
     async def _write(self, batch: Batch) -> None:
         for position, event in enumerate(batch.events, self.head + 1):
             msgspec.structs.force_setattr(event, "position", position)
-        # Copies: the live views move on while these are being written, and a retry must write the same.
-        executions = [view.__copy__() for view in batch.executions.values()]  # a third of the time of copy.copy
-        jobs = [state.__copy__() for state in batch.jobs.values()]
+        # Copies: the live views move on while these are being written, and a retry must write the same. By the method
+        # of Structs, which msgspec's types do not know, in a third of the time of copy.copy.
+        executions = [view.__copy__() for view in batch.executions.values()]  # type: ignore[attr-defined]
+        jobs = [state.__copy__() for state in batch.jobs.values()]  # type: ignore[attr-defined]
         try:
             await self._append(batch.events, executions, jobs)
         except StoreError as exc:
