@@ -57,8 +57,8 @@ def main() -> None:
     report(
         f"{asked.jobs} jobs",
         f"A kernel with {asked.jobs:,} jobs starts within {short(first)} s the first time and {short(again)} s later, "
-        f"holds {short(held):,.0f} bytes a job beyond what it was given, and takes {short(idle * 100)} % of a core when "
-        "nothing is due.",
+        f"holds {short(held):,.0f} bytes a job beyond what it was given, and takes {short(idle * 100)} % of a core "
+        "when nothing is due.",
         first_start_s=short(first),
         start_s=short(again),
         bytes_a_job=short(held),

@@ -274,7 +274,8 @@ class Clock(ABC):
     async def wait(self, wake: asyncio.Event, until: float | None) -> None:
         """Wait until `wake` is set or the wall time has reached `until` (None: no limit).
 
-        A jump of the wall clock is noticed within a second, so that no fire is slept past. It may return early.
+        A jump of the wall clock is noticed within a second, so that no fire is slept past. It may return early, and it
+        may set `wake` itself.
         """
 
     @abstractmethod
