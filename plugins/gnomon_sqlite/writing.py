@@ -180,8 +180,8 @@ def unfiled(connection: sqlite3.Connection) -> int:
 def put_jobs(connection: sqlite3.Connection, jobs: Iterable[JobState], now: Mapping[str, End]) -> None:
     """Put the states of jobs in place; of those whose own stream says nothing new, only their fires."""
     states = {state.job_id: state for state in jobs}
-    streams = [stream for stream in now if stream.startswith(JOB_STREAM)]  # mostly none
-    told = [(job_id, _encode(states[job_id])) for job_id in (stream[len(JOB_STREAM) :] for stream in streams)]
+    changed = [stream.removeprefix(JOB_STREAM) for stream in now if stream.startswith(JOB_STREAM)]  # mostly none
+    told = [(job_id, _encode(states[job_id])) for job_id in changed if job_id in states]
     insert(connection, f"INTO {_JOBS}", told, _REPLACE_JOB)
     fires = [(job_id, _moment(state.last_fire), _moment(state.newest_fire)) for job_id, state in states.items()]
     insert(connection, f"INTO {_FIRES}", fires, _REPLACE_FIRES)
