@@ -156,10 +156,15 @@ class Windows:
         await window.go(path)
         return window
 
-    async def close(self) -> None:
-        unexpected = []
-        for context, devtools, window, may_say in self._opened:
+    async def count(self) -> None:
+        """Add what has been run in the pages since they were opened."""
+        for _, devtools, _, _ in self._opened:
             self._coverage.add((await devtools.send("Profiler.takePreciseCoverage"))["result"])
+
+    async def close(self) -> None:
+        await self.count()
+        unexpected = []
+        for context, _, window, may_say in self._opened:
             await context.close()
             unexpected += [error for error in window.errors if not any(part in error for part in may_say)]
         assert not unexpected, "\n".join(unexpected)
@@ -193,11 +198,16 @@ async def open_page(
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def lab(browser: Browser, coverage: Coverage, day: str) -> AsyncIterator[Window]:
-    """Give a page that all tests of single modules share."""
+async def labs(browser: Browser, coverage: Coverage) -> AsyncIterator[Windows]:
     windows = Windows(browser, coverage)
-    yield await windows.open(day, "/alerts")
+    yield windows
     await windows.close()
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def lab(labs: Windows, day: str) -> Window:
+    """Give a page that all tests of single modules share."""
+    return await labs.open(day, "/alerts")
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

@@ -130,10 +130,13 @@ def test_the_type_checker_finds_nothing() -> None:
     assert checked.returncode == 0, checked.stderr
 
 
-def test_the_tests_reach_nine_tenths_of_every_module(request: pytest.FixtureRequest, coverage: Any) -> None:
+async def test_the_tests_reach_nine_tenths_of_every_module(
+    request: pytest.FixtureRequest, coverage: Any, labs: Any
+) -> None:
     own = {item.path.name for item in request.session.items if item.path.parent == Path(__file__).parent}
     if own != {path.name for path in Path(__file__).parent.glob("test_*.py")} or request.config.getoption("keyword"):
         pytest.skip("only a part of the dashboard's tests is run")
+    await labs.count()
     shares, missed = {}, {}
     for path, text in sources().items():
         if path.endswith(".js"):

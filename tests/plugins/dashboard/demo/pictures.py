@@ -10,6 +10,7 @@ import io
 import os
 import shutil
 import sys
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -31,20 +32,22 @@ VIEWS = {
     "alerts": "/alerts",
     "system": "/jobs?panel=system",
 }
+SETS = {
+    "-light": ("light", SIZE, VIEWS),
+    "-dark": ("dark", SIZE, VIEWS),
+    "-phone": ("light", PHONE, {"overview": "/"}),
+}
 FIND = """(async () => {
     const newest = (query) => fetch(`/scheduler/logs?limit=1&${query}`).then((r) => r.json()).then((p) => p.items[0]._id);
     return { RUNNING: `/runs/${await newest('status=running&job_id=daily_bars')}`, FAILED: `/runs/${await newest('status=failed&q=timed')}` };
 })()"""
 
 
-async def take(browser: Browser, url: str) -> dict[str, bytes]:
-    """Take all pictures; gives PNG files by name, as the browser makes them."""
+async def take(browser: Browser, url: str, suffixes: Collection[str] = tuple(SETS)) -> dict[str, bytes]:
+    """Take the pictures of some sets; gives PNG files by name, as the browser makes them."""
     pictures = {}
-    for scheme, size, suffix, views in [
-        ("light", SIZE, "-light", VIEWS),
-        ("dark", SIZE, "-dark", VIEWS),
-        ("light", PHONE, "-phone", {"overview": "/"}),
-    ]:
+    for suffix in suffixes:
+        scheme, size, views = SETS[suffix]
         options: Any = {"color_scheme": scheme, "reduced_motion": "reduce", "locale": "en-US", "timezone_id": "UTC"}
         context = await browser.new_context(viewport=size, **options)  # type: ignore[arg-type]
         page = await context.new_page()
