@@ -297,17 +297,19 @@ class Launcher:
 
         One that hangs is not asked again until it has answered, and the fires run: no plugin may stop a job by failing.
         """
-        if not fires or not self._plugins.has_guards:
+        plugins = self._plugins
+        if not fires or not plugins.has_guards:
             return {}
         try:
             async with asyncio.timeout(self._hook_timeout), self._guards_turn:
                 if self._guarding is not None and not self._guarding.done():
-                    log.error("guards do not answer, fires run unguarded", fires=len(fires))
+                    log.error("guards do not answer, fires run unguarded", plugin=plugins.guarding, fires=len(fires))
                     return {}
                 self._guarding = in_thread(lambda: self._vetoes(fires), name="gnomon guards")
                 vetoes: dict[tuple[str, datetime], str] = await asyncio.shield(self._guarding)
         except TimeoutError:
-            log.error("guards took too long, fires run unguarded", limit_s=self._hook_timeout, fires=len(fires))
+            facts = {"plugin": plugins.guarding, "limit_s": self._hook_timeout, "fires": len(fires)}
+            log.error("guards took too long, fires run unguarded", **facts)
             return {}
         return vetoes
 

@@ -106,11 +106,15 @@ class Plugin:
 
 
 class PluginSet:
-    """The plugins of one kernel, in the order in which they were added. `directory` is what their paths count from."""
+    """The plugins of one kernel, in the order in which they were added. `directory` is what their paths count from.
+
+    `guarding` names the one whose guard is, or was last, being asked.
+    """
 
     def __init__(self, directory: Path | None = None) -> None:
         self.manager = pluggy.PluginManager("gnomon")
         self.manager.add_hookspecs(hookspecs)
+        self.guarding: str | None = None
         self._directory = directory
         self._plugins: dict[str, Plugin] = {}
 
@@ -159,6 +163,7 @@ class PluginSet:
         """Ask all guards whether a fire may run; return the first reason why not. A guard that fails does not count."""
         available = {"job": job, "scheduled_time": scheduled_time}
         for impl in reversed(self.manager.hook.guard.get_hookimpls()):
+            self.guarding = impl.plugin_name
             try:
                 reason = impl.function(*(available[name] for name in impl.argnames))
                 if reason is not None and not isinstance(reason, str):

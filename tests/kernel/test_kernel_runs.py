@@ -274,9 +274,9 @@ async def test_a_guard_that_hangs_stops_no_job(
 
     assert len(gnomon_events.of(Succeeded)) == 3
     assert guard.asked == 1
-    assert {line["event"] for line in logs if line["log_level"] == "error"} == {
-        "guards took too long, fires run unguarded",
-        "guards do not answer, fires run unguarded",
+    assert {(line["event"], line["plugin"]) for line in logs if line["log_level"] == "error"} == {
+        ("guards took too long, fires run unguarded", "Guard"),
+        ("guards do not answer, fires run unguarded", "Guard"),
     }
 
 
