@@ -8,18 +8,45 @@ from __future__ import annotations
 import asyncio
 import tempfile
 import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import msgspec
 
+from gnomon import execution
 from gnomon.cursors import Cursor, write_cursor
+from gnomon.execution import Execution
 from gnomon.ports import ExecutionQuery
 from gnomon_sqlite import SqliteStore
 from measure import arguments, quartiles, report
-from replay import fill
 
 DEEP = 2_000
 TIMES = 31
+BATCH = 5_000
+BEGUN = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+async def fill(store: SqliteStore, count: int) -> None:
+    """Write that many executions of 1,000 jobs, one each second, one of 50 failed."""
+    for start in range(0, count, BATCH):
+        await store.append([], [made(number) for number in range(start, min(start + BATCH, count))], [])
+
+
+def made(number: int) -> Execution:
+    """Make an execution that is over."""
+    at, job_id = BEGUN + timedelta(seconds=number), f"job-{number % 1_000}"
+    return Execution(
+        id=execution.execution_id(job_id, at),
+        job_id=job_id,
+        status="success" if number % 50 else "failed",
+        version=3,
+        scheduled_time=at,
+        timestamp=at,
+        updated_at=at,
+        node="bench",
+        runner="async",
+        execution_time=0.001,
+    )
 
 
 async def time_of(store: SqliteStore, query: ExecutionQuery) -> float:
@@ -33,7 +60,7 @@ async def measure(count: int) -> None:
     """Fill a log, ask in turn for both pages, print."""
     with tempfile.TemporaryDirectory() as folder:
         async with SqliteStore(Path(folder) / "pages.db", synchronous="NORMAL") as store:
-            await fill(store, count * 3)
+            await fill(store, count)
             first = ExecutionQuery(limit=50)
             skip = min(DEEP * 50, count // 2)
             (last,) = (await store.executions(ExecutionQuery(limit=1, offset=skip))).items
