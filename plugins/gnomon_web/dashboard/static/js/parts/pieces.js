@@ -23,8 +23,8 @@ export const runBadge = (run) =>
 export const moment = (at, write = shortMoment) =>
   at ? h('time', { datetime: new Date(milliseconds(at)).toISOString(), title: fullMoment(at), class: 'num' }, write === relative ? () => relative(at) : write(at)) : '–';
 
-/** @param {Run} run seconds that it has been going, by the server's clock */
-export const elapsed = (run) => Math.max(now.value - Date.parse(run.timestamp), 0) / 1000;
+/** Seconds that a run has been going, by the server's clock or at the moment that is looked at. @param {Run} run */
+export const elapsed = (run) => Math.max((run.as_of ?? now.value) - Date.parse(run.timestamp), 0) / 1000;
 
 /** How much of a run is done, as a bar; one that never tells moves to and fro. @param {() => Run} read @param {string} name */
 export function bar(read, name) {

@@ -24,7 +24,7 @@ export const en = {
   'policy.cancel_grace': 'Grace to stop', 'policy.retry': 'Retries', 'policy.runner': 'Runs in', 'policy.limits': 'Limits', 'policy.steps': 'Steps', 'policy.options': 'Options',
 
   'time.now': 'now', 'time.in': 'in {t}', 'time.ago': '{t} ago', 'window.1h': '1 h', 'window.6h': '6 h', 'window.24h': '24 h', 'window.7d': '7 d', 'window.30d': '30 d',
-  'schedule.manual': 'only when triggered', 'schedule.every': 'every {t}', 'schedule.minutes': 'every {n|minute|{n} minutes}', 'schedule.hourly': 'every hour at minute {m}',
+  'schedule.manual': 'only when triggered', 'schedule.every': 'every {t}', 'schedule.minutes': 'every {n|minute|{n} minutes}', 'schedule.hours': 'every {n} hours at minute {m}', 'schedule.hourly': 'every hour at minute {m}',
   'schedule.daily': 'every day at {at}', 'schedule.workdays': 'Monday to Friday at {at}', 'schedule.monthly': 'on day {day} of the month at {at}',
 
   'counters': 'The last 24 hours', 'day.last': 'last 24 h', 'running.now': 'Running now', 'running.none': 'Nothing is running.', 'running.none.next': 'Nothing is running. Next is',
