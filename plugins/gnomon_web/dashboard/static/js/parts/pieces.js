@@ -26,7 +26,7 @@ export const moment = (at, write = shortMoment) =>
 /** Seconds that a run has been going, by the server's clock or at the moment that is looked at. @param {Run} run */
 export const elapsed = (run) => Math.max((run.as_of ?? now.value) - Date.parse(run.timestamp), 0) / 1000;
 
-/** How much of a run is done, as a bar; one that never tells moves to and fro. @param {() => Run} read @param {string} name */
+/** How much of a run is done, as a bar; one that never tells is striped, and claims nothing. @param {() => Run} read @param {string} name */
 export function bar(read, name) {
   const known = () => (read().progress === null || isSilent(read()) ? null : /** @type {number} */ (read().progress));
   return h('div', {
@@ -37,7 +37,7 @@ export function bar(read, name) {
     'aria-valuemax': 100,
     'aria-valuenow': () => (known() === null ? null : Math.round(known() ?? 0)),
     'aria-valuetext': () => (known() === null ? t('progress.unknown') : null),
-  }, h('div', { vars: () => ({ done: (known() ?? 30) / 100 }) }));
+  }, h('div', { vars: () => ({ done: (known() ?? 100) / 100 }) }));
 }
 
 /** Whether a run has said nothing of how far it is. @param {Run} run */
