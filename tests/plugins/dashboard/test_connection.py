@@ -113,7 +113,7 @@ async def test_a_page_survives_the_death_of_the_server_and_then_equals_its_views
     before = await window.module("model/store.js", "m.about.peek().position")
 
     deployment.kill()
-    await page.wait_for_selector(".lost")
+    await page.wait_for_selector(".lost-banner")
     frozen = [await works.inner_text(), await window.text(".coming-up .num")]
     assert await page.get_by_role("button", name="Cancel: works").is_disabled()
     await page.wait_for_timeout(1500)
@@ -124,7 +124,7 @@ async def test_a_page_survives_the_death_of_the_server_and_then_equals_its_views
     await page.get_by_role("button", name="Retry now").click()
     await page.wait_for_selector(".link.live")
     assert time.monotonic() - back < 2
-    await expect(page.locator(".lost")).to_have_count(0)
+    await expect(page.locator(".lost-banner")).to_have_count(0)
     await page.wait_for_timeout(800)
 
     told = await window.module("model/store.js", COMPARE)
@@ -188,6 +188,7 @@ async def test_a_burst_from_five_hundred_runs_is_drawn_at_once_and_leaves_the_pa
     window = await open_page(day, "/runs")
 
     frames = await window.module("model/store.js", f"""await (async () => {{
+        (await import(address.replace('store', 'session'))).connection().leave();  // nobody else may say anything
         const event = (n, version, type, more) => ({{ type, stream: `run${{n}}`, version, position: 1e6 + version * 500 + n, at: new Date().toISOString(), node: 'a', job_id: 'news', ...more }});
         const send = (make) => m.take({{ seq: 2e6, now: '', events: Array.from({{ length: 500 }}, (_, n) => make(n)) }});
         send((n) => event(n, 1, 'scheduled', {{ scheduled_time: new Date().toISOString() }}));

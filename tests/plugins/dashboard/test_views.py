@@ -272,6 +272,8 @@ async def test_a_run_is_rewound_to_any_of_its_events(open_page: Any, day: str) -
     await expect(page.locator(".rewound")).to_contain_text("This is the run as it was at #")
     await expect(page.locator(".head .badge")).to_have_text("Running")
     await expect(page.locator(".error")).to_have_count(0)
+    await expect(page.locator(".head .big")).to_have_text("0s")
+    await expect(page.locator(".head button")).to_have_count(0)
     await expect(page.locator(".node.later").first).to_be_visible()
     address = page.url
     await page.get_by_role("button", name="Back to the present").click()

@@ -82,7 +82,7 @@ async def test_plain_schedules_are_said_in_chinese_and_others_as_they_are_writte
         ({"cron": "30 3 1 * *"}, "每月 1 日 03:30"),
         ({"cron": "0 18 * * 1,3"}, "cron: 0 18 * * 1,3"),
         ({"cron": "0 18 1 1 *"}, "cron: 0 18 1 1 *"),
-        ({"cron": "0 */2 * * *"}, "cron: 0 */2 * * *"),
+        ({"cron": "0 */2 * * *"}, "每 2 小时的第 0 分"),
         ({"every": "1h 30m"}, "每 1小时30分钟"),
         ({"every": 90}, "每 1分钟30秒"),
         ({}, "仅手动触发"),

@@ -66,6 +66,8 @@ export interface Run {
   warning?: string | null;
   late_result?: string | null;
   hidden?: boolean;
+  /** Set where a page shows the run as it was at that moment. */
+  as_of?: number;
   events?: LogEvent[];
 }
 

@@ -8,10 +8,11 @@ let ahead = 0; // milliseconds that the server's clock is ahead of ours
 /** Milliseconds since 1970 on the server's clock; it moves once a second. */
 export const now = signal(Date.now());
 
-/** Learn the server's time from what it just said. @param {string} iso */
+/** Learn the server's time from what it just said. Ten times a second it may: the clock goes on once. @param {string} iso */
 export function hear(iso) {
-  ahead = Date.parse(iso) - Date.now();
-  now.value = Date.now() + ahead;
+  const heard = Date.parse(iso);
+  ahead = heard - Date.now();
+  if (Math.abs(heard - now.peek()) >= 1000) now.value = heard;
 }
 
 /** Let the time go on while the connection is live. */

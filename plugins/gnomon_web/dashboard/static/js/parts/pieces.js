@@ -23,10 +23,10 @@ export const runBadge = (run) =>
 export const moment = (at, write = shortMoment) =>
   at ? h('time', { datetime: new Date(milliseconds(at)).toISOString(), title: fullMoment(at), class: 'num' }, write === relative ? () => relative(at) : write(at)) : '–';
 
-/** @param {Run} run seconds that it has been going, by the server's clock */
-export const elapsed = (run) => Math.max(now.value - Date.parse(run.timestamp), 0) / 1000;
+/** Seconds that a run has been going, by the server's clock or at the moment that is looked at. @param {Run} run */
+export const elapsed = (run) => Math.max((run.as_of ?? now.value) - Date.parse(run.timestamp), 0) / 1000;
 
-/** How much of a run is done, as a bar; one that never tells moves to and fro. @param {() => Run} read @param {string} name */
+/** How much of a run is done, as a bar; one that never tells is striped, and claims nothing. @param {() => Run} read @param {string} name */
 export function bar(read, name) {
   const known = () => (read().progress === null || isSilent(read()) ? null : /** @type {number} */ (read().progress));
   return h('div', {
@@ -37,7 +37,7 @@ export function bar(read, name) {
     'aria-valuemax': 100,
     'aria-valuenow': () => (known() === null ? null : Math.round(known() ?? 0)),
     'aria-valuetext': () => (known() === null ? t('progress.unknown') : null),
-  }, h('div', { vars: () => ({ done: (known() ?? 30) / 100 }) }));
+  }, h('div', { vars: () => ({ done: (known() ?? 100) / 100 }) }));
 }
 
 /** Whether a run has said nothing of how far it is. @param {Run} run */

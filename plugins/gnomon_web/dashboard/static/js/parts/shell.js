@@ -32,7 +32,7 @@ export const shell = (main, panels) => [
   h('a', { class: 'skip', href: '#main', onclick: skip }, t('skip')),
   h('header', { class: 'top' }, [
     h('a', { class: 'home', href: address('/') }, logo(), h('span', null, 'Gnomon')),
-    h('nav', { 'aria-label': t('nav') }, PAGES.map(pageLink)),
+    h('nav', { 'aria-label': t('nav'), hidden: () => link.value === 'refused' }, PAGES.map(pageLink)),
     h('span', { class: 'spacer' }),
     h('div', { class: 'tools' }, [
       () => serverVersion.value !== '' && serverVersion.value !== VERSION && h('button', { class: 'stale', onclick: () => location.reload() }, t('stale', { v: serverVersion.value })),
@@ -61,7 +61,7 @@ function alertCount() {
 }
 
 /** Says what is known to be unknown. */
-const banner = () => () => link.value === 'lost' && h('div', { class: 'lost', role: 'alert' }, [
+const banner = () => () => link.value === 'lost' && h('div', { class: 'lost-banner', role: 'alert' }, [
   icon('missed'),
   h('p', null, h('strong', null, t('lost')), ' ', t('lost.text')),
   h('span', { class: 'num' }, () => retryIn()),

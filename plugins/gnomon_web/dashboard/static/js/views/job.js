@@ -15,7 +15,7 @@ import { askTrigger, editButton, pauseButton, triggerButton } from '../parts/act
 import { icon } from '../parts/icons.js';
 import { badge, choice, drawn, empty, facts, failure, json, moment, panel, runAddress, runBadge, skeleton } from '../parts/pieces.js';
 import { duration, number, percent, relative } from '../words/format.js';
-import { t, word } from '../words/index.js';
+import { CATALOGUES, t, word } from '../words/index.js';
 import { scheduleInWords } from '../words/schedule.js';
 
 /** @typedef {import('../types.d.ts').Job} Job */
@@ -188,7 +188,7 @@ function decided(same) {
   const [run] = same;
   if (run.status !== 'missed') return [badge(run.status), ' ', lateBy(run) > LATE_S ? t('decision.late', { t: duration(lateBy(run)) }) : t('decision.ran')];
   const fires = same.reduce((sum, one) => sum + (one.count ?? 1), 0);
-  return [badge('missed'), ' ', word('reason', run.reason ?? ''), fires > 1 ? ` ×${number(fires)}` : '', run.detail ? h('small', null, clean(run.detail)) : ''];
+  return [badge('missed'), ' ', word('reason', run.reason ?? ''), fires > 1 ? ` ×${number(fires)}` : '', run.detail && run.detail !== CATALOGUES.en[/** @type {'reason.paused'} */ (`reason.${run.reason}`)] ? h('small', null, clean(run.detail)) : ''];
 }
 
 /** @param {ReturnType<typeof fetched>} detail */

@@ -30,7 +30,7 @@ export function runView(id) {
   const rewound = computed(() => Number(route.value.query.at) || null);
   const run = computed(() => {
     const told = events.value.filter((event) => rewound.value === null || event.position <= rewound.value);
-    const folded = fold(told);
+    const folded = asOf(fold(told), rewound.value === null ? undefined : told.at(-1)?.at);
     const known = rewound.value === null ? store.runOf(id) : null;
     return known && (folded === null || known.version > folded.version) ? known : folded;
   });
@@ -47,6 +47,9 @@ export function runView(id) {
     },
   ]);
 }
+
+/** @param {Run | null} run @param {string} [moment] @returns {Run | null} */
+const asOf = (run, moment) => (run && moment ? { ...run, as_of: Date.parse(moment) } : run);
 
 /** The events of a run: read once, then as they come. @param {string} id */
 function eventsOf(id) {
@@ -157,15 +160,17 @@ function content(id, run, events) {
   ]);
 }
 
-/** @param {() => Run} read @param {{ value: boolean }} isActive */
-const head = (read, isActive) =>
-  h('header', { class: 'head' }, [
+/** What was can be looked at, and not acted upon. @param {() => Run} read @param {{ value: boolean }} isActive */
+function head(read, isActive) {
+  const isNow = computed(() => read().as_of === undefined);
+  return h('header', { class: 'head' }, [
     h('h1', { tabindex: -1 }, () => store.jobName(read().job_id)),
     () => runBadge(read()),
     h('span', { class: 'num big' }, () => (read().status === 'running' ? wholeDuration(elapsed(read())) : read().execution_time !== null ? duration(read().execution_time) : '')),
     h('span', { class: 'spacer' }),
-    h('div', { class: 'buttons' }, markFailedButton(read), cancelButton(read), hideButton(read), () => !isActive.value && triggerButton(() => again(read()), 'primary')),
+    () => isNow.value && h('div', { class: 'buttons' }, markFailedButton(read), cancelButton(read), hideButton(read), () => !isActive.value && triggerButton(() => again(read()), 'primary')),
   ]);
+}
 
 /** The job, to be run again with the arguments of this run. @param {Run} run */
 function again(run) {
@@ -184,7 +189,7 @@ const progressPanel = (read) =>
     steps(read, (step) => step.started_at && h('small', { class: 'num' }, () => duration(stepSeconds(step, read())))),
     h('p', { class: 'message' }, [
       h('span', null, () => clean([read().progress_message, read().current_item].filter(Boolean).join(' · '))),
-      h('span', { class: 'num left' }, () => (read().status === 'running' ? left(read()) : '')),
+      h('span', { class: 'num left' }, () => (read().status === 'running' && read().as_of === undefined ? left(read()) : '')),
     ]),
   ]);
 

@@ -24,7 +24,7 @@ export const en = {
   'policy.cancel_grace': 'Grace to stop', 'policy.retry': 'Retries', 'policy.runner': 'Runs in', 'policy.limits': 'Limits', 'policy.steps': 'Steps', 'policy.options': 'Options',
 
   'time.now': 'now', 'time.in': 'in {t}', 'time.ago': '{t} ago', 'window.1h': '1 h', 'window.6h': '6 h', 'window.24h': '24 h', 'window.7d': '7 d', 'window.30d': '30 d',
-  'schedule.manual': 'only when triggered', 'schedule.every': 'every {t}', 'schedule.minutes': 'every {n|minute|{n} minutes}', 'schedule.hourly': 'every hour at minute {m}',
+  'schedule.manual': 'only when triggered', 'schedule.every': 'every {t}', 'schedule.minutes': 'every {n|minute|{n} minutes}', 'schedule.hours': 'every {n} hours at minute {m}', 'schedule.hourly': 'every hour at minute {m}',
   'schedule.daily': 'every day at {at}', 'schedule.workdays': 'Monday to Friday at {at}', 'schedule.monthly': 'on day {day} of the month at {at}',
 
   'counters': 'The last 24 hours', 'day.last': 'last 24 h', 'running.now': 'Running now', 'running.none': 'Nothing is running.', 'running.none.next': 'Nothing is running. Next is',
@@ -51,7 +51,7 @@ export const en = {
   'decisions': 'Decisions', 'decisions.none': 'It has not been due yet.', 'decision.ran': 'on time', 'decision.late': '{t} late', 'decision.see': 'see the run', 'decision.see.all': 'see all {n}',
   'definition': 'Definition', 'definition.func': 'Function', 'definition.args': 'Arguments', 'definition.kwargs': 'Named arguments', 'audit': 'Who did what', 'audit.none': 'Nobody has done anything to it.',
 
-  'runs.search': 'Find in error messages', 'runs.any.job': 'Any job', 'runs.any.by': 'Started by anybody', 'runs.any.time': 'Any time', 'runs.since': 'Since', 'runs.since.at': 'since {at}', 'runs.none': 'No run matches.', 'runs.never': 'It has not run yet.', 'runs.more': 'Show more', 'runs.news': '{n} new', 'runs.all': 'All its runs',
+  'runs.search': 'Find in errors', 'runs.any.job': 'Any job', 'runs.any.by': 'Started by anybody', 'runs.any.time': 'Any time', 'runs.since': 'Since', 'runs.since.at': 'since {at}', 'runs.none': 'No run matches.', 'runs.never': 'It has not run yet.', 'runs.more': 'Show more', 'runs.news': '{n} new', 'runs.all': 'All its runs',
   'by.schedule': 'schedule', 'by.manual': 'by hand', 'by.retry': 'retry, try {n}',
 
   'alerts.open': 'open alerts', 'alerts.none': 'Nothing needs attention.', 'alerts.none.kind': 'Nothing of this kind.', 'alerts.watched': 'Watched: jobs whose last run failed, runs that died, fires that are late or were missed, runs that take longer than usual or do not stop, and the parts of the system.',

@@ -34,6 +34,7 @@ export function cronInWords(expression) {
   if (everyDay && hour === '*' && step.test(minute)) return t('schedule.minutes', { n: step.exec(minute)?.[1] ?? '' });
   if (everyDay && hour === '*' && minute === '*') return t('schedule.minutes', { n: 1 });
   if (everyDay && hour === '*' && /^\d+$/.test(minute)) return t('schedule.hourly', { m: minute });
+  if (everyDay && step.test(hour) && /^\d+$/.test(minute)) return t('schedule.hours', { n: step.exec(hour)?.[1] ?? '', m: minute });
   if (!/^\d+$/.test(minute) || !/^\d+$/.test(hour)) return null;
   const at = `${hour.padStart(2, '0')}:${minute.padStart(2, '0')}`;
   if (everyDay) return t('schedule.daily', { at });

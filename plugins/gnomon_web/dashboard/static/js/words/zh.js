@@ -25,7 +25,7 @@ export const zh = {
   'policy.cancel_grace': '终止宽限', 'policy.retry': '重试', 'policy.runner': '执行方式', 'policy.limits': '资源限制', 'policy.steps': '步骤', 'policy.options': '选项',
 
   'time.now': '现在', 'time.in': '{t}后', 'time.ago': '{t}前', 'window.1h': '1 小时', 'window.6h': '6 小时', 'window.24h': '24 小时', 'window.7d': '7 天', 'window.30d': '30 天',
-  'schedule.manual': '仅手动触发', 'schedule.every': '每 {t}', 'schedule.minutes': '每 {n} 分钟', 'schedule.hourly': '每小时第 {m} 分',
+  'schedule.manual': '仅手动触发', 'schedule.every': '每 {t}', 'schedule.minutes': '每 {n} 分钟', 'schedule.hours': '每 {n} 小时的第 {m} 分', 'schedule.hourly': '每小时第 {m} 分',
   'schedule.daily': '每天 {at}', 'schedule.workdays': '周一至周五 {at}', 'schedule.monthly': '每月 {day} 日 {at}',
 
   'counters': '最近 24 小时', 'day.last': '最近 24 小时', 'running.now': '正在执行', 'running.none': '当前没有正在执行的任务。', 'running.none.next': '当前没有正在执行的任务。下一个：',
