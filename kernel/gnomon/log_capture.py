@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -45,22 +46,41 @@ def _sentence(event: Mapping[str, Any]) -> str:
     return " ".join((str(event.get("event", "")), *rest))
 
 
+_handler = CapturingHandler()
+_kernels = 0
+_lock = threading.Lock()
+
+
 @contextmanager
 def captured() -> Iterator[None]:
     """Keep the log lines of runs for as long as the block lasts: those of stdlib logging, and those of structlog.
 
-    Where structlog writes through stdlib logging, the handler sees its lines already.
+    Several kernels of one process share it: whose line it is, the line's context knows.
     """
-    handler = CapturingHandler()
-    logging.getLogger().addHandler(handler)
-    config = structlog.get_config()
-    is_direct = not isinstance(config["logger_factory"], structlog.stdlib.LoggerFactory)
-    if is_direct:
-        structlog.configure(processors=[capture_event, *config["processors"]])
+    global _kernels  # noqa: PLW0603 - logging is the process's, and so is how many want it
+    with _lock:
+        _kernels += 1
+        _begin()
     try:
         yield
     finally:
-        logging.getLogger().removeHandler(handler)
-        if is_direct:
-            now = structlog.get_config()["processors"]
-            structlog.configure(processors=[one for one in now if one is not capture_event])
+        with _lock:
+            _kernels -= 1
+            if _kernels == 0:
+                _end()
+
+
+def _begin() -> None:
+    """Where structlog writes through stdlib logging, the handler sees its lines already."""
+    logging.getLogger().addHandler(_handler)  # once, however often it is added
+    config = structlog.get_config()
+    is_direct = not isinstance(config["logger_factory"], structlog.stdlib.LoggerFactory)
+    if is_direct and capture_event not in config["processors"]:
+        structlog.configure(processors=[capture_event, *config["processors"]])
+
+
+def _end() -> None:
+    logging.getLogger().removeHandler(_handler)
+    processors = structlog.get_config()["processors"]
+    if capture_event in processors:
+        structlog.configure(processors=[one for one in processors if one is not capture_event])

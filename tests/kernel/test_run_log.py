@@ -53,6 +53,18 @@ async def test_lines_of_async_and_thread_bodies_are_kept_with_their_own_run(kern
     assert await texts(kernel, second) == ["thread"]
 
 
+async def test_lines_are_kept_once_where_a_process_has_several_kernels(kernel: Kernel) -> None:
+    async def body() -> None:
+        logger.info("from logging")
+        structlog.get_logger().info("from structlog")
+
+    async with Kernel() as other:
+        both = [await texts(one, await run(one, body)) for one in (kernel, other)]
+    alone = await texts(kernel, await run(kernel, body))
+
+    assert [*both, alone] == [["from logging", "from structlog"]] * 3
+
+
 async def test_lines_below_the_level_of_the_root_logger_are_not_kept(kernel: Kernel) -> None:
     def body() -> None:
         logger.debug("too small")
