@@ -56,8 +56,9 @@ def written(results: list[dict[str, Any]]) -> str:
     parts = ["# What was measured", f"Written by `tox -e bench`, {now}: {facts}. Figures are medians.", ""]
     for result in results:
         figures = {key: value for key, value in result.items() if key not in {"benchmark", "sentence"}}
-        parts += [f"## {result['benchmark'].capitalize()}", "", result["sentence"], "", "```json"]
-        parts += [*(f'"{key}": {json.dumps(value)}' for key, value in figures.items()), "```", ""]
+        lines = ",\n".join(f"  {json.dumps(key)}: {json.dumps(value)}" for key, value in figures.items())
+        parts += [f"## {result['benchmark'].capitalize()}", "", result["sentence"], ""]
+        parts += [f"```json\n{{\n{lines}\n}}\n```", ""]
     return "\n".join(parts)
 
 
