@@ -30,7 +30,7 @@ class Record(msgspec.Struct, kw_only=True):
     """An execution: one run, or one run that did not happen. Times have an offset, durations are in seconds.
 
     `timestamp` is the actual start, for what never started the moment of recording. A missed one may stand for `count`
-    fires, from `first` to `last`.
+    fires, from `first` to `last`. `declared`: the run announced its steps, so that their weights give its progress.
     """
 
     id: str = msgspec.field(name="_id")
@@ -54,6 +54,7 @@ class Record(msgspec.Struct, kw_only=True):
     processed_items: int | None
     total_items: int | None
     steps: list[Step]
+    declared: bool
     return_value: Any
     reason: str | None
     detail: str | None
@@ -108,6 +109,7 @@ def fields_of(execution: Execution) -> dict[str, Any]:
         "processed_items": view.processed_items,
         "total_items": view.total_items,
         "steps": list(view.steps),
+        "declared": view.declared,
     }
 
 

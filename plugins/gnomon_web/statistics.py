@@ -12,6 +12,7 @@ from aiohttp import web
 from gnomon_web.counting import count
 from gnomon_web.keys import KERNEL
 from gnomon_web.latest import LATEST
+from gnomon_web.live.hub import HUB
 from gnomon_web.resources import Counts, LastExecution
 from gnomon_web.routes import Route
 
@@ -41,7 +42,10 @@ class PluginPosition(msgspec.Struct, kw_only=True):
 
 
 class Overview(msgspec.Struct, kw_only=True):
-    """How everything stands. `running_jobs` are those that are not paused, `executing` the runs that are going on."""
+    """How everything stands. `running_jobs` are those that are not paused, `executing` the runs that are going on.
+
+    `clients` are the WebSockets that are open.
+    """
 
     total_jobs: int
     running_jobs: int
@@ -50,6 +54,7 @@ class Overview(msgspec.Struct, kw_only=True):
     waiting: int
     scheduler_running: bool
     position: int
+    clients: int
     today: Counts
     plugins: list[PluginPosition]
 
@@ -96,6 +101,7 @@ async def overview(request: web.Request) -> Overview:
         waiting=health.waiting,
         scheduler_running=health.state in {"healthy", "degraded"},
         position=health.position,
+        clients=request.app[HUB].open_connections,
         today=await count(kernel, since=now.replace(hour=0, minute=0, second=0, microsecond=0)),
         plugins=[
             PluginPosition(name=plugin.name, state=plugin.state, position=plugin.cursor, lag=plugin.lag)

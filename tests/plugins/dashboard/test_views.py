@@ -381,6 +381,7 @@ async def test_the_system_panel_tells_how_the_parts_are(open_page: Any, day: str
     panel = window.page.get_by_role("dialog")
     await expect(panel).to_contain_text("kernel well")
     await expect(panel).to_contain_text("Runs going on")
+    await expect(panel).to_contain_text("Watching")
     await expect(panel).to_contain_text("local (admin)")
     parts = [
         {"name": "store", "state": "degraded", "problem": "MongoDB is away", "lag": 1200},
