@@ -105,14 +105,14 @@ class Window:
     async def go(self, path: str) -> None:
         """Load an address, and wait until it shows something."""
         await self.page.goto(self.server + path)
-        await self.page.wait_for_selector("main h1", state="attached")
+        await self.page.wait_for_selector("main h1[tabindex]", state="attached")
 
     async def follow(self, path: str, query: str = "") -> None:
         """Go to an address inside of the page, without loading it anew."""
         await self.module(
             "core/routes.js", "m.go(arg[0], Object.fromEntries(new URLSearchParams(arg[1])))", [path, query]
         )
-        await expect(self.page.locator("main h1")).to_be_attached()  # a handle would keep the element alive
+        await expect(self.page.locator("main h1[tabindex]")).to_be_attached()  # a handle would keep the element alive
 
     async def module(self, name: str, code: str, arg: Any = None) -> Any:
         """Run code on a module `m` of the page."""

@@ -55,7 +55,7 @@ async def take(browser: Browser, url: str, suffixes: Collection[str] = tuple(SET
         found: dict[str, str] = await page.evaluate(FIND)
         for name, path in views.items():
             await page.goto(url + found.get(path, path))
-            await page.locator("main h1").wait_for(state="attached")
+            await page.locator("main h1[tabindex]").wait_for(state="attached")
             await expect(page.locator("main [aria-busy]")).to_have_count(0)
             await page.wait_for_timeout(250)  # for the charts, which wait for their width and their runs
             pictures[f"{name}{suffix}.png"] = await page.screenshot()
