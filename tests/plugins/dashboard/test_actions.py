@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import hashlib
+from pathlib import Path
 from typing import Any
 
 from playwright.async_api import expect
@@ -30,9 +33,30 @@ async def dialog_button(page: Any, name: str) -> None:
     await page.locator("dialog[open]").get_by_role("button", name=name, exact=True).click()
 
 
-async def test_an_audit_is_started_watched_and_cancelled_in_the_page(open_page: Any, serve: Any) -> None:
-    audit = Job(id="integrity_audit", name="Integrity of installed packages", func="gnomon_chores:integrity_audit")
-    served = await serve(audit)
+def installed(folder: Path, many: int) -> Path:
+    """Make a folder of distributions that takes some ten seconds to audit: each has the same large file."""
+    large = bytes(32 * 1024 * 1024)
+    (folder / "large.bin").write_bytes(large)
+    digest = base64.urlsafe_b64encode(hashlib.sha256(large).digest()).rstrip(b"=").decode()
+    for number in range(many):
+        info = folder / f"part{number}-1.0.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: part{number}\nVersion: 1.0\n")
+        (info / "RECORD").write_text(f"large.bin,sha256={digest},{len(large)}\n")
+    return folder
+
+
+async def test_an_audit_is_started_watched_and_cancelled_in_the_page(
+    open_page: Any, serve: Any, tmp_path: Path
+) -> None:
+    served = await serve(
+        Job(
+            id="integrity_audit",
+            name="Integrity of installed packages",
+            func="gnomon_chores:integrity_audit",
+            kwargs={"paths": [str(installed(tmp_path, 400))]},
+        )
+    )
     window = await open_page(served.url, "/jobs/integrity_audit")
     page = window.page
 
@@ -41,7 +65,8 @@ async def test_an_audit_is_started_watched_and_cancelled_in_the_page(open_page: 
     await page.get_by_role("link", name="See the run").click()
     await page.wait_for_url("**/runs/*")
     bar = page.get_by_role("progressbar")
-    await expect(bar).to_have_attribute("aria-valuenow", "0")
+    done = await bar.get_attribute("aria-valuenow")
+    await expect(bar).not_to_have_attribute("aria-valuenow", str(done))
     await expect(bar).not_to_have_attribute("aria-valuenow", "0")
     await page.get_by_role("button", name="Cancel: Integrity").click()
     await expect(page.locator("dialog[open] h2")).to_contain_text("Cancel this run of Integrity of installed packages?")
