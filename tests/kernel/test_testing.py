@@ -204,6 +204,20 @@ async def test_time_passes_from_one_deadline_to_the_next(gnomon_clock: VirtualCl
     assert gnomon_clock.now() == START + timedelta(seconds=10)
 
 
+async def test_time_may_stop_at_the_very_moment_at_which_a_job_is_due(
+    gnomon_kernel: Callable[..., Kernel], gnomon_clock: VirtualClock, gnomon_events: EventList
+) -> None:
+    async def body() -> None: ...
+
+    async with gnomon_kernel(make_job(body, every=Duration(seconds=43.469774))) as kernel:
+        for _ in range(20):  # the sum of such steps and the wall clock are some nanoseconds apart
+            next_fire = (await kernel.job("body")).next_fire
+            assert next_fire is not None
+            await gnomon_clock.advance_to(next_fire)
+
+    assert len(gnomon_events.of(Succeeded)) == 20
+
+
 async def test_work_that_hangs_ends_the_wait_with_a_reason(
     gnomon_clock: VirtualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -76,6 +76,7 @@ class VirtualClock(Clock):
             await self.settle()
         self._move(end)
         self._wall = wall_end  # no rounding from the steps between
+        self._fire(within=MICROSECOND)  # what is due by the wall clock now, and not quite by the sum of the steps
         await self.settle()
 
     async def advance_to(self, moment: datetime) -> None:

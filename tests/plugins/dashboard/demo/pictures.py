@@ -1,6 +1,8 @@
 """Takes the pictures of the documentation: every view, light and dark, of the day that day.py lives through.
 
 python tests/plugins/dashboard/demo/pictures.py docs/images
+
+Tracebacks in them show where this folder lies: run it from a copy in a place that may be shown, such as /srv/app.
 """
 
 from __future__ import annotations
