@@ -54,6 +54,8 @@ log = structlog.stdlib.get_logger("gnomon.mongo")
 
 LOG_LAYOUT = 1
 """Version of the collections and their documents."""
+CANCEL_AGAIN = 0.5
+"""Seconds after which a task of the store that does not end is cancelled once more."""
 LET_GO = 5.0
 """Seconds that closing waits for the server to take the lease back."""
 
@@ -163,9 +165,9 @@ class MongoStore(Store):
         task = asyncio.create_task(work)
 
         async def stop() -> None:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+            while not task.done():  # pymongo sometimes loses a cancellation while it looks for a server
+                task.cancel()
+                await asyncio.wait((task,), timeout=CANCEL_AGAIN)
 
         self._held.push_async_callback(stop)
 

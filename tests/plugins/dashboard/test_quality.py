@@ -110,9 +110,9 @@ def test_modules_stay_short_and_the_whole_stays_small() -> None:
 
 
 def test_the_linter_finds_nothing() -> None:
-    checked = subprocess.run(
-        [tool("oxlint"), "--deny-warnings", *ALLOWED, str(STATIC / "js")], capture_output=True, text=True, check=False
-    )
+    tree = Path(__file__).parents[3] / "plugins/gnomon_web/dashboard/static/js"  # oxlint skips what git ignores
+    command = [tool("oxlint"), "--deny-warnings", *ALLOWED, str(tree)]
+    checked = subprocess.run(command, capture_output=True, text=True, check=False)
     assert checked.returncode == 0, checked.stdout
 
 
