@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
@@ -23,6 +24,8 @@ SENT_BYTES = 8 * 1024 * 1024
 """What is sent in one call: encoding more of it would hold up the event loop, and the server takes 48 MB."""
 PRUNED_AT_ONCE = 100
 """Executions that are forgotten in one step."""
+LOOKS, BETWEEN_LOOKS = 3, 0.02
+"""How often, and with how many seconds in between, a repeated write may get no further before it is a conflict."""
 
 
 async def write(server: Server, entry: Entry) -> None:
@@ -42,11 +45,18 @@ async def write(server: Server, entry: Entry) -> None:
 async def _insert_events(server: Server, events: Sequence[Document]) -> None:
     async with server.writing():
         # In order: a reader sees the first ones before the later ones, and none after one that could not be written.
-        if await _inserted(server[schema.EVENTS], events):
-            return
-        missing = await _missing(server, events)
-        if missing and not await _inserted(server[schema.EVENTS], missing):
-            raise _conflict(missing[0])
+        # A write of ours that had no answer may be going on at the server right now, one event after the other: what is
+        # missing then grows less from look to look, and only what does not is somebody else's doing.
+        missing, looks = events, 0
+        while not await _inserted(server[schema.EVENTS], missing):
+            left = await _missing(server, events)
+            if not left:
+                return
+            looks = looks + 1 if len(left) == len(missing) else 0
+            if looks == LOOKS:
+                raise _conflict(left[0])
+            missing = left
+            await asyncio.sleep(BETWEEN_LOOKS)
 
 
 async def _inserted(collection: Collection, events: Sequence[Document]) -> bool:

@@ -23,7 +23,7 @@ from gnomon.execution import Execution
 from gnomon.ports import Checkpoint, ExecutionQuery, LogLine
 from gnomon.testing import check_log
 from gnomon.testing.histories import NOON, SECOND, job_added, job_states, numbered, scheduled, succeeded, tell
-from gnomon_mongo import MongoStore, SpoolLimits
+from gnomon_mongo import MongoStore, SpoolLimits, writing
 from gnomon_mongo.drivers import Driver, DriverName
 
 Eventually = Callable[[Callable[[], Any]], Awaitable[None]]
@@ -280,6 +280,23 @@ async def test_a_log_that_went_on_without_this_kernel_is_left_as_it_is(
     kept = sqlite3.connect(aside)
     assert kept.execute("SELECT sum(events) FROM entries").fetchall() == [(3,)]
     kept.close()
+
+
+async def test_a_write_that_goes_on_at_the_server_while_it_is_repeated_is_no_conflict(
+    store: MongoStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    insert = writing._inserted
+
+    async def behind_another(collection: Any, events: Any) -> bool:
+        await collection.insert_one(events[0])
+        return await insert(collection, events)
+
+    monkeypatch.setattr(writing, "_inserted", behind_another)
+    await keep(store, run(1, 0))
+
+    assert store.health().state == "healthy"
+    assert [event.position for event in await store.read()] == [1, 2, 3]
+    assert await store.differences() == []
 
 
 async def test_a_kernel_that_was_replaced_in_an_outage_is_told_so(
