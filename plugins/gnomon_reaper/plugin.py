@@ -114,6 +114,6 @@ class ReaperPlugin:
             self._warned.discard(identity)
             return self._warn_after - run.quiet
         if identity not in self._warned:
+            self._warned.add(identity)  # before the event is seen by anybody
             await kernel.warn(identity, "silence", warning(run, self.config.threshold), actor=ACTOR)
-            self._warned.add(identity)
         return self._threshold - run.quiet
