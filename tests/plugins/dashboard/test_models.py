@@ -254,11 +254,11 @@ PLAYED = """await (async () => {
         end(code) { this.readyState = 3; return this.onclose({ code }) }
     }
     window.WebSocket = Played;
-    const { link, retryAt } = await import(address.replace('live.js', 'link.js'));
-    const listeners = { snapshot: (f) => said.push(['snapshot', f.seq]), delta: (f) => said.push(['delta', f.seq, f.events.map((e) => e.position)]), log: () => said.push(['log']), heard: () => {}, refused: async () => arg.refused ?? false };
+    const { link } = await import(address.replace('live.js', 'link.js'));
+    const listeners = { snapshot: (f) => said.push(['snapshot', f.seq]), delta: (f) => said.push(['delta', f.seq, f.events.map((e) => e.position)]), log: () => said.push(['log']), heard: () => {}, look: async () => (said.push(['look']), arg.found ?? 'away') };
     link.value = 'connecting';
     const live = new m.LiveConnection(`ws://${location.host}/nowhere`, listeners);
-    try { return await (async () => { %s })() } finally { window.WebSocket = real; clearTimeout(live.timer); live.leave(); live.open = () => {} }
+    try { return await (async () => { %s })() } finally { window.WebSocket = real; clearTimeout(live.timer); live.leave(); live.open = live.retry = () => {} }
 })()"""
 
 
@@ -273,9 +273,8 @@ async def test_a_resumed_connection_asks_for_what_came_after_and_drops_what_it_h
         sockets[0].frame({ t: 'delta', seq: 12, events: [{ position: 10 }, { position: 11 }, { position: 12 }] });
         sockets[0].frame({ t: 'log' }); sockets[0].frame({ t: 'heartbeat' }); sockets[0].frame({ t: 'of the future' });
         await sockets[0].end(1012);
-        const wait = retryAt.peek() - Date.now();
         live.open(); sockets[1].open();
-        return { said, sent: [sockets[0].sent, sockets[1].sent], wait, link: link.peek() };""")  # fmt: skip
+        return { said, sent: [sockets[0].sent, sockets[1].sent], link: link.peek() };""")  # fmt: skip
     assert told["said"] == [["snapshot", 10], ["delta", 12, [11, 12]], ["log"]]
     assert told["sent"][0] == [
         {"t": "hello", "log": None, "after": None, "topics": ["overview"]},
@@ -284,7 +283,6 @@ async def test_a_resumed_connection_asks_for_what_came_after_and_drops_what_it_h
     ]
     assert told["sent"][1] == [{"t": "hello", "log": "L", "after": 12, "topics": ["overview"]}]
     assert told["link"] == "lost"
-    assert told["wait"] <= 100 + 0.3 * 500
 
 
 async def test_a_login_that_ended_is_no_reason_to_try_again(lab: Any) -> None:
@@ -294,9 +292,46 @@ async def test_a_login_that_ended_is_no_reason_to_try_again(lab: Any) -> None:
 
 
 async def test_a_handshake_that_fails_is_tried_again_unless_it_is_a_matter_of_who_we_are(lab: Any) -> None:
-    code = "live.open(); await sockets[0].end(1006); return link.peek()"
-    assert await played(lab, code) == "lost"
-    assert await played(lab, code, refused=True) == "refused"
+    code = "live.open(); await sockets[0].end(1006); return [link.peek(), live.timer > 0]"
+    assert await played(lab, code) == ["lost", True]
+    assert await played(lab, code, found="there") == ["lost", True]
+    assert await played(lab, code, found="refused") == ["refused", False]
+
+
+async def test_a_server_is_looked_for_before_a_socket_is_opened(lab: Any) -> None:
+    code = "link.value = 'lost'; await live.retry(); return [link.peek(), sockets.length, live.timer > 0]"
+    assert await played(lab, code) == ["lost", 0, True]
+    assert await played(lab, code, found="there") == ["lost", 1, False]
+    assert await played(lab, code, found="refused") == ["refused", 0, False]
+
+
+async def test_a_page_that_is_seen_never_waits_two_seconds_and_pages_do_not_come_back_together(lab: Any) -> None:
+    seen, hidden, *rest = await lab.module(
+        "model/live.js",
+        "[[false, 0], [true, 0], [false, 2], [false, 20]].map(([a, b]) => Array.from({ length: 500 }, () => m.pause(a, b)))",
+    )
+    assert 700 <= min(seen) < max(seen) <= 1300
+    tenths = [sum(at <= wait < at + 60 for wait in seen) for at in range(700, 1300, 60)]
+    assert max(tenths) < 100, "a hundred pages come back spread over more than half a second"
+    assert min(hidden) >= 7000
+    assert [round(max(waits) / 1300) for waits in rest] == [4, 10], "turned away, it waits longer, yet never for long"
+
+
+async def test_a_page_that_is_shown_again_tries_at_once_and_doubts_what_seems_to_stand(lab: Any) -> None:
+    told = await played(lab, """
+        live.open(); sockets[0].open(); sockets[0].frame({ t: 'snapshot', log: 'L', seq: 1 });
+        dispatchEvent(new Event('pageshow'));
+        live.heardAt -= 5_100; live.watch();
+        const given = [link.peek(), sockets.length, sockets[0].sent.at(-1)];
+        await new Promise((done) => setTimeout(done));
+        for (const [from, name] of [[window, 'pageshow'], [window, 'online'], [document, 'visibilitychange']]) {
+            link.value = 'lost'; live.leave(); said.length = 0;
+            from.dispatchEvent(new Event(name));
+            given.push(said.length);
+            await new Promise((done) => setTimeout(done));
+        }
+        return given;""", found="there")  # fmt: skip
+    assert told == ["lost", 1, {"t": "ping"}, 1, 1, 1]
 
 
 async def test_a_connection_that_is_silent_for_too_long_is_given_up(lab: Any) -> None:
@@ -304,8 +339,8 @@ async def test_a_connection_that_is_silent_for_too_long_is_given_up(lab: Any) ->
         live.open(); sockets[0].open(); sockets[0].frame({ t: 'snapshot', log: 'L', seq: 1 });
         live.watch(); const before = link.peek();
         live.heardAt -= 26_000; live.watch();
-        dispatchEvent(new Event('online'));
-        return [before, link.peek(), sockets.length, sockets[0].readyState];""")  # fmt: skip
+        await new Promise((done) => setTimeout(done));
+        return [before, link.peek(), sockets.length, sockets[0].readyState];""", found="there")  # fmt: skip
     assert told == ["live", "lost", 2, 3]
 
 

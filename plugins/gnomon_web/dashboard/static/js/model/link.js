@@ -4,9 +4,6 @@ import { signal } from '../core/signals.js';
 /** @type {ReturnType<typeof signal<'connecting' | 'live' | 'lost' | 'refused'>>} */
 export const link = signal('connecting');
 
-/** When the next attempt is made, in milliseconds of our own clock. */
-export const retryAt = signal(0);
-
 /** @type {ReturnType<typeof signal<import('../types.d.ts').Role>>} */
 export const role = signal('viewer');
 

@@ -1,12 +1,15 @@
 // The live connection, `gnomon.live.v1`: a snapshot at a position of the log, then what came after it, without a gap.
-import { link, retryAt } from './link.js';
+import { link } from './link.js';
 
 const PROTOCOL = 'gnomon.live.v1';
 const SILENCE = 25_000; // 2.5 times the server's heartbeat: longer, and the connection is dead without having been closed
 const CONNECTING = 8_000; // a handshake that takes longer hangs in a proxy
-const PATIENCE = 30_000;
+const ANSWER = 5_000; // what a connection has to answer in, when there is a reason to doubt it
 
-const RESTARTING = 1012;
+const PAUSE = 1_000;
+const HIDDEN_PAUSE = 10_000;
+const LONGEST_PAUSE = 10_000;
+
 const NOT_LOGGED_IN = 4401;
 const WRONG_ORIGIN = 4403;
 
@@ -19,8 +22,17 @@ const WRONG_ORIGIN = 4403;
  * @property {(frame: Delta) => void} delta
  * @property {(frame: { execution_id: string, lines: import('../types.d.ts').LogLine[], first: number }) => void} log
  * @property {(frame: { now?: string, version?: string, health?: import('../types.d.ts').Health }) => void} heard whatever comes tells the time
- * @property {() => Promise<boolean>} refused asked when a handshake fails: is it a matter of who we are?
+ * @property {() => Promise<'there' | 'refused' | 'away'>} look a cheap request: is the server there, and are we welcome?
  */
+
+/**
+ * How long to wait before the next try: about a second while somebody looks, so that the page is live again within two of the
+ * server's return. Never the same twice: a hundred pages that lost it in one moment must not come back in one moment.
+ * A server that is there and takes nobody is left in peace longer each time.
+ * @param {boolean} isHidden @param {number} turnedAway times in a row
+ */
+export const pause = (isHidden, turnedAway) =>
+  Math.min(isHidden ? HIDDEN_PAUSE : PAUSE * 2 ** turnedAway, LONGEST_PAUSE) * (0.7 + 0.6 * Math.random());
 
 export class LiveConnection {
   /** @type {WebSocket | null} */
@@ -31,7 +43,8 @@ export class LiveConnection {
   position = null;
   /** @type {Map<string, number>} topics and how many want them */
   topics = new Map([['overview', 1]]);
-  attempts = 0;
+  turnedAway = 0;
+  isLooking = false;
   heardAt = 0;
   timer = 0;
 
@@ -39,8 +52,9 @@ export class LiveConnection {
   constructor(address, listeners) {
     this.address = address;
     this.listeners = listeners;
-    addEventListener('online', () => this.retrySoon());
-    document.addEventListener('visibilitychange', () => document.hidden || this.retrySoon());
+    addEventListener('online', () => this.wake());
+    addEventListener('pageshow', () => this.wake());
+    document.addEventListener('visibilitychange', () => document.hidden || this.wake());
     setInterval(() => this.watch(), 1000);
   }
 
@@ -97,7 +111,7 @@ export class LiveConnection {
       this.listeners.log(frame);
     }
     if (frame.t === 'snapshot' || frame.t === 'delta') {
-      this.attempts = 0;
+      this.turnedAway = 0;
       link.value = 'live';
       this.send({ t: 'ack', seq: this.position });
     }
@@ -108,22 +122,42 @@ export class LiveConnection {
     this.socket = null;
     const failedAtOnce = link.peek() !== 'live';
     link.value = 'lost';
-    const isRefused = code === NOT_LOGGED_IN || code === WRONG_ORIGIN || (failedAtOnce && (await this.listeners.refused()));
-    if (isRefused) link.value = 'refused';
-    else this.retryLater(code === RESTARTING ? 0.3 : 1);
+    if (code === NOT_LOGGED_IN || code === WRONG_ORIGIN) link.value = 'refused';
+    else if (failedAtOnce) await this.failed();
+    else this.retryLater();
   }
 
-  /** Wait a random while, longer each time: a thousand pages must not come back in the same moment. @param {number} factor */
-  retryLater(factor) {
-    const wait = 100 + factor * Math.random() * Math.min(PATIENCE, 500 * 2 ** this.attempts);
-    this.attempts += 1;
-    retryAt.value = Date.now() + wait;
+  /** A handshake failed: it may be a matter of who we are. */
+  async failed() {
+    const found = await this.listeners.look();
+    if (found === 'refused') link.value = 'refused';
+    else this.retryLater(found === 'there');
+  }
+
+  retryLater(isTurnedAway = false) {
+    this.turnedAway = isTurnedAway ? this.turnedAway + 1 : 0;
     clearTimeout(this.timer);
-    this.timer = setTimeout(() => this.open(), wait);
+    this.timer = setTimeout(() => this.retry(), pause(document.hidden, this.turnedAway));
   }
 
-  retrySoon() {
-    if (link.peek() === 'lost' && this.socket === null) this.open();
+  /** Connect if the server is there. It is asked first, since browsers hold back sockets that failed again and again, and requests they do not. */
+  async retry() {
+    if (this.isLooking) return;
+    this.isLooking = true;
+    const found = await this.listeners.look();
+    this.isLooking = false;
+    if (link.peek() !== 'lost' || this.socket !== null) return; // somebody was quicker
+    if (found === 'refused') link.value = 'refused';
+    else if (found === 'there') this.open();
+    else this.retryLater();
+  }
+
+  /** Somebody looks again, or the network is back: try at once; a connection that seems to stand has to show that it does. */
+  wake() {
+    if (link.peek() === 'lost' && this.socket === null) this.retry();
+    if (link.peek() !== 'live') return;
+    this.send({ t: 'ping' });
+    this.heardAt = Math.min(this.heardAt, performance.now() - SILENCE + ANSWER);
   }
 
   /** Notice a connection that is dead and was never closed, as after a sleep of the machine. */
@@ -133,6 +167,6 @@ export class LiveConnection {
     if (performance.now() - this.heardAt <= limit) return;
     this.leave();
     link.value = 'lost';
-    this.retryLater(0.2);
+    this.retry();
   }
 }

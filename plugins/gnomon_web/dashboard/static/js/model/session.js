@@ -6,6 +6,8 @@ import { actor, link, role, serverVersion } from './link.js';
 import { LiveConnection } from './live.js';
 import * as store from './store.js';
 
+const LOOKING = 5_000;
+
 /** Whether nobody has to log in, because the server knows no tokens. */
 export const isOpen = signal(true);
 
@@ -39,19 +41,20 @@ export function connect() {
       if (version) serverVersion.value = version;
       if (health) store.health.value = health;
     }),
-    refused: async () => !(await mayLook()),
+    look,
   });
   live.open();
 }
 
-/** Ask who we are; an unreachable server is no refusal. */
-export async function mayLook() {
+/** Ask who we are: the cheapest answer there is. A proxy that answers for a server that is away says 502, 503 or 504. */
+async function look() {
   try {
-    const session = await get('/session');
+    const session = await get('/session', {}, AbortSignal.timeout(LOOKING));
     isOpen.value = session.is_open;
-    return session.is_open || session.role !== 'public';
-  } catch {
-    return true;
+    return session.is_open || session.role !== 'public' ? 'there' : 'refused';
+  } catch (error) {
+    const { status } = /** @type {import('./api.js').Problem} */ (error);
+    return status > 0 && status < 500 ? 'there' : 'away';
   }
 }
 

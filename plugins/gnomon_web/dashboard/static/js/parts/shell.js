@@ -4,7 +4,7 @@ import { computed, effect, signal } from '../core/signals.js';
 import { recall, remember } from '../core/memory.js';
 import { address, refine, route } from '../core/routes.js';
 import { VERSION } from '../model/api.js';
-import { link, retryAt, serverVersion } from '../model/link.js';
+import { link, serverVersion } from '../model/link.js';
 import { connection } from '../model/session.js';
 import * as store from '../model/store.js';
 import { current } from '../views/alerts.js';
@@ -64,21 +64,8 @@ function alertCount() {
 const banner = () => () => link.value === 'lost' && h('div', { class: 'lost-banner', role: 'alert' }, [
   icon('missed'),
   h('p', null, h('strong', null, t('lost')), ' ', t('lost.text')),
-  h('span', { class: 'num' }, () => retryIn()),
   h('button', { onclick: () => connection().open() }, t('lost.retry')),
 ]);
-
-function retryIn() {
-  const left = signal(0);
-  const look = () => (left.value = Math.max(Math.ceil((retryAt.peek() - Date.now()) / 1000), 0));
-  effect(() => {
-    retryAt.value;
-    look();
-    const timer = setInterval(look, 500);
-    return () => clearInterval(timer);
-  });
-  return () => (left.value > 0 ? t('lost.in', { n: left.value }) : t('lost.now'));
-}
 
 /** @param {Event} event */
 function skip(event) {

@@ -69,7 +69,7 @@ export const zh = {
   'pause.all': '全部暂停', 'resume.all': '全部恢复', 'pause.all.n': '暂停 {n} 个', 'resume.all.n': '恢复 {n} 个', 'pause.all.ask': '暂停这 {n} 个任务？', 'resume.all.ask': '恢复这 {n} 个任务？',
   'done.trigger': '{j} 已开始执行。', 'done.see': '查看执行', 'done.pause': '{j} 已暂停。', 'done.resume': '{j} 已恢复。', 'done.cancel': '已请求终止 {j}。', 'done.mark': '已标记为失败。', 'done.describe': '已保存。', 'done.pause.all': '已暂停 {n} 个任务。', 'done.resume.all': '已恢复 {n} 个任务。',
 
-  'link.connecting': '连接中', 'link.live': '实时', 'link.lost': '未连接', 'link.refused': '未登录', 'lost': '连接已断开。', 'lost.text': '页面内容可能不是最新，任务仍在继续执行。', 'lost.retry': '立即重连', 'lost.in': '{n} 秒后重试', 'lost.now': '正在重试…', 'stale': '新版本 {v}：重新加载',
+  'link.connecting': '连接中', 'link.live': '实时', 'link.lost': '未连接', 'link.refused': '未登录', 'lost': '连接已断开。', 'lost.text': '页面内容可能不是最新，任务仍在继续执行；页面会自动恢复连接。', 'lost.retry': '立即重连', 'stale': '新版本 {v}：重新加载',
   'login.title': '登录', 'login.text': '此服务器需要令牌，可向管理员索取（见配置文件）。', 'login.token': '令牌', 'login.do': '登录', 'login.wrong': '令牌不正确。', 'login.slow': '错误次数过多，请稍等一分钟。', 'login.unreachable': '无法连接服务器。', 'logout': '退出登录',
   'first.title': '还没有任务', 'first.text': 'Gnomon 负责守时；要执行什么，由配置文件或代码说明：', 'first.config': '写在配置文件中', 'first.python': '写在 Python 中', 'first.reload': '然后无需重启：',
   'system': '系统', 'system.parts': '组件', 'system.log': '事件日志', 'system.page': '本页面', 'system.position': '位置', 'system.id': '标识', 'system.executing': '正在执行', 'system.waiting': '等待执行', 'system.clients': '在线页面', 'system.version': '版本', 'system.link': '连接', 'system.who': '当前身份', 'system.batches': '更新次数', 'system.lag': '落后 {n}',
