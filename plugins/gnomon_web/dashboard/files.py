@@ -1,4 +1,4 @@
-"""The files of the dashboard: read once, compressed once, named after what is in them."""
+"""The files of the dashboard: read once, joined once, compressed once, named after what is in them."""
 
 from __future__ import annotations
 
@@ -12,14 +12,16 @@ from importlib.resources.abc import Traversable
 
 import msgspec
 
-_COMMENT = re.compile(rb"/\*\*.*?\*/ ?|^[ ]*//[^\n]*", re.DOTALL | re.MULTILINE)
+from gnomon_web.dashboard.joining import Joined, join
+
+_CSS_COMMENT = re.compile(r"/\*.*?\*/\n?", re.DOTALL)
 
 TYPES = {
     ".css": "text/css",
     ".js": "text/javascript",
+    ".map": "application/json",
     ".svg": "image/svg+xml",
 }
-"""What is served. `types.d.ts` is for the type checker, and `index.html` is filled first."""
 
 
 class File(msgspec.Struct, frozen=True):
@@ -35,18 +37,14 @@ class Build(msgspec.Struct, frozen=True):
 
     name: str
     files: dict[str, File]
+    joined: Joined
     index: str
 
     def page(self, base_path: str) -> str:
-        """Write the page: every file is named in it, so that a browser asks for all of them at once."""
-        assets = f"{base_path}/ui/{self.name}"
-        styles = [f'<link rel="stylesheet" href="{assets}/{path}">' for path in self.files if path.endswith(".css")]
-        modules = [f'<link rel="modulepreload" href="{assets}/{path}">' for path in self.files if path.endswith(".js")]
+        """Write the page, which asks for one sheet and one module."""
         filled = self.index
         for place, text in {
-            "{styles}": "\n".join(styles),
-            "{modules}": "\n".join(modules),
-            "{assets}": assets,
+            "{assets}": f"{base_path}/ui/{self.name}",
             "{base}": base_path,
             "{version}": version("gnomon"),
         }.items():
@@ -56,15 +54,24 @@ class Build(msgspec.Struct, frozen=True):
 
 @functools.cache
 def build() -> Build:
-    """Read everything that lies under `static/`."""
+    """Read what lies under `static/`; scripts and sheets become one each. `types.d.ts` is for the type checker."""
     root = files("gnomon_web.dashboard") / "static"
-    found = {path: _read(entry, path) for path, entry in sorted(_walk(root)) if _suffix(path) in TYPES}
+    found = {path: entry.read_text("utf-8") for path, entry in sorted(_walk(root))}
+    joined = join({path: text for path, text in found.items() if path.endswith(".js")})
     # tokens.css names the layers in their order, so it must come first.
-    ordered = dict(sorted(found.items(), key=lambda item: item[0] != "css/tokens.css"))
+    sheets = sorted((path for path in found if path.endswith(".css")), key=lambda path: path != "css/tokens.css")
+    texts = {
+        "app.js": f"{joined.text()}//# sourceMappingURL=app.js.map\n",
+        "app.js.map": joined.source_map(),
+        "app.css": "".join(_CSS_COMMENT.sub("", found[path]) for path in sheets),
+        "icon.svg": found["icon.svg"],
+        **joined.later,
+    }
+    served = {path: _file(path, text.encode()) for path, text in texts.items()}
     digest = hashlib.sha256()
-    for path, file in ordered.items():
+    for path, file in served.items():
         digest.update(b"%s\0%d\0%s" % (path.encode(), len(file.body), file.body))
-    return Build(digest.hexdigest()[:12], ordered, (root / "index.html").read_text("utf-8"))
+    return Build(digest.hexdigest()[:12], served, joined, found["index.html"])
 
 
 def _walk(folder: Traversable, prefix: str = "") -> list[tuple[str, Traversable]]:
@@ -75,13 +82,5 @@ def _walk(folder: Traversable, prefix: str = "") -> list[tuple[str, Traversable]
     return found
 
 
-def _read(entry: Traversable, path: str) -> File:
-    body = entry.read_bytes()
-    if path.endswith(".js"):
-        # Types and explanations are for those who read the source: a sixth of all. Lines keep their numbers.
-        body = _COMMENT.sub(lambda found: b"\n" * found[0].count(b"\n"), body)
-    return File(TYPES[_suffix(path)], body, gzip.compress(body, mtime=0))
-
-
-def _suffix(path: str) -> str:
-    return path[path.rfind(".") :]
+def _file(path: str, body: bytes) -> File:
+    return File(TYPES[path[path.rfind(".") :]], body, gzip.compress(body, mtime=0))

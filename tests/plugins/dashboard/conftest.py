@@ -7,7 +7,7 @@ import importlib
 import os
 import shutil
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from datetime import timedelta
 from pathlib import Path
@@ -15,7 +15,16 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Error, Page, async_playwright, expect
+from playwright.async_api import (
+    Browser,
+    BrowserContext,
+    CDPSession,
+    ConsoleMessage,
+    Error,
+    Page,
+    async_playwright,
+    expect,
+)
 
 from gnomon import Kernel
 from gnomon.clock import SystemClock
@@ -72,7 +81,7 @@ class Coverage:
     def add(self, scripts: list[dict[str, Any]]) -> None:
         for script in scripts:
             _, found, path = script["url"].partition(f"/ui/{build().name}/")
-            if not found or not path.endswith(".js"):
+            if not found:
                 continue
             size = len(build().files[path].body.decode())
             # Ranges are nested, outer ones first: each overrules the one that it lies in.
@@ -84,13 +93,24 @@ class Coverage:
             before = self.run.setdefault(path, bytearray(size))
             self.run[path] = bytearray(a | b for a, b in zip(before, seen, strict=True))
 
+    def modules(self) -> Iterator[tuple[str, str, bytearray]]:
+        """Give the path of each module that was written, its code, and which characters of it have been run."""
+        joined, start = build().joined, 0
+        for module in joined.modules:
+            yield module.path, module.code, self.run["app.js"][start : start + len(module.code)]
+            start += len(module.code)
+        for path, code in joined.later.items():
+            yield path, code, self.run.get(path, bytearray(len(code)))
+
 
 class Window:
     """A page, opened at an address of a server; what goes wrong in it is kept in `errors`."""
 
-    def __init__(self, page: Page, server: str) -> None:
+    def __init__(self, page: Page, server: str, coverage: Coverage, devtools: CDPSession) -> None:
         self.page = page
         self.server = server
+        self._coverage = coverage
+        self._devtools = devtools
         self.errors: list[str] = []
         page.on("pageerror", self._failed)
         page.on("console", self._said)
@@ -104,22 +124,25 @@ class Window:
 
     async def go(self, path: str) -> None:
         """Load an address, and wait until it shows something."""
+        await self.count()
         await self.page.goto(self.server + path)
         await self.page.wait_for_selector("main h1[tabindex]", state="attached")
 
     async def follow(self, path: str, query: str = "") -> None:
         """Go to an address inside of the page, without loading it anew."""
-        await self.module(
-            "core/routes.js", "m.go(arg[0], Object.fromEntries(new URLSearchParams(arg[1])))", [path, query]
-        )
+        await self.inside("m.go(arg[0], Object.fromEntries(new URLSearchParams(arg[1])))", [path, query])
         await expect(self.page.locator("main h1[tabindex]")).to_be_attached()  # a handle would keep the element alive
 
-    async def module(self, name: str, code: str, arg: Any = None) -> Any:
-        """Run code on a module `m` of the page."""
-        address = f"{self.server}/ui/{build().name}/js/{name}"
+    async def inside(self, code: str, arg: Any = None) -> Any:
+        """Run code in the page, where `m` holds what its modules export."""
+        address = f"{self.server}/ui/{build().name}/app.js"
         return await self.page.evaluate(
             f"async ([address, arg]) => {{ const m = await import(address); return {code} }}", [address, arg]
         )
+
+    async def count(self) -> None:
+        """Add what has been run in the page since it was loaded: the browser forgets it when it loads another."""
+        self._coverage.add((await self._devtools.send("Profiler.takePreciseCoverage"))["result"])
 
     async def text(self, selector: str) -> str:
         return await self.page.inner_text(selector)
@@ -131,7 +154,7 @@ class Windows:
     def __init__(self, browser: Browser, coverage: Coverage) -> None:
         self._browser = browser
         self._coverage = coverage
-        self._opened: list[tuple[BrowserContext, Any, Window, tuple[str, ...]]] = []
+        self._opened: list[tuple[BrowserContext, Window, tuple[str, ...]]] = []
 
     async def open(
         self,
@@ -151,20 +174,20 @@ class Windows:
         devtools = await context.new_cdp_session(page)
         await devtools.send("Profiler.enable")
         await devtools.send("Profiler.startPreciseCoverage", {"callCount": True, "detailed": True})
-        window = Window(page, server)
-        self._opened.append((context, devtools, window, may_say))
+        window = Window(page, server, self._coverage, devtools)
+        self._opened.append((context, window, may_say))
         await window.go(path)
         return window
 
     async def count(self) -> None:
         """Add what has been run in the pages since they were opened."""
-        for _, devtools, _, _ in self._opened:
-            self._coverage.add((await devtools.send("Profiler.takePreciseCoverage"))["result"])
+        for _, window, _ in self._opened:
+            await window.count()
 
     async def close(self) -> None:
         await self.count()
         unexpected = []
-        for context, _, window, may_say in self._opened:
+        for context, window, may_say in self._opened:
             await context.close()
             unexpected += [error for error in window.errors if not any(part in error for part in may_say)]
         assert not unexpected, "\n".join(unexpected)

@@ -6,9 +6,8 @@ from typing import Any
 
 
 async def check(lab: Any, code: str) -> Any:
-    return await lab.module("core/signals.js", f"""await (async () => {{
-        const {{ signal, computed, effect, batch, untracked, scope, onDispose }} = m;
-        const {{ h, s, each }} = await import(address.replace('signals', 'dom'));
+    return await lab.inside(f"""await (async () => {{
+        const {{ signal, computed, effect, batch, untracked, scope, onDispose, h, s, each }} = m;
         {code}
     }})()""")  # fmt: skip
 
@@ -47,7 +46,7 @@ async def test_what_is_made_in_an_effect_ends_with_it(lab: Any) -> None:
 
 async def test_an_effect_that_fails_does_not_hold_up_the_others(open_page: Any, day: str) -> None:
     window = await open_page(day, "/alerts", may_say=("on purpose",))
-    runs = await window.module("core/signals.js", """(() => {
+    runs = await window.inside("""(() => {
         const n = m.signal(0); let runs = 0;
         m.effect(() => { if (n.value > 0) throw new Error('on purpose') });
         m.effect(() => { n.value; runs++ });

@@ -95,7 +95,7 @@ async def test_both_folds_come_to_the_same(lab: Any) -> None:
     chance = random.Random(11)
     histories = [*checked_in(), *(lived(chance) for _ in range(400))]
 
-    folded = await lab.module("model/fold.js", "arg.map(m.fold)", [as_sent(history) for history in histories])
+    folded = await lab.inside("arg.map(m.fold)", [as_sent(history) for history in histories])
 
     assert len(folded) > 420
     for history, run in zip(histories, folded, strict=True):
@@ -106,8 +106,7 @@ async def test_both_folds_come_to_the_same(lab: Any) -> None:
 async def test_a_fold_goes_on_from_a_record_and_over_progress_that_was_left_out(lab: Any) -> None:
     history = as_sent(next(h for h in checked_in() if h[0].job_id == "financial_sync" and len(h) == 8))
 
-    run = await lab.module(
-        "model/fold.js",
+    run = await lab.inside(
         "[arg[5], arg[7], arg[3]].reduce(m.apply, m.complete({ ...m.fold(arg.slice(0, 4)), declared: undefined }))",
         history,
     )
@@ -117,7 +116,7 @@ async def test_a_fold_goes_on_from_a_record_and_over_progress_that_was_left_out(
 
 
 async def test_an_event_of_a_run_that_is_not_known_says_nothing(lab: Any) -> None:
-    assert await lab.module("model/fold.js", "m.apply(null, { type: 'started', version: 2 })") is None
+    assert await lab.inside("m.apply(null, { type: 'started', version: 2 })") is None
 
 
 async def test_the_remaining_time_is_weighed_as_in_the_kernel(lab: Any) -> None:
@@ -130,8 +129,7 @@ async def test_the_remaining_time_is_weighed_as_in_the_kernel(lab: Any) -> None:
         for typical in (None, 100)
     ]
 
-    said = await lab.module(
-        "model/progress.js",
+    said = await lab.inside(
         "arg.map(([percent, elapsed, typical]) => m.remaining({ percent, elapsed, typical }))",
         cases,
     )

@@ -26,7 +26,7 @@ ATTENTION = """m.alerts({ ...arg, typical: (id) => arg.typical[id] ?? null })
 
 async def alerts(lab: Any, **known: Any) -> Any:
     asked = {"jobs": [], "active": [], "finished": [], "health": {}, "now": NOW, "typical": {}} | known
-    return await lab.module("model/attention.js", ATTENTION, asked)
+    return await lab.inside(ATTENTION, asked)
 
 
 async def test_a_failing_job_is_told_once_with_its_streak(lab: Any) -> None:
@@ -113,8 +113,7 @@ async def test_a_story_folds_progress_and_draws_silence(lab: Any) -> None:
         }
         for n, (kind, at) in enumerate(zip(kinds, moments, strict=True))
     ]
-    folded = await lab.module(
-        "model/story.js",
+    folded = await lab.inside(
         "[true, false].map((fold) => m.story(arg, fold).map((n) => [n.event.type, n.count, n.offset, n.gap]))",
         events,
     )
@@ -126,8 +125,8 @@ async def test_a_story_folds_progress_and_draws_silence(lab: Any) -> None:
         ["succeeded", 1, 120, 0],
     ]
     assert len(folded[1]) == 7
-    assert await lab.module(
-        "model/story.js", "[m.quantile([], 0.5), m.quantile([3, 1, 2], 0.5), m.quantile([1, 2], 0.95), m.median([])]"
+    assert await lab.inside(
+        "[m.quantile([], 0.5), m.quantile([3, 1, 2], 0.5), m.quantile([1, 2], 0.95), m.median([])]"
     ) == [None, 2, 2, 0]
 
 
@@ -142,7 +141,7 @@ async def test_frames_of_libraries_are_folded_away(lab: Any) -> None:
 ValueError: no
 more of it
 """
-    parts = await lab.module("model/traceback.js", "m.folded(arg)", text)
+    parts = await lab.inside("m.folded(arg)", text)
     assert [part["kind"] for part in parts] == ["text", "folded", "frame", "text"]
     assert len(parts[1]["frames"]) == 2
     assert parts[2]["text"].endswith("read()\n    ~~~~^^")
@@ -151,7 +150,7 @@ more of it
 
 async def test_text_of_jobs_is_cleaned_of_what_could_deceive(lab: Any) -> None:
     dirty = "\x1b[1;31mred\x1b[0m\x07 \x1b]0;title\x07a\u202eb\tc\nd\r"
-    assert await lab.module("model/clean.js", "[m.clean(arg), m.clean(null)]", dirty) == ["red a‹U+202E›b\tc\nd", ""]
+    assert await lab.inside("[m.clean(arg), m.clean(null)]", dirty) == ["red a‹U+202E›b\tc\nd", ""]
 
 
 async def test_runs_that_begin_at_the_same_pixel_become_one_mark_of_the_worst(lab: Any) -> None:
@@ -160,22 +159,17 @@ async def test_runs_that_begin_at_the_same_pixel_become_one_mark_of_the_worst(la
         run("3", timestamp="2026-11-25T12:30:00Z", execution_time=600.0), run("4", timestamp="2026-11-25T13:00:00Z", status="running", execution_time=None),
         run("5", timestamp="2026-11-25T11:00:00Z"),
     ]  # fmt: skip
-    marks = await lab.module(
-        "charts/marks.js",
+    marks = await lab.inside(
         f"m.marks(arg, (at) => Math.max(at - {NOW}, 0) / 36000, {NOW} + 7200000).map((k) => [k.run._id, k.status, k.count, Math.round(k.x), Math.round(k.width)])",
         runs,
     )
     assert marks == [["4", "running", 1, 100, 100], ["3", "success", 1, 50, 17], ["2", "failed", 3, 0, 3]]
-    ticks = await lab.module(
-        "charts/marks.js", f"[3600e3, 86400e3, 90 * 86400e3].map((span) => m.ticks({NOW}, {NOW} + span, 8).length)"
-    )
+    ticks = await lab.inside(f"[3600e3, 86400e3, 90 * 86400e3].map((span) => m.ticks({NOW}, {NOW} + span, 8).length)")
     assert all(3 <= count <= 14 for count in ticks)
 
 
 async def test_axes_end_at_round_numbers(lab: Any) -> None:
-    assert await lab.module("charts/durations.js", "[0.3, 7, 42, 70, 500, 5000].map(m.niceTop)") == pytest.approx(
-        [0.3, 8, 50, 90, 600, 5400]
-    )
+    assert await lab.inside("[0.3, 7, 42, 70, 500, 5000].map(m.niceTop)") == pytest.approx([0.3, 8, 50, 90, 600, 5400])
 
 
 async def test_lists_of_the_past_take_in_what_matches_their_question(lab: Any) -> None:
@@ -190,7 +184,7 @@ async def test_lists_of_the_past_take_in_what_matches_their_question(lab: Any) -
         {"since": "2026-11-25T12:00:00Z"},
         {"until": "2026-11-25T12:00:00Z"},
     ]
-    assert await lab.module("model/past.js", "arg[1].map((query) => m.matches(arg[0], query))", [one, questions]) == [
+    assert await lab.inside("arg[1].map((query) => m.matches(arg[0], query))", [one, questions]) == [
         True,
         False,
         True,
@@ -203,8 +197,7 @@ async def test_lists_of_the_past_take_in_what_matches_their_question(lab: Any) -
 
 
 async def test_policies_are_told_in_a_line_and_usual_ones_not_at_all(lab: Any) -> None:
-    told = await lab.module(
-        "views/job.js",
+    told = await lab.inside(
         "arg.map(m.policy)",
         [
             None,
@@ -223,10 +216,8 @@ async def test_policies_are_told_in_a_line_and_usual_ones_not_at_all(lab: Any) -
 async def test_an_envelope_around_an_answer_is_taken_off(open_page: Any, serve: Any) -> None:
     served = await serve(envelope=True)
     window = await open_page(served.url, "/", may_say=("404",))
-    assert await window.module("model/api.js", "(await m.get('/scheduler/stats')).total_jobs") == 0
-    problem = await window.module(
-        "model/api.js", "await m.get('/scheduler/jobs/nobody').catch((e) => [e.status, e.message])"
-    )
+    assert await window.inside("(await m.get('/scheduler/stats')).total_jobs") == 0
+    problem = await window.inside("await m.get('/scheduler/jobs/nobody').catch((e) => [e.status, e.message])")
     assert problem[0] == 404
     assert "nobody" in problem[1]
 
@@ -254,7 +245,7 @@ PLAYED = """await (async () => {
         end(code) { this.readyState = 3; return this.onclose({ code }) }
     }
     window.WebSocket = Played;
-    const { link } = await import(address.replace('live.js', 'link.js'));
+    const { link } = m;
     const listeners = { snapshot: (f) => said.push(['snapshot', f.seq]), delta: (f) => said.push(['delta', f.seq, f.events.map((e) => e.position)]), log: () => said.push(['log']), heard: () => {}, look: async () => (said.push(['look']), arg.found ?? 'away') };
     link.value = 'connecting';
     const live = new m.LiveConnection(`ws://${location.host}/nowhere`, listeners);
@@ -263,7 +254,7 @@ PLAYED = """await (async () => {
 
 
 async def played(lab: Any, code: str, **arg: Any) -> Any:
-    return await lab.module("model/live.js", PLAYED % code, arg)
+    return await lab.inside(PLAYED % code, arg)
 
 
 async def test_a_resumed_connection_asks_for_what_came_after_and_drops_what_it_has(lab: Any) -> None:
@@ -306,8 +297,7 @@ async def test_a_server_is_looked_for_before_a_socket_is_opened(lab: Any) -> Non
 
 
 async def test_a_page_that_is_seen_never_waits_two_seconds_and_pages_do_not_come_back_together(lab: Any) -> None:
-    seen, hidden, *rest = await lab.module(
-        "model/live.js",
+    seen, hidden, *rest = await lab.inside(
         "[[false, 0], [true, 0], [false, 2], [false, 20]].map(([a, b]) => Array.from({ length: 500 }, () => m.pause(a, b)))",
     )
     assert 700 <= min(seen) < max(seen) <= 1300
@@ -364,7 +354,7 @@ async def test_a_command_that_the_log_does_not_confirm_is_told_so(open_page: Any
 
 
 async def test_the_newest_rows_of_a_store_stay_and_hidden_ones_go(lab: Any) -> None:
-    told = await lab.module("model/store.js", """(() => {
+    told = await lab.inside("""(() => {
         const event = (id, version, type, more) => ({ type, stream: id, version, position: 1e6, at: '2026-11-25T12:29:00Z', job_id: 'news', node: 'a', ...more });
         const batch = (events) => m.take({ seq: 1e6, now: '', events });
         batch(Array.from({ length: 450 }, (_, n) => event(`r${n}`, 1, 'missed', { scheduled_time: '2026-11-25T12:29:00Z', reason: 'late' })));

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import graphlib
 import gzip
+import json
 import os
 import platform
 import re
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +20,14 @@ import pytest
 
 from gnomon_web.dashboard import PAGES, files
 from gnomon_web.dashboard.files import build
+from gnomon_web.dashboard.joining import join
 
 STATIC = Path(files.__file__).parent / "static"
 LONGEST_MODULE = 300
-LARGEST = 80_000
+FIRST_VISIT = 53_000
+"""Compressed bytes that somebody loads to see the overview for the first time, in English."""
+ALL = 58_000
+"""Compressed bytes of everything that anybody may load to use the page."""
 LEAST_COVERAGE = 0.9
 ALLOWED = [f"--allow={rule}" for rule in ("no-unused-expressions", "no-control-regex")]
 """To read a signal is to depend on it; and control characters are what is looked for."""
@@ -42,7 +49,7 @@ def tool(name: str) -> str:
 
 
 def sources() -> dict[str, str]:
-    return {path: file.body.decode() for path, file in build().files.items()}
+    return {path: file.body.decode() for path, file in build().files.items() if not path.endswith(".map")}
 
 
 # --- how it is served ---
@@ -56,14 +63,14 @@ async def test_files_are_kept_for_ever_under_a_name_that_changes_with_them(day: 
         again = await client.get(day, headers={"If-None-Match": page.headers["ETag"]})
         assert again.status == 304
         for path, file in build().files.items():
-            assert f'"/ui/{build().name}/{path}"' in text or path == "icon.svg"
+            assert (f'"/ui/{build().name}/{path}"' in text) is (path in {"app.js", "app.css", "icon.svg"})
             answer = await client.get(f"{day}/ui/{build().name}/{path}", headers={"Accept-Encoding": "gzip"})
             assert answer.headers["Cache-Control"] == "public, max-age=31536000, immutable"
             assert answer.headers["Vary"] == "Accept-Encoding"
             assert gzip.decompress(await answer.read()) == file.body
-        plain = await client.get(f"{day}/ui/{build().name}/js/app.js", headers={"Accept-Encoding": "identity"})
-        assert await plain.read() == build().files["js/app.js"].body
-        for wrong in ("/ui/another/js/app.js", f"/ui/{build().name}/js/nothing.js", f"/ui/{build().name}/types.d.ts"):
+        plain = await client.get(f"{day}/ui/{build().name}/app.js", headers={"Accept-Encoding": "identity"})
+        assert await plain.read() == build().files["app.js"].body
+        for wrong in ("/ui/another/app.js", f"/ui/{build().name}/js/nothing.js", f"/ui/{build().name}/types.d.ts"):
             assert (await client.get(day + wrong)).status == 404
 
 
@@ -92,18 +99,68 @@ def test_no_text_ever_becomes_elements_or_code() -> None:
             assert not FORBIDDEN.search(text), path
 
 
-def test_every_file_of_the_tree_is_served() -> None:
-    tree = {str(path.relative_to(STATIC)) for path in STATIC.rglob("*") if path.is_file()}
-    assert tree - {"index.html", "js/types.d.ts"} == set(build().files)
+# --- how it is joined ---
+
+
+def test_every_module_and_sheet_of_the_tree_is_in_the_whole_once() -> None:
+    joined = build().joined
+    tree = {str(path.relative_to(STATIC)): path.read_text() for path in STATIC.rglob("*.js")}
+    assert sorted(tree) == sorted([module.path for module in joined.modules] + list(joined.later))
+    for module in joined.modules:
+        assert tree[module.path].endswith("\n")
+        assert module.code.count("\n") == tree[module.path].count("\n"), "lines keep their numbers"
+    assert not re.findall(r"^import .*", joined.text(), re.MULTILINE)
+    assert not any("import" in text for text in joined.later.values()), "what comes later stands alone"
+    sheet = build().files["app.css"].body.decode()
+    for path in (STATIC / "css").iterdir():
+        assert path.read_text().splitlines()[-2] in sheet
+
+
+async def test_a_name_at_the_top_of_a_module_has_one_meaning(lab: Any) -> None:
+    declared = re.findall(
+        r"^(?:export )?(?:async )?(?:const|let|class|function) (\w+)", build().joined.text(), re.MULTILINE
+    )
+    assert {name for name, count in Counter(declared).items() if count > 1} == set()
+    everywhere = await lab.page.evaluate("Object.getOwnPropertyNames(globalThis)")
+    assert set(declared) & set(everywhere) == set(), "a module that means the browser's would get another module's"
+
+
+def test_modules_in_a_circle_are_refused() -> None:
+    with pytest.raises(graphlib.CycleError, match=r"a\.js"):
+        join({"a.js": "import { b } from './b.js';\n", "b.js": "import { a } from './a.js';\n"})
+
+
+async def test_an_error_is_shown_where_it_was_written(lab: Any) -> None:
+    """The browser's line in the joined module leads by the source map to the line in the module that was written."""
+    stack = await lab.inside("await m.get('//[').catch((error) => error.stack)")
+    lines = [int(line) - 1 for line in re.findall(r"/app\.js:(\d+):", stack)]
+    sections = json.loads(build().files["app.js.map"].body)["sections"]
+    section = max((one for one in sections if one["offset"]["line"] <= lines[0]), key=lambda one: one["offset"]["line"])
+    mapping = section["map"]["mappings"].split(";")
+    line = lines[0] - section["offset"]["line"]
+    assert mapping[: line + 1] == ["AAAA", *["AACA"] * line], "each line is one further on in the source too"
+    assert section["map"]["sources"] == ["js/model/api.js"]
+    assert "new Problem(0" in section["map"]["sourcesContent"][0].splitlines()[line]
 
 
 # --- how large it is ---
 
 
-def test_modules_stay_short_and_the_whole_stays_small() -> None:
-    lines = {path: text.count("\n") for path, text in sources().items()}
+def test_modules_stay_short() -> None:
+    lines = {str(path): path.read_text().count("\n") for path in STATIC.rglob("*.js")}
     assert {path: count for path, count in lines.items() if count > LONGEST_MODULE} == {}
-    assert sum(len(file.compressed) for file in build().files.values()) <= LARGEST
+
+
+async def test_the_whole_stays_small(open_page: Any, day: str) -> None:
+    sizes = {path: len(file.compressed) for path, file in build().files.items() if path != "app.js.map"}
+    window = await open_page(day, "/")
+    loaded = await window.page.evaluate("performance.getEntriesByType('resource').map((one) => one.name)")
+    first = {path for path in sizes if f"{day}/ui/{build().name}/{path}" in loaded}
+    assert {"app.js", "app.css"} <= first <= {"app.js", "app.css", "icon.svg"}
+    page = len(gzip.compress(build().page("").encode()))
+    print(f"first visit {page + sum(sizes[path] for path in first)}, all {page + sum(sizes.values())}, {sizes}")
+    assert page + sum(sizes[path] for path in first) <= FIRST_VISIT
+    assert page + sum(sizes.values()) <= ALL
 
 
 # --- what others say of it ---
@@ -138,10 +195,8 @@ async def test_the_tests_reach_nine_tenths_of_every_module(
         pytest.skip("only a part of the dashboard's tests is run")
     await labs.count()
     shares, missed = {}, {}
-    for path, text in sources().items():
-        if path.endswith(".js"):
-            code = [index for index, character in enumerate(text) if not character.isspace()]
-            run = coverage.run.get(path, bytearray(len(text)))
+    for path, text, run in coverage.modules():
+        if code := [index for index, character in enumerate(text) if not character.isspace()]:
             shares[path] = sum(run[index] for index in code) / len(code)
             missed[path] = sorted({text.count("\n", 0, index) + 1 for index in code if not run[index]})
     assert {path: missed[path] for path, share in shares.items() if share < LEAST_COVERAGE} == {}

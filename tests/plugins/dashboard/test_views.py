@@ -387,7 +387,7 @@ async def test_the_system_panel_tells_how_the_parts_are(open_page: Any, day: str
         {"name": "store", "state": "degraded", "problem": "MongoDB is away", "lag": 1200},
         {"name": "plugin:stats", "state": "failed"},
     ]
-    await window.module("model/store.js", "m.health.value = { status: 'degraded', components: arg }", parts)
+    await window.inside("m.health.value = { status: 'degraded', components: arg }", parts)
     await expect(panel).to_contain_text("MongoDB is away")
     await expect(panel).to_contain_text("1,200 behind")
     await expect(panel).to_contain_text("stats failed")

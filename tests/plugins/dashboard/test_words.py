@@ -5,12 +5,17 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from playwright.async_api import expect
+
 from gnomon_web.dashboard.files import build
 
 
 async def test_every_language_has_every_word_with_the_same_places(lab: Any) -> None:
-    catalogues = await lab.module("words/index.js", "m.CATALOGUES")
+    catalogues = await lab.inside(
+        "Object.fromEntries(await Promise.all(Object.entries(m.CATALOGUES).map(async ([key, words]) => [key, await words()])))"
+    )
 
+    assert set(catalogues) == set(await lab.inside("m.LANGUAGES"))
     english = catalogues["en"]
     for language, words in catalogues.items():
         assert set(words) == set(english), language
@@ -20,9 +25,9 @@ async def test_every_language_has_every_word_with_the_same_places(lab: Any) -> N
 
 
 def test_every_word_that_is_used_is_there_and_every_one_that_is_there_is_used() -> None:
-    sources = {path: file.body.decode() for path, file in build().files.items() if path.endswith(".js")}
+    sources = {module.path: module.code for module in build().joined.modules}
     catalogue = set(re.findall(r"'([\w.]+)': '", sources.pop("js/words/en.js")))
-    code = "\n".join(text for path, text in sources.items() if path != "js/words/zh.js")
+    code = "\n".join(sources.values())
     used = set(re.findall(r"\bt\(\s*'([\w.]+)'", code))
     assert used <= catalogue
     # The others are put together of a prefix and a word, or chosen between.
@@ -38,32 +43,29 @@ def test_no_words_for_people_stand_in_the_code() -> None:
     visible = re.compile(
         r"""h\('(?:p|h[1-6]|button|span|strong|small|label|th|dt|li)', (?:null|\{[^{}]*\}), '([^']+)'"""
     )
-    for path, file in build().files.items():
-        if path.endswith(".js") and not path.startswith("js/words/"):
-            assert [
-                text for text in visible.findall(file.body.decode()) if re.search("[a-z]", text) and text != "Gnomon"
-            ] == [], path
+    for module in build().joined.modules:
+        if not module.path.startswith("js/words/"):
+            found = [text for text in visible.findall(module.code) if re.search("[a-z]", text) and text != "Gnomon"]
+            assert found == [], module.path
 
 
 async def test_durations_have_their_two_largest_units(lab: Any, open_page: Any, day: str) -> None:
     seconds = [None, 0, 0.004, 0.9996, 5.44, 59.6, 62, 3600, 3725, 90_000]
-    said = await lab.module("words/format.js", "arg.map(m.duration)", seconds)
+    said = await lab.inside("arg.map(m.duration)", seconds)
     assert said == ["–", "0ms", "4ms", "1.0s", "5.4s", "1m", "1m 2s", "1h", "1h 2m", "1d 1h"]
-    assert await lab.module("words/format.js", "m.wholeDuration(754, true)") == "12m"
+    assert await lab.inside("m.wholeDuration(754, true)") == "12m"
 
     chinese = await open_page(day, "/alerts", locale="zh-CN")
-    assert await chinese.module("words/format.js", "[62, 3725].map(m.duration)") == ["1分钟2秒", "1小时2分钟"]
+    assert await chinese.inside("[62, 3725].map(m.duration)") == ["1分钟2秒", "1小时2分钟"]
 
 
 async def test_moments_of_today_have_no_date_and_others_have_one(lab: Any) -> None:
-    said = await lab.module("words/format.js", "['2026-11-25T12:00:00Z', '2026-11-20T12:00:00Z'].map(m.shortMoment)")
+    said = await lab.inside("['2026-11-25T12:00:00Z', '2026-11-20T12:00:00Z'].map(m.shortMoment)")
     assert said == ["20:00:00", "Nov 20, 20:00"]
-    assert "GMT+8" in await lab.module("words/format.js", "m.fullMoment('2026-11-25T12:00:00Z')")
-    ago = await lab.module(
-        "words/format.js", "[-10, -3600, 90.4].map((s) => m.relative(arg + s * 1000))", 1_795_609_750_000
-    )
+    assert "GMT+8" in await lab.inside("m.fullMoment('2026-11-25T12:00:00Z')")
+    ago = await lab.inside("[-10, -3600, 90.4].map((s) => m.relative(arg + s * 1000))", 1_795_609_750_000)
     assert len(ago) == 3
-    assert await lab.module("words/format.js", "[m.percent(0.5), m.percent(0.999), m.weekday(0), m.dayMonth(0)]") == [
+    assert await lab.inside("[m.percent(0.5), m.percent(0.999), m.weekday(0), m.dayMonth(0)]") == [
         "50%",
         "99.9%",
         "Mon",
@@ -88,8 +90,7 @@ async def test_plain_schedules_are_said_in_chinese_and_others_as_they_are_writte
         ({}, "仅手动触发"),
         ({"trigger": {"type": "object"}}, "said by the server"),
     ]
-    said = await window.module(
-        "words/schedule.js",
+    said = await window.inside(
         "arg.map((c) => m.scheduleInWords({ trigger: 'said by the server', trigger_config: c }))",
         [config for config, _ in jobs],
     )
@@ -97,8 +98,28 @@ async def test_plain_schedules_are_said_in_chinese_and_others_as_they_are_writte
 
 
 async def test_words_go_by_their_number_and_unknown_ones_are_said_as_they_are(lab: Any) -> None:
-    said = await lab.module(
-        "words/index.js",
+    said = await lab.inside(
         "[m.t('alert.missed', {n: 1}), m.t('alert.missed', {n: 3}), m.t('coming.paused', {n: 1}), m.word('reason', 'timeout'), m.word('reason', 'gravity')]",
     )
     assert said == ["missed a fire", "missed 3 fires", "1 job paused", "ran longer than its timeout", "gravity"]
+
+
+async def test_a_language_that_cannot_be_loaded_leaves_the_one_before(open_page: Any, day: str) -> None:
+    window = await open_page(day, "/alerts", may_say=("ERR_FAILED",))
+    page = window.page
+    await page.route("**/zh.js", lambda route: route.abort())
+
+    await page.get_by_label("Language").select_option("zh-CN")
+
+    await expect(page.locator(".toasts")).to_contain_text("This could not be loaded")
+    await expect(page.get_by_label("Language")).to_have_value("en")
+    assert await window.text("h1") == "Alerts"
+
+
+async def test_short_words_go_away_by_themselves(open_page: Any, day: str) -> None:
+    window = await open_page(day, "/alerts")
+    await window.page.clock.install()
+    await window.inside("['a', 'b', 'c', 'd', 'e'].forEach((text) => m.say(text))")
+    await expect(window.page.locator(".toasts p")).to_have_text(["b", "c", "d", "e"])
+    await window.page.clock.run_for(7000)
+    await expect(window.page.locator(".toasts p")).to_have_count(0)

@@ -19,7 +19,7 @@ import { overview } from './views/overview.js';
 import { runView } from './views/run.js';
 import { runsView } from './views/runs.js';
 import { systemDrawer } from './views/system.js';
-import { language, t } from './words/index.js';
+import { language, startLanguage, t } from './words/index.js';
 
 const HEALTH_AGAIN = 30_000;
 
@@ -115,6 +115,7 @@ function search() {
 }
 
 startTheme();
+await startLanguage();
 startRoutes();
 startClock();
 startShortcuts();

@@ -5,7 +5,7 @@ import { t } from '../words/index.js';
 
 /** @typedef {import('../types.d.ts').Run} Run */
 
-const HEIGHT = 180;
+const CHART_HEIGHT = 180;
 const AXIS = 20;
 
 /** @param {{ runs: Run[], p50: number | null, p95: number | null, width: number, address: (run: Run) => string }} picture runs: newest first */
@@ -13,11 +13,11 @@ export function durationsChart({ runs, p50, p95, width, address }) {
   const left = 52;
   const shown = runs.filter((run) => run.execution_time !== null).slice(0, Math.floor((width - left) / 7)).reverse();
   const top = niceTop(Math.max(...shown.map((run) => run.execution_time ?? 0), p95 ?? 0, 0.001));
-  const y = (/** @type {number} */ seconds) => AXIS / 2 + (1 - seconds / top) * (HEIGHT - AXIS);
+  const y = (/** @type {number} */ seconds) => AXIS / 2 + (1 - seconds / top) * (CHART_HEIGHT - AXIS);
   const step = Math.min((width - left) / Math.max(shown.length, 1), 26);
   const x = (/** @type {number} */ index) => width - (shown.length - index) * step;
   const label = t('durations.label', { n: shown.length, p50: duration(p50), p95: duration(p95) });
-  return s('svg', { class: 'durations', width, height: HEIGHT, viewBox: `0 0 ${width} ${HEIGHT}`, role: 'group', 'aria-label': label }, [
+  return s('svg', { class: 'durations', width, height: CHART_HEIGHT, viewBox: `0 0 ${width} ${CHART_HEIGHT}`, role: 'group', 'aria-label': label }, [
     [0, top / 2, top].map((value) => [
       s('line', { class: 'rule', x1: left, x2: width, y1: y(value), y2: y(value) }),
       s('text', { class: 'axis', x: left - 8, y: y(value) + 4, 'text-anchor': 'end' }, value === 0 ? '0' : duration(value)),

@@ -44,10 +44,10 @@ function laneOf(lane, y, { place, now, to, width, address }) {
   return s('g', null, [
     s('line', { class: 'rule', x1: 0, x2: width, y1: y + ROW, y2: y + ROW }),
     marks(lane.runs, place, now).map(({ x, width: long, status, count, run }) =>
-      s('a', { href: address(run), 'aria-label': `${lane.name}: ${told(run, count, now)}`, tabindex: -1 }, [
+      s('a', { href: address(run), 'aria-label': `${lane.name}: ${inWords(run, count, now)}`, tabindex: -1 }, [
         s('rect', { class: `mark ${status}`, x, y: top, width: long, height: BAR, rx: Math.min(3, long / 2) }),
         status === 'failed' && long < 12 && s('rect', { class: 'mark failed notch', x, y: top - 4, width: long, height: 3, rx: 1 }),
-        s('title', null, `${lane.name}\n${told(run, count, now)}`),
+        s('title', null, `${lane.name}\n${inWords(run, count, now)}`),
       ]),
     ),
     lane.next !== null && lane.next > now && lane.next < to &&
@@ -56,7 +56,7 @@ function laneOf(lane, y, { place, now, to, width, address }) {
 }
 
 /** @param {Run} run @param {number} count @param {number} now */
-function told(run, count, now) {
+function inWords(run, count, now) {
   const took = duration((endOf(run, now) - Date.parse(run.timestamp)) / 1000);
   const one = `${t(`status.${run.status}`)} · ${shortMoment(run.timestamp)} · ${took}`;
   return count > 1 ? `${t('lanes.many', { n: count })} ${one}` : one;

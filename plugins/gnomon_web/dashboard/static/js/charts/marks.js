@@ -1,4 +1,5 @@
 // From runs to what is drawn of them: runs that begin at the same pixels become one mark that shows the worst of them.
+import { DAY } from '../model/clock.js';
 
 /** @typedef {import('../types.d.ts').Run} Run */
 /** @typedef {import('../types.d.ts').Status} Status */
@@ -45,7 +46,7 @@ const STEPS = [1, 5, 10, 15, 30, 60, 120, 180, 360, 720, 1440, 2880].map((minute
 
 /** Moments at which a time axis has its marks, on round local times. @param {number} from @param {number} to @param {number} most */
 export function ticks(from, to, most) {
-  const step = STEPS.find((one) => (to - from) / one <= most) ?? 7 * 86_400_000;
+  const step = STEPS.find((one) => (to - from) / one <= most) ?? 7 * DAY;
   const shift = new Date(from).getTimezoneOffset() * 60_000;
   const found = [];
   for (let at = Math.ceil((from - shift) / step) * step + shift; at < to; at += step) found.push(at);

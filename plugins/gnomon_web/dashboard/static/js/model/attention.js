@@ -1,4 +1,5 @@
 // What somebody should look at: a pure function of what is known, so that no alert is ever left hanging.
+import { DAY } from './clock.js';
 
 /** @typedef {import('../types.d.ts').Job} Job */
 /** @typedef {import('../types.d.ts').Run} Run */
@@ -18,7 +19,6 @@
 
 export const LATE_S = 60; // later than this is not a busy moment any more
 const STUCK_S = 60; // a run that was asked to stop should have by then
-const DAY = 86_400_000;
 const ENDED_BY_OTHERS = new Set(['zombie', 'lost', 'killed']);
 const ORDER = ['system', 'failing', 'zombie', 'late', 'stuck', 'warned', 'slow', 'missed'];
 

@@ -3,6 +3,8 @@
 import { effect, signal } from '../core/signals.js';
 import { link } from './link.js';
 
+export const DAY = 86_400_000;
+
 let ahead = 0; // milliseconds that the server's clock is ahead of ours
 
 /** Milliseconds since 1970 on the server's clock; it moves once a second. */

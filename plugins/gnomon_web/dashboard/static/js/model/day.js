@@ -1,15 +1,14 @@
 // How the last 24 hours went: exact counts from the server, moved on by what happens, asked for again now and then.
 import { effect, onDispose, signal } from '../core/signals.js';
 import { get } from './api.js';
-import { now } from './clock.js';
+import { DAY, now } from './clock.js';
 import { isOver } from './fold.js';
 import * as store from './store.js';
 
 /** @typedef {'success' | 'failed' | 'missed' | 'cancelled'} Outcome */
 
 const OUTCOMES = /** @type {const} */ (['success', 'failed', 'missed', 'cancelled']);
-const DAY = 86_400_000;
-const FRESH = 300_000; // so long a day that slides on may be off by some old runs
+const RECOUNT = 300_000; // so long a day that slides on may be off by some old runs
 
 /** Count the outcomes of a day; call it in a view. */
 export function dayCounts() {
@@ -26,7 +25,7 @@ export function dayCounts() {
     store.generation.value;
     read().catch(() => {}); // the figures stay unknown, and are shown so
   });
-  const timer = setInterval(() => read().catch(() => {}), FRESH);
+  const timer = setInterval(() => read().catch(() => {}), RECOUNT);
   onDispose(() => clearInterval(timer));
   effect(() =>
     store.onEvents((events) => {

@@ -7,6 +7,8 @@ import * as store from './store.js';
 /** @typedef {import('../types.d.ts').Run} Run */
 /** @typedef {{ runs: Run[], complete: boolean, total: number, error: Error | null, loading: boolean }} Past */
 
+/** Runs that a chart reads. */
+export const MOST = 1000;
 const PAGE = 200;
 
 /**

@@ -46,7 +46,7 @@ export function advance(view, told) {
 
 /** Close the view at the end of a run. @param {ProgressView} view @param {boolean} succeeded @param {string} at @returns {ProgressView} */
 export function finish(view, succeeded, at) {
-  const steps = view.steps.map((step) => close(step, succeeded ? 'completed' : 'failed', at));
+  const steps = view.steps.map((step) => closeStep(step, succeeded ? 'completed' : 'failed', at));
   return { ...view, steps, percent: succeeded ? 100 : view.percent };
 }
 
@@ -70,7 +70,7 @@ const PENDING = { status: 'pending', weight: 1, started_at: null, ended_at: null
 function enter(steps, name, at) {
   const known = steps.findIndex((step) => step.name === name);
   const passed = known < 0 ? steps.length : known;
-  const before = steps.slice(0, passed).map((step) => close(step, 'completed', at));
+  const before = steps.slice(0, passed).map((step) => closeStep(step, 'completed', at));
   /** @type {Step} */
   const entered = { ...PENDING, ...steps[known], name, status: 'current', started_at: at, ended_at: null };
   const after = steps.slice(passed + 1).map((step) => (step.status === 'current' ? ended(step, 'completed', at) : step));
@@ -78,7 +78,7 @@ function enter(steps, name, at) {
 }
 
 /** End a step if it is the current one; one that was never reached is skipped. @param {Step} step @param {Step['status']} status @param {string} at */
-function close(step, status, at) {
+function closeStep(step, status, at) {
   if (step.status === 'current') return ended(step, status, at);
   return step.status === 'pending' ? ended(step, 'skipped', null) : step;
 }

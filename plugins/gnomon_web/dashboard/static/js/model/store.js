@@ -73,7 +73,7 @@ export function take(frame) {
   batch(() => {
     takeEvents(frame.events);
     for (const moved of frame.progress ?? []) takeProgress(moved);
-    for (const job of frame.jobs ?? []) put(jobs, job.id, job);
+    for (const job of frame.jobs ?? []) setIn(jobs, job.id, job);
     for (const id of frame.removed ?? []) jobs.delete(id);
     if (frame.jobs?.length || frame.removed?.length) keepJobIds();
     about.value = { ...about.peek(), position: frame.seq };
@@ -87,7 +87,7 @@ export function take(frame) {
 /** Learn of a run by another way, such as a page of its own. @param {Run} run */
 export function learn(run) {
   const known = runs.get(run._id)?.peek();
-  if (!known || known.version <= run.version) put(runs, run._id, known ? { ...known, ...run } : run);
+  if (!known || known.version <= run.version) setIn(runs, run._id, known ? { ...known, ...run } : run);
 }
 
 /** Fold events into their runs, and then put the lists in order once. @param {LogEvent[]} events */
@@ -99,7 +99,7 @@ function takeEvents(events) {
     const before = runs.get(event.stream)?.peek() ?? null;
     const after = apply(before, event);
     if (after === null || after === before) continue;
-    put(runs, after._id, after);
+    setIn(runs, after._id, after);
     const wasOver = before !== null && isOver(before);
     if (after.hidden) moved.set(after._id, 'hidden');
     else if (isOver(after) && !wasOver) moved.set(after._id, 'finished');
@@ -132,7 +132,7 @@ function keepJobIds() {
 }
 
 /** @template T @param {Map<string, Signal<T>>} map @param {string} id @param {T} value */
-function put(map, id, value) {
+function setIn(map, id, value) {
   const known = map.get(id);
   if (known) known.value = value;
   else map.set(id, signal(value));
@@ -142,7 +142,7 @@ function put(map, id, value) {
 function replace(map, all, key) {
   const kept = new Set(all.map(key));
   for (const id of map.keys()) if (!kept.has(id)) map.delete(id);
-  for (const one of all) put(map, key(one), one);
+  for (const one of all) setIn(map, key(one), one);
 }
 
 /** @param {Run[]} all */

@@ -16,7 +16,7 @@ export function typical(job) {
   known.set(job, entry);
   if (performance.now() - entry.at > FRESH) {
     entry.at = performance.now();
-    ask(job).then(
+    readFigures(job).then(
       (figures) => (entry.figures.value = figures),
       () => {}, // without figures of the past there is no estimate, and nothing else is lost
     );
@@ -25,7 +25,7 @@ export function typical(job) {
 }
 
 /** Where the server keeps no quantiles, the newest successes give them. @param {string} job @returns {Promise<Statistics>} */
-async function ask(job) {
+async function readFigures(job) {
   const path = `/scheduler/jobs/${encodeURIComponent(job)}`;
   const figures = await get(`${path}/execution-stats`);
   if (figures.p50 !== null || figures.success === 0) return figures;

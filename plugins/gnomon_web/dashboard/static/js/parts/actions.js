@@ -29,7 +29,7 @@ const button = ({ key, text, name, glyph, act, class: look = '' }) =>
 const unconfirmed = () => say(t('action.unconfirmed'), { bad: true });
 
 /** @param {Promise<unknown>} sent @param {string} done */
-function follow(sent, done) {
+function report(sent, done) {
   sent.then(() => say(done), (error) => say(error.message, { bad: true }));
 }
 
@@ -46,7 +46,7 @@ export function pauseButton(read, look) {
     const id = untracked(read)?.id;
     if (verb.value === null || id === undefined) return null;
     const paused = verb.value === 'pause';
-    const act = () => follow(commands.setPaused(id, paused, unconfirmed), t(paused ? 'done.pause' : 'done.resume', { j: nameOf(id) }));
+    const act = () => report(commands.setPaused(id, paused, unconfirmed), t(paused ? 'done.pause' : 'done.resume', { j: nameOf(id) }));
     return button({ key: `${verb.value} ${id}`, text: t(paused ? 'pause' : 'resume'), name: nameOf(id), glyph: paused ? 'paused' : 'play', class: look, act });
   };
 }

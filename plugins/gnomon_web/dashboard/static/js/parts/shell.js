@@ -10,7 +10,7 @@ import * as store from '../model/store.js';
 import { current } from '../views/alerts.js';
 import { LANGUAGES, language, speak, t } from '../words/index.js';
 import { icon, logo } from './icons.js';
-import { toasts } from './toasts.js';
+import { say, toasts } from './toasts.js';
 
 const PAGES = /** @type {const} */ (['overview', 'jobs', 'runs', 'alerts']);
 const THEMES = ['auto', 'light', 'dark'];
@@ -37,7 +37,7 @@ export const shell = (main, panels) => [
     h('div', { class: 'tools' }, [
       () => serverVersion.value !== '' && serverVersion.value !== VERSION && h('button', { class: 'stale', onclick: () => location.reload() }, t('stale', { v: serverVersion.value })),
       h('button', { class: () => `quiet link ${link.value}`, type: 'button', 'aria-label': () => `${t('system')}: ${t(`link.${link.value}`)}`, onclick: () => refine({ panel: 'system' }) }, h('span', { class: 'pulse' }), h('span', { class: 'word' }, () => t(`link.${link.value}`))),
-      h('select', { class: 'quiet', 'aria-label': t('language'), onchange: (/** @type {any} */ event) => speak(event.target.value) }, Object.entries(LANGUAGES).map(([key, name]) => h('option', { value: key, selected: language.peek() === key }, name))),
+      h('select', { class: 'quiet', 'aria-label': t('language'), onchange: choose }, Object.entries(LANGUAGES).map(([key, name]) => h('option', { value: key, selected: language.peek() === key }, name))),
       h('button', { class: 'quiet', type: 'button', 'aria-label': () => `${t('theme')}: ${t(/** @type {any} */ (`theme.${theme.value}`))}`, title: () => t(/** @type {any} */ (`theme.${theme.value}`)), onclick: nextTheme }, icon('sun')),
       h('button', { class: 'quiet keys-button', type: 'button', 'aria-label': t('keys'), onclick: () => refine({ panel: 'keys' }) }, icon('keys')),
     ]),
@@ -47,6 +47,14 @@ export const shell = (main, panels) => [
   panels,
   toasts(),
 ];
+
+/** @param {any} event */
+function choose({ target }) {
+  speak(target.value).catch((error) => {
+    target.value = language.peek();
+    say(t('load.failed', { why: error.message }), { bad: true });
+  });
+}
 
 /** @param {typeof PAGES[number]} page */
 function pageLink(page) {

@@ -4,7 +4,7 @@ import { computed } from '../core/signals.js';
 import { address, refine, route } from '../core/routes.js';
 import { alerts } from '../model/attention.js';
 import { clean } from '../model/clean.js';
-import { now } from '../model/clock.js';
+import { DAY, now } from '../model/clock.js';
 import { past } from '../model/past.js';
 import * as store from '../model/store.js';
 import { typical } from '../model/typical.js';
@@ -65,7 +65,7 @@ function told(alert) {
 const KINDS = ['failing', 'zombie', 'late', 'slow', 'stuck', 'warned', 'missed', 'system'];
 
 export function alertsView() {
-  const recent = past({ status: 'failed,missed', since: new Date(now.peek() - 86_400_000).toISOString() }, 400);
+  const recent = past({ status: 'failed,missed', since: new Date(now.peek() - DAY).toISOString() }, 400);
   const chosen = () => route.value.query.kind ?? '';
   const shown = computed(() => current(recent.value.runs).filter((alert) => !chosen() || alert.kind === chosen()));
   const count = computed(() => shown.value.length);

@@ -6,7 +6,7 @@ import { get } from '../model/api.js';
 import { clean } from '../model/clean.js';
 import { offer } from '../core/keys.js';
 import { may } from '../model/link.js';
-import { past } from '../model/past.js';
+import { MOST, past } from '../model/past.js';
 import * as store from '../model/store.js';
 import { typical, outdate } from '../model/typical.js';
 import { durationsChart } from '../charts/durations.js';
@@ -15,12 +15,11 @@ import { askTrigger, editButton, pauseButton, triggerButton } from '../parts/act
 import { icon } from '../parts/icons.js';
 import { badge, choice, drawn, empty, facts, failure, json, moment, panel, runAddress, runBadge, skeleton } from '../parts/pieces.js';
 import { duration, number, percent, relative } from '../words/format.js';
-import { CATALOGUES, t, word } from '../words/index.js';
+import { en } from '../words/en.js';
+import { t, word } from '../words/index.js';
 import { scheduleInWords } from '../words/schedule.js';
 
 /** @typedef {import('../types.d.ts').Job} Job */
-
-const MOST = 1000; // runs of a job that its charts read
 
 /** @param {string} id */
 export function jobView(id) {
@@ -32,7 +31,7 @@ export function jobView(id) {
   outdate(id);
   return h('div', { class: 'page job' }, [
     h('nav', { class: 'crumbs', 'aria-label': t('crumbs') }, h('a', { href: address('/jobs') }, icon('back'), t('nav.jobs'))),
-    head(id, job),
+    jobHead(id, job),
     () => detail.value.error && failure(detail.value.error, detail.value.again),
     () => note.value && h('p', { class: 'note' }, clean(note.value)),
     h('div', { class: 'columns' }, [
@@ -43,7 +42,7 @@ export function jobView(id) {
 }
 
 /** @param {string} id @param {() => Job | null} read */
-function head(id, read) {
+function jobHead(id, read) {
   const paused = computed(() => read()?.paused ?? false);
   const tags = computed(() => (read()?.tags ?? []).join('\n'));
   return h('header', { class: 'head' }, [
@@ -177,18 +176,18 @@ export function foldDecisions(fires) {
   return groups;
 }
 
-const LATE_S = 1;
+const ON_TIME_S = 1;
 /** @param {store.Run} run */
 const lateBy = (run) => (run.status === 'missed' ? 0 : (Date.parse(run.timestamp) - Date.parse(run.scheduled_time)) / 1000);
 /** @param {store.Run} run */
-const decisionOf = (run) => (run.status === 'missed' ? `missed ${run.reason} ${run.detail}` : `${run.status} ${lateBy(run) > LATE_S ? run._id : ''}`);
+const decisionOf = (run) => (run.status === 'missed' ? `missed ${run.reason} ${run.detail}` : `${run.status} ${lateBy(run) > ON_TIME_S ? run._id : ''}`);
 
 /** @param {store.Run[]} same */
 function decided(same) {
   const [run] = same;
-  if (run.status !== 'missed') return [badge(run.status), ' ', lateBy(run) > LATE_S ? t('decision.late', { t: duration(lateBy(run)) }) : t('decision.ran')];
+  if (run.status !== 'missed') return [badge(run.status), ' ', lateBy(run) > ON_TIME_S ? t('decision.late', { t: duration(lateBy(run)) }) : t('decision.ran')];
   const fires = same.reduce((sum, one) => sum + (one.count ?? 1), 0);
-  return [badge('missed'), ' ', word('reason', run.reason ?? ''), fires > 1 ? ` ×${number(fires)}` : '', run.detail && run.detail !== CATALOGUES.en[/** @type {'reason.paused'} */ (`reason.${run.reason}`)] ? h('small', null, clean(run.detail)) : ''];
+  return [badge('missed'), ' ', word('reason', run.reason ?? ''), fires > 1 ? ` ×${number(fires)}` : '', run.detail && run.detail !== en[/** @type {'reason.paused'} */ (`reason.${run.reason}`)] ? h('small', null, clean(run.detail)) : ''];
 }
 
 /** @param {ReturnType<typeof fetched>} detail */

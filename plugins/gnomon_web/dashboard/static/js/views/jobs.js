@@ -15,7 +15,7 @@ import { scheduleInWords } from '../words/schedule.js';
 /** @typedef {import('../types.d.ts').Job} Job */
 
 /** @type {Record<string, (job: Job) => boolean>} */
-const STATES = {
+const JOB_STATES = {
   active: (job) => !job.paused,
   paused: (job) => job.paused,
   failing: (job) => job.last_execution?.status === 'failed',
@@ -25,7 +25,7 @@ const STATES = {
 /** Whether a job is what is looked for. @param {Job} job @param {Record<string, string>} query */
 export function isWanted(job, { q = '', status = '', tag = '' }) {
   const text = `${job.id} ${job.name} ${job.display_name} ${job.description} ${(job.tags ?? []).join(' ')}`.toLowerCase();
-  return text.includes(q.toLowerCase()) && (STATES[status]?.(job) ?? true) && (tag === '' || (job.tags ?? []).includes(tag));
+  return text.includes(q.toLowerCase()) && (JOB_STATES[status]?.(job) ?? true) && (tag === '' || (job.tags ?? []).includes(tag));
 }
 
 export function jobsView() {
@@ -40,13 +40,13 @@ export function jobsView() {
     h('header', { class: 'head' }, h('h1', { tabindex: -1 }, t('nav.jobs')), h('span', { class: 'count num' }, () => ids().length), h('span', { class: 'spacer' }), bulk(ids)),
     h('div', { class: 'filters', role: 'search' }, [
       searchField(t('jobs.search')),
-      choice(t('state'), [['', t('all')], ...Object.keys(STATES).map((state) => /** @type {[string, any]} */ ([state, t(/** @type {any} */ (`jobs.${state}`))]))], chosen, (state) => refine({ status: state || null })),
+      choice(t('state'), [['', t('all')], ...Object.keys(JOB_STATES).map((state) => /** @type {[string, any]} */ ([state, t(/** @type {any} */ (`jobs.${state}`))]))], chosen, (state) => refine({ status: state || null })),
       () => tags.value !== '' && tagSelect(tags.value.split(' ')),
     ]),
     h('div', { class: 'panel table' }, [
       h('table', { class: 'jobs' }, [
         h('thead', null, h('tr', null, ['job', 'schedule', 'next', 'last', 'recent', 'actions'].map((key) => h('th', { scope: 'col' }, key === 'actions' ? h('span', { class: 'sr' }, t('col.actions')) : t(/** @type {any} */ (`col.${key}`)))))),
-        each(h('tbody'), ids, row),
+        each(h('tbody'), ids, jobRow),
       ]),
       () => wanted.value === '' && empty(t('jobs.none'), h('button', { onclick: () => refine({ q: null, status: null, tag: null }) }, t('filters.clear'))),
     ]),
@@ -88,7 +88,7 @@ const bulk = (ids) => () => {
 };
 
 /** @param {string} id */
-function row(id) {
+function jobRow(id) {
   let last = /** @type {Job} */ (store.jobOf(id));
   const job = () => (last = store.jobOf(id) ?? last); // one that is gone is shown for the moment until its row goes too
   return h('tr', { class: () => (job().paused ? 'paused' : ''), 'data-row': id }, [

@@ -11,7 +11,7 @@ import { t } from '../words/index.js';
 
 /** @typedef {import('../types.d.ts').LogLine} LogLine */
 
-const MOST = 1000;
+const MOST_LINES = 1000;
 const LEVELS = ['debug', 'info', 'warning', 'error'];
 
 /** @param {string} id */
@@ -75,13 +75,13 @@ function linesOf(id) {
   const add = (/** @type {LogLine[]} */ fresh) => {
     const byNumber = new Map(lines.peek().map((line) => [line.number, line]));
     for (const line of fresh) byNumber.set(line.number, line);
-    lines.value = [...byNumber.values()].sort((a, b) => a.number - b.number).slice(-MOST);
+    lines.value = [...byNumber.values()].sort((a, b) => a.number - b.number).slice(-MOST_LINES);
   };
   const read = async () => {
     try {
       let after = 0;
       for (let page; page === undefined || page.next !== null; after = page.next ?? 0) {
-        page = await get(`/scheduler/executions/${encodeURIComponent(id)}/log`, { after, limit: MOST });
+        page = await get(`/scheduler/executions/${encodeURIComponent(id)}/log`, { after, limit: MOST_LINES });
         add(page.items);
         error.value = null;
       }

@@ -4,7 +4,7 @@ import { computed, effect, signal, untracked } from '../core/signals.js';
 import { address, refine, route } from '../core/routes.js';
 import { now } from '../model/clock.js';
 import { dayCounts } from '../model/day.js';
-import { past } from '../model/past.js';
+import { MOST, past } from '../model/past.js';
 import * as store from '../model/store.js';
 import { lanesChart } from '../charts/lanes.js';
 import { cancelButton } from '../parts/actions.js';
@@ -18,7 +18,6 @@ import { firstVisit } from './first.js';
 
 const HOUR = 3_600_000;
 const WINDOWS = /** @type {Record<string, number>} */ ({ '1h': HOUR, '6h': 6 * HOUR, '24h': 24 * HOUR, '7d': 168 * HOUR });
-const MOST = 1000; // runs that a timeline reads
 const AHEAD = 0.08; // of the window, for what is to come
 
 export function overview() {
@@ -31,7 +30,7 @@ function board() {
     h('h1', { class: 'sr', tabindex: -1 }, t('nav.overview')),
     counters(),
     h('div', { class: 'columns' }, [
-      h('div', { class: 'wide' }, [runningNow(), timeline()]),
+      h('div', { class: 'wide' }, [runningNow(), dayTimeline()]),
       h('div', { class: 'narrow' }, [attention(), comingUp()]),
     ]),
   ]);
@@ -119,7 +118,7 @@ function attention() {
   ]);
 }
 
-function timeline() {
+function dayTimeline() {
   const chosen = () => (WINDOWS[route.value.query.window ?? ''] ? route.value.query.window : '24h');
   const span = computed(() => WINDOWS[chosen()]);
   const loaded = computed(() => past({ since: new Date(now.peek() - span.value).toISOString() }, MOST));

@@ -22,7 +22,7 @@ import { timeline } from './timeline.js';
 /** @typedef {import('../types.d.ts').Run} Run */
 /** @typedef {import('../types.d.ts').LogEvent} LogEvent */
 
-const AGAIN = 3000; // milliseconds between two looks for events that were left out on the way
+const READ_AGAIN = 3000; // milliseconds between two looks for events that were left out on the way
 
 /** @param {string} id */
 export function runView(id) {
@@ -66,7 +66,7 @@ function eventsOf(id) {
       error.value = /** @type {Error} */ (problem);
     }
   };
-  const soon = () => (timer ||= setTimeout(read, AGAIN));
+  const soon = () => (timer ||= setTimeout(read, READ_AGAIN));
   onDispose(() => clearTimeout(timer));
   effect(() => {
     store.generation.value;
@@ -150,7 +150,7 @@ function content(id, run, events) {
   const hasProgress = computed(() => status.value === 'running' || read().steps.length > 0);
   const failedNow = computed(() => (read().error_message || read().traceback || (status.value === 'failed' && read().reason) ? read() : null));
   return h('div', null, [
-    head(read, isActive),
+    runHead(read, isActive),
     () => hasProgress.value && progressPanel(read),
     () => failedNow.value && errorPanel(failedNow.value),
     h('div', { class: 'columns' }, [
@@ -161,7 +161,7 @@ function content(id, run, events) {
 }
 
 /** What was can be looked at, and not acted upon. @param {() => Run} read @param {{ value: boolean }} isActive */
-function head(read, isActive) {
+function runHead(read, isActive) {
   const isNow = computed(() => read().as_of === undefined);
   return h('header', { class: 'head' }, [
     h('h1', { tabindex: -1 }, () => store.jobName(read().job_id)),

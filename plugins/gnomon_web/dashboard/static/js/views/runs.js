@@ -16,9 +16,9 @@ import { searchField } from './jobs.js';
 
 /** @typedef {import('../types.d.ts').Run} Run */
 
-const PAGE = 50;
+const ROWS = 50;
 const MOST_LIVE = 200; // rows that what happens may push down; those below are read again when they are asked for
-const STATES = ['running', 'scheduled', 'success', 'failed', 'missed', 'cancelled'];
+const STATUSES = ['running', 'scheduled', 'success', 'failed', 'missed', 'cancelled'];
 const FILTERS = ['status', 'job_id', 'is_manual', 'since', 'until', 'q'];
 const SPANS = /** @type {Record<string, number>} */ ({ '1h': 3600e3, '24h': 86400e3, '7d': 7 * 86400e3, '30d': 30 * 86400e3 });
 
@@ -44,7 +44,7 @@ function runList() {
     state.value = { ...before, loading: true, error: null };
     try {
       const from = further ? (cut ? { offset: rows.peek().length } : { cursor: before.next }) : {};
-      const query = { ...JSON.parse(filters.peek()), limit: PAGE, ...from };
+      const query = { ...JSON.parse(filters.peek()), limit: ROWS, ...from };
       const page = await get('/scheduler/logs', query, stop);
       if (stop.aborted) return;
       batch(() => take(page, further));
@@ -116,7 +116,7 @@ export function runsView() {
     h('div', { class: 'panel table' }, [
       h('table', { class: 'runs' }, [
         h('thead', null, h('tr', null, ['status', 'job', 'started', 'duration', 'progress', 'by'].map((key) => h('th', { scope: 'col' }, t(/** @type {any} */ (`col.${key}`)))))),
-        each(h('tbody'), () => list.rows.value, (id) => row(id, () => list.run(id))),
+        each(h('tbody'), () => list.rows.value, (id) => runRow(id, () => list.run(id))),
       ]),
       () => {
         const { loading, error, next } = list.state.value;
@@ -140,7 +140,7 @@ function filters() {
   };
   return h('div', { class: 'filters', role: 'search' }, [
     searchField(t('runs.search')),
-    h('div', { class: 'choice', role: 'group', 'aria-label': t('col.status') }, STATES.map((state) =>
+    h('div', { class: 'choice', role: 'group', 'aria-label': t('col.status') }, STATUSES.map((state) =>
       h('button', { type: 'button', 'aria-pressed': () => String(chosen(state)), class: state, onclick: () => toggle(state) }, icon(state), t(/** @type {any} */ (`status.${state}`))))),
     select('job_id', t('col.job'), () => [['', t('runs.any.job')], ...store.jobIds.value.map((id) => /** @type {[string, string]} */ ([id, store.jobName(id)]))]),
     select('is_manual', t('col.by'), () => [['', t('runs.any.by')], ['true', t('by.manual')], ['false', t('by.schedule')]]),
@@ -170,7 +170,7 @@ function span() {
 }
 
 /** Each cell follows only what it shows: with many runs that report often, the others must not be drawn again. @param {string} id @param {() => Run} read */
-function row(id, read) {
+function runRow(id, read) {
   const { job_id, job_name } = untracked(read);
   const state = computed(() => `${read().status} ${read().cancel_requested}`);
   const isRunning = computed(() => read().status === 'running');

@@ -13,7 +13,7 @@ import { clean } from '../model/clean.js';
 import { number } from '../words/format.js';
 import { t, word } from '../words/index.js';
 
-const AGAIN = 5000;
+const LOOK_AGAIN = 5000;
 
 export function systemDrawer() {
   const stats = signal(/** @type {any} */ (null));
@@ -22,7 +22,7 @@ export function systemDrawer() {
     get('/scheduler/health').then((answer) => (store.health.value = answer), () => {});
   };
   effect(() => void (link.value === 'live' && read()));
-  const timer = setInterval(() => link.peek() === 'live' && read(), AGAIN);
+  const timer = setInterval(() => link.peek() === 'live' && read(), LOOK_AGAIN);
   onDispose(() => clearInterval(timer));
   return drawer(t('system'), h('div', { class: 'system' }, [
     h('section', null, h('h3', null, t('system.parts')), () => components()),

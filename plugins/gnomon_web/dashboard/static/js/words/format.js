@@ -6,7 +6,7 @@ import { language, t } from './index.js';
 const made = new Map();
 
 /** @template T @param {string} name @param {() => T} make @returns {T} */
-function kept(name, make) {
+function formatter(name, make) {
   const key = `${language.peek()} ${name}`;
   if (!made.has(key)) made.set(key, make());
   return made.get(key);
@@ -14,7 +14,7 @@ function kept(name, make) {
 
 /** @param {number} value @param {Intl.NumberFormatOptions} [options] */
 export const number = (value, options = {}) =>
-  kept(JSON.stringify(options), () => new Intl.NumberFormat(language.peek(), options)).format(value);
+  formatter(JSON.stringify(options), () => new Intl.NumberFormat(language.peek(), options)).format(value);
 
 /** @param {number} share from 0 to 1 */
 export const percent = (share) => number(share, { style: 'percent', maximumFractionDigits: share > 0.995 && share < 1 ? 1 : 0 });
@@ -55,35 +55,35 @@ export function relative(moment) {
 export const milliseconds = (moment) => (typeof moment === 'number' ? moment : Date.parse(moment));
 
 /** @param {number} at @param {Intl.DateTimeFormatOptions} options */
-const moment = (at, options) => kept(JSON.stringify(options), () => new Intl.DateTimeFormat(language.peek(), options)).format(at);
+const format = (at, options) => formatter(JSON.stringify(options), () => new Intl.DateTimeFormat(language.peek(), options)).format(at);
 
 /** @type {Intl.DateTimeFormatOptions} */
 const TIME = { hour: '2-digit', minute: '2-digit', hourCycle: 'h23' };
 /** @type {Intl.DateTimeFormatOptions} */
-const DAY = { month: 'short', day: 'numeric' };
+const DATE = { month: 'short', day: 'numeric' };
 
 /** Hours and minutes. @param {number} at */
-export const hourMinute = (at) => moment(at, TIME);
+export const hourMinute = (at) => format(at, TIME);
 
 /** Hours, minutes and seconds. @param {string | number} at */
-export const timeOfDay = (at) => moment(milliseconds(at), { ...TIME, second: '2-digit' });
+export const timeOfDay = (at) => format(milliseconds(at), { ...TIME, second: '2-digit' });
 
 /** The time of day for today, with the date for other days. @param {string | number} at */
 export function shortMoment(at) {
   const then = milliseconds(at);
   const isToday = new Date(then).toDateString() === new Date(now.peek()).toDateString();
-  return isToday ? timeOfDay(then) : moment(then, { ...DAY, ...TIME });
+  return isToday ? timeOfDay(then) : format(then, { ...DATE, ...TIME });
 }
 
 /** Everything, with the zone: for titles and facts. @param {string | number} at */
 export const fullMoment = (at) =>
-  moment(milliseconds(at), { ...DAY, year: 'numeric', weekday: 'short', ...TIME, second: '2-digit', timeZoneName: 'short' });
+  format(milliseconds(at), { ...DATE, year: 'numeric', weekday: 'short', ...TIME, second: '2-digit', timeZoneName: 'short' });
 
 /** The date and the time, for facts; the title has the rest. @param {string | number} at */
-export const dateAndTime = (at) => moment(milliseconds(at), { ...DAY, ...TIME, second: '2-digit' });
+export const dateAndTime = (at) => format(milliseconds(at), { ...DATE, ...TIME, second: '2-digit' });
 
 /** @param {number} at */
-export const dayMonth = (at) => moment(at, DAY);
+export const dayMonth = (at) => format(at, DATE);
 
 /** The name of a day of the week, 0 is Monday. @param {number} day */
-export const weekday = (day) => moment(Date.UTC(2024, 0, 1 + day, 12), { weekday: 'short', timeZone: 'UTC' });
+export const weekday = (day) => format(Date.UTC(2024, 0, 1 + day, 12), { weekday: 'short', timeZone: 'UTC' });
