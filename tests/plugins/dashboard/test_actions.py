@@ -182,6 +182,90 @@ async def test_all_jobs_of_a_filter_are_paused_at_once_after_they_have_been_name
     assert [view.job.id for view in await served.kernel.jobs() if view.state.paused] == ["job0", "job1", "job2"]
 
 
+async def test_jobs_are_selected_and_paused_by_the_keyboard_alone(open_page: Any, serve: Any) -> None:
+    served = await serve(*(Job(id=f"job{n}", func=quick) for n in range(4)))
+    window = await open_page(served.url, "/jobs")
+    page = window.page
+
+    for key in "jxjjx":
+        await page.keyboard.press(key)
+    await expect(page.get_by_label("Select job2")).to_be_checked()
+    await page.get_by_role("button", name="Pause 2").click()
+    assert await page.locator("dialog[open] .names li").all_inner_texts() == ["job0", "job2"]
+    await dialog_button(page, "Pause them")
+    await expect(page.get_by_role("button", name="Resume 2")).to_be_visible()
+    await page.get_by_label("Select job0").press("x")  # the focus may be in the box itself
+    await expect(page.get_by_role("button", name="Resume 1")).to_be_visible()
+    await page.get_by_role("button", name="1 selected").click()
+    await expect(page.get_by_role("button", name="Pause 2")).to_be_visible()
+
+    assert [view.job.id for view in await served.kernel.jobs() if view.state.paused] == ["job0", "job2"]
+
+
+async def test_the_job_in_focus_is_paused_and_resumed_by_a_key_that_asks(open_page: Any, serve: Any) -> None:
+    served = await serve(Job(id="first", func=quick), Job(id="second", func=quick))
+    window = await open_page(served.url, "/jobs")
+    page = window.page
+
+    await page.keyboard.press("p")
+    await expect(page.locator("dialog[open]")).to_have_count(0)  # no row has the focus
+    for key in "jjp":
+        await page.keyboard.press(key)
+    await expect(page.locator("dialog[open] h2")).to_have_text("Pause this job?")
+    assert await page.locator("dialog[open] .names li").all_inner_texts() == ["second"]
+    await dialog_button(page, "Pause it")
+    await expect(page.locator("tr[data-row=second] td .badge").first).to_have_text("Paused")
+    await window.follow("/jobs/second")
+    await page.keyboard.press("p")
+    await dialog_button(page, "Resume it")
+    await expect(page.locator(".toasts")).to_contain_text("1 job is resumed.")
+
+    assert [view.job.id for view in await served.kernel.jobs() if view.state.paused] == []
+
+
+async def test_the_menu_of_actions_offers_what_may_be_done_and_no_more(
+    open_page: Any, serve: Any, secrets: dict[str, str]
+) -> None:
+    served = await serve(Job(id="waits", func=waits), guarded=True)
+    run = (await served.kernel.trigger("waits", actor="test")).execution.id
+    offered = {}
+    for role in ("viewer", "admin"):
+        window = await open_page(served.url, "/", may_say=("HTTP Authentication failed", "401"))
+        page = window.page
+        await page.get_by_label("Token").fill(secrets[role])
+        await page.get_by_role("button", name="Log in").click()
+        await page.wait_for_selector(".run .name")
+        await page.keyboard.press("j")
+        await page.keyboard.press(".")
+        await expect(page.locator(".menu h2")).to_have_text("waits")
+        offered[role] = await page.locator(".menu li").all_inner_texts()
+        if role == "viewer":
+            await expect(page.locator(".menu")).to_contain_text("nothing that you may do")
+
+    assert offered["viewer"] == []
+    assert [text.split("\n")[0] for text in offered["admin"]] == [
+        "Run now",
+        "Pause",
+        "Cancel the run",
+        "Edit",
+        "Mark failed",
+    ]
+    await page.keyboard.press("ArrowDown")
+    await expect(page.locator(".menu button:focus")).to_contain_text("Pause")
+    await page.keyboard.press("ArrowUp")
+    await page.keyboard.press("ArrowUp")
+    await expect(page.locator(".menu button:focus")).to_have_text("Do nothing")
+    await page.keyboard.press("c")
+    await dialog_button(page, "Cancel the run")
+    assert (await served.kernel.wait(run)).status == "cancelled"
+    await window.follow(f"/runs/{run}")
+    await expect(page.locator(".head .badge")).to_have_text("Cancelled")
+    await page.keyboard.press(".")
+    await page.locator(".menu").get_by_role("button", name="Hide").click()
+    await dialog_button(page, "Hide")
+    await expect(page.locator(".toasts")).to_contain_text("The run is hidden.")
+
+
 async def test_what_goes_wrong_with_many_is_told_job_by_job(open_page: Any, serve: Any) -> None:
     served = await serve(*(Job(id=f"job{n}", func=quick) for n in range(3)))
     window = await open_page(served.url, "/jobs", may_say=("Failed to load resource",))

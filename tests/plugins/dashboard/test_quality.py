@@ -24,9 +24,9 @@ from gnomon_web.dashboard.joining import join
 
 STATIC = Path(files.__file__).parent / "static"
 LONGEST_MODULE = 300
-FIRST_VISIT = 53_000
+FIRST_VISIT = 55_500
 """Compressed bytes that somebody loads to see the overview for the first time, in English."""
-ALL = 58_000
+ALL = 60_500
 """Compressed bytes of everything that anybody may load to use the page."""
 LEAST_COVERAGE = 0.9
 ALLOWED = [f"--allow={rule}" for rule in ("no-unused-expressions", "no-control-regex")]

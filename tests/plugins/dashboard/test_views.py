@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import importlib
 import logging
+import re
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,10 @@ from playwright.async_api import expect
 
 from gnomon import Context, Job
 from gnomon.durations import Duration
+from gnomon.testing import VirtualClock
+from gnomon.testing.kernels import make_kernel
+from gnomon_web import WebPlugin
+from gnomon_web.config import Config
 
 
 async def first_of(window: Any, query: str) -> str:
@@ -61,6 +67,46 @@ async def test_the_timeline_has_a_lane_for_each_job_and_goes_back_as_far_as_one_
     await page.locator(".lanes a").first.dispatch_event("click", {"button": 0})
 
     await page.wait_for_url("**/runs/*")
+
+
+async def test_every_chart_is_there_as_a_table_too(open_page: Any, day: str) -> None:
+    window = await open_page(day, "/")
+    page = window.page
+    tables = page.locator(".as-table table")
+
+    await page.get_by_text("Show as a table").click()
+    assert await tables.locator("tbody th").all_inner_texts() == await page.locator(".lane-names li").all_inner_texts()
+    await expect(tables.locator("tr", has_text="Old files")).to_contain_text("Succeeded")
+
+    await window.follow("/jobs/financials")
+    for summary in await page.get_by_text("Show as a table").all():
+        await summary.click()
+    await expect(tables.nth(0).locator("tbody tr a").first).to_be_visible()
+    bars = await page.locator(".durations a").evaluate_all(
+        "bars => bars.map((bar) => bar.getAttribute('href')).reverse()"
+    )
+    links = await tables.nth(0).locator("tbody a").evaluate_all("all => all.map((link) => link.getAttribute('href'))")
+    assert links[: len(bars)] == bars
+    hours = await tables.nth(1).locator("tbody th").all_inner_texts()
+    assert hours
+    assert all(re.fullmatch(r"\w{3} \d\d:00", hour) for hour in hours)
+
+
+async def test_a_timeline_that_is_not_all_says_how_much_of_it_there_is(open_page: Any) -> None:
+    clock, web = VirtualClock(datetime(2026, 11, 25, tzinfo=UTC)), WebPlugin(Config(port=0))
+
+    async def often() -> None:
+        pass
+
+    async with make_kernel(Job(id="often", func=often, every=Duration(seconds=45)), clock=clock, plugins=[web]):
+        await clock.advance(timedelta(hours=14))
+        window = await open_page(web.url, "/", may_say=("ERR_CONNECTION", "WebSocket connection"))
+        await expect(window.page.locator(".timeline")).to_contain_text(
+            re.compile(r"The newest 1,000 of 1,1\d\d runs are shown\.")
+        )
+        await expect(window.page.locator(".lanes .unknown")).to_be_attached()
+        await window.page.get_by_role("button", name="6 h", exact=True).click()
+        await expect(window.page.locator(".timeline")).not_to_contain_text("are shown")
 
 
 async def test_runs_move_by_themselves_from_running_to_the_timeline(open_page: Any, serve: Any) -> None:
@@ -340,7 +386,9 @@ async def test_the_log_of_a_run_grows_while_one_looks_and_is_filtered_by_level(o
     logging.getLogger("talks").setLevel(logging.DEBUG)
     served = await serve(Job(id="talks", func=talks))
     run = (await served.kernel.trigger("talks", actor="test")).execution.id
-    window = await open_page(served.url, f"/runs/{run}", permissions=["clipboard-read", "clipboard-write"])
+    window = await open_page(
+        served.url, f"/runs/{run}", permissions=["clipboard-read", "clipboard-write"], may_say=("ERR_FAILED",)
+    )
     page = window.page
     await expect(page.locator(".log .line").first).to_contain_text("red and ‹U+202E›turned around")
 
@@ -356,6 +404,19 @@ async def test_the_log_of_a_run_grows_while_one_looks_and_is_filtered_by_level(o
     await page.get_by_role("button", name="Follow").click()
     await page.get_by_role("button", name="Copy: Log").click()
     assert "it burns" in await page.evaluate("navigator.clipboard.readText()")
+    await page.get_by_label("Find in the log").fill("LINE 5")
+    await expect(page.locator(".log-panel")).to_contain_text("11 of the last 62 lines")
+    await expect(page.locator(".log .line")).to_have_count(11)
+    async with page.expect_download() as saving:
+        await page.get_by_role("button", name="Download").click()
+    saved = await saving.value
+    assert saved.suggested_filename == f"{run}.log"
+    lines = Path(await saved.path()).read_text("utf-8").splitlines()
+    assert len(lines) == 62, "all of it, whatever is filtered"
+    assert lines[-1].endswith("error it burns")
+    await page.route("**/log?*", lambda route: route.abort())
+    await page.get_by_role("button", name="Download").click()
+    await expect(page.locator(".toasts")).to_contain_text("This could not be loaded")
     end.set()
 
 

@@ -1,13 +1,14 @@
 // Wires the page together: who is here, which view the address asks for, and the keys that work everywhere.
 import { h } from './core/dom.js';
 import { computed, effect, untracked } from './core/signals.js';
-import { offer, startKeys, stepRow } from './core/keys.js';
+import { offer, selectRow, startKeys, stepRow } from './core/keys.js';
 import { go, refine, route, startRoutes } from './core/routes.js';
 import { get } from './model/api.js';
 import { startClock } from './model/clock.js';
 import { link } from './model/link.js';
 import { connect } from './model/session.js';
 import * as store from './model/store.js';
+import { actByKey, openMenu } from './parts/menu.js';
 import { nextTheme, shell, startTheme } from './parts/shell.js';
 import { skeleton } from './parts/pieces.js';
 import { alertsView } from './views/alerts.js';
@@ -103,6 +104,11 @@ function startShortcuts() {
     '?': () => refine({ panel: 'keys' }),
     j: () => stepRow(1),
     k: () => stepRow(-1),
+    x: selectRow,
+    t: () => actByKey('t'),
+    p: () => actByKey('p'),
+    c: () => actByKey('c'),
+    '.': openMenu,
     d: () => nextTheme(),
     '/': search,
   });

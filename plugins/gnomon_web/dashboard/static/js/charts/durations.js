@@ -1,5 +1,6 @@
 // How long the runs of a job took, one bar after the other, with the band between the median and the 95th percentile.
-import { s } from '../core/dom.js';
+import { h, s } from '../core/dom.js';
+import { asTable } from '../parts/table.js';
 import { duration, shortMoment } from '../words/format.js';
 import { t } from '../words/index.js';
 
@@ -29,6 +30,12 @@ export function durationsChart({ runs, p50, p95, width, address }) {
       return s('a', { href: address(run), 'aria-label': told, tabindex: -1 }, s('rect', { class: `mark ${run.status}`, x: x(index), y: y(0) - height, width: Math.max(step - 2, 2), height, rx: 1.5 }, s('title', null, told)));
     }),
   ]);
+}
+
+/** The same, run by run. @param {() => Run[]} read newest first @param {(run: Run) => string} address */
+export function durationsTable(read, address) {
+  const rows = () => read().map((run) => [h('a', { href: address(run) }, shortMoment(run.timestamp)), t(`status.${run.status}`), duration(run.execution_time)]);
+  return asTable(t('durations'), [t('col.started'), t('col.status'), t('col.duration')], rows);
 }
 
 /** The next round number of seconds, minutes or hours. @param {number} seconds */

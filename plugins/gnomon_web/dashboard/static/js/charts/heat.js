@@ -3,6 +3,7 @@ import { h } from '../core/dom.js';
 import { duration, number, weekday } from '../words/format.js';
 import { t } from '../words/index.js';
 import { median } from '../model/story.js';
+import { asTable } from '../parts/table.js';
 
 /** @typedef {import('../types.d.ts').Run} Run */
 /** @typedef {'duration' | 'failures'} Measure */
@@ -38,6 +39,21 @@ export function heatmap(runs, measure) {
       h('tr', null, [h('th', { scope: 'row' }, weekday(day)), Array.from({ length: 24 }, (_, hour) => cell(found.get(`${day} ${hour}`) ?? [], measure, most))]),
     )),
   ]);
+}
+
+/** The same, hour by hour, where there were any runs. @param {() => Run[]} read @param {Measure} measure */
+export function heatTable(read, measure) {
+  const rows = () => [...cells(read())].sort(([a], [b]) => place(a) - place(b)).map(([key, own]) => {
+    const value = valueOf(own, measure);
+    return [`${weekday(Math.floor(place(key) / 24))} ${number(place(key) % 24, { minimumIntegerDigits: 2 })}:00`, value === null ? '–' : measure === 'failures' ? number(value, { style: 'percent' }) : duration(value), number(own.length)];
+  });
+  return asTable(t(`heat.${measure}`), [t('heat.hour'), measure === 'failures' ? t('heat.failures.short') : t('heat.median'), t('figures.runs')], rows);
+}
+
+/** The hours since Monday. @param {string} key */
+function place(key) {
+  const [day, hour] = key.split(' ').map(Number);
+  return day * 24 + hour;
 }
 
 /** @param {Run[]} runs @param {Measure} measure @param {number} most */

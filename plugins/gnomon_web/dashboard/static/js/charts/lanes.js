@@ -1,6 +1,7 @@
 // Swim lanes: every job on one time axis, the past left of the line that is now, what is to come right of it.
 import { s } from '../core/dom.js';
-import { dayMonth, duration, hourMinute, shortMoment } from '../words/format.js';
+import { asTable } from '../parts/table.js';
+import { dayMonth, duration, hourMinute, number, shortMoment } from '../words/format.js';
 import { t } from '../words/index.js';
 import { endOf, marks, ticks } from './marks.js';
 
@@ -27,6 +28,17 @@ export function lanesChart({ lanes, from, now, to, width, knownFrom, address }) 
     s('line', { class: 'now', x1: place(now), x2: place(now), y1: TOP - 6, y2: height }),
     lanes.map((lane, index) => laneOf(lane, TOP + index * ROW, { place, now, to, width, address })),
   ]);
+}
+
+/** The same, job by job. @param {() => { lanes: Lane[], now: number }} read */
+export function lanesTable(read) {
+  const count = (/** @type {Lane} */ { runs }, /** @type {import('../types.d.ts').Status} */ status) => number(runs.filter((run) => run.status === status).length);
+  const newest = (/** @type {Lane} */ { runs }) => runs.reduce((/** @type {Run | null} */ last, run) => (last && last.timestamp > run.timestamp ? last : run), null);
+  const rows = () => read().lanes.map((lane) => {
+    const last = newest(lane);
+    return [lane.name, number(lane.runs.length), count(lane, 'failed'), count(lane, 'missed'), last ? inWords(last, 1, read().now) : t('never'), lane.next === null ? '–' : shortMoment(lane.next)];
+  });
+  return asTable(t('timeline'), [t('col.job'), t('figures.runs'), t('status.failed'), t('status.missed'), t('col.last'), t('col.next')], rows);
 }
 
 /** @param {number} at @param {number} x @param {number} height @param {number} span */

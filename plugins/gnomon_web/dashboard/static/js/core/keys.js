@@ -27,7 +27,7 @@ export function startKeys() {
   document.addEventListener('keydown', (event) => {
     const target = /** @type {Element} */ (event.target);
     if (!shortcutsAreOn.peek() || event.ctrlKey || event.metaKey || event.altKey) return;
-    if (target.closest('input, select, textarea, dialog') && event.key !== 'Escape') return;
+    if (target.closest('input:not([type=checkbox]), select, textarea, dialog') && event.key !== 'Escape') return;
     const act = keys.get(prefix + event.key);
     clearTimeout(forget);
     prefix = prefix === '' && event.key === 'g' ? 'g ' : '';
@@ -46,3 +46,6 @@ export function stepRow(by) {
   const next = at < 0 ? (by > 0 ? 0 : rows.length - 1) : Math.min(Math.max(at + by, 0), rows.length - 1);
   rows[next].focus();
 }
+
+/** Select the row in focus, or take it back, in lists where many can be acted upon. */
+export const selectRow = () => /** @type {HTMLElement | null | undefined} */ (document.activeElement?.closest('[data-row]')?.querySelector('[data-select]'))?.click();

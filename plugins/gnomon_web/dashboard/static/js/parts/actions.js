@@ -128,7 +128,7 @@ export function askCancel(run) {
 }
 
 /** @param {Run} run */
-function askMarkFailed(run) {
+export function askMarkFailed(run) {
   const act = async (/** @type {FormData} */ form) => {
     await commands.markFailed(run._id, String(form.get('reason')));
     say(t('done.mark'));
@@ -143,7 +143,7 @@ function askMarkFailed(run) {
 }
 
 /** @param {Run} run */
-function askHide(run) {
+export function askHide(run) {
   const act = async () => {
     await commands.hide(run._id);
     say(t('done.hide'));
@@ -152,7 +152,7 @@ function askHide(run) {
 }
 
 /** @param {Job} job */
-function askDescribe(job) {
+export function askDescribe(job) {
   const act = async (/** @type {FormData} */ form) => {
     await commands.describe(job.id, { display_name: String(form.get('display_name')), description: String(form.get('description')) });
     say(t('done.describe'));
@@ -178,7 +178,7 @@ export function askAllPaused(ids, paused) {
   ask({
     title: t(paused ? 'pause.all.ask' : 'resume.all.ask', { n: ids.length }),
     body: h('ul', { class: 'names' }, ids.slice(0, 12).map((id) => h('li', null, jobName(id))), ids.length > 12 && h('li', null, t('and.more', { n: ids.length - 12 }))),
-    confirm: t(paused ? 'pause.all' : 'resume.all'),
+    confirm: t(paused ? 'pause.all' : 'resume.all', { n: ids.length }),
     danger: paused,
     act,
   });

@@ -9,6 +9,7 @@ import { past } from '../model/past.js';
 import * as store from '../model/store.js';
 import { typical } from '../model/typical.js';
 import { icon } from '../parts/icons.js';
+import { concerns, ofJob, ofRun } from '../parts/menu.js';
 import { choice, empty, moment, runAddress } from '../parts/pieces.js';
 import { wholeDuration, relative } from '../words/format.js';
 import { t, word } from '../words/index.js';
@@ -46,7 +47,8 @@ function alertRow(read, first) {
   const detail = () => clean(first.kind === 'missed' || first.kind === 'zombie' ? word('reason', read().detail ?? '') : read().detail);
   const at = computed(() => read().at);
   const target = () => (read().run ? runAddress(/** @type {string} */ (read().run)) : address(first.job ? `/jobs/${encodeURIComponent(first.job)}` : '/', first.job ? {} : { panel: 'system' }));
-  return h('li', { class: `alert ${first.level}`, 'data-row': '' }, [
+  const run = () => store.runOf(read().run ?? '');
+  return h('li', { class: `alert ${first.level}`, 'data-row': '', ref: concerns(() => (run() ? ofRun(run()) : ofJob(store.jobOf(first.job ?? '')))) }, [
     icon(GLYPHS[first.kind]),
     h('div', null, [
       h('p', null, h('a', { href: target, 'data-open': '' }, name), ' ', h('span', { class: 'what' }, () => told(read()))),

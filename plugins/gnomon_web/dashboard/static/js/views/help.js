@@ -7,7 +7,7 @@ import { t } from '../words/index.js';
 
 const MAP = /** @type {const} */ ([
   ['/', 'search'], ['g o', 'overview'], ['g j', 'jobs'], ['g r', 'runs'], ['g a', 'alerts'], ['g s', 'system'],
-  ['j', 'down'], ['k', 'up'], ['Enter', 'open'], ['t', 'trigger'], ['c', 'cancel'], ['[', 'earlier'], [']', 'later'],
+  ['j', 'down'], ['k', 'up'], ['Enter', 'open'], ['x', 'select'], ['t', 'trigger'], ['p', 'pause'], ['c', 'cancel'], ['.', 'actions'], ['[', 'earlier'], [']', 'later'],
   ['d', 'theme'], ['?', 'help'],
 ]);
 

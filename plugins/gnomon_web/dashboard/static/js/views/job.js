@@ -1,18 +1,18 @@
 // One job: when it is due, how its runs went, what was decided about it and who changed it.
 import { each, h } from '../core/dom.js';
-import { computed, effect, onDispose, signal } from '../core/signals.js';
+import { computed, effect, signal } from '../core/signals.js';
 import { address, refine, route } from '../core/routes.js';
 import { get } from '../model/api.js';
 import { clean } from '../model/clean.js';
-import { offer } from '../core/keys.js';
-import { may } from '../model/link.js';
 import { MOST, past } from '../model/past.js';
 import * as store from '../model/store.js';
 import { typical, outdate } from '../model/typical.js';
-import { durationsChart } from '../charts/durations.js';
-import { heatmap } from '../charts/heat.js';
-import { askTrigger, editButton, pauseButton, triggerButton } from '../parts/actions.js';
+import { durationsChart, durationsTable } from '../charts/durations.js';
+import { heatTable, heatmap } from '../charts/heat.js';
+import { editButton, pauseButton, triggerButton } from '../parts/actions.js';
+import { cutNote } from '../parts/table.js';
 import { icon } from '../parts/icons.js';
+import { concerns, ofJob, ofRun } from '../parts/menu.js';
 import { badge, choice, drawn, empty, facts, failure, json, moment, panel, runAddress, runBadge, skeleton } from '../parts/pieces.js';
 import { duration, number, percent, relative } from '../words/format.js';
 import { en } from '../words/en.js';
@@ -27,9 +27,8 @@ export function jobView(id) {
   const job = () => store.jobOf(id);
   const note = computed(() => job()?.description);
   const runs = past({ job_id: id }, MOST);
-  onDispose(offer({ t: () => job() && may('operator') && askTrigger(/** @type {Job} */ (job())) }));
   outdate(id);
-  return h('div', { class: 'page job' }, [
+  return h('div', { class: 'page job', ref: concerns(() => ofJob(job())) }, [
     h('nav', { class: 'crumbs', 'aria-label': t('crumbs') }, h('a', { href: address('/jobs') }, icon('back'), t('nav.jobs'))),
     jobHead(id, job),
     () => detail.value.error && failure(detail.value.error, detail.value.again),
@@ -110,19 +109,19 @@ function nextTimes(detail, job) {
 
 /** @param {string} id @param {ReturnType<typeof past>} runs */
 function durations(id, runs) {
-  return panel(t('durations'), drawn((width) => {
+  return panel(t('durations'), [drawn((width) => {
     const { runs: all, error } = runs.value;
     if (error) return failure(error, () => (store.generation.value += 1));
     if (!all.some((run) => run.execution_time !== null)) return empty(t('durations.none'));
     const known = typical(id);
     return durationsChart({ runs: all, p50: known?.p50 ?? null, p95: known?.p95 ?? null, width, address: (run) => runAddress(run._id) });
-  }), { tools: h('span', { class: 'legend' }, h('i', { class: 'band' }), t('durations.band')) });
+  }), durationsTable(() => runs.value.runs.filter((run) => run.execution_time !== null), (run) => runAddress(run._id)), () => cutNote(runs.value)], { tools: h('span', { class: 'legend' }, h('i', { class: 'band' }), t('durations.band')) });
 }
 
 /** @param {ReturnType<typeof past>} runs */
 function heat(runs) {
   const measure = () => (route.value.query.heat === 'failures' ? 'failures' : 'duration');
-  return panel(t('heat'), h('div', { class: 'scroll', tabindex: 0, role: 'region', 'aria-label': () => t(`heat.${measure()}`) }, () => heatmap(runs.value.runs, measure())), {
+  return panel(t('heat'), [h('div', { class: 'scroll', tabindex: 0, role: 'region', 'aria-label': () => t(`heat.${measure()}`) }, () => heatmap(runs.value.runs, measure())), () => heatTable(() => runs.value.runs, measure())], {
     tools: choice(t('heat.measure'), [['duration', t('col.duration')], ['failures', t('heat.failures.short')]], measure, (value) => refine({ heat: value === 'failures' ? value : null }, { replace: true })),
   });
 }
@@ -138,7 +137,7 @@ function runsOf(id, runs) {
     each(h('ul', { class: 'run-list' }), () => ids.value, (run) => {
       let last = /** @type {store.Run} */ (store.runOf(run) ?? byId.peek().get(run));
       const read = () => (last = store.runOf(run) ?? byId.value.get(run) ?? last);
-      return h('li', { 'data-row': '' }, [
+      return h('li', { 'data-row': '', ref: concerns(() => ofRun(read())) }, [
         () => runBadge(read()),
         h('a', { href: runAddress(run), 'data-open': '', class: 'num' }, () => moment(read().timestamp)),
         h('span', { class: 'message' }, () => clean(read().error_message ?? read().progress_message ?? '')),

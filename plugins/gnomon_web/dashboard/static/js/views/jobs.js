@@ -1,18 +1,20 @@
 // All jobs: when each is due, how it went lately, and what one can do with many of them at once.
 import { each, h } from '../core/dom.js';
-import { computed, effect } from '../core/signals.js';
+import { computed, effect, signal } from '../core/signals.js';
 import { address, refine, route } from '../core/routes.js';
 import { may } from '../model/link.js';
 import * as store from '../model/store.js';
 import { spark } from '../charts/spark.js';
 import { askAllPaused, pauseButton, triggerButton } from '../parts/actions.js';
 import { icon } from '../parts/icons.js';
+import { concerns, ofJob } from '../parts/menu.js';
 import { badge, choice, empty, moment } from '../parts/pieces.js';
 import { duration, relative } from '../words/format.js';
 import { t } from '../words/index.js';
 import { scheduleInWords } from '../words/schedule.js';
 
 /** @typedef {import('../types.d.ts').Job} Job */
+/** @typedef {{ value: ReadonlySet<string>, peek(): ReadonlySet<string> }} Picked the jobs that are selected */
 
 /** @type {Record<string, (job: Job) => boolean>} */
 const JOB_STATES = {
@@ -36,8 +38,9 @@ export function jobsView() {
   const ids = () => (wanted.value === '' ? [] : wanted.value.split(' '));
   const tags = computed(() => [...new Set(store.jobIds.value.flatMap((id) => store.jobOf(id)?.tags ?? []))].sort().join(' '));
   const chosen = () => route.value.query.status ?? '';
+  const picked = signal(/** @type {ReadonlySet<string>} */ (new Set()));
   return h('div', { class: 'page' }, [
-    h('header', { class: 'head' }, h('h1', { tabindex: -1 }, t('nav.jobs')), h('span', { class: 'count num' }, () => ids().length), h('span', { class: 'spacer' }), bulk(ids)),
+    h('header', { class: 'head' }, h('h1', { tabindex: -1 }, t('nav.jobs')), h('span', { class: 'count num' }, () => ids().length), h('span', { class: 'spacer' }), bulk(ids, picked)),
     h('div', { class: 'filters', role: 'search' }, [
       searchField(t('jobs.search')),
       choice(t('state'), [['', t('all')], ...Object.keys(JOB_STATES).map((state) => /** @type {[string, any]} */ ([state, t(/** @type {any} */ (`jobs.${state}`))]))], chosen, (state) => refine({ status: state || null })),
@@ -46,7 +49,7 @@ export function jobsView() {
     h('div', { class: 'panel table' }, [
       h('table', { class: 'jobs' }, [
         h('thead', null, h('tr', null, ['job', 'schedule', 'next', 'last', 'recent', 'actions'].map((key) => h('th', { scope: 'col' }, key === 'actions' ? h('span', { class: 'sr' }, t('col.actions')) : t(/** @type {any} */ (`col.${key}`)))))),
-        each(h('tbody'), ids, jobRow),
+        each(h('tbody'), ids, (id) => jobRow(id, picked)),
       ]),
       () => wanted.value === '' && empty(t('jobs.none'), h('button', { onclick: () => refine({ q: null, status: null, tag: null }) }, t('filters.clear'))),
     ]),
@@ -77,22 +80,36 @@ const tagSelect = (tags) =>
     tags.map((tag) => h('option', { value: tag, selected: route.peek().query.tag === tag }, tag)),
   ]);
 
-/** Pause or resume all that the filter shows. @param {() => string[]} ids */
-const bulk = (ids) => () => {
+/** Pause or resume what is selected, else all that the filter shows. @param {() => string[]} ids @param {Picked} picked */
+const bulk = (ids, picked) => () => {
   if (!may('operator')) return null;
-  const [active, paused] = [true, false].map((state) => ids().filter((id) => store.jobOf(id)?.paused === !state));
+  const chosen = ids().filter((id) => picked.value.has(id));
+  const [active, paused] = [true, false].map((state) => (chosen.length ? chosen : ids()).filter((id) => store.jobOf(id)?.paused === !state));
+  const least = chosen.length ? 1 : 2;
   return h('div', { class: 'buttons' }, [
-    active.length > 1 && h('button', { class: 'quiet', onclick: () => askAllPaused(active, true) }, icon('paused'), t('pause.all.n', { n: active.length })),
-    paused.length > 1 && h('button', { class: 'quiet', onclick: () => askAllPaused(paused, false) }, icon('play'), t('resume.all.n', { n: paused.length })),
+    chosen.length > 0 && h('button', { class: 'quiet', onclick: () => (picked.value = new Set()) }, icon('close'), t('selected', { n: chosen.length })),
+    active.length >= least && h('button', { class: 'quiet', onclick: () => askAllPaused(active, true) }, icon('paused'), t('pause.all.n', { n: active.length })),
+    paused.length >= least && h('button', { class: 'quiet', onclick: () => askAllPaused(paused, false) }, icon('play'), t('resume.all.n', { n: paused.length })),
   ]);
 };
 
-/** @param {string} id */
-function jobRow(id) {
+/** @param {string} id @param {Picked} picked */
+function pickBox(id, picked) {
+  const change = () => {
+    const next = new Set(picked.peek());
+    if (!next.delete(id)) next.add(id);
+    picked.value = next;
+  };
+  return h('label', { class: 'pick' }, h('input', { type: 'checkbox', 'data-select': '', 'aria-label': () => t('select', { j: store.jobName(id) }), checked: () => picked.value.has(id), onchange: change }));
+}
+
+/** @param {string} id @param {Picked} picked */
+function jobRow(id, picked) {
   let last = /** @type {Job} */ (store.jobOf(id));
   const job = () => (last = store.jobOf(id) ?? last); // one that is gone is shown for the moment until its row goes too
-  return h('tr', { class: () => (job().paused ? 'paused' : ''), 'data-row': id }, [
+  return h('tr', { class: () => (job().paused ? 'paused' : ''), 'data-row': id, ref: concerns(() => ofJob(job())) }, [
     h('th', { scope: 'row' }, [
+      () => may('operator') && pickBox(id, picked),
       h('a', { href: address(`/jobs/${encodeURIComponent(id)}`), 'data-open': '' }, () => store.jobName(id)),
       h('small', { class: 'mono' }, id),
     ]),

@@ -5,7 +5,9 @@ import { get } from '../model/api.js';
 import { clean } from '../model/clean.js';
 import { connection, onLog } from '../model/session.js';
 import * as store from '../model/store.js';
+import { icon } from '../parts/icons.js';
 import { copyButton, failure, panel } from '../parts/pieces.js';
+import { say } from '../parts/toasts.js';
 import { timeOfDay } from '../words/format.js';
 import { t } from '../words/index.js';
 
@@ -20,7 +22,8 @@ export function logPanel(id) {
   const follow = signal(true);
   const wrap = signal(true);
   const level = signal('debug');
-  const shown = computed(() => lines.value.filter((line) => rank(line.level) >= rank(level.value)));
+  const wanted = signal('');
+  const shown = computed(() => lines.value.filter((line) => rank(line.level) >= rank(level.value) && line.text.toLowerCase().includes(wanted.value)));
   const byNumber = computed(() => new Map(lines.value.map((line) => [String(line.number), line])));
   /** @type {HTMLElement} */
   let box;
@@ -34,6 +37,7 @@ export function logPanel(id) {
   return panel(t('log'), [
     () => error.value && failure(error.value, again),
     () => lines.value.length === 0 && !error.value && h('p', { class: 'quiet-line' }, t('log.none')),
+    h('p', { class: 'quiet-line', role: 'status' }, () => wanted.value !== '' && t('log.found', { n: shown.value.length, m: lines.value.length })),
     h('div', {
       class: () => `log${wrap.value ? ' wrap' : ''}`,
       role: 'log',
@@ -50,12 +54,39 @@ export function logPanel(id) {
   ], {
     class: 'log-panel',
     tools: h('div', { class: 'buttons' }, [
+      h('label', { class: 'search' }, icon('search'), h('input', { type: 'search', placeholder: t('log.search'), 'aria-label': t('log.search'), oninput: (/** @type {any} */ event) => (wanted.value = event.target.value.toLowerCase()) })),
       h('select', { 'aria-label': t('log.level'), onchange: (/** @type {any} */ event) => (level.value = event.target.value) }, LEVELS.map((one) => h('option', { value: one }, one))),
       h('button', { type: 'button', class: 'quiet', 'aria-pressed': () => String(wrap.value), onclick: () => (wrap.value = !wrap.value) }, t('log.wrap')),
       h('button', { type: 'button', class: 'quiet', 'aria-pressed': () => String(follow.value), onclick: () => (follow.value = !follow.value) }, t('log.follow')),
-      copyButton(() => lines.peek().map((line) => `${line.at} ${line.level} ${line.text}`).join('\n'), `${t('copy')}: ${t('log')}`),
+      copyButton(() => textOf(lines.peek()), `${t('copy')}: ${t('log')}`),
+      h('button', { type: 'button', class: 'quiet', onclick: () => download(id) }, icon('down'), t('log.download')),
     ]),
   });
+}
+
+/** @param {LogLine[]} lines */
+const textOf = (lines) => lines.map((line) => `${line.at} ${line.level} ${line.text}\n`).join('');
+
+/** Save all that the server has kept of the log, also what is more than the panel shows. @param {string} id */
+async function download(id) {
+  try {
+    const parts = [];
+    for await (const page of pagesOf(id)) parts.push(textOf(page));
+    const address = URL.createObjectURL(new Blob(parts, { type: 'text/plain' }));
+    h('a', { href: address, download: `${id}.log` }).click();
+    setTimeout(() => URL.revokeObjectURL(address), 60_000);
+  } catch (error) {
+    say(t('load.failed', { why: /** @type {Error} */ (error).message }), { bad: true });
+  }
+}
+
+/** @param {string} id @returns {AsyncGenerator<LogLine[]>} */
+async function* pagesOf(id) {
+  let page = { items: [], next: /** @type {number | null} */ (0) };
+  while (page.next !== null) {
+    page = await get(`/scheduler/executions/${encodeURIComponent(id)}/log`, { after: page.next, limit: MOST_LINES });
+    yield page.items;
+  }
 }
 
 /** @param {LogLine} line */
@@ -79,10 +110,8 @@ function linesOf(id) {
   };
   const read = async () => {
     try {
-      let after = 0;
-      for (let page; page === undefined || page.next !== null; after = page.next ?? 0) {
-        page = await get(`/scheduler/executions/${encodeURIComponent(id)}/log`, { after, limit: MOST_LINES });
-        add(page.items);
+      for await (const page of pagesOf(id)) {
+        add(page);
         error.value = null;
       }
     } catch (problem) {

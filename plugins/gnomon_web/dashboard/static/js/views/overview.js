@@ -6,10 +6,12 @@ import { now } from '../model/clock.js';
 import { dayCounts } from '../model/day.js';
 import { MOST, past } from '../model/past.js';
 import * as store from '../model/store.js';
-import { lanesChart } from '../charts/lanes.js';
+import { lanesChart, lanesTable } from '../charts/lanes.js';
 import { cancelButton } from '../parts/actions.js';
 import { icon } from '../parts/icons.js';
+import { concerns, ofJob, ofRun } from '../parts/menu.js';
 import { bar, choice, drawn, elapsed, empty, failure, items, jobLink, left, moment, panel, runAddress, runBadge, steps } from '../parts/pieces.js';
+import { cutNote } from '../parts/table.js';
 import { clean } from '../model/clean.js';
 import { number, relative, wholeDuration } from '../words/format.js';
 import { t } from '../words/index.js';
@@ -66,7 +68,7 @@ function runningRow(id) {
   const sig = /** @type {store.Signal<store.Run>} */ (store.runs.get(id));
   const read = () => sig.value;
   const isSpecial = computed(() => (read().status === 'scheduled' || read().cancel_requested) && `${read().status} ${read().cancel_requested}`);
-  return h('article', { class: 'run', 'data-row': '' }, [
+  return h('article', { class: 'run', 'data-row': '', ref: concerns(() => ofRun(read())) }, [
     h('header', null, [
       h('a', { href: runAddress(id), 'data-open': '', class: 'name' }, () => store.jobName(read().job_id)),
       () => isSpecial.value && untracked(() => runBadge(read())),
@@ -98,7 +100,7 @@ function comingUp() {
   const paused = computed(() => store.jobIds.value.filter((id) => store.jobOf(id)?.paused).length);
   return panel(t('coming'), [
     each(h('ol', { class: 'coming-up' }), () => upcoming().slice(0, 7).map((job) => job.id), (id) =>
-      h('li', { 'data-row': '' }, [
+      h('li', { 'data-row': '', ref: concerns(() => ofJob(store.jobOf(id))) }, [
         h('a', { href: address(`/jobs/${encodeURIComponent(id)}`), 'data-open': '' }, () => store.jobName(id)),
         h('span', { class: 'num' }, () => (store.jobOf(id)?.next_run_time ? moment(store.jobOf(id)?.next_run_time, relative) : '–')),
       ])),
@@ -131,11 +133,11 @@ function dayTimeline() {
     if (state !== before.past || Math.abs(at - before.at) > span.value / 800) picture.value = { past: state, at, span: span.value };
   });
   const lanes = computed(() => lanesOf(picture.value.past.runs, picture.value.at - picture.value.span));
-  return panel(t('timeline'), h('div', { class: 'lane-grid' }, [
+  return panel(t('timeline'), [h('div', { class: 'lane-grid' }, [
     each(h('ul', { class: 'lane-names' }), () => lanes.value.map((lane) => lane.id), (id) =>
       h('li', { class: () => (store.jobOf(id)?.paused ? 'paused' : '') }, jobLink(id, () => store.jobName(id)))),
     drawn((width) => chart(lanes.value, picture.value, width)),
-  ]), {
+  ]), lanesTable(() => ({ lanes: lanes.value, now: picture.value.at })), () => cutNote(picture.value.past)], {
     class: 'timeline',
     tools: choice(t('timeline.window'), Object.keys(WINDOWS).map((key) => [key, t(/** @type {any} */ (`window.${key}`))]), chosen, (value) => refine({ window: value === '24h' ? null : value }, { replace: true })),
   });

@@ -7,10 +7,10 @@ import { get } from '../model/api.js';
 import { clean } from '../model/clean.js';
 import { fold, isOver } from '../model/fold.js';
 import { connection } from '../model/session.js';
-import { may } from '../model/link.js';
 import * as store from '../model/store.js';
-import { askCancel, askTrigger, cancelButton, hideButton, markFailedButton, triggerButton } from '../parts/actions.js';
+import { cancelButton, hideButton, markFailedButton, triggerButton } from '../parts/actions.js';
 import { icon } from '../parts/icons.js';
+import { again, concerns, ofRun } from '../parts/menu.js';
 import { bar, elapsed, empty, facts, failure, items, jobLink, json, left, moment, panel, runAddress, runBadge, skeleton, steps } from '../parts/pieces.js';
 import { dateAndTime, duration, fullMoment, number, wholeDuration } from '../words/format.js';
 import { t, word } from '../words/index.js';
@@ -26,7 +26,7 @@ const READ_AGAIN = 3000; // milliseconds between two looks for events that were 
 
 /** @param {string} id */
 export function runView(id) {
-  const { events, error, again } = eventsOf(id);
+  const { events, error, readAgain } = eventsOf(id);
   const rewound = computed(() => Number(route.value.query.at) || null);
   const run = computed(() => {
     const told = events.value.filter((event) => rewound.value === null || event.position <= rewound.value);
@@ -36,14 +36,14 @@ export function runView(id) {
   });
   const isKnown = computed(() => run.value !== null);
   onDispose(connection().want(`run:${id}`));
-  offerKeys(id, run);
-  return h('div', { class: 'page run' }, [
+  offerKeys(run);
+  return h('div', { class: 'page run', ref: concerns(() => ofRun(store.runOf(id) ?? (rewound.peek() === null ? run.peek() : null))) }, [
     crumbs(id, run),
     () => rewound.value !== null && rewoundBanner(events, rewound.value),
     () => {
       if (isKnown.value) return untracked(() => content(id, /** @type {any} */ (run), events));
       if (events.value.length > 0) return [h('h1', { class: 'sr', tabindex: -1 }, t('run')), empty(t('run.before'))];
-      return error.value ? h('div', null, h('h1', { tabindex: -1 }, t('run.gone')), failure(error.value, again)) : [h('h1', { class: 'sr', tabindex: -1 }, t('run')), skeleton(5)];
+      return error.value ? h('div', null, h('h1', { tabindex: -1 }, t('run.gone')), failure(error.value, readAgain)) : [h('h1', { class: 'sr', tabindex: -1 }, t('run')), skeleton(5)];
     },
   ]);
 }
@@ -81,29 +81,18 @@ function eventsOf(id) {
       if (events.peek().some((event, index) => event.version !== index + 1)) soon();
     }),
   );
-  return { events, error, again: read };
+  return { events, error, readAgain: read };
 }
 
-/** @param {string} id @param {{ value: Run | null, peek(): Run | null }} run */
-function offerKeys(id, run) {
+/** @param {{ peek(): Run | null }} run */
+function offerKeys(run) {
   const neighbour = (/** @type {boolean} */ earlier) => async () => {
     const current = run.peek();
     if (!current) return;
     const found = await neighbourOf(current, earlier);
     if (found) go(`/runs/${found}`);
   };
-  onDispose(offer({
-    '[': neighbour(true),
-    ']': neighbour(false),
-    c: () => {
-      const current = store.runOf(id) ?? run.peek();
-      if (current && !isOver(current) && !current.cancel_requested && may('operator')) askCancel(current);
-    },
-    t: () => {
-      const job = store.jobOf(run.peek()?.job_id ?? '');
-      if (job && may('operator')) askTrigger(job);
-    },
-  }));
+  onDispose(offer({ '[': neighbour(true), ']': neighbour(false) }));
 }
 
 /** The run of the same job before or after. @param {Run} run @param {boolean} earlier @returns {Promise<string | null>} */
@@ -170,12 +159,6 @@ function runHead(read, isActive) {
     h('span', { class: 'spacer' }),
     () => isNow.value && h('div', { class: 'buttons' }, markFailedButton(read), cancelButton(read), hideButton(read), () => !isActive.value && triggerButton(() => again(read()), 'primary')),
   ]);
-}
-
-/** The job, to be run again with the arguments of this run. @param {Run} run */
-function again(run) {
-  const job = store.jobOf(run.job_id);
-  return job && { ...job, kwargs: run.kwargs };
 }
 
 /** @param {() => Run} read */

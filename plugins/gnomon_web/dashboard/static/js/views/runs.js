@@ -9,6 +9,7 @@ import { complete } from '../model/fold.js';
 import { matches } from '../model/past.js';
 import * as store from '../model/store.js';
 import { icon } from '../parts/icons.js';
+import { concerns, ofRun } from '../parts/menu.js';
 import { bar, elapsed, empty, failure, items, moment, runAddress, runBadge, skeleton } from '../parts/pieces.js';
 import { duration, number, shortMoment, wholeDuration } from '../words/format.js';
 import { t } from '../words/index.js';
@@ -177,7 +178,7 @@ function runRow(id, read) {
   const said = computed(() => clean((isRunning.value ? read().progress_message : read().error_message) ?? ''));
   const began = computed(() => read().timestamp);
   const done = computed(() => items(read()) || '–');
-  return h('tr', { 'data-row': id }, [
+  return h('tr', { 'data-row': id, ref: concerns(() => ofRun(read())) }, [
     h('td', null, () => state.value && untracked(() => runBadge(read()))),
     h('th', { scope: 'row' }, [
       h('a', { href: runAddress(id), 'data-open': '' }, () => store.jobName(job_id)),

@@ -42,13 +42,13 @@ export const zh = {
   'error': '错误', 'traceback': '错误堆栈', 'traceback.folded': '库代码 {n} 帧',
   'timeline.run': '经过', 'timeline.gap': '静默 {t}', 'timeline.raw': '查看事件', 'timeline.rewind': '回到当时',
   'lens': '详细程度', 'lens.story': '概述', 'lens.all': '全部事件', 'lens.json': 'JSON',
-  'log': '日志', 'log.none': '没有日志。', 'log.level': '最低级别', 'log.wrap': '换行', 'log.follow': '跟随',
+  'log': '日志', 'log.none': '没有日志。', 'log.level': '最低级别', 'log.wrap': '换行', 'log.follow': '跟随', 'log.search': '在日志中查找', 'log.found': '最近 {m} 行中有 {n} 行', 'log.download': '下载',
 
   'jobs.search': '查找任务', 'jobs.active': '启用', 'jobs.paused': '已暂停', 'jobs.failing': '失败中', 'jobs.running': '执行中', 'jobs.none': '没有符合条件的任务。', 'jobs.tag': '标签', 'jobs.tag.all': '全部标签',
   'col.job': '任务', 'col.schedule': '触发规则', 'col.next': '下次执行', 'col.last': '上次执行', 'col.recent': '最近', 'col.actions': '操作', 'col.status': '状态', 'col.started': '开始时间', 'col.duration': '耗时', 'col.progress': '进度', 'col.by': '触发方式',
   'job.gone': '任务 {id} 已不存在', 'figures': '统计', 'figures.runs': '执行次数', 'figures.rate': '成功率', 'figures.p50': '通常（p50）', 'figures.p95': '较慢（p95）',
   'next.times': '执行时间', 'paused.by': '操作者 {who}', 'durations': '耗时', 'durations.none': '尚无已结束的执行。', 'durations.band': 'p50 至 p95', 'durations.label': '最近 {n} 次：半数不超过 {p50}，95% 不超过 {p95}',
-  'heat': '按小时与星期', 'heat.measure': '显示内容', 'heat.duration': '按星期与小时的耗时中位数', 'heat.failures': '按星期与小时的失败率', 'heat.failures.short': '失败率', 'heat.cell': '{v}，{n} 次',
+  'heat': '按小时与星期', 'heat.measure': '显示内容', 'heat.duration': '按星期与小时的耗时中位数', 'heat.failures': '按星期与小时的失败率', 'heat.failures.short': '失败率', 'heat.median': '中位数', 'heat.hour': '时段', 'table.show': '以表格显示', 'table.cut': '仅显示最近 {n} 次执行，共 {m} 次。', 'heat.cell': '{v}，{n} 次',
   'decisions': '调度决定', 'decisions.none': '尚未到过执行时间。', 'decision.ran': '准时', 'decision.late': '晚了 {t}', 'decision.see': '查看', 'decision.see.all': '查看全部 {n} 次',
   'definition': '定义', 'definition.func': '函数', 'definition.args': '位置参数', 'definition.kwargs': '命名参数', 'audit': '操作记录', 'audit.none': '没有人操作过。',
 
@@ -66,13 +66,13 @@ export const zh = {
   'cancel.ask': '终止 {j} 的这次执行？', 'cancel.text': '将请求此次执行停止，已完成的部分会保留。', 'cancel.do': '终止执行',
   'mark.ask': '将 {j} 的这次执行标记为失败？', 'mark.text': '仅用于确认已经死亡的执行。之后它上报的任何内容都不再改变结果。', 'mark.reason': '原因',
   'edit.ask': '{j} 的名称与备注', 'edit.name': '名称', 'edit.note': '备注',
-  'pause.all': '全部暂停', 'resume.all': '全部恢复', 'pause.all.n': '暂停 {n} 个', 'resume.all.n': '恢复 {n} 个', 'pause.all.ask': '暂停这 {n} 个任务？', 'resume.all.ask': '恢复这 {n} 个任务？',
+  'pause.all': '暂停这 {n} 个', 'resume.all': '恢复这 {n} 个', 'pause.all.n': '暂停 {n} 个', 'resume.all.n': '恢复 {n} 个', 'pause.all.ask': '暂停这 {n} 个任务？', 'resume.all.ask': '恢复这 {n} 个任务？', 'select': '选择 {j}', 'selected': '已选 {n} 个', 'actions.none': '当前没有可执行的操作。',
   'done.trigger': '{j} 已开始执行。', 'done.see': '查看执行', 'done.pause': '{j} 已暂停。', 'done.resume': '{j} 已恢复。', 'done.cancel': '已请求终止 {j}。', 'done.mark': '已标记为失败。', 'done.describe': '已保存。', 'done.pause.all': '已暂停 {n} 个任务。', 'done.resume.all': '已恢复 {n} 个任务。',
 
   'link.connecting': '连接中', 'link.live': '实时', 'link.lost': '未连接', 'link.refused': '未登录', 'lost': '连接已断开。', 'lost.text': '页面内容可能不是最新，任务仍在继续执行；页面会自动恢复连接。', 'lost.retry': '立即重连', 'stale': '新版本 {v}：重新加载',
   'login.title': '登录', 'login.text': '此服务器需要令牌，可向管理员索取（见配置文件）。', 'login.token': '令牌', 'login.do': '登录', 'login.wrong': '令牌不正确。', 'login.slow': '错误次数过多，请稍等一分钟。', 'login.unreachable': '无法连接服务器。', 'logout': '退出登录',
   'first.title': '还没有任务', 'first.text': 'Gnomon 负责守时；要执行什么，由配置文件或代码说明：', 'first.config': '写在配置文件中', 'first.python': '写在 Python 中', 'first.reload': '然后无需重启：',
   'system': '系统', 'system.parts': '组件', 'system.log': '事件日志', 'system.page': '本页面', 'system.position': '位置', 'system.id': '标识', 'system.executing': '正在执行', 'system.waiting': '等待执行', 'system.clients': '在线页面', 'system.version': '版本', 'system.link': '连接', 'system.who': '当前身份', 'system.batches': '更新次数', 'system.lag': '落后 {n}',
-  'keys': '快捷键', 'keys.search': '查找', 'keys.overview': '总览', 'keys.jobs': '任务', 'keys.runs': '执行记录', 'keys.alerts': '告警', 'keys.system': '系统', 'keys.down': '下一行', 'keys.up': '上一行', 'keys.open': '打开', 'keys.trigger': '立即执行（任务或执行页）', 'keys.cancel': '终止（执行页）', 'keys.earlier': '上一次执行', 'keys.later': '下一次执行', 'keys.theme': '配色', 'keys.help': '本列表', 'keys.on': '快捷键已启用', 'keys.on.hint': '如与语音输入冲突，可关闭。',
+  'keys': '快捷键', 'keys.search': '查找', 'keys.overview': '总览', 'keys.jobs': '任务', 'keys.runs': '执行记录', 'keys.alerts': '告警', 'keys.system': '系统', 'keys.down': '下一行', 'keys.up': '上一行', 'keys.open': '打开', 'keys.select': '选择该行', 'keys.trigger': '立即执行', 'keys.pause': '暂停或恢复', 'keys.cancel': '终止执行', 'keys.actions': '全部可用操作', 'keys.earlier': '上一次执行', 'keys.later': '下一次执行', 'keys.theme': '配色', 'keys.help': '本列表', 'keys.on': '快捷键已启用', 'keys.on.hint': '如与语音输入冲突，可关闭。',
   'hide': '隐藏', 'hide.ask': '从列表中隐藏此次执行？', 'hide.text': '它将不再出现在列表中。事件日志不会被删改，此地址仍可访问。', 'done.hide': '已隐藏。', 'fact.warning': '警告', 'event.warned': '警告', 'event.hidden': '已从列表隐藏', 'alert.warned': '有警告', 'kind.warned': '警告',
 };
