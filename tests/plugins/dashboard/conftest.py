@@ -221,7 +221,8 @@ async def open_page(
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def labs(browser: Browser, coverage: Coverage) -> AsyncIterator[Windows]:
+async def labs(browser: Browser, coverage: Coverage, day: str) -> AsyncIterator[Windows]:
+    """Open pages that stay; they need `day` only to be closed before it is."""
     windows = Windows(browser, coverage)
     yield windows
     await windows.close()

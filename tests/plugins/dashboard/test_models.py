@@ -310,13 +310,14 @@ async def test_a_page_that_is_seen_never_waits_two_seconds_and_pages_do_not_come
 async def test_a_page_that_is_shown_again_tries_at_once_and_doubts_what_seems_to_stand(lab: Any) -> None:
     told = await played(lab, """
         live.open(); sockets[0].open(); sockets[0].frame({ t: 'snapshot', log: 'L', seq: 1 });
-        dispatchEvent(new Event('pageshow'));
+        const shown = () => new PageTransitionEvent('pageshow', { persisted: true });
+        dispatchEvent(shown());
         live.heardAt -= 5_100; live.watch();
         const given = [link.peek(), sockets.length, sockets[0].sent.at(-1)];
         await new Promise((done) => setTimeout(done));
-        for (const [from, name] of [[window, 'pageshow'], [window, 'online'], [document, 'visibilitychange']]) {
+        for (const [from, event] of [[window, shown()], [window, new Event('online')], [document, new Event('visibilitychange')]]) {
             link.value = 'lost'; live.leave(); said.length = 0;
-            from.dispatchEvent(new Event(name));
+            from.dispatchEvent(event);
             given.push(said.length);
             await new Promise((done) => setTimeout(done));
         }

@@ -53,7 +53,7 @@ export class LiveConnection {
     this.address = address;
     this.listeners = listeners;
     addEventListener('online', () => this.wake());
-    addEventListener('pageshow', () => this.wake());
+    addEventListener('pageshow', (event) => event.persisted && this.wake());
     document.addEventListener('visibilitychange', () => document.hidden || this.wake());
     setInterval(() => this.watch(), 1000);
   }
