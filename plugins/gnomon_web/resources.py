@@ -266,7 +266,7 @@ class Policies(msgspec.Struct, kw_only=True):
 
 
 class Counts(msgspec.Struct, kw_only=True):
-    """How many executions a job has in the log, by status."""
+    """How many executions a job has in the log, by status; those that are hidden from lists too."""
 
     total: int
     scheduled: int

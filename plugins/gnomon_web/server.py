@@ -35,6 +35,7 @@ from gnomon_web.metrics import METRICS
 from gnomon_web.middlewares import access_log, problems
 from gnomon_web.openapi import DOCUMENT, describe
 from gnomon_web.routes import RouteTable
+from gnomon_web.statistics import TODAY, TODAY_PATH
 from gnomon_web.views import Views
 
 SHUTDOWN_LIMIT = 3.0
@@ -65,6 +66,7 @@ def build_app(config: Config, kernel: Kernel, views: Views) -> web.Application:
     app[METRICS] = views.metrics
     app[AUTHENTICATOR] = Authenticator(config, kernel.clock)
     table = build_routes(kernel)
+    app[TODAY] = table.handler("GET", TODAY_PATH)
     app[DOCUMENT] = msgspec.json.encode(describe(table, config))
     for route, signature in table:
         resource = app.router.add_resource(config.base_path + route.path)
