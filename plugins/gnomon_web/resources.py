@@ -46,6 +46,7 @@ class Record(msgspec.Struct, kw_only=True):
     is_manual: bool
     cancel_requested: bool
     cancelled_by: str | None
+    warning: str | None
     updated_at: datetime
     progress: float | None
     progress_message: str | None
@@ -213,6 +214,7 @@ class LastExecution(msgspec.Struct, kw_only=True):
     status: Status
     timestamp: datetime
     execution_time: float | None
+    reason: str | None
     error_message: str | None
     is_manual: bool
 

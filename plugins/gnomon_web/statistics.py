@@ -10,13 +10,22 @@ import msgspec
 from aiohttp import web
 
 from gnomon import ExecutionQuery
-from gnomon.execution import FINAL
+from gnomon.execution import FINAL, Status
 from gnomon.views import Health
 from gnomon_web.counting import count
 from gnomon_web.keys import KERNEL
 from gnomon_web.live.hub import HUB
-from gnomon_web.resources import Counts, LastExecution, last_execution
+from gnomon_web.resources import Counts
 from gnomon_web.routes import Handler, Route
+
+
+class LastCounted(msgspec.Struct, kw_only=True):
+    """The execution of a job that started last, also where it is hidden from lists."""
+
+    id: str
+    status: Status
+    timestamp: datetime
+    execution_time: float | None
 
 
 class JobStatistics(Counts, kw_only=True):
@@ -31,7 +40,7 @@ class JobStatistics(Counts, kw_only=True):
     p50: float | None
     p95: float | None
     by_day: list[dict[str, Any]] | None
-    last_execution: LastExecution | None
+    last_execution: LastCounted | None
 
 
 class Today(msgspec.Struct, kw_only=True):
@@ -113,7 +122,7 @@ async def job_statistics(request: web.Request, job_id: str) -> JobStatistics:
         p50=None,
         p95=None,
         by_day=None,
-        last_execution=last_execution(page.items[0]) if page.items else None,
+        last_execution=msgspec.convert(page.items[0], LastCounted, from_attributes=True) if page.items else None,
     )
 
 

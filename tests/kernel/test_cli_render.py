@@ -10,9 +10,9 @@ from rich.console import Console
 
 from gnomon import events
 from gnomon.cli.commands.check import outlook, policies
-from gnomon.cli.commands.jobs import summary
 from gnomon.cli.commands.runs import what
 from gnomon.cli.console_plugin import tell
+from gnomon.cli.job_lines import job_line
 from gnomon.cli.run_ending import ending
 from gnomon.cli.run_progress import in_words
 from gnomon.cli.run_report import facts, print_report, timeline
@@ -343,9 +343,9 @@ def test_a_paused_job_has_nothing_to_come() -> None:
     every = job(every=Duration(minutes=10))
     state = known(every, paused=True, paused_by="ana")
 
-    found = summary(every, state, None, [], AT)
+    found = job_line(every, state, None, [], AT)
 
-    assert (found["state"], found["paused_by"], found["next_fire"]) == ("paused", "ana", None)
+    assert (found.state, found.paused_by, found.next_fire) == ("paused", "ana", None)
 
 
 def test_a_definition_that_the_log_does_not_have_yet_is_told_from_one_that_it_has() -> None:
@@ -361,10 +361,10 @@ def test_an_operators_words_are_shown_and_else_those_of_the_definition() -> None
     named = job(every=Duration(minutes=10), name="Sync", description="Every noon")
 
     shown = [
-        (found["name"], found["display_name"], found["note"])
+        (found.name, found.display_name, found.note)
         for found in (
-            summary(named, known(named, display_name="Prices", note="ask Bob first"), None, [], AT),
-            summary(named, known(named), None, [], AT),
+            job_line(named, known(named, display_name="Prices", note="ask Bob first"), None, [], AT),
+            job_line(named, known(named), None, [], AT),
         )
     ]
 

@@ -8,11 +8,11 @@ import click
 
 from gnomon import codec, events
 from gnomon.cli.console_plugin import tell
-from gnomon.cli.steering import SteeredKernel
+from gnomon.cli.reach import ReachedKernel
 from gnomon.events import Event
 
 
-async def print_events(kernel: SteeredKernel, job_id: str | None, *, as_json: bool) -> None:
+async def print_events(kernel: ReachedKernel, job_id: str | None, *, as_json: bool) -> None:
     """Print what happens: each event as JSON, or what people want to see of it."""
     async with kernel:
         await _print(kernel.events(job_id), as_json=as_json)

@@ -28,7 +28,9 @@ class Node(msgspec.Struct, frozen=True):
     position: int
 
 
-def print_report(execution: Execution, history: Sequence[Event], zone: tzinfo, console: Console | None = None) -> None:
+def print_report(
+    execution: Execution, history: Sequence[Event], zone: tzinfo | None, console: Console | None = None
+) -> None:
     """Print the report of a run; `zone` is for its times."""
     console = console or Console(highlight=False)
     head = Text.assemble((with_glyph(execution.status), style_of(execution.status)), f"  {execution.job_id}")
@@ -46,7 +48,7 @@ def print_report(execution: Execution, history: Sequence[Event], zone: tzinfo, c
     )
 
 
-def facts(execution: Execution, zone: tzinfo) -> list[tuple[str, str]]:
+def facts(execution: Execution, zone: tzinfo | None) -> list[tuple[str, str]]:
     """List what is known of when, where, why and for how long; what there is not is left out."""
     started = execution.status not in {"scheduled", "missed"}
     described = {
@@ -132,7 +134,7 @@ def _step(step: Step) -> tuple[str, str]:
     return step.name, state if took is None else f"{state} in {length(took)}"
 
 
-def _range(execution: Execution, zone: tzinfo) -> str | None:
+def _range(execution: Execution, zone: tzinfo | None) -> str | None:
     if execution.count == 1:
         return None
     return f"{execution.count}, from {moment(execution.first, zone)} to {moment(execution.last, zone)}"

@@ -45,8 +45,11 @@ def style_of(state: str) -> str:
     return STYLES.get(state, "")
 
 
-def moment(at: datetime | None, zone: tzinfo, *, seconds: bool | None = None) -> str:
-    """Write a time in a zone, `2026-12-01 18:00 +08`; seconds by default only where there are any. Nothing: `-`."""
+def moment(at: datetime | None, zone: tzinfo | None, *, seconds: bool | None = None) -> str:
+    """Write a time in a zone, `2026-12-01 18:00 +08`; seconds by default only where there are any. No time: `-`.
+
+    Without a zone it is that of this machine.
+    """
     if at is None:
         return "-"
     local = at.astimezone(zone)

@@ -245,7 +245,7 @@ async def test_an_admin_hides_a_record_from_the_lists_and_it_stays_in_the_log_an
     assert (listed["items"], listed["total"]) == ([], 0)
     assert (found["_id"], found["events"][-1]["type"]) == (execution_id, "hidden")
     assert job["last_execution"] is None
-    assert (counted["success"], counted["last_execution"]["_id"]) == (1, execution_id)
+    assert (counted["success"], counted["last_execution"]["id"]) == (1, execution_id)
     assert job["statistics"]["success"] == today["success"] == 1
 
 
