@@ -20,4 +20,4 @@ from gnomon.client.wire import ExecutionPage as ExecutionPage
 from gnomon.client.wire import JobDetail as JobDetail
 from gnomon.client.wire import JobStatistics as JobStatistics
 from gnomon.client.wire import JobSummary as JobSummary
-from gnomon.client.wire import RunFrame as RunFrame
+from gnomon.frames import RunFrame as RunFrame

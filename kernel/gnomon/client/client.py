@@ -24,11 +24,11 @@ from gnomon.client.wire import (
     LogPage,
     Record,
     RecordPage,
-    RunFrame,
     TriggeredRecord,
 )
 from gnomon.events import Event
 from gnomon.execution import Execution, Status
+from gnomon.frames import RunFrame
 from gnomon.ports import ActionPage, LogLine
 from gnomon.views import Triggered
 

@@ -28,9 +28,8 @@ from gnomon import (
 from gnomon.cli import remote_kernel
 from gnomon.client import Client, ClientError, LogReplacedError, NoServerError, NotAllowedError, RunFrame, backoff, wire
 from gnomon.ports import ActionQuery
-from gnomon_stats import StatsPlugin
-from gnomon_web import resources
-from gnomon_web.live.frames import RunFrame as ServedFrame
+from gnomon_stats import DayStats, JobStats, StatsPlugin
+from gnomon_web import history, resources, statistics
 
 Serve = Callable[..., AbstractAsyncContextManager[Any]]
 SOON = timedelta(seconds=20)
@@ -391,9 +390,14 @@ def test_the_client_reads_what_the_server_writes() -> None:
     def fields(struct: type[msgspec.Struct]) -> set[str]:
         return set(struct.__struct_encode_fields__)
 
-    assert fields(RunFrame) == fields(ServedFrame)
     assert fields(wire.TriggeredRecord) <= fields(resources.TriggeredRecord)
     assert fields(wire.JobSummary) <= fields(resources.JobSummary)
     assert fields(wire.JobDetail) <= fields(resources.JobDetail)
+    assert fields(wire.LastExecution) <= fields(resources.LastExecution)
+    assert fields(wire.HistoryPage) <= fields(history.HistoryPage)
+    assert fields(wire.HistoryEntry) <= fields(history.HistoryEntry)
+    assert fields(wire.JobStatistics) == fields(JobStats) >= fields(statistics.JobStatistics)
+    assert fields(wire.LastCounted) == fields(statistics.LastCounted)
+    assert fields(wire.Day) == fields(statistics.Today) == fields(DayStats)
     assert fields(wire.LogPage) <= fields(resources.LogPage)
     assert fields(wire.RecordPage) <= fields(resources.RecordPage)
