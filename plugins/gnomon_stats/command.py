@@ -184,7 +184,7 @@ def _print_jobs(counted: Counted) -> None:
 
 
 def _row(job: JobStats | JobStatistics, today: date) -> tuple[str | Text, ...]:
-    from gnomon.cli.wording import length
+    from gnomon.wording import length
 
     return (
         job.job_id,
@@ -204,7 +204,7 @@ def _print_job(job: JobStats | JobStatistics, counted: Counted) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from gnomon.cli.wording import length
+    from gnomon.wording import length
 
     states = ("success", "failed", "missed", "cancelled", "running", "scheduled")
     parts = [f"{count:,} {state}" for state in states if (count := getattr(job, state))]
@@ -236,7 +236,8 @@ def _rate(job: JobStats | JobStatistics) -> str:
 def _last(job: JobStats | JobStatistics) -> Text:
     from rich.text import Text
 
-    from gnomon.cli.wording import length, style_of, with_glyph
+    from gnomon.cli.wording import style_of, with_glyph
+    from gnomon.wording import length
 
     if job.last_execution is None:
         return Text("never")

@@ -12,10 +12,11 @@ from rich.text import Text
 
 from gnomon import events
 from gnomon.cli.console_plugin import tell
-from gnomon.cli.wording import length, moment, style_of, with_glyph
+from gnomon.cli.wording import style_of, with_glyph, written_facts
 from gnomon.events import Event
 from gnomon.execution import Execution
 from gnomon.progress import Step
+from gnomon.wording import length, moment
 
 STEP_GLYPHS = {"pending": "·", "current": "▶", "completed": "✔", "failed": "✘", "skipped": "○"}
 
@@ -44,7 +45,9 @@ def print_report(
     if execution.traceback or execution.error_message:
         _section(console, "error", [("", (execution.traceback or execution.error_message or "").rstrip())])
     _section(
-        console, "events", [(f"+{node.offset:.3f} s", f"{node.what}  #{node.position}") for node in timeline(history)]
+        console,
+        "events",
+        [(f"+{node.offset:.3f} s", f"{node.what}  #{node.position}") for node in timeline(history, zone)],
     )
 
 
@@ -89,13 +92,14 @@ def progress(execution: Execution) -> list[tuple[str, str]]:
     return [(name, value) for name, value in described.items() if value]
 
 
-def timeline(history: Sequence[Event]) -> list[Node]:
+def timeline(history: Sequence[Event], zone: tzinfo | None) -> list[Node]:
     """Fold events into the nodes of a timeline: progress within one step is one node, the last word of it."""
     nodes: list[Node] = []
     step, told = None, 0
     for event in history:
         line = tell(event, step)
-        words = " ".join(f"{name}={value}" for name, value in line.facts.items() if name not in {"job", "run"})
+        facts = written_facts(line.facts, zone)
+        words = " ".join(f"{name}={value}" for name, value in facts.items() if name not in {"job", "run"})
         is_more = isinstance(event, events.Progress) and told > 0 and line.level == "debug"
         told = told + 1 if is_more else int(isinstance(event, events.Progress))
         step = getattr(event, "step", None) or step

@@ -64,7 +64,7 @@ async def _audit(store: Store, since: datetime, job_ids: tuple[str, ...]) -> Aud
 
 def _print(report: AuditReport, zone: tzinfo) -> None:
     from gnomon.cli.tables import Column, print_table
-    from gnomon.cli.wording import moment
+    from gnomon.wording import moment
 
     columns = [
         Column("job", 12),
@@ -97,7 +97,7 @@ def _row(job: JobAudit) -> tuple[str | Text, ...]:
 
 
 def _print_job(job: JobAudit, zone: tzinfo) -> None:
-    from gnomon.cli.wording import moment
+    from gnomon.wording import moment
 
     def span(first: datetime, last: datetime, count: int) -> str:
         return moment(first, zone) if count == 1 else f"{count:,} fires, {moment(first, zone)} to {moment(last, zone)}"

@@ -65,7 +65,8 @@ def _print(page: ActionPage, zone: tzinfo | None) -> None:
     from rich.text import Text
 
     from gnomon.cli.tables import Column, print_table
-    from gnomon.cli.wording import moment, style_of
+    from gnomon.cli.wording import style_of
+    from gnomon.wording import moment
 
     columns = [
         Column("when", 23, holds=True),

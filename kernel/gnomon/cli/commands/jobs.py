@@ -59,7 +59,8 @@ def _print(found: list[JobLine]) -> None:
 def _row(job: JobLine, now: datetime) -> tuple[str | Text, ...]:
     from rich.text import Text
 
-    from gnomon.cli.wording import length, moment, style_of, with_glyph, zone_of
+    from gnomon.cli.wording import style_of, with_glyph, zone_of
+    from gnomon.wording import length, moment
 
     last, state = job.last_run, "overdue" if job.overdue else job.state
     by = f" by {job.paused_by}" if job.paused_by else ""

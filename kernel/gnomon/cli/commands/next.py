@@ -54,8 +54,9 @@ async def _state(store: Store, job_id: str) -> JobState | None:
 
 
 def _print(job: Job, state: JobState | None, found: Upcoming) -> None:
-    from gnomon.cli.wording import moment, zone_of
+    from gnomon.cli.wording import zone_of
     from gnomon.jobs import explain_schedule
+    from gnomon.wording import moment
 
     zone = zone_of(job.timezone)
     click.echo(f"{job.id}: {explain_schedule(job)}", err=True)

@@ -181,7 +181,8 @@ def _print(page: Page, zone: tzinfo | None) -> None:
 def _row(execution: Execution, width: int, zone: tzinfo | None) -> tuple[str | Text, ...]:
     from rich.text import Text
 
-    from gnomon.cli.wording import length, moment, style_of, with_glyph
+    from gnomon.cli.wording import style_of, with_glyph
+    from gnomon.wording import length, moment
 
     return (
         execution.id[:width],
