@@ -105,8 +105,8 @@ class LogLine(msgspec.Struct, frozen=True, omit_defaults=True):
 class JobStatistics(msgspec.Struct, frozen=True):
     """The executions of one job that a store has: how many by status, the mean seconds of successes, and the last one.
 
-    That is the one of the newest `timestamp`. A range of fires that was missed together is one execution.
-    Hidden ones are left out.
+    That is the one of the newest `timestamp`. A range of fires that was missed together is one execution. Those that
+    are hidden from lists count: they happened.
     """
 
     job_id: str
@@ -207,7 +207,7 @@ class Store(ABC):
         """
 
     async def statistics(self, job_id: str | None = None) -> list[JobStatistics] | None:
-        """Count the shown executions of one job, or of each, by id; None from a store that has no quick way to do it.
+        """Count the executions of one job, or of each, by id; None from a store that has no quick way to do it.
 
         Asked to check what is counted from the events; times may be cut to milliseconds.
         """

@@ -9,19 +9,18 @@ from typing import Literal
 import msgspec
 
 from gnomon import events, ledger
-from gnomon.durations import Duration
 from gnomon.events import Event
 from gnomon.execution import Execution, Status, execution_id
 from gnomon.launcher import DETAILS
 from gnomon.ledger import LedgerEntry
 from gnomon.past import Past, Pause
 from gnomon.ports import ExecutionQuery, Store
+from gnomon.wording import length, moment
 
 Fate = Status | Literal["held_back", "undecided", "to_come", "no_outcome", "forgotten"]
 
 ON_TIME = timedelta(seconds=1)
 """A start that is not later than this needs no reason."""
-SHORT = timedelta(minutes=1)
 NEIGHBOURS = 200
 """Events before a start among which the end of another run is looked for, which made room for it."""
 _RUN = re.compile(r"\brun ([0-9a-f]{24})\b")
@@ -66,7 +65,7 @@ class Storyteller:
 
     def when(self, at: datetime | None) -> str:
         """Write a time in the job's zone, with its offset."""
-        return written(at, self._zone)
+        return moment(at, self._zone, milliseconds=True) if at is not None else "the beginning"
 
     async def tell(self, fire: datetime) -> Story:
         """Tell what became of a fire of the job."""
@@ -112,7 +111,7 @@ class Storyteller:
         if late < ON_TIME:
             story.sentences.append(f"It ran on time: it started at {self.when(started.at)} (run {run.id}).")
             return
-        story.sentences.append(f"It ran late, by {long(late)}: it started at {self.when(started.at)} (run {run.id}).")
+        story.sentences.append(f"It ran late, by {length(late)}: it started at {self.when(started.at)} (run {run.id}).")
         if first.at - due >= ON_TIME:
             await self._tell_why_late(story, due, first)
         if started.at - max(first.at, due) >= ON_TIME:
@@ -132,7 +131,7 @@ class Storyteller:
 
     async def _tell_what_it_waited_for(self, story: Story, run: Execution, since: datetime, started: Event) -> None:
         """Find what ended just before a run that had waited could begin: that is what it had waited for."""
-        waited = long(started.at - since)
+        waited = length(started.at - since)
         block = await self._store.read(max(started.position - NEIGHBOURS, 0), NEIGHBOURS)
         ended = [event for event in block if event.position < started.position and _frees_a_slot(event, started)]
         own = [event for event in ended if event.job_id == self._job_id and event.stream != run.id]
@@ -158,7 +157,7 @@ class Storyteller:
             story.sentences.append("It waits for a slot, or for a kernel to take it up.")
 
     def _tell_end(self, story: Story, run: Execution, history: list[Event]) -> None:
-        took = f" after {long(timedelta(seconds=run.execution_time))}" if run.execution_time is not None else ""
+        took = f" after {length(run.execution_time)}" if run.execution_time is not None else ""
         match run.status:
             case "success":
                 story.sentences.append(f"It succeeded{took}.")
@@ -227,7 +226,7 @@ class Storyteller:
         held = f"The job is paused, {self._pause_words(story.pause)}" if story.pause is not None else None
         if fire > self._now:
             story.fate = "to_come"
-            story.sentences.append(f"It is to come, in {long(fire - self._now)}.")
+            story.sentences.append(f"It is to come, in {length(fire - self._now)}.")
             if held is not None:
                 story.sentences.append(f"{held}: unless somebody resumes it, it will not run.")
         elif following is not None:
@@ -287,20 +286,6 @@ class Storyteller:
     def _catch_up_words(self, fire: datetime) -> str:
         schedule = self._past.schedule_at(fire)
         return f" (catch_up = {schedule.job.catch_up!r})" if schedule is not None and schedule.job is not None else ""
-
-
-def written(at: datetime | None, zone: tzinfo) -> str:
-    """Write a time in a zone as ISO 8601, with its offset, no finer than it is or than a millisecond."""
-    if at is None:
-        return "the beginning"
-    local = at.astimezone(zone)
-    fineness = "milliseconds" if local.microsecond else "seconds" if local.second else "minutes"
-    return local.isoformat(" ", fineness)
-
-
-def long(span: timedelta) -> str:
-    """Write a length of time, without what is too fine to matter."""
-    return str(Duration(seconds=round(span.total_seconds(), 3 if span < SHORT else None)))
 
 
 def _frees_a_slot(event: Event, started: Event) -> bool:

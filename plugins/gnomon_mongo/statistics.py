@@ -12,9 +12,8 @@ from gnomon_mongo.server import LIST_PATIENCE, Server
 
 
 async def statistics(server: Server, job_id: str | None = None) -> list[JobStatistics]:
-    """Count the executions of one job, or of each, by id, without hidden ones; dates are cut to milliseconds."""
-    shown: Document = {"gnomon.hidden": None}
-    match: Document = {"$match": shown if job_id is None else shown | {"job_id": job_id}}
+    """Count the executions of one job, or of each, by id, hidden ones too; dates are cut to milliseconds."""
+    match: Document = {"$match": {} if job_id is None else {"job_id": job_id}}
     async with server.reading(LIST_PATIENCE):
         found = await aggregate(server[schema.EXECUTIONS], [match, *_PIPELINE])
     return [_of_group(group) for group in found]

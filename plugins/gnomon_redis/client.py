@@ -14,23 +14,21 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator
-from datetime import datetime
 from types import TracebackType
 from typing import Any, Self
 
 import redis
 import redis.asyncio
-from redis.exceptions import AuthenticationError, ConnectionError, TimeoutError  # noqa: A004 - those of redis are meant
+from redis.exceptions import ConnectionError, TimeoutError  # noqa: A004 - those of redis are meant
 
 from gnomon import GnomonError
+from gnomon_redis.following import Following
 from gnomon_redis.record import Names, ProgressRecord, decode
 
 AWAY = (ConnectionError, TimeoutError, OSError)
 PAUSE = 0.2
 """Seconds between two tries."""
 PAGE = 100
-MOST_SEEN = 10_000
-"""Runs of which is known what was seen; those of long ago are forgotten."""
 
 
 class ProgressGoneError(GnomonError, LookupError):
@@ -44,46 +42,11 @@ class ProgressGoneError(GnomonError, LookupError):
         self.execution_id = execution_id
 
 
-class _Following:
-    """What both clients know while they follow: what was seen of each run, and since when there is nothing to see."""
-
-    def __init__(self, patience: float) -> None:
-        self.unfinished: set[str] = set()
-        self._patience = patience
-        self._ages: dict[str, tuple[int, datetime]] = {}
-        self._missing_since: float | None = None
-
-    def news(self, texts: Iterable[bytes | None]) -> list[ProgressRecord]:
-        """Keep the records that are newer than what was seen of their runs."""
-        self._missing_since = None
-        records = [decode(text) for text in texts if text is not None]
-        return [record for record in records if self._is_news(record)]
-
-    def missing(self, problem: Exception) -> None:
-        """Learn that there is nothing to see; raises the problem where that has been so for too long."""
-        now = time.monotonic()
-        self._missing_since = now if self._missing_since is None else self._missing_since
-        if now - self._missing_since >= self._patience:
-            raise problem
-
-    def _is_news(self, record: ProgressRecord) -> bool:
-        seen = self._ages.get(record.execution_id)
-        if seen is not None and record.age <= seen:
-            return False
-        self._ages[record.execution_id] = record.age
-        (self.unfinished.discard if record.is_over else self.unfinished.add)(record.execution_id)
-        if len(self._ages) > MOST_SEEN:
-            del self._ages[next(iter(self._ages))]
-        return True
-
-
 class ProgressClient:
     """Reads progress; `prefix` is that of the tracker, `timeout` the seconds that one question may take."""
 
     def __init__(self, url: str, *, prefix: str = "progress:", timeout: float = 5.0) -> None:
-        self._redis = redis.Redis.from_url(
-            url, socket_timeout=timeout, socket_connect_timeout=timeout, protocol=2, client_name="gnomon-client"
-        )
+        self._redis = redis.Redis.from_url(url, **_options(timeout))
         self._names = Names(prefix)
         self._look = timeout / 2
 
@@ -104,15 +67,14 @@ class ProgressClient:
 
     def live(self, job_id: str) -> list[ProgressRecord]:
         """Return the progress of the runs of a job that are not over."""
-        records = [decode(text) for text in self._texts(job_id, ()) if text is not None]
-        return [record for record in records if not record.is_over]
+        return _not_over(self._texts(job_id))
 
     def follow(self, execution_id: str, *, patience: float = 30.0) -> Iterator[ProgressRecord]:
         """Yield the present state of a run, then each that follows, until it is over.
 
         Where there is nothing for `patience` seconds, ProgressGoneError; where there is no server, redis' own error.
         """
-        name, following = self._names.execution(execution_id), _Following(patience)
+        name, following = self._names.execution(execution_id), Following(patience)
         while True:
             try:
                 with self._redis.pubsub(  # type: ignore[no-untyped-call]
@@ -131,7 +93,7 @@ class ProgressClient:
                             if record.is_over:
                                 return
             except AWAY as exc:
-                _wait_for(exc, following)
+                following.away(exc)
                 time.sleep(PAUSE)
 
     def follow_job(self, job_id: str, *, patience: float = 30.0) -> Iterator[ProgressRecord]:
@@ -139,21 +101,20 @@ class ProgressClient:
 
         Where there is no server for `patience` seconds, redis' own error.
         """
-        following, stream, last = _Following(patience), self._names.stream(job_id), None
+        following, stream, wait = Following(patience), self._names.stream(job_id), round(self._look * 1000)
         while True:
             try:
-                if last is None:
-                    newest: Any = self._redis.xrevrange(stream, count=1)
-                    last = newest[0][0] if newest else b"0-0"
-                    yield from following.news(self._texts(job_id, ()))
-                found: Any = self._redis.xread({stream: last}, block=round(self._look * 1000), count=PAGE)
-                entries, last = _entries(found, last)
+                entries: list[bytes] = []
+                if following.last is None:
+                    following.begin(self._redis.xrevrange(stream, count=1))
+                else:
+                    entries = following.entries(self._redis.xread({stream: following.last}, block=wait, count=PAGE))
                 yield from following.news(entries or self._texts(job_id, following.unfinished))
             except AWAY as exc:
-                _wait_for(exc, following)
+                following.away(exc)
                 time.sleep(PAUSE)
 
-    def _texts(self, job_id: str, others: Iterable[str]) -> list[bytes | None]:
+    def _texts(self, job_id: str, others: Iterable[str] = ()) -> list[bytes | None]:
         members: Any = self._redis.smembers(self._names.live(job_id))
         keys = _keys(self._names, members, others)
         texts: Any = self._redis.mget(keys) if keys else []
@@ -164,9 +125,7 @@ class AsyncProgressClient:
     """The same for asyncio."""
 
     def __init__(self, url: str, *, prefix: str = "progress:", timeout: float = 5.0) -> None:
-        self._redis = redis.asyncio.Redis.from_url(
-            url, socket_timeout=timeout, socket_connect_timeout=timeout, protocol=2, client_name="gnomon-client"
-        )
+        self._redis = redis.asyncio.Redis.from_url(url, **_options(timeout))
         self._names = Names(prefix)
         self._look = timeout / 2
 
@@ -187,15 +146,14 @@ class AsyncProgressClient:
 
     async def live(self, job_id: str) -> list[ProgressRecord]:
         """Return the progress of the runs of a job that are not over."""
-        records = [decode(text) for text in await self._texts(job_id, ()) if text is not None]
-        return [record for record in records if not record.is_over]
+        return _not_over(await self._texts(job_id))
 
     async def follow(self, execution_id: str, *, patience: float = 30.0) -> AsyncIterator[ProgressRecord]:
         """Yield the present state of a run, then each that follows, until it is over.
 
         Where there is nothing for `patience` seconds, ProgressGoneError; where there is no server, redis' own error.
         """
-        name, following = self._names.execution(execution_id), _Following(patience)
+        name, following = self._names.execution(execution_id), Following(patience)
         while True:
             try:
                 async with self._redis.pubsub(ignore_subscribe_messages=True) as channel:
@@ -212,7 +170,7 @@ class AsyncProgressClient:
                             if record.is_over:
                                 return
             except AWAY as exc:
-                _wait_for(exc, following)
+                following.away(exc)
                 await asyncio.sleep(PAUSE)
 
     async def follow_job(self, job_id: str, *, patience: float = 30.0) -> AsyncIterator[ProgressRecord]:
@@ -220,28 +178,36 @@ class AsyncProgressClient:
 
         Where there is no server for `patience` seconds, redis' own error.
         """
-        following, stream, last = _Following(patience), self._names.stream(job_id), None
+        following, stream, wait = Following(patience), self._names.stream(job_id), round(self._look * 1000)
         while True:
             try:
-                if last is None:
-                    newest: Any = await self._redis.xrevrange(stream, count=1)
-                    last = newest[0][0] if newest else b"0-0"
-                    texts: Iterable[bytes | None] = await self._texts(job_id, ())
+                entries: list[bytes] = []
+                if following.last is None:
+                    following.begin(await self._redis.xrevrange(stream, count=1))
                 else:
-                    found: Any = await self._redis.xread({stream: last}, block=round(self._look * 1000), count=PAGE)
-                    entries, last = _entries(found, last)
-                    texts = entries or await self._texts(job_id, following.unfinished)
-                for record in following.news(texts):
+                    found: Any = await self._redis.xread({stream: following.last}, block=wait, count=PAGE)
+                    entries = following.entries(found)
+                for record in following.news(entries or await self._texts(job_id, following.unfinished)):
                     yield record
             except AWAY as exc:
-                _wait_for(exc, following)
+                following.away(exc)
                 await asyncio.sleep(PAUSE)
 
-    async def _texts(self, job_id: str, others: Iterable[str]) -> list[bytes | None]:
+    async def _texts(self, job_id: str, others: Iterable[str] = ()) -> list[bytes | None]:
         members: Any = await self._redis.smembers(self._names.live(job_id))
         keys = _keys(self._names, members, others)
         texts: Any = await self._redis.mget(keys) if keys else []
         return list(texts)
+
+
+def _options(timeout: float) -> dict[str, Any]:
+    """How both clients connect."""
+    return {
+        "socket_timeout": timeout,
+        "socket_connect_timeout": timeout,
+        "protocol": 2,
+        "client_name": "gnomon-client",
+    }
 
 
 def _keys(names: Names, members: Iterable[bytes], others: Iterable[str]) -> list[str]:
@@ -249,14 +215,7 @@ def _keys(names: Names, members: Iterable[bytes], others: Iterable[str]) -> list
     return [names.execution(one) for one in sorted({*(member.decode() for member in members), *others})]
 
 
-def _entries(found: Any, last: bytes) -> tuple[list[bytes], bytes]:
-    """Take the records out of what XREAD returned, and the id after which to go on."""
-    entries = found[0][1] if found else []
-    return [fields[b"progress"] for _, fields in entries], entries[-1][0] if entries else last
-
-
-def _wait_for(exc: Exception, following: _Following) -> None:
-    """Let a server that is away have some time; one that refuses the password will not change its mind."""
-    if isinstance(exc, AuthenticationError):
-        raise exc
-    following.missing(exc)
+def _not_over(texts: Iterable[bytes | None]) -> list[ProgressRecord]:
+    """Read the records of runs that go on."""
+    records = [decode(text) for text in texts if text is not None]
+    return [record for record in records if not record.is_over]

@@ -1,20 +1,27 @@
-"""`gnomon stats`: how the executions of every job end, and the proof of it."""
+"""`gnomon stats`: how the executions of every job end, and the proof of it.
+
+What a kernel elsewhere has counted is told by its server, as the client's JobStatistics; here we count ourselves.
+"""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from collections.abc import Sequence
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from gnomon.cli.options import config_option, json_option
+from gnomon.cli.options import config_option, json_option, url_option
 
 if TYPE_CHECKING:
     from rich.text import Text
 
     from gnomon import Store
-    from gnomon_stats.fold import Statistics
+    from gnomon.cli.local_kernel import LocalKernel
+    from gnomon.cli.remote_kernel import RemoteKernel
+    from gnomon.client import Day, JobStatistics
+    from gnomon.config import Config
     from gnomon_stats.shape import DayStats, JobStats
     from gnomon_stats.verification import Verification
 
@@ -29,25 +36,42 @@ SHOWN = 20
 @click.option("--verify", "verifies", is_flag=True, help="Count everything again from the log, and tell what differs.")
 @click.option("--rebuild", "rebuilds", is_flag=True, help="Keep what the log says instead; for a stopped kernel.")
 @config_option
+@url_option
 @json_option
 @click.pass_context
 def command(
-    ctx: click.Context, job_id: str | None, verifies: bool, rebuilds: bool, config: Path | None, as_json: bool
+    ctx: click.Context,
+    job_id: str | None,
+    verifies: bool,
+    rebuilds: bool,
+    config: Path | None,
+    url: str | None,
+    as_json: bool,
 ) -> None:
     """Count how the executions of a job, or of all jobs, ended, and how long they took.
 
     What the plugin stats has kept is brought up to the end of the log, so it is exact beside a running kernel and
-    without one. With --verify it ends with 1 where what is kept is not what the log says.
+    without one; a kernel elsewhere tells what it has counted. With --verify it ends with 1 where what is kept is not
+    what the log says; --verify and --rebuild need the log itself.
     """
-    import asyncio
-
-    from gnomon.cli.deployments import assemble_store, read_config
-
     if job_id is not None and (verifies or rebuilds):
         raise click.UsageError("--verify and --rebuild are about all jobs: leave the job out")
-    settings = read_config(ctx, config)
-    zone = settings.sections.get("stats", {}).get("timezone", "UTC")
-    store = assemble_store(settings)
+    if verifies or rebuilds:
+        _prove(ctx, config, url, verifies=verifies, rebuilds=rebuilds, as_json=as_json)
+    else:
+        _show(ctx, config, url, job_id, as_json=as_json)
+
+
+def _prove(
+    ctx: click.Context, config: Path | None, url: str | None, *, verifies: bool, rebuilds: bool, as_json: bool
+) -> None:
+    import asyncio
+
+    from gnomon.cli.deployments import assemble_store
+    from gnomon.cli.reach import read_local_config
+
+    settings = read_local_config(ctx, config, url, needs="the log itself")
+    store, zone = assemble_store(settings), _zone(settings)
     if rebuilds:
         asyncio.run(_rebuild(store, zone))
     if verifies:
@@ -55,9 +79,26 @@ def command(
         _print_verification(report, as_json=as_json)
         if not report.is_proved:
             ctx.exit(1)
-    elif not rebuilds:
-        statistics, job_ids = asyncio.run(_look(store, zone, job_id))
-        _print(statistics, job_ids, is_one=job_id is not None, as_json=as_json)
+
+
+def _show(ctx: click.Context, config: Path | None, url: str | None, job_id: str | None, *, as_json: bool) -> None:
+    import asyncio
+
+    from gnomon.cli.json_output import print_json
+    from gnomon.cli.local_kernel import LocalKernel
+    from gnomon.cli.reach import reach
+
+    kernel = reach(ctx, config, url)
+    if isinstance(kernel, LocalKernel):
+        counted = asyncio.run(_counted_here(kernel, job_id))
+    else:
+        counted = asyncio.run(_counted_there(kernel, job_id))
+    if as_json:
+        print_json(counted.jobs[0] if job_id is not None else counted.jobs)
+    elif job_id is not None:
+        _print_job(counted.jobs[0], counted)
+    else:
+        _print_jobs(counted)
 
 
 async def _rebuild(store: Store, zone: str) -> None:
@@ -84,40 +125,47 @@ async def _verify(store: Store, zone: str) -> Verification:
         return await verify(log, zone)
 
 
-async def _look(store: Store, zone: str, job_id: str | None) -> tuple[Statistics, list[str]]:
-    """Read the statistics, and choose the jobs: the one that is named, or all that have runs or may have some."""
+class Counted(NamedTuple):
+    """The statistics of jobs, the day that it is where they were counted, and its zone, where that is known."""
+
+    jobs: Sequence[JobStats | JobStatistics]
+    today: date
+    zone: str | None
+
+
+async def _counted_here(kernel: LocalKernel, job_id: str | None) -> Counted:
+    """Count the job that is named, or all that have runs or may have some."""
     from gnomon import UnknownJobError
-    from gnomon.cli.deployments import reading
+    from gnomon.cli.wording import zone_of
     from gnomon.jobs import close_match
     from gnomon_stats.fold import Statistics
     from gnomon_stats.reading import bring_to, kept_statistics
-
-    async with reading(store) as log:
-        statistics = await kept_statistics(log) or Statistics(zone)
-        await bring_to(statistics, log, await log.head())
-        states = {state.job_id: state for state in await log.jobs()}
-    if job_id is not None:
-        if job_id not in (known := states.keys() | statistics.jobs.keys()):
-            raise UnknownJobError(job_id, close_match(job_id, sorted(known)))
-        return statistics, [job_id]
-    known = {name for name, state in states.items() if not state.removed} | statistics.jobs.keys()
-    return statistics, sorted(known)
-
-
-def _print(statistics: Statistics, job_ids: list[str], *, is_one: bool, as_json: bool) -> None:
-    from gnomon.cli.json_output import print_json
     from gnomon_stats.shape import job_stats
 
-    jobs = [job_stats(statistics, job_id) for job_id in job_ids]
-    if as_json:
-        print_json(jobs[0] if is_one else jobs)
-    elif is_one:
-        _print_job(jobs[0], statistics.zone)
-    else:
-        _print_jobs(jobs, statistics.zone)
+    async with kernel:
+        log = await kernel.log()
+        statistics = await kept_statistics(log) or Statistics(_zone(kernel.config))
+        await bring_to(statistics, log, await log.head())
+        states = {state.job_id: state for state in await log.jobs()}
+    if job_id is not None and job_id not in (known := states.keys() | statistics.jobs.keys()):
+        raise UnknownJobError(job_id, close_match(job_id, sorted(known)))
+    present = {name for name, state in states.items() if not state.removed} | statistics.jobs.keys()
+    chosen = sorted(present) if job_id is None else [job_id]
+    today = datetime.now(zone_of(statistics.zone)).date()
+    return Counted([job_stats(statistics, name) for name in chosen], today, statistics.zone)
 
 
-def _print_jobs(jobs: list[JobStats], zone: str) -> None:
+async def _counted_there(kernel: RemoteKernel, job_id: str | None) -> Counted:
+    async with kernel:
+        return Counted(await kernel.statistics(job_id), await kernel.today(), None)
+
+
+def _zone(settings: Config) -> str:
+    zone: str = settings.sections.get("stats", {}).get("timezone", "UTC")
+    return zone
+
+
+def _print_jobs(counted: Counted) -> None:
     from gnomon.cli.tables import Column, print_table
 
     columns = [
@@ -132,11 +180,11 @@ def _print_jobs(jobs: list[JobStats], zone: str) -> None:
         Column("last run", 18, 2),
         Column(f"{DAYS} days", DAYS, 1, holds=True),
     ]
-    print_table(columns, [_row(job, zone) for job in jobs])
+    print_table(columns, [_row(job, counted.today) for job in counted.jobs])
 
 
-def _row(job: JobStats, zone: str) -> tuple[str | Text, ...]:
-    from gnomon.cli.wording import length
+def _row(job: JobStats | JobStatistics, today: date) -> tuple[str | Text, ...]:
+    from gnomon.wording import length
 
     return (
         job.job_id,
@@ -148,20 +196,18 @@ def _row(job: JobStats, zone: str) -> tuple[str | Text, ...]:
         length(job.p50),
         length(job.p95),
         _last(job),
-        _bars(job, zone),
+        _bars(job, today),
     )
 
 
-def _print_job(job: JobStats, zone: str) -> None:
+def _print_job(job: JobStats | JobStatistics, counted: Counted) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from gnomon.cli.wording import length
+    from gnomon.wording import length
 
     states = ("success", "failed", "missed", "cancelled", "running", "scheduled")
     parts = [f"{count:,} {state}" for state in states if (count := getattr(job, state))]
-    streak = job.streak
-    now = f"{streak.length:,} × {streak.status}" if streak.status else "-"
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
@@ -169,22 +215,29 @@ def _print_job(job: JobStats, zone: str) -> None:
     table.add_row("success rate", _rate(job))
     table.add_row("mean", length(job.avg_execution_time))
     table.add_row("p50, p95", f"{length(job.p50)}, {length(job.p95)}")
-    table.add_row(
-        "streak", f"{now} (longest: {streak.longest_success:,} × success, {streak.longest_failed:,} × failed)"
-    )
+    table.add_row("streak", _streak(job))
     table.add_row("last run", _last(job))
-    table.add_row(f"{DAYS} days", _bars(job, zone).append(f"  up to today, in {zone}", style="dim"))
+    until = f"today, in {counted.zone}" if counted.zone else f"{counted.today}, today where they are counted"
+    table.add_row(f"{DAYS} days", _bars(job, counted.today).append(f"  up to {until}", style="dim"))
     Console(highlight=False).print(table)
 
 
-def _rate(job: JobStats) -> str:
+def _streak(job: JobStats | JobStatistics) -> str:
+    if (streak := job.streak) is None:
+        return "-"
+    now = f"{streak.length:,} × {streak.status}" if streak.status else "-"
+    return f"{now} (longest: {streak.longest_success:,} × success, {streak.longest_failed:,} × failed)"
+
+
+def _rate(job: JobStats | JobStatistics) -> str:
     return f"{job.success_rate:.1%}" if job.success_rate is not None else "-"
 
 
-def _last(job: JobStats) -> Text:
+def _last(job: JobStats | JobStatistics) -> Text:
     from rich.text import Text
 
-    from gnomon.cli.wording import length, style_of, with_glyph
+    from gnomon.cli.wording import style_of, with_glyph
+    from gnomon.wording import length
 
     if job.last_execution is None:
         return Text("never")
@@ -193,24 +246,24 @@ def _last(job: JobStats) -> Text:
     return Text(f"{with_glyph(status)}, {ago} ago", style_of(status))
 
 
-def _bars(job: JobStats, zone: str) -> Text:
+def _bars(job: JobStats | JobStatistics, today: date) -> Text:
     """Draw the days as bars: as high as much ended on them, in the colour of the worst that did."""
     from rich.text import Text
 
-    from gnomon.cli.wording import zone_of
-    from gnomon_stats.shape import newest_days
-
-    days = newest_days(job.by_day, datetime.now(zone_of(zone)).date(), DAYS)
-    counts = [day.success + day.failed + day.missed + day.cancelled for day in days]
+    if job.by_day is None:
+        return Text("-")
+    known: dict[date, DayStats | Day] = {day.day: day for day in job.by_day}
+    days = [known.get(today - timedelta(days=back)) for back in reversed(range(DAYS))]
+    counts = [day.success + day.failed + day.missed + day.cancelled if day else 0 for day in days]
     most = max(counts)
     bars = Text()
     for day, count in zip(days, counts, strict=True):
         height = -(-count * 8 // most) if count else 0  # rounded up: one run is seen beside a thousand
-        bars.append("·▁▂▃▄▅▆▇█"[height], _colour(day))
+        bars.append("·▁▂▃▄▅▆▇█"[height], _colour(day) if day else "dim")
     return bars
 
 
-def _colour(day: DayStats) -> str:
+def _colour(day: DayStats | Day) -> str:
     from gnomon.cli.wording import style_of
 
     worst = next((status for status in ("failed", "missed", "cancelled", "success") if getattr(day, status)), "")

@@ -81,9 +81,10 @@ class StatsPlugin:
 
     @hookimpl(optionalhook=True)
     def register_routes(self, register: Callable[..., None]) -> None:
-        """Offer the statistics of a job where HTTP is served, in the place of what the store alone can count."""
+        """Offer statistics where HTTP is served, in the place of what the store alone can count."""
         path = "/scheduler/jobs/{job_id}/execution-stats"
         register("GET", path, self.answer, role="viewer", tag="statistics", errors=(404,))
+        register("GET", "/scheduler/stats/today", self.answer_today, role="viewer", tag="statistics")
 
     async def answer(self, _request: Any, job_id: str) -> JobStats:
         """Tell how a job has done: counts, success rate, durations, streaks, by day and by hour."""
@@ -91,6 +92,10 @@ class StatsPlugin:
         if stats.total == 0:
             await self._kernel.job(job_id)  # else an id that nobody knows would have statistics
         return stats
+
+    async def answer_today(self, _request: Any) -> DayStats:
+        """Tell what has ended today, of all jobs: on the day that it is in the zone of the statistics."""
+        return self.today()
 
     # --- beside the kernel ---
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -111,13 +110,6 @@ def day_stats(statistics: Statistics, now: datetime) -> DayStats:
     for job in statistics.jobs.values():
         found.add(job.days.get(day))
     return _day(day, found)
-
-
-def newest_days(days: Iterable[DayStats], last: date, count: int) -> list[DayStats]:
-    """List the `count` days up to `last`, also those on which nothing ended."""
-    known = {one.day: one for one in days}
-    wanted = (last - timedelta(days=back) for back in reversed(range(count)))
-    return [known.get(day) or _day(day.toordinal(), Tally()) for day in wanted]
 
 
 def moment_of(micros: int) -> datetime:

@@ -9,7 +9,6 @@ from datetime import datetime
 import msgspec
 
 from gnomon import Cancelled, Event, Failed, Missed, Scheduled, Started, Store, Succeeded
-from gnomon.events import Hidden
 from gnomon.ports import JobStatistics
 from gnomon_stats.comparison import Difference, Reach, compare
 from gnomon_stats.fold import Statistics, Streak, fold
@@ -45,7 +44,7 @@ class Verification(msgspec.Struct, kw_only=True):
 class Recount:
     """Counts again from the first event that the log still has, and notes where something is missing.
 
-    Beside the fold it counts as a store does: executions by status, a range of missed fires as one, hidden ones not.
+    Beside the fold it counts as a store does: executions by status, a range of missed fires as one.
     """
 
     def __init__(self, zone: str) -> None:
@@ -60,9 +59,6 @@ class Recount:
         """Read on to a position."""
         async for page in read_log(store, self.statistics.position, head):
             self._take(page)
-            for event in page:
-                if isinstance(event, Hidden) and (hidden := await store.execution(event.stream)) is not None:
-                    self._count(hidden.job_id, hidden.status, hidden.execution_time, -1)
         if self.statistics.position < head:
             self.statistics.position = self.whole_after = head
             self.whole_since = None
@@ -80,18 +76,15 @@ class Recount:
                 self._open[event.stream] = event.job_id, "running" if isinstance(event, Started) else "scheduled"
             elif (status := _STATUS.get(type(event))) is not None:
                 self._open.pop(event.stream, None)
-                self._count(event.job_id, status, getattr(event, "execution_time", None), 1)
+                self._ended[event.job_id, status] += 1
+                if status == "success":
+                    self._micros[event.job_id] += round((getattr(event, "execution_time", None) or 0.0) * 1e6)
         fold(self.statistics, events[begin:])
 
     def _end_streaks(self) -> None:
         """Begin streaks anew after a gap: nobody knows what is missing between two successes."""
         for job in self.statistics.jobs.values():
             job.streak = Streak()
-
-    def _count(self, job_id: str, status: str, seconds: float | None, change: int) -> None:
-        self._ended[job_id, status] += change
-        if status == "success":
-            self._micros[job_id] += change * round((seconds or 0.0) * 1e6)
 
     def by_status(self) -> dict[str, dict[str, int]]:
         """Return the executions of each job by status."""

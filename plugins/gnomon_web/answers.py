@@ -10,6 +10,7 @@ import msgspec
 from aiohttp import web
 
 from gnomon.durations import encode_hook
+from gnomon_web.config import Config
 from gnomon_web.keys import CONFIG
 from gnomon_web.problems import Problem
 
@@ -37,11 +38,11 @@ def json_answer(
     return web.Response(body=_encoder.encode(body), status=status, headers=headers, content_type=JSON)
 
 
-def problem_answer(request: web.Request, problem: Problem, headers: Mapping[str, str] | None = None) -> web.Response:
+def problem_answer(config: Config, problem: Problem, headers: Mapping[str, str] | None = None) -> web.Response:
     """Write a problem."""
     body: Any = problem
     content_type = PROBLEM_JSON
-    if request.app[CONFIG].envelope:
+    if config.envelope:
         content_type = JSON
         body = Envelope(
             success=False,

@@ -45,11 +45,14 @@ async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
 async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
     """Tell browsers what they may not do; for the signal on_response_prepare, so that no answer goes without."""
     request[BEGUN] = response
-    for name, value in HEADERS.items():
+    for name, value in headers_of(request.app[CONFIG]).items():
         response.headers.setdefault(name, value)
-    response.headers.setdefault(hdrs.CACHE_CONTROL, "no-store")
-    if request.app[CONFIG].scheme == "https":
-        response.headers.setdefault("Strict-Transport-Security", "max-age=31536000")
+
+
+def headers_of(config: Config) -> dict[str, str]:
+    """List the headers that every answer has, unless it has others of these names."""
+    headers = {**HEADERS, hdrs.CACHE_CONTROL: "no-store"}
+    return headers if config.scheme == "http" else {**headers, "Strict-Transport-Security": "max-age=31536000"}
 
 
 def _check_host(request: web.Request, config: Config) -> None:

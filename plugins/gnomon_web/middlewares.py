@@ -66,7 +66,7 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
         error = ApiError(500, "the server failed to answer this; its log tells more")
     if (begun := request.get(BEGUN)) is not None:
         return await _broken_off(request, begun)
-    return problem_answer(request, error.problem, error.headers)
+    return problem_answer(request.app[CONFIG], error.problem, error.headers)
 
 
 async def _broken_off(request: web.Request, begun: web.StreamResponse) -> web.StreamResponse:

@@ -46,6 +46,7 @@ class Record(msgspec.Struct, kw_only=True):
     is_manual: bool
     cancel_requested: bool
     cancelled_by: str | None
+    warning: str | None
     updated_at: datetime
     progress: float | None
     progress_message: str | None
@@ -213,6 +214,7 @@ class LastExecution(msgspec.Struct, kw_only=True):
     status: Status
     timestamp: datetime
     execution_time: float | None
+    reason: str | None
     error_message: str | None
     is_manual: bool
 
@@ -266,7 +268,7 @@ class Policies(msgspec.Struct, kw_only=True):
 
 
 class Counts(msgspec.Struct, kw_only=True):
-    """How many executions a job has in the log, by status."""
+    """How many executions a job has in the log, by status; those that are hidden from lists too."""
 
     total: int
     scheduled: int

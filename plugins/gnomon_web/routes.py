@@ -124,6 +124,10 @@ class RouteTable:
     def __iter__(self) -> Iterator[tuple[Route, Signature]]:
         return iter(self._routes.values())
 
+    def handler(self, method: str, path: str) -> Handler:
+        """Return what answers there: our own handler, or the one that takes its place."""
+        return self._routes[method, path][0].handler
+
     def add(self, route: Route) -> Signature:
         """Add a route and return what its handler asks for; ValueError or TypeError says what is wrong with it."""
         if route.role not in RANK:

@@ -34,13 +34,13 @@ from gnomon_web.live.hub import HUB
 from gnomon_web.metrics import METRICS
 from gnomon_web.middlewares import access_log, problems
 from gnomon_web.openapi import DOCUMENT, describe
+from gnomon_web.protocol import Runner
 from gnomon_web.routes import RouteTable
+from gnomon_web.statistics import TODAY, TODAY_PATH
 from gnomon_web.views import Views
 
 SHUTDOWN_LIMIT = 3.0
 """Seconds that a stopping server waits for answers that are being made."""
-LONGEST_LINE = 32 * 1024
-"""Bytes of an address or a header. What is longer aiohttp refuses by itself, in plain text: so there is room."""
 PARTS = (jobs, executions, history, statistics, health, metrics, login, openapi, docs_page, live, dashboard)
 """Every module with `routes()`, in the order of the OpenAPI document."""
 
@@ -65,6 +65,7 @@ def build_app(config: Config, kernel: Kernel, views: Views) -> web.Application:
     app[METRICS] = views.metrics
     app[AUTHENTICATOR] = Authenticator(config, kernel.clock)
     table = build_routes(kernel)
+    app[TODAY] = table.handler("GET", TODAY_PATH)
     app[DOCUMENT] = msgspec.json.encode(describe(table, config))
     for route, signature in table:
         resource = app.router.add_resource(config.base_path + route.path)
@@ -79,15 +80,7 @@ def build_app(config: Config, kernel: Kernel, views: Views) -> web.Application:
 async def serving(app: web.Application) -> AsyncIterator[int]:
     """Serve an application for as long as the block lasts, on the port that is given to it."""
     config = app[CONFIG]
-    # Our own access log: aiohttp's would write down queries.
-    runner = web.AppRunner(
-        app,
-        access_log=None,
-        handle_signals=False,
-        shutdown_timeout=SHUTDOWN_LIMIT,
-        max_line_size=LONGEST_LINE,
-        max_field_size=LONGEST_LINE,
-    )
+    runner = Runner(app, config, SHUTDOWN_LIMIT)
     await runner.setup()
     try:
         site = web.TCPSite(runner, config.host, config.port, ssl_context=_tls(config))

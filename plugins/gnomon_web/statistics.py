@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 import msgspec
 from aiohttp import web
 
+from gnomon import ExecutionQuery
+from gnomon.execution import FINAL, Status
+from gnomon.views import Health
 from gnomon_web.counting import count
 from gnomon_web.keys import KERNEL
-from gnomon_web.latest import LATEST
 from gnomon_web.live.hub import HUB
-from gnomon_web.resources import Counts, LastExecution
-from gnomon_web.routes import Route
+from gnomon_web.resources import Counts
+from gnomon_web.routes import Handler, Route
+
+
+class LastCounted(msgspec.Struct, kw_only=True):
+    """The execution of a job that started last, also where it is hidden from lists."""
+
+    id: str
+    status: Status
+    timestamp: datetime
+    execution_time: float | None
 
 
 class JobStatistics(Counts, kw_only=True):
@@ -29,7 +40,33 @@ class JobStatistics(Counts, kw_only=True):
     p50: float | None
     p95: float | None
     by_day: list[dict[str, Any]] | None
-    last_execution: LastExecution | None
+    last_execution: LastCounted | None
+
+
+class Today(msgspec.Struct, kw_only=True):
+    """What has ended today, of all jobs; the mean is of the successful ones, in seconds.
+
+    A plugin that keeps statistics tells what today is, and counts what has ended on it, a range of missed fires as its
+    fires. Without one it is today in UTC, and the store counts what began on it and is over.
+    """
+
+    day: date
+    success: int
+    failed: int
+    missed: int
+    cancelled: int
+    avg_execution_time: float | None
+
+
+class TodayByStatus(Counts, kw_only=True):
+    """What has ended on this day, by status, and what is `scheduled` and `running` now."""
+
+    day: date
+
+
+TODAY: web.AppKey[Handler] = web.AppKey("today")
+"""Who answers TODAY_PATH: the overview tells the same."""
+TODAY_PATH = "/scheduler/stats/today"
 
 
 class PluginPosition(msgspec.Struct, kw_only=True):
@@ -55,7 +92,7 @@ class Overview(msgspec.Struct, kw_only=True):
     scheduler_running: bool
     position: int
     clients: int
-    today: Counts
+    today: TodayByStatus
     plugins: list[PluginPosition]
 
 
@@ -66,6 +103,7 @@ def routes() -> list[Route]:
     return [
         Route(path=path, handler=job_statistics, errors=(404,), **base),
         Route(path="/scheduler/stats", handler=overview, **base),
+        Route(path=TODAY_PATH, handler=today, **base),
     ]
 
 
@@ -73,7 +111,8 @@ async def job_statistics(request: web.Request, job_id: str) -> JobStatistics:
     """Tell how a job has done: how many of its executions there are by status; null is what only a plugin knows."""
     kernel = request.app[KERNEL]
     await kernel.job(job_id)
-    counts, last = await asyncio.gather(count(kernel, job_id), request.app[LATEST].of([job_id]))
+    newest = ExecutionQuery(job_id=job_id, hidden=True, limit=1)
+    counts, page = await asyncio.gather(count(kernel, job_id), kernel.executions(newest))
     ended = counts.success + counts.failed
     return JobStatistics(
         job_id=job_id,
@@ -83,15 +122,14 @@ async def job_statistics(request: web.Request, job_id: str) -> JobStatistics:
         p50=None,
         p95=None,
         by_day=None,
-        last_execution=last[job_id],
+        last_execution=msgspec.convert(page.items[0], LastCounted, from_attributes=True) if page.items else None,
     )
 
 
 async def overview(request: web.Request) -> Overview:
-    """Tell how everything stands; today begins at midnight UTC."""
+    """Tell how everything stands."""
     kernel = request.app[KERNEL]
     views, health = await kernel.jobs(), kernel.health()
-    now: datetime = kernel.clock.now().astimezone(UTC)
     paused = sum(view.state.paused for view in views)
     return Overview(
         total_jobs=len(views),
@@ -102,9 +140,31 @@ async def overview(request: web.Request) -> Overview:
         scheduler_running=health.state in {"healthy", "degraded"},
         position=health.position,
         clients=request.app[HUB].open_connections,
-        today=await count(kernel, since=now.replace(hour=0, minute=0, second=0, microsecond=0)),
+        today=await _today_by_status(request, health),
         plugins=[
             PluginPosition(name=plugin.name, state=plugin.state, position=plugin.cursor, lag=plugin.lag)
             for plugin in health.plugins
         ],
     )
+
+
+async def today(request: web.Request) -> Today:
+    """Tell what has ended today, of all jobs."""
+    kernel = request.app[KERNEL]
+    midnight: datetime = kernel.clock.now().astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    counts = await count(kernel, since=midnight)
+    return Today(
+        day=midnight.date(),
+        success=counts.success,
+        failed=counts.failed,
+        missed=counts.missed,
+        cancelled=counts.cancelled,
+        avg_execution_time=None,
+    )
+
+
+async def _today_by_status(request: web.Request, health: Health) -> TodayByStatus:
+    ended = msgspec.convert(await request.app[TODAY](request), Today, from_attributes=True)
+    now = {"scheduled": health.waiting, "running": health.running}
+    by_status = {status: getattr(ended, status) for status in FINAL} | now
+    return TodayByStatus(day=ended.day, total=sum(by_status.values()), **by_status)

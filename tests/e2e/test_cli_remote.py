@@ -1,4 +1,4 @@
-"""Commands that steer a kernel elsewhere: over HTTP, with a token, across the ends of servers."""
+"""Commands that steer a kernel elsewhere, and read of it: over HTTP, with a token, across the ends of servers."""
 
 from __future__ import annotations
 
@@ -26,6 +26,8 @@ max_running = {max_running}
 
 [plugins.sqlite]
 path = "gnomon.db"
+
+[plugins.stats]
 
 [plugins.web]
 port = {port}
@@ -211,3 +213,65 @@ def test_ctrl_c_while_following_leaves_the_run_alone(start: Start, gnomon: Run, 
     assert following.ends() == 130
     assert f"the run goes on; `gnomon cancel {run}` stops it" in following.errors
     assert gnomon("cancel", run).returncode == 0
+
+
+@pytest.fixture
+def history(gnomon: Run, serve: Callable[..., Any]) -> dict[str, str]:
+    """Let a kernel have something to tell, all of it by an operator; returns the ids of its runs."""
+    serve()
+    runs = {}
+    for job, code in (("steps", 0), ("broken", 1), ("counts", 0)):
+        done = gnomon("trigger", job, "--follow", "--json")
+        assert done.returncode == code, done.stderr
+        runs[job] = json.loads(done.stdout)["id"]
+    assert gnomon("pause", "broken", "--why", "the table is gone").returncode == 0
+    return runs
+
+
+READ_ALIKE = (
+    ["jobs"],
+    ["runs", "--job", "steps", "--status", "success", "--since", "1h", "--limit", "1"],
+    ["runs", "show", "{broken:.12}"],
+    ["runs", "logs", "{counts}"],
+    ["history", "broken"],
+    ["stats"],
+)
+
+
+def test_what_is_read_elsewhere_is_what_is_read_here(gnomon: Run, history: dict[str, str]) -> None:
+    here = ("--config", "server/gnomon.toml")
+    for words in READ_ALIKE:
+        command = [word.format(**history) for word in words]
+
+        there, local = (gnomon(*command, "--json", *place) for place in ((), here))
+
+        assert (there.returncode, there.stdout) == (0, local.stdout), f"{command}: {there.stderr}"
+        assert len(there.stdout) > 20, command
+
+
+def test_what_is_read_elsewhere_looks_as_it_does_here(gnomon: Run, history: dict[str, str]) -> None:
+    for command in (["runs"], ["history"], ["runs", "show", history["steps"]]):
+        there = gnomon(*command, TZ="UTC")  # the zone of that kernel; else times are those of this machine
+        assert there.stdout == gnomon(*command, "--config", "server/gnomon.toml").stdout, there.stderr
+    assert "‖ paused by ann" in gnomon("jobs", COLUMNS="120").stdout
+    assert "today where they are counted" in gnomon("stats", "steps").stdout
+
+
+def test_what_is_not_offered_over_http_says_whose_log_it_reads_or_what_to_do(
+    gnomon: Run, serve: Callable[..., Any], folder: Path
+) -> None:
+    serve()
+    here = ("--config", "server/gnomon.toml")
+    for command in (["explain", "steps"], ["stats", "--verify"], ["audit", "--url", "http://127.0.0.1:9", *here]):
+        refused = gnomon(*command)
+        assert (refused.returncode, refused.stdout) == (2, ""), command
+        assert f"`gnomon {command[0]}` needs the log itself, and the kernel at http://127.0.0.1:" in refused.stderr
+        assert "run it where that kernel runs, or name a config with its store" in refused.stderr
+    named = gnomon("audit", *here)
+    assert (named.returncode, "over HTTP" in named.stderr) == (0, False), named.stderr
+
+    (folder / "gnomon.toml").write_text("[plugins.sqlite]\npath = 'server/gnomon.db'\n")
+    found = gnomon("audit", "--json")
+
+    assert answer(found)["is_proved"]
+    assert f"this is about the deployment on this machine, {folder / 'gnomon.toml'}" in found.stderr

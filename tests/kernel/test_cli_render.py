@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import io
+import os
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -10,22 +13,23 @@ from rich.console import Console
 
 from gnomon import events
 from gnomon.cli.commands.check import outlook, policies
-from gnomon.cli.commands.jobs import summary
 from gnomon.cli.commands.runs import what
 from gnomon.cli.console_plugin import tell
+from gnomon.cli.job_lines import job_line
 from gnomon.cli.run_ending import ending
 from gnomon.cli.run_progress import in_words
 from gnomon.cli.run_report import facts, print_report, timeline
 from gnomon.cli.short_ids import only_match
 from gnomon.cli.tables import Column, fitting, print_table
 from gnomon.cli.upcoming import state_of, upcoming
-from gnomon.cli.wording import length, moment, with_glyph
+from gnomon.cli.wording import with_glyph, written_facts
 from gnomon.durations import Duration
 from gnomon.events import Event
 from gnomon.execution import STATUSES, fold
 from gnomon.job_state import JobState
 from gnomon.jobs import Job, Retry
 from gnomon.progress import ProgressView, Timing, estimate
+from gnomon.wording import length, moment
 
 AT = datetime(2026, 12, 1, 10, 0, tzinfo=UTC)
 SHANGHAI = ZoneInfo("Asia/Shanghai")
@@ -156,7 +160,7 @@ def test_names_are_not_read_as_markup() -> None:
 
 
 def test_the_timeline_folds_progress_of_one_step_and_keeps_offsets() -> None:
-    nodes = timeline(failed_run())
+    nodes = timeline(failed_run(), SHANGHAI)
 
     assert [(round(node.offset, 3), node.what.split(" ")[0]) for node in nodes] == [
         (0.0, "scheduled"),
@@ -216,7 +220,7 @@ def test_a_range_of_missed_fires_is_told_with_its_bounds() -> None:
         (
             event(events.Missed, scheduled_time=AT, reason="overlap", detail="still going on"),
             "warning",
-            {"reason": "overlap", "detail": "still going on", "due": "2026-12-01 10:00:00+00:00"},
+            {"reason": "overlap", "detail": "still going on", "due": AT},
         ),
         (event(events.Cancelled, actor="ana", reason="late"), "warning", {"by": "ana", "reason": "late"}),
     ],
@@ -226,6 +230,41 @@ def test_each_event_is_one_line_with_its_facts(told: Event, level: str, line: di
 
     assert found.level == level
     assert found.facts == {"job": "sync", "run": RUN, **line}
+
+
+def test_facts_are_written_for_people_with_their_units_and_in_their_zone() -> None:
+    facts = {"due": AT + timedelta(milliseconds=250), "not_before": AT, "took_s": 0.086, "late_s": 61.0, "fires": 3}
+
+    assert written_facts(facts, SHANGHAI) == {
+        "due": "2026-12-01 18:00:00.250 +08",
+        "not_before": "2026-12-01 18:00 +08",
+        "took": "86 ms",
+        "late": "1 m 01 s",
+        "fires": 3,
+    }
+
+
+@pytest.mark.parametrize(
+    ("style", "due", "took"),
+    [
+        ("console", "due='2026-12-01 10:00 UTC'", "took='86 ms'"),
+        ("logfmt", "due=2026-12-01T10:00:00Z", "took_s=0.086"),
+        ("json", '"due": "2026-12-01T10:00:00Z"', '"took_s": 0.086'),
+    ],
+)
+def test_a_log_line_tells_people_and_machines_the_same_time_each_in_their_way(style: str, due: str, took: str) -> None:
+    code = (
+        "from datetime import UTC, datetime; import structlog; from gnomon.cli.log_output import begin_log\n"
+        f"begin_log('info', {style!r})\n"
+        "structlog.stdlib.get_logger('x').info('missed', due=datetime(2026, 12, 1, 10, tzinfo=UTC), took_s=0.086)"
+    )
+    environment = os.environ | {"TZ": "UTC"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60, env=environment
+    )
+
+    assert due in done.stderr
+    assert took in done.stderr
 
 
 def test_only_a_new_step_makes_progress_worth_a_line_for_everybody() -> None:
@@ -343,9 +382,9 @@ def test_a_paused_job_has_nothing_to_come() -> None:
     every = job(every=Duration(minutes=10))
     state = known(every, paused=True, paused_by="ana")
 
-    found = summary(every, state, None, [], AT)
+    found = job_line(every, state, None, [], AT)
 
-    assert (found["state"], found["paused_by"], found["next_fire"]) == ("paused", "ana", None)
+    assert (found.state, found.paused_by, found.next_fire) == ("paused", "ana", None)
 
 
 def test_a_definition_that_the_log_does_not_have_yet_is_told_from_one_that_it_has() -> None:
@@ -361,10 +400,10 @@ def test_an_operators_words_are_shown_and_else_those_of_the_definition() -> None
     named = job(every=Duration(minutes=10), name="Sync", description="Every noon")
 
     shown = [
-        (found["name"], found["display_name"], found["note"])
+        (found.name, found.display_name, found.note)
         for found in (
-            summary(named, known(named, display_name="Prices", note="ask Bob first"), None, [], AT),
-            summary(named, known(named), None, [], AT),
+            job_line(named, known(named, display_name="Prices", note="ask Bob first"), None, [], AT),
+            job_line(named, known(named), None, [], AT),
         )
     ]
 

@@ -73,7 +73,7 @@ class TestFiresThatRan:
 
         found = await world.explain(START + 20 * MINUTE)
 
-        assert said(found).startswith("sync was due at 00:20+00:00. It ran on time: it started at 00:20+00:00 (run ")
+        assert said(found).startswith("sync was due at 00:20 UTC. It ran on time: it started at 00:20 UTC (run ")
         assert "It succeeded" in said(found)
         assert [story.fate for story in found.fires] == ["success"]
 
@@ -87,10 +87,10 @@ class TestFiresThatRan:
 
         late, lost = await world.explain(START + 30 * MINUTE), await world.explain(START + 20 * MINUTE)
 
-        assert "It ran late, by 5m: it started at 00:35+00:00" in said(late)
-        assert "The job was paused when it was due, from 00:15+00:00 to 00:35+00:00 by ann (holidays)." in said(late)
+        assert "It ran late, by 5 m 00 s: it started at 00:35 UTC" in said(late)
+        assert "The job was paused when it was due, from 00:15 UTC to 00:35 UTC by ann (holidays)." in said(late)
         assert "It did not run: it was missed (paused)" in said(lost)
-        assert "The job was paused, from 00:15+00:00 to 00:35+00:00 by ann (holidays)." in said(lost)
+        assert "The job was paused, from 00:15 UTC to 00:35 UTC by ann (holidays)." in said(lost)
         assert lost.fires[0].pause is not None
         assert lost.fires[0].pause.by == "ann"
 
@@ -100,7 +100,7 @@ class TestFiresThatRan:
 
         found = await world.explain(START + 30 * MINUTE)
 
-        assert "sync was due at 00:30+00:00, but that was added at 01:00+00:00. It ran late, by 30m" in said(found)
+        assert "sync was due at 00:30 UTC, but that was added at 01:00 UTC. It ran late, by 30 m 00 s" in said(found)
 
     async def test_one_that_waited_for_the_run_before_is_told_with_that_run(self, world: World) -> None:
         async def slow() -> None:
@@ -110,9 +110,9 @@ class TestFiresThatRan:
 
         found = await world.explain(START + 20 * MINUTE)
 
-        assert "It ran late, by 5m" in said(found)
-        assert "It waited 5m for another run of the job to end." in said(found)
-        assert "which started at 00:10+00:00, and ended at 00:25+00:00 (success)" in said(found)
+        assert "It ran late, by 5 m 00 s" in said(found)
+        assert "It waited 5 m 00 s for another run of the job to end." in said(found)
+        assert "which started at 00:10 UTC, and ended at 00:25 UTC (success)" in said(found)
         assert [run.job_id for run in found.fires[0].behind] == ["sync"]
 
     async def test_one_that_waited_for_a_slot_is_told_with_the_run_that_had_it(self, world: World) -> None:
@@ -123,7 +123,7 @@ class TestFiresThatRan:
 
         found = await world.explain(START + 20 * MINUTE)
 
-        assert "It waited 10m for a slot: as many runs as max_running allows were going on." in said(found)
+        assert "It waited 10 m 00 s for a slot: as many runs as max_running allows were going on." in said(found)
         assert found.fires[0].behind[0].job_id == "hog"
 
     async def test_one_that_failed_is_told_with_each_attempt(self, world: World) -> None:
@@ -136,7 +136,7 @@ class TestFiresThatRan:
 
         assert said(found).count("(exception): ValueError: no such table: prices.") == 2
         assert "It was tried again: attempt 2 is run" in said(found)
-        assert "it started at 00:10:30+00:00" in said(found)
+        assert "it started at 00:10:30 UTC" in said(found)
         assert "It was not tried again: that was the last of its 2 attempts." in said(found)
         assert len(found.fires[0].executions) == 2
 
@@ -146,7 +146,7 @@ class TestFiresThatRan:
 
         found = await world.explain(START + HOUR)
 
-        assert "It was cancelled after 2s by ann: not today." in said(found)
+        assert "It was cancelled after 2.0 s by ann: not today." in said(found)
 
     async def test_one_that_is_still_running_or_waiting_is_told_so(self, world: World) -> None:
         await world.tells(
@@ -165,7 +165,7 @@ class TestFiresThatRan:
         await world.tells(job_added(at=START, cron="0 * * * *"), late)
         world.clock = VirtualClock(START + 2 * HOUR)
 
-        assert "reported 'succeeded' at 01:05:02+00:00; that changes nothing" in said(await world.explain(START + HOUR))
+        assert "reported 'succeeded' at 01:05:02 UTC; that changes nothing" in said(await world.explain(START + HOUR))
 
 
 class TestFiresThatDidNotRun:
@@ -179,7 +179,7 @@ class TestFiresThatDidNotRun:
 
         assert "It did not run: it was missed (overlap)" in said(found)
         assert "was still going on, and overlap is 'skip'" in said(found)
-        assert "which started at 00:10+00:00, and ended at 00:25+00:00 (success)" in said(found)
+        assert "which started at 00:10 UTC, and ended at 00:25 UTC (success)" in said(found)
 
     async def test_one_that_a_guard_refused_is_told_with_its_reason(self, world: World) -> None:
         class Exchange:
@@ -200,9 +200,9 @@ class TestFiresThatDidNotRun:
 
         found = await world.explain(START + 80 * MINUTE)
 
-        assert "it was missed (downtime), recorded at 02:00+00:00" in said(found)
-        assert "nothing was written to the log from 01:00+00:00 to 02:00+00:00" in said(found)
-        assert "one of 5 fires from 01:10+00:00 to 01:50+00:00 that were missed together" in said(found)
+        assert "it was missed (downtime), recorded at 02:00 UTC" in said(found)
+        assert "nothing was written to the log from 01:00 UTC to 02:00 UTC" in said(found)
+        assert "one of 5 fires from 01:10 UTC to 01:50 UTC that were missed together" in said(found)
         assert found.fires[0].silence is not None
         assert found.fires[0].count == 5
 
@@ -222,7 +222,7 @@ class TestFiresThatDidNotRun:
 
         found = await world.explain(START + 20 * MINUTE)
 
-        assert "It has not run. The job is paused, since 00:00+00:00 by ann (holidays)" in said(found)
+        assert "It has not run. The job is paused, since 00:00 UTC by ann (holidays)" in said(found)
         assert found.fires[0].fate == "held_back"
 
     async def test_one_that_no_kernel_came_to_is_told_with_the_last_sign_of_life(self, world: World) -> None:
@@ -231,7 +231,7 @@ class TestFiresThatDidNotRun:
 
         found = await world.explain(START + 80 * MINUTE)
 
-        assert "no kernel has come to it yet, the last thing in the log is of 01:00+00:00" in said(found)
+        assert "no kernel has come to it yet, the last thing in the log is of 01:00 UTC" in said(found)
         assert found.fires[0].fate == "undecided"
 
     async def test_one_that_is_to_come_is_told_so(self, world: World) -> None:
@@ -239,7 +239,7 @@ class TestFiresThatDidNotRun:
 
         found = await world.explain(START + 80 * MINUTE)
 
-        assert said(found) == "sync is due at 01:20+00:00. It is to come, in 20m."
+        assert said(found) == "sync is due at 01:20 UTC. It is to come, in 20 m 00 s."
 
     async def test_one_that_the_log_forgot_and_one_that_it_lost_are_told_apart(self, world: World) -> None:
         await world.serve(job(), during=2 * HOUR)
@@ -261,9 +261,9 @@ class TestTimesWithoutAFire:
 
         found = await world.explain(START + 25 * MINUTE)
 
-        assert "There is no fire at 00:25+00:00." in said(found)
+        assert "There is no fire at 00:25 UTC." in said(found)
         assert (found.before, found.after) == (START + 20 * MINUTE, START + 30 * MINUTE)
-        assert "The fire before was at 00:20+00:00 (success)." in said(found)
+        assert "The fire before was at 00:20 UTC (success)." in said(found)
 
     async def test_before_the_job_was_added_and_after_it_was_removed(self, world: World) -> None:
         async with world.kernel(job()) as kernel:
@@ -273,8 +273,8 @@ class TestTimesWithoutAFire:
 
         early, late = await world.explain(START - HOUR), await world.explain(START + 80 * MINUTE)
 
-        assert "sync was added at 00:00+00:00 by kernel" in said(early)
-        assert "sync was removed at 01:00+00:00 by ann (no longer needed)" in said(late)
+        assert "sync was added at 00:00 UTC by kernel" in said(early)
+        assert "sync was removed at 01:00 UTC by ann (no longer needed)" in said(late)
 
     async def test_under_a_schedule_that_was_another_one_then(self, world: World) -> None:
         async with world.kernel(job()) as kernel:
@@ -285,7 +285,7 @@ class TestTimesWithoutAFire:
         found = await world.explain(START + 7 * MINUTE)
 
         assert "Every 10th minute" in said(found)
-        assert "It was the schedule until 01:00+00:00, when it was changed by ann." in said(found)
+        assert "It was the schedule until 01:00 UTC, when it was changed by ann." in said(found)
 
     async def test_of_a_job_without_a_schedule(self, world: World) -> None:
         await world.serve(Job(id="sync", func=nothing))
@@ -297,7 +297,7 @@ class TestTimesWithoutAFire:
 
         found = await world.explain()
 
-        assert "The last fire of sync was due at 00:10+00:00." in said(found)
+        assert "The last fire of sync was due at 00:10 UTC." in said(found)
         assert "No other fire will come" in said(found)
         assert "is at its end" in said(found)
 
@@ -333,8 +333,8 @@ class TestTimesWithoutAFire:
 
         first, second = await world.explain(START + 10 * MINUTE), await world.explain(START + 40 * MINUTE)
 
-        assert "from 00:05+00:00 to 00:25+00:00 by ann" in said(first)
-        assert "from 00:35+00:00 to 00:55+00:00 by bob" in said(second)
+        assert "from 00:05 UTC to 00:25 UTC by ann" in said(first)
+        assert "from 00:35 UTC to 00:55 UTC by bob" in said(second)
 
     async def test_of_an_unknown_job(self, world: World) -> None:
         await world.serve(job())
@@ -349,22 +349,22 @@ class TestWhatMayBeAsked:
 
         found = await world.explain()
 
-        assert "The last fire of sync was due at 01:00+00:00. It ran on time" in said(found)
-        assert "The next fire is due at 01:10+00:00. It is to come, in 10m." in said(found)
+        assert "The last fire of sync was due at 01:00 UTC. It ran on time" in said(found)
+        assert "The next fire is due at 01:10 UTC. It is to come, in 10 m 00 s." in said(found)
 
     async def test_a_minute_means_the_fire_within_it(self, world: World) -> None:
         await world.serve(job(every=Duration(minutes=7, seconds=3)))
 
         found = await world.explain(START + 14 * MINUTE)
 
-        assert "sync was due at 00:14:06+00:00" in said(found)
+        assert "sync was due at 00:14:06 UTC" in said(found)
 
     async def test_a_wall_time_is_one_of_the_zone_of_the_job(self, world: World) -> None:
         await world.serve(job(timezone="Asia/Shanghai"))
 
         found = await world.explain(datetime(2026, 1, 1, 8, 20))  # noqa: DTZ001 - that is what is asked
 
-        assert "sync was due at 08:20+08:00" in said(found)
+        assert "sync was due at 08:20 +08" in said(found)
 
     async def test_a_day_tells_its_fires_one_by_one_and_counts_the_rest(self, world: World) -> None:
         await world.serve(job(), during=4 * HOUR)
@@ -396,10 +396,10 @@ class TestClockChanges:
     @pytest.mark.parametrize(
         ("zone", "asked", "gap", "fire"),
         [
-            ("Europe/Berlin", "2026-03-29T02:30", "forward from 02:00 to 03:00", "03:00+02:00"),
-            ("America/New_York", "2026-03-08T02:30", "forward from 02:00 to 03:00", "03:00-04:00"),
-            ("Australia/Lord_Howe", "2026-10-04T02:15", "forward from 02:00 to 02:30", "02:30+11:00"),
-            ("America/Sao_Paulo", "2018-11-04T00:30", "forward from 00:00 to 01:00", "01:00-02:00"),
+            ("Europe/Berlin", "2026-03-29T02:30", "forward from 02:00 to 03:00", "03:00 +02"),
+            ("America/New_York", "2026-03-08T02:30", "forward from 02:00 to 03:00", "03:00 -04"),
+            ("Australia/Lord_Howe", "2026-10-04T02:15", "forward from 02:00 to 02:30", "02:30 +11"),
+            ("America/Sao_Paulo", "2018-11-04T00:30", "forward from 00:00 to 01:00", "01:00 -02"),
         ],
     )
     async def test_a_fixed_time_that_clocks_skip_runs_after_the_gap(
@@ -421,10 +421,10 @@ class TestClockChanges:
     @pytest.mark.parametrize(
         ("zone", "asked", "after"),
         [
-            ("Europe/Berlin", "2026-03-29T02:30", "2026-03-29 03:00+02:00"),
-            ("America/New_York", "2026-03-08T02:30", "2026-03-08 03:00-04:00"),
-            ("Australia/Lord_Howe", "2026-10-04T02:15", "2026-10-04 02:30+11:00"),
-            ("America/Sao_Paulo", "2018-11-04T00:30", "2018-11-04 01:00-02:00"),
+            ("Europe/Berlin", "2026-03-29T02:30", "2026-03-29 03:00 +02"),
+            ("America/New_York", "2026-03-08T02:30", "2026-03-08 03:00 -04"),
+            ("Australia/Lord_Howe", "2026-10-04T02:15", "2026-10-04 02:30 +11"),
+            ("America/Sao_Paulo", "2018-11-04T00:30", "2018-11-04 01:00 -02"),
         ],
     )
     async def test_elapsed_time_does_not_fire_where_clocks_skip(self, zone: str, asked: str, after: str) -> None:
@@ -439,10 +439,10 @@ class TestClockChanges:
     @pytest.mark.parametrize(
         ("zone", "asked", "first", "second"),
         [
-            ("Europe/Berlin", "2026-10-25T02:30", "+02:00", "+01:00"),
-            ("America/New_York", "2026-11-01T01:30", "-04:00", "-05:00"),
-            ("Australia/Lord_Howe", "2026-04-05T01:45", "+11:00", "+10:30"),
-            ("America/Sao_Paulo", "2018-02-17T23:30", "-02:00", "-03:00"),
+            ("Europe/Berlin", "2026-10-25T02:30", "+02", "+01"),
+            ("America/New_York", "2026-11-01T01:30", "-04", "-05"),
+            ("Australia/Lord_Howe", "2026-04-05T01:45", "+11", "+10:30"),
+            ("America/Sao_Paulo", "2018-02-17T23:30", "-02", "-03"),
         ],
     )
     async def test_a_wall_time_that_comes_twice_fires_once_or_twice(
@@ -457,9 +457,9 @@ class TestClockChanges:
         assert f"{at:%H:%M} comes twice on that day" in once.sentences[0]
         assert "so it fires at the first pass only" in " ".join(once.sentences)
         assert [story.fate for story in once.fires] == ["success"]
-        assert f"sync was due at {asked.replace('T', ' ')}{first}." in once.sentences
+        assert f"sync was due at {asked.replace('T', ' ')} {first}." in once.sentences
         assert [story.fate for story in twice.fires] == ["success", "success"]
-        assert f"sync was due at {asked.replace('T', ' ')}{second}." in twice.sentences
+        assert f"sync was due at {asked.replace('T', ' ')} {second}." in twice.sentences
 
     async def test_the_second_pass_alone_has_no_fire_of_a_fixed_time(self) -> None:
         world = await self.served("Europe/Berlin", "2026-10-25", "30 2 * * *", days=3)
@@ -491,4 +491,4 @@ class TestClockChanges:
         found = await world.explain(date(2018, 11, 4))
 
         assert "forward from 00:00 to 01:00" in found.sentences[0]
-        assert [story.scheduled_time for story in found.fires] == [wall("2018-11-04T01:00-02:00")]
+        assert [story.scheduled_time for story in found.fires] == [wall("2018-11-04T01:00 -02")]

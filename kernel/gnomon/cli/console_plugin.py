@@ -16,7 +16,10 @@ log = structlog.stdlib.get_logger("gnomon.events")
 
 
 class Line(msgspec.Struct, frozen=True):
-    """One log line: its level, what happened, and the facts in the order in which they are shown."""
+    """One log line: its level, what happened, and the facts in the order in which they are shown.
+
+    Times are times and durations are seconds, with names such as `took_s`: who shows the line writes them.
+    """
 
     level: str
     what: str
@@ -56,7 +59,7 @@ def _scheduled(event: events.Scheduled, _: str | None) -> Told:
     facts = {
         "by": event.actor,
         "attempt": event.attempt if event.attempt > 1 else None,
-        "not_before": _text(event.not_before),
+        "not_before": event.not_before,
     }
     return "debug" if is_fire else "info", "scheduled", facts
 
@@ -92,9 +95,9 @@ def _missed(event: events.Missed, _: str | None) -> Told:
     facts = {
         "reason": event.reason,
         "detail": event.detail,
-        "due": _text(event.scheduled_time),
+        "due": event.scheduled_time,
         "fires": event.count if event.count > 1 else None,
-        "first_due": _text(event.first),
+        "first_due": event.first,
     }
     return "warning", "missed", facts
 
@@ -130,10 +133,6 @@ def _job_event(event: events.JobEvent, _: str | None) -> Told:
 def first_line(text: str | None) -> str | None:
     """Return the first line of an error's message; nothing where there is none."""
     return text.strip().partition("\n")[0] or None if text else None
-
-
-def _text(value: object) -> str | None:
-    return None if value is None else str(value)
 
 
 _ENDS = (events.Succeeded, events.Failed, events.Cancelled, events.Missed)

@@ -13,7 +13,7 @@ import msgspec
 from gnomon.cli.log_output import begin_log
 from gnomon.config import Config, find_config, load_config
 from gnomon.deployment import Deployment, assemble
-from gnomon.errors import NoLogError, UnknownJobError
+from gnomon.errors import GnomonError, NoLogError, UnknownJobError
 from gnomon.jobs import Job, close_match
 from gnomon.kernel import Kernel
 from gnomon.memory import MemoryStore
@@ -73,7 +73,17 @@ def find_job(deployment: Deployment, job_id: str) -> Job:
 def assemble_store(config: Config) -> Store:
     """Return the store of a deployment without importing its jobs: its log can be read when they are broken."""
     kernel = msgspec.structs.replace(config.kernel, modules=[])
-    return assemble(msgspec.structs.replace(config, kernel=kernel, jobs=[])).store
+    return readable(assemble(msgspec.structs.replace(config, kernel=kernel, jobs=[])).store)
+
+
+def readable(store: Store) -> Store:
+    """Return a store that others than its kernel can read."""
+    if isinstance(store, MemoryStore):
+        raise GnomonError(
+            "the log of this deployment is in its kernel's memory, where only the kernel sees it: serve it with the "
+            "plugin web and use --url, or keep the log in a store such as sqlite"
+        )
+    return store
 
 
 @asynccontextmanager

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime, tzinfo
 from typing import Any, Self
 
-from gnomon.cli.deployments import assemble_store, reading
-from gnomon.cli.short_ids import RECENT
-from gnomon.cli.steering import Standing
+from gnomon.cli.deployments import assemble_store, readable, reading
+from gnomon.cli.job_lines import JobLine, job_lines
+from gnomon.cli.reach import Standing
+from gnomon.cli.wording import zone_of
 from gnomon.config import Config
 from gnomon.control import Command, GetHealth, control_path, send
-from gnomon.errors import GnomonError, UnknownExecutionError
+from gnomon.deployment import assemble
+from gnomon.errors import UnknownExecutionError
 from gnomon.events import Event
 from gnomon.execution import Execution
-from gnomon.memory import MemoryStore
-from gnomon.ports import ExecutionQuery, Store
+from gnomon.ports import ActionPage, ActionQuery, ExecutionQuery, LogLine, Page, Store
 from gnomon.timing import TYPICAL_RUNS, timing
 
 LOOK = 0.2
@@ -26,66 +28,79 @@ LOOKS_BETWEEN_CALLS = 25
 
 
 class LocalKernel:
-    """The kernel that runs a deployment, on this machine."""
+    """The deployment on this machine: its log, and the kernel that runs it, if one does."""
 
     def __init__(self, config: Config) -> None:
-        self._config = config
+        self.config = config
+        self._open: Store | None = None
+        self._opened = AsyncExitStack()
+
+    @property
+    def zone(self) -> tzinfo:
+        return zone_of(self.config.kernel.timezone)
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *exc: object) -> None:
-        """Nothing is held between two words."""
+        await self._opened.aclose()
+        self._open = None
+
+    async def log(self, store: Store | None = None) -> Store:
+        """Return the log, to be read; it is opened at the first call. `store` is one that was assembled already."""
+        if self._open is None:
+            store = readable(store) if store is not None else assemble_store(self.config)
+            self._open = await self._opened.enter_async_context(reading(store))
+        return self._open
 
     async def ask(self, command: Command) -> Any:
-        return await asyncio.to_thread(send, command, control_path(self._config))
+        return await asyncio.to_thread(send, command, control_path(self.config))
 
-    def _store(self) -> Store:
-        store = assemble_store(self._config)
-        if isinstance(store, MemoryStore):
-            raise GnomonError(
-                "the log of this deployment is in its kernel's memory, where only the kernel sees it: serve it with "
-                "the plugin web and use --url, or keep the log in a store such as sqlite"
-            )
-        return store
+    # --- looking ---
 
-    async def follow(self, execution_id: str) -> AsyncIterator[Standing]:
-        async with reading(self._store()) as log:
-            execution = await _execution(log, execution_id)
-            past = await log.executions(
-                ExecutionQuery(job_id=execution.job_id, status=("success",), limit=TYPICAL_RUNS)
-            )
-            looks = 0
-            while True:
-                yield Standing(execution.progress, timing(execution, past.items, datetime.now(UTC)))
-                if execution.is_over:
-                    return
-                await asyncio.sleep(LOOK)
-                looks += 1
-                if looks % LOOKS_BETWEEN_CALLS == 0:
-                    await self.ask(GetHealth())
-                execution = await _execution(log, execution_id)
+    async def jobs(self) -> list[JobLine]:
+        deployment = assemble(self.config)
+        return await job_lines(deployment.jobs, await self.log(deployment.store), datetime.now(UTC))
+
+    async def executions(self, query: ExecutionQuery) -> Page:
+        return await (await self.log()).executions(query)
 
     async def execution(self, execution_id: str) -> Execution:
-        async with reading(self._store()) as log:
-            return await _execution(log, execution_id)
+        if (execution := await (await self.log()).execution(execution_id)) is None:
+            raise UnknownExecutionError(execution_id)
+        return execution
 
-    async def recent(self) -> list[Execution]:
-        async with reading(self._store()) as log:
-            return (await log.executions(ExecutionQuery(limit=RECENT))).items
+    async def history(self, execution_id: str) -> list[Event]:
+        return await (await self.log()).stream(execution_id)
+
+    async def lines(self, execution_id: str, after: int, limit: int) -> list[LogLine]:
+        return await (await self.log()).log(execution_id, after, limit)
+
+    async def actions(self, query: ActionQuery) -> ActionPage:
+        return await (await self.log()).actions(query)
+
+    # --- following ---
+
+    async def follow(self, execution_id: str) -> AsyncIterator[Standing]:
+        execution = await self.execution(execution_id)
+        past = await self.executions(ExecutionQuery(job_id=execution.job_id, status=("success",), limit=TYPICAL_RUNS))
+        looks = 0
+        while True:
+            yield Standing(execution.progress, timing(execution, past.items, datetime.now(UTC)))
+            if execution.is_over:
+                return
+            await asyncio.sleep(LOOK)
+            looks += 1
+            if looks % LOOKS_BETWEEN_CALLS == 0:
+                await self.ask(GetHealth())
+            execution = await self.execution(execution_id)
 
     async def events(self, job_id: str | None) -> AsyncIterator[Event]:
-        async with reading(self._store()) as log:
-            position = await log.head()
-            while True:
-                for event in await log.read(position):
-                    position = event.position
-                    if job_id in {None, event.job_id}:
-                        yield event
-                await asyncio.sleep(LOOK)
-
-
-async def _execution(log: Store, execution_id: str) -> Execution:
-    if (execution := await log.execution(execution_id)) is None:
-        raise UnknownExecutionError(execution_id)
-    return execution
+        log = await self.log()
+        position = await log.head()
+        while True:
+            for event in await log.read(position):
+                position = event.position
+                if job_id in {None, event.job_id}:
+                    yield event
+            await asyncio.sleep(LOOK)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from datetime import UTC, datetime
 
 import structlog
 from structlog.types import EventDict, Processor
 
+from gnomon.cli.wording import written_facts
 from gnomon.context import find_current
 
 FORMATS = ("console", "logfmt", "json")
@@ -68,6 +70,20 @@ def _add_run(_logger: object, _method: str, event: EventDict) -> EventDict:
     return event if context is None else {**event, "job": context.job_id, "run": context.execution_id}
 
 
+def _for_people(_logger: object, _method: str, event: EventDict) -> EventDict:
+    """Write times in the zone of this machine, as the line's own is."""
+    return written_facts(event, None)
+
+
+def _for_machines(_logger: object, _method: str, event: EventDict) -> EventDict:
+    """Write times as the line's own is: ISO 8601, in UTC."""
+    return {name: _iso(value) if isinstance(value, datetime) else value for name, value in event.items()}
+
+
+def _iso(at: datetime) -> str:
+    return at.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
 def _utc_stamp() -> structlog.processors.TimeStamper:
     return structlog.processors.TimeStamper(fmt="iso", utc=True)
 
@@ -76,13 +92,15 @@ def _renderers(style: str) -> list[Processor]:
     if style == "console":
         colours = sys.stderr.isatty() and not os.environ.get("NO_COLOR")
         plain = structlog.dev.plain_traceback
-        return [
-            structlog.dev.ConsoleRenderer(colors=colours, exception_formatter=plain, sort_keys=False, pad_event_to=14)
-        ]
+        renderer = structlog.dev.ConsoleRenderer(
+            colors=colours, exception_formatter=plain, sort_keys=False, pad_event_to=14
+        )
+        return [_for_people, renderer]
     if style == "json":
-        return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(default=str)]
+        return [_for_machines, structlog.processors.format_exc_info, structlog.processors.JSONRenderer(default=str)]
     order = ["timestamp", "level", "event", "job", "run"]
     return [
+        _for_machines,
         structlog.processors.format_exc_info,
         structlog.processors.LogfmtRenderer(key_order=order, drop_missing=True, bool_as_flag=False),
     ]

@@ -9,8 +9,8 @@ import click
 from gnomon.durations import Duration
 
 
-def past_moment(text: str, zone: tzinfo, option: str) -> datetime:
-    """Read "2h" as two hours ago, else an ISO 8601 time, in `zone` where it has no offset."""
+def past_moment(text: str, zone: tzinfo | None, option: str) -> datetime:
+    """Read "2h" as two hours ago, else an ISO 8601 time, in `zone` where it has no offset; None is this machine's."""
     try:
         return datetime.now(UTC) - Duration.parse(text)
     except (ValueError, OverflowError):
@@ -20,7 +20,9 @@ def past_moment(text: str, zone: tzinfo, option: str) -> datetime:
     except ValueError as exc:
         hint = 'expected a duration such as "2h" or a time such as 2026-12-01T18:00'
         raise click.BadParameter(f"{hint}, got {text!r}", param_hint=option) from exc
-    return at if at.tzinfo else at.replace(tzinfo=zone)
+    if at.tzinfo is None and zone is not None:
+        return at.replace(tzinfo=zone)
+    return at.astimezone()  # what is naive is taken for a time of this machine
 
 
 def day_or_moment(text: str, argument: str) -> date | datetime:

@@ -16,6 +16,8 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print one JS
 url_option = click.option(
     "--url", envvar="GNOMON_URL", metavar="URL", help="Ask the kernel at this address; $GNOMON_TOKEN lets you in."
 )
+local_url_option = click.option("--url", envvar="GNOMON_URL", hidden=True)
+"""For commands that are not offered over HTTP: `gnomon.cli.reach.read_local_config` tells what to do instead."""
 kwargs_option = click.option(
     "--kwargs", metavar="JSON", help="Arguments of this run, as a JSON object; merged into the job's."
 )

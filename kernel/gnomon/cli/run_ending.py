@@ -6,8 +6,9 @@ import click
 
 from gnomon.cli.console_plugin import first_line
 from gnomon.cli.json_output import execution_record, print_json
-from gnomon.cli.wording import length, with_glyph
+from gnomon.cli.wording import with_glyph
 from gnomon.execution import Execution
+from gnomon.wording import length
 
 CANCELLED = 130
 

@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 from rich.text import Text
 
-from gnomon.cli.wording import length
 from gnomon.progress import ProgressView, Timing
+from gnomon.wording import length
 
 
 class RunProgress:

@@ -12,10 +12,11 @@ from rich.text import Text
 
 from gnomon import events
 from gnomon.cli.console_plugin import tell
-from gnomon.cli.wording import length, moment, style_of, with_glyph
+from gnomon.cli.wording import style_of, with_glyph, written_facts
 from gnomon.events import Event
 from gnomon.execution import Execution
 from gnomon.progress import Step
+from gnomon.wording import length, moment
 
 STEP_GLYPHS = {"pending": "·", "current": "▶", "completed": "✔", "failed": "✘", "skipped": "○"}
 
@@ -28,7 +29,9 @@ class Node(msgspec.Struct, frozen=True):
     position: int
 
 
-def print_report(execution: Execution, history: Sequence[Event], zone: tzinfo, console: Console | None = None) -> None:
+def print_report(
+    execution: Execution, history: Sequence[Event], zone: tzinfo | None, console: Console | None = None
+) -> None:
     """Print the report of a run; `zone` is for its times."""
     console = console or Console(highlight=False)
     head = Text.assemble((with_glyph(execution.status), style_of(execution.status)), f"  {execution.job_id}")
@@ -42,11 +45,13 @@ def print_report(execution: Execution, history: Sequence[Event], zone: tzinfo, c
     if execution.traceback or execution.error_message:
         _section(console, "error", [("", (execution.traceback or execution.error_message or "").rstrip())])
     _section(
-        console, "events", [(f"+{node.offset:.3f} s", f"{node.what}  #{node.position}") for node in timeline(history)]
+        console,
+        "events",
+        [(f"+{node.offset:.3f} s", f"{node.what}  #{node.position}") for node in timeline(history, zone)],
     )
 
 
-def facts(execution: Execution, zone: tzinfo) -> list[tuple[str, str]]:
+def facts(execution: Execution, zone: tzinfo | None) -> list[tuple[str, str]]:
     """List what is known of when, where, why and for how long; what there is not is left out."""
     started = execution.status not in {"scheduled", "missed"}
     described = {
@@ -87,13 +92,14 @@ def progress(execution: Execution) -> list[tuple[str, str]]:
     return [(name, value) for name, value in described.items() if value]
 
 
-def timeline(history: Sequence[Event]) -> list[Node]:
+def timeline(history: Sequence[Event], zone: tzinfo | None) -> list[Node]:
     """Fold events into the nodes of a timeline: progress within one step is one node, the last word of it."""
     nodes: list[Node] = []
     step, told = None, 0
     for event in history:
         line = tell(event, step)
-        words = " ".join(f"{name}={value}" for name, value in line.facts.items() if name not in {"job", "run"})
+        facts = written_facts(line.facts, zone)
+        words = " ".join(f"{name}={value}" for name, value in facts.items() if name not in {"job", "run"})
         is_more = isinstance(event, events.Progress) and told > 0 and line.level == "debug"
         told = told + 1 if is_more else int(isinstance(event, events.Progress))
         step = getattr(event, "step", None) or step
@@ -132,7 +138,7 @@ def _step(step: Step) -> tuple[str, str]:
     return step.name, state if took is None else f"{state} in {length(took)}"
 
 
-def _range(execution: Execution, zone: tzinfo) -> str | None:
+def _range(execution: Execution, zone: tzinfo | None) -> str | None:
     if execution.count == 1:
         return None
     return f"{execution.count}, from {moment(execution.first, zone)} to {moment(execution.last, zone)}"

@@ -9,6 +9,7 @@ import click
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from gnomon.cli.reach import ReachedKernel
     from gnomon.execution import Execution
 
 SHORT_ID = 12
@@ -16,6 +17,19 @@ SHORT_ID = 12
 WHOLE_ID = 24
 RECENT = 1000
 """Newest runs among which a shortened id is looked for."""
+
+
+async def find_run(kernel: ReachedKernel, wanted: str) -> Execution:
+    """Return the run with that id, or whose id begins so; UnknownExecutionError."""
+    from gnomon.errors import UnknownExecutionError
+    from gnomon.ports import ExecutionQuery
+
+    if len(wanted) >= WHOLE_ID:
+        return await kernel.execution(wanted)
+    found = only_match(wanted, (await kernel.executions(ExecutionQuery(limit=RECENT))).items)
+    if found is None:
+        raise UnknownExecutionError(wanted)
+    return found
 
 
 def only_match(wanted: str, recent: Sequence[Execution]) -> Execution | None:

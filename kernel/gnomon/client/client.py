@@ -9,21 +9,27 @@ from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any, Self
 
+import msgspec
+
+from gnomon import codec
 from gnomon.client import following
 from gnomon.client.session import Session, segment
 from gnomon.client.wire import (
+    Day,
     ExecutionPage,
+    HistoryPage,
     JobDetail,
+    JobStatistics,
     JobSummary,
     LogPage,
     Record,
     RecordPage,
-    RunFrame,
     TriggeredRecord,
 )
 from gnomon.events import Event
 from gnomon.execution import Execution, Status
-from gnomon.ports import LogLine
+from gnomon.frames import RunFrame
+from gnomon.ports import ActionPage, LogLine
 from gnomon.views import Triggered
 
 LINES = 1000
@@ -73,6 +79,21 @@ class Client:
         path = f"/scheduler/jobs/{segment(job_id)}/resume"
         return await self._session.request("POST", path, JobSummary, asked=job_id, query={"reason": reason})
 
+    async def actions(self, *, job_id: str | None = None, limit: int = 50, offset: int = 0) -> ActionPage:
+        """List what operators did, newest first, to a job or to all; `limit` is at most 200. UnknownJobError."""
+        path = "/scheduler/history" if job_id is None else f"/scheduler/jobs/{segment(job_id)}/history"
+        query = {"limit": limit, "offset": offset}
+        return (await self._session.request("GET", path, HistoryPage, asked=job_id, query=query)).actions()
+
+    async def statistics(self, job_id: str) -> JobStatistics:
+        """Tell how a job has done: what the server's plugin stats counts, or its store; UnknownJobError."""
+        path = f"/scheduler/jobs/{segment(job_id)}/execution-stats"
+        return await self._session.request("GET", path, JobStatistics, asked=job_id)
+
+    async def today(self) -> Day:
+        """Tell what has ended today, of all jobs; the server says which day that is."""
+        return await self._session.request("GET", "/scheduler/stats/today", Day)
+
     # --- runs ---
 
     async def trigger(
@@ -104,6 +125,14 @@ class Client:
         """Return one execution as it stands; UnknownExecutionError."""
         path = f"/scheduler/executions/{segment(execution_id)}"
         return (await self._session.request("GET", path, Record, asked=execution_id)).execution()
+
+    async def history(self, execution_id: str) -> list[Event]:
+        """Return the events of an execution, in order; UnknownExecutionError."""
+        path = f"/scheduler/executions/{segment(execution_id)}/events"
+        return [
+            codec.decode(bytes(event))
+            for event in await self._session.request("GET", path, list[msgspec.Raw], asked=execution_id)
+        ]
 
     async def executions(
         self,

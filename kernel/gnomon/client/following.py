@@ -10,8 +10,9 @@ import msgspec
 from gnomon import codec
 from gnomon.client.errors import LogReplacedError, NotAllowedError, Problem
 from gnomon.client.session import SILENCE, Session, segment
-from gnomon.client.wire import EventsFrame, RunFrame
+from gnomon.client.wire import EventsFrame
 from gnomon.events import Event
+from gnomon.frames import RunFrame
 
 OVER = 1000
 """The code with which the server closes when there is nothing more to tell."""

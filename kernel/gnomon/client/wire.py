@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, Literal
 
 import msgspec
 
 from gnomon.execution import Execution, Status
-from gnomon.ports import LogLine
-from gnomon.progress import ProgressView, Step, Timing
+from gnomon.ports import Action, ActionPage, LogLine
+from gnomon.progress import ProgressView, Step
 from gnomon.views import Triggered
-
-FrameType = Literal[
-    "snapshot", "scheduled", "started", "progress", "succeeded", "failed", "missed", "cancelled", "reset", "heartbeat"
-]
 
 
 class Record(msgspec.Struct, kw_only=True):
@@ -49,6 +45,7 @@ class Record(msgspec.Struct, kw_only=True):
     return_value: Any = None
     cancel_requested: bool = False
     cancelled_by: str | None = None
+    warning: str | None = None
     count: int = 1
     first: datetime | None = None
     last: datetime | None = None
@@ -61,15 +58,17 @@ class Record(msgspec.Struct, kw_only=True):
     processed_items: int | None = None
     total_items: int | None = None
     steps: tuple[Step, ...] = ()
+    declared: bool = False
 
     def execution(self) -> Execution:
         """Make the execution that it tells of."""
         same = {
             name: getattr(self, name)
             for name in Record.__struct_fields__
-            if name in Execution.__struct_fields__ and name != "progress"
+            if name in Execution.__struct_fields__ and name not in {"progress", "job_name"}
         }
-        return Execution(**same, progress=self._progress())
+        name = "" if self.job_name == self.job_id else self.job_name  # the server calls a job without a name by its id
+        return Execution(**same, job_name=name, progress=self._progress())
 
     def _progress(self) -> ProgressView:
         return ProgressView(
@@ -80,6 +79,7 @@ class Record(msgspec.Struct, kw_only=True):
             processed_items=self.processed_items,
             total_items=self.total_items,
             steps=self.steps,
+            declared=self.declared,
         )
 
 
@@ -117,6 +117,18 @@ class LogPage(msgspec.Struct):
     next: int | None = None
 
 
+class LastExecution(msgspec.Struct, kw_only=True):
+    """The newest execution of a job, in short."""
+
+    id: str = msgspec.field(name="_id")
+    status: Status
+    timestamp: datetime
+    execution_time: float | None = None
+    reason: str | None = None
+    error_message: str | None = None
+    is_manual: bool = False
+
+
 class JobSummary(msgspec.Struct, kw_only=True):
     """A job in short. `trigger` says in words when it is due; `running` and `waiting` are ids of executions."""
 
@@ -133,6 +145,7 @@ class JobSummary(msgspec.Struct, kw_only=True):
     next_run_time: datetime | None = None
     trigger: str = ""
     trigger_config: dict[str, Any] = {}
+    last_execution: LastExecution | None = None
     running: list[str] = []
     waiting: list[str] = []
 
@@ -149,50 +162,94 @@ class JobDetail(JobSummary, kw_only=True):
     timezone: str | None = None
 
 
-class RunFrame(msgspec.Struct, kw_only=True):
-    """How a run stands at position `seq` of the log. `elapsed` and `remaining` are seconds, as of `at`.
+class HistoryEntry(msgspec.Struct, kw_only=True):
+    """Something that an operator did."""
 
-    A `snapshot` tells the present, the others what has just happened; of a job with no run there is a snapshot without
-    execution_id. After a `reset` the log is another one, and what was told before does not count any more.
-    """
-
-    type: FrameType
-    seq: int
-    execution_id: str | None = None
-    job_id: str | None = None
-    status: Status | None = None
-    progress: float | None = None
-    message: str | None = None
-    step: str | None = None
-    steps: tuple[Step, ...] = ()
-    current_item: str | None = None
-    processed_items: int | None = None
-    total_items: int | None = None
-    elapsed: float | None = None
-    remaining: float | None = None
-    at: datetime
-    cancel_requested: bool = False
-    reason: str | None = None
+    job_id: str
+    action: str
+    status: Literal["success", "failed"] = "success"
+    actor: str
+    timestamp: datetime
     error_message: str | None = None
+    execution_id: str | None = None
+    detail: str | None = None
 
-    @property
-    def view(self) -> ProgressView:
-        """The progress of the run, as the kernel folds it."""
-        return ProgressView(
-            percent=self.progress,
-            message=self.message,
-            step=self.step,
-            current_item=self.current_item,
-            processed_items=self.processed_items,
-            total_items=self.total_items,
-            steps=self.steps,
-        )
+    def told(self) -> Action:
+        """Say it in the kernel's words."""
+        same = {name: getattr(self, name) for name in HistoryEntry.__struct_fields__ if name != "timestamp"}
+        return Action(at=self.timestamp, **same)
 
-    @property
-    def timing(self) -> Timing:
-        """How long the run has been going, and how long it will."""
-        total = None if self.remaining is None else (self.elapsed or 0.0) + self.remaining
-        return Timing(self.elapsed or 0.0, total, self.remaining)
+
+class HistoryPage(msgspec.Struct):
+    """A page of what operators did, on the wire."""
+
+    history: list[HistoryEntry]
+    total: int
+
+    def actions(self) -> ActionPage:
+        """Say it in the kernel's words."""
+        return ActionPage([entry.told() for entry in self.history], self.total)
+
+
+class Streak(msgspec.Struct):
+    """How many runs in a row have now ended in that way, and the longest rows there have been."""
+
+    status: str | None
+    length: int
+    longest_success: int
+    longest_failed: int
+
+
+class LastCounted(msgspec.Struct, kw_only=True):
+    """The execution of a job that started last."""
+
+    id: str
+    status: Status
+    timestamp: datetime
+    execution_time: float | None = None
+
+
+class Day(msgspec.Struct):
+    """What ended on one day; the mean is of the successful executions, in seconds."""
+
+    day: date
+    success: int
+    failed: int
+    missed: int
+    cancelled: int
+    avg_execution_time: float | None = None
+
+
+class Hour(msgspec.Struct):
+    """What ended in the hour that begins at `hour`."""
+
+    hour: datetime
+    success: int
+    failed: int
+    missed: int
+    cancelled: int
+    avg_execution_time: float | None = None
+
+
+class JobStatistics(msgspec.Struct, kw_only=True):
+    """How a job has done; times are seconds. What only the plugin stats knows is None from a server without it."""
+
+    job_id: str
+    total: int
+    success: int
+    failed: int
+    missed: int
+    cancelled: int
+    running: int
+    scheduled: int
+    success_rate: float | None = None
+    avg_execution_time: float | None = None
+    p50: float | None = None
+    p95: float | None = None
+    last_execution: LastCounted | None = None
+    streak: Streak | None = None
+    by_day: list[Day] | None = None
+    by_hour: list[Hour] | None = None
 
 
 class EventsFrame(msgspec.Struct):

@@ -1,45 +1,16 @@
-"""What viewers of one run, or of a job's runs, are told: a pure fold from events to frames."""
+"""How the frames for viewers of one run, or of a job's runs, are made: a pure fold over events."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Literal, cast
-
-import msgspec
+from typing import cast
 
 from gnomon import CancelRequested, Event, Execution, Progress, TransitionError
 from gnomon.events import LIFECYCLE
-from gnomon.execution import Status, begin
-from gnomon.progress import Step
+from gnomon.execution import begin
+from gnomon.frames import FrameType, RunFrame
 from gnomon.timing import timing
-
-FrameType = Literal[
-    "snapshot", "scheduled", "started", "progress", "succeeded", "failed", "missed", "cancelled", "reset", "heartbeat"
-]
-
-
-class RunFrame(msgspec.Struct, kw_only=True):
-    """How a run stands at position `seq` of the log. `elapsed` and `remaining` are seconds, as of `at`."""
-
-    type: FrameType
-    seq: int
-    execution_id: str | None = None
-    job_id: str | None = None
-    status: Status | None = None
-    progress: float | None = None
-    message: str | None = None
-    step: str | None = None
-    steps: tuple[Step, ...] = ()
-    current_item: str | None = None
-    processed_items: int | None = None
-    total_items: int | None = None
-    elapsed: float | None = None
-    remaining: float | None = None
-    at: datetime
-    cancel_requested: bool = False
-    reason: str | None = None
-    error_message: str | None = None
 
 
 class RunView:

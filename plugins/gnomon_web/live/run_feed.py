@@ -7,9 +7,10 @@ from aiohttp import web
 
 from gnomon import Event, Execution, ExecutionQuery, Kernel, UnknownExecutionError, UnknownJobError
 from gnomon.events import job_stream
+from gnomon.frames import RunFrame
 from gnomon.timing import TYPICAL_RUNS
 from gnomon_web.live.connection import Connection, HangUp, ignore
-from gnomon_web.live.frames import RunFrame, RunView, fold_frames
+from gnomon_web.live.frames import RunView, fold_frames
 from gnomon_web.live.hub import HUB, Hub
 from gnomon_web.live.tail import FARTHEST_RESUME, Position
 from gnomon_web.problems import ApiError, culprit

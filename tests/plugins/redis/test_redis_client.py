@@ -8,6 +8,7 @@ import ssl
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ from gnomon.durations import Duration
 from gnomon.testing import make_kernel
 from gnomon_redis import ProgressRecord, RedisPlugin
 from gnomon_redis.client import AsyncProgressClient, ProgressClient, ProgressGoneError
+from gnomon_redis.following import Following
+from gnomon_redis.record import encode
 
 Eventually = Callable[[Callable[[], Any]], Awaitable[None]]
 
@@ -37,6 +40,18 @@ async def counts(context: Context, items: int = 30) -> None:
 
 
 COUNTS = Job(id="counts", func=counts, overlap="allow")
+
+AT = datetime(2026, 12, 1, tzinfo=UTC)
+BLANK: dict[str, Any] = dict.fromkeys(set(ProgressRecord.__struct_fields__) - {"version"}) | {
+    **dict.fromkeys(("execution_id", "job_id", "job_name", "node"), "run"),
+    "status": "running",
+    "at": AT,
+    "scheduled_time": AT,
+    "steps": (),
+    "elapsed": 0.0,
+    "attempt": 1,
+    **dict.fromkeys(("cancel_requested", "is_manual"), False),
+}
 
 FOLLOWER = """
 import sys
@@ -262,3 +277,20 @@ async def test_tracker_and_client_speak_tls_and_look_at_the_certificate(
         await kernel.trigger("counts", kwargs={"items": 1})
         await eventually(lambda: kernel.health().plugins[0].state == "degraded")
         assert "certificate" in (kernel.health().plugins[0].problem or "").lower()
+
+
+def test_a_following_reads_on_after_the_last_entry_and_tells_each_state_once() -> None:
+    def entry(number: bytes, version: int) -> tuple[bytes, dict[bytes, bytes]]:
+        record = ProgressRecord(**BLANK, version=version)
+        return number, {b"progress": encode(record)}
+
+    following = Following(patience=60.0)
+    following.begin([])
+    assert following.last == b"0-0"
+
+    texts = following.entries([[b"the stream", [entry(b"5-0", 1), entry(b"7-0", 2)]]])
+    assert [record.version for record in following.news([*texts, *texts, None])] == [1, 2]
+    assert (following.last, following.unfinished) == (b"7-0", {"run"})
+
+    assert following.entries([]) == []
+    assert following.last == b"7-0"

@@ -17,7 +17,6 @@ from aiohttp import web
 
 from gnomon import (
     Context,
-    Execution,
     ExecutionOverError,
     ExecutionQuery,
     Job,
@@ -26,9 +25,11 @@ from gnomon import (
     UnknownExecutionError,
     UnknownJobError,
 )
+from gnomon.cli import remote_kernel
 from gnomon.client import Client, ClientError, LogReplacedError, NoServerError, NotAllowedError, RunFrame, backoff, wire
-from gnomon_web import resources
-from gnomon_web.live.frames import RunFrame as ServedFrame
+from gnomon.ports import ActionQuery
+from gnomon_stats import DayStats, JobStats, StatsPlugin
+from gnomon_web import history, resources, statistics
 
 Serve = Callable[..., AbstractAsyncContextManager[Any]]
 SOON = timedelta(seconds=20)
@@ -97,15 +98,10 @@ def job(body: Callable[..., Any], job_id: str = "job", **policies: Any) -> Job:
     return Job(**keys)
 
 
-def same(execution: Execution) -> Execution:
-    """Leave out what the wire does not have."""
-    return msgspec.structs.replace(execution, progress=msgspec.structs.replace(execution.progress, declared=False))
-
-
 @pytest.mark.parametrize("config", [{}, {"envelope": True, "base_path": "/api"}])
 async def test_what_the_client_returns_is_what_the_kernel_has(serve: Serve, config: dict[str, Any]) -> None:
     async with (
-        serve(job(told, name="Prices"), job(broken, "broken", name="B"), **config) as ask,
+        serve(job(told, name="Prices", steps=["fetch"]), job(broken, "broken"), **config) as ask,
         Client(ask.web.url) as client,
     ):
         good = await client.trigger("job", kwargs={"rows": 7})
@@ -114,12 +110,53 @@ async def test_what_the_client_returns_is_what_the_kernel_has(serve: Serve, conf
         for triggered, status in ((good, "success"), (bad, "failed")):
             ended = await client.wait(triggered.execution.id)
             assert ended.status == status
-            assert ended == same(await ask.kernel.execution(ended.id))
+            assert ended == await ask.kernel.execution(ended.id)
+            assert await client.history(ended.id) == await ask.kernel.history(ended.id)
         page = await client.executions(status=("failed",), limit=1, is_manual=True, text="table")
         kernels = await ask.kernel.executions(ExecutionQuery(status=("failed",)))
-        assert (page.items, page.total) == ([same(kernels.items[0])], 1)
+        assert (page.items, page.total) == ([kernels.items[0]], 1)
         assert [one.id for one in await client.jobs()] == ["broken", "job"]
         assert (await client.job("job")).func.endswith("told")
+        assert await client.actions() == await ask.kernel.actions(ActionQuery())
+        assert await client.actions(job_id="job") == await ask.kernel.actions(ActionQuery(job_id="job"))
+        with pytest.raises(UnknownJobError, match="did you mean 'job'"):
+            await client.actions(job_id="jab")
+
+
+@pytest.mark.parametrize("plugins", [[], [StatsPlugin()]], ids=["the store", "the plugin stats"])
+async def test_the_client_tells_what_the_server_can_count(serve: Serve, plugins: list[StatsPlugin]) -> None:
+    async with serve(job(told), plugins=plugins) as ask, Client(ask.web.url) as client:
+        await client.wait((await client.trigger("job")).execution.id)
+        async with asyncio.timeout(20):
+            while not (found := await client.statistics("job")).success:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)  # the plugin counts on a thread of its own
+        today = await client.today()
+
+        assert (found.total, found.success, found.success_rate) == (1, 1, 1.0)
+        assert (today.day, today.success) == (ask.kernel.clock.now().date(), 1)
+        for plugin in plugins:
+            assert msgspec.to_builtins(found) == msgspec.to_builtins(plugin.of_job("job"))
+        if not plugins:
+            assert (found.p50, found.by_day, found.streak) == (None, None, None)
+
+
+async def test_the_command_line_reads_lists_that_are_longer_than_a_page(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote_kernel, "PAGE", 2)
+    async with serve(job(told)) as ask, remote_kernel.RemoteKernel(ask.web.url) as elsewhere:
+        for _ in range(5):
+            await ask.kernel.wait((await ask.kernel.trigger("job")).execution.id)
+        for limit in (1, 2, 4, 5, 9):
+            query = ExecutionQuery(job_id="job", limit=limit)
+            first = await elsewhere.executions(query)
+            assert first == await ask.kernel.executions(query)
+            acts = ActionQuery(limit=limit, offset=1)
+            assert await elsewhere.actions(acts) == await ask.kernel.actions(acts)
+        newest = await elsewhere.executions(ExecutionQuery(limit=3))
+        rest = await elsewhere.executions(ExecutionQuery(limit=3, cursor=newest.next))
+
+        assert (len(rest.items), rest.next) == (2, None)
 
 
 async def test_jobs_are_paused_and_resumed_with_a_reason_and_runs_cancelled(serve: Serve, gnomon_clock: Any) -> None:
@@ -353,9 +390,14 @@ def test_the_client_reads_what_the_server_writes() -> None:
     def fields(struct: type[msgspec.Struct]) -> set[str]:
         return set(struct.__struct_encode_fields__)
 
-    assert fields(RunFrame) == fields(ServedFrame)
     assert fields(wire.TriggeredRecord) <= fields(resources.TriggeredRecord)
     assert fields(wire.JobSummary) <= fields(resources.JobSummary)
     assert fields(wire.JobDetail) <= fields(resources.JobDetail)
+    assert fields(wire.LastExecution) <= fields(resources.LastExecution)
+    assert fields(wire.HistoryPage) <= fields(history.HistoryPage)
+    assert fields(wire.HistoryEntry) <= fields(history.HistoryEntry)
+    assert fields(wire.JobStatistics) == fields(JobStats) >= fields(statistics.JobStatistics)
+    assert fields(wire.LastCounted) == fields(statistics.LastCounted)
+    assert fields(wire.Day) == fields(statistics.Today) == fields(DayStats)
     assert fields(wire.LogPage) <= fields(resources.LogPage)
     assert fields(wire.RecordPage) <= fields(resources.RecordPage)

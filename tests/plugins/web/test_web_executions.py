@@ -230,7 +230,7 @@ async def test_an_admin_ends_a_run_that_does_not_listen(serve: Any) -> None:
     assert again.status == 409
 
 
-async def test_an_admin_hides_a_record_from_the_lists_and_the_log_keeps_it(serve: Any) -> None:
+async def test_an_admin_hides_a_record_from_the_lists_and_it_stays_in_the_log_and_in_statistics(serve: Any) -> None:
     async with serve(tick, guarded=True) as ask:
         execution_id = await run(ask, "tick")
         path = f"/scheduler/executions/{execution_id}"
@@ -238,11 +238,15 @@ async def test_an_admin_hides_a_record_from_the_lists_and_the_log_keeps_it(serve
         listed = (await ask("GET", "/scheduler/executions", as_="viewer")).json
         found = (await ask("GET", path, as_="viewer")).json
         job = (await ask("GET", "/scheduler/jobs/tick", as_="viewer")).json
+        counted = (await ask("GET", "/scheduler/jobs/tick/execution-stats", as_="viewer")).json
+        today = (await ask("GET", "/scheduler/stats/today", as_="viewer")).json
 
     assert [(answer.status, answer.json["hidden"]) for answer in answers] == [(200, True)] * 2
     assert (listed["items"], listed["total"]) == ([], 0)
     assert (found["_id"], found["events"][-1]["type"]) == (execution_id, "hidden")
     assert job["last_execution"] is None
+    assert (counted["success"], counted["last_execution"]["id"]) == (1, execution_id)
+    assert job["statistics"]["success"] == today["success"] == 1
 
 
 async def test_a_running_record_cannot_be_hidden(serve: Any) -> None:

@@ -38,6 +38,24 @@ async def test_the_plugin_stats_answers_for_the_store(serve: Any, gnomon_clock: 
     }
 
 
+async def test_today_is_told_once_by_the_plugin_stats_in_its_zone(serve: Any, gnomon_clock: Any) -> None:
+    await gnomon_clock.advance(timedelta(hours=20) - timedelta(hours=gnomon_clock.now().hour))  # tomorrow in Shanghai
+    utc = gnomon_clock.now().date()
+    async with serve(tick, plugins=[StatsPlugin(StatsPlugin.Config(timezone="Asia/Shanghai"))]) as ask:
+        await ask.kernel.wait((await ask.kernel.trigger("tick")).execution.id)
+        async with asyncio.timeout(20):
+            while not (today := (await ask("GET", "/scheduler/stats/today")).json)["success"]:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)  # the plugin counts on a thread of its own
+        overview = (await ask("GET", "/scheduler/stats")).json["today"]
+    async with serve(tick) as ask:
+        without = (await ask("GET", "/scheduler/stats/today")).json
+
+    assert today["day"] == overview["day"] == (utc + timedelta(days=1)).isoformat()
+    assert today["avg_execution_time"] is not None
+    assert [overview[key] for key in ("total", "success", "failed", "running")] == [1, 1, 0, 0]
+    assert without["day"] == utc.isoformat()
+
+
 class LooksWhenTold(ReaperPlugin):
     """Leaves all looks to the test: one of its own would race with them."""
 

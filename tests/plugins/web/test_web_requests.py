@@ -160,6 +160,41 @@ async def test_a_request_without_a_host_is_refused(serve: Any) -> None:
     assert b" 421 " in status
 
 
+GET = b"GET /livez HTTP/1.1\r\nHost: localhost\r\n"
+UNREADABLE = [
+    (b"nonsense\r\n\r\n", "nonsense"),
+    (b"GET /?token=" + b"x" * 40_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n", "xxx"),
+    (GET + b"Authorization: Bearer " + b"x" * 40_000 + b"\r\n\r\n", "xxx"),
+    (GET + b"no colon\r\n\r\n", "no colon"),
+]
+
+
+@pytest.mark.parametrize("envelope", [False, True])
+@pytest.mark.parametrize(("sent", "secret"), UNREADABLE, ids=["no method", "long line", "long header", "no header"])
+async def test_what_is_no_request_is_answered_with_a_problem_too(
+    serve: Any, sent: bytes, secret: str, envelope: bool, logged: list[Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    async with serve(tick, envelope=envelope) as ask:
+        reader, writer = await asyncio.open_connection(*ask.web.address)
+        writer.write(sent)
+        head, _, body = (await reader.read()).partition(b"\r\n\r\n")  # to the end: the connection is closed
+        writer.close()
+        after = await ask("GET", "/livez")
+
+    told = json.loads(body)
+    problem = told["data"] if envelope else told
+    assert head.startswith((b"HTTP/1.1 400 Bad Request\r\n", b"HTTP/1.0 400 Bad Request\r\n"))
+    assert (b"application/json" if envelope else b"application/problem+json") in head
+    assert b"X-Content-Type-Options: nosniff" in head
+    assert (problem["status"], problem["title"], problem["errors"]) == (400, "Bad Request", [])
+    assert problem["detail"] not in {"", "Bad Request"}
+    assert secret not in problem["detail"]
+    (line,) = [line for line in logged if line["event"] == "unreadable request"]
+    assert secret not in str(line)
+    assert caplog.text == ""
+    assert after.status == 200
+
+
 NOISE = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
 ANY_JSON = st.dictionaries(
     st.sampled_from(["job_id", "kwargs", "force", "resume"]) | NOISE,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
-from gnomon.cli.options import config_option, json_option
+from gnomon.cli.options import config_option, json_option, local_url_option
 
 if TYPE_CHECKING:
     from datetime import tzinfo
@@ -26,20 +26,24 @@ if TYPE_CHECKING:
 @click.option("--since", metavar="WHEN", default="30d", show_default=True, help='"2h", "30d" ago, or an ISO 8601 time.')
 @click.option("--job", "job_ids", metavar="JOB", multiple=True, help="Only this job; may be given several times.")
 @config_option
+@local_url_option
 @json_option
 @click.pass_context
-def command(ctx: click.Context, since: str, job_ids: tuple[str, ...], config: Path | None, as_json: bool) -> None:
+def command(
+    ctx: click.Context, since: str, job_ids: tuple[str, ...], config: Path | None, url: str | None, as_json: bool
+) -> None:
     """Prove from the log that every fire has exactly one outcome.
 
     The fires that each job should have had are computed again from the definitions in the log, and compared with what
     the log tells of them. Works beside a running kernel. Ends with 1 where something contradicts the promise.
     """
-    from gnomon.cli.deployments import assemble_store, read_config
+    from gnomon.cli.deployments import assemble_store
     from gnomon.cli.json_output import print_json
     from gnomon.cli.moments import past_moment
+    from gnomon.cli.reach import read_local_config
     from gnomon.cli.wording import zone_of
 
-    settings = read_config(ctx, config)
+    settings = read_local_config(ctx, config, url, needs="the log itself")
     zone = zone_of(settings.kernel.timezone)
     report = asyncio.run(_audit(assemble_store(settings), past_moment(since, zone, "--since"), job_ids))
     if as_json:
@@ -60,7 +64,7 @@ async def _audit(store: Store, since: datetime, job_ids: tuple[str, ...]) -> Aud
 
 def _print(report: AuditReport, zone: tzinfo) -> None:
     from gnomon.cli.tables import Column, print_table
-    from gnomon.cli.wording import moment
+    from gnomon.wording import moment
 
     columns = [
         Column("job", 12),
@@ -93,7 +97,7 @@ def _row(job: JobAudit) -> tuple[str | Text, ...]:
 
 
 def _print_job(job: JobAudit, zone: tzinfo) -> None:
-    from gnomon.cli.wording import moment
+    from gnomon.wording import moment
 
     def span(first: datetime, last: datetime, count: int) -> str:
         return moment(first, zone) if count == 1 else f"{count:,} fires, {moment(first, zone)} to {moment(last, zone)}"

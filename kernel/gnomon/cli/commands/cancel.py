@@ -10,7 +10,7 @@ import click
 from gnomon.cli.options import config_option, json_option, url_option
 
 if TYPE_CHECKING:
-    from gnomon.cli.steering import SteeredKernel
+    from gnomon.cli.reach import ReachedKernel
 
 
 @click.command("cancel")
@@ -29,20 +29,21 @@ def command(
     """
     import asyncio
 
-    from gnomon.cli.steering import reach, tell
+    from gnomon.cli.reach import reach
+    from gnomon.cli.steering import tell
 
     answer = asyncio.run(_cancel(reach(ctx, config, url), execution_id, why))
     tell(answer, as_json=as_json, sentence=_sentence)
 
 
-async def _cancel(kernel: SteeredKernel, wanted: str, why: str | None) -> dict[str, Any]:
-    from gnomon.cli.short_ids import WHOLE_ID, only_match
+async def _cancel(kernel: ReachedKernel, wanted: str, why: str | None) -> dict[str, Any]:
+    from gnomon.cli.short_ids import find_run
     from gnomon.cli.steering import actor
     from gnomon.control import Cancel
 
     async with kernel:
-        match = only_match(wanted, await kernel.recent()) if len(wanted) < WHOLE_ID else None
-        answer: dict[str, Any] = await kernel.ask(Cancel(match.id if match else wanted, actor(), why))
+        execution = await find_run(kernel, wanted)
+        answer: dict[str, Any] = await kernel.ask(Cancel(execution.id, actor(), why))
         return answer
 
 

@@ -96,7 +96,7 @@ def policies(job: Job) -> dict[str, Any]:
 
 def _print_jobs(jobs: list[dict[str, Any]]) -> None:
     from gnomon.cli.tables import Column, print_table
-    from gnomon.cli.wording import moment
+    from gnomon.wording import moment
 
     columns = [
         Column("job", 12),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
-from gnomon.cli.options import config_option, json_option
+from gnomon.cli.options import config_option, json_option, local_url_option
 
 if TYPE_CHECKING:
     from gnomon.explain import Explanation
@@ -22,20 +22,25 @@ if TYPE_CHECKING:
 @click.argument("job_id", metavar="JOB")
 @click.argument("time", metavar="[TIME]", required=False)
 @config_option
+@local_url_option
 @json_option
 @click.pass_context
-def command(ctx: click.Context, job_id: str, time: str | None, config: Path | None, as_json: bool) -> None:
+def command(
+    ctx: click.Context, job_id: str, time: str | None, config: Path | None, url: str | None, as_json: bool
+) -> None:
     """Tell why a job ran, ran late or did not run at a time.
 
     TIME is an ISO 8601 time, in the job's zone where it has no offset, or a date for the whole day. Without it the last
     fire and the next one are explained. Only the log is asked, so it works beside a running kernel and without one.
     """
-    from gnomon.cli.deployments import assemble_store, read_config
+    from gnomon.cli.deployments import assemble_store
     from gnomon.cli.json_output import print_json
     from gnomon.cli.moments import day_or_moment
+    from gnomon.cli.reach import read_local_config
 
     moment = day_or_moment(time, "TIME") if time else None
-    found = asyncio.run(_explain(assemble_store(read_config(ctx, config)), job_id, moment))
+    settings = read_local_config(ctx, config, url, needs="the log itself")
+    found = asyncio.run(_explain(assemble_store(settings), job_id, moment))
     if as_json:
         print_json(msgspec.structs.asdict(found) | {"fires": [_record(story) for story in found.fires]})
     else:

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gnomon.cli.options import config_option, json_option
+from gnomon.cli.options import config_option, json_option, url_option
 
 if TYPE_CHECKING:
     from datetime import tzinfo
 
-    from gnomon.config import Config
+    from gnomon.cli.reach import ReachedKernel
     from gnomon.ports import Action, ActionPage, ActionQuery
 
 
@@ -22,33 +22,37 @@ if TYPE_CHECKING:
 @click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True)
 @click.option("--offset", type=click.IntRange(0), default=0, help="Leave out so many of the newest.")
 @config_option
+@url_option
 @json_option
 @click.pass_context
 def command(
-    ctx: click.Context, job_id: str | None, limit: int, offset: int, config: Path | None, as_json: bool
+    ctx: click.Context,
+    job_id: str | None,
+    limit: int,
+    offset: int,
+    config: Path | None,
+    url: str | None,
+    as_json: bool,
 ) -> None:
     """List what operators did, newest first: to one job, or to all. Works beside a running kernel.
 
     It shows what reached the log. Whoever asked for something that could not even begin is in no log.
     """
-    from gnomon.cli.deployments import read_config
     from gnomon.cli.json_output import print_json
-    from gnomon.cli.wording import zone_of
+    from gnomon.cli.reach import reach
     from gnomon.ports import ActionQuery
 
-    settings = read_config(ctx, config)
-    page = asyncio.run(_read(settings, ActionQuery(job_id=job_id, limit=limit, offset=offset)))
+    kernel = reach(ctx, config, url)
+    page = asyncio.run(_look(kernel, ActionQuery(job_id=job_id, limit=limit, offset=offset)))
     if as_json:
         print_json({"items": [_record(action) for action in page.items], "total": page.total})
     else:
-        _print(page, zone_of(settings.kernel.timezone))
+        _print(page, kernel.zone)
 
 
-async def _read(settings: Config, query: ActionQuery) -> ActionPage:
-    from gnomon.cli.deployments import assemble_store, reading
-
-    async with reading(assemble_store(settings)) as log:
-        return await log.actions(query)
+async def _look(kernel: ReachedKernel, query: ActionQuery) -> ActionPage:
+    async with kernel:
+        return await kernel.actions(query)
 
 
 def _record(action: Action) -> dict[str, object]:
@@ -57,11 +61,12 @@ def _record(action: Action) -> dict[str, object]:
     return msgspec.structs.asdict(action)
 
 
-def _print(page: ActionPage, zone: tzinfo) -> None:
+def _print(page: ActionPage, zone: tzinfo | None) -> None:
     from rich.text import Text
 
     from gnomon.cli.tables import Column, print_table
-    from gnomon.cli.wording import moment, style_of
+    from gnomon.cli.wording import style_of
+    from gnomon.wording import moment
 
     columns = [
         Column("when", 23, holds=True),

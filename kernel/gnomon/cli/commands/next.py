@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gnomon.cli.options import config_option, json_option
+from gnomon.cli.options import config_option, json_option, local_url_option
 
 if TYPE_CHECKING:
     from gnomon.cli.upcoming import Upcoming
@@ -22,17 +22,19 @@ if TYPE_CHECKING:
 @click.argument("job_id", metavar="JOB")
 @click.option("-n", "count", type=click.IntRange(1, 1000), default=5, show_default=True, help="How many fires.")
 @config_option
+@local_url_option
 @json_option
 @click.pass_context
-def command(ctx: click.Context, job_id: str, count: int, config: Path | None, as_json: bool) -> None:
+def command(ctx: click.Context, job_id: str, count: int, config: Path | None, url: str | None, as_json: bool) -> None:
     """Show when a job is due next, counted from what the log says of it."""
-    from gnomon.cli.deployments import find_job, read_config
+    from gnomon.cli.deployments import find_job
     from gnomon.cli.json_output import print_json
+    from gnomon.cli.reach import read_local_config
     from gnomon.cli.upcoming import state_of, upcoming
     from gnomon.cli.wording import zone_of
     from gnomon.deployment import assemble
 
-    deployment = assemble(read_config(ctx, config))
+    deployment = assemble(read_local_config(ctx, config, url, needs="the job's definition"))
     job = find_job(deployment, job_id)
     state = asyncio.run(_state(deployment.store, job_id))
     found = upcoming(job, state, datetime.now(UTC), count)
@@ -52,8 +54,9 @@ async def _state(store: Store, job_id: str) -> JobState | None:
 
 
 def _print(job: Job, state: JobState | None, found: Upcoming) -> None:
-    from gnomon.cli.wording import moment, zone_of
+    from gnomon.cli.wording import zone_of
     from gnomon.jobs import explain_schedule
+    from gnomon.wording import moment
 
     zone = zone_of(job.timezone)
     click.echo(f"{job.id}: {explain_schedule(job)}", err=True)

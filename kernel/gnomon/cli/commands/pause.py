@@ -20,7 +20,8 @@ def command(
     ctx: click.Context, job_id: str, why: str | None, config: Path | None, url: str | None, as_json: bool
 ) -> None:
     """Hold a job's fires back until it is resumed, also over restarts. Runs that are going on go on."""
-    from gnomon.cli.steering import actor, ask, reach, tell
+    from gnomon.cli.reach import reach
+    from gnomon.cli.steering import actor, ask, tell
     from gnomon.control import Pause
 
     changed = ask(reach(ctx, config, url), Pause(job_id, actor(), why))

@@ -72,7 +72,7 @@ def _print(found: Plan, zone: tzinfo, days: float) -> None:
 
 
 def _lines(job: JobPlan, zone: tzinfo) -> Iterator[str]:
-    from gnomon.cli.wording import moment
+    from gnomon.wording import moment
 
     for change in job.changes:
         yield f"{change.key}: {_value(change.old)} → {_value(change.new)}"
@@ -89,7 +89,7 @@ def _lines(job: JobPlan, zone: tzinfo) -> Iterator[str]:
 
 
 def _fires(fires: Fires, zone: tzinfo) -> str:
-    from gnomon.cli.wording import moment
+    from gnomon.wording import moment
 
     more = ", …" if fires.count > len(fires.first) else ""
     shown = ", ".join(moment(fire, zone) for fire in fires.first)

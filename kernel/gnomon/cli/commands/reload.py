@@ -7,22 +7,26 @@ from typing import Any
 
 import click
 
-from gnomon.cli.options import config_option, json_option
+from gnomon.cli.options import config_option, json_option, local_url_option
 
 
 @click.command("reload")
 @config_option
+@local_url_option
 @json_option
 @click.pass_context
-def command(ctx: click.Context, config: Path | None, as_json: bool) -> None:
+def command(ctx: click.Context, config: Path | None, url: str | None, as_json: bool) -> None:
     """Read the config again and put its jobs in place, at once and whole; `gnomon plan` shows it before.
 
     A config with problems changes nothing and is told; fires are neither lost nor doubled. SIGHUP does the same.
     """
-    from gnomon.cli.steering import ask, reach, tell
+    from gnomon.cli.local_kernel import LocalKernel
+    from gnomon.cli.reach import read_local_config
+    from gnomon.cli.steering import ask, tell
     from gnomon.control import ReloadJobs
 
-    tell(ask(reach(ctx, config, None), ReloadJobs()), as_json=as_json, sentence=_sentence)
+    kernel = LocalKernel(read_local_config(ctx, config, url, needs="the config file of a kernel"))
+    tell(ask(kernel, ReloadJobs()), as_json=as_json, sentence=_sentence)
 
 
 def _sentence(answer: dict[str, Any]) -> str:

@@ -20,7 +20,8 @@ def command(
     ctx: click.Context, job_id: str, why: str | None, config: Path | None, url: str | None, as_json: bool
 ) -> None:
     """Let a paused job fire again; its policy `catch_up` decides about the fires that were held back."""
-    from gnomon.cli.steering import actor, ask, reach, tell
+    from gnomon.cli.reach import reach
+    from gnomon.cli.steering import actor, ask, tell
     from gnomon.control import Resume
 
     changed = ask(reach(ctx, config, url), Resume(job_id, actor(), why))

@@ -112,8 +112,9 @@ async def _announce(kernel: Kernel) -> None:
     """Say what is due first, so that a silent start is not taken for a dead one."""
     import structlog
 
-    from gnomon.cli.wording import moment, zone_of
+    from gnomon.cli.wording import zone_of
     from gnomon.jobs import explain_schedule
+    from gnomon.wording import moment
 
     log = structlog.stdlib.get_logger("gnomon.cli")
     views = await kernel.jobs()

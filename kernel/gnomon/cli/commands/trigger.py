@@ -11,7 +11,7 @@ import click
 from gnomon.cli.options import config_option, json_option, kwargs_option, parse_kwargs, url_option
 
 if TYPE_CHECKING:
-    from gnomon.cli.steering import SteeredKernel
+    from gnomon.cli.reach import ReachedKernel
     from gnomon.control import Trigger
     from gnomon.execution import Execution
 
@@ -46,7 +46,8 @@ def command(  # noqa: PLR0913, PLR0917 - all that the command line has
     With --follow it ends with 0 if the run succeeded, 1 if not, 130 if it was cancelled. Ctrl-C leaves the run alone. A
     kernel elsewhere that goes away meanwhile is waited for, for a minute.
     """
-    from gnomon.cli.steering import actor, ask, reach, tell
+    from gnomon.cli.reach import reach
+    from gnomon.cli.steering import actor, ask, tell
     from gnomon.control import Trigger
 
     request = Trigger(job_id, parse_kwargs(kwargs), force, not keep_paused, actor(), idempotency_key)
@@ -56,7 +57,7 @@ def command(  # noqa: PLR0913, PLR0917 - all that the command line has
     tell(ask(kernel, request), as_json=as_json, sentence=_sentence)
 
 
-def _follow(kernel: SteeredKernel, request: Trigger, *, as_json: bool) -> int:
+def _follow(kernel: ReachedKernel, request: Trigger, *, as_json: bool) -> int:
     from gnomon.cli.run_ending import exit_code, print_ending
 
     begun: list[str] = []
@@ -70,7 +71,7 @@ def _follow(kernel: SteeredKernel, request: Trigger, *, as_json: bool) -> int:
     return exit_code(execution)
 
 
-async def _run(kernel: SteeredKernel, request: Trigger, begun: list[str]) -> Execution:
+async def _run(kernel: ReachedKernel, request: Trigger, begun: list[str]) -> Execution:
     from gnomon.cli.run_progress import RunProgress
 
     async with kernel:
