@@ -37,11 +37,11 @@ class Verdict(msgspec.Struct):
 _START = Verdict("start")
 
 
-class Lane(msgspec.Struct, eq=False):
+class Lane(msgspec.Struct, eq=False, gc=False):
     """The runs of one job: going on, and waiting in line."""
 
     running: dict[str, Ticket] = {}
-    waiting: list[Ticket] = []
+    waiting: tuple[Ticket, ...] = ()
     in_rotation: bool = False
 
 
@@ -64,7 +64,7 @@ class Admission:
         job = ticket.job
         if (lane := self._lanes.get(job.id)) is None:
             lane = self._lanes[job.id] = Lane()
-        if len(lane.running) < job.instances and not lane.waiting:
+        if not lane.waiting and (not lane.running or len(lane.running) < job.instances):
             if not self._rotation and self._has_place():
                 self._enter(lane, ticket)
                 return _START
@@ -89,7 +89,8 @@ class Admission:
             if not lane.waiting or len(lane.running) >= lane.waiting[0].job.instances:
                 self._tidy(job_id, lane)
                 continue
-            ticket = lane.waiting.pop(0)
+            ticket, *rest = lane.waiting
+            lane.waiting = tuple(rest)
             self._enter(lane, ticket)
             self._rotate(job_id, lane)
             return ticket
@@ -109,7 +110,7 @@ class Admission:
         ticket = next((t for t in lane.waiting if t.execution_id == execution_id), None) if lane is not None else None
         if lane is None or ticket is None:
             return False
-        lane.waiting.remove(ticket)
+        lane.waiting = tuple(waiting for waiting in lane.waiting if waiting is not ticket)
         self._tidy(job_id, lane)
         return True
 
@@ -140,10 +141,10 @@ class Admission:
         if not ticket.must_run and ticket.job.catch_up != "all":
             # Late runs of a job do not pile up: the newest fire takes the place of those that wait before it.
             replaced = [waiting for waiting in lane.waiting if not waiting.must_run]
-            lane.waiting = [waiting for waiting in lane.waiting if waiting.must_run]
+            lane.waiting = tuple(waiting for waiting in lane.waiting if waiting.must_run)
         if len(lane.waiting) >= QUEUE_LIMIT:
             return Verdict("miss", f"{QUEUE_LIMIT} runs of the job are waiting already", is_capacity=True)
-        lane.waiting.append(ticket)
+        lane.waiting += (ticket,)
         self._rotate(ticket.job.id, lane)
         return Verdict("wait", replaced=replaced)
 

@@ -72,14 +72,9 @@ class Execution(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
         """Fold one more event in; TransitionError where it is illegal, and then nothing is changed."""
         if event.version != self.version + 1:
             raise TransitionError(event.stream, f"{self.status} at version {self.version}", event.type, event.version)
-        step = _STEPS.get((self.status, type(event)))
+        step = _STEPS[self.status].get(type(event))
         if step is None:
-            if isinstance(event, events.UnknownEvent):
-                step = _nothing
-            elif self.is_over and type(event) in _AFTER_THE_END:
-                step = _AFTER_THE_END[type(event)]
-            else:
-                raise TransitionError(event.stream, self.status, event.type, event.version)
+            raise TransitionError(event.stream, self.status, event.type, event.version)
         step(self, event)
         self.version = event.version
         if step is not _hidden:  # which is about lists, and not about the run: when it ended must not change
@@ -89,9 +84,9 @@ class Execution(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
 def begin(event: Event) -> Execution:
     """Make the execution that a stream's first event begins: scheduled or missed, nothing else."""
     if event.version == 1:
-        if isinstance(event, events.Scheduled):
+        if type(event) is events.Scheduled:
             return _scheduled(event)
-        if isinstance(event, events.Missed):
+        if type(event) is events.Missed:
             return _missed_at_once(event)
     raise TransitionError(event.stream, "nothing", event.type, event.version)
 
@@ -237,20 +232,34 @@ def _nothing(execution: Execution, event: Event) -> None:
     """Skip what this version does not know."""
 
 
-_AFTER_THE_END: Final[dict[type[Event], Callable[[Execution, Any], None]]] = {
+_Steps = dict[type[Event], Callable[[Execution, Any], None]]
+_SCHEDULED: Final[_Steps] = {
+    events.Started: _started,
+    events.Missed: _missed,
+    events.Cancelled: _cancelled,
+    events.Failed: _failed,
+    events.CancelRequested: _cancel_requested,
+    events.UnknownEvent: _nothing,
+}
+_RUNNING: Final[_Steps] = {
+    events.Progress: _progress,
+    events.Warned: _warned,
+    events.CancelRequested: _cancel_requested,
+    events.Succeeded: _succeeded,
+    events.Failed: _failed,
+    events.Cancelled: _cancelled,
+    events.UnknownEvent: _nothing,
+}
+_OVER: Final[_Steps] = {
     events.LateResult: _late_result,
     events.Hidden: _hidden,
+    events.UnknownEvent: _nothing,
 }
-_STEPS: Final[dict[tuple[str, type[Event]], Callable[[Execution, Any], None]]] = {
-    ("scheduled", events.Started): _started,
-    ("scheduled", events.Missed): _missed,
-    ("scheduled", events.Cancelled): _cancelled,
-    ("scheduled", events.Failed): _failed,
-    ("scheduled", events.CancelRequested): _cancel_requested,
-    ("running", events.Progress): _progress,
-    ("running", events.Warned): _warned,
-    ("running", events.CancelRequested): _cancel_requested,
-    ("running", events.Succeeded): _succeeded,
-    ("running", events.Failed): _failed,
-    ("running", events.Cancelled): _cancelled,
+_STEPS: Final[dict[Status, _Steps]] = {
+    "scheduled": _SCHEDULED,
+    "running": _RUNNING,
+    "success": _OVER,
+    "failed": _OVER,
+    "missed": _OVER,
+    "cancelled": _OVER,
 }

@@ -11,7 +11,7 @@ import msgspec
 import structlog
 
 from gnomon import events
-from gnomon.context import TEXT_LIMIT, Context, RunInfo
+from gnomon.context import TEXT_LIMIT, Context
 from gnomon.errors import DeposedError
 from gnomon.events import FailedReason
 from gnomon.execution import Execution
@@ -82,19 +82,8 @@ class Supervisor:
     def start(self, execution: Execution, job: Job, body: Body, due: datetime, now: datetime) -> Active:
         """Record that a run starts, and start its body as soon as that is durable."""
         runner = self._runners[job.runner or ("async" if body.is_async else "thread")]
-        context = Context(
-            RunInfo(
-                execution_id=execution.id,
-                job_id=job.id,
-                scheduled_time=execution.scheduled_time,
-                attempt=execution.attempt,
-                is_manual=execution.is_manual,
-                force=execution.force,
-            ),
-            self._reports,
-            monotonic=self._clock.monotonic,
-            reader=ProgressReader(job.progress_patterns) if job.progress_patterns else None,
-        )
+        reader = ProgressReader(job.progress_patterns) if job.progress_patterns else None
+        context = Context(execution, self._reports, monotonic=self._clock.monotonic, reader=reader)
         self._journal.add(
             events.Started(
                 stream=execution.id,

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 import msgspec
 import structlog
 
-from gnomon.catch_up import Absence, Backlog, Decision, decide_one, fires, next_fire
+from gnomon.catch_up import Absence, Backlog, MissedRange, fires, next_fire
 from gnomon.job_state import JobState
 from gnomon.jobs import Job
 from gnomon.ports import Clock
@@ -29,11 +29,12 @@ SLICE = 256
 
 
 class Due(msgspec.Struct, frozen=True):
-    """A job whose time has come, and what became of its fires."""
+    """A job whose time has come, the fires that run, oldest first, and those that do not."""
 
     job: Job
-    decision: Decision
-    is_backlog: bool
+    run: Sequence[datetime]
+    missed: Sequence[MissedRange] = ()
+    is_backlog: bool = False
 
 
 class Entry(msgspec.Struct, eq=False):
@@ -176,7 +177,11 @@ class Timetable:
                 self._push(entry, following)
             entry.last_fire, entry.next = fire, following
         is_backlog, entry.is_catching_up = entry.is_catching_up, False
-        return Due(job, decide_one(fire, job.catch_up, job.grace, entry.absence, now), is_backlog)
+        if job.grace is None and job.catch_up != "none":  # it may be as late as it likes
+            return Due(job, (fire,), (), is_backlog)
+        backlog = Backlog(job.catch_up, job.grace, entry.absence)
+        backlog.add(fire)
+        return Due(job, *backlog.decide(now), is_backlog)
 
     async def _decide(self, entry: Entry) -> Due | None:
         """Take all fires of a job up to now and decide about them; then enter its next one."""
@@ -201,4 +206,4 @@ class Timetable:
             self._enter(entry)
         is_backlog = count > 1 or entry.is_catching_up
         entry.is_catching_up = entry.next is not None and entry.next <= now
-        return Due(job, backlog.decide(now), is_backlog) if count else None
+        return Due(job, *backlog.decide(now), is_backlog) if count else None

@@ -44,7 +44,7 @@ class Desk:
         await self.gate.wait()
 
     def runs(self, job_id: str) -> list[datetime]:
-        return [fire for due in self.of(job_id) for fire in due.decision.run]
+        return [fire for due in self.of(job_id) for fire in due.run]
 
     def of(self, job_id: str) -> list[Due]:
         return [due for chunk in self.chunks for due in chunk if due.job.id == job_id]
@@ -120,8 +120,8 @@ async def test_fires_after_the_last_one_in_the_log_are_due(
     await gnomon_clock.settle()
 
     (due,) = desk.of("job")
-    assert due.decision.run == [START + 3 * HOUR]
-    assert [(one.reason, one.last) for one in due.decision.missed] == [("downtime", START + 2 * HOUR)]
+    assert list(due.run) == [START + 3 * HOUR]
+    assert [(one.reason, one.last) for one in due.missed] == [("downtime", START + 2 * HOUR)]
     assert due.is_backlog
 
 
@@ -144,7 +144,7 @@ async def test_a_long_backlog_that_all_runs_comes_in_slices(
     put(timetable, "job", EveryTrigger(HOUR), START, catch_up="all")
     await gnomon_clock.settle()
 
-    assert [len(due.decision.run) for due in desk.of("job")] == [SLICE, 1]
+    assert [len(due.run) for due in desk.of("job")] == [SLICE, 1]
     assert [due.is_backlog for due in desk.of("job")] == [True, True]
 
 
