@@ -34,6 +34,9 @@ RETRIED = frozenset({"exception", "timeout", "silence", "zombie", "lost", "kille
 ROOM = 512
 """Events that may wait to be written while fires are still being dispatched: a commit or two."""
 
+LEAD = 0.05
+"""Seconds that a burst waits at most for its first commit: a store that is slower, or away, is not waited for."""
+
 DETAILS: dict[MissedReason, str] = {
     "late": "the kernel came to it later than catch_up and grace allow",
     "downtime": "no kernel was running",
@@ -90,11 +93,12 @@ class Launcher:
 
     # --- fires ---
 
-    async def dispatch(self, chunk: Sequence[Due]) -> None:
+    async def dispatch(self, chunk: Sequence[Due], *, leads: bool) -> None:
         """Decide about the jobs whose time has come. The timetable calls this with one chunk after the other.
 
         It returns when the log has room for the next one: what has started in a burst must not wait for its events
-        behind those of all that is still to come.
+        behind those of all that is still to come. The bodies that lead a burst even begin before: else each turn of the
+        loop on their way, and the store's thread at each statement, would wait until a chunk has been dispatched.
         """
         vetoes: dict[tuple[str, datetime], str] = {}
         if self._plugins.has_guards:
@@ -108,7 +112,9 @@ class Launcher:
                     veto = vetoes.get((due.job.id, fire)) if vetoes else None
                     self._fire(due.job, fire, now, veto, is_backlog=due.is_backlog)
             self.pump()
-            if self._journal.backlog > ROOM:
+            if leads:
+                await asyncio.wait((self._journal.durable(),), timeout=LEAD)
+            elif self._journal.backlog > ROOM:
                 await asyncio.shield(self._journal.durable())
         except DeposedError as exc:
             log.critical("fires are not started any more", problem=str(exc))

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import heapq
 import itertools
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import Protocol
 
 import msgspec
 import structlog
@@ -50,10 +51,17 @@ class Entry(msgspec.Struct, eq=False):
     is_catching_up: bool = False
 
 
+class Dispatch(Protocol):
+    """Whoever decides about jobs whose time has come; it is given one chunk after the other."""
+
+    async def __call__(self, chunk: Sequence[Due], *, leads: bool) -> None:
+        """Return when the next chunk may come; with `leads`, this one is the first of many that are due at once."""
+
+
 class Timetable:
     """Owns the order of things to come. It decides about time only; whether a fire may start is not its business."""
 
-    def __init__(self, clock: Clock, dispatch: Callable[[Sequence[Due]], Awaitable[None]]) -> None:
+    def __init__(self, clock: Clock, dispatch: Dispatch) -> None:
         self._clock = clock
         self._dispatch = dispatch
         self._heap: list[tuple[float, int, Entry]] = []
@@ -83,8 +91,11 @@ class Timetable:
     @property
     def is_idle(self) -> bool:
         """Whether nothing is due right now, or nobody looks."""
-        is_due = self._heap and self._heap[0][0] <= self._clock.time()
-        return not self._running or not (self._working or is_due)
+        return not self._running or not (self._working or self._is_due)
+
+    @property
+    def _is_due(self) -> bool:
+        return bool(self._heap) and self._heap[0][0] <= self._clock.time()
 
     async def idle(self) -> None:
         """Wait until what is due right now has its outcome.
@@ -102,7 +113,7 @@ class Timetable:
             most = FIRST_CHUNK
             while True:
                 if due := self._pop_due(most):
-                    await self._work(due)
+                    await self._work(due, leads=most == FIRST_CHUNK and self._is_due)
                     await asyncio.sleep(0)
                     most = min(most * 2, CHUNK)
                 else:
@@ -114,12 +125,12 @@ class Timetable:
             self._running = False
             self._round.set()
 
-    async def _work(self, due: Sequence[Entry]) -> None:
+    async def _work(self, due: Sequence[Entry], *, leads: bool) -> None:
         self._working = True
         try:
             now = self._clock.now()
             decided = [self._decide_one(entry, now) or await self._decide(entry) for entry in due]
-            await self._dispatch([one for one in decided if one is not None])
+            await self._dispatch([one for one in decided if one is not None], leads=leads)
         finally:
             self._working = False
             self._round.set()

@@ -36,11 +36,13 @@ class Desk:
 
     def __init__(self) -> None:
         self.chunks: list[list[Due]] = []
+        self.leading: list[int] = []
         self.gate = asyncio.Event()
         self.gate.set()
 
-    async def dispatch(self, chunk: Sequence[Due]) -> None:
+    async def dispatch(self, chunk: Sequence[Due], *, leads: bool) -> None:
         self.chunks.append(list(chunk))
+        self.leading += [len(chunk)] if leads else []
         await self.gate.wait()
 
     def runs(self, job_id: str) -> list[datetime]:
@@ -134,6 +136,19 @@ async def test_many_jobs_at_one_instant_come_in_chunks_of_which_the_first_is_sma
     await gnomon_clock.advance(HOUR)
 
     assert [len(chunk) for chunk in desk.chunks] == [16, 32, 64, CHUNK, 2 * CHUNK + 1 - 16 - 32 - 64 - CHUNK]
+    assert desk.leading == [16]
+
+
+async def test_few_jobs_at_one_instant_lead_no_burst(
+    timetable: Timetable, desk: Desk, gnomon_clock: VirtualClock
+) -> None:
+    for n in range(3):
+        put(timetable, f"job{n}", AtTrigger(START + HOUR, UTC))
+
+    await gnomon_clock.advance(HOUR)
+
+    assert [len(chunk) for chunk in desk.chunks] == [3]
+    assert desk.leading == []
 
 
 async def test_a_long_backlog_that_all_runs_comes_in_slices(
