@@ -10,6 +10,7 @@ from typing import Literal
 import msgspec
 
 from gnomon.jobs import Job
+from gnomon.ports import StoreHealth
 
 QUEUE_LIMIT = 1_000
 """Runs of one job that may wait; beyond that the job cannot keep up with itself, and memory would only grow."""
@@ -48,12 +49,12 @@ class Lane(msgspec.Struct, eq=False, gc=False):
 class Admission:
     """Counts what is running and keeps who waits. It knows no time and no events: it only says who is next.
 
-    Nobody starts while `accepts_runs` says no: the store has no room but for the ends of what is running.
+    Nobody starts while the store's health says that it accepts no runs: it has room but for the ends of what is going.
     """
 
-    def __init__(self, max_running: int, accepts_runs: Callable[[], bool] = lambda: True) -> None:
+    def __init__(self, max_running: int, store_health: Callable[[], StoreHealth] = StoreHealth) -> None:
         self.max_running = max_running
-        self._accepts_runs = accepts_runs
+        self._store_health = store_health
         self.running = 0
         self.is_open = True
         self._lanes: dict[str, Lane] = {}
@@ -130,7 +131,7 @@ class Admission:
         return sum(len(lane.waiting) for lane in self._lanes.values())
 
     def _has_place(self) -> bool:
-        return self.running < self.max_running and self.is_open and self._accepts_runs()
+        return self.running < self.max_running and self.is_open and self._store_health().accepts_runs
 
     def _enter(self, lane: Lane, ticket: Ticket) -> None:
         lane.running[ticket.execution_id] = ticket

@@ -30,6 +30,7 @@ TEXT_LIMIT = 4 * 1024
 """Characters kept of a message, an item or the name of a step."""
 
 _NEVER = float("-inf")
+_NOTHING: dict[str, Any] = {}  # never changed: most runs tell nothing, and need no dict of their own
 _current: ContextVar[Context] = ContextVar("gnomon_current")
 
 
@@ -92,7 +93,7 @@ class Context:
         self._interval = 1.0 / rate
         self._monotonic = monotonic
         self._lock = RLock()  # told under it, so that threads of one body keep their order
-        self._pending: dict[str, Any] = {}
+        self._pending = _NOTHING
         self._told_at = _NEVER
         self._cancel_requested = False
         self._reader = reader
@@ -220,7 +221,7 @@ class Context:
     def flush(self) -> None:
         """Tell now what is pending. The kernel calls this, from its own thread too."""
         with self._lock:
-            told, self._pending = self._pending, {}
+            told, self._pending = self._pending, _NOTHING
             if told:
                 self._told_at = self._monotonic()
                 self._sink.tell(self.execution_id, told)
@@ -236,7 +237,7 @@ class Context:
             if at_once:
                 self.flush()  # a step that begins starts its own count: what the one before counted is not its own
             first = not self._pending
-            self._pending.update(told)
+            self._pending = self._pending | told
             if at_once or self.may_tell:
                 self.flush()
             elif first:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
+import functools
 import secrets
 from collections.abc import Callable, Iterable
 from datetime import datetime
+from hashlib import blake2b
 from typing import Any, Final, Literal
 
 import msgspec
@@ -105,9 +106,14 @@ def execution_id(job_id: str, scheduled_time: datetime, attempt: int = 1) -> str
 
     4 bytes of scheduled time in seconds, as in a MongoDB ObjectId, then 8 bytes of BLAKE2b of (job, µs, attempt).
     """
-    seconds = int(scheduled_time.timestamp())
-    micros = seconds * 1_000_000 + scheduled_time.microsecond
-    return _identify(seconds, f"{job_id}\0{micros}\0{attempt}".encode())
+    seconds, micros = _written(int(scheduled_time.timestamp()), scheduled_time.microsecond)
+    return seconds + _hash(f"{job_id}{micros}{attempt}".encode())
+
+
+@functools.lru_cache(maxsize=64)
+def _written(seconds: int, microsecond: int) -> tuple[str, str]:
+    # Jobs that are due at one instant share it: to write two numbers costs as much as the hash.
+    return f"{seconds & 0xFFFFFFFF:08x}", f"\0{seconds * 1_000_000 + microsecond}\0"
 
 
 def manual_execution_id(job_id: str, at: datetime, idempotency_key: str | None = None) -> str:
@@ -116,12 +122,12 @@ def manual_execution_id(job_id: str, at: datetime, idempotency_key: str | None =
     With a key the time is left out, because the repeated request comes later.
     """
     if idempotency_key is not None:
-        return _identify(0, f"{job_id}\0key\0{idempotency_key}".encode())
-    return _identify(int(at.timestamp()), secrets.token_bytes(16))
+        return _written(0, 0)[0] + _hash(f"{job_id}\0key\0{idempotency_key}".encode())
+    return _written(int(at.timestamp()), 0)[0] + _hash(secrets.token_bytes(16))
 
 
-def _identify(seconds: int, unique: bytes) -> str:
-    return f"{seconds & 0xFFFFFFFF:08x}{hashlib.blake2b(unique, digest_size=8).hexdigest()}"
+def _hash(unique: bytes) -> str:
+    return blake2b(unique, digest_size=8).hexdigest()
 
 
 def _scheduled(event: events.Scheduled) -> Execution:

@@ -85,7 +85,7 @@ class Kernel(Questions, Orders):
         seconds = hook_timeout.total_seconds()
         self._dispatcher = Dispatcher(self.plugins, self._store, self, seconds)
         self._journal = Journal(self._store, self.clock, self.node, self._dispatcher.publish)
-        self._admission = Admission(max_running, lambda: self._store.health().accepts_runs)
+        self._admission = Admission(max_running, self._store.health)
         self._admission.is_open = False  # until everything has been started
         self._launcher = Launcher(self._journal, self.clock, self.plugins, self._admission, self._jobs, seconds)
         self._reports = Reports(self._journal, self._store, self.clock)

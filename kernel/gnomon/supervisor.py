@@ -34,8 +34,8 @@ class Ending(msgspec.Struct, frozen=True):
     actor: str | None = None
 
 
-class Active(msgspec.Struct, eq=False):
-    """A run whose body is going, or about to."""
+class Active(msgspec.Struct, eq=False, gc=False):
+    """A run whose body is going, or about to. Its only cycle is with the task that it runs in, and ends with it."""
 
     execution: Execution
     job: Job
@@ -123,11 +123,11 @@ class Supervisor:
             active.started_at = context.last_sign_of_life = self._clock.monotonic()
             if job.timeout or job.silence:
                 self._watch(active)
-            if job.steps and not context.cancel_requested:
-                context.steps(*job.steps)
             if context.cancel_requested:
                 outcome = Outcome(0.0, cancelled=True)
             else:
+                if job.steps:
+                    context.steps(*job.steps)
                 grace = job.cancel_grace.total_seconds()
                 outcome = await active.runner.run(Run(active.execution, active.body, context, grace, job.limits))
             self._finish(active, outcome)
