@@ -97,13 +97,13 @@ class Admission:
             return ticket
         return None
 
-    def leave(self, execution_id: str, job_id: str) -> None:
-        """Give a place back; a second call for the same run does nothing."""
+    def leave(self, execution_id: str, job_id: str) -> bool:
+        """Give a place back, and tell whether somebody waits for one; a second call for the same run gives nothing."""
         lane = self._lanes.get(job_id)
-        if lane is None or lane.running.pop(execution_id, None) is None:
-            return
-        self.running -= 1
-        self._tidy(job_id, lane)
+        if lane is not None and lane.running.pop(execution_id, None) is not None:
+            self.running -= 1
+            self._tidy(job_id, lane)
+        return bool(self._rotation)
 
     def withdraw(self, execution_id: str, job_id: str) -> bool:
         """Take a waiting run out of the line; False where it does not wait."""

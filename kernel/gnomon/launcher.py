@@ -290,11 +290,12 @@ class Launcher:
 
     def over(self, active: Active) -> None:
         """Give the slot of a run that is over to the next one, and try again where it failed."""
-        self._admission.leave(active.execution.id, active.job.id)
+        somebody_waits = self._admission.leave(active.execution.id, active.job.id)
         try:
             if active.execution.status == "failed" and (registered := self._jobs.get(active.job.id)) is not None:
                 self.retry(active.execution, registered.job)
-            self.pump()
+            if somebody_waits:
+                self.pump()
         except DeposedError as exc:
             log.error("runs that wait are not started any more", problem=str(exc))
 

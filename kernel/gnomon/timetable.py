@@ -185,7 +185,8 @@ class Timetable:
             if following is not None:
                 if following <= now:
                     return None
-                self._push(entry, following)
+                # By its own way, for nobody needs to be woken: the loop is right here.
+                heapq.heappush(self._heap, (following.timestamp(), next(self._numbers), entry))
             entry.last_fire, entry.next = fire, following
         is_backlog, entry.is_catching_up = entry.is_catching_up, False
         if job.grace is None and job.catch_up != "none":  # it may be as late as it likes
