@@ -10,6 +10,7 @@ from typing import Literal
 import msgspec
 
 from gnomon.jobs import Job
+from gnomon.ports import StoreHealth
 
 QUEUE_LIMIT = 1_000
 """Runs of one job that may wait; beyond that the job cannot keep up with itself, and memory would only grow."""
@@ -37,23 +38,23 @@ class Verdict(msgspec.Struct):
 _START = Verdict("start")
 
 
-class Lane(msgspec.Struct, eq=False):
+class Lane(msgspec.Struct, eq=False, gc=False):
     """The runs of one job: going on, and waiting in line."""
 
     running: dict[str, Ticket] = {}
-    waiting: list[Ticket] = []
+    waiting: tuple[Ticket, ...] = ()
     in_rotation: bool = False
 
 
 class Admission:
     """Counts what is running and keeps who waits. It knows no time and no events: it only says who is next.
 
-    Nobody starts while `accepts_runs` says no: the store has no room but for the ends of what is running.
+    Nobody starts while the store's health says that it accepts no runs: it has room but for the ends of what is going.
     """
 
-    def __init__(self, max_running: int, accepts_runs: Callable[[], bool] = lambda: True) -> None:
+    def __init__(self, max_running: int, store_health: Callable[[], StoreHealth] = StoreHealth) -> None:
         self.max_running = max_running
-        self._accepts_runs = accepts_runs
+        self._store_health = store_health
         self.running = 0
         self.is_open = True
         self._lanes: dict[str, Lane] = {}
@@ -64,7 +65,7 @@ class Admission:
         job = ticket.job
         if (lane := self._lanes.get(job.id)) is None:
             lane = self._lanes[job.id] = Lane()
-        if len(lane.running) < job.instances and not lane.waiting:
+        if not lane.waiting and (not lane.running or len(lane.running) < job.instances):
             if not self._rotation and self._has_place():
                 self._enter(lane, ticket)
                 return _START
@@ -89,19 +90,20 @@ class Admission:
             if not lane.waiting or len(lane.running) >= lane.waiting[0].job.instances:
                 self._tidy(job_id, lane)
                 continue
-            ticket = lane.waiting.pop(0)
+            ticket, *rest = lane.waiting
+            lane.waiting = tuple(rest)
             self._enter(lane, ticket)
             self._rotate(job_id, lane)
             return ticket
         return None
 
-    def leave(self, execution_id: str, job_id: str) -> None:
-        """Give a place back; a second call for the same run does nothing."""
+    def leave(self, execution_id: str, job_id: str) -> bool:
+        """Give a place back, and tell whether somebody waits for one; a second call for the same run gives nothing."""
         lane = self._lanes.get(job_id)
-        if lane is None or lane.running.pop(execution_id, None) is None:
-            return
-        self.running -= 1
-        self._tidy(job_id, lane)
+        if lane is not None and lane.running.pop(execution_id, None) is not None:
+            self.running -= 1
+            self._tidy(job_id, lane)
+        return bool(self._rotation)
 
     def withdraw(self, execution_id: str, job_id: str) -> bool:
         """Take a waiting run out of the line; False where it does not wait."""
@@ -109,7 +111,7 @@ class Admission:
         ticket = next((t for t in lane.waiting if t.execution_id == execution_id), None) if lane is not None else None
         if lane is None or ticket is None:
             return False
-        lane.waiting.remove(ticket)
+        lane.waiting = tuple(waiting for waiting in lane.waiting if waiting is not ticket)
         self._tidy(job_id, lane)
         return True
 
@@ -129,7 +131,7 @@ class Admission:
         return sum(len(lane.waiting) for lane in self._lanes.values())
 
     def _has_place(self) -> bool:
-        return self.running < self.max_running and self.is_open and self._accepts_runs()
+        return self.running < self.max_running and self.is_open and self._store_health().accepts_runs
 
     def _enter(self, lane: Lane, ticket: Ticket) -> None:
         lane.running[ticket.execution_id] = ticket
@@ -140,10 +142,10 @@ class Admission:
         if not ticket.must_run and ticket.job.catch_up != "all":
             # Late runs of a job do not pile up: the newest fire takes the place of those that wait before it.
             replaced = [waiting for waiting in lane.waiting if not waiting.must_run]
-            lane.waiting = [waiting for waiting in lane.waiting if waiting.must_run]
+            lane.waiting = tuple(waiting for waiting in lane.waiting if waiting.must_run)
         if len(lane.waiting) >= QUEUE_LIMIT:
             return Verdict("miss", f"{QUEUE_LIMIT} runs of the job are waiting already", is_capacity=True)
-        lane.waiting.append(ticket)
+        lane.waiting += (ticket,)
         self._rotate(ticket.job.id, lane)
         return Verdict("wait", replaced=replaced)
 

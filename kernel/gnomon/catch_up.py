@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 import msgspec
 
@@ -42,11 +43,11 @@ class Absence(msgspec.Struct, frozen=True):
         return "late"
 
 
-class Decision(msgspec.Struct, frozen=True):
+class Decision(NamedTuple):
     """The fires that run, oldest first, and those that do not."""
 
-    run: list[datetime]
-    missed: list[MissedRange]
+    run: Sequence[datetime]
+    missed: Sequence[MissedRange]
 
 
 def next_fire(
@@ -81,15 +82,6 @@ def fires(
     while fire is not None and fire <= until:
         yield fire
         fire = next_fire(trigger, fire, anchor)
-
-
-def decide_one(fire: datetime, catch_up: CatchUp, grace: timedelta | None, absence: Absence, now: datetime) -> Decision:
-    """Decide about a single fire, which is what nearly all are."""
-    if grace is None and catch_up != "none":
-        return Decision([fire], [])
-    backlog = Backlog(catch_up, grace, absence)
-    backlog.add(fire)
-    return backlog.decide(now)
 
 
 class Backlog:

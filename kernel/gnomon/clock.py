@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import time
 from datetime import UTC, datetime
 
@@ -16,14 +17,10 @@ clock was set, or that the machine slept. One look a second costs 0.01 % of a co
 class SystemClock(Clock):
     """The machine's clocks."""
 
-    # No method of ours around it: a body's start and end ask three times, and each way through Python is 0.1 µs.
+    # No methods of ours around them: a run asks six times, and each way through Python is 0.1 µs.
     monotonic = staticmethod(time.monotonic)
-
-    def time(self) -> float:
-        return time.time()
-
-    def now(self) -> datetime:
-        return datetime.now(UTC)
+    now = staticmethod(functools.partial(datetime.now, UTC))
+    time = staticmethod(time.time)
 
     async def wait(self, wake: asyncio.Event, until: float | None) -> None:
         seconds = LONGEST_WAIT if until is None else min(max(until - time.time(), 0.0), LONGEST_WAIT)

@@ -13,13 +13,12 @@ from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-import msgspec
-
 from gnomon.errors import NotInRunError, RunCancelled
 from gnomon.events import DeclaredStep
 from gnomon.texts import shorten, writable
 
 if TYPE_CHECKING:
+    from gnomon.execution import Execution
     from gnomon.run_log import ProgressReader, RunLog
 
 T = TypeVar("T")
@@ -30,18 +29,9 @@ PROGRESS_RATE = 4.0
 TEXT_LIMIT = 4 * 1024
 """Characters kept of a message, an item or the name of a step."""
 
+_NEVER = float("-inf")
+_NOTHING: dict[str, Any] = {}  # never changed: most runs tell nothing, and need no dict of their own
 _current: ContextVar[Context] = ContextVar("gnomon_current")
-
-
-class RunInfo(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """The facts of a run that its body may want to know."""
-
-    execution_id: str
-    job_id: str
-    scheduled_time: datetime
-    attempt: int = 1
-    is_manual: bool = False
-    force: bool = False
 
 
 class Sink(Protocol):
@@ -76,6 +66,7 @@ class Context:
 
     __slots__ = (
         "_cancel_requested",
+        "_execution",
         "_interval",
         "_lock",
         "_monotonic",
@@ -83,28 +74,27 @@ class Context:
         "_reader",
         "_sink",
         "_told_at",
-        "info",
         "last_sign_of_life",
         "run_log",
     )
 
     def __init__(
         self,
-        info: RunInfo,
+        execution: Execution,
         sink: Sink,
         *,
         rate: float = PROGRESS_RATE,
         monotonic: Callable[[], float] = time.monotonic,
         reader: ProgressReader | None = None,
     ) -> None:
-        self.info = info
+        self._execution = execution
         self.last_sign_of_life = monotonic()
         self._sink = sink
         self._interval = 1.0 / rate
         self._monotonic = monotonic
         self._lock = RLock()  # told under it, so that threads of one body keep their order
-        self._pending: dict[str, Any] = {}
-        self._told_at = float("-inf")
+        self._pending = _NOTHING
+        self._told_at = _NEVER
         self._cancel_requested = False
         self._reader = reader
         self.run_log: RunLog | None = None
@@ -112,32 +102,32 @@ class Context:
     @property
     def execution_id(self) -> str:
         """The id of this run: 24 hex characters."""
-        return self.info.execution_id
+        return self._execution.id
 
     @property
     def job_id(self) -> str:
         """The id of the job that runs."""
-        return self.info.job_id
+        return self._execution.job_id
 
     @property
     def scheduled_time(self) -> datetime:
         """The instant that the trigger named, aware UTC; of a manual run the moment of the request."""
-        return self.info.scheduled_time
+        return self._execution.scheduled_time
 
     @property
     def attempt(self) -> int:
         """1 for the first try, 2 for the first retry."""
-        return self.info.attempt
+        return self._execution.attempt
 
     @property
     def is_manual(self) -> bool:
         """Whether somebody triggered this run by hand."""
-        return self.info.is_manual
+        return self._execution.is_manual
 
     @property
     def force(self) -> bool:
         """Whether the trigger was told to skip guards."""
-        return self.info.force
+        return self._execution.force
 
     @property
     def cancel_requested(self) -> bool:
@@ -231,7 +221,7 @@ class Context:
     def flush(self) -> None:
         """Tell now what is pending. The kernel calls this, from its own thread too."""
         with self._lock:
-            told, self._pending = self._pending, {}
+            told, self._pending = self._pending, _NOTHING
             if told:
                 self._told_at = self._monotonic()
                 self._sink.tell(self.execution_id, told)
@@ -247,7 +237,7 @@ class Context:
             if at_once:
                 self.flush()  # a step that begins starts its own count: what the one before counted is not its own
             first = not self._pending
-            self._pending.update(told)
+            self._pending = self._pending | told
             if at_once or self.may_tell:
                 self.flush()
             elif first:
@@ -262,6 +252,10 @@ def declare_step(step: str | tuple[str, float] | DeclaredStep) -> DeclaredStep:
         return DeclaredStep(shorten(step, TEXT_LIMIT))
     name, weight = step
     return DeclaredStep(shorten(name, TEXT_LIMIT), float(weight))
+
+
+enter, leave = _current.set, _current.reset
+"""Make a context the current one, and the one before again: `token = enter(context)`, `leave(token)`."""
 
 
 class entered:  # noqa: N801 - reads as `with entered(context):`

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
+import functools
 import secrets
 from collections.abc import Callable, Iterable
 from datetime import datetime
+from hashlib import blake2b
 from typing import Any, Final, Literal
 
 import msgspec
@@ -72,14 +73,9 @@ class Execution(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
         """Fold one more event in; TransitionError where it is illegal, and then nothing is changed."""
         if event.version != self.version + 1:
             raise TransitionError(event.stream, f"{self.status} at version {self.version}", event.type, event.version)
-        step = _STEPS.get((self.status, type(event)))
+        step = _STEPS[self.status].get(type(event))
         if step is None:
-            if isinstance(event, events.UnknownEvent):
-                step = _nothing
-            elif self.is_over and type(event) in _AFTER_THE_END:
-                step = _AFTER_THE_END[type(event)]
-            else:
-                raise TransitionError(event.stream, self.status, event.type, event.version)
+            raise TransitionError(event.stream, self.status, event.type, event.version)
         step(self, event)
         self.version = event.version
         if step is not _hidden:  # which is about lists, and not about the run: when it ended must not change
@@ -89,9 +85,9 @@ class Execution(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
 def begin(event: Event) -> Execution:
     """Make the execution that a stream's first event begins: scheduled or missed, nothing else."""
     if event.version == 1:
-        if isinstance(event, events.Scheduled):
+        if type(event) is events.Scheduled:
             return _scheduled(event)
-        if isinstance(event, events.Missed):
+        if type(event) is events.Missed:
             return _missed_at_once(event)
     raise TransitionError(event.stream, "nothing", event.type, event.version)
 
@@ -110,9 +106,14 @@ def execution_id(job_id: str, scheduled_time: datetime, attempt: int = 1) -> str
 
     4 bytes of scheduled time in seconds, as in a MongoDB ObjectId, then 8 bytes of BLAKE2b of (job, µs, attempt).
     """
-    seconds = int(scheduled_time.timestamp())
-    micros = seconds * 1_000_000 + scheduled_time.microsecond
-    return _identify(seconds, f"{job_id}\0{micros}\0{attempt}".encode())
+    seconds, micros = _written(int(scheduled_time.timestamp()), scheduled_time.microsecond)
+    return seconds + _hash(f"{job_id}{micros}{attempt}".encode())
+
+
+@functools.lru_cache(maxsize=64)
+def _written(seconds: int, microsecond: int) -> tuple[str, str]:
+    # Jobs that are due at one instant share it: to write two numbers costs as much as the hash.
+    return f"{seconds & 0xFFFFFFFF:08x}", f"\0{seconds * 1_000_000 + microsecond}\0"
 
 
 def manual_execution_id(job_id: str, at: datetime, idempotency_key: str | None = None) -> str:
@@ -121,12 +122,12 @@ def manual_execution_id(job_id: str, at: datetime, idempotency_key: str | None =
     With a key the time is left out, because the repeated request comes later.
     """
     if idempotency_key is not None:
-        return _identify(0, f"{job_id}\0key\0{idempotency_key}".encode())
-    return _identify(int(at.timestamp()), secrets.token_bytes(16))
+        return _written(0, 0)[0] + _hash(f"{job_id}\0key\0{idempotency_key}".encode())
+    return _written(int(at.timestamp()), 0)[0] + _hash(secrets.token_bytes(16))
 
 
-def _identify(seconds: int, unique: bytes) -> str:
-    return f"{seconds & 0xFFFFFFFF:08x}{hashlib.blake2b(unique, digest_size=8).hexdigest()}"
+def _hash(unique: bytes) -> str:
+    return blake2b(unique, digest_size=8).hexdigest()
 
 
 def _scheduled(event: events.Scheduled) -> Execution:
@@ -237,20 +238,34 @@ def _nothing(execution: Execution, event: Event) -> None:
     """Skip what this version does not know."""
 
 
-_AFTER_THE_END: Final[dict[type[Event], Callable[[Execution, Any], None]]] = {
+_Steps = dict[type[Event], Callable[[Execution, Any], None]]
+_SCHEDULED: Final[_Steps] = {
+    events.Started: _started,
+    events.Missed: _missed,
+    events.Cancelled: _cancelled,
+    events.Failed: _failed,
+    events.CancelRequested: _cancel_requested,
+    events.UnknownEvent: _nothing,
+}
+_RUNNING: Final[_Steps] = {
+    events.Progress: _progress,
+    events.Warned: _warned,
+    events.CancelRequested: _cancel_requested,
+    events.Succeeded: _succeeded,
+    events.Failed: _failed,
+    events.Cancelled: _cancelled,
+    events.UnknownEvent: _nothing,
+}
+_OVER: Final[_Steps] = {
     events.LateResult: _late_result,
     events.Hidden: _hidden,
+    events.UnknownEvent: _nothing,
 }
-_STEPS: Final[dict[tuple[str, type[Event]], Callable[[Execution, Any], None]]] = {
-    ("scheduled", events.Started): _started,
-    ("scheduled", events.Missed): _missed,
-    ("scheduled", events.Cancelled): _cancelled,
-    ("scheduled", events.Failed): _failed,
-    ("scheduled", events.CancelRequested): _cancel_requested,
-    ("running", events.Progress): _progress,
-    ("running", events.Warned): _warned,
-    ("running", events.CancelRequested): _cancel_requested,
-    ("running", events.Succeeded): _succeeded,
-    ("running", events.Failed): _failed,
-    ("running", events.Cancelled): _cancelled,
+_STEPS: Final[dict[Status, _Steps]] = {
+    "scheduled": _SCHEDULED,
+    "running": _RUNNING,
+    "success": _OVER,
+    "failed": _OVER,
+    "missed": _OVER,
+    "cancelled": _OVER,
 }

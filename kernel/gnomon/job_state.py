@@ -98,11 +98,19 @@ def _described(state: JobState, event: events.JobDescribed) -> None:
         state.note = event.note
 
 
-def _fired(state: JobState, event: events.Scheduled | events.Missed) -> None:
-    # A retry (attempt > 1) and a manual run are not fires; a scheduled run that is missed later was counted before.
-    if event.is_manual or event.version > 1 or getattr(event, "attempt", 1) > 1:
-        return
-    fire = getattr(event, "last", None) or event.scheduled_time
+def _scheduled(state: JobState, event: events.Scheduled) -> None:
+    # A retry (attempt > 1) and a manual run are not fires.
+    if not event.is_manual and event.attempt == 1:
+        _fired(state, event.scheduled_time)
+
+
+def _missed(state: JobState, event: events.Missed) -> None:
+    # A scheduled run that is missed later was counted before.
+    if not event.is_manual and event.version == 1:
+        _fired(state, event.last or event.scheduled_time)
+
+
+def _fired(state: JobState, fire: datetime) -> None:
     if state.last_fire is None or fire > state.last_fire:
         state.last_fire = fire
     if state.newest_fire is None or fire > state.newest_fire:
@@ -116,6 +124,6 @@ _STEPS: Final[dict[type[Event], Callable[[JobState, Any], None]]] = {
     events.JobPaused: _paused,
     events.JobResumed: _resumed,
     events.JobDescribed: _described,
-    events.Scheduled: _fired,
-    events.Missed: _fired,
+    events.Scheduled: _scheduled,
+    events.Missed: _missed,
 }

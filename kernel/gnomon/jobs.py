@@ -7,7 +7,7 @@ import importlib
 import inspect
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import lru_cache
 from types import ModuleType
@@ -193,9 +193,11 @@ class Body(msgspec.Struct, frozen=True):
     takes_force: bool = False
 
     def arguments(
-        self, args: Sequence[Any], kwargs: Mapping[str, Any], context: object, *, force: bool
+        self, args: list[Any], kwargs: dict[str, Any], context: object, *, force: bool
     ) -> tuple[list[Any], dict[str, Any]]:
         """Put the context, and `force`, among the arguments of a run where the signature asks for them."""
+        if self.context_parameter is None and not self.takes_force:
+            return args, kwargs
         positional, named = list(args), dict(kwargs)
         if self.context_parameter is not None and self.context_parameter not in named:
             if self.context_position < len(positional):

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any, Literal, TypeVar
 
-import msgspec
 import structlog
+from msgspec.structs import force_setattr
 
 from gnomon import codec, events, execution, job_state
 from gnomon.errors import DeposedError, GnomonError, StoreError, StoreUnavailableError
@@ -99,29 +99,24 @@ class Journal:
         """
         if self.state in NOTHING_MORE:
             raise DeposedError(f"{type(event).__name__} of {event.stream} was refused: {self.problem}")
-        stream, batch = event.stream, self._open
-        if isinstance(event, events.JobEvent):
-            batch = batch or self._batch()
-            self._fold_job(batch, event)
-        else:
-            view = self.live.get(stream)
-            if view is None:
-                view = self.live[stream] = execution.begin(event)
-            else:
-                view.apply(event)
-            batch = batch or self._batch()
+        stream = event.stream
+        if (view := self.live.get(stream)) is not None:
+            view.apply(event)
+        elif not isinstance(event, events.JobEvent):
+            view = self.live[stream] = execution.begin(event)
+        batch = self._open or self._open_batch()
+        if view is not None:
             batch.executions[stream] = view
-            if event.version == 1:
-                self._fold_job(batch, event)
+        if view is None or event.version == 1:
+            self._fold_job(batch, event)
         batch.events.append(event)
         if self._watched and (watched := self._watched.pop(stream, None)) is not None:
             watched.set_result(None)
-        self._wake.set()
 
-    def _batch(self) -> Batch:
-        if self._open is None:
-            self._open = Batch(asyncio.get_running_loop())
-        return self._open
+    def _open_batch(self) -> Batch:
+        batch = self._open = Batch(asyncio.get_running_loop())
+        self._wake.set()
+        return batch
 
     def _fold_job(self, batch: Batch, event: Event) -> None:
         state = self.jobs.get(event.job_id)
@@ -191,7 +186,7 @@ class Journal:
 
     async def _write(self, batch: Batch) -> None:
         for position, event in enumerate(batch.events, self.head + 1):
-            msgspec.structs.force_setattr(event, "position", position)
+            force_setattr(event, "position", position)
         # Copies: the live views move on while these are being written, and a retry must write the same. By the method
         # of Structs, which msgspec's types do not know, in a third of the time of copy.copy.
         executions = [view.__copy__() for view in batch.executions.values()]  # type: ignore[attr-defined]

@@ -30,6 +30,7 @@ from gnomon.ports import Clock, Runner, Store
 from gnomon.questions import Questions
 from gnomon.recovery import recover
 from gnomon.registry import Registry
+from gnomon.reports import Reports
 from gnomon.runners.async_task import AsyncRunner
 from gnomon.runners.process import ProcessRunner
 from gnomon.runners.thread import ThreadRunner
@@ -84,10 +85,11 @@ class Kernel(Questions, Orders):
         seconds = hook_timeout.total_seconds()
         self._dispatcher = Dispatcher(self.plugins, self._store, self, seconds)
         self._journal = Journal(self._store, self.clock, self.node, self._dispatcher.publish)
-        self._admission = Admission(max_running, lambda: self._store.health().accepts_runs)
+        self._admission = Admission(max_running, self._store.health)
         self._admission.is_open = False  # until everything has been started
         self._launcher = Launcher(self._journal, self.clock, self.plugins, self._admission, self._jobs, seconds)
-        self._supervisor = Supervisor(self._journal, self._store, self.clock, self._runners(), self._launcher.over)
+        self._reports = Reports(self._journal, self._store, self.clock)
+        self._supervisor = Supervisor(self._journal, self.clock, self._runners(), self._reports, self._launcher.over)
         self._timetable = Timetable(self.clock, self._launcher.dispatch)
         self._registry = Registry(self._journal, self.clock, self._timetable, self._launcher, self._jobs)
         self._resources = AsyncExitStack()
@@ -120,10 +122,11 @@ class Kernel(Questions, Orders):
         background = [_part(tasks, self._journal.run(), "journal")]
         stack.push_async_callback(_cancel, background)
         stack.push_async_callback(self._dispatcher.stop, FLUSH_LIMIT)
+        self._reports.begin()
         self._supervisor.begin(tasks)
         self._launcher.begin(self._supervisor, tasks)
         background += [
-            _part(tasks, self._supervisor.conflate(), "supervisor"),
+            _part(tasks, self._reports.conflate(), "reports"),
             _part(tasks, self._housekeep(), "housekeeping"),
         ]
         stack.push_async_callback(self._flush)
@@ -176,7 +179,7 @@ class Kernel(Questions, Orders):
     async def _flush(self) -> None:
         try:
             async with asyncio.timeout(FLUSH_LIMIT):
-                await self._supervisor.flush()
+                await self._reports.flush()
                 await asyncio.shield(self._journal.durable())
         except (TimeoutError, GnomonError) as exc:
             problem = self._journal.problem or str(exc)

@@ -34,6 +34,9 @@ RETRIED = frozenset({"exception", "timeout", "silence", "zombie", "lost", "kille
 ROOM = 512
 """Events that may wait to be written while fires are still being dispatched: a commit or two."""
 
+LEAD = 0.05
+"""Seconds that a burst waits at most for its first commit: a store that is slower, or away, is not waited for."""
+
 DETAILS: dict[MissedReason, str] = {
     "late": "the kernel came to it later than catch_up and grace allow",
     "downtime": "no kernel was running",
@@ -90,23 +93,28 @@ class Launcher:
 
     # --- fires ---
 
-    async def dispatch(self, chunk: Sequence[Due]) -> None:
+    async def dispatch(self, chunk: Sequence[Due], *, leads: bool) -> None:
         """Decide about the jobs whose time has come. The timetable calls this with one chunk after the other.
 
         It returns when the log has room for the next one: what has started in a burst must not wait for its events
-        behind those of all that is still to come.
+        behind those of all that is still to come. The bodies that lead a burst even begin before: else each turn of the
+        loop on their way, and the store's thread at each statement, would wait until a chunk has been dispatched.
         """
-        vetoes = await self._ask_guards([(due.job, fire) for due in chunk for fire in due.decision.run])
+        vetoes: dict[tuple[str, datetime], str] = {}
+        if self._plugins.has_guards:
+            vetoes = await self._ask_guards([(due.job, fire) for due in chunk for fire in due.run])
         now = self._clock.now()
         try:
             for due in chunk:
-                if due.decision.missed:
-                    self.miss_ranges(due.job, due.decision.missed)
-                for fire in due.decision.run:
+                if due.missed:
+                    self.miss_ranges(due.job, due.missed)
+                for fire in due.run:
                     veto = vetoes.get((due.job.id, fire)) if vetoes else None
                     self._fire(due.job, fire, now, veto, is_backlog=due.is_backlog)
             self.pump()
-            if self._journal.backlog > ROOM:
+            if leads:
+                await asyncio.wait((self._journal.durable(),), timeout=LEAD)
+            elif self._journal.backlog > ROOM:
                 await asyncio.shield(self._journal.durable())
         except DeposedError as exc:
             log.critical("fires are not started any more", problem=str(exc))
@@ -227,15 +235,16 @@ class Launcher:
 
     def _follow(self, verdict: Verdict, ticket: Ticket, execution: Execution, now: datetime) -> None:
         """Do what the admission decided about a run that is recorded as scheduled."""
+        if verdict.answer == "start":
+            self._start(ticket, execution, now)
+            return
         for replaced in verdict.replaced:
             self._miss_scheduled(
                 replaced, "overlap", f"the fire of {execution.scheduled_time} took its place in the line"
             )
         for running in verdict.to_cancel:
             self.supervisor.cancel(running, "kernel", f"overlap is cancel_previous, and {execution.id} is due")
-        if verdict.answer == "start":
-            self._start(ticket, execution, now)
-        elif verdict.answer == "miss":
+        if verdict.answer == "miss":
             self._miss_scheduled(ticket, "capacity" if verdict.is_capacity else "overlap", verdict.detail)
 
     def pump(self) -> None:
@@ -281,12 +290,12 @@ class Launcher:
 
     def over(self, active: Active) -> None:
         """Give the slot of a run that is over to the next one, and try again where it failed."""
-        self._admission.leave(active.execution.id, active.job.id)
-        registered = self._jobs.get(active.job.id)
+        somebody_waits = self._admission.leave(active.execution.id, active.job.id)
         try:
-            if active.execution.status == "failed" and registered is not None:
+            if active.execution.status == "failed" and (registered := self._jobs.get(active.job.id)) is not None:
                 self.retry(active.execution, registered.job)
-            self.pump()
+            if somebody_waits:
+                self.pump()
         except DeposedError as exc:
             log.error("runs that wait are not started any more", problem=str(exc))
 

@@ -17,6 +17,7 @@ from gnomon.journal import Journal
 from gnomon.launcher import Launcher, Registered
 from gnomon.ports import Clock, Store
 from gnomon.registry import Registry
+from gnomon.reports import Reports
 from gnomon.supervisor import Supervisor
 from gnomon.timetable import Timetable
 
@@ -54,6 +55,7 @@ class Parts:
     _dispatcher: Dispatcher
     _admission: Admission
     _launcher: Launcher
+    _reports: Reports
     _supervisor: Supervisor
     _timetable: Timetable
     _registry: Registry

@@ -66,7 +66,7 @@ class Questions(Parts):
 
         Only the newest lines of a run are kept: the first number tells how many are gone.
         """
-        await self._supervisor.flush()
+        await self._reports.flush()
         return await self._store.log(execution_id, after, limit)
 
     @on_kernel_loop

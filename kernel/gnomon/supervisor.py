@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import os
-import threading
-from collections import deque
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any
 
 import msgspec
 import structlog
 
 from gnomon import events
-from gnomon.context import PROGRESS_RATE, TEXT_LIMIT, Context, RunInfo
-from gnomon.errors import DeposedError, GnomonError, StoreError
+from gnomon.context import TEXT_LIMIT, Context
+from gnomon.errors import DeposedError
 from gnomon.events import FailedReason
 from gnomon.execution import Execution
 from gnomon.jobs import Body, Job
 from gnomon.journal import Journal
-from gnomon.ports import Clock, Outcome, Run, Runner, Store
+from gnomon.ports import Clock, Outcome, Run, Runner
+from gnomon.reports import Reports
 from gnomon.run_log import ProgressReader
 from gnomon.texts import shorten
 from gnomon.turns import take_turns
@@ -36,8 +34,8 @@ class Ending(msgspec.Struct, frozen=True):
     actor: str | None = None
 
 
-class Active(msgspec.Struct, eq=False):
-    """A run whose body is going, or about to."""
+class Active(msgspec.Struct, eq=False, gc=False):
+    """A run whose body is going, or about to. Its only cycle is with the task that it runs in, and ends with it."""
 
     execution: Execution
     job: Job
@@ -58,53 +56,34 @@ class Supervisor:
     def __init__(
         self,
         journal: Journal,
-        store: Store,
         clock: Clock,
         runners: dict[str, Runner],
+        reports: Reports,
         on_over: Callable[[Active], None],
-        progress_rate: float = PROGRESS_RATE,
     ) -> None:
         self._journal = journal
-        self._store = store
         self._clock = clock
         self._runners = runners
+        self._reports = reports
         self._on_over = on_over
-        self._rate = progress_rate
         self._active: dict[str, Active] = {}
-        self._told: deque[tuple[str, dict[str, Any]]] = deque()
-        self._untold: set[Context] = set()
-        self._has_untold = asyncio.Event()
         self._starting: dict[asyncio.Future[None], list[Active]] = {}
         self._unbegun = 0
         self._emptied = asyncio.Event()
         self._worker = f"pid {os.getpid()}"
         self._tasks: asyncio.TaskGroup
         self._loop: asyncio.AbstractEventLoop
-        self._thread = 0
 
     def begin(self, tasks: asyncio.TaskGroup) -> None:
         """Take the task group in which bodies run; called once, when the kernel starts."""
         self._tasks = tasks
         self._loop = asyncio.get_running_loop()
-        self._thread = threading.get_ident()
 
     def start(self, execution: Execution, job: Job, body: Body, due: datetime, now: datetime) -> Active:
         """Record that a run starts, and start its body as soon as that is durable."""
         runner = self._runners[job.runner or ("async" if body.is_async else "thread")]
-        context = Context(
-            RunInfo(
-                execution_id=execution.id,
-                job_id=job.id,
-                scheduled_time=execution.scheduled_time,
-                attempt=execution.attempt,
-                is_manual=execution.is_manual,
-                force=execution.force,
-            ),
-            self,
-            rate=self._rate,
-            monotonic=self._clock.monotonic,
-            reader=ProgressReader(job.progress_patterns) if job.progress_patterns else None,
-        )
+        reader = ProgressReader(job.progress_patterns) if job.progress_patterns else None
+        context = Context(execution, self._reports, monotonic=self._clock.monotonic, reader=reader)
         self._journal.add(
             events.Started(
                 stream=execution.id,
@@ -144,11 +123,11 @@ class Supervisor:
             active.started_at = context.last_sign_of_life = self._clock.monotonic()
             if job.timeout or job.silence:
                 self._watch(active)
-            if job.steps and not context.cancel_requested:
-                context.steps(*job.steps)
             if context.cancel_requested:
                 outcome = Outcome(0.0, cancelled=True)
             else:
+                if job.steps:
+                    context.steps(*job.steps)
                 grace = job.cancel_grace.total_seconds()
                 outcome = await active.runner.run(Run(active.execution, active.body, context, grace, job.limits))
             self._finish(active, outcome)
@@ -157,71 +136,6 @@ class Supervisor:
         finally:
             for watcher in active.watchers:
                 watcher.cancel()
-
-    # --- what the body tells ---
-
-    def tell(self, execution_id: str, told: dict[str, Any]) -> None:
-        """Record progress; called by contexts from any thread."""
-        # One queue: what a thread has told and what `flush` then takes out of its context must not change places.
-        self._told.append((execution_id, told))
-        if threading.get_ident() == self._thread:
-            self._record_told()
-        else:
-            self._loop.call_soon_threadsafe(self._record_told)
-
-    def tell_later(self, context: Context) -> None:
-        """Remember a context that has more to tell than its rate allows; called from any thread."""
-        if threading.get_ident() == self._thread:
-            self._remember(context)
-        else:
-            self._loop.call_soon_threadsafe(self._remember, context)
-
-    def _remember(self, context: Context) -> None:
-        self._untold.add(context)
-        self._has_untold.set()
-
-    async def conflate(self) -> None:
-        """Write what contexts have kept back, again and again until cancelled. A task of the kernel."""
-        while True:
-            await self._has_untold.wait()
-            await self._clock.sleep(1.0 / self._rate)
-            self._has_untold.clear()
-            await self.flush()
-
-    async def flush(self) -> None:
-        """Write what contexts have kept back: progress that its rate allows into the log, lines into the store."""
-        contexts, self._untold = self._untold, set()
-        for context in contexts:
-            if context.may_tell:
-                context.flush()
-            else:
-                self._remember(context)
-            await self._keep_lines(context)
-
-    async def _keep_lines(self, context: Context) -> None:
-        if context.run_log is None:
-            return
-        lines, oldest = context.run_log.untaken()
-        if not lines:
-            return
-        try:
-            await self._store.append_log(context.execution_id, lines, oldest)
-        except StoreError as exc:
-            log.warning("log lines wait for the store", execution=context.execution_id, problem=str(exc))
-            self.tell_later(context)
-        else:
-            context.run_log.took(lines)
-
-    def _record_told(self) -> None:
-        while self._told:
-            execution_id, told = self._told.popleft()
-            active = self._active.get(execution_id)
-            if active is None or active.is_over:
-                continue  # told after the end: the end stands
-            try:
-                self._journal.record(events.Progress, execution_id, active.job.id, **told)
-            except GnomonError as exc:
-                log.debug("progress lost", execution=execution_id, problem=str(exc))
 
     # --- time limits ---
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import heapq
 import itertools
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import Protocol
 
 import msgspec
 import structlog
 
-from gnomon.catch_up import Absence, Backlog, Decision, decide_one, fires, next_fire
+from gnomon.catch_up import Absence, Backlog, MissedRange, fires, next_fire
 from gnomon.job_state import JobState
 from gnomon.jobs import Job
 from gnomon.ports import Clock
@@ -29,11 +30,12 @@ SLICE = 256
 
 
 class Due(msgspec.Struct, frozen=True):
-    """A job whose time has come, and what became of its fires."""
+    """A job whose time has come, the fires that run, oldest first, and those that do not."""
 
     job: Job
-    decision: Decision
-    is_backlog: bool
+    run: Sequence[datetime]
+    missed: Sequence[MissedRange] = ()
+    is_backlog: bool = False
 
 
 class Entry(msgspec.Struct, eq=False):
@@ -49,10 +51,17 @@ class Entry(msgspec.Struct, eq=False):
     is_catching_up: bool = False
 
 
+class Dispatch(Protocol):
+    """Whoever decides about jobs whose time has come; it is given one chunk after the other."""
+
+    async def __call__(self, chunk: Sequence[Due], *, leads: bool) -> None:
+        """Return when the next chunk may come; with `leads`, this one is the first of many that are due at once."""
+
+
 class Timetable:
     """Owns the order of things to come. It decides about time only; whether a fire may start is not its business."""
 
-    def __init__(self, clock: Clock, dispatch: Callable[[Sequence[Due]], Awaitable[None]]) -> None:
+    def __init__(self, clock: Clock, dispatch: Dispatch) -> None:
         self._clock = clock
         self._dispatch = dispatch
         self._heap: list[tuple[float, int, Entry]] = []
@@ -82,8 +91,11 @@ class Timetable:
     @property
     def is_idle(self) -> bool:
         """Whether nothing is due right now, or nobody looks."""
-        is_due = self._heap and self._heap[0][0] <= self._clock.time()
-        return not self._running or not (self._working or is_due)
+        return not self._running or not (self._working or self._is_due)
+
+    @property
+    def _is_due(self) -> bool:
+        return bool(self._heap) and self._heap[0][0] <= self._clock.time()
 
     async def idle(self) -> None:
         """Wait until what is due right now has its outcome.
@@ -101,7 +113,7 @@ class Timetable:
             most = FIRST_CHUNK
             while True:
                 if due := self._pop_due(most):
-                    await self._work(due)
+                    await self._work(due, leads=most == FIRST_CHUNK and self._is_due)
                     await asyncio.sleep(0)
                     most = min(most * 2, CHUNK)
                 else:
@@ -113,12 +125,12 @@ class Timetable:
             self._running = False
             self._round.set()
 
-    async def _work(self, due: Sequence[Entry]) -> None:
+    async def _work(self, due: Sequence[Entry], *, leads: bool) -> None:
         self._working = True
         try:
             now = self._clock.now()
             decided = [self._decide_one(entry, now) or await self._decide(entry) for entry in due]
-            await self._dispatch([one for one in decided if one is not None])
+            await self._dispatch([one for one in decided if one is not None], leads=leads)
         finally:
             self._working = False
             self._round.set()
@@ -173,10 +185,15 @@ class Timetable:
             if following is not None:
                 if following <= now:
                     return None
-                self._push(entry, following)
+                # By its own way, for nobody needs to be woken: the loop is right here.
+                heapq.heappush(self._heap, (following.timestamp(), next(self._numbers), entry))
             entry.last_fire, entry.next = fire, following
         is_backlog, entry.is_catching_up = entry.is_catching_up, False
-        return Due(job, decide_one(fire, job.catch_up, job.grace, entry.absence, now), is_backlog)
+        if job.grace is None and job.catch_up != "none":  # it may be as late as it likes
+            return Due(job, (fire,), (), is_backlog)
+        backlog = Backlog(job.catch_up, job.grace, entry.absence)
+        backlog.add(fire)
+        return Due(job, *backlog.decide(now), is_backlog)
 
     async def _decide(self, entry: Entry) -> Due | None:
         """Take all fires of a job up to now and decide about them; then enter its next one."""
@@ -201,4 +218,4 @@ class Timetable:
             self._enter(entry)
         is_backlog = count > 1 or entry.is_catching_up
         entry.is_catching_up = entry.next is not None and entry.next <= now
-        return Due(job, backlog.decide(now), is_backlog) if count else None
+        return Due(job, *backlog.decide(now), is_backlog) if count else None

@@ -33,27 +33,29 @@ async def _run_all(loop: asyncio.AbstractEventLoop, waiting: Iterator[T], run: R
             take_turns(loop, iter((one,)), run)
 
     for one in waiting:
-        await _run_one(run(one, task), part)
+        body, context = run(one, task), contextvars.copy_context()
+        try:
+            awaited = context.run(body.send, None)
+        except StopIteration:  # most end here, at once
+            pass
+        else:
+            part()
+            await _go_on(body, context, awaited)
         if task.cancelling():  # a body has cancelled the task that it ran in: the next one must not be hit
             part()
 
 
 @types.coroutine
-def _run_one(body: Coroutine[Any, Any, None], on_wait: Callable[[], None]) -> Generator[Any, Any, None]:
-    """Run a coroutine in a context of its own, and call `on_wait` when it first waits."""
-    context = contextvars.copy_context()
-    step: Callable[[Any], Any] = body.send
-    told: Any = None
-    has_waited = False
+def _go_on(body: Coroutine[Any, Any, None], context: contextvars.Context, awaited: Any) -> Generator[Any, Any, None]:
+    """Run a coroutine that waits to its end, in its own context."""
     while True:
+        step: Callable[[Any], Any] = body.send
+        told: Any = None
+        try:
+            told = yield awaited
+        except BaseException as exc:  # noqa: BLE001 - all of it is for the body, a cancellation too
+            step, told = body.throw, exc
         try:
             awaited = context.run(step, told)
         except StopIteration:
             return
-        if not has_waited:
-            has_waited = True
-            on_wait()
-        try:
-            step, told = body.send, (yield awaited)
-        except BaseException as exc:  # noqa: BLE001 - all of it is for the body, a cancellation too
-            step, told = body.throw, exc

@@ -4,7 +4,9 @@ from collections import Counter
 from datetime import timedelta
 
 from gnomon import ExecutionQuery, Job, Kernel
+from gnomon.memory import MemoryStore
 from gnomon.testing import VirtualClock
+from gnomon.timetable import FIRST_CHUNK
 
 JOBS = 50_000
 
@@ -27,3 +29,23 @@ async def test_of_50_000_jobs_due_at_one_instant_all_run_once_and_none_is_missed
         everything = (await kernel.executions(ExecutionQuery(limit=1))).total
     assert set(ran.values()) == {1}
     assert (len(ran), succeeded, everything) == (JOBS, JOBS, JOBS)
+
+
+async def test_the_first_bodies_of_a_burst_begin_before_anything_else_of_it_is_recorded() -> None:
+    clock, store, heads = VirtualClock(), MemoryStore(), list[int]()
+
+    async def body() -> None:
+        heads.append(await store.head())
+
+    due = clock.now() + timedelta(hours=1)
+    async with Kernel(
+        store=store, jobs=[Job(id=f"j{n}", func=body, at=due) for n in range(500)], clock=clock
+    ) as kernel:
+        clock.is_idle = lambda: kernel.is_idle
+        before = await store.head()
+
+        await clock.advance(timedelta(hours=2))
+
+    scheduled_and_started = 2 * FIRST_CHUNK
+    assert heads[:FIRST_CHUNK] == [before + scheduled_and_started] * FIRST_CHUNK
+    assert len(heads) == 500

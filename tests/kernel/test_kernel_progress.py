@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gnomon import Context, Execution, Job, Kernel, Progress, current
-from gnomon.context import RunInfo
-from gnomon.events import DeclaredStep
+from gnomon.events import DeclaredStep, Scheduled
+from gnomon.execution import begin
 from gnomon.testing import EventList, VirtualClock
 from gnomon.testing.clock import START
 
@@ -299,8 +299,8 @@ class Told(list[dict[str, Any]]):
 @given(st.lists(st.tuples(st.sampled_from(["progress", "step", "wait", "flush"]), st.integers(0, 9)), max_size=60))
 def test_folding_what_is_written_gives_what_was_told(moves: list[tuple[str, int]]) -> None:
     passed, sink = 0.0, Told()
-    info = RunInfo(execution_id="0" * 24, job_id="job", scheduled_time=START)
-    context = Context(info, sink, monotonic=lambda: passed)
+    scheduled = Scheduled(stream="0" * 24, version=1, at=START, node="", job_id="job", scheduled_time=START)
+    context = Context(begin(scheduled), sink, monotonic=lambda: passed)
     expected: dict[str, Any] = {}
     steps = []
     for move, number in moves:

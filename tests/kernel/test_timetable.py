@@ -36,15 +36,17 @@ class Desk:
 
     def __init__(self) -> None:
         self.chunks: list[list[Due]] = []
+        self.leading: list[int] = []
         self.gate = asyncio.Event()
         self.gate.set()
 
-    async def dispatch(self, chunk: Sequence[Due]) -> None:
+    async def dispatch(self, chunk: Sequence[Due], *, leads: bool) -> None:
         self.chunks.append(list(chunk))
+        self.leading += [len(chunk)] if leads else []
         await self.gate.wait()
 
     def runs(self, job_id: str) -> list[datetime]:
-        return [fire for due in self.of(job_id) for fire in due.decision.run]
+        return [fire for due in self.of(job_id) for fire in due.run]
 
     def of(self, job_id: str) -> list[Due]:
         return [due for chunk in self.chunks for due in chunk if due.job.id == job_id]
@@ -120,8 +122,8 @@ async def test_fires_after_the_last_one_in_the_log_are_due(
     await gnomon_clock.settle()
 
     (due,) = desk.of("job")
-    assert due.decision.run == [START + 3 * HOUR]
-    assert [(one.reason, one.last) for one in due.decision.missed] == [("downtime", START + 2 * HOUR)]
+    assert list(due.run) == [START + 3 * HOUR]
+    assert [(one.reason, one.last) for one in due.missed] == [("downtime", START + 2 * HOUR)]
     assert due.is_backlog
 
 
@@ -134,6 +136,19 @@ async def test_many_jobs_at_one_instant_come_in_chunks_of_which_the_first_is_sma
     await gnomon_clock.advance(HOUR)
 
     assert [len(chunk) for chunk in desk.chunks] == [16, 32, 64, CHUNK, 2 * CHUNK + 1 - 16 - 32 - 64 - CHUNK]
+    assert desk.leading == [16]
+
+
+async def test_few_jobs_at_one_instant_lead_no_burst(
+    timetable: Timetable, desk: Desk, gnomon_clock: VirtualClock
+) -> None:
+    for n in range(3):
+        put(timetable, f"job{n}", AtTrigger(START + HOUR, UTC))
+
+    await gnomon_clock.advance(HOUR)
+
+    assert [len(chunk) for chunk in desk.chunks] == [3]
+    assert desk.leading == []
 
 
 async def test_a_long_backlog_that_all_runs_comes_in_slices(
@@ -144,7 +159,7 @@ async def test_a_long_backlog_that_all_runs_comes_in_slices(
     put(timetable, "job", EveryTrigger(HOUR), START, catch_up="all")
     await gnomon_clock.settle()
 
-    assert [len(due.decision.run) for due in desk.of("job")] == [SLICE, 1]
+    assert [len(due.run) for due in desk.of("job")] == [SLICE, 1]
     assert [due.is_backlog for due in desk.of("job")] == [True, True]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from gnomon.context import entered
+from gnomon.context import enter, leave
 from gnomon.ports import Clock, Outcome, Run, Runner
 from gnomon.runners.outcome import raised, returned
 
@@ -26,11 +26,11 @@ class AsyncRunner(Runner):
         task = asyncio.current_task(self._loop)
         assert task is not None  # noqa: S101 - there is one wherever something is awaited
         self._tasks[run.execution.id] = task
+        token = enter(run.context)
         started = self._clock.monotonic()
         try:
-            with entered(run.context):
-                args, kwargs = run.arguments()
-                value = await run.body.func(*args, **kwargs)
+            args, kwargs = run.arguments()
+            value = await run.body.func(*args, **kwargs)
         except (KeyboardInterrupt, GeneratorExit):
             raise
         except BaseException as exc:  # noqa: BLE001 - a body may raise anything, SystemExit too: it is the run that ends
@@ -40,6 +40,7 @@ class AsyncRunner(Runner):
         else:
             return returned(value, self._clock.monotonic() - started)
         finally:
+            leave(token)
             del self._tasks[run.execution.id]
 
     def cancel(self, execution_id: str) -> None:

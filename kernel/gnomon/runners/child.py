@@ -22,6 +22,7 @@ import structlog
 
 from gnomon.context import Context, entered
 from gnomon.errors import RunCancelled
+from gnomon.execution import Execution
 from gnomon.jobs import Body, Job, make_body
 from gnomon.log_capture import CapturingHandler, capture_event
 from gnomon.runners import wire
@@ -92,7 +93,7 @@ def main() -> None:
     orders = _orders()
     assignment = next(orders)
     assert isinstance(assignment, wire.Assignment)  # noqa: S101 - the kernel sends it first
-    context = ChildContext(assignment.info, pipe, rate=assignment.rate)
+    context = ChildContext(assignment.execution, pipe, rate=assignment.rate)
     context.pipe = pipe
     signal.signal(signal.SIGTERM, pipe.interrupt)
     threading.Thread(target=_hold_leash, args=(orders, context), daemon=True).start()
@@ -120,10 +121,11 @@ def _run(assignment: wire.Assignment, context: Context) -> wire.Ended:
         _limit(assignment)
         sys.path[:] = assignment.path
         _capture_logs(assignment.log_level)
-        body = make_body(Job(id=context.job_id, func=assignment.func, args=assignment.args, kwargs=assignment.kwargs))
+        execution = assignment.execution
+        body = make_body(Job(id=execution.job_id, func=assignment.func, args=execution.args, kwargs=execution.kwargs))
         started = time.monotonic()
         with entered(context):
-            value = _call(body, assignment, context)
+            value = _call(body, execution, context)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it has ended: the end must be told whole
         context.flush()
         outcome = returned(value, time.monotonic() - started)
@@ -141,8 +143,8 @@ def _run(assignment: wire.Assignment, context: Context) -> wire.Ended:
     )
 
 
-def _call(body: Body, assignment: wire.Assignment, context: Context) -> Any:
-    args, kwargs = body.arguments(assignment.args, assignment.kwargs, context, force=context.force)
+def _call(body: Body, execution: Execution, context: Context) -> Any:
+    args, kwargs = body.arguments(execution.args, execution.kwargs, context, force=execution.force)
     if not body.is_async:
         return body.func(*args, **kwargs)
     return asyncio.run(_cancellable(body.func, args, kwargs))

@@ -21,7 +21,7 @@ MESSAGE_LIMIT = 4 * 1024
 
 def returned(value: Any, execution_time: float) -> Outcome:
     """Say that the body returned."""
-    return Outcome(execution_time, value=as_json(value))
+    return Outcome(execution_time, None if value is None else as_json(value))
 
 
 def raised(exc: BaseException, execution_time: float) -> Outcome:
@@ -38,8 +38,6 @@ def raised(exc: BaseException, execution_time: float) -> Outcome:
 
 def as_json(value: Any) -> Any:
     """Make of a return value what the log gives back; what is no JSON, or too large, becomes the ends of its repr."""
-    if value is None:
-        return None
     try:
         body = msgspec.json.encode(msgspec.to_builtins(value, str_keys=True))
         if len(body) <= VALUE_LIMIT:

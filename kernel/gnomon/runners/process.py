@@ -175,10 +175,8 @@ def _assignment(run: Run) -> wire.Assignment:
         )
     limits = run.limits
     return wire.Assignment(
-        info=run.context.info,
+        execution=run.execution,
         func=target,
-        args=run.execution.args,
-        kwargs=run.execution.kwargs,
         path=sys.path,
         rate=PROGRESS_RATE,
         memory=limits.memory if limits is not None else None,

@@ -7,17 +7,15 @@ from typing import Any, TypedDict
 
 import msgspec
 
-from gnomon.context import RunInfo
 from gnomon.events import DeclaredStep
+from gnomon.execution import Execution
 
 
 class Assignment(msgspec.Struct, frozen=True, kw_only=True, tag="assignment"):
     """The first line that a child gets: what it is to run. Limits are in bytes and in seconds of processor time."""
 
-    info: RunInfo
+    execution: Execution
     func: str
-    args: list[Any]
-    kwargs: dict[str, Any]
     path: list[str]
     rate: float
     memory: int | None = None
