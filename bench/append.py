@@ -71,29 +71,27 @@ class Recorded(sqlite3.Connection):
         return super().execute(sql, parameters)
 
 
-def statements(told: Sequence[Batch], folder: Path) -> list[list[tuple[str, Any]]]:
-    """Record what the store executes for each batch."""
+def statements(told: Sequence[Batch], folder: Path) -> list[tuple[str, Any]]:
+    """Record what the store executes, from the first append until all views are filed."""
     return asyncio.run(_statements(told, folder))
 
 
-async def _statements(told: Sequence[Batch], folder: Path) -> list[list[tuple[str, Any]]]:
-    found = []
-    connect = sqlite3.connect
-    sqlite3.connect = lambda *given, **named: connect(*given, factory=Recorded, **named)  # type: ignore[assignment, misc]
+async def _statements(told: Sequence[Batch], folder: Path) -> list[tuple[str, Any]]:
+    connect, recorded = database.connect, {sqlite3.Connection: Recorded}
+    database.connect = lambda path, mode, kind: connect(path, mode, recorded.get(kind, kind))  # type: ignore[assignment]
     Recorded.told = []
     try:
         async with SqliteStore(folder / "recorded.db") as store:
+            Recorded.told.clear()
             for batch in told:
-                Recorded.told.clear()
                 await store.append(*batch)
-                found.append(list(Recorded.told))
     finally:
-        sqlite3.connect = connect
-    return found
+        database.connect = connect
+    return Recorded.told
 
 
 def gnomon(told: Sequence[Batch], synchronous: database.Synchronous) -> Mapping[str, float]:
-    """Append through the store."""
+    """Append through the store, until all views are filed."""
     return asyncio.run(_gnomon(told, synchronous))
 
 
@@ -103,19 +101,20 @@ async def _gnomon(told: Sequence[Batch], synchronous: database.Synchronous) -> M
             before = time.perf_counter()
             for batch in told:
                 await store.append(*batch)
-            return {"events_per_s": sum(len(batch[0]) for batch in told) / (time.perf_counter() - before)}
+        return {"events_per_s": sum(len(batch[0]) for batch in told) / (time.perf_counter() - before)}
 
 
-def raw(told: Sequence[Batch], executed: Sequence[Any], synchronous: database.Synchronous) -> Mapping[str, float]:
+def raw(
+    told: Sequence[Batch], executed: Sequence[tuple[str, Any]], synchronous: database.Synchronous
+) -> Mapping[str, float]:
     """Execute what was recorded, with sqlite3 and nothing else."""
     with tempfile.TemporaryDirectory() as folder:
         log = database.open_writer(Path(folder) / "raw.db", synchronous)
         before = time.perf_counter()
-        for commit in executed:
-            for sql, parameters in commit:
-                log.execute(sql, parameters)
-        spent = time.perf_counter() - before
+        for sql, parameters in executed:
+            log.execute(sql, parameters)
         log.close()
+        spent = time.perf_counter() - before
     return {"events_per_s": sum(len(batch[0]) for batch in told) / spent}
 
 

@@ -28,8 +28,8 @@ from gnomon.plugins import PluginSet
 from gnomon_sqlite import SqliteStore
 from gnomon_web import WebPlugin
 from gnomon_web.config import Config
+from pages import fill
 
-BATCH = 10_000
 JOBS = [f"job-{number}" for number in range(50)]
 START = datetime(2026, 1, 1, tzinfo=UTC)
 STEP = timedelta(seconds=10)
@@ -61,18 +61,6 @@ def made(count: int) -> Iterator[Execution]:
             error_message=error,
             return_value={"rows": number},
         )
-
-
-async def fill(path: Path, count: int) -> None:
-    """Put the executions into a log, as the store writes them."""
-    async with SqliteStore(path, synchronous="NORMAL") as store:
-        batch: list[Execution] = []
-        for execution in made(count):
-            batch.append(execution)
-            if len(batch) == BATCH:
-                await store.append([], batch, [])
-                batch.clear()
-        await store.append([], batch, [])
 
 
 def kinds(count: int) -> dict[str, Any]:
@@ -130,7 +118,7 @@ def main() -> None:
     count, requests = (int(argument) for argument in (*sys.argv[1:], "1000000", "200")[:2])
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "lists.db"
-        asyncio.run(fill(path, count))
+        fill(path, made(count))
         found = asyncio.run(measure(path, count, requests))
     slowest = max(found, key=lambda name: float(found[name]["p99"]))
     print(json.dumps({"executions": count, "requests": requests, "target_ms": TARGET, "ms": found}))

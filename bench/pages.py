@@ -6,8 +6,11 @@ python bench/pages.py [--executions 1000000]
 from __future__ import annotations
 
 import asyncio
+import itertools
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -17,7 +20,7 @@ from gnomon import execution
 from gnomon.cursors import Cursor, write_cursor
 from gnomon.execution import Execution
 from gnomon.ports import ExecutionQuery
-from gnomon_sqlite import SqliteStore
+from gnomon_sqlite import SqliteStore, database, filing
 from measure import arguments, quartiles, report
 
 DEEP = 2_000
@@ -26,14 +29,16 @@ BATCH = 5_000
 BEGUN = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-async def fill(store: SqliteStore, count: int) -> None:
-    """Write that many executions of 1,000 jobs, one each second, one of 50 failed."""
-    for start in range(0, count, BATCH):
-        await store.append([], [made(number) for number in range(start, min(start + BATCH, count))], [])
+def fill(path: Path, executions: Iterator[Execution]) -> None:
+    """File executions in a new log, as the store does with thousands of them; no events, for no list reads them."""
+    with closing(database.open_writer(path, "NORMAL")) as log:
+        while views := list(itertools.islice(executions, BATCH)):
+            with database.transaction(log):
+                filing.put_executions(log, views, {view.id: (view.version, 0) for view in views})
 
 
 def made(number: int) -> Execution:
-    """Make an execution that is over."""
+    """Make an execution that is over: of 1,000 jobs, one each second, one of 50 failed."""
     at, job_id = BEGUN + timedelta(seconds=number), f"job-{number % 1_000}"
     return Execution(
         id=execution.execution_id(job_id, at),
@@ -59,8 +64,9 @@ async def time_of(store: SqliteStore, query: ExecutionQuery) -> float:
 async def measure(count: int) -> None:
     """Fill a log, ask in turn for both pages, print."""
     with tempfile.TemporaryDirectory() as folder:
-        async with SqliteStore(Path(folder) / "pages.db", synchronous="NORMAL") as store:
-            await fill(store, count)
+        path = Path(folder) / "pages.db"
+        fill(path, map(made, range(count)))
+        async with SqliteStore(path, synchronous="NORMAL") as store:
             first = ExecutionQuery(limit=50)
             skip = min(DEEP * 50, count // 2)
             (last,) = (await store.executions(ExecutionQuery(limit=1, offset=skip))).items

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any, Literal, TypeVar
@@ -25,6 +26,11 @@ NOTHING_MORE = frozenset({"deposed", "stopped"})
 """The states in which nothing is taken in any more."""
 FIRST_RETRY, LONGEST_RETRY = 0.1, 5.0
 """Seconds between two tries to write to a store that is away: doubled from the first to the longest."""
+REST, LONGEST_REST = 2.0, 0.004
+"""After a commit the next one waits for twice as long as it took, and for 4 ms at most. A commit takes some 0.3 ms of
+processor time however little is in it: at 1,000 runs a second a run took 840 µs and takes 440, at 5,000 190 and 138."""
+COMPANY = 256
+"""Events that wait for no more to come."""
 LARGEST_EVENT = 4 * 1024 * 1024
 """Bytes of one event: a view adds several up, and a document of MongoDB holds 16 MiB. A body's texts are cut before."""
 
@@ -42,8 +48,7 @@ class Batch:
 class Journal:
     """Takes events in, keeps the live views, and appends what has queued up while the last append was going on.
 
-    Group commit without lingering: measured, waiting for company makes it slower (research: 33,000 events a second
-    with what queues by itself, 27,000 with 2 ms of lingering).
+    Group commit: what comes after a rest is written at once, what comes soon after a commit shares the next one.
     """
 
     def __init__(
@@ -144,6 +149,16 @@ class Journal:
             done.set_result(None)
         return done
 
+    async def room(self, most: int) -> None:
+        """Wait until at most so many events are not durable; DeposedError where that may never be.
+
+        Not until all of them are: one batch is filled while the other is being written.
+        """
+        while self.backlog > most:
+            batch = self._writing or self._open
+            assert batch is not None  # noqa: S101 - something waits
+            await asyncio.shield(batch.durable)
+
     async def changed(self, stream: str) -> None:
         """Wait for the next event of a stream; DeposedError where there will be none."""
         if self.state in NOTHING_MORE:
@@ -178,9 +193,12 @@ class Journal:
                 await self._wake.wait()
                 self._wake.clear()
                 if self._open is not None:
+                    begun = time.perf_counter()
                     self._writing, self._open = self._open, None
                     await self._write(self._writing)
                     self._writing = None
+                    if self.backlog < COMPANY:
+                        await asyncio.sleep(min((time.perf_counter() - begun) * REST, LONGEST_REST))
         finally:
             self._stop("stopped", "the kernel was stopped")
 

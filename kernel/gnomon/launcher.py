@@ -31,7 +31,7 @@ log = structlog.stdlib.get_logger("gnomon.launcher")
 RETRIED = frozenset({"exception", "timeout", "silence", "zombie", "lost", "killed"})
 """The kinds of failure that a job's `retry` is for; what somebody marked as failed by hand stays failed."""
 
-ROOM = 512
+ROOM = 2_048
 """Events that may wait to be written while fires are still being dispatched: a commit or two."""
 
 LEAD = 0.05
@@ -114,8 +114,8 @@ class Launcher:
             self.pump()
             if leads:
                 await asyncio.wait((self._journal.durable(),), timeout=LEAD)
-            elif self._journal.backlog > ROOM:
-                await asyncio.shield(self._journal.durable())
+            else:
+                await self._journal.room(ROOM)
         except DeposedError as exc:
             log.critical("fires are not started any more", problem=str(exc))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sqlite3
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -12,50 +13,65 @@ import msgspec
 from gnomon import codec
 from gnomon.errors import ConflictError, StoreError
 from gnomon.events import Event, Progress
-from gnomon_sqlite.database import insert, micros, snapshot
+from gnomon_sqlite.database import micros, snapshot
 
 ROW = 256
 """Events in one row: to read one of them its whole row is taken apart, some 50 µs."""
 FORGOTTEN: Final = b"null"
 COMMITS: Final = "commits (first, last, earliest, latest, setback, previous, events)"
 
+Row: TypeAlias = tuple[int, int, int, int, int, bytes, bytes]
+
 _encode = msgspec.json.Encoder().encode
 _decode_previous = msgspec.json.Decoder(list[int]).decode
 _decode_ends = msgspec.json.Decoder(list[tuple[str, int, int, int]]).decode
-# One text: each row would ask for the GIL once more, as told in `insert`.
-_ENDS = """
+_decode_newest = msgspec.json.Decoder(tuple[int, int, int] | None).decode
+_NEWEST = "SELECT json_array(last, latest, setback) FROM commits ORDER BY first DESC LIMIT 1"
+# Texts: each row would ask for the GIL once more, as told in `insert`.
+_ENDS = f"""
     WITH wanted AS MATERIALIZED (SELECT value AS name FROM json_each(?))
-    SELECT json_group_array(json_array(name, version, last, is_filed)) FROM (
+    SELECT json_group_array(json_array(name, version, last, is_filed)), ifnull(({_NEWEST}), 'null') FROM (
         SELECT name, version, last, 0 AS is_filed FROM wanted CROSS JOIN live ON id = name
         UNION ALL SELECT name, version, last, 1 FROM wanted CROSS JOIN executions ON id = name
         UNION ALL SELECT name, version, last, 0 FROM wanted CROSS JOIN streams USING (name)
-    )"""
-_NEWEST = "SELECT last, latest, setback FROM commits ORDER BY first DESC LIMIT 1"
-
+    )"""  # noqa: S608 - ours
+_AFTER = """
+    SELECT events FROM commits
+    WHERE first >= ifnull((SELECT max(first) FROM commits WHERE first <= ?1), 0) AND last > ?1 ORDER BY first"""
 
 End: TypeAlias = tuple[int, int]
 """Where a stream ends: the version and the position of its last event."""
 
 
+class Found(msgspec.Struct, frozen=True):
+    """What an append must know of the log: where it ends, where streams end, which of them are filed executions."""
+
+    newest: tuple[int, int, int]
+    ends: dict[str, End]
+    filed: frozenset[str]
+
+
+def find(connection: sqlite3.Connection, streams: Iterable[str]) -> Found:
+    """Look up what an append of these streams must know, with one statement."""
+    told, newest = connection.execute(_ENDS, (_encode(list(streams)).decode(),)).fetchone()
+    found = _decode_ends(told)
+    return Found(
+        _decode_newest(newest) or (0, 0, 0),
+        {stream: (version, last) for stream, version, last, _ in found},
+        frozenset(stream for stream, _, _, is_filed in found if is_filed),
+    )
+
+
 def head(connection: sqlite3.Connection) -> int:
     """Return the highest position ever given: the newest row stays, also when all of its events are forgotten."""
-    row = connection.execute(_NEWEST).fetchone()
-    return int(row[0]) if row else 0
+    return find(connection, ()).newest[0]
 
 
-def ends(connection: sqlite3.Connection, streams: Iterable[str]) -> tuple[dict[str, End], frozenset[str]]:
-    """Return where streams end that are in the log, and which of them are executions that are filed."""
-    (text,) = connection.execute(_ENDS, (_encode(list(streams)).decode(),)).fetchone()
-    found = _decode_ends(text)
-    filed = frozenset(stream for stream, _, _, is_filed in found if is_filed)
-    return {stream: (version, last) for stream, version, last, _ in found}, filed
-
-
-def write(
-    connection: sqlite3.Connection, events: Sequence[Event], known: Mapping[str, End], *, check: bool = True
-) -> dict[str, End]:
-    """Append events, and return where their streams end now; ConflictError where a place is taken."""
-    last, latest, setback = connection.execute(_NEWEST).fetchone() or (0, 0, 0)
+def rows_of(
+    events: Sequence[Event], known: Mapping[str, End], newest: tuple[int, int, int], *, check: bool = True
+) -> tuple[list[Row], dict[str, End]]:
+    """Make the rows of an append, and tell where its streams end then; ConflictError where a place is taken."""
+    last, latest, setback = newest
     if check:
         _check_positions(events, last)
     now: dict[str, End] = {}
@@ -70,29 +86,23 @@ def write(
         else:
             previous.append(end[1])
         now[stream] = (event.version, event.position)
-    if events:
-        _insert(connection, events, previous, latest, setback)
-    return now
-
-
-def _check_positions(events: Sequence[Event], last: int) -> None:
-    for position, event in enumerate(events, last + 1):
-        if event.position < position:
-            raise ConflictError(event.stream, event.version, event.position)
-        if event.position > position:
-            raise StoreError(f"event {event.position} would leave a gap in the log: the next is {position}")
-
-
-def _insert(
-    connection: sqlite3.Connection, events: Sequence[Event], previous: Sequence[int], latest: int, setback: int
-) -> None:
     rows = []
     for start in range(0, len(events), ROW):
         some = events[start : start + ROW]
         earliest, latest, setback = _times(some, latest, setback)
         links, body = _encode(previous[start : start + ROW]), codec.encode_all(some)
         rows.append((some[0].position, some[-1].position, earliest, latest, setback, links, body))
-    insert(connection, f"INTO {COMMITS}", rows)
+    return rows, now
+
+
+def _check_positions(events: Sequence[Event], last: int) -> None:
+    if [event.position for event in events] == list(range(last + 1, last + 1 + len(events))):
+        return
+    for position, event in enumerate(events, last + 1):
+        if event.position < position:
+            raise ConflictError(event.stream, event.version, event.position)
+        if event.position > position:
+            raise StoreError(f"event {event.position} would leave a gap in the log: the next is {position}")
 
 
 def _times(events: Sequence[Event], latest: int, setback: int) -> tuple[int, int, int]:
@@ -110,17 +120,21 @@ def _times(events: Sequence[Event], latest: int, setback: int) -> tuple[int, int
 
 def read(connection: sqlite3.Connection, after: int, limit: int) -> list[Event]:
     """Read events by position."""
+    return read_rows(connection, after, limit)[:limit] if limit > 0 else []
+
+
+def read_rows(connection: sqlite3.Connection, after: int, enough: float = math.inf) -> list[Event]:
+    """Read events after a position, by whole rows, until there are enough."""
     found: list[Event] = []
-    if limit > 0:
-        for (body,) in connection.execute("SELECT events FROM commits WHERE last > ? ORDER BY first", (after,)):
-            events = codec.decode_all(body)
-            if events[0] is None or events[0].position <= after or None in events:
-                found += (event for event in events if event is not None and event.position > after)
-            else:
-                found += events  # type: ignore[arg-type]
-            if len(found) >= limit:
-                break
-    return found[: max(limit, 0)]
+    for (body,) in connection.execute(_AFTER, (after,)):
+        events = codec.decode_all(body)
+        if events[0] is None or events[0].position <= after or None in events:
+            found += (event for event in events if event is not None and event.position > after)
+        else:
+            found += events  # type: ignore[arg-type]
+        if len(found) >= enough:
+            break
+    return found
 
 
 def read_job(connection: sqlite3.Connection, job_id: str, since: int, until: int) -> list[Event]:
@@ -148,13 +162,23 @@ def stream(connection: sqlite3.Connection, name: str) -> list[Event]:
     """Read the events of one stream."""
     found: list[Event] = []
     with snapshot(connection):
-        if (end := ends(connection, [name])[0].get(name)) is not None:
-            bodies: list[bytes] = []
-            for index, body in _chain(connection, end[1], "events"):
-                if body is not None:
-                    bodies = codec.split(body)
-                found.append(codec.decode(bodies[index]))
-    return found[::-1]
+        filed = find(connection, [name]).ends.get(name, (0, 0))
+        bodies: list[bytes] = []
+        for index, body in _chain(connection, filed[1], "events"):
+            if body is not None:
+                bodies = codec.split(body)
+            found.append(codec.decode(bodies[index]))
+        quoted = _encode(name)
+        tail = connection.execute(
+            "SELECT events FROM commits WHERE first > (SELECT position FROM filed) ORDER BY first"
+        )
+        late = [
+            event
+            for (body,) in tail
+            if quoted in body
+            for event in _kept(body, lambda event: event.stream == name and event.version > filed[0])
+        ]
+    return found[::-1] + late
 
 
 def forget(connection: sqlite3.Connection, streams: Iterable[int]) -> None:

@@ -8,7 +8,7 @@ from contextlib import closing, contextmanager
 from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from gnomon.cursors import EPOCH
 from gnomon.errors import NoLogError, StoreError
@@ -16,11 +16,12 @@ from gnomon.errors import NoLogError, StoreError
 APPLICATION_ID = 0x676E6F6D
 """«gnom»: SQLite keeps this number in the header of the file, so that a log can be told from any other database."""
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 LOCK_PATIENCE = 5.0
 """Seconds to wait for somebody else's lock on the file, such as that of a `sqlite3` shell, before giving up."""
 
 Synchronous = Literal["FULL", "NORMAL"]
+C_ = TypeVar("C_", bound=sqlite3.Connection)
 
 # Times are µs since 1970, bodies are JSON.
 #
@@ -30,13 +31,16 @@ Synchronous = Literal["FULL", "NORMAL"]
 # is the latest time up to here, so it never falls; `setback` tells by how much an event up to here lies before an
 # earlier one, where a clock was set back. Together they bound a search by time.
 #
-# What is going on, and what has ended just now, is in `live`: small, written often, looked through as a whole. What is
-# over is filed in `executions`, by thousands. Both indexes of it hold all that a list needs to find its rows in order,
-# for any job, status, is_manual and hidden; so `counts` has a row for each such cell, and one for the cell in all jobs,
-# where job_id is empty. Every index costs written pages, nearly one a run: what is filed together shares them.
+# An append writes its events and no more. The views that they lead to are filed by thousands, in a transaction of its
+# own: what is over in `executions`, what is going on in `live`; `filed` is the position up to which this is done. Every
+# index costs written pages, nearly one a run: what is filed together shares them. A reader folds what comes after
+# `filed` by itself (tail.py), so it sees each event as soon as it is durable.
+#
+# Both indexes of `executions` hold all that a list needs to find its rows in order, for any job, status, is_manual and
+# hidden; so `counts` has a row for each such cell, and one for the cell in all jobs, where job_id is empty.
 #
 # `fires` has of a job's state what changes with each fire, so that its definition is not written again.
-_VIEW = """
+VIEW_COLUMNS = """
     id TEXT NOT NULL UNIQUE,
     version INTEGER NOT NULL,
     last INTEGER NOT NULL,
@@ -74,8 +78,9 @@ _SCHEMA = (
         version INTEGER NOT NULL,
         last INTEGER NOT NULL
     ) WITHOUT ROWID""",
-    f"CREATE TABLE IF NOT EXISTS live ({_VIEW})",
-    f"CREATE TABLE IF NOT EXISTS executions ({_VIEW})",
+    "CREATE TABLE IF NOT EXISTS filed (position INTEGER NOT NULL)",
+    f"CREATE TABLE IF NOT EXISTS live ({VIEW_COLUMNS})",
+    f"CREATE TABLE IF NOT EXISTS executions ({VIEW_COLUMNS})",
     "CREATE INDEX IF NOT EXISTS executions_by_status ON executions (status, is_manual, hidden, timestamp, id)",
     "CREATE INDEX IF NOT EXISTS executions_by_job ON executions (job_id, status, is_manual, hidden, timestamp, id)",
     "CREATE INDEX IF NOT EXISTS executions_with_error ON executions (timestamp, id) WHERE error_text IS NOT NULL",
@@ -112,6 +117,7 @@ _SCHEMA = (
         body BLOB NOT NULL,
         PRIMARY KEY (execution_id, number)
     ) WITHOUT ROWID""",
+    "INSERT INTO filed SELECT 0 WHERE NOT EXISTS (SELECT 1 FROM filed)",
     f"PRAGMA application_id = {APPLICATION_ID}",
     f"PRAGMA user_version = {SCHEMA_VERSION}",
 )
@@ -119,7 +125,7 @@ _SCHEMA = (
 
 def open_writer(path: Path, synchronous: Synchronous) -> sqlite3.Connection:
     """Open the one connection that writes; makes the log where there is none. The caller holds the writer's lock."""
-    connection = _connect(path, "rwc")
+    connection = connect(path, "rwc", sqlite3.Connection)
     try:
         _check(connection, path)
         connection.execute("PRAGMA journal_mode = WAL")
@@ -138,13 +144,6 @@ def open_writer(path: Path, synchronous: Synchronous) -> sqlite3.Connection:
     return connection
 
 
-def open_reader(path: Path) -> sqlite3.Connection:
-    """Open a connection that can only read; works beside the writer, in this process or in another."""
-    connection = _connect(path, "ro")
-    connection.execute("PRAGMA query_only = ON")
-    return connection
-
-
 def check_file(path: Path, *, must_exist: bool) -> None:
     """Refuse, before anything is touched, a path where there cannot be a log of ours; StoreError says why."""
     if path.is_dir():
@@ -157,7 +156,7 @@ def check_file(path: Path, *, must_exist: bool) -> None:
         return
     with path.open("rb"):  # says «permission denied», where SQLite says «unable to open database file»
         pass
-    with closing(_connect(path, "ro")) as connection:
+    with closing(connect(path, "ro", sqlite3.Connection)) as connection:
         _check(connection, path)
         if must_exist and is_empty(connection):
             raise NoLogError(f"{path} is an empty file and no log yet: start a kernel there first")
@@ -219,12 +218,18 @@ def insert(connection: sqlite3.Connection, into: str, rows: Sequence[Sequence[An
     go by executemany, one statement for each, keep a commit waiting for longer than it takes to write it.
     """
     done = 0
-    for size in (64, 16, 4, 1):
+    for size in (2_048, 512, 64, 8, 1):
         while done + size <= len(rows):
-            some = rows[done : done + size]
-            statement = _insertion(into, len(some[0]), size, on_conflict)
-            connection.execute(statement, [value for one in some for value in one])
+            insert_at_once(connection, into, rows[done : done + size], on_conflict)
             done += size
+
+
+def insert_at_once(
+    connection: sqlite3.Connection, into: str, rows: Sequence[Sequence[Any]], on_conflict: str = ""
+) -> None:
+    """Insert rows with one statement, which is a transaction by itself; with up to 32,766 values."""
+    statement = _insertion(into, len(rows[0]), len(rows), on_conflict)
+    connection.execute(statement, [value for row in rows for value in row])
 
 
 @lru_cache
@@ -239,7 +244,8 @@ def micros(moment: datetime) -> int:
     return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
 
 
-def _connect(path: Path, mode: str) -> sqlite3.Connection:
+def connect(path: Path, mode: str, kind: type[C_]) -> C_:
+    """Open a connection of that kind: `mode` is "ro" or "rwc"."""
     return sqlite3.connect(
         f"{path.as_uri()}?mode={mode}",
         uri=True,
@@ -247,6 +253,7 @@ def _connect(path: Path, mode: str) -> sqlite3.Connection:
         isolation_level=None,
         check_same_thread=False,
         cached_statements=256,
+        factory=kind,
     )
 
 

@@ -9,49 +9,60 @@ from typing import Any, TypeAlias
 import msgspec
 
 from gnomon.cursors import EPOCH, MICROSECOND, Cursor, read_cursor, write_cursor
-from gnomon.errors import StoreError
 from gnomon.execution import Execution
 from gnomon.job_state import JobState
 from gnomon.ports import Action, ActionPage, ActionQuery, Checkpoint, ExecutionQuery, LogLine, Page
 from gnomon_sqlite.database import micros, snapshot
-from gnomon_sqlite.writing import ALL_JOBS
+from gnomon_sqlite.filing import ALL_JOBS, view_of
+from gnomon_sqlite.tail import Reader
 
 Part: TypeAlias = tuple[str, list[Any]]
 """What follows FROM for some of the rows of a list, and its parameters."""
 
-_decode_execution = msgspec.json.Decoder(Execution).decode
 _decode_job = msgspec.json.Decoder(JobState).decode
 _decode_action = msgspec.json.Decoder(Action).decode
 _decode_line = msgspec.json.Decoder(LogLine).decode
 
 
-def execution(connection: sqlite3.Connection, execution_id: str) -> Execution | None:
+def execution(reader: Reader, execution_id: str) -> Execution | None:
     """Read one execution."""
-    sql = "SELECT body FROM live WHERE id = ?1 UNION ALL SELECT body FROM executions WHERE id = ?1"
-    row = connection.execute(sql, (execution_id,)).fetchone()
-    return _view(row[0]) if row else None
+    with snapshot(reader):
+        reader.catch_up()
+        sql = "SELECT body FROM unfiled WHERE id = ?1 UNION ALL SELECT body FROM executions WHERE id = ?1"
+        row = reader.execute(sql, (execution_id,)).fetchone()
+    return view_of(row[0]) if row else None
 
 
-def executions(connection: sqlite3.Connection, query: ExecutionQuery, start: Cursor | None) -> Page:
+def executions(reader: Reader, query: ExecutionQuery, start: Cursor | None) -> Page:
     """Read a page, and count what matches, at one moment."""
-    with snapshot(connection):
-        parts, total = _parts(connection, query)
-        rows = _newest(connection, query, [_from(part, start) for part in parts]) if parts else []
-    items = [_view(body) for _, _, body in rows[: max(query.limit, 0)]]
+    with snapshot(reader):
+        reader.catch_up()
+        parts, total = _parts(reader, query)
+        rows = _newest(reader, query, [_from(part, start) for part in parts]) if parts else []
+    items = [view_of(body) for _, _, body in rows[: max(query.limit, 0)]]
     if not items or len(rows) == len(items):
         return Page(items, total, None)
     timestamp, execution_id, _ = rows[len(items) - 1]
     return Page(items, total, write_cursor(Cursor(EPOCH + timestamp * MICROSECOND, execution_id)))
 
 
-def jobs(connection: sqlite3.Connection) -> list[JobState]:
+def jobs(reader: Reader) -> list[JobState]:
     """Read the states of all jobs, by id."""
+    with snapshot(reader):
+        reader.catch_up()
+        states = filed_jobs(reader)
+    reader.tail.tell(states)
+    return [states[job_id] for job_id in sorted(states)]
+
+
+def filed_jobs(connection: sqlite3.Connection) -> dict[str, JobState]:
+    """Read the states of all jobs as they are filed."""
+    states = {}
     sql = "SELECT body, last_fire, newest_fire FROM jobs JOIN fires ON job_id = id ORDER BY id"
-    states = []
     for body, last_fire, newest_fire in connection.execute(sql).fetchall():
         state = _decode_job(body)
         state.last_fire, state.newest_fire = _moment(last_fire), _moment(newest_fire)
-        states.append(state)
+        states[state.job_id] = state
     return states
 
 
@@ -87,28 +98,21 @@ def _moment(micros: int | None) -> datetime | None:
     return None if micros is None else EPOCH + micros * MICROSECOND
 
 
-def _view(body: bytes) -> Execution:
-    try:
-        return _decode_execution(body)
-    except msgspec.DecodeError as exc:
-        raise StoreError(f"an execution in the log cannot be read ({exc}): {body[:80]!r}") from exc
-
-
 def _parts(connection: sqlite3.Connection, query: ExecutionQuery) -> tuple[list[Part], int]:
     """Split a list into parts that an index yields in order, and count it: from the kept counts where they suffice.
 
     One part more is what is not filed yet: that is little, and in no order.
     """
     cells = _cells(connection, query)
-    live = _filtered("live", query)
+    unfiled = _filtered("unfiled", query)
     if query.text:
-        return _counted(connection, [_filtered("executions INDEXED BY executions_with_error", query), live])
+        return _counted(connection, [_filtered("executions INDEXED BY executions_with_error", query), unfiled])
     filed = [_in_cell(query, *cell) for cell in cells]
-    _, not_filed = _counted(connection, [live])
+    _, not_filed = _counted(connection, [unfiled])
     if query.since is None and query.until is None:
-        return [*filed, live], sum(cells.values()) + not_filed
+        return [*filed, unfiled], sum(cells.values()) + not_filed
     _, n = _counted(connection, filed)
-    return [*filed, live], n + not_filed
+    return [*filed, unfiled], n + not_filed
 
 
 def _cells(connection: sqlite3.Connection, query: ExecutionQuery) -> dict[tuple[str, int, int], int]:
@@ -175,16 +179,17 @@ def _newest(connection: sqlite3.Connection, query: ExecutionQuery, parts: list[P
 
     SQLite merges the ordered parts as it goes and reads only the indexes, so the cost is that of the page.
     """
-    # The rows of `live` get numbers below those of any filed one, so that a page knows where each is from.
+    # Of what is not filed the body is found by id: such rows have no number.
     keys = " UNION ALL ".join(
-        f"SELECT timestamp, id, {'-rowid' if sql.startswith('live ') else 'rowid'} AS row FROM {sql}"  # noqa: S608 - ours
+        f"SELECT timestamp, id, {'NULL' if sql.startswith('unfiled ') else 'rowid'} AS row FROM {sql}"  # noqa: S608 - ours
         for sql, _ in parts
     )
     parameters = [value for _, bound in parts for value in bound]
     rows = connection.execute(
-        f"""SELECT page.timestamp, page.id, coalesce(executions.body, live.body)
+        f"""SELECT page.timestamp, page.id, coalesce(
+            executions.body, (SELECT body FROM unfiled WHERE unfiled.id = page.id AND page.row IS NULL))
         FROM ({keys} ORDER BY timestamp DESC, id DESC LIMIT ? OFFSET ?) AS page
-        LEFT JOIN executions ON executions.rowid = page.row LEFT JOIN live ON live.rowid = -page.row
+        LEFT JOIN executions ON executions.rowid = page.row
         ORDER BY page.timestamp DESC, page.id DESC""",  # noqa: S608 - ours
         [*parameters, max(query.limit, 0) + 1, max(query.offset, 0)],
     )

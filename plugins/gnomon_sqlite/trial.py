@@ -9,8 +9,9 @@ from pathlib import Path
 
 from gnomon.errors import StoreError
 from gnomon_sqlite import commits
-from gnomon_sqlite.database import check_file, is_empty, open_reader
+from gnomon_sqlite.database import check_file, is_empty
 from gnomon_sqlite.errors import translate
+from gnomon_sqlite.tail import open_reader
 
 
 def try_file(path: Path) -> str:

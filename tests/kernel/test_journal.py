@@ -112,6 +112,24 @@ async def test_what_is_recorded_during_an_append_makes_one_more(
     assert (journal.backlog, journal.is_idle) == (0, True)
 
 
+async def test_events_that_come_soon_after_a_slow_commit_share_the_next_one(
+    journal: Journal, store: TryingStore, gnomon_clock: VirtualClock
+) -> None:
+    store.gate.clear()
+    schedule(journal)
+    await gnomon_clock.settle()
+    await asyncio.sleep(0.01)  # a commit takes its time
+    store.gate.set()
+    await durable(journal)
+    for n in range(3):
+        schedule(journal, execution.execution_id(f"job{n}", START))
+        await asyncio.sleep(0)
+
+    await durable(journal)
+
+    assert [len(batch) for batch in store.batches] == [1, 3]
+
+
 async def test_a_view_is_stored_as_it_was_when_its_batch_was_appended(
     journal: Journal, store: TryingStore, gnomon_clock: VirtualClock
 ) -> None:
@@ -130,6 +148,7 @@ async def test_a_view_is_stored_as_it_was_when_its_batch_was_appended(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(RecordingStore, "append", remember)
         await gnomon_clock.advance(60)
+        await durable(journal)
 
     assert seen == [["scheduled"], ["running"]]
 

@@ -19,7 +19,7 @@ from gnomon_sqlite.database import SCHEMA_VERSION
 HERE = Path(__file__).parent
 
 
-@pytest.fixture(params=[1, 2])
+@pytest.fixture(params=[1, 2, 3])
 def schema(request: pytest.FixtureRequest) -> int:
     """The number of an older schema; `schema_N.sql` is one and the same log as the version with it wrote it, dumped."""
     number: int = request.param
@@ -109,14 +109,19 @@ async def test_who_may_only_read_an_older_log_is_told_to_start_a_kernel_and_chan
     assert old.read_bytes() == before
 
 
-async def test_a_migration_that_is_broken_off_leaves_the_log_as_it_was(old: Path, tmp_path: Path) -> None:
+async def test_a_migration_that_is_broken_off_leaves_the_log_as_it_was(old: Path, schema: int, tmp_path: Path) -> None:
+    breaking = (
+        "UPDATE live SET body = CAST('no view' AS BLOB)"
+        if schema == 3
+        else "UPDATE events SET body = CAST('no event, \"actor\":' AS BLOB) WHERE position = 30"
+    )
     broken = tmp_path / "broken.db"
     shutil.copy(old, broken)
     with closing(sqlite3.connect(broken)) as database, database:
-        database.execute("UPDATE events SET body = CAST('no event, \"actor\":' AS BLOB) WHERE position = 30")
-    schema = list(schema_of(broken))
+        database.execute(breaking)
+    before = list(schema_of(broken))
 
-    with pytest.raises(StoreError, match="no JSON"):
+    with pytest.raises(StoreError, match=r"no JSON|cannot be read"):
         await SqliteStore(broken).open()
 
-    assert list(schema_of(broken)) == schema
+    assert list(schema_of(broken)) == before

@@ -1,5 +1,4 @@
 import os
-import sqlite3
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,8 @@ from gnomon.durations import Duration
 from gnomon.errors import ConfigError, StoreError
 from gnomon.ports import ExecutionQuery, Store
 from gnomon.testing.histories import NOON, append, failed, numbered, running, succeeded
-from gnomon_sqlite import SqlitePlugin, SqliteStore, reading, writing
+from gnomon_sqlite import SqlitePlugin, SqliteStore, filing, reading, writing
+from gnomon_sqlite.tail import Reader
 
 
 def configure(**section: Any) -> SqlitePlugin:
@@ -98,8 +98,8 @@ async def test_a_page_and_its_total_are_of_one_moment(tmp_path: Path) -> None:
         reader = store._readers.get()
 
         def write_between(statement: str) -> None:
-            if "ORDER BY" in statement:
-                writing.append(store._writer, late, [execution.fold(late)], [])
+            if "AS page" in statement:
+                writing.append(store._writer, store._unfiled, late, [execution.fold(late)], [])
 
         reader.set_trace_callback(write_between)
         page = reading.executions(reader, ExecutionQuery(), None)
@@ -128,7 +128,11 @@ async def steps_of(path: Path, seconds: int, queries: list[ExecutionQuery]) -> l
             histories = [make(job, at, is_manual=manual) for make, job, manual in KINDS]
             batch = numbered(*histories, after=store_head(store))
             await store.append(batch, [execution.fold(history) for history in histories], [])
-        return [steps(store._writer, query) for query in queries]
+        await store._write(filing.file, store._unfiled)
+        reader = store._readers.get()
+        found = [steps(reader, query) for query in queries]
+        store._readers.put(reader)
+        return found
 
 
 KINDS = ((succeeded, "sync", False), (failed, "sync", True), (succeeded, "report", True), (failed, "report", False))
@@ -138,7 +142,7 @@ def store_head(store: SqliteStore) -> int:
     return int(store._writer.execute("SELECT coalesce(max(position), 0) FROM events").fetchone()[0])
 
 
-def steps(connection: sqlite3.Connection, query: ExecutionQuery) -> int:
+def steps(reader: Reader, query: ExecutionQuery) -> int:
     counted = 0
 
     def count() -> int:
@@ -146,8 +150,8 @@ def steps(connection: sqlite3.Connection, query: ExecutionQuery) -> int:
         counted += 1
         return 0
 
-    connection.set_progress_handler(count, 1)
-    page = reading.executions(connection, query, reading.parse_cursor(query))
-    connection.set_progress_handler(None, 0)
+    reader.set_progress_handler(count, 1)
+    page = reading.executions(reader, query, reading.parse_cursor(query))
+    reader.set_progress_handler(None, 0)
     assert len(page.items) == 50
     return counted

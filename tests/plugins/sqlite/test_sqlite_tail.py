@@ -1,0 +1,231 @@
+"""What the log has and the tables have not yet: every reader sees it, a crash loses nothing of it."""
+
+import shutil
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, closing
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+
+from gnomon import events, execution
+from gnomon.errors import ConflictError
+from gnomon.ports import ExecutionQuery
+from gnomon.testing import check_store
+from gnomon.testing.histories import (
+    NOON,
+    SECOND,
+    append,
+    every_type,
+    failed,
+    job_added,
+    job_states,
+    numbered,
+    running,
+    scheduled,
+    succeeded,
+    tell,
+    unknown,
+)
+from gnomon_sqlite import SqliteStore, filing
+
+NEVER = 10**9
+
+
+@asynccontextmanager
+async def reading(path: Path) -> AsyncIterator[SqliteStore]:
+    store = SqliteStore(path)
+    await store.open(read_only=True)
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "gnomon.db"
+
+
+@pytest.fixture
+async def store(path: Path) -> AsyncIterator[SqliteStore]:
+    store = SqliteStore(path)
+    store.filed_at_once = NEVER
+    async with store:
+        yield store
+
+
+def rows(path: Path, table: str) -> int:
+    with closing(sqlite3.connect(path)) as database:
+        return int(database.execute(f"SELECT count(*) FROM {table}").fetchone()[0])  # noqa: S608
+
+
+async def file(store: SqliteStore) -> None:
+    await store._write(filing.file, store._unfiled)
+
+
+async def test_an_append_writes_its_events_and_no_view(store: SqliteStore, path: Path) -> None:
+    await append(store, job_added(), succeeded(), running(at=NOON + SECOND))
+
+    assert [rows(path, table) for table in ("commits", "executions", "live", "jobs")] == [1, 0, 0, 0]
+    await file(store)
+    assert [rows(path, table) for table in ("commits", "executions", "live", "jobs")] == [1, 1, 1, 1]
+    assert rows(path, "filed") == 1
+
+
+async def test_views_are_filed_when_enough_events_are_there(path: Path) -> None:
+    store = SqliteStore(path)
+    store.filed_at_once = 6
+    async with store:
+        await append(store, succeeded())
+        assert rows(path, "executions") == 0
+        await append(store, succeeded(at=NOON + SECOND))
+        await append(store, running(at=NOON + 2 * SECOND))  # it comes after the filing, in the same thread
+
+        assert [rows(path, table) for table in ("executions", "live")] == [2, 0]
+
+    assert [rows(path, table) for table in ("executions", "live")] == [2, 1]
+
+
+async def test_what_is_not_filed_is_read_by_another_process_as_it_comes(store: SqliteStore, path: Path) -> None:
+    history = running()
+    async with reading(path) as other:
+        await append(store, job_added(), history)
+        assert (await other.execution(history[0].stream)) == execution.fold(history)
+        assert [state.job_id for state in await other.jobs()] == ["sync"]
+
+        history = tell(history, events.Progress, percent=50.0)
+        await append(store, history[-1:])
+        assert (await other.execution(history[0].stream)) == execution.fold(history)
+
+        await file(store)
+        history = tell(history, events.Succeeded, execution_time=1.0)
+        await append(store, history[-1:])
+        page = await other.executions(ExecutionQuery(status=("success",)))
+        assert (page.items, page.total) == ([execution.fold(history)], 1)
+        assert (await other.executions(ExecutionQuery(status=("running",)))).total == 0
+        assert await other.stream(history[0].stream) == await store.stream(history[0].stream)
+        assert await other.jobs() == await store.jobs() == job_states(await store.read())
+
+
+async def test_lists_hold_what_is_filed_and_what_is_not_each_once_and_in_order(store: SqliteStore) -> None:
+    for n in range(30):
+        make = (succeeded, failed, running)[n % 3]
+        await append(store, make(f"job_{n % 4}", NOON + n * SECOND, is_manual=n % 5 == 0))
+        if n in {7, 19}:
+            await file(store)
+    late = [(await store.executions(ExecutionQuery(status=("running",), limit=200))).items[n] for n in (0, -1)]
+    for view in late:
+        await append(store, tell(await store.stream(view.id), events.Succeeded, execution_time=2.0)[-1:])
+
+    assert len(await check_store(store)) == 82
+    whole = (await store.executions(ExecutionQuery(limit=200))).items
+    for query in (
+        ExecutionQuery(limit=7),
+        ExecutionQuery(limit=7, status=("success",)),
+        ExecutionQuery(job_id="job_1"),
+    ):
+        expected = [
+            view
+            for view in whole
+            if query.job_id in {None, view.job_id} and (not query.status or view.status in query.status)
+        ]
+        found, cursor = [], None
+        while True:
+            page = await store.executions(
+                ExecutionQuery(limit=7, job_id=query.job_id, status=query.status, cursor=cursor)
+            )
+            assert page.total == len(expected)
+            found += page.items
+            if (cursor := page.next) is None:
+                break
+        assert found == expected
+
+
+def crashed(store: SqliteStore, to: Path) -> Path:
+    """Copy the files as a killed process would leave them."""
+    shutil.copy(store.path, to)
+    shutil.copy(store.path.with_name(f"{store.path.name}-wal"), to.with_name(f"{to.name}-wal"))
+    return to
+
+
+WHOLE = [job_added("late"), *every_type()]
+
+
+@pytest.mark.parametrize("cut", [0, 3, len(WHOLE)])
+async def test_a_crash_before_the_filing_loses_nothing(store: SqliteStore, tmp_path: Path, cut: int) -> None:
+    await append(store, *WHOLE[:cut])
+    await file(store)
+    await append(store, *WHOLE[cut:])
+    views = (await store.executions(ExecutionQuery(limit=200, hidden=True))).items
+    copy = crashed(store, tmp_path / "copy.db")
+
+    async with reading(copy) as reader:
+        assert (await reader.executions(ExecutionQuery(limit=200, hidden=True))).items == views
+    async with SqliteStore(copy) as again:
+        assert (await again.executions(ExecutionQuery(limit=200, hidden=True))).items == views
+        assert await again.jobs() == await store.jobs()
+        for view in views:
+            assert await again.stream(view.id) == await store.stream(view.id)
+        await check_store(again)
+        assert rows(copy, "executions") == sum(view.is_over for view in views)
+        assert rows(copy, "live") == sum(not view.is_over for view in views)
+        await append(again, scheduled("next", NOON + timedelta(days=1)))
+
+
+async def test_what_comes_after_the_end_is_written_where_the_end_is(store: SqliteStore) -> None:
+    early, late = failed("early"), failed("late")
+    await append(store, early)
+    await file(store)
+    await append(store, late)
+    for history in (early, late):
+        await append(store, tell(history, events.Hidden, actor="ann")[-1:])
+    seen = [await store.execution(history[0].stream) for history in (early, late)]
+    await file(store)
+
+    assert [view.hidden for view in seen if view is not None] == [True, True]
+    assert [await store.execution(history[0].stream) for history in (early, late)] == seen
+    assert (await store.executions(ExecutionQuery())).total == 0
+    assert (await store.executions(ExecutionQuery(hidden=True))).total == 2
+
+
+async def test_a_place_that_is_taken_is_found_whether_it_is_filed_or_not(store: SqliteStore) -> None:
+    for filed in (False, True):
+        await append(store, succeeded(at=NOON + filed * SECOND))
+        if filed:
+            await file(store)
+        twin = numbered(scheduled(at=NOON + filed * SECOND), after=await store.head())
+        with pytest.raises(ConflictError):
+            await store.append(twin, [], [])
+
+
+async def test_a_filing_that_fails_is_told_and_made_up_for(
+    store: SqliteStore, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    store.filed_at_once = 3
+    with monkeypatch.context() as patch, capture_logs() as told:
+        patch.setattr(filing, "put_jobs", broken)
+        await append(store, succeeded())
+        await append(store, running(at=NOON + SECOND))
+        assert (await store.executions(ExecutionQuery())).total == 2
+        assert rows(path, "executions") == 0
+    await append(store, scheduled(at=NOON + 2 * SECOND))
+    await append(store, scheduled(at=NOON + 3 * SECOND))
+
+    assert [line["event"] for line in told] == ["views could not be filed"]  # once, not for each append
+    assert rows(path, "executions") == 1
+    await check_store(store)
+
+
+async def test_an_event_from_the_future_keeps_nobody_from_reading_the_rest(store: SqliteStore) -> None:
+    await append(store, succeeded())
+    strange = unknown("other")
+    await store.append(numbered([strange], after=await store.head()), [], [])
+
+    assert (await store.executions(ExecutionQuery())).total == 1
+    assert [event.type for event in await store.stream(strange.stream)] == ["unknown"]
