@@ -204,8 +204,8 @@ async def test_something_else_under_a_name_is_left_alone_told_and_made_good_late
                 "list under the set": "progress:live:waits",
             }[kind]
             await eventually(lambda: redis.exists(f"progress:{trouble.id}"))
-            await redis.delete(key)
-            await redis.rpush(key, "theirs")
+            async with redis.pipeline(transaction=True) as at_once:  # else the tracker renews it in between
+                await at_once.delete(key).rpush(key, "theirs").execute()
             go_on.set()
             trouble = await kernel.wait(trouble.id)
             await eventually(lambda: health(kernel).state == "degraded")
