@@ -126,6 +126,14 @@ class Gnomon:
                 stream.close()
 
 
+@pytest.fixture(autouse=True, scope="session")
+def interrupts_are_taken() -> Iterator[None]:
+    """A shell lets what it starts in the background ignore Ctrl-C, and so does everything that is started by that."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.fixture
 def environment() -> dict[str, str]:
     """The environment of the processes, without what would change their deployment or their look."""
