@@ -23,7 +23,7 @@ from gnomon.execution import Execution
 from gnomon.ports import Checkpoint, ExecutionQuery, LogLine
 from gnomon.testing import check_log
 from gnomon.testing.histories import NOON, SECOND, job_added, job_states, numbered, scheduled, succeeded, tell
-from gnomon_mongo import MongoStore, SpoolLimits, writing
+from gnomon_mongo import MongoStore, SpoolLimits, spool, writing
 from gnomon_mongo.drivers import Driver, DriverName
 
 Eventually = Callable[[Callable[[], Any]], Awaitable[None]]
@@ -31,12 +31,8 @@ Eventually = Callable[[Callable[[], Any]], Awaitable[None]]
 
 @pytest.fixture
 def settings(settings: dict[str, Any]) -> dict[str, Any]:
-    """Give settings of a store whose place is free again soon; one that is slow on a busy machine is not away."""
+    """Give up a server soon, but not one that is slow on a busy machine; a store's place is free again soon as well."""
     return settings | {"timeout": timedelta(seconds=2), "lease": timedelta(seconds=5)}
-
-
-HANGS = {"timeout": timedelta(seconds=1)}
-"""Settings of a store whose server is to hang, so that this is found out soon."""
 
 
 @pytest.fixture
@@ -119,7 +115,7 @@ async def test_a_server_that_hangs_delays_one_append_by_its_time_limit(
     daemon: Any, driver: Driver, settings: dict[str, Any], eventually: Eventually
 ) -> None:
     daemon.start()
-    async with MongoStore(daemon.uri, driver=driver, **settings | HANGS) as store:
+    async with MongoStore(daemon.uri, driver=driver, **settings) as store:
         daemon.send(signal.SIGSTOP)
 
         async with asyncio.timeout(10):
@@ -165,9 +161,9 @@ async def test_without_its_server_a_kernel_does_not_start_and_what_waits_stays(
         await MongoStore(daemon.uri, driver=driver, **settings).open(read_only=True)
     assert "kernel" not in str(refused.value)  # a command that only looks starts none
 
-    spool = sqlite3.connect(settings["spool"])
-    assert spool.execute("SELECT sum(events) FROM entries").fetchall() == [(3,)]
-    spool.close()
+    waiting = sqlite3.connect(settings["spool"])
+    assert waiting.execute("SELECT sum(events) FROM entries").fetchall() == [(3,)]
+    waiting.close()
 
 
 async def test_opening_waits_for_a_server_that_comes_up_later(
@@ -211,22 +207,23 @@ async def test_a_full_spool_takes_the_ends_of_runs_and_asks_for_no_new_ones(
 
 @one_driver
 async def test_a_spool_that_fills_the_disk_is_drained_although_nothing_can_be_deleted(
-    store: MongoStore, daemon: Any, eventually: Eventually
+    store: MongoStore, daemon: Any, eventually: Eventually, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(spool, "TAKEN_AT_ONCE", 50)
     await keep(store, run(1, 0))
     daemon.kill()
-    await keep(store, *(run(number, 3 * number - 3) for number in range(2, 300)))
+    await keep(store, *(run(number, 3 * number - 3) for number in range(2, 60)))
     store._spool._connection.execute("PRAGMA query_only = ON")  # as on a full disk: not even a DELETE has room
     with pytest.raises(StoreUnavailableError, match="check its folder, its permissions and its disk"):
-        await keep(store, run(300, 897))
+        await keep(store, run(60, 177))
 
     daemon.start()
     await eventually(lambda: is_healthy(store))
 
-    await keep(store, run(300, 897))
-    assert [event.position for event in await store.read(0, limit=1000)] == list(range(1, 901))
+    await keep(store, run(60, 177))
+    assert [event.position for event in await store.read(0, limit=1000)] == list(range(1, 181))
     daemon.kill()
-    await keep(store, run(301, 900))  # the file that filled the disk is gone
+    await keep(store, run(61, 180))  # the file that filled the disk is gone
     assert store.health().backlog == 3
 
 
@@ -479,7 +476,7 @@ async def test_jobs_go_on_while_the_server_hangs_for_ten_seconds(
     async with AsyncExitStack() as stack:
         drivers: tuple[DriverName, ...] = ("motor", "pymongo")
         stores = [
-            MongoStore(daemon.uri, name, driver=Driver(name), **settings | HANGS | {"spool": tmp_path / name})
+            MongoStore(daemon.uri, name, driver=Driver(name), **settings | {"spool": tmp_path / name})
             for name in drivers
         ]
         jobs = [Job(id="often", func=body, overlap="allow")]
