@@ -74,6 +74,7 @@ class Supervisor:
         self._told: deque[tuple[str, dict[str, Any]]] = deque()
         self._untold: set[Context] = set()
         self._has_untold = asyncio.Event()
+        self._flushing = asyncio.Lock()
         self._starting: dict[asyncio.Future[None], list[Active]] = {}
         self._unbegun = 0
         self._emptied = asyncio.Event()
@@ -189,14 +190,18 @@ class Supervisor:
             await self.flush()
 
     async def flush(self) -> None:
-        """Write what contexts have kept back: progress that its rate allows into the log, lines into the store."""
-        contexts, self._untold = self._untold, set()
-        for context in contexts:
-            if context.may_tell:
-                context.flush()
-            else:
-                self._remember(context)
-            await self._keep_lines(context)
+        """Write what contexts have kept back: progress that its rate allows into the log, lines into the store.
+
+        One at a time: who asks while another one writes is to find in the store what that has taken.
+        """
+        async with self._flushing:
+            contexts, self._untold = self._untold, set()
+            for context in contexts:
+                if context.may_tell:
+                    context.flush()
+                else:
+                    self._remember(context)
+                await self._keep_lines(context)
 
     async def _keep_lines(self, context: Context) -> None:
         if context.run_log is None:
