@@ -21,6 +21,8 @@ from gnomon.reports import Reports
 from gnomon.supervisor import Supervisor
 from gnomon.timetable import Timetable
 
+NOT_RUNNING = "the kernel is not running: use it inside of `async with kernel:`"
+
 P = ParamSpec("P")
 R = TypeVar("R")
 Self_ = TypeVar("Self_", bound="Parts")
@@ -33,12 +35,18 @@ def on_kernel_loop(
 
     @functools.wraps(method)
     async def hop(self: Self_, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        if self.loop is None:
-            raise GnomonError("the kernel is not running: use it inside of `async with kernel:`")
+        loop = self.loop  # once: on another thread, the kernel may be leaving right now
+        if loop is None:
+            raise GnomonError(NOT_RUNNING)
         call = method(self, *args, **kwargs)
-        if asyncio.get_running_loop() is self.loop:
+        if asyncio.get_running_loop() is loop:
             return await call
-        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(call, self.loop))
+        try:
+            future = asyncio.run_coroutine_threadsafe(call, loop)
+        except RuntimeError as exc:  # its loop is closed
+            call.close()
+            raise GnomonError(NOT_RUNNING) from exc
+        return await asyncio.wrap_future(future)
 
     return hop
 

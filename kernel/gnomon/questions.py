@@ -121,6 +121,11 @@ class Questions(Parts):
         parts = (self._timetable, self._supervisor, self._journal, self._dispatcher)
         return all(part.is_idle for part in parts)
 
+    @property
+    def in_threads(self) -> set[str]:
+        """The executions whose bodies are going in threads: what those do takes real time on any clock."""
+        return {active.execution.id for active in self._supervisor.bodies if active.runner.name == "thread"}
+
     def _view(self, registered: Registered) -> JobView:
         job = registered.job
         return JobView(

@@ -28,6 +28,7 @@ class Reports:
         self._told: deque[tuple[str, dict[str, Any]]] = deque()
         self._untold: set[Context] = set()
         self._has_untold = asyncio.Event()
+        self._flushing = asyncio.Lock()
         self._loop: asyncio.AbstractEventLoop
         self._thread = 0
 
@@ -61,14 +62,18 @@ class Reports:
             await self.flush()
 
     async def flush(self) -> None:
-        """Write what contexts have kept back: progress that its rate allows into the log, lines into the store."""
-        contexts, self._untold = self._untold, set()
-        for context in contexts:
-            if context.may_tell:
-                context.flush()
-            else:
-                self._remember(context)
-            await self._keep_lines(context)
+        """Write what contexts have kept back: progress that its rate allows into the log, lines into the store.
+
+        One at a time: who asks while another one writes is to find in the store what that has taken.
+        """
+        async with self._flushing:
+            contexts, self._untold = self._untold, set()
+            for context in contexts:
+                if context.may_tell:
+                    context.flush()
+                else:
+                    self._remember(context)
+                await self._keep_lines(context)
 
     def _remember(self, context: Context) -> None:
         self._untold.add(context)

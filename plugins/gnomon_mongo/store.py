@@ -128,15 +128,15 @@ class MongoStore(Store):
     async def try_connection(self) -> str:
         """Reach the server as opening would, without changing anything, and tell what is there; StoreError if not."""
         self._spool.check_folder()
-        await self._server.connect()
         try:
+            await self._server.connect()
             return await trial.try_server(self._server)
         finally:
             await self._server.close()
 
     async def _take_hold(self, *, read_only: bool) -> None:
+        self._held.push_async_callback(self._server.close)  # also where only half of it could be made
         await self._server.connect()
-        self._held.push_async_callback(self._server.close)
         log_id = await self._identify(read_only=read_only)
         if read_only:
             return

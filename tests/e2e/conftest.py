@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 """Seconds until a test gives up waiting: far more than a slow machine needs, for nothing waits that long otherwise."""
 
 JOBS = """
@@ -124,6 +124,14 @@ class Gnomon:
         for stream in (self.process.stdout, self.process.stderr):
             if stream is not None:
                 stream.close()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def interrupts_are_taken() -> Iterator[None]:
+    """A shell lets what it starts in the background ignore Ctrl-C, and so does everything that is started by that."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture

@@ -27,7 +27,8 @@ HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 
 @pytest.fixture
 def now() -> datetime:
-    return datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+    """Noon of this day, so that what comes an hour later is of the same day."""
+    return datetime.now(UTC).replace(hour=12, minute=0, second=0, microsecond=0)
 
 
 @pytest.fixture

@@ -20,6 +20,8 @@ from hypothesis import strategies as st
 from gnomon.cron import CronTrigger
 from gnomon.errors import TriggerError
 
+pytestmark = pytest.mark.timeout(300)  # they compute, for up to 15 s on a machine that does nothing else
+
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 FIRST, LAST = datetime(2010, 1, 1, tzinfo=UTC), datetime(2038, 1, 1, tzinfo=UTC)
 WINDOW = 3.5 * HOUR  # on each side of a change; the largest change but Samoa's day is of 3 hours

@@ -876,3 +876,12 @@ async def test_a_kernel_that_does_not_run_says_so(gnomon_kernel: Make) -> None:
 
     with pytest.raises(GnomonError, match="not running"):
         await kernel.trigger("job")
+
+
+async def test_a_kernel_whose_loop_has_ended_says_so_on_another_one(gnomon_kernel: Make) -> None:
+    kernel, ended = gnomon_kernel(job()), asyncio.new_event_loop()
+    ended.close()
+    kernel.loop = ended  # a thread may find it like this while the kernel leaves
+
+    with pytest.raises(GnomonError, match="not running"):
+        await kernel.trigger("job")

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,6 +12,8 @@ import structlog
 from gnomon import Execution, Job, Kernel
 from gnomon.jobs import ProgressPattern
 from gnomon.log_capture import CapturingHandler
+from gnomon.memory import MemoryStore
+from gnomon.ports import LogLine
 from gnomon.run_log import CHARACTERS, LINE_LIMIT, LINES, ProgressReader, RunLog
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -109,6 +111,30 @@ async def test_only_the_newest_lines_are_kept_and_their_numbers_tell_how_many_ar
     assert len(kept) == LINES
     assert (kept[0].number, kept[0].text) == (101, "line 101")
     assert kept[-1].text == f"line {LINES + 100}"
+
+
+async def test_who_asks_for_lines_waits_for_those_that_are_being_written() -> None:
+    writing, may_go_on = asyncio.Event(), asyncio.Event()
+
+    class Slow(MemoryStore):
+        async def append_log(self, execution_id: str, lines: Sequence[LogLine], oldest: int = 1) -> None:
+            writing.set()
+            await may_go_on.wait()
+            await super().append_log(execution_id, lines, oldest)
+
+    async def body() -> None:
+        logger.warning("last words")
+
+    async with Kernel(store=Slow()) as kernel:
+        execution = await run(kernel, body)
+        first = asyncio.create_task(texts(kernel, execution))
+        await writing.wait()
+        second = asyncio.create_task(texts(kernel, execution))
+        for _ in range(10):
+            await asyncio.sleep(0)
+        may_go_on.set()
+
+        assert list(await asyncio.gather(first, second)) == [["last words"]] * 2
 
 
 def test_lines_are_bounded_in_size_one_by_one_and_together() -> None:

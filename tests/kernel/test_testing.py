@@ -3,6 +3,8 @@
 import asyncio
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from pathlib import Path
@@ -216,6 +218,38 @@ async def test_time_may_stop_at_the_very_moment_at_which_a_job_is_due(
             await gnomon_clock.advance_to(next_fire)
 
     assert len(gnomon_events.of(Succeeded)) == 20
+
+
+async def test_time_goes_on_when_a_function_in_a_thread_has_ended(
+    gnomon_kernel: Callable[..., Kernel], gnomon_clock: VirtualClock, gnomon_events: EventList
+) -> None:
+    def works() -> None:
+        time.sleep(0.02)  # longer than a day takes
+
+    async with gnomon_kernel(make_job(works, every=Duration(hours=1))):
+        await gnomon_clock.advance(timedelta(days=1))
+
+    assert len(gnomon_events.of(Succeeded)) == 24
+    assert gnomon_events.of(events.Missed) == []
+
+
+async def test_time_goes_on_although_a_function_in_a_thread_blocks(
+    gnomon_kernel: Callable[..., Kernel],
+    gnomon_clock: VirtualClock,
+    gnomon_events: EventList,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("gnomon.testing.kernels.THREAD_PATIENCE", 0.05)
+    go_on = threading.Event()
+
+    async with gnomon_kernel(make_job(lambda: go_on.wait(30), id="blocks")) as kernel:
+        run = (await kernel.trigger("blocks")).execution.id
+        await gnomon_clock.advance(timedelta(days=1))
+        assert (await kernel.execution(run)).status == "running"
+        go_on.set()
+        await kernel.wait(run)
+
+    assert len(gnomon_events.of(Succeeded)) == 1
 
 
 async def test_work_that_hangs_ends_the_wait_with_a_reason(

@@ -119,6 +119,7 @@ async def test_nobody_sees_the_context_variables_of_another() -> None:
 
 async def test_a_time_limit_inside_of_a_body_is_its_own() -> None:
     ended: list[str] = []
+    is_over = asyncio.Event()
 
     async def limited() -> None:
         try:
@@ -126,9 +127,10 @@ async def test_a_time_limit_inside_of_a_body_is_its_own() -> None:
                 await asyncio.sleep(60)
         except TimeoutError:
             ended.append("timed out")
+            is_over.set()
 
     async def other() -> None:
-        await asyncio.sleep(0.05)
+        await is_over.wait()
         ended.append("went on")
 
     tasks = begin(limited, other)

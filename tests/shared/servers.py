@@ -23,6 +23,8 @@ import pytest
 
 PATIENCE = 30.0
 """Seconds until something that does not happen fails its test."""
+START_PATIENCE = 60.0
+"""The same for a server to listen: on a machine whose disk was busy one took more than 30 s."""
 
 
 def missing(service: str, reason: str) -> NoReturn:
@@ -65,7 +67,7 @@ class Server(ABC):
         """Start it, and wait until it listens."""
         quiet = subprocess.DEVNULL
         self._process = subprocess.Popen([*self.command(), *options], stdin=quiet, stdout=quiet, stderr=quiet)
-        until = time.monotonic() + PATIENCE
+        until = time.monotonic() + START_PATIENCE
         while time.monotonic() < until:
             assert self._process.poll() is None, f"{self.program} ended with {self._process.returncode}"
             try:
@@ -74,7 +76,7 @@ class Server(ABC):
                 time.sleep(0.02)
             else:
                 return
-        pytest.fail(f"{self.program} did not listen within {PATIENCE:g} s")
+        pytest.fail(f"{self.program} did not listen within {START_PATIENCE:g} s")
 
     def send(self, number: signal.Signals) -> None:
         assert self._process is not None

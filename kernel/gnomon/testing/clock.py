@@ -27,7 +27,7 @@ class VirtualClock(Clock):
 
     `advance` goes from one deadline to the next and lets everything that waits for it run, as real time would.
     `is_idle` is asked before each move, so that work that goes on in threads (a store, plugins) is waited for: give
-    it `lambda: kernel.is_idle`.
+    it `lambda: kernel.is_idle`. `make_kernel` gives it what waits for plain functions, too, as they run in threads.
     """
 
     def __init__(self, start: datetime = START) -> None:

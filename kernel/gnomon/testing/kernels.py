@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -16,6 +17,9 @@ from gnomon.memory import MemoryStore
 from gnomon.plugins import PluginSet
 from gnomon.ports import Clock, Store
 from gnomon.testing.clock import VirtualClock
+
+THREAD_PATIENCE = 1.0
+"""Seconds of real time in which a function that runs in a thread is expected to end, unless it blocks."""
 
 E = TypeVar("E", bound=Event)
 Runnable = Job | Callable[..., Any]
@@ -75,8 +79,26 @@ def make_kernel(
     jobs = tuple(make_job(body) for body in jobs)
     kernel = Kernel(store=store or RecordingStore(), jobs=jobs, plugins=plugin_set, clock=clock, **settings)
     if isinstance(clock, VirtualClock):
-        clock.is_idle = lambda: kernel.is_idle
+        clock.is_idle = _settled(kernel)
     return kernel
+
+
+def _settled(kernel: Kernel) -> Callable[[], bool]:
+    """Make what asks whether a kernel is idle and its threads have had time to end: else fires would overlap by chance.
+
+    A thread that blocks, perhaps until its test says so, is waited for once and then left alone.
+    """
+    begun: dict[str, float] = {}
+
+    def is_settled() -> bool:
+        nonlocal begun
+        if not kernel.is_idle:
+            return False
+        now = time.monotonic()
+        begun = {run: begun.get(run, now) for run in kernel.in_threads}
+        return all(now - since > THREAD_PATIENCE for since in begun.values())
+
+    return is_settled
 
 
 async def run_job(body: Runnable, /, **kwargs: Any) -> Execution:

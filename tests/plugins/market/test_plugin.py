@@ -21,7 +21,7 @@ from gnomon_market.loading import find_exchange
 FRIDAY_NOON_IN_SHANGHAI = datetime(2026, 10, 9, 4, tzinfo=UTC)
 
 
-def work() -> None:
+async def work() -> None:
     """Do nothing, like a job that has nothing to do."""
 
 

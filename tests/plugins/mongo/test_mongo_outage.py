@@ -23,7 +23,7 @@ from gnomon.execution import Execution
 from gnomon.ports import Checkpoint, ExecutionQuery, LogLine
 from gnomon.testing import check_log
 from gnomon.testing.histories import NOON, SECOND, job_added, job_states, numbered, scheduled, succeeded, tell
-from gnomon_mongo import MongoStore, SpoolLimits, writing
+from gnomon_mongo import MongoStore, SpoolLimits, spool, writing
 from gnomon_mongo.drivers import Driver, DriverName
 
 Eventually = Callable[[Callable[[], Any]], Awaitable[None]]
@@ -31,8 +31,8 @@ Eventually = Callable[[Callable[[], Any]], Awaitable[None]]
 
 @pytest.fixture
 def settings(settings: dict[str, Any]) -> dict[str, Any]:
-    """Give up a server early: a call waits for it to come back until its time is over."""
-    return settings | {"timeout": timedelta(seconds=1), "lease": timedelta(seconds=5)}
+    """Give up a server soon, but not one that is slow on a busy machine; a store's place is free again soon as well."""
+    return settings | {"timeout": timedelta(seconds=2), "lease": timedelta(seconds=5)}
 
 
 @pytest.fixture
@@ -161,9 +161,9 @@ async def test_without_its_server_a_kernel_does_not_start_and_what_waits_stays(
         await MongoStore(daemon.uri, driver=driver, **settings).open(read_only=True)
     assert "kernel" not in str(refused.value)  # a command that only looks starts none
 
-    spool = sqlite3.connect(settings["spool"])
-    assert spool.execute("SELECT sum(events) FROM entries").fetchall() == [(3,)]
-    spool.close()
+    waiting = sqlite3.connect(settings["spool"])
+    assert waiting.execute("SELECT sum(events) FROM entries").fetchall() == [(3,)]
+    waiting.close()
 
 
 async def test_opening_waits_for_a_server_that_comes_up_later(
@@ -207,22 +207,23 @@ async def test_a_full_spool_takes_the_ends_of_runs_and_asks_for_no_new_ones(
 
 @one_driver
 async def test_a_spool_that_fills_the_disk_is_drained_although_nothing_can_be_deleted(
-    store: MongoStore, daemon: Any, eventually: Eventually
+    store: MongoStore, daemon: Any, eventually: Eventually, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(spool, "TAKEN_AT_ONCE", 50)
     await keep(store, run(1, 0))
     daemon.kill()
-    await keep(store, *(run(number, 3 * number - 3) for number in range(2, 300)))
+    await keep(store, *(run(number, 3 * number - 3) for number in range(2, 60)))
     store._spool._connection.execute("PRAGMA query_only = ON")  # as on a full disk: not even a DELETE has room
     with pytest.raises(StoreUnavailableError, match="check its folder, its permissions and its disk"):
-        await keep(store, run(300, 897))
+        await keep(store, run(60, 177))
 
     daemon.start()
     await eventually(lambda: is_healthy(store))
 
-    await keep(store, run(300, 897))
-    assert [event.position for event in await store.read(0, limit=1000)] == list(range(1, 901))
+    await keep(store, run(60, 177))
+    assert [event.position for event in await store.read(0, limit=1000)] == list(range(1, 181))
     daemon.kill()
-    await keep(store, run(301, 900))  # the file that filled the disk is gone
+    await keep(store, run(61, 180))  # the file that filled the disk is gone
     assert store.health().backlog == 3
 
 
@@ -297,6 +298,22 @@ async def test_a_write_that_goes_on_at_the_server_while_it_is_repeated_is_no_con
     assert store.health().state == "healthy"
     assert [event.position for event in await store.read()] == [1, 2, 3]
     assert await store.differences() == []
+
+
+async def test_a_write_that_nobody_can_see_yet_is_no_conflict(
+    store: MongoStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    insert, tries = writing._inserted, []
+
+    async def in_the_way_of_another(collection: Any, events: Any) -> bool:
+        tries.append(events)
+        return len(tries) > 10 and await insert(collection, events)
+
+    monkeypatch.setattr(writing, "_inserted", in_the_way_of_another)
+    await keep(store, run(1, 0))
+
+    assert store.health().state == "healthy"
+    assert [event.position for event in await store.read()] == [1, 2, 3]
 
 
 async def test_a_kernel_that_was_replaced_in_an_outage_is_told_so(

@@ -70,7 +70,7 @@ async def test_options_of_the_uri_count_such_as_the_name_of_a_replica_set(
     daemon: Any, driver: Driver, settings: dict[str, Any]
 ) -> None:
     daemon.start()
-    settings["timeout"] = timedelta(seconds=1)
+    settings["timeout"] = timedelta(seconds=3)
 
     async with MongoStore(f"{daemon.uri}/log?replicaSet={SET_NAME}", driver=driver, **settings) as store:
         await append(store, succeeded())
@@ -86,7 +86,7 @@ async def test_a_server_with_tls_is_talked_to_with_the_authority_that_the_uri_na
     make = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=127.0.0.1 -addext subjectAltName=IP:127.0.0.1"
     subprocess.run([*make.split(), "-keyout", str(key), "-out", str(certificate)], check=True, capture_output=True)
     daemon.start("--tls-cert-file", str(certificate), "--tls-key-file", str(key))
-    settings["timeout"] = timedelta(seconds=3)
+    settings["timeout"] = timedelta(seconds=5)
 
     uri = f"{daemon.uri}/log?tls=true&tlsCAFile={certificate}"
     async with MongoStore(uri, driver=driver, **settings) as store:

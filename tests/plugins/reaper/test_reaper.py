@@ -18,7 +18,6 @@ from typing import Any
 import pytest
 
 from gnomon import ConfigError, ExecutionQuery, Job, Kernel, Retry, current
-from gnomon.clock import SystemClock
 from gnomon.conversion import convert
 from gnomon.durations import Duration
 from gnomon.events import Failed, LateResult, Warned
@@ -49,7 +48,7 @@ class Scene:
 
 
 @asynccontextmanager
-async def scene(body: Callable[..., Any], **policies: Any) -> AsyncIterator[Scene]:
+async def scene(body: Callable[..., Any] | str, **policies: Any) -> AsyncIterator[Scene]:
     clock, events = VirtualClock(), EventList()
     job = Job(id="job", func=body, **policies)
     async with make_kernel(job, clock=clock, store=RecordingStore(events)) as kernel:
@@ -201,18 +200,14 @@ async def test_a_hung_process_is_killed_whatever_it_ignores(tmp_path: Path, monk
     (tmp_path / "hanging_body.py").write_text(HANGING, encoding="utf-8")
     monkeypatch.syspath_prepend(str(tmp_path))
     pid_file = tmp_path / "pid"
-    job = Job(
-        id="job",
-        func="hanging_body:hang",
-        args=[str(pid_file)],
-        runner="process",
-        cancel_grace=Duration(milliseconds=100),
-    )
-    config = ReaperPlugin.Config(interval=Duration(milliseconds=50), threshold=Duration(seconds=3))
-    async with make_kernel(job, clock=SystemClock(), plugins=[ReaperPlugin(config)], keeps_time=False) as kernel:
-        execution_id = (await kernel.trigger("job")).execution.id
-        over = await kernel.wait(execution_id)
-        history = await kernel.history(execution_id)
+    grace = Duration(seconds=5)
+    async with scene("hanging_body:hang", args=[str(pid_file)], runner="process", cancel_grace=grace) as one:
+        execution_id = await one.start()
+        await until(lambda: pid_file.exists() and bool(pid_file.read_text(encoding="utf-8")))
+        await one.look_every_minute(30)
+        await one.clock.advance(grace)
+        over = await one.kernel.execution(execution_id)
+        history = await one.kernel.history(execution_id)
         pid = int(pid_file.read_text(encoding="utf-8"))
         await until(lambda: not Path(f"/proc/{pid}").exists())
 

@@ -165,13 +165,15 @@ async def test_what_was_not_written_before_a_stop_is_written_by_the_next_kernel(
     async with real_kernel(server, BUSY) as kernel:
         first = await kernel.wait((await kernel.trigger("busy", kwargs={"items": 1})).execution.id)
         store = kernel._store
+        (plugin,) = kernel.plugins
+        await eventually(lambda: plugin.object._recall._caught_up)  # before that it does not keep how far it came
     server.kill()
-    plugin = RedisPlugin(RedisPlugin.Config(url=Secret(server.url), timeout=Duration(milliseconds=200)))
-    async with make_kernel(BUSY, plugins=[plugin], clock=SystemClock(), store=store) as kernel:
+    short = RedisPlugin(RedisPlugin.Config(url=Secret(server.url), timeout=Duration(milliseconds=200)))
+    async with make_kernel(BUSY, plugins=[short], clock=SystemClock(), store=store) as kernel:
         second = await kernel.wait((await kernel.trigger("busy", kwargs={"items": 1})).execution.id)
     server.start()
-    plugin = RedisPlugin(RedisPlugin.Config(url=Secret(server.url)))
-    async with make_kernel(BUSY, plugins=[plugin], clock=SystemClock(), store=store):
+    long = RedisPlugin(RedisPlugin.Config(url=Secret(server.url)))
+    async with make_kernel(BUSY, plugins=[long], clock=SystemClock(), store=store):
 
         async def is_there() -> bool:
             return not await wrong_keys(redis, [second])
@@ -204,8 +206,8 @@ async def test_something_else_under_a_name_is_left_alone_told_and_made_good_late
                 "list under the set": "progress:live:waits",
             }[kind]
             await eventually(lambda: redis.exists(f"progress:{trouble.id}"))
-            await redis.delete(key)
-            await redis.rpush(key, "theirs")
+            async with redis.pipeline(transaction=True) as at_once:  # else the tracker renews it in between
+                await at_once.delete(key).rpush(key, "theirs").execute()
             go_on.set()
             trouble = await kernel.wait(trouble.id)
             await eventually(lambda: health(kernel).state == "degraded")

@@ -130,7 +130,8 @@ async def test_each_kind_of_end_is_shown_and_expires(server: Any, redis: Any, ev
     async def hangs() -> None:
         await asyncio.sleep(60)
 
-    short = plugin(server, ttl=Duration(seconds=1))
+    short = plugin(server, ttl=Duration(seconds=3))
+    streams = [asyncio.create_task(_until_over(redis, f"progress:job:{name}")) for name in ("fails", "hangs")]
     async with real_kernel(fails, hangs, plugins=[short]) as kernel:
         failed = await kernel.wait((await kernel.trigger("fails")).execution.id)
         cancelled = (await kernel.trigger("hangs")).execution
@@ -138,7 +139,7 @@ async def test_each_kind_of_end_is_shown_and_expires(server: Any, redis: Any, ev
         await kernel.cancel(cancelled.id, actor="ann")
         cancelled = await kernel.wait(cancelled.id)
         told = {}
-        for _, fields in await _until(redis, "progress:job:fails", 3) + await _until(redis, "progress:job:hangs", 1):
+        for _, fields in await streams[0] + await streams[1]:
             record = decode(fields[b"progress"])
             told[record.execution_id] = record
     assert (told[failed.id].status, told[failed.id].reason, told[failed.id].percent) == ("failed", "exception", 30.0)
@@ -146,7 +147,8 @@ async def test_each_kind_of_end_is_shown_and_expires(server: Any, redis: Any, ev
     await eventually(lambda: _is_gone(redis, failed.id, cancelled.id))
 
 
-async def _until(redis: Any, stream: str, least: int) -> Any:
+async def _until_over(redis: Any, stream: str) -> Any:
+    """Read a stream as soon as it tells of an end: soon after it is gone."""
     async with asyncio.timeout(20):
         while True:
             entries = await redis.xrange(stream)

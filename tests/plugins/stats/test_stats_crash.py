@@ -28,6 +28,7 @@ from gnomon.durations import Duration
 from gnomon.plugins import PluginSet
 from gnomon_sqlite import SqliteStore
 from gnomon_stats import StatsPlugin
+from gnomon_stats.kept import CHECKPOINT
 
 async def quick():
     return 1
@@ -48,21 +49,26 @@ async def main():
     ]
     async with Kernel(store=SqliteStore(sys.argv[1]), jobs=jobs, plugins=plugins) as kernel:
         print("going", flush=True)
+        kept = False
         while True:
             await kernel.trigger("quick")
             await kernel.trigger("broken")
+            if not kept and await kernel.checkpoint(CHECKPOINT) is not None:
+                print("kept", flush=True)
+                kept = True
 
 asyncio.run(main())
 """
-LIVES = 4
+LIVES = ("going", "going", "going", "kept")
+"""What each kernel says before it dies: that it has begun, or that it has kept statistics as well."""
 
 
-def live_and_die(database: Path, seconds: float) -> None:
-    """Run a kernel in a process, and kill it in the middle of its work, that long after it has begun."""
+def live_and_die(database: Path, said: str, seconds: float) -> None:
+    """Run a kernel in a process, and kill it in the middle of its work, that long after it has said something."""
     with subprocess.Popen([sys.executable, "-c", LIFE, str(database)], stdout=subprocess.PIPE) as life:
         try:
             assert life.stdout is not None
-            assert b"going\n" in iter(life.stdout.readline, b""), "the kernel did not begin"
+            assert f"{said}\n".encode() in iter(life.stdout.readline, b""), f"the kernel did not say {said!r}"
             time.sleep(seconds)
             assert life.poll() is None, "the kernel ended by itself"
         finally:
@@ -73,8 +79,8 @@ async def test_statistics_of_killed_kernels_are_those_of_the_log(
     tmp_path: Path, facts: Callable[..., dict[str, Any]], recount: Callable[..., dict[str, Any]]
 ) -> None:
     database, order, kept_at = tmp_path / "gnomon.db", random.Random(), list[int]()
-    for _ in range(LIVES):
-        await asyncio.to_thread(live_and_die, database, order.uniform(0.0, 0.5))
+    for said in LIVES:
+        await asyncio.to_thread(live_and_die, database, said, order.uniform(0.0, 0.5))
         store = SqliteStore(database)
         await store.open(read_only=True)
         found = await verify(store, "UTC")
@@ -89,7 +95,7 @@ async def test_statistics_of_killed_kernels_are_those_of_the_log(
             *jobs, plugins=[plugin], store=SqliteStore(database), keeps_time=True, drain=timedelta(seconds=20)
         ) as kernel:
             async with asyncio.timeout(30):
-                while not kernel.is_idle or plugin.position < kernel.health().position:  # noqa: ASYNC110 - a thread
+                while kernel.health().running or not kernel.is_idle or plugin.position < kernel.health().position:  # noqa: ASYNC110
                     await asyncio.sleep(0.01)
             log, after = list[Event](), 0
             while page := await kernel.events(after, 5000):

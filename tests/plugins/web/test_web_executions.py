@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
+import threading
 from datetime import timedelta
 from typing import Any
 
@@ -28,11 +28,6 @@ async def breaks() -> None:
 
 async def waits() -> None:
     await asyncio.Event().wait()
-
-
-def deaf() -> None:
-    """Block its thread: nothing but its end stops it."""
-    time.sleep(1.0)
 
 
 async def run(ask: Any, job_id: str, **kwargs: Any) -> str:
@@ -219,11 +214,17 @@ async def test_an_unknown_execution_cannot_be_acted_on(serve: Any) -> None:
 
 
 async def test_an_admin_ends_a_run_that_does_not_listen(serve: Any) -> None:
+    gate = threading.Event()
+
+    def deaf() -> None:
+        gate.wait()
+
     async with serve(deaf, guarded=True) as ask:
         execution_id = (await ask("POST", "/scheduler/jobs/deaf/trigger", as_="admin")).json["_id"]
         path = f"/scheduler/executions/{execution_id}/mark-failed?reason=the%20host%20is%20gone"
         answer = await ask("POST", path, as_="admin")
         again = await ask("POST", path, as_="admin")
+        gate.set()
 
     assert (answer.status, answer.json["status"]) == (200, "failed")
     assert (answer.json["reason"], answer.json["error_message"]) == ("marked", "the host is gone")

@@ -83,7 +83,7 @@ async def test_a_store_that_cannot_be_read_is_a_503_and_never_an_empty_list(
 async def test_what_the_store_does_not_confirm_in_time_is_a_503_that_says_so(
     serve: Any, store: FailingStore, gnomon_clock: Any
 ) -> None:
-    async with serve(tick, kernel={"store": store}, timeout=Duration(milliseconds=200)) as ask:
+    async with serve(tick, kernel={"store": store}, timeout=Duration(seconds=1)) as ask:
         store.writing = StoreUnavailableError("the disk is full")
         answer = await ask("POST", "/scheduler/jobs/tick/pause")
         alive = await ask("GET", "/livez")

@@ -208,6 +208,7 @@ async def test_a_page_that_cannot_follow_gets_a_picture_instead_of_a_long_queue(
             seq = (await page.next("delta"))["seq"]
         for _ in range(10):
             await site.run("quick")
+        await site.has_told_all()
         await page.say(t="ack", seq=seq)
 
         snapshot = await page.next()
@@ -220,9 +221,10 @@ async def test_a_page_that_acknowledges_nothing_is_given_up(serve: Any, monkeypa
     monkeypatch.setattr(window, "PATIENCE", 0.2)
     async with serve(QUICK) as site, site.dashboard() as page:
         await page.next("snapshot")
-        for _ in range(3):
+        for _ in range(2):
             await site.run("quick")
-            await asyncio.sleep(0.25)  # a delta each
+            await page.next("delta")
+        await site.run("quick")
 
         assert await page.end() == 1013
 
