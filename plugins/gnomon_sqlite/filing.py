@@ -56,6 +56,12 @@ class Unfiled:
         self.executions: dict[str, Execution] = {}
         self.jobs: dict[str, JobState] = {}
 
+    def clear(self) -> None:
+        """Forget what is filed."""
+        self.events = 0
+        for views in (self.ends, self.executions, self.jobs):
+            views.clear()
+
 
 def file(connection: sqlite3.Connection, unfiled: Unfiled) -> None:
     """Put everything into its tables, in one transaction; what is over goes where lists find it in order."""
@@ -67,7 +73,7 @@ def file(connection: sqlite3.Connection, unfiled: Unfiled) -> None:
         insert(connection, f"INTO {STREAMS}", others, _REPLACE_STREAM)
         put_jobs(connection, unfiled.jobs.values(), unfiled.ends)
         connection.execute("UPDATE filed SET position = ?", (commits.head(connection),))
-    unfiled.__init__()  # type: ignore[misc]
+    unfiled.clear()
 
 
 def put_executions(connection: sqlite3.Connection, views: Iterable[Execution], ends: dict[str, End]) -> None:

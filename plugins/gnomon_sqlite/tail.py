@@ -10,7 +10,7 @@ import msgspec
 
 from gnomon import execution, job_state
 from gnomon.errors import TransitionError
-from gnomon.events import JOB_STREAM, Event, JobEvent
+from gnomon.events import Event, JobEvent
 from gnomon.execution import Execution
 from gnomon.job_state import JobState
 from gnomon_sqlite import commits, database
@@ -19,7 +19,8 @@ from gnomon_sqlite.database import insert
 from gnomon_sqlite.filing import REPLACE_VIEW, VIEW, Unfiled, row_of, view_of
 
 _encode = msgspec.json.Encoder().encode
-_BEGUN_BEFORE = "SELECT body FROM live WHERE id IN (SELECT value FROM json_each(?))"
+_GOING = "SELECT body FROM live WHERE id IN (SELECT value FROM json_each(?))"
+_OVER = "SELECT id FROM executions WHERE id IN (SELECT value FROM json_each(?))"
 _UNFILED = (
     f"CREATE TEMP TABLE tail ({database.VIEW_COLUMNS})",
     f"""CREATE TEMP VIEW unfiled AS SELECT {VIEW} FROM temp.tail
@@ -35,13 +36,15 @@ class Tail:
         self.ends: dict[str, End] = {}
         self.executions: dict[str, Execution] = {}
         self._of_jobs: list[Event] = []
+        self._over: set[str] = set()
 
     def follow(self, connection: sqlite3.Connection) -> set[str]:
         """Fold what has come since the last call; returns the executions that it is about. Call it in a transaction."""
         (filed,) = connection.execute("SELECT position FROM filed").fetchone()
         if filed != self.filed:
-            self.__init__()  # type: ignore[misc]
             self.filed = self.head = filed
+            for known in (self.ends, self.executions, self._of_jobs, self._over):
+                known.clear()
         events = commits.read_rows(connection, self.head)
         if not events:
             return set()
@@ -64,16 +67,18 @@ class Tail:
         return frozenset(event.job_id for event in self._of_jobs)
 
     def _load(self, streams: Iterable[str], connection: sqlite3.Connection) -> None:
-        begun = [stream for stream in streams if stream not in self.executions]
-        for (body,) in connection.execute(_BEGUN_BEFORE, (_encode(begun).decode(),)).fetchall():
+        """Learn what is filed of streams that began before."""
+        begun = _encode([stream for stream in streams if stream not in self.ends]).decode()
+        for (body,) in connection.execute(_GOING, (begun,)).fetchall():
             view = view_of(body)
             self.executions[view.id] = view
+        self._over.update(stream for (stream,) in connection.execute(_OVER, (begun,)).fetchall())
 
     def _fold(self, event: Event) -> bool:
         """Take one event in; False where it changes no execution that is not filed."""
         stream, view = event.stream, self.executions.get(event.stream)
-        if view is None and event.version > 1 and not stream.startswith(JOB_STREAM):
-            return False  # what came after the end of a run that is filed was written there at once
+        if stream in self._over:
+            return False  # what comes after the end of a run that is filed is written there at once
         self.ends[stream] = (event.version, event.position)
         if event.version == 1 or view is None:
             self._of_jobs.append(event)

@@ -40,6 +40,7 @@ FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "-
 FLAGS += ["--disable-background-networking", "--disable-component-update"]
 PATIENCE = 20_000
 """Milliseconds until a page that does not come to show something fails its test."""
+expect.set_options(timeout=PATIENCE)
 SECRETS = {role: f"the-secret-of-the-{role}" for role in ("viewer", "operator", "admin")}
 
 

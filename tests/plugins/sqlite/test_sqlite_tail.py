@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager, closing
 from datetime import timedelta
 from pathlib import Path
 
+import msgspec
 import pytest
 from structlog.testing import capture_logs
 
@@ -222,10 +223,23 @@ async def test_a_filing_that_fails_is_told_and_made_up_for(
     await check_store(store)
 
 
-async def test_an_event_from_the_future_keeps_nobody_from_reading_the_rest(store: SqliteStore) -> None:
+@pytest.mark.parametrize("filed", [0, 1, 2])
+async def test_events_from_the_future_keep_nobody_from_reading_the_rest_and_are_kept(
+    store: SqliteStore, tmp_path: Path, filed: int
+) -> None:
     await append(store, succeeded())
-    strange = unknown("other")
-    await store.append(numbered([strange], after=await store.head()), [], [])
+    first = unknown("other")
+    strange = [first, msgspec.structs.replace(first, version=2, raw={**first.raw, "version": 2})]
+    for number, event in enumerate(strange):
+        if number == filed:
+            await file(store)
+        await store.append(numbered([event], after=await store.head()), [], [])
+    if filed == 2:
+        await file(store)
 
-    assert (await store.executions(ExecutionQuery())).total == 1
-    assert [event.type for event in await store.stream(strange.stream)] == ["unknown"]
+    async with SqliteStore(crashed(store, tmp_path / "copy.db")) as again:
+        assert (await again.executions(ExecutionQuery())).total == 1
+        assert [(event.type, event.version) for event in await again.stream(first.stream)] == [
+            ("unknown", 1),
+            ("unknown", 2),
+        ]
