@@ -6,11 +6,11 @@ from datetime import datetime
 
 import msgspec
 
-from gnomon.dispatcher import PluginHealth
 from gnomon.execution import Execution
 from gnomon.job_state import JobState
 from gnomon.jobs import Job
 from gnomon.journal import JournalState
+from gnomon.subscriber import PluginHealth
 
 
 class JobView(msgspec.Struct, frozen=True):

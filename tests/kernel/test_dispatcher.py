@@ -12,9 +12,9 @@ import pytest
 from structlog.testing import capture_logs
 
 from gnomon import Event, Job, Kernel, PluginError, Started, Succeeded, hookimpl
-from gnomon.dispatcher import DEGRADED_AFTER
 from gnomon.errors import StoreError, StoreUnavailableError
 from gnomon.ports import Checkpoint
+from gnomon.subscriber import DEGRADED_AFTER
 from gnomon.testing import EventList, RecordingStore, make_kernel
 
 Make = Callable[..., Kernel]
@@ -383,8 +383,8 @@ async def test_a_batch_that_fails_is_one_failure_and_is_passed(gnomon_kernel: Ma
 async def test_a_plugin_that_lags_far_behind_reads_from_the_store_and_loses_nothing(
     gnomon_kernel: Make, gnomon_events: EventList, gate: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gnomon.dispatcher.BUFFER", 20)
-    monkeypatch.setattr("gnomon.dispatcher.PAGE", 7)
+    monkeypatch.setattr("gnomon.subscriber.BUFFER", 20)
+    monkeypatch.setattr("gnomon.subscriber.PAGE", 7)
     plugin = Blocking(gate)
     async with gnomon_kernel(JOB, plugins=[plugin]) as kernel:
         await run_jobs(kernel, 40)
@@ -482,7 +482,7 @@ class AbsentStore(RecordingStore):
 async def test_a_store_that_does_not_answer_ends_no_plugin(
     monkeypatch: pytest.MonkeyPatch, problem: StoreError
 ) -> None:
-    monkeypatch.setattr("gnomon.dispatcher.STORE_PAUSE", 0.005)
+    monkeypatch.setattr("gnomon.subscriber.STORE_PAUSE", 0.005)
     store, plugin = AbsentStore(), Durable()
     with capture_logs() as logs:
         async with make_kernel(JOB, plugins=[plugin], store=store) as kernel:
