@@ -14,6 +14,7 @@ from gnomon.events import Event
 from gnomon.ports import ExecutionQuery
 from gnomon.testing.histories import NOON, append, scheduled
 from gnomon_sqlite import SqliteStore
+from gnomon_sqlite.filing import FILED_AT_ONCE
 
 WRITER = """
 import asyncio, sys
@@ -23,7 +24,9 @@ from gnomon.testing.histories import NOON, append, failed, running, tell
 from gnomon_sqlite import SqliteStore
 
 async def main():
-    async with SqliteStore(sys.argv[1]) as store:
+    store = SqliteStore(sys.argv[1])
+    store.filed_at_once = int(sys.argv[2])
+    async with store:
         first = await store.head()
         for n in range(100_000):
             history = running(f"job_{n % 7}", NOON + timedelta(seconds=first + n), is_manual=n % 5 == 0)
@@ -36,8 +39,9 @@ asyncio.run(main())
 """
 
 
-def start_writer(path: Path) -> subprocess.Popen[str]:
-    return subprocess.Popen([sys.executable, "-c", WRITER, str(path)], stdout=subprocess.PIPE, text=True)
+def start_writer(path: Path, filed_at_once: int = 50) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", WRITER, str(path), str(filed_at_once)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 
 def kill_after(writer: subprocess.Popen[str], acknowledged: int) -> int:
@@ -62,8 +66,8 @@ def streams_of(events: list[Event]) -> dict[str, list[Event]]:
 async def test_kill_9_loses_nothing_that_was_acknowledged(tmp_path: Path) -> None:
     path, acknowledged = tmp_path / "gnomon.db", 0
 
-    for round_ in range(3):
-        acknowledged = max(acknowledged, kill_after(start_writer(path), 60 + 17 * round_))
+    for round_, filed_at_once in enumerate((FILED_AT_ONCE, 50, 7)):
+        acknowledged = max(acknowledged, kill_after(start_writer(path, filed_at_once), 60 + 17 * round_))
 
         async with SqliteStore(path) as store:
             events = await store.read(limit=1_000_000)
