@@ -80,7 +80,7 @@ def test_explain_tells_of_a_fire_for_people_and_for_machines(
 
     done, found = gnomon("explain", "tick", asked), json.loads(gnomon("explain", "tick", asked, "--json").stdout)
 
-    assert "It ran late, by 1s" in done.stdout
+    assert "It ran late, by 1.0 s" in done.stdout
     assert done.stdout.splitlines() == found["sentences"]
     assert found["fires"][0]["executions"][0]["status"] == "success"
 
