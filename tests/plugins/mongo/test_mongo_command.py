@@ -115,12 +115,12 @@ async def test_a_rebuild_that_was_stopped_between_is_begun_again_by_the_next_sta
 
 
 async def test_a_log_in_another_store_is_not_looked_at(gnomon: Run, tmp_path: Path) -> None:
-    (tmp_path / "gnomon.toml").write_text("[plugins.memory]\n", encoding="utf-8")
+    (tmp_path / "gnomon.toml").write_text("[plugins.sqlite]\n", encoding="utf-8")
 
     code, said = await gnomon("verify")
 
     assert code == 2
-    assert "has its log in another store: memory" in said
+    assert "has its log in another store: sqlite" in said
 
 
 def test_without_the_driver_it_says_what_to_install(tmp_path: Path) -> None:
