@@ -37,7 +37,7 @@ export function runView(id) {
   const isKnown = computed(() => run.value !== null);
   onDispose(connection().want(`run:${id}`));
   offerKeys(run);
-  return h('div', { class: 'page run', ref: concerns(() => ofRun(store.runOf(id) ?? (rewound.peek() === null ? run.peek() : null))) }, [
+  return h('div', { class: 'page run', ref: concerns(() => ofRun(rewound.peek() === null ? run.peek() : store.runOf(id))) }, [
     crumbs(id, run),
     () => rewound.value !== null && rewoundBanner(events, rewound.value),
     () => {
