@@ -17,7 +17,7 @@ from gnomon.execution import Execution
 from gnomon_sqlite import SqliteStore
 from measure import arguments, report, short
 
-PAGE = 2_000
+PAGE = 10_000
 
 
 async def fill(store: SqliteStore, count: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from datetime import timedelta
 from typing import Any, Self
@@ -39,15 +40,20 @@ class Duration(timedelta):
         raise ValueError(f"expected a duration from 0 to {timedelta.max.days} days, got {value!r}")
 
     def __str__(self) -> str:
-        whole, micros = divmod(self, timedelta(seconds=1))
-        parts = []
-        for unit, size in (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1)):
-            count, whole = divmod(whole, size)
-            if count:
-                parts.append(f"{count}{unit}")
-        if micros:
-            parts.append(f"{micros / timedelta(milliseconds=1):g}ms")
-        return " ".join(parts) or "0s"
+        return _written(self)
+
+
+@functools.lru_cache  # of 100,000 jobs most have the same few
+def _written(duration: timedelta) -> str:
+    whole, micros = divmod(duration, timedelta(seconds=1))
+    parts = []
+    for unit, size in (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1)):
+        count, whole = divmod(whole, size)
+        if count:
+            parts.append(f"{count}{unit}")
+    if micros:
+        parts.append(f"{micros / timedelta(milliseconds=1):g}ms")
+    return " ".join(parts) or "0s"
 
 
 def decode_hook(expected: type, value: Any) -> Any:

@@ -165,7 +165,9 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True,
     def definition(self) -> dict[str, Any]:
         """Write the job as JSON: what is kept in the log, and shown to people."""
         # Here and not by msgspec, which leaves out a default itself, but not its equal: "10s" in a config is no change.
-        said = {name: value for name, usual in _USUAL if (value := getattr(self, name)) != usual}
+        # Most are the very same object: to compare all of them, and to ask for each by its name, is 20 of 25 µs.
+        told = zip(msgspec.structs.astuple(self), _USUAL, strict=True)
+        said = {name: value for value, (name, usual) in told if value is not usual and value != usual}
         said |= {"id": self.id, "func": reference(self.func)}
         if self.trigger is not None:
             said["trigger"] = _plain_trigger(self.trigger)
@@ -178,9 +180,8 @@ _decode = msgspec.json.Decoder(dict[str, Any]).decode
 _USUAL = tuple(
     (field.name, field.default if field.default_factory is msgspec.NODEFAULT else field.default_factory())
     for field in msgspec.structs.fields(Job)
-    if not field.required
 )
-"""The fields of a job that need not be given, and what they are then."""
+"""The fields of a job, and what they are where they are not given; NODEFAULT for those that must be."""
 
 
 class Body(msgspec.Struct, frozen=True):

@@ -59,6 +59,8 @@ def difference(states: Mapping[str, JobState], jobs: Iterable[Job]) -> Differenc
 
 def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
     """Tell the new value of each key that differs; None where it is gone."""
+    if old == new:
+        return {}
     keys = (old.keys() | new.keys()) - {"paused"}
     return {key: new.get(key) for key in sorted(keys) if old.get(key) != new.get(key)}
 
