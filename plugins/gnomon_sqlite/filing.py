@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
+from gnomon.cursors import EPOCH, MICROSECOND
 from gnomon.errors import StoreError
 from gnomon.events import JOB_STREAM
 from gnomon.execution import Execution
@@ -28,6 +29,7 @@ ALL_JOBS = ""
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Execution).decode
+_decode_job = msgspec.json.Decoder(JobState).decode
 
 VIEW = "id, version, last, job_id, status, is_manual, hidden, timestamp, ended_at, error_text, body"
 # Not INSERT OR REPLACE, which takes half as long again.
@@ -129,8 +131,23 @@ def put_jobs(connection: sqlite3.Connection, jobs: Iterable[JobState], ends: dic
     insert(connection, f"INTO {_FIRES}", fires, _REPLACE_FIRES)
 
 
+def filed_jobs(connection: sqlite3.Connection) -> dict[str, JobState]:
+    """Read the states of all jobs as they are filed."""
+    states = {}
+    sql = "SELECT body, last_fire, newest_fire FROM jobs JOIN fires ON job_id = id ORDER BY id"
+    for body, last_fire, newest_fire in connection.execute(sql).fetchall():
+        state = _decode_job(body)
+        state.last_fire, state.newest_fire = _datetime(last_fire), _datetime(newest_fire)
+        states[state.job_id] = state
+    return states
+
+
 def _moment(at: datetime | None) -> int | None:
     return None if at is None else micros(at)
+
+
+def _datetime(micros: int | None) -> datetime | None:
+    return None if micros is None else EPOCH + micros * MICROSECOND
 
 
 def count(connection: sqlite3.Connection, more: Sequence[Cell], fewer: Sequence[Cell]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-from datetime import datetime
 from typing import Any, TypeAlias
 
 import msgspec
@@ -13,13 +12,12 @@ from gnomon.execution import Execution
 from gnomon.job_state import JobState
 from gnomon.ports import Action, ActionPage, ActionQuery, Checkpoint, ExecutionQuery, LogLine, Page
 from gnomon_sqlite.database import micros, snapshot
-from gnomon_sqlite.filing import ALL_JOBS, view_of
+from gnomon_sqlite.filing import ALL_JOBS, filed_jobs, view_of
 from gnomon_sqlite.tail import Reader
 
 Part: TypeAlias = tuple[str, list[Any]]
 """What follows FROM for some of the rows of a list, and its parameters."""
 
-_decode_job = msgspec.json.Decoder(JobState).decode
 _decode_action = msgspec.json.Decoder(Action).decode
 _decode_line = msgspec.json.Decoder(LogLine).decode
 
@@ -55,17 +53,6 @@ def jobs(reader: Reader) -> list[JobState]:
     return [states[job_id] for job_id in sorted(states)]
 
 
-def filed_jobs(connection: sqlite3.Connection) -> dict[str, JobState]:
-    """Read the states of all jobs as they are filed."""
-    states = {}
-    sql = "SELECT body, last_fire, newest_fire FROM jobs JOIN fires ON job_id = id ORDER BY id"
-    for body, last_fire, newest_fire in connection.execute(sql).fetchall():
-        state = _decode_job(body)
-        state.last_fire, state.newest_fire = _moment(last_fire), _moment(newest_fire)
-        states[state.job_id] = state
-    return states
-
-
 def actions(connection: sqlite3.Connection, query: ActionQuery) -> ActionPage:
     """Read a page of what operators did, and count what matches, at one moment."""
     where, parameters = ("", []) if query.job_id is None else ("WHERE job_id = ?", [query.job_id])
@@ -92,10 +79,6 @@ def log(connection: sqlite3.Connection, execution_id: str, after: int, limit: in
 def parse_cursor(query: ExecutionQuery) -> Cursor | None:
     """Read the query's cursor; ValueError where it is none."""
     return None if query.cursor is None else read_cursor(query.cursor)
-
-
-def _moment(micros: int | None) -> datetime | None:
-    return None if micros is None else EPOCH + micros * MICROSECOND
 
 
 def _parts(connection: sqlite3.Connection, query: ExecutionQuery) -> tuple[list[Part], int]:

@@ -87,6 +87,7 @@ class SqliteStore(Store):
     async def close(self) -> None:
         if self._later is not None:
             self._later.cancel()
+            self._later = None
         threads = [pool for pool in (self._reading, self._writing) if pool is not None]
         self._reading = self._writing = None  # from here on nothing new comes in
         if threads:
@@ -175,7 +176,7 @@ class SqliteStore(Store):
             self._held.callback(sys.setswitchinterval, sys.getswitchinterval())
             sys.setswitchinterval(min(sys.getswitchinterval(), HASTE))
             self._writer = self._held.enter_context(closing(database.open_writer(self.path, self.synchronous)))
-            self._unfiled = tail.unfiled(self._writer, reading.filed_jobs(self._writer))
+            self._unfiled = tail.unfiled(self._writer)
             self._held.callback(self._file)
             self._file()
         self._readers = queue.LifoQueue()

@@ -16,7 +16,7 @@ from gnomon.job_state import JobState
 from gnomon_sqlite import commits, database
 from gnomon_sqlite.commits import End
 from gnomon_sqlite.database import insert
-from gnomon_sqlite.filing import REPLACE_VIEW, VIEW, Unfiled, row_of, view_of
+from gnomon_sqlite.filing import REPLACE_VIEW, VIEW, Unfiled, filed_jobs, row_of, view_of
 
 _encode = msgspec.json.Encoder().encode
 _GOING = "SELECT body FROM live WHERE id IN (SELECT value FROM json_each(?))"
@@ -94,14 +94,16 @@ class Tail:
         return True
 
 
-def unfiled(connection: sqlite3.Connection, filed_jobs: dict[str, JobState]) -> Unfiled:
+def unfiled(connection: sqlite3.Connection) -> Unfiled:
     """Fold what a writer that is gone has not filed."""
     tail, found = Tail(), Unfiled()
     tail.follow(connection)
-    tail.tell(filed_jobs)
     found.events = tail.head - tail.filed
     found.ends, found.executions = tail.ends, tail.executions
-    found.jobs = {job_id: filed_jobs[job_id] for job_id in tail.jobs if job_id in filed_jobs}
+    if tail.jobs:  # of 100,000 jobs most have nothing to tell, and mostly none has
+        states = filed_jobs(connection)
+        tail.tell(states)
+        found.jobs = {job_id: states[job_id] for job_id in tail.jobs if job_id in states}
     return found
 
 

@@ -31,6 +31,7 @@ from gnomon.testing.histories import (
     unknown,
 )
 from gnomon_sqlite import SqliteStore, filing
+from gnomon_sqlite.store import BURST
 
 NEVER = 10**9
 
@@ -243,3 +244,17 @@ async def test_events_from_the_future_keep_nobody_from_reading_the_rest_and_are_
             ("unknown", 1),
             ("unknown", 2),
         ]
+
+
+async def test_a_store_that_was_closed_in_a_burst_files_again_when_it_is_opened_again(path: Path) -> None:
+    store = SqliteStore(path)
+    store.filed_at_once = BURST
+    async with store:
+        await append(store, *(scheduled(at=NOON + n * SECOND) for n in range(BURST)))
+    store.filed_at_once = 3
+    async with store:
+        before = rows(path, "executions")
+        await append(store, succeeded("two"))
+        await append(store, running("three"))  # it comes after the filing, in the same thread
+
+        assert rows(path, "executions") == before + 1
