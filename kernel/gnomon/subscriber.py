@@ -235,13 +235,18 @@ class Subscriber:
     async def _deliver(self, events: Sequence[Event]) -> None:
         for impl in self._impls["on_events"]:
             await self._call(impl, events[-1], events=events)
-        for event in events if self._observes_single else ():
+        before = self.delivered
+        for number, event in enumerate(events if self._observes_single else (), 1):
             for hook in ("on_event", OBSERVATIONS.get(event.type)):
                 for impl in self._impls[hook] if hook else ():
                     await self._call(impl, event, event=event)
-            self.cursor = event.position
-        self.cursor = events[-1].position
-        self.delivered += len(events)
+            self._took_in(event.position, before + number)
+        self._took_in(events[-1].position, before + len(events))
+
+    def _took_in(self, position: int, delivered: int) -> None:
+        # In this order: who sees by the cursor, on another thread, that the plugin is idle is told the whole number.
+        self.delivered = delivered
+        self.cursor = position
 
     async def _call(self, impl: Any, event: Event, /, **told: Any) -> None:
         """Call one implementation with what it is told; `event` is the one that is named should it fail."""
