@@ -20,6 +20,8 @@ from gnomon.testing.clock import VirtualClock
 
 THREAD_PATIENCE = 1.0
 """Seconds of real time in which a function that runs in a thread is expected to end, unless it blocks."""
+THREAD_TURNS = 500
+"""How often it is looked for as well, some half a millisecond apart: a process that stands still lets no thread end."""
 
 E = TypeVar("E", bound=Event)
 Runnable = Job | Callable[..., Any]
@@ -88,15 +90,18 @@ def _settled(kernel: Kernel) -> Callable[[], bool]:
 
     A thread that blocks, perhaps until its test says so, is waited for once and then left alone.
     """
-    begun: dict[str, float] = {}
+    seen: dict[str, tuple[float, int]] = {}
 
     def is_settled() -> bool:
-        nonlocal begun
+        nonlocal seen
         if not kernel.is_idle:
             return False
         now = time.monotonic()
-        begun = {run: begun.get(run, now) for run in kernel.in_threads}
-        return all(now - since > THREAD_PATIENCE for since in begun.values())
+        before, seen = seen, {}
+        for run in kernel.in_threads:
+            since, turns = before.get(run, (now, 0))
+            seen[run] = since, turns + 1
+        return all(now - since > THREAD_PATIENCE and turns > THREAD_TURNS for since, turns in seen.values())
 
     return is_settled
 
