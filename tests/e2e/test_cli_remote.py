@@ -6,13 +6,13 @@ import json
 import signal
 import subprocess
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from servers import free_port
+from servers import Port
 
 Start = Callable[..., Any]
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -40,8 +40,10 @@ JOBS = ("steps", "broken", "slow", "until_cancelled", "counts")
 
 
 @pytest.fixture
-def port() -> int:
-    return free_port()
+def port() -> Iterator[int]:
+    kept = Port()
+    yield kept.number
+    kept.release()
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from typing import Any, NoReturn
 
 import pytest
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 """Seconds until something that does not happen fails its test."""
 START_PATIENCE = 60.0
 """The same for a server to listen: on a machine whose disk was busy one took more than 30 s."""
@@ -34,10 +34,21 @@ def missing(service: str, reason: str) -> NoReturn:
     pytest.skip(reason)
 
 
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
+class Port:
+    """A free port that is kept for a server which listens later, ends, and listens again: nobody else is given it.
+
+    A socket that is bound and does not listen keeps it. Who says so, as servers do (SO_REUSEADDR), may listen all the
+    same; whoever wants to connect in the meantime is refused.
+    """
+
+    def __init__(self) -> None:
+        self._kept = socket.socket()
+        self._kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._kept.bind(("127.0.0.1", 0))
+        self.number = int(self._kept.getsockname()[1])
+
+    def release(self) -> None:
+        self._kept.close()
 
 
 async def eventually(condition: Callable[[], Any]) -> None:
@@ -56,7 +67,8 @@ class Server(ABC):
     def __init__(self, program: str, folder: Path) -> None:
         self.program = program
         self.folder = folder
-        self.port = free_port()
+        self._port = Port()
+        self.port = self._port.number
         self._process: subprocess.Popen[bytes] | None = None
 
     @abstractmethod
@@ -97,6 +109,7 @@ class Server(ABC):
     def clean_up(self) -> None:
         if self._process is not None and self._process.poll() is None:
             self.kill()
+        self._port.release()
 
 
 class MongoServer(Server):

@@ -5,7 +5,7 @@ import json
 import pickle
 import socket
 import traceback
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import pytest
@@ -86,10 +86,10 @@ async def server(asked: asyncio.Event) -> AsyncIterator[str]:
 
 
 @pytest.fixture
-def closed_port() -> int:
+def closed_port() -> Iterator[int]:
     with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        return int(unused.getsockname()[1])
+        unused.bind(("127.0.0.1", 0))  # and nobody listens
+        yield int(unused.getsockname()[1])
 
 
 async def test_an_answer_is_returned(server: str, ctx: Context) -> None:

@@ -54,12 +54,11 @@ async def test_a_uri_that_cannot_be_used_is_refused_without_telling_what_is_in_i
 
 
 async def test_a_server_that_is_not_there_is_named(driver: Driver, settings: dict[str, Any]) -> None:
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        port = unused.getsockname()[1]
-
     settings["timeout"] = timedelta(seconds=1)
-    error = await refusal(MongoStore(f"mongodb://ann:topsecret@127.0.0.1:{port}/log", driver=driver, **settings))
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))  # and nobody listens
+        port = unused.getsockname()[1]
+        error = await refusal(MongoStore(f"mongodb://ann:topsecret@127.0.0.1:{port}/log", driver=driver, **settings))
 
     assert isinstance(error, StoreUnavailableError)
     assert f"127.0.0.1:{port}/log cannot be used now" in str(error)
@@ -70,10 +69,10 @@ async def test_options_of_the_uri_count_such_as_the_name_of_a_replica_set(
     daemon: Any, driver: Driver, settings: dict[str, Any]
 ) -> None:
     daemon.start()
-    settings["timeout"] = timedelta(seconds=3)
 
     async with MongoStore(f"{daemon.uri}/log?replicaSet={SET_NAME}", driver=driver, **settings) as store:
         await append(store, succeeded())
+    settings["timeout"] = timedelta(seconds=3)
     error = await refusal(MongoStore(f"{daemon.uri}/log?replicaSet=another", driver=driver, **settings))
 
     assert isinstance(error, StoreUnavailableError)
@@ -86,12 +85,12 @@ async def test_a_server_with_tls_is_talked_to_with_the_authority_that_the_uri_na
     make = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=127.0.0.1 -addext subjectAltName=IP:127.0.0.1"
     subprocess.run([*make.split(), "-keyout", str(key), "-out", str(certificate)], check=True, capture_output=True)
     daemon.start("--tls-cert-file", str(certificate), "--tls-key-file", str(key))
-    settings["timeout"] = timedelta(seconds=5)
 
     uri = f"{daemon.uri}/log?tls=true&tlsCAFile={certificate}"
     async with MongoStore(uri, driver=driver, **settings) as store:
         await append(store, succeeded())
 
+    settings["timeout"] = timedelta(seconds=5)
     error = await refusal(MongoStore(f"{daemon.uri}/log?tls=true", driver=driver, **settings))
     assert "certificate verify failed" in str(error)
 
@@ -233,7 +232,7 @@ from gnomon_mongo import MongoStore
 async def main():
     async with MongoStore(sys.argv[1], sys.argv[2], spool=sys.argv[3]):
         print("open", flush=True)
-        await asyncio.sleep(60)
+        await asyncio.sleep(3600)
 asyncio.run(main())
 """
 

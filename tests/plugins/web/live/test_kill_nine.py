@@ -17,9 +17,9 @@ import msgspec
 import pytest
 
 from gnomon_sqlite import SqliteStore
-from servers import free_port
+from servers import Port
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 ENOUGH, CUTS = 60, 3
 """Events that are seen between two deaths of the server, and connections in which they are."""
 
@@ -53,11 +53,11 @@ class Server:
     """`gnomon run` as a process of its own, which is killed and started again."""
 
     def __init__(self, folder: Path) -> None:
-        self.port = free_port()
+        self.port = Port()
         (folder / "jobs.py").write_text(JOBS)
-        (folder / "gnomon.toml").write_text(CONFIG.format(port=self.port))
+        (folder / "gnomon.toml").write_text(CONFIG.format(port=self.port.number))
         self.folder = folder
-        self.url = f"ws://127.0.0.1:{self.port}/ws/events"
+        self.url = f"ws://127.0.0.1:{self.port.number}/ws/events"
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -79,6 +79,7 @@ def server(tmp_path: Path) -> Iterator[Server]:
     made.start()
     yield made
     made.end(signal.SIGKILL)
+    made.port.release()
 
 
 class Reader:
@@ -127,7 +128,7 @@ class Reader:
             self.seq = frame["seq"]  # type: ignore[assignment]
 
 
-@pytest.mark.timeout(180)  # a server starts four times
+@pytest.mark.timeout(300)  # a server starts four times
 async def test_a_client_sees_every_event_once_over_cut_connections_and_a_killed_server(server: Server) -> None:
     reader = Reader(server.url)
     following = asyncio.create_task(reader.follow())
