@@ -1,6 +1,14 @@
 import importlib
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# However slow the machine is, no example has taken too long. And the same examples each time: a run of all tests says
+# something about what was changed. `--hypothesis-profile search` looks elsewhere each time.
+SLOW_IS_FINE = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+settings.register_profile("search", **SLOW_IS_FINE)
+settings.register_profile("steady", derandomize=True, **SLOW_IS_FINE)
+settings.load_profile("steady")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -8,3 +16,9 @@ def pytest_configure(config: pytest.Config) -> None:
     plugin = importlib.import_module("gnomon.testing.pytest_plugin")
     if not config.pluginmanager.is_registered(plugin):
         config.pluginmanager.register(plugin)
+
+
+@pytest.fixture(autouse=True)
+def kernels_have_a_minute_to_leave(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy machine ten seconds may pass before a plugin's thread has its turn; what hangs sets a limit itself."""
+    monkeypatch.setattr("gnomon.kernel.FLUSH_LIMIT", 60.0)

@@ -267,7 +267,7 @@ def assume_it_ever_fires(expression: str) -> None:
         raise
 
 
-@settings(deadline=None, max_examples=250)
+@settings(max_examples=250)
 @given(
     pick=st.integers(0),
     minute=field(0, 59, steps=31),
@@ -292,7 +292,7 @@ def test_random_expressions_fire_as_the_policy_says_around_random_clock_changes(
     assert CronTrigger(expression, zone).explain()
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(start=st.dates(date(2010, 1, 1), date(2037, 12, 31)), day=days, month=months, weekday=weekdays)
 def test_random_days_are_those_of_a_calendar_read_by_hand(start: date, day: str, month: str, weekday: str) -> None:
     zone = ZoneInfo("Asia/Tokyo")  # its clocks do not change

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
@@ -294,7 +294,7 @@ async def live(first: list[tuple[str, Schedule | None, dict[str, Any]]], moves: 
 
 
 @pytest.mark.timeout(400)  # it takes 20 s, but minutes where it has found something and looks for the shortest life
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=400)
 @given(
     st.lists(st.tuples(job_ids, schedules, policies), min_size=1, max_size=2),
     st.lists(operations, min_size=5, max_size=15),

@@ -255,7 +255,7 @@ def moments(draw: st.DrawFn) -> tuple[str, datetime]:
     return name, bound + timedelta(minutes=draw(st.integers(-31, 31)))
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(moments(), st.sampled_from([0, 1, 30, 60, 600]))
 def test_an_exchange_is_open_exactly_when_its_schedule_says_so(drawn: tuple[str, datetime], minutes: int) -> None:
     name, moment = drawn
@@ -266,7 +266,7 @@ def test_an_exchange_is_open_exactly_when_its_schedule_says_so(drawn: tuple[str,
     assert (reason is None) == is_open_by_the_rows(name, moment, margin), reason
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(moments())
 def test_a_trading_day_is_exactly_one_that_the_schedule_lists(drawn: tuple[str, datetime]) -> None:
     name, moment = drawn

@@ -294,7 +294,7 @@ async def test_leaving_writes_what_is_left_and_gives_up_in_time_where_redis_is_a
 STEP = st.sampled_from(["new", "progress", "end", "wait", "away", "back"])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(steps=st.lists(st.tuples(STEP, st.integers(0, 4)), max_size=60))
 def test_whatever_happens_in_the_end_every_key_is_the_fold(steps: list[tuple[str, int]]) -> None:
     async def live() -> None:

@@ -90,13 +90,13 @@ def told(statistics: Statistics, facts: Facts) -> dict[str, dict[str, Any]]:
 
 
 @given(log=logs(), zone=st.sampled_from(["UTC", "Asia/Shanghai", "America/Sao_Paulo", "Asia/Kathmandu"]))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_the_fold_is_what_plain_counting_finds(recount: Facts, facts: Facts, log: list[Event], zone: str) -> None:
     assert told(folded(log, zone=zone), facts) == recount(log, zone)
 
 
 @given(logs(), st.data())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_a_fold_goes_on_from_what_was_kept(log: list[Event], data: st.DataObject) -> None:
     cut = data.draw(st.integers(0, len(log)))
     half = folded(log[:cut])
@@ -108,7 +108,7 @@ def test_a_fold_goes_on_from_what_was_kept(log: list[Event], data: st.DataObject
 
 
 @given(logs(), st.data())
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_events_that_come_again_change_nothing(log: list[Event], data: st.DataObject) -> None:
     first, again = (data.draw(st.integers(0, len(log))) for _ in range(2))
 

@@ -180,7 +180,7 @@ async def live(life: Life) -> Verification:
 
 
 @given(lives())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_right_statistics_are_proved_whatever_was_forgotten(life: Life) -> None:
     assert say(asyncio.run(live(life))) == []
 
