@@ -20,6 +20,10 @@ from gnomon.subscriber import PluginHealth, Subscriber, cursor_name
 
 log = structlog.stdlib.get_logger("gnomon.dispatcher")
 
+START_LIMIT = 60.0
+"""Seconds that a plugin has for its start, which may import and connect much, on a machine where all starts at once.
+With the limit of a hook, 10 s, the web plugin could not start beside ten busy processes."""
+
 
 class Dispatcher:
     """All subscribers of a kernel."""
@@ -53,9 +57,9 @@ class Dispatcher:
             await self._entered(subscriber)
 
     async def _entered(self, subscriber: Subscriber) -> None:
-        name = subscriber.plugin.name
-        if not await _is_done(subscriber.entered, self._hook_timeout):
-            raise PluginError(name, f"did not start within {self._hook_timeout:g} s (hook lifespan)")
+        name, limit = subscriber.plugin.name, max(START_LIMIT, self._hook_timeout)
+        if not await _is_done(subscriber.entered, limit):
+            raise PluginError(name, f"did not start within {limit:g} s (hook lifespan)")
         subscriber.entered.result()
 
     def publish(self, events: Sequence[Event]) -> None:
