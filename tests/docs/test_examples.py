@@ -29,7 +29,7 @@ PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
 FENCE = re.compile(r"^```(?P<language>\w+)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 FILE_NAME = re.compile(r"^# (?P<name>[\w./-]+\.(?:py|toml))$")
 COMMAND = re.compile(r"^\$ (?P<line>.+)$", re.MULTILINE)
-PATIENCE = 50.0
+PATIENCE = 100.0
 
 # What differs from one run to the next: ids, times and durations.
 VARYING = re.compile(

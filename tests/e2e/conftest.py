@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-PATIENCE = 60.0
+PATIENCE = 100.0
 """Seconds until a test gives up waiting: far more than a slow machine needs, for nothing waits that long otherwise."""
 
 JOBS = """

@@ -72,7 +72,7 @@ def live_and_die(database: Path, notes: Path, acknowledged: list[str]) -> None:
     arguments = [sys.executable, "-c", LIFE, str(database), str(notes)]
     with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as life:
         try:
-            deadline = time.monotonic() + 30
+            deadline = time.monotonic() + 60
             while time.monotonic() < deadline and not (notes.exists() and notes.stat().st_size > before + 1000):
                 assert life.poll() is None, "the kernel ended by itself"
                 time.sleep(0.01)
@@ -99,7 +99,7 @@ async def test_a_killed_kernel_loses_nothing_and_a_durable_plugin_sees_everythin
         async with Kernel(store=store, jobs=jobs, plugins=plugins) as kernel:
             for identity in acknowledged:
                 assert (await kernel.wait(identity)).is_over
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 while not kernel.is_idle or kernel.health().running or kernel.health().waiting:  # noqa: ASYNC110
                     await asyncio.sleep(0.01)
             log = await check_store(store)

@@ -59,7 +59,7 @@ class Nothing:
 
 
 async def test_each_plugin_that_has_the_hook_tells_what_it_found_on_a_thread_of_its_own() -> None:
-    found = await try_connections(plugins(Plain, Nothing, Waiting), 10)
+    found = await try_connections(plugins(Plain, Nothing, Waiting), 60)
 
     assert found == [
         Connection("Plain", ok=True, told="reached from Plain-try-connection"),
@@ -77,7 +77,7 @@ async def test_each_plugin_that_has_the_hook_tells_what_it_found_on_a_thread_of_
 async def test_what_a_plugin_raises_is_what_is_wrong_and_the_others_are_asked_all_the_same(
     plugin: type, told: str
 ) -> None:
-    found = await try_connections(plugins(plugin, Waiting), 10)
+    found = await try_connections(plugins(plugin, Waiting), 60)
 
     assert found == [Connection(plugin.__name__, ok=False, told=told), Connection("Waiting", ok=True, told="reached")]
 
@@ -88,7 +88,7 @@ async def test_a_plugin_that_does_not_come_back_is_not_waited_for() -> None:
     class Blocking:
         @hookimpl
         def try_connection(self) -> str:
-            hangs.wait(30)
+            hangs.wait(60)
             return "late"
 
     found = await try_connections(plugins(Mute, Blocking), 0.05)

@@ -11,7 +11,7 @@ from gnomon.errors import ConflictError, DeposedError, GnomonError, StoreUnavail
 from gnomon.events import Event
 from gnomon.execution import Execution
 from gnomon.job_state import JobState
-from gnomon.journal import Journal
+from gnomon.journal import LONGEST_REST, Journal
 from gnomon.testing import RecordingStore, VirtualClock, check_store
 from gnomon.testing.clock import START
 
@@ -113,19 +113,32 @@ async def test_what_is_recorded_during_an_append_makes_one_more(
 
 
 async def test_events_that_come_soon_after_a_slow_commit_share_the_next_one(
-    journal: Journal, store: TryingStore, gnomon_clock: VirtualClock
+    journal: Journal, store: TryingStore, gnomon_clock: VirtualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    rests, has_rested, sleep = [], asyncio.Event(), asyncio.sleep
+
+    async def rest(seconds: float) -> None:
+        if seconds == 0:
+            await sleep(0)
+        else:
+            rests.append(seconds)
+            await has_rested.wait()
+
+    monkeypatch.setattr(asyncio, "sleep", rest)
     store.gate.clear()
     schedule(journal)
     await gnomon_clock.settle()
-    await asyncio.sleep(0.01)  # a commit takes its time
+    await sleep(0.01)  # a commit takes its time
     store.gate.set()
     await durable(journal)
     for n in range(3):
         schedule(journal, execution.execution_id(f"job{n}", START))
-        await asyncio.sleep(0)
+        await sleep(0)
+    has_rested.set()
 
     await durable(journal)
+
+    assert rests[0] == LONGEST_REST
 
     assert [len(batch) for batch in store.batches] == [1, 3]
 

@@ -66,7 +66,7 @@ async def start(kernel: Kernel, job_id: str = "job") -> str:
 
 
 async def in_real_time(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not condition():  # noqa: ASYNC110 - what is waited for goes on in a thread
             await asyncio.sleep(0.001)
 
@@ -210,7 +210,7 @@ class Guard:
     @hookimpl
     def guard(self, job: Job) -> str | None:
         self.asked += 1
-        self.gate.wait(10)
+        self.gate.wait(60)
         return self.reason
 
 
@@ -236,7 +236,7 @@ async def test_runs_that_are_guarded_at_the_same_time_are_all_guarded(
 ) -> None:
     guard = Guard()
     guard.gate.clear()
-    async with gnomon_kernel(job(), plugins=[guard]) as kernel:
+    async with gnomon_kernel(job(), plugins=[guard], hook_timeout=timedelta(minutes=1)) as kernel:
         requests = [asyncio.create_task(kernel.trigger("job")) for _ in range(3)]
         await in_real_time(lambda: guard.asked == 1)
         guard.gate.set()
@@ -286,7 +286,8 @@ async def test_a_job_that_is_changed_while_its_guards_are_asked_fires_once(
 ) -> None:
     guard = Guard()
     guard.reason = None
-    async with gnomon_kernel(job(every=Duration(hours=1)), plugins=[guard]) as kernel:
+    limit = timedelta(minutes=1)
+    async with gnomon_kernel(job(every=Duration(hours=1)), plugins=[guard], hook_timeout=limit) as kernel:
         await gnomon_clock.settle()
         guard.gate.clear()
         gnomon_clock.is_idle = lambda: True
@@ -377,7 +378,7 @@ async def test_a_thread_that_swallows_every_exception_stops_at_its_next_context_
 
     def body(ctx: Context) -> str:
         begun.set()
-        asked.wait(10)
+        asked.wait(60)
         while True:
             try:
                 ctx.checkpoint()
@@ -484,7 +485,7 @@ async def test_a_run_that_is_marked_as_failed_is_over_at_once_and_its_late_resul
 
     def body() -> str:
         begun.set()
-        go_on.wait(10)
+        go_on.wait(60)
         return "too late"
 
     async with gnomon_kernel(job(body, retry=Retry(attempts=2))) as kernel:

@@ -155,7 +155,7 @@ async def test_a_run_that_is_hidden_while_its_body_goes_on_still_keeps_its_late_
 
     def body() -> str:
         begun.set()
-        go_on.wait(10)
+        go_on.wait(60)
         return "too late"
 
     async with gnomon_kernel(job(body)) as kernel:
@@ -220,6 +220,6 @@ async def test_what_could_not_begin_is_in_no_list(gnomon_kernel: Make) -> None:
 
 
 async def in_real_time(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not condition():  # noqa: ASYNC110 - a thread sets no event of the loop
             await asyncio.sleep(0.001)

@@ -242,7 +242,7 @@ async def test_time_goes_on_although_a_function_in_a_thread_blocks(
     monkeypatch.setattr("gnomon.testing.kernels.THREAD_PATIENCE", 0.05)
     go_on = threading.Event()
 
-    async with gnomon_kernel(make_job(lambda: go_on.wait(30), id="blocks")) as kernel:
+    async with gnomon_kernel(make_job(lambda: go_on.wait(60), id="blocks")) as kernel:
         run = (await kernel.trigger("blocks")).execution.id
         await gnomon_clock.advance(timedelta(days=1))
         assert (await kernel.execution(run)).status == "running"

@@ -75,7 +75,7 @@ class Writer:
     def expect(self, appends: int) -> None:
         """Wait for that many more acknowledgements."""
         for _ in range(appends):
-            position = self._told.get(timeout=45)
+            position = self._told.get(timeout=60)
             assert position is not None, "the writer ended by itself"
             self.acknowledged = position
 
@@ -111,7 +111,7 @@ def start_writer(daemon: Any, tmp_path: Path) -> Iterator[Callable[[str], Writer
         writer._process.wait()
 
 
-@pytest.mark.timeout(170)
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("driver_name", ["motor", "pymongo"])
 async def test_killing_server_and_kernel_again_and_again_loses_and_doubles_nothing(
     daemon: Any, start_writer: Callable[[str], Writer], tmp_path: Path, driver_name: str

@@ -94,7 +94,7 @@ async def test_statistics_of_killed_kernels_are_those_of_the_log(
         async with make_kernel(
             *jobs, plugins=[plugin], store=SqliteStore(database), keeps_time=True, drain=timedelta(seconds=20)
         ) as kernel:
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(60):
                 while kernel.health().running or not kernel.is_idle or plugin.position < kernel.health().position:  # noqa: ASYNC110
                     await asyncio.sleep(0.01)
             log, after = list[Event](), 0

@@ -41,7 +41,7 @@ async def broken() -> None:
 
 async def counted(kernel: Kernel, plugin: StatsPlugin) -> None:
     """Wait until the plugin's thread has counted all that there is."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not kernel.is_idle or plugin.position < kernel.health().position:  # noqa: ASYNC110 - it is another thread
             await asyncio.sleep(0.005)
 
@@ -53,7 +53,7 @@ async def run(kernel: Kernel, *job_ids: str) -> None:
 
 async def test_what_runs_is_counted_and_known_after_a_restart(tmp_path: Path, facts: Facts, recount: Facts) -> None:
     for rounds in (1, 2):
-        plugin, store = StatsPlugin(), SqliteStore(tmp_path / "gnomon.db")
+        plugin, store = configure(save_every="1h"), SqliteStore(tmp_path / "gnomon.db")
         async with make_kernel(make_job(work), make_job(broken), plugins=[plugin], store=store) as kernel:
             await run(kernel, "work", "broken", "work")
             await counted(kernel, plugin)
@@ -177,7 +177,7 @@ async def test_what_cannot_be_kept_is_kept_later() -> None:
     with capture_logs() as said:
         async with make_kernel(make_job(work), plugins=[plugin], store=store) as kernel:
             await run(kernel, "work")
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 while (kept := await kernel.checkpoint(CHECKPOINT)) is None:  # noqa: ASYNC110 - the plugin's thread
                     await asyncio.sleep(0.005)
 

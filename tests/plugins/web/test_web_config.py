@@ -174,7 +174,7 @@ async def test_a_listed_origin_may_act_with_a_token(serve: Any) -> None:
 
 
 async def test_a_stop_does_not_wait_for_connections_that_are_idle(serve: Any) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         async with serve(tick) as ask:
             idle = await asyncio.open_connection(*ask.web.address)
             await ask("GET", "/scheduler/jobs")

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parents[3]
-PATIENCE = 50.0
+PATIENCE = 100.0
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def config(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def deployment(config: Path, environment: dict[str, str]) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """Start it, and tell where it listens."""
+    """Start it, and tell where it listens when it has started."""
     command = [sys.executable, "-m", "gnomon.cli", "run", str(config), "--log-format", "json"]
     process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
     try:
@@ -45,12 +45,15 @@ def deployment(config: Path, environment: dict[str, str]) -> Iterator[tuple[subp
 
 def listening(process: subprocess.Popen[str]) -> str:
     assert process.stderr is not None
-    said = []
+    said, url = [], ""
     for line in process.stderr:
         said.append(line)
-        if line.startswith("{") and json.loads(line)["event"] == "web is listening":
-            return str(json.loads(line)["url"])
-    pytest.fail("it ended before it listened:\n" + "".join(said))
+        told = json.loads(line) if line.startswith("{") else {"event": line}
+        if told["event"] == "web is listening":
+            url = str(told["url"])
+        elif told["event"] == "kernel started":
+            return url
+    pytest.fail("it ended before it had started:\n" + "".join(said))
 
 
 def ask(url: str, method: str = "GET") -> Any:

@@ -20,7 +20,7 @@ from gnomon_web import WebPlugin
 from gnomon_web.config import Config
 from gnomon_web.live.hub import Hub
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 """Seconds until a test gives up: nothing waits that long unless something is wrong."""
 PROTOCOL = "gnomon.live.v1"
 

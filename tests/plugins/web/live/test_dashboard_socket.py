@@ -388,7 +388,7 @@ async def test_a_connection_ends_with_the_login_that_opened_it(
         async with browser.ws_connect(site.web.url + path, protocols=["gnomon.live.v1"]) as ws:
             await browser.post(site.web.url + "/logout")
 
-            while (await asyncio.wait_for(ws.receive(), 30)).type is aiohttp.WSMsgType.TEXT:
+            while (await asyncio.wait_for(ws.receive(), 60)).type is aiohttp.WSMsgType.TEXT:
                 pass
             assert ws.close_code == 4401
 

@@ -26,10 +26,10 @@ class Gate:
         ctx.steps("fetch", "store")
         ctx.step("fetch")
         for number in range(1, 4):
-            self.turns.acquire(timeout=30)
+            self.turns.acquire(timeout=60)
             ctx.progress(processed_items=number, total_items=4, message=f"row {number}")
         ctx.step("store")
-        self.turns.acquire(timeout=30)
+        self.turns.acquire(timeout=60)
         return "done"
 
     def go(self, times: int = 1) -> None:

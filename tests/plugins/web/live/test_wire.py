@@ -36,7 +36,7 @@ async def test_a_text_of_any_length_arrives_as_it_is() -> None:
         await web.SockSite(runner, listening).start()
         url = f"http://127.0.0.1:{listening.getsockname()[1]}/"
         async with aiohttp.ClientSession() as client, client.ws_connect(url) as ws:
-            got = [(await asyncio.wait_for(ws.receive_str(), 30)).encode() for _ in SIZES]
+            got = [(await asyncio.wait_for(ws.receive_str(), 60)).encode() for _ in SIZES]
         await runner.cleanup()
 
     assert got == texts
