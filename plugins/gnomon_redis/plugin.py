@@ -89,8 +89,9 @@ class RedisPlugin:
                 for task in work:
                     task.cancel()
                 await asyncio.wait(work)
-                await tracker.finish(within=2 * self.config.timeout.total_seconds())
-                await _keep(recall)
+                limit = self.config.timeout.total_seconds()
+                await tracker.finish(within=2 * limit)
+                await _keep(recall, limit)
 
     @hookimpl
     async def try_connection(self) -> str:
@@ -110,9 +111,9 @@ class RedisPlugin:
         )
 
 
-async def _keep(recall: Recall) -> None:
+async def _keep(recall: Recall, within: float) -> None:
     try:
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(within):
             await recall.keep()
     except (GnomonError, TimeoutError) as exc:
         log.debug("how far progress was written is not kept", problem=str(exc))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -53,10 +54,19 @@ asyncio.run(main())
 """
 
 
-def live_and_die(database: Path, url: str) -> tuple[list[str], ...]:
-    """Run a kernel in a process and kill it in the middle; return the runs that were going, and those that ended."""
+@contextmanager
+def kernel_of_its_own(database: Path, url: str) -> Iterator[subprocess.Popen[str]]:
     command = [sys.executable, "-c", LIFE, str(database), url]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as life:
+        try:
+            yield life
+        finally:
+            life.kill()
+
+
+def live_and_die(database: Path, url: str) -> tuple[list[str], ...]:
+    """Run a kernel in a process and kill it in the middle; return the runs that were going, and those that ended."""
+    with kernel_of_its_own(database, url) as life:
         assert life.stdout is not None
         lines = [life.stdout.readline().split() for _ in range(30)]
         life.kill()
@@ -101,12 +111,20 @@ async def test_runs_of_a_killed_kernel_are_lost_in_redis_too_and_no_end_is_missi
         assert await redis.exists("progress:live:endless") == 0
 
 
-async def test_a_follower_learns_that_the_kernel_is_not_heard_of(server: Any, redis: Any, tmp_path: Path) -> None:
-    lost, _ = await asyncio.to_thread(live_and_die, tmp_path / "gnomon.db", server.url)
-    async with AsyncProgressClient(server.url, timeout=0.5) as client:
-        following = client.follow(lost[0], patience=0.5)
-        async with asyncio.timeout(30):
-            assert (await anext(following)).status == "running"
+async def test_a_follower_learns_that_the_kernel_is_not_heard_of(
+    server: Any, redis: Any, eventually: Eventually, tmp_path: Path
+) -> None:
+    with kernel_of_its_own(tmp_path / "gnomon.db", server.url) as life:
+        assert life.stdout is not None
+        while not (line := await asyncio.to_thread(life.stdout.readline)).startswith("endless "):
+            assert line, "the kernel ended by itself"
+        run = line.split()[1]
+        await eventually(lambda: redis.exists(f"progress:{run}"))
+        async with AsyncProgressClient(server.url, timeout=3) as client, asyncio.timeout(60):
+            following = client.follow(run, patience=0.5)
+            while (await anext(following)).status != "running":
+                pass
+            life.kill()
             with pytest.raises(ProgressGoneError, match="is not heard of"):
-                await anext(following)
-    assert not await redis.exists(f"progress:{lost[0]}")
+                _ = [record async for record in following]
+    assert not await redis.exists(f"progress:{run}")

@@ -28,7 +28,7 @@ async def test_a_thousand_runs_flat_out_cost_few_pipelines_and_all_are_right(ser
     pipelines: list[int] = []
     under_way = 0
     # What is not answered in time is written again, and counted twice: here nothing is.
-    plugin = RedisPlugin(RedisPlugin.Config(url=Secret(server.url), timeout=Duration(seconds=20)))
+    plugin = RedisPlugin(RedisPlugin.Config(url=Secret(server.url), timeout=Duration(seconds=60)))
     job = Job(id="chatty", func=chatty, overlap="allow")
     kernel = make_kernel(job, plugins=[plugin], clock=SystemClock(), max_running=RUNS)
     async with kernel:

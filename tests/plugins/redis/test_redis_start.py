@@ -14,8 +14,8 @@ from gnomon_redis import RedisPlugin
 
 async def connection(**settings: Any) -> Any:
     plugins = PluginSet()
-    plugins.add(RedisPlugin, "redis", settings)
-    (found,) = await try_connections(plugins, 10)
+    plugins.add(RedisPlugin, "redis", {"timeout": "30s"} | settings)
+    (found,) = await try_connections(plugins, 60)
     return found
 
 
