@@ -16,7 +16,7 @@ TURNS = 20
 """Turns of the event loop in which nothing happens any more, after which everything is taken to have settled."""
 PATIENCE = 100
 """Turns of the event loop after which unfinished work is taken to go on in another thread."""
-LIMIT = 30.0
+LIMIT = 60.0
 """Seconds of real time after which unfinished work is taken to hang."""
 
 MICROSECOND = 1e-6

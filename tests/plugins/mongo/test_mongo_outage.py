@@ -31,8 +31,8 @@ Eventually = Callable[[Callable[[], Any]], Awaitable[None]]
 
 @pytest.fixture
 def settings(settings: dict[str, Any]) -> dict[str, Any]:
-    """Give up a server soon, but not one that is slow on a busy machine; a store's place is free again soon as well."""
-    return settings | {"timeout": timedelta(seconds=2), "lease": timedelta(seconds=5)}
+    """Give up a call soon, but a server that has just been started late; a store's place is free again soon as well."""
+    return settings | {"timeout": timedelta(seconds=2), "lease": timedelta(seconds=5), "patience": timedelta(minutes=1)}
 
 
 @pytest.fixture
@@ -140,7 +140,7 @@ async def test_the_spool_is_drained_before_a_new_kernel_is_told_the_head(
     await store.close()
     daemon.start()
 
-    async with MongoStore(daemon.uri, driver=driver, **settings | {"patience": timedelta(seconds=60)}) as again:
+    async with MongoStore(daemon.uri, driver=driver, **settings) as again:
         assert await again.head() == 8
         assert again.health().state == "healthy"
         assert (await again.executions(ExecutionQuery())).total == 2
@@ -155,6 +155,7 @@ async def test_without_its_server_a_kernel_does_not_start_and_what_waits_stays(
     await keep(store, run(1, 0))
     await store.close()
 
+    settings["patience"] = timedelta(0)
     with pytest.raises(StoreUnavailableError, match=r"cannot start without its log.* stays there"):
         await MongoStore(daemon.uri, driver=driver, **settings).open()
     with pytest.raises(StoreUnavailableError, match="cannot be used now") as refused:
@@ -169,7 +170,7 @@ async def test_without_its_server_a_kernel_does_not_start_and_what_waits_stays(
 async def test_opening_waits_for_a_server_that_comes_up_later(
     daemon: Any, driver: Driver, settings: dict[str, Any]
 ) -> None:
-    store = MongoStore(daemon.uri, driver=driver, **settings | {"patience": timedelta(seconds=60)})
+    store = MongoStore(daemon.uri, driver=driver, **settings)
 
     opening = asyncio.ensure_future(store.open())
     await asyncio.sleep(0.2)

@@ -35,6 +35,7 @@ def redis_uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture
 def environment(server_uri: str, redis_uri: str, database: Any) -> dict[str, str]:
     servers = {"MONGODB_URI": server_uri, "REDIS_URL": redis_uri, "GNOMON__PLUGINS__MONGO__DATABASE": database.name}
+    servers["GNOMON__KERNEL__HOOK_TIMEOUT"] = "1m"  # so long may `check --connect` take
     return {name: value for name, value in os.environ.items() if not name.startswith("GNOMON")} | servers
 
 
