@@ -88,7 +88,7 @@ async def reload_jobs(kernel: Kernel, running: Config, actor: str | None) -> Rel
     deployment = assemble(fresh)
     found = await kernel.apply_jobs(deployment.jobs, actor=actor, why="the config was reloaded")
     return Reloaded(
-        added=[job.id for job in found.added],
+        added=found.added,
         changed=found.changed,
         removed=found.removed,
         needs_restart=[

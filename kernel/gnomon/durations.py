@@ -14,11 +14,13 @@ _PART = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(ms|[smhdw])", re.ASCII)
 class Duration(timedelta):
     """A span of time that is read from, and written as, such text; a timedelta everywhere else."""
 
+    __slots__ = ()
+
     @classmethod
     def parse(cls, value: object) -> Self:
         """Read text or a number of seconds; ValueError tells what was found and what is possible."""
         if isinstance(value, timedelta):
-            return cls(seconds=value.total_seconds())
+            return value if type(value) is cls else cls(value.days, value.seconds, value.microseconds)
         if isinstance(value, int | float) and not isinstance(value, bool):
             return cls._bounded(value, float(value))
         if isinstance(value, str) and value.strip():
@@ -43,7 +45,7 @@ class Duration(timedelta):
         return _written(self)
 
 
-@functools.lru_cache  # of 100,000 jobs most have the same few
+@functools.lru_cache  # shared, as those that are read
 def _written(duration: timedelta) -> str:
     whole, micros = divmod(duration, timedelta(seconds=1))
     parts = []
@@ -59,8 +61,11 @@ def _written(duration: timedelta) -> str:
 def decode_hook(expected: type, value: Any) -> Any:
     """Let msgspec read Duration fields."""
     if expected is Duration:
-        return Duration.parse(value)
+        return _shared(value) if type(value) is timedelta else Duration.parse(value)
     raise NotImplementedError
+
+
+_shared = functools.lru_cache(Duration.parse)  # of 100,000 jobs most have the same few
 
 
 def encode_hook(value: Any) -> Any:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import lru_cache
 from types import ModuleType
-from typing import Any, Literal, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 import msgspec
 
@@ -23,13 +23,19 @@ from gnomon.trigger_tables import build_trigger
 from gnomon.triggers import AtTrigger, EveryTrigger, Trigger, adopt_trigger, explain_trigger
 from gnomon.zones import parse_timezone
 
+if TYPE_CHECKING:
+    from functools import _lru_cache_wrapper
+
 CatchUp = Literal["latest", "all", "none"]
 Overlap = Literal["skip", "queue", "cancel_previous", "allow"]
 RunnerName = Literal["async", "thread", "process"]
 F = TypeVar("F", bound=Callable[..., Any])
+R_ = TypeVar("R_")
 
 _JOB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}", re.ASCII)
 SCHEDULES = ("cron", "every", "at", "trigger")
+LARGEST_DEFINITION = 4_000_000
+"""Bytes as JSON: an event, which tells who gave it and why besides, may have 4 MiB."""
 
 
 class Retry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -147,9 +153,9 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True,
         """Make the trigger; None for a job without a schedule. TriggerError says what is wrong with it."""
         zone = parse_timezone(self.timezone or "UTC")
         if self.cron is not None:
-            return CronTrigger(self.cron, zone)
+            return _cron(self.cron, zone)
         if self.every is not None:
-            return EveryTrigger(self.every)
+            return _every(self.every)
         if self.at is not None:
             return AtTrigger(self.at, zone)
         if isinstance(self.trigger, Mapping):
@@ -162,26 +168,48 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True,
             )
         return adopt_trigger(self.trigger, zone)
 
+    def given(self) -> dict[str, Any]:
+        """List the fields that are not as they are where nothing is said of them."""
+        # Most are the very same object: to compare all of them, and to ask for each by its name, is 20 of 25 µs. And
+        # not by msgspec, which leaves out a default itself, but not its equal: "10s" in a config is no change.
+        told = zip(self.__struct_fields__, msgspec.structs.astuple(self), _USUAL, strict=True)
+        return {
+            name: value
+            for name, value, usual in told
+            if value is not usual and (type(value) is not type(usual) or value != usual)
+        }
+
     def definition(self) -> dict[str, Any]:
         """Write the job as JSON: what is kept in the log, and shown to people."""
-        # Here and not by msgspec, which leaves out a default itself, but not its equal: "10s" in a config is no change.
-        # Most are the very same object: to compare all of them, and to ask for each by its name, is 20 of 25 µs.
-        told = zip(msgspec.structs.astuple(self), _USUAL, strict=True)
-        said = {name: value for value, (name, usual) in told if value is not usual and value != usual}
-        said |= {"id": self.id, "func": reference(self.func)}
+        said = self.given() | {"func": reference(self.func)}
         if self.trigger is not None:
             said["trigger"] = _plain_trigger(self.trigger)
-        # By way of JSON, so that it equals what the log gives back: there are no tuples in there.
-        return _decode(_encoder.encode(said))
+        for name, value in said.items():
+            if type(value) is Duration:
+                said[name] = str(value)
+        # By way of JSON, so that it equals what the log gives back: there are no tuples in there. But text stays the
+        # very text of the job: of 100,000 definitions these are 20 MB.
+        written = _encoder.encode(said)
+        if len(written) > LARGEST_DEFINITION:
+            raise JobError(
+                f"job {self.id!r} is too large for the log: {len(written):,} bytes as JSON, {LARGEST_DEFINITION:,} are "
+                "possible; keep large data elsewhere, and give the job its name"
+            )
+        return said if _SIMPLE.issuperset(map(type, said.values())) else _decode(written)
 
 
+# Triggers of ours have no state: those that are alike are one, which of 100,000 jobs with some schedules is 10 MB.
+_cron = lru_cache(maxsize=1024, typed=True)(CronTrigger)
+_every = lru_cache(maxsize=1024, typed=True)(EveryTrigger)
+
+_SIMPLE = frozenset({str, bool, int})
 _encoder = msgspec.json.Encoder(enc_hook=encode_hook)
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 _USUAL = tuple(
-    (field.name, field.default if field.default_factory is msgspec.NODEFAULT else field.default_factory())
+    field.default if field.default_factory is msgspec.NODEFAULT else field.default_factory()
     for field in msgspec.structs.fields(Job)
 )
-"""The fields of a job, and what they are where they are not given; NODEFAULT for those that must be."""
+"""What the fields of a job are where they are not given; NODEFAULT for those that must be."""
 
 
 class Body(msgspec.Struct, frozen=True):
@@ -290,49 +318,68 @@ def import_module(name: str, wanted_for: str) -> ModuleType:
         raise JobError(f"{wanted_for!r}: importing {name} failed: {type(exc).__name__}: {exc}") from exc
 
 
-@lru_cache(maxsize=256)
-def _read_function(func: Callable[..., Any]) -> tuple[bool, inspect.Signature | None]:
-    """Tell whether it is a coroutine function, and how it is called; jobs by the thousand share a few functions."""
-    is_async = any(inspect.iscoroutinefunction(call) for call in (inspect.unwrap(func), type(func).__call__))
-    try:
-        return is_async, inspect.signature(func)
-    except (TypeError, ValueError):  # some builtins have none
-        return is_async, None
-
-
 def make_body(job: Job) -> Body:
     """Load a job's function and read its signature; JobError where its arguments do not fit."""
     func = load_function(job.func) if isinstance(job.func, str) else job.func
     if not callable(func):
         raise JobError(f'job {job.id!r}: func is {func!r}, expected a callable or "package.module:callable"')
-    try:
-        is_async, signature = _read_function(func)
-    except TypeError:  # it cannot be hashed, so what is read of it cannot be kept
-        is_async, signature = _read_function.__wrapped__(func)
-    if signature is None:
-        return Body(func, is_async)
-    name, position = _context_parameter(signature)
-    body = Body(func, is_async, name, position, "force" in signature.parameters)
-    check_arguments(job, body, signature, may_lack=not job.has_schedule)
+    body = _of_function(_read_body, func)
+    if body.func is not func:  # another one that equals it
+        body = msgspec.structs.replace(body, func=func)
+    check_arguments(job, body, may_lack=not job.has_schedule)
     return body
 
 
-def check_arguments(
-    job: Job, body: Body, signature: inspect.Signature | None = None, *, may_lack: bool = False
-) -> None:
+def check_arguments(job: Job, body: Body, *, may_lack: bool = False) -> None:
     """Refuse args and kwargs that the function cannot take, before the first run rather than at it.
 
     `may_lack` lets arguments be missing, which a trigger by hand is to bring.
     """
     args, kwargs = body.arguments(job.args, job.kwargs, None, force=False)
-    try:
-        signature = signature or inspect.signature(body.func)
-        (signature.bind_partial if may_lack else signature.bind)(*args, **kwargs)
-    except TypeError as exc:
+    if (problem := _of_function(_misfit, body.func, len(args), tuple(kwargs), may_lack)) is not None:
         raise JobError(
             f"job {job.id!r}: {reference(body.func)} cannot be called with args={job.args!r} and "
-            f"kwargs={job.kwargs!r}: {exc}"
-        ) from exc
+            f"kwargs={job.kwargs!r}: {problem}"
+        )
+
+
+def _of_function(ask: _lru_cache_wrapper[R_], func: object, *rest: object) -> R_:
+    """Ask what is kept about functions, of which jobs by the thousand share a few; one without a hash is read anew."""
+    try:
+        return ask(func, *rest)
+    except TypeError:
+        return ask.__wrapped__(func, *rest)
+
+
+@lru_cache(maxsize=256)
+def _read_signature(func: Callable[..., Any]) -> inspect.Signature | None:
+    try:
+        return inspect.signature(func)
+    except (TypeError, ValueError):  # some builtins have none
+        return None
+
+
+@lru_cache(maxsize=256)
+def _read_body(func: Callable[..., Any]) -> Body:
+    """Tell whether it is a coroutine function, and what its signature asks for."""
+    is_async = any(inspect.iscoroutinefunction(call) for call in (inspect.unwrap(func), type(func).__call__))
+    signature = _of_function(_read_signature, func)
+    if signature is None:
+        return Body(func, is_async)
+    name, position = _context_parameter(signature)
+    return Body(func, is_async, name, position, "force" in signature.parameters)
+
+
+@lru_cache(maxsize=1024)
+def _misfit(func: Callable[..., Any], count: int, names: tuple[str, ...], may_lack: bool) -> str | None:
+    """Say why a function cannot be called with so many arguments and these names; what they hold does not matter."""
+    signature = _of_function(_read_signature, func)
+    if signature is not None:
+        try:
+            (signature.bind_partial if may_lack else signature.bind)(*range(count), **dict.fromkeys(names))
+        except TypeError as exc:
+            return str(exc)
+    return None
 
 
 def explain_schedule(job: Job) -> str:
@@ -343,8 +390,11 @@ def explain_schedule(job: Job) -> str:
 
 def reference(func: object) -> str:
     """Name a function as "module:qualname"."""
-    if isinstance(func, str):
-        return func
+    return func if isinstance(func, str) else _of_function(_reference, func)
+
+
+@lru_cache(maxsize=256)
+def _reference(func: object) -> str:
     name = getattr(func, "__qualname__", None) or type(func).__qualname__
     return f"{getattr(func, '__module__', None) or type(func).__module__}:{name}"
 

@@ -54,6 +54,7 @@ class Registered(msgspec.Struct, eq=False):
     job: Job
     body: Body
     trigger: Trigger | None
+    definition: dict[str, Any]
 
 
 class Launcher:

@@ -17,7 +17,8 @@ from gnomon.jobs import Job, check_arguments
 from gnomon.launcher import Registered
 from gnomon.parts import Parts, on_kernel_loop
 from gnomon.ports import Checkpoint
-from gnomon.registry import Difference, check_json, register
+from gnomon.registration import check_json, register
+from gnomon.registry import Difference
 from gnomon.views import Triggered
 
 
@@ -61,7 +62,7 @@ class Orders(Parts):
         wanted = [self._register(job) for job in jobs]  # everything that can be wrong is wrong before anything changes
         await self._timetable.idle()  # what is due by the old definitions gets its outcome by them
         found = self._registry.apply(wanted, actor, why)
-        for job_id in (*(job.id for job in found.added), *found.changed):
+        for job_id in (*found.added, *found.changed):
             self._registry.enter(job_id)
         await self._durable()
         return found

@@ -84,10 +84,10 @@ class Plan(msgspec.Struct, frozen=True):
 def plan(states: Iterable[JobState], jobs: Iterable[Job], now: datetime, days: float = 7) -> Plan:
     """Compare the jobs that the log knows with the complete definitions of a deployment, and look `days` ahead."""
     known, wanted = {state.job_id: state for state in states}, {job.id: job for job in jobs}
-    found, until = difference(known, wanted.values()), now + timedelta(days=days)
-    kept = sorted(wanted.keys() & known.keys() - found.changed.keys() - {job.id for job in found.added})
+    found, until = difference(known, {job.id: job.definition() for job in wanted.values()}), now + timedelta(days=days)
+    kept = sorted(wanted.keys() & known.keys() - found.changed.keys() - set(found.added))
     plans = [
-        *(_added(job, known.get(job.id), now, until) for job in found.added),
+        *(_added(wanted[job_id], known.get(job_id), now, until) for job_id in found.added),
         *(_changed(known[job_id], wanted[job_id], found, now, until) for job_id in found.changed),
         *(_removed(known[job_id], now, until) for job_id in found.removed),
         *(one for job_id in kept if (one := _kept(known[job_id], wanted[job_id], now)) is not None),

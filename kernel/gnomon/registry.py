@@ -11,10 +11,9 @@ import structlog
 
 from gnomon import events
 from gnomon.catch_up import Absence, Backlog, MissedRange, fires
-from gnomon.durations import decode_hook
 from gnomon.errors import GnomonError, JobError, UnknownJobError
 from gnomon.job_state import JobState
-from gnomon.jobs import Job, close_match, make_body
+from gnomon.jobs import Job, close_match
 from gnomon.journal import Journal
 from gnomon.launcher import Launcher, Registered
 from gnomon.ports import Clock
@@ -30,30 +29,26 @@ LONGEST_WORDS = {"display_name": 50, "note": 200}
 """Characters of what an operator may call a job and say of it."""
 
 
-COLLECTIONS = ("tags", "args", "kwargs", "steps", "progress_patterns", "options")
-
-
 class Difference(msgspec.Struct, frozen=True):
     """What becomes of the jobs of the log when other definitions are put in their place."""
 
-    added: list[Job]
+    added: list[str]
     changed: dict[str, dict[str, Any]]
     removed: list[str]
 
 
-def difference(states: Mapping[str, JobState], jobs: Iterable[Job]) -> Difference:
+def difference(states: Mapping[str, JobState], definitions: Mapping[str, Mapping[str, Any]]) -> Difference:
     """Compare the jobs that the log knows with definitions; whether a job is paused is the log's own affair."""
-    wanted = {job.id: job for job in jobs}
     known = {job_id: state for job_id, state in states.items() if not state.removed}
     changed = {
         job_id: changes
         for job_id, state in known.items()
-        if job_id in wanted and (changes := _changes(state.definition, wanted[job_id].definition()))
+        if job_id in definitions and (changes := _changes(state.definition, definitions[job_id]))
     }
     return Difference(
-        added=[job for job_id, job in wanted.items() if job_id not in known],
+        added=[job_id for job_id in definitions if job_id not in known],
         changed=changed,
-        removed=sorted(known.keys() - wanted.keys()),
+        removed=sorted(known.keys() - definitions.keys()),
     )
 
 
@@ -88,13 +83,16 @@ class Registry:
         Fires of a schedule that goes away are settled first, so that none is left without an outcome.
         """
         wanted = {registered.job.id: registered for registered in jobs}
-        found = difference(self._journal.jobs, [registered.job for registered in wanted.values()])
+        found = difference(self._journal.jobs, {job_id: registered.definition for job_id, registered in wanted.items()})
         for job_id in found.removed:
             self._remove(job_id, actor, why)
-        for job in found.added:
-            self._record_added(job, actor, why)
+        at = self._clock.now()
+        for job_id in found.added:
+            self._record_added(wanted[job_id], at, actor, why)
         for job_id, changes in found.changed.items():
             self._record_changed(wanted[job_id], changes, actor, why)
+        for job_id, registered in wanted.items():
+            registered.definition = self._journal.jobs[job_id].definition  # one for both: 450 bytes a job
         self._jobs.clear()
         self._jobs.update(wanted)
         return found
@@ -104,8 +102,8 @@ class Registry:
         job = registered.job
         state = self._journal.jobs.get(job.id)
         if state is None or state.removed:
-            self._record_added(job, actor, why)
-        elif changes := _changes(state.definition, job.definition()):
+            self._record_added(registered, self._clock.now(), actor, why)
+        elif changes := _changes(state.definition, registered.definition):
             self._record_changed(registered, changes, actor, why)
         self._jobs[job.id] = registered
         self.enter(job.id)
@@ -173,9 +171,19 @@ class Registry:
             raise UnknownJobError(job_id, close_match(job_id, self._jobs))
         return registered
 
-    def _record_added(self, job: Job, actor: str | None, why: str | None) -> None:
-        stream = events.job_stream(job.id)
-        self._journal.record(events.JobAdded, stream, job.id, actor=actor, why=why, definition=job.definition())
+    def _record_added(self, registered: Registered, at: datetime, actor: str | None, why: str | None) -> None:
+        job_id, state = registered.job.id, self._journal.jobs.get(registered.job.id)
+        event = events.JobAdded(
+            stream=events.job_stream(job_id),
+            version=state.version + 1 if state is not None else 1,
+            at=at,
+            node=self._journal.node,
+            job_id=job_id,
+            actor=actor,
+            why=why,
+            definition=registered.definition,
+        )
+        self._journal.add(event)  # its definition has been written as JSON before
 
     def _record_changed(
         self, registered: Registered, changes: dict[str, Any], actor: str | None, why: str | None
@@ -241,48 +249,3 @@ def stored_job(state: JobState) -> tuple[Job, Trigger | None] | tuple[None, None
         log.debug("definition in the log cannot be built", job=state.job_id, problem=str(exc))
         return None, None
     return job, trigger
-
-
-def register(job: Job, timezone: str) -> Registered:
-    """Build what a definition needs to run: its function, its trigger; JobError or TriggerError where it cannot be."""
-    job = _checked(job, timezone)
-    check_json(job)
-    body = make_body(job)
-    if job.runner == "async" and not body.is_async:
-        raise JobError(f'job {job.id!r} has runner = "async", but its function is not a coroutine function')
-    return Registered(job, body, job.build_trigger())
-
-
-def _checked(job: Job, timezone: str) -> Job:
-    """Check the types of a job that code has put together: it may have a plain timedelta, or a dict for `retry`.
-
-    `timezone` is the zone of one that names none.
-    """
-    from gnomon.config import convert_job  # noqa: PLC0415 - as above
-
-    given = msgspec.structs.asdict(job)
-    if job.timezone is None:
-        given["timezone"] = timezone
-    try:
-        converted = msgspec.convert(given, Job, dec_hook=decode_hook)
-        for name in COLLECTIONS:
-            if not given[name]:  # six empty ones for each of 100,000 jobs are 35 MB
-                msgspec.structs.force_setattr(converted, name, given[name])
-        return converted
-    except msgspec.ValidationError:
-        return convert_job(given, f"job {job.id!r}")  # takes 700 µs instead of 4, and says what is wrong
-
-
-def check_json(job: Job) -> None:
-    """Refuse a job that the log cannot keep, or whose arguments would come back from it as something else."""
-    try:
-        job.definition()
-        given = [list(job.args), dict(job.kwargs)]
-        kept = msgspec.json.decode(msgspec.json.encode(given))
-    except (TypeError, ValueError, NotImplementedError) as exc:
-        raise JobError(f"job {job.id!r}: what it is given must be JSON, to be kept in the log: {exc}") from exc
-    if kept != given:
-        raise JobError(
-            f"job {job.id!r}: the arguments {given} would come back from the log as {kept}; "
-            "give it what JSON has: text, numbers, true, false, null, lists and objects"
-        )

@@ -1,5 +1,6 @@
 import functools
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import ModuleType
@@ -45,6 +46,20 @@ class Callables:
 
 class AsyncCallable:
     async def __call__(self) -> None: ...
+
+
+@dataclass
+class Unhashable:
+    market: str
+
+    def __call__(self, since: int) -> None: ...
+
+
+@dataclass(frozen=True)
+class Alike:
+    client: object = field(compare=False)
+
+    def __call__(self) -> None: ...
 
 
 # --- definitions ---
@@ -103,6 +118,12 @@ def test_a_definition_is_json_with_only_what_was_given() -> None:
     assert definition["options"] == {"calendar": "XSHG"}
     assert "timeout" not in definition
     assert "catch_up" not in definition
+
+
+def test_what_is_said_and_is_the_default_is_no_part_of_the_definition() -> None:
+    said = Job(id="x", func=plain, cancel_grace=Duration(seconds=10), retry=Retry(attempts=1), tags=[], name="")
+
+    assert said.definition() == {"id": "x", "func": f"{__name__}:plain"}
 
 
 def test_a_trigger_object_is_defined_by_its_text() -> None:
@@ -246,6 +267,29 @@ def test_arguments_that_do_not_fit_are_refused(arguments: dict[str, Any]) -> Non
 
 def test_a_job_that_is_only_triggered_may_lack_what_its_triggers_bring() -> None:
     assert make_body(Job(id="x", func=told)).func is told
+
+
+def test_a_function_without_a_hash_is_read_as_any_other() -> None:
+    assert not make_body(Job(id="x", func=Unhashable("cn"), every=Duration(seconds=60), args=[5])).is_async
+
+    with pytest.raises(JobError, match="missing a required argument: 'since'"):
+        make_body(Job(id="x", func=Unhashable("cn"), every=Duration(seconds=60)))
+
+
+def test_each_job_has_its_own_function_also_where_two_are_equal() -> None:
+    one, other = Alike(object()), Alike(object())
+
+    bodies = [make_body(Job(id="x", func=func)) for func in (one, other)]
+
+    assert [body.func is func for body, func in zip(bodies, (one, other), strict=True)] == [True, True]
+
+
+def test_a_problem_of_arguments_names_the_job_whose_they_are() -> None:
+    for job_id in ("a", "b"):
+        with pytest.raises(
+            JobError, match=rf"job '{job_id}': .*:plain cannot .* got an unexpected keyword argument 'y'"
+        ):
+            make_body(Job(id=job_id, func=plain, kwargs={"y": job_id}))
 
 
 def test_what_cannot_be_called_is_no_function() -> None:

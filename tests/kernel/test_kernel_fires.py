@@ -372,7 +372,7 @@ async def test_a_reload_adds_changes_and_removes(
         await gnomon_clock.advance(HOUR)
 
         assert [view.job.id for view in await kernel.jobs()] == ["comes", "stays"]
-    assert ([one.id for one in found.added], found.changed, found.removed) == (["comes"], {}, ["goes"])
+    assert (found.added, found.changed, found.removed) == (["comes"], {}, ["goes"])
     assert sorted(event.job_id for event in gnomon_events.of(Succeeded)) == ["comes", "stays"]
 
 
