@@ -61,11 +61,11 @@ def _written(duration: timedelta) -> str:
 def decode_hook(expected: type, value: Any) -> Any:
     """Let msgspec read Duration fields."""
     if expected is Duration:
-        return _shared(value) if type(value) is timedelta else Duration.parse(value)
+        return shared_duration(value) if type(value) is timedelta else Duration.parse(value)
     raise NotImplementedError
 
 
-_shared = functools.lru_cache(Duration.parse)  # of 100,000 jobs most have the same few
+shared_duration = functools.lru_cache(Duration.parse)  # of 100,000 jobs most have the same few
 
 
 def encode_hook(value: Any) -> Any:

@@ -127,7 +127,9 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True,
                 f"job id {self.id!r} cannot be used: expected 1 to 128 of A-Z a-z 0-9 . _ : - beginning with a letter "
                 "or a digit"
             )
-        if len(given := [name for name in SCHEDULES if getattr(self, name) is not None]) > 1:
+        # Not by their names, as below: of 2.3 µs that it takes to make a job, that was one.
+        if [self.cron is None, self.every is None, self.at is None, self.trigger is None].count(False) > 1:
+            given = [name for name in SCHEDULES if getattr(self, name) is not None]
             raise JobError(f"job {self.id!r} has {' and '.join(given)}: give one of {', '.join(SCHEDULES)}")
         if self.max_instances is not None and self.max_instances < 1:
             raise JobError(f"job {self.id!r}: max_instances must be 1 or more, got {self.max_instances}")
@@ -142,7 +144,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True,
     @property
     def has_schedule(self) -> bool:
         """Whether the job comes due by itself."""
-        return any(getattr(self, name) is not None for name in SCHEDULES)
+        return not (self.cron is None and self.every is None and self.at is None and self.trigger is None)
 
     @property
     def instances(self) -> float:
@@ -179,22 +181,25 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True,
             if value is not usual and (type(value) is not type(usual) or value != usual)
         }
 
-    def definition(self) -> dict[str, Any]:
-        """Write the job as JSON: what is kept in the log, and shown to people."""
-        said = self.given() | {"func": reference(self.func)}
+    def definition(self, given: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Write the job as JSON: what is kept in the log, and shown to people; JobError where it is too large.
+
+        `given` is what `given()` has told, from who has asked before.
+        """
+        said = {**(self.given() if given is None else given), "func": reference(self.func)}
         if self.trigger is not None:
             said["trigger"] = _plain_trigger(self.trigger)
         for name, value in said.items():
             if type(value) is Duration:
                 said[name] = str(value)
-        # By way of JSON, so that it equals what the log gives back: there are no tuples in there. But text stays the
-        # very text of the job: of 100,000 definitions these are 20 MB.
         written = _encoder.encode(said)
         if len(written) > LARGEST_DEFINITION:
             raise JobError(
                 f"job {self.id!r} is too large for the log: {len(written):,} bytes as JSON, {LARGEST_DEFINITION:,} are "
                 "possible; keep large data elsewhere, and give the job its name"
             )
+        # By way of JSON, so that it equals what the log gives back: there are no tuples in there. But where there is
+        # nothing but text, it stays the very text of the job: of 100,000 definitions that is 20 MB.
         return said if _SIMPLE.issuperset(map(type, said.values())) else _decode(written)
 
 
