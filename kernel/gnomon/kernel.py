@@ -18,6 +18,7 @@ from gnomon.catch_up import Absence
 from gnomon.clock import SystemClock
 from gnomon.dispatcher import Dispatcher
 from gnomon.errors import DeposedError, GnomonError
+from gnomon.garbage import nothing_to_collect
 from gnomon.jobs import Job
 from gnomon.journal import Journal
 from gnomon.launcher import Launcher, Registered
@@ -80,8 +81,9 @@ class Kernel(Questions, Orders):
         self._keeps_time = keeps_time
         self._store = store or MemoryStore()
         self._jobs: dict[str, Registered] = {}
-        for one in jobs:
-            self.add(one)
+        with nothing_to_collect():
+            for one in jobs:
+                self.add(one)
         seconds = hook_timeout.total_seconds()
         self._dispatcher = Dispatcher(self.plugins, self._store, self, seconds)
         self._journal = Journal(self._store, self.clock, self.node, self._dispatcher.publish)
@@ -115,7 +117,8 @@ class Kernel(Questions, Orders):
 
     async def _start(self, stack: AsyncExitStack) -> None:
         await stack.enter_async_context(self._store)
-        await self._journal.start()
+        with nothing_to_collect():
+            await self._journal.start()
         self.log_id = await identify(self._store)
         head = self._journal.head
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
@@ -169,11 +172,13 @@ class Kernel(Questions, Orders):
     async def _settle_the_past(self) -> None:
         if not self._keeps_time:
             return  # what an earlier kernel left waits for one that keeps time and knows all the jobs
-        self._registry.apply(list(self._jobs.values()), "kernel", "the kernel was started with these definitions")
+        with nothing_to_collect():
+            self._registry.apply(list(self._jobs.values()), "kernel", "the kernel was started with these definitions")
         await recover(self._store, self._journal, self._launcher, self.clock, self._jobs)
         absence = Absence(down_until=self.clock.now())
-        for job_id in self._jobs:
-            self._registry.enter(job_id, absence)
+        with nothing_to_collect():
+            for job_id in self._jobs:
+                self._registry.enter(job_id, absence)
         await asyncio.shield(self._journal.durable())
 
     async def _flush(self) -> None:
