@@ -83,7 +83,7 @@ def _build_parts(kind: str, parts: object, timezone: tzinfo) -> list[Trigger]:
 
 def _build_foreign(kind: str, arguments: dict[str, object], timezone: tzinfo) -> ForeignTrigger:
     factory = _find_factory(kind)
-    parameters = inspect.signature(factory).parameters
+    parameters = _parameters(factory)
     if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
         known = parameters if "triggers" not in parameters else (*parameters, "timezone")
         _refuse_unknown(kind, arguments, known)
@@ -110,6 +110,11 @@ def _rehearse(trigger: Trigger) -> None:
     second = trigger.get_next_fire_time(first, now) if first else None
     if first and second and second <= first:
         raise ValueError(f"it does not go forward: after {first} comes {second}")
+
+
+@lru_cache(maxsize=64)
+def _parameters(factory: Callable[..., Trigger]) -> Mapping[str, inspect.Parameter]:
+    return inspect.signature(factory).parameters
 
 
 @lru_cache(maxsize=64)
