@@ -61,7 +61,7 @@ def _converted(job: Job, given: dict[str, Any]) -> Job:
     try:
         converted = msgspec.convert(given, Job, dec_hook=decode_hook)
     except msgspec.ValidationError:
-        return convert_job(given, f"job {job.id!r}")  # takes 700 µs instead of 4, and says what is wrong
+        return convert_job(given, f"job {job.id!r}")  # takes 160 µs instead of 5, and says what is wrong
     for name in COLLECTIONS:
         if name not in given:  # six empty ones for each of 100,000 jobs are 35 MB
             msgspec.structs.force_setattr(converted, name, getattr(job, name))
@@ -71,6 +71,8 @@ def _converted(job: Job, given: dict[str, Any]) -> Job:
 def _definition(job: Job, given: dict[str, Any]) -> dict[str, Any]:
     try:
         return job.definition(given)
+    except JobError:
+        raise  # it is a ValueError, too
     except (TypeError, ValueError, NotImplementedError) as exc:
         raise _no_json(job, exc) from exc
 
