@@ -34,7 +34,7 @@ from gnomon_mongo.drivers import Driver
 
 async def main():
     uri, driver, spool = sys.argv[1:]
-    limits = {"timeout": timedelta(seconds=1), "patience": timedelta(seconds=30), "lease": timedelta(seconds=4)}
+    limits = {"timeout": timedelta(seconds=2), "patience": timedelta(seconds=60), "lease": timedelta(seconds=5)}
     async with MongoStore(uri, "crash", driver=Driver(driver), spool=spool, **limits) as store:
         start = head = await store.head()
         jobs = {}
@@ -75,7 +75,7 @@ class Writer:
     def expect(self, appends: int) -> None:
         """Wait for that many more acknowledgements."""
         for _ in range(appends):
-            position = self._told.get(timeout=60)
+            position = self._told.get(timeout=100)
             assert position is not None, "the writer ended by itself"
             self.acknowledged = position
 

@@ -395,8 +395,16 @@ async def test_a_spool_that_cannot_be_written_holds_nothing_up_for_ever(
         await keep(store, run(2, 3))
 
     daemon.start()
+
+    async def is_kept() -> bool:
+        try:
+            await keep(store, run(2, 3))
+        except StoreUnavailableError:  # the server has only just begun to listen
+            return False
+        return True
+
     with capture_logs() as logs:
-        await keep(store, run(2, 3))
+        await eventually(is_kept)
     assert [event.position for event in await store.read()] == [1, 2, 3, 4, 5, 6]
     assert "MongoDB is back, the spool is drained" in [line["event"] for line in logs]  # the next outage is told of
 

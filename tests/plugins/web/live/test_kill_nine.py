@@ -19,7 +19,7 @@ import pytest
 from gnomon_sqlite import SqliteStore
 from servers import Port
 
-PATIENCE = 60.0
+PATIENCE = 120.0
 ENOUGH, CUTS = 60, 3
 """Events that are seen between two deaths of the server, and connections in which they are."""
 
@@ -93,11 +93,13 @@ class Reader:
         self.seq = 0
         self.connections = 0
 
-    async def see_enough(self) -> None:
+    async def see_enough(self, following: asyncio.Task[None]) -> None:
         """Wait until it has seen enough of what another process does."""
         seen, connections = len(self.seen) + ENOUGH, self.connections + CUTS
         async with asyncio.timeout(PATIENCE):
-            while len(self.seen) < seen or self.connections < connections:  # noqa: ASYNC110
+            while len(self.seen) < seen or self.connections < connections:
+                if following.done():
+                    following.result()  # raises what has ended it
                 await asyncio.sleep(0.01)
 
     async def follow(self) -> None:
@@ -128,16 +130,16 @@ class Reader:
             self.seq = frame["seq"]  # type: ignore[assignment]
 
 
-@pytest.mark.timeout(300)  # a server starts four times
+@pytest.mark.timeout(600)  # a server starts four times
 async def test_a_client_sees_every_event_once_over_cut_connections_and_a_killed_server(server: Server) -> None:
     reader = Reader(server.url)
     following = asyncio.create_task(reader.follow())
     try:
         for _ in range(3):
-            await reader.see_enough()
+            await reader.see_enough(following)
             await asyncio.to_thread(server.end, signal.SIGKILL)
             await asyncio.to_thread(server.start)
-        await reader.see_enough()
+        await reader.see_enough(following)
     finally:
         following.cancel()
     await asyncio.to_thread(server.end, signal.SIGTERM)
