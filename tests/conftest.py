@@ -5,9 +5,8 @@ from hypothesis import HealthCheck, settings
 
 # However slow the machine is, no example has taken too long. And the same examples each time: a run of all tests says
 # something about what was changed. `--hypothesis-profile search` looks elsewhere each time.
-SLOW_IS_FINE = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
-settings.register_profile("search", **SLOW_IS_FINE)
-settings.register_profile("steady", derandomize=True, **SLOW_IS_FINE)
+settings.register_profile("search", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("steady", settings.get_profile("search"), derandomize=True)
 settings.load_profile("steady")
 
 
