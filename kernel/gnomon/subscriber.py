@@ -24,6 +24,7 @@ from gnomon.events import Event
 from gnomon.hookspecs import OBSERVATION_HOOKS, OBSERVATIONS
 from gnomon.plugins import Plugin
 from gnomon.ports import Checkpoint, Store
+from gnomon.threads import thread_of
 
 log = structlog.stdlib.get_logger("gnomon.subscriber")
 
@@ -42,9 +43,10 @@ PluginState = Literal["starting", "healthy", "degraded", "blocked", "stopped"]
 
 
 class PluginHealth(msgspec.Struct, frozen=True):
-    """How a plugin that observes is doing. `cursor` is the last position it has taken in, `lag` how many are behind.
+    """How a plugin that observes or guards is doing. `cursor` is the last position taken in, `lag` how many are behind.
 
-    It is degraded while its hooks keep failing, and while it says so itself in its attribute `problem`.
+    It is degraded while its hooks keep failing, from when its guard fails until it answers, and while it says so itself
+    in its attribute `problem`.
     """
 
     name: str
@@ -97,7 +99,7 @@ class Subscriber:
     def start(self) -> None:
         """Start the thread; `entered` is done when the plugin's lifespan has been entered."""
         # A daemon, because a hook that hangs must not keep the process from ending.
-        threading.Thread(target=self._thread, name=f"gnomon-plugin-{self.plugin.name}", daemon=True).start()
+        threading.Thread(target=self._thread, name=thread_of(self.plugin.name), daemon=True).start()
 
     def offer(self, events: Sequence[Event]) -> None:
         """Hand over a commit; never blocks."""

@@ -1,4 +1,4 @@
-"""Run a blocking call in a thread that may hang without keeping the process from ending."""
+"""Names of the threads of plugins, and blocking calls in threads that may hang without keeping the process alive."""
 
 from __future__ import annotations
 
@@ -10,6 +10,17 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+_PLUGIN = "gnomon-plugin-"
+
+
+def thread_of(plugin: str) -> str:
+    """Name the thread of a plugin."""
+    return f"{_PLUGIN}{plugin}"
+
+
+def plugin_of(thread: str | None) -> str | None:
+    """Tell whose thread has that name, if it is a plugin's."""
+    return thread.removeprefix(_PLUGIN) if thread is not None and thread.startswith(_PLUGIN) else None
 
 
 def in_thread(call: Callable[[], T], name: str) -> asyncio.Future[T]:

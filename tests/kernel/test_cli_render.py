@@ -267,6 +267,23 @@ def test_a_log_line_tells_people_and_machines_the_same_time_each_in_their_way(st
     assert took in done.stderr
 
 
+@pytest.mark.parametrize("logger", ["logging.getLogger('acme')", "structlog.stdlib.get_logger('acme')"])
+def test_a_log_line_says_which_plugin_has_written_it(logger: str) -> None:
+    code = (
+        "import logging, threading, structlog; from gnomon.cli.log_output import begin_log\n"
+        "from gnomon.threads import thread_of\n"
+        "begin_log('info', 'logfmt')\n"
+        f"write = {logger}.warning\n"
+        "thread = threading.Thread(target=write, args=('the server is away',), name=thread_of('pager'))\n"
+        "thread.start(); thread.join(); write('here')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+
+    told, untold = done.stderr.splitlines()
+    assert 'event="the server is away" plugin=pager' in told
+    assert "plugin" not in untold
+
+
 def test_only_a_new_step_makes_progress_worth_a_line_for_everybody() -> None:
     assert tell(event(events.Progress, step="store"), "fetch").level == "info"
     assert tell(event(events.Progress, step="store"), "store").level == "debug"

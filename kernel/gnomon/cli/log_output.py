@@ -12,6 +12,7 @@ from structlog.types import EventDict, Processor
 
 from gnomon.cli.wording import written_facts
 from gnomon.context import find_current
+from gnomon.threads import plugin_of
 
 FORMATS = ("console", "logfmt", "json")
 LEVELS = ("debug", "info", "warning", "error", "critical")
@@ -54,7 +55,12 @@ def begin_log(level: str = "warning", style: str | None = None) -> None:
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=common,
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, _add_run, *_renderers(style)],
+            processors=[
+                _add_plugin,
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                _add_run,
+                *_renderers(style),
+            ],
         )
     )
     root = logging.getLogger()
@@ -62,6 +68,13 @@ def begin_log(level: str = "warning", style: str | None = None) -> None:
     # The handler is the one who leaves out: what a body logs at info is kept with its run, shown here or not.
     handler.setLevel(level.upper())
     root.setLevel(min(handler.level, logging.INFO))
+
+
+def _add_plugin(_logger: object, _method: str, event: EventDict) -> EventDict:
+    """Say which plugin has logged a line on its own thread; our own lines say by themselves what they are about."""
+    record: logging.LogRecord = event["_record"]
+    plugin = plugin_of(record.threadName)
+    return event if plugin is None or record.name.startswith("gnomon.") else {"plugin": plugin, **event}
 
 
 def _add_run(_logger: object, _method: str, event: EventDict) -> EventDict:
