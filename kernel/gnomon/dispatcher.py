@@ -14,7 +14,7 @@ import structlog
 from gnomon.errors import PluginError
 from gnomon.events import Event
 from gnomon.hookspecs import OBSERVATION_HOOKS
-from gnomon.plugins import PluginSet
+from gnomon.plugins import Plugin, PluginSet
 from gnomon.ports import Store
 from gnomon.subscriber import PluginHealth, Subscriber, cursor_name
 
@@ -34,6 +34,7 @@ class Dispatcher:
         self._kernel = kernel
         self._hook_timeout = hook_timeout
         self._subscribers: list[Subscriber] = []
+        self._only_guards: list[Plugin] = []
         self._head = 0
 
     async def start(self, since: int, head: int) -> None:
@@ -45,6 +46,8 @@ class Dispatcher:
         self._head = head
         for plugin in self._plugins:
             if not any(plugin.observers(hook) for hook in (*OBSERVATION_HOOKS, "lifespan")):
+                if plugin.observers("guard"):
+                    self._only_guards.append(plugin)
                 continue
             cursor = since
             if plugin.durable:
@@ -86,12 +89,19 @@ class Dispatcher:
 
     def health(self) -> list[PluginHealth]:
         """Tell how each plugin is doing."""
-        return [subscriber.health() for subscriber in self._subscribers]
+        guards = (_guard_health(plugin, self._head) for plugin in self._only_guards)
+        return [*(subscriber.health() for subscriber in self._subscribers), *guards]
 
     def report_blocking(self) -> None:
         """Log the plugins whose hooks do not return."""
         for subscriber in self._subscribers:
             subscriber.report_blocking()
+
+
+def _guard_health(plugin: Plugin, head: int) -> PluginHealth:
+    """Tell how a plugin is doing that is asked and never told: it has no thread, and nothing to lag behind."""
+    problem = plugin.problem
+    return PluginHealth(plugin.name, "degraded" if problem else "healthy", head, 0, 0, 0, problem)
 
 
 async def _is_done(future: concurrent.futures.Future[None], within: float) -> bool:

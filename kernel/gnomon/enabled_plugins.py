@@ -10,7 +10,7 @@ import msgspec
 from gnomon.config import Config
 from gnomon.discovery import FoundPlugin, discover
 from gnomon.errors import ConfigError, PluginError
-from gnomon.hook_checks import HOOKS
+from gnomon.hook_checks import marked_hooks
 from gnomon.jobs import close_match
 from gnomon.plugins import PluginSet
 
@@ -73,5 +73,4 @@ def _info(found: FoundPlugin, config: Config) -> PluginInfo:
     except (ConfigError, PluginError) as exc:
         lacks = not enabled and isinstance(exc.__cause__, ModuleNotFoundError)
         return msgspec.structs.replace(info, state="incomplete" if lacks else "failed", problem=str(exc))
-    hooks = [hook for hook in HOOKS if hasattr(getattr(target, hook, None), "gnomon_impl")]
-    return msgspec.structs.replace(info, hooks=hooks)
+    return msgspec.structs.replace(info, hooks=marked_hooks(target))

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from gnomon import hookspecs
-from gnomon.hookspecs import MAY_WAIT
+from gnomon.hookspecs import CONTRIBUTION, MAY_WAIT
 from gnomon.jobs import close_match
 
 HOOKS: dict[str, tuple[str, ...]] = {
@@ -18,11 +18,26 @@ HOOKS: dict[str, tuple[str, ...]] = {
 """Every hook with its arguments, in the order of hookspecs.py."""
 
 
+def marked_hooks(plugin: Any) -> list[str]:
+    """List the hooks that a plugin, or its class, implements: the kernel's in their order, then those of plugins."""
+    marks = {name: getattr(inspect.getattr_static(plugin, name, None), "gnomon_impl", None) for name in dir(plugin)}
+    marked = {str(options["specname"] or name) for name, options in marks.items() if isinstance(options, dict)}
+    return [*(hook for hook in HOOKS if hook in marked), *sorted(marked.difference(HOOKS))]
+
+
+def unmarked_hooks(plugin: Any) -> list[str]:
+    """List the functions that have the name of a hook and lack the mark, so that nobody would call them."""
+    found = {hook: inspect.getattr_static(plugin, hook, None) for hook in HOOKS}
+    return [hook for hook, it in found.items() if inspect.isroutine(it) and not hasattr(it, "gnomon_impl")]
+
+
 def hook_problem(hook: str, function: Callable[..., Any], options: Mapping[str, Any]) -> str | None:
     """Say why an implementation could not be called, or not as its author thinks."""
-    if hook not in HOOKS:
-        hint = close_match(hook, HOOKS) or f"; known are {', '.join(HOOKS)}"
-        return None if options.get("optionalhook") else f"implements {hook!r}, which is no hook{hint}"
+    known = HOOKS.get(hook)
+    if known is None and not options.get("optionalhook"):
+        return f"implements {hook!r}, which is no hook{_meant(hook)}"
+    if known is None and not hook.startswith(CONTRIBUTION):
+        return None
     if options.get("wrapper") or options.get("hookwrapper"):
         return f"wraps {hook}: every plugin is called on its own, there is nothing to wrap; use `lifespan` for a set-up"
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
@@ -30,7 +45,14 @@ def hook_problem(hook: str, function: Callable[..., Any], options: Mapping[str, 
         return f"yields in {hook}: {what}"
     if hook not in MAY_WAIT and inspect.iscoroutinefunction(function):
         return f"has an `async def {hook}`, which nobody awaits: make it a plain `def`"
-    return _argument_problem(hook, function, HOOKS[hook])
+    return _argument_problem(hook, function, known or ("register",))
+
+
+def _meant(hook: str) -> str:
+    hint = close_match(hook, HOOKS) or f"; known are {', '.join(HOOKS)}"
+    if not hook.startswith(CONTRIBUTION):
+        return hint
+    return f"{hint}; one that another plugin offers, such as register_routes of web, takes @hookimpl(optionalhook=True)"
 
 
 def _argument_problem(hook: str, function: Callable[..., Any], known: tuple[str, ...]) -> str | None:

@@ -149,3 +149,6 @@ OBSERVATION_HOOKS: tuple[str, ...] = ("on_events", "on_event", *dict.fromkeys(OB
 
 MAY_WAIT: tuple[str, ...] = (*OBSERVATION_HOOKS, "try_connection")
 """Hooks that may be written as `async def`."""
+
+CONTRIBUTION = "register_"
+"""What the names of contribution hooks begin with, those of plugins too: their one argument is `register`."""

@@ -318,8 +318,9 @@ class Launcher:
                 self._guarding = in_thread(lambda: self._vetoes(fires), name="gnomon guards")
                 vetoes: dict[tuple[str, datetime], str] = await asyncio.shield(self._guarding)
         except TimeoutError:
-            facts = {"plugin": plugins.guarding, "limit_s": self._hook_timeout, "fires": len(fires)}
-            log.error("guards took too long, fires run unguarded", **facts)
+            limit = self._hook_timeout
+            late = plugins.guard_is_late(limit)
+            log.error("guards took too long, fires run unguarded", plugin=late, limit_s=limit, fires=len(fires))
             return {}
         return vetoes
 

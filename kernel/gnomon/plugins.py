@@ -21,7 +21,7 @@ from gnomon import hookspecs
 from gnomon.conversion import convert
 from gnomon.discovery import FoundPlugin
 from gnomon.errors import PluginError
-from gnomon.hook_checks import HOOKS, hook_problem
+from gnomon.hook_checks import HOOKS, hook_problem, marked_hooks, unmarked_hooks
 from gnomon.jobs import Job
 from gnomon.ports import Store
 
@@ -44,16 +44,17 @@ class Plugin:
         self.path = _file_of(instance)
         self.durable = bool(getattr(instance, "durable", False))
         self.job_options = _struct_type(name, instance, "JobOptions")
+        self.guard_problem: str | None = None
         self._hooks = hooks
 
     @property
     def problem(self) -> str | None:
-        """What it says of itself, in its attribute `problem`: trouble that its hooks do not raise."""
+        """What it says of itself, in its attribute `problem`, or why its guard gave no answer the last time."""
         try:
             said = getattr(self.object, "problem", None)
         except Exception as exc:  # noqa: BLE001 - it may be a property, and nobody's health is to fail for it
             return f"cannot say how it is doing: {type(exc).__name__}: {exc}"
-        return said if isinstance(said, str) and said else None
+        return said if isinstance(said, str) and said else self.guard_problem
 
     @property
     def hooks(self) -> list[str]:
@@ -100,8 +101,10 @@ class Plugin:
         """
         for impl in self.observers(hook):
             try:
-                impl.function(*(register for _ in impl.argnames))
-            except Exception as exc:  # whatever a stranger's hook raises, the start tells whose it was
+                returned = impl.function(*(register for _ in impl.argnames))
+                if returned is not None:
+                    raise TypeError(f"it returned {returned!r}, which nobody takes: call register(...) for each")
+            except (Exception, SystemExit) as exc:  # whatever a stranger's hook raises, the start tells whose it was
                 raise PluginError(self.name, f"failed in {hook}: {type(exc).__name__}: {exc}") from exc
 
 
@@ -146,7 +149,7 @@ class PluginSet:
             raise PluginError(name, "is there already: no two plugins can have one name")
         instance = _make(plugin, name, settings or {}, self._directory)
         added = Plugin(name, instance, self.manager.hook, found)
-        self._check_hooks(name, instance)
+        self._check_hooks(added)
         try:
             self.manager.register(instance, name)
         except (ValueError, pluggy.PluginValidationError) as exc:
@@ -164,26 +167,39 @@ class PluginSet:
         available = {"job": job, "scheduled_time": scheduled_time}
         for impl in reversed(self.manager.hook.guard.get_hookimpls()):
             self.guarding = impl.plugin_name
+            plugin = self._plugins[impl.plugin_name]
             try:
                 reason = impl.function(*(available[name] for name in impl.argnames))
                 if reason is not None and not isinstance(reason, str):
                     raise TypeError(f"expected a sentence or None, got {reason!r}")
-            except (Exception, SystemExit):  # a guard that raises must not stop a job
-                log.exception("plugin hook failed", plugin=impl.plugin_name, hook="guard", job=job.id)
+            except (Exception, SystemExit) as exc:  # a guard that raises must not stop a job
+                plugin.guard_problem = f"hook guard failed, so {job.id!r} ran unguarded: {type(exc).__name__}: {exc}"
+                log.exception("plugin hook failed", plugin=plugin.name, hook="guard", job=job.id)
             else:
+                plugin.guard_problem = None
                 if reason:
                     return reason
         return None
 
-    def _check_hooks(self, name: str, instance: Any) -> None:
-        problems = []
+    def guard_is_late(self, limit: float) -> str | None:
+        """Blame the guard that is being asked, which has not answered for that many seconds; return its plugin."""
+        if self.guarding is not None:
+            problem = f"hook guard has not answered for {limit:g} s, so fires run unguarded until it does"
+            self._plugins[self.guarding].guard_problem = problem
+        return self.guarding
+
+    def _check_hooks(self, plugin: Plugin) -> None:
+        instance, unmarked = plugin.object, unmarked_hooks(plugin.object)
+        problems = [f"has {hook} without @hookimpl, so nobody would call it" for hook in unmarked]
         for attribute in dir(instance):
             options = self.manager.parse_hookimpl_opts(instance, attribute)
             if options is not None:
                 problem = hook_problem(options.get("specname") or attribute, getattr(instance, attribute), options)
                 problems += [problem] if problem else []
+        if not problems and not plugin.job_options and not marked_hooks(instance):
+            problems = ["has no hooks, so nothing would ever call it; mark its functions with @gnomon.hookimpl"]
         if problems:
-            raise PluginError(name, "; ".join(problems))
+            raise PluginError(plugin.name, "; ".join(problems))
 
 
 def _make(plugin: Any, name: str, settings: Mapping[str, Any], directory: Path | None) -> Any:
@@ -196,7 +212,7 @@ def _make(plugin: Any, name: str, settings: Mapping[str, Any], directory: Path |
     arguments = [] if config_type is None else [convert(settings, config_type, f"plugins.{name}", directory)]
     try:
         return plugin(*arguments)
-    except Exception as exc:  # a stranger's constructor may raise anything
+    except (Exception, SystemExit) as exc:  # a stranger's constructor may raise anything
         raise PluginError(name, f"cannot be made: {type(exc).__name__}: {exc}") from exc
 
 

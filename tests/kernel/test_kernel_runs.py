@@ -255,10 +255,13 @@ async def test_a_guard_that_raises_stops_no_job(
             raise error("no calendar")
 
     with capture_logs():
-        async with gnomon_kernel(job(every=Duration(hours=1)), plugins=[Broken()]):
+        async with gnomon_kernel(job(every=Duration(hours=1)), plugins=[Broken()]) as kernel:
             await gnomon_clock.advance(2 * HOUR)
+            (health,) = kernel.health().plugins
 
     assert len(gnomon_events.of(Succeeded)) == 2
+    assert health.state == "degraded"
+    assert health.problem == f"hook guard failed, so 'job' ran unguarded: {error.__name__}: no calendar"
 
 
 async def test_a_guard_that_hangs_stops_no_job(
@@ -268,8 +271,9 @@ async def test_a_guard_that_hangs_stops_no_job(
     guard.gate.clear()
     limit = timedelta(milliseconds=50)
     with capture_logs() as logs:
-        async with gnomon_kernel(job(every=Duration(hours=1)), plugins=[guard], hook_timeout=limit):
+        async with gnomon_kernel(job(every=Duration(hours=1)), plugins=[guard], hook_timeout=limit) as kernel:
             await gnomon_clock.advance(3 * HOUR)
+            (health,) = kernel.health().plugins
         guard.gate.set()
 
     assert len(gnomon_events.of(Succeeded)) == 3
@@ -278,6 +282,8 @@ async def test_a_guard_that_hangs_stops_no_job(
         ("guards took too long, fires run unguarded", "Guard"),
         ("guards do not answer, fires run unguarded", "Guard"),
     }
+    assert health.state == "degraded"
+    assert health.problem == "hook guard has not answered for 0.05 s, so fires run unguarded until it does"
 
 
 @pytest.mark.parametrize("change", ["pause and resume", "redefine", "remove", "trigger"])

@@ -1,5 +1,5 @@
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,6 +22,11 @@ from gnomon.plugins import PluginSet
 
 NOW = datetime(2026, 7, 1, 12, tzinfo=UTC)
 JOB = Job(id="x", func=print)
+HOOK = """
+from gnomon.hookspecs import hookimpl
+@hookimpl
+def on_failed(event): ...
+"""
 
 Install = Callable[..., None]
 Write = Callable[[str, str], Path]
@@ -173,11 +178,14 @@ def test_a_section_enables_and_configures_a_plugin(install: Install) -> None:
         "zz_tidy",
         """
         import msgspec
+        from gnomon.hookspecs import hookimpl
         class Tidy:
             class Config(msgspec.Struct):
                 keep: int = 3
             def __init__(self, config):
                 self.keep = config.keep
+            @hookimpl
+            def on_failed(self): ...
         """,
         "tidy = zz_tidy:Tidy\nother = zz_tidy",
     )
@@ -207,11 +215,14 @@ def test_a_class_plugin_in_a_file_is_made_from_its_section(write: Write) -> None
         """
         from __future__ import annotations
         import msgspec
+        from gnomon.hookspecs import hookimpl
         class Plugin:
             class Config(msgspec.Struct):
                 keep: int
             def __init__(self, config: Config) -> None:
                 self.keep = config.keep
+            @hookimpl
+            def on_failed(self) -> None: ...
         """,
     )
 
@@ -223,7 +234,7 @@ def test_a_class_plugin_in_a_file_is_made_from_its_section(write: Write) -> None
 
 def test_a_broken_plugin_hurts_nobody_while_it_is_not_enabled(install: Install) -> None:
     install("zz_broken", "1 / 0", "broken = zz_broken")
-    install("zz_tidy", "", "tidy = zz_tidy")
+    install("zz_tidy", HOOK, "tidy = zz_tidy")
 
     plugins, problems = load_plugins(enable("tidy"))
 
@@ -259,7 +270,8 @@ def test_the_survey_tells_the_state_of_every_plugin(install: Install, write: Wri
         from gnomon.hookspecs import hookimpl
         @hookimpl
         def on_failed(event): ...
-        def on_started(event): ...
+        @hookimpl(optionalhook=True)
+        def register_routes(register): ...
         """
     install("zz_broken", "1 / 0", "broken = zz_broken")
     install("zz_lacking", "import zz_driver", "lacking = zz_lacking\nwanted = zz_lacking")
@@ -277,7 +289,7 @@ def test_the_survey_tells_the_state_of_every_plugin(install: Install, write: Wri
         "wanted": "failed",
     }
     assert "No module named 'zz_driver'" in str(infos["lacking"].problem)
-    assert infos["tidy"].hooks == ["on_failed"]
+    assert infos["tidy"].hooks == ["on_failed", "register_routes"]
     assert infos["tidy"].origin == "zz_tidy 1.2"
     assert infos["surveyed"].problem == "plugin 'surveyed' cannot be made: ZeroDivisionError: division by zero"
 
@@ -302,6 +314,9 @@ class Tidy:
     @property
     def connection(self) -> str:
         raise RuntimeError("not started")
+
+    @hookimpl
+    def on_failed(self) -> None: ...
 
 
 def test_a_class_is_made_from_its_settings() -> None:
@@ -341,10 +356,10 @@ def test_a_module_is_added_as_it_is() -> None:
 
 def test_two_plugins_cannot_have_one_name() -> None:
     plugins = PluginSet()
-    plugins.add(SimpleNamespace(), "tidy")
+    plugins.add(SimpleNamespace(on_failed=takes_event), "tidy")
 
     with pytest.raises(PluginError, match="plugin 'tidy' is there already"):
-        plugins.add(SimpleNamespace(), "tidy")
+        plugins.add(SimpleNamespace(on_failed=takes_event), "tidy")
 
 
 def test_one_object_cannot_be_two_plugins() -> None:
@@ -439,9 +454,9 @@ def test_a_lifespan_that_was_not_decorated_is_told_how() -> None:
     assert "put @contextlib.asynccontextmanager under its @hookimpl" in refused(lifespan=yields_for_life)
 
 
-@pytest.mark.parametrize("hook", ["guard", "register_store", "register_jobs", "lifespan"])
+@pytest.mark.parametrize("hook", ["guard", "register_store", "register_jobs", "register_routes", "lifespan"])
 def test_a_hook_that_nobody_awaits_is_no_coroutine_function(hook: str) -> None:
-    @hookimpl
+    @hookimpl(optionalhook=True)
     async def function() -> None: ...
 
     assert (
@@ -475,7 +490,34 @@ def test_all_wrong_hooks_of_a_plugin_are_told() -> None:
 
 
 def test_properties_are_not_looked_into() -> None:
-    assert PluginSet().add(Tidy(Tidy.Config())).hooks == []
+    assert PluginSet().add(Tidy(Tidy.Config())).hooks == ["on_failed"]
+
+
+def test_a_hook_without_its_mark_is_refused() -> None:
+    def on_started() -> None: ...
+
+    assert refused(on_failed=takes_event, on_started=on_started) == (
+        "plugin 'tidy' has on_started without @hookimpl, so nobody would call it"
+    )
+
+
+def test_a_plugin_without_hooks_is_refused() -> None:
+    assert refused(helper=print) == (
+        "plugin 'tidy' has no hooks, so nothing would ever call it; mark its functions with @gnomon.hookimpl"
+    )
+
+
+def test_a_hook_of_another_plugin_that_is_not_marked_so_is_told_how() -> None:
+    def register_routes(register: Any) -> None: ...
+
+    assert "takes @hookimpl(optionalhook=True)" in refused(register_routes=hookimpl(register_routes))
+
+
+@pytest.mark.parametrize("hook", ["register_jobs", "register_routes"])
+def test_what_contributes_takes_register_and_no_more(hook: str) -> None:
+    def function(app: Any) -> None: ...
+
+    assert f"asks in {hook} for 'app" in refused(**{hook: hookimpl(optionalhook=True)(function)})
 
 
 def test_observers_come_in_the_order_in_which_they_are_called() -> None:
@@ -547,6 +589,16 @@ def test_a_contribution_that_raises_names_its_plugin() -> None:
         contributing("register_jobs", lambda register: 1 / 0).jobs()
 
 
+def test_a_contribution_that_ends_the_process_names_its_plugin() -> None:
+    with pytest.raises(PluginError, match=r"plugin 'tidy' failed in register_jobs: SystemExit: 3"):
+        contributing("register_jobs", lambda register: sys.exit(3)).jobs()
+
+
+def test_jobs_that_are_returned_where_they_are_to_be_registered_are_refused() -> None:
+    with pytest.raises(PluginError, match=r"failed in register_jobs: TypeError: it returned \[.*call register\("):
+        contributing("register_jobs", lambda: [JOB]).jobs()
+
+
 # --- guards ---
 
 
@@ -583,3 +635,17 @@ def test_a_guard_that_fails_is_logged_and_does_not_count(bad: Callable[[], Any])
 
     assert reason == "closed"
     assert [(line["plugin"], line["hook"], line["job"]) for line in logs] == [("guard 0", "guard", "x")]
+
+
+def test_a_guard_that_fails_is_its_plugins_problem_until_it_answers() -> None:
+    reasons: Iterator[Any] = iter([True, None])
+    plugins = guarded(lambda: next(reasons))
+
+    plugins.guard(JOB, NOW)
+
+    failed = "hook guard failed, so 'x' ran unguarded: TypeError: expected a sentence or None, got True"
+    assert plugins["guard 0"].problem == failed
+
+    plugins.guard(JOB, NOW)
+
+    assert plugins["guard 0"].problem is None
