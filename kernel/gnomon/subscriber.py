@@ -13,7 +13,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterator, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import Any, Literal, TypeVar
 
 import msgspec
@@ -91,6 +91,7 @@ class Subscriber:
         self._pending: deque[Sequence[Event]] = deque()
         self._queued = 0
         self._signalled = self._stopping = False
+        self._life: asyncio.Task[None] | None = None
         self._wake: asyncio.Event
         self._loop: asyncio.AbstractEventLoop
         self._busy: tuple[float, str, Event] | None = None
@@ -176,7 +177,8 @@ class Subscriber:
             asyncio.run(self._live())
         except BaseException as exc:  # whatever a plugin does to its thread, it is that plugin's end only
             what = "ended" if self.entered.done() else "could not start"
-            problem = PluginError(self.plugin.name, f"{what}: {type(exc).__name__}: {exc}")
+            then = "; it is told nothing more until the kernel is started again" if self.entered.done() else ""
+            problem = PluginError(self.plugin.name, f"{what}: {_cause(exc)}{then}")
             problem.__cause__ = exc
             self.problem = str(problem)
             log.error("plugin ended", plugin=self.plugin.name, exc_info=exc)
@@ -188,12 +190,24 @@ class Subscriber:
 
     async def _live(self) -> None:
         self._loop, self._wake = asyncio.get_running_loop(), asyncio.Event()
+        self._life = asyncio.current_task()
         async with AsyncExitStack() as stack:
             for impl in self.plugin.observers("lifespan"):
-                lifespan: Any = impl.function(*_arguments(impl, kernel=self._kernel))
-                await stack.enter_async_context(lifespan)
+                await stack.enter_async_context(self._lifespan(impl))
             self.entered.set_result(None)
-            await self._consume()
+            # In a task of its own: a hook may cancel the task in which it is called, and a task group in the lifespan
+            # whose work has failed cancels the one in which it was entered. The second must end the plugin.
+            async with asyncio.TaskGroup() as hooks:
+                hooks.create_task(self._consume())
+
+    def _lifespan(self, impl: Any) -> AbstractAsyncContextManager[None]:
+        lifespan = impl.function(*_arguments(impl, kernel=self._kernel))
+        if not isinstance(lifespan, AbstractAsyncContextManager):
+            raise TypeError(
+                f"its lifespan returned {lifespan!r}, expected an async context manager: "
+                "write `async def` with one `yield`, and @contextlib.asynccontextmanager under @hookimpl"
+            )
+        return lifespan
 
     async def _consume(self) -> None:
         while True:
@@ -259,7 +273,9 @@ class Subscriber:
                 result = impl.function(*_arguments(impl, replaying=event.position <= self._replay_until, **told))
                 if inspect.isawaitable(result):
                     await result
-        except BaseException as exc:  # noqa: BLE001 - isolation: what a hook raises is logged and counted, never passed on
+        except BaseException as exc:  # isolation: what a hook raises is logged and counted, never passed on
+            if self._life is not None and self._life.cancelling():
+                raise
             _outlive_cancellation()
             problem = f"took longer than {self._hook_timeout:g} s" if limit.expired() else _text(exc)
             self._failed(impl, event, exc, problem)
@@ -325,6 +341,13 @@ def _outlive_cancellation() -> None:
     task = asyncio.current_task()
     while task is not None and task.cancelling():
         task.uncancel()
+
+
+def _cause(exc: BaseException) -> str:
+    """Name what has happened: of a task group that failed, what failed in it."""
+    if isinstance(exc, BaseExceptionGroup):
+        return ", ".join(map(_cause, exc.exceptions))
+    return f"{type(exc).__name__}: {exc}"
 
 
 def _text(exc: BaseException) -> str:

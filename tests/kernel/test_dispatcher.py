@@ -597,6 +597,51 @@ async def test_a_lifespan_that_hangs_stops_the_start(
             pytest.fail("it must not start")
 
 
+async def test_a_lifespan_that_is_no_context_manager_is_told_how_to_write_one(gnomon_kernel: Make) -> None:
+    class Plain:
+        @hookimpl
+        def lifespan(self) -> None: ...
+
+    expected = "'Plain' could not start: .* returned None, .*asynccontextmanager under @hookimpl"
+    with capture_logs(), pytest.raises(PluginError, match=expected):
+        async with gnomon_kernel(JOB, plugins=[Plain()]):
+            pytest.fail("it must not start")
+
+
+@pytest.mark.parametrize("in_a_hook", [False, True])
+async def test_a_plugin_whose_work_has_failed_in_its_lifespan_has_ended_and_says_why(
+    gnomon_kernel: Make, in_a_hook: bool
+) -> None:
+    class Worker:
+        @hookimpl
+        @asynccontextmanager
+        async def lifespan(self) -> AsyncIterator[None]:
+            self.called = asyncio.Event()
+            async with asyncio.TaskGroup() as work:
+                work.create_task(self.work())
+                yield
+
+        async def work(self) -> None:
+            await self.called.wait()
+            raise ValueError("the queue is gone")
+
+        @hookimpl
+        async def on_started(self) -> None:
+            self.called.set()
+            if in_a_hook:
+                await asyncio.sleep(3600)
+
+    with capture_logs():
+        async with gnomon_kernel(JOB, plugins=[Worker()]) as kernel:
+            await run_jobs(kernel, 1)
+            await until(lambda: health(kernel, "Worker").state == "stopped")
+            problem = health(kernel, "Worker").problem
+            await run_jobs(kernel, 1)
+
+    assert problem is not None
+    assert problem.startswith("plugin 'Worker' ended: ValueError: the queue is gone; it is told nothing more until")
+
+
 async def test_no_body_begins_where_a_plugin_cannot_start(gnomon_kernel: Make, gnomon_events: EventList) -> None:
     begun = []
 
