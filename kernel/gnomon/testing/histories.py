@@ -112,7 +112,14 @@ def unknown(job_id: str = "sync", at: datetime = NOON) -> events.UnknownEvent:
 def numbered(*histories: Iterable[Event], after: int = 0) -> list[Event]:
     """Put histories one after the other and give the events positions from `after` + 1 on."""
     told = itertools.chain(*histories)
-    return [msgspec.structs.replace(event, position=position) for position, event in enumerate(told, after + 1)]
+    return [_placed(event, position) for position, event in enumerate(told, after + 1)]
+
+
+def _placed(event: Event, position: int) -> Event:
+    """Put an event at a position; what is kept of an unknown one names it, as if it had been read from a log."""
+    if isinstance(event, events.UnknownEvent):
+        event = msgspec.structs.replace(event, raw={**event.raw, "position": position})
+    return msgspec.structs.replace(event, position=position)
 
 
 async def append(store: Store, *histories: Iterable[Event]) -> list[Event]:
