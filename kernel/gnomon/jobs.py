@@ -20,7 +20,7 @@ from gnomon.durations import Duration, encode_hook
 from gnomon.errors import JobError
 from gnomon.events import DeclaredStep
 from gnomon.trigger_tables import build_trigger
-from gnomon.triggers import AtTrigger, EveryTrigger, Trigger, adopt_trigger, explain_trigger
+from gnomon.triggers import AtTrigger, EveryTrigger, Trigger, adopt_trigger, explain_trigger, trigger_text
 from gnomon.zones import parse_timezone
 
 if TYPE_CHECKING:
@@ -426,4 +426,4 @@ def _context_parameter(signature: inspect.Signature) -> tuple[str | None, int]:
 def _plain_trigger(trigger: Any) -> Any:
     if trigger is None or isinstance(trigger, Mapping):
         return trigger
-    return {"type": "object", "text": str(trigger)}
+    return {"type": "object", "text": trigger_text(trigger)}

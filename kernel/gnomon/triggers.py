@@ -6,6 +6,7 @@ compares two datetimes of one zone by their wall clocks, which is wrong where a 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Protocol
@@ -174,7 +175,7 @@ class ForeignTrigger:
         return str(self)
 
     def __str__(self) -> str:
-        return str(self.trigger)
+        return trigger_text(self.trigger)
 
     def __repr__(self) -> str:
         return f"ForeignTrigger({self.trigger!r}, {self.timezone!r})"
@@ -189,7 +190,15 @@ def adopt_trigger(trigger: Trigger, timezone: tzinfo) -> Trigger:
 def explain_trigger(trigger: Trigger) -> str:
     """Say in plain words when a trigger fires; by its `str()` if it is of a kind that we do not know."""
     explain: Callable[[], str] | None = getattr(trigger, "explain", None)
-    return explain() if explain else str(trigger)
+    return explain() if explain else trigger_text(trigger)
+
+
+def trigger_text(trigger: Trigger) -> str:
+    """Return the `str()` of a trigger without addresses in memory, as it stands in its job's definition.
+
+    With them the definition would be another one at each start, and the fires would be counted anew.
+    """
+    return re.sub(" at 0x[0-9a-fA-F]+", "", str(trigger))
 
 
 def is_predictable(trigger: Trigger) -> bool:

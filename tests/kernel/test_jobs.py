@@ -132,6 +132,17 @@ def test_a_trigger_object_is_defined_by_its_text() -> None:
     assert declared.definition()["trigger"] == {"type": "object", "text": "interval[0:05:00]"}
 
 
+def test_a_trigger_object_without_a_text_is_defined_by_its_class_alone() -> None:
+    class Tide:
+        def get_next_fire_time(self, previous: datetime | None, now: datetime) -> datetime:
+            return (previous or now) + timedelta(hours=12)
+
+    texts = [Job(id="x", func=plain, trigger=trigger).definition()["trigger"]["text"] for trigger in (Tide(), Tide())]
+
+    assert texts[0] == texts[1]
+    assert texts[0].endswith("Tide object>")
+
+
 # --- schedules ---
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -525,3 +525,17 @@ async def test_a_store_that_is_away_for_good_does_not_keep_the_kernel_from_leavi
     (lost,) = [line for line in logs if line["event"] == "events could not be kept"]
     assert (lost["log_level"], lost["problem"]) == ("critical", "away")
     assert lost["lost_events"] > 0
+
+
+async def test_a_trigger_object_without_a_text_goes_on_where_it_was(
+    gnomon_kernel: Make, gnomon_clock: VirtualClock, gnomon_events: EventList
+) -> None:
+    class Hourly:
+        def get_next_fire_time(self, previous: datetime | None, now: datetime) -> datetime:
+            return (previous or now) + HOUR
+
+    for _ in range(3):
+        async with gnomon_kernel(job(trigger=Hourly())):
+            await gnomon_clock.advance(timedelta(minutes=40))
+
+    assert [fire.scheduled_time for fire in gnomon_events.of(Scheduled)] == [START + HOUR, START + 2 * HOUR]
