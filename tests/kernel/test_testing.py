@@ -252,6 +252,30 @@ async def test_time_goes_on_although_a_function_in_a_thread_blocks(
     assert len(gnomon_events.of(Succeeded)) == 1
 
 
+async def test_what_no_clock_knows_of_is_waited_for_while_time_passes_in_steps(gnomon_clock: VirtualClock) -> None:
+    done = threading.Event()
+    began = gnomon_clock.now()
+
+    async def work() -> None:
+        await gnomon_clock.sleep(3.0)
+        threading.Thread(target=done.set).start()
+
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(work())
+        await gnomon_clock.until(done.is_set, step=1.0)
+
+    assert gnomon_clock.now() >= began + timedelta(seconds=3)
+
+
+async def test_a_condition_that_never_holds_ends_the_wait_with_a_reason(
+    gnomon_clock: VirtualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gnomon.testing.clock.LIMIT", 0.01)
+
+    with pytest.raises(TimeoutError, match="the condition does not hold after 0.01 s"):
+        await gnomon_clock.until(lambda: False)
+
+
 async def test_work_that_hangs_ends_the_wait_with_a_reason(
     gnomon_clock: VirtualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:

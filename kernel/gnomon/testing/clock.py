@@ -91,6 +91,18 @@ class VirtualClock(Clock):
                 timer.set_result(None)  # as the real clock does within a second
         await self.settle()
 
+    async def until(self, condition: Callable[[], object], step: timedelta | float = 0.0) -> None:
+        """Wait for what no clock knows of, such as a plugin's own task that talks to a server; TimeoutError if it hangs.
+
+        Real time passes meanwhile, and with a `step` so much virtual time in each round, for what waits on the clock.
+        """
+        deadline = time.monotonic() + LIMIT
+        while not condition():
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"the condition does not hold after {LIMIT:g} s; is there a `step` for what sleeps?")
+            await self.advance(step)
+            await asyncio.sleep(0.001)
+
     async def settle(self) -> None:
         """Let everything run that can run without time passing; TimeoutError where it hangs."""
         quiet, busy, deadline = 0, 0, time.monotonic() + LIMIT
