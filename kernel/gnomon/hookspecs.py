@@ -96,7 +96,8 @@ def lifespan(kernel: Kernel) -> AbstractAsyncContextManager[None]:  # type: igno
     """Return an async context manager that is entered before the plugin's first event and left after its last one.
 
     It runs on the plugin's own event loop, as the observation hooks do. The kernel's coroutines may be awaited from
-    there. Entering may take a minute, leaving ten seconds; an error while entering stops the start of the kernel.
+    there; no body runs before all plugins have entered theirs. Entering may take a minute, leaving ten seconds; an
+    error while entering stops the start of the kernel.
     """
 
 
