@@ -24,6 +24,9 @@ START_LIMIT = 60.0
 """Seconds that a plugin has for its start, which may import and connect much, on a machine where all starts at once.
 With the limit of a hook, 10 s, the web plugin could not start beside ten busy processes."""
 
+SLOW_START = 10.0
+"""Seconds of them after which a plugin is named that has not started yet."""
+
 
 class Dispatcher:
     """All subscribers of a kernel."""
@@ -61,8 +64,11 @@ class Dispatcher:
 
     async def _entered(self, subscriber: Subscriber) -> None:
         name, limit = subscriber.plugin.name, max(START_LIMIT, self._hook_timeout)
-        if not await _is_done(subscriber.entered, limit):
-            raise PluginError(name, f"did not start within {limit:g} s (hook lifespan)")
+        if await _is_done(subscriber.entered, min(SLOW_START, limit)):
+            return subscriber.entered.result()
+        log.warning("plugin is still starting", plugin=name, hook="lifespan", given_up_after_s=limit)
+        if not await _is_done(subscriber.entered, limit - min(SLOW_START, limit)):
+            raise PluginError(name, f"did not start within {limit:g} s: its hook lifespan waits for something")
         subscriber.entered.result()
 
     def publish(self, events: Sequence[Event]) -> None:

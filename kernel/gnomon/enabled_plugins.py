@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
 import msgspec
+import structlog
 
 from gnomon.config import Config
 from gnomon.discovery import FoundPlugin, discover
@@ -13,6 +17,11 @@ from gnomon.errors import ConfigError, PluginError
 from gnomon.hook_checks import marked_hooks
 from gnomon.jobs import close_match
 from gnomon.plugins import PluginSet
+
+SLOW = 10.0
+"""Seconds in which a plugin is expected to be imported and made: one that hangs cannot be ended, but named."""
+
+log = structlog.stdlib.get_logger("gnomon.plugins")
 
 
 class PluginInfo(msgspec.Struct, frozen=True):
@@ -38,7 +47,8 @@ def load_plugins(config: Config) -> tuple[PluginSet, list[str]]:
     for candidate in found:
         if is_enabled(candidate, config):
             try:
-                plugins.add(candidate.load(), candidate.name, config.sections.get(candidate.name), candidate)
+                with _named_when_slow(candidate.name):
+                    plugins.add(candidate.load(), candidate.name, config.sections.get(candidate.name), candidate)
             except ConfigError as exc:
                 problems += exc.problems
             except PluginError as exc:
@@ -49,6 +59,18 @@ def load_plugins(config: Config) -> tuple[PluginSet, list[str]]:
             hint = close_match(name, known) or f"; installed are {', '.join(known) or 'none'}"
             problems.append(f"plugins.{name}: there is no plugin {name!r}{hint}")
     return plugins, problems
+
+
+@contextmanager
+def _named_when_slow(plugin: str) -> Iterator[None]:
+    said = {"plugin": plugin, "after_s": SLOW}
+    timer = threading.Timer(SLOW, log.warning, ("plugin is still being imported or made",), said)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def is_enabled(found: FoundPlugin, config: Config) -> bool:

@@ -1,4 +1,5 @@
 import sys
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -240,6 +241,25 @@ def test_a_broken_plugin_hurts_nobody_while_it_is_not_enabled(install: Install) 
 
     assert problems == []
     assert "tidy" in plugins
+
+
+def test_a_plugin_that_hangs_while_it_is_imported_is_named(install: Install, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines: list[dict[str, Any]] = []
+    is_told = threading.Event()
+
+    def warning(event: str, **facts: Any) -> None:
+        lines.append(facts)
+        is_told.set()
+
+    monkeypatch.setattr("gnomon.enabled_plugins.SLOW", 0.01)
+    monkeypatch.setattr("gnomon.enabled_plugins.log", SimpleNamespace(warning=warning))
+    monkeypatch.setitem(sys.modules, "zz_gate", SimpleNamespace(wait=is_told.wait))
+    install("zz_slow", f"import zz_gate\nassert zz_gate.wait(30)\n{HOOK}", "slow = zz_slow")
+
+    _, problems = load_plugins(enable("slow"))
+
+    assert problems == []
+    assert lines == [{"plugin": "slow", "after_s": 0.01}]
 
 
 def test_every_enabled_plugin_that_cannot_be_used_is_told(install: Install) -> None:

@@ -272,7 +272,7 @@ async def test_a_condition_that_never_holds_ends_the_wait_with_a_reason(
 ) -> None:
     monkeypatch.setattr("gnomon.testing.clock.LIMIT", 0.01)
 
-    with pytest.raises(TimeoutError, match="the condition does not hold after 0.01 s"):
+    with pytest.raises(TimeoutError, match=r"the condition does not hold after 0\.01 s"):
         await gnomon_clock.until(lambda: False)
 
 

@@ -92,7 +92,7 @@ class VirtualClock(Clock):
         await self.settle()
 
     async def until(self, condition: Callable[[], object], step: timedelta | float = 0.0) -> None:
-        """Wait for what no clock knows of, such as a plugin's own task that talks to a server; TimeoutError if it hangs.
+        """Wait for what no clock knows of, such as a plugin's own task; TimeoutError if it hangs.
 
         Real time passes meanwhile, and with a `step` so much virtual time in each round, for what waits on the clock.
         """
