@@ -64,9 +64,8 @@ class Dispatcher:
 
     async def _entered(self, subscriber: Subscriber) -> None:
         name, limit = subscriber.plugin.name, max(START_LIMIT, self._hook_timeout)
-        if await _is_done(subscriber.entered, min(SLOW_START, limit)):
-            return subscriber.entered.result()
-        log.warning("plugin is still starting", plugin=name, hook="lifespan", given_up_after_s=limit)
+        if not await _is_done(subscriber.entered, min(SLOW_START, limit)):
+            log.warning("plugin is still starting", plugin=name, hook="lifespan", given_up_after_s=limit)
         if not await _is_done(subscriber.entered, limit - min(SLOW_START, limit)):
             raise PluginError(name, f"did not start within {limit:g} s: its hook lifespan waits for something")
         subscriber.entered.result()

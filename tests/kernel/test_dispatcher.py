@@ -583,6 +583,7 @@ async def test_a_lifespan_that_hangs_stops_the_start(
     gnomon_kernel: Make, gate: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("gnomon.kernel.FLUSH_LIMIT", 0.05)
+    monkeypatch.setattr("gnomon.dispatcher.SLOW_START", 0.01)
     monkeypatch.setattr("gnomon.dispatcher.START_LIMIT", 0.05)
 
     class Hanging:
@@ -592,9 +593,11 @@ async def test_a_lifespan_that_hangs_stops_the_start(
             gate.wait()
             yield
 
-    with capture_logs(), pytest.raises(PluginError, match=r"'Hanging' did not start within 0\.05 s"):
+    with capture_logs() as logs, pytest.raises(PluginError, match=r"'Hanging' did not start within 0\.05 s"):
         async with gnomon_kernel(JOB, plugins=[Hanging()], hook_timeout=50 * MILLISECOND):
             pytest.fail("it must not start")
+
+    assert [line["plugin"] for line in logs if line["event"] == "plugin is still starting"] == ["Hanging"]
 
 
 async def test_a_lifespan_that_is_no_context_manager_is_told_how_to_write_one(gnomon_kernel: Make) -> None:
