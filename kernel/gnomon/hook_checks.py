@@ -52,7 +52,8 @@ def _meant(hook: str) -> str:
     hint = close_match(hook, HOOKS) or f"; known are {', '.join(HOOKS)}"
     if not hook.startswith(CONTRIBUTION):
         return hint
-    return f"{hint}; one that another plugin offers, such as register_routes of web, takes @hookimpl(optionalhook=True)"
+    end = "" if hint.endswith("?") else "."
+    return f"{hint}{end} One that another plugin offers, such as register_routes, takes @hookimpl(optionalhook=True)"
 
 
 def _argument_problem(hook: str, function: Callable[..., Any], known: tuple[str, ...]) -> str | None:

@@ -103,7 +103,9 @@ class Plugin:
             try:
                 returned = impl.function(*(register for _ in impl.argnames))
                 if returned is not None:
-                    raise TypeError(f"it returned {returned!r}, which nobody takes: call register(...) for each")
+                    raise TypeError(
+                        f"it returned a {type(returned).__name__}, which nobody takes: call register(...) for each"
+                    )
             except (Exception, SystemExit) as exc:  # whatever a stranger's hook raises, the start tells whose it was
                 raise PluginError(self.name, f"failed in {hook}: {type(exc).__name__}: {exc}") from exc
 

@@ -615,7 +615,7 @@ def test_a_contribution_that_ends_the_process_names_its_plugin() -> None:
 
 
 def test_jobs_that_are_returned_where_they_are_to_be_registered_are_refused() -> None:
-    with pytest.raises(PluginError, match=r"failed in register_jobs: TypeError: it returned \[.*call register\("):
+    with pytest.raises(PluginError, match=r"failed in register_jobs: TypeError: it returned a list, .*call register\("):
         contributing("register_jobs", lambda: [JOB]).jobs()
 
 
