@@ -19,7 +19,7 @@ from typing import Any, Literal, TypeVar
 import msgspec
 import structlog
 
-from gnomon.errors import PluginError, StoreError
+from gnomon.errors import GnomonError, PluginError, StoreError
 from gnomon.events import Event
 from gnomon.hookspecs import OBSERVATION_HOOKS, OBSERVATIONS
 from gnomon.plugins import Plugin
@@ -181,7 +181,9 @@ class Subscriber:
             problem = PluginError(self.plugin.name, f"{what}: {_cause(exc)}{then}")
             problem.__cause__ = exc
             self.problem = str(problem)
-            log.error("plugin ended", plugin=self.plugin.name, exc_info=exc)
+            # An error of ours is a sentence for whoever starts the kernel, who gets it.
+            if self.entered.done() or not isinstance(exc, GnomonError):
+                log.error("plugin ended", plugin=self.plugin.name, exc_info=exc)
             for future in (self.entered, self.left):
                 if not future.done():
                     future.set_exception(problem)  # not a SystemExit, which would end whoever waits
@@ -347,7 +349,7 @@ def _cause(exc: BaseException) -> str:
     """Name what has happened: of a task group that failed, what failed in it."""
     if isinstance(exc, BaseExceptionGroup):
         return ", ".join(map(_cause, exc.exceptions))
-    return f"{type(exc).__name__}: {exc}"
+    return str(exc) if isinstance(exc, GnomonError) else f"{type(exc).__name__}: {exc}"
 
 
 def _text(exc: BaseException) -> str:

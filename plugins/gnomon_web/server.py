@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -87,10 +89,19 @@ async def serving(app: web.Application) -> AsyncIterator[int]:
         try:
             await site.start()
         except OSError as exc:
-            raise GnomonError(f"cannot listen on {config.host} port {config.port}: {exc.strerror}") from exc
+            raise GnomonError(_why_it_cannot_listen(config, exc)) from exc
         yield int(runner.addresses[0][1])
     finally:
         await runner.cleanup()
+
+
+def _why_it_cannot_listen(config: Config, exc: OSError) -> str:
+    # asyncio puts its own words around those of the system, and the address a second time.
+    what = os.strerror(exc.errno).lower() if exc.errno and exc.errno > 0 else str(exc.strerror or exc)
+    where = f"cannot listen on {config.host} port {config.port}: {what}"
+    if exc.errno == errno.EADDRINUSE:
+        return f"{where}; another process has it, which `ss -ltnp` names: stop that one, or take another `port`"
+    return where
 
 
 def _tls(config: Config) -> ssl.SSLContext | None:
@@ -99,6 +110,13 @@ def _tls(config: Config) -> ssl.SSLContext | None:
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     try:
         context.load_cert_chain(config.tls_cert, config.tls_key)
+    except ssl.SSLError as exc:  # is an OSError
+        key = config.tls_key or config.tls_cert
+        raise GnomonError(
+            f"the certificate {config.tls_cert} with the key {key} cannot be used: {exc.reason or exc}; "
+            "expected both as PEM, and the key to be the certificate's"
+        ) from exc
     except OSError as exc:
-        raise GnomonError(f"the certificate {config.tls_cert} cannot be used: {exc}") from exc
+        files = " with the key ".join(str(file) for file in (config.tls_cert, config.tls_key) if file is not None)
+        raise GnomonError(f"the certificate {files} cannot be used: {exc.strerror}") from exc
     return context

@@ -182,6 +182,15 @@ def test_plugins_are_listed_with_their_state_and_hooks(configure: Configure, fol
     assert "no_such_module_at_all" in found["loud"]["problem"]
 
 
+def test_a_terminal_that_knows_only_ascii_is_written_to_all_the_same(configure: Configure, gnomon: Run) -> None:
+    configure(tick='every = "1h"')
+
+    done = gnomon("jobs", PYTHONIOENCODING="ascii")
+
+    assert done.returncode == 0, done.stderr
+    assert "tick" in done.stdout
+
+
 def test_help_waits_for_nothing_that_it_does_not_show() -> None:
     script = (
         "import sys; from gnomon.cli import main\n"

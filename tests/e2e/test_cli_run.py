@@ -3,9 +3,12 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
+import shlex
 import signal
+import socket
 import sqlite3
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -21,6 +24,24 @@ from gnomon.kernel import Kernel
 Start = Callable[..., Any]
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 Configure = Callable[..., Path]
+AWAY = """
+import asyncio
+import logging
+
+from gnomon import hookimpl
+from gnomon.memory import MemoryStore
+
+
+class Away(MemoryStore):
+    async def open(self, *, read_only=False):
+        logging.getLogger("away").warning("the store is away")
+        await asyncio.sleep(600)
+
+
+@hookimpl
+def register_store(register):
+    register(Away())
+"""
 JSON_LOG = ("--log-format", "json", "--log-level", "debug")
 
 
@@ -106,6 +127,53 @@ def test_a_second_signal_stops_at_once_and_records_what_was_going(
     assert code == 128 + signal.SIGTERM
     (record,) = [one for one in runs(gnomon) if one["id"] == run]
     assert (record["status"], record["reason"]) == ("failed", "lost")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_a_start_that_waits_for_its_store(start: Start, folder: Path, number: signal.Signals) -> None:
+    (folder / "away.py").write_text(AWAY)
+    (folder / "gnomon.toml").write_text('[plugins]\npaths = ["away.py"]\n')
+    kernel = start("run", *JSON_LOG)
+    kernel.wait_for("the store is away")
+    kernel.send(number)
+
+    kernel.wait_for("stopped", why="a signal came before the kernel had started")
+
+    assert kernel.ends() == 0, kernel.errors
+    assert "Traceback" not in kernel.errors
+
+
+def test_a_plugin_that_explains_why_it_cannot_start_is_told_in_one_sentence(configure: Configure, gnomon: Run) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        path = configure()
+        path.write_text(f"{path.read_text()}[plugins.web]\nport = {port}\n")
+
+        refused = gnomon("run", "--log-level", "error")
+
+    assert refused.returncode == 1
+    assert refused.stderr == (
+        f"gnomon: plugin 'web' could not start: cannot listen on 127.0.0.1 port {port}: address already in use; "
+        "another process has it, which `ss -ltnp` names: stop that one, or take another `port`\n"
+    )
+
+
+def test_a_kernel_runs_with_all_its_streams_closed(folder: Path, configure: Configure, environment: Any) -> None:
+    configure(tick="")
+    command = [sys.executable, "-m", "gnomon.cli", "run"]
+    script = f"exec {shlex.join(command)} <&- >&- 2>&-"
+    process = subprocess.Popen(["sh", "-c", script], cwd=folder, env=environment)
+    try:
+        until = time.monotonic() + 60
+        while not (folder / "gnomon.sock").exists() and process.poll() is None and time.monotonic() < until:
+            time.sleep(0.05)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0
+    finally:
+        process.kill()
+        process.wait()
 
 
 def test_a_second_kernel_on_the_same_log_is_refused_and_told_who_has_it(

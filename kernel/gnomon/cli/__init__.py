@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from gnomon.cli.streams import mend_streams
 from gnomon.errors import ConfigError, GnomonError
 
 COMMANDS = {
@@ -40,6 +41,10 @@ PROBLEM, MISUSE = 1, 2
 
 class Commands(click.Group):
     """Imports a command when it is called, and ends with our errors as plain sentences."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        mend_streams()
+        return super().main(*args, **kwargs)
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         return [*COMMANDS, *_offered()]

@@ -59,13 +59,25 @@ async def _serve(deployment: Deployment) -> None:
     log = structlog.stdlib.get_logger("gnomon.cli")
     source = deployment.config.source or "built-in example"
     log.info("starting", version=version("gnomon"), config=str(source), jobs=len(deployment.jobs))
-    kernel, stop = make_kernel(deployment), asyncio.Event()
-    with StopSignals(stop.set, partial(record_lost, kernel)):
-        async with kernel, listening(kernel, control_path(deployment.config), partial(_reload, kernel, deployment)):
-            _reload_on_sighup(kernel, deployment)
-            await _announce(kernel)
-            await _until_stopped(kernel, stop)
-            await _tell_what_is_going(kernel)
+    kernel, stop, serving, is_up = make_kernel(deployment), asyncio.Event(), asyncio.current_task(), False
+
+    def asked() -> None:
+        stop.set()
+        if not is_up and serving is not None:
+            serving.cancel()  # a start may wait long, for a store that is away
+
+    with StopSignals(asked, partial(record_lost, kernel)):
+        try:
+            async with kernel, listening(kernel, control_path(deployment.config), partial(_reload, kernel, deployment)):
+                is_up = True
+                _reload_on_sighup(kernel, deployment)
+                await _announce(kernel)
+                await _until_stopped(kernel, stop)
+                await _tell_what_is_going(kernel)
+        except asyncio.CancelledError:
+            if is_up or not stop.is_set():
+                raise
+            log.info("stopped", why="a signal came before the kernel had started")
 
 
 def _reload_on_sighup(kernel: Kernel, deployment: Deployment) -> None:
