@@ -21,7 +21,8 @@ Table = Mapping[str, Any]
 # How msgspec says it: "Expected `int`, got `str` - at `$.retry.attempts`"; the place is left out at the top.
 _MESSAGE = re.compile(r"(?P<what>.*?)(?: - at `\$(?P<place>.*)`)?", re.DOTALL)
 _FIRST_KEY = re.compile(r"\.([^.\[]+)")
-_PLAIN_WORDS = {"object": "table", "str": "text", "int": "integer", "bool": "true or false", "null": "nothing"}
+_A_TIME = "a time such as 2026-12-01T18:00:00+08:00"
+_PLAIN_WORDS = {"object": "table", "str": "text", "int": "integer", "bool": "true or false", "datetime": _A_TIME}
 
 
 class Secret(str):
@@ -128,8 +129,15 @@ def _choices(what: str, into: type[msgspec.Struct], place: str) -> str | None:
 
 
 def _in_plain_words(what: str) -> str:
-    words = re.sub(r"`([^`]*)`", lambda quoted: re.sub(r"\w+", lambda w: _PLAIN_WORDS.get(w[0], w[0]), quoted[1]), what)
+    if what == "Invalid RFC3339 encoded datetime":
+        return f"expected {_A_TIME}, without quotes"
+    words = re.sub(r"`([^`]*)`", lambda quoted: _plain_types(quoted[1]), what)
     return words[:1].lower() + words[1:]
+
+
+def _plain_types(quoted: str) -> str:
+    """Write types as people do; `null` is left out, for TOML has none."""
+    return " or ".join(_PLAIN_WORDS.get(word, word) for word in quoted.split(" | ") if word != "null")
 
 
 def _decoder(directory: Path) -> Callable[[type, Any], Any]:

@@ -9,6 +9,7 @@ import msgspec
 
 from gnomon.config import Config
 from gnomon.conversion import Table, convert, unknown_key
+from gnomon.enabled_plugins import plugin_that_would_own
 from gnomon.errors import ConfigError, GnomonError, JobError, PluginError, TriggerError
 from gnomon.jobs import SCHEDULES, Job, close_match, import_module, jobs_in, make_body, reference
 from gnomon.plugins import PluginSet
@@ -120,7 +121,7 @@ class _Collection:
     def _convert(self, table: Table, place: str, base: Job | None = None) -> Job | None:
         """Make a job of its keys; those of plugins go to its options, and those of `base` fill up what is not given."""
         unknown = [key for key in table if key not in JOB_KEYS and key not in self._owners]
-        self._problems += [unknown_key(place, key, {*JOB_KEYS, *self._owners}) for key in unknown]
+        self._problems += [self._no_such_key(place, key) for key in unknown]
         own = {key: value for key, value in table.items() if key in JOB_KEYS}
         if owned := {key: value for key, value in table.items() if key in self._owners}:
             own["options"] = _merged(own.get("options", {}), owned)
@@ -147,6 +148,11 @@ class _Collection:
             self._problems.append(f"{declared.place}: {exc}")
         self._check_options(declared)
         return job
+
+    def _no_such_key(self, place: str, key: str) -> str:
+        if plugin := plugin_that_would_own(key, self._config):
+            return f"{place}.{key}: this key is of the plugin {plugin!r}, which is not enabled: add [plugins.{plugin}]"
+        return unknown_key(place, key, {*JOB_KEYS, *self._owners})
 
     def _check_options(self, declared: DeclaredJob) -> None:
         options = declared.job.options

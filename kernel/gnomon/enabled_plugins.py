@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal
 
@@ -76,6 +76,17 @@ def _named_when_slow(plugin: str) -> Iterator[None]:
 def is_enabled(found: FoundPlugin, config: Config) -> bool:
     """Whether a config enables a plugin: by a section of its name, or by listing its file."""
     return isinstance(found.source, Path) or found.name in config.sections
+
+
+def plugin_that_would_own(job_key: str, config: Config) -> str | None:
+    """Name the plugin that gives such a key to jobs, and that the config does not enable; imports plugins to find it."""
+    for found in discover(config.plugin_paths):
+        if not is_enabled(found, config):
+            with suppress(PluginError, TypeError):  # a stranger's, and no Struct perhaps
+                options = getattr(found.load(), "JobOptions", None)
+                if job_key in (field.encode_name for field in msgspec.structs.fields(options) if options):
+                    return found.name
+    return None
 
 
 def survey(config: Config) -> list[PluginInfo]:

@@ -32,10 +32,11 @@ def _table_for(keys: list[str], raw: dict[str, Any]) -> dict[str, Any] | None:
     section, *path = keys
     if section not in SECTIONS or not path or not all(path):
         return None
-    table = raw.setdefault(section, {})
     if section == "jobs":
-        table = _job_of(path[0], table) if len(path) > 1 else None
+        table = _job_of(path[0], raw.get(section)) if len(path) > 1 else None
         path = path[1:]
+    else:
+        table = raw.setdefault(section, {})
     for key in path[:-1]:
         table = table.setdefault(_spelling(table, key), {}) if isinstance(table, dict) else None
     return table if isinstance(table, dict) else None

@@ -54,7 +54,8 @@ class Retry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def __post_init__(self) -> None:
         """Refuse what makes no sense."""
         if self.attempts < 1 or self.backoff < 1 or not 0 <= self.jitter <= 1:
-            raise JobError(f"retry needs attempts >= 1, backoff >= 1 and jitter from 0 to 1, got {self}")
+            got = f"attempts = {self.attempts}, backoff = {self.backoff:g} and jitter = {self.jitter:g}"
+            raise JobError(f"retry needs attempts >= 1, backoff >= 1 and jitter from 0 to 1, got {got}")
 
 
 class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -304,7 +305,7 @@ def load_function(target: str) -> Callable[..., Any]:
             raise JobError(f"func {target!r}: {module_name} has no {path!r}{close_match(part, dir(found))}")
         found = getattr(found, part)
     if not callable(found):
-        raise JobError(f"func {target!r} is a {type(found).__name__}, expected something that can be called")
+        raise JobError(f"func {target!r} is of type {type(found).__name__}, expected something that can be called")
     return found  # type: ignore[no-any-return]
 
 

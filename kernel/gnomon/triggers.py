@@ -14,6 +14,7 @@ from typing import Protocol
 from gnomon.clock_changes import first_instant
 from gnomon.cron import CronTrigger
 from gnomon.errors import TriggerError
+from gnomon.wording import moment
 
 MICROSECOND = timedelta(microseconds=1)
 # How long triggers may take to agree: as many rounds as in APScheduler 4, and as far ahead as cronsim looks.
@@ -79,8 +80,8 @@ class AtTrigger:
         return self.at if previous_fire_time is None or previous_fire_time < self.at else None
 
     def explain(self) -> str:
-        """Say it in plain words: `once at 2026-12-01 09:00:00+08:00 (Asia/Shanghai)`."""
-        return f"once at {self.at.astimezone(self.timezone).isoformat(' ')} ({self.timezone})"
+        """Say it in plain words: `once at 2026-12-01 09:00 +08 (Asia/Shanghai)`."""
+        return f"once at {moment(self.at, self.timezone, milliseconds=True)} ({self.timezone})"
 
     def __eq__(self, other: object) -> bool:
         return self.at == other.at if isinstance(other, AtTrigger) else NotImplemented

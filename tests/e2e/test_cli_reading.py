@@ -69,6 +69,15 @@ def test_check_shows_the_schedule_in_words_and_the_next_fires(configure: Configu
     assert max(map(len, done.stdout.splitlines())) <= 80
 
 
+def test_check_shows_a_time_that_is_past(configure: Configure, gnomon: Run) -> None:
+    configure(tick="at = 2020-01-01T09:00:00Z")
+
+    done = gnomon("check")
+
+    assert done.returncode == 0
+    assert "2020-01-01 09:00 UTC, past" in done.stdout
+
+
 def test_check_gives_machines_the_problems_as_json(configure: Configure, gnomon: Run) -> None:
     configure(tick='cron = "0 25 * * *"', tock="")
 

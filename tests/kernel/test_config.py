@@ -1,6 +1,6 @@
 import os
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
 
 import msgspec
@@ -351,6 +351,12 @@ def test_an_override_of_nothing_is_a_problem(problems_of: Problems, variable: st
     assert problem.startswith(f"${variable}: there is nothing that it could override; expected GNOMON__KERNEL__KEY")
 
 
+def test_an_override_of_a_job_is_the_only_problem_of_a_config_without_jobs(problems_of: Problems) -> None:
+    (problem,) = problems_of("[kernel]", GNOMON__JOBS__TICK__EVERY="1s")
+
+    assert problem.startswith("$GNOMON__JOBS__TICK__EVERY: there is nothing")
+
+
 def test_other_variables_are_nobodys_business(load: Load) -> None:
     assert load("", GNOMON_CONFIG="x", PATH="y").sections == {}
 
@@ -442,7 +448,10 @@ def test_all_wrong_keys_of_a_job_are_told() -> None:
         ({"retry": {"attempts": 0}}, "job.retry: retry needs attempts >= 1"),
         ({"limits": {"memory": 1}}, "job: job 'x' has limits"),
         ({"progress_patterns": [{"match": "("}]}, "job.progress_patterns[0]: progress pattern '(' is no regular"),
-        ({"at": "tomorrow"}, "job.at: invalid RFC3339 encoded datetime"),
+        ({"at": date(2026, 12, 1)}, "job.at: expected a time such as 2026-12-01T18:00:00+08:00, got date"),
+        ({"max_instances": "x"}, "job.max_instances: expected integer, got text"),
+        ({"steps": [3]}, "job.steps[0]: expected text or table, got integer"),
+        ({"at": "tomorrow"}, "job.at: expected a time such as 2026-12-01T18:00:00+08:00, without quotes"),
     ],
 )
 def test_a_job_that_cannot_be_meant_is_refused(keys: dict[str, object], problem: str) -> None:

@@ -330,6 +330,10 @@ def test_two_declared_jobs_with_one_id_are_refused(problems_of: Problems, write:
         ('func = "time:time"\ntrigger = { type = "x" }', "jobs[0].trigger: "),
         ('func = "time:time"\nevry = "1h"', "jobs[0].evry: there is no such key; did you mean 'every'?"),
         ('cron = "@daily"', "jobs[0]: 'func' is missing"),
+        (
+            'func = "time:time"\ncalendar = "XSHG"',
+            "jobs[0].calendar: this key is of the plugin 'market', which is not enab",
+        ),
     ],
 )
 def test_a_job_that_cannot_run_is_told_with_its_place(problems_of: Problems, keys: str, problem: str) -> None:

@@ -206,7 +206,7 @@ def test_what_is_no_trigger_is_refused() -> None:
         ("json.nowhere:x", "there is no module 'json.nowhere'"),
         ("json:dupms", "func 'json:dupms': json has no 'dupms'; did you mean 'dumps'?"),
         ("json:JSONEncoder.itm", "json has no 'JSONEncoder.itm'"),
-        ("json:__name__", "func 'json:__name__' is a str, expected something that can be called"),
+        ("json:__name__", "func 'json:__name__' is of type str, expected something that can be called"),
     ],
 )
 def test_a_function_that_cannot_be_loaded_is_told_with_the_next_step(target: str, problem: str) -> None:

@@ -76,12 +76,13 @@ def outlook(job: Job, now: datetime) -> dict[str, Any]:
     from gnomon.cli.wording import zone_of
     from gnomon.jobs import explain_schedule
 
-    zone = zone_of(job.timezone)
+    zone, found = zone_of(job.timezone), upcoming(job, None, now, FIRES)
     return {
         "id": job.id,
         "schedule": explain_schedule(job),
         "timezone": job.timezone,
-        "next_fires": [fire.astimezone(zone) for fire in upcoming(job, None, now, FIRES).fires],
+        "past": found.overdue.astimezone(zone) if found.overdue else None,
+        "next_fires": [fire.astimezone(zone) for fire in found.fires],
         "policies": policies(job),
     }
 
@@ -96,7 +97,6 @@ def policies(job: Job) -> dict[str, Any]:
 
 def _print_jobs(jobs: list[dict[str, Any]]) -> None:
     from gnomon.cli.tables import Column, print_table
-    from gnomon.wording import moment
 
     columns = [
         Column("job", 12),
@@ -108,8 +108,8 @@ def _print_jobs(jobs: list[dict[str, Any]]) -> None:
         (
             job["id"],
             job["schedule"],
-            "\n".join(moment(fire, fire.tzinfo) for fire in job["next_fires"]) or "-",
-            "\n".join(f"{name} = {_words(value)}" for name, value in job["policies"].items()) or "-",
+            "\n".join(_fires(job)) or "-",
+            "\n".join(_policy(name, value) for name, value in job["policies"].items()) or "-",
         )
         for job in jobs
     ]
@@ -134,6 +134,20 @@ def _print_verdict(deployment: Deployment, problems: list[str]) -> None:
     source, jobs = deployment.config.source or "the built-in example", len(deployment.jobs)
     found = f"{len(problems)} problem{'s' * (len(problems) != 1)}" if problems else "no problems"
     click.echo(f"\n{source}: {jobs} {'job' if jobs == 1 else 'jobs'}, {found}", err=True)
+
+
+def _fires(job: dict[str, Any]) -> list[str]:
+    from gnomon.wording import moment
+
+    past = [f"{moment(job['past'], job['past'].tzinfo)}, past"] if job["past"] else []
+    return [*past, *(moment(fire, fire.tzinfo) for fire in job["next_fires"])]
+
+
+def _policy(name: str, value: object) -> str:
+    """Write a policy as the config has it: keys of plugins stand there among the others."""
+    if name == "options" and isinstance(value, dict):
+        return "\n".join(_policy(key, option) for key, option in value.items())
+    return f"{name} = {_words(value)}"
 
 
 def _words(value: object) -> str:
