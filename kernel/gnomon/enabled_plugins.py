@@ -79,7 +79,7 @@ def is_enabled(found: FoundPlugin, config: Config) -> bool:
 
 
 def plugin_that_would_own(job_key: str, config: Config) -> str | None:
-    """Name the plugin that gives such a key to jobs, and that the config does not enable; imports plugins to find it."""
+    """Name the plugin that gives such a key to jobs and is not enabled, if one does; imports plugins to find it."""
     for found in discover(config.plugin_paths):
         if not is_enabled(found, config):
             with suppress(PluginError, TypeError):  # a stranger's, and no Struct perhaps

@@ -135,7 +135,7 @@ class CommandFailed(ChoreError):
 
     def __str__(self) -> str:
         end = f"was ended by {self.signal_name}" if self.signal_name else f"ended with exit code {self.exit_code}"
-        return f"the command {self.command!r} {end}, expected exit code 0. {self.output_end}"
+        return f"the command {self.command!r} {end}, expected exit code 0.\n{self.output_end}"
 
 
 class CommandTimedOut(ChoreError):

@@ -17,6 +17,7 @@ from gnomon_mongo.store import MongoStore
 from gnomon_mongo.writer import SpoolLimits
 
 MEBIBYTE = 1024 * 1024
+SCHEMES = ("mongodb://", "mongodb+srv://")
 
 
 class MongoPlugin:
@@ -39,6 +40,8 @@ class MongoPlugin:
 
         def __post_init__(self) -> None:
             """Refuse what makes no sense."""
+            if not self.uri.reveal().startswith(SCHEMES):
+                raise ValueError(f"uri: expected a connection string that begins with {' or '.join(SCHEMES)}")
             if self.spool_limit < 1:
                 raise ValueError(f"spool_limit must be 1 (MiB) or more, got {self.spool_limit}")
             if not Duration(0) < self.timeout < self.lease:

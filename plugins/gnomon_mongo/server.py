@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import warnings
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import pymongo
+import structlog
 from bson import CodecOptions
 from bson.errors import BSONError
 from pymongo import ReadPreference, WriteConcern
@@ -18,6 +20,8 @@ from gnomon.errors import StoreError, StoreUnavailableError
 from gnomon_mongo import schema
 from gnomon_mongo.drivers import Client, Collection, Database, Document, Driver
 from gnomon_mongo.errors import translate, without_secrets
+
+log = structlog.stdlib.get_logger("gnomon.mongo")
 
 READERS = 5
 """Reads that are under way at once: motor has few threads for all of its calls, and writes must not wait for reads."""
@@ -49,14 +53,15 @@ class Server:
         self._reading = asyncio.Semaphore(READERS)  # of this event loop, as the client is
         millis = round(self.timeout * 1000)
         try:
-            self._client = self.driver.connect(
-                self._uri,
-                appname="gnomon",
-                timeoutMS=round(WORK_PATIENCE * 1000),  # of what is forgotten to be limited below; never for ever
-                serverSelectionTimeoutMS=min(millis, 1000),
-                connectTimeoutMS=millis,
-                tz_aware=True,
-            )
+            with _told_of_options():
+                self._client = self.driver.connect(
+                    self._uri,
+                    appname="gnomon",
+                    timeoutMS=round(WORK_PATIENCE * 1000),  # of what is forgotten to be limited below; never for ever
+                    serverSelectionTimeoutMS=min(millis, 1000),
+                    connectTimeoutMS=millis,
+                    tz_aware=True,
+                )
             self._db = self._choose_database(self._client)
         except (PyMongoError, BSONError, ValueError, OSError) as exc:
             raise translate(exc, self.address) from None  # what it came from may hold the URI, and with it a password
@@ -129,3 +134,13 @@ class Server:
         if self._database is not None:
             return client.get_database(self._database, **options)
         return client.get_default_database("gnomon", **options)
+
+
+@contextmanager
+def _told_of_options() -> Iterator[None]:
+    """Log what the driver warns of, such as an option of the URI that it does not know and leaves out."""
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        yield
+    for warning in told:
+        log.warning("an option of `uri` is left out", problem=str(warning.message))

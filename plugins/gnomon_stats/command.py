@@ -201,9 +201,9 @@ def _row(job: JobStats | JobStatistics, today: date) -> tuple[str | Text, ...]:
 
 
 def _print_job(job: JobStats | JobStatistics, counted: Counted) -> None:
-    from rich.console import Console
     from rich.table import Table
 
+    from gnomon.cli.tables import output
     from gnomon.wording import length
 
     states = ("success", "failed", "missed", "cancelled", "running", "scheduled")
@@ -219,7 +219,7 @@ def _print_job(job: JobStats | JobStatistics, counted: Counted) -> None:
     table.add_row("last run", _last(job))
     until = f"today, in {counted.zone}" if counted.zone else f"{counted.today}, today where they are counted"
     table.add_row(f"{DAYS} days", _bars(job, counted.today).append(f"  up to {until}", style="dim"))
-    Console(highlight=False).print(table)
+    output().print(table)
 
 
 def _streak(job: JobStats | JobStatistics) -> str:

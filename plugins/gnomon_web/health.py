@@ -84,7 +84,8 @@ async def _store(request: web.Request, health: Health) -> Component:
         async with asyncio.timeout(ANSWERS_WITHIN):
             await request.app[KERNEL].events(health.position, 1)
     except (GnomonError, TimeoutError) as exc:
-        return Component(name="store", state="failed", problem=str(exc) or "it does not answer", lag=health.backlog)
+        problem = health.problem or str(exc) or "it does not answer"  # what is wrong, before what follows from it
+        return Component(name="store", state="failed", problem=problem, lag=health.backlog)
     state: ComponentState = "ok" if health.state == "healthy" else "degraded" if health.accepts_runs else "failed"
     return Component(name="store", state=state, problem=health.problem, lag=health.backlog)
 

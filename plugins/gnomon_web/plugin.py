@@ -42,7 +42,8 @@ class WebPlugin:
         self._views = await Views.begin(kernel, self.config.max_connections)
         async with serving(build_app(self.config, kernel, self._views)) as port:
             self.address = (self.config.host, port)
-            log.info("web is listening", url=self.url, tokens=[token.name for token in self.config.tokens])
+            names = ", ".join(token.name for token in self.config.tokens)
+            log.info("web is listening", url=self.url, tokens=names or "none: whoever is on this machine may do all")
             try:
                 yield
             finally:

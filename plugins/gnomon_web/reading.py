@@ -18,6 +18,7 @@ JSON = "application/json"
 LONGEST_SHOWN = 80
 MOMENT = "expected a time with an offset, such as 2026-01-31T18:00:00Z or 2026-01-31T18:00:00%2B08:00 (a + is a space)"
 _AT = re.compile(r"(?P<what>.*?)(?: - at `\$\.?(?P<place>.*)`)?", re.DOTALL)
+_KEY = re.compile(r"Object (?P<is>missing required|contains unknown) field `(?P<name>.*)`")
 _INTEGER = re.compile(r"-?[0-9]{1,18}")
 _BOOLEANS = {"true": True, "false": False}
 
@@ -48,7 +49,7 @@ def read_text_fields(into: type[S], place: Place, given: Iterable[tuple[str, str
     try:
         return msgspec.convert(values, into)
     except msgspec.ValidationError as exc:  # what only the whole can tell, in its __post_init__
-        raise _refused(400, [culprit(place, *_told(exc))]) from exc
+        raise _refused(400, [culprit(place, *_told(exc, into))]) from exc
 
 
 def _convert(text: str, expected: Any) -> Any:
@@ -107,7 +108,7 @@ async def read_body(request: web.Request, into: type[S], *, is_needed: bool) -> 
     try:
         return msgspec.json.decode(body, type=into)
     except msgspec.ValidationError as exc:
-        raise _refused(422, [culprit("body", *_told(exc))]) from exc
+        raise _refused(422, [culprit("body", *_told(exc, into))]) from exc
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
         raise _refused(400, [culprit("body", "", f"is no JSON: {exc}")]) from exc
 
@@ -118,13 +119,24 @@ async def expect_no_body(request: web.Request) -> None:
         raise _refused(422, [culprit("body", "", "expected no body")])
 
 
-def _told(exc: msgspec.ValidationError) -> tuple[str, str]:
+def _told(exc: msgspec.ValidationError, into: type[msgspec.Struct]) -> tuple[str, str]:
+    """Return which part is wrong and what is wrong with it; msgspec says of keys only that something has them."""
     said = _AT.fullmatch(str(exc))
-    return (said["place"] or "", said["what"]) if said else ("", str(exc))
+    place, what = (said["place"] or "", said["what"]) if said else ("", str(exc))
+    if (key := _KEY.fullmatch(what)) is None:
+        return place, what[:1].lower() + what[1:]
+    name = f"{place}.{key['name']}".lstrip(".")
+    if key["is"] == "missing required":
+        return name, "is missing"
+    known = {} if place else {field.encode_name: field for field in msgspec.structs.fields(into)}
+    return name, f"there is no such key{_hint(name, known)}"
 
 
 def _refused(status: int, problems: list[Culprit]) -> ApiError:
-    told = "; ".join(f"{problem.place} {problem.name!r}: {problem.detail}" for problem in problems)
+    told = "; ".join(
+        f"{problem.place} {problem.name!r}: {problem.detail}" if problem.name else f"{problem.place}: {problem.detail}"
+        for problem in problems
+    )
     return ApiError(status, told, errors=problems)
 
 

@@ -120,6 +120,12 @@ def test_plan_tells_what_another_config_would_change(
     assert found["jobs"][0]["gained"]["count"] == 24
 
 
+def test_plan_shows_the_times_of_a_job_in_its_zone(configure: Configure, gnomon: Run) -> None:
+    configure('timezone = "Asia/Shanghai"', tick='cron = "30 9 * * *"\ntimezone = "America/Panama"')
+
+    assert " 09:30 -05," in gnomon("plan").stdout
+
+
 def test_plan_before_the_first_start_shows_that_all_is_new(configure: Configure, gnomon: Run) -> None:
     configure(tick='cron = "0 2 * * *"')
 

@@ -60,7 +60,7 @@ def test_two_different_configs_are_refused(configure: Configure, gnomon: Run) ->
 def test_check_shows_the_schedule_in_words_and_the_next_fires(configure: Configure, gnomon: Run) -> None:
     configure('timezone = "Asia/Shanghai"', tick='cron = "0 18 * * 1-5"\noverlap = "queue"')
 
-    done = gnomon("check")
+    done = gnomon("check", COLUMNS="80")
 
     assert done.returncode == 0
     assert done.stdout.count(" 18:00 +08") == 5
@@ -213,12 +213,25 @@ def test_help_waits_for_nothing_that_it_does_not_show() -> None:
     assert not loaded & {"asyncio", "rich", "structlog", "msgspec", "pluggy", "apscheduler", "sqlite3"}
 
 
-def test_a_table_in_a_pipe_keeps_to_80_columns(configure: Configure, gnomon: Run) -> None:
+def test_a_table_keeps_to_the_columns_that_there_are(configure: Configure, gnomon: Run) -> None:
     configure(tick='cron = "*/5 9-17 * * 1-5"', until_cancelled='every = "10m"')
     gnomon("exec", "tick")
 
     for command in ("jobs", "runs", "plugins", "check"):
-        assert max(map(len, gnomon(command).stdout.splitlines())) <= 80, command
+        assert max(map(len, gnomon(command, COLUMNS="80").stdout.splitlines())) <= 80, command
+
+
+def test_a_table_in_a_pipe_has_all_of_a_row_in_one_line(configure: Configure, gnomon: Run) -> None:
+    configure(broken='cron = "*/5 9-17 * * 1-5"\nname = "The one that always breaks"')
+    run = json.loads(gnomon("exec", "broken", "--json").stdout)["id"]
+
+    (job,) = gnomon("jobs").stdout.splitlines()[1:]
+    (row,) = gnomon("runs").stdout.splitlines()[1:]
+
+    assert "The one that always breaks" in job
+    assert "from 09:00 through 17:59" in job
+    assert run in row
+    assert "exception, no such table: prices" in row
 
 
 def test_the_lines_of_a_run_are_followed_to_its_end(start: Start, configure: Configure, gnomon: Run) -> None:

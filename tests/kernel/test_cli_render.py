@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import msgspec
 import pytest
 from rich.console import Console
 
@@ -18,7 +19,7 @@ from gnomon.cli.console_plugin import tell
 from gnomon.cli.job_lines import job_line
 from gnomon.cli.run_ending import ending
 from gnomon.cli.run_progress import in_words
-from gnomon.cli.run_report import facts, print_report, timeline
+from gnomon.cli.run_report import error, facts, print_report, timeline
 from gnomon.cli.short_ids import only_match
 from gnomon.cli.tables import Column, fitting, print_table
 from gnomon.cli.upcoming import state_of, upcoming
@@ -187,6 +188,14 @@ def test_a_report_has_facts_parameters_steps_error_and_events() -> None:
     assert "Traceback: no table" in text
     assert "+1.500 s" in text
     assert max(len(line.rstrip()) for line in text.splitlines()) <= 80
+
+
+def test_a_report_tells_the_reason_where_the_traceback_is_that_of_the_stop() -> None:
+    stopped = msgspec.structs.replace(
+        fold(failed_run()), error_message="the run took longer than its timeout of 4s", traceback="...\nRunCancelled"
+    )
+
+    assert [text for _, text in error(stopped)] == ["the run took longer than its timeout of 4s", "...\nRunCancelled"]
 
 
 def test_facts_that_there_are_not_are_left_out() -> None:

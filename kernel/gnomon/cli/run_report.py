@@ -12,6 +12,7 @@ from rich.text import Text
 
 from gnomon import events
 from gnomon.cli.console_plugin import tell
+from gnomon.cli.tables import output
 from gnomon.cli.wording import style_of, with_glyph, written_facts
 from gnomon.events import Event
 from gnomon.execution import Execution
@@ -33,7 +34,7 @@ def print_report(
     execution: Execution, history: Sequence[Event], zone: tzinfo | None, console: Console | None = None
 ) -> None:
     """Print the report of a run; `zone` is for its times."""
-    console = console or Console(highlight=False)
+    console = console or output()
     head = Text.assemble((with_glyph(execution.status), style_of(execution.status)), f"  {execution.job_id}")
     console.print(head, Text(execution.id), sep="  ")
     _section(console, "", facts(execution, zone))
@@ -42,8 +43,7 @@ def print_report(
     _section(console, "steps", [_step(step) for step in execution.progress.steps])
     if execution.return_value is not None:
         _section(console, "result", [("", in_json(execution.return_value))])
-    if execution.traceback or execution.error_message:
-        _section(console, "error", [("", (execution.traceback or execution.error_message or "").rstrip())])
+    _section(console, "error", error(execution))
     _section(
         console,
         "events",
@@ -77,6 +77,13 @@ def parameters(execution: Execution) -> list[tuple[str, str]]:
     """List the arguments of the run, as JSON."""
     named = [(name, in_json(value)) for name, value in execution.kwargs.items()]
     return [(f"[{i}]", in_json(value)) for i, value in enumerate(execution.args)] + named
+
+
+def error(execution: Execution) -> list[tuple[str, str]]:
+    """Tell what went wrong, and where: the traceback of a run that was stopped does not say why it was."""
+    message, trace = (execution.error_message or "").rstrip(), (execution.traceback or "").rstrip()
+    told = [trace] if message in trace else [message, trace]
+    return [("", part) for part in told if part]
 
 
 def progress(execution: Execution) -> list[tuple[str, str]]:

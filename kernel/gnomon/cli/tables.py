@@ -1,7 +1,11 @@
-"""Tables that fit: in a narrow terminal or a pipe the least important columns go, and long words are folded."""
+"""Tables that fit: in a narrow terminal the least important columns go, and long words are folded.
+
+In a pipe there is all of it, each row in one line, for whoever searches or sorts them; $COLUMNS sets a width there too.
+"""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 
 import msgspec
@@ -11,6 +15,8 @@ from rich.text import Text
 
 GAP = 2
 """Spaces between two columns."""
+UNBOUNDED = 100_000
+"""Characters of a line where nothing bounds it: more than any has."""
 
 
 class Column(msgspec.Struct, frozen=True):
@@ -24,6 +30,14 @@ class Column(msgspec.Struct, frozen=True):
     rank: int = 0
     holds: bool = False
     right: bool = False
+
+
+def output() -> Console:
+    """Write to stdout, as wide as the terminal or $COLUMNS; where there is neither, as wide as it takes."""
+    console = Console(highlight=False)
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = UNBOUNDED
+    return console
 
 
 def fitting(columns: Sequence[Column], width: int) -> list[int]:
@@ -41,7 +55,7 @@ def print_table(
     columns: Sequence[Column], rows: Sequence[Sequence[str | Text]], console: Console | None = None
 ) -> None:
     """Print rows under the columns that fit."""
-    console = console or Console(highlight=False)
+    console = console or output()
     wide = [_widest(row[i] for row in rows) for i in range(len(columns))]
     columns = [_holding(column, width) for column, width in zip(columns, wide, strict=True)]
     chosen = fitting(columns, console.width)

@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
-from gnomon.errors import DeposedError, NoLogError, StoreError, StoreInUseError, StoreUnavailableError
+from gnomon.conversion import convert
+from gnomon.errors import ConfigError, DeposedError, NoLogError, StoreError, StoreInUseError, StoreUnavailableError
 from gnomon.ports import ExecutionQuery
 from gnomon.testing.histories import append, scheduled, succeeded
-from gnomon_mongo import MongoStore, lease, schema
+from gnomon_mongo import MongoPlugin, MongoStore, lease, schema
 from gnomon_mongo.drivers import Driver
 
 MakeStore = Callable[..., MongoStore]
@@ -51,6 +53,27 @@ async def test_a_uri_that_cannot_be_used_is_refused_without_telling_what_is_in_i
     assert not isinstance(error, StoreUnavailableError)
     assert "secret" not in str(error)
     assert "p@ss" not in str(error)
+
+
+@pytest.mark.parametrize("uri", ["127.0.0.1:27017", "http://db.example.org", "mongo://ann:topsecret@db"])
+def test_a_config_whose_uri_is_none_of_mongodb_is_refused_before_a_start(uri: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        convert({"uri": uri}, MongoPlugin.Config, "plugins.mongo")
+
+    assert caught.value.problems == [
+        "plugins.mongo: uri: expected a connection string that begins with mongodb:// or mongodb+srv://"
+    ]
+
+
+async def test_an_option_of_the_uri_that_the_driver_leaves_out_is_told_of_in_the_log(
+    driver: Driver, settings: dict[str, Any]
+) -> None:
+    settings["timeout"] = timedelta(milliseconds=100)
+    with capture_logs() as logs:
+        await refusal(MongoStore("mongodb://127.0.0.1:1/log?authsorce=admin", driver=driver, **settings))
+
+    (told,) = [line for line in logs if line["event"] == "an option of `uri` is left out"]
+    assert "authsource" in told["problem"]
 
 
 async def test_a_server_that_is_not_there_is_named(driver: Driver, settings: dict[str, Any]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -45,7 +45,8 @@ def command(ctx: click.Context, config_file: Path | None, days: float, config: P
     if as_json:
         print_json({"changes_nothing": found.changes_nothing} | msgspec.structs.asdict(found))
     else:
-        _print(found, zone_of(deployment.config.kernel.timezone), days)
+        zones = {job.id: zone_of(job.timezone) for job in deployment.jobs}
+        _print(found, zones, zone_of(deployment.config.kernel.timezone), days)
 
 
 async def _plan(deployment: Deployment, days: float) -> Plan:
@@ -56,10 +57,11 @@ async def _plan(deployment: Deployment, days: float) -> Plan:
         return plan(await log.jobs(), deployment.jobs, datetime.now(UTC), days)
 
 
-def _print(found: Plan, zone: tzinfo, days: float) -> None:
+def _print(found: Plan, zones: Mapping[str, tzinfo], usual: tzinfo, days: float) -> None:
+    """Print it, the times of each job in its zone; those of jobs that are to go in the usual one."""
     for job in found.jobs:
         click.echo(f"{SIGNS[job.action]} {job.job_id}{' (paused)' if job.is_paused else ''}")
-        for line in _lines(job, zone):
+        for line in _lines(job, zones.get(job.job_id, usual)):
             click.echo(f"    {line}")
     gained, lost = (sum(getattr(job, which).count for job in found.jobs) for which in ("gained", "lost"))
     summary = "the log knows all jobs as they are: nothing changes"

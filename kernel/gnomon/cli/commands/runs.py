@@ -157,12 +157,10 @@ async def _one(kernel: ReachedKernel, wanted: str) -> tuple[Execution, list[Even
 
 
 def _print(page: Page, zone: tzinfo | None) -> None:
-    from rich.console import Console
-
     from gnomon.cli.short_ids import SHORT_ID, WHOLE_ID
-    from gnomon.cli.tables import Column, print_table
+    from gnomon.cli.tables import Column, output, print_table
 
-    console = Console(highlight=False)
+    console = output()
     width = WHOLE_ID if console.width >= 100 else SHORT_ID
     columns = [
         Column("run", width, holds=True),
