@@ -87,13 +87,19 @@ def load_config(path: Path | None, environ: Mapping[str, str] = os.environ) -> C
         kernel=_kernel(references.resolve_in(sections.kernel, "kernel"), problems),
         plugin_paths=_plugin_paths(references.resolve_in(sections.paths, "plugins"), directory, problems),
         sections={name: references.resolve_in(table, f"plugins.{name}") for name, table in sections.plugins.items()},
-        jobs=[references.resolve_in(table, f"jobs[{i}]") for i, table in enumerate(sections.jobs)],
+        jobs=[references.resolve_in(table, job_place(i, table)) for i, table in enumerate(sections.jobs)],
         source=path,
         directory=directory,
     )
     if problems:
         raise ConfigError(problems)
     return config
+
+
+def job_place(i: int, table: Table) -> str:
+    """Name the table of a job in a problem, `jobs[2 'nightly']`: nobody counts the tables of a long file."""
+    job_id = table.get("id")
+    return f"jobs[{i} {job_id!r}]" if isinstance(job_id, str) and job_id else f"jobs[{i}]"
 
 
 def convert_job(raw: Table, path: str = "job") -> Job:

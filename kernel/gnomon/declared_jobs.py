@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from gnomon.config import Config
+from gnomon.config import Config, job_place
 from gnomon.conversion import Table, convert, unknown_key
 from gnomon.enabled_plugins import plugin_that_would_own
 from gnomon.errors import ConfigError, GnomonError, JobError, PluginError, TriggerError
@@ -19,7 +19,7 @@ JOB_KEYS = frozenset(field.encode_name for field in msgspec.structs.fields(Job))
 
 
 class DeclaredJob(msgspec.Struct, frozen=True):
-    """A job and what declares it, as a problem names it: `jobs[2]`, `@job app:sync` or `plugin 'echo' job 'x'`."""
+    """A job and what declares it, as a problem names it: `jobs[2 'x']`, `@job app:sync` or `plugin 'echo' job 'x'`."""
 
     place: str
     job: Job
@@ -88,7 +88,7 @@ class _Collection:
     def _from_config(self) -> dict[str, DeclaredJob]:
         configured: dict[str, DeclaredJob] = {}
         for i, table in enumerate(self._config.jobs):
-            place, func = f"jobs[{i}]", table.get("func")
+            place, func = job_place(i, table), table.get("func")
             is_id = isinstance(func, str) and ":" not in func
             base = self._declared.get(str(func)) if is_id else None
             job = self._convert(table, place, base.job if base else None)

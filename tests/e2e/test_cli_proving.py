@@ -141,4 +141,4 @@ def test_plan_of_a_config_that_cannot_be_used_ends_with_2(configure: Configure, 
     done = gnomon("plan")
 
     assert done.returncode == 2
-    assert "jobs[0].cron" in done.stderr
+    assert "jobs[0 'tick'].cron" in done.stderr

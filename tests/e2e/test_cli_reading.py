@@ -86,7 +86,7 @@ def test_check_gives_machines_the_problems_as_json(configure: Configure, gnomon:
     found = json.loads(done.stdout)
     assert done.returncode == 2
     assert not found["ok"]
-    assert any(problem.startswith("jobs[0].cron") for problem in found["problems"])
+    assert any(problem.startswith("jobs[0 'tick'].cron") for problem in found["problems"])
     assert any("my_jobs has no 'tock'; did you mean 'tick'?" in problem for problem in found["problems"])
 
 

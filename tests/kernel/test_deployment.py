@@ -136,10 +136,10 @@ def test_every_problem_is_told_at_once(problems_of: Problems, write: Write) -> N
         "plugin 'broken_file' cannot be imported",
         "plugins.nobody",
         "kernel.modules",
-        "jobs[1]",
-        "jobs[0].cron",
-        "jobs[2].timezone",
-        "jobs[2]",
+        "jobs[1 'a b']",
+        "jobs[0 'a'].cron",
+        "jobs[2 'c'].timezone",
+        "jobs[2 'c']",
     ]
 
 
@@ -285,7 +285,7 @@ def test_an_unknown_declared_job_is_told_with_a_near_one(problems_of: Problems, 
     (problem,) = problems_of('[[jobs]]\nid = "x"\nfunc = "tidy.kyes"', ("offering",))
 
     assert problem.startswith(
-        "jobs[0].func: there is no job 'tidy.kyes': expected \"package.module:callable\", or the id"
+        "jobs[0 'x'].func: there is no job 'tidy.kyes': expected \"package.module:callable\", or the id"
     )
     assert problem.endswith("; did you mean 'tidy.keys'?")
 
@@ -294,7 +294,9 @@ def test_an_unknown_declared_job_is_told_with_a_near_one(problems_of: Problems, 
 
 
 def test_two_entries_with_one_id_are_refused(problems_of: Problems) -> None:
-    assert problems_of('[[jobs]]\nid = "x"\nfunc = "time:time"\n' * 2) == ["jobs[1].id: jobs[0] has the id 'x' already"]
+    assert problems_of('[[jobs]]\nid = "x"\nfunc = "time:time"\n' * 2) == [
+        "jobs[1 'x'].id: jobs[0 'x'] has the id 'x' already"
+    ]
 
 
 def test_an_entry_does_not_take_the_id_of_another_declared_job(problems_of: Problems, write: Write) -> None:
@@ -303,7 +305,7 @@ def test_an_entry_does_not_take_the_id_of_another_declared_job(problems_of: Prob
     (problem,) = problems_of('[[jobs]]\nid = "tidy.keys"\nfunc = "time:time"', ("offering",))
 
     assert problem == (
-        "jobs[0].id: plugin 'offering' job 'tidy.keys' has the id 'tidy.keys' already; "
+        "jobs[0 'tidy.keys'].id: plugin 'offering' job 'tidy.keys' has the id 'tidy.keys' already; "
         "`func = 'tidy.keys'` would change that one"
     )
 
@@ -323,16 +325,19 @@ def test_two_declared_jobs_with_one_id_are_refused(problems_of: Problems, write:
 @pytest.mark.parametrize(
     ("keys", "problem"),
     [
-        ('func = "json:dumps"\nevery = 60', "jobs[0]: job 'x': json:dumps cannot be called with args=[] and kwargs={}"),
-        ('func = "nowhere_at_all:x"', "jobs[0]: 'nowhere_at_all:x': there is no module 'nowhere_at_all'"),
-        ('func = "time:time"\nevery = 0', "jobs[0].every: an interval must be longer than zero"),
-        ('func = "time:time"\ncron = "x"', "jobs[0].cron: cron expression 'x' has 1 field"),
-        ('func = "time:time"\ntrigger = { type = "x" }', "jobs[0].trigger: "),
-        ('func = "time:time"\nevry = "1h"', "jobs[0].evry: there is no such key; did you mean 'every'?"),
-        ('cron = "@daily"', "jobs[0]: 'func' is missing"),
+        (
+            'func = "json:dumps"\nevery = 60',
+            "jobs[0 'x']: job 'x': json:dumps cannot be called with args=[] and kwargs={}",
+        ),
+        ('func = "nowhere_at_all:x"', "jobs[0 'x']: 'nowhere_at_all:x': there is no module 'nowhere_at_all'"),
+        ('func = "time:time"\nevery = 0', "jobs[0 'x'].every: an interval must be longer than zero"),
+        ('func = "time:time"\ncron = "x"', "jobs[0 'x'].cron: cron expression 'x' has 1 field"),
+        ('func = "time:time"\ntrigger = { type = "x" }', "jobs[0 'x'].trigger: "),
+        ('func = "time:time"\nevry = "1h"', "jobs[0 'x'].evry: there is no such key; did you mean 'every'?"),
+        ('cron = "@daily"', "jobs[0 'x']: 'func' is missing"),
         (
             'func = "time:time"\ncalendar = "XSHG"',
-            "jobs[0].calendar: this key is of the plugin 'market', which is not enab",
+            "jobs[0 'x'].calendar: this key is of the plugin 'market', which is not enab",
         ),
     ],
 )
@@ -365,11 +370,14 @@ def test_options_of_a_declared_job_are_kept_key_by_key(deploy: Deploy, write: Wr
 @pytest.mark.parametrize(
     ("keys", "problems"),
     [
-        ("calendar = 5", ["jobs[0].calendar: expected text, got integer"]),
-        ("offset = 1", ["jobs[0]: 'calendar' is missing"]),
-        ('calender = "XSHG"', ["jobs[0].calender: there is no such key; did you mean 'calendar'?"]),
-        ('options = { calender = "X" }', ["jobs[0].options.calender: there is no such key; did you mean 'calendar'?"]),
-        ('options = 5\ncalendar = "X"', ["jobs[0].options: expected table, got integer"]),
+        ("calendar = 5", ["jobs[0 'x'].calendar: expected text, got integer"]),
+        ("offset = 1", ["jobs[0 'x']: 'calendar' is missing"]),
+        ('calender = "XSHG"', ["jobs[0 'x'].calender: there is no such key; did you mean 'calendar'?"]),
+        (
+            'options = { calender = "X" }',
+            ["jobs[0 'x'].options.calender: there is no such key; did you mean 'calendar'?"],
+        ),
+        ('options = 5\ncalendar = "X"', ["jobs[0 'x'].options: expected table, got integer"]),
     ],
 )
 def test_keys_of_plugins_are_checked(problems_of: Problems, write: Write, keys: str, problems: list[str]) -> None:

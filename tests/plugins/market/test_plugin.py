@@ -198,18 +198,18 @@ def test_a_config_takes_calendars_and_their_aliases(assembled: Callable[[str], D
 @pytest.mark.parametrize(
     ("keys", "problem"),
     [
-        ('calendar = "XSGH"', "jobs[0]: calendar 'XSGH' is unknown to exchange_calendars; did you mean 'XSHG'?"),
+        ('calendar = "XSGH"', "jobs[0 'sync']: calendar 'XSGH' is unknown to exchange_calendars; did you mean 'XSHG'?"),
         (
             'calendar = "XSHG"\ncalendar_hours = "trading_days"',
             (
-                "jobs[0].calendar_hours: expected one of 'session', 'trading_day', got 'trading_days'; "
+                "jobs[0 'sync'].calendar_hours: expected one of 'session', 'trading_day', got 'trading_days'; "
                 "did you mean 'trading_day'?"
             ),
         ),
-        ('calendar_hours = "trading_day"', "jobs[0]: 'calendar' is missing"),
+        ('calendar_hours = "trading_day"', "jobs[0 'sync']: 'calendar' is missing"),
         (
             'calendar = "XSHG"\ncalendar_hours = "trading_day"\ncalendar_margin = "5m"',
-            "jobs[0]: calendar_margin widens a session; it says nothing where calendar_hours is 'trading_day'",
+            "jobs[0 'sync']: calendar_margin widens a session; it says nothing where calendar_hours is 'trading_day'",
         ),
     ],
 )
