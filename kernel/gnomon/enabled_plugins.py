@@ -83,8 +83,8 @@ def plugin_that_would_own(job_key: str, config: Config) -> str | None:
     for found in discover(config.plugin_paths):
         if not is_enabled(found, config):
             with suppress(PluginError, TypeError):  # a stranger's, and no Struct perhaps
-                options = getattr(found.load(), "JobOptions", None)
-                if job_key in (field.encode_name for field in msgspec.structs.fields(options) if options):
+                options: type[msgspec.Struct] | None = getattr(found.load(), "JobOptions", None)
+                if options and job_key in (field.encode_name for field in msgspec.structs.fields(options)):
                     return found.name
     return None
 
