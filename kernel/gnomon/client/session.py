@@ -184,7 +184,7 @@ def _unwrapped(content: bytes) -> bytes:
 
 def _reason(exc: Exception) -> str:
     if isinstance(exc, aiohttp.ClientConnectorCertificateError):
-        return f"its certificate is not trusted, $SSL_CERT_FILE may name one that is: {exc.certificate_error}"
+        return f"its certificate is not trusted: {exc.certificate_error}; $SSL_CERT_FILE may name one that is to be"
     if isinstance(exc, aiohttp.ClientResponseError):
         return f"it answered {exc.status}"
     if isinstance(exc, aiohttp.ClientConnectorError):
