@@ -14,10 +14,10 @@ import msgspec
 from gnomon import events, ledger
 from gnomon.errors import UnknownJobError
 from gnomon.events import Event
-from gnomon.jobs import close_match
 from gnomon.past import Past, read_past
 from gnomon.ports import Store
 from gnomon.proof import Finding, JobAudit, JobProof, OpenFires, Span, Unproved
+from gnomon.spelling import close_match
 
 __all__ = ["AuditReport", "Finding", "JobAudit", "OpenFires", "Unproved", "audit"]
 

@@ -19,7 +19,8 @@ from gnomon.conversion import Secret, Table, convert
 from gnomon.durations import Duration
 from gnomon.environment import SECTIONS, References, override
 from gnomon.errors import ConfigError, JobError
-from gnomon.jobs import Job, close_match
+from gnomon.jobs import Job
+from gnomon.spelling import close_match
 from gnomon.zones import parse_timezone
 
 __all__ = ["Config", "KernelConfig", "Secret", "convert_job", "find_config", "load_config"]

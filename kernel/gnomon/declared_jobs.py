@@ -7,12 +7,14 @@ from typing import Any
 
 import msgspec
 
+from gnomon.bodies import import_module, make_body, reference
 from gnomon.config import Config, job_place
 from gnomon.conversion import Table, convert, unknown_key
 from gnomon.enabled_plugins import plugin_that_would_own
 from gnomon.errors import ConfigError, GnomonError, JobError, PluginError, TriggerError
-from gnomon.jobs import SCHEDULES, Job, close_match, import_module, jobs_in, make_body, reference
+from gnomon.jobs import SCHEDULES, Job, jobs_in
 from gnomon.plugins import PluginSet
+from gnomon.spelling import close_match
 from gnomon.zones import parse_timezone
 
 JOB_KEYS = frozenset(field.encode_name for field in msgspec.structs.fields(Job))

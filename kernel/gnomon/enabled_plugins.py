@@ -15,8 +15,8 @@ from gnomon.config import Config
 from gnomon.discovery import FoundPlugin, discover
 from gnomon.errors import ConfigError, PluginError
 from gnomon.hook_checks import marked_hooks
-from gnomon.jobs import close_match
 from gnomon.plugins import PluginSet
+from gnomon.spelling import close_match
 
 SLOW = 10.0
 """Seconds in which a plugin is expected to be imported and made: one that hangs cannot be ended, but named."""

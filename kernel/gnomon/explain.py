@@ -13,9 +13,9 @@ from gnomon.catch_up import next_fire
 from gnomon.clock_changes import ClockChange, change_at, changes_between, instants
 from gnomon.cron import CronTrigger
 from gnomon.errors import TriggerError, UnknownJobError
-from gnomon.jobs import close_match
 from gnomon.past import MICROSECOND, Past, Pause, Schedule, read_past
 from gnomon.ports import Store
+from gnomon.spelling import close_match
 from gnomon.stories import Story, Storyteller
 from gnomon.triggers import AtTrigger, EveryTrigger, explain_trigger
 from gnomon.zones import parse_timezone

@@ -8,7 +8,7 @@ from typing import Any
 
 from gnomon import hookspecs
 from gnomon.hookspecs import CONTRIBUTION, MAY_WAIT
-from gnomon.jobs import close_match
+from gnomon.spelling import close_match
 
 HOOKS: dict[str, tuple[str, ...]] = {
     name: tuple(inspect.signature(spec).parameters)

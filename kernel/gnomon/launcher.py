@@ -13,11 +13,12 @@ import structlog
 
 from gnomon import events
 from gnomon.admission import Admission, Ticket, Verdict
+from gnomon.bodies import Body
 from gnomon.catch_up import ON_TIME, MissedRange
 from gnomon.errors import DeposedError
 from gnomon.events import MissedReason
 from gnomon.execution import Execution, execution_id
-from gnomon.jobs import Body, Job, Retry
+from gnomon.jobs import Job, Retry
 from gnomon.journal import Journal
 from gnomon.plugins import PluginSet
 from gnomon.ports import Clock

@@ -10,10 +10,11 @@ from typing import Any
 
 import msgspec
 
+from gnomon.bodies import check_arguments
 from gnomon.errors import ExecutionOverError, ExecutionRunningError, JobError
 from gnomon.events import FailedReason, Hidden
 from gnomon.execution import Execution, manual_execution_id
-from gnomon.jobs import Job, check_arguments
+from gnomon.jobs import Job
 from gnomon.launcher import Registered
 from gnomon.parts import Parts, on_kernel_loop
 from gnomon.ports import Checkpoint

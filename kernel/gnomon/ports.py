@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 import msgspec
 
 if TYPE_CHECKING:
+    from gnomon.bodies import Body
     from gnomon.context import Context
     from gnomon.events import Event
     from gnomon.execution import Execution, Status
     from gnomon.job_state import JobState
-    from gnomon.jobs import Body, Limits
+    from gnomon.jobs import Limits
 
 
 class ExecutionQuery(msgspec.Struct, frozen=True, kw_only=True):

@@ -7,9 +7,10 @@ from typing import Any
 
 import msgspec
 
+from gnomon.bodies import make_body
 from gnomon.durations import Duration, decode_hook, shared_duration
 from gnomon.errors import JobError
-from gnomon.jobs import Job, make_body
+from gnomon.jobs import Job
 from gnomon.launcher import Registered
 
 COLLECTIONS = ("tags", "args", "kwargs", "steps", "progress_patterns", "options")

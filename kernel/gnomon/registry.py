@@ -13,10 +13,11 @@ from gnomon import events
 from gnomon.catch_up import Absence, Backlog, MissedRange, fires
 from gnomon.errors import GnomonError, JobError, UnknownJobError
 from gnomon.job_state import JobState
-from gnomon.jobs import Job, close_match
+from gnomon.jobs import Job
 from gnomon.journal import Journal
 from gnomon.launcher import Launcher, Registered
 from gnomon.ports import Clock
+from gnomon.spelling import close_match
 from gnomon.timetable import Timetable
 from gnomon.triggers import Trigger
 

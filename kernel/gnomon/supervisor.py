@@ -11,11 +11,12 @@ import msgspec
 import structlog
 
 from gnomon import events
+from gnomon.bodies import Body
 from gnomon.context import TEXT_LIMIT, Context
 from gnomon.errors import DeposedError
 from gnomon.events import FailedReason
 from gnomon.execution import Execution
-from gnomon.jobs import Body, Job
+from gnomon.jobs import Job
 from gnomon.journal import Journal
 from gnomon.ports import Clock, Outcome, Run, Runner
 from gnomon.reports import Reports

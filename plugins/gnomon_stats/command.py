@@ -137,7 +137,7 @@ async def _counted_here(kernel: LocalKernel, job_id: str | None) -> Counted:
     """Count the job that is named, or all that have runs or may have some."""
     from gnomon import UnknownJobError
     from gnomon.cli.wording import zone_of
-    from gnomon.jobs import close_match
+    from gnomon.spelling import close_match
     from gnomon_stats.fold import Statistics
     from gnomon_stats.reading import bring_to, kept_statistics
     from gnomon_stats.shape import job_stats

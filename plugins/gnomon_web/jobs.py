@@ -7,7 +7,8 @@ from typing import Any
 
 from aiohttp import hdrs, web
 
-from gnomon.jobs import explain_schedule, reference
+from gnomon.bodies import reference
+from gnomon.jobs import explain_schedule
 from gnomon.views import JobView
 from gnomon_web.counting import count
 from gnomon_web.keys import CONFIG, KERNEL, actor_of

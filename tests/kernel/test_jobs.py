@@ -10,10 +10,11 @@ import msgspec
 import pytest
 from apscheduler.triggers.interval import IntervalTrigger
 
+from gnomon.bodies import load_function, make_body
 from gnomon.durations import Duration
 from gnomon.errors import JobError, TriggerError
 from gnomon.events import DeclaredStep
-from gnomon.jobs import Job, Limits, Retry, explain_schedule, job, jobs_in, load_function, make_body
+from gnomon.jobs import Job, Limits, Retry, explain_schedule, job, jobs_in
 
 if TYPE_CHECKING:
     from gnomon.context import Context

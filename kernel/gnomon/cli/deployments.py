@@ -14,11 +14,12 @@ from gnomon.cli.log_output import begin_log
 from gnomon.config import Config, find_config, load_config
 from gnomon.deployment import Deployment, assemble
 from gnomon.errors import GnomonError, NoLogError, UnknownJobError
-from gnomon.jobs import Job, close_match
+from gnomon.jobs import Job
 from gnomon.kernel import Kernel
 from gnomon.memory import MemoryStore
 from gnomon.plugins import PluginSet
 from gnomon.ports import Store
+from gnomon.spelling import close_match
 
 NOTHING_YET = "nothing has run yet: start it with `gnomon run`"
 

@@ -20,10 +20,11 @@ from typing import Any, BinaryIO, cast
 
 import structlog
 
+from gnomon.bodies import Body, make_body
 from gnomon.context import Context, entered
 from gnomon.errors import RunCancelled
 from gnomon.execution import Execution
-from gnomon.jobs import Body, Job, make_body
+from gnomon.jobs import Job
 from gnomon.log_capture import CapturingHandler, capture_event
 from gnomon.runners import wire
 from gnomon.runners.outcome import raised, returned

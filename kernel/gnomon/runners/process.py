@@ -13,9 +13,9 @@ from collections import deque
 import msgspec
 import structlog
 
+from gnomon.bodies import reference
 from gnomon.context import PROGRESS_RATE
 from gnomon.errors import JobError
-from gnomon.jobs import reference
 from gnomon.ports import Clock, Outcome, Run, Runner
 from gnomon.runners import wire
 from gnomon.runners.outcome import raised
