@@ -61,6 +61,8 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
         error = _from_aiohttp(request, exc)
     except GnomonError as exc:
         error = _from_kernel(request, exc)
+    except ConnectionResetError:
+        return _to_nobody(request)
     except Exception:  # the server's own mistake: it is logged, and the client is told no more than that
         log.exception("request failed", method=request.method, path=request.path)
         error = ApiError(500, "the server failed to answer this; its log tells more")
@@ -76,6 +78,13 @@ async def _broken_off(request: web.Request, begun: web.StreamResponse) -> web.St
     elif request.transport is not None:
         request.transport.abort()
     return begun
+
+
+def _to_nobody(request: web.Request) -> web.StreamResponse:
+    """Answer a client that has gone while its answer began, as a page does that is left: nobody's mistake."""
+    if request.transport is not None:
+        request.transport.abort()
+    return web.Response(status=499)  # what nginx logs for it
 
 
 def _from_aiohttp(request: web.Request, exc: web.HTTPException) -> ApiError:
