@@ -14,6 +14,7 @@ from graphlib import TopologicalSorter
 import msgspec
 
 _COMMENT = re.compile(r"/\*\*.*?\*/ ?|^[ ]*//[^\n]*", re.DOTALL | re.MULTILINE)
+_INDENT = re.compile(r"`[^`]*`|^ +", re.MULTILINE)
 _IMPORT = re.compile(r"^import (?:\* as (?P<all>\w+)|\{[^}]*\}) from '(?P<path>[^']+)';", re.MULTILINE)
 _LATER = re.compile(r"(?<=\bimport\(')[^']+(?='\))")
 _EXPORT = re.compile(r"^export (?:async )?(?:const|let|class|function) (\w+)", re.MULTILINE)
@@ -51,7 +52,7 @@ class Joined(msgspec.Struct, frozen=True):
 
 def join(sources: dict[str, str]) -> Joined:
     """Join modules, given by their paths."""
-    bare = {path: _without_comments(text) for path, text in sources.items()}
+    bare = {path: _bare(text) for path, text in sources.items()}
     later = {_beside(path, found) for path, text in bare.items() for found in _LATER.findall(text)}
     imports = {path: list(_IMPORT.finditer(text)) for path, text in bare.items() if path not in later}
     graph = {path: [_beside(path, one["path"]) for one in found] for path, found in imports.items()}
@@ -66,9 +67,13 @@ def join(sources: dict[str, str]) -> Joined:
     return Joined(modules, {path: bare[path] for path in sorted(later)})
 
 
-def _without_comments(text: str) -> str:
-    """Leave out types and explanations, which are for those who read the source: a sixth of all."""
-    return _COMMENT.sub(lambda found: "\n" * found[0].count("\n"), text)
+def _bare(text: str) -> str:
+    """Leave out types, explanations and indents, which are for those who read the source: a fifth of all.
+
+    A text in backticks keeps its indents: they are a part of it.
+    """
+    text = _COMMENT.sub(lambda found: "\n" * found[0].count("\n"), text)
+    return _INDENT.sub(lambda found: found[0] if found[0][0] == "`" else "", text)
 
 
 def _beside(path: str, relative: str) -> str:
