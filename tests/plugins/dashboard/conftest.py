@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-import os
-import shutil
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
 from contextlib import AsyncExitStack
 from datetime import timedelta
 from pathlib import Path
@@ -18,6 +17,7 @@ import pytest_asyncio
 from playwright.async_api import (
     Browser,
     BrowserContext,
+    BrowserType,
     CDPSession,
     ConsoleMessage,
     Error,
@@ -33,44 +33,51 @@ from gnomon.testing.kernels import make_kernel
 from gnomon_web import WebPlugin
 from gnomon_web.config import Config, Token
 from gnomon_web.dashboard.files import build
+from servers import find_chromium
 
 sys.path.insert(0, str(Path(__file__).parent / "demo"))
 
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"]
 FLAGS += ["--disable-background-networking", "--disable-component-update"]
-PATIENCE = 20_000
-"""Milliseconds until a page that does not come to show something fails its test."""
+PATIENCE = 60_000
+"""Milliseconds until a page that does not come to show something fails its test. Waiting costs nothing when it passes."""
 expect.set_options(timeout=PATIENCE)
+LONGEST = 300
+"""Seconds of a test as a whole, however busy the machine is."""
+LASTING = """
+// What the page takes back after a moment stays: a test on a slow machine may come later than that.
+{
+    const [real, moments] = [window.setTimeout, [1000, 1600, 6000, 12000]];
+    window.setTimeout = (act, wait, ...more) => real(act, moments.includes(wait) ? 1e6 : wait, ...more);
+}"""
+SLOWED = ("WebSocket is closed before the connection is established",)
+"""What Chromium says when the page gives up a handshake that takes long, and then tries again."""
 SECRETS = {role: f"the-secret-of-the-{role}" for role in ("viewer", "operator", "admin")}
 
 
 LAST = "test_the_tests_reach_nine_tenths_of_every_module"
+UNSEEN = pytest.StashKey[list[str]]()
+"""Tests of this session that failed or were skipped: what they would have run in their pages has not been run."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if _is_ours(item) and isinstance(item, pytest.Function) and asyncio.iscoroutinefunction(item.obj):
+    for item in filter(_is_ours, items):
+        item.add_marker(pytest.mark.timeout(LONGEST))
+        if isinstance(item, pytest.Function) and asyncio.iscoroutinefunction(item.obj):
             item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
     items.sort(key=lambda item: _is_ours(item) and item.name == LAST)
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if _is_ours(item) and "browsers" in getattr(item, "fixturenames", ()) and not report.passed:
+        item.config.stash.setdefault(UNSEEN, []).append(item.name)
+    return report
+
+
 def _is_ours(item: pytest.Item) -> bool:
     return item.path.parent == Path(__file__).parent  # this hook is called for the tests of all folders
-
-
-def missing(reason: str) -> Any:
-    """Skip visibly; fail where GNOMON_REQUIRE says that the browser tests must be run."""
-    if "chromium" in os.environ.get("GNOMON_REQUIRE", "").split(","):
-        pytest.fail(f"GNOMON_REQUIRE wants Chromium tests, but {reason}")
-    pytest.skip(reason)
-
-
-def find_chromium() -> str:
-    """Find the browser: the one of $GNOMON_TEST_CHROMIUM, else one on the PATH."""
-    if named := os.environ.get("GNOMON_TEST_CHROMIUM"):
-        return named
-    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    return found or missing("there is no Chromium: apt-get install chromium, or set GNOMON_TEST_CHROMIUM")
 
 
 class Coverage:
@@ -113,8 +120,11 @@ class Window:
         self._coverage = coverage
         self._devtools = devtools
         self.errors: list[str] = []
+        self.is_over = False
         page.on("pageerror", self._failed)
         page.on("console", self._said)
+        page.on("crash", self._died)
+        page.on("close", self._died)  # nothing here closes one, so that its browser has died
 
     def _failed(self, error: Error) -> None:
         self.errors.append(f"{error}\n{error.stack}")
@@ -123,16 +133,47 @@ class Window:
         if line.type in {"error", "warning"}:
             self.errors.append(line.text)
 
+    def _died(self, _: Page) -> None:
+        if not self.is_over:
+            self.errors.append(f"Chromium died, or this page of it: too little memory? It showed {self.page.url}")
+        self.is_over = True
+
     async def go(self, path: str) -> None:
         """Load an address, and wait until it shows something."""
         await self.count()
         await self.page.goto(self.server + path)
-        await self.page.wait_for_selector("main h1[tabindex]", state="attached")
+        await self._shown()
+
+    async def reload(self) -> None:
+        """Load the same address anew."""
+        await self.count()
+        await self.page.reload()
+        await self._shown()
+
+    async def back(self) -> None:
+        """Go back over an address that was loaded."""
+        await self.count()
+        await self.page.go_back()
+        await self._shown()
+
+    async def _shown(self) -> None:
+        await expect(self.page.locator("main h1[tabindex]")).to_be_attached()
 
     async def follow(self, path: str, query: str = "") -> None:
         """Go to an address inside of the page, without loading it anew."""
         await self.inside("m.go(arg[0], Object.fromEntries(new URLSearchParams(arg[1])))", [path, query])
-        await expect(self.page.locator("main h1[tabindex]")).to_be_attached()  # a handle would keep the element alive
+        await self._shown()
+
+    async def loaded(self) -> None:
+        """Wait until the view has all that it has asked the server for."""
+        await expect(self.page.locator("main [aria-busy]")).to_have_count(0)
+
+    async def becomes(self, code: str, expected: Any = True, arg: Any = None) -> None:
+        """Wait until an expression in the page, as in `inside`, comes to what is expected."""
+        given_up = time.monotonic() + PATIENCE / 1000
+        while (found := await self.inside(code, arg)) != expected:
+            assert time.monotonic() < given_up, f"{code} is {found!r}, not {expected!r}"
+            await asyncio.sleep(0.05)
 
     async def inside(self, code: str, arg: Any = None) -> Any:
         """Run code in the page, where `m` holds what its modules export."""
@@ -143,17 +184,33 @@ class Window:
 
     async def count(self) -> None:
         """Add what has been run in the page since it was loaded: the browser forgets it when it loads another."""
-        self._coverage.add((await self._devtools.send("Profiler.takePreciseCoverage"))["result"])
+        if self.is_over:
+            return
+        try:
+            self._coverage.add((await self._devtools.send("Profiler.takePreciseCoverage"))["result"])
+        except Error:
+            self._died(self.page)
 
-    async def text(self, selector: str) -> str:
-        return await self.page.inner_text(selector)
+
+class Browsers:
+    """Chromium, and another one where it has died: its test fails, and not all that come after it."""
+
+    def __init__(self, chromium: BrowserType, program: str) -> None:
+        self._chromium = chromium
+        self._program = program
+        self._last: Browser | None = None
+
+    async def alive(self) -> Browser:
+        if self._last is None or not self._last.is_connected():
+            self._last = await self._chromium.launch(executable_path=self._program, args=FLAGS, timeout=2 * PATIENCE)
+        return self._last
 
 
 class Windows:
     """Opens pages, and at the end looks whether anything went wrong in one."""
 
-    def __init__(self, browser: Browser, coverage: Coverage) -> None:
-        self._browser = browser
+    def __init__(self, browsers: Browsers, coverage: Coverage) -> None:
+        self._browsers = browsers
         self._coverage = coverage
         self._opened: list[tuple[BrowserContext, Window, tuple[str, ...]]] = []
 
@@ -169,29 +226,44 @@ class Windows:
     ) -> Window:
         """Open a page; `may_say` are parts of the errors that it may have."""
         options = {"locale": "en-US", "timezone_id": "Asia/Shanghai", "reduced_motion": "reduce"} | options
-        context = await self._browser.new_context(viewport={"width": width, "height": height}, **options)
+        browser = await self._browsers.alive()
+        context = await browser.new_context(viewport={"width": width, "height": height}, **options)
         context.set_default_timeout(PATIENCE)
+        await context.add_init_script(LASTING)
         page = await context.new_page()
         devtools = await context.new_cdp_session(page)
         await devtools.send("Profiler.enable")
         await devtools.send("Profiler.startPreciseCoverage", {"callCount": True, "detailed": True})
         window = Window(page, server, self._coverage, devtools)
-        self._opened.append((context, window, may_say))
+        self._opened.append((context, window, (*may_say, *SLOWED)))
         await window.go(path)
         return window
+
+    async def one(self, server: str, path: str) -> Window:
+        """Give the page that is open, or open one."""
+        alive = [window for _, window, _ in self._opened if not window.is_over]
+        return alive[0] if alive else await self.open(server, path)
 
     async def count(self) -> None:
         """Add what has been run in the pages since they were opened."""
         for _, window, _ in self._opened:
             await window.count()
 
+    def look(self) -> None:
+        """Fail the test in whose pages something went wrong, or that lost one."""
+        unexpected = []
+        for _, window, may_say in self._opened:
+            unexpected += [error for error in window.errors if not any(part in error for part in may_say)]
+            window.errors = []
+        assert not unexpected, "\n".join(unexpected)
+
     async def close(self) -> None:
         await self.count()
-        unexpected = []
-        for context, window, may_say in self._opened:
-            await context.close()
-            unexpected += [error for error in window.errors if not any(part in error for part in may_say)]
-        assert not unexpected, "\n".join(unexpected)
+        for context, window, _ in self._opened:
+            if not window.is_over:
+                window.is_over = True
+                await context.close()
+        self.look()
 
 
 @pytest.fixture(scope="session")
@@ -199,40 +271,47 @@ def coverage() -> Coverage:
     return Coverage()
 
 
+@pytest.fixture
+def unseen(request: pytest.FixtureRequest) -> list[str]:
+    """List the tests that did not do in their pages all that they do."""
+    return request.config.stash.get(UNSEEN, [])
+
+
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def browser() -> AsyncIterator[Browser]:
+async def browsers() -> AsyncIterator[Browsers]:
     program = find_chromium()
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=program, args=FLAGS)
-        yield browser
-        await browser.close()
+        browsers = Browsers(playwright.chromium, program)
+        yield browsers
+        await (await browsers.alive()).close()
 
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def open_page(
-    browser: Browser, coverage: Coverage, serve: Any
+    browsers: Browsers, coverage: Coverage, serve: Any
 ) -> AsyncIterator[Callable[..., Awaitable[Window]]]:
     """Open a page: `await open_page(url, "/jobs", width=320, color_scheme="dark", locale="zh-CN")`.
 
     It needs `serve` only to be closed before the servers are.
     """
-    windows = Windows(browser, coverage)
+    windows = Windows(browsers, coverage)
     yield windows.open
     await windows.close()
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def labs(browser: Browser, coverage: Coverage, day: str) -> AsyncIterator[Windows]:
+async def labs(browsers: Browsers, coverage: Coverage, day: str) -> AsyncIterator[Windows]:
     """Open pages that stay; they need `day` only to be closed before it is."""
-    windows = Windows(browser, coverage)
+    windows = Windows(browsers, coverage)
     yield windows
     await windows.close()
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def lab(labs: Windows, day: str) -> Window:
+@pytest_asyncio.fixture(loop_scope="session")
+async def lab(labs: Windows, day: str) -> AsyncIterator[Window]:
     """Give a page that all tests of single modules share."""
-    return await labs.open(day, "/alerts")
+    yield await labs.one(day, "/alerts")
+    labs.look()
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

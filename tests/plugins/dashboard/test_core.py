@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from servers import eventually
+
 
 async def check(lab: Any, code: str) -> Any:
     return await lab.inside(f"""await (async () => {{
@@ -54,6 +56,7 @@ async def test_an_effect_that_fails_does_not_hold_up_the_others(open_page: Any, 
         return runs;
     })()""")  # fmt: skip
     assert runs == 2
+    await eventually(lambda: window.errors)
     assert "on purpose" in window.errors[0]
 
 

@@ -55,7 +55,7 @@ async def test_a_session_ends_on_all_pages_when_one_logs_out(
     await window.page.get_by_role("button", name="Log out").click()
 
     await expect(window.page.locator("h1")).to_have_text("Log in")
-    await window.page.reload()
+    await window.reload()
     await expect(window.page.locator("h1")).to_have_text("Log in")
 
 
@@ -78,7 +78,7 @@ async def test_each_role_is_offered_what_it_may_do(
     await log_in(window, secrets[role])
 
     await expect(window.page.locator(".head .badge")).to_have_text("Running")
-    assert await window.page.locator(".head button").all_inner_texts() == offered
+    await expect(window.page.locator(".head button")).to_have_text(offered)
 
 
 async def test_too_many_wrong_tokens_are_told_to_wait(open_page: Any, serve: Any) -> None:

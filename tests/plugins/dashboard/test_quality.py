@@ -117,9 +117,8 @@ def test_every_module_and_sheet_of_the_tree_is_in_the_whole_once() -> None:
 
 
 async def test_a_name_at_the_top_of_a_module_has_one_meaning(lab: Any) -> None:
-    declared = re.findall(
-        r"^(?:export )?(?:async )?(?:const|let|class|function) (\w+)", build().joined.text(), re.MULTILINE
-    )
+    written = "".join(module.source for module in build().joined.modules)
+    declared = re.findall(r"^(?:export )?(?:async )?(?:const|let|class|function) (\w+)", written, re.MULTILINE)
     assert {name for name, count in Counter(declared).items() if count > 1} == set()
     everywhere = await lab.page.evaluate("Object.getOwnPropertyNames(globalThis)")
     assert set(declared) & set(everywhere) == set(), "a module that means the browser's would get another module's"

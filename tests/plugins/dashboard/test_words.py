@@ -113,7 +113,7 @@ async def test_a_language_that_cannot_be_loaded_leaves_the_one_before(open_page:
 
     await expect(page.locator(".toasts")).to_contain_text("This could not be loaded")
     await expect(page.get_by_label("Language")).to_have_value("en")
-    assert await window.text("h1") == "Alerts"
+    await expect(page.locator("h1")).to_have_text("Alerts")
 
 
 async def test_short_words_go_away_by_themselves(open_page: Any, day: str) -> None:

@@ -2,40 +2,46 @@
 import { effect, onDispose, signal } from '../core/signals.js';
 import { get } from './api.js';
 import { DAY, now } from './clock.js';
-import { isOver } from './fold.js';
 import * as store from './store.js';
 
 /** @typedef {'success' | 'failed' | 'missed' | 'cancelled'} Outcome */
 
 const OUTCOMES = /** @type {const} */ (['success', 'failed', 'missed', 'cancelled']);
+const ENDS = /** @type {Record<string, Outcome>} */ ({ succeeded: 'success', failed: 'failed', missed: 'missed', cancelled: 'cancelled' });
 const RECOUNT = 300_000; // so long a day that slides on may be off by some old runs
+const SETTLING = 900; // an end that is told while an answer is on its way, or so soon after it, may be counted in it or not
 
 /** Count the outcomes of a day; call it in a view. */
 export function dayCounts() {
   const counts = signal(/** @type {Record<Outcome, number | null> & { since: string }} */ ({ success: null, failed: null, missed: null, cancelled: null, since: '' }));
-  /** @type {Set<string>} runs that have been counted since the last answer */
-  const counted = new Set();
+  let [timer, turn, isSettled, isDoubtful, pause] = [0, 0, false, false, SETTLING];
   const read = async () => {
+    clearTimeout(timer);
+    const own = (turn += 1);
+    isSettled = isDoubtful = false;
     const since = new Date(now.peek() - DAY).toISOString();
-    const totals = await Promise.all(OUTCOMES.map((status) => get('/scheduler/logs', { status, since, limit: 1 }).then((page) => page.total)));
-    counted.clear();
-    counts.value = /** @type {any} */ ({ since, ...Object.fromEntries(OUTCOMES.map((status, index) => [status, totals[index]])) });
+    const totals = await Promise.all(OUTCOMES.map((status) => get('/scheduler/logs', { status, since, limit: 1 }).then((page) => page.total))).catch(() => null);
+    if (own !== turn) return;
+    if (totals) counts.value = /** @type {any} */ ({ since, ...Object.fromEntries(OUTCOMES.map((status, index) => [status, totals[index]])) });
+    timer = setTimeout(settle, SETTLING); // without an answer the figures stay unknown, and are shown so
+  };
+  const settle = () => {
+    isSettled = true;
+    pause = isDoubtful ? Math.min(2 * pause, RECOUNT) : SETTLING;
+    timer = setTimeout(read, isDoubtful ? pause : RECOUNT);
   };
   effect(() => {
     store.generation.value;
-    read().catch(() => {}); // the figures stay unknown, and are shown so
+    read();
   });
-  const timer = setInterval(() => read().catch(() => {}), RECOUNT);
-  onDispose(() => clearInterval(timer));
+  onDispose(() => (clearTimeout(timer), (turn += 1)));
   effect(() =>
     store.onEvents((events) => {
-      for (const id of new Set(events.map((event) => event.stream))) {
-        const run = store.runs.get(id)?.peek();
-        const status = /** @type {Outcome} */ (run?.status);
-        if (!run || !isOver(run) || counted.has(id) || counts.peek()[status] === null) continue;
-        counted.add(id);
-        counts.value = { ...counts.peek(), [status]: /** @type {number} */ (counts.peek()[status]) + 1 };
-      }
+      const ended = events.map((event) => ENDS[event.type]).filter((status) => status && counts.peek()[status] !== null);
+      const next = { ...counts.peek() };
+      for (const status of ended) next[status] = /** @type {number} */ (next[status]) + 1;
+      if (ended.length > 0) counts.value = next;
+      isDoubtful ||= !isSettled && events.some((event) => event.type in ENDS);
     }),
   );
   return counts;

@@ -13,32 +13,43 @@ const PAGE = 200;
 
 /**
  * Read the newest runs that match, up to `most`; `complete` tells whether there are no more. Call it in an effect: it
- * stops when that is disposed of.
+ * stops when that is disposed of. What ends while an answer is on its way is put into it, since the answer may be older.
  * @param {Record<string, any>} query @param {number} most @returns {ReturnType<typeof signal<Past>>}
  */
 export function past(query, most) {
   const found = signal(/** @type {Past} */ ({ runs: [], complete: false, total: 0, error: null, loading: true }));
+  /** @type {Run[] | null} what has ended since the server was asked, newest first; null when no answer is on its way */
+  let ended = null;
   effect(() => {
     store.generation.value; // a snapshot may have skipped what happened
     const abort = new AbortController();
+    ended = [];
     readPages(query, most, abort.signal).then(
-      (result) => (found.value = { ...result, error: null, loading: false }),
+      (result) => {
+        found.value = withEnded({ ...result, error: null, loading: false }, ended ?? [], most);
+        ended = null;
+      },
       (error) => abort.signal.aborted || (found.value = { ...found.peek(), error, loading: false }),
     );
     return () => abort.abort();
   });
   effect(() =>
     store.onEvents((events) => {
-      const ended = new Set(events.map((event) => event.stream));
-      const fresh = [...ended].map((id) => store.runs.get(id)?.peek()).filter((run) => run && isOver(run) && matches(run, query));
+      const moved = [...new Set(events.map((event) => event.stream))].reverse().map((id) => store.runs.get(id)?.peek());
+      const fresh = /** @type {Run[]} */ (moved.filter((run) => run && isOver(run) && matches(run, query)));
       if (fresh.length === 0) return;
-      const { runs, total, ...rest } = found.peek();
-      const kept = runs.filter((run) => !ended.has(run._id));
-      const all = [.../** @type {Run[]} */ (fresh), ...kept];
-      found.value = { ...rest, total: total + fresh.length, runs: all.slice(0, most), complete: rest.complete && all.length <= most };
+      if (ended) ended = [...fresh, ...ended];
+      found.value = withEnded(found.peek(), fresh, most);
     }),
   );
   return found;
+}
+
+/** Runs that have ended, or been hidden after that, before those that were known. @param {Past} past @param {Run[]} ended newest first @param {number} most @returns {Past} */
+function withEnded(past, ended, most) {
+  const fresh = new Map([...ended].reverse().map((run) => [run._id, run])); // told twice, the newer one counts
+  const runs = [...[...fresh.values()].reverse().filter((run) => !run.hidden), ...past.runs.filter((run) => !fresh.has(run._id))];
+  return { ...past, total: past.total + runs.length - past.runs.length, runs: runs.slice(0, most), complete: past.complete && runs.length <= most };
 }
 
 /** @param {Record<string, any>} query @param {number} most @param {AbortSignal} signal */

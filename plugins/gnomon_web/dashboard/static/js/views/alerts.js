@@ -10,7 +10,7 @@ import * as store from '../model/store.js';
 import { typical } from '../model/typical.js';
 import { icon } from '../parts/icons.js';
 import { concerns, ofJob, ofRun } from '../parts/menu.js';
-import { choice, empty, moment, runAddress } from '../parts/pieces.js';
+import { choice, empty, failure, moment, runAddress, skeleton } from '../parts/pieces.js';
 import { wholeDuration, relative } from '../words/format.js';
 import { t, word } from '../words/index.js';
 
@@ -75,8 +75,9 @@ export function alertsView() {
     h('header', { class: 'head' }, h('h1', { tabindex: -1 }, t('nav.alerts'))),
     choice(t('alert.kind'), [['', t('all')], ...KINDS.map((kind) => /** @type {[string, string]} */ ([kind, t(/** @type {any} */ (`kind.${kind}`))]))], chosen, (kind) => refine({ kind: kind || null })),
     h('div', { class: 'panel' }, [
+      () => recent.value.error && failure(recent.value.error, () => (store.generation.value += 1)),
       alertList(() => shown.value),
-      () => count.value === 0 && empty(t(chosen() ? 'alerts.none.kind' : 'alerts.none'), h('p', { class: 'hint' }, t('alerts.watched'))),
+      () => count.value === 0 && (recent.value.loading ? skeleton(3) : !recent.value.error && empty(t(chosen() ? 'alerts.none.kind' : 'alerts.none'), h('p', { class: 'hint' }, t('alerts.watched')))),
     ]),
   ]);
 }

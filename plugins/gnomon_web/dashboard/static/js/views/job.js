@@ -110,8 +110,9 @@ function nextTimes(detail, job) {
 /** @param {string} id @param {ReturnType<typeof past>} runs */
 function durations(id, runs) {
   return panel(t('durations'), [drawn((width) => {
-    const { runs: all, error } = runs.value;
+    const { runs: all, error, loading } = runs.value;
     if (error) return failure(error, () => (store.generation.value += 1));
+    if (loading) return skeleton(3);
     if (!all.some((run) => run.execution_time !== null)) return empty(t('durations.none'));
     const known = typical(id);
     return durationsChart({ runs: all, p50: known?.p50 ?? null, p95: known?.p95 ?? null, width, address: (run) => runAddress(run._id) });
@@ -153,7 +154,7 @@ function runsOf(id, runs) {
 function decisions(runs) {
   return panel(t('decisions'), () => {
     const told = foldDecisions(runs.value.runs.filter((run) => !run.is_manual && run.attempt === 1)).slice(0, 8);
-    if (told.length === 0) return empty(t('decisions.none'));
+    if (told.length === 0) return runs.value.loading ? skeleton(3) : empty(t('decisions.none'));
     return h('ul', { class: 'decisions' }, told.map((same) =>
       h('li', null, [
         h('span', { class: 'num' }, same.length > 1 ? [moment(/** @type {store.Run} */ (same.at(-1)).scheduled_time), ' – '] : '', moment(same[0].scheduled_time)),

@@ -6,7 +6,7 @@ import { clean } from '../model/clean.js';
 import { connection, onLog } from '../model/session.js';
 import * as store from '../model/store.js';
 import { icon } from '../parts/icons.js';
-import { copyButton, failure, panel } from '../parts/pieces.js';
+import { copyButton, failure, panel, skeleton } from '../parts/pieces.js';
 import { say } from '../parts/toasts.js';
 import { timeOfDay } from '../words/format.js';
 import { t } from '../words/index.js';
@@ -18,7 +18,7 @@ const LEVELS = ['debug', 'info', 'warning', 'error'];
 
 /** @param {string} id */
 export function logPanel(id) {
-  const { lines, error, again } = linesOf(id);
+  const { lines, isLoading, error, again } = linesOf(id);
   const follow = signal(true);
   const wrap = signal(true);
   const level = signal('debug');
@@ -36,7 +36,7 @@ export function logPanel(id) {
   };
   return panel(t('log'), [
     () => error.value && failure(error.value, again),
-    () => lines.value.length === 0 && !error.value && h('p', { class: 'quiet-line' }, t('log.none')),
+    () => lines.value.length === 0 && !error.value && (isLoading.value ? skeleton(3) : h('p', { class: 'quiet-line' }, t('log.none'))),
     h('p', { class: 'quiet-line', role: 'status' }, () => wanted.value !== '' && t('log.found', { n: shown.value.length, m: lines.value.length })),
     h('div', {
       class: () => `log${wrap.value ? ' wrap' : ''}`,
@@ -102,6 +102,7 @@ const rank = (level) => {
 /** @param {string} id */
 function linesOf(id) {
   const lines = signal(/** @type {LogLine[]} */ ([]));
+  const isLoading = signal(true);
   const error = signal(/** @type {Error | null} */ (null));
   const add = (/** @type {LogLine[]} */ fresh) => {
     const byNumber = new Map(lines.peek().map((line) => [line.number, line]));
@@ -117,6 +118,7 @@ function linesOf(id) {
     } catch (problem) {
       error.value = /** @type {Error} */ (problem);
     }
+    isLoading.value = false;
   };
   effect(() => {
     store.generation.value;
@@ -124,5 +126,5 @@ function linesOf(id) {
   });
   onDispose(onLog((frame) => frame.execution_id === id && add(frame.lines)));
   onDispose(connection().want(`log:${id}`));
-  return { lines, error, again: read };
+  return { lines, isLoading, error, again: read };
 }

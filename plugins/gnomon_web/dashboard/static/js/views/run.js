@@ -41,7 +41,7 @@ export function runView(id) {
     crumbs(id, run),
     () => rewound.value !== null && rewoundBanner(events, rewound.value),
     () => {
-      if (isKnown.value) return untracked(() => content(id, /** @type {any} */ (run), events));
+      if (isKnown.value) return untracked(() => content(id, /** @type {any} */ (run), events, () => error.value && failure(error.value, readAgain)));
       if (events.value.length > 0) return [h('h1', { class: 'sr', tabindex: -1 }, t('run')), empty(t('run.before'))];
       return error.value ? h('div', null, h('h1', { tabindex: -1 }, t('run.gone')), failure(error.value, readAgain)) : [h('h1', { class: 'sr', tabindex: -1 }, t('run')), skeleton(5)];
     },
@@ -62,6 +62,7 @@ function eventsOf(id) {
       const all = await get(`/scheduler/executions/${encodeURIComponent(id)}/events`);
       const last = all.at(-1)?.version ?? 0;
       events.value = [...all, ...events.peek().filter((event) => event.version > last)];
+      error.value = null;
     } catch (problem) {
       error.value = /** @type {Error} */ (problem);
     }
@@ -131,19 +132,20 @@ const rewoundBanner = (events, at) =>
     h('button', { onclick: () => refine({ at: null }) }, t('run.present')),
   ]);
 
-/** @param {string} id @param {{ value: Run }} run @param {{ value: LogEvent[] }} events */
-function content(id, run, events) {
+/** @param {string} id @param {{ value: Run }} run @param {{ value: LogEvent[] }} events @param {() => any} problem why they cannot be told */
+function content(id, run, events, problem) {
   const read = () => run.value;
   const status = computed(() => read().status);
   const isActive = computed(() => status.value === 'running' || status.value === 'scheduled');
   const hasProgress = computed(() => status.value === 'running' || read().steps.length > 0);
-  const failedNow = computed(() => (read().error_message || read().traceback || (status.value === 'failed' && read().reason) ? read() : null));
+  const said = computed(() => JSON.stringify([read().error_type, read().error_message, read().traceback, status.value === 'failed' && read().reason]));
+  const hasError = () => read().error_message || read().traceback || (status.value === 'failed' && read().reason);
   return h('div', null, [
     runHead(read, isActive),
     () => hasProgress.value && progressPanel(read),
-    () => failedNow.value && errorPanel(failedNow.value),
+    () => said.value && untracked(() => hasError() && errorPanel(read())), // what has been unfolded stays so while the words are the same
     h('div', { class: 'columns' }, [
-      h('div', { class: 'wide' }, [timeline(events), logPanel(id)]),
+      h('div', { class: 'wide' }, [timeline(events, problem), logPanel(id)]),
       h('div', { class: 'narrow' }, [details(read), parameters(read), result(read)]),
     ]),
   ]);

@@ -36,10 +36,12 @@ function runList() {
   const filters = computed(() => JSON.stringify(filtersOf(route.value.query)));
   let abort = new AbortController();
   let cut = false; // rows were let go of, so that the next page begins by number and not at the cursor
+  let news = /** @type {string[]} */ ([]); // what has come since the list was asked for, which may be older than that
 
   const read = async (/** @type {boolean} */ further) => {
     if (!further) abort.abort();
     if (!further) abort = new AbortController();
+    if (!further) news = [];
     const { signal: stop } = abort;
     const before = state.peek();
     state.value = { ...before, loading: true, error: null };
@@ -57,10 +59,13 @@ function runList() {
   const take = (/** @type {import('../types.d.ts').ListPage} */ page, /** @type {boolean} */ further) => {
     for (const run of page.items) known.set(run._id, complete(run));
     const ids = page.items.map((run) => run._id);
-    rows.value = further ? [...rows.peek(), ...ids.filter((id) => !rows.peek().includes(id))] : ids;
+    const asked = JSON.parse(filters.peek());
+    const missing = news.filter((id) => !ids.includes(id) && isAskedFor(id, asked));
+    rows.value = further ? [...rows.peek(), ...ids.filter((id) => !rows.peek().includes(id))] : [...missing, ...ids];
     if (!further) waiting.value = [];
     if (!further) cut = false;
-    state.value = { total: page.total, next: page.next ?? (cut && rows.peek().length < page.total ? 'more' : null), loading: false, error: null };
+    news = [];
+    state.value = { total: further ? state.peek().total : page.total + missing.length, next: page.next ?? (cut && rows.peek().length < page.total ? 'more' : null), loading: false, error: null };
   };
 
   effect(() => {
@@ -73,14 +78,13 @@ function runList() {
     store.onEvents((events) => {
       const asked = JSON.parse(filters.peek());
       const begun = events.filter((event) => event.type === 'scheduled' || event.type === 'missed' || (asked.status && isEnd(event)));
-      const fresh = [...new Set(begun.map((event) => event.stream))].filter((id) => {
-        const run = store.runs.get(id)?.peek();
-        return run && !rows.peek().includes(id) && !waiting.peek().includes(id) && matches(run, asked);
-      });
+      const fresh = [...new Set(begun.map((event) => event.stream))].reverse()
+        .filter((id) => !rows.peek().includes(id) && !waiting.peek().includes(id) && isAskedFor(id, asked));
       if (fresh.length === 0) return;
       state.value = { ...state.peek(), total: state.peek().total + fresh.length };
-      if (scrollY > 200) waiting.value = [...fresh.reverse(), ...waiting.peek()];
-      else push(fresh.reverse());
+      if (state.peek().loading) news = [...fresh, ...news];
+      if (scrollY > 200) waiting.value = [...fresh, ...waiting.peek()];
+      else push(fresh);
     }),
   );
   const push = (/** @type {string[]} */ ids) => {
@@ -103,6 +107,12 @@ function runList() {
     return /** @type {Run} */ (current);
   };
   return { rows, waiting, state, read, show, run };
+}
+
+/** @param {string} id @param {Record<string, any>} asked */
+function isAskedFor(id, asked) {
+  const run = store.runs.get(id)?.peek();
+  return run !== undefined && !run.hidden && matches(run, asked);
 }
 
 /** @param {import('../types.d.ts').LogEvent} event */

@@ -5,7 +5,7 @@ import { refine, route } from '../core/routes.js';
 import { clean } from '../model/clean.js';
 import { story } from '../model/story.js';
 import { icon } from '../parts/icons.js';
-import { choice, json, panel } from '../parts/pieces.js';
+import { choice, json, panel, skeleton } from '../parts/pieces.js';
 import { duration, fullMoment, number, wholeDuration } from '../words/format.js';
 import { t, word } from '../words/index.js';
 
@@ -15,13 +15,14 @@ import { t, word } from '../words/index.js';
 
 const LENSES = ['story', 'all', 'json'];
 
-/** @param {{ value: LogEvent[] }} events */
-export function timeline(events) {
+/** @param {{ value: LogEvent[] }} events @param {() => any} problem why they cannot be told */
+export function timeline(events, problem) {
   const lens = () => (LENSES.includes(route.value.query.lens ?? '') ? route.value.query.lens : 'story');
   const nodes = computed(() => story(events.value, lens() === 'story'));
   const byKey = computed(() => new Map(nodes.value.map((node) => [`${lens()} ${node.first}`, node])));
   const at = () => Number(route.value.query.at) || null;
   return panel(t('timeline.run'), [
+    () => problem() || (events.value.length === 0 && skeleton(4)),
     () => (lens() === 'json' ? h('div', { class: 'scroll tall', tabindex: 0, role: 'region', 'aria-label': t('lens.json') }, json(events.value)) : null),
     each(h('ol', { class: 'timeline-rail', hidden: () => lens() === 'json' }), () => (lens() === 'json' ? [] : [...byKey.value.keys()]), (key) => {
       let last = /** @type {Node} */ (byKey.peek().get(key));
