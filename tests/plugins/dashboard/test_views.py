@@ -54,20 +54,20 @@ async def test_the_timeline_has_a_lane_for_each_job_and_goes_back_as_far_as_one_
     window = await open_page(day, "/")
     page = window.page
     await expect(page.locator(".lanes .coming").first).to_be_attached()
-    await expect(page.locator(".lanes .unknown")).to_have_count(0)  # all has been loaded
+    await window.loaded()
     await expect(page.locator(".lane-names li")).to_have_count(7)
     await expect(page.locator("svg.lanes")).to_have_attribute("aria-label", re.compile("^Timeline of 7 jobs: "))
     many = await page.locator(".lanes .mark").count()
 
     await page.get_by_role("button", name="1 h", exact=True).click()
     await page.wait_for_url("**/?window=1h")
-    await expect(page.locator(".lanes .unknown")).to_have_count(0)
+    await window.loaded()
     await expect(page.locator(".lanes .mark")).not_to_have_count(many)
     few = await page.locator(".lanes .mark").count()
     assert 2 < few < many
     await page.get_by_role("button", name="7 d", exact=True).click()
     await expect(page.locator(".lanes .mark")).not_to_have_count(few)
-    await expect(page.locator(".lanes .unknown")).to_have_count(0)
+    await window.loaded()
     await expect(page.locator(".tick").first).to_be_attached()
     await page.locator(".lanes a").first.dispatch_event("click", {"button": 0})
 
@@ -116,7 +116,7 @@ async def test_a_timeline_that_is_not_all_says_how_much_of_it_there_is(open_page
         )
         await expect(window.page.locator(".lanes .unknown")).to_be_attached()
         await window.page.get_by_role("button", name="6 h", exact=True).click()
-        await expect(window.page.locator(".lanes .unknown")).to_have_count(0)  # all has been loaded
+        await window.loaded()
         await expect(window.page.locator(".timeline")).not_to_contain_text("are shown")
 
 

@@ -52,6 +52,7 @@ async def take(browser: Browser, url: str, suffixes: Collection[str] = tuple(SET
         scheme, size, views = SETS[suffix]
         options: Any = {"color_scheme": scheme, "reduced_motion": "reduce", "locale": "en-US", "timezone_id": "UTC"}
         context = await browser.new_context(viewport=size, **options)  # type: ignore[arg-type]
+        context.set_default_timeout(60_000)
         page = await context.new_page()
         await page.goto(url)
         found: dict[str, str] = await page.evaluate(FIND)

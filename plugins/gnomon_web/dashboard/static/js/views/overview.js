@@ -133,7 +133,7 @@ function dayTimeline() {
     if (state !== before.past || Math.abs(at - before.at) > span.value / 800) picture.value = { past: state, at, span: span.value };
   });
   const lanes = computed(() => lanesOf(picture.value.past.runs, picture.value.at - picture.value.span));
-  return panel(t('timeline'), [h('div', { class: 'lane-grid' }, [
+  return panel(t('timeline'), [h('div', { class: 'lane-grid', 'aria-busy': () => picture.value.past.loading && 'true' }, [
     each(h('ul', { class: 'lane-names' }), () => lanes.value.map((lane) => lane.id), (id) =>
       h('li', { class: () => (store.jobOf(id)?.paused ? 'paused' : '') }, jobLink(id, () => store.jobName(id)))),
     drawn((width) => chart(lanes.value, picture.value, width)),
