@@ -45,7 +45,7 @@ def hook_problem(hook: str, function: Callable[..., Any], options: Mapping[str, 
         return f"yields in {hook}: {what}"
     if hook not in MAY_WAIT and inspect.iscoroutinefunction(function):
         return f"has an `async def {hook}`, which nobody awaits: make it a plain `def`"
-    return _argument_problem(hook, function, known or ("register",))
+    return _argument_problem(hook, function, ("register",) if known is None else known)
 
 
 def _meant(hook: str) -> str:
