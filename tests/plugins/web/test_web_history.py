@@ -65,7 +65,11 @@ async def test_an_operators_words_for_a_job_survive_a_restart(serve: Any) -> Non
 
 @pytest.mark.parametrize(
     ("body", "name"),
-    [({"display_name": "a" * 51}, "display_name"), ({"description": "a" * 201}, "description"), ({"name": "x"}, "")],
+    [
+        ({"display_name": "a" * 51}, "display_name"),
+        ({"description": "a" * 201}, "description"),
+        ({"name": "x"}, "name"),
+    ],
 )
 async def test_words_that_are_too_long_or_unknown_are_refused(serve: Any, body: dict[str, str], name: str) -> None:
     async with serve(tick) as ask:
