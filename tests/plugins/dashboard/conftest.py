@@ -56,7 +56,7 @@ SECRETS = {role: f"the-secret-of-the-{role}" for role in ("viewer", "operator", 
 
 
 LAST = "test_the_tests_reach_nine_tenths_of_every_module"
-UNSEEN = pytest.StashKey[list[str]]()
+UNSEEN = pytest.StashKey[set[str]]()
 """Tests of this session that failed or were skipped: what they would have run in their pages has not been run."""
 
 
@@ -71,8 +71,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
-    if _is_ours(item) and "browsers" in getattr(item, "fixturenames", ()) and not report.passed:
-        item.config.stash.setdefault(UNSEEN, []).append(item.name)
+    if _is_ours(item) and "browsers" in getattr(item, "fixturenames", ()):
+        unseen = item.config.stash.setdefault(UNSEEN, set())
+        if report.when == "setup":
+            unseen.discard(item.name)  # it is tried once more
+        if not report.passed:
+            unseen.add(item.name)
     return report
 
 
@@ -277,7 +281,8 @@ def coverage() -> Coverage:
 @pytest.fixture
 def unseen(request: pytest.FixtureRequest) -> list[str]:
     """List the tests that did not do in their pages all that they do."""
-    return request.config.stash.get(UNSEEN, [])
+    names: set[str] = request.config.stash.get(UNSEEN, set())
+    return sorted(names)
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
