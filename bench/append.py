@@ -17,10 +17,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from gnomon import events, execution
-from gnomon.events import Event
-from gnomon.execution import Execution
-from gnomon.job_state import JobState
+from gnomon.domain import events, execution
+from gnomon.domain.events import Event
+from gnomon.domain.execution import Execution
+from gnomon.domain.job_state import JobState
 from gnomon_sqlite import SqliteStore, database
 from measure import alternate, arguments, median, quartiles, ratios, report
 

@@ -30,7 +30,7 @@ import structlog
 
 from gnomon import Duration, Job, Kernel, Started
 from gnomon.hookspecs import hookimpl
-from gnomon.plugins import PluginSet
+from gnomon.plugins.plugin_set import PluginSet
 from gnomon_sqlite import SqliteStore
 from gnomon_web import WebPlugin
 

@@ -22,9 +22,9 @@ import aiohttp
 import structlog
 
 from gnomon import Execution, Job, Kernel
-from gnomon.cursors import Cursor, write_cursor
-from gnomon.execution import execution_id
-from gnomon.plugins import PluginSet
+from gnomon.domain.execution import execution_id
+from gnomon.plugins.plugin_set import PluginSet
+from gnomon.stores.page_cursor import Cursor, write_cursor
 from gnomon_sqlite import SqliteStore
 from gnomon_web import WebPlugin
 from gnomon_web.config import Config

@@ -16,10 +16,10 @@ from pathlib import Path
 
 import msgspec
 
-from gnomon import execution
-from gnomon.cursors import Cursor, write_cursor
-from gnomon.execution import Execution
-from gnomon.ports import ExecutionQuery
+from gnomon.domain import execution
+from gnomon.domain.execution import Execution
+from gnomon.domain.records import ExecutionQuery
+from gnomon.stores.page_cursor import Cursor, write_cursor
 from gnomon_sqlite import SqliteStore, database, filing
 from measure import arguments, quartiles, report
 

@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from apscheduler.triggers.interval import IntervalTrigger
 
 from gnomon import Event, Job, Kernel, hookimpl
-from gnomon.plugins import PluginSet
+from gnomon.plugins.plugin_set import PluginSet
 from measure import arguments, report, short
 from sides import TooLateError, body, starts, until
 

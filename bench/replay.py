@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from append import batches
-from gnomon import execution
-from gnomon.execution import Execution
+from gnomon.domain import execution
+from gnomon.domain.execution import Execution
 from gnomon_sqlite import SqliteStore
 from measure import arguments, report, short
 

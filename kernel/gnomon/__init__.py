@@ -9,8 +9,29 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from gnomon.context import Context as Context
-    from gnomon.context import current as current
+    from gnomon.domain.events import Cancelled as Cancelled
+    from gnomon.domain.events import CancelRequested as CancelRequested
+    from gnomon.domain.events import Event as Event
+    from gnomon.domain.events import Failed as Failed
+    from gnomon.domain.events import Hidden as Hidden
+    from gnomon.domain.events import JobAdded as JobAdded
+    from gnomon.domain.events import JobChanged as JobChanged
+    from gnomon.domain.events import JobDescribed as JobDescribed
+    from gnomon.domain.events import JobPaused as JobPaused
+    from gnomon.domain.events import JobRemoved as JobRemoved
+    from gnomon.domain.events import JobResumed as JobResumed
+    from gnomon.domain.events import LateResult as LateResult
+    from gnomon.domain.events import Missed as Missed
+    from gnomon.domain.events import Progress as Progress
+    from gnomon.domain.events import Scheduled as Scheduled
+    from gnomon.domain.events import Started as Started
+    from gnomon.domain.events import Succeeded as Succeeded
+    from gnomon.domain.events import UnknownEvent as UnknownEvent
+    from gnomon.domain.events import Warned as Warned
+    from gnomon.domain.execution import Execution as Execution
+    from gnomon.domain.records import Checkpoint as Checkpoint
+    from gnomon.domain.records import ExecutionQuery as ExecutionQuery
+    from gnomon.domain.records import Page as Page
     from gnomon.durations import Duration as Duration
     from gnomon.errors import ConfigError as ConfigError
     from gnomon.errors import ConflictError as ConflictError
@@ -29,60 +50,18 @@ if TYPE_CHECKING:
     from gnomon.errors import TriggerError as TriggerError
     from gnomon.errors import UnknownExecutionError as UnknownExecutionError
     from gnomon.errors import UnknownJobError as UnknownJobError
-    from gnomon.events import Cancelled as Cancelled
-    from gnomon.events import CancelRequested as CancelRequested
-    from gnomon.events import Event as Event
-    from gnomon.events import Failed as Failed
-    from gnomon.events import Hidden as Hidden
-    from gnomon.events import JobAdded as JobAdded
-    from gnomon.events import JobChanged as JobChanged
-    from gnomon.events import JobDescribed as JobDescribed
-    from gnomon.events import JobPaused as JobPaused
-    from gnomon.events import JobRemoved as JobRemoved
-    from gnomon.events import JobResumed as JobResumed
-    from gnomon.events import LateResult as LateResult
-    from gnomon.events import Missed as Missed
-    from gnomon.events import Progress as Progress
-    from gnomon.events import Scheduled as Scheduled
-    from gnomon.events import Started as Started
-    from gnomon.events import Succeeded as Succeeded
-    from gnomon.events import UnknownEvent as UnknownEvent
-    from gnomon.events import Warned as Warned
-    from gnomon.execution import Execution as Execution
     from gnomon.hookspecs import hookimpl as hookimpl
-    from gnomon.jobs import Job as Job
-    from gnomon.jobs import Retry as Retry
-    from gnomon.jobs import job as job
+    from gnomon.jobs.decorator import job as job
+    from gnomon.jobs.job import Job as Job
+    from gnomon.jobs.job import Retry as Retry
     from gnomon.kernel import Kernel as Kernel
-    from gnomon.ports import Checkpoint as Checkpoint
     from gnomon.ports import Clock as Clock
-    from gnomon.ports import ExecutionQuery as ExecutionQuery
-    from gnomon.ports import Page as Page
     from gnomon.ports import Store as Store
+    from gnomon.runners.context import Context as Context
+    from gnomon.runners.context import current as current
 
 _HOMES = {
-    "context": ("Context", "current"),
-    "durations": ("Duration",),
-    "errors": (
-        "ConfigError",
-        "ConflictError",
-        "DeposedError",
-        "ExecutionOverError",
-        "ExecutionRunningError",
-        "GnomonError",
-        "JobError",
-        "NotInRunError",
-        "PluginError",
-        "RunCancelled",
-        "StoreError",
-        "StoreInUseError",
-        "StoreUnavailableError",
-        "TransitionError",
-        "TriggerError",
-        "UnknownExecutionError",
-        "UnknownJobError",
-    ),
-    "events": (
+    "domain.events": (
         "CancelRequested",
         "Cancelled",
         "Event",
@@ -103,11 +82,47 @@ _HOMES = {
         "UnknownEvent",
         "Warned",
     ),
-    "execution": ("Execution",),
+    "domain.execution": ("Execution",),
+    "domain.records": (
+        "Checkpoint",
+        "ExecutionQuery",
+        "Page",
+    ),
+    "durations": ("Duration",),
+    "errors": (
+        "ConfigError",
+        "ConflictError",
+        "DeposedError",
+        "ExecutionOverError",
+        "ExecutionRunningError",
+        "GnomonError",
+        "JobError",
+        "NotInRunError",
+        "PluginError",
+        "RunCancelled",
+        "StoreError",
+        "StoreInUseError",
+        "StoreUnavailableError",
+        "TransitionError",
+        "TriggerError",
+        "UnknownExecutionError",
+        "UnknownJobError",
+    ),
     "hookspecs": ("hookimpl",),
-    "jobs": ("Job", "Retry", "job"),
+    "jobs.decorator": ("job",),
+    "jobs.job": (
+        "Job",
+        "Retry",
+    ),
     "kernel": ("Kernel",),
-    "ports": ("Checkpoint", "Clock", "ExecutionQuery", "Page", "Store"),
+    "ports": (
+        "Clock",
+        "Store",
+    ),
+    "runners.context": (
+        "Context",
+        "current",
+    ),
 }
 _HOME_OF = {name: f"gnomon.{home}" for home, names in _HOMES.items() for name in names}
 

@@ -13,7 +13,7 @@ import msgspec
 
 from gnomon.durations import Duration
 from gnomon.errors import ConfigError
-from gnomon.spelling import close_match
+from gnomon.text import close_match
 
 T = TypeVar("T", bound=msgspec.Struct)
 Table = Mapping[str, Any]

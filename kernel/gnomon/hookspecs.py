@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 import pluggy
 
 if TYPE_CHECKING:
-    from gnomon import events
-    from gnomon.jobs import Job
+    from gnomon.domain import events
+    from gnomon.jobs.job import Job
     from gnomon.kernel import Kernel
     from gnomon.ports import Store
 

@@ -10,130 +10,23 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from datetime import datetime
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
-import msgspec
+from gnomon.domain.records import (
+    ActionPage,
+    ActionQuery,
+    Checkpoint,
+    ExecutionQuery,
+    JobStatistics,
+    LogLine,
+    Page,
+    StoreHealth,
+)
 
 if TYPE_CHECKING:
-    from gnomon.bodies import Body
-    from gnomon.context import Context
-    from gnomon.events import Event
-    from gnomon.execution import Execution, Status
-    from gnomon.job_state import JobState
-    from gnomon.jobs import Limits
-
-
-class ExecutionQuery(msgspec.Struct, frozen=True, kw_only=True):
-    """Which executions a list shows; all filters combine. `text` is looked for in error messages, ignoring case.
-
-    `since` and `until` bound `timestamp` (since <= timestamp < until). Hidden executions are left out, and not counted,
-    unless `hidden` is true: then they are among the others. `limit` is the size of a page, `cursor` the
-    `next` of the page before; `offset` skips rows and is for short lists.
-    """
-
-    job_id: str | None = None
-    status: tuple[Status, ...] = ()
-    is_manual: bool | None = None
-    since: datetime | None = None
-    until: datetime | None = None
-    text: str | None = None
-    hidden: bool = False
-    limit: int = 50
-    offset: int = 0
-    cursor: str | None = None
-
-
-class Page(msgspec.Struct, frozen=True):
-    """A page of executions, newest `timestamp` first (then by id, descending).
-
-    `total` counts all that match the filters, exactly. `next` is the cursor of the next page, None at the end.
-    """
-
-    items: list[Execution]
-    total: int
-    next: str | None
-
-
-class Action(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What somebody did, as an event of the log tells it: `trigger`, `pause`, `resume`, `cancel`, `describe`, ...
-
-    An act that could not even begin (no such job, no right to it) is in no log, so it is not here either. A failed one
-    is a run by hand that was recorded and refused; `error_message` says why. `detail` is the reason that was given.
-    """
-
-    at: datetime
-    job_id: str
-    action: str
-    status: Literal["success", "failed"] = "success"
-    actor: str
-    error_message: str | None = None
-    execution_id: str | None = None
-    detail: str | None = None
-
-
-class ActionQuery(msgspec.Struct, frozen=True, kw_only=True):
-    """Which actions a list shows: those on one job and its executions, or all."""
-
-    job_id: str | None = None
-    limit: int = 50
-    offset: int = 0
-
-
-class ActionPage(msgspec.Struct, frozen=True):
-    """A page of actions, newest first, as they stand in the log; `total` counts all that match, exactly."""
-
-    items: list[Action]
-    total: int
-
-
-class Checkpoint(msgspec.Struct, frozen=True):
-    """Where a plugin is in the log, and the view that it has folded so far: both written in one transaction."""
-
-    position: int
-    view: bytes | None = None
-
-
-class LogLine(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One line that a run logged; `number` counts from 1 in the run, `level` is a name such as `info`."""
-
-    number: int
-    at: datetime
-    level: str
-    text: str
-    logger: str = ""
-
-
-class JobStatistics(msgspec.Struct, frozen=True):
-    """The executions of one job that a store has: how many by status, the mean seconds of successes, and the last one.
-
-    That is the one of the newest `timestamp`. A range of fires that was missed together is one execution. Those that
-    are hidden from lists count: they happened.
-    """
-
-    job_id: str
-    by_status: dict[str, int]
-    average_execution_time: float | None
-    last_id: str
-    last_status: str
-    last_timestamp: datetime
-
-    @property
-    def total(self) -> int:
-        """How many executions there are."""
-        return sum(self.by_status.values())
-
-
-class StoreHealth(msgspec.Struct, frozen=True):
-    """How a store is doing.
-
-    A degraded one takes events and keeps them safe, but not yet where they belong: `backlog` counts those, `problem`
-    says why. With `accepts_runs` false it has room left only for the ends of what is running: no body is to be started.
-    """
-
-    state: Literal["healthy", "degraded"] = "healthy"
-    problem: str | None = None
-    backlog: int = 0
-    accepts_runs: bool = True
+    from gnomon.domain.events import Event
+    from gnomon.domain.execution import Execution
+    from gnomon.domain.job_state import JobState
 
 
 _HEALTHY = StoreHealth()
@@ -216,7 +109,7 @@ class Store(ABC):
 
     @abstractmethod
     async def actions(self, query: ActionQuery) -> ActionPage:
-        """Return a page of what operators did: what `gnomon.actions.action_of` makes of the events of the log."""
+        """Return a page of operators' acts, as `gnomon.domain.operator_actions.action_of` reads them from events."""
 
     @abstractmethod
     async def checkpoint(self, name: str) -> Checkpoint | None:
@@ -282,57 +175,3 @@ class Clock(ABC):
     @abstractmethod
     async def sleep(self, seconds: float) -> None:
         """Wait for that long on the monotonic clock."""
-
-
-class Outcome(msgspec.Struct, frozen=True):
-    """How a body ended: with a value, with an exception, or because it was told to stop.
-
-    `traceback` is text, as it is to be kept. `execution_time` is seconds on the monotonic clock.
-    """
-
-    execution_time: float
-    value: Any = None
-    error: BaseException | None = None
-    error_type: str | None = None
-    error_message: str | None = None
-    traceback: str | None = None
-    cancelled: bool = False
-    killed: bool = False
-
-
-class Run(msgspec.Struct, frozen=True):
-    """What a runner is given: a body, its execution with the arguments, and the context that connects it to the kernel.
-
-    `cancel_grace` is in seconds; `limits` are for those that can enforce them.
-    """
-
-    execution: Execution
-    body: Body
-    context: Context
-    cancel_grace: float = 10.0
-    limits: Limits | None = None
-
-    def arguments(self) -> tuple[list[Any], dict[str, Any]]:
-        """Return what the body is called with."""
-        execution = self.execution
-        return self.body.arguments(execution.args, execution.kwargs, self.context, force=execution.force)
-
-
-class Runner(ABC):
-    """Runs bodies in one way: as a task, in a thread, in a process. One runner serves all runs of its kind."""
-
-    name: ClassVar[str]
-
-    @abstractmethod
-    async def run(self, run: Run) -> Outcome:
-        """Run the body to its end and say how it ended; it never raises for what the body does.
-
-        Called in a task of its own on the kernel's loop, when `started` is durable. It must not block the loop.
-        """
-
-    @abstractmethod
-    def cancel(self, execution_id: str) -> None:
-        """Ask a running body to stop, in the strongest way that leaves it a chance to clean up; does not wait.
-
-        The run's context is told before, so that its next call raises RunCancelled.
-        """

@@ -18,8 +18,8 @@ def why_closed(exchange: Exchange, moment: datetime, margin: timedelta = timedel
         return f"{the_exchange} is in its lunch break until {_time(exchange, resumes)} on {_named(day)} {zone}"
     session = exchange.session_on(day)
     if session is None:
-        why = _why_no_session(exchange, day)
-        return f"{the_exchange} is closed on {_named(day)}: {why}; {_opens(exchange, moment)}"
+        reason = _why_no_session(exchange, day)
+        return f"{the_exchange} is closed on {_named(day)}: {reason}; {_opens(exchange, moment)}"
     if moment < session.open:
         return f"{the_exchange} is not open yet on {_named(day)}: it opens at {_time(exchange, session.open)} {zone}"
     return f"{the_exchange} closed {_close(exchange, session)}; {_opens(exchange, moment)}"

@@ -6,7 +6,7 @@ import functools
 from datetime import UTC, date, datetime
 from typing import Any
 
-from gnomon.spelling import close_match
+from gnomon.text import close_match
 from gnomon_market.exchange import Exchange, Session
 
 PROBLEM_LENGTH = 200

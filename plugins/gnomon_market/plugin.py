@@ -11,7 +11,7 @@ import structlog
 
 from gnomon.durations import Duration, decode_hook
 from gnomon.hookspecs import hookimpl
-from gnomon.jobs import Job
+from gnomon.jobs.job import Job
 from gnomon_market.closures import why_closed, why_no_trading_day
 from gnomon_market.exchange import Exchange
 from gnomon_market.loading import find_exchange

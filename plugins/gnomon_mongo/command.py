@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, cast
 
 import click
 
-from gnomon.cli.options import config_option
+from gnomon.cli.input.options import config_option
 
 if TYPE_CHECKING:
-    from gnomon.ports import JobStatistics
+    from gnomon.domain.records import JobStatistics
     from gnomon_mongo.store import MongoStore
 
 SHOWN = 20
@@ -74,7 +74,7 @@ async def _rebuild(store: MongoStore) -> tuple[int, list[JobStatistics]]:
 
 
 def _store(ctx: click.Context, named: Path | None) -> MongoStore:
-    from gnomon.cli.deployments import assemble_store, read_config
+    from gnomon.cli.access.deployments import assemble_store, read_config
     from gnomon.errors import ConfigError
 
     config = read_config(ctx, named)

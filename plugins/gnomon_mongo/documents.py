@@ -14,14 +14,14 @@ import bson
 import msgspec
 from bson import ObjectId
 
-from gnomon import codec
-from gnomon.actions import action_of
-from gnomon.cursors import EPOCH, MICROSECOND
+from gnomon.domain import codec
+from gnomon.domain.events import Event
+from gnomon.domain.execution import Execution
+from gnomon.domain.job_state import JobState
+from gnomon.domain.operator_actions import action_of
+from gnomon.domain.records import Action, Checkpoint, LogLine
 from gnomon.errors import StoreError
-from gnomon.events import Event
-from gnomon.execution import Execution
-from gnomon.job_state import JobState
-from gnomon.ports import Action, Checkpoint, LogLine
+from gnomon.stores.page_cursor import EPOCH, MICROSECOND
 from gnomon_mongo.drivers import Document
 
 T = TypeVar("T")
@@ -161,7 +161,7 @@ def job_document(state: JobState, position: int) -> Document:
             "description": _shown(state.note or definition.get("description") or ""),
             "paused": state.paused,
             "paused_by": state.paused_by,
-            "paused_why": state.paused_why,
+            "paused_reason": state.paused_reason,
             "removed": state.removed,
             "position": position,
             "state": _encoder.encode(state).decode(),

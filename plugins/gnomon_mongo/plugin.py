@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from gnomon.config import Secret
+from gnomon.conversion import Secret
 from gnomon.durations import Duration
 from gnomon.hookspecs import hookimpl
 from gnomon.ports import Store

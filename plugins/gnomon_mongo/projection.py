@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Sequence
 
-from gnomon import execution, job_state
+from gnomon.domain import execution, job_state
+from gnomon.domain.events import Event, JobEvent, UnknownEvent, job_stream
+from gnomon.domain.execution import Execution
+from gnomon.domain.job_state import JobState
 from gnomon.errors import TransitionError
-from gnomon.events import Event, JobEvent, UnknownEvent, job_stream
-from gnomon.execution import Execution
-from gnomon.job_state import JobState
 from gnomon_mongo import reading, schema, writing
 from gnomon_mongo.documents import action_documents, execution_document, job_document, job_of
 from gnomon_mongo.entries import Entry

@@ -9,11 +9,11 @@ from typing import NamedTuple
 
 from bson import ObjectId
 
-from gnomon.cursors import Cursor, read_cursor, write_cursor
-from gnomon.events import Event
-from gnomon.execution import Execution
-from gnomon.job_state import JobState
-from gnomon.ports import ActionPage, ActionQuery, Checkpoint, ExecutionQuery, LogLine, Page
+from gnomon.domain.events import Event
+from gnomon.domain.execution import Execution
+from gnomon.domain.job_state import JobState
+from gnomon.domain.records import ActionPage, ActionQuery, Checkpoint, ExecutionQuery, LogLine, Page
+from gnomon.stores.page_cursor import Cursor, read_cursor, write_cursor
 from gnomon_mongo import schema
 from gnomon_mongo.documents import (
     action_of_document,

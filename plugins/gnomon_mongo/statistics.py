@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from gnomon.execution import STATUSES
-from gnomon.ports import JobStatistics
+from gnomon.domain.execution import STATUSES
+from gnomon.domain.records import JobStatistics
 from gnomon_mongo import schema
 from gnomon_mongo.drivers import Document, aggregate
 from gnomon_mongo.server import LIST_PATIENCE, Server

@@ -15,11 +15,10 @@ from typing import Any
 import structlog
 from pymongo.errors import DuplicateKeyError
 
-from gnomon.errors import NoLogError, StoreError, StoreUnavailableError
-from gnomon.events import Event
-from gnomon.execution import Execution
-from gnomon.job_state import JobState
-from gnomon.ports import (
+from gnomon.domain.events import Event
+from gnomon.domain.execution import Execution
+from gnomon.domain.job_state import JobState
+from gnomon.domain.records import (
     ActionPage,
     ActionQuery,
     Checkpoint,
@@ -27,9 +26,10 @@ from gnomon.ports import (
     JobStatistics,
     LogLine,
     Page,
-    Store,
     StoreHealth,
 )
+from gnomon.errors import NoLogError, StoreError, StoreUnavailableError
+from gnomon.ports import Store
 from gnomon_mongo import projection, reading, schema, trial, writing
 from gnomon_mongo.documents import (
     action_documents,

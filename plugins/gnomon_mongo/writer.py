@@ -11,8 +11,8 @@ from datetime import timedelta
 import msgspec
 import structlog
 
+from gnomon.domain.records import StoreHealth
 from gnomon.errors import ConflictError, DeposedError, StoreError, StoreUnavailableError
-from gnomon.ports import StoreHealth
 from gnomon_mongo import writing
 from gnomon_mongo.entries import Entry
 from gnomon_mongo.errors import Refusal

@@ -10,8 +10,8 @@ from typing import Any
 from pymongo import DeleteMany, InsertOne, ReplaceOne
 from pymongo.errors import BulkWriteError
 
+from gnomon.domain.execution import FINAL
 from gnomon.errors import ConflictError
-from gnomon.execution import FINAL
 from gnomon_mongo import schema
 from gnomon_mongo.documents import execution_key, micros, millis
 from gnomon_mongo.drivers import Collection, Document

@@ -12,8 +12,8 @@ import msgspec
 import structlog
 
 from gnomon import ExecutionOverError, GnomonError, Kernel, hookimpl
+from gnomon.api import LiveRun
 from gnomon.durations import Duration
-from gnomon.views import LiveRun
 from gnomon_reaper.watch import Watch, Watched
 from gnomon_reaper.wording import verdict, warning
 

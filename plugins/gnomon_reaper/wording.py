@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from gnomon.api import LiveRun
 from gnomon.durations import Duration
-from gnomon.views import LiveRun
 
 
 def verdict(run: LiveRun, threshold: Duration) -> str:

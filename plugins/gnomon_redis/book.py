@@ -8,8 +8,9 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-from gnomon import Event, Execution, TransitionError, execution
-from gnomon.events import ExecutionEvent
+from gnomon import Event, Execution, TransitionError
+from gnomon.domain import execution
+from gnomon.domain.events import ExecutionEvent
 from gnomon_redis.pasts import Pasts
 from gnomon_redis.record import encode, record_of
 

@@ -9,8 +9,8 @@ from datetime import datetime
 import msgspec
 
 from gnomon import Execution
-from gnomon.progress import Timing
-from gnomon.timing import TYPICAL_RUNS, timing
+from gnomon.domain.estimates import TYPICAL_RUNS, timing
+from gnomon.domain.progress import Timing
 
 
 class Pasts:

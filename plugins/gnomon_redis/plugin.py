@@ -11,7 +11,7 @@ import structlog
 
 from gnomon import Event, GnomonError, Kernel
 from gnomon.clock import SystemClock
-from gnomon.config import Secret
+from gnomon.conversion import Secret
 from gnomon.durations import Duration
 from gnomon.hookspecs import hookimpl
 from gnomon_redis.book import Book

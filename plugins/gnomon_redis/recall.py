@@ -9,9 +9,9 @@ from datetime import timedelta
 import structlog
 
 from gnomon import ExecutionQuery, GnomonError, Kernel, UnknownExecutionError
-from gnomon.events import ExecutionEvent
-from gnomon.ports import Checkpoint
-from gnomon.timing import TYPICAL_RUNS
+from gnomon.domain.estimates import TYPICAL_RUNS
+from gnomon.domain.events import ExecutionEvent
+from gnomon.domain.records import Checkpoint
 from gnomon_redis.book import Book
 from gnomon_redis.pasts import Pasts
 

@@ -7,8 +7,8 @@ from datetime import datetime
 import msgspec
 
 from gnomon import Execution
-from gnomon.execution import FINAL, Status
-from gnomon.progress import Step, Timing
+from gnomon.domain.execution import FINAL, Status
+from gnomon.domain.progress import Step, Timing
 
 LONGEST_TEXT = 2_000
 """Characters of an error that are shown; the log has it whole."""
@@ -20,9 +20,10 @@ class ProgressRecord(msgspec.Struct, frozen=True, kw_only=True):
     `percent`, `remaining` and `estimated_total` are None where nobody knows; durations are seconds, times aware UTC.
     `version` counts the events of the run that are folded in, so that (version, at) tells the newer of two records.
 
-    This is not `gnomon.frames.RunFrame`: a frame says what has just happened at a position of the log to somebody who
-    is connected, and may end a following with `reset`. A record lies in a key, where programs find it that know
-    neither Gnomon nor its log. So it has no `type` and no `seq`, but says by itself when and where the run began.
+    This is not `gnomon.wire.run_frame.RunFrame`: a frame says what has just happened at a position of the log to
+    somebody who is connected, and may end a following with `reset`. A record lies in a key, where programs
+    find it that know neither Gnomon nor its log. So it has no `type` and no `seq`, but says by itself when and where
+    the run began.
     """
 
     execution_id: str

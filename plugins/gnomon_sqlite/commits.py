@@ -10,9 +10,9 @@ from typing import Any, Final, TypeAlias
 
 import msgspec
 
-from gnomon import codec
+from gnomon.domain import codec
+from gnomon.domain.events import Event, Progress
 from gnomon.errors import ConflictError, StoreError
-from gnomon.events import Event, Progress
 from gnomon_sqlite.database import micros, snapshot
 
 ROW = 256

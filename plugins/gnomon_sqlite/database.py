@@ -10,8 +10,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from gnomon.cursors import EPOCH
 from gnomon.errors import NoLogError, StoreError
+from gnomon.stores.page_cursor import EPOCH
 
 APPLICATION_ID = 0x676E6F6D
 """«gnom»: SQLite keeps this number in the header of the file, so that a log can be told from any other database."""

@@ -10,11 +10,11 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from gnomon.cursors import EPOCH, MICROSECOND
+from gnomon.domain.events import JOB_STREAM
+from gnomon.domain.execution import Execution
+from gnomon.domain.job_state import JobState
 from gnomon.errors import StoreError
-from gnomon.events import JOB_STREAM
-from gnomon.execution import Execution
-from gnomon.job_state import JobState
+from gnomon.stores.page_cursor import EPOCH, MICROSECOND
 from gnomon_sqlite import commits
 from gnomon_sqlite.commits import End
 from gnomon_sqlite.database import insert, micros, transaction

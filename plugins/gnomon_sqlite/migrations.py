@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator
 import msgspec
 import structlog
 
-from gnomon import codec
-from gnomon.events import Event
-from gnomon.job_state import JobState
+from gnomon.domain import codec
+from gnomon.domain.events import Event
+from gnomon.domain.job_state import JobState
 from gnomon_sqlite import commits, filing, writing
 from gnomon_sqlite.commits import End
 from gnomon_sqlite.database import SCHEMA_VERSION, insert, make_tables

@@ -7,10 +7,10 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from gnomon.cursors import EPOCH, MICROSECOND, Cursor, read_cursor, write_cursor
-from gnomon.execution import Execution
-from gnomon.job_state import JobState
-from gnomon.ports import Action, ActionPage, ActionQuery, Checkpoint, ExecutionQuery, LogLine, Page
+from gnomon.domain.execution import Execution
+from gnomon.domain.job_state import JobState
+from gnomon.domain.records import Action, ActionPage, ActionQuery, Checkpoint, ExecutionQuery, LogLine, Page
+from gnomon.stores.page_cursor import EPOCH, MICROSECOND, Cursor, read_cursor, write_cursor
 from gnomon_sqlite.database import micros, snapshot
 from gnomon_sqlite.filing import ALL_JOBS, filed_jobs, view_of
 from gnomon_sqlite.tail import Reader

@@ -16,11 +16,12 @@ from typing import Concatenate, ParamSpec, TypeVar
 
 import structlog
 
+from gnomon.domain.events import Event
+from gnomon.domain.execution import Execution
+from gnomon.domain.job_state import JobState
+from gnomon.domain.records import ActionPage, ActionQuery, Checkpoint, ExecutionQuery, LogLine, Page
 from gnomon.errors import StoreError
-from gnomon.events import Event
-from gnomon.execution import Execution
-from gnomon.job_state import JobState
-from gnomon.ports import ActionPage, ActionQuery, Checkpoint, ExecutionQuery, LogLine, Page, Store
+from gnomon.ports import Store
 from gnomon_sqlite import commits, database, filing, reading, tail, writing
 from gnomon_sqlite.database import micros
 from gnomon_sqlite.errors import translate

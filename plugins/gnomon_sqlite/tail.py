@@ -8,11 +8,11 @@ from pathlib import Path
 
 import msgspec
 
-from gnomon import execution, job_state
+from gnomon.domain import execution, job_state
+from gnomon.domain.events import Event, JobEvent
+from gnomon.domain.execution import Execution
+from gnomon.domain.job_state import JobState
 from gnomon.errors import TransitionError
-from gnomon.events import Event, JobEvent
-from gnomon.execution import Execution
-from gnomon.job_state import JobState
 from gnomon_sqlite import commits, database
 from gnomon_sqlite.commits import End
 from gnomon_sqlite.database import insert

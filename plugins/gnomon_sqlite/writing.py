@@ -9,11 +9,11 @@ from typing import TypeAlias
 
 import msgspec
 
-from gnomon.actions import action_of
-from gnomon.events import Event
-from gnomon.execution import Execution
-from gnomon.job_state import JobState
-from gnomon.ports import Checkpoint, LogLine
+from gnomon.domain.events import Event
+from gnomon.domain.execution import Execution
+from gnomon.domain.job_state import JobState
+from gnomon.domain.operator_actions import action_of
+from gnomon.domain.records import Checkpoint, LogLine
 from gnomon_sqlite import commits, filing
 from gnomon_sqlite.database import insert, insert_at_once, micros, transaction
 from gnomon_sqlite.filing import Unfiled

@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from gnomon.cli.options import config_option, json_option, url_option
+from gnomon.cli.input.options import config_option, json_option, url_option
 
 if TYPE_CHECKING:
     from rich.text import Text
 
     from gnomon import Store
-    from gnomon.cli.local_kernel import LocalKernel
-    from gnomon.cli.remote_kernel import RemoteKernel
+    from gnomon.cli.access.local import LocalKernel
+    from gnomon.cli.access.remote import RemoteKernel
     from gnomon.client import Day, JobStatistics
-    from gnomon.config import Config
+    from gnomon.deployment.config import Config
     from gnomon_stats.shape import DayStats, JobStats
     from gnomon_stats.verification import Verification
 
@@ -67,8 +67,8 @@ def _prove(
 ) -> None:
     import asyncio
 
-    from gnomon.cli.deployments import assemble_store
-    from gnomon.cli.reach import read_local_config
+    from gnomon.cli.access.deployments import assemble_store
+    from gnomon.cli.access.resolve import read_local_config
 
     settings = read_local_config(ctx, config, url, needs="the log itself")
     store, zone = assemble_store(settings), _zone(settings)
@@ -84,9 +84,9 @@ def _prove(
 def _show(ctx: click.Context, config: Path | None, url: str | None, job_id: str | None, *, as_json: bool) -> None:
     import asyncio
 
-    from gnomon.cli.json_output import print_json
-    from gnomon.cli.local_kernel import LocalKernel
-    from gnomon.cli.reach import reach
+    from gnomon.cli.access.local import LocalKernel
+    from gnomon.cli.access.resolve import reach
+    from gnomon.cli.output.json_output import print_json
 
     kernel = reach(ctx, config, url)
     if isinstance(kernel, LocalKernel):
@@ -118,7 +118,7 @@ async def _rebuild(store: Store, zone: str) -> None:
 
 
 async def _verify(store: Store, zone: str) -> Verification:
-    from gnomon.cli.deployments import reading
+    from gnomon.cli.access.deployments import reading
     from gnomon_stats.verification import verify
 
     async with reading(store) as log:
@@ -136,8 +136,8 @@ class Counted(NamedTuple):
 async def _counted_here(kernel: LocalKernel, job_id: str | None) -> Counted:
     """Count the job that is named, or all that have runs or may have some."""
     from gnomon import UnknownJobError
-    from gnomon.cli.wording import zone_of
-    from gnomon.spelling import close_match
+    from gnomon.cli.output.states import zone_of
+    from gnomon.text import close_match
     from gnomon_stats.fold import Statistics
     from gnomon_stats.reading import bring_to, kept_statistics
     from gnomon_stats.shape import job_stats
@@ -166,7 +166,7 @@ def _zone(settings: Config) -> str:
 
 
 def _print_jobs(counted: Counted) -> None:
-    from gnomon.cli.tables import Column, print_table
+    from gnomon.cli.output.tables import Column, print_table
 
     columns = [
         Column("job", 12),
@@ -184,7 +184,7 @@ def _print_jobs(counted: Counted) -> None:
 
 
 def _row(job: JobStats | JobStatistics, today: date) -> tuple[str | Text, ...]:
-    from gnomon.wording import length
+    from gnomon.text import length
 
     return (
         job.job_id,
@@ -203,8 +203,8 @@ def _row(job: JobStats | JobStatistics, today: date) -> tuple[str | Text, ...]:
 def _print_job(job: JobStats | JobStatistics, counted: Counted) -> None:
     from rich.table import Table
 
-    from gnomon.cli.tables import output
-    from gnomon.wording import length
+    from gnomon.cli.output.tables import output
+    from gnomon.text import length
 
     states = ("success", "failed", "missed", "cancelled", "running", "scheduled")
     parts = [f"{count:,} {state}" for state in states if (count := getattr(job, state))]
@@ -236,8 +236,8 @@ def _rate(job: JobStats | JobStatistics) -> str:
 def _last(job: JobStats | JobStatistics) -> Text:
     from rich.text import Text
 
-    from gnomon.cli.wording import style_of, with_glyph
-    from gnomon.wording import length
+    from gnomon.cli.output.states import style_of, with_glyph
+    from gnomon.text import length
 
     if job.last_execution is None:
         return Text("never")
@@ -264,14 +264,14 @@ def _bars(job: JobStats | JobStatistics, today: date) -> Text:
 
 
 def _colour(day: DayStats | Day) -> str:
-    from gnomon.cli.wording import style_of
+    from gnomon.cli.output.states import style_of
 
     worst = next((status for status in ("failed", "missed", "cancelled", "success") if getattr(day, status)), "")
     return style_of(worst) or "dim"
 
 
 def _print_verification(report: Verification, *, as_json: bool) -> None:
-    from gnomon.cli.json_output import print_json
+    from gnomon.cli.output.json_output import print_json
 
     if as_json:
         print_json(_record(report))

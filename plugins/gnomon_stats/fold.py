@@ -14,8 +14,8 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from gnomon.cursors import EPOCH, MICROSECOND
-from gnomon.events import Cancelled, Event, Failed, Missed, Scheduled, Started, Succeeded
+from gnomon.domain.events import Cancelled, Event, Failed, Missed, Scheduled, Started, Succeeded
+from gnomon.stores.page_cursor import EPOCH, MICROSECOND
 from gnomon_stats.histogram import bucket_of
 from gnomon_stats.series import Outcome, Series, Tally
 

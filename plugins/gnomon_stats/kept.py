@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from gnomon import GnomonError
-from gnomon.ports import Checkpoint
+from gnomon.domain.records import Checkpoint
 from gnomon_stats.fold import Statistics
 from gnomon_stats.series import Series
 

@@ -15,7 +15,7 @@ import structlog
 
 from gnomon import Event, GnomonError, Kernel, StoreUnavailableError, TriggerError, hookimpl
 from gnomon.durations import Duration
-from gnomon.zones import parse_timezone
+from gnomon.scheduling.timezones import parse_timezone
 from gnomon_stats.fold import Statistics, fold, move_to_zone
 from gnomon_stats.kept import CHECKPOINT, UnreadableViewError, keep, unkeep
 from gnomon_stats.reading import PAGE

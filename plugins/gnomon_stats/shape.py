@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from gnomon.cursors import EPOCH, MICROSECOND
+from gnomon.stores.page_cursor import EPOCH, MICROSECOND
 from gnomon_stats.fold import HOUR_MICROS, JobFold, LastRun, Standing, Statistics, Streak
 from gnomon_stats.histogram import percentile
 from gnomon_stats.series import Tally

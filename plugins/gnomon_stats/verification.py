@@ -9,7 +9,7 @@ from datetime import datetime
 import msgspec
 
 from gnomon import Cancelled, Event, Failed, Missed, Scheduled, Started, Store, Succeeded
-from gnomon.ports import JobStatistics
+from gnomon.domain.records import JobStatistics
 from gnomon_stats.comparison import Difference, Reach, compare
 from gnomon_stats.fold import Statistics, Streak, fold
 from gnomon_stats.kept import CHECKPOINT, keep

@@ -9,7 +9,7 @@ import asyncio
 from datetime import datetime
 
 from gnomon import ExecutionQuery, Kernel
-from gnomon.execution import STATUSES
+from gnomon.domain.execution import STATUSES
 from gnomon_web.resources import Counts
 
 

@@ -7,7 +7,8 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from gnomon import ExecutionQuery, Kernel, UnknownJobError, codec
+from gnomon import ExecutionQuery, Kernel, UnknownJobError
+from gnomon.domain import codec
 from gnomon_web.keys import KERNEL, actor_of
 from gnomon_web.problems import ApiError, culprit
 from gnomon_web.resources import (

@@ -9,7 +9,7 @@ import msgspec
 from aiohttp import web
 
 from gnomon import GnomonError
-from gnomon.views import Health
+from gnomon.api import Health
 from gnomon_web.keys import AUTHENTICATOR, IDENTITY, KERNEL
 from gnomon_web.routes import Answer, Route
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import msgspec
 from aiohttp import web
 
-from gnomon.ports import Action, ActionQuery
+from gnomon.domain.records import Action, ActionQuery
 from gnomon_web.keys import KERNEL
 from gnomon_web.resources import Limit, Offset
 from gnomon_web.routes import Route

@@ -7,9 +7,9 @@ from typing import Any
 
 from aiohttp import hdrs, web
 
-from gnomon.bodies import reference
-from gnomon.jobs import explain_schedule
-from gnomon.views import JobView
+from gnomon.api import JobView
+from gnomon.jobs.callables import reference
+from gnomon.jobs.job import explain_schedule
 from gnomon_web.counting import count
 from gnomon_web.keys import CONFIG, KERNEL, actor_of
 from gnomon_web.latest import LATEST
@@ -79,13 +79,13 @@ async def get_job(request: web.Request, job_id: str) -> JobDetail:
 
 async def pause(request: web.Request, job_id: str, query: ActReason) -> JobSummary:
     """Hold a job's fires back until it is resumed; a paused one stays so."""
-    await request.app[KERNEL].pause(job_id, actor=actor_of(request), why=query.reason)
+    await request.app[KERNEL].pause(job_id, actor=actor_of(request), reason=query.reason)
     return await _summary(request, job_id)
 
 
 async def resume(request: web.Request, job_id: str, query: ActReason) -> JobSummary:
     """Let a job fire again; one that is not paused stays so."""
-    await request.app[KERNEL].resume(job_id, actor=actor_of(request), why=query.reason)
+    await request.app[KERNEL].resume(job_id, actor=actor_of(request), reason=query.reason)
     return await _summary(request, job_id)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from aiohttp import web
 
 from gnomon import Event, ExecutionQuery, Kernel, Progress
-from gnomon.events import JobEvent
+from gnomon.domain.events import JobEvent
 from gnomon_web.resources import LastExecution, last_execution
 
 AT_ONCE = 50

@@ -8,11 +8,11 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from gnomon.execution import Execution, Status
-from gnomon.jobs import Job
-from gnomon.ports import ExecutionQuery, LogLine
-from gnomon.progress import Step
-from gnomon.views import JobView
+from gnomon.api import JobView
+from gnomon.domain.execution import Execution, Status
+from gnomon.domain.progress import Step
+from gnomon.domain.records import ExecutionQuery, LogLine
+from gnomon.jobs.job import Job
 from gnomon_web.schedules import told_schedule
 
 JobStatus = Literal["active", "paused"]
@@ -240,7 +240,7 @@ class JobSummary(msgspec.Struct, kw_only=True):
     status: JobStatus
     paused: bool
     paused_by: str | None
-    paused_why: str | None
+    paused_reason: str | None
     paused_at: datetime | None
     next_run_time: datetime | None
     trigger: str
@@ -305,7 +305,7 @@ def summary_fields(view: JobView, last: LastExecution | None) -> dict[str, Any]:
         "status": "paused" if state.paused else "active",
         "paused": state.paused,
         "paused_by": state.paused_by,
-        "paused_why": state.paused_why,
+        "paused_reason": state.paused_reason,
         "paused_at": state.paused_at,
         "next_run_time": view.next_fire,
         "trigger": trigger,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-from gnomon.jobs import Job, explain_schedule
+from gnomon.jobs.job import Job, explain_schedule
 
 SCHEDULE_KEYS = ("cron", "every", "at", "trigger", "timezone")
 

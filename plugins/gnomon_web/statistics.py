@@ -10,8 +10,8 @@ import msgspec
 from aiohttp import web
 
 from gnomon import ExecutionQuery
-from gnomon.execution import FINAL, Status
-from gnomon.views import Health
+from gnomon.api import Health
+from gnomon.domain.execution import FINAL, Status
 from gnomon_web.counting import count
 from gnomon_web.keys import KERNEL
 from gnomon_web.live.hub import HUB

@@ -2,8 +2,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from gnomon.memory import MemoryStore
 from gnomon.ports import Store
+from gnomon.stores.memory import MemoryStore
 from gnomon.testing.contracts import StoreContract
 
 

@@ -22,7 +22,8 @@ import click
 import pytest
 
 from gnomon.cli import main
-from gnomon.config import convert_job, load_config
+from gnomon.deployment.config import load_config
+from gnomon.jobs.definition import convert_job
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
@@ -38,7 +39,7 @@ VARYING = re.compile(
 
 ADD_PLUGINS = """
 import inspect, runpy, sys
-from gnomon.plugins import PluginSet
+from gnomon.plugins.plugin_set import PluginSet
 plugins = PluginSet()
 for name, value in runpy.run_path(sys.argv[1], run_name="__main__").items():
     if inspect.isclass(value) and any(hasattr(member, "gnomon_impl") for member in vars(value).values()):
@@ -47,8 +48,8 @@ for name, value in runpy.run_path(sys.argv[1], run_name="__main__").items():
 ASSEMBLE = """
 import sys
 from pathlib import Path
-from gnomon.config import load_config
-from gnomon.deployment import assemble
+from gnomon.deployment.config import load_config
+from gnomon.deployment.assembly import assemble
 assemble(load_config(Path(sys.argv[1])))
 """
 

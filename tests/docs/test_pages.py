@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from gnomon.config import load_config
-from gnomon.deployment import assemble
+from gnomon.deployment.assembly import assemble
+from gnomon.deployment.config import load_config
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
@@ -60,4 +60,5 @@ def test_the_config_that_the_readme_runs_is_one_and_is_the_built_in_example(monk
     deployment = assemble(load_config(path, {}))
 
     assert [job.id for job in deployment.jobs]
-    assert path.read_text(encoding="utf-8") == (ROOT / "kernel/gnomon/quickstart.toml").read_text(encoding="utf-8")
+    packaged = ROOT / "kernel/gnomon/deployment/quickstart.toml"
+    assert path.read_text(encoding="utf-8") == packaged.read_text(encoding="utf-8")

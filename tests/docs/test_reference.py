@@ -21,15 +21,16 @@ import pytest
 
 import gnomon
 import gnomon_chores
-from gnomon import events, hookspecs
+from gnomon import hookspecs
 from gnomon.cli import main
-from gnomon.config import KernelConfig, load_config
-from gnomon.deployment import assemble
+from gnomon.deployment.assembly import assemble
+from gnomon.deployment.config import KernelConfig, load_config
+from gnomon.domain import events
+from gnomon.domain.events import DeclaredStep, Event
 from gnomon.durations import Duration
 from gnomon.errors import GnomonError, RunCancelled
-from gnomon.events import DeclaredStep, Event
-from gnomon.hook_checks import HOOKS
-from gnomon.jobs import Job, Limits, ProgressPattern, Retry
+from gnomon.jobs.job import Job, Limits, ProgressPattern, Retry
+from gnomon.plugins.hook_checks import HOOKS
 
 ROOT = Path(__file__).parents[2]
 Sections = Callable[[str], dict[str, str]]

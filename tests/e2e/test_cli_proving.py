@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gnomon.events import Event
+from gnomon.domain.events import Event
 from gnomon.testing.histories import append, job_added, missed, succeeded
 from gnomon_sqlite.store import SqliteStore
 

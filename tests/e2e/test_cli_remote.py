@@ -122,14 +122,14 @@ def test_a_run_that_ends_while_its_server_is_away_is_followed_to_that_end(
 def test_jobs_are_paused_with_a_reason_and_resumed_and_runs_cancelled(gnomon: Run, serve: Callable[..., Any]) -> None:
     kernel = serve()
 
-    assert gnomon("pause", "steps", "--why", "maintenance").stdout.strip() == "steps is paused"
+    assert gnomon("pause", "steps", "--reason", "maintenance").stdout.strip() == "steps is paused"
     assert gnomon("pause", "steps").stdout.strip() == "steps was paused already"
     triggered = answer(gnomon("trigger", "steps", "--keep-paused", "--json"))
     assert (triggered["resumed"], triggered["is_new"]) == (False, True)
     assert gnomon("resume", "steps").stdout.strip() == "steps fires again"
     run = answer(gnomon("trigger", "until_cancelled", "--json"))["execution"]["id"]
     kernel.wait_for("started", run=run)
-    assert gnomon("cancel", run[:12], "--why", "no need").stdout.startswith(f"{run} of until_cancelled is")
+    assert gnomon("cancel", run[:12], "--reason", "no need").stdout.startswith(f"{run} of until_cancelled is")
     kernel.wait_for("cancelled", run=run)
 
     acts = answer(gnomon("history", "--config", "server/gnomon.toml", "--json"))["items"]
@@ -226,7 +226,7 @@ def history(gnomon: Run, serve: Callable[..., Any]) -> dict[str, str]:
         done = gnomon("trigger", job, "--follow", "--json")
         assert done.returncode == code, done.stderr
         runs[job] = json.loads(done.stdout)["id"]
-    assert gnomon("pause", "broken", "--why", "the table is gone").returncode == 0
+    assert gnomon("pause", "broken", "--reason", "the table is gone").returncode == 0
     return runs
 
 

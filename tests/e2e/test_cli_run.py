@@ -17,8 +17,8 @@ from typing import Any
 
 import pytest
 
-from gnomon.config import load_config
-from gnomon.deployment import assemble
+from gnomon.deployment.assembly import assemble
+from gnomon.deployment.config import load_config
 from gnomon.kernel import Kernel
 
 Start = Callable[..., Any]
@@ -29,7 +29,7 @@ import asyncio
 import logging
 
 from gnomon import hookimpl
-from gnomon.memory import MemoryStore
+from gnomon.stores.memory import MemoryStore
 
 
 class Away(MemoryStore):
@@ -137,7 +137,7 @@ def test_a_signal_ends_a_start_that_waits_for_its_store(start: Start, folder: Pa
     kernel.wait_for("the store is away")
     kernel.send(number)
 
-    kernel.wait_for("stopped", why="a signal came before the kernel had started")
+    kernel.wait_for("stopped", reason="a signal came before the kernel had started")
 
     assert kernel.ends() == 0, kernel.errors
     assert "Traceback" not in kernel.errors
@@ -243,7 +243,7 @@ def test_a_kernel_that_lost_its_log_to_another_one_ends_with_1(
 async def pause(folder: Path, job_id: str) -> None:
     deployment = assemble(load_config(folder / "gnomon.toml", {}))
     async with Kernel(store=deployment.store, jobs=deployment.jobs) as kernel:
-        await kernel.pause(job_id, actor="ana", why="month end")
+        await kernel.pause(job_id, actor="ana", reason="month end")
 
 
 async def test_a_kill_loses_nothing_that_was_acknowledged(

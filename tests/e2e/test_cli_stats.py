@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from gnomon.events import Event
-from gnomon.ports import Checkpoint
+from gnomon.domain.events import Event
+from gnomon.domain.records import Checkpoint
 from gnomon.testing.histories import append, failed, job_added, missed, succeeded
 from gnomon_sqlite import SqliteStore
 from gnomon_stats.fold import Statistics, fold

@@ -45,7 +45,7 @@ def test_a_run_is_cancelled(gnomon: Run, kernel: Any) -> None:
     run = answer(gnomon("trigger", "until_cancelled", "--json"))["execution"]["id"]
     kernel.wait_for("started", run=run)
 
-    said = gnomon("cancel", run, "--why", "no need")
+    said = gnomon("cancel", run, "--reason", "no need")
 
     # The body stops within 10 ms: it may have done so when the answer comes.
     assert said.stdout.strip().removeprefix(f"{run} of until_cancelled ") in {"is asked to stop", "is cancelled"}
@@ -65,7 +65,7 @@ def test_the_beginning_of_an_id_names_the_run_to_cancel(gnomon: Run, kernel: Any
 
 @pytest.mark.usefixtures("kernel")
 def test_a_job_is_paused_with_a_reason_and_resumed(gnomon: Run) -> None:
-    assert gnomon("pause", "tick", "--why", "maintenance").stdout.strip() == "tick is paused"
+    assert gnomon("pause", "tick", "--reason", "maintenance").stdout.strip() == "tick is paused"
     assert gnomon("pause", "tick").stdout.strip() == "tick was paused already"
     assert "paused" in gnomon("jobs").stdout
     assert gnomon("resume", "tick").stdout.strip() == "tick fires again"
@@ -73,7 +73,7 @@ def test_a_job_is_paused_with_a_reason_and_resumed(gnomon: Run) -> None:
 
 @pytest.mark.usefixtures("kernel")
 def test_the_history_tells_who_did_what_newest_first(gnomon: Run) -> None:
-    gnomon("pause", "tick", "--why", "maintenance")
+    gnomon("pause", "tick", "--reason", "maintenance")
     run = answer(gnomon("trigger", "steps", "--json"))["execution"]["id"]
     gnomon("resume", "tick")
 

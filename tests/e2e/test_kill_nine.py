@@ -11,7 +11,7 @@ from pathlib import Path
 from structlog.testing import capture_logs
 
 from gnomon import Event, Job, Kernel, hookimpl
-from gnomon.plugins import PluginSet
+from gnomon.plugins.plugin_set import PluginSet
 from gnomon.testing import check_store
 from gnomon_sqlite import SqliteStore
 
@@ -19,7 +19,7 @@ LIFE = """
 import asyncio, sys, time
 from datetime import timedelta
 from gnomon import Job, Kernel, hookimpl
-from gnomon.plugins import PluginSet
+from gnomon.plugins.plugin_set import PluginSet
 from gnomon_sqlite import SqliteStore
 
 class Notes:

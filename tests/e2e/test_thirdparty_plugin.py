@@ -20,8 +20,8 @@ import asyncio
 import sys
 from pathlib import Path
 
-from gnomon.config import load_config
-from gnomon.deployment import assemble
+from gnomon.deployment.config import load_config
+from gnomon.deployment.assembly import assemble
 from gnomon.kernel import Kernel
 
 
@@ -36,8 +36,8 @@ async def main(config, job_id):
 asyncio.run(main(*sys.argv[1:]))
 """
 SURVEY = """
-from gnomon.config import Config
-from gnomon.enabled_plugins import survey
+from gnomon.deployment.config import Config
+from gnomon.deployment.plugin_loading import survey
 
 print(*(f"{info.name} {info.origin} {info.state} {info.hooks}" for info in survey(Config())), sep="\\n")
 """
@@ -96,8 +96,8 @@ def test_wrong_settings_of_a_plugin_are_told_before_anything_runs(python: Path, 
     check = dedent("""
         import sys
         from pathlib import Path
-        from gnomon.config import load_config
-        from gnomon.deployment import assemble
+        from gnomon.deployment.config import load_config
+        from gnomon.deployment.assembly import assemble
         from gnomon.errors import ConfigError
         try:
             assemble(load_config(Path(sys.argv[1])))

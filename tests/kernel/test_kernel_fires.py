@@ -11,7 +11,8 @@ from apscheduler.triggers.cron import CronTrigger as ForeignCron
 from apscheduler.triggers.date import DateTrigger
 from apscheduler.triggers.interval import IntervalTrigger
 
-from gnomon import Duration, Job, Kernel, Missed, Scheduled, Started, Succeeded, events
+from gnomon import Duration, Job, Kernel, Missed, Scheduled, Started, Succeeded
+from gnomon.domain import events
 from gnomon.testing import EventList, VirtualClock
 from gnomon.testing.clock import START
 
@@ -208,10 +209,10 @@ async def test_what_fell_into_a_pause_is_decided_when_it_ends(
 ) -> None:
     async with gnomon_kernel(job(every=Duration(hours=1), catch_up=catch_up)) as kernel:
         await gnomon_clock.advance(1.5 * HOUR)
-        assert await kernel.pause("job", actor="ann", why="holidays")
+        assert await kernel.pause("job", actor="ann", reason="holidays")
         assert not await kernel.pause("job")
         view = await kernel.job("job")
-        assert (view.next_fire, view.state.paused_by, view.state.paused_why) == (None, "ann", "holidays")
+        assert (view.next_fire, view.state.paused_by, view.state.paused_reason) == (None, "ann", "holidays")
         await gnomon_clock.advance(4 * HOUR)
         assert scheduled(gnomon_events) == [START + HOUR]
 

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gnomon import Context, Execution, Job, Kernel, Progress, current
-from gnomon.events import DeclaredStep, Scheduled
-from gnomon.execution import begin
+from gnomon.domain.events import DeclaredStep, Scheduled
+from gnomon.domain.execution import begin
 from gnomon.testing import EventList, VirtualClock
 from gnomon.testing.clock import START
 

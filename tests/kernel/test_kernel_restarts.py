@@ -25,9 +25,9 @@ from gnomon import (
     Started,
     Succeeded,
 )
+from gnomon.domain.events import DeclaredStep
+from gnomon.domain.job_state import JobState
 from gnomon.errors import ConflictError, StoreError, StoreUnavailableError
-from gnomon.events import DeclaredStep
-from gnomon.job_state import JobState
 from gnomon.testing import EventList, RecordingStore, VirtualClock, check_store, make_kernel
 from gnomon.testing.clock import START
 

@@ -32,7 +32,7 @@ from gnomon import (
     current,
     hookimpl,
 )
-from gnomon.execution import execution_id
+from gnomon.domain.execution import execution_id
 from gnomon.testing import EventList, RecordingStore, VirtualClock
 from gnomon.testing.clock import START
 

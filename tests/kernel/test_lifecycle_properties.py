@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from gnomon import Duration, Event, Execution, Job, Kernel, Retry, Scheduled
-from gnomon.audit import audit
+from gnomon.analysis.audit import audit
+from gnomon.domain.execution import fold
+from gnomon.domain.job_state import JobState
 from gnomon.errors import StoreError
-from gnomon.execution import fold
-from gnomon.job_state import JobState
 from gnomon.testing import RecordingStore, VirtualClock, check_log, make_kernel
 from gnomon.testing.clock import START
 from gnomon.testing.log_checks import fire_ranges

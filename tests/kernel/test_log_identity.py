@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gnomon.ports import Checkpoint
+from gnomon.domain.records import Checkpoint
 from gnomon.testing.kernels import make_kernel
 from gnomon_sqlite import SqliteStore
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from gnomon.cli.streams import mend_streams
+from gnomon.cli.output.streams import mend_streams
 from gnomon.errors import ConfigError, GnomonError
 
 COMMANDS = {

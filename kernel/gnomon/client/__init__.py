@@ -15,9 +15,9 @@ from gnomon.client.errors import ClientError as ClientError
 from gnomon.client.errors import LogReplacedError as LogReplacedError
 from gnomon.client.errors import NoServerError as NoServerError
 from gnomon.client.errors import NotAllowedError as NotAllowedError
-from gnomon.client.wire import Day as Day
-from gnomon.client.wire import ExecutionPage as ExecutionPage
-from gnomon.client.wire import JobDetail as JobDetail
-from gnomon.client.wire import JobStatistics as JobStatistics
-from gnomon.client.wire import JobSummary as JobSummary
-from gnomon.frames import RunFrame as RunFrame
+from gnomon.wire.records import Day as Day
+from gnomon.wire.records import ExecutionPage as ExecutionPage
+from gnomon.wire.records import JobDetail as JobDetail
+from gnomon.wire.records import JobStatistics as JobStatistics
+from gnomon.wire.records import JobSummary as JobSummary
+from gnomon.wire.run_frame import RunFrame as RunFrame

@@ -11,10 +11,14 @@ from typing import Any, Self
 
 import msgspec
 
-from gnomon import codec
+from gnomon.api import Triggered
 from gnomon.client import following
 from gnomon.client.session import Session, segment
-from gnomon.client.wire import (
+from gnomon.domain import codec
+from gnomon.domain.events import Event
+from gnomon.domain.execution import Execution, Status
+from gnomon.domain.records import ActionPage, LogLine
+from gnomon.wire.records import (
     Day,
     ExecutionPage,
     HistoryPage,
@@ -26,11 +30,7 @@ from gnomon.client.wire import (
     RecordPage,
     TriggeredRecord,
 )
-from gnomon.events import Event
-from gnomon.execution import Execution, Status
-from gnomon.frames import RunFrame
-from gnomon.ports import ActionPage, LogLine
-from gnomon.views import Triggered
+from gnomon.wire.run_frame import RunFrame
 
 LINES = 1000
 LOOK = 0.5

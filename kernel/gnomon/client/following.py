@@ -7,12 +7,12 @@ from collections.abc import AsyncGenerator, AsyncIterator
 import aiohttp
 import msgspec
 
-from gnomon import codec
 from gnomon.client.errors import LogReplacedError, NotAllowedError, Problem
 from gnomon.client.session import SILENCE, Session, segment
-from gnomon.client.wire import EventsFrame
-from gnomon.events import Event
-from gnomon.frames import RunFrame
+from gnomon.domain import codec
+from gnomon.domain.events import Event
+from gnomon.wire.records import EventsFrame
+from gnomon.wire.run_frame import RunFrame
 
 OVER = 1000
 """The code with which the server closes when there is nothing more to tell."""

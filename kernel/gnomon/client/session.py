@@ -15,7 +15,7 @@ from yarl import URL
 
 from gnomon.client.backoff import Backoff
 from gnomon.client.errors import ClientError, NoServerError, Problem, error_of
-from gnomon.client.wire import Envelope
+from gnomon.wire.records import Envelope
 
 T = TypeVar("T")
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from gnomon.context import enter, leave
-from gnomon.ports import Clock, Outcome, Run, Runner
+from gnomon.ports import Clock
+from gnomon.runners.base import Outcome, Run, Runner
+from gnomon.runners.context import enter, leave
 from gnomon.runners.outcome import raised, returned
 
 

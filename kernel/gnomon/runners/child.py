@@ -20,13 +20,13 @@ from typing import Any, BinaryIO, cast
 
 import structlog
 
-from gnomon.bodies import Body, make_body
-from gnomon.context import Context, entered
+from gnomon.domain.execution import Execution
 from gnomon.errors import RunCancelled
-from gnomon.execution import Execution
-from gnomon.jobs import Job
-from gnomon.log_capture import CapturingHandler, capture_event
-from gnomon.runners import wire
+from gnomon.jobs.body import Body, make_body
+from gnomon.jobs.job import Job
+from gnomon.runners import child_protocol as wire
+from gnomon.runners.context import Context, entered
+from gnomon.runners.log_capture import CapturingHandler, capture_event
 from gnomon.runners.outcome import raised, returned
 
 ALIVE_EVERY = 1.0

@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 
 from gnomon.errors import RunCancelled
-from gnomon.ports import Outcome
-from gnomon.texts import shorten
+from gnomon.runners.base import Outcome
+from gnomon.text import shorten
 
 VALUE_LIMIT = 64 * 1024
 """Bytes of JSON of a return value; a larger one is kept as the beginning of its repr."""

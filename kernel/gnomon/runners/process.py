@@ -13,11 +13,12 @@ from collections import deque
 import msgspec
 import structlog
 
-from gnomon.bodies import reference
-from gnomon.context import PROGRESS_RATE
 from gnomon.errors import JobError
-from gnomon.ports import Clock, Outcome, Run, Runner
-from gnomon.runners import wire
+from gnomon.jobs.callables import reference
+from gnomon.ports import Clock
+from gnomon.runners import child_protocol as wire
+from gnomon.runners.base import Outcome, Run, Runner
+from gnomon.runners.context import PROGRESS_RATE
 from gnomon.runners.outcome import raised
 
 log = structlog.stdlib.get_logger("gnomon.process")

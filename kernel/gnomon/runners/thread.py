@@ -6,8 +6,9 @@ import asyncio
 import inspect
 from typing import Any
 
-from gnomon.context import entered
-from gnomon.ports import Clock, Outcome, Run, Runner
+from gnomon.ports import Clock
+from gnomon.runners.base import Outcome, Run, Runner
+from gnomon.runners.context import entered
 from gnomon.runners.outcome import raised, returned
 from gnomon.threads import in_thread
 

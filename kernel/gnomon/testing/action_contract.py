@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from gnomon import events
-from gnomon.ports import Action, ActionQuery, Store
+from gnomon.domain import events
+from gnomon.domain.records import Action, ActionQuery
+from gnomon.ports import Store
 from gnomon.testing.histories import (
     NOON,
     SECOND,
@@ -45,7 +46,7 @@ class ActionContract:
         assert page.total == 4
 
     async def test_each_act_is_told_once_and_what_nobody_did_is_not(self, store: Store) -> None:
-        job = tell(tell(job_added(), events.JobPaused, actor="ann", why="holidays"), events.JobResumed, actor="bob")
+        job = tell(tell(job_added(), events.JobPaused, actor="ann", reason="holidays"), events.JobResumed, actor="bob")
         marked = tell(running("marked"), events.Failed, reason="marked", error_message="it hung", actor="bob")
         taken_back = tell(scheduled("taken_back"), events.Cancelled, actor="cid", reason="not today")
         retry = scheduled("marked", attempt=2, is_manual=True, actor="bob")

@@ -20,9 +20,10 @@ from typing import Any
 
 import pytest
 
-from gnomon import events, execution
+from gnomon.domain import events, execution
+from gnomon.domain.records import ActionQuery, Checkpoint, ExecutionQuery, LogLine
 from gnomon.errors import ConflictError, StoreError, StoreInUseError
-from gnomon.ports import ActionQuery, Checkpoint, ExecutionQuery, LogLine, Store
+from gnomon.ports import Store
 from gnomon.testing.action_contract import ActionContract
 from gnomon.testing.histories import (
     NOON,

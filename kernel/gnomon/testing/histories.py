@@ -14,10 +14,10 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from gnomon import events, execution, job_state
-from gnomon.events import Event
-from gnomon.execution import Execution
-from gnomon.job_state import JobState
+from gnomon.domain import events, execution, job_state
+from gnomon.domain.events import Event
+from gnomon.domain.execution import Execution
+from gnomon.domain.job_state import JobState
 from gnomon.ports import Store
 
 E = TypeVar("E", bound=Event)
@@ -86,7 +86,7 @@ def every_type() -> list[list[Event]]:
     hidden = tell(failed("hidden"), events.Hidden, actor="ann")
     told = tell(told, events.Warned, kind="silence", message="no sign of life for 24m", actor="reaper")
     late = tell(failed("late"), events.LateResult, outcome="succeeded", return_value=[1, "two", None])
-    job = tell(job_added("job"), events.JobPaused, actor="ann", why="holidays")
+    job = tell(job_added("job"), events.JobPaused, actor="ann", reason="holidays")
     job = tell(tell(job, events.JobResumed, actor="ann"), events.JobChanged, changes={"cron": "* * * * *"})
     job = tell(job, events.JobDescribed, actor="ann", display_name="Nightly", note="ask Bob first")
     return [

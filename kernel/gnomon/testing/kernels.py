@@ -8,14 +8,14 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
 from typing import Any, TypeVar
 
-from gnomon.events import Event
-from gnomon.execution import Execution
-from gnomon.job_state import JobState
-from gnomon.jobs import Job
+from gnomon.domain.events import Event
+from gnomon.domain.execution import Execution
+from gnomon.domain.job_state import JobState
+from gnomon.jobs.job import Job
 from gnomon.kernel import Kernel
-from gnomon.memory import MemoryStore
-from gnomon.plugins import PluginSet
+from gnomon.plugins.plugin_set import PluginSet
 from gnomon.ports import Clock, Store
+from gnomon.stores.memory import MemoryStore
 from gnomon.testing.clock import VirtualClock
 
 THREAD_PATIENCE = 1.0

@@ -8,9 +8,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from gnomon import events, execution
-from gnomon.execution import Execution
-from gnomon.ports import ExecutionQuery, Store
+from gnomon.domain import events, execution
+from gnomon.domain.execution import Execution
+from gnomon.domain.records import ExecutionQuery
+from gnomon.ports import Store
 from gnomon.testing.histories import (
     NOON,
     SECOND,

@@ -7,12 +7,13 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from itertools import pairwise
 
-from gnomon import codec, events, execution
+from gnomon.domain import codec, events, execution
+from gnomon.domain.events import Event
+from gnomon.domain.execution import Execution
+from gnomon.domain.job_state import JobState
+from gnomon.domain.records import ExecutionQuery
 from gnomon.errors import TransitionError
-from gnomon.events import Event
-from gnomon.execution import Execution
-from gnomon.job_state import JobState
-from gnomon.ports import ExecutionQuery, Store
+from gnomon.ports import Store
 from gnomon.testing.histories import job_states
 
 

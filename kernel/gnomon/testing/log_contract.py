@@ -7,10 +7,11 @@ from collections.abc import Sequence
 
 import pytest
 
-from gnomon import codec, events, execution
+from gnomon.domain import codec, events, execution
+from gnomon.domain.events import Event, UnknownEvent
+from gnomon.domain.records import ExecutionQuery
 from gnomon.errors import ConflictError, StoreError
-from gnomon.events import Event, UnknownEvent
-from gnomon.ports import ExecutionQuery, Store
+from gnomon.ports import Store
 from gnomon.testing.histories import (
     NOON,
     SECOND,

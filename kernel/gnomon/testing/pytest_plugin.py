@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from gnomon.execution import Execution
+    from gnomon.domain.execution import Execution
     from gnomon.kernel import Kernel
     from gnomon.testing.clock import VirtualClock
     from gnomon.testing.kernels import EventList

@@ -9,7 +9,7 @@ import msgspec
 from aiohttp import web
 
 from gnomon import Event
-from gnomon.events import EVENT_TYPES
+from gnomon.domain.events import EVENT_TYPES
 from gnomon_web.live.connection import Connection, ignore, text_frame
 from gnomon_web.live.hub import HUB, Hub
 from gnomon_web.live.tail import Position, Slice

@@ -7,10 +7,10 @@ from datetime import datetime
 from typing import cast
 
 from gnomon import CancelRequested, Event, Execution, Progress, TransitionError
-from gnomon.events import LIFECYCLE
-from gnomon.execution import begin
-from gnomon.frames import FrameType, RunFrame
-from gnomon.timing import timing
+from gnomon.domain.estimates import timing
+from gnomon.domain.events import LIFECYCLE
+from gnomon.domain.execution import begin
+from gnomon.wire.run_frame import FrameType, RunFrame
 
 
 class RunView:

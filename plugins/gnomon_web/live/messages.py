@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
 
+from gnomon.domain.records import LogLine
 from gnomon.durations import encode_hook
-from gnomon.ports import LogLine
 from gnomon_web.live.tail import Position
 from gnomon_web.roles import Access
 

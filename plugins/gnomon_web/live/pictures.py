@@ -10,7 +10,7 @@ import msgspec
 from aiohttp import web
 
 from gnomon import Execution, ExecutionQuery, Kernel
-from gnomon.execution import Status
+from gnomon.domain.execution import Status
 from gnomon_web.health import readyz
 from gnomon_web.jobs import summaries
 from gnomon_web.live.messages import write_message

@@ -6,9 +6,9 @@ import msgspec
 from aiohttp import web
 
 from gnomon import Event, Execution, ExecutionQuery, Kernel, UnknownExecutionError, UnknownJobError
-from gnomon.events import job_stream
-from gnomon.frames import RunFrame
-from gnomon.timing import TYPICAL_RUNS
+from gnomon.domain.estimates import TYPICAL_RUNS
+from gnomon.domain.events import job_stream
+from gnomon.wire.run_frame import RunFrame
 from gnomon_web.live.connection import Connection, HangUp, ignore
 from gnomon_web.live.frames import RunView, fold_frames
 from gnomon_web.live.hub import HUB, Hub

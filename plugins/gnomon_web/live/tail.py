@@ -15,7 +15,7 @@ from typing import Annotated, NamedTuple
 import msgspec
 
 from gnomon import Event, Kernel
-from gnomon.codec import encode
+from gnomon.domain.codec import encode
 
 Position = Annotated[int, msgspec.Meta(ge=0)]
 """A place in the log as clients name it."""

@@ -28,7 +28,7 @@ from playwright.async_api import (
 
 from gnomon import Kernel
 from gnomon.clock import SystemClock
-from gnomon.config import Secret
+from gnomon.conversion import Secret
 from gnomon.testing.kernels import make_kernel
 from gnomon_web import WebPlugin
 from gnomon_web.config import Config, Token

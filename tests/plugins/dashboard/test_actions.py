@@ -12,8 +12,8 @@ from typing import Any
 from playwright.async_api import expect
 
 from gnomon import Context, Job
+from gnomon.domain.events import CancelRequested, Scheduled
 from gnomon.durations import Duration
-from gnomon.events import CancelRequested, Scheduled
 
 
 def prices(market: str = "cn") -> int:

@@ -11,9 +11,9 @@ from typing import Any
 
 import msgspec
 
-from gnomon import codec, events
-from gnomon.events import DeclaredStep, Event
-from gnomon.execution import execution_id, fold
+from gnomon.domain import codec, events
+from gnomon.domain.events import DeclaredStep, Event
+from gnomon.domain.execution import execution_id, fold
 from gnomon_web.resources import record
 
 HISTORIES = Path(__file__).parents[2] / "histories"
@@ -120,7 +120,7 @@ async def test_an_event_of_a_run_that_is_not_known_says_nothing(lab: Any) -> Non
 
 
 async def test_the_remaining_time_is_weighed_as_in_the_kernel(lab: Any) -> None:
-    from gnomon.progress import ProgressView, estimate
+    from gnomon.domain.progress import ProgressView, estimate
 
     cases = [
         (percent, elapsed, typical)

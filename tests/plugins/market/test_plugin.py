@@ -11,9 +11,9 @@ import pytest
 from structlog.testing import capture_logs
 
 from gnomon import ConfigError, ExecutionQuery, Job, Kernel
-from gnomon.config import load_config
-from gnomon.deployment import Deployment, assemble
-from gnomon.plugins import PluginSet
+from gnomon.deployment.assembly import Deployment, assemble
+from gnomon.deployment.config import load_config
+from gnomon.plugins.plugin_set import PluginSet
 from gnomon.testing.clock import VirtualClock
 from gnomon_market import MarketPlugin
 from gnomon_market.loading import find_exchange
@@ -237,7 +237,7 @@ def run_python(code: str) -> str:
 
 def test_the_plugin_is_imported_and_made_without_pandas() -> None:
     printed = run_python("""
-        from gnomon.plugins import PluginSet
+        from gnomon.plugins.plugin_set import PluginSet
         from gnomon_market import MarketPlugin
         PluginSet().add(MarketPlugin, "market")
         print(sorted({"pandas", "numpy", "exchange_calendars"} & sys.modules.keys()))
@@ -257,7 +257,7 @@ def test_without_exchange_calendars_enabling_it_says_what_to_install() -> None:
 
         sys.meta_path = [finder for finder in sys.meta_path if finder is not PathFinder] + [Blocker]
         from gnomon.errors import PluginError
-        from gnomon.plugins import PluginSet
+        from gnomon.plugins.plugin_set import PluginSet
         from gnomon_market import MarketPlugin
         try:
             PluginSet().add(MarketPlugin, "market")

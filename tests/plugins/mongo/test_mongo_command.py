@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from gnomon import events
+from gnomon.domain import events
 from gnomon.testing.histories import NOON, append, failed, job_added, running, succeeded, tell
 from gnomon_mongo import MongoStore, projection, schema
 from gnomon_mongo.drivers import Driver

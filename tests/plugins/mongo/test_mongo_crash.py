@@ -14,8 +14,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from gnomon.execution import Execution
-from gnomon.ports import ExecutionQuery, Store
+from gnomon.domain.execution import Execution
+from gnomon.domain.records import ExecutionQuery
+from gnomon.ports import Store
 from gnomon.testing import check_log
 from gnomon_mongo import MongoStore
 
@@ -26,8 +27,8 @@ IN_GOOD_TIMES, IN_THE_OUTAGE = 25, 40
 WRITER = """
 import asyncio, sys
 from datetime import timedelta
-from gnomon import execution
-from gnomon.events import Progress, Succeeded
+from gnomon.domain import execution
+from gnomon.domain.events import Progress, Succeeded
 from gnomon.testing.histories import NOON, failed, job_added, job_states, numbered, running, tell
 from gnomon_mongo import MongoStore
 from gnomon_mongo.drivers import Driver

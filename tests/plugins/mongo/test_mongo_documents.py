@@ -11,13 +11,14 @@ import msgspec
 import pytest
 from bson import ObjectId
 
-from gnomon import Job, Kernel, events, execution
-from gnomon.config import load_config
-from gnomon.deployment import assemble
+from gnomon import Job, Kernel
+from gnomon.deployment.assembly import assemble
+from gnomon.deployment.config import load_config
+from gnomon.domain import events, execution
+from gnomon.domain.execution import Execution
+from gnomon.domain.progress import ProgressView, Step
+from gnomon.domain.records import Checkpoint, ExecutionQuery, LogLine
 from gnomon.errors import ConfigError, GnomonError, StoreError
-from gnomon.execution import Execution
-from gnomon.ports import Checkpoint, ExecutionQuery, LogLine
-from gnomon.progress import ProgressView, Step
 from gnomon.testing.histories import (
     NOON,
     SECOND,
@@ -99,7 +100,7 @@ async def test_what_is_written_is_confirmed_by_the_majority_and_its_journals(sto
 
 
 async def test_operators_acts_are_kept_and_the_kernels_are_not(store: MongoStore, database: Any) -> None:
-    job = tell(tell(job_added(), events.JobPaused, actor="ann", why="holidays"), events.JobResumed, actor="ann")
+    job = tell(tell(job_added(), events.JobPaused, actor="ann", reason="holidays"), events.JobResumed, actor="ann")
     marked = tell(running("b"), events.Failed, reason="marked", error_message="it hung", actor="bob")
     by_hand = scheduled("c", is_manual=True, actor="ann")
     started_by_kernel = job_added("d")
@@ -123,14 +124,15 @@ async def test_operators_acts_are_kept_and_the_kernels_are_not(store: MongoStore
 
 
 async def test_a_jobs_name_and_state_can_be_read_by_others(store: MongoStore, database: Any) -> None:
-    job = tell(job_added(name="Financial data", description="All of it"), events.JobPaused, actor="ann", why="holidays")
+    added = job_added(name="Financial data", description="All of it")
+    job = tell(added, events.JobPaused, actor="ann", reason="holidays")
     await append(store, job)
 
     (document,) = await database.scheduler_metadata.find().to_list()
 
     assert document["_id"] == "sync"
     assert (document["display_name"], document["description"]) == ("Financial data", "All of it")
-    assert (document["paused"], document["paused_by"], document["paused_why"]) == (True, "ann", "holidays")
+    assert (document["paused"], document["paused_by"], document["paused_reason"]) == (True, "ann", "holidays")
 
 
 def view(**fields: Any) -> Execution:

@@ -16,11 +16,12 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from gnomon import Job, Kernel, events, execution
+from gnomon import Job, Kernel
+from gnomon.domain import events, execution
+from gnomon.domain.events import Event
+from gnomon.domain.execution import Execution
+from gnomon.domain.records import Checkpoint, ExecutionQuery, LogLine
 from gnomon.errors import ConflictError, DeposedError, StoreError, StoreUnavailableError
-from gnomon.events import Event
-from gnomon.execution import Execution
-from gnomon.ports import Checkpoint, ExecutionQuery, LogLine
 from gnomon.testing import check_log
 from gnomon.testing.histories import NOON, SECOND, job_added, job_states, numbered, scheduled, succeeded, tell
 from gnomon_mongo import MongoStore, SpoolLimits, spool, writing

@@ -16,8 +16,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from gnomon.conversion import convert
+from gnomon.domain.records import ExecutionQuery
 from gnomon.errors import ConfigError, DeposedError, NoLogError, StoreError, StoreInUseError, StoreUnavailableError
-from gnomon.ports import ExecutionQuery
 from gnomon.testing.histories import append, scheduled, succeeded
 from gnomon_mongo import MongoPlugin, MongoStore, lease, schema
 from gnomon_mongo.drivers import Driver

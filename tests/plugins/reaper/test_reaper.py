@@ -19,8 +19,8 @@ import pytest
 
 from gnomon import ConfigError, ExecutionQuery, Job, Kernel, Retry, current
 from gnomon.conversion import convert
+from gnomon.domain.events import Failed, LateResult, Warned
 from gnomon.durations import Duration
-from gnomon.events import Failed, LateResult, Warned
 from gnomon.testing import EventList, RecordingStore, VirtualClock, make_kernel
 from gnomon_reaper import ReaperPlugin
 from gnomon_sqlite import SqliteStore

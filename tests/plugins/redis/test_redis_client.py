@@ -17,7 +17,7 @@ from redis.exceptions import AuthenticationError
 
 from gnomon import Context, Job, Kernel
 from gnomon.clock import SystemClock
-from gnomon.config import Secret
+from gnomon.conversion import Secret
 from gnomon.durations import Duration
 from gnomon.testing import make_kernel
 from gnomon_redis import ProgressRecord, RedisPlugin
@@ -106,7 +106,7 @@ async def test_whoever_comes_after_the_end_gets_the_end(server: Any) -> None:
 async def test_whoever_comes_before_the_first_record_gets_it_all(
     server: Any, redis: Any, eventually: Eventually
 ) -> None:
-    from gnomon.execution import manual_execution_id
+    from gnomon.domain.execution import manual_execution_id
 
     go_on = asyncio.Event()
 

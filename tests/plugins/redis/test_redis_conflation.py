@@ -15,8 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from gnomon import Event, Failed, Progress, Succeeded, events
-from gnomon.execution import fold
+from gnomon import Event, Failed, Progress, Succeeded
+from gnomon.domain import events
+from gnomon.domain.execution import fold
 from gnomon.testing import VirtualClock
 from gnomon.testing.histories import NOON, numbered, running, scheduled, tell
 from gnomon_redis.book import Book, Write

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from gnomon import Job, Kernel
-from gnomon.config import Secret
-from gnomon.plugins import PluginSet
+from gnomon.conversion import Secret
+from gnomon.plugins.plugin_set import PluginSet
 from gnomon_redis import RedisPlugin
 from gnomon_redis.client import AsyncProgressClient, ProgressGoneError
 from gnomon_redis.record import decode
@@ -25,9 +25,9 @@ Eventually = Callable[[Callable[[], Any]], Awaitable[None]]
 LIFE = """
 import asyncio, sys
 from gnomon import Context, Job, Kernel
-from gnomon.config import Secret
+from gnomon.conversion import Secret
 from gnomon.durations import Duration
-from gnomon.plugins import PluginSet
+from gnomon.plugins.plugin_set import PluginSet
 from gnomon_redis import RedisPlugin
 from gnomon_sqlite import SqliteStore
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from gnomon import Context, Job
 from gnomon.clock import SystemClock
-from gnomon.config import Secret
+from gnomon.conversion import Secret
 from gnomon.durations import Duration
 from gnomon.testing import make_kernel
 from gnomon_redis import RedisPlugin

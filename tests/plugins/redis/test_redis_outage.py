@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 
 from gnomon import Context, Execution, Job, Kernel
 from gnomon.clock import SystemClock
-from gnomon.config import Secret
+from gnomon.conversion import Secret
 from gnomon.durations import Duration
 from gnomon.testing import make_kernel
 from gnomon_redis import RedisPlugin
@@ -59,7 +59,7 @@ async def wrong_keys(redis: Any, executions: list[Execution]) -> list[str]:
 
 
 def _no_timing() -> Any:
-    from gnomon.progress import Timing
+    from gnomon.domain.progress import Timing
 
     return Timing(0.0, None, None)
 

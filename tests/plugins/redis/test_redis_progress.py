@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
-from gnomon import Context, Execution, Job, Kernel, events
+from gnomon import Context, Execution, Job, Kernel
 from gnomon.clock import SystemClock
-from gnomon.config import Secret
+from gnomon.conversion import Secret
+from gnomon.domain import events
+from gnomon.domain.execution import fold
 from gnomon.durations import Duration
-from gnomon.execution import fold
 from gnomon.testing import RecordingStore, make_kernel
 from gnomon.testing.histories import NOON, append, running, tell
 from gnomon_redis import ProgressRecord, RedisPlugin

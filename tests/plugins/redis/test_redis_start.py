@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from gnomon import ConfigError
-from gnomon.connections import try_connections
-from gnomon.plugins import PluginSet
+from gnomon.plugins.connection_check import try_connections
+from gnomon.plugins.plugin_set import PluginSet
 from gnomon_redis import RedisPlugin
 
 

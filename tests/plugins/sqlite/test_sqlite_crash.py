@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from gnomon import execution
+from gnomon.domain import execution
+from gnomon.domain.events import Event
+from gnomon.domain.records import ExecutionQuery
 from gnomon.errors import StoreInUseError
-from gnomon.events import Event
-from gnomon.ports import ExecutionQuery
 from gnomon.testing.histories import NOON, append, scheduled
 from gnomon_sqlite import SqliteStore
 from gnomon_sqlite.filing import FILED_AT_ONCE
@@ -19,7 +19,7 @@ from gnomon_sqlite.filing import FILED_AT_ONCE
 WRITER = """
 import asyncio, sys
 from datetime import timedelta
-from gnomon.events import Progress, Succeeded
+from gnomon.domain.events import Progress, Succeeded
 from gnomon.testing.histories import NOON, append, failed, running, tell
 from gnomon_sqlite import SqliteStore
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from gnomon import events, execution
+from gnomon.domain import events, execution
+from gnomon.domain.records import ActionQuery, Checkpoint, ExecutionQuery
 from gnomon.errors import StoreError
-from gnomon.ports import ActionQuery, Checkpoint, ExecutionQuery
 from gnomon.testing import check_store
 from gnomon.testing.histories import NOON, append, job_states, scheduled, tell
 from gnomon_sqlite import SqliteStore

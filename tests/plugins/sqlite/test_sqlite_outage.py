@@ -7,16 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from gnomon import execution
+from gnomon.domain import execution
 from gnomon.errors import StoreError, StoreUnavailableError
 from gnomon.testing.histories import NOON, SECOND, append, failed, numbered, scheduled, succeeded
 from gnomon_sqlite import SqliteStore, database
 
 FILLER = """
 import asyncio, resource, sys
-from gnomon import execution
+from gnomon.domain import execution
 from gnomon.errors import StoreUnavailableError
-from gnomon.ports import ExecutionQuery
+from gnomon import ExecutionQuery
 from gnomon.testing.histories import NOON, SECOND, append, failed
 from gnomon_sqlite import SqliteStore
 

@@ -5,12 +5,13 @@ from typing import Any
 
 import pytest
 
-from gnomon import execution
 from gnomon.conversion import convert
-from gnomon.cursors import Cursor, write_cursor
+from gnomon.domain import execution
+from gnomon.domain.records import ExecutionQuery
 from gnomon.durations import Duration
 from gnomon.errors import ConfigError, StoreError
-from gnomon.ports import ExecutionQuery, Store
+from gnomon.ports import Store
+from gnomon.stores.page_cursor import Cursor, write_cursor
 from gnomon.testing.histories import NOON, append, failed, numbered, running, succeeded
 from gnomon_sqlite import SqlitePlugin, SqliteStore, filing, reading, writing
 from gnomon_sqlite.tail import Reader

@@ -11,9 +11,9 @@ import msgspec
 import pytest
 from structlog.testing import capture_logs
 
-from gnomon import events, execution
+from gnomon.domain import events, execution
+from gnomon.domain.records import ExecutionQuery
 from gnomon.errors import ConflictError
-from gnomon.ports import ExecutionQuery
 from gnomon.testing import check_store
 from gnomon.testing.histories import (
     NOON,

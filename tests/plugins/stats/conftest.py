@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from gnomon import Cancelled, Event, Execution, Failed, Missed, Scheduled, Succeeded
-from gnomon.execution import fold
+from gnomon.domain.execution import fold
 from gnomon_stats import JobStats
 
 ENDS = (Succeeded, Failed, Missed, Cancelled)

@@ -25,7 +25,7 @@ import asyncio, sys
 from datetime import timedelta
 from gnomon import Job, Kernel
 from gnomon.durations import Duration
-from gnomon.plugins import PluginSet
+from gnomon.plugins.plugin_set import PluginSet
 from gnomon_sqlite import SqliteStore
 from gnomon_stats import StatsPlugin
 from gnomon_stats.kept import CHECKPOINT

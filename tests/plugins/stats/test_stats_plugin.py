@@ -14,8 +14,8 @@ from structlog.testing import capture_logs
 
 from gnomon import ConfigError, Event, Kernel, PluginError, StoreUnavailableError
 from gnomon.conversion import convert
+from gnomon.domain.records import Checkpoint
 from gnomon.durations import Duration
-from gnomon.ports import Checkpoint
 from gnomon.testing import RecordingStore, VirtualClock, make_job, make_kernel
 from gnomon.testing.histories import NOON, append, failed, missed, succeeded
 from gnomon_sqlite import SqliteStore

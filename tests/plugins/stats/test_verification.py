@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gnomon import Event
-from gnomon.execution import fold as fold_execution
-from gnomon.memory import MemoryStore
-from gnomon.ports import JobStatistics
+from gnomon.domain.execution import fold as fold_execution
+from gnomon.domain.records import JobStatistics
+from gnomon.stores.memory import MemoryStore
 from gnomon.testing.histories import NOON, append, cancelled, failed, missed, numbered, running, scheduled, succeeded
 from gnomon_stats.fold import JobFold, LastRun, OpenRun, Statistics, Streak, fold
 from gnomon_stats.kept import CHECKPOINT, UnreadableViewError, keep, unkeep

@@ -12,7 +12,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from gnomon import Kernel
-from gnomon.config import Secret
+from gnomon.conversion import Secret
 from gnomon_web import WebPlugin
 from gnomon_web.config import Config, Token
 

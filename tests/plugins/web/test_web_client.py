@@ -25,9 +25,10 @@ from gnomon import (
     UnknownExecutionError,
     UnknownJobError,
 )
-from gnomon.cli import remote_kernel
-from gnomon.client import Client, ClientError, LogReplacedError, NoServerError, NotAllowedError, RunFrame, backoff, wire
-from gnomon.ports import ActionQuery
+from gnomon.cli.access import remote as remote_kernel
+from gnomon.client import Client, ClientError, LogReplacedError, NoServerError, NotAllowedError, RunFrame, backoff
+from gnomon.domain.records import ActionQuery
+from gnomon.wire import records as wire
 from gnomon_stats import DayStats, JobStats, StatsPlugin
 from gnomon_web import history, resources, statistics
 
@@ -164,7 +165,7 @@ async def test_jobs_are_paused_and_resumed_with_a_reason_and_runs_cancelled(serv
         await gnomon_clock.sleep(60)
 
     async with serve(job(slow)) as ask, Client(ask.web.url) as client:
-        assert (await client.pause("job", reason="holidays")).paused_why == "holidays"
+        assert (await client.pause("job", reason="holidays")).paused_reason == "holidays"
         assert (await client.trigger("job", resume=False)).resumed is False
         assert not (await client.resume("job")).paused
         waiting = (await client.trigger("job")).execution.id

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from gnomon import ConfigError, PluginError
-from gnomon.config import Secret
-from gnomon.plugins import PluginSet
+from gnomon.conversion import Secret
+from gnomon.plugins.plugin_set import PluginSet
 from gnomon_web import WebPlugin
 from gnomon_web.config import Config, Token
 

@@ -12,7 +12,7 @@ from aiohttp import web
 
 from gnomon import PluginError, UnknownJobError, hookimpl
 from gnomon.durations import Duration
-from gnomon.plugins import PluginSet
+from gnomon.plugins.plugin_set import PluginSet
 
 
 async def tick() -> None:

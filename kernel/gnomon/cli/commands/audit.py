@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
-from gnomon.cli.options import config_option, json_option, local_url_option
+from gnomon.cli.input.options import config_option, json_option, local_url_option
 
 if TYPE_CHECKING:
     from datetime import tzinfo
 
     from rich.text import Text
 
-    from gnomon.audit import AuditReport
+    from gnomon.analysis.audit import AuditReport
+    from gnomon.analysis.reconciliation import JobAudit
     from gnomon.ports import Store
-    from gnomon.proof import JobAudit
 
 
 @click.command("audit")
@@ -37,11 +37,11 @@ def command(
     The fires that each job should have had are computed again from the definitions in the log, and compared with what
     the log tells of them. Works beside a running kernel. Ends with 1 where something contradicts the promise.
     """
-    from gnomon.cli.deployments import assemble_store
-    from gnomon.cli.json_output import print_json
-    from gnomon.cli.moments import past_moment
-    from gnomon.cli.reach import read_local_config
-    from gnomon.cli.wording import zone_of
+    from gnomon.cli.access.deployments import assemble_store
+    from gnomon.cli.access.resolve import read_local_config
+    from gnomon.cli.input.moments import past_moment
+    from gnomon.cli.output.json_output import print_json
+    from gnomon.cli.output.states import zone_of
 
     settings = read_local_config(ctx, config, url, needs="the log itself")
     zone = zone_of(settings.kernel.timezone)
@@ -55,16 +55,16 @@ def command(
 
 
 async def _audit(store: Store, since: datetime, job_ids: tuple[str, ...]) -> AuditReport:
-    from gnomon.audit import audit
-    from gnomon.cli.deployments import reading
+    from gnomon.analysis.audit import audit
+    from gnomon.cli.access.deployments import reading
 
     async with reading(store) as log:
         return await audit(log, since, datetime.now(UTC), job_ids or None)
 
 
 def _print(report: AuditReport, zone: tzinfo) -> None:
-    from gnomon.cli.tables import Column, print_table
-    from gnomon.wording import moment
+    from gnomon.cli.output.tables import Column, print_table
+    from gnomon.text import moment
 
     columns = [
         Column("job", 12),
@@ -97,7 +97,7 @@ def _row(job: JobAudit) -> tuple[str | Text, ...]:
 
 
 def _print_job(job: JobAudit, zone: tzinfo) -> None:
-    from gnomon.wording import moment
+    from gnomon.text import moment
 
     def span(first: datetime, last: datetime, count: int) -> str:
         return moment(first, zone) if count == 1 else f"{count:,} fires, {moment(first, zone)} to {moment(last, zone)}"

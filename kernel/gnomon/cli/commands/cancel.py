@@ -7,21 +7,21 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gnomon.cli.options import config_option, json_option, url_option
+from gnomon.cli.input.options import config_option, json_option, url_option
 
 if TYPE_CHECKING:
-    from gnomon.cli.reach import ReachedKernel
+    from gnomon.cli.access.resolve import ReachedKernel
 
 
 @click.command("cancel")
 @click.argument("execution_id", metavar="ID")
-@click.option("--why", help="A reason, kept in the log.")
+@click.option("--reason", help="A reason, kept in the log.")
 @config_option
 @url_option
 @json_option
 @click.pass_context
 def command(
-    ctx: click.Context, execution_id: str, why: str | None, config: Path | None, url: str | None, as_json: bool
+    ctx: click.Context, execution_id: str, reason: str | None, config: Path | None, url: str | None, as_json: bool
 ) -> None:
     """Ask a run to stop; one that has not started never will. What became of it is in `gnomon runs show ID`.
 
@@ -29,21 +29,21 @@ def command(
     """
     import asyncio
 
-    from gnomon.cli.reach import reach
-    from gnomon.cli.steering import tell
+    from gnomon.cli.access.resolve import reach
+    from gnomon.cli.access.steering import tell
 
-    answer = asyncio.run(_cancel(reach(ctx, config, url), execution_id, why))
+    answer = asyncio.run(_cancel(reach(ctx, config, url), execution_id, reason))
     tell(answer, as_json=as_json, sentence=_sentence)
 
 
-async def _cancel(kernel: ReachedKernel, wanted: str, why: str | None) -> dict[str, Any]:
-    from gnomon.cli.short_ids import find_run
-    from gnomon.cli.steering import actor
-    from gnomon.control import Cancel
+async def _cancel(kernel: ReachedKernel, wanted: str, reason: str | None) -> dict[str, Any]:
+    from gnomon.cli.access.short_ids import find_run
+    from gnomon.cli.access.steering import actor
+    from gnomon.control_socket import Cancel
 
     async with kernel:
         execution = await find_run(kernel, wanted)
-        answer: dict[str, Any] = await kernel.ask(Cancel(execution.id, actor(), why))
+        answer: dict[str, Any] = await kernel.ask(Cancel(execution.id, actor(), reason))
         return answer
 
 

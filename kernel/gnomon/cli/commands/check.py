@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gnomon.cli.options import config_argument, config_option, json_option
+from gnomon.cli.input.options import config_argument, config_option, json_option
 
 if TYPE_CHECKING:
-    from gnomon.connections import Connection
-    from gnomon.deployment import Deployment
-    from gnomon.jobs import Job
+    from gnomon.deployment.assembly import Deployment
+    from gnomon.jobs.job import Job
+    from gnomon.plugins.connection_check import Connection
 
 FIRES = 5
 POLICIES = (
@@ -35,9 +35,9 @@ def command(ctx: click.Context, config_file: Path | None, connect: bool, config:
     Ends with 2 where the config cannot be used, with 1 where a server cannot. Nothing is started or changed. The log is
     not looked at: intervals are counted from now.
     """
-    from gnomon.cli.deployments import read_config
-    from gnomon.cli.json_output import print_json
-    from gnomon.deployment import assemble
+    from gnomon.cli.access.deployments import read_config
+    from gnomon.cli.output.json_output import print_json
+    from gnomon.deployment.assembly import assemble
     from gnomon.errors import ConfigError
 
     try:
@@ -64,7 +64,7 @@ def command(ctx: click.Context, config_file: Path | None, connect: bool, config:
 
 
 def _try_connections(deployment: Deployment) -> list[Connection]:
-    from gnomon.connections import try_connections
+    from gnomon.plugins.connection_check import try_connections
 
     limit = deployment.config.kernel.hook_timeout.total_seconds()
     return asyncio.run(try_connections(deployment.plugins, limit))
@@ -72,9 +72,9 @@ def _try_connections(deployment: Deployment) -> list[Connection]:
 
 def outlook(job: Job, now: datetime) -> dict[str, Any]:
     """Say when a job is due, and which of its policies are not the usual ones."""
-    from gnomon.cli.upcoming import upcoming
-    from gnomon.cli.wording import zone_of
-    from gnomon.jobs import explain_schedule
+    from gnomon.analysis.upcoming import upcoming
+    from gnomon.cli.output.states import zone_of
+    from gnomon.jobs.job import explain_schedule
 
     zone, found = zone_of(job.timezone), upcoming(job, None, now, FIRES)
     return {
@@ -89,14 +89,14 @@ def outlook(job: Job, now: datetime) -> dict[str, Any]:
 
 def policies(job: Job) -> dict[str, Any]:
     """Collect the policies of a job that differ from the defaults, as JSON."""
-    from gnomon.jobs import Job
+    from gnomon.jobs.job import Job
 
     usual, plain = Job(id="usual", func=policies).definition(), job.definition()
     return {name: plain[name] for name in POLICIES if name in plain and plain[name] != usual.get(name)}
 
 
 def _print_jobs(jobs: list[dict[str, Any]]) -> None:
-    from gnomon.cli.tables import Column, print_table
+    from gnomon.cli.output.tables import Column, print_table
 
     columns = [
         Column("job", 12),
@@ -119,7 +119,7 @@ def _print_jobs(jobs: list[dict[str, Any]]) -> None:
 def _print_connections(connections: list[Connection]) -> None:
     from rich.text import Text
 
-    from gnomon.cli.tables import Column, print_table
+    from gnomon.cli.output.tables import Column, print_table
 
     if not connections:
         click.echo("\nno plugin that is enabled talks to a server")
@@ -137,7 +137,7 @@ def _print_verdict(deployment: Deployment, problems: list[str]) -> None:
 
 
 def _fires(job: dict[str, Any]) -> list[str]:
-    from gnomon.wording import moment
+    from gnomon.text import moment
 
     past = [f"{moment(job['past'], job['past'].tzinfo)}, past"] if job["past"] else []
     return [*past, *(moment(fire, fire.tzinfo) for fire in job["next_fires"])]

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gnomon.cli.options import CONFIG_PATH, config_option, kwargs_option, parse_kwargs
+from gnomon.cli.input.options import CONFIG_PATH, config_option, kwargs_option, parse_kwargs
 
 if TYPE_CHECKING:
-    from gnomon.cli.run_progress import RunProgress
-    from gnomon.deployment import Deployment
-    from gnomon.execution import Execution
+    from gnomon.cli.output.progress_bar import RunProgress
+    from gnomon.deployment.assembly import Deployment
+    from gnomon.domain.execution import Execution
     from gnomon.kernel import Kernel
-    from gnomon.plugins import PluginSet
+    from gnomon.plugins.plugin_set import PluginSet
 
 LOOK = 0.1
 """Seconds between two looks at the progress."""
@@ -39,9 +39,9 @@ def command(
     The run is written to the log of the deployment; where a running kernel has that log, it is not recorded. Prints
     what the job returned; ends with 0 if it succeeded, 1 if not, 130 if it was cancelled with Ctrl-C.
     """
-    from gnomon.cli.deployments import find_job, read_config
-    from gnomon.cli.run_ending import exit_code, print_ending
-    from gnomon.deployment import assemble
+    from gnomon.cli.access.deployments import find_job, read_config
+    from gnomon.cli.output.run_ending import exit_code, print_ending
+    from gnomon.deployment.assembly import assemble
 
     if len(places) > 2:
         raise click.UsageError(f"expected a job, or a config file and a job, got {' '.join(places)}")
@@ -60,10 +60,10 @@ async def _run_recorded(deployment: Deployment, job_id: str, kwargs: dict[str, A
     """Run on the deployment's own log, or, where another kernel has it, on one that is forgotten."""
     import msgspec
 
-    from gnomon.cli.deployments import find_job, make_kernel
+    from gnomon.cli.access.deployments import find_job, make_kernel
     from gnomon.errors import StoreInUseError
-    from gnomon.jobs import Retry
-    from gnomon.memory import MemoryStore
+    from gnomon.jobs.job import Retry
+    from gnomon.stores.memory import MemoryStore
 
     # A retry would be left to the next kernel: nobody who runs a job by hand expects it to run again tonight.
     job = msgspec.structs.replace(find_job(deployment, job_id), retry=Retry(attempts=1))
@@ -78,7 +78,7 @@ async def _run_recorded(deployment: Deployment, job_id: str, kwargs: dict[str, A
 
 def only_guards(plugins: PluginSet) -> PluginSet:
     """Keep the plugins that guard and nothing else: the others are at work in the kernel that has the log."""
-    from gnomon.plugins import PluginSet
+    from gnomon.plugins.plugin_set import PluginSet
 
     guards = PluginSet()
     for plugin in plugins:
@@ -88,9 +88,9 @@ def only_guards(plugins: PluginSet) -> PluginSet:
 
 
 async def _run(kernel: Kernel, *, job_id: str, kwargs: dict[str, Any], force: bool) -> Execution:
-    from gnomon.cli.run_progress import RunProgress
-    from gnomon.cli.steering import actor
-    from gnomon.cli.stop_signals import StopSignals, record_lost
+    from gnomon.cli.access.steering import actor
+    from gnomon.cli.input.stop_signals import StopSignals, record_lost
+    from gnomon.cli.output.progress_bar import RunProgress
 
     asked = asyncio.Event()
     with StopSignals(asked.set, partial(record_lost, kernel)):
@@ -117,7 +117,7 @@ async def _follow(kernel: Kernel, execution_id: str, display: RunProgress, asked
 
 
 async def _cancel(kernel: Kernel, execution_id: str) -> None:
-    from gnomon.cli.steering import actor
+    from gnomon.cli.access.steering import actor
     from gnomon.errors import ExecutionOverError
 
     click.echo("cancelling; Ctrl-C again does not wait for it", err=True)

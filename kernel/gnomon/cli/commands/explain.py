@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
-from gnomon.cli.options import config_option, json_option, local_url_option
+from gnomon.cli.input.options import config_option, json_option, local_url_option
 
 if TYPE_CHECKING:
-    from gnomon.explain import Explanation
+    from gnomon.analysis.explain import Explanation
+    from gnomon.analysis.fire_explanation import FireExplanation
     from gnomon.ports import Store
-    from gnomon.stories import Story
 
 
 @click.command("explain")
@@ -33,10 +33,10 @@ def command(
     TIME is an ISO 8601 time, in the job's zone where it has no offset, or a date for the whole day. Without it the last
     fire and the next one are explained. Only the log is asked, so it works beside a running kernel and without one.
     """
-    from gnomon.cli.deployments import assemble_store
-    from gnomon.cli.json_output import print_json
-    from gnomon.cli.moments import day_or_moment
-    from gnomon.cli.reach import read_local_config
+    from gnomon.cli.access.deployments import assemble_store
+    from gnomon.cli.access.resolve import read_local_config
+    from gnomon.cli.input.moments import day_or_moment
+    from gnomon.cli.output.json_output import print_json
 
     moment = day_or_moment(time, "TIME") if time else None
     settings = read_local_config(ctx, config, url, needs="the log itself")
@@ -49,15 +49,15 @@ def command(
 
 
 async def _explain(store: Store, job_id: str, moment: datetime | date | None) -> Explanation:
-    from gnomon.cli.deployments import reading
-    from gnomon.explain import explain
+    from gnomon.analysis.explain import explain
+    from gnomon.cli.access.deployments import reading
 
     async with reading(store) as log:
         return await explain(log, job_id, moment, datetime.now(UTC))
 
 
-def _record(story: Story) -> dict[str, Any]:
-    from gnomon.cli.json_output import execution_record
+def _record(story: FireExplanation) -> dict[str, Any]:
+    from gnomon.cli.output.json_output import execution_record
 
     facts = msgspec.structs.asdict(story)
     return facts | {name: [execution_record(run) for run in facts[name]] for name in ("executions", "behind")}

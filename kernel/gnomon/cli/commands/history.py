@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gnomon.cli.options import config_option, json_option, url_option
+from gnomon.cli.input.options import config_option, json_option, url_option
 
 if TYPE_CHECKING:
     from datetime import tzinfo
 
-    from gnomon.cli.reach import ReachedKernel
-    from gnomon.ports import Action, ActionPage, ActionQuery
+    from gnomon.cli.access.resolve import ReachedKernel
+    from gnomon.domain.records import Action, ActionPage, ActionQuery
 
 
 @click.command("history")
@@ -38,9 +38,9 @@ def command(
 
     It shows what reached the log. Whoever asked for something that could not even begin is in no log.
     """
-    from gnomon.cli.json_output import print_json
-    from gnomon.cli.reach import reach
-    from gnomon.ports import ActionQuery
+    from gnomon.cli.access.resolve import reach
+    from gnomon.cli.output.json_output import print_json
+    from gnomon.domain.records import ActionQuery
 
     kernel = reach(ctx, config, url)
     page = asyncio.run(_look(kernel, ActionQuery(job_id=job_id, limit=limit, offset=offset)))
@@ -64,9 +64,9 @@ def _record(action: Action) -> dict[str, object]:
 def _print(page: ActionPage, zone: tzinfo | None) -> None:
     from rich.text import Text
 
-    from gnomon.cli.tables import Column, print_table
-    from gnomon.cli.wording import style_of
-    from gnomon.wording import moment
+    from gnomon.cli.output.states import style_of
+    from gnomon.cli.output.tables import Column, print_table
+    from gnomon.text import moment
 
     columns = [
         Column("when", 23, holds=True),
@@ -74,7 +74,7 @@ def _print(page: ActionPage, zone: tzinfo | None) -> None:
         Column("did", 11),
         Column("job", 12),
         Column("run", 24, 3, holds=True),
-        Column("why", 16, 2),
+        Column("reason", 16, 2),
     ]
     rows = [
         (

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gnomon.cli.options import config_option, json_option, url_option
+from gnomon.cli.input.options import config_option, json_option, url_option
 
 if TYPE_CHECKING:
     from rich.text import Text
 
-    from gnomon.cli.job_lines import JobLine
-    from gnomon.cli.reach import ReachedKernel
+    from gnomon.cli.access.resolve import ReachedKernel
+    from gnomon.cli.output.job_lines import JobLine
 
 
 @click.command("jobs")
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 @click.pass_context
 def command(ctx: click.Context, config: Path | None, url: str | None, as_json: bool) -> None:
     """List the jobs: schedule, state, next fire, last run. Works beside a running kernel."""
-    from gnomon.cli.json_output import print_json
-    from gnomon.cli.reach import reach
+    from gnomon.cli.access.resolve import reach
+    from gnomon.cli.output.json_output import print_json
 
     found = asyncio.run(_look(reach(ctx, config, url)))
     if as_json:
@@ -41,7 +41,7 @@ async def _look(kernel: ReachedKernel) -> list[JobLine]:
 
 
 def _print(found: list[JobLine]) -> None:
-    from gnomon.cli.tables import Column, print_table
+    from gnomon.cli.output.tables import Column, print_table
 
     columns = [
         Column("job", 12),
@@ -59,8 +59,8 @@ def _print(found: list[JobLine]) -> None:
 def _row(job: JobLine, now: datetime) -> tuple[str | Text, ...]:
     from rich.text import Text
 
-    from gnomon.cli.wording import style_of, with_glyph, zone_of
-    from gnomon.wording import length, moment
+    from gnomon.cli.output.states import style_of, with_glyph, zone_of
+    from gnomon.text import length, moment
 
     last, state = job.last_run, "overdue" if job.overdue else job.state
     by = f" by {job.paused_by}" if job.paused_by else ""

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gnomon.cli.options import config_option, json_option, local_url_option
+from gnomon.cli.input.options import config_option, json_option, local_url_option
 
 if TYPE_CHECKING:
-    from gnomon.cli.upcoming import Upcoming
-    from gnomon.job_state import JobState
-    from gnomon.jobs import Job
+    from gnomon.analysis.upcoming import Upcoming
+    from gnomon.domain.job_state import JobState
+    from gnomon.jobs.job import Job
     from gnomon.ports import Store
 
 
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 @click.pass_context
 def command(ctx: click.Context, job_id: str, count: int, config: Path | None, url: str | None, as_json: bool) -> None:
     """Show when a job is due next, counted from what the log says of it."""
-    from gnomon.cli.deployments import find_job
-    from gnomon.cli.json_output import print_json
-    from gnomon.cli.reach import read_local_config
-    from gnomon.cli.upcoming import state_of, upcoming
-    from gnomon.cli.wording import zone_of
-    from gnomon.deployment import assemble
+    from gnomon.analysis.upcoming import state_of, upcoming
+    from gnomon.cli.access.deployments import find_job
+    from gnomon.cli.access.resolve import read_local_config
+    from gnomon.cli.output.json_output import print_json
+    from gnomon.cli.output.states import zone_of
+    from gnomon.deployment.assembly import assemble
 
     deployment = assemble(read_local_config(ctx, config, url, needs="the job's definition"))
     job = find_job(deployment, job_id)
@@ -47,16 +47,16 @@ def command(ctx: click.Context, job_id: str, count: int, config: Path | None, ur
 
 
 async def _state(store: Store, job_id: str) -> JobState | None:
-    from gnomon.cli.deployments import reading
+    from gnomon.cli.access.deployments import reading
 
     async with reading(store) as log:
         return next((state for state in await log.jobs() if state.job_id == job_id), None)
 
 
 def _print(job: Job, state: JobState | None, found: Upcoming) -> None:
-    from gnomon.cli.wording import zone_of
-    from gnomon.jobs import explain_schedule
-    from gnomon.wording import moment
+    from gnomon.cli.output.states import zone_of
+    from gnomon.jobs.job import explain_schedule
+    from gnomon.text import moment
 
     zone = zone_of(job.timezone)
     click.echo(f"{job.id}: {explain_schedule(job)}", err=True)

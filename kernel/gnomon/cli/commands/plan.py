@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
-from gnomon.cli.options import config_argument, config_option, json_option
+from gnomon.cli.input.options import config_argument, config_option, json_option
 
 if TYPE_CHECKING:
     from datetime import tzinfo
 
-    from gnomon.deployment import Deployment
-    from gnomon.plan import Fires, JobPlan, Plan
+    from gnomon.analysis.plan import Fires, JobPlan, Plan
+    from gnomon.deployment.assembly import Deployment
 
 SIGNS = {"add": "+", "change": "~", "remove": "-", "keep": " "}
 
@@ -35,10 +35,10 @@ def command(ctx: click.Context, config_file: Path | None, days: float, config: P
     It is compared with the log that the config names, as a reload or a start with it would do; nothing is changed.
     Ends with 2 where the config cannot be used.
     """
-    from gnomon.cli.deployments import read_config
-    from gnomon.cli.json_output import print_json
-    from gnomon.cli.wording import zone_of
-    from gnomon.deployment import assemble
+    from gnomon.cli.access.deployments import read_config
+    from gnomon.cli.output.json_output import print_json
+    from gnomon.cli.output.states import zone_of
+    from gnomon.deployment.assembly import assemble
 
     deployment = assemble(read_config(ctx, config_file, config))
     found = asyncio.run(_plan(deployment, days))
@@ -50,8 +50,8 @@ def command(ctx: click.Context, config_file: Path | None, days: float, config: P
 
 
 async def _plan(deployment: Deployment, days: float) -> Plan:
-    from gnomon.cli.deployments import reading
-    from gnomon.plan import plan
+    from gnomon.analysis.plan import plan
+    from gnomon.cli.access.deployments import reading
 
     async with reading(deployment.store) as log:
         return plan(await log.jobs(), deployment.jobs, datetime.now(UTC), days)
@@ -74,7 +74,7 @@ def _print(found: Plan, zones: Mapping[str, tzinfo], usual: tzinfo, days: float)
 
 
 def _lines(job: JobPlan, zone: tzinfo) -> Iterator[str]:
-    from gnomon.wording import moment
+    from gnomon.text import moment
 
     for change in job.changes:
         yield f"{change.key}: {_value(change.old)} → {_value(change.new)}"
@@ -91,7 +91,7 @@ def _lines(job: JobPlan, zone: tzinfo) -> Iterator[str]:
 
 
 def _fires(fires: Fires, zone: tzinfo) -> str:
-    from gnomon.wording import moment
+    from gnomon.text import moment
 
     more = ", …" if fires.count > len(fires.first) else ""
     shown = ", ".join(moment(fire, zone) for fire in fires.first)

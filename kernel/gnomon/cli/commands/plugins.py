@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gnomon.cli.options import config_option, json_option
+from gnomon.cli.input.options import config_option, json_option
 
 if TYPE_CHECKING:
-    from gnomon.enabled_plugins import PluginInfo
+    from gnomon.deployment.plugin_loading import PluginInfo
 
 
 @click.command("plugins")
@@ -24,9 +24,9 @@ def command(ctx: click.Context, config: Path | None, as_json: bool) -> None:
     """
     import msgspec
 
-    from gnomon.cli.deployments import read_config
-    from gnomon.cli.json_output import print_json
-    from gnomon.enabled_plugins import survey
+    from gnomon.cli.access.deployments import read_config
+    from gnomon.cli.output.json_output import print_json
+    from gnomon.deployment.plugin_loading import survey
 
     found = survey(read_config(ctx, config))
     if as_json:
@@ -38,8 +38,8 @@ def command(ctx: click.Context, config: Path | None, as_json: bool) -> None:
 def _print(found: list[PluginInfo]) -> None:
     from rich.text import Text
 
-    from gnomon.cli.tables import Column, print_table
-    from gnomon.cli.wording import style_of, with_glyph
+    from gnomon.cli.output.states import style_of, with_glyph
+    from gnomon.cli.output.tables import Column, print_table
 
     columns = [Column("name", 8), Column("state", 11, holds=True), Column("hooks", 22), Column("from", 14, 1)]
     rows = [

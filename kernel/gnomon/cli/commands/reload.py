@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from gnomon.cli.options import config_option, json_option, local_url_option
+from gnomon.cli.input.options import config_option, json_option, local_url_option
 
 
 @click.command("reload")
@@ -20,10 +20,10 @@ def command(ctx: click.Context, config: Path | None, url: str | None, as_json: b
 
     A config with problems changes nothing and is told; fires are neither lost nor doubled. SIGHUP does the same.
     """
-    from gnomon.cli.local_kernel import LocalKernel
-    from gnomon.cli.reach import read_local_config
-    from gnomon.cli.steering import ask, tell
-    from gnomon.control import ReloadJobs
+    from gnomon.cli.access.local import LocalKernel
+    from gnomon.cli.access.resolve import read_local_config
+    from gnomon.cli.access.steering import ask, tell
+    from gnomon.control_socket import ReloadJobs
 
     kernel = LocalKernel(read_local_config(ctx, config, url, needs="the config file of a kernel"))
     tell(ask(kernel, ReloadJobs()), as_json=as_json, sentence=_sentence)

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gnomon.cli.options import config_argument, config_option
+from gnomon.cli.input.options import config_argument, config_option
 
 if TYPE_CHECKING:
-    from gnomon.deployment import Deployment, Reloaded
+    from gnomon.deployment.assembly import Deployment, Reloaded
     from gnomon.kernel import Kernel
 
 FORMATS = ("console", "logfmt", "json")
@@ -39,9 +39,9 @@ def command(
     second one stops at once; what was going is recorded as lost. Ends with 0 after a clean stop, 1 where it cannot run,
     2 for a config that cannot be used.
     """
-    from gnomon.cli.console_plugin import ConsolePlugin
-    from gnomon.cli.deployments import read_config
-    from gnomon.deployment import assemble
+    from gnomon.cli.access.deployments import read_config
+    from gnomon.cli.output.console_plugin import ConsolePlugin
+    from gnomon.deployment.assembly import assemble
 
     settings = read_config(ctx, config_file, config, log_level=log_level, log_format=log_format)
     deployment = assemble(settings)
@@ -52,9 +52,9 @@ def command(
 async def _serve(deployment: Deployment) -> None:
     import structlog
 
-    from gnomon.cli.deployments import make_kernel
-    from gnomon.cli.stop_signals import StopSignals, record_lost
-    from gnomon.control import control_path, listening
+    from gnomon.cli.access.deployments import make_kernel
+    from gnomon.cli.input.stop_signals import StopSignals, record_lost
+    from gnomon.control_socket import control_path, listening
 
     log = structlog.stdlib.get_logger("gnomon.cli")
     source = deployment.config.source or "built-in example"
@@ -77,7 +77,7 @@ async def _serve(deployment: Deployment) -> None:
         except asyncio.CancelledError:
             if is_up or not stop.is_set():
                 raise
-            log.info("stopped", why="a signal came before the kernel had started")
+            log.info("stopped", reason="a signal came before the kernel had started")
 
 
 def _reload_on_sighup(kernel: Kernel, deployment: Deployment) -> None:
@@ -107,7 +107,7 @@ def _reload_on_sighup(kernel: Kernel, deployment: Deployment) -> None:
 async def _reload(kernel: Kernel, deployment: Deployment) -> Reloaded:
     import structlog
 
-    from gnomon.deployment import reload_jobs
+    from gnomon.deployment.assembly import reload_jobs
 
     reloaded = await reload_jobs(kernel, deployment.config, "gnomon reload")
     structlog.stdlib.get_logger("gnomon.cli").info(
@@ -124,9 +124,9 @@ async def _announce(kernel: Kernel) -> None:
     """Say what is due first, so that a silent start is not taken for a dead one."""
     import structlog
 
-    from gnomon.cli.wording import zone_of
-    from gnomon.jobs import explain_schedule
-    from gnomon.wording import moment
+    from gnomon.cli.output.states import zone_of
+    from gnomon.jobs.job import explain_schedule
+    from gnomon.text import moment
 
     log = structlog.stdlib.get_logger("gnomon.cli")
     views = await kernel.jobs()
@@ -140,7 +140,7 @@ async def _announce(kernel: Kernel) -> None:
         )
     for view in views:
         if view.state.paused:
-            log.info("paused", job=view.job.id, by=view.state.paused_by, why=view.state.paused_why)
+            log.info("paused", job=view.job.id, by=view.state.paused_by, reason=view.state.paused_reason)
 
 
 async def _until_stopped(kernel: Kernel, stop: asyncio.Event) -> None:

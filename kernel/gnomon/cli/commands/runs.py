@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from gnomon.cli.options import config_option, json_option, url_option
+from gnomon.cli.input.options import config_option, json_option, url_option
 
 if TYPE_CHECKING:
     from rich.text import Text
 
-    from gnomon.cli.reach import ReachedKernel
-    from gnomon.events import Event
-    from gnomon.execution import Execution, Status
-    from gnomon.ports import ExecutionQuery, Page
+    from gnomon.cli.access.resolve import ReachedKernel
+    from gnomon.domain.events import Event
+    from gnomon.domain.execution import Execution, Status
+    from gnomon.domain.records import ExecutionQuery, Page
 
 STATUSES = ("scheduled", "running", "success", "failed", "missed", "cancelled")
 
@@ -48,10 +48,10 @@ def command(  # noqa: PLR0913, PLR0917 - all that the command line has
     """List runs, newest first, also those that did not happen. Works beside a running kernel."""
     if ctx.invoked_subcommand is not None:
         return
-    from gnomon.cli.json_output import execution_record, print_json
-    from gnomon.cli.moments import past_moment
-    from gnomon.cli.reach import reach
-    from gnomon.ports import ExecutionQuery
+    from gnomon.cli.access.resolve import reach
+    from gnomon.cli.input.moments import past_moment
+    from gnomon.cli.output.json_output import execution_record, print_json
+    from gnomon.domain.records import ExecutionQuery
 
     kernel = reach(ctx, config, url)
     start = past_moment(since, kernel.zone, "--since") if since else None
@@ -74,8 +74,8 @@ def show(ctx: click.Context, execution_id: str, config: Path | None, url: str | 
 
     ID may be the beginning of an id, as the list shows it in a narrow terminal.
     """
-    from gnomon.cli.json_output import execution_record, print_json
-    from gnomon.cli.run_report import print_report
+    from gnomon.cli.output.json_output import execution_record, print_json
+    from gnomon.cli.output.run_report import print_report
 
     kernel = _reach(ctx, config, url)
     execution, history = asyncio.run(_one(kernel, execution_id))
@@ -96,8 +96,8 @@ def logs(
     ctx: click.Context, execution_id: str, follow: bool, config: Path | None, url: str | None, as_json: bool
 ) -> None:
     """Print the lines that a run logged. Only its newest ones are kept; the first line says how many are gone."""
-    from gnomon.cli.run_lines import print_lines
-    from gnomon.cli.short_ids import find_run
+    from gnomon.cli.access.short_ids import find_run
+    from gnomon.cli.output.run_lines import print_lines
 
     kernel = _reach(ctx, config, url)
     is_json = as_json or bool(_outer(ctx).get("as_json"))
@@ -119,7 +119,7 @@ def logs(
 @click.pass_context
 def tail(ctx: click.Context, job_id: str | None, config: Path | None, url: str | None, as_json: bool) -> None:
     """Follow what runs and what becomes of it, from now on until Ctrl-C."""
-    from gnomon.cli.event_lines import print_events
+    from gnomon.cli.output.event_text import print_events
 
     kernel, outer = _reach(ctx, config, url), _outer(ctx)
     job_id, as_json = job_id or outer.get("job_id"), as_json or bool(outer.get("as_json"))
@@ -133,7 +133,7 @@ def _outer(ctx: click.Context) -> dict[str, Any]:
 
 
 def _reach(ctx: click.Context, config: Path | None, url: str | None) -> ReachedKernel:
-    from gnomon.cli.reach import reach
+    from gnomon.cli.access.resolve import reach
 
     outer = _outer(ctx)
     is_own = ctx.get_parameter_source("url") is ParameterSource.COMMANDLINE
@@ -149,7 +149,7 @@ async def _page(kernel: ReachedKernel, query: ExecutionQuery) -> Page:
 
 
 async def _one(kernel: ReachedKernel, wanted: str) -> tuple[Execution, list[Event]]:
-    from gnomon.cli.short_ids import find_run
+    from gnomon.cli.access.short_ids import find_run
 
     async with kernel:
         execution = await find_run(kernel, wanted)
@@ -157,8 +157,8 @@ async def _one(kernel: ReachedKernel, wanted: str) -> tuple[Execution, list[Even
 
 
 def _print(page: Page, zone: tzinfo | None) -> None:
-    from gnomon.cli.short_ids import SHORT_ID, WHOLE_ID
-    from gnomon.cli.tables import Column, output, print_table
+    from gnomon.cli.access.short_ids import SHORT_ID, WHOLE_ID
+    from gnomon.cli.output.tables import Column, output, print_table
 
     console = output()
     width = WHOLE_ID if console.width >= 100 else SHORT_ID
@@ -179,8 +179,8 @@ def _print(page: Page, zone: tzinfo | None) -> None:
 def _row(execution: Execution, width: int, zone: tzinfo | None) -> tuple[str | Text, ...]:
     from rich.text import Text
 
-    from gnomon.cli.wording import style_of, with_glyph
-    from gnomon.wording import length, moment
+    from gnomon.cli.output.states import style_of, with_glyph
+    from gnomon.text import length, moment
 
     return (
         execution.id[:width],

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gnomon.cli.options import config_option, json_option, kwargs_option, parse_kwargs, url_option
+from gnomon.cli.input.options import config_option, json_option, kwargs_option, parse_kwargs, url_option
 
 if TYPE_CHECKING:
-    from gnomon.cli.reach import ReachedKernel
-    from gnomon.control import Trigger
-    from gnomon.execution import Execution
+    from gnomon.cli.access.resolve import ReachedKernel
+    from gnomon.control_socket import Trigger
+    from gnomon.domain.execution import Execution
 
 INTERRUPTED = 130
 
@@ -46,9 +46,9 @@ def command(  # noqa: PLR0913, PLR0917 - all that the command line has
     With --follow it ends with 0 if the run succeeded, 1 if not, 130 if it was cancelled. Ctrl-C leaves the run alone. A
     kernel elsewhere that goes away meanwhile is waited for, for a minute.
     """
-    from gnomon.cli.reach import reach
-    from gnomon.cli.steering import actor, ask, tell
-    from gnomon.control import Trigger
+    from gnomon.cli.access.resolve import reach
+    from gnomon.cli.access.steering import actor, ask, tell
+    from gnomon.control_socket import Trigger
 
     request = Trigger(job_id, parse_kwargs(kwargs), force, not keep_paused, actor(), idempotency_key)
     kernel = reach(ctx, config, url)
@@ -58,7 +58,7 @@ def command(  # noqa: PLR0913, PLR0917 - all that the command line has
 
 
 def _follow(kernel: ReachedKernel, request: Trigger, *, as_json: bool) -> int:
-    from gnomon.cli.run_ending import exit_code, print_ending
+    from gnomon.cli.output.run_ending import exit_code, print_ending
 
     begun: list[str] = []
     try:
@@ -72,7 +72,7 @@ def _follow(kernel: ReachedKernel, request: Trigger, *, as_json: bool) -> int:
 
 
 async def _run(kernel: ReachedKernel, request: Trigger, begun: list[str]) -> Execution:
-    from gnomon.cli.run_progress import RunProgress
+    from gnomon.cli.output.progress_bar import RunProgress
 
     async with kernel:
         answer = await kernel.ask(request)

@@ -10,7 +10,7 @@ from typing import Any
 import demo_jobs  # type: ignore[import-not-found]  # beside this file
 
 from gnomon import Job, Kernel
-from gnomon.config import convert_job
+from gnomon.jobs.definition import convert_job
 from gnomon.testing import VirtualClock
 from gnomon.testing.kernels import make_kernel
 from gnomon_web import WebPlugin
@@ -56,10 +56,10 @@ async def served_day(hours: float = 25.1) -> AsyncIterator[tuple[Kernel, str]]:
     jobs: list[Job] = [convert_job(keys, "the demo") for keys in JOBS]
     async with make_kernel(*jobs, clock=clock, plugins=[web], node="node-a") as kernel:
         await clock.advance_to(NOW - timedelta(hours=hours / 2))
-        await kernel.pause("financials", actor="mei", why="the provider changes its format")
+        await kernel.pause("financials", actor="mei", reason="the provider changes its format")
         await clock.advance_to(NOW - timedelta(hours=hours / 2 - 4))
         await kernel.resume("financials", actor="mei")
-        await kernel.pause("cleanup", actor="mei", why="until the disk is replaced")
+        await kernel.pause("cleanup", actor="mei", reason="until the disk is replaced")
         await clock.advance_to(NOW - timedelta(minutes=50))
         await kernel.trigger("report", actor="anna")
         await clock.advance_to(NOW - timedelta(minutes=5))

@@ -14,7 +14,7 @@ import aiohttp
 import pytest
 
 from gnomon import Event, Job, Kernel
-from gnomon.plugins import PluginSet
+from gnomon.plugins.plugin_set import PluginSet
 from gnomon_sqlite import SqliteStore
 from gnomon_web import WebPlugin
 from gnomon_web.config import Config

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gnomon import Event, Progress, Started, Succeeded
-from gnomon.events import DeclaredStep
-from gnomon.progress import ProgressView, advance
+from gnomon.domain.events import DeclaredStep
+from gnomon.domain.progress import ProgressView, advance
 from gnomon_web.live.conflation import conflate
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)

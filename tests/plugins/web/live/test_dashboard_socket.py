@@ -13,7 +13,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from gnomon import Context, Job, StoreUnavailableError
-from gnomon.config import Secret
+from gnomon.conversion import Secret
 from gnomon_web.config import Token
 from gnomon_web.live import connection, dashboard_feed, log_feed, pictures, window
 

@@ -11,7 +11,7 @@ import aiohttp
 import pytest
 
 from gnomon import Job
-from gnomon.codec import encode
+from gnomon.domain.codec import encode
 from gnomon_web.live import tail
 
 

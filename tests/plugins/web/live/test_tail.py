@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from gnomon import Event, Progress
-from gnomon.codec import encode
+from gnomon.domain.codec import encode
 from gnomon_web.live import tail
 from gnomon_web.live.tail import Tail
 

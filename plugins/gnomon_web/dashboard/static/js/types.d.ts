@@ -80,7 +80,7 @@ export interface Job {
   waiting?: string[];
   paused: boolean;
   paused_by?: string | null;
-  paused_why?: string | null;
+  paused_reason?: string | null;
   paused_at?: string | null;
   next_run_time: string | null;
   trigger: string;

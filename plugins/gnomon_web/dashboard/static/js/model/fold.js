@@ -1,4 +1,4 @@
-// The fold of an execution's events, equal to gnomon.execution: what a page shows of a run is what the server would say.
+// The fold of an execution's events, equal to gnomon.domain.execution: what a page shows of a run is what the server would say.
 import { advance, finish, NOTHING } from './progress.js';
 
 /** @typedef {import('../types.d.ts').Run} Run */

@@ -1,4 +1,4 @@
-// The fold of progress, equal to gnomon.progress: percent, steps, items, and what may be said of the remaining time.
+// The fold of progress, equal to gnomon.domain.progress: percent, steps, items, and what may be said of the remaining time.
 
 /** @typedef {import('../types.d.ts').Step} Step */
 /** @typedef {import('../types.d.ts').ProgressView} ProgressView */

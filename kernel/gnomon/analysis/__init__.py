@@ -1,0 +1,1 @@
+"""What can be proved or explained from a log: audit, explain, plan."""

@@ -1,0 +1,1 @@
+"""How commands reach a kernel: in this process, over the control socket, or by HTTP."""

@@ -1,0 +1,93 @@
+"""A job as the list of jobs shows it, told by the definitions and the log of a deployment on this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import msgspec
+
+from gnomon.analysis.upcoming import State, state_of, upcoming
+from gnomon.cli.output.states import zone_of
+from gnomon.domain.execution import Execution, Status
+from gnomon.domain.job_state import JobState
+from gnomon.domain.records import ExecutionQuery
+from gnomon.jobs.job import Job, explain_schedule
+from gnomon.ports import Store
+
+RUNNING = 1000
+"""Runs that are looked at, at most, to find those that are going on."""
+
+
+class LastRun(msgspec.Struct, frozen=True, kw_only=True):
+    """The newest execution of a job, in short."""
+
+    id: str
+    status: Status
+    timestamp: datetime
+    execution_time: float | None
+    reason: str | None
+
+
+class JobLine(msgspec.Struct, frozen=True, kw_only=True):
+    """A job in short; `next_fire` is in its zone, `running` are the ids of runs."""
+
+    id: str
+    name: str
+    display_name: str
+    note: str
+    tags: list[str]
+    schedule: str
+    timezone: str | None
+    state: State
+    paused_by: str | None
+    paused_reason: str | None
+    next_fire: datetime | None
+    overdue: datetime | None
+    last_run: LastRun | None
+    running: list[str]
+
+
+async def job_lines(jobs: Sequence[Job], log: Store, now: datetime) -> list[JobLine]:
+    """Tell of jobs what a log says of them, by id."""
+    states = {state.job_id: state for state in await log.jobs()}
+    going = (await log.executions(ExecutionQuery(status=("running",), limit=RUNNING))).items
+    return [
+        job_line(
+            job,
+            states.get(job.id),
+            await _last_run(log, job.id),
+            [execution.id for execution in going if execution.job_id == job.id],
+            now,
+        )
+        for job in sorted(jobs, key=lambda job: job.id)
+    ]
+
+
+def job_line(
+    job: Job, state: JobState | None, last_run: Execution | None, running: list[str], now: datetime
+) -> JobLine:
+    """Tell of one job what a list shows."""
+    found = upcoming(job, state, now, 1)
+    paused = state is not None and state.paused
+    return JobLine(
+        id=job.id,
+        name=job.title,
+        display_name=(state.display_name if state else "") or job.title,
+        note=(state.note if state else "") or job.description,
+        tags=job.tags,
+        schedule=explain_schedule(job),
+        timezone=job.timezone,
+        state=state_of(job, state),
+        paused_by=state.paused_by if state and paused else None,
+        paused_reason=state.paused_reason if state and paused else None,
+        next_fire=found.fires[0].astimezone(zone_of(job.timezone)) if found.fires else None,
+        overdue=found.overdue,
+        last_run=msgspec.convert(last_run, LastRun, from_attributes=True) if last_run else None,
+        running=running,
+    )
+
+
+async def _last_run(log: Store, job_id: str) -> Execution | None:
+    page = await log.executions(ExecutionQuery(job_id=job_id, limit=1))
+    return page.items[0] if page.items else None

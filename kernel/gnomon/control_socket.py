@@ -1,0 +1,208 @@
+"""The control socket: how commands on the same machine talk to a running kernel.
+
+A Unix socket beside the deployment's config, readable by its owner only. One JSON object on a line goes each way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import socket
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import structlog
+
+from gnomon.deployment.config import Config
+from gnomon.durations import encode_hook
+from gnomon.errors import ConfigError, GnomonError
+from gnomon.kernel import Kernel
+
+log = structlog.stdlib.get_logger("gnomon.control_socket")
+
+LONGEST_PATH = 100
+"""Bytes that a socket's path may have on every system (the limit is 104 on macOS, 108 on Linux)."""
+LINE_LIMIT = 1024 * 1024
+ANSWER_LIMIT = 30.0
+"""Seconds that a command waits for its answer: a store that is away makes the kernel wait, too."""
+
+Reload = Callable[[], Awaitable[Any]]
+
+
+class Pause(msgspec.Struct, frozen=True, tag="pause"):
+    """Hold a job's fires back."""
+
+    job_id: str
+    actor: str | None = None
+    reason: str | None = None
+
+
+class Resume(msgspec.Struct, frozen=True, tag="resume"):
+    """Let a job fire again."""
+
+    job_id: str
+    actor: str | None = None
+    reason: str | None = None
+
+
+class Trigger(msgspec.Struct, frozen=True, tag="trigger"):
+    """Run a job now, once."""
+
+    job_id: str
+    kwargs: dict[str, Any] = {}
+    force: bool = False
+    resume: bool = True
+    actor: str | None = None
+    idempotency_key: str | None = None
+
+
+class Cancel(msgspec.Struct, frozen=True, tag="cancel"):
+    """Ask a run to stop."""
+
+    execution_id: str
+    actor: str | None = None
+    reason: str | None = None
+
+
+class ReloadJobs(msgspec.Struct, frozen=True, tag="reload"):
+    """Read the config again and apply what is different."""
+
+
+class GetHealth(msgspec.Struct, frozen=True, tag="health"):
+    """Tell how the kernel is doing."""
+
+
+Command = Pause | Resume | Trigger | Cancel | ReloadJobs | GetHealth
+
+
+class Answer(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What became of a command: a result, or the error with its problems."""
+
+    result: Any = None
+    error: str | None = None
+    error_type: str | None = None
+    problems: list[str] = []
+
+
+class NoKernelError(GnomonError):
+    """No kernel listens for this deployment."""
+
+
+_commands: msgspec.json.Decoder[Command] = msgspec.json.Decoder(Command)
+_answers = msgspec.json.Decoder(Answer)
+
+
+def control_path(config: Config) -> Path:
+    """Tell where the kernel of a deployment listens: beside its config file, under its name."""
+    name = config.source.stem if config.source is not None else "gnomon"
+    path = config.directory / f"{name}.sock"
+    if len(os.fsencode(path)) <= LONGEST_PATH:
+        return path
+    digest = hashlib.blake2b(os.fsencode(path), digest_size=8).hexdigest()
+    return Path(tempfile.gettempdir()) / f"gnomon-{os.getuid()}-{digest}.sock"
+
+
+def send(command: Command, path: Path) -> Any:
+    """Send a command to the kernel that listens there, and return its result.
+
+    NoKernelError where nobody listens; GnomonError or ConfigError with what the kernel answered.
+    """
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.settimeout(ANSWER_LIMIT)
+        try:
+            connection.connect(os.fspath(path))
+            connection.sendall(msgspec.json.encode(command) + b"\n")
+            line = connection.makefile("rb").readline()
+        except (FileNotFoundError, ConnectionRefusedError) as exc:
+            raise NoKernelError(f"no kernel is running for this deployment (nobody listens at {path})") from exc
+        except OSError as exc:
+            raise GnomonError(f"the kernel that listens at {path} did not answer: {exc}") from exc
+    if not line:
+        raise GnomonError(f"the kernel that listens at {path} hung up: it is being stopped")
+    answer = _answers.decode(line)
+    if answer.problems:
+        raise ConfigError(answer.problems)
+    if answer.error is not None:
+        raise GnomonError(answer.error)
+    return answer.result
+
+
+@asynccontextmanager
+async def listening(kernel: Kernel, path: Path, reload: Reload) -> AsyncIterator[None]:
+    """Answer commands for as long as the block lasts. `reload` is what the command of that name does.
+
+    A kernel without its socket still does its work: where it cannot listen, this is logged and that is all.
+    """
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(ConnectionError):
+            if line := await reader.readline():
+                writer.write(msgspec.json.encode(await _answer(kernel, line, reload), enc_hook=_encode) + b"\n")
+                await writer.drain()
+        writer.close()
+
+    try:
+        _remove_stale(path)
+        server = await asyncio.start_unix_server(serve, path, limit=LINE_LIMIT)
+        path.chmod(0o600)  # noqa: ASYNC240 - once, at start-up
+    except OSError as exc:
+        log.warning("no control socket: commands cannot reach this kernel", path=str(path), problem=str(exc))
+        yield
+        return
+    try:
+        yield
+    finally:
+        server.close()
+        await server.wait_closed()
+        path.unlink(missing_ok=True)  # noqa: ASYNC240 - once, at the end
+
+
+def _remove_stale(path: Path) -> None:
+    """Remove the socket of a kernel that was killed; the store's lock has made sure that none is running."""
+    if path.is_socket():
+        path.unlink()
+
+
+async def _answer(kernel: Kernel, line: bytes, reload: Reload) -> Answer:
+    try:
+        return Answer(result=await _obey(kernel, _commands.decode(line), reload))
+    except ConfigError as exc:
+        return Answer(error=str(exc), error_type=type(exc).__name__, problems=exc.problems)
+    except (GnomonError, msgspec.MsgspecError) as exc:
+        return Answer(error=str(exc), error_type=type(exc).__name__)
+
+
+async def _obey(kernel: Kernel, command: Command, reload: Reload) -> Any:
+    match command:
+        case Pause(job_id, actor, reason):
+            return await kernel.pause(job_id, actor=actor, reason=reason)
+        case Resume(job_id, actor, reason):
+            return await kernel.resume(job_id, actor=actor, reason=reason)
+        case Trigger():
+            return await kernel.trigger(
+                command.job_id,
+                kwargs=command.kwargs,
+                force=command.force,
+                resume=command.resume,
+                actor=command.actor,
+                idempotency_key=command.idempotency_key,
+            )
+        case Cancel(execution_id, actor, reason):
+            return await kernel.cancel(execution_id, actor=actor, reason=reason)
+        case ReloadJobs():
+            return await reload()
+        case GetHealth():
+            return kernel.health()
+
+
+def _encode(value: Any) -> Any:
+    """Write durations as text, and functions of jobs by name."""
+    try:
+        return encode_hook(value)
+    except NotImplementedError:
+        return str(value)

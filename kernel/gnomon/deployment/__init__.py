@@ -1,0 +1,1 @@
+"""From one config file to a kernel with its plugins and jobs."""

@@ -1,0 +1,189 @@
+"""The jobs of a deployment, from the three places where one is declared: the config, @job functions and plugins."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import msgspec
+
+from gnomon.conversion import Table, convert, unknown_key
+from gnomon.deployment.config import Config, job_place
+from gnomon.deployment.plugin_loading import plugin_that_would_own
+from gnomon.errors import ConfigError, GnomonError, JobError, PluginError, TriggerError
+from gnomon.jobs.body import make_body
+from gnomon.jobs.callables import import_module, reference
+from gnomon.jobs.decorator import jobs_in
+from gnomon.jobs.job import SCHEDULES, Job
+from gnomon.plugins.plugin_set import PluginSet
+from gnomon.scheduling.timezones import parse_timezone
+from gnomon.text import close_match
+
+JOB_KEYS = frozenset(field.encode_name for field in msgspec.structs.fields(Job))
+
+
+class DeclaredJob(msgspec.Struct, frozen=True):
+    """A job and what declares it, as a problem names it: `jobs[2 'x']`, `@job app:sync` or `plugin 'echo' job 'x'`."""
+
+    place: str
+    job: Job
+
+
+def collect_jobs(config: Config, plugins: PluginSet, problems: list[str]) -> list[Job]:
+    """List all jobs, complete and checked; what is wrong with the others is added to the problems."""
+    return _Collection(config, plugins, problems).jobs()
+
+
+class _Collection:
+    def __init__(self, config: Config, plugins: PluginSet, problems: list[str]) -> None:
+        self._config = config
+        self._plugins = plugins
+        self._problems = problems
+        self._owners = self._find_owners()
+        self._declared: dict[str, DeclaredJob] = {}
+
+    def jobs(self) -> list[Job]:
+        for declared in (*self._from_modules(), *self._from_plugins()):
+            other = self._declared.setdefault(declared.job.id, declared)
+            if other is not declared:
+                self._problems.append(f"{declared.place}: {other.place} has the id {declared.job.id!r} already")
+        configured = self._from_config()
+        left = [declared for declared in self._declared.values() if declared.job.id not in configured]
+        return [self._checked(declared) for declared in (*left, *configured.values())]
+
+    def _find_owners(self) -> dict[str, type[msgspec.Struct]]:
+        """Find the Struct that each key of a plugin belongs to."""
+        owners: dict[str, type[msgspec.Struct]] = {}
+        for plugin in self._plugins:
+            for field in msgspec.structs.fields(plugin.job_options) if plugin.job_options else ():
+                key = field.encode_name
+                if key in JOB_KEYS or key in owners:
+                    self._problems.append(f"plugin {plugin.name!r} has a job key {key!r}, which is taken: rename it")
+                elif plugin.job_options:
+                    owners[key] = plugin.job_options
+        return owners
+
+    # --- where they come from ---
+
+    def _from_modules(self) -> Iterator[DeclaredJob]:
+        for name in self._config.kernel.modules:
+            try:
+                jobs = jobs_in(import_module(name, name))
+            except JobError as exc:
+                self._problems.append(f"kernel.modules: {exc}")
+                continue
+            if not jobs:
+                self._problems.append(f"kernel.modules: {name!r} declares no job: put @job above a function in it")
+            yield from (DeclaredJob(f"@job {reference(job.func)}", job) for job in jobs)
+
+    def _from_plugins(self) -> Iterator[DeclaredJob]:
+        for plugin in self._plugins:
+            try:
+                offers = plugin.jobs()
+            except PluginError as exc:
+                self._problems.append(str(exc))
+                continue
+            for offer in offers:
+                place = f"plugin {plugin.name!r} job {offer.id if isinstance(offer, Job) else offer.get('id')!r}"
+                job = offer if isinstance(offer, Job) else self._convert(offer, place)
+                if job is not None:
+                    yield DeclaredJob(place, job)
+
+    def _from_config(self) -> dict[str, DeclaredJob]:
+        configured: dict[str, DeclaredJob] = {}
+        for i, table in enumerate(self._config.jobs):
+            place, func = job_place(i, table), table.get("func")
+            is_id = isinstance(func, str) and ":" not in func
+            base = self._declared.get(str(func)) if is_id else None
+            job = self._convert(table, place, base.job if base else None)
+            if is_id and base is None:
+                self._problems.append(f"{place}.func: {self._no_such_job(str(func))}")
+            elif job is not None and self._is_free(job.id, place, base, configured):
+                configured[job.id] = DeclaredJob(place, job)
+        return configured
+
+    def _is_free(
+        self, job_id: str, place: str, base: DeclaredJob | None, configured: Mapping[str, DeclaredJob]
+    ) -> bool:
+        other = configured.get(job_id) or self._declared.get(job_id)
+        if other is None or other is base:
+            return True
+        hint = "" if job_id in configured else f"; `func = {job_id!r}` would change that one"
+        self._problems.append(f"{place}.id: {other.place} has the id {job_id!r} already{hint}")
+        return False
+
+    def _no_such_job(self, func: str) -> str:
+        known = sorted(self._declared)
+        hint = close_match(func, known) or (f", which are {', '.join(known)}" if known else ", of which there are none")
+        return (
+            f'there is no job {func!r}: expected "package.module:callable", or the id of a job that a plugin offers or '
+            f"that a module of [kernel] modules declares{hint}"
+        )
+
+    # --- what they hold ---
+
+    def _convert(self, table: Table, place: str, base: Job | None = None) -> Job | None:
+        """Make a job of its keys; those of plugins go to its options, and those of `base` fill up what is not given."""
+        unknown = [key for key in table if key not in JOB_KEYS and key not in self._owners]
+        self._problems += [self._no_such_key(place, key) for key in unknown]
+        own = {key: value for key, value in table.items() if key in JOB_KEYS}
+        if owned := {key: value for key, value in table.items() if key in self._owners}:
+            own["options"] = _merged(own.get("options", {}), owned)
+        try:
+            return convert(own if base is None else _changed(base, own), Job, place)
+        except ConfigError as exc:
+            self._problems += exc.problems
+            return None
+
+    def _checked(self, declared: DeclaredJob) -> Job:
+        """Complete a job, and try whether its schedule, function, arguments and options can be used."""
+        job = declared.job
+        zone = job.timezone or self._config.kernel.timezone
+        job = msgspec.structs.replace(job, timezone=zone)
+        for key, check in (("timezone", lambda: parse_timezone(zone)), (_schedule(job), job.build_trigger)):
+            try:
+                check()
+            except (TriggerError, JobError) as exc:
+                self._problems.append(f"{declared.place}.{key}: {exc}")
+                break
+        try:
+            make_body(job)
+        except GnomonError as exc:
+            self._problems.append(f"{declared.place}: {exc}")
+        self._check_options(declared)
+        return job
+
+    def _no_such_key(self, place: str, key: str) -> str:
+        if plugin := plugin_that_would_own(key, self._config):
+            return f"{place}.{key}: this key is of the plugin {plugin!r}, which is not enabled: add [plugins.{plugin}]"
+        return unknown_key(place, key, {*JOB_KEYS, *self._owners})
+
+    def _check_options(self, declared: DeclaredJob) -> None:
+        options = declared.job.options
+        strange = [key for key in options if key not in self._owners]
+        self._problems += [unknown_key(f"{declared.place}.options", key, self._owners) for key in strange]
+        for owner in dict.fromkeys(self._owners[key] for key in options if key in self._owners):
+            owned = {key: value for key, value in options.items() if self._owners.get(key) is owner}
+            try:
+                convert(owned, owner, declared.place)
+            except ConfigError as exc:
+                self._problems += exc.problems
+
+
+def _changed(base: Job, table: Table) -> dict[str, Any]:
+    """Put the given keys in the place of those of a declared job, any schedule in the place of its own."""
+    kept = msgspec.structs.asdict(base)
+    if any(key in table for key in SCHEDULES):
+        kept = {key: value for key, value in kept.items() if key not in SCHEDULES}
+    changed = {key: value for key, value in table.items() if key != "func"}
+    return kept | changed | {"options": _merged(base.options, changed.get("options", {}))}
+
+
+def _merged(options: Any, more: Any) -> Any:
+    """Merge two tables; what is none is handed on, for the conversion to refuse."""
+    tables = isinstance(options, Mapping) and isinstance(more, Mapping)
+    return {**options, **more} if tables else more if isinstance(options, Mapping) else options
+
+
+def _schedule(job: Job) -> str:
+    return next((key for key in SCHEDULES if getattr(job, key) is not None), "trigger")

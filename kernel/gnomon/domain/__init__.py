@@ -1,0 +1,1 @@
+"""The facts and what is folded from them: pure, no I/O."""

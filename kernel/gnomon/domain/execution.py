@@ -1,0 +1,271 @@
+"""The state machine of one execution: a pure fold over its events, nothing else decides what state it is in."""
+
+from __future__ import annotations
+
+import functools
+import secrets
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from hashlib import blake2b
+from typing import Any, Final, Literal
+
+import msgspec
+
+from gnomon.domain import events, progress
+from gnomon.domain.events import Event
+from gnomon.errors import TransitionError
+
+Status = Literal["scheduled", "running", "success", "failed", "missed", "cancelled"]
+STATUSES: Final[tuple[Status, ...]] = ("scheduled", "running", "success", "failed", "missed", "cancelled")
+FINAL: Final = frozenset({"success", "failed", "missed", "cancelled"})
+
+
+class Execution(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
+    """One run of a job, or one run that did not happen, as its events tell it.
+
+    `timestamp` is the actual start; before that, and for what never started, the moment of recording. Times are aware
+    UTC, durations are seconds. `version` is the number of events folded in.
+    """
+
+    id: str
+    job_id: str
+    job_name: str = ""
+    status: Status
+    version: int = 0
+    scheduled_time: datetime
+    timestamp: datetime
+    updated_at: datetime
+    node: str = ""
+    is_manual: bool = False
+    force: bool = False
+    args: list[Any] = []
+    kwargs: dict[str, Any] = {}
+    actor: str | None = None
+    attempt: int = 1
+    retry_of: str | None = None
+    not_before: datetime | None = None
+    runner: str | None = None
+    worker: str | None = None
+    delay: float | None = None
+    execution_time: float | None = None
+    reason: str | None = None
+    detail: str | None = None
+    error_type: str | None = None
+    error_message: str | None = None
+    traceback: str | None = None
+    return_value: Any = None
+    cancel_requested: bool = False
+    cancelled_by: str | None = None
+    warning: str | None = None
+    count: int = 1
+    first: datetime | None = None
+    last: datetime | None = None
+    late_result: str | None = None
+    hidden: bool = False
+    progress: progress.ProgressView = progress.ProgressView()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the run has its outcome, which nothing changes any more."""
+        return self.status in FINAL
+
+    def apply(self, event: Event) -> None:
+        """Fold one more event in; TransitionError where it is illegal, and then nothing is changed."""
+        if event.version != self.version + 1:
+            raise TransitionError(event.stream, f"{self.status} at version {self.version}", event.type, event.version)
+        step = _STEPS[self.status].get(type(event))
+        if step is None:
+            raise TransitionError(event.stream, self.status, event.type, event.version)
+        step(self, event)
+        self.version = event.version
+        if step is not _hidden:  # which is about lists, and not about the run: when it ended must not change
+            self.updated_at = event.at
+
+
+def begin(event: Event) -> Execution:
+    """Make the execution that a stream's first event begins: scheduled or missed, nothing else."""
+    if event.version == 1:
+        if type(event) is events.Scheduled:
+            return _scheduled(event)
+        if type(event) is events.Missed:
+            return _missed_at_once(event)
+    raise TransitionError(event.stream, "nothing", event.type, event.version)
+
+
+def fold(history: Iterable[Event]) -> Execution:
+    """Fold the events of one stream, in order of version, into the execution that they tell."""
+    iterator = iter(history)
+    execution = begin(next(iterator))
+    for event in iterator:
+        execution.apply(event)
+    return execution
+
+
+def execution_id(job_id: str, scheduled_time: datetime, attempt: int = 1) -> str:
+    """Name the execution of a fire: the same fire always gets the same 24 hex characters.
+
+    4 bytes of scheduled time in seconds, as in a MongoDB ObjectId, then 8 bytes of BLAKE2b of (job, µs, attempt).
+    """
+    seconds, micros = _written(int(scheduled_time.timestamp()), scheduled_time.microsecond)
+    return seconds + _hash(f"{job_id}{micros}{attempt}".encode())
+
+
+@functools.lru_cache(maxsize=64)
+def _written(seconds: int, microsecond: int) -> tuple[str, str]:
+    # Jobs that are due at one instant share it: to write two numbers costs as much as the hash.
+    return f"{seconds & 0xFFFFFFFF:08x}", f"\0{seconds * 1_000_000 + microsecond}\0"
+
+
+def manual_execution_id(job_id: str, at: datetime, idempotency_key: str | None = None) -> str:
+    """Name a manual run: random, or by the caller's key so that a repeated request makes one run.
+
+    With a key the time is left out, because the repeated request comes later.
+    """
+    if idempotency_key is not None:
+        return _written(0, 0)[0] + _hash(f"{job_id}\0key\0{idempotency_key}".encode())
+    return _written(int(at.timestamp()), 0)[0] + _hash(secrets.token_bytes(16))
+
+
+def _hash(unique: bytes) -> str:
+    return blake2b(unique, digest_size=8).hexdigest()
+
+
+def _scheduled(event: events.Scheduled) -> Execution:
+    return Execution(
+        id=event.stream,
+        job_id=event.job_id,
+        job_name=event.job_name,
+        status="scheduled",
+        version=1,
+        scheduled_time=event.scheduled_time,
+        timestamp=event.at,
+        updated_at=event.at,
+        node=event.node,
+        is_manual=event.is_manual,
+        force=event.force,
+        args=event.args,
+        kwargs=event.kwargs,
+        actor=event.actor,
+        attempt=event.attempt,
+        retry_of=event.retry_of,
+        not_before=event.not_before,
+    )
+
+
+def _missed_at_once(event: events.Missed) -> Execution:
+    return Execution(
+        id=event.stream,
+        job_id=event.job_id,
+        job_name=event.job_name,
+        status="missed",
+        version=1,
+        scheduled_time=event.scheduled_time,
+        timestamp=event.at,
+        updated_at=event.at,
+        node=event.node,
+        is_manual=event.is_manual,
+        actor=event.actor,
+        reason=event.reason,
+        detail=event.detail,
+        count=event.count,
+        first=event.first,
+        last=event.last,
+    )
+
+
+def _started(execution: Execution, event: events.Started) -> None:
+    execution.status = "running"
+    execution.timestamp = event.at
+    execution.node = event.node
+    execution.runner = event.runner
+    execution.worker = event.worker
+    execution.delay = event.delay
+
+
+def _progress(execution: Execution, event: events.Progress) -> None:
+    execution.progress = progress.advance(execution.progress, event)
+
+
+def _succeeded(execution: Execution, event: events.Succeeded) -> None:
+    execution.status = "success"
+    execution.return_value = event.return_value
+    execution.execution_time = event.execution_time
+    execution.progress = progress.finish(execution.progress, succeeded=True, at=event.at)
+
+
+def _failed(execution: Execution, event: events.Failed) -> None:
+    execution.status = "failed"
+    execution.reason = event.reason
+    execution.error_type = event.error_type
+    execution.error_message = event.error_message
+    execution.traceback = event.traceback
+    execution.execution_time = event.execution_time
+    execution.progress = progress.finish(execution.progress, succeeded=False, at=event.at)
+
+
+def _missed(execution: Execution, event: events.Missed) -> None:
+    execution.status = "missed"
+    execution.reason = event.reason
+    execution.detail = event.detail
+
+
+def _cancelled(execution: Execution, event: events.Cancelled) -> None:
+    execution.status = "cancelled"
+    execution.reason = event.reason
+    execution.cancelled_by = event.actor or execution.cancelled_by
+    execution.execution_time = event.execution_time
+    execution.progress = progress.finish(execution.progress, succeeded=False, at=event.at)
+
+
+def _cancel_requested(execution: Execution, event: events.CancelRequested) -> None:
+    execution.cancel_requested = True
+    execution.cancelled_by = event.actor
+
+
+def _warned(execution: Execution, event: events.Warned) -> None:
+    execution.warning = event.message
+
+
+def _late_result(execution: Execution, event: events.LateResult) -> None:
+    execution.late_result = event.outcome
+
+
+def _hidden(execution: Execution, _event: events.Hidden) -> None:
+    execution.hidden = True
+
+
+def _nothing(execution: Execution, event: Event) -> None:
+    """Skip what this version does not know."""
+
+
+_Steps = dict[type[Event], Callable[[Execution, Any], None]]
+_SCHEDULED: Final[_Steps] = {
+    events.Started: _started,
+    events.Missed: _missed,
+    events.Cancelled: _cancelled,
+    events.Failed: _failed,
+    events.CancelRequested: _cancel_requested,
+    events.UnknownEvent: _nothing,
+}
+_RUNNING: Final[_Steps] = {
+    events.Progress: _progress,
+    events.Warned: _warned,
+    events.CancelRequested: _cancel_requested,
+    events.Succeeded: _succeeded,
+    events.Failed: _failed,
+    events.Cancelled: _cancelled,
+    events.UnknownEvent: _nothing,
+}
+_OVER: Final[_Steps] = {
+    events.LateResult: _late_result,
+    events.Hidden: _hidden,
+    events.UnknownEvent: _nothing,
+}
+_STEPS: Final[dict[Status, _Steps]] = {
+    "scheduled": _SCHEDULED,
+    "running": _RUNNING,
+    "success": _OVER,
+    "failed": _OVER,
+    "missed": _OVER,
+    "cancelled": _OVER,
+}

@@ -1,0 +1,69 @@
+"""What operators did, read from the log: one pure function from an event to an action, the same for every store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from gnomon.domain import events
+from gnomon.domain.events import Event
+from gnomon.domain.records import Action
+
+KERNEL: Final = "kernel"
+"""The actor that is nobody: the kernel itself, at its start and at its end."""
+
+
+def action_of(event: Event) -> Action | None:
+    """Read what somebody did; None for an event that tells of no act, or of one of the kernel's own."""
+    # Asked for every event that is written, so what is no act at all costs one look into a dict.
+    read = _ACTIONS.get(type(event))
+    if read is None or (actor := event.actor) is None or actor == KERNEL:  # type: ignore[attr-defined]
+        return None
+    return read(event)
+
+
+def _act(event: Any, action: str, **more: Any) -> Action:
+    execution_id = None if isinstance(event, events.JobEvent) else event.stream
+    place = {"at": event.at, "job_id": event.job_id, "execution_id": execution_id}
+    return Action(action=action, actor=event.actor, **place, **more)
+
+
+def _of_job(action: str) -> Callable[[Any], Action]:
+    return lambda event: _act(event, action, detail=event.reason)
+
+
+def _described(event: events.JobDescribed) -> Action:
+    told = {"display name": event.display_name, "note": event.note}
+    said = [f"{what} {text!r}" if text else f"no {what}" for what, text in told.items() if text is not None]
+    return _act(event, "describe", detail=", ".join(said))
+
+
+def _triggered(event: events.Scheduled) -> Action | None:
+    return _act(event, "trigger") if event.is_manual and event.attempt == 1 else None
+
+
+def _refused(event: events.Missed) -> Action | None:
+    if not event.is_manual or event.version > 1:  # a later one was accepted first, by an event of its own
+        return None
+    return _act(event, "trigger", status="failed", error_message=event.detail or event.reason)
+
+
+def _taken_back(event: events.Cancelled) -> Action | None:
+    # Before it started; later ones were asked for by an event of their own.
+    return _act(event, "cancel", detail=event.reason) if event.version == 2 else None
+
+
+_ACTIONS: Final[dict[type[Event], Callable[[Any], Action | None]]] = {
+    events.JobAdded: _of_job("add"),
+    events.JobChanged: _of_job("change"),
+    events.JobRemoved: _of_job("remove"),
+    events.JobPaused: _of_job("pause"),
+    events.JobResumed: _of_job("resume"),
+    events.JobDescribed: _described,
+    events.Scheduled: _triggered,
+    events.Missed: _refused,
+    events.CancelRequested: lambda event: _act(event, "cancel", detail=event.reason),
+    events.Cancelled: _taken_back,
+    events.Failed: lambda event: _act(event, "mark_failed", detail=event.error_message),
+    events.Hidden: lambda event: _act(event, "hide"),
+}

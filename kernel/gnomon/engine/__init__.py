@@ -1,0 +1,1 @@
+"""The parts of a running kernel: what decides, records, starts and supervises."""

@@ -1,0 +1,92 @@
+"""What the two faces of the kernel, questions and orders, have in common: its parts, and how its loop is reached."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import copy
+import functools
+from collections.abc import Callable, Coroutine
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+from gnomon.domain.execution import Execution
+from gnomon.engine.admission import Admission
+from gnomon.engine.job_registry import JobRegistry
+from gnomon.engine.journal import Journal
+from gnomon.engine.launcher import Launcher
+from gnomon.engine.progress_recorder import ProgressRecorder
+from gnomon.engine.supervisor import Supervisor
+from gnomon.engine.timetable import Timetable
+from gnomon.errors import DeposedError, ExecutionOverError, GnomonError, UnknownExecutionError
+from gnomon.jobs.registered import RegisteredJob
+from gnomon.plugins.dispatcher import Dispatcher
+from gnomon.ports import Clock, Store
+
+NOT_RUNNING = "the kernel is not running: use it inside of `async with kernel:`"
+
+P = ParamSpec("P")
+R = TypeVar("R")
+Self_ = TypeVar("Self_", bound="KernelComponents")
+
+
+def on_kernel_loop(
+    method: Callable[Concatenate[Self_, P], Coroutine[Any, Any, R]],
+) -> Callable[Concatenate[Self_, P], Coroutine[Any, Any, R]]:
+    """Let a coroutine method be awaited from any event loop: plugins live on loops of their own."""
+
+    @functools.wraps(method)
+    async def hop(self: Self_, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        loop = self.loop  # once: on another thread, the kernel may be leaving right now
+        if loop is None:
+            raise GnomonError(NOT_RUNNING)
+        call = method(self, *args, **kwargs)
+        if asyncio.get_running_loop() is loop:
+            return await call
+        try:
+            future = asyncio.run_coroutine_threadsafe(call, loop)
+        except RuntimeError as exc:  # its loop is closed
+            call.close()
+            raise GnomonError(NOT_RUNNING) from exc
+        return await asyncio.wrap_future(future)
+
+    return hop
+
+
+class KernelComponents:
+    """The parts of a kernel, which `Kernel` makes, and how an execution is found among them."""
+
+    clock: Clock
+    loop: asyncio.AbstractEventLoop | None
+    _timezone: str
+    _jobs: dict[str, RegisteredJob]
+    _store: Store
+    _journal: Journal
+    _dispatcher: Dispatcher
+    _admission: Admission
+    _launcher: Launcher
+    _reports: ProgressRecorder
+    _supervisor: Supervisor
+    _timetable: Timetable
+    _registry: JobRegistry
+
+    async def _find(self, execution_id: str) -> Execution | None:
+        if (live := self._journal.live.get(execution_id)) is not None:
+            return copy.copy(live)
+        with contextlib.suppress(DeposedError):  # what is in a log that is not ours any more can be read all the same
+            await self._durable()  # the end of a run leaves the live views before it is in the store
+        return await self._store.execution(execution_id)
+
+    async def _get(self, execution_id: str) -> Execution:
+        if (execution := await self._find(execution_id)) is None:
+            raise UnknownExecutionError(execution_id)
+        return execution
+
+    async def _not_over(self, execution_id: str) -> Execution:
+        live = self._journal.live.get(execution_id)
+        execution = live if live is not None else await self._get(execution_id)
+        if execution.is_over or live is None:
+            raise ExecutionOverError(execution_id, execution.status)
+        return execution
+
+    async def _durable(self) -> None:
+        await asyncio.shield(self._journal.durable())

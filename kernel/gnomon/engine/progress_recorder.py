@@ -1,0 +1,105 @@
+"""What bodies tell of themselves: progress, at a rate that the log can bear, and the lines that they log."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import deque
+from typing import Any
+
+import structlog
+
+from gnomon.domain import events
+from gnomon.engine.journal import Journal
+from gnomon.errors import GnomonError, StoreError
+from gnomon.ports import Clock, Store
+from gnomon.runners.context import PROGRESS_RATE, Context
+
+log = structlog.stdlib.get_logger("gnomon.engine.progress_recorder")
+
+
+class ProgressRecorder:
+    """The sink of all contexts. Bodies tell it from any thread; it records on the kernel's."""
+
+    def __init__(self, journal: Journal, store: Store, clock: Clock) -> None:
+        self._journal = journal
+        self._store = store
+        self._clock = clock
+        self._told: deque[tuple[str, dict[str, Any]]] = deque()
+        self._untold: set[Context] = set()
+        self._has_untold = asyncio.Event()
+        self._flushing = asyncio.Lock()
+        self._loop: asyncio.AbstractEventLoop
+        self._thread = 0
+
+    def begin(self) -> None:
+        """Take the thread and the loop that it is called on for the kernel's; called once, when the kernel starts."""
+        self._loop = asyncio.get_running_loop()
+        self._thread = threading.get_ident()
+
+    def tell(self, execution_id: str, told: dict[str, Any]) -> None:
+        """Record progress; called by contexts from any thread."""
+        # One queue: what a thread has told and what `flush` then takes out of its context must not change places.
+        self._told.append((execution_id, told))
+        if threading.get_ident() == self._thread:
+            self._record_told()
+        else:
+            self._loop.call_soon_threadsafe(self._record_told)
+
+    def tell_later(self, context: Context) -> None:
+        """Remember a context that has more to tell than its rate allows; called from any thread."""
+        if threading.get_ident() == self._thread:
+            self._remember(context)
+        else:
+            self._loop.call_soon_threadsafe(self._remember, context)
+
+    async def conflate(self) -> None:
+        """Write what contexts have kept back, again and again until cancelled. A task of the kernel."""
+        while True:
+            await self._has_untold.wait()
+            await self._clock.sleep(1.0 / PROGRESS_RATE)
+            self._has_untold.clear()
+            await self.flush()
+
+    async def flush(self) -> None:
+        """Write what contexts have kept back: progress that its rate allows into the log, lines into the store.
+
+        One at a time: who asks while another one writes is to find in the store what that has taken.
+        """
+        async with self._flushing:
+            contexts, self._untold = self._untold, set()
+            for context in contexts:
+                if context.may_tell:
+                    context.flush()
+                else:
+                    self._remember(context)
+                await self._keep_lines(context)
+
+    def _remember(self, context: Context) -> None:
+        self._untold.add(context)
+        self._has_untold.set()
+
+    async def _keep_lines(self, context: Context) -> None:
+        if context.run_log is None:
+            return
+        lines, oldest = context.run_log.untaken()
+        if not lines:
+            return
+        try:
+            await self._store.append_log(context.execution_id, lines, oldest)
+        except StoreError as exc:
+            log.warning("log lines wait for the store", execution=context.execution_id, problem=str(exc))
+            self.tell_later(context)
+        else:
+            context.run_log.took(lines)
+
+    def _record_told(self) -> None:
+        while self._told:
+            execution_id, told = self._told.popleft()
+            execution = self._journal.live.get(execution_id)
+            if execution is None or execution.is_over:
+                continue  # told after the end: the end stands
+            try:
+                self._journal.record(events.Progress, execution_id, execution.job_id, **told)
+            except GnomonError as exc:
+                log.debug("progress lost", execution=execution_id, problem=str(exc))

@@ -1,0 +1,90 @@
+"""What a kernel finds when it starts: runs that an earlier one left going, and runs that it never began."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+
+import msgspec
+import structlog
+
+from gnomon.domain import events
+from gnomon.domain.execution import Execution, Status
+from gnomon.domain.records import ExecutionQuery
+from gnomon.engine.journal import Journal
+from gnomon.engine.launcher import Launcher, grace_of
+from gnomon.jobs.registered import RegisteredJob
+from gnomon.ports import Clock, Store
+
+log = structlog.stdlib.get_logger("gnomon.engine.recovery")
+
+
+async def recover(
+    store: Store, journal: Journal, launcher: Launcher, clock: Clock, jobs: Mapping[str, RegisteredJob]
+) -> None:
+    """Give every run that is not over a future or an end: nothing stays running for ever.
+
+    What was running is failed with reason `lost`, and tried again where its job has retries. What was accepted and had
+    not begun runs now, unless its job is gone or its grace is over.
+    """
+    # Both lists are read before anything is written: recording the one changes the other.
+    lost = [execution async for execution in _all(store, "running")]
+    accepted = [execution async for execution in _all(store, "scheduled")]
+    for execution in lost:
+        _declare_lost(execution, journal)
+        if (registered := jobs.get(execution.job_id)) is not None:
+            launcher.retry(execution, registered.job)
+        journal.forget(execution.id)
+    for execution in reversed(accepted):  # oldest first, as they came
+        _take_up(execution, journal, launcher, clock, jobs)
+    if lost or accepted:
+        log.warning("runs of an earlier kernel", lost=len(lost), taken_up=len(accepted))
+
+
+async def _all(store: Store, status: Status) -> AsyncIterator[Execution]:
+    query = ExecutionQuery(status=(status,), limit=200)
+    while True:
+        page = await store.executions(query)
+        for execution in page.items:
+            yield execution
+        if page.next is None:
+            return
+        query = msgspec.structs.replace(query, cursor=page.next)
+
+
+def _declare_lost(execution: Execution, journal: Journal) -> None:
+    journal.adopt(execution)
+    journal.record(
+        events.Failed,
+        execution.id,
+        execution.job_id,
+        reason="lost",
+        error_message=f"the kernel that ran it ({execution.node}, {execution.worker}) ended before the run did",
+    )
+
+
+def _take_up(
+    execution: Execution, journal: Journal, launcher: Launcher, clock: Clock, jobs: Mapping[str, RegisteredJob]
+) -> None:
+    registered = jobs.get(execution.job_id)
+    is_fire = not execution.is_manual and execution.attempt == 1
+    if registered is None:
+        _miss(execution, journal, "the job was removed before a kernel came to the run")
+    elif is_fire and clock.now() - execution.scheduled_time > grace_of(registered.job):
+        _miss(execution, journal, f"no kernel was running within its grace of {grace_of(registered.job)}")
+    else:
+        launcher.resume(execution, registered.job)
+
+
+def _miss(execution: Execution, journal: Journal, detail: str) -> None:
+    journal.adopt(execution)
+    journal.record(
+        events.Missed,
+        execution.id,
+        execution.job_id,
+        scheduled_time=execution.scheduled_time,
+        reason="downtime",
+        detail=detail,
+        job_name=execution.job_name,
+        is_manual=execution.is_manual,
+    )
+    journal.forget(execution.id)

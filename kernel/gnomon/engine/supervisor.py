@@ -1,0 +1,357 @@
+"""Runs bodies from `started` to their end: hands them to runners, keeps time limits, stops them, records the end."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+from datetime import datetime
+
+import msgspec
+import structlog
+
+from gnomon.domain import events
+from gnomon.domain.events import FailedReason
+from gnomon.domain.execution import Execution
+from gnomon.engine.journal import Journal
+from gnomon.engine.progress_recorder import ProgressRecorder
+from gnomon.engine.task_sharing import take_turns
+from gnomon.errors import DeposedError
+from gnomon.jobs.body import Body
+from gnomon.jobs.job import Job
+from gnomon.ports import Clock
+from gnomon.runners.base import Outcome, Run, Runner
+from gnomon.runners.context import TEXT_LIMIT, Context
+from gnomon.runners.log_buffer import ProgressReader
+from gnomon.text import shorten
+
+log = structlog.stdlib.get_logger("gnomon.engine.supervisor")
+
+
+class Ending(msgspec.Struct, frozen=True):
+    """Why a run is being ended from outside although nobody cancelled it."""
+
+    reason: FailedReason
+    message: str
+    actor: str | None = None
+
+
+class ActiveRun(msgspec.Struct, eq=False, gc=False):
+    """A run whose body is going, or about to. Its only cycle is with the task that it runs in, and ends with it."""
+
+    execution: Execution
+    job: Job
+    body: Body
+    context: Context
+    runner: Runner
+    started_at: float = 0.0
+    task: asyncio.Task[None] | None = None
+    watchers: tuple[asyncio.Task[None], ...] = ()
+    ending: Ending | None = None
+    cancel_reason: str | None = None
+    is_over: bool = False
+
+
+class Supervisor:
+    """Owns the live bodies. `on_over` is called once for each run, when its end is recorded and its slot is free."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        clock: Clock,
+        runners: dict[str, Runner],
+        reports: ProgressRecorder,
+        on_over: Callable[[ActiveRun], None],
+    ) -> None:
+        self._journal = journal
+        self._clock = clock
+        self._runners = runners
+        self._reports = reports
+        self._on_over = on_over
+        self._active: dict[str, ActiveRun] = {}
+        self._starting: dict[asyncio.Future[None], list[ActiveRun]] = {}
+        self._unbegun = 0
+        self._emptied = asyncio.Event()
+        self._worker = f"pid {os.getpid()}"
+        self._tasks: asyncio.TaskGroup
+        self._loop: asyncio.AbstractEventLoop
+
+    def begin(self, tasks: asyncio.TaskGroup) -> None:
+        """Take the task group in which bodies run; called once, when the kernel starts."""
+        self._tasks = tasks
+        self._loop = asyncio.get_running_loop()
+
+    def start(self, execution: Execution, job: Job, body: Body, due: datetime, now: datetime) -> ActiveRun:
+        """Record that a run starts, and start its body as soon as that is durable."""
+        runner = self._runners[job.runner or ("async" if body.is_async else "thread")]
+        reader = ProgressReader(job.progress_patterns) if job.progress_patterns else None
+        context = Context(execution, self._reports, monotonic=self._clock.monotonic, reader=reader)
+        self._journal.add(
+            events.Started(
+                stream=execution.id,
+                version=execution.version + 1,
+                at=now,
+                node=self._journal.node,
+                job_id=job.id,
+                runner=runner.name,
+                worker=self._worker,
+                delay=max((now - due).total_seconds(), 0.0),
+            )
+        )
+        active = self._active[execution.id] = ActiveRun(execution, job, body, context, runner)
+        durable = self._journal.durable()
+        if (waiting := self._starting.get(durable)) is None:
+            waiting = self._starting[durable] = []
+            durable.add_done_callback(self._begin_bodies)
+        waiting.append(active)
+        return active
+
+    def _begin_bodies(self, durable: asyncio.Future[None]) -> None:
+        """Let the bodies of one commit go; a crash from here on finds them as `running` in the log."""
+        actives = self._starting.pop(durable)
+        if durable.cancelled() or durable.exception() is not None:
+            for active in actives:
+                self._release(active)  # the log is not ours any more: this run never was
+            return
+        self._unbegun += len(actives)
+        # Not in the kernel's task group, which would wait for ever for a body that swallows its cancellation.
+        take_turns(self._loop, iter(actives), self._supervise)
+
+    async def _supervise(self, active: ActiveRun, task: asyncio.Task[None]) -> None:
+        active.task = task
+        self._unbegun -= 1
+        job, context = active.job, active.context
+        try:
+            active.started_at = context.last_sign_of_life = self._clock.monotonic()
+            if job.timeout or job.silence:
+                self._watch(active)
+            if context.cancel_requested:
+                outcome = Outcome(0.0, cancelled=True)
+            else:
+                if job.steps:
+                    context.steps(*job.steps)
+                grace = job.cancel_grace.total_seconds()
+                outcome = await active.runner.run(Run(active.execution, active.body, context, grace, job.limits))
+            self._finish(active, outcome)
+        except Exception as exc:  # a bug: what a body raises does not come here
+            log.critical("a run could not be supervised", run=active.execution.id, exc_info=exc)
+        finally:
+            for watcher in active.watchers:
+                watcher.cancel()
+
+    # --- time limits ---
+
+    def _watch(self, active: ActiveRun) -> None:
+        limits = [self._watch_timeout(active)] if active.job.timeout else []
+        limits += [self._watch_silence(active)] if active.job.silence else []
+        active.watchers = tuple(self._tasks.create_task(limit) for limit in limits)
+
+    async def _watch_timeout(self, active: ActiveRun) -> None:
+        assert active.job.timeout is not None  # noqa: S101 - watched only where there is one
+        await self._clock.sleep(active.job.timeout.total_seconds())
+        await self._end_by_force(
+            active, Ending("timeout", f"the run took longer than its timeout of {active.job.timeout}")
+        )
+
+    async def _watch_silence(self, active: ActiveRun) -> None:
+        assert active.job.silence is not None  # noqa: S101 - watched only where there is one
+        limit = active.job.silence.total_seconds()
+        while (quiet := self.quiet(active)) < limit:
+            await self._clock.sleep(limit - quiet)
+        message = f"the run gave no sign of life for {active.job.silence}"
+        await self._end_by_force(active, Ending("silence", message))
+
+    async def _end_by_force(self, active: ActiveRun, ending: Ending) -> None:
+        """Tell the body to stop; where it does not within its grace, record the end without it."""
+        if active.ending is None and not active.is_over:
+            active.ending = ending
+            self._stop_body(active)
+            await self._clock.sleep(active.job.cancel_grace.total_seconds())
+            if not active.is_over:
+                still = f"; the body was told to stop and is still going on in {active.runner.name}"
+                self._force_end(active, msgspec.structs.replace(ending, message=ending.message + still))
+
+    def _force_end(self, active: ActiveRun, ending: Ending) -> None:
+        try:
+            self._record_failed(active, ending)
+        except DeposedError as exc:
+            log.error("the end of a run could not be recorded", execution=active.execution.id, problem=str(exc))
+
+    # --- ending ---
+
+    def cancel(self, execution_id: str, actor: str | None, reason: str | None) -> bool:
+        """Ask a running body to stop; False where there is no live body of that id."""
+        active = self._active.get(execution_id)
+        if active is None or active.is_over:
+            return False
+        if not active.execution.cancel_requested:
+            self._journal.record(events.CancelRequested, execution_id, active.job.id, actor=actor, reason=reason)
+            active.cancel_reason = reason
+        self._stop_body(active)
+        return True
+
+    def fail(self, execution_id: str, reason: FailedReason, message: str, actor: str | None) -> bool:
+        """End a run now, whatever its body does, and tell the body to stop; False where there is no live body."""
+        active = self._active.get(execution_id)
+        if active is None or active.is_over:
+            return False
+        active.ending = Ending(reason, message, actor)
+        self._stop_body(active)
+        self._record_failed(active, active.ending)
+        return True
+
+    def warn(self, execution_id: str, kind: str, message: str, actor: str | None) -> bool:
+        """Record a warning about a running body; False where there is no live body of that id."""
+        active = self._active.get(execution_id)
+        if active is None or active.is_over:
+            return False
+        self._journal.record(
+            events.Warned, execution_id, active.job.id, kind=kind, message=shorten(message, TEXT_LIMIT), actor=actor
+        )
+        return True
+
+    def _stop_body(self, active: ActiveRun) -> None:
+        active.context.request_cancel()
+        active.runner.cancel(active.execution.id)
+
+    def _finish(self, active: ActiveRun, outcome: Outcome) -> None:
+        """Record how the body ended; after the end of its execution, as a late result."""
+        try:
+            if not active.is_over:
+                if active.context.has_untold:
+                    active.context.flush()
+                self._record_end(active, outcome)
+            elif not (outcome.cancelled and active.ending is not None):
+                self._record_late(active, outcome)
+        except DeposedError as exc:
+            log.error("the end of a run could not be recorded", execution=active.execution.id, problem=str(exc))
+        self._release(active)
+
+    def _record_end(self, active: ActiveRun, outcome: Outcome) -> None:
+        execution, spent = active.execution, round(outcome.execution_time, 6)
+        if outcome.error_type is None and not outcome.cancelled and active.ending is None:
+            self._journal.add(
+                events.Succeeded(
+                    stream=execution.id,
+                    version=execution.version + 1,
+                    at=self._clock.now(),
+                    node=self._journal.node,
+                    job_id=active.job.id,
+                    return_value=outcome.value,
+                    execution_time=spent,
+                )
+            )
+            self._over(active)
+            return
+        if active.ending is not None:
+            self._record_failed(active, active.ending, outcome)
+            if outcome.error_type is None and not outcome.cancelled:
+                self._record_late(active, outcome)
+            return
+        if outcome.cancelled and execution.cancel_requested:
+            self._journal.record(
+                events.Cancelled,
+                execution.id,
+                active.job.id,
+                actor=execution.cancelled_by,
+                reason=active.cancel_reason,
+                execution_time=spent,
+            )
+        else:
+            self._journal.record(
+                events.Failed,
+                execution.id,
+                active.job.id,
+                reason="killed" if outcome.killed else "exception",
+                error_type=outcome.error_type,
+                error_message=outcome.error_message,
+                traceback=outcome.traceback,
+                execution_time=spent,
+            )
+        self._over(active)
+
+    def _record_failed(self, active: ActiveRun, ending: Ending, outcome: Outcome | None = None) -> None:
+        self._journal.record(
+            events.Failed,
+            active.execution.id,
+            active.job.id,
+            reason=ending.reason,
+            error_type=outcome.error_type if outcome is not None and not outcome.cancelled else None,
+            error_message=ending.message,
+            traceback=outcome.traceback if outcome is not None else None,
+            execution_time=round(self._clock.monotonic() - active.started_at, 6),
+            actor=ending.actor,
+        )
+        self._over(active)
+
+    def _record_late(self, active: ActiveRun, outcome: Outcome) -> None:
+        self._journal.record(
+            events.LateResult,
+            active.execution.id,
+            active.job.id,
+            outcome="cancelled" if outcome.cancelled else "failed" if outcome.error_type is not None else "succeeded",
+            return_value=outcome.value,
+            error_type=outcome.error_type,
+            error_message=outcome.error_message,
+            execution_time=round(outcome.execution_time, 6),
+        )
+
+    def _over(self, active: ActiveRun) -> None:
+        active.is_over = True
+        self._on_over(active)
+
+    def _release(self, active: ActiveRun) -> None:
+        """Forget a run whose body is gone."""
+        if not active.is_over:
+            self._over(active)
+        del self._active[active.execution.id]
+        self._journal.forget(active.execution.id)
+        if not self._active:
+            self._emptied.set()
+
+    # --- looking at it, and the end of all ---
+
+    def live(self, execution_id: str) -> ActiveRun | None:
+        """Return the run with a live body of that id."""
+        return self._active.get(execution_id)
+
+    def quiet(self, active: ActiveRun) -> float:
+        """Tell for how many seconds a body has given no sign of life."""
+        return self._clock.monotonic() - active.context.last_sign_of_life
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether every body whose start is durable has begun."""
+        return self._unbegun == 0
+
+    @property
+    def bodies(self) -> list[ActiveRun]:
+        """List the runs whose bodies are going, also those whose execution is over already."""
+        return list(self._active.values())
+
+    async def drain(self, within: float) -> None:
+        """Wait until all bodies have ended, for so many seconds at most."""
+        try:
+            async with asyncio.timeout(within):
+                while self._active:
+                    self._emptied.clear()
+                    await self._emptied.wait()
+        except TimeoutError:
+            pass
+
+    async def stop(self, actor: str, reason: str) -> None:
+        """Cancel what is still going, give it its grace, and record as lost what does not stop."""
+        for active in self.bodies:
+            try:
+                self.cancel(active.execution.id, actor, reason)
+            except DeposedError:
+                self._stop_body(active)
+        await self.drain(max((a.job.cancel_grace.total_seconds() for a in self.bodies), default=0.0))
+        lost = Ending("lost", f"{reason}; the body did not stop and ended with the process", actor)
+        for active in self.bodies:
+            if not active.is_over:
+                active.ending = lost
+                self._force_end(active, lost)
+            for task in (*active.watchers, active.task):
+                if task is not None:
+                    task.cancel()

@@ -1,0 +1,1 @@
+"""What a job is: its definition, its function, and how both are checked."""

@@ -1,0 +1,221 @@
+"""Jobs: what is to be run, when, and under which policies."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from functools import lru_cache
+from typing import Any, Literal
+
+import msgspec
+
+from gnomon.domain.events import DeclaredStep
+from gnomon.durations import Duration, encode_hook
+from gnomon.errors import JobError
+from gnomon.jobs.callables import reference
+from gnomon.scheduling.cron import CronTrigger
+from gnomon.scheduling.timezones import parse_timezone
+from gnomon.scheduling.trigger_factory import build_trigger
+from gnomon.scheduling.triggers import AtTrigger, EveryTrigger, Trigger, adopt_trigger, explain_trigger, trigger_text
+
+CatchUp = Literal["latest", "all", "none"]
+Overlap = Literal["skip", "queue", "cancel_previous", "allow"]
+RunnerName = Literal["async", "thread", "process"]
+
+_JOB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}", re.ASCII)
+SCHEDULES = ("cron", "every", "at", "trigger")
+LARGEST_DEFINITION = 4_000_000
+"""Bytes as JSON: an event, which tells who gave it and why besides, may have 4 MiB."""
+
+
+class Retry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How a failed run is tried again: `attempts` in all, the first one included.
+
+    Attempt n + 1 waits delay * backoff ** (n - 1), at most `max_delay`; up to the share `jitter` (0 to 1) is added at
+    random, so that many jobs that failed together do not come back together.
+    """
+
+    attempts: int = 3
+    delay: Duration = Duration(seconds=30)
+    backoff: float = 2.0
+    max_delay: Duration | None = None
+    jitter: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Refuse what makes no sense."""
+        if self.attempts < 1 or self.backoff < 1 or not 0 <= self.jitter <= 1:
+            got = f"attempts = {self.attempts}, backoff = {self.backoff:g} and jitter = {self.jitter:g}"
+            raise JobError(f"retry needs attempts >= 1, backoff >= 1 and jitter from 0 to 1, got {got}")
+
+
+class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a run in a process may take: `memory` in bytes of address space, `cpu` as time on the processor."""
+
+    memory: int | None = None
+    cpu: Duration | None = None
+
+
+class ProgressPattern(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A regular expression that turns a log line of the run into progress.
+
+    The groups named percent, message, step, current_item, processed_items and total_items are taken from the line;
+    the fields here hold what is fixed.
+    """
+
+    match: str
+    step: str | None = None
+    message: str | None = None
+    percent: float | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what is no regular expression."""
+        try:
+            re.compile(self.match)
+        except re.error as exc:
+            raise JobError(f"progress pattern {self.match!r} is no regular expression: {exc}") from exc
+
+
+class Job(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A named function with a schedule and policies.
+
+    `func` is a callable or "package.module:callable". At most one of `cron`, `every`, `at` and `trigger` (an object
+    with APScheduler's interface, or a mapping with its `type`) says when it is due; with none it runs only when
+    triggered.
+    `options` holds the keys that plugins own.
+    """
+
+    id: str
+    func: Any
+    name: str = ""
+    description: str = ""
+    tags: list[str] = []
+    cron: str | None = None
+    every: Duration | None = None
+    at: datetime | None = None
+    trigger: Any = None
+    timezone: str | None = None
+    args: list[Any] = []
+    kwargs: dict[str, Any] = {}
+    catch_up: CatchUp = "latest"
+    grace: Duration | None = None
+    overlap: Overlap = "skip"
+    max_instances: int | None = None
+    timeout: Duration | None = None
+    silence: Duration | None = None
+    cancel_grace: Duration = Duration(seconds=10)
+    retry: Retry = Retry(attempts=1)
+    runner: RunnerName | None = None
+    limits: Limits | None = None
+    steps: list[str | DeclaredStep] = []
+    progress_patterns: list[ProgressPattern] = []
+    paused: bool = False
+    options: dict[str, Any] = {}
+
+    def __post_init__(self) -> None:
+        """Refuse a definition that cannot be meant."""
+        if not _JOB_ID.fullmatch(self.id):
+            raise JobError(
+                f"job id {self.id!r} cannot be used: expected 1 to 128 of A-Z a-z 0-9 . _ : - beginning with a letter "
+                "or a digit"
+            )
+        # Not by their names, as below: of 2.3 µs that it takes to make a job, that was one.
+        if [self.cron is None, self.every is None, self.at is None, self.trigger is None].count(False) > 1:
+            given = [name for name in SCHEDULES if getattr(self, name) is not None]
+            raise JobError(f"job {self.id!r} has {' and '.join(given)}: give one of {', '.join(SCHEDULES)}")
+        if self.max_instances is not None and self.max_instances < 1:
+            raise JobError(f"job {self.id!r}: max_instances must be 1 or more, got {self.max_instances}")
+        if self.limits is not None and self.runner != "process":
+            raise JobError(f'job {self.id!r} has limits, which only `runner = "process"` can enforce')
+
+    @property
+    def title(self) -> str:
+        """What people call the job."""
+        return self.name or self.id
+
+    @property
+    def has_schedule(self) -> bool:
+        """Whether the job comes due by itself."""
+        return not (self.cron is None and self.every is None and self.at is None and self.trigger is None)
+
+    @property
+    def instances(self) -> float:
+        """How many runs of the job may go on at once; by default one, and any number with overlap = "allow"."""
+        return self.max_instances or (float("inf") if self.overlap == "allow" else 1)
+
+    def build_trigger(self) -> Trigger | None:
+        """Make the trigger; None for a job without a schedule. TriggerError says what is wrong with it."""
+        zone = parse_timezone(self.timezone or "UTC")
+        if self.cron is not None:
+            return _cron(self.cron, zone)
+        if self.every is not None:
+            return _every(self.every)
+        if self.at is not None:
+            return AtTrigger(self.at, zone)
+        if isinstance(self.trigger, Mapping):
+            return build_trigger(self.trigger, zone)
+        if self.trigger is None:
+            return None
+        if not hasattr(self.trigger, "get_next_fire_time"):
+            raise JobError(
+                f"job {self.id!r}: trigger is {self.trigger!r}; expected one of APScheduler or a table with a `type`"
+            )
+        return adopt_trigger(self.trigger, zone)
+
+    def given(self) -> dict[str, Any]:
+        """List the fields that are not as they are where nothing is said of them."""
+        # Most are the very same object: to compare all of them, and to ask for each by its name, is 20 of 25 µs. And
+        # not by msgspec, which leaves out a default itself, but not its equal: "10s" in a config is no change.
+        told = zip(self.__struct_fields__, msgspec.structs.astuple(self), _USUAL, strict=True)
+        return {
+            name: value
+            for name, value, usual in told
+            if value is not usual and (type(value) is not type(usual) or value != usual)
+        }
+
+    def definition(self, given: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Write the job as JSON: what is kept in the log, and shown to people; JobError where it is too large.
+
+        `given` is what `given()` has told, from who has asked before.
+        """
+        said = {**(self.given() if given is None else given), "func": reference(self.func)}
+        if self.trigger is not None:
+            said["trigger"] = _plain_trigger(self.trigger)
+        for name, value in said.items():
+            if type(value) is Duration:
+                said[name] = str(value)
+        written = _encoder.encode(said)
+        if len(written) > LARGEST_DEFINITION:
+            raise JobError(
+                f"job {self.id!r} is too large for the log: {len(written):,} bytes as JSON, {LARGEST_DEFINITION:,} are "
+                "possible; keep large data elsewhere, and give the job its name"
+            )
+        # By way of JSON, so that it equals what the log gives back: there are no tuples in there. But where there is
+        # nothing but text, it stays the very text of the job: of 100,000 definitions that is 20 MB.
+        return said if _SIMPLE.issuperset(map(type, said.values())) else _decode(written)
+
+
+# Triggers of ours have no state: those that are alike are one, which of 100,000 jobs with some schedules is 10 MB.
+_cron = lru_cache(maxsize=1024, typed=True)(CronTrigger)
+_every = lru_cache(maxsize=1024, typed=True)(EveryTrigger)
+
+_SIMPLE = frozenset({str, bool, int})
+_encoder = msgspec.json.Encoder(enc_hook=encode_hook)
+_decode = msgspec.json.Decoder(dict[str, Any]).decode
+_USUAL = tuple(
+    field.default if field.default_factory is msgspec.NODEFAULT else field.default_factory()
+    for field in msgspec.structs.fields(Job)
+)
+"""What the fields of a job are where they are not given; NODEFAULT for those that must be."""
+
+
+def explain_schedule(job: Job) -> str:
+    """Say in plain words when the job is due."""
+    trigger = job.build_trigger()
+    return "only when triggered" if trigger is None else explain_trigger(trigger)
+
+
+def _plain_trigger(trigger: Any) -> Any:
+    if trigger is None or isinstance(trigger, Mapping):
+        return trigger
+    return {"type": "object", "text": trigger_text(trigger)}

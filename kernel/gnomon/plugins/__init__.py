@@ -1,0 +1,1 @@
+"""How plugins are found, checked, called and delivered events."""

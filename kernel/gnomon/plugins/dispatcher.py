@@ -1,0 +1,124 @@
+"""Delivers events to plugins: starts and stops them, and hands each what has become durable."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import contextlib
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import structlog
+
+from gnomon.api import PluginHealth
+from gnomon.domain.events import Event
+from gnomon.errors import PluginError
+from gnomon.hookspecs import OBSERVATION_HOOKS
+from gnomon.plugins.plugin_set import Plugin, PluginSet
+from gnomon.plugins.subscriber import Subscriber, cursor_name
+from gnomon.ports import Store
+
+log = structlog.stdlib.get_logger("gnomon.plugins.dispatcher")
+
+START_LIMIT = 60.0
+"""Seconds that a plugin has for its start, which may import and connect much, on a machine where all starts at once.
+With the limit of a hook, 10 s, the web plugin could not start beside ten busy processes."""
+
+SLOW_START = 10.0
+"""Seconds of them after which a plugin is named that has not started yet."""
+
+
+class Dispatcher:
+    """All subscribers of a kernel."""
+
+    def __init__(self, plugins: PluginSet, store: Store, kernel: Any, hook_timeout: float) -> None:
+        self._plugins = plugins
+        self._store = store
+        self._kernel = kernel
+        self._hook_timeout = hook_timeout
+        self._subscribers: list[Subscriber] = []
+        self._only_guards: list[Plugin] = []
+        self._head = 0
+
+    async def start(self, since: int, head: int) -> None:
+        """Start every plugin that observes or has a lifespan, one after the other; PluginError if one cannot.
+
+        A durable plugin goes on where its checkpoint is, from position 0 the first time; the others begin at `since`,
+        where the log ended before this kernel. `head` is where it ends now.
+        """
+        self._head = head
+        for plugin in self._plugins:
+            if not any(plugin.observers(hook) for hook in (*OBSERVATION_HOOKS, "lifespan")):
+                if plugin.observers("guard"):
+                    self._only_guards.append(plugin)
+                continue
+            cursor = since
+            if plugin.durable:
+                checkpoint = await self._store.checkpoint(cursor_name(plugin))
+                cursor = min(checkpoint.position, self._head) if checkpoint is not None else 0
+            loop, limit = asyncio.get_running_loop(), self._hook_timeout
+            subscriber = Subscriber(plugin, self._kernel, self._store, loop, limit, cursor, since, self._head)
+            subscriber.start()
+            self._subscribers.append(subscriber)
+            await self._entered(subscriber)
+
+    async def _entered(self, subscriber: Subscriber) -> None:
+        name, limit = subscriber.plugin.name, max(START_LIMIT, self._hook_timeout)
+        if not await _is_done(subscriber.entered, min(SLOW_START, limit)):
+            log.warning("plugin is still starting", plugin=name, hook="lifespan", given_up_after_s=limit)
+        if not await _is_done(subscriber.entered, limit - min(SLOW_START, limit)):
+            raise PluginError(name, f"did not start within {limit:g} s: its hook lifespan waits for something")
+        subscriber.entered.result()
+
+    def publish(self, events: Sequence[Event]) -> None:
+        """Hand durable events to every plugin; never blocks."""
+        self._head = events[-1].position
+        for subscriber in self._subscribers:
+            subscriber.offer(events)
+
+    async def stop(self, within: float) -> None:
+        """Let all plugins take in what is there and leave; one that hangs is left behind, at no cost to the others."""
+        deadline = time.monotonic() + within
+        for subscriber in self._subscribers:
+            subscriber.stop()
+        while self._subscribers:
+            subscriber = self._subscribers.pop()
+            if not await _is_done(subscriber.left, max(deadline - time.monotonic(), 0.1)):
+                problem = subscriber.busy() or "it has not left its lifespan"
+                log.error("plugin did not stop", plugin=subscriber.plugin.name, problem=problem)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether every plugin has taken in all that was published."""
+        return all(subscriber.is_idle for subscriber in self._subscribers)
+
+    def health(self) -> list[PluginHealth]:
+        """Tell how each plugin is doing."""
+        guards = (_guard_health(plugin, self._head) for plugin in self._only_guards)
+        return [*(subscriber.health() for subscriber in self._subscribers), *guards]
+
+    def report_blocking(self) -> None:
+        """Log the plugins whose hooks do not return."""
+        for subscriber in self._subscribers:
+            subscriber.report_blocking()
+
+
+def _guard_health(plugin: Plugin, head: int) -> PluginHealth:
+    """Tell how a plugin is doing that is asked and never told: it has no thread, and nothing to lag behind."""
+    problem = plugin.problem
+    return PluginHealth(plugin.name, "degraded" if problem else "healthy", head, 0, 0, 0, problem)
+
+
+async def _is_done(future: concurrent.futures.Future[None], within: float) -> bool:
+    """Wait for something in a plugin's thread. Not by wrap_future: that cancels the future when its time is over."""
+    loop = asyncio.get_running_loop()
+    done = loop.create_future()
+
+    def tell(_: concurrent.futures.Future[None]) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            loop.call_soon_threadsafe(done.set_result, None)
+
+    future.add_done_callback(tell)
+    await asyncio.wait((done,), timeout=within)
+    return future.done()

@@ -1,0 +1,1 @@
+"""When a job fires: triggers, cron, time zones, and what happens to late fires."""

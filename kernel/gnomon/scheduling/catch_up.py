@@ -1,0 +1,145 @@
+"""What is to be done with fires that are due: pure decisions, told by time and policy alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+import msgspec
+
+from gnomon.domain.events import MissedReason
+from gnomon.domain.job_state import JobState
+from gnomon.errors import TriggerError
+from gnomon.jobs.job import CatchUp
+from gnomon.scheduling.triggers import Trigger
+
+ON_TIME = timedelta(seconds=60)
+"""How late a fire may be that is still on time with catch_up = "none" and no grace: a busy loop or a quick restart
+is not what people mean by late."""
+_TICK = timedelta(microseconds=1)
+
+
+class MissedRange(msgspec.Struct, frozen=True):
+    """Neighbouring fires that do not run, for one reason."""
+
+    reason: MissedReason
+    first: datetime
+    last: datetime
+    count: int
+
+
+class Absence(msgspec.Struct, frozen=True):
+    """Up to when fires were held back, and by what."""
+
+    paused_until: datetime | None = None
+    down_until: datetime | None = None
+
+    def reason(self, fire: datetime) -> MissedReason:
+        """Say why a fire of that time is late."""
+        if self.paused_until is not None and fire <= self.paused_until:
+            return "paused"
+        if self.down_until is not None and fire <= self.down_until:
+            return "downtime"
+        return "late"
+
+
+class Decision(NamedTuple):
+    """The fires that run, oldest first, and those that do not."""
+
+    run: Sequence[datetime]
+    missed: Sequence[MissedRange]
+
+
+def next_fire(
+    trigger: Trigger, last_fire: datetime | None, anchor: datetime, newest: datetime | None = None
+) -> datetime | None:
+    """Ask a trigger for the fire after the last one, or for the first one after the anchor; None at its end.
+
+    A trigger that fires once may name a time before the anchor: then it is late, and due all the same. But not if the
+    job had that fire already, under a schedule of before: `newest` is the newest one that it had under any.
+    TriggerError where the trigger does not move on: it would fire for ever.
+    """
+    if last_fire is None:
+        first = trigger.get_next_fire_time(None, anchor)
+        if first is not None and first <= anchor:
+            first = trigger.get_next_fire_time(None, anchor + _TICK)
+        return None if first is not None and newest is not None and first <= newest else first
+    fire = trigger.get_next_fire_time(last_fire, last_fire + _TICK)
+    if fire is not None and fire <= last_fire:
+        raise TriggerError(f"trigger {trigger} does not move on: after {last_fire} it names {fire}")
+    return fire
+
+
+def fires(
+    trigger: Trigger,
+    last_fire: datetime | None,
+    anchor: datetime,
+    until: datetime,
+    newest: datetime | None = None,
+) -> Iterator[datetime]:
+    """Iterate over the fires after the last one, up to and with `until`."""
+    fire = next_fire(trigger, last_fire, anchor, newest)
+    while fire is not None and fire <= until:
+        yield fire
+        fire = next_fire(trigger, fire, anchor)
+
+
+class Backlog:
+    """Takes the fires of one job that are due, oldest first, and decides: every fire comes out exactly once.
+
+    latest: the newest one runs; all: each; none: the newest, if it is on time. What is later than `grace` does not run.
+    Memory is bounded except with "all".
+    """
+
+    def __init__(self, catch_up: CatchUp, grace: timedelta | None, absence: Absence) -> None:
+        self._every = catch_up == "all"
+        self._grace = grace if grace is not None else ON_TIME if catch_up == "none" else timedelta.max
+        self._absence = absence
+        self._candidates: list[datetime] = []
+        self._missed: list[MissedRange] = []
+
+    def add(self, fire: datetime) -> None:
+        """Take the next fire."""
+        if self._candidates and not self._every:
+            self._miss(self._candidates.pop())
+        self._candidates.append(fire)
+
+    def miss_all(self) -> list[MissedRange]:
+        """Say that none of them runs."""
+        while self._candidates:
+            self._miss(self._candidates.pop(0))
+        return self._missed
+
+    def decide(self, now: datetime) -> Decision:
+        """Say what runs and what does not, now that all fires are known."""
+        run = []
+        for fire in self._candidates:
+            if now - fire <= self._grace:
+                run.append(fire)
+            else:
+                self._miss(fire)
+        return Decision(run, self._missed)
+
+    def _miss(self, fire: datetime) -> None:
+        reason = self._absence.reason(fire)
+        if self._missed and self._missed[-1].reason == reason:
+            one = self._missed[-1]
+            self._missed[-1] = MissedRange(reason, one.first, fire, one.count + 1)
+        else:
+            self._missed.append(MissedRange(reason, fire, fire, 1))
+
+
+DETAILS: dict[MissedReason, str] = {
+    "late": "the kernel came to it later than catch_up and grace allow",
+    "downtime": "no kernel was running",
+    "paused": "the job was paused",
+}
+
+
+def undecided(trigger: Trigger, state: JobState, now: datetime) -> list[MissedRange]:
+    """Fold the fires of a job that the log says nothing of yet, up to now."""
+    backlog = Backlog("latest", None, Absence(paused_until=now) if state.paused else Absence(down_until=now))
+    for fire in fires(trigger, state.last_fire, state.anchor, now, state.newest_fire):
+        backlog.add(fire)
+    return backlog.miss_all()

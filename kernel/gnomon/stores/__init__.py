@@ -1,0 +1,1 @@
+"""What stores share, and the store in memory."""

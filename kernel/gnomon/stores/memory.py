@@ -1,0 +1,184 @@
+"""The in-memory store: the reference implementation of the Store port, small and plain, gone with the process."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
+
+import msgspec
+
+from gnomon.domain.events import Event, Progress
+from gnomon.domain.execution import Execution
+from gnomon.domain.job_state import JobState
+from gnomon.domain.operator_actions import action_of
+from gnomon.domain.records import ActionPage, ActionQuery, Checkpoint, ExecutionQuery, LogLine, Page
+from gnomon.errors import ConflictError, StoreError
+from gnomon.hookspecs import hookimpl
+from gnomon.ports import Store
+from gnomon.stores.page_cursor import Cursor, read_cursor, write_cursor
+
+
+class MemoryStore(Store):
+    """Keeps the log in dicts. Views go out as copies, for who reads them may change them."""
+
+    name = "memory"
+
+    def __init__(self) -> None:
+        self._open = False
+        self._read_only = False
+        self._head = 0
+        self._log: dict[int, Event] = {}
+        self._streams: dict[str, dict[int, Event]] = {}
+        self._executions: dict[str, Execution] = {}
+        self._jobs: dict[str, JobState] = {}
+        self._checkpoints: dict[str, Checkpoint] = {}
+        self._lines: dict[str, dict[int, LogLine]] = {}
+
+    async def open(self, *, read_only: bool = False) -> None:
+        self._open = True
+        self._read_only = read_only
+
+    async def close(self) -> None:
+        self._open = False
+
+    async def head(self) -> int:
+        self._check_open()
+        return self._head
+
+    async def append(self, events: Sequence[Event], executions: Sequence[Execution], jobs: Sequence[JobState]) -> None:
+        self._check_writable()
+        self._check_places(events)
+        for event in events:
+            self._log[event.position] = self._streams.setdefault(event.stream, {})[event.version] = event
+            self._head = event.position
+        self._executions |= {execution.id: execution for execution in executions}
+        self._jobs |= {job.job_id: job for job in jobs}
+
+    async def read(self, after: int = 0, limit: int = 1000) -> list[Event]:
+        self._check_open()
+        positions = range(after + 1, self._head + 1)
+        found = (self._log[position] for position in positions if position in self._log)
+        return [event for event, _ in zip(found, range(limit), strict=False)]
+
+    async def stream(self, stream: str) -> list[Event]:
+        self._check_open()
+        versions = self._streams.get(stream, {})
+        return [versions[version] for version in sorted(versions)]
+
+    async def execution(self, execution_id: str) -> Execution | None:
+        self._check_open()
+        return copy.copy(self._executions.get(execution_id))
+
+    async def executions(self, query: ExecutionQuery) -> Page:
+        self._check_open()
+        start = read_cursor(query.cursor) if query.cursor is not None else None
+        found = sorted(filter(_matcher(query), self._executions.values()), key=_place, reverse=True)
+        rest = [e for e in found if start is None or _place(e) < start][query.offset :]
+        items = [copy.copy(e) for e in rest[: query.limit]]
+        more = bool(items) and len(rest) > len(items)
+        return Page(items, len(found), write_cursor(_place(items[-1])) if more else None)
+
+    async def jobs(self) -> list[JobState]:
+        self._check_open()
+        return [copy.copy(self._jobs[job_id]) for job_id in sorted(self._jobs)]
+
+    async def job_events(self, job_id: str, since: datetime, until: datetime) -> list[Event]:
+        self._check_open()
+        events = [e for e in self._log.values() if e.job_id == job_id and since <= e.at < until]
+        return [e for e in events if not isinstance(e, Progress)]
+
+    async def actions(self, query: ActionQuery) -> ActionPage:
+        self._check_open()
+        told = (action_of(event) for event in reversed(self._log.values()))
+        found = [action for action in told if action is not None and query.job_id in {None, action.job_id}]
+        return ActionPage(found[query.offset :][: query.limit], len(found))
+
+    async def checkpoint(self, name: str) -> Checkpoint | None:
+        self._check_open()
+        return self._checkpoints.get(name)
+
+    async def save_checkpoint(self, name: str, checkpoint: Checkpoint) -> None:
+        self._check_writable()
+        kept = self._checkpoints.get(name)
+        if kept is None or kept.position <= checkpoint.position:
+            self._checkpoints[name] = checkpoint
+
+    async def append_log(self, execution_id: str, lines: Sequence[LogLine], oldest: int = 1) -> None:
+        self._check_writable()
+        kept = self._lines.get(execution_id, {}) | {line.number: line for line in lines}
+        self._lines[execution_id] = {number: line for number, line in kept.items() if number >= oldest}
+
+    async def log(self, execution_id: str, after: int = 0, limit: int = 1000) -> list[LogLine]:
+        self._check_open()
+        lines = self._lines.get(execution_id, {})
+        return [lines[number] for number in sorted(lines) if number > after][:limit]
+
+    async def prune(self, before: datetime) -> int:
+        self._check_writable()
+        ended = [e.id for e in self._executions.values() if e.is_over and e.updated_at < before]
+        for execution_id in ended:
+            del self._executions[execution_id]
+            self._lines.pop(execution_id, None)
+            self._forget(self._streams.pop(execution_id, {}).values())
+        return len(ended)
+
+    def _forget(self, events: Iterable[Event]) -> None:
+        for event in events:
+            del self._log[event.position]
+
+    def _check_open(self) -> None:
+        if not self._open:
+            raise StoreError("the memory store is not open: use it inside of `async with store:`")
+
+    def _check_writable(self) -> None:
+        self._check_open()
+        if self._read_only:
+            raise StoreError("the memory store was opened read-only, so it cannot be written")
+
+    def _check_places(self, events: Sequence[Event]) -> None:
+        """Refuse the whole batch before anything of it is written."""
+        new: set[tuple[str, int]] = set()
+        for position, event in enumerate(events, self._head + 1):
+            place = (event.stream, event.version)
+            if event.position < position or place in new or event.version in self._streams.get(event.stream, ()):
+                raise ConflictError(event.stream, event.version, event.position)
+            if event.position > position:
+                raise StoreError(f"event {event.position} would leave a gap in the log: the next is {position}")
+            new.add(place)
+
+
+class MemoryPlugin:
+    """Provides the in-memory store: for tests, demonstrations and jobs whose past nobody asks for."""
+
+    class Config(msgspec.Struct, forbid_unknown_fields=True):
+        """Has nothing to set."""
+
+    def __init__(self, config: Config | None = None) -> None:
+        self.config = config or self.Config()
+
+    @hookimpl
+    def register_store(self, register: Callable[[Store], None]) -> None:
+        """Offer a new, empty store."""
+        register(MemoryStore())
+
+
+def _place(execution: Execution) -> Cursor:
+    return Cursor(execution.timestamp, execution.id)
+
+
+def _matcher(query: ExecutionQuery) -> Callable[[Execution], bool]:
+    text = (query.text or "").casefold()
+
+    def matches(execution: Execution) -> bool:
+        return (
+            query.job_id in {None, execution.job_id}
+            and (query.hidden or not execution.hidden)
+            and (not query.status or execution.status in query.status)
+            and query.is_manual in {None, execution.is_manual}
+            and (query.since is None or query.since <= execution.timestamp)
+            and (query.until is None or execution.timestamp < query.until)
+            and (not text or text in (execution.error_message or "").casefold())
+        )
+
+    return matches

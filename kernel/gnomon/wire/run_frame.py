@@ -1,0 +1,61 @@
+"""What viewers of one run, or of a job's runs, are told over a connection: frames, each the whole state of a run."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+
+import msgspec
+
+from gnomon.domain.execution import Status
+from gnomon.domain.progress import ProgressView, Step, Timing
+
+FrameType = Literal[
+    "snapshot", "scheduled", "started", "progress", "succeeded", "failed", "missed", "cancelled", "reset", "heartbeat"
+]
+
+
+class RunFrame(msgspec.Struct, kw_only=True):
+    """How a run stands at position `seq` of the log. `elapsed` and `remaining` are seconds, as of `at`.
+
+    A `snapshot` tells the present, the others what has just happened; of a job with no run there is a snapshot without
+    execution_id. After a `reset` the log is another one, and what was told before does not count any more.
+    """
+
+    type: FrameType
+    seq: int
+    execution_id: str | None = None
+    job_id: str | None = None
+    status: Status | None = None
+    progress: float | None = None
+    message: str | None = None
+    step: str | None = None
+    steps: tuple[Step, ...] = ()
+    current_item: str | None = None
+    processed_items: int | None = None
+    total_items: int | None = None
+    elapsed: float | None = None
+    remaining: float | None = None
+    at: datetime
+    cancel_requested: bool = False
+    reason: str | None = None
+    error_message: str | None = None
+
+    @property
+    def view(self) -> ProgressView:
+        """The progress of the run, as the kernel folds it."""
+        return ProgressView(
+            percent=self.progress,
+            message=self.message,
+            step=self.step,
+            current_item=self.current_item,
+            processed_items=self.processed_items,
+            total_items=self.total_items,
+            steps=self.steps,
+        )
+
+    @property
+    def timing(self) -> Timing:
+        """How long the run has been going, and how long it will."""
+        total = None if self.remaining is None else (self.elapsed or 0.0) + self.remaining
+        return Timing(self.elapsed or 0.0, total, self.remaining)

@@ -1,0 +1,504 @@
+"""What `explain` tells of kernels that are late, paused, away, busy or refused; and of the nights of clock changes."""
+
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import pytest
+from apscheduler.triggers.interval import IntervalTrigger
+
+from gnomon.analysis.explain import Explanation, explain
+from gnomon.domain import events
+from gnomon.durations import Duration
+from gnomon.errors import UnknownJobError
+from gnomon.hookspecs import hookimpl
+from gnomon.jobs.job import Job, Retry
+from gnomon.kernel import Kernel
+from gnomon.plugins.plugin_set import PluginSet
+from gnomon.stores.memory import MemoryStore
+from gnomon.testing.clock import START, VirtualClock
+from gnomon.testing.histories import (
+    append,
+    cancelled,
+    failed,
+    job_added,
+    missed,
+    running,
+    scheduled,
+    succeeded,
+    tell,
+)
+
+MINUTE = timedelta(minutes=1)
+HOUR = timedelta(hours=1)
+DAY = timedelta(days=1)
+NEW_YEAR = "2026-01-01 "
+
+
+async def nothing() -> None:
+    pass
+
+
+def job(id: str = "sync", **keys: Any) -> Job:
+    keys = {"cron": "*/10 * * * *"} | keys if not {"every", "at", "trigger"} & set(keys) else keys
+    return Job(id=id, func=keys.pop("func", nothing), **keys)
+
+
+class World:
+    """A log, a clock, and one kernel after the other."""
+
+    def __init__(self, start: datetime = START) -> None:
+        self.clock = VirtualClock(start)
+        self.store = MemoryStore()
+
+    def kernel(self, *jobs: Job, **settings: Any) -> Kernel:
+        kernel = Kernel(store=self.store, jobs=jobs, clock=self.clock, node="a", drain=timedelta(), **settings)
+        self.clock.is_idle = lambda: kernel.is_idle
+        return kernel
+
+    async def serve(self, *jobs: Job, during: timedelta = HOUR, **settings: Any) -> None:
+        async with self.kernel(*jobs, **settings):
+            await self.clock.advance(during)
+
+    async def tells(self, *histories: list[events.Event]) -> None:
+        await self.store.open()
+        await append(self.store, *histories)
+
+    async def explain(self, moment: datetime | date | None = None, job_id: str = "sync") -> Explanation:
+        await self.store.open(read_only=True)
+        return await explain(self.store, job_id, moment, self.clock.now())
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def said(found: Explanation) -> str:
+    return " ".join(found.sentences).replace(NEW_YEAR, "")
+
+
+class TestFiresThatRan:
+    async def test_one_on_time_is_told_with_its_end(self, world: World) -> None:
+        await world.serve(job())
+
+        found = await world.explain(START + 20 * MINUTE)
+
+        assert said(found).startswith("sync was due at 00:20 UTC. It ran on time: it started at 00:20 UTC (run ")
+        assert "It succeeded" in said(found)
+        assert [story.fate for story in found.fires] == ["success"]
+
+    async def test_one_that_a_pause_made_late_is_told_with_who_paused_it_and_why(self, world: World) -> None:
+        async with world.kernel(job()) as kernel:
+            await world.clock.advance(15 * MINUTE)
+            await kernel.pause("sync", actor="ann", reason="holidays")
+            await world.clock.advance(20 * MINUTE)
+            await kernel.resume("sync")
+            await world.clock.advance(HOUR)
+
+        late, lost = await world.explain(START + 30 * MINUTE), await world.explain(START + 20 * MINUTE)
+
+        assert "It ran late, by 5 m 00 s: it started at 00:35 UTC" in said(late)
+        assert "The job was paused when it was due, from 00:15 UTC to 00:35 UTC by ann (holidays)." in said(late)
+        assert "It did not run: it was missed (paused)" in said(lost)
+        assert "The job was paused, from 00:15 UTC to 00:35 UTC by ann (holidays)." in said(lost)
+        assert lost.fires[0].pause is not None
+        assert lost.fires[0].pause.by == "ann"
+
+    async def test_one_that_was_past_when_it_was_added_is_told_so(self, world: World) -> None:
+        await world.clock.advance(HOUR)
+        await world.serve(job(at=START + 30 * MINUTE))
+
+        found = await world.explain(START + 30 * MINUTE)
+
+        assert "sync was due at 00:30 UTC, but that was added at 01:00 UTC. It ran late, by 30 m 00 s" in said(found)
+
+    async def test_one_that_waited_for_the_run_before_is_told_with_that_run(self, world: World) -> None:
+        async def slow() -> None:
+            await world.clock.sleep(900)
+
+        await world.serve(job(func=slow, overlap="queue"))
+
+        found = await world.explain(START + 20 * MINUTE)
+
+        assert "It ran late, by 5 m 00 s" in said(found)
+        assert "It waited 5 m 00 s for another run of the job to end." in said(found)
+        assert "which started at 00:10 UTC, and ended at 00:25 UTC (success)" in said(found)
+        assert [run.job_id for run in found.fires[0].behind] == ["sync"]
+
+    async def test_one_that_waited_for_a_slot_is_told_with_the_run_that_had_it(self, world: World) -> None:
+        async def slow() -> None:
+            await world.clock.sleep(900)
+
+        await world.serve(job("hog", func=slow, at=START + 15 * MINUTE), job(), max_running=1)
+
+        found = await world.explain(START + 20 * MINUTE)
+
+        assert "It waited 10 m 00 s for a slot: as many runs as max_running allows were going on." in said(found)
+        assert found.fires[0].behind[0].job_id == "hog"
+
+    async def test_one_that_failed_is_told_with_each_attempt(self, world: World) -> None:
+        async def fail() -> None:
+            raise ValueError("no such table: prices")
+
+        await world.serve(job(func=fail, retry=Retry(attempts=2, delay=Duration(seconds=30))))
+
+        found = await world.explain(START + 10 * MINUTE)
+
+        assert said(found).count("(exception): ValueError: no such table: prices.") == 2
+        assert "It was tried again: attempt 2 is run" in said(found)
+        assert "it started at 00:10:30 UTC" in said(found)
+        assert "It was not tried again: that was the last of its 2 attempts." in said(found)
+        assert len(found.fires[0].executions) == 2
+
+    async def test_one_that_was_cancelled_is_told_with_who_wanted_it(self, world: World) -> None:
+        await world.tells(job_added(at=START, cron="0 * * * *"), cancelled(at=START + HOUR))
+        world.clock = VirtualClock(START + 2 * HOUR)
+
+        found = await world.explain(START + HOUR)
+
+        assert "It was cancelled after 2.0 s by ann: not today." in said(found)
+
+    async def test_one_that_is_still_running_or_waiting_is_told_so(self, world: World) -> None:
+        await world.tells(
+            job_added(at=START, cron="0 * * * *"), running(at=START + HOUR), scheduled(at=START + 2 * HOUR)
+        )
+        world.clock = VirtualClock(START + 150 * MINUTE)
+
+        going, waiting = await world.explain(START + HOUR), await world.explain(START + 2 * HOUR)
+
+        assert "It is still running." in said(going)
+        assert "has not started yet" in said(waiting)
+        assert "It waits for another run of the job to end." in said(waiting)
+
+    async def test_what_a_body_reported_after_its_end_is_told(self, world: World) -> None:
+        late = tell(failed(at=START + HOUR), events.LateResult, outcome="succeeded", after=5 * MINUTE)
+        await world.tells(job_added(at=START, cron="0 * * * *"), late)
+        world.clock = VirtualClock(START + 2 * HOUR)
+
+        assert "reported 'succeeded' at 01:05:02 UTC; that changes nothing" in said(await world.explain(START + HOUR))
+
+
+class TestFiresThatDidNotRun:
+    async def test_one_that_overlapped_is_told_with_the_run_before(self, world: World) -> None:
+        async def slow() -> None:
+            await world.clock.sleep(900)
+
+        await world.serve(job(func=slow))
+
+        found = await world.explain(START + 20 * MINUTE)
+
+        assert "It did not run: it was missed (overlap)" in said(found)
+        assert "was still going on, and overlap is 'skip'" in said(found)
+        assert "which started at 00:10 UTC, and ended at 00:25 UTC (success)" in said(found)
+
+    async def test_one_that_a_guard_refused_is_told_with_its_reason(self, world: World) -> None:
+        class Exchange:
+            @hookimpl
+            def guard(self, job: Job, scheduled_time: datetime) -> str:
+                return "the exchange is closed"
+
+        plugins = PluginSet()
+        plugins.add(Exchange(), "exchange")
+        await world.serve(job(), plugins=plugins)
+
+        assert "A guard refused it: the exchange is closed." in said(await world.explain(START + 10 * MINUTE))
+
+    async def test_those_of_a_time_without_a_kernel_are_told_with_that_time(self, world: World) -> None:
+        await world.serve(job())
+        await world.clock.advance(HOUR)
+        await world.serve(job())
+
+        found = await world.explain(START + 80 * MINUTE)
+
+        assert "it was missed (downtime), recorded at 02:00 UTC" in said(found)
+        assert "nothing was written to the log from 01:00 UTC to 02:00 UTC" in said(found)
+        assert "one of 5 fires from 01:10 UTC to 01:50 UTC that were missed together" in said(found)
+        assert found.fires[0].silence is not None
+        assert found.fires[0].count == 5
+
+    async def test_one_too_late_for_its_grace_is_told_in_the_words_of_the_kernel(self, world: World) -> None:
+        detail = "it waited for a slot for longer than its grace of 1m"
+        await world.tells(
+            job_added(at=START, cron="0 * * * *"), missed(at=START + HOUR, reason="capacity", detail=detail)
+        )
+        world.clock = VirtualClock(START + 2 * HOUR)
+
+        assert f"The kernel says: {detail}." in said(await world.explain(START + HOUR))
+
+    async def test_one_that_a_pause_holds_back_is_told_with_who_can_let_it_go(self, world: World) -> None:
+        async with world.kernel(job()) as kernel:
+            await kernel.pause("sync", actor="ann", reason="holidays")
+            await world.clock.advance(HOUR)
+
+        found = await world.explain(START + 20 * MINUTE)
+
+        assert "It has not run. The job is paused, since 00:00 UTC by ann (holidays)" in said(found)
+        assert found.fires[0].fate == "held_back"
+
+    async def test_one_that_no_kernel_came_to_is_told_with_the_last_sign_of_life(self, world: World) -> None:
+        await world.serve(job())
+        await world.clock.advance(HOUR)
+
+        found = await world.explain(START + 80 * MINUTE)
+
+        assert "no kernel has come to it yet, the last thing in the log is of 01:00 UTC" in said(found)
+        assert found.fires[0].fate == "undecided"
+
+    async def test_one_that_is_to_come_is_told_so(self, world: World) -> None:
+        await world.serve(job())
+
+        found = await world.explain(START + 80 * MINUTE)
+
+        assert said(found) == "sync is due at 01:20 UTC. It is to come, in 20 m 00 s."
+
+    async def test_one_that_the_log_forgot_and_one_that_it_lost_are_told_apart(self, world: World) -> None:
+        await world.serve(job(), during=2 * HOUR)
+        await world.store.open()
+        await world.store.prune(START + HOUR)
+        lossy = World()
+        await lossy.tells(job_added(at=START, cron="0 * * * *"), succeeded(at=START + 2 * HOUR))
+        lossy.clock = VirtualClock(START + 2 * HOUR)
+
+        forgotten, lost = await world.explain(START + 20 * MINUTE), await lossy.explain(START + HOUR)
+
+        assert [forgotten.fires[0].fate, lost.fires[0].fate] == ["forgotten", "no_outcome"]
+        assert "see `gnomon audit`" in said(lost)
+
+
+class TestTimesWithoutAFire:
+    async def test_the_nearest_fires_are_named(self, world: World) -> None:
+        await world.serve(job())
+
+        found = await world.explain(START + 25 * MINUTE)
+
+        assert "There is no fire at 00:25 UTC." in said(found)
+        assert (found.before, found.after) == (START + 20 * MINUTE, START + 30 * MINUTE)
+        assert "The fire before was at 00:20 UTC (success)." in said(found)
+
+    async def test_before_the_job_was_added_and_after_it_was_removed(self, world: World) -> None:
+        async with world.kernel(job()) as kernel:
+            await world.clock.advance(HOUR)
+            await kernel.remove_job("sync", actor="ann", reason="no longer needed")
+            await world.clock.advance(HOUR)
+
+        early, late = await world.explain(START - HOUR), await world.explain(START + 80 * MINUTE)
+
+        assert "sync was added at 00:00 UTC by kernel" in said(early)
+        assert "sync was removed at 01:00 UTC by ann (no longer needed)" in said(late)
+
+    async def test_under_a_schedule_that_was_another_one_then(self, world: World) -> None:
+        async with world.kernel(job()) as kernel:
+            await world.clock.advance(HOUR)
+            await kernel.add_job(job(every=Duration(minutes=7)), actor="ann")
+            await world.clock.advance(HOUR)
+
+        found = await world.explain(START + 7 * MINUTE)
+
+        assert "Every 10th minute" in said(found)
+        assert "It was the schedule until 01:00 UTC, when it was changed by ann." in said(found)
+
+    async def test_of_a_job_without_a_schedule(self, world: World) -> None:
+        await world.serve(Job(id="sync", func=nothing))
+
+        assert "it runs only when somebody triggers it" in said(await world.explain(START + MINUTE))
+
+    async def test_of_a_trigger_at_its_end(self, world: World) -> None:
+        await world.serve(job(at=START + 10 * MINUTE))
+
+        found = await world.explain()
+
+        assert "The last fire of sync was due at 00:10 UTC." in said(found)
+        assert "No other fire will come" in said(found)
+        assert "is at its end" in said(found)
+
+    async def test_of_a_trigger_that_only_its_code_knows(self, world: World) -> None:
+        await world.serve(job(trigger=IntervalTrigger(minutes=10, start_date=START)))
+
+        at_a_fire, between = await world.explain(START + 20 * MINUTE), await world.explain(START + 25 * MINUTE)
+
+        assert "It ran on time" in said(at_a_fire)
+        assert "object in code" in said(between)
+
+    async def test_of_a_trigger_that_counts_from_its_last_fire(self, world: World) -> None:
+        first = START + 3 * MINUTE
+        told = [succeeded(at=first + n * 10 * MINUTE) for n in range(12)]
+        await world.tells(job_added(at=START, trigger={"type": "interval", "minutes": 10}), *told)
+        world.clock = VirtualClock(START + 2 * HOUR)
+
+        at_a_fire, between = await world.explain(START + 93 * MINUTE), await world.explain(START + 95 * MINUTE)
+        to_come = await world.explain(START + 143 * MINUTE)
+
+        assert at_a_fire.fires[0].fate == "success"
+        assert (between.before, between.after) == (first + 90 * MINUTE, first + 100 * MINUTE)
+        assert to_come.fires[0].fate == "to_come"
+
+    async def test_of_a_job_that_was_paused_twice_the_right_pause_is_told(self, world: World) -> None:
+        async with world.kernel(job()) as kernel:
+            for who in ("ann", "bob"):
+                await world.clock.advance(5 * MINUTE)
+                await kernel.pause("sync", actor=who)
+                await world.clock.advance(20 * MINUTE)
+                await kernel.resume("sync")
+                await world.clock.advance(5 * MINUTE)
+
+        first, second = await world.explain(START + 10 * MINUTE), await world.explain(START + 40 * MINUTE)
+
+        assert "from 00:05 UTC to 00:25 UTC by ann" in said(first)
+        assert "from 00:35 UTC to 00:55 UTC by bob" in said(second)
+
+    async def test_of_an_unknown_job(self, world: World) -> None:
+        await world.serve(job())
+
+        with pytest.raises(UnknownJobError, match="did you mean 'sync'"):
+            await world.explain(job_id="snyc")
+
+
+class TestWhatMayBeAsked:
+    async def test_without_a_time_the_last_fire_and_the_next_are_told(self, world: World) -> None:
+        await world.serve(job())
+
+        found = await world.explain()
+
+        assert "The last fire of sync was due at 01:00 UTC. It ran on time" in said(found)
+        assert "The next fire is due at 01:10 UTC. It is to come, in 10 m 00 s." in said(found)
+
+    async def test_a_minute_means_the_fire_within_it(self, world: World) -> None:
+        await world.serve(job(every=Duration(minutes=7, seconds=3)))
+
+        found = await world.explain(START + 14 * MINUTE)
+
+        assert "sync was due at 00:14:06 UTC" in said(found)
+
+    async def test_a_wall_time_is_one_of_the_zone_of_the_job(self, world: World) -> None:
+        await world.serve(job(timezone="Asia/Shanghai"))
+
+        found = await world.explain(datetime(2026, 1, 1, 8, 20))  # noqa: DTZ001 - that is what is asked
+
+        assert "sync was due at 08:20 +08" in said(found)
+
+    async def test_a_day_tells_its_fires_one_by_one_and_counts_the_rest(self, world: World) -> None:
+        await world.serve(job(), during=4 * HOUR)
+
+        found = await world.explain(date(2026, 1, 1))
+
+        assert len(found.fires) == 12
+        assert "131 more fires on that day" in said(found)
+
+    async def test_a_day_without_a_fire_names_the_nearest(self, world: World) -> None:
+        await world.serve(job(cron="0 0 3 * *"))
+
+        found = await world.explain(date(2026, 1, 2))
+
+        assert "There is no fire on 2026-01-02." in " ".join(found.sentences)
+        assert found.after == START + 2 * DAY
+
+
+def wall(text: str) -> datetime:
+    return datetime.fromisoformat(text)
+
+
+class TestClockChanges:
+    async def served(self, zone: str, day: str, cron: str, *, days: int = 2) -> World:
+        world = World(wall(f"{day}T00:00").replace(tzinfo=UTC) - DAY)
+        await world.serve(job(cron=cron, timezone=zone), during=days * DAY)
+        return world
+
+    @pytest.mark.parametrize(
+        ("zone", "asked", "gap", "fire"),
+        [
+            ("Europe/Berlin", "2026-03-29T02:30", "forward from 02:00 to 03:00", "03:00 +02"),
+            ("America/New_York", "2026-03-08T02:30", "forward from 02:00 to 03:00", "03:00 -04"),
+            ("Australia/Lord_Howe", "2026-10-04T02:15", "forward from 02:00 to 02:30", "02:30 +11"),
+            ("America/Sao_Paulo", "2018-11-04T00:30", "forward from 00:00 to 01:00", "01:00 -02"),
+        ],
+    )
+    async def test_a_fixed_time_that_clocks_skip_runs_after_the_gap(
+        self, zone: str, asked: str, gap: str, fire: str
+    ) -> None:
+        at = wall(asked)
+        world = await self.served(zone, asked[:10], f"{at.minute} {at.hour} * * *")
+
+        found = await world.explain(at)
+        told = " ".join(found.sentences)
+
+        assert f"There is no {at:%H:%M} on that day" in told
+        assert gap in told
+        assert f"those that clocks skip fire once, together, at the first instant after, {asked[:10]} {fire}" in told
+        assert found.fires[0].fate == "success"
+        assert found.clock_change is not None
+        assert found.clock_change.kind == "gap"
+
+    @pytest.mark.parametrize(
+        ("zone", "asked", "after"),
+        [
+            ("Europe/Berlin", "2026-03-29T02:30", "2026-03-29 03:00 +02"),
+            ("America/New_York", "2026-03-08T02:30", "2026-03-08 03:00 -04"),
+            ("Australia/Lord_Howe", "2026-10-04T02:15", "2026-10-04 02:30 +11"),
+            ("America/Sao_Paulo", "2018-11-04T00:30", "2018-11-04 01:00 -02"),
+        ],
+    )
+    async def test_elapsed_time_does_not_fire_where_clocks_skip(self, zone: str, asked: str, after: str) -> None:
+        world = await self.served(zone, asked[:10], "*/15 * * * *")
+
+        found = await world.explain(wall(asked))
+
+        assert "follows elapsed time, and so does not fire at times that clocks skip" in " ".join(found.sentences)
+        assert f"The fire after was due at {after}." in found.sentences
+        assert found.fires == []
+
+    @pytest.mark.parametrize(
+        ("zone", "asked", "first", "second"),
+        [
+            ("Europe/Berlin", "2026-10-25T02:30", "+02", "+01"),
+            ("America/New_York", "2026-11-01T01:30", "-04", "-05"),
+            ("Australia/Lord_Howe", "2026-04-05T01:45", "+11", "+10:30"),
+            ("America/Sao_Paulo", "2018-02-17T23:30", "-02", "-03"),
+        ],
+    )
+    async def test_a_wall_time_that_comes_twice_fires_once_or_twice(
+        self, zone: str, asked: str, first: str, second: str
+    ) -> None:
+        at = wall(asked)
+        fixed = await self.served(zone, asked[:10], f"{at.minute} {at.hour} * * *", days=3)
+        elapsed = await self.served(zone, asked[:10], "*/15 * * * *", days=3)
+
+        once, twice = await fixed.explain(at), await elapsed.explain(at)
+
+        assert f"{at:%H:%M} comes twice on that day" in once.sentences[0]
+        assert "so it fires at the first pass only" in " ".join(once.sentences)
+        assert [story.fate for story in once.fires] == ["success"]
+        assert f"sync was due at {asked.replace('T', ' ')} {first}." in once.sentences
+        assert [story.fate for story in twice.fires] == ["success", "success"]
+        assert f"sync was due at {asked.replace('T', ' ')} {second}." in twice.sentences
+
+    async def test_the_second_pass_alone_has_no_fire_of_a_fixed_time(self) -> None:
+        world = await self.served("Europe/Berlin", "2026-10-25", "30 2 * * *", days=3)
+
+        found = await world.explain(wall("2026-10-25T02:30+01:00"))
+
+        assert "This is the second one, and the schedule fires at the first only." in " ".join(found.sentences)
+        assert found.fires == []
+        assert found.before == wall("2026-10-25T02:30+02:00")
+
+    async def test_the_fire_after_a_gap_says_for_what_it_stands(self) -> None:
+        world = await self.served("Europe/Berlin", "2026-03-29", "30 2 * * *")
+
+        found = await world.explain(wall("2026-03-29T03:00"))
+
+        assert "Times of the day that the clocks skip fire at the first instant after: this one." in found.sentences
+
+    async def test_a_gap_at_another_time_of_the_day_is_not_spoken_of(self) -> None:
+        world = await self.served("Europe/Berlin", "2026-03-29", "30 12 * * *")
+
+        found = await world.explain(wall("2026-03-29T12:30"))
+
+        assert found.clock_change is None
+        assert "clocks" not in " ".join(found.sentences)
+
+    async def test_a_day_of_a_clock_change_says_so(self) -> None:
+        world = await self.served("America/Sao_Paulo", "2018-11-04", "0 0 * * *")
+
+        found = await world.explain(date(2018, 11, 4))
+
+        assert "forward from 00:00 to 01:00" in found.sentences[0]
+        assert [story.scheduled_time for story in found.fires] == [wall("2018-11-04T01:00 -02")]

@@ -1,0 +1,199 @@
+"""The plan says before what a reload or a start does after."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from apscheduler.triggers.interval import IntervalTrigger
+
+from gnomon.analysis.plan import Change, JobPlan, Plan, plan
+from gnomon.domain import events
+from gnomon.durations import Duration
+from gnomon.jobs.job import Job
+from gnomon.kernel import Kernel
+from gnomon.stores.memory import MemoryStore
+from gnomon.testing.clock import START, VirtualClock
+
+MINUTE = timedelta(minutes=1)
+HOUR = timedelta(hours=1)
+DAY = timedelta(days=1)
+
+
+async def nothing() -> None:
+    pass
+
+
+def job(id: str = "sync", **keys: Any) -> Job:
+    keys = {"cron": "0 2 * * *"} | keys if not {"every", "at", "trigger"} & set(keys) else keys
+    keys.setdefault("timezone", "UTC")
+    return Job(id=id, func=nothing, **keys)
+
+
+class World:
+    """A log, a clock, and one kernel after the other."""
+
+    def __init__(self) -> None:
+        self.clock = VirtualClock(START)
+        self.store = MemoryStore()
+
+    def kernel(self, *jobs: Job) -> Kernel:
+        kernel = Kernel(store=self.store, jobs=jobs, clock=self.clock, node="a", drain=timedelta())
+        self.clock.is_idle = lambda: kernel.is_idle
+        return kernel
+
+    async def serve(self, *jobs: Job, during: timedelta = HOUR) -> None:
+        async with self.kernel(*jobs):
+            await self.clock.advance(during)
+
+    async def plan(self, *jobs: Job, days: float = 7) -> Plan:
+        await self.store.open(read_only=True)
+        return plan(await self.store.jobs(), jobs, self.clock.now(), days)
+
+    async def outcomes(self) -> list[events.Event]:
+        await self.store.open()
+        return [e for e in await self.store.read(0, 100_000) if isinstance(e, events.Scheduled | events.Missed)]
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def only(found: Plan) -> JobPlan:
+    (one,) = found.jobs
+    return one
+
+
+async def test_an_empty_log_makes_all_jobs_new(world: World) -> None:
+    found = await world.plan(job())
+
+    assert only(found).action == "add"
+    assert only(found).gained.count == 7
+    assert only(found).gained.first == [START + 2 * HOUR + n * DAY for n in range(5)]
+
+
+async def test_the_same_jobs_change_nothing(world: World) -> None:
+    await world.serve(job(), job("other", every=Duration(seconds=10)))
+
+    found = await world.plan(job(), job("other", every=Duration(seconds=10)))
+
+    assert found.changes_nothing
+    assert found.jobs == []
+
+
+async def test_another_schedule_is_told_key_by_key_with_the_fires_that_come_and_go(world: World) -> None:
+    await world.serve(job(cron="0 */2 * * *"))
+
+    found = await world.plan(job(cron="0 */3 * * *", timeout=Duration(hours=1)), days=1)
+
+    assert not found.changes_nothing
+    assert only(found).is_rescheduled
+    assert only(found).changes == [Change("cron", "0 */2 * * *", "0 */3 * * *"), Change("timeout", None, "1h")]
+    assert [fire.hour for fire in only(found).gained.first] == [3, 9, 15, 21]
+    assert only(found).lost.count == 8
+    assert [fire.hour for fire in only(found).lost.first] == [2, 4, 8, 10, 14]
+
+
+async def test_another_policy_moves_no_fire(world: World) -> None:
+    await world.serve(job())
+
+    found = await world.plan(job(overlap="queue"))
+
+    assert only(found).action == "change"
+    assert not only(found).is_rescheduled
+    assert (only(found).gained.count, only(found).lost.count) == (0, 0)
+
+
+async def test_a_policy_that_is_given_as_it_is_by_default_is_no_change(world: World) -> None:
+    await world.serve(job())
+
+    assert (await world.plan(job(cancel_grace=Duration(seconds=10)))).changes_nothing
+
+
+async def test_a_job_that_goes_away_loses_its_fires(world: World) -> None:
+    await world.serve(job())
+
+    found = await world.plan()
+
+    assert (only(found).action, only(found).lost.count) == ("remove", 7)
+
+
+async def test_a_removed_job_is_not_removed_again_and_may_come_back(world: World) -> None:
+    await world.serve(job())
+    await world.serve()
+
+    assert (await world.plan()).changes_nothing
+    assert only(await world.plan(job())).action == "add"
+
+
+async def test_a_paused_job_is_marked(world: World) -> None:
+    async with world.kernel(job()) as kernel:
+        await kernel.pause("sync")
+
+    found = await world.plan(job(cron="0 3 * * *"))
+
+    assert only(found).is_paused
+
+
+async def test_what_cannot_be_told_is_noted(world: World) -> None:
+    await world.serve(job(trigger=IntervalTrigger(minutes=10, start_date=START)))
+
+    found = await world.plan(job(trigger={"type": "interval", "minutes": 10, "jitter": 3}))
+
+    assert any("object in code" in note for note in only(found).notes)
+    assert any("random" in note for note in only(found).notes)
+
+
+@pytest.mark.parametrize("catch_up", ["latest", "all", "none"])
+async def test_the_catch_up_that_is_planned_is_the_one_that_comes(world: World, catch_up: str) -> None:
+    await world.serve(job(every=Duration(minutes=7), catch_up=catch_up))
+    await world.clock.advance(5 * HOUR)
+
+    found = await world.plan(job(every=Duration(minutes=7), catch_up=catch_up))
+    before = len(await world.outcomes())
+    await world.serve(job(every=Duration(minutes=7), catch_up=catch_up), during=timedelta())
+    told = (await world.outcomes())[before:]
+
+    assert found.changes_nothing
+    assert only(found).catch_up.count == sum(isinstance(event, events.Scheduled) for event in told)
+    assert [(one.first, one.last, one.count) for one in only(found).missed] == [
+        (event.first or event.scheduled_time, event.last or event.scheduled_time, event.count)
+        for event in told
+        if isinstance(event, events.Missed)
+    ]
+
+
+async def test_the_fires_that_are_planned_are_those_that_come(world: World) -> None:
+    new = job(every=Duration(minutes=50))
+    async with world.kernel(job()) as kernel:
+        await world.clock.advance(HOUR)
+        planned = plan([view.state for view in await kernel.jobs()], [new], world.clock.now(), 1)
+        before = len(await world.outcomes())
+        await kernel.apply_jobs([new])
+        await world.clock.advance(DAY)
+    fired = [event.scheduled_time for event in (await world.outcomes())[before:] if isinstance(event, events.Scheduled)]
+
+    assert only(planned).gained.count == len(fired) == 28
+    assert only(planned).gained.first == fired[:5]
+
+
+async def test_fires_of_the_past_that_a_change_settles_are_told(world: World) -> None:
+    await world.serve(job(cron="*/10 * * * *"))
+    await world.clock.advance(HOUR)
+
+    found = await world.plan(job(cron="*/20 * * * *"))
+
+    assert [(one.reason, one.count) for one in only(found).missed] == [("downtime", 6)]
+    assert only(found).lost.first[0] > world.clock.now()
+
+
+def test_a_long_backlog_is_counted_without_being_kept() -> None:
+    from gnomon.testing.histories import job_added, job_states
+
+    every = job(every=Duration(seconds=1), catch_up="all")
+    states = job_states(job_added("sync", START, **every.definition()))
+
+    found = plan(states, [every], datetime(2026, 1, 1, 8, tzinfo=UTC))
+
+    assert only(found).catch_up.count == 8 * 3600
+    assert len(only(found).catch_up.first) == 5

@@ -1,0 +1,396 @@
+import sys
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from textwrap import dedent
+from typing import Any
+
+import pytest
+
+from gnomon.deployment.assembly import Deployment, assemble
+from gnomon.deployment.config import load_config
+from gnomon.errors import ConfigError
+from gnomon.jobs.job import Job
+from gnomon.stores.memory import MemoryStore
+
+STORE = """
+from gnomon.hookspecs import hookimpl
+from gnomon.stores.memory import MemoryStore
+@hookimpl
+def register_store(register):
+    register(MemoryStore())
+"""
+CALENDAR = """
+import msgspec
+from gnomon.hookspecs import hookimpl
+class JobOptions(msgspec.Struct):
+    calendar: str
+    offset: int = 0
+"""
+
+Write = Callable[[str, str], Path]
+Deploy = Callable[..., Deployment]
+Problems = Callable[..., list[str]]
+
+
+@pytest.fixture
+def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Write:
+    """Write a module that only this test sees."""
+    monkeypatch.setattr(sys, "path", [*sys.path])
+
+    def write(name: str, text: str) -> Path:
+        path = tmp_path / f"{name}.py"
+        path.write_text(dedent(text), encoding="utf-8")
+        # Set first, so that it is put back to nothing when the test is over.
+        monkeypatch.setitem(sys.modules, name, sys)
+        monkeypatch.delitem(sys.modules, name)
+        return path
+
+    return write
+
+
+@pytest.fixture
+def deploy(tmp_path: Path, write: Write) -> Deploy:
+    """Assemble a config that is written in the test, together with a store."""
+
+    def deploy(text: str = "", plugins: tuple[str, ...] = (), *, store: bool = True) -> Deployment:
+        names = (*plugins, "memory_file") if store else plugins
+        write("memory_file", STORE)
+        paths = ", ".join(f'"{name}.py"' for name in names)
+        path = tmp_path / "gnomon.toml"
+        path.write_text(f"plugins.paths = [{paths}]\n{dedent(text)}", encoding="utf-8")
+        return assemble(load_config(path, {}))
+
+    return deploy
+
+
+@pytest.fixture
+def problems_of(deploy: Deploy) -> Problems:
+    def problems_of(*args: Any, **kwargs: Any) -> list[str]:
+        with pytest.raises(ConfigError) as caught:
+            deploy(*args, **kwargs)
+        return caught.value.problems
+
+    return problems_of
+
+
+def ids(deployment: Deployment) -> list[str]:
+    return [job.id for job in deployment.jobs]
+
+
+def only(deployment: Deployment) -> Job:
+    (job,) = deployment.jobs
+    return job
+
+
+# --- the whole ---
+
+
+def test_the_quickstart_can_be_assembled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+
+    deployment = assemble(load_config(None, {}))
+
+    assert [plugin.name for plugin in deployment.plugins] == ["sqlite"]
+    assert deployment.store.name == "sqlite"
+    assert ids(deployment) == ["disk_usage", "integrity_audit", "backup"]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_deployment_has_its_plugins_its_store_and_its_jobs(deploy: Deploy) -> None:
+    deployment = deploy('[[jobs]]\nid = "x"\nfunc = "json:dumps"\nargs = [1]')
+
+    assert [plugin.name for plugin in deployment.plugins] == ["memory_file"]
+    assert isinstance(deployment.store, MemoryStore)
+    assert ids(deployment) == ["x"]
+
+
+def test_every_problem_is_told_at_once(problems_of: Problems, write: Write) -> None:
+    write("broken_file", "1 / 0")
+
+    problems = problems_of(
+        """
+        [plugins.nobody]
+        [kernel]
+        python_path = ["nowhere"]
+        modules = ["no_such_module"]
+        [[jobs]]
+        id = "a"
+        func = "json:dumps"
+        args = [1]
+        cron = "61 * * * *"
+        [[jobs]]
+        id = "a b"
+        func = "json:dumps"
+        [[jobs]]
+        id = "c"
+        func = "json:nothing"
+        timezone = "Mars/Olympus"
+        """,
+        ("broken_file",),
+    )
+
+    assert [problem.partition(": ")[0] for problem in problems] == [
+        "kernel.python_path",
+        "plugin 'broken_file' cannot be imported",
+        "plugins.nobody",
+        "kernel.modules",
+        "jobs[1 'a b']",
+        "jobs[0 'a'].cron",
+        "jobs[2 'c'].timezone",
+        "jobs[2 'c']",
+    ]
+
+
+# --- stores ---
+
+
+def test_a_deployment_without_a_store_is_refused(problems_of: Problems) -> None:
+    assert problems_of(store=False) == [
+        "plugins: none that is enabled provides a store; add a section such as [plugins.sqlite]"
+    ]
+
+
+def test_a_deployment_with_two_stores_is_refused_and_both_are_named(problems_of: Problems, write: Write) -> None:
+    write("second_file", STORE)
+
+    assert problems_of("", ("second_file",)) == [
+        "plugins: 'second_file' and 'memory_file' both provide a store, but there is one log: keep one of them"
+    ]
+
+
+def test_a_store_that_cannot_be_made_is_one_problem(problems_of: Problems, write: Write) -> None:
+    write("sick_file", "from gnomon.hookspecs import hookimpl\n@hookimpl\ndef register_store(register): 1 / 0")
+
+    assert problems_of("", ("sick_file",), store=False) == [
+        "plugin 'sick_file' failed in register_store: ZeroDivisionError: division by zero"
+    ]
+
+
+# --- where jobs come from ---
+
+
+def test_functions_are_found_beside_the_config_file(deploy: Deploy, write: Write) -> None:
+    write("my_jobs", "def sync(): ...")
+
+    assert only(deploy('[[jobs]]\nid = "sync"\nfunc = "my_jobs:sync"')).func == "my_jobs:sync"
+
+
+def test_the_python_path_goes_to_the_front_once_and_in_order(deploy: Deploy, tmp_path: Path) -> None:
+    (tmp_path / "lib").mkdir()
+
+    deploy('kernel.python_path = ["lib", "."]')
+    deploy('kernel.python_path = ["lib", "."]')
+
+    assert sys.path[:2] == [str(tmp_path / "lib"), str(tmp_path)]
+    assert sys.path.count(str(tmp_path)) == 1
+
+
+def test_modules_declare_jobs(deploy: Deploy, write: Write) -> None:
+    write("my_jobs", "from gnomon import job\n@job(every='1m')\ndef sync(): ...")
+
+    job = only(deploy('kernel.modules = ["my_jobs"]\nkernel.timezone = "Asia/Shanghai"'))
+
+    assert (job.id, job.every, job.timezone) == ("sync", timedelta(minutes=1), "Asia/Shanghai")
+
+
+def test_a_module_that_declares_nothing_is_told(problems_of: Problems, write: Write) -> None:
+    write("my_jobs", "def sync(): ...")
+
+    assert problems_of('kernel.modules = ["my_jobs"]') == [
+        "kernel.modules: 'my_jobs' declares no job: put @job above a function in it"
+    ]
+
+
+OFFERING = """
+from gnomon.hookspecs import hookimpl
+from gnomon.jobs.job import Job
+def tidy(keep=1): ...
+@hookimpl
+def register_jobs(register):
+    register(Job(id="tidy.whole", func=tidy))
+    register(id="tidy.keys", func=tidy, cron="@daily", kwargs={"keep": 2})
+"""
+
+
+def test_plugins_offer_jobs(deploy: Deploy, write: Write) -> None:
+    write("offering", OFFERING)
+
+    assert ids(deploy("", ("offering",))) == ["tidy.whole", "tidy.keys"]
+
+
+def test_a_wrong_job_of_a_plugin_names_the_plugin(problems_of: Problems, write: Write) -> None:
+    write("offering", OFFERING.replace("kwargs", "kwarg"))
+
+    assert problems_of("", ("offering",)) == [
+        "plugin 'offering' job 'tidy.keys'.kwarg: there is no such key; did you mean 'kwargs'?"
+    ]
+
+
+def test_a_job_has_the_zone_of_the_kernel_unless_it_names_one(deploy: Deploy) -> None:
+    deployment = deploy(
+        """
+        [kernel]
+        timezone = "Asia/Shanghai"
+        [[jobs]]
+        id = "a"
+        func = "time:time"
+        [[jobs]]
+        id = "b"
+        func = "time:time"
+        timezone = "Europe/Berlin"
+        """
+    )
+
+    assert [job.timezone for job in deployment.jobs] == ["Asia/Shanghai", "Europe/Berlin"]
+
+
+# --- overriding declared jobs ---
+
+
+def test_an_entry_changes_the_declared_job_that_it_names(deploy: Deploy, write: Write) -> None:
+    write("offering", OFFERING)
+
+    deployment = deploy('[[jobs]]\nfunc = "tidy.keys"\nkwargs = { keep = 9 }', ("offering",))
+    changed = deployment.jobs[-1]
+
+    assert ids(deployment) == ["tidy.whole", "tidy.keys"]
+    assert (changed.kwargs, changed.cron) == ({"keep": 9}, "@daily")
+
+
+def test_an_entry_may_give_a_declared_job_another_schedule(deploy: Deploy, write: Write) -> None:
+    write("offering", OFFERING)
+
+    changed = deploy('[[jobs]]\nfunc = "tidy.keys"\nevery = "1h"', ("offering",)).jobs[-1]
+
+    assert (changed.cron, changed.every) == (None, timedelta(hours=1))
+
+
+def test_an_entry_with_an_id_of_its_own_is_one_more_job(deploy: Deploy, write: Write) -> None:
+    write("offering", OFFERING)
+
+    deployment = deploy('[[jobs]]\nid = "weekly"\nfunc = "tidy.keys"\ncron = "@weekly"', ("offering",))
+
+    assert {job.id: job.cron for job in deployment.jobs} == {
+        "tidy.whole": None,
+        "tidy.keys": "@daily",
+        "weekly": "@weekly",
+    }
+
+
+def test_an_unknown_declared_job_is_told_with_a_near_one(problems_of: Problems, write: Write) -> None:
+    write("offering", OFFERING)
+
+    (problem,) = problems_of('[[jobs]]\nid = "x"\nfunc = "tidy.kyes"', ("offering",))
+
+    assert problem.startswith(
+        "jobs[0 'x'].func: there is no job 'tidy.kyes': expected \"package.module:callable\", or the id"
+    )
+    assert problem.endswith("; did you mean 'tidy.keys'?")
+
+
+# --- ids ---
+
+
+def test_two_entries_with_one_id_are_refused(problems_of: Problems) -> None:
+    assert problems_of('[[jobs]]\nid = "x"\nfunc = "time:time"\n' * 2) == [
+        "jobs[1 'x'].id: jobs[0 'x'] has the id 'x' already"
+    ]
+
+
+def test_an_entry_does_not_take_the_id_of_another_declared_job(problems_of: Problems, write: Write) -> None:
+    write("offering", OFFERING)
+
+    (problem,) = problems_of('[[jobs]]\nid = "tidy.keys"\nfunc = "time:time"', ("offering",))
+
+    assert problem == (
+        "jobs[0 'tidy.keys'].id: plugin 'offering' job 'tidy.keys' has the id 'tidy.keys' already; "
+        "`func = 'tidy.keys'` would change that one"
+    )
+
+
+def test_two_declared_jobs_with_one_id_are_refused(problems_of: Problems, write: Write) -> None:
+    write("offering", OFFERING)
+    write("my_jobs", "from gnomon import job\n@job(id='tidy.keys')\ndef sync(): ...")
+
+    assert problems_of('kernel.modules = ["my_jobs"]', ("offering",)) == [
+        "plugin 'offering' job 'tidy.keys': @job my_jobs:sync has the id 'tidy.keys' already"
+    ]
+
+
+# --- checks ---
+
+
+@pytest.mark.parametrize(
+    ("keys", "problem"),
+    [
+        (
+            'func = "json:dumps"\nevery = 60',
+            "jobs[0 'x']: job 'x': json:dumps cannot be called with args=[] and kwargs={}",
+        ),
+        ('func = "nowhere_at_all:x"', "jobs[0 'x']: 'nowhere_at_all:x': there is no module 'nowhere_at_all'"),
+        ('func = "time:time"\nevery = 0', "jobs[0 'x'].every: an interval must be longer than zero"),
+        ('func = "time:time"\ncron = "x"', "jobs[0 'x'].cron: cron expression 'x' has 1 field"),
+        ('func = "time:time"\ntrigger = { type = "x" }', "jobs[0 'x'].trigger: "),
+        ('func = "time:time"\nevry = "1h"', "jobs[0 'x'].evry: there is no such key; did you mean 'every'?"),
+        ('cron = "@daily"', "jobs[0 'x']: 'func' is missing"),
+        (
+            'func = "time:time"\ncalendar = "XSHG"',
+            "jobs[0 'x'].calendar: this key is of the plugin 'market', which is not enab",
+        ),
+    ],
+)
+def test_a_job_that_cannot_run_is_told_with_its_place(problems_of: Problems, keys: str, problem: str) -> None:
+    (found,) = problems_of(f'[[jobs]]\nid = "x"\n{keys}')
+
+    assert found.startswith(problem)
+
+
+# --- keys of plugins ---
+
+
+def test_keys_of_plugins_go_to_the_options(deploy: Deploy, write: Write) -> None:
+    write("calendars", CALENDAR)
+
+    job = only(deploy('[[jobs]]\nid = "x"\nfunc = "time:time"\ncalendar = "XSHG"', ("calendars",)))
+
+    assert job.options == {"calendar": "XSHG"}
+
+
+def test_options_of_a_declared_job_are_kept_key_by_key(deploy: Deploy, write: Write) -> None:
+    write("calendars", CALENDAR)
+    write("my_jobs", "from gnomon import job\n@job(options={'calendar': 'XSHG'})\ndef sync(): ...")
+
+    job = only(deploy('kernel.modules = ["my_jobs"]\n[[jobs]]\nfunc = "sync"\noffset = 2', ("calendars",)))
+
+    assert job.options == {"calendar": "XSHG", "offset": 2}
+
+
+@pytest.mark.parametrize(
+    ("keys", "problems"),
+    [
+        ("calendar = 5", ["jobs[0 'x'].calendar: expected text, got integer"]),
+        ("offset = 1", ["jobs[0 'x']: 'calendar' is missing"]),
+        ('calender = "XSHG"', ["jobs[0 'x'].calender: there is no such key; did you mean 'calendar'?"]),
+        (
+            'options = { calender = "X" }',
+            ["jobs[0 'x'].options.calender: there is no such key; did you mean 'calendar'?"],
+        ),
+        ('options = 5\ncalendar = "X"', ["jobs[0 'x'].options: expected table, got integer"]),
+    ],
+)
+def test_keys_of_plugins_are_checked(problems_of: Problems, write: Write, keys: str, problems: list[str]) -> None:
+    write("calendars", CALENDAR)
+
+    assert problems_of(f'[[jobs]]\nid = "x"\nfunc = "time:time"\n{keys}', ("calendars",)) == problems
+
+
+def test_a_key_has_one_owner(problems_of: Problems, write: Write) -> None:
+    write("calendars", CALENDAR)
+    write("also_calendars", CALENDAR.replace("offset", "timeout"))
+
+    assert problems_of("", ("calendars", "also_calendars")) == [
+        "plugin 'also_calendars' has a job key 'calendar', which is taken: rename it",
+        "plugin 'also_calendars' has a job key 'timeout', which is taken: rename it",
+    ]

@@ -1,0 +1,471 @@
+import os
+from collections.abc import Callable
+from datetime import date, timedelta
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from gnomon.conversion import Secret, convert
+from gnomon.deployment.config import Config, find_config, load_config
+from gnomon.durations import Duration
+from gnomon.errors import ConfigError, JobError
+from gnomon.jobs.definition import convert_job
+from gnomon.jobs.job import Retry
+
+QUICKSTART = Path(__file__).parents[3] / "config/quickstart.toml"
+
+Load = Callable[..., Config]
+
+
+@pytest.fixture
+def load(tmp_path: Path) -> Load:
+    """Load a config that is written in the test."""
+
+    def load(text: str, **environ: str) -> Config:
+        path = tmp_path / "gnomon.toml"
+        path.write_text(text, encoding="utf-8")
+        return load_config(path, environ)
+
+    return load
+
+
+@pytest.fixture
+def problems_of(load: Load) -> Callable[..., list[str]]:
+    def problems_of(text: str, **environ: str) -> list[str]:
+        with pytest.raises(ConfigError) as caught:
+            load(text, **environ)
+        return caught.value.problems
+
+    return problems_of
+
+
+Problems = Callable[..., list[str]]
+
+
+# --- sections ---
+
+
+def test_sections_are_read(load: Load, tmp_path: Path) -> None:
+    config = load(
+        """
+        [kernel]
+        timezone = "Asia/Shanghai"
+        drain = "1m 30s"
+        [plugins]
+        paths = ["mine.py"]
+        [plugins.web]
+        port = 8000
+        [[jobs]]
+        id = "sync"
+        func = "app:sync"
+        """
+    )
+
+    assert config.kernel.timezone == "Asia/Shanghai"
+    assert config.kernel.drain == timedelta(seconds=90)
+    assert config.plugin_paths == [tmp_path / "mine.py"]
+    assert config.sections == {"web": {"port": 8000}}
+    assert config.jobs == [{"id": "sync", "func": "app:sync"}]
+    assert config.directory == tmp_path
+
+
+def test_an_empty_file_is_a_config(load: Load) -> None:
+    config = load("")
+
+    assert config.kernel.max_running == 100
+    assert config.kernel.python_path == ["."]
+    assert config.sections == {}
+
+
+def test_every_problem_is_told_at_once(problems_of: Problems) -> None:
+    problems = problems_of(
+        """
+        [kernel]
+        timezone = "UTC"
+        max_runing = 5
+        drain = "soon"
+        hook_timeout = -1
+        [plugins]
+        paths = "mine.py"
+        web = true
+        [plugins.mail]
+        password = { env = "NOWHERE" }
+        [job]
+        """
+    )
+
+    assert [problem.partition(":")[0] for problem in problems] == [
+        "job",
+        "plugins.web",
+        "kernel.max_runing",
+        "kernel.drain",
+        "kernel.hook_timeout",
+        "plugins.paths",
+        "plugins.mail.password",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("[kernel]\nmax_runing = 5", "kernel.max_runing: there is no such key; did you mean 'max_running'?"),
+        ("[kernel]\nmax_running = 'x'", "kernel.max_running: expected integer, got text"),
+        ("[kernel]\nmax_running = 0", "kernel: max_running must be 1 or more, got 0"),
+        ("[kernel]\nmodules = 'app'", "kernel.modules: expected array, got text"),
+        ("[plugin.web]", "plugin: there is no such section; did you mean 'plugins'?"),
+        (
+            "[sqlite]",
+            "sqlite: there is no such section; known are kernel, plugins, jobs, and plugins have [plugins.sqlite]",
+        ),
+        ("[jobs]\nid = 'x'", "jobs: expected tables that are headed [[jobs]], with two brackets"),
+        ("jobs = ['x']", "jobs: expected tables that are headed [[jobs]], with two brackets"),
+        ("kernel = 5", "kernel: expected a table, written [kernel], got 5"),
+        ("[plugins]\nweb = 8000", "plugins.web: expected a table, written [plugins.web], got 8000"),
+    ],
+)
+def test_a_problem_names_its_place_and_the_next_step(problems_of: Problems, text: str, problem: str) -> None:
+    assert problems_of(text) == [problem]
+
+
+def test_an_unknown_zone_is_a_problem_of_the_kernel(problems_of: Problems) -> None:
+    (problem,) = problems_of('[kernel]\ntimezone = "Asia/Shangai"')
+
+    assert problem.startswith("kernel: there is no time zone 'Asia/Shangai'")
+    assert "Asia/Shanghai" in problem
+
+
+# --- files ---
+
+
+def test_a_syntax_error_tells_file_line_and_column(problems_of: Problems, tmp_path: Path) -> None:
+    (problem,) = problems_of("[kernel]\nnode a")
+
+    assert problem.startswith(f"{tmp_path / 'gnomon.toml'}:2:6: this is no TOML: Expected '='")
+
+
+def test_a_syntax_error_at_the_end_tells_the_last_line(problems_of: Problems, tmp_path: Path) -> None:
+    (problem,) = problems_of('[kernel]\n\nnode = """')
+
+    assert problem.startswith(f"{tmp_path / 'gnomon.toml'}:3: this is no TOML: ")
+
+
+def test_a_missing_file_is_told_with_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"nowhere\.toml: there is no such file; name one with --config"):
+        load_config(tmp_path / "nowhere.toml", {})
+
+
+def test_a_folder_is_no_config_file(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"is a folder, expected a TOML file; perhaps .*gnomon\.toml"):
+        load_config(tmp_path, {})
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_file_that_may_not_be_read_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "gnomon.toml"
+    path.touch(mode=0o000)
+
+    with pytest.raises(ConfigError, match="cannot be read: Permission denied"):
+        load_config(path, {})
+
+
+def test_what_the_system_says_of_a_file_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot be read: File name too long"):
+        load_config(tmp_path / ("x" * 300), {})
+
+
+def test_a_file_that_is_not_utf_8_is_told_with_the_line(tmp_path: Path) -> None:
+    path = tmp_path / "gnomon.toml"
+    path.write_bytes(b'[kernel]\nnode = "caf\xe9"')
+
+    with pytest.raises(ConfigError, match=r"gnomon\.toml:2: byte 0xe9 is not UTF-8"):
+        load_config(path, {})
+
+
+def test_a_byte_order_mark_does_no_harm(tmp_path: Path) -> None:
+    path = tmp_path / "gnomon.toml"
+    path.write_bytes(b'\xef\xbb\xbf[kernel]\nnode = "a"')
+
+    assert load_config(path, {}).kernel.node == "a"
+
+
+def test_the_built_in_defaults_are_the_quickstart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    built_in, written = load_config(None, {}), load_config(QUICKSTART, {})
+
+    assert built_in == msgspec.structs.replace(written, source=None, directory=tmp_path)
+    assert built_in.sections == {"sqlite": {"path": "gnomon.db"}}
+    assert [job["id"] for job in built_in.jobs] == ["disk_usage", "integrity_audit", "backup"]
+
+
+def test_the_quickstart_is_the_packaged_one_with_all_its_comments() -> None:
+    import gnomon.deployment.config
+
+    packaged = Path(gnomon.deployment.config.__file__).with_name("quickstart.toml")
+
+    assert packaged.read_text(encoding="utf-8") == QUICKSTART.read_text(encoding="utf-8")
+
+
+# --- which file ---
+
+
+def test_the_config_is_the_named_one_then_that_of_the_environment_then_the_folders(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    environ = {"GNOMON_CONFIG": "env.toml"}
+
+    nothing = find_config(None, {})
+    (tmp_path / "gnomon.toml").touch()
+
+    assert nothing is None
+    assert find_config(None, {"GNOMON_CONFIG": ""}) == Path("gnomon.toml")
+    assert find_config(None, environ) == Path("env.toml")
+    assert find_config(Path("named.toml"), environ) == Path("named.toml")
+
+
+# --- references ---
+
+
+def test_values_are_taken_from_the_environment_and_from_files(load: Load, tmp_path: Path) -> None:
+    (tmp_path / "token.txt").write_text("s3cret\n", encoding="utf-8")
+
+    config = load(
+        """
+        [kernel]
+        max_running = { env = "SLOTS" }
+        [plugins.mail]
+        token = { file = "token.txt" }
+        hosts = [{ env = "HOST" }, "b"]
+        [[jobs]]
+        id = "x"
+        func = "app:x"
+        kwargs = { login = { token = { file = "token.txt" } } }
+        """,
+        SLOTS="7",
+        HOST="a",
+    )
+
+    assert config.kernel.max_running == 7
+    assert config.sections == {"mail": {"token": "s3cret", "hosts": ["a", "b"]}}
+    assert config.jobs[0]["kwargs"] == {"login": {"token": "s3cret"}}
+
+
+def test_what_a_reference_does_not_find_is_told_with_its_place(problems_of: Problems, tmp_path: Path) -> None:
+    (tmp_path / "picture.png").write_bytes(b"\x89PNG")
+
+    problems = problems_of(
+        """
+        [plugins.mail]
+        token = { file = "nowhere.txt" }
+        hosts = ["a", { env = "HOST" }]
+        image = { file = "picture.png" }
+        [[jobs]]
+        kwargs = { key = { env = "KEY" } }
+        """
+    )
+
+    assert problems == [
+        f"plugins.mail.token: {tmp_path / 'nowhere.txt'} cannot be read: No such file or directory",
+        "plugins.mail.hosts[1]: the environment variable HOST is not set",
+        f"plugins.mail.image: {tmp_path / 'picture.png'} is not UTF-8 text",
+        "jobs[0].kwargs.key: the environment variable KEY is not set",
+    ]
+
+
+def test_a_lost_reference_in_the_kernel_is_one_problem(problems_of: Problems) -> None:
+    assert problems_of('[kernel]\nnode = { env = "NODE" }') == ["kernel.node: the environment variable NODE is not set"]
+
+
+def test_settings_and_arguments_may_be_called_env_or_file(load: Load) -> None:
+    config = load('[plugins.echo]\nfile = "x.txt"\n[[jobs]]\nid = "x"\nkwargs = { env = "prod" }')
+
+    assert config.sections == {"echo": {"file": "x.txt"}}
+    assert config.jobs[0]["kwargs"] == {"env": "prod"}
+
+
+# --- overrides ---
+
+
+def test_the_environment_overrides_keys_of_every_section(load: Load) -> None:
+    config = load(
+        """
+        [kernel]
+        max_running = 1
+        [plugins.web]
+        port = 1
+        tls = { cert = "a", key = "b" }
+        [[jobs]]
+        id = "market.sync-1"
+        cron = "0 0 * * *"
+        """,
+        GNOMON__KERNEL__MAX_RUNNING="5",
+        GNOMON__PLUGINS__WEB__PORT="9000",
+        GNOMON__PLUGINS__WEB__TLS__KEY="c",
+        GNOMON__PLUGINS__WEB__ORIGINS='["a", "b"]',
+        GNOMON__PLUGINS__STATS__KEEP="10d",
+        GNOMON__JOBS__MARKET_SYNC_1__CRON="0 6 * * *",
+        GNOMON__JOBS__MARKET_SYNC_1__KWARGS__LIMIT="3",
+    )
+
+    assert config.kernel.max_running == 5
+    assert config.sections == {
+        "web": {"port": 9000, "tls": {"cert": "a", "key": "c"}, "origins": ["a", "b"]},
+        "stats": {"keep": "10d"},
+    }
+    assert config.jobs == [{"id": "market.sync-1", "cron": "0 6 * * *", "kwargs": {"limit": 3}}]
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("9000", 9000),
+        ("true", True),
+        ("9000\nid = 1", "9000\nid = 1"),
+        ("plain text", "plain text"),
+        ('"9000"', "9000"),
+        ("0123", "0123"),
+        ("", ""),
+        ("{ env = 'OTHER' }", "from there"),
+    ],
+)
+def test_an_override_is_a_toml_value_or_else_text(load: Load, text: str, value: object) -> None:
+    config = load("", GNOMON__PLUGINS__X__KEY=text, OTHER="from there")
+
+    assert config.sections == {"x": {"key": value}}
+
+
+def test_an_override_finds_a_key_that_is_spelled_with_dashes(load: Load) -> None:
+    config = load("[plugins.my-echo]\nlog-file = 'a'", GNOMON__PLUGINS__MY_ECHO__LOG_FILE="b")
+
+    assert config.sections == {"my-echo": {"log-file": "b"}}
+
+
+@pytest.mark.parametrize(
+    "variable",
+    ["GNOMON__KERNL__NODE", "GNOMON__KERNEL", "GNOMON__PLUGINS____X", "GNOMON__JOBS__NOBODY__CRON", "GNOMON__JOBS__A"],
+)
+def test_an_override_of_nothing_is_a_problem(problems_of: Problems, variable: str) -> None:
+    (problem,) = problems_of("[[jobs]]\nid = 'a'", **{variable: "1"})
+
+    assert problem.startswith(f"${variable}: there is nothing that it could override; expected GNOMON__KERNEL__KEY")
+
+
+def test_an_override_of_a_job_is_the_only_problem_of_a_config_without_jobs(problems_of: Problems) -> None:
+    (problem,) = problems_of("[kernel]", GNOMON__JOBS__TICK__EVERY="1s")
+
+    assert problem.startswith("$GNOMON__JOBS__TICK__EVERY: there is nothing")
+
+
+def test_other_variables_are_nobodys_business(load: Load) -> None:
+    assert load("", GNOMON_CONFIG="x", PATH="y").sections == {}
+
+
+# --- secrets and paths ---
+
+
+class Login(msgspec.Struct):
+    password: Secret
+    certificate: Path | None = None
+
+
+def test_a_secret_is_not_shown_and_can_be_used() -> None:
+    login = convert({"password": "hunter2"}, Login, "plugins.mail")
+
+    shown = f"{login} {login.password} {login.password!r} {login.password:>10} " + "%s" % login.password  # noqa: UP031
+
+    assert "hunter2" not in shown
+    assert "***" in shown
+    assert login.password.reveal() == "hunter2"
+    assert type(login.password.reveal()) is str
+    assert login.password == "hunter2"
+
+
+def test_a_secret_that_is_handed_on_stays_what_it_is() -> None:
+    assert convert({"password": Secret("hunter2")}, Login, "plugins.mail").password.reveal() == "hunter2"
+
+
+def test_a_secret_is_text() -> None:
+    with pytest.raises(ConfigError, match=r"plugins\.mail\.password: expected text, got int; write it in quotes"):
+        convert({"password": 12345}, Login, "plugins.mail")
+
+
+def test_paths_of_plugins_are_counted_from_the_folder_of_the_config(tmp_path: Path) -> None:
+    relative = convert({"password": "x", "certificate": "tls/a.pem"}, Login, "plugins.mail", tmp_path)
+    absolute = convert({"password": "x", "certificate": "/etc/a.pem"}, Login, "plugins.mail", tmp_path)
+
+    assert relative.certificate == tmp_path / "tls/a.pem"
+    assert absolute.certificate == Path("/etc/a.pem")
+
+
+# --- jobs ---
+
+
+def test_a_table_becomes_a_job() -> None:
+    job = convert_job(
+        {
+            "id": "sync",
+            "func": "app:sync",
+            "every": "10m",
+            "timeout": timedelta(hours=2),
+            "retry": {"attempts": 3, "delay": 5},
+            "steps": ["fetch", {"name": "store", "weight": 3}],
+        }
+    )
+
+    assert job.every == timedelta(minutes=10)
+    assert job.timeout == Duration(hours=2)
+    assert job.retry == Retry(attempts=3, delay=Duration(seconds=5))
+
+
+def test_a_policy_may_be_given_as_an_object() -> None:
+    retry = Retry(attempts=2)
+
+    assert convert_job({"id": "x", "func": print, "retry": retry}).retry == retry
+
+
+def test_all_wrong_keys_of_a_job_are_told() -> None:
+    with pytest.raises(JobError) as caught:
+        convert_job(
+            {"func": "a:b", "evry": "1h", "catch_up": "lates", "timeout": "x", "retry": {"atempts": 2}, "paused": 7},
+            "jobs[2]",
+        )
+
+    assert str(caught.value).splitlines() == [
+        "jobs[2].evry: there is no such key; did you mean 'every'?",
+        "jobs[2].retry.atempts: there is no such key; did you mean 'attempts'?",
+        "jobs[2]: 'id' is missing",
+        "jobs[2].catch_up: expected one of 'latest', 'all', 'none', got 'lates'; did you mean 'latest'?",
+        'jobs[2].timeout: expected a duration such as "500ms", "10s", "1h 30m" or a number of seconds, got \'x\'',
+        "jobs[2].paused: expected true or false, got integer",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("keys", "problem"),
+    [
+        ({"cron": "@daily", "every": "1h"}, "job: job 'x' has cron and every: give one of cron, every, at, trigger"),
+        ({"retry": {"attempts": 0}}, "job.retry: retry needs attempts >= 1"),
+        ({"limits": {"memory": 1}}, "job: job 'x' has limits"),
+        ({"progress_patterns": [{"match": "("}]}, "job.progress_patterns[0]: progress pattern '(' is no regular"),
+        ({"at": date(2026, 12, 1)}, "job.at: expected a time such as 2026-12-01T18:00:00+08:00, got date"),
+        ({"max_instances": "x"}, "job.max_instances: expected integer, got text"),
+        ({"steps": [3]}, "job.steps[0]: expected text or table, got integer"),
+        ({"at": "tomorrow"}, "job.at: expected a time such as 2026-12-01T18:00:00+08:00, without quotes"),
+    ],
+)
+def test_a_job_that_cannot_be_meant_is_refused(keys: dict[str, object], problem: str) -> None:
+    with pytest.raises(JobError) as caught:
+        convert_job({"id": "x", "func": "a:b", **keys})
+
+    assert str(caught.value).startswith(problem)
+
+
+def test_what_follows_from_a_problem_is_no_problem_of_its_own() -> None:
+    with pytest.raises(JobError) as caught:
+        convert_job({"id": "x", "func": "a:b", "limits": {"memory": 1}, "runner": "proces"})
+
+    assert str(caught.value) == (
+        "job.runner: expected one of 'async', 'thread', 'process', got 'proces'; did you mean 'process'?"
+    )

@@ -1,0 +1,159 @@
+"""The fold of progress, and what is said of the remaining time."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gnomon.domain import events
+from gnomon.domain.estimates import timing, typical_duration, typical_steps
+from gnomon.domain.events import DeclaredStep
+from gnomon.domain.execution import Execution
+from gnomon.domain.progress import ProgressView, Step, advance, estimate, finish
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def told(after: float = 0.0, **fields: Any) -> events.Progress:
+    at = START + timedelta(seconds=after)
+    return events.Progress(stream="x", version=3, at=at, node="n", job_id="j", **fields)
+
+
+def view_of(*history: events.Progress) -> ProgressView:
+    view = ProgressView()
+    for event in history:
+        view = advance(view, event)
+    return view
+
+
+def test_nothing_is_known_before_anything_is_told() -> None:
+    assert ProgressView().percent is None
+
+
+def test_items_give_the_percentage() -> None:
+    assert view_of(told(processed_items=3, total_items=12)).percent == 25.0
+
+
+def test_items_without_a_total_give_none() -> None:
+    assert view_of(told(processed_items=3)).percent is None
+
+
+def test_declared_steps_count_by_their_weight() -> None:
+    steps = [DeclaredStep("a", 1), DeclaredStep("b", 3)]
+
+    view = view_of(told(steps=steps), told(step="a"), told(step="b"), told(processed_items=1, total_items=2))
+
+    assert view.percent == pytest.approx((1 + 1.5) / 4 * 100)
+
+
+def test_items_of_undeclared_steps_say_nothing_of_the_whole() -> None:
+    assert view_of(told(step="a"), told(processed_items=1, total_items=2)).percent is None
+
+
+def test_a_new_step_counts_its_own_items() -> None:
+    view = view_of(told(step="a"), told(processed_items=7, total_items=9, current_item="x"), told(step="b"))
+
+    assert (view.processed_items, view.total_items, view.current_item) == (None, None, None)
+
+
+def test_steps_that_are_passed_over_are_skipped_and_do_not_count() -> None:
+    steps = [DeclaredStep("a"), DeclaredStep("b"), DeclaredStep("c")]
+
+    view = view_of(told(steps=steps), told(1, step="a"), told(2, step="c"))
+
+    assert [(s.name, s.status) for s in view.steps] == [("a", "completed"), ("b", "skipped"), ("c", "current")]
+    assert view.percent == 50.0
+
+
+def test_a_body_may_skip_announced_steps() -> None:
+    view = view_of(told(steps=[DeclaredStep("a"), DeclaredStep("b")]), told(skipped=["b"]), told(step="a"))
+
+    assert [s.status for s in view.steps] == ["current", "skipped"]
+
+
+@given(st.lists(st.floats(-50, 150) | st.none(), max_size=20))
+def test_the_percentage_never_goes_back_and_stays_in_bounds(percents: list[float | None]) -> None:
+    seen = [ProgressView().percent]
+    view = ProgressView()
+    for percent in percents:
+        view = advance(view, told(percent=percent))
+        seen.append(view.percent)
+
+    known = [percent for percent in seen if percent is not None]
+    assert known == sorted(known)
+    assert all(0 <= percent <= 100 for percent in known)
+
+
+def test_a_success_completes_and_a_failure_names_the_step() -> None:
+    view = view_of(told(steps=[DeclaredStep("a"), DeclaredStep("b")]), told(step="a"))
+
+    good, bad = finish(view, succeeded=True, at=START), finish(view, succeeded=False, at=START)
+
+    assert [s.status for s in good.steps] == ["completed", "skipped"]
+    assert good.percent == 100.0
+    assert [s.status for s in bad.steps] == ["failed", "skipped"]
+    assert bad.percent == 0.0
+
+
+def test_without_a_past_and_without_a_rate_nobody_knows() -> None:
+    assert estimate(ProgressView(), elapsed=10).remaining is None
+
+
+def test_the_rate_of_the_run_tells_when_there_is_no_past() -> None:
+    assert estimate(ProgressView(percent=25.0), elapsed=10).remaining == pytest.approx(30)
+
+
+def test_past_and_rate_are_weighed_by_what_is_done() -> None:
+    timing = estimate(ProgressView(percent=50.0), elapsed=60, typical=100)
+
+    assert timing.estimated_total == pytest.approx(0.5 * 100 + 0.5 * 120)
+
+
+def test_a_run_that_is_longer_than_ever_promises_nothing() -> None:
+    assert estimate(ProgressView(), elapsed=200, typical=100).remaining is None
+
+
+def test_the_usual_time_of_the_steps_that_are_left_counts() -> None:
+    steps = (Step("a", "completed"), Step("b", "current", started_at=START), Step("c"))
+
+    timing = estimate(ProgressView(steps=steps), 30, typical_steps={"b": 20, "c": 40}, now=START + timedelta(seconds=5))
+
+    assert timing.remaining == pytest.approx(15 + 40)
+
+
+def success(seconds: float, **steps: float) -> Execution:
+    done = tuple(
+        Step(name, "completed", started_at=START, ended_at=START + timedelta(seconds=spent))
+        for name, spent in steps.items()
+    )
+    return Execution(
+        id="0" * 24,
+        job_id="j",
+        status="success",
+        scheduled_time=START,
+        timestamp=START,
+        updated_at=START,
+        execution_time=seconds,
+        progress=ProgressView(percent=100.0, steps=done),
+    )
+
+
+def test_the_median_of_past_runs_needs_enough_of_them() -> None:
+    assert typical_duration([success(1), success(9)]) is None
+    assert typical_duration([success(1), success(9), success(2)]) == 2
+    assert typical_steps([success(1, a=1), success(1, a=3), success(1, a=2, b=5)]) == {"a": 2}
+
+
+def test_a_running_execution_is_measured_against_its_past() -> None:
+    running = success(0)
+    running.status, running.execution_time, running.progress = "running", None, ProgressView()
+
+    result = timing(running, [success(100)] * 3, START + timedelta(seconds=40))
+
+    assert (result.elapsed, result.remaining) == (40, 60)
+
+
+def test_a_run_that_is_over_took_what_it_took() -> None:
+    assert timing(success(7), [], START + timedelta(days=1)).estimated_total == 7

@@ -1,0 +1,133 @@
+"""The control socket: commands reach a running kernel, and errors come back whole."""
+
+import asyncio
+import stat
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gnomon import ConfigError, GnomonError, Job, Kernel
+from gnomon.control_socket import (
+    LONGEST_PATH,
+    Cancel,
+    Command,
+    GetHealth,
+    NoKernelError,
+    Pause,
+    ReloadJobs,
+    Resume,
+    Trigger,
+    control_path,
+    listening,
+    send,
+)
+from gnomon.deployment.config import Config
+
+
+async def waits(n: int = 0) -> int:
+    await asyncio.sleep(3600 if n == 0 else 0)
+    return n
+
+
+async def reload() -> Any:
+    raise ConfigError(["jobs[0]: unknown key 'cronn'", "jobs[1]: no func"])
+
+
+@pytest.fixture
+async def path(tmp_path: Path) -> AsyncIterator[Path]:
+    socket = tmp_path / "gnomon.sock"
+    async with Kernel(jobs=[Job(id="waits", func=waits)]) as kernel, listening(kernel, socket, reload):
+        yield socket
+
+
+async def ask(command: Command, path: Path) -> Any:
+    return await asyncio.to_thread(send, command, path)
+
+
+async def test_a_job_is_paused_and_resumed(path: Path) -> None:
+    assert await ask(Pause("waits", actor="me", reason="maintenance"), path) is True
+    assert await ask(Pause("waits"), path) is False
+    assert await ask(Resume("waits"), path) is True
+
+
+async def test_a_run_is_triggered_and_cancelled(path: Path) -> None:
+    triggered = await ask(Trigger("waits", actor="me"), path)
+    execution = triggered["execution"]
+    cancelled = await ask(Cancel(execution["id"], actor="me", reason="enough"), path)
+
+    assert execution["actor"] == "me"
+    assert cancelled["cancel_requested"] is True
+
+
+async def test_a_repeated_request_makes_one_run(path: Path) -> None:
+    first = await ask(Trigger("waits", kwargs={"n": 1}, idempotency_key="k"), path)
+    second = await ask(Trigger("waits", kwargs={"n": 1}, idempotency_key="k"), path)
+
+    assert second["execution"]["id"] == first["execution"]["id"]
+    assert (first["is_new"], second["is_new"]) == (True, False)
+
+
+async def test_health_is_told(path: Path) -> None:
+    health = await ask(GetHealth(), path)
+
+    assert (health["state"], health["store"]) == ("healthy", "memory")
+
+
+async def test_an_error_comes_back_with_its_message(path: Path) -> None:
+    with pytest.raises(GnomonError, match="there is no job 'wait'; did you mean 'waits'"):
+        await ask(Pause("wait"), path)
+
+
+async def test_problems_of_a_reload_come_back_one_by_one(path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        await ask(ReloadJobs(), path)
+
+    assert caught.value.problems == ["jobs[0]: unknown key 'cronn'", "jobs[1]: no func"]
+
+
+async def test_what_is_no_command_is_refused(path: Path) -> None:
+    reader, writer = await asyncio.open_unix_connection(path)
+    writer.write(b'{"type": "format_disk"}\n')
+
+    answer = await reader.readline()
+
+    assert b"format_disk" in answer
+    writer.close()
+
+
+async def test_only_the_owner_may_use_the_socket(path: Path) -> None:
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+async def test_a_socket_that_a_killed_kernel_left_is_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "gnomon.sock"
+    async with Kernel() as kernel:
+        server = await asyncio.start_unix_server(lambda _reader, _writer: None, path)
+        server.close()
+
+        async with listening(kernel, path, reload):
+            assert (await ask(GetHealth(), path))["running"] == 0
+
+    assert not path.exists()
+
+
+async def test_a_kernel_that_cannot_listen_does_its_work_all_the_same(tmp_path: Path) -> None:
+    path = tmp_path / "no such folder" / "gnomon.sock"
+
+    async with Kernel() as kernel, listening(kernel, path, reload):
+        assert kernel.health().state == "healthy"
+
+
+def test_without_a_kernel_the_command_says_so(tmp_path: Path) -> None:
+    with pytest.raises(NoKernelError, match="no kernel is running for this deployment"):
+        send(GetHealth(), tmp_path / "gnomon.sock")
+
+
+def test_the_socket_stands_beside_the_config_or_in_a_short_place(tmp_path: Path) -> None:
+    deep = tmp_path / ("x" * LONGEST_PATH)
+
+    assert control_path(Config(source=tmp_path / "prod.toml", directory=tmp_path)) == tmp_path / "prod.sock"
+    assert len(bytes(control_path(Config(directory=deep)))) <= LONGEST_PATH
+    assert control_path(Config(directory=deep)) != control_path(Config(directory=deep / "y"))
