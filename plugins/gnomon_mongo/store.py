@@ -15,6 +15,7 @@ from typing import Any
 import structlog
 from pymongo.errors import DuplicateKeyError
 
+from gnomon.backoff import Backoff
 from gnomon.domain.events import Event
 from gnomon.domain.execution import Execution
 from gnomon.domain.job_state import JobState
@@ -101,7 +102,7 @@ class MongoStore(Store):
         if self._is_open:
             raise StoreError(f"MongoDB log {self._server.address} is open already")
         deadline = time.monotonic() + self._patience
-        pause = 0.1
+        backoff = Backoff(0.1, 5.0)
         while True:
             try:
                 await self._take_hold(read_only=read_only)
@@ -109,11 +110,11 @@ class MongoStore(Store):
                 await self._let_go()
                 if read_only:
                     raise
+                pause = backoff.next()
                 if time.monotonic() + pause > deadline:
                     raise StoreUnavailableError(self._cannot_start(exc)) from exc
                 log.warning("waiting for MongoDB", problem=str(exc), next_try_s=pause)
                 await asyncio.sleep(pause)
-                pause = min(pause * 2, 5.0)
             except BaseException:
                 await self._let_go()
                 raise

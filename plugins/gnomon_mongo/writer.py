@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import random
 import time
 from collections.abc import Sequence
 from datetime import timedelta
@@ -11,6 +10,7 @@ from datetime import timedelta
 import msgspec
 import structlog
 
+from gnomon.backoff import Backoff
 from gnomon.domain.records import StoreHealth
 from gnomon.errors import ConflictError, DeposedError, StoreError, StoreUnavailableError
 from gnomon_mongo import writing
@@ -120,7 +120,7 @@ class Writer:
 
     async def drain(self) -> None:
         """Drain the spool whenever there is something in it, until cancelled. A task of the store."""
-        pause = FIRST_PAUSE
+        backoff = Backoff(FIRST_PAUSE, LONGEST_PAUSE, jitter=0.5)
         while self._deposed is None:
             await self._away.wait()
             try:
@@ -130,10 +130,10 @@ class Writer:
             except StoreError as exc:
                 self._problem = str(exc)
                 log.debug("the spool waits", problem=str(exc), events=self._spool.events)
-                await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - it only spreads load
-                pause = min(pause * 2, LONGEST_PAUSE)
+                await asyncio.sleep(backoff.next())
             else:
-                pause, self._problem = FIRST_PAUSE, None
+                backoff.reset()
+                self._problem = None
 
     async def _drain_some(self) -> None:
         some = await self._spool.first()

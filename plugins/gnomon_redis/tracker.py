@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Protocol
 
 import structlog
 
+from gnomon.backoff import Backoff
 from gnomon.ports import Clock
 from gnomon_redis.book import Book, Write
 from gnomon_redis.link import RedisTrouble
@@ -47,7 +47,7 @@ class Tracker:
         self._wake = asyncio.Event()
         self._trouble: str | None = None
         self._away_since = 0.0
-        self._pause = FIRST_PAUSE
+        self._backoff = Backoff(FIRST_PAUSE, LONGEST_PAUSE, jitter=0.5)
         self._look = min(LOOK, live_ttl.total_seconds() / 6)
         self._look_at = 0.0
         self._stopping = False
@@ -71,8 +71,7 @@ class Tracker:
                 self._look_at = self._clock.monotonic() + self._look
                 self._book.renew(self._clock.now(), self._clock.monotonic())
             if (self._book.has_due or looks) and not await self.write():
-                await self._clock.sleep(self._pause * random.uniform(0.5, 1.0))  # noqa: S311 - it only spreads load
-                self._pause = min(self._pause * 2, LONGEST_PAUSE)
+                await self._clock.sleep(self._backoff.next())
 
     async def write(self) -> bool:
         """Write the next batch, or ping where there is none; False where Redis cannot be written now."""
@@ -116,7 +115,8 @@ class Tracker:
         seconds, let_go = round(self._clock.monotonic() - self._away_since, 1), self._book.let_go
         log.info("progress is written again", redis=self._link.address, after_s=seconds, let_go=let_go)
         self._trouble = None
-        self._pause, self._book.let_go = FIRST_PAUSE, 0
+        self._backoff.reset()
+        self._book.let_go = 0
 
     def _set_aside(self, write: Write, problem: str) -> None:
         if problem not in self._book.refused.values():

@@ -1,37 +1,37 @@
-"""How long to wait before one tries again."""
+"""How long the client waits before its next attempt, and when it gives up."""
 
 from __future__ import annotations
 
-import random
 from asyncio import sleep
 from time import monotonic
 
+from gnomon.backoff import Backoff
+
 FIRST, LONGEST = 0.25, 8.0
-"""Seconds: the longest first pause, doubled with each attempt up to the longest of all."""
+"""Seconds: the first pause and the longest one."""
 
 
-class Backoff:
-    """Pauses with full jitter: those who were cut off together must not come back together.
+class PatientBackoff:
+    """Pauses with full jitter until the patience is used up.
 
-    Measured from the first failure in a row, the patience is what one may wait in all.
+    The patience, in seconds, is counted from the first of several failures in a row.
     """
 
     def __init__(self, patience: float) -> None:
         self._patience = patience
-        self._attempt = 0
+        self._backoff = Backoff(FIRST, LONGEST, jitter=1.0)
         self._since: float | None = None
 
     def succeeded(self) -> None:
-        """Begin anew at the next failure."""
-        self._attempt, self._since = 0, None
+        """Start again from the first pause and with the full patience."""
+        self._backoff.reset()
+        self._since = None
 
     async def pause(self, failure: Exception) -> None:
-        """Wait before the next attempt; raise the failure where the patience is over."""
+        """Wait before the next attempt; raise `failure` when the patience is used up."""
         now = monotonic()
         self._since = self._since if self._since is not None else now
         left = self._since + self._patience - now
         if left <= 0:
             raise failure
-        longest = min(FIRST * 2**self._attempt, LONGEST)
-        self._attempt += 1
-        await sleep(min(random.uniform(0, longest), left))  # noqa: S311 - spreads load, guards nothing
+        await sleep(min(self._backoff.next(), left))

@@ -13,7 +13,7 @@ import aiohttp
 import msgspec
 from yarl import URL
 
-from gnomon.client.backoff import Backoff
+from gnomon.client.backoff import PatientBackoff
 from gnomon.client.errors import ClientError, NoServerError, Problem, error_of
 from gnomon.wire.records import Envelope
 
@@ -51,9 +51,9 @@ class Session:
     ) -> None:
         await self._http.close()
 
-    def backoff(self) -> Backoff:
+    def backoff(self) -> PatientBackoff:
         """Begin to be patient."""
-        return Backoff(self._patience)
+        return PatientBackoff(self._patience)
 
     async def request(
         self,

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import structlog
 from msgspec.structs import force_setattr
 
+from gnomon.backoff import Backoff
 from gnomon.domain import codec, events, execution, job_state
 from gnomon.domain.events import Event
 from gnomon.domain.execution import Execution
@@ -221,18 +222,17 @@ class Journal:
 
     async def _append(self, batch: Sequence[Event], executions: Sequence[Execution], jobs: Sequence[JobState]) -> None:
         """Append, and try again for as long as the store is away: what was recorded is kept in order till then."""
-        pause = FIRST_RETRY
+        backoff = Backoff(FIRST_RETRY, LONGEST_RETRY)
         while True:
             try:
                 await self._store.append(batch, executions, jobs)
             except StoreUnavailableError as exc:
                 tell = log.debug if self.problem == str(exc) else log.error  # once, and not for each try of an outage
-                self.state, self.problem = "degraded", str(exc)
+                self.state, self.problem, pause = "degraded", str(exc), backoff.next()
                 tell(
                     "store unavailable", store=self._store.name, problem=str(exc), waiting=len(batch), next_try_s=pause
                 )
                 await self._clock.sleep(pause)
-                pause = min(pause * 2, LONGEST_RETRY)
                 continue
             if self.state == "degraded":
                 log.info("store available again", store=self._store.name, written=len(batch))

@@ -329,7 +329,7 @@ async def test_pauses_grow_by_chance_and_end_with_the_patience(monkeypatch: pyte
 
     monkeypatch.setattr(backoff, "sleep", sleep)
     monkeypatch.setattr(backoff, "monotonic", lambda: now)
-    waiting, failure = backoff.Backoff(60.0), NoServerError("http://gnomon", "gone")
+    waiting, failure = backoff.PatientBackoff(60.0), NoServerError("http://gnomon", "gone")
 
     async def wait_for_ever() -> None:
         while True:
