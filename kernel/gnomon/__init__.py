@@ -1,6 +1,6 @@
 """Gnomon: an event-sourced, plugin-based job scheduler kernel.
 
-What is named here is the public API; it is loaded when it is first used, so that `import gnomon` costs little.
+The names in `__all__` are the public API. Each is imported when it is first used, so that `import gnomon` is cheap.
 """
 
 from __future__ import annotations
@@ -9,6 +9,12 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from gnomon.api import Health as Health
+    from gnomon.api import JobView as JobView
+    from gnomon.api import KernelApi as KernelApi
+    from gnomon.api import LiveRun as LiveRun
+    from gnomon.api import PluginHealth as PluginHealth
+    from gnomon.api import Triggered as Triggered
     from gnomon.domain.events import Cancelled as Cancelled
     from gnomon.domain.events import CancelRequested as CancelRequested
     from gnomon.domain.events import Event as Event
@@ -17,6 +23,7 @@ if TYPE_CHECKING:
     from gnomon.domain.events import JobAdded as JobAdded
     from gnomon.domain.events import JobChanged as JobChanged
     from gnomon.domain.events import JobDescribed as JobDescribed
+    from gnomon.domain.events import JobEvent as JobEvent
     from gnomon.domain.events import JobPaused as JobPaused
     from gnomon.domain.events import JobRemoved as JobRemoved
     from gnomon.domain.events import JobResumed as JobResumed
@@ -29,8 +36,10 @@ if TYPE_CHECKING:
     from gnomon.domain.events import UnknownEvent as UnknownEvent
     from gnomon.domain.events import Warned as Warned
     from gnomon.domain.execution import Execution as Execution
+    from gnomon.domain.job_state import JobState as JobState
     from gnomon.domain.records import Checkpoint as Checkpoint
     from gnomon.domain.records import ExecutionQuery as ExecutionQuery
+    from gnomon.domain.records import LogLine as LogLine
     from gnomon.domain.records import Page as Page
     from gnomon.durations import Duration as Duration
     from gnomon.errors import ConfigError as ConfigError
@@ -61,6 +70,7 @@ if TYPE_CHECKING:
     from gnomon.runners.context import current as current
 
 _HOMES = {
+    "api": ("Health", "JobView", "KernelApi", "LiveRun", "PluginHealth", "Triggered"),
     "domain.events": (
         "CancelRequested",
         "Cancelled",
@@ -70,6 +80,7 @@ _HOMES = {
         "JobAdded",
         "JobChanged",
         "JobDescribed",
+        "JobEvent",
         "JobPaused",
         "JobRemoved",
         "JobResumed",
@@ -83,9 +94,11 @@ _HOMES = {
         "Warned",
     ),
     "domain.execution": ("Execution",),
+    "domain.job_state": ("JobState",),
     "domain.records": (
         "Checkpoint",
         "ExecutionQuery",
+        "LogLine",
         "Page",
     ),
     "durations": ("Duration",),

@@ -1,20 +1,25 @@
-"""What the kernel answers when it is asked: how a job stands, what a trigger led to, how everything is doing."""
+"""The kernel as plugins, the command line and embedding code see it: `KernelApi` and the records that it returns."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal, Protocol
 
 import msgspec
 
+from gnomon.domain.events import Event, FailedReason
 from gnomon.domain.execution import Execution
 from gnomon.domain.job_state import JobState
-from gnomon.domain.records import JournalState
+from gnomon.domain.progress import Timing
+from gnomon.domain.records import ActionPage, ActionQuery, Checkpoint, ExecutionQuery, JournalState, LogLine, Page
+from gnomon.jobs.diff import JobsDiff
 from gnomon.jobs.job import Job
+from gnomon.ports import Clock
 
 
 class JobView(msgspec.Struct, frozen=True):
-    """A job as it stands: its definition, what the log knows of it, what it is doing."""
+    """A job at this moment: its definition, its state in the log, its next fire, and its runs by id."""
 
     job: Job
     state: JobState
@@ -24,9 +29,9 @@ class JobView(msgspec.Struct, frozen=True):
 
 
 class LiveRun(msgspec.Struct, frozen=True):
-    """A run with a live body. `quiet` is the seconds since its last sign of life.
+    """A run with a live body. `quiet` is the number of seconds since its last sign of life.
 
-    A sign of life is what the body tells of itself: each call of its context, each line that it logs or prints.
+    Every call of the body's context and every line that it logs or prints is a sign of life.
     """
 
     execution: Execution
@@ -35,18 +40,37 @@ class LiveRun(msgspec.Struct, frozen=True):
 
 
 class Triggered(msgspec.Struct, frozen=True):
-    """What a trigger led to. `resumed`: the job was paused and is not any more; `is_new`: not a repeated request."""
+    """The result of a trigger. `resumed`: the job was paused before; `is_new`: false for a repeated request."""
 
     execution: Execution
     resumed: bool
     is_new: bool
 
 
-class Health(msgspec.Struct, frozen=True):
-    """How the kernel is doing.
+PluginState = Literal["starting", "healthy", "degraded", "blocked", "stopped"]
 
-    `backlog` counts events that are not where they belong: not durable yet, or kept somewhere else by a degraded store.
-    With `accepts_runs` false the store has no room for new runs: they wait.
+
+class PluginHealth(msgspec.Struct, frozen=True):
+    """The health of a plugin that observes or guards. `cursor` is the position of the last event that it has handled.
+
+    `lag` is the number of events behind the head of the log. A plugin is degraded while its hooks keep failing, while
+    its guard fails, and while its own attribute `problem` says so.
+    """
+
+    name: str
+    state: PluginState
+    cursor: int
+    lag: int
+    delivered: int
+    failures: int
+    problem: str | None
+
+
+class Health(msgspec.Struct, frozen=True):
+    """The health of the kernel.
+
+    `backlog` counts events that have not reached the store: not durable yet, or spooled by a degraded store. While
+    `accepts_runs` is false the store has no room for new runs, and they wait.
     """
 
     state: JournalState
@@ -60,20 +84,178 @@ class Health(msgspec.Struct, frozen=True):
     plugins: list[PluginHealth]
 
 
-PluginState = Literal["starting", "healthy", "degraded", "blocked", "stopped"]
-
-
-class PluginHealth(msgspec.Struct, frozen=True):
-    """How a plugin that observes or guards is doing. `cursor` is the last position taken in, `lag` how many are behind.
-
-    It is degraded while its hooks keep failing, from when its guard fails until it answers, and while it says so itself
-    in its attribute `problem`.
-    """
+class LoadedPlugin(Protocol):
+    """A plugin of the kernel, as other plugins see it."""
 
     name: str
-    state: PluginState
-    cursor: int
-    lag: int
-    delivered: int
-    failures: int
-    problem: str | None
+
+    def contribute(self, hook: str, register: Callable[..., None]) -> None:
+        """Call the plugin's implementations of a contribution hook with `register`; PluginError for what they raise."""
+
+
+class KernelApi(Protocol):
+    """Everything that a running kernel can be asked and told to do.
+
+    Coroutine methods may be awaited from any event loop in any thread; GnomonError where the kernel is not running.
+    The same error comes from every method when the store cannot answer: StoreUnavailableError where a later call may
+    succeed, DeposedError where another kernel owns the log. Methods that change something return when the change is
+    durable. Their `actor` names who asked for it and is kept in the log, as is `reason`. Records are copies.
+    """
+
+    clock: Clock
+    """The kernel's clock. Tests move it, so plugins read the time from here and wait with `sleep`."""
+    node: str
+    """The name of this kernel's machine or process, as it stands in every event."""
+    log_id: str
+    """The id of the log: 24 hex characters that no other log has. A position means something only with this id."""
+    plugins: Iterable[LoadedPlugin]
+    """The plugins of this kernel, in the order in which they were added."""
+
+    # --- jobs ---
+
+    async def jobs(self) -> list[JobView]:
+        """Return all jobs, sorted by id."""
+
+    async def job(self, job_id: str) -> JobView:
+        """Return one job; UnknownJobError."""
+
+    async def add_job(
+        self, job: Job | Callable[..., Any], *, actor: str | None = None, reason: str | None = None
+    ) -> Job:
+        """Add a Job, or a function decorated with @job, or replace the job with its id; return the checked Job.
+
+        The job ends with this kernel: the next start knows only the jobs that it is given. JobError and TriggerError
+        for a definition that cannot run.
+        """
+
+    async def remove_job(self, job_id: str, *, actor: str | None = None, reason: str | None = None) -> None:
+        """Remove a job. Its executions stay in the log, its running bodies go on; UnknownJobError."""
+
+    async def apply_jobs(
+        self, jobs: Iterable[Job | Callable[..., Any]], *, actor: str | None = None, reason: str = "reload"
+    ) -> JobsDiff:
+        """Replace all jobs with these, in one step, and return what changed.
+
+        Nothing changes where one of them is not valid (JobError, TriggerError). No fire is lost or runs twice.
+        """
+
+    async def pause(self, job_id: str, *, actor: str | None = None, reason: str | None = None) -> bool:
+        """Hold back the fires of a job until it is resumed, across restarts. False where it is paused already.
+
+        UnknownJobError.
+        """
+
+    async def resume(self, job_id: str, *, actor: str | None = None, reason: str | None = None) -> bool:
+        """Resume a paused job; its `catch_up` decides about the fires that were held back. False where it runs.
+
+        UnknownJobError.
+        """
+
+    async def describe(
+        self, job_id: str, *, display_name: str | None = None, note: str | None = None, actor: str | None = None
+    ) -> bool:
+        """Record an operator's name (at most 50 characters) and note (at most 200) for a job, across restarts.
+
+        None keeps the current text, an empty text removes it. Neither is part of the definition, so no reload changes
+        them. False where nothing changes. UnknownJobError; JobError for a text that is too long.
+        """
+
+    # --- runs ---
+
+    async def trigger(
+        self,
+        job_id: str,
+        *,
+        kwargs: Mapping[str, Any] | None = None,
+        force: bool = False,
+        resume: bool = True,
+        actor: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> Triggered:
+        """Run a job now, once, and return when the run is durably accepted.
+
+        `kwargs` are merged into the job's for this run only. `force` skips guards. A paused job is resumed, unless
+        `resume` is false: then it runs once and stays paused. The schedule does not change. A repeated
+        `idempotency_key` returns the run of the first request. UnknownJobError; JobError for arguments that the
+        function does not accept.
+        """
+
+    async def cancel(self, execution_id: str, *, actor: str | None = None, reason: str | None = None) -> Execution:
+        """Request that a run stops; one that has not started is cancelled at once.
+
+        Return the execution as it is then: a live body may take its time, or end in another way.
+        UnknownExecutionError; ExecutionOverError where the run has ended.
+        """
+
+    async def fail(
+        self, execution_id: str, message: str, *, reason: FailedReason = "marked", actor: str | None = None
+    ) -> Execution:
+        """Record a running execution as failed, whatever its body does, and request that the body stops.
+
+        For a caller that knows that the run is dead: an operator (`marked`), the reaper (`zombie`). A result that the
+        body reports afterwards is kept as a late result. UnknownExecutionError, ExecutionOverError.
+        """
+
+    async def warn(self, execution_id: str, kind: str, message: str, *, actor: str | None = None) -> Execution:
+        """Record a warning about a running execution, which goes on. UnknownExecutionError, ExecutionOverError.
+
+        `kind` is a word to filter by, `message` a sentence for people, of which 4,096 characters are kept.
+        """
+
+    async def hide(self, execution_id: str, *, actor: str | None = None) -> Execution:
+        """Hide the record of a run that has ended from lists; its events and its record by id stay.
+
+        Hiding it again changes nothing. UnknownExecutionError; ExecutionRunningError where the run has not ended.
+        """
+
+    async def execution(self, execution_id: str) -> Execution:
+        """Return one execution as it is now; UnknownExecutionError."""
+
+    async def executions(self, query: ExecutionQuery) -> Page:
+        """Return a page of executions, newest first; ValueError for a cursor that is not valid."""
+
+    async def live_runs(self) -> list[LiveRun]:
+        """Return the runs that have a live body and no outcome yet."""
+
+    async def wait(self, execution_id: str) -> Execution:
+        """Wait until a run has ended and its end is durable, and return it; UnknownExecutionError."""
+
+    async def timing(self, execution_id: str) -> Timing:
+        """Estimate the elapsed and the remaining seconds of a run from its progress and from earlier runs.
+
+        UnknownExecutionError.
+        """
+
+    # --- the log ---
+
+    async def history(self, execution_id: str) -> list[Event]:
+        """Return the events of one execution in order; UnknownExecutionError."""
+
+    async def log(self, execution_id: str, after: int = 0, limit: int = 1000) -> list[LogLine]:
+        """Return up to `limit` lines that a run logged, with numbers greater than `after`.
+
+        Only the newest lines of a run are kept: a first number above 1 shows how many are gone.
+        """
+
+    async def events(self, after: int = 0, limit: int = 1000) -> Sequence[Event]:
+        """Return up to `limit` events of the log with positions greater than `after`, in order."""
+
+    async def actions(self, query: ActionQuery) -> ActionPage:
+        """Return a page of operators' actions, newest first: what an actor other than the kernel did."""
+
+    async def checkpoint(self, name: str) -> Checkpoint | None:
+        """Return the checkpoint that a plugin saved under that name, or None."""
+
+    async def save_checkpoint(self, name: str, checkpoint: Checkpoint) -> None:
+        """Save a plugin's view together with the position up to which it is folded.
+
+        One with a lower position than the saved one is ignored. Begin `name` with the plugin's name.
+        """
+
+    # --- the kernel itself ---
+
+    def health(self) -> Health:
+        """Return the kernel's health, from memory; may be called in any thread and before the start."""
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait on the kernel's clock, which a test may move."""

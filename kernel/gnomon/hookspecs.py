@@ -1,10 +1,10 @@
-"""Every hook, its docstring is its manual. An implementation asks only for the arguments that it wants, by name.
+"""Every hook; its docstring is its manual. An implementation names only the arguments that it needs.
 
-Four kinds. *Observation* hooks (`on_...`) are told facts, after they are durable, in order, on the plugin's own
-thread and event loop, where `def` and `async def` both do; what one raises, or how long it takes, is its own affair.
-*Decision* hooks (`guard`) are asked before something happens. *Contribution* hooks (`register_...`) are called once,
-at start-up, in the kernel's thread; an error there stops the start and names the plugin. *Trial* hooks
-(`try_connection`) are asked before there is a kernel at all.
+There are four kinds. *Observation* hooks (`on_...`) receive events after they are durable, in order, on the plugin's
+own thread and event loop; `def` and `async def` both work. An exception or a slow hook affects only its own plugin.
+*Decision* hooks (`guard`) are called before something happens. *Contribution* hooks (`register_...`) are called once,
+at start-up, in the kernel's thread; an exception stops the start and names the plugin. *Trial* hooks (`try_connection`)
+are called without a kernel.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING
 import pluggy
 
 if TYPE_CHECKING:
+    from gnomon.api import KernelApi
     from gnomon.domain import events
     from gnomon.jobs.job import Job
-    from gnomon.kernel import Kernel
     from gnomon.ports import Store
 
 hookspec = pluggy.HookspecMarker("gnomon")
@@ -28,7 +28,7 @@ hookimpl = pluggy.HookimplMarker("gnomon")
 
 @hookspec
 def on_scheduled(event: events.Scheduled, replaying: bool) -> None:
-    """Learn that a run was accepted: a fire that came due, a manual trigger or a retry.
+    """Receive the event of an accepted run: a fire that came due, a manual trigger or a retry.
 
     `replaying` is true for events that were written before this kernel started.
     """
@@ -36,98 +36,101 @@ def on_scheduled(event: events.Scheduled, replaying: bool) -> None:
 
 @hookspec
 def on_started(event: events.Started, replaying: bool) -> None:
-    """Learn that a body is about to run."""
+    """Receive the event of a body that is about to run."""
 
 
 @hookspec
 def on_progress(event: events.Progress, replaying: bool) -> None:
-    """Learn what a body told of itself; at most a few events a second for each execution."""
+    """Receive progress that a body reported; at most a few events a second for each execution."""
 
 
 @hookspec
 def on_succeeded(event: events.Succeeded, replaying: bool) -> None:
-    """Learn that a body returned."""
+    """Receive the event of a body that returned."""
 
 
 @hookspec
 def on_failed(event: events.Failed, replaying: bool) -> None:
-    """Learn that a run failed; `event.reason` says in which way."""
+    """Receive the event of a failed run; `event.reason` is the kind of failure."""
 
 
 @hookspec
 def on_missed(event: events.Missed, replaying: bool) -> None:
-    """Learn that a fire, or a range of fires, did not run; `event.reason` and `event.detail` say why."""
+    """Receive the event of a fire, or a range of fires, that did not run; `event.reason` and `event.detail` say why."""
 
 
 @hookspec
 def on_cancelled(event: events.Cancelled, replaying: bool) -> None:
-    """Learn that a run was stopped because somebody asked for it."""
+    """Receive the event of a run that was cancelled on request."""
 
 
 @hookspec
 def on_warned(event: events.Warned, replaying: bool) -> None:
-    """Learn that a run needs a look before it comes to harm, such as one that gives no sign of life any more."""
+    """Receive a warning about a live run, such as one that no longer gives a sign of life."""
 
 
 @hookspec
 def on_job_changed(event: events.JobEvent, replaying: bool) -> None:
-    """Learn that a job was added, changed, paused, resumed, described or removed; the event's class says which."""
+    """Receive the event of a job that was added, changed, paused, resumed, described or removed.
+
+    The event's class says which.
+    """
 
 
 @hookspec
 def on_event(event: events.Event, replaying: bool) -> None:
-    """Learn every event of the log, the ones above too, and those of types that have no hook of their own.
+    """Receive every event of the log, also those of types that have no hook of their own.
 
-    It is called before the event's own hook. Events of types that this version does not know come as UnknownEvent.
+    It is called before the event's own hook. Events of types that this version does not know arrive as UnknownEvent.
     """
 
 
 @hookspec
 def on_events(events: Sequence[events.Event], replaying: bool) -> None:
-    """Learn the same as on_event, many at once: what one commit wrote, or a page of the log, in order.
+    """Receive the same events as on_event, many in one call: those of one commit, or a page of the log, in order.
 
-    For plugins that take in thousands of events a second. It is called before the hooks of the single events; where it
-    raises or takes too long, that counts as one failure, and the next call begins after the last event of this one.
+    For plugins that handle thousands of events a second. It is called before the hooks of the single events. A call
+    that raises or exceeds the time limit counts as one failure, and the next call begins after its last event.
     """
 
 
 @hookspec
-def lifespan(kernel: Kernel) -> AbstractAsyncContextManager[None]:  # type: ignore[empty-body]
+def lifespan(kernel: KernelApi) -> AbstractAsyncContextManager[None]:  # type: ignore[empty-body]
     """Return an async context manager that is entered before the plugin's first event and left after its last one.
 
-    It runs on the plugin's own event loop, as the observation hooks do. The kernel's coroutines may be awaited from
-    there; no body runs before all plugins have entered theirs. Entering may take a minute, leaving ten seconds; an
-    error while entering stops the start of the kernel.
+    It runs on the plugin's own event loop, like the observation hooks, and may await the kernel's coroutines. No body
+    runs before all plugins have entered theirs. Entering may take a minute, leaving ten seconds. An exception while
+    entering stops the start of the kernel.
     """
 
 
 @hookspec
 def guard(job: Job, scheduled_time: datetime) -> str | None:
-    """Say in a plain sentence why a fire must not run now, or return None to let it.
+    """Return a plain sentence that says why a fire must not run now, or None to allow it.
 
-    Asked before a fire is accepted, for scheduled fires and manual triggers, but not with `force`. The first reason is
-    recorded as missed(guard). It must answer quickly and without awaiting; a guard that raises does not stop a job.
+    Called before a fire is accepted, for scheduled fires and manual triggers, but not with `force`. The first reason is
+    recorded as missed(guard). It must return quickly and cannot await; a guard that raises does not stop a job.
     """
 
 
 @hookspec
 def register_store(register: Callable[[Store], None]) -> None:
-    """Offer the store that keeps the log: `register(store)`. Exactly one enabled plugin does this."""
+    """Provide the store that keeps the log: `register(store)`. Exactly one enabled plugin does this."""
 
 
 @hookspec
 def register_jobs(register: Callable[..., None]) -> None:
-    """Offer jobs: `register(job)` with a Job, a function declared with @job, or the keys of a Job by name."""
+    """Provide jobs: `register(job)` with a Job, a function decorated with @job, or the keys of a Job by name."""
 
 
 @hookspec
 def try_connection() -> str:  # type: ignore[empty-body]
-    """Reach what the plugin talks to, and tell in a sentence what was found there: the server, its version, the log.
+    """Connect to the plugin's server and return a sentence about what was found: the server, its version, the log.
 
-    Asked by `gnomon check --connect`, without a kernel, on a thread and an event loop of its own; `def` and `async def`
-    both do. Change nothing, keep nothing open, and try everything that a start would need, such as permissions. An
-    exception says what is wrong: its text is shown as it is, so no secrets in it, and what to do next. It has
-    `[kernel] hook_timeout`.
+    Called by `gnomon check --connect`, without a kernel, on a thread and an event loop of its own; `def` and
+    `async def` both work. Change nothing, keep nothing open, and check everything that a start needs, such as
+    permissions. The text of an exception is shown as it is: write no secrets in it, and say what to do next. The time
+    limit is `[kernel] hook_timeout`.
     """
 
 
@@ -144,7 +147,7 @@ OBSERVATIONS: dict[str, str] = {
         ("job_added", "job_changed", "job_removed", "job_paused", "job_resumed", "job_described"), "on_job_changed"
     ),
 }
-"""From an event's type to the hook that is told of it, besides on_event."""
+"""The hook of each event type, besides on_event and on_events."""
 
 OBSERVATION_HOOKS: tuple[str, ...] = ("on_events", "on_event", *dict.fromkeys(OBSERVATIONS.values()))
 
@@ -152,4 +155,4 @@ MAY_WAIT: tuple[str, ...] = (*OBSERVATION_HOOKS, "try_connection")
 """Hooks that may be written as `async def`."""
 
 CONTRIBUTION = "register_"
-"""What the names of contribution hooks begin with, those of plugins too: their one argument is `register`."""
+"""The prefix of contribution hooks, those that plugins offer too: their one argument is `register`."""

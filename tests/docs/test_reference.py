@@ -22,6 +22,7 @@ import pytest
 import gnomon
 import gnomon_chores
 from gnomon import hookspecs
+from gnomon.api import Health, JobView, KernelApi, LiveRun, PluginHealth, Triggered
 from gnomon.cli import main
 from gnomon.deployment.assembly import assemble
 from gnomon.deployment.config import KernelConfig, load_config
@@ -95,6 +96,33 @@ def test_no_hook_is_told_that_there_is_not(reference: Sections) -> None:
     told = [title.strip("`").partition("(")[0] for title in reference("hooks.md") if title.startswith("`")]
 
     assert told == list(HOOKS)
+
+
+# The kernel in code
+
+
+def test_the_kernel_page_has_every_method_with_its_signature_and_docstring(reference: Sections) -> None:
+    methods = [method for name, method in vars(KernelApi).items() if inspect.isfunction(method) and name[0] != "_"]
+    signatures = [re.sub(r"\(self(, )?", "(", str(inspect.signature(method)).replace("'", "")) for method in methods]
+
+    sections = {title: text for title, text in reference("kernel.md").items() if title.startswith("`")}
+
+    titles = [f"`{method.__name__}{signature}`" for method, signature in zip(methods, signatures, strict=True)]
+    assert list(sections) == titles
+    for method, title in zip(methods, titles, strict=True):
+        assert plain(inspect.getdoc(method) or "") in plain(sections[title])
+
+
+RECORDS = [Health, JobView, LiveRun, PluginHealth, Triggered, gnomon.JobState, gnomon.LogLine]
+
+
+@pytest.mark.parametrize("record", RECORDS)
+def test_the_kernel_page_has_every_field_of_a_record(
+    record: type[msgspec.Struct], reference: Sections, table: Table
+) -> None:
+    rows = table(reference("kernel.md")["Records"])
+
+    assert rows[record.__name__][0] == ", ".join(f"`{field}`" for field in record.__struct_fields__)
 
 
 # The config file

@@ -1,4 +1,4 @@
-"""What the two faces of the kernel, questions and orders, have in common: its parts, and how its loop is reached."""
+"""The base of KernelQueries and KernelCommands: the components of a kernel, and how calls reach its event loop."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import functools
 from collections.abc import Callable, Coroutine
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
+from gnomon.api import KernelApi
 from gnomon.domain.execution import Execution
 from gnomon.engine.admission import Admission
 from gnomon.engine.job_registry import JobRegistry
@@ -20,9 +21,10 @@ from gnomon.engine.timetable import Timetable
 from gnomon.errors import DeposedError, ExecutionOverError, GnomonError, UnknownExecutionError
 from gnomon.jobs.registered import RegisteredJob
 from gnomon.plugins.dispatcher import Dispatcher
-from gnomon.ports import Clock, Store
+from gnomon.plugins.plugin_set import PluginSet
+from gnomon.ports import Store
 
-NOT_RUNNING = "the kernel is not running: use it inside of `async with kernel:`"
+NOT_RUNNING = "the kernel is not running: call it inside `async with kernel:`"
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -32,11 +34,11 @@ Self_ = TypeVar("Self_", bound="KernelComponents")
 def on_kernel_loop(
     method: Callable[Concatenate[Self_, P], Coroutine[Any, Any, R]],
 ) -> Callable[Concatenate[Self_, P], Coroutine[Any, Any, R]]:
-    """Let a coroutine method be awaited from any event loop: plugins live on loops of their own."""
+    """Run a coroutine method on the kernel's loop, whatever loop it is awaited on: plugins have loops of their own."""
 
     @functools.wraps(method)
-    async def hop(self: Self_, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        loop = self.loop  # once: on another thread, the kernel may be leaving right now
+    async def call_on_kernel_loop(self: Self_, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        loop = self.loop  # read once: the kernel may stop at any moment in its own thread
         if loop is None:
             raise GnomonError(NOT_RUNNING)
         call = method(self, *args, **kwargs)
@@ -49,13 +51,16 @@ def on_kernel_loop(
             raise GnomonError(NOT_RUNNING) from exc
         return await asyncio.wrap_future(future)
 
-    return hop
+    return call_on_kernel_loop
 
 
-class KernelComponents:
-    """The parts of a kernel, which `Kernel` makes, and how an execution is found among them."""
+class KernelComponents(KernelApi):
+    """The components that `Kernel` builds, and the lookup of an execution in them.
 
-    clock: Clock
+    The public methods of the subclasses are documented in `KernelApi`.
+    """
+
+    plugins: PluginSet
     loop: asyncio.AbstractEventLoop | None
     _timezone: str
     _jobs: dict[str, RegisteredJob]

@@ -1,4 +1,4 @@
-"""What the kernel can be asked; nothing here changes anything."""
+"""The queries of KernelApi: nothing here changes anything."""
 
 from __future__ import annotations
 
@@ -17,31 +17,26 @@ from gnomon.jobs.registered import RegisteredJob
 
 
 class KernelQueries(KernelComponents):
-    """The side of the kernel that answers."""
+    """The part of KernelApi that reads; see there for each method."""
 
     @on_kernel_loop
     async def jobs(self) -> list[JobView]:
-        """List the jobs by id."""
         return [self._view(self._jobs[job_id]) for job_id in sorted(self._jobs)]
 
     @on_kernel_loop
     async def job(self, job_id: str) -> JobView:
-        """Return one job; UnknownJobError where there is none."""
         return self._view(self._registry.get(job_id))
 
     @on_kernel_loop
     async def execution(self, execution_id: str) -> Execution:
-        """Return one execution as it stands; UnknownExecutionError."""
         return await self._get(execution_id)
 
     @on_kernel_loop
     async def executions(self, query: ExecutionQuery) -> Page:
-        """List executions, newest first."""
         return await self._store.executions(query)
 
     @on_kernel_loop
     async def live_runs(self) -> list[LiveRun]:
-        """List the runs whose bodies are going and that have no outcome yet."""
         return [
             LiveRun(copy.copy(active.execution), active.job, self._supervisor.quiet(active))
             for active in self._supervisor.bodies
@@ -50,28 +45,21 @@ class KernelQueries(KernelComponents):
 
     @on_kernel_loop
     async def actions(self, query: ActionQuery) -> ActionPage:
-        """List what operators did, newest first: everything in the log that has an actor other than the kernel."""
         return await self._store.actions(query)
 
     @on_kernel_loop
     async def history(self, execution_id: str) -> list[Event]:
-        """Return the events of one execution in order; UnknownExecutionError."""
         if not (history := await self._store.stream(execution_id)):
             raise UnknownExecutionError(execution_id)
         return history
 
     @on_kernel_loop
     async def log(self, execution_id: str, after: int = 0, limit: int = 1000) -> list[LogLine]:
-        """Return the lines that a run logged, up to `limit` with numbers greater than `after`.
-
-        Only the newest lines of a run are kept: the first number tells how many are gone.
-        """
         await self._reports.flush()
         return await self._store.log(execution_id, after, limit)
 
     @on_kernel_loop
     async def timing(self, execution_id: str) -> Timing:
-        """Say how long a run has been going and will be, by its progress and by past runs; UnknownExecutionError."""
         execution = await self._get(execution_id)
         query = ExecutionQuery(job_id=execution.job_id, status=("success",), limit=TYPICAL_RUNS)
         past = (await self._store.executions(query)).items
@@ -79,17 +67,14 @@ class KernelQueries(KernelComponents):
 
     @on_kernel_loop
     async def events(self, after: int = 0, limit: int = 1000) -> list[Event]:
-        """Read the log: up to `limit` events after a position."""
         return await self._store.read(after, limit)
 
     @on_kernel_loop
     async def checkpoint(self, name: str) -> Checkpoint | None:
-        """Return what a plugin has kept under that name, or None."""
         return await self._store.checkpoint(name)
 
     @on_kernel_loop
     async def wait(self, execution_id: str) -> Execution:
-        """Wait until a run is over, and return it; UnknownExecutionError."""
         while not (execution := await self._get(execution_id)).is_over:
             await self._journal.changed(execution_id)
         await self._durable()
@@ -97,11 +82,9 @@ class KernelQueries(KernelComponents):
 
     @on_kernel_loop
     async def sleep(self, seconds: float) -> None:
-        """Wait on the kernel's clock, which a test may move: for plugins that do something again and again."""
         await self.clock.sleep(seconds)
 
     def health(self) -> Health:
-        """Tell how the kernel is doing."""
         journal, store = self._journal, self._store.health()
         return Health(
             state=store.state if journal.state == "healthy" else journal.state,

@@ -7,11 +7,10 @@ import concurrent.futures
 import contextlib
 import time
 from collections.abc import Sequence
-from typing import Any
 
 import structlog
 
-from gnomon.api import PluginHealth
+from gnomon.api import KernelApi, PluginHealth
 from gnomon.domain.events import Event
 from gnomon.errors import PluginError
 from gnomon.hookspecs import OBSERVATION_HOOKS
@@ -32,7 +31,7 @@ SLOW_START = 10.0
 class Dispatcher:
     """All subscribers of a kernel."""
 
-    def __init__(self, plugins: PluginSet, store: Store, kernel: Any, hook_timeout: float) -> None:
+    def __init__(self, plugins: PluginSet, store: Store, kernel: KernelApi, hook_timeout: float) -> None:
         self._plugins = plugins
         self._store = store
         self._kernel = kernel

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 import structlog
 
-from gnomon.api import PluginHealth, PluginState
+from gnomon.api import KernelApi, PluginHealth, PluginState
 from gnomon.domain.events import Event
 from gnomon.domain.records import Checkpoint
 from gnomon.errors import GnomonError, PluginError, StoreError
@@ -48,7 +48,7 @@ class Subscriber:
     def __init__(
         self,
         plugin: Plugin,
-        kernel: Any,
+        kernel: KernelApi,
         store: Store,
         kernel_loop: asyncio.AbstractEventLoop,
         hook_timeout: float,
