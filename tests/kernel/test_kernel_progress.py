@@ -290,10 +290,10 @@ async def test_what_is_told_after_the_end_changes_nothing(
 class Told(list[dict[str, Any]]):
     """A sink that keeps what it is told."""
 
-    def tell(self, execution_id: str, told: dict[str, Any]) -> None:
-        self.append(told)
+    def record_progress(self, execution_id: str, fields: dict[str, Any]) -> None:
+        self.append(fields)
 
-    def tell_later(self, context: Context) -> None: ...
+    def flush_later(self, context: Context) -> None: ...
 
 
 @given(st.lists(st.tuples(st.sampled_from(["progress", "step", "wait", "flush"]), st.integers(0, 9)), max_size=60))

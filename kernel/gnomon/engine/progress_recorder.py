@@ -37,7 +37,7 @@ class ProgressRecorder:
         self._loop = asyncio.get_running_loop()
         self._thread = threading.get_ident()
 
-    def tell(self, execution_id: str, told: dict[str, Any]) -> None:
+    def record_progress(self, execution_id: str, told: dict[str, Any]) -> None:
         """Record progress; called by contexts from any thread."""
         # One queue: what a thread has told and what `flush` then takes out of its context must not change places.
         self._told.append((execution_id, told))
@@ -46,7 +46,7 @@ class ProgressRecorder:
         else:
             self._loop.call_soon_threadsafe(self._record_told)
 
-    def tell_later(self, context: Context) -> None:
+    def flush_later(self, context: Context) -> None:
         """Remember a context that has more to tell than its rate allows; called from any thread."""
         if threading.get_ident() == self._thread:
             self._remember(context)
@@ -69,7 +69,7 @@ class ProgressRecorder:
         async with self._flushing:
             contexts, self._untold = self._untold, set()
             for context in contexts:
-                if context.may_tell:
+                if context.may_record_progress:
                     context.flush()
                 else:
                     self._remember(context)
@@ -80,18 +80,18 @@ class ProgressRecorder:
         self._has_untold.set()
 
     async def _keep_lines(self, context: Context) -> None:
-        if context.run_log is None:
+        if context.log_buffer is None:
             return
-        lines, oldest = context.run_log.untaken()
+        lines, oldest = context.log_buffer.unflushed()
         if not lines:
             return
         try:
             await self._store.append_log(context.execution_id, lines, oldest)
         except StoreError as exc:
             log.warning("log lines wait for the store", execution=context.execution_id, problem=str(exc))
-            self.tell_later(context)
+            self.flush_later(context)
         else:
-            context.run_log.took(lines)
+            context.log_buffer.mark_flushed(lines)
 
     def _record_told(self) -> None:
         while self._told:

@@ -218,7 +218,7 @@ class Supervisor:
         """Record how the body ended; after the end of its execution, as a late result."""
         try:
             if not active.is_over:
-                if active.context.has_untold:
+                if active.context.has_pending_progress:
                     active.context.flush()
                 self._record_end(active, outcome)
             elif not (outcome.cancelled and active.ending is not None):

@@ -1,1 +1,1 @@
-"""How one execution runs: as a task on the loop, in a thread, in a process."""
+"""How bodies run: as a task on the kernel's loop, in a thread, or in a child process."""

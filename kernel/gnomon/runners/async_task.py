@@ -8,11 +8,11 @@ from typing import Any
 from gnomon.ports import Clock
 from gnomon.runners.base import Outcome, Run, Runner
 from gnomon.runners.context import enter, leave
-from gnomon.runners.outcome import raised, returned
+from gnomon.runners.outcome import failure_outcome, success_outcome
 
 
 class AsyncRunner(Runner):
-    """Runs a coroutine function in the very task in which it is called: one task for each run."""
+    """Runs a coroutine function in the task that calls `run`: one task for each run."""
 
     name = "async"
 
@@ -23,9 +23,9 @@ class AsyncRunner(Runner):
 
     async def run(self, run: Run) -> Outcome:
         if self._loop is None:
-            self._loop = asyncio.get_running_loop()  # kept: until Python 3.12 each question is a system call
+            self._loop = asyncio.get_running_loop()  # kept: until Python 3.12 each call is a system call
         task = asyncio.current_task(self._loop)
-        assert task is not None  # noqa: S101 - there is one wherever something is awaited
+        assert task is not None  # noqa: S101 - a coroutine always runs in a task
         self._tasks[run.execution.id] = task
         token = enter(run.context)
         started = self._clock.monotonic()
@@ -34,16 +34,17 @@ class AsyncRunner(Runner):
             value = await run.body.func(*args, **kwargs)
         except (KeyboardInterrupt, GeneratorExit):
             raise
-        except BaseException as exc:  # noqa: BLE001 - a body may raise anything, SystemExit too: it is the run that ends
+        except BaseException as exc:  # noqa: BLE001 - a body may raise anything, SystemExit too: only its run ends
             while task.cancelling():
-                task.uncancel()  # the cancellation was for the body; this task has its end to tell
-            return raised(exc, self._clock.monotonic() - started)
+                task.uncancel()  # the cancellation was for the body; this task still has to record the end
+            return failure_outcome(exc, self._clock.monotonic() - started)
         else:
-            return returned(value, self._clock.monotonic() - started)
+            return success_outcome(value, self._clock.monotonic() - started)
         finally:
             leave(token)
             del self._tasks[run.execution.id]
 
     def cancel(self, execution_id: str) -> None:
+        """Cancel the task of the run."""
         if (task := self._tasks.get(execution_id)) is not None:
             task.cancel()

@@ -1,4 +1,18 @@
-"""The port for whatever runs bodies: Runner, and what it is given and returns."""
+"""The runner port: what a runner receives, what it returns, and who calls its methods when.
+
+The supervisor owns the runners and serves all runs of one kind with one runner. For each run it
+
+1. records `started` and waits until that event is durable;
+2. calls `run(run)` once, in a task of the kernel's loop, and records the end from the Outcome that it returns;
+3. calls `cancel(execution_id)` at any moment in between, any number of times: on a cancel request, a timeout, silence
+   or a stopping kernel. The run's context has been told before, so the next context call of the body raises
+   RunCancelled.
+
+`run` never raises because of the body: whatever the body raises, SystemExit and KeyboardInterrupt included, becomes an
+Outcome. If `run` raises all the same, the supervisor records the run as failed with reason `internal`. If a body
+outlasts its timeout plus `cancel_grace`, the supervisor records its end without waiting; an Outcome that `run` returns
+afterwards becomes a `late_result`.
+"""
 
 from __future__ import annotations
 
@@ -16,12 +30,13 @@ from gnomon.runners.context import Context
 class Outcome(msgspec.Struct, frozen=True):
     """How a body ended: with a value, with an exception, or because it was told to stop.
 
-    `traceback` is text, as it is to be kept. `execution_time` is seconds on the monotonic clock.
+    `value` is JSON and the texts are bounded, as `runners.outcome` builds them. `error_type` is None exactly when the
+    body returned. `cancelled` means that the body stopped on request, `killed` that its process was ended by a signal.
+    `execution_time` is in seconds on the monotonic clock.
     """
 
     execution_time: float
     value: Any = None
-    error: BaseException | None = None
     error_type: str | None = None
     error_message: str | None = None
     traceback: str | None = None
@@ -30,9 +45,9 @@ class Outcome(msgspec.Struct, frozen=True):
 
 
 class Run(msgspec.Struct, frozen=True):
-    """What a runner is given: a body, its execution with the arguments, and the context that connects it to the kernel.
+    """One run of a body: the execution with its arguments, and the context that connects the body to the kernel.
 
-    `cancel_grace` is in seconds; `limits` are for those that can enforce them.
+    `cancel_grace` (seconds) is how long the body may take to stop; `limits` apply to runners that can enforce them.
     """
 
     execution: Execution
@@ -42,26 +57,23 @@ class Run(msgspec.Struct, frozen=True):
     limits: Limits | None = None
 
     def arguments(self) -> tuple[list[Any], dict[str, Any]]:
-        """Return what the body is called with."""
+        """Return the positional and named arguments of the call."""
         execution = self.execution
         return self.body.arguments(execution.args, execution.kwargs, self.context, force=execution.force)
 
 
 class Runner(ABC):
-    """Runs bodies in one way: as a task, in a thread, in a process. One runner serves all runs of its kind."""
+    """Runs bodies in one way. Both methods are called on the kernel's loop and must not block it."""
 
     name: ClassVar[str]
 
     @abstractmethod
     async def run(self, run: Run) -> Outcome:
-        """Run the body to its end and say how it ended; it never raises for what the body does.
-
-        Called in a task of its own on the kernel's loop, when `started` is durable. It must not block the loop.
-        """
+        """Run the body to its end and return its outcome; called once for each run, after `started` is durable."""
 
     @abstractmethod
     def cancel(self, execution_id: str) -> None:
-        """Ask a running body to stop, in the strongest way that leaves it a chance to clean up; does not wait.
+        """Ask a body to stop, in the strongest way that lets it clean up; returns at once.
 
-        The run's context is told before, so that its next call raises RunCancelled.
+        Does nothing for an id that is not running here: the body may have ended, or not have begun.
         """

@@ -27,7 +27,7 @@ from gnomon.jobs.job import Job
 from gnomon.runners import child_protocol as wire
 from gnomon.runners.context import Context, entered
 from gnomon.runners.log_capture import CapturingHandler, capture_event
-from gnomon.runners.outcome import raised, returned
+from gnomon.runners.outcome import failure_outcome, success_outcome
 
 ALIVE_EVERY = 1.0
 """Seconds between two signs of life of a body that makes context calls and tells nothing."""
@@ -61,11 +61,11 @@ class Pipe:
         else:
             raise RunCancelled
 
-    def tell(self, execution_id: str, told: dict[str, Any]) -> None:  # noqa: ARG002 - there is only one
+    def record_progress(self, execution_id: str, told: dict[str, Any]) -> None:  # noqa: ARG002 - there is only one
         """Send the fields of a progress event."""
         self.send(wire.Told(cast(wire.ProgressFields, told)))
 
-    def tell_later(self, context: Context) -> None:
+    def flush_later(self, context: Context) -> None:
         """Flush the context when its rate allows it."""
         timer = threading.Timer(0.25, context.flush)
         timer.daemon = True
@@ -129,11 +129,11 @@ def _run(assignment: wire.Assignment, context: Context) -> wire.Ended:
             value = _call(body, execution, context)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it has ended: the end must be told whole
         context.flush()
-        outcome = returned(value, time.monotonic() - started)
+        outcome = success_outcome(value, time.monotonic() - started)
     except BaseException as exc:  # noqa: BLE001 - a body may raise anything, SystemExit too: it is the run that ends
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # as above
         context.flush()
-        outcome = raised(exc, time.monotonic() - started)
+        outcome = failure_outcome(exc, time.monotonic() - started)
     return wire.Ended(
         execution_time=outcome.execution_time,
         value=outcome.value,

@@ -1,6 +1,6 @@
-"""What a job's body sees of its run: progress, steps, and whether somebody asked it to stop.
+"""The run as seen from inside its body: progress, steps, cancellation.
 
-The same calls work from async, thread and process bodies; none is awaited and none waits for the kernel.
+The same calls work in async, thread and process bodies. None is awaited and none waits for the kernel.
 """
 
 from __future__ import annotations
@@ -11,41 +11,39 @@ from _thread import RLock  # threading.RLock is a function around it
 from collections.abc import Callable, Iterable, Iterator, Sized
 from contextvars import ContextVar
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from gnomon.domain.events import DeclaredStep
+from gnomon.domain.execution import Execution
 from gnomon.errors import NotInRunError, RunCancelled
+from gnomon.runners.log_buffer import LogBuffer, ProgressReader
 from gnomon.text import shorten, writable
-
-if TYPE_CHECKING:
-    from gnomon.domain.execution import Execution
-    from gnomon.runners.log_buffer import LogBuffer, ProgressReader
 
 T = TypeVar("T")
 
 PROGRESS_RATE = 4.0
-"""Progress events a second and execution, at most: a viewer cannot see more, and the log must not drown in them."""
+"""Progress events per second and execution, at most: a viewer cannot see more, and each one is an event in the log."""
 
 TEXT_LIMIT = 4 * 1024
-"""Characters kept of a message, an item or the name of a step."""
+"""Characters kept of a message, an item or a step's name."""
 
 _NEVER = float("-inf")
-_NOTHING: dict[str, Any] = {}  # never changed: most runs tell nothing, and need no dict of their own
+_NOTHING: dict[str, Any] = {}  # never changed; shared by the many runs that report no progress
 _current: ContextVar[Context] = ContextVar("gnomon_current")
 
 
-class Sink(Protocol):
-    """Where a context tells what its body told: the kernel, or the pipe to it. Called from any thread."""
+class ProgressSink(Protocol):
+    """Receives the progress of contexts: the kernel, or the pipe to it. Its methods are called from any thread."""
 
-    def tell(self, execution_id: str, told: dict[str, Any]) -> None:
-        """Take over the fields of one Progress event."""
+    def record_progress(self, execution_id: str, fields: dict[str, Any]) -> None:
+        """Record one Progress event with these fields."""
 
-    def tell_later(self, context: Context) -> None:
-        """Call `context.flush()` when the next event may be written."""
+    def flush_later(self, context: Context) -> None:
+        """Call `context.flush()` when its rate allows the next event."""
 
 
 def current() -> Context:
-    """Return the context of the run that this code belongs to; NotInRunError outside of one."""
+    """Return the context of the run that this code belongs to; raise NotInRunError outside a run."""
     try:
         return _current.get()
     except LookupError:
@@ -58,10 +56,10 @@ def find_current() -> Context | None:
 
 
 class Context:
-    """One run, seen from inside.
+    """The current run, as its body sees it.
 
-    Every call is a sign of life, and raises RunCancelled once somebody has asked the run to stop. So is every line that
-    the run logs or prints, but no line raises.
+    Every call is a sign of life, and raises RunCancelled once the run has been asked to stop. Every line that the run
+    logs or prints is a sign of life too, but never raises.
     """
 
     __slots__ = (
@@ -72,16 +70,16 @@ class Context:
         "_monotonic",
         "_pending",
         "_reader",
+        "_recorded_at",
         "_sink",
-        "_told_at",
         "last_sign_of_life",
-        "run_log",
+        "log_buffer",
     )
 
     def __init__(
         self,
         execution: Execution,
-        sink: Sink,
+        sink: ProgressSink,
         *,
         rate: float = PROGRESS_RATE,
         monotonic: Callable[[], float] = time.monotonic,
@@ -92,12 +90,12 @@ class Context:
         self._sink = sink
         self._interval = 1.0 / rate
         self._monotonic = monotonic
-        self._lock = RLock()  # told under it, so that threads of one body keep their order
+        self._lock = RLock()  # held while the sink is called, so that threads of one body keep their order
         self._pending = _NOTHING
-        self._told_at = _NEVER
+        self._recorded_at = _NEVER
         self._cancel_requested = False
         self._reader = reader
-        self.run_log: LogBuffer | None = None
+        self.log_buffer: LogBuffer | None = None
 
     @property
     def execution_id(self) -> str:
@@ -111,31 +109,31 @@ class Context:
 
     @property
     def scheduled_time(self) -> datetime:
-        """The instant that the trigger named, aware UTC; of a manual run the moment of the request."""
+        """The time at which the trigger was due, aware UTC; for a manual run, the time of the request."""
         return self._execution.scheduled_time
 
     @property
     def attempt(self) -> int:
-        """1 for the first try, 2 for the first retry."""
+        """1 for the first attempt, 2 for the first retry."""
         return self._execution.attempt
 
     @property
     def is_manual(self) -> bool:
-        """Whether somebody triggered this run by hand."""
+        """Whether this run was triggered manually."""
         return self._execution.is_manual
 
     @property
     def force(self) -> bool:
-        """Whether the trigger was told to skip guards."""
+        """Whether the manual trigger skipped the guards."""
         return self._execution.force
 
     @property
     def cancel_requested(self) -> bool:
-        """Whether somebody asked the run to stop; for bodies that want to end in their own way."""
+        """Whether the run has been asked to stop; for bodies that want to end in their own way."""
         return self._cancel_requested
 
     def checkpoint(self) -> None:
-        """Say «still alive», and stop here if somebody asked for it."""
+        """Give a sign of life; raise RunCancelled if the run has been asked to stop."""
         self.last_sign_of_life = self._monotonic()
         if self._cancel_requested:
             raise RunCancelled
@@ -149,37 +147,37 @@ class Context:
         processed_items: int | None = None,
         total_items: int | None = None,
     ) -> None:
-        """Tell how far the run is. What is left out stays as it was.
+        """Report how far the run is. Omitted values stay as they were.
 
-        `percent` is 0 to 100 of the whole run; without it, it is derived from the items and the declared steps. Call it
-        as often as you like: at most a few events a second are written, the last value always.
+        `percent` is 0 to 100 of the whole run; if omitted, it is derived from the items and the declared steps. Call
+        this as often as you like: at most a few events per second are written, and the last value always is.
         """
-        told = {
+        fields = {
             "percent": None if percent is None or not math.isfinite(percent) else float(percent),
             "message": None if message is None else shorten(str(message), TEXT_LIMIT),
             "current_item": None if current_item is None else shorten(str(current_item), TEXT_LIMIT),
             "processed_items": None if processed_items is None else int(processed_items),
             "total_items": None if total_items is None else int(total_items),
         }
-        self._tell({name: value for name, value in told.items() if value is not None})
+        self._report({name: value for name, value in fields.items() if value is not None})
 
     def steps(self, *names: str | tuple[str, float] | DeclaredStep) -> None:
-        """Announce the steps of this run, each a name or (name, weight); the percentage then follows from them."""
+        """Declare the steps of this run, each a name or (name, weight); the percentage is then derived from them."""
         declared = [declare_step(name) for name in names]
-        self._tell({"steps": declared}, at_once=True)
+        self._report({"steps": declared}, immediately=True)
 
     def step(self, name: str) -> None:
-        """Enter a step: the one before it is complete, announced ones that were passed over are skipped."""
-        self._tell({"step": shorten(str(name), TEXT_LIMIT)}, at_once=True)
+        """Enter a step. The previous step is completed; declared steps in between are skipped."""
+        self._report({"step": shorten(str(name), TEXT_LIMIT)}, immediately=True)
 
     def skip(self, *names: str) -> None:
-        """Say that these announced steps are not needed this time."""
-        self._tell({"skipped": list(names)}, at_once=True)
+        """Mark declared steps as skipped in this run."""
+        self._report({"skipped": [shorten(str(name), TEXT_LIMIT) for name in names]}, immediately=True)
 
     def track(
         self, items: Iterable[T], *, total: int | None = None, describe: Callable[[T], str] | None = None
     ) -> Iterator[T]:
-        """Iterate over items and tell the progress; `total` where it cannot be asked with len()."""
+        """Yield the items and report progress; give `total` if the items have no len()."""
         if total is None and isinstance(items, Sized):
             total = len(items)
         done = 0
@@ -192,60 +190,61 @@ class Context:
         self.progress(processed_items=done, total_items=total)
 
     def log_line(self, level: str, text: str, logger: str, at: datetime | None = None) -> None:
-        """Keep a line that the run logged, and read progress from it. It never raises: logging is no checkpoint."""
+        """Buffer a line that the run logged and read progress from it. Never raises: logging is not a checkpoint."""
         self.last_sign_of_life = self._monotonic()
-        if self.run_log is None:
-            from gnomon.runners.log_buffer import LogBuffer  # noqa: PLC0415 - most runs log nothing
-
-            self.run_log = LogBuffer()
+        if self.log_buffer is None:
+            self.log_buffer = LogBuffer()
         text = writable(text)
-        self.run_log.add(at or datetime.now(UTC), level, text, logger)
-        if self._reader is not None and (told := self._reader.read(text)):
-            self.relay(told, at_once="step" in told)
-        self._sink.tell_later(self)
+        self.log_buffer.add(at or datetime.now(UTC), writable(level), text, writable(logger))
+        if self._reader is not None and (fields := self._reader.read(text)):
+            self.report(fields, immediately="step" in fields)
+        self._sink.flush_later(self)
 
     def request_cancel(self) -> None:
-        """Make the next call of the body raise RunCancelled. The kernel and the runners call this."""
+        """Make the next context call of the body raise RunCancelled. Called by the kernel and the runners."""
         self._cancel_requested = True
 
     @property
-    def has_untold(self) -> bool:
-        """Whether something was told that is not written yet."""
+    def has_pending_progress(self) -> bool:
+        """Whether progress was reported that is not recorded yet."""
         return bool(self._pending)
 
     @property
-    def may_tell(self) -> bool:
-        """Whether the rate allows one more event now."""
-        return self._monotonic() - self._told_at >= self._interval
+    def may_record_progress(self) -> bool:
+        """Whether the rate allows another event now."""
+        return self._monotonic() - self._recorded_at >= self._interval
 
     def flush(self) -> None:
-        """Tell now what is pending. The kernel calls this, from its own thread too."""
+        """Record pending progress now. Called by the kernel as well, from its own thread."""
         with self._lock:
-            told, self._pending = self._pending, _NOTHING
-            if told:
-                self._told_at = self._monotonic()
-                self._sink.tell(self.execution_id, told)
+            fields, self._pending = self._pending, _NOTHING
+            if fields:
+                self._recorded_at = self._monotonic()
+                self._sink.record_progress(self.execution_id, fields)
 
-    def _tell(self, told: dict[str, Any], *, at_once: bool = False) -> None:
+    def _report(self, fields: dict[str, Any], *, immediately: bool = False) -> None:
         self.checkpoint()
-        self.relay(told, at_once=at_once)
+        self.report(fields, immediately=immediately)
 
-    def relay(self, told: dict[str, Any], *, at_once: bool = False) -> None:
-        """Take over the fields of a progress event, from a log line or a child process; at once, or conflated."""
+    def report(self, fields: dict[str, Any], *, immediately: bool = False) -> None:
+        """Add the fields of a progress event, without a checkpoint; for log lines and messages of a child process.
+
+        They are recorded now if `immediately`, else when the rate allows it, merged with what is reported until then.
+        """
         self.last_sign_of_life = self._monotonic()
         with self._lock:
-            if at_once:
-                self.flush()  # a step that begins starts its own count: what the one before counted is not its own
-            first = not self._pending
-            self._pending = self._pending | told
-            if at_once or self.may_tell:
+            if immediately:
+                self.flush()  # a new step starts its own count: record what was counted in the previous one first
+            is_first = not self._pending
+            self._pending = self._pending | fields
+            if immediately or self.may_record_progress:
                 self.flush()
-            elif first:
-                self._sink.tell_later(self)
+            elif is_first:
+                self._sink.flush_later(self)
 
 
 def declare_step(step: str | tuple[str, float] | DeclaredStep) -> DeclaredStep:
-    """Make a declared step of the short forms."""
+    """Return a declared step for a name or a (name, weight) pair."""
     if isinstance(step, DeclaredStep):
         return step
     if isinstance(step, str):
@@ -255,11 +254,11 @@ def declare_step(step: str | tuple[str, float] | DeclaredStep) -> DeclaredStep:
 
 
 enter, leave = _current.set, _current.reset
-"""Make a context the current one, and the one before again: `token = enter(context)`, `leave(token)`."""
+"""Set the current context and restore the previous one: `token = enter(context)`, then `leave(token)`."""
 
 
 class entered:  # noqa: N801 - reads as `with entered(context):`
-    """Make a context the current one for a block of code."""
+    """Make a context the current one inside a `with` block."""
 
     def __init__(self, context: Context) -> None:
         self._context = context

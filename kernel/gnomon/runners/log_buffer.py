@@ -1,4 +1,4 @@
-"""The log lines of a run, kept within bounds, and the progress that can be read from them."""
+"""The log lines of a run, bounded in number and size, and the progress that is read from them."""
 
 from __future__ import annotations
 
@@ -13,44 +13,42 @@ from typing import Any
 from gnomon.domain.records import LogLine
 from gnomon.jobs.job import ProgressPattern
 
-LINES = 2_000
-CHARACTERS = 512 * 1024
-LINE_LIMIT = 8 * 1024
-"""What is kept of one run: the newest lines, and at most so many characters of them and of each. Their numbers tell how
-many older ones were let go."""
+MAX_LINES = 2_000
+MAX_CHARACTERS = 512 * 1024
+MAX_LINE_CHARACTERS = 8 * 1024
+"""Limits of one run: only its newest lines are kept. Line numbers show how many older lines were dropped."""
 
 
 class LogBuffer:
-    """The lines of one run; any thread may add, the kernel takes what is new to the store."""
+    """The newest lines of one run. Any thread may add lines; the kernel flushes new ones to the store."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._kept: deque[LogLine] = deque()
+        self._lines: deque[LogLine] = deque()
         self._size = 0
-        self._number = 0
-        self._taken = 0
+        self._last_number = 0
+        self._flushed = 0
 
     def add(self, at: datetime, level: str, text: str, logger: str) -> None:
-        """Add one line; older ones make room for it."""
-        text = (
-            text if len(text) <= LINE_LIMIT else f"{text[:LINE_LIMIT]} … {len(text) - LINE_LIMIT} characters left out"
-        )
+        """Add one line and drop the oldest lines beyond the limits."""
+        if len(text) > MAX_LINE_CHARACTERS:
+            text = f"{text[:MAX_LINE_CHARACTERS]} … {len(text) - MAX_LINE_CHARACTERS} characters left out"
         with self._lock:
-            self._number += 1
-            self._kept.append(LogLine(self._number, at, level, text, logger))
+            self._last_number += 1
+            self._lines.append(LogLine(self._last_number, at, level, text, logger))
             self._size += len(text)
-            while len(self._kept) > LINES or self._size > CHARACTERS:
-                self._size -= len(self._kept.popleft().text)
+            while len(self._lines) > MAX_LINES or self._size > MAX_CHARACTERS:
+                self._size -= len(self._lines.popleft().text)
 
-    def untaken(self) -> tuple[list[LogLine], int]:
-        """Return the lines that are not in the store yet, and the number of the oldest line that is kept."""
+    def unflushed(self) -> tuple[list[LogLine], int]:
+        """Return the lines that are not in the store yet, and the number of the oldest line kept."""
         with self._lock:
-            fresh = [line for line in self._kept if line.number > self._taken]
-            return fresh, self._kept[0].number if self._kept else 1
+            lines = [line for line in self._lines if line.number > self._flushed]
+            return lines, self._lines[0].number if self._lines else 1
 
-    def took(self, lines: Sequence[LogLine]) -> None:
-        """Learn that these lines are in the store."""
-        self._taken = max(self._taken, lines[-1].number)
+    def mark_flushed(self, lines: Sequence[LogLine]) -> None:
+        """Record that these lines are in the store."""
+        self._flushed = max(self._flushed, lines[-1].number)
 
 
 class ProgressReader:
@@ -65,15 +63,15 @@ class ProgressReader:
             if (match := expression.search(text)) is not None:
                 fixed = {"step": pattern.step, "message": pattern.message, "percent": pattern.percent}
                 found = {**fixed, **match.groupdict()}
-                told = {name: _read(name, value) for name, value in found.items() if value is not None}
-                return {name: value for name, value in told.items() if value is not None}
+                fields = {name: _convert(name, value) for name, value in found.items() if value is not None}
+                return {name: value for name, value in fields.items() if value is not None}
         return {}
 
 
-def _read(field: str, value: Any) -> Any:
-    """Read a field of a progress event; None for a group of another name, and for what is no number."""
+def _convert(field: str, value: Any) -> Any:
+    """Convert a value to the type of a progress field; None for an unknown field and for a value that does not fit."""
     try:
-        return _KINDS[field](value)
+        return _CONVERTERS[field](value)
     except (KeyError, ValueError, OverflowError):
         return None
 
@@ -81,7 +79,7 @@ def _read(field: str, value: Any) -> Any:
 def _number(value: Any) -> float:
     number = float(str(value).rstrip("%").replace(",", ""))
     if not math.isfinite(number):
-        raise ValueError(f"{value} is not finite, and JSON has no such number")
+        raise ValueError(f"expected a finite number, got {value}: JSON has no other")
     return number
 
 
@@ -89,7 +87,7 @@ def _count(value: Any) -> int:
     return int(_number(value))
 
 
-_KINDS: dict[str, Callable[[Any], Any]] = {
+_CONVERTERS: dict[str, Callable[[Any], Any]] = {
     "percent": _number,
     "message": str,
     "step": str,

@@ -1,4 +1,4 @@
-"""Turn what a body returned or raised into an Outcome: JSON where possible, and always of bounded size."""
+"""Build an Outcome from what a body returned or raised: JSON where possible, and always bounded in size."""
 
 from __future__ import annotations
 
@@ -13,22 +13,21 @@ from gnomon.runners.base import Outcome
 from gnomon.text import shorten
 
 VALUE_LIMIT = 64 * 1024
-"""Bytes of JSON of a return value; a larger one is kept as the beginning of its repr."""
+"""Bytes of JSON of a return value; of a larger one, both ends of its repr are kept."""
 TRACEBACK_LIMIT = 32 * 1024
 MESSAGE_LIMIT = 4 * 1024
-"""Characters kept of a traceback and of an error message: both ends, where the cause and the place stand."""
+"""Characters kept of a traceback and of an error message: both ends, which hold the cause and the place."""
 
 
-def returned(value: Any, execution_time: float) -> Outcome:
-    """Say that the body returned."""
+def success_outcome(value: Any, execution_time: float) -> Outcome:
+    """Return the outcome of a body that returned `value`."""
     return Outcome(execution_time, None if value is None else as_json(value))
 
 
-def raised(exc: BaseException, execution_time: float) -> Outcome:
-    """Say that the body raised; RunCancelled and CancelledError mean that it was stopped."""
+def failure_outcome(exc: BaseException, execution_time: float) -> Outcome:
+    """Return the outcome of a body that raised; RunCancelled and CancelledError mean that it was stopped."""
     return Outcome(
         execution_time,
-        error=exc,
         error_type=_type_name(exc),
         error_message=shorten(_text(exc), MESSAGE_LIMIT),
         traceback=shorten(_format(exc), TRACEBACK_LIMIT),
@@ -37,12 +36,12 @@ def raised(exc: BaseException, execution_time: float) -> Outcome:
 
 
 def as_json(value: Any) -> Any:
-    """Make of a return value what the log gives back; what is no JSON, or too large, becomes the ends of its repr."""
+    """Return the value as the log gives it back; of a value that is too large or not JSON, the ends of its repr."""
     try:
-        body = msgspec.json.encode(msgspec.to_builtins(value, str_keys=True))
-        if len(body) <= VALUE_LIMIT:
-            return msgspec.json.decode(body)
-    except Exception:  # noqa: BLE001, S110 - a user's object may raise anything when it is looked at
+        encoded = msgspec.json.encode(msgspec.to_builtins(value, str_keys=True))
+        if len(encoded) <= VALUE_LIMIT:
+            return msgspec.json.decode(encoded)
+    except Exception:  # noqa: BLE001, S110 - an object of the body may raise anything when it is read
         pass
     return shorten(_repr(value), VALUE_LIMIT)
 
@@ -50,7 +49,7 @@ def as_json(value: Any) -> Any:
 def _format(exc: BaseException) -> str:
     try:
         return "".join(traceback.format_exception(exc))
-    except Exception:  # noqa: BLE001 - __str__ of a user's exception may raise
+    except Exception:  # noqa: BLE001 - the body's exception may raise in __str__
         return "".join(traceback.format_tb(exc.__traceback__)) + type(exc).__name__
 
 

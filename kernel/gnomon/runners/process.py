@@ -19,7 +19,7 @@ from gnomon.ports import Clock
 from gnomon.runners import child_protocol as wire
 from gnomon.runners.base import Outcome, Run, Runner
 from gnomon.runners.context import PROGRESS_RATE
-from gnomon.runners.outcome import raised
+from gnomon.runners.outcome import failure_outcome
 
 log = structlog.stdlib.get_logger("gnomon.process")
 
@@ -66,7 +66,7 @@ class ProcessRunner(Runner):
                 os.close(writing)
             messages = await _reader(reading)
         except (OSError, JobError, TypeError) as exc:
-            return raised(exc, 0.0)
+            return failure_outcome(exc, 0.0)
         child = self._children[run.execution.id] = Child(process, run.cancel_grace)
         if run.context.cancel_requested:  # while it was being born
             self.cancel(run.execution.id)
@@ -122,9 +122,11 @@ class ProcessRunner(Runner):
                 log.warning("a child said what nobody understands", job=run.execution.job_id, problem=str(exc))
                 continue
             if isinstance(message, wire.Told):
-                run.context.relay({**message.fields}, at_once="step" in message.fields or "steps" in message.fields)
+                run.context.report(
+                    {**message.fields}, immediately="step" in message.fields or "steps" in message.fields
+                )
             elif isinstance(message, wire.Alive):
-                run.context.relay({})
+                run.context.report({})
             elif isinstance(message, wire.Logged):
                 run.context.log_line(message.level, message.text, message.logger, message.at)
             else:

@@ -9,15 +9,15 @@ from typing import Any
 from gnomon.ports import Clock
 from gnomon.runners.base import Outcome, Run, Runner
 from gnomon.runners.context import entered
-from gnomon.runners.outcome import raised, returned
+from gnomon.runners.outcome import failure_outcome, success_outcome
 from gnomon.threads import in_thread
 
 
 class ThreadRunner(Runner):
     """Runs a function in a daemon thread.
 
-    Nobody can stop a thread from outside: a cancelled body stops at its next context call, or not at all, and is shown
-    as still running until then. What must be stopped for sure belongs into a process.
+    A thread cannot be stopped from outside: a cancelled body stops at its next context call or not at all, and is shown
+    as running until then. Use the process runner for bodies that must be stoppable.
     """
 
     name = "thread"
@@ -27,24 +27,24 @@ class ThreadRunner(Runner):
 
     async def run(self, run: Run) -> Outcome:
         try:
-            return await in_thread(lambda: self._work(run), name=f"gnomon {run.execution.job_id} {run.execution.id}")
+            return await in_thread(lambda: self._call(run), name=f"gnomon {run.execution.job_id} {run.execution.id}")
         except RuntimeError as exc:  # the machine has no thread left
-            return raised(exc, 0.0)
+            return failure_outcome(exc, 0.0)
 
     def cancel(self, execution_id: str) -> None:
-        """Do nothing more: the run's context knows already."""
+        """Do nothing: the run's context makes the next context call raise RunCancelled."""
 
-    def _work(self, run: Run) -> Outcome:
+    def _call(self, run: Run) -> Outcome:
         started = self._clock.monotonic()
         try:
             with entered(run.context):
                 args, kwargs = run.arguments()
-                value = _plain(run.body.func(*args, **kwargs))
-        except BaseException as exc:  # noqa: BLE001 - a body may raise anything, SystemExit too: it is the run that ends
-            return raised(exc, self._clock.monotonic() - started)
-        return returned(value, self._clock.monotonic() - started)
+                value = _awaited(run.body.func(*args, **kwargs))
+        except BaseException as exc:  # noqa: BLE001 - a body may raise anything, SystemExit too: only its run ends
+            return failure_outcome(exc, self._clock.monotonic() - started)
+        return success_outcome(value, self._clock.monotonic() - started)
 
 
-def _plain(value: Any) -> Any:
-    """Run what turns out to be a coroutine, such as that of a lambda or a partial around an async function."""
+def _awaited(value: Any) -> Any:
+    """Run a coroutine that a plain function returned, such as a lambda or a partial around an async function."""
     return asyncio.run(value) if inspect.iscoroutine(value) else value

@@ -12,7 +12,7 @@ import structlog
 from gnomon import Execution, Job, Kernel
 from gnomon.domain.records import LogLine
 from gnomon.jobs.job import ProgressPattern
-from gnomon.runners.log_buffer import CHARACTERS, LINE_LIMIT, LINES, LogBuffer, ProgressReader
+from gnomon.runners.log_buffer import MAX_CHARACTERS, MAX_LINE_CHARACTERS, MAX_LINES, LogBuffer, ProgressReader
 from gnomon.runners.log_capture import CapturingHandler
 from gnomon.stores.memory import MemoryStore
 
@@ -102,15 +102,15 @@ async def test_a_record_that_cannot_be_formatted_breaks_nothing(kernel: Kernel) 
 
 async def test_only_the_newest_lines_are_kept_and_their_numbers_tell_how_many_are_gone(kernel: Kernel) -> None:
     def body() -> None:
-        for number in range(1, LINES + 101):
+        for number in range(1, MAX_LINES + 101):
             logger.info("line %d", number)
 
     execution = await run(kernel, body)
-    kept = await kernel.log(execution.id, limit=10 * LINES)
+    kept = await kernel.log(execution.id, limit=10 * MAX_LINES)
 
-    assert len(kept) == LINES
+    assert len(kept) == MAX_LINES
     assert (kept[0].number, kept[0].text) == (101, "line 101")
-    assert kept[-1].text == f"line {LINES + 100}"
+    assert kept[-1].text == f"line {MAX_LINES + 100}"
 
 
 async def test_who_asks_for_lines_waits_for_those_that_are_being_written() -> None:
@@ -141,10 +141,10 @@ def test_lines_are_bounded_in_size_one_by_one_and_together() -> None:
     log = LogBuffer()
 
     for _ in range(100):
-        log.add(NOW, "info", "x" * (LINE_LIMIT * 2), "")
+        log.add(NOW, "info", "x" * (MAX_LINE_CHARACTERS * 2), "")
 
-    lines, oldest = log.untaken()
-    assert sum(len(line.text) for line in lines) <= CHARACTERS
+    lines, oldest = log.unflushed()
+    assert sum(len(line.text) for line in lines) <= MAX_CHARACTERS
     assert "8192 characters left out" in lines[0].text
     assert oldest == lines[0].number > 1
 
@@ -152,15 +152,15 @@ def test_lines_are_bounded_in_size_one_by_one_and_together() -> None:
 def test_lines_that_the_store_did_not_take_are_offered_again() -> None:
     log = LogBuffer()
     log.add(NOW, "info", "one", "")
-    first, _ = log.untaken()
+    first, _ = log.unflushed()
 
     log.add(NOW, "info", "two", "")
-    again, _ = log.untaken()
-    log.took(again)
+    again, _ = log.unflushed()
+    log.mark_flushed(again)
 
     assert [line.text for line in first] == ["one"]
     assert [line.text for line in again] == ["one", "two"]
-    assert log.untaken()[0] == []
+    assert log.unflushed()[0] == []
 
 
 @pytest.mark.parametrize(
