@@ -64,7 +64,7 @@ class Kernel(KernelQueries, KernelCommands):
         self,
         *,
         store: Store | None = None,
-        jobs: Iterable[Job | Callable[..., Any]] = (),
+        jobs: Iterable[Job | RegisteredJob | Callable[..., Any]] = (),
         plugins: PluginSet | None = None,
         clock: Clock | None = None,
         timezone: str = "UTC",

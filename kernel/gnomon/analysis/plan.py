@@ -1,4 +1,4 @@
-"""What a reload, or a start with another config, would do: told before it is done, by the code that does it."""
+"""What a reload, or a start with another config, would change: computed beforehand by the code that does it."""
 
 from __future__ import annotations
 
@@ -11,36 +11,35 @@ from typing import Any, Literal
 import msgspec
 
 from gnomon.domain.job_state import JobState
-from gnomon.engine.job_registry import SCHEDULE_KEYS
-from gnomon.jobs.definition import build_schedule
-from gnomon.jobs.diff import JobsDiff, difference
-from gnomon.jobs.job import Job
+from gnomon.jobs.definition import rebuild_job
+from gnomon.jobs.diff import JobsDiff, difference, is_rescheduled
+from gnomon.jobs.registered import RegisteredJob
 from gnomon.scheduling.catch_up import Absence, Backlog, MissedRange, fires, undecided
 from gnomon.scheduling.triggers import Trigger, is_predictable
 
 Action = Literal["add", "change", "remove", "keep"]
 
 SHOWN = 5
-"""Fires that are told one by one; the others are counted."""
-AT_ONCE = 10_000
-"""Fires of a backlog that are decided together: with catch_up = "all" each needs room."""
+"""Fires that are listed one by one; the others are only counted."""
+BATCH = 10_000
+"""Fires of a backlog that are decided together: with catch_up = "all" each of them takes memory."""
 
 
 class Fires(msgspec.Struct):
-    """Fires in the time that is looked at: how many, and the first few."""
+    """Fires within the period of a plan: how many, and the first few."""
 
     count: int = 0
     first: list[datetime] = []
 
     def add(self, fire: datetime) -> None:
-        """Count one more."""
+        """Count one more fire."""
         self.count += 1
         if len(self.first) < SHOWN:
             self.first.append(fire)
 
 
 class Change(msgspec.Struct, frozen=True):
-    """A key of a definition with another value; None is one that is not given."""
+    """A key of a definition whose value changes; None stands for a key that is not given."""
 
     key: str
     old: Any
@@ -48,10 +47,10 @@ class Change(msgspec.Struct, frozen=True):
 
 
 class JobPlan(msgspec.Struct, kw_only=True):
-    """What becomes of one job.
+    """What happens to one job.
 
-    `gained` and `lost` are fires to come, `catch_up` those of the past that run as soon as a kernel keeps time, and
-    `missed` those of the past that never will. `notes` tell what makes the figures less than certain.
+    `gained` and `lost` are fires to come. `catch_up` are past fires that run as soon as a kernel keeps time, `missed`
+    past fires that never will. `notes` say why a figure is less than certain.
     """
 
     job_id: str
@@ -67,26 +66,28 @@ class JobPlan(msgspec.Struct, kw_only=True):
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """What becomes of the jobs, with fires up to `until`; `jobs` has only those of which there is something to tell."""
+    """What happens to the jobs, with fires up to `until`; jobs to which nothing happens are left out."""
 
     now: datetime
     until: datetime
     jobs: list[JobPlan]
 
     def of(self, action: Action) -> list[JobPlan]:
-        """List the jobs to which this happens."""
+        """List the jobs with this action."""
         return [job for job in self.jobs if job.action == action]
 
     @property
     def changes_nothing(self) -> bool:
-        """Whether the log knows all jobs as they are; fires of the past may be caught up all the same."""
+        """Whether all definitions equal those in the log; past fires may still have to be caught up."""
         return len(self.of("keep")) == len(self.jobs)
 
 
-def plan(states: Iterable[JobState], jobs: Iterable[Job], now: datetime, days: float = 7) -> Plan:
-    """Compare the jobs that the log knows with the complete definitions of a deployment, and look `days` ahead."""
-    known, wanted = {state.job_id: state for state in states}, {job.id: job for job in jobs}
-    found, until = difference(known, {job.id: job.definition() for job in wanted.values()}), now + timedelta(days=days)
+def plan(states: Iterable[JobState], jobs: Iterable[RegisteredJob], now: datetime, days: float = 7) -> Plan:
+    """Compare the jobs in the log with the complete set of jobs of a deployment, and look `days` ahead."""
+    known = {state.job_id: state for state in states}
+    wanted = {registered.job.id: registered for registered in jobs}
+    found = difference(known, {job_id: registered.definition for job_id, registered in wanted.items()})
+    until = now + timedelta(days=days)
     kept = sorted(wanted.keys() & known.keys() - found.changed.keys() - set(found.added))
     plans = [
         *(_added(wanted[job_id], known.get(job_id), now, until) for job_id in found.added),
@@ -97,61 +98,61 @@ def plan(states: Iterable[JobState], jobs: Iterable[Job], now: datetime, days: f
     return Plan(now, until, plans)
 
 
-def _added(job: Job, state: JobState | None, now: datetime, until: datetime) -> JobPlan:
-    planned = JobPlan(job_id=job.id, action="add", is_paused=job.paused)
-    if (trigger := job.build_trigger()) is not None:
+def _added(registered: RegisteredJob, state: JobState | None, now: datetime, until: datetime) -> JobPlan:
+    planned = JobPlan(job_id=registered.job.id, action="add", is_paused=registered.job.paused)
+    if (trigger := registered.trigger) is not None:
         _note_random(planned, trigger)
         newest = state.newest_fire if state is not None else None
         planned.gained = _counted(trigger, now, until, newest)  # type: ignore[arg-type]  # all of ours have a hash
     return planned
 
 
-@lru_cache(maxsize=1024)  # of 10,000 jobs that are new many have one schedule: 10 s for two million fires one by one
+@lru_cache(maxsize=1024)  # 10,000 new jobs share few schedules: one by one their two million fires take 10 s
 def _counted(trigger: Trigger, now: datetime, until: datetime, newest: datetime | None) -> Fires:
     found = Fires()
-    for fire in _anew(trigger, now, until, newest):
+    for fire in _fires_from_now(trigger, now, until, newest):
         found.add(fire)
     return found
 
 
-def _changed(state: JobState, job: Job, found: JobsDiff, now: datetime, until: datetime) -> JobPlan:
-    changes = found.changed[job.id]
+def _changed(state: JobState, registered: RegisteredJob, found: JobsDiff, now: datetime, until: datetime) -> JobPlan:
+    changes = found.changed[state.job_id]
     planned = JobPlan(
-        job_id=job.id,
+        job_id=state.job_id,
         action="change",
         changes=[Change(key, state.definition.get(key), new) for key, new in changes.items()],
-        is_rescheduled=not SCHEDULE_KEYS.isdisjoint(changes),
+        is_rescheduled=is_rescheduled(changes),
         is_paused=state.paused,
     )
     if planned.is_rescheduled:
-        after = _fires_anew(planned, job.build_trigger(), state, now, until)
-        _compare(planned, _fires_so_far(planned, state, now, until), after)
+        new_fires = _new_fires(planned, registered.trigger, state, now, until)
+        _compare(planned, _old_fires(planned, state, now, until), new_fires)
     else:
-        _catch_up(planned, state, job, now)
+        _catch_up(planned, state, registered, now)
     return planned
 
 
 def _removed(state: JobState, now: datetime, until: datetime) -> JobPlan:
     planned = JobPlan(job_id=state.job_id, action="remove", is_paused=state.paused)
-    for fire in _fires_so_far(planned, state, now, until):
+    for fire in _old_fires(planned, state, now, until):
         planned.lost.add(fire)
     return planned
 
 
-def _kept(state: JobState, job: Job, now: datetime) -> JobPlan | None:
-    planned = JobPlan(job_id=job.id, action="keep", is_paused=state.paused)
-    _catch_up(planned, state, job, now)
+def _kept(state: JobState, registered: RegisteredJob, now: datetime) -> JobPlan | None:
+    planned = JobPlan(job_id=state.job_id, action="keep", is_paused=state.paused)
+    _catch_up(planned, state, registered, now)
     return planned if planned.catch_up.count or planned.missed else None
 
 
-def _fires_anew(
+def _new_fires(
     planned: JobPlan, trigger: Trigger | None, state: JobState, now: datetime, until: datetime
 ) -> Iterator[datetime]:
-    """Iterate over the fires of a schedule that begins now, in place of another."""
+    """Iterate over the fires of a schedule that begins now and replaces another one."""
     if trigger is None:
         return iter(())
     _note_random(planned, trigger)
-    return _anew(trigger, now, until, state.newest_fire)
+    return _fires_from_now(trigger, now, until, state.newest_fire)
 
 
 def _note_random(planned: JobPlan, trigger: Trigger) -> None:
@@ -159,66 +160,70 @@ def _note_random(planned: JobPlan, trigger: Trigger) -> None:
         planned.notes.append(f"the new schedule is random ({trigger}): its fires are an example")
 
 
-def _anew(trigger: Trigger, now: datetime, until: datetime, newest: datetime | None) -> Iterator[datetime]:
-    return fires(trigger, None, max(now, newest or now), until, newest)
+def _fires_from_now(
+    trigger: Trigger, now: datetime, until: datetime, newest_fire: datetime | None
+) -> Iterator[datetime]:
+    return fires(trigger, None, max(now, newest_fire or now), until, newest_fire)
 
 
-def _fires_so_far(planned: JobPlan, state: JobState, now: datetime, until: datetime) -> Iterator[datetime]:
-    """Iterate over the fires to come of the schedule that the log knows; those of the past are missed."""
-    _, trigger, problem = build_schedule(state.definition)
-    if problem is not None:
-        planned.notes.append(f"what is lost of the old schedule cannot be told: {problem}")
-    if trigger is None:
+def _old_fires(planned: JobPlan, state: JobState, now: datetime, until: datetime) -> Iterator[datetime]:
+    """Iterate over the fires to come of the schedule in the log, and note its past fires as missed."""
+    rebuilt = rebuild_job(state.definition)
+    if rebuilt.problem is not None:
+        planned.notes.append(f"the lost fires of the old schedule are not known: {rebuilt.problem}")
+    if rebuilt.problem is not None or rebuilt.trigger is None:
         return iter(())
-    planned.missed = undecided(trigger, state, now)
+    planned.missed = undecided(rebuilt.trigger, state, now)
     last_fire = planned.missed[-1].last if planned.missed else state.last_fire
-    return fires(trigger, last_fire, state.anchor, until, state.newest_fire)
+    return fires(rebuilt.trigger, last_fire, state.anchor, until, state.newest_fire)
 
 
-def _compare(planned: JobPlan, before: Iterator[datetime], after: Iterator[datetime]) -> None:
-    """Go through the fires of two schedules side by side: those of one alone are lost or gained."""
-    old, new = next(before, None), next(after, None)
+def _compare(planned: JobPlan, old_fires: Iterator[datetime], new_fires: Iterator[datetime]) -> None:
+    """Merge the fires of two schedules in order of time: those of one alone are lost or gained."""
+    old, new = next(old_fires, None), next(new_fires, None)
     while old is not None or new is not None:
         if new is None or (old is not None and old < new):
             planned.lost.add(old)  # type: ignore[arg-type]  # one of them is left, and it is not the new one
-            old = next(before, None)
+            old = next(old_fires, None)
         elif old is None or new < old:
             planned.gained.add(new)
-            new = next(after, None)
+            new = next(new_fires, None)
         else:
-            old, new = next(before, None), next(after, None)
+            old, new = next(old_fires, None), next(new_fires, None)
 
 
-def _catch_up(planned: JobPlan, state: JobState, job: Job, now: datetime) -> None:
-    """Decide about the fires of the past as the timetable does when a kernel starts now."""
-    trigger = job.build_trigger()
+def _catch_up(planned: JobPlan, state: JobState, registered: RegisteredJob, now: datetime) -> None:
+    """Decide about past fires as the timetable does when a kernel starts now."""
+    job, trigger = registered.job, registered.trigger
     if trigger is None or state.paused:
         return
     due = fires(trigger, state.last_fire, state.anchor, now, state.newest_fire)
     missed: list[MissedRange] = []
     backlog = Backlog(job.catch_up, job.grace, Absence(down_until=now))
-    while some := list(islice(due, AT_ONCE)):
-        for fire in some:
+    while batch := list(islice(due, BATCH)):
+        for fire in batch:
             backlog.add(fire)
         if job.catch_up == "all":
-            _note(planned, missed, backlog, now)
+            _note_decision(planned, missed, backlog, now)
             backlog = Backlog(job.catch_up, job.grace, Absence(down_until=now))
-    _note(planned, missed, backlog, now)
-    planned.missed = _folded(missed)
+    _note_decision(planned, missed, backlog, now)
+    planned.missed = _joined(missed)
 
 
-def _note(planned: JobPlan, missed: list[MissedRange], backlog: Backlog, now: datetime) -> None:
+def _note_decision(planned: JobPlan, missed: list[MissedRange], backlog: Backlog, now: datetime) -> None:
     decision = backlog.decide(now)
     for fire in decision.run:
         planned.catch_up.add(fire)
     missed += decision.missed
 
 
-def _folded(ranges: list[MissedRange]) -> list[MissedRange]:
-    """Join neighbouring ranges of one reason."""
-    folded: list[MissedRange] = []
+def _joined(ranges: list[MissedRange]) -> list[MissedRange]:
+    """Join neighbouring ranges with the same reason."""
+    joined: list[MissedRange] = []
     for one in ranges:
-        if folded and folded[-1].reason == one.reason:
-            one = MissedRange(one.reason, folded[-1].first, one.last, folded.pop().count + one.count)  # noqa: PLW2901
-        folded.append(one)
-    return folded
+        if joined and joined[-1].reason == one.reason:
+            before = joined.pop()
+            joined.append(MissedRange(one.reason, before.first, one.last, before.count + one.count))
+        else:
+            joined.append(one)
+    return joined

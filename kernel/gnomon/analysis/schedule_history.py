@@ -11,7 +11,7 @@ import msgspec
 from gnomon.domain import events, job_state
 from gnomon.domain.events import Event
 from gnomon.domain.job_state import JobState
-from gnomon.jobs.definition import build_schedule
+from gnomon.jobs.definition import rebuild_job
 from gnomon.jobs.job import Job
 from gnomon.scheduling.cron import CronTrigger
 from gnomon.scheduling.triggers import AtTrigger, EveryTrigger, Trigger
@@ -181,9 +181,10 @@ def _end_pause(past: ScheduleHistory, event: events.JobEvent) -> None:
 
 
 def _built(schedule: Schedule) -> Schedule:
-    """Build job and trigger from the definition, or say why that cannot be."""
-    job, trigger, problem = build_schedule(schedule.definition)
-    return msgspec.structs.replace(schedule, job=job, trigger=trigger, problem=problem)
+    """Add the job and the trigger that the definition describes, or the problem that prevents it."""
+    rebuilt = rebuild_job(schedule.definition)
+    trigger = rebuilt.trigger if rebuilt.problem is None else None
+    return msgspec.structs.replace(schedule, job=rebuilt.job, trigger=trigger, problem=rebuilt.problem)
 
 
 def counts_from_its_making(spec: Any) -> bool:

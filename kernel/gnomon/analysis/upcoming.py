@@ -1,4 +1,4 @@
-"""When a job is due next, as far as its definition and the log tell: no kernel is needed to know it."""
+"""When a job is due next, from its definition and the log, without a kernel."""
 
 from __future__ import annotations
 
@@ -10,26 +10,27 @@ from typing import Literal
 import msgspec
 
 from gnomon.domain.job_state import JobState
-from gnomon.engine.job_registry import SCHEDULE_KEYS
+from gnomon.jobs.diff import changed_keys, is_rescheduled
 from gnomon.jobs.job import Job
 from gnomon.scheduling.catch_up import next_fire
 from gnomon.scheduling.triggers import Trigger
 
-SKIPPED = 100_000
-"""Past fires that are counted through to find the first one to come, some 0.1 s; beyond that it is counted from now."""
+MOST_PAST_FIRES = 100_000
+"""Past fires that are walked through to find the first future one, which takes 0.1 s; after that many, the search
+starts from now."""
 
 State = Literal["active", "paused", "new", "changed"]
 
 
 class Upcoming(msgspec.Struct, frozen=True):
-    """The fires to come. `overdue` is the oldest past fire of which the log says nothing: no kernel came to it yet."""
+    """The fires to come. `overdue` is the oldest past fire that no kernel has decided yet."""
 
     fires: list[datetime]
     overdue: datetime | None = None
 
 
 def state_of(job: Job, state: JobState | None) -> State:
-    """Tell how a definition stands to the log: `new` and `changed` ones wait for the next start of the kernel."""
+    """Compare a definition with the log; `new` and `changed` ones take effect when the kernel starts again."""
     if state is None or state.removed:
         return "new"
     if state.paused:
@@ -38,11 +39,11 @@ def state_of(job: Job, state: JobState | None) -> State:
 
 
 def upcoming(job: Job, state: JobState | None, now: datetime, count: int) -> Upcoming:
-    """Find the next fires of a job; none for a paused one, and one without a schedule."""
-    trigger, standing = job.build_trigger(), state_of(job, state)
-    if trigger is None or standing == "paused" or (standing == "new" and job.paused):
+    """Return the next fires of a job: none if it is paused or has no schedule."""
+    trigger, found = job.build_trigger(), state_of(job, state)
+    if trigger is None or found == "paused" or (found == "new" and job.paused):
         return Upcoming([])
-    if state is None or standing != "active":
+    if state is None or found != "active":
         first = next_fire(trigger, None, now)
     else:
         first = next_fire(trigger, state.last_fire, state.anchor, state.newest_fire)
@@ -53,11 +54,11 @@ def upcoming(job: Job, state: JobState | None, now: datetime, count: int) -> Upc
 
 
 def _to_come(trigger: Trigger, first: datetime, now: datetime) -> Iterator[datetime]:
-    """Iterate over the fires after now, walking there from the first one, or from now where that is far away."""
+    """Iterate over the fires after now: counted from the first undecided one, or from now if that is too far away."""
     for n, fire in enumerate(_from(trigger, first, now)):
         if fire > now:
             yield fire
-        elif n == SKIPPED:
+        elif n == MOST_PAST_FIRES:
             following = next_fire(trigger, None, now)
             yield from _from(trigger, following, now)
             return
@@ -71,4 +72,4 @@ def _from(trigger: Trigger, fire: datetime | None, now: datetime) -> Iterator[da
 
 def _same_schedule(job: Job, state: JobState) -> bool:
     definition = job.definition()
-    return all(definition.get(key) == state.definition.get(key) for key in SCHEDULE_KEYS)
+    return not is_rescheduled(changed_keys(state.definition, definition))

@@ -13,6 +13,7 @@ from gnomon.deployment.job_collection import collect_jobs
 from gnomon.deployment.plugin_loading import load_plugins
 from gnomon.errors import ConfigError, PluginError
 from gnomon.jobs.job import Job
+from gnomon.jobs.registered import RegisteredJob
 from gnomon.plugins.plugin_set import PluginSet
 from gnomon.ports import Store
 
@@ -26,7 +27,12 @@ class Deployment(msgspec.Struct, frozen=True):
     config: Config
     plugins: PluginSet
     store: Store
-    jobs: list[Job]
+    registered_jobs: list[RegisteredJob]
+
+    @property
+    def jobs(self) -> list[Job]:
+        """The definitions of the jobs."""
+        return [registered.job for registered in self.registered_jobs]
 
 
 def assemble(config: Config) -> Deployment:
@@ -86,7 +92,7 @@ async def reload_jobs(kernel: Kernel, running: Config, actor: str | None) -> Rel
     """
     fresh = load_config(running.directory / running.source.name if running.source else None)
     deployment = assemble(fresh)
-    found = await kernel.apply_jobs(deployment.jobs, actor=actor, reason="the config was reloaded")
+    found = await kernel.apply_jobs(deployment.registered_jobs, actor=actor, reason="the config was reloaded")
     return Reloaded(
         added=found.added,
         changed=found.changed,

@@ -10,13 +10,12 @@ import msgspec
 from gnomon.conversion import Table, convert, unknown_key
 from gnomon.deployment.config import Config, job_place
 from gnomon.deployment.plugin_loading import plugin_that_would_own
-from gnomon.errors import ConfigError, GnomonError, JobError, PluginError, TriggerError
-from gnomon.jobs.body import make_body
+from gnomon.errors import ConfigError, JobError, PluginError
 from gnomon.jobs.callables import import_module, reference
 from gnomon.jobs.decorator import jobs_in
 from gnomon.jobs.job import SCHEDULES, Job
+from gnomon.jobs.registered import JobProblem, RegisteredJob, check_job
 from gnomon.plugins.plugin_set import PluginSet
-from gnomon.scheduling.timezones import parse_timezone
 from gnomon.text import close_match
 
 JOB_KEYS = frozenset(field.encode_name for field in msgspec.structs.fields(Job))
@@ -29,8 +28,8 @@ class DeclaredJob(msgspec.Struct, frozen=True):
     job: Job
 
 
-def collect_jobs(config: Config, plugins: PluginSet, problems: list[str]) -> list[Job]:
-    """List all jobs, complete and checked; what is wrong with the others is added to the problems."""
+def collect_jobs(config: Config, plugins: PluginSet, problems: list[str]) -> list[RegisteredJob]:
+    """Register all jobs; the problems of those that are not valid are added to `problems`."""
     return _Collection(config, plugins, problems).jobs()
 
 
@@ -42,14 +41,15 @@ class _Collection:
         self._owners = self._find_owners()
         self._declared: dict[str, DeclaredJob] = {}
 
-    def jobs(self) -> list[Job]:
+    def jobs(self) -> list[RegisteredJob]:
         for declared in (*self._from_modules(), *self._from_plugins()):
             other = self._declared.setdefault(declared.job.id, declared)
             if other is not declared:
                 self._problems.append(f"{declared.place}: {other.place} has the id {declared.job.id!r} already")
         configured = self._from_config()
         left = [declared for declared in self._declared.values() if declared.job.id not in configured]
-        return [self._checked(declared) for declared in (*left, *configured.values())]
+        registered = [self._register(declared) for declared in (*left, *configured.values())]
+        return [job for job in registered if job is not None]
 
     def _find_owners(self) -> dict[str, type[msgspec.Struct]]:
         """Find the Struct that each key of a plugin belongs to."""
@@ -135,23 +135,13 @@ class _Collection:
             self._problems += exc.problems
             return None
 
-    def _checked(self, declared: DeclaredJob) -> Job:
-        """Complete a job, and try whether its schedule, function, arguments and options can be used."""
-        job = declared.job
-        zone = job.timezone or self._config.kernel.timezone
-        job = msgspec.structs.replace(job, timezone=zone)
-        for key, check in (("timezone", lambda: parse_timezone(zone)), (_schedule(job), job.build_trigger)):
-            try:
-                check()
-            except (TriggerError, JobError) as exc:
-                self._problems.append(f"{declared.place}.{key}: {exc}")
-                break
-        try:
-            make_body(job)
-        except GnomonError as exc:
-            self._problems.append(f"{declared.place}: {exc}")
+    def _register(self, declared: DeclaredJob) -> RegisteredJob | None:
+        problems: list[JobProblem] = []
+        registered = check_job(declared.job, self._config.kernel.timezone, problems)
+        for key, error in problems:
+            self._problems.append(f"{declared.place}{key and '.'}{key}: {error}")
         self._check_options(declared)
-        return job
+        return registered
 
     def _no_such_key(self, place: str, key: str) -> str:
         if plugin := plugin_that_would_own(key, self._config):
@@ -183,7 +173,3 @@ def _merged(options: Any, more: Any) -> Any:
     """Merge two tables; what is none is handed on, for the conversion to refuse."""
     tables = isinstance(options, Mapping) and isinstance(more, Mapping)
     return {**options, **more} if tables else more if isinstance(options, Mapping) else options
-
-
-def _schedule(job: Job) -> str:
-    return next((key for key in SCHEDULES if getattr(job, key) is not None), "trigger")

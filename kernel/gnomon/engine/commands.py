@@ -19,7 +19,7 @@ from gnomon.errors import ExecutionOverError, ExecutionRunningError, JobError
 from gnomon.jobs.body import check_arguments
 from gnomon.jobs.diff import JobsDiff
 from gnomon.jobs.job import Job
-from gnomon.jobs.registered import RegisteredJob, check_json, register
+from gnomon.jobs.registered import RegisteredJob, check_json, register_job
 
 
 class KernelCommands(KernelComponents):
@@ -28,7 +28,7 @@ class KernelCommands(KernelComponents):
     _keyed_turn: asyncio.Lock
     _hiding_turn: asyncio.Lock
 
-    def add(self, job: Job | Callable[..., Any]) -> Job:
+    def add(self, job: Job | RegisteredJob | Callable[..., Any]) -> Job:
         """Add a Job, or a function declared with @job, before the kernel starts; afterwards use `add_job`."""
         registered = self._register(job)
         if self.loop is not None:
@@ -40,7 +40,7 @@ class KernelCommands(KernelComponents):
 
     @on_kernel_loop
     async def add_job(
-        self, job: Job | Callable[..., Any], *, actor: str | None = None, reason: str | None = None
+        self, job: Job | RegisteredJob | Callable[..., Any], *, actor: str | None = None, reason: str | None = None
     ) -> Job:
         registered = self._register(job)
         await self._timetable.idle()
@@ -56,7 +56,11 @@ class KernelCommands(KernelComponents):
 
     @on_kernel_loop
     async def apply_jobs(
-        self, jobs: Iterable[Job | Callable[..., Any]], *, actor: str | None = None, reason: str = "reload"
+        self,
+        jobs: Iterable[Job | RegisteredJob | Callable[..., Any]],
+        *,
+        actor: str | None = None,
+        reason: str = "reload",
     ) -> JobsDiff:
         wanted = [self._register(job) for job in jobs]  # everything that can be wrong is wrong before anything changes
         await self._timetable.idle()  # what is due by the old definitions gets its outcome by them
@@ -161,13 +165,13 @@ class KernelCommands(KernelComponents):
     async def save_checkpoint(self, name: str, checkpoint: Checkpoint) -> None:
         await self._store.save_checkpoint(name, checkpoint)
 
-    def _register(self, job: Job | Callable[..., Any]) -> RegisteredJob:
-        if not isinstance(job, Job):
-            declared = getattr(job, "__gnomon_job__", None)
-            if not isinstance(declared, Job):
-                raise JobError(f"expected a Job or a function decorated with @job, got {job!r}")
-            job = declared
-        return register(job, self._timezone)
+    def _register(self, job: Job | RegisteredJob | Callable[..., Any]) -> RegisteredJob:
+        if isinstance(job, RegisteredJob):
+            return job
+        declared = job if isinstance(job, Job) else getattr(job, "__gnomon_job__", None)
+        if not isinstance(declared, Job):
+            raise JobError(f"expected a Job or a function decorated with @job, got {job!r}")
+        return register_job(declared, self._timezone)
 
 
 def _merge(registered: RegisteredJob, kwargs: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,17 +13,14 @@ from gnomon.engine.journal import Journal
 from gnomon.engine.launcher import Launcher
 from gnomon.engine.timetable import Timetable
 from gnomon.errors import JobError, UnknownJobError
-from gnomon.jobs.definition import stored_job
-from gnomon.jobs.diff import JobsDiff, _changes, difference
+from gnomon.jobs.definition import rebuild_job
+from gnomon.jobs.diff import JobsDiff, changed_keys, difference, is_rescheduled
 from gnomon.jobs.registered import RegisteredJob
 from gnomon.ports import Clock
 from gnomon.scheduling.catch_up import Absence, undecided
 from gnomon.text import close_match
 
 log = structlog.stdlib.get_logger("gnomon.engine.job_registry")
-
-SCHEDULE_KEYS = frozenset({"cron", "every", "at", "trigger", "timezone"})
-"""The keys of a definition whose change means that the fires are counted anew."""
 
 LONGEST_WORDS = {"display_name": 50, "note": 200}
 """Characters of what an operator may call a job and say of it."""
@@ -72,7 +69,7 @@ class JobRegistry:
         state = self._journal.jobs.get(job.id)
         if state is None or state.removed:
             self._record_added(registered, self._clock.now(), actor, reason)
-        elif changes := _changes(state.definition, registered.definition):
+        elif changes := changed_keys(state.definition, registered.definition):
             self._record_changed(registered, changes, actor, reason)
         self._jobs[job.id] = registered
         self.enter(job.id)
@@ -158,7 +155,7 @@ class JobRegistry:
         self, registered: RegisteredJob, changes: dict[str, Any], actor: str | None, reason: str | None
     ) -> None:
         job_id = registered.job.id
-        rescheduled, at = not SCHEDULE_KEYS.isdisjoint(changes), self._clock.now()
+        rescheduled, at = is_rescheduled(changes), self._clock.now()
         if rescheduled:
             self._settle(job_id, at, "the schedule was changed before a kernel came to it", registered)
         self._journal.record(
@@ -179,11 +176,10 @@ class JobRegistry:
         """
         state, known = self._journal.jobs[job_id], self._jobs.get(job_id)
         # When a kernel starts, the jobs that it knows are the new ones already, and the old ones are in the log only.
-        is_old = known is not None and known is not new
-        job, trigger = (known.job, known.trigger) if known is not None and is_old else stored_job(state)
-        if job is not None and trigger is not None:
-            missed = undecided(trigger, state, until)
-            self._launcher.miss_ranges(job, missed, None if state.paused else detail)
+        old = known if known is not None and known is not new else rebuild_job(state.definition)
+        if old.job is not None and old.trigger is not None:
+            missed = undecided(old.trigger, state, until)
+            self._launcher.miss_ranges(old.job, missed, None if state.paused else detail)
 
 
 def _words(job_id: str, name: str, text: str) -> str:

@@ -9,9 +9,12 @@ import msgspec
 
 from gnomon.domain.job_state import JobState
 
+SCHEDULE_KEYS = ("cron", "every", "at", "trigger", "timezone")
+"""The keys of a definition that make up its schedule: a change of one restarts the count of its fires."""
+
 
 class JobsDiff(msgspec.Struct, frozen=True):
-    """What becomes of the jobs of the log when other definitions are put in their place."""
+    """The jobs that are added, changed (with the new value of each changed key) and removed."""
 
     added: list[str]
     changed: dict[str, dict[str, Any]]
@@ -19,12 +22,12 @@ class JobsDiff(msgspec.Struct, frozen=True):
 
 
 def difference(states: Mapping[str, JobState], definitions: Mapping[str, Mapping[str, Any]]) -> JobsDiff:
-    """Compare the jobs that the log knows with definitions; whether a job is paused is the log's own affair."""
+    """Compare the jobs in the log with the definitions that replace them; `paused` is left to the log."""
     known = {job_id: state for job_id, state in states.items() if not state.removed}
     changed = {
         job_id: changes
         for job_id, state in known.items()
-        if job_id in definitions and (changes := _changes(state.definition, definitions[job_id]))
+        if job_id in definitions and (changes := changed_keys(state.definition, definitions[job_id]))
     }
     return JobsDiff(
         added=[job_id for job_id in definitions if job_id not in known],
@@ -33,9 +36,14 @@ def difference(states: Mapping[str, JobState], definitions: Mapping[str, Mapping
     )
 
 
-def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
-    """Tell the new value of each key that differs; None where it is gone."""
+def changed_keys(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the new value of each key that differs, None for a key that is gone."""
     if old == new:
         return {}
     keys = (old.keys() | new.keys()) - {"paused"}
     return {key: new.get(key) for key in sorted(keys) if old.get(key) != new.get(key)}
+
+
+def is_rescheduled(changes: Mapping[str, Any]) -> bool:
+    """Return whether a change of these keys restarts the count of the fires."""
+    return any(key in changes for key in SCHEDULE_KEYS)

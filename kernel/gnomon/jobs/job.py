@@ -14,12 +14,12 @@ from gnomon.domain.events import DeclaredStep
 from gnomon.durations import Duration, encode_hook
 from gnomon.errors import JobError
 from gnomon.jobs.callables import reference
+from gnomon.scheduling.catch_up import CatchUp
 from gnomon.scheduling.cron import CronTrigger
 from gnomon.scheduling.timezones import parse_timezone
 from gnomon.scheduling.trigger_factory import build_trigger
 from gnomon.scheduling.triggers import AtTrigger, EveryTrigger, Trigger, adopt_trigger, explain_trigger, trigger_text
 
-CatchUp = Literal["latest", "all", "none"]
 Overlap = Literal["skip", "queue", "cancel_previous", "allow"]
 RunnerName = Literal["async", "thread", "process"]
 
@@ -132,6 +132,11 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True,
     def title(self) -> str:
         """What people call the job."""
         return self.name or self.id
+
+    @property
+    def schedule_key(self) -> str | None:
+        """The key that holds the schedule: `cron`, `every`, `at`, `trigger`, or None."""
+        return next((key for key in SCHEDULES if getattr(self, key) is not None), None)
 
     @property
     def has_schedule(self) -> bool:

@@ -1,18 +1,23 @@
-"""From a definition to what runs: types checked, arguments tried, function and trigger built; or why that cannot be."""
+"""Register a job: check its types and arguments, build its function, its trigger and its definition."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 import msgspec
 
 from gnomon.durations import Duration, decode_hook, shared_duration
-from gnomon.errors import JobError
+from gnomon.errors import GnomonError, JobError
 from gnomon.jobs.body import Body, make_body
 from gnomon.jobs.definition import convert_job
 from gnomon.jobs.job import Job
+from gnomon.scheduling.timezones import parse_timezone
 from gnomon.scheduling.triggers import Trigger
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 COLLECTIONS = ("tags", "args", "kwargs", "steps", "progress_patterns", "options")
 _FIELDS = msgspec.structs.fields(Job)
@@ -22,29 +27,90 @@ _PLAIN = {
     for kind in (str, int, bool, datetime, Duration)
     if field.type == kind or field.type == kind | None
 }
-"""The fields that hold values of one class."""
+"""The fields whose values all have one class."""
 _SPANS = frozenset(field.name for field in _FIELDS if field.type == Duration | None)
 _ANYTHING = frozenset(field.name for field in _FIELDS if field.type is Any)
 
 
-def register(job: Job, timezone: str) -> RegisteredJob:
-    """Build what a definition needs to run: its function, its trigger; JobError or TriggerError where it cannot be.
+class RegisteredJob(msgspec.Struct, eq=False):
+    """A job that a kernel can serve, with everything that is built from its definition."""
 
-    `timezone` is the zone of a job that names none.
+    job: Job
+    body: Body
+    trigger: Trigger | None
+    definition: dict[str, Any]
+
+
+class JobProblem(NamedTuple):
+    """A reason for which a job cannot be registered; `key` is the key to blame, empty where it is not a single one."""
+
+    key: str
+    error: GnomonError
+
+
+def register_job(job: Job, timezone: str) -> RegisteredJob:
+    """Check a job and build its function, its trigger and its definition; JobError or TriggerError if one is not valid.
+
+    `timezone` is the zone of a job that does not name one.
     """
-    job, given = _checked(job, timezone)
-    definition = _definition(job, given)
-    check_json(job)
+    problems: list[JobProblem] = []
+    registered = check_job(job, timezone, problems)
+    if registered is None:
+        raise problems[0].error
+    return registered
+
+
+def check_job(job: Job, timezone: str, problems: list[JobProblem]) -> RegisteredJob | None:
+    """Register a job as `register_job` does, but add every problem to `problems` instead of raising the first one."""
+    typed = _attempt(problems, _typed, job, timezone)
+    if typed is None:
+        return None  # with wrong types in it nothing else can be checked
+    job, given = typed
+    found = len(problems)
+    trigger = _build_trigger(job, problems)
+    definition = _attempt(problems, _definition, job, given)
+    _attempt(problems, check_json, job)
+    body = _attempt(problems, _runnable_body, job)
+    if len(problems) > found or body is None or definition is None:
+        return None
+    return RegisteredJob(job, body, trigger, definition)
+
+
+def _attempt(problems: list[JobProblem], build: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | None:
+    try:
+        return build(*args, **kwargs)
+    except GnomonError as exc:
+        problems.append(JobProblem("", exc))
+    return None
+
+
+def _build_trigger(job: Job, problems: list[JobProblem]) -> Trigger | None:
+    try:
+        return job.build_trigger()
+    except GnomonError as exc:
+        problems.append(JobProblem(_key_to_blame(job), exc))
+    return None
+
+
+def _key_to_blame(job: Job) -> str:
+    try:
+        parse_timezone(job.timezone or "UTC")
+    except GnomonError:
+        return "timezone"
+    return job.schedule_key or "trigger"
+
+
+def _runnable_body(job: Job) -> Body:
     body = make_body(job)
     if job.runner == "async" and not body.is_async:
         raise JobError(f'job {job.id!r} has runner = "async", but its function is not a coroutine function')
-    return RegisteredJob(job, body, job.build_trigger(), definition)
+    return body
 
 
-def _checked(job: Job, timezone: str) -> tuple[Job, dict[str, Any]]:
-    """Check the types of a job that code has put together: it may have a plain timedelta, or a dict for `retry`.
+def _typed(job: Job, timezone: str) -> tuple[Job, dict[str, Any]]:
+    """Convert the values of a job that was built in code: it may have a plain timedelta, or a dict for `retry`.
 
-    Returns what is given of it, too. To look at the few values that are given takes 3 µs, to convert the job 10.
+    Also returns the keys that are given. A look at the few given values takes 3 µs, a conversion of the whole job 10.
     """
     given = job.given()
     changed: dict[str, Any] = {} if job.timezone is not None else {"timezone": timezone}
@@ -61,7 +127,7 @@ def _converted(job: Job, given: dict[str, Any]) -> Job:
     try:
         converted = msgspec.convert(given, Job, dec_hook=decode_hook)
     except msgspec.ValidationError:
-        return convert_job(given, f"job {job.id!r}")  # takes 160 µs instead of 5, and says what is wrong
+        return convert_job(given, f"job {job.id!r}")  # 160 µs instead of 5, but every problem has its place
     for name in COLLECTIONS:
         if name not in given:  # six empty ones for each of 100,000 jobs are 35 MB
             msgspec.structs.force_setattr(converted, name, getattr(job, name))
@@ -72,35 +138,26 @@ def _definition(job: Job, given: dict[str, Any]) -> dict[str, Any]:
     try:
         return job.definition(given)
     except JobError:
-        raise  # it is a ValueError, too
+        raise  # a JobError is a ValueError, too
     except (TypeError, ValueError, NotImplementedError) as exc:
-        raise _no_json(job, exc) from exc
+        raise _not_json(job, exc) from exc
 
 
 def check_json(job: Job) -> None:
-    """Refuse arguments that the log cannot keep, or that would come back from it as something else."""
+    """Raise JobError for arguments that JSON cannot hold, or that would be read back from it as something else."""
     if not job.args and not job.kwargs:
         return
     given = [list(job.args), dict(job.kwargs)]
     try:
         kept = msgspec.json.decode(msgspec.json.encode(given))
     except (TypeError, ValueError, NotImplementedError) as exc:
-        raise _no_json(job, exc) from exc
+        raise _not_json(job, exc) from exc
     if kept != given:
         raise JobError(
-            f"job {job.id!r}: the arguments {given} would come back from the log as {kept}; "
-            "give it what JSON has: text, numbers, true, false, null, lists and objects"
+            f"job {job.id!r}: the arguments {given} would be read back from the log as {kept}; "
+            "use what JSON has: text, numbers, true, false, null, lists and objects"
         )
 
 
-def _no_json(job: Job, problem: Exception) -> JobError:
-    return JobError(f"job {job.id!r}: what it is given must be JSON, to be kept in the log: {problem}")
-
-
-class RegisteredJob(msgspec.Struct, eq=False):
-    """A job that the kernel serves, with what was built from its definition."""
-
-    job: Job
-    body: Body
-    trigger: Trigger | None
-    definition: dict[str, Any]
+def _not_json(job: Job, problem: Exception) -> JobError:
+    return JobError(f"job {job.id!r}: its arguments must be JSON, because the log keeps them: {problem}")

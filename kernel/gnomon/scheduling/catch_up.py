@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import msgspec
 
 from gnomon.domain.events import MissedReason
 from gnomon.domain.job_state import JobState
 from gnomon.errors import TriggerError
-from gnomon.jobs.job import CatchUp
 from gnomon.scheduling.triggers import Trigger
+
+CatchUp = Literal["latest", "all", "none"]
 
 ON_TIME = timedelta(seconds=60)
 """How late a fire may be that is still on time with catch_up = "none" and no grace: a busy loop or a quick restart

@@ -10,6 +10,7 @@ from gnomon.analysis.plan import Change, JobPlan, Plan, plan
 from gnomon.domain import events
 from gnomon.durations import Duration
 from gnomon.jobs.job import Job
+from gnomon.jobs.registered import register_job
 from gnomon.kernel import Kernel
 from gnomon.stores.memory import MemoryStore
 from gnomon.testing.clock import START, VirtualClock
@@ -47,7 +48,7 @@ class World:
 
     async def plan(self, *jobs: Job, days: float = 7) -> Plan:
         await self.store.open(read_only=True)
-        return plan(await self.store.jobs(), jobs, self.clock.now(), days)
+        return plan(await self.store.jobs(), [register_job(one, "UTC") for one in jobs], self.clock.now(), days)
 
     async def outcomes(self) -> list[events.Event]:
         await self.store.open()
@@ -167,7 +168,8 @@ async def test_the_fires_that_are_planned_are_those_that_come(world: World) -> N
     new = job(every=Duration(minutes=50))
     async with world.kernel(job()) as kernel:
         await world.clock.advance(HOUR)
-        planned = plan([view.state for view in await kernel.jobs()], [new], world.clock.now(), 1)
+        states = [view.state for view in await kernel.jobs()]
+        planned = plan(states, [register_job(new, "UTC")], world.clock.now(), 1)
         before = len(await world.outcomes())
         await kernel.apply_jobs([new])
         await world.clock.advance(DAY)
@@ -193,7 +195,7 @@ def test_a_long_backlog_is_counted_without_being_kept() -> None:
     every = job(every=Duration(seconds=1), catch_up="all")
     states = job_states(job_added("sync", START, **every.definition()))
 
-    found = plan(states, [every], datetime(2026, 1, 1, 8, tzinfo=UTC))
+    found = plan(states, [register_job(every, "UTC")], datetime(2026, 1, 1, 8, tzinfo=UTC))
 
     assert only(found).catch_up.count == 8 * 3600
     assert len(only(found).catch_up.first) == 5

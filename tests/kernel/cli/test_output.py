@@ -387,7 +387,7 @@ def test_a_fire_that_no_kernel_came_to_is_overdue_and_the_next_ones_follow() -> 
 
 
 def test_after_years_without_a_kernel_fires_are_counted_from_now(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gnomon.analysis.upcoming.SKIPPED", 10)
+    monkeypatch.setattr("gnomon.analysis.upcoming.MOST_PAST_FIRES", 10)
     every = job(every=Duration(seconds=1))
 
     found = upcoming(every, known(every), AT, 2)

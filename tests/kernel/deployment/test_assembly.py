@@ -10,7 +10,10 @@ import pytest
 from gnomon.deployment.assembly import Deployment, assemble
 from gnomon.deployment.config import load_config
 from gnomon.errors import ConfigError
+from gnomon.jobs import registered
+from gnomon.jobs.body import make_body
 from gnomon.jobs.job import Job
+from gnomon.kernel import Kernel
 from gnomon.stores.memory import MemoryStore
 
 STORE = """
@@ -205,7 +208,10 @@ def test_a_module_that_declares_nothing_is_told(problems_of: Problems, write: Wr
 
 OFFERING = """
 from gnomon.hookspecs import hookimpl
+from gnomon.jobs import registered
+from gnomon.jobs.body import make_body
 from gnomon.jobs.job import Job
+from gnomon.kernel import Kernel
 def tidy(keep=1): ...
 @hookimpl
 def register_jobs(register):
@@ -244,6 +250,42 @@ def test_a_job_has_the_zone_of_the_kernel_unless_it_names_one(deploy: Deploy) ->
     )
 
     assert [job.timezone for job in deployment.jobs] == ["Asia/Shanghai", "Europe/Berlin"]
+
+
+def test_a_job_is_checked_and_built_once_on_its_way_from_the_config_to_the_kernel(
+    deploy: Deploy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built: list[str] = []
+
+    def record(job: Job, make_body: Any = make_body) -> Any:
+        built.append(job.id)
+        return make_body(job)
+
+    monkeypatch.setattr(registered, "make_body", record)
+
+    deployment = deploy('[[jobs]]\nid = "a"\nfunc = "time:time"')
+    Kernel(jobs=deployment.registered_jobs)
+
+    assert built == ["a"]
+
+
+def test_what_a_kernel_would_refuse_is_a_problem_of_the_config_already(problems_of: Problems) -> None:
+    found = problems_of(
+        """
+        [[jobs]]
+        id = "day"
+        func = "builtins:print"
+        kwargs = { sep = 2026-01-01 }
+        [[jobs]]
+        id = "sync"
+        func = "time:time"
+        runner = "async"
+        """
+    )
+
+    assert [problem.partition(":")[0] for problem in found] == ["jobs[0 'day']", "jobs[1 'sync']"]
+    assert "would be read back from the log as" in found[0]
+    assert "is not a coroutine function" in found[1]
 
 
 # --- overriding declared jobs ---

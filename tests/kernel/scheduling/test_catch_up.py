@@ -7,8 +7,7 @@ from hypothesis import strategies as st
 
 from gnomon.domain.events import MissedReason
 from gnomon.errors import TriggerError
-from gnomon.jobs.job import CatchUp
-from gnomon.scheduling.catch_up import ON_TIME, Absence, Backlog, MissedRange, fires, next_fire
+from gnomon.scheduling.catch_up import ON_TIME, Absence, Backlog, CatchUp, MissedRange, fires, next_fire
 from gnomon.scheduling.cron import CronTrigger
 from gnomon.scheduling.triggers import AtTrigger, EveryTrigger, Trigger
 

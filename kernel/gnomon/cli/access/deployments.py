@@ -52,7 +52,7 @@ def make_kernel(
     settings = deployment.config.kernel
     return Kernel(
         store=store or deployment.store,
-        jobs=deployment.jobs if jobs is None else jobs,
+        jobs=deployment.registered_jobs if jobs is None else jobs,
         plugins=deployment.plugins if plugins is None else plugins,
         timezone=settings.timezone,
         node=settings.node,

@@ -54,7 +54,7 @@ async def _plan(deployment: Deployment, days: float) -> Plan:
     from gnomon.cli.access.deployments import reading
 
     async with reading(deployment.store) as log:
-        return plan(await log.jobs(), deployment.jobs, datetime.now(UTC), days)
+        return plan(await log.jobs(), deployment.registered_jobs, datetime.now(UTC), days)
 
 
 def _print(found: Plan, zones: Mapping[str, tzinfo], usual: tzinfo, days: float) -> None:
