@@ -63,6 +63,7 @@ UNSEEN = pytest.StashKey[set[str]]()
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in filter(_is_ours, items):
         item.add_marker(pytest.mark.timeout(LONGEST))
+        item.add_marker(pytest.mark.xdist_group("dashboard"))  # one process adds up what all pages have run
         if isinstance(item, pytest.Function) and asyncio.iscoroutinefunction(item.obj):
             item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
     items.sort(key=lambda item: _is_ours(item) and item.name == LAST)
