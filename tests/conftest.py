@@ -20,4 +20,4 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.fixture(autouse=True)
 def kernels_have_a_minute_to_leave(monkeypatch: pytest.MonkeyPatch) -> None:
     """On a busy machine ten seconds may pass before a plugin's thread has its turn; what hangs sets a limit itself."""
-    monkeypatch.setattr("gnomon.kernel.FLUSH_LIMIT", 60.0)
+    monkeypatch.setattr("gnomon.kernel.FLUSH_LIMIT_S", 60.0)

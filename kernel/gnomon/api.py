@@ -15,6 +15,7 @@ from gnomon.domain.progress import Timing
 from gnomon.domain.records import ActionPage, ActionQuery, Checkpoint, ExecutionQuery, JournalState, LogLine, Page
 from gnomon.jobs.diff import JobsDiff
 from gnomon.jobs.job import Job
+from gnomon.jobs.registered import RegisteredJob
 from gnomon.ports import Clock
 
 
@@ -120,19 +121,23 @@ class KernelApi(Protocol):
         """Return one job; UnknownJobError."""
 
     async def add_job(
-        self, job: Job | Callable[..., Any], *, actor: str | None = None, reason: str | None = None
+        self, job: Job | RegisteredJob | Callable[..., Any], *, actor: str | None = None, reason: str | None = None
     ) -> Job:
-        """Add a Job, or a function decorated with @job, or replace the job with its id; return the checked Job.
+        """Add a Job or a function decorated with @job, or replace the job with its id; return the checked Job.
 
-        The job ends with this kernel: the next start knows only the jobs that it is given. JobError and TriggerError
-        for a definition that cannot run.
+        A RegisteredJob (`gnomon.jobs.registered.register_job`) is not checked again. The job ends with this kernel:
+        the next start knows only the jobs that it is given. JobError and TriggerError for a definition that cannot run.
         """
 
     async def remove_job(self, job_id: str, *, actor: str | None = None, reason: str | None = None) -> None:
         """Remove a job. Its executions stay in the log, its running bodies go on; UnknownJobError."""
 
     async def apply_jobs(
-        self, jobs: Iterable[Job | Callable[..., Any]], *, actor: str | None = None, reason: str = "reload"
+        self,
+        jobs: Iterable[Job | RegisteredJob | Callable[..., Any]],
+        *,
+        actor: str | None = None,
+        reason: str = "reload",
     ) -> JobsDiff:
         """Replace all jobs with these, in one step, and return what changed.
 

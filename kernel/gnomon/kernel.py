@@ -1,4 +1,9 @@
-"""The kernel: makes its parts, starts and stops them. What it can be asked and told: questions.py and orders.py."""
+"""The kernel of a scheduler: it builds its components, starts them in order and stops them in the reverse order.
+
+What a running kernel answers and does is documented in `gnomon.api.KernelApi` and implemented in engine/queries.py and
+engine/commands.py. The way of a fire: timetable → launcher (guards, admission) → supervisor (runners) → journal →
+store → plugins.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +25,7 @@ from gnomon.domain.records import Checkpoint
 from gnomon.engine.admission import Admission
 from gnomon.engine.commands import KernelCommands
 from gnomon.engine.job_registry import JobRegistry
+from gnomon.engine.job_table import JobTable
 from gnomon.engine.journal import Journal
 from gnomon.engine.launcher import Launcher
 from gnomon.engine.progress_recorder import ProgressRecorder
@@ -31,10 +37,10 @@ from gnomon.errors import DeposedError, GnomonError
 from gnomon.jobs.job import Job
 from gnomon.jobs.registered import RegisteredJob
 from gnomon.plugins.dispatcher import Dispatcher
+from gnomon.plugins.guards import Guards
 from gnomon.plugins.plugin_set import PluginSet
 from gnomon.ports import Clock, Store
 from gnomon.runners.async_task import AsyncRunner
-from gnomon.runners.base import Runner
 from gnomon.runners.log_capture import captured
 from gnomon.runners.process import ProcessRunner
 from gnomon.runners.thread import ThreadRunner
@@ -43,21 +49,18 @@ from gnomon.stores.memory import MemoryStore
 
 log = structlog.stdlib.get_logger("gnomon.kernel")
 
-FLUSH_LIMIT = 10.0
-"""Seconds that a stopping kernel waits for its last events to become durable, and for plugins to leave."""
-HOUSEKEEPING = 5.0
-"""Seconds between two looks at plugins that may hang."""
+FLUSH_LIMIT_S = 10.0
+"""How long a stopping kernel waits for its last events to become durable, and for plugins to leave their lifespans."""
+HOUSEKEEPING_INTERVAL_S = 5.0
+"""Time between two checks for plugins that hang and for runs that wait for the store."""
 
 
 class Kernel(KernelQueries, KernelCommands):
-    """Keeps time, runs jobs, and writes down everything that happens.
+    """Keeps time, runs jobs, and records everything that happens.
 
-    Used as `async with Kernel(...) as kernel:`; it runs until the block is left. All coroutine methods may be awaited
-    from any thread that has an event loop. `actor` says who wants something, and is kept in the log.
-
-    `log_id` names the log for as long as it exists, and no other one has it: positions mean something only together
-    with it. `timezone` is the zone of jobs that name none. `drain` is how long leaving waits for bodies that are going.
-    `keeps_time=False` makes a kernel that runs only what is triggered.
+    Use it as `async with Kernel(...) as kernel:`; it runs until the block is left. `timezone` is the zone of jobs that
+    have none. `drain` is how long leaving waits for running bodies. A kernel with `keeps_time=False` runs only what is
+    triggered. Inside the block, `log_id` is the id of the log and `loop` the event loop of the kernel.
     """
 
     def __init__(  # noqa: PLR0913 - what a deployment may set, all by name
@@ -82,132 +85,138 @@ class Kernel(KernelQueries, KernelCommands):
         self.log_id = ""
         self._timezone = timezone
         self._keeps_time = keeps_time
+        self._hook_timeout_s = hook_timeout.total_seconds()
         self._store = store or MemoryStore()
-        self._jobs: dict[str, RegisteredJob] = {}
-        with nothing_to_collect():
-            for one in jobs:
-                self.add(one)
-        seconds = hook_timeout.total_seconds()
-        self._dispatcher = Dispatcher(self.plugins, self._store, self, seconds)
+        with garbage_collection_paused():
+            self._jobs = JobTable(self._register(job) for job in jobs)
+        self._dispatcher = Dispatcher(self.plugins, self._store, self, self._hook_timeout_s)
         self._journal = Journal(self._store, self.clock, self.node, self._dispatcher.publish)
         self._admission = Admission(max_running, self._store.health)
         self._admission.is_open = False  # until everything has been started
-        self._launcher = Launcher(self._journal, self.clock, self.plugins, self._admission, self._jobs, seconds)
-        self._reports = ProgressRecorder(self._journal, self._store, self.clock)
-        self._supervisor = Supervisor(self._journal, self.clock, self._runners(), self._reports, self._launcher.over)
-        self._timetable = Timetable(self.clock, self._launcher.dispatch)
-        self._registry = JobRegistry(self._journal, self.clock, self._timetable, self._launcher, self._jobs)
         self._resources = AsyncExitStack()
         self._keyed_turn = asyncio.Lock()
         self._hiding_turn = asyncio.Lock()
 
-    def _runners(self) -> dict[str, Runner]:
-        runners = (AsyncRunner(self.clock), ThreadRunner(self.clock), ProcessRunner(self.clock))
-        return {runner.name: runner for runner in runners}
-
     async def __aenter__(self) -> Self:
-        """Open the store, start the plugins, settle what an earlier kernel left, and begin to keep time."""
+        """Open the store, start the plugins, settle the runs of an earlier kernel, and start to keep time."""
         self.loop = asyncio.get_running_loop()
         try:
             await self._start(self._resources)
         except BaseException:
-            await self._leave()
+            await self._stop()
             raise
         log.info(
             "kernel started", node=self.node, store=self._store.name, jobs=len(self._jobs), head=self._journal.head
         )
         return self
 
-    async def _start(self, stack: AsyncExitStack) -> None:
-        await stack.enter_async_context(self._store)
-        with nothing_to_collect():
-            await self._journal.start()
-        self.log_id = await identify(self._store)
-        head = self._journal.head
-        tasks = await stack.enter_async_context(asyncio.TaskGroup())
-        background = [_part(tasks, self._journal.run(), "journal")]
-        stack.push_async_callback(_cancel, background)
-        stack.push_async_callback(self._dispatcher.stop, FLUSH_LIMIT)
-        self._reports.begin()
-        self._supervisor.begin(tasks)
-        self._launcher.begin(self._supervisor, tasks)
-        background += [
-            _part(tasks, self._reports.conflate(), "reports"),
-            _part(tasks, self._housekeep(), "housekeeping"),
-        ]
-        stack.push_async_callback(self._flush)
-        stack.enter_context(captured())
-        await self._settle_the_past()
-        # Not earlier: what plugins call from their lifespans finds all jobs. No body begins before all plugins have.
-        await self._dispatcher.start(head, self._journal.head)
-        self._admission.is_open = True
-        self._launcher.start_waiting()
-        if self._keeps_time:
-            background.append(_part(tasks, self._timetable.run(), "timetable"))
-
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Start nothing more, let bodies end within `drain`, cancel the rest, make everything durable, close."""
-        self._stop_starting()
+        """Start nothing more, wait `drain` for running bodies, cancel the rest, make everything durable, close."""
+        self._start_nothing_more()
         try:
             if exc_type is None:
                 await self._supervisor.drain(self.drain.total_seconds())
         finally:
-            await self._leave()
+            await self._stop()
         log.info("kernel stopped", node=self.node, head=self._journal.head)
 
-    def _stop_starting(self) -> None:
-        self._admission.is_open = False
-        self._launcher.close()
-        for job_id in self._jobs:
-            self._timetable.take(job_id)
+    async def _start(self, resources: AsyncExitStack) -> None:
+        """Start the components; what each needs at the end goes onto the stack, which is unwound in reverse order."""
+        await resources.enter_async_context(self._store)
+        with garbage_collection_paused():
+            await self._journal.start()
+        self.log_id = await identify_log(self._store)
+        head = self._journal.head
+        tasks = await resources.enter_async_context(asyncio.TaskGroup())
+        background = [_start_component(tasks, self._journal.run(), "journal")]
+        resources.push_async_callback(_cancel, background)
+        resources.push_async_callback(self._dispatcher.stop, FLUSH_LIMIT_S)
+        self._build(tasks)
+        background += [
+            _start_component(tasks, self._progress.conflate(), "progress recorder"),
+            _start_component(tasks, self._keep_house(), "housekeeping"),
+        ]
+        resources.push_async_callback(self._flush)
+        resources.enter_context(captured())
+        resources.push_async_callback(self._supervisor.stop, "kernel", "the kernel was stopped")
+        resources.callback(self._start_nothing_more)
+        await self._settle_the_past()
+        # Not earlier: plugins find all jobs when their lifespans are entered. No body begins before all plugins have.
+        await self._dispatcher.start(head, self._journal.head)
+        self._admission.is_open = True
+        self._launcher.start_waiting()
+        if self._keeps_time:
+            background.append(_start_component(tasks, self._timetable.run(), "timetable"))
 
-    async def _leave(self) -> None:
-        # aclose() and not __aexit__(exc): the task group would wrap an exception of the caller's into a group.
-        self._stop_starting()
-        try:
-            await self._supervisor.stop("kernel", "the kernel was stopped")
-        finally:
-            await self._resources.aclose()
-            self.loop = None
+    def _build(self, tasks: asyncio.TaskGroup) -> None:
+        """Build the components that need the running event loop and the kernel's task group."""
+        runners = (AsyncRunner(self.clock), ThreadRunner(self.clock), ProcessRunner(self.clock))
+        self._progress = ProgressRecorder(self._journal, self._store, self.clock)
+        self._supervisor = Supervisor(self._journal, self.clock, runners, self._progress, tasks)
+        self._launcher = Launcher(
+            self._journal,
+            self.clock,
+            Guards(self.plugins, self._hook_timeout_s),
+            self._admission,
+            self._jobs,
+            self._supervisor,
+            tasks,
+        )
+        self._timetable = Timetable(self.clock, self._launcher.dispatch)
+        self._registry = JobRegistry(self._journal, self.clock, self._timetable, self._launcher, self._jobs)
 
     async def _settle_the_past(self) -> None:
+        """Record what became of fires and runs while no kernel was there, and enter all jobs into the timetable."""
         if not self._keeps_time:
-            return  # what an earlier kernel left waits for one that keeps time and knows all the jobs
-        with nothing_to_collect():
-            self._registry.apply(list(self._jobs.values()), "kernel", "the kernel was started with these definitions")
+            return  # the runs of an earlier kernel wait for one that keeps time and knows all the jobs
+        with garbage_collection_paused():
+            self._registry.apply(list(self._jobs), "kernel", "the kernel was started with these definitions")
         await recover(self._store, self._journal, self._launcher, self.clock, self._jobs)
         absence = Absence(down_until=self.clock.now())
-        with nothing_to_collect():
-            for job_id in self._jobs:
-                self._registry.enter(job_id, absence)
+        with garbage_collection_paused():
+            for registered in self._jobs:
+                self._registry.enter(registered.job.id, absence)
         await asyncio.shield(self._journal.durable())
+
+    def _start_nothing_more(self) -> None:
+        self._admission.is_open = False
+        self._launcher.close()
+        for registered in self._jobs:
+            self._timetable.remove(registered.job.id)
+
+    async def _stop(self) -> None:
+        # aclose() and not __aexit__(exc): the task group would wrap an exception of the caller's into a group.
+        try:
+            await self._resources.aclose()
+        finally:
+            self.loop = None
 
     async def _flush(self) -> None:
         try:
-            async with asyncio.timeout(FLUSH_LIMIT):
-                await self._reports.flush()
+            async with asyncio.timeout(FLUSH_LIMIT_S):
+                await self._progress.flush()
                 await asyncio.shield(self._journal.durable())
         except (TimeoutError, GnomonError) as exc:
             problem = self._journal.problem or str(exc)
-            log.critical("events could not be kept", lost_events=self._journal.backlog, problem=problem)
+            log.critical("events could not be written", lost_events=self._journal.backlog, problem=problem)
 
-    async def _housekeep(self) -> None:
+    async def _keep_house(self) -> None:
         while True:
-            await asyncio.sleep(HOUSEKEEPING)  # real time, as the plugins' threads are real
+            await asyncio.sleep(HOUSEKEEPING_INTERVAL_S)  # real time, as the plugins' threads are real
             self._dispatcher.report_blocking()
-            with contextlib.suppress(DeposedError):  # the journal has said so
-                self._launcher.start_waiting()  # nothing else tells that a store takes runs again that took none
+            with contextlib.suppress(DeposedError):  # the journal has logged it
+                self._launcher.start_waiting()  # no event says that a store accepts runs again
 
 
-def _part(tasks: asyncio.TaskGroup, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
-    """Start a part of the kernel; should it fail, which is a bug, it is named before everything stops."""
+def _start_component(tasks: asyncio.TaskGroup, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+    """Start a component of the kernel. A failure, which is a bug, is logged with its name before the kernel stops."""
     task = tasks.create_task(work, name=name)
 
     def report(task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (exc := task.exception()) is not None:
-            log.critical("a part of the kernel failed", part=name, exc_info=exc)
+            log.critical("a component of the kernel failed", component=name, exc_info=exc)
 
     task.add_done_callback(report)
     return task
@@ -219,10 +228,10 @@ async def _cancel(tasks: list[asyncio.Task[None]]) -> None:
 
 
 @contextmanager
-def nothing_to_collect() -> Iterator[None]:
-    """Keep the collector from looking at jobs again and again while they become more and more; for a short while.
+def garbage_collection_paused() -> Iterator[None]:
+    """Pause the garbage collector for a short while, so that it does not scan a growing set of jobs again and again.
 
-    Of a start with 100,000 jobs that was a fifth: 0.7 s of 3.5.
+    That was a fifth of a start with 100,000 jobs: 0.7 s of 3.5 s.
     """
     was_enabled = gc.isenabled()
     gc.disable()
@@ -233,14 +242,14 @@ def nothing_to_collect() -> Iterator[None]:
             gc.enable()
 
 
-NAME = "log"
-"""The checkpoint that holds it: every store has checkpoints, and a copy of the log takes them along."""
+LOG_ID_CHECKPOINT = "log"
+"""The checkpoint that holds the id of the log: every store has checkpoints, and a copy of the log includes them."""
 
 
-async def identify(store: Store) -> str:
-    """Return the name of the log, 24 hex characters; a new log gets one."""
-    if (kept := await store.checkpoint(NAME)) is not None and kept.view is not None:
-        return kept.view.decode()
-    name = secrets.token_hex(12)
-    await store.save_checkpoint(NAME, Checkpoint(0, name.encode()))
-    return name
+async def identify_log(store: Store) -> str:
+    """Return the id of the log, 24 hex characters; a new log is given one."""
+    if (checkpoint := await store.checkpoint(LOG_ID_CHECKPOINT)) is not None and checkpoint.view is not None:
+        return checkpoint.view.decode()
+    log_id = secrets.token_hex(12)
+    await store.save_checkpoint(LOG_ID_CHECKPOINT, Checkpoint(0, log_id.encode()))
+    return log_id

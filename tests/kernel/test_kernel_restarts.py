@@ -512,7 +512,7 @@ async def test_a_deposed_kernel_starts_nothing_more_and_stays_alive(
 async def test_a_store_that_is_away_for_good_does_not_keep_the_kernel_from_leaving(
     make: Make, store: FailingStore, gnomon_clock: VirtualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gnomon.kernel.FLUSH_LIMIT", 0.05)
+    monkeypatch.setattr("gnomon.kernel.FLUSH_LIMIT_S", 0.05)
 
     with capture_logs() as logs:
         async with make(job(cancel_grace=Duration(milliseconds=10))) as kernel:
@@ -522,7 +522,7 @@ async def test_a_store_that_is_away_for_good_does_not_keep_the_kernel_from_leavi
 
     with pytest.raises(DeposedError, match="stopped"):
         await asking
-    (lost,) = [line for line in logs if line["event"] == "events could not be kept"]
+    (lost,) = [line for line in logs if line["event"] == "events could not be written"]
     assert (lost["log_level"], lost["problem"]) == ("critical", "away")
     assert lost["lost_events"] > 0
 

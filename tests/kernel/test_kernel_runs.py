@@ -571,7 +571,7 @@ async def test_a_body_that_does_not_stop_is_given_up_after_its_grace_and_frees_i
 
         execution = await kernel.execution(running)
         assert (execution.status, execution.reason, execution.execution_time) == ("failed", "timeout", 30.0)
-        assert "still going on" in (execution.error_message or "")
+        assert "still running" in (execution.error_message or "")
         assert kernel.health().running == 0
         await gnomon_clock.advance(1000)
 
@@ -853,8 +853,8 @@ async def test_when_the_machine_has_no_thread_left_the_run_fails_and_not_the_ker
     ("policies", "problem"),
     [
         ({"kwargs": {"x": object()}}, "JSON"),
-        ({"kwargs": {"x": (1, 2)}}, "would come back"),
-        ({"args": [datetime(2026, 1, 1, tzinfo=UTC)]}, "would come back"),
+        ({"kwargs": {"x": (1, 2)}}, "would be read back"),
+        ({"args": [datetime(2026, 1, 1, tzinfo=UTC)]}, "would be read back"),
         ({"steps": [("fetch", 3)]}, "expected text"),
         ({"overlap": "perhaps"}, "expected one of"),
         ({"timeout": "soon"}, "expected a duration"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from datetime import datetime, timedelta, tzinfo
 from typing import Literal
 
@@ -25,7 +24,6 @@ ON_TIME = timedelta(seconds=1)
 """A start that is not later than this needs no reason."""
 NEIGHBOURS = 200
 """Events before a start among which the end of another run is looked for, which made room for it."""
-_RUN = re.compile(r"\brun ([0-9a-f]{24})\b")
 
 
 class Silence(msgspec.Struct, frozen=True):
@@ -214,8 +212,8 @@ class FireExplainer:
             story.sentences.append(f"{source}: {event.detail}.")
         elif event.detail and event.detail not in DETAILS.values():
             story.sentences.append(f"The kernel says: {event.detail}.")
-        if (run := _RUN.search(event.detail or "")) is not None:
-            await self._note_behind(story, run[1])
+        if event.blocked_by is not None:
+            await self._note_behind(story, event.blocked_by)
             story.sentences.append(self._behind_words(story))
         if story.count > 1:
             story.sentences.append(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -108,11 +109,16 @@ def _from_format_1(raw: dict[str, Any]) -> dict[str, Any]:
 
 
 def _from_format_2(raw: dict[str, Any]) -> dict[str, Any]:
-    """Rename `why`, which job events had in format 2 (version 0.1), to `reason`."""
+    """Rename `why` of job events; take `blocked_by` from the text, where format 2 (version 0.1) had it."""
     if raw["type"] in EVENT_TYPES and "why" in raw:
         raw = {**raw, "reason": raw["why"]}
         del raw["why"]
+    if raw["type"] == "missed" and (blocked_by := _RUN_IN_TEXT.match(raw.get("detail") or "")) is not None:
+        raw = {**raw, "blocked_by": blocked_by[1]}
     return raw
+
+
+_RUN_IN_TEXT = re.compile(r"run ([0-9a-f]{24}) was still ")
 
 
 UPCASTERS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _from_format_1, 2: _from_format_2}

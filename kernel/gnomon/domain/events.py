@@ -130,12 +130,16 @@ class Failed(ExecutionEvent, frozen=True, kw_only=True, tag="failed"):
 
 
 class Missed(ExecutionEvent, frozen=True, kw_only=True, tag="missed"):
-    """A fire, or a folded range of `count` fires from `first` to `last`, did not run and never will."""
+    """A fire, or a folded range of `count` fires from `first` to `last`, did not run and never will.
+
+    `blocked_by` is the id of the run that was in the way, for the reason `overlap`.
+    """
 
     scheduled_time: datetime
     reason: MissedReason
     job_name: str = ""
     detail: str | None = None
+    blocked_by: str | None = None
     is_manual: bool = False
     actor: str | None = None
     count: int = 1

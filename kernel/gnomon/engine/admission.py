@@ -1,4 +1,4 @@
-"""Which accepted runs may start now, and which wait: overlap within a job, a fair queue over all of them."""
+"""Decides which runs start now and which wait: overlap within a job, slots and a fair queue over all jobs."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from gnomon.domain.records import StoreHealth
 from gnomon.jobs.job import Job
 
 QUEUE_LIMIT = 1_000
-"""Runs of one job that may wait; beyond that the job cannot keep up with itself, and memory would only grow."""
+"""How many runs of one job may wait. A job with more cannot keep up, and memory would only grow."""
 
 
 class Ticket(msgspec.Struct, eq=False, gc=False):
-    """A run on its way: `due` is when it could have started. `must_run` holds for what somebody asked for by hand."""
+    """A run that asks for a slot. `due` is when it could have started; `must_run`: a manual run or a retry."""
 
     execution_id: str
     job: Job
@@ -26,11 +26,16 @@ class Ticket(msgspec.Struct, eq=False, gc=False):
 
 
 class Verdict(msgspec.Struct):
-    """What becomes of a run that asks to be let in, and of others because of it."""
+    """The decision about a run, and its effect on others.
+
+    `reason`, `detail` and `blocked_by` (the id of the run that was in the way) are for a miss. `replaced` runs no
+    longer wait, and the runs in `to_cancel` are to be cancelled.
+    """
 
     answer: Literal["start", "wait", "miss"]
+    reason: Literal["overlap", "capacity"] = "overlap"
     detail: str = ""
-    is_capacity: bool = False
+    blocked_by: str | None = None
     replaced: list[Ticket] = []
     to_cancel: list[str] = []
 
@@ -39,7 +44,7 @@ _START = Verdict("start")
 
 
 class Lane(msgspec.Struct, eq=False, gc=False):
-    """The runs of one job: going on, and waiting in line."""
+    """The runs of one job: those that hold a slot, and those that wait for one."""
 
     running: dict[str, Ticket] = {}
     waiting: tuple[Ticket, ...] = ()
@@ -47,9 +52,9 @@ class Lane(msgspec.Struct, eq=False, gc=False):
 
 
 class Admission:
-    """Counts what is running and keeps who waits. It knows no time and no events: it only says who is next.
+    """Counts the slots in use and queues the runs that wait. It knows nothing of time and events.
 
-    Nobody starts while the store's health says that it accepts no runs: it has room but for the ends of what is going.
+    No run starts while the store accepts no runs: it has room only for the ends of those that are running.
     """
 
     def __init__(self, max_running: int, store_health: Callable[[], StoreHealth] = StoreHealth) -> None:
@@ -60,14 +65,14 @@ class Admission:
         self._lanes: dict[str, Lane] = {}
         self._rotation: deque[str] = deque()
 
-    def ask(self, ticket: Ticket, *, is_backlog: bool = False) -> Verdict:
-        """Decide about a run; with "start" and "wait" it has its place here until `leave` or `withdraw`."""
+    def admit(self, ticket: Ticket, *, is_backlog: bool = False) -> Verdict:
+        """Decide about a run: "start" gives it a slot until `release`, "wait" queues it until `withdraw`."""
         job = ticket.job
         if (lane := self._lanes.get(job.id)) is None:
             lane = self._lanes[job.id] = Lane()
         if not lane.waiting and (not lane.running or len(lane.running) < job.instances):
-            if not self._rotation and self._has_place():
-                self._enter(lane, ticket)
+            if not self._rotation and self._has_slot():
+                self._occupy(lane, ticket)
                 return _START
             return self._wait(lane, ticket)
         has_room = len(lane.running) + len(lane.waiting) < job.instances  # it is the kernel that is full, not the job
@@ -78,12 +83,13 @@ class Admission:
             verdict.to_cancel = list(lane.running)
             return verdict
         others = list(lane.running) or [waiting.execution_id for waiting in lane.waiting]
-        state = "was still going on" if lane.running else "was still waiting for a slot"
-        return Verdict("miss", f"run {others[0]} {state}, and overlap is {job.overlap!r}")
+        state = "was still running" if lane.running else "was still waiting for a slot"
+        detail = f"run {others[0]} {state}, and overlap is {job.overlap!r}"
+        return Verdict("miss", detail=detail, blocked_by=others[0])
 
-    def next(self) -> Ticket | None:
-        """Let in the next run that waits, jobs in turn; None where nobody may start."""
-        while self._rotation and self._has_place():
+    def next_to_start(self) -> Ticket | None:
+        """Give the next waiting run a slot, jobs in turn; None where no run may start."""
+        while self._rotation and self._has_slot():
             job_id = self._rotation.popleft()
             lane = self._lanes[job_id]
             lane.in_rotation = False
@@ -92,13 +98,13 @@ class Admission:
                 continue
             ticket, *rest = lane.waiting
             lane.waiting = tuple(rest)
-            self._enter(lane, ticket)
+            self._occupy(lane, ticket)
             self._rotate(job_id, lane)
             return ticket
         return None
 
-    def leave(self, execution_id: str, job_id: str) -> bool:
-        """Give a place back, and tell whether somebody waits for one; a second call for the same run gives nothing."""
+    def release(self, execution_id: str, job_id: str) -> bool:
+        """Release the slot of a run and return whether a run waits for one. A second call for it changes nothing."""
         lane = self._lanes.get(job_id)
         if lane is not None and lane.running.pop(execution_id, None) is not None:
             self.running -= 1
@@ -106,7 +112,7 @@ class Admission:
         return bool(self._rotation)
 
     def withdraw(self, execution_id: str, job_id: str) -> bool:
-        """Take a waiting run out of the line; False where it does not wait."""
+        """Remove a waiting run from the queue; False where it does not wait."""
         lane = self._lanes.get(job_id)
         ticket = next((t for t in lane.waiting if t.execution_id == execution_id), None) if lane is not None else None
         if lane is None or ticket is None:
@@ -116,35 +122,35 @@ class Admission:
         return True
 
     def running_of(self, job_id: str) -> list[str]:
-        """List the runs of a job that hold a place."""
+        """Return the ids of the runs of a job that hold a slot."""
         lane = self._lanes.get(job_id)
         return list(lane.running) if lane is not None else []
 
     def waiting_of(self, job_id: str) -> list[Ticket]:
-        """List the runs of a job that wait."""
+        """Return the tickets of the runs of a job that wait."""
         lane = self._lanes.get(job_id)
         return list(lane.waiting) if lane is not None else []
 
     @property
     def waiting(self) -> int:
-        """How many runs wait."""
+        """The number of runs that wait."""
         return sum(len(lane.waiting) for lane in self._lanes.values())
 
-    def _has_place(self) -> bool:
+    def _has_slot(self) -> bool:
         return self.running < self.max_running and self.is_open and self._store_health().accepts_runs
 
-    def _enter(self, lane: Lane, ticket: Ticket) -> None:
+    def _occupy(self, lane: Lane, ticket: Ticket) -> None:
         lane.running[ticket.execution_id] = ticket
         self.running += 1
 
     def _wait(self, lane: Lane, ticket: Ticket) -> Verdict:
         replaced: list[Ticket] = []
         if not ticket.must_run and ticket.job.catch_up != "all":
-            # Late runs of a job do not pile up: the newest fire takes the place of those that wait before it.
+            # Late runs of a job do not pile up: the newest fire replaces those that wait before it.
             replaced = [waiting for waiting in lane.waiting if not waiting.must_run]
             lane.waiting = tuple(waiting for waiting in lane.waiting if waiting.must_run)
         if len(lane.waiting) >= QUEUE_LIMIT:
-            return Verdict("miss", f"{QUEUE_LIMIT} runs of the job are waiting already", is_capacity=True)
+            return Verdict("miss", "capacity", f"{QUEUE_LIMIT} runs of the job are waiting already")
         lane.waiting += (ticket,)
         self._rotate(ticket.job.id, lane)
         return Verdict("wait", replaced=replaced)

@@ -29,13 +29,11 @@ class KernelCommands(KernelComponents):
     _hiding_turn: asyncio.Lock
 
     def add(self, job: Job | RegisteredJob | Callable[..., Any]) -> Job:
-        """Add a Job, or a function declared with @job, before the kernel starts; afterwards use `add_job`."""
+        """Add a Job, or a function decorated with @job, before the kernel starts; afterwards use `add_job`."""
         registered = self._register(job)
         if self.loop is not None:
             raise JobError(f"job {registered.job.id!r}: the kernel is running; use `await kernel.add_job(...)`")
-        if registered.job.id in self._jobs:
-            raise JobError(f"there are two jobs with the id {registered.job.id!r}; ids must be unique")
-        self._jobs[registered.job.id] = registered
+        self._jobs.add(registered)
         return registered.job
 
     @on_kernel_loop
@@ -62,8 +60,8 @@ class KernelCommands(KernelComponents):
         actor: str | None = None,
         reason: str = "reload",
     ) -> JobsDiff:
-        wanted = [self._register(job) for job in jobs]  # everything that can be wrong is wrong before anything changes
-        await self._timetable.idle()  # what is due by the old definitions gets its outcome by them
+        wanted = [self._register(job) for job in jobs]  # all errors come before the first change
+        await self._timetable.idle()  # what is due by the old definitions is decided by them
         found = self._registry.apply(wanted, actor, reason)
         for job_id in (*found.added, *found.changed):
             self._registry.enter(job_id)
@@ -103,15 +101,15 @@ class KernelCommands(KernelComponents):
         actor: str | None = None,
         idempotency_key: str | None = None,
     ) -> Triggered:
-        merged = _merge(self._registry.get(job_id), kwargs or {})
+        merged = _merge(self._jobs[job_id], kwargs or {})
         identity = manual_execution_id(job_id, self.clock.now(), idempotency_key)
         async with AsyncExitStack() as turn:
             if idempotency_key is not None:
-                await turn.enter_async_context(self._keyed_turn)  # else two at once would both find no first run
+                await turn.enter_async_context(self._keyed_turn)  # two at once would both find no first run
                 if (known := await self._find(identity)) is not None:
                     return Triggered(known, resumed=False, is_new=False)
             await self._timetable.idle()
-            job = self._registry.get(job_id).job
+            job = self._jobs[job_id].job
             resumed = resume and self._registry.resume(job_id, actor, "the job was triggered by hand")
             facts = {"args": job.args, "kwargs": merged, "actor": actor}
             execution = await self._launcher.trigger(job, identity, force=force, **facts)
@@ -140,7 +138,7 @@ class KernelCommands(KernelComponents):
 
     @on_kernel_loop
     async def hide(self, execution_id: str, *, actor: str | None = None) -> Execution:
-        async with self._hiding_turn:  # two at once would both add the next event to what one of them has read
+        async with self._hiding_turn:  # two at once would both append to the version that they have read
             execution = await self._get(execution_id)
             if not execution.is_over:
                 raise ExecutionRunningError(execution_id, execution.status)
@@ -148,7 +146,7 @@ class KernelCommands(KernelComponents):
                 return execution
             execution = self._journal.adopt(execution)
             self._journal.record(Hidden, execution_id, execution.job_id, actor=actor)
-            if self._supervisor.live(execution_id) is None:  # else its body is going on, and may have a late result
+            if self._supervisor.live(execution_id) is None:  # a live body may still have a late result
                 self._journal.forget(execution_id)
         await self._durable()
         return copy.copy(execution)
@@ -175,7 +173,7 @@ class KernelCommands(KernelComponents):
 
 
 def _merge(registered: RegisteredJob, kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    """Merge the arguments of one run into those of its job; JobError where they do not fit or are no JSON."""
+    """Merge the arguments of one run into those of its job; JobError where they do not fit or are not JSON."""
     job = registered.job
     merged = msgspec.structs.replace(job, kwargs={**job.kwargs, **kwargs})
     check_arguments(merged, registered.body)

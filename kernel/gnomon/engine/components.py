@@ -13,13 +13,13 @@ from gnomon.api import KernelApi
 from gnomon.domain.execution import Execution
 from gnomon.engine.admission import Admission
 from gnomon.engine.job_registry import JobRegistry
+from gnomon.engine.job_table import JobTable
 from gnomon.engine.journal import Journal
 from gnomon.engine.launcher import Launcher
 from gnomon.engine.progress_recorder import ProgressRecorder
 from gnomon.engine.supervisor import Supervisor
 from gnomon.engine.timetable import Timetable
 from gnomon.errors import DeposedError, ExecutionOverError, GnomonError, UnknownExecutionError
-from gnomon.jobs.registered import RegisteredJob
 from gnomon.plugins.dispatcher import Dispatcher
 from gnomon.plugins.plugin_set import PluginSet
 from gnomon.ports import Store
@@ -63,13 +63,13 @@ class KernelComponents(KernelApi):
     plugins: PluginSet
     loop: asyncio.AbstractEventLoop | None
     _timezone: str
-    _jobs: dict[str, RegisteredJob]
+    _jobs: JobTable
     _store: Store
     _journal: Journal
     _dispatcher: Dispatcher
     _admission: Admission
     _launcher: Launcher
-    _reports: ProgressRecorder
+    _progress: ProgressRecorder
     _supervisor: Supervisor
     _timetable: Timetable
     _registry: JobRegistry
@@ -77,8 +77,8 @@ class KernelComponents(KernelApi):
     async def _find(self, execution_id: str) -> Execution | None:
         if (live := self._journal.live.get(execution_id)) is not None:
             return copy.copy(live)
-        with contextlib.suppress(DeposedError):  # what is in a log that is not ours any more can be read all the same
-            await self._durable()  # the end of a run leaves the live views before it is in the store
+        with contextlib.suppress(DeposedError):  # a log that this kernel lost can still be read
+            await self._durable()  # an ended run leaves the live views before its end is in the store
         return await self._store.execution(execution_id)
 
     async def _get(self, execution_id: str) -> Execution:

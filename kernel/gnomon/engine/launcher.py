@@ -1,4 +1,4 @@
-"""Turns fires, triggers and retries into executions: asks the guards and the admission, records what was decided."""
+"""Turns fires, triggers and retries into executions: asks the guards and the admission, and records the decision."""
 
 from __future__ import annotations
 
@@ -14,31 +14,29 @@ from gnomon.domain import events
 from gnomon.domain.events import MissedReason
 from gnomon.domain.execution import Execution, execution_id
 from gnomon.engine.admission import Admission, Ticket, Verdict
+from gnomon.engine.job_table import JobTable
 from gnomon.engine.journal import Journal
 from gnomon.engine.supervisor import ActiveRun, Supervisor
 from gnomon.engine.timetable import DueFires
 from gnomon.errors import DeposedError
 from gnomon.jobs.job import Job, Retry
-from gnomon.jobs.registered import RegisteredJob
-from gnomon.plugins.plugin_set import PluginSet
+from gnomon.plugins.guards import Guards, Vetoes
 from gnomon.ports import Clock
 from gnomon.scheduling.catch_up import DETAILS, ON_TIME, MissedRange
-from gnomon.threads import in_thread
 
 log = structlog.stdlib.get_logger("gnomon.engine.launcher")
 
 RETRIED = frozenset({"exception", "timeout", "silence", "zombie", "lost", "killed"})
-"""The kinds of failure that a job's `retry` is for; what somebody marked as failed by hand stays failed."""
+"""The kinds of failure that a job's `retry` covers; a run that an operator marked as failed stays failed."""
 
-ROOM = 2_048
-"""Events that may wait to be written while fires are still being dispatched: a commit or two."""
+ROOM_EVENTS = 2_048
+"""How many events may wait to be written while more fires are dispatched: a commit or two."""
 
-LEAD = 0.05
-"""Seconds that a burst waits at most for its first commit: a store that is slower, or away, is not waited for."""
-
+LEAD_S = 0.05
+"""How long a burst waits for its first commit. It does not wait longer for a store that is slow or away."""
 
 LONGEST_DELAY = timedelta(days=3650)
-"""A delay that grows with every attempt would soon be more than a timedelta can hold."""
+"""The limit of a retry delay that grows with each attempt: it would soon exceed a timedelta."""
 
 
 class Launcher:
@@ -48,30 +46,23 @@ class Launcher:
         self,
         journal: Journal,
         clock: Clock,
-        plugins: PluginSet,
+        guards: Guards,
         admission: Admission,
-        jobs: dict[str, RegisteredJob],
-        hook_timeout: float,
+        jobs: JobTable,
+        supervisor: Supervisor,
+        tasks: asyncio.TaskGroup,
     ) -> None:
-        self.supervisor: Supervisor
         self._journal = journal
         self._clock = clock
-        self._plugins = plugins
+        self._guards = guards
         self._admission = admission
         self._jobs = jobs
-        self._hook_timeout = hook_timeout
-        self._guarding: asyncio.Future[Any] | None = None
-        self._guards_turn = asyncio.Lock()
-        self._delayed: dict[str, asyncio.Task[None]] = {}
-        self._tasks: asyncio.TaskGroup
-
-    def begin(self, supervisor: Supervisor, tasks: asyncio.TaskGroup) -> None:
-        """Take what is made after this; called once, when the kernel starts."""
-        self.supervisor = supervisor
+        self._supervisor = supervisor
         self._tasks = tasks
+        self._delayed: dict[str, asyncio.Task[None]] = {}
 
     def close(self) -> None:
-        """Let nothing more come due; what waits stays in the log for the next kernel."""
+        """Drop the runs that wait for their time; they stay in the log for the next kernel."""
         for task in self._delayed.values():
             task.cancel()
         self._delayed.clear()
@@ -79,15 +70,15 @@ class Launcher:
     # --- fires ---
 
     async def dispatch(self, chunk: Sequence[DueFires], *, leads: bool) -> None:
-        """Decide about the jobs whose time has come. The timetable calls this with one chunk after the other.
+        """Decide about jobs that are due. The timetable calls this with one chunk after the other.
 
-        It returns when the log has room for the next one: what has started in a burst must not wait for its events
-        behind those of all that is still to come. The bodies that lead a burst even begin before: else each turn of the
-        loop on their way, and the store's thread at each statement, would wait until a chunk has been dispatched.
+        It returns when the log has room for the next chunk: the events of runs that a burst has started must not queue
+        behind those of all its later fires. The first bodies of a burst begin even before that, because each step on
+        their way, on the loop and in the store's thread, would otherwise wait until a chunk has been dispatched.
         """
-        vetoes: dict[tuple[str, datetime], str] = {}
-        if self._plugins.has_guards:
-            vetoes = await self._ask_guards([(due.job, fire) for due in chunk for fire in due.run])
+        vetoes: Vetoes = {}
+        if self._guards.are_any:
+            vetoes = await self._guards.vetoes([(due.job, fire) for due in chunk for fire in due.run])
         now = self._clock.now()
         try:
             for due in chunk:
@@ -98,11 +89,11 @@ class Launcher:
                     self._fire(due.job, fire, now, veto, is_backlog=due.is_backlog)
             self.start_waiting()
             if leads:
-                await asyncio.wait((self._journal.durable(),), timeout=LEAD)
+                await asyncio.wait((self._journal.durable(),), timeout=LEAD_S)
             else:
-                await self._journal.room(ROOM)
+                await self._journal.room(ROOM_EVENTS)
         except DeposedError as exc:
-            log.critical("fires are not started any more", problem=str(exc))
+            log.critical("fires are no longer started", problem=str(exc))
 
     def _fire(self, job: Job, fire: datetime, now: datetime, veto: str | None, *, is_backlog: bool) -> None:
         identity = execution_id(job.id, fire)
@@ -110,11 +101,11 @@ class Launcher:
             self._miss(identity, job, fire, "guard", veto)
             return
         ticket = Ticket(identity, job, fire)
-        verdict = self._admission.ask(ticket, is_backlog=is_backlog)
+        verdict = self._admission.admit(ticket, is_backlog=is_backlog)
         if verdict.answer == "miss":
-            self._miss(identity, job, fire, "capacity" if verdict.is_capacity else "overlap", verdict.detail)
+            self._miss(identity, job, fire, verdict.reason, verdict.detail, blocked_by=verdict.blocked_by)
             return
-        event = events.Scheduled(  # its arguments were found to be JSON when the job was registered
+        event = events.Scheduled(  # its arguments were checked when the job was registered
             stream=identity,
             version=1,
             at=now,
@@ -126,10 +117,10 @@ class Launcher:
             kwargs=job.kwargs,
         )
         self._journal.add(event)
-        self._follow(verdict, ticket, self._journal.live[identity], now)
+        self._apply(verdict, ticket, self._journal.live[identity], now)
 
     def miss_ranges(self, job: Job, missed: Iterable[MissedRange], detail: str | None = None) -> None:
-        """Record fires that do not run, each range as one event."""
+        """Record fires that will not run, each range as one event."""
         for one in missed:
             folded = {"count": one.count, "first": one.first, "last": one.last} if one.count > 1 else {}
             identity = execution_id(job.id, one.last)
@@ -156,25 +147,25 @@ class Launcher:
         self._journal.record(events.Scheduled, identity, job.id, job_name=job.name, **facts)
         return self._journal.live[identity]
 
-    # --- runs by hand, retries, and what an earlier kernel left ---
+    # --- manual runs, retries, and runs that an earlier kernel accepted ---
 
     async def trigger(self, job: Job, identity: str, *, force: bool, **facts: Any) -> Execution:
-        """Accept a run that somebody asked for; a guard may refuse it, an overlap only lets it wait."""
+        """Accept a manual run. A guard may veto it; an overlap only makes it wait."""
         now = self._clock.now()
-        vetoes = {} if force else await self._ask_guards([(job, now)])
+        vetoes = {} if force else await self._guards.vetoes([(job, now)])
         if (veto := vetoes.get((job.id, now))) is not None:
             return self._miss(identity, job, now, "guard", veto, is_manual=True, actor=facts["actor"])
         execution = self._schedule(identity, job, scheduled_time=now, is_manual=True, force=force, **facts)
-        self._enter(execution, job, now)
+        self._admit(execution, job, now)
         return execution
 
     def resume(self, execution: Execution, job: Job) -> None:
-        """Take up a run that was accepted before this kernel started, and has not begun."""
+        """Resume a run that an earlier kernel accepted and that has not started."""
         self._journal.adopt(execution)
-        self._enter_when_due(execution, job)
+        self._admit_when_due(execution, job)
 
     def retry(self, failed: Execution, job: Job) -> None:
-        """Schedule the next attempt of a failed run, where its policy has one left and nobody wanted it to stop."""
+        """Schedule the next attempt of a failed run if its policy has one left and nobody cancelled it."""
         if failed.attempt >= job.retry.attempts or failed.reason not in RETRIED or failed.cancel_requested:
             return
         delay = retry_delay(job.retry, failed.attempt)
@@ -191,73 +182,72 @@ class Launcher:
             retry_of=failed.id,
             not_before=self._clock.now() + delay,
         )
-        self._enter_when_due(execution, job)
+        self._admit_when_due(execution, job)
 
-    def _enter_when_due(self, execution: Execution, job: Job) -> None:
+    def _admit_when_due(self, execution: Execution, job: Job) -> None:
         due = execution.not_before or execution.scheduled_time
         wait = (due - self._clock.now()) / timedelta(seconds=1)
         if wait <= 0:
-            self._enter(execution, job, due)
+            self._admit(execution, job, due)
         else:
-            self._delayed[execution.id] = self._tasks.create_task(self._enter_later(execution, job, due, wait))
+            self._delayed[execution.id] = self._tasks.create_task(self._admit_later(execution, job, due, wait))
 
-    async def _enter_later(self, execution: Execution, job: Job, due: datetime, wait: float) -> None:
+    async def _admit_later(self, execution: Execution, job: Job, due: datetime, wait: float) -> None:
         await self._clock.sleep(wait)
         del self._delayed[execution.id]
         current = self._jobs.get(job.id)
         try:
-            self._enter(execution, current.job if current is not None else job, due)
+            self._admit(execution, current.job if current is not None else job, due)
         except DeposedError as exc:
-            log.error("a run that waited is not started any more", execution=execution.id, problem=str(exc))
+            log.error("a delayed run is no longer started", execution=execution.id, problem=str(exc))
 
-    def _enter(self, execution: Execution, job: Job, due: datetime) -> None:
+    def _admit(self, execution: Execution, job: Job, due: datetime) -> None:
         must_run = execution.is_manual or execution.attempt > 1
         ticket = Ticket(execution.id, job, due, must_run)
-        self._follow(self._admission.ask(ticket, is_backlog=True), ticket, execution, self._clock.now())
+        self._apply(self._admission.admit(ticket, is_backlog=True), ticket, execution, self._clock.now())
         self.start_waiting()
 
     # --- admission ---
 
-    def _follow(self, verdict: Verdict, ticket: Ticket, execution: Execution, now: datetime) -> None:
-        """Do what the admission decided about a run that is recorded as scheduled."""
+    def _apply(self, verdict: Verdict, ticket: Ticket, execution: Execution, now: datetime) -> None:
+        """Carry out the decision of the admission about a run that is recorded as scheduled."""
         if verdict.answer == "start":
             self._start(ticket, execution, now)
             return
         for replaced in verdict.replaced:
-            self._miss_scheduled(
-                replaced, "overlap", f"the fire of {execution.scheduled_time} took its place in the line"
-            )
+            detail = f"the fire of {execution.scheduled_time} took its place in the queue"
+            self._miss_waiting(replaced, "overlap", detail)
         for running in verdict.to_cancel:
-            self.supervisor.cancel(running, "kernel", f"overlap is cancel_previous, and {execution.id} is due")
+            self._supervisor.cancel(running, "kernel", f"overlap is cancel_previous, and {execution.id} is due")
         if verdict.answer == "miss":
-            self._miss_scheduled(ticket, "capacity" if verdict.is_capacity else "overlap", verdict.detail)
+            self._miss_waiting(ticket, verdict.reason, verdict.detail, blocked_by=verdict.blocked_by)
 
     def start_waiting(self) -> None:
-        """Let in whoever may start now."""
-        while (ticket := self._admission.next()) is not None:
+        """Start the waiting runs that have a slot now."""
+        while (ticket := self._admission.next_to_start()) is not None:
             execution = self._journal.live[ticket.execution_id]
             grace, now = _grace(ticket), self._clock.now()
             if now - ticket.due > grace:
-                self._admission.leave(ticket.execution_id, ticket.job.id)
-                self._miss_scheduled(ticket, "capacity", f"it waited for a slot for longer than its grace of {grace}")
+                self._admission.release(ticket.execution_id, ticket.job.id)
+                self._miss_waiting(ticket, "capacity", f"it waited for a slot for longer than its grace of {grace}")
                 continue
             self._start(ticket, execution, now)
 
     def _start(self, ticket: Ticket, execution: Execution, now: datetime) -> None:
         registered = self._jobs.get(ticket.job.id)
-        if registered is None:  # it went while guards were asked, or while a retry waited
-            self._admission.leave(ticket.execution_id, ticket.job.id)
+        if registered is None:  # it was removed while guards were called, or while a retry waited
+            self._admission.release(ticket.execution_id, ticket.job.id)
             self.withdraw(execution, "kernel", "the job was removed")
             return
-        self.supervisor.start(execution, registered.job, registered.body, ticket.due, now)
+        self._supervisor.start(execution, registered.job, registered.body, ticket.due, now, self._on_run_over)
 
-    def _miss_scheduled(self, ticket: Ticket, reason: MissedReason, detail: str) -> None:
-        self.miss_execution(ticket.execution_id, ticket.job, reason, detail)
-
-    def miss_execution(self, identity: str, job: Job, reason: MissedReason, detail: str) -> None:
-        """Record that an accepted run will not take place after all."""
-        execution = self._journal.live[identity]
-        self._miss(identity, job, execution.scheduled_time, reason, detail, is_manual=execution.is_manual)
+    def _miss_waiting(
+        self, ticket: Ticket, reason: MissedReason, detail: str, *, blocked_by: str | None = None
+    ) -> None:
+        """Record that a run that was accepted will not start."""
+        execution = self._journal.live[ticket.execution_id]
+        facts = {"is_manual": execution.is_manual, "blocked_by": blocked_by}
+        self._miss(execution.id, ticket.job, execution.scheduled_time, reason, detail, **facts)
 
     def withdraw(self, execution: Execution, actor: str | None, reason: str | None) -> None:
         """Record that a run was cancelled before it started."""
@@ -268,60 +258,32 @@ class Launcher:
         self._journal.forget(execution.id)
 
     def withdraw_all(self, job_id: str, actor: str | None, reason: str) -> None:
-        """Cancel what was accepted of a job and has not started."""
+        """Cancel all runs of a job that have not started."""
         for execution in list(self._journal.live.values()):
             if execution.job_id == job_id and execution.status == "scheduled":
                 self.withdraw(execution, actor, reason)
 
-    def over(self, active: ActiveRun) -> None:
-        """Give the slot of a run that is over to the next one, and try again where it failed."""
-        somebody_waits = self._admission.leave(active.execution.id, active.job.id)
+    def _on_run_over(self, active: ActiveRun) -> None:
+        """Release the slot of a run that has ended, schedule its next attempt, and start what waits."""
+        some_wait = self._admission.release(active.execution.id, active.job.id)
         try:
             if active.execution.status == "failed" and (registered := self._jobs.get(active.job.id)) is not None:
                 self.retry(active.execution, registered.job)
-            if somebody_waits:
+            if some_wait:
                 self.start_waiting()
         except DeposedError as exc:
-            log.error("runs that wait are not started any more", problem=str(exc))
-
-    # --- guards ---
-
-    async def _ask_guards(self, fires: Sequence[tuple[Job, datetime]]) -> dict[tuple[str, datetime], str]:
-        """Ask the plugins whether fires may run: in a thread, for a guard must not be able to stop the clock.
-
-        One that hangs is not asked again until it has answered, and the fires run: no plugin may stop a job by failing.
-        """
-        plugins = self._plugins
-        if not fires or not plugins.has_guards:
-            return {}
-        try:
-            async with asyncio.timeout(self._hook_timeout), self._guards_turn:
-                if self._guarding is not None and not self._guarding.done():
-                    log.error("guards do not answer, fires run unguarded", plugin=plugins.guarding, fires=len(fires))
-                    return {}
-                self._guarding = in_thread(lambda: self._vetoes(fires), name="gnomon guards")
-                vetoes: dict[tuple[str, datetime], str] = await asyncio.shield(self._guarding)
-        except TimeoutError:
-            limit = self._hook_timeout
-            late = plugins.guard_is_late(limit)
-            log.error("guards took too long, fires run unguarded", plugin=late, limit_s=limit, fires=len(fires))
-            return {}
-        return vetoes
-
-    def _vetoes(self, fires: Sequence[tuple[Job, datetime]]) -> dict[tuple[str, datetime], str]:
-        answers = (((job.id, fire), self._plugins.guard(job, fire)) for job, fire in fires)
-        return {key: veto for key, veto in answers if veto is not None}
+            log.error("waiting runs are no longer started", problem=str(exc))
 
 
 def retry_delay(retry: Retry, attempt: int) -> timedelta:
-    """Compute how long to wait after that attempt has failed."""
+    """Return the delay after that attempt has failed."""
     longest = LONGEST_DELAY if retry.max_delay is None else retry.max_delay
     seconds = min(retry.delay.total_seconds() * retry.backoff ** min(attempt - 1, 32), longest.total_seconds())
     return timedelta(seconds=seconds * (1 + retry.jitter * random.random()))  # noqa: S311 - it only spreads load
 
 
 def retry_id(failed: Execution, attempt: int) -> str:
-    """Name the next attempt: of a fire by its time, of a run by hand by the run that failed."""
+    """Return the id of the next attempt: from the time of a fire, from the first run of a manual one."""
     if failed.is_manual:
         return execution_id(f"{failed.job_id}\0{failed.retry_of or failed.id}", failed.scheduled_time, attempt)
     return execution_id(failed.job_id, failed.scheduled_time, attempt)
@@ -334,5 +296,5 @@ def _grace(ticket: Ticket) -> timedelta:
 
 
 def grace_of(job: Job) -> timedelta:
-    """Tell how late a fire of the job may start."""
+    """Return how late a fire of the job may start."""
     return job.grace if job.grace is not None else ON_TIME if job.catch_up == "none" else timedelta.max

@@ -1,4 +1,4 @@
-"""What bodies tell of themselves: progress, at a rate that the log can bear, and the lines that they log."""
+"""Records what bodies report: progress, at a bounded rate, and the lines that they log."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ log = structlog.stdlib.get_logger("gnomon.engine.progress_recorder")
 
 
 class ProgressRecorder:
-    """The sink of all contexts. Bodies tell it from any thread; it records on the kernel's."""
+    """The sink of all contexts: called from any thread, it records on the kernel's. Built on the kernel's loop."""
 
     def __init__(self, journal: Journal, store: Store, clock: Clock) -> None:
         self._journal = journal
@@ -29,11 +29,6 @@ class ProgressRecorder:
         self._untold: set[Context] = set()
         self._has_untold = asyncio.Event()
         self._flushing = asyncio.Lock()
-        self._loop: asyncio.AbstractEventLoop
-        self._thread = 0
-
-    def begin(self) -> None:
-        """Take the thread and the loop that it is called on for the kernel's; called once, when the kernel starts."""
         self._loop = asyncio.get_running_loop()
         self._thread = threading.get_ident()
 

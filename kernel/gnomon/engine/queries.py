@@ -21,11 +21,11 @@ class KernelQueries(KernelComponents):
 
     @on_kernel_loop
     async def jobs(self) -> list[JobView]:
-        return [self._view(self._jobs[job_id]) for job_id in sorted(self._jobs)]
+        return sorted(map(self._view, self._jobs), key=lambda view: view.job.id)
 
     @on_kernel_loop
     async def job(self, job_id: str) -> JobView:
-        return self._view(self._registry.get(job_id))
+        return self._view(self._jobs[job_id])
 
     @on_kernel_loop
     async def execution(self, execution_id: str) -> Execution:
@@ -55,7 +55,7 @@ class KernelQueries(KernelComponents):
 
     @on_kernel_loop
     async def log(self, execution_id: str, after: int = 0, limit: int = 1000) -> list[LogLine]:
-        await self._reports.flush()
+        await self._progress.flush()
         return await self._store.log(execution_id, after, limit)
 
     @on_kernel_loop
@@ -100,13 +100,13 @@ class KernelQueries(KernelComponents):
 
     @property
     def is_idle(self) -> bool:
-        """Whether nothing is due, nothing is being written and plugins have seen everything; bodies may be going."""
+        """Whether nothing is due or being written and plugins have handled everything; bodies may be running."""
         parts = (self._timetable, self._supervisor, self._journal, self._dispatcher)
         return all(part.is_idle for part in parts)
 
     @property
     def in_threads(self) -> set[str]:
-        """The executions whose bodies are going in threads: what those do takes real time on any clock."""
+        """The ids of executions with bodies in threads: those take real time on any clock."""
         return {active.execution.id for active in self._supervisor.bodies if active.runner.name == "thread"}
 
     def _view(self, registered: RegisteredJob) -> JobView:

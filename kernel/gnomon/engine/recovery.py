@@ -1,8 +1,8 @@
-"""What a kernel finds when it starts: runs that an earlier one left going, and runs that it never began."""
+"""Settles the runs that an earlier kernel left: those that were running, and those that never started."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 
 import msgspec
 import structlog
@@ -10,23 +10,21 @@ import structlog
 from gnomon.domain import events
 from gnomon.domain.execution import Execution, Status
 from gnomon.domain.records import ExecutionQuery
+from gnomon.engine.job_table import JobTable
 from gnomon.engine.journal import Journal
 from gnomon.engine.launcher import Launcher, grace_of
-from gnomon.jobs.registered import RegisteredJob
 from gnomon.ports import Clock, Store
 
 log = structlog.stdlib.get_logger("gnomon.engine.recovery")
 
 
-async def recover(
-    store: Store, journal: Journal, launcher: Launcher, clock: Clock, jobs: Mapping[str, RegisteredJob]
-) -> None:
-    """Give every run that is not over a future or an end: nothing stays running for ever.
+async def recover(store: Store, journal: Journal, launcher: Launcher, clock: Clock, jobs: JobTable) -> None:
+    """End or resume every run that has not ended, so that none stays running forever.
 
-    What was running is failed with reason `lost`, and tried again where its job has retries. What was accepted and had
-    not begun runs now, unless its job is gone or its grace is over.
+    Runs that were running fail with reason `lost`, and are retried where their jobs have retries. Runs that were
+    accepted and had not started start now, unless the job is gone or the grace has passed.
     """
-    # Both lists are read before anything is written: recording the one changes the other.
+    # Both lists are read before anything is written: recording one changes the other.
     lost = [execution async for execution in _all(store, "running")]
     accepted = [execution async for execution in _all(store, "scheduled")]
     for execution in lost:
@@ -35,9 +33,9 @@ async def recover(
             launcher.retry(execution, registered.job)
         journal.forget(execution.id)
     for execution in reversed(accepted):  # oldest first, as they came
-        _take_up(execution, journal, launcher, clock, jobs)
+        _resume(execution, journal, launcher, clock, jobs)
     if lost or accepted:
-        log.warning("runs of an earlier kernel", lost=len(lost), taken_up=len(accepted))
+        log.warning("runs of an earlier kernel", lost=len(lost), resumed=len(accepted))
 
 
 async def _all(store: Store, status: Status) -> AsyncIterator[Execution]:
@@ -62,13 +60,11 @@ def _declare_lost(execution: Execution, journal: Journal) -> None:
     )
 
 
-def _take_up(
-    execution: Execution, journal: Journal, launcher: Launcher, clock: Clock, jobs: Mapping[str, RegisteredJob]
-) -> None:
+def _resume(execution: Execution, journal: Journal, launcher: Launcher, clock: Clock, jobs: JobTable) -> None:
     registered = jobs.get(execution.job_id)
     is_fire = not execution.is_manual and execution.attempt == 1
     if registered is None:
-        _miss(execution, journal, "the job was removed before a kernel came to the run")
+        _miss(execution, journal, "the job was removed before a kernel could start the run")
     elif is_fire and clock.now() - execution.scheduled_time > grace_of(registered.job):
         _miss(execution, journal, f"no kernel was running within its grace of {grace_of(registered.job)}")
     else:

@@ -1,10 +1,10 @@
-"""Runs bodies from `started` to their end: hands them to runners, keeps time limits, stops them, records the end."""
+"""Runs bodies from `started` to their end: passes them to runners, enforces time limits, records how they ended."""
 
 from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 
 import msgspec
@@ -29,7 +29,7 @@ log = structlog.stdlib.get_logger("gnomon.engine.supervisor")
 
 
 class Ending(msgspec.Struct, frozen=True):
-    """Why a run is being ended from outside although nobody cancelled it."""
+    """Why the kernel ends a run that nobody cancelled."""
 
     reason: FailedReason
     message: str
@@ -37,13 +37,17 @@ class Ending(msgspec.Struct, frozen=True):
 
 
 class ActiveRun(msgspec.Struct, eq=False, gc=False):
-    """A run whose body is going, or about to. Its only cycle is with the task that it runs in, and ends with it."""
+    """A run with a live body, or one that is about to start. `on_over` is called once, when its end is recorded.
+
+    Its only reference cycle is with the task that it runs in, and ends with that task.
+    """
 
     execution: Execution
     job: Job
     body: Body
     context: Context
     runner: Runner
+    on_over: Callable[[ActiveRun], None]
     started_at: float = 0.0
     task: asyncio.Task[None] | None = None
     watchers: tuple[asyncio.Task[None], ...] = ()
@@ -53,39 +57,41 @@ class ActiveRun(msgspec.Struct, eq=False, gc=False):
 
 
 class Supervisor:
-    """Owns the live bodies. `on_over` is called once for each run, when its end is recorded and its slot is free."""
+    """Owns the live bodies."""
 
     def __init__(
         self,
         journal: Journal,
         clock: Clock,
-        runners: dict[str, Runner],
-        reports: ProgressRecorder,
-        on_over: Callable[[ActiveRun], None],
+        runners: Iterable[Runner],
+        progress: ProgressRecorder,
+        tasks: asyncio.TaskGroup,
     ) -> None:
         self._journal = journal
         self._clock = clock
-        self._runners = runners
-        self._reports = reports
-        self._on_over = on_over
+        self._runners = {runner.name: runner for runner in runners}
+        self._progress = progress
+        self._tasks = tasks
+        self._loop = asyncio.get_running_loop()
         self._active: dict[str, ActiveRun] = {}
         self._starting: dict[asyncio.Future[None], list[ActiveRun]] = {}
         self._unbegun = 0
         self._emptied = asyncio.Event()
         self._worker = f"pid {os.getpid()}"
-        self._tasks: asyncio.TaskGroup
-        self._loop: asyncio.AbstractEventLoop
 
-    def begin(self, tasks: asyncio.TaskGroup) -> None:
-        """Take the task group in which bodies run; called once, when the kernel starts."""
-        self._tasks = tasks
-        self._loop = asyncio.get_running_loop()
-
-    def start(self, execution: Execution, job: Job, body: Body, due: datetime, now: datetime) -> ActiveRun:
+    def start(
+        self,
+        execution: Execution,
+        job: Job,
+        body: Body,
+        due: datetime,
+        now: datetime,
+        on_over: Callable[[ActiveRun], None],
+    ) -> ActiveRun:
         """Record that a run starts, and start its body as soon as that is durable."""
         runner = self._runners[job.runner or ("async" if body.is_async else "thread")]
         reader = ProgressReader(job.progress_patterns) if job.progress_patterns else None
-        context = Context(execution, self._reports, monotonic=self._clock.monotonic, reader=reader)
+        context = Context(execution, self._progress, monotonic=self._clock.monotonic, reader=reader)
         self._journal.add(
             events.Started(
                 stream=execution.id,
@@ -98,7 +104,7 @@ class Supervisor:
                 delay=max((now - due).total_seconds(), 0.0),
             )
         )
-        active = self._active[execution.id] = ActiveRun(execution, job, body, context, runner)
+        active = self._active[execution.id] = ActiveRun(execution, job, body, context, runner, on_over)
         durable = self._journal.durable()
         if (waiting := self._starting.get(durable)) is None:
             waiting = self._starting[durable] = []
@@ -107,14 +113,14 @@ class Supervisor:
         return active
 
     def _begin_bodies(self, durable: asyncio.Future[None]) -> None:
-        """Let the bodies of one commit go; a crash from here on finds them as `running` in the log."""
+        """Start the bodies of one commit; after a crash from here on, the log has them as `running`."""
         actives = self._starting.pop(durable)
         if durable.cancelled() or durable.exception() is not None:
             for active in actives:
-                self._release(active)  # the log is not ours any more: this run never was
+                self._release(active)  # the kernel lost ownership of the log, and the start is not in it
             return
         self._unbegun += len(actives)
-        # Not in the kernel's task group, which would wait for ever for a body that swallows its cancellation.
+        # Not in the kernel's task group, which would wait forever for a body that swallows its cancellation.
         take_turns(self._loop, iter(actives), self._supervise)
 
     async def _supervise(self, active: ActiveRun, task: asyncio.Task[None]) -> None:
@@ -162,13 +168,13 @@ class Supervisor:
         await self._end_by_force(active, Ending("silence", message))
 
     async def _end_by_force(self, active: ActiveRun, ending: Ending) -> None:
-        """Tell the body to stop; where it does not within its grace, record the end without it."""
+        """Request that the body stops; where it has not within its grace, record the end without it."""
         if active.ending is None and not active.is_over:
             active.ending = ending
             self._stop_body(active)
             await self._clock.sleep(active.job.cancel_grace.total_seconds())
             if not active.is_over:
-                still = f"; the body was told to stop and is still going on in {active.runner.name}"
+                still = f"; the body was asked to stop and is still running in runner {active.runner.name!r}"
                 self._force_end(active, msgspec.structs.replace(ending, message=ending.message + still))
 
     def _force_end(self, active: ActiveRun, ending: Ending) -> None:
@@ -180,7 +186,7 @@ class Supervisor:
     # --- ending ---
 
     def cancel(self, execution_id: str, actor: str | None, reason: str | None) -> bool:
-        """Ask a running body to stop; False where there is no live body of that id."""
+        """Request that a live body stops; False where there is none with that id."""
         active = self._active.get(execution_id)
         if active is None or active.is_over:
             return False
@@ -191,7 +197,7 @@ class Supervisor:
         return True
 
     def fail(self, execution_id: str, reason: FailedReason, message: str, actor: str | None) -> bool:
-        """End a run now, whatever its body does, and tell the body to stop; False where there is no live body."""
+        """Record a run as failed now and request that its body stops; False where there is no live body."""
         active = self._active.get(execution_id)
         if active is None or active.is_over:
             return False
@@ -201,7 +207,7 @@ class Supervisor:
         return True
 
     def warn(self, execution_id: str, kind: str, message: str, actor: str | None) -> bool:
-        """Record a warning about a running body; False where there is no live body of that id."""
+        """Record a warning about a run; False where there is no live body with that id."""
         active = self._active.get(execution_id)
         if active is None or active.is_over:
             return False
@@ -215,7 +221,7 @@ class Supervisor:
         active.runner.cancel(active.execution.id)
 
     def _finish(self, active: ActiveRun, outcome: Outcome) -> None:
-        """Record how the body ended; after the end of its execution, as a late result."""
+        """Record how the body ended: as the end of the run, or as a late result if that has ended before."""
         try:
             if not active.is_over:
                 if active.context.has_pending_progress:
@@ -298,10 +304,10 @@ class Supervisor:
 
     def _over(self, active: ActiveRun) -> None:
         active.is_over = True
-        self._on_over(active)
+        active.on_over(active)
 
     def _release(self, active: ActiveRun) -> None:
-        """Forget a run whose body is gone."""
+        """Drop a run whose body has ended."""
         if not active.is_over:
             self._over(active)
         del self._active[active.execution.id]
@@ -309,28 +315,28 @@ class Supervisor:
         if not self._active:
             self._emptied.set()
 
-    # --- looking at it, and the end of all ---
+    # --- state, and the end of the kernel ---
 
     def live(self, execution_id: str) -> ActiveRun | None:
-        """Return the run with a live body of that id."""
+        """Return the run with a live body and that id, or None."""
         return self._active.get(execution_id)
 
     def quiet(self, active: ActiveRun) -> float:
-        """Tell for how many seconds a body has given no sign of life."""
+        """Return the seconds since the body's last sign of life."""
         return self._clock.monotonic() - active.context.last_sign_of_life
 
     @property
     def is_idle(self) -> bool:
-        """Whether every body whose start is durable has begun."""
+        """Whether every body whose start is durable has started."""
         return self._unbegun == 0
 
     @property
     def bodies(self) -> list[ActiveRun]:
-        """List the runs whose bodies are going, also those whose execution is over already."""
+        """The runs with live bodies, also those whose execution has ended."""
         return list(self._active.values())
 
     async def drain(self, within: float) -> None:
-        """Wait until all bodies have ended, for so many seconds at most."""
+        """Wait until all bodies have ended, for at most that many seconds."""
         try:
             async with asyncio.timeout(within):
                 while self._active:
@@ -340,7 +346,7 @@ class Supervisor:
             pass
 
     async def stop(self, actor: str, reason: str) -> None:
-        """Cancel what is still going, give it its grace, and record as lost what does not stop."""
+        """Cancel the live bodies, wait for their grace, and record as lost those that do not stop."""
         for active in self.bodies:
             try:
                 self.cancel(active.execution.id, actor, reason)

@@ -1,4 +1,4 @@
-"""What is due when: a heap of times over triggers, and one loop that waits on the injected clock."""
+"""Knows when each job is due: a heap of times over triggers, and one loop that waits on the injected clock."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from gnomon.scheduling.triggers import Trigger
 
 log = structlog.stdlib.get_logger("gnomon.engine.timetable")
 
-CHUNK = 128
-"""Jobs taken off the heap in one go. Of 50,000 jobs due at once the first ones start while the others still wait their
-turn, and the loop is free again after a few milliseconds (APScheduler submits all first: measured, none ran)."""
-FIRST_CHUNK = 16
-"""The first chunk of a burst is small, so that its first body waits for a small commit only; then they double."""
-SLICE = 256
-"""Fires of one long backlog that are counted before the loop gets a turn."""
+CHUNK_JOBS = 128
+"""Jobs taken off the heap at a time. Of 50,000 jobs due at once the first ones start while the others still wait, and
+the loop is free again after a few milliseconds (APScheduler submits all of them first: measured, none ran)."""
+FIRST_CHUNK_JOBS = 16
+"""The first chunk of a burst is small, so that its first body waits for a small commit; the following ones double."""
+SLICE_FIRES = 256
+"""Fires of one long backlog that are counted before other tasks may run."""
 
 
 class DueFires(msgspec.Struct, frozen=True):
-    """A job whose time has come, the fires that run, oldest first, and those that do not."""
+    """A job that is due: the fires that run, oldest first, and those that do not."""
 
     job: Job
     run: Sequence[datetime]
@@ -39,7 +39,7 @@ class DueFires(msgspec.Struct, frozen=True):
 
 
 class Entry(msgspec.Struct, eq=False):
-    """A job's place in the timetable. One that was taken out or replaced has no trigger any more."""
+    """A job in the timetable. One that was removed or replaced has no trigger."""
 
     job: Job
     trigger: Trigger | None
@@ -52,14 +52,14 @@ class Entry(msgspec.Struct, eq=False):
 
 
 class Dispatch(Protocol):
-    """Whoever decides about jobs whose time has come; it is given one chunk after the other."""
+    """Decides about jobs that are due; called with one chunk after the other."""
 
     async def __call__(self, chunk: Sequence[DueFires], *, leads: bool) -> None:
-        """Return when the next chunk may come; with `leads`, this one is the first of many that are due at once."""
+        """Return when the next chunk may come. With `leads`, this is the first chunk of a burst."""
 
 
 class Timetable:
-    """Owns the order of things to come. It decides about time only; whether a fire may start is not its business."""
+    """Finds the fires that are due, and applies `catch_up`. Whether a fire may start is decided elsewhere."""
 
     def __init__(self, clock: Clock, dispatch: Dispatch) -> None:
         self._clock = clock
@@ -71,26 +71,26 @@ class Timetable:
         self._round = asyncio.Event()
         self._running = self._working = False
 
-    def put(self, job: Job, trigger: Trigger, state: JobState, absence: Absence | None = None) -> None:
-        """Put a job in, or in place of what was there; fires that its state does not know yet are due."""
-        self.take(job.id)
+    def schedule(self, job: Job, trigger: Trigger, state: JobState, absence: Absence | None = None) -> None:
+        """Add a job, or replace the one with its id. Fires after those that its state knows are due."""
+        self.remove(job.id)
         entry = Entry(job, trigger, state.anchor, state.last_fire, state.newest_fire, absence=absence or Absence())
         self._entries[job.id] = entry
         self._enter(entry)
 
-    def take(self, job_id: str) -> None:
-        """Take a job out; one that is not in is fine."""
+    def remove(self, job_id: str) -> None:
+        """Remove a job, if it is in the timetable."""
         if (entry := self._entries.pop(job_id, None)) is not None:
-            entry.trigger = entry.next = None  # its place on the heap is dropped when its time comes
+            entry.trigger = entry.next = None  # its heap entry is dropped when it comes due
 
     def next_fire(self, job_id: str) -> datetime | None:
-        """Tell when a job is due next; None when it is not in, or at its end."""
+        """Return when a job is due next; None for a job without further fires, or one that is not scheduled."""
         entry = self._entries.get(job_id)
         return entry.next if entry is not None else None
 
     @property
     def is_idle(self) -> bool:
-        """Whether nothing is due right now, or nobody looks."""
+        """Whether nothing is due right now, or the timetable does not run."""
         return not self._running or not (self._working or self._is_due)
 
     @property
@@ -98,26 +98,26 @@ class Timetable:
         return bool(self._heap) and self._heap[0][0] <= self._clock.time()
 
     async def idle(self) -> None:
-        """Wait until what is due right now has its outcome.
+        """Wait until everything that is due right now has been dispatched.
 
-        Whoever changes a job waits for this before: else a fire whose guards are being asked would be counted again.
+        Wait for this before changing a job: a fire whose guards are being called would otherwise be counted again.
         """
         while not self.is_idle:
             self._round.clear()
             await self._round.wait()
 
     async def run(self) -> None:
-        """Dispatch what is due until cancelled."""
+        """Dispatch due jobs until cancelled."""
         self._running = True
         try:
-            most = FIRST_CHUNK
+            most = FIRST_CHUNK_JOBS
             while True:
                 if due := self._pop_due(most):
-                    await self._work(due, leads=most == FIRST_CHUNK and self._is_due)
+                    await self._work(due, leads=most == FIRST_CHUNK_JOBS and self._is_due)
                     await asyncio.sleep(0)
-                    most = min(most * 2, CHUNK)
+                    most = min(most * 2, CHUNK_JOBS)
                 else:
-                    most = FIRST_CHUNK
+                    most = FIRST_CHUNK_JOBS
                     self._round.set()
                     await self._clock.wait(self._wake, self._heap[0][0] if self._heap else None)
                     self._wake.clear()
@@ -136,7 +136,7 @@ class Timetable:
             self._round.set()
 
     def _enter(self, entry: Entry) -> None:
-        """Compute when an entry is due next and put it on the heap; a trigger that fails takes its job out."""
+        """Compute when an entry is due next and push it on the heap; a job whose trigger fails is removed."""
         if entry.trigger is None:
             return
         try:
@@ -154,7 +154,7 @@ class Timetable:
 
     def _fail(self, entry: Entry, exc: Exception) -> None:
         log.error(
-            "trigger failed, its job is not due any more", job=entry.job.id, trigger=str(entry.trigger), exc_info=exc
+            "trigger failed, its job is no longer scheduled", job=entry.job.id, trigger=str(entry.trigger), exc_info=exc
         )
         self._entries.pop(entry.job.id, None)
         entry.trigger = entry.next = None
@@ -169,9 +169,9 @@ class Timetable:
         return due
 
     def _decide_one(self, entry: Entry, now: datetime) -> DueFires | None:
-        """Take the one fire that is due, and enter the next one; None where none or several are due.
+        """Return the one fire that is due and push the next one; None where none or several are due.
 
-        The trigger is asked once for each fire: a cron expression takes 20 to 50 µs to find the next one.
+        The trigger is called once for each fire: a cron expression takes 20 to 50 µs to find the next one.
         """
         job, trigger, fire = entry.job, entry.trigger, entry.next
         if trigger is None or fire is None or fire > now:
@@ -185,21 +185,21 @@ class Timetable:
             if following is not None:
                 if following <= now:
                     return None
-                # By its own way, for nobody needs to be woken: the loop is right here.
+                # Not by _push: the loop is running, so it need not be woken.
                 heapq.heappush(self._heap, (following.timestamp(), next(self._numbers), entry))
             entry.last_fire, entry.next = fire, following
         is_backlog, entry.is_catching_up = entry.is_catching_up, False
-        if job.grace is None and job.catch_up != "none":  # it may be as late as it likes
+        if job.grace is None and job.catch_up != "none":  # it may be late without limit
             return DueFires(job, (fire,), (), is_backlog)
         backlog = Backlog(job.catch_up, job.grace, entry.absence)
         backlog.add(fire)
         return DueFires(job, *backlog.decide(now), is_backlog)
 
     async def _decide(self, entry: Entry) -> DueFires | None:
-        """Take all fires of a job up to now and decide about them; then enter its next one."""
+        """Decide about all fires of a job up to now, and push its next one."""
         job, trigger = entry.job, entry.trigger
         if trigger is None:
-            return None  # taken out while another entry of its chunk was counted
+            return None  # removed while another entry of its chunk was counted
         now = self._clock.now()
         backlog = Backlog(job.catch_up, job.grace, entry.absence)
         count = 0
@@ -208,9 +208,9 @@ class Timetable:
                 entry.last_fire = fire.astimezone(UTC)
                 backlog.add(entry.last_fire)
                 count += 1
-                if count % SLICE == 0:
+                if count % SLICE_FIRES == 0:
                     if job.catch_up == "all":
-                        break  # the rest in the next round: they all run, so they all need room
+                        break  # all of them run, so the rest waits for room in the log
                     await asyncio.sleep(0)
         except Exception as exc:  # noqa: BLE001 - foreign code, as above
             self._fail(entry, exc)

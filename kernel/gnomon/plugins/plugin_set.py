@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from datetime import datetime
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import msgspec
 import pluggy
-import structlog
 
 from gnomon import hookspecs
 from gnomon.conversion import convert
@@ -24,8 +22,6 @@ from gnomon.jobs.job import Job
 from gnomon.plugins.discovery import FoundPlugin
 from gnomon.plugins.hook_checks import HOOKS, hook_problem, marked_hooks, unmarked_hooks
 from gnomon.ports import Store
-
-log = structlog.stdlib.get_logger("gnomon.plugins")
 
 
 class Plugin:
@@ -111,15 +107,11 @@ class Plugin:
 
 
 class PluginSet:
-    """The plugins of one kernel, in the order in which they were added. `directory` is what their paths count from.
-
-    `guarding` names the one whose guard is, or was last, being asked.
-    """
+    """The plugins of one kernel, in the order in which they were added. `directory` is what their paths count from."""
 
     def __init__(self, directory: Path | None = None) -> None:
         self.manager = pluggy.PluginManager("gnomon")
         self.manager.add_hookspecs(hookspecs)
-        self.guarding: str | None = None
         self._directory = directory
         self._plugins: dict[str, Plugin] = {}
 
@@ -159,36 +151,18 @@ class PluginSet:
         self._plugins[name] = added
         return added
 
-    @property
-    def has_guards(self) -> bool:
-        """Whether any plugin wants to be asked before fires."""
-        return bool(self.manager.hook.guard.get_hookimpls())
+    def has_hook(self, hook: str) -> bool:
+        """Whether any plugin implements that hook."""
+        return bool(self._caller(hook).get_hookimpls())
 
-    def guard(self, job: Job, scheduled_time: datetime) -> str | None:
-        """Ask all guards whether a fire may run; return the first reason why not. A guard that fails does not count."""
-        available = {"job": job, "scheduled_time": scheduled_time}
-        for impl in reversed(self.manager.hook.guard.get_hookimpls()):
-            self.guarding = impl.plugin_name
-            plugin = self._plugins[impl.plugin_name]
-            try:
-                reason = impl.function(*(available[name] for name in impl.argnames))
-                if reason is not None and not isinstance(reason, str):
-                    raise TypeError(f"expected a sentence or None, got {reason!r}")
-            except (Exception, SystemExit) as exc:  # a guard that raises must not stop a job
-                plugin.guard_problem = f"hook guard failed, so {job.id!r} ran unguarded: {type(exc).__name__}: {exc}"
-                log.exception("plugin hook failed", plugin=plugin.name, hook="guard", job=job.id)
-            else:
-                plugin.guard_problem = None
-                if reason:
-                    return reason
-        return None
+    def implementations(self, hook: str) -> Iterator[tuple[Plugin, pluggy.HookImpl]]:
+        """Yield the implementations of a hook, each with its plugin, in the order in which they are called."""
+        for impl in reversed(self._caller(hook).get_hookimpls()):  # pluggy keeps those last that are called first
+            yield self._plugins[impl.plugin_name], impl
 
-    def guard_is_late(self, limit: float) -> str | None:
-        """Blame the guard that is being asked, which has not answered for that many seconds; return its plugin."""
-        if self.guarding is not None:
-            problem = f"hook guard has not answered for {limit:g} s, so fires run unguarded until it does"
-            self._plugins[self.guarding].guard_problem = problem
-        return self.guarding
+    def _caller(self, hook: str) -> pluggy.HookCaller:
+        caller: pluggy.HookCaller = getattr(self.manager.hook, hook)
+        return caller
 
     def _check_hooks(self, plugin: Plugin) -> None:
         instance, unmarked = plugin.object, unmarked_hooks(plugin.object)

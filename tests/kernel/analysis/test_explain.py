@@ -188,7 +188,7 @@ class TestFiresThatDidNotRun:
         found = await world.explain(START + 20 * MINUTE)
 
         assert "It did not run: it was missed (overlap)" in said(found)
-        assert "was still going on, and overlap is 'skip'" in said(found)
+        assert "was still running, and overlap is 'skip'" in said(found)
         assert "which started at 00:10 UTC, and ended at 00:25 UTC (success)" in said(found)
 
     async def test_one_that_a_guard_refused_is_told_with_its_reason(self, world: World) -> None:

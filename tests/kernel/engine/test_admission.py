@@ -29,7 +29,7 @@ def names(admission: Admission, job: Job) -> list[str]:
 
 def let_in(admission: Admission) -> list[str]:
     entered = []
-    while (one := admission.next()) is not None:
+    while (one := admission.next_to_start()) is not None:
         entered.append(one.execution_id)
     return entered
 
@@ -44,32 +44,32 @@ def admission() -> Admission:
 
 def test_skip_misses_a_fire_while_a_run_is_going_on(admission: Admission) -> None:
     job = make_job()
-    admission.ask(ticket("one", job))
+    admission.admit(ticket("one", job))
 
-    verdict = admission.ask(ticket("two", job))
+    verdict = admission.admit(ticket("two", job))
 
-    assert (verdict.answer, verdict.is_capacity) == ("miss", False)
+    assert (verdict.answer, verdict.reason, verdict.blocked_by) == ("miss", "overlap", "one")
     assert "one" in verdict.detail
     assert admission.running == 1
 
 
 def test_queue_lets_the_next_fire_wait(admission: Admission) -> None:
     job = make_job(overlap="queue")
-    admission.ask(ticket("one", job))
+    admission.admit(ticket("one", job))
 
-    assert admission.ask(ticket("two", job)).answer == "wait"
+    assert admission.admit(ticket("two", job)).answer == "wait"
     assert let_in(admission) == []
 
-    admission.leave("one", job.id)
+    admission.release("one", job.id)
     assert let_in(admission) == ["two"]
 
 
 def test_in_a_queue_the_newest_fire_takes_the_place_of_the_one_before(admission: Admission) -> None:
     job = make_job(overlap="queue")
     for name in ("one", "two"):
-        admission.ask(ticket(name, job))
+        admission.admit(ticket(name, job))
 
-    verdict = admission.ask(ticket("three", job))
+    verdict = admission.admit(ticket("three", job))
 
     assert [replaced.execution_id for replaced in verdict.replaced] == ["two"]
     assert names(admission, job) == ["three"]
@@ -78,31 +78,31 @@ def test_in_a_queue_the_newest_fire_takes_the_place_of_the_one_before(admission:
 def test_a_queue_that_catches_up_with_all_keeps_every_fire_in_order(admission: Admission) -> None:
     job = make_job(overlap="queue", catch_up="all")
     for name in ("one", "two", "three"):
-        admission.ask(ticket(name, job))
+        admission.admit(ticket(name, job))
 
     assert names(admission, job) == ["two", "three"]
-    admission.leave("one", job.id)
+    admission.release("one", job.id)
     assert let_in(admission) == ["two"]
-    admission.leave("two", job.id)
+    admission.release("two", job.id)
     assert let_in(admission) == ["three"]
 
 
 def test_cancel_previous_names_what_is_to_be_cancelled_and_waits_for_its_end(admission: Admission) -> None:
     job = make_job(overlap="cancel_previous")
-    admission.ask(ticket("one", job))
+    admission.admit(ticket("one", job))
 
-    verdict = admission.ask(ticket("two", job))
+    verdict = admission.admit(ticket("two", job))
 
     assert (verdict.answer, verdict.to_cancel) == ("wait", ["one"])
     assert let_in(admission) == []
-    admission.leave("one", job.id)
+    admission.release("one", job.id)
     assert let_in(admission) == ["two"]
 
 
 def test_allow_has_no_limit_of_its_own(admission: Admission) -> None:
     job = make_job(overlap="allow")
 
-    assert {admission.ask(ticket(str(n), job)).answer for n in range(50)} == {"start"}
+    assert {admission.admit(ticket(str(n), job)).answer for n in range(50)} == {"start"}
     assert admission.running == 50
 
 
@@ -111,16 +111,16 @@ def test_max_instances_is_a_limit_for_every_overlap(admission: Admission) -> Non
     queueing = make_job("queueing", overlap="queue", max_instances=2)
 
     for job, third in ((allowing, "miss"), (queueing, "wait")):
-        assert [admission.ask(ticket(f"{job.id}{n}", job)).answer for n in range(3)] == ["start", "start", third]
+        assert [admission.admit(ticket(f"{job.id}{n}", job)).answer for n in range(3)] == ["start", "start", third]
 
 
 def test_what_somebody_asked_for_waits_and_is_never_replaced(admission: Admission) -> None:
     job = make_job()
-    admission.ask(ticket("one", job))
-    admission.ask(ticket("by hand", job, must_run=True))
-    admission.ask(ticket("by hand too", job, must_run=True))
+    admission.admit(ticket("one", job))
+    admission.admit(ticket("by hand", job, must_run=True))
+    admission.admit(ticket("by hand too", job, must_run=True))
 
-    verdict = admission.ask(ticket("backlog", job), is_backlog=True)
+    verdict = admission.admit(ticket("backlog", job), is_backlog=True)
 
     assert verdict.replaced == []
     assert names(admission, job) == ["by hand", "by hand too", "backlog"]
@@ -129,7 +129,7 @@ def test_what_somebody_asked_for_waits_and_is_never_replaced(admission: Admissio
 def test_late_fires_wait_although_overlap_is_skip(admission: Admission) -> None:
     job = make_job(catch_up="all")
 
-    answers = [admission.ask(ticket(str(n), job), is_backlog=True).answer for n in range(3)]
+    answers = [admission.admit(ticket(str(n), job), is_backlog=True).answer for n in range(3)]
 
     assert answers == ["start", "wait", "wait"]
 
@@ -137,11 +137,11 @@ def test_late_fires_wait_although_overlap_is_skip(admission: Admission) -> None:
 def test_a_job_that_cannot_keep_up_with_itself_misses_for_capacity(admission: Admission) -> None:
     job = make_job(overlap="queue", catch_up="all")
     for n in range(QUEUE_LIMIT + 1):
-        admission.ask(ticket(str(n), job))
+        admission.admit(ticket(str(n), job))
 
-    verdict = admission.ask(ticket("one too many", job))
+    verdict = admission.admit(ticket("one too many", job))
 
-    assert (verdict.answer, verdict.is_capacity) == ("miss", True)
+    assert (verdict.answer, verdict.reason) == ("miss", "capacity")
     assert admission.waiting == QUEUE_LIMIT
 
 
@@ -152,28 +152,28 @@ def test_beyond_max_running_jobs_wait_whatever_their_overlap() -> None:
     admission = Admission(max_running=1)
     jobs = [make_job("busy"), make_job("skipping"), make_job("allowing", overlap="allow")]
 
-    assert [admission.ask(ticket(job.id, job)).answer for job in jobs] == ["start", "wait", "wait"]
+    assert [admission.admit(ticket(job.id, job)).answer for job in jobs] == ["start", "wait", "wait"]
 
 
 def test_with_allow_a_second_fire_waits_too_while_the_kernel_is_full() -> None:
     admission = Admission(max_running=1)
-    admission.ask(ticket("busy", make_job("busy")))
+    admission.admit(ticket("busy", make_job("busy")))
     job = make_job("allowing", overlap="allow", catch_up="all")
 
-    assert [admission.ask(ticket(str(n), job)).answer for n in range(2)] == ["wait", "wait"]
+    assert [admission.admit(ticket(str(n), job)).answer for n in range(2)] == ["wait", "wait"]
 
 
 def test_jobs_take_turns_whoever_came_first() -> None:
     admission = Admission(max_running=1)
     many, few = (make_job(job_id, overlap="queue", catch_up="all") for job_id in ("many", "few"))
-    admission.ask(ticket("first", make_job("first")))
+    admission.admit(ticket("first", make_job("first")))
     for n in range(4):
-        admission.ask(ticket(f"many {n}", many))
-    admission.ask(ticket("few 0", few))
+        admission.admit(ticket(f"many {n}", many))
+    admission.admit(ticket("few 0", few))
     order, current, of = [], "first", "first"
     for _ in range(5):
-        admission.leave(current, of)
-        entered = admission.next()
+        admission.release(current, of)
+        entered = admission.next_to_start()
         assert entered is not None
         current, of = entered.execution_id, entered.job.id
         order.append(current)
@@ -184,11 +184,11 @@ def test_jobs_take_turns_whoever_came_first() -> None:
 def test_nobody_overtakes_the_line_through_a_slot_that_is_just_free() -> None:
     admission = Admission(max_running=1)
     first, patient, hasty = (make_job(job_id) for job_id in ("first", "patient", "hasty"))
-    admission.ask(ticket("first", first))
-    admission.ask(ticket("patient", patient))
-    admission.leave("first", "first")
+    admission.admit(ticket("first", first))
+    admission.admit(ticket("patient", patient))
+    admission.release("first", "first")
 
-    assert admission.ask(ticket("hasty", hasty)).answer == "wait"
+    assert admission.admit(ticket("hasty", hasty)).answer == "wait"
     assert let_in(admission) == ["patient"]
 
 
@@ -196,10 +196,10 @@ def test_leaving_twice_frees_one_slot() -> None:
     admission = Admission(max_running=2)
     job = make_job(overlap="allow")
     for name in ("one", "two"):
-        admission.ask(ticket(name, job))
+        admission.admit(ticket(name, job))
 
-    admission.leave("one", job.id)
-    admission.leave("one", job.id)
+    admission.release("one", job.id)
+    admission.release("one", job.id)
 
     assert admission.running == 1
     assert admission.running_of(job.id) == ["two"]
@@ -208,14 +208,14 @@ def test_leaving_twice_frees_one_slot() -> None:
 def test_a_run_that_was_withdrawn_is_not_let_in(admission: Admission) -> None:
     job = make_job(overlap="queue", catch_up="all")
     for name in ("one", "two", "three"):
-        admission.ask(ticket(name, job))
+        admission.admit(ticket(name, job))
 
     assert admission.withdraw("two", job.id)
     assert not admission.withdraw("two", job.id)
     assert not admission.withdraw("one", job.id)
     assert not admission.withdraw("one", "nobody")
 
-    admission.leave("one", job.id)
+    admission.release("one", job.id)
     assert let_in(admission) == ["three"]
 
 
@@ -223,7 +223,7 @@ def test_closed_it_lets_everybody_wait_and_nobody_in(admission: Admission) -> No
     admission.is_open = False
     job = make_job()
 
-    assert admission.ask(ticket("one", job)).answer == "wait"
+    assert admission.admit(ticket("one", job)).answer == "wait"
     assert let_in(admission) == []
 
     admission.is_open = True
@@ -256,16 +256,16 @@ def test_limits_hold_and_nobody_is_lost(
     for choice, move in moves:
         job = jobs[choice % len(jobs)]
         if move == "leave" and held[job.id]:
-            admission.leave(held[job.id].pop(), job.id)
+            admission.release(held[job.id].pop(), job.id)
         elif move == "withdraw" and waiting[job.id]:
             assert admission.withdraw(waiting[job.id].pop(), job.id)
         elif move in {"fire", "hand", "backlog"}:
             asked = ticket(str(next(numbers)), job, must_run=move == "hand")
-            verdict = admission.ask(asked, is_backlog=move == "backlog")
+            verdict = admission.admit(asked, is_backlog=move == "backlog")
             waiting[job.id] -= {replaced.execution_id for replaced in verdict.replaced}
             if verdict.answer != "miss":
                 (held if verdict.answer == "start" else waiting)[job.id].add(asked.execution_id)
-        while (entered := admission.next()) is not None:
+        while (entered := admission.next_to_start()) is not None:
             waiting[entered.job.id].remove(entered.execution_id)
             held[entered.job.id].add(entered.execution_id)
 

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from gnomon import ExecutionQuery, Job, Kernel
-from gnomon.engine.timetable import FIRST_CHUNK
+from gnomon.engine.timetable import FIRST_CHUNK_JOBS
 from gnomon.stores.memory import MemoryStore
 from gnomon.testing import VirtualClock
 
@@ -52,6 +52,6 @@ async def test_the_first_bodies_of_a_burst_begin_before_anything_else_of_it_is_r
 
         await clock.advance(timedelta(hours=2))
 
-    scheduled_and_started = 2 * FIRST_CHUNK
-    assert heads[:FIRST_CHUNK] == [before + scheduled_and_started] * FIRST_CHUNK
+    scheduled_and_started = 2 * FIRST_CHUNK_JOBS
+    assert heads[:FIRST_CHUNK_JOBS] == [before + scheduled_and_started] * FIRST_CHUNK_JOBS
     assert len(heads) == 500

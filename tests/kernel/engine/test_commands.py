@@ -80,10 +80,10 @@ async def test_words_that_change_nothing_are_not_recorded(gnomon_kernel: Make, g
 
 
 @pytest.mark.parametrize(("name", "most"), [("display_name", 50), ("note", 200)])
-async def test_words_that_are_too_long_are_refused(gnomon_kernel: Make, name: str, most: int) -> None:
+async def test_a_text_that_is_too_long_is_refused(gnomon_kernel: Make, name: str, most: int) -> None:
     async with gnomon_kernel(job()) as kernel:
         assert await kernel.describe("job", **{name: "x" * most})
-        with pytest.raises(JobError, match=f"may have {most} characters, this one has {most + 1}"):
+        with pytest.raises(JobError, match=f"may have {most} characters, got {most + 1}"):
             await kernel.describe("job", **{name: "x" * (most + 1)})
         with pytest.raises(UnknownJobError):
             await kernel.describe("jab", **{name: "x"})

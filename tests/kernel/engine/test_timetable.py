@@ -8,7 +8,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from gnomon.domain.job_state import JobState
-from gnomon.engine.timetable import CHUNK, SLICE, DueFires, Timetable
+from gnomon.engine.timetable import CHUNK_JOBS, SLICE_FIRES, DueFires, Timetable
 from gnomon.jobs.job import Job
 from gnomon.scheduling.catch_up import Absence
 from gnomon.scheduling.triggers import AtTrigger, EveryTrigger, Trigger
@@ -72,7 +72,7 @@ def put(
 ) -> None:
     absence = policies.pop("absence", None)
     state = JobState(job_id=job_id, anchor=START, last_fire=last_fire, newest_fire=last_fire)
-    timetable.put(Job(id=job_id, func=run, **policies), trigger, state, absence)
+    timetable.schedule(Job(id=job_id, func=run, **policies), trigger, state, absence)
 
 
 async def test_jobs_are_dispatched_when_they_are_due(
@@ -94,8 +94,8 @@ async def test_a_job_that_was_taken_out_is_not_due_any_more(
     put(timetable, "hourly", EveryTrigger(HOUR))
     await gnomon_clock.advance(HOUR)
 
-    timetable.take("hourly")
-    timetable.take("nobody")
+    timetable.remove("hourly")
+    timetable.remove("nobody")
     await gnomon_clock.advance(5 * HOUR)
 
     assert desk.runs("hourly") == [START + HOUR]
@@ -130,12 +130,18 @@ async def test_fires_after_the_last_one_in_the_log_are_due(
 async def test_many_jobs_at_one_instant_come_in_chunks_of_which_the_first_is_small(
     timetable: Timetable, desk: Desk, gnomon_clock: VirtualClock
 ) -> None:
-    for n in range(2 * CHUNK + 1):
+    for n in range(2 * CHUNK_JOBS + 1):
         put(timetable, f"job{n}", AtTrigger(START + HOUR, UTC))
 
     await gnomon_clock.advance(HOUR)
 
-    assert [len(chunk) for chunk in desk.chunks] == [16, 32, 64, CHUNK, 2 * CHUNK + 1 - 16 - 32 - 64 - CHUNK]
+    assert [len(chunk) for chunk in desk.chunks] == [
+        16,
+        32,
+        64,
+        CHUNK_JOBS,
+        2 * CHUNK_JOBS + 1 - 16 - 32 - 64 - CHUNK_JOBS,
+    ]
     assert desk.leading == [16]
 
 
@@ -154,19 +160,19 @@ async def test_few_jobs_at_one_instant_lead_no_burst(
 async def test_a_long_backlog_that_all_runs_comes_in_slices(
     timetable: Timetable, desk: Desk, gnomon_clock: VirtualClock
 ) -> None:
-    await gnomon_clock.advance((SLICE + 1) * HOUR)
+    await gnomon_clock.advance((SLICE_FIRES + 1) * HOUR)
 
     put(timetable, "job", EveryTrigger(HOUR), START, catch_up="all")
     await gnomon_clock.settle()
 
-    assert [len(due.run) for due in desk.of("job")] == [SLICE, 1]
+    assert [len(due.run) for due in desk.of("job")] == [SLICE_FIRES, 1]
     assert [due.is_backlog for due in desk.of("job")] == [True, True]
 
 
 async def test_the_fire_after_a_backlog_is_an_ordinary_one(
     timetable: Timetable, desk: Desk, gnomon_clock: VirtualClock
 ) -> None:
-    await gnomon_clock.advance(SLICE * HOUR)
+    await gnomon_clock.advance(SLICE_FIRES * HOUR)
     put(timetable, "job", EveryTrigger(HOUR), START, catch_up="all")
 
     await gnomon_clock.advance(HOUR)

@@ -215,7 +215,7 @@ async def test_a_hook_that_blocks_delays_only_its_own_plugin(
 async def test_a_hook_that_sleeps_for_a_minute_is_left_behind(
     gnomon_kernel: Make, witness: Witness, monkeypatch: pytest.MonkeyPatch, is_async: bool
 ) -> None:
-    monkeypatch.setattr("gnomon.kernel.FLUSH_LIMIT", 0.05)
+    monkeypatch.setattr("gnomon.kernel.FLUSH_LIMIT_S", 0.05)
 
     class Sleeping:
         @hookimpl
@@ -582,7 +582,7 @@ async def test_a_plugin_that_cannot_start_stops_the_start_and_is_named(
 async def test_a_lifespan_that_hangs_stops_the_start(
     gnomon_kernel: Make, gate: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gnomon.kernel.FLUSH_LIMIT", 0.05)
+    monkeypatch.setattr("gnomon.kernel.FLUSH_LIMIT_S", 0.05)
     monkeypatch.setattr("gnomon.plugins.dispatcher.SLOW_START", 0.01)
     monkeypatch.setattr("gnomon.plugins.dispatcher.START_LIMIT", 0.05)
 
@@ -709,7 +709,7 @@ async def test_a_plugin_that_blocks_takes_no_time_from_the_others_when_the_kerne
 async def test_a_hook_that_wakes_up_when_the_kernel_is_gone_hurts_nobody(
     gate: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gnomon.kernel.FLUSH_LIMIT", 0.05)
+    monkeypatch.setattr("gnomon.kernel.FLUSH_LIMIT_S", 0.05)
 
     class Late(Blocking):
         durable = True

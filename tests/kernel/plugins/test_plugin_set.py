@@ -1,6 +1,6 @@
 import sys
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,7 +10,6 @@ from typing import Any
 
 import msgspec
 import pytest
-from structlog.testing import capture_logs
 
 from gnomon.deployment.config import Config
 from gnomon.deployment.plugin_loading import load_plugins, survey
@@ -618,55 +617,3 @@ def test_a_contribution_that_ends_the_process_names_its_plugin() -> None:
 def test_jobs_that_are_returned_where_they_are_to_be_registered_are_refused() -> None:
     with pytest.raises(PluginError, match=r"failed in register_jobs: TypeError: it returned a list, .*call register\("):
         contributing("register_jobs", lambda: [JOB]).jobs()
-
-
-# --- guards ---
-
-
-def guarded(*guards: Callable[..., Any]) -> PluginSet:
-    """Make a set whose guards are asked in this order."""
-    plugins = PluginSet()
-    for i, guard in reversed(list(enumerate(guards))):
-        plugins.add(SimpleNamespace(guard=hookimpl(guard)), f"guard {i}")
-    return plugins
-
-
-def test_a_fire_may_run_when_nobody_minds() -> None:
-    assert PluginSet().guard(JOB, NOW) is None
-    assert guarded(lambda: None, lambda: "").guard(JOB, NOW) is None
-
-
-def test_guards_are_known_to_be_there() -> None:
-    assert not PluginSet().has_guards
-    assert guarded(lambda: None).has_guards
-
-
-def test_the_first_reason_counts() -> None:
-    plugins = guarded(lambda: None, lambda job, scheduled_time: f"{job.id} at {scheduled_time:%H:%M}", lambda: "later")
-
-    assert plugins.guard(JOB, NOW) == "x at 12:00"
-
-
-@pytest.mark.parametrize("bad", [lambda: 1 / 0, lambda: True], ids=["raising", "no sentence"])
-def test_a_guard_that_fails_is_logged_and_does_not_count(bad: Callable[[], Any]) -> None:
-    plugins = guarded(bad, lambda: "closed")
-
-    with capture_logs() as logs:
-        reason = plugins.guard(JOB, NOW)
-
-    assert reason == "closed"
-    assert [(line["plugin"], line["hook"], line["job"]) for line in logs] == [("guard 0", "guard", "x")]
-
-
-def test_a_guard_that_fails_is_its_plugins_problem_until_it_answers() -> None:
-    reasons: Iterator[Any] = iter([True, None])
-    plugins = guarded(lambda: next(reasons))
-
-    plugins.guard(JOB, NOW)
-
-    failed = "hook guard failed, so 'x' ran unguarded: TypeError: expected a sentence or None, got True"
-    assert plugins["guard 0"].problem == failed
-
-    plugins.guard(JOB, NOW)
-
-    assert plugins["guard 0"].problem is None

@@ -1,0 +1,55 @@
+"""The jobs that a kernel serves, by id. The registry alone changes the table; everything else reads it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from gnomon.errors import JobError, UnknownJobError
+from gnomon.jobs.registered import RegisteredJob
+from gnomon.text import close_match
+
+
+class JobTable:
+    """Registered jobs by id, in the order in which they were added."""
+
+    def __init__(self, jobs: Iterable[RegisteredJob] = ()) -> None:
+        self._jobs: dict[str, RegisteredJob] = {}
+        for registered in jobs:
+            self.add(registered)
+
+    def __iter__(self) -> Iterator[RegisteredJob]:
+        return iter(self._jobs.values())
+
+    def __len__(self) -> int:
+        return len(self._jobs)
+
+    def __getitem__(self, job_id: str) -> RegisteredJob:
+        """Return a job; UnknownJobError suggests an id that is spelled similarly."""
+        if (registered := self._jobs.get(job_id)) is None:
+            raise UnknownJobError(job_id, close_match(job_id, self._jobs))
+        return registered
+
+    def expect(self, job_id: str) -> None:
+        """Raise UnknownJobError where there is no job with that id."""
+        _ = self[job_id]
+
+    def get(self, job_id: str) -> RegisteredJob | None:
+        """Return a job, or None."""
+        return self._jobs.get(job_id)
+
+    def add(self, registered: RegisteredJob) -> None:
+        """Add a job; JobError where its id is taken."""
+        if self._jobs.setdefault(registered.job.id, registered) is not registered:
+            raise JobError(f"two jobs have the id {registered.job.id!r}; ids must be unique")
+
+    def put(self, registered: RegisteredJob) -> None:
+        """Add a job, or replace the one with its id."""
+        self._jobs[registered.job.id] = registered
+
+    def remove(self, job_id: str) -> None:
+        """Remove a job."""
+        del self._jobs[job_id]
+
+    def replace_all(self, jobs: Iterable[RegisteredJob]) -> None:
+        """Replace the whole table."""
+        self._jobs = {registered.job.id: registered for registered in jobs}
