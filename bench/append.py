@@ -21,7 +21,7 @@ from gnomon.domain import events, execution
 from gnomon.domain.events import Event
 from gnomon.domain.execution import Execution
 from gnomon.domain.job_state import JobState
-from gnomon_sqlite import SqliteStore, database
+from gnomon_sqlite import SqliteStore, log_file
 from measure import alternate, arguments, median, quartiles, ratios, report
 
 RUNS = 200
@@ -72,13 +72,13 @@ class Recorded(sqlite3.Connection):
 
 
 def statements(told: Sequence[Batch], folder: Path) -> list[tuple[str, Any]]:
-    """Record what the store executes, from the first append until all views are filed."""
+    """Record what the store executes, from the first append until all views are flushed."""
     return asyncio.run(_statements(told, folder))
 
 
 async def _statements(told: Sequence[Batch], folder: Path) -> list[tuple[str, Any]]:
-    connect, recorded = database.connect, {sqlite3.Connection: Recorded}
-    database.connect = lambda path, mode, kind: connect(path, mode, recorded.get(kind, kind))  # type: ignore[assignment]
+    connect, recorded = log_file.connect, {sqlite3.Connection: Recorded}
+    log_file.connect = lambda path, mode, kind: connect(path, mode, recorded.get(kind, kind))  # type: ignore[assignment]
     Recorded.told = []
     try:
         async with SqliteStore(folder / "recorded.db") as store:
@@ -86,16 +86,16 @@ async def _statements(told: Sequence[Batch], folder: Path) -> list[tuple[str, An
             for batch in told:
                 await store.append(*batch)
     finally:
-        database.connect = connect
+        log_file.connect = connect
     return Recorded.told
 
 
-def gnomon(told: Sequence[Batch], synchronous: database.Synchronous) -> Mapping[str, float]:
-    """Append through the store, until all views are filed."""
+def gnomon(told: Sequence[Batch], synchronous: log_file.Synchronous) -> Mapping[str, float]:
+    """Append through the store, until all views are flushed."""
     return asyncio.run(_gnomon(told, synchronous))
 
 
-async def _gnomon(told: Sequence[Batch], synchronous: database.Synchronous) -> Mapping[str, float]:
+async def _gnomon(told: Sequence[Batch], synchronous: log_file.Synchronous) -> Mapping[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         async with SqliteStore(Path(folder) / "append.db", synchronous=synchronous) as store:
             before = time.perf_counter()
@@ -105,11 +105,11 @@ async def _gnomon(told: Sequence[Batch], synchronous: database.Synchronous) -> M
 
 
 def raw(
-    told: Sequence[Batch], executed: Sequence[tuple[str, Any]], synchronous: database.Synchronous
+    told: Sequence[Batch], executed: Sequence[tuple[str, Any]], synchronous: log_file.Synchronous
 ) -> Mapping[str, float]:
     """Execute what was recorded, with sqlite3 and nothing else."""
     with tempfile.TemporaryDirectory() as folder:
-        log = database.open_writer(Path(folder) / "raw.db", synchronous)
+        log = log_file.open_writer(Path(folder) / "raw.db", synchronous)
         before = time.perf_counter()
         for sql, parameters in executed:
             log.execute(sql, parameters)
@@ -121,7 +121,7 @@ def raw(
 def main() -> None:
     """Measure and print."""
     asked = arguments("Sustained appends.", events=150_000, jobs=1_000, pairs=9, normal=0)
-    synchronous: database.Synchronous = "NORMAL" if asked.normal else "FULL"
+    synchronous: log_file.Synchronous = "NORMAL" if asked.normal else "FULL"
     told, some = [], batches(asked.jobs)
     while sum(len(batch[0]) for batch in told) < asked.events:
         told.append(next(some))

@@ -41,7 +41,7 @@ async def memory(count: int, folder: Path) -> float:
     gc.collect()
     tracemalloc.start()
     async with Kernel(store=SqliteStore(folder / "memory.db"), jobs=jobs):
-        await asyncio.sleep(1)  # until what it has recorded at its start is filed
+        await asyncio.sleep(1)  # until the views of its start are flushed
         gc.collect()
         held = tracemalloc.get_traced_memory()[0]
     tracemalloc.stop()

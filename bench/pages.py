@@ -20,7 +20,8 @@ from gnomon.domain import execution
 from gnomon.domain.execution import Execution
 from gnomon.domain.records import ExecutionQuery
 from gnomon.stores.page_cursor import Cursor, write_cursor
-from gnomon_sqlite import SqliteStore, database, filing
+from gnomon_sqlite import SqliteStore, log_file, projection_writer
+from gnomon_sqlite.connection import transaction
 from measure import arguments, quartiles, report
 
 DEEP = 2_000
@@ -31,10 +32,10 @@ BEGUN = datetime(2026, 1, 1, tzinfo=UTC)
 
 def fill(path: Path, executions: Iterator[Execution]) -> None:
     """File executions in a new log, as the store does with thousands of them; no events, for no list reads them."""
-    with closing(database.open_writer(path, "NORMAL")) as log:
+    with closing(log_file.open_writer(path, "NORMAL")) as log:
         while views := list(itertools.islice(executions, BATCH)):
-            with database.transaction(log):
-                filing.put_executions(log, views, {view.id: (view.version, 0) for view in views})
+            with transaction(log):
+                projection_writer.put_executions(log, views, {view.id: (view.version, 0) for view in views})
 
 
 def made(number: int) -> Execution:

@@ -21,7 +21,7 @@ from gnomon.domain.job_state import JobState
 from gnomon.domain.operator_actions import action_of
 from gnomon.domain.records import Action, Checkpoint, LogLine
 from gnomon.errors import StoreError
-from gnomon.stores.page_cursor import EPOCH, MICROSECOND
+from gnomon.stores.microseconds import EPOCH, MICROSECOND
 from gnomon_mongo.drivers import Document
 
 T = TypeVar("T")

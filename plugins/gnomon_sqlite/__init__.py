@@ -1,10 +1,10 @@
-"""The embedded store: one SQLite file beside the program, durable, with nothing to install or to run.
+"""The embedded store: one durable SQLite file, with no server to install or run.
 
     [plugins.sqlite]
     path = "gnomon.db"
     retention = "90d"
 
-The file is a plain SQLite database; read it with any tool, also beside a running kernel, and leave writing to it.
+The file is a plain SQLite database. Any tool may read it, also beside a running kernel; only Gnomon may write it.
 """
 
 from gnomon_sqlite.plugin import SqlitePlugin

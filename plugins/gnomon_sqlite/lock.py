@@ -1,4 +1,4 @@
-"""The writer's place: `flock` on a file beside the log, which the system gives back however its holder ends."""
+"""The writer's lock: `flock` on a file beside the log, which the system releases however its holder ends."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gnomon.errors import StoreInUseError
 
 
 class Holder(msgspec.Struct):
-    """Who has the place: written into the lock file by whoever gets it."""
+    """The process that holds the lock, as it writes itself into the lock file."""
 
     pid: int
     host: str
@@ -23,10 +23,10 @@ class Holder(msgspec.Struct):
 
 
 class WriterLock:
-    """Held by the one process, and the one store in it, that may write.
+    """Held by the only process, and the only store in it, that may write.
 
-    SQLite's own locks let writers take turns, and two connections that write are what its WAL-reset bug needs
-    (3.7.0 to 3.51.2). The file stays when the lock is given back: removing it would let two processes lock two files.
+    SQLite's own locks would let writers take turns, and its WAL-reset bug (3.7.0 to 3.51.2) needs two connections that
+    write. The file stays when the lock is released: if it were removed, two processes could lock two files.
     """
 
     def __init__(self, path: Path) -> None:
@@ -34,7 +34,7 @@ class WriterLock:
         self._file: int | None = None
 
     def acquire(self) -> None:
-        """Take the place, or raise StoreInUseError that names who has it."""
+        """Acquire the lock, or raise a StoreInUseError that names its holder."""
         file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -48,16 +48,16 @@ class WriterLock:
         self._file = file
 
     def release(self) -> None:
-        """Give the place back; nothing happens where it is not held."""
+        """Release the lock; does nothing where it is not held."""
         if self._file is None:
             return
         file, self._file = self._file, None
-        with suppress(OSError):  # a full disk does not keep us from leaving
+        with suppress(OSError):  # a full disk must not prevent the release
             os.ftruncate(file, 0)
         os.close(file)
 
     def _write(self, file: int) -> None:
-        os.ftruncate(file, 0)  # what a crashed holder left
+        os.ftruncate(file, 0)  # left by a crashed holder
         holder = Holder(os.getpid(), socket.gethostname(), datetime.now(UTC).replace(microsecond=0))
         os.pwrite(file, msgspec.json.encode(holder) + b"\n", 0)
 
@@ -66,17 +66,17 @@ class WriterLock:
         advice = "stop it first, or use another path; opening read-only works beside it"
         holder = self._holder()
         if holder is None:
-            return f"{log} is being opened by another kernel that has not told its name yet: {advice}"
+            return f"{log} is being opened by another kernel, which has not recorded its process id yet: {advice}"
         since = f"{holder.since:%Y-%m-%d %H:%M:%S} UTC"
         return f"{log} is written by process {holder.pid} on {holder.host} since {since}: {advice}"
 
     def _holder(self) -> Holder | None:
-        """Read who has the place; None in the moment when a new holder has the lock and the old one's name stands."""
+        """Return the holder; None while a new holder has the lock and the old one's record is still in the file."""
         try:
             holder = msgspec.json.decode(self.path.read_bytes(), type=Holder)
             if holder.host == socket.gethostname():
                 os.kill(holder.pid, 0)
-        except PermissionError:  # it is there, as somebody else's process
+        except PermissionError:  # the process exists, and belongs to another user
             return holder
         except (OSError, msgspec.DecodeError):
             return None

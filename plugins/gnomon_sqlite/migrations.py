@@ -1,9 +1,10 @@
-"""Logs of older schemas, brought to today's: one function for each, which leads there in one step."""
+"""Migrations of logs with an older schema: one function for each, which leads to today's schema in one step."""
 
 from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import msgspec
 import structlog
@@ -11,88 +12,128 @@ import structlog
 from gnomon.domain import codec
 from gnomon.domain.events import Event
 from gnomon.domain.job_state import JobState
-from gnomon_sqlite import commits, filing, writing
-from gnomon_sqlite.commits import End
-from gnomon_sqlite.database import SCHEMA_VERSION, insert, make_tables
+from gnomon.errors import StoreError
+from gnomon_sqlite import event_rows, projection_writer, transactions
+from gnomon_sqlite.connection import insert, transaction
+from gnomon_sqlite.event_rows import End
+from gnomon_sqlite.schema import SCHEMA_VERSION, make_tables, schema_version
 
 log = structlog.stdlib.get_logger("gnomon.sqlite")
 
 BLOCK = 2_000
-"""Rows that are in memory at once."""
+"""Rows in memory at once."""
+
+
+def migrate(connection: sqlite3.Connection) -> None:
+    """Bring a log with an older schema to today's, or leave it as it is."""
+    version = schema_version(connection)
+    with transaction(connection):
+        MIGRATIONS[version](connection)
+    log.info("log migrated", from_schema=version, to_schema=SCHEMA_VERSION)
 
 
 def _from_1(connection: sqlite3.Connection) -> None:
-    """Add what schema 1 had not, the list of what operators did, and go on as from schema 2."""
-    _move(connection)
-    # Who acts is named; an event that names nobody has no such key.
+    """Add the list of operators' acts, which schema 1 lacked, and continue as from schema 2."""
+    _rewrite(connection)
+    # Acts name an actor; an event without one has no such key.
     acts = "WHERE instr(body, CAST('\"actor\":' AS BLOB))"
     for events in _old_events(connection, acts):
-        insert(connection, f"INTO {writing.ACTIONS}", writing.action_rows(events))
+        insert(connection, f"INTO {transactions.ACTIONS}", transactions.action_rows(events))
     _drop(connection)
-    _finish(connection, 1)
 
 
 def _from_2(connection: sqlite3.Connection) -> None:
-    """Put events that had a row each together, and what is going on apart from what is over."""
-    _move(connection)
+    """Group events that had a row each, and separate unfinished runs from finished ones."""
+    _rewrite(connection)
     _drop(connection)
-    _finish(connection, 2)
 
 
 def _from_3(connection: sqlite3.Connection) -> None:
-    """File what is over: `live` had it too, up to thousands."""
+    """Move finished runs out of `live`, which held up to thousands of them, and continue as from schema 4."""
     make_tables(connection)
     rows = connection.execute(
         "SELECT body, version, last FROM live WHERE ended_at IS NOT NULL ORDER BY rowid"
     ).fetchall()
-    views = [filing.view_of(body) for body, _, _ in rows]
+    views = [projection_writer.view_of(body) for body, _, _ in rows]
     ends = {view.id: (version, last) for view, (_, version, last) in zip(views, rows, strict=True)}
-    filing.put_executions(connection, views, ends)
-    _finish(connection, 3)
+    projection_writer.put_executions(connection, views, ends)
+    _mark_flushed(connection)
+    _rewrite_jobs(connection)
 
 
-def _move(connection: sqlite3.Connection) -> None:
-    """Give the old tables other names, make today's, and write events and views anew."""
+def _from_4(connection: sqlite3.Connection) -> None:
+    """Rename the table `filed`, and rewrite the states of jobs: log format 3 renamed one of their fields."""
+    make_tables(connection)
+    connection.execute("UPDATE flushed SET position = (SELECT position FROM filed)")
+    connection.execute("DROP TABLE filed")
+    _rewrite_jobs(connection)
+
+
+def _rewrite_jobs(connection: sqlite3.Connection) -> None:
+    for job_id, body in connection.execute("SELECT id, body FROM jobs").fetchall():
+        new_body = msgspec.json.encode(_job_state(body))
+        connection.execute("UPDATE jobs SET body = ? WHERE id = ?", (new_body, job_id))
+
+
+def _mark_flushed(connection: sqlite3.Connection) -> None:
+    connection.execute("UPDATE flushed SET position = ?", (event_rows.head(connection),))
+
+
+def _job_state(body: bytes) -> JobState:
+    """Parse the state of a job as schemas 1 to 4 stored it; it called the reason for a pause `paused_why`."""
+    try:
+        fields = msgspec.json.decode(body, type=dict[str, Any])
+        if "paused_why" in fields:
+            fields["paused_reason"] = fields.pop("paused_why")
+        return msgspec.convert(fields, JobState)
+    except msgspec.DecodeError as exc:
+        raise StoreError(f"the state of a job in the log cannot be read ({exc}): {body[:80]!r}") from exc
+
+
+def _rewrite(connection: sqlite3.Connection) -> None:
+    """Rename the old tables, create today's, and write events and views to those."""
     indexes = "SELECT name FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL AND tbl_name <> 'actions'"
     for (name,) in connection.execute(indexes).fetchall():
         connection.execute(f"DROP INDEX {name}")
-    for table in OLD:
+    for table in REWRITTEN:
         connection.execute(f"ALTER TABLE {table} RENAME TO old_{table}")
     make_tables(connection)
-    ends = _move_events(connection)
+    ends = _rewrite_events(connection)
     for bodies in _blocks(connection, "SELECT body FROM old_executions ORDER BY rowid"):
-        views = [filing.view_of(body) for (body,) in bodies]
-        filing.put_executions(connection, views, {view.id: ends.pop(view.id) for view in views})
+        views = [projection_writer.view_of(body) for (body,) in bodies]
+        projection_writer.put_executions(connection, views, {view.id: ends.pop(view.id) for view in views})
     jobs = connection.execute("SELECT body FROM old_jobs").fetchall()
-    filing.put_jobs(connection, [msgspec.json.decode(body, type=JobState) for (body,) in jobs], ends)
-    insert(connection, f"INTO {filing.STREAMS}", [(stream, *end) for stream, end in ends.items()])
+    projection_writer.put_jobs(connection, [_job_state(body) for (body,) in jobs], ends)
+    insert(connection, f"INTO {projection_writer.STREAMS}", [(stream, *end) for stream, end in ends.items()])
+    _mark_flushed(connection)
 
 
-def _move_events(connection: sqlite3.Connection) -> dict[str, End]:
+def _rewrite_events(connection: sqlite3.Connection) -> dict[str, End]:
     ends: dict[str, End] = {}
     for events in _old_events(connection):
-        for run in _unbroken(events):
-            rows, now = commits.rows_of(run, ends, commits.find(connection, ()).newest, check=False)
-            insert(connection, f"INTO {commits.COMMITS}", rows)
-            ends |= now
+        for run in _contiguous(events):
+            newest = event_rows.find_ends(connection, ()).newest
+            rows, new_ends = event_rows.rows_of(run, ends, newest, check=False)
+            insert(connection, f"INTO {event_rows.COMMITS}", rows)
+            ends |= new_ends
     last = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'old_events'").fetchone()
-    if last is not None and last[0] > commits.head(connection):  # the newest ones are forgotten, and not their number
-        insert(connection, f"INTO {commits.COMMITS}", [(last[0], last[0], 0, 0, 0, b"[0]", b"[null]")])
+    if last is not None and last[0] > event_rows.head(connection):  # the newest events are pruned, their numbers taken
+        insert(connection, f"INTO {event_rows.COMMITS}", [(last[0], last[0], 0, 0, 0, b"[0]", b"[null]")])
     return ends
 
 
 def _old_events(connection: sqlite3.Connection, where: str = "") -> Iterator[list[Event]]:
-    for rows in _blocks(connection, f"SELECT body FROM old_events {where} ORDER BY position"):  # noqa: S608 - ours
+    for rows in _blocks(connection, f"SELECT body FROM old_events {where} ORDER BY position"):  # noqa: S608 - our own names
         yield [codec.decode(body) for (body,) in rows]
 
 
-def _unbroken(events: list[Event]) -> Iterator[list[Event]]:
-    """Cut where positions are missing."""
+def _contiguous(events: list[Event]) -> Iterator[list[Event]]:
+    """Split events where positions are missing."""
     start = 0
-    for place in range(1, len(events) + 1):
-        if place == len(events) or events[place].position != events[place - 1].position + 1:
-            yield events[start:place]
-            start = place
+    for index in range(1, len(events) + 1):
+        if index == len(events) or events[index].position != events[index - 1].position + 1:
+            yield events[start:index]
+            start = index
 
 
 def _blocks(connection: sqlite3.Connection, sql: str) -> Iterator[list[tuple[bytes]]]:
@@ -102,16 +143,11 @@ def _blocks(connection: sqlite3.Connection, sql: str) -> Iterator[list[tuple[byt
 
 
 def _drop(connection: sqlite3.Connection) -> None:
-    for table in OLD:
+    for table in REWRITTEN:
         connection.execute(f"DROP TABLE old_{table}")
 
 
-def _finish(connection: sqlite3.Connection, version: int) -> None:
-    connection.execute("UPDATE filed SET position = ?", (commits.head(connection),))
-    log.info("log brought up to date", from_schema=version, to_schema=SCHEMA_VERSION)
-
-
-OLD = ("events", "executions", "counts", "jobs")
-"""The tables of schemas 1 and 2 that are written anew."""
-MIGRATIONS: dict[int, Callable[[sqlite3.Connection], None]] = {1: _from_1, 2: _from_2, 3: _from_3}
+REWRITTEN = ("events", "executions", "counts", "jobs")
+"""The tables of schemas 1 and 2 that today's tables of the same or another name replace."""
+MIGRATIONS: dict[int, Callable[[sqlite3.Connection], None]] = {1: _from_1, 2: _from_2, 3: _from_3, 4: _from_4}
 """By the schema that is found. Each runs in one transaction."""

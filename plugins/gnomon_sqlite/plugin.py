@@ -1,4 +1,4 @@
-"""What the config file enables: the SQLite store, and a daily job that keeps the log from growing for ever."""
+"""The plugin: it provides the SQLite store, and a daily job that prunes the log."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ import msgspec
 from gnomon.durations import Duration
 from gnomon.hookspecs import hookimpl
 from gnomon.ports import Store
-from gnomon_sqlite.database import Synchronous
+from gnomon_sqlite.connection_check import check_connection
+from gnomon_sqlite.log_file import Synchronous
 from gnomon_sqlite.store import SqliteStore
-from gnomon_sqlite.trial import try_file
 
 
 class SqlitePlugin:
-    """Provides the SQLite store; with `retention` it forgets, once a day, what ended longer ago than that."""
+    """Provides the SQLite store; with `retention` a daily job deletes executions that ended longer ago than that."""
 
     class Config(msgspec.Struct, forbid_unknown_fields=True):
-        """`path` is counted from the config's folder; "NORMAL" may lose the newest events in a power cut."""
+        """`path` is relative to the config's folder; "NORMAL" may lose the newest events in a power cut."""
 
         path: Path = Path("gnomon.db")
         synchronous: Synchronous = "FULL"
@@ -32,29 +32,29 @@ class SqlitePlugin:
 
     @hookimpl
     def register_store(self, register: Callable[[Store], None]) -> None:
-        """Offer the store."""
+        """Register the store."""
         register(self.store)
 
     @hookimpl
     def register_jobs(self, register: Callable[..., None]) -> None:
-        """Offer the job that prunes, where the config sets a retention."""
+        """Register the job that prunes, where the config sets a retention."""
         if self.config.retention is None:
             return
         register(
             id="sqlite.retention",
             func=self.prune,
-            name="Forget old executions",
-            description=f"Deletes what ended more than {self.config.retention} ago, with its events and log lines.",
+            name="Delete old executions",
+            description=f"Deletes runs that ended more than {self.config.retention} ago, with their events and log.",
             cron="30 3 * * *",
         )
 
     @hookimpl
     def try_connection(self) -> str:
-        """Look at the log, or at the place where it would be made."""
-        return try_file(self.store.path)
+        """Check the log, or the place where it would be created."""
+        return check_connection(self.store.path)
 
     async def prune(self) -> int:
-        """Forget what is older than the retention; returns how many executions that were."""
+        """Delete executions older than the retention, and return how many were deleted."""
         if self.config.retention is None:
             return 0
         return await self.store.prune(datetime.now(UTC) - self.config.retention)

@@ -1,4 +1,4 @@
-"""The SQLite store: one thread that writes, a few that read, and the kernel's loop waits for none of them."""
+"""The SQLite store: one thread that writes and a few that read, so that the kernel's loop never waits for the disk."""
 
 from __future__ import annotations
 
@@ -22,142 +22,144 @@ from gnomon.domain.job_state import JobState
 from gnomon.domain.records import ActionPage, ActionQuery, Checkpoint, ExecutionQuery, LogLine, Page
 from gnomon.errors import StoreError
 from gnomon.ports import Store
-from gnomon_sqlite import commits, database, filing, reading, tail, writing
-from gnomon_sqlite.database import micros
+from gnomon.stores.microseconds import to_micros
+from gnomon_sqlite import event_rows, log_file, projection_writer, queries, transactions, unflushed_reader
 from gnomon_sqlite.errors import translate
-from gnomon_sqlite.filing import FILED_AT_ONCE, Unfiled
 from gnomon_sqlite.lock import WriterLock
-from gnomon_sqlite.tail import Reader
+from gnomon_sqlite.projection_writer import FLUSH_THRESHOLD, PendingViews
+from gnomon_sqlite.unflushed_reader import Reader
 
 log = structlog.stdlib.get_logger("gnomon.sqlite")
 
 P = ParamSpec("P")
 T = TypeVar("T")
-Reading = Callable[Concatenate[Reader, P], T]
-Writing = Callable[Concatenate[sqlite3.Connection, P], T]
+Query = Callable[Concatenate[Reader, P], T]
+Transaction = Callable[Concatenate[sqlite3.Connection, P], T]
 
 READERS = 3
 BURST = 200
-"""Events of one append that tell of a burst: they have queued up while the append before was written."""
-PAUSE = 0.25
-"""Seconds without a large append after which a burst is over: the loop may be busy for a tenth of one between two."""
-LONGEST_BURST = 12
-"""How many times as many views as else may wait for the end of a burst, before they are filed in the midst of it."""
-HASTE = 0.0005
-"""Seconds after which threads hand on the GIL while a log is open for writing, in place of 5 ms: the writer needs
-it a few times for each append, which beside a busy loop took 10 to 50 ms for 2 of work."""
-PRUNED_AT_ONCE = 100
-"""Executions that are forgotten in one transaction: some 5 ms, the longest that pruning holds up an append."""
+"""Events in one append that indicate a burst: they queued up during the append before."""
+BURST_END_S = 0.25
+"""Time without a large append after which a burst is over: the loop may be busy for a tenth of a second between two."""
+BURST_FACTOR = 12
+"""During a burst, a flush starts when this many times the usual number of events are unflushed."""
+SWITCH_INTERVAL_S = 0.0005
+"""Interval at which threads offer the GIL while a log is open for writing, instead of 5 ms. The writer needs it a few
+times for each append, which took 10 to 50 ms beside a busy loop for 2 ms of work."""
+PRUNE_BATCH = 100
+"""Executions that are deleted in one transaction: some 5 ms, the longest time that pruning delays an append."""
 
 
 class SqliteStore(Store):
     """Keeps the log in one SQLite file, in WAL mode: an append is one commit of its events.
 
-    Views are filed by thousands, and until then each reader folds them from the log: answers are always up to date.
+    Views are flushed by the thousand, and until then each reader folds them from the log: answers are always current.
 
     With `synchronous="FULL"` an append survives a power cut; with "NORMAL" it survives the end of the process, and a
-    power cut may take the last moments. The folder must be on a local disk: WAL does not work over a network.
+    power cut may lose the last moments. The folder must be on a local disk: WAL does not work on network file systems.
     """
 
     name = "sqlite"
-    filed_at_once = FILED_AT_ONCE
+    flush_threshold = FLUSH_THRESHOLD
 
-    def __init__(self, path: str | PathLike[str], *, synchronous: database.Synchronous = "FULL") -> None:
+    def __init__(self, path: str | PathLike[str], *, synchronous: log_file.Synchronous = "FULL") -> None:
         self.path = Path(path).resolve()
         self.synchronous = synchronous
         self._writer: sqlite3.Connection
         self._readers: queue.LifoQueue[Reader]
-        self._writing: ThreadPoolExecutor | None = None
-        self._reading: ThreadPoolExecutor | None = None
-        self._held = ExitStack()
-        self._unfiled = Unfiled()
-        self._later: asyncio.TimerHandle | None = None
-        self._problem = ""
-        self._has_filed = False
+        self._write_pool: ThreadPoolExecutor | None = None
+        self._read_pool: ThreadPoolExecutor | None = None
+        self._resources = ExitStack()
+        self._pending = PendingViews()
+        self._flush_timer: asyncio.TimerHandle | None = None
+        self._flush_problem = ""
+        self._has_flushed = False
 
     async def open(self, *, read_only: bool = False) -> None:
-        if self._reading is not None:
-            raise StoreError(f"SQLite log {self.path} is open already")
-        self._reading = ThreadPoolExecutor(READERS, "gnomon-sqlite-reader")
-        self._writing = None if read_only else ThreadPoolExecutor(1, "gnomon-sqlite-writer")
+        if self._read_pool is not None:
+            raise StoreError(f"SQLite log {self.path} is already open")
+        self._read_pool = ThreadPoolExecutor(READERS, "gnomon-sqlite-reader")
+        self._write_pool = None if read_only else ThreadPoolExecutor(1, "gnomon-sqlite-writer")
         try:
-            await self._in(self._reading, lambda: self._take_hold(read_only=read_only))
+            await self._run(self._read_pool, lambda: self._acquire(read_only=read_only))
         except BaseException:
             await self.close()
             raise
 
     async def close(self) -> None:
-        if self._later is not None:
-            self._later.cancel()
-            self._later = None
-        threads = [pool for pool in (self._reading, self._writing) if pool is not None]
-        self._reading = self._writing = None  # from here on nothing new comes in
-        if threads:
-            await asyncio.to_thread(self._let_go, threads)
+        self._cancel_flush_timer()
+        pools = [pool for pool in (self._read_pool, self._write_pool) if pool is not None]
+        self._read_pool = self._write_pool = None  # from here on every call is refused
+        if pools:
+            await asyncio.to_thread(self._release, pools)
 
     async def head(self) -> int:
-        return await self._read(commits.head)
+        return await self._read(event_rows.head)
 
     async def append(self, events: Sequence[Event], executions: Sequence[Execution], jobs: Sequence[JobState]) -> None:
-        await self._write(writing.append, self._unfiled, events, executions, jobs)
-        has_waited, self._has_filed = self._has_filed, False
-        if self._unfiled.events >= self.filed_at_once:
-            # What queues up behind a filing is no burst. Taken for one, it put off the next filing and made it larger:
-            # at 5,000 runs a second 1 of 100 started over 100 ms late, and not 50.
-            self._file_soon(is_burst=len(events) >= BURST and not has_waited)
+        await self._write(transactions.append, self._pending, events, executions, jobs)
+        has_waited, self._has_flushed = self._has_flushed, False
+        if self._pending.events >= self.flush_threshold:
+            # What queues up behind a flush is no burst. Taken for one, it postponed the next flush and made it larger:
+            # at 5,000 runs a second 1 of 100 started over 100 ms late instead of 50.
+            self._schedule_flush(is_burst=len(events) >= BURST and not has_waited)
 
     async def read(self, after: int = 0, limit: int = 1000) -> list[Event]:
-        return await self._read(commits.read, after, limit)
+        return await self._read(event_rows.read, after, limit)
 
     async def stream(self, stream: str) -> list[Event]:
-        return await self._read(commits.stream, stream)
+        return await self._read(event_rows.stream, stream)
 
     async def execution(self, execution_id: str) -> Execution | None:
-        return await self._read(reading.execution, execution_id)
+        return await self._read(queries.execution, execution_id)
 
     async def executions(self, query: ExecutionQuery) -> Page:
-        return await self._read(reading.executions, query, reading.parse_cursor(query))
+        return await self._read(queries.executions, query, queries.parse_cursor(query))
 
     async def jobs(self) -> list[JobState]:
-        return await self._read(reading.jobs)
+        return await self._read(queries.jobs)
 
     async def job_events(self, job_id: str, since: datetime, until: datetime) -> list[Event]:
-        return await self._read(commits.read_job, job_id, micros(since), micros(until))
+        return await self._read(event_rows.read_job, job_id, to_micros(since), to_micros(until))
 
     async def actions(self, query: ActionQuery) -> ActionPage:
-        return await self._read(reading.actions, query)
+        return await self._read(queries.actions, query)
 
     async def checkpoint(self, name: str) -> Checkpoint | None:
-        return await self._read(reading.checkpoint, name)
+        return await self._read(queries.checkpoint, name)
 
     async def save_checkpoint(self, name: str, checkpoint: Checkpoint) -> None:
-        await self._write(writing.save_checkpoint, name, checkpoint)
+        await self._write(transactions.save_checkpoint, name, checkpoint)
 
     async def append_log(self, execution_id: str, lines: Sequence[LogLine], oldest: int = 1) -> None:
-        await self._write(writing.append_log, execution_id, list(lines), oldest)
+        await self._write(transactions.append_log, execution_id, list(lines), oldest)
 
     async def log(self, execution_id: str, after: int = 0, limit: int = 1000) -> list[LogLine]:
-        return await self._read(reading.log, execution_id, after, limit)
+        return await self._read(queries.log, execution_id, after, limit)
 
     async def prune(self, before: datetime) -> int:
         pruned = 0
-        while some := await self._write(writing.prune, self._unfiled, before, PRUNED_AT_ONCE):
+        while some := await self._write(transactions.prune, self._pending, before, PRUNE_BATCH):
             pruned += some
         return pruned
 
-    async def _read(self, work: Reading[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        if self._reading is None:
-            raise StoreError(f"SQLite log {self.path} is not open: use the store inside of `async with store:`")
-        return await self._in(self._reading, lambda: self._with_reader(lambda reader: work(reader, *args, **kwargs)))
+    # --- threads ---
 
-    async def _write(self, work: Writing[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        if self._writing is None:
-            state = "is not open" if self._reading is None else "was opened read-only"
+    async def _read(self, query: Query[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        if self._read_pool is None:
+            raise StoreError(f"SQLite log {self.path} is not open: use the store inside `async with store:`")
+        return await self._run(
+            self._read_pool, lambda: self._with_reader(lambda reader: query(reader, *args, **kwargs))
+        )
+
+    async def _write(self, transaction: Transaction[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        if self._write_pool is None:
+            state = "is not open" if self._read_pool is None else "was opened read-only"
             raise StoreError(f"SQLite log {self.path} {state}, so it cannot be written")
-        return await self._in(self._writing, lambda: work(self._writer, *args, **kwargs))
+        return await self._run(self._write_pool, lambda: transaction(self._writer, *args, **kwargs))
 
-    async def _in(self, threads: ThreadPoolExecutor, work: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(threads, self._translated, work)
+    async def _run(self, pool: ThreadPoolExecutor, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(pool, self._translated, work)
 
     def _translated(self, work: Callable[[], T]) -> T:
         try:
@@ -166,58 +168,64 @@ class SqliteStore(Store):
             raise translate(exc, self.path) from exc
 
     def _with_reader(self, work: Callable[[Reader], T]) -> T:
-        reader = self._readers.get_nowait()  # there are as many as threads
+        reader = self._readers.get_nowait()  # there are as many readers as threads
         try:
             return work(reader)
         finally:
             self._readers.put(reader)
 
-    def _take_hold(self, *, read_only: bool) -> None:
-        database.check_file(self.path, must_exist=read_only)
+    # --- opening and closing, in a thread of the read pool ---
+
+    def _acquire(self, *, read_only: bool) -> None:
+        log_file.check_file(self.path, must_exist=read_only)
         if not read_only:
             lock = WriterLock(self.path.with_name(f"{self.path.name}.lock"))
             lock.acquire()
-            self._held.callback(lock.release)
-            self._held.callback(sys.setswitchinterval, sys.getswitchinterval())
-            sys.setswitchinterval(min(sys.getswitchinterval(), HASTE))
-            self._writer = self._held.enter_context(closing(database.open_writer(self.path, self.synchronous)))
-            self._unfiled = tail.unfiled(self._writer)
-            self._held.callback(self._file)
-            self._file()
+            self._resources.callback(lock.release)
+            self._resources.callback(sys.setswitchinterval, sys.getswitchinterval())
+            sys.setswitchinterval(min(sys.getswitchinterval(), SWITCH_INTERVAL_S))
+            self._writer = self._resources.enter_context(closing(log_file.open_writer(self.path, self.synchronous)))
+            self._pending = unflushed_reader.pending_views(self._writer)
+            self._resources.callback(self._flush)
+            self._flush()
         self._readers = queue.LifoQueue()
         for _ in range(READERS):
-            self._readers.put(self._held.enter_context(closing(tail.open_reader(self.path))))
+            self._readers.put(self._resources.enter_context(closing(unflushed_reader.open_reader(self.path))))
 
-    def _file_soon(self, *, is_burst: bool) -> None:
-        """Let the writer file; in a burst only after it, for the next append would wait for it."""
-        if self._unfiled.events >= self.filed_at_once * LONGEST_BURST:
-            self._file_now()
-        elif is_burst:
-            if self._later is not None:
-                self._later.cancel()
-            self._later = asyncio.get_running_loop().call_later(PAUSE, self._file_now)
-        elif self._later is None:
-            self._file_now()
-
-    def _file_now(self) -> None:
-        if self._later is not None:
-            self._later.cancel()
-            self._later = None
-        if self._writing is not None:
-            self._writing.submit(self._file)
-
-    def _file(self) -> None:
-        try:
-            filing.file(self._writer, self._unfiled)
-        except Exception as exc:  # the log has it all, and the next append tries again
-            if str(exc) != self._problem:
-                log.exception("views could not be filed", path=str(self.path), waiting=self._unfiled.events)
-            self._problem = str(exc)
-        else:
-            self._problem = ""
-        self._has_filed = True
-
-    def _let_go(self, threads: Sequence[ThreadPoolExecutor]) -> None:
-        for pool in threads:
+    def _release(self, pools: Sequence[ThreadPoolExecutor]) -> None:
+        for pool in pools:
             pool.shutdown()
-        self._held.close()  # the readers first, so that the writer, as the last one, empties the WAL
+        self._resources.close()  # the readers first, so that the writer closes last and empties the WAL
+
+    # --- flushing views ---
+
+    def _schedule_flush(self, *, is_burst: bool) -> None:
+        """Flush soon; during a burst only after it, because the next append would wait for the flush."""
+        if self._pending.events >= self.flush_threshold * BURST_FACTOR:
+            self._submit_flush()
+        elif is_burst:
+            self._cancel_flush_timer()
+            self._flush_timer = asyncio.get_running_loop().call_later(BURST_END_S, self._submit_flush)
+        elif self._flush_timer is None:
+            self._submit_flush()
+
+    def _submit_flush(self) -> None:
+        self._cancel_flush_timer()
+        if self._write_pool is not None:
+            self._write_pool.submit(self._flush)
+
+    def _cancel_flush_timer(self) -> None:
+        if self._flush_timer is not None:
+            self._flush_timer.cancel()
+            self._flush_timer = None
+
+    def _flush(self) -> None:
+        try:
+            projection_writer.flush(self._writer, self._pending)
+        except Exception as exc:  # the log has all of it, and the next append tries again
+            if str(exc) != self._flush_problem:
+                log.exception("views could not be flushed", path=str(self.path), waiting=self._pending.events)
+            self._flush_problem = str(exc)
+        else:
+            self._flush_problem = ""
+        self._has_flushed = True

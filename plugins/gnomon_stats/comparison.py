@@ -12,10 +12,10 @@ from typing import Any
 
 import msgspec
 
+from gnomon.stores.microseconds import from_micros
 from gnomon_stats.fold import HOUR_MICROS, JobFold, Statistics
 from gnomon_stats.histogram import middle_of
 from gnomon_stats.series import Row, Series, Tally
-from gnomon_stats.shape import moment_of
 
 
 class Difference(msgspec.Struct, frozen=True):
@@ -129,7 +129,7 @@ def _word(name: str) -> str:
 def _period(name: str, period: int) -> str:
     if name == "day":
         return f"day {date.fromordinal(period)}"
-    return f"hour {moment_of(period * HOUR_MICROS):%Y-%m-%dT%H}Z"
+    return f"hour {from_micros(period * HOUR_MICROS):%Y-%m-%dT%H}Z"
 
 
 def _told(value: Any) -> Any:

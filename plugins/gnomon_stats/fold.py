@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from gnomon.domain.events import Cancelled, Event, Failed, Missed, Scheduled, Started, Succeeded
-from gnomon.stores.page_cursor import EPOCH, MICROSECOND
+from gnomon.stores.microseconds import to_micros
 from gnomon_stats.histogram import bucket_of
 from gnomon_stats.series import Outcome, Series, Tally
 
@@ -111,11 +111,6 @@ def move_to_zone(statistics: Statistics, zone: str) -> None:
         statistics.zone, statistics.zone_since = zone, statistics.position
 
 
-def micros_of(moment: datetime) -> int:
-    """Write a moment as µs since 1970."""
-    return (moment - EPOCH) // MICROSECOND
-
-
 class _Days:
     """Numbers the days of a zone; remembers the bounds of the last one, for neighbours in the log are of one day."""
 
@@ -128,19 +123,19 @@ class _Days:
             local = at.astimezone(self._zone)
             midnight = local.replace(hour=0, minute=0, second=0, microsecond=0, fold=0)
             next_one = midnight + timedelta(days=1)  # in wall time: a day may have 23 or 25 hours
-            self._begin, self._end = micros_of(midnight), micros_of(next_one)
+            self._begin, self._end = to_micros(midnight), to_micros(next_one)
             self._day = local.toordinal()
         return self._day
 
 
 def _scheduled(job: JobFold, event: Scheduled, _day_of: _Days) -> None:
-    at = micros_of(event.at)
+    at = to_micros(event.at)
     job.open[event.stream] = OpenRun(running=False, at=at)
     _show(job, event, "scheduled", at)
 
 
 def _started(job: JobFold, event: Started, _day_of: _Days) -> None:
-    at = micros_of(event.at)
+    at = to_micros(event.at)
     job.open[event.stream] = OpenRun(running=True, at=at)
     _show(job, event, "running", at)
 
@@ -169,7 +164,7 @@ def _cancelled(job: JobFold, event: Cancelled, day_of: _Days) -> None:
 def _end(
     job: JobFold, event: Event, outcome: Outcome, day_of: _Days, *, micros: int | None = None, count: int = 1
 ) -> None:
-    at = micros_of(event.at)
+    at = to_micros(event.at)
     begun = job.open.pop(event.stream, None)
     _show(job, event, outcome, begun.at if begun is not None else at, micros)
     spent = micros or 0 if outcome == "success" else 0

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from gnomon.stores.page_cursor import EPOCH, MICROSECOND
+from gnomon.stores.microseconds import from_micros
 from gnomon_stats.fold import HOUR_MICROS, JobFold, LastRun, Standing, Statistics, Streak
 from gnomon_stats.histogram import percentile
 from gnomon_stats.series import Tally
@@ -112,15 +112,10 @@ def day_stats(statistics: Statistics, now: datetime) -> DayStats:
     return _day(day, found)
 
 
-def moment_of(micros: int) -> datetime:
-    """Read µs since 1970."""
-    return EPOCH + micros * MICROSECOND
-
-
 def _last_execution(last: LastRun | None) -> LastExecution | None:
     if last is None:
         return None
-    return LastExecution(last.id, last.status, moment_of(last.at), _seconds(last.micros))
+    return LastExecution(last.id, last.status, from_micros(last.at), _seconds(last.micros))
 
 
 def _streak(streak: Streak) -> CurrentStreak:
@@ -133,7 +128,7 @@ def _day(period: int, tally: Tally) -> DayStats:
 
 
 def _hour(period: int, tally: Tally) -> HourStats:
-    hour = moment_of(period * HOUR_MICROS).astimezone(UTC)
+    hour = from_micros(period * HOUR_MICROS).astimezone(UTC)
     return HourStats(hour, tally.success, tally.failed, tally.missed, tally.cancelled, tally.average)
 
 

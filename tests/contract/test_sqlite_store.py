@@ -6,15 +6,15 @@ import pytest
 from gnomon.ports import Store
 from gnomon.testing.contracts import StoreContract
 from gnomon_sqlite import SqliteStore
-from gnomon_sqlite.filing import FILED_AT_ONCE
+from gnomon_sqlite.projection_writer import FLUSH_THRESHOLD
 
 
 class TestSqliteStore(StoreContract):
-    @pytest.fixture(params=[2, FILED_AT_ONCE])
+    @pytest.fixture(params=[2, FLUSH_THRESHOLD])
     async def store(self, request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
-        """Answers are the same, whether they come from the tables or from events that are not filed yet."""
+        """Answers must not depend on whether views are flushed."""
         store = SqliteStore(tmp_path / "gnomon.db")
-        store.filed_at_once = request.param
+        store.flush_threshold = request.param
         async with store:
             yield store
 

@@ -97,7 +97,7 @@ def test_check_connect_reaches_what_the_plugins_talk_to_and_changes_nothing(conf
 
     assert done.returncode == 0
     assert "sqlite    ✔ ok" in done.stdout
-    assert "is not there yet: the first start makes it" in " ".join(done.stdout.split())
+    assert "does not exist yet: the first start creates it" in " ".join(done.stdout.split())
     assert not path.with_name("gnomon.db").exists()
 
 

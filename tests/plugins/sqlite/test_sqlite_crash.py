@@ -1,4 +1,4 @@
-"""What a killed process leaves behind: real subprocesses, SIGKILL while they append."""
+"""SIGKILL of real processes while they append."""
 
 import signal
 import sqlite3
@@ -14,7 +14,7 @@ from gnomon.domain.records import ExecutionQuery
 from gnomon.errors import StoreInUseError
 from gnomon.testing.histories import NOON, append, scheduled
 from gnomon_sqlite import SqliteStore
-from gnomon_sqlite.filing import FILED_AT_ONCE
+from gnomon_sqlite.projection_writer import FLUSH_THRESHOLD
 
 WRITER = """
 import asyncio, sys
@@ -25,7 +25,7 @@ from gnomon_sqlite import SqliteStore
 
 async def main():
     store = SqliteStore(sys.argv[1])
-    store.filed_at_once = int(sys.argv[2])
+    store.flush_threshold = int(sys.argv[2])
     async with store:
         first = await store.head()
         for n in range(100_000):
@@ -39,16 +39,16 @@ asyncio.run(main())
 """
 
 
-def start_writer(path: Path, filed_at_once: int = 50) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", WRITER, str(path), str(filed_at_once)]
+def start_writer(path: Path, flush_threshold: int = 50) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", WRITER, str(path), str(flush_threshold)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 
 def kill_after(writer: subprocess.Popen[str], acknowledged: int) -> int:
-    """Kill it when that many appends were acknowledged; return the highest position that it had told of."""
+    """Kill the writer after that many acknowledged appends; return the highest position that it printed."""
     assert writer.stdout is not None
     for _ in range(acknowledged):
-        assert writer.stdout.readline(), "the writer ended by itself"
+        assert writer.stdout.readline(), "the writer ended on its own"
     writer.kill()
     rest = writer.stdout.read().splitlines()
     assert writer.wait() == -signal.SIGKILL
@@ -66,8 +66,8 @@ def streams_of(events: list[Event]) -> dict[str, list[Event]]:
 async def test_kill_9_loses_nothing_that_was_acknowledged(tmp_path: Path) -> None:
     path, acknowledged = tmp_path / "gnomon.db", 0
 
-    for round_, filed_at_once in enumerate((FILED_AT_ONCE, 50, 7)):
-        acknowledged = max(acknowledged, kill_after(start_writer(path, filed_at_once), 60 + 17 * round_))
+    for round_, flush_threshold in enumerate((FLUSH_THRESHOLD, 50, 7)):
+        acknowledged = max(acknowledged, kill_after(start_writer(path, flush_threshold), 60 + 17 * round_))
 
         async with SqliteStore(path) as store:
             events = await store.read(limit=1_000_000)
@@ -91,7 +91,7 @@ def assert_consistent(path: Path) -> None:
     database.close()
 
 
-async def test_a_second_writer_is_told_who_the_first_one_is(tmp_path: Path) -> None:
+async def test_a_second_writer_is_refused_with_the_process_id_of_the_first(tmp_path: Path) -> None:
     writer = start_writer(tmp_path / "gnomon.db")
     assert writer.stdout is not None
     writer.stdout.readline()
@@ -105,7 +105,7 @@ async def test_a_second_writer_is_told_who_the_first_one_is(tmp_path: Path) -> N
     assert "gnomon.db is written by" in str(caught.value)
 
 
-async def test_the_place_of_a_killed_writer_is_free_and_its_name_forgotten(tmp_path: Path) -> None:
+async def test_the_lock_of_a_killed_writer_is_free_and_its_record_is_replaced(tmp_path: Path) -> None:
     writer = start_writer(tmp_path / "gnomon.db")
     kill_after(writer, 1)
 

@@ -1,4 +1,4 @@
-"""What may stand in the place of the log, and what the store says of it."""
+"""Files that are not a log, or not one of ours, and the errors that they cause."""
 
 import fcntl
 import os
@@ -25,7 +25,7 @@ async def refusal(path: Path, *, read_only: bool = False) -> str:
 
 
 @pytest.mark.parametrize("content", [b"this is my diary\n" * 100, b"\x00" * 5000])
-async def test_a_file_that_is_no_database_is_left_alone(tmp_path: Path, content: bytes) -> None:
+async def test_a_file_that_is_not_a_database_is_left_alone(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "diary.txt"
     path.write_bytes(content)
 
@@ -64,7 +64,7 @@ async def test_a_log_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
     assert message == await refusal(path, read_only=True)
 
 
-async def test_a_directory_is_no_log(tmp_path: Path) -> None:
+async def test_a_directory_is_refused(tmp_path: Path) -> None:
     assert "is a directory" in await refusal(tmp_path)
 
 
@@ -74,7 +74,7 @@ async def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-async def test_reading_what_is_not_there_creates_nothing(tmp_path: Path) -> None:
+async def test_opening_a_missing_log_for_reading_creates_nothing(tmp_path: Path) -> None:
     assert "there is no log" in await refusal(tmp_path / "gnomon.db", read_only=True)
 
     assert list(tmp_path.iterdir()) == []
@@ -90,7 +90,7 @@ async def test_an_empty_file_becomes_a_log_but_cannot_be_read_as_one(tmp_path: P
         assert await store.head() == 0
 
 
-def test_no_permission_is_called_by_its_name(tmp_path: Path) -> None:
+def test_a_missing_permission_is_reported_as_such(tmp_path: Path) -> None:
     path = tmp_path / "gnomon.db"
     path.touch(mode=0o000)
     script = """
@@ -109,7 +109,7 @@ asyncio.run(main())
     assert "no permission for" in done.stderr
 
 
-async def test_a_store_that_could_not_open_holds_nothing(tmp_path: Path) -> None:
+async def test_a_store_that_failed_to_open_releases_everything(tmp_path: Path) -> None:
     path = tmp_path / "gnomon.db"
     path.write_bytes(b"not yet a database" * 100)
     store = SqliteStore(path)
@@ -119,12 +119,12 @@ async def test_a_store_that_could_not_open_holds_nothing(tmp_path: Path) -> None
 
     async with store:
         await append(store, scheduled())
-        with pytest.raises(StoreError, match="open already"):
+        with pytest.raises(StoreError, match="already open"):
             await store.open()
         assert await store.head() == 1
 
 
-async def test_a_lock_whose_new_holder_has_not_told_its_name_names_nobody(tmp_path: Path) -> None:
+async def test_a_lock_whose_new_holder_has_not_recorded_itself_names_nobody(tmp_path: Path) -> None:
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
     lock = tmp_path / "gnomon.db.lock"
@@ -132,7 +132,7 @@ async def test_a_lock_whose_new_holder_has_not_told_its_name_names_nobody(tmp_pa
 
     with lock.open("rb") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        with pytest.raises(StoreInUseError, match="has not told its name yet"):
+        with pytest.raises(StoreInUseError, match="has not recorded its process id yet"):
             await SqliteStore(tmp_path / "gnomon.db").open()
 
 
@@ -145,13 +145,13 @@ async def test_the_holder_is_named_whatever_the_lock_file_held_before(tmp_path: 
 
 
 @pytest.mark.parametrize(("synchronous", "expected"), [("FULL", 2), ("NORMAL", 1)])
-async def test_synchronous_is_what_was_asked_for(tmp_path: Path, synchronous: str, expected: int) -> None:
+async def test_synchronous_is_as_configured(tmp_path: Path, synchronous: str, expected: int) -> None:
     async with SqliteStore(tmp_path / "gnomon.db", synchronous=synchronous) as store:  # type: ignore[arg-type]
         assert store._writer.execute("PRAGMA synchronous").fetchone() == (expected,)
         assert store._writer.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
 
-async def test_odd_paths_are_just_names(tmp_path: Path) -> None:
+async def test_paths_with_special_characters_work(tmp_path: Path) -> None:
     path = tmp_path / "a?mode=memory#%20 b:ü.db"
 
     async with SqliteStore(path) as store:

@@ -1,4 +1,4 @@
-"""Full disks and locked files: the store says that it is unavailable, and nothing is lost when it is back."""
+"""Full disks and locked files: the store reports that it is unavailable, and loses nothing."""
 
 import sqlite3
 import subprocess
@@ -10,7 +10,7 @@ import pytest
 from gnomon.domain import execution
 from gnomon.errors import StoreError, StoreUnavailableError
 from gnomon.testing.histories import NOON, SECOND, append, failed, numbered, scheduled, succeeded
-from gnomon_sqlite import SqliteStore, database
+from gnomon_sqlite import SqliteStore, connection
 
 FILLER = """
 import asyncio, resource, sys
@@ -55,7 +55,7 @@ asyncio.run(main())
 """
 
 
-def test_a_disk_that_takes_no_more_is_unavailable_and_works_again_afterwards(tmp_path: Path) -> None:
+def test_a_full_disk_makes_the_store_unavailable_until_there_is_space_again(tmp_path: Path) -> None:
     path = tmp_path / "gnomon.db"
 
     done = subprocess.run([sys.executable, "-c", FILLER, str(path)], capture_output=True, text=True, check=False)
@@ -67,14 +67,14 @@ def test_a_disk_that_takes_no_more_is_unavailable_and_works_again_afterwards(tmp
     log.close()
 
 
-async def test_a_full_database_takes_nothing_of_a_batch_and_says_what_to_do(tmp_path: Path) -> None:
+async def test_a_full_database_writes_nothing_of_a_batch_and_names_the_remedy(tmp_path: Path) -> None:
     async with SqliteStore(tmp_path / "gnomon.db") as store:
         batch = await append(store, succeeded())
         pages = store._writer.execute("PRAGMA page_count").fetchone()[0]
         store._writer.execute(f"PRAGMA max_page_count = {pages}")
         more = [failed("sync", NOON + n * SECOND, "x" * 1000) for n in range(1, 50)]
 
-        with pytest.raises(StoreUnavailableError, match="make room"):
+        with pytest.raises(StoreUnavailableError, match="free some space"):
             await append(store, *more)
 
         assert await store.read() == batch
@@ -83,10 +83,10 @@ async def test_a_full_database_takes_nothing_of_a_batch_and_says_what_to_do(tmp_
         assert (await append(store, *more))[-1].position == 3 + 3 * 49
 
 
-async def test_a_locked_file_is_unavailable_and_can_be_read_meanwhile(
+async def test_a_locked_file_is_unavailable_for_writing_and_can_be_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(database, "LOCK_PATIENCE", 0.05)
+    monkeypatch.setattr(connection, "LOCK_PATIENCE_S", 0.05)
     async with SqliteStore(tmp_path / "gnomon.db") as store:
         await append(store, scheduled())
         shell = sqlite3.connect(store.path, isolation_level=None)
@@ -100,7 +100,7 @@ async def test_a_locked_file_is_unavailable_and_can_be_read_meanwhile(
         assert (await append(store, scheduled("other")))[0].position == 2
 
 
-async def test_a_damaged_file_is_not_worth_another_try(tmp_path: Path) -> None:
+async def test_a_damaged_file_is_an_error_that_is_not_retried(tmp_path: Path) -> None:
     path = tmp_path / "gnomon.db"
     async with SqliteStore(path) as store:
         await append(store, *(failed("sync", NOON + n * SECOND, "x" * 3000) for n in range(100)))
@@ -115,7 +115,7 @@ async def test_a_damaged_file_is_not_worth_another_try(tmp_path: Path) -> None:
     assert not isinstance(caught.value, StoreUnavailableError)
 
 
-async def test_what_cannot_be_written_leaves_no_trace(tmp_path: Path) -> None:
+async def test_an_event_that_cannot_be_encoded_leaves_no_trace(tmp_path: Path) -> None:
     history = numbered(scheduled("sync", kwargs={"name": object()}))
 
     async with SqliteStore(tmp_path / "gnomon.db") as store:

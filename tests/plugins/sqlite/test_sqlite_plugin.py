@@ -13,15 +13,15 @@ from gnomon.errors import ConfigError, StoreError
 from gnomon.ports import Store
 from gnomon.stores.page_cursor import Cursor, write_cursor
 from gnomon.testing.histories import NOON, append, failed, numbered, running, succeeded
-from gnomon_sqlite import SqlitePlugin, SqliteStore, filing, reading, writing
-from gnomon_sqlite.tail import Reader
+from gnomon_sqlite import SqlitePlugin, SqliteStore, projection_writer, queries, transactions
+from gnomon_sqlite.unflushed_reader import Reader
 
 
 def configure(**section: Any) -> SqlitePlugin:
     return SqlitePlugin(convert(section, SqlitePlugin.Config, "plugins.sqlite"))
 
 
-def test_the_plugin_offers_a_store_at_the_configured_path(tmp_path: Path) -> None:
+def test_the_plugin_registers_a_store_at_the_configured_path(tmp_path: Path) -> None:
     offered: list[Store] = []
 
     configure(path=str(tmp_path / "log.db"), synchronous="NORMAL").register_store(offered.append)
@@ -32,12 +32,12 @@ def test_the_plugin_offers_a_store_at_the_configured_path(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("section", [{"paht": "x.db"}, {"synchronous": "OFF"}, {"retention": "for ever"}])
-def test_a_section_that_makes_no_sense_is_refused(section: dict[str, Any]) -> None:
+def test_invalid_settings_are_refused(section: dict[str, Any]) -> None:
     with pytest.raises(ConfigError):
         configure(**section)
 
 
-def test_without_a_retention_there_is_no_job() -> None:
+def test_without_a_retention_no_job_is_registered() -> None:
     offered: list[Any] = []
 
     configure().register_jobs(lambda **keys: offered.append(keys))
@@ -45,7 +45,7 @@ def test_without_a_retention_there_is_no_job() -> None:
     assert offered == []
 
 
-async def test_the_retention_job_forgets_what_ended_longer_ago(tmp_path: Path) -> None:
+async def test_the_retention_job_deletes_executions_that_ended_longer_ago(tmp_path: Path) -> None:
     offered: list[dict[str, Any]] = []
     plugin = configure(path=str(tmp_path / "gnomon.db"), retention="90d")
     plugin.register_jobs(lambda **keys: offered.append(keys))
@@ -64,9 +64,9 @@ async def test_the_retention_job_forgets_what_ended_longer_ago(tmp_path: Path) -
 # gnomon check --connect
 
 
-async def test_trying_the_connection_tells_where_the_log_is_also_beside_its_writer(tmp_path: Path) -> None:
+async def test_the_connection_check_reports_the_position_of_the_log_also_beside_its_writer(tmp_path: Path) -> None:
     plugin = configure(path=str(tmp_path / "log.db"))
-    assert plugin.try_connection() == f"SQLite log {tmp_path / 'log.db'} is not there yet: the first start makes it"
+    assert plugin.try_connection() == f"SQLite log {tmp_path / 'log.db'} does not exist yet: the first start creates it"
     assert list(tmp_path.iterdir()) == []
 
     async with plugin.store as store:
@@ -75,14 +75,14 @@ async def test_trying_the_connection_tells_where_the_log_is_also_beside_its_writ
         assert plugin.try_connection() == f"SQLite log {tmp_path / 'log.db'} is at event 2"
 
 
-def test_trying_the_connection_takes_an_empty_file_for_no_log_yet(tmp_path: Path) -> None:
+def test_the_connection_check_treats_an_empty_file_as_no_log_yet(tmp_path: Path) -> None:
     (tmp_path / "log.db").touch()
 
-    assert "is not there yet" in configure(path=str(tmp_path / "log.db")).try_connection()
+    assert "does not exist yet" in configure(path=str(tmp_path / "log.db")).try_connection()
     assert (tmp_path / "log.db").read_bytes() == b""
 
 
-def test_trying_the_connection_says_what_stands_in_the_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_connection_check_names_the_obstacle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(StoreError, match="there is no folder"):
         configure(path=str(tmp_path / "nowhere" / "log.db")).try_connection()
 
@@ -92,7 +92,7 @@ def test_trying_the_connection_says_what_stands_in_the_way(tmp_path: Path, monke
         configure(path=str(tmp_path / "log.db")).try_connection()
 
 
-async def test_a_page_and_its_total_are_of_one_moment(tmp_path: Path) -> None:
+async def test_a_page_and_its_total_are_from_one_snapshot(tmp_path: Path) -> None:
     async with SqliteStore(tmp_path / "gnomon.db") as store:
         await append(store, running("first"))
         late = numbered(running("second"), after=2)
@@ -100,10 +100,10 @@ async def test_a_page_and_its_total_are_of_one_moment(tmp_path: Path) -> None:
 
         def write_between(statement: str) -> None:
             if "AS page" in statement:
-                writing.append(store._writer, store._unfiled, late, [execution.fold(late)], [])
+                transactions.append(store._writer, store._pending, late, [execution.fold(late)], [])
 
         reader.set_trace_callback(write_between)
-        page = reading.executions(reader, ExecutionQuery(), None)
+        page = queries.executions(reader, ExecutionQuery(), None)
         reader.set_trace_callback(None)
         store._readers.put(reader)
 
@@ -113,25 +113,25 @@ async def test_a_page_and_its_total_are_of_one_moment(tmp_path: Path) -> None:
 
 async def test_the_work_for_a_page_and_its_total_does_not_grow_with_the_log(tmp_path: Path) -> None:
     deep = ExecutionQuery(job_id="sync", status=("success",), is_manual=False)
-    queries = [ExecutionQuery(), ExecutionQuery(job_id="sync"), ExecutionQuery(status=("failed",)), deep]
-    queries += [ExecutionQuery(is_manual=True), ExecutionQuery(is_manual=False, cursor=write_cursor(Cursor(NOON, "")))]
+    asked = [ExecutionQuery(), ExecutionQuery(job_id="sync"), ExecutionQuery(status=("failed",)), deep]
+    asked += [ExecutionQuery(is_manual=True), ExecutionQuery(is_manual=False, cursor=write_cursor(Cursor(NOON, "")))]
 
-    few, many = [await steps_of(tmp_path / f"{n}.db", n, queries) for n in (100, 1000)]
+    few, many = [await steps_of(tmp_path / f"{n}.db", n, asked) for n in (100, 1000)]
 
     assert all(more < 2 * less for less, more in zip(few, many, strict=True)), (few, many)
 
 
-async def steps_of(path: Path, seconds: int, queries: list[ExecutionQuery]) -> list[int]:
-    """Count what SQLite's machine does for each query, in a log of four executions a second around noon."""
+async def steps_of(path: Path, seconds: int, asked: list[ExecutionQuery]) -> list[int]:
+    """Count the steps of SQLite's virtual machine for each query, in a log of four executions a second around noon."""
     async with SqliteStore(path, synchronous="NORMAL") as store:
         times = [NOON + timedelta(seconds=n - seconds // 2) for n in range(seconds)]
         for at in times:
             histories = [make(job, at, is_manual=manual) for make, job, manual in KINDS]
             batch = numbered(*histories, after=store_head(store))
             await store.append(batch, [execution.fold(history) for history in histories], [])
-        await store._write(filing.file, store._unfiled)
+        await store._write(projection_writer.flush, store._pending)
         reader = store._readers.get()
-        found = [steps(reader, query) for query in queries]
+        found = [steps(reader, query) for query in asked]
         store._readers.put(reader)
         return found
 
@@ -152,7 +152,7 @@ def steps(reader: Reader, query: ExecutionQuery) -> int:
         return 0
 
     reader.set_progress_handler(count, 1)
-    page = reading.executions(reader, query, reading.parse_cursor(query))
+    page = queries.executions(reader, query, queries.parse_cursor(query))
     reader.set_progress_handler(None, 0)
     assert len(page.items) == 50
     return counted

@@ -1,4 +1,4 @@
-"""What the log has and the tables have not yet: every reader sees it, a crash loses nothing of it."""
+"""Events in the log whose views are not in the tables yet: every reader sees them, and a crash loses nothing."""
 
 import shutil
 import sqlite3
@@ -30,7 +30,7 @@ from gnomon.testing.histories import (
     tell,
     unknown,
 )
-from gnomon_sqlite import SqliteStore, filing
+from gnomon_sqlite import SqliteStore, projection_writer
 from gnomon_sqlite.store import BURST
 
 NEVER = 10**9
@@ -54,7 +54,7 @@ def path(tmp_path: Path) -> Path:
 @pytest.fixture
 async def store(path: Path) -> AsyncIterator[SqliteStore]:
     store = SqliteStore(path)
-    store.filed_at_once = NEVER
+    store.flush_threshold = NEVER
     async with store:
         yield store
 
@@ -64,34 +64,34 @@ def rows(path: Path, table: str) -> int:
         return int(database.execute(f"SELECT count(*) FROM {table}").fetchone()[0])  # noqa: S608
 
 
-async def file(store: SqliteStore) -> None:
-    await store._write(filing.file, store._unfiled)
+async def flush(store: SqliteStore) -> None:
+    await store._write(projection_writer.flush, store._pending)
 
 
 async def test_an_append_writes_its_events_and_no_view(store: SqliteStore, path: Path) -> None:
     await append(store, job_added(), succeeded(), running(at=NOON + SECOND))
 
     assert [rows(path, table) for table in ("commits", "executions", "live", "jobs")] == [1, 0, 0, 0]
-    await file(store)
+    await flush(store)
     assert [rows(path, table) for table in ("commits", "executions", "live", "jobs")] == [1, 1, 1, 1]
-    assert rows(path, "filed") == 1
+    assert rows(path, "flushed") == 1
 
 
-async def test_views_are_filed_when_enough_events_are_there(path: Path) -> None:
+async def test_views_are_flushed_at_the_threshold(path: Path) -> None:
     store = SqliteStore(path)
-    store.filed_at_once = 6
+    store.flush_threshold = 6
     async with store:
         await append(store, succeeded())
         assert rows(path, "executions") == 0
         await append(store, succeeded(at=NOON + SECOND))
-        await append(store, running(at=NOON + 2 * SECOND))  # it comes after the filing, in the same thread
+        await append(store, running(at=NOON + 2 * SECOND))  # it comes after the flush, in the same thread
 
         assert [rows(path, table) for table in ("executions", "live")] == [2, 0]
 
     assert [rows(path, table) for table in ("executions", "live")] == [2, 1]
 
 
-async def test_what_is_not_filed_is_read_by_another_process_as_it_comes(store: SqliteStore, path: Path) -> None:
+async def test_another_process_reads_unflushed_events_as_they_come(store: SqliteStore, path: Path) -> None:
     history = running()
     async with reading(path) as other:
         await append(store, job_added(), history)
@@ -102,7 +102,7 @@ async def test_what_is_not_filed_is_read_by_another_process_as_it_comes(store: S
         await append(store, history[-1:])
         assert (await other.execution(history[0].stream)) == execution.fold(history)
 
-        await file(store)
+        await flush(store)
         history = tell(history, events.Succeeded, execution_time=1.0)
         await append(store, history[-1:])
         page = await other.executions(ExecutionQuery(status=("success",)))
@@ -112,12 +112,12 @@ async def test_what_is_not_filed_is_read_by_another_process_as_it_comes(store: S
         assert await other.jobs() == await store.jobs() == job_states(await store.read())
 
 
-async def test_lists_hold_what_is_filed_and_what_is_not_each_once_and_in_order(store: SqliteStore) -> None:
+async def test_lists_hold_flushed_and_unflushed_runs_each_once_and_in_order(store: SqliteStore) -> None:
     for n in range(30):
         make = (succeeded, failed, running)[n % 3]
         await append(store, make(f"job_{n % 4}", NOON + n * SECOND, is_manual=n % 5 == 0))
         if n in {7, 19}:
-            await file(store)
+            await flush(store)
     late = [(await store.executions(ExecutionQuery(status=("running",), limit=200))).items[n] for n in (0, -1)]
     for view in late:
         await append(store, tell(await store.stream(view.id), events.Succeeded, execution_time=2.0)[-1:])
@@ -157,9 +157,9 @@ WHOLE = [job_added("late"), *every_type()]
 
 
 @pytest.mark.parametrize("cut", [0, 3, len(WHOLE)])
-async def test_a_crash_before_the_filing_loses_nothing(store: SqliteStore, tmp_path: Path, cut: int) -> None:
+async def test_a_crash_before_a_flush_loses_nothing(store: SqliteStore, tmp_path: Path, cut: int) -> None:
     await append(store, *WHOLE[:cut])
-    await file(store)
+    await flush(store)
     await append(store, *WHOLE[cut:])
     views = (await store.executions(ExecutionQuery(limit=200, hidden=True))).items
     copy = crashed(store, tmp_path / "copy.db")
@@ -177,15 +177,15 @@ async def test_a_crash_before_the_filing_loses_nothing(store: SqliteStore, tmp_p
         await append(again, scheduled("next", NOON + timedelta(days=1)))
 
 
-async def test_what_comes_after_the_end_is_written_where_the_end_is(store: SqliteStore) -> None:
+async def test_events_after_the_end_of_a_run_update_its_row(store: SqliteStore) -> None:
     early, late = failed("early"), failed("late")
     await append(store, early)
-    await file(store)
+    await flush(store)
     await append(store, late)
     for history in (early, late):
         await append(store, tell(history, events.Hidden, actor="ann")[-1:])
     seen = [await store.execution(history[0].stream) for history in (early, late)]
-    await file(store)
+    await flush(store)
 
     assert [view.hidden for view in seen if view is not None] == [True, True]
     assert [await store.execution(history[0].stream) for history in (early, late)] == seen
@@ -193,25 +193,25 @@ async def test_what_comes_after_the_end_is_written_where_the_end_is(store: Sqlit
     assert (await store.executions(ExecutionQuery(hidden=True))).total == 2
 
 
-async def test_a_place_that_is_taken_is_found_whether_it_is_filed_or_not(store: SqliteStore) -> None:
-    for filed in (False, True):
-        await append(store, succeeded(at=NOON + filed * SECOND))
-        if filed:
-            await file(store)
-        twin = numbered(scheduled(at=NOON + filed * SECOND), after=await store.head())
+async def test_a_conflict_is_found_whether_the_stream_is_flushed_or_not(store: SqliteStore) -> None:
+    for flushed in (False, True):
+        await append(store, succeeded(at=NOON + flushed * SECOND))
+        if flushed:
+            await flush(store)
+        twin = numbered(scheduled(at=NOON + flushed * SECOND), after=await store.head())
         with pytest.raises(ConflictError):
             await store.append(twin, [], [])
 
 
-async def test_a_filing_that_fails_is_told_and_made_up_for(
+async def test_a_failed_flush_is_logged_and_tried_again(
     store: SqliteStore, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*_: object) -> None:
         raise sqlite3.OperationalError("database or disk is full")
 
-    store.filed_at_once = 3
+    store.flush_threshold = 3
     with monkeypatch.context() as patch, capture_logs() as told:
-        patch.setattr(filing, "put_jobs", broken)
+        patch.setattr(projection_writer, "put_jobs", broken)
         await append(store, succeeded())
         await append(store, running(at=NOON + SECOND))
         assert (await store.executions(ExecutionQuery())).total == 2
@@ -219,24 +219,24 @@ async def test_a_filing_that_fails_is_told_and_made_up_for(
     await append(store, scheduled(at=NOON + 2 * SECOND))
     await append(store, scheduled(at=NOON + 3 * SECOND))
 
-    assert [line["event"] for line in told] == ["views could not be filed"]  # once, not for each append
+    assert [line["event"] for line in told] == ["views could not be flushed"]  # once, not for each append
     assert rows(path, "executions") == 1
     await check_store(store)
 
 
-@pytest.mark.parametrize("filed", [0, 1, 2])
-async def test_events_from_the_future_keep_nobody_from_reading_the_rest_and_are_kept(
-    store: SqliteStore, tmp_path: Path, filed: int
+@pytest.mark.parametrize("flushed", [0, 1, 2])
+async def test_events_of_unknown_types_are_kept_and_do_not_hide_the_rest(
+    store: SqliteStore, tmp_path: Path, flushed: int
 ) -> None:
     await append(store, succeeded())
     first = unknown("other")
     strange = [first, msgspec.structs.replace(first, version=2, raw={**first.raw, "version": 2})]
     for number, event in enumerate(strange):
-        if number == filed:
-            await file(store)
+        if number == flushed:
+            await flush(store)
         await store.append(numbered([event], after=await store.head()), [], [])
-    if filed == 2:
-        await file(store)
+    if flushed == 2:
+        await flush(store)
 
     async with SqliteStore(crashed(store, tmp_path / "copy.db")) as again:
         assert (await again.executions(ExecutionQuery())).total == 1
@@ -246,15 +246,15 @@ async def test_events_from_the_future_keep_nobody_from_reading_the_rest_and_are_
         ]
 
 
-async def test_a_store_that_was_closed_in_a_burst_files_again_when_it_is_opened_again(path: Path) -> None:
+async def test_a_store_that_was_closed_in_a_burst_flushes_again_after_it_is_reopened(path: Path) -> None:
     store = SqliteStore(path)
-    store.filed_at_once = BURST
+    store.flush_threshold = BURST
     async with store:
         await append(store, *(scheduled(at=NOON + n * SECOND) for n in range(BURST)))
-    store.filed_at_once = 3
+    store.flush_threshold = 3
     async with store:
         before = rows(path, "executions")
         await append(store, succeeded("two"))
-        await append(store, running("three"))  # it comes after the filing, in the same thread
+        await append(store, running("three"))  # it comes after the flush, in the same thread
 
         assert rows(path, "executions") == before + 1

@@ -1,4 +1,4 @@
-"""Look whether a start would find, or could make, its log: for `gnomon check --connect`. Nothing is changed."""
+"""The check of `gnomon check --connect`: whether a start would find its log, or could create it. Changes nothing."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from contextlib import closing
 from pathlib import Path
 
 from gnomon.errors import StoreError
-from gnomon_sqlite import commits
-from gnomon_sqlite.database import check_file, is_empty
+from gnomon_sqlite import event_rows
 from gnomon_sqlite.errors import translate
-from gnomon_sqlite.tail import open_reader
+from gnomon_sqlite.log_file import check_file
+from gnomon_sqlite.schema import is_empty
+from gnomon_sqlite.unflushed_reader import open_reader
 
 
-def try_file(path: Path) -> str:
-    """Tell what is there; StoreError where no log could be kept there."""
+def check_connection(path: Path) -> str:
+    """Return what was found at the path; StoreError where it cannot hold a log."""
     try:
         check_file(path, must_exist=False)
         _check_permissions(path)
@@ -25,7 +26,7 @@ def try_file(path: Path) -> str:
 
 
 def _check_permissions(path: Path) -> None:
-    for place in (path, path.parent):  # files come and go beside the log
+    for place in (path, path.parent):  # files beside the log are created and deleted
         if place.exists() and not os.access(place, os.W_OK):
             raise StoreError(f"SQLite log {path} cannot be written: no permission for {place}; check owner and mode")
 
@@ -34,5 +35,5 @@ def _found(path: Path) -> str:
     if path.exists():
         with closing(open_reader(path)) as connection:
             if not is_empty(connection):
-                return f"SQLite log {path} is at event {commits.head(connection):,}"
-    return f"SQLite log {path} is not there yet: the first start makes it"
+                return f"SQLite log {path} is at event {event_rows.head(connection):,}"
+    return f"SQLite log {path} does not exist yet: the first start creates it"

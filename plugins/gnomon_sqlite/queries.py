@@ -1,4 +1,4 @@
-"""All that is read from the database: functions that run in the readers' threads, short, and leave no cursor open."""
+"""Everything that reads the database: short functions that run in the readers' threads and leave no cursor open."""
 
 from __future__ import annotations
 
@@ -10,29 +10,30 @@ import msgspec
 from gnomon.domain.execution import Execution
 from gnomon.domain.job_state import JobState
 from gnomon.domain.records import Action, ActionPage, ActionQuery, Checkpoint, ExecutionQuery, LogLine, Page
-from gnomon.stores.page_cursor import EPOCH, MICROSECOND, Cursor, read_cursor, write_cursor
-from gnomon_sqlite.database import micros, snapshot
-from gnomon_sqlite.filing import ALL_JOBS, filed_jobs, view_of
-from gnomon_sqlite.tail import Reader
+from gnomon.stores.microseconds import from_micros, to_micros
+from gnomon.stores.page_cursor import Cursor, read_cursor, write_cursor
+from gnomon_sqlite.connection import snapshot
+from gnomon_sqlite.projection_writer import ALL_JOBS, flushed_jobs, view_of
+from gnomon_sqlite.unflushed_reader import Reader
 
 Part: TypeAlias = tuple[str, list[Any]]
-"""What follows FROM for some of the rows of a list, and its parameters."""
+"""The text after FROM for some of the rows of a list, and its parameters."""
 
 _decode_action = msgspec.json.Decoder(Action).decode
 _decode_line = msgspec.json.Decoder(LogLine).decode
 
 
 def execution(reader: Reader, execution_id: str) -> Execution | None:
-    """Read one execution."""
+    """Return one execution, or None."""
     with snapshot(reader):
         reader.catch_up()
-        sql = "SELECT body FROM unfiled WHERE id = ?1 UNION ALL SELECT body FROM executions WHERE id = ?1"
-        row = reader.execute(sql, (execution_id,)).fetchone()
+        sql = "SELECT body FROM unflushed WHERE id = :id UNION ALL SELECT body FROM executions WHERE id = :id"
+        row = reader.execute(sql, {"id": execution_id}).fetchone()
     return view_of(row[0]) if row else None
 
 
 def executions(reader: Reader, query: ExecutionQuery, start: Cursor | None) -> Page:
-    """Read a page, and count what matches, at one moment."""
+    """Return a page and the total, both of one snapshot."""
     with snapshot(reader):
         reader.catch_up()
         parts, total = _parts(reader, query)
@@ -41,65 +42,65 @@ def executions(reader: Reader, query: ExecutionQuery, start: Cursor | None) -> P
     if not items or len(rows) == len(items):
         return Page(items, total, None)
     timestamp, execution_id, _ = rows[len(items) - 1]
-    return Page(items, total, write_cursor(Cursor(EPOCH + timestamp * MICROSECOND, execution_id)))
+    return Page(items, total, write_cursor(Cursor(from_micros(timestamp), execution_id)))
 
 
 def jobs(reader: Reader) -> list[JobState]:
-    """Read the states of all jobs, by id."""
+    """Return the states of all jobs, by id."""
     with snapshot(reader):
         reader.catch_up()
-        states = filed_jobs(reader)
-    reader.tail.tell(states)
+        states = flushed_jobs(reader)
+    reader.tail.apply_to(states)
     return [states[job_id] for job_id in sorted(states)]
 
 
 def actions(connection: sqlite3.Connection, query: ActionQuery) -> ActionPage:
-    """Read a page of what operators did, and count what matches, at one moment."""
+    """Return a page of operators' acts and the total, both of one snapshot."""
     where, parameters = ("", []) if query.job_id is None else ("WHERE job_id = ?", [query.job_id])
     page = [*parameters, max(query.limit, 0), max(query.offset, 0)]
     with snapshot(connection):
-        (total,) = connection.execute(f"SELECT count(*) FROM actions {where}", parameters).fetchone()  # noqa: S608 - ours
-        sql = f"SELECT body FROM actions {where} ORDER BY position DESC LIMIT ? OFFSET ?"  # noqa: S608 - ours
+        (total,) = connection.execute(f"SELECT count(*) FROM actions {where}", parameters).fetchone()  # noqa: S608 - our own names
+        sql = f"SELECT body FROM actions {where} ORDER BY position DESC LIMIT ? OFFSET ?"  # noqa: S608 - our own names
         rows = connection.execute(sql, page).fetchall()
     return ActionPage([_decode_action(body) for (body,) in rows], total)
 
 
 def checkpoint(connection: sqlite3.Connection, name: str) -> Checkpoint | None:
-    """Read a checkpoint."""
+    """Return a checkpoint, or None."""
     row = connection.execute("SELECT position, view FROM checkpoints WHERE name = ?", (name,)).fetchone()
     return Checkpoint(*row) if row else None
 
 
 def log(connection: sqlite3.Connection, execution_id: str, after: int, limit: int) -> list[LogLine]:
-    """Read log lines of a run by number."""
+    """Return log lines of a run, in order of number."""
     sql = "SELECT body FROM log_lines WHERE execution_id = ? AND number > ? ORDER BY number LIMIT ?"
     return [_decode_line(body) for (body,) in connection.execute(sql, (execution_id, after, max(limit, 0))).fetchall()]
 
 
 def parse_cursor(query: ExecutionQuery) -> Cursor | None:
-    """Read the query's cursor; ValueError where it is none."""
+    """Parse the query's cursor; ValueError where it is not valid."""
     return None if query.cursor is None else read_cursor(query.cursor)
 
 
 def _parts(connection: sqlite3.Connection, query: ExecutionQuery) -> tuple[list[Part], int]:
-    """Split a list into parts that an index yields in order, and count it: from the kept counts where they suffice.
+    """Split a list into parts that an index yields in order, and return its total: from `counts` where they suffice.
 
-    One part more is what is not filed yet: that is little, and in no order.
+    The last part is what is not flushed yet: few rows, in no order.
     """
     cells = _cells(connection, query)
-    unfiled = _filtered("unfiled", query)
+    unflushed = _filtered("unflushed", query)
     if query.text:
-        return _counted(connection, [_filtered("executions INDEXED BY executions_with_error", query), unfiled])
-    filed = [_in_cell(query, *cell) for cell in cells]
-    _, not_filed = _counted(connection, [unfiled])
+        return _counted(connection, [_filtered("executions INDEXED BY executions_with_error", query), unflushed])
+    flushed = [_in_cell(query, *cell) for cell in cells]
+    _, n_unflushed = _counted(connection, [unflushed])
     if query.since is None and query.until is None:
-        return [*filed, unfiled], sum(cells.values()) + not_filed
-    _, n = _counted(connection, filed)
-    return [*filed, unfiled], n + not_filed
+        return [*flushed, unflushed], sum(cells.values()) + n_unflushed
+    _, n_flushed = _counted(connection, flushed)
+    return [*flushed, unflushed], n_flushed + n_unflushed
 
 
 def _cells(connection: sqlite3.Connection, query: ExecutionQuery) -> dict[tuple[str, int, int], int]:
-    """Read how many executions there are by (status, is_manual, hidden), without those that the query leaves out."""
+    """Return how many executions there are by (status, is_manual, hidden), without those that the query excludes."""
     job_id = query.job_id if query.job_id is not None else ALL_JOBS
     sql = "SELECT status, is_manual, hidden, n FROM counts WHERE job_id = ? AND n > 0"
     return {
@@ -118,7 +119,7 @@ def _in_cell(query: ExecutionQuery, status: str, is_manual: int, hidden: int) ->
 
 
 def _filtered(table: str, query: ExecutionQuery) -> Part:
-    """Look through a table, or the one index that has what failed with a message, for all that the query asks."""
+    """Scan a table, or the index of runs that failed with a message, for everything that the query asks for."""
     sql, parameters = f"{table} WHERE 1", list[Any]()
     if query.text:
         sql += " AND error_text IS NOT NULL AND instr(error_text, ?)"
@@ -139,9 +140,9 @@ def _bounded(part: Part, query: ExecutionQuery) -> Part:
     if query.job_id is not None:
         sql, parameters = f"{sql} AND job_id = ?", [*parameters, query.job_id]
     if query.since is not None:
-        sql, parameters = f"{sql} AND timestamp >= ?", [*parameters, micros(query.since)]
+        sql, parameters = f"{sql} AND timestamp >= ?", [*parameters, to_micros(query.since)]
     if query.until is not None:
-        sql, parameters = f"{sql} AND timestamp < ?", [*parameters, micros(query.until)]
+        sql, parameters = f"{sql} AND timestamp < ?", [*parameters, to_micros(query.until)]
     return sql, parameters
 
 
@@ -149,7 +150,7 @@ def _from(part: Part, start: Cursor | None) -> Part:
     sql, parameters = part
     if start is None:
         return part
-    return f"{sql} AND (timestamp, id) < (?, ?)", [*parameters, micros(start.timestamp), start.id]
+    return f"{sql} AND (timestamp, id) < (?, ?)", [*parameters, to_micros(start.timestamp), start.id]
 
 
 def _counted(connection: sqlite3.Connection, parts: list[Part]) -> tuple[list[Part], int]:
@@ -158,22 +159,22 @@ def _counted(connection: sqlite3.Connection, parts: list[Part]) -> tuple[list[Pa
 
 
 def _newest(connection: sqlite3.Connection, query: ExecutionQuery, parts: list[Part]) -> list[tuple[int, str, bytes]]:
-    """Merge the parts, newest first, and fetch one row more than the page holds, to know whether there is a next one.
+    """Merge the parts, newest first, and fetch one row more than the page holds, to learn whether there is a next page.
 
-    SQLite merges the ordered parts as it goes and reads only the indexes, so the cost is that of the page.
+    SQLite merges the ordered parts lazily and reads only the indexes, so the cost is that of the page.
     """
-    # Of what is not filed the body is found by id: such rows have no number.
+    # The body of an unflushed row is found by id: such rows have no rowid.
     keys = " UNION ALL ".join(
-        f"SELECT timestamp, id, {'NULL' if sql.startswith('unfiled ') else 'rowid'} AS row FROM {sql}"  # noqa: S608 - ours
+        f"SELECT timestamp, id, {'NULL' if sql.startswith('unflushed ') else 'rowid'} AS row FROM {sql}"  # noqa: S608 - our own names
         for sql, _ in parts
     )
     parameters = [value for _, bound in parts for value in bound]
     rows = connection.execute(
         f"""SELECT page.timestamp, page.id, coalesce(
-            executions.body, (SELECT body FROM unfiled WHERE unfiled.id = page.id AND page.row IS NULL))
+            executions.body, (SELECT body FROM unflushed WHERE unflushed.id = page.id AND page.row IS NULL))
         FROM ({keys} ORDER BY timestamp DESC, id DESC LIMIT ? OFFSET ?) AS page
         LEFT JOIN executions ON executions.rowid = page.row
-        ORDER BY page.timestamp DESC, page.id DESC""",  # noqa: S608 - ours
+        ORDER BY page.timestamp DESC, page.id DESC""",  # noqa: S608 - our own names
         [*parameters, max(query.limit, 0) + 1, max(query.offset, 0)],
     )
     return rows.fetchall()
