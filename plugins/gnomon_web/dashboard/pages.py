@@ -1,17 +1,17 @@
-"""How the page and its files are answered."""
+"""Handlers of the page and its files."""
 
 from __future__ import annotations
 
 from aiohttp import hdrs, web
 
-from gnomon_web.dashboard.files import build
+from gnomon_web.dashboard.assets import build
 from gnomon_web.keys import CONFIG
 
-FOR_EVER = "public, max-age=31536000, immutable"
+IMMUTABLE = "public, max-age=31536000, immutable"
 
 
 async def page(request: web.Request) -> web.Response:
-    """Send the page. It is the same for every address: what it shows is told by the address, in the browser."""
+    """Send the page. It is the same for every URL: the browser selects the view."""
     tag = f'"{build().name}"'
     headers = {hdrs.CACHE_CONTROL: "no-cache", hdrs.ETAG: tag}
     if request.headers.get(hdrs.IF_NONE_MATCH) == tag:
@@ -20,11 +20,11 @@ async def page(request: web.Request) -> web.Response:
 
 
 async def asset(request: web.Request) -> web.Response:
-    """Send a file of the page; of another build than this one there is none."""
+    """Send a file of the page; respond 404 for the files of another build."""
     file = build().files.get(request.match_info["path"])
     if file is None or request.match_info["build"] != build().name:
         raise web.HTTPNotFound
-    headers = {hdrs.CACHE_CONTROL: FOR_EVER, hdrs.VARY: hdrs.ACCEPT_ENCODING}
+    headers = {hdrs.CACHE_CONTROL: IMMUTABLE, hdrs.VARY: hdrs.ACCEPT_ENCODING}
     body = file.body
     if "gzip" in request.headers.get(hdrs.ACCEPT_ENCODING, ""):
         headers[hdrs.CONTENT_ENCODING] = "gzip"

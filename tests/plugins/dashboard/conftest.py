@@ -1,4 +1,4 @@
-"""A real Chromium that looks at real servers; it fails tests in whose pages something went wrong, and sums coverage."""
+"""A real Chromium against real servers; it fails tests whose pages log errors, and sums up coverage."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from gnomon.conversion import Secret
 from gnomon.testing.kernels import make_kernel
 from gnomon_web import WebPlugin
 from gnomon_web.config import Config, Token
-from gnomon_web.dashboard.files import build
+from gnomon_web.dashboard.assets import build
 from servers import find_chromium
 
 sys.path.insert(0, str(Path(__file__).parent / "demo"))
@@ -40,30 +40,30 @@ sys.path.insert(0, str(Path(__file__).parent / "demo"))
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"]
 FLAGS += ["--disable-background-networking", "--disable-component-update"]
 PATIENCE = 60_000
-"""Milliseconds until a page that does not come to show something fails its test. Waiting costs nothing when it passes."""
+"""Milliseconds until an expectation fails. A passing test does not wait that long."""
 expect.set_options(timeout=PATIENCE)
-LONGEST = 300
-"""Seconds of a test as a whole, however busy the machine is."""
-LASTING = """
-// What the page takes back after a moment stays: a test on a slow machine may come later than that.
+TEST_TIMEOUT_S = 300
+"""The limit for one test, on a busy machine."""
+LASTING_TOASTS = """
+// Keep what the page removes after a moment: a test on a slow machine may look later than that.
 {
     const [real, moments] = [window.setTimeout, [1000, 1600, 6000, 12000]];
     window.setTimeout = (act, wait, ...more) => real(act, moments.includes(wait) ? 1e6 : wait, ...more);
 }"""
-SLOWED = ("WebSocket is closed before the connection is established",)
-"""What Chromium says when the page gives up a handshake that takes long, and then tries again."""
+SLOW_HANDSHAKE = ("WebSocket is closed before the connection is established",)
+"""Logged by Chromium when the page abandons a slow handshake and retries."""
 SECRETS = {role: f"the-secret-of-the-{role}" for role in ("viewer", "operator", "admin")}
 
 
-LAST = "test_the_tests_reach_nine_tenths_of_every_module"
+LAST = "test_the_tests_cover_nine_tenths_of_every_module"
 UNSEEN = pytest.StashKey[set[str]]()
-"""Tests of this session that failed or were skipped: what they would have run in their pages has not been run."""
+"""Failed and skipped tests of this session: their share of the coverage is missing."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in filter(_is_ours, items):
-        item.add_marker(pytest.mark.timeout(LONGEST))
-        item.add_marker(pytest.mark.xdist_group("dashboard"))  # one process adds up what all pages have run
+        item.add_marker(pytest.mark.timeout(TEST_TIMEOUT_S))
+        item.add_marker(pytest.mark.xdist_group("dashboard"))  # one process sums up the coverage of all pages
         if isinstance(item, pytest.Function) and asyncio.iscoroutinefunction(item.obj):
             item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
     items.sort(key=lambda item: _is_ours(item) and item.name == LAST)
@@ -75,18 +75,18 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     if _is_ours(item) and "browsers" in getattr(item, "fixturenames", ()):
         unseen = item.config.stash.setdefault(UNSEEN, set())
         if report.when == "setup":
-            unseen.discard(item.name)  # it is tried once more
+            unseen.discard(item.name)  # a second attempt
         if not report.passed:
             unseen.add(item.name)
     return report
 
 
 def _is_ours(item: pytest.Item) -> bool:
-    return item.path.parent == Path(__file__).parent  # this hook is called for the tests of all folders
+    return item.path.parent == Path(__file__).parent  # this hook is called for tests of all folders
 
 
 class Coverage:
-    """Which characters of the dashboard's modules have been run, in any page of this test session."""
+    """The characters of the dashboard's modules that any page of this session has run."""
 
     def __init__(self) -> None:
         self.run: dict[str, bytearray] = {}
@@ -97,7 +97,7 @@ class Coverage:
             if not found:
                 continue
             size = len(build().files[path].body.decode())
-            # Ranges are nested, outer ones first: each overrules the one that it lies in.
+            # Ranges are nested, outer ones first: an inner one overrides the outer.
             seen = bytearray(size)
             for function in script["functions"]:
                 for part in function["ranges"]:
@@ -107,17 +107,17 @@ class Coverage:
             self.run[path] = bytearray(a | b for a, b in zip(before, seen, strict=True))
 
     def modules(self) -> Iterator[tuple[str, str, bytearray]]:
-        """Give the path of each module that was written, its code, and which characters of it have been run."""
-        joined, start = build().joined, 0
-        for module in joined.modules:
+        """Yield the path of each module, its code, and the characters of it that were run."""
+        bundle, start = build().bundle, 0
+        for module in bundle.modules:
             yield module.path, module.code, self.run["app.js"][start : start + len(module.code)]
             start += len(module.code)
-        for path, code in joined.later.items():
+        for path, code in bundle.lazy.items():
             yield path, code, self.run.get(path, bytearray(len(code)))
 
 
 class Window:
-    """A page, opened at an address of a server; what goes wrong in it is kept in `errors`."""
+    """A page of a server; its errors are collected in `errors`."""
 
     def __init__(self, page: Page, server: str, coverage: Coverage, devtools: CDPSession) -> None:
         self.page = page
@@ -127,15 +127,15 @@ class Window:
         self.errors: list[str] = []
         self.is_over = False
         page.on("pageerror", self._failed)
-        page.on("console", self._said)
+        page.on("console", self._on_console)
         page.on("crash", self._died)
-        page.on("close", self._died)  # nothing here closes one, so that its browser has died
+        page.on("close", self._died)  # no test closes a page, so its browser has died
 
     def _failed(self, error: Error) -> None:
         self.errors.append(f"{error}\n{error.stack}")
 
-    def _said(self, line: ConsoleMessage) -> None:
-        # A kernel on a machine that is busy says of itself that it is unwell, by the status 503.
+    def _on_console(self, line: ConsoleMessage) -> None:
+        # A kernel on a busy machine may report itself as unhealthy with status 503.
         is_health = line.location.get("url", "").endswith("/scheduler/health") and "503" in line.text
         if line.type in {"error", "warning"} and not is_health:
             self.errors.append(line.text)
@@ -146,19 +146,19 @@ class Window:
         self.is_over = True
 
     async def go(self, path: str) -> None:
-        """Load an address, and wait until it shows something."""
+        """Load a URL and wait until a view is shown."""
         await self.count()
         await self.page.goto(self.server + path)
         await self._shown()
 
     async def reload(self) -> None:
-        """Load the same address anew."""
+        """Reload the page."""
         await self.count()
         await self.page.reload()
         await self._shown()
 
     async def back(self) -> None:
-        """Go back over an address that was loaded."""
+        """Go back across a page load."""
         await self.count()
         await self.page.go_back()
         await self._shown()
@@ -167,31 +167,31 @@ class Window:
         await expect(self.page.locator("main h1[tabindex]")).to_be_attached()
 
     async def follow(self, path: str, query: str = "") -> None:
-        """Go to an address inside of the page, without loading it anew."""
+        """Navigate within the page, without loading it."""
         await self.inside("m.go(arg[0], Object.fromEntries(new URLSearchParams(arg[1])))", [path, query])
         await self._shown()
 
     async def loaded(self) -> None:
-        """Wait until the view has all that it has asked the server for, and its charts know their width."""
+        """Wait until the view has all its responses, and its charts know their width."""
         await expect(self.page.locator("main [aria-busy]")).to_have_count(0)
-        await expect(self.page.locator("main .drawn:empty")).to_have_count(0)
+        await expect(self.page.locator("main .sized:empty")).to_have_count(0)
 
     async def becomes(self, code: str, expected: Any = True, arg: Any = None) -> None:
-        """Wait until an expression in the page, as in `inside`, comes to what is expected."""
+        """Wait until an expression in the page, as in `inside`, has the expected value."""
         given_up = time.monotonic() + PATIENCE / 1000
         while (found := await self.inside(code, arg)) != expected:
             assert time.monotonic() < given_up, f"{code} is {found!r}, not {expected!r}"
             await asyncio.sleep(0.05)
 
     async def inside(self, code: str, arg: Any = None) -> Any:
-        """Run code in the page, where `m` holds what its modules export."""
+        """Run code in the page, where `m` holds the exports of its modules."""
         address = f"{self.server}/ui/{build().name}/app.js"
         return await self.page.evaluate(
             f"async ([address, arg]) => {{ const m = await import(address); return {code} }}", [address, arg]
         )
 
     async def count(self) -> None:
-        """Add what has been run in the page since it was loaded: the browser forgets it when it loads another."""
+        """Add the coverage since the page was loaded: the browser drops it on the next load."""
         if self.is_over:
             return
         try:
@@ -201,7 +201,7 @@ class Window:
 
 
 class Browsers:
-    """Chromium, and another one where it has died: its test fails, and not all that come after it."""
+    """Chromium, restarted if it died, so that only one test fails and not all later ones."""
 
     def __init__(self, chromium: BrowserType, program: str) -> None:
         self._chromium = chromium
@@ -215,7 +215,7 @@ class Browsers:
 
 
 class Windows:
-    """Opens pages, and at the end looks whether anything went wrong in one."""
+    """Opens pages, and checks them for errors at the end."""
 
     def __init__(self, browsers: Browsers, coverage: Coverage) -> None:
         self._browsers = browsers
@@ -229,39 +229,39 @@ class Windows:
         *,
         width: int = 1280,
         height: int = 860,
-        may_say: tuple[str, ...] = (),
+        allowed: tuple[str, ...] = (),
         **options: Any,
     ) -> Window:
-        """Open a page; `may_say` are parts of the errors that it may have."""
+        """Open a page; `allowed` are parts of the errors that it may log."""
         options = {"locale": "en-US", "timezone_id": "Asia/Shanghai", "reduced_motion": "reduce"} | options
         browser = await self._browsers.alive()
         context = await browser.new_context(viewport={"width": width, "height": height}, **options)
         context.set_default_timeout(PATIENCE)
-        await context.add_init_script(LASTING)
+        await context.add_init_script(LASTING_TOASTS)
         page = await context.new_page()
         devtools = await context.new_cdp_session(page)
         await devtools.send("Profiler.enable")
         await devtools.send("Profiler.startPreciseCoverage", {"callCount": True, "detailed": True})
         window = Window(page, server, self._coverage, devtools)
-        self._opened.append((context, window, (*may_say, *SLOWED)))
+        self._opened.append((context, window, (*allowed, *SLOW_HANDSHAKE)))
         await window.go(path)
         return window
 
     async def one(self, server: str, path: str) -> Window:
-        """Give the page that is open, or open one."""
+        """Return the open page, or open one."""
         alive = [window for _, window, _ in self._opened if not window.is_over]
         return alive[0] if alive else await self.open(server, path)
 
     async def count(self) -> None:
-        """Add what has been run in the pages since they were opened."""
+        """Add the coverage of all open pages."""
         for _, window, _ in self._opened:
             await window.count()
 
-    def look(self) -> None:
-        """Fail the test in whose pages something went wrong, or that lost one."""
+    def check(self) -> None:
+        """Fail the test if a page logged errors or was lost."""
         unexpected = []
-        for _, window, may_say in self._opened:
-            unexpected += [error for error in window.errors if not any(part in error for part in may_say)]
+        for _, window, allowed in self._opened:
+            unexpected += [error for error in window.errors if not any(part in error for part in allowed)]
             window.errors = []
         assert not unexpected, "\n".join(unexpected)
 
@@ -271,7 +271,7 @@ class Windows:
             if not window.is_over:
                 window.is_over = True
                 await context.close()
-        self.look()
+        self.check()
 
 
 @pytest.fixture(scope="session")
@@ -281,7 +281,7 @@ def coverage() -> Coverage:
 
 @pytest.fixture
 def unseen(request: pytest.FixtureRequest) -> list[str]:
-    """List the tests that did not do in their pages all that they do."""
+    """Return the tests whose coverage is missing."""
     names: set[str] = request.config.stash.get(UNSEEN, set())
     return sorted(names)
 
@@ -301,7 +301,7 @@ async def open_page(
 ) -> AsyncIterator[Callable[..., Awaitable[Window]]]:
     """Open a page: `await open_page(url, "/jobs", width=320, color_scheme="dark", locale="zh-CN")`.
 
-    It needs `serve` only to be closed before the servers are.
+    It depends on `serve` only to be closed before the servers.
     """
     windows = Windows(browsers, coverage)
     yield windows.open
@@ -310,7 +310,7 @@ async def open_page(
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def labs(browsers: Browsers, coverage: Coverage, day: str) -> AsyncIterator[Windows]:
-    """Open pages that stay; they need `day` only to be closed before it is."""
+    """Open shared pages; they depend on `day` only to be closed before it."""
     windows = Windows(browsers, coverage)
     yield windows
     await windows.close()
@@ -318,14 +318,14 @@ async def labs(browsers: Browsers, coverage: Coverage, day: str) -> AsyncIterato
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def lab(labs: Windows, day: str) -> AsyncIterator[Window]:
-    """Give a page that all tests of single modules share."""
+    """A page shared by all tests of single modules."""
     yield await labs.one(day, "/alerts")
-    labs.look()
+    labs.check()
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def day() -> AsyncIterator[str]:
-    """Give the address of a server with a day of jobs behind it, whose time stands still."""
+    """The URL of a server after a day of jobs, whose clock stands still."""
     async with importlib.import_module("day").served_day() as (_, url):
         yield url
 
@@ -340,7 +340,7 @@ class Served:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def serve() -> AsyncIterator[Callable[..., Awaitable[Served]]]:
-    """Start a kernel with its server: `await serve(job, guarded=True)`; guarded, there is a token for each role."""
+    """Start a kernel with its server: `await serve(job, guarded=True)`; `guarded` adds a token for each role."""
     async with AsyncExitStack() as stack:
 
         async def start(*jobs: Any, guarded: bool = False, plugins: Any = (), **config: Any) -> Served:

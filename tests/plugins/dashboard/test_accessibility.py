@@ -1,4 +1,4 @@
-"""For everybody: WCAG 2.2 AA in every view and theme, narrow screens, keyboards, less motion, any colour vision."""
+"""Accessibility: WCAG 2.2 AA in every view and theme, narrow screens, keyboards, reduced motion, colour vision."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from axe_playwright_python.async_playwright import Axe
 from axe_playwright_python.base import AXE_SCRIPT
 from playwright.async_api import expect
 
-from gnomon_web.dashboard.files import build
+from gnomon_web.dashboard.assets import build
 
-AXE = Axe(f"if (!window.axe) {{ {AXE_SCRIPT} }}")  # half a megabyte, once in a page
+AXE = Axe(f"if (!window.axe) {{ {AXE_SCRIPT} }}")  # half a megabyte, so once per page
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 VIEWS = [
     "/",
@@ -32,7 +32,7 @@ PANELS = ["/jobs?panel=system", "/jobs?panel=keys"]
 
 
 async def addresses(window: Any) -> dict[str, str]:
-    """Find a run that is going, one that failed with a traceback, and a moment in its middle."""
+    """Return a running run, one that failed with a traceback, and a moment between its events."""
     newest = "const newest = (query) => fetch(`/scheduler/logs?limit=1&${query}`).then((r) => r.json()).then((p) => p.items[0]._id);"
     found: dict[str, str] = await window.page.evaluate(f"""(async () => {{ {newest}
         const [running, failed] = [await newest('status=running&job_id=daily_bars'), await newest('status=failed&q=timed')];
@@ -42,7 +42,7 @@ async def addresses(window: Any) -> dict[str, str]:
 
 
 async def visit(window: Any, view: str, found: dict[str, str]) -> None:
-    """Go to a view, and wait until nothing is being loaded any more."""
+    """Open a view and wait until it has loaded."""
     path, _, query = view.partition("?")
     await window.follow(found.get(path, path), query.replace("AT", found["AT"]))
     await window.loaded()
@@ -58,8 +58,8 @@ async def violations(window: Any, rules: Any = RULES) -> list[Any]:
     ]
 
 
-@pytest.mark.timeout(600)  # axe looks at every element of ten views, twice
-async def test_no_view_breaks_a_rule_of_wcag_aa_in_either_theme(open_page: Any, day: str) -> None:
+@pytest.mark.timeout(600)  # axe checks every element of ten views, twice
+async def test_no_view_violates_wcag_aa_in_either_theme(open_page: Any, day: str) -> None:
     window = await open_page(day, "/")
     found = await addresses(window)
     for view in [*VIEWS, *PANELS]:
@@ -69,10 +69,10 @@ async def test_no_view_breaks_a_rule_of_wcag_aa_in_either_theme(open_page: Any, 
         await window.page.emulate_media(color_scheme="dark")
         assert await violations(window, {"type": "rule", "values": ["color-contrast"]}) == [], (
             view
-        )  # all else is the same
+        )  # nothing else differs
 
 
-async def test_dialogs_the_login_and_the_first_visit_break_no_rule(open_page: Any, day: str, serve: Any) -> None:
+async def test_dialogs_the_login_and_the_first_visit_violate_no_rule(open_page: Any, day: str, serve: Any) -> None:
     window = await open_page(day, "/jobs/news")
     for name in ("Run now: News", "Edit: News", "."):
         if name == ".":
@@ -83,7 +83,7 @@ async def test_dialogs_the_login_and_the_first_visit_break_no_rule(open_page: An
         assert await violations(window) == [], name
         await window.page.keyboard.press("Escape")
     for url in [(await serve(guarded=True)).url, (await serve()).url]:
-        other = await open_page(url, "/", color_scheme="dark", may_say=("HTTP Authentication failed",))
+        other = await open_page(url, "/", color_scheme="dark", allowed=("HTTP Authentication failed",))
         assert await violations(other) == []
 
 
@@ -94,7 +94,7 @@ async def test_every_view_fits_narrow_screens_and_fingers(open_page: Any, day: s
         await visit(window, view, found)
         for width in (768, 320):
             await window.page.set_viewport_size({"width": width, "height": 800})
-            # Charts follow a moment later.
+            # Charts are redrawn a moment later.
             await window.becomes(
                 "[arg, Math.max(document.documentElement.scrollWidth - innerWidth, 0)]", [view, 0], view
             )
@@ -111,7 +111,7 @@ async def test_every_view_fits_narrow_screens_and_fingers(open_page: Any, day: s
     assert box["x"] + box["width"] <= 320
 
 
-async def test_the_page_is_used_by_the_keyboard_alone(open_page: Any, day: str) -> None:
+async def test_the_page_works_with_the_keyboard_alone(open_page: Any, day: str) -> None:
     window = await open_page(day, "/")
     page = window.page
     press = page.keyboard.press
@@ -138,7 +138,7 @@ async def test_the_page_is_used_by_the_keyboard_alone(open_page: Any, day: str) 
     await press("/")
     await page.wait_for_url(f"{day}/runs")
     await expect(page.locator("[data-search]")).to_be_focused()
-    await page.keyboard.type("gj?")  # in a field they are letters
+    await page.keyboard.type("gj?")  # in a field these keys are text
     await expect(page.locator("[data-search]")).to_have_value("gj?")
     await page.locator("main").focus()
     await press("?")
@@ -153,9 +153,9 @@ async def test_the_page_is_used_by_the_keyboard_alone(open_page: Any, day: str) 
     await expect(page.locator("html")).to_have_attribute("data-theme", "light")
 
 
-async def test_shortcuts_can_be_switched_off_for_good(open_page: Any, day: str) -> None:
+async def test_shortcuts_can_be_disabled_permanently(open_page: Any, day: str) -> None:
     window = await open_page(day, "/?panel=keys")
-    await window.page.get_by_label("Shortcuts are on").uncheck()
+    await window.page.get_by_label("Shortcuts enabled").uncheck()
     await window.page.keyboard.press("Escape")
     await window.page.wait_for_url(f"{day}/")
 
@@ -165,7 +165,7 @@ async def test_shortcuts_can_be_switched_off_for_good(open_page: Any, day: str) 
     await expect(window.page.get_by_role("dialog")).to_have_count(0)
 
 
-async def test_nothing_moves_for_those_who_want_no_motion(open_page: Any, day: str) -> None:
+async def test_reduced_motion_disables_animations(open_page: Any, day: str) -> None:
     window = await open_page(day, "/", reduced_motion="reduce")
     await expect(window.page.locator(".bar").first).to_be_visible()
     moving = "[...document.querySelectorAll('*')].filter((e) => getComputedStyle(e).animationName !== 'none').length"
@@ -176,7 +176,7 @@ async def test_nothing_moves_for_those_who_want_no_motion(open_page: Any, day: s
     await window.becomes(f"{moving} > 0")
 
 
-async def test_the_focus_stays_on_its_row_when_rows_come_in_above_it(open_page: Any, serve: Any) -> None:
+async def test_the_focus_stays_on_its_row_when_rows_are_added_above(open_page: Any, serve: Any) -> None:
     from gnomon import Job
 
     async def quick() -> None: ...
@@ -199,19 +199,19 @@ async def test_the_focus_stays_on_its_row_when_rows_come_in_above_it(open_page: 
 # --- the colours ---
 
 STATES = ["ok", "bad", "run", "warn", "off"]
-# Machado, Oliveira and Fernandes 2009, severity 1: how linear RGB looks to those who lack one kind of cone.
+# Machado, Oliveira and Fernandes 2009, severity 1: linear RGB as seen without one kind of cone.
 VISIONS: dict[str, list[list[float]]] = {
     "all cones": [[1, 0, 0], [0, 1, 0], [0, 0, 1]],
     "protanopia": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
     "deuteranopia": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.01182, 0.04294, 0.968881]],
     "tritanopia": [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.3039]],
 }
-LEAST_DIFFERENCE = 6.0
-"""OKLab distance x 100 of any two states, for any vision. Around 2 is the least that is seen; bars have no word."""
+MIN_DIFFERENCE = 6.0
+"""Minimum OKLab distance x 100 of two states, for any colour vision. About 2 is just noticeable; bars have no text."""
 
 
 def tokens(theme: int) -> dict[str, str]:
-    """Read the colours that the sheet begins with: 0 is light, 1 is dark."""
+    """Return the colours of a theme: 0 is light, 1 is dark."""
     text = build().files["app.css"].body.decode()
     return {
         name: values.split(",")[theme].strip() for name, values in re.findall(r"--(\w+): light-dark\(([^)]+)\)", text)
@@ -255,17 +255,17 @@ def seen(colour: str, vision: str) -> tuple[float, float, float]:
 
 @pytest.mark.parametrize("theme", [0, 1], ids=["light", "dark"])
 @pytest.mark.parametrize("vision", VISIONS)
-def test_states_are_told_apart_with_any_colour_vision(theme: int, vision: str) -> None:
+def test_states_differ_for_every_colour_vision(theme: int, vision: str) -> None:
     colours = tokens(theme)
     for one, other in itertools.combinations(STATES, 2):
-        assert 100 * math.dist(seen(colours[one], vision), seen(colours[other], vision)) > LEAST_DIFFERENCE, (
+        assert 100 * math.dist(seen(colours[one], vision), seen(colours[other], vision)) > MIN_DIFFERENCE, (
             one,
             other,
         )
 
 
 @pytest.mark.parametrize("theme", [0, 1], ids=["light", "dark"])
-def test_text_of_every_colour_can_be_read_on_every_ground(theme: int) -> None:
+def test_text_has_enough_contrast_on_every_background(theme: int) -> None:
     colours = tokens(theme)
     for ground, text in itertools.product(["canvas", "panel", "well"], ["ink", "muted"]):
         assert contrast(rgb(colours[text]), rgb(colours[ground])) >= 4.5, (text, ground)
@@ -275,7 +275,7 @@ def test_text_of_every_colour_can_be_read_on_every_ground(theme: int) -> None:
 
 
 @pytest.mark.parametrize("theme", [0, 1], ids=["light", "dark"])
-def test_edges_of_fields_and_the_focus_stand_out(theme: int) -> None:
+def test_field_borders_and_the_focus_ring_have_enough_contrast(theme: int) -> None:
     colours = tokens(theme)
     for ground, line in itertools.product(["canvas", "panel"], ["edge", "accent"]):
         assert contrast(rgb(colours[line]), rgb(colours[ground])) >= 3, (line, ground)

@@ -1,4 +1,4 @@
-"""What people do in the page, to real jobs of a real kernel."""
+"""Actions in the page, on real jobs of a real kernel."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ async def dialog_button(page: Any, name: str) -> None:
 
 
 def installed(folder: Path, many: int) -> Path:
-    """Make a folder of distributions that takes minutes to audit: each has the same large file."""
+    """Create a folder of distributions that takes minutes to audit: each contains the same large file."""
     large = bytes(128 * 1024 * 1024)
     (folder / "large.bin").write_bytes(large)
     digest = base64.urlsafe_b64encode(hashlib.sha256(large).digest()).rstrip(b"=").decode()
@@ -63,7 +63,7 @@ async def test_an_audit_is_started_watched_and_cancelled_in_the_page(
 
     await page.get_by_role("button", name="Run now: Integrity").click()
     await dialog_button(page, "Run now")
-    await page.get_by_role("link", name="See the run").click()
+    await page.get_by_role("link", name="View run").click()
     await page.wait_for_url("**/runs/*")
     bar = page.get_by_role("progressbar")
     await expect(bar).to_have_attribute("aria-valuenow", re.compile("^[1-9]"))
@@ -71,17 +71,17 @@ async def test_an_audit_is_started_watched_and_cancelled_in_the_page(
     await expect(bar).not_to_have_attribute("aria-valuenow", str(done))
     await page.get_by_role("button", name="Cancel: Integrity").click()
     await expect(page.locator("dialog[open] h2")).to_contain_text("Cancel this run of Integrity of installed packages?")
-    await dialog_button(page, "Cancel the run")
+    await dialog_button(page, "Cancel run")
 
     await expect(page.locator(".head .badge")).to_have_text("Cancelled")
-    told = page.locator(".node .what")
-    await expect(told.last).to_contain_text(re.compile("^Cancelled"))
-    await expect(told.first).to_contain_text(re.compile("^Scheduled by hand"))
-    await expect(told.filter(has_text=re.compile("^Asked to stop.*local"))).to_have_count(1)
+    nodes = page.locator(".node .what")
+    await expect(nodes.last).to_contain_text(re.compile("^Cancelled"))
+    await expect(nodes.first).to_contain_text(re.compile("^Scheduled by hand"))
+    await expect(nodes.filter(has_text=re.compile("^Cancellation requested.*local"))).to_have_count(1)
     await expect(page.get_by_role("button", name="Run now: Integrity")).to_be_visible()
 
 
-async def test_a_failed_run_tells_its_error_first_with_what_people_wrote_themselves(open_page: Any, serve: Any) -> None:
+async def test_a_failed_run_shows_its_error_first_and_the_frames_of_its_own_code(open_page: Any, serve: Any) -> None:
     served = await serve(Job(id="prices", func=prices, kwargs={"market": "hk"}))
     run = (await served.kernel.trigger("prices", actor="test")).execution.id
     await served.kernel.wait(run)
@@ -92,7 +92,7 @@ async def test_a_failed_run_tells_its_error_first_with_what_people_wrote_themsel
     await expect(page.locator(".error h2")).to_have_text("ValueError: no such table: prices_hk")
     await expect(page.locator(".traceback")).to_contain_text('raise ValueError(f"no such table')
     await page.locator(".fold").first.click()
-    await expect(page.locator(".foreign").first).to_be_visible()
+    await expect(page.locator(".traceback .library").first).to_be_visible()
     await page.get_by_role("button", name="Copy: Error").click()
     await expect(page.get_by_role("button", name="Copy: Error")).to_have_text("Copied")
     copied = await page.evaluate("navigator.clipboard.readText()")
@@ -101,7 +101,7 @@ async def test_a_failed_run_tells_its_error_first_with_what_people_wrote_themsel
     await expect(page.locator(".facts", has_text="market")).to_contain_text('"hk"')
 
 
-async def test_a_run_takes_arguments_of_its_own_and_says_what_is_wrong_with_them(open_page: Any, serve: Any) -> None:
+async def test_a_run_takes_its_own_arguments_and_reports_invalid_ones(open_page: Any, serve: Any) -> None:
     served = await serve(Job(id="quick", func=quick, kwargs={"rows": 1}, paused=True))
     window = await open_page(served.url, "/jobs/quick")
     page = window.page
@@ -111,15 +111,15 @@ async def test_a_run_takes_arguments_of_its_own_and_says_what_is_wrong_with_them
     await expect(field).to_have_value('{\n  "rows": 1\n}')
     await field.fill("{rows: 2}")
     await dialog_button(page, "Run now")
-    await expect(page.get_by_role("alert")).to_contain_text("The arguments are no JSON")
+    await expect(page.get_by_role("alert")).to_contain_text("The arguments are not valid JSON")
     await field.fill("[1]")
     await dialog_button(page, "Run now")
     await expect(page.get_by_role("alert")).to_contain_text("must be a JSON object")
     await field.fill('{"rows": 2, "market": "hk"}')
     await page.get_by_label("Skip guards").check()
-    await page.get_by_label("Stay paused").check()
+    await page.get_by_label("Keep paused").check()
     await dialog_button(page, "Run now")
-    await page.get_by_role("link", name="See the run").click()
+    await page.get_by_role("link", name="View run").click()
 
     await expect(page.locator(".head .badge")).to_have_text("Succeeded")
     await expect(page.locator(".panel", has_text="Result").last).to_contain_text('"force": true')
@@ -128,7 +128,7 @@ async def test_a_run_takes_arguments_of_its_own_and_says_what_is_wrong_with_them
     assert (await served.kernel.job("quick")).state.paused
 
 
-async def test_a_job_is_paused_and_resumed_and_shows_it_when_the_log_says_so(open_page: Any, serve: Any) -> None:
+async def test_a_job_is_paused_and_resumed_and_shows_it_once_the_log_confirms(open_page: Any, serve: Any) -> None:
     served = await serve(Job(id="quick", func=quick, every=Duration(hours=1)))
     window = await open_page(served.url, "/jobs")
     page, row = window.page, window.page.locator("tr[data-row=quick]")
@@ -166,22 +166,22 @@ async def test_a_command_is_requested_until_the_log_confirms_it(open_page: Any, 
     await expect(window.page.locator("tr[data-row=quick] .badge")).to_have_text("Paused")
 
 
-async def test_all_jobs_of_a_filter_are_paused_at_once_after_they_have_been_named(open_page: Any, serve: Any) -> None:
+async def test_all_jobs_of_a_filter_are_paused_at_once_after_a_dialog_lists_them(open_page: Any, serve: Any) -> None:
     served = await serve(*(Job(id=f"job{n}", func=quick, tags=["night"] if n < 3 else []) for n in range(5)))
     window = await open_page(served.url, "/jobs?tag=night")
     page = window.page
 
     await page.get_by_role("button", name="Pause 3").click()
     await expect(page.locator("dialog[open] .names li")).to_have_text(["job0", "job1", "job2"])
-    await dialog_button(page, "Pause them")
+    await dialog_button(page, "Pause 3 jobs")
     await expect(page.locator("td .badge", has_text="Paused")).to_have_count(3)
     await page.get_by_role("button", name="Resume 3").click()
-    await dialog_button(page, "Do nothing")
+    await dialog_button(page, "Keep paused")
 
     assert [view.job.id for view in await served.kernel.jobs() if view.state.paused] == ["job0", "job1", "job2"]
 
 
-async def test_jobs_are_selected_and_paused_by_the_keyboard_alone(open_page: Any, serve: Any) -> None:
+async def test_jobs_are_selected_and_paused_with_the_keyboard_alone(open_page: Any, serve: Any) -> None:
     served = await serve(*(Job(id=f"job{n}", func=quick) for n in range(4)))
     window = await open_page(served.url, "/jobs")
     page = window.page
@@ -191,9 +191,9 @@ async def test_jobs_are_selected_and_paused_by_the_keyboard_alone(open_page: Any
     await expect(page.get_by_label("Select job2")).to_be_checked()
     await page.get_by_role("button", name="Pause 2").click()
     await expect(page.locator("dialog[open] .names li")).to_have_text(["job0", "job2"])
-    await dialog_button(page, "Pause them")
+    await dialog_button(page, "Pause 2 jobs")
     await expect(page.get_by_role("button", name="Resume 2")).to_be_visible()
-    await page.get_by_label("Select job0").press("x")  # the focus may be in the box itself
+    await page.get_by_label("Select job0").press("x")  # the checkbox itself may have the focus
     await expect(page.get_by_role("button", name="Resume 1")).to_be_visible()
     await page.get_by_role("button", name="1 selected").click()
     await expect(page.get_by_role("button", name="Pause 2")).to_be_visible()
@@ -201,7 +201,7 @@ async def test_jobs_are_selected_and_paused_by_the_keyboard_alone(open_page: Any
     assert [view.job.id for view in await served.kernel.jobs() if view.state.paused] == ["job0", "job2"]
 
 
-async def test_the_job_in_focus_is_paused_and_resumed_by_a_key_that_asks(open_page: Any, serve: Any) -> None:
+async def test_a_key_pauses_and_resumes_the_focused_job_after_confirmation(open_page: Any, serve: Any) -> None:
     served = await serve(Job(id="first", func=quick), Job(id="second", func=quick))
     window = await open_page(served.url, "/jobs")
     page = window.page
@@ -212,27 +212,27 @@ async def test_the_job_in_focus_is_paused_and_resumed_by_a_key_that_asks(open_pa
         await page.keyboard.press(key)
     await expect(page.locator("dialog[open] h2")).to_have_text("Pause this job?")
     await expect(page.locator("dialog[open] .names li")).to_have_text(["second"])
-    await dialog_button(page, "Pause it")
+    await dialog_button(page, "Pause job")
     await expect(page.locator("tr[data-row=second] td .badge").first).to_have_text("Paused")
     await window.follow("/jobs/second")
     await page.keyboard.press("p")
-    await dialog_button(page, "Resume it")
-    await expect(page.locator(".toasts")).to_contain_text("1 job is resumed.")
+    await dialog_button(page, "Resume job")
+    await expect(page.locator(".toasts")).to_contain_text("1 job resumed.")
 
     assert [view.job.id for view in await served.kernel.jobs() if view.state.paused] == []
 
 
-ADMINS = ["^Run now", "^Pause", "^Cancel the run", "^Edit", "^Mark failed"]
+ADMINS = ["^Run now", "^Pause", "^Cancel run", "^Edit", "^Mark failed"]
 
 
-async def test_the_menu_of_actions_offers_what_may_be_done_and_no_more(
+async def test_the_action_menu_offers_exactly_the_actions_of_the_role(
     open_page: Any, serve: Any, secrets: dict[str, str]
 ) -> None:
     served = await serve(Job(id="waits", func=waits), guarded=True)
     run = (await served.kernel.trigger("waits", actor="test")).execution.id
     offered: dict[str, list[Any]] = {"viewer": [], "admin": [re.compile(name) for name in ADMINS]}
     for role, entries in offered.items():
-        window = await open_page(served.url, "/", may_say=("HTTP Authentication failed", "401"))
+        window = await open_page(served.url, "/", allowed=("HTTP Authentication failed", "401"))
         page = window.page
         await page.get_by_label("Token").fill(secrets[role])
         await page.get_by_role("button", name="Log in").click()
@@ -242,27 +242,27 @@ async def test_the_menu_of_actions_offers_what_may_be_done_and_no_more(
         await expect(page.locator(".menu h2")).to_have_text("waits")
         await expect(page.locator(".menu li")).to_have_text(entries)
         if role == "viewer":
-            await expect(page.locator(".menu")).to_contain_text("nothing that you may do")
+            await expect(page.locator(".menu")).to_contain_text("No actions are available.")
 
     await page.keyboard.press("ArrowDown")
     await expect(page.locator(".menu button:focus")).to_contain_text("Pause")
     await page.keyboard.press("ArrowUp")
     await page.keyboard.press("ArrowUp")
-    await expect(page.locator(".menu button:focus")).to_have_text("Do nothing")
+    await expect(page.locator(".menu button:focus")).to_have_text("Close")
     await page.keyboard.press("c")
-    await dialog_button(page, "Cancel the run")
+    await dialog_button(page, "Cancel run")
     assert (await served.kernel.wait(run)).status == "cancelled"
     await window.follow(f"/runs/{run}")
     await expect(page.locator(".head .badge")).to_have_text("Cancelled")
     await page.keyboard.press(".")
     await page.locator(".menu").get_by_role("button", name="Hide").click()
     await dialog_button(page, "Hide")
-    await expect(page.locator(".toasts")).to_contain_text("The run is hidden.")
+    await expect(page.locator(".toasts")).to_contain_text("Run hidden.")
 
 
-async def test_what_goes_wrong_with_many_is_told_job_by_job(open_page: Any, serve: Any) -> None:
+async def test_failures_of_a_bulk_action_are_listed_by_job(open_page: Any, serve: Any) -> None:
     served = await serve(*(Job(id=f"job{n}", func=quick) for n in range(3)))
-    window = await open_page(served.url, "/jobs", may_say=("Failed to load resource",))
+    window = await open_page(served.url, "/jobs", allowed=("Failed to load resource",))
     page = window.page
     await page.route(
         "**/job1/pause",
@@ -274,12 +274,12 @@ async def test_what_goes_wrong_with_many_is_told_job_by_job(open_page: Any, serv
     )
 
     await page.get_by_role("button", name="Pause 3").click()
-    await dialog_button(page, "Pause them")
+    await dialog_button(page, "Pause 3 jobs")
 
     await expect(page.get_by_role("alert")).to_have_text("job1: the store is away")
 
 
-async def test_name_and_note_of_a_job_are_edited(open_page: Any, serve: Any) -> None:
+async def test_the_name_and_note_of_a_job_are_edited(open_page: Any, serve: Any) -> None:
     served = await serve(Job(id="quick", func=quick, name="Quick"))
     window = await open_page(served.url, "/jobs/quick")
     page = window.page
@@ -302,7 +302,7 @@ async def test_a_dead_run_is_marked_as_failed_and_its_record_hidden(open_page: A
     page = window.page
 
     await page.get_by_role("button", name="Mark failed: waits").click()
-    await page.get_by_label("Why").fill("its machine burned down")
+    await page.get_by_label("Reason").fill("its machine burned down")
     await dialog_button(page, "Mark failed")
     await expect(page.locator(".error")).to_contain_text("its machine burned down")
     await page.get_by_role("button", name="Hide: waits").click()
@@ -310,12 +310,12 @@ async def test_a_dead_run_is_marked_as_failed_and_its_record_hidden(open_page: A
     await expect(page.get_by_role("button", name="Hide: waits")).to_have_count(0)
     await window.follow("/runs")
 
-    await expect(page.locator(".empty")).to_contain_text("No run matches.")
+    await expect(page.locator(".empty")).to_contain_text("No runs match.")
 
 
-async def test_what_the_server_refuses_is_told_in_its_own_words(open_page: Any, serve: Any) -> None:
+async def test_a_rejected_request_shows_the_message_of_the_server(open_page: Any, serve: Any) -> None:
     served = await serve(Job(id="prices", func=prices))
-    window = await open_page(served.url, "/jobs/prices", may_say=("Failed to load resource",))
+    window = await open_page(served.url, "/jobs/prices", allowed=("Failed to load resource",))
     page = window.page
 
     await page.get_by_role("button", name="Run now: prices").click()
@@ -327,7 +327,7 @@ async def test_what_the_server_refuses_is_told_in_its_own_words(open_page: Any, 
     await expect(page.locator("dialog[open]")).to_have_count(0)
 
 
-async def test_a_run_is_cancelled_from_the_overview_by_keyboard_alone(open_page: Any, serve: Any) -> None:
+async def test_a_run_is_cancelled_from_the_overview_with_the_keyboard_alone(open_page: Any, serve: Any) -> None:
     served = await serve(Job(id="waits", func=waits))
     window = await open_page(served.url, "/")
     page = window.page
@@ -340,7 +340,7 @@ async def test_a_run_is_cancelled_from_the_overview_by_keyboard_alone(open_page:
     await page.wait_for_selector(".head .badge")
     await page.keyboard.press("c")
     await page.wait_for_selector("dialog[open]")
-    await dialog_button(page, "Cancel the run")
+    await dialog_button(page, "Cancel run")
 
     await expect(page.locator(".head .badge")).to_have_text("Cancelled")
     assert any(isinstance(event, CancelRequested) for event in served.kernel._store.recorded)

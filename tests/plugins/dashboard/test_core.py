@@ -1,4 +1,4 @@
-"""The reactive core and the element builder, tried in the browser that they are for."""
+"""The reactive core and the element builder, in a browser."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ async def check(lab: Any, code: str) -> Any:
     }})()""")  # fmt: skip
 
 
-async def test_an_effect_runs_once_for_a_batch_and_never_sees_half_of_it(lab: Any) -> None:
+async def test_an_effect_runs_once_per_batch_and_never_sees_half_of_it(lab: Any) -> None:
     seen = await check(lab, """
         const a = signal(1), b = signal(2), sum = computed(() => a.value + b.value), seen = [];
         effect(() => { seen.push([a.value, sum.value]) });
@@ -24,7 +24,7 @@ async def test_an_effect_runs_once_for_a_batch_and_never_sees_half_of_it(lab: An
     assert seen == [[1, 3], [5, 7], [1, 2]]
 
 
-async def test_a_computed_value_that_stays_the_same_wakes_nobody(lab: Any) -> None:
+async def test_a_computed_value_that_does_not_change_triggers_no_effect(lab: Any) -> None:
     runs = await check(lab, """
         const n = signal(1), isOdd = computed(() => n.value % 2 === 1); let runs = 0;
         effect(() => { isOdd.value; runs++ });
@@ -33,7 +33,7 @@ async def test_a_computed_value_that_stays_the_same_wakes_nobody(lab: Any) -> No
     assert runs == 2
 
 
-async def test_what_is_made_in_an_effect_ends_with_it(lab: Any) -> None:
+async def test_effects_created_in_an_effect_are_disposed_of_with_it(lab: Any) -> None:
     log = await check(lab, """
         const on = signal(true), n = signal(0), log = [];
         const stop = effect(() => {
@@ -46,8 +46,8 @@ async def test_what_is_made_in_an_effect_ends_with_it(lab: Any) -> None:
     assert log == [[0, "cleaned", 1, "gone", "cleaned"], 0, 0]
 
 
-async def test_an_effect_that_fails_does_not_hold_up_the_others(open_page: Any, day: str) -> None:
-    window = await open_page(day, "/alerts", may_say=("on purpose",))
+async def test_an_effect_that_raises_does_not_stop_the_others(open_page: Any, day: str) -> None:
+    window = await open_page(day, "/alerts", allowed=("on purpose",))
     runs = await window.inside("""(() => {
         const n = m.signal(0); let runs = 0;
         m.effect(() => { if (n.value > 0) throw new Error('on purpose') });
@@ -60,7 +60,7 @@ async def test_an_effect_that_fails_does_not_hold_up_the_others(open_page: Any, 
     assert "on purpose" in window.errors[0]
 
 
-async def test_rows_of_a_list_move_and_are_not_built_anew(lab: Any) -> None:
+async def test_rows_of_a_list_are_moved_not_rebuilt(lab: Any) -> None:
     told = await check(lab, """
         const keys = signal(['x', 'y', 'z']); let made = 0, ended = 0;
         const list = h('ul');
@@ -74,7 +74,7 @@ async def test_rows_of_a_list_move_and_are_not_built_anew(lab: Any) -> None:
     assert told == {"order": ["z", "w", "x"], "kept": True, "focused": True, "made": 4, "ended": 1}
 
 
-async def test_a_browser_without_atomic_moves_gets_its_focus_back(lab: Any) -> None:
+async def test_the_focus_is_restored_in_browsers_without_atomic_moves(lab: Any) -> None:
     focused = await check(lab, """
         const keys = signal(['x', 'y']), list = h('ul');
         list.moveBefore = undefined;
@@ -86,14 +86,14 @@ async def test_a_browser_without_atomic_moves_gets_its_focus_back(lab: Any) -> N
     assert focused == "y"
 
 
-async def test_text_is_never_taken_for_elements(lab: Any) -> None:
+async def test_text_is_never_parsed_as_html(lab: Any) -> None:
     told = await check(lab, """
         const text = signal('<img src=x onerror=alert(1)>'), line = h('p', { title: () => text.value }, () => text.value, [null, false, 0]);
         return [line.childElementCount, line.textContent, line.title];""")  # fmt: skip
     assert told == [0, "<img src=x onerror=alert(1)>0", "<img src=x onerror=alert(1)>"]
 
 
-async def test_a_changing_text_keeps_its_node_and_a_changing_element_its_place(lab: Any) -> None:
+async def test_a_changing_text_keeps_its_node_and_a_changing_element_its_position(lab: Any) -> None:
     told = await check(lab, """
         const n = signal(1), line = h('p', null, 'a', () => n.value, 'b', () => n.value > 1 && h('b', null, 'more'));
         const node = line.childNodes[1];

@@ -1,4 +1,4 @@
-"""The folds of browser and kernel come to the same: on every checked-in history, and on random ones."""
+"""The folds of browser and kernel agree: on every checked-in history, and on random ones."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ def checked_in() -> Iterator[list[Event]]:
         yield from (history for stream, history in streams.items() if not stream.startswith("job:"))
 
 
-def lived(chance: random.Random) -> list[Event]:
-    """Make a random life of a run, as the kernel would write it."""
+def random_history(chance: random.Random) -> list[Event]:
+    """Return a random history of a run, as the kernel would write it."""
     shared: dict[str, Any] = {"stream": execution_id("job", START), "node": "a", "job_id": "job"}
     life: list[tuple[type[Event], dict[str, Any]]] = [(events.Scheduled, {"scheduled_time": START, "kwargs": {"a": 1}})]
     if chance.random() < 0.1:
         life.append((events.Cancelled, {"actor": "anna"}))
-        return written(life, shared, chance)
+        return numbered(life, shared, chance)
     life.append((events.Started, {"runner": "async", "delay": 0.5}))
-    life += [(events.Progress, told(chance)) for _ in range(chance.randrange(12))]
+    life += [(events.Progress, progress(chance)) for _ in range(chance.randrange(12))]
     if chance.random() < 0.2:
         life.append((events.CancelRequested, {"actor": "mei"}))
     ends: list[tuple[type[Event], dict[str, Any]]] = [
@@ -49,11 +49,11 @@ def lived(chance: random.Random) -> list[Event]:
     life.append(chance.choice(ends))
     if chance.random() < 0.3:
         life.append((events.LateResult, {"outcome": "failed"}))
-    return written(life, shared, chance)
+    return numbered(life, shared, chance)
 
 
-def told(chance: random.Random) -> dict[str, Any]:
-    said: dict[str, Any] = {
+def progress(chance: random.Random) -> dict[str, Any]:
+    fields: dict[str, Any] = {
         "percent": chance.uniform(-10, 120),
         "message": "m",
         "step": chance.choice(STEPS),
@@ -64,10 +64,10 @@ def told(chance: random.Random) -> dict[str, Any]:
         "skipped": chance.sample(STEPS, 1),
     }
     rare = {"percent": 0.3, "steps": 0.15, "skipped": 0.15}
-    return {key: value for key, value in said.items() if chance.random() < rare.get(key, 0.5)}
+    return {key: value for key, value in fields.items() if chance.random() < rare.get(key, 0.5)}
 
 
-def written(
+def numbered(
     life: list[tuple[type[Event], dict[str, Any]]], shared: dict[str, Any], chance: random.Random
 ) -> list[Event]:
     at, history = START, []
@@ -87,13 +87,13 @@ def as_recorded(history: list[Event]) -> dict[str, Any]:
     told["steps"] = [
         {"status": "pending", "weight": 1, "started_at": None, "ended_at": None} | step for step in told["steps"]
     ]
-    # The server names a run without a name of its own after its job, which is not the fold's business.
+    # The server names an unnamed run after its job; the fold does not.
     return told | {"job_name": execution.job_name}
 
 
-async def test_both_folds_come_to_the_same(lab: Any) -> None:
+async def test_both_folds_agree(lab: Any) -> None:
     chance = random.Random(11)
-    histories = [*checked_in(), *(lived(chance) for _ in range(400))]
+    histories = [*checked_in(), *(random_history(chance) for _ in range(400))]
 
     folded = await lab.inside("arg.map(m.fold)", [as_sent(history) for history in histories])
 
@@ -103,7 +103,7 @@ async def test_both_folds_come_to_the_same(lab: Any) -> None:
         assert {key: run.get(key) for key in expected} == expected, as_sent(history)
 
 
-async def test_a_fold_goes_on_from_a_record_and_over_progress_that_was_left_out(lab: Any) -> None:
+async def test_a_fold_continues_from_a_record_and_across_conflated_progress(lab: Any) -> None:
     history = as_sent(next(h for h in checked_in() if h[0].job_id == "financial_sync" and len(h) == 8))
 
     run = await lab.inside(
@@ -115,11 +115,11 @@ async def test_a_fold_goes_on_from_a_record_and_over_progress_that_was_left_out(
     assert [step["status"] for step in run["steps"]] == ["completed", "completed", "skipped"]
 
 
-async def test_an_event_of_a_run_that_is_not_known_says_nothing(lab: Any) -> None:
+async def test_an_event_of_an_unknown_run_is_ignored(lab: Any) -> None:
     assert await lab.inside("m.apply(null, { type: 'started', version: 2 })") is None
 
 
-async def test_the_remaining_time_is_weighed_as_in_the_kernel(lab: Any) -> None:
+async def test_the_remaining_time_is_estimated_as_in_the_kernel(lab: Any) -> None:
     from gnomon.domain.progress import ProgressView, estimate
 
     cases = [

@@ -1,4 +1,4 @@
-"""Who may see the page, and what each role is offered."""
+"""Login, logout, and the actions of each role."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ async def log_in(window: Any, token: str) -> None:
     await window.page.get_by_role("button", name="Log in").click()
 
 
-async def test_who_is_not_known_gets_the_login_and_comes_back_to_the_same_page(
+async def test_an_anonymous_visitor_logs_in_and_returns_to_the_same_page(
     open_page: Any, serve: Any, secrets: dict[str, str]
 ) -> None:
     served = await serve(Job(id="quick", func=quick), guarded=True)
-    window = await open_page(served.url, "/jobs/quick", may_say=REFUSED)
+    window = await open_page(served.url, "/jobs/quick", allowed=REFUSED)
     page = window.page
 
     await expect(page.locator("h1")).to_have_text("Log in")
     await log_in(window, "wrong-but-long-enough")
-    await expect(page.get_by_role("alert")).to_have_text("This token is not known.")
+    await expect(page.get_by_role("alert")).to_have_text("Unknown token.")
     await log_in(window, secrets["operator"])
 
     await expect(page.locator("h1")).to_have_text("quick")
@@ -41,11 +41,9 @@ async def test_who_is_not_known_gets_the_login_and_comes_back_to_the_same_page(
     )
 
 
-async def test_a_session_ends_on_all_pages_when_one_logs_out(
-    open_page: Any, serve: Any, secrets: dict[str, str]
-) -> None:
+async def test_logging_out_ends_the_session_on_all_pages(open_page: Any, serve: Any, secrets: dict[str, str]) -> None:
     served = await serve(Job(id="quick", func=quick), guarded=True)
-    window = await open_page(served.url, "/jobs", may_say=REFUSED)
+    window = await open_page(served.url, "/jobs", allowed=REFUSED)
     await log_in(window, secrets["viewer"])
     await expect(window.page.locator("tr[data-row]")).to_have_count(1)
 
@@ -63,7 +61,7 @@ async def test_a_session_ends_on_all_pages_when_one_logs_out(
     ("role", "offered"),
     [("viewer", []), ("operator", ["Cancel"]), ("admin", ["Mark failed", "Cancel"])],
 )
-async def test_each_role_is_offered_what_it_may_do(
+async def test_each_role_sees_only_its_actions(
     open_page: Any, serve: Any, secrets: dict[str, str], role: str, offered: list[str]
 ) -> None:
     import asyncio
@@ -73,7 +71,7 @@ async def test_each_role_is_offered_what_it_may_do(
 
     served = await serve(Job(id="waits", func=waits), guarded=True)
     run = (await served.kernel.trigger("waits", actor="test")).execution.id
-    window = await open_page(served.url, f"/runs/{run}", may_say=REFUSED)
+    window = await open_page(served.url, f"/runs/{run}", allowed=REFUSED)
 
     await log_in(window, secrets[role])
 
@@ -81,12 +79,12 @@ async def test_each_role_is_offered_what_it_may_do(
     await expect(window.page.locator(".head button")).to_have_text(offered)
 
 
-async def test_too_many_wrong_tokens_are_told_to_wait(open_page: Any, serve: Any) -> None:
+async def test_too_many_wrong_tokens_have_to_wait(open_page: Any, serve: Any) -> None:
     served = await serve(guarded=True, failed_logins=1)
-    window = await open_page(served.url, "/", may_say=(*REFUSED, "429"))
+    window = await open_page(served.url, "/", allowed=(*REFUSED, "429"))
     await log_in(window, "wrong-but-long-enough")
-    await expect(window.page.get_by_role("alert")).to_have_text("This token is not known.")
+    await expect(window.page.get_by_role("alert")).to_have_text("Unknown token.")
 
     await log_in(window, "wrong-but-long-enough")
 
-    await expect(window.page.get_by_role("alert")).to_contain_text("Too many wrong tokens.")
+    await expect(window.page.get_by_role("alert")).to_contain_text("Too many failed attempts.")

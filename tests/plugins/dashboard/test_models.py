@@ -1,4 +1,4 @@
-"""The parts that compute, tried on their own: attention, stories, tracebacks, charts, commands, the connection."""
+"""The models on their own: alerts, event groups, tracebacks, charts, commands, the connection."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ def job(name: str, **more: Any) -> dict[str, Any]:
 
 
 NOW = 1_795_608_000_000  # 2026-11-25T12:00:00Z
-ATTENTION = """m.alerts({ ...arg, typical: (id) => arg.typical[id] ?? null })
+ALERTS = """m.alerts({ ...arg, typical: (id) => arg.typical[id] ?? null })
     .map(({ kind, job, count, detail, run }) => [kind, job ?? null, count ?? null, detail ?? null, run ?? null])"""
 
 
 async def alerts(lab: Any, **known: Any) -> Any:
     asked = {"jobs": [], "active": [], "finished": [], "health": {}, "now": NOW, "typical": {}} | known
-    return await lab.inside(ATTENTION, asked)
+    return await lab.inside(ALERTS, asked)
 
 
-async def test_a_failing_job_is_told_once_with_its_streak(lab: Any) -> None:
+async def test_a_failing_job_raises_one_alert_with_its_streak(lab: Any) -> None:
     failed = {"status": "failed", "reason": "exception", "error_type": "E", "error_message": "no"}
     found = await alerts(
         lab,
@@ -41,7 +41,7 @@ async def test_a_failing_job_is_told_once_with_its_streak(lab: Any) -> None:
     assert found == [["failing", "a", 2, "E: no", "3"], ["failing", "b", 1, "old", "9"]]
 
 
-async def test_runs_that_died_are_told_as_that_and_not_as_failing(lab: Any) -> None:
+async def test_aborted_runs_are_not_reported_as_failing(lab: Any) -> None:
     lost = {"status": "failed", "reason": "lost"}
     found = await alerts(
         lab,
@@ -51,7 +51,7 @@ async def test_runs_that_died_are_told_as_that_and_not_as_failing(lab: Any) -> N
     assert found == [["zombie", "a", 2, "lost", "2"]]
 
 
-async def test_late_slow_stuck_and_warned_runs_are_told_and_quiet_ones_are_not(lab: Any) -> None:
+async def test_late_slow_stuck_and_warned_runs_raise_alerts_and_others_do_not(lab: Any) -> None:
     going = {
         "status": "running",
         "execution_time": None,
@@ -78,7 +78,7 @@ async def test_late_slow_stuck_and_warned_runs_are_told_and_quiet_ones_are_not(l
     assert [name for kind, name, *_ in found if kind == "late"] == ["late"]
 
 
-async def test_missed_fires_are_added_up_and_old_ones_forgotten(lab: Any) -> None:
+async def test_missed_fires_are_summed_and_old_ones_dropped(lab: Any) -> None:
     missed = {"status": "missed", "execution_time": None, "reason": "downtime"}
     found = await alerts(
         lab,
@@ -91,7 +91,7 @@ async def test_missed_fires_are_added_up_and_old_ones_forgotten(lab: Any) -> Non
     assert found == [["missed", "a", 4, "downtime", "2"]]
 
 
-async def test_a_part_of_the_system_that_is_unwell_comes_first(lab: Any) -> None:
+async def test_an_unhealthy_component_comes_first(lab: Any) -> None:
     found = await alerts(
         lab,
         health={"status": "degraded", "components": [{"name": "kernel", "state": "ok"}, {"name": "store", "state": "degraded", "problem": "MongoDB is away"}]},
@@ -100,7 +100,7 @@ async def test_a_part_of_the_system_that_is_unwell_comes_first(lab: Any) -> None
     assert [(kind, detail) for kind, _, _, detail, _ in found] == [("system", "store: MongoDB is away"), ("missed", "")]
 
 
-async def test_a_story_folds_progress_and_draws_silence(lab: Any) -> None:
+async def test_event_groups_merge_progress_and_mark_gaps(lab: Any) -> None:
     moments = ["00:00", "00:01", "00:02", "00:03", "00:04", "02:00", "02:01"]
     kinds = ["scheduled", "started", "progress", "progress", "progress", "progress", "succeeded"]
     events = [
@@ -116,7 +116,7 @@ async def test_a_story_folds_progress_and_draws_silence(lab: Any) -> None:
         for n, (kind, at) in enumerate(zip(kinds, moments, strict=True))
     ]
     folded = await lab.inside(
-        "[true, false].map((fold) => m.story(arg, fold).map((n) => [n.event.type, n.count, n.offset, n.gap]))",
+        "[true, false].map((isGrouped) => m.groupEvents(arg, isGrouped).map((n) => [n.event.type, n.count, n.offset, n.gap]))",
         events,
     )
     assert folded[0] == [
@@ -132,7 +132,7 @@ async def test_a_story_folds_progress_and_draws_silence(lab: Any) -> None:
     ) == [None, 2, 2, 0]
 
 
-async def test_frames_of_libraries_are_folded_away(lab: Any) -> None:
+async def test_library_frames_are_folded(lab: Any) -> None:
     text = """Traceback (most recent call last):
   File "/venv/lib/python3.11/site-packages/gnomon/runners/async_task.py", line 1, in run
     return await call()
@@ -150,12 +150,12 @@ more of it
     assert parts[3]["text"] == "ValueError: no\nmore of it"
 
 
-async def test_text_of_jobs_is_cleaned_of_what_could_deceive(lab: Any) -> None:
+async def test_control_characters_are_removed_from_texts_of_jobs(lab: Any) -> None:
     dirty = "\x1b[1;31mred\x1b[0m\x07 \x1b]0;title\x07a\u202eb\tc\nd\r"
     assert await lab.inside("[m.clean(arg), m.clean(null)]", dirty) == ["red a‹U+202E›b\tc\nd", ""]
 
 
-async def test_runs_that_begin_at_the_same_pixel_become_one_mark_of_the_worst(lab: Any) -> None:
+async def test_runs_that_start_on_the_same_pixel_become_one_mark_of_the_worst(lab: Any) -> None:
     runs = [
         run("1", timestamp="2026-11-25T12:00:00Z"), run("2", timestamp="2026-11-25T12:00:01Z", status="failed"),
         run("3", timestamp="2026-11-25T12:30:00Z", execution_time=600.0), run("4", timestamp="2026-11-25T13:00:00Z", status="running", execution_time=None),
@@ -174,7 +174,7 @@ async def test_axes_end_at_round_numbers(lab: Any) -> None:
     assert await lab.inside("[0.3, 7, 42, 70, 500, 5000].map(m.niceTop)") == pytest.approx([0.3, 8, 50, 90, 600, 5400])
 
 
-async def test_lists_of_the_past_take_in_what_matches_their_question(lab: Any) -> None:
+async def test_a_run_is_matched_against_every_filter(lab: Any) -> None:
     one = run("1", status="failed", error_message="No such TABLE", is_manual=True)
     questions = [
         {},
@@ -198,7 +198,7 @@ async def test_lists_of_the_past_take_in_what_matches_their_question(lab: Any) -
     ]
 
 
-async def test_policies_are_told_in_a_line_and_usual_ones_not_at_all(lab: Any) -> None:
+async def test_policies_are_shown_in_a_line_and_ineffective_ones_omitted(lab: Any) -> None:
     told = await lab.inside(
         "arg.map(m.policy)",
         [
@@ -215,16 +215,16 @@ async def test_policies_are_told_in_a_line_and_usual_ones_not_at_all(lab: Any) -
     assert told == [None, "skip", None, "attempts 3, delay 30s", None, "a, b", None, 'limit {"x":1}']
 
 
-async def test_an_envelope_around_an_answer_is_taken_off(open_page: Any, serve: Any) -> None:
+async def test_the_envelope_of_a_response_is_removed(open_page: Any, serve: Any) -> None:
     served = await serve(envelope=True)
-    window = await open_page(served.url, "/", may_say=("404",))
+    window = await open_page(served.url, "/", allowed=("404",))
     assert await window.inside("(await m.get('/scheduler/stats')).total_jobs") == 0
     problem = await window.inside("await m.get('/scheduler/jobs/nobody').catch((e) => [e.status, e.message])")
     assert problem[0] == 404
     assert "nobody" in problem[1]
 
 
-async def test_a_page_under_a_base_path_finds_everything_there(open_page: Any, serve: Any) -> None:
+async def test_a_page_works_under_a_base_path(open_page: Any, serve: Any) -> None:
     served = await serve(base_path="/api")
     window = await open_page(served.url, "/")
     await expect(window.page.locator("h1")).to_have_text("No jobs yet")
@@ -232,11 +232,11 @@ async def test_a_page_under_a_base_path_finds_everything_there(open_page: Any, s
     await window.page.wait_for_url("**/api/runs")
 
 
-# The connection against a socket that the test plays: what a real server does only in bad moments.
-PLAYED = """await (async () => {
+# The connection against a fake socket: situations that a real server rarely produces.
+FAKE_SOCKET = """await (async () => {
     const sockets = [], said = [];
     const real = window.WebSocket;
-    class Played {
+    class FakeSocket {
         static OPEN = 1; static CONNECTING = 0;
         readyState = 0; sent = [];
         constructor() { sockets.push(this) }
@@ -246,21 +246,21 @@ PLAYED = """await (async () => {
         frame(frame) { this.onmessage({ data: JSON.stringify(frame) }) }
         end(code) { this.readyState = 3; return this.onclose({ code }) }
     }
-    window.WebSocket = Played;
+    window.WebSocket = FakeSocket;
     const { link } = m;
-    const listeners = { snapshot: (f) => said.push(['snapshot', f.seq]), delta: (f) => said.push(['delta', f.seq, f.events.map((e) => e.position)]), log: () => said.push(['log']), heard: () => {}, look: async () => (said.push(['look']), arg.found ?? 'away') };
+    const listeners = { snapshot: (f) => said.push(['snapshot', f.seq]), delta: (f) => said.push(['delta', f.seq, f.events.map((e) => e.position)]), log: () => said.push(['log']), anyFrame: () => {}, probe: async () => (said.push(['probe']), arg.found ?? 'away') };
     link.value = 'connecting';
     const live = new m.LiveConnection(`ws://${location.host}/nowhere`, listeners);
-    try { return await (async () => { %s })() } finally { window.WebSocket = real; clearTimeout(live.timer); live.leave(); live.open = live.retry = () => {} }
+    try { return await (async () => { %s })() } finally { window.WebSocket = real; clearTimeout(live.timer); live.disconnect(); live.open = live.retry = () => {} }
 })()"""
 
 
-async def played(lab: Any, code: str, **arg: Any) -> Any:
-    return await lab.inside(PLAYED % code, arg)
+async def with_fake_socket(lab: Any, code: str, **arg: Any) -> Any:
+    return await lab.inside(FAKE_SOCKET % code, arg)
 
 
-async def test_a_resumed_connection_asks_for_what_came_after_and_drops_what_it_has(lab: Any) -> None:
-    told = await played(lab, """
+async def test_a_resumed_connection_requests_later_events_and_drops_duplicates(lab: Any) -> None:
+    told = await with_fake_socket(lab, """
         live.open(); sockets[0].open();
         sockets[0].frame({ t: 'snapshot', log: 'L', seq: 10 });
         sockets[0].frame({ t: 'delta', seq: 12, events: [{ position: 10 }, { position: 11 }, { position: 12 }] });
@@ -278,47 +278,47 @@ async def test_a_resumed_connection_asks_for_what_came_after_and_drops_what_it_h
     assert told["link"] == "lost"
 
 
-async def test_a_login_that_ended_is_no_reason_to_try_again(lab: Any) -> None:
-    assert await played(
+async def test_an_ended_session_is_not_retried(lab: Any) -> None:
+    assert await with_fake_socket(
         lab, "live.open(); sockets[0].open(); await sockets[0].end(4401); return [link.peek(), sockets.length]"
     ) == ["refused", 1]
 
 
-async def test_a_handshake_that_fails_is_tried_again_unless_it_is_a_matter_of_who_we_are(lab: Any) -> None:
+async def test_a_failed_handshake_is_retried_unless_the_session_was_rejected(lab: Any) -> None:
     code = "live.open(); await sockets[0].end(1006); return [link.peek(), live.timer > 0]"
-    assert await played(lab, code) == ["lost", True]
-    assert await played(lab, code, found="there") == ["lost", True]
-    assert await played(lab, code, found="refused") == ["refused", False]
+    assert await with_fake_socket(lab, code) == ["lost", True]
+    assert await with_fake_socket(lab, code, found="there") == ["lost", True]
+    assert await with_fake_socket(lab, code, found="refused") == ["refused", False]
 
 
-async def test_a_server_is_looked_for_before_a_socket_is_opened(lab: Any) -> None:
+async def test_a_server_is_probed_before_a_socket_is_opened(lab: Any) -> None:
     code = "link.value = 'lost'; await live.retry(); return [link.peek(), sockets.length, live.timer > 0]"
-    assert await played(lab, code) == ["lost", 0, True]
-    assert await played(lab, code, found="there") == ["lost", 1, False]
-    assert await played(lab, code, found="refused") == ["refused", 0, False]
+    assert await with_fake_socket(lab, code) == ["lost", 0, True]
+    assert await with_fake_socket(lab, code, found="there") == ["lost", 1, False]
+    assert await with_fake_socket(lab, code, found="refused") == ["refused", 0, False]
 
 
-async def test_a_page_that_is_seen_never_waits_two_seconds_and_pages_do_not_come_back_together(lab: Any) -> None:
+async def test_a_visible_page_reconnects_within_two_seconds_with_jitter(lab: Any) -> None:
     seen, hidden, *rest = await lab.inside(
-        "[[false, 0], [true, 0], [false, 2], [false, 20]].map(([a, b]) => Array.from({ length: 500 }, () => m.pause(a, b)))",
+        "[[false, 0], [true, 0], [false, 2], [false, 20]].map(([a, b]) => Array.from({ length: 500 }, () => m.retryDelay(a, b)))",
     )
     assert 700 <= min(seen) < max(seen) <= 1300
     tenths = [sum(at <= wait < at + 60 for wait in seen) for at in range(700, 1300, 60)]
-    assert max(tenths) < 100, "a hundred pages come back spread over more than half a second"
+    assert max(tenths) < 100, "a hundred pages reconnect spread over more than half a second"
     assert min(hidden) >= 7000
-    assert [round(max(waits) / 1300) for waits in rest] == [4, 10], "turned away, it waits longer, yet never for long"
+    assert [round(max(waits) / 1300) for waits in rest] == [4, 10], "rejected, it backs off up to a limit"
 
 
-async def test_a_page_that_is_shown_again_tries_at_once_and_doubts_what_seems_to_stand(lab: Any) -> None:
-    told = await played(lab, """
+async def test_a_page_that_becomes_visible_reconnects_at_once_and_pings_an_open_connection(lab: Any) -> None:
+    told = await with_fake_socket(lab, """
         live.open(); sockets[0].open(); sockets[0].frame({ t: 'snapshot', log: 'L', seq: 1 });
         const shown = () => new PageTransitionEvent('pageshow', { persisted: true });
         dispatchEvent(shown());
-        live.heardAt -= 5_100; live.watch();
+        live.lastFrameAt -= 5_100; live.checkSilence();
         const given = [link.peek(), sockets.length, sockets[0].sent.at(-1)];
         await new Promise((done) => setTimeout(done));
         for (const [from, event] of [[window, shown()], [window, new Event('online')], [document, new Event('visibilitychange')]]) {
-            link.value = 'lost'; live.leave(); said.length = 0;
+            link.value = 'lost'; live.disconnect(); said.length = 0;
             from.dispatchEvent(event);
             given.push(said.length);
             await new Promise((done) => setTimeout(done));
@@ -327,25 +327,25 @@ async def test_a_page_that_is_shown_again_tries_at_once_and_doubts_what_seems_to
     assert told == ["lost", 1, {"t": "ping"}, 1, 1, 1]
 
 
-async def test_a_connection_that_is_silent_for_too_long_is_given_up(lab: Any) -> None:
-    told = await played(lab, """
+async def test_a_silent_connection_is_dropped(lab: Any) -> None:
+    told = await with_fake_socket(lab, """
         live.open(); sockets[0].open(); sockets[0].frame({ t: 'snapshot', log: 'L', seq: 1 });
-        live.watch(); const before = link.peek();
-        live.heardAt -= 26_000; live.watch();
+        live.checkSilence(); const before = link.peek();
+        live.lastFrameAt -= 26_000; live.checkSilence();
         await new Promise((done) => setTimeout(done));
         return [before, link.peek(), sockets.length, sockets[0].readyState];""", found="there")  # fmt: skip
     assert told == ["live", "lost", 2, 3]
 
 
-async def test_topics_are_told_once_and_taken_back_with_their_last_view(lab: Any) -> None:
-    told = await played(lab, """
+async def test_topics_are_sent_once_and_withdrawn_with_their_last_view(lab: Any) -> None:
+    told = await with_fake_socket(lab, """
         live.open(); sockets[0].open();
-        const [a, b] = [live.want('run:1'), live.want('run:1')]; a(); b();
+        const [a, b] = [live.subscribe('run:1'), live.subscribe('run:1')]; a(); b();
         return sockets[0].sent.slice(1).map((frame) => frame.topics);""")  # fmt: skip
     assert told == [["overview", "run:1"], ["overview", "run:1"], ["overview", "run:1"], ["overview"]]
 
 
-async def test_a_command_that_the_log_does_not_confirm_is_told_so(open_page: Any, day: str) -> None:
+async def test_an_unconfirmed_command_is_reported(open_page: Any, day: str) -> None:
     window = await open_page(day, "/jobs")
     await window.page.clock.install()
     await window.page.route("**/pause", lambda route: route.fulfill(json={}))
@@ -353,19 +353,19 @@ async def test_a_command_that_the_log_does_not_confirm_is_told_so(open_page: Any
     await window.page.get_by_role("button", name="Pause: News").click()
     told = window.page.locator(".toasts", has_text="has not confirmed it yet")
 
-    async with asyncio.timeout(60):  # its time begins with the answer, whenever that comes
+    async with asyncio.timeout(60):  # its timer starts with the response
         while not await told.count():
             await window.page.clock.run_for(1000)
 
 
-async def test_the_newest_rows_of_a_store_stay_and_hidden_ones_go(lab: Any) -> None:
+async def test_the_store_keeps_the_newest_runs_and_drops_hidden_ones(lab: Any) -> None:
     told = await lab.inside("""(() => {
         const event = (id, version, type, more) => ({ type, stream: id, version, position: 1e6, at: '2026-11-25T12:29:00Z', job_id: 'news', node: 'a', ...more });
-        const batch = (events) => m.take({ seq: 1e6, now: '', events });
+        const batch = (events) => m.applyDelta({ seq: 1e6, now: '', events });
         batch(Array.from({ length: 450 }, (_, n) => event(`r${n}`, 1, 'missed', { scheduled_time: '2026-11-25T12:29:00Z', reason: 'late' })));
         const [kept, first] = [m.finishedIds.peek().length, m.finishedIds.peek()[0]];
         batch([event('r449', 2, 'hidden'), event('job:news', 9, 'job_paused'), event('strange', 5, 'progress')]);
-        m.take({ seq: 1e6, now: '', events: [], jobs: [{ id: 'new', running: [], display_name: 'New' }], removed: ['news'], progress: [] });
+        m.applyDelta({ seq: 1e6, now: '', events: [], jobs: [{ id: 'new', running: [], display_name: 'New' }], removed: ['news'], progress: [] });
         return { kept, first, next: m.finishedIds.peek()[0], known: m.runs.has('r0'), ids: m.jobIds.peek(), name: m.jobName('new') };
     })()""")  # fmt: skip
     assert told["kept"] == 400

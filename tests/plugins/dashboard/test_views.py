@@ -1,4 +1,4 @@
-"""What each view shows, and that its address says it all: filters, the way back, the moment that one looks at."""
+"""What each view shows, and that its URL holds all of its state: filters, history, the rewound moment."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from gnomon_web.config import Config
 
 
 async def first_of(window: Any, query: str) -> str:
-    """Find a run by REST."""
+    """Return the id of the newest matching run."""
     found: str = await window.page.evaluate(
         f"fetch('/scheduler/logs?limit=1&{query}').then(r => r.json()).then(p => p.items[0]._id)"
     )
@@ -32,7 +32,7 @@ async def first_of(window: Any, query: str) -> str:
 # --- overview ---
 
 
-async def test_the_overview_tells_what_runs_what_comes_and_how_the_day_went(open_page: Any, day: str) -> None:
+async def test_the_overview_shows_active_runs_next_fires_and_the_last_day(open_page: Any, day: str) -> None:
     window = await open_page(day, "/")
     page = window.page
 
@@ -50,7 +50,7 @@ async def test_the_overview_tells_what_runs_what_comes_and_how_the_day_went(open
     await expect(page.locator("td .badge")).to_have_text(["Failed"] * count)
 
 
-async def test_the_timeline_has_a_lane_for_each_job_and_goes_back_as_far_as_one_wants(open_page: Any, day: str) -> None:
+async def test_the_timeline_has_a_lane_for_each_job_and_a_choice_of_windows(open_page: Any, day: str) -> None:
     window = await open_page(day, "/")
     page = window.page
     await expect(page.locator(".lanes .coming").first).to_be_attached()
@@ -74,20 +74,20 @@ async def test_the_timeline_has_a_lane_for_each_job_and_goes_back_as_far_as_one_
     await page.wait_for_url("**/runs/*")
 
 
-async def test_every_chart_is_there_as_a_table_too(open_page: Any, day: str) -> None:
+async def test_every_chart_is_also_available_as_a_table(open_page: Any, day: str) -> None:
     window = await open_page(day, "/")
     page = window.page
     tables = page.locator(".as-table table")
 
-    await page.get_by_text("Show as a table").click()
+    await page.get_by_text("Show as table").click()
     await expect(page.locator(".lane-names li")).to_have_count(7)
     await expect(tables.locator("tbody th")).to_have_text(await page.locator(".lane-names li").all_inner_texts())
     await expect(tables.locator("tr", has_text="Old files")).to_contain_text("Succeeded")
 
     await window.follow("/jobs/financials")
     await window.loaded()
-    await expect(page.get_by_text("Show as a table")).to_have_count(2)
-    for summary in await page.get_by_text("Show as a table").all():
+    await expect(page.get_by_text("Show as table")).to_have_count(2)
+    for summary in await page.get_by_text("Show as table").all():
         await summary.click()
     await expect(tables.nth(0).locator("tbody tr a").first).to_be_visible()
     await expect(page.locator(".durations a").first).to_be_attached()
@@ -102,7 +102,7 @@ async def test_every_chart_is_there_as_a_table_too(open_page: Any, day: str) -> 
     assert all(re.fullmatch(r"\w{3} \d\d:00", hour) for hour in await hours.all_inner_texts())
 
 
-async def test_a_timeline_that_is_not_all_says_how_much_of_it_there_is(open_page: Any) -> None:
+async def test_a_truncated_timeline_says_how_much_it_shows(open_page: Any) -> None:
     clock, web = VirtualClock(datetime(2026, 11, 25, tzinfo=UTC)), WebPlugin(Config(port=0))
 
     async def often() -> None:
@@ -110,17 +110,17 @@ async def test_a_timeline_that_is_not_all_says_how_much_of_it_there_is(open_page
 
     async with make_kernel(Job(id="often", func=often, every=Duration(seconds=45)), clock=clock, plugins=[web]):
         await clock.advance(timedelta(hours=14))
-        window = await open_page(web.url, "/", may_say=("ERR_CONNECTION", "WebSocket connection"))
+        window = await open_page(web.url, "/", allowed=("ERR_CONNECTION", "WebSocket connection"))
         await expect(window.page.locator(".timeline")).to_contain_text(
-            re.compile(r"The newest 1,000 of 1,1\d\d runs are shown\.")
+            re.compile(r"Showing the newest 1,000 of 1,1\d\d runs\.")
         )
         await expect(window.page.locator(".lanes .unknown")).to_be_attached()
         await window.page.get_by_role("button", name="6 h", exact=True).click()
         await window.loaded()
-        await expect(window.page.locator(".timeline")).not_to_contain_text("are shown")
+        await expect(window.page.locator(".timeline")).not_to_contain_text("Showing")
 
 
-async def test_runs_move_by_themselves_from_running_to_the_timeline(open_page: Any, serve: Any) -> None:
+async def test_a_run_that_ends_moves_to_the_timeline_without_a_reload(open_page: Any, serve: Any) -> None:
     gate = asyncio.Event()
 
     async def gated(ctx: Context) -> None:
@@ -144,7 +144,7 @@ async def test_runs_move_by_themselves_from_running_to_the_timeline(open_page: A
     await expect(page.locator(".lanes .mark.success")).to_have_count(1)
 
 
-async def test_a_page_without_jobs_says_what_to_do_and_shows_the_first_one_at_once(open_page: Any, serve: Any) -> None:
+async def test_a_page_without_jobs_says_what_to_do_and_shows_the_first_job_at_once(open_page: Any, serve: Any) -> None:
     served = await serve()
     window = await open_page(served.url, "/", permissions=["clipboard-read", "clipboard-write"])
     page = window.page
@@ -163,7 +163,7 @@ async def test_a_page_without_jobs_says_what_to_do_and_shows_the_first_one_at_on
 # --- lists ---
 
 
-async def test_jobs_are_found_by_text_state_and_tag_and_the_way_back_undoes_it(open_page: Any, day: str) -> None:
+async def test_jobs_are_filtered_by_text_state_and_tag_and_going_back_undoes_it(open_page: Any, day: str) -> None:
     window = await open_page(day, "/jobs")
     page, rows = window.page, window.page.locator("tr[data-row]")
     await expect(rows).to_have_count(7)
@@ -173,7 +173,7 @@ async def test_jobs_are_found_by_text_state_and_tag_and_the_way_back_undoes_it(o
     await expect(rows).to_have_count(1)
     await page.wait_for_url("**/jobs?tag=market&q=bars")
     await page.get_by_role("button", name="Paused").click()
-    await expect(page.locator(".empty")).to_contain_text("No job matches.")
+    await expect(page.locator(".empty")).to_contain_text("No jobs match.")
     await page.go_back()
     await expect(rows).to_have_count(1)
     await page.go_back()
@@ -191,7 +191,7 @@ async def test_jobs_are_found_by_text_state_and_tag_and_the_way_back_undoes_it(o
     await expect(rows).to_have_count(7)
 
 
-async def test_runs_are_filtered_by_all_that_the_server_knows_and_read_page_by_page(open_page: Any, day: str) -> None:
+async def test_runs_are_filtered_by_every_field_and_read_page_by_page(open_page: Any, day: str) -> None:
     window = await open_page(day, "/runs")
     page, rows = window.page, window.page.locator("tr[data-row]")
     await expect(rows).to_have_count(50)
@@ -211,7 +211,7 @@ async def test_runs_are_filtered_by_all_that_the_server_knows_and_read_page_by_p
     await page.get_by_label("Since").select_option("1h")
     await expect(page.get_by_label("Since")).to_contain_text("since ")
     await page.locator("[data-search]").fill("no such words")
-    await expect(page.locator(".empty")).to_contain_text("No run matches.")
+    await expect(page.locator(".empty")).to_contain_text("No runs match.")
     await page.locator(".empty button").click()
     await expect(rows).to_have_count(50)
     await page.get_by_role("button", name="Failed", exact=True).click()
@@ -219,7 +219,7 @@ async def test_runs_are_filtered_by_all_that_the_server_knows_and_read_page_by_p
     await page.wait_for_url(f"{day}/runs")
 
 
-async def test_new_runs_wait_above_while_somebody_reads_further_down(open_page: Any, serve: Any) -> None:
+async def test_new_runs_wait_at_the_top_while_the_list_is_scrolled_down(open_page: Any, serve: Any) -> None:
     async def quick() -> None: ...
 
     served = await serve(Job(id="quick", func=quick, max_instances=99))
@@ -244,7 +244,7 @@ async def test_new_runs_wait_above_while_somebody_reads_further_down(open_page: 
     await expect(page.locator("tr[data-row]").first).to_have_attribute("data-row", last.execution.id)
 
 
-async def test_a_list_left_open_does_not_grow_for_ever_and_loses_nothing(open_page: Any, serve: Any) -> None:
+async def test_a_list_left_open_stays_bounded_and_loses_nothing(open_page: Any, serve: Any) -> None:
     async def quick() -> None: ...
 
     served = await serve(Job(id="quick", func=quick, max_instances=999))
@@ -270,7 +270,7 @@ async def test_a_list_left_open_does_not_grow_for_ever_and_loses_nothing(open_pa
         ("/jobs/quick", 1, {".run-list li .badge": "Succeeded", ".durations .mark": ""}),
     ],
 )
-async def test_what_ends_while_an_answer_is_on_its_way_is_not_lost(
+async def test_a_run_that_ends_during_a_request_is_not_lost(
     open_page: Any, serve: Any, path: str, answers: int, shown: dict[str, str]
 ) -> None:
     async def quick() -> None: ...
@@ -299,8 +299,8 @@ async def test_what_ends_while_an_answer_is_on_its_way_is_not_lost(
 
 
 @pytest.mark.parametrize("path", ["/", "/runs", "/jobs/news", "/alerts"])
-async def test_what_cannot_be_loaded_says_so_and_can_be_tried_again(open_page: Any, day: str, path: str) -> None:
-    window = await open_page(day, "/jobs", may_say=("500",))
+async def test_a_failed_request_is_reported_and_can_be_retried(open_page: Any, day: str, path: str) -> None:
+    window = await open_page(day, "/jobs", allowed=("500",))
     page = window.page
     problem = '{"title":"Internal Server Error","status":500,"detail":"the log is on fire"}'
     await page.route(
@@ -319,7 +319,7 @@ async def test_what_cannot_be_loaded_says_so_and_can_be_tried_again(open_page: A
 # --- one job ---
 
 
-async def test_a_job_tells_its_schedule_figures_decisions_and_who_did_what(open_page: Any, day: str) -> None:
+async def test_a_job_shows_its_schedule_statistics_decisions_and_activity(open_page: Any, day: str) -> None:
     window = await open_page(day, "/jobs/financials")
     page = window.page
     await expect(page.locator(".schedule-words")).to_contain_text("third hour")
@@ -332,20 +332,20 @@ async def test_a_job_tells_its_schedule_figures_decisions_and_who_did_what(open_
     await page.get_by_role("button", name="Failures").click()
     await page.wait_for_url("**/jobs/financials?heat=failures")
     await expect(page.locator(".heat.failures")).to_be_attached()
-    await page.get_by_role("link", name="All its runs").click()
+    await page.get_by_role("link", name="All runs of this job").click()
     await page.wait_for_url("**/runs?job_id=financials")
 
 
-async def test_an_address_of_nothing_says_so(open_page: Any, day: str) -> None:
-    window = await open_page(day, "/jobs/nobody", may_say=("404",))
+async def test_an_unknown_address_says_so(open_page: Any, day: str) -> None:
+    window = await open_page(day, "/jobs/nobody", allowed=("404",))
     page = window.page
-    await expect(page.locator("h1")).to_have_text("There is no job nobody any more")
+    await expect(page.locator("h1")).to_have_text("Job nobody not found")
     await expect(page.get_by_role("alert").first).to_contain_text("nobody")
     await window.go("/runs/6b06e266e2ae0a18078f43ee")
     await expect(page.locator("h1")).to_have_text("This run cannot be shown")
     await page.get_by_role("button", name="Try again").click()
     await window.follow("/nowhere")
-    await expect(page.locator("h1")).to_have_text("There is nothing at this address")
+    await expect(page.locator("h1")).to_have_text("Page not found")
     await page.get_by_role("link", name="Overview").last.click()
     await expect(page.locator(".counters")).to_be_visible()
 
@@ -364,8 +364,8 @@ async def test_a_run_is_rewound_to_any_of_its_events(open_page: Any, day: str) -
     await expect(nodes.nth(0)).to_have_text("Scheduled")
     await expect(nodes.nth(1)).to_have_text("Started")
 
-    await page.locator(".node", has_text="Started").get_by_role("button", name="Show the run as it was at").click()
-    await expect(page.locator(".rewound")).to_contain_text("This is the run as it was at #")
+    await page.locator(".node", has_text="Started").get_by_role("button", name="Show the run as of event").click()
+    await expect(page.locator(".rewound")).to_contain_text("Showing the run as of event #")
     await expect(page.locator(".head .badge")).to_have_text("Running")
     await expect(page.locator(".error")).to_have_count(0)
     await expect(page.locator(".head .big")).to_have_text("0s")
@@ -382,13 +382,13 @@ async def test_a_run_is_rewound_to_any_of_its_events(open_page: Any, day: str) -
     await page.locator(".node .tools button").first.click()
     await expect(page.locator(".node .json")).to_contain_text('"type": "scheduled"')
     await page.get_by_role("button", name="JSON").click()
-    await expect(page.locator(".story .json")).to_contain_text('"type": "failed"')
+    await expect(page.locator(".events .json")).to_contain_text('"type": "failed"')
     await page.get_by_role("button", name="All events").click()
     await page.wait_for_url("**lens=all**")
 
 
-async def test_events_that_cannot_be_told_are_asked_for_again(open_page: Any, day: str) -> None:
-    window = await open_page(day, "/", may_say=("503",))
+async def test_events_that_failed_to_load_can_be_requested_again(open_page: Any, day: str) -> None:
+    window = await open_page(day, "/", allowed=("503",))
     page, failed = window.page, await first_of(window, "status=failed&q=timed")
     problem = '{"title":"Service Unavailable","status":503,"detail":"the log is away"}'
     await page.route(
@@ -406,15 +406,15 @@ async def test_events_that_cannot_be_told_are_asked_for_again(open_page: Any, da
     await expect(page.get_by_role("alert")).to_have_count(0)
 
 
-async def test_progress_is_told_as_a_story_or_event_by_event(open_page: Any, day: str) -> None:
+async def test_progress_is_shown_grouped_or_event_by_event(open_page: Any, day: str) -> None:
     window = await open_page(day, "/")
     run = await first_of(window, "status=success&job_id=financials")
     await window.follow(f"/runs/{run}")
     page = window.page
     await expect(page.locator(".node .times").first).to_contain_text("×")
     await expect(page.locator(".node strong").last).to_have_text("Succeeded")
-    story = await page.locator(".node").count()
-    assert story < 40
+    grouped = await page.locator(".node").count()
+    assert grouped < 40
     await expect(page.locator(".steps .completed")).to_have_count(3)
     await expect(page.locator(".panel", has_text="Result").last).to_contain_text('"rows": 40')
 
@@ -423,7 +423,7 @@ async def test_progress_is_told_as_a_story_or_event_by_event(open_page: Any, day
     await expect(page.locator(".node").nth(40)).to_be_visible()
 
 
-async def test_one_goes_from_run_to_run_of_a_job_in_their_order(open_page: Any, day: str) -> None:
+async def test_runs_of_a_job_are_navigated_in_order(open_page: Any, day: str) -> None:
     window = await open_page(day, "/")
     page = window.page
     newest_first = await page.evaluate(
@@ -443,7 +443,7 @@ async def test_one_goes_from_run_to_run_of_a_job_in_their_order(open_page: Any, 
     await page.wait_for_url(f"**/{newest_first[0]}")
 
 
-async def test_the_log_of_a_run_grows_while_one_looks_and_is_filtered_by_level(open_page: Any, serve: Any) -> None:
+async def test_the_log_of_a_run_grows_live_and_is_filtered_by_level(open_page: Any, serve: Any) -> None:
     more, end = asyncio.Event(), asyncio.Event()
 
     async def talks() -> None:
@@ -459,7 +459,7 @@ async def test_the_log_of_a_run_grows_while_one_looks_and_is_filtered_by_level(o
     served = await serve(Job(id="talks", func=talks))
     run = (await served.kernel.trigger("talks", actor="test")).execution.id
     window = await open_page(
-        served.url, f"/runs/{run}", permissions=["clipboard-read", "clipboard-write"], may_say=("ERR_FAILED",)
+        served.url, f"/runs/{run}", permissions=["clipboard-read", "clipboard-write"], allowed=("ERR_FAILED",)
     )
     page = window.page
     await expect(page.locator(".log .line").first).to_contain_text("red and ‹U+202E›turned around")
@@ -468,9 +468,9 @@ async def test_the_log_of_a_run_grows_while_one_looks_and_is_filtered_by_level(o
     await expect(page.locator(".log .line").last).to_contain_text("it burns")
     await expect(page.locator(".log .line").last).to_be_in_viewport()
     await expect(page.locator(".log .line")).to_have_count(62)
-    await page.get_by_label("From level").select_option("error")
+    await page.get_by_label("Minimum level").select_option("error")
     await expect(page.locator(".log .line")).to_have_count(1)
-    await page.get_by_label("From level").select_option("debug")
+    await page.get_by_label("Minimum level").select_option("debug")
     await expect(page.locator(".log .line")).to_have_count(62)
     await expect(page.locator(".log .line").last).to_be_in_viewport()
     await page.get_by_role("button", name="Wrap").click()
@@ -480,7 +480,7 @@ async def test_the_log_of_a_run_grows_while_one_looks_and_is_filtered_by_level(o
     await page.get_by_role("button", name="Copy: Log").click()
     await expect(page.get_by_role("button", name="Copy: Log")).to_have_text("Copied")
     assert "it burns" in await page.evaluate("navigator.clipboard.readText()")
-    await page.get_by_label("Find in the log").fill("LINE 5")
+    await page.get_by_label("Search the log").fill("LINE 5")
     await expect(page.locator(".log-panel")).to_contain_text("11 of the last 62 lines")
     await expect(page.locator(".log .line")).to_have_count(11)
     async with page.expect_download() as saving:
@@ -488,18 +488,18 @@ async def test_the_log_of_a_run_grows_while_one_looks_and_is_filtered_by_level(o
     saved = await saving.value
     assert saved.suggested_filename == f"{run}.log"
     lines = Path(await saved.path()).read_text("utf-8").splitlines()
-    assert len(lines) == 62, "all of it, whatever is filtered"
+    assert len(lines) == 62, "the whole log, regardless of the filter"
     assert lines[-1].endswith("error it burns")
     await page.route("**/log?*", lambda route: route.abort())
     await page.get_by_role("button", name="Download").click()
-    await expect(page.locator(".toasts")).to_contain_text("This could not be loaded")
+    await expect(page.locator(".toasts")).to_contain_text("Loading failed")
     end.set()
 
 
 # --- alerts, system, languages ---
 
 
-async def test_alerts_name_what_failed_and_lead_there(open_page: Any, day: str) -> None:
+async def test_alerts_name_the_failure_and_link_to_it(open_page: Any, day: str) -> None:
     window = await open_page(day, "/alerts")
     page = window.page
     await expect(page.locator(".alert", has_text="News")).to_contain_text("failed")
@@ -507,27 +507,27 @@ async def test_alerts_name_what_failed_and_lead_there(open_page: Any, day: str) 
     await page.get_by_role("button", name="Slow").click()
     await page.wait_for_url("**/alerts?kind=slow")
     await page.get_by_role("button", name="System", exact=True).click()
-    await expect(page.locator(".empty")).to_contain_text("Nothing of this kind.")
+    await expect(page.locator(".empty")).to_contain_text("No alerts of this kind.")
     await page.get_by_role("button", name="Failing").click()
     await page.locator(".alert a").first.click()
     await expect(page.locator(".error")).to_be_visible()
 
 
-async def test_the_system_panel_tells_how_the_parts_are(open_page: Any, day: str) -> None:
+async def test_the_system_panel_shows_the_health_of_the_components(open_page: Any, day: str) -> None:
     window = await open_page(day, "/jobs?panel=system")
     panel = window.page.get_by_role("dialog")
-    await expect(panel).to_contain_text("kernel well")
-    await expect(panel).to_contain_text("Runs going on")
-    await expect(panel).to_contain_text("Watching")
+    await expect(panel).to_contain_text("kernel healthy")
+    await expect(panel).to_contain_text("Active runs")
+    await expect(panel).to_contain_text("Connected clients")
     await expect(panel).to_contain_text("local (admin)")
-    parts = [
+    components = [
         {"name": "store", "state": "degraded", "problem": "MongoDB is away", "lag": 1200},
         {"name": "plugin:stats", "state": "failed"},
     ]
     await window.page.route(
-        "**/scheduler/health", lambda route: route.fulfill(json={"status": "degraded", "components": parts})
+        "**/scheduler/health", lambda route: route.fulfill(json={"status": "degraded", "components": components})
     )
-    await expect(panel).to_contain_text("MongoDB is away")  # it is asked for every five seconds
+    await expect(panel).to_contain_text("MongoDB is away")  # requested every five seconds
     await expect(panel).to_contain_text("1,200 behind")
     await expect(panel).to_contain_text("stats failed")
     await panel.get_by_role("button", name="Close").click()
@@ -535,7 +535,7 @@ async def test_the_system_panel_tells_how_the_parts_are(open_page: Any, day: str
 
 
 @pytest.mark.parametrize("path", ["/", "/jobs", "/jobs/daily_bars", "/runs", "/alerts"])
-async def test_chinese_is_spoken_everywhere(open_page: Any, day: str, path: str) -> None:
+async def test_every_view_is_translated_to_chinese(open_page: Any, day: str, path: str) -> None:
     window = await open_page(day, path, locale="zh-CN")
     page = window.page
     await expect(page.locator("html")).to_have_attribute("lang", "zh-CN")
@@ -554,7 +554,7 @@ async def test_chinese_is_spoken_everywhere(open_page: Any, day: str, path: str)
     assert set(english) <= names | {"English"}
 
 
-async def test_the_language_is_chosen_and_kept(open_page: Any, day: str) -> None:
+async def test_the_chosen_language_is_remembered(open_page: Any, day: str) -> None:
     window = await open_page(day, "/jobs/heartbeat")
     page = window.page
     await page.get_by_label("Language").select_option("zh-CN")
@@ -565,10 +565,10 @@ async def test_the_language_is_chosen_and_kept(open_page: Any, day: str) -> None
     await expect(page.locator(".crumbs")).to_contain_text("任务")
 
 
-# --- the pictures of the documentation ---
+# --- the screenshots of the documentation ---
 
 
-async def test_the_pictures_of_the_documentation_can_be_taken_and_stay_small(browsers: Any, day: str) -> None:
+async def test_the_screenshots_of_the_documentation_can_be_taken_and_stay_small(browsers: Any, day: str) -> None:
     pictures = importlib.import_module("pictures")
     images = Path(__file__).parents[3] / "docs" / "images"
 

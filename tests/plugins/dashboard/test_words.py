@@ -1,4 +1,4 @@
-"""The languages: the same keys and places for values; durations, moments and schedules as each says them."""
+"""The languages: equal keys and placeholders; durations, times and schedules in each."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Any
 
 from playwright.async_api import expect
 
-from gnomon_web.dashboard.files import build
+from gnomon_web.dashboard.assets import build
 
 
-async def test_every_language_has_every_word_with_the_same_places(lab: Any) -> None:
+async def test_every_language_has_every_key_with_the_same_placeholders(lab: Any) -> None:
     catalogues = await lab.inside(
         "Object.fromEntries(await Promise.all(Object.entries(m.CATALOGUES).map(async ([key, words]) => [key, await words()])))"
     )
@@ -24,13 +24,13 @@ async def test_every_language_has_every_word_with_the_same_places(lab: Any) -> N
             assert set(re.findall(r"\{(\w+)", text)) == set(re.findall(r"\{(\w+)", english[key])), (language, key)
 
 
-def test_every_word_that_is_used_is_there_and_every_one_that_is_there_is_used() -> None:
-    sources = {module.path: module.code for module in build().joined.modules}
-    catalogue = set(re.findall(r"'([\w.]+)': '", sources.pop("js/words/en.js")))
+def test_every_key_that_is_used_exists_and_every_one_that_exists_is_used() -> None:
+    sources = {module.path: module.code for module in build().bundle.modules}
+    catalogue = set(re.findall(r"'([\w.]+)': '", sources.pop("js/i18n/en.js")))
     code = "\n".join(sources.values())
     used = set(re.findall(r"\bt\(\s*'([\w.]+)'", code))
     assert used <= catalogue
-    # The others are put together of a prefix and a word, or chosen between.
+    # The others are composed of a prefix and a word, or chosen between two.
     prefixes = {
         *re.findall(r"\bt\([^'\n]{0,40}?`([\w.]+\.)\$", code),
         *(f"{one}." for one in re.findall(r"\bword\('(\w+)'", code)),
@@ -39,29 +39,29 @@ def test_every_word_that_is_used_is_there_and_every_one_that_is_there_is_used() 
     assert {key for key in catalogue - used - mentioned if not key.startswith(tuple(prefixes))} == set()
 
 
-def test_no_words_for_people_stand_in_the_code() -> None:
+def test_no_visible_text_is_hard_coded() -> None:
     visible = re.compile(
         r"""h\('(?:p|h[1-6]|button|span|strong|small|label|th|dt|li)', (?:null|\{[^{}]*\}), '([^']+)'"""
     )
-    for module in build().joined.modules:
-        if not module.path.startswith("js/words/"):
+    for module in build().bundle.modules:
+        if not module.path.startswith("js/i18n/"):
             found = [text for text in visible.findall(module.code) if re.search("[a-z]", text) and text != "Gnomon"]
             assert found == [], module.path
 
 
 async def test_durations_have_their_two_largest_units(lab: Any, open_page: Any, day: str) -> None:
     seconds = [None, 0, 0.004, 0.9996, 5.44, 59.6, 62, 3600, 3725, 90_000]
-    said = await lab.inside("arg.map(m.duration)", seconds)
-    assert said == ["–", "0ms", "4ms", "1.0s", "5.4s", "1m", "1m 2s", "1h", "1h 2m", "1d 1h"]
+    found = await lab.inside("arg.map(m.duration)", seconds)
+    assert found == ["–", "0ms", "4ms", "1.0s", "5.4s", "1m", "1m 2s", "1h", "1h 2m", "1d 1h"]
     assert await lab.inside("m.wholeDuration(754, true)") == "12m"
 
     chinese = await open_page(day, "/alerts", locale="zh-CN")
     assert await chinese.inside("[62, 3725].map(m.duration)") == ["1分钟2秒", "1小时2分钟"]
 
 
-async def test_moments_of_today_have_no_date_and_others_have_one(lab: Any) -> None:
-    said = await lab.inside("['2026-11-25T12:00:00Z', '2026-11-20T12:00:00Z'].map(m.shortMoment)")
-    assert said == ["20:00:00", "Nov 20, 20:00"]
+async def test_times_of_today_have_no_date_and_others_have_one(lab: Any) -> None:
+    found = await lab.inside("['2026-11-25T12:00:00Z', '2026-11-20T12:00:00Z'].map(m.shortMoment)")
+    assert found == ["20:00:00", "Nov 20, 20:00"]
     assert "GMT+8" in await lab.inside("m.fullMoment('2026-11-25T12:00:00Z')")
     ago = await lab.inside("[-10, -3600, 90.4].map((s) => m.relative(arg + s * 1000))", 1_795_609_750_000)
     assert len(ago) == 3
@@ -73,7 +73,9 @@ async def test_moments_of_today_have_no_date_and_others_have_one(lab: Any) -> No
     ]
 
 
-async def test_plain_schedules_are_said_in_chinese_and_others_as_they_are_written(open_page: Any, day: str) -> None:
+async def test_simple_schedules_are_described_in_chinese_and_others_are_left_as_written(
+    open_page: Any, day: str
+) -> None:
     window = await open_page(day, "/alerts", locale="zh-CN")
     jobs = [
         ({"cron": "*/5 * * * *"}, "每 5 分钟"),
@@ -88,38 +90,38 @@ async def test_plain_schedules_are_said_in_chinese_and_others_as_they_are_writte
         ({"every": "1h 30m"}, "每 1小时30分钟"),
         ({"every": 90}, "每 1分钟30秒"),
         ({}, "仅手动触发"),
-        ({"trigger": {"type": "object"}}, "said by the server"),
+        ({"trigger": {"type": "object"}}, "described by the server"),
     ]
-    said = await window.inside(
-        "arg.map((c) => m.scheduleInWords({ trigger: 'said by the server', trigger_config: c }))",
+    found = await window.inside(
+        "arg.map((c) => m.scheduleInWords({ trigger: 'described by the server', trigger_config: c }))",
         [config for config, _ in jobs],
     )
-    assert said == [words for _, words in jobs]
+    assert found == [words for _, words in jobs]
 
 
-async def test_words_go_by_their_number_and_unknown_ones_are_said_as_they_are(lab: Any) -> None:
-    said = await lab.inside(
+async def test_plurals_follow_their_number_and_unknown_words_are_left_as_they_are(lab: Any) -> None:
+    found = await lab.inside(
         "[m.t('alert.missed', {n: 1}), m.t('alert.missed', {n: 3}), m.t('coming.paused', {n: 1}), m.word('reason', 'timeout'), m.word('reason', 'gravity')]",
     )
-    assert said == ["missed a fire", "missed 3 fires", "1 job paused", "ran longer than its timeout", "gravity"]
+    assert found == ["missed a fire", "missed 3 fires", "1 job paused", "exceeded its timeout", "gravity"]
 
 
-async def test_a_language_that_cannot_be_loaded_leaves_the_one_before(open_page: Any, day: str) -> None:
-    window = await open_page(day, "/alerts", may_say=("ERR_FAILED",))
+async def test_a_language_that_cannot_be_loaded_leaves_the_previous_one(open_page: Any, day: str) -> None:
+    window = await open_page(day, "/alerts", allowed=("ERR_FAILED",))
     page = window.page
     await page.route("**/zh.js", lambda route: route.abort())
 
     await page.get_by_label("Language").select_option("zh-CN")
 
-    await expect(page.locator(".toasts")).to_contain_text("This could not be loaded")
+    await expect(page.locator(".toasts")).to_contain_text("Loading failed")
     await expect(page.get_by_label("Language")).to_have_value("en")
     await expect(page.locator("h1")).to_have_text("Alerts")
 
 
-async def test_short_words_go_away_by_themselves(open_page: Any, day: str) -> None:
+async def test_toasts_disappear_by_themselves(open_page: Any, day: str) -> None:
     window = await open_page(day, "/alerts")
     await window.page.clock.install()
-    await window.inside("['a', 'b', 'c', 'd', 'e'].forEach((text) => m.say(text))")
+    await window.inside("['a', 'b', 'c', 'd', 'e'].forEach((text) => m.toast(text))")
     await expect(window.page.locator(".toasts p")).to_have_text(["b", "c", "d", "e"])
     await window.page.clock.run_for(7000)
     await expect(window.page.locator(".toasts p")).to_have_count(0)

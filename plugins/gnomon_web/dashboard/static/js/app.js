@@ -1,18 +1,18 @@
-// Wires the page together: who is here, which view the address asks for, and the keys that work everywhere.
+// Wires the page together: the session, the view for the address, and the global shortcuts.
 import { h } from './core/dom.js';
 import { computed, effect, untracked } from './core/signals.js';
-import { offer, selectRow, startKeys, stepRow } from './core/keys.js';
-import { go, refine, route, startRoutes } from './core/routes.js';
+import { bindShortcuts, selectRow, startKeys, stepRow } from './core/shortcuts.js';
+import { go, refine, route, startRoutes } from './core/router.js';
 import { get } from './model/api.js';
 import { startClock } from './model/clock.js';
-import { link } from './model/link.js';
+import { link } from './model/connection_state.js';
 import { connect } from './model/session.js';
 import * as store from './model/store.js';
-import { actByKey, openMenu } from './parts/menu.js';
-import { nextTheme, shell, startTheme } from './parts/shell.js';
-import { skeleton } from './parts/pieces.js';
+import { actByKey, openMenu } from './components/menu.js';
+import { nextTheme, shell, startTheme } from './components/shell.js';
+import { skeleton } from './components/common.js';
 import { alertsView } from './views/alerts.js';
-import { helpDrawer } from './views/help.js';
+import { helpDrawer } from './views/shortcuts_help.js';
 import { jobView } from './views/job.js';
 import { jobsView } from './views/jobs.js';
 import { loginView } from './views/login.js';
@@ -20,9 +20,9 @@ import { overview } from './views/overview.js';
 import { runView } from './views/run.js';
 import { runsView } from './views/runs.js';
 import { systemDrawer } from './views/system.js';
-import { language, startLanguage, t } from './words/index.js';
+import { language, startLanguage, t } from './i18n/index.js';
 
-const HEALTH_AGAIN = 30_000;
+const HEALTH_MS = 30_000;
 
 /** @type {[RegExp, (id: string) => any][]} */
 const VIEWS = [
@@ -43,7 +43,7 @@ function view(path) {
   return h('div', { class: 'page' }, h('h1', { tabindex: -1 }, t('nothing.here')), h('p', null, h('a', { href: '/' }, t('nav.overview'))));
 }
 
-/** The view is built anew for another path only; its filters are in the query and are followed inside. */
+/** The view is rebuilt only for another path; it follows its filters in the query by itself. */
 function main() {
   const path = computed(() => route.value.path);
   const state = computed(() => (link.value === 'refused' ? 'login' : store.isReady.value ? 'ready' : 'loading'));
@@ -66,7 +66,7 @@ function panels() {
 
 const TITLES = /** @type {Record<string, any>} */ ({ '': 'nav.overview', jobs: 'nav.jobs', runs: 'nav.runs', alerts: 'nav.alerts' });
 
-/** What a tab is called: the thing that one looks at, then the place. @param {string} path */
+/** The title of the tab: the job or run, then the section. @param {string} path */
 function titleOf(path) {
   const [, section, id] = path.split('/');
   const place = TITLES[section] ? t(TITLES[section]) : t('nothing.here');
@@ -87,7 +87,7 @@ function startPage() {
     const { path } = route.value;
     if (path === before) return;
     before = path;
-    // A new page begins at its top, and is announced by its heading.
+    // A new view starts at its top, and its heading announces it.
     scrollTo({ top: 0 });
     requestAnimationFrame(() => /** @type {HTMLElement | null} */ (document.querySelector('main h1'))?.focus({ preventScroll: true }));
   });
@@ -95,7 +95,7 @@ function startPage() {
 
 function startShortcuts() {
   startKeys();
-  offer({
+  bindShortcuts({
     'g o': () => go('/'),
     'g j': () => go('/jobs'),
     'g r': () => go('/runs'),
@@ -127,4 +127,4 @@ startClock();
 startShortcuts();
 startPage();
 connect();
-setInterval(() => link.peek() === 'live' && get('/scheduler/health').then((health) => (store.health.value = health), () => {}), HEALTH_AGAIN);
+setInterval(() => link.peek() === 'live' && get('/scheduler/health').then((health) => (store.health.value = health), () => {}), HEALTH_MS);

@@ -1,4 +1,4 @@
-// What travels: the resources of the HTTP API and the events of the log. Read by the type checker only, never served.
+// Types of the wire: the resources of the HTTP API and the events of the log. For the type checker only, never served.
 
 export type Status = 'scheduled' | 'running' | 'success' | 'failed' | 'missed' | 'cancelled';
 export type Role = 'viewer' | 'operator' | 'admin';
@@ -66,7 +66,7 @@ export interface Run {
   warning?: string | null;
   late_result?: string | null;
   hidden?: boolean;
-  /** Set where a page shows the run as it was at that moment. */
+  /** Set if the page shows the run as of that moment. */
   as_of?: number;
   events?: LogEvent[];
 }

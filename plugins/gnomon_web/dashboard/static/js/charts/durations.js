@@ -1,8 +1,8 @@
-// How long the runs of a job took, one bar after the other, with the band between the median and the 95th percentile.
+// The durations of a job's runs as bars, with a band from the median to the 95th percentile.
 import { h, s } from '../core/dom.js';
-import { asTable } from '../parts/table.js';
-import { duration, shortMoment } from '../words/format.js';
-import { t } from '../words/index.js';
+import { asTable } from '../components/table.js';
+import { duration, shortMoment } from '../i18n/format.js';
+import { t } from '../i18n/index.js';
 
 /** @typedef {import('../types.d.ts').Run} Run */
 
@@ -26,13 +26,13 @@ export function durationsChart({ runs, p50, p95, width, address }) {
     p50 !== null && p95 !== null && s('rect', { class: 'band', x: left, width: width - left, y: y(Math.min(p95, top)), height: Math.max(y(p50) - y(Math.min(p95, top)), 1) }),
     shown.map((run, index) => {
       const height = Math.max(y(0) - y(run.execution_time ?? 0), 2);
-      const told = `${t(`status.${run.status}`)} · ${shortMoment(run.timestamp)} · ${duration(run.execution_time)}`;
-      return s('a', { href: address(run), 'aria-label': told, tabindex: -1 }, s('rect', { class: `mark ${run.status}`, x: x(index), y: y(0) - height, width: Math.max(step - 2, 2), height, rx: 1.5 }, s('title', null, told)));
+      const description = `${t(`status.${run.status}`)} · ${shortMoment(run.timestamp)} · ${duration(run.execution_time)}`;
+      return s('a', { href: address(run), 'aria-label': description, tabindex: -1 }, s('rect', { class: `mark ${run.status}`, x: x(index), y: y(0) - height, width: Math.max(step - 2, 2), height, rx: 1.5 }, s('title', null, description)));
     }),
   ]);
 }
 
-/** The same, run by run. @param {() => Run[]} read newest first @param {(run: Run) => string} address */
+/** The same as a table, run by run. @param {() => Run[]} read newest first @param {(run: Run) => string} address */
 export function durationsTable(read, address) {
   const rows = () => read().map((run) => [h('a', { href: address(run) }, shortMoment(run.timestamp)), t(`status.${run.status}`), duration(run.execution_time)]);
   return asTable(t('durations'), [t('col.started'), t('col.status'), t('col.duration')], rows);

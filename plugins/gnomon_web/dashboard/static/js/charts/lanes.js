@@ -1,8 +1,8 @@
-// Swim lanes: every job on one time axis, the past left of the line that is now, what is to come right of it.
+// Swim lanes: all jobs on one time axis, past runs left of the "now" line, the next fires right of it.
 import { s } from '../core/dom.js';
-import { asTable } from '../parts/table.js';
-import { dayMonth, duration, hourMinute, number, shortMoment } from '../words/format.js';
-import { t } from '../words/index.js';
+import { asTable } from '../components/table.js';
+import { dayMonth, duration, hourMinute, number, shortMoment } from '../i18n/format.js';
+import { t } from '../i18n/index.js';
 import { endOf, marks, ticks } from './marks.js';
 
 /** @typedef {import('../types.d.ts').Run} Run */
@@ -14,7 +14,7 @@ const BAR = 14;
 
 /**
  * @param {{ lanes: Lane[], from: number, now: number, to: number, width: number, knownFrom: number,
- *   address: (run: Run) => string }} picture `knownFrom`: before it nothing is loaded
+ *   address: (run: Run) => string }} picture before `knownFrom` nothing is loaded
  */
 export function lanesChart({ lanes, from, now, to, width, knownFrom, address }) {
   const height = TOP + lanes.length * ROW;
@@ -30,7 +30,7 @@ export function lanesChart({ lanes, from, now, to, width, knownFrom, address }) 
   ]);
 }
 
-/** The same, job by job. @param {() => { lanes: Lane[], now: number }} read */
+/** The same as a table, job by job. @param {() => { lanes: Lane[], now: number }} read */
 export function lanesTable(read) {
   const count = (/** @type {Lane} */ { runs }, /** @type {import('../types.d.ts').Status} */ status) => number(runs.filter((run) => run.status === status).length);
   const newest = (/** @type {Lane} */ { runs }) => runs.reduce((/** @type {Run | null} */ last, run) => (last && last.timestamp > run.timestamp ? last : run), null);

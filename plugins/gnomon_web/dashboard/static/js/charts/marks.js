@@ -1,11 +1,11 @@
-// From runs to what is drawn of them: runs that begin at the same pixels become one mark that shows the worst of them.
+// Convert runs to marks: runs that start on the same pixels become one mark with the worst of their states.
 import { DAY } from '../model/clock.js';
 
 /** @typedef {import('../types.d.ts').Run} Run */
 /** @typedef {import('../types.d.ts').Status} Status */
 /** @typedef {{ x: number, width: number, status: Status, count: number, run: Run }} Mark */
 
-const NARROWEST = 3; // pixels of a mark, so that it can be seen and hit
+const MIN_WIDTH = 3; // pixels, so that a mark can be seen and clicked
 /** @type {Status[]} */
 const WORST_FIRST = ['failed', 'missed', 'cancelled', 'running', 'scheduled', 'success'];
 
@@ -28,12 +28,12 @@ export function marks(runs, place, now) {
   /** @type {Mark[]} */
   const made = [];
   for (const { run, x, end } of placed) {
-    const width = Math.max(end - x, NARROWEST);
+    const width = Math.max(end - x, MIN_WIDTH);
     const last = made.at(-1);
-    if (last && x < last.x + NARROWEST && width === NARROWEST && last.width === NARROWEST) merge(last, run);
+    if (last && x < last.x + MIN_WIDTH && width === MIN_WIDTH && last.width === MIN_WIDTH) merge(last, run);
     else made.push({ x, width, status: run.status, count: 1, run });
   }
-  return made.sort((a, b) => b.width - a.width); // the short ones are drawn over the long ones
+  return made.sort((a, b) => b.width - a.width); // short ones are drawn over long ones
 }
 
 /** @param {Mark} mark @param {Run} run */
@@ -44,7 +44,7 @@ function merge(mark, run) {
 
 const STEPS = [1, 5, 10, 15, 30, 60, 120, 180, 360, 720, 1440, 2880].map((minutes) => minutes * 60_000);
 
-/** Moments at which a time axis has its marks, on round local times. @param {number} from @param {number} to @param {number} most */
+/** The tick positions of a time axis, on round local times. @param {number} from @param {number} to @param {number} most */
 export function ticks(from, to, most) {
   const step = STEPS.find((one) => (to - from) / one <= most) ?? 7 * DAY;
   const shift = new Date(from).getTimezoneOffset() * 60_000;

@@ -1,15 +1,15 @@
-// Elements from functions. There is no HTML text anywhere, so there is nothing to escape and nothing to inject.
+// Build elements with functions. No HTML text is parsed anywhere, so there is nothing to escape and nothing to inject.
 import { effect, onDispose, scope } from './signals.js';
 
 const SVG = 'http://www.w3.org/2000/svg';
 
 /**
- * Make an HTML element. A function as a property or a child is read again whenever a signal in it changes.
+ * Create an HTML element. A function as a property or a child is re-evaluated whenever a signal that it read changes.
  * @param {string} tag @param {Record<string, any> | null} [props] @param {...any} children @returns {any}
  */
 export const h = (tag, props, ...children) => fill(document.createElement(tag), props, children);
 
-/** Make an SVG element. @param {string} tag @param {Record<string, any> | null} [props] @param {...any} children @returns {any} */
+/** Create an SVG element. @param {string} tag @param {Record<string, any> | null} [props] @param {...any} children @returns {any} */
 export const s = (tag, props, ...children) => fill(document.createElementNS(SVG, tag), props, children);
 
 /** @param {Element} element @param {Record<string, any> | null | undefined} props @param {any[]} children */
@@ -27,7 +27,7 @@ function fill(element, props, children) {
 /** @param {any} element @param {string} name @param {any} value */
 function set(element, name, value) {
   if (name === 'vars') {
-    // By CSSOM: a style attribute would be refused by the content security policy.
+    // Through the CSSOM: the content security policy rejects style attributes.
     for (const [key, one] of Object.entries(value)) element.style.setProperty(`--${key}`, String(one));
   } else if (name === 'value' || name === 'checked' || name === 'selected' || name === 'disabled' || name === 'open') {
     if (element[name] !== value) element[name] = value;
@@ -42,7 +42,7 @@ function set(element, name, value) {
 /** @param {Element} element @param {any[]} children */
 function append(element, children) {
   for (const child of children.flat(4)) {
-    if (typeof child === 'function') follow(element, child);
+    if (typeof child === 'function') bindChild(element, child);
     else if (isShown(child)) element.append(child instanceof Node ? child : String(child));
   }
 }
@@ -50,14 +50,14 @@ function append(element, children) {
 /** @param {any} value */
 const isShown = (value) => value !== null && value !== undefined && value !== false;
 
-/** What a child comes to: functions in it are called, so that pieces can be put together in any way. @param {any} value @returns {any[]} */
+/** Evaluate a child: nested functions are called, so components compose freely. @param {any} value @returns {any[]} */
 function resolve(value) {
   if (Array.isArray(value)) return value.flatMap(resolve);
   return typeof value === 'function' ? resolve(value()) : [value];
 }
 
-/** Keep the place of a child that changes; a text that stays one is changed in place. @param {Element} element @param {() => any} read */
-function follow(element, read) {
+/** Render a child that changes at its position; a text that remains a text is updated in place. @param {Element} element @param {() => any} read */
+function bindChild(element, read) {
   const end = document.createTextNode('');
   element.append(end);
   /** @type {Node[]} */
@@ -77,8 +77,8 @@ function follow(element, read) {
 }
 
 /**
- * Keep one element for each key, in the order of the keys. Rows move and are never built anew, so that the focus, a
- * selection and an open menu stay where they are.
+ * Keep one element for each key, in the order of the keys. Rows are moved, never rebuilt, so the focus, a selection
+ * and an open menu survive.
  * @template {Element} E @param {E} parent @param {() => string[]} keys @param {(key: string) => Element} make @returns {E}
  */
 export function each(parent, keys, make) {
@@ -115,7 +115,7 @@ export function each(parent, keys, make) {
 
 /** @param {any} parent @param {Element} element @param {Element | null} before */
 function move(parent, element, before) {
-  // moveBefore keeps the focus and running animations; browsers without it get the focus put back.
+  // moveBefore keeps the focus and running animations; in browsers without it the focus is restored.
   if (element.isConnected && parent.moveBefore) return parent.moveBefore(element, before);
   const focused = element.contains(document.activeElement) ? document.activeElement : null;
   parent.insertBefore(element, before);

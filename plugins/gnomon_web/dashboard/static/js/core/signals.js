@@ -1,17 +1,17 @@
-// Signals: values that know who reads them. A change marks the readers, then each effect runs once and never sees a
-// half-changed world: a computed value in between is asked first whether it is really another one.
+// Signals: values that track their readers. A change marks the readers, then each effect runs once and never sees a
+// half-applied change: a computed value in between is re-evaluated first, to see whether it really changed.
 
 const CLEAN = 0, CHECK = 1, DIRTY = 2;
 
-/** @type {Computation | null} What runs now: whatever it reads, it depends on. */
+/** @type {Computation | null} the running computation: it depends on whatever it reads */
 let reader = null;
-/** @type {Scope | null} What is made now is disposed of together with this. */
+/** @type {Scope | null} disposing of it disposes of everything created meanwhile */
 let owner = null;
 /** @type {Effect[]} */
 const queue = [];
-let held = 0;
+let batchDepth = 0;
 
-/** Owns what is made while it runs. A row of a list is one, so is a view. */
+/** Owns everything created while it runs: a row of a list, or a view. */
 class Scope {
   /** @type {Set<{ dispose(): void }>} */
   owned = new Set();
@@ -55,7 +55,7 @@ class Source {
     flush();
   }
 
-  /** Read without depending on it. */
+  /** Read without subscribing. */
   peek() {
     return this.current;
   }
@@ -66,7 +66,7 @@ class Source {
     reader.sources.add(this);
   }
 
-  settle() {}
+  refresh() {}
 }
 
 class Computation extends Scope {
@@ -85,10 +85,10 @@ class Computation extends Scope {
   mark(state) {
     const before = this.state;
     if (state > before) this.state = state;
-    if (before === CLEAN) this.marked();
+    if (before === CLEAN) this.onMarked();
   }
 
-  marked() {}
+  onMarked() {}
 
   isDirty() {
     return this.state === DIRTY;
@@ -97,7 +97,7 @@ class Computation extends Scope {
   isStale() {
     if (this.state === CHECK) {
       for (const source of this.sources) {
-        source.settle();
+        source.refresh();
         if (this.isDirty()) break;
       }
       if (this.state === CHECK) this.state = CLEAN;
@@ -106,7 +106,7 @@ class Computation extends Scope {
   }
 
   run() {
-    this.forget();
+    this.unsubscribe();
     const [outerReader, outerOwner] = [reader, owner];
     reader = this;
     owner = this;
@@ -119,7 +119,7 @@ class Computation extends Scope {
     }
   }
 
-  forget() {
+  unsubscribe() {
     this.clear();
     for (const source of this.sources) source.readers.delete(this);
     this.sources.clear();
@@ -128,18 +128,18 @@ class Computation extends Scope {
   /** @override */
   dispose() {
     this.isDisposed = true;
-    this.forget();
+    this.unsubscribe();
     super.dispose();
   }
 }
 
 class Effect extends Computation {
   /** @override */
-  marked() {
+  onMarked() {
     queue.push(this);
   }
 
-  /** One that fails is reported and does not hold up the others. */
+  /** An effect that raises is reported and does not stop the others. */
   update() {
     if (this.isDisposed || !this.isStale()) return;
     try {
@@ -157,26 +157,26 @@ class Computed extends Source {
   constructor(body) {
     super(/** @type {any} */ (undefined));
     this.computation = new Computation(body);
-    this.computation.marked = () => {
+    this.computation.onMarked = () => {
       for (const one of this.readers) one.mark(CHECK);
     };
   }
 
   /** @override */
   get value() {
-    this.settle();
+    this.refresh();
     this.track();
     return this.current;
   }
 
   /** @override */
   peek() {
-    this.settle();
+    this.refresh();
     return this.current;
   }
 
   /** @override */
-  settle() {
+  refresh() {
     if (!this.computation.isStale()) return;
     const next = this.computation.run();
     if (Object.is(next, this.current)) return;
@@ -186,40 +186,40 @@ class Computed extends Source {
 }
 
 function flush() {
-  if (held > 0) return;
-  held += 1;
+  if (batchDepth > 0) return;
+  batchDepth += 1;
   try {
     for (let one = queue.shift(); one; one = queue.shift()) one.update();
   } finally {
-    held -= 1;
+    batchDepth -= 1;
   }
 }
 
 /** @template T @param {T} value @returns {Source<T>} */
 export const signal = (value) => new Source(value);
 
-/** @template T @param {() => T} body @returns {Computed<T>} A value that is computed when it is asked for. */
+/** @template T @param {() => T} body @returns {Computed<T>} a value that is computed when it is read */
 export const computed = (body) => new Computed(body);
 
-/** Run now, and again whenever something changes that it has read. @param {() => any} body @returns {() => void} */
+/** Run now, and again whenever a signal that it read changes. @param {() => any} body @returns {() => void} */
 export function effect(body) {
   const made = new Effect(body);
   made.update();
   return () => made.dispose();
 }
 
-/** Change many things; readers see them at once. @template T @param {() => T} body @returns {T} */
+/** Apply several changes; effects run once, after all of them. @template T @param {() => T} body @returns {T} */
 export function batch(body) {
-  held += 1;
+  batchDepth += 1;
   try {
     return body();
   } finally {
-    held -= 1;
+    batchDepth -= 1;
     flush();
   }
 }
 
-/** Read without depending on it. @template T @param {() => T} body @returns {T} */
+/** Read without subscribing. @template T @param {() => T} body @returns {T} */
 export function untracked(body) {
   const outer = reader;
   reader = null;
@@ -231,8 +231,8 @@ export function untracked(body) {
 }
 
 /**
- * Run once, depending on nothing, as the owner of what it makes. Nobody owns it: who calls this must dispose of it.
- * @template T @param {() => T} body @returns {[T, () => void]} what it returned, and how to dispose of it
+ * Run once, without subscribing, as the owner of everything it creates. Nothing owns the scope: the caller disposes of it.
+ * @template T @param {() => T} body @returns {[T, () => void]} its result, and a function that disposes of the scope
  */
 export function scope(body) {
   const outer = owner;
@@ -246,5 +246,5 @@ export function scope(body) {
   }
 }
 
-/** Call it when what is being made goes away. @param {() => void} dispose */
+/** Register a function to call when the current scope is disposed of. @param {() => void} dispose */
 export const onDispose = (dispose) => void owner?.owned.add({ dispose });

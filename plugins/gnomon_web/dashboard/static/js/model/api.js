@@ -1,9 +1,9 @@
-// Commands and lists over REST. Whatever goes wrong becomes one kind of error, with the server's own words.
+// Commands and lists over REST. Every failure becomes a Problem with the server's own message.
 
 export const BASE = document.querySelector('meta[name=gnomon-base]')?.getAttribute('content') ?? '';
 export const VERSION = document.querySelector('meta[name=gnomon-version]')?.getAttribute('content') ?? '';
 
-/** An answer that is no success (RFC 9457), or none at all: then the status is 0. */
+/** An error response (RFC 9457); status 0 means that there was no response. */
 export class Problem extends Error {
   /** @param {number} status @param {string} title @param {string} [detail] @param {{ name: string, detail: string }[]} [errors] */
   constructor(status, title, detail = '', errors = []) {
@@ -44,20 +44,20 @@ async function call(method, path, body, { headers = {}, signal }) {
     Object.assign(/** @type {any} */ (init.headers), { 'Content-Type': 'application/json' });
     init.body = JSON.stringify(body);
   }
-  let answer;
+  let response;
   try {
-    answer = await fetch(BASE + path, init);
+    response = await fetch(BASE + path, init);
   } catch (error) {
     if (/** @type {Error} */ (error).name === 'AbortError') throw error;
     throw new Problem(0, 'unreachable');
   }
-  const text = await answer.text();
-  const content = unwrap(text && answer.headers.get('Content-Type')?.includes('json') ? JSON.parse(text) : null);
-  if (answer.ok) return content;
-  throw new Problem(answer.status, content?.title ?? answer.statusText, content?.detail ?? content?.message, content?.errors);
+  const text = await response.text();
+  const content = unwrap(text && response.headers.get('Content-Type')?.includes('json') ? JSON.parse(text) : null);
+  if (response.ok) return content;
+  throw new Problem(response.status, content?.title ?? response.statusText, content?.detail ?? content?.message, content?.errors);
 }
 
-/** Take the resource out of the envelope that `envelope = true` puts around each answer. @param {any} body */
+/** Remove the envelope that `envelope = true` adds to each response. @param {any} body */
 function unwrap(body) {
   const isEnvelope = body !== null && typeof body === 'object' && 'success' in body && 'data' in body && 'timestamp' in body;
   if (!isEnvelope) return body;

@@ -1,18 +1,18 @@
-// What people do to jobs and runs. Nothing is shown as done before the log says so: until then it is «requested».
+// Commands on jobs and runs. A command counts as done when the log confirms it; until then it is "requested".
 import { effect, signal } from '../core/signals.js';
 import { del, post, put } from './api.js';
 import { jobOf, runOf } from './store.js';
 
-const PATIENCE = 30_000;
+const CONFIRM_MS = 30_000;
 
-/** @type {ReturnType<typeof signal<ReadonlySet<string>>>} commands that are on their way, such as `pause backup` */
+/** @type {ReturnType<typeof signal<ReadonlySet<string>>>} commands that are not confirmed yet, such as `pause backup` */
 export const requested = signal(new Set());
 
 /** @param {string} command */
 export const isRequested = (command) => requested.value.has(command);
 
 /** @param {string} command @param {boolean} on */
-function mark(command, on) {
+function setRequested(command, on) {
   const next = new Set(requested.peek());
   if (on) next.add(command);
   else next.delete(command);
@@ -20,25 +20,25 @@ function mark(command, on) {
 }
 
 /**
- * Send a command and follow it to its fact. `unconfirmed` is called where the log does not confirm it in time.
+ * Send a command and wait until the log confirms it. `unconfirmed` is called if that takes too long.
  * @template T @param {string} command @param {() => Promise<T>} send @param {(answer: T) => boolean} isDone reads signals
  * @param {() => void} [unconfirmed] @returns {Promise<T>}
  */
 async function request(command, send, isDone, unconfirmed = () => {}) {
-  mark(command, true);
+  setRequested(command, true);
   let answer;
   try {
     answer = await send();
   } catch (error) {
-    mark(command, false);
+    setRequested(command, false);
     throw error;
   }
   /** @type {() => void} */
   let stop = () => {};
-  const timer = setTimeout(() => (settle(), unconfirmed()), PATIENCE);
+  const timer = setTimeout(() => (settle(), unconfirmed()), CONFIRM_MS);
   const settle = () => {
     clearTimeout(timer);
-    mark(command, false);
+    setRequested(command, false);
     queueMicrotask(() => stop());
   };
   stop = effect(() => void (isDone(answer) && settle()));
@@ -58,7 +58,7 @@ export const setPaused = (id, paused, unconfirmed) =>
 export const trigger = (id, how) =>
   request(`trigger ${id}`, () => post('/scheduler/trigger', { job_id: id, ...how }, { 'Idempotency-Key': newKey() }), (answer) => runOf(recordOf(answer)._id) !== null);
 
-/** The record in the answer to a trigger, which may stand beside other keys. @param {any} answer */
+/** Return the execution from the response to a trigger, which may contain other keys. @param {any} answer */
 export const recordOf = (answer) => answer.execution ?? answer;
 
 /** @param {string} id @param {() => void} [unconfirmed] */
@@ -76,7 +76,7 @@ export const hide = (id) => request(`hide ${id}`, () => del(runPath(id)), () => 
 export const describe = (id, words) =>
   request(`describe ${id}`, () => put(`${jobPath(id)}/metadata`, words), () => jobOf(id)?.description === words.description);
 
-/** Pause or resume many jobs, a few at a time; returns what went wrong. @param {string[]} ids @param {boolean} paused */
+/** Pause or resume many jobs, four at a time; returns the failures. @param {string[]} ids @param {boolean} paused */
 export async function setAllPaused(ids, paused) {
   /** @type {{ id: string, error: Error }[]} */
   const failed = [];
@@ -91,7 +91,7 @@ export async function setAllPaused(ids, paused) {
   return failed;
 }
 
-/** A request that is sent twice makes one run. `crypto.randomUUID` is for secure pages only. */
+/** Return an idempotency key: a request sent twice starts one run. `crypto.randomUUID` needs a secure context. */
 function newKey() {
   const bytes = crypto.getRandomValues(new Uint8Array(16));
   return [...bytes].map((byte) => byte.toString(16).padStart(2, '0')).join('');

@@ -1,5 +1,5 @@
-// The fold of an execution's events, equal to gnomon.domain.execution: what a page shows of a run is what the server would say.
-import { advance, finish, NOTHING } from './progress.js';
+// Fold the events of an execution, exactly as gnomon.domain.execution does, so that page and server agree.
+import { advance, finish, NO_PROGRESS } from './progress.js';
 
 /** @typedef {import('../types.d.ts').Run} Run */
 /** @typedef {import('../types.d.ts').LogEvent} LogEvent */
@@ -14,20 +14,20 @@ export const isOver = (run) => FINAL.has(run.status);
 export const fold = (events) => events.reduce((run, event) => apply(run, event), /** @type {Run | null} */ (null));
 
 /**
- * Fold one more event in. Progress that was conflated away leaves a gap in the versions, which is no error; an event of
- * a version that is folded in already changes nothing, and neither does one of an unknown type.
+ * Apply one event. Conflated progress leaves a gap in the versions, which is not an error; an event of a version that
+ * was applied already changes nothing, and neither does one of an unknown type.
  * @param {Run | null} run @param {LogEvent} event @returns {Run | null}
  */
 export function apply(run, event) {
   if (run !== null && event.version <= run.version) return run;
   if (run === null && event.type !== 'scheduled' && event.type !== 'missed') return null;
-  const changed = (run && isOver(run) ? AFTER_THE_END : CHANGES)[event.type]?.(event, run) ?? {};
-  // Hiding is about lists: when the run ended must not change by it.
+  const changed = (run && isOver(run) ? CHANGES_AFTER_END : CHANGES)[event.type]?.(event, run) ?? {};
+  // Hiding only affects lists: it must not change when the run ended.
   const updated_at = run && event.type === 'hidden' ? run.updated_at : event.at;
   return /** @type {Run} */ ({ ...run, ...changed, version: event.version, updated_at });
 }
 
-/** Fill in what the wire leaves out of a step because it is as usual. @param {Run} run @returns {Run} */
+/** Fill in the default values that the wire omits from a step. @param {Run} run @returns {Run} */
 export const complete = (run) => ({
   ...run,
   steps: run.steps.map((step) => ({ ...step, status: step.status ?? 'pending', weight: step.weight ?? 1, started_at: step.started_at ?? null, ended_at: step.ended_at ?? null })),
@@ -58,10 +58,10 @@ const progressFields = (view) => ({
 });
 
 /** @param {LogEvent} event @param {Run | null} run @param {boolean} succeeded */
-const finished = (event, run, succeeded) => progressFields(finish(run ? progressOf(run) : NOTHING, succeeded, event.at));
+const endOfProgress = (event, run, succeeded) => progressFields(finish(run ? progressOf(run) : NO_PROGRESS, succeeded, event.at));
 
 /** @param {LogEvent} event @returns {Partial<Run>} */
-const begun = (event) => ({
+const initialFields = (event) => ({
   _id: event.stream,
   job_id: event.job_id,
   job_name: event.job_name ?? '',
@@ -94,14 +94,14 @@ const begun = (event) => ({
   delay: null,
   late_result: null,
   hidden: false,
-  ...progressFields(NOTHING),
+  ...progressFields(NO_PROGRESS),
 });
 
 /** @type {Record<string, (event: LogEvent, run: Run | null) => Partial<Run>>} */
 const CHANGES = {
-  scheduled: (event) => ({ ...begun(event), status: 'scheduled' }),
+  scheduled: (event) => ({ ...initialFields(event), status: 'scheduled' }),
   missed: (event, run) => ({
-    ...(run ? {} : begun(event)),
+    ...(run ? {} : initialFields(event)),
     status: 'missed',
     reason: event.reason ?? null,
     detail: event.detail ?? null,
@@ -114,15 +114,15 @@ const CHANGES = {
     worker: event.worker ?? '',
     delay: event.delay ?? 0,
   }),
-  progress: (event, run) => progressFields(advance(run ? progressOf(run) : NOTHING, event)),
+  progress: (event, run) => progressFields(advance(run ? progressOf(run) : NO_PROGRESS, event)),
   succeeded: (event, run) => ({
-    ...finished(event, run, true),
+    ...endOfProgress(event, run, true),
     status: 'success',
     return_value: event.return_value ?? null,
     execution_time: event.execution_time ?? null,
   }),
   failed: (event, run) => ({
-    ...finished(event, run, false),
+    ...endOfProgress(event, run, false),
     status: 'failed',
     reason: event.reason ?? null,
     error_type: event.error_type ?? null,
@@ -131,7 +131,7 @@ const CHANGES = {
     execution_time: event.execution_time ?? null,
   }),
   cancelled: (event, run) => ({
-    ...finished(event, run, false),
+    ...endOfProgress(event, run, false),
     status: 'cancelled',
     reason: event.reason ?? null,
     cancelled_by: event.actor ?? run?.cancelled_by ?? null,
@@ -142,7 +142,7 @@ const CHANGES = {
 };
 
 /** @type {Record<string, (event: LogEvent) => Partial<Run>>} */
-const AFTER_THE_END = {
+const CHANGES_AFTER_END = {
   late_result: (event) => ({ late_result: event.outcome }),
   hidden: () => ({ hidden: true }),
 };

@@ -1,11 +1,11 @@
-// The fold of progress, equal to gnomon.domain.progress: percent, steps, items, and what may be said of the remaining time.
+// Fold progress, exactly as gnomon.domain.progress does: percentage, steps, items, and the remaining time.
 
 /** @typedef {import('../types.d.ts').Step} Step */
 /** @typedef {import('../types.d.ts').ProgressView} ProgressView */
 /** @typedef {import('../types.d.ts').LogEvent} LogEvent */
 
 /** @type {ProgressView} */
-export const NOTHING = {
+export const NO_PROGRESS = {
   percent: null,
   message: null,
   step: null,
@@ -16,27 +16,27 @@ export const NOTHING = {
   declared: false,
 };
 
-/** Fold one progress event into the view. @param {ProgressView} view @param {LogEvent} told @returns {ProgressView} */
-export function advance(view, told) {
+/** Fold one progress event into the view. @param {ProgressView} view @param {LogEvent} event @returns {ProgressView} */
+export function advance(view, event) {
   let { steps, declared } = view;
-  if (told.steps) {
-    steps = told.steps.map((/** @type {{ name: string, weight?: number }} */ { name, weight = 1 }) => ({ ...PENDING, name, weight }));
+  if (event.steps) {
+    steps = event.steps.map((/** @type {{ name: string, weight?: number }} */ { name, weight = 1 }) => ({ ...PENDING, name, weight }));
     declared = true;
   }
-  if (told.skipped) {
-    steps = steps.map((step) => (told.skipped?.includes(step.name) ? ended(step, 'skipped', told.at) : step));
+  if (event.skipped) {
+    steps = steps.map((step) => (event.skipped?.includes(step.name) ? ended(step, 'skipped', event.at) : step));
   }
-  const step = told.step ?? null;
+  const step = event.step ?? null;
   const isNew = step !== null && step !== view.step;
-  if (isNew) steps = enter(steps, step, told.at);
-  // A new step counts its own items: what the step before it counted would be a lie.
-  const processed = isNew ? (told.processed_items ?? null) : (told.processed_items ?? view.processed_items);
-  const total = isNew ? (told.total_items ?? null) : (told.total_items ?? view.total_items);
+  if (isNew) steps = enter(steps, step, event.at);
+  // A new step counts its own items, so the previous step's counts no longer apply.
+  const processed = isNew ? (event.processed_items ?? null) : (event.processed_items ?? view.processed_items);
+  const total = isNew ? (event.total_items ?? null) : (event.total_items ?? view.total_items);
   return {
-    percent: neverBack(view.percent, told.percent ?? derive(steps, processed, total, declared)),
-    message: told.message ?? view.message,
+    percent: monotonic(view.percent, event.percent ?? derive(steps, processed, total, declared)),
+    message: event.message ?? view.message,
     step: step ?? view.step,
-    current_item: isNew ? (told.current_item ?? null) : (told.current_item ?? view.current_item),
+    current_item: isNew ? (event.current_item ?? null) : (event.current_item ?? view.current_item),
     processed_items: processed,
     total_items: total,
     steps,
@@ -51,22 +51,22 @@ export function finish(view, succeeded, at) {
 }
 
 /**
- * Say how many seconds are left: from past runs first, from the run's own rate the more of it is done.
- * @param {{ percent: number | null, elapsed: number, typical: number | null }} known @returns {number | null} null where nobody can know
+ * Estimate the remaining seconds: from past runs first, increasingly from the run's own rate.
+ * @param {{ percent: number | null, elapsed: number, typical: number | null }} known @returns {number | null} null if unknown
  */
 export function remaining({ percent, elapsed, typical }) {
   const done = (percent ?? 0) / 100;
   const fromRate = done > 0 ? elapsed / done : null;
   let total = fromRate ?? typical;
   if (fromRate !== null && typical !== null) total = (1 - done) * typical + done * fromRate;
-  if (total === null || (fromRate === null && total < elapsed)) return null; // longer than ever, and no rate
+  if (total === null || (fromRate === null && total < elapsed)) return null; // longer than usual, and no rate to go by
   return Math.max(total - elapsed, 0);
 }
 
 /** @type {Omit<Step, 'name'>} */
 const PENDING = { status: 'pending', weight: 1, started_at: null, ended_at: null };
 
-/** Make `name` the current step: what was current is completed, what was passed over is skipped. @param {Step[]} steps @param {string} name @param {string} at @returns {Step[]} */
+/** Make `name` the current step: the previous one is completed, those in between are skipped. @param {Step[]} steps @param {string} name @param {string} at @returns {Step[]} */
 function enter(steps, name, at) {
   const known = steps.findIndex((step) => step.name === name);
   const passed = known < 0 ? steps.length : known;
@@ -77,7 +77,7 @@ function enter(steps, name, at) {
   return [...before, entered, ...after];
 }
 
-/** End a step if it is the current one; one that was never reached is skipped. @param {Step} step @param {Step['status']} status @param {string} at */
+/** End the current step; mark one that was never reached as skipped. @param {Step} step @param {Step['status']} status @param {string} at */
 function closeStep(step, status, at) {
   if (step.status === 'current') return ended(step, status, at);
   return step.status === 'pending' ? ended(step, 'skipped', null) : step;
@@ -86,23 +86,23 @@ function closeStep(step, status, at) {
 /** @param {Step} step @param {Step['status']} status @param {string | null} at @returns {Step} */
 const ended = (step, status, at) => ({ ...step, status, ended_at: at });
 
-/** Derive the percentage: of the declared steps by weight, else of the items. @param {Step[]} steps @param {number | null} processed @param {number | null} total @param {boolean} declared */
+/** Derive the percentage from the declared steps by weight, else from the items. @param {Step[]} steps @param {number | null} processed @param {number | null} total @param {boolean} declared */
 function derive(steps, processed, total, declared) {
   const share = processed !== null && total ? Math.min(processed / total, 1) : null;
   if (!declared) return share !== null && steps.length === 0 ? share * 100 : null;
   const counted = steps.filter((step) => step.status !== 'skipped');
-  const weights = weigh(counted);
+  const weights = sumWeights(counted);
   if (weights <= 0) return null;
-  const done = weigh(counted.filter((step) => step.status === 'completed' || step.status === 'failed'));
-  const current = weigh(counted.filter((step) => step.status === 'current'));
+  const done = sumWeights(counted.filter((step) => step.status === 'completed' || step.status === 'failed'));
+  const current = sumWeights(counted.filter((step) => step.status === 'current'));
   return ((done + current * (share ?? 0)) / weights) * 100;
 }
 
 /** @param {Step[]} steps */
-const weigh = (steps) => steps.reduce((sum, step) => sum + step.weight, 0);
+const sumWeights = (steps) => steps.reduce((sum, step) => sum + step.weight, 0);
 
 /** @param {number | null} before @param {number | null} next */
-function neverBack(before, next) {
+function monotonic(before, next) {
   if (next === null) return before;
   const bounded = Math.min(Math.max(next, 0), 100);
   return before === null ? bounded : Math.max(before, bounded);

@@ -1,14 +1,14 @@
-// Who looks at this page, and the one connection that it has.
+// The session, and the one live connection of the page.
 import { batch, signal } from '../core/signals.js';
 import { BASE, get, post } from './api.js';
-import { hear } from './clock.js';
-import { actor, link, role, serverVersion } from './link.js';
-import { LiveConnection } from './live.js';
+import { syncClock } from './clock.js';
+import { actor, link, role, serverVersion } from './connection_state.js';
+import { LiveConnection } from './live_connection.js';
 import * as store from './store.js';
 
-const LOOKING = 5_000;
+const PROBE_MS = 5_000;
 
-/** Whether nobody has to log in, because the server knows no tokens. */
+/** Whether the server has no tokens, so that no login is needed. */
 export const isOpen = signal(true);
 
 /** @type {LiveConnection | null} */
@@ -19,37 +19,37 @@ const logListeners = new Set();
 
 export const connection = () => /** @type {LiveConnection} */ (live);
 
-/** Be told of log lines of the runs whose topic is wanted. @param {(frame: LogFrame) => void} listener @returns {() => void} */
+/** Listen to log lines of subscribed runs. @param {(frame: LogFrame) => void} listener @returns {() => void} */
 export function onLog(listener) {
   logListeners.add(listener);
   return () => void logListeners.delete(listener);
 }
 
-/** Connect, and stay connected. */
+/** Connect, and reconnect whenever the connection is lost. */
 export function connect() {
   const scheme = location.protocol === 'https:' ? 'wss' : 'ws';
   live = new LiveConnection(`${scheme}://${location.host}${BASE}/ws/live`, {
     snapshot: (frame) => batch(() => {
       role.value = frame.role;
       actor.value = frame.actor;
-      store.load(frame);
+      store.loadSnapshot(frame);
     }),
-    delta: store.take,
+    delta: store.applyDelta,
     log: (frame) => logListeners.forEach((listener) => listener(frame)),
-    heard: ({ now, version, health }) => batch(() => {
-      if (now) hear(now);
+    anyFrame: ({ now, version, health }) => batch(() => {
+      if (now) syncClock(now);
       if (version) serverVersion.value = version;
       if (health) store.health.value = health;
     }),
-    look,
+    probe,
   });
   live.open();
 }
 
-/** Ask who we are: the cheapest answer there is. A proxy that answers for a server that is away says 502, 503 or 504. */
-async function look() {
+/** Request the session, the cheapest resource. A proxy whose server is down answers 502, 503 or 504. */
+async function probe() {
   try {
-    const session = await get('/session', {}, AbortSignal.timeout(LOOKING));
+    const session = await get('/session', {}, AbortSignal.timeout(PROBE_MS));
     isOpen.value = session.is_open;
     return session.is_open || session.role !== 'public' ? 'there' : 'refused';
   } catch (error) {
@@ -68,6 +68,6 @@ export async function logIn(token) {
 
 export async function logOut() {
   await post('/logout');
-  connection().leave();
+  connection().disconnect();
   link.value = 'refused';
 }

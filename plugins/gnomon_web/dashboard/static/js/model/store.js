@@ -1,4 +1,4 @@
-// What the page knows: one signal for each job and run, one for each order of them. It is filled by the live connection.
+// The state of the page: a signal per job and run, and one per list of ids. The live connection fills it.
 import { batch, computed, signal } from '../core/signals.js';
 import { apply, complete, isOver } from './fold.js';
 
@@ -7,7 +7,7 @@ import { apply, complete, isOver } from './fold.js';
 /** @typedef {import('../types.d.ts').LogEvent} LogEvent */
 /** @template T @typedef {ReturnType<typeof signal<T>>} Signal */
 
-const KEPT = 400; // finished runs that stay, of those that came while the page was open
+const MAX_FINISHED = 400; // finished runs kept while the page is open
 
 /** @type {Map<string, Signal<Job>>} */
 export const jobs = new Map();
@@ -21,19 +21,19 @@ export const activeIds = signal([]);
 export const finishedIds = signal([]);
 /** @type {Signal<import('../types.d.ts').Health>} */
 export const health = signal({});
-/** Whether anything is known at all. */
+/** Whether a snapshot was received. */
 export const isReady = signal(false);
-/** Snapshots taken: who has fetched a list by REST fetches it again when this changes. */
+/** The number of snapshots: lists fetched over REST are fetched again when it changes. */
 export const generation = signal(0);
 /** @type {Signal<{ version: string, log: string, position: number }>} */
 export const about = signal({ version: '', log: '', position: 0 });
-/** Deltas and events taken in. */
+/** How many deltas and events were applied. */
 export const applied = { deltas: 0, events: 0, progress: 0 };
 
 /** @type {Set<(events: LogEvent[]) => void>} */
 const listeners = new Set();
 
-/** Be told of all events that come. @param {(events: LogEvent[]) => void} listener @returns {() => void} */
+/** Listen to all events. @param {(events: LogEvent[]) => void} listener @returns {() => void} */
 export function onEvents(listener) {
   listeners.add(listener);
   return () => void listeners.delete(listener);
@@ -42,7 +42,7 @@ export function onEvents(listener) {
 export const runningIds = computed(() => activeIds.value.filter((id) => runs.get(id)?.value.status === 'running'));
 
 /** @param {string} id @returns {Job | null} */
-export const jobOf = (id) => (jobs.get(id) ?? (jobIds.value, null))?.value ?? null; // an unknown one may come
+export const jobOf = (id) => (jobs.get(id) ?? (jobIds.value, null))?.value ?? null; // follows jobs that are added later
 
 /** @param {string} id @returns {Run | null} */
 export const runOf = (id) => (runs.get(id) ?? (activeIds.value, finishedIds.value, null))?.value ?? null;
@@ -53,8 +53,8 @@ export const jobName = (id) => {
   return job ? job.display_name || job.name || id : id;
 };
 
-/** Put a whole new picture in place of what is known. @param {import('../types.d.ts').Snapshot} frame */
-export function load(frame) {
+/** Replace the state by a snapshot. @param {import('../types.d.ts').Snapshot} frame */
+export function loadSnapshot(frame) {
   batch(() => {
     replace(jobs, frame.jobs, (job) => job.id);
     replace(runs, [...frame.running, ...frame.recent].map(complete), (run) => run._id);
@@ -68,14 +68,14 @@ export function load(frame) {
   });
 }
 
-/** Take in what happened after the last position. @param {import('../types.d.ts').Delta} frame */
-export function take(frame) {
+/** Apply the events after the last position. @param {import('../types.d.ts').Delta} frame */
+export function applyDelta(frame) {
   batch(() => {
-    takeEvents(frame.events);
-    for (const moved of frame.progress ?? []) takeProgress(moved);
+    applyEvents(frame.events);
+    for (const moved of frame.progress ?? []) applyProgress(moved);
     for (const job of frame.jobs ?? []) setIn(jobs, job.id, job);
     for (const id of frame.removed ?? []) jobs.delete(id);
-    if (frame.jobs?.length || frame.removed?.length) keepJobIds();
+    if (frame.jobs?.length || frame.removed?.length) updateJobIds();
     about.value = { ...about.peek(), position: frame.seq };
   });
   applied.deltas += 1;
@@ -84,18 +84,12 @@ export function take(frame) {
   if (frame.events.length > 0) for (const listener of listeners) listener(frame.events);
 }
 
-/** Learn of a run by another way, such as a page of its own. @param {Run} run */
-export function learn(run) {
-  const known = runs.get(run._id)?.peek();
-  if (!known || known.version <= run.version) setIn(runs, run._id, known ? { ...known, ...run } : run);
-}
-
-/** Fold events into their runs, and then put the lists in order once. @param {LogEvent[]} events */
-function takeEvents(events) {
+/** Fold events into their runs, then reorder the lists once. @param {LogEvent[]} events */
+function applyEvents(events) {
   /** @type {Map<string, 'active' | 'finished' | 'hidden'>} */
   const moved = new Map();
   for (const event of events) {
-    if (event.stream.startsWith('job:')) continue; // the jobs come whole
+    if (event.stream.startsWith('job:')) continue; // jobs are sent whole
     const before = runs.get(event.stream)?.peek() ?? null;
     const after = apply(before, event);
     if (after === null || after === before) continue;
@@ -116,17 +110,17 @@ function order(moved) {
   const ended = newest.filter((id) => moved.get(id) === 'finished');
   activeIds.value = [...begun, ...rest(activeIds.peek())];
   const kept = [...ended, ...rest(finishedIds.peek())];
-  for (const old of kept.splice(KEPT)) runs.delete(old);
+  for (const old of kept.splice(MAX_FINISHED)) runs.delete(old);
   finishedIds.value = kept;
 }
 
 /** @param {Partial<Run> & { _id: string, version: number }} moved */
-function takeProgress(moved) {
+function applyProgress(moved) {
   const known = runs.get(moved._id);
   if (known && moved.version > known.peek().version) known.value = { ...known.peek(), ...moved };
 }
 
-function keepJobIds() {
+function updateJobIds() {
   const ids = [...jobs.keys()].sort();
   if (ids.join() !== jobIds.peek().join()) jobIds.value = ids;
 }

@@ -1,24 +1,24 @@
-// What failed, is late, takes longer than usual, was left behind: derived from what is known, the most pressing first.
+// The alerts: failures, late and missed fires, slow and stuck runs, unhealthy components; most urgent first.
 import { each, h } from '../core/dom.js';
 import { computed } from '../core/signals.js';
-import { address, refine, route } from '../core/routes.js';
-import { alerts } from '../model/attention.js';
-import { clean } from '../model/clean.js';
+import { address, refine, route } from '../core/router.js';
+import { alerts } from '../model/alerts.js';
+import { clean } from '../model/sanitize.js';
 import { DAY, now } from '../model/clock.js';
-import { past } from '../model/past.js';
+import { finishedRuns } from '../model/finished_runs.js';
 import * as store from '../model/store.js';
-import { typical } from '../model/typical.js';
-import { icon } from '../parts/icons.js';
-import { concerns, ofJob, ofRun } from '../parts/menu.js';
-import { choice, empty, failure, moment, runAddress, skeleton } from '../parts/pieces.js';
-import { wholeDuration, relative } from '../words/format.js';
-import { t, word } from '../words/index.js';
+import { typical } from '../model/typical_durations.js';
+import { icon } from '../components/icons.js';
+import { subject, ofJob, ofRun } from '../components/menu.js';
+import { choice, empty, failure, moment, runAddress, skeleton } from '../components/common.js';
+import { wholeDuration, relative } from '../i18n/format.js';
+import { t, word } from '../i18n/index.js';
 
-/** @typedef {import('../model/attention.js').Alert} Alert */
+/** @typedef {import('../model/alerts.js').Alert} Alert */
 
 const GLYPHS = { failing: 'failed', zombie: 'failed', system: 'system', late: 'scheduled', slow: 'scheduled', stuck: 'stop', missed: 'missed', warned: 'alerts' };
 
-/** All alerts as things stand. They follow the time and the lists, not every report of a run, which changes none of them. @param {store.Run[]} [more] finished runs that the page has read besides */
+/** The current alerts. They depend on the time and the lists, not on progress reports. @param {store.Run[]} [more] finished runs that the page read over REST */
 export function current(more = []) {
   const known = store.finishedIds.value.map((id) => /** @type {store.Run} */ (store.runs.get(id)?.peek()));
   const ids = new Set(store.finishedIds.value);
@@ -32,7 +32,7 @@ export function current(more = []) {
   });
 }
 
-/** A row for each alert, which stays as long as the alert does. @param {() => Alert[]} read */
+/** A row per alert, kept as long as the alert. @param {() => Alert[]} read */
 export function alertList(read) {
   const byKey = computed(() => new Map(read().map((alert) => [alert.key, alert])));
   return each(h('ul', { class: 'alerts' }), () => [...byKey.value.keys()], (key) => {
@@ -48,10 +48,10 @@ function alertRow(read, first) {
   const at = computed(() => read().at);
   const target = () => (read().run ? runAddress(/** @type {string} */ (read().run)) : address(first.job ? `/jobs/${encodeURIComponent(first.job)}` : '/', first.job ? {} : { panel: 'system' }));
   const run = () => store.runOf(read().run ?? '');
-  return h('li', { class: `alert ${first.level}`, 'data-row': '', ref: concerns(() => (run() ? ofRun(run()) : ofJob(store.jobOf(first.job ?? '')))) }, [
+  return h('li', { class: `alert ${first.level}`, 'data-row': '', ref: subject(() => (run() ? ofRun(run()) : ofJob(store.jobOf(first.job ?? '')))) }, [
     icon(GLYPHS[first.kind]),
     h('div', null, [
-      h('p', null, h('a', { href: target, 'data-open': '' }, name), ' ', h('span', { class: 'what' }, () => told(read()))),
+      h('p', null, h('a', { href: target, 'data-open': '' }, name), ' ', h('span', { class: 'what' }, () => describeAlert(read()))),
       h('p', { class: `detail${first.kind === 'failing' ? ' mono' : ''}`, title: detail }, detail),
     ]),
     () => at.value && moment(at.value, relative),
@@ -59,7 +59,7 @@ function alertRow(read, first) {
 }
 
 /** @param {Alert} alert */
-function told(alert) {
+function describeAlert(alert) {
   if (alert.kind === 'slow') return t('alert.slow', { t: wholeDuration(alert.usual ?? 0) });
   return t(/** @type {any} */ (`alert.${alert.kind}`), { n: alert.count ?? 1 });
 }
@@ -67,7 +67,7 @@ function told(alert) {
 const KINDS = ['failing', 'zombie', 'late', 'slow', 'stuck', 'warned', 'missed', 'system'];
 
 export function alertsView() {
-  const recent = past({ status: 'failed,missed', since: new Date(now.peek() - DAY).toISOString() }, 400);
+  const recent = finishedRuns({ status: 'failed,missed', since: new Date(now.peek() - DAY).toISOString() }, 400);
   const chosen = () => route.value.query.kind ?? '';
   const shown = computed(() => current(recent.value.runs).filter((alert) => !chosen() || alert.kind === chosen()));
   const count = computed(() => shown.value.length);

@@ -1,26 +1,26 @@
-// Why a run failed: the error first, then its traceback with the frames of libraries folded away.
+// Why a run failed: the error, then its traceback with library frames folded.
 import { h } from '../core/dom.js';
 import { signal } from '../core/signals.js';
-import { clean } from '../model/clean.js';
+import { clean } from '../model/sanitize.js';
 import { folded } from '../model/traceback.js';
-import { icon } from '../parts/icons.js';
-import { copyButton } from '../parts/pieces.js';
-import { t, word } from '../words/index.js';
+import { icon } from '../components/icons.js';
+import { copyButton } from '../components/common.js';
+import { t, word } from '../i18n/index.js';
 
 /** @typedef {import('../types.d.ts').Run} Run */
 
 /** @param {Run} run */
 export function errorPanel(run) {
   const raw = clean(run.traceback ?? '');
-  const said = [run.error_type, run.error_message].filter(Boolean).join(': ') || word('reason', run.reason ?? '');
+  const message = [run.error_type, run.error_message].filter(Boolean).join(': ') || word('reason', run.reason ?? '');
   return h('section', { class: 'panel error', 'aria-label': t('error') }, [
     h('header', null, [
       icon('failed'),
-      h('h2', null, clean(said)),
+      h('h2', null, clean(message)),
       h('span', { class: 'spacer' }),
-      copyButton(() => run.traceback ?? said, `${t('copy')}: ${t('error')}`),
+      copyButton(() => run.traceback ?? message, `${t('copy')}: ${t('error')}`),
     ]),
-    run.reason && run.reason !== 'exception' && h('p', { class: 'why' }, word('reason', run.reason)),
+    run.reason && run.reason !== 'exception' && h('p', { class: 'reason' }, word('reason', run.reason)),
     raw && h('div', { class: 'traceback', tabindex: 0, role: 'region', 'aria-label': t('traceback') }, folded(raw).map(part)),
   ]);
 }
@@ -34,6 +34,6 @@ function part(one) {
       icon('more'),
       t('traceback.folded', { n: one.frames.length }),
     ]),
-    () => open.value && one.frames.map((frame) => h('pre', { class: 'frame foreign' }, frame.text)),
+    () => open.value && one.frames.map((frame) => h('pre', { class: 'frame library' }, frame.text)),
   ];
 }

@@ -1,23 +1,22 @@
-// One job: when it is due, how its runs went, what was decided about it and who changed it.
+// One job: its schedule, its runs, the scheduling decisions, and who changed it.
 import { each, h } from '../core/dom.js';
 import { computed, effect, signal } from '../core/signals.js';
-import { address, refine, route } from '../core/routes.js';
+import { address, refine, route } from '../core/router.js';
 import { get } from '../model/api.js';
-import { clean } from '../model/clean.js';
-import { MOST, past } from '../model/past.js';
+import { clean } from '../model/sanitize.js';
+import { finishedRuns, MAX_CHART_RUNS } from '../model/finished_runs.js';
 import * as store from '../model/store.js';
-import { typical, outdate } from '../model/typical.js';
+import { typical, invalidate } from '../model/typical_durations.js';
 import { durationsChart, durationsTable } from '../charts/durations.js';
-import { heatTable, heatmap } from '../charts/heat.js';
-import { editButton, pauseButton, triggerButton } from '../parts/actions.js';
-import { cutNote } from '../parts/table.js';
-import { icon } from '../parts/icons.js';
-import { concerns, ofJob, ofRun } from '../parts/menu.js';
-import { badge, choice, drawn, empty, facts, failure, json, moment, panel, runAddress, runBadge, skeleton } from '../parts/pieces.js';
-import { duration, number, percent, relative } from '../words/format.js';
-import { en } from '../words/en.js';
-import { t, word } from '../words/index.js';
-import { scheduleInWords } from '../words/schedule.js';
+import { heatTable, heatmap } from '../charts/heatmap.js';
+import { editButton, pauseButton, triggerButton } from '../components/actions.js';
+import { cutNote } from '../components/table.js';
+import { icon } from '../components/icons.js';
+import { subject, ofJob, ofRun } from '../components/menu.js';
+import { badge, choice, sized, empty, facts, failure, json, moment, panel, runAddress, runBadge, skeleton } from '../components/common.js';
+import { duration, number, percent, relative } from '../i18n/format.js';
+import { t, word } from '../i18n/index.js';
+import { scheduleInWords } from '../i18n/schedule.js';
 
 /** @typedef {import('../types.d.ts').Job} Job */
 
@@ -26,9 +25,9 @@ export function jobView(id) {
   const detail = fetched(() => `/scheduler/jobs/${encodeURIComponent(id)}`, () => store.jobOf(id));
   const job = () => store.jobOf(id);
   const note = computed(() => job()?.description);
-  const runs = past({ job_id: id }, MOST);
-  outdate(id);
-  return h('div', { class: 'page job', ref: concerns(() => ofJob(job())) }, [
+  const runs = finishedRuns({ job_id: id }, MAX_CHART_RUNS);
+  invalidate(id);
+  return h('div', { class: 'page job', ref: subject(() => ofJob(job())) }, [
     h('nav', { class: 'crumbs', 'aria-label': t('crumbs') }, h('a', { href: address('/jobs') }, icon('back'), t('nav.jobs'))),
     jobHead(id, job),
     () => detail.value.error && failure(detail.value.error, detail.value.again),
@@ -55,16 +54,16 @@ function jobHead(id, read) {
 }
 
 /**
- * An answer of the server, asked for again when `changes` does; for things that no event brings.
+ * A resource of the server, requested again when `changes` does; for data that no event carries.
  * @param {() => string} path @param {() => unknown} changes
  */
 export function fetched(path, changes) {
-  const again = () => (asked.value += 1);
-  const asked = signal(0);
+  const again = () => (attempts.value += 1);
+  const attempts = signal(0);
   const found = signal(/** @type {{ value: any, error: Error | null, again: () => void }} */ ({ value: null, error: null, again }));
   effect(() => {
     changes();
-    asked.value;
+    attempts.value;
     store.generation.value;
     const abort = new AbortController();
     get(path(), {}, abort.signal).then(
@@ -107,9 +106,9 @@ function nextTimes(detail, job) {
   });
 }
 
-/** @param {string} id @param {ReturnType<typeof past>} runs */
+/** @param {string} id @param {ReturnType<typeof finishedRuns>} runs */
 function durations(id, runs) {
-  return panel(t('durations'), [drawn((width) => {
+  return panel(t('durations'), [sized((width) => {
     const { runs: all, error, loading } = runs.value;
     if (error) return failure(error, () => (store.generation.value += 1));
     if (loading) return skeleton(3);
@@ -119,7 +118,7 @@ function durations(id, runs) {
   }), durationsTable(() => runs.value.runs.filter((run) => run.execution_time !== null), (run) => runAddress(run._id)), () => cutNote(runs.value)], { tools: h('span', { class: 'legend' }, h('i', { class: 'band' }), t('durations.band')) });
 }
 
-/** @param {ReturnType<typeof past>} runs */
+/** @param {ReturnType<typeof finishedRuns>} runs */
 function heat(runs) {
   const measure = () => (route.value.query.heat === 'failures' ? 'failures' : 'duration');
   return panel(t('heat'), [h('div', { class: 'scroll', tabindex: 0, role: 'region', 'aria-label': () => t(`heat.${measure()}`) }, () => heatmap(runs.value.runs, measure())), () => heatTable(() => runs.value.runs, measure())], {
@@ -127,7 +126,7 @@ function heat(runs) {
   });
 }
 
-/** @param {string} id @param {ReturnType<typeof past>} runs */
+/** @param {string} id @param {ReturnType<typeof finishedRuns>} runs */
 function runsOf(id, runs) {
   const ids = computed(() => {
     const active = store.activeIds.value.filter((run) => store.runs.get(run)?.peek().job_id === id);
@@ -138,7 +137,7 @@ function runsOf(id, runs) {
     each(h('ul', { class: 'run-list' }), () => ids.value, (run) => {
       let last = /** @type {store.Run} */ (store.runOf(run) ?? byId.peek().get(run));
       const read = () => (last = store.runOf(run) ?? byId.value.get(run) ?? last);
-      return h('li', { 'data-row': '', ref: concerns(() => ofRun(read())) }, [
+      return h('li', { 'data-row': '', ref: subject(() => ofRun(read())) }, [
         () => runBadge(read()),
         h('a', { href: runAddress(run), 'data-open': '', class: 'num' }, () => moment(read().timestamp)),
         h('span', { class: 'message' }, () => clean(read().error_message ?? read().progress_message ?? '')),
@@ -150,12 +149,12 @@ function runsOf(id, runs) {
   ]);
 }
 
-/** What became of each time at which the job was due; the same again and again is told once. @param {ReturnType<typeof past>} runs */
+/** The decision about each fire; equal consecutive ones are shown once. @param {ReturnType<typeof finishedRuns>} runs */
 function decisions(runs) {
   return panel(t('decisions'), () => {
-    const told = foldDecisions(runs.value.runs.filter((run) => !run.is_manual && run.attempt === 1)).slice(0, 8);
-    if (told.length === 0) return runs.value.loading ? skeleton(3) : empty(t('decisions.none'));
-    return h('ul', { class: 'decisions' }, told.map((same) =>
+    const groups = foldDecisions(runs.value.runs.filter((run) => !run.is_manual && run.attempt === 1)).slice(0, 8);
+    if (groups.length === 0) return runs.value.loading ? skeleton(3) : empty(t('decisions.none'));
+    return h('ul', { class: 'decisions' }, groups.map((same) =>
       h('li', null, [
         h('span', { class: 'num' }, same.length > 1 ? [moment(/** @type {store.Run} */ (same.at(-1)).scheduled_time), ' – '] : '', moment(same[0].scheduled_time)),
         h('span', null, decided(same)),
@@ -177,6 +176,7 @@ export function foldDecisions(fires) {
 }
 
 const ON_TIME_S = 1;
+const PLAIN_REASONS = new Set(['paused', 'downtime']); // their detail repeats the reason
 /** @param {store.Run} run */
 const lateBy = (run) => (run.status === 'missed' ? 0 : (Date.parse(run.timestamp) - Date.parse(run.scheduled_time)) / 1000);
 /** @param {store.Run} run */
@@ -187,7 +187,7 @@ function decided(same) {
   const [run] = same;
   if (run.status !== 'missed') return [badge(run.status), ' ', lateBy(run) > ON_TIME_S ? t('decision.late', { t: duration(lateBy(run)) }) : t('decision.ran')];
   const fires = same.reduce((sum, one) => sum + (one.count ?? 1), 0);
-  return [badge('missed'), ' ', word('reason', run.reason ?? ''), fires > 1 ? ` ×${number(fires)}` : '', run.detail && run.detail !== en[/** @type {'reason.paused'} */ (`reason.${run.reason}`)] ? h('small', null, clean(run.detail)) : ''];
+  return [badge('missed'), ' ', word('reason', run.reason ?? ''), fires > 1 ? ` ×${number(fires)}` : '', run.detail && !PLAIN_REASONS.has(run.reason ?? '') ? h('small', null, clean(run.detail)) : ''];
 }
 
 /** @param {ReturnType<typeof fetched>} detail */
@@ -206,7 +206,7 @@ function definition(detail) {
   });
 }
 
-/** A policy in one line; what is as if there were none is not shown. @param {any} value @returns {string | null} */
+/** A policy in one line; null if it has no effect. @param {any} value @returns {string | null} */
 export function policy(value) {
   if (value === null || value === '' || value.attempts === 1) return null;
   if (Array.isArray(value)) return value.join(', ') || null;

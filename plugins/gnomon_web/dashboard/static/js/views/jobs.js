@@ -1,20 +1,20 @@
-// All jobs: when each is due, how it went lately, and what one can do with many of them at once.
+// All jobs: schedules, recent runs, and bulk actions.
 import { each, h } from '../core/dom.js';
 import { computed, effect, signal } from '../core/signals.js';
-import { address, refine, route } from '../core/routes.js';
-import { may } from '../model/link.js';
+import { address, refine, route } from '../core/router.js';
+import { may } from '../model/connection_state.js';
 import * as store from '../model/store.js';
-import { spark } from '../charts/spark.js';
-import { askAllPaused, pauseButton, triggerButton } from '../parts/actions.js';
-import { icon } from '../parts/icons.js';
-import { concerns, ofJob } from '../parts/menu.js';
-import { badge, choice, empty, moment } from '../parts/pieces.js';
-import { duration, relative } from '../words/format.js';
-import { t } from '../words/index.js';
-import { scheduleInWords } from '../words/schedule.js';
+import { spark } from '../charts/sparkline.js';
+import { askAllPaused, pauseButton, triggerButton } from '../components/actions.js';
+import { icon } from '../components/icons.js';
+import { subject, ofJob } from '../components/menu.js';
+import { badge, choice, empty, moment } from '../components/common.js';
+import { duration, relative } from '../i18n/format.js';
+import { t } from '../i18n/index.js';
+import { scheduleInWords } from '../i18n/schedule.js';
 
 /** @typedef {import('../types.d.ts').Job} Job */
-/** @typedef {{ value: ReadonlySet<string>, peek(): ReadonlySet<string> }} Picked the jobs that are selected */
+/** @typedef {{ value: ReadonlySet<string>, peek(): ReadonlySet<string> }} Picked ids of the selected jobs */
 
 /** @type {Record<string, (job: Job) => boolean>} */
 const JOB_STATES = {
@@ -24,8 +24,8 @@ const JOB_STATES = {
   running: (job) => job.running.length > 0,
 };
 
-/** Whether a job is what is looked for. @param {Job} job @param {Record<string, string>} query */
-export function isWanted(job, { q = '', status = '', tag = '' }) {
+/** Whether a job matches the filters. @param {Job} job @param {Record<string, string>} query */
+export function matchesFilters(job, { q = '', status = '', tag = '' }) {
   const text = `${job.id} ${job.name} ${job.display_name} ${job.description} ${(job.tags ?? []).join(' ')}`.toLowerCase();
   return text.includes(q.toLowerCase()) && (JOB_STATES[status]?.(job) ?? true) && (tag === '' || (job.tags ?? []).includes(tag));
 }
@@ -33,7 +33,7 @@ export function isWanted(job, { q = '', status = '', tag = '' }) {
 export function jobsView() {
   const wanted = computed(() => store.jobIds.value.filter((id) => {
     const job = store.jobOf(id);
-    return job !== null && isWanted(job, route.value.query);
+    return job !== null && matchesFilters(job, route.value.query);
   }).join(' '));
   const ids = () => (wanted.value === '' ? [] : wanted.value.split(' '));
   const tags = computed(() => [...new Set(store.jobIds.value.flatMap((id) => store.jobOf(id)?.tags ?? []))].sort().join(' '));
@@ -56,7 +56,7 @@ export function jobsView() {
   ]);
 }
 
-/** What is typed goes into the address after a moment; an address that changes otherwise goes into the field. @param {string} placeholder */
+/** A search field. Its text goes into the address after 150 ms; other changes of the address go into the field. @param {string} placeholder */
 export function searchField(placeholder) {
   let timer = 0;
   const type = (/** @type {any} */ event) => {
@@ -80,7 +80,7 @@ const tagSelect = (tags) =>
     tags.map((tag) => h('option', { value: tag, selected: route.peek().query.tag === tag }, tag)),
   ]);
 
-/** Pause or resume what is selected, else all that the filter shows. @param {() => string[]} ids @param {Picked} picked */
+/** Pause or resume the selected jobs, else all that the filter shows. @param {() => string[]} ids @param {Picked} picked */
 const bulk = (ids, picked) => () => {
   if (!may('operator')) return null;
   const chosen = ids().filter((id) => picked.value.has(id));
@@ -106,8 +106,8 @@ function pickBox(id, picked) {
 /** @param {string} id @param {Picked} picked */
 function jobRow(id, picked) {
   let last = /** @type {Job} */ (store.jobOf(id));
-  const job = () => (last = store.jobOf(id) ?? last); // one that is gone is shown for the moment until its row goes too
-  return h('tr', { class: () => (job().paused ? 'paused' : ''), 'data-row': id, ref: concerns(() => ofJob(job())) }, [
+  const job = () => (last = store.jobOf(id) ?? last); // a removed job stays until its row is removed
+  return h('tr', { class: () => (job().paused ? 'paused' : ''), 'data-row': id, ref: subject(() => ofJob(job())) }, [
     h('th', { scope: 'row' }, [
       () => may('operator') && pickBox(id, picked),
       h('a', { href: address(`/jobs/${encodeURIComponent(id)}`), 'data-open': '' }, () => store.jobName(id)),

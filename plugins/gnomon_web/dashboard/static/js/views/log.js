@@ -1,19 +1,19 @@
-// The lines that a run has logged; while it goes on they come by the live connection.
+// The log lines of a run; while it runs they arrive over the live connection.
 import { each, h } from '../core/dom.js';
 import { computed, effect, onDispose, signal } from '../core/signals.js';
 import { get } from '../model/api.js';
-import { clean } from '../model/clean.js';
+import { clean } from '../model/sanitize.js';
 import { connection, onLog } from '../model/session.js';
 import * as store from '../model/store.js';
-import { icon } from '../parts/icons.js';
-import { copyButton, failure, panel, skeleton } from '../parts/pieces.js';
-import { say } from '../parts/toasts.js';
-import { timeOfDay } from '../words/format.js';
-import { t } from '../words/index.js';
+import { icon } from '../components/icons.js';
+import { copyButton, failure, panel, skeleton } from '../components/common.js';
+import { toast } from '../components/toasts.js';
+import { timeOfDay } from '../i18n/format.js';
+import { t } from '../i18n/index.js';
 
 /** @typedef {import('../types.d.ts').LogLine} LogLine */
 
-const MOST_LINES = 1000;
+const MAX_LINES = 1000;
 const LEVELS = ['debug', 'info', 'warning', 'error'];
 
 /** @param {string} id */
@@ -22,8 +22,8 @@ export function logPanel(id) {
   const follow = signal(true);
   const wrap = signal(true);
   const level = signal('debug');
-  const wanted = signal('');
-  const shown = computed(() => lines.value.filter((line) => rank(line.level) >= rank(level.value) && line.text.toLowerCase().includes(wanted.value)));
+  const search = signal('');
+  const shown = computed(() => lines.value.filter((line) => rank(line.level) >= rank(level.value) && line.text.toLowerCase().includes(search.value)));
   const byNumber = computed(() => new Map(lines.value.map((line) => [String(line.number), line])));
   /** @type {HTMLElement} */
   let box;
@@ -37,7 +37,7 @@ export function logPanel(id) {
   return panel(t('log'), [
     () => error.value && failure(error.value, again),
     () => lines.value.length === 0 && !error.value && (isLoading.value ? skeleton(3) : h('p', { class: 'quiet-line' }, t('log.none'))),
-    h('p', { class: 'quiet-line', role: 'status' }, () => wanted.value !== '' && t('log.found', { n: shown.value.length, m: lines.value.length })),
+    h('p', { class: 'quiet-line', role: 'status' }, () => search.value !== '' && t('log.found', { n: shown.value.length, m: lines.value.length })),
     h('div', {
       class: () => `log${wrap.value ? ' wrap' : ''}`,
       role: 'log',
@@ -54,7 +54,7 @@ export function logPanel(id) {
   ], {
     class: 'log-panel',
     tools: h('div', { class: 'buttons' }, [
-      h('label', { class: 'search' }, icon('search'), h('input', { type: 'search', placeholder: t('log.search'), 'aria-label': t('log.search'), oninput: (/** @type {any} */ event) => (wanted.value = event.target.value.toLowerCase()) })),
+      h('label', { class: 'search' }, icon('search'), h('input', { type: 'search', placeholder: t('log.search'), 'aria-label': t('log.search'), oninput: (/** @type {any} */ event) => (search.value = event.target.value.toLowerCase()) })),
       h('select', { 'aria-label': t('log.level'), onchange: (/** @type {any} */ event) => (level.value = event.target.value) }, LEVELS.map((one) => h('option', { value: one }, one))),
       h('button', { type: 'button', class: 'quiet', 'aria-pressed': () => String(wrap.value), onclick: () => (wrap.value = !wrap.value) }, t('log.wrap')),
       h('button', { type: 'button', class: 'quiet', 'aria-pressed': () => String(follow.value), onclick: () => (follow.value = !follow.value) }, t('log.follow')),
@@ -67,7 +67,7 @@ export function logPanel(id) {
 /** @param {LogLine[]} lines */
 const textOf = (lines) => lines.map((line) => `${line.at} ${line.level} ${line.text}\n`).join('');
 
-/** Save all that the server has kept of the log, also what is more than the panel shows. @param {string} id */
+/** Download the whole log that the server keeps, not only the lines shown. @param {string} id */
 async function download(id) {
   try {
     const parts = [];
@@ -76,7 +76,7 @@ async function download(id) {
     h('a', { href: address, download: `${id}.log` }).click();
     setTimeout(() => URL.revokeObjectURL(address), 60_000);
   } catch (error) {
-    say(t('load.failed', { why: /** @type {Error} */ (error).message }), { bad: true });
+    toast(t('load.failed', { reason: /** @type {Error} */ (error).message }), { bad: true });
   }
 }
 
@@ -84,7 +84,7 @@ async function download(id) {
 async function* pagesOf(id) {
   let page = { items: [], next: /** @type {number | null} */ (0) };
   while (page.next !== null) {
-    page = await get(`/scheduler/executions/${encodeURIComponent(id)}/log`, { after: page.next, limit: MOST_LINES });
+    page = await get(`/scheduler/executions/${encodeURIComponent(id)}/log`, { after: page.next, limit: MAX_LINES });
     yield page.items;
   }
 }
@@ -107,7 +107,7 @@ function linesOf(id) {
   const add = (/** @type {LogLine[]} */ fresh) => {
     const byNumber = new Map(lines.peek().map((line) => [line.number, line]));
     for (const line of fresh) byNumber.set(line.number, line);
-    lines.value = [...byNumber.values()].sort((a, b) => a.number - b.number).slice(-MOST_LINES);
+    lines.value = [...byNumber.values()].sort((a, b) => a.number - b.number).slice(-MAX_LINES);
   };
   const read = async () => {
     try {
@@ -125,6 +125,6 @@ function linesOf(id) {
     read();
   });
   onDispose(onLog((frame) => frame.execution_id === id && add(frame.lines)));
-  onDispose(connection().want(`log:${id}`));
+  onDispose(connection().subscribe(`log:${id}`));
   return { lines, isLoading, error, again: read };
 }

@@ -1,10 +1,10 @@
-// The door: a token for a cookie that no script can read.
+// The login: exchange a token for a cookie that scripts cannot read.
 import { h } from '../core/dom.js';
 import { signal } from '../core/signals.js';
 import { Problem } from '../model/api.js';
 import { logIn } from '../model/session.js';
-import { icon, logo } from '../parts/icons.js';
-import { t } from '../words/index.js';
+import { icon, logo } from '../components/icons.js';
+import { t } from '../i18n/index.js';
 
 export function loginView() {
   const problem = signal('');
@@ -17,7 +17,7 @@ export function loginView() {
     try {
       await logIn(String(new FormData(form).get('token')).trim());
     } catch (error) {
-      problem.value = words(/** @type {Error} */ (error));
+      problem.value = messageOf(/** @type {Error} */ (error));
       form.token.select();
     } finally {
       busy.value = false;
@@ -36,7 +36,7 @@ export function loginView() {
 }
 
 /** @param {Error} error */
-function words(error) {
+function messageOf(error) {
   if (!(error instanceof Problem)) return error.message;
   if (error.status === 401) return t('login.wrong');
   if (error.status === 429) return t('login.slow');

@@ -1,26 +1,26 @@
-// What runs, what comes, what broke, how the day went.
+// The overview: active runs, alerts, the next fires, and the last day.
 import { each, h } from '../core/dom.js';
 import { computed, effect, signal, untracked } from '../core/signals.js';
-import { address, refine, route } from '../core/routes.js';
+import { address, refine, route } from '../core/router.js';
 import { now } from '../model/clock.js';
-import { dayCounts } from '../model/day.js';
-import { MOST, past } from '../model/past.js';
+import { dayCounts } from '../model/day_counts.js';
+import { finishedRuns, MAX_CHART_RUNS } from '../model/finished_runs.js';
 import * as store from '../model/store.js';
 import { lanesChart, lanesTable } from '../charts/lanes.js';
-import { cancelButton } from '../parts/actions.js';
-import { icon } from '../parts/icons.js';
-import { concerns, ofJob, ofRun } from '../parts/menu.js';
-import { bar, choice, drawn, elapsed, empty, failure, items, jobLink, left, moment, panel, runAddress, runBadge, steps } from '../parts/pieces.js';
-import { cutNote } from '../parts/table.js';
-import { clean } from '../model/clean.js';
-import { number, relative, wholeDuration } from '../words/format.js';
-import { t } from '../words/index.js';
+import { cancelButton } from '../components/actions.js';
+import { icon } from '../components/icons.js';
+import { subject, ofJob, ofRun } from '../components/menu.js';
+import { choice, elapsed, empty, failure, items, jobLink, moment, panel, progressBar, runAddress, runBadge, sized, steps, timeLeft } from '../components/common.js';
+import { cutNote } from '../components/table.js';
+import { clean } from '../model/sanitize.js';
+import { number, relative, wholeDuration } from '../i18n/format.js';
+import { t } from '../i18n/index.js';
 import { alertList, current } from './alerts.js';
-import { firstVisit } from './first.js';
+import { firstVisit } from './first_visit.js';
 
 const HOUR = 3_600_000;
 const WINDOWS = /** @type {Record<string, number>} */ ({ '1h': HOUR, '6h': 6 * HOUR, '24h': 24 * HOUR, '7d': 168 * HOUR });
-const AHEAD = 0.08; // of the window, for what is to come
+const AHEAD = 0.08; // share of the window after now
 
 export function overview() {
   const isBare = computed(() => store.jobIds.value.length === 0 && store.activeIds.value.length === 0);
@@ -68,7 +68,7 @@ function runningRow(id) {
   const sig = /** @type {store.Signal<store.Run>} */ (store.runs.get(id));
   const read = () => sig.value;
   const isSpecial = computed(() => (read().status === 'scheduled' || read().cancel_requested) && `${read().status} ${read().cancel_requested}`);
-  return h('article', { class: 'run', 'data-row': '', ref: concerns(() => ofRun(read())) }, [
+  return h('article', { class: 'run', 'data-row': '', ref: subject(() => ofRun(read())) }, [
     h('header', null, [
       h('a', { href: runAddress(id), 'data-open': '', class: 'name' }, () => store.jobName(read().job_id)),
       () => isSpecial.value && untracked(() => runBadge(read())),
@@ -76,12 +76,12 @@ function runningRow(id) {
       h('span', { class: 'num elapsed' }, () => (read().status === 'running' ? wholeDuration(elapsed(read())) : '')),
       cancelButton(read, 'quiet danger small'),
     ]),
-    bar(read, `${t('progress')}: ${sig.peek().job_name || sig.peek().job_id}`),
+    progressBar(read, `${t('progress')}: ${sig.peek().job_name || sig.peek().job_id}`),
     steps(read),
     h('footer', null, [
       h('span', { class: 'num' }, () => items(read())),
       h('span', { class: 'message' }, () => clean([read().progress_message, read().current_item].filter(Boolean).join(' · '))),
-      h('span', { class: 'num left' }, () => (read().status === 'running' ? left(read()) : waitingFor(read()))),
+      h('span', { class: 'num left' }, () => (read().status === 'running' ? timeLeft(read()) : waitingFor(read()))),
     ]),
   ]);
 }
@@ -100,7 +100,7 @@ function comingUp() {
   const paused = computed(() => store.jobIds.value.filter((id) => store.jobOf(id)?.paused).length);
   return panel(t('coming'), [
     each(h('ol', { class: 'coming-up' }), () => upcoming().slice(0, 7).map((job) => job.id), (id) =>
-      h('li', { 'data-row': '', ref: concerns(() => ofJob(store.jobOf(id))) }, [
+      h('li', { 'data-row': '', ref: subject(() => ofJob(store.jobOf(id))) }, [
         h('a', { href: address(`/jobs/${encodeURIComponent(id)}`), 'data-open': '' }, () => store.jobName(id)),
         h('span', { class: 'num' }, () => (store.jobOf(id)?.next_run_time ? moment(store.jobOf(id)?.next_run_time, relative) : '–')),
       ])),
@@ -123,28 +123,28 @@ function attention() {
 function dayTimeline() {
   const chosen = () => (WINDOWS[route.value.query.window ?? ''] ? route.value.query.window : '24h');
   const span = computed(() => WINDOWS[chosen()]);
-  const loaded = computed(() => past({ since: new Date(now.peek() - span.value).toISOString() }, MOST));
-  const picture = signal({ past: loaded.peek().peek(), at: now.peek(), span: span.peek() });
+  const loaded = computed(() => finishedRuns({ since: new Date(now.peek() - span.value).toISOString() }, MAX_CHART_RUNS));
+  const picture = signal({ finished: loaded.peek().peek(), at: now.peek(), span: span.peek() });
   effect(() => {
-    // Drawn anew when there is something new, once a second at most; time alone moves it by the pixel.
+    // Redrawn when runs change, at most once a second; as time passes, once per pixel.
     const [at, source] = [now.value, loaded.value];
     const state = source.peek().loading ? source.value : source.peek();
     const before = picture.peek();
-    if (state !== before.past || Math.abs(at - before.at) > span.value / 800) picture.value = { past: state, at, span: span.value };
+    if (state !== before.finished || Math.abs(at - before.at) > span.value / 800) picture.value = { finished: state, at, span: span.value };
   });
-  const lanes = computed(() => lanesOf(picture.value.past.runs, picture.value.at - picture.value.span));
-  return panel(t('timeline'), [h('div', { class: 'lane-grid', 'aria-busy': () => picture.value.past.loading && 'true' }, [
+  const lanes = computed(() => lanesOf(picture.value.finished.runs, picture.value.at - picture.value.span));
+  return panel(t('timeline'), [h('div', { class: 'lane-grid', 'aria-busy': () => picture.value.finished.loading && 'true' }, [
     each(h('ul', { class: 'lane-names' }), () => lanes.value.map((lane) => lane.id), (id) =>
       h('li', { class: () => (store.jobOf(id)?.paused ? 'paused' : '') }, jobLink(id, () => store.jobName(id)))),
-    drawn((width) => chart(lanes.value, picture.value, width)),
-  ]), lanesTable(() => ({ lanes: lanes.value, now: picture.value.at })), () => cutNote(picture.value.past)], {
+    sized((width) => chart(lanes.value, picture.value, width)),
+  ]), lanesTable(() => ({ lanes: lanes.value, now: picture.value.at })), () => cutNote(picture.value.finished)], {
     class: 'timeline',
     tools: choice(t('timeline.window'), Object.keys(WINDOWS).map((key) => [key, t(/** @type {any} */ (`window.${key}`))]), chosen, (value) => refine({ window: value === '24h' ? null : value }, { replace: true })),
   });
 }
 
-/** @param {import('../charts/lanes.js').Lane[]} lanes @param {{ past: import('../model/past.js').Past, at: number, span: number }} picture @param {number} width */
-function chart(lanes, { past: { runs, complete, error, loading }, at, span }, width) {
+/** @param {import('../charts/lanes.js').Lane[]} lanes @param {{ finished: import('../model/finished_runs.js').FinishedRuns, at: number, span: number }} picture @param {number} width */
+function chart(lanes, { finished: { runs, complete, error, loading }, at, span }, width) {
   if (error) return failure(error, () => (store.generation.value += 1));
   const oldest = runs.at(-1);
   const knownFrom = complete ? -Infinity : loading || !oldest ? at : Date.parse(oldest.timestamp);

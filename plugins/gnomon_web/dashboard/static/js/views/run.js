@@ -1,19 +1,19 @@
-// One run: what it is doing, how it ended, and its events as a timeline that can be rewound to any of them.
+// One run: its progress, its outcome, and a timeline of its events that can be rewound to any of them.
 import { h } from '../core/dom.js';
 import { computed, effect, onDispose, signal, untracked } from '../core/signals.js';
-import { address, go, refine, route } from '../core/routes.js';
-import { offer } from '../core/keys.js';
+import { address, go, refine, route } from '../core/router.js';
+import { bindShortcuts } from '../core/shortcuts.js';
 import { get } from '../model/api.js';
-import { clean } from '../model/clean.js';
+import { clean } from '../model/sanitize.js';
 import { fold, isOver } from '../model/fold.js';
 import { connection } from '../model/session.js';
 import * as store from '../model/store.js';
-import { cancelButton, hideButton, markFailedButton, triggerButton } from '../parts/actions.js';
-import { icon } from '../parts/icons.js';
-import { again, concerns, ofRun } from '../parts/menu.js';
-import { bar, elapsed, empty, facts, failure, items, jobLink, json, left, moment, panel, runAddress, runBadge, skeleton, steps } from '../parts/pieces.js';
-import { dateAndTime, duration, fullMoment, number, wholeDuration } from '../words/format.js';
-import { t, word } from '../words/index.js';
+import { cancelButton, hideButton, markFailedButton, triggerButton } from '../components/actions.js';
+import { icon } from '../components/icons.js';
+import { ofRun, rerunOf, subject } from '../components/menu.js';
+import { elapsed, empty, facts, failure, items, jobLink, json, moment, panel, progressBar, runAddress, runBadge, skeleton, steps, timeLeft } from '../components/common.js';
+import { dateAndTime, duration, fullMoment, number, wholeDuration } from '../i18n/format.js';
+import { t, word } from '../i18n/index.js';
 import { errorPanel } from './error.js';
 import { logPanel } from './log.js';
 import { startedBy } from './runs.js';
@@ -22,22 +22,22 @@ import { timeline } from './timeline.js';
 /** @typedef {import('../types.d.ts').Run} Run */
 /** @typedef {import('../types.d.ts').LogEvent} LogEvent */
 
-const READ_AGAIN = 3000; // milliseconds between two looks for events that were left out on the way
+const REREAD_MS = 3000; // between two requests for conflated events
 
 /** @param {string} id */
 export function runView(id) {
   const { events, error, readAgain } = eventsOf(id);
   const rewound = computed(() => Number(route.value.query.at) || null);
   const run = computed(() => {
-    const told = events.value.filter((event) => rewound.value === null || event.position <= rewound.value);
-    const folded = asOf(fold(told), rewound.value === null ? undefined : told.at(-1)?.at);
+    const shown = events.value.filter((event) => rewound.value === null || event.position <= rewound.value);
+    const folded = asOf(fold(shown), rewound.value === null ? undefined : shown.at(-1)?.at);
     const known = rewound.value === null ? store.runOf(id) : null;
     return known && (folded === null || known.version > folded.version) ? known : folded;
   });
   const isKnown = computed(() => run.value !== null);
-  onDispose(connection().want(`run:${id}`));
-  offerKeys(run);
-  return h('div', { class: 'page run', ref: concerns(() => ofRun(rewound.peek() === null ? run.peek() : store.runOf(id))) }, [
+  onDispose(connection().subscribe(`run:${id}`));
+  bindRunShortcuts(run);
+  return h('div', { class: 'page run', ref: subject(() => ofRun(rewound.peek() === null ? run.peek() : store.runOf(id))) }, [
     crumbs(id, run),
     () => rewound.value !== null && rewoundBanner(events, rewound.value),
     () => {
@@ -51,7 +51,7 @@ export function runView(id) {
 /** @param {Run | null} run @param {string} [moment] @returns {Run | null} */
 const asOf = (run, moment) => (run && moment ? { ...run, as_of: Date.parse(moment) } : run);
 
-/** The events of a run: read once, then as they come. @param {string} id */
+/** The events of a run: read once, then extended by live ones. @param {string} id */
 function eventsOf(id) {
   const events = signal(/** @type {LogEvent[]} */ ([]));
   const error = signal(/** @type {Error | null} */ (null));
@@ -67,7 +67,7 @@ function eventsOf(id) {
       error.value = /** @type {Error} */ (problem);
     }
   };
-  const soon = () => (timer ||= setTimeout(read, READ_AGAIN));
+  const soon = () => (timer ||= setTimeout(read, REREAD_MS));
   onDispose(() => clearTimeout(timer));
   effect(() => {
     store.generation.value;
@@ -86,14 +86,14 @@ function eventsOf(id) {
 }
 
 /** @param {{ peek(): Run | null }} run */
-function offerKeys(run) {
+function bindRunShortcuts(run) {
   const neighbour = (/** @type {boolean} */ earlier) => async () => {
     const current = run.peek();
     if (!current) return;
     const found = await neighbourOf(current, earlier);
     if (found) go(`/runs/${found}`);
   };
-  onDispose(offer({ '[': neighbour(true), ']': neighbour(false) }));
+  onDispose(bindShortcuts({ '[': neighbour(true), ']': neighbour(false) }));
 }
 
 /** The run of the same job before or after. @param {Run} run @param {boolean} earlier @returns {Promise<string | null>} */
@@ -103,7 +103,7 @@ async function neighbourOf(run, earlier) {
     const page = await get(path, { until: run.timestamp, limit: 1 });
     return page.items[0]?._id ?? null;
   }
-  // Lists are newest first: the next one is the last of those since, so they are counted and then jumped to.
+  // Lists are newest first: the next run is the last of those since, so count them and skip to it.
   const { total } = await get(path, { since: run.timestamp, limit: 1 });
   const page = await get(path, { since: run.timestamp, limit: 2, offset: Math.max(total - 2, 0) });
   return page.items.filter((/** @type {Run} */ one) => one._id !== run._id).at(-1)?._id ?? null;
@@ -132,18 +132,18 @@ const rewoundBanner = (events, at) =>
     h('button', { onclick: () => refine({ at: null }) }, t('run.present')),
   ]);
 
-/** @param {string} id @param {{ value: Run }} run @param {{ value: LogEvent[] }} events @param {() => any} problem why they cannot be told */
+/** @param {string} id @param {{ value: Run }} run @param {{ value: LogEvent[] }} events @param {() => any} problem shown if they cannot be loaded */
 function content(id, run, events, problem) {
   const read = () => run.value;
   const status = computed(() => read().status);
   const isActive = computed(() => status.value === 'running' || status.value === 'scheduled');
   const hasProgress = computed(() => status.value === 'running' || read().steps.length > 0);
-  const said = computed(() => JSON.stringify([read().error_type, read().error_message, read().traceback, status.value === 'failed' && read().reason]));
+  const errorKey = computed(() => JSON.stringify([read().error_type, read().error_message, read().traceback, status.value === 'failed' && read().reason]));
   const hasError = () => read().error_message || read().traceback || (status.value === 'failed' && read().reason);
   return h('div', null, [
     runHead(read, isActive),
     () => hasProgress.value && progressPanel(read),
-    () => said.value && untracked(() => hasError() && errorPanel(read())), // what has been unfolded stays so while the words are the same
+    () => errorKey.value && untracked(() => hasError() && errorPanel(read())), // unfolded frames stay open while the error is the same
     h('div', { class: 'columns' }, [
       h('div', { class: 'wide' }, [timeline(events, problem), logPanel(id)]),
       h('div', { class: 'narrow' }, [details(read), parameters(read), result(read)]),
@@ -151,7 +151,7 @@ function content(id, run, events, problem) {
   ]);
 }
 
-/** What was can be looked at, and not acted upon. @param {() => Run} read @param {{ value: boolean }} isActive */
+/** The heading; a past state has no actions. @param {() => Run} read @param {{ value: boolean }} isActive */
 function runHead(read, isActive) {
   const isNow = computed(() => read().as_of === undefined);
   return h('header', { class: 'head' }, [
@@ -159,7 +159,7 @@ function runHead(read, isActive) {
     () => runBadge(read()),
     h('span', { class: 'num big' }, () => (read().status === 'running' ? wholeDuration(elapsed(read())) : read().execution_time !== null ? duration(read().execution_time) : '')),
     h('span', { class: 'spacer' }),
-    () => isNow.value && h('div', { class: 'buttons' }, markFailedButton(read), cancelButton(read), hideButton(read), () => !isActive.value && triggerButton(() => again(read()), 'primary')),
+    () => isNow.value && h('div', { class: 'buttons' }, markFailedButton(read), cancelButton(read), hideButton(read), () => !isActive.value && triggerButton(() => rerunOf(read()), 'primary')),
   ]);
 }
 
@@ -168,13 +168,13 @@ const progressPanel = (read) =>
   h('section', { class: 'panel progress', 'aria-label': t('progress') }, [
     h('div', { class: 'progress-line' }, [
       h('span', { class: 'num big' }, () => (read().progress === null ? '' : number((read().progress ?? 0) / 100, { style: 'percent' }))),
-      bar(read, t('progress')),
+      progressBar(read, t('progress')),
       h('span', { class: 'num' }, () => items(read())),
     ]),
     steps(read, (step) => step.started_at && h('small', { class: 'num' }, () => duration(stepSeconds(step, read())))),
     h('p', { class: 'message' }, [
       h('span', null, () => clean([read().progress_message, read().current_item].filter(Boolean).join(' · '))),
-      h('span', { class: 'num left' }, () => (read().status === 'running' && read().as_of === undefined ? left(read()) : '')),
+      h('span', { class: 'num left' }, () => (read().status === 'running' && read().as_of === undefined ? timeLeft(read()) : '')),
     ]),
   ]);
 

@@ -1,42 +1,42 @@
-// All runs, newest first: filtered by the address, live at the top, read page by page below.
+// All runs, newest first: filtered by the address, live at the top, further pages below.
 import { each, h } from '../core/dom.js';
 import { batch, computed, effect, signal, untracked } from '../core/signals.js';
-import { refine, route } from '../core/routes.js';
+import { refine, route } from '../core/router.js';
 import { get } from '../model/api.js';
 import { now } from '../model/clock.js';
-import { clean } from '../model/clean.js';
+import { clean } from '../model/sanitize.js';
 import { complete } from '../model/fold.js';
-import { matches } from '../model/past.js';
+import { matches } from '../model/finished_runs.js';
 import * as store from '../model/store.js';
-import { icon } from '../parts/icons.js';
-import { concerns, ofRun } from '../parts/menu.js';
-import { bar, elapsed, empty, failure, items, moment, runAddress, runBadge, skeleton } from '../parts/pieces.js';
-import { duration, number, shortMoment, wholeDuration } from '../words/format.js';
-import { t } from '../words/index.js';
+import { icon } from '../components/icons.js';
+import { subject, ofRun } from '../components/menu.js';
+import { elapsed, empty, failure, items, moment, progressBar, runAddress, runBadge, skeleton } from '../components/common.js';
+import { duration, number, shortMoment, wholeDuration } from '../i18n/format.js';
+import { t } from '../i18n/index.js';
 import { searchField } from './jobs.js';
 
 /** @typedef {import('../types.d.ts').Run} Run */
 
-const ROWS = 50;
-const MOST_LIVE = 200; // rows that what happens may push down; those below are read again when they are asked for
+const PAGE_ROWS = 50;
+const MAX_ROWS = 200; // live rows; older ones are dropped and read again on demand
 const STATUSES = ['running', 'scheduled', 'success', 'failed', 'missed', 'cancelled'];
 const FILTERS = ['status', 'job_id', 'is_manual', 'since', 'until', 'q'];
 const SPANS = /** @type {Record<string, number>} */ ({ '1h': 3600e3, '24h': 86400e3, '7d': 7 * 86400e3, '30d': 30 * 86400e3 });
 
-/** What the address asks of the list. @param {Record<string, string>} query */
+/** The filters in the address. @param {Record<string, string>} query */
 const filtersOf = (query) => Object.fromEntries(FILTERS.filter((key) => query[key]).map((key) => [key, query[key]]));
 
-/** A list that is read page by page; what happens goes to its top, or waits there while somebody reads further down. */
+/** A paginated list. New runs are added at the top, or wait there while the user has scrolled down. */
 function runList() {
   const rows = signal(/** @type {string[]} */ ([]));
   const waiting = signal(/** @type {string[]} */ ([]));
   const state = signal({ total: 0, next: /** @type {string | null} */ (null), loading: true, error: /** @type {Error | null} */ (null) });
-  /** @type {Map<string, Run>} as the list knows them; the store knows better of those that it has */
+  /** @type {Map<string, Run>} as the list read them; the store's version takes precedence */
   const known = new Map();
   const filters = computed(() => JSON.stringify(filtersOf(route.value.query)));
   let abort = new AbortController();
-  let cut = false; // rows were let go of, so that the next page begins by number and not at the cursor
-  let news = /** @type {string[]} */ ([]); // what has come since the list was asked for, which may be older than that
+  let cut = false; // rows were dropped, so the next page starts at an offset instead of the cursor
+  let news = /** @type {string[]} */ ([]); // runs that started during the request, whose response may predate them
 
   const read = async (/** @type {boolean} */ further) => {
     if (!further) abort.abort();
@@ -47,20 +47,20 @@ function runList() {
     state.value = { ...before, loading: true, error: null };
     try {
       const from = further ? (cut ? { offset: rows.peek().length } : { cursor: before.next }) : {};
-      const query = { ...JSON.parse(filters.peek()), limit: ROWS, ...from };
+      const query = { ...JSON.parse(filters.peek()), limit: PAGE_ROWS, ...from };
       const page = await get('/scheduler/logs', query, stop);
       if (stop.aborted) return;
-      batch(() => take(page, further));
+      batch(() => addPage(page, further));
     } catch (error) {
       if (!stop.aborted) state.value = { ...state.peek(), loading: false, error: /** @type {Error} */ (error) };
     }
   };
 
-  const take = (/** @type {import('../types.d.ts').ListPage} */ page, /** @type {boolean} */ further) => {
+  const addPage = (/** @type {import('../types.d.ts').ListPage} */ page, /** @type {boolean} */ further) => {
     for (const run of page.items) known.set(run._id, complete(run));
     const ids = page.items.map((run) => run._id);
     const asked = JSON.parse(filters.peek());
-    const missing = news.filter((id) => !ids.includes(id) && isAskedFor(id, asked));
+    const missing = news.filter((id) => !ids.includes(id) && isListed(id, asked));
     rows.value = further ? [...rows.peek(), ...ids.filter((id) => !rows.peek().includes(id))] : [...missing, ...ids];
     if (!further) waiting.value = [];
     if (!further) cut = false;
@@ -79,7 +79,7 @@ function runList() {
       const asked = JSON.parse(filters.peek());
       const begun = events.filter((event) => event.type === 'scheduled' || event.type === 'missed' || (asked.status && isEnd(event)));
       const fresh = [...new Set(begun.map((event) => event.stream))].reverse()
-        .filter((id) => !rows.peek().includes(id) && !waiting.peek().includes(id) && isAskedFor(id, asked));
+        .filter((id) => !rows.peek().includes(id) && !waiting.peek().includes(id) && isListed(id, asked));
       if (fresh.length === 0) return;
       state.value = { ...state.peek(), total: state.peek().total + fresh.length };
       if (state.peek().loading) news = [...fresh, ...news];
@@ -89,12 +89,12 @@ function runList() {
   );
   const push = (/** @type {string[]} */ ids) => {
     const all = [...ids, ...rows.peek()];
-    for (const gone of all.slice(MOST_LIVE)) known.delete(gone);
-    if (all.length > MOST_LIVE) {
+    for (const gone of all.slice(MAX_ROWS)) known.delete(gone);
+    if (all.length > MAX_ROWS) {
       cut = true;
       state.value = { ...state.peek(), next: 'more' };
     }
-    rows.value = all.slice(0, MOST_LIVE);
+    rows.value = all.slice(0, MAX_ROWS);
   };
   const show = () => batch(() => {
     push(waiting.peek());
@@ -110,7 +110,7 @@ function runList() {
 }
 
 /** @param {string} id @param {Record<string, any>} asked */
-function isAskedFor(id, asked) {
+function isListed(id, asked) {
   const run = store.runs.get(id)?.peek();
   return run !== undefined && !run.hidden && matches(run, asked);
 }
@@ -155,7 +155,7 @@ function filters() {
       h('button', { type: 'button', 'aria-pressed': () => String(chosen(state)), class: state, onclick: () => toggle(state) }, icon(state), t(/** @type {any} */ (`status.${state}`))))),
     select('job_id', t('col.job'), () => [['', t('runs.any.job')], ...store.jobIds.value.map((id) => /** @type {[string, string]} */ ([id, store.jobName(id)]))]),
     select('is_manual', t('col.by'), () => [['', t('runs.any.by')], ['true', t('by.manual')], ['false', t('by.schedule')]]),
-    span(),
+    periodSelect(),
     () => FILTERS.some((key) => query()[key]) && h('button', { class: 'quiet', onclick: clear }, icon('close'), t('filters.clear')),
   ]);
 }
@@ -165,8 +165,8 @@ const select = (key, name, choices) =>
   h('select', { 'aria-label': name, value: () => (choices(), route.value.query[key] ?? ''), onchange: (/** @type {any} */ event) => refine({ [key]: event.target.value || null }) }, () =>
     choices().map(([value, text]) => h('option', { value, selected: untracked(() => route.value.query[key] ?? '') === value }, text)));
 
-/** A stretch of time: chosen as one until now, kept in the address as a moment, so that a link shows the same. */
-function span() {
+/** The period: chosen relative to now, stored in the address as a moment, so that a link keeps its meaning. */
+function periodSelect() {
   const since = () => route.value.query.since;
   const choose = (/** @type {any} */ event) => {
     if (event.target.value === 'kept') return;
@@ -180,23 +180,23 @@ function span() {
   ]);
 }
 
-/** Each cell follows only what it shows: with many runs that report often, the others must not be drawn again. @param {string} id @param {() => Run} read */
+/** Each cell subscribes only to what it shows, so frequent reports do not redraw the others. @param {string} id @param {() => Run} read */
 function runRow(id, read) {
   const { job_id, job_name } = untracked(read);
   const state = computed(() => `${read().status} ${read().cancel_requested}`);
   const isRunning = computed(() => read().status === 'running');
-  const said = computed(() => clean((isRunning.value ? read().progress_message : read().error_message) ?? ''));
+  const message = computed(() => clean((isRunning.value ? read().progress_message : read().error_message) ?? ''));
   const began = computed(() => read().timestamp);
   const done = computed(() => items(read()) || '–');
-  return h('tr', { 'data-row': id, ref: concerns(() => ofRun(read())) }, [
+  return h('tr', { 'data-row': id, ref: subject(() => ofRun(read())) }, [
     h('td', null, () => state.value && untracked(() => runBadge(read()))),
     h('th', { scope: 'row' }, [
       h('a', { href: runAddress(id), 'data-open': '' }, () => store.jobName(job_id)),
-      h('small', null, () => said.value || h('span', { class: 'mono' }, id)),
+      h('small', null, () => message.value || h('span', { class: 'mono' }, id)),
     ]),
     h('td', { class: 'num', 'data-label': t('col.started') }, () => moment(began.value)),
     h('td', { class: 'num', 'data-label': t('col.duration') }, () => (isRunning.value ? wholeDuration(elapsed(untracked(read))) : duration(read().execution_time))),
-    h('td', { 'data-label': t('col.progress') }, () => (isRunning.value ? untracked(() => bar(read, `${t('progress')}: ${job_name}`)) : h('span', { class: 'num faint' }, done.value))),
+    h('td', { 'data-label': t('col.progress') }, () => (isRunning.value ? untracked(() => progressBar(read, `${t('progress')}: ${job_name}`)) : h('span', { class: 'num faint' }, done.value))),
     h('td', { class: 'faint', 'data-label': t('col.by') }, startedBy(untracked(read))),
   ]);
 }

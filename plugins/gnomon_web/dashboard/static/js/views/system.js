@@ -1,19 +1,19 @@
-// How the machinery is: store, plugins, how far each has come in the log, this page's own connection.
+// The system drawer: components and their lag, the event log, and this page's connection.
 import { h } from '../core/dom.js';
 import { effect, onDispose, signal } from '../core/signals.js';
-import { refine } from '../core/routes.js';
+import { refine } from '../core/router.js';
 import { get, VERSION } from '../model/api.js';
-import { actor, link, role, serverVersion } from '../model/link.js';
+import { actor, link, role, serverVersion } from '../model/connection_state.js';
 import { isOpen, logOut } from '../model/session.js';
 import * as store from '../model/store.js';
-import { drawer } from '../parts/dialog.js';
-import { icon } from '../parts/icons.js';
-import { facts } from '../parts/pieces.js';
-import { clean } from '../model/clean.js';
-import { number } from '../words/format.js';
-import { t, word } from '../words/index.js';
+import { drawer } from '../components/dialog.js';
+import { icon } from '../components/icons.js';
+import { facts } from '../components/common.js';
+import { clean } from '../model/sanitize.js';
+import { number } from '../i18n/format.js';
+import { t, word } from '../i18n/index.js';
 
-const LOOK_AGAIN = 5000;
+const REFRESH_MS = 5000;
 
 export function systemDrawer() {
   const stats = signal(/** @type {any} */ (null));
@@ -22,7 +22,7 @@ export function systemDrawer() {
     get('/scheduler/health').then((answer) => (store.health.value = answer), () => {});
   };
   effect(() => void (link.value === 'live' && read()));
-  const timer = setInterval(() => link.peek() === 'live' && read(), LOOK_AGAIN);
+  const timer = setInterval(() => link.peek() === 'live' && read(), REFRESH_MS);
   onDispose(() => clearInterval(timer));
   return drawer(t('system'), h('div', { class: 'system' }, [
     h('section', null, h('h3', null, t('system.parts')), () => components()),
@@ -39,11 +39,11 @@ export function systemDrawer() {
       [t('system.who'), `${actor.value} (${word('role', role.value)})`],
       [t('system.batches'), h('span', { class: 'num' }, (store.about.value, number(store.applied.deltas)))],
     ])),
-    () => !isOpen.value && h('button', { onclick: leave }, t('logout')),
+    () => !isOpen.value && h('button', { onclick: leaveSession }, t('logout')),
   ]), () => refine({ panel: null }, { replace: true }));
 }
 
-async function leave() {
+async function leaveSession() {
   await logOut();
   refine({ panel: null }, { replace: true });
 }

@@ -1,24 +1,24 @@
-// The events of a run on a rail. Every one of them is a moment to which the page can be rewound.
+// The timeline of a run. The page can be rewound to any of its events.
 import { each, h } from '../core/dom.js';
 import { computed, signal } from '../core/signals.js';
-import { refine, route } from '../core/routes.js';
-import { clean } from '../model/clean.js';
-import { story } from '../model/story.js';
-import { icon } from '../parts/icons.js';
-import { choice, json, panel, skeleton } from '../parts/pieces.js';
-import { duration, fullMoment, number, wholeDuration } from '../words/format.js';
-import { t, word } from '../words/index.js';
+import { refine, route } from '../core/router.js';
+import { clean } from '../model/sanitize.js';
+import { groupEvents } from '../model/event_groups.js';
+import { icon } from '../components/icons.js';
+import { choice, json, panel, skeleton } from '../components/common.js';
+import { duration, fullMoment, number, wholeDuration } from '../i18n/format.js';
+import { t, word } from '../i18n/index.js';
 
 /** @typedef {import('../types.d.ts').LogEvent} LogEvent */
-/** @typedef {import('../model/story.js').Node} Node */
+/** @typedef {import('../model/event_groups.js').Node} Node */
 /** @typedef {import('../types.d.ts').Run} Run */
 
-const LENSES = ['story', 'all', 'json'];
+const LENSES = ['summary', 'all', 'json'];
 
-/** @param {{ value: LogEvent[] }} events @param {() => any} problem why they cannot be told */
+/** @param {{ value: LogEvent[] }} events @param {() => any} problem shown if they cannot be loaded */
 export function timeline(events, problem) {
-  const lens = () => (LENSES.includes(route.value.query.lens ?? '') ? route.value.query.lens : 'story');
-  const nodes = computed(() => story(events.value, lens() === 'story'));
+  const lens = () => (LENSES.includes(route.value.query.lens ?? '') ? route.value.query.lens : 'summary');
+  const nodes = computed(() => groupEvents(events.value, lens() === 'summary'));
   const byKey = computed(() => new Map(nodes.value.map((node) => [`${lens()} ${node.first}`, node])));
   const at = () => Number(route.value.query.at) || null;
   return panel(t('timeline.run'), [
@@ -29,8 +29,8 @@ export function timeline(events, problem) {
       return nodeRow(() => (last = byKey.value.get(key) ?? last), at);
     }),
   ], {
-    class: 'story',
-    tools: choice(t('lens'), LENSES.map((one) => [one, t(/** @type {any} */ (`lens.${one}`))]), lens, (one) => refine({ lens: one === 'story' ? null : one }, { replace: true })),
+    class: 'events',
+    tools: choice(t('lens'), LENSES.map((one) => [one, t(/** @type {any} */ (`lens.${one}`))]), lens, (one) => refine({ lens: one === 'summary' ? null : one }, { replace: true })),
   });
 }
 
@@ -47,7 +47,7 @@ function nodeRow(read, at) {
     h('div', { class: 'what' }, [
       h('strong', null, () => word('event', read().event.type)),
       ' ',
-      h('span', { class: 'said' }, () => clean(sentence(read().event))),
+      h('span', { class: 'text' }, () => clean(sentence(read().event))),
       () => read().count > 1 && h('span', { class: 'times num' }, `×${number(read().count)}`),
       () => read().event.actor && h('span', { class: 'who' }, clean(read().event.actor)),
       () => open.value && json(read().event),
@@ -62,7 +62,7 @@ function nodeRow(read, at) {
 /** @param {Node} node */
 const offset = (node) => (node.offset < 0 ? `−${duration(-node.offset)}` : `+${node.offset < 0.0005 ? '0' : duration(node.offset)}`);
 
-/** @type {Record<string, (event: LogEvent) => string>} what an event says, beyond its name */
+/** @type {Record<string, (event: LogEvent) => string>} the details of an event, beyond its name */
 const SENTENCES = {
   scheduled: (event) => [event.is_manual ? t('by.manual') : t('event.due', { at: fullMoment(event.scheduled_time) }), (event.attempt ?? 1) > 1 ? t('by.retry', { n: event.attempt }) : ''].filter(Boolean).join(' · '),
   started: (event) => [event.runner, event.worker, (event.delay ?? 0) > 0.5 ? t('decision.late', { t: duration(event.delay) }) : ''].filter(Boolean).join(' · '),
@@ -87,9 +87,9 @@ const SENTENCES = {
 
 const HEADER = new Set(['type', 'position', 'stream', 'version', 'at', 'node', 'job_id', 'log_format']);
 
-/** An event of a type that this page does not know is shown as it is. @param {LogEvent} event */
+/** Describe an event; one of an unknown type is shown as JSON. @param {LogEvent} event */
 function sentence(event) {
-  const say = SENTENCES[event.type];
-  if (say) return say(event);
+  const describe = SENTENCES[event.type];
+  if (describe) return describe(event);
   return JSON.stringify(Object.fromEntries(Object.entries(event).filter(([key]) => !HEADER.has(key))));
 }

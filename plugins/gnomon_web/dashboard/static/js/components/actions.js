@@ -1,0 +1,189 @@
+// Command buttons: they confirm dangerous commands, depend on the role, and show "requested" until the log confirms.
+import { h } from '../core/dom.js';
+import { computed, untracked } from '../core/signals.js';
+import * as commands from '../model/commands.js';
+import { get } from '../model/api.js';
+import { isOver } from '../model/fold.js';
+import { link, may } from '../model/connection_state.js';
+import { jobName } from '../model/store.js';
+import { t } from '../i18n/index.js';
+import { ask } from './dialog.js';
+import { icon } from './icons.js';
+import { runAddress } from './common.js';
+import { toast } from './toasts.js';
+
+/** @typedef {import('../types.d.ts').Job} Job */
+/** @typedef {import('../types.d.ts').Run} Run */
+
+/** @param {{ key: string, text: string, name: string, glyph: string, act: () => void, class?: string }} button */
+const button = ({ key, text, name, glyph, act, class: look = '' }) =>
+  h('button', {
+    type: 'button',
+    class: look,
+    'aria-label': `${text}: ${name}`,
+    disabled: () => commands.isRequested(key) || link.value !== 'live',
+    title: () => (link.value === 'live' ? null : t('action.offline')),
+    onclick: act,
+  }, icon(glyph), h('span', { class: 'text' }, () => (commands.isRequested(key) ? t('requested') : text)));
+
+const unconfirmed = () => toast(t('action.unconfirmed'), { bad: true });
+
+/** @param {Promise<unknown>} sent @param {string} done */
+function report(sent, done) {
+  sent.then(() => toast(done), (error) => toast(error.message, { bad: true }));
+}
+
+/** Each button follows its job or run, and is rebuilt only when it becomes another button. @param {() => Job | null} read @param {string} [look] */
+export function triggerButton(read, look) {
+  const id = computed(() => (may('operator') ? read()?.id : undefined));
+  return () => id.value !== undefined && button({ key: `trigger ${id.value}`, text: t('trigger'), name: nameOf(id.value), glyph: 'play', class: look, act: () => askTrigger(/** @type {Job} */ (read())) });
+}
+
+/** @param {() => Job | null} read @param {string} [look] */
+export function pauseButton(read, look) {
+  const verb = computed(() => (may('operator') ? (read()?.paused ? 'resume' : 'pause') : null));
+  return () => {
+    const id = untracked(read)?.id;
+    if (verb.value === null || id === undefined) return null;
+    const paused = verb.value === 'pause';
+    const act = () => report(commands.setPaused(id, paused, unconfirmed), t(paused ? 'done.pause' : 'done.resume', { j: nameOf(id) }));
+    return button({ key: `${verb.value} ${id}`, text: t(paused ? 'pause' : 'resume'), name: nameOf(id), glyph: paused ? 'paused' : 'play', class: look, act });
+  };
+}
+
+/** @param {() => Job | null} read */
+export function editButton(read) {
+  const id = computed(() => (may('operator') ? read()?.id : undefined));
+  return () => id.value !== undefined && button({ key: `describe ${id.value}`, text: t('edit'), name: nameOf(id.value), glyph: 'edit', class: 'quiet', act: () => askDescribe(/** @type {Job} */ (read())) });
+}
+
+/** @param {() => Run} read @param {string} [look] */
+export function cancelButton(read, look = 'danger') {
+  const shown = computed(() => may('operator') && !isOver(read()) && !read().cancel_requested);
+  return () => shown.value && button({ ...runButton(read, 'cancel'), text: t('cancel'), glyph: 'stop', class: look, act: () => askCancel(read()) });
+}
+
+/** @param {() => Run} read */
+export function markFailedButton(read) {
+  const shown = computed(() => may('admin') && !isOver(read()));
+  return () => shown.value && button({ ...runButton(read, 'mark'), text: t('mark'), glyph: 'failed', class: 'quiet danger', act: () => askMarkFailed(read()) });
+}
+
+/** @param {() => Run} read */
+export function hideButton(read) {
+  const shown = computed(() => may('admin') && isOver(read()) && !read().hidden);
+  return () => shown.value && button({ ...runButton(read, 'hide'), text: t('hide'), glyph: 'close', class: 'quiet', act: () => askHide(read()) });
+}
+
+/** @param {string} id */
+const nameOf = (id) => untracked(() => jobName(id));
+
+/** @param {() => Run} read @param {string} verb */
+function runButton(read, verb) {
+  const run = untracked(read);
+  return { key: `${verb} ${run._id}`, name: nameOf(run.job_id) };
+}
+
+/** Ask for arguments and trigger the job. Lists omit its arguments, so they are requested here. @param {Job} job */
+export async function askTrigger(job) {
+  const name = jobName(job.id);
+  const kwargs = job.kwargs ?? (await get(`/scheduler/jobs/${encodeURIComponent(job.id)}`).then((detail) => detail.kwargs, () => ({})));
+  ask({
+    title: t('trigger.ask', { j: name }),
+    confirm: t('trigger'),
+    dismiss: t('trigger.dismiss'),
+    body: [
+      h('label', { class: 'field' }, h('span', null, t('trigger.kwargs')), h('textarea', { name: 'kwargs', rows: 4, spellcheck: 'false', class: 'mono', autocomplete: 'off' }, JSON.stringify(kwargs, null, 2)), h('small', null, t('trigger.kwargs.hint'))),
+      h('label', { class: 'check' }, h('input', { type: 'checkbox', name: 'force' }), h('span', null, t('trigger.force'), h('small', null, t('trigger.force.hint')))),
+      job.paused && h('label', { class: 'check' }, h('input', { type: 'checkbox', name: 'stay' }), h('span', null, t('keep.paused'), h('small', null, t('trigger.stay.hint')))),
+    ],
+    act: async (form) => {
+      const given = readObject(String(form.get('kwargs')));
+      const answer = await commands.trigger(job.id, { kwargs: given, force: form.has('force'), resume: !form.has('stay') });
+      toast([t('done.trigger', { j: name }), ' ', h('a', { href: runAddress(commands.recordOf(answer)._id) }, t('done.see'))]);
+    },
+  });
+}
+
+/** @param {string} text */
+function readObject(text) {
+  if (text.trim() === '') return {};
+  let value;
+  try {
+    value = JSON.parse(text);
+  } catch (error) {
+    throw new Error(t('trigger.kwargs.bad', { reason: /** @type {Error} */ (error).message }), { cause: error });
+  }
+  if (value === null || typeof value !== 'object' || Array.isArray(value)) throw new Error(t('trigger.kwargs.object'));
+  return value;
+}
+
+/** @param {Run} run */
+export function askCancel(run) {
+  const name = jobName(run.job_id);
+  const act = async () => {
+    await commands.cancel(run._id, unconfirmed);
+    toast(t('done.cancel', { j: name }));
+  };
+  ask({ title: t('cancel.ask', { j: name }), body: h('p', null, t('cancel.text')), confirm: t('cancel.do'), dismiss: t('keep.running'), danger: true, act });
+}
+
+/** @param {Run} run */
+export function askMarkFailed(run) {
+  const act = async (/** @type {FormData} */ form) => {
+    await commands.markFailed(run._id, String(form.get('reason')));
+    toast(t('done.mark'));
+  };
+  ask({
+    title: t('mark.ask', { j: jobName(run.job_id) }),
+    body: [h('p', null, t('mark.text')), h('label', { class: 'field' }, h('span', null, t('mark.reason')), h('input', { name: 'reason', required: true, maxlength: 200, autocomplete: 'off' }))],
+    confirm: t('mark'),
+    dismiss: t('keep.running'),
+    danger: true,
+    act,
+  });
+}
+
+/** @param {Run} run */
+export function askHide(run) {
+  const act = async () => {
+    await commands.hide(run._id);
+    toast(t('done.hide'));
+  };
+  ask({ title: t('hide.ask'), body: h('p', null, t('hide.text')), confirm: t('hide'), dismiss: t('keep.visible'), danger: true, act });
+}
+
+/** @param {Job} job */
+export function askDescribe(job) {
+  const act = async (/** @type {FormData} */ form) => {
+    await commands.describe(job.id, { display_name: String(form.get('display_name')), description: String(form.get('description')) });
+    toast(t('done.describe'));
+  };
+  ask({
+    title: t('edit.ask', { j: job.id }),
+    body: [
+      h('label', { class: 'field' }, h('span', null, t('edit.name')), h('input', { name: 'display_name', maxlength: 50, value: job.display_name || job.name || '', autocomplete: 'off' })),
+      h('label', { class: 'field' }, h('span', null, t('edit.note')), h('textarea', { name: 'description', rows: 4, maxlength: 200 }, job.description || '')),
+    ],
+    confirm: t('save'),
+    dismiss: t('edit.dismiss'),
+    act,
+  });
+}
+
+/** @param {string[]} ids @param {boolean} paused */
+export function askAllPaused(ids, paused) {
+  const act = async () => {
+    const failed = await commands.setAllPaused(ids, paused);
+    if (failed.length > 0) throw new Error(failed.map(({ id, error }) => `${id}: ${error.message}`).join('\n'));
+    toast(t(paused ? 'done.pause.all' : 'done.resume.all', { n: ids.length }));
+  };
+  ask({
+    title: t(paused ? 'pause.all.ask' : 'resume.all.ask', { n: ids.length }),
+    body: h('ul', { class: 'names' }, ids.slice(0, 12).map((id) => h('li', null, jobName(id))), ids.length > 12 && h('li', null, t('and.more', { n: ids.length - 12 }))),
+    confirm: t(paused ? 'pause.all' : 'resume.all', { n: ids.length }),
+    dismiss: t(paused ? 'keep.active' : 'keep.paused'),
+    danger: paused,
+    act,
+  });
+}

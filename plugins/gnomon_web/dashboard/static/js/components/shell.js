@@ -1,0 +1,82 @@
+// The frame around every view: navigation, connection state, language and theme.
+import { h } from '../core/dom.js';
+import { computed, effect, signal } from '../core/signals.js';
+import { readPreference, savePreference } from '../core/preferences.js';
+import { address, refine, route } from '../core/router.js';
+import { VERSION } from '../model/api.js';
+import { link, serverVersion } from '../model/connection_state.js';
+import { connection } from '../model/session.js';
+import * as store from '../model/store.js';
+import { current } from '../views/alerts.js';
+import { LANGUAGES, language, setLanguage, t } from '../i18n/index.js';
+import { icon, logo } from './icons.js';
+import { toast, toasts } from './toasts.js';
+
+const PAGES = /** @type {const} */ (['overview', 'jobs', 'runs', 'alerts']);
+const THEMES = ['auto', 'light', 'dark'];
+
+const theme = signal(readPreference('theme', 'auto'));
+
+/** Apply the chosen theme; `auto` follows the system. */
+export function startTheme() {
+  effect(() => {
+    savePreference('theme', theme.value);
+    document.documentElement.dataset.theme = theme.value;
+  });
+}
+
+export const nextTheme = () => (theme.value = THEMES[(THEMES.indexOf(theme.peek()) + 1) % THEMES.length]);
+
+/** @param {any} main the view @param {any} panels the drawers */
+export const shell = (main, panels) => [
+  h('a', { class: 'skip', href: '#main', onclick: skip }, t('skip')),
+  h('header', { class: 'top' }, [
+    h('a', { class: 'home', href: address('/') }, logo(), h('span', null, 'Gnomon')),
+    h('nav', { 'aria-label': t('nav'), hidden: () => link.value === 'refused' }, PAGES.map(pageLink)),
+    h('span', { class: 'spacer' }),
+    h('div', { class: 'tools' }, [
+      () => serverVersion.value !== '' && serverVersion.value !== VERSION && h('button', { class: 'stale', onclick: () => location.reload() }, t('stale', { v: serverVersion.value })),
+      h('button', { class: () => `quiet link ${link.value}`, type: 'button', 'aria-label': () => `${t('system')}: ${t(`link.${link.value}`)}`, onclick: () => refine({ panel: 'system' }) }, h('span', { class: 'pulse' }), h('span', { class: 'word' }, () => t(`link.${link.value}`))),
+      h('select', { class: 'quiet', 'aria-label': t('language'), onchange: choose }, Object.entries(LANGUAGES).map(([key, name]) => h('option', { value: key, selected: language.peek() === key }, name))),
+      h('button', { class: 'quiet', type: 'button', 'aria-label': () => `${t('theme')}: ${t(/** @type {any} */ (`theme.${theme.value}`))}`, title: () => t(/** @type {any} */ (`theme.${theme.value}`)), onclick: nextTheme }, icon('sun')),
+      h('button', { class: 'quiet keys-button', type: 'button', 'aria-label': t('keys'), onclick: () => refine({ panel: 'keys' }) }, icon('keys')),
+    ]),
+  ]),
+  banner(),
+  h('main', { id: 'main', tabindex: -1, class: () => (link.value === 'lost' ? 'frozen' : '') }, main),
+  panels,
+  toasts(),
+];
+
+/** @param {any} event */
+function choose({ target }) {
+  setLanguage(target.value).catch((error) => {
+    target.value = language.peek();
+    toast(t('load.failed', { reason: error.message }), { bad: true });
+  });
+}
+
+/** @param {typeof PAGES[number]} page */
+function pageLink(page) {
+  const path = page === 'overview' ? '/' : `/${page}`;
+  const isHere = computed(() => (page === 'overview' ? route.value.path === '/' : route.value.path.startsWith(path)));
+  return h('a', { href: address(path), 'aria-current': () => (isHere.value ? 'page' : null) }, [icon(page), h('span', null, t(`nav.${page}`)), page === 'alerts' && alertCount()]);
+}
+
+function alertCount() {
+  const count = computed(() => (store.isReady.value ? current().length : 0));
+  return () => count.value > 0 && h('span', { class: 'bubble num' }, count.value, h('span', { class: 'sr' }, t('alerts.open')));
+}
+
+/** Warns while the connection is lost. */
+const banner = () => () => link.value === 'lost' && h('div', { class: 'lost-banner', role: 'alert' }, [
+  icon('missed'),
+  h('p', null, h('strong', null, t('lost')), ' ', t('lost.text')),
+  h('button', { onclick: () => connection().open() }, t('lost.retry')),
+]);
+
+/** @param {Event} event */
+function skip(event) {
+  event.preventDefault();
+  document.getElementById('main')?.focus();
+}

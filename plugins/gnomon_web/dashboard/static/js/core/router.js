@@ -1,0 +1,51 @@
+// The address holds the state: the path selects the view, the query its filters.
+import { signal } from './signals.js';
+import { BASE, queryText } from '../model/api.js';
+
+/** @typedef {{ path: string, query: Record<string, string> }} Route */
+
+/** @returns {Route} */
+const read = () => ({
+  path: location.pathname.slice(BASE.length).replace(/\/+$/, '') || '/',
+  query: Object.fromEntries(new URLSearchParams(location.search)),
+});
+
+export const route = signal(read());
+
+/** @param {string} path @param {Record<string, any>} [query] */
+export const address = (path, query = {}) => BASE + path + queryText(query);
+
+/** Navigate to another view and add it to the history. @param {string} path @param {Record<string, any>} [query] */
+export function go(path, query = {}) {
+  history.pushState(null, '', address(path, query));
+  route.value = read();
+}
+
+/**
+ * Change some keys of the query; null removes a key. Typing in a field replaces the history entry, a choice adds one.
+ * @param {Record<string, any>} changes @param {{ replace?: boolean }} [how]
+ */
+export function refine(changes, { replace = false } = {}) {
+  const { path, query } = route.peek();
+  const next = address(path, { ...query, ...changes });
+  if (next === location.pathname + location.search) return;
+  if (replace) history.replaceState(null, '', next);
+  else history.pushState(null, '', next);
+  route.value = read();
+}
+
+/** Follow links within the page without reloading it. */
+export function startRoutes() {
+  addEventListener('popstate', () => (route.value = read()));
+  document.addEventListener('click', (event) => {
+    const link = /** @type {Element} */ (event.target).closest('a[href]');
+    const isPlain = event.button === 0 && !event.metaKey && !event.ctrlKey && !event.shiftKey && !event.altKey;
+    if (!(link instanceof HTMLAnchorElement) || !isPlain || event.defaultPrevented) return;
+    if (link.target || link.hasAttribute('download') || link.origin !== location.origin) return;
+    if (!link.pathname.startsWith(BASE) || link.getAttribute('href')?.startsWith('#')) return;
+    event.preventDefault();
+    if (link.href === location.href) return;
+    history.pushState(null, '', link.href);
+    route.value = read();
+  });
+}
