@@ -1,7 +1,6 @@
-"""What a chore may raise: one root, one class for each thing that a reader of the log would handle differently.
+"""The errors of chores: one root, and one class for each problem that a reader of the log handles differently.
 
-Every error keeps its facts in `args` and builds its text in `__str__`, so that it survives pickling on the way out of a
-child process.
+Every error keeps its facts in `args` and builds its text in `__str__`, so that it can be pickled.
 """
 
 import errno
@@ -12,11 +11,11 @@ LISTED_FILES = 50
 
 
 class ChoreError(Exception):
-    """A chore could not do its work; the message says what was found, what was expected and what to do next."""
+    """A chore failed; the message says what was found, what was expected and what to do next."""
 
 
 class BadArgument(ChoreError):
-    """A chore was called with an argument that it cannot work with. Nothing was started."""
+    """A chore was called with an argument that is not valid. Nothing was started."""
 
     def __init__(self, chore: str, argument: str, found: str, expected: str) -> None:
         super().__init__(chore, argument, found, expected)
@@ -29,7 +28,7 @@ class BadArgument(ChoreError):
 
 
 class NothingToAudit(ChoreError):
-    """The audit found no distribution that it could check: to call that a success would be a lie."""
+    """The audit found no distribution that it could check, which must not count as a success."""
 
     def __init__(self, paths: list[str], unverifiable: int) -> None:
         super().__init__(paths, unverifiable)
@@ -37,7 +36,7 @@ class NothingToAudit(ChoreError):
 
     def __str__(self) -> str:
         return (
-            f"integrity_audit found no distribution with a RECORD in {', '.join(self.paths) or 'no folder at all'} "
+            f"integrity_audit found no distribution with a RECORD in {', '.join(self.paths) or 'no folder'} "
             f"({self.unverifiable} without one), expected at least one. Give the site-packages folder in `paths`, "
             f"or reinstall with a tool that writes RECORD, such as pip."
         )
@@ -65,7 +64,7 @@ class IntegrityViolated(ChoreError):
 
 
 class NotADatabase(ChoreError):
-    """The file to back up is not there or is no SQLite database."""
+    """The file to back up does not exist or is not an SQLite database."""
 
     def __init__(self, database: str, found: str) -> None:
         super().__init__(database, found)
@@ -76,7 +75,7 @@ class NotADatabase(ChoreError):
 
 
 class BackupFailed(ChoreError):
-    """A backup was begun and could not be finished. Nothing of it was left in the folder of backups."""
+    """A backup was started and could not be finished. Nothing of it is left in the folder of backups."""
 
     def __init__(self, database: str, found: str, next_step: str) -> None:
         super().__init__(database, found, next_step)
@@ -87,7 +86,7 @@ class BackupFailed(ChoreError):
 
 
 class CommandNotStarted(ChoreError):
-    """The command could not be started at all: no such file, no permission, no memory."""
+    """The command could not be started: no such file, no permission, no memory."""
 
     def __init__(self, command: str, error_number: int, path: str | None) -> None:
         super().__init__(command, error_number, path)
@@ -95,15 +94,15 @@ class CommandNotStarted(ChoreError):
 
     def __str__(self) -> str:
         name = errno.errorcode.get(self.error_number, str(self.error_number))
-        looked = f" It was looked for in PATH={self.path}." if "/" not in self.command else ""
+        looked = f" It was searched for in PATH={self.path}." if "/" not in self.command else ""
         return (
             f"the command {self.command!r} was not started: {os.strerror(self.error_number)} ({name}).{looked} "
             f"Give the full path of an executable file in `argv`, or set PATH in `env`."
         )
 
 
-class GuardLost(ChoreError):
-    """The guard process of a command ended or hung before it could tell how the command ended; both were killed."""
+class MonitorLost(ChoreError):
+    """The monitor process of a command ended or hung before it reported the end of the command; both were killed."""
 
     def __init__(self, command: str, found: str) -> None:
         super().__init__(command, found)
@@ -111,13 +110,13 @@ class GuardLost(ChoreError):
 
     def __str__(self) -> str:
         return (
-            f"the guard of the command {self.command!r} {self.found}, expected it to report the end of the command. "
-            f"The command was killed. Look for who kills processes here: the out-of-memory killer, or a person."
+            f"the monitor of the command {self.command!r} {self.found}, expected it to report the end of the command. "
+            f"The command was killed. Find out what kills processes here: the out-of-memory killer, or a person."
         )
 
 
 class CommandFailed(ChoreError):
-    """The command ended with another exit code than 0, or by a signal (`exit_code` is then negative)."""
+    """The command ended with an exit code other than 0, or by a signal (`exit_code` is then negative)."""
 
     def __init__(self, command: str, exit_code: int, output_end: str) -> None:
         super().__init__(command, exit_code, output_end)
@@ -147,13 +146,13 @@ class CommandTimedOut(ChoreError):
 
     def __str__(self) -> str:
         return (
-            f"the command {self.command!r} ran past its timeout and was ended after {self.duration:.3g} s, expected it "
-            f"to finish. Raise `timeout` or make the command faster. {self.output_end}"
+            f"the command {self.command!r} exceeded its timeout and was ended after {self.duration:.3g} s. "
+            f"Raise `timeout` or make the command faster. {self.output_end}"
         )
 
 
 class RequestFailed(ChoreError):
-    """No whole answer came back: no connection, a broken one, or an address that cannot be used."""
+    """No complete response arrived: no connection, a broken one, or a URL that cannot be used."""
 
     def __init__(self, method: str, url: str, found: str) -> None:
         super().__init__(method, url, found)
@@ -161,13 +160,13 @@ class RequestFailed(ChoreError):
 
     def __str__(self) -> str:
         return (
-            f"{self.method} {self.url} failed: {self.found}. Expected an answer. "
-            f"Check that the server runs and that this machine reaches it."
+            f"{self.method} {self.url} failed: {self.found}, expected a response. "
+            f"Check that the server is running and can be reached from this machine."
         )
 
 
 class RequestTimedOut(ChoreError):
-    """The whole answer was not there in time."""
+    """The response was not complete in time."""
 
     def __init__(self, method: str, url: str, timeout: float) -> None:
         super().__init__(method, url, timeout)
@@ -175,13 +174,13 @@ class RequestTimedOut(ChoreError):
 
     def __str__(self) -> str:
         return (
-            f"{self.method} {self.url} was not answered in full after {self.timeout:g} s. "
-            f"Raise `timeout` or look why the server is slow."
+            f"{self.method} {self.url} had no complete response after {self.timeout:g} s. "
+            f"Raise `timeout` or find out why the server is slow."
         )
 
 
 class UnexpectedStatus(ChoreError):
-    """The server answered with a status that the job does not accept."""
+    """The server responded with a status that the job does not accept."""
 
     def __init__(self, method: str, url: str, status: int, expected: list[int], body_start: str) -> None:
         super().__init__(method, url, status, expected, body_start)
@@ -189,8 +188,8 @@ class UnexpectedStatus(ChoreError):
 
     def __str__(self) -> str:
         expected = " or ".join(map(str, self.expected))
-        body = f"The body begins: {self.body_start}" if self.body_start else "The body is empty."
+        body = f"The body starts with: {self.body_start}" if self.body_start else "The body is empty."
         return (
-            f"{self.method} {self.url} answered with status {self.status}, expected {expected}. "
-            f"Look at the server's log, or widen `expected_status`. {body}"
+            f"{self.method} {self.url} returned status {self.status}, expected {expected}. "
+            f"Look at the server's log, or extend `expected_status`. {body}"
         )

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from gnomon import Context, RunCancelled
+from gnomon.subprocesses.monitored import Command, MonitoredProcess, MonitorLostError, monitored
 from gnomon_chores.arguments import check_number, checked_texts, checked_whole, kind
 from gnomon_chores.command_output import CommandOutput
-from gnomon_chores.errors import BadArgument, CommandFailed, CommandTimedOut
-from gnomon_chores.guarded_command import guarded
+from gnomon_chores.errors import BadArgument, CommandFailed, CommandNotStarted, CommandTimedOut, MonitorLost
 
 logger = logging.getLogger("gnomon_chores.shell")
 ERROR_OUTPUT_BYTES = 2000
@@ -31,49 +31,56 @@ async def shell(
 ) -> dict[str, Any]:
     """Run a command and return `exit_code` (0), `stdout`, `stderr` and `duration` (s).
 
-    Of each output stream the newest `output_limit` bytes are returned, as text.
+    The newest `output_limit` bytes of each output stream are returned, as text.
 
-    * `argv` is a list: program and arguments, no shell. For a shell line say `["sh", "-c", "..."]`.
+    * `argv` is a list: program and arguments, without a shell. For a shell line write `["sh", "-c", "..."]`.
     * `env` is added to the kernel's environment; `cwd` is the folder to run in (default: the kernel's); standard input
       is empty.
-    * Lines of output go to the log as they come: INFO for stdout, WARNING for stderr, logger `gnomon_chores.shell`.
+    * Lines of output go to the log as they arrive: INFO for stdout, WARNING for stderr, logger `gnomon_chores.shell`.
     * After `timeout` seconds, or on cancel, the process group gets SIGTERM, and SIGKILL `grace` seconds later. The same
       happens to what the command leaves in its group when it ends, and to all of it when the kernel dies, even by
       SIGKILL.
 
-    Raises CommandFailed (exit code or signal, end of its output), CommandTimedOut, CommandNotStarted, GuardLost,
+    Raises CommandFailed (exit code or signal, end of its output), CommandTimedOut, CommandNotStarted, MonitorLost,
     BadArgument.
     """
     check_command(argv, env, cwd)
     check_limits(timeout, output_limit, grace)
     ctx.checkpoint()
-    stdout = CommandOutput(output_limit, partial(heard, ctx, logging.INFO))
-    stderr = CommandOutput(output_limit, partial(heard, ctx, logging.WARNING))
-    environment = {**os.environ, **(env or {})}
-    began = time.monotonic()
+    stdout = CommandOutput(output_limit, partial(log_output, ctx, logging.INFO))
+    stderr = CommandOutput(output_limit, partial(log_output, ctx, logging.WARNING))
+    command = Command(argv, {**os.environ, **(env or {})}, grace=grace, cleanup_grace=grace, folder=cwd)
+    started = time.monotonic()
     try:
-        async with (
-            guarded(argv, environment=environment, folder=cwd, grace=grace, stdout=stdout, stderr=stderr) as command,
-            asyncio.timeout(timeout),
-        ):
-            exit_code = await command.exit_code()
+        async with monitored(command, stdout, stderr) as process, asyncio.timeout(timeout):
+            exit_code = await exit_code_of(process, command)
     except TimeoutError:
-        raise CommandTimedOut(argv[0], time.monotonic() - began, output_end(stdout, stderr)) from None
+        raise CommandTimedOut(argv[0], time.monotonic() - started, output_end(stdout, stderr)) from None
     if exit_code != 0:
         raise CommandFailed(argv[0], exit_code, output_end(stdout, stderr))
-    duration = round(time.monotonic() - began, 6)
+    duration = round(time.monotonic() - started, 6)
     return {"exit_code": exit_code, "stdout": stdout.text(), "stderr": stderr.text(), "duration": duration}
 
 
-def heard(ctx: Context, level: int, line: str) -> None:
-    """Log a line of output, and let it count as a sign of life."""
+async def exit_code_of(process: MonitoredProcess, command: Command) -> int:
+    """Wait for the end of the command; raises CommandNotStarted or MonitorLost."""
+    try:
+        return await process.exit_code()
+    except OSError as exc:
+        raise CommandNotStarted(command.argv[0], exc.errno or 0, command.environment.get("PATH")) from None
+    except MonitorLostError as exc:
+        raise MonitorLost(command.argv[0], exc.found) from None
+
+
+def log_output(ctx: Context, level: int, line: str) -> None:
+    """Log a line of output and give a sign of life."""
     logger.log(level, "%s", line)
-    with suppress(RunCancelled):  # here it would end the reading of the output; the body's task is cancelled anyway
+    with suppress(RunCancelled):  # raised here it would end the reading; the body's task is cancelled anyway
         ctx.checkpoint()
 
 
 def check_command(argv: object, env: object, cwd: object) -> None:
-    """Refuse what the operating system could not run, with words that say how to write it."""
+    """Raise BadArgument for a command that the operating system could not run."""
     if not isinstance(argv, list | tuple) or not argv:
         found = "empty" if isinstance(argv, list | tuple) else kind(argv)
         raise BadArgument("shell", "argv", found, 'a list such as ["ls", "-l"], or ["sh", "-c", "a line for a shell"]')
@@ -88,14 +95,14 @@ def check_command(argv: object, env: object, cwd: object) -> None:
 
 
 def check_environment(env: dict[str, str]) -> None:
-    """Refuse names and values that no environment can hold."""
+    """Raise BadArgument for names and values that no environment can hold."""
     for name, value in env.items():
         if "=" in name or "\0" in name + value:
             raise BadArgument("shell", f"env[{name!r}]", "not possible", "no = in the name and no NUL characters")
 
 
 def check_limits(timeout: object, output_limit: object, grace: object) -> None:
-    """Refuse limits that are no limits."""
+    """Raise BadArgument for limits that are not valid."""
     if timeout is not None:
         check_number("shell", "timeout", timeout, above=0)
     checked_whole("shell", "output_limit", output_limit)
@@ -103,7 +110,7 @@ def check_limits(timeout: object, output_limit: object, grace: object) -> None:
 
 
 def output_end(stdout: CommandOutput, stderr: CommandOutput) -> str:
-    """Say how the output ended: that of stderr, or of stdout for commands that report their errors there."""
+    """Return the end of stderr, or of stdout for commands that report their errors there."""
     for name, output in (("stderr", stderr), ("stdout", stdout)):
         if text := output.text(ERROR_OUTPUT_BYTES).strip():
             return f"The end of its {name}:\n{text}"

@@ -126,7 +126,7 @@ async def test_a_long_answer_is_counted_in_full_and_kept_in_part(
 
 
 async def test_an_unexpected_status_is_a_failure_with_the_start_of_the_body(server: str, ctx: Context) -> None:
-    with pytest.raises(UnexpectedStatus, match=r"status 503, expected 200\. .*The body begins: .*POST") as caught:
+    with pytest.raises(UnexpectedStatus, match=r"status 503, expected 200\. .*The body starts with: .*POST") as caught:
         await http(ctx, method="POST", url=f"{server}/echo?status=503", body="x" * 10_000)
 
     assert caught.value.status == 503
@@ -156,7 +156,7 @@ async def test_secrets_of_the_request_never_appear_in_errors(server: str, ctx: C
     shown = "".join(traceback.format_exception(caught.value)) + repr(caught.value.args)
     assert SECRET not in shown
     assert "'X-Api-Key': '***'" in shown.replace('"', "'")
-    assert f"{server}/echo answered with status 500" in shown
+    assert f"{server}/echo returned status 500" in shown
 
 
 @pytest.mark.parametrize(("path", "error"), [("loop", "TooManyRedirects"), ("astray", "NonHttpUrlRedirectClientError")])
@@ -185,7 +185,7 @@ async def test_an_answer_that_breaks_off_is_a_failure(server: str, ctx: Context)
 
 
 async def test_an_answer_that_does_not_end_in_time_is_a_failure(server: str, ctx: Context) -> None:
-    with pytest.raises(RequestTimedOut, match=r"/never was not answered in full after 0\.2 s"):
+    with pytest.raises(RequestTimedOut, match=r"/never had no complete response after 0\.2 s"):
         await http(ctx, url=f"{server}/never", timeout=0.2)
 
 

@@ -23,7 +23,7 @@ from gnomon_chores.errors import (
     CommandFailed,
     CommandNotStarted,
     CommandTimedOut,
-    GuardLost,
+    MonitorLost,
 )
 
 run_of_this_context: ContextVar[str] = ContextVar("run_of_this_context")
@@ -373,7 +373,7 @@ async def test_a_command_whose_guard_is_killed_is_killed(ctx: Context, fifo: Fif
     await log.wait_for("started")
 
     os.kill(int(log.lines[0][1]), signal.SIGKILL)
-    with pytest.raises(GuardLost, match="ended early"):
+    with pytest.raises(MonitorLost, match="ended early"):
         await task
 
     fifo.wait_until_nobody_holds_it()
