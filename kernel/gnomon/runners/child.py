@@ -1,7 +1,7 @@
-"""The inside of a process run: `python -m gnomon.runners.child FD`, started by the process runner and by nobody else.
+"""The program inside a process run. Only the process runner starts it.
 
-The body runs in the main thread, so that SIGTERM can interrupt it. Standard input is the leash: orders come over it,
-and when it ends the kernel is gone; then the whole process group is killed, so that nothing is left behind.
+The body runs in the main thread, so that SIGTERM can interrupt it. The kernel's messages come over a pipe of their own
+and are read by a thread. The monitor above this process ends it when the kernel dies.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
-from typing import Any, BinaryIO, cast
+from typing import Any, cast
 
 import structlog
 
@@ -24,117 +24,149 @@ from gnomon.domain.execution import Execution
 from gnomon.errors import RunCancelled
 from gnomon.jobs.body import Body, make_body
 from gnomon.jobs.job import Job
-from gnomon.runners import child_protocol as wire
-from gnomon.runners.context import Context, entered
+from gnomon.runners.base import Outcome
+from gnomon.runners.child_protocol import (
+    Assignment,
+    CancelRequest,
+    LogRecord,
+    MessageToChild,
+    MessageToKernel,
+    ProgressFields,
+    ProgressReport,
+    Result,
+    SignOfLife,
+    frames,
+    to_child,
+)
+from gnomon.runners.context import PROGRESS_RATE, Context, entered
 from gnomon.runners.log_capture import CapturingHandler, capture_event
 from gnomon.runners.outcome import failure_outcome, success_outcome
+from gnomon.text import writable
 
-ALIVE_EVERY = 1.0
-"""Seconds between two signs of life of a body that makes context calls and tells nothing."""
+SIGN_OF_LIFE_INTERVAL_S = 1.0
+"""Seconds between two signs of life of a body that makes context calls and reports nothing."""
 
 
-class Pipe:
-    """The way to the kernel, used by all threads of the body: the sink of its context."""
+class KernelPipe:
+    """The pipe to the kernel, used by all threads of the body; the sink of its context."""
 
     def __init__(self, descriptor: int) -> None:
-        self._file: BinaryIO = os.fdopen(descriptor, "wb", buffering=0)
+        self._descriptor = descriptor
         self._lock = threading.Lock()
-        self._sends_in_main = self._interrupted = False
+        self._main_is_sending = self._interrupted = False
 
-    def send(self, message: Any) -> None:
-        """Write one message whole: a signal in the middle of it has its effect afterwards."""
-        data = memoryview(wire.line(message))
+    def send(self, message: MessageToKernel) -> None:
+        """Write a whole message; a signal that arrives meanwhile takes effect afterwards."""
         in_main = threading.current_thread() is threading.main_thread()
         with self._lock:
-            self._sends_in_main = in_main
-            while data:
-                data = data[self._file.write(data) or 0 :]
-            self._sends_in_main = False
+            self._main_is_sending = in_main
+            for frame in frames(message):
+                os.write(self._descriptor, frame)
+            self._main_is_sending = False
         if in_main and self._interrupted:
             self._interrupted = False
             raise RunCancelled
 
     def interrupt(self, _signal: int, _frame: Any) -> None:
         """Stop the body where it is; the handler of SIGTERM."""
-        if self._sends_in_main:
+        if self._main_is_sending:
             self._interrupted = True
         else:
             raise RunCancelled
 
-    def record_progress(self, execution_id: str, told: dict[str, Any]) -> None:  # noqa: ARG002 - there is only one
+    def after_fork(self) -> None:
+        """Replace the lock, which another thread may have held, and give SIGTERM its usual meaning."""
+        self._lock = threading.Lock()
+        self._main_is_sending = self._interrupted = False
+        if signal.getsignal(signal.SIGTERM) == self.interrupt:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+    def record_progress(self, execution_id: str, fields: dict[str, Any]) -> None:  # noqa: ARG002 - there is only one
         """Send the fields of a progress event."""
-        self.send(wire.Told(cast(wire.ProgressFields, told)))
+        self.send(ProgressReport(cast(ProgressFields, fields)))
 
     def flush_later(self, context: Context) -> None:
         """Flush the context when its rate allows it."""
-        timer = threading.Timer(0.25, context.flush)
+        timer = threading.Timer(1 / PROGRESS_RATE, context.flush)
         timer.daemon = True
         timer.start()
 
 
 class ChildContext(Context):
-    """A context whose mere calls are signs of life for the kernel too, and whose lines go over the pipe."""
+    """A context that sends signs of life and log lines to the kernel."""
 
-    pipe: Pipe
-    _alive_at = 0.0
+    pipe: KernelPipe
+    _sent_at = 0.0
 
     def checkpoint(self) -> None:
         super().checkpoint()
-        if self.last_sign_of_life - self._alive_at >= ALIVE_EVERY:
-            self._alive_at = self.last_sign_of_life
-            self.pipe.send(wire.Alive())
+        if self.last_sign_of_life - self._sent_at >= SIGN_OF_LIFE_INTERVAL_S:
+            self._sent_at = self.last_sign_of_life
+            self.pipe.send(SignOfLife())
 
     def log_line(self, level: str, text: str, logger: str, at: datetime | None = None) -> None:
-        self.pipe.send(wire.Logged(at or datetime.now(UTC), level, text, logger))
+        self.pipe.send(LogRecord(at or datetime.now(UTC), writable(level), writable(text), writable(logger)))
 
 
 def main() -> None:
-    """Run one body and tell how it ended."""
-    pipe = Pipe(int(sys.argv[1]))
-    orders = _orders()
-    assignment = next(orders)
-    assert isinstance(assignment, wire.Assignment)  # noqa: S101 - the kernel sends it first
+    """Run one body and send its result. The first arguments are the descriptors of the pipes from and to the kernel."""
+    reading, writing = int(sys.argv[1]), int(sys.argv[2])
+    sys.argv[1:] = []  # the rest is sys.path; none of it concerns the body
+    process_id = os.getpid()
+    for descriptor in (reading, writing):
+        os.set_inheritable(descriptor, False)
+    messages = _messages(reading)
+    assignment = next(messages)
+    assert isinstance(assignment, Assignment)  # noqa: S101 - the kernel sends it first
+    pipe = KernelPipe(writing)
+    os.register_at_fork(after_in_child=pipe.after_fork)
     context = ChildContext(assignment.execution, pipe, rate=assignment.rate)
     context.pipe = pipe
     signal.signal(signal.SIGTERM, pipe.interrupt)
-    threading.Thread(target=_hold_leash, args=(orders, context), daemon=True).start()
-    pipe.send(_run(assignment, context))
+    threading.Thread(target=_read_messages, args=(messages, context), daemon=True).start()
+    result = _run(assignment, context)
+    if os.getpid() == process_id:
+        pipe.send(result)
 
 
-def _orders() -> Iterator[wire.ToChild]:
-    """Read the kernel's lines. Not through sys.stdin: a thread inside its lock makes the interpreter's exit abort."""
-    left = b""
-    while data := os.read(0, 65536):
-        *lines, left = (left + data).split(b"\n")
-        yield from map(wire.to_child.decode, lines)
+def _messages(descriptor: int) -> Iterator[MessageToChild]:
+    rest = b""
+    while data := os.read(descriptor, 65536):
+        *lines, rest = (rest + data).split(b"\n")
+        yield from map(to_child.decode, lines)
 
 
-def _hold_leash(orders: Iterator[wire.ToChild], context: Context) -> None:
-    for order in orders:
-        if isinstance(order, wire.CancelOrder):
+def _read_messages(messages: Iterator[MessageToChild], context: Context) -> None:
+    for message in messages:
+        if isinstance(message, CancelRequest):
             context.request_cancel()
-    os.killpg(0, signal.SIGKILL)
 
 
-def _run(assignment: wire.Assignment, context: Context) -> wire.Ended:
+def _run(assignment: Assignment, context: Context) -> Result:
+    process_id = os.getpid()
     started = time.monotonic()
     try:
-        _limit(assignment)
-        sys.path[:] = assignment.path
+        _set_limits(assignment)
         _capture_logs(assignment.log_level)
         execution = assignment.execution
         body = make_body(Job(id=execution.job_id, func=assignment.func, args=execution.args, kwargs=execution.kwargs))
         started = time.monotonic()
         with entered(context):
             value = _call(body, execution, context)
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it has ended: the end must be told whole
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the body has ended: its result must be sent whole
         context.flush()
         outcome = success_outcome(value, time.monotonic() - started)
-    except BaseException as exc:  # noqa: BLE001 - a body may raise anything, SystemExit too: it is the run that ends
+    except BaseException as exc:
+        if os.getpid() != process_id:
+            raise  # a process that the body forked ends in its own way
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # as above
         context.flush()
         outcome = failure_outcome(exc, time.monotonic() - started)
-    return wire.Ended(
+    return _result(outcome)
+
+
+def _result(outcome: Outcome) -> Result:
+    return Result(
         execution_time=outcome.execution_time,
         value=outcome.value,
         error_type=outcome.error_type,
@@ -158,7 +190,7 @@ async def _cancellable(func: Callable[..., Any], args: list[Any], kwargs: dict[s
     return await func(*args, **kwargs)
 
 
-def _limit(assignment: wire.Assignment) -> None:
+def _set_limits(assignment: Assignment) -> None:
     if assignment.memory is not None:
         resource.setrlimit(resource.RLIMIT_AS, (assignment.memory, assignment.memory))
     if assignment.cpu is not None:
@@ -175,7 +207,3 @@ def _capture_logs(level: int) -> None:
 
 def _drop(_logger: Any, _method: str, _event: Any) -> Any:
     raise structlog.DropEvent
-
-
-if __name__ == "__main__":
-    main()

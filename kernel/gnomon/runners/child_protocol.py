@@ -1,7 +1,14 @@
-"""What a process body and its kernel say to each other: one JSON object on a line, both ways."""
+"""The messages between a process body and its kernel: JSON objects, sent in frames of one line each.
+
+The pipe to the kernel is shared by all processes that the body forks. A frame fits into one atomic write to a pipe and
+starts with the process id of its sender, so that the messages of several processes can interleave.
+"""
 
 from __future__ import annotations
 
+import os
+import select
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Any, TypedDict
 
@@ -10,25 +17,29 @@ import msgspec
 from gnomon.domain.events import DeclaredStep
 from gnomon.domain.execution import Execution
 
+MESSAGE_LIMIT = 4 * 1024 * 1024
+"""Bytes of the longest message of a child: a bounded traceback and value, with all characters escaped."""
+SENDERS_LIMIT = 64
+"""Processes whose messages may be incomplete at the same time."""
+
 
 class Assignment(msgspec.Struct, frozen=True, kw_only=True, tag="assignment"):
-    """The first line that a child gets: what it is to run. Limits are in bytes and in seconds of processor time."""
+    """The first message to a child: what it runs. Limits are in bytes and in seconds of processor time."""
 
     execution: Execution
     func: str
-    path: list[str]
     rate: float
     memory: int | None = None
     cpu: float | None = None
     log_level: int = 20
 
 
-class CancelOrder(msgspec.Struct, frozen=True, tag="cancel"):
-    """Stop: the next context call of the body raises RunCancelled."""
+class CancelRequest(msgspec.Struct, frozen=True, tag="cancel"):
+    """Makes the next context call of the body raise RunCancelled."""
 
 
 class ProgressFields(TypedDict, total=False):
-    """The payload of a progress event; what is left out was not told."""
+    """The payload of a progress event; omitted fields stay as they were."""
 
     percent: float
     message: str
@@ -40,17 +51,17 @@ class ProgressFields(TypedDict, total=False):
     skipped: list[str]
 
 
-class Told(msgspec.Struct, frozen=True, tag="told"):
-    """Something that the body told of its progress."""
+class ProgressReport(msgspec.Struct, frozen=True, tag="progress"):
+    """The body reported progress."""
 
     fields: ProgressFields
 
 
-class Alive(msgspec.Struct, frozen=True, tag="alive"):
-    """The body made a context call that told nothing else."""
+class SignOfLife(msgspec.Struct, frozen=True, tag="alive"):
+    """The body made context calls that reported nothing."""
 
 
-class Logged(msgspec.Struct, frozen=True, tag="logged"):
+class LogRecord(msgspec.Struct, frozen=True, tag="log"):
     """A log line of the body."""
 
     at: datetime
@@ -59,8 +70,8 @@ class Logged(msgspec.Struct, frozen=True, tag="logged"):
     logger: str
 
 
-class Ended(msgspec.Struct, frozen=True, kw_only=True, tag="ended"):
-    """The last line of a child: how its body ended."""
+class Result(msgspec.Struct, frozen=True, kw_only=True, tag="result"):
+    """The last message of a child: how its body ended. The fields are those of Outcome."""
 
     execution_time: float
     value: Any = None
@@ -70,13 +81,41 @@ class Ended(msgspec.Struct, frozen=True, kw_only=True, tag="ended"):
     cancelled: bool = False
 
 
-ToChild = Assignment | CancelOrder
-ToKernel = Told | Alive | Logged | Ended
+MessageToChild = Assignment | CancelRequest
+MessageToKernel = ProgressReport | SignOfLife | LogRecord | Result
 
-to_child: msgspec.json.Decoder[ToChild] = msgspec.json.Decoder(ToChild)
-to_kernel: msgspec.json.Decoder[ToKernel] = msgspec.json.Decoder(ToKernel)
+to_child: msgspec.json.Decoder[MessageToChild] = msgspec.json.Decoder(MessageToChild)
+to_kernel: msgspec.json.Decoder[MessageToKernel] = msgspec.json.Decoder(MessageToKernel)
 
 
-def line(message: msgspec.Struct) -> bytes:
-    """Write a message."""
+def encode_to_child(message: MessageToChild) -> bytes:
+    """Return a message as one line; only the kernel writes to a child, so it needs no frames."""
     return msgspec.json.encode(message) + b"\n"
+
+
+def frames(message: MessageToKernel) -> Iterator[bytes]:
+    """Yield the frames of a message: `PID + DATA` while more follow, `PID . DATA` for the last, each with a newline."""
+    data = msgspec.json.encode(message)
+    sender = str(os.getpid()).encode()
+    size = select.PIPE_BUF - len(sender) - 4
+    for start in range(0, len(data), size):
+        mark = b" + " if start + size < len(data) else b" . "
+        yield sender + mark + data[start : start + size] + b"\n"
+
+
+class FrameDecoder:
+    """Puts the messages of a child, and of the processes that it forked, together again."""
+
+    def __init__(self) -> None:
+        self._incomplete: dict[bytes, bytes] = {}
+
+    def feed(self, frame: bytes) -> MessageToKernel | None:
+        """Return the message that this frame completes, if any; ValueError for what is not a frame or a message."""
+        sender, mark, data = [*frame.split(b" ", 2), b"", b""][:3]
+        data = self._incomplete.pop(sender, b"") + data
+        if mark == b".":
+            return to_kernel.decode(data)
+        if mark != b"+" or len(data) > MESSAGE_LIMIT or len(self._incomplete) >= SENDERS_LIMIT:
+            raise ValueError(f"expected a frame of a message, got {frame[:80]!r}")
+        self._incomplete[sender] = data
+        return None

@@ -9,6 +9,8 @@ import os
 import signal
 import sys
 from collections import deque
+from functools import partial
+from typing import BinaryIO
 
 import msgspec
 import structlog
@@ -16,37 +18,50 @@ import structlog
 from gnomon.errors import JobError
 from gnomon.jobs.callables import reference
 from gnomon.ports import Clock
-from gnomon.runners import child_protocol as wire
 from gnomon.runners.base import Outcome, Run, Runner
+from gnomon.runners.child_protocol import (
+    Assignment,
+    CancelRequest,
+    FrameDecoder,
+    LogRecord,
+    ProgressReport,
+    Result,
+    SignOfLife,
+    encode_to_child,
+)
 from gnomon.runners.context import PROGRESS_RATE
 from gnomon.runners.outcome import failure_outcome
+from gnomon.subprocesses.lines import LineReader
+from gnomon.subprocesses.monitored import OUTPUT_LINGER_S, Command, MonitoredProcess, MonitorLostError, monitored
 
 log = structlog.stdlib.get_logger("gnomon.process")
 
-LINE_LIMIT = 4 * 1024 * 1024
-"""Bytes of the longest line that a child may send: a bounded traceback and value, all characters escaped."""
+LINE_LIMIT = 1024 * 1024
+"""Bytes of output that are read as one line."""
 STDERR_TAIL = 20
-"""Lines of standard error that are shown of a process that died."""
-EXIT_LIMIT = 5.0
-"""Seconds that a child may take to exit after it has told its end, before it is killed."""
+"""Lines of standard error that are shown for a process that died."""
+EXIT_TIMEOUT_S = 5.0
+"""How long a child may take to exit after it has sent its result, before it is killed."""
+
+PROGRAM = "import sys; sys.path[:] = sys.argv[3:]; from gnomon.runners.child import main; main()"
+"""Not `-m`: that finds gnomon only by a PYTHONPATH, which every Python that the body starts would inherit."""
 
 
 class Child(msgspec.Struct, eq=False):
-    """A running child."""
+    """A running child process, and what it has sent so far."""
 
-    process: asyncio.subprocess.Process
-    grace: float
-    stderr: deque[str] = msgspec.field(default_factory=lambda: deque(maxlen=STDERR_TAIL))
-    ended: wire.Ended | None = None
+    process: MonitoredProcess
+    requests: asyncio.WriteTransport
+    result: Result | None = None
     is_cancelled: bool = False
-    killer: asyncio.Task[None] | None = None
+    exit_timer: asyncio.TimerHandle | None = None
 
 
 class ProcessRunner(Runner):
-    """Starts `python -m gnomon.runners.child` for each run, in a process group of its own.
+    """Starts a child interpreter for each run, under a monitor and in a process group of its own.
 
-    A cancelled body is told over the pipe, gets SIGTERM, and SIGKILL after its grace. When the kernel dies, the pipe
-    ends and the child kills its group. Costs some 150 ms a run: for long bodies and those that may not be trusted.
+    A cancelled body gets a message and SIGTERM, and SIGKILL after its grace. When the kernel dies, the monitor kills
+    the group. A run costs some 150 ms: use this for long bodies and for those that must be stoppable.
     """
 
     name = "process"
@@ -58,117 +73,81 @@ class ProcessRunner(Runner):
     async def run(self, run: Run) -> Outcome:
         started = self._clock.monotonic()
         try:
-            first = wire.line(_assignment(run))
-            reading, writing = os.pipe()
-            try:
-                process = await _spawn(writing)
-            finally:
-                os.close(writing)
-            messages = await _reader(reading)
+            return await self._run_child(run, started)
         except (OSError, JobError, TypeError) as exc:
             return failure_outcome(exc, 0.0)
-        child = self._children[run.execution.id] = Child(process, run.cancel_grace)
-        if run.context.cancel_requested:  # while it was being born
-            self.cancel(run.execution.id)
-        try:
-            return await self._accompany(run, child, messages, first, started)
-        finally:
-            del self._children[run.execution.id]
-            if child.killer is not None:
-                child.killer.cancel()
-            _kill(process)
 
     def cancel(self, execution_id: str) -> None:
+        """Send a cancel request and SIGTERM; the monitor sends SIGKILL after the grace."""
         child = self._children.get(execution_id)
-        if child is None or child.is_cancelled:
-            return
-        child.is_cancelled = True
-        child.killer = asyncio.get_running_loop().create_task(self._terminate(child))
+        if child is not None and not child.is_cancelled:
+            child.is_cancelled = True
+            child.requests.write(encode_to_child(CancelRequest()))
+            child.process.terminate()
 
-    async def _terminate(self, child: Child) -> None:
-        _send(child.process, wire.CancelOrder())
-        with contextlib.suppress(ProcessLookupError):
-            child.process.send_signal(signal.SIGTERM)
-        await self._clock.sleep(child.grace)
-        _kill(child.process)
+    async def _run_child(self, run: Run, started: float) -> Outcome:
+        assignment = encode_to_child(_assignment(run))
+        stderr: deque[str] = deque(maxlen=STDERR_TAIL)
+        output = LineReader(partial(_keep_output, run, "stdout", None), LINE_LIMIT)
+        errors = LineReader(partial(_keep_output, run, "stderr", stderr), LINE_LIMIT)
+        async with contextlib.AsyncExitStack() as stack:
+            from_kernel, to_child = (stack.enter_context(end) for end in _pipe())
+            from_child, to_kernel = (stack.enter_context(end) for end in _pipe())
+            command = _command(run, from_kernel.fileno(), to_kernel.fileno())
+            process = await stack.enter_async_context(monitored(command, output, errors))
+            from_kernel.close()
+            to_kernel.close()
+            requests, _ = await asyncio.get_running_loop().connect_write_pipe(asyncio.BaseProtocol, to_child)
+            stack.callback(requests.close)
+            child = self._children[run.execution.id] = Child(process, requests)
+            stack.callback(self._children.pop, run.execution.id)
+            requests.write(assignment)
+            if run.context.cancel_requested:  # while it was being started
+                self.cancel(run.execution.id)
+            exit_code = await self._follow(run, child, from_child)
+        # Not before: the last lines of output are read when the monitor's block is left.
+        seconds = self._clock.monotonic() - started
+        return _death(child, exit_code, stderr, seconds) if child.result is None else _outcome(child.result)
 
-    async def _accompany(
-        self, run: Run, child: Child, messages: asyncio.StreamReader, first: bytes, started: float
-    ) -> Outcome:
-        """Listen to a child until it is gone, and say how its body ended."""
-        process = child.process
-        assert process.stdin is not None and process.stdout is not None and process.stderr is not None  # noqa: S101, PT018
-        process.stdin.write(first)
+    async def _follow(self, run: Run, child: Child, pipe: BinaryIO) -> int | MonitorLostError:
+        """Receive the messages of a child until it has exited; return its exit code."""
         loop = asyncio.get_running_loop()
-        listening = [
-            loop.create_task(self._listen(messages, run, child)),
-            loop.create_task(_lines(process.stdout, run, "stdout", None)),
-            loop.create_task(_lines(process.stderr, run, "stderr", child.stderr)),
-        ]
-        await _gone(process, listening[0])
-        _kill(process)  # what it started and left behind in its group holds our pipes open
-        _, deaf = await asyncio.wait(listening, timeout=EXIT_LIMIT)
-        for task in deaf:
-            task.cancel()  # something in another group holds them: it is not this run any more
-        if child.ended is not None:
-            return _outcome(child.ended)
-        return _death(child, self._clock.monotonic() - started)
-
-    async def _listen(self, messages: asyncio.StreamReader, run: Run, child: Child) -> None:
-        async for data in messages:
-            try:
-                message = wire.to_kernel.decode(data)
-            except msgspec.DecodeError as exc:
-                log.warning("a child said what nobody understands", job=run.execution.job_id, problem=str(exc))
-                continue
-            if isinstance(message, wire.Told):
-                run.context.report(
-                    {**message.fields}, immediately="step" in message.fields or "steps" in message.fields
-                )
-            elif isinstance(message, wire.Alive):
-                run.context.report({})
-            elif isinstance(message, wire.Logged):
-                run.context.log_line(message.level, message.text, message.logger, message.at)
-            else:
-                child.ended = message
-                child.killer = child.killer or asyncio.get_running_loop().create_task(_kill_later(child.process))
+        messages = LineReader(partial(_receive, run, child, FrameDecoder()), LINE_LIMIT)
+        transport, _ = await loop.connect_read_pipe(lambda: messages, pipe)
+        try:
+            exit_code = await child.process.exit_code()
+            with contextlib.suppress(TimeoutError):  # a process in another group keeps the pipe open
+                async with asyncio.timeout(OUTPUT_LINGER_S):
+                    await messages.closed.wait()
+        except MonitorLostError as exc:
+            return exc
+        except BaseException:
+            child.process.kill()  # the kernel does not wait any longer
+            raise
+        finally:
+            transport.close()
+            if child.exit_timer is not None:
+                child.exit_timer.cancel()
+        return exit_code
 
 
-async def _gone(process: asyncio.subprocess.Process, listening: asyncio.Task[None]) -> None:
-    """Wait until a child has exited. `process.wait()` waits for its pipes too, which its own children may hold open."""
-    waiting = asyncio.ensure_future(process.wait())
-    await asyncio.wait((waiting, listening), return_when=asyncio.FIRST_COMPLETED)
-    while process.returncode is None and not waiting.done():  # noqa: ASYNC110 - there is no event of it
-        await asyncio.sleep(0.005)  # its end of the pipe is closed: it exits now, or is killed by _kill_later
-    waiting.cancel()
+def _pipe() -> tuple[BinaryIO, BinaryIO]:
+    reading, writing = os.pipe()
+    return os.fdopen(reading, "rb", buffering=0), os.fdopen(writing, "wb", buffering=0)
 
 
-async def _spawn(writing: int) -> asyncio.subprocess.Process:
-    pipe = asyncio.subprocess.PIPE
-    return await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "gnomon.runners.child",
-        str(writing),
-        stdin=pipe,
-        stdout=pipe,
-        stderr=pipe,
-        pass_fds=(writing,),
-        start_new_session=True,
-        limit=LINE_LIMIT,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path), "PYTHONUNBUFFERED": "1"},
+def _command(run: Run, reading: int, writing: int) -> Command:
+    return Command(
+        [sys.executable, "-u", "-c", PROGRAM, str(reading), str(writing), *sys.path],
+        environment=os.environ,
+        grace=run.cancel_grace,
+        cleanup_grace=0.0,
+        whole_group=False,
+        pass_fds=(reading, writing),
     )
 
 
-async def _reader(descriptor: int) -> asyncio.StreamReader:
-    reader = asyncio.StreamReader(limit=LINE_LIMIT)
-    await asyncio.get_running_loop().connect_read_pipe(
-        lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(descriptor, "rb", buffering=0)
-    )
-    return reader
-
-
-def _assignment(run: Run) -> wire.Assignment:
+def _assignment(run: Run) -> Assignment:
     target = reference(run.body.func)
     module, _, name = target.partition(":")
     if module == "__main__" or "<" in name:
@@ -177,10 +156,9 @@ def _assignment(run: Run) -> wire.Assignment:
             "module"
         )
     limits = run.limits
-    return wire.Assignment(
+    return Assignment(
         execution=run.execution,
         func=target,
-        path=sys.path,
         rate=PROGRESS_RATE,
         memory=limits.memory if limits is not None else None,
         cpu=limits.cpu.total_seconds() if limits is not None and limits.cpu is not None else None,
@@ -188,58 +166,59 @@ def _assignment(run: Run) -> wire.Assignment:
     )
 
 
-async def _lines(stream: asyncio.StreamReader, run: Run, level: str, tail: deque[str] | None) -> None:
-    """Keep what a body prints as log lines of its run."""
-    while True:
-        try:
-            data = await stream.readline()
-        except ValueError:  # a line beyond the limit: asyncio has dropped it from its buffer
-            data = b"(a line longer than the kernel reads was dropped)\n"
-        if not data:
-            return
-        text = data.decode(errors="replace").rstrip("\r\n")
-        if tail is not None:
-            tail.append(text)
-        run.context.log_line(level, text, level)
+def _keep_output(run: Run, stream: str, tail: deque[str] | None, line: bytes) -> None:
+    """Keep a line that a body prints as a log line of its run."""
+    text = line.decode(errors="replace").rstrip("\r")
+    if tail is not None:
+        tail.append(text)
+    run.context.log_line(stream, text, stream)
 
 
-def _send(process: asyncio.subprocess.Process, message: msgspec.Struct) -> None:
-    if process.stdin is not None and not process.stdin.is_closing():
-        process.stdin.write(wire.line(message))
+def _receive(run: Run, child: Child, decoder: FrameDecoder, frame: bytes) -> None:
+    try:
+        message = decoder.feed(frame)
+    except ValueError as exc:
+        log.warning("unreadable message from the child process", job=run.execution.job_id, problem=str(exc))
+        return
+    if isinstance(message, ProgressReport):
+        fields = {**message.fields}
+        run.context.report(fields, immediately="step" in fields or "steps" in fields)
+    elif isinstance(message, SignOfLife):
+        run.context.report({})
+    elif isinstance(message, LogRecord):
+        run.context.log_line(message.level, message.text, message.logger, message.at)
+    elif message is not None and child.result is None:
+        child.result = message
+        # Real time: the exit of an interpreter does not follow a virtual clock.
+        child.exit_timer = asyncio.get_running_loop().call_later(EXIT_TIMEOUT_S, child.process.kill)
 
 
-async def _kill_later(process: asyncio.subprocess.Process) -> None:
-    await asyncio.sleep(EXIT_LIMIT)  # real time: the interpreter's exit does not know of virtual clocks
-    _kill(process)
-
-
-def _kill(process: asyncio.subprocess.Process) -> None:
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)
-
-
-def _outcome(ended: wire.Ended) -> Outcome:
+def _outcome(result: Result) -> Outcome:
     return Outcome(
-        ended.execution_time,
-        value=ended.value,
-        error_type=ended.error_type,
-        error_message=ended.error_message,
-        traceback=ended.traceback,
-        cancelled=ended.cancelled,
+        result.execution_time,
+        value=result.value,
+        error_type=result.error_type,
+        error_message=result.error_message,
+        traceback=result.traceback,
+        cancelled=result.cancelled,
     )
 
 
-def _death(child: Child, seconds: float) -> Outcome:
-    """Tell of a process that ended without a word: by which signal or code, and what it said last."""
-    code = child.process.returncode or 0
-    how = f"was killed by {_signal_name(-code)}" if code < 0 else f"exited with code {code} before its body ended"
-    last = "\n".join(child.stderr)
+def _death(child: Child, exit_code: int | MonitorLostError, stderr: deque[str], seconds: float) -> Outcome:
+    """Return the outcome of a process that sent no result: the signal or exit code, and its last lines."""
+    if isinstance(exit_code, MonitorLostError):
+        is_killed, how = True, f"was killed: {exit_code}"
+    else:
+        is_killed = exit_code < 0
+        by_signal, by_itself = f"was killed by {_signal_name(-exit_code)}", f"exited with code {exit_code}"
+        how = by_signal if is_killed else f"{by_itself} before its body ended"
+    last = "\n".join(stderr)
     return Outcome(
         seconds,
         error_type="ProcessDied",
         error_message=f"the process (pid {child.process.pid}) {how}" + (f"; its last lines:\n{last}" if last else ""),
         cancelled=child.is_cancelled,
-        killed=code < 0,
+        killed=is_killed,
     )
 
 

@@ -165,7 +165,7 @@ async def test_what_a_body_leaves_behind_is_killed_with_it(kernel: Kernel, tmp_p
 
 
 async def test_a_child_that_hangs_at_its_exit_is_ended(kernel: Kernel, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gnomon.runners.process.EXIT_LIMIT", 0.2)
+    monkeypatch.setattr("gnomon.runners.process.EXIT_TIMEOUT_S", 0.2)
 
     execution = await run(kernel, "hang_at_exit")
 
