@@ -269,7 +269,7 @@ def test_no_command_is_told_that_there_is_not(reference: Sections) -> None:
 def errors_of(package: Any, root: type[BaseException]) -> set[type[BaseException]]:
     """Find the errors that a package defines; modules that are run, and not imported, are left out."""
     names = [name for _, name, _ in pkgutil.walk_packages(package.__path__, f"{package.__name__}.")]
-    programs = ("__main__", "pytest_plugin", "child", "guard")
+    programs = ("__main__", "pytest_plugin")
     modules = [importlib.import_module(name) for name in names if not name.endswith(programs)]
     found = {value for module in modules for value in vars(module).values() if isinstance(value, type)}
     return {one for one in found if issubclass(one, root) and one.__module__.startswith(package.__name__)}
