@@ -1,6 +1,6 @@
-"""Every interface that the kernel needs from the outside: Store, Clock, Runner.
+"""The interfaces that the kernel needs from outside: Store and Clock. The port of runners is in runners/base.py.
 
-A port's obligations stand in its docstrings; `gnomon.testing.contracts` checks them.
+The docstrings state a port's obligations; `gnomon.testing.contracts` checks them.
 """
 
 from __future__ import annotations
@@ -44,33 +44,34 @@ class Store(ABC):
 
     @abstractmethod
     async def open(self, *, read_only: bool = False) -> None:
-        """Take hold of the log; called once, before everything else.
+        """Open the log; called once, before all other methods.
 
-        A writing store takes the one writer's place or raises StoreInUseError that names who holds it. With
-        `read_only` nothing is created, locked or changed, and it works beside a running kernel; NoLogError where
-        nothing was ever written.
+        A store that opens for writing acquires the lock of the only writer, or raises StoreInUseError that names the
+        holder. With `read_only` it creates, locks and changes nothing, and works beside a running kernel; NoLogError
+        where nothing was ever written.
         """
 
     @abstractmethod
     async def close(self) -> None:
-        """Let go of everything; what was appended before is durable. Closing a closed store does nothing."""
+        """Release everything; what was appended before is durable. Closing a closed store does nothing."""
 
     def health(self) -> StoreHealth:
-        """Tell how the store is doing, from memory and at once: it is asked before every start of a run."""
+        """Return the store's health from memory, without blocking: called before every start of a run."""
         return _HEALTHY
 
     @abstractmethod
     async def head(self) -> int:
-        """Return the highest position ever given, 0 for an empty log; pruning never lowers it."""
+        """Return the highest position ever assigned, 0 for an empty log; pruning never lowers it."""
 
     @abstractmethod
     async def append(self, events: Sequence[Event], executions: Sequence[Execution], jobs: Sequence[JobState]) -> None:
         """Write events, and the views folded from them, in one transaction; durable when it returns.
 
-        Positions are set and contiguous from head + 1. Where (stream, version) or a position is taken already it raises
-        ConflictError, and nothing at or after the event in conflict is written. `executions` and `jobs` are whole
-        views to be put in place of what is there; they are the store's to keep, nobody changes them any more. A reader
-        never sees a position before all lower ones.
+        Positions are set and contiguous from head + 1. Where (stream, version) or a position is taken, it raises
+        ConflictError and writes nothing at or after the event in conflict. `executions` and `jobs` are whole views that
+        replace the stored ones; the caller does not change them afterwards, so the store may keep them. A reader never
+        sees a position before all lower ones. `gnomon.domain.codec.encode_each` and `encode_rows` return JSON that is
+        shared with viewers.
         """
 
     @abstractmethod
@@ -87,43 +88,43 @@ class Store(ABC):
 
     @abstractmethod
     async def executions(self, query: ExecutionQuery) -> Page:
-        """Return a page of executions; a cursor that is none of ours raises ValueError."""
+        """Return a page of executions; ValueError for a cursor that is not valid."""
 
     @abstractmethod
     async def jobs(self) -> list[JobState]:
-        """Return the state of every job that the log knows, removed ones too, by id."""
+        """Return the state of every job in the log, also of removed ones, sorted by id."""
 
     @abstractmethod
     async def job_events(self, job_id: str, since: datetime, until: datetime) -> list[Event]:
-        """Return what the log says of a job between two moments of recording: its own stream and its executions'.
+        """Return the events of a job and its executions with since <= `at` < until, in order of position.
 
-        In order of position; progress events are left out.
+        Progress events are left out.
         """
 
     async def statistics(self, job_id: str | None = None) -> list[JobStatistics] | None:
-        """Count the executions of one job, or of each, by id; None from a store that has no quick way to do it.
+        """Count the executions of one job, or of each job; None from a store that has no fast way to do it.
 
-        Asked to check what is counted from the events; times may be cut to milliseconds.
+        Used to check statistics that are folded from events. Times may be truncated to milliseconds.
         """
         return None
 
     @abstractmethod
     async def actions(self, query: ActionQuery) -> ActionPage:
-        """Return a page of operators' acts, as `gnomon.domain.operator_actions.action_of` reads them from events."""
+        """Return a page of operators' actions, which `gnomon.domain.operator_actions.action_of` derives from events."""
 
     @abstractmethod
     async def checkpoint(self, name: str) -> Checkpoint | None:
-        """Return the checkpoint of that name, or None."""
+        """Return the checkpoint with that name, or None."""
 
     @abstractmethod
     async def save_checkpoint(self, name: str, checkpoint: Checkpoint) -> None:
-        """Keep a checkpoint; durable when it returns. One with a lower position than the kept one is ignored."""
+        """Save a checkpoint; durable when it returns. One with a lower position than the saved one is ignored."""
 
     @abstractmethod
     async def append_log(self, execution_id: str, lines: Sequence[LogLine], oldest: int = 1) -> None:
-        """Keep lines that a run logged; a number that is there already is put in place of the old line.
+        """Save lines that a run logged; a line replaces one with the same number.
 
-        Lines of that run with numbers below `oldest` are forgotten: a run keeps only its newest lines.
+        Lines of that run with numbers below `oldest` are deleted: a run keeps only its newest lines.
         """
 
     @abstractmethod
@@ -132,9 +133,9 @@ class Store(ABC):
 
     @abstractmethod
     async def prune(self, before: datetime) -> int:
-        """Forget executions that ended before that moment, with their events, log lines and actions; return how many.
+        """Delete executions that ended before that time, with their events, log lines and actions; return their number.
 
-        Job streams and executions that are not over stay. Positions are never given again.
+        Job streams and executions that have not ended stay. Positions are never assigned again.
         """
 
     async def __aenter__(self) -> Self:
@@ -150,7 +151,7 @@ class Store(ABC):
 
 
 class Clock(ABC):
-    """Tells the time: wall time for meaning, monotonic time for waiting and measuring."""
+    """The time: wall time for schedules and records, monotonic time for waiting and measuring."""
 
     @abstractmethod
     def time(self) -> float:
@@ -162,14 +163,14 @@ class Clock(ABC):
 
     @abstractmethod
     def monotonic(self) -> float:
-        """Return seconds that never go back; only differences mean something."""
+        """Return seconds of a clock that never goes back; only differences have a meaning."""
 
     @abstractmethod
     async def wait(self, wake: asyncio.Event, until: float | None) -> None:
         """Wait until `wake` is set or the wall time has reached `until` (None: no limit).
 
-        A jump of the wall clock is noticed within a second, so that no fire is slept past. It may return early, and it
-        may set `wake` itself.
+        A jump of the wall clock is noticed within a second, so that no fire is missed by a long sleep. It may return
+        early, and may set `wake` itself.
         """
 
     @abstractmethod

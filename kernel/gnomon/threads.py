@@ -1,4 +1,4 @@
-"""Names of the threads of plugins, and blocking calls in threads that may hang without keeping the process alive."""
+"""Thread names of plugins, and blocking calls in daemon threads, which cannot keep the process alive."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ _PLUGIN = "gnomon-plugin-"
 
 
 def thread_of(plugin: str) -> str:
-    """Name the thread of a plugin."""
+    """Return the name of a plugin's thread."""
     return f"{_PLUGIN}{plugin}"
 
 
 def plugin_of(thread: str | None) -> str | None:
-    """Tell whose thread has that name, if it is a plugin's."""
+    """Return the plugin whose thread has that name, or None."""
     return thread.removeprefix(_PLUGIN) if thread is not None and thread.startswith(_PLUGIN) else None
 
 
 def in_thread(call: Callable[[], T], name: str) -> asyncio.Future[T]:
     """Start a call in a new daemon thread, with a copy of the context variables, and return a future of its result.
 
-    Not asyncio.to_thread: its pool has few threads, so that one body that hangs would stop another, and the
-    interpreter waits for them at its end.
+    Unlike asyncio.to_thread, whose pool is small: a few bodies that hang would block all others, and the interpreter
+    would wait for them when it exits.
     """
     loop = asyncio.get_running_loop()
     future: asyncio.Future[T] = loop.create_future()
@@ -46,7 +46,7 @@ def in_thread(call: Callable[[], T], name: str) -> asyncio.Future[T]:
 
 
 def _post(loop: asyncio.AbstractEventLoop, call: Callable[..., None], *args: Any) -> None:
-    with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to be told
+    with contextlib.suppress(RuntimeError):  # the loop is closed, so nothing waits for the result
         loop.call_soon_threadsafe(call, *args)
 
 

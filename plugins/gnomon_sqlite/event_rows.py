@@ -91,10 +91,11 @@ def rows_of(
             previous.append(end[1])
         ends[stream] = (event.version, event.position)
     rows = []
-    for start in range(0, len(events), EVENTS_PER_ROW):
+    for number, body in enumerate(codec.encode_rows(events, EVENTS_PER_ROW)):
+        start = number * EVENTS_PER_ROW
         some = events[start : start + EVENTS_PER_ROW]
         earliest, latest, setback = _times(some, latest, setback)
-        links, body = _encode(previous[start : start + EVENTS_PER_ROW]), codec.encode_all(some)
+        links = _encode(previous[start : start + EVENTS_PER_ROW])
         rows.append((some[0].position, some[-1].position, earliest, latest, setback, links, body))
     return rows, ends
 

@@ -89,7 +89,7 @@ async def crash(kernel: Kernel, store: FailingStore) -> None:
 
 
 def scheduled(log: EventList) -> list[float]:
-    """Tell at which hours fires were accepted."""
+    """Return the hours at which fires were accepted."""
     return [(event.scheduled_time - START) / HOUR for event in log.of(Scheduled)]
 
 

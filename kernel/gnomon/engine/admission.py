@@ -88,7 +88,7 @@ class Admission:
         return Verdict("miss", detail=detail, blocked_by=others[0])
 
     def next_to_start(self) -> Ticket | None:
-        """Give the next waiting run a slot, jobs in turn; None where no run may start."""
+        """Assign a slot to the next waiting run, jobs in turn; None where no run may start."""
         while self._rotation and self._has_slot():
             job_id = self._rotation.popleft()
             lane = self._lanes[job_id]

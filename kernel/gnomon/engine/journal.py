@@ -1,4 +1,4 @@
-"""The only writer of events: fold, queue, append in groups, then publish. Nobody sees what is not durable."""
+"""The only writer of the log: fold, queue, append in groups, publish. No event is visible before it is durable."""
 
 from __future__ import annotations
 
@@ -23,21 +23,22 @@ from gnomon.ports import Clock, Store
 log = structlog.stdlib.get_logger("gnomon.engine.journal")
 E_ = TypeVar("E_", bound=Event)
 
-NOTHING_MORE = frozenset({"deposed", "stopped"})
-"""The states in which nothing is taken in any more."""
-FIRST_RETRY, LONGEST_RETRY = 0.1, 5.0
+FINAL_STATES = frozenset({"deposed", "stopped"})
+"""The states in which no more events are accepted."""
+FIRST_RETRY_S, LONGEST_RETRY_S = 0.1, 5.0
 """Seconds between two tries to write to a store that is away: doubled from the first to the longest."""
-REST, LONGEST_REST = 2.0, 0.004
-"""After a commit the next one waits for twice as long as it took, and for 4 ms at most. A commit takes some 0.3 ms of
-processor time however little is in it: at 1,000 runs a second a run took 840 µs and takes 440, at 5,000 190 and 138."""
-COMPANY = 256
-"""Events that wait for no more to come."""
-LARGEST_EVENT = 4 * 1024 * 1024
-"""Bytes of one event: a view adds several up, and a document of MongoDB holds 16 MiB. A body's texts are cut before."""
+REST_RATIO, LONGEST_REST_S = 2.0, 0.004
+"""After a commit the next one waits twice as long as the commit took, and 4 ms at most. A commit costs some 0.3 ms of
+CPU time however small it is: with rests a run costs 440 µs instead of 840 at 1,000 runs a second, and 138 instead of
+190 at 5,000."""
+FULL_BATCH_EVENTS = 256
+"""A batch of this size does not wait for more events."""
+LARGEST_EVENT_BYTES = 4 * 1024 * 1024
+"""A view adds up several events, and a document of MongoDB holds 16 MiB. Texts of bodies are cut long before."""
 
 
 class Batch:
-    """Events that are appended together, with the views that they lead to; `durable` is awaited by who must know."""
+    """Events that are appended together, with the views folded from them. `durable` is done when they are stored."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.events: list[Event] = []
@@ -47,9 +48,9 @@ class Batch:
 
 
 class Journal:
-    """Takes events in, keeps the live views, and appends what has queued up while the last append was going on.
+    """Accepts events, keeps the live views, and appends the events that queued up during the last append.
 
-    Group commit: what comes after a rest is written at once, what comes soon after a commit shares the next one.
+    Group commit: an event that comes after a rest is written at once; events that follow a commit closely share one.
     """
 
     def __init__(
@@ -71,17 +72,17 @@ class Journal:
         self._watched: dict[str, asyncio.Future[None]] = {}
 
     async def start(self) -> None:
-        """Learn from the store where the log ends and what the jobs are."""
+        """Read the head of the log and the states of the jobs from the store."""
         self.head = await self._store.head()
         self.jobs = {state.job_id: state for state in await self._store.jobs()}
 
     def record(
         self, event_type: type[E_], stream: str, job_id: str, *, at: datetime | None = None, **payload: Any
     ) -> E_:
-        """Make an event of this moment, or of `at`, fold it into the live views and queue it.
+        """Create an event with the time `at` (by default now), fold it into the live views and queue it.
 
-        TransitionError where it is illegal, and then nothing has happened; GnomonError for what cannot be written as
-        JSON. `await durable()` to know that it is kept.
+        TransitionError where it is illegal, GnomonError where it cannot be written as JSON; nothing has changed then.
+        Await `durable()` to learn that it is stored.
         """
         views = self.jobs if issubclass(event_type, events.JobEvent) else self.live
         view = views.get(job_id if views is self.jobs else stream)
@@ -98,12 +99,12 @@ class Journal:
         return event
 
     def add(self, event: Event) -> None:
-        """Fold an event into the live views and queue it; for those who know that it can be written, as `record` does.
+        """Fold an event into the live views and queue it, without checking that it can be written as JSON.
 
-        The way of the three events that every run has: to ask for each whether it can be written as JSON, and to
-        build it from a dict, took a quarter of the kernel's time of a run.
+        For the three events that every run has: the check, and building them from keyword arguments, took a quarter
+        of the kernel's CPU time of a run.
         """
-        if self.state in NOTHING_MORE:
+        if self.state in FINAL_STATES:
             raise DeposedError(f"{type(event).__name__} of {event.stream} was refused: {self.problem}")
         stream = event.stream
         if (view := self.live.get(stream)) is not None:
@@ -128,16 +129,16 @@ class Journal:
         state = self.jobs.get(event.job_id)
         if state is None:
             if not isinstance(event, events.JobEvent):
-                return  # a run of a job that the log does not know: nothing to keep of it
+                return  # a run of a job that the log does not know has no job state
             state = self.jobs[event.job_id] = job_state.begin(event)
         else:
             state.apply(event)
         batch.jobs[event.job_id] = state
 
     def durable(self) -> asyncio.Future[None]:
-        """Return what is done when everything recorded up to now is durable; it raises DeposedError if that may not be.
+        """Return a future that is done when everything recorded so far is durable; DeposedError if that is impossible.
 
-        Shared by all who wait, so shield it against cancellation: `await asyncio.shield(journal.durable())`.
+        Several callers share it, so shield it against cancellation: `await asyncio.shield(journal.durable())`.
         """
         batch = self._open or self._writing
         if batch is not None:
@@ -145,15 +146,15 @@ class Journal:
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         if self._lost_some:
             done.set_exception(DeposedError(str(self.problem)))
-            done.exception()  # nobody need await it
+            done.exception()  # marked as retrieved: not every caller awaits it
         else:
             done.set_result(None)
         return done
 
     async def room(self, most: int) -> None:
-        """Wait until at most so many events are not durable; DeposedError where that may never be.
+        """Wait until at most `most` events are not durable; DeposedError if that is impossible.
 
-        Not until all of them are: one batch is filled while the other is being written.
+        It does not wait for all of them: one batch is filled while another is written.
         """
         while self.backlog > most:
             batch = self._writing or self._open
@@ -161,34 +162,34 @@ class Journal:
             await asyncio.shield(batch.durable)
 
     async def changed(self, stream: str) -> None:
-        """Wait for the next event of a stream; DeposedError where there will be none."""
-        if self.state in NOTHING_MORE:
-            raise DeposedError(f"nothing more is told of {stream}: {self.problem}")
+        """Wait for the next event of a stream; DeposedError if there will be none."""
+        if self.state in FINAL_STATES:
+            raise DeposedError(f"no more events of {stream} can be recorded: {self.problem}")
         watched = self._watched.get(stream)
         if watched is None:
             watched = self._watched[stream] = asyncio.get_running_loop().create_future()
         await asyncio.shield(watched)
 
     def forget(self, execution_id: str) -> None:
-        """Drop the live view of a run that is over and whose body is gone."""
+        """Drop the live view of a run that has ended and whose body is gone."""
         self.live.pop(execution_id, None)
 
     def adopt(self, view: Execution) -> Execution:
-        """Take over the view of an execution that an earlier kernel, or an ended body, left in the store."""
+        """Add the view of an execution from the store to the live views, and return the live one."""
         return self.live.setdefault(view.id, view)
 
     @property
     def is_idle(self) -> bool:
-        """Whether everything recorded is durable, or waits for the store to come back."""
+        """Whether everything recorded is durable, or waits for a store that is away."""
         return self.state == "degraded" or (self._open is None and self._writing is None)
 
     @property
     def backlog(self) -> int:
-        """How many recorded events are not durable yet."""
+        """The number of recorded events that are not durable yet."""
         return sum(len(batch.events) for batch in (self._open, self._writing) if batch is not None)
 
     async def run(self) -> None:
-        """Write until cancelled. Started once, as a task of the kernel."""
+        """Write batches until cancelled: a component of the kernel."""
         try:
             while True:
                 await self._wake.wait()
@@ -198,36 +199,37 @@ class Journal:
                     self._writing, self._open = self._open, None
                     await self._write(self._writing)
                     self._writing = None
-                    if self.backlog < COMPANY:
-                        await asyncio.sleep(min((time.perf_counter() - begun) * REST, LONGEST_REST))
+                    if self.backlog < FULL_BATCH_EVENTS:
+                        await asyncio.sleep(min((time.perf_counter() - begun) * REST_RATIO, LONGEST_REST_S))
         finally:
             self._stop("stopped", "the kernel was stopped")
 
     async def _write(self, batch: Batch) -> None:
-        for position, event in enumerate(batch.events, self.head + 1):
+        written = codec.EventBatch(batch.events)
+        for position, event in enumerate(written, self.head + 1):
             force_setattr(event, "position", position)
-        # Copies: the live views move on while these are being written, and a retry must write the same. By the method
-        # of Structs, which msgspec's types do not know, in a third of the time of copy.copy.
+        # Copies, because the live views change while these are written, and a retry must write the same. The Struct's
+        # own method, which msgspec's type stubs lack, takes a third of the time of copy.copy.
         executions = [view.__copy__() for view in batch.executions.values()]  # type: ignore[attr-defined]
         jobs = [state.__copy__() for state in batch.jobs.values()]  # type: ignore[attr-defined]
         try:
-            await self._append(batch.events, executions, jobs)
+            await self._append(written, executions, jobs)
         except StoreError as exc:
-            log.critical("the journal stops", store=self._store.name, problem=str(exc), lost_events=self.backlog)
+            log.critical("the journal stopped", store=self._store.name, problem=str(exc), lost_events=self.backlog)
             self._stop("deposed", str(exc))
             return
-        self.head += len(batch.events)
+        self.head += len(written)
         batch.durable.set_result(None)
-        self._publish(batch.events)
+        self._publish(written)
 
     async def _append(self, batch: Sequence[Event], executions: Sequence[Execution], jobs: Sequence[JobState]) -> None:
-        """Append, and try again for as long as the store is away: what was recorded is kept in order till then."""
-        backoff = Backoff(FIRST_RETRY, LONGEST_RETRY)
+        """Append, and retry while the store is away; recorded events wait in order."""
+        backoff = Backoff(FIRST_RETRY_S, LONGEST_RETRY_S)
         while True:
             try:
                 await self._store.append(batch, executions, jobs)
             except StoreUnavailableError as exc:
-                tell = log.debug if self.problem == str(exc) else log.error  # once, and not for each try of an outage
+                tell = log.debug if self.problem == str(exc) else log.error  # once for each outage
                 self.state, self.problem, pause = "degraded", str(exc), backoff.next()
                 tell(
                     "store unavailable", store=self._store.name, problem=str(exc), waiting=len(batch), next_try_s=pause
@@ -240,7 +242,7 @@ class Journal:
             return
 
     def _stop(self, state: JournalState, problem: str) -> None:
-        """Take nothing more: the kernel ends, or the log is somebody else's. Who waits for durability is told."""
+        """Accept no more events: the kernel stops, or lost ownership of the log. Waiting callers get DeposedError."""
         if self.state != "deposed":
             self.state, self.problem = state, problem
         self._lost_some |= self.backlog > 0
@@ -248,19 +250,22 @@ class Journal:
         for waiting in (*batches, *self._watched.values()):
             if not waiting.done():
                 waiting.set_exception(DeposedError(problem))
-                waiting.exception()  # whoever stopped it has logged it, also where nobody awaits it
+                waiting.exception()  # marked as retrieved: the cause is logged
         self._open = self._writing = None
         self._watched.clear()
 
 
 def _check_writable(event: Event) -> None:
-    """Refuse what no store could write while who says it can still be told: half a character, an object, a flood."""
+    """Raise GnomonError for an event that no store could write, while its author can still handle it.
+
+    Lone surrogates, values that are not JSON, and events that are too large.
+    """
     try:
         size = len(codec.encode(event))
     except (TypeError, ValueError) as exc:
         raise GnomonError(f"{event.type} of {event.stream} cannot be written as JSON: {exc}") from exc
-    if size > LARGEST_EVENT:
+    if size > LARGEST_EVENT_BYTES:
         raise GnomonError(
-            f"{event.type} of {event.stream} is too large for the log: {size:,} bytes, {LARGEST_EVENT:,} are possible; "
-            "keep large data elsewhere, and give the job its name"
+            f"{event.type} of {event.stream} is too large for the log: {size:,} bytes, at most {LARGEST_EVENT_BYTES:,} "
+            "are allowed; store large data elsewhere and pass a reference to it"
         )

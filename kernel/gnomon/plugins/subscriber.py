@@ -230,6 +230,8 @@ class Subscriber:
     def _new(self, batch: Sequence[Event]) -> Iterator[Sequence[Event]]:
         """Leave out what was taken in before; what is replayed comes apart from what is new."""
         until = self._replay_until
+        if batch and batch[0].position > max(self.cursor, until):
+            return iter((batch,))  # unchanged, with the JSON that it carries
         replayed = [event for event in batch if self.cursor < event.position <= until]
         new = [event for event in batch if event.position > max(self.cursor, until)]
         return (part for part in (replayed, new) if part)

@@ -15,7 +15,7 @@ from typing import Annotated, NamedTuple
 import msgspec
 
 from gnomon import Event, Kernel
-from gnomon.domain.codec import encode
+from gnomon.domain.codec import encode, encode_each
 
 Position = Annotated[int, msgspec.Meta(ge=0)]
 """A place in the log as clients name it."""
@@ -95,7 +95,8 @@ class Tail:
 
     def publish(self, events: Sequence[Event]) -> None:
         """Take in durable events, in order; never blocks. What is known already is passed over."""
-        fresh = [Entry(event.position, event, encode(event)) for event in events if event.position > self._newest]
+        bodies = zip(events, encode_each(events), strict=True)
+        fresh = [Entry(event.position, event, body) for event, body in bodies if event.position > self._newest]
         if not fresh:
             return
         self._ring += fresh

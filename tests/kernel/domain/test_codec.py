@@ -135,3 +135,31 @@ def test_every_older_format_has_an_upcaster() -> None:
 def test_what_is_no_event_is_a_store_error_that_shows_it(body: bytes) -> None:
     with pytest.raises(StoreError):
         codec.decode(body)
+
+
+# --- batches ---
+
+
+def test_the_json_of_a_batch_is_made_once_for_the_store_and_for_viewers() -> None:
+    batch = codec.EventBatch(numbered(*every_type()))
+    plain = list(batch)
+
+    rows, texts = codec.encode_rows(batch, 4), codec.encode_each(batch)
+
+    assert rows == codec.encode_rows(plain, 4)
+    assert texts == codec.encode_each(plain) == [codec.encode(event) for event in plain]
+    assert codec.encode_rows(batch, 4) is rows
+    assert codec.encode_each(batch) is texts
+
+
+def test_a_batch_that_no_store_has_encoded_is_encoded_event_by_event() -> None:
+    batch = codec.EventBatch(numbered(scheduled(), succeeded()))
+
+    assert codec.encode_each(batch) == [codec.encode(event) for event in batch]
+
+
+def test_rows_of_another_size_are_not_those_of_the_store() -> None:
+    batch = codec.EventBatch(numbered(*every_type()))
+    codec.encode_rows(batch, 4)
+
+    assert codec.encode_rows(batch, 3) == codec.encode_rows(list(batch), 3)

@@ -10,7 +10,7 @@ from gnomon.domain import events, execution
 from gnomon.domain.events import Event
 from gnomon.domain.execution import Execution
 from gnomon.domain.job_state import JobState
-from gnomon.engine.journal import LONGEST_REST, Journal
+from gnomon.engine.journal import LONGEST_REST_S, Journal
 from gnomon.errors import ConflictError, DeposedError, GnomonError, StoreUnavailableError, TransitionError
 from gnomon.testing import RecordingStore, VirtualClock, check_store
 from gnomon.testing.clock import START
@@ -138,7 +138,7 @@ async def test_events_that_come_soon_after_a_slow_commit_share_the_next_one(
 
     await durable(journal)
 
-    assert rests[0] == LONGEST_REST
+    assert rests[0] == LONGEST_REST_S
 
     assert [len(batch) for batch in store.batches] == [1, 3]
 

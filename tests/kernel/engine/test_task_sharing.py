@@ -12,7 +12,7 @@ seen: ContextVar[str] = ContextVar("seen", default="nothing")
 
 
 def begin(*bodies: Body) -> list[asyncio.Task[None]]:
-    """Let the bodies take turns; returns the task of each, in order, as it begins."""
+    """Run the bodies in shared tasks and return the task of each, in order, as it begins."""
     tasks: list[asyncio.Task[None]] = []
 
     async def run(body: Body, task: asyncio.Task[None]) -> None:
