@@ -16,9 +16,9 @@ import structlog
 from gnomon import Event, GnomonError, Kernel, StoreUnavailableError, TriggerError, hookimpl
 from gnomon.durations import Duration
 from gnomon.scheduling.timezones import parse_timezone
+from gnomon.stores.reading import BLOCK
 from gnomon_stats.fold import Statistics, fold, move_to_zone
 from gnomon_stats.kept import CHECKPOINT, UnreadableViewError, keep, unkeep
-from gnomon_stats.reading import PAGE
 from gnomon_stats.shape import DayStats, JobStats, day_stats, job_stats
 
 log = structlog.stdlib.get_logger("gnomon.stats")
@@ -138,7 +138,7 @@ class StatsPlugin:
         while True:
             self._behind.clear()
             try:
-                while events := await kernel.events(self._statistics.position, PAGE):
+                while events := await kernel.events(self._statistics.position, BLOCK):
                     with self._lock:
                         fold(self._statistics, events)
             except StoreUnavailableError as exc:

@@ -2,21 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
-
-from gnomon import Event, Store
+from gnomon import Store
+from gnomon.stores.reading import read_log
 from gnomon_stats.fold import Statistics, fold
 from gnomon_stats.kept import CHECKPOINT, unkeep
-
-PAGE = 2_000
-"""Events that are read at once."""
-
-
-async def read_log(store: Store, after: int, head: int) -> AsyncIterator[Sequence[Event]]:
-    """Read the log from one position to another, page by page."""
-    while after < head and (page := await store.read(after, min(PAGE, head - after))):
-        after = page[-1].position
-        yield [event for event in page if event.position <= head] if after > head else page
 
 
 async def kept_statistics(store: Store) -> Statistics | None:

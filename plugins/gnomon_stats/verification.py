@@ -10,10 +10,11 @@ import msgspec
 
 from gnomon import Cancelled, Event, Failed, Missed, Scheduled, Started, Store, Succeeded
 from gnomon.domain.records import JobStatistics
+from gnomon.stores.reading import read_log
 from gnomon_stats.comparison import Difference, Reach, compare
 from gnomon_stats.fold import Statistics, Streak, fold
 from gnomon_stats.kept import CHECKPOINT, keep
-from gnomon_stats.reading import bring_to, kept_statistics, read_log
+from gnomon_stats.reading import bring_to, kept_statistics
 
 TRIES = 5
 """Times that the store is asked to count, while a running kernel goes on writing, before that is given up."""

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
@@ -255,6 +255,7 @@ policies = st.fixed_dictionaries(
         "paused": st.booleans(),
     },
 )
+QUICK: dict[str, Any] = {"kwargs": {"seconds": 0, "fails": False}}
 job_ids = st.sampled_from(JOBS)
 definitions = st.none() | st.tuples(job_ids, schedules, policies)
 operations = st.one_of(
@@ -298,6 +299,14 @@ async def live(first: list[tuple[str, Schedule | None, dict[str, Any]]], moves: 
 @given(
     st.lists(st.tuples(job_ids, schedules, policies), min_size=1, max_size=2),
     st.lists(operations, min_size=5, max_size=15),
+)
+@example(  # the clock is set back, and the schedule that is changed then counts from the newest fire, which is to come
+    first=[("b", Schedule("every", 6), QUICK)],
+    moves=[("wait", 6), ("jump", -6), ("reload", "b", Schedule("every", 5), QUICK), ("restart", 5, None)],
+)
+@example(  # the only fire of the new schedule lies before the newest one of the old, and does not come
+    first=[("a", Schedule("every", 30), QUICK)],
+    moves=[("wait", 120), ("jump", -20), ("reload", "a", Schedule("at", 91), QUICK), ("wait", 5)],
 )
 def test_whatever_happens_every_fire_has_one_outcome_and_the_views_are_the_log(
     first: list[tuple[str, Schedule | None, dict[str, Any]]], moves: list[tuple[Any, ...]]

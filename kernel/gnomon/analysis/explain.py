@@ -1,4 +1,4 @@
-"""Why a job ran, ran late, did not run or will not: told from the log, in plain sentences."""
+"""Explain from the log, in plain sentences, why a job ran, ran late, did not run or will not."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from itertools import takewhile
 
 import msgspec
 
-from gnomon.analysis import fire_outcomes as ledger
+from gnomon.analysis import fire_outcomes
 from gnomon.analysis.fire_explanation import FireExplainer, FireExplanation
-from gnomon.analysis.schedule_history import MICROSECOND, Pause, Schedule, ScheduleHistory, read_past
+from gnomon.analysis.schedule_history import MICROSECOND, Pause, Schedule, ScheduleHistory, read_history
 from gnomon.domain import events
 from gnomon.errors import TriggerError, UnknownJobError
 from gnomon.ports import Store
@@ -23,13 +23,13 @@ from gnomon.text import close_match
 MINUTE = timedelta(minutes=1)
 SECOND = timedelta(seconds=1)
 LOOKS_BACK = (MINUTE, timedelta(hours=1), timedelta(days=1), timedelta(days=32), timedelta(days=367 * 5))
-"""How far back the fire before a moment is looked for, step by step: no trigger can be asked backwards."""
-MOST_STORIES = 12
-"""Fires of one day that are told one by one; the others are counted."""
+"""How far back the fire before a moment is searched, step by step, since triggers only go forward."""
+MOST_EXPLAINED = 12
+"""Fires of one day that are explained one by one; the others are only counted."""
 
 
 class ScheduleFact(msgspec.Struct, frozen=True):
-    """The schedule that was, or is, in force: in words, and from when to when."""
+    """The schedule in force: in words, and its period."""
 
     text: str
     since: datetime
@@ -38,10 +38,10 @@ class ScheduleFact(msgspec.Struct, frozen=True):
 
 
 class Explanation(msgspec.Struct, kw_only=True):
-    """What the log tells of a job at a time: `sentences` for people, and the facts that they stand on.
+    """What the log says about a job at a time: `sentences` for people, and the facts behind them.
 
-    `asked` is the time as it was asked for, None for «the last and the next». `fires` are those of that time; without
-    any, `before` and `after` are the nearest ones. `clock_change` is set where the clocks of the zone matter.
+    `asked` is the time that was asked about, None for «the last and the next fire». `fires` are those of that time; if
+    there are none, `before` and `after` are the nearest ones. `clock_change` is set where a clock change matters.
     """
 
     job_id: str
@@ -57,33 +57,33 @@ class Explanation(msgspec.Struct, kw_only=True):
 
 
 async def explain(store: Store, job_id: str, moment: datetime | date | None, now: datetime) -> Explanation:
-    """Explain what became of a job at a moment, on a day, or without either lately and next.
+    """Explain what a job did at a moment or on a day; with None, its last and its next fire.
 
-    A naive moment is a wall time of the job's zone, a date a day there. A moment on the whole minute or second means
-    the first fire within it. The store may be open for reading only. UnknownJobError.
+    A naive moment is a wall time of the job's zone, a date is a day there. A moment on a whole minute or second stands
+    for the first fire within it. The store may be open read-only. Raises UnknownJobError.
     """
     head = await store.head()
     states = {state.job_id: state for state in await store.jobs()}
     stream = [e for e in await store.stream(events.job_stream(job_id)) if e.position <= head]
     if job_id not in states or not stream:
         raise UnknownJobError(job_id, close_match(job_id, states))
-    explainer = _Explainer(store, read_past(stream, states[job_id]), moment, head, now)
+    explainer = _Explainer(store, read_history(stream, states[job_id]), moment, head, now)
     await explainer.explain(moment)
     return explainer.found
 
 
 class _Explainer:
     def __init__(
-        self, store: Store, past: ScheduleHistory, moment: datetime | date | None, head: int, now: datetime
+        self, store: Store, history: ScheduleHistory, moment: datetime | date | None, head: int, now: datetime
     ) -> None:
         self._store = store
-        self._past = past
+        self._history = history
         self._head = head
         self._now = now
-        self.zone = _zone_at(past, moment)
-        self._teller = FireExplainer(store, past, self.zone, head, now)
+        self.zone = _zone_at(history, moment)
+        self._fire_explainer = FireExplainer(store, history, self.zone, head, now)
         self.found = Explanation(
-            job_id=past.state.job_id,
+            job_id=history.state.job_id,
             timezone=str(self.zone),
             asked=moment.isoformat() if moment is not None else None,
         )
@@ -102,20 +102,20 @@ class _Explainer:
         self.found.sentences += sentences
 
     def when(self, at: datetime | None) -> str:
-        return self._teller.when(at)
+        return self._fire_explainer.when(at)
 
-    # --- what may be asked ---
+    # --- questions ---
 
     async def _last_and_next(self) -> None:
-        state = self._past.state
+        state = self._history.state
         if state.newest_fire is not None:
             self.say(f"The last fire of {state.job_id} was due at {self.when(state.newest_fire)}.")
-            await self._tell(state.newest_fire)
+            await self._explain_fire(state.newest_fire)
         else:
             self.say(f"{state.job_id} has not had a fire yet.")
-        schedule = self._past.schedules[-1] if self._past.schedules else None
+        schedule = self._history.schedules[-1] if self._history.schedules else None
         if schedule is None or state.removed:
-            self._tell_no_schedule(self._now)
+            self._explain_no_schedule(self._now)
             return
         self._note_schedule(schedule)
         if schedule.trigger is None:
@@ -123,29 +123,29 @@ class _Explainer:
             return
         fire = next_fire(schedule.trigger, state.last_fire, schedule.anchor, state.newest_fire)
         if fire is None:
-            self.say(f"No other fire will come: its schedule, {explain_trigger(schedule.trigger)}, is at its end.")
+            self.say(f"No fire follows: its schedule, {explain_trigger(schedule.trigger)}, has ended.")
             return
         self.say(f"The next fire {self._is_due(fire)} at {self.when(fire)}.")
         self.found.after = fire
-        await self._tell(fire)
+        await self._explain_fire(fire)
 
     async def _day(self, day: date) -> None:
         start, end = (_start_of(one, self.zone) for one in (day, day + timedelta(days=1)))
         for change in changes_between(self.zone, start - SECOND, end):
             self.found.clock_change = change
-            self.say(f"Mind that {change}.")
+            self.say(f"Note that {change}.")
         fires = 0
-        for schedule in self._past.schedules:
+        for schedule in self._history.schedules:
             if schedule.since >= end or (schedule.until is not None and schedule.until < start):
                 continue
             chain = await self._chain(schedule, max(start, schedule.anchor))
             for fire in takewhile(lambda fire: fire < end and schedule.covers(fire), chain):  # noqa: B023 - used up here
                 fires += 1
-                if fires <= MOST_STORIES:
+                if fires <= MOST_EXPLAINED:
                     self.say(f"{self.when(fire)}:")
-                    await self._tell(fire)
-        if fires > MOST_STORIES:
-            self.say(f"{fires - MOST_STORIES} more fires on that day; ask for one by its time.")
+                    await self._explain_fire(fire)
+        if fires > MOST_EXPLAINED:
+            self.say(f"{fires - MOST_EXPLAINED} more fires on that day; ask about one by its time.")
         if not fires:
             await self._no_fire(start, f"no fire on {day.isoformat()}", end - SECOND)
 
@@ -155,15 +155,15 @@ class _Explainer:
             await self._instant(instants(self.zone, wall_time)[0])
             return
         self.found.clock_change = change
-        schedule = self._past.schedule_at(change.at)
+        schedule = self._history.schedule_at(change.at)
         if change.kind == "gap":
-            self.say(f"There is no {wall_time:%H:%M} on that day: {change}.")
+            self.say(f"The clocks never show {wall_time:%H:%M} on that day: {change}.")
             await self._in_gap(wall_time, change, schedule)
             return
-        self.say(f"{wall_time:%H:%M} comes twice on that day: {change}.")
+        self.say(f"{wall_time:%H:%M} occurs twice on that day: {change}.")
         both = instants(self.zone, wall_time)
         if schedule is not None and isinstance(schedule.trigger, CronTrigger) and schedule.trigger.has_fixed_times:
-            self.say("The schedule means times of the day, so it fires at the first pass only.")
+            self.say("The schedule has fixed times of the day, so it fires in the first pass only.")
             both = both[:1]
         for instant in both:
             await self._instant(instant)
@@ -173,12 +173,12 @@ class _Explainer:
         if isinstance(trigger, CronTrigger) and trigger.names(wall_time):
             if trigger.has_fixed_times:
                 self.say(
-                    "The schedule means times of the day: those that clocks skip fire once, together, at the first "
-                    f"instant after, {self.when(change.at)}."
+                    "The schedule has fixed times of the day: those that the clocks skip fire once, together, at the "
+                    f"first instant after the gap, {self.when(change.at)}."
                 )
                 await self._instant(change.at)
                 return
-            self.say("The schedule follows elapsed time, and so does not fire at times that clocks skip.")
+            self.say("The schedule follows elapsed time, so it does not fire at times that the clocks skip.")
         await self._no_fire(change.at - MICROSECOND, f"no fire at {wall_time.isoformat(' ', 'minutes')}")
 
     async def _instant(self, instant: datetime) -> None:
@@ -187,11 +187,11 @@ class _Explainer:
             self.say(
                 f"{late.job_id} was due at {self.when(late.trigger.at)}, but that was added at {self.when(late.since)}."
             )
-            await self._tell(late.trigger.at)
+            await self._explain_fire(late.trigger.at)
             return
-        schedule = self._past.schedule_at(instant)
+        schedule = self._history.schedule_at(instant)
         if schedule is None:
-            self._tell_no_schedule(instant)
+            self._explain_no_schedule(instant)
             return
         fire = await self._fire_at(schedule, instant)
         if fire is None:
@@ -199,12 +199,12 @@ class _Explainer:
             return
         self._note_schedule(schedule)
         self.say(f"{self.found.job_id} {self._is_due(fire)} at {self.when(fire)}.")
-        self._tell_clocks(schedule, fire)
-        await self._tell(fire)
+        self._explain_clocks(schedule, fire)
+        await self._explain_fire(fire)
 
     def _added_too_late(self, instant: datetime) -> Schedule | None:
-        """Return a schedule of one fire that was past when it was added: it is late, and due all the same."""
-        for schedule in self._past.schedules:
+        """Return a schedule whose only fire was in the past when it was added; that fire is late but still due."""
+        for schedule in self._history.schedules:
             at = schedule.trigger.at if isinstance(schedule.trigger, AtTrigger) else None
             if at is not None and at <= schedule.since and instant <= at < instant + _width(instant):
                 return schedule
@@ -212,31 +212,31 @@ class _Explainer:
 
     # --- fires ---
 
-    async def _tell(self, fire: datetime) -> None:
-        story = await self._teller.tell(fire)
-        self.found.fires.append(story)
-        self.say(*story.sentences)
+    async def _explain_fire(self, fire: datetime) -> None:
+        explanation = await self._fire_explainer.explain(fire)
+        self.found.fires.append(explanation)
+        self.say(*explanation.sentences)
 
     async def _chain(self, schedule: Schedule, start: datetime) -> Iterator[datetime]:
-        """Iterate over the fires of a schedule from a moment on, as far as schedule and log let them be known."""
+        """Iterate over the fires of a schedule from a moment on, as far as the schedule and the log determine them."""
         if schedule.trigger is None:
             return iter(())
         begin = schedule.fires_begin(start)
         if begin is None:
-            known = await ledger.newest_before(self._store, schedule.job_id, start, self._head)
+            known = await fire_outcomes.newest_outcome_before(self._store, schedule.job_id, start, self._head)
             if known is None or not schedule.holds(known.position):
-                known = await ledger.outcome_of(self._store, schedule.job_id, schedule.since, self._head)
+                known = await fire_outcomes.find_outcome(self._store, schedule.job_id, schedule.since, self._head)
             if known is None or not schedule.holds(known.position):
                 return iter(())
             begin = known.last, schedule.anchor
         return _fires_from(schedule, start, *begin)
 
     async def _fire_at(self, schedule: Schedule, instant: datetime) -> datetime | None:
-        """Find the fire at an instant, or the first one within the minute or the second that it names."""
+        """Return the fire at an instant, or the first one within the minute or the second that it stands for."""
         width = _width(instant)
         if schedule.trigger is None:
-            entry = await ledger.outcome_of(self._store, schedule.job_id, instant, self._head)
-            return entry.last if entry is not None and entry.last < instant + width else None
+            outcome = await fire_outcomes.find_outcome(self._store, schedule.job_id, instant, self._head)
+            return outcome.last if outcome is not None and outcome.last < instant + width else None
         fire = next(await self._chain(schedule, instant), None)
         return fire if fire is not None and fire < instant + width and schedule.covers(fire) else None
 
@@ -253,78 +253,80 @@ class _Explainer:
     # --- where there is no fire ---
 
     async def _no_fire(self, instant: datetime, what: str, end: datetime | None = None) -> None:
-        schedule = self._past.schedule_at(instant) or (self._past.schedule_at(end) if end is not None else None)
+        schedule = self._history.schedule_at(instant) or (self._history.schedule_at(end) if end is not None else None)
         if schedule is None:
-            self._tell_no_schedule(instant)
+            self._explain_no_schedule(instant)
             return
         self._note_schedule(schedule)
         if schedule.trigger is None:
-            self.say(f"There is {what} in the log. {self._schedule_words(schedule)}")
+            self.say(f"The log has {what}. {self._schedule_words(schedule)}")
             return
         self.say(f"There is {what}. {self._schedule_words(schedule)}")
-        self._tell_other_schedules(schedule)
-        self._tell_clocks(schedule, instant)
+        self._explain_other_schedules(schedule)
+        self._explain_clocks(schedule, instant)
         self.found.before = await self._fire_before(schedule, instant)
         following = (fire for fire in await self._chain(schedule, end or instant) if fire > (end or instant))
         self.found.after = next(following, None)
         if self.found.after is not None and not schedule.covers(self.found.after):
             self.found.after = None
         if self.found.before is not None:
-            story = await self._teller.tell(self.found.before)
-            self.say(f"The fire before was at {self.when(self.found.before)} ({story.fate}).")
+            explanation = await self._fire_explainer.explain(self.found.before)
+            self.say(f"The fire before was at {self.when(self.found.before)} ({explanation.fate}).")
         if self.found.after is not None:
             self.say(f"The fire after {self._is_due(self.found.after)} at {self.when(self.found.after)}.")
         elif schedule.until is None:
-            self.say("No fire comes after: the schedule is at its end.")
-        self._tell_pause(instant)
+            self.say("No fire follows: the schedule has ended.")
+        self._explain_pause(instant)
 
-    def _tell_no_schedule(self, instant: datetime) -> None:
-        """Say that the job did not exist at a moment, or does not any more."""
-        before = [s for s in self._past.schedules if s.until is not None and s.until < instant]
-        after = [s for s in self._past.schedules if s.since >= instant]
-        job_id = self._past.state.job_id
+    def _explain_no_schedule(self, instant: datetime) -> None:
+        """Explain that the job did not exist yet at a moment, or had been removed."""
+        before = [s for s in self._history.schedules if s.until is not None and s.until < instant]
+        after = [s for s in self._history.schedules if s.since >= instant]
+        job_id = self._history.state.job_id
         if before:
             last = before[-1]
-            who = _who(last.ended_by, last.ended_reason)
-            self.say(f"{job_id} was removed at {self.when(last.until)} by {who}, so there was nothing to fire.")
+            who = _actor_words(last.ended_by, last.ended_reason)
+            self.say(f"{job_id} was removed at {self.when(last.until)} by {who}, so it had no fire.")
         if after:
-            who, again = _who(after[0].actor, after[0].reason), "again " if before else ""
+            who, again = _actor_words(after[0].actor, after[0].reason), "again " if before else ""
             self.say(f"{job_id} was added {again}at {self.when(after[0].since)} by {who}, and had no fires before.")
 
-    def _tell_other_schedules(self, schedule: Schedule) -> None:
-        """Say that the schedule is another one now, which may be the one that somebody has in mind."""
-        now = self._past.schedules[-1]
+    def _explain_other_schedules(self, schedule: Schedule) -> None:
+        """Mention that the schedule has been replaced since, in case the reader has the new one in mind."""
+        now = self._history.schedules[-1]
         if now is not schedule and schedule.ending == "changed":
-            who = _who(schedule.ended_by, schedule.ended_reason)
-            self.say(f"It was the schedule until {self.when(schedule.until)}, when it was changed by {who}.")
+            who = _actor_words(schedule.ended_by, schedule.ended_reason)
+            self.say(f"This was the schedule until {self.when(schedule.until)}, when it was changed by {who}.")
         elif isinstance(schedule.trigger, EveryTrigger):
-            self.say(f"It is counted from {self.when(schedule.anchor)} on.")
+            self.say(f"Its fires are counted from {self.when(schedule.anchor)}.")
 
-    def _tell_clocks(self, schedule: Schedule, instant: datetime) -> None:
-        """Say what a clock change has to do with a moment: just after a gap, or in either pass of a repeat."""
+    def _explain_clocks(self, schedule: Schedule, instant: datetime) -> None:
+        """Mention how a clock change affects a moment just after a gap, or in either pass of a repeated hour."""
         trigger, wall_time = schedule.trigger, instant.astimezone(self.zone).replace(tzinfo=None)
         if self.found.clock_change is not None or not isinstance(trigger, CronTrigger):
             return
         gap = next(iter(changes_between(self.zone, instant - SECOND, instant)), None)
         if gap is not None and gap.kind == "gap":
             self.found.clock_change = gap
-            self.say(f"Mind that {gap}.")
+            self.say(f"Note that {gap}.")
             if trigger.has_fixed_times and not trigger.names(wall_time):
-                self.say("Times of the day that the clocks skip fire at the first instant after: this one.")
+                self.say(
+                    "Fixed times of the day that the clocks skip fire at the first instant after the gap: this one."
+                )
             return
         repeat = change_at(self.zone, wall_time)
         if repeat is not None and repeat.kind == "repeat":
             self.found.clock_change = repeat
             which = "first" if instant < repeat.at else "second"
-            rule = "fires at the first only" if trigger.has_fixed_times else "fires at both"
-            self.say(f"{wall_time:%H:%M} comes twice, as {repeat}. This is the {which} one, and the schedule {rule}.")
+            rule = "fires in the first pass only" if trigger.has_fixed_times else "fires in both passes"
+            self.say(f"{wall_time:%H:%M} occurs twice, as {repeat}. This is the {which} time, and the schedule {rule}.")
 
-    def _tell_pause(self, instant: datetime) -> None:
-        state = self._past.state
+    def _explain_pause(self, instant: datetime) -> None:
+        state = self._history.state
         if state.paused_at is not None and instant >= state.paused_at:
-            self.found.pause = self._past.pauses[-1] if self._past.pauses else None
-            who = _who(state.paused_by, state.paused_reason)
-            self.say(f"The job is paused since {self.when(state.paused_at)} by {who}.")
+            self.found.pause = self._history.pauses[-1] if self._history.pauses else None
+            who = _actor_words(state.paused_by, state.paused_reason)
+            self.say(f"The job has been paused since {self.when(state.paused_at)} by {who}.")
 
     def _is_due(self, fire: datetime) -> str:
         return "is due" if fire > self._now else "was due"
@@ -335,21 +337,21 @@ class _Explainer:
 
     def _schedule_words(self, schedule: Schedule) -> str:
         if schedule.problem is not None:
-            return f"When it was due cannot be told: {schedule.problem}."
+            return f"Its fires cannot be computed: {schedule.problem}."
         if schedule.trigger is None:
-            return "The job has no schedule: it runs only when somebody triggers it."
+            return "The job has no schedule: it runs only when it is triggered."
         return f"The schedule is: {explain_trigger(schedule.trigger)}."
 
 
 def _width(instant: datetime) -> timedelta:
-    """Tell how long the time is that an instant means, as it was written: a minute, a second, or itself."""
+    """Return the length of time that an instant stands for, by its precision: a minute, a second or itself."""
     return MICROSECOND if instant.microsecond else SECOND if instant.second else MINUTE
 
 
 def _fires_from(
     schedule: Schedule, start: datetime, last_fire: datetime | None, anchor: datetime
 ) -> Iterator[datetime]:
-    assert schedule.trigger is not None  # noqa: S101 - asked for before
+    assert schedule.trigger is not None  # noqa: S101 - callers check
     fire = next_fire(schedule.trigger, last_fire, anchor)
     while fire is not None:
         if fire >= start:
@@ -358,16 +360,16 @@ def _fires_from(
 
 
 def _start_of(day: date, zone: tzinfo) -> datetime:
-    """Return the first instant of a day, which is not midnight where clocks skip that."""
+    """Return the first instant of a day, which is later than midnight where the clocks skip midnight."""
     wall_time = datetime.combine(day, time())
     found = instants(zone, wall_time)
     change = change_at(zone, wall_time)
     return found[0] if found or change is None else change.at
 
 
-def _zone_at(past: ScheduleHistory, moment: datetime | date | None) -> tzinfo:
-    """Return the zone in which the job's schedule was written at a moment."""
-    schedules = past.schedules
+def _zone_at(history: ScheduleHistory, moment: datetime | date | None) -> tzinfo:
+    """Return the zone of the job's schedule at a moment."""
+    schedules = history.schedules
     if isinstance(moment, datetime):
         about = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
         schedules = [s for s in schedules if s.since <= about] or schedules[:1]
@@ -378,5 +380,5 @@ def _zone_at(past: ScheduleHistory, moment: datetime | date | None) -> tzinfo:
         return UTC
 
 
-def _who(actor: str | None, reason: str | None) -> str:
-    return f"{actor or 'somebody'}{f' ({reason})' if reason else ''}"
+def _actor_words(actor: str | None, reason: str | None) -> str:
+    return f"{actor or 'someone'}{f' ({reason})' if reason else ''}"

@@ -1,4 +1,4 @@
-"""What became of one fire, told from the log in plain sentences, with the facts that they stand on."""
+"""Explain the outcome of one fire from the log, in plain sentences and with the facts behind them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Literal
 
 import msgspec
 
-from gnomon.analysis import fire_outcomes as ledger
+from gnomon.analysis import fire_outcomes
 from gnomon.analysis.fire_outcomes import FireOutcome
 from gnomon.analysis.schedule_history import Pause, ScheduleHistory
 from gnomon.domain import events
@@ -21,23 +21,23 @@ from gnomon.text import length, moment
 Fate = Status | Literal["held_back", "undecided", "to_come", "no_outcome", "forgotten"]
 
 ON_TIME = timedelta(seconds=1)
-"""A start that is not later than this needs no reason."""
+"""Largest delay of a start that needs no explanation."""
 NEIGHBOURS = 200
-"""Events before a start among which the end of another run is looked for, which made room for it."""
+"""Events before a start among which the end of the run that freed its slot is searched."""
 
 
 class Silence(msgspec.Struct, frozen=True):
-    """A time in which nothing was written to the log; None where it has no such end."""
+    """A period in which nothing was written to the log; None where it is open."""
 
     since: datetime | None
     until: datetime | None
 
 
 class FireExplanation(msgspec.Struct, kw_only=True):
-    """What became of a fire. `executions` are its attempts, `behind` runs that it had to wait for or gave way to.
+    """The outcome of a fire. `executions` are its attempts, `behind` the runs that it waited for or was skipped for.
 
-    `count`, `first` and `last` are those of the range with which it was missed. `pause` and `silence` tell why it was
-    late or missed, where one of them is the reason.
+    `count`, `first` and `last` describe the range with which it was missed. `pause` or `silence` is set if it is the
+    cause of the delay or of the miss.
     """
 
     scheduled_time: datetime
@@ -51,213 +51,217 @@ class FireExplanation(msgspec.Struct, kw_only=True):
     silence: Silence | None = None
     behind: list[Execution] = []
 
+    def say(self, *sentences: str) -> None:
+        """Add sentences."""
+        self.sentences += sentences
+
 
 class FireExplainer:
-    """Tells of the fires of one job, from a log that stands still at `head`."""
+    """Explains the fires of one job from the log up to `head`."""
 
-    def __init__(self, store: Store, past: ScheduleHistory, zone: tzinfo, head: int, now: datetime) -> None:
+    def __init__(self, store: Store, history: ScheduleHistory, zone: tzinfo, head: int, now: datetime) -> None:
         self._store = store
-        self._past = past
+        self._history = history
         self._zone = zone
         self._head = head
         self._now = now
-        self._job_id = past.state.job_id
+        self._job_id = history.state.job_id
 
     def when(self, at: datetime | None) -> str:
-        """Write a time in the job's zone, with its offset."""
+        """Format a time in the job's zone, with its offset."""
         return moment(at, self._zone, milliseconds=True) if at is not None else "the beginning"
 
-    async def tell(self, fire: datetime) -> FireExplanation:
-        """Tell what became of a fire of the job."""
-        story = FireExplanation(scheduled_time=fire, fate="to_come")
+    async def explain(self, fire: datetime) -> FireExplanation:
+        """Return the outcome of a fire of the job."""
+        explanation = FireExplanation(scheduled_time=fire, fate="to_come")
         if (first := await self._store.execution(execution_id(self._job_id, fire))) is not None and first.count == 1:
-            await self._tell_attempts(story, first)
-            return story
-        entry = await ledger.outcome_of(self._store, self._job_id, fire, self._head) if fire <= self._now else None
-        if entry is None or entry.first > fire:
-            await self._tell_open(story, entry)
-        elif (execution := await self._store.execution(entry.execution_id)) is not None:
-            story.count, story.first, story.last = entry.count, entry.first, entry.last
-            await self._tell_attempts(story, execution)
-        return story
+            await self._explain_attempts(explanation, first)
+            return explanation
+        outcome = (
+            await fire_outcomes.find_outcome(self._store, self._job_id, fire, self._head) if fire <= self._now else None
+        )
+        if outcome is None or outcome.first > fire:
+            await self._explain_open(explanation, outcome)
+        elif (execution := await self._store.execution(outcome.execution_id)) is not None:
+            explanation.count, explanation.first, explanation.last = outcome.count, outcome.first, outcome.last
+            await self._explain_attempts(explanation, execution)
+        return explanation
 
     # --- runs ---
 
-    async def _tell_attempts(self, story: FireExplanation, execution: Execution | None) -> None:
+    async def _explain_attempts(self, explanation: FireExplanation, execution: Execution | None) -> None:
         while execution is not None:
-            story.executions.append(execution)
-            story.fate = execution.status
-            await self._tell_attempt(story, execution)
+            explanation.executions.append(execution)
+            explanation.fate = execution.status
+            await self._explain_attempt(explanation, execution)
             attempt = execution.attempt + 1
             execution = await self._store.execution(execution_id(self._job_id, execution.scheduled_time, attempt))
 
-    async def _tell_attempt(self, story: FireExplanation, execution: Execution) -> None:
-        history = await self._store.stream(execution.id)
-        started = next((event for event in history if isinstance(event, events.Started)), None)
+    async def _explain_attempt(self, explanation: FireExplanation, execution: Execution) -> None:
+        stream = await self._store.stream(execution.id)
+        started = next((event for event in stream if isinstance(event, events.Started)), None)
         if execution.attempt > 1:
-            story.sentences.append(f"It was tried again: attempt {execution.attempt} is run {execution.id}.")
+            explanation.say(f"It was retried: attempt {execution.attempt} is run {execution.id}.")
         if execution.status == "missed":
-            await self._tell_missed(story, history)
+            await self._explain_missed(explanation, stream)
             return
         if started is None:
-            await self._tell_not_started(story, execution, history)
+            await self._explain_not_started(explanation, execution, stream)
         else:
-            await self._tell_start(story, execution, history[0], started)
-        self._tell_end(story, execution, history)
+            await self._explain_start(explanation, execution, stream[0], started)
+        self._explain_end(explanation, execution, stream)
 
-    async def _tell_start(self, story: FireExplanation, run: Execution, first: Event, started: Event) -> None:
+    async def _explain_start(self, explanation: FireExplanation, run: Execution, first: Event, started: Event) -> None:
         due = run.not_before or run.scheduled_time
         late = started.at - due
         if late < ON_TIME:
-            story.sentences.append(f"It ran on time: it started at {self.when(started.at)} (run {run.id}).")
+            explanation.say(f"It ran on time: it started at {self.when(started.at)} (run {run.id}).")
             return
-        story.sentences.append(f"It ran late, by {length(late)}: it started at {self.when(started.at)} (run {run.id}).")
+        explanation.say(f"It ran late, by {length(late)}: it started at {self.when(started.at)} (run {run.id}).")
         if first.at - due >= ON_TIME:
-            await self._tell_why_late(story, due, first)
+            await self._explain_why_late(explanation, due, first)
         if started.at - max(first.at, due) >= ON_TIME:
-            await self._tell_what_it_waited_for(story, run, max(first.at, due), started)
+            await self._explain_what_it_waited_for(explanation, run, max(first.at, due), started)
 
-    async def _tell_why_late(self, story: FireExplanation, due: datetime, decided: Event) -> None:
-        """Say why a kernel came to a fire later than it was due."""
-        story.pause = self._past.pause_of(due, decided.at)
-        if story.pause is not None:
-            story.sentences.append(f"The job was paused when it was due, {self._pause_words(story.pause)}.")
+    async def _explain_why_late(self, explanation: FireExplanation, due: datetime, decided: Event) -> None:
+        """Explain why a kernel decided a fire later than it was due."""
+        explanation.pause = self._history.pause_of(due, decided.at)
+        if explanation.pause is not None:
+            explanation.say(f"The job was paused when it was due, {self._pause_words(explanation.pause)}.")
             return
-        story.silence = await self._silence(due)
-        if story.silence is not None:
-            story.sentences.append(f"No kernel was running when it was due: {self._silence_words(story.silence)}.")
+        explanation.silence = await self._silence(due)
+        if explanation.silence is not None:
+            explanation.say(f"No kernel was running when it was due: {self._silence_words(explanation.silence)}.")
         else:
-            story.sentences.append(f"A kernel came to it only at {self.when(decided.at)}: it was busy or stood still.")
+            explanation.say(f"A kernel decided it only at {self.when(decided.at)}: it was busy or suspended.")
 
-    async def _tell_what_it_waited_for(
-        self, story: FireExplanation, run: Execution, since: datetime, started: Event
+    async def _explain_what_it_waited_for(
+        self, explanation: FireExplanation, run: Execution, since: datetime, started: Event
     ) -> None:
-        """Find what ended just before a run that had waited could begin: that is what it had waited for."""
+        """Find the run whose end allowed a waiting run to start."""
         waited = length(started.at - since)
         block = await self._store.read(max(started.position - NEIGHBOURS, 0), NEIGHBOURS)
         ended = [event for event in block if event.position < started.position and _frees_a_slot(event, started)]
         own = [event for event in ended if event.job_id == self._job_id and event.stream != run.id]
         if not ended:
-            story.sentences.append(f"It waited {waited}; then a kernel that had just started took it up.")
+            explanation.say(f"It waited {waited}; then a kernel that had just started resumed it.")
             return
-        what = "another run of the job to end" if own else "a slot: as many runs as max_running allows were going on"
-        await self._note_behind(story, (own or ended)[-1].stream)
-        story.sentences.append(f"It waited {waited} for {what}. {self._behind_words(story)}")
+        what = "another run of the job to end" if own else "a slot: max_running runs were going on"
+        await self._note_behind(explanation, (own or ended)[-1].stream)
+        explanation.say(f"It waited {waited} for {what}. {self._behind_words(explanation)}")
 
-    async def _tell_not_started(self, story: FireExplanation, run: Execution, history: list[Event]) -> None:
+    async def _explain_not_started(self, explanation: FireExplanation, run: Execution, stream: list[Event]) -> None:
         if run.status != "scheduled":
             return
-        story.sentences.append(f"It was accepted at {self.when(history[0].at)} and has not started yet (run {run.id}).")
+        explanation.say(f"It was accepted at {self.when(stream[0].at)} and has not started yet (run {run.id}).")
         if run.not_before is not None and run.not_before > self._now:
-            story.sentences.append(f"It waits until {self.when(run.not_before)}, as the retry policy wants.")
+            explanation.say(f"It waits until {self.when(run.not_before)}, as its retry policy says.")
             return
         page = await self._store.executions(ExecutionQuery(job_id=self._job_id, status=("running",), limit=5))
-        story.behind = [one for one in page.items if one.id != run.id]
-        if story.behind:
-            story.sentences.append(f"It waits for another run of the job to end. {self._behind_words(story)}")
+        explanation.behind = [one for one in page.items if one.id != run.id]
+        if explanation.behind:
+            explanation.say(f"It waits for another run of the job to end. {self._behind_words(explanation)}")
         else:
-            story.sentences.append("It waits for a slot, or for a kernel to take it up.")
+            explanation.say("It waits for a slot, or for a kernel to start it.")
 
-    def _tell_end(self, story: FireExplanation, run: Execution, history: list[Event]) -> None:
+    def _explain_end(self, explanation: FireExplanation, run: Execution, stream: list[Event]) -> None:
         took = f" after {length(run.execution_time)}" if run.execution_time is not None else ""
         match run.status:
             case "success":
-                story.sentences.append(f"It succeeded{took}.")
+                explanation.say(f"It succeeded{took}.")
             case "failed":
-                story.sentences += self._failure(run, took)
+                explanation.say(*self._failure(run, took))
             case "cancelled":
-                story.sentences.append(f"It was cancelled{took or ' before it started'}{self._cancel_words(history)}.")
+                explanation.say(f"It was cancelled{took or ' before it started'}{self._cancel_words(stream)}.")
             case "running":
-                asked = self._cancel_words(history) if run.cancel_requested else ""
-                stop = f"; it was asked to stop{asked}, and goes on" if run.cancel_requested else ""
-                story.sentences.append(f"It is still running{stop}.")
+                asked = self._cancel_words(stream) if run.cancel_requested else ""
+                stop = f"; it was asked to stop{asked}, and continues" if run.cancel_requested else ""
+                explanation.say(f"It is still running{stop}.")
         if run.late_result is not None:
-            at = next(event.at for event in history if isinstance(event, events.LateResult))
-            story.sentences.append(
-                f"Its body went on and reported {run.late_result!r} at {self.when(at)}; that changes nothing any more."
+            at = next(event.at for event in stream if isinstance(event, events.LateResult))
+            explanation.say(
+                f"Its body went on and reported {run.late_result!r} at {self.when(at)}: that does not count."
             )
 
     def _failure(self, run: Execution, took: str) -> list[str]:
         what = f"{run.error_type}: {run.error_message}" if run.error_type else run.error_message or "no message"
         sentences = [f"It failed{took} ({run.reason}): {what.splitlines()[0] if what else ''}."]
-        schedule = self._past.schedule_at(run.scheduled_time)
+        schedule = self._history.schedule_at(run.scheduled_time)
         attempts = schedule.job.retry.attempts if schedule is not None and schedule.job is not None else 1
         if run.attempt >= attempts:
             left = f"that was the last of its {attempts} attempts" if attempts > 1 else "the job has no retries"
             sentences.append(f"It was not tried again: {left}.")
         return sentences
 
-    def _cancel_words(self, history: list[Event]) -> str:
-        asked = [event for event in history if isinstance(event, events.CancelRequested | events.Cancelled)]
+    def _cancel_words(self, stream: list[Event]) -> str:
+        asked = [event for event in stream if isinstance(event, events.CancelRequested | events.Cancelled)]
         actor = next((event.actor for event in asked if event.actor), None)
         reason = next((event.reason for event in asked if event.reason), None)
         return (f" by {actor}" if actor else "") + (f": {reason}" if reason else "")
 
     # --- fires that did not run ---
 
-    async def _tell_missed(self, story: FireExplanation, history: list[Event]) -> None:
-        event = next(event for event in history if isinstance(event, events.Missed))
-        story.sentences.append(f"It did not run: it was missed ({event.reason}), recorded at {self.when(event.at)}.")
-        fire = story.scheduled_time
+    async def _explain_missed(self, explanation: FireExplanation, stream: list[Event]) -> None:
+        event = next(event for event in stream if isinstance(event, events.Missed))
+        explanation.say(f"It did not run: it was missed ({event.reason}), recorded at {self.when(event.at)}.")
+        fire = explanation.scheduled_time
         if event.reason == "paused":
-            story.pause = self._past.pause_of(fire, event.at)
+            explanation.pause = self._history.pause_of(fire, event.at)
         if event.reason == "downtime":
-            story.silence = await self._silence(fire)
-        if story.pause is not None:
-            story.sentences.append(f"The job was paused, {self._pause_words(story.pause)}.")
-        elif story.silence is not None:
-            story.sentences.append(f"No kernel was running: {self._silence_words(story.silence)}.")
-        if event.detail and not (story.pause or story.silence):
+            explanation.silence = await self._silence(fire)
+        if explanation.pause is not None:
+            explanation.say(f"The job was paused, {self._pause_words(explanation.pause)}.")
+        elif explanation.silence is not None:
+            explanation.say(f"No kernel was running: {self._silence_words(explanation.silence)}.")
+        if event.detail and not (explanation.pause or explanation.silence):
             source = "A guard refused it" if event.reason == "guard" else "The kernel says"
-            story.sentences.append(f"{source}: {event.detail}.")
+            explanation.say(f"{source}: {event.detail}.")
         elif event.detail and event.detail not in DETAILS.values():
-            story.sentences.append(f"The kernel says: {event.detail}.")
+            explanation.say(f"The kernel says: {event.detail}.")
         if event.blocked_by is not None:
-            await self._note_behind(story, event.blocked_by)
-            story.sentences.append(self._behind_words(story))
-        if story.count > 1:
-            story.sentences.append(
-                f"It is one of {story.count} fires from {self.when(story.first)} to {self.when(story.last)} that were "
-                f"missed together{self._catch_up_words(fire)}."
+            await self._note_behind(explanation, event.blocked_by)
+            explanation.say(self._behind_words(explanation))
+        if explanation.count > 1:
+            span = f"from {self.when(explanation.first)} to {self.when(explanation.last)}"
+            explanation.say(
+                f"It is one of {explanation.count} fires {span} that were missed together{self._catch_up_words(fire)}."
             )
 
-    async def _tell_open(self, story: FireExplanation, following: FireOutcome | None) -> None:
-        """Tell of a fire of which the log says nothing."""
-        fire, state = story.scheduled_time, self._past.state
-        story.pause = self._past.pauses[-1] if state.paused and self._past.pauses else None
-        held = f"The job is paused, {self._pause_words(story.pause)}" if story.pause is not None else None
+    async def _explain_open(self, explanation: FireExplanation, following: FireOutcome | None) -> None:
+        """Explain a fire without an outcome in the log."""
+        fire, state = explanation.scheduled_time, self._history.state
+        explanation.pause = self._history.pauses[-1] if state.paused and self._history.pauses else None
+        held = f"The job is paused, {self._pause_words(explanation.pause)}" if explanation.pause is not None else None
         if fire > self._now:
-            story.fate = "to_come"
-            story.sentences.append(f"It is to come, in {length(fire - self._now)}.")
+            explanation.fate = "to_come"
+            explanation.say(f"It will come in {length(fire - self._now)}.")
             if held is not None:
-                story.sentences.append(f"{held}: unless somebody resumes it, it will not run.")
+                explanation.say(f"{held}: unless the job is resumed, it will not run.")
         elif following is not None:
-            await self._tell_lost(story)
+            await self._explain_lost(explanation)
         elif held is not None:
-            story.fate = "held_back"
-            story.sentences.append(f"It has not run. {held}: it is held back until somebody resumes the job.")
+            explanation.fate = "held_back"
+            explanation.say(f"It has not run. {held}: it is held back until the job is resumed.")
         else:
-            story.fate = "undecided"
-            last = await ledger.last_event(self._store, self._head)
-            sign = f"the last thing in the log is of {self.when(last.at)}" if last is not None else "the log is empty"
-            story.sentences.append(f"It has not run: no kernel has come to it yet, {sign}. Is one running?")
+            explanation.fate = "undecided"
+            last = await fire_outcomes.last_event(self._store, self._head)
+            sign = f"the last event in the log is of {self.when(last.at)}" if last is not None else "the log is empty"
+            explanation.say(f"It has not run: no kernel has decided it yet, and {sign}. Is a kernel running?")
 
-    async def _tell_lost(self, story: FireExplanation) -> None:
-        after = await ledger.position_at(self._store, story.scheduled_time, self._head)
-        pruned = await ledger.pruned_until(self._store, after, self._head)
-        if pruned is not None and story.scheduled_time < pruned:
-            story.fate = "forgotten"
-            story.sentences.append(
-                f"The log has forgotten what became of it: what was written before {self.when(pruned)} was pruned."
-            )
+    async def _explain_lost(self, explanation: FireExplanation) -> None:
+        after = await fire_outcomes.position_at(self._store, explanation.scheduled_time, self._head)
+        pruned = await fire_outcomes.pruned_until(self._store, after, self._head)
+        if pruned is not None and explanation.scheduled_time < pruned:
+            explanation.fate = "forgotten"
+            explanation.say(f"The log no longer has its outcome: events before {self.when(pruned)} were pruned.")
         else:
-            story.fate = "no_outcome"
-            story.sentences.append("The log has no outcome for it, but has one for a later fire: see `gnomon audit`.")
+            explanation.fate = "no_outcome"
+            explanation.say("The log has no outcome for it, but has one for a later fire: see `gnomon audit`.")
 
-    # --- facts, and words for them ---
+    # --- facts, and their wording ---
 
     async def _silence(self, fire: datetime) -> Silence | None:
-        before, after = await ledger.silence_around(self._store, fire, self._head)
+        before, after = await fire_outcomes.silence_around(self._store, fire, self._head)
         if after is not None and after.at - fire < ON_TIME:
             return None
         return Silence(before.at if before is not None else None, after.at if after is not None else None)
@@ -269,29 +273,29 @@ class FireExplainer:
 
     def _pause_words(self, pause: Pause) -> str:
         until = f"from {self.when(pause.since)} to {self.when(pause.until)}" if pause.until else ""
-        return f"{until or f'since {self.when(pause.since)}'} by {pause.by or 'somebody'}" + (
+        return f"{until or f'since {self.when(pause.since)}'} by {pause.by or 'someone'}" + (
             f" ({pause.reason})" if pause.reason else ""
         )
 
-    async def _note_behind(self, story: FireExplanation, run_id: str) -> None:
+    async def _note_behind(self, explanation: FireExplanation, run_id: str) -> None:
         if (run := await self._store.execution(run_id)) is not None:
-            story.behind.append(run)
+            explanation.behind.append(run)
 
-    def _behind_words(self, story: FireExplanation) -> str:
-        if not story.behind:
-            return "That run is not in the log any more."
-        run = story.behind[-1]
+    def _behind_words(self, explanation: FireExplanation) -> str:
+        if not explanation.behind:
+            return "That run is no longer in the log."
+        run = explanation.behind[-1]
         of = "" if run.job_id == self._job_id else f" of job {run.job_id}"
         end = f", and ended at {self.when(run.updated_at)} ({run.status})" if run.is_over else f" and is {run.status}"
         return f"That was run {run.id}{of}, which started at {self.when(run.timestamp)}{end}."
 
     def _catch_up_words(self, fire: datetime) -> str:
-        schedule = self._past.schedule_at(fire)
+        schedule = self._history.schedule_at(fire)
         return f" (catch_up = {schedule.job.catch_up!r})" if schedule is not None and schedule.job is not None else ""
 
 
 def _frees_a_slot(event: Event, started: Event) -> bool:
-    """Whether an event is the end of a run that was going on until just then; a lost one ended long before."""
+    """Return whether an event is the end of a run that occupied a slot until then; a lost run ended long before."""
     if started.at - event.at > ON_TIME or not isinstance(event, events.Succeeded | events.Failed | events.Cancelled):
         return False
     return not (isinstance(event, events.Failed) and event.reason == "lost")

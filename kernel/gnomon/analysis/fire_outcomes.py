@@ -1,4 +1,4 @@
-"""What the log has decided about fires: one entry for each run or miss, read in bounded memory."""
+"""The outcomes of fires in the log, one for each run or missed range, read in bounded memory."""
 
 from __future__ import annotations
 
@@ -10,18 +10,17 @@ import msgspec
 from gnomon.domain import events
 from gnomon.domain.events import Event, MissedReason
 from gnomon.ports import Store
+from gnomon.stores.reading import BLOCK, read_log
 
-BLOCK = 2_000
-"""Events that are read at once."""
 FIRST_WINDOW, LONGEST_WINDOW = timedelta(minutes=10), timedelta(days=1)
-"""Times of which one job's events are read at once: short where there are many, so that memory stays bounded."""
+"""Length of time of which the events of one job are read at once; shorter where there are many, to bound memory."""
 LONGEST_LOOK_BACK = timedelta(days=10 * 366)
 EVER = datetime.max.replace(tzinfo=UTC)
 ONE_DECISION = timedelta(seconds=1)
 
 
 class FireOutcome(msgspec.Struct, frozen=True):
-    """The outcome of a fire, or of `count` neighbouring ones from `first` to `last` that were missed."""
+    """The outcome of a fire, or of `count` consecutive fires from `first` to `last` that were missed."""
 
     job_id: str
     first: datetime
@@ -33,30 +32,21 @@ class FireOutcome(msgspec.Struct, frozen=True):
     missed: MissedReason | None = None
 
 
-def entry_of(event: Event) -> FireOutcome | None:
-    """Read the outcome that an event gives to fires; None for all others, among them retries and runs by hand."""
-    if event.version > 1:
+def read_outcome(event: Event) -> FireOutcome | None:
+    """Return the outcome that an event gives to fires; None for other events, such as those of manual runs."""
+    if not event.is_fire:
         return None
     if isinstance(event, events.Scheduled):
-        if event.is_manual or event.attempt > 1:
-            return None
         fire = event.scheduled_time
         return FireOutcome(event.job_id, fire, fire, 1, event.stream, event.position, event.at)
-    if isinstance(event, events.Missed) and not event.is_manual:
-        first, last = event.first or event.scheduled_time, event.last or event.scheduled_time
+    if isinstance(event, events.Missed):
+        first, last = event.first_fire, event.last_fire
         return FireOutcome(event.job_id, first, last, event.count, event.stream, event.position, event.at, event.reason)
     return None
 
 
-async def read_log(store: Store, after: int, head: int) -> AsyncIterator[Sequence[Event]]:
-    """Read the log from one position to another, block by block."""
-    while after < head and (block := await store.read(after, min(BLOCK, head - after))):
-        after = block[-1].position
-        yield [event for event in block if event.position <= head] if after > head else block
-
-
 async def read_job(store: Store, job_id: str, since: datetime, head: int) -> AsyncIterator[Sequence[Event]]:
-    """Read what the log says of one job from a moment on, in windows as long as memory allows."""
+    """Read the events of one job from a moment on, in windows as long as memory allows."""
     last = await last_event(store, head)
     if last is None:
         return
@@ -71,7 +61,7 @@ async def read_job(store: Store, job_id: str, since: datetime, head: int) -> Asy
 
 
 async def last_event(store: Store, head: int) -> Event | None:
-    """Return the newest event at or before a position; what is at the position itself may have been pruned."""
+    """Return the newest event at or before a position; the one at the position itself may have been pruned."""
     step = 1
     while head > 0:
         if block := await store.read(max(head - step, 0), step):
@@ -83,7 +73,7 @@ async def last_event(store: Store, head: int) -> Event | None:
 
 
 async def position_at(store: Store, moment: datetime, head: int) -> int:
-    """Find the last position that was written before a moment, as the log's own times tell; 0 where there is none."""
+    """Return the last position that was written before a moment, by the times in the log; 0 if there is none."""
     low, high = 0, head  # the event after `low` may be before the moment, the one after `high` is not
     while low < high:
         middle = (low + high) // 2
@@ -96,78 +86,78 @@ async def position_at(store: Store, moment: datetime, head: int) -> int:
 
 
 async def pruned_until(store: Store, after: int, head: int) -> datetime | None:
-    """Tell up to when outcomes may have been forgotten: positions are contiguous unless events were pruned."""
-    expected, forgotten = after + 1, None
+    """Return the time up to which outcomes may have been pruned: without pruning, positions are contiguous."""
+    expected, pruned = after + 1, None
     async for block in read_log(store, after, head):
         for event in block:
             if event.position != expected:
-                forgotten = event.at
+                pruned = event.at
             expected = event.position + 1
-    return forgotten
+    return pruned
 
 
-class Mark(msgspec.Struct, frozen=True):
-    """At `position` a kernel kept time and had come to a fire of `due`; what was due before has its outcome by then.
+class Watermark(msgspec.Struct, frozen=True):
+    """Evidence that a kernel had decided all fires before `due` when it wrote `position`.
 
-    It holds because the timetable is a heap: it comes to the fires of all jobs in their order.
+    This holds because the timetable is a heap: it decides the fires of all jobs in order of time.
     """
 
     due: datetime
     position: int
 
 
-async def newest_marks(store: Store, after: int, head: int) -> list[Mark]:
-    """Find the last moments at which a kernel surely kept time, in the newest block of the log that has one."""
+async def newest_watermarks(store: Store, after: int, head: int) -> list[Watermark]:
+    """Return the watermarks in the newest block of the log that has any."""
     while head > after:
         block = await store.read(max(head - BLOCK, after), BLOCK)
-        if marks := list(_marks(block, head)):
-            return marks
+        if watermarks := list(_watermarks(block, head)):
+            return watermarks
         head -= BLOCK
     return []
 
 
-def _marks(block: Iterable[Event], head: int) -> Iterator[Mark]:
-    begun: FireOutcome | None = None
+def _watermarks(block: Iterable[Event], head: int) -> Iterator[Watermark]:
+    first: FireOutcome | None = None
     before: FireOutcome | None = None
     for event in block:
-        entry = entry_of(event)
-        if entry is None or event.position > head:
+        outcome = read_outcome(event)
+        if outcome is None or event.position > head:
             continue
-        # One decision makes several entries, and its place on the heap is that of its first fire.
-        goes_on = before is not None and before.job_id == entry.job_id and entry.at - before.at < ONE_DECISION
-        begun = begun if goes_on else entry
-        before = entry
-        # Fires of a schedule that goes away are missed outside of the order, and so are those that a pause held back.
-        if begun is not None and begun.missed not in {"downtime", "paused"}:
-            yield Mark(begun.first, entry.position)
+        # One decision can write several outcomes; the heap had it at the time of the first fire.
+        same_decision = before is not None and before.job_id == outcome.job_id and outcome.at - before.at < ONE_DECISION
+        first = first if same_decision else outcome
+        before = outcome
+        # Fires of a schedule that ends, and those held back by a pause, are missed out of order.
+        if first is not None and first.missed not in {"downtime", "paused"}:
+            yield Watermark(first.first, outcome.position)
 
 
-async def newest_before(store: Store, job_id: str, moment: datetime, head: int) -> FireOutcome | None:
-    """Return the newest outcome of a fire before a moment; only what was recorded before it as well is looked at."""
+async def newest_outcome_before(store: Store, job_id: str, moment: datetime, head: int) -> FireOutcome | None:
+    """Return the newest outcome of a fire before a moment among those that were also recorded before it."""
     window, until = timedelta(hours=1), moment
     while until > moment - LONGEST_LOOK_BACK:
         block = await store.job_events(job_id, until - window, until)
-        entries = (entry_of(event) for event in reversed(block) if event.position <= head)
-        if (found := next((e for e in entries if e is not None and e.last < moment), None)) is not None:
+        outcomes = (read_outcome(event) for event in reversed(block) if event.position <= head)
+        if (found := next((e for e in outcomes if e is not None and e.last < moment), None)) is not None:
             return found
         until, window = until - window, window * 4
     return None
 
 
-async def outcome_of(store: Store, job_id: str, fire: datetime, head: int) -> FireOutcome | None:
-    """Return the outcome of a fire, or of the first one after it; None where the log has neither.
+async def find_outcome(store: Store, job_id: str, fire: datetime, head: int) -> FireOutcome | None:
+    """Return the outcome of a fire, or of the first one after it; None if the log has neither.
 
-    A fire in a range that was missed together has no execution of its own, so the log is read on from the fire.
+    A fire within a missed range has no execution of its own, so the log is read from the time of the fire.
     """
     async for block in read_job(store, job_id, fire, head):
         for event in block:
-            if (entry := entry_of(event)) is not None and entry.last >= fire:
-                return entry
+            if (outcome := read_outcome(event)) is not None and outcome.last >= fire:
+                return outcome
     return None
 
 
 async def silence_around(store: Store, moment: datetime, head: int) -> tuple[Event | None, Event | None]:
-    """Return the last event before a moment and the first one at or after it: in between the log is silent."""
+    """Return the last event before a moment and the first one at or after it."""
     position = await position_at(store, moment, head)
     before = await last_event(store, position)
     after = [event for event in await store.read(position, 1) if event.position <= head]

@@ -1,4 +1,4 @@
-"""The fires of one job laid beside its outcomes in the log: pure, and in memory that does not grow with them."""
+"""Compare the fires of one job with its outcomes in the log: pure, and in constant memory."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Literal
 
 import msgspec
 
-from gnomon.analysis.fire_outcomes import EVER, FireOutcome, Mark
+from gnomon.analysis.fire_outcomes import EVER, FireOutcome, Watermark
 from gnomon.analysis.schedule_history import MICROSECOND, Schedule, ScheduleHistory
 from gnomon.scheduling.catch_up import fires, next_fire
 from gnomon.scheduling.triggers import Trigger
@@ -17,11 +17,11 @@ Problem = Literal["no_outcome", "two_outcomes", "not_named", "wrong_count"]
 Openness = Literal["paused", "undecided", "forgotten"]
 
 MOST_FINDINGS = 100
-"""Findings of one job that are told; the rest is counted."""
+"""Findings of one job that are listed; the others are only counted."""
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """What contradicts the promise: `count` fires from `first` to `last`, and the executions that it is about."""
+    """A contradiction to the promise: `count` fires from `first` to `last`, and the executions concerned."""
 
     problem: Problem
     first: datetime
@@ -32,10 +32,10 @@ class Finding(msgspec.Struct, frozen=True):
 
 
 class OpenFires(msgspec.Struct, frozen=True):
-    """Fires without an outcome that contradict nothing; `detail` says why not.
+    """Fires without an outcome that do not contradict the promise, for the reason in `detail`.
 
-    paused: held back, decided when the job is resumed. undecided: nothing proves that a kernel has come to them.
-    forgotten: from a time of which the log was pruned.
+    paused: held back until the job is resumed. undecided: nothing proves that a kernel has decided later fires.
+    forgotten: from a period of which the log was pruned.
     """
 
     reason: Openness
@@ -46,7 +46,7 @@ class OpenFires(msgspec.Struct, frozen=True):
 
 
 class Unproved(msgspec.Struct, frozen=True):
-    """A time for which nobody can say when the job should have fired; its `entries` in the log were not compared."""
+    """A period whose fires cannot be computed; its `entries`, the outcomes in the log, were not compared."""
 
     since: datetime
     until: datetime | None
@@ -55,7 +55,7 @@ class Unproved(msgspec.Struct, frozen=True):
 
 
 class JobAudit(msgspec.Struct, kw_only=True):
-    """What was found of one job: `fires` have exactly one outcome each, and of them `missed` did not run."""
+    """The result for one job: `fires` have exactly one outcome each, `missed` of them did not run."""
 
     job_id: str
     fires: int = 0
@@ -67,163 +67,181 @@ class JobAudit(msgspec.Struct, kw_only=True):
 
 
 class Span(msgspec.Struct):
-    """The fires that are looked at, since <= fire <= until, and what is known of the log as a whole."""
+    """The period of the audit, since <= fire <= until, and what is known of the log as a whole."""
 
     since: datetime
     until: datetime
     decided_until: datetime | None = None
-    marks: Sequence[Mark] = ()
+    watermarks: Sequence[Watermark] = ()
     pruned_until: datetime | None = None
 
     def reaches(self, schedule: Schedule) -> bool:
-        """Whether a schedule was still in force when the time that is looked at began.
+        """Return whether a schedule was still in force when the period begins.
 
-        When it began says nothing: where the clock was set back, or a fire was past when it was added, it began later.
+        Its own beginning does not matter: the clock may have been set back, or its fire was past when it was added.
         """
         return schedule.until is None or schedule.until >= self.since
 
     def is_decided(self, fire: datetime, position: int) -> bool:
-        """Whether a kernel has surely come to the fire of a job that was in its timetable from `position` on."""
+        """Return whether a kernel must have decided a fire of a job that was in its timetable from `position` on."""
         if self.decided_until is not None and fire <= self.decided_until:
             return True
-        return any(mark.position > position and fire < mark.due for mark in self.marks)
+        return any(watermark.position > position and fire < watermark.due for watermark in self.watermarks)
 
 
 class FireReconciler:
-    """Takes the outcomes of one job as they come, and compares them with its fires.
+    """Compares the outcomes of one job, one after the other, with the fires that its schedules name.
 
-    They come in the order of the fires, or something is wrong. Those out of order are put aside as `strays`; a second
-    proof that is given them takes them in at their places. Which schedule one belongs to is told by its position.
+    Outcomes are expected in the order of the fires. Those out of order are collected in `strays`; a second reconciler,
+    which is given the strays, compares them in their place. The position of an outcome tells its schedule.
     """
 
     def __init__(
-        self, job_id: str, past: ScheduleHistory | None, span: Span, strays: Sequence[FireOutcome] = ()
+        self, job_id: str, history: ScheduleHistory | None, span: Span, strays: Sequence[FireOutcome] = ()
     ) -> None:
         self.audit = JobAudit(job_id=job_id)
-        self.past = past
+        self.history = history
         self.strays: list[FireOutcome] = []
         self._span = span
         self._known_strays = list(strays)
-        self._schedules = [s for s in past.schedules if span.reaches(s)] if past is not None else []
-        self._walk: _Walk | None = None
+        self._schedules = [s for s in history.schedules if span.reaches(s)] if history is not None else []
+        self._expected: _ExpectedFires | None = None
         self._newest: datetime | None = None
+        self._newest_of_all: datetime | None = None
         self._position = 0
         self._before: FireOutcome | None = None
 
     @property
     def is_doubtful(self) -> bool:
-        """Whether a second look may find something else."""
+        """Whether a second pass may have another result."""
         return bool(self.strays or self.audit.findings)
 
-    def take(self, entry: FireOutcome) -> None:
-        """Take the next outcome of the log."""
-        if entry.first > self._span.until:
+    def take(self, outcome: FireOutcome) -> None:
+        """Compare the next outcome of the log."""
+        if outcome.first > self._span.until:
+            if outcome.position > self._position:
+                self._fires_at(outcome.position)
+                self._note_newest(outcome)
             return
-        if self._is_stray(entry):
-            self.strays.append(entry)
+        if self._is_stray(outcome):
+            self.strays.append(outcome)
             return
-        walk = self._walk_at(entry.position)
-        self._newest, self._position = entry.last, entry.position
-        self._compare_strays(entry.first)
-        self._compare(walk, entry)
+        expected = self._fires_at(outcome.position)
+        self._newest = outcome.last
+        self._note_newest(outcome)
+        self._compare_strays(outcome.first)
+        self._compare(expected, outcome)
 
     def finish(self) -> JobAudit:
-        """Say what is left when the log is at its end."""
-        while self._schedules or self._walk is not None:
-            self._walk_on()
+        """Return the result, with the fires that are left without an outcome at the end of the log."""
+        while self._schedules or self._expected is not None:
+            self._next_schedule()
         for stray in self._known_strays:
             self._compare(None, stray)
         return self.audit
 
-    def _is_stray(self, entry: FireOutcome) -> bool:
-        # What is in the log before its time is no measure of the order either.
-        is_late = self._newest is not None and entry.first <= self._newest
-        return is_late or entry.first > entry.at or entry.position < self._position
+    def _note_newest(self, outcome: FireOutcome) -> None:
+        # Also of fires after the span: where the clock was set back, a later schedule counts from the newest of them.
+        self._position = outcome.position
+        self._newest_of_all = max(self._newest_of_all or outcome.last, outcome.last)
+
+    def _is_stray(self, outcome: FireOutcome) -> bool:
+        # An outcome that was recorded before its time does not tell the order either.
+        is_late = self._newest is not None and outcome.first <= self._newest
+        return is_late or outcome.first > outcome.at or outcome.position < self._position
 
     def _compare_strays(self, until: datetime) -> None:
-        """Compare the strays of the schedule in hand that are in the order of fires before an outcome."""
-        while (walk := self._walk) is not None:
-            strays = (stray for stray in self._known_strays if walk.schedule.holds(stray.position))
-            stray = min(strays, key=_first, default=None)
+        """Compare the strays of the present schedule whose fires are not after `until`."""
+        while (expected := self._expected) is not None:
+            strays = (stray for stray in self._known_strays if expected.schedule.holds(stray.position))
+            stray = min(strays, key=lambda stray: stray.first, default=None)
             if stray is None or stray.first > until:
                 return
             self._known_strays.remove(stray)
-            self._compare(walk, stray)
+            self._compare(expected, stray)
 
-    def _compare(self, walk: _Walk | None, entry: FireOutcome) -> None:
-        if walk is None:
-            self._find("not_named", entry, f"the job had no schedule then, and {_words(entry)}")
+    def _compare(self, expected: _ExpectedFires | None, outcome: FireOutcome) -> None:
+        if expected is None:
+            self._report("not_named", outcome, f"the job had no schedule then, and {_description(outcome)}")
             return
-        if self._before is not None and entry.first <= self._before.last:
-            self._compare_second(walk, self._before, entry)
+        if self._before is not None and outcome.first <= self._before.last:
+            self._compare_second(expected, self._before, outcome)
             return
-        self._before = entry
-        if walk.trigger is None:
-            walk.entries += 1
+        self._before = outcome
+        if expected.trigger is None:
+            expected.outcomes += 1
             return
-        walk.begin(entry.first)
-        if walk.next is not None and walk.next < entry.first:
-            self._miss(walk, entry.first)
-        if walk.next != entry.first:
-            self._find("not_named", entry, f"the schedule names no such time, and {_words(entry)}")
+        expected.begin(outcome.first)
+        if expected.next is not None and expected.next < outcome.first:
+            self._report_open(expected, outcome.first)
+        if expected.next != outcome.first:
+            self._report("not_named", outcome, f"the schedule names no such time, and {_description(outcome)}")
         else:
-            self._compare_first(walk, entry)
+            self._compare_first(expected, outcome)
 
-    def _compare_first(self, walk: _Walk, entry: FireOutcome) -> None:
-        count, last = walk.skip(entry.last)
-        if last != entry.last:
-            self._find("not_named", entry, f"the schedule does not name the end of the range: {_words(entry)}")
-        elif count != entry.count:
-            self._find("wrong_count", entry, f"{_words(entry)}, and counts {entry.count} fires where {count} were due")
+    def _compare_first(self, expected: _ExpectedFires, outcome: FireOutcome) -> None:
+        count, last = expected.skip(outcome.last)
+        if last != outcome.last:
+            self._report(
+                "not_named", outcome, f"the schedule does not name the end of the range: {_description(outcome)}"
+            )
+        elif count != outcome.count:
+            self._report(
+                "wrong_count", outcome, f"{_description(outcome)}, with {outcome.count} fires where {count} were due"
+            )
         else:
             self.audit.fires += count
-            self.audit.missed += count if entry.missed else 0
+            self.audit.missed += count if outcome.missed else 0
 
-    def _compare_second(self, walk: _Walk, before: FireOutcome, entry: FireOutcome) -> None:
-        if walk.names(entry.first, before.first):
-            self._find("two_outcomes", entry, f"{_words(before)}, and {_words(entry)}", before.execution_id)
+    def _compare_second(self, expected: _ExpectedFires, before: FireOutcome, outcome: FireOutcome) -> None:
+        if expected.names(outcome.first, before.first):
+            self._report(
+                "two_outcomes", outcome, f"{_description(before)}, and {_description(outcome)}", before.execution_id
+            )
         else:
-            self._find("not_named", entry, f"the schedule names no such time, and {_words(entry)}")
+            self._report("not_named", outcome, f"the schedule names no such time, and {_description(outcome)}")
 
     # --- schedules, one after the other ---
 
-    def _walk_at(self, position: int) -> _Walk | None:
-        """Go on to the schedule that was in force at a position of the log; None where there was none."""
+    def _fires_at(self, position: int) -> _ExpectedFires | None:
+        """Move to the schedule in force at a position of the log and return its fires; None if there was none."""
         while self._schedules and self._schedules[0].position < position:
-            self._walk_on()
-        return self._walk if self._walk is not None and self._walk.schedule.holds(position) else None
+            self._next_schedule()
+        return self._expected if self._expected is not None and self._expected.schedule.holds(position) else None
 
-    def _walk_on(self) -> None:
-        """Finish with the schedule in hand, and begin the next one."""
-        if self._walk is not None:
+    def _next_schedule(self) -> None:
+        """Finish the present schedule and begin the next one."""
+        if self._expected is not None:
             self._compare_strays(EVER)
-            self._leave(self._walk)
-            self._walk = None
+            self._leave(self._expected)
+            self._expected = None
         if self._schedules:
-            self._walk = _Walk(self._schedules.pop(0), self._span.since, self._newest)
+            self._expected = _ExpectedFires(self._schedules.pop(0), self._span.since, self._newest_of_all)
 
-    def _leave(self, walk: _Walk) -> None:
-        walk.begin(None)
-        self._miss(walk, None)
-        if walk.problem is not None:
-            schedule = walk.schedule
-            self.audit.unproved.append(Unproved(schedule.since, schedule.until, walk.entries, walk.problem))
+    def _leave(self, expected: _ExpectedFires) -> None:
+        expected.begin(None)
+        self._report_open(expected, None)
+        if expected.problem is not None:
+            schedule = expected.schedule
+            self.audit.unproved.append(Unproved(schedule.since, schedule.until, expected.outcomes, expected.problem))
 
-    def _miss(self, walk: _Walk, before: datetime | None) -> None:
-        """Note the fires without an outcome before another fire; with None those up to the end of the schedule."""
-        gaps = _Gaps(self._span, self.past, walk.schedule, is_tail=before is None)
-        until = min(self._span.until, walk.schedule.until or EVER) if before is None else before - MICROSECOND
-        while walk.next is not None and walk.next <= until:
-            gaps.add(walk.next)
-            walk.advance()
+    def _report_open(self, expected: _ExpectedFires, before: datetime | None) -> None:
+        """Record the fires without an outcome before `before`, or with None up to the end of the schedule."""
+        gaps = _Gaps(self._span, self.history, expected.schedule, is_tail=before is None)
+        until = min(self._span.until, expected.schedule.until or EVER) if before is None else before - MICROSECOND
+        while expected.next is not None and expected.next <= until:
+            gaps.add(expected.next)
+            expected.advance()
         for gap in gaps.found:
             if isinstance(gap, OpenFires):
                 self.audit.open.append(gap)
             else:
                 self._keep(gap)
 
-    def _find(self, problem: Problem, entry: FireOutcome, detail: str, *others: str) -> None:
-        self._keep(Finding(problem, entry.first, entry.last, entry.count, detail, [*others, entry.execution_id]))
+    def _report(self, problem: Problem, outcome: FireOutcome, detail: str, *others: str) -> None:
+        self._keep(
+            Finding(problem, outcome.first, outcome.last, outcome.count, detail, [*others, outcome.execution_id])
+        )
 
     def _keep(self, finding: Finding) -> None:
         if len(self.audit.findings) < MOST_FINDINGS:
@@ -232,22 +250,24 @@ class FireReconciler:
             self.audit.more_findings += 1
 
 
-class _Walk:
-    """Goes from fire to fire of one schedule; `next` is None when there are no more, or nobody knows."""
+class _ExpectedFires:
+    """Walks the fires of one schedule; `next` is None at its end, or where the next fire is unknown."""
 
     def __init__(self, schedule: Schedule, start: datetime, newest: datetime | None) -> None:
-        # As the kernel does: where the clock was set back, no fire comes a second time.
+        # As in the kernel, no fire comes a second time after the clock was set back.
+        if schedule.anchor > schedule.since:  # it is the newest fire of that time
+            newest = max(schedule.anchor, newest or schedule.anchor)
         self.schedule = msgspec.structs.replace(schedule, anchor=max(schedule.anchor, newest or schedule.anchor))
         self.trigger: Trigger | None = schedule.trigger
         self.problem = schedule.problem
-        self.entries = 0
+        self.outcomes = 0
         self.next: datetime | None = None
         self._start = start
         self._newest = newest
         self._is_begun = False
 
     def begin(self, first: datetime | None) -> None:
-        """Go to the first fire, once; to that of the log where it is before the start, or nothing else tells it."""
+        """Move to the first fire, once; `first` is the first one in the log, for triggers that count from it."""
         if self._is_begun or self.trigger is None:
             return
         self._is_begun = True
@@ -257,14 +277,14 @@ class _Walk:
         elif first is not None:
             self.next = first
         else:
-            self.problem = "its fires follow from its first one, which only the log can tell, and it tells of none"
+            self.problem = "its fires are counted from its first one, and the log has none"
 
     def advance(self) -> None:
-        """Go to the next fire."""
+        """Move to the next fire."""
         self._step(self.next, self.schedule.anchor)
 
     def skip(self, last: datetime) -> tuple[int, datetime | None]:
-        """Go past all fires up to and with `last`; return how many they are, and the last of them."""
+        """Go history all fires up to and with `last`; return how many they are, and the last of them."""
         count, passed = 0, None
         while self.next is not None and self.next <= last:
             count, passed = count + 1, self.next
@@ -272,13 +292,13 @@ class _Walk:
         return count, passed
 
     def names(self, fire: datetime, known: datetime) -> bool:
-        """Whether the schedule names a time at or after one of its fires; of an unknown schedule nobody can deny it."""
+        """Return whether the schedule names `fire`, counted from a known one; True if the schedule is unknown."""
         if self.trigger is None or fire == known:
             return True
         return any(named == fire for named in fires(self.trigger, known, known, fire))
 
     def _step(self, last_fire: datetime | None, anchor: datetime, newest: datetime | None = None) -> None:
-        assert self.trigger is not None  # noqa: S101 - without one there is no fire to go on from
+        assert self.trigger is not None  # noqa: S101 - callers check
         try:
             self.next = next_fire(self.trigger, last_fire, anchor, newest)
         except Exception as exc:  # noqa: BLE001 - triggers are foreign code, as in the timetable
@@ -286,20 +306,20 @@ class _Walk:
 
 
 class _Gaps:
-    """Sorts fires without an outcome into those that must have one, and the others; neighbours are folded."""
+    """Classifies fires without an outcome: those that must have one, and open ones; consecutive fires are folded."""
 
-    def __init__(self, span: Span, past: ScheduleHistory | None, schedule: Schedule, *, is_tail: bool) -> None:
+    def __init__(self, span: Span, history: ScheduleHistory | None, schedule: Schedule, *, is_tail: bool) -> None:
         self.found: list[Finding | OpenFires] = []
         self._span = span
-        self._past = past
+        self._history = history
         self._schedule = schedule
         self._may_be_open = is_tail and schedule.until is None
         self._last: tuple[Openness | None, str] | None = None
 
     def add(self, fire: datetime) -> None:
-        """Take the next fire without an outcome."""
+        """Add the next fire without an outcome."""
         if fire < self._span.since:
-            return  # its outcome is in a part of the log that was not read
+            return  # its outcome is in a part of the log that is not read
         kind = self._kind(fire)
         if kind == self._last:
             self.found[-1] = msgspec.structs.replace(self.found[-1], last=fire, count=self.found[-1].count + 1)
@@ -312,24 +332,20 @@ class _Gaps:
     def _kind(self, fire: datetime) -> tuple[Openness | None, str]:
         pruned = self._span.pruned_until
         if pruned is not None and fire < pruned:
-            return "forgotten", f"the log was pruned: what was recorded before {pruned} may have been forgotten"
-        if not self._may_be_open or self._past is None:
-            how = f"the schedule was {self._schedule.ending} since" if self._schedule.ending else "later fires have one"
-            return None, f"there is no outcome in the log, and {how}"
-        state = self._past.state
+            return "forgotten", f"the log was pruned: events before {pruned} may be gone"
+        if not self._may_be_open or self._history is None:
+            how = f"the schedule was {self._schedule.ending} later" if self._schedule.ending else "later fires have one"
+            return None, f"there is no outcome in the log, although {how}"
+        state = self._history.state
         if state.paused:
             reason = f": {state.paused_reason}" if state.paused_reason else ""
-            return "paused", f"held back since {state.paused_at} by {state.paused_by or 'somebody'}{reason}"
-        if self._span.is_decided(fire, self._past.position):
-            return None, "there is no outcome in the log, and a kernel has come to later fires"
-        return "undecided", "nothing in the log proves that a kernel has come to them yet"
+            return "paused", f"held back since {state.paused_at} by {state.paused_by or 'someone'}{reason}"
+        if self._span.is_decided(fire, self._history.position):
+            return None, "there is no outcome in the log, although a kernel has decided later fires"
+        return "undecided", "nothing in the log proves that a kernel has decided them yet"
 
 
-def _first(entry: FireOutcome) -> datetime:
-    return entry.first
-
-
-def _words(entry: FireOutcome) -> str:
-    if entry.missed is None:
-        return f"execution {entry.execution_id} is in the log as run at {entry.at}"
-    return f"execution {entry.execution_id} is in the log as missed ({entry.missed})"
+def _description(outcome: FireOutcome) -> str:
+    if outcome.missed is None:
+        return f"execution {outcome.execution_id} is in the log as run at {outcome.at}"
+    return f"execution {outcome.execution_id} is in the log as missed ({outcome.missed})"

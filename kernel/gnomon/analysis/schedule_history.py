@@ -1,4 +1,4 @@
-"""What a job's own stream tells of its past: the schedules that it had one after the other, and its pauses."""
+"""The schedules and pauses that a job has had, read from its own stream."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from gnomon.scheduling.triggers import AtTrigger, EveryTrigger, Trigger
 
 Ending = Literal["removed", "changed"]
 MICROSECOND = timedelta(microseconds=1)
-COUNTED_FROM_THEIR_MAKING = frozenset({"interval", "calendarinterval"})
-"""APScheduler's triggers whose first fire lies an interval after the moment at which their object was made, unless they
-have a `start_date`. The log does not know that moment."""
+COUNTED_FROM_CREATION = frozenset({"interval", "calendarinterval"})
+"""APScheduler's triggers that count from the creation of their object unless they have a `start_date`. The log does not
+record that moment."""
 
 
 class Schedule(msgspec.Struct, frozen=True, kw_only=True):
-    """When a job was due from one moment to another: its fires are in anchor < fire <= until.
+    """One schedule of a job and the period in which it was in force: its fires are in anchor < fire <= until.
 
-    Its outcomes are those that lie between two positions of the log: whoever ends a schedule settles its fires before.
-    `anchor` is `since`, unless the clock was set back. `trigger` is None for a job that had no schedule, and where it
-    cannot be had from the log: then `problem` says why. `until`, `ending` and the rest tell what ended it, and are None
-    while it is in force.
+    Its outcomes lie between two positions of the log, because its fires are decided before the schedule ends. `anchor`
+    is `since`, or the newest fire where the clock had been set back before it. `trigger` is None for a job without a
+    schedule, and where `problem` says why it cannot be rebuilt from the log. `until` and the fields after it describe
+    how it ended; they are None while it is in force.
     """
 
     job_id: str
@@ -49,21 +49,21 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True):
     ended_reason: str | None = None
 
     def covers(self, moment: datetime) -> bool:
-        """Whether a fire at that moment would be one of this schedule."""
+        """Return whether a fire at that moment belongs to this schedule."""
         return self.since < moment and (self.until is None or moment <= self.until)
 
     def holds(self, position: int) -> bool:
-        """Whether an outcome at that position of the log is one of this schedule."""
+        """Return whether an outcome at that position of the log belongs to this schedule."""
         return self.position < position and (self.end_position is None or position < self.end_position)
 
     def fires_begin(self, start: datetime) -> tuple[datetime | None, datetime] | None:
-        """Tell the last fire before `start` and the anchor, from which the next fires follow; None if nobody can.
+        """Return the last fire before `start` and the anchor, from which the next fires follow; None if unknown.
 
-        Cron remembers nothing, `at` is one instant, and `every` counts from the beginning of the schedule; others count
-        from their last fire, which only the log knows.
+        Cron has no memory, `at` is one instant, and `every` counts from the anchor. Other triggers count from their
+        last fire, which only the log has.
         """
         if start <= self.anchor:
-            return None if counts_from_its_making(self.definition.get("trigger")) else (None, self.anchor)
+            return None if counts_from_creation(self.definition.get("trigger")) else (None, self.anchor)
         if isinstance(self.trigger, CronTrigger):
             return None, start - MICROSECOND
         if isinstance(self.trigger, AtTrigger):
@@ -75,7 +75,7 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Pause(msgspec.Struct, frozen=True, kw_only=True):
-    """A time in which no fire of the job ran; `until` is None while it lasts."""
+    """A period in which the job was paused; `until` is None while it lasts."""
 
     since: datetime
     until: datetime | None = None
@@ -84,12 +84,12 @@ class Pause(msgspec.Struct, frozen=True, kw_only=True):
     ended_by: str | None = None
 
     def covers(self, moment: datetime) -> bool:
-        """Whether a fire at that moment was held back."""
+        """Return whether a fire at that moment was held back."""
         return self.until is None or moment <= self.until
 
 
 class ScheduleHistory(msgspec.Struct, kw_only=True):
-    """All schedules and pauses of a job, oldest first, and where it stands at the end."""
+    """All schedules and pauses of a job, oldest first, and its state at the end."""
 
     state: JobState
     position: int
@@ -97,7 +97,7 @@ class ScheduleHistory(msgspec.Struct, kw_only=True):
     pauses: list[Pause]
 
     def schedule_at(self, moment: datetime) -> Schedule | None:
-        """Return the schedule that was, or will be, in force at that moment."""
+        """Return the schedule that is in force at that moment."""
         return next((schedule for schedule in self.schedules if schedule.covers(moment)), None)
 
     def pause_of(self, fire: datetime, decided_at: datetime) -> Pause | None:
@@ -106,67 +106,69 @@ class ScheduleHistory(msgspec.Struct, kw_only=True):
         return next(held, None)
 
 
-def read_past(stream: Iterable[Event], state: JobState | None = None) -> ScheduleHistory:
-    """Fold the events of a job's own stream, of which there must be one at least.
+def read_history(stream: Iterable[Event], state: JobState | None = None) -> ScheduleHistory:
+    """Fold the events of a job's own stream, which must not be empty.
 
-    The kernel's own `state` of the job, where it is of the same moment, tells the rest: the newest fire and the anchor.
+    The stored `state` of the job, if it is of the same version, adds the newest fire and the anchor.
     """
     iterator = iter(stream)
     first = next(iterator)
-    past = ScheduleHistory(state=job_state.begin(first), position=first.position, schedules=[], pauses=[])
-    _note(past, first)
+    history = ScheduleHistory(state=job_state.begin(first), position=first.position, schedules=[], pauses=[])
+    _apply(history, first)
     for event in iterator:
-        past.state.apply(event)
-        past.position = event.position
-        _note(past, event)
-    if state is not None and state.version == past.state.version:
-        past.state = state
-        if past.schedules and past.schedules[-1].until is None:
-            past.schedules[-1] = msgspec.structs.replace(past.schedules[-1], anchor=state.anchor)
-    return past
+        history.state.apply(event)
+        history.position = event.position
+        _apply(history, event)
+    if state is not None and state.version == history.state.version:
+        history.state = state
+        if history.schedules and history.schedules[-1].until is None:
+            history.schedules[-1] = msgspec.structs.replace(history.schedules[-1], anchor=state.anchor)
+    return history
 
 
-def _note(past: ScheduleHistory, event: Event) -> None:
+def _apply(history: ScheduleHistory, event: Event) -> None:
     if isinstance(event, events.JobAdded):
-        _begin_schedule(past, event)
-        if past.state.paused:
-            past.pauses.append(Pause(since=event.at, by=event.actor, reason=past.state.paused_reason))
+        _begin_schedule(history, event)
+        if history.state.paused:
+            history.pauses.append(Pause(since=event.at, by=event.actor, reason=history.state.paused_reason))
     elif isinstance(event, events.JobChanged):
-        _change(past, event)
+        _change(history, event)
     elif isinstance(event, events.JobRemoved):
-        _end_schedule(past, event, "removed")
-        _end_pause(past, event)
+        _end_schedule(history, event, "removed")
+        _end_pause(history, event)
     elif isinstance(event, events.JobPaused):
-        past.pauses.append(Pause(since=event.at, by=event.actor, reason=event.reason))
+        history.pauses.append(Pause(since=event.at, by=event.actor, reason=event.reason))
     elif isinstance(event, events.JobResumed):
-        _end_pause(past, event)
+        _end_pause(history, event)
 
 
-def _begin_schedule(past: ScheduleHistory, event: events.JobEvent) -> None:
+def _begin_schedule(history: ScheduleHistory, event: events.JobAdded | events.JobChanged) -> None:
     schedule = Schedule(
         job_id=event.job_id,
         position=event.position,
         since=event.at,
-        anchor=event.at,
-        definition=past.state.definition,
+        anchor=event.anchor or event.at,
+        definition=history.state.definition,
         actor=event.actor,
         reason=event.reason,
     )
-    past.schedules.append(_built(schedule))
+    history.schedules.append(_with_trigger(schedule))
 
 
-def _change(past: ScheduleHistory, event: events.JobChanged) -> None:
+def _change(history: ScheduleHistory, event: events.JobChanged) -> None:
     if event.rescheduled:
-        _end_schedule(past, event, "changed")
-        _begin_schedule(past, event)
-    elif past.schedules:
-        past.schedules[-1] = _built(msgspec.structs.replace(past.schedules[-1], definition=past.state.definition))
+        _end_schedule(history, event, "changed")
+        _begin_schedule(history, event)
+    elif history.schedules:
+        history.schedules[-1] = _with_trigger(
+            msgspec.structs.replace(history.schedules[-1], definition=history.state.definition)
+        )
 
 
-def _end_schedule(past: ScheduleHistory, event: events.JobEvent, ending: Ending) -> None:
-    if past.schedules and past.schedules[-1].until is None:
-        past.schedules[-1] = msgspec.structs.replace(
-            past.schedules[-1],
+def _end_schedule(history: ScheduleHistory, event: events.JobEvent, ending: Ending) -> None:
+    if history.schedules and history.schedules[-1].until is None:
+        history.schedules[-1] = msgspec.structs.replace(
+            history.schedules[-1],
             until=event.at,
             end_position=event.position,
             ending=ending,
@@ -175,22 +177,22 @@ def _end_schedule(past: ScheduleHistory, event: events.JobEvent, ending: Ending)
         )
 
 
-def _end_pause(past: ScheduleHistory, event: events.JobEvent) -> None:
-    if past.pauses and past.pauses[-1].until is None:
-        past.pauses[-1] = msgspec.structs.replace(past.pauses[-1], until=event.at, ended_by=event.actor)
+def _end_pause(history: ScheduleHistory, event: events.JobEvent) -> None:
+    if history.pauses and history.pauses[-1].until is None:
+        history.pauses[-1] = msgspec.structs.replace(history.pauses[-1], until=event.at, ended_by=event.actor)
 
 
-def _built(schedule: Schedule) -> Schedule:
+def _with_trigger(schedule: Schedule) -> Schedule:
     """Add the job and the trigger that the definition describes, or the problem that prevents it."""
     rebuilt = rebuild_job(schedule.definition)
     trigger = rebuilt.trigger if rebuilt.problem is None else None
     return msgspec.structs.replace(schedule, job=rebuilt.job, trigger=trigger, problem=rebuilt.problem)
 
 
-def counts_from_its_making(spec: Any) -> bool:
-    """Tell whether a trigger table names fires that depend on when its object was made."""
+def counts_from_creation(spec: Any) -> bool:
+    """Return whether the fires of a trigger table depend on when its object was created."""
     if not isinstance(spec, Mapping):
         return False
-    if spec.get("type") in COUNTED_FROM_THEIR_MAKING and spec.get("start_date") is None:
+    if spec.get("type") in COUNTED_FROM_CREATION and spec.get("start_date") is None:
         return True
-    return any(counts_from_its_making(part) for part in spec.get("triggers", ()))
+    return any(counts_from_creation(part) for part in spec.get("triggers", ()))

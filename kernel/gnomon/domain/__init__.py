@@ -1,1 +1,1 @@
-"""The facts and what is folded from them: pure, no I/O."""
+"""Events, and the pure folds over them; no I/O."""

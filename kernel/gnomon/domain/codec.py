@@ -1,4 +1,4 @@
-"""Events to JSON and back: encode once, upcast what older versions wrote, keep what is not known."""
+"""Events to JSON and back, with upcasters for older formats; unknown events are kept unchanged."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ _decoder: msgspec.json.Decoder[Event] = msgspec.json.Decoder(KnownEvent)
 _list_decoder: msgspec.json.Decoder[list[Event | None]] = msgspec.json.Decoder(list[KnownEvent | None])
 _raw_list_decoder = msgspec.json.Decoder(list[msgspec.Raw])
 _MARK = b'"log_format":%d' % LOG_FORMAT
-# Format 1 does not always name itself, and a Struct fills in today's number; so the number must stand in the text.
+# Format 1 does not always write its number, and a Struct fills in the present one, so the text itself is checked.
 
 
 def encode(event: Event) -> bytes:
-    """Write an event as one flat JSON object: the form that stores keep and that viewers get."""
-    if isinstance(event, UnknownEvent):  # what its own version wrote, at the place that it has in this log
+    """Return an event as one flat JSON object: the form that stores keep and viewers receive."""
+    if isinstance(event, UnknownEvent):  # as its own version wrote it, at its position in this log
         return _encoder.encode({**event.raw, "position": event.position})
     return _encoder.encode(event)
 
 
 def decode(body: bytes) -> Event:
-    """Read an event; older formats are upcast, a type from the future becomes an UnknownEvent.
+    """Parse an event; older formats are upcast, an unknown type becomes an UnknownEvent.
 
-    Raises StoreError for what is no event of ours at all.
+    Raises StoreError for anything that is not an event.
     """
     try:
         event = _decoder.decode(body)
@@ -41,7 +41,7 @@ def decode(body: bytes) -> Event:
 
 
 def encode_all(events: Sequence[Event]) -> bytes:
-    """Write events as one JSON array: half the time of writing each by itself."""
+    """Return events as one JSON array, in half the time of encoding each by itself."""
     if UnknownEvent in set(map(type, events)):
         return b"[%b]" % b",".join(map(encode, events))
     return _encoder.encode(events)
@@ -75,36 +75,36 @@ def encode_each(events: Sequence[Event]) -> list[bytes]:
 
 
 def decode_all(body: bytes) -> list[Event | None]:
-    """Read an array of events, null for those that are forgotten; half the time of reading each by itself."""
+    """Parse an array of events, with null for pruned ones, in half the time of parsing each by itself."""
     try:
         events = _list_decoder.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError):
         events = None
-    # A format that one event does not name stands in none of the texts, so there are fewer of these than events.
+    # Each event in the present format has the mark; if one lacks it, there are fewer marks than events.
     if events is not None and body.count(_MARK) == len(events) - events.count(None):
         return events
     return [None if one == b"null" else decode(one) for one in split(body)]
 
 
 def split(body: bytes) -> list[bytes]:
-    """Take an array of events apart into their texts, unread."""
+    """Split an array of events into their texts without parsing them."""
     try:
         return [bytes(one) for one in _raw_list_decoder.decode(body)]
     except (msgspec.DecodeError, UnicodeDecodeError) as exc:
-        raise StoreError(f"the log holds something that is no JSON: {body[:80]!r}") from exc
+        raise StoreError(f"the log contains an entry that is not valid JSON: {body[:80]!r}") from exc
 
 
 def _decode_slowly(body: bytes, cause: Exception | None) -> Event:
     try:
         raw = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError) as exc:
-        raise StoreError(f"the log holds something that is no JSON: {body[:80]!r}") from exc
+        raise StoreError(f"the log contains an entry that is not valid JSON: {body[:80]!r}") from exc
     if not isinstance(raw, dict) or not isinstance(raw.get("type"), str):
-        raise StoreError(f"the log holds something that is no event: {body[:80]!r}") from cause
+        raise StoreError(f"the log contains an entry that is not an event: {body[:80]!r}") from cause
     try:
         return _build(raw)
     except msgspec.ValidationError as exc:
-        raise StoreError(f"event {raw.get('position')} ({raw['type']}) cannot be read: {exc}") from exc
+        raise StoreError(f"event {raw.get('position')} ({raw['type']}) cannot be parsed: {exc}") from exc
 
 
 def _build(raw: dict[str, Any]) -> Event:
@@ -116,10 +116,10 @@ def _build(raw: dict[str, Any]) -> Event:
 
 
 def upcast(raw: dict[str, Any]) -> dict[str, Any]:
-    """Bring an event that an older version wrote into today's form; stored data is never rewritten."""
+    """Convert an event in an older format to the present one; stored data is never rewritten."""
     log_format = raw.get("log_format", 1)
     if not isinstance(log_format, int) or log_format < 1:
-        raise StoreError(f"event {raw.get('position')} has log_format {log_format!r}, expected a number from 1 on")
+        raise StoreError(f"event {raw.get('position')} has log_format {log_format!r}, expected a number of 1 or more")
     for old in range(log_format, LOG_FORMAT):
         raw = {**UPCASTERS[old](raw), "log_format": old + 1}
     return raw
@@ -149,4 +149,4 @@ _RUN_IN_TEXT = re.compile(r"run ([0-9a-f]{24}) was still ")
 
 
 UPCASTERS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _from_format_1, 2: _from_format_2}
-"""From each old format to the next one: pure functions on the decoded JSON, run before a Struct is built."""
+"""One pure function per old format, from its decoded JSON to that of the next format."""

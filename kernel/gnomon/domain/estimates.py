@@ -1,4 +1,4 @@
-"""How long will it take? Medians of past runs, and of their steps, put together with what the run itself tells."""
+"""Estimates of how long a run takes: medians of past runs and their steps, combined with its own progress."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from gnomon.domain.execution import Execution
 from gnomon.domain.progress import Timing, estimate
 
 TYPICAL_RUNS = 20
-"""Newest successful runs of a job whose median says how long the next one takes."""
+"""Newest successful runs of a job whose median estimates the next one."""
 ENOUGH = 3
-"""Past runs below which a median says nothing."""
+"""Fewest past runs from which a median is taken."""
 
 
 def timing(execution: Execution, past: Sequence[Execution], now: datetime) -> Timing:
-    """Tell the timing of a run, given successful runs of its job; seconds, None where nobody can know."""
+    """Return the timing of a run, given past successful runs of its job."""
     if execution.is_over:
         spent = execution.execution_time or 0.0
         return Timing(spent, spent, 0.0)
@@ -28,7 +28,7 @@ def timing(execution: Execution, past: Sequence[Execution], now: datetime) -> Ti
 
 
 def typical_duration(past: Sequence[Execution]) -> float | None:
-    """Return the median duration in seconds of past runs; None where there are too few."""
+    """Return the median duration in seconds of past runs; None if there are too few."""
     spent = [one.execution_time for one in past if one.execution_time is not None]
     return median(spent) if len(spent) >= ENOUGH else None
 

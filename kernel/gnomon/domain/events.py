@@ -1,6 +1,6 @@
-"""Every event type: one fact each, in the past tense, never changed once written.
+"""The event types. Each records one fact, is named in the past tense, and never changes once it is written.
 
-The module imports nothing else of ours. On the wire an event is one flat JSON object whose `type` names it.
+On the wire an event is one flat JSON object with a `type`. This module imports no other module of gnomon.
 """
 
 from __future__ import annotations
@@ -11,22 +11,22 @@ from typing import Any, Literal
 import msgspec
 
 LOG_FORMAT = 3
-"""Version of the JSON that events are written in. Older ones go through the upcasters of codec.py."""
+"""Version of the JSON format in which events are written. Older formats are converted by the upcasters in codec.py."""
 
 FailedReason = Literal["exception", "timeout", "silence", "zombie", "lost", "marked", "killed"]
 MissedReason = Literal["late", "overlap", "guard", "downtime", "paused", "capacity"]
 
 
-# gc=False, here and where else thousands of Structs are alive at once: there can be no cycle through JSON, and the
-# garbage collector, which would look at each of them again and again, took an eighth of the time of a burst.
+# gc=False here and on other Structs of which thousands are alive at once: JSON data has no reference cycles, and the
+# garbage collector, which visits each of them repeatedly, took an eighth of the time of a burst.
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="type", gc=False):
-    """What all events share.
+    """The fields of every event.
 
     `stream` is an execution id, or `job:<job_id>` for facts about a job; `version` counts 1..n in the stream and
-    (stream, version) is unique. `position` is the event's place in the whole log, contiguous from 1; the journal
-    sets it when the event is appended. `at` is aware UTC.
+    (stream, version) is unique. `position` is the event's position in the whole log, contiguous from 1; the journal
+    sets it when it appends the event. `at` is aware UTC.
     """
 
     position: int = 0
@@ -35,8 +35,8 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_f
     at: datetime
     node: str
     job_id: str
-    # A factory and not a plain default: msgspec then writes the number always, so that a log tells its format. This one
-    # answers with the number itself in half the time of a lambda.
+    # A factory instead of a plain default, so that msgspec always writes the number. This one takes half as long as a
+    # lambda.
     log_format: int = msgspec.field(default_factory=LOG_FORMAT.__int__)
 
     @property
@@ -44,9 +44,17 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_f
         """The event's name on the wire, such as `succeeded`."""
         return wire_name(type(self))
 
+    @property
+    def is_fire(self) -> bool:
+        """Whether this event is the first of a fire of the schedule: it is `scheduled` or `missed` then.
+
+        Manual runs and retries are not fires, and a run that was scheduled before it was missed has been counted then.
+        """
+        return False
+
 
 def wire_name(event_type: type[Event]) -> str:
-    """Tell how an event class is called on the wire."""
+    """Return the name of an event class on the wire."""
     return str(event_type.__struct_config__.tag)
 
 
@@ -60,10 +68,10 @@ class ExecutionEvent(Event, frozen=True, kw_only=True):
 
 
 class Scheduled(ExecutionEvent, frozen=True, kw_only=True, tag="scheduled"):
-    """A fire, or a manual trigger, was accepted and will run.
+    """A fire, a manual run or a retry was accepted and will run.
 
-    `scheduled_time` is the instant that the trigger named (of the original fire for a retry, the moment of the request
-    for a manual run). `not_before` is set where the run must wait: a retry's delay.
+    `scheduled_time` is the time of the fire; for a retry the time of the original fire, for a manual run the time of
+    the request. `not_before` is the earliest start of a retry.
     """
 
     scheduled_time: datetime
@@ -77,9 +85,13 @@ class Scheduled(ExecutionEvent, frozen=True, kw_only=True, tag="scheduled"):
     retry_of: str | None = None
     not_before: datetime | None = None
 
+    @property
+    def is_fire(self) -> bool:
+        return not self.is_manual and self.attempt == 1
+
 
 class Started(ExecutionEvent, frozen=True, kw_only=True, tag="started"):
-    """The body is about to run; `delay` is the seconds between the time it was due and this event."""
+    """The body is about to run; `delay` is the number of seconds between the due time and this event."""
 
     runner: str
     worker: str = ""
@@ -87,19 +99,19 @@ class Started(ExecutionEvent, frozen=True, kw_only=True, tag="started"):
 
 
 class DeclaredStep(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A step that a job announces; `weight` is its share of the whole, relative to the other steps."""
+    """A step that a job declares; `weight` is its share of the whole, relative to the other steps."""
 
     name: str
     weight: float = 1.0
 
     def __post_init__(self) -> None:
-        """Refuse a weight that would make the log unreadable (JSON has no NaN) or progress meaningless."""
+        """Raise ValueError for a weight that JSON cannot hold (NaN) or that makes the percentage meaningless."""
         if not 0 <= self.weight < float("inf"):
             raise ValueError(f"the weight of step {self.name!r} must be 0 or more and finite, got {self.weight}")
 
 
 class Progress(ExecutionEvent, frozen=True, kw_only=True, tag="progress"):
-    """What the body told of itself; None means «said nothing about it». `percent` is 0 to 100 of the whole run."""
+    """The body reported its progress; None stands for «not reported». `percent` is 0 to 100 of the whole run."""
 
     percent: float | None = None
     message: str | None = None
@@ -112,14 +124,14 @@ class Progress(ExecutionEvent, frozen=True, kw_only=True, tag="progress"):
 
 
 class Succeeded(ExecutionEvent, frozen=True, kw_only=True, tag="succeeded"):
-    """The body returned. `return_value` is JSON or a repr, bounded; `execution_time` is seconds since started."""
+    """The body returned. `return_value` is JSON or a repr, bounded; `execution_time` is in seconds."""
 
     return_value: Any = None
     execution_time: float
 
 
 class Failed(ExecutionEvent, frozen=True, kw_only=True, tag="failed"):
-    """The run ended without a result; `reason` says what kind of end it was."""
+    """The run ended without a result; `reason` is the kind of failure."""
 
     reason: FailedReason
     error_type: str | None = None
@@ -130,7 +142,7 @@ class Failed(ExecutionEvent, frozen=True, kw_only=True, tag="failed"):
 
 
 class Missed(ExecutionEvent, frozen=True, kw_only=True, tag="missed"):
-    """A fire, or a folded range of `count` fires from `first` to `last`, did not run and never will.
+    """A fire, or a range of `count` fires from `first` to `last`, did not run and never will.
 
     `blocked_by` is the id of the run that was in the way, for the reason `overlap`.
     """
@@ -146,9 +158,23 @@ class Missed(ExecutionEvent, frozen=True, kw_only=True, tag="missed"):
     first: datetime | None = None
     last: datetime | None = None
 
+    @property
+    def is_fire(self) -> bool:
+        return not self.is_manual and self.version == 1
+
+    @property
+    def first_fire(self) -> datetime:
+        """The first fire that this event covers."""
+        return self.first or self.scheduled_time
+
+    @property
+    def last_fire(self) -> datetime:
+        """The last fire that this event covers."""
+        return self.last or self.scheduled_time
+
 
 class Cancelled(ExecutionEvent, frozen=True, kw_only=True, tag="cancelled"):
-    """The run ended because somebody asked for it, or was taken back before it started."""
+    """The run was stopped on request, or withdrawn before it started."""
 
     actor: str | None = None
     reason: str | None = None
@@ -156,16 +182,16 @@ class Cancelled(ExecutionEvent, frozen=True, kw_only=True, tag="cancelled"):
 
 
 class CancelRequested(ExecutionEvent, frozen=True, kw_only=True, tag="cancel_requested"):
-    """Somebody asked the run to stop; whether it did is told by the event that ends it."""
+    """Someone requested that the run stop; the event that ends the run shows whether it did."""
 
     actor: str | None = None
     reason: str | None = None
 
 
 class Warned(ExecutionEvent, frozen=True, kw_only=True, tag="warned"):
-    """Somebody who watches the run found something that a person should look at; the run goes on.
+    """A watcher found something about the run that needs attention; the run continues.
 
-    `kind` is a word to filter by, such as `silence`; `message` is the whole sentence.
+    `kind` is a word to filter by, such as `silence`; `message` is the whole warning, as a sentence.
     """
 
     kind: str
@@ -174,7 +200,7 @@ class Warned(ExecutionEvent, frozen=True, kw_only=True, tag="warned"):
 
 
 class LateResult(ExecutionEvent, frozen=True, kw_only=True, tag="late_result"):
-    """What a body reported after its execution had ended; it changes nothing else."""
+    """A body reported a result after its execution had ended; the outcome stays what it was."""
 
     outcome: Literal["succeeded", "failed", "cancelled"]
     return_value: Any = None
@@ -184,7 +210,7 @@ class LateResult(ExecutionEvent, frozen=True, kw_only=True, tag="late_result"):
 
 
 class Hidden(ExecutionEvent, frozen=True, kw_only=True, tag="hidden"):
-    """Somebody took the record of a run that is over out of the lists; the log is not cut."""
+    """Someone removed the record of a finished run from lists; the log is not cut."""
 
     actor: str | None = None
 
@@ -197,34 +223,43 @@ class JobEvent(Event, frozen=True, kw_only=True):
 
 
 class JobAdded(JobEvent, frozen=True, kw_only=True, tag="job_added"):
-    """The job is known from now on; fires are due from `at` on. `definition` is what jobs.py writes of a Job."""
+    """A job was added, or added again after its removal.
+
+    `definition` has the keys of the Job that differ from the defaults. Fires are counted from `anchor`, which is `at`
+    unless the clock had been set back before the newest fire of the job: then it is that fire.
+    """
 
     definition: dict[str, Any]
+    anchor: datetime | None = None
 
 
 class JobChanged(JobEvent, frozen=True, kw_only=True, tag="job_changed"):
-    """Some keys of the definition have new values; `rescheduled` says that the fires are counted anew from `at` on."""
+    """Some keys of the definition have new values; None stands for a key that is gone.
+
+    With `rescheduled` the schedule is another one, and its fires are counted from `anchor`, as in `job_added`.
+    """
 
     changes: dict[str, Any]
     rescheduled: bool = False
+    anchor: datetime | None = None
 
 
 class JobRemoved(JobEvent, frozen=True, kw_only=True, tag="job_removed"):
-    """The job is gone; its executions stay."""
+    """The job was removed; its executions remain."""
 
 
 class JobPaused(JobEvent, frozen=True, kw_only=True, tag="job_paused"):
-    """No fire of the job runs until it is resumed."""
+    """The job was paused: no fire of it runs until it is resumed."""
 
 
 class JobResumed(JobEvent, frozen=True, kw_only=True, tag="job_resumed"):
-    """Fires run again; those that fell into the pause get their outcome now."""
+    """The job was resumed: its fires run again, and those of the pause get their outcome now."""
 
 
 class JobDescribed(JobEvent, frozen=True, kw_only=True, tag="job_described"):
-    """An operator gave the job a name or a note of their own; None leaves what there is, an empty text takes it away.
+    """An operator gave the job a display name or a note; None keeps the present one, an empty text removes it.
 
-    Neither is part of the definition, so both outlive whatever the definition becomes.
+    Neither is part of the definition, so both survive every change of it.
     """
 
     display_name: str | None = None
@@ -232,7 +267,7 @@ class JobDescribed(JobEvent, frozen=True, kw_only=True, tag="job_described"):
 
 
 class UnknownEvent(Event, frozen=True, kw_only=True, tag="unknown"):
-    """An event of a type that this version does not know, kept as it is in `raw` and skipped by every fold."""
+    """An event of a type that this version does not know: kept unchanged in `raw`, and skipped by every fold."""
 
     raw: dict[str, Any]
 
@@ -251,5 +286,5 @@ JOB_STREAM = "job:"
 
 
 def job_stream(job_id: str) -> str:
-    """Name the stream of a job's own facts."""
+    """Return the name of the stream of a job's own events."""
     return f"{JOB_STREAM}{job_id}"

@@ -1,4 +1,4 @@
-"""The state machine of one execution: a pure fold over its events, nothing else decides what state it is in."""
+"""The state machine of one execution: a pure fold over its events."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ FINAL: Final = frozenset({"success", "failed", "missed", "cancelled"})
 
 
 class Execution(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
-    """One run of a job, or one run that did not happen, as its events tell it.
+    """One run of a job, or one that did not take place, folded from its events.
 
-    `timestamp` is the actual start; before that, and for what never started, the moment of recording. Times are aware
-    UTC, durations are seconds. `version` is the number of events folded in.
+    `timestamp` is the actual start; before that, and for a run that never started, the time of recording. Times are
+    aware UTC, durations are in seconds. `version` is the number of events folded in.
     """
 
     id: str
@@ -66,11 +66,16 @@ class Execution(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
 
     @property
     def is_over(self) -> bool:
-        """Whether the run has its outcome, which nothing changes any more."""
+        """Whether the run has its outcome, which is final."""
         return self.status in FINAL
 
+    @property
+    def is_fire(self) -> bool:
+        """Whether this is the first attempt of a fire of the schedule, and neither a manual run nor a retry."""
+        return not self.is_manual and self.attempt == 1
+
     def apply(self, event: Event) -> None:
-        """Fold one more event in; TransitionError where it is illegal, and then nothing is changed."""
+        """Fold in one more event; raises TransitionError for an illegal one and then changes nothing."""
         if event.version != self.version + 1:
             raise TransitionError(event.stream, f"{self.status} at version {self.version}", event.type, event.version)
         step = _STEPS[self.status].get(type(event))
@@ -78,12 +83,12 @@ class Execution(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
             raise TransitionError(event.stream, self.status, event.type, event.version)
         step(self, event)
         self.version = event.version
-        if step is not _hidden:  # which is about lists, and not about the run: when it ended must not change
+        if step is not _hidden:  # it concerns lists only: the time of the end must stay
             self.updated_at = event.at
 
 
 def begin(event: Event) -> Execution:
-    """Make the execution that a stream's first event begins: scheduled or missed, nothing else."""
+    """Return the execution that begins with the first event of its stream, which is scheduled or missed."""
     if event.version == 1:
         if type(event) is events.Scheduled:
             return _scheduled(event)
@@ -93,7 +98,7 @@ def begin(event: Event) -> Execution:
 
 
 def fold(history: Iterable[Event]) -> Execution:
-    """Fold the events of one stream, in order of version, into the execution that they tell."""
+    """Fold the events of one stream, in order of version, into an execution."""
     iterator = iter(history)
     execution = begin(next(iterator))
     for event in iterator:
@@ -102,7 +107,7 @@ def fold(history: Iterable[Event]) -> Execution:
 
 
 def execution_id(job_id: str, scheduled_time: datetime, attempt: int = 1) -> str:
-    """Name the execution of a fire: the same fire always gets the same 24 hex characters.
+    """Return the id of the execution of a fire: 24 hex characters, always the same for the same fire.
 
     4 bytes of scheduled time in seconds, as in a MongoDB ObjectId, then 8 bytes of BLAKE2b of (job, µs, attempt).
     """
@@ -112,12 +117,12 @@ def execution_id(job_id: str, scheduled_time: datetime, attempt: int = 1) -> str
 
 @functools.lru_cache(maxsize=64)
 def _written(seconds: int, microsecond: int) -> tuple[str, str]:
-    # Jobs that are due at one instant share it: to write two numbers costs as much as the hash.
+    # Jobs that are due at the same instant share it: formatting two numbers costs as much as the hash.
     return f"{seconds & 0xFFFFFFFF:08x}", f"\0{seconds * 1_000_000 + microsecond}\0"
 
 
 def manual_execution_id(job_id: str, at: datetime, idempotency_key: str | None = None) -> str:
-    """Name a manual run: random, or by the caller's key so that a repeated request makes one run.
+    """Return the id of a manual run: random, or derived from the caller's key so that a repeated request makes one run.
 
     With a key the time is left out, because the repeated request comes later.
     """
@@ -235,7 +240,7 @@ def _hidden(execution: Execution, _event: events.Hidden) -> None:
 
 
 def _nothing(execution: Execution, event: Event) -> None:
-    """Skip what this version does not know."""
+    """Skip an event that this version does not know."""
 
 
 _Steps = dict[type[Event], Callable[[Execution, Any], None]]

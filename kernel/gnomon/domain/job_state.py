@@ -1,4 +1,4 @@
-"""What the log knows of a job: its definition, whether it is paused, and up to where its fires are decided."""
+"""The state of a job in the log: its definition, whether it is paused, and its newest fire."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from gnomon.domain.events import Event
 class JobState(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
     """A fold over `job:<job_id>` and over the fires of the job.
 
-    Fires are due after `anchor`, the moment when the schedule was added or changed. `last_fire` is the scheduled time
-    of the newest fire that has its place in the log (scheduled or missed); the next one is counted from it.
-    `newest_fire` is the same over all schedules that the job has had: no fire up to there may come a second time.
-    `display_name` and `note` are what an operator calls the job and says of it, empty where nobody does; they are no
-    part of the definition. `version` is that of the job's own stream.
+    Fires are counted from `anchor`, the moment at which the schedule was added or changed. `last_fire` is the time of
+    the newest fire of this schedule in the log (scheduled or missed); the next one is counted from it. `newest_fire` is
+    the newest fire of all schedules that the job has had: no fire up to there may come a second time. `display_name`
+    and `note` are an operator's, empty where there is none; they are not part of the definition. `version` is that of
+    the job's own stream.
     """
 
     job_id: str
@@ -37,7 +37,7 @@ class JobState(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
     note: str = ""
 
     def apply(self, event: Event) -> None:
-        """Fold one event of the job or of one of its executions; events that say nothing of the job are skipped."""
+        """Fold in one event of the job or of one of its executions; others do not change the state."""
         step = _STEPS.get(type(event))
         if step is not None:
             step(self, event)
@@ -46,15 +46,23 @@ class JobState(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
 
 
 def begin(event: Event) -> JobState:
-    """Make the state that a job's first event begins."""
+    """Return the state of a job after its first event."""
     state = JobState(job_id=event.job_id, anchor=event.at)
     state.apply(event)
     return state
 
 
+def anchor_at(state: JobState, at: datetime) -> datetime:
+    """Return the moment from which the fires of a schedule that begins at `at` are counted.
+
+    That is the newest fire where the clock was set back before it: no fire comes a second time.
+    """
+    return max(at, state.newest_fire or at)
+
+
 def _added(state: JobState, event: events.JobAdded) -> None:
     state.definition = event.definition
-    _count_anew(state, event)
+    _restart_schedule(state, event)
     state.removed = False
     state.paused = bool(event.definition.get("paused", False))
     state.paused_by = event.actor if state.paused else None
@@ -66,12 +74,11 @@ def _changed(state: JobState, event: events.JobChanged) -> None:
     kept = {key: value for key, value in state.definition.items() if key not in event.changes}
     state.definition = kept | {key: value for key, value in event.changes.items() if value is not None}
     if event.rescheduled:
-        _count_anew(state, event)
+        _restart_schedule(state, event)
 
 
-def _count_anew(state: JobState, event: Event) -> None:
-    # The later one: a clock that was set back must not bring the fires of before once more.
-    state.anchor = max(event.at, state.newest_fire or event.at)
+def _restart_schedule(state: JobState, event: events.JobAdded | events.JobChanged) -> None:
+    state.anchor = event.anchor or anchor_at(state, event.at)  # older logs do not have it
     state.last_fire = None
 
 
@@ -99,15 +106,13 @@ def _described(state: JobState, event: events.JobDescribed) -> None:
 
 
 def _scheduled(state: JobState, event: events.Scheduled) -> None:
-    # A retry (attempt > 1) and a manual run are not fires.
-    if not event.is_manual and event.attempt == 1:
+    if event.is_fire:
         _fired(state, event.scheduled_time)
 
 
 def _missed(state: JobState, event: events.Missed) -> None:
-    # A scheduled run that is missed later was counted before.
-    if not event.is_manual and event.version == 1:
-        _fired(state, event.last or event.scheduled_time)
+    if event.is_fire:
+        _fired(state, event.last_fire)
 
 
 def _fired(state: JobState, fire: datetime) -> None:

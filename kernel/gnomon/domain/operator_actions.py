@@ -1,4 +1,4 @@
-"""What operators did, read from the log: one pure function from an event to an action, the same for every store."""
+"""Actions of operators, derived from the log: a pure function from an event to an action, the same for every store."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from gnomon.domain.events import Event
 from gnomon.domain.records import Action
 
 KERNEL: Final = "kernel"
-"""The actor that is nobody: the kernel itself, at its start and at its end."""
+"""The actor of what the kernel does itself, which is not an action of an operator."""
 
 
 def action_of(event: Event) -> Action | None:
-    """Read what somebody did; None for an event that tells of no act, or of one of the kernel's own."""
-    # Asked for every event that is written, so what is no act at all costs one look into a dict.
+    """Return the action that an event records; None for an event without one, or for an act of the kernel."""
+    # Called for every event that is written: most are not actions and cost one look into a dict.
     read = _ACTIONS.get(type(event))
     if read is None or (actor := event.actor) is None or actor == KERNEL:  # type: ignore[attr-defined]
         return None
@@ -33,9 +33,9 @@ def _of_job(action: str) -> Callable[[Any], Action]:
 
 
 def _described(event: events.JobDescribed) -> Action:
-    told = {"display name": event.display_name, "note": event.note}
-    said = [f"{what} {text!r}" if text else f"no {what}" for what, text in told.items() if text is not None]
-    return _act(event, "describe", detail=", ".join(said))
+    texts = {"display name": event.display_name, "note": event.note}
+    changes = [f"{field} {text!r}" if text else f"no {field}" for field, text in texts.items() if text is not None]
+    return _act(event, "describe", detail=", ".join(changes))
 
 
 def _triggered(event: events.Scheduled) -> Action | None:
@@ -43,13 +43,13 @@ def _triggered(event: events.Scheduled) -> Action | None:
 
 
 def _refused(event: events.Missed) -> Action | None:
-    if not event.is_manual or event.version > 1:  # a later one was accepted first, by an event of its own
+    if not event.is_manual or event.version > 1:  # with a later version it was accepted first, by an event of its own
         return None
     return _act(event, "trigger", status="failed", error_message=event.detail or event.reason)
 
 
-def _taken_back(event: events.Cancelled) -> Action | None:
-    # Before it started; later ones were asked for by an event of their own.
+def _withdrawn(event: events.Cancelled) -> Action | None:
+    # A run that had started was asked to stop by an event of its own.
     return _act(event, "cancel", detail=event.reason) if event.version == 2 else None
 
 
@@ -63,7 +63,7 @@ _ACTIONS: Final[dict[type[Event], Callable[[Any], Action | None]]] = {
     events.Scheduled: _triggered,
     events.Missed: _refused,
     events.CancelRequested: lambda event: _act(event, "cancel", detail=event.reason),
-    events.Cancelled: _taken_back,
+    events.Cancelled: _withdrawn,
     events.Failed: lambda event: _act(event, "mark_failed", detail=event.error_message),
     events.Hidden: lambda event: _act(event, "hide"),
 }

@@ -1,4 +1,4 @@
-"""The pure fold of progress: percent, steps, items, and what may be said of the remaining time."""
+"""The pure fold of progress: percent, steps, items, and the estimate of the remaining time."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ StepStatus = Literal["pending", "current", "completed", "failed", "skipped"]
 
 
 class Step(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
-    """One step of a run and what became of it."""
+    """One step of a run and its status."""
 
     name: str
     status: StepStatus = "pending"
@@ -25,9 +25,9 @@ class Step(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
 
 
 class ProgressView(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
-    """The folded progress of a run. `percent` is None while nothing is known of it, and never goes backwards.
+    """The folded progress of a run. `percent` is None while it is unknown, and never decreases.
 
-    `declared` is true where the run announced its steps, so that their weights give the percentage.
+    `declared` is true if the run declared its steps, so that their weights give the percentage.
     """
 
     percent: float | None = None
@@ -40,37 +40,37 @@ class ProgressView(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     declared: bool = False
 
 
-NOTHING_TOLD = ProgressView()
+NO_PROGRESS = ProgressView()
 DONE = ProgressView(percent=100.0)
 
 
 class Timing(msgspec.Struct, frozen=True):
-    """Seconds: how long a run has been going, and how long it will; None where nobody can know."""
+    """In seconds: how long a run has taken so far, and how long it will take; None where that is unknown."""
 
     elapsed: float
     estimated_total: float | None
     remaining: float | None
 
 
-def advance(view: ProgressView, told: events.Progress) -> ProgressView:
+def advance(view: ProgressView, report: events.Progress) -> ProgressView:
     """Fold one progress event into the view."""
     steps, declared = view.steps, view.declared
-    if told.steps is not None:
-        steps, declared = tuple(Step(name=s.name, weight=s.weight) for s in told.steps), True
-    if told.skipped:
-        steps = tuple(_ended(s, "skipped", told.at) if s.name in told.skipped else s for s in steps)
-    new_step = told.step is not None and told.step != view.step
-    if told.step is not None and new_step:
-        steps = _enter(steps, told.step, told.at)
-    # A new step counts its own items: what the step before it counted would be a lie.
-    processed = told.processed_items if new_step else _or(told.processed_items, view.processed_items)
-    total = told.total_items if new_step else _or(told.total_items, view.total_items)
-    percent = told.percent if told.percent is not None else _derive(steps, processed, total, declared=declared)
+    if report.steps is not None:
+        steps, declared = tuple(Step(name=s.name, weight=s.weight) for s in report.steps), True
+    if report.skipped:
+        steps = tuple(_ended(s, "skipped", report.at) if s.name in report.skipped else s for s in steps)
+    new_step = report.step is not None and report.step != view.step
+    if report.step is not None and new_step:
+        steps = _enter(steps, report.step, report.at)
+    # A new step counts its own items: the count of the step before it would be wrong.
+    processed = report.processed_items if new_step else _or(report.processed_items, view.processed_items)
+    total = report.total_items if new_step else _or(report.total_items, view.total_items)
+    percent = report.percent if report.percent is not None else _derive(steps, processed, total, declared=declared)
     return ProgressView(
-        percent=_never_back(view.percent, percent),
-        message=_or(told.message, view.message),
-        step=_or(told.step, view.step),
-        current_item=told.current_item if new_step else _or(told.current_item, view.current_item),
+        percent=_not_decreasing(view.percent, percent),
+        message=_or(report.message, view.message),
+        step=_or(report.step, view.step),
+        current_item=report.current_item if new_step else _or(report.current_item, view.current_item),
         processed_items=processed,
         total_items=total,
         steps=steps,
@@ -79,8 +79,8 @@ def advance(view: ProgressView, told: events.Progress) -> ProgressView:
 
 
 def finish(view: ProgressView, *, succeeded: bool, at: datetime) -> ProgressView:
-    """Close the view at the end of a run: the current step completed or failed; what was never reached is skipped."""
-    if view == NOTHING_TOLD:  # as most runs end
+    """Close the view at the end of a run: the current step is completed or failed, steps never reached are skipped."""
+    if view == NO_PROGRESS:  # as most runs end
         return DONE if succeeded else view
     status: StepStatus = "completed" if succeeded else "failed"
     steps = tuple(_close(s, status, at) for s in view.steps)
@@ -94,10 +94,10 @@ def estimate(
     typical_steps: Mapping[str, float] | None = None,
     now: datetime | None = None,
 ) -> Timing:
-    """Say how long the run will take: from past runs first, from its own rate the more of it is done.
+    """Estimate how long the run will take: at first from past runs, later more and more from its own rate.
 
     `typical` is the median duration in seconds of past successful runs, `typical_steps` the same for each step. The
-    two estimates are weighed by the share that is done, so that an early percentage cannot make the figure jump.
+    two estimates are weighted by the share that is done, so that an early percentage cannot make the figure jump.
     """
     done = (view.percent or 0.0) / 100.0
     from_rate = elapsed / done if done > 0 else None
@@ -107,7 +107,7 @@ def estimate(
     else:
         total = _or(from_rate, from_past)
     if total is None or (from_rate is None and total < elapsed):
-        return Timing(elapsed, None, None)  # longer than ever before and no rate: nobody knows
+        return Timing(elapsed, None, None)  # it takes longer than ever before, and there is no rate
     total = max(total, elapsed)
     return Timing(elapsed, total, total - elapsed)
 
@@ -115,7 +115,7 @@ def estimate(
 def _from_steps(
     steps: Sequence[Step], typical: Mapping[str, float], elapsed: float, now: datetime | None
 ) -> float | None:
-    """Add the usual time of what is left to the time spent; None unless every step left is known."""
+    """Add the typical time of the remaining steps to the elapsed time; None unless all of them are known."""
     left = [s for s in steps if s.status in {"pending", "current"}]
     if not left or any(s.name not in typical for s in left):
         return None
@@ -127,7 +127,7 @@ def _from_steps(
 
 
 def _enter(steps: tuple[Step, ...], name: str, at: datetime) -> tuple[Step, ...]:
-    """Make `name` the current step: what was current is completed, what was passed over is skipped."""
+    """Make `name` the current step: the one before is completed, steps that were passed over are skipped."""
     known = next((i for i, s in enumerate(steps) if s.name == name), None)
     passed = len(steps) if known is None else known
     before = tuple(_close(s, "completed", at) for s in steps[:passed])
@@ -139,7 +139,7 @@ def _enter(steps: tuple[Step, ...], name: str, at: datetime) -> tuple[Step, ...]
 
 
 def _close(step: Step, status: StepStatus, at: datetime) -> Step:
-    """End a step if it is the current one; one that was never reached is skipped."""
+    """End a step if it is the current one; skip it if it was never reached."""
     if step.status == "current":
         return _ended(step, status, at)
     return _ended(step, "skipped", None) if step.status == "pending" else step
@@ -150,10 +150,10 @@ def _ended(step: Step, status: StepStatus, at: datetime | None) -> Step:
 
 
 def _derive(steps: Sequence[Step], processed: int | None, total: int | None, *, declared: bool) -> float | None:
-    """Derive the percentage: of the declared steps by weight, else of the items; None where neither is known."""
+    """Derive the percentage from the weights of declared steps, else from the items; None where neither is known."""
     share = min(processed / total, 1.0) if processed is not None and total else None
     if not declared:
-        # Steps that were not announced say nothing of how many are to come, so a step's items are not the run's.
+        # Undeclared steps do not tell how many are to come, so the items of one step are not those of the run.
         return share * 100.0 if share is not None and not steps else None
     counted = [s for s in steps if s.status != "skipped"]
     weights = sum(s.weight for s in counted)
@@ -164,7 +164,7 @@ def _derive(steps: Sequence[Step], processed: int | None, total: int | None, *, 
     return (done + current * (share or 0.0)) / weights * 100.0
 
 
-def _never_back(old: float | None, new: float | None) -> float | None:
+def _not_decreasing(old: float | None, new: float | None) -> float | None:
     if new is None:
         return old
     bounded = min(max(new, 0.0), 100.0)

@@ -1,4 +1,4 @@
-"""What stores are asked for and answer with: queries, pages, actions, checkpoints, log lines."""
+"""What stores take and return: queries, pages, actions, checkpoints, log lines, statistics, health."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from gnomon.domain.execution import Execution, Status
 
 
 class ExecutionQuery(msgspec.Struct, frozen=True, kw_only=True):
-    """Which executions a list shows; all filters combine. `text` is looked for in error messages, ignoring case.
+    """Filters of a list of executions; all of them must match. `text` is searched in error messages, ignoring case.
 
-    `since` and `until` bound `timestamp` (since <= timestamp < until). Hidden executions are left out, and not counted,
-    unless `hidden` is true: then they are among the others. `limit` is the size of a page, `cursor` the
-    `next` of the page before; `offset` skips rows and is for short lists.
+    `since` and `until` bound `timestamp` (since <= timestamp < until). Hidden executions are left out and not counted
+    unless `hidden` is true; then they are among the others. `limit` is the size of a page, `cursor` the `next` of the
+    page before; `offset` skips rows and is meant for short lists.
     """
 
     job_id: str | None = None
@@ -33,7 +33,7 @@ class ExecutionQuery(msgspec.Struct, frozen=True, kw_only=True):
 class Page(msgspec.Struct, frozen=True):
     """A page of executions, newest `timestamp` first (then by id, descending).
 
-    `total` counts all that match the filters, exactly. `next` is the cursor of the next page, None at the end.
+    `total` counts all that match the filters, exactly. `next` is the cursor of the next page, None on the last one.
     """
 
     items: list[Execution]
@@ -42,10 +42,11 @@ class Page(msgspec.Struct, frozen=True):
 
 
 class Action(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What somebody did, as an event of the log tells it: `trigger`, `pause`, `resume`, `cancel`, `describe`, ...
+    """An action of an operator, derived from an event: `trigger`, `pause`, `resume`, `cancel`, `describe` or another.
 
-    An act that could not even begin (no such job, no right to it) is in no log, so it is not here either. A failed one
-    is a run by hand that was recorded and refused; `error_message` says why. `detail` is the reason that was given.
+    A request that was refused before anything was recorded (an unknown job, no permission) is not in the log, and so is
+    not an action. A failed one is a manual run that was recorded and refused; `error_message` has the cause. `detail`
+    is the reason that was given.
     """
 
     at: datetime
@@ -59,7 +60,7 @@ class Action(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class ActionQuery(msgspec.Struct, frozen=True, kw_only=True):
-    """Which actions a list shows: those on one job and its executions, or all."""
+    """Filter of a list of actions: those on one job and its executions, or all."""
 
     job_id: str | None = None
     limit: int = 50
@@ -67,14 +68,14 @@ class ActionQuery(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ActionPage(msgspec.Struct, frozen=True):
-    """A page of actions, newest first, as they stand in the log; `total` counts all that match, exactly."""
+    """A page of actions, newest first, in the order of the log; `total` counts all that match, exactly."""
 
     items: list[Action]
     total: int
 
 
 class Checkpoint(msgspec.Struct, frozen=True):
-    """Where a plugin is in the log, and the view that it has folded so far: both written in one transaction."""
+    """The position of a plugin in the log and the view that it has folded up to there, written in one transaction."""
 
     position: int
     view: bytes | None = None
@@ -91,10 +92,10 @@ class LogLine(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class JobStatistics(msgspec.Struct, frozen=True):
-    """The executions of one job that a store has: how many by status, the mean seconds of successes, and the last one.
+    """Statistics of the executions of one job in a store: counts by status, mean seconds of successes, the last one.
 
-    That is the one of the newest `timestamp`. A range of fires that was missed together is one execution. Those that
-    are hidden from lists count: they happened.
+    The last execution is the one with the newest `timestamp`. A range of fires that were missed together is one
+    execution. Hidden executions are counted.
     """
 
     job_id: str
@@ -106,15 +107,15 @@ class JobStatistics(msgspec.Struct, frozen=True):
 
     @property
     def total(self) -> int:
-        """How many executions there are."""
+        """The number of executions."""
         return sum(self.by_status.values())
 
 
 class StoreHealth(msgspec.Struct, frozen=True):
-    """How a store is doing.
+    """The health of a store.
 
-    A degraded one takes events and keeps them safe, but not yet where they belong: `backlog` counts those, `problem`
-    says why. With `accepts_runs` false it has room left only for the ends of what is running: no body is to be started.
+    A degraded store keeps events safe, but not yet in their final place: `backlog` counts those, `problem` has the
+    cause. With `accepts_runs` false it has room only for the ends of running executions, and no body may be started.
     """
 
     state: Literal["healthy", "degraded"] = "healthy"

@@ -202,8 +202,7 @@ class Launcher:
             log.error("a delayed run is no longer started", execution=execution.id, problem=str(exc))
 
     def _admit(self, execution: Execution, job: Job, due: datetime) -> None:
-        must_run = execution.is_manual or execution.attempt > 1
-        ticket = Ticket(execution.id, job, due, must_run)
+        ticket = Ticket(execution.id, job, due, must_run=not execution.is_fire)
         self._apply(self._admission.admit(ticket, is_backlog=True), ticket, execution, self._clock.now())
         self.start_waiting()
 

@@ -62,10 +62,9 @@ def _declare_lost(execution: Execution, journal: Journal) -> None:
 
 def _resume(execution: Execution, journal: Journal, launcher: Launcher, clock: Clock, jobs: JobTable) -> None:
     registered = jobs.get(execution.job_id)
-    is_fire = not execution.is_manual and execution.attempt == 1
     if registered is None:
         _miss(execution, journal, "the job was removed before a kernel could start the run")
-    elif is_fire and clock.now() - execution.scheduled_time > grace_of(registered.job):
+    elif execution.is_fire and clock.now() - execution.scheduled_time > grace_of(registered.job):
         _miss(execution, journal, f"no kernel was running within its grace of {grace_of(registered.job)}")
     else:
         launcher.resume(execution, registered.job)

@@ -76,12 +76,12 @@ def fire_ranges(log: Iterable[Event], job_id: str) -> list[tuple[datetime, datet
     """List the fires of a job that have an outcome or wait for one, as (first, last, count), in order of time."""
     ranges = []
     for event in log:
-        if event.job_id != job_id or event.version > 1 or not isinstance(event, events.Scheduled | events.Missed):
+        if event.job_id != job_id or not event.is_fire:
             continue
-        if event.is_manual or (isinstance(event, events.Scheduled) and event.attempt > 1):
-            continue
-        first, last = getattr(event, "first", None), getattr(event, "last", None)
-        ranges.append((first or event.scheduled_time, last or event.scheduled_time, getattr(event, "count", 1)))
+        if isinstance(event, events.Missed):
+            ranges.append((event.first_fire, event.last_fire, event.count))
+        elif isinstance(event, events.Scheduled):
+            ranges.append((event.scheduled_time, event.scheduled_time, 1))
     return sorted(ranges)
 
 

@@ -125,7 +125,7 @@ class TestFiresThatRan:
         assert "which started at 00:10 UTC, and ended at 00:25 UTC (success)" in said(found)
         assert [run.job_id for run in found.fires[0].behind] == ["sync"]
 
-    async def test_one_that_waited_for_a_slot_is_told_with_the_run_that_had_it(self, world: World) -> None:
+    async def test_one_that_waited_for_a_slot_names_the_run_that_had_it(self, world: World) -> None:
         async def slow() -> None:
             await world.clock.sleep(900)
 
@@ -133,7 +133,7 @@ class TestFiresThatRan:
 
         found = await world.explain(START + 20 * MINUTE)
 
-        assert "It waited 10 m 00 s for a slot: as many runs as max_running allows were going on." in said(found)
+        assert "It waited 10 m 00 s for a slot: max_running runs were going on." in said(found)
         assert found.fires[0].behind[0].job_id == "hog"
 
     async def test_one_that_failed_is_told_with_each_attempt(self, world: World) -> None:
@@ -145,7 +145,7 @@ class TestFiresThatRan:
         found = await world.explain(START + 10 * MINUTE)
 
         assert said(found).count("(exception): ValueError: no such table: prices.") == 2
-        assert "It was tried again: attempt 2 is run" in said(found)
+        assert "It was retried: attempt 2 is run" in said(found)
         assert "it started at 00:10:30 UTC" in said(found)
         assert "It was not tried again: that was the last of its 2 attempts." in said(found)
         assert len(found.fires[0].executions) == 2
@@ -170,12 +170,12 @@ class TestFiresThatRan:
         assert "has not started yet" in said(waiting)
         assert "It waits for another run of the job to end." in said(waiting)
 
-    async def test_what_a_body_reported_after_its_end_is_told(self, world: World) -> None:
+    async def test_a_late_result_is_mentioned(self, world: World) -> None:
         late = tell(failed(at=START + HOUR), events.LateResult, outcome="succeeded", after=5 * MINUTE)
         await world.tells(job_added(at=START, cron="0 * * * *"), late)
         world.clock = VirtualClock(START + 2 * HOUR)
 
-        assert "reported 'succeeded' at 01:05:02 UTC; that changes nothing" in said(await world.explain(START + HOUR))
+        assert "reported 'succeeded' at 01:05:02 UTC: that does not count" in said(await world.explain(START + HOUR))
 
 
 class TestFiresThatDidNotRun:
@@ -235,21 +235,21 @@ class TestFiresThatDidNotRun:
         assert "It has not run. The job is paused, since 00:00 UTC by ann (holidays)" in said(found)
         assert found.fires[0].fate == "held_back"
 
-    async def test_one_that_no_kernel_came_to_is_told_with_the_last_sign_of_life(self, world: World) -> None:
+    async def test_an_undecided_fire_is_explained_with_the_last_event_in_the_log(self, world: World) -> None:
         await world.serve(job())
         await world.clock.advance(HOUR)
 
         found = await world.explain(START + 80 * MINUTE)
 
-        assert "no kernel has come to it yet, the last thing in the log is of 01:00 UTC" in said(found)
+        assert "no kernel has decided it yet, and the last event in the log is of 01:00 UTC" in said(found)
         assert found.fires[0].fate == "undecided"
 
-    async def test_one_that_is_to_come_is_told_so(self, world: World) -> None:
+    async def test_a_future_fire_is_said_to_come(self, world: World) -> None:
         await world.serve(job())
 
         found = await world.explain(START + 80 * MINUTE)
 
-        assert said(found) == "sync is due at 01:20 UTC. It is to come, in 20 m 00 s."
+        assert said(found) == "sync is due at 01:20 UTC. It will come in 20 m 00 s."
 
     async def test_one_that_the_log_forgot_and_one_that_it_lost_are_told_apart(self, world: World) -> None:
         await world.serve(job(), during=2 * HOUR)
@@ -295,21 +295,21 @@ class TestTimesWithoutAFire:
         found = await world.explain(START + 7 * MINUTE)
 
         assert "Every 10th minute" in said(found)
-        assert "It was the schedule until 01:00 UTC, when it was changed by ann." in said(found)
+        assert "This was the schedule until 01:00 UTC, when it was changed by ann." in said(found)
 
     async def test_of_a_job_without_a_schedule(self, world: World) -> None:
         await world.serve(Job(id="sync", func=nothing))
 
-        assert "it runs only when somebody triggers it" in said(await world.explain(START + MINUTE))
+        assert "it runs only when it is triggered" in said(await world.explain(START + MINUTE))
 
-    async def test_of_a_trigger_at_its_end(self, world: World) -> None:
+    async def test_of_a_trigger_that_has_ended(self, world: World) -> None:
         await world.serve(job(at=START + 10 * MINUTE))
 
         found = await world.explain()
 
         assert "The last fire of sync was due at 00:10 UTC." in said(found)
-        assert "No other fire will come" in said(found)
-        assert "is at its end" in said(found)
+        assert "No fire follows" in said(found)
+        assert "has ended" in said(found)
 
     async def test_of_a_trigger_that_only_its_code_knows(self, world: World) -> None:
         await world.serve(job(trigger=IntervalTrigger(minutes=10, start_date=START)))
@@ -360,7 +360,7 @@ class TestWhatMayBeAsked:
         found = await world.explain()
 
         assert "The last fire of sync was due at 01:00 UTC. It ran on time" in said(found)
-        assert "The next fire is due at 01:10 UTC. It is to come, in 10 m 00 s." in said(found)
+        assert "The next fire is due at 01:10 UTC. It will come in 10 m 00 s." in said(found)
 
     async def test_a_minute_means_the_fire_within_it(self, world: World) -> None:
         await world.serve(job(every=Duration(minutes=7, seconds=3)))
@@ -421,9 +421,12 @@ class TestClockChanges:
         found = await world.explain(at)
         told = " ".join(found.sentences)
 
-        assert f"There is no {at:%H:%M} on that day" in told
+        assert f"The clocks never show {at:%H:%M} on that day" in told
         assert gap in told
-        assert f"those that clocks skip fire once, together, at the first instant after, {asked[:10]} {fire}" in told
+        assert (
+            f"those that the clocks skip fire once, together, at the first instant after the gap, {asked[:10]} {fire}"
+            in told
+        )
         assert found.fires[0].fate == "success"
         assert found.clock_change is not None
         assert found.clock_change.kind == "gap"
@@ -442,7 +445,7 @@ class TestClockChanges:
 
         found = await world.explain(wall(asked))
 
-        assert "follows elapsed time, and so does not fire at times that clocks skip" in " ".join(found.sentences)
+        assert "follows elapsed time, so it does not fire at times that the clocks skip" in " ".join(found.sentences)
         assert f"The fire after was due at {after}." in found.sentences
         assert found.fires == []
 
@@ -464,8 +467,8 @@ class TestClockChanges:
 
         once, twice = await fixed.explain(at), await elapsed.explain(at)
 
-        assert f"{at:%H:%M} comes twice on that day" in once.sentences[0]
-        assert "so it fires at the first pass only" in " ".join(once.sentences)
+        assert f"{at:%H:%M} occurs twice on that day" in once.sentences[0]
+        assert "so it fires in the first pass only" in " ".join(once.sentences)
         assert [story.fate for story in once.fires] == ["success"]
         assert f"sync was due at {asked.replace('T', ' ')} {first}." in once.sentences
         assert [story.fate for story in twice.fires] == ["success", "success"]
@@ -476,16 +479,19 @@ class TestClockChanges:
 
         found = await world.explain(wall("2026-10-25T02:30+01:00"))
 
-        assert "This is the second one, and the schedule fires at the first only." in " ".join(found.sentences)
+        assert "This is the second time, and the schedule fires in the first pass only." in " ".join(found.sentences)
         assert found.fires == []
         assert found.before == wall("2026-10-25T02:30+02:00")
 
-    async def test_the_fire_after_a_gap_says_for_what_it_stands(self) -> None:
+    async def test_the_fire_after_a_gap_names_the_skipped_times(self) -> None:
         world = await self.served("Europe/Berlin", "2026-03-29", "30 2 * * *")
 
         found = await world.explain(wall("2026-03-29T03:00"))
 
-        assert "Times of the day that the clocks skip fire at the first instant after: this one." in found.sentences
+        assert (
+            "Fixed times of the day that the clocks skip fire at the first instant after the gap: this one."
+            in found.sentences
+        )
 
     async def test_a_gap_at_another_time_of_the_day_is_not_spoken_of(self) -> None:
         world = await self.served("Europe/Berlin", "2026-03-29", "30 12 * * *")

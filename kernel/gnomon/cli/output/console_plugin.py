@@ -55,13 +55,12 @@ Told = tuple[str, str, dict[str, Any]]
 
 
 def _scheduled(event: events.Scheduled, _: str | None) -> Told:
-    is_fire = not event.is_manual and event.attempt == 1
     facts = {
         "by": event.actor,
         "attempt": event.attempt if event.attempt > 1 else None,
         "not_before": event.not_before,
     }
-    return "debug" if is_fire else "info", "scheduled", facts
+    return "debug" if event.is_fire else "info", "scheduled", facts
 
 
 def _started(event: events.Started, _: str | None) -> Told:
