@@ -1,6 +1,7 @@
-"""The control socket: how commands on the same machine talk to a running kernel.
+"""The control socket, through which commands on the same machine talk to a running kernel.
 
-A Unix socket beside the deployment's config, readable by its owner only. One JSON object on a line goes each way.
+It is a Unix socket beside the config file that only its owner can open. Each connection carries one command and one
+answer, each a JSON object on one line.
 """
 
 from __future__ import annotations
@@ -25,11 +26,11 @@ from gnomon.kernel import Kernel
 
 log = structlog.stdlib.get_logger("gnomon.control_socket")
 
-LONGEST_PATH = 100
-"""Bytes that a socket's path may have on every system (the limit is 104 on macOS, 108 on Linux)."""
-LINE_LIMIT = 1024 * 1024
-ANSWER_LIMIT = 30.0
-"""Seconds that a command waits for its answer: a store that is away makes the kernel wait, too."""
+MAX_PATH_BYTES = 100
+"""Length of a socket's path that every system accepts (the limit is 104 on macOS, 108 on Linux)."""
+MAX_LINE_BYTES = 1024 * 1024
+ANSWER_TIMEOUT_S = 30.0
+"""Time that a command waits for its answer; while the store is unavailable, the kernel waits too."""
 
 Reload = Callable[[], Awaitable[Any]]
 
@@ -43,7 +44,7 @@ class Pause(msgspec.Struct, frozen=True, tag="pause"):
 
 
 class Resume(msgspec.Struct, frozen=True, tag="resume"):
-    """Let a job fire again."""
+    """Resume the fires of a job."""
 
     job_id: str
     actor: str | None = None
@@ -62,7 +63,7 @@ class Trigger(msgspec.Struct, frozen=True, tag="trigger"):
 
 
 class Cancel(msgspec.Struct, frozen=True, tag="cancel"):
-    """Ask a run to stop."""
+    """Request that a run stops."""
 
     execution_id: str
     actor: str | None = None
@@ -70,18 +71,18 @@ class Cancel(msgspec.Struct, frozen=True, tag="cancel"):
 
 
 class ReloadJobs(msgspec.Struct, frozen=True, tag="reload"):
-    """Read the config again and apply what is different."""
+    """Read the config again and apply the changes."""
 
 
 class GetHealth(msgspec.Struct, frozen=True, tag="health"):
-    """Tell how the kernel is doing."""
+    """Return the kernel's health."""
 
 
 Command = Pause | Resume | Trigger | Cancel | ReloadJobs | GetHealth
 
 
 class Answer(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What became of a command: a result, or the error with its problems."""
+    """The answer to a command: a result, or an error with its problems."""
 
     result: Any = None
     error: str | None = None
@@ -90,7 +91,7 @@ class Answer(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class NoKernelError(GnomonError):
-    """No kernel listens for this deployment."""
+    """No kernel is running for this deployment. Start one with `gnomon run`."""
 
 
 _commands: msgspec.json.Decoder[Command] = msgspec.json.Decoder(Command)
@@ -98,32 +99,34 @@ _answers = msgspec.json.Decoder(Answer)
 
 
 def control_path(config: Config) -> Path:
-    """Tell where the kernel of a deployment listens: beside its config file, under its name."""
+    """Return the path of the socket: beside the config file, or in the temporary folder where that is too long."""
     name = config.source.stem if config.source is not None else "gnomon"
     path = config.directory / f"{name}.sock"
-    if len(os.fsencode(path)) <= LONGEST_PATH:
+    if len(os.fsencode(path)) <= MAX_PATH_BYTES:
         return path
     digest = hashlib.blake2b(os.fsencode(path), digest_size=8).hexdigest()
     return Path(tempfile.gettempdir()) / f"gnomon-{os.getuid()}-{digest}.sock"
 
 
 def send(command: Command, path: Path) -> Any:
-    """Send a command to the kernel that listens there, and return its result.
+    """Send a command to the kernel that listens at the path, and return its result.
 
-    NoKernelError where nobody listens; GnomonError or ConfigError with what the kernel answered.
+    Raise NoKernelError if no kernel listens, or GnomonError or ConfigError with the error of the kernel.
     """
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-        connection.settimeout(ANSWER_LIMIT)
+        connection.settimeout(ANSWER_TIMEOUT_S)
         try:
             connection.connect(os.fspath(path))
             connection.sendall(msgspec.json.encode(command) + b"\n")
             line = connection.makefile("rb").readline()
         except (FileNotFoundError, ConnectionRefusedError) as exc:
-            raise NoKernelError(f"no kernel is running for this deployment (nobody listens at {path})") from exc
+            raise NoKernelError(
+                f"no kernel is running for this deployment (nothing listens at {path}); start it with `gnomon run`"
+            ) from exc
         except OSError as exc:
-            raise GnomonError(f"the kernel that listens at {path} did not answer: {exc}") from exc
+            raise GnomonError(f"the kernel at {path} did not answer: {exc}") from exc
     if not line:
-        raise GnomonError(f"the kernel that listens at {path} hung up: it is being stopped")
+        raise GnomonError(f"the kernel at {path} closed the connection: it is stopping")
     answer = _answers.decode(line)
     if answer.problems:
         raise ConfigError(answer.problems)
@@ -134,9 +137,9 @@ def send(command: Command, path: Path) -> Any:
 
 @asynccontextmanager
 async def listening(kernel: Kernel, path: Path, reload: Reload) -> AsyncIterator[None]:
-    """Answer commands for as long as the block lasts. `reload` is what the command of that name does.
+    """Answer commands while the block runs; `reload` handles the command of that name.
 
-    A kernel without its socket still does its work: where it cannot listen, this is logged and that is all.
+    A kernel works without its socket: if it cannot listen, only a warning is logged.
     """
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -148,7 +151,7 @@ async def listening(kernel: Kernel, path: Path, reload: Reload) -> AsyncIterator
 
     try:
         _remove_stale(path)
-        server = await asyncio.start_unix_server(serve, path, limit=LINE_LIMIT)
+        server = await asyncio.start_unix_server(serve, path, limit=MAX_LINE_BYTES)
         path.chmod(0o600)  # noqa: ASYNC240 - once, at start-up
     except OSError as exc:
         log.warning("no control socket: commands cannot reach this kernel", path=str(path), problem=str(exc))
@@ -163,21 +166,21 @@ async def listening(kernel: Kernel, path: Path, reload: Reload) -> AsyncIterator
 
 
 def _remove_stale(path: Path) -> None:
-    """Remove the socket of a kernel that was killed; the store's lock has made sure that none is running."""
+    """Remove the socket of a killed kernel; the lock of the store ensures that no other kernel is running."""
     if path.is_socket():
         path.unlink()
 
 
 async def _answer(kernel: Kernel, line: bytes, reload: Reload) -> Answer:
     try:
-        return Answer(result=await _obey(kernel, _commands.decode(line), reload))
+        return Answer(result=await _execute(kernel, _commands.decode(line), reload))
     except ConfigError as exc:
         return Answer(error=str(exc), error_type=type(exc).__name__, problems=exc.problems)
     except (GnomonError, msgspec.MsgspecError) as exc:
         return Answer(error=str(exc), error_type=type(exc).__name__)
 
 
-async def _obey(kernel: Kernel, command: Command, reload: Reload) -> Any:
+async def _execute(kernel: Kernel, command: Command, reload: Reload) -> Any:
     match command:
         case Pause(job_id, actor, reason):
             return await kernel.pause(job_id, actor=actor, reason=reason)
@@ -201,7 +204,7 @@ async def _obey(kernel: Kernel, command: Command, reload: Reload) -> Any:
 
 
 def _encode(value: Any) -> Any:
-    """Write durations as text, and functions of jobs by name."""
+    """Encode durations as text and functions of jobs by name."""
     try:
         return encode_hook(value)
     except NotImplementedError:

@@ -1,4 +1,4 @@
-"""Durations as people write them: "500ms", "10s", "5m", "2h", "1d", "1h 30m", or a number of seconds."""
+"""Durations in configs: "500ms", "10s", "5m", "2h", "1d", "1h 30m", or a number of seconds."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ _PART = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(ms|[smhdw])", re.ASCII)
 
 
 class Duration(timedelta):
-    """A span of time that is read from, and written as, such text; a timedelta everywhere else."""
+    """A timedelta that is parsed from such text and written as such text."""
 
     __slots__ = ()
 
     @classmethod
     def parse(cls, value: object) -> Self:
-        """Read text or a number of seconds; ValueError tells what was found and what is possible."""
+        """Parse text or a number of seconds; raise ValueError for anything else."""
         if isinstance(value, timedelta):
             return value if type(value) is cls else cls(value.days, value.seconds, value.microseconds)
         if isinstance(value, int | float) and not isinstance(value, bool):
@@ -37,7 +37,7 @@ class Duration(timedelta):
         try:
             if seconds >= 0:
                 return cls(seconds=seconds)
-        except (OverflowError, ValueError):  # longer than timedelta can hold, or not a number
+        except (OverflowError, ValueError):  # more than a timedelta can hold, or NaN
             pass
         raise ValueError(f"expected a duration from 0 to {timedelta.max.days} days, got {value!r}")
 
@@ -45,7 +45,7 @@ class Duration(timedelta):
         return _written(self)
 
 
-@functools.lru_cache  # shared, as those that are read
+@functools.lru_cache  # shared, like parsed durations
 def _written(duration: timedelta) -> str:
     whole, micros = divmod(duration, timedelta(seconds=1))
     parts = []
@@ -59,17 +59,17 @@ def _written(duration: timedelta) -> str:
 
 
 def decode_hook(expected: type, value: Any) -> Any:
-    """Let msgspec read Duration fields."""
+    """Decode Duration fields, for msgspec."""
     if expected is Duration:
         return shared_duration(value) if type(value) is timedelta else Duration.parse(value)
     raise NotImplementedError
 
 
-shared_duration = functools.lru_cache(Duration.parse)  # of 100,000 jobs most have the same few
+shared_duration = functools.lru_cache(Duration.parse)  # most of 100,000 jobs share a few durations
 
 
 def encode_hook(value: Any) -> Any:
-    """Let msgspec write Duration fields."""
+    """Encode Duration fields, for msgspec."""
     if isinstance(value, Duration):
         return str(value)
     raise NotImplementedError

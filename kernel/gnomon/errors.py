@@ -1,14 +1,14 @@
-"""Every error that a caller may handle: one root, one class per thing, ids as attributes."""
+"""Every error that a caller may handle: one root, one class for each case, ids as attributes."""
 
 from __future__ import annotations
 
 
 class GnomonError(Exception):
-    """Root of all errors that Gnomon raises on purpose."""
+    """The root of all errors that Gnomon raises deliberately. Show the message: it says what to do."""
 
 
 class ConfigError(GnomonError):
-    """A configuration that cannot be used; `problems` has one line for each thing that is wrong."""
+    """The configuration is not valid. Fix each of its `problems` (one line each, with its place), then try again."""
 
     def __init__(self, problems: list[str]) -> None:
         super().__init__("\n".join(problems))
@@ -16,15 +16,15 @@ class ConfigError(GnomonError):
 
 
 class TriggerError(GnomonError, ValueError):
-    """A schedule that cannot be read: cron text, interval, date, zone or trigger type."""
+    """A schedule is not valid: cron text, interval, date, time zone or trigger type. Correct the definition."""
 
 
 class JobError(GnomonError, ValueError):
-    """A job definition that cannot be used: its id, its function, its policies."""
+    """A job definition is not valid: its id, its function or a policy. Correct the definition."""
 
 
 class UnknownJobError(GnomonError, LookupError):
-    """There is no job with this id."""
+    """No job has this id. Check the spelling; `gnomon jobs` lists the jobs."""
 
     def __init__(self, job_id: str, hint: str = "") -> None:
         super().__init__(f"there is no job {job_id!r}{hint}")
@@ -32,7 +32,7 @@ class UnknownJobError(GnomonError, LookupError):
 
 
 class UnknownExecutionError(GnomonError, LookupError):
-    """There is no execution with this id."""
+    """No execution has this id. It may have been pruned; `gnomon runs` lists those that are left."""
 
     def __init__(self, execution_id: str) -> None:
         super().__init__(f"there is no execution {execution_id!r}; `gnomon runs` lists them")
@@ -40,27 +40,27 @@ class UnknownExecutionError(GnomonError, LookupError):
 
 
 class ExecutionOverError(GnomonError):
-    """The execution has ended; what was asked makes sense only before that."""
+    """The execution has ended, so it cannot be cancelled or failed any more. Nothing was changed; nothing to do."""
 
     def __init__(self, execution_id: str, status: str) -> None:
-        super().__init__(f"execution {execution_id} is over ({status}); nothing was changed")
+        super().__init__(f"execution {execution_id} has already ended ({status}); nothing was changed")
         self.execution_id = execution_id
         self.status = status
 
 
 class ExecutionRunningError(GnomonError):
-    """The execution has not ended; what was asked makes sense only after that."""
+    """The execution has not ended, so it cannot be hidden yet. Nothing was changed; wait for its end or cancel it."""
 
     def __init__(self, execution_id: str, status: str) -> None:
         super().__init__(
-            f"execution {execution_id} is not over ({status}); nothing was changed: wait for its end, or cancel it"
+            f"execution {execution_id} has not ended ({status}); nothing was changed: wait for its end, or cancel it"
         )
         self.execution_id = execution_id
         self.status = status
 
 
 class TransitionError(GnomonError):
-    """An event that is illegal in the state in which its stream is."""
+    """An event is illegal in the current state of its stream. Read the state again; it has changed in between."""
 
     def __init__(self, stream: str, state: str, event_type: str, version: int) -> None:
         super().__init__(f"{event_type!r} (version {version}) cannot follow state {state!r} in stream {stream}")
@@ -71,38 +71,38 @@ class TransitionError(GnomonError):
 
 
 class NotInRunError(GnomonError, LookupError):
-    """`gnomon.current()` was called outside of a run."""
+    """`gnomon.current()` was called outside of a run. Call it in a job's body, or pass the context to the caller."""
 
     def __init__(self) -> None:
         super().__init__(
-            "there is no current run here: call gnomon.current() from a job's body, "
+            "there is no current run: call gnomon.current() in the body of a job, "
             "or give the function a parameter annotated `Context`"
         )
 
 
 class StoreError(GnomonError):
-    """The store cannot do what was asked; the message says which store and why."""
+    """The store cannot do what was asked; the message names the store and the cause."""
 
 
 class StoreUnavailableError(StoreError):
-    """The store cannot be written or read right now (full disk, lost server); trying again later may help."""
+    """The store cannot be read or written at the moment (full disk, unreachable server). Try again later."""
 
 
 class NoLogError(StoreError):
-    """Nothing was ever written to this store, so there is nothing to read; a kernel that starts there changes it."""
+    """Nothing was ever written to this store. There is nothing to read until a kernel has started with it."""
 
 
 class StoreInUseError(StoreError):
-    """Another process is the writing kernel of this store."""
+    """Another process is the writing kernel of this store. Stop that kernel, or send the command to it."""
 
 
 class ConflictError(StoreError):
-    """The log already holds another event at this place: somebody else writes to it."""
+    """The log already has another event at this place, because another kernel writes to it. Stop writing."""
 
     def __init__(self, stream: str, version: int, position: int) -> None:
         super().__init__(
             f"the log already has version {version} of stream {stream}, or position {position}: "
-            "another kernel writes to this store, this one stops starting runs"
+            "another kernel writes to this store, so this kernel stops starting runs"
         )
         self.stream = stream
         self.version = version
@@ -110,11 +110,11 @@ class ConflictError(StoreError):
 
 
 class DeposedError(StoreError):
-    """The log is somebody else's now, or takes nothing more: this kernel must not start anything."""
+    """The kernel has lost ownership of the log, or the log accepts nothing more. Start a new kernel process."""
 
 
 class PluginError(GnomonError):
-    """A plugin that cannot be used; the message names it, says what was found and what to do."""
+    """A plugin cannot be used; the message names the plugin, the finding and the remedy."""
 
     def __init__(self, plugin: str, problem: str) -> None:
         super().__init__(f"plugin {plugin!r} {problem}")
@@ -122,8 +122,8 @@ class PluginError(GnomonError):
 
 
 class RunCancelled(BaseException):
-    """Raised inside a body at its next context call after somebody asked it to stop.
+    """Raised in a body at its next context call after a cancellation request. Clean up and let it pass.
 
-    It derives from BaseException so that a body's `except Exception` cannot swallow it. (The fact in the log is the
+    It derives from BaseException so that `except Exception` in a body cannot swallow it. (The recorded fact is the
     event `Cancelled`.)
     """

@@ -1,4 +1,4 @@
-"""Text that comes from bodies and plugins, made fit to be kept: writable as UTF-8, and of bounded size."""
+"""Text: cleaned and shortened for the log, suggested for typos, and written for people to read."""
 
 from __future__ import annotations
 
@@ -6,14 +6,16 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta, tzinfo
 from difflib import get_close_matches
 
+# --- text of bodies and plugins, before it is stored ---
+
 
 def writable(text: str) -> str:
-    """Escape what stores cannot take: lone surrogates are no UTF-8, and a NUL ends a text for many readers."""
+    """Return text with everything escaped that a store cannot hold: lone surrogates and NUL characters."""
     return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
 
 
 def shorten(text: str, limit: int) -> str:
-    """Make a text writable, and keep both ends of one longer than `limit` characters, saying how much is left out."""
+    """Return writable text of about `limit` characters at most: the middle of a longer one is left out."""
     text = writable(text)
     if len(text) <= limit:
         return text
@@ -21,22 +23,28 @@ def shorten(text: str, limit: int) -> str:
     return f"{text[:half]}\n… {len(text) - 2 * half} characters left out …\n{text[-half:]}"
 
 
+# --- suggestions for unknown names ---
+
+
 def nearest(word: str, known: Iterable[str]) -> str | None:
-    """Return the known word that is most like `word`, whatever its case; None if none is like it."""
+    """Return the known word that is spelled most like `word`, ignoring case, or None if none is similar."""
     by_lower = {name.lower(): name for name in known}
     return next((by_lower[found] for found in get_close_matches(word.lower(), by_lower, n=1)), None)
 
 
 def close_match(word: str, known: Iterable[str]) -> str:
-    """Say `; did you mean 'it'?` where something known is spelled nearly so, else nothing."""
+    """Return `; did you mean 'it'?` for the end of an error message, or an empty text if no known word is similar."""
     hint = nearest(word, known)
     return f"; did you mean {hint!r}?" if hint else ""
 
 
-def moment(at: datetime | None, zone: tzinfo | None, *, seconds: bool | None = None, milliseconds: bool = False) -> str:
-    """Write a time in a zone, `2026-12-01 18:00 +08`; without a zone it is that of this machine. No time: `-`.
+# --- times and durations ---
 
-    Seconds are written by default only where there are any; with `milliseconds` those too, where there are any.
+
+def moment(at: datetime | None, zone: tzinfo | None, *, seconds: bool | None = None, milliseconds: bool = False) -> str:
+    """Return a time in a zone, or in the zone of this machine: `2026-12-01 18:00 +08`; None becomes `-`.
+
+    By default seconds are shown if they are not zero; with `milliseconds` those are too.
     """
     if at is None:
         return "-"
@@ -48,7 +56,7 @@ def moment(at: datetime | None, zone: tzinfo | None, *, seconds: bool | None = N
 
 
 def length(seconds: float | timedelta | None) -> str:
-    """Write a duration with what matters of it: `3 ms`, `1.2 s`, `5 m 03 s`, `2 h 05 m`, `3 d 4 h`. Nothing: `-`."""
+    """Return a duration with its two largest units: `3 ms`, `1.2 s`, `5 m 03 s`, `2 h 05 m`, `3 d 4 h`; None is `-`."""
     if seconds is None:
         return "-"
     if isinstance(seconds, timedelta):

@@ -74,11 +74,12 @@ async def _rebuild(store: MongoStore) -> tuple[int, list[JobStatistics]]:
 
 
 def _store(ctx: click.Context, named: Path | None) -> MongoStore:
-    from gnomon.cli.access.deployments import assemble_store, read_config
+    from gnomon.cli.access.resolve import read_config
+    from gnomon.cli.access.stored_log import find_store
     from gnomon.errors import ConfigError
 
     config = read_config(ctx, named)
-    store = assemble_store(config)  # which tells what to install, where the driver is not
+    store = find_store(config)  # which tells what to install, where the driver is not
     if "mongo" not in config.sections:
         raise ConfigError([f"{config.source or 'the built-in example'} has its log in another store: {store.name}"])
     return cast("MongoStore", store)

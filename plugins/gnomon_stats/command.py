@@ -67,11 +67,11 @@ def _prove(
 ) -> None:
     import asyncio
 
-    from gnomon.cli.access.deployments import assemble_store
     from gnomon.cli.access.resolve import read_local_config
+    from gnomon.cli.access.stored_log import find_store
 
     settings = read_local_config(ctx, config, url, needs="the log itself")
-    store, zone = assemble_store(settings), _zone(settings)
+    store, zone = find_store(settings), _zone(settings)
     if rebuilds:
         asyncio.run(_rebuild(store, zone))
     if verifies:
@@ -118,10 +118,10 @@ async def _rebuild(store: Store, zone: str) -> None:
 
 
 async def _verify(store: Store, zone: str) -> Verification:
-    from gnomon.cli.access.deployments import reading
+    from gnomon.cli.access.stored_log import open_log
     from gnomon_stats.verification import verify
 
-    async with reading(store) as log:
+    async with open_log(store) as log:
         return await verify(log, zone)
 
 
@@ -136,7 +136,7 @@ class Counted(NamedTuple):
 async def _counted_here(kernel: LocalKernel, job_id: str | None) -> Counted:
     """Count the job that is named, or all that have runs or may have some."""
     from gnomon import UnknownJobError
-    from gnomon.cli.output.states import zone_of
+    from gnomon.scheduling.timezones import timezone_or_utc
     from gnomon.text import close_match
     from gnomon_stats.fold import Statistics
     from gnomon_stats.reading import bring_to, kept_statistics
@@ -151,7 +151,7 @@ async def _counted_here(kernel: LocalKernel, job_id: str | None) -> Counted:
         raise UnknownJobError(job_id, close_match(job_id, sorted(known)))
     present = {name for name, state in states.items() if not state.removed} | statistics.jobs.keys()
     chosen = sorted(present) if job_id is None else [job_id]
-    today = datetime.now(zone_of(statistics.zone)).date()
+    today = datetime.now(timezone_or_utc(statistics.zone)).date()
     return Counted([job_stats(statistics, name) for name in chosen], today, statistics.zone)
 
 
@@ -174,11 +174,11 @@ def _print_jobs(counted: Counted) -> None:
         Column("success", 7, right=True),
         Column("failed", 6, 1, right=True),
         Column("missed", 6, 2, right=True),
-        Column("mean", 8, 3, holds=True, right=True),
-        Column("p50", 8, 4, holds=True, right=True),
-        Column("p95", 8, 1, holds=True, right=True),
+        Column("mean", 8, 3, no_wrap=True, right=True),
+        Column("p50", 8, 4, no_wrap=True, right=True),
+        Column("p95", 8, 1, no_wrap=True, right=True),
         Column("last run", 18, 2),
-        Column(f"{DAYS} days", DAYS, 1, holds=True),
+        Column(f"{DAYS} days", DAYS, 1, no_wrap=True),
     ]
     print_table(columns, [_row(job, counted.today) for job in counted.jobs])
 

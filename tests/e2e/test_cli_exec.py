@@ -128,4 +128,4 @@ def test_arguments_that_are_no_json_are_refused(configure: Configure, gnomon: Ru
     done = gnomon("exec", "tick", "--kwargs", "{rows: 7}")
 
     assert done.returncode == 2
-    assert "this is no JSON" in done.stderr
+    assert "not valid JSON" in done.stderr

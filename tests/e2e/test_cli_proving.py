@@ -116,7 +116,7 @@ def test_plan_tells_what_another_config_would_change(
     assert same.returncode == done.returncode == 0
     assert "nothing changes" in same.stderr
     assert 'cron: "0 * * * *" → "30 * * * *"' in done.stdout
-    assert "0 to add, 1 to change, 0 to remove; in 1 day 24 fires are gained and 24 lost" in done.stderr
+    assert "0 to add, 1 to change, 0 to remove; 24 fires gained and 24 lost in 1 day" in done.stderr
     assert found["jobs"][0]["gained"]["count"] == 24
 
 

@@ -123,13 +123,13 @@ def test_jobs_are_paused_with_a_reason_and_resumed_and_runs_cancelled(gnomon: Ru
     kernel = serve()
 
     assert gnomon("pause", "steps", "--reason", "maintenance").stdout.strip() == "steps is paused"
-    assert gnomon("pause", "steps").stdout.strip() == "steps was paused already"
+    assert gnomon("pause", "steps").stdout.strip() == "steps was already paused"
     triggered = answer(gnomon("trigger", "steps", "--keep-paused", "--json"))
     assert (triggered["resumed"], triggered["is_new"]) == (False, True)
-    assert gnomon("resume", "steps").stdout.strip() == "steps fires again"
+    assert gnomon("resume", "steps").stdout.strip() == "steps is resumed"
     run = answer(gnomon("trigger", "until_cancelled", "--json"))["execution"]["id"]
     kernel.wait_for("started", run=run)
-    assert gnomon("cancel", run[:12], "--reason", "no need").stdout.startswith(f"{run} of until_cancelled is")
+    assert gnomon("cancel", run[:12], "--reason", "no need").stdout.startswith(f"{run} of until_cancelled")
     kernel.wait_for("cancelled", run=run)
 
     acts = answer(gnomon("history", "--config", "server/gnomon.toml", "--json"))["items"]
@@ -219,7 +219,7 @@ def test_ctrl_c_while_following_leaves_the_run_alone(start: Start, gnomon: Run, 
 
 @pytest.fixture
 def history(gnomon: Run, serve: Callable[..., Any]) -> dict[str, str]:
-    """Let a kernel have something to tell, all of it by an operator; returns the ids of its runs."""
+    """Start a kernel with a history, all of it from an operator; return the ids of its runs."""
     serve()
     runs = {}
     for job, code in (("steps", 0), ("broken", 1), ("counts", 0)):
@@ -267,8 +267,8 @@ def test_what_is_not_offered_over_http_says_whose_log_it_reads_or_what_to_do(
     for command in (["explain", "steps"], ["stats", "--verify"], ["audit", "--url", "http://127.0.0.1:9", *here]):
         refused = gnomon(*command)
         assert (refused.returncode, refused.stdout) == (2, ""), command
-        assert f"`gnomon {command[0]}` needs the log itself, and the kernel at http://127.0.0.1:" in refused.stderr
-        assert "run it where that kernel runs, or name a config with its store" in refused.stderr
+        assert f"`gnomon {command[0]}` needs the log itself, which the kernel at http://127.0.0.1:" in refused.stderr
+        assert "run it on the machine of that kernel, or name a config whose store" in refused.stderr
     named = gnomon("audit", *here)
     assert (named.returncode, "over HTTP" in named.stderr) == (0, False), named.stderr
 
@@ -276,4 +276,4 @@ def test_what_is_not_offered_over_http_says_whose_log_it_reads_or_what_to_do(
     found = gnomon("audit", "--json")
 
     assert answer(found)["is_proved"]
-    assert f"this is about the deployment on this machine, {folder / 'gnomon.toml'}" in found.stderr
+    assert f"using the deployment on this machine instead, {folder / 'gnomon.toml'}" in found.stderr

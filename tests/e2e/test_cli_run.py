@@ -137,7 +137,7 @@ def test_a_signal_ends_a_start_that_waits_for_its_store(start: Start, folder: Pa
     kernel.wait_for("the store is away")
     kernel.send(number)
 
-    kernel.wait_for("stopped", reason="a signal came before the kernel had started")
+    kernel.wait_for("stopped", reason="a signal arrived before the kernel had started")
 
     assert kernel.ends() == 0, kernel.errors
     assert "Traceback" not in kernel.errors
@@ -236,7 +236,7 @@ def test_a_kernel_that_lost_its_log_to_another_one_ends_with_1(
     code = kernel.ends()
 
     assert code == 1, kernel.errors
-    assert "gnomon: this kernel cannot go on: the log already has" in kernel.errors
+    assert "gnomon: the kernel stops: the log already has" in kernel.errors
     assert "Traceback" not in kernel.errors
 
 

@@ -37,9 +37,9 @@ asyncio.run(main(*sys.argv[1:]))
 """
 SURVEY = """
 from gnomon.deployment.config import Config
-from gnomon.deployment.plugin_loading import survey
+from gnomon.deployment.plugin_loading import list_plugins
 
-print(*(f"{info.name} {info.origin} {info.state} {info.hooks}" for info in survey(Config())), sep="\\n")
+print(*(f"{info.name} {info.origin} {info.state} {info.hooks}" for info in list_plugins(Config())), sep="\\n")
 """
 
 
@@ -108,6 +108,6 @@ def test_wrong_settings_of_a_plugin_are_told_before_anything_runs(python: Path, 
     problems = run(python, "-c", check, config, folder=tmp_path).splitlines()
 
     assert problems == [
-        "plugins.echo.fil: there is no such key; did you mean 'file'?",
+        "plugins.echo.fil: unknown key; did you mean 'file'?",
         "plugins.echo: 'file' is missing",
     ]

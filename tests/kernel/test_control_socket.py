@@ -10,7 +10,7 @@ import pytest
 
 from gnomon import ConfigError, GnomonError, Job, Kernel
 from gnomon.control_socket import (
-    LONGEST_PATH,
+    MAX_PATH_BYTES,
     Cancel,
     Command,
     GetHealth,
@@ -126,8 +126,8 @@ def test_without_a_kernel_the_command_says_so(tmp_path: Path) -> None:
 
 
 def test_the_socket_stands_beside_the_config_or_in_a_short_place(tmp_path: Path) -> None:
-    deep = tmp_path / ("x" * LONGEST_PATH)
+    deep = tmp_path / ("x" * MAX_PATH_BYTES)
 
     assert control_path(Config(source=tmp_path / "prod.toml", directory=tmp_path)) == tmp_path / "prod.sock"
-    assert len(bytes(control_path(Config(directory=deep)))) <= LONGEST_PATH
+    assert len(bytes(control_path(Config(directory=deep)))) <= MAX_PATH_BYTES
     assert control_path(Config(directory=deep)) != control_path(Config(directory=deep / "y"))

@@ -12,11 +12,11 @@ from gnomon.analysis import fire_outcomes
 from gnomon.analysis.fire_explanation import FireExplainer, FireExplanation
 from gnomon.analysis.schedule_history import MICROSECOND, Pause, Schedule, ScheduleHistory, read_history
 from gnomon.domain import events
-from gnomon.errors import TriggerError, UnknownJobError
+from gnomon.errors import UnknownJobError
 from gnomon.ports import Store
 from gnomon.scheduling.catch_up import next_fire
 from gnomon.scheduling.cron import CronTrigger
-from gnomon.scheduling.timezones import ClockChange, change_at, changes_between, instants, parse_timezone
+from gnomon.scheduling.timezones import ClockChange, change_at, changes_between, instants, timezone_or_utc
 from gnomon.scheduling.triggers import AtTrigger, EveryTrigger, explain_trigger
 from gnomon.text import close_match
 
@@ -374,10 +374,7 @@ def _zone_at(history: ScheduleHistory, moment: datetime | date | None) -> tzinfo
         about = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
         schedules = [s for s in schedules if s.since <= about] or schedules[:1]
     name = schedules[-1].definition.get("timezone") if schedules else None
-    try:
-        return parse_timezone(name or "UTC")
-    except TriggerError:
-        return UTC
+    return timezone_or_utc(name)
 
 
 def _actor_words(actor: str | None, reason: str | None) -> str:

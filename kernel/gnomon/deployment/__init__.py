@@ -1,1 +1,1 @@
-"""From one config file to a kernel with its plugins and jobs."""
+"""From a config file to a kernel: the config, its plugins and jobs, and the reload of a running kernel."""

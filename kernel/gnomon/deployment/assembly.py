@@ -1,28 +1,27 @@
-"""A config becomes a deployment: plugins made, the store chosen, every job checked; or every problem told at once."""
+"""Turn a config into a deployment: load its plugins, find the store, and check every job."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from gnomon.deployment.config import Config, load_config
+from gnomon.deployment.config import Config
 from gnomon.deployment.job_collection import collect_jobs
-from gnomon.deployment.plugin_loading import load_plugins
-from gnomon.errors import ConfigError, PluginError
+from gnomon.deployment.plugin_loading import load_enabled, load_plugins
+from gnomon.errors import ConfigError, PluginError, UnknownJobError
 from gnomon.jobs.job import Job
 from gnomon.jobs.registered import RegisteredJob
-from gnomon.plugins.plugin_set import PluginSet
+from gnomon.plugins.plugin_set import Plugin, PluginSet
 from gnomon.ports import Store
+from gnomon.text import close_match
 
-if TYPE_CHECKING:
-    from gnomon.kernel import Kernel
+NO_STORE = "plugins: no enabled plugin provides a store; add a section such as [plugins.sqlite]"
 
 
 class Deployment(msgspec.Struct, frozen=True):
-    """What a kernel is built from. Nothing of it is opened or started."""
+    """Everything that a kernel is built from. Nothing in it is open or running."""
 
     config: Config
     plugins: PluginSet
@@ -34,12 +33,35 @@ class Deployment(msgspec.Struct, frozen=True):
         """The definitions of the jobs."""
         return [registered.job for registered in self.registered_jobs]
 
+    @staticmethod
+    def store_only(config: Config) -> Store:
+        """Return the store of a config, for commands that only read the log.
+
+        Plugins are loaded in the order of their sections until one provides a store, so neither the other plugins nor
+        the jobs are imported, and the log stays readable when they are broken. A second store is a problem that
+        `assemble` reports.
+        """
+        _extend_python_path(config)
+        problems: list[str] = []
+        for plugin in load_enabled(config, problems):
+            if stores := _stores_of(plugin, problems):
+                return stores[0]
+        raise ConfigError(problems or [NO_STORE])
+
+    def job(self, job_id: str) -> Job:
+        """Return the job with that id, or raise UnknownJobError, which names a similar id."""
+        jobs = {job.id: job for job in self.jobs}
+        if job_id not in jobs:
+            known = f"; the jobs are {', '.join(sorted(jobs))}" if jobs else "; the deployment has no jobs"
+            raise UnknownJobError(job_id, close_match(job_id, jobs) or known)
+        return jobs[job_id]
+
 
 def assemble(config: Config) -> Deployment:
-    """Make the deployment that a config describes: ConfigError has every problem of its plugins, store and jobs.
+    """Return the deployment of a config, or raise ConfigError with every problem of its plugins, store and jobs.
 
-    Enabled plugins and the functions of jobs are imported. The folders of `python_path` go to the front of sys.path and
-    stay there, for a job may import more when it runs.
+    The enabled plugins and the functions of jobs are imported. The folders of `python_path` are added to the front of
+    sys.path and stay there, because a job may import more when it runs.
     """
     problems = _extend_python_path(config)
     plugins, plugin_problems = load_plugins(config)
@@ -56,53 +78,24 @@ def _extend_python_path(config: Config) -> list[str]:
     for folder in reversed(folders):
         if str(folder) not in sys.path:
             sys.path.insert(0, str(folder))
-    return [f"kernel.python_path: there is no folder {folder}" for folder in folders if not folder.is_dir()]
+    return [f"kernel.python_path: the folder {folder} does not exist" for folder in folders if not folder.is_dir()]
 
 
 def _only_store(plugins: PluginSet, problems: list[str]) -> Store | None:
-    stores: list[tuple[str, Store]] = []
-    for plugin in plugins:
-        try:
-            stores += [(plugin.name, store) for store in plugin.stores()]
-        except PluginError as exc:
-            problems.append(str(exc))
+    stores = [(plugin.name, store) for plugin in plugins for store in _stores_of(plugin, problems)]
     if len(stores) == 1:
         return stores[0][1]
     if stores:
         names = " and ".join(repr(name) for name, _ in stores)
-        problems.append(f"plugins: {names} both provide a store, but there is one log: keep one of them")
-    elif not problems:  # else it is probably the store's plugin that has them
-        problems.append("plugins: none that is enabled provides a store; add a section such as [plugins.sqlite]")
+        problems.append(f"plugins: {names} each provide a store, but a deployment has one log: enable one")
+    elif not problems:  # otherwise the plugin with the store is probably the one with the problem
+        problems.append(NO_STORE)
     return None
 
 
-class Reloaded(msgspec.Struct, frozen=True):
-    """What a reload did: the jobs whose definitions are other ones now, and the sections that need a restart."""
-
-    added: list[str]
-    changed: dict[str, dict[str, Any]]
-    removed: list[str]
-    needs_restart: list[str]
-
-
-async def reload_jobs(kernel: Kernel, running: Config, actor: str | None) -> Reloaded:
-    """Read the config again, check it whole, and put its jobs in place of those of the running kernel, in one go.
-
-    ConfigError has every problem, and then nothing has changed. Only jobs can be changed in a running kernel.
-    """
-    fresh = load_config(running.directory / running.source.name if running.source else None)
-    deployment = assemble(fresh)
-    found = await kernel.apply_jobs(deployment.registered_jobs, actor=actor, reason="the config was reloaded")
-    return Reloaded(
-        added=found.added,
-        changed=found.changed,
-        removed=found.removed,
-        needs_restart=[
-            *(["kernel"] if fresh.kernel != running.kernel else []),
-            *(f"plugins.{name}" for name in _changed_sections(running.sections, fresh.sections)),
-        ],
-    )
-
-
-def _changed_sections(old: dict[str, dict[str, Any]], new: dict[str, dict[str, Any]]) -> list[str]:
-    return sorted(name for name in old.keys() | new.keys() if old.get(name) != new.get(name))
+def _stores_of(plugin: Plugin, problems: list[str]) -> list[Store]:
+    try:
+        return plugin.stores()
+    except PluginError as exc:
+        problems.append(str(exc))
+        return []

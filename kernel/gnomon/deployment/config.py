@@ -1,6 +1,6 @@
-"""One TOML file -> Config: found, read, overridden from the environment, with secrets put in their places.
+"""Find and read the config file, apply overrides from the environment, and resolve references to secrets.
 
-Sections of plugins and jobs are handed on as they are: only deployment.py knows the plugins that own their keys.
+The sections of plugins and the jobs are not checked here: only the plugins know the keys that are theirs.
 """
 
 from __future__ import annotations
@@ -30,10 +30,9 @@ DEFAULT_FILE = "gnomon.toml"
 class KernelConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The section [kernel].
 
-    `timezone` is for jobs that name none. `node` is by default the host's name. `drain` is how long a stop waits for
-    running bodies, `hook_timeout` how long one call of a plugin's hook may take. Functions are looked up in
-    `python_path`, whose folders are counted from the config file's; `modules` are imported for the jobs that they
-    declare with @job.
+    `timezone` applies to jobs without one. `node` defaults to the host name. `drain` limits how long a stop waits for
+    running bodies, `hook_timeout` how long one call of a plugin's hook may take. `python_path` has the folders in which
+    functions are looked up, relative to the folder of the config file. `modules` are imported for their @job functions.
     """
 
     timezone: str = "UTC"
@@ -45,17 +44,17 @@ class KernelConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     modules: list[str] = []
 
     def __post_init__(self) -> None:
-        """Refuse what makes no sense."""
+        """Raise ValueError for values that are out of range."""
         parse_timezone(self.timezone)
         if self.max_running < 1:
             raise ValueError(f"max_running must be 1 or more, got {self.max_running}")
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):
-    """A deployment as it was written, and `directory`, from which its relative paths are counted.
+    """A config as it was written. Its relative paths are relative to `directory`.
 
-    `sections` has the tables of the plugins by name and `jobs` those of the jobs; both are checked when plugins are
-    known. `source` is None for the built-in defaults.
+    `sections` has the tables of the plugins by name, `jobs` those of the jobs; both are checked once the plugins are
+    loaded. `source` is None for the built-in example.
     """
 
     kernel: KernelConfig = KernelConfig()
@@ -67,7 +66,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def find_config(explicit: Path | None, environ: Mapping[str, str]) -> Path | None:
-    """Tell which file describes the deployment: the one named, $GNOMON_CONFIG, ./gnomon.toml, or None: the defaults."""
+    """Return the config file: the given one, $GNOMON_CONFIG, ./gnomon.toml, or None for the built-in example."""
     if explicit is not None:
         return explicit
     if named := environ.get("GNOMON_CONFIG"):
@@ -76,7 +75,7 @@ def find_config(explicit: Path | None, environ: Mapping[str, str]) -> Path | Non
 
 
 def load_config(path: Path | None, environ: Mapping[str, str] = os.environ) -> Config:
-    """Read a config file, or with None the built-in quickstart; ConfigError has every problem with its place."""
+    """Read a config file, or the built-in example for None; raise ConfigError with every problem and its place."""
     raw = _parse(path)
     directory = path.resolve().parent if path else Path.cwd()
     problems: list[str] = []
@@ -97,7 +96,7 @@ def load_config(path: Path | None, environ: Mapping[str, str] = os.environ) -> C
 
 
 def job_place(i: int, table: Table) -> str:
-    """Name the table of a job in a problem, `jobs[2 'nightly']`: nobody counts the tables of a long file."""
+    """Return the place of a job for a problem, `jobs[2 'nightly']`: the id is easier to find than the number."""
     job_id = table.get("id")
     return f"jobs[{i} {job_id!r}]" if isinstance(job_id, str) and job_id else f"jobs[{i}]"
 
@@ -107,22 +106,26 @@ def _parse(path: Path | None) -> dict[str, Any]:
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as exc:
-        what, _, place = str(exc).removesuffix(")").rpartition(" (at ")
-        numbers = re.findall(r"\d+", place) or [str(text.count("\n") + 1)]  # else it is the end of the document
-        raise ConfigError([f"{':'.join([str(path), *numbers])}: this is no TOML: {what}"]) from exc
+        problem, _, place = str(exc).removesuffix(")").rpartition(" (at ")
+        numbers = re.findall(r"\d+", place) or [str(text.count("\n") + 1)]  # no numbers: the end of the document
+        raise ConfigError([f"{':'.join([str(path), *numbers])}: not valid TOML: {problem}"]) from exc
 
 
 def _read(path: Path) -> str:
     try:
-        return path.read_bytes().decode("utf-8-sig")  # editors on Windows put a mark in front
+        return path.read_bytes().decode("utf-8-sig")  # editors on Windows add a byte order mark
     except FileNotFoundError as exc:
-        problem = "there is no such file; name one with --config or $GNOMON_CONFIG, without both the defaults are used"
+        problem = "the file does not exist; name another one with --config or $GNOMON_CONFIG"
         raise ConfigError([f"{path}: {problem}"]) from exc
     except IsADirectoryError as exc:
-        raise ConfigError([f"{path}: is a folder, expected a TOML file; perhaps {path / DEFAULT_FILE}?"]) from exc
+        raise ConfigError(
+            [f"{path}: expected a TOML file, found a folder; did you mean {path / DEFAULT_FILE}?"]
+        ) from exc
     except UnicodeDecodeError as exc:
         line = exc.object.count(b"\n", 0, exc.start) + 1
-        raise ConfigError([f"{path}:{line}: byte 0x{exc.object[exc.start]:02x} is not UTF-8; save it as such"]) from exc
+        raise ConfigError(
+            [f"{path}:{line}: byte 0x{exc.object[exc.start]:02x} is not valid UTF-8; save the file as UTF-8"]
+        ) from exc
     except OSError as exc:
         raise ConfigError([f"{path}: cannot be read: {exc.strerror}"]) from exc
 
@@ -135,14 +138,14 @@ class _Sections(msgspec.Struct):
 
 
 def _check_shape(raw: dict[str, Any], problems: list[str]) -> _Sections:
-    """Keep what has the shape of a section, a plugin's table or a job; all else is a problem."""
-    problems += [f"{name}: there is no such section{_section_hint(name)}" for name in raw if name not in SECTIONS]
+    """Return what has the shape of a section, a plugin's table or a job; add a problem for everything else."""
+    problems += [f"{name}: unknown section{_section_hint(name)}" for name in raw if name not in SECTIONS]
     kernel, plugins = (_table(raw.get(name, {}), name, problems) for name in ("kernel", "plugins"))
     paths = {"paths": plugins.pop("paths")} if "paths" in plugins else {}
     tables = {name: _table(table, f"plugins.{name}", problems) for name, table in plugins.items()}
     jobs = raw.get("jobs", [])
     if not isinstance(jobs, list) or not all(isinstance(table, dict) for table in jobs):
-        problems.append("jobs: expected tables that are headed [[jobs]], with two brackets")
+        problems.append("jobs: expected tables under the heading [[jobs]], with two brackets")
         jobs = []
     return _Sections(kernel, paths, tables, jobs)
 
@@ -155,7 +158,7 @@ def _table(found: Any, path: str, problems: list[str]) -> dict[str, Any]:
 
 
 def _section_hint(name: str) -> str:
-    return close_match(name, SECTIONS) or f"; known are {', '.join(SECTIONS)}, and plugins have [plugins.{name}]"
+    return close_match(name, SECTIONS) or f"; the sections are {', '.join(SECTIONS)}, and a plugin has [plugins.{name}]"
 
 
 def _kernel(table: Table, problems: list[str]) -> KernelConfig:

@@ -1,4 +1,4 @@
-"""What the environment adds to a config file: overrides of its keys, and the secrets that its values refer to."""
+"""Environment variables that override keys of the config, and references to variables and files in its values."""
 
 from __future__ import annotations
 
@@ -9,55 +9,55 @@ from pathlib import Path
 from typing import Any, Final
 
 SECTIONS = ("kernel", "plugins", "jobs")
-OVERRIDE = "GNOMON__"
-_LOST: Final = object()
+OVERRIDE_PREFIX = "GNOMON__"
+_UNRESOLVED: Final = object()
 
 
 def override(raw: dict[str, Any], environ: Mapping[str, str], problems: list[str]) -> None:
-    """Put variables such as GNOMON__PLUGINS__WEB__PORT in the place of what the file says."""
-    for variable in sorted(name for name in environ if name.startswith(OVERRIDE)):
-        keys = variable.removeprefix(OVERRIDE).lower().split("__")
+    """Replace keys of the config by variables such as GNOMON__PLUGINS__WEB__PORT."""
+    for variable in sorted(name for name in environ if name.startswith(OVERRIDE_PREFIX)):
+        keys = variable.removeprefix(OVERRIDE_PREFIX).lower().split("__")
         table = _table_for(keys, raw)
         if table is not None:
-            table[_spelling(table, keys[-1])] = _value(environ[variable])
+            table[_matching_key(table, keys[-1])] = _parse_value(environ[variable])
         else:
             problems.append(
-                f"${variable}: there is nothing that it could override; expected {OVERRIDE}KERNEL__KEY, "
-                f"{OVERRIDE}PLUGINS__NAME__KEY, or {OVERRIDE}JOBS__ID__KEY for a job of the config file"
+                f"${variable}: matches no key of the config; expected {OVERRIDE_PREFIX}KERNEL__KEY, "
+                f"{OVERRIDE_PREFIX}PLUGINS__NAME__KEY, or {OVERRIDE_PREFIX}JOBS__ID__KEY with the id of a job in it"
             )
 
 
 def _table_for(keys: list[str], raw: dict[str, Any]) -> dict[str, Any] | None:
-    """Find the table that holds the last key, or make it; None where there can be none."""
+    """Return the table of the last key, adding it if necessary, or None if there can be no such table."""
     section, *path = keys
     if section not in SECTIONS or not path or not all(path):
         return None
     if section == "jobs":
-        table = _job_of(path[0], raw.get(section)) if len(path) > 1 else None
+        table = _job_table(path[0], raw.get(section)) if len(path) > 1 else None
         path = path[1:]
     else:
         table = raw.setdefault(section, {})
     for key in path[:-1]:
-        table = table.setdefault(_spelling(table, key), {}) if isinstance(table, dict) else None
+        table = table.setdefault(_matching_key(table, key), {}) if isinstance(table, dict) else None
     return table if isinstance(table, dict) else None
 
 
-def _job_of(word: str, jobs: Any) -> dict[str, Any] | None:
+def _job_table(word: str, jobs: Any) -> dict[str, Any] | None:
     tables = [job for job in jobs if isinstance(job, dict)] if isinstance(jobs, list) else []
-    return next((job for job in tables if _as_word(str(job.get("id"))) == word), None)
+    return next((job for job in tables if _normalize(str(job.get("id"))) == word), None)
 
 
-def _spelling(table: dict[str, Any], word: str) -> str:
-    """Find how the table spells a key: names of variables have neither dots nor dashes nor small letters."""
-    return next((key for key in table if _as_word(key) == word), word)
+def _matching_key(table: dict[str, Any], word: str) -> str:
+    """Return the key of the table that a variable means; variables have no dots, dashes or lower-case letters."""
+    return next((key for key in table if _normalize(key) == word), word)
 
 
-def _as_word(key: str) -> str:
+def _normalize(key: str) -> str:
     return re.sub(r"[^a-z0-9]", "_", key.lower())
 
 
-def _value(text: str) -> Any:
-    """Read a TOML value; what is none is text, so that nobody has to quote twice."""
+def _parse_value(text: str) -> Any:
+    """Parse a TOML value; anything else is text, so that text needs no second pair of quotes."""
     try:
         table = tomllib.loads(f"value = {text}")
     except tomllib.TOMLDecodeError:
@@ -66,7 +66,7 @@ def _value(text: str) -> Any:
 
 
 class References:
-    """Puts variables of the environment and contents of files where `{ env = ... }` or `{ file = ... }` asks for it."""
+    """Replaces `{ env = ... }` and `{ file = ... }` by the variable or the content of the file."""
 
     def __init__(self, environ: Mapping[str, str], directory: Path, problems: list[str]) -> None:
         self._environ = environ
@@ -74,12 +74,12 @@ class References:
         self._problems = problems
 
     def resolve_in(self, table: Mapping[str, Any], path: str) -> dict[str, Any]:
-        """Resolve the values of a table which is no reference itself, whatever its keys; lost ones are left out."""
+        """Resolve the values of a table that is not a reference itself; those that cannot be resolved are left out."""
         resolved = {key: self._resolve_key(key, value, f"{path}.{key}") for key, value in table.items()}
-        return {key: value for key, value in resolved.items() if value is not _LOST}
+        return {key: value for key, value in resolved.items() if value is not _UNRESOLVED}
 
     def resolve(self, value: Any, path: str) -> Any:
-        """Resolve a value, and what is in it."""
+        """Resolve a value and the values in it."""
         match value:
             case {"env": str(name)} if len(value) == 1:
                 return self._variable(name, path)
@@ -89,11 +89,11 @@ class References:
                 return self.resolve_in(value, path)
             case list():
                 resolved = [self.resolve(item, f"{path}[{i}]") for i, item in enumerate(value)]
-                return [item for item in resolved if item is not _LOST]
+                return [item for item in resolved if item is not _UNRESOLVED]
         return value
 
     def _resolve_key(self, key: str, value: Any, path: str) -> Any:
-        # A function may have one argument that is called `env` or `file`.
+        # A function may have a single argument named `env` or `file`.
         is_plain = key == "kwargs" and isinstance(value, dict)
         return self.resolve_in(value, path) if is_plain else self.resolve(value, path)
 
@@ -101,7 +101,7 @@ class References:
         if name in self._environ:
             return self._environ[name]
         self._problems.append(f"{path}: the environment variable {name} is not set")
-        return _LOST
+        return _UNRESOLVED
 
     def _content(self, name: str, path: str) -> Any:
         file = self._directory / Path(name).expanduser()
@@ -110,5 +110,5 @@ class References:
         except OSError as exc:
             self._problems.append(f"{path}: {file} cannot be read: {exc.strerror}")
         except UnicodeDecodeError:
-            self._problems.append(f"{path}: {file} is not UTF-8 text")
-        return _LOST
+            self._problems.append(f"{path}: {file} is not valid UTF-8 text")
+        return _UNRESOLVED

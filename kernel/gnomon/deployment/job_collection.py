@@ -1,4 +1,4 @@
-"""The jobs of a deployment, from the three places where one is declared: the config, @job functions and plugins."""
+"""Collect the jobs of a deployment from the places that define jobs: the config, @job functions and plugins."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import msgspec
 
 from gnomon.conversion import Table, convert, unknown_key
 from gnomon.deployment.config import Config, job_place
-from gnomon.deployment.plugin_loading import plugin_that_would_own
+from gnomon.deployment.plugin_loading import plugin_with_job_key
 from gnomon.errors import ConfigError, JobError, PluginError
 from gnomon.jobs.callables import import_module, reference
 from gnomon.jobs.decorator import jobs_in
@@ -22,7 +22,7 @@ JOB_KEYS = frozenset(field.encode_name for field in msgspec.structs.fields(Job))
 
 
 class DeclaredJob(msgspec.Struct, frozen=True):
-    """A job and what declares it, as a problem names it: `jobs[2 'x']`, `@job app:sync` or `plugin 'echo' job 'x'`."""
+    """A job and its place, as problems name it: `jobs[2 'x']`, `@job app:sync` or `plugin 'echo' job 'x'`."""
 
     place: str
     job: Job
@@ -45,25 +45,27 @@ class _Collection:
         for declared in (*self._from_modules(), *self._from_plugins()):
             other = self._declared.setdefault(declared.job.id, declared)
             if other is not declared:
-                self._problems.append(f"{declared.place}: {other.place} has the id {declared.job.id!r} already")
+                self._problems.append(f"{declared.place}: the id {declared.job.id!r} is already taken by {other.place}")
         configured = self._from_config()
         left = [declared for declared in self._declared.values() if declared.job.id not in configured]
         registered = [self._register(declared) for declared in (*left, *configured.values())]
         return [job for job in registered if job is not None]
 
     def _find_owners(self) -> dict[str, type[msgspec.Struct]]:
-        """Find the Struct that each key of a plugin belongs to."""
+        """Return, for each job key that a plugin defines, the Struct of its plugin."""
         owners: dict[str, type[msgspec.Struct]] = {}
         for plugin in self._plugins:
             for field in msgspec.structs.fields(plugin.job_options) if plugin.job_options else ():
                 key = field.encode_name
                 if key in JOB_KEYS or key in owners:
-                    self._problems.append(f"plugin {plugin.name!r} has a job key {key!r}, which is taken: rename it")
+                    self._problems.append(
+                        f"plugin {plugin.name!r} defines the job key {key!r}, which is already taken: rename it"
+                    )
                 elif plugin.job_options:
                     owners[key] = plugin.job_options
         return owners
 
-    # --- where they come from ---
+    # --- sources ---
 
     def _from_modules(self) -> Iterator[DeclaredJob]:
         for name in self._config.kernel.modules:
@@ -73,19 +75,19 @@ class _Collection:
                 self._problems.append(f"kernel.modules: {exc}")
                 continue
             if not jobs:
-                self._problems.append(f"kernel.modules: {name!r} declares no job: put @job above a function in it")
+                self._problems.append(f"kernel.modules: {name!r} has no jobs; decorate a function in it with @job")
             yield from (DeclaredJob(f"@job {reference(job.func)}", job) for job in jobs)
 
     def _from_plugins(self) -> Iterator[DeclaredJob]:
         for plugin in self._plugins:
             try:
-                offers = plugin.jobs()
+                defined = plugin.jobs()
             except PluginError as exc:
                 self._problems.append(str(exc))
                 continue
-            for offer in offers:
-                place = f"plugin {plugin.name!r} job {offer.id if isinstance(offer, Job) else offer.get('id')!r}"
-                job = offer if isinstance(offer, Job) else self._convert(offer, place)
+            for item in defined:
+                place = f"plugin {plugin.name!r} job {item.id if isinstance(item, Job) else item.get('id')!r}"
+                job = item if isinstance(item, Job) else self._convert(item, place)
                 if job is not None:
                     yield DeclaredJob(place, job)
 
@@ -108,29 +110,29 @@ class _Collection:
         other = configured.get(job_id) or self._declared.get(job_id)
         if other is None or other is base:
             return True
-        hint = "" if job_id in configured else f"; `func = {job_id!r}` would change that one"
-        self._problems.append(f"{place}.id: {other.place} has the id {job_id!r} already{hint}")
+        hint = "" if job_id in configured else f"; to change that job, write `func = {job_id!r}`"
+        self._problems.append(f"{place}.id: the id {job_id!r} is already taken by {other.place}{hint}")
         return False
 
     def _no_such_job(self, func: str) -> str:
         known = sorted(self._declared)
-        hint = close_match(func, known) or (f", which are {', '.join(known)}" if known else ", of which there are none")
+        hint = close_match(func, known) or (f" ({', '.join(known)})" if known else " (there are none)")
         return (
-            f'there is no job {func!r}: expected "package.module:callable", or the id of a job that a plugin offers or '
-            f"that a module of [kernel] modules declares{hint}"
+            f'there is no job {func!r}: expected "package.module:callable", or the id of a job from a plugin or from '
+            f"[kernel] modules{hint}"
         )
 
-    # --- what they hold ---
+    # --- checks ---
 
     def _convert(self, table: Table, place: str, base: Job | None = None) -> Job | None:
-        """Make a job of its keys; those of plugins go to its options, and those of `base` fill up what is not given."""
+        """Convert a table to a job; keys of plugins become options, missing keys come from `base`."""
         unknown = [key for key in table if key not in JOB_KEYS and key not in self._owners]
         self._problems += [self._no_such_key(place, key) for key in unknown]
         own = {key: value for key, value in table.items() if key in JOB_KEYS}
         if owned := {key: value for key, value in table.items() if key in self._owners}:
             own["options"] = _merged(own.get("options", {}), owned)
         try:
-            return convert(own if base is None else _changed(base, own), Job, place)
+            return convert(own if base is None else _override(base, own), Job, place)
         except ConfigError as exc:
             self._problems += exc.problems
             return None
@@ -144,14 +146,14 @@ class _Collection:
         return registered
 
     def _no_such_key(self, place: str, key: str) -> str:
-        if plugin := plugin_that_would_own(key, self._config):
-            return f"{place}.{key}: this key is of the plugin {plugin!r}, which is not enabled: add [plugins.{plugin}]"
+        if plugin := plugin_with_job_key(key, self._config):
+            return f"{place}.{key}: belongs to the plugin {plugin!r}, which is not enabled; add [plugins.{plugin}]"
         return unknown_key(place, key, {*JOB_KEYS, *self._owners})
 
     def _check_options(self, declared: DeclaredJob) -> None:
         options = declared.job.options
-        strange = [key for key in options if key not in self._owners]
-        self._problems += [unknown_key(f"{declared.place}.options", key, self._owners) for key in strange]
+        unknown = [key for key in options if key not in self._owners]
+        self._problems += [unknown_key(f"{declared.place}.options", key, self._owners) for key in unknown]
         for owner in dict.fromkeys(self._owners[key] for key in options if key in self._owners):
             owned = {key: value for key, value in options.items() if self._owners.get(key) is owner}
             try:
@@ -160,16 +162,16 @@ class _Collection:
                 self._problems += exc.problems
 
 
-def _changed(base: Job, table: Table) -> dict[str, Any]:
-    """Put the given keys in the place of those of a declared job, any schedule in the place of its own."""
-    kept = msgspec.structs.asdict(base)
+def _override(base: Job, table: Table) -> dict[str, Any]:
+    """Return the keys of a job with some replaced; any schedule replaces the schedule of the job."""
+    inherited = msgspec.structs.asdict(base)
     if any(key in table for key in SCHEDULES):
-        kept = {key: value for key, value in kept.items() if key not in SCHEDULES}
+        inherited = {key: value for key, value in inherited.items() if key not in SCHEDULES}
     changed = {key: value for key, value in table.items() if key != "func"}
-    return kept | changed | {"options": _merged(base.options, changed.get("options", {}))}
+    return inherited | changed | {"options": _merged(base.options, changed.get("options", {}))}
 
 
 def _merged(options: Any, more: Any) -> Any:
-    """Merge two tables; what is none is handed on, for the conversion to refuse."""
+    """Merge two tables; return anything else unchanged, for the conversion to refuse."""
     tables = isinstance(options, Mapping) and isinstance(more, Mapping)
     return {**options, **more} if tables else more if isinstance(options, Mapping) else options

@@ -1,4 +1,4 @@
-"""Which plugins there are, which of them a config enables, and in what state they are."""
+"""Load the plugins that a config enables, and list all plugins with their state."""
 
 from __future__ import annotations
 
@@ -15,20 +15,19 @@ from gnomon.deployment.config import Config
 from gnomon.errors import ConfigError, PluginError
 from gnomon.plugins.discovery import FoundPlugin, discover
 from gnomon.plugins.hook_checks import marked_hooks
-from gnomon.plugins.plugin_set import PluginSet
+from gnomon.plugins.plugin_set import Plugin, PluginSet
 from gnomon.text import close_match
 
-SLOW = 10.0
-"""Seconds in which a plugin is expected to be imported and made: one that hangs cannot be ended, but named."""
+SLOW_AFTER_S = 10.0
+"""Time after which a plugin that is still being loaded is named in the log; a hanging import cannot be ended."""
 
 log = structlog.stdlib.get_logger("gnomon.plugins")
 
 
 class PluginInfo(msgspec.Struct, frozen=True):
-    """What people see of a plugin, with its problem if it has one.
+    """A plugin in a list, with its problem if it has one.
 
-    It is enabled, or installed only; incomplete, where it is not enabled and something that it needs is not installed;
-    or failed.
+    `incomplete` is a plugin that is not enabled and needs something that is not installed.
     """
 
     name: str
@@ -41,57 +40,81 @@ class PluginInfo(msgspec.Struct, frozen=True):
 
 
 def load_plugins(config: Config) -> tuple[PluginSet, list[str]]:
-    """Make the plugins that a config enables; returns those that can be used, and the problems of the others."""
-    plugins, problems = PluginSet(config.directory), []
+    """Load the plugins that a config enables; return those that work and the problems of the others."""
+    plugins = PluginSet(config.directory)
+    problems: list[str] = []
     found = discover(config.plugin_paths)
     for candidate in found:
         if is_enabled(candidate, config):
-            try:
-                with _named_when_slow(candidate.name):
-                    plugins.add(candidate.load(), candidate.name, config.sections.get(candidate.name), candidate)
-            except ConfigError as exc:
-                problems += exc.problems
-            except PluginError as exc:
-                problems.append(str(exc))
-    known = sorted(candidate.name for candidate in found)
-    for name in config.sections:
-        if name not in known:
-            hint = close_match(name, known) or f"; installed are {', '.join(known) or 'none'}"
-            problems.append(f"plugins.{name}: there is no plugin {name!r}{hint}")
+            _load_into(plugins, candidate, config, problems)
+    problems += _unknown_sections(found, config)
     return plugins, problems
 
 
-@contextmanager
-def _named_when_slow(plugin: str) -> Iterator[None]:
-    said = {"plugin": plugin, "after_s": SLOW}
-    timer = threading.Timer(SLOW, log.warning, ("plugin is still being imported or made",), said)
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
+def load_enabled(config: Config, problems: list[str]) -> Iterator[Plugin]:
+    """Load the enabled plugins one after another, in the order of their sections, then those from files."""
+    plugins = PluginSet(config.directory)
+    found = discover(config.plugin_paths)
+    sections = list(config.sections)
+    enabled = [candidate for candidate in found if is_enabled(candidate, config)]
+    for candidate in sorted(enabled, key=lambda c: sections.index(c.name) if c.name in sections else len(sections)):
+        if (plugin := _load_into(plugins, candidate, config, problems)) is not None:
+            yield plugin
+    problems += _unknown_sections(found, config)
 
 
 def is_enabled(found: FoundPlugin, config: Config) -> bool:
-    """Whether a config enables a plugin: by a section of its name, or by listing its file."""
+    """Return whether a config enables a plugin, by a section with its name or by listing its file."""
     return isinstance(found.source, Path) or found.name in config.sections
 
 
-def plugin_that_would_own(job_key: str, config: Config) -> str | None:
-    """Name the plugin that gives such a key to jobs and is not enabled, if one does; imports plugins to find it."""
+def plugin_with_job_key(job_key: str, config: Config) -> str | None:
+    """Return the plugin that is not enabled and defines this key for jobs, or None; plugins are imported for it."""
     for found in discover(config.plugin_paths):
         if not is_enabled(found, config):
-            with suppress(PluginError, TypeError):  # a stranger's, and no Struct perhaps
+            with suppress(PluginError, TypeError):  # a foreign plugin may fail, or its JobOptions may not be a Struct
                 options: type[msgspec.Struct] | None = getattr(found.load(), "JobOptions", None)
                 if options and job_key in (field.encode_name for field in msgspec.structs.fields(options)):
                     return found.name
     return None
 
 
-def survey(config: Config) -> list[PluginInfo]:
-    """Tell of all plugins that there are, enabled or not, what state they are in; imports them all."""
+def list_plugins(config: Config) -> list[PluginInfo]:
+    """Return all plugins, enabled or not, with their state; imports every one."""
     return [_info(found, config) for found in discover(config.plugin_paths)]
+
+
+def _load_into(plugins: PluginSet, found: FoundPlugin, config: Config, problems: list[str]) -> Plugin | None:
+    try:
+        with _named_when_slow(found.name):
+            return plugins.add(found.load(), found.name, config.sections.get(found.name), found)
+    except ConfigError as exc:
+        problems += exc.problems
+    except PluginError as exc:
+        problems.append(str(exc))
+    return None
+
+
+def _unknown_sections(found: list[FoundPlugin], config: Config) -> list[str]:
+    known = sorted(candidate.name for candidate in found)
+    return [
+        f"plugins.{name}: there is no plugin {name!r}"
+        + (close_match(name, known) or f"; installed plugins: {', '.join(known) or 'none'}")
+        for name in config.sections
+        if name not in known
+    ]
+
+
+@contextmanager
+def _named_when_slow(plugin: str) -> Iterator[None]:
+    facts = {"plugin": plugin, "after_s": SLOW_AFTER_S}
+    timer = threading.Timer(SLOW_AFTER_S, log.warning, ("plugin is still loading",), facts)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def _info(found: FoundPlugin, config: Config) -> PluginInfo:
@@ -104,6 +127,6 @@ def _info(found: FoundPlugin, config: Config) -> PluginInfo:
         if enabled:
             PluginSet(config.directory).add(target, found.name, config.sections.get(found.name), found)
     except (ConfigError, PluginError) as exc:
-        lacks = not enabled and isinstance(exc.__cause__, ModuleNotFoundError)
-        return msgspec.structs.replace(info, state="incomplete" if lacks else "failed", problem=str(exc))
+        is_incomplete = not enabled and isinstance(exc.__cause__, ModuleNotFoundError)
+        return msgspec.structs.replace(info, state="incomplete" if is_incomplete else "failed", problem=str(exc))
     return msgspec.structs.replace(info, hooks=marked_hooks(target))

@@ -135,3 +135,11 @@ def parse_timezone(name: str) -> ZoneInfo:
             + (f", perhaps {hint!r}" if hint else ' such as "Asia/Shanghai"')
             + ("" if known else "; this machine has no zones: install tzdata")
         ) from problem
+
+
+def timezone_or_utc(name: str | None) -> ZoneInfo:
+    """Return the zone with this name, or UTC if there is none: old logs may name zones that no longer exist."""
+    try:
+        return parse_timezone(name or "UTC")
+    except TriggerError:
+        return parse_timezone("UTC")

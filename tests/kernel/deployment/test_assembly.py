@@ -151,7 +151,7 @@ def test_every_problem_is_told_at_once(problems_of: Problems, write: Write) -> N
 
 def test_a_deployment_without_a_store_is_refused(problems_of: Problems) -> None:
     assert problems_of(store=False) == [
-        "plugins: none that is enabled provides a store; add a section such as [plugins.sqlite]"
+        "plugins: no enabled plugin provides a store; add a section such as [plugins.sqlite]"
     ]
 
 
@@ -159,7 +159,7 @@ def test_a_deployment_with_two_stores_is_refused_and_both_are_named(problems_of:
     write("second_file", STORE)
 
     assert problems_of("", ("second_file",)) == [
-        "plugins: 'second_file' and 'memory_file' both provide a store, but there is one log: keep one of them"
+        "plugins: 'second_file' and 'memory_file' each provide a store, but a deployment has one log: enable one"
     ]
 
 
@@ -202,7 +202,7 @@ def test_a_module_that_declares_nothing_is_told(problems_of: Problems, write: Wr
     write("my_jobs", "def sync(): ...")
 
     assert problems_of('kernel.modules = ["my_jobs"]') == [
-        "kernel.modules: 'my_jobs' declares no job: put @job above a function in it"
+        "kernel.modules: 'my_jobs' has no jobs; decorate a function in it with @job"
     ]
 
 
@@ -230,7 +230,7 @@ def test_a_wrong_job_of_a_plugin_names_the_plugin(problems_of: Problems, write: 
     write("offering", OFFERING.replace("kwargs", "kwarg"))
 
     assert problems_of("", ("offering",)) == [
-        "plugin 'offering' job 'tidy.keys'.kwarg: there is no such key; did you mean 'kwargs'?"
+        "plugin 'offering' job 'tidy.keys'.kwarg: unknown key; did you mean 'kwargs'?"
     ]
 
 
@@ -337,7 +337,7 @@ def test_an_unknown_declared_job_is_told_with_a_near_one(problems_of: Problems, 
 
 def test_two_entries_with_one_id_are_refused(problems_of: Problems) -> None:
     assert problems_of('[[jobs]]\nid = "x"\nfunc = "time:time"\n' * 2) == [
-        "jobs[1 'x'].id: jobs[0 'x'] has the id 'x' already"
+        "jobs[1 'x'].id: the id 'x' is already taken by jobs[0 'x']"
     ]
 
 
@@ -347,8 +347,8 @@ def test_an_entry_does_not_take_the_id_of_another_declared_job(problems_of: Prob
     (problem,) = problems_of('[[jobs]]\nid = "tidy.keys"\nfunc = "time:time"', ("offering",))
 
     assert problem == (
-        "jobs[0 'tidy.keys'].id: plugin 'offering' job 'tidy.keys' has the id 'tidy.keys' already; "
-        "`func = 'tidy.keys'` would change that one"
+        "jobs[0 'tidy.keys'].id: the id 'tidy.keys' is already taken by plugin 'offering' job 'tidy.keys'; "
+        "to change that job, write `func = 'tidy.keys'`"
     )
 
 
@@ -357,7 +357,7 @@ def test_two_declared_jobs_with_one_id_are_refused(problems_of: Problems, write:
     write("my_jobs", "from gnomon import job\n@job(id='tidy.keys')\ndef sync(): ...")
 
     assert problems_of('kernel.modules = ["my_jobs"]', ("offering",)) == [
-        "plugin 'offering' job 'tidy.keys': @job my_jobs:sync has the id 'tidy.keys' already"
+        "plugin 'offering' job 'tidy.keys': the id 'tidy.keys' is already taken by @job my_jobs:sync"
     ]
 
 
@@ -375,11 +375,11 @@ def test_two_declared_jobs_with_one_id_are_refused(problems_of: Problems, write:
         ('func = "time:time"\nevery = 0', "jobs[0 'x'].every: an interval must be longer than zero"),
         ('func = "time:time"\ncron = "x"', "jobs[0 'x'].cron: cron expression 'x' has 1 field"),
         ('func = "time:time"\ntrigger = { type = "x" }', "jobs[0 'x'].trigger: "),
-        ('func = "time:time"\nevry = "1h"', "jobs[0 'x'].evry: there is no such key; did you mean 'every'?"),
+        ('func = "time:time"\nevry = "1h"', "jobs[0 'x'].evry: unknown key; did you mean 'every'?"),
         ('cron = "@daily"', "jobs[0 'x']: 'func' is missing"),
         (
             'func = "time:time"\ncalendar = "XSHG"',
-            "jobs[0 'x'].calendar: this key is of the plugin 'market', which is not enab",
+            "jobs[0 'x'].calendar: belongs to the plugin 'market', which is not enab",
         ),
     ],
 )
@@ -414,10 +414,10 @@ def test_options_of_a_declared_job_are_kept_key_by_key(deploy: Deploy, write: Wr
     [
         ("calendar = 5", ["jobs[0 'x'].calendar: expected text, got integer"]),
         ("offset = 1", ["jobs[0 'x']: 'calendar' is missing"]),
-        ('calender = "XSHG"', ["jobs[0 'x'].calender: there is no such key; did you mean 'calendar'?"]),
+        ('calender = "XSHG"', ["jobs[0 'x'].calender: unknown key; did you mean 'calendar'?"]),
         (
             'options = { calender = "X" }',
-            ["jobs[0 'x'].options.calender: there is no such key; did you mean 'calendar'?"],
+            ["jobs[0 'x'].options.calender: unknown key; did you mean 'calendar'?"],
         ),
         ('options = 5\ncalendar = "X"', ["jobs[0 'x'].options: expected table, got integer"]),
     ],
@@ -433,6 +433,6 @@ def test_a_key_has_one_owner(problems_of: Problems, write: Write) -> None:
     write("also_calendars", CALENDAR.replace("offset", "timeout"))
 
     assert problems_of("", ("calendars", "also_calendars")) == [
-        "plugin 'also_calendars' has a job key 'calendar', which is taken: rename it",
-        "plugin 'also_calendars' has a job key 'timeout', which is taken: rename it",
+        "plugin 'also_calendars' defines the job key 'calendar', which is already taken: rename it",
+        "plugin 'also_calendars' defines the job key 'timeout', which is already taken: rename it",
     ]

@@ -109,17 +109,17 @@ def test_every_problem_is_told_at_once(problems_of: Problems) -> None:
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("[kernel]\nmax_runing = 5", "kernel.max_runing: there is no such key; did you mean 'max_running'?"),
+        ("[kernel]\nmax_runing = 5", "kernel.max_runing: unknown key; did you mean 'max_running'?"),
         ("[kernel]\nmax_running = 'x'", "kernel.max_running: expected integer, got text"),
         ("[kernel]\nmax_running = 0", "kernel: max_running must be 1 or more, got 0"),
         ("[kernel]\nmodules = 'app'", "kernel.modules: expected array, got text"),
-        ("[plugin.web]", "plugin: there is no such section; did you mean 'plugins'?"),
+        ("[plugin.web]", "plugin: unknown section; did you mean 'plugins'?"),
         (
             "[sqlite]",
-            "sqlite: there is no such section; known are kernel, plugins, jobs, and plugins have [plugins.sqlite]",
+            "sqlite: unknown section; the sections are kernel, plugins, jobs, and a plugin has [plugins.sqlite]",
         ),
-        ("[jobs]\nid = 'x'", "jobs: expected tables that are headed [[jobs]], with two brackets"),
-        ("jobs = ['x']", "jobs: expected tables that are headed [[jobs]], with two brackets"),
+        ("[jobs]\nid = 'x'", "jobs: expected tables under the heading [[jobs]], with two brackets"),
+        ("jobs = ['x']", "jobs: expected tables under the heading [[jobs]], with two brackets"),
         ("kernel = 5", "kernel: expected a table, written [kernel], got 5"),
         ("[plugins]\nweb = 8000", "plugins.web: expected a table, written [plugins.web], got 8000"),
     ],
@@ -141,22 +141,22 @@ def test_an_unknown_zone_is_a_problem_of_the_kernel(problems_of: Problems) -> No
 def test_a_syntax_error_tells_file_line_and_column(problems_of: Problems, tmp_path: Path) -> None:
     (problem,) = problems_of("[kernel]\nnode a")
 
-    assert problem.startswith(f"{tmp_path / 'gnomon.toml'}:2:6: this is no TOML: Expected '='")
+    assert problem.startswith(f"{tmp_path / 'gnomon.toml'}:2:6: not valid TOML: Expected '='")
 
 
 def test_a_syntax_error_at_the_end_tells_the_last_line(problems_of: Problems, tmp_path: Path) -> None:
     (problem,) = problems_of('[kernel]\n\nnode = """')
 
-    assert problem.startswith(f"{tmp_path / 'gnomon.toml'}:3: this is no TOML: ")
+    assert problem.startswith(f"{tmp_path / 'gnomon.toml'}:3: not valid TOML: ")
 
 
 def test_a_missing_file_is_told_with_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"nowhere\.toml: there is no such file; name one with --config"):
+    with pytest.raises(ConfigError, match=r"nowhere\.toml: the file does not exist; name another one with --config"):
         load_config(tmp_path / "nowhere.toml", {})
 
 
 def test_a_folder_is_no_config_file(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"is a folder, expected a TOML file; perhaps .*gnomon\.toml"):
+    with pytest.raises(ConfigError, match=r"expected a TOML file, found a folder; did you mean .*gnomon\.toml"):
         load_config(tmp_path, {})
 
 
@@ -178,7 +178,7 @@ def test_a_file_that_is_not_utf_8_is_told_with_the_line(tmp_path: Path) -> None:
     path = tmp_path / "gnomon.toml"
     path.write_bytes(b'[kernel]\nnode = "caf\xe9"')
 
-    with pytest.raises(ConfigError, match=r"gnomon\.toml:2: byte 0xe9 is not UTF-8"):
+    with pytest.raises(ConfigError, match=r"gnomon\.toml:2: byte 0xe9 is not valid UTF-8"):
         load_config(path, {})
 
 
@@ -269,7 +269,7 @@ def test_what_a_reference_does_not_find_is_told_with_its_place(problems_of: Prob
     assert problems == [
         f"plugins.mail.token: {tmp_path / 'nowhere.txt'} cannot be read: No such file or directory",
         "plugins.mail.hosts[1]: the environment variable HOST is not set",
-        f"plugins.mail.image: {tmp_path / 'picture.png'} is not UTF-8 text",
+        f"plugins.mail.image: {tmp_path / 'picture.png'} is not valid UTF-8 text",
         "jobs[0].kwargs.key: the environment variable KEY is not set",
     ]
 
@@ -349,13 +349,13 @@ def test_an_override_finds_a_key_that_is_spelled_with_dashes(load: Load) -> None
 def test_an_override_of_nothing_is_a_problem(problems_of: Problems, variable: str) -> None:
     (problem,) = problems_of("[[jobs]]\nid = 'a'", **{variable: "1"})
 
-    assert problem.startswith(f"${variable}: there is nothing that it could override; expected GNOMON__KERNEL__KEY")
+    assert problem.startswith(f"${variable}: matches no key of the config; expected GNOMON__KERNEL__KEY")
 
 
 def test_an_override_of_a_job_is_the_only_problem_of_a_config_without_jobs(problems_of: Problems) -> None:
     (problem,) = problems_of("[kernel]", GNOMON__JOBS__TICK__EVERY="1s")
 
-    assert problem.startswith("$GNOMON__JOBS__TICK__EVERY: there is nothing")
+    assert problem.startswith("$GNOMON__JOBS__TICK__EVERY: matches no key of the config")
 
 
 def test_other_variables_are_nobodys_business(load: Load) -> None:
@@ -387,7 +387,7 @@ def test_a_secret_that_is_handed_on_stays_what_it_is() -> None:
 
 
 def test_a_secret_is_text() -> None:
-    with pytest.raises(ConfigError, match=r"plugins\.mail\.password: expected text, got int; write it in quotes"):
+    with pytest.raises(ConfigError, match=r'plugins\.mail\.password: expected text in quotes, "...", got int'):
         convert({"password": 12345}, Login, "plugins.mail")
 
 
@@ -433,8 +433,8 @@ def test_all_wrong_keys_of_a_job_are_told() -> None:
         )
 
     assert str(caught.value).splitlines() == [
-        "jobs[2].evry: there is no such key; did you mean 'every'?",
-        "jobs[2].retry.atempts: there is no such key; did you mean 'attempts'?",
+        "jobs[2].evry: unknown key; did you mean 'every'?",
+        "jobs[2].retry.atempts: unknown key; did you mean 'attempts'?",
         "jobs[2]: 'id' is missing",
         "jobs[2].catch_up: expected one of 'latest', 'all', 'none', got 'lates'; did you mean 'latest'?",
         'jobs[2].timeout: expected a duration such as "500ms", "10s", "1h 30m" or a number of seconds, got \'x\'',

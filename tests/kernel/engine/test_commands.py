@@ -142,7 +142,7 @@ async def test_what_is_not_over_cannot_be_hidden(gnomon_kernel: Make, gnomon_clo
         waiting = (await kernel.trigger("job")).execution.id
 
         for going, status in ((running, "running"), (waiting, "scheduled")):
-            with pytest.raises(ExecutionRunningError, match=f"is not over .{status}.; nothing was changed"):
+            with pytest.raises(ExecutionRunningError, match=f"has not ended .{status}.; nothing was changed"):
                 await kernel.hide(going)
         with pytest.raises(UnknownExecutionError):
             await kernel.hide("0" * 24)

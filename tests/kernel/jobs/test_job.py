@@ -337,7 +337,7 @@ def test_a_job_may_be_declared_without_any_policy() -> None:
 
 
 def test_a_wrong_declaration_names_the_function() -> None:
-    with pytest.raises(JobError, match=r"@job .*sync\.evry: there is no such key; did you mean 'every'\?"):
+    with pytest.raises(JobError, match=r"@job .*sync\.evry: unknown key; did you mean 'every'\?"):
 
         @job(evry="10m")
         def sync() -> None: ...

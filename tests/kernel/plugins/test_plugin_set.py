@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from gnomon.deployment.config import Config
-from gnomon.deployment.plugin_loading import load_plugins, survey
+from gnomon.deployment.plugin_loading import list_plugins, load_plugins
 from gnomon.errors import ConfigError, PluginError
 from gnomon.hookspecs import hookimpl
 from gnomon.jobs.decorator import job
@@ -251,7 +251,7 @@ def test_a_plugin_that_hangs_while_it_is_imported_is_named(install: Install, mon
         lines.append(facts)
         is_told.set()
 
-    monkeypatch.setattr("gnomon.deployment.plugin_loading.SLOW", 0.01)
+    monkeypatch.setattr("gnomon.deployment.plugin_loading.SLOW_AFTER_S", 0.01)
     monkeypatch.setattr("gnomon.deployment.plugin_loading.log", SimpleNamespace(warning=warning))
     monkeypatch.setitem(sys.modules, "zz_gate", SimpleNamespace(wait=is_told.wait))
     install("zz_slow", f"import zz_gate\nassert zz_gate.wait(30)\n{HOOK}", "slow = zz_slow")
@@ -281,7 +281,7 @@ def test_a_section_of_a_plugin_like_no_other_is_told_with_those_that_are_install
 
     _, (problem,) = load_plugins(enable("qqqq"))
 
-    assert problem.startswith("plugins.qqqq: there is no plugin 'qqqq'; installed are ")
+    assert problem.startswith("plugins.qqqq: there is no plugin 'qqqq'; installed plugins: ")
     assert "tidy" in problem
 
 
@@ -298,7 +298,7 @@ def test_the_survey_tells_the_state_of_every_plugin(install: Install, write: Wri
     install("zz_tidy", hooks, "tidy = zz_tidy\nspare = zz_tidy")
     file = write("surveyed.py", "class Plugin:\n    def __init__(self): 1 / 0")
 
-    infos = {info.name: info for info in survey(enable("tidy", "wanted", paths=[file]))}
+    infos = {info.name: info for info in list_plugins(enable("tidy", "wanted", paths=[file]))}
 
     assert {name: infos[name].state for name in ("broken", "lacking", "spare", "surveyed", "tidy", "wanted")} == {
         "broken": "failed",
@@ -351,7 +351,7 @@ def test_wrong_settings_are_told_with_their_place() -> None:
     with pytest.raises(ConfigError) as caught:
         PluginSet().add(Tidy, "tidy", {"kep": 7})
 
-    assert caught.value.problems == ["plugins.tidy.kep: there is no such key; did you mean 'keep'?"]
+    assert caught.value.problems == ["plugins.tidy.kep: unknown key; did you mean 'keep'?"]
 
 
 def test_an_object_is_added_as_it_is() -> None:

@@ -31,7 +31,7 @@ async def connection(**settings: Any) -> Any:
         ({"live_ttl": "10ms"}, "live_ttl must be 1s or more"),
         ({"timeout": "0s"}, "timeout must be more than 0"),
         ({"stream_length": 0}, "stream_length must be 1 or more"),
-        ({"uri": "redis://127.0.0.1"}, "there is no such key; did you mean 'url'?"),
+        ({"uri": "redis://127.0.0.1"}, "unknown key; did you mean 'url'?"),
     ],
 )
 def test_a_config_that_cannot_be_used_is_refused_without_telling_a_password(

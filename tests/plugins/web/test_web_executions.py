@@ -202,7 +202,7 @@ async def test_what_is_over_can_be_neither_cancelled_nor_failed(serve: Any) -> N
 
     assert [answer.status for answer in answers] == [409, 409]
     assert [answer.culprits for answer in answers] == [[("path", "execution_id")]] * 2
-    assert "is over (success)" in answers[0].json["detail"]
+    assert "has already ended (success)" in answers[0].json["detail"]
     assert record["status"] == "success"
 
 

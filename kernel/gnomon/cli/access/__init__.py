@@ -1,1 +1,1 @@
-"""How commands reach a kernel: in this process, over the control socket, or by HTTP."""
+"""Access to a kernel and its log: the deployment on this machine, or a server over HTTP."""

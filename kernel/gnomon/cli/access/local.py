@@ -1,67 +1,93 @@
-"""The kernel on this machine: asked over its control socket, looked at in its log."""
+"""The deployment on this machine: its kernel over the control socket, its log from the store."""
 
 from __future__ import annotations
 
 import asyncio
+import getpass
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, tzinfo
 from typing import Any, Self
 
-from gnomon.cli.access.deployments import assemble_store, readable, reading
-from gnomon.cli.access.resolve import Standing
-from gnomon.cli.output.job_lines import JobLine, job_lines
-from gnomon.cli.output.states import zone_of
-from gnomon.control_socket import Command, GetHealth, control_path, send
+import msgspec
+
+from gnomon.api import Triggered
+from gnomon.cli.access.job_listing import JobListing, list_jobs
+from gnomon.cli.access.reached_kernel import RunState
+from gnomon.cli.access.stored_log import find_store, open_log, require_shared
+from gnomon.control_socket import Cancel, Command, GetHealth, Pause, ReloadJobs, Resume, Trigger, control_path, send
 from gnomon.deployment.assembly import assemble
 from gnomon.deployment.config import Config
+from gnomon.deployment.reload import Reloaded
 from gnomon.domain.estimates import TYPICAL_RUNS, timing
 from gnomon.domain.events import Event
 from gnomon.domain.execution import Execution
 from gnomon.domain.records import ActionPage, ActionQuery, ExecutionQuery, LogLine, Page
 from gnomon.errors import UnknownExecutionError
 from gnomon.ports import Store
+from gnomon.scheduling.timezones import timezone_or_utc
 
-LOOK = 0.2
-"""Seconds between two looks into the log."""
-LOOKS_BETWEEN_CALLS = 25
-"""A kernel that is gone writes no ends: so many looks into the log after another it is asked whether it is there."""
+POLL_INTERVAL_S = 0.2
+"""Pause between two reads of the log while a run or the log is followed."""
+POLLS_PER_HEALTH_CHECK = 25
+"""A killed kernel records no ends, so a follower asks after so many polls whether the kernel still answers."""
 
 
 class LocalKernel:
-    """The deployment on this machine: its log, and the kernel that runs it, if one does."""
+    """The deployment that a config on this machine describes, whether or not its kernel is running."""
 
     def __init__(self, config: Config) -> None:
         self.config = config
-        self._open: Store | None = None
-        self._opened = AsyncExitStack()
+        self._log: Store | None = None
+        self._stack = AsyncExitStack()
 
     @property
     def zone(self) -> tzinfo:
-        return zone_of(self.config.kernel.timezone)
+        return timezone_or_utc(self.config.kernel.timezone)
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *exc: object) -> None:
-        await self._opened.aclose()
-        self._open = None
+        await self._stack.aclose()
+        self._log = None
 
     async def log(self, store: Store | None = None) -> Store:
-        """Return the log, to be read; it is opened at the first call. `store` is one that was assembled already."""
-        if self._open is None:
-            store = readable(store) if store is not None else assemble_store(self.config)
-            self._open = await self._opened.enter_async_context(reading(store))
-        return self._open
+        """Return the log, opened for reading at the first call; `store` is one that was assembled already."""
+        if self._log is None:
+            store = require_shared(store) if store is not None else find_store(self.config)
+            self._log = await self._stack.enter_async_context(open_log(store))
+        return self._log
 
-    async def ask(self, command: Command) -> Any:
+    async def _send(self, command: Command) -> Any:
         return await asyncio.to_thread(send, command, control_path(self.config))
 
-    # --- looking ---
+    # --- acting ---
 
-    async def jobs(self) -> list[JobLine]:
+    async def pause(self, job_id: str, *, reason: str | None) -> bool:
+        return bool(await self._send(Pause(job_id, operator_name(), reason)))
+
+    async def resume(self, job_id: str, *, reason: str | None) -> bool:
+        return bool(await self._send(Resume(job_id, operator_name(), reason)))
+
+    async def trigger(
+        self, job_id: str, *, kwargs: dict[str, Any], force: bool, resume: bool, idempotency_key: str | None
+    ) -> Triggered:
+        command = Trigger(job_id, kwargs, force, resume, operator_name(), idempotency_key)
+        return msgspec.convert(await self._send(command), Triggered)
+
+    async def cancel(self, execution_id: str, *, reason: str | None) -> Execution:
+        return msgspec.convert(await self._send(Cancel(execution_id, operator_name(), reason)), Execution)
+
+    async def reload(self) -> Reloaded:
+        """Make the kernel read its config again; ConfigError has every problem, and then nothing has changed."""
+        return msgspec.convert(await self._send(ReloadJobs()), Reloaded)
+
+    # --- reading ---
+
+    async def jobs(self) -> list[JobListing]:
         deployment = assemble(self.config)
-        return await job_lines(deployment.jobs, await self.log(deployment.store), datetime.now(UTC))
+        return await list_jobs(deployment.jobs, await self.log(deployment.store), datetime.now(UTC))
 
     async def executions(self, query: ExecutionQuery) -> Page:
         return await (await self.log()).executions(query)
@@ -71,10 +97,10 @@ class LocalKernel:
             raise UnknownExecutionError(execution_id)
         return execution
 
-    async def history(self, execution_id: str) -> list[Event]:
+    async def run_events(self, execution_id: str) -> list[Event]:
         return await (await self.log()).stream(execution_id)
 
-    async def lines(self, execution_id: str, after: int, limit: int) -> list[LogLine]:
+    async def log_lines(self, execution_id: str, after: int, limit: int) -> list[LogLine]:
         return await (await self.log()).log(execution_id, after, limit)
 
     async def actions(self, query: ActionQuery) -> ActionPage:
@@ -82,21 +108,21 @@ class LocalKernel:
 
     # --- following ---
 
-    async def follow(self, execution_id: str) -> AsyncIterator[Standing]:
+    async def follow_run(self, execution_id: str) -> AsyncIterator[RunState]:
         execution = await self.execution(execution_id)
         past = await self.executions(ExecutionQuery(job_id=execution.job_id, status=("success",), limit=TYPICAL_RUNS))
-        looks = 0
+        polls = 0
         while True:
-            yield Standing(execution.progress, timing(execution, past.items, datetime.now(UTC)))
+            yield RunState(execution.progress, timing(execution, past.items, datetime.now(UTC)))
             if execution.is_over:
                 return
-            await asyncio.sleep(LOOK)
-            looks += 1
-            if looks % LOOKS_BETWEEN_CALLS == 0:
-                await self.ask(GetHealth())
+            await asyncio.sleep(POLL_INTERVAL_S)
+            polls += 1
+            if polls % POLLS_PER_HEALTH_CHECK == 0:
+                await self._send(GetHealth())
             execution = await self.execution(execution_id)
 
-    async def events(self, job_id: str | None) -> AsyncIterator[Event]:
+    async def follow_events(self, job_id: str | None) -> AsyncIterator[Event]:
         log = await self.log()
         position = await log.head()
         while True:
@@ -104,4 +130,12 @@ class LocalKernel:
                 position = event.position
                 if job_id in {None, event.job_id}:
                     yield event
-            await asyncio.sleep(LOOK)
+            await asyncio.sleep(POLL_INTERVAL_S)
+
+
+def operator_name() -> str:
+    """Return the name of the user at the terminal, recorded in the log as the actor."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # the user of a container may have no name
+        return "gnomon cli"

@@ -1,4 +1,4 @@
-"""`gnomon audit`: the proof that every fire has exactly one outcome."""
+"""`gnomon audit`: prove that every fire has exactly one outcome."""
 
 from __future__ import annotations
 
@@ -23,8 +23,14 @@ if TYPE_CHECKING:
 
 
 @click.command("audit")
-@click.option("--since", metavar="WHEN", default="30d", show_default=True, help='"2h", "30d" ago, or an ISO 8601 time.')
-@click.option("--job", "job_ids", metavar="JOB", multiple=True, help="Only this job; may be given several times.")
+@click.option(
+    "--since",
+    metavar="WHEN",
+    default="30d",
+    show_default=True,
+    help='A duration ago such as "2h" or "30d", or an ISO 8601 time.',
+)
+@click.option("--job", "job_ids", metavar="JOB", multiple=True, help="Only this job; may be repeated.")
 @config_option
 @local_url_option
 @json_option
@@ -34,18 +40,18 @@ def command(
 ) -> None:
     """Prove from the log that every fire has exactly one outcome.
 
-    The fires that each job should have had are computed again from the definitions in the log, and compared with what
-    the log tells of them. Works beside a running kernel. Ends with 1 where something contradicts the promise.
+    The fires that each job should have had are computed from the definitions in the log and compared with the recorded
+    outcomes. Works with or without a running kernel. Exits with 1 if an outcome is missing, doubled or unexpected.
     """
-    from gnomon.cli.access.deployments import assemble_store
     from gnomon.cli.access.resolve import read_local_config
-    from gnomon.cli.input.moments import past_moment
+    from gnomon.cli.access.stored_log import find_store
+    from gnomon.cli.input.times import parse_past_time
     from gnomon.cli.output.json_output import print_json
-    from gnomon.cli.output.states import zone_of
+    from gnomon.scheduling.timezones import timezone_or_utc
 
     settings = read_local_config(ctx, config, url, needs="the log itself")
-    zone = zone_of(settings.kernel.timezone)
-    report = asyncio.run(_audit(assemble_store(settings), past_moment(since, zone, "--since"), job_ids))
+    zone = timezone_or_utc(settings.kernel.timezone)
+    report = asyncio.run(_audit(find_store(settings), parse_past_time(since, zone, "--since"), job_ids))
     if as_json:
         print_json({"is_proved": report.is_proved} | msgspec.structs.asdict(report))
     else:
@@ -56,9 +62,9 @@ def command(
 
 async def _audit(store: Store, since: datetime, job_ids: tuple[str, ...]) -> AuditReport:
     from gnomon.analysis.audit import audit
-    from gnomon.cli.access.deployments import reading
+    from gnomon.cli.access.stored_log import open_log
 
-    async with reading(store) as log:
+    async with open_log(store) as log:
         return await audit(log, since, datetime.now(UTC), job_ids or None)
 
 

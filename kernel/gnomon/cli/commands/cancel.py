@@ -1,21 +1,23 @@
-"""`gnomon cancel`: ask a run to stop."""
+"""`gnomon cancel`: request that a run stops."""
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from gnomon.cli.input.options import config_option, json_option, url_option
+from gnomon.cli.input.options import config_option, json_option, reason_option, url_option
 
 if TYPE_CHECKING:
-    from gnomon.cli.access.resolve import ReachedKernel
+    from gnomon.cli.access.reached_kernel import ReachedKernel
+    from gnomon.domain.execution import Execution
 
 
 @click.command("cancel")
 @click.argument("execution_id", metavar="ID")
-@click.option("--reason", help="A reason, kept in the log.")
+@reason_option
 @config_option
 @url_option
 @json_option
@@ -23,32 +25,30 @@ if TYPE_CHECKING:
 def command(
     ctx: click.Context, execution_id: str, reason: str | None, config: Path | None, url: str | None, as_json: bool
 ) -> None:
-    """Ask a run to stop; one that has not started never will. What became of it is in `gnomon runs show ID`.
+    """Request that a run stops; one that has not started never will. `gnomon runs show ID` shows how it ended.
 
     ID may be the beginning of an id, as lists show it in a narrow terminal.
     """
-    import asyncio
-
     from gnomon.cli.access.resolve import reach
-    from gnomon.cli.access.steering import tell
+    from gnomon.cli.output.json_output import execution_record, print_json
 
-    answer = asyncio.run(_cancel(reach(ctx, config, url), execution_id, reason))
-    tell(answer, as_json=as_json, sentence=_sentence)
+    execution = asyncio.run(_cancel(reach(ctx, config, url), execution_id, reason))
+    if as_json:
+        print_json(execution_record(execution))
+    else:
+        click.echo(_sentence(execution))
 
 
-async def _cancel(kernel: ReachedKernel, wanted: str, reason: str | None) -> dict[str, Any]:
+async def _cancel(kernel: ReachedKernel, wanted: str, reason: str | None) -> Execution:
     from gnomon.cli.access.short_ids import find_run
-    from gnomon.cli.access.steering import actor
-    from gnomon.control_socket import Cancel
 
     async with kernel:
         execution = await find_run(kernel, wanted)
-        answer: dict[str, Any] = await kernel.ask(Cancel(execution.id, actor(), reason))
-        return answer
+        return await kernel.cancel(execution.id, reason=reason)
 
 
-def _sentence(execution: dict[str, Any]) -> str:
-    which = f"{execution['id']} of {execution['job_id']}"
-    if execution["status"] != "cancelled":
-        return f"{which} is asked to stop"
-    return f"{which} is cancelled" if execution.get("runner") else f"{which} is cancelled: it had not started"
+def _sentence(execution: Execution) -> str:
+    run = f"{execution.id} of {execution.job_id}"
+    if execution.status != "cancelled":
+        return f"{run}: cancellation requested"
+    return f"{run} is cancelled" if execution.runner else f"{run} is cancelled before it started"

@@ -1,4 +1,4 @@
-"""`gnomon check`: every problem of a config at once, or what it would do."""
+"""`gnomon check`: print every problem of a config, or when its jobs are due."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from gnomon.jobs.job import Job
     from gnomon.plugins.connection_check import Connection
 
-FIRES = 5
+SHOWN_FIRES = 5
 POLICIES = (
     *("catch_up", "grace", "overlap", "max_instances", "timeout", "silence", "cancel_grace"),
     *("retry", "runner", "limits", "paused", "options"),
@@ -25,17 +25,17 @@ POLICIES = (
 
 @click.command("check")
 @config_argument
-@click.option("--connect", is_flag=True, help="Also let the plugins reach the servers that they talk to.")
+@click.option("--connect", is_flag=True, help="Also connect to the servers of the plugins.")
 @config_option
 @json_option
 @click.pass_context
 def command(ctx: click.Context, config_file: Path | None, connect: bool, config: Path | None, as_json: bool) -> None:
-    """Tell what is wrong with a config, or when its jobs are due.
+    """Check a config, and show when its jobs are due.
 
-    Ends with 2 where the config cannot be used, with 1 where a server cannot. Nothing is started or changed. The log is
-    not looked at: intervals are counted from now.
+    Exits with 2 if the config is not valid, with 1 if a server cannot be used. Nothing is started or changed. The log
+    is not read: intervals are counted from now.
     """
-    from gnomon.cli.access.deployments import read_config
+    from gnomon.cli.access.resolve import read_config
     from gnomon.cli.output.json_output import print_json
     from gnomon.deployment.assembly import assemble
     from gnomon.errors import ConfigError
@@ -49,7 +49,7 @@ def command(ctx: click.Context, config_file: Path | None, connect: bool, config:
         ctx.exit(2)
     now = datetime.now(UTC)
     jobs = [outlook(job, now) for job in deployment.jobs]
-    connections = _try_connections(deployment) if connect else []
+    connections = _check_connections(deployment) if connect else []
     problems = [f"{found.plugin}: {found.told}" for found in connections if not found.ok]
     if as_json:
         answer = {"ok": not problems, "problems": problems, "jobs": jobs}
@@ -63,7 +63,7 @@ def command(ctx: click.Context, config_file: Path | None, connect: bool, config:
         ctx.exit(1)
 
 
-def _try_connections(deployment: Deployment) -> list[Connection]:
+def _check_connections(deployment: Deployment) -> list[Connection]:
     from gnomon.plugins.connection_check import try_connections
 
     limit = deployment.config.kernel.hook_timeout.total_seconds()
@@ -71,12 +71,12 @@ def _try_connections(deployment: Deployment) -> list[Connection]:
 
 
 def outlook(job: Job, now: datetime) -> dict[str, Any]:
-    """Say when a job is due, and which of its policies are not the usual ones."""
+    """Return when a job is due, and its policies that differ from the defaults."""
     from gnomon.analysis.upcoming import upcoming
-    from gnomon.cli.output.states import zone_of
     from gnomon.jobs.job import explain_schedule
+    from gnomon.scheduling.timezones import timezone_or_utc
 
-    zone, found = zone_of(job.timezone), upcoming(job, None, now, FIRES)
+    zone, found = timezone_or_utc(job.timezone), upcoming(job, None, now, SHOWN_FIRES)
     return {
         "id": job.id,
         "schedule": explain_schedule(job),
@@ -88,11 +88,12 @@ def outlook(job: Job, now: datetime) -> dict[str, Any]:
 
 
 def policies(job: Job) -> dict[str, Any]:
-    """Collect the policies of a job that differ from the defaults, as JSON."""
+    """Return the policies of a job that differ from the defaults, as in JSON."""
     from gnomon.jobs.job import Job
 
-    usual, plain = Job(id="usual", func=policies).definition(), job.definition()
-    return {name: plain[name] for name in POLICIES if name in plain and plain[name] != usual.get(name)}
+    defaults, definition = Job(id="default", func=policies).definition(), job.definition()
+    chosen = {name: definition[name] for name in POLICIES if name in definition}
+    return {name: value for name, value in chosen.items() if value != defaults.get(name)}
 
 
 def _print_jobs(jobs: list[dict[str, Any]]) -> None:
@@ -101,7 +102,7 @@ def _print_jobs(jobs: list[dict[str, Any]]) -> None:
     columns = [
         Column("job", 12),
         Column("schedule", 18),
-        Column("next fires", 23, holds=True),
+        Column("next fires", 23, no_wrap=True),
         Column("policies", 14, 1),
     ]
     rows = [
@@ -122,10 +123,10 @@ def _print_connections(connections: list[Connection]) -> None:
     from gnomon.cli.output.tables import Column, print_table
 
     if not connections:
-        click.echo("\nno plugin that is enabled talks to a server")
+        click.echo("\nno enabled plugin uses a server")
         return
     click.echo()
-    columns = [Column("plugin", 8, holds=True), Column("connection", 10, holds=True), Column("found", 30)]
+    columns = [Column("plugin", 8, no_wrap=True), Column("connection", 10, no_wrap=True), Column("found", 30)]
     words = {True: Text("✔ ok", "green"), False: Text("✘ problem", "red")}
     print_table(columns, [(found.plugin, words[found.ok], found.told) for found in connections])
 
@@ -139,18 +140,18 @@ def _print_verdict(deployment: Deployment, problems: list[str]) -> None:
 def _fires(job: dict[str, Any]) -> list[str]:
     from gnomon.text import moment
 
-    past = [f"{moment(job['past'], job['past'].tzinfo)}, past"] if job["past"] else []
+    past = [f"{moment(job['past'], job['past'].tzinfo)} (past)"] if job["past"] else []
     return [*past, *(moment(fire, fire.tzinfo) for fire in job["next_fires"])]
 
 
 def _policy(name: str, value: object) -> str:
-    """Write a policy as the config has it: keys of plugins stand there among the others."""
+    """Return a policy as it is written in the config, where keys of plugins stand among the others."""
     if name == "options" and isinstance(value, dict):
         return "\n".join(_policy(key, option) for key, option in value.items())
-    return f"{name} = {_words(value)}"
+    return f"{name} = {_value_text(value)}"
 
 
-def _words(value: object) -> str:
+def _value_text(value: object) -> str:
     if isinstance(value, dict):
-        return ", ".join(f"{key} {_words(item)}" for key, item in value.items() if item is not None)
+        return ", ".join(f"{key} {_value_text(item)}" for key, item in value.items() if item is not None)
     return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,4 +1,4 @@
-"""`gnomon exec`: one run of one job, in the foreground."""
+"""`gnomon exec`: run one job in the foreground."""
 
 from __future__ import annotations
 
@@ -17,67 +17,68 @@ if TYPE_CHECKING:
     from gnomon.cli.output.progress_bar import RunProgress
     from gnomon.deployment.assembly import Deployment
     from gnomon.domain.execution import Execution
+    from gnomon.jobs.job import Job
     from gnomon.kernel import Kernel
     from gnomon.plugins.plugin_set import PluginSet
 
-LOOK = 0.1
-"""Seconds between two looks at the progress."""
+POLL_INTERVAL_S = 0.1
+"""Pause between two updates of the progress."""
 
 
 @click.command("exec")
-@click.argument("places", metavar="[CONFIG] JOB", nargs=-1, required=True)
+@click.argument("arguments", metavar="[CONFIG] JOB", nargs=-1, required=True)
 @kwargs_option
-@click.option("--force", is_flag=True, help="Do not ask guards.")
+@click.option("--force", is_flag=True, help="Skip the guards.")
 @config_option
 @click.option("--json", "as_json", is_flag=True, help="Print the record of the run as JSON and nothing else.")
 @click.pass_context
 def command(
-    ctx: click.Context, places: tuple[str, ...], kwargs: str | None, force: bool, config: Path | None, as_json: bool
+    ctx: click.Context, arguments: tuple[str, ...], kwargs: str | None, force: bool, config: Path | None, as_json: bool
 ) -> None:
-    """Run one job now, in the foreground, once: its policy `retry` does not count here.
+    """Run one job now, in the foreground, once: its policy `retry` is ignored.
 
-    The run is written to the log of the deployment; where a running kernel has that log, it is not recorded. Prints
-    what the job returned; ends with 0 if it succeeded, 1 if not, 130 if it was cancelled with Ctrl-C.
+    The run is recorded in the log of the deployment, unless a running kernel holds that log. Prints the return value.
+    Exits with 0 if the run succeeded, 1 if not, 130 if it was cancelled with Ctrl-C.
     """
-    from gnomon.cli.access.deployments import find_job, read_config
-    from gnomon.cli.output.run_ending import exit_code, print_ending
+    from gnomon.cli.access.resolve import read_config
+    from gnomon.cli.output.run_result import exit_code, print_result
     from gnomon.deployment.assembly import assemble
 
-    if len(places) > 2:
-        raise click.UsageError(f"expected a job, or a config file and a job, got {' '.join(places)}")
-    config_file = CONFIG_PATH.convert(places[0], None, ctx) if len(places) == 2 else None
-    arguments = parse_kwargs(kwargs)
+    if len(arguments) > 2:
+        raise click.UsageError(f"expected a job, or a config file and a job, got {' '.join(arguments)}")
+    config_file = CONFIG_PATH.convert(arguments[0], None, ctx) if len(arguments) == 2 else None
+    run_kwargs = parse_kwargs(kwargs)
     deployment = assemble(read_config(ctx, config_file, config))
-    job = find_job(deployment, places[-1])
-    # What a body prints must not be taken for the result.
+    job = deployment.job(arguments[-1])
+    # Standard output is for the return value; what the body prints goes to stderr.
     with contextlib.redirect_stdout(sys.stderr):
-        execution = asyncio.run(_run_recorded(deployment, job.id, arguments, force=force))
-    print_ending(execution, as_json=as_json)
+        execution = asyncio.run(_run_recorded(deployment, job, run_kwargs, force=force))
+    print_result(execution, as_json=as_json)
     ctx.exit(exit_code(execution))
 
 
-async def _run_recorded(deployment: Deployment, job_id: str, kwargs: dict[str, Any], *, force: bool) -> Execution:
-    """Run on the deployment's own log, or, where another kernel has it, on one that is forgotten."""
+async def _run_recorded(deployment: Deployment, job: Job, kwargs: dict[str, Any], *, force: bool) -> Execution:
+    """Run with the log of the deployment or, if another kernel holds it, with a temporary log."""
     import msgspec
 
-    from gnomon.cli.access.deployments import find_job, make_kernel
+    from gnomon.deployment.kernel_factory import build_kernel
     from gnomon.errors import StoreInUseError
     from gnomon.jobs.job import Retry
     from gnomon.stores.memory import MemoryStore
 
-    # A retry would be left to the next kernel: nobody who runs a job by hand expects it to run again tonight.
-    job = msgspec.structs.replace(find_job(deployment, job_id), retry=Retry(attempts=1))
-    run = partial(_run, job_id=job_id, kwargs=kwargs, force=force)
-    make = partial(make_kernel, deployment, jobs=[job], keeps_time=False)
+    # The next kernel would run a retry, perhaps hours later: nobody expects that of a job that was run by hand.
+    job = msgspec.structs.replace(job, retry=Retry(attempts=1))
+    run = partial(_run, job_id=job.id, kwargs=kwargs, force=force)
+    build = partial(build_kernel, deployment, jobs=[job], keeps_time=False)
     try:
-        return await run(make())
+        return await run(build())
     except StoreInUseError as exc:
         click.echo(f"this run is not recorded: {exc}", err=True)
-    return await run(make(store=MemoryStore(), plugins=only_guards(deployment.plugins)))
+    return await run(build(store=MemoryStore(), plugins=only_guards(deployment.plugins)))
 
 
 def only_guards(plugins: PluginSet) -> PluginSet:
-    """Keep the plugins that guard and nothing else: the others are at work in the kernel that has the log."""
+    """Return the plugins that only guard: the others already run in the kernel that holds the log."""
     from gnomon.plugins.plugin_set import PluginSet
 
     guards = PluginSet()
@@ -88,28 +89,28 @@ def only_guards(plugins: PluginSet) -> PluginSet:
 
 
 async def _run(kernel: Kernel, *, job_id: str, kwargs: dict[str, Any], force: bool) -> Execution:
-    from gnomon.cli.access.steering import actor
-    from gnomon.cli.input.stop_signals import StopSignals, record_lost
+    from gnomon.cli.access.local import operator_name
+    from gnomon.cli.input.stop_signals import StopSignals, record_lost_runs
     from gnomon.cli.output.progress_bar import RunProgress
 
-    asked = asyncio.Event()
-    with StopSignals(asked.set, partial(record_lost, kernel)):
+    stop = asyncio.Event()
+    with StopSignals(stop.set, partial(record_lost_runs, kernel)):
         async with kernel:
-            # resume=False: that a job is paused is a matter between its schedule and whoever paused it.
-            triggered = await kernel.trigger(job_id, kwargs=kwargs, force=force, resume=False, actor=actor())
+            # resume=False: a run by hand does not change whether the schedule is paused.
+            triggered = await kernel.trigger(job_id, kwargs=kwargs, force=force, resume=False, actor=operator_name())
             with RunProgress(job_id) as display:
-                return await _follow(kernel, triggered.execution.id, display, asked)
+                return await _follow(kernel, triggered.execution.id, display, stop)
 
 
-async def _follow(kernel: Kernel, execution_id: str, display: RunProgress, asked: asyncio.Event) -> Execution:
-    """Show a run until it is over; cancel it when somebody asks for that."""
-    told = False
+async def _follow(kernel: Kernel, execution_id: str, display: RunProgress, stop: asyncio.Event) -> Execution:
+    """Show the progress of a run until it ends; cancel it when `stop` is set."""
+    is_cancelled = False
     async with asyncio.TaskGroup() as tasks:
         end = tasks.create_task(kernel.wait(execution_id))
         while not end.done():
-            await asyncio.wait([end], timeout=LOOK)
-            if asked.is_set() and not told and not end.done():
-                told = True
+            await asyncio.wait([end], timeout=POLL_INTERVAL_S)
+            if stop.is_set() and not is_cancelled and not end.done():
+                is_cancelled = True
                 await _cancel(kernel, execution_id)
             execution = await kernel.execution(execution_id)
             display.show(execution.progress, await kernel.timing(execution_id))
@@ -117,9 +118,9 @@ async def _follow(kernel: Kernel, execution_id: str, display: RunProgress, asked
 
 
 async def _cancel(kernel: Kernel, execution_id: str) -> None:
-    from gnomon.cli.access.steering import actor
+    from gnomon.cli.access.local import operator_name
     from gnomon.errors import ExecutionOverError
 
-    click.echo("cancelling; Ctrl-C again does not wait for it", err=True)
+    click.echo("cancelling the run; Ctrl-C again exits without waiting for it", err=True)
     with contextlib.suppress(ExecutionOverError):
-        await kernel.cancel(execution_id, actor=actor(), reason="Ctrl-C")
+        await kernel.cancel(execution_id, actor=operator_name(), reason="Ctrl-C")

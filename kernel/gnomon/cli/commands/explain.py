@@ -1,4 +1,4 @@
-"""`gnomon explain`: why a job ran, ran late or did not run."""
+"""`gnomon explain`: explain why a job ran, ran late or did not run."""
 
 from __future__ import annotations
 
@@ -28,36 +28,36 @@ if TYPE_CHECKING:
 def command(
     ctx: click.Context, job_id: str, time: str | None, config: Path | None, url: str | None, as_json: bool
 ) -> None:
-    """Tell why a job ran, ran late or did not run at a time.
+    """Explain why a job ran, ran late or did not run at a time.
 
-    TIME is an ISO 8601 time, in the job's zone where it has no offset, or a date for the whole day. Without it the last
-    fire and the next one are explained. Only the log is asked, so it works beside a running kernel and without one.
+    TIME is a date, which means the whole day, or an ISO 8601 time, in the job's zone unless it has an offset. Without
+    TIME the last fire and the next one are explained. The log is all that is read: no kernel has to be running.
     """
-    from gnomon.cli.access.deployments import assemble_store
     from gnomon.cli.access.resolve import read_local_config
-    from gnomon.cli.input.moments import day_or_moment
+    from gnomon.cli.access.stored_log import find_store
+    from gnomon.cli.input.times import parse_day_or_time
     from gnomon.cli.output.json_output import print_json
 
-    moment = day_or_moment(time, "TIME") if time else None
+    about = parse_day_or_time(time, "TIME") if time else None
     settings = read_local_config(ctx, config, url, needs="the log itself")
-    found = asyncio.run(_explain(assemble_store(settings), job_id, moment))
+    found = asyncio.run(_explain(find_store(settings), job_id, about))
     if as_json:
-        print_json(msgspec.structs.asdict(found) | {"fires": [_record(story) for story in found.fires]})
+        print_json(msgspec.structs.asdict(found) | {"fires": [_record(fire) for fire in found.fires]})
     else:
         for sentence in found.sentences:
             click.echo(sentence)
 
 
-async def _explain(store: Store, job_id: str, moment: datetime | date | None) -> Explanation:
+async def _explain(store: Store, job_id: str, about: datetime | date | None) -> Explanation:
     from gnomon.analysis.explain import explain
-    from gnomon.cli.access.deployments import reading
+    from gnomon.cli.access.stored_log import open_log
 
-    async with reading(store) as log:
-        return await explain(log, job_id, moment, datetime.now(UTC))
+    async with open_log(store) as log:
+        return await explain(log, job_id, about, datetime.now(UTC))
 
 
-def _record(story: FireExplanation) -> dict[str, Any]:
+def _record(fire: FireExplanation) -> dict[str, Any]:
     from gnomon.cli.output.json_output import execution_record
 
-    facts = msgspec.structs.asdict(story)
+    facts = msgspec.structs.asdict(fire)
     return facts | {name: [execution_record(run) for run in facts[name]] for name in ("executions", "behind")}

@@ -7,20 +7,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+import msgspec
 
 from gnomon.cli.input.options import config_option, json_option, url_option
 
 if TYPE_CHECKING:
     from datetime import tzinfo
 
-    from gnomon.cli.access.resolve import ReachedKernel
-    from gnomon.domain.records import Action, ActionPage, ActionQuery
+    from gnomon.cli.access.reached_kernel import ReachedKernel
+    from gnomon.domain.records import ActionPage, ActionQuery
 
 
 @click.command("history")
 @click.argument("job_id", metavar="[JOB]", required=False)
 @click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True)
-@click.option("--offset", type=click.IntRange(0), default=0, help="Leave out so many of the newest.")
+@click.option("--offset", type=click.IntRange(0), default=0, help="Skip this many of the newest.")
 @config_option
 @url_option
 @json_option
@@ -34,31 +35,25 @@ def command(
     url: str | None,
     as_json: bool,
 ) -> None:
-    """List what operators did, newest first: to one job, or to all. Works beside a running kernel.
+    """List what operators did to one job or to all, newest first, with or without a running kernel.
 
-    It shows what reached the log. Whoever asked for something that could not even begin is in no log.
+    The list is read from the log: a request that was refused is not in it.
     """
     from gnomon.cli.access.resolve import reach
     from gnomon.cli.output.json_output import print_json
     from gnomon.domain.records import ActionQuery
 
     kernel = reach(ctx, config, url)
-    page = asyncio.run(_look(kernel, ActionQuery(job_id=job_id, limit=limit, offset=offset)))
+    page = asyncio.run(_read(kernel, ActionQuery(job_id=job_id, limit=limit, offset=offset)))
     if as_json:
-        print_json({"items": [_record(action) for action in page.items], "total": page.total})
+        print_json({"items": [msgspec.structs.asdict(action) for action in page.items], "total": page.total})
     else:
         _print(page, kernel.zone)
 
 
-async def _look(kernel: ReachedKernel, query: ActionQuery) -> ActionPage:
+async def _read(kernel: ReachedKernel, query: ActionQuery) -> ActionPage:
     async with kernel:
         return await kernel.actions(query)
-
-
-def _record(action: Action) -> dict[str, object]:
-    import msgspec
-
-    return msgspec.structs.asdict(action)
 
 
 def _print(page: ActionPage, zone: tzinfo | None) -> None:
@@ -69,11 +64,11 @@ def _print(page: ActionPage, zone: tzinfo | None) -> None:
     from gnomon.text import moment
 
     columns = [
-        Column("when", 23, holds=True),
+        Column("when", 23, no_wrap=True),
         Column("who", 8, 1),
         Column("did", 11),
         Column("job", 12),
-        Column("run", 24, 3, holds=True),
+        Column("run", 24, 3, no_wrap=True),
         Column("reason", 16, 2),
     ]
     rows = [
@@ -89,4 +84,4 @@ def _print(page: ActionPage, zone: tzinfo | None) -> None:
     ]
     print_table(columns, rows)
     if len(page.items) < page.total:
-        click.echo(f"{len(page.items)} of {page.total}; --limit and --offset show others", err=True)
+        click.echo(f"{len(page.items)} of {page.total}; --limit and --offset show more", err=True)

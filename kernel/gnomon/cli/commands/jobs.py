@@ -1,4 +1,4 @@
-"""`gnomon jobs`: every job as definitions and the log tell it."""
+"""`gnomon jobs`: list the jobs."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from gnomon.cli.input.options import config_option, json_option, url_option
 if TYPE_CHECKING:
     from rich.text import Text
 
-    from gnomon.cli.access.resolve import ReachedKernel
-    from gnomon.cli.output.job_lines import JobLine
+    from gnomon.cli.access.job_listing import JobListing
+    from gnomon.cli.access.reached_kernel import ReachedKernel
 
 
 @click.command("jobs")
@@ -24,30 +24,30 @@ if TYPE_CHECKING:
 @json_option
 @click.pass_context
 def command(ctx: click.Context, config: Path | None, url: str | None, as_json: bool) -> None:
-    """List the jobs: schedule, state, next fire, last run. Works beside a running kernel."""
+    """List the jobs: state, next fire, last run, schedule. Works with or without a running kernel."""
     from gnomon.cli.access.resolve import reach
     from gnomon.cli.output.json_output import print_json
 
-    found = asyncio.run(_look(reach(ctx, config, url)))
+    found = asyncio.run(_read(reach(ctx, config, url)))
     if as_json:
         print_json(found)
     else:
         _print(found)
 
 
-async def _look(kernel: ReachedKernel) -> list[JobLine]:
+async def _read(kernel: ReachedKernel) -> list[JobListing]:
     async with kernel:
         return await kernel.jobs()
 
 
-def _print(found: list[JobLine]) -> None:
+def _print(found: list[JobListing]) -> None:
     from gnomon.cli.output.tables import Column, print_table
 
     columns = [
         Column("job", 12),
         Column("name", 12, 3),
         Column("state", 9),
-        Column("next fire", 23, holds=True),
+        Column("next fire", 23, no_wrap=True),
         Column("last run", 18),
         Column("running", 7, 1, right=True),
         Column("schedule", 16, 2),
@@ -56,13 +56,15 @@ def _print(found: list[JobLine]) -> None:
     print_table(columns, [_row(job, now) for job in found])
 
 
-def _row(job: JobLine, now: datetime) -> tuple[str | Text, ...]:
+def _row(job: JobListing, now: datetime) -> tuple[str | Text, ...]:
     from rich.text import Text
 
-    from gnomon.cli.output.states import style_of, with_glyph, zone_of
+    from gnomon.cli.output.states import style_of, with_glyph
+    from gnomon.scheduling.timezones import timezone_or_utc
     from gnomon.text import length, moment
 
-    last, state = job.last_run, "overdue" if job.overdue else job.state
+    last = job.last_run
+    state = "overdue" if job.overdue else job.state
     by = f" by {job.paused_by}" if job.paused_by else ""
     ran = Text("never")
     if last is not None:
@@ -72,7 +74,7 @@ def _row(job: JobLine, now: datetime) -> tuple[str | Text, ...]:
         job.id,
         "" if job.display_name == job.id else job.display_name,
         Text(f"{with_glyph(state)}{by}", style_of(state)),
-        moment(job.next_fire, zone_of(job.timezone)),
+        moment(job.next_fire, timezone_or_utc(job.timezone)),
         ran,
         str(len(job.running) or "-"),
         job.schedule,

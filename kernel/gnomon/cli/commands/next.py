@@ -1,4 +1,4 @@
-"""`gnomon next`: when a job is due."""
+"""`gnomon next`: show when a job is due."""
 
 from __future__ import annotations
 
@@ -20,26 +20,25 @@ if TYPE_CHECKING:
 
 @click.command("next")
 @click.argument("job_id", metavar="JOB")
-@click.option("-n", "count", type=click.IntRange(1, 1000), default=5, show_default=True, help="How many fires.")
+@click.option("-n", "count", type=click.IntRange(1, 1000), default=5, show_default=True, help="Number of fires.")
 @config_option
 @local_url_option
 @json_option
 @click.pass_context
 def command(ctx: click.Context, job_id: str, count: int, config: Path | None, url: str | None, as_json: bool) -> None:
-    """Show when a job is due next, counted from what the log says of it."""
+    """Show when a job is due next, according to its definition and the log."""
     from gnomon.analysis.upcoming import state_of, upcoming
-    from gnomon.cli.access.deployments import find_job
     from gnomon.cli.access.resolve import read_local_config
     from gnomon.cli.output.json_output import print_json
-    from gnomon.cli.output.states import zone_of
     from gnomon.deployment.assembly import assemble
+    from gnomon.scheduling.timezones import timezone_or_utc
 
-    deployment = assemble(read_local_config(ctx, config, url, needs="the job's definition"))
-    job = find_job(deployment, job_id)
+    deployment = assemble(read_local_config(ctx, config, url, needs="the definition of the job"))
+    job = deployment.job(job_id)
     state = asyncio.run(_state(deployment.store, job_id))
     found = upcoming(job, state, datetime.now(UTC), count)
     if as_json:
-        zone = zone_of(job.timezone)
+        zone = timezone_or_utc(job.timezone)
         fires = [fire.astimezone(zone) for fire in found.fires]
         print_json({"job_id": job_id, "state": state_of(job, state), "overdue": found.overdue, "next_fires": fires})
     else:
@@ -47,22 +46,24 @@ def command(ctx: click.Context, job_id: str, count: int, config: Path | None, ur
 
 
 async def _state(store: Store, job_id: str) -> JobState | None:
-    from gnomon.cli.access.deployments import reading
+    from gnomon.cli.access.stored_log import open_log
 
-    async with reading(store) as log:
+    async with open_log(store) as log:
         return next((state for state in await log.jobs() if state.job_id == job_id), None)
 
 
 def _print(job: Job, state: JobState | None, found: Upcoming) -> None:
-    from gnomon.cli.output.states import zone_of
     from gnomon.jobs.job import explain_schedule
+    from gnomon.scheduling.timezones import timezone_or_utc
     from gnomon.text import moment
 
-    zone = zone_of(job.timezone)
+    zone = timezone_or_utc(job.timezone)
     click.echo(f"{job.id}: {explain_schedule(job)}", err=True)
     if state is not None and state.paused:
-        click.echo(f"paused by {state.paused_by or 'somebody'}: nothing is due until it is resumed", err=True)
+        click.echo(
+            f"paused by {state.paused_by or 'an unknown user'}: nothing is due until the job is resumed", err=True
+        )
     if found.overdue is not None:
-        click.echo(f"due since {moment(found.overdue, zone)}: no kernel has come to it yet", err=True)
+        click.echo(f"overdue since {moment(found.overdue, zone)}: no kernel has handled this fire yet", err=True)
     for fire in found.fires:
         click.echo(moment(fire, zone))

@@ -1,4 +1,4 @@
-"""`gnomon plan`: what another config would change, before it does."""
+"""`gnomon plan`: show what a config would change, without changing it."""
 
 from __future__ import annotations
 
@@ -25,50 +25,50 @@ SIGNS = {"add": "+", "change": "~", "remove": "-", "keep": " "}
 
 @click.command("plan")
 @config_argument
-@click.option("--days", type=click.FloatRange(0, 3660), default=7, show_default=True, help="How far to look ahead.")
+@click.option("--days", type=click.FloatRange(0, 3660), default=7, show_default=True, help="Days to look ahead.")
 @config_option
 @json_option
 @click.pass_context
 def command(ctx: click.Context, config_file: Path | None, days: float, config: Path | None, as_json: bool) -> None:
-    """Tell what a config would change: jobs, their keys, and the fires that are gained and lost.
+    """Show what a config would change: jobs, their keys, and the fires that are gained and lost.
 
-    It is compared with the log that the config names, as a reload or a start with it would do; nothing is changed.
-    Ends with 2 where the config cannot be used.
+    The config is compared with the log that it names, as a reload or a start would do. Exits with 2 if the config is
+    not valid.
     """
-    from gnomon.cli.access.deployments import read_config
+    from gnomon.cli.access.resolve import read_config
     from gnomon.cli.output.json_output import print_json
-    from gnomon.cli.output.states import zone_of
     from gnomon.deployment.assembly import assemble
+    from gnomon.scheduling.timezones import timezone_or_utc
 
     deployment = assemble(read_config(ctx, config_file, config))
     found = asyncio.run(_plan(deployment, days))
     if as_json:
         print_json({"changes_nothing": found.changes_nothing} | msgspec.structs.asdict(found))
     else:
-        zones = {job.id: zone_of(job.timezone) for job in deployment.jobs}
-        _print(found, zones, zone_of(deployment.config.kernel.timezone), days)
+        zones = {job.id: timezone_or_utc(job.timezone) for job in deployment.jobs}
+        _print(found, zones, timezone_or_utc(deployment.config.kernel.timezone), days)
 
 
 async def _plan(deployment: Deployment, days: float) -> Plan:
     from gnomon.analysis.plan import plan
-    from gnomon.cli.access.deployments import reading
+    from gnomon.cli.access.stored_log import open_log
 
-    async with reading(deployment.store) as log:
+    async with open_log(deployment.store) as log:
         return plan(await log.jobs(), deployment.registered_jobs, datetime.now(UTC), days)
 
 
-def _print(found: Plan, zones: Mapping[str, tzinfo], usual: tzinfo, days: float) -> None:
-    """Print it, the times of each job in its zone; those of jobs that are to go in the usual one."""
+def _print(found: Plan, zones: Mapping[str, tzinfo], default: tzinfo, days: float) -> None:
+    """Print the plan; times are in the zone of their job, or in the default zone for jobs to be removed."""
     for job in found.jobs:
         click.echo(f"{SIGNS[job.action]} {job.job_id}{' (paused)' if job.is_paused else ''}")
-        for line in _lines(job, zones.get(job.job_id, usual)):
+        for line in _lines(job, zones.get(job.job_id, default)):
             click.echo(f"    {line}")
     gained, lost = (sum(getattr(job, which).count for job in found.jobs) for which in ("gained", "lost"))
-    summary = "the log knows all jobs as they are: nothing changes"
+    summary = "nothing changes: the log has the same jobs"
     if not found.changes_nothing:
         summary = (
             f"{len(found.of('add'))} to add, {len(found.of('change'))} to change, {len(found.of('remove'))} to remove; "
-            f"in {days:g} day{'s' * (days != 1)} {gained:,} fires are gained and {lost:,} lost"
+            f"{gained:,} fires gained and {lost:,} lost in {days:g} day{'s' * (days != 1)}"
         )
     click.echo(summary, err=True)
 
@@ -83,7 +83,7 @@ def _lines(job: JobPlan, zone: tzinfo) -> Iterator[str]:
     if job.lost.count:
         yield f"loses {_fires(job.lost, zone)}"
     if job.catch_up.count:
-        yield f"catches up, as soon as a kernel keeps time: {_fires(job.catch_up, zone)}"
+        yield f"catches up when a kernel starts: {_fires(job.catch_up, zone)}"
     for one in job.missed:
         span = moment(one.first, zone) if one.count == 1 else f"{moment(one.first, zone)} to {moment(one.last, zone)}"
         yield f"will record {one.count:,} as missed ({one.reason}): {span}"

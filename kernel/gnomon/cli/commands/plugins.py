@@ -1,4 +1,4 @@
-"""`gnomon plugins`: what is installed, what is enabled, and what is wrong with it."""
+"""`gnomon plugins`: list the plugins and their state."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ if TYPE_CHECKING:
 @json_option
 @click.pass_context
 def command(ctx: click.Context, config: Path | None, as_json: bool) -> None:
-    """List the plugins that there are: enabled by the config, installed only, incomplete, or failed.
+    """List the plugins: enabled by the config, installed but not enabled, incomplete, or failed.
 
-    An incomplete one needs something that is not installed, and the config does not enable it.
+    An incomplete plugin is not enabled and needs something that is not installed.
     """
     import msgspec
 
-    from gnomon.cli.access.deployments import read_config
+    from gnomon.cli.access.resolve import read_config
     from gnomon.cli.output.json_output import print_json
-    from gnomon.deployment.plugin_loading import survey
+    from gnomon.deployment.plugin_loading import list_plugins
 
-    found = survey(read_config(ctx, config))
+    found = list_plugins(read_config(ctx, config))
     if as_json:
         print_json([msgspec.structs.asdict(info) for info in found])
     else:
@@ -41,7 +41,7 @@ def _print(found: list[PluginInfo]) -> None:
     from gnomon.cli.output.states import style_of, with_glyph
     from gnomon.cli.output.tables import Column, print_table
 
-    columns = [Column("name", 8), Column("state", 11, holds=True), Column("hooks", 22), Column("from", 14, 1)]
+    columns = [Column("name", 8), Column("state", 11, no_wrap=True), Column("hooks", 22), Column("from", 14, 1)]
     rows = [
         (info.name, Text(with_glyph(info.state), style_of(info.state)), ", ".join(info.hooks) or "-", info.origin)
         for info in found

@@ -1,4 +1,4 @@
-"""`gnomon run`: a kernel until somebody stops it."""
+"""`gnomon run`: run a kernel until it is stopped."""
 
 from __future__ import annotations
 
@@ -10,36 +10,35 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gnomon.cli.input.options import config_argument, config_option
+from gnomon.cli.input.options import LOG_FORMATS, LOG_LEVELS, config_argument, config_option
 
 if TYPE_CHECKING:
-    from gnomon.deployment.assembly import Deployment, Reloaded
+    from gnomon.deployment.assembly import Deployment
+    from gnomon.deployment.reload import Reloaded
     from gnomon.kernel import Kernel
 
-FORMATS = ("console", "logfmt", "json")
-LEVELS = ("debug", "info", "warning", "error", "critical")
-ANNOUNCED = 5
-"""Next fires that are told at the start."""
-WATCH = 1.0
-"""Seconds between two looks at whether the log is still ours."""
+ANNOUNCED_FIRES = 5
+"""Next fires that are logged at the start."""
+HEALTH_INTERVAL_S = 1.0
+"""Pause between two checks whether the kernel still owns the log."""
 
 
 @click.command("run")
 @config_argument
 @config_option
-@click.option("--log-format", type=click.Choice(FORMATS), help="By default console on a terminal, else logfmt.")
-@click.option("--log-level", type=click.Choice(LEVELS), default="info", show_default=True)
+@click.option("--log-format", type=click.Choice(LOG_FORMATS), help="By default console on a terminal, else logfmt.")
+@click.option("--log-level", type=click.Choice(LOG_LEVELS), default="info", show_default=True)
 @click.pass_context
 def command(
     ctx: click.Context, config_file: Path | None, config: Path | None, log_format: str | None, log_level: str
 ) -> None:
-    """Keep time and run jobs until stopped.
+    """Schedule and run the jobs until stopped.
 
-    SIGTERM or Ctrl-C: nothing is started any more, and bodies that are going may end for as long as `drain` allows. A
-    second one stops at once; what was going is recorded as lost. Ends with 0 after a clean stop, 1 where it cannot run,
-    2 for a config that cannot be used.
+    SIGTERM or Ctrl-C starts nothing more and gives running jobs the time of `drain` to end. A second one exits at once
+    and records the running jobs as lost. Exits with 0 after a clean stop, 1 if the kernel cannot run, 2 if the config
+    is not valid.
     """
-    from gnomon.cli.access.deployments import read_config
+    from gnomon.cli.access.resolve import read_config
     from gnomon.cli.output.console_plugin import ConsolePlugin
     from gnomon.deployment.assembly import assemble
 
@@ -52,32 +51,32 @@ def command(
 async def _serve(deployment: Deployment) -> None:
     import structlog
 
-    from gnomon.cli.access.deployments import make_kernel
-    from gnomon.cli.input.stop_signals import StopSignals, record_lost
+    from gnomon.cli.input.stop_signals import StopSignals, record_lost_runs
     from gnomon.control_socket import control_path, listening
+    from gnomon.deployment.kernel_factory import build_kernel
 
     log = structlog.stdlib.get_logger("gnomon.cli")
     source = deployment.config.source or "built-in example"
     log.info("starting", version=version("gnomon"), config=str(source), jobs=len(deployment.jobs))
-    kernel, stop, serving, is_up = make_kernel(deployment), asyncio.Event(), asyncio.current_task(), False
+    kernel, stop, serving, is_up = build_kernel(deployment), asyncio.Event(), asyncio.current_task(), False
 
-    def asked() -> None:
+    def request_stop() -> None:
         stop.set()
         if not is_up and serving is not None:
-            serving.cancel()  # a start may wait long, for a store that is away
+            serving.cancel()  # a start may wait long for an unavailable store
 
-    with StopSignals(asked, partial(record_lost, kernel)):
+    with StopSignals(request_stop, partial(record_lost_runs, kernel)):
         try:
             async with kernel, listening(kernel, control_path(deployment.config), partial(_reload, kernel, deployment)):
                 is_up = True
                 _reload_on_sighup(kernel, deployment)
                 await _announce(kernel)
                 await _until_stopped(kernel, stop)
-                await _tell_what_is_going(kernel)
+                await _announce_stop(kernel)
         except asyncio.CancelledError:
             if is_up or not stop.is_set():
                 raise
-            log.info("stopped", reason="a signal came before the kernel had started")
+            log.info("stopped", reason="a signal arrived before the kernel had started")
 
 
 def _reload_on_sighup(kernel: Kernel, deployment: Deployment) -> None:
@@ -89,7 +88,7 @@ def _reload_on_sighup(kernel: Kernel, deployment: Deployment) -> None:
 
     log = structlog.stdlib.get_logger("gnomon.cli")
     loop = asyncio.get_running_loop()
-    going: set[asyncio.Task[None]] = set()
+    reloads: set[asyncio.Task[None]] = set()
 
     async def reload() -> None:
         try:
@@ -97,17 +96,17 @@ def _reload_on_sighup(kernel: Kernel, deployment: Deployment) -> None:
         except GnomonError as exc:
             log.error("reload refused, nothing has changed", problem=str(exc))
 
-    def begin() -> None:
-        going.add(task := loop.create_task(reload()))
-        task.add_done_callback(going.discard)
+    def start() -> None:
+        reloads.add(task := loop.create_task(reload()))
+        task.add_done_callback(reloads.discard)
 
-    loop.add_signal_handler(signal.SIGHUP, begin)
+    loop.add_signal_handler(signal.SIGHUP, start)
 
 
 async def _reload(kernel: Kernel, deployment: Deployment) -> Reloaded:
     import structlog
 
-    from gnomon.deployment.assembly import reload_jobs
+    from gnomon.deployment.reload import reload_jobs
 
     reloaded = await reload_jobs(kernel, deployment.config, "gnomon reload")
     structlog.stdlib.get_logger("gnomon.cli").info(
@@ -121,21 +120,21 @@ async def _reload(kernel: Kernel, deployment: Deployment) -> Reloaded:
 
 
 async def _announce(kernel: Kernel) -> None:
-    """Say what is due first, so that a silent start is not taken for a dead one."""
+    """Log the next fires and the paused jobs, so that a silent start does not look like a failed one."""
     import structlog
 
-    from gnomon.cli.output.states import zone_of
     from gnomon.jobs.job import explain_schedule
+    from gnomon.scheduling.timezones import timezone_or_utc
     from gnomon.text import moment
 
     log = structlog.stdlib.get_logger("gnomon.cli")
     views = await kernel.jobs()
     due = sorted((view.next_fire, view.job.id, view.job) for view in views if view.next_fire)
-    for fire, job_id, job in due[:ANNOUNCED]:
+    for fire, job_id, job in due[:ANNOUNCED_FIRES]:
         log.info(
             "next fire" if fire > kernel.clock.now() else "overdue",
             job=job_id,
-            at=moment(fire, zone_of(job.timezone)),
+            at=moment(fire, timezone_or_utc(job.timezone)),
             schedule=explain_schedule(job),
         )
     for view in views:
@@ -144,25 +143,25 @@ async def _announce(kernel: Kernel) -> None:
 
 
 async def _until_stopped(kernel: Kernel, stop: asyncio.Event) -> None:
-    """Wait for a signal; DeposedError where the log is not ours any more: who started us may then start us again."""
+    """Wait for a signal; raise DeposedError when the kernel loses the log, so that a supervisor can restart it."""
     from gnomon.errors import DeposedError
 
     while not stop.is_set():
         try:
-            async with asyncio.timeout(WATCH):
+            async with asyncio.timeout(HEALTH_INTERVAL_S):
                 await stop.wait()
         except TimeoutError:
             health = kernel.health()
             if health.state == "deposed":
-                raise DeposedError(f"this kernel cannot go on: {health.problem}") from None
+                raise DeposedError(f"the kernel stops: {health.problem}") from None
 
 
-async def _tell_what_is_going(kernel: Kernel) -> None:
+async def _announce_stop(kernel: Kernel) -> None:
     import structlog
 
     log = structlog.stdlib.get_logger("gnomon.cli")
-    going = [(view.job.id, run) for view in await kernel.jobs() for run in view.running]
+    running = [(view.job.id, run) for view in await kernel.jobs() for run in view.running]
     within = f"{kernel.drain.total_seconds():g} s"
-    log.info("stopping", waiting_for=len(going), within=within, hint="a second signal stops at once")
-    for job_id, run in going:
+    log.info("stopping", waiting_for=len(running), within=within, hint="a second signal exits at once")
+    for job_id, run in running:
         log.info("waiting for", job=job_id, run=run)

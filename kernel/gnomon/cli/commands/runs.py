@@ -1,4 +1,4 @@
-"""`gnomon runs`: the history as a list; `gnomon runs show ID`: all that is known of one run."""
+"""`gnomon runs`: list runs; `runs show`, `runs logs` and `runs tail` show one, its log lines, or what happens now."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from gnomon.cli.input.options import config_option, json_option, url_option
 if TYPE_CHECKING:
     from rich.text import Text
 
-    from gnomon.cli.access.resolve import ReachedKernel
+    from gnomon.cli.access.reached_kernel import ReachedKernel
     from gnomon.domain.events import Event
     from gnomon.domain.execution import Execution, Status
     from gnomon.domain.records import ExecutionQuery, Page
@@ -26,15 +26,17 @@ STATUSES = ("scheduled", "running", "success", "failed", "missed", "cancelled")
 
 @click.group("runs", invoke_without_command=True)
 @click.option("--job", "job_id", metavar="JOB", help="Only runs of this job.")
-@click.option("--status", multiple=True, type=click.Choice(STATUSES), help="Only these; may be given several times.")
-@click.option("--since", metavar="WHEN", help='Started at or after: "2h", "1d" ago, or an ISO 8601 time.')
+@click.option(
+    "--status", multiple=True, type=click.Choice(STATUSES), help="Only runs with this status; may be repeated."
+)
+@click.option("--since", metavar="WHEN", help='Only runs since a duration ago such as "2h", or an ISO 8601 time.')
 @click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True)
-@click.option("--cursor", help="Where the page before ended.")
+@click.option("--cursor", metavar="CURSOR", help="Continue after the previous page.")
 @config_option
 @url_option
 @json_option
 @click.pass_context
-def command(  # noqa: PLR0913, PLR0917 - all that the command line has
+def command(  # noqa: PLR0913, PLR0917 - one parameter for each option
     ctx: click.Context,
     job_id: str | None,
     status: tuple[Status, ...],
@@ -45,16 +47,16 @@ def command(  # noqa: PLR0913, PLR0917 - all that the command line has
     url: str | None,
     as_json: bool,
 ) -> None:
-    """List runs, newest first, also those that did not happen. Works beside a running kernel."""
+    """List runs, newest first, including missed ones. Works with or without a running kernel."""
     if ctx.invoked_subcommand is not None:
         return
     from gnomon.cli.access.resolve import reach
-    from gnomon.cli.input.moments import past_moment
+    from gnomon.cli.input.times import parse_past_time
     from gnomon.cli.output.json_output import execution_record, print_json
     from gnomon.domain.records import ExecutionQuery
 
     kernel = reach(ctx, config, url)
-    start = past_moment(since, kernel.zone, "--since") if since else None
+    start = parse_past_time(since, kernel.zone, "--since") if since else None
     query = ExecutionQuery(job_id=job_id, status=status, since=start, limit=limit, cursor=cursor)
     page = asyncio.run(_page(kernel, query))
     if as_json:
@@ -70,7 +72,7 @@ def command(  # noqa: PLR0913, PLR0917 - all that the command line has
 @json_option
 @click.pass_context
 def show(ctx: click.Context, execution_id: str, config: Path | None, url: str | None, as_json: bool) -> None:
-    """Tell all of one run: facts, steps, error, and its events as a timeline.
+    """Show everything about one run: facts, steps, error, and its events as a timeline.
 
     ID may be the beginning of an id, as the list shows it in a narrow terminal.
     """
@@ -78,16 +80,16 @@ def show(ctx: click.Context, execution_id: str, config: Path | None, url: str | 
     from gnomon.cli.output.run_report import print_report
 
     kernel = _reach(ctx, config, url)
-    execution, history = asyncio.run(_one(kernel, execution_id))
+    execution, run_events = asyncio.run(_one(kernel, execution_id))
     if as_json or _outer(ctx).get("as_json"):
-        print_json(execution_record(execution) | {"events": history})
+        print_json(execution_record(execution) | {"events": run_events})
     else:
-        print_report(execution, history, kernel.zone)
+        print_report(execution, run_events, kernel.zone)
 
 
 @command.command("logs")
 @click.argument("execution_id", metavar="ID")
-@click.option("-f", "--follow", is_flag=True, help="Go on with what the run logs, until it is over.")
+@click.option("-f", "--follow", is_flag=True, help="Print new lines until the run ends.")
 @config_option
 @url_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object for each line and nothing else.")
@@ -95,40 +97,47 @@ def show(ctx: click.Context, execution_id: str, config: Path | None, url: str | 
 def logs(
     ctx: click.Context, execution_id: str, follow: bool, config: Path | None, url: str | None, as_json: bool
 ) -> None:
-    """Print the lines that a run logged. Only its newest ones are kept; the first line says how many are gone."""
+    """Print the log lines of a run. Only the newest are stored; a first line says how many are missing."""
+    from gnomon.cli.access.log_lines import read_log_lines
     from gnomon.cli.access.short_ids import find_run
-    from gnomon.cli.output.run_lines import print_lines
+    from gnomon.cli.output.log_lines import print_log_lines
 
     kernel = _reach(ctx, config, url)
     is_json = as_json or bool(_outer(ctx).get("as_json"))
 
-    async def tell() -> None:
+    async def print_all() -> None:
         async with kernel:
             execution = await find_run(kernel, execution_id)
-            await print_lines(kernel, execution.id, follow=follow, as_json=is_json)
+            lines = read_log_lines(kernel, execution.id, follow=follow)
+            await print_log_lines(lines, kernel.zone, as_json=is_json)
 
     with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(tell())
+        asyncio.run(print_all())
 
 
 @command.command("tail")
 @click.option("--job", "job_id", metavar="JOB", help="Only runs of this job.")
 @config_option
 @url_option
-@click.option("--json", "as_json", is_flag=True, help="Print one event, as JSON, in each line and nothing else.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object for each event and nothing else.")
 @click.pass_context
 def tail(ctx: click.Context, job_id: str | None, config: Path | None, url: str | None, as_json: bool) -> None:
-    """Follow what runs and what becomes of it, from now on until Ctrl-C."""
+    """Print what happens from now on, until Ctrl-C: which runs start and how they end."""
     from gnomon.cli.output.event_text import print_events
 
     kernel, outer = _reach(ctx, config, url), _outer(ctx)
     job_id, as_json = job_id or outer.get("job_id"), as_json or bool(outer.get("as_json"))
+
+    async def print_all() -> None:
+        async with kernel:
+            await print_events(kernel.follow_events(job_id), kernel.zone, as_json=as_json)
+
     with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(print_events(kernel, job_id, as_json=as_json))
+        asyncio.run(print_all())
 
 
 def _outer(ctx: click.Context) -> dict[str, Any]:
-    """Return what stands before the name of a subcommand, where it may be said as well."""
+    """Return the options before the name of a subcommand, which apply to the subcommand too."""
     return ctx.parent.params if ctx.parent else {}
 
 
@@ -153,27 +162,27 @@ async def _one(kernel: ReachedKernel, wanted: str) -> tuple[Execution, list[Even
 
     async with kernel:
         execution = await find_run(kernel, wanted)
-        return execution, await kernel.history(execution.id)
+        return execution, await kernel.run_events(execution.id)
 
 
 def _print(page: Page, zone: tzinfo | None) -> None:
-    from gnomon.cli.access.short_ids import SHORT_ID, WHOLE_ID
+    from gnomon.cli.access.short_ids import FULL_ID_LENGTH, SHORT_ID_LENGTH
     from gnomon.cli.output.tables import Column, output, print_table
 
     console = output()
-    width = WHOLE_ID if console.width >= 100 else SHORT_ID
+    width = FULL_ID_LENGTH if console.width >= 100 else SHORT_ID_LENGTH
     columns = [
-        Column("run", width, holds=True),
+        Column("run", width, no_wrap=True),
         Column("job", 10),
-        Column("status", 11, holds=True),
-        Column("when", 23, holds=True),
+        Column("status", 11, no_wrap=True),
+        Column("when", 23, no_wrap=True),
         Column("took", 8, 1, right=True),
-        Column("what", 30, 2),
+        Column("details", 30, 2),
     ]
     if page.items:
         print_table(columns, [_row(item, width, zone) for item in page.items], console)
     if page.next is not None:
-        click.echo(f"\n{len(page.items)} of {page.total}; go on with --cursor {page.next}", err=True)
+        click.echo(f"\n{len(page.items)} of {page.total}; continue with --cursor {page.next}", err=True)
 
 
 def _row(execution: Execution, width: int, zone: tzinfo | None) -> tuple[str | Text, ...]:
@@ -188,12 +197,12 @@ def _row(execution: Execution, width: int, zone: tzinfo | None) -> tuple[str | T
         Text(with_glyph(execution.status), style_of(execution.status)),
         moment(execution.timestamp, zone, seconds=True),
         length(execution.execution_time),
-        what(execution),
+        details(execution),
     )
 
 
-def what(execution: Execution) -> str:
-    """Say in a few words what is special about a run."""
+def details(execution: Execution) -> str:
+    """Return what is special about a run, in a few words."""
     progress = execution.progress
     words = [
         "by hand" if execution.is_manual else "",

@@ -1,35 +1,40 @@
-"""`gnomon trigger`: run a job now, in the kernel that is running, and wait for it with --follow."""
+"""`gnomon trigger`: run a job now, in the running kernel; with --follow, wait for the run."""
 
 from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from gnomon.cli.input.options import config_option, json_option, kwargs_option, parse_kwargs, url_option
 
 if TYPE_CHECKING:
-    from gnomon.cli.access.resolve import ReachedKernel
-    from gnomon.control_socket import Trigger
+    from collections.abc import Callable, Coroutine
+    from typing import Any
+
+    from gnomon.api import Triggered
+    from gnomon.cli.access.reached_kernel import ReachedKernel
     from gnomon.domain.execution import Execution
 
-INTERRUPTED = 130
+    Request = Callable[[ReachedKernel], Coroutine[Any, Any, Triggered]]
+
+EXIT_INTERRUPTED = 130
 
 
 @click.command("trigger")
 @click.argument("job_id", metavar="JOB")
 @kwargs_option
-@click.option("--force", is_flag=True, help="Do not ask guards.")
-@click.option("--keep-paused", is_flag=True, help="A paused job runs once and stays paused; else it is resumed.")
-@click.option("--follow", is_flag=True, help="Show the progress until the run is over; print what it returned.")
-@click.option("--idempotency-key", metavar="KEY", help="A request that is repeated with the same key makes one run.")
+@click.option("--force", is_flag=True, help="Skip the guards.")
+@click.option("--keep-paused", is_flag=True, help="Leave a paused job paused; by default it is resumed.")
+@click.option("--follow", is_flag=True, help="Show the progress until the run ends; print its return value.")
+@click.option("--idempotency-key", metavar="KEY", help="Repeated requests with the same key make one run.")
 @config_option
 @url_option
 @json_option
 @click.pass_context
-def command(  # noqa: PLR0913, PLR0917 - all that the command line has
+def command(  # noqa: PLR0913, PLR0917 - one parameter for each option
     ctx: click.Context,
     job_id: str,
     kwargs: str | None,
@@ -41,54 +46,70 @@ def command(  # noqa: PLR0913, PLR0917 - all that the command line has
     url: str | None,
     as_json: bool,
 ) -> None:
-    """Run a job now, once. Its schedule is not touched; the arguments count for this run only.
+    """Run a job now, once. Its schedule stays as it is; the arguments apply to this run only.
 
-    With --follow it ends with 0 if the run succeeded, 1 if not, 130 if it was cancelled. Ctrl-C leaves the run alone. A
-    kernel elsewhere that goes away meanwhile is waited for, for a minute.
+    With --follow it exits with 0 if the run succeeded, 1 if not, 130 if it was cancelled. Ctrl-C does not cancel the
+    run. If a kernel elsewhere goes away in between, the command waits up to a minute for it.
     """
     from gnomon.cli.access.resolve import reach
-    from gnomon.cli.access.steering import actor, ask, tell
-    from gnomon.control_socket import Trigger
+    from gnomon.cli.output.json_output import execution_record, print_json
 
-    request = Trigger(job_id, parse_kwargs(kwargs), force, not keep_paused, actor(), idempotency_key)
+    arguments = parse_kwargs(kwargs)
+
+    async def request(kernel: ReachedKernel) -> Triggered:
+        return await kernel.trigger(
+            job_id, kwargs=arguments, force=force, resume=not keep_paused, idempotency_key=idempotency_key
+        )
+
     kernel = reach(ctx, config, url)
     if follow:
         ctx.exit(_follow(kernel, request, as_json=as_json))
-    tell(ask(kernel, request), as_json=as_json, sentence=_sentence)
+    triggered = asyncio.run(_trigger(kernel, request))
+    if as_json:
+        record = execution_record(triggered.execution)
+        print_json({"execution": record, "resumed": triggered.resumed, "is_new": triggered.is_new})
+    else:
+        click.echo(_sentence(triggered))
 
 
-def _follow(kernel: ReachedKernel, request: Trigger, *, as_json: bool) -> int:
-    from gnomon.cli.output.run_ending import exit_code, print_ending
+async def _trigger(kernel: ReachedKernel, request: Request) -> Triggered:
+    async with kernel:
+        return await request(kernel)
 
-    begun: list[str] = []
+
+def _follow(kernel: ReachedKernel, request: Request, *, as_json: bool) -> int:
+    from gnomon.cli.output.run_result import exit_code, print_result
+
+    started: list[str] = []
     try:
-        execution = asyncio.run(_run(kernel, request, begun))
+        execution = asyncio.run(_run(kernel, request, started))
     except KeyboardInterrupt:
-        what = f"the run goes on; `gnomon cancel {begun[0]}` stops it" if begun else "the job may have been triggered"
-        click.echo(what, err=True)
-        return INTERRUPTED
-    print_ending(execution, as_json=as_json)
+        hint = f"the run goes on; `gnomon cancel {started[0]}` stops it"
+        click.echo(hint if started else "interrupted; the job may have been triggered", err=True)
+        return EXIT_INTERRUPTED
+    print_result(execution, as_json=as_json)
     return exit_code(execution)
 
 
-async def _run(kernel: ReachedKernel, request: Trigger, begun: list[str]) -> Execution:
+async def _run(kernel: ReachedKernel, request: Request, started: list[str]) -> Execution:
     from gnomon.cli.output.progress_bar import RunProgress
 
     async with kernel:
-        answer = await kernel.ask(request)
-        begun.append(answer["execution"]["id"])
-        click.echo(_sentence(answer), err=True)
-        with RunProgress(request.job_id) as display:
-            async for standing in kernel.follow(begun[0]):
-                display.show(standing.view, standing.timing)
-        return await kernel.execution(begun[0])
+        triggered = await request(kernel)
+        execution_id = triggered.execution.id
+        started.append(execution_id)
+        click.echo(_sentence(triggered), err=True)
+        with RunProgress(triggered.execution.job_id) as display:
+            async for state in kernel.follow_run(execution_id):
+                display.show(state.view, state.timing)
+        return await kernel.execution(execution_id)
 
 
-def _sentence(answer: dict[str, Any]) -> str:
-    execution = answer["execution"]
-    said = f"{execution['job_id']} {execution['id']} is {execution['status']}"
-    if execution["status"] == "missed":
-        return f"{said}: {execution.get('detail')}; --force does not ask guards"
-    if not answer["is_new"]:
-        return f"{said}, from an earlier request with the same key"
-    return f"{said}; the job was paused and is resumed" if answer["resumed"] else said
+def _sentence(triggered: Triggered) -> str:
+    execution = triggered.execution
+    sentence = f"{execution.job_id} {execution.id} is {execution.status}"
+    if execution.status == "missed":
+        return f"{sentence}: {execution.detail}; --force skips the guards"
+    if not triggered.is_new:
+        return f"{sentence}, from an earlier request with the same key"
+    return f"{sentence}; the job was paused and is now resumed" if triggered.resumed else sentence

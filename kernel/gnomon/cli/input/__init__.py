@@ -1,1 +1,1 @@
-"""How commands read options, moments and signals."""
+"""Input of commands: options, times, signals."""

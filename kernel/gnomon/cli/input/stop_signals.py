@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT: the first one asks to stop, the second one does not ask."""
+"""SIGTERM and SIGINT: the first one requests a stop, the second one ends the process."""
 
 from __future__ import annotations
 
@@ -15,47 +15,48 @@ from typing import Any, Self
 
 from gnomon.kernel import Kernel
 
-LAST_WORDS = 2.0
-"""Seconds that a process which is told twice to stop has to write down what it can."""
+LAST_RECORDS_S = 2.0
+"""Time that a process has, after the second signal, to record what it can."""
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class StopSignals:
-    """Listens while its block runs. `asked` is called on the loop; `last_words` is run there before the process ends.
+    """Handles the signals while its block runs.
 
-    Plain handlers and a thread, for a body that blocks the event loop, or a thread that never ends, must not keep the
-    process from ending. The exit code is then 128 and the signal's number, as a shell has it.
+    At the first signal `on_request` is called on the loop; at the second one `record` runs there and the process ends
+    with 128 plus the number of the signal, as in a shell. Plain handlers and a thread are used, because neither a body
+    that blocks the event loop nor a thread that never ends may keep the process from ending.
     """
 
-    def __init__(self, asked: Callable[[], None], last_words: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        self._asked = asked
-        self._last_words = last_words
+    def __init__(self, on_request: Callable[[], None], record: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        self._on_request = on_request
+        self._record = record
         self._loop = asyncio.get_running_loop()
         self._count = 0
-        self._before: dict[int, Any] = {}
+        self._previous: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
-        """Take the signals; only the main thread can."""
-        self._before = {number: signal.signal(number, self._came) for number in SIGNALS}
+        """Install the handlers; only the main thread can."""
+        self._previous = {number: signal.signal(number, self._handle) for number in SIGNALS}
         return self
 
     def __exit__(self, *exc: object) -> None:
-        """Give them back."""
-        for number, handler in self._before.items():
+        """Restore the previous handlers."""
+        for number, handler in self._previous.items():
             signal.signal(number, handler)
 
-    def _came(self, number: int, _frame: FrameType | None) -> None:
+    def _handle(self, number: int, _frame: FrameType | None) -> None:
         self._count += 1
         if self._count == 1:
-            self._loop.call_soon_threadsafe(self._asked)
+            self._loop.call_soon_threadsafe(self._on_request)
         elif self._count == 2:
-            threading.Thread(target=self._end, args=[number], name="gnomon last words", daemon=True).start()
+            threading.Thread(target=self._end, args=[number], name="gnomon second signal", daemon=True).start()
 
     def _end(self, number: int) -> None:
         with suppress(Exception):
             sys.stderr.write("gnomon: stopping now\n")
-        with suppress(Exception):  # whatever goes wrong now, the process ends
-            asyncio.run_coroutine_threadsafe(self._last_words(), self._loop).result(LAST_WORDS)
+        with suppress(Exception):  # the process ends whatever fails here
+            asyncio.run_coroutine_threadsafe(self._record(), self._loop).result(LAST_RECORDS_S)
         with suppress(Exception):
             logging.shutdown()
             sys.stdout.flush()
@@ -63,10 +64,9 @@ class StopSignals:
         os._exit(128 + number)
 
 
-async def record_lost(kernel: Kernel) -> None:
-    """Write down that the bodies that are going will not be seen to their end."""
-    going = [run for view in await kernel.jobs() for run in view.running]
-    message = "the kernel was told twice to stop, and did not wait for the run"
-    # All at once, for one commit.
-    ends = [kernel.fail(run, message, reason="lost", actor="signal") for run in going]
-    await asyncio.gather(*ends, return_exceptions=True)
+async def record_lost_runs(kernel: Kernel) -> None:
+    """Record the runs with a live body as failed(lost), because the process ends without waiting for them."""
+    running = [run for view in await kernel.jobs() for run in view.running]
+    message = "the kernel received a second stop signal and did not wait for the run"
+    ends = [kernel.fail(run, message, reason="lost", actor="signal") for run in running]
+    await asyncio.gather(*ends, return_exceptions=True)  # together, for one commit

@@ -1,1 +1,1 @@
-"""How commands print."""
+"""Output on the terminal: tables, reports, progress, log lines, JSON."""

@@ -1,26 +1,47 @@
-"""Events on a terminal, one line for each, while they happen."""
+"""Events as text: one line for each, in the log of `gnomon run` and on a terminal that follows a kernel."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import tzinfo
+from typing import Any
 
 import click
+import msgspec
 
-from gnomon.cli.access.resolve import ReachedKernel
-from gnomon.cli.output.console_plugin import tell
-from gnomon.cli.output.states import written_facts
+from gnomon.cli.output.states import format_facts
 from gnomon.domain import codec, events
 from gnomon.domain.events import Event
 
 
-async def print_events(kernel: ReachedKernel, job_id: str | None, *, as_json: bool) -> None:
-    """Print what happens: each event as JSON, or what people want to see of it."""
-    async with kernel:
-        await _print(kernel.events(job_id), kernel.zone, as_json=as_json)
+class EventText(msgspec.Struct, frozen=True):
+    """An event as a log line: its level, a summary, and facts in the order in which they are shown.
+
+    Times are datetimes and durations are seconds under names such as `took_s`; `format_facts` writes them.
+    """
+
+    level: str
+    summary: str
+    facts: dict[str, Any]
 
 
-async def _print(following: AsyncIterator[Event], zone: tzinfo | None, *, as_json: bool) -> None:
+def describe(event: Event, last_step: str | None = None) -> EventText:
+    """Return the text of an event; `last_step` is the step that the run was in before."""
+    describe_type = _DESCRIPTIONS.get(type(event))
+    level, summary, facts = (
+        describe_type(event, last_step) if describe_type else ("debug", event.type.replace("_", " "), {})
+    )
+    run = {"run": event.stream} if isinstance(event, events.ExecutionEvent) else {}
+    return EventText(level, summary, {"job": event.job_id, **run, **{k: v for k, v in facts.items() if v is not None}})
+
+
+def first_line(text: str | None) -> str | None:
+    """Return the first line of an error message, or None if there is none."""
+    return text.strip().partition("\n")[0] or None if text else None
+
+
+async def print_events(following: AsyncIterator[Event], zone: tzinfo | None, *, as_json: bool) -> None:
+    """Print events as they come: as JSON, or the ones of at least level info as text."""
     steps: dict[str, str] = {}
     async for event in following:
         if as_json:
@@ -32,8 +53,104 @@ async def _print(following: AsyncIterator[Event], zone: tzinfo | None, *, as_jso
 
 
 def _line(event: Event, last_step: str | None, zone: tzinfo | None) -> str | None:
-    told = tell(event, last_step)
-    if told.level == "debug":
+    text = describe(event, last_step)
+    if text.level == "debug":
         return None
-    facts = " ".join(f"{name}={value}" for name, value in written_facts(told.facts, zone).items() if name != "job")
-    return f"{event.at.astimezone(zone):%H:%M:%S}  {told.facts['job']}  {told.what}  {facts}"
+    facts = " ".join(f"{name}={value}" for name, value in format_facts(text.facts, zone).items() if name != "job")
+    return f"{event.at.astimezone(zone):%H:%M:%S}  {text.facts['job']}  {text.summary}  {facts}"
+
+
+# --- the texts of each type ---
+
+Description = tuple[str, str, dict[str, Any]]
+
+
+def _scheduled(event: events.Scheduled, _: str | None) -> Description:
+    facts = {
+        "by": event.actor,
+        "attempt": event.attempt if event.attempt > 1 else None,
+        "not_before": event.not_before,
+    }
+    return "debug" if event.is_fire else "info", "scheduled", facts
+
+
+def _started(event: events.Started, _: str | None) -> Description:
+    return "info", "started", {"late_s": round(event.delay, 3) if event.delay >= 1 else None}
+
+
+def _progress(event: events.Progress, last_step: str | None) -> Description:
+    facts = {
+        "step": event.step,
+        "percent": event.percent,
+        "message": event.message,
+        "item": event.current_item,
+        "done": event.processed_items,
+        "of": event.total_items,
+    }
+    is_new_step = event.step is not None and event.step != last_step
+    return "info" if is_new_step else "debug", "progress", facts
+
+
+def _succeeded(event: events.Succeeded, _: str | None) -> Description:
+    return "info", "succeeded", {"took_s": round(event.execution_time, 3)}
+
+
+def _failed(event: events.Failed, _: str | None) -> Description:
+    error = ": ".join(part for part in (event.error_type, first_line(event.error_message)) if part)
+    took = None if event.execution_time is None else round(event.execution_time, 3)
+    return "error", "failed", {"reason": event.reason, "error": error or None, "took_s": took, "by": event.actor}
+
+
+def _missed(event: events.Missed, _: str | None) -> Description:
+    facts = {
+        "reason": event.reason,
+        "detail": event.detail,
+        "due": event.scheduled_time,
+        "fires": event.count if event.count > 1 else None,
+        "first_due": event.first,
+    }
+    return "warning", "missed", facts
+
+
+def _cancelled(event: events.Cancelled, _: str | None) -> Description:
+    took = None if event.execution_time is None else round(event.execution_time, 3)
+    return "warning", "cancelled", {"by": event.actor, "reason": event.reason, "took_s": took}
+
+
+def _cancel_requested(event: events.CancelRequested, _: str | None) -> Description:
+    return "info", "cancel requested", {"by": event.actor, "reason": event.reason}
+
+
+def _warned(event: events.Warned, _: str | None) -> Description:
+    return "warning", "warned", {"kind": event.kind, "problem": event.message, "by": event.actor}
+
+
+def _late_result(event: events.LateResult, _: str | None) -> Description:
+    return "warning", "late result", {"outcome": event.outcome, "error": first_line(event.error_message)}
+
+
+def _hidden(event: events.Hidden, _: str | None) -> Description:
+    return "info", "hidden from lists", {"by": event.actor}
+
+
+def _job_event(event: events.JobEvent, _: str | None) -> Description:
+    # The first start of a kernel adds every job; `gnomon run` logs their number in one line.
+    level = "debug" if isinstance(event, events.JobAdded) else "info"
+    words = {"display_name": event.display_name, "note": event.note} if isinstance(event, events.JobDescribed) else {}
+    return level, event.type.replace("_", " "), {"by": event.actor, "reason": event.reason, **words}
+
+
+_DESCRIPTIONS: dict[type[Event], Callable[[Any, str | None], Description]] = {
+    events.Scheduled: _scheduled,
+    events.Started: _started,
+    events.Progress: _progress,
+    events.Succeeded: _succeeded,
+    events.Failed: _failed,
+    events.Missed: _missed,
+    events.Cancelled: _cancelled,
+    events.CancelRequested: _cancel_requested,
+    events.Warned: _warned,
+    events.LateResult: _late_result,
+    events.Hidden: _hidden,
+    **dict.fromkeys(events.JOB_EVENTS, _job_event),
+}

@@ -1,4 +1,4 @@
-"""What `--json` prints: one document, with every key of a record, also those that have nothing to say."""
+"""The output of `--json`: one document, in which every field of a record is present, even if it is null."""
 
 from __future__ import annotations
 
@@ -18,5 +18,5 @@ def print_json(document: Any) -> None:
 
 
 def execution_record(execution: Execution) -> dict[str, Any]:
-    """Make the record of an execution: all its fields, and those of its progress."""
+    """Return all fields of an execution and of its progress."""
     return msgspec.structs.asdict(execution) | {"progress": msgspec.structs.asdict(execution.progress)}

@@ -14,7 +14,7 @@ from gnomon.text import length
 
 
 class RunProgress:
-    """Shows what a run tells of itself."""
+    """Shows the progress of a run while its block lasts."""
 
     def __init__(self, job_id: str, console: Console | None = None) -> None:
         self._step: str | None = None
@@ -22,43 +22,43 @@ class RunProgress:
             SpinnerColumn(),
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
-            TextColumn("{task.fields[words]}"),
+            TextColumn("{task.fields[text]}"),
         ]
         console = console or Console(stderr=True, highlight=False)
         self._bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
-        self._task = self._bar.add_task(_escaped(job_id), total=None, words="")
+        self._task = self._bar.add_task(_escaped(job_id), total=None, text="")
 
     def __enter__(self) -> Self:
-        """Begin to show."""
+        """Show the bar."""
         self._bar.start()
         return self
 
     def __exit__(self, *exc: object) -> None:
-        """Take the bar away; how the run ended is told by others."""
+        """Remove the bar; the caller prints how the run ended."""
         self._bar.stop()
 
     def show(self, view: ProgressView, timing: Timing) -> None:
-        """Show the run as it stands."""
+        """Show the current progress."""
         if self._bar.disable:
             if view.step is not None and view.step != self._step:
                 click.echo(f"step: {view.step}", err=True)
             self._step = view.step
             return
         total = None if view.percent is None else 100.0
-        words = _escaped(in_words(view, timing))
-        self._bar.update(self._task, total=total, completed=view.percent or 0.0, words=words)
+        text = _escaped(progress_text(view, timing))
+        self._bar.update(self._task, total=total, completed=view.percent or 0.0, text=text)
 
 
-def in_words(view: ProgressView, timing: Timing) -> str:
-    """Write what is known beside the bar: `42 %  store: row 7 (7/20)  3.1 s, some 4.2 s left`."""
+def progress_text(view: ProgressView, timing: Timing) -> str:
+    """Return the text beside the bar: `42 %  store: row 7 (7/20)  3.1 s, about 4.2 s left`."""
     percent = f"{view.percent:.0f} %" if view.percent is not None else ""
     count = f"({view.processed_items}/{view.total_items or '?'})" if view.processed_items is not None else ""
-    said = ": ".join(word for word in (view.step, view.message or view.current_item) if word)
-    left = f", some {length(timing.remaining)} left" if timing.remaining is not None else ""
+    activity = ": ".join(word for word in (view.step, view.message or view.current_item) if word)
+    left = f", about {length(timing.remaining)} left" if timing.remaining is not None else ""
     return "  ".join(
-        word for word in (percent, " ".join(filter(None, (said, count))), f"{length(timing.elapsed)}{left}") if word
+        word for word in (percent, " ".join(filter(None, (activity, count))), f"{length(timing.elapsed)}{left}") if word
     )
 
 
 def _escaped(text: str) -> str:
-    return Text(text).markup  # rich reads [words] as markup
+    return Text(text).markup  # rich would read [words] as markup

@@ -1,4 +1,4 @@
-"""All that is known of one run, for people: facts, parameters, steps, error, and its events on a line of time."""
+"""The full report of one run: facts, parameters, steps, error, and its events as a timeline."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import msgspec
 from rich.console import Console
 from rich.text import Text
 
-from gnomon.cli.output.console_plugin import tell
-from gnomon.cli.output.states import style_of, with_glyph, written_facts
+from gnomon.cli.output.event_text import describe
+from gnomon.cli.output.states import format_facts, style_of, with_glyph
 from gnomon.cli.output.tables import output
 from gnomon.domain import events
 from gnomon.domain.events import Event
@@ -23,17 +23,17 @@ STEP_GLYPHS = {"pending": "·", "current": "▶", "completed": "✔", "failed": 
 
 
 class Node(msgspec.Struct, frozen=True):
-    """One line of the timeline; neighbouring words of progress are one node. `offset` is seconds since the first."""
+    """One line of the timeline; consecutive progress events share a node. `offset` is in seconds since the first."""
 
     offset: float
-    what: str
+    text: str
     position: int
 
 
 def print_report(
-    execution: Execution, history: Sequence[Event], zone: tzinfo | None, console: Console | None = None
+    execution: Execution, run_events: Sequence[Event], zone: tzinfo | None, console: Console | None = None
 ) -> None:
-    """Print the report of a run; `zone` is for its times."""
+    """Print the report of a run, with times in `zone`."""
     console = console or output()
     head = Text.assemble((with_glyph(execution.status), style_of(execution.status)), f"  {execution.job_id}")
     console.print(head, Text(execution.id), sep="  ")
@@ -47,12 +47,12 @@ def print_report(
     _section(
         console,
         "events",
-        [(f"+{node.offset:.3f} s", f"{node.what}  #{node.position}") for node in timeline(history, zone)],
+        [(f"+{node.offset:.3f} s", f"{node.text}  #{node.position}") for node in timeline(run_events, zone)],
     )
 
 
 def facts(execution: Execution, zone: tzinfo | None) -> list[tuple[str, str]]:
-    """List what is known of when, where, why and for how long; what there is not is left out."""
+    """Return names and values of what is known about a run; unknown facts are left out."""
     started = execution.status not in {"scheduled", "missed"}
     described = {
         "due": moment(execution.scheduled_time, zone),
@@ -68,26 +68,26 @@ def facts(execution: Execution, zone: tzinfo | None) -> list[tuple[str, str]]:
         "ran on": " ".join(word for word in (execution.node, execution.runner, execution.worker) if word),
         "warning": execution.warning,
         "late result": execution.late_result,
-        "in lists": "no, it was hidden" if execution.hidden else None,
+        "hidden": "yes, left out of lists" if execution.hidden else None,
     }
     return [(name, value) for name, value in described.items() if value]
 
 
 def parameters(execution: Execution) -> list[tuple[str, str]]:
-    """List the arguments of the run, as JSON."""
+    """Return the arguments of the run, as JSON."""
     named = [(name, in_json(value)) for name, value in execution.kwargs.items()]
     return [(f"[{i}]", in_json(value)) for i, value in enumerate(execution.args)] + named
 
 
 def error(execution: Execution) -> list[tuple[str, str]]:
-    """Tell what went wrong, and where: the traceback of a run that was stopped does not say why it was."""
+    """Return the traceback, after the message where it lacks it: that of a stopped run does not name the reason."""
     message, trace = (execution.error_message or "").rstrip(), (execution.traceback or "").rstrip()
-    told = [trace] if message in trace else [message, trace]
-    return [("", part) for part in told if part]
+    parts = [trace] if message in trace else [message, trace]
+    return [("", part) for part in parts if part]
 
 
 def progress(execution: Execution) -> list[tuple[str, str]]:
-    """List what the run told of itself last."""
+    """Return the last progress that the run reported."""
     view = execution.progress
     items = f"{view.processed_items} of {view.total_items or '?'}" if view.processed_items is not None else None
     described = {
@@ -99,20 +99,20 @@ def progress(execution: Execution) -> list[tuple[str, str]]:
     return [(name, value) for name, value in described.items() if value]
 
 
-def timeline(history: Sequence[Event], zone: tzinfo | None) -> list[Node]:
-    """Fold events into the nodes of a timeline: progress within one step is one node, the last word of it."""
+def timeline(run_events: Sequence[Event], zone: tzinfo | None) -> list[Node]:
+    """Return the nodes of the timeline; progress within one step becomes one node that shows its last event."""
     nodes: list[Node] = []
-    step, told = None, 0
-    for event in history:
-        line = tell(event, step)
-        facts = written_facts(line.facts, zone)
+    step, folded = None, 0
+    for event in run_events:
+        line = describe(event, step)
+        facts = format_facts(line.facts, zone)
         words = " ".join(f"{name}={value}" for name, value in facts.items() if name not in {"job", "run"})
-        is_more = isinstance(event, events.Progress) and told > 0 and line.level == "debug"
-        told = told + 1 if is_more else int(isinstance(event, events.Progress))
+        is_more = isinstance(event, events.Progress) and folded > 0 and line.level == "debug"
+        folded = folded + 1 if is_more else int(isinstance(event, events.Progress))
         step = getattr(event, "step", None) or step
         node = Node(
-            offset=(event.at - history[0].at) / timedelta(seconds=1),
-            what=f"{line.what}{f' ×{told}' if told > 1 else ''} {words}".rstrip(),
+            offset=(event.at - run_events[0].at) / timedelta(seconds=1),
+            text=f"{line.summary}{f' ×{folded}' if folded > 1 else ''} {words}".rstrip(),
             position=event.position,
         )
         nodes[-1:] = [node] if is_more else [*nodes[-1:], node]
@@ -120,12 +120,12 @@ def timeline(history: Sequence[Event], zone: tzinfo | None) -> list[Node]:
 
 
 def in_json(value: Any) -> str:
-    """Write a value as JSON in one line; text as it is."""
+    """Return a value as JSON in one line, and text unchanged."""
     return value if isinstance(value, str) else msgspec.json.encode(value).decode()
 
 
 def _section(console: Console, title: str, rows: Sequence[tuple[str, str]]) -> None:
-    """Print names and values below each other; values keep their lines and are folded, never cut."""
+    """Print names and values in rows; values keep their line breaks and are wrapped, never cut."""
     if not rows:
         return
     if title:

@@ -1,4 +1,4 @@
-"""How states are shown to people; times and durations are written as `gnomon.text` does."""
+"""Signs and colours of states, and the facts of log lines; times and durations come from `gnomon.text`."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from datetime import datetime, tzinfo
 from typing import Any
 
-from gnomon.errors import TriggerError
-from gnomon.scheduling.timezones import parse_timezone
 from gnomon.text import length, moment
 
 GLYPHS = {
@@ -39,7 +37,7 @@ STYLES = {
 
 
 def with_glyph(state: str) -> str:
-    """Put a state's sign before its word, so that colour never carries the meaning alone."""
+    """Return a state with its sign in front, so that colour never carries the meaning alone."""
     return f"{GLYPHS[state]} {state}" if state in GLYPHS else state
 
 
@@ -48,22 +46,14 @@ def style_of(state: str) -> str:
     return STYLES.get(state, "")
 
 
-def zone_of(name: str | None) -> tzinfo:
-    """Return a zone by name; UTC where there is none of that name any more, for old logs can be read too."""
-    try:
-        return parse_timezone(name or "UTC")
-    except TriggerError:
-        return parse_timezone("UTC")
-
-
-def written_facts(facts: Mapping[str, Any], zone: tzinfo | None) -> dict[str, Any]:
-    """Write the times and durations among facts as people read them: `took_s=0.086` becomes `took=86 ms`."""
-    written: dict[str, Any] = {}
+def format_facts(facts: Mapping[str, Any], zone: tzinfo | None) -> dict[str, Any]:
+    """Return facts with times and durations written for people: `took_s=0.086` becomes `took=86 ms`."""
+    formatted: dict[str, Any] = {}
     for name, value in facts.items():
         if isinstance(value, datetime):
-            written[name] = moment(value, zone, milliseconds=True)
+            formatted[name] = moment(value, zone, milliseconds=True)
         elif name.endswith("_s") and isinstance(value, int | float):
-            written[name.removesuffix("_s")] = length(value)
+            formatted[name.removesuffix("_s")] = length(value)
         else:
-            written[name] = value
-    return written
+            formatted[name] = value
+    return formatted

@@ -1,6 +1,7 @@
-"""Tables that fit: in a narrow terminal the least important columns go, and long words are folded.
+"""Tables that fit the terminal: narrow ones drop the least important columns and wrap long words.
 
-In a pipe there is all of it, each row in one line, for whoever searches or sorts them; $COLUMNS sets a width there too.
+In a pipe all columns are printed, one line for each row, so that rows can be searched and sorted; $COLUMNS sets a width
+there too.
 """
 
 from __future__ import annotations
@@ -15,35 +16,35 @@ from rich.text import Text
 
 GAP = 2
 """Spaces between two columns."""
-UNBOUNDED = 100_000
-"""Characters of a line where nothing bounds it: more than any has."""
+UNLIMITED = 100_000
+"""Width where nothing limits a line: more characters than any row has."""
 
 
 class Column(msgspec.Struct, frozen=True):
-    """A column: its title and the least characters that it needs. `rank` 0 always stays, the highest goes first.
+    """A column: its title and minimum width. The column with the highest `rank` is dropped first, rank 0 never.
 
-    One that `holds` is never narrower than its widest cell: identities and times are not to be torn apart.
+    With `no_wrap` it is never narrower than its widest cell, for ids and times that must stay in one piece.
     """
 
     title: str
-    least: int
+    min_width: int
     rank: int = 0
-    holds: bool = False
+    no_wrap: bool = False
     right: bool = False
 
 
 def output() -> Console:
-    """Write to stdout, as wide as the terminal or $COLUMNS; where there is neither, as wide as it takes."""
+    """Return a console on stdout, as wide as the terminal or $COLUMNS; without either its width is unlimited."""
     console = Console(highlight=False)
     if not console.is_terminal and "COLUMNS" not in os.environ:
-        console.width = UNBOUNDED
+        console.width = UNLIMITED
     return console
 
 
-def fitting(columns: Sequence[Column], width: int) -> list[int]:
-    """Choose the columns, by index, that have room side by side; those of rank 0 stay whatever happens."""
+def fitting_columns(columns: Sequence[Column], width: int) -> list[int]:
+    """Return the indexes of the columns that fit side by side; columns of rank 0 always stay."""
     chosen = list(range(len(columns)))
-    while sum(columns[i].least + GAP for i in chosen) - GAP > width:
+    while sum(columns[i].min_width + GAP for i in chosen) - GAP > width:
         worst = max(chosen, key=lambda i: (columns[i].rank, i))
         if columns[worst].rank == 0:
             break
@@ -54,19 +55,19 @@ def fitting(columns: Sequence[Column], width: int) -> list[int]:
 def print_table(
     columns: Sequence[Column], rows: Sequence[Sequence[str | Text]], console: Console | None = None
 ) -> None:
-    """Print rows under the columns that fit."""
+    """Print rows with the columns that fit."""
     console = console or output()
-    wide = [_widest(row[i] for row in rows) for i in range(len(columns))]
-    columns = [_holding(column, width) for column, width in zip(columns, wide, strict=True)]
-    chosen = fitting(columns, console.width)
-    widths = _shared_out([columns[i] for i in chosen], [wide[i] for i in chosen], console.width)
+    widest = [_widest(row[i] for row in rows) for i in range(len(columns))]
+    columns = [_with_content_width(column, width) for column, width in zip(columns, widest, strict=True)]
+    chosen = fitting_columns(columns, console.width)
+    widths = _distribute([columns[i] for i in chosen], [widest[i] for i in chosen], console.width)
     table = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style="bold")
     for i, width in zip(chosen, widths, strict=True):
         column = columns[i]
         table.add_column(
             column.title.upper(),
             overflow="fold",
-            no_wrap=column.holds,
+            no_wrap=column.no_wrap,
             width=width,
             justify="right" if column.right else "left",
         )
@@ -79,19 +80,20 @@ def _widest(cells: Iterable[str | Text]) -> int:
     return max((line.cell_len for cell in cells for line in _cell(cell).split()), default=0)
 
 
-def _holding(column: Column, widest: int) -> Column:
-    """Let a column ask for all that cannot be folded: its title, and everything in one that `holds`."""
-    return msgspec.structs.replace(column, least=max(column.least, len(column.title), widest if column.holds else 0))
+def _with_content_width(column: Column, widest: int) -> Column:
+    """Raise the minimum width to what cannot be wrapped: the title, and every cell of a `no_wrap` column."""
+    content = widest if column.no_wrap else 0
+    return msgspec.structs.replace(column, min_width=max(column.min_width, len(column.title), content))
 
 
-def _shared_out(columns: Sequence[Column], wide: Sequence[int], room: int) -> list[int]:
-    """Give each column what it could use, then take from the widest until all fit, but never below its least.
+def _distribute(columns: Sequence[Column], widest: Sequence[int], room: int) -> list[int]:
+    """Return widths that fit: each column gets what its cells need, then the widest shrink, down to the minimum.
 
-    Rich would do so, but adds what it took below a least afterwards, and then cuts off the ends of lines.
+    Rich shrinks below the minimum, adds the difference again, and then cuts off the ends of lines.
     """
-    widths = [min(max(column.least, width), room) for column, width in zip(columns, wide, strict=True)]
+    widths = [min(max(column.min_width, width), room) for column, width in zip(columns, widest, strict=True)]
     while sum(widths) + GAP * (len(widths) - 1) > room:
-        spare = [i for i, column in enumerate(columns) if widths[i] > column.least]
+        spare = [i for i, column in enumerate(columns) if widths[i] > column.min_width]
         if not spare:
             break
         widths[max(spare, key=widths.__getitem__)] -= 1

@@ -1,4 +1,4 @@
-"""A job as the list of jobs shows it, told by the definitions and the log of a deployment on this machine."""
+"""The jobs of a deployment on this machine, as `gnomon jobs` lists them: definitions joined with the log."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from datetime import datetime
 import msgspec
 
 from gnomon.analysis.upcoming import State, state_of, upcoming
-from gnomon.cli.output.states import zone_of
 from gnomon.domain.execution import Execution, Status
 from gnomon.domain.job_state import JobState
 from gnomon.domain.records import ExecutionQuery
 from gnomon.jobs.job import Job, explain_schedule
 from gnomon.ports import Store
+from gnomon.scheduling.timezones import timezone_or_utc
 
-RUNNING = 1000
-"""Runs that are looked at, at most, to find those that are going on."""
+MAX_RUNNING_READ = 1000
+"""Running executions that are read, at most."""
 
 
 class LastRun(msgspec.Struct, frozen=True, kw_only=True):
-    """The newest execution of a job, in short."""
+    """A summary of the newest execution of a job."""
 
     id: str
     status: Status
@@ -29,8 +29,8 @@ class LastRun(msgspec.Struct, frozen=True, kw_only=True):
     reason: str | None
 
 
-class JobLine(msgspec.Struct, frozen=True, kw_only=True):
-    """A job in short; `next_fire` is in its zone, `running` are the ids of runs."""
+class JobListing(msgspec.Struct, frozen=True, kw_only=True):
+    """One job in a list. `next_fire` is in the job's zone; `running` has execution ids."""
 
     id: str
     name: str
@@ -48,29 +48,29 @@ class JobLine(msgspec.Struct, frozen=True, kw_only=True):
     running: list[str]
 
 
-async def job_lines(jobs: Sequence[Job], log: Store, now: datetime) -> list[JobLine]:
-    """Tell of jobs what a log says of them, by id."""
+async def list_jobs(jobs: Sequence[Job], log: Store, now: datetime) -> list[JobListing]:
+    """Return the jobs with what the log says about them, sorted by id."""
     states = {state.job_id: state for state in await log.jobs()}
-    going = (await log.executions(ExecutionQuery(status=("running",), limit=RUNNING))).items
+    running = (await log.executions(ExecutionQuery(status=("running",), limit=MAX_RUNNING_READ))).items
     return [
-        job_line(
+        job_listing(
             job,
             states.get(job.id),
             await _last_run(log, job.id),
-            [execution.id for execution in going if execution.job_id == job.id],
+            [execution.id for execution in running if execution.job_id == job.id],
             now,
         )
         for job in sorted(jobs, key=lambda job: job.id)
     ]
 
 
-def job_line(
+def job_listing(
     job: Job, state: JobState | None, last_run: Execution | None, running: list[str], now: datetime
-) -> JobLine:
-    """Tell of one job what a list shows."""
+) -> JobListing:
+    """Return the listing of one job."""
     found = upcoming(job, state, now, 1)
     paused = state is not None and state.paused
-    return JobLine(
+    return JobListing(
         id=job.id,
         name=job.title,
         display_name=(state.display_name if state else "") or job.title,
@@ -81,7 +81,7 @@ def job_line(
         state=state_of(job, state),
         paused_by=state.paused_by if state and paused else None,
         paused_reason=state.paused_reason if state and paused else None,
-        next_fire=found.fires[0].astimezone(zone_of(job.timezone)) if found.fires else None,
+        next_fire=found.fires[0].astimezone(timezone_or_utc(job.timezone)) if found.fires else None,
         overdue=found.overdue,
         last_run=msgspec.convert(last_run, LastRun, from_attributes=True) if last_run else None,
         running=running,

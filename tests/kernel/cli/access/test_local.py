@@ -1,11 +1,11 @@
-"""The kernel on this machine, as commands see it, where they cannot see it whole."""
+"""The deployment on this machine, where its log cannot be shared or no kernel runs."""
 
 from pathlib import Path
 
 import pytest
 
 from gnomon.cli.access.local import LocalKernel
-from gnomon.control_socket import GetHealth, NoKernelError
+from gnomon.control_socket import NoKernelError
 from gnomon.deployment.config import load_config
 from gnomon.errors import GnomonError
 
@@ -17,14 +17,14 @@ def kernel(tmp_path: Path) -> LocalKernel:
     return LocalKernel(load_config(path, {}))
 
 
-async def test_a_log_in_memory_cannot_be_followed_by_others(kernel: LocalKernel) -> None:
+async def test_a_log_in_memory_cannot_be_followed_from_another_process(kernel: LocalKernel) -> None:
     async with kernel:
-        for following in (kernel.events(None), kernel.follow("0" * 24)):
-            with pytest.raises(GnomonError, match="is in its kernel's memory"):
+        for following in (kernel.follow_events(None), kernel.follow_run("0" * 24)):
+            with pytest.raises(GnomonError, match="is in the memory of its kernel"):
                 await anext(following)
 
 
-async def test_nobody_is_asked_where_no_kernel_runs(kernel: LocalKernel) -> None:
+async def test_a_command_fails_while_no_kernel_runs(kernel: LocalKernel) -> None:
     async with kernel:
         with pytest.raises(NoKernelError, match="no kernel is running for this deployment"):
-            await kernel.ask(GetHealth())
+            await kernel.pause("tick", reason=None)

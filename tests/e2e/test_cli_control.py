@@ -48,11 +48,12 @@ def test_a_run_is_cancelled(gnomon: Run, kernel: Any) -> None:
     said = gnomon("cancel", run, "--reason", "no need")
 
     # The body stops within 10 ms: it may have done so when the answer comes.
-    assert said.stdout.strip().removeprefix(f"{run} of until_cancelled ") in {"is asked to stop", "is cancelled"}
+    outcome = said.stdout.strip().removeprefix(f"{run} of until_cancelled")
+    assert outcome in {": cancellation requested", " is cancelled"}
     kernel.wait_for("cancelled", run=run)
     again = gnomon("cancel", run)
     assert again.returncode == 1
-    assert "is over (cancelled)" in again.stderr
+    assert "has already ended (cancelled)" in again.stderr
 
 
 def test_the_beginning_of_an_id_names_the_run_to_cancel(gnomon: Run, kernel: Any) -> None:
@@ -66,9 +67,9 @@ def test_the_beginning_of_an_id_names_the_run_to_cancel(gnomon: Run, kernel: Any
 @pytest.mark.usefixtures("kernel")
 def test_a_job_is_paused_with_a_reason_and_resumed(gnomon: Run) -> None:
     assert gnomon("pause", "tick", "--reason", "maintenance").stdout.strip() == "tick is paused"
-    assert gnomon("pause", "tick").stdout.strip() == "tick was paused already"
+    assert gnomon("pause", "tick").stdout.strip() == "tick was already paused"
     assert "paused" in gnomon("jobs").stdout
-    assert gnomon("resume", "tick").stdout.strip() == "tick fires again"
+    assert gnomon("resume", "tick").stdout.strip() == "tick is resumed"
 
 
 @pytest.mark.usefixtures("kernel")

@@ -1,4 +1,4 @@
-"""Where log lines go and how they look: always to stderr; coloured for people, logfmt or JSON for machines."""
+"""Logging of the command line: to stderr, coloured for people, as logfmt or JSON for machines."""
 
 from __future__ import annotations
 
@@ -10,16 +10,13 @@ from datetime import UTC, datetime
 import structlog
 from structlog.types import EventDict, Processor
 
-from gnomon.cli.output.states import written_facts
+from gnomon.cli.output.states import format_facts
 from gnomon.runners.context import find_current
 from gnomon.threads import plugin_of
 
-FORMATS = ("console", "logfmt", "json")
-LEVELS = ("debug", "info", "warning", "error", "critical")
-
 
 class CurrentStderr:
-    """Whatever sys.stderr is by now: a live progress bar puts itself in its place for a while."""
+    """Writes to the current sys.stderr, which a live progress bar replaces while it is shown."""
 
     def write(self, text: str) -> object:
         return sys.stderr.write(text)
@@ -29,13 +26,13 @@ class CurrentStderr:
 
 
 class StderrHandler(logging.StreamHandler[CurrentStderr]):
-    """The one handler of ours, known by its class."""
+    """Gnomon's handler; its class identifies it among the handlers of the root logger."""
 
 
-def begin_log(level: str = "warning", style: str | None = None) -> None:
-    """Send what is logged through structlog, and through the standard library, to stderr from that level on.
+def configure_logging(level: str = "warning", style: str | None = None) -> None:
+    """Send log lines of that level or above, from structlog and the standard library, to stderr.
 
-    `style` is one of FORMATS; by default console on a terminal, else logfmt. Calling it again changes both.
+    `style` is "console", "logfmt" or "json"; the default is console on a terminal, else logfmt.
     """
     style = style or ("console" if sys.stderr.isatty() else "logfmt")
     stamp = structlog.processors.TimeStamper(fmt="%Y-%m-%d %H:%M:%S", utc=False) if style == "console" else _utc_stamp()
@@ -65,31 +62,31 @@ def begin_log(level: str = "warning", style: str | None = None) -> None:
     )
     root = logging.getLogger()
     root.handlers = [other for other in root.handlers if not isinstance(other, StderrHandler)] + [handler]
-    # The handler is the one who leaves out: what a body logs at info is kept with its run, shown here or not.
+    # The handler filters, not the root logger: lines of a body at level info are stored with its run in any case.
     handler.setLevel(level.upper())
     root.setLevel(min(handler.level, logging.INFO))
 
 
 def _add_plugin(_logger: object, _method: str, event: EventDict) -> EventDict:
-    """Say which plugin has logged a line on its own thread; our own lines say by themselves what they are about."""
+    """Add the name of the plugin on whose thread a line was logged; the kernel's own lines have their own facts."""
     record: logging.LogRecord = event["_record"]
     plugin = plugin_of(record.threadName)
     return event if plugin is None or record.name.startswith("gnomon.") else {"plugin": plugin, **event}
 
 
 def _add_run(_logger: object, _method: str, event: EventDict) -> EventDict:
-    """Say to which run a line belongs that its body has logged."""
+    """Add the run whose body logged a line."""
     context = find_current()
     return event if context is None else {**event, "job": context.job_id, "run": context.execution_id}
 
 
 def _for_people(_logger: object, _method: str, event: EventDict) -> EventDict:
-    """Write times in the zone of this machine, as the line's own is."""
-    return written_facts(event, None)
+    """Write times in the zone of this machine, like the timestamp of the line."""
+    return format_facts(event, None)
 
 
 def _for_machines(_logger: object, _method: str, event: EventDict) -> EventDict:
-    """Write times as the line's own is: ISO 8601, in UTC."""
+    """Write times in ISO 8601 and UTC, like the timestamp of the line."""
     return {name: _iso(value) if isinstance(value, datetime) else value for name, value in event.items()}
 
 

@@ -1,0 +1,83 @@
+"""The interface through which commands use a kernel, whether it runs on this machine or elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import tzinfo
+from typing import Any, NamedTuple, Protocol, Self
+
+from gnomon.api import Triggered
+from gnomon.cli.access.job_listing import JobListing
+from gnomon.domain.events import Event
+from gnomon.domain.execution import Execution
+from gnomon.domain.progress import ProgressView, Timing
+from gnomon.domain.records import ActionPage, ActionQuery, ExecutionQuery, LogLine, Page
+
+
+class RunState(NamedTuple):
+    """The progress and the timing of a run that is being followed."""
+
+    view: ProgressView
+    timing: Timing
+
+
+class ReachedKernel(Protocol):
+    """A kernel and its log. Use it as `async with kernel:`, so that its calls share one connection.
+
+    Reading works without a running kernel on this machine; pause, resume, trigger and cancel need one. Every method
+    may raise a GnomonError.
+    """
+
+    @property
+    def zone(self) -> tzinfo | None:
+        """The zone in which times are shown and read; None means the zone of this machine."""
+
+    async def __aenter__(self) -> Self:
+        """Prepare the connection."""
+
+    async def __aexit__(self, *exc: object) -> None:
+        """Close the log or the connection."""
+
+    # --- acting; the log records who did it ---
+
+    async def pause(self, job_id: str, *, reason: str | None) -> bool:
+        """Hold a job's fires back; return False if the job was paused already."""
+
+    async def resume(self, job_id: str, *, reason: str | None) -> bool:
+        """Resume the fires of a job; return False if the job was not paused."""
+
+    async def trigger(
+        self, job_id: str, *, kwargs: dict[str, Any], force: bool, resume: bool, idempotency_key: str | None
+    ) -> Triggered:
+        """Run a job now, once."""
+
+    async def cancel(self, execution_id: str, *, reason: str | None) -> Execution:
+        """Request that a run stops; return the run after the request."""
+
+    # --- reading ---
+
+    async def jobs(self) -> list[JobListing]:
+        """Return the jobs, sorted by id."""
+
+    async def executions(self, query: ExecutionQuery) -> Page:
+        """Return a page of runs without the hidden ones; raise ValueError for an invalid cursor."""
+
+    async def execution(self, execution_id: str) -> Execution:
+        """Return one run, or raise UnknownExecutionError."""
+
+    async def run_events(self, execution_id: str) -> list[Event]:
+        """Return the events of a run, oldest first."""
+
+    async def log_lines(self, execution_id: str, after: int, limit: int) -> list[LogLine]:
+        """Return the log lines of a run whose numbers are greater than `after`."""
+
+    async def actions(self, query: ActionQuery) -> ActionPage:
+        """Return a page of what operators did, newest first."""
+
+    # --- following ---
+
+    def follow_run(self, execution_id: str) -> AsyncIterator[RunState]:
+        """Yield the state of a run until it has ended."""
+
+    def follow_events(self, job_id: str | None) -> AsyncIterator[Event]:
+        """Yield the events from now on, of one job or of all."""

@@ -1,0 +1,47 @@
+"""The log of the deployment on this machine, opened for reading."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import click
+
+from gnomon.deployment.assembly import Deployment
+from gnomon.deployment.config import Config
+from gnomon.errors import GnomonError, NoLogError
+from gnomon.ports import Store
+from gnomon.stores.memory import MemoryStore
+
+EMPTY_LOG = "nothing has run yet; start a kernel with `gnomon run`"
+
+
+def find_store(config: Config) -> Store:
+    """Return the store of a deployment without importing its jobs: the log stays readable when they are broken."""
+    return require_shared(Deployment.store_only(config))
+
+
+def require_shared(store: Store) -> Store:
+    """Return the store, or raise GnomonError if only the process of its kernel can read it."""
+    if type(store) is MemoryStore:  # a subclass may keep its log elsewhere
+        raise GnomonError(
+            "the log of this deployment is in the memory of its kernel, so no other process can read it: enable the "
+            "plugin web and use --url, or keep the log in a store such as sqlite"
+        )
+    return store
+
+
+@asynccontextmanager
+async def open_log(store: Store) -> AsyncIterator[Store]:
+    """Open a log for reading, with or without a running kernel; a log that does not exist yet reads as empty."""
+    try:
+        await store.open(read_only=True)
+    except NoLogError:
+        store = MemoryStore()
+        await store.open(read_only=True)
+    try:
+        if await store.head() == 0:
+            click.echo(EMPTY_LOG, err=True)
+        yield store
+    finally:
+        await store.close()

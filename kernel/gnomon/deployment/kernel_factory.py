@@ -1,0 +1,35 @@
+"""Build the kernel of a deployment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from gnomon.deployment.assembly import Deployment
+from gnomon.jobs.job import Job
+from gnomon.jobs.registered import RegisteredJob
+from gnomon.kernel import Kernel
+from gnomon.plugins.plugin_set import PluginSet
+from gnomon.ports import Store
+
+
+def build_kernel(
+    deployment: Deployment,
+    *,
+    store: Store | None = None,
+    jobs: Iterable[Job | RegisteredJob] | None = None,
+    plugins: PluginSet | None = None,
+    keeps_time: bool = True,
+) -> Kernel:
+    """Return a kernel that is not started; arguments replace what the deployment has."""
+    settings = deployment.config.kernel
+    return Kernel(
+        store=store or deployment.store,
+        jobs=deployment.registered_jobs if jobs is None else jobs,
+        plugins=deployment.plugins if plugins is None else plugins,
+        timezone=settings.timezone,
+        node=settings.node,
+        max_running=settings.max_running,
+        drain=settings.drain,
+        hook_timeout=settings.hook_timeout,
+        keeps_time=keeps_time,
+    )
