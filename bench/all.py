@@ -1,8 +1,8 @@
-"""Run every benchmark and write RESULTS.md: what was found, on which machine. By hand, or by `tox -e bench`.
+"""Run the benchmarks and write RESULTS.md: the machine, the results and the bottlenecks. Also run by `tox -e bench`.
 
 python bench/all.py [NAME ...]
 
-What people wrote into RESULTS.md below the line `## What bounds it` stays.
+The notes in RESULTS.md below the line `## Bottlenecks` are kept.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from measure import machine
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "RESULTS.md"
-NOTES = "## What bounds it"
+NOTES = "## Bottlenecks"
 PROGRAMS: dict[str, list[list[str]]] = {
     "burst": [["--jobs", "2000"], ["--jobs", "10000"]],
     "cliff": [[]],
@@ -33,11 +33,11 @@ PROGRAMS: dict[str, list[list[str]]] = {
     "many_jobs": [[]],
     "imports": [[]],
 }
-"""The programs of this folder that take their sizes as options, each with the sizes that are asked for."""
+"""The benchmarks and the options with which each is run."""
 
 
 def run(program: str, options: list[str]) -> dict[str, Any]:
-    """Run one program and return what it found; its sentence is shown at once."""
+    """Run one benchmark, print its sentence and return its results."""
     command = [sys.executable, str(HERE / f"{program}.py"), *options]
     begun = time.monotonic()
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -49,11 +49,11 @@ def run(program: str, options: list[str]) -> dict[str, Any]:
     return found
 
 
-def written(results: list[dict[str, Any]]) -> str:
-    """Write the page, without the notes."""
+def render(results: list[dict[str, Any]]) -> str:
+    """Return the page without the notes."""
     facts = ", ".join(f"{name} {value}" for name, value in machine().items())
     now = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
-    parts = ["# What was measured", f"Written by `tox -e bench`, {now}: {facts}. Figures are medians.", ""]
+    parts = ["# Benchmark results", f"Written by `tox -e bench`, {now}: {facts}. Figures are medians.", ""]
     for result in results:
         figures = {key: value for key, value in result.items() if key not in {"benchmark", "sentence"}}
         lines = ",\n".join(f"  {json.dumps(key)}: {json.dumps(value)}" for key, value in figures.items())
@@ -63,11 +63,11 @@ def written(results: list[dict[str, Any]]) -> str:
 
 
 def main() -> None:
-    """Run the programs that are named, or all, and write the page."""
+    """Run the given benchmarks, or all of them, and write the page."""
     wanted = sys.argv[1:] or list(PROGRAMS)
     results = [run(program, options) for program in wanted for options in PROGRAMS[program]]
     kept = RESULTS.read_text(encoding="utf-8").partition(NOTES)[2] if RESULTS.exists() else "\n"
-    RESULTS.write_text(f"{written(results)}\n{NOTES}{kept}", encoding="utf-8")
+    RESULTS.write_text(f"{render(results)}\n{NOTES}{kept}", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""Let many viewers follow the log while it grows: when does each event reach whom, and what does it cost the kernel.
+"""Many viewers follow the growing log: how long events take to reach them, and what they cost the kernel.
 
     python bench/fanout.py [VIEWERS] [DEAF] [RUNS_PER_SECOND] [SECONDS]
 
-A kernel with a SQLite log and its web server runs in a process of its own; a run is 3 events. VIEWERS clients of
-`/ws/events` in other processes take in everything; each of them checks that it gets every position once and in order,
-and times the oldest event of each frame from the moment of recording on. DEAF more open a connection and never read.
-The kernel's lateness is measured without anybody first. Prints one JSON line and one sentence.
+A kernel with a SQLite log and a web server runs in its own process; each run writes 3 events. VIEWERS clients of
+`/ws/events` in other processes read everything; each checks that it receives every position once and in order, and
+measures the age of the oldest event in each frame. DEAF further clients connect and never read. Start delays are
+first measured without viewers. Prints one JSON line and one sentence.
 """
 
 from __future__ import annotations
@@ -40,56 +40,56 @@ WARM_UP = 1.0
 
 
 async def body() -> None:
-    """Do nothing."""
+    """Return at once."""
 
 
 # --- the server ---
 
 
 class Delays:
-    """Keeps how late runs start."""
+    """Collects the start delays of runs."""
 
     def __init__(self) -> None:
         self.seconds: list[float] = []
 
     @hookimpl
     def on_started(self, event: Started) -> None:
-        """Take the delay."""
+        """Record the start delay."""
         self.seconds.append(event.delay)
 
 
 async def serve(folder: Path, runs_per_second: float, seconds: float) -> None:
-    """Run the kernel; says where it listens, then runs jobs without viewers, and again once they have come."""
+    """Run the kernel: report its URL, run jobs without viewers, and again with viewers."""
     web, delays, plugins = WebPlugin(WebPlugin.Config(port=0, max_connections=2_000)), Delays(), PluginSet()
     plugins.add(web, "web")
     plugins.add(delays, "delays")
     every = Duration(seconds=JOBS / runs_per_second)
     store = SqliteStore(folder / "gnomon.db", synchronous="NORMAL")
     async with Kernel(store=store, plugins=plugins, drain=timedelta(0)) as kernel:
-        say(url=web.url)
+        send(url=web.url)
         phases = []
         for _ in range(2):
             await asyncio.to_thread(sys.stdin.readline)
             phases.append(await phase(kernel, delays, every, seconds))
-        while not kernel.is_idle or kernel.health().running:  # noqa: ASYNC110 - it polls what operators poll
+        while not kernel.is_idle or kernel.health().running:  # noqa: ASYNC110 - polls health as operators do
             await asyncio.sleep(0.05)
-        say(head=kernel.health().position, rss_mb=rss(), alone=phases[0], watched=phases[1])
+        send(head=kernel.health().position, rss_mb=rss(), alone=phases[0], watched=phases[1])
         await asyncio.to_thread(sys.stdin.readline)
 
 
 async def phase(kernel: Kernel, delays: Delays, every: Duration, seconds: float) -> dict[str, float]:
-    """Keep time for a while, and tell how late runs started and what it cost."""
+    """Run jobs for a while and return their start delays and costs."""
     for number in range(JOBS):
         await kernel.add_job(Job(id=f"job-{number}", func=body, every=every, overlap="allow", catch_up="none"))
-        await asyncio.sleep(every.total_seconds() / JOBS)  # else all would be due at the same moments
+        await asyncio.sleep(every.total_seconds() / JOBS)  # spread the fires
     await asyncio.sleep(WARM_UP)
     delays.seconds.clear()
     head, cpu, web_cpu = kernel.health().position, time.process_time(), cpu_of("gnomon-plugin-web")
     await asyncio.sleep(seconds)
     found = {
         "events_per_s": round((kernel.health().position - head) / seconds),
-        "lateness_p50_ms": centile(delays.seconds, 50),
-        "lateness_p99_ms": centile(delays.seconds, 99),
+        "lateness_p50_ms": percentile(delays.seconds, 50),
+        "lateness_p99_ms": percentile(delays.seconds, 99),
         "cpu_percent": round((time.process_time() - cpu) / seconds * 100, 1),
         "web_cpu_percent": round((cpu_of("gnomon-plugin-web") - web_cpu) / seconds * 100, 1),
         "rss_mb": rss(),
@@ -100,7 +100,7 @@ async def phase(kernel: Kernel, delays: Delays, every: Duration, seconds: float)
 
 
 def cpu_of(name: str) -> float:
-    """Tell the seconds of CPU that the thread of this name has taken."""
+    """Return the CPU seconds of the named thread."""
     (thread,) = (thread for thread in threading.enumerate() if thread.name == name)
     return time.clock_gettime(time.pthread_getcpuclockid(thread.ident or 0))
 
@@ -109,19 +109,19 @@ def cpu_of(name: str) -> float:
 
 
 async def watch(url: str, viewers: int, deaf: int) -> None:
-    """Follow the log with many clients; says when they are all there, and what they have seen when told the end."""
+    """Follow the log with many clients: report when all are connected, and at the end what they received."""
     clients = [Viewer() for _ in range(viewers)]
     sockets = [await connect(url) for _ in range(viewers + deaf)]
     for client, one in zip(clients, sockets[deaf:], strict=True):
         await asyncio.get_running_loop().create_connection(lambda client=client: client, sock=one)  # type: ignore[misc]
     await asyncio.gather(*(client.ready.wait() for client in clients))
-    say(ready=len(clients))
+    send(ready=len(clients))
     head = int(await asyncio.to_thread(sys.stdin.readline))
     deadline = time.monotonic() + 10
     while any(client.seq < head for client in clients) and time.monotonic() < deadline:  # noqa: ASYNC110 - as above
         await asyncio.sleep(0.05)
     delays = [delay for client in clients for delay in client.delays]
-    say(
+    send(
         complete=sum(client.seq >= head and not client.gaps for client in clients),
         gaps=sum(client.gaps for client in clients),
         frames=sum(len(client.delays) for client in clients),
@@ -132,9 +132,9 @@ async def watch(url: str, viewers: int, deaf: int) -> None:
 
 
 class Viewer(asyncio.Protocol):
-    """A client that reads as fast as it can, and does little with it: it shares the machine with what is measured.
+    """A client that reads with little CPU, because it shares the machine with the kernel.
 
-    It counts the positions of a frame in its text, and times the oldest event in it, the one that has waited longest.
+    It counts the positions in the text of a frame, and measures the age of the oldest event in it.
     """
 
     def __init__(self) -> None:
@@ -144,7 +144,7 @@ class Viewer(asyncio.Protocol):
         self._buffer = b""
 
     def data_received(self, data: bytes) -> None:
-        """Take whole frames out of what has come."""
+        """Process complete frames."""
         self._buffer += data
         while (frame := self._next()) is not None:
             if frame.startswith(b'{"type":"ready"'):
@@ -175,13 +175,13 @@ class Viewer(asyncio.Protocol):
 
 
 def seq_of(frame: bytes) -> int:
-    """Read up to which position a frame goes."""
+    """Return the last position of a frame."""
     start = frame.index(b'"seq":') + 6
     return int(frame[start : frame.index(b",", start)])
 
 
 async def connect(url: str) -> socket.socket:
-    """Open a WebSocket of which nothing but the answer to the handshake is read."""
+    """Open a WebSocket and read only the response to the handshake."""
     host, _, port = url.removeprefix("http://").partition(":")
     client = socket.socket()
     client.setblocking(False)
@@ -202,24 +202,24 @@ async def connect(url: str) -> socket.socket:
 # --- both ---
 
 
-def say(**facts: Any) -> None:
-    """Tell the process that started this one."""
+def send(**facts: Any) -> None:
+    """Send a message to the parent process."""
     print(json.dumps(facts), flush=True)
 
 
 def rss() -> float:
-    """Tell the resident memory of this process in MB."""
+    """Return the resident memory of this process in MB."""
     pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
     return round(pages * os.sysconf("SC_PAGE_SIZE") / 1e6, 1)
 
 
-def centile(seconds: list[float], which: int) -> float:
-    """Return a centile in milliseconds."""
+def percentile(seconds: list[float], which: int) -> float:
+    """Return a percentile in milliseconds."""
     return round(statistics.quantiles(seconds, n=100)[which - 1] * 1000, 2) if len(seconds) > 1 else float("nan")
 
 
 def moment(text: str) -> float:
-    """Read a time of the log as seconds since 1970; only the time of day is read, for speed."""
+    """Parse a timestamp of the log to seconds since 1970; for speed only the time of day is parsed."""
     whole, _, fraction = text[11:].removesuffix("Z").partition(".")
     hours, minutes, seconds = whole.split(":")
     today = time.time() // 86_400 * 86_400
@@ -227,30 +227,30 @@ def moment(text: str) -> float:
 
 
 class Child:
-    """A process of this script that is spoken with by lines."""
+    """A child process of this script, controlled over its pipes."""
 
     def __init__(self, *arguments: object) -> None:
         self._process = subprocess.Popen(
             [sys.executable, __file__, *map(str, arguments)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
 
-    def hear(self) -> dict[str, Any]:
-        """Wait for what it says."""
+    def receive(self) -> dict[str, Any]:
+        """Wait for a message and return it."""
         assert self._process.stdout is not None  # noqa: S101
         line = self._process.stdout.readline()
         if not line:
-            sys.exit("a process of the benchmark has ended too early")
+            sys.exit("a child process of the benchmark ended early")
         found: dict[str, Any] = json.loads(line)
         return found
 
-    def tell(self, line: object = "") -> None:
-        """Let it go on."""
+    def send(self, line: object = "") -> None:
+        """Send a line, which starts the next phase."""
         assert self._process.stdin is not None  # noqa: S101
         self._process.stdin.write(f"{line}\n")
         self._process.stdin.flush()
 
     def end(self) -> None:
-        """End it."""
+        """Kill the process."""
         self._process.kill()
         self._process.wait()
 
@@ -260,19 +260,19 @@ def measure(viewers: int, deaf: int, runs_per_second: float, seconds: float, fol
     server = Child("serve", folder, runs_per_second, seconds)
     children = [server]
     try:
-        url = server.hear()["url"]
-        server.tell()  # the phase without viewers
+        url = server.receive()["url"]
+        server.send()  # the phase without viewers
         time.sleep(seconds + WARM_UP + 1)
         sizes = [min(VIEWERS_PER_PROCESS, viewers - start) for start in range(0, viewers, VIEWERS_PER_PROCESS)]
         watchers = [Child("watch", url, size, deaf if number == 0 else 0) for number, size in enumerate(sizes)]
         children += watchers
         for watcher in watchers:
-            watcher.hear()
-        server.tell()
-        found = server.hear()
+            watcher.receive()
+        server.send()
+        found = server.receive()
         for watcher in watchers:
-            watcher.tell(found["head"])
-        seen = [watcher.hear() for watcher in watchers]
+            watcher.send(found["head"])
+        seen = [watcher.receive() for watcher in watchers]
     finally:
         for child in children:
             child.end()
@@ -285,8 +285,8 @@ def measure(viewers: int, deaf: int, runs_per_second: float, seconds: float, fol
         "gaps": sum(one["gaps"] for one in seen),
         "deliveries": sum(one["events"] for one in seen),
         "events_per_frame": round(sum(one["events"] for one in seen) / max(sum(one["frames"] for one in seen), 1), 1),
-        "delivery_p50_ms": centile(delays, 50),
-        "delivery_p99_ms": centile(delays, 99),
+        "delivery_p50_ms": percentile(delays, 50),
+        "delivery_p99_ms": percentile(delays, 99),
         "delivery_max_ms": round(max(delays) * 1000, 1),
         "server_rss_mb": found["rss_mb"],
         "viewers_cpu_s": round(sum(one["cpu_s"] for one in seen), 1),
@@ -296,7 +296,7 @@ def measure(viewers: int, deaf: int, runs_per_second: float, seconds: float, fol
 
 
 def main() -> None:
-    """Measure, or be one of the processes that are measured."""
+    """Measure, or run as one of the child processes."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     match sys.argv[1:]:
         case ["serve", folder, runs_per_second, seconds]:
@@ -309,10 +309,11 @@ def main() -> None:
                 found = measure(int(viewers), int(deaf), float(runs), float(seconds), Path(folder))
             print(json.dumps(found))
             print(
-                f"{found['complete']} of {found['viewers']} viewers saw all of {found['events_per_s']} events a "
-                f"second, each after {found['delivery_p50_ms']} ms (p99 {found['delivery_p99_ms']} ms), beside "
-                f"{found['deaf']} that never read; runs started {found['watched']['lateness_p50_ms']} ms late (p99 "
-                f"{found['watched']['lateness_p99_ms']} ms), without viewers {found['alone']['lateness_p50_ms']} ms "
+                f"{found['complete']} of {found['viewers']} viewers received all of {found['events_per_s']} events per "
+                f"second, with a median delay of {found['delivery_p50_ms']} ms (p99 {found['delivery_p99_ms']} ms), "
+                f"next to {found['deaf']} that never read; the median start delay was "
+                f"{found['watched']['lateness_p50_ms']} ms (p99 {found['watched']['lateness_p99_ms']} ms), "
+                f"without viewers {found['alone']['lateness_p50_ms']} ms "
                 f"(p99 {found['alone']['lateness_p99_ms']} ms)."
             )
 

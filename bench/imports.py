@@ -1,4 +1,4 @@
-"""How long `import gnomon` and `gnomon --help` take, each in a process of its own, its bare interpreter taken off.
+"""The duration of `import gnomon` and `gnomon --help`, each in its own process and minus the bare interpreter.
 
 python bench/imports.py [--times 15]
 """
@@ -13,14 +13,14 @@ from measure import arguments, quartiles, report
 
 
 def spent(*command: str) -> float:
-    """Run a program; milliseconds."""
+    """Return the milliseconds that a program takes."""
     before = time.perf_counter()
     subprocess.run([sys.executable, *command], check=True, stdout=subprocess.DEVNULL)
     return (time.perf_counter() - before) * 1e3
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure and print the results."""
     times = arguments("Imports.", times=15).times
     rounds = [
         (spent("-c", ""), spent("-c", "import gnomon"), spent("-c", "from gnomon import Kernel, Job"),
@@ -31,7 +31,7 @@ def main() -> None:
     report(
         "imports",
         f"`import gnomon` takes {lazy['median']} ms and `from gnomon import Kernel, Job` {kernel['median']} ms, "
-        f"`gnomon --help` {helped['median']} ms, beyond the {bare['median']} ms of the interpreter itself.",
+        f"`gnomon --help` {helped['median']} ms, in addition to the {bare['median']} ms of the interpreter.",
         interpreter_ms=bare,
         import_gnomon_ms=lazy,
         import_kernel_ms=kernel,

@@ -1,4 +1,4 @@
-"""The same burst, against APScheduler with the listener that one writes first: it commits each event to SQLite.
+"""The same burst, against APScheduler with a simple listener that commits each event to SQLite.
 
 python bench/listener.py [--jobs 10000] [--pairs 9]
 """
@@ -10,7 +10,7 @@ from sides import bare_burst, committing_listener, gnomon_burst
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure and print the results."""
     asked = arguments("A burst, against a listener that commits.", jobs=5_000, pairs=9)
     pairs = alternate(
         lambda: bare_burst(asked.jobs, prepare=committing_listener),
@@ -20,8 +20,8 @@ def main() -> None:
     started, done = quartiles(ratios(pairs, "all_started_s")), quartiles(ratios(pairs, "all_done_s"))
     report(
         f"burst of {asked.jobs} against a committing listener",
-        f"A burst of {asked.jobs} has started {started['median']} times as fast in Gnomon as in APScheduler with a "
-        f"listener that commits two events for each run, and is committed, with three, {done['median']} times as fast.",
+        f"A burst of {asked.jobs} starts {started['median']} times as fast in Gnomon as in APScheduler with a "
+        f"listener that commits two events per run, and is committed, with three, {done['median']} times as fast.",
         pairs=len(pairs),
         ratio_listener_to_gnomon={"all_started": started, "all_committed": done},
         gnomon_all_committed_s=median([pair[1] for pair in pairs], "all_done_s"),

@@ -1,9 +1,9 @@
-"""Ask for lists of executions over HTTP, from a SQLite log with a million of them: how long does the handler take.
+"""Request lists of executions over HTTP from a SQLite log with a million of them, and time the handler.
 
     python bench/lists.py [EXECUTIONS] [REQUESTS]
 
-Fills a log in a temporary folder (a million in about a minute), asks for each kind of page REQUESTS times with random
-jobs and places, and prints one JSON line and one sentence. Times are those of the access log, in milliseconds.
+Fills a log in a temporary folder (a million executions in about a minute), requests each kind of page REQUESTS times
+with random jobs and positions, and prints one JSON line and one sentence. Times are from the access log, in ms.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ TARGET = 20.0
 
 
 async def body() -> None:
-    """Do nothing: nothing runs here."""
+    """Return at once."""
 
 
-def made(count: int) -> Iterator[Execution]:
-    """Make executions, one each 10 s: 2 % failed, 1 % missed, 5 % by hand."""
+def generate(count: int) -> Iterator[Execution]:
+    """Yield executions 10 s apart: 2% failed, 1% missed, 5% triggered manually."""
     chance = random.Random(7)  # noqa: S311 - the same log each time
     for number in range(count):
         job_id, at, draw = JOBS[number % len(JOBS)], START + number * STEP, chance.random()
@@ -64,8 +64,8 @@ def made(count: int) -> Iterator[Execution]:
 
 
 def kinds(count: int) -> dict[str, Any]:
-    """Name each kind of page, with a function that makes its query."""
-    chance = random.Random(11)  # noqa: S311 - the same questions each time
+    """Return the kinds of pages by name, each with a function that returns its query."""
+    chance = random.Random(11)  # noqa: S311 - the same requests each time
 
     def deep() -> str:
         number = chance.randrange(count)
@@ -84,7 +84,7 @@ def kinds(count: int) -> dict[str, Any]:
 
 
 async def measure(path: Path, count: int, requests: int) -> dict[str, Any]:
-    """Ask, and return the median and the 99th percentile of each kind."""
+    """Send the requests, and return the median and the 99th percentile of each kind."""
     times: list[float] = []
 
     def collect(_: Any, __: str, line: Any) -> Any:
@@ -114,17 +114,17 @@ async def measure(path: Path, count: int, requests: int) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Measure once and print it."""
+    """Measure once and print the results."""
     count, requests = (int(argument) for argument in (*sys.argv[1:], "1000000", "200")[:2])
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "lists.db"
-        fill(path, made(count))
+        fill(path, generate(count))
         found = asyncio.run(measure(path, count, requests))
     slowest = max(found, key=lambda name: float(found[name]["p99"]))
     print(json.dumps({"executions": count, "requests": requests, "target_ms": TARGET, "ms": found}))
     print(
-        f"Over {count:,} executions the slowest kind of page is {slowest!r}: {found[slowest]['p50']} ms in the median, "
-        f"{found[slowest]['p99']} ms in 99 of 100 cases; the target is {TARGET:g} ms, with the exact total."
+        f"With {count:,} executions the slowest kind of page is {slowest!r}: median {found[slowest]['p50']} ms, "
+        f"p99 {found[slowest]['p99']} ms; the target is {TARGET:g} ms, including the exact total."
     )
 
 

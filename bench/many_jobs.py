@@ -1,4 +1,4 @@
-"""A hundred thousand jobs: how long the start takes, what a job holds, and what they cost while nothing is due.
+"""A hundred thousand jobs: the duration of the start, the memory per job, and the idle load.
 
 python bench/many_jobs.py [--jobs 100000] [--seconds 5]
 """
@@ -19,14 +19,14 @@ from measure import arguments, report, short
 from sides import body
 
 
-def make(count: int) -> list[Job]:
-    """Define jobs that are due every day."""
+def define(count: int) -> list[Job]:
+    """Return jobs that run once a day."""
     return [Job(id=f"job-{n}", func=body, every=timedelta(days=1)) for n in range(count)]
 
 
 async def start(count: int, folder: Path, idle: int) -> tuple[float, float]:
-    """Start a kernel with that many jobs; seconds, and the share of a core that it takes when idle."""
-    jobs, before = make(count), time.perf_counter()
+    """Start a kernel with `count` jobs; return the seconds, and the share of a core that it uses when idle."""
+    jobs, before = define(count), time.perf_counter()
     async with Kernel(store=SqliteStore(folder / "jobs.db"), jobs=jobs):
         spent = time.perf_counter() - before
         await asyncio.sleep(min(1, idle))
@@ -36,8 +36,8 @@ async def start(count: int, folder: Path, idle: int) -> tuple[float, float]:
 
 
 async def memory(count: int, folder: Path) -> float:
-    """Measure what a started kernel holds for each job, its definition and trigger left out; bytes."""
-    jobs = make(count)
+    """Return the bytes that a started kernel holds per job, without its definition and trigger."""
+    jobs = define(count)
     gc.collect()
     tracemalloc.start()
     async with Kernel(store=SqliteStore(folder / "memory.db"), jobs=jobs):
@@ -49,7 +49,7 @@ async def memory(count: int, folder: Path) -> float:
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure and print the results."""
     asked = arguments("Many jobs.", jobs=100_000, seconds=5)
     with tempfile.TemporaryDirectory() as folder:
         first, _ = asyncio.run(start(asked.jobs, Path(folder), 0))
@@ -58,8 +58,8 @@ def main() -> None:
     report(
         f"{asked.jobs} jobs",
         f"A kernel with {asked.jobs:,} jobs starts within {short(first)} s the first time and {short(again)} s later, "
-        f"holds {short(held):,.0f} bytes a job beyond what it was given, and takes {short(idle * 100)} % of a core "
-        "when nothing is due.",
+        f"holds {short(held):,.0f} bytes per job in addition to its definition, and uses {short(idle * 100)}% of a "
+        "core when idle.",
         first_start_s=short(first),
         start_s=short(again),
         bytes_a_job=short(held),

@@ -1,7 +1,7 @@
-"""What all benchmarks share: two sides that alternate in one process, quartiles of their ratios, one way to print.
+"""Shared by all benchmarks: alternating measurements of two sides, quartiles of their ratios, and reports.
 
-Absolute figures of a busy machine are off by a factor of two; the ratio of two sides that ran within the same second is
-not. So the sides take turns (A B B A A B ...), and what counts is the median of the ratios of the pairs.
+On a busy machine absolute times are off by a factor of two, but the ratio of two measurements within the same second is
+not. So the sides alternate in one process (A B B A A B ...), and the result is the median of the paired ratios.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from importlib.metadata import version
 import structlog
 
 Side = Callable[[], Mapping[str, float]]
-LIMIT = 50.0
-"""Seconds after which no further pair is begun, so that a program ends within a minute."""
+LIMIT_S = 50.0
+"""No further pair starts after this time, so that a benchmark ends within a minute."""
 
 
 def arguments(description: str, **sizes: int) -> argparse.Namespace:
-    """Read the sizes of a measurement from the command line, each with its default; and silence all logging."""
+    """Parse the sizes of a benchmark from the command line, and disable logging."""
     logging.disable(logging.CRITICAL)
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     parser = argparse.ArgumentParser(description=description)
@@ -36,9 +36,9 @@ def arguments(description: str, **sizes: int) -> argparse.Namespace:
 
 
 def alternate(first: Side, second: Side, pairs: int) -> list[tuple[Mapping[str, float], Mapping[str, float]]]:
-    """Measure both sides again and again, in turn first A then B and first B then A."""
-    begun, found = time.monotonic(), []
-    while len(found) < pairs and (not found or time.monotonic() - begun < LIMIT * (1 - 1 / (len(found) + 1))):
+    """Measure both sides repeatedly, alternately A before B and B before A."""
+    started, found = time.monotonic(), []
+    while len(found) < pairs and (not found or time.monotonic() - started < LIMIT_S * (1 - 1 / (len(found) + 1))):
         order = (first, second) if len(found) % 2 == 0 else (second, first)
         results = {}
         for side in order:
@@ -49,12 +49,12 @@ def alternate(first: Side, second: Side, pairs: int) -> list[tuple[Mapping[str, 
 
 
 def ratios(pairs: Sequence[tuple[Mapping[str, float], Mapping[str, float]]], key: str, other: str = "") -> list[float]:
-    """Divide a figure of the first side by one of the second, pair by pair."""
+    """Return the ratio of a figure of the first side to one of the second for each pair."""
     return [first[key] / second[other or key] for first, second in pairs if second[other or key]]
 
 
 def quartiles(values: Sequence[float]) -> dict[str, float]:
-    """Give the median and the quartiles, rounded to what they are worth."""
+    """Return the median and the quartiles, rounded to three digits."""
     if len(values) < 2:
         return dict.fromkeys(("q1", "median", "q3"), short(values[0]))
     low, middle, high = statistics.quantiles(values, n=4, method="inclusive")
@@ -62,22 +62,22 @@ def quartiles(values: Sequence[float]) -> dict[str, float]:
 
 
 def median(results: Sequence[Mapping[str, float]], key: str) -> float:
-    """Give the median of a figure."""
+    """Return the median of a figure."""
     return short(statistics.median(result[key] for result in results))
 
 
 def short(value: float) -> float:
-    """Keep three digits."""
+    """Round to three digits."""
     return float(f"{value:.3g}")
 
 
-def centile(values: Sequence[float], percent: int) -> float:
-    """Give a centile of sorted values."""
+def percentile(values: Sequence[float], percent: int) -> float:
+    """Return a percentile of sorted values."""
     return values[min(len(values) * percent // 100, len(values) - 1)]
 
 
 def machine() -> dict[str, str]:
-    """Name what it ran on."""
+    """Return the machine and the versions."""
     packages = ("gnomon", "APScheduler", "msgspec", "huey")
     return {
         "machine": f"{platform.machine()}, {platform.system()} {platform.release()}",
@@ -88,7 +88,7 @@ def machine() -> dict[str, str]:
 
 
 def report(name: str, sentence: str, **figures: object) -> None:
-    """Print what was found: one JSON line for programs, one sentence for people."""
+    """Print the results: one JSON line for programs, one sentence for people."""
     print(json.dumps({"benchmark": name, "sentence": sentence, **figures}))
     print(sentence)
     sys.stdout.flush()

@@ -31,15 +31,15 @@ BEGUN = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def fill(path: Path, executions: Iterator[Execution]) -> None:
-    """File executions in a new log, as the store does with thousands of them; no events, for no list reads them."""
+    """Write executions to a new log as the store flushes them; without events, because lists do not read them."""
     with closing(log_file.open_writer(path, "NORMAL")) as log:
         while views := list(itertools.islice(executions, BATCH)):
             with transaction(log):
                 projection_writer.put_executions(log, views, {view.id: (view.version, 0) for view in views})
 
 
-def made(number: int) -> Execution:
-    """Make an execution that is over: of 1,000 jobs, one each second, one of 50 failed."""
+def generate(number: int) -> Execution:
+    """Return a finished execution: 1,000 jobs, one execution per second, one in 50 failed."""
     at, job_id = BEGUN + timedelta(seconds=number), f"job-{number % 1_000}"
     return Execution(
         id=execution.execution_id(job_id, at),
@@ -56,17 +56,17 @@ def made(number: int) -> Execution:
 
 
 async def time_of(store: SqliteStore, query: ExecutionQuery) -> float:
-    """Ask once; milliseconds."""
+    """Return the milliseconds of one query."""
     before = time.perf_counter()
     await store.executions(query)
     return (time.perf_counter() - before) * 1e3
 
 
 async def measure(count: int) -> None:
-    """Fill a log, ask in turn for both pages, print."""
+    """Fill a log, query both pages alternately, and print the results."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "pages.db"
-        fill(path, map(made, range(count)))
+        fill(path, map(generate, range(count)))
         async with SqliteStore(path, synchronous="NORMAL") as store:
             first = ExecutionQuery(limit=50)
             skip = min(DEEP * 50, count // 2)
@@ -78,8 +78,8 @@ async def measure(count: int) -> None:
     page_1, page_deep = (quartiles([pair[side] for pair in pairs]) for side in (0, 1))
     report(
         f"pages of {count} executions",
-        f"Of {total:,} executions page {skip // 50:,} by cursor takes {ratio['median']} times as long as the first one "
-        f"({page_deep['median']} ms against {page_1['median']} ms).",
+        f"With {total:,} executions, page {skip // 50:,} by cursor takes {ratio['median']} times as long as the first "
+        f"page ({page_deep['median']} ms against {page_1['median']} ms).",
         ratio_deep_to_first=ratio,
         first_ms=page_1,
         deep_ms=page_deep,
@@ -87,7 +87,7 @@ async def measure(count: int) -> None:
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure and print the results."""
     asyncio.run(measure(arguments("Pages.", executions=1_000_000).executions))
 
 

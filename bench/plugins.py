@@ -1,4 +1,4 @@
-"""What an event costs by the number of plugins that take it in: processor time of the whole process, µs an event.
+"""The cost of an event by the number of plugins: CPU time of the whole process in µs per event.
 
 python bench/plugins.py [--runs 5000]
 """
@@ -19,29 +19,29 @@ from sides import TooLateError, body, starts, until
 
 
 class Each:
-    """Takes event after event."""
+    """Receives single events."""
 
     seen = 0
 
     @hookimpl
     def on_event(self, event: Event) -> None:  # noqa: ARG002
-        """Count it."""
+        """Count the event."""
         self.seen += 1
 
 
 class Batches:
-    """Takes what was committed together at once."""
+    """Receives the events of a commit together."""
 
     seen = 0
 
     @hookimpl
     def on_events(self, events: Sequence[Event]) -> None:
-        """Count them."""
+        """Count the events."""
         self.seen += len(events)
 
 
 async def measure(runs: int, plugins: Sequence[Each | Batches], lead: float) -> float:
-    """Run a burst without a store that writes, and return the processor time of an event in µs."""
+    """Run a burst with the store in memory, and return the CPU time per event in µs."""
     starts.clear()
     due = datetime.now(UTC) + timedelta(seconds=lead)
     trigger = IntervalTrigger(hours=1, start_date=due, timezone="UTC")
@@ -52,13 +52,13 @@ async def measure(runs: int, plugins: Sequence[Each | Batches], lead: float) -> 
     async with Kernel(jobs=jobs, plugins=found, max_running=runs) as kernel:
         await until(due)
         before = time.process_time()
-        while len(starts) < runs or not kernel.is_idle:  # noqa: ASYNC110 - as a test would
+        while len(starts) < runs or not kernel.is_idle:  # noqa: ASYNC110 - polls as a test would
             await asyncio.sleep(0.005)
         return (time.process_time() - before) / runs / 3 * 1e6
 
 
 def cost(runs: int, plugins: Sequence[type[Each | Batches]]) -> float:
-    """Measure three times and return the median."""
+    """Return the median of three measurements."""
     found, lead = [], 0.5 + runs / 4_000
     while len(found) < 3:
         try:
@@ -69,15 +69,15 @@ def cost(runs: int, plugins: Sequence[type[Each | Batches]]) -> float:
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure and print the results."""
     runs = arguments("Plugins.", runs=5_000).runs
     alone = cost(runs, [])
     each = {n: short((cost(runs, [Each] * n) - alone) / n) for n in (1, 5)}
     batches = {n: short((cost(runs, [Batches] * n) - alone) / n) for n in (1, 5)}
     report(
         "cost of a plugin",
-        f"A plugin with `on_event` adds {each[5]} µs of processor time to an event, one with `on_events` "
-        f"{batches[5]} µs; without plugins an event takes {short(alone)} µs.",
+        f"A plugin with `on_event` adds {each[5]} µs of CPU time to each event, one with `on_events` {batches[5]} µs; "
+        f"without plugins an event takes {short(alone)} µs.",
         alone_us=short(alone),
         on_event_us_by_plugins=each,
         on_events_us_by_plugins=batches,

@@ -1,4 +1,4 @@
-"""Replay a large log into the view of executions, as a projection that is built anew does.
+"""Replay a large log into views of executions, as when a projection is rebuilt.
 
 python bench/replay.py [--events 1000000]
 """
@@ -21,7 +21,7 @@ PAGE = 10_000
 
 
 async def fill(store: SqliteStore, count: int) -> None:
-    """Write that many events, and their views."""
+    """Write `count` events and their views."""
     for batch in batches(1_000):
         await store.append(*batch)
         if batch[0][-1].position >= count:
@@ -29,10 +29,10 @@ async def fill(store: SqliteStore, count: int) -> None:
 
 
 async def replay(store: SqliteStore) -> Mapping[str, float]:
-    """Read all events and fold them; µs for each."""
+    """Read and fold all events; return the µs per event."""
     views: dict[str, Execution] = {}
     position, reading = 0, 0.0
-    begun = time.perf_counter()
+    started = time.perf_counter()
     while True:
         before = time.perf_counter()
         page = await store.read(position, PAGE)
@@ -45,12 +45,12 @@ async def replay(store: SqliteStore) -> Mapping[str, float]:
             else:
                 view.apply(event)
         position = page[-1].position
-    spent = time.perf_counter() - begun
+    spent = time.perf_counter() - started
     return {"us_per_event": spent / position * 1e6, "of_it_reading": reading / position * 1e6, "views": len(views)}
 
 
 async def measure(count: int) -> None:
-    """Fill a log, replay it, print."""
+    """Fill a log, replay it, and print the results."""
     with tempfile.TemporaryDirectory() as folder:
         async with SqliteStore(Path(folder) / "replay.db", synchronous="NORMAL") as store:
             await fill(store, count)
@@ -58,14 +58,14 @@ async def measure(count: int) -> None:
     best = min(runs, key=lambda run: run["us_per_event"])
     report(
         f"replay of {count} events",
-        f"{count:,} events are replayed into {best['views']:,.0f} executions at {short(best['us_per_event'])} µs an "
-        f"event, {short(best['of_it_reading'])} of them to read and decode it.",
+        f"{count:,} events are replayed into {best['views']:,.0f} executions at {short(best['us_per_event'])} µs per "
+        f"event, {short(best['of_it_reading'])} of which for reading and decoding.",
         **{key: short(value) for key, value in best.items()},
     )
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure and print the results."""
     asyncio.run(measure(arguments("Replay.", events=1_000_000).events))
 
 

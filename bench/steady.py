@@ -1,8 +1,8 @@
-"""A steady load for some seconds, against bare APScheduler: processor time of a run, and how late it starts.
+"""A steady load for some seconds, against bare APScheduler: CPU time per run, and start delays.
 
 python bench/steady.py [--rate 5000] [--seconds 3] [--pairs 9]
 
-Jobs of 1 s, spread evenly. Gnomon keeps the full history of it in SQLite with synchronous=FULL.
+Jobs run every second, spread evenly. Gnomon keeps the full history in SQLite with synchronous=FULL.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from pathlib import Path
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from gnomon import Job, Kernel
-from measure import alternate, arguments, centile, median, quartiles, ratios, report
+from measure import alternate, arguments, median, percentile, quartiles, ratios, report
 from sides import TimedStore, triggers, until, with_lead
 
 late: list[float] = []
 
 
 async def body(first: float) -> None:
-    """Tell how many seconds after its instant it started; it is due each second from the first on."""
+    """Record the start delay; the job is due every second from `first` on."""
     late.append((time.time() - first) % 1)
 
 
 def gnomon(rate: int, seconds: int) -> Mapping[str, float]:
-    """Let Gnomon run it."""
+    """Run the load with Gnomon."""
     return with_lead(rate, lambda due: asyncio.run(_gnomon(rate, seconds, due)))
 
 
@@ -45,7 +45,7 @@ async def _gnomon(rate: int, seconds: int, due: datetime) -> Mapping[str, float]
 
 
 def bare(rate: int, seconds: int) -> Mapping[str, float]:
-    """Let APScheduler run it."""
+    """Run the load with APScheduler."""
     return with_lead(rate, lambda due: asyncio.run(_bare(rate, seconds, due)))
 
 
@@ -63,31 +63,31 @@ async def _bare(rate: int, seconds: int, due: datetime) -> Mapping[str, float]:
 async def _measure(due: datetime, seconds: int) -> Mapping[str, float]:
     await until(due)
     late.clear()
-    begun, before = time.time(), time.process_time()
+    started, before = time.time(), time.process_time()
     await asyncio.sleep(seconds)
-    cpu, spent = time.process_time() - before, time.time() - begun
+    cpu, spent = time.process_time() - before, time.time() - started
     found = sorted(late) or [0.0]
     return {
         "runs_per_s": len(late) / spent,
         "cpu_us_per_run": cpu / max(len(late), 1) * 1e6,
-        "p50_late_ms": centile(found, 50) * 1e3,
-        "p99_late_ms": centile(found, 99) * 1e3,
+        "p50_late_ms": percentile(found, 50) * 1e3,
+        "p99_late_ms": percentile(found, 99) * 1e3,
     }
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure and print the results."""
     asked = arguments("A steady load.", rate=5_000, seconds=2, pairs=9)
     pairs = alternate(lambda: gnomon(asked.rate, asked.seconds), lambda: bare(asked.rate, asked.seconds), asked.pairs)
     ours, theirs = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
     cpu = quartiles(ratios(pairs, "cpu_us_per_run"))
     report(
-        f"steady {asked.rate} runs a second",
-        f"At {asked.rate} runs a second a run with its full history takes {cpu['median']} times the processor time "
-        f"that bare APScheduler takes for one without ({median(ours, 'cpu_us_per_run')} against "
-        f"{median(theirs, 'cpu_us_per_run')} µs), at {median(ours, 'runs_per_s')} and {median(theirs, 'runs_per_s')} "
-        f"runs a second; half start within {median(ours, 'p50_late_ms')} against {median(theirs, 'p50_late_ms')} ms, "
-        f"99 of 100 within {median(ours, 'p99_late_ms')} against {median(theirs, 'p99_late_ms')}.",
+        f"steady {asked.rate} runs per second",
+        f"At {asked.rate} runs per second, a run with its full history takes {cpu['median']} times the CPU time of one "
+        f"in bare APScheduler ({median(ours, 'cpu_us_per_run')} against {median(theirs, 'cpu_us_per_run')} µs), at "
+        f"{median(ours, 'runs_per_s')} and {median(theirs, 'runs_per_s')} runs per second; the median start delay is "
+        f"{median(ours, 'p50_late_ms')} against {median(theirs, 'p50_late_ms')} ms, p99 {median(ours, 'p99_late_ms')} "
+        f"against {median(theirs, 'p99_late_ms')} ms.",
         measured_at=datetime.now(UTC).isoformat(timespec="seconds"),
         pairs=len(pairs),
         ratio_gnomon_to_bare={"cpu": cpu},

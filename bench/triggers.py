@@ -1,9 +1,9 @@
-"""Tasks that somebody hands over one by one, until all are done: against Huey, which keeps its queue in SQLite too.
+"""Tasks submitted one by one until all are done, against Huey, which also keeps its queue in SQLite.
 
 python bench/triggers.py [--tasks 1000] [--pairs 9]
 
-Not like for like: Huey can run them in another process and keeps the last result only; Gnomon runs them in this one and
-keeps three events of each. Both are asked by one caller after the other, and answer when the task is kept.
+This is not a like-for-like comparison: Huey can run tasks in another process and keeps only the last result; Gnomon
+runs them in this process and keeps three events per task. Both acknowledge a task once it is stored.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from measure import alternate, arguments, median, quartiles, ratios, report
 from sides import body, starts
 
 CALLERS = 50
-"""Requests to Gnomon that wait at once, as a web server has them; Huey's calls block, so they come one by one."""
+"""Concurrent requests to Gnomon, as in a web server; Huey's calls block, so they are sequential."""
 
 
 def gnomon(tasks: int) -> Mapping[str, float]:
-    """Trigger a job that often."""
+    """Trigger a job `tasks` times."""
     return asyncio.run(_gnomon(tasks))
 
 
@@ -43,13 +43,13 @@ async def _gnomon(tasks: int) -> Mapping[str, float]:
 
             before = time.perf_counter()
             await asyncio.gather(*(call() for _ in range(CALLERS)))
-            while len(starts) < tasks or kernel.health().backlog:  # noqa: ASYNC110 - it polls what operators poll
+            while len(starts) < tasks or kernel.health().backlog:  # noqa: ASYNC110 - polls health as operators do
                 await asyncio.sleep(0.001)
             return {"tasks_per_s": tasks / (time.perf_counter() - before)}
 
 
 def huey(tasks: int) -> Mapping[str, float]:
-    """Enqueue a task that often while two workers take them."""
+    """Enqueue `tasks` tasks while two workers run them."""
     done: list[float] = []
     with tempfile.TemporaryDirectory() as folder:
         queue = SqliteHuey("bench", filename=str(Path(folder) / "huey.db"), fsync=True)
@@ -72,15 +72,15 @@ def huey(tasks: int) -> Mapping[str, float]:
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure and print the results."""
     asked = arguments("Tasks by hand, against Huey.", tasks=1_000, pairs=9)
     pairs = alternate(lambda: gnomon(asked.tasks), lambda: huey(asked.tasks), asked.pairs)
     ratio = quartiles(ratios(pairs, "tasks_per_s"))
     report(
         f"{asked.tasks} triggers",
-        f"Gnomon takes {median([pair[0] for pair in pairs], 'tasks_per_s'):,.0f} triggers a second by "
-        f"{CALLERS} callers and runs them, {ratio['median']} times what Huey on SQLite does with a caller that it "
-        f"blocks ({median([pair[1] for pair in pairs], 'tasks_per_s'):,.0f}).",
+        f"Gnomon accepts and runs {median([pair[0] for pair in pairs], 'tasks_per_s'):,.0f} triggers per second from "
+        f"{CALLERS} callers, {ratio['median']} times the rate of Huey on SQLite with one blocking caller "
+        f"({median([pair[1] for pair in pairs], 'tasks_per_s'):,.0f}).",
         pairs=len(pairs),
         ratio_gnomon_to_huey=ratio,
     )

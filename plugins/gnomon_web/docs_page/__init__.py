@@ -1,4 +1,4 @@
-"""`GET /docs`: the OpenAPI document for people, in three small files and with nothing from elsewhere."""
+"""`GET /docs`: a readable page of the OpenAPI document, in three small files without external resources."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FILES: Final = {
 
 
 def routes() -> list[Route]:
-    """List the routes of this part."""
+    """Return the routes of the page."""
     return [
         Route(method="GET", path=path, handler=_sender(*file), role="public", kind="asset")
         for path, file in FILES.items()
@@ -28,7 +28,7 @@ def routes() -> list[Route]:
 def _sender(name: str, content_type: str) -> Callable[[web.Request], Awaitable[web.Response]]:
     text = files(__name__).joinpath(name).read_text(encoding="utf-8")
 
-    async def send(request: web.Request) -> web.Response:  # noqa: ARG001 - every handler is given it
+    async def send(request: web.Request) -> web.Response:  # noqa: ARG001 - required of every handler
         return web.Response(text=text, content_type=content_type, charset="utf-8")
 
     return send

@@ -1,4 +1,4 @@
-// Renders openapi.json. Text nodes only, so that the page works where the Content-Security-Policy allows nothing else.
+// Renders openapi.json with text nodes only, so that the page works under the strict Content-Security-Policy.
 
 const element = (tag, properties = {}, ...children) => {
   const made = Object.assign(document.createElement(tag), properties);
@@ -11,20 +11,20 @@ const resolve = (api, node) => {
   return node.$ref.slice(2).split("/").reduce((place, key) => place[key], api);
 };
 
-// Write a schema as people write types: job_id: text, limit: integer (1 to 200).
-const inWords = (api, schema) => {
+// Write a schema as a readable type, such as "integer (1 to 200)".
+const typeName = (api, schema) => {
   if (!schema || Object.keys(schema).length === 0) return "anything";
   if (schema.$ref) return schema.$ref.split("/").at(-1);
-  if (schema.anyOf) return schema.anyOf.map((one) => inWords(api, one)).join(" or ");
+  if (schema.anyOf) return schema.anyOf.map((one) => typeName(api, one)).join(" or ");
   if (schema.enum) return schema.enum.map((one) => JSON.stringify(one)).join(" | ");
   if ("const" in schema) return JSON.stringify(schema.const);
-  if (schema.type === "array") return `list of ${inWords(api, schema.items)}`;
+  if (schema.type === "array") return `list of ${typeName(api, schema.items)}`;
   const bounds = [
     schema.minimum ?? schema.minLength,
     schema.maximum ?? schema.maxLength,
   ];
-  const told = bounds.some((bound) => bound !== undefined) ? ` (${bounds[0] ?? "…"} to ${bounds[1] ?? "…"})` : "";
-  return (schema.format ?? schema.type) + told;
+  const range = bounds.some((bound) => bound !== undefined) ? ` (${bounds[0] ?? "…"} to ${bounds[1] ?? "…"})` : "";
+  return (schema.format ?? schema.type) + range;
 };
 
 const row = (...cells) => element("tr", {}, ...cells.map((cell) => element("td", {}, cell)));
@@ -33,20 +33,20 @@ const defaultOf = (schema) => ("default" in schema ? `default ${JSON.stringify(s
 
 const fieldsOf = (api, schema) => {
   const struct = resolve(api, schema);
-  if (!struct?.properties) return element("p", {}, inWords(api, schema));
+  if (!struct?.properties) return element("p", {}, typeName(api, schema));
   const rows = Object.entries(struct.properties).map(([name, field]) =>
-    row(element("code", {}, name), inWords(api, field), struct.required?.includes(name) ? "always" : defaultOf(field)));
+    row(element("code", {}, name), typeName(api, field), struct.required?.includes(name) ? "always" : defaultOf(field)));
   return element("div", {}, element("p", {}, struct.description ?? ""), element("table", {}, ...rows));
 };
 
 const parametersOf = (api, operation) => operation.parameters.map((parameter) =>
-  row(element("code", {}, parameter.name), parameter.in, inWords(api, parameter.schema),
+  row(element("code", {}, parameter.name), parameter.in, typeName(api, parameter.schema),
     parameter.required ? "required" : defaultOf(parameter.schema)));
 
-const answersOf = (api, operation) => Object.entries(operation.responses).flatMap(([status, answer]) => {
-  const told = resolve(api, answer);
-  const [mediaType, content] = Object.entries(told.content ?? {})[0] ?? ["", {}];
-  return [row(status, answer.description ?? told.description, mediaType, content.schema ? inWords(api, content.schema) : "")];
+const responsesOf = (api, operation) => Object.entries(operation.responses).flatMap(([status, response]) => {
+  const resolved = resolve(api, response);
+  const [mediaType, content] = Object.entries(resolved.content ?? {})[0] ?? ["", {}];
+  return [row(status, response.description ?? resolved.description, mediaType, content.schema ? typeName(api, content.schema) : "")];
 });
 
 const section = (title, ...content) => [element("h3", {}, title), ...content];
@@ -62,7 +62,7 @@ const callOf = (api, path, method, operation) => {
   }
   const body = operation.requestBody?.content["application/json"].schema;
   if (body) details.append(...section("Body", fieldsOf(api, body)));
-  details.append(...section("Answers", element("table", {}, ...answersOf(api, operation))));
+  details.append(...section("Responses", element("table", {}, ...responsesOf(api, operation))));
   const success = Object.entries(operation.responses).find(([status]) => status.startsWith("2"));
   const schema = Object.values(resolve(api, success?.[1])?.content ?? {})[0]?.schema;
   const item = schema?.items ?? schema;
@@ -83,9 +83,9 @@ const render = (api) => {
 
 const calls = document.getElementById("calls");
 try {
-  const answer = await fetch("openapi.json");
-  if (!answer.ok) throw new Error(`openapi.json: ${answer.status}`);
-  calls.replaceChildren(...render(await answer.json()));
+  const response = await fetch("openapi.json");
+  if (!response.ok) throw new Error(`openapi.json: ${response.status}`);
+  calls.replaceChildren(...render(await response.json()));
 } catch (problem) {
-  calls.replaceChildren(element("p", {}, `The document cannot be shown: ${problem.message}`));
+  calls.replaceChildren(element("p", {}, `Loading failed: ${problem.message}`));
 }

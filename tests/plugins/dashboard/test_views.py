@@ -576,5 +576,5 @@ async def test_the_screenshots_of_the_documentation_can_be_taken_and_stay_small(
 
     expected = {f"{view}{suffix}.png" for suffix, (_, _, views) in pictures.SETS.items() for view in views}
     assert {path.name for path in images.glob("*.png")} == expected >= set(taken)
-    assert len(pictures.small(max(taken.values(), key=len))) <= pictures.LARGEST
-    assert max(path.stat().st_size for path in images.glob("*.png")) <= pictures.LARGEST
+    assert len(pictures.small(max(taken.values(), key=len))) <= pictures.MAX_BYTES
+    assert max(path.stat().st_size for path in images.glob("*.png")) <= pictures.MAX_BYTES

@@ -1,4 +1,4 @@
-"""A day of jobs on a virtual clock, served while it stands still: what a page shows of it is the same each time."""
+"""A day of jobs on a virtual clock, served while the clock stands still, so that every page is reproducible."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ JOBS: list[dict[str, Any]] = [
 
 @asynccontextmanager
 async def served_day(hours: float = 25.1) -> AsyncIterator[tuple[Kernel, str]]:
-    """Live through so many hours up to NOW, and serve what there is then; gives the kernel and the address."""
+    """Simulate `hours` hours up to NOW and serve the result; yield the kernel and the URL."""
     clock, web = VirtualClock(NOW - timedelta(hours=hours)), WebPlugin(Config(port=0))
     demo_jobs.sleep, demo_jobs.chance = clock.sleep, demo_jobs.make_chance()
     jobs: list[Job] = [convert_job(keys, "the demo") for keys in JOBS]

@@ -1,4 +1,4 @@
-"""Jobs like those of a data service, for pages to show. In a history they sleep on the virtual clock of the kernel."""
+"""Jobs like those of a data service. In a generated history they sleep on the virtual clock of the kernel."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
 
 
 def make_chance() -> random.Random:
-    """Give the same chances each time."""
+    """Return a generator with a fixed seed."""
     return random.Random(7)
 
 
@@ -22,11 +22,11 @@ chance = make_chance()
 
 
 class UpstreamTimeout(Exception):
-    """The other side did not answer in time."""
+    """The upstream server did not answer in time."""
 
 
 async def bars(ctx: Context, market: str = "cn", symbols: int = 120, seconds: float = 48.0) -> dict[str, object]:
-    """Fetch, check and store the bars of a day."""
+    """Fetch, validate and store the bars of a day."""
     pace = seconds * chance.uniform(0.7, 1.5) / (symbols + 12)
     ctx.step("fetch")
     log.info("market %s: %d symbols", market, symbols)
@@ -34,17 +34,17 @@ async def bars(ctx: Context, market: str = "cn", symbols: int = 120, seconds: fl
         ctx.progress(current_item=f"{600000 + number * 7:06d}.SH")
         await sleep(pace)
     ctx.step("validate")
-    ctx.progress(message="comparing with the close of yesterday")
+    ctx.progress(message="comparing with yesterday's close")
     await sleep(pace * 6)
     ctx.step("store")
     ctx.progress(message="writing")
     await sleep(pace * 6)
-    log.info("%d rows are new", symbols)
+    log.info("%d new rows", symbols)
     return {"rows": symbols, "market": market}
 
 
 async def quotes(ctx: Context, seconds: float = 5.0) -> int:
-    """Take in the quotes of this moment."""
+    """Fetch the current quotes."""
     pages = 20
     for page in ctx.track(range(pages)):
         await sleep(seconds * chance.uniform(0.6, 1.6) / pages)
@@ -64,7 +64,7 @@ async def news(ctx: Context, fails: float = 0.12) -> int:
 
 
 async def report(ctx: Context) -> str:
-    """Write the report of the day."""
+    """Write the daily report."""
     ctx.step("collect")
     await sleep(chance.uniform(20, 40))
     ctx.step("render")
@@ -73,13 +73,13 @@ async def report(ctx: Context) -> str:
 
 
 async def quick(ctx: Context) -> str:
-    """Say that it is there."""
+    """Return at once."""
     await sleep(0.2)
     return "ok"
 
 
 def read_page(url: str) -> None:
-    """Read a page that does not come."""
+    """Read a page, which times out."""
     try:
         raise TimeoutError("no answer within 30 s")
     except TimeoutError as exc:

@@ -1,8 +1,8 @@
-"""Takes the pictures of the documentation: every view, light and dark, of the day that day.py lives through.
+"""Take the screenshots for the documentation: every view, light and dark, of the day in day.py.
 
 python tests/plugins/dashboard/demo/pictures.py docs/images
 
-Tracebacks in them show where this folder lies: run it from a copy in a place that may be shown, such as /srv/app.
+Tracebacks in them show the path of this folder: run a copy from a neutral place, such as /srv/app.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from day import served_day  # type: ignore[import-not-found]  # beside this file
 from PIL import Image
 from playwright.async_api import Browser, async_playwright, expect
 
-LARGEST = 60_000
-"""Bytes of one picture: they are in the repository for ever."""
+MAX_BYTES = 60_000
+"""The limit per screenshot: they stay in the repository forever."""
 SIZE = {"width": 1280, "height": 800}
 PHONE = {"width": 390, "height": 800}
 VIEWS = {
@@ -46,7 +46,7 @@ FIND = """(async () => {
 
 
 async def take(browser: Browser, url: str, suffixes: Collection[str] = tuple(SETS)) -> dict[str, bytes]:
-    """Take the pictures of some sets; gives PNG files by name, as the browser makes them."""
+    """Return the screenshots of some sets by name, as uncompressed PNG files of the browser."""
     pictures = {}
     for suffix in suffixes:
         scheme, size, views = SETS[suffix]
@@ -60,14 +60,14 @@ async def take(browser: Browser, url: str, suffixes: Collection[str] = tuple(SET
             await page.goto(url + found.get(path, path))
             await page.locator("main h1[tabindex]").wait_for(state="attached")
             await expect(page.locator("main [aria-busy]")).to_have_count(0)
-            await page.wait_for_timeout(250)  # for the charts, which wait for their width and their runs
+            await page.wait_for_timeout(250)  # charts wait for their width and their runs
             pictures[f"{name}{suffix}.png"] = await page.screenshot()
         await context.close()
     return pictures
 
 
 def small(picture: bytes) -> bytes:
-    """Bring a picture down to a palette: pages are flat, and nobody sees the difference."""
+    """Compress a screenshot with a palette; pages have few colours, so the loss is invisible."""
     packed = io.BytesIO()
     Image.open(io.BytesIO(picture)).convert("RGB").quantize(160, kmeans=3, dither=Image.Dither.NONE).save(
         packed, "PNG", optimize=True
