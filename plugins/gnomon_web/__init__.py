@@ -8,8 +8,8 @@
     role = "operator"
     token = { env = "GNOMON_OPS_TOKEN" }
 
-Without tokens it serves this machine alone. Another plugin adds calls of its own by the hook `register_routes`, see
-`gnomon_web.contributions`. Needs prometheus-client, which comes with `pip install 'gnomon[web]'`.
+Without tokens it serves this machine only. Other plugins add calls with the hook `register_routes`, see
+`gnomon_web.http.contributions`. Requires prometheus-client: `pip install 'gnomon[web]'`.
 """
 
 from gnomon_web.plugin import WebPlugin

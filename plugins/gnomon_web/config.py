@@ -1,4 +1,4 @@
-"""The section [plugins.web], and what is refused in it before anything listens."""
+"""The section [plugins.web] and its validation, before anything listens."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ import msgspec
 
 from gnomon.conversion import Secret
 from gnomon.durations import Duration
-from gnomon_web.roles import Role
+from gnomon_web.auth.roles import Role
 
-SHORTEST_TOKEN = 16
-"""Characters. Who guesses may do so for years: 16 random ones of base64 are 96 bits."""
+MIN_TOKEN_LENGTH = 16
+"""Characters: 16 random ones of base64 are 96 bits, which withstand years of guessing."""
 _HASH = re.compile(r"sha256:[0-9a-f]{64}")
 _BASE_PATH = re.compile(r"(/[A-Za-z0-9._~-]+)*")
 _ORIGIN = re.compile(r"https?://[^/?#\s]+")
 
 
 class Token(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Who may do what: exactly one of `token` and `hash`, which is `sha256:` and the hex digest of the token."""
+    """A token and its role: exactly one of `token` and `hash`, which is `sha256:` and the hex digest of the token."""
 
     name: str
     role: Role
@@ -28,24 +28,24 @@ class Token(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     hash: str | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what would let nobody in, or everybody."""
+        """Refuse a token that is missing, given twice or too short."""
         if (self.token is None) == (self.hash is None):
-            raise ValueError(f"token {self.name!r} needs one of `token` and `hash`")
-        if self.token is not None and len(self.token.reveal()) < SHORTEST_TOKEN:
+            raise ValueError(f"token {self.name!r} needs exactly one of `token` and `hash`")
+        if self.token is not None and len(self.token.reveal()) < MIN_TOKEN_LENGTH:
             raise ValueError(
-                f"token {self.name!r} is shorter than {SHORTEST_TOKEN} characters and can be guessed; make one with: "
-                "python3 -c 'import secrets; print(secrets.token_urlsafe())'"
+                f"token {self.name!r} has fewer than {MIN_TOKEN_LENGTH} characters and could be guessed; generate one "
+                "with: python3 -c 'import secrets; print(secrets.token_urlsafe())'"
             )
         if self.hash is not None and not _HASH.fullmatch(self.hash):
-            raise ValueError(f"the hash of token {self.name!r} is not `sha256:` and 64 hex digits in small letters")
+            raise ValueError(f"the hash of token {self.name!r} must be `sha256:` and 64 lower-case hex digits")
 
 
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Where to listen, and who may come in.
+    """The address to listen on, and who may access it.
 
-    `port` 0 takes a free one. `base_path` stands before every path. `session` is how long a login lasts;
-    `failed_logins` how many wrong tokens an address may send in a minute, `timeout` how long an answer may take.
-    `body_limit` is in bytes. `max_connections` counts WebSockets.
+    `port` 0 selects a free one. `base_path` is the prefix of every path. `session` is the duration of a login,
+    `failed_logins` the number of wrong tokens that an address may send in a minute, `timeout` the limit for an answer.
+    `body_limit` is in bytes. `max_connections` is the number of WebSockets.
     """
 
     host: str = "127.0.0.1"
@@ -64,10 +64,10 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_connections: int = 500
 
     def __post_init__(self) -> None:
-        """Refuse what makes no sense, and a server that would be open to the world."""
+        """Refuse values that are not valid, and a server that would be open to the world."""
         if not self.tokens and not is_loopback(self.host):
             raise ValueError(
-                f"host {self.host!r} can be reached from other machines, and there are no tokens: add "
+                f"host {self.host!r} is reachable from other machines, and there are no tokens: add "
                 "[[plugins.web.tokens]] with name, role and token, or listen on 127.0.0.1"
             )
         if not 0 <= self.port <= 65535:
@@ -77,29 +77,29 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 f"base_path must be empty or like /api, without a slash at its end; got {self.base_path!r}"
             )
         if self.tls_key is not None and self.tls_cert is None:
-            raise ValueError("tls_key needs tls_cert, the file of the certificate")
+            raise ValueError("tls_key requires tls_cert, the file with the certificate")
         counts = (self.failed_logins, self.body_limit, self.max_connections)
         if min(self.session, self.timeout) <= Duration(0) or min(counts) < 1:
-            raise ValueError("session, timeout, failed_logins, body_limit and max_connections must be more than 0")
+            raise ValueError("session, timeout, failed_logins, body_limit and max_connections must be greater than 0")
         if len(names := [token.name for token in self.tokens]) > len(set(names)):
-            raise ValueError(f"two tokens have one name: {', '.join(sorted(names))}")
+            raise ValueError(f"token names must be unique, got {', '.join(sorted(names))}")
         if wrong := [origin for origin in self.allowed_origins if not _ORIGIN.fullmatch(origin)]:
-            raise ValueError(f"allowed_origins are like https://gnomon.example:8443, got {', '.join(wrong)}")
+            raise ValueError(f"allowed_origins must be like https://gnomon.example:8443, got {', '.join(wrong)}")
 
     @property
     def cookie_name(self) -> str:
-        """How the cookie of a login is called; a `__Host-` one is refused by browsers if another host has set it."""
-        # Cookies do not know ports: two servers on one host would end each other's logins.
+        """The name of the login cookie. Browsers accept a `__Host-` cookie only from the host itself."""
+        # Cookies ignore ports: without its port in the name, two servers on one host would end each other's logins.
         return f"{'__Host-' if self.scheme == 'https' else ''}gnomon-{self.port}"
 
     @property
     def scheme(self) -> str:
-        """What its addresses begin with."""
+        """`http` or `https`."""
         return "http" if self.tls_cert is None else "https"
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach an address to listen on."""
+    """Whether only this machine can reach an address."""
     try:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:

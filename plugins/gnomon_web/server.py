@@ -1,4 +1,4 @@
-"""Builds the application from the route table, and serves it."""
+"""Builds the web application from the route table, and serves it."""
 
 from __future__ import annotations
 
@@ -12,59 +12,50 @@ import msgspec
 from aiohttp import web
 
 from gnomon import GnomonError, Kernel
-from gnomon_web import (
-    dashboard,
-    docs_page,
-    executions,
-    health,
-    history,
-    jobs,
-    live,
-    login,
-    metrics,
-    openapi,
-    statistics,
-)
-from gnomon_web.auth import Authenticator
+from gnomon_web import dashboard, live
+from gnomon_web.app_keys import AUTHENTICATOR, CONFIG, KERNEL, OPEN_WEBSOCKETS
+from gnomon_web.auth.authenticator import Authenticator
+from gnomon_web.auth.browser_security import add_headers, check_origin
 from gnomon_web.config import Config
-from gnomon_web.contributions import add_contributions
-from gnomon_web.endpoint import endpoint
-from gnomon_web.guard import add_headers, guard
-from gnomon_web.keys import AUTHENTICATOR, CONFIG, KERNEL
-from gnomon_web.latest import LATEST
-from gnomon_web.live.hub import HUB
-from gnomon_web.metrics import METRICS
-from gnomon_web.middlewares import access_log, problems
-from gnomon_web.openapi import DOCUMENT, describe
-from gnomon_web.protocol import Runner
-from gnomon_web.routes import RouteTable
-from gnomon_web.statistics import TODAY, TODAY_PATH
-from gnomon_web.views import Views
+from gnomon_web.http import docs_page, openapi
+from gnomon_web.http.contributions import add_contributions
+from gnomon_web.http.endpoint import endpoint
+from gnomon_web.http.malformed_requests import ProblemAppRunner
+from gnomon_web.http.middlewares import answer_errors, log_access, note_response
+from gnomon_web.http.openapi import DOCUMENT, describe
+from gnomon_web.http.routes import RouteTable
+from gnomon_web.live.connections import LIVE_CONNECTIONS
+from gnomon_web.projections import Projections
+from gnomon_web.resources import executions, health, history, jobs, metrics, sessions, statistics
+from gnomon_web.resources.last_executions import LAST_EXECUTIONS
+from gnomon_web.resources.metrics import METRICS
+from gnomon_web.resources.statistics import TODAY, TODAY_PATH
 
-SHUTDOWN_LIMIT = 3.0
-"""Seconds that a stopping server waits for answers that are being made."""
-PARTS = (jobs, executions, history, statistics, health, metrics, login, openapi, docs_page, live, dashboard)
+SHUTDOWN_LIMIT_S = 3.0
+"""Seconds that a stopping server waits for answers in progress."""
+MODULES = (jobs, executions, history, statistics, health, metrics, sessions, openapi, docs_page, live, dashboard)
 """Every module with `routes()`, in the order of the OpenAPI document."""
 
 
 def build_routes(kernel: Kernel) -> RouteTable:
     """Collect all routes: our own, and those that other plugins contribute."""
     table = RouteTable()
-    for part in PARTS:
-        for route in part.routes():
+    for module in MODULES:
+        for route in module.routes():
             table.add(route)
     add_contributions(kernel, table)
     return table
 
 
-def build_app(config: Config, kernel: Kernel, views: Views) -> web.Application:
+def build_app(config: Config, kernel: Kernel, projections: Projections) -> web.Application:
     """Build the application."""
-    app = web.Application(middlewares=[access_log, problems, guard], client_max_size=config.body_limit)
+    app = web.Application(middlewares=[log_access, answer_errors, check_origin], client_max_size=config.body_limit)
     app[CONFIG] = config
     app[KERNEL] = kernel
-    app[HUB] = views.hub
-    app[LATEST] = views.latest
-    app[METRICS] = views.metrics
+    app[LIVE_CONNECTIONS] = projections.live
+    app[OPEN_WEBSOCKETS] = lambda: projections.live.count
+    app[LAST_EXECUTIONS] = projections.last_executions
+    app[METRICS] = projections.metrics
     app[AUTHENTICATOR] = Authenticator(config, kernel.clock)
     table = build_routes(kernel)
     app[TODAY] = table.handler("GET", TODAY_PATH)
@@ -74,34 +65,35 @@ def build_app(config: Config, kernel: Kernel, views: Views) -> web.Application:
         answer = endpoint(route, signature)
         for method in ("GET", "HEAD") if route.method == "GET" else (route.method,):
             resource.add_route(method, answer)
+    app.on_response_prepare.append(note_response)
     app.on_response_prepare.append(add_headers)
     return app
 
 
 @asynccontextmanager
 async def serving(app: web.Application) -> AsyncIterator[int]:
-    """Serve an application for as long as the block lasts, on the port that is given to it."""
+    """Serve an application for the duration of the block; yields the port."""
     config = app[CONFIG]
-    runner = Runner(app, config, SHUTDOWN_LIMIT)
+    runner = ProblemAppRunner(app, config, SHUTDOWN_LIMIT_S)
     await runner.setup()
     try:
         site = web.TCPSite(runner, config.host, config.port, ssl_context=_tls(config))
         try:
             await site.start()
         except OSError as exc:
-            raise GnomonError(_why_it_cannot_listen(config, exc)) from exc
+            raise GnomonError(_listen_error(config, exc)) from exc
         yield int(runner.addresses[0][1])
     finally:
         await runner.cleanup()
 
 
-def _why_it_cannot_listen(config: Config, exc: OSError) -> str:
-    # asyncio puts its own words around those of the system, and the address a second time.
-    what = os.strerror(exc.errno).lower() if exc.errno and exc.errno > 0 else str(exc.strerror or exc)
-    where = f"cannot listen on {config.host} port {config.port}: {what}"
+def _listen_error(config: Config, exc: OSError) -> str:
+    # asyncio wraps the system's message in its own words and repeats the address.
+    reason = os.strerror(exc.errno).lower() if exc.errno and exc.errno > 0 else str(exc.strerror or exc)
+    message = f"cannot listen on {config.host} port {config.port}: {reason}"
     if exc.errno == errno.EADDRINUSE:
-        return f"{where}; another process has it, which `ss -ltnp` names: stop that one, or take another `port`"
-    return where
+        return f"{message}; stop the process that uses it (`ss -ltnp` shows it), or set another `port`"
+    return message
 
 
 def _tls(config: Config) -> ssl.SSLContext | None:
@@ -113,10 +105,10 @@ def _tls(config: Config) -> ssl.SSLContext | None:
     except ssl.SSLError as exc:  # is an OSError
         key = config.tls_key or config.tls_cert
         raise GnomonError(
-            f"the certificate {config.tls_cert} with the key {key} cannot be used: {exc.reason or exc}; "
-            "expected both as PEM, and the key to be the certificate's"
+            f"cannot use the certificate {config.tls_cert} with the key {key}: {exc.reason or exc}; "
+            "expected both in PEM format, and the key of this certificate"
         ) from exc
     except OSError as exc:
         files = " with the key ".join(str(file) for file in (config.tls_cert, config.tls_key) if file is not None)
-        raise GnomonError(f"the certificate {files} cannot be used: {exc.strerror}") from exc
+        raise GnomonError(f"cannot use the certificate {files}: {exc.strerror}") from exc
     return context

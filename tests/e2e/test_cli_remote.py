@@ -149,10 +149,10 @@ def test_what_stands_in_the_way_is_told_in_a_plain_sentence(gnomon: Run, serve: 
 
     assert "there is no job 'stesp'; did you mean 'steps'?" in refusal(gnomon("trigger", "stesp"))
     assert "there is no execution" in refusal(gnomon("cancel", "0" * 24))
-    assert "wants to know who asks" in refusal(gnomon("pause", "steps", GNOMON_TOKEN=""))
-    assert "does not know this token" in refusal(gnomon("pause", "steps", GNOMON_TOKEN="x" * 20))
+    assert "requires a token" in refusal(gnomon("pause", "steps", GNOMON_TOKEN=""))
+    assert "does not accept this token" in refusal(gnomon("pause", "steps", GNOMON_TOKEN="x" * 20))
     assert "needs the role operator; 'eve' is viewer" in refusal(gnomon("pause", "steps", GNOMON_TOKEN=VIEWER))
-    assert "is no address of a kernel" in refusal(gnomon("pause", "steps", "--url", "gnomon.example"))
+    assert "is not the address of a kernel" in refusal(gnomon("pause", "steps", "--url", "gnomon.example"))
     both = gnomon("pause", "steps", "--url", "http://127.0.0.1:9", "--config", "server/gnomon.toml")
     assert (both.returncode, "give one of them" in both.stderr) == (2, True)
 

@@ -1,4 +1,4 @@
-"""The client: what can be asked of a kernel elsewhere, in the kernel's words."""
+"""The client: the kernel's calls, sent over HTTP."""
 
 from __future__ import annotations
 
@@ -18,38 +18,36 @@ from gnomon.domain import codec
 from gnomon.domain.events import Event
 from gnomon.domain.execution import Execution, Status
 from gnomon.domain.records import ActionPage, LogLine
-from gnomon.wire.records import (
-    Day,
-    ExecutionPage,
-    HistoryPage,
-    JobDetail,
-    JobStatistics,
-    JobSummary,
-    LogPage,
-    Record,
-    RecordPage,
-    TriggeredRecord,
-)
+from gnomon.wire.records import HistoryPage, JobDetail, JobSummary, LogPage, Record, RecordPage, TriggeredRecord
 from gnomon.wire.run_frame import RunFrame
+from gnomon.wire.statistics import Day, JobStatistics
 
 LINES = 1000
-LOOK = 0.5
-"""Seconds between two looks at the lines of a run: a kernel writes them down four times a second."""
+LOG_POLL_S = 0.5
+"""Seconds between two reads of a run's log: a kernel writes the lines four times a second."""
+
+
+class ExecutionPage(msgspec.Struct, frozen=True):
+    """A page of executions, newest first. `total` counts all that match; `next` is the cursor of the next page."""
+
+    items: list[Execution]
+    total: int
+    next: str | None
 
 
 class Client:
-    """A kernel at `url`, base path included, which `token` lets in. Used as `async with Client(...) as client:`.
+    """A kernel at `url` (base path included), accessed with `token`. Use it as `async with Client(...) as client:`.
 
-    A server that goes away is waited for `patience` long, and what was asked is asked again: nothing happens twice. Who
-    acts is what the server calls the token. Raises what the kernel would raise (UnknownJobError, ExecutionOverError,
-    ...), and ClientError: NoServerError, NotAllowedError.
+    While the server is away, requests are repeated for up to `patience`; repeating one never has a second effect. The
+    server's name for the token is the actor of every action. Calls raise the kernel's own errors (UnknownJobError,
+    ExecutionOverError, ...) and ClientError with its subclasses NoServerError and NotAllowedError.
     """
 
     def __init__(self, url: str, *, token: str | None = None, patience: timedelta = timedelta(seconds=60)) -> None:
         self._session = Session(url, token, patience.total_seconds())
 
     async def __aenter__(self) -> Self:
-        """Begin; nothing is sent yet."""
+        """Open the session; nothing is sent yet."""
         await self._session.__aenter__()
         return self
 
@@ -66,32 +64,33 @@ class Client:
         return await self._session.request("GET", "/scheduler/jobs", list[JobSummary])
 
     async def job(self, job_id: str) -> JobDetail:
-        """Tell all of a job; UnknownJobError."""
-        return await self._session.request("GET", f"/scheduler/jobs/{segment(job_id)}", JobDetail, asked=job_id)
+        """Return a job with its definition; UnknownJobError."""
+        return await self._session.request("GET", f"/scheduler/jobs/{segment(job_id)}", JobDetail, subject=job_id)
 
     async def pause(self, job_id: str, *, reason: str | None = None) -> JobSummary:
-        """Hold a job's fires back until it is resumed."""
+        """Pause a job: it does not fire until it is resumed."""
         path = f"/scheduler/jobs/{segment(job_id)}/pause"
-        return await self._session.request("POST", path, JobSummary, asked=job_id, query={"reason": reason})
+        return await self._session.request("POST", path, JobSummary, subject=job_id, query={"reason": reason})
 
     async def resume(self, job_id: str, *, reason: str | None = None) -> JobSummary:
-        """Let a job fire again."""
+        """Resume a paused job."""
         path = f"/scheduler/jobs/{segment(job_id)}/resume"
-        return await self._session.request("POST", path, JobSummary, asked=job_id, query={"reason": reason})
+        return await self._session.request("POST", path, JobSummary, subject=job_id, query={"reason": reason})
 
     async def actions(self, *, job_id: str | None = None, limit: int = 50, offset: int = 0) -> ActionPage:
-        """List what operators did, newest first, to a job or to all; `limit` is at most 200. UnknownJobError."""
+        """List operator actions on one job or on all, newest first; `limit` is at most 200. UnknownJobError."""
         path = "/scheduler/history" if job_id is None else f"/scheduler/jobs/{segment(job_id)}/history"
         query = {"limit": limit, "offset": offset}
-        return (await self._session.request("GET", path, HistoryPage, asked=job_id, query=query)).actions()
+        page = await self._session.request("GET", path, HistoryPage, subject=job_id, query=query)
+        return ActionPage([entry.to_action() for entry in page.history], page.total)
 
     async def statistics(self, job_id: str) -> JobStatistics:
-        """Tell how a job has done: what the server's plugin stats counts, or its store; UnknownJobError."""
+        """Return a job's statistics, from the server's plugin stats or else from its store; UnknownJobError."""
         path = f"/scheduler/jobs/{segment(job_id)}/execution-stats"
-        return await self._session.request("GET", path, JobStatistics, asked=job_id)
+        return await self._session.request("GET", path, JobStatistics, subject=job_id)
 
     async def today(self) -> Day:
-        """Tell what has ended today, of all jobs; the server says which day that is."""
+        """Count the executions of all jobs that ended today; the server's configuration decides when a day begins."""
         return await self._session.request("GET", "/scheduler/stats/today", Day)
 
     # --- runs ---
@@ -105,33 +104,35 @@ class Client:
         resume: bool = True,
         idempotency_key: str | None = None,
     ) -> Triggered:
-        """Run a job now, once, and return when the run is durably accepted; as `Kernel.trigger`.
+        """Run a job now, once, and return when the run is durably accepted, like `Kernel.trigger`.
 
-        Every call has a key of its own, if none is given: a request that has to be repeated makes one run.
+        Without an `idempotency_key` each call gets its own, so that repeating a request makes only one run.
         """
         body = {"job_id": job_id, "kwargs": dict(kwargs or {}), "force": force, "resume": resume}
         headers = {"Idempotency-Key": idempotency_key or secrets.token_hex(16)}
         request = self._session.request
-        record = await request("POST", "/scheduler/trigger", TriggeredRecord, asked=job_id, body=body, headers=headers)
-        return record.triggered()
+        record = await request(
+            "POST", "/scheduler/trigger", TriggeredRecord, subject=job_id, body=body, headers=headers
+        )
+        return Triggered(record.execution(), record.resumed, not record.repeated)
 
     async def cancel(self, execution_id: str, *, reason: str | None = None) -> Execution:
-        """Ask a run to stop; UnknownExecutionError, ExecutionOverError."""
+        """Request the cancellation of a run; UnknownExecutionError, ExecutionOverError."""
         path = f"/scheduler/executions/{segment(execution_id)}/cancel"
         query = {"reason": reason}
-        return (await self._session.request("POST", path, Record, asked=execution_id, query=query)).execution()
+        return (await self._session.request("POST", path, Record, subject=execution_id, query=query)).execution()
 
     async def execution(self, execution_id: str) -> Execution:
-        """Return one execution as it stands; UnknownExecutionError."""
+        """Return the current state of an execution; UnknownExecutionError."""
         path = f"/scheduler/executions/{segment(execution_id)}"
-        return (await self._session.request("GET", path, Record, asked=execution_id)).execution()
+        return (await self._session.request("GET", path, Record, subject=execution_id)).execution()
 
     async def history(self, execution_id: str) -> list[Event]:
         """Return the events of an execution, in order; UnknownExecutionError."""
         path = f"/scheduler/executions/{segment(execution_id)}/events"
         return [
             codec.decode(bytes(event))
-            for event in await self._session.request("GET", path, list[msgspec.Raw], asked=execution_id)
+            for event in await self._session.request("GET", path, list[msgspec.Raw], subject=execution_id)
         ]
 
     async def executions(
@@ -161,43 +162,43 @@ class Client:
         return ExecutionPage([record.execution() for record in page.items], page.total, page.next)
 
     async def wait(self, execution_id: str) -> Execution:
-        """Wait until a run is over, and return it; UnknownExecutionError."""
+        """Wait for the end of a run and return it; UnknownExecutionError."""
         async for _ in self.follow(execution_id):
             pass
         return await self.execution(execution_id)
 
     async def log(self, execution_id: str, after: int = 0, limit: int = LINES) -> list[LogLine]:
-        """Return the lines that a run logged, up to `limit` (at most 1000) with numbers greater than `after`."""
+        """Return up to `limit` (at most 1000) lines that a run logged, with numbers greater than `after`."""
         path = f"/scheduler/executions/{segment(execution_id)}/log"
         query = {"after": after, "limit": limit}
-        return (await self._session.request("GET", path, LogPage, asked=execution_id, query=query)).items
+        return (await self._session.request("GET", path, LogPage, subject=execution_id, query=query)).items
 
-    # --- what grows ---
+    # --- followed over time ---
 
     def follow(self, task_id: str, *, after: int | None = None) -> AsyncGenerator[RunFrame, None]:
-        """Follow an execution to its end, or the runs of a job for ever: how it stands, then each change.
+        """Follow an execution to its end, or the runs of a job without end: the present state, then each change.
 
-        `after` is the `seq` of a frame that was seen before. Over a lost connection it goes on where it was.
+        `after` is the `seq` of the last frame seen before. Following resumes after a lost connection.
         """
         return following.run_frames(self._session, task_id, after)
 
     async def follow_log(self, execution_id: str, *, after: int = 0) -> AsyncIterator[LogLine]:
-        """Follow the lines that a run logs, until it is over."""
+        """Yield the lines that a run logs, until it is over."""
         while True:
-            is_over = (await self.execution(execution_id)).is_over  # before the lines: the last must not be passed over
+            is_over = (await self.execution(execution_id)).is_over  # read before the lines, so that the last ones count
             while lines := await self.log(execution_id, after):
                 for line in lines:
                     yield line
                 after = lines[-1].number
             if is_over:
                 return
-            await asyncio.sleep(LOOK)
+            await asyncio.sleep(LOG_POLL_S)
 
     def events(
         self, *, after: int | None = None, job_id: str | None = None, types: tuple[str, ...] = ()
     ) -> AsyncGenerator[Event, None]:
-        """Follow the log for ever, from a position or from now on: all of it, or a job's events, or some types.
+        """Yield the events of the log without end, after a position or from now on; `job_id` and `types` filter them.
 
-        LogReplacedError where the log is another one afterwards, or what lies between was pruned.
+        LogReplacedError if another log takes its place, or if events that were not read yet are pruned.
         """
         return following.events(self._session, after, job_id, types)

@@ -1,10 +1,6 @@
-"""What may go wrong on the way to a kernel elsewhere; what the kernel itself says are the kernel's own errors."""
+"""Errors of a client. Where the kernel has an error of its own for a problem, the client raises that one."""
 
 from __future__ import annotations
-
-import re
-
-import msgspec
 
 from gnomon.errors import (
     ExecutionOverError,
@@ -14,10 +10,12 @@ from gnomon.errors import (
     UnknownExecutionError,
     UnknownJobError,
 )
+from gnomon.wire import problems
+from gnomon.wire.problems import Problem
 
 
 class ClientError(GnomonError):
-    """The server did not do what it was asked; `status` is that of its answer, None where there was none."""
+    """A request failed. `status` is the HTTP status of the answer, None where there was no answer."""
 
     def __init__(self, message: str, status: int | None = None) -> None:
         super().__init__(message)
@@ -29,61 +27,48 @@ class NoServerError(ClientError):
 
     def __init__(self, url: str, problem: str) -> None:
         super().__init__(
-            f"no kernel answers at {url} ({problem}); is it running, with the plugin web, and is the address right?"
+            f"no kernel answers at {url} ({problem}): check that it is running with the plugin web, and the address"
         )
         self.url = url
 
 
 class NotAllowedError(ClientError):
-    """The server does not know who asks, or does not let them do this."""
+    """The server does not accept the token, or the token's role does not allow the call."""
 
 
 class LogReplacedError(ClientError):
-    """The log that was followed is gone: another one is in its place, or the part that was not read yet was pruned."""
+    """The followed log was replaced by another one, or its unread part was pruned."""
 
 
-class Culprit(msgspec.Struct, frozen=True):
-    """The part of a request that a problem blames."""
-
-    name: str = ""
-
-
-class Problem(msgspec.Struct, frozen=True):
-    """What RFC 9457 has to say of an error, as far as it is of use here."""
-
-    status: int
-    title: str = ""
-    detail: str = ""
-    errors: list[Culprit] = []
-
-    def blames(self, name: str) -> bool:
-        """Whether that part of the request is wrong."""
-        return any(culprit.name == name for culprit in self.errors)
-
-
-def error_of(problem: Problem, *, url: str, has_token: bool, asked: str | None = None) -> GnomonError:
-    """Make the error that the kernel would have raised here; `asked` is the job or the execution in question."""
+def error_of(problem: Problem, *, url: str, has_token: bool, subject: str | None = None) -> GnomonError:
+    """Return the error for a problem, the kernel's own where it has one; `subject` is the job or execution in it."""
+    if subject is not None and (error := _kernel_error(problem, subject)) is not None:
+        return error
     detail, status = problem.detail or problem.title, problem.status
-    if asked is not None and (said := _said_by_kernel(status, detail, problem, asked)) is not None:
-        return said
     if status == 401:
-        return NotAllowedError(_who(url, has_token=has_token), status)
+        return NotAllowedError(_unauthenticated(url, has_token=has_token), status)
     if status == 403:
-        return NotAllowedError(f"the kernel at {url} refuses: {detail}", status)
+        return NotAllowedError(f"the kernel at {url} refused the request: {detail}", status)
     return ClientError(f"the kernel at {url} answered {status}: {detail}", status)
 
 
-def _said_by_kernel(status: int, detail: str, problem: Problem, asked: str) -> GnomonError | None:
-    if status == 404 and problem.blames("job_id"):
-        return UnknownJobError(asked, detail.removeprefix(f"there is no job {asked!r}"))
-    if status == 404 and problem.blames("execution_id"):
-        return UnknownExecutionError(asked)
-    if status == 409 and (found := re.search(r" is (not )?over \((\w+)\)", detail)):
-        return (ExecutionRunningError if found[1] else ExecutionOverError)(asked, found[2])
-    return JobError(detail) if status == 422 else None
+def _kernel_error(problem: Problem, subject: str) -> GnomonError | None:
+    if problem.is_a(problems.UNKNOWN_JOB):
+        error = UnknownJobError(subject)
+        error.args = (problem.detail,)  # the server knows the jobs, so its message may suggest a similar one
+        return error
+    if problem.is_a(problems.UNKNOWN_EXECUTION):
+        return UnknownExecutionError(subject)
+    if problem.is_a(problems.EXECUTION_OVER):
+        return ExecutionOverError(subject, problem.execution_status or "over")
+    if problem.is_a(problems.EXECUTION_RUNNING):
+        return ExecutionRunningError(subject, problem.execution_status or "running")
+    if problem.is_a(problems.INVALID_ARGUMENTS):
+        return JobError(problem.detail)
+    return None
 
 
-def _who(url: str, *, has_token: bool) -> str:
+def _unauthenticated(url: str, *, has_token: bool) -> str:
     if has_token:
-        return f"the kernel at {url} does not know this token; its tokens are in [[plugins.web.tokens]] of its config"
-    return f"the kernel at {url} wants to know who asks: give a token, to the command line in $GNOMON_TOKEN"
+        return f"the kernel at {url} does not accept this token; its config lists the tokens in [[plugins.web.tokens]]"
+    return f"the kernel at {url} requires a token; the command line reads it from $GNOMON_TOKEN"

@@ -1,4 +1,4 @@
-"""What grows, followed over WebSockets: a connection that breaks is taken up again where it broke."""
+"""Runs and the log, followed over WebSockets: a lost connection is opened again where it was lost."""
 
 from __future__ import annotations
 
@@ -7,21 +7,26 @@ from collections.abc import AsyncGenerator, AsyncIterator
 import aiohttp
 import msgspec
 
-from gnomon.client.errors import LogReplacedError, NotAllowedError, Problem
-from gnomon.client.session import SILENCE, Session, segment
+from gnomon.client.errors import LogReplacedError, NotAllowedError
+from gnomon.client.session import SILENCE_S, Session, segment
 from gnomon.domain import codec
 from gnomon.domain.events import Event
+from gnomon.wire.problems import Problem
 from gnomon.wire.records import EventsFrame
 from gnomon.wire.run_frame import RunFrame
 
-OVER = 1000
-"""The code with which the server closes when there is nothing more to tell."""
+COMPLETE = 1000
+"""The close code for a stream that has been sent completely."""
 NOT_ALLOWED = 4401
-_GONE = {None: "the log is gone", "other-log": "there is another log", "pruned": "what lay between was pruned"}
+_REPLACED = {
+    None: "the followed log is no longer available",
+    "other-log": "another log has taken the place of the followed one",
+    "pruned": "events that were not read yet have been pruned",
+}
 
 
 async def run_frames(session: Session, task_id: str, after: int | None) -> AsyncGenerator[RunFrame, None]:
-    """Follow an execution to its end, or the runs of a job for ever."""
+    """Follow an execution to its end, or the runs of a job without end."""
     backoff = session.backoff()
     while True:
         try:
@@ -32,9 +37,9 @@ async def run_frames(session: Session, task_id: str, after: int | None) -> Async
                     after = frame.seq
                     if frame.type != "heartbeat":
                         yield frame
-                if _is_over(session, socket):
+                if _is_complete(session, socket):
                     return
-            failure: Exception = session.lost(ConnectionError(f"it closed with {socket.close_code}"))
+            failure: Exception = session.lost(ConnectionError(f"the connection closed with code {socket.close_code}"))
         except (aiohttp.ClientError, TimeoutError) as exc:
             failure = session.lost(exc)
         await backoff.pause(failure)
@@ -43,7 +48,7 @@ async def run_frames(session: Session, task_id: str, after: int | None) -> Async
 async def events(
     session: Session, after: int | None, job_id: str | None, types: tuple[str, ...]
 ) -> AsyncGenerator[Event, None]:
-    """Follow the log for ever; LogReplacedError where what lies between can never be had."""
+    """Follow the log without end; LogReplacedError where unread events cannot be had any more."""
     backoff = session.backoff()
     log: str | None = None
     while True:
@@ -53,21 +58,21 @@ async def events(
                 async for text in _texts(socket):
                     frame = msgspec.json.decode(text, type=EventsFrame)
                     if frame.type == "reset":
-                        raise LogReplacedError(f"{_GONE.get(frame.reason)} at {session.url}: follow it anew")
+                        raise LogReplacedError(f"{_REPLACED[frame.reason]} at {session.url}: follow from the beginning")
                     backoff.succeeded()
                     after, log = frame.seq, frame.log or log
                     for body in frame.events:
                         yield codec.decode(bytes(body))
-                _is_over(session, socket)
-            failure: Exception = session.lost(ConnectionError(f"it closed with {socket.close_code}"))
+                _is_complete(session, socket)
+            failure: Exception = session.lost(ConnectionError(f"the connection closed with code {socket.close_code}"))
         except (aiohttp.ClientError, TimeoutError) as exc:
             failure = session.lost(exc)
         await backoff.pause(failure)
 
 
 async def _texts(socket: aiohttp.ClientWebSocketResponse) -> AsyncIterator[str]:
-    """Give the text frames until the connection is closed; TimeoutError where it falls silent."""
-    while (message := await socket.receive(SILENCE)).type is aiohttp.WSMsgType.TEXT:
+    """Yield the text frames until the connection is closed; TimeoutError after too long a silence."""
+    while (message := await socket.receive(SILENCE_S)).type is aiohttp.WSMsgType.TEXT:
         yield message.data
 
 
@@ -78,7 +83,7 @@ def _run_frame(session: Session, text: str, task_id: str) -> RunFrame:
     return msgspec.convert(raw, RunFrame)
 
 
-def _is_over(session: Session, socket: aiohttp.ClientWebSocketResponse) -> bool:
+def _is_complete(session: Session, socket: aiohttp.ClientWebSocketResponse) -> bool:
     if socket.close_code == NOT_ALLOWED:
-        raise NotAllowedError(f"the kernel at {session.url} does not let you go on: the login has ended", 401)
-    return socket.close_code == OVER
+        raise NotAllowedError(f"the kernel at {session.url} ended the login of this connection: log in again", 401)
+    return socket.close_code == COMPLETE

@@ -1,4 +1,4 @@
-"""Requests to one server: JSON out and in, problems become errors, and one that goes away for a moment is awaited."""
+"""Requests to one server: JSON out and in, problems as errors, and retries while the server is away."""
 
 from __future__ import annotations
 
@@ -14,28 +14,29 @@ import msgspec
 from yarl import URL
 
 from gnomon.client.backoff import PatientBackoff
-from gnomon.client.errors import ClientError, NoServerError, Problem, error_of
+from gnomon.client.errors import ClientError, NoServerError, error_of
+from gnomon.wire.problems import Problem
 from gnomon.wire.records import Envelope
 
 T = TypeVar("T")
 
 ANSWER_LIMIT = aiohttp.ClientTimeout(total=60, sock_connect=10)
-"""A server may take 20 s for an answer, and longer while its store is away."""
-SILENCE = 30.0
-"""Seconds: a WebSocket says something at least every ten."""
-LARGEST_FRAME = 64 * 1024 * 1024
+"""A server answers within 20 s by default, and takes longer while its store is away."""
+SILENCE_S = 30.0
+"""Seconds without a frame after which a WebSocket counts as lost: the server sends one at least every ten."""
+MAX_FRAME_BYTES = 64 * 1024 * 1024
 AWAY = frozenset({502, 503, 504})
-"""Statuses of a server, or of a proxy before it, that will be there again in a moment."""
+"""Statuses of a server, or of a proxy in front of it, that is expected back soon."""
 
 
 class Session:
-    """All that is said to one server. `patience` is how many seconds one waits in all for a server that goes away.
+    """The connection to one server. `patience` is the total time, in seconds, to wait for a server that goes away.
 
-    One that has never answered is not waited for: its address will be wrong.
+    There is no waiting for a server that has never answered: its address is probably wrong.
     """
 
     def __init__(self, url: str, token: str | None, patience: float) -> None:
-        self.url = _checked(url)
+        self.url = _checked_url(url)
         self._token = token
         self._patience = patience
         self._has_answered = False
@@ -52,7 +53,7 @@ class Session:
         await self._http.close()
 
     def backoff(self) -> PatientBackoff:
-        """Begin to be patient."""
+        """Return a fresh back-off with the full patience."""
         return PatientBackoff(self._patience)
 
     async def request(
@@ -61,17 +62,17 @@ class Session:
         path: str,
         answer: type[T],
         *,
-        asked: str | None = None,
+        subject: str | None = None,
         query: Mapping[str, Any] | None = None,
         body: Any = None,
         headers: Mapping[str, str] | None = None,
     ) -> T:
-        """Ask, and ask again while the server is away, so every request must bear to be repeated.
+        """Send a request and repeat it while the server is away, so every request must be safe to repeat.
 
-        `asked` is the job or the execution that it is about. Raises what the kernel would have raised, or ClientError.
+        `subject` is the job or execution that it is about. Raises the kernel's own error for a problem, or ClientError.
         """
         backoff = self.backoff()
-        sent: dict[str, Any] = {"params": _written(query or {}), "headers": {"Accept": "application/json"}}
+        sent: dict[str, Any] = {"params": _query_text(query or {}), "headers": {"Accept": "application/json"}}
         sent["headers"] |= headers or {}
         if body is not None:
             sent |= {"data": msgspec.json.encode(body)}
@@ -82,37 +83,37 @@ class Session:
                     content = await response.read()
                 self._has_answered = True
                 if response.status not in AWAY:
-                    return self._read(response, content, answer, asked)
-                failure: Exception = self._refusal(response, content, asked)
+                    return self._read(response, content, answer, subject)
+                failure: Exception = self._refusal(response, content, subject)
             except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError, TimeoutError) as exc:
                 failure = self.lost(exc)
             await backoff.pause(failure)
 
     @asynccontextmanager
     async def websocket(self, path: str, query: Mapping[str, Any]) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
-        """Open a WebSocket. A lost connection is aiohttp's own error, to be handed to `lost`."""
+        """Open a WebSocket. A lost connection raises aiohttp's own error, which the caller passes to `lost`."""
         try:
             socket = await self._http.ws_connect(
-                self._at(path).with_query(_written(query)), max_msg_size=LARGEST_FRAME, timeout=_CLOSING
+                self._at(path).with_query(_query_text(query)), max_msg_size=MAX_FRAME_BYTES, timeout=_CLOSING
             )
         except aiohttp.WSServerHandshakeError as exc:
             if exc.status in AWAY:
                 raise
-            raise self.error(Problem(status=exc.status, title=f"nothing can be followed at {path}")) from exc
+            raise self.error(Problem(status=exc.status, title=f"cannot open a WebSocket at {path}")) from exc
         self._has_answered = True
         async with socket:
             yield socket
 
-    def error(self, problem: Problem, asked: str | None = None) -> Exception:
-        """Make the error of a problem."""
-        return error_of(problem, url=self.url, has_token=self._token is not None, asked=asked)
+    def error(self, problem: Problem, subject: str | None = None) -> Exception:
+        """Return the error for a problem."""
+        return error_of(problem, url=self.url, has_token=self._token is not None, subject=subject)
 
     def lost(self, exc: Exception) -> NoServerError:
-        """Make the error of a connection that could not be had, or broke; raise it where there never was one."""
+        """Return the error for a lost connection; raise it at once if the server has never answered."""
         failure = NoServerError(self.url, _reason(exc))
         failure.__cause__ = exc
         if not isinstance(exc, aiohttp.ClientConnectorError | aiohttp.ClientConnectorCertificateError):
-            self._has_answered = True  # it was there, and went away before it could answer
+            self._has_answered = True  # the server accepted the connection and went away before it answered
         elif not self._has_answered:
             raise failure
         return failure
@@ -120,50 +121,50 @@ class Session:
     def _at(self, path: str) -> URL:
         return URL(self.url + path, encoded=True)
 
-    def _read(self, response: aiohttp.ClientResponse, content: bytes, answer: type[T], asked: str | None) -> T:
+    def _read(self, response: aiohttp.ClientResponse, content: bytes, answer: type[T], subject: str | None) -> T:
         if response.status >= 300:
-            raise self._refusal(response, content, asked)
+            raise self._refusal(response, content, subject)
         try:
             return msgspec.json.decode(_unwrapped(content), type=answer)
         except (msgspec.DecodeError, UnicodeDecodeError) as exc:
-            raise ClientError(self._strange(response), response.status) from exc
+            raise ClientError(self._not_gnomon(response), response.status) from exc
 
-    def _refusal(self, response: aiohttp.ClientResponse, content: bytes, asked: str | None) -> Exception:
+    def _refusal(self, response: aiohttp.ClientResponse, content: bytes, subject: str | None) -> Exception:
         try:
-            return self.error(msgspec.json.decode(_unwrapped(content), type=Problem), asked)
+            return self.error(msgspec.json.decode(_unwrapped(content), type=Problem), subject)
         except (msgspec.DecodeError, UnicodeDecodeError):
-            return ClientError(self._strange(response), response.status)
+            return ClientError(self._not_gnomon(response), response.status)
 
-    def _strange(self, response: aiohttp.ClientResponse) -> str:
-        where = f", and points to {response.headers['Location']}" if "Location" in response.headers else ""
+    def _not_gnomon(self, response: aiohttp.ClientResponse) -> str:
+        redirect = f", redirecting to {response.headers['Location']}" if "Location" in response.headers else ""
         return (
-            f"what answers at {self.url} is no Gnomon: {response.status} {response.content_type}{where}; "
-            "does the address want a base path, such as http://127.0.0.1:8000/api?"
+            f"{self.url} does not look like a Gnomon server: it answered {response.status} {response.content_type}"
+            f"{redirect}; check the address, base path included, as in http://127.0.0.1:8000/api"
         )
 
 
 def segment(text: str) -> str:
-    """Write a part of a path; an id that somebody has made up may hold anything."""
+    """Quote a path segment: an id given by a user may contain any character."""
     return quote(text, safe="")
 
 
 _CLOSING = aiohttp.ClientWSTimeout(ws_close=2.0)
 
 
-def _checked(url: str) -> str:
-    """Refuse an address that cannot be meant."""
+def _checked_url(url: str) -> str:
+    """Return the URL without a trailing slash; ClientError if it cannot be the address of a kernel."""
     try:
         parsed = URL(url)
         is_usable = parsed.scheme in {"http", "https"} and bool(parsed.host)
     except ValueError:
         is_usable = False
     if not is_usable or parsed.user is not None or parsed.query_string or parsed.fragment:
-        raise ClientError(f"{url!r} is no address of a kernel: expected one like https://gnomon.example:8000")
+        raise ClientError(f"{url!r} is not the address of a kernel: expected one like https://gnomon.example:8000")
     return url.rstrip("/")
 
 
-def _written(query: Mapping[str, Any]) -> dict[str, str]:
-    """Write parameters; those that are None are left out."""
+def _query_text(query: Mapping[str, Any]) -> dict[str, str]:
+    """Return query parameters as text, without those that are None or empty."""
     return {name: _text(value) for name, value in query.items() if value is not None and value != ()}
 
 
@@ -176,18 +177,20 @@ def _text(value: Any) -> str:
 
 
 def _unwrapped(content: bytes) -> bytes:
-    """Take an answer out of its envelope, where it has one."""
+    """Return the answer without its envelope, where it has one."""
     if not content.startswith(b'{"success"'):
         return content
-    return bytes(msgspec.json.decode(content, type=Envelope).data)
+    return bytes(msgspec.json.decode(content, type=Envelope[msgspec.Raw]).data)
 
 
 def _reason(exc: Exception) -> str:
     if isinstance(exc, aiohttp.ClientConnectorCertificateError):
-        return f"its certificate is not trusted: {exc.certificate_error}; $SSL_CERT_FILE may name one that is to be"
+        return (
+            f"its certificate is not trusted: {exc.certificate_error}; $SSL_CERT_FILE can name a file of trusted ones"
+        )
     if isinstance(exc, aiohttp.ClientResponseError):
         return f"it answered {exc.status}"
     if isinstance(exc, aiohttp.ClientConnectorError):
-        number = exc.os_error.errno or 0  # that of a name that cannot be resolved is below 0
+        number = exc.os_error.errno or 0  # negative for a name that cannot be resolved
         return os.strerror(number) if number > 0 else exc.os_error.strerror or str(exc.os_error)
     return str(exc) or type(exc).__name__

@@ -1,1 +1,1 @@
-"""The records that cross HTTP and WebSockets, for the server and its clients alike."""
+"""What crosses HTTP and WebSockets: one definition for the server and for its clients."""

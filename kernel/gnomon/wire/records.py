@@ -1,56 +1,52 @@
-"""What comes over the wire, and how it becomes what the kernel knows. Fields that are not known here are skipped."""
+"""Executions, jobs and operator actions on the wire. Times have an offset, durations are in seconds.
+
+The server always writes every field. Fields have defaults so that a client can read the answers of an older server; it
+skips fields that it does not know.
+"""
 
 from __future__ import annotations
 
-from datetime import date, datetime
-from typing import Any, Literal
+from datetime import datetime
+from typing import Annotated, Any, Generic, Literal, Self, TypeVar
 
 import msgspec
 
-from gnomon.api import Triggered
 from gnomon.domain.execution import Execution, Status
 from gnomon.domain.progress import ProgressView, Step
-from gnomon.domain.records import Action, ActionPage, LogLine
+from gnomon.domain.records import Action, LogLine
+from gnomon.wire.statistics import Counts
+
+T = TypeVar("T")
+JobStatus = Literal["active", "paused"]
+JsonObject = Annotated[msgspec.Raw, msgspec.Meta(extra_json_schema={"type": "object"})]
+"""A JSON object that is passed on as it is."""
+
+
+# --- executions ---
 
 
 class Record(msgspec.Struct, kw_only=True):
-    """An execution as the server writes it: its progress is spread over fields of its own."""
+    """An execution: one run, or one fire that did not run. Its progress is spread over fields of its own.
+
+    `timestamp` is the actual start, or the moment of recording for what never started. A missed execution may stand for
+    `count` fires, from `first` to `last`. `declared`: the run announced its steps, so their weights give its progress.
+    """
 
     id: str = msgspec.field(name="_id")
     job_id: str
     job_name: str = ""
     status: Status
-    version: int = 0
     scheduled_time: datetime
     timestamp: datetime
-    updated_at: datetime
-    node: str = ""
-    is_manual: bool = False
-    force: bool = False
-    args: list[Any] = []
-    kwargs: dict[str, Any] = {}
-    actor: str | None = None
-    attempt: int = 1
-    retry_of: str | None = None
-    not_before: datetime | None = None
-    runner: str | None = None
-    worker: str | None = None
-    delay: float | None = None
     execution_time: float | None = None
-    reason: str | None = None
-    detail: str | None = None
-    error_type: str | None = None
     error_message: str | None = None
+    error_type: str | None = None
     traceback: str | None = None
-    return_value: Any = None
+    is_manual: bool = False
     cancel_requested: bool = False
     cancelled_by: str | None = None
     warning: str | None = None
-    count: int = 1
-    first: datetime | None = None
-    last: datetime | None = None
-    late_result: str | None = None
-    hidden: bool = False
+    updated_at: datetime
     progress: float | None = None
     progress_message: str | None = None
     step: str | None = None
@@ -59,66 +55,96 @@ class Record(msgspec.Struct, kw_only=True):
     total_items: int | None = None
     steps: tuple[Step, ...] = ()
     declared: bool = False
+    return_value: Any = None
+    reason: str | None = None
+    detail: str | None = None
+    actor: str | None = None
+    args: list[Any] = []
+    kwargs: dict[str, Any] = {}
+    force: bool = False
+    attempt: int = 1
+    retry_of: str | None = None
+    not_before: datetime | None = None
+    delay: float | None = None
+    runner: str | None = None
+    worker: str | None = None
+    count: int = 1
+    first: datetime | None = None
+    last: datetime | None = None
+    late_result: str | None = None
+    hidden: bool = False
+    node: str = ""
+    version: int = 0
+
+    @classmethod
+    def of(cls, execution: Execution, **more: Any) -> Self:
+        """Make the record of an execution; `more` are the fields that only a subclass has."""
+        fields = {name: getattr(execution, name) for name in _SAME}
+        fields["job_name"] = execution.job_name or execution.job_id
+        for name, of_view in _PROGRESS.items():
+            fields[name] = getattr(execution.progress, of_view)
+        return cls(**fields, **more)
 
     def execution(self) -> Execution:
-        """Make the execution that it tells of."""
-        same = {
-            name: getattr(self, name)
-            for name in Record.__struct_fields__
-            if name in Execution.__struct_fields__ and name not in {"progress", "job_name"}
-        }
-        name = "" if self.job_name == self.job_id else self.job_name  # the server calls a job without a name by its id
-        return Execution(**same, job_name=name, progress=self._progress())
+        """Return the execution that the record describes."""
+        fields = {name: getattr(self, name) for name in _SAME}
+        fields["job_name"] = "" if self.job_name == self.job_id else self.job_name
+        view = ProgressView(**{of_view: getattr(self, name) for name, of_view in _PROGRESS.items()})
+        return Execution(**fields, progress=view)
 
-    def _progress(self) -> ProgressView:
-        return ProgressView(
-            percent=self.progress,
-            message=self.progress_message,
-            step=self.step,
-            current_item=self.current_item,
-            processed_items=self.processed_items,
-            total_items=self.total_items,
-            steps=self.steps,
-            declared=self.declared,
-        )
+
+_PROGRESS = {"progress": "percent", "progress_message": "message"} | {
+    name: name for name in ("step", "current_item", "processed_items", "total_items", "steps", "declared")
+}
+"""From the fields of a record to those of the progress that they come from."""
+_SAME = tuple(set(Record.__struct_fields__) - {"job_name", *_PROGRESS})
+"""The fields that a record and its execution have in common."""
+
+
+class FullRecord(Record, kw_only=True):
+    """An execution with its events, as they are in the log."""
+
+    events: list[JsonObject]
 
 
 class TriggeredRecord(Record, kw_only=True):
-    """What a trigger led to."""
+    """The run that a trigger led to.
+
+    `resumed`: the job was paused and has been resumed. `repeated`: an earlier request had the same Idempotency-Key, and
+    this is its run.
+    """
 
     resumed: bool = False
     repeated: bool = False
 
-    def triggered(self) -> Triggered:
-        """Say it in the kernel's words."""
-        return Triggered(self.execution(), self.resumed, not self.repeated)
 
-
-class RecordPage(msgspec.Struct):
-    """A page of executions on the wire."""
+class RecordPage(msgspec.Struct, kw_only=True):
+    """Executions, newest first. `total` counts all that match, exactly; `next` is the cursor of the next page."""
 
     items: list[Record]
     total: int
+    limit: int = 0
+    offset: int = 0
     next: str | None = None
 
 
-class ExecutionPage(msgspec.Struct, frozen=True):
-    """A page of executions, newest first. `total` counts all that match; `next` is the cursor of the next page."""
+class LogPage(msgspec.Struct, kw_only=True):
+    """Lines that a run logged, by number. `next` is the `after` of the next page, null where there is none yet.
 
-    items: list[Execution]
-    total: int
-    next: str | None
-
-
-class LogPage(msgspec.Struct):
-    """Lines that a run logged."""
+    Only the newest lines of a run are kept: the first number shows how many are gone.
+    """
 
     items: list[LogLine]
+    after: int = 0
+    limit: int = 0
     next: int | None = None
 
 
+# --- jobs ---
+
+
 class LastExecution(msgspec.Struct, kw_only=True):
-    """The newest execution of a job, in short."""
+    """A summary of a job's newest execution."""
 
     id: str = msgspec.field(name="_id")
     status: Status
@@ -128,16 +154,25 @@ class LastExecution(msgspec.Struct, kw_only=True):
     error_message: str | None = None
     is_manual: bool = False
 
+    @classmethod
+    def of(cls, execution: Execution) -> Self:
+        """Summarize an execution."""
+        return cls(**{name: getattr(execution, name) for name in cls.__struct_fields__})
+
 
 class JobSummary(msgspec.Struct, kw_only=True):
-    """A job in short. `trigger` says in words when it is due; `running` and `waiting` are ids of executions."""
+    """A job. `trigger` describes its schedule in words; `running` and `waiting` are ids of executions.
+
+    `display_name` is the name that an operator gave it; an operator's description replaces that of the definition.
+    `next_run_time` is null for a paused job, and for one that runs only when triggered.
+    """
 
     id: str
     name: str
     display_name: str | None = None
     description: str = ""
     tags: list[str] = []
-    status: Literal["active", "paused"]
+    status: JobStatus
     paused: bool
     paused_by: str | None = None
     paused_reason: str | None = None
@@ -150,122 +185,93 @@ class JobSummary(msgspec.Struct, kw_only=True):
     waiting: list[str] = []
 
 
+class Policies(msgspec.Struct, kw_only=True):
+    """The policies of a job, defaults included; durations are text such as `1h 30m`."""
+
+    catch_up: str = ""
+    grace: str | None = None
+    overlap: str = ""
+    max_instances: int | None = None
+    timeout: str | None = None
+    silence: str | None = None
+    cancel_grace: str = ""
+    retry: dict[str, Any] = {}
+    runner: str | None = None
+    limits: dict[str, Any] | None = None
+    steps: list[str] = []
+    options: dict[str, Any] = {}
+
+
 class JobDetail(JobSummary, kw_only=True):
-    """A job with its definition and the times when it is due next."""
+    """A job with its definition, its next fires and the number of its executions."""
 
     func: str
     args: list[Any] = []
     kwargs: dict[str, Any] = {}
-    policies: dict[str, Any] = {}
+    policies: Policies = msgspec.field(default_factory=Policies)
     next_run_times: list[datetime] = []
     schedule: str = ""
     timezone: str | None = None
+    statistics: Counts | None = None
+
+
+# --- operator actions ---
 
 
 class HistoryEntry(msgspec.Struct, kw_only=True):
-    """Something that an operator did."""
+    """An operator action. A failed one was recorded and refused; `error_message` is the reason."""
 
     job_id: str
     action: str
     status: Literal["success", "failed"] = "success"
+    error_message: str | None = None
     actor: str
     timestamp: datetime
-    error_message: str | None = None
     execution_id: str | None = None
     detail: str | None = None
 
-    def told(self) -> Action:
-        """Say it in the kernel's words."""
-        same = {name: getattr(self, name) for name in HistoryEntry.__struct_fields__ if name != "timestamp"}
-        return Action(at=self.timestamp, **same)
+    @classmethod
+    def of(cls, action: Action) -> Self:
+        """Make the entry of an action."""
+        fields = {name: getattr(action, name) for name in cls.__struct_fields__ if name != "timestamp"}
+        return cls(timestamp=action.at, **fields)
+
+    def to_action(self) -> Action:
+        """Return the action that the entry describes."""
+        fields = {name: getattr(self, name) for name in self.__struct_fields__ if name != "timestamp"}
+        return Action(at=self.timestamp, **fields)
 
 
-class HistoryPage(msgspec.Struct):
-    """A page of what operators did, on the wire."""
+class HistoryPage(msgspec.Struct, kw_only=True):
+    """Operator actions, newest first; `total` is exact."""
 
     history: list[HistoryEntry]
     total: int
-
-    def actions(self) -> ActionPage:
-        """Say it in the kernel's words."""
-        return ActionPage([entry.told() for entry in self.history], self.total)
+    limit: int = 0
+    offset: int = 0
 
 
-class Streak(msgspec.Struct):
-    """How many runs in a row have now ended in that way, and the longest rows there have been."""
-
-    status: str | None
-    length: int
-    longest_success: int
-    longest_failed: int
+# --- frames and envelopes ---
 
 
-class LastCounted(msgspec.Struct, kw_only=True):
-    """The execution of a job that started last."""
+class EventsFrame(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """A frame of `/ws/events`: events, or a notice. Everything up to position `seq` has been sent.
 
-    id: str
-    status: Status
-    timestamp: datetime
-    execution_time: float | None = None
-
-
-class Day(msgspec.Struct):
-    """What ended on one day; the mean is of the successful executions, in seconds."""
-
-    day: date
-    success: int
-    failed: int
-    missed: int
-    cancelled: int
-    avg_execution_time: float | None = None
-
-
-class Hour(msgspec.Struct):
-    """What ended in the hour that begins at `hour`."""
-
-    hour: datetime
-    success: int
-    failed: int
-    missed: int
-    cancelled: int
-    avg_execution_time: float | None = None
-
-
-class JobStatistics(msgspec.Struct, kw_only=True):
-    """How a job has done; times are seconds. What only the plugin stats knows is None from a server without it."""
-
-    job_id: str
-    total: int
-    success: int
-    failed: int
-    missed: int
-    cancelled: int
-    running: int
-    scheduled: int
-    success_rate: float | None = None
-    avg_execution_time: float | None = None
-    p50: float | None = None
-    p95: float | None = None
-    last_execution: LastCounted | None = None
-    streak: Streak | None = None
-    by_day: list[Day] | None = None
-    by_hour: list[Hour] | None = None
-
-
-class EventsFrame(msgspec.Struct):
-    """What comes over /ws/events: events, or a word about them."""
+    `ready` is the first frame. After `reset` the reader forgets what it has: the log follows from its beginning.
+    """
 
     type: Literal["events", "ready", "reset", "heartbeat"]
     seq: int
     events: list[msgspec.Raw] = []
     log: str | None = None
-    reason: str | None = None
+    reason: Literal["other-log", "pruned"] | None = None
 
 
-class Envelope(msgspec.Struct):
-    """What some servers put every answer into."""
+class Envelope(msgspec.Struct, Generic[T], kw_only=True, omit_defaults=True):
+    """The wrapper around every answer of a server with `envelope = true`; `data` is the answer or the problem."""
 
     success: bool
-    data: msgspec.Raw
+    data: T
     message: str
     timestamp: datetime
+    code: int | None = None

@@ -1,4 +1,4 @@
-"""What viewers of one run, or of a job's runs, are told over a connection: frames, each the whole state of a run."""
+"""The frames of `/ws/progress`: each holds the whole state of a run."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ FrameType = Literal[
 
 
 class RunFrame(msgspec.Struct, kw_only=True):
-    """How a run stands at position `seq` of the log. `elapsed` and `remaining` are seconds, as of `at`.
+    """The state of a run at position `seq` of the log. `elapsed` and `remaining` are seconds, as of `at`.
 
-    A `snapshot` tells the present, the others what has just happened; of a job with no run there is a snapshot without
-    execution_id. After a `reset` the log is another one, and what was told before does not count any more.
+    A `snapshot` is the present state, the other types report what has just happened. The snapshot of a job without a
+    run has no execution_id. After a `reset` discard every earlier frame: snapshots of the present follow.
     """
 
     type: FrameType
@@ -56,6 +56,6 @@ class RunFrame(msgspec.Struct, kw_only=True):
 
     @property
     def timing(self) -> Timing:
-        """How long the run has been going, and how long it will."""
+        """The elapsed and the expected time of the run."""
         total = None if self.remaining is None else (self.elapsed or 0.0) + self.remaining
         return Timing(self.elapsed or 0.0, total, self.remaining)

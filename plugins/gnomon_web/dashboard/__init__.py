@@ -6,7 +6,7 @@ The files under `static/` need no build step. They contain no data and are publi
 from __future__ import annotations
 
 from gnomon_web.dashboard.pages import asset, page
-from gnomon_web.routes import Route
+from gnomon_web.http.routes import Route
 
 PAGES = ("/", "/jobs", "/jobs/{job_id}", "/runs", "/runs/{execution_id}", "/alerts")
 """The URLs that static/js/app.js handles: each can be opened, linked and reloaded."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from aiohttp import hdrs, web
 
+from gnomon_web.app_keys import CONFIG
 from gnomon_web.dashboard.assets import build
-from gnomon_web.keys import CONFIG
 
 IMMUTABLE = "public, max-age=31536000, immutable"
 

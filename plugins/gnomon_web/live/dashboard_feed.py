@@ -1,4 +1,4 @@
-"""`/ws/live`: what a dashboard shows, as of a position, and batches of what has happened since."""
+"""`/ws/live`: a snapshot of everything that a dashboard shows, then batches of changes."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ import msgspec
 from aiohttp import web
 
 from gnomon import JobRemoved, Progress
-from gnomon_web.keys import AUTHENTICATOR, IDENTITY
-from gnomon_web.live.conflation import conflate
-from gnomon_web.live.connection import Connection, HangUp, text_frame
-from gnomon_web.live.hub import HUB, Hub
+from gnomon_web.app_keys import AUTHENTICATOR, IDENTITY
+from gnomon_web.http.responses import encode_json
+from gnomon_web.live.ack_window import AckWindow
+from gnomon_web.live.coalescing import coalesce_progress
+from gnomon_web.live.connections import LIVE_CONNECTIONS, LiveConnections
 from gnomon_web.live.log_feed import LogFeed
 from gnomon_web.live.messages import (
     PROTOCOL,
@@ -26,19 +27,18 @@ from gnomon_web.live.messages import (
     Reason,
     Snapshot,
     read_message,
-    write_message,
 )
-from gnomon_web.live.tail import FARTHEST_RESUME, KEPT_EVENTS, Slice
-from gnomon_web.live.window import Window
+from gnomon_web.live.tail import KEPT_EVENTS, MAX_RESUME, Slice
+from gnomon_web.live.websocket import HangUp, WebSocket, text_frame
 
-HELLO_LIMIT = 10.0
-"""Seconds in which a client has to say what it wants."""
-TICK = 0.1
+HELLO_LIMIT_S = 10.0
+"""Seconds in which a client must send its hello."""
+TICK_S = 0.1
 """Seconds between two deltas: nobody reads faster, and a page can draw them all."""
-LONGEST_QUEUE = 2_000
-"""Events, less what progress covers, that a slow client may have waiting; beyond that it gets a snapshot."""
-LARGEST_DELTA = 512 * 1024
-"""Bytes of the events that one delta is made of, before progress is left out: some 2,000."""
+MAX_QUEUE = 2_000
+"""Events, without superseded progress, that may wait for a slow client; beyond that it gets a snapshot."""
+MAX_DELTA_BYTES = 512 * 1024
+"""Bytes of the events in one delta, superseded progress included: some 2,000 events."""
 VERSION = version("gnomon")
 
 
@@ -47,26 +47,26 @@ class DashboardFeed:
 
     def __init__(self, request: web.Request) -> None:
         self._request = request
-        self._hub: Hub = request.app[HUB]
-        self._kernel = self._hub.kernel
-        self._tail = self._hub.tail
+        self._live: LiveConnections = request.app[LIVE_CONNECTIONS]
+        self._kernel = self._live.kernel
+        self._tail = self._live.tail
         self._identity = request[IDENTITY]
         self._hello: asyncio.Future[Hello] = asyncio.get_running_loop().create_future()
-        self._window = Window()
+        self._window = AckWindow()
         self._logs = LogFeed(self._kernel)
         self._cursor = self._tail.head
         self._resuming_until: int | None = None
         self._sent_at = float("-inf")
-        self._connection: Connection
+        self._websocket: WebSocket
 
-    async def hear(self, text: str) -> None:
-        """Take a message of the client."""
+    async def receive(self, text: str) -> None:
+        """Handle a message of the client."""
         try:
             message = read_message(text)
         except (msgspec.DecodeError, UnicodeError, RecursionError) as exc:
-            raise HangUp(4400, f"cannot read a message: {exc}") from None
+            raise HangUp(4400, f"cannot read the message: {exc}") from None
         if isinstance(message, Hello) is self._hello.done():
-            raise HangUp(4400, "the first message, and no other one, is a hello")
+            raise HangUp(4400, "the first message must be a hello, and no other one may be")
         match message:
             case Hello():
                 self._hello.set_result(message)
@@ -77,106 +77,106 @@ class DashboardFeed:
                     raise HangUp(4401, "the login has ended")
                 self._logs.follow(message.topics)
             case Ping():
-                await self._connection.send(write_message(Pong(now=self._kernel.clock.now())))
+                await self._websocket.send(encode_json(Pong(now=self._kernel.clock.now())))
 
     def heartbeat(self) -> bytes:
-        """Say that all is well."""
-        return write_message(Heartbeat(seq=self._cursor, now=self._kernel.clock.now(), version=VERSION))
+        """Return a heartbeat."""
+        return encode_json(Heartbeat(seq=self._cursor, now=self._kernel.clock.now(), version=VERSION))
 
-    async def talk(self, connection: Connection) -> None:
-        """Send a picture or what was missed, then deltas, for as long as somebody looks."""
-        self._connection = connection
-        if connection.protocol != PROTOCOL:
+    async def send(self, websocket: WebSocket) -> None:
+        """Send a snapshot or the missed events, then deltas, until the connection ends."""
+        self._websocket = websocket
+        if websocket.protocol != PROTOCOL:
             raise HangUp(4400, f"expected the subprotocol {PROTOCOL}")
         try:
-            async with asyncio.timeout(HELLO_LIMIT):
+            async with asyncio.timeout(HELLO_LIMIT_S):
                 hello = await self._hello
         except TimeoutError:
-            raise HangUp(4400, f"expected a hello within {HELLO_LIMIT:g} s") from None
+            raise HangUp(4400, f"expected a hello within {HELLO_LIMIT_S:g} s") from None
         self._logs.follow(hello.topics)
-        connection.tasks.create_task(self._logs.talk(connection))
+        websocket.tasks.create_task(self._logs.send(websocket))
         await self._begin(hello)
         while True:
             await self._tail.reach(self._cursor + 1)
             await self._window.room()
             await self._next_tick()
-            await self._go_on()
+            await self._send_next()
 
     async def _begin(self, hello: Hello) -> None:
         if hello.after is None or hello.log is None:
-            await self._show_all("first")
-        elif reason := self._hub.why_not(hello.log, hello.after):
-            await self._show_all(reason)
-        elif self._tail.head - hello.after > FARTHEST_RESUME:
-            await self._show_all("gap")
+            await self._send_snapshot("first")
+        elif self._live.is_other_log(hello.log, hello.after):
+            await self._send_snapshot("other-log")
+        elif self._tail.head - hello.after > MAX_RESUME:
+            await self._send_snapshot("gap")
         else:
             self._cursor, self._resuming_until = hello.after, self._tail.head
-            await self._go_on()
+            await self._send_next()
 
     async def _next_tick(self) -> None:
-        """Wait for the next tenth of a second, the same one for all: so they send the same bytes."""
+        """Wait for the next tenth of a second, the same one for all clients, so that they share the same bytes."""
         now = asyncio.get_running_loop().time()
-        if now - self._sent_at < TICK:
-            # Nine tenths of a tick: whoever has woken a little after a tenth is to send at the next one all the same.
-            earliest = self._sent_at + 0.9 * TICK
-            await asyncio.sleep((earliest // TICK + 1) * TICK - now)
+        if now - self._sent_at < TICK_S:
+            # Nine tenths of a tick: a client that woke a little late still sends at the next tick.
+            earliest = self._sent_at + 0.9 * TICK_S
+            await asyncio.sleep((earliest // TICK_S + 1) * TICK_S - now)
 
-    async def _go_on(self) -> None:
-        part = await self._tail.read(self._cursor, KEPT_EVENTS, LARGEST_DELTA)
+    async def _send_next(self) -> None:
+        part = await self._tail.read(self._cursor, KEPT_EVENTS, MAX_DELTA_BYTES)
         is_resuming = self._resuming_until is not None
-        if part.lacks():
-            await self._show_all("gap")
+        if part.has_gap():
+            await self._send_snapshot("gap")
         elif not is_resuming and self._is_too_long(part):
-            await self._show_all("lag")
+            await self._send_snapshot("lag")
         else:
-            frame = await part.asked_frame(("delta", is_resuming), lambda part: self._write(part, is_resuming))
+            frame = await part.awaited_frame(("delta", is_resuming), lambda part: self._write(part, is_resuming))
             self._cursor = part.upto
             if self._resuming_until is not None and self._cursor >= self._resuming_until:
                 self._resuming_until = None
             await self._send(frame)
 
     def _is_too_long(self, part: Slice) -> bool:
-        return self._tail.head - self._cursor > LONGEST_QUEUE and (
-            part.upto < self._tail.head or len(conflate([entry.event for entry in part.entries])) > LONGEST_QUEUE
+        return self._tail.head - self._cursor > MAX_QUEUE and (
+            part.upto < self._tail.head or len(coalesce_progress([entry.event for entry in part.entries])) > MAX_QUEUE
         )
 
     async def _write(self, part: Slice, is_resuming: bool) -> bytes:
-        kept = {event.position for event in conflate([entry.event for entry in part.entries])}
+        kept = {event.position for event in coalesce_progress([entry.event for entry in part.entries])}
         bodies = b",".join(entry.body for entry in part.entries if entry.position in kept)
         changed = {entry.event.job_id for entry in part.entries if not isinstance(entry.event, Progress)}
-        jobs = await self._hub.pictures.jobs(self._request, changed)
+        jobs = await self._live.snapshots.jobs(self._request, changed)
         delta = Delta(
             seq=part.upto,
             now=self._kernel.clock.now(),
             events=msgspec.Raw(b"[%b]" % bodies),
             jobs=list(jobs.values()),
-            removed=sorted(_removed(part) - jobs.keys()),  # without those that have been added again
+            removed=sorted(_removed(part) - jobs.keys()),  # a job that was added again is not removed
             resumed=is_resuming,
         )
-        return text_frame(write_message(delta))
+        return text_frame(encode_json(delta))
 
-    async def _show_all(self, reason: Reason) -> None:
-        picture = await self._hub.pictures.take(self._request, self._cursor)
-        self._cursor, self._resuming_until = picture.seq, None
+    async def _send_snapshot(self, reason: Reason) -> None:
+        shared = await self._live.snapshots.take(self._request, self._cursor)
+        self._cursor, self._resuming_until = shared.seq, None
         snapshot = Snapshot(
             reason=reason,
             log=self._kernel.log_id,
-            seq=picture.seq,
+            seq=shared.seq,
             now=self._kernel.clock.now(),
             version=VERSION,
             role=self._identity.role,
             actor=self._identity.name,
-            jobs=picture.jobs,
-            running=picture.running,
-            recent=picture.recent,
-            health=picture.health,
+            jobs=shared.jobs,
+            running=shared.running,
+            recent=shared.recent,
+            health=shared.health,
         )
-        await self._send(text_frame(write_message(snapshot)))
+        await self._send(text_frame(encode_json(snapshot)))
 
     async def _send(self, frame: bytes) -> None:
         self._window.sent(self._cursor)
         self._sent_at = asyncio.get_running_loop().time()
-        await self._connection.pass_on(frame)
+        await self._websocket.send_frame(frame)
 
 
 def _removed(part: Slice) -> set[str]:
@@ -184,8 +184,8 @@ def _removed(part: Slice) -> set[str]:
 
 
 async def serve_live(request: web.Request) -> web.StreamResponse:
-    """Serve a dashboard: a snapshot, then what changes, at a pace that it acknowledges (subprotocol gnomon.live.v1)."""
+    """Serve a dashboard: a snapshot, then changes at the pace of its acknowledgements (subprotocol gnomon.live.v1)."""
     feed = DashboardFeed(request)
-    return await request.app[HUB].hold(
-        request, feed.talk, hear=feed.hear, heartbeat=feed.heartbeat, protocols=(PROTOCOL,)
+    return await request.app[LIVE_CONNECTIONS].serve(
+        request, feed.send, receive=feed.receive, heartbeat=feed.heartbeat, protocols=(PROTOCOL,)
     )

@@ -1,4 +1,4 @@
-"""`/ws/events`: the whole log as it grows, without a gap, at the pace of who reads it."""
+"""`/ws/events`: the log as it grows, without gaps, at the pace of the reader."""
 
 from __future__ import annotations
 
@@ -10,16 +10,18 @@ from aiohttp import web
 
 from gnomon import Event
 from gnomon.domain.events import EVENT_TYPES
-from gnomon_web.live.connection import Connection, ignore, text_frame
-from gnomon_web.live.hub import HUB, Hub
+from gnomon.wire.problems import INVALID_PARAMETER
+from gnomon.wire.records import EventsFrame
+from gnomon_web.errors import ApiError, culprit
+from gnomon_web.live.connections import LIVE_CONNECTIONS, LiveConnections
 from gnomon_web.live.tail import Position, Slice
-from gnomon_web.problems import ApiError, culprit
+from gnomon_web.live.websocket import WebSocket, ignore, text_frame
 
 
 class EventsQuery(msgspec.Struct, frozen=True, kw_only=True):
-    """From where, and which events: of one job, of some types.
+    """The start and the filters.
 
-    Without `after` it begins with the next event; `log` is the identity of the log that `after` was a position of.
+    Without `after` it starts with the next event; `log` is the identity of the log that `after` is a position of.
     """
 
     after: Position | None = None
@@ -28,81 +30,69 @@ class EventsQuery(msgspec.Struct, frozen=True, kw_only=True):
     types: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Refuse a type that there is not: it would be waited for for ever."""
+        """Refuse an unknown event type, which would never come."""
         for word in self.types:
             if word not in EVENT_TYPES:
-                raise ApiError(
-                    400,
-                    f"there is no event type {word!r}",
-                    errors=[culprit("query", "types", f"expected some of {', '.join(EVENT_TYPES)}; got {word!r}")],
-                )
+                detail = f"unknown event type {word!r}; expected some of {', '.join(EVENT_TYPES)}"
+                raise ApiError(INVALID_PARAMETER, detail, errors=[culprit("query", "types", detail)])
 
     def wants(self, event: Event) -> bool:
-        """Whether an event passes."""
+        """Whether an event passes the filters."""
         return self.job_id in {None, event.job_id} and (not self.types or event.type in self.types)
 
     @property
     def wants_all(self) -> bool:
-        """Whether every event passes."""
+        """Whether there are no filters."""
         return self.job_id is None and not self.types
 
 
-class Notice(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What is sent besides events; `seq` is the position up to which everything has been sent."""
-
-    type: Literal["ready", "reset", "heartbeat"]
-    seq: int
-    log: str | None = None
-    reason: Literal["other-log", "pruned"] | None = None
-
-
 class EventFeed:
-    """One reader of the log. Whoever does not keep up reads from the store: nothing is left out, little is held."""
+    """One reader of the log. A slow one reads from the store: nothing is left out, and little is buffered."""
 
-    def __init__(self, hub: Hub, query: EventsQuery) -> None:
-        self._hub = hub
-        self._tail = hub.tail
+    def __init__(self, live: LiveConnections, query: EventsQuery) -> None:
+        self._live = live
+        self._tail = live.tail
         self._query = query
         self._cursor = self._tail.head if query.after is None else query.after
         self._gaps_end = 0
 
-    async def talk(self, connection: Connection) -> None:
-        """Send what follows, for as long as somebody listens."""
-        if self._query.after is not None and self._hub.why_not(self._query.log, self._cursor):
-            await self._begin_again(connection, "other-log")
+    async def send(self, websocket: WebSocket) -> None:
+        """Send events until the connection ends."""
+        if self._query.after is not None and self._live.is_other_log(self._query.log, self._cursor):
+            await self._restart(websocket, "other-log")
         else:
             self._gaps_end = self._tail.head if self._cursor == 0 else 0
-            await connection.send(self._notice("ready"))
+            await websocket.send(self._notice("ready"))
         while True:
             await self._tail.reach(self._cursor + 1)
             part = await self._tail.read(self._cursor)
-            if part.lacks(beyond=self._gaps_end):
-                await self._begin_again(connection, "pruned")
+            if part.has_gap(beyond=self._gaps_end):
+                await self._restart(websocket, "pruned")
                 continue
             self._cursor = part.upto
             if frame := part.frame((self._query.job_id, self._query.types), self._write):
-                await connection.pass_on(frame)
+                await websocket.send_frame(frame)
 
     def heartbeat(self) -> bytes:
-        """Say how far it has come."""
+        """Return a heartbeat."""
         return self._notice("heartbeat")
 
-    async def _begin_again(self, connection: Connection, reason: Literal["other-log", "pruned"]) -> None:
-        """Let the reader forget all, and send all that there is: what it has folded can be made right in no other way.
+    async def _restart(self, websocket: WebSocket, reason: Literal["other-log", "pruned"]) -> None:
+        """Tell the reader to discard what it has, and start from the beginning of the log.
 
-        What has been pruned up to now is missing there, as everybody knows; what is pruned later is not.
+        Gaps up to the present head are expected then; a gap beyond it means another restart.
         """
         self._cursor, self._gaps_end = 0, self._tail.head
-        await connection.send(self._notice("reset", reason))
+        await websocket.send(self._notice("reset", reason))
 
     def _notice(
         self, kind: Literal["ready", "reset", "heartbeat"], reason: Literal["other-log", "pruned"] | None = None
     ) -> bytes:
-        log = self._hub.kernel.log_id if kind != "heartbeat" else None
-        return msgspec.json.encode(Notice(type=kind, seq=self._cursor, log=log, reason=reason))
+        log = self._live.kernel.log_id if kind != "heartbeat" else None
+        return msgspec.json.encode(EventsFrame(type=kind, seq=self._cursor, log=log, reason=reason))
 
     def _write(self, part: Slice) -> bytes:
-        """Write the frame of a slice; nothing where no event of it is wanted."""
+        """Return the frame of a slice; nothing where no event passes the filters."""
         bodies: Iterable[bytes] = (
             entry.body for entry in part.entries if self._query.wants_all or self._query.wants(entry.event)
         )
@@ -112,7 +102,7 @@ class EventFeed:
 
 
 async def serve_events(request: web.Request, query: EventsQuery) -> web.StreamResponse:
-    """Follow the whole log, or the events of one job or of some types, from a position on."""
-    hub = request.app[HUB]
-    feed = EventFeed(hub, query)
-    return await hub.hold(request, feed.talk, hear=ignore, heartbeat=feed.heartbeat)
+    """Follow the log, or the events of one job or of some types, from a position on."""
+    live = request.app[LIVE_CONNECTIONS]
+    feed = EventFeed(live, query)
+    return await live.serve(request, feed.send, receive=ignore, heartbeat=feed.heartbeat)

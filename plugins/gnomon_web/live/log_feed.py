@@ -1,4 +1,4 @@
-"""The log lines of the runs that a dashboard looks at, as they grow."""
+"""The log lines of the runs that a dashboard shows, as they are written."""
 
 from __future__ import annotations
 
@@ -6,18 +6,19 @@ import asyncio
 from collections.abc import Sequence
 
 from gnomon import Kernel, UnknownExecutionError
-from gnomon_web.live.connection import Connection
-from gnomon_web.live.messages import LogLines, write_message
+from gnomon_web.http.responses import encode_json
+from gnomon_web.live.messages import LogLines
+from gnomon_web.live.websocket import WebSocket
 
-PAUSE = 0.25
-"""Seconds between two looks at the lines of a run."""
-LINES = 500
+POLL_S = 0.25
+"""Seconds between two reads of a run's lines."""
+MAX_LINES = 500
 """Lines in one frame."""
 PREFIX = "log:"
 
 
 class LogFeed:
-    """Follows the runs of the topics `log:ID`; one that is over is looked at until all its lines are sent."""
+    """Follows the runs of the topics `log:ID`, each until it is over and all its lines are sent."""
 
     def __init__(self, kernel: Kernel) -> None:
         self._kernel = kernel
@@ -26,35 +27,35 @@ class LogFeed:
         self._changed = asyncio.Event()
 
     def follow(self, topics: Sequence[str]) -> None:
-        """Follow the runs that these topics name, from their first line on those that are new."""
+        """Follow the runs that these topics name; a new one from its first line."""
         wanted = [topic.removeprefix(PREFIX) for topic in topics if topic.startswith(PREFIX)]
         self._sent = {name: self._sent.get(name, -1) for name in wanted}
         self._over &= set(wanted)
         self._changed.set()
 
-    async def talk(self, connection: Connection) -> None:
+    async def send(self, websocket: WebSocket) -> None:
         """Send lines until cancelled."""
         while True:
-            going = [name for name in self._sent if name not in self._over]
-            for name in going:
-                await self._look(connection, name)
-            if not going:
+            open_runs = [name for name in self._sent if name not in self._over]
+            for name in open_runs:
+                await self._send_new_lines(websocket, name)
+            if not open_runs:
                 await self._changed.wait()
                 self._changed.clear()
-            await asyncio.sleep(PAUSE)
+            await asyncio.sleep(POLL_S)
 
-    async def _look(self, connection: Connection, name: str) -> None:
-        was_over = await self._is_over(name)  # asked first: what it logged at its end is there when it is over
+    async def _send_new_lines(self, websocket: WebSocket, name: str) -> None:
+        was_over = await self._is_over(name)  # read first: a run that is over has logged all its lines
         sent = self._sent.get(name)
-        lines = await self._kernel.log(name, max(sent or 0, 0), LINES)
+        lines = await self._kernel.log(name, max(sent or 0, 0), MAX_LINES)
         if sent is None or self._sent.get(name) != sent:
-            return  # not wanted any more
+            return  # no longer followed
         self._sent[name] = lines[-1].number if lines else max(sent, 0)
-        if was_over and len(lines) < LINES:
+        if was_over and len(lines) < MAX_LINES:
             self._over.add(name)
         if lines or sent < 0:
             first = lines[0].number if lines else 1
-            await connection.send(write_message(LogLines(execution_id=name, lines=lines, first=first)))
+            await websocket.send(encode_json(LogLines(execution_id=name, lines=lines, first=first)))
 
     async def _is_over(self, name: str) -> bool:
         try:

@@ -1,4 +1,4 @@
-"""What goes over `/ws/live`, subprotocol `gnomon.live.v1`: JSON objects, whose `t` says what each is."""
+"""The messages of `/ws/live`, subprotocol `gnomon.live.v1`: JSON objects with their type in `t`."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ from typing import Annotated, Any, Literal, TypeAlias
 import msgspec
 
 from gnomon.domain.records import LogLine
-from gnomon.durations import encode_hook
+from gnomon_web.auth.roles import Access
 from gnomon_web.live.tail import Position
-from gnomon_web.roles import Access
 
 PROTOCOL = "gnomon.live.v1"
 
@@ -20,7 +19,7 @@ Topics: TypeAlias = Annotated[list[Topic], msgspec.Meta(max_length=32)]
 
 
 class Hello(msgspec.Struct, frozen=True, tag_field="t", tag="hello"):
-    """The first message: what the client has got, if anything, and what it looks at."""
+    """The first message: the position of the client, if it has one, and the topics that it shows."""
 
     log: str | None = None
     after: Position | None = None
@@ -28,19 +27,19 @@ class Hello(msgspec.Struct, frozen=True, tag_field="t", tag="hello"):
 
 
 class Ack(msgspec.Struct, frozen=True, tag_field="t", tag="ack"):
-    """Everything up to `seq` has been applied."""
+    """The client has applied everything up to `seq`."""
 
     seq: Position
 
 
 class NewTopics(msgspec.Struct, frozen=True, tag_field="t", tag="topics"):
-    """What the client looks at from now on."""
+    """The topics that the client shows from now on."""
 
     topics: Topics
 
 
 class Ping(msgspec.Struct, frozen=True, tag_field="t", tag="ping"):
-    """A question whether anybody is there."""
+    """A request for a pong."""
 
 
 read_message = msgspec.json.Decoder(Hello | Ack | NewTopics | Ping).decode
@@ -49,7 +48,7 @@ read_message = msgspec.json.Decoder(Hello | Ack | NewTopics | Ping).decode
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True, tag_field="t", tag="snapshot"):
     """Everything that a dashboard shows, as of `seq` or a little later.
 
-    Records may be ahead of `seq`: an event whose version a record has already says nothing new.
+    Records may be ahead of `seq`: ignore an event whose version the record already has.
     """
 
     reason: Reason
@@ -66,7 +65,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True, tag_field="t", tag="sn
 
 
 class Delta(msgspec.Struct, frozen=True, kw_only=True, tag_field="t", tag="delta", omit_defaults=True):
-    """What has happened up to `seq`, and the jobs that look different by it."""
+    """The events up to `seq`, and the jobs that they change."""
 
     seq: int
     now: datetime
@@ -77,7 +76,7 @@ class Delta(msgspec.Struct, frozen=True, kw_only=True, tag_field="t", tag="delta
 
 
 class LogLines(msgspec.Struct, frozen=True, kw_only=True, tag_field="t", tag="log"):
-    """Lines of a run, the first of which has the number `first`; older ones than the first that comes are gone."""
+    """Lines of a run; the first of them has the number `first`, and older ones are no longer kept."""
 
     execution_id: str
     lines: list[LogLine]
@@ -85,7 +84,7 @@ class LogLines(msgspec.Struct, frozen=True, kw_only=True, tag_field="t", tag="lo
 
 
 class Heartbeat(msgspec.Struct, frozen=True, kw_only=True, tag_field="t", tag="heartbeat"):
-    """All is well, and nothing has happened."""
+    """The connection works, and nothing has happened."""
 
     seq: int
     now: datetime
@@ -93,9 +92,6 @@ class Heartbeat(msgspec.Struct, frozen=True, kw_only=True, tag_field="t", tag="h
 
 
 class Pong(msgspec.Struct, frozen=True, kw_only=True, tag_field="t", tag="pong"):
-    """The answer."""
+    """The answer to a ping."""
 
     now: datetime
-
-
-write_message = msgspec.json.Encoder(enc_hook=encode_hook).encode

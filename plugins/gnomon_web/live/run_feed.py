@@ -1,4 +1,4 @@
-"""`/ws/progress/{task_id}`: one run, or the runs of one job, as they go: a snapshot, then what follows."""
+"""`/ws/progress/{task_id}`: the progress of one run or of the runs of one job: a snapshot, then each change."""
 
 from __future__ import annotations
 
@@ -8,16 +8,19 @@ from aiohttp import web
 from gnomon import Event, Execution, ExecutionQuery, Kernel, UnknownExecutionError, UnknownJobError
 from gnomon.domain.estimates import TYPICAL_RUNS
 from gnomon.domain.events import job_stream
+from gnomon.wire.problems import UNKNOWN_TASK
 from gnomon.wire.run_frame import RunFrame
-from gnomon_web.live.connection import Connection, HangUp, ignore
-from gnomon_web.live.frames import RunView, fold_frames
-from gnomon_web.live.hub import HUB, Hub
-from gnomon_web.live.tail import FARTHEST_RESUME, Position
-from gnomon_web.problems import ApiError, culprit
+from gnomon_web.app_keys import CONFIG
+from gnomon_web.errors import ApiError, culprit
+from gnomon_web.http.responses import below_base_path, encode_json
+from gnomon_web.live.connections import LIVE_CONNECTIONS, LiveConnections
+from gnomon_web.live.run_view import RunView, fold_frames
+from gnomon_web.live.tail import MAX_RESUME, Position
+from gnomon_web.live.websocket import HangUp, WebSocket, ignore
 
 
 class ProgressQuery(msgspec.Struct, frozen=True, kw_only=True):
-    """Go on after the frame with that `seq`; `log` is the identity of the log that it came from."""
+    """Resume after the frame with this `seq`; `log` is the identity of the log that it came from."""
 
     after: Position | None = None
     log: str | None = None
@@ -26,22 +29,23 @@ class ProgressQuery(msgspec.Struct, frozen=True, kw_only=True):
 class RunFeed:
     """One viewer of a run or of a job."""
 
-    def __init__(self, hub: Hub, task_id: str, query: ProgressQuery) -> None:
-        self._hub = hub
-        self._kernel: Kernel = hub.kernel
-        self._tail = hub.tail
+    def __init__(self, request: web.Request, task_id: str, query: ProgressQuery) -> None:
+        self._live: LiveConnections = request.app[LIVE_CONNECTIONS]
+        self._config = request.app[CONFIG]
+        self._kernel: Kernel = self._live.kernel
+        self._tail = self._live.tail
         self._task_id = task_id
         self._query = query
         self._is_execution = False
         self._cursor = 0
         self._views: dict[str, RunView] = {}
         self._past: list[Execution] | None = None
-        self._connection: Connection
+        self._websocket: WebSocket
 
-    async def talk(self, connection: Connection) -> None:
-        """Send frames until the run is over, or for as long as somebody looks at the job."""
-        self._connection = connection
-        self._cursor = self._tail.head  # before anything is read: what comes in between comes again, and is known
+    async def send(self, websocket: WebSocket) -> None:
+        """Send frames until the run is over; for a job, until the connection ends."""
+        self._websocket = websocket
+        self._cursor = self._tail.head  # read first: an event that arrives in between comes again and is ignored
         if history := await self._history(self._task_id):
             self._is_execution = True
             await self._begin_with_run(history, self._query.after)
@@ -51,27 +55,27 @@ class RunFeed:
             await self._follow()
 
     def heartbeat(self) -> bytes:
-        """Say how far it has come."""
+        """Return a heartbeat."""
         return _encode(RunFrame(type="heartbeat", seq=self._cursor, at=self._kernel.clock.now()))
 
     # --- one run ---
 
     async def _begin_with_run(self, history: list[Event], after: int | None) -> None:
-        self._cursor = max(self._cursor, history[-1].position)  # the history holds all of the run up to here
-        if after is not None and self._hub.why_not(self._query.log, after):
+        self._cursor = max(self._cursor, history[-1].position)  # the history has all events of the run up to here
+        if after is not None and self._live.is_other_log(self._query.log, after):
             await self._reset()
             after = None
         self._cursor = max(self._cursor, after or 0)
         seen = [event for event in history if after is None or event.position <= after]
         view = self._views[self._task_id] = await self._view(history[0].job_id)
         for event in seen:
-            view.take(event)
+            view.apply(event)
         if after is None:
             await self._send([view.frame("snapshot", self._cursor, self._kernel.clock.now())])
         await self._send(fold_frames(self._views, history[len(seen) :]))
 
     def _is_settled(self) -> bool:
-        """Whether the run that was asked for is over: then there is nothing more to tell."""
+        """Whether the requested run is over, so that nothing more follows."""
         run = self._views[self._task_id].execution if self._is_execution else None
         return run is not None and run.is_over
 
@@ -81,23 +85,23 @@ class RunFeed:
         try:
             job = await self._kernel.job(self._task_id)
         except UnknownJobError as exc:
-            detail = f"there is no execution and no job with the id {self._task_id!r}"
-            problem = ApiError(404, detail, errors=[culprit("path", "task_id", detail)]).problem
-            await self._connection.send(msgspec.json.encode(problem))
+            detail = f"no execution and no job has the id {self._task_id!r}"
+            problem = ApiError(UNKNOWN_TASK, detail, errors=[culprit("path", "task_id", detail)]).problem
+            await self._websocket.send(encode_json(below_base_path(self._config, problem)))
             raise HangUp(4404, detail) from exc
         return [*job.running, *job.waiting]
 
     async def _begin_with_job(self, unfinished: list[str]) -> None:
         after = self._query.after
         if after is not None:
-            if not self._hub.why_not(self._query.log, after) and self._tail.head - after <= FARTHEST_RESUME:
+            if not self._live.is_other_log(self._query.log, after) and self._tail.head - after <= MAX_RESUME:
                 self._cursor = after
                 return
             await self._reset()
         await self._send_snapshots(unfinished)
 
     async def _send_snapshots(self, unfinished: list[str]) -> None:
-        """Show every run that is not over, all as of one position; an empty frame where there is none."""
+        """Send a snapshot of every unfinished run, all as of one position; an empty one where there is none."""
         self._views.clear()
         frames, now = [], self._kernel.clock.now()
         for execution_id in unfinished:
@@ -110,11 +114,11 @@ class RunFeed:
     # --- both ---
 
     async def _follow(self) -> None:
-        """Take in what has come, and tell of it."""
+        """Fold the next events and send their frames."""
         await self._tail.reach(self._cursor + 1)
         part = await self._tail.read(self._cursor)
-        if part.lacks():
-            await self._begin_anew()
+        if part.has_gap():
+            await self._restart()
             return
         self._cursor = part.upto
         events = [entry.event for entry in part.entries if self._concerns(entry.event)]
@@ -124,10 +128,10 @@ class RunFeed:
             elif event.stream not in self._views:
                 await self._load(event.stream, event.job_id, up_to=event.position - 1)
         await self._send(fold_frames(self._views, events))
-        self._forget_settled()
+        self._drop_finished()
 
-    async def _begin_anew(self) -> None:
-        """Go on from the present, where some of what lies between has been pruned."""
+    async def _restart(self) -> None:
+        """Start again from the present: unread events have been pruned."""
         self._cursor = self._tail.head
         await self._reset()
         if not self._is_execution:
@@ -143,14 +147,14 @@ class RunFeed:
         return event.job_id == self._task_id and event.stream != job_stream(event.job_id)
 
     async def _load(self, execution_id: str, job_id: str, *, up_to: int) -> None:
-        """Fold what a run has told up to a position; nothing of it is sent."""
+        """Fold a run's events up to a position without sending frames."""
         view = self._views[execution_id] = await self._view(job_id)
         for event in await self._history(execution_id):
             if event.position <= up_to:
-                view.take(event)
+                view.apply(event)
 
     async def _view(self, job_id: str) -> RunView:
-        """Make an empty view, with the past runs that say how long this one will take."""
+        """Return an empty view, with the past runs that the remaining time is estimated from."""
         if self._past is None:
             query = ExecutionQuery(job_id=job_id, status=("success",), limit=TYPICAL_RUNS)
             self._past = (await self._kernel.executions(query)).items
@@ -162,8 +166,8 @@ class RunFeed:
         except UnknownExecutionError:
             return []
 
-    def _forget_settled(self) -> None:
-        """Let go of the runs of a job that are over; those that succeeded tell how long the next ones take."""
+    def _drop_finished(self) -> None:
+        """Drop the finished runs of a job; the successful ones serve the estimates for the next ones."""
         if self._is_execution:
             return
         over = [view.execution for view in self._views.values() if view.execution and view.execution.is_over]
@@ -177,7 +181,7 @@ class RunFeed:
 
     async def _send(self, frames: list[RunFrame]) -> None:
         for frame in frames:
-            await self._connection.send(_encode(frame))
+            await self._websocket.send(_encode(frame))
 
 
 _encode = msgspec.json.Encoder().encode
@@ -185,6 +189,6 @@ _encode = msgspec.json.Encoder().encode
 
 async def serve_progress(request: web.Request, task_id: str, query: ProgressQuery) -> web.StreamResponse:
     """Follow an execution to its end, or the running and next executions of a job."""
-    hub = request.app[HUB]
-    feed = RunFeed(hub, task_id, query)
-    return await hub.hold(request, feed.talk, hear=ignore, heartbeat=feed.heartbeat)
+    feed = RunFeed(request, task_id, query)
+    live = request.app[LIVE_CONNECTIONS]
+    return await live.serve(request, feed.send, receive=ignore, heartbeat=feed.heartbeat)

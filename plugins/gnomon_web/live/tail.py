@@ -1,7 +1,7 @@
-"""The newest part of the log, encoded once, from which every connection reads at its own pace.
+"""The tail of the log, encoded once, which every connection reads at its own pace.
 
-The log is the queue: a connection is a position in it and nothing more. So a slow reader costs no memory, a fast one
-shares its bytes with all others that are as fast, and whoever falls behind what is kept here reads from the store.
+The log is the queue: a connection is a position in it and nothing more. A slow reader costs no memory, fast readers
+share the same bytes, and a reader that lags behind the tail reads from the store.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ from gnomon import Event, Kernel
 from gnomon.domain.codec import encode, encode_each
 
 Position = Annotated[int, msgspec.Meta(ge=0)]
-"""A place in the log as clients name it."""
+"""A position of the log, as clients send it."""
 
 KEPT_EVENTS = 10_000
 KEPT_BYTES = 16 * 1024 * 1024
-"""How much of the log is kept in memory: both bounds hold."""
+"""Limits of the part of the log that is kept in memory; both hold."""
 PAGE_EVENTS = 1_000
 PAGE_BYTES = 128 * 1024
-"""How much one frame of a reader of the whole log carries, unless a single event is larger."""
-FLUSH = 0.02
-"""Seconds between two announcements of new events: what is committed in between travels in one frame, and a connection
-is woken 50 times a second at most (100 connections at 3,000 events a second: a tenth of the wake-ups of one for each
-commit). After a silence nothing waits."""
-FARTHEST_RESUME = 5_000
-"""Events that a viewer may have missed and still get them; beyond that a picture of the present is cheaper for both."""
+"""Limits of one frame for a reader of the whole log, unless a single event is larger."""
+FLUSH_S = 0.02
+"""Seconds between two announcements of new events: events committed in between share one frame, and a connection wakes
+at most 50 times a second (with 100 connections and 3,000 events a second, a tenth of the wake-ups of one for each
+commit). After a silence the first event is announced at once."""
+MAX_RESUME = 5_000
+"""Missed events that a viewer still gets when it resumes; beyond that a snapshot is cheaper for both."""
 SHARED_SLICES = 16
-"""Slices that are kept to be shared: readers that keep up ask for the same one within the same turn of the loop, and
-what was before a restart is asked for by many at once."""
+"""Slices kept for sharing: readers that keep up request the same one within one iteration of the loop, and after a
+restart many readers request the same old ones."""
 
 
 class Entry(NamedTuple):
@@ -46,7 +46,7 @@ class Entry(NamedTuple):
 
 
 class Slice:
-    """The events after one position up to another; its frames are made once for all who send the same ones."""
+    """The events after one position up to another; each of its frames is made once and shared."""
 
     def __init__(self, after: int, upto: int, entries: Sequence[Entry]) -> None:
         self.after = after
@@ -55,20 +55,20 @@ class Slice:
         self._frames: dict[Hashable, bytes] = {}
         self._making = asyncio.Lock()
 
-    def lacks(self, beyond: int = 0) -> bool:
-        """Whether a position after `beyond` is missing: they are given without gaps, so a gap is what was pruned."""
+    def has_gap(self, beyond: int = 0) -> bool:
+        """Whether a position after `beyond` is missing. Positions are contiguous, so missing ones have been pruned."""
         start = max(self.after, beyond)
         there = len(self.entries) - bisect_right(self.entries, start, key=itemgetter(0))
         return there < self.upto - start
 
     def frame(self, key: Hashable, make: Callable[[Slice], bytes]) -> bytes:
-        """Return the frame of that key, made once."""
+        """Return the frame of a key, made once."""
         if (found := self._frames.get(key)) is None:
             found = self._frames[key] = make(self)
         return found
 
-    async def asked_frame(self, key: Hashable, make: Callable[[Slice], Awaitable[bytes]]) -> bytes:
-        """Return the frame of that key, made once, also where making it asks others and several wait for it."""
+    async def awaited_frame(self, key: Hashable, make: Callable[[Slice], Awaitable[bytes]]) -> bytes:
+        """Return the frame of a key, made once, where making it awaits something."""
         async with self._making:
             if (found := self._frames.get(key)) is None:
                 found = self._frames[key] = await make(self)
@@ -76,9 +76,9 @@ class Slice:
 
 
 class Tail:
-    """What `on_events` brings, in a bounded ring; all of it is used on one event loop.
+    """The events of `on_events` in a bounded ring. Everything here runs on one event loop.
 
-    `head` is the position up to which events are announced. Below the ring the store answers, page by page.
+    `head` is the position up to which events are announced. Older events are read from the store, page by page.
     """
 
     def __init__(self, kernel: Kernel, head: int) -> None:
@@ -94,7 +94,7 @@ class Tail:
         self._next_flush = float("-inf")
 
     def publish(self, events: Sequence[Event]) -> None:
-        """Take in durable events, in order; never blocks. What is known already is passed over."""
+        """Add durable events, in order; never blocks. Known ones are ignored."""
         bodies = zip(events, encode_each(events), strict=True)
         fresh = [Entry(event.position, event, body) for event, body in bodies if event.position > self._newest]
         if not fresh:
@@ -122,28 +122,28 @@ class Tail:
     def _announce(self) -> None:
         loop = asyncio.get_running_loop()
         self._flush, self.head = None, self._newest
-        self._next_flush = loop.time() + FLUSH
+        self._next_flush = loop.time() + FLUSH_S
         self._announced.set()
-        self._announced.clear()  # who waits is woken all the same
-        loop.call_soon(self._have_sent, loop.time())  # behind all who were woken
+        self._announced.clear()  # the waiting readers still wake
+        loop.call_soon(self._readers_done, loop.time())  # runs after all readers that woke
 
-    def _have_sent(self, began: float) -> None:
-        """Leave as much time to others as sending has taken: on a busy machine it takes longer than it works."""
+    def _readers_done(self, began: float) -> None:
+        """Delay the next announcement by the time that the readers took: a busy machine needs time for other work."""
         now = asyncio.get_running_loop().time()
         self._next_flush = max(self._next_flush, now + (now - began))
 
     async def reach(self, position: int) -> None:
-        """Wait until that position is announced."""
+        """Wait until a position is announced."""
         while self.head < position:
             await self._announced.wait()
 
     async def read(self, after: int, limit: int = PAGE_EVENTS, size: int = PAGE_BYTES) -> Slice:
-        """Return what follows a position, up to `limit` events and `size` bytes, yet one event at least.
+        """Return the events after a position: up to `limit` events and `size` bytes, but at least one event.
 
-        Where nothing is announced after it, or all of it has been pruned, the slice is empty.
+        The slice is empty where nothing is announced after the position, or all of it has been pruned.
         """
         if after < self._floor:
-            async with self._reading:  # after a restart many come back to one position: the first one reads for all
+            async with self._reading:  # after a restart many resume at one position: the first one reads for all
                 return await self._shared((after, self._floor, limit, size), self._read_store)
         return await self._shared((after, max(after, self.head), limit, size), self._read_ring)
 
@@ -163,13 +163,13 @@ class Tail:
 
     async def _read_store(self, after: int, upto: int, limit: int, size: int) -> Slice:
         page = [Entry(event.position, event, encode(event)) for event in await self._kernel.events(after, limit)]
-        # Beyond that the ring goes on, with the bounds that all readers share.
+        # Events beyond that are in the ring, in slices that all readers share.
         entries = [entry for entry in page if entry.position <= upto]
         return _cut(after, upto, entries, len(page) == limit and len(entries) == len(page), size)
 
 
 def _cut(after: int, upto: int, entries: list[Entry], has_more: bool, size: int) -> Slice:
-    """Make a slice of no more than `size` bytes; with `has_more` it ends with its last entry."""
+    """Return a slice of at most `size` bytes; with `has_more` it ends with its last entry."""
     total = 0
     for count, entry in enumerate(entries):
         total += len(entry.body)

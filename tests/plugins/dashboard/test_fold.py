@@ -14,7 +14,7 @@ import msgspec
 from gnomon.domain import codec, events
 from gnomon.domain.events import DeclaredStep, Event
 from gnomon.domain.execution import execution_id, fold
-from gnomon_web.resources import record
+from gnomon.wire.records import Record
 
 HISTORIES = Path(__file__).parents[2] / "histories"
 START = datetime(2026, 12, 1, 12, tzinfo=UTC)
@@ -83,7 +83,7 @@ def as_sent(history: list[Event]) -> list[Any]:
 
 def as_recorded(history: list[Event]) -> dict[str, Any]:
     execution = fold(history)
-    told: dict[str, Any] = json.loads(msgspec.json.encode(record(execution)))
+    told: dict[str, Any] = json.loads(msgspec.json.encode(Record.of(execution)))
     told["steps"] = [
         {"status": "pending", "weight": 1, "started_at": None, "ended_at": None} | step for step in told["steps"]
     ]

@@ -18,7 +18,7 @@ from gnomon.plugins.plugin_set import PluginSet
 from gnomon_sqlite import SqliteStore
 from gnomon_web import WebPlugin
 from gnomon_web.config import Config
-from gnomon_web.live.hub import Hub
+from gnomon_web.live.connections import LiveConnections
 
 PATIENCE = 60.0
 """Seconds until a test gives up: nothing waits that long unless something is wrong."""
@@ -107,9 +107,9 @@ class Site:
             await reader.events(self.head)
 
     @property
-    def hub(self) -> Hub:
-        assert self.web._views is not None
-        return self.web._views.hub
+    def live(self) -> LiveConnections:
+        assert self.web._projections is not None
+        return self.web._projections.live
 
     @property
     def head(self) -> int:

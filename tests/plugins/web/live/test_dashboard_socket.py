@@ -15,7 +15,7 @@ from structlog.testing import capture_logs
 from gnomon import Context, Job, StoreUnavailableError
 from gnomon.conversion import Secret
 from gnomon_web.config import Token
-from gnomon_web.live import connection, dashboard_feed, log_feed, pictures, window
+from gnomon_web.live import ack_window, dashboard_feed, log_feed, snapshots, websocket
 
 
 async def quick() -> None: ...
@@ -157,7 +157,7 @@ async def test_a_position_of_another_log_is_answered_with_a_picture(serve: Any, 
 
 
 async def test_a_page_that_was_away_for_too_long_gets_a_picture(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dashboard_feed, "FARTHEST_RESUME", 5)
+    monkeypatch.setattr(dashboard_feed, "MAX_RESUME", 5)
     async with serve(QUICK) as site:
         for _ in range(3):
             await site.run("quick")
@@ -199,7 +199,7 @@ async def test_no_more_than_three_frames_are_under_way(serve: Any) -> None:
 async def test_a_page_that_cannot_follow_gets_a_picture_instead_of_a_long_queue(
     serve: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dashboard_feed, "LONGEST_QUEUE", 20)
+    monkeypatch.setattr(dashboard_feed, "MAX_QUEUE", 20)
     async with serve(QUICK) as site, site.dashboard() as page:
         await page.next("snapshot")
         seq = 0
@@ -218,7 +218,7 @@ async def test_a_page_that_cannot_follow_gets_a_picture_instead_of_a_long_queue(
 
 
 async def test_a_page_that_acknowledges_nothing_is_given_up(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(window, "PATIENCE", 0.2)
+    monkeypatch.setattr(ack_window, "PEER_TIMEOUT_S", 0.2)
     async with serve(QUICK) as site, site.dashboard() as page:
         await page.next("snapshot")
         for _ in range(2):
@@ -230,7 +230,7 @@ async def test_a_page_that_acknowledges_nothing_is_given_up(serve: Any, monkeypa
 
 
 async def test_the_lines_of_a_run_are_sent_as_they_come(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(log_feed, "PAUSE", 0.01)
+    monkeypatch.setattr(log_feed, "POLL_S", 0.01)
     gate = asyncio.Event()
 
     async def logs() -> None:
@@ -254,7 +254,7 @@ async def test_the_lines_of_a_run_are_sent_as_they_come(serve: Any, monkeypatch:
 
 
 async def test_topics_can_be_changed(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(log_feed, "PAUSE", 0.01)
+    monkeypatch.setattr(log_feed, "POLL_S", 0.01)
 
     async def logs() -> None:
         logging.getLogger("logs").warning("a line")
@@ -279,7 +279,7 @@ async def test_a_ping_is_answered(serve: Any) -> None:
 
 
 async def test_a_silent_server_says_that_it_lives(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection, "HEARTBEAT", 0.05)
+    monkeypatch.setattr(websocket, "HEARTBEAT_S", 0.05)
     async with serve() as site, site.dashboard() as page, site.open("/ws/events") as reader:
         heartbeat = await page.next("heartbeat")
         other = await reader.next("heartbeat")
@@ -320,7 +320,7 @@ async def test_an_ack_of_what_was_never_sent_ends_the_connection(serve: Any) -> 
 
 
 async def test_pages_that_come_at_the_same_time_share_one_picture(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pictures, "FRESH", 60.0)
+    monkeypatch.setattr(snapshots, "REUSE_S", 60.0)
     async with serve(QUICK) as site:
         taken: list[Any] = []
         executions = site.kernel.executions
@@ -350,7 +350,7 @@ async def test_a_client_without_the_subprotocol_is_told(serve: Any) -> None:
 
 
 async def test_a_client_that_says_nothing_is_not_kept(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dashboard_feed, "HELLO_LIMIT", 0.05)
+    monkeypatch.setattr(dashboard_feed, "HELLO_LIMIT_S", 0.05)
     async with serve() as site, site.open("/ws/live", protocols=["gnomon.live.v1"]) as page:
         assert await page.end() == 4400
 
@@ -378,7 +378,7 @@ async def test_a_page_of_another_site_gets_no_connection(serve: Any) -> None:
 async def test_a_connection_ends_with_the_login_that_opened_it(
     serve: Any, monkeypatch: pytest.MonkeyPatch, path: str
 ) -> None:
-    monkeypatch.setattr(connection, "HEARTBEAT", 0.05)
+    monkeypatch.setattr(websocket, "HEARTBEAT_S", 0.05)
     token = Token("anna", "viewer", Secret("0123456789abcdef"))
     async with (
         serve(QUICK, tokens=[token]) as site,
@@ -400,13 +400,13 @@ async def test_a_store_that_is_away_ends_what_needs_it_and_says_so(serve: Any, m
     async with serve(QUICK) as site, site.dashboard() as page:
         await page.next("snapshot")
         monkeypatch.setattr(site.kernel, "executions", away)
-        monkeypatch.setattr(pictures, "FRESH", -1.0)
+        monkeypatch.setattr(snapshots, "REUSE_S", -1.0)
         async with site.dashboard() as other:
             end = await other.ws.receive()
         await site.kernel.pause("quick")
         delta = await page.next("delta")
 
-    assert (end.data, end.extra) == (1013, "the log cannot be read now: the disk is full")
+    assert (end.data, end.extra) == (1013, "cannot read the log now: the disk is full")
     assert [event["type"] for event in delta["events"]] == ["job_paused"], "the others are told all the same"
 
 

@@ -208,7 +208,7 @@ async def test_what_there_is_not_is_a_problem_and_a_close_code(serve: Any) -> No
     async with serve() as site, site.open("/ws/progress/nobody") as viewer:
         frames = await viewer.rest()
 
-    assert (frames[0]["status"], frames[0]["title"]) == (404, "Not Found")
+    assert (frames[0]["status"], frames[0]["title"]) == (404, "Unknown task")
     assert "nobody" in frames[0]["detail"]
     assert viewer.ws.close_code == 4404
 
@@ -216,7 +216,7 @@ async def test_what_there_is_not_is_a_problem_and_a_close_code(serve: Any) -> No
 async def test_a_viewer_that_does_not_read_gets_the_newest_progress_and_every_transition(
     serve: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tail, "FLUSH", 0.5)  # as if it took half a second to send a frame
+    monkeypatch.setattr(tail, "FLUSH_S", 0.5)  # as if it took half a second to send a frame
     told = 20
 
     async def talkative(ctx: Context) -> None:

@@ -14,10 +14,10 @@ import pytest
 from yarl import URL
 
 from gnomon import Job
-from gnomon_web.live import connection
-from gnomon_web.live.connection import SEND_BUFFER
-from gnomon_web.live.dashboard_feed import LARGEST_DELTA
+from gnomon_web.live import websocket
+from gnomon_web.live.dashboard_feed import MAX_DELTA_BYTES
 from gnomon_web.live.tail import PAGE_BYTES
+from gnomon_web.live.websocket import SEND_BUFFER_BYTES
 from servers import eventually
 
 HELLO = b'{"t":"hello"}'
@@ -67,7 +67,7 @@ async def test_clients_that_never_read_cost_little_and_the_others_get_everything
     serve: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Ten readers get 1.8 MB each; what waits for each of the nine who read nothing is less than a third of that."""
-    monkeypatch.setattr(connection, "PATIENCE", 600.0)  # none of them is given up, however long it takes
+    monkeypatch.setattr(websocket, "PEER_TIMEOUT_S", 600.0)  # none of them is given up, however long it takes
     paths = ["/ws/events?after=0", "/ws/progress/swallow", "/ws/live"]
     async with serve(SWALLOW) as site, AsyncExitStack() as stack:
         for path in paths * 3:
@@ -78,12 +78,12 @@ async def test_clients_that_never_read_cost_little_and_the_others_get_everything
         await flood(site, 400, 4_000)
         seen = [[event["position"] for event in await task] for task in reading]
 
-        held = [each._buffered() for each in site.hub._connections]
-        kept = site.hub.tail._bytes
+        held = [each._buffered() for each in site.live._open]
+        kept = site.live.tail._bytes
         log = [event.position for event in await site.log()]
     assert seen == [log] * 10
     assert max(held) > 0, "one at least is held up, or this shows nothing"
-    assert max(held) <= SEND_BUFFER + max(PAGE_BYTES, LARGEST_DELTA) + 10_000
+    assert max(held) <= SEND_BUFFER_BYTES + max(PAGE_BYTES, MAX_DELTA_BYTES) + 10_000
     assert kept < 16 * 1024 * 1024
 
 
@@ -91,13 +91,13 @@ async def test_who_neither_reads_nor_answers_is_given_up_and_costs_nothing_more(
     serve: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with serve(SWALLOW) as site, site.open("/ws/events?after=0") as reader:
-        monkeypatch.setattr(connection, "PATIENCE", 0.6)  # with the next one; the reader has it as it was
+        monkeypatch.setattr(websocket, "PEER_TIMEOUT_S", 0.6)  # with the next one; the reader has it as it was
         async with deaf(site.web.url, "/ws/events?after=0"):
             reading = asyncio.create_task(reader.events(3 * 200 + 1))
             await flood(site, 200, 4_000)
             seen = await reading
 
-            await eventually(lambda: site.hub.open_connections == 1)
+            await eventually(lambda: site.live.count == 1)
 
     assert len(seen) == 3 * 200 + 1
 

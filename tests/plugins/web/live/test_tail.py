@@ -119,7 +119,7 @@ async def test_a_reader_walks_from_the_store_into_the_tail_without_a_gap(
     cursor, seen = 0, list[int]()
     while cursor < made.head:
         part = await made.read(cursor, limit=8)
-        assert not part.lacks()
+        assert not part.has_gap()
         seen += positions(part)
         cursor = part.upto
 
@@ -141,12 +141,12 @@ async def test_what_is_missing_between_two_positions_is_noticed(kernel: FakeKern
     kernel.log = [event for event in log if event.position not in range(20, 30)]
     made = Tail(kernel, 100)  # type: ignore[arg-type]
 
-    assert (await made.read(10)).lacks()
-    assert (await made.read(25)).lacks()
-    assert not (await made.read(10)).lacks(beyond=29)
-    assert not (await made.read(29)).lacks()
+    assert (await made.read(10)).has_gap()
+    assert (await made.read(25)).has_gap()
+    assert not (await made.read(10)).has_gap(beyond=29)
+    assert not (await made.read(29)).has_gap()
     kernel.log = []
-    assert (await made.read(11)).lacks()
+    assert (await made.read(11)).has_gap()
     assert (await made.read(11)).upto == 100
 
 
@@ -171,5 +171,5 @@ async def test_a_position_that_has_not_come_yet_is_waited_for(kernel: FakeKernel
     made.publish(log[50:])
     await made.reach(61)
 
-    assert (ahead.upto, positions(ahead), ahead.lacks()) == (60, [], False)
+    assert (ahead.upto, positions(ahead), ahead.has_gap()) == (60, [], False)
     assert positions(await made.read(60)) == list(range(61, 101))

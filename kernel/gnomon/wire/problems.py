@@ -1,0 +1,218 @@
+"""Errors on the wire: RFC 9457 problems, and the kinds of problem that a server reports.
+
+A problem's `type` is a URI reference to a documentation page that the server itself serves, such as
+`/docs/problems#unknown-job` (below its `base_path`). The fragment names the kind. Clients compare the kind; `title` and
+`detail` are for people and may change.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+import msgspec
+
+from gnomon.domain.execution import Status
+
+PAGE: Final = "/docs/problems"
+"""The page that describes every kind, relative to the server's `base_path`."""
+
+Place = Literal["method", "path", "query", "header", "body"]
+
+
+class Culprit(msgspec.Struct, frozen=True, kw_only=True):
+    """One invalid part of a request: its place, its name and what is wrong with it."""
+
+    place: Place = msgspec.field(name="in")
+    name: str
+    detail: str
+
+
+class ProblemKind(msgspec.Struct, frozen=True):
+    """A kind of problem: the fragment of its `type`, the HTTP status and title it is reported with, and its meaning."""
+
+    name: str
+    status: int
+    title: str
+    meaning: str = ""
+
+    @property
+    def type(self) -> str:
+        """The `type` of its problems, without the server's `base_path`."""
+        return f"{PAGE}#{self.name}" if self.name else "about:blank"
+
+
+class Problem(msgspec.Struct, frozen=True, kw_only=True):
+    """A problem as defined by RFC 9457. `type` names its kind; `errors` lists the invalid parts of the request.
+
+    `execution_status` is present where a run is in the wrong state for a request.
+    """
+
+    type: str = "about:blank"
+    title: str = ""
+    status: int
+    detail: str = ""
+    errors: list[Culprit] = []
+    execution_status: Status | msgspec.UnsetType = msgspec.UNSET
+
+    @property
+    def kind(self) -> str:
+        """The name of its kind; empty for a problem that no Gnomon server defines."""
+        page, _, name = self.type.rpartition("#")
+        return name if page.endswith(PAGE) else ""
+
+    def is_a(self, kind: ProblemKind) -> bool:
+        """Whether the problem is of this kind."""
+        return self.kind == kind.name
+
+
+INVALID_PARAMETER = ProblemKind(
+    "invalid-parameter",
+    400,
+    "Invalid parameter",
+    "A query parameter or header does not exist, is given twice, is missing or has a value that is not valid. `errors` "
+    "names each of them.",
+)
+TOKEN_IN_ADDRESS = ProblemKind(
+    "token-in-address",
+    400,
+    "Token in the address",
+    "The address contains a token. Logs and browser histories keep addresses: send `Authorization: Bearer TOKEN`, and "
+    "replace the token that was exposed.",
+)
+MALFORMED_REQUEST = ProblemKind(
+    "malformed-request",
+    400,
+    "Malformed request",
+    "The request is not valid HTTP, has a line longer than 32 KiB, or has a body that is not valid JSON.",
+)
+AUTHENTICATION_REQUIRED = ProblemKind(
+    "authentication-required",
+    401,
+    "Authentication required",
+    "The request carries no token and no login cookie. Send `Authorization: Bearer TOKEN`, or log in.",
+)
+INVALID_TOKEN = ProblemKind(
+    "invalid-token",
+    401,
+    "Invalid token",
+    "The token is not one of `[[plugins.web.tokens]]`, or the Authorization header does not use the Bearer scheme.",
+)
+INSUFFICIENT_ROLE = ProblemKind(
+    "insufficient-role",
+    403,
+    "Insufficient role",
+    "The call needs a higher role than the token has: viewer < operator < admin.",
+)
+FOREIGN_ORIGIN = ProblemKind(
+    "foreign-origin",
+    403,
+    "Foreign origin",
+    "A page of another origin sent the request. `allowed_origins` of `[plugins.web]` lists the origins that may act.",
+)
+UNKNOWN_PATH = ProblemKind("unknown-path", 404, "Unknown path", "The server has no call at this path.")
+UNKNOWN_JOB = ProblemKind("unknown-job", 404, "Unknown job", "No job has this id.")
+UNKNOWN_EXECUTION = ProblemKind("unknown-execution", 404, "Unknown execution", "No execution has this id.")
+UNKNOWN_TASK = ProblemKind("unknown-task", 404, "Unknown task", "No execution and no job has this id.")
+METHOD_NOT_ALLOWED = ProblemKind(
+    "method-not-allowed", 405, "Method not allowed", "The path exists, with other methods: `Allow` lists them."
+)
+BODY_TIMEOUT = ProblemKind(
+    "body-timeout", 408, "Body not received in time", "The body did not arrive within `timeout` of `[plugins.web]`."
+)
+EXECUTION_OVER = ProblemKind(
+    "execution-over",
+    409,
+    "Execution is over",
+    "The call is for runs that have not ended. `execution_status` is how this one ended; nothing was changed.",
+)
+EXECUTION_RUNNING = ProblemKind(
+    "execution-running",
+    409,
+    "Execution is not over",
+    "The call is for runs that have ended. `execution_status` is the state of this one; wait for its end or cancel it.",
+)
+BODY_TOO_LARGE = ProblemKind(
+    "body-too-large", 413, "Body too large", "The body is larger than `body_limit` of `[plugins.web]`."
+)
+UNSUPPORTED_MEDIA_TYPE = ProblemKind(
+    "unsupported-media-type", 415, "Unsupported media type", "The body must be `application/json`."
+)
+UNKNOWN_HOST = ProblemKind(
+    "unknown-host",
+    421,
+    "Unknown host name",
+    "The server does not answer to the name in the Host header. `allowed_hosts` of `[plugins.web]` lists its names.",
+)
+INVALID_BODY = ProblemKind(
+    "invalid-body",
+    422,
+    "Invalid body",
+    "The body is valid JSON with keys or values that do not fit. `errors` names each of them.",
+)
+INVALID_ARGUMENTS = ProblemKind(
+    "invalid-arguments", 422, "Invalid arguments", "The job's function does not accept these arguments."
+)
+TOO_MANY_FAILED_LOGINS = ProblemKind(
+    "too-many-failed-logins",
+    429,
+    "Too many failed logins",
+    "This address sent too many wrong tokens. `Retry-After` is the number of seconds to wait.",
+)
+INTERNAL_ERROR = ProblemKind(
+    "internal-error", 500, "Internal error", "A defect of the server. Its log has the traceback."
+)
+PLUGIN_FAILED = ProblemKind(
+    "plugin-failed",
+    500,
+    "Plugin failed",
+    "A plugin that contributed this call failed. `detail` names the plugin; the log has the traceback.",
+)
+UNAVAILABLE = ProblemKind(
+    "unavailable",
+    503,
+    "Unavailable",
+    "The store cannot be read or written now, or the kernel is stopping. Repeat the request after `Retry-After`.",
+)
+NOT_CONFIRMED = ProblemKind(
+    "not-confirmed",
+    503,
+    "Not confirmed in time",
+    "The store did not confirm within `timeout`. The request may still take effect: look before repeating it, or "
+    "repeat it with the same Idempotency-Key.",
+)
+TOO_MANY_CONNECTIONS = ProblemKind(
+    "too-many-connections",
+    503,
+    "Too many connections",
+    "`max_connections` WebSockets of `[plugins.web]` are open, or the server is stopping.",
+)
+
+KINDS: Final = (
+    INVALID_PARAMETER,
+    TOKEN_IN_ADDRESS,
+    MALFORMED_REQUEST,
+    AUTHENTICATION_REQUIRED,
+    INVALID_TOKEN,
+    INSUFFICIENT_ROLE,
+    FOREIGN_ORIGIN,
+    UNKNOWN_PATH,
+    UNKNOWN_JOB,
+    UNKNOWN_EXECUTION,
+    UNKNOWN_TASK,
+    METHOD_NOT_ALLOWED,
+    BODY_TIMEOUT,
+    EXECUTION_OVER,
+    EXECUTION_RUNNING,
+    BODY_TOO_LARGE,
+    UNSUPPORTED_MEDIA_TYPE,
+    UNKNOWN_HOST,
+    INVALID_BODY,
+    INVALID_ARGUMENTS,
+    TOO_MANY_FAILED_LOGINS,
+    INTERNAL_ERROR,
+    PLUGIN_FAILED,
+    UNAVAILABLE,
+    NOT_CONFIRMED,
+    TOO_MANY_CONNECTIONS,
+)
+"""Every kind of problem, in the order of the documentation page."""

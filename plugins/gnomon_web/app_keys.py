@@ -1,0 +1,29 @@
+"""What handlers find in the application and in a request, by typed key."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from aiohttp import web
+
+from gnomon import Kernel
+from gnomon_web.auth.authenticator import Authenticator
+from gnomon_web.auth.roles import NOBODY, Identity
+from gnomon_web.config import Config
+
+KERNEL = web.AppKey("kernel", Kernel)
+CONFIG = web.AppKey("config", Config)
+AUTHENTICATOR = web.AppKey("authenticator", Authenticator)
+OPEN_WEBSOCKETS: web.AppKey[Callable[[], int]] = web.AppKey("open_websockets")
+"""Returns the number of open WebSockets."""
+
+IDENTITY = web.RequestKey("identity", Identity)
+"""The identity that a request is made with. The endpoint sets it before it calls a handler."""
+RESPONSE = web.RequestKey("response", web.StreamResponse)
+"""The response whose headers are being sent. From then on no other one can be sent for the request."""
+
+
+def actor_of(request: web.Request) -> str:
+    """Return the name that the log gives as actor; `nobody` while the request is not authenticated."""
+    identity: Identity = request.get(IDENTITY, NOBODY)
+    return identity.name

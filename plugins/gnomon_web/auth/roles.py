@@ -1,0 +1,31 @@
+"""Roles: viewer < operator < admin."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Final, Literal
+
+import msgspec
+
+Role = Literal["viewer", "operator", "admin"]
+Access = Literal["public", "viewer", "operator", "admin"]
+"""The role that a route requires: `public` needs none."""
+RANK: Final[dict[Access, int]] = {"public": 0, "viewer": 1, "operator": 2, "admin": 3}
+
+
+class Identity(msgspec.Struct, frozen=True):
+    """The sender of a request. `name` is the token's and the actor in the log; `expires` is the end of a login."""
+
+    name: str
+    role: Access
+    session: bytes | None = None
+    expires: datetime | None = None
+
+    def may(self, access: Access) -> bool:
+        """Whether it has that role or a higher one."""
+        return RANK[self.role] >= RANK[access]
+
+
+NOBODY = Identity("nobody", "public")
+LOCAL = Identity("local", "admin")
+"""The sender of every request where no tokens are configured: somebody on this machine."""

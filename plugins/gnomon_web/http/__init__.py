@@ -1,0 +1,1 @@
+"""From a connection to a handler and back: the route table, request parsing, problems and the OpenAPI document."""

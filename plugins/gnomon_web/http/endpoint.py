@@ -1,0 +1,103 @@
+"""The aiohttp handler of a route: authenticate, parse the request, call the route's handler, write the answer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import msgspec
+import structlog
+from aiohttp import hdrs, web
+
+from gnomon import GnomonError
+from gnomon.wire.problems import BODY_TIMEOUT, NOT_CONFIRMED, PLUGIN_FAILED
+from gnomon_web.app_keys import AUTHENTICATOR, CONFIG, IDENTITY
+from gnomon_web.auth.authenticator import require
+from gnomon_web.errors import ApiError, culprit
+from gnomon_web.http.request_parsing import expect_no_body, read_body, read_text_fields
+from gnomon_web.http.responses import json_answer
+from gnomon_web.http.routes import Answer, Route, Signature
+
+log = structlog.stdlib.get_logger("gnomon.web")
+
+LATE = (
+    "the store did not confirm in time; the request may still take effect, so look before you repeat it, or repeat it "
+    "with the same Idempotency-Key"
+)
+
+
+class _NoParameters(msgspec.Struct):
+    """The parameters of a route that has none."""
+
+
+def endpoint(route: Route, signature: Signature) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    """Return the aiohttp handler of a route."""
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        request[IDENTITY] = identity = request.app[AUTHENTICATOR].identify(request)
+        require(identity, route.role)
+        return await _call(request, route, await _arguments(request, route, signature))
+
+    return answer
+
+
+async def _arguments(request: web.Request, route: Route, signature: Signature) -> dict[str, Any]:
+    arguments: dict[str, Any] = {name: request.match_info[name] for name in signature.path}
+    if route.kind == "asset":
+        return arguments
+    query = read_text_fields(signature.query or _NoParameters, "query", request.query.items(), strict=True)
+    if signature.query is not None:
+        arguments["query"] = query
+    if signature.headers is not None:
+        names = {field.encode_name.lower(): field.encode_name for field in msgspec.structs.fields(signature.headers)}
+        given = [(names[name.lower()], text) for name, text in request.headers.items() if name.lower() in names]
+        arguments["headers"] = read_text_fields(signature.headers, "header", given, strict=True)
+    async with _body_in_time(request):
+        await _add_body(request, route, signature, arguments)
+    return arguments
+
+
+@asynccontextmanager
+async def _body_in_time(request: web.Request) -> AsyncIterator[None]:
+    """Limit the time in which the body may arrive: a client that sends it in drips must not hold a connection."""
+    try:
+        async with asyncio.timeout(request.app[CONFIG].timeout.total_seconds()):
+            yield
+    except TimeoutError as exc:
+        detail = "the body did not arrive in time"
+        raise ApiError(BODY_TIMEOUT, detail, errors=[culprit("body", "", detail)]) from exc
+
+
+async def _add_body(request: web.Request, route: Route, signature: Signature, arguments: dict[str, Any]) -> None:
+    if signature.body is not None:
+        arguments["body"] = await read_body(request, signature.body, is_needed=signature.needs_body)
+    elif route.kind == "rest":
+        await expect_no_body(request)
+
+
+async def _call(request: web.Request, route: Route, arguments: dict[str, Any]) -> web.StreamResponse:
+    """Call a handler; an error of a contributed one is answered with the name of its plugin."""
+    limit = None if route.kind == "websocket" else request.app[CONFIG].timeout.total_seconds()
+    try:
+        async with asyncio.timeout(limit):
+            return _written(request, route, await route.handler(request, **arguments))
+    except (ApiError, GnomonError, web.HTTPException):
+        raise
+    except Exception as exc:  # a contributed handler may raise anything
+        if route.plugin is not None:
+            log.exception("plugin route failed", plugin=route.plugin, method=route.method, path=route.path)
+            detail = f"the plugin {route.plugin!r} failed to answer {route.method} {route.path}; see the server's log"
+            raise ApiError(PLUGIN_FAILED, detail) from exc
+        if isinstance(exc, TimeoutError):
+            raise ApiError(NOT_CONFIRMED, LATE, headers={hdrs.RETRY_AFTER: "5"}) from exc
+        raise
+
+
+def _written(request: web.Request, route: Route, result: Any) -> web.StreamResponse:
+    if isinstance(result, web.StreamResponse):
+        return result
+    if isinstance(result, Answer):
+        return json_answer(request, result.body, result.status or route.status, result.headers)
+    return json_answer(request, result, route.status)

@@ -1,0 +1,80 @@
+"""Answers requests that aiohttp cannot parse with problems.
+
+Routes and middlewares never see such a request: it has no path yet.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import re
+from typing import Any
+
+import structlog
+from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
+
+from gnomon.wire.problems import INTERNAL_ERROR, MALFORMED_REQUEST
+from gnomon_web.auth.browser_security import headers_of
+from gnomon_web.config import Config
+from gnomon_web.errors import ApiError, kind_of_status
+from gnomon_web.http.responses import problem_answer
+
+log = structlog.stdlib.get_logger("gnomon.web")
+
+_QUOTED = re.compile(r":?\s+(?:bytearray\()?b?['\"].*", re.DOTALL)
+MAX_LINE_BYTES = 32 * 1024
+"""The longest request line or header."""
+LIMITS: dict[str, Any] = {"max_line_size": MAX_LINE_BYTES, "max_field_size": MAX_LINE_BYTES}
+_KINDS = {400: MALFORMED_REQUEST, 500: INTERNAL_ERROR}
+
+
+class ProblemRequestHandler(web.RequestHandler):
+    """The aiohttp protocol of one connection, with problems in place of aiohttp's own error pages."""
+
+    __slots__ = ("_config",)
+
+    def __init__(self, *args: Any, config: Config, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._config = config
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """Answer an unreadable request and close the connection: the start of the next request is unknown."""
+        super().handle_error(request, status, exc, message)  # raises where part of another answer has been sent
+        # The unreadable text may hold a secret: the answer does not repeat it, and the log has the kind of error only.
+        kind = _KINDS.get(status) or kind_of_status(status)
+        detail = _QUOTED.sub("", message) if message else kind.title
+        log.info("unreadable request", remote=request.remote, status=status, problem=type(exc).__name__)
+        answer = problem_answer(self._config, ApiError(kind, detail).problem, headers_of(self._config))
+        answer.force_close()
+        return answer
+
+    def log_exception(self, *args: Any, exc_info: Any = None, **kwargs: Any) -> None:
+        """Log a defect of the server with its traceback; an error of a client has its one line above."""
+        if not isinstance(exc_info, HttpProcessingError):
+            super().log_exception(*args, exc_info=exc_info, **kwargs)
+
+
+class ProblemAppRunner(web.AppRunner):
+    """Runs an application with such connections."""
+
+    def __init__(self, app: web.Application, config: Config, shutdown_timeout: float) -> None:
+        # No access log of aiohttp's: it would contain queries.
+        super().__init__(app, access_log=None, handle_signals=False, shutdown_timeout=shutdown_timeout, **LIMITS)
+        self._config = config
+
+    @property
+    def server(self) -> Any:
+        """The factory for the protocol of each accepted connection; None before the setup."""
+        if (server := super().server) is None:
+            return None
+        loop = asyncio.get_running_loop()
+        return functools.partial(
+            ProblemRequestHandler, server, loop=loop, config=self._config, access_log=None, **LIMITS
+        )

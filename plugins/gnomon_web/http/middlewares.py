@@ -1,0 +1,136 @@
+"""The middlewares of every request: the access log, and the translation of errors into problems."""
+
+from __future__ import annotations
+
+import time
+from typing import cast
+
+import structlog
+from aiohttp import WSCloseCode, hdrs, web
+from aiohttp.typedefs import Handler
+
+from gnomon import (
+    ExecutionOverError,
+    ExecutionRunningError,
+    GnomonError,
+    JobError,
+    UnknownExecutionError,
+    UnknownJobError,
+)
+from gnomon.domain.execution import Status
+from gnomon.wire import problems
+from gnomon.wire.problems import Place
+from gnomon_web.app_keys import CONFIG, RESPONSE, actor_of
+from gnomon_web.errors import ApiError, culprit, kind_of_status
+from gnomon_web.http.responses import problem_answer
+
+log = structlog.stdlib.get_logger("gnomon.web")
+
+PROBES = ("/livez", "/readyz", "/metrics")
+"""Paths that machines request every few seconds; logged at the level `debug`."""
+
+
+@web.middleware
+async def log_access(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Log every request at its end, without query, headers and body, which may hold secrets."""
+    began = time.monotonic()
+    status = 500
+    try:
+        response = await handler(request)
+        status = response.status
+        return response
+    finally:
+        write = log.debug if request.path.endswith(PROBES) else log.info
+        write(
+            "request",
+            method=request.method,
+            path=request.path,
+            status=status,
+            actor=actor_of(request),
+            remote=request.remote,
+            ms=round((time.monotonic() - began) * 1000, 1),
+        )
+
+
+@web.middleware
+async def answer_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Answer every error with a problem."""
+    try:
+        return await handler(request)
+    except ApiError as exc:
+        error = exc
+    except web.HTTPException as exc:
+        if exc.status < 400:  # a redirect
+            raise
+        error = _from_aiohttp(request, exc)
+    except GnomonError as exc:
+        error = _from_kernel(request, exc)
+    except ConnectionResetError:
+        return _client_gone(request)
+    except Exception:  # a defect of the server: the traceback goes to the log only
+        log.exception("request failed", method=request.method, path=request.path)
+        error = ApiError(problems.INTERNAL_ERROR, "the server failed to answer this request; see its log")
+    if (begun := request.get(RESPONSE)) is not None:
+        return await _abort(request, begun)
+    return problem_answer(request.app[CONFIG], error.problem, error.headers)
+
+
+async def note_response(request: web.Request, response: web.StreamResponse) -> None:
+    """Remember the response whose headers are sent now; connected to the signal on_response_prepare."""
+    request[RESPONSE] = response
+
+
+async def _abort(request: web.Request, begun: web.StreamResponse) -> web.StreamResponse:
+    """Break off an answer that has begun: a problem in the middle of it would be read as a part of it."""
+    if isinstance(begun, web.WebSocketResponse):
+        await begun.close(code=WSCloseCode.INTERNAL_ERROR)
+    elif request.transport is not None:
+        request.transport.abort()
+    return begun
+
+
+def _client_gone(request: web.Request) -> web.StreamResponse:
+    """Answer a client that has disconnected while its answer was being sent, like a page that is left."""
+    if request.transport is not None:
+        request.transport.abort()
+    return web.Response(status=499)  # as nginx logs it
+
+
+def _from_aiohttp(request: web.Request, exc: web.HTTPException) -> ApiError:
+    match exc:
+        case web.HTTPNotFound():
+            base = request.app[CONFIG].base_path
+            hint = "" if request.path.startswith(f"{base}/") else f"; every path of this server begins with {base}/"
+            detail = f"there is nothing at {request.path}{hint}"
+            return ApiError(problems.UNKNOWN_PATH, detail, errors=[culprit("path", request.path, "unknown")])
+        case web.HTTPMethodNotAllowed():
+            allowed = ", ".join(sorted(exc.allowed_methods))
+            detail = f"{exc.method} is not allowed here; allowed: {allowed}"
+            errors = [culprit("method", exc.method, detail)]
+            return ApiError(problems.METHOD_NOT_ALLOWED, detail, errors=errors, headers={hdrs.ALLOW: allowed})
+        case web.HTTPRequestEntityTooLarge():
+            detail = exc.text or exc.reason
+            return ApiError(problems.BODY_TOO_LARGE, detail, errors=[culprit("body", "", detail)])
+    return ApiError(kind_of_status(exc.status), exc.text or exc.reason)
+
+
+def _from_kernel(request: web.Request, exc: GnomonError) -> ApiError:
+    detail = str(exc)
+    match exc:
+        case UnknownJobError():
+            place: Place = "path" if "job_id" in request.match_info else "body"
+            return ApiError(problems.UNKNOWN_JOB, detail, errors=[culprit(place, "job_id", detail)])
+        case UnknownExecutionError():
+            return ApiError(problems.UNKNOWN_EXECUTION, detail, errors=[culprit("path", "execution_id", detail)])
+        case ExecutionOverError() | ExecutionRunningError():
+            is_over = isinstance(exc, ExecutionOverError)
+            return ApiError(
+                problems.EXECUTION_OVER if is_over else problems.EXECUTION_RUNNING,
+                detail,
+                errors=[culprit("path", "execution_id", detail)],
+                execution_status=cast(Status, exc.status),
+            )
+        case JobError():
+            return ApiError(problems.INVALID_ARGUMENTS, detail, errors=[culprit("body", "kwargs", detail)])
+    # The store is away, or the kernel is stopping.
+    return ApiError(problems.UNAVAILABLE, detail, headers={hdrs.RETRY_AFTER: "5"})

@@ -1,0 +1,155 @@
+"""Parses the parts of a request into Structs, and reports every invalid part with its place and name."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any, TypeVar, get_args, get_origin
+
+import msgspec
+from aiohttp import web
+
+from gnomon.wire.problems import (
+    INVALID_BODY,
+    INVALID_PARAMETER,
+    MALFORMED_REQUEST,
+    UNSUPPORTED_MEDIA_TYPE,
+    Culprit,
+    Place,
+    ProblemKind,
+)
+from gnomon_web.errors import ApiError, culprit
+from gnomon_web.http.responses import JSON
+
+S = TypeVar("S", bound=msgspec.Struct)
+MAX_SHOWN = 80
+"""Characters of an invalid value that an error message repeats."""
+MOMENT = "expected a time with an offset, such as 2026-01-31T18:00:00Z or 2026-01-31T18:00:00%2B08:00 (a + is a space)"
+_AT = re.compile(r"(?P<what>.*?)(?: - at `\$\.?(?P<place>.*)`)?", re.DOTALL)
+_KEY = re.compile(r"Object (?P<is>missing required|contains unknown) field `(?P<name>.*)`")
+_INTEGER = re.compile(r"-?[0-9]{1,18}")
+_BOOLEANS = {"true": True, "false": False}
+
+
+def read_text_fields(into: type[S], place: Place, given: Iterable[tuple[str, str]], *, strict: bool) -> S:
+    """Parse text parameters into a Struct; ApiError 400 names every invalid one.
+
+    With `strict`, names that the Struct does not have are invalid too. A list is one text with commas.
+    """
+    fields = {field.encode_name: field for field in msgspec.structs.fields(into)}
+    values: dict[str, Any] = {}
+    errors: list[Culprit] = []
+    for name, text in given:
+        if name in values:
+            errors.append(culprit(place, name, "is given twice"))
+        elif name in fields:
+            try:
+                values[name] = _convert(text, fields[name].type)
+            except ValueError as exc:
+                errors.append(culprit(place, name, f"{exc}, got {text[:MAX_SHOWN]!r}"))
+        elif strict:
+            errors.append(culprit(place, name, f"unknown parameter{_hint(name, fields)}"))
+    errors += [
+        culprit(place, name, "is missing") for name, f in fields.items() if f.required and name not in dict(given)
+    ]
+    if errors:
+        raise _refused(INVALID_PARAMETER, errors)
+    try:
+        return msgspec.convert(values, into)
+    except msgspec.ValidationError as exc:  # from the Struct's __post_init__, which checks fields together
+        raise _refused(INVALID_PARAMETER, [culprit(place, *_located(exc, into))]) from exc
+
+
+def _convert(text: str, expected: Any) -> Any:
+    """Convert one value. msgspec's strict=False is not used: it takes 1 for true, among other surprises."""
+    plain = _plain(expected)
+    value: Any = text
+    if plain is int:
+        if not _INTEGER.fullmatch(text):
+            raise ValueError("expected an integer")
+        value = int(text)
+    elif plain is bool:
+        if text not in _BOOLEANS:
+            raise ValueError("expected true or false")
+        value = _BOOLEANS[text]
+    elif plain in {tuple, list}:
+        value = text.split(",")
+    try:
+        return msgspec.convert(value, expected)
+    except msgspec.ValidationError as exc:
+        raise ValueError(MOMENT if plain is datetime else _message(exc, expected)) from exc
+
+
+def _plain(expected: Any) -> Any:
+    """Return the type of a parameter without None and without its constraints."""
+    for member in (expected, *get_args(expected)):
+        origin = get_origin(member) or member
+        if origin in {int, bool, tuple, list, datetime}:
+            return origin
+        if hasattr(member, "__metadata__"):
+            return _plain(get_args(member)[0])
+    return str
+
+
+def _message(exc: msgspec.ValidationError, expected: Any) -> str:
+    found = _AT.fullmatch(str(exc))
+    message = found["what"] if found else str(exc)
+    if message.startswith("Invalid enum value") and (choices := _literals(expected)):
+        return f"expected one of {', '.join(choices)}"
+    return message[:1].lower() + message[1:]
+
+
+def _literals(expected: Any) -> list[str]:
+    if isinstance(expected, str):
+        return [expected]
+    return [word for member in get_args(expected) for word in _literals(member)]
+
+
+async def read_body(request: web.Request, into: type[S], *, is_needed: bool) -> S | None:
+    """Parse a JSON body into a Struct; ApiError 415, 413, 400 (not valid JSON) or 422 (not the expected keys)."""
+    if not is_needed and not request.can_read_body:
+        return None
+    if request.content_type != JSON:
+        detail = f"the body must be {JSON}, got {request.content_type!r}"
+        raise ApiError(UNSUPPORTED_MEDIA_TYPE, detail, errors=[culprit("header", "Content-Type", detail)])
+    body = await request.read()
+    try:
+        return msgspec.json.decode(body, type=into)
+    except msgspec.ValidationError as exc:
+        raise _refused(INVALID_BODY, [culprit("body", *_located(exc, into))]) from exc
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
+        raise _refused(MALFORMED_REQUEST, [culprit("body", "", f"not valid JSON: {exc}")]) from exc
+
+
+async def expect_no_body(request: web.Request) -> None:
+    """Accept an empty body or an empty object: some clients always send one."""
+    if request.can_read_body and (await request.read()).strip() not in {b"", b"{}", b"null"}:
+        raise _refused(INVALID_BODY, [culprit("body", "", "expected no body")])
+
+
+def _located(exc: msgspec.ValidationError, into: type[msgspec.Struct]) -> tuple[str, str]:
+    """Return the invalid part and what is wrong with it; for a key, msgspec names only the object that contains it."""
+    found = _AT.fullmatch(str(exc))
+    place, what = (found["place"] or "", found["what"]) if found else ("", str(exc))
+    if (key := _KEY.fullmatch(what)) is None:
+        return place, what[:1].lower() + what[1:]
+    name = f"{place}.{key['name']}".lstrip(".")
+    if key["is"] == "missing required":
+        return name, "is missing"
+    known = {} if place else {field.encode_name: field for field in msgspec.structs.fields(into)}
+    return name, f"unknown key{_hint(name, known)}"
+
+
+def _refused(kind: ProblemKind, errors: list[Culprit]) -> ApiError:
+    detail = "; ".join(
+        f"{error.place} {error.name!r}: {error.detail}" if error.name else f"{error.place}: {error.detail}"
+        for error in errors
+    )
+    return ApiError(kind, detail, errors=errors)
+
+
+def _hint(name: str, known: Mapping[str, Any]) -> str:
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"; did you mean {close[0]!r}?" if close else f"; expected one of {', '.join(known)}" if known else ""

@@ -1,0 +1,53 @@
+"""Answers as JSON, and problems as RFC 9457 problem+json; both in an envelope where the config asks for one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import msgspec
+from aiohttp import web
+
+from gnomon.durations import encode_hook
+from gnomon.wire.problems import PAGE, Problem
+from gnomon.wire.records import Envelope
+from gnomon_web.app_keys import CONFIG
+from gnomon_web.config import Config
+
+JSON: Final = "application/json"
+PROBLEM_JSON: Final = "application/problem+json"
+encode_json = msgspec.json.Encoder(enc_hook=encode_hook).encode
+
+
+def json_answer(
+    request: web.Request, body: Any, status: int = 200, headers: Mapping[str, str] | None = None
+) -> web.Response:
+    """Return the response with a resource."""
+    if request.app[CONFIG].envelope:
+        body = Envelope(success=True, data=body, message="ok", timestamp=datetime.now(UTC))
+    return web.Response(body=encode_json(body), status=status, headers=headers, content_type=JSON)
+
+
+def problem_answer(config: Config, problem: Problem, headers: Mapping[str, str] | None = None) -> web.Response:
+    """Return the response with a problem."""
+    problem = below_base_path(config, problem)
+    body: Any = problem
+    content_type = PROBLEM_JSON
+    if config.envelope:
+        content_type = JSON
+        body = Envelope(
+            success=False,
+            data=problem,
+            message=problem.detail,
+            timestamp=datetime.now(UTC),
+            code=problem.status,
+        )
+    return web.Response(body=encode_json(body), status=problem.status, headers=headers, content_type=content_type)
+
+
+def below_base_path(config: Config, problem: Problem) -> Problem:
+    """Return the problem with the address of its documentation page on this server as `type`."""
+    if config.base_path and problem.type.startswith(PAGE):
+        return msgspec.structs.replace(problem, type=config.base_path + problem.type)
+    return problem

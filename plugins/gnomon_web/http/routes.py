@@ -1,0 +1,147 @@
+"""The table of everything that is served. Every route names the role that it requires."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any, Generic, Literal, TypeVar, get_args, get_origin, get_type_hints
+
+import msgspec
+from aiohttp import web
+
+from gnomon_web.auth.roles import RANK, Access
+
+T = TypeVar("T")
+Handler = Callable[..., Awaitable[Any]]
+Kind = Literal["rest", "websocket", "asset"]
+SOURCES = ("query", "headers", "body")
+
+_PATH = re.compile(r"(/([A-Za-z0-9._~-]+|\{\w+(:[^{}]+)?\}))+|/")
+_NAME_IN_PATH = re.compile(r"\{(\w+)")
+
+
+class Answer(msgspec.Struct, Generic[T], frozen=True):
+    """An answer with headers, or with a status other than the route's."""
+
+    body: T
+    headers: dict[str, str] = {}
+    status: int | None = None
+
+
+class Route(msgspec.Struct, frozen=True, kw_only=True):
+    """A call: `await handler(request, ...)`.
+
+    The handler's signature defines its parameters, for the server and for the OpenAPI document. It asks by name for
+    parts of the path (`job_id: str`) and for `query`, `headers` and `body`, each annotated with a msgspec Struct that
+    validates it. The return value, as annotated, is written as JSON with `status`; a `web.StreamResponse` is sent as it
+    is. The first line of the docstring is the summary.
+
+    `role` is the role that a caller needs. `errors` are the statuses of its problems besides those of every call, and
+    `also` the statuses that have the same body as `status`. `plugin` is the plugin that contributed it. A contributed
+    route replaces a `replaceable` one.
+    """
+
+    method: Literal["GET", "POST", "PUT", "DELETE"]
+    path: str
+    handler: Handler
+    role: Access
+    status: int = 200
+    kind: Kind = "rest"
+    tag: str = "gnomon"
+    errors: tuple[int, ...] = ()
+    also: tuple[int, ...] = ()
+    media_type: str = "application/json"
+    plugin: str | None = None
+    replaceable: bool = False
+
+    @property
+    def names_in_path(self) -> list[str]:
+        """The names of the variable parts of its path."""
+        return _NAME_IN_PATH.findall(self.path)
+
+    @property
+    def place(self) -> tuple[str, str]:
+        """The method and path, which no other route may share."""
+        return self.method, re.sub(r"\{[^{}]*\}", "{}", self.path)
+
+
+class Signature(msgspec.Struct, frozen=True):
+    """The parameters and the return type of a handler. `answer` is None where it makes the response itself.
+
+    Without `needs_body` a request may omit the body, and the handler gets None.
+    """
+
+    path: tuple[str, ...]
+    query: type[msgspec.Struct] | None = None
+    headers: type[msgspec.Struct] | None = None
+    body: type[msgspec.Struct] | None = None
+    answer: Any = None
+    needs_body: bool = False
+
+
+def read_signature(route: Route) -> Signature:
+    """Read the signature of a route's handler; TypeError if it cannot be called."""
+    name = f"the handler of {route.method} {route.path}"
+    if not inspect.iscoroutinefunction(route.handler):
+        raise TypeError(f"{name} is {route.handler!r}, expected an `async def`")
+    hints = get_type_hints(route.handler, include_extras=True)
+    _, *wanted = inspect.signature(route.handler).parameters
+    possible = [*route.names_in_path, *SOURCES]
+    if unknown := set(wanted) - set(possible):
+        raise TypeError(
+            f"{name} has unknown parameters: {', '.join(sorted(unknown))}; expected some of {', '.join(possible)}"
+        )
+    structs = {source: _struct(hints.get(source)) for source in SOURCES if source in wanted}
+    for source, struct in structs.items():
+        if struct is None:
+            raise TypeError(f"{name} must annotate `{source}` with a msgspec.Struct, got {hints.get(source)!r}")
+    return Signature(
+        path=tuple(part for part in wanted if part not in SOURCES),
+        **structs,
+        answer=_answer(hints.get("return", Any)),
+        needs_body="body" in structs and structs["body"] is hints["body"],
+    )
+
+
+def _answer(annotation: Any) -> Any:
+    if get_origin(annotation) is Answer:
+        return get_args(annotation)[0]
+    is_response = isinstance(annotation, type) and issubclass(annotation, web.StreamResponse)
+    return None if is_response else annotation
+
+
+def _struct(annotation: Any) -> type[msgspec.Struct] | None:
+    """Return the Struct in an annotation: the annotation itself, or in `Struct | None`."""
+    members = [member for member in (annotation, *get_args(annotation)) if isinstance(member, type)]
+    return next((member for member in members if issubclass(member, msgspec.Struct)), None)
+
+
+class RouteTable:
+    """All routes of a server, each with its signature."""
+
+    def __init__(self) -> None:
+        self._routes: dict[tuple[str, str], tuple[Route, Signature]] = {}
+
+    def __iter__(self) -> Iterator[tuple[Route, Signature]]:
+        return iter(self._routes.values())
+
+    def handler(self, method: str, path: str) -> Handler:
+        """Return the handler there: our own, or the contributed one that replaces it."""
+        return self._routes[method, path][0].handler
+
+    def add(self, route: Route) -> Signature:
+        """Add a route and return its signature; ValueError or TypeError if it cannot be served."""
+        if route.role not in RANK:
+            raise ValueError(
+                f"{route.method} {route.path} needs a role: expected one of {', '.join(RANK)}, got {route.role!r}"
+            )
+        if not _PATH.fullmatch(route.path):
+            raise ValueError(f"path {route.path!r} is not valid: expected one like /reports/{{name}}")
+        existing = self._routes.get(route.place)
+        if existing is not None and not existing[0].replaceable:
+            owner = f"the plugin {existing[0].plugin!r}" if existing[0].plugin else "gnomon_web"
+            raise ValueError(f"{route.method} {route.path} is already served by {owner}")
+        signature = read_signature(route)
+        self._routes[route.place] = (route, signature)
+        return signature

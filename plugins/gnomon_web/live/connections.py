@@ -1,0 +1,85 @@
+"""All WebSockets of a server, with the tail of the log and the snapshots that they share."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Sequence
+
+from aiohttp import hdrs, web
+
+from gnomon import Event, Kernel
+from gnomon.wire.problems import TOO_MANY_CONNECTIONS
+from gnomon_web.app_keys import AUTHENTICATOR, IDENTITY
+from gnomon_web.errors import ApiError
+from gnomon_web.live.snapshots import Snapshots
+from gnomon_web.live.tail import Tail
+from gnomon_web.live.websocket import CLOSE_TIMEOUT_S, HangUp, Receive, WebSocket
+
+
+class LiveConnections:
+    """All WebSockets of a server. Everything here is called on the loop of the plugin."""
+
+    def __init__(self, kernel: Kernel, max_connections: int) -> None:
+        self.kernel = kernel
+        self.tail = Tail(kernel, kernel.health().position)
+        self.snapshots = Snapshots(kernel, self.tail)
+        self._max = max_connections
+        self._open: set[WebSocket] = set()
+        self._closed_one = asyncio.Event()
+        self._is_closing = False
+
+    def publish(self, events: Sequence[Event]) -> None:
+        """Publish events, in order of position; never blocks, never raises, keeps a bounded number of them."""
+        self.tail.publish(events)
+
+    async def close(self) -> None:
+        """Close all connections with 1012 (service restart); called before the server stops."""
+        self._is_closing = True
+        for websocket in self._open:
+            websocket.end(1012, "the server restarts: connect again in a moment")
+        with contextlib.suppress(TimeoutError):  # the end of the server aborts those that do not answer
+            async with asyncio.timeout(CLOSE_TIMEOUT_S + 1):
+                while self._open:
+                    self._closed_one.clear()
+                    await self._closed_one.wait()
+
+    async def serve(
+        self,
+        request: web.Request,
+        send: Callable[[WebSocket], Awaitable[None]],
+        *,
+        receive: Receive,
+        heartbeat: Callable[[], bytes],
+        protocols: tuple[str, ...] = (),
+    ) -> web.StreamResponse:
+        """Open a WebSocket and serve it until one side hangs up or its login ends."""
+        if len(self._open) >= self._max or self._is_closing:
+            detail = f"{len(self._open)} WebSockets are open, and no more are accepted now (max_connections)"
+            raise ApiError(TOO_MANY_CONNECTIONS, detail, headers={hdrs.RETRY_AFTER: "5"})
+        authenticator, identity = request.app[AUTHENTICATOR], request[IDENTITY]
+
+        def check_login() -> None:
+            if not authenticator.is_valid(identity):
+                raise HangUp(4401, "the login has ended")
+
+        websocket = WebSocket(request, protocols)
+        self._open.add(websocket)
+        try:
+            return await websocket.serve(send, receive=receive, heartbeat=heartbeat, check_login=check_login)
+        finally:
+            self._open.discard(websocket)
+            self._closed_one.set()
+
+    @property
+    def count(self) -> int:
+        """The number of open WebSockets."""
+        return len(self._open)
+
+    def is_other_log(self, log: str | None, after: int) -> bool:
+        """Whether a client cannot resume after a position: its log was another one, or a backup has been restored."""
+        # The log may be ahead of the events that this plugin has received.
+        return log not in {None, self.kernel.log_id} or after > max(self.tail.head, self.kernel.health().position)
+
+
+LIVE_CONNECTIONS = web.AppKey("live_connections", LiveConnections)

@@ -1,0 +1,1 @@
+"""The REST calls: jobs, executions, operator actions, statistics, health, metrics and login sessions."""

@@ -1,0 +1,170 @@
+"""Executions: lists of runs, one run with its events and log lines, and actions on it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import msgspec
+from aiohttp import web
+from msgspec import Meta
+
+from gnomon import ExecutionQuery, Kernel, UnknownJobError
+from gnomon.domain import codec
+from gnomon.domain.execution import Status
+from gnomon.wire.problems import INVALID_PARAMETER
+from gnomon.wire.records import FullRecord, JsonObject, LogPage, Record, RecordPage
+from gnomon_web.app_keys import KERNEL, actor_of
+from gnomon_web.errors import ApiError, culprit
+from gnomon_web.http.routes import Route
+from gnomon_web.resources.parameters import ActionReason, JobId, Limit, Moment, Offset, Text
+
+
+class JobRecordFilters(msgspec.Struct, kw_only=True, frozen=True):
+    """All filters combine. `q` searches error messages.
+
+    `since` <= timestamp < `until`. `cursor` is the `next` of the page before; use it instead of `offset`.
+    """
+
+    limit: Limit = 50
+    offset: Offset = 0
+    cursor: Text | None = None
+    status: Annotated[tuple[Status, ...], Meta(min_length=1)] = ()
+    is_manual: bool | None = None
+    since: Moment | None = None
+    until: Moment | None = None
+    q: Text | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse two starts of the page."""
+        if self.cursor is not None and self.offset:
+            raise ValueError("cursor and offset both set the start of the page: give one of them")
+
+    def query(self, job_id: str | None) -> ExecutionQuery:
+        """Return the query for the store."""
+        return ExecutionQuery(
+            job_id=job_id,
+            status=self.status,
+            is_manual=self.is_manual,
+            since=self.since,
+            until=self.until,
+            text=self.q,
+            limit=self.limit,
+            offset=self.offset,
+            cursor=self.cursor,
+        )
+
+
+class RecordFilters(JobRecordFilters, kw_only=True, frozen=True):
+    """All filters combine. `q` searches error messages.
+
+    `since` <= timestamp < `until`. `cursor` is the `next` of the page before; use it instead of `offset`.
+    """
+
+    job_id: JobId | None = None
+
+
+class LogFilters(msgspec.Struct, kw_only=True, frozen=True):
+    """The lines with numbers greater than `after`."""
+
+    after: Offset = 0
+    limit: Annotated[int, Meta(ge=1, le=1000)] = 200
+
+
+class FailReason(msgspec.Struct, kw_only=True, frozen=True):
+    """`reason` says why the run is known to be dead; it becomes the run's error message."""
+
+    reason: Text = "marked as failed by an operator"
+
+
+def routes() -> list[Route]:
+    """Return the routes of this module."""
+    look: dict[str, Any] = {"method": "GET", "role": "viewer", "tag": "executions"}
+    act = look | {"method": "POST", "errors": (404, 409)}
+    one = "/scheduler/executions/{execution_id}"
+    return [
+        Route(path="/scheduler/logs", handler=list_executions, **look),
+        Route(path="/scheduler/executions", handler=list_executions, **look),
+        Route(path="/scheduler/jobs/{job_id}/executions", handler=list_of_job, errors=(404,), **look),
+        Route(path=one, handler=get_execution, errors=(404,), **look),
+        Route(path=f"{one}/events", handler=get_events, errors=(404,), **look),
+        Route(path=f"{one}/log", handler=get_log, errors=(404,), **look),
+        Route(path=f"{one}/cancel", handler=cancel, status=202, **(act | {"role": "operator"})),
+        Route(path=f"{one}/mark-failed", handler=mark_failed, **(act | {"role": "admin"})),
+        Route(path=one, handler=hide, **(act | {"method": "DELETE", "role": "admin"})),
+    ]
+
+
+async def list_executions(request: web.Request, query: RecordFilters) -> RecordPage:
+    """List executions, newest first."""
+    return await _page(request, query, query.job_id)
+
+
+async def list_of_job(request: web.Request, job_id: str, query: JobRecordFilters) -> RecordPage:
+    """List the executions of a job, newest first."""
+    page = await _page(request, query, job_id)
+    if page.total == 0:
+        await _expect_job(request.app[KERNEL], job_id)
+    return page
+
+
+async def get_execution(request: web.Request, execution_id: str) -> FullRecord:
+    """Return an execution with its events."""
+    execution = await request.app[KERNEL].execution(execution_id)
+    return FullRecord.of(execution, events=await _events(request, execution_id))
+
+
+async def get_events(request: web.Request, execution_id: str) -> list[JsonObject]:
+    """List the events of an execution, in order, as they are in the log."""
+    return await _events(request, execution_id)
+
+
+async def get_log(request: web.Request, execution_id: str, query: LogFilters) -> LogPage:
+    """List the lines that an execution logged."""
+    kernel = request.app[KERNEL]
+    await kernel.execution(execution_id)  # 404 for an unknown one, which the log alone does not tell from a silent one
+    lines = await kernel.log(execution_id, query.after, query.limit)
+    following = lines[-1].number if len(lines) == query.limit else None
+    return LogPage(items=lines, after=query.after, limit=query.limit, next=following)
+
+
+async def cancel(request: web.Request, execution_id: str, query: ActionReason) -> Record:
+    """Request the cancellation of a run; one that has not started is cancelled at once."""
+    return Record.of(await request.app[KERNEL].cancel(execution_id, actor=actor_of(request), reason=query.reason))
+
+
+async def mark_failed(request: web.Request, execution_id: str, query: FailReason) -> Record:
+    """End a run as failed whose body is known to be dead; a later result of it is recorded as such."""
+    return Record.of(await request.app[KERNEL].fail(execution_id, query.reason, actor=actor_of(request)))
+
+
+async def hide(request: web.Request, execution_id: str) -> Record:
+    """Hide the record of a run that is over from lists; the log keeps it."""
+    return Record.of(await request.app[KERNEL].hide(execution_id, actor=actor_of(request)))
+
+
+async def _page(request: web.Request, query: JobRecordFilters, job_id: str | None) -> RecordPage:
+    try:
+        page = await request.app[KERNEL].executions(query.query(job_id))
+    except ValueError as exc:  # the store does not accept the cursor
+        raise ApiError(INVALID_PARAMETER, str(exc), errors=[culprit("query", "cursor", str(exc))]) from exc
+    return RecordPage(
+        items=[Record.of(execution) for execution in page.items],
+        total=page.total,
+        limit=query.limit,
+        offset=query.offset,
+        next=page.next,
+    )
+
+
+async def _expect_job(kernel: Kernel, job_id: str) -> None:
+    """Raise UnknownJobError for an id without a job and without executions of a removed one."""
+    try:
+        await kernel.job(job_id)
+    except UnknownJobError:
+        if not (await kernel.executions(ExecutionQuery(job_id=job_id, limit=1))).total:
+            raise
+
+
+async def _events(request: web.Request, execution_id: str) -> list[JsonObject]:
+    history = await request.app[KERNEL].history(execution_id)
+    return [msgspec.Raw(codec.encode(event)) for event in history]

@@ -1,0 +1,91 @@
+"""The fields of a job's answers, made from the kernel's view of the job."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from gnomon.api import JobView
+from gnomon.jobs.callables import reference
+from gnomon.jobs.job import Job, explain_schedule
+from gnomon.wire.records import LastExecution, Policies
+from gnomon_web.resources.schedule_text import describe_schedule
+
+NEXT_FIRES = 10
+"""Fires that the details of a job list."""
+
+
+def summary_fields(view: JobView, last: LastExecution | None) -> dict[str, Any]:
+    """Return the fields of a JobSummary."""
+    job, state = view.job, view.state
+    trigger, trigger_config = describe_schedule(job)
+    return {
+        "id": job.id,
+        "name": job.title,
+        "display_name": state.display_name or None,
+        "description": state.note or job.description,
+        "tags": job.tags,
+        "status": "paused" if state.paused else "active",
+        "paused": state.paused,
+        "paused_by": state.paused_by,
+        "paused_reason": state.paused_reason,
+        "paused_at": state.paused_at,
+        "next_run_time": view.next_fire,
+        "trigger": trigger,
+        "trigger_config": trigger_config,
+        "last_execution": last,
+        "running": view.running,
+        "waiting": view.waiting,
+    }
+
+
+def detail_fields(view: JobView, last: LastExecution | None) -> dict[str, Any]:
+    """Return the fields of a JobDetail but for its counts."""
+    job = view.job
+    return summary_fields(view, last) | {
+        "func": reference(job.func),
+        "args": job.args,
+        "kwargs": job.kwargs,
+        "policies": _policies(job),
+        "next_run_times": _next_fires(view),
+        "schedule": explain_schedule(job),
+        "timezone": job.timezone,
+    }
+
+
+def _policies(job: Job) -> Policies:
+    return Policies(
+        catch_up=job.catch_up,
+        grace=_text(job.grace),
+        overlap=job.overlap,
+        max_instances=job.max_instances,
+        timeout=_text(job.timeout),
+        silence=_text(job.silence),
+        cancel_grace=str(job.cancel_grace),
+        retry=_table(job.retry),
+        runner=job.runner,
+        limits=None if job.limits is None else _table(job.limits),
+        steps=[step if isinstance(step, str) else step.name for step in job.steps],
+        options=job.options,
+    )
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)
+
+
+def _table(value: msgspec.Struct) -> dict[str, Any]:
+    plain = msgspec.structs.asdict(value)
+    return {key: entry if isinstance(entry, int | float | None) else str(entry) for key, entry in plain.items()}
+
+
+def _next_fires(view: JobView) -> list[datetime]:
+    """Walk the trigger from the next fire on; a paused job has none."""
+    trigger, fire = view.job.build_trigger(), view.next_fire
+    fires: list[datetime] = []
+    while trigger is not None and fire is not None and len(fires) < NEXT_FIRES:
+        fires.append(fire)
+        fire = trigger.get_next_fire_time(fire, fire)
+    return fires

@@ -1,0 +1,168 @@
+"""Jobs: their list, one with its definition, and the actions of operators."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import msgspec
+from aiohttp import hdrs, web
+from msgspec import Meta
+
+from gnomon.api import JobView
+from gnomon.wire.records import JobDetail, JobStatus, JobSummary, TriggeredRecord
+from gnomon_web.app_keys import CONFIG, KERNEL, actor_of
+from gnomon_web.http.routes import Answer, Route
+from gnomon_web.resources.counts import count
+from gnomon_web.resources.job_answers import detail_fields, summary_fields
+from gnomon_web.resources.last_executions import LAST_EXECUTIONS
+from gnomon_web.resources.parameters import ActionReason, JobId, Text
+
+
+class JobFilters(msgspec.Struct, kw_only=True, frozen=True):
+    """`q` searches ids, names and descriptions, ignoring case."""
+
+    q: Text | None = None
+    tag: Text | None = None
+    status: JobStatus | None = None
+
+
+class Metadata(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
+    """An operator's name and description of a job; null changes nothing, an empty text removes what there is."""
+
+    display_name: Annotated[str, Meta(max_length=50)] | None = None
+    description: Annotated[str, Meta(max_length=200)] | None = None
+
+
+class ForceFlag(msgspec.Struct, kw_only=True, frozen=True):
+    """`force` skips guards."""
+
+    force: bool | None = None
+
+
+class RunOptions(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
+    """The options of a manual run: `kwargs` are for this run only, `force` skips guards.
+
+    A paused job is resumed, unless `resume` is false: then it runs once and stays paused.
+    """
+
+    kwargs: dict[str, Any] = {}
+    force: bool = False
+    resume: bool = True
+
+
+class Trigger(RunOptions, kw_only=True, frozen=True, forbid_unknown_fields=True):
+    """The job to run, and the options of the run."""
+
+    job_id: JobId
+
+
+class TriggerHeaders(msgspec.Struct, kw_only=True, frozen=True):
+    """Requests with the same Idempotency-Key make one run."""
+
+    idempotency_key: Annotated[str, Meta(min_length=1, max_length=255)] | None = msgspec.field(
+        name="Idempotency-Key", default=None
+    )
+
+
+def routes() -> list[Route]:
+    """Return the routes of this module."""
+    base: dict[str, Any] = {"tag": "jobs"}
+    one = "/scheduler/jobs/{job_id}"
+    act: dict[str, Any] = {"method": "POST", "role": "operator", "tag": "jobs", "errors": (404,)}
+    run = act | {"status": 202, "errors": (404, 413, 415, 422)}
+    return [
+        Route(method="GET", path="/scheduler/jobs", handler=list_jobs, role="viewer", **base),
+        Route(method="GET", path=one, handler=get_job, role="viewer", errors=(404,), **base),
+        Route(path=f"{one}/pause", handler=pause, **act),
+        Route(path=f"{one}/resume", handler=resume, **act),
+        Route(
+            path=f"{one}/metadata", handler=put_metadata, **(act | {"method": "PUT", "errors": (404, 413, 415, 422)})
+        ),
+        Route(path="/scheduler/trigger", handler=trigger, **run),
+        Route(path=f"{one}/trigger", handler=trigger_job, **run),
+    ]
+
+
+async def list_jobs(request: web.Request, query: JobFilters) -> list[JobSummary]:
+    """List all jobs."""
+    views = [view for view in await request.app[KERNEL].jobs() if _matches(view, query)]
+    return await summaries(request, views)
+
+
+async def get_job(request: web.Request, job_id: str) -> JobDetail:
+    """Return a job with its definition, its next fires and the number of its executions."""
+    kernel = request.app[KERNEL]
+    view = await kernel.job(job_id)
+    last = await request.app[LAST_EXECUTIONS].of([job_id])
+    return JobDetail(**detail_fields(view, last[job_id]), statistics=await count(kernel, job_id))
+
+
+async def pause(request: web.Request, job_id: str, query: ActionReason) -> JobSummary:
+    """Pause a job: it does not fire until it is resumed; has no effect on a paused job."""
+    await request.app[KERNEL].pause(job_id, actor=actor_of(request), reason=query.reason)
+    return await _summary(request, job_id)
+
+
+async def resume(request: web.Request, job_id: str, query: ActionReason) -> JobSummary:
+    """Resume a paused job; has no effect on one that is not paused."""
+    await request.app[KERNEL].resume(job_id, actor=actor_of(request), reason=query.reason)
+    return await _summary(request, job_id)
+
+
+async def put_metadata(request: web.Request, job_id: str, body: Metadata) -> JobSummary:
+    """Set an operator's name and description of a job; the log keeps them across restarts."""
+    actor = actor_of(request)
+    await request.app[KERNEL].describe(job_id, display_name=body.display_name, note=body.description, actor=actor)
+    return await _summary(request, job_id)
+
+
+async def trigger(request: web.Request, headers: TriggerHeaders, body: Trigger) -> Answer[TriggeredRecord]:
+    """Run a job now, once; answered when the run is durably accepted."""
+    return await _run(request, body.job_id, body, headers)
+
+
+async def trigger_job(
+    request: web.Request, job_id: str, query: ForceFlag, headers: TriggerHeaders, body: RunOptions | None
+) -> Answer[TriggeredRecord]:
+    """Run this job now, once; answered when the run is durably accepted."""
+    options = body or RunOptions()
+    force = options.force if query.force is None else query.force
+    return await _run(request, job_id, RunOptions(kwargs=options.kwargs, force=force, resume=options.resume), headers)
+
+
+async def _run(
+    request: web.Request, job_id: str, options: RunOptions, headers: TriggerHeaders
+) -> Answer[TriggeredRecord]:
+    triggered = await request.app[KERNEL].trigger(
+        job_id,
+        kwargs=options.kwargs,
+        force=options.force,
+        resume=options.resume,
+        actor=actor_of(request),
+        idempotency_key=headers.idempotency_key,
+    )
+    execution = triggered.execution
+    body = TriggeredRecord.of(execution, resumed=triggered.resumed, repeated=not triggered.is_new)
+    location = f"{request.app[CONFIG].base_path}/scheduler/executions/{execution.id}"
+    return Answer(body, {hdrs.LOCATION: location})
+
+
+async def _summary(request: web.Request, job_id: str) -> JobSummary:
+    (summary,) = await summaries(request, [await request.app[KERNEL].job(job_id)])
+    return summary
+
+
+async def summaries(request: web.Request, views: list[JobView]) -> list[JobSummary]:
+    """Return the summaries of these jobs, each with its newest execution."""
+    last = await request.app[LAST_EXECUTIONS].of(view.job.id for view in views)
+    return [JobSummary(**summary_fields(view, last[view.job.id])) for view in views]
+
+
+def _matches(view: JobView, query: JobFilters) -> bool:
+    job = view.job
+    texts = (job.id, job.name, job.description, view.state.display_name, view.state.note)
+    return (
+        (query.tag is None or query.tag in job.tags)
+        and (query.status is None or (query.status == "paused") == view.state.paused)
+        and (query.q is None or any(query.q.casefold() in text.casefold() for text in texts))
+    )

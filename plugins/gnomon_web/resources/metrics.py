@@ -1,0 +1,124 @@
+"""Metrics for Prometheus: counted from the events since the start, or read from the kernel at each scrape."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from aiohttp import web
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client.metrics_core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from gnomon import Cancelled, Event, Failed, JobAdded, JobRemoved, Kernel, Missed, Started, Succeeded
+from gnomon_web.http.routes import Route
+
+MAX_JOBS = 2_000
+"""Jobs with time series of their own, some 40 each; further jobs share one label."""
+OTHERS = "(other)"
+STATUS_OF: Final[dict[type[Event], str]] = {
+    Succeeded: "success",
+    Failed: "failed",
+    Missed: "missed",
+    Cancelled: "cancelled",
+}
+EXECUTION_SECONDS = (0.1, 0.5, 1, 5, 10, 30, 60, 300, 900, 3600, 14400)
+LATENESS_SECONDS = (0.01, 0.05, 0.1, 0.5, 1, 5, 30, 60, 300, 3600)
+
+
+class Metrics:
+    """Counts executions by job and status; removing a job removes its labels."""
+
+    def __init__(self, kernel: Kernel, job_ids: Iterable[str]) -> None:
+        self.registry = CollectorRegistry()
+        self._jobs = set(list(job_ids)[:MAX_JOBS])
+        self._executions = Counter(
+            "gnomon_executions", "Executions that ended, since the start", ["job", "status"], registry=self.registry
+        )
+        self._seconds = Histogram(
+            "gnomon_execution_seconds",
+            "Duration of the bodies",
+            ["job"],
+            buckets=EXECUTION_SECONDS,
+            registry=self.registry,
+        )
+        self._lateness = Histogram(
+            "gnomon_lateness_seconds",
+            "Time between the scheduled time of a run and its start",
+            ["job"],
+            buckets=LATENESS_SECONDS,
+            registry=self.registry,
+        )
+        self.registry.register(_KernelCollector(kernel))
+
+    def apply(self, events: Sequence[Event]) -> None:
+        """Count these events."""
+        for event in events:
+            match event:
+                case JobAdded(job_id=job_id) if len(self._jobs) < MAX_JOBS:
+                    self._jobs.add(job_id)
+                case JobRemoved(job_id=job_id):
+                    self._forget(job_id)
+                case Started(delay=delay):
+                    self._lateness.labels(self._label(event)).observe(max(delay, 0.0))
+                case Succeeded() | Failed() | Missed() | Cancelled():
+                    self._count_end(event)
+
+    def _count_end(self, event: Succeeded | Failed | Missed | Cancelled) -> None:
+        job = self._label(event)
+        fires = event.count if isinstance(event, Missed) else 1
+        self._executions.labels(job, STATUS_OF[type(event)]).inc(fires)
+        if not isinstance(event, Missed) and event.execution_time is not None:
+            self._seconds.labels(job).observe(event.execution_time)
+
+    def _label(self, event: Event) -> str:
+        return event.job_id if event.job_id in self._jobs else OTHERS
+
+    def _forget(self, job_id: str) -> None:
+        self._jobs.discard(job_id)
+        for metric in (self._executions, self._seconds, self._lateness):
+            metric.remove_by_labels({"job": job_id})
+
+
+class _KernelCollector(Collector):
+    """Reads the kernel's health at each scrape."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self._kernel = kernel
+
+    def collect(self) -> Iterable[Metric]:
+        health = self._kernel.health()
+        yield _gauge("gnomon_running", "Executions in progress", health.running)
+        yield _gauge("gnomon_waiting", "Executions that wait for a slot", health.waiting)
+        yield _gauge("gnomon_log_position", "Highest position of the log", health.position)
+        yield _gauge("gnomon_store_lag", "Events that are not durable in the store yet", health.backlog)
+        yield _gauge("gnomon_store_up", "Whether the store is healthy", health.state == "healthy")
+        yield _gauge("gnomon_accepts_runs", "Whether new runs start", health.accepts_runs)
+        lag = GaugeMetricFamily("gnomon_plugin_lag", "Events that a plugin lags behind", labels=["plugin"])
+        failures = GaugeMetricFamily("gnomon_plugin_failures", "Hook calls of a plugin that failed", labels=["plugin"])
+        for plugin in health.plugins:
+            lag.add_metric([plugin.name], plugin.lag)
+            failures.add_metric([plugin.name], plugin.failures)
+        yield lag
+        yield failures
+
+
+METRICS = web.AppKey("metrics", Metrics)
+
+
+def routes() -> list[Route]:
+    """Return the routes of this module."""
+    return [
+        Route(method="GET", path="/metrics", handler=get_metrics, role="viewer", tag="metrics", media_type="text/plain")
+    ]
+
+
+async def get_metrics(request: web.Request) -> web.Response:
+    """Return the metrics in the Prometheus text format."""
+    body = generate_latest(request.app[METRICS].registry)
+    return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+
+def _gauge(name: str, documentation: str, value: float) -> GaugeMetricFamily:
+    return GaugeMetricFamily(name, documentation, value=float(value))

@@ -1,0 +1,398 @@
+"""The client against the server: the kernel's own words on both sides, over connections that break."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, suppress
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from aiohttp import web
+
+from gnomon import (
+    Context,
+    ExecutionOverError,
+    ExecutionQuery,
+    Job,
+    JobError,
+    Kernel,
+    UnknownExecutionError,
+    UnknownJobError,
+)
+from gnomon.cli.access import remote as remote_kernel
+from gnomon.client import Client, ClientError, LogReplacedError, NoServerError, NotAllowedError, RunFrame, backoff
+from gnomon.domain.records import ActionQuery
+from gnomon.wire.statistics import Day, JobStatistics
+from gnomon_stats import DayStats, JobStats, StatsPlugin
+
+Serve = Callable[..., AbstractAsyncContextManager[Any]]
+SOON = timedelta(seconds=60)
+
+
+class Proxy:
+    """Passes connections on to the server, until it is told to break them."""
+
+    def __init__(self, port: int) -> None:
+        self.port = 0
+        self.connections = 0
+        self.answers_to_swallow = 0
+        self._upstream = port
+        self._open: set[asyncio.StreamWriter] = set()
+
+    def cut(self) -> None:
+        for writer in self._open:
+            writer.transport.abort()
+
+    async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        there, back = await asyncio.open_connection("127.0.0.1", self._upstream)
+        self._open |= {writer, back}
+        with suppress(ConnectionError):
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._copy(reader, back))
+                tasks.create_task(self._copy(there, writer, is_answer=True))
+        self._open -= {writer, back}
+
+    async def _copy(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, is_answer: bool = False
+    ) -> None:
+        with suppress(ConnectionError):
+            while data := await reader.read(65536):
+                if is_answer and self.answers_to_swallow:
+                    self.answers_to_swallow -= 1
+                    self.cut()
+                    return
+                writer.write(data)
+                await writer.drain()
+        writer.close()
+
+
+@asynccontextmanager
+async def proxied(url: str) -> AsyncIterator[Proxy]:
+    proxy = Proxy(int(url.rpartition(":")[2]))
+    server = await asyncio.start_server(proxy._pass_on, "127.0.0.1", 0)
+    proxy.port = server.sockets[0].getsockname()[1]
+    yield proxy
+    proxy.cut()
+    server.close()
+
+
+def broken() -> None:
+    raise ValueError("no such table")
+
+
+async def told(ctx: Context, rows: int = 2) -> dict[str, int]:
+    ctx.step("fetch")
+    ctx.progress(50, "half way", processed_items=1, total_items=rows)
+    return {"rows": rows}
+
+
+def job(body: Callable[..., Any], job_id: str = "job", **policies: Any) -> Job:
+    keys: dict[str, Any] = {"id": job_id, "func": body, **policies}
+    return Job(**keys)
+
+
+@pytest.mark.parametrize("config", [{}, {"envelope": True, "base_path": "/api"}])
+async def test_what_the_client_returns_is_what_the_kernel_has(serve: Serve, config: dict[str, Any]) -> None:
+    async with (
+        serve(job(told, name="Prices", steps=["fetch"]), job(broken, "broken"), **config) as ask,
+        Client(ask.web.url) as client,
+    ):
+        good = await client.trigger("job", kwargs={"rows": 7})
+        bad = await client.trigger("broken", force=True)
+
+        for triggered, status in ((good, "success"), (bad, "failed")):
+            ended = await client.wait(triggered.execution.id)
+            assert ended.status == status
+            assert ended == await ask.kernel.execution(ended.id)
+            assert await client.history(ended.id) == await ask.kernel.history(ended.id)
+        page = await client.executions(status=("failed",), limit=1, is_manual=True, text="table")
+        kernels = await ask.kernel.executions(ExecutionQuery(status=("failed",)))
+        assert (page.items, page.total) == ([kernels.items[0]], 1)
+        assert [one.id for one in await client.jobs()] == ["broken", "job"]
+        assert (await client.job("job")).func.endswith("told")
+        assert await client.actions() == await ask.kernel.actions(ActionQuery())
+        assert await client.actions(job_id="job") == await ask.kernel.actions(ActionQuery(job_id="job"))
+        with pytest.raises(UnknownJobError, match="did you mean 'job'"):
+            await client.actions(job_id="jab")
+
+
+@pytest.mark.parametrize("plugins", [[], [StatsPlugin()]], ids=["the store", "the plugin stats"])
+async def test_the_client_tells_what_the_server_can_count(serve: Serve, plugins: list[StatsPlugin]) -> None:
+    async with serve(job(told), plugins=plugins) as ask, Client(ask.web.url) as client:
+        await client.wait((await client.trigger("job")).execution.id)
+        async with asyncio.timeout(60):
+            while not (found := await client.statistics("job")).success:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)  # the plugin counts on a thread of its own
+        today = await client.today()
+
+        assert (found.total, found.success, found.success_rate) == (1, 1, 1.0)
+        assert (today.day, today.success) == (ask.kernel.clock.now().date(), 1)
+        for plugin in plugins:
+            assert msgspec.to_builtins(found) == msgspec.to_builtins(plugin.of_job("job"))
+        if not plugins:
+            assert (found.p50, found.by_day, found.streak) == (None, None, None)
+
+
+async def test_the_command_line_reads_lists_that_are_longer_than_a_page(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote_kernel, "PAGE", 2)
+    async with serve(job(told)) as ask, remote_kernel.RemoteKernel(ask.web.url) as elsewhere:
+        for _ in range(5):
+            await ask.kernel.wait((await ask.kernel.trigger("job")).execution.id)
+        for limit in (1, 2, 4, 5, 9):
+            query = ExecutionQuery(job_id="job", limit=limit)
+            first = await elsewhere.executions(query)
+            assert first == await ask.kernel.executions(query)
+            acts = ActionQuery(limit=limit, offset=1)
+            assert await elsewhere.actions(acts) == await ask.kernel.actions(acts)
+        newest = await elsewhere.executions(ExecutionQuery(limit=3))
+        rest = await elsewhere.executions(ExecutionQuery(limit=3, cursor=newest.next))
+
+        assert (len(rest.items), rest.next) == (2, None)
+
+
+async def test_jobs_are_paused_and_resumed_with_a_reason_and_runs_cancelled(serve: Serve, gnomon_clock: Any) -> None:
+    async def slow() -> None:
+        await gnomon_clock.sleep(60)
+
+    async with serve(job(slow)) as ask, Client(ask.web.url) as client:
+        assert (await client.pause("job", reason="holidays")).paused_reason == "holidays"
+        assert (await client.trigger("job", resume=False)).resumed is False
+        assert not (await client.resume("job")).paused
+        waiting = (await client.trigger("job")).execution.id
+
+        cancelled = await client.cancel(waiting, reason="not today")
+
+        assert (cancelled.status, cancelled.reason) == ("cancelled", "not today")
+        with pytest.raises(ExecutionOverError, match=f"execution {waiting} is over .cancelled."):
+            await client.cancel(waiting)
+
+
+async def test_what_the_kernel_refuses_is_raised_as_the_kernel_would(serve: Serve) -> None:
+    async with serve(job(told)) as ask, Client(ask.web.url) as client:
+        with pytest.raises(UnknownJobError, match="there is no job 'jab'; did you mean 'job'") as caught:
+            await client.trigger("jab")
+        assert caught.value.job_id == "jab"
+        with pytest.raises(JobError, match="rowss"):
+            await client.trigger("job", kwargs={"rowss": 7})
+        with pytest.raises(UnknownExecutionError):
+            await client.execution("0" * 24)
+        with pytest.raises(UnknownJobError):
+            await client.job("a/b?c=d#e")
+        with pytest.raises(ClientError, match="no execution and no job"):
+            await anext(client.follow("nobody"))
+
+
+async def test_who_may_not_is_told_why(serve: Serve, secrets: dict[str, str]) -> None:
+    async with serve(job(told), guarded=True) as ask:
+        for token, problem in (
+            (None, "requires a token"),
+            ("x" * 20, "does not accept this token"),
+            (secrets["viewer"], "this call requires the role operator; 'viewer' has the role viewer"),
+        ):
+            async with Client(ask.web.url, token=token) as client:
+                with pytest.raises(NotAllowedError, match=problem):
+                    await client.trigger("job")
+        async with Client(ask.web.url) as client:
+            with pytest.raises(NotAllowedError):
+                await anext(client.follow("job"))
+        async with Client(ask.web.url, token=secrets["operator"]) as client:
+            assert (await client.trigger("job")).execution.actor == "operator"
+
+
+async def test_a_server_that_was_never_there_is_not_waited_for() -> None:
+    async with Client("http://127.0.0.1:9", patience=timedelta(hours=1)) as client:
+        with pytest.raises(NoServerError, match=r"no kernel answers at http://127.0.0.1:9 \(Connection refused\)"):
+            await client.jobs()
+        with pytest.raises(NoServerError):
+            await anext(client.follow("job"))
+
+
+async def test_a_server_whose_certificate_nobody_vouches_for_is_not_trusted(
+    serve: Serve, certificate: tuple[Path, Path]
+) -> None:
+    cert, key = certificate
+    async with serve(job(told), tls_cert=cert, tls_key=key) as ask, Client(ask.web.url) as client:
+        with pytest.raises(NoServerError, match=r"its certificate is not trusted: .*self-signed"):
+            await client.jobs()
+        with pytest.raises(NoServerError, match="its certificate is not trusted"):
+            await anext(client.follow("job"))
+
+
+async def test_something_else_that_answers_is_not_taken_for_a_kernel() -> None:
+    async def other(_: web.Request) -> web.Response:
+        return web.Response(text="<h1>It works!</h1>", content_type="text/html")
+
+    app = web.Application()
+    app.router.add_get("/scheduler/jobs", other)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        async with Client(f"http://127.0.0.1:{runner.addresses[0][1]}") as client:
+            with pytest.raises(ClientError, match="does not look like a Gnomon server: it answered 200 text/html"):
+                await client.jobs()
+            with pytest.raises(ClientError, match="does not look like a Gnomon server: it answered 404 text/plain"):
+                await client.job("job")
+    finally:
+        await runner.cleanup()
+
+
+@pytest.mark.parametrize("url", ["", "localhost:8000", "ftp://gnomon", "http://", "http://a:b@gnomon", "http://x/?y"])
+def test_what_is_no_address_is_refused(url: str) -> None:
+    with pytest.raises(ClientError, match="is not the address of a kernel"):
+        Client(url)
+
+
+async def test_a_trigger_whose_answer_is_lost_is_repeated_and_makes_one_run(serve: Serve) -> None:
+    async with serve(job(told)) as ask, proxied(ask.web.url) as proxy:
+        proxy.answers_to_swallow = 2
+        async with Client(f"http://127.0.0.1:{proxy.port}", patience=SOON) as client:
+            triggered = await client.trigger("job")
+
+        assert proxy.connections == 3
+        assert not triggered.is_new
+        assert [one.id for one in (await ask.kernel.executions(ExecutionQuery())).items] == [triggered.execution.id]
+
+
+async def test_two_triggers_make_two_runs(serve: Serve) -> None:
+    async with serve(job(told)) as ask, Client(ask.web.url) as client:
+        assert (await client.trigger("job")).is_new
+        assert (await client.trigger("job")).is_new
+        keyed = [await client.trigger("job", idempotency_key="k") for _ in range(2)]
+
+        assert [one.is_new for one in keyed] == [True, False]
+        assert (await ask.kernel.executions(ExecutionQuery())).total == 3
+
+
+async def test_who_follows_goes_on_where_the_connection_broke(serve: Serve) -> None:
+    go_on = threading.Event()
+
+    def body(ctx: Context) -> None:
+        for number in range(4):
+            ctx.step(f"step {number}")
+            go_on.wait(60)
+            go_on.clear()
+
+    async with serve(job(body)) as ask, proxied(ask.web.url) as proxy:
+        frames: list[RunFrame] = []
+        async with Client(f"http://127.0.0.1:{proxy.port}", patience=SOON) as client:
+            run = (await client.trigger("job")).execution.id
+            async for frame in client.follow(run):
+                is_new = frame.step not in {one.step for one in frames}
+                frames.append(frame)
+                if is_new and frame.step is not None and frame.status == "running":
+                    proxy.cut()
+                    go_on.set()
+
+    assert proxy.connections > 4
+    assert (frames[-1].type, frames[-1].status) == ("succeeded", "success")
+    assert list(dict.fromkeys(frame.step for frame in frames if frame.step)) == [f"step {n}" for n in range(4)]
+    assert len({frame.seq for frame in frames[1:]}) == len(frames[1:])
+
+
+async def test_a_server_that_stays_away_is_given_up_when_the_patience_is_over(serve: Serve) -> None:
+    async with serve(job(told)) as ask, Client(ask.web.url, patience=timedelta(seconds=0.3)) as client:
+        await client.jobs()
+        url = ask.web.url
+        following = client.follow("job")
+        await anext(following)
+        leaving = asyncio.create_task(_leave(ask))
+        await leaving
+        with pytest.raises(NoServerError, match=url):
+            await anext(following)
+        with pytest.raises(NoServerError):
+            await client.jobs()
+
+
+async def _leave(ask: Any) -> None:
+    kernel: Kernel = ask.kernel
+    await kernel.__aexit__(None, None, None)
+
+
+async def test_pauses_grow_by_chance_and_end_with_the_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, pauses = 0.0, []
+
+    async def sleep(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+        pauses.append(seconds)
+
+    monkeypatch.setattr(backoff, "sleep", sleep)
+    monkeypatch.setattr(backoff, "monotonic", lambda: now)
+    waiting, failure = backoff.PatientBackoff(60.0), NoServerError("http://gnomon", "gone")
+
+    async def wait_for_ever() -> None:
+        while True:
+            await waiting.pause(failure)
+
+    with pytest.raises(NoServerError) as caught:
+        await wait_for_ever()
+
+    assert caught.value is failure
+    assert sum(pauses) == pytest.approx(60.0)
+    longest = [min(backoff.FIRST * 2**n, backoff.LONGEST) for n in range(len(pauses))]
+    assert all(pause <= most for pause, most in zip(pauses, longest, strict=True))
+    assert len(set(pauses)) > 5, "they are drawn"
+    waiting.succeeded()
+    await waiting.pause(failure)
+    assert pauses[-1] <= backoff.FIRST
+
+
+async def test_the_lines_of_a_run_are_followed_to_its_end(serve: Serve) -> None:
+    go_on = threading.Event()
+
+    def body() -> None:
+        logging.getLogger("rows").warning("first")
+        go_on.wait(60)
+        logging.getLogger("rows").warning("last")
+
+    async with serve(job(body)) as ask, Client(ask.web.url) as client:
+        run = (await client.trigger("job")).execution.id
+        seen = []
+        async for line in client.follow_log(run):
+            seen.append(line.text)
+            go_on.set()
+
+    assert seen == ["first", "last"]
+
+
+async def test_the_log_is_followed_over_broken_connections_without_a_gap(serve: Serve) -> None:
+    async with (
+        serve(job(told)) as ask,
+        proxied(ask.web.url) as proxy,
+        Client(f"http://127.0.0.1:{proxy.port}", patience=SOON) as client,
+        aclosing(client.events(after=0, types=("succeeded",))) as events,
+    ):
+        seen = []
+        for _ in range(5):
+            run = (await ask.kernel.trigger("job")).execution.id
+            seen.append((await anext(events)).stream == run)
+            proxy.cut()
+
+    assert seen == [True] * 5
+
+
+async def test_another_log_in_the_place_of_the_followed_one_is_told(serve: Serve) -> None:
+    async with serve(job(told)) as ask, Client(ask.web.url) as client:
+        with pytest.raises(
+            LogReplacedError,
+            match="another log has taken the place of the followed one at http://",
+        ):
+            await anext(client.events(after=1_000_000))
+
+
+def test_the_plugin_stats_answers_in_the_shape_of_the_wire() -> None:
+    def fields(struct: type[msgspec.Struct]) -> set[str]:
+        return set(struct.__struct_encode_fields__)
+
+    assert fields(JobStatistics) == fields(JobStats)
+    assert fields(Day) == fields(DayStats)
