@@ -6,12 +6,12 @@ from collections.abc import Callable
 
 from aiohttp import web
 
-from gnomon import Kernel
+from gnomon import KernelApi
 from gnomon_web.auth.authenticator import Authenticator
 from gnomon_web.auth.roles import NOBODY, Identity
 from gnomon_web.config import Config
 
-KERNEL = web.AppKey("kernel", Kernel)
+KERNEL: web.AppKey[KernelApi] = web.AppKey("kernel")
 CONFIG = web.AppKey("config", Config)
 AUTHENTICATOR = web.AppKey("authenticator", Authenticator)
 OPEN_WEBSOCKETS: web.AppKey[Callable[[], int]] = web.AppKey("open_websockets")

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 import structlog
 
-from gnomon import Event, Kernel, hookimpl
+from gnomon import Event, KernelApi, hookimpl
 from gnomon_web import config
 from gnomon_web.projections import Projections
 from gnomon_web.server import build_app, serving
@@ -37,7 +37,7 @@ class WebPlugin:
 
     @hookimpl
     @asynccontextmanager
-    async def lifespan(self, kernel: Kernel) -> AsyncIterator[None]:
+    async def lifespan(self, kernel: KernelApi) -> AsyncIterator[None]:
         """Serve for as long as the kernel lives."""
         self._projections = await Projections.begin(kernel, self.config.max_connections)
         async with serving(build_app(self.config, kernel, self._projections)) as port:

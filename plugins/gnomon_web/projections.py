@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from gnomon import Event, Kernel
+from gnomon import Event, KernelApi
 from gnomon_web.live.connections import LiveConnections
 from gnomon_web.resources.last_executions import LastExecutions
 from gnomon_web.resources.metrics import Metrics
@@ -19,7 +19,7 @@ class Projections:
         self.live = live
 
     @classmethod
-    async def begin(cls, kernel: Kernel, max_connections: int) -> Projections:
+    async def begin(cls, kernel: KernelApi, max_connections: int) -> Projections:
         """Start them for a kernel; at most `max_connections` WebSockets may be open."""
         jobs = [view.job.id for view in await kernel.jobs()]
         return cls(LastExecutions(kernel), Metrics(kernel, jobs), LiveConnections(kernel, max_connections))

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 import msgspec
 from aiohttp import web
 
-from gnomon import GnomonError, Kernel
+from gnomon import GnomonError, KernelApi
 from gnomon_web import dashboard, live
 from gnomon_web.app_keys import AUTHENTICATOR, CONFIG, KERNEL, OPEN_WEBSOCKETS
 from gnomon_web.auth.authenticator import Authenticator
@@ -37,7 +37,7 @@ MODULES = (jobs, executions, history, statistics, health, metrics, sessions, ope
 """Every module with `routes()`, in the order of the OpenAPI document."""
 
 
-def build_routes(kernel: Kernel) -> RouteTable:
+def build_routes(kernel: KernelApi) -> RouteTable:
     """Collect all routes: our own, and those that other plugins contribute."""
     table = RouteTable()
     for module in MODULES:
@@ -47,7 +47,7 @@ def build_routes(kernel: Kernel) -> RouteTable:
     return table
 
 
-def build_app(config: Config, kernel: Kernel, projections: Projections) -> web.Application:
+def build_app(config: Config, kernel: KernelApi, projections: Projections) -> web.Application:
     """Build the application."""
     app = web.Application(middlewares=[log_access, answer_errors, check_origin], client_max_size=config.body_limit)
     app[CONFIG] = config

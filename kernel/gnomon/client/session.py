@@ -32,7 +32,7 @@ AWAY = frozenset({502, 503, 504})
 class Session:
     """The connection to one server. `patience` is the total time, in seconds, to wait for a server that goes away.
 
-    There is no waiting for a server that has never answered: its address is probably wrong.
+    A server that has never answered gets no patience: its address is probably wrong.
     """
 
     def __init__(self, url: str, token: str | None, patience: float) -> None:

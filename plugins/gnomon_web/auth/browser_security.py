@@ -69,7 +69,7 @@ def _check_host(request: web.Request, config: Config) -> None:
 
 
 def _check_origin(request: web.Request, config: Config) -> None:
-    """Let only pages of this server act or open a WebSocket; programs other than browsers send no Origin."""
+    """Allow only pages of this server to act or open a WebSocket; programs other than browsers send no Origin."""
     origin = request.headers.get(hdrs.ORIGIN)
     if (
         origin is not None

@@ -18,14 +18,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from gnomon import Kernel
+from gnomon import KernelApi
 from gnomon_web.http.openapi import check_types
 from gnomon_web.http.routes import Route, RouteTable
 
 HOOK = "register_routes"
 
 
-def add_contributions(kernel: Kernel, table: RouteTable) -> None:
+def add_contributions(kernel: KernelApi, table: RouteTable) -> None:
     """Add the routes of every plugin; PluginError names the plugin whose route cannot be served."""
     for plugin in kernel.plugins:
         plugin.contribute(HOOK, _register(table, plugin.name))

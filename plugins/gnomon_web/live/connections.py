@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from aiohttp import hdrs, web
 
-from gnomon import Event, Kernel
+from gnomon import Event, KernelApi
 from gnomon.wire.problems import TOO_MANY_CONNECTIONS
 from gnomon_web.app_keys import AUTHENTICATOR, IDENTITY
 from gnomon_web.errors import ApiError
@@ -20,7 +20,7 @@ from gnomon_web.live.websocket import CLOSE_TIMEOUT_S, HangUp, Receive, WebSocke
 class LiveConnections:
     """All WebSockets of a server. Everything here is called on the loop of the plugin."""
 
-    def __init__(self, kernel: Kernel, max_connections: int) -> None:
+    def __init__(self, kernel: KernelApi, max_connections: int) -> None:
         self.kernel = kernel
         self.tail = Tail(kernel, kernel.health().position)
         self.snapshots = Snapshots(kernel, self.tail)

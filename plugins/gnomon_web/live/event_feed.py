@@ -78,7 +78,7 @@ class EventFeed:
         return self._notice("heartbeat")
 
     async def _restart(self, websocket: WebSocket, reason: Literal["other-log", "pruned"]) -> None:
-        """Tell the reader to discard what it has, and start from the beginning of the log.
+        """Send a reset, after which the reader discards what it has, and start from the beginning of the log.
 
         Gaps up to the present head are expected then; a gap beyond it means another restart.
         """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from gnomon import Kernel, UnknownExecutionError
+from gnomon import KernelApi, UnknownExecutionError
 from gnomon_web.http.responses import encode_json
 from gnomon_web.live.messages import LogLines
 from gnomon_web.live.websocket import WebSocket
@@ -20,7 +20,7 @@ PREFIX = "log:"
 class LogFeed:
     """Follows the runs of the topics `log:ID`, each until it is over and all its lines are sent."""
 
-    def __init__(self, kernel: Kernel) -> None:
+    def __init__(self, kernel: KernelApi) -> None:
         self._kernel = kernel
         self._sent: dict[str, int] = {}
         self._over: set[str] = set()

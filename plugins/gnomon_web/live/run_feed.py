@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 from aiohttp import web
 
-from gnomon import Event, Execution, ExecutionQuery, Kernel, UnknownExecutionError, UnknownJobError
+from gnomon import Event, Execution, ExecutionQuery, KernelApi, UnknownExecutionError, UnknownJobError
 from gnomon.domain.estimates import TYPICAL_RUNS
 from gnomon.domain.events import job_stream
 from gnomon.wire.problems import UNKNOWN_TASK
@@ -32,7 +32,7 @@ class RunFeed:
     def __init__(self, request: web.Request, task_id: str, query: ProgressQuery) -> None:
         self._live: LiveConnections = request.app[LIVE_CONNECTIONS]
         self._config = request.app[CONFIG]
-        self._kernel: Kernel = self._live.kernel
+        self._kernel: KernelApi = self._live.kernel
         self._tail = self._live.tail
         self._task_id = task_id
         self._query = query

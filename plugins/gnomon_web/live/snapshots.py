@@ -9,7 +9,7 @@ from typing import Any, Final
 import msgspec
 from aiohttp import web
 
-from gnomon import Execution, ExecutionQuery, Kernel
+from gnomon import Execution, ExecutionQuery, KernelApi
 from gnomon.domain.execution import Status
 from gnomon.wire.records import JobSummary, Record
 from gnomon_web.http.responses import encode_json
@@ -41,7 +41,7 @@ class SharedSnapshot(msgspec.Struct, frozen=True):
 class Snapshots:
     """Takes snapshots and reuses a recent one."""
 
-    def __init__(self, kernel: Kernel, tail: Tail) -> None:
+    def __init__(self, kernel: KernelApi, tail: Tail) -> None:
         self._kernel = kernel
         self._tail = tail
         self._newest: SharedSnapshot | None = None

@@ -14,7 +14,7 @@ from typing import Annotated, NamedTuple
 
 import msgspec
 
-from gnomon import Event, Kernel
+from gnomon import Event, KernelApi
 from gnomon.domain.codec import encode, encode_each
 
 Position = Annotated[int, msgspec.Meta(ge=0)]
@@ -81,7 +81,7 @@ class Tail:
     `head` is the position up to which events are announced. Older events are read from the store, page by page.
     """
 
-    def __init__(self, kernel: Kernel, head: int) -> None:
+    def __init__(self, kernel: KernelApi, head: int) -> None:
         self.head = head
         self._kernel = kernel
         self._floor = self._newest = head

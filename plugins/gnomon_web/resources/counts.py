@@ -8,12 +8,12 @@ from __future__ import annotations
 import asyncio
 from datetime import datetime
 
-from gnomon import ExecutionQuery, Kernel
+from gnomon import ExecutionQuery, KernelApi
 from gnomon.domain.execution import STATUSES, Status
 from gnomon.wire.statistics import Counts
 
 
-async def count(kernel: Kernel, job_id: str | None = None, since: datetime | None = None) -> Counts:
+async def count(kernel: KernelApi, job_id: str | None = None, since: datetime | None = None) -> Counts:
     """Count the executions of a job, or of all jobs, from a moment on."""
 
     async def of(status: Status) -> int:

@@ -8,7 +8,7 @@ import msgspec
 from aiohttp import web
 from msgspec import Meta
 
-from gnomon import ExecutionQuery, Kernel, UnknownJobError
+from gnomon import ExecutionQuery, KernelApi, UnknownJobError
 from gnomon.domain import codec
 from gnomon.domain.execution import Status
 from gnomon.wire.problems import INVALID_PARAMETER
@@ -156,7 +156,7 @@ async def _page(request: web.Request, query: JobRecordFilters, job_id: str | Non
     )
 
 
-async def _expect_job(kernel: Kernel, job_id: str) -> None:
+async def _expect_job(kernel: KernelApi, job_id: str) -> None:
     """Raise UnknownJobError for an id without a job and without executions of a removed one."""
     try:
         await kernel.job(job_id)

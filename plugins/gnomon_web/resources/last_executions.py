@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 
 from aiohttp import web
 
-from gnomon import Event, ExecutionQuery, Kernel, Progress
+from gnomon import Event, ExecutionQuery, KernelApi, Progress
 from gnomon.domain.events import JobEvent
 from gnomon.wire.records import LastExecution
 
@@ -21,7 +21,7 @@ CATCH_UP_LIMIT_S = 1.0
 class LastExecutions:
     """Queries the store once for each job, and again after an event of the job. Lives on the loop of the plugin."""
 
-    def __init__(self, kernel: Kernel) -> None:
+    def __init__(self, kernel: KernelApi) -> None:
         self._kernel = kernel
         self._position = kernel.health().position  # the store already has everything up to here
         self._known: dict[str, LastExecution | None] = {}

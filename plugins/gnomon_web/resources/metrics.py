@@ -11,7 +11,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from gnomon import Cancelled, Event, Failed, JobAdded, JobRemoved, Kernel, Missed, Started, Succeeded
+from gnomon import Cancelled, Event, Failed, JobAdded, JobRemoved, KernelApi, Missed, Started, Succeeded
 from gnomon_web.http.routes import Route
 
 MAX_JOBS = 2_000
@@ -30,7 +30,7 @@ LATENESS_SECONDS = (0.01, 0.05, 0.1, 0.5, 1, 5, 30, 60, 300, 3600)
 class Metrics:
     """Counts executions by job and status; removing a job removes its labels."""
 
-    def __init__(self, kernel: Kernel, job_ids: Iterable[str]) -> None:
+    def __init__(self, kernel: KernelApi, job_ids: Iterable[str]) -> None:
         self.registry = CollectorRegistry()
         self._jobs = set(list(job_ids)[:MAX_JOBS])
         self._executions = Counter(
@@ -84,7 +84,7 @@ class Metrics:
 class _KernelCollector(Collector):
     """Reads the kernel's health at each scrape."""
 
-    def __init__(self, kernel: Kernel) -> None:
+    def __init__(self, kernel: KernelApi) -> None:
         self._kernel = kernel
 
     def collect(self) -> Iterable[Metric]:
