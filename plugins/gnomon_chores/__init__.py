@@ -1,4 +1,4 @@
-"""Chores: job functions that every deployment wants, ready to be named in a config file.
+"""Chores: ready-made job functions that most deployments need, to be named in a config file.
 
     [[jobs]]
     id = "nightly_backup"
@@ -6,7 +6,7 @@
     cron = "0 3 * * *"
     kwargs = { database = "/srv/app/app.db", directory = "/srv/backup" }
 
-They need no plugin section: a job that names one of them is enough. What goes wrong is a `ChoreError`.
+They need no plugin section: a job that names one of them is enough. All errors derive from `ChoreError`.
 """
 
 from gnomon_chores.errors import ChoreError

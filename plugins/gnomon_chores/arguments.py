@@ -1,15 +1,15 @@
-"""Checks that more than one chore makes of its arguments."""
+"""Argument checks that several chores share."""
 
 from gnomon_chores.errors import BadArgument
 
 
 def kind(value: object) -> str:
-    """Name the type of a value and not the value itself: it may be a secret."""
+    """Return the type of a value and not the value itself, which may be a secret."""
     return f"of type {type(value).__name__}"
 
 
 def check_number(chore: str, argument: str, value: object, *, above: float | None = None, least: float = 0) -> None:
-    """Refuse what is no number greater than `above`, or at least `least`."""
+    """Raise BadArgument unless the value is a number greater than `above`, or of at least `least`."""
     wanted = f"a number greater than {above:g}" if above is not None else f"a number of at least {least:g}"
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise BadArgument(chore, argument, kind(value), wanted)
@@ -18,7 +18,7 @@ def check_number(chore: str, argument: str, value: object, *, above: float | Non
 
 
 def checked_whole(chore: str, argument: str, value: object, *, least: int = 0) -> int:
-    """Return a whole number of at least `least`; refuse anything else."""
+    """Return a whole number of at least `least`; raise BadArgument for anything else."""
     if isinstance(value, bool) or not isinstance(value, int):
         raise BadArgument(chore, argument, kind(value), f"a whole number of at least {least}")
     check_number(chore, argument, value, least=least)
@@ -26,7 +26,7 @@ def checked_whole(chore: str, argument: str, value: object, *, least: int = 0) -
 
 
 def checked_texts(chore: str, argument: str, value: object) -> dict[str, str]:
-    """Return a table of text by name, such as headers or environment variables; refuse anything else."""
+    """Return a table of strings by name, such as headers or environment variables; else raise BadArgument."""
     if not isinstance(value, dict):
         raise BadArgument(chore, argument, kind(value), "a table of names and strings")
     for name, text in value.items():

@@ -9,7 +9,7 @@ from gnomon_chores.arguments import check_number, checked_texts, checked_whole, 
 from gnomon_chores.errors import BadArgument
 
 
-async def http(  # noqa: PLR0913 - a request has many parts, all named at the call
+async def http(  # noqa: PLR0913 - a request has many parts, all given by name
     ctx: Context,
     *,
     url: str,
@@ -21,14 +21,14 @@ async def http(  # noqa: PLR0913 - a request has many parts, all named at the ca
     timeout: float = 30.0,
     output_limit: int = 65536,
 ) -> dict[str, Any]:
-    """Send one HTTP request and return what came back.
+    """Send one HTTP request and return the response.
 
-    Returns `status`, `bytes` (length of the answer's body), `body` (its first `output_limit` bytes as text) and
+    Returns `status`, `bytes` (length of the response's body), `body` (its first `output_limit` bytes as text) and
     `duration` (s).
 
-    `body` is sent as it is, in UTF-8; `json` is sent as JSON with its content type. `timeout` (s) counts for the whole
-    exchange. Redirects are followed, unless one of `expected_status` is itself a redirect. Header values, and the user,
-    password and query of the URL, never appear in errors.
+    `body` is sent as it is, in UTF-8; `json` is sent as JSON with its content type. `timeout` (s) applies to the whole
+    exchange. Redirects are followed, unless one of `expected_status` is itself a redirect. Header values and the user,
+    password and query of the URL never appear in errors.
 
     Raises UnexpectedStatus (with the first bytes of the body), RequestTimedOut, RequestFailed and BadArgument.
     """
@@ -38,17 +38,17 @@ async def http(  # noqa: PLR0913 - a request has many parts, all named at the ca
     checked_whole("http", "output_limit", output_limit)
     expected = checked_statuses(expected_status)
     ctx.checkpoint()
-    # Here and not above: aiohttp takes 0.2 s to import, and a child process that runs another chore would wait too.
+    # Not at the top: aiohttp takes 0.2 s to import, which a child process that runs another chore would pay too.
     from gnomon_chores.http_exchange import Exchange  # noqa: PLC0415
 
-    began = time.monotonic()
+    started = time.monotonic()
     exchange = Exchange(method.upper(), url, headers or {}, body, json, expected, output_limit)
-    answer = await exchange.run(ctx, timeout)
-    return {**answer, "duration": round(time.monotonic() - began, 6)}
+    response = await exchange.run(ctx, timeout)
+    return {**response, "duration": round(time.monotonic() - started, 6)}
 
 
 def check_target(method: object, url: object) -> None:
-    """Refuse a method or an address that no request can have."""
+    """Raise BadArgument for a method or a URL that no request can have."""
     if not isinstance(method, str) or not method.isascii() or not method.isalpha():
         raise BadArgument("http", "method", repr(method), 'a word such as "GET" or "POST"')
     if not isinstance(url, str):
@@ -60,22 +60,22 @@ def check_target(method: object, url: object) -> None:
         usable = False
     if not usable:  # without the value: it may hold a password
         raise BadArgument(
-            "http", "url", "not a web address", "http:// or https://, a host, and perhaps a port and a path"
+            "http", "url", "not a valid URL", "http:// or https://, a host, and optionally a port and a path"
         )
 
 
 def check_payload(headers: object, body: object, json: object) -> None:
-    """Refuse headers that are no strings, and two bodies."""
+    """Raise BadArgument for headers that are not strings, and for two bodies."""
     if headers is not None:
         checked_texts("http", "headers", headers)
     if body is not None and not isinstance(body, str):
         raise BadArgument("http", "body", kind(body), "a string; give tables and lists as `json`")
     if body is not None and json is not None:
-        raise BadArgument("http", "body", "given together with `json`", "one of them")
+        raise BadArgument("http", "body", "given together with `json`", "only one of them")
 
 
 def checked_statuses(expected: object) -> list[int]:
-    """Return the accepted statuses as a list; refuse what is none."""
+    """Return the accepted statuses as a list; raise BadArgument for anything else."""
     given = expected if isinstance(expected, list | tuple) else [expected]
     if not given:
         raise BadArgument("http", "expected_status", "empty", "at least one status")

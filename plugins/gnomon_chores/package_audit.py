@@ -1,8 +1,8 @@
-"""`gnomon_chores:integrity_audit`: find files of installed Python packages that are no longer what was installed.
+"""`gnomon_chores:integrity_audit`: find files of installed Python packages that changed after their installation.
 
 Every wheel's `RECORD` lists its files with their hashes
 (https://packaging.python.org/specifications/recording-installed-packages). It is read here and not through
-`Distribution.files`, because that leaves out missing files from Python 3.12 on.
+`Distribution.files`, which omits missing files from Python 3.12 on.
 """
 
 import base64
@@ -26,10 +26,10 @@ CHUNK = 1 << 20
 def integrity_audit(ctx: Context, *, paths: list[str] | None = None) -> dict[str, int]:
     """Compare every installed file with the hash that its distribution recorded.
 
-    Looks at the distributions in `paths`, by default those of the interpreter that runs the job (`sys.path`); of two
-    with the same name the first counts, as for imports. Returns counts: `distributions` (checked), `unverifiable`
-    (editable, or without RECORD, as Linux distributors install them), `files` and `bytes` (hashed), `unhashed` (listed
-    without a hash, such as .pyc files).
+    Checks the distributions in `paths`, by default those of the interpreter that runs the job (`sys.path`); of two with
+    the same name the first counts, as for imports. Returns counts: `distributions` (checked), `unverifiable` (editable,
+    or without RECORD, as Linux distributors install them), `files` and `bytes` (hashed), `unhashed` (listed without a
+    hash, such as .pyc files).
 
     Raises IntegrityViolated when a file is altered, missing or unreadable, NothingToAudit and BadArgument.
     """
@@ -55,12 +55,12 @@ def integrity_audit(ctx: Context, *, paths: list[str] | None = None) -> dict[str
 
 
 def checked_folders(paths: object) -> list[str]:
-    """Return the folders to look into; refuse those that do not exist."""
+    """Return the folders to search; raise BadArgument for those that do not exist."""
     if paths is None:
         return sys.path
     if not isinstance(paths, list | tuple):
         raise BadArgument(
-            "integrity_audit", "paths", kind(paths), "a list of folders, or nothing for those of this Python"
+            "integrity_audit", "paths", kind(paths), "a list of folders, or null for those of this Python"
         )
     for path in paths:
         if not isinstance(path, str) or not Path(path).is_dir():
@@ -72,14 +72,14 @@ def discover(folders: list[str]) -> list[Distribution]:
     """Return the distributions in these folders, the first of each name, in alphabetical order."""
     found: dict[str, Distribution] = {}
     for distribution in distributions(path=folders):
-        # a folder with broken metadata has no name; it cannot be verified, yet it must not vanish from the counts
+        # A folder with broken metadata has no name. It cannot be verified, but must not be missing from the counts.
         name = distribution.metadata["Name"] or f"broken {len(found)}"
         found.setdefault(re.sub(r"[-_.]+", "-", name).lower(), distribution)
     return [found[name] for name in sorted(found)]
 
 
 def hashed_files(distribution: Distribution) -> list[tuple[str, str]] | None:
-    """Return (path, `algorithm=hash` or nothing) of each file, or None when it cannot be verified."""
+    """Return (path, `algorithm=hash` or an empty string) of each file, or None if it cannot be verified."""
     record = distribution.read_text("RECORD")
     if not record or not distribution.metadata["Name"] or is_editable(distribution):
         return None
@@ -87,14 +87,14 @@ def hashed_files(distribution: Distribution) -> list[tuple[str, str]] | None:
 
 
 def is_editable(distribution: Distribution) -> bool:
-    """Tell whether the code lives in somebody's working folder (PEP 610)."""
+    """Return whether the code is in a working folder (PEP 610)."""
     origin = json.loads(distribution.read_text("direct_url.json") or "{}")
     return bool(origin.get("dir_info", {}).get("editable"))
 
 
 @dataclass
 class Audit:
-    """What was found so far."""
+    """The findings so far."""
 
     tally: Counter[str] = field(default_factory=Counter)
     altered: list[str] = field(default_factory=list)
@@ -102,7 +102,7 @@ class Audit:
     unreadable: list[str] = field(default_factory=list)
 
     def check(self, name: str, distribution: Distribution, path: str, recorded: str) -> None:
-        """Hash one file and note what came out."""
+        """Hash one file and record the finding."""
         algorithm, _, expected = recorded.partition("=")
         if not expected or algorithm not in hashlib.algorithms_available:
             self.tally["unhashed"] += 1

@@ -17,20 +17,20 @@ from gnomon_chores.arguments import checked_whole, kind
 from gnomon_chores.errors import BackupFailed, BadArgument, NotADatabase
 
 MAGIC = b"SQLite format 3\0"
-PAGES_A_STEP = 256  # 1 MiB at the usual page size: cancel is answered within milliseconds
-RESTARTS = 3
-BUSY_S = 60.0
-CHECKED_EVERY = 100_000  # virtual machine instructions of integrity_check between two looks at cancel
+PAGES_PER_STEP = 256  # 1 MiB at the usual page size: a cancellation takes effect within milliseconds
+MAX_RESTARTS = 3
+BUSY_TIMEOUT_S = 60.0
+CHECKPOINT_INSTRUCTIONS = 100_000  # of the virtual machine of integrity_check, between two checkpoints
 
 
 def backup(ctx: Context, *, database: str, directory: str, keep: int = 7, prefix: str | None = None) -> dict[str, Any]:
     """Copy a database to `directory/PREFIX-YYYYmmddTHHMMSSZ.db` (UTC), check the copy, and keep the newest `keep`.
 
-    The database may be written meanwhile: the copy is its state at one moment, and what is only in the WAL is in it. A
-    database in WAL mode is never held up; one with a rollback journal is read in small steps, and after three restarts
-    by its writers it is copied in one go, during which they wait. `prefix` is by default the database's name without
-    its last suffix: give it when two databases of one name share a folder, since older backups are found by it.
-    `directory` is made if it is not there. A copy that is cancelled or fails leaves nothing behind.
+    The database may be written meanwhile: the copy is a snapshot, including what is only in the WAL. Writers of a
+    database in WAL mode never wait. A database with a rollback journal is read in small steps; if writers have made the
+    copy start over three times, it is copied in one step, during which they wait. `prefix` is by default the database's
+    name without its last suffix. Older backups are found by it: set it if two databases of one name share a folder.
+    `directory` is created if it does not exist. A copy that is cancelled or fails leaves nothing behind.
 
     Returns `path`, `bytes`, `pages` and `removed` (names of the old backups that were deleted). Raises NotADatabase,
     BackupFailed, BadArgument.
@@ -49,12 +49,12 @@ def backup(ctx: Context, *, database: str, directory: str, keep: int = 7, prefix
             path = publish(partial, folder, prefix)
         removed = remove_old(folder, prefix, keep)
     except (OSError, sqlite3.Error) as exc:
-        raise BackupFailed(database, str(exc), "Look at the disk, its free space and the permissions") from exc
+        raise BackupFailed(database, str(exc), "Check the disk, its free space and the permissions") from exc
     return {"path": str(path), "bytes": path.stat().st_size, "pages": pages, "removed": removed}
 
 
 def checked(database: object, directory: object, keep: object, prefix: object) -> tuple[Path, Path, str]:
-    """Return the database, the folder and the prefix; refuse what is wrong before anything is touched."""
+    """Return the database, the folder and the prefix; raise BadArgument before anything is touched."""
     for argument, value in (("database", database), ("directory", directory)):
         if not isinstance(value, str) or not value:
             raise BadArgument("backup", argument, kind(value), "a path")
@@ -62,29 +62,29 @@ def checked(database: object, directory: object, keep: object, prefix: object) -
     source = Path(str(database))
     prefix = source.stem if prefix is None else prefix
     if not isinstance(prefix, str) or not prefix or "/" in prefix or "\0" in prefix:
-        raise BadArgument("backup", "prefix", repr(prefix), "the beginning of a file name, without a slash")
+        raise BadArgument("backup", "prefix", repr(prefix), "the start of a file name, without a slash")
     check_database(source)
     return source, Path(str(directory)), prefix
 
 
 def check_database(path: Path) -> None:
-    """Refuse a file that is not there or does not begin as SQLite databases do."""
+    """Raise NotADatabase for a file that does not exist or does not start as SQLite databases do."""
     if not path.is_file():
-        raise NotADatabase(str(path), "no file" if path.exists() else "not there")
+        raise NotADatabase(str(path), "not a file" if path.exists() else "missing")
     try:
         with path.open("rb") as file:
-            begin = file.read(len(MAGIC))
+            start = file.read(len(MAGIC))
     except OSError as exc:
         raise NotADatabase(str(path), f"not readable ({exc.strerror})") from exc
-    if begin != MAGIC:
-        raise NotADatabase(str(path), "another kind of file (or encrypted)" if begin else "empty")
+    if start != MAGIC:
+        raise NotADatabase(str(path), "another kind of file (or encrypted)" if start else "empty")
 
 
 @contextmanager
 def unfinished(folder: Path, source: Path) -> Iterator[Path]:
-    """Lend a name for the copy in a folder of its own, and remove that with all that SQLite puts beside the copy.
+    """Yield a path for the copy in a folder of its own, and remove the folder with the files that SQLite adds to it.
 
-    The folder's name is fixed and it is locked, so that the next backup also clears away what a killed one has left.
+    The folder has a fixed name and is locked, so that the next backup removes what a killed one has left.
     """
     folder.mkdir(exist_ok=True)
     lock = os.open(folder, os.O_RDONLY)
@@ -93,7 +93,7 @@ def unfinished(folder: Path, source: Path) -> Iterator[Path]:
     except BlockingIOError as exc:
         os.close(lock)
         raise BackupFailed(
-            str(source), f"another backup is writing {folder}", "Wait for it, or give the two a `prefix` each"
+            str(source), f"another backup is writing to {folder}", "Wait for it, or give each job a `prefix` of its own"
         ) from exc
     try:
         for leftover in folder.iterdir():
@@ -104,31 +104,31 @@ def unfinished(folder: Path, source: Path) -> Iterator[Path]:
         os.close(lock)
 
 
-class Restarted(Exception):
-    """Writers have made the copy begin again too often."""
+class RestartedTooOftenError(Exception):
+    """Writers have made the copy start over too often."""
 
 
 def copy(ctx: Context, source: Path, target: Path) -> int:
     """Copy all pages and return their number."""
-    # "ro" would leave -wal and -shm files of ours beside a database that nobody else had open.
+    # "ro" would leave -wal and -shm files beside a database that no other process had open.
     mode = "rw" if os.access(source, os.W_OK) else "ro"
     address = f"{source.resolve().as_uri()}?mode={mode}"
-    reading = sqlite3.connect(address, uri=True, isolation_level=None, timeout=BUSY_S)
+    reading = sqlite3.connect(address, uri=True, isolation_level=None, timeout=BUSY_TIMEOUT_S)
     with closing(reading), closing(sqlite3.connect(target)) as writing:
         if reading.execute("PRAGMA journal_mode").fetchone()[0] == "wal":
-            # Hold one snapshot: else every commit of another process makes the copy begin again, perhaps for ever.
+            # Hold one snapshot: else every commit of another process makes the copy start over, perhaps for ever.
             reading.execute("BEGIN")
             reading.execute("SELECT count(*) FROM sqlite_schema").fetchone()
-        pace = Pace(ctx, source)
+        monitor = CopyProgress(ctx, source)
         try:
-            reading.backup(writing, pages=PAGES_A_STEP, progress=pace.step, sleep=0.05)
-        except Restarted:
-            reading.backup(writing, pages=-1, progress=pace.whole, sleep=0.05)
-        return pace.total
+            reading.backup(writing, pages=PAGES_PER_STEP, progress=monitor.step, sleep=0.05)
+        except RestartedTooOftenError:
+            reading.backup(writing, pages=-1, progress=monitor.record, sleep=0.05)
+        return monitor.total
 
 
-class Pace:
-    """Follows the steps of one copy: tells progress, lets cancel through, sees when SQLite waits or begins again."""
+class CopyProgress:
+    """Follows the steps of one copy: reports progress, raises on cancel, notices when SQLite waits or starts over."""
 
     def __init__(self, ctx: Context, source: Path) -> None:
         self._ctx, self._source = ctx, source
@@ -138,21 +138,21 @@ class Pace:
         self._moved_at = time.monotonic()
 
     def step(self, status: int, remaining: int, total: int) -> None:
-        """Take the answer of one step; raises Restarted when small steps lead nowhere."""
-        if self.whole(status, remaining, total):
-            # After a step there is less left than before it, unless writers made the copy begin again.
+        """Record the result of one small step; raise RestartedTooOftenError if small steps make no progress."""
+        if self.record(status, remaining, total):
+            # A step leaves less than there was before, unless writers made the copy start over.
             self._restarts += self._remaining is not None and remaining >= self._remaining
             self._remaining = remaining
-            if self._restarts > RESTARTS:
-                raise Restarted
+            if self._restarts > MAX_RESTARTS:
+                raise RestartedTooOftenError
 
-    def whole(self, status: int, remaining: int, total: int) -> bool:
-        """Take the answer of one step, whatever its size; false when the database was locked and nothing was copied."""
+    def record(self, status: int, remaining: int, total: int) -> bool:
+        """Record the result of a step of any size; return False if the database was locked and nothing was copied."""
         self._ctx.checkpoint()
         if status in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
-            if time.monotonic() - self._moved_at > BUSY_S:
+            if time.monotonic() - self._moved_at > BUSY_TIMEOUT_S:
                 raise BackupFailed(
-                    str(self._source), f"it was locked for {BUSY_S:g} s", "Find the writer that holds it"
+                    str(self._source), f"it was locked for {BUSY_TIMEOUT_S:g} s", "Find the writer that holds the lock"
                 )
             return False
         self._moved_at, self.total = time.monotonic(), total
@@ -161,14 +161,14 @@ class Pace:
 
 
 def verify(ctx: Context, source: Path, copied: Path) -> None:
-    """Let SQLite check the whole copy."""
+    """Run SQLite's integrity check on the whole copy; raise BackupFailed if it finds a problem."""
     problems: list[str] = []
     with closing(sqlite3.connect(copied)) as connection:
-        connection.set_progress_handler(ctx.checkpoint, CHECKED_EVERY)  # what it raises ends the check
+        connection.set_progress_handler(ctx.checkpoint, CHECKPOINT_INSTRUCTIONS)  # an exception ends the check
         try:
             problems = [row[0] for row in connection.execute("PRAGMA integrity_check(10)")]
         except sqlite3.OperationalError:
-            ctx.checkpoint()  # SQLite only says "interrupted"
+            ctx.checkpoint()  # the message of SQLite is only "interrupted"
             raise
         except sqlite3.DatabaseError as error:  # so damaged that it could not even be checked
             problems = [str(error)]
@@ -178,7 +178,7 @@ def verify(ctx: Context, source: Path, copied: Path) -> None:
 
 
 def publish(copied: Path, folder: Path, prefix: str) -> Path:
-    """Give the copy its name, once and for all."""
+    """Rename the copy to its final name, durably."""
     path = folder / f"{prefix}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.db"
     sync(copied)
     copied.replace(path)
@@ -187,7 +187,7 @@ def publish(copied: Path, folder: Path, prefix: str) -> Path:
 
 
 def sync(path: Path) -> None:
-    """Have a file's content, or a folder's names, on the disk before going on."""
+    """Write a file's content, or a folder's entries, to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -196,9 +196,9 @@ def sync(path: Path) -> None:
 
 
 def remove_old(folder: Path, prefix: str, keep: int) -> list[str]:
-    """Delete all but the newest backups of this database and return their names, oldest first."""
-    ours = re.compile(re.escape(prefix) + r"-\d{8}T\d{6}Z\.db")
-    names = sorted(path.name for path in folder.iterdir() if ours.fullmatch(path.name))
+    """Delete all but the newest backups of this database and return the names of the deleted ones, oldest first."""
+    backups = re.compile(re.escape(prefix) + r"-\d{8}T\d{6}Z\.db")
+    names = sorted(path.name for path in folder.iterdir() if backups.fullmatch(path.name))
     for name in names[:-keep]:
         (folder / name).unlink()
     return names[:-keep]

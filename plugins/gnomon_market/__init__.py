@@ -17,9 +17,9 @@
     calendar = "XSHG"
     calendar_hours = "trading_day"    # at any time, but not on weekends and holidays
 
-A fire that is held back is kept as missed(guard) with a sentence that says why; a trigger with `force` runs all the
-same. What counts is when a run was due, not when it starts: one that is caught up in the evening was due in the
-session. Needs exchange_calendars, which comes with `pip install 'gnomon[market]'`.
+A fire that is held back is recorded as missed(guard) with the reason; a manual trigger with `force` runs anyway. The
+time at which a run was due counts, not when it starts: a run that is caught up in the evening was due during the
+session. Needs exchange_calendars: `pip install 'gnomon[market]'`.
 """
 
 from gnomon_market.plugin import MarketPlugin

@@ -1,4 +1,4 @@
-"""An exchange's sessions as plain lists: a question is a bisection, and pandas is out of it."""
+"""An exchange's sessions as plain lists: a query is a bisection and needs no pandas."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import msgspec
 
 
 class Session(msgspec.Struct, frozen=True):
-    """A day of trading. `date` is what the exchange calls it: a futures session may open in the evening before.
+    """A trading session. `date` is its official date: a futures session may open on the evening before.
 
-    `parts` has the open and the close of each half of it, or of the whole where there is no lunch break.
+    `parts` has the open and close of each half, or of the whole session if there is no lunch break.
     """
 
     date: date
@@ -28,12 +28,12 @@ class Session(msgspec.Struct, frozen=True):
         return self.parts[-1][1]
 
     def includes(self, moment: datetime, margin: timedelta) -> bool:
-        """Whether there is trading, from each open until before each close, both widened by the margin."""
-        return any(begin - margin <= moment < end + margin for begin, end in self.parts)
+        """Return whether a moment is between an open (inclusive) and its close, both widened by the margin."""
+        return any(start - margin <= moment < end + margin for start, end in self.parts)
 
 
 class Exchange:
-    """A calendar by the name that the user gave it. Its sessions do not overlap and come in order."""
+    """The sessions of an exchange, under the name that the config uses. They are in order and do not overlap."""
 
     def __init__(self, name: str, zone: ZoneInfo, sessions: list[Session]) -> None:
         self.name = name
@@ -44,45 +44,45 @@ class Exchange:
 
     @property
     def last_date(self) -> date:
-        """The date of the last session that is known."""
+        """The date of the last known session."""
         return self._sessions[-1].date
 
     def local(self, moment: datetime) -> datetime:
-        """Return a moment as the clocks at the exchange show it."""
+        """Return a moment in the time zone of the exchange."""
         return moment.astimezone(self.zone)
 
     def knows(self, moment: datetime) -> bool:
-        """Whether the calendar reaches so far; beyond its first and last session nothing is certain."""
+        """Return whether a moment is between the first and the last known session."""
         return self._sessions[0].date <= self.local(moment).date() <= self.last_date
 
     def session_on(self, day: date) -> Session | None:
-        """Return the session of a date, if it has one."""
+        """Return the session of a date, or None."""
         return self._by_date.get(day)
 
     def latest(self, moment: datetime) -> Session | None:
-        """Return the last session that has opened by then, whether it is over or not."""
+        """Return the last session that has opened by then, closed or not."""
         found = bisect_right(self._opens, moment) - 1
         return self._sessions[found] if found >= 0 else None
 
     def next(self, moment: datetime) -> Session | None:
-        """Return the first session that opens later; None where the calendar ends before."""
+        """Return the first session that opens later, or None if the calendar ends before."""
         found = bisect_right(self._opens, moment)
         return self._sessions[found] if found < len(self._sessions) else None
 
     def next_after(self, day: date) -> Session | None:
-        """Return the first session of a later date; None where the calendar ends before."""
+        """Return the first session of a later date, or None if the calendar ends before."""
         found = bisect_right(self._sessions, day, key=lambda session: session.date)
         return self._sessions[found] if found < len(self._sessions) else None
 
     def is_open(self, moment: datetime, margin: timedelta = timedelta()) -> bool:
-        """Whether there is trading, or will be or was within the margin."""
-        latest = self.latest(moment + margin)  # those before it close no later than it opens
+        """Return whether the exchange is open at a moment, or is within the margin before or after it."""
+        latest = self.latest(moment + margin)  # earlier sessions close before it opens
         return latest is not None and latest.includes(moment, margin)
 
     def is_weekend(self, day: date) -> bool:
-        """Whether there is no session on this day of the week in the weeks around it.
+        """Return whether no session near this date is on the same day of the week.
 
-        Told from the sessions, since the days of trading may change: Tel Aviv went from Sunday to Friday in 2026.
+        The sessions decide, since trading days may change: Tel Aviv moved from Sunday to Friday in 2026.
         """
         found = bisect_right(self._sessions, day, key=lambda session: session.date)
         nearby = self._sessions[max(found - 15, 0) : found + 15]

@@ -1,4 +1,4 @@
-"""What the config file enables: the guard, and the keys that jobs get by it."""
+"""The plugin: its guard, and the keys that it adds to jobs."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ import structlog
 from gnomon.durations import Duration, decode_hook
 from gnomon.hookspecs import hookimpl
 from gnomon.jobs.job import Job
-from gnomon_market.closures import why_closed, why_no_trading_day
+from gnomon_market.calendars import find_exchange
 from gnomon_market.exchange import Exchange
-from gnomon_market.loading import find_exchange
+from gnomon_market.reasons import closed_reason, no_session_reason
 
 log = structlog.stdlib.get_logger("gnomon.market")
 
-NOTICE = timedelta(days=30)
-"""How long before a calendar's end the log begins to say so: enough for an upgrade to be planned."""
+END_WARNING_PERIOD = timedelta(days=30)
+"""How long before a calendar's end the log warns about it: long enough to plan an upgrade."""
 
 
 class JobOptions(msgspec.Struct, frozen=True):
     """The keys of a job. `calendar` is the name of a calendar of exchange_calendars.
 
-    `calendar_hours` = "session" lets a job run from the open of the exchange until before its close, without the lunch
-    break; both ends of each part are widened by `calendar_margin`. "trading_day" lets it run at any time of a date, in
-    the zone of the exchange, on which there is a session.
+    With `calendar_hours` = "session" a job runs from the open of the exchange until its close, except in the lunch
+    break; `calendar_margin` widens both ends of each part. With "trading_day" it runs at any time on a date, in the
+    zone of the exchange, that has a session.
     """
 
     calendar: str
@@ -35,16 +35,16 @@ class JobOptions(msgspec.Struct, frozen=True):
     calendar_margin: Duration = Duration()
 
     def __post_init__(self) -> None:
-        """Refuse what makes no sense; the calendar is loaded here, so that the first fire does not wait for it."""
+        """Raise ValueError for keys that contradict each other, and load the calendar before the first fire."""
         if self.calendar_margin and self.calendar_hours == "trading_day":
-            raise ValueError("calendar_margin widens a session; it says nothing where calendar_hours is 'trading_day'")
+            raise ValueError("calendar_margin widens a session; it has no effect if calendar_hours is 'trading_day'")
         find_exchange(self.calendar, datetime.now(UTC))
 
 
 class MarketPlugin:
     """Holds back the jobs with a `calendar` while their exchange is closed.
 
-    Where a calendar ends, nobody knows the holidays yet: the jobs run, and the log asks for an upgrade once a day.
+    After the end of a calendar the holidays are unknown: the jobs run, and the log asks for an upgrade once a day.
     """
 
     JobOptions = JobOptions
@@ -55,26 +55,26 @@ class MarketPlugin:
 
     @hookimpl
     def guard(self, job: Job, scheduled_time: datetime) -> str | None:
-        """Say why the exchange is closed; None while it is not, for jobs without a calendar, and beyond its end."""
+        """Return why the exchange is closed; None if it is open, unknown then, or the job has no calendar."""
         if "calendar" not in job.options:
             return None
-        # The options hold the keys of other plugins as well, which msgspec leaves out.
+        # The options contain the keys of other plugins as well, which msgspec ignores.
         options = msgspec.convert(job.options, JobOptions, dec_hook=decode_hook)
         exchange = find_exchange(options.calendar, scheduled_time)
-        self._warn_of_end(exchange, scheduled_time)
+        self._warn_about_end(exchange, scheduled_time)
         if not exchange.knows(scheduled_time):
             return None
         if options.calendar_hours == "trading_day":
-            return why_no_trading_day(exchange, scheduled_time)
-        return why_closed(exchange, scheduled_time, options.calendar_margin)
+            return no_session_reason(exchange, scheduled_time)
+        return closed_reason(exchange, scheduled_time, options.calendar_margin)
 
-    def _warn_of_end(self, exchange: Exchange, moment: datetime) -> None:
+    def _warn_about_end(self, exchange: Exchange, moment: datetime) -> None:
         today = exchange.local(moment).date()
-        if today + NOTICE <= exchange.last_date or self._warned.get(exchange.name) == today:
+        if today + END_WARNING_PERIOD <= exchange.last_date or self._warned.get(exchange.name) == today:
             return
         self._warned[exchange.name] = today
         log.warning(
-            "exchange calendar ends" if today <= exchange.last_date else "exchange calendar has ended, jobs run always",
+            "exchange calendar ends" if today <= exchange.last_date else "exchange calendar has ended, its jobs run",
             calendar=exchange.name,
             last_date=exchange.last_date.isoformat(),
             remedy="upgrade exchange_calendars",
@@ -82,9 +82,9 @@ class MarketPlugin:
 
 
 def _require_exchange_calendars() -> None:
-    # Found, not imported: with pandas that takes more than a second, and `gnomon plugins` makes every plugin.
+    # Found, not imported: with pandas that takes more than a second, and `gnomon plugins` creates every plugin.
     if importlib.util.find_spec("exchange_calendars") is None:
         raise ModuleNotFoundError(
-            "there is no module 'exchange_calendars'; install what it needs: pip install 'gnomon[market]'",
+            "there is no module 'exchange_calendars'; install it with: pip install 'gnomon[market]'",
             name="exchange_calendars",
         )

@@ -1,4 +1,4 @@
-"""How the function of a job is found, what its signature asks for, and whether its arguments fit."""
+"""The function of a job: find it, read its signature, check that the job's arguments fit."""
 
 from __future__ import annotations
 
@@ -6,21 +6,17 @@ import inspect
 import sys
 from collections.abc import Callable
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any
 
 import msgspec
 
 from gnomon.errors import JobError
-from gnomon.jobs.callables import load_function, of_function, reference
-
-if TYPE_CHECKING:
-    from gnomon.jobs.job import Job
-
-T = TypeVar("T")
+from gnomon.jobs.callables import cached_by_function, load_function, reference
+from gnomon.jobs.job import Job
 
 
 class Body(msgspec.Struct, frozen=True):
-    """A job's function, and what its signature asks the kernel for."""
+    """A job's function, and which arguments its signature expects from the kernel."""
 
     func: Callable[..., Any]
     is_async: bool
@@ -31,7 +27,7 @@ class Body(msgspec.Struct, frozen=True):
     def arguments(
         self, args: list[Any], kwargs: dict[str, Any], context: object, *, force: bool
     ) -> tuple[list[Any], dict[str, Any]]:
-        """Put the context, and `force`, among the arguments of a run where the signature asks for them."""
+        """Return the arguments of a run, with the context and `force` added if the signature has them."""
         if self.context_parameter is None and not self.takes_force:
             return args, kwargs
         positional, named = list(args), dict(kwargs)
@@ -46,24 +42,25 @@ class Body(msgspec.Struct, frozen=True):
 
 
 def make_body(job: Job) -> Body:
-    """Load a job's function and read its signature; JobError where its arguments do not fit."""
+    """Load a job's function and read its signature; raise JobError if the job's arguments do not fit."""
     func = load_function(job.func) if isinstance(job.func, str) else job.func
     if not callable(func):
         raise JobError(f'job {job.id!r}: func is {func!r}, expected a callable or "package.module:callable"')
-    body = of_function(_read_body, func)
-    if body.func is not func:  # another one that equals it
+    body = cached_by_function(_read_body, func)
+    if body.func is not func:  # the cache has a function that is equal to it
         body = msgspec.structs.replace(body, func=func)
-    check_arguments(job, body, may_lack=not job.has_schedule)
+    check_arguments(job, body, may_be_incomplete=not job.has_schedule)
     return body
 
 
-def check_arguments(job: Job, body: Body, *, may_lack: bool = False) -> None:
-    """Refuse args and kwargs that the function cannot take, before the first run rather than at it.
+def check_arguments(job: Job, body: Body, *, may_be_incomplete: bool = False) -> None:
+    """Raise JobError for arguments that the function does not accept, before the first run.
 
-    `may_lack` lets arguments be missing, which a trigger by hand is to bring.
+    With `may_be_incomplete` arguments may be missing; a manual trigger supplies them.
     """
     args, kwargs = body.arguments(job.args, job.kwargs, None, force=False)
-    if (problem := of_function(_misfit, body.func, len(args), tuple(kwargs), may_lack)) is not None:
+    problem = cached_by_function(_signature_problem, body.func, len(args), tuple(kwargs), may_be_incomplete)
+    if problem is not None:
         raise JobError(
             f"job {job.id!r}: {reference(body.func)} cannot be called with args={job.args!r} and "
             f"kwargs={job.kwargs!r}: {problem}"
@@ -80,9 +77,9 @@ def _read_signature(func: Callable[..., Any]) -> inspect.Signature | None:
 
 @lru_cache(maxsize=256)
 def _read_body(func: Callable[..., Any]) -> Body:
-    """Tell whether it is a coroutine function, and what its signature asks for."""
+    """Return the Body of a function."""
     is_async = any(inspect.iscoroutinefunction(call) for call in (inspect.unwrap(func), type(func).__call__))
-    signature = of_function(_read_signature, func)
+    signature = cached_by_function(_read_signature, func)
     if signature is None:
         return Body(func, is_async)
     name, position = _context_parameter(signature)
@@ -90,21 +87,23 @@ def _read_body(func: Callable[..., Any]) -> Body:
 
 
 @lru_cache(maxsize=1024)
-def _misfit(func: Callable[..., Any], count: int, names: tuple[str, ...], may_lack: bool) -> str | None:
-    """Say why a function cannot be called with so many arguments and these names; what they hold does not matter."""
-    signature = of_function(_read_signature, func)
+def _signature_problem(
+    func: Callable[..., Any], count: int, names: tuple[str, ...], may_be_incomplete: bool
+) -> str | None:
+    """Return why a function cannot be called with `count` positional arguments and these names; None if it can."""
+    signature = cached_by_function(_read_signature, func)
     if signature is not None:
         try:
-            (signature.bind_partial if may_lack else signature.bind)(*range(count), **dict.fromkeys(names))
+            (signature.bind_partial if may_be_incomplete else signature.bind)(*range(count), **dict.fromkeys(names))
         except TypeError as exc:
             return str(exc)
     return None
 
 
 def _context_parameter(signature: inspect.Signature) -> tuple[str | None, int]:
-    """Find the parameter that is annotated Context and where it stands, also where annotations are kept as text.
+    """Return the name and position of the parameter annotated Context; annotations may be text.
 
-    One that can only be given by name stands behind all others.
+    The position of a keyword-only parameter is behind all others.
     """
     for position, (name, parameter) in enumerate(signature.parameters.items()):
         annotation = parameter.annotation

@@ -1,4 +1,4 @@
-"""Find the function that a job names, and name a function as "module:qualname"."""
+"""Convert between functions and their names, "module:qualname"."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ T = TypeVar("T")
 
 
 def load_function(target: str) -> Callable[..., Any]:
-    """Import "package.module:callable"; JobError tells what is missing and what is there instead."""
+    """Import "package.module:callable"; JobError says what is missing and suggests a similar name."""
     module_name, _, path = target.partition(":")
     if not module_name or not path:
-        raise JobError(f'func {target!r} cannot be read: expected "package.module:callable"')
+        raise JobError(f'func {target!r} is not valid, expected "package.module:callable"')
     module = import_module(module_name, target)
     found: Any = module
     for part in path.split("."):
@@ -26,36 +26,36 @@ def load_function(target: str) -> Callable[..., Any]:
             raise JobError(f"func {target!r}: {module_name} has no {path!r}{close_match(part, dir(found))}")
         found = getattr(found, part)
     if not callable(found):
-        raise JobError(f"func {target!r} is of type {type(found).__name__}, expected something that can be called")
+        raise JobError(f"func {target!r} is of type {type(found).__name__}, expected a callable")
     return found  # type: ignore[no-any-return]
 
 
 def import_module(name: str, wanted_for: str) -> ModuleType:
-    """Import a module of the user; whatever its import raises becomes a JobError that says so."""
+    """Import a module of the user; anything that the import raises becomes a JobError."""
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as exc:
         if exc.name and (name == exc.name or name.startswith(exc.name + ".")):
             raise JobError(
-                f"{wanted_for!r}: there is no module {exc.name!r}; is its folder in [kernel] python_path, or its "
-                "distribution installed?"
+                f"{wanted_for!r}: there is no module {exc.name!r}; add its folder to [kernel] python_path, or install "
+                "its distribution"
             ) from exc
         raise JobError(f"{wanted_for!r}: importing {name} failed: {exc}") from exc
-    except (Exception, SystemExit) as exc:  # the user's module may raise anything, a script may end itself
+    except (Exception, SystemExit) as exc:  # the module may raise anything, a script may exit
         raise JobError(f"{wanted_for!r}: importing {name} failed: {type(exc).__name__}: {exc}") from exc
 
 
 def reference(func: object) -> str:
-    """Name a function as "module:qualname"."""
-    return func if isinstance(func, str) else of_function(_reference, func)
+    """Return the name of a function as "module:qualname"."""
+    return func if isinstance(func, str) else cached_by_function(_reference, func)
 
 
-def of_function(ask: _lru_cache_wrapper[T], func: object, *rest: object) -> T:
-    """Ask what is kept about functions, of which jobs by the thousand share a few; one without a hash is read anew."""
+def cached_by_function(compute: _lru_cache_wrapper[T], func: object, *rest: object) -> T:
+    """Return a cached fact about a function, since thousands of jobs may share one; not cached if it has no hash."""
     try:
-        return ask(func, *rest)
+        return compute(func, *rest)
     except TypeError:
-        return ask.__wrapped__(func, *rest)
+        return compute.__wrapped__(func, *rest)
 
 
 @lru_cache(maxsize=256)

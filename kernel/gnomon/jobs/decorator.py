@@ -1,4 +1,4 @@
-"""The decorator @job, and the jobs that a module declares with it."""
+"""The decorator @job, and the jobs that a module defines with it."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ def job(
     id: str | None = None,
     **policies: Any,
 ) -> Any:
-    """Declare a function to be a job; it stays a plain function that can be called and tested as one.
+    """Define a job for a function, which stays a plain function that can be called and tested.
 
-    Takes the keys of `Job`; the id is by default the function's name, durations may be text:
+    Accepts the keys of `Job`; `id` defaults to the function's name, durations may be text:
 
         @job(cron="0 18 * * 1-5", timezone="Asia/Shanghai", timeout="2h")
         def sync_prices(ctx: Context) -> None: ...
 
-    The kernel finds it when its module is named in `[kernel] modules`, or by `kernel.add(function)`.
+    The kernel finds it if its module is listed in `[kernel] modules`, or by `kernel.add(function)`.
     """
 
     def declare(function: F) -> F:
@@ -51,10 +51,10 @@ def job(
 
 
 def jobs_in(module: ModuleType) -> list[Job]:
-    """List the jobs that a module declares with @job, in order of definition; imported ones belong elsewhere."""
+    """Return the jobs that a module defines with @job, in order of definition, without imported ones."""
     found: dict[int, Job] = {}
     for value in vars(module).values():
-        # Statically, since a proxy in the module may raise at any attribute; a function may have two names there.
+        # Statically, since a proxy in the module may raise for any attribute. A function may have two names there.
         declared = inspect.getattr_static(value, "__gnomon_job__", None)
         if isinstance(declared, Job) and declared.func.__module__ == module.__name__:
             found[id(declared)] = declared

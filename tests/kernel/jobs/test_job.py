@@ -204,12 +204,12 @@ def test_what_is_no_trigger_is_refused() -> None:
 @pytest.mark.parametrize(
     ("target", "problem"),
     [
-        ("app", "func 'app' cannot be read: expected \"package.module:callable\""),
-        ("nowhere_at_all:x", "there is no module 'nowhere_at_all'; is its folder in [kernel] python_path"),
+        ("app", "func 'app' is not valid, expected \"package.module:callable\""),
+        ("nowhere_at_all:x", "there is no module 'nowhere_at_all'; add its folder to [kernel] python_path"),
         ("json.nowhere:x", "there is no module 'json.nowhere'"),
         ("json:dupms", "func 'json:dupms': json has no 'dupms'; did you mean 'dumps'?"),
         ("json:JSONEncoder.itm", "json has no 'JSONEncoder.itm'"),
-        ("json:__name__", "func 'json:__name__' is of type str, expected something that can be called"),
+        ("json:__name__", "func 'json:__name__' is of type str, expected a callable"),
     ],
 )
 def test_a_function_that_cannot_be_loaded_is_told_with_the_next_step(target: str, problem: str) -> None:

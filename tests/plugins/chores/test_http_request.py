@@ -211,9 +211,9 @@ async def test_nothing_is_sent_when_cancel_was_requested_before(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"url": "example.org"}, "url is not a web address, expected http://"),
-        ({"url": f"ftp://user:{SECRET}@host/"}, "url is not a web address"),
-        ({"url": "http://host:99999/"}, "url is not a web address"),
+        ({"url": "example.org"}, "url is not a valid URL, expected http://"),
+        ({"url": f"ftp://user:{SECRET}@host/"}, "url is not a valid URL"),
+        ({"url": "http://host:99999/"}, "url is not a valid URL"),
         ({"url": 7}, "url is of type int"),
         ({"method": "GE T"}, "method is 'GE T'"),
         ({"headers": ["A: b"]}, "headers is of type list"),

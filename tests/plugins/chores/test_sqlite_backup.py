@@ -164,7 +164,7 @@ def test_a_cancelled_backup_leaves_nothing(tmp_path: Path, ctx: Context, cancel_
 def test_cancel_ends_the_check_of_the_copy(
     tmp_path: Path, ctx: Context, cancel_after: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gnomon_chores.sqlite_backup.CHECKED_EVERY", 100)
+    monkeypatch.setattr("gnomon_chores.sqlite_backup.CHECKPOINT_INSTRUCTIONS", 100)
     make_database(tmp_path / "app.db").close()
     step = ctx.step
 
@@ -222,7 +222,7 @@ def test_a_second_backup_at_the_same_time_is_refused(tmp_path: Path, ctx: Contex
 def test_a_database_that_stays_locked_is_given_up(
     tmp_path: Path, ctx: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gnomon_chores.sqlite_backup.BUSY_S", 0.01)
+    monkeypatch.setattr("gnomon_chores.sqlite_backup.BUSY_TIMEOUT_S", 0.01)
     with closing(make_database(tmp_path / "app.db", rows=1, journal_mode="delete")) as writer:
         writer.execute("BEGIN EXCLUSIVE")
 
@@ -242,7 +242,7 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path, ctx: Context) -> 
 
 @pytest.mark.parametrize(
     ("content", "found"),
-    [(None, "not there"), (b"", "empty"), (b"PK\x03\x04 a wheel", "another kind of file"), (b"SQLite", "another kind")],
+    [(None, "missing"), (b"", "empty"), (b"PK\x03\x04 a wheel", "another kind of file"), (b"SQLite", "another kind")],
 )
 def test_what_is_no_database_is_refused_and_no_folder_is_made(
     tmp_path: Path, ctx: Context, content: bytes | None, found: str
@@ -256,8 +256,8 @@ def test_what_is_no_database_is_refused_and_no_folder_is_made(
     assert not (tmp_path / "b").exists()
 
 
-def test_a_folder_is_no_database(tmp_path: Path, ctx: Context) -> None:
-    with pytest.raises(NotADatabase, match="is no file"):
+def test_a_folder_is_not_a_database(tmp_path: Path, ctx: Context) -> None:
+    with pytest.raises(NotADatabase, match="is not a file"):
         backup(ctx, database=str(tmp_path), directory=str(tmp_path / "b"))
 
 

@@ -8,8 +8,8 @@ from exchange_calendars.exchange_calendar_xlon import XLONExchangeCalendar
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from gnomon_market.closures import why_closed, why_no_trading_day
-from gnomon_market.loading import find_exchange
+from gnomon_market.calendars import find_exchange
+from gnomon_market.reasons import closed_reason, no_session_reason
 
 # exchange_calendars 4.13 on pandas 3.1, for Hong Kong
 pytestmark = pytest.mark.filterwarnings("ignore:DatetimeIndex.weekday:DeprecationWarning")
@@ -29,12 +29,12 @@ def local(name: str, text: str) -> datetime:
 
 def closed(name: str, text: str, margin: timedelta = timedelta()) -> str | None:
     moment = local(name, text)
-    return why_closed(find_exchange(name, moment), moment, margin)
+    return closed_reason(find_exchange(name, moment), moment, margin)
 
 
 def no_trading_day(name: str, text: str) -> str | None:
     moment = local(name, text)
-    return why_no_trading_day(find_exchange(name, moment), moment)
+    return no_session_reason(find_exchange(name, moment), moment)
 
 
 # --- the sentences ---
@@ -119,7 +119,7 @@ def test_where_the_calendar_ends_the_next_session_is_said_to_be_unknown() -> Non
     exchange = find_exchange("XSHG", datetime(2100, 1, 1, tzinfo=UTC))
     after_the_last_close = datetime.combine(exchange.last_date, datetime.min.time(), exchange.zone).replace(hour=16)
 
-    reason = why_closed(exchange, after_the_last_close)
+    reason = closed_reason(exchange, after_the_last_close)
 
     assert reason is not None
     assert reason.endswith("; when it opens next is not known yet")
@@ -135,14 +135,14 @@ def test_where_the_calendar_ends_the_next_session_is_said_to_be_unknown() -> Non
         (
             "2026-10-07 18:00",
             (
-                "Wednesday 2026-10-07 is no trading day of the exchange XSHG: it is a holiday; "
+                "Wednesday 2026-10-07 is not a trading day of the exchange XSHG: it is a holiday; "
                 "the next one is Thursday 2026-10-08 (Asia/Shanghai)"
             ),
         ),
         (
             "2026-10-11 18:00",
             (
-                "Sunday 2026-10-11 is no trading day of the exchange XSHG: it is the weekend; "
+                "Sunday 2026-10-11 is not a trading day of the exchange XSHG: it is the weekend; "
                 "the next one is Monday 2026-10-12 (Asia/Shanghai)"
             ),
         ),
@@ -156,7 +156,7 @@ def test_a_trading_day_is_one_of_the_zone_of_the_exchange_and_not_of_the_job() -
     saturday_morning_in_shanghai = local("XSHG", "2026-10-10 06:00")
     new_york = find_exchange("XNYS", saturday_morning_in_shanghai)
 
-    assert why_no_trading_day(new_york, saturday_morning_in_shanghai) is None
+    assert no_session_reason(new_york, saturday_morning_in_shanghai) is None
 
 
 # --- the bounds ---
@@ -218,7 +218,7 @@ def test_a_margin_widens_both_parts_of_a_session_at_both_ends(text: str, is_open
 def test_sessions_follow_the_summer_time_of_the_exchange(name: str, utc: str, is_open: bool) -> None:
     moment = datetime.fromisoformat(utc).replace(tzinfo=UTC)
 
-    assert (why_closed(find_exchange(name, moment), moment) is None) == is_open
+    assert (closed_reason(find_exchange(name, moment), moment) is None) == is_open
 
 
 # --- against the schedule itself, row by row ---
@@ -261,7 +261,7 @@ def test_an_exchange_is_open_exactly_when_its_schedule_says_so(drawn: tuple[str,
     name, moment = drawn
     margin = timedelta(minutes=minutes)
 
-    reason = why_closed(find_exchange(name, moment), moment, margin)
+    reason = closed_reason(find_exchange(name, moment), moment, margin)
 
     assert (reason is None) == is_open_by_the_rows(name, moment, margin), reason
 
@@ -274,7 +274,7 @@ def test_a_trading_day_is_exactly_one_that_the_schedule_lists(drawn: tuple[str, 
     assume(exchange.knows(moment))
     calendar: Any = exchange_calendars.get_calendar(name)
 
-    reason = why_no_trading_day(exchange, moment)
+    reason = no_session_reason(exchange, moment)
 
     assert (reason is None) == calendar.is_session(moment.astimezone(calendar.tz).date().isoformat()), reason
 
@@ -302,7 +302,7 @@ def test_an_exchange_that_records_its_holidays_year_by_year_knows_where_they_end
         ("xlon", "; did you mean 'XLON'?"),
         ("US_futures", "; did you mean 'us_futures'?"),
         ("NASDQ", "; did you mean 'NASDAQ'?"),
-        ("Shanghai", "; it has MICs such as 'XSHG' and 'XLON', and aliases such as 'NYSE'"),
+        ("Shanghai", "; it knows MICs such as 'XSHG' and 'XLON', and aliases such as 'NYSE'"),
     ],
 )
 def test_an_unknown_name_is_refused_with_what_was_probably_meant(name: str, hint: str) -> None:

@@ -16,7 +16,7 @@ from gnomon.deployment.config import load_config
 from gnomon.plugins.plugin_set import PluginSet
 from gnomon.testing.clock import VirtualClock
 from gnomon_market import MarketPlugin
-from gnomon_market.loading import find_exchange
+from gnomon_market.calendars import find_exchange
 
 FRIDAY_NOON_IN_SHANGHAI = datetime(2026, 10, 9, 4, tzinfo=UTC)
 
@@ -148,7 +148,7 @@ def test_beyond_the_end_of_the_calendar_jobs_run_and_the_log_says_so_once_a_day(
         reasons = [plugin.guard(job(calendar="XSHG"), far_away + timedelta(hours=hours)) for hours in (0, 1, 24)]
 
     assert reasons == [None, None, None]
-    assert [entry["event"] for entry in logs] == ["exchange calendar has ended, jobs run always"] * 2
+    assert [entry["event"] for entry in logs] == ["exchange calendar has ended, its jobs run"] * 2
     assert logs[0]["calendar"] == "XSHG"
     assert logs[0]["remedy"] == "upgrade exchange_calendars"
 
@@ -209,7 +209,7 @@ def test_a_config_takes_calendars_and_their_aliases(assembled: Callable[[str], D
         ('calendar_hours = "trading_day"', "jobs[0 'sync']: 'calendar' is missing"),
         (
             'calendar = "XSHG"\ncalendar_hours = "trading_day"\ncalendar_margin = "5m"',
-            "jobs[0 'sync']: calendar_margin widens a session; it says nothing where calendar_hours is 'trading_day'",
+            "jobs[0 'sync']: calendar_margin widens a session; it has no effect if calendar_hours is 'trading_day'",
         ),
     ],
 )
@@ -267,5 +267,5 @@ def test_without_exchange_calendars_enabling_it_says_what_to_install() -> None:
 
     assert printed == (
         "plugin 'market' cannot be made: ModuleNotFoundError: there is no module 'exchange_calendars'; "
-        "install what it needs: pip install 'gnomon[market]'"
+        "install it with: pip install 'gnomon[market]'"
     )

@@ -1,4 +1,4 @@
-"""Why a job is held back, as a sentence for people, in the time of the exchange."""
+"""The reason why a job is held back, as a sentence for people, in the time zone of the exchange."""
 
 from __future__ import annotations
 
@@ -7,38 +7,38 @@ from datetime import date, datetime, timedelta
 from gnomon_market.exchange import Exchange, Session
 
 
-def why_closed(exchange: Exchange, moment: datetime, margin: timedelta = timedelta()) -> str | None:
-    """Say why there is no trading, and when there will be; None where there is, or is within the margin."""
+def closed_reason(exchange: Exchange, moment: datetime, margin: timedelta = timedelta()) -> str | None:
+    """Return why the exchange is closed and when it opens; None if it is open, or is within the margin."""
     if exchange.is_open(moment, margin):
         return None
     the_exchange, zone = f"the exchange {exchange.name}", f"({exchange.zone.key})"
     day, latest = exchange.local(moment).date(), exchange.latest(moment)
     if latest is not None and moment < latest.close:
-        resumes = next(begin for begin, _ in latest.parts if begin > moment)
+        resumes = next(start for start, _ in latest.parts if start > moment)
         return f"{the_exchange} is in its lunch break until {_time(exchange, resumes)} on {_named(day)} {zone}"
     session = exchange.session_on(day)
     if session is None:
-        reason = _why_no_session(exchange, day)
+        reason = _holiday_reason(exchange, day)
         return f"{the_exchange} is closed on {_named(day)}: {reason}; {_opens(exchange, moment)}"
     if moment < session.open:
         return f"{the_exchange} is not open yet on {_named(day)}: it opens at {_time(exchange, session.open)} {zone}"
     return f"{the_exchange} closed {_close(exchange, session)}; {_opens(exchange, moment)}"
 
 
-def why_no_trading_day(exchange: Exchange, moment: datetime) -> str | None:
-    """Say why the exchange has no session on this date of its zone; None where it has one."""
+def no_session_reason(exchange: Exchange, moment: datetime) -> str | None:
+    """Return why the exchange has no session on this date of its zone; None if it has one."""
     day = exchange.local(moment).date()
     if exchange.session_on(day) is not None:
         return None
     following = exchange.next_after(day)
     until = f"the next one is {_named(following.date)}" if following else "the next one is not known yet"
     return (
-        f"{_named(day)} is no trading day of the exchange {exchange.name}: {_why_no_session(exchange, day)}; "
+        f"{_named(day)} is not a trading day of the exchange {exchange.name}: {_holiday_reason(exchange, day)}; "
         f"{until} ({exchange.zone.key})"
     )
 
 
-def _why_no_session(exchange: Exchange, day: date) -> str:
+def _holiday_reason(exchange: Exchange, day: date) -> str:
     return "it is the weekend" if exchange.is_weekend(day) else "it is a holiday"
 
 
