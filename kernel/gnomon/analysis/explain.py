@@ -261,7 +261,7 @@ class _Explainer:
         if schedule.trigger is None:
             self.say(f"The log has {what}. {self._schedule_words(schedule)}")
             return
-        self.say(f"There is {what}. {self._schedule_words(schedule)}")
+        self.say(f"{self.found.job_id} has {what}. {self._schedule_words(schedule)}")
         self._explain_other_schedules(schedule)
         self._explain_clocks(schedule, instant)
         self.found.before = await self._fire_before(schedule, instant)

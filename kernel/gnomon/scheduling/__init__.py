@@ -1,1 +1,1 @@
-"""When a job fires: triggers, cron, time zones, and what happens to late fires."""
+"""Triggers, cron expressions, time zones, and the decision about late fires."""

@@ -1,4 +1,4 @@
-"""What is to be done with fires that are due: pure decisions, told by time and policy alone."""
+"""Which due fires run and which are missed: pure decisions from time and policy."""
 
 from __future__ import annotations
 
@@ -16,13 +16,12 @@ from gnomon.scheduling.triggers import Trigger
 CatchUp = Literal["latest", "all", "none"]
 
 ON_TIME = timedelta(seconds=60)
-"""How late a fire may be that is still on time with catch_up = "none" and no grace: a busy loop or a quick restart
-is not what people mean by late."""
+"""How late a fire may start with catch_up = "none" and no grace: a busy loop or a quick restart is not late."""
 _TICK = timedelta(microseconds=1)
 
 
 class MissedRange(msgspec.Struct, frozen=True):
-    """Neighbouring fires that do not run, for one reason."""
+    """Consecutive fires that do not run, for the same reason."""
 
     reason: MissedReason
     first: datetime
@@ -31,13 +30,13 @@ class MissedRange(msgspec.Struct, frozen=True):
 
 
 class Absence(msgspec.Struct, frozen=True):
-    """Up to when fires were held back, and by what."""
+    """The time up to which fires were held back, by a pause or by downtime."""
 
     paused_until: datetime | None = None
     down_until: datetime | None = None
 
     def reason(self, fire: datetime) -> MissedReason:
-        """Say why a fire of that time is late."""
+        """Return the reason for which a fire at that time is late."""
         if self.paused_until is not None and fire <= self.paused_until:
             return "paused"
         if self.down_until is not None and fire <= self.down_until:
@@ -55,11 +54,11 @@ class Decision(NamedTuple):
 def next_fire(
     trigger: Trigger, last_fire: datetime | None, anchor: datetime, newest: datetime | None = None
 ) -> datetime | None:
-    """Ask a trigger for the fire after the last one, or for the first one after the anchor; None at its end.
+    """Return the fire after the last one, or the first one after the anchor; None if the trigger has ended.
 
-    A trigger that fires once may name a time before the anchor: then it is late, and due all the same. But not if the
-    job had that fire already, under a schedule of before: `newest` is the newest one that it had under any.
-    TriggerError where the trigger does not move on: it would fire for ever.
+    A trigger with a single fire may name a time before the anchor, which is late but still due, unless the job had that
+    fire under an earlier schedule: `newest` is the newest fire under any schedule. Raises TriggerError for a trigger
+    that does not move on, because it would fire for ever.
     """
     if last_fire is None:
         first = trigger.get_next_fire_time(None, anchor)
@@ -68,7 +67,7 @@ def next_fire(
         return None if first is not None and newest is not None and first <= newest else first
     fire = trigger.get_next_fire_time(last_fire, last_fire + _TICK)
     if fire is not None and fire <= last_fire:
-        raise TriggerError(f"trigger {trigger} does not move on: after {last_fire} it names {fire}")
+        raise TriggerError(f"trigger {trigger} does not move on: the fire after {last_fire} is {fire}")
     return fire
 
 
@@ -79,7 +78,7 @@ def fires(
     until: datetime,
     newest: datetime | None = None,
 ) -> Iterator[datetime]:
-    """Iterate over the fires after the last one, up to and with `until`."""
+    """Iterate over the fires after the last one, up to and including `until`."""
     fire = next_fire(trigger, last_fire, anchor, newest)
     while fire is not None and fire <= until:
         yield fire
@@ -87,10 +86,10 @@ def fires(
 
 
 class Backlog:
-    """Takes the fires of one job that are due, oldest first, and decides: every fire comes out exactly once.
+    """Collects the due fires of one job, oldest first, and decides about each of them exactly once.
 
-    latest: the newest one runs; all: each; none: the newest, if it is on time. What is later than `grace` does not run.
-    Memory is bounded except with "all".
+    With "latest" the newest fire runs, with "all" every fire, with "none" the newest one if it is on time. Fires later
+    than `grace` do not run. Memory is bounded except with "all".
     """
 
     def __init__(self, catch_up: CatchUp, grace: timedelta | None, absence: Absence) -> None:
@@ -101,19 +100,19 @@ class Backlog:
         self._missed: list[MissedRange] = []
 
     def add(self, fire: datetime) -> None:
-        """Take the next fire."""
+        """Add the next fire."""
         if self._candidates and not self._every:
             self._miss(self._candidates.pop())
         self._candidates.append(fire)
 
     def miss_all(self) -> list[MissedRange]:
-        """Say that none of them runs."""
+        """Return all fires as missed."""
         while self._candidates:
             self._miss(self._candidates.pop(0))
         return self._missed
 
     def decide(self, now: datetime) -> Decision:
-        """Say what runs and what does not, now that all fires are known."""
+        """Return the fires that run and those that are missed."""
         run = []
         for fire in self._candidates:
             if now - fire <= self._grace:
@@ -132,14 +131,14 @@ class Backlog:
 
 
 DETAILS: dict[MissedReason, str] = {
-    "late": "the kernel came to it later than catch_up and grace allow",
+    "late": "the kernel decided it later than catch_up and grace allow",
     "downtime": "no kernel was running",
     "paused": "the job was paused",
 }
 
 
 def undecided(trigger: Trigger, state: JobState, now: datetime) -> list[MissedRange]:
-    """Fold the fires of a job that the log says nothing of yet, up to now."""
+    """Return the fires of a job up to now that have no outcome yet, as missed ranges."""
     backlog = Backlog("latest", None, Absence(paused_until=now) if state.paused else Absence(down_until=now))
     for fire in fires(trigger, state.last_fire, state.anchor, now, state.newest_fire):
         backlog.add(fire)

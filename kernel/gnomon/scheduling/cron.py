@@ -1,17 +1,17 @@
-"""Cron expressions, and what clock changes do to them.
+"""Cron expressions, and their fires around clock changes.
 
-An expression is matched against the wall clock of its zone. cronsim reads it and walks the calendar; where a matching
-wall time lies in time is decided here, for changes of any length:
+An expression is matched against the wall clock of its zone. cronsim parses it and walks the calendar; this module turns
+matching wall times into instants, for clock changes of any length:
 
 * *Fixed times*: neither the minute nor the hour field starts with `*`, as in `30 2 * * *`. Each matching wall time
-  fires once. Those that clocks skip fire together, once, at the first instant after the gap (if that one matches too,
-  it is the same fire). Of times that clocks repeat, the first pass fires.
+  fires once. Those that the clocks skip fire together, once, at the first instant after the gap (if that one matches
+  too, it is the same fire). Times that the clocks repeat fire in the first pass.
 * *Everything else* follows elapsed time, as in `*/15 * * * *`, `0 * * * *` or `*/30 2 * * *`: each instant whose wall
-  clock matches fires, so both passes of a repeat do, and times that clocks skip do not.
+  clock matches fires, so both passes of a repeat do, and times that the clocks skip do not.
 
-This is Debian cron's rule, which cronsim's own time-zone code misses in places (2.8): started within a repeat it goes
-backwards; after Lord Howe's half-hour gap it loses fires; it returns midnights that do not exist; it drops a fixed time
-in a gap if the expression has a field for seconds. Debian cron itself stops at changes of three hours.
+This is the rule of Debian cron, from which cronsim's own time-zone code differs (2.8): started within a repeat it goes
+backwards; after Lord Howe's half-hour gap it loses fires; it returns midnights that do not exist; and it drops a fixed
+time in a gap if the expression has seconds. Debian cron itself handles changes of up to three hours.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ MACROS = {
     "@midnight": "0 0 * * *",
     "@hourly": "0 * * * *",
 }
-# cronsim 2.8 reads 5-5/2 as 5/2.
+# cronsim 2.8 parses 5-5/2 as 5/2.
 ONE_VALUE_RANGE = re.compile(r"\b(\w+)-\1/\d+")
-# cronsim's word for a field: its place among six, and what may stand there.
+# cronsim's name for a field: its index among six, and its valid values.
 FIELDS = {
     "second": (0, "0-59"),
     "minute": (1, "0-59"),
@@ -54,11 +54,11 @@ FIELDS = {
 
 
 class CronTrigger:
-    """Fire as a crontab line says; the module's docstring tells what clock changes do.
+    """Fires by a crontab line; the docstring of the module describes clock changes.
 
-    Five fields (minute, hour, day of month, month, day of week), six with seconds first, or `@daily` and its like. If
-    neither day field starts with `*`, a day that matches either is meant. `timezone` is a ZoneInfo or a fixed offset.
-    Raises TriggerError for an expression that cannot be read, or that never fires (31 February).
+    Five fields (minute, hour, day of month, month, day of week), six with seconds first, or a macro such as `@daily`.
+    If neither day field starts with `*`, days that match either of them fire. `timezone` is a ZoneInfo or a fixed
+    offset. Raises TriggerError for an expression that is not valid, or that never fires (31 February).
     """
 
     __slots__ = ("_search", "expression", "timezone")
@@ -75,15 +75,15 @@ class CronTrigger:
 
     @property
     def has_fixed_times(self) -> bool:
-        """Whether it means times of the day rather than elapsed time, as the module's docstring tells them apart."""
+        """Whether the expression has fixed times of the day, as opposed to elapsed time (see the module)."""
         return _has_fixed_times(self._search)
 
     def names(self, wall_time: datetime) -> bool:
-        """Whether a naive wall time matches the expression, be it that clocks skip it, repeat it or neither."""
+        """Return whether a naive wall time matches the expression, even if the clocks skip or repeat it."""
         return next(_wall_times(self._search, wall_time - SECOND), None) == wall_time
 
     def explain(self) -> str:
-        """Say it in plain words: `At 18:00 on Monday through Friday (Asia/Shanghai)`."""
+        """Describe the expression: `At 18:00 on Monday through Friday (Asia/Shanghai)`."""
         return f"{self._search.explain()} ({self.timezone})"
 
     def __eq__(self, other: object) -> bool:
@@ -106,7 +106,7 @@ def _read_cron(expression: str) -> CronSim:
     text = MACROS.get(expression.strip().lower(), expression)
     text = ONE_VALUE_RANGE.sub(r"\1", text)
     try:
-        search = CronSim(text, datetime(2000, 1, 1))  # noqa: DTZ001 - a wall time; zones come in later
+        search = CronSim(text, datetime(2000, 1, 1))  # noqa: DTZ001 - a wall time, without a zone
         next(copy(search))
     except CronSimError as problem:
         raise TriggerError(_cron_problem(expression, text.upper().split(), str(problem))) from problem
@@ -126,7 +126,7 @@ def _cron_problem(expression: str, fields: list[str], problem: str) -> str:
         )
     place, expected = FIELDS[name]
     field = ["0", *fields][-6:][place]
-    if name == "day-of-month" and _is_day_field(field):  # good as it is, but no month given is so long
+    if name == "day-of-month" and _is_day_field(field):  # valid, but no month of the expression is so long
         return _never_fires(expression)
     return (
         f"cron expression {expression!r}: the {name} field {field!r} is not {expected}, nor a list, range or step of "
@@ -146,7 +146,7 @@ def _never_fires(expression: str) -> str:
     return f"cron expression {expression!r} never fires: no date matches its day and month fields; {CRON_EXAMPLE}"
 
 
-# Thousands of jobs with one expression are due at one instant and then all ask this: 2 µs instead of 30 to 80.
+# Thousands of jobs with the same expression are due at the same instant: 2 µs each instead of 30 to 80.
 @lru_cache(maxsize=1024)
 def _next_cron_fire(search: CronSim, zone: tzinfo, after: datetime) -> datetime | None:
     try:
@@ -177,13 +177,13 @@ def _next_elapsed_time(search: CronSim, zone: tzinfo, after: datetime) -> dateti
         change = next_clock_change(zone, after, fire)
         if change is None:
             return fire
-        # Elapsed and wall time agree until the change, so nothing fires before it: look again, from there.
+        # Elapsed and wall time agree until the change, so nothing fires before it: search again from there.
         after, start = change, wall_clock(zone, change) - SECOND
 
 
 def _wall_times(search: CronSim, start: datetime) -> Iterator[datetime]:
-    """Walk the wall times after `start` that match, as if no clock ever changed."""
-    # The iterator has a state, and all triggers with its expression share it, perhaps in several threads.
+    """Return an iterator over the matching wall times after `start`, ignoring clock changes."""
+    # The iterator has state, and all triggers with the same expression share it, perhaps in several threads.
     search = copy(search)
     search.dt = start
     return search

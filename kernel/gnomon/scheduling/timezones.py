@@ -1,4 +1,4 @@
-"""What clocks do to wall times: those of a gap do not exist, those of a repeat come twice."""
+"""Time zones and their clock changes: wall times in a gap do not exist, those in a repeat occur twice."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from gnomon.text import nearest
 
 SECOND = timedelta(seconds=1)
 WEEK = timedelta(weeks=1)
-"""Two clock changes of one zone are at least 20 days apart (Cairo in 2010), so a step of a week sees each of them."""
+"""Two clock changes of one zone are at least 20 days apart (Cairo in 2010), so steps of a week do not skip one."""
 NEAR = timedelta(days=1)
-"""No clock change is longer, and two of them are never so near."""
+"""Longer than every clock change, and shorter than the time between two of them."""
 
 
 class ClockChange(msgspec.Struct, frozen=True):
-    """A moment at which the clocks of a zone jump: forward over a `gap`, or back, so that there is a `repeat`.
+    """An instant at which the clocks of a zone go forward, which makes a `gap`, or back, which makes a `repeat`.
 
-    `first` and `last` bound the wall times that do not exist, or come twice (first <= wall time < last); naive.
+    `first` and `last` bound the wall times that do not exist or occur twice (first <= wall time < last); naive.
     """
 
     kind: Literal["gap", "repeat"]
@@ -33,7 +33,7 @@ class ClockChange(msgspec.Struct, frozen=True):
     after: str
 
     def touches(self, wall_time: datetime) -> bool:
-        """Whether a naive wall time does not exist, or comes twice, because of this change."""
+        """Return whether this change makes a naive wall time not exist, or occur twice."""
         return self.first <= wall_time < self.last
 
     def __str__(self) -> str:
@@ -46,7 +46,7 @@ class ClockChange(msgspec.Struct, frozen=True):
 
 
 def next_clock_change(zone: tzinfo, start: datetime, end: datetime) -> datetime | None:
-    """Return the first instant after `start`, up to and with `end`, at which the zone's offset changes."""
+    """Return the first instant in start < instant <= end at which the zone's offset changes."""
     offset = start.astimezone(zone).utcoffset()
     while start < end:
         probe = min(start + WEEK, end)
@@ -66,28 +66,28 @@ def changes_between(zone: tzinfo, start: datetime, end: datetime) -> list[ClockC
 
 
 def change_at(zone: tzinfo, wall_time: datetime) -> ClockChange | None:
-    """Return the change because of which a naive wall time does not exist, or comes twice."""
+    """Return the change that makes a naive wall time not exist, or occur twice."""
     about = wall_time.replace(tzinfo=zone).astimezone(UTC)
     return next((c for c in changes_between(zone, about - NEAR, about + NEAR) if c.touches(wall_time)), None)
 
 
 def instants(zone: tzinfo, wall_time: datetime) -> list[datetime]:
-    """List the instants at which clocks show a naive wall time: none in a gap, two in a repeat."""
+    """List the instants at which the clocks show a naive wall time: none in a gap, two in a repeat."""
     found = {wall_time.replace(tzinfo=zone, fold=fold).astimezone(UTC) for fold in (0, 1)}
     return sorted(at for at in found if wall_clock(zone, at) == wall_time)
 
 
 def first_instant(zone: tzinfo, wall_time: datetime) -> datetime:
-    """Return the first instant, in UTC, at which clocks show the wall time or, if they skip it, a later one."""
+    """Return the first instant, in UTC, at which the clocks show the wall time or, if they skip it, a later one."""
     instant = wall_time.replace(tzinfo=zone, fold=0).astimezone(UTC)
     if wall_clock(zone, instant) == wall_time:
         return instant
-    # In a gap fold=1 counts with the offset after it and so names an instant before it; fold=0 the other way (PEP 495).
+    # In a gap, fold=1 uses the offset after the gap, which gives an instant before it; fold=0 the reverse (PEP 495).
     return _bisect_change(zone, wall_time.replace(tzinfo=zone, fold=1).astimezone(UTC), instant)
 
 
 def wall_clock(zone: tzinfo, instant: datetime) -> datetime:
-    """Return what the clocks of the zone show at an instant, as a naive datetime."""
+    """Return the wall time of the zone at an instant, as a naive datetime."""
     return instant.astimezone(zone).replace(tzinfo=None)
 
 
@@ -123,7 +123,7 @@ def _offset(local: datetime) -> str:
 
 
 def parse_timezone(name: str) -> ZoneInfo:
-    """Return the zone with this IANA name; raises TriggerError with a near name for any other."""
+    """Return the zone with this IANA name; for an unknown name TriggerError suggests a similar one."""
     try:
         return ZoneInfo(name)
     except (LookupError, ValueError, OSError) as problem:  # a folder of zones ("Europe") is an OSError
@@ -131,9 +131,9 @@ def parse_timezone(name: str) -> ZoneInfo:
         cities = {zone.rpartition("/")[2].lower(): zone for zone in sorted(known)}
         hint = cities.get(name.lower()) or nearest(name, known)
         raise TriggerError(
-            f"there is no time zone {name!r}; write an IANA name"
+            f"unknown time zone {name!r}; use an IANA name"
             + (f", perhaps {hint!r}" if hint else ' such as "Asia/Shanghai"')
-            + ("" if known else "; this machine has no zones: install tzdata")
+            + ("" if known else "; this machine has no time zones: install tzdata")
         ) from problem
 
 

@@ -1,4 +1,4 @@
-"""Triggers from the tables of a config: `{ type = "interval", minutes = 10 }`."""
+"""Build triggers from tables of a config, such as `{ type = "interval", minutes = 10 }`."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ ENTRY_POINTS = "apscheduler.triggers"
 def build_trigger(spec: Mapping[str, object], timezone: tzinfo) -> Trigger:
     """Build a trigger from a table of the config: `{ type = "interval", minutes = 10 }`.
 
-    `type` is a name in APScheduler's entry-point group (interval, date, calendarinterval, or, ...) and the other keys
-    are the arguments of that trigger. "cron" and "and" are ours: cron has an `expression`, or fields by name, where
-    fields finer than the finest one given take their lowest value, so `{ hour = 3 }` is 03:00. "and" and "or" have a
-    list of tables, `triggers`. `timezone` is for triggers that can have a zone and name none. Raises TriggerError.
+    `type` is a name in APScheduler's entry-point group (interval, date, calendarinterval, …), and the other keys are
+    the arguments of that trigger. "cron" has an `expression`, or fields by name, where fields finer than the finest
+    given one take their lowest value, so `{ hour = 3 }` is 03:00. "and" and "or" have a list of tables, `triggers`.
+    `timezone` is the zone of triggers that take one and do not name it. Raises TriggerError.
     """
     kind = str(spec.get("type", ""))
     arguments = {key: value for key, value in spec.items() if key != "type"}
@@ -66,7 +66,7 @@ def _crontab_line(fields: Mapping[str, str]) -> str:
     keys = list(CRON_KEYS)
     finest = max(keys.index(key) for key in fields)
     if finest == keys.index("day"):
-        finest += 1  # a day of the month and a day of the week are equally fine
+        finest += 1  # the day of the month and the day of the week rank equally
     line = {key: fields.get(key, "*" if keys.index(key) <= finest else CRON_KEYS[key]) for key in keys}
     seconds = [line["second"]] if "second" in fields else []
     return " ".join([*seconds, *(line[key] for key in ("minute", "hour", "day", "month", "day_of_week"))])
@@ -92,24 +92,24 @@ def _build_foreign(kind: str, arguments: dict[str, object], timezone: tzinfo) ->
     else:
         arguments.pop("timezone", None)
     if kind == "interval" and not any(arguments.get(key) for key in INTERVAL_KEYS):
-        # APScheduler would take it for one second.
+        # APScheduler would default to one second.
         raise TriggerError(f"trigger 'interval' needs one of {', '.join(INTERVAL_KEYS)}, for example minutes = 10")
     given = ", ".join(f"{key} = {value!s}" for key, value in arguments.items()) or "no arguments"
     try:
         trigger = ForeignTrigger(factory(**arguments), timezone)
-        _rehearse(trigger)
+        _try_twice(trigger)
     except (TypeError, ValueError) as problem:
         raise TriggerError(f"trigger {kind!r} cannot be built with {given}: {problem}") from problem
     return trigger
 
 
-def _rehearse(trigger: Trigger) -> None:
-    # APScheduler takes months = "2" or minutes = -5 and fails, or stands still, when the job is due.
+def _try_twice(trigger: Trigger) -> None:
+    # APScheduler accepts months = "2" or minutes = -5, and fails or does not move on when the job is due.
     now = datetime.now(UTC)
     first = trigger.get_next_fire_time(None, now)
     second = trigger.get_next_fire_time(first, now) if first else None
     if first and second and second <= first:
-        raise ValueError(f"it does not go forward: after {first} comes {second}")
+        raise ValueError(f"it does not move on: the fire after {first} is {second}")
 
 
 @lru_cache(maxsize=64)
@@ -128,7 +128,7 @@ def _find_factory(kind: str) -> Callable[..., Trigger]:
     known = sorted({"and", "cron", *(found.name for found in entry_points(group=ENTRY_POINTS))})
     hint = nearest(kind, known)
     raise TriggerError(
-        (f"there is no trigger type {kind!r}" if kind else "a trigger table needs a type")
+        (f"unknown trigger type {kind!r}" if kind else "a trigger table needs a type")
         + (f", perhaps {hint!r}" if hint else "")
         + f'; known are {", ".join(known)}; for example {{ type = "interval", minutes = 10 }}'
     )

@@ -1,7 +1,7 @@
-"""When a job is due: cron, a fixed interval, a date, and every trigger that APScheduler 3 has or finds.
+"""Triggers: a fixed interval, a date, a conjunction, and the adapter for every trigger of APScheduler 3.
 
-All have APScheduler 3's interface, `get_next_fire_time(previous, now)`. All that are ours answer in UTC: Python
-compares two datetimes of one zone by their wall clocks, which is wrong where a clock change repeats an hour.
+All have APScheduler 3's interface, `get_next_fire_time(previous, now)`. Those of gnomon return UTC: Python compares
+two datetimes of the same zone by their wall times, which is wrong where a clock change repeats an hour.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from gnomon.scheduling.timezones import first_instant
 from gnomon.text import moment
 
 MICROSECOND = timedelta(microseconds=1)
-# How long triggers may take to agree: as many rounds as in APScheduler 4, and as far ahead as cronsim looks.
+# How long triggers may take to agree: as many rounds as in APScheduler 4, and as far ahead as cronsim searches.
 MOST_DISAGREEMENTS = 10_000
 HORIZON = timedelta(days=50 * 365)
 
 
 class Trigger(Protocol):
-    """What says when a job is due: APScheduler 3's interface."""
+    """Tells when a job is due, by the interface of APScheduler 3."""
 
     def get_next_fire_time(self, previous_fire_time: datetime | None, now: datetime) -> datetime | None:
         """Return the fire after `previous_fire_time`, or the first one if that is None; None if there is no more.
@@ -34,7 +34,7 @@ class Trigger(Protocol):
 
 
 class EveryTrigger:
-    """Fire an interval after the previous fire, or after `now` if there was none: elapsed time, not wall time."""
+    """Fires an interval after the previous fire, or after `now` if there was none: elapsed time, not wall time."""
 
     __slots__ = ("interval",)
 
@@ -47,7 +47,7 @@ class EveryTrigger:
         return (previous_fire_time or now).astimezone(UTC) + self.interval
 
     def explain(self) -> str:
-        """Say it in plain words: `every 10 minutes`."""
+        """Describe the trigger: `every 10 minutes`."""
         return f"every {_in_words(self.interval)}"
 
     def __eq__(self, other: object) -> bool:
@@ -64,10 +64,10 @@ class EveryTrigger:
 
 
 class AtTrigger:
-    """Fire once.
+    """Fires once.
 
-    A naive `at` is a wall time of the zone. One that clocks skip means the first instant after the gap, one that they
-    repeat means its first pass. An aware `at` is the instant that it names.
+    A naive `at` is a wall time of the zone: one that the clocks skip stands for the first instant after the gap, one
+    that they repeat for its first pass. An aware `at` is an instant.
     """
 
     __slots__ = ("at", "timezone")
@@ -80,7 +80,7 @@ class AtTrigger:
         return self.at if previous_fire_time is None or previous_fire_time < self.at else None
 
     def explain(self) -> str:
-        """Say it in plain words: `once at 2026-12-01 09:00 +08 (Asia/Shanghai)`."""
+        """Describe the trigger: `once at 2026-12-01 09:00 +08 (Asia/Shanghai)`."""
         return f"once at {moment(self.at, self.timezone, milliseconds=True)} ({self.timezone})"
 
     def __eq__(self, other: object) -> bool:
@@ -97,10 +97,10 @@ class AtTrigger:
 
 
 class AndTrigger:
-    """Fire at the instants on which all triggers agree; over as soon as one of them is.
+    """Fires at the instants on which all triggers agree; ends as soon as one of them does.
 
-    It is ours because APScheduler's (3.11.3) never returns if they disagree after a previous fire. Triggers that have
-    not agreed after 10,000 rounds or for 50 years (every even and every odd second) are taken to be over.
+    It replaces APScheduler's, which never returns (3.11.3) if the triggers disagree after a previous fire. Triggers
+    that have not agreed after 10,000 rounds or within 50 years (every even and every odd second) are considered ended.
     """
 
     __slots__ = ("triggers",)
@@ -123,7 +123,7 @@ class AndTrigger:
         return None
 
     def explain(self) -> str:
-        """Say it in plain words."""
+        """Describe the trigger."""
         return "whenever all agree: " + "; ".join(explain_trigger(trigger) for trigger in self.triggers)
 
     def __str__(self) -> str:
@@ -136,15 +136,15 @@ class AndTrigger:
 def _catch_up(trigger: Trigger, fire: datetime, latest: datetime, now: datetime) -> datetime | None:
     if fire == latest:
         return fire
-    # Cron depends on the clock alone, so it can jump; others count from their last fire.
+    # Cron has no memory, so it can jump ahead; others count from their last fire.
     return trigger.get_next_fire_time(latest - MICROSECOND if isinstance(trigger, CronTrigger) else fire, now)
 
 
 class ForeignTrigger:
-    """Ask a trigger that is not ours with datetimes in its own zone, as APScheduler would, and answer in UTC.
+    """Calls a foreign trigger with datetimes in its own zone, as APScheduler would, and returns UTC.
 
-    APScheduler's calendar interval adds to the *date* of the previous fire. A fire at 00:00 in Shanghai has the date of
-    the day before in UTC: given that, it would answer with the same fire again and again.
+    APScheduler's calendar interval adds to the *date* of the previous fire. A fire at 00:00 in Shanghai is on the day
+    before in UTC, for which the trigger would return the same fire again and again.
     """
 
     __slots__ = ("timezone", "trigger")
@@ -159,7 +159,7 @@ class ForeignTrigger:
         return fire.astimezone(UTC) if fire else None
 
     def explain(self) -> str:
-        """Say it in plain words where the trigger is of a kind that we know, else by its own `str()`."""
+        """Describe a trigger of a known kind; for another one return its `str()`."""
         words = self._explain_without_jitter()
         jitter = getattr(self.trigger, "jitter", None)
         return f"{words}, and up to {_in_words(timedelta(seconds=jitter))} later at random" if jitter else words
@@ -183,27 +183,27 @@ class ForeignTrigger:
 
 
 def adopt_trigger(trigger: Trigger, timezone: tzinfo) -> Trigger:
-    """Make a trigger from anywhere safe to ask with UTC datetimes; `timezone` is for one that has no zone."""
+    """Wrap a foreign trigger so that it takes and returns UTC; `timezone` is for one without a zone."""
     ours = isinstance(trigger, CronTrigger | EveryTrigger | AtTrigger | AndTrigger | ForeignTrigger)
     return trigger if ours else ForeignTrigger(trigger, timezone)
 
 
 def explain_trigger(trigger: Trigger) -> str:
-    """Say in plain words when a trigger fires; by its `str()` if it is of a kind that we do not know."""
+    """Describe when a trigger fires; for an unknown kind return its `str()`."""
     explain: Callable[[], str] | None = getattr(trigger, "explain", None)
     return explain() if explain else trigger_text(trigger)
 
 
 def trigger_text(trigger: Trigger) -> str:
-    """Return the `str()` of a trigger without addresses in memory, as it stands in its job's definition.
+    """Return the `str()` of a trigger without memory addresses, as it is kept in the definition of its job.
 
-    With them the definition would be another one at each start, and the fires would be counted anew.
+    With them the definition would differ at each start, and each start would restart the count of the fires.
     """
     return re.sub(" at 0x[0-9a-fA-F]+", "", str(trigger))
 
 
 def is_predictable(trigger: Trigger) -> bool:
-    """Say whether the same question always has the same answer; APScheduler's jitter is random."""
+    """Return whether equal calls always have equal results; APScheduler's jitter is random."""
     if getattr(trigger, "jitter", None):
         return False
     parts = [trigger.trigger] if isinstance(trigger, ForeignTrigger) else getattr(trigger, "triggers", ())
@@ -211,7 +211,7 @@ def is_predictable(trigger: Trigger) -> bool:
 
 
 def _in_words(interval: timedelta) -> str:
-    """Write a length: `10 minutes`, `1 hour 30 minutes`; one of a unit alone is just the unit, for `every hour`."""
+    """Format a length: `10 minutes`, `1 hour 30 minutes`; a single unit without its number, for `every hour`."""
     minutes, seconds = divmod(interval - timedelta(interval.days), timedelta(minutes=1))
     units = {
         "day": interval.days,

@@ -93,7 +93,7 @@ def with_more(*more: Event) -> Callable[[list[Event]], Iterable[Event]]:
 
 
 def twin_of(fire: datetime) -> Event:
-    """Tell of a run with an id of its own."""
+    """Return the events of a run with an id of its own."""
     return msgspec.structs.replace(scheduled(at=fire)[0], stream="f" * 24)
 
 

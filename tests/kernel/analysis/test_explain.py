@@ -271,7 +271,7 @@ class TestTimesWithoutAFire:
 
         found = await world.explain(START + 25 * MINUTE)
 
-        assert "There is no fire at 00:25 UTC." in said(found)
+        assert "sync has no fire at 00:25 UTC." in said(found)
         assert (found.before, found.after) == (START + 20 * MINUTE, START + 30 * MINUTE)
         assert "The fire before was at 00:20 UTC (success)." in said(found)
 
@@ -389,7 +389,7 @@ class TestWhatMayBeAsked:
 
         found = await world.explain(date(2026, 1, 2))
 
-        assert "There is no fire on 2026-01-02." in " ".join(found.sentences)
+        assert "sync has no fire on 2026-01-02." in " ".join(found.sentences)
         assert found.after == START + 2 * DAY
 
 

@@ -131,7 +131,7 @@ def test_a_problem_names_its_place_and_the_next_step(problems_of: Problems, text
 def test_an_unknown_zone_is_a_problem_of_the_kernel(problems_of: Problems) -> None:
     (problem,) = problems_of('[kernel]\ntimezone = "Asia/Shangai"')
 
-    assert problem.startswith("kernel: there is no time zone 'Asia/Shangai'")
+    assert problem.startswith("kernel: unknown time zone 'Asia/Shangai'")
     assert "Asia/Shanghai" in problem
 
 
@@ -448,7 +448,7 @@ def test_all_wrong_keys_of_a_job_are_told() -> None:
         ({"cron": "@daily", "every": "1h"}, "job: job 'x' has cron and every: give one of cron, every, at, trigger"),
         ({"retry": {"attempts": 0}}, "job.retry: retry needs attempts >= 1"),
         ({"limits": {"memory": 1}}, "job: job 'x' has limits"),
-        ({"progress_patterns": [{"match": "("}]}, "job.progress_patterns[0]: progress pattern '(' is no regular"),
+        ({"progress_patterns": [{"match": "("}]}, "job.progress_patterns[0]: progress pattern '(' is not a valid"),
         ({"at": date(2026, 12, 1)}, "job.at: expected a time such as 2026-12-01T18:00:00+08:00, got date"),
         ({"max_instances": "x"}, "job.max_instances: expected integer, got text"),
         ({"steps": [3]}, "job.steps[0]: expected text or table, got integer"),

@@ -75,7 +75,7 @@ def test_an_id_is_a_word(good: str) -> None:
 
 @pytest.mark.parametrize("bad", ["", "-a", ".a", "a b", "a/b", "ä", "x" * 129, "a\n"])
 def test_any_other_id_is_refused(bad: str) -> None:
-    with pytest.raises(JobError, match=r"job id .* cannot be used: expected 1 to 128"):
+    with pytest.raises(JobError, match=r"job id .* is not valid: expected 1 to 128"):
         Job(id=bad, func=plain)
 
 
@@ -194,7 +194,7 @@ def test_a_schedule_that_cannot_be_read_is_refused(schedule: dict[str, Any]) -> 
 
 
 def test_what_is_no_trigger_is_refused() -> None:
-    with pytest.raises(JobError, match="job 'x': trigger is 5; expected one of APScheduler or a table with a `type`"):
+    with pytest.raises(JobError, match="job 'x': trigger is 5, expected a trigger object or a table with a `type`"):
         Job(id="x", func=plain, trigger=5).build_trigger()
 
 

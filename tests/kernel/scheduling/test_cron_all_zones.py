@@ -183,7 +183,7 @@ def nasty_expressions(change: Change) -> Iterator[str]:
 
 
 def assert_fires_as_the_policy_says(expression: str, zone: ZoneInfo, walk: Walk, starts: list[datetime]) -> None:
-    """Ask from each start and from each legal fire: the answer is the next legal one, whatever was asked before."""
+    """Check from each start and from each legal fire: the result is the next legal one, whatever was asked before."""
     trigger, legal = CronTrigger(expression, zone), walk.legal_fires(expression)
     for start in [walk.start, *starts, *legal]:
         fire = trigger.get_next_fire_time(start, start)

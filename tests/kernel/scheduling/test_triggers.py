@@ -33,7 +33,7 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def fires(trigger: Trigger, now: datetime, count: int, zone: tzinfo = UTC) -> list[str]:
-    """Ask as the timetable does, and return the local times with their offset."""
+    """Compute fires as the timetable does, and return the local times with their offset."""
     found: list[str] = []
     fire = trigger.get_next_fire_time(None, now)
     while fire and len(found) < count:
@@ -521,9 +521,9 @@ def test_a_trigger_of_another_package_is_found_by_its_entry_point(
     [
         (
             {"type": "intervall", "minutes": 1},
-            "there is no trigger type 'intervall', perhaps 'interval'; known are and, cal",
+            "unknown trigger type 'intervall', perhaps 'interval'; known are and, cal",
         ),
-        ({"type": ["cron"]}, "there is no trigger type"),
+        ({"type": ["cron"]}, "unknown trigger type"),
         ({"minutes": 10}, "a trigger table needs a type"),
         ({"type": "interval", "minuts": 10}, "trigger 'interval' has no argument 'minuts', perhaps 'minutes'"),
         ({"type": "interval", "minutes": "ten"}, "minutes = ten"),
@@ -597,9 +597,9 @@ def test_only_jitter_is_unpredictable() -> None:
         ("Asia/Shangai", "perhaps 'Asia/Shanghai'"),
         ("shanghai", "perhaps 'Asia/Shanghai'"),
         ("europe/berlni", "perhaps 'Europe/Berlin'"),
-        ("Europe", "there is no time zone 'Europe'"),
-        ("../etc/passwd", "there is no time zone '../etc/passwd'"),
-        ("", "there is no time zone ''"),
+        ("Europe", "unknown time zone 'Europe'"),
+        ("../etc/passwd", "unknown time zone '../etc/passwd'"),
+        ("", "unknown time zone ''"),
         ("no such zone at all", 'such as "Asia/Shanghai"'),
     ],
 )
