@@ -1,10 +1,10 @@
-"""Reaper: ends runs that give no sign of life any more, and warns before it does.
+"""Reaper: ends runs that have stopped giving signs of life, and warns before it does.
 
     [plugins.reaper]
     threshold = "30m"
 
-A sign of life is each call of the context, and each line that a run logs or prints. A job that is silent for longer by
-nature sets a `silence` of its own, and the kernel ends its runs by that.
+Every call of the context and every line that a run logs or prints is a sign of life. A job that is normally silent for
+longer sets its own `silence`, and the kernel ends its runs accordingly.
 """
 
 from gnomon_reaper.plugin import ReaperPlugin

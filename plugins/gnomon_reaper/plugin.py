@@ -1,4 +1,4 @@
-"""What the config file enables: a look, again and again, at the runs that are going."""
+"""The plugin: a periodic check of the active runs."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ ACTOR = "reaper"
 class ReaperPlugin:
     """Ends each run that has given no sign of life for `threshold`, as failed with reason `zombie`.
 
-    At the share `warn_at` of the threshold a run is warned about, once for each silence. Jobs with a `silence` of their
-    own are left to the kernel. A look is taken every `interval`, and whenever a run comes to one of its limits.
+    At the share `warn_at` of the threshold it warns about a run, once for each silence. Jobs with a `silence` of their
+    own are left to the kernel. It checks every `interval`, and whenever a run reaches one of its limits.
     """
 
     class Config(msgspec.Struct, forbid_unknown_fields=True):
-        """`warn_at` is a share of the threshold; with 1 nobody is warned."""
+        """`warn_at` is a share of the threshold; 1 disables warnings."""
 
         interval: Duration = Duration(minutes=5)
         threshold: Duration = Duration(minutes=30)
         warn_at: float = 0.8
 
         def __post_init__(self) -> None:
-            """Refuse what makes no sense."""
+            """Refuse values out of range."""
             for name in ("interval", "threshold"):
                 if getattr(self, name) <= timedelta(0):
                     raise ValueError(f"{name} must be more than 0, got {getattr(self, name)}")
@@ -55,23 +55,23 @@ class ReaperPlugin:
     @hookimpl
     @asynccontextmanager
     async def lifespan(self, kernel: Kernel) -> AsyncIterator[None]:
-        """Look for as long as the kernel runs."""
+        """Check periodically while the kernel runs."""
         self._kernel = kernel
-        looking = asyncio.create_task(self._keep_looking(kernel))
+        checks = asyncio.create_task(self._check_periodically(kernel))
         try:
             yield
         finally:
-            looking.cancel()
+            checks.cancel()
             with suppress(asyncio.CancelledError):
-                await looking
+                await checks
 
     @hookimpl(optionalhook=True)
     def register_routes(self, register: Callable[..., None]) -> None:
-        """Offer what is watched where HTTP is served."""
+        """Register the list of watched runs as an HTTP resource."""
         register("GET", "/scheduler/watch", self.answer, role="viewer", tag="reaper")
 
     async def answer(self, _request: Any) -> Watch:
-        """List the runs that the reaper watches, and how long each has been silent."""
+        """Return the runs that the reaper watches, and how long each has been silent."""
         runs = sorted(await self._watched(self._kernel), key=lambda run: -run.quiet)
         return Watch(
             self._warn_after,
@@ -82,30 +82,30 @@ class ReaperPlugin:
             ],
         )
 
-    async def _keep_looking(self, kernel: Kernel) -> None:
+    async def _check_periodically(self, kernel: Kernel) -> None:
         while True:
             try:
-                pause = await self.look(kernel)
-            except GnomonError as exc:  # the log is not ours any more, or the kernel is going: the next look will tell
-                pause = self._interval
-                log.warning("the reaper could not look", problem=str(exc), next_look_s=pause)
-            await kernel.sleep(pause)
+                pause_s = await self.check(kernel)
+            except GnomonError as exc:  # the kernel was deposed, or is stopping: the next check will show
+                pause_s = self._interval
+                log.warning("the reaper could not check the runs", problem=str(exc), next_check_s=pause_s)
+            await kernel.sleep(pause_s)
 
-    async def look(self, kernel: Kernel) -> float:
-        """Warn about the runs that need it, end those that are dead; returns the seconds until the next look."""
+    async def check(self, kernel: Kernel) -> float:
+        """Warn about silent runs and end dead ones; return the seconds until the next check."""
         runs = await self._watched(kernel)
         self._warned &= {run.execution.id for run in runs}
-        pause = self._interval
+        pause_s = self._interval
         for run in runs:
-            with suppress(ExecutionOverError):  # it ended while the others were looked at
-                pause = min(pause, await self._look_at(kernel, run))
-        return pause
+            with suppress(ExecutionOverError):  # it ended during the check of the others
+                pause_s = min(pause_s, await self._check_run(kernel, run))
+        return pause_s
 
     async def _watched(self, kernel: Kernel) -> list[LiveRun]:
         return [run for run in await kernel.live_runs() if run.job.silence is None]
 
-    async def _look_at(self, kernel: Kernel, run: LiveRun) -> float:
-        """Do what one run needs, and return the seconds until it may need more."""
+    async def _check_run(self, kernel: Kernel, run: LiveRun) -> float:
+        """Warn about a run or end it where needed; return the seconds until it needs the next check."""
         identity = run.execution.id
         if run.quiet >= self._threshold:
             await kernel.fail(identity, verdict(run, self.config.threshold), reason="zombie", actor=ACTOR)
@@ -114,6 +114,6 @@ class ReaperPlugin:
             self._warned.discard(identity)
             return self._warn_after - run.quiet
         if identity not in self._warned:
-            self._warned.add(identity)  # before the event is seen by anybody
+            self._warned.add(identity)  # before anyone can see the event
             await kernel.warn(identity, "silence", warning(run, self.config.threshold), actor=ACTOR)
         return self._threshold - run.quiet

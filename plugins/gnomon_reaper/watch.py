@@ -1,4 +1,4 @@
-"""What the reaper watches, as it is served over HTTP."""
+"""The runs that the reaper watches, as they are served over HTTP."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Watched(msgspec.Struct, frozen=True):
 
 
 class Watch(msgspec.Struct, frozen=True):
-    """What is watched, the quietest first, and the seconds of quiet at which a run is warned about and ended."""
+    """The watched runs, the quietest first, and the seconds of silence after which a run is warned about and ended."""
 
     warn_after: float
     end_after: float

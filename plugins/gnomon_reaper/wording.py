@@ -1,4 +1,4 @@
-"""What the reaper says of a run: what was seen last, and what it means."""
+"""The messages of the reaper: the last sign of life of a run, and the consequence."""
 
 from __future__ import annotations
 
@@ -7,29 +7,29 @@ from gnomon.durations import Duration
 
 
 def verdict(run: LiveRun, threshold: Duration) -> str:
-    """Say why a run is ended, and what to do if that was wrong."""
+    """Return why a run was ended, and what to do if that was wrong."""
     return (
-        f"no sign of life for {_length(run.quiet)}, where {threshold} are allowed; {_last_seen(run)}. "
-        "The body was told to stop. If the job is silent for longer by nature, give it a `silence`"
+        f"no sign of life for {_length(run.quiet)}, the limit is {threshold}; {_last_seen(run)}. "
+        "The body was told to stop. If the job is normally silent for longer, set its `silence`"
     )
 
 
 def warning(run: LiveRun, threshold: Duration) -> str:
-    """Say what will become of a run."""
-    return f"no sign of life for {_length(run.quiet)}; {_last_seen(run)}; after {threshold} it is ended"
+    """Return the warning about a run that will be ended."""
+    return f"no sign of life for {_length(run.quiet)}; {_last_seen(run)}; it will be ended after {threshold}"
 
 
 def _last_seen(run: LiveRun) -> str:
-    """Tell where the run was when it was heard of last."""
-    told, execution = run.execution.progress, run.execution
+    """Return how far the run was when it last gave a sign of life."""
+    progress, execution = run.execution.progress, run.execution
     parts = [f"it started at {execution.timestamp:%Y-%m-%d %H:%M:%S} UTC"]
-    if told.percent is not None:
-        parts.append(f"came to {told.percent:.0f} %")
-    if told.step is not None:
-        parts.append(f"was in step {told.step!r}")
-    if told.message is not None:
-        parts.append(f"said {told.message!r}")
-    return ", ".join(parts) if len(parts) > 1 else f"{parts[0]} and told nothing of its progress"
+    if progress.percent is not None:
+        parts.append(f"reached {progress.percent:.0f} %")
+    if progress.step is not None:
+        parts.append(f"was in step {progress.step!r}")
+    if progress.message is not None:
+        parts.append(f"last reported {progress.message!r}")
+    return ", ".join(parts) if len(parts) > 1 else f"{parts[0]} and reported no progress"
 
 
 def _length(seconds: float) -> Duration:

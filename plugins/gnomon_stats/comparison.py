@@ -1,7 +1,7 @@
-"""Kept statistics laid beside those counted again from the log: pure, and exact about what can be compared.
+"""The comparison of saved statistics with statistics counted again from the log.
 
-A log that was pruned has gaps in its positions. What was counted from events after the last gap must be equal; what
-reaches back further can only be at least what is left, and the parts of it must add up.
+A log that was pruned has gaps in its positions. Counts of events after the last gap must be equal. Counts that reach
+back further must be at least what is left in the log, and their parts must add up.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from gnomon_stats.series import Row, Series, Tally
 
 
 class Difference(msgspec.Struct, frozen=True):
-    """What the kept statistics of a job say, and what the log says."""
+    """A value that differs: in the saved statistics of a job, and in the log."""
 
     job_id: str
     what: str
@@ -27,18 +27,18 @@ class Difference(msgspec.Struct, frozen=True):
     log: Any
 
     def __str__(self) -> str:
-        return f"{self.job_id}, {self.what}: {self.kept} is kept, the log says {self.log}"
+        return f"{self.job_id}, {self.what}: saved {self.kept}, the log has {self.log}"
 
 
 class Reach(msgspec.Struct, frozen=True):
-    """After which position the log is whole (0: from its beginning), and days were counted in the present zone."""
+    """The positions after which the log is complete (0: from its start), and days were counted in the current zone."""
 
     whole_after: int = 0
     days_after: int = 0
 
 
 def compare(kept: Statistics, log: Statistics, reach: Reach) -> list[Difference]:
-    """List all that differs, job by job."""
+    """Return all differences, job by job."""
     found: list[Difference] = []
     for job_id in sorted(kept.jobs.keys() | log.jobs.keys()):
         ours, theirs = kept.jobs.get(job_id) or JobFold(), log.jobs.get(job_id) or JobFold()
@@ -52,12 +52,12 @@ _Finding = tuple[str, Any, Any]
 
 def _compare_job(kept: JobFold, log: JobFold, reach: Reach) -> Iterator[_Finding]:
     if reach.whole_after == 0:
-        yield from _unequal("in all", kept.total, log.total)
+        yield from _unequal("total", kept.total, log.total)
         yield from _differing("durations", kept.durations, log.durations)
         yield from _differing("streak", kept.streak, log.streak)
         yield from _differing("last execution", kept.last, log.last)
     else:
-        yield from _too_few("in all", kept.total, log.total)
+        yield from _too_few("total", kept.total, log.total)
         for bucket, count in log.durations.items():
             if (ours := kept.durations.get(bucket, 0)) < count:
                 yield f"durations of about {middle_of(bucket) / 1e6:.3g} s", ours, f"at least {count}"
@@ -71,15 +71,15 @@ def _compare_job(kept: JobFold, log: JobFold, reach: Reach) -> Iterator[_Finding
 
 
 def _inner(kept: JobFold) -> Iterator[_Finding]:
-    """Check that the parts add up to the whole: the only proof there is of what the log has forgotten."""
+    """Check that the parts add up to the total: the only check of what the log no longer has."""
     parts = Tally()
     parts.add(kept.older)
     for row in kept.days:
         parts.add(row.tally)
     if parts != kept.total:
-        yield "in all, against the sum of its days", _told(kept.total), _told(parts)
+        yield "total, compared with the sum of its days", _plain(kept.total), _plain(parts)
     if (counted := sum(kept.durations.values())) != kept.total.success:
-        yield "durations, against the successes", counted, kept.total.success
+        yield "durations, compared with the successes", counted, kept.total.success
 
 
 def _series(name: str, kept: Series, log: Series, after: int) -> Iterator[_Finding]:
@@ -119,7 +119,7 @@ def _too_few(what: str, kept: Tally, log: Tally) -> Iterator[_Finding]:
 
 def _differing(what: str, kept: Any, log: Any) -> Iterator[_Finding]:
     if kept != log:
-        yield what, _told(kept), _told(log)
+        yield what, _plain(kept), _plain(log)
 
 
 def _word(name: str) -> str:
@@ -132,5 +132,5 @@ def _period(name: str, period: int) -> str:
     return f"hour {from_micros(period * HOUR_MICROS):%Y-%m-%dT%H}Z"
 
 
-def _told(value: Any) -> Any:
+def _plain(value: Any) -> Any:
     return msgspec.structs.asdict(value) if isinstance(value, msgspec.Struct) else value

@@ -1,8 +1,8 @@
-"""The statistics of every job as a fold over the log: pure, and safe against events that come a second time.
+"""The statistics of every job as a pure fold over the log; events that come a second time are skipped.
 
-An execution counts in the hour and on the day in which the log learned how it ended, by the time of that event. So the
-past does not change, and what retention forgets is always older than what it leaves. A retry and a run by hand are
-executions of their own; a range of fires that were missed together counts as what it is, `count` fires.
+An execution counts in the hour and on the day of the event that ended it. So the past does not change, and what
+retention deletes is always older than what it leaves. Retries and manual runs are executions of their own; a range of
+fires that were missed together counts as `count` fires.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from gnomon_stats.histogram import bucket_of
 from gnomon_stats.series import Outcome, Series, Tally
 
 HOURS, DAYS = 14 * 24, 400
-"""Hours and days that are kept, counted back from the newest one in which something of the job ended."""
+"""Hours and days that are kept, counted back from the newest one in which a run of the job ended."""
 HOUR_MICROS = 3_600_000_000
 Standing = Literal["scheduled", "running", "success", "failed", "missed", "cancelled"]
 
 
 class OpenRun(msgspec.Struct, array_like=True):
-    """An execution that has no outcome yet; `at`, in µs since 1970, is its start, before that when it was recorded."""
+    """An execution without an outcome; `at`, in µs since 1970, is its start, before that the time of recording."""
 
     running: bool
     at: int
 
 
 class LastRun(msgspec.Struct, array_like=True, frozen=True):
-    """The execution that a list shows first, that of the newest `at`; `position` is that of its last event."""
+    """The execution with the newest `at`, which a list shows first; `position` is that of its last event."""
 
     id: str
     status: Standing
@@ -43,7 +43,7 @@ class LastRun(msgspec.Struct, array_like=True, frozen=True):
 
 
 class Streak(msgspec.Struct, array_like=True):
-    """How many successes, or failures, have come in a row; what was missed or cancelled does not end it.
+    """The number of consecutive successes or failures; a missed or cancelled run does not end a streak.
 
     `since` is the position of the first one.
     """
@@ -54,8 +54,8 @@ class Streak(msgspec.Struct, array_like=True):
     longest_success: int = 0
     longest_failed: int = 0
 
-    def go_on(self, status: Literal["success", "failed"], position: int) -> None:
-        """Take the next outcome."""
+    def extend(self, status: Literal["success", "failed"], position: int) -> None:
+        """Count the next outcome."""
         if status != self.status:
             self.status, self.length, self.since = status, 0, position
         self.length += 1
@@ -66,7 +66,7 @@ class Streak(msgspec.Struct, array_like=True):
 
 
 class JobFold(msgspec.Struct):
-    """What is counted of one job. `total` is for ever: that of `days`, and of the `older` ones that were dropped."""
+    """The counts of one job. `total` has no time limit: it sums `days` and the `older` days that were dropped."""
 
     total: Tally = msgspec.field(default_factory=Tally)
     older: Tally = msgspec.field(default_factory=Tally)
@@ -79,9 +79,9 @@ class JobFold(msgspec.Struct):
 
 
 class Statistics(msgspec.Struct):
-    """The view: all jobs, folded up to a position of the log.
+    """The projection: all jobs, folded up to a position of the log.
 
-    Days begin at midnight in `zone`. Those that began to be counted up to `zone_since` may be days of another zone.
+    Days begin at midnight in `zone`. Days whose first outcome is at or before `zone_since` may be days of another zone.
     """
 
     zone: str = "UTC"
@@ -91,7 +91,7 @@ class Statistics(msgspec.Struct):
 
 
 def fold(statistics: Statistics, events: Iterable[Event]) -> None:
-    """Fold events into the statistics, in the order of the log; those at positions that it has are skipped."""
+    """Fold events into the statistics, in the order of the log; events that are already counted are skipped."""
     day_of = _Days(ZoneInfo(statistics.zone))
     jobs, position = statistics.jobs, statistics.position
     for event in events:
@@ -106,13 +106,13 @@ def fold(statistics: Statistics, events: Iterable[Event]) -> None:
 
 
 def move_to_zone(statistics: Statistics, zone: str) -> None:
-    """Begin to count in the days of another zone; what was counted stays as it is."""
+    """Count in the days of another zone from now on; what was counted before stays as it is."""
     if zone != statistics.zone:
         statistics.zone, statistics.zone_since = zone, statistics.position
 
 
 class _Days:
-    """Numbers the days of a zone; remembers the bounds of the last one, for neighbours in the log are of one day."""
+    """Numbers the days of a zone; caches the bounds of the last day, because neighbours in the log share it."""
 
     def __init__(self, zone: ZoneInfo) -> None:
         self._zone = zone
@@ -131,25 +131,25 @@ class _Days:
 def _scheduled(job: JobFold, event: Scheduled, _day_of: _Days) -> None:
     at = to_micros(event.at)
     job.open[event.stream] = OpenRun(running=False, at=at)
-    _show(job, event, "scheduled", at)
+    _update_last(job, event, "scheduled", at)
 
 
 def _started(job: JobFold, event: Started, _day_of: _Days) -> None:
     at = to_micros(event.at)
     job.open[event.stream] = OpenRun(running=True, at=at)
-    _show(job, event, "running", at)
+    _update_last(job, event, "running", at)
 
 
 def _succeeded(job: JobFold, event: Succeeded, day_of: _Days) -> None:
     micros = round(event.execution_time * 1e6)
     bucket = bucket_of(micros)
     job.durations[bucket] = job.durations.get(bucket, 0) + 1
-    job.streak.go_on("success", event.position)
+    job.streak.extend("success", event.position)
     _end(job, event, "success", day_of, micros=micros)
 
 
 def _failed(job: JobFold, event: Failed, day_of: _Days) -> None:
-    job.streak.go_on("failed", event.position)
+    job.streak.extend("failed", event.position)
     _end(job, event, "failed", day_of, micros=_maybe_micros(event.execution_time))
 
 
@@ -166,7 +166,7 @@ def _end(
 ) -> None:
     at = to_micros(event.at)
     begun = job.open.pop(event.stream, None)
-    _show(job, event, outcome, begun.at if begun is not None else at, micros)
+    _update_last(job, event, outcome, begun.at if begun is not None else at, micros)
     spent = micros or 0 if outcome == "success" else 0
     setattr(job.total, outcome, getattr(job.total, outcome) + count)
     job.total.micros += spent
@@ -178,7 +178,7 @@ def _end(
         job.older.add(dropped)
 
 
-def _show(job: JobFold, event: Event, status: Standing, at: int, micros: int | None = None) -> None:
+def _update_last(job: JobFold, event: Event, status: Standing, at: int, micros: int | None = None) -> None:
     last = job.last
     if last is None or last.id == event.stream or (at, event.stream) > (last.at, last.id):
         job.last = LastRun(event.stream, status, at, micros, event.position)

@@ -1,4 +1,4 @@
-"""What the config file enables: the fold beside the running kernel, kept in the log's store, asked by who shows it."""
+"""The plugin: it counts beside the running kernel, and saves what it has counted in the log's store."""
 
 from __future__ import annotations
 
@@ -17,31 +17,31 @@ from gnomon import Event, GnomonError, Kernel, StoreUnavailableError, TriggerErr
 from gnomon.durations import Duration
 from gnomon.scheduling.timezones import parse_timezone
 from gnomon.stores.reading import BLOCK
+from gnomon_stats.checkpoint import CHECKPOINT, UnreadableViewError, from_checkpoint, to_checkpoint
 from gnomon_stats.fold import Statistics, fold, move_to_zone
-from gnomon_stats.kept import CHECKPOINT, UnreadableViewError, keep, unkeep
-from gnomon_stats.shape import DayStats, JobStats, day_stats, job_stats
+from gnomon_stats.report import DayStats, JobStats, day_stats, job_stats
 
 log = structlog.stdlib.get_logger("gnomon.stats")
 
-STORE_PAUSE = 1.0
-"""Seconds between two tries to read a log that is away."""
+RETRY_S = 1.0
+"""Time between two attempts to read a log that is unavailable."""
 
 
 class StatsPlugin:
-    """Counts how the executions of every job end, for ever, also of those that retention has forgotten.
+    """Counts how the executions of every job end, without a time limit, including those that retention has deleted.
 
-    `of_job`, `of_jobs` and `today` may be called from any thread. They tell the log up to `position`: at the first
-    start, and after a long one without the plugin, it reads what it has missed while the kernel runs already.
+    `of_job`, `of_jobs` and `today` may be called from any thread. They cover the log up to `position`: at the first
+    start, and after a time without the plugin, it catches up while the kernel is already running.
     """
 
     class Config(msgspec.Struct, forbid_unknown_fields=True):
-        """`timezone` is that in which days begin at midnight; `save_every` limits what is read again after a crash."""
+        """Days begin at midnight in `timezone`; `save_every` limits what is read again after a crash."""
 
         timezone: str = "UTC"
         save_every: Duration = Duration(seconds=30)
 
         def __post_init__(self) -> None:
-            """Refuse a zone that there is not, and saving without a pause."""
+            """Refuse an unknown time zone, and saving without a pause."""
             try:
                 parse_timezone(self.timezone)
             except TriggerError as exc:
@@ -57,15 +57,15 @@ class StatsPlugin:
         self._behind: asyncio.Event
         self._kernel: Kernel
 
-    # --- for those who show statistics ---
+    # --- reading the statistics ---
 
     @property
     def position(self) -> int:
-        """The position of the log up to which everything is counted."""
+        """The log position up to which everything is counted."""
         return self._statistics.position
 
     def of_job(self, job_id: str) -> JobStats:
-        """Return the statistics of a job; of one that has no execution, and of one that nobody knows, all zeros."""
+        """Return the statistics of a job; all zeros for a job without executions or an unknown one."""
         with self._lock:
             return job_stats(self._statistics, job_id)
 
@@ -75,26 +75,26 @@ class StatsPlugin:
             return [job_stats(self._statistics, job_id) for job_id in sorted(self._statistics.jobs)]
 
     def today(self) -> DayStats:
-        """Sum up what has ended today, of all jobs."""
+        """Return the outcomes of all jobs today."""
         with self._lock:
             return day_stats(self._statistics, self._kernel.clock.now())
 
     @hookimpl(optionalhook=True)
     def register_routes(self, register: Callable[..., None]) -> None:
-        """Offer statistics where HTTP is served, in the place of what the store alone can count."""
+        """Register the statistics as HTTP resources; they replace what the store alone can count."""
         path = "/scheduler/jobs/{job_id}/execution-stats"
         register("GET", path, self.answer, role="viewer", tag="statistics", errors=(404,))
         register("GET", "/scheduler/stats/today", self.answer_today, role="viewer", tag="statistics")
 
     async def answer(self, _request: Any, job_id: str) -> JobStats:
-        """Tell how a job has done: counts, success rate, durations, streaks, by day and by hour."""
+        """Return the statistics of a job: counts, success rate, durations, streaks, by day and by hour."""
         stats = self.of_job(job_id)
         if stats.total == 0:
-            await self._kernel.job(job_id)  # else an id that nobody knows would have statistics
+            await self._kernel.job(job_id)  # UnknownJobError for an unknown id
         return stats
 
     async def answer_today(self, _request: Any) -> DayStats:
-        """Tell what has ended today, of all jobs: on the day that it is in the zone of the statistics."""
+        """Return the outcomes of all jobs on the current day, in the time zone of the statistics."""
         return self.today()
 
     # --- beside the kernel ---
@@ -102,13 +102,13 @@ class StatsPlugin:
     @hookimpl
     @asynccontextmanager
     async def lifespan(self, kernel: Kernel) -> AsyncIterator[None]:
-        """Read what is kept, count on from there, and keep it now and then and at the end."""
+        """Load the saved statistics, count from there on, and save them periodically and at the end."""
         self._kernel, self._behind = kernel, asyncio.Event()
         self._statistics = await self._load(kernel)
         self._saved = self._statistics.position
         move_to_zone(self._statistics, self.config.timezone)
         async with asyncio.TaskGroup() as tasks:
-            # Not before the start: a long log takes longer than a start may.
+            # Not before the start: catching up with a long log takes longer than a start may.
             work = [tasks.create_task(self._catch_up(kernel)), tasks.create_task(self._save_often(kernel))]
             yield
             for task in work:
@@ -117,7 +117,7 @@ class StatsPlugin:
 
     @hookimpl
     def on_events(self, events: Sequence[Event]) -> None:
-        """Count what follows on; what does not is read from the log, with what is between."""
+        """Count events that follow on; where some are missing in between, they are read from the log."""
         with self._lock:
             if events[0].position <= self._statistics.position + 1:
                 fold(self._statistics, events)
@@ -128,10 +128,10 @@ class StatsPlugin:
         checkpoint = await kernel.checkpoint(CHECKPOINT)
         if checkpoint is not None:
             try:
-                return unkeep(checkpoint, kernel.health().position)
+                return from_checkpoint(checkpoint, kernel.health().position)
             except UnreadableViewError as exc:
-                lost = "what retention has forgotten"
-                log.error("statistics are counted anew from the log", problem=str(exc), lost=lost)
+                lost = "counts of what retention has deleted"
+                log.error("statistics are counted again from the log", problem=str(exc), lost=lost)
         return Statistics(self.config.timezone)
 
     async def _catch_up(self, kernel: Kernel) -> None:
@@ -142,14 +142,14 @@ class StatsPlugin:
                     with self._lock:
                         fold(self._statistics, events)
             except StoreUnavailableError as exc:
-                log.warning("statistics wait for the store", problem=str(exc))
-                await asyncio.sleep(STORE_PAUSE)
+                log.warning("statistics are waiting for the store", problem=str(exc))
+                await asyncio.sleep(RETRY_S)
             else:
                 await self._behind.wait()
 
     async def _save_often(self, kernel: Kernel) -> None:
         took = 0.0
-        while True:  # in real time, as this thread is real; with thousands of jobs more seldom
+        while True:  # in real time, because this thread is real; less often with thousands of jobs
             await asyncio.sleep(max(self.config.save_every.total_seconds(), took * 50))
             begin = time.monotonic()
             await self._save(kernel)
@@ -159,10 +159,10 @@ class StatsPlugin:
         if self._statistics.position == self._saved:
             return
         with self._lock:
-            checkpoint = keep(self._statistics)
+            checkpoint = to_checkpoint(self._statistics)
         try:
             await kernel.save_checkpoint(CHECKPOINT, checkpoint)
         except GnomonError as exc:
-            log.warning("statistics could not be kept; they will be counted again", problem=str(exc))
+            log.warning("statistics could not be saved; they will be saved later", problem=str(exc))
         else:
             self._saved = checkpoint.position

@@ -1,21 +1,21 @@
-"""The statistics of a log that is only read, beside a running kernel or without one."""
+"""The statistics of a log that is open for reading, beside a running kernel or without one."""
 
 from __future__ import annotations
 
 from gnomon import Store
 from gnomon.stores.reading import read_log
+from gnomon_stats.checkpoint import CHECKPOINT, from_checkpoint
 from gnomon_stats.fold import Statistics, fold
-from gnomon_stats.kept import CHECKPOINT, unkeep
 
 
-async def kept_statistics(store: Store) -> Statistics | None:
-    """Read what the plugin has kept; None where it has kept nothing yet. NewerViewError, UnreadableViewError."""
+async def saved_statistics(store: Store) -> Statistics | None:
+    """Return the statistics that the plugin has saved, or None. Raises NewerViewError and UnreadableViewError."""
     checkpoint = await store.checkpoint(CHECKPOINT)  # before the head, which a running kernel moves on
-    return unkeep(checkpoint, await store.head()) if checkpoint is not None else None
+    return from_checkpoint(checkpoint, await store.head()) if checkpoint is not None else None
 
 
-async def bring_to(statistics: Statistics, store: Store, head: int) -> None:
-    """Fold what the log has up to a position and the statistics have not."""
+async def catch_up(statistics: Statistics, store: Store, head: int) -> None:
+    """Fold the events after the statistics' position up to `head`."""
     async for page in read_log(store, statistics.position, head):
         fold(statistics, page)
-    statistics.position = max(statistics.position, head)  # the last ones may have been pruned
+    statistics.position = max(statistics.position, head)  # the last events may have been pruned

@@ -1,4 +1,4 @@
-"""What ended, and how, in each hour or on each day: rows of numbers, packed, for a job may have hundreds of them."""
+"""Counts by hour or by day as packed rows of numbers, because a job may have hundreds of them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Outcome: TypeAlias = Literal["success", "failed", "missed", "cancelled"]
 
 
 class Tally(msgspec.Struct, array_like=True):
-    """How many executions ended in which way; `micros` is the time in µs that the successful ones took in all."""
+    """The number of executions by outcome; `micros` is the total duration of the successful ones in µs."""
 
     success: int = 0
     failed: int = 0
@@ -21,7 +21,7 @@ class Tally(msgspec.Struct, array_like=True):
     micros: int = 0
 
     def add(self, other: Tally) -> None:
-        """Count what another tally counts as well."""
+        """Add the counts of another tally."""
         self.success += other.success
         self.failed += other.failed
         self.missed += other.missed
@@ -30,7 +30,7 @@ class Tally(msgspec.Struct, array_like=True):
 
     @property
     def total(self) -> int:
-        """How many that are."""
+        """The number of executions."""
         return self.success + self.failed + self.missed + self.cancelled
 
     @property
@@ -40,7 +40,7 @@ class Tally(msgspec.Struct, array_like=True):
 
 
 class Row(msgspec.Struct, frozen=True):
-    """One period that has a tally. `first` is the position in the log of the first outcome that is counted in it."""
+    """One period and its tally. `first` is the log position of the first outcome counted in it."""
 
     period: int
     tally: Tally
@@ -52,7 +52,7 @@ _FIELDS: dict[Outcome, int] = {"success": 1, "failed": 2, "missed": 3, "cancelle
 
 
 class Series:
-    """Tallies by period, an hour or a day as a number; only periods in which something ended have one."""
+    """Tallies by period (an hour or a day as a number); only periods in which a run ended have one."""
 
     def __init__(self, numbers: Iterable[int] = ()) -> None:
         self._rows = array("q", numbers)
@@ -76,11 +76,11 @@ class Series:
         return f"Series({list(self)})"
 
     def numbers(self) -> list[int]:
-        """Return all rows as one list, as the series is kept."""
+        """Return all rows as one list, the form in which the series is saved."""
         return self._rows.tolist()
 
     def count(self, period: int, outcome: Outcome, count: int, micros: int, position: int) -> None:
-        """Count what the event at a position says; it is nearly always of the newest period."""
+        """Count the outcome at a log position; it nearly always belongs to the newest period."""
         rows, at = self._rows, len(self._rows) - _WIDTH
         while at >= 0 and rows[at] > period:
             at -= _WIDTH
@@ -91,14 +91,14 @@ class Series:
         rows[at + 5] += micros
 
     def get(self, period: int) -> Tally:
-        """Return the tally of a period, an empty one where nothing ended in it."""
+        """Return the tally of a period, an empty one where no run ended in it."""
         rows, at = self._rows, len(self._rows) - _WIDTH
         while at >= 0 and rows[at] > period:
             at -= _WIDTH
         return Tally(*rows[at + 1 : at + 6]) if at >= 0 and rows[at] == period else Tally()
 
     def forget(self, before: int) -> Tally | None:
-        """Drop the periods before one, and return what they had counted."""
+        """Drop the periods before one, and return the sum of their tallies."""
         if not self._rows or self._rows[0] >= before:
             return None
         dropped, forgotten = 0, Tally()

@@ -1,4 +1,4 @@
-"""The proof of kept statistics: everything counted again from the log, and by the store where it can do that itself."""
+"""The verification of saved statistics: everything counted again from the log, and by the store where it can count."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ import msgspec
 from gnomon import Cancelled, Event, Failed, Missed, Scheduled, Started, Store, Succeeded
 from gnomon.domain.records import JobStatistics
 from gnomon.stores.reading import read_log
+from gnomon_stats.checkpoint import CHECKPOINT, to_checkpoint
 from gnomon_stats.comparison import Difference, Reach, compare
 from gnomon_stats.fold import Statistics, Streak, fold
-from gnomon_stats.kept import CHECKPOINT, keep
-from gnomon_stats.reading import bring_to, kept_statistics
+from gnomon_stats.reading import catch_up, saved_statistics
 
 TRIES = 5
-"""Times that the store is asked to count, while a running kernel goes on writing, before that is given up."""
+"""Attempts to get the store's counts while a running kernel keeps writing."""
 
 
 class Verification(msgspec.Struct, kw_only=True):
-    """What was compared, up to `position`: nothing where nothing was kept yet (`kept_at` None).
+    """The result of a comparison up to `position`; nothing was saved yet where `kept_at` is None.
 
-    The log is whole after `whole_after`, from `whole_since` on; 0 and None where nothing was forgotten. The store
-    counted as well where `store` is "equal" or "different".
+    The log is complete after position `whole_after`, from `whole_since` on; 0 and None where nothing was pruned.
+    `store` is "equal" or "different" where the store counted as well.
     """
 
     position: int
@@ -43,9 +43,9 @@ class Verification(msgspec.Struct, kw_only=True):
 
 
 class Recount:
-    """Counts again from the first event that the log still has, and notes where something is missing.
+    """Counts again from the first event that the log still has, and records where events are missing.
 
-    Beside the fold it counts as a store does: executions by status, a range of missed fires as one.
+    Beside the fold it counts as a store does: executions by status, with a range of missed fires as one.
     """
 
     def __init__(self, zone: str) -> None:
@@ -56,15 +56,15 @@ class Recount:
         self._ended: Counter[tuple[str, str]] = Counter()
         self._micros: Counter[str] = Counter()
 
-    async def go_on(self, store: Store, head: int) -> None:
-        """Read on to a position."""
+    async def advance(self, store: Store, head: int) -> None:
+        """Count up to a position."""
         async for page in read_log(store, self.statistics.position, head):
-            self._take(page)
+            self._count(page)
         if self.statistics.position < head:
             self.statistics.position = self.whole_after = head
             self.whole_since = None
 
-    def _take(self, events: Sequence[Event]) -> None:
+    def _count(self, events: Sequence[Event]) -> None:
         expected, begin = self.statistics.position + 1, 0
         for number, event in enumerate(events):
             if event.position != expected:
@@ -83,7 +83,7 @@ class Recount:
         fold(self.statistics, events[begin:])
 
     def _end_streaks(self) -> None:
-        """Begin streaks anew after a gap: nobody knows what is missing between two successes."""
+        """Reset streaks after a gap: the events between two successes are unknown."""
         for job in self.statistics.jobs.values():
             job.streak = Streak()
 
@@ -109,21 +109,21 @@ _STATUS: dict[type[Event], str] = {
 
 
 async def rebuild(store: Store, recount: Recount) -> None:
-    """Keep what was counted from the log in place of what was kept; for a store that is open for writing."""
-    await recount.go_on(store, await store.head())
-    await store.save_checkpoint(CHECKPOINT, keep(recount.statistics))
+    """Replace the saved statistics by those counted from the log; the store is open for writing."""
+    await recount.advance(store, await store.head())
+    await store.save_checkpoint(CHECKPOINT, to_checkpoint(recount.statistics))
 
 
 async def verify(store: Store, zone: str) -> Verification:
-    """Compare what is kept, brought up to the end of the log, with what the log says; the store may be read-only."""
-    kept = await kept_statistics(store)
+    """Compare the saved statistics, brought up to the end of the log, with the log; the store may be read-only."""
+    kept = await saved_statistics(store)
     kept_at = kept.position if kept is not None else None
     recount = Recount(kept.zone if kept is not None else zone)
-    await recount.go_on(store, await store.head())
+    await recount.advance(store, await store.head())
     log = recount.statistics
     differences: list[Difference] = []
     if kept is not None:
-        await bring_to(kept, store, log.position)
+        await catch_up(kept, store, log.position)
         differences = compare(kept, log, Reach(recount.whole_after, kept.zone_since))
     shown = kept or log
     found = Verification(
@@ -135,14 +135,14 @@ async def verify(store: Store, zone: str) -> Verification:
         whole_since=recount.whole_since,
         differences=differences,
     )
-    await _ask_store(store, recount, found)
+    await _compare_with_store(store, recount, found)
     return found
 
 
-async def _ask_store(store: Store, recount: Recount, found: Verification) -> None:
-    """Let the store count, at a moment when nothing is written between its count and ours."""
+async def _compare_with_store(store: Store, recount: Recount, found: Verification) -> None:
+    """Compare with the store's own counts, once nothing is written between its count and ours."""
     for _ in range(TRIES):
-        await recount.go_on(store, await store.head())
+        await recount.advance(store, await store.head())
         counted = await store.statistics()
         if counted is None:
             return

@@ -18,8 +18,8 @@ from gnomon.domain.events import Event
 from gnomon.domain.records import Checkpoint
 from gnomon.testing.histories import append, failed, job_added, missed, succeeded
 from gnomon_sqlite import SqliteStore
+from gnomon_stats.checkpoint import CHECKPOINT, to_checkpoint
 from gnomon_stats.fold import Statistics, fold
-from gnomon_stats.kept import CHECKPOINT, keep
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 Configure = Callable[..., Path]
@@ -44,7 +44,7 @@ def write_log(configure: Configure) -> Callable[..., None]:
             fold(statistics, log[:-2])
             if spoil is not None:
                 spoil(statistics)
-            await store.save_checkpoint(CHECKPOINT, keep(statistics))
+            await store.save_checkpoint(CHECKPOINT, to_checkpoint(statistics))
 
     return lambda *histories, spoil=None: asyncio.run(write(histories, spoil))
 
@@ -70,7 +70,7 @@ def test_beside_a_running_kernel_they_are_exact(
     assert [job["job_id"] for job in found] == ["broken", "slow", "tick"]
     assert found[0]["failed"] >= 3
     assert (found[1]["total"], found[1]["last_execution"]) == (0, None)
-    assert "✔ what is kept (at position" in proof.stdout
+    assert "✔ the saved statistics (at position" in proof.stdout
     with sqlite3.connect(folder / "gnomon.db") as log:
         rows = log.execute("SELECT job_id, type, count(*) FROM events GROUP BY 1, 2").fetchall()
     log.close()
@@ -80,7 +80,7 @@ def test_beside_a_running_kernel_they_are_exact(
     assert {(job, status): at_the_end[job][status] for job, status in told} == told
 
 
-def test_one_job_is_told_in_full(write_log: Callable[..., None], now: datetime, gnomon: Run) -> None:
+def test_one_job_is_shown_in_full(write_log: Callable[..., None], now: datetime, gnomon: Run) -> None:
     yesterday = now - DAY
     write_log(
         *(succeeded("tick", yesterday + n * HOUR) for n in range(3)),
@@ -110,17 +110,17 @@ def test_a_job_that_never_ran_has_none(write_log: Callable[..., None], now: date
     assert "never" in done.stdout
 
 
-def test_before_the_first_run_there_is_nothing(configure: Configure, gnomon: Run) -> None:
+def test_before_the_first_run_nothing_is_counted(configure: Configure, gnomon: Run) -> None:
     configure(tick="")
 
     done, proof = gnomon("stats"), gnomon("stats", "--verify")
 
     assert done.returncode == proof.returncode == 0
     assert "nothing has run yet" in done.stderr
-    assert "nothing is kept yet" in proof.stdout
+    assert "no statistics are saved yet" in proof.stdout
 
 
-def test_an_unknown_job_is_told_with_one_that_is_spelled_nearly_so(
+def test_an_unknown_job_is_refused_with_a_suggestion(
     write_log: Callable[..., None], now: datetime, gnomon: Run
 ) -> None:
     write_log(succeeded("tick", now))
@@ -131,9 +131,7 @@ def test_an_unknown_job_is_told_with_one_that_is_spelled_nearly_so(
     assert "there is no job 'tikc'; did you mean 'tick'?" in done.stderr
 
 
-def test_statistics_that_were_spoilt_are_found_told_and_made_good(
-    write_log: Callable[..., None], now: datetime, gnomon: Run
-) -> None:
+def test_damaged_statistics_are_found_and_rebuilt(write_log: Callable[..., None], now: datetime, gnomon: Run) -> None:
     def spoil(statistics: Statistics) -> None:
         statistics.jobs["tick"].total.failed = 7
 
@@ -143,16 +141,16 @@ def test_statistics_that_were_spoilt_are_found_told_and_made_good(
     mended = gnomon("stats", "--rebuild", "--verify")
 
     assert bad.returncode == 1
-    assert "✘ tick, in all, failed: 8 is kept, the log says 1" in bad.stdout
+    assert "✘ tick, total, failed: saved 8, the log has 1" in bad.stdout
     assert "gnomon stats --rebuild" in bad.stdout
     assert "NOT proved" in bad.stderr
     assert not report["is_proved"]
-    assert report["differences"][0] == {"job_id": "tick", "what": "in all, failed", "kept": 8, "log": 1}
+    assert report["differences"][0] == {"job_id": "tick", "what": "total, failed", "kept": 8, "log": 1}
     assert mended.returncode == 0
     assert "counted again: 1 jobs, up to position 6" in mended.stderr
 
 
-def test_after_retention_it_says_from_when_on_the_log_is_whole(
+def test_after_retention_it_reports_since_when_the_log_is_complete(
     write_log: Callable[..., None], now: datetime, folder: Path, gnomon: Run
 ) -> None:
     write_log(succeeded("tick", now - 40 * DAY), succeeded("tick", now), failed("tick", now + HOUR))
@@ -166,14 +164,17 @@ def test_after_retention_it_says_from_when_on_the_log_is_whole(
     refused = gnomon("stats", "--rebuild")
 
     assert proof.returncode == 0
-    assert f"the log is whole only for what ended since {now:%Y-%m-%d %H:%M} UTC (after position 3)" in proof.stdout
+    assert (
+        f"the log is complete only for runs that ended since {now:%Y-%m-%d %H:%M} UTC (after position 3)"
+        in proof.stdout
+    )
     assert "proved: 3 runs of 1 jobs, up to position 9" in proof.stderr
     assert (found["success"], len(found["by_day"])) == (2, 2)
     assert refused.returncode == 1
-    assert "the rest would not be counted any more" in refused.stdout
+    assert "the counts from before would be lost" in refused.stdout
 
 
-def test_statistics_that_cannot_be_read_are_no_traceback(
+def test_unreadable_statistics_are_reported_without_a_traceback(
     write_log: Callable[..., None], now: datetime, folder: Path, gnomon: Run
 ) -> None:
     write_log(succeeded("tick", now))
@@ -186,15 +187,15 @@ def test_statistics_that_cannot_be_read_are_no_traceback(
     done = gnomon("stats", "--verify")
 
     assert done.returncode == 1
-    assert "the statistics that are kept in this log cannot be used" in done.stderr
+    assert "the statistics saved in this log cannot be used" in done.stderr
     assert "gnomon stats --rebuild" in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_a_proof_is_of_all_jobs(configure: Configure, gnomon: Run) -> None:
+def test_a_verification_covers_all_jobs(configure: Configure, gnomon: Run) -> None:
     configure(tick="")
 
     done = gnomon("stats", "tick", "--verify")
 
     assert done.returncode == 2
-    assert "leave the job out" in done.stderr
+    assert "leave out JOB" in done.stderr

@@ -7,8 +7,8 @@ from typing import Any
 
 from gnomon.testing.histories import NOON, SECOND, append, every_type, failed, missed, running, succeeded
 from gnomon_mongo import MongoStore, schema
+from gnomon_stats.checkpoint import CHECKPOINT, to_checkpoint
 from gnomon_stats.fold import Statistics, fold
-from gnomon_stats.kept import CHECKPOINT, keep
 from gnomon_stats.verification import verify
 
 DAY = timedelta(days=1)
@@ -27,7 +27,7 @@ async def counted(store: MongoStore) -> None:
     )
     statistics = Statistics()
     fold(statistics, log[:40])
-    await store.save_checkpoint(CHECKPOINT, keep(statistics))
+    await store.save_checkpoint(CHECKPOINT, to_checkpoint(statistics))
 
 
 async def test_the_server_counts_what_the_log_says_and_what_was_kept(store: MongoStore) -> None:
@@ -42,7 +42,7 @@ async def test_the_server_counts_what_retention_has_left(store: MongoStore) -> N
     await counted(store)
     statistics = Statistics()
     fold(statistics, await store.read(limit=1000))
-    await store.save_checkpoint(CHECKPOINT, keep(statistics))
+    await store.save_checkpoint(CHECKPOINT, to_checkpoint(statistics))
     await store.prune(NOON + DAY)
 
     found = await verify(store, "UTC")

@@ -43,7 +43,7 @@ class Scene:
     async def look_every_minute(self, minutes: int) -> None:
         for _ in range(minutes):
             await self.clock.advance(MINUTE)
-            await self.reaper.look(self.kernel)
+            await self.reaper.check(self.kernel)
         await self.clock.settle()
 
 
@@ -92,12 +92,12 @@ async def test_a_run_that_is_silent_for_31_minutes_is_warned_about_and_ended_at_
         over = await one.kernel.execution(execution_id)
 
     assert (over.status, over.reason, over.execution_time) == ("failed", "zombie", 1800.0)
-    for part in ("for 30m", "came to 40 %", "in step 'store'", "said 'writing row 7'", "give it a `silence`"):
+    for part in ("for 30m", "reached 40 %", "in step 'store'", "last reported 'writing row 7'", "set its `silence`"):
         assert part in (over.error_message or "")
     assert [event.actor for event in one.events.of(Failed)] == ["reaper"]
 
 
-async def test_a_run_of_three_hours_that_tells_its_progress_is_left_alone() -> None:
+async def test_a_run_of_three_hours_that_reports_progress_is_left_alone() -> None:
     async def body() -> str:
         for minute in range(180):
             current().progress(minute / 1.8)
@@ -113,7 +113,7 @@ async def test_a_run_of_three_hours_that_tells_its_progress_is_left_alone() -> N
     assert one.events.of(Warned) == []
 
 
-async def test_a_run_that_speaks_again_is_warned_about_anew() -> None:
+async def test_a_run_that_was_heard_from_again_is_warned_about_again() -> None:
     async def body() -> None:
         for _ in range(3):
             current().checkpoint()
@@ -127,7 +127,7 @@ async def test_a_run_that_speaks_again_is_warned_about_anew() -> None:
     assert one.events.of(Failed) == []
 
 
-async def test_lines_that_a_run_logs_are_signs_of_life() -> None:
+async def test_log_lines_are_signs_of_life() -> None:
     async def body() -> None:
         for _ in range(3):
             current().log_line("info", "still copying", "rsync")
@@ -173,7 +173,7 @@ async def test_a_hung_thread_frees_its_slot_once_and_its_result_comes_late(gate:
     assert (over.status, over.return_value) == ("success", "too late")
 
 
-async def test_a_zombie_is_tried_again_where_its_job_has_retries() -> None:
+async def test_a_zombie_is_retried_where_its_job_has_retries() -> None:
     async def body() -> None:
         if current().attempt == 1:
             await one.clock.sleep(3600)
@@ -196,7 +196,7 @@ def hang(pid_file):
 """
 
 
-async def test_a_hung_process_is_killed_whatever_it_ignores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_hung_process_that_ignores_signals_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "hanging_body.py").write_text(HANGING, encoding="utf-8")
     monkeypatch.syspath_prepend(str(tmp_path))
     pid_file = tmp_path / "pid"
@@ -234,7 +234,7 @@ asyncio.run(main())
 """
 
 
-async def test_what_a_killed_kernel_left_running_is_ended_by_the_next_one_before_any_reaper_looks(
+async def test_runs_of_a_killed_kernel_are_ended_at_the_next_start_before_the_reaper_checks(
     tmp_path: Path,
 ) -> None:
     database = tmp_path / "gnomon.db"
@@ -257,7 +257,7 @@ async def test_what_a_killed_kernel_left_running_is_ended_by_the_next_one_before
 # --- its own life
 
 
-async def test_it_looks_by_itself_on_the_clock_of_the_kernel() -> None:
+async def test_it_checks_periodically_on_the_clock_of_the_kernel() -> None:
     async def body() -> None:
         await asyncio.Event().wait()
 
@@ -274,16 +274,16 @@ async def test_it_looks_by_itself_on_the_clock_of_the_kernel() -> None:
     assert over.reason == "zombie"
 
 
-async def test_the_next_look_is_when_a_run_comes_to_one_of_its_limits() -> None:
+async def test_the_next_check_is_when_a_run_reaches_one_of_its_limits() -> None:
     async def body() -> None:
         await one.clock.sleep(3600)
 
     async with scene(body) as one:
-        pauses = [await one.reaper.look(one.kernel)]
+        pauses = [await one.reaper.check(one.kernel)]
         await one.start()
         for minutes in (22, 2, 5, 1, 1):
             await one.clock.advance(minutes * MINUTE)
-            pauses.append(await one.reaper.look(one.kernel))
+            pauses.append(await one.reaper.check(one.kernel))
 
     assert pauses == [300, 120, 300, 60, 300, 300]
 
@@ -297,6 +297,6 @@ async def test_the_next_look_is_when_a_run_comes_to_one_of_its_limits() -> None:
         ({"treshold": "1m"}, "did you mean 'threshold'"),
     ],
 )
-def test_settings_that_make_no_sense_are_refused(settings: dict[str, Any], problem: str) -> None:
+def test_invalid_settings_are_refused(settings: dict[str, Any], problem: str) -> None:
     with pytest.raises(ConfigError, match=problem):
         convert(settings, ReaperPlugin.Config, "plugins.reaper", None)

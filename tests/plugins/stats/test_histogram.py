@@ -23,19 +23,19 @@ def exact_percentile(durations: list[int], share: float) -> int:
 
 
 @given(st.integers(1, YEAR))
-def test_the_middle_of_a_bucket_is_off_by_no_more_than_it_is_said(micros: int) -> None:
+def test_the_middle_of_a_bucket_is_within_the_stated_error(micros: int) -> None:
     assert abs(middle_of(bucket_of(micros)) - micros) <= micros * (ERROR + 1e-9)
 
 
 @given(st.lists(st.integers(1, YEAR), min_size=1, max_size=60), st.floats(0.01, 1))
-def test_a_percentile_is_off_by_no_more_than_it_is_said(durations: list[int], share: float) -> None:
+def test_a_percentile_is_within_the_stated_error(durations: list[int], share: float) -> None:
     found, exact = percentile(counted(durations), share), exact_percentile(durations, share)
 
     assert found is not None
     assert abs(found - exact) <= exact * (ERROR + 1e-9)
 
 
-def test_percentiles_of_many_runs_are_near_and_cost_little() -> None:
+def test_percentiles_of_many_runs_are_accurate_and_need_few_buckets() -> None:
     order = random.Random(5)
     durations = [round(order.lognormvariate(15, 2)) for _ in range(50_000)]
 
@@ -51,5 +51,5 @@ def test_a_year_and_a_microsecond_are_some_780_buckets_apart() -> None:
     assert bucket_of(YEAR) == 778
 
 
-def test_there_is_no_percentile_of_nothing() -> None:
+def test_without_durations_there_is_no_percentile() -> None:
     assert percentile({}, 0.5) is None

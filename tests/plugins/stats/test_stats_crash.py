@@ -28,7 +28,7 @@ from gnomon.durations import Duration
 from gnomon.plugins.plugin_set import PluginSet
 from gnomon_sqlite import SqliteStore
 from gnomon_stats import StatsPlugin
-from gnomon_stats.kept import CHECKPOINT
+from gnomon_stats.checkpoint import CHECKPOINT
 
 async def quick():
     return 1
@@ -75,7 +75,7 @@ def live_and_die(database: Path, said: str, seconds: float) -> None:
             life.kill()
 
 
-async def test_statistics_of_killed_kernels_are_those_of_the_log(
+async def test_statistics_of_killed_kernels_match_the_log(
     tmp_path: Path, facts: Callable[..., dict[str, Any]], recount: Callable[..., dict[str, Any]]
 ) -> None:
     database, order, kept_at = tmp_path / "gnomon.db", random.Random(), list[int]()

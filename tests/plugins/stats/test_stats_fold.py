@@ -22,9 +22,9 @@ from gnomon.testing.histories import (
     tell,
     unknown,
 )
+from gnomon_stats.checkpoint import from_checkpoint, to_checkpoint
 from gnomon_stats.fold import DAYS, HOURS, Statistics, fold, move_to_zone
-from gnomon_stats.kept import keep, unkeep
-from gnomon_stats.shape import day_stats, job_stats
+from gnomon_stats.report import day_stats, job_stats
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 KINDS: dict[str, Any] = {
@@ -91,17 +91,17 @@ def told(statistics: Statistics, facts: Facts) -> dict[str, dict[str, Any]]:
 
 @given(log=logs(), zone=st.sampled_from(["UTC", "Asia/Shanghai", "America/Sao_Paulo", "Asia/Kathmandu"]))
 @settings(max_examples=100)
-def test_the_fold_is_what_plain_counting_finds(recount: Facts, facts: Facts, log: list[Event], zone: str) -> None:
+def test_the_fold_equals_a_plain_count(recount: Facts, facts: Facts, log: list[Event], zone: str) -> None:
     assert told(folded(log, zone=zone), facts) == recount(log, zone)
 
 
 @given(logs(), st.data())
 @settings(max_examples=100)
-def test_a_fold_goes_on_from_what_was_kept(log: list[Event], data: st.DataObject) -> None:
+def test_a_fold_continues_from_a_checkpoint(log: list[Event], data: st.DataObject) -> None:
     cut = data.draw(st.integers(0, len(log)))
     half = folded(log[:cut])
 
-    kept = unkeep(keep(half), len(log))
+    kept = from_checkpoint(to_checkpoint(half), len(log))
     fold(kept, log[cut:])
 
     assert kept == folded(log)
@@ -109,13 +109,13 @@ def test_a_fold_goes_on_from_what_was_kept(log: list[Event], data: st.DataObject
 
 @given(logs(), st.data())
 @settings(max_examples=50)
-def test_events_that_come_again_change_nothing(log: list[Event], data: st.DataObject) -> None:
+def test_repeated_events_change_nothing(log: list[Event], data: st.DataObject) -> None:
     first, again = (data.draw(st.integers(0, len(log))) for _ in range(2))
 
     assert folded(log[:first], log[min(first, again) :], log) == folded(log)
 
 
-def test_two_hundred_thousand_events_are_what_plain_counting_finds(recount: Facts, facts: Facts) -> None:
+def test_two_hundred_thousand_events_equal_a_plain_count(recount: Facts, facts: Facts) -> None:
     order = random.Random(7)
     kinds = [kind for kind in sorted(KINDS) if kind not in {"waiting", "running"}] + ["success"] * 8
     histories = [
@@ -175,7 +175,7 @@ def test_a_streak_is_of_successes_or_failures_and_a_miss_does_not_end_it() -> No
     assert (streak.status, streak.length, streak.longest_success, streak.longest_failed) == ("failed", 3, 2, 3)
 
 
-def test_the_success_rate_is_of_those_that_ran_to_their_end() -> None:
+def test_the_success_rate_is_that_of_runs_that_succeeded_or_failed() -> None:
     told = [succeeded, succeeded, succeeded, failed, missed, cancelled, running, scheduled]
     log = numbered(*(one("sync", NOON + n * HOUR) for n, one in enumerate(told)))
 
@@ -186,7 +186,7 @@ def test_the_success_rate_is_of_those_that_ran_to_their_end() -> None:
     assert stats.avg_execution_time == 1.0
 
 
-def test_a_job_without_executions_has_nothing() -> None:
+def test_a_job_without_executions_has_zeros() -> None:
     stats = job_stats(Statistics(), "nobody")
 
     assert stats.total == 0
@@ -203,7 +203,7 @@ def test_today_is_summed_over_all_jobs() -> None:
     assert day_stats(statistics, NOON + DAY).success == 0
 
 
-def test_a_move_to_another_zone_leaves_what_was_counted() -> None:
+def test_changing_the_zone_leaves_earlier_days_as_they_are() -> None:
     late = datetime(2026, 12, 1, 20, tzinfo=UTC)  # in Shanghai the next day
     first, second = numbered(missed(at=late), missed(at=late + HOUR))
     statistics = folded([first])
@@ -216,7 +216,7 @@ def test_a_move_to_another_zone_leaves_what_was_counted() -> None:
 
 
 @pytest.mark.parametrize("jobs", [1, 10])
-def test_what_is_kept_of_a_busy_job_is_small(jobs: int) -> None:
+def test_the_checkpoint_of_a_busy_job_is_small(jobs: int) -> None:
     """Every hour and every day has numbers of its own, as nothing else makes a view larger."""
     order, hours = random.Random(3), [NOON + n * HOUR for n in range(HOURS)]
     days = [NOON - n * DAY for n in range(DAYS, 0, -1)]
@@ -227,7 +227,7 @@ def test_what_is_kept_of_a_busy_job_is_small(jobs: int) -> None:
         for one in tell(running(f"job{n}", at), Succeeded, execution_time=order.lognormvariate(1, 1))
     ]
 
-    view = keep(folded(numbered(log))).view
+    view = to_checkpoint(folded(numbered(log))).view
 
     assert view is not None
     assert len(view) / jobs < 16_000

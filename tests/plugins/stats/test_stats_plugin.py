@@ -20,7 +20,7 @@ from gnomon.testing import RecordingStore, VirtualClock, make_job, make_kernel
 from gnomon.testing.histories import NOON, append, failed, missed, succeeded
 from gnomon_sqlite import SqliteStore
 from gnomon_stats import StatsPlugin
-from gnomon_stats.kept import CHECKPOINT, VIEW_VERSION
+from gnomon_stats.checkpoint import CHECKPOINT, VIEW_VERSION
 from gnomon_stats.verification import verify
 
 DAY = timedelta(days=1)
@@ -32,7 +32,7 @@ def configure(**section: Any) -> StatsPlugin:
 
 
 async def work() -> None:
-    """Do nothing, like a job that has nothing to do."""
+    """Return at once."""
 
 
 async def broken() -> None:
@@ -51,7 +51,7 @@ async def run(kernel: Kernel, *job_ids: str) -> None:
         await kernel.wait((await kernel.trigger(job_id)).execution.id)
 
 
-async def test_what_runs_is_counted_and_known_after_a_restart(tmp_path: Path, facts: Facts, recount: Facts) -> None:
+async def test_runs_are_counted_and_still_known_after_a_restart(tmp_path: Path, facts: Facts, recount: Facts) -> None:
     for rounds in (1, 2):
         plugin, store = configure(save_every="1h"), SqliteStore(tmp_path / "gnomon.db")
         async with make_kernel(make_job(work), make_job(broken), plugins=[plugin], store=store) as kernel:
@@ -65,7 +65,7 @@ async def test_what_runs_is_counted_and_known_after_a_restart(tmp_path: Path, fa
         assert (saved is None) == (rounds == 1), "it is kept when the kernel is left"
 
 
-async def test_a_log_that_is_there_already_is_counted_from_its_beginning() -> None:
+async def test_an_existing_log_is_counted_from_its_start() -> None:
     plugin, store = StatsPlugin(), RecordingStore()
     await store.open()
     await append(store, *(succeeded(at=NOON - n * DAY) for n in range(700)))
@@ -77,7 +77,7 @@ async def test_a_log_that_is_there_already_is_counted_from_its_beginning() -> No
     assert (plugin.of_job("sync").success, plugin.of_job("work").success) == (700, 1)
 
 
-async def test_what_retention_forgets_stays_counted_and_the_rest_is_proved(tmp_path: Path) -> None:
+async def test_pruned_runs_stay_counted_and_the_rest_is_verified(tmp_path: Path) -> None:
     async with SqliteStore(tmp_path / "gnomon.db") as store:
         await append(store, *(failed(at=NOON - n * DAY) for n in range(30, 0, -1)))
     plugin = StatsPlugin()
@@ -109,7 +109,7 @@ async def test_today_is_counted_in_the_configured_zone() -> None:
     assert [one.success for one in plugin.of_job("work").by_day] == [3, 11]
 
 
-async def test_another_zone_counts_from_then_on(tmp_path: Path) -> None:
+async def test_another_zone_applies_from_then_on(tmp_path: Path) -> None:
     for zone in ("UTC", "Asia/Shanghai"):
         plugin, store = configure(timezone=zone), SqliteStore(tmp_path / "gnomon.db")
         clock = VirtualClock(NOON.replace(hour=20))  # the next day in Shanghai
@@ -126,7 +126,7 @@ async def test_another_zone_counts_from_then_on(tmp_path: Path) -> None:
     assert found.is_proved
 
 
-async def test_it_may_be_asked_from_any_thread() -> None:
+async def test_statistics_can_be_read_from_any_thread() -> None:
     plugin, found = StatsPlugin(), list[int]()
 
     async with make_kernel(make_job(work), plugins=[plugin]) as kernel:
@@ -140,7 +140,7 @@ async def test_it_may_be_asked_from_any_thread() -> None:
     assert plugin.of_job("nobody").total == 0
 
 
-async def test_it_waits_for_a_log_that_is_away() -> None:
+async def test_it_waits_for_a_store_that_is_unavailable() -> None:
     class Away(RecordingStore):
         reads = 0
 
@@ -159,10 +159,10 @@ async def test_it_waits_for_a_log_that_is_away() -> None:
             await counted(kernel, plugin)
 
     assert plugin.of_job("sync").missed == 1
-    assert "statistics wait for the store" in [one["event"] for one in said]
+    assert "statistics are waiting for the store" in [one["event"] for one in said]
 
 
-async def test_what_cannot_be_kept_is_kept_later() -> None:
+async def test_statistics_that_cannot_be_saved_are_saved_later() -> None:
     class Full(RecordingStore):
         saves = 0
 
@@ -181,7 +181,7 @@ async def test_what_cannot_be_kept_is_kept_later() -> None:
                 while (kept := await kernel.checkpoint(CHECKPOINT)) is None:  # noqa: ASYNC110 - the plugin's thread
                     await asyncio.sleep(0.005)
 
-    assert "statistics could not be kept; they will be counted again" in [one["event"] for one in said]
+    assert "statistics could not be saved; they will be saved later" in [one["event"] for one in said]
     assert kept.position <= plugin.position
 
 
@@ -191,7 +191,7 @@ async def test_statistics_of_a_newer_version_are_left_alone_and_refused() -> Non
     newer = Checkpoint(0, zlib.compress(msgspec.msgpack.encode((VIEW_VERSION + 1, b"who knows"))))
     await store.save_checkpoint(CHECKPOINT, newer)
 
-    with pytest.raises(PluginError, match=r"their version is 2, this one knows 1; upgrade Gnomon"):
+    with pytest.raises(PluginError, match=r"its version is 2, this version knows 1; upgrade Gnomon"):
         async with make_kernel(plugins=[StatsPlugin()], store=store):
             pass
 
@@ -209,7 +209,7 @@ async def test_statistics_of_a_newer_version_are_left_alone_and_refused() -> Non
         pytest.param(zlib.compress(msgspec.msgpack.encode((VIEW_VERSION, b"\x80"))), id="another position"),
     ],
 )
-async def test_statistics_that_cannot_be_used_are_counted_anew(view: bytes | None) -> None:
+async def test_unreadable_statistics_are_counted_again(view: bytes | None) -> None:
     plugin, store = StatsPlugin(), RecordingStore()
     await store.open()
     await append(store, succeeded(), missed("other"))
@@ -220,13 +220,13 @@ async def test_statistics_that_cannot_be_used_are_counted_anew(view: bytes | Non
             await counted(kernel, plugin)
 
     assert [(stats.job_id, stats.total) for stats in plugin.of_jobs()] == [("other", 1), ("sync", 1)]
-    (told,) = [one for one in said if one["event"] == "statistics are counted anew from the log"]
+    (told,) = [one for one in said if one["event"] == "statistics are counted again from the log"]
     assert "cannot be used" in told["problem"]
     await store.open()
     assert (await verify(store, "UTC")).kept_at == 4
 
 
-async def test_what_happens_while_it_still_reads_the_log_is_counted_once() -> None:
+async def test_events_during_the_catch_up_are_counted_once() -> None:
     class Slow(RecordingStore):
         may_be_read = asyncio.Event()
 
@@ -258,7 +258,7 @@ async def test_what_happens_while_it_still_reads_the_log_is_counted_once() -> No
         ({"save": "1s"}, "save"),
     ],
 )
-def test_a_section_that_makes_no_sense_is_refused(section: dict[str, Any], problem: str) -> None:
+def test_invalid_settings_are_refused(section: dict[str, Any], problem: str) -> None:
     with pytest.raises(ConfigError, match=problem):
         configure(**section)
 

@@ -14,8 +14,8 @@ from gnomon.domain.execution import fold as fold_execution
 from gnomon.domain.records import JobStatistics
 from gnomon.stores.memory import MemoryStore
 from gnomon.testing.histories import NOON, append, cancelled, failed, missed, numbered, running, scheduled, succeeded
+from gnomon_stats.checkpoint import CHECKPOINT, UnreadableViewError, from_checkpoint, to_checkpoint
 from gnomon_stats.fold import JobFold, LastRun, OpenRun, Statistics, Streak, fold
-from gnomon_stats.kept import CHECKPOINT, UnreadableViewError, keep, unkeep
 from gnomon_stats.series import Series, Tally
 from gnomon_stats.verification import Recount, Verification, rebuild, verify
 
@@ -24,8 +24,8 @@ OLD, YOUNG = NOON - 30 * DAY, NOON
 KINDS: list[Callable[..., list[Event]]] = [succeeded, succeeded, failed, missed, cancelled, running, scheduled]
 
 
-def told() -> list[list[Event]]:
-    """Tell of two jobs, long ago and lately, and of a run that goes on."""
+def histories() -> list[list[Event]]:
+    """Return old and recent runs of two jobs, and an unfinished run."""
     return [
         *(succeeded("a", OLD + n * HOUR) for n in range(5)),
         failed("b", OLD),
@@ -37,15 +37,15 @@ def told() -> list[list[Event]]:
 
 
 async def a_log(spoil: Callable[[Statistics], object] | None = None, *, prune: bool = False) -> MemoryStore:
-    """Make a log with statistics that were kept before its last events, right ones or spoilt ones."""
+    """Make a log with statistics that were saved before its last event, correct or damaged."""
     store = MemoryStore()
     await store.open()
-    log = await append(store, *told())
+    log = await append(store, *histories())
     statistics = Statistics()
     fold(statistics, log[:-1])
     if spoil is not None:
         spoil(statistics)
-    await store.save_checkpoint(CHECKPOINT, keep(statistics))
+    await store.save_checkpoint(CHECKPOINT, to_checkpoint(statistics))
     if prune:
         assert await store.prune(YOUNG - DAY) == 6
     return store
@@ -56,7 +56,7 @@ def say(found: Verification) -> list[str]:
 
 
 @pytest.mark.parametrize("prune", [False, True])
-async def test_what_was_kept_is_proved_by_the_log(prune: bool) -> None:
+async def test_correct_statistics_are_verified(prune: bool) -> None:
     found = await verify(await a_log(prune=prune), "UTC")
 
     assert found.is_proved
@@ -81,17 +81,17 @@ def setting(job_id: str, name: str, value: Callable[[JobFold], Any]) -> Callable
 LATE: list[Any] = [
     pytest.param(
         setting("a", "days", lambda job: numbers(job.days, 1, 1, -1)),
-        "a, day 2026-12-01, success: 2 is kept, the log says 3",
+        "a, day 2026-12-01, success: saved 2, the log has 3",
         id="a day",
     ),
     pytest.param(
         setting("a", "days", lambda job: numbers(job.days, 1, 5, 7)),
-        "a, day 2026-12-01, µs of successes: 3000007 is kept, the log says 3000000",
+        "a, day 2026-12-01, µs of successes: saved 3000007, the log has 3000000",
         id="durations of a day",
     ),
     pytest.param(
         setting("a", "hours", lambda job: numbers(job.hours, -1, 2, 1)),
-        "a, hour 2026-12-01T15Z, failed: 2 is kept, the log says 1",
+        "a, hour 2026-12-01T15Z, failed: saved 2, the log has 1",
         id="an hour",
     ),
     pytest.param(
@@ -105,26 +105,28 @@ LATE: list[Any] = [
         "a, last execution",
         id="the last run",
     ),
-    pytest.param(lambda statistics: statistics.jobs.pop("a"), "a, in all, success: 0 is kept", id="a job that is lost"),
+    pytest.param(lambda statistics: statistics.jobs.pop("a"), "a, total, success: saved 0", id="a job that is lost"),
 ]
 EARLY: list[Any] = [
     pytest.param(
         setting("a", "total", lambda job: Tally(9, 1, 0, 0, 9_000_000)),
-        "a, in all, against the sum of its days",
+        "a, total, compared with the sum of its days",
         id="a total",
     ),
     pytest.param(
         setting("a", "days", lambda job: numbers(job.days, 0, 1, -1)),
-        "a, in all, against the sum of its days",
+        "a, total, compared with the sum of its days",
         id="a day of long ago",
     ),
     pytest.param(
-        setting("a", "durations", lambda job: {346: 9}), "a, durations, against the successes: 9", id="durations"
+        setting("a", "durations", lambda job: {346: 9}),
+        "a, durations, compared with the successes: saved 9",
+        id="durations",
     ),
     pytest.param(setting("a", "durations", lambda job: {1: 8}), "a, durations", id="durations that are others"),
     pytest.param(
         setting("a", "older", lambda job: Tally(1, 0, 0, 0, 0)),
-        "a, in all, against the sum of its days",
+        "a, total, compared with the sum of its days",
         id="what was before the days",
     ),
 ]
@@ -132,7 +134,7 @@ EARLY: list[Any] = [
 
 @pytest.mark.parametrize("prune", [False, True])
 @pytest.mark.parametrize(("spoil", "said"), [*LATE, *EARLY])
-async def test_what_was_spoilt_is_found_and_named(spoil: Any, said: str, prune: bool) -> None:
+async def test_damage_is_found_and_named(spoil: Any, said: str, prune: bool) -> None:
     found = await verify(await a_log(spoil, prune=prune), "UTC")
 
     assert not found.is_proved
@@ -142,14 +144,14 @@ async def test_what_was_spoilt_is_found_and_named(spoil: Any, said: str, prune: 
 async def test_a_job_that_the_log_does_not_have_is_found() -> None:
     found = await verify(await a_log(lambda kept: kept.jobs.setdefault("x", JobFold(total=Tally(1)))), "UTC")
 
-    assert "x, in all, success: 1 is kept, the log says 0" in say(found)
+    assert "x, total, success: saved 1, the log has 0" in say(found)
 
 
 class Life(NamedTuple):
-    """A log that was counted, and what retention forgot of it."""
+    """A log that was counted, and the moment up to which it was pruned."""
 
     log: list[Event]
-    forgotten_until: datetime
+    pruned_until: datetime
     zone: str
 
 
@@ -161,12 +163,12 @@ def lives(draw: st.DrawFn) -> Life:
     draw(st.randoms(use_true_random=False)).shuffle(turns)  # so that the clock goes forth and back, too
     streams = [iter(one) for one in histories]
     log = numbered([next(streams[n]) for n in turns])
-    forgotten_until = NOON + draw(st.integers(0, 91)) * DAY
-    return Life(log, forgotten_until, draw(st.sampled_from(["UTC", "Asia/Shanghai"])))
+    pruned_until = NOON + draw(st.integers(0, 91)) * DAY
+    return Life(log, pruned_until, draw(st.sampled_from(["UTC", "Asia/Shanghai"])))
 
 
 async def live(life: Life) -> Verification:
-    """Keep statistics, forget executions that were counted, and verify what is kept."""
+    """Save statistics, prune executions that were counted, and verify."""
     store = MemoryStore()
     await store.open()
     streams = dict.fromkeys(event.stream for event in life.log)
@@ -174,34 +176,34 @@ async def live(life: Life) -> Verification:
     await store.append(life.log, views, [])
     statistics = Statistics(life.zone)
     fold(statistics, life.log)
-    await store.save_checkpoint(CHECKPOINT, keep(statistics))
-    await store.prune(life.forgotten_until)
+    await store.save_checkpoint(CHECKPOINT, to_checkpoint(statistics))
+    await store.prune(life.pruned_until)
     return await verify(store, "UTC")
 
 
 @given(lives())
 @settings(max_examples=60)
-def test_right_statistics_are_proved_whatever_was_forgotten(life: Life) -> None:
+def test_correct_statistics_are_verified_whatever_was_pruned(life: Life) -> None:
     assert say(asyncio.run(live(life))) == []
 
 
-async def test_where_nothing_is_kept_nothing_is_compared() -> None:
+async def test_without_saved_statistics_nothing_is_compared() -> None:
     store = MemoryStore()
     await store.open()
-    await append(store, *told())
+    await append(store, *histories())
 
     found = await verify(store, "UTC")
 
     assert (found.kept_at, found.is_proved, found.executions) == (None, True, 15)
 
 
-async def test_a_log_of_which_all_is_forgotten_is_whole_only_from_now_on() -> None:
+async def test_a_fully_pruned_log_is_complete_only_from_now_on() -> None:
     store = MemoryStore()
     await store.open()
     log = await append(store, succeeded(), failed("b"))
     statistics = Statistics()
     fold(statistics, log)
-    await store.save_checkpoint(CHECKPOINT, keep(statistics))
+    await store.save_checkpoint(CHECKPOINT, to_checkpoint(statistics))
     await store.prune(NOON + DAY)
 
     found = await verify(store, "UTC")
@@ -209,7 +211,7 @@ async def test_a_log_of_which_all_is_forgotten_is_whole_only_from_now_on() -> No
     assert (found.is_proved, found.whole_after, found.whole_since, found.executions) == (True, 6, None, 2)
 
 
-async def test_rebuilding_keeps_what_the_log_says() -> None:
+async def test_rebuilding_saves_the_counts_of_the_log() -> None:
     store = await a_log(LATE[0].values[0])
     assert not (await verify(store, "UTC")).is_proved
 
@@ -218,16 +220,16 @@ async def test_rebuilding_keeps_what_the_log_says() -> None:
     assert (await verify(store, "UTC")).is_proved
 
 
-def test_statistics_that_go_beyond_the_log_are_those_of_another_one() -> None:
+def test_statistics_beyond_the_end_of_the_log_are_refused() -> None:
     with pytest.raises(UnreadableViewError, match="they end at position 9, their checkpoint at 9, the log at 8"):
-        unkeep(keep(Statistics(position=9)), 8)
+        from_checkpoint(to_checkpoint(Statistics(position=9)), 8)
 
 
-# --- a store that counts by itself ---
+# --- a store that can count ---
 
 
 class CountingStore(MemoryStore):
-    """Counts as a database does; while it does so, a kernel may write, as often as `busy` says."""
+    """Counts as a database does; during its first `busy` counts a kernel writes."""
 
     def __init__(self, busy: int = 0, wrong: bool = False) -> None:
         super().__init__()
@@ -250,28 +252,28 @@ class CountingStore(MemoryStore):
 
 
 @pytest.mark.parametrize("busy", [0, 2])
-async def test_a_store_that_counts_by_itself_is_asked_when_nothing_is_written(busy: int) -> None:
+async def test_the_counts_of_a_store_are_compared_when_nothing_is_written(busy: int) -> None:
     async with CountingStore(busy) as store:
-        await append(store, *told())
+        await append(store, *histories())
         found = await verify(store, "UTC")
 
     assert (found.store, found.is_proved) == ("equal", True)
 
 
-async def test_a_store_that_is_written_to_all_the_time_is_not_compared() -> None:
+async def test_a_store_that_is_written_constantly_is_not_compared() -> None:
     async with CountingStore(busy=100) as store:
-        await append(store, *told())
+        await append(store, *histories())
         found = await verify(store, "UTC")
 
     assert (found.store, found.is_proved) == ("was written to while it counted, 5 times", True)
 
 
-async def test_a_store_that_counts_otherwise_is_told() -> None:
+async def test_a_store_that_counts_differently_is_reported() -> None:
     async with CountingStore(wrong=True) as store:
         await append(store, missed("a", count=3))
         found = await verify(store, "UTC")
 
     assert found.store == "different"
     assert say(found) == [
-        "a, executions as the store counts them: {'missed': 2} is kept, the log says {'missed': 1}",
+        "a, executions as the store counts them: saved {'missed': 2}, the log has {'missed': 1}",
     ]

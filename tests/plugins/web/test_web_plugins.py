@@ -74,7 +74,7 @@ async def test_the_plugin_reaper_tells_what_it_watches(serve: Any, gnomon_clock:
     async with serve(endless, plugins=[reaper], guarded=True) as ask:
         run = (await ask.kernel.trigger("endless")).execution.id
         await gnomon_clock.advance(timedelta(minutes=25))
-        await ReaperPlugin.look(reaper, ask.kernel)
+        await ReaperPlugin.check(reaper, ask.kernel)
         told = (await ask("GET", "/scheduler/watch", as_="viewer")).json
         nobody = await ask("GET", "/scheduler/watch")
 

@@ -1,4 +1,4 @@
-"""What people and programs are shown of the statistics: the JSON of the command line and of REST."""
+"""The statistics as people and programs see them: the JSON of the command line and of REST."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gnomon_stats.series import Tally
 
 
 class LastExecution(msgspec.Struct, frozen=True):
-    """The newest execution: `timestamp` is its start, before that the moment of recording; seconds."""
+    """The newest execution: `timestamp` is its start, before that the time of recording; durations are seconds."""
 
     id: str
     status: Standing
@@ -23,7 +23,7 @@ class LastExecution(msgspec.Struct, frozen=True):
 
 
 class CurrentStreak(msgspec.Struct, frozen=True):
-    """How many runs in a row have now ended in that way, and the longest rows there have been."""
+    """The current streak and the longest ones; `status` is that of the runs in the current streak."""
 
     status: str | None
     length: int
@@ -32,7 +32,7 @@ class CurrentStreak(msgspec.Struct, frozen=True):
 
 
 class DayStats(msgspec.Struct, frozen=True):
-    """What ended on one day of the statistics' zone; the mean is of the successful ones, in seconds."""
+    """The outcomes of one day in the statistics' zone; the mean is of the successful runs, in seconds."""
 
     day: date
     success: int
@@ -43,7 +43,7 @@ class DayStats(msgspec.Struct, frozen=True):
 
 
 class HourStats(msgspec.Struct, frozen=True):
-    """What ended in the hour that begins at `hour`."""
+    """The outcomes of the hour that begins at `hour`."""
 
     hour: datetime
     success: int
@@ -56,9 +56,9 @@ class HourStats(msgspec.Struct, frozen=True):
 class JobStats(msgspec.Struct, frozen=True):
     """The statistics of one job, over all executions that the log ever had.
 
-    `total` counts each of them, also those that wait (`scheduled`) or are `running`. `success_rate`, 0 to 1, is the
-    share of successes among those that succeeded or failed. Times are seconds, and of successful executions only; `p50`
-    and `p95` are off by at most 2 %. `by_day` and `by_hour` have the periods in which something ended.
+    `total` counts all of them, also `scheduled` and `running` ones. `success_rate`, 0 to 1, is the share of successes
+    among the runs that succeeded or failed. Durations are seconds, and of successful runs only; `p50` and `p95` are off
+    by at most 2 %. `by_day` and `by_hour` list the periods in which a run ended.
     """
 
     job_id: str
@@ -80,7 +80,7 @@ class JobStats(msgspec.Struct, frozen=True):
 
 
 def job_stats(statistics: Statistics, job_id: str) -> JobStats:
-    """Show one job; one that the log has no execution of has zeros."""
+    """Return the statistics of one job; zeros where the log has no execution of it."""
     job = statistics.jobs.get(job_id) or JobFold()
     total, running = job.total, sum(run.running for run in job.open.values())
     decided = total.success + total.failed
@@ -105,7 +105,7 @@ def job_stats(statistics: Statistics, job_id: str) -> JobStats:
 
 
 def day_stats(statistics: Statistics, now: datetime) -> DayStats:
-    """Sum up what has ended of all jobs on the day that it is now."""
+    """Return the outcomes of all jobs on the current day."""
     day, found = now.astimezone(ZoneInfo(statistics.zone)).toordinal(), Tally()
     for job in statistics.jobs.values():
         found.add(job.days.get(day))

@@ -1,4 +1,4 @@
-"""The view as bytes, as it lies in a checkpoint: versioned, so that no version misreads what another one counted."""
+"""The statistics as the bytes of a checkpoint: versioned, so that no version misreads what another one counted."""
 
 from __future__ import annotations
 
@@ -15,37 +15,37 @@ from gnomon_stats.series import Series
 
 CHECKPOINT = "stats"
 VIEW_VERSION = 1
-"""Version of the bytes: a new one wherever Statistics changes, in its form or in how it counts."""
+"""Version of the bytes. Increase it whenever Statistics changes, in its form or in how it counts."""
 
 
 class NewerViewError(GnomonError):
-    """The statistics were counted by a newer Gnomon; to count over them would lose what only they know."""
+    """The statistics were counted by a newer Gnomon; counting over them would lose what only they hold."""
 
     def __init__(self, version: int) -> None:
         super().__init__(
-            f"the statistics in this log were counted by a newer Gnomon: their version is {version}, this one knows "
-            f"{VIEW_VERSION}; upgrade Gnomon, or take the section [plugins.stats] out of the config"
+            f"the statistics in this log were counted by a newer Gnomon: its version is {version}, this version "
+            f"knows {VIEW_VERSION}; upgrade Gnomon, or remove the section [plugins.stats] from the config"
         )
 
 
 class UnreadableViewError(GnomonError):
-    """What lies where the statistics should be is none: they have to be counted again from the log."""
+    """The saved statistics cannot be read: they have to be counted again from the log."""
 
     def __init__(self, problem: str) -> None:
         super().__init__(
-            f"the statistics that are kept in this log cannot be used: {problem}; a kernel counts them anew when it "
-            "starts, and so does `gnomon stats --rebuild`"
+            f"the statistics saved in this log cannot be used: {problem}; a kernel counts them again when it starts, "
+            "and so does `gnomon stats --rebuild`"
         )
 
 
-def keep(statistics: Statistics) -> Checkpoint:
-    """Write statistics and their position. Packed: 1,000 jobs that run every minute make a few MiB of it."""
+def to_checkpoint(statistics: Statistics) -> Checkpoint:
+    """Return statistics as a compressed checkpoint: a few MiB for 1,000 jobs that run every minute."""
     body = msgspec.msgpack.encode(statistics, enc_hook=_encode)
     return Checkpoint(statistics.position, zlib.compress(msgspec.msgpack.encode((VIEW_VERSION, body)), 1))
 
 
-def unkeep(checkpoint: Checkpoint, head: int) -> Statistics:
-    """Read the statistics of a log that ends at `head`; NewerViewError or UnreadableViewError where that cannot be."""
+def from_checkpoint(checkpoint: Checkpoint, head: int) -> Statistics:
+    """Return the statistics of a log that ends at `head`; NewerViewError or UnreadableViewError where it cannot."""
     try:
         version, body = msgspec.msgpack.decode(zlib.decompress(checkpoint.view or b""), type=tuple[int, bytes])
         if version > VIEW_VERSION:
