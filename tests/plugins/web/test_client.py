@@ -1,4 +1,4 @@
-"""The client against the server: the kernel's own words on both sides, over connections that break."""
+"""The client against the server, also over connections that break."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ async def test_what_the_client_returns_is_what_the_kernel_has(serve: Serve, conf
 
 
 @pytest.mark.parametrize("plugins", [[], [StatsPlugin()]], ids=["the store", "the plugin stats"])
-async def test_the_client_tells_what_the_server_can_count(serve: Serve, plugins: list[StatsPlugin]) -> None:
+async def test_the_client_returns_the_servers_statistics(serve: Serve, plugins: list[StatsPlugin]) -> None:
     async with serve(job(told), plugins=plugins) as ask, Client(ask.web.url) as client:
         await client.wait((await client.trigger("job")).execution.id)
         async with asyncio.timeout(60):
@@ -176,7 +176,7 @@ async def test_jobs_are_paused_and_resumed_with_a_reason_and_runs_cancelled(serv
             await client.cancel(waiting)
 
 
-async def test_what_the_kernel_refuses_is_raised_as_the_kernel_would(serve: Serve) -> None:
+async def test_the_client_raises_the_kernels_own_errors(serve: Serve) -> None:
     async with serve(job(told)) as ask, Client(ask.web.url) as client:
         with pytest.raises(UnknownJobError, match="there is no job 'jab'; did you mean 'job'") as caught:
             await client.trigger("jab")
@@ -191,7 +191,7 @@ async def test_what_the_kernel_refuses_is_raised_as_the_kernel_would(serve: Serv
             await anext(client.follow("nobody"))
 
 
-async def test_who_may_not_is_told_why(serve: Serve, secrets: dict[str, str]) -> None:
+async def test_a_refused_client_gets_the_reason(serve: Serve, secrets: dict[str, str]) -> None:
     async with serve(job(told), guarded=True) as ask:
         for token, problem in (
             (None, "requires a token"),
@@ -208,7 +208,7 @@ async def test_who_may_not_is_told_why(serve: Serve, secrets: dict[str, str]) ->
             assert (await client.trigger("job")).execution.actor == "operator"
 
 
-async def test_a_server_that_was_never_there_is_not_waited_for() -> None:
+async def test_a_server_that_never_answered_is_not_awaited() -> None:
     async with Client("http://127.0.0.1:9", patience=timedelta(hours=1)) as client:
         with pytest.raises(NoServerError, match=r"no kernel answers at http://127.0.0.1:9 \(Connection refused\)"):
             await client.jobs()
@@ -216,9 +216,7 @@ async def test_a_server_that_was_never_there_is_not_waited_for() -> None:
             await anext(client.follow("job"))
 
 
-async def test_a_server_whose_certificate_nobody_vouches_for_is_not_trusted(
-    serve: Serve, certificate: tuple[Path, Path]
-) -> None:
+async def test_a_self_signed_certificate_is_not_trusted(serve: Serve, certificate: tuple[Path, Path]) -> None:
     cert, key = certificate
     async with serve(job(told), tls_cert=cert, tls_key=key) as ask, Client(ask.web.url) as client:
         with pytest.raises(NoServerError, match=r"its certificate is not trusted: .*self-signed"):
@@ -227,7 +225,7 @@ async def test_a_server_whose_certificate_nobody_vouches_for_is_not_trusted(
             await anext(client.follow("job"))
 
 
-async def test_something_else_that_answers_is_not_taken_for_a_kernel() -> None:
+async def test_another_web_server_is_not_taken_for_a_kernel() -> None:
     async def other(_: web.Request) -> web.Response:
         return web.Response(text="<h1>It works!</h1>", content_type="text/html")
 
@@ -247,7 +245,7 @@ async def test_something_else_that_answers_is_not_taken_for_a_kernel() -> None:
 
 
 @pytest.mark.parametrize("url", ["", "localhost:8000", "ftp://gnomon", "http://", "http://a:b@gnomon", "http://x/?y"])
-def test_what_is_no_address_is_refused(url: str) -> None:
+def test_an_invalid_address_is_refused(url: str) -> None:
     with pytest.raises(ClientError, match="is not the address of a kernel"):
         Client(url)
 
@@ -273,7 +271,7 @@ async def test_two_triggers_make_two_runs(serve: Serve) -> None:
         assert (await ask.kernel.executions(ExecutionQuery())).total == 3
 
 
-async def test_who_follows_goes_on_where_the_connection_broke(serve: Serve) -> None:
+async def test_following_resumes_after_a_lost_connection(serve: Serve) -> None:
     go_on = threading.Event()
 
     def body(ctx: Context) -> None:
@@ -299,7 +297,7 @@ async def test_who_follows_goes_on_where_the_connection_broke(serve: Serve) -> N
     assert len({frame.seq for frame in frames[1:]}) == len(frames[1:])
 
 
-async def test_a_server_that_stays_away_is_given_up_when_the_patience_is_over(serve: Serve) -> None:
+async def test_a_server_that_stays_away_exhausts_the_patience(serve: Serve) -> None:
     async with serve(job(told)) as ask, Client(ask.web.url, patience=timedelta(seconds=0.3)) as client:
         await client.jobs()
         url = ask.web.url
@@ -318,7 +316,7 @@ async def _leave(ask: Any) -> None:
     await kernel.__aexit__(None, None, None)
 
 
-async def test_pauses_grow_by_chance_and_end_with_the_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_pauses_have_jitter_and_end_with_the_patience(monkeypatch: pytest.MonkeyPatch) -> None:
     now, pauses = 0.0, []
 
     async def sleep(seconds: float) -> None:
@@ -381,7 +379,7 @@ async def test_the_log_is_followed_over_broken_connections_without_a_gap(serve: 
     assert seen == [True] * 5
 
 
-async def test_another_log_in_the_place_of_the_followed_one_is_told(serve: Serve) -> None:
+async def test_following_a_replaced_log_is_an_error(serve: Serve) -> None:
     async with serve(job(told)) as ask, Client(ask.web.url) as client:
         with pytest.raises(
             LogReplacedError,

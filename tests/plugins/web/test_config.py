@@ -1,4 +1,4 @@
-"""What is refused before anything listens, and how the server is set up."""
+"""The validation of the section [plugins.web], and the setup of the server."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def refused(**section: Any) -> str:
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.4", "gnomon.example"])  # noqa: S104 - refused
-def test_without_tokens_no_address_is_taken_that_others_can_reach(host: str) -> None:
+def test_without_tokens_only_loopback_addresses_are_accepted(host: str) -> None:
     problem = refused(host=host)
 
     assert problem.startswith("plugins.web: host ")
@@ -43,7 +43,7 @@ def test_without_tokens_this_machine_is_served(host: str) -> None:
     PluginSet().add(WebPlugin, "web", {"host": host})
 
 
-def test_with_a_token_any_address_may_be_taken() -> None:
+def test_with_a_token_any_address_is_accepted() -> None:
     PluginSet().add(WebPlugin, "web", {"host": "0.0.0.0", "tokens": [TOKEN]})  # noqa: S104 - nothing listens
 
 
@@ -65,7 +65,7 @@ def test_with_a_token_any_address_may_be_taken() -> None:
         ({"prot": 1}, "did you mean 'port'?"),
     ],
 )
-def test_what_makes_no_sense_is_refused(section: dict[str, Any], problem: str) -> None:
+def test_invalid_values_are_refused(section: dict[str, Any], problem: str) -> None:
     assert problem in refused(**section)
 
 
@@ -85,7 +85,7 @@ async def test_a_token_may_be_kept_as_its_hash(serve: Any) -> None:
     assert (right.status, the_hash.status) == (200, 401)
 
 
-async def test_a_port_that_is_taken_stops_the_start_and_is_named(gnomon_kernel: Any) -> None:
+async def test_a_port_in_use_stops_the_start_and_is_named(gnomon_kernel: Any) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -95,7 +95,7 @@ async def test_a_port_that_is_taken_stops_the_start_and_is_named(gnomon_kernel: 
                 pass
 
 
-async def test_the_address_is_known_while_it_serves_and_free_afterwards(serve: Any) -> None:
+async def test_the_address_is_known_while_serving_and_free_afterwards(serve: Any) -> None:
     async with serve(tick) as ask:
         host, port = ask.web.address
         assert ask.web.url == f"http://127.0.0.1:{port}"
@@ -136,7 +136,7 @@ async def test_the_envelope_is_around_answers_and_errors(serve: Any) -> None:
     assert wrapped["properties"].keys() == good.json.keys()
 
 
-async def test_with_a_certificate_it_speaks_https_and_the_cookie_is_bound_to_the_host(
+async def test_with_a_certificate_it_serves_https_and_binds_the_cookie_to_the_host(
     serve: Any, certificate: tuple[Path, Path], secrets: dict[str, str]
 ) -> None:
     cert, key = certificate
@@ -158,7 +158,7 @@ async def test_with_a_certificate_it_speaks_https_and_the_cookie_is_bound_to_the
     assert statuses == [200, 403]
 
 
-async def test_a_certificate_that_is_none_stops_the_start(gnomon_kernel: Any, tmp_path: Path) -> None:
+async def test_an_invalid_certificate_stops_the_start(gnomon_kernel: Any, tmp_path: Path) -> None:
     (tmp_path / "cert.pem").write_text("nonsense")
     with pytest.raises(PluginError, match=r"cannot use the certificate .*cert\.pem with the key"):
         async with gnomon_kernel(tick, plugins=[WebPlugin(Config(port=0, tls_cert=tmp_path / "cert.pem"))]):

@@ -1,4 +1,4 @@
-"""config/web.toml, started as an operator would start it."""
+"""config/web.toml, started as an operator starts it."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_the_deployment_is_served_on_this_machine_and_ends_cleanly(
     assert process.returncode == 0
 
 
-def test_no_other_address_is_taken_without_tokens(config: Path, environment: dict[str, str]) -> None:
+def test_the_deployment_without_tokens_refuses_other_addresses(config: Path, environment: dict[str, str]) -> None:
     command = [sys.executable, "-m", "gnomon.cli", "check", str(config)]
     variables = environment | {"GNOMON__PLUGINS__WEB__HOST": "0.0.0.0"}  # noqa: S104 - it is refused
     checked = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=PATIENCE, check=False)

@@ -84,7 +84,7 @@ def test_a_route_without_a_role_cannot_be_made() -> None:
         RouteTable().add(Route(method="GET", path="/open", handler=handler, role="anybody"))  # type: ignore[arg-type]
 
 
-def test_what_changes_something_needs_an_operator(table: RouteTable) -> None:
+def test_changes_require_an_operator(table: RouteTable) -> None:
     changing = {route.path: route.role for route, _ in table if route.method != "GET"}
 
     assert {path for path, role in changing.items() if RANK[role] < RANK["operator"]} == {"/login", "/logout"}
@@ -101,7 +101,7 @@ def test_only_pages_health_and_logins_are_public(table: RouteTable) -> None:
 # --- every route ---
 
 
-async def test_no_route_lets_anybody_in_without_its_role(serve: Any, table: RouteTable) -> None:
+async def test_every_route_requires_its_role(serve: Any, table: RouteTable) -> None:
     async with serve(tick, plugins=[Extension()], guarded=True) as ask:
         for route, path in calls(table):
             without = await ask(route.method, path)
@@ -123,7 +123,7 @@ async def test_no_route_lets_anybody_in_without_its_role(serve: Any, table: Rout
     "header",
     ["Bearer wrong", "Bearer ", "Bearer the-secret-of-the-viewer2", "Basic dmlld2Vy", "the-secret-of-the-viewer"],
 )
-async def test_no_route_takes_a_wrong_token(serve: Any, table: RouteTable, header: str) -> None:
+async def test_no_route_accepts_a_wrong_token(serve: Any, table: RouteTable, header: str) -> None:
     async with serve(tick, plugins=[Extension()], guarded=True, failed_logins=1000) as ask:
         for route, path in calls(table):
             answer = await ask(route.method, path, headers={"Authorization": header})
@@ -145,7 +145,7 @@ async def test_no_route_answers_to_a_foreign_name(serve: Any, table: RouteTable,
 @pytest.mark.parametrize(
     "host", ["localhost", "127.0.0.1:9", "[::1]:8000", "10.0.0.7", "app.localhost", "GNOMON.example"]
 )
-async def test_names_of_the_server_and_addresses_in_numbers_are_answered(serve: Any, host: str) -> None:
+async def test_known_names_and_ip_addresses_are_answered(serve: Any, host: str) -> None:
     async with serve(tick, allowed_hosts=["gnomon.example"]) as ask:
         answer = await ask("GET", "/scheduler/jobs", headers={"Host": host})
 
@@ -166,7 +166,7 @@ async def test_no_page_of_another_origin_may_act_or_listen(serve: Any, table: Ro
 
 
 @pytest.mark.parametrize("site", ["cross-site", "same-site"])
-async def test_nothing_is_done_for_another_site(serve: Any, table: RouteTable, site: str) -> None:
+async def test_no_action_for_a_page_of_another_site(serve: Any, table: RouteTable, site: str) -> None:
     async with serve(tick, plugins=[Extension()], guarded=True) as ask:
         browser = await ask.log_in("admin")
         for route, path in calls(table, unsafe=True):
@@ -185,7 +185,7 @@ async def test_a_cookie_alone_does_nothing_without_an_origin(serve: Any, table: 
 
 
 @pytest.mark.parametrize("name", ["token", "access_token", "Api_Key"])
-async def test_no_route_takes_a_token_in_its_address(
+async def test_no_route_accepts_a_token_in_its_address(
     serve: Any, table: RouteTable, secrets: dict[str, str], name: str
 ) -> None:
     async with serve(tick, plugins=[Extension()], guarded=True) as ask:
@@ -197,7 +197,7 @@ async def test_no_route_takes_a_token_in_its_address(
             assert secrets["admin"] not in answer.body.decode()
 
 
-async def test_no_route_takes_an_expired_login(serve: Any, table: RouteTable, gnomon_clock: Any) -> None:
+async def test_no_route_accepts_an_expired_login(serve: Any, table: RouteTable, gnomon_clock: Any) -> None:
     async with serve(tick, plugins=[Extension()], guarded=True, session=Duration(hours=1)) as ask:
         browser = await ask.log_in("admin")
         before = await ask("GET", "/scheduler/jobs", headers=browser)
@@ -213,7 +213,7 @@ async def test_no_route_takes_an_expired_login(serve: Any, table: RouteTable, gn
     assert set(statuses.values()) == {401}, statuses
 
 
-async def test_every_answer_has_the_headers_that_bind_browsers(serve: Any, table: RouteTable) -> None:
+async def test_every_answer_has_the_security_headers(serve: Any, table: RouteTable) -> None:
     async with serve(tick, plugins=[Extension()]) as ask:
         answers = [await ask(route.method, path) for route, path in calls(table)]
         answers += [await ask("GET", "/nowhere"), await ask("GET", "/", headers={"Host": "evil.example"})]
@@ -245,7 +245,7 @@ async def test_a_login_is_a_cookie_that_scripts_and_other_sites_cannot_use(serve
     assert forbidden.status == 403
 
 
-async def test_a_logout_ends_the_login_and_nobody_elses(serve: Any) -> None:
+async def test_a_logout_ends_only_its_own_login(serve: Any) -> None:
     async with serve(tick, guarded=True) as ask:
         mine, yours = await ask.log_in("viewer"), await ask.log_in("viewer")
         await ask("POST", "/logout", headers=mine)
@@ -288,7 +288,7 @@ async def test_without_tokens_everybody_on_this_machine_is_the_admin(serve: Any)
 # --- what is written down ---
 
 
-async def test_the_access_log_has_who_and_what_and_no_secret(
+async def test_the_access_log_has_the_actor_and_no_secret(
     serve: Any, secrets: dict[str, str], logged: list[Any]
 ) -> None:
     async with serve(tick, guarded=True) as ask:

@@ -1,4 +1,4 @@
-"""Calls that other plugins add: served as if they were ours, and their mistakes are theirs."""
+"""Contributed calls: served like the built-in ones, with their defects attributed to their plugin."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ async def test_a_contributed_call_is_served_checked_guarded_and_described(serve:
 
 
 @pytest.mark.parametrize("name", ["raises", "hangs", "lies"])
-async def test_a_mistake_in_a_contributed_call_names_its_plugin_and_hurts_nobody(serve: Any, name: str) -> None:
+async def test_a_defect_in_a_contributed_call_names_its_plugin_and_affects_nothing_else(serve: Any, name: str) -> None:
     async with serve(tick, plugins=[Reports()], timeout=Duration(seconds=2)) as ask:
         bad, after = await asyncio.gather(ask("GET", f"/reports/{name}"), ask("GET", "/scheduler/jobs"))
 
@@ -107,7 +107,7 @@ async def test_a_mistake_in_a_contributed_call_names_its_plugin_and_hurts_nobody
     assert after.status == 200
 
 
-async def test_a_mistake_in_a_contributed_socket_closes_it_as_an_error_of_the_server(serve: Any) -> None:
+async def test_a_defect_in_a_contributed_socket_closes_it_with_1011(serve: Any) -> None:
     async with serve(tick, plugins=[Reports()]) as ask:
         async with ask.client.ws_connect(f"{ask.web.url}/reports/week/live") as socket:
             said = [await socket.receive() for _ in range(2)]
@@ -117,7 +117,7 @@ async def test_a_mistake_in_a_contributed_socket_closes_it_as_an_error_of_the_se
     assert after.status == 200
 
 
-async def test_statistics_of_a_plugin_take_the_place_of_the_stores(serve: Any) -> None:
+async def test_contributed_statistics_replace_those_of_the_store(serve: Any) -> None:
     async with serve(tick, plugins=[Reports()]) as ask:
         answer = await ask("GET", "/scheduler/jobs/tick/execution-stats")
 
@@ -175,7 +175,7 @@ async def test_a_route_that_cannot_be_served_stops_the_start_and_names_its_plugi
     assert problem in str(caught.value)
 
 
-def test_a_plugin_with_routes_can_be_used_where_nobody_serves_them() -> None:
+def test_a_plugin_with_routes_works_without_the_web_plugin() -> None:
     assert PluginSet().add(Reports()).name == "Reports"
 
 

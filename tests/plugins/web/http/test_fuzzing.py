@@ -1,4 +1,4 @@
-"""Schemathesis reads the document and asks for everything in it: every answer has to be one that is described."""
+"""Schemathesis calls everything in the OpenAPI document: every answer must be a described one."""
 
 from __future__ import annotations
 

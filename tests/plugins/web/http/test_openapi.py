@@ -1,4 +1,4 @@
-"""The OpenAPI document tells what the router serves, and the page shows it under the strict policy."""
+"""The OpenAPI document describes what the router serves, and its page works under the strict policy."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ async def test_without_tokens_the_document_asks_for_none(serve: Any) -> None:
     assert not [one for methods in document["paths"].values() for one in methods.values() if "security" in one]
 
 
-async def test_every_reference_leads_somewhere(serve: Any) -> None:
+async def test_every_reference_in_the_document_resolves(serve: Any) -> None:
     async with serve(tick) as ask:
         answer = await ask("GET", "/openapi.json")
 
@@ -124,7 +124,7 @@ def chromium() -> str:
 
 
 @pytest.mark.parametrize("base_path", ["", "/api"])
-async def test_the_page_shows_every_call_and_breaks_no_policy(serve: Any, chromium: str, base_path: str) -> None:
+async def test_the_page_shows_every_call_under_its_strict_policy(serve: Any, chromium: str, base_path: str) -> None:
     from playwright.async_api import async_playwright, expect
 
     problems: list[str] = []

@@ -1,4 +1,4 @@
-"""Whatever is sent: an answer from 400 to 422 with a problem that names the culprit, and the server goes on."""
+"""Invalid requests: each is answered with a problem that names the culprit, and the server keeps working."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ async def tick(x: int = 1) -> int:
         ("limit[]=1", "limit[]", "unknown parameter; expected one of"),
     ],
 )
-async def test_a_wrong_parameter_is_named(serve: Any, query: str, name: str, hint: str) -> None:
+async def test_an_invalid_parameter_is_named(serve: Any, query: str, name: str, hint: str) -> None:
     async with serve(tick) as ask:
         answer = await ask("GET", f"/scheduler/executions?{query}")
 
@@ -59,7 +59,7 @@ async def test_a_wrong_parameter_is_named(serve: Any, query: str, name: str, hin
     assert hint in answer.json["detail"]
 
 
-async def test_all_wrong_parameters_are_named_at_once(serve: Any) -> None:
+async def test_all_invalid_parameters_are_named_at_once(serve: Any) -> None:
     async with serve(tick) as ask:
         answer = await ask("GET", "/scheduler/executions?limit=0&offset=x&nope=1")
 
@@ -89,7 +89,7 @@ async def test_all_wrong_parameters_are_named_at_once(serve: Any) -> None:
         (b'{"job_id": "tick\\u0000"}', 404, "job_id"),
     ],
 )
-async def test_a_wrong_body_is_told(serve: Any, body: bytes, status: int, name: str) -> None:
+async def test_an_invalid_body_is_refused_with_its_place(serve: Any, body: bytes, status: int, name: str) -> None:
     async with serve(tick) as ask:
         answer = await ask("POST", "/scheduler/trigger", data=body, headers=JSON)
 
@@ -121,7 +121,7 @@ async def test_a_body_where_none_is_expected_is_refused_unless_it_is_empty(serve
     assert (full.status, full.culprits) == (422, [("body", "")])
 
 
-async def test_what_is_not_there_and_what_cannot_be_done_is_told(serve: Any) -> None:
+async def test_unknown_paths_and_methods_are_problems(serve: Any) -> None:
     async with serve(tick) as ask:
         nowhere = await ask("GET", "/scheduler/nothing")
         deleted = await ask("DELETE", "/scheduler/jobs")
@@ -132,14 +132,14 @@ async def test_what_is_not_there_and_what_cannot_be_done_is_told(serve: Any) -> 
 
 
 @pytest.mark.parametrize("key", ["", "k" * 256])
-async def test_an_idempotency_key_that_is_none_is_named(serve: Any, key: str) -> None:
+async def test_an_invalid_idempotency_key_is_named(serve: Any, key: str) -> None:
     async with serve(tick) as ask:
         answer = await ask("POST", "/scheduler/jobs/tick/trigger", headers={"Idempotency-Key": key})
 
     assert (answer.status, answer.culprits) == (400, [("header", "Idempotency-Key")])
 
 
-async def test_a_body_that_does_not_arrive_is_not_waited_for_for_ever(serve: Any) -> None:
+async def test_a_body_that_does_not_arrive_is_408(serve: Any) -> None:
     async with serve(tick, timeout=Duration(milliseconds=200)) as ask:
         reader, writer = await asyncio.open_connection(*ask.web.address)
         writer.write(b"POST /scheduler/trigger HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n")
@@ -171,7 +171,7 @@ UNREADABLE = [
 
 @pytest.mark.parametrize("envelope", [False, True])
 @pytest.mark.parametrize(("sent", "secret"), UNREADABLE, ids=["no method", "long line", "long header", "no header"])
-async def test_what_is_no_request_is_answered_with_a_problem_too(
+async def test_an_unreadable_request_is_answered_with_a_problem(
     serve: Any, sent: bytes, secret: str, envelope: bool, logged: list[Any], caplog: pytest.LogCaptureFixture
 ) -> None:
     async with serve(tick, envelope=envelope) as ask:
@@ -205,7 +205,7 @@ HEADERS = ["Authorization", "Cookie", "Origin", "Accept", "Content-Type", "Idemp
 PATHS = ["/scheduler/executions", "/scheduler/jobs", "/scheduler/jobs/tick/executions", "/scheduler/history"]
 
 
-async def test_noise_in_paths_queries_and_bodies_never_hurts(serve: Any) -> None:
+async def test_noise_in_paths_queries_and_bodies_never_causes_a_500(serve: Any) -> None:
     async with serve(tick) as ask:
         loop = asyncio.get_running_loop()
 

@@ -1,4 +1,4 @@
-"""Leaving progress out must not change what anybody sees in the end."""
+"""Coalescing progress must not change the final state that a viewer sees."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def fold(events: list[Event], stream: str) -> ProgressView:
 
 
 @given(st.lists(st.tuples(st.sampled_from(["one", "other"]), told), max_size=12))
-def test_the_fold_of_what_is_left_is_the_fold_of_all(told_by: list[tuple[str, dict[str, Any]]]) -> None:
+def test_a_fold_over_coalesced_events_equals_a_fold_over_all(told_by: list[tuple[str, dict[str, Any]]]) -> None:
     events: list[Event] = [progress(i, stream, **fields) for i, (stream, fields) in enumerate(told_by, 1)]
 
     left = coalesce_progress(events)
@@ -55,13 +55,13 @@ def test_the_fold_of_what_is_left_is_the_fold_of_all(told_by: list[tuple[str, di
     assert [event.position for event in left] == sorted(event.position for event in left)
 
 
-def test_of_a_bar_that_moves_only_the_newest_place_is_left() -> None:
+def test_only_the_newest_of_many_percentages_is_left() -> None:
     events = [progress(i, processed_items=i, total_items=100, current_item=f"row {i}") for i in range(1, 51)]
 
     assert coalesce_progress(events) == events[-1:]
 
 
-def test_nothing_but_progress_is_ever_left_out() -> None:
+def test_only_progress_is_left_out() -> None:
     common: dict[str, Any] = {"stream": "run", "at": AT, "node": "a", "job_id": "job"}
     started = Started(position=1, version=1, runner="async", **common)
     ended = Succeeded(position=4, version=4, execution_time=1.0, **common)
@@ -70,7 +70,7 @@ def test_nothing_but_progress_is_ever_left_out() -> None:
     assert coalesce_progress(events) == [started, events[2], ended]
 
 
-def test_what_only_an_older_event_told_is_kept() -> None:
+def test_a_value_that_only_an_older_event_holds_is_kept() -> None:
     events = [progress(1, message="half of it"), progress(2, percent=50.0), progress(3, percent=60.0)]
 
     assert coalesce_progress(events) == [events[0], events[2]]

@@ -1,4 +1,4 @@
-"""`/ws/live`: a picture of everything, what has happened since, and only as fast as the page can follow."""
+"""`/ws/live`: a snapshot of everything, then changes at the pace of the page."""
 
 from __future__ import annotations
 
@@ -8,13 +8,9 @@ import random
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import aiohttp
 import pytest
-from structlog.testing import capture_logs
 
-from gnomon import Context, Job, StoreUnavailableError
-from gnomon.conversion import Secret
-from gnomon_web.config import Token
+from gnomon import Context, Job
 from gnomon_web.live import ack_window, dashboard_feed, log_feed, snapshots, websocket
 
 
@@ -35,7 +31,7 @@ async def catch_up(page: Any, seq: int) -> list[dict[str, Any]]:
             return found
 
 
-async def test_a_page_gets_a_picture_and_then_every_event_after_it(serve: Any) -> None:
+async def test_a_page_gets_a_snapshot_and_then_every_later_event(serve: Any) -> None:
     async with serve(QUICK) as site:
         before = await site.run("quick")
         async with site.dashboard() as page:
@@ -51,7 +47,7 @@ async def test_a_page_gets_a_picture_and_then_every_event_after_it(serve: Any) -
     assert [event["position"] for event in events] == log[snapshot["seq"] :]
 
 
-async def test_what_was_running_or_waiting_is_in_the_picture(serve: Any) -> None:
+async def test_running_and_waiting_runs_are_in_the_snapshot(serve: Any) -> None:
     gate = asyncio.Event()
 
     async def waits() -> None:
@@ -68,7 +64,7 @@ async def test_what_was_running_or_waiting_is_in_the_picture(serve: Any) -> None
     assert snapshot["recent"] == []
 
 
-async def test_a_delta_has_the_jobs_that_look_different_by_it(serve: Any) -> None:
+async def test_a_delta_has_the_jobs_that_its_events_change(serve: Any) -> None:
     async with serve(QUICK, Job(id="other", func=quick)) as site, site.dashboard() as page:
         await page.next("snapshot")
         await site.kernel.pause("quick", actor="anna")
@@ -81,7 +77,7 @@ async def test_a_delta_has_the_jobs_that_look_different_by_it(serve: Any) -> Non
 
 
 @pytest.mark.parametrize("is_restarted", [False, True])
-async def test_a_page_that_was_cut_off_goes_on_where_it_was(serve: Any, is_restarted: bool) -> None:
+async def test_a_page_resumes_after_a_lost_connection(serve: Any, is_restarted: bool) -> None:
     async with serve(QUICK) as site:
         async with site.dashboard() as page:
             seq = (await page.next("snapshot"))["seq"]
@@ -104,7 +100,7 @@ async def test_a_page_that_was_cut_off_goes_on_where_it_was(serve: Any, is_resta
     assert first["seq"] <= head
 
 
-async def test_a_page_that_is_cut_off_at_random_sees_every_transition_once_and_in_order(serve: Any) -> None:
+async def test_a_page_cut_off_at_random_sees_every_transition_once_and_in_order(serve: Any) -> None:
     async def talks(ctx: Context) -> None:
         for number in range(5):
             ctx.progress(processed_items=number, total_items=5)
@@ -132,7 +128,7 @@ async def test_a_page_that_is_cut_off_at_random_sees_every_transition_once_and_i
     assert [event["position"] for event in seen] == sorted({event["position"] for event in seen})
 
 
-async def test_a_page_that_missed_nothing_is_told_so(serve: Any) -> None:
+async def test_a_page_that_missed_nothing_gets_an_empty_delta(serve: Any) -> None:
     async with serve(QUICK) as site:
         async with site.dashboard() as page:
             seq = (await page.next("snapshot"))["seq"]
@@ -147,7 +143,7 @@ async def test_a_page_that_missed_nothing_is_told_so(serve: Any) -> None:
 
 
 @pytest.mark.parametrize("hello", [{"log": "another", "after": 0}, {"log": None, "after": 10**9}])
-async def test_a_position_of_another_log_is_answered_with_a_picture(serve: Any, hello: dict[str, Any]) -> None:
+async def test_a_position_of_another_log_is_answered_with_a_snapshot(serve: Any, hello: dict[str, Any]) -> None:
     async with serve(QUICK) as site:
         hello["log"] = hello["log"] or site.kernel.log_id
         async with site.dashboard(**hello) as page:
@@ -156,7 +152,7 @@ async def test_a_position_of_another_log_is_answered_with_a_picture(serve: Any, 
     assert (snapshot["t"], snapshot["reason"]) == ("snapshot", "other-log")
 
 
-async def test_a_page_that_was_away_for_too_long_gets_a_picture(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_page_that_was_away_for_too_long_gets_a_snapshot(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dashboard_feed, "MAX_RESUME", 5)
     async with serve(QUICK) as site:
         for _ in range(3):
@@ -168,7 +164,7 @@ async def test_a_page_that_was_away_for_too_long_gets_a_picture(serve: Any, monk
     assert (snapshot["t"], snapshot["reason"]) == ("snapshot", "gap")
 
 
-async def test_a_position_after_which_events_were_pruned_is_answered_with_a_picture(serve: Any) -> None:
+async def test_a_position_with_pruned_successors_is_answered_with_a_snapshot(serve: Any) -> None:
     async with serve(QUICK) as site:
         await site.run("quick")
     async with serve(QUICK) as site:
@@ -179,7 +175,7 @@ async def test_a_position_after_which_events_were_pruned_is_answered_with_a_pict
     assert (snapshot["t"], snapshot["reason"]) == ("snapshot", "gap")
 
 
-async def test_no_more_than_three_frames_are_under_way(serve: Any) -> None:
+async def test_at_most_three_frames_are_in_flight(serve: Any) -> None:
     async with serve(QUICK) as site, site.dashboard() as page:
         seqs = [(await page.next())["seq"]]
         for _ in range(2):
@@ -196,7 +192,7 @@ async def test_no_more_than_three_frames_are_under_way(serve: Any) -> None:
     assert [event["position"] for event in events] == list(range(seqs[-1] + 1, events[-1]["position"] + 1))
 
 
-async def test_a_page_that_cannot_follow_gets_a_picture_instead_of_a_long_queue(
+async def test_a_page_that_lags_gets_a_snapshot_instead_of_a_long_queue(
     serve: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(dashboard_feed, "MAX_QUEUE", 20)
@@ -217,7 +213,7 @@ async def test_a_page_that_cannot_follow_gets_a_picture_instead_of_a_long_queue(
         assert snapshot["seq"] > seq + 20
 
 
-async def test_a_page_that_acknowledges_nothing_is_given_up(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_page_that_acknowledges_nothing_is_disconnected(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ack_window, "PEER_TIMEOUT_S", 0.2)
     async with serve(QUICK) as site, site.dashboard() as page:
         await page.next("snapshot")
@@ -229,7 +225,7 @@ async def test_a_page_that_acknowledges_nothing_is_given_up(serve: Any, monkeypa
         assert await page.end() == 1013
 
 
-async def test_the_lines_of_a_run_are_sent_as_they_come(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_log_lines_of_a_run_are_sent_as_they_are_written(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(log_feed, "POLL_S", 0.01)
     gate = asyncio.Event()
 
@@ -278,7 +274,7 @@ async def test_a_ping_is_answered(serve: Any) -> None:
     assert datetime.fromisoformat(pong["now"]).tzinfo is not None
 
 
-async def test_a_silent_server_says_that_it_lives(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_silent_connection_gets_heartbeats(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(websocket, "HEARTBEAT_S", 0.05)
     async with serve() as site, site.dashboard() as page, site.open("/ws/events") as reader:
         heartbeat = await page.next("heartbeat")
@@ -300,9 +296,7 @@ async def test_a_silent_server_says_that_it_lives(serve: Any, monkeypatch: pytes
         ("[" * 5000, "cannot read"),
     ],
 )
-async def test_a_message_that_cannot_be_read_ends_the_connection_and_says_why(
-    serve: Any, said: str, reason: str
-) -> None:
+async def test_an_invalid_message_closes_the_connection_with_a_reason(serve: Any, said: str, reason: str) -> None:
     async with serve() as site, site.open("/ws/live", protocols=["gnomon.live.v1"]) as page:
         await page.ws.send_str(said)
         end = await page.ws.receive()
@@ -311,7 +305,7 @@ async def test_a_message_that_cannot_be_read_ends_the_connection_and_says_why(
     assert reason in end.extra
 
 
-async def test_an_ack_of_what_was_never_sent_ends_the_connection(serve: Any) -> None:
+async def test_an_ack_of_a_position_never_sent_closes_the_connection(serve: Any) -> None:
     async with serve() as site, site.dashboard() as page:
         await page.next("snapshot")
         await page.say(t="ack", seq=10**9)
@@ -319,7 +313,7 @@ async def test_an_ack_of_what_was_never_sent_ends_the_connection(serve: Any) -> 
         assert await page.end() == 4400
 
 
-async def test_pages_that_come_at_the_same_time_share_one_picture(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_pages_that_connect_together_share_one_snapshot(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(snapshots, "REUSE_S", 60.0)
     async with serve(QUICK) as site:
         taken: list[Any] = []
@@ -340,86 +334,3 @@ async def test_pages_that_come_at_the_same_time_share_one_picture(serve: Any, mo
         await site.has_told_all()
         async with site.dashboard() as page:
             assert (await page.next("snapshot"))["seq"] > seen[-1], "never older than what has been told"
-
-
-async def test_a_client_without_the_subprotocol_is_told(serve: Any) -> None:
-    async with serve() as site, site.open("/ws/live") as page:
-        end = await page.ws.receive()
-
-    assert (end.data, end.extra) == (4400, "expected the subprotocol gnomon.live.v1")
-
-
-async def test_a_client_that_says_nothing_is_not_kept(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dashboard_feed, "HELLO_LIMIT_S", 0.05)
-    async with serve() as site, site.open("/ws/live", protocols=["gnomon.live.v1"]) as page:
-        assert await page.end() == 4400
-
-
-async def test_who_has_no_token_gets_no_connection(serve: Any) -> None:
-    token = Token("anna", "viewer", Secret("0123456789abcdef"))
-    async with serve(QUICK, tokens=[token]) as site:
-        async with site.dashboard() as page:
-            snapshot = await page.next()
-        for path in ("/ws/live", "/ws/events", "/ws/progress/quick"):
-            async with site.client.get(site.web.url + path, headers={"Authorization": "Bearer wrong"}) as answer:
-                assert answer.status == 401
-
-    assert (snapshot["role"], snapshot["actor"]) == ("viewer", "anna")
-
-
-async def test_a_page_of_another_site_gets_no_connection(serve: Any) -> None:
-    headers = {"Origin": "https://evil.example", "Upgrade": "websocket", "Connection": "Upgrade"}
-    headers |= {"Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==", "Sec-WebSocket-Version": "13"}
-    async with serve() as site, site.client.get(site.web.url + "/ws/live", headers=headers) as answer:
-        assert answer.status == 403
-
-
-@pytest.mark.parametrize("path", ["/ws/live", "/ws/events", "/ws/progress/quick"])
-async def test_a_connection_ends_with_the_login_that_opened_it(
-    serve: Any, monkeypatch: pytest.MonkeyPatch, path: str
-) -> None:
-    monkeypatch.setattr(websocket, "HEARTBEAT_S", 0.05)
-    token = Token("anna", "viewer", Secret("0123456789abcdef"))
-    async with (
-        serve(QUICK, tokens=[token]) as site,
-        aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True), headers={"Origin": site.web.url}) as browser,
-    ):
-        await browser.post(site.web.url + "/login", json={"token": "0123456789abcdef"})
-        async with browser.ws_connect(site.web.url + path, protocols=["gnomon.live.v1"]) as ws:
-            await browser.post(site.web.url + "/logout")
-
-            while (await asyncio.wait_for(ws.receive(), 60)).type is aiohttp.WSMsgType.TEXT:
-                pass
-            assert ws.close_code == 4401
-
-
-async def test_a_store_that_is_away_ends_what_needs_it_and_says_so(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def away(*arguments: object, **more: object) -> None:
-        raise StoreUnavailableError("the disk is full")
-
-    async with serve(QUICK) as site, site.dashboard() as page:
-        await page.next("snapshot")
-        monkeypatch.setattr(site.kernel, "executions", away)
-        monkeypatch.setattr(snapshots, "REUSE_S", -1.0)
-        async with site.dashboard() as other:
-            end = await other.ws.receive()
-        await site.kernel.pause("quick")
-        delta = await page.next("delta")
-
-    assert (end.data, end.extra) == (1013, "cannot read the log now: the disk is full")
-    assert [event["type"] for event in delta["events"]] == ["job_paused"], "the others are told all the same"
-
-
-async def test_a_mistake_of_the_server_ends_one_connection_and_is_logged(
-    serve: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(dashboard_feed, "VERSION", object())
-    async with serve(QUICK) as site:
-        with capture_logs() as logs:
-            async with site.dashboard() as page:
-                code = await page.end()
-        async with site.open("/ws/events?after=0") as reader:
-            assert (await reader.next())["type"] == "ready"
-
-    assert code == 1011
-    assert [line["path"] for line in logs if line["event"] == "websocket failed"] == ["/ws/live"]

@@ -50,7 +50,7 @@ async def test_a_reader_without_a_position_gets_what_is_new(serve: Any) -> None:
     assert seen[-1]["position"] > before
 
 
-async def test_a_reader_gets_only_the_events_that_it_wants(serve: Any) -> None:
+async def test_a_reader_gets_only_the_events_of_its_filter(serve: Any) -> None:
     async with serve(QUICK, OTHER) as site, site.open("/ws/events?after=0&job_id=other&types=started,succeeded") as one:
         await site.run("quick")
         await site.run("other")
@@ -60,7 +60,7 @@ async def test_a_reader_gets_only_the_events_that_it_wants(serve: Any) -> None:
     assert [(event["job_id"], event["type"]) for event in seen] == [("other", "started"), ("other", "succeeded")]
 
 
-async def test_a_type_that_there_is_not_is_refused_with_those_that_there_are(serve: Any) -> None:
+async def test_an_unknown_event_type_is_refused_with_the_known_ones(serve: Any) -> None:
     async with serve(QUICK) as site, site.client.get(site.web.url + "/ws/events?types=strated") as answer:
         problem = await answer.json()
 
@@ -70,9 +70,7 @@ async def test_a_type_that_there_is_not_is_refused_with_those_that_there_are(ser
 
 
 @pytest.mark.parametrize("kept", [10_000, 3])
-async def test_a_reader_that_was_cut_off_goes_on_where_it_was(
-    serve: Any, monkeypatch: pytest.MonkeyPatch, kept: int
-) -> None:
+async def test_a_reader_resumes_after_a_lost_connection(serve: Any, monkeypatch: pytest.MonkeyPatch, kept: int) -> None:
     monkeypatch.setattr(tail, "KEPT_EVENTS", kept)  # 3: what was missed is in the store alone
     seen: list[int] = []
     async with serve(QUICK) as site:
@@ -90,7 +88,7 @@ async def test_a_reader_that_was_cut_off_goes_on_where_it_was(
     assert seen == list(range(1, last + 1))
 
 
-async def test_after_a_restart_a_reader_goes_on_where_it_was(serve: Any) -> None:
+async def test_a_reader_resumes_after_a_restart(serve: Any) -> None:
     async with serve(QUICK) as site:
         async with site.open("/ws/events?after=0") as reader:
             await site.run("quick")
@@ -117,7 +115,7 @@ async def test_a_position_of_another_log_is_answered_with_reset_and_the_whole_lo
         assert [event["position"] for event in seen] == list(range(1, site.head + 1))
 
 
-async def test_a_position_after_which_events_were_pruned_is_answered_with_reset_and_what_there_is(serve: Any) -> None:
+async def test_a_position_with_pruned_successors_is_answered_with_reset_and_the_rest(serve: Any) -> None:
     async with serve(QUICK) as site:
         gone = await site.run("quick")
     async with serve(QUICK) as site:  # a restart, so that no memory has them
@@ -134,7 +132,7 @@ async def test_a_position_after_which_events_were_pruned_is_answered_with_reset_
     assert kept in {event["stream"] for event in seen}
 
 
-async def test_a_server_that_stops_says_that_it_comes_back(serve: Any) -> None:
+async def test_a_stopping_server_closes_with_service_restart(serve: Any) -> None:
     async with aiohttp.ClientSession() as client:
         async with serve(QUICK) as site:
             ws = await client.ws_connect(site.web.url + "/ws/events")

@@ -1,4 +1,4 @@
-"""A client that is cut off again and again, and a server that is killed: every event is seen once, in order."""
+"""Repeatedly lost connections and a killed server: a client sees every event once, in order."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`/ws/progress/{task_id}`: a snapshot, then what follows, to the end of the run."""
+"""`/ws/progress/{task_id}`: a snapshot, then every change to the end of the run."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ async def test_a_run_that_has_just_been_accepted_is_followed_through_all_its_sta
     assert set(kinds[1:-1]) == {"progress"}
 
 
-async def test_the_run_that_is_over_is_told_and_the_connection_closed(serve: Any) -> None:
+async def test_a_finished_run_gets_a_snapshot_and_a_close(serve: Any) -> None:
     async with serve(Job(id="fails", func=fails)) as site:
         run = await site.run("fails")
         async with site.open(f"/ws/progress/{run}") as viewer:
@@ -107,9 +107,7 @@ async def test_the_run_that_is_over_is_told_and_the_connection_closed(serve: Any
     assert viewer.ws.close_code == 1000
 
 
-async def test_a_viewer_that_was_cut_off_gets_what_it_has_missed_and_nothing_twice(
-    serve: Any, job: Job, gate: Gate
-) -> None:
+async def test_a_viewer_that_resumes_gets_the_missed_frames_and_none_twice(serve: Any, job: Job, gate: Gate) -> None:
     async with serve(job) as site:
         run = (await site.kernel.trigger("gate")).execution
         gate.go()
@@ -129,7 +127,7 @@ async def test_a_viewer_that_was_cut_off_gets_what_it_has_missed_and_nothing_twi
     assert [frame["seq"] for frame in frames] == sorted({frame["seq"] for frame in frames})
 
 
-async def test_a_viewer_that_has_seen_the_end_is_told_no_more(serve: Any) -> None:
+async def test_a_viewer_that_has_seen_the_end_gets_nothing_more(serve: Any) -> None:
     async with serve(Job(id="quick", func=quick)) as site:
         run = await site.run("quick")
         async with site.open(f"/ws/progress/{run}?after={site.head}") as viewer:
@@ -193,7 +191,7 @@ async def test_a_viewer_of_a_job_that_was_cut_off_misses_no_transition(serve: An
     assert [step["name"] for step in last["steps"]] == ["fetch", "store"], "what was told before is folded in"
 
 
-async def test_a_viewer_of_a_job_is_told_where_events_were_pruned(serve: Any) -> None:
+async def test_a_viewer_of_a_job_gets_a_reset_where_events_were_pruned(serve: Any) -> None:
     async with serve(Job(id="quick", func=quick)) as site:
         await site.run("quick")
     async with serve(Job(id="quick", func=quick)) as site:
@@ -204,7 +202,7 @@ async def test_a_viewer_of_a_job_is_told_where_events_were_pruned(serve: Any) ->
     assert kinds == ["reset", "snapshot"]
 
 
-async def test_what_there_is_not_is_a_problem_and_a_close_code(serve: Any) -> None:
+async def test_an_unknown_task_is_a_problem_and_a_close_code(serve: Any) -> None:
     async with serve() as site, site.open("/ws/progress/nobody") as viewer:
         frames = await viewer.rest()
 
@@ -239,7 +237,7 @@ async def test_a_viewer_that_does_not_read_gets_the_newest_progress_and_every_tr
     assert [step["name"] for step in frames[-1]["steps"]] == [f"step {number}" for number in range(told)]
 
 
-async def test_what_comes_after_the_end_of_a_run_is_no_frame(serve: Any) -> None:
+async def test_events_after_the_end_of_a_run_make_no_frame(serve: Any) -> None:
     async with serve(Job(id="quick", func=quick)) as site, site.open("/ws/progress/quick") as viewer:
         await viewer.next("snapshot")
         first = await site.run("quick")

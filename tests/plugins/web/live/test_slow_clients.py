@@ -1,4 +1,4 @@
-"""Clients that read slowly or not at all: they cost little, and nobody else notices them."""
+"""Clients that read slowly or not at all cost little and do not affect others."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ async def test_clients_that_never_read_cost_little_and_the_others_get_everything
     assert kept < 16 * 1024 * 1024
 
 
-async def test_who_neither_reads_nor_answers_is_given_up_and_costs_nothing_more(
+async def test_a_client_that_neither_reads_nor_answers_pings_is_disconnected(
     serve: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with serve(SWALLOW) as site, site.open("/ws/events?after=0") as reader:
@@ -111,7 +111,7 @@ async def test_a_reader_that_was_asleep_gets_everything_at_its_own_pace(serve: A
     assert [event["position"] for event in seen] == list(range(1, 3 * 300 + 2))
 
 
-async def test_no_more_connections_are_taken_than_the_config_allows(serve: Any) -> None:
+async def test_connections_beyond_the_limit_are_refused(serve: Any) -> None:
     async with (
         serve(max_connections=2) as site,
         site.open("/ws/events"),

@@ -1,4 +1,4 @@
-"""The tail of the log: bounded, encoded once, shared by all who keep up, continued by the store for all others."""
+"""The tail of the log: bounded, encoded once, shared by fast readers; slow readers use the store."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ async def test_readers_at_one_position_share_one_slice_and_its_frames(kernel: Fa
     assert kernel.reads == 0
 
 
-async def test_those_who_come_back_to_one_position_read_the_store_once(kernel: FakeKernel) -> None:
+async def test_readers_that_resume_at_one_position_read_the_store_once(kernel: FakeKernel) -> None:
     made = Tail(kernel, 100)  # type: ignore[arg-type]
 
     slices = await asyncio.gather(*(made.read(20) for _ in range(50)))
@@ -81,7 +81,7 @@ async def test_those_who_come_back_to_one_position_read_the_store_once(kernel: F
     assert kernel.reads == 1
 
 
-async def test_what_was_told_twice_is_taken_once(kernel: FakeKernel, log: list[Event]) -> None:
+async def test_events_published_twice_are_kept_once(kernel: FakeKernel, log: list[Event]) -> None:
     made = await filled(kernel, log[:60])
     made.publish(log[40:])
     await made.reach(100)
@@ -126,9 +126,7 @@ async def test_a_reader_walks_from_the_store_into_the_tail_without_a_gap(
     assert seen == list(range(1, 101))
 
 
-async def test_a_slice_has_no_more_bytes_than_asked_for_but_one_event_always(
-    kernel: FakeKernel, log: list[Event]
-) -> None:
+async def test_a_slice_is_limited_in_bytes_but_has_at_least_one_event(kernel: FakeKernel, log: list[Event]) -> None:
     made = await filled(kernel, log)
     one = len(encode(log[9]))
 
@@ -137,7 +135,7 @@ async def test_a_slice_has_no_more_bytes_than_asked_for_but_one_event_always(
     assert (await made.read(9, size=1)).upto == 10
 
 
-async def test_what_is_missing_between_two_positions_is_noticed(kernel: FakeKernel, log: list[Event]) -> None:
+async def test_a_gap_between_two_positions_is_noticed(kernel: FakeKernel, log: list[Event]) -> None:
     kernel.log = [event for event in log if event.position not in range(20, 30)]
     made = Tail(kernel, 100)  # type: ignore[arg-type]
 
@@ -164,7 +162,7 @@ async def test_events_of_many_commits_are_announced_together(kernel: FakeKernel,
     assert made.head == 100
 
 
-async def test_a_position_that_has_not_come_yet_is_waited_for(kernel: FakeKernel, log: list[Event]) -> None:
+async def test_reach_waits_for_a_future_position(kernel: FakeKernel, log: list[Event]) -> None:
     made = await filled(kernel, log[:50])
 
     ahead = await made.read(60)

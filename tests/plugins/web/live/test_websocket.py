@@ -1,4 +1,4 @@
-"""Frames as they go over the wire, read by a client that knows nothing of ours."""
+"""WebSocket frames as an independent client receives them."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ async def test_a_text_of_any_length_arrives_as_it_is() -> None:
     assert [len(text) for text in got] == list(SIZES)
 
 
-async def test_a_client_that_goes_while_its_socket_is_opened_is_no_mistake_of_the_server(
+async def test_a_client_that_leaves_during_the_handshake_is_not_an_error(
     caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:
     async def greet(request: web.Request) -> web.StreamResponse:

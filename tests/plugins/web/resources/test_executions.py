@@ -39,7 +39,7 @@ async def ids(ask: Any, query: str) -> list[str]:
     return [item["_id"] for item in (await ask("GET", f"/scheduler/executions?{query}")).json["items"]]
 
 
-async def test_a_record_has_all_that_the_contract_names(serve: Any) -> None:
+async def test_a_record_has_every_field_of_the_contract(serve: Any) -> None:
     async def works(ctx: Context) -> dict[str, int]:
         ctx.step("fetch")
         ctx.progress(50, "half", current_item="b", processed_items=1, total_items=2)
@@ -58,7 +58,7 @@ async def test_a_record_has_all_that_the_contract_names(serve: Any) -> None:
     assert record["events"][-1]["type"] == "succeeded"
 
 
-async def test_a_failed_record_tells_the_error(serve: Any) -> None:
+async def test_a_failed_record_has_the_error(serve: Any) -> None:
     async with serve(breaks) as ask:
         execution_id = await run(ask, "breaks")
         record = (await ask("GET", f"/scheduler/executions/{execution_id}")).json
@@ -68,7 +68,7 @@ async def test_a_failed_record_tells_the_error(serve: Any) -> None:
     assert "raise ValueError" in record["traceback"]
 
 
-async def test_the_two_names_of_the_list_are_one(serve: Any) -> None:
+async def test_both_paths_of_the_list_give_the_same_answer(serve: Any) -> None:
     async with serve(tick) as ask:
         await run(ask, "tick")
         answers = [await ask("GET", path) for path in ("/scheduler/logs", "/scheduler/executions")]
@@ -152,7 +152,7 @@ async def test_an_unknown_execution_is_not_found(serve: Any, what: str, executio
     assert (answer.status, answer.culprits) == (404, [("path", "execution_id")])
 
 
-async def test_events_are_those_of_the_log(serve: Any, gnomon_events: Any) -> None:
+async def test_the_events_of_a_run_are_those_of_the_log(serve: Any, gnomon_events: Any) -> None:
     async with serve(tick) as ask:
         execution_id = await run(ask, "tick")
         told = (await ask("GET", f"/scheduler/executions/{execution_id}/events")).json
@@ -180,7 +180,7 @@ async def test_log_lines_come_in_pages(serve: Any) -> None:
 # --- acts ---
 
 
-async def test_a_running_body_is_asked_to_stop(serve: Any) -> None:
+async def test_a_running_body_is_cancelled(serve: Any) -> None:
     async with serve(waits, guarded=True) as ask:
         execution_id = (await ask("POST", "/scheduler/jobs/waits/trigger", as_="operator")).json["_id"]
         path = f"/scheduler/executions/{execution_id}/cancel?reason=too%20long"
@@ -192,7 +192,7 @@ async def test_a_running_body_is_asked_to_stop(serve: Any) -> None:
     assert (ended.status, ended.cancelled_by) == ("cancelled", "operator")
 
 
-async def test_what_is_over_can_be_neither_cancelled_nor_failed(serve: Any) -> None:
+async def test_a_finished_run_can_be_neither_cancelled_nor_marked_failed(serve: Any) -> None:
     async with serve(tick) as ask:
         execution_id = await run(ask, "tick")
         answers = [
@@ -206,14 +206,14 @@ async def test_what_is_over_can_be_neither_cancelled_nor_failed(serve: Any) -> N
     assert record["status"] == "success"
 
 
-async def test_an_unknown_execution_cannot_be_acted_on(serve: Any) -> None:
+async def test_actions_on_an_unknown_execution_are_404(serve: Any) -> None:
     async with serve(tick) as ask:
         answers = [await ask("POST", f"/scheduler/executions/{'0' * 24}/{what}") for what in ("cancel", "mark-failed")]
 
     assert [answer.status for answer in answers] == [404, 404]
 
 
-async def test_an_admin_ends_a_run_that_does_not_listen(serve: Any) -> None:
+async def test_an_admin_ends_a_run_that_ignores_cancellation(serve: Any) -> None:
     gate = threading.Event()
 
     def deaf() -> None:

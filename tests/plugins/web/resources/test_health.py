@@ -1,4 +1,4 @@
-"""Health, metrics, and what is told when the store is away: never an empty list."""
+"""Health, metrics, and answers while the store is away: never an empty list."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ async def test_a_store_that_cannot_be_read_is_a_503_and_never_an_empty_list(
     assert after.json["total"] == 1
 
 
-async def test_what_the_store_does_not_confirm_in_time_is_a_503_that_says_so(
+async def test_an_action_that_the_store_does_not_confirm_in_time_is_a_503(
     serve: Any, store: FailingStore, gnomon_clock: Any
 ) -> None:
     async with serve(tick, kernel={"store": store}, timeout=Duration(seconds=1)) as ask:
@@ -149,7 +149,7 @@ async def test_a_plugin_that_fails_again_and_again_degrades_and_the_kernel_stays
     assert "no table" in answer.body.decode()
 
 
-async def test_only_who_may_look_is_told_what_the_problem_is(serve: Any, store: FailingStore) -> None:
+async def test_only_viewers_see_the_problem(serve: Any, store: FailingStore) -> None:
     async with serve(tick, kernel={"store": store}, guarded=True) as ask:
         store.reading = StoreUnavailableError("cannot open /srv/secret/gnomon.db")
         for_everybody, for_viewers = await ask("GET", "/readyz"), await ask("GET", "/readyz", as_="viewer")
@@ -172,7 +172,7 @@ async def scrape(ask: Any, **options: Any) -> dict[tuple[str, ...], float]:
     }
 
 
-async def test_metrics_count_what_happened(serve: Any, gnomon_clock: Any) -> None:
+async def test_metrics_count_executions(serve: Any, gnomon_clock: Any) -> None:
     hourly = Job(id="hourly", func=tick, every=Duration(hours=1))
     async with serve(hourly, breaks, guarded=True) as ask:
         await gnomon_clock.advance(timedelta(hours=3))
@@ -192,7 +192,7 @@ async def test_metrics_count_what_happened(serve: Any, gnomon_clock: Any) -> Non
     assert ("gnomon_plugin_lag", "WebPlugin") in found
 
 
-async def test_the_series_of_a_job_go_when_the_job_goes(serve: Any, gnomon_clock: Any) -> None:
+async def test_removing_a_job_removes_its_time_series(serve: Any, gnomon_clock: Any) -> None:
     async with serve(tick, breaks) as ask:
         for job_id in ("tick", "breaks"):
             await ask.kernel.wait((await ask.kernel.trigger(job_id)).execution.id)

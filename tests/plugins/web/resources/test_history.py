@@ -11,7 +11,7 @@ async def tick() -> None:
     """A job."""
 
 
-async def test_what_operators_did_is_listed_newest_first_with_its_actor(serve: Any) -> None:
+async def test_operator_actions_are_listed_newest_first_with_their_actor(serve: Any) -> None:
     async with serve(tick, Job(id="other", func=tick), guarded=True) as ask:
         for what in ("pause", "resume", "trigger"):
             await ask("POST", f"/scheduler/jobs/tick/{what}", as_="operator")
@@ -41,14 +41,14 @@ async def test_the_history_of_an_unknown_job_is_not_found(serve: Any) -> None:
 
 
 @pytest.mark.parametrize("query", ["limit=0", "limit=201", "offset=-1", "status=success"])
-async def test_the_history_takes_no_wrong_parameters(serve: Any, query: str) -> None:
+async def test_the_history_refuses_invalid_parameters(serve: Any, query: str) -> None:
     async with serve(tick) as ask:
         answer = await ask("GET", f"/scheduler/history?{query}")
 
     assert (answer.status, answer.culprits) == (400, [("query", query.partition("=")[0])])
 
 
-async def test_an_operators_words_for_a_job_survive_a_restart(serve: Any) -> None:
+async def test_an_operators_description_of_a_job_survives_a_restart(serve: Any) -> None:
     job = Job(id="tick", func=tick, description="from the definition")
     async with serve(job, guarded=True) as ask:
         words = {"display_name": "行情同步", "description": "ask Li before you pause this"}
@@ -71,7 +71,7 @@ async def test_an_operators_words_for_a_job_survive_a_restart(serve: Any) -> Non
         ({"name": "x"}, "name"),
     ],
 )
-async def test_words_that_are_too_long_or_unknown_are_refused(serve: Any, body: dict[str, str], name: str) -> None:
+async def test_metadata_that_is_too_long_or_unknown_is_refused(serve: Any, body: dict[str, str], name: str) -> None:
     async with serve(tick) as ask:
         answer = await ask("PUT", "/scheduler/jobs/tick/metadata", json=body)
 

@@ -24,7 +24,7 @@ async def waits() -> None:
     await asyncio.Event().wait()
 
 
-async def test_jobs_are_an_array_with_what_the_contract_names(serve: Any) -> None:
+async def test_jobs_are_an_array_with_every_field_of_the_contract(serve: Any) -> None:
     async with serve(daily(), Job(id="paused", func=tick, paused=True)) as ask:
         answer = await ask("GET", "/scheduler/jobs")
 
@@ -58,7 +58,7 @@ async def test_jobs_are_found_by_text_tag_and_status(serve: Any, query: str, fou
     assert [job["id"] for job in answer.json] == found
 
 
-async def test_a_job_is_told_with_definition_fires_and_counts(serve: Any) -> None:
+async def test_a_job_has_its_definition_fires_and_counts(serve: Any) -> None:
     job = daily(kwargs={"x": 3}, timeout=timedelta(hours=2), steps=["fetch", "store"])
     async with serve(job) as ask:
         await ask.kernel.wait((await ask.kernel.trigger("daily")).execution.id)
@@ -133,7 +133,7 @@ async def test_a_run_that_must_wait_for_a_slot_is_scheduled(serve: Any) -> None:
     assert job["waiting"] == [answer.json["_id"]]
 
 
-async def test_a_trigger_resumes_a_paused_job_and_says_so(serve: Any) -> None:
+async def test_a_trigger_resumes_a_paused_job_and_reports_it(serve: Any) -> None:
     async with serve(daily(paused=True)) as ask:
         answer = await ask("POST", "/scheduler/trigger", json={"job_id": "daily"})
         again = await ask("POST", "/scheduler/trigger", json={"job_id": "daily"})
@@ -154,7 +154,7 @@ async def test_with_resume_false_a_paused_job_runs_once_and_stays_paused(serve: 
     assert job["paused"] is True
 
 
-async def test_kwargs_count_for_this_run_only_and_the_schedule_stays(serve: Any) -> None:
+async def test_kwargs_are_for_one_run_and_the_schedule_stays(serve: Any) -> None:
     async with serve(daily(kwargs={"x": 1})) as ask:
         before = (await ask("GET", "/scheduler/jobs/daily")).json
         answer = await ask("POST", "/scheduler/trigger", json={"job_id": "daily", "kwargs": {"x": 42}})
@@ -209,7 +209,7 @@ async def test_one_idempotency_key_makes_one_run(serve: Any, gnomon_events: Any)
     assert len(gnomon_events.of(Scheduled)) == 1
 
 
-async def test_an_unknown_job_is_told_with_one_that_is_meant(serve: Any) -> None:
+async def test_an_unknown_job_is_404_with_a_suggestion(serve: Any) -> None:
     async with serve(tick) as ask:
         by_body = await ask("POST", "/scheduler/trigger", json={"job_id": "tik"})
         others = [
@@ -229,7 +229,7 @@ async def test_an_unknown_job_is_told_with_one_that_is_meant(serve: Any) -> None
     assert [(answer.status, answer.culprits) for answer in others] == [(404, [("path", "job_id")])] * len(others)
 
 
-async def test_arguments_that_do_not_fit_the_job_are_unprocessable(serve: Any) -> None:
+async def test_arguments_that_do_not_fit_the_job_are_422(serve: Any) -> None:
     async with serve(tick) as ask:
         answer = await ask("POST", "/scheduler/trigger", json={"job_id": "tick", "kwargs": {"z": 1}})
 

@@ -1,4 +1,4 @@
-"""What plugins of ours add to the server: `stats` numbers, in the place of the store's, `reaper` what it watches."""
+"""Calls contributed by first-party plugins: the statistics of `stats` and the watch list of `reaper`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ async def tick() -> None:
     """A job."""
 
 
-async def test_the_plugin_stats_answers_for_the_store(serve: Any) -> None:
+async def test_the_plugin_stats_replaces_the_statistics_of_the_store(serve: Any) -> None:
     async with serve(tick, plugins=[StatsPlugin()], guarded=True) as ask:
         for _ in range(3):
             await ask.kernel.wait((await ask.kernel.trigger("tick")).execution.id)
@@ -39,7 +39,7 @@ async def test_the_plugin_stats_answers_for_the_store(serve: Any) -> None:
     }
 
 
-async def test_today_is_told_once_by_the_plugin_stats_in_its_zone(serve: Any, gnomon_clock: Any) -> None:
+async def test_today_is_a_day_in_the_zone_of_the_plugin_stats(serve: Any, gnomon_clock: Any) -> None:
     await gnomon_clock.advance(timedelta(hours=20) - timedelta(hours=gnomon_clock.now().hour))  # tomorrow in Shanghai
     utc = gnomon_clock.now().date()
     async with serve(tick, plugins=[StatsPlugin(StatsPlugin.Config(timezone="Asia/Shanghai"))]) as ask:
@@ -69,7 +69,7 @@ async def endless() -> None:
     await asyncio.Event().wait()
 
 
-async def test_the_plugin_reaper_tells_what_it_watches(serve: Any, gnomon_clock: Any) -> None:
+async def test_the_plugin_reaper_lists_the_runs_that_it_watches(serve: Any, gnomon_clock: Any) -> None:
     reaper = LooksWhenTold()
     async with serve(endless, plugins=[reaper], guarded=True) as ask:
         run = (await ask.kernel.trigger("endless")).execution.id
