@@ -58,7 +58,7 @@ CONFIG_SECTIONS: dict[str, type[msgspec.Struct]] = {
     "steps": DeclaredStep,
     "progress_patterns": ProgressPattern,
     **structs_by_section("[plugins.{}]", "Config"),
-    **structs_by_section("Keys that the plugin {} gives to jobs", "JobOptions"),
+    **structs_by_section("Job keys of the plugin {}", "JobOptions"),
 }
 
 
@@ -156,7 +156,7 @@ def test_the_folder_that_a_path_is_counted_from_is_the_one_that_is_told(
 
     folders = {tmp_path: "the folder of the config file", tmp_path / "elsewhere": "the working folder"}
     folder = folders[vars(store)["path"].parent]
-    section = reference("config.md")["Which folder a path is counted from"]
+    section = reference("config.md")["What relative paths are relative to"]
     assert f"| a setting of a plugin whose type is `Path` | {folder} |" in section
 
 
