@@ -31,7 +31,7 @@ def answer(done: subprocess.CompletedProcess[str]) -> Any:
 
 
 @pytest.mark.usefixtures("kernel")
-def test_a_job_is_triggered_with_arguments_of_its_own(gnomon: Run, kernel: Any) -> None:
+def test_a_job_is_triggered_with_arguments(gnomon: Run, kernel: Any) -> None:
     triggered = answer(gnomon("trigger", "steps", "--kwargs", '{"rows": 7}', "--json"))
 
     ended = kernel.wait_for("succeeded", run=triggered["execution"]["id"])
@@ -73,7 +73,7 @@ def test_a_job_is_paused_with_a_reason_and_resumed(gnomon: Run) -> None:
 
 
 @pytest.mark.usefixtures("kernel")
-def test_the_history_tells_who_did_what_newest_first(gnomon: Run) -> None:
+def test_the_history_lists_acts_newest_first(gnomon: Run) -> None:
     gnomon("pause", "tick", "--reason", "maintenance")
     run = answer(gnomon("trigger", "steps", "--json"))["execution"]["id"]
     gnomon("resume", "tick")
@@ -92,14 +92,14 @@ def test_the_history_tells_who_did_what_newest_first(gnomon: Run) -> None:
 
 
 @pytest.mark.usefixtures("kernel")
-def test_an_unknown_job_is_told_with_a_close_match(gnomon: Run) -> None:
+def test_an_unknown_job_is_refused_with_a_close_match(gnomon: Run) -> None:
     done = gnomon("trigger", "tikc")
 
     assert done.returncode == 1
     assert "there is no job 'tikc'; did you mean 'tick'" in done.stderr
 
 
-def test_without_a_kernel_the_commands_say_so(gnomon: Run, configure: Configure) -> None:
+def test_commands_without_a_kernel_fail_with_a_plain_message(gnomon: Run, configure: Configure) -> None:
     configure(tick='every = "1h"')
 
     done = gnomon("trigger", "tick")
@@ -109,7 +109,7 @@ def test_without_a_kernel_the_commands_say_so(gnomon: Run, configure: Configure)
 
 
 @pytest.mark.usefixtures("kernel")
-def test_a_reload_puts_the_jobs_of_the_config_in_place(gnomon: Run, configure: Configure) -> None:
+def test_a_reload_replaces_the_jobs(gnomon: Run, configure: Configure) -> None:
     configure(tick='every = "2h"', slow="")
 
     changes = answer(gnomon("reload", "--json"))
@@ -124,7 +124,7 @@ def test_a_reload_puts_the_jobs_of_the_config_in_place(gnomon: Run, configure: C
 
 
 @pytest.mark.usefixtures("kernel")
-def test_a_config_with_problems_changes_nothing_and_says_why(gnomon: Run, configure: Configure) -> None:
+def test_a_reload_of_an_invalid_config_changes_nothing(gnomon: Run, configure: Configure) -> None:
     configure(tick='every = "2h"\ncronn = "1"', slow='cron = "99 * * * *"')
 
     done = gnomon("reload")
@@ -143,7 +143,9 @@ def test_sighup_reloads_too(configure: Configure, kernel: Any) -> None:
     assert kernel.wait_for("reloaded")["added"] == ["slow"]
 
 
-def test_a_bad_config_at_sighup_is_logged_and_changes_nothing(gnomon: Run, configure: Configure, kernel: Any) -> None:
+def test_an_invalid_config_at_sighup_is_logged_and_changes_nothing(
+    gnomon: Run, configure: Configure, kernel: Any
+) -> None:
     configure(tick='every = "often"')
 
     kernel.send(signal.SIGHUP)

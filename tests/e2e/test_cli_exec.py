@@ -14,7 +14,7 @@ Run = Callable[..., "subprocess.CompletedProcess[str]"]
 Configure = Callable[..., Path]
 
 
-def test_it_prints_the_result_and_tells_the_steps(configure: Configure, gnomon: Run) -> None:
+def test_exec_prints_the_result_and_the_steps(configure: Configure, gnomon: Run) -> None:
     config = configure(steps="")
 
     done = gnomon("exec", str(config), "steps", "--kwargs", '{"rows": 7}')
@@ -25,7 +25,7 @@ def test_it_prints_the_result_and_tells_the_steps(configure: Configure, gnomon: 
     assert "step: store" in done.stderr
 
 
-def test_the_run_is_in_the_history(configure: Configure, gnomon: Run) -> None:
+def test_exec_records_the_run(configure: Configure, gnomon: Run) -> None:
     configure(tick='every = "1h"')
 
     gnomon("exec", "tick")
@@ -34,7 +34,7 @@ def test_the_run_is_in_the_history(configure: Configure, gnomon: Run) -> None:
     assert (run["job_id"], run["status"], run["is_manual"]) == ("tick", "success", True)
 
 
-def test_a_failure_shows_its_traceback_and_is_not_tried_again(configure: Configure, gnomon: Run) -> None:
+def test_a_failed_exec_prints_the_traceback_and_is_not_retried(configure: Configure, gnomon: Run) -> None:
     configure(broken="retry = { attempts = 3 }")
 
     done = gnomon("exec", "broken")
@@ -45,7 +45,7 @@ def test_a_failure_shows_its_traceback_and_is_not_tried_again(configure: Configu
     assert len(json.loads(gnomon("runs", "--json").stdout)["items"]) == 1
 
 
-def test_what_a_body_prints_is_not_taken_for_its_result(configure: Configure, gnomon: Run) -> None:
+def test_output_of_a_body_is_not_mixed_with_the_result(configure: Configure, gnomon: Run) -> None:
     configure(talkative="")
 
     done = gnomon("exec", "talkative")
@@ -54,9 +54,7 @@ def test_what_a_body_prints_is_not_taken_for_its_result(configure: Configure, gn
     assert "this is not the result" in done.stderr
 
 
-def test_what_a_body_logs_is_kept_with_its_run_though_it_is_not_shown(
-    configure: Configure, gnomon: Run, folder: Path
-) -> None:
+def test_log_lines_of_a_body_are_stored_even_if_not_shown(configure: Configure, gnomon: Run, folder: Path) -> None:
     configure(logging_one="")
 
     done = gnomon("exec", "logging_one")
@@ -80,9 +78,7 @@ def test_ctrl_c_cancels_the_run(configure: Configure, start: Start, gnomon: Run)
     assert json.loads(run.process.stdout.read())["status"] == "cancelled"
 
 
-def test_beside_a_running_kernel_the_run_is_not_recorded_and_this_is_said(
-    configure: Configure, start: Start, gnomon: Run
-) -> None:
+def test_exec_beside_a_running_kernel_is_not_recorded(configure: Configure, start: Start, gnomon: Run) -> None:
     configure(tick='every = "1h"')
     kernel = start("run", "--log-format", "json")
     kernel.wait_for("kernel started")
@@ -95,9 +91,7 @@ def test_beside_a_running_kernel_the_run_is_not_recorded_and_this_is_said(
     assert json.loads(gnomon("runs", "--json").stdout)["items"] == []
 
 
-def test_it_leaves_what_an_earlier_kernel_accepted_to_the_next_one(
-    configure: Configure, start: Start, gnomon: Run
-) -> None:
+def test_exec_leaves_accepted_runs_to_the_next_kernel(configure: Configure, start: Start, gnomon: Run) -> None:
     configure(broken='every = "100ms"\nretry = { attempts = 2, delay = "1h" }\noverlap = "allow"', tick="")
     kernel = start("run", "--log-format", "json")
     kernel.wait_for("scheduled", job="broken", attempt=2)
@@ -113,7 +107,7 @@ def test_it_leaves_what_an_earlier_kernel_accepted_to_the_next_one(
     assert json.loads(gnomon(*waiting).stdout)["items"] == before
 
 
-def test_an_unknown_job_is_told_with_the_one_that_was_meant(configure: Configure, gnomon: Run) -> None:
+def test_exec_of_an_unknown_job_suggests_a_similar_one(configure: Configure, gnomon: Run) -> None:
     configure(tick="")
 
     done = gnomon("exec", "tik")
@@ -122,7 +116,7 @@ def test_an_unknown_job_is_told_with_the_one_that_was_meant(configure: Configure
     assert "did you mean 'tick'?" in done.stderr
 
 
-def test_arguments_that_are_no_json_are_refused(configure: Configure, gnomon: Run) -> None:
+def test_arguments_that_are_not_json_are_refused(configure: Configure, gnomon: Run) -> None:
     configure(tick="")
 
     done = gnomon("exec", "tick", "--kwargs", "{rows: 7}")

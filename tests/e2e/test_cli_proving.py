@@ -42,7 +42,7 @@ def added(begin: datetime) -> list[Event]:
     return job_added("tick", begin, **definition)
 
 
-def test_a_sound_log_is_proved(
+def test_an_intact_log_is_proved(
     write_log: Callable[..., None], added: list[Event], begin: datetime, gnomon: Run
 ) -> None:
     downtime = missed("tick", begin + 3 * HOUR, "downtime", count=2, first=begin + 2 * HOUR, last=begin + 3 * HOUR)
@@ -58,7 +58,7 @@ def test_a_sound_log_is_proved(
     assert [(job["job_id"], job["fires"], job["missed"]) for job in found["jobs"]] == [("tick", 3, 2)]
 
 
-def test_a_lost_fire_is_found_and_ends_with_1(
+def test_a_lost_fire_is_found_and_exits_with_1(
     write_log: Callable[..., None], added: list[Event], begin: datetime, gnomon: Run
 ) -> None:
     write_log(added, succeeded("tick", begin + HOUR), succeeded("tick", begin + 4 * HOUR))
@@ -72,7 +72,7 @@ def test_a_lost_fire_is_found_and_ends_with_1(
     assert json.loads(alone.stdout)["jobs"][0]["findings"][0]["count"] == 2
 
 
-def test_explain_tells_of_a_fire_for_people_and_for_machines(
+def test_explain_prints_sentences_and_json(
     write_log: Callable[..., None], added: list[Event], begin: datetime, gnomon: Run
 ) -> None:
     write_log(added, succeeded("tick", begin + HOUR))
@@ -85,7 +85,7 @@ def test_explain_tells_of_a_fire_for_people_and_for_machines(
     assert found["fires"][0]["executions"][0]["status"] == "success"
 
 
-def test_explain_refuses_what_is_no_time(configure: Configure, gnomon: Run) -> None:
+def test_explain_refuses_an_invalid_time(configure: Configure, gnomon: Run) -> None:
     configure(tick=CRON)
 
     done = gnomon("explain", "tick", "yesterday")
@@ -94,7 +94,7 @@ def test_explain_refuses_what_is_no_time(configure: Configure, gnomon: Run) -> N
     assert "expected a time such as 2026-12-01T18:00" in done.stderr
 
 
-def test_explain_of_an_unknown_job_says_so(write_log: Callable[..., None], added: list[Event], gnomon: Run) -> None:
+def test_explain_refuses_an_unknown_job(write_log: Callable[..., None], added: list[Event], gnomon: Run) -> None:
     write_log(added)
 
     done = gnomon("explain", "tock")
@@ -103,7 +103,7 @@ def test_explain_of_an_unknown_job_says_so(write_log: Callable[..., None], added
     assert "there is no job 'tock'; did you mean 'tick'?" in done.stderr
 
 
-def test_plan_tells_what_another_config_would_change(
+def test_plan_shows_what_a_config_would_change(
     write_log: Callable[..., None], added: list[Event], folder: Path, gnomon: Run
 ) -> None:
     write_log(added)
@@ -126,7 +126,7 @@ def test_plan_shows_the_times_of_a_job_in_its_zone(configure: Configure, gnomon:
     assert " 09:30 -05," in gnomon("plan").stdout
 
 
-def test_plan_before_the_first_start_shows_that_all_is_new(configure: Configure, gnomon: Run) -> None:
+def test_plan_before_the_first_start_shows_new_jobs(configure: Configure, gnomon: Run) -> None:
     configure(tick='cron = "0 2 * * *"')
 
     done = gnomon("plan")
@@ -135,7 +135,7 @@ def test_plan_before_the_first_start_shows_that_all_is_new(configure: Configure,
     assert done.stdout.startswith("+ tick\n    gains 7 fires: ")
 
 
-def test_plan_of_a_config_that_cannot_be_used_ends_with_2(configure: Configure, gnomon: Run) -> None:
+def test_plan_of_an_invalid_config_exits_with_2(configure: Configure, gnomon: Run) -> None:
     configure(tick='cron = "0 25 * * *"')
 
     done = gnomon("plan")

@@ -15,7 +15,7 @@ Configure = Callable[..., Path]
 
 
 @pytest.mark.parametrize("command", [["jobs"], ["runs"], ["next", "tick"]])
-def test_before_the_first_run_it_says_how_to_start(command: list[str], configure: Configure, gnomon: Run) -> None:
+def test_before_the_first_run_a_hint_says_how_to_start(command: list[str], configure: Configure, gnomon: Run) -> None:
     path = configure(tick='every = "10m"')
 
     done = gnomon(*command)
@@ -25,7 +25,7 @@ def test_before_the_first_run_it_says_how_to_start(command: list[str], configure
     assert not path.with_name("gnomon.db").exists()
 
 
-def test_before_the_first_run_the_lists_are_empty_for_machines_too(configure: Configure, gnomon: Run) -> None:
+def test_before_the_first_run_json_lists_are_empty(configure: Configure, gnomon: Run) -> None:
     configure(tick='every = "10m"')
 
     assert json.loads(gnomon("runs", "--json").stdout) == {"items": [], "total": 0, "next": None}
@@ -33,7 +33,7 @@ def test_before_the_first_run_the_lists_are_empty_for_machines_too(configure: Co
 
 
 @pytest.mark.parametrize("way", ["argument", "option", "global option", "variable"])
-def test_a_config_is_found_in_each_of_its_ways(way: str, configure: Configure, gnomon: Run) -> None:
+def test_a_config_is_found_by_option_variable_and_folder(way: str, configure: Configure, gnomon: Run) -> None:
     path = configure(tick='every = "10m"')
     path = path.rename(path.with_name("elsewhere.toml"))
     arguments, variables = {
@@ -78,7 +78,7 @@ def test_check_shows_a_time_that_is_past(configure: Configure, gnomon: Run) -> N
     assert "2020-01-01 09:00 UTC (past)" in done.stdout
 
 
-def test_check_gives_machines_the_problems_as_json(configure: Configure, gnomon: Run) -> None:
+def test_check_prints_the_problems_as_json(configure: Configure, gnomon: Run) -> None:
     configure(tick='cron = "0 25 * * *"', tock="")
 
     done = gnomon("check", "--json")
@@ -90,7 +90,7 @@ def test_check_gives_machines_the_problems_as_json(configure: Configure, gnomon:
     assert any("my_jobs has no 'tock'; did you mean 'tick'?" in problem for problem in found["problems"])
 
 
-def test_check_connect_reaches_what_the_plugins_talk_to_and_changes_nothing(configure: Configure, gnomon: Run) -> None:
+def test_check_connect_tests_the_servers_and_changes_nothing(configure: Configure, gnomon: Run) -> None:
     path = configure(tick='every = "10m"')
 
     done = gnomon("check", "--connect")
@@ -101,9 +101,7 @@ def test_check_connect_reaches_what_the_plugins_talk_to_and_changes_nothing(conf
     assert not path.with_name("gnomon.db").exists()
 
 
-def test_check_connect_ends_with_1_where_a_plugin_does_not_reach_what_it_needs(
-    configure: Configure, gnomon: Run
-) -> None:
+def test_check_connect_exits_with_1_when_a_server_is_unreachable(configure: Configure, gnomon: Run) -> None:
     configure(tick='every = "10m"').with_name("gnomon.db").write_text("these are my notes, and no database at all")
 
     done, told = gnomon("check", "--connect"), json.loads(gnomon("check", "--connect", "--json").stdout)
@@ -133,7 +131,7 @@ def test_runs_can_be_filtered_paged_and_shown(configure: Configure, gnomon: Run)
     assert "ValueError: no such table: prices" in shown.stdout
 
 
-def test_a_run_is_shown_to_machines_with_its_events(configure: Configure, gnomon: Run) -> None:
+def test_runs_show_prints_a_run_with_its_events_as_json(configure: Configure, gnomon: Run) -> None:
     configure(steps="")
     gnomon("exec", "steps")
     (run,) = json.loads(gnomon("runs", "--json").stdout)["items"]
@@ -164,7 +162,7 @@ def test_the_history_can_be_read_when_a_job_is_broken(configure: Configure, gnom
         (["jbos"], 2, "No such command 'jbos'"),
     ],
 )
-def test_what_cannot_be_is_told_without_a_traceback(
+def test_errors_are_printed_without_a_traceback(
     arguments: list[str], code: int, said: str, configure: Configure, gnomon: Run
 ) -> None:
     configure(tick="")
@@ -191,7 +189,7 @@ def test_plugins_are_listed_with_their_state_and_hooks(configure: Configure, fol
     assert "no_such_module_at_all" in found["loud"]["problem"]
 
 
-def test_a_terminal_that_knows_only_ascii_is_written_to_all_the_same(configure: Configure, gnomon: Run) -> None:
+def test_output_works_on_an_ascii_terminal(configure: Configure, gnomon: Run) -> None:
     configure(tick='every = "1h"')
 
     done = gnomon("jobs", PYTHONIOENCODING="ascii")
@@ -200,7 +198,7 @@ def test_a_terminal_that_knows_only_ascii_is_written_to_all_the_same(configure: 
     assert "tick" in done.stdout
 
 
-def test_help_waits_for_nothing_that_it_does_not_show() -> None:
+def test_help_imports_nothing_expensive() -> None:
     script = (
         "import sys; from gnomon.cli import main\n"
         "try: main(['--help'])\n"
@@ -213,7 +211,7 @@ def test_help_waits_for_nothing_that_it_does_not_show() -> None:
     assert not loaded & {"asyncio", "rich", "structlog", "msgspec", "pluggy", "apscheduler", "sqlite3"}
 
 
-def test_a_table_keeps_to_the_columns_that_there_are(configure: Configure, gnomon: Run) -> None:
+def test_a_table_fits_the_width_of_the_terminal(configure: Configure, gnomon: Run) -> None:
     configure(tick='cron = "*/5 9-17 * * 1-5"', until_cancelled='every = "10m"')
     gnomon("exec", "tick")
 
@@ -221,7 +219,7 @@ def test_a_table_keeps_to_the_columns_that_there_are(configure: Configure, gnomo
         assert max(map(len, gnomon(command, COLUMNS="80").stdout.splitlines())) <= 80, command
 
 
-def test_a_table_in_a_pipe_has_all_of_a_row_in_one_line(configure: Configure, gnomon: Run) -> None:
+def test_a_table_in_a_pipe_has_one_line_for_each_row(configure: Configure, gnomon: Run) -> None:
     configure(broken='cron = "*/5 9-17 * * 1-5"\nname = "The one that always breaks"')
     run = json.loads(gnomon("exec", "broken", "--json").stdout)["id"]
 
@@ -234,7 +232,7 @@ def test_a_table_in_a_pipe_has_all_of_a_row_in_one_line(configure: Configure, gn
     assert "exception, no such table: prices" in row
 
 
-def test_the_lines_of_a_run_are_followed_to_its_end(start: Start, configure: Configure, gnomon: Run) -> None:
+def test_runs_logs_follows_a_run_to_its_end(start: Start, configure: Configure, gnomon: Run) -> None:
     configure(talkative="", counts="")
     kernel = start("run", "--log-format", "json", "--log-level", "debug")
     kernel.wait_for("kernel started")

@@ -75,7 +75,7 @@ def answer(done: subprocess.CompletedProcess[str]) -> Any:
     return json.loads(done.stdout)
 
 
-def test_a_run_is_followed_to_its_success_and_to_its_failure(gnomon: Run, serve: Callable[..., Any]) -> None:
+def test_trigger_follow_waits_for_success_and_failure(gnomon: Run, serve: Callable[..., Any]) -> None:
     serve()
 
     good = gnomon("trigger", "steps", "--kwargs", '{"rows": 7}', "--follow")
@@ -88,7 +88,7 @@ def test_a_run_is_followed_to_its_success_and_to_its_failure(gnomon: Run, serve:
     assert (record["status"], record["error_message"], record["actor"]) == ("failed", "no such table: prices", "ann")
 
 
-def test_a_run_is_followed_across_the_end_of_its_server(start: Start, gnomon: Run, serve: Callable[..., Any]) -> None:
+def test_a_followed_run_survives_a_restart_of_the_server(start: Start, gnomon: Run, serve: Callable[..., Any]) -> None:
     kernel = serve(max_running=1)
     answer(gnomon("trigger", "slow", "--json"))
     following = start("trigger", "steps", "--follow")  # it waits for the slot of the other one
@@ -103,7 +103,7 @@ def test_a_run_is_followed_across_the_end_of_its_server(start: Start, gnomon: Ru
     assert answer(gnomon("history", "--config", "server/gnomon.toml", "--json"))["total"] == 2  # one of each trigger
 
 
-def test_a_run_that_ends_while_its_server_is_away_is_followed_to_that_end(
+def test_a_run_that_ends_while_the_server_is_down_is_still_reported(
     start: Start, gnomon: Run, serve: Callable[..., Any]
 ) -> None:
     kernel = serve()
@@ -143,7 +143,7 @@ def test_jobs_are_paused_with_a_reason_and_resumed_and_runs_cancelled(gnomon: Ru
     ]
 
 
-def test_what_stands_in_the_way_is_told_in_a_plain_sentence(gnomon: Run, serve: Callable[..., Any]) -> None:
+def test_every_failed_request_has_a_plain_message(gnomon: Run, serve: Callable[..., Any]) -> None:
     assert "no kernel answers at http://127.0.0.1:" in refusal(gnomon("pause", "steps"))
     serve()
 
@@ -164,7 +164,7 @@ def refusal(done: subprocess.CompletedProcess[str]) -> str:
 
 
 @pytest.mark.parametrize("place", [(), ("--config", "server/gnomon.toml")], ids=["elsewhere", "here"])
-def test_what_runs_is_followed_live(
+def test_runs_tail_prints_events_live(
     start: Start, gnomon: Run, serve: Callable[..., Any], place: tuple[str, ...]
 ) -> None:
     serve()
@@ -190,9 +190,7 @@ def test_what_runs_is_followed_live(
     assert {line["job_id"] for line in lines} == {"broken"}
 
 
-def test_on_the_machine_of_the_kernel_a_run_is_followed_without_an_address(
-    gnomon: Run, serve: Callable[..., Any]
-) -> None:
+def test_a_local_run_is_followed_without_an_address(gnomon: Run, serve: Callable[..., Any]) -> None:
     serve()
     here = ("--config", "server/gnomon.toml")
 
@@ -204,7 +202,7 @@ def test_on_the_machine_of_the_kernel_a_run_is_followed_without_an_address(
     assert "no such table: prices" in bad.stderr
 
 
-def test_ctrl_c_while_following_leaves_the_run_alone(start: Start, gnomon: Run, serve: Callable[..., Any]) -> None:
+def test_ctrl_c_stops_following_but_not_the_run(start: Start, gnomon: Run, serve: Callable[..., Any]) -> None:
     kernel = serve()
     following = start("trigger", "until_cancelled", "--follow")
     run = kernel.wait_for("started", job="until_cancelled")["run"]
@@ -240,7 +238,7 @@ READ_ALIKE = (
 )
 
 
-def test_what_is_read_elsewhere_is_what_is_read_here(gnomon: Run, history: dict[str, str]) -> None:
+def test_json_is_the_same_over_http_and_from_the_store(gnomon: Run, history: dict[str, str]) -> None:
     here = ("--config", "server/gnomon.toml")
     for words in READ_ALIKE:
         command = [word.format(**history) for word in words]
@@ -251,7 +249,7 @@ def test_what_is_read_elsewhere_is_what_is_read_here(gnomon: Run, history: dict[
         assert len(there.stdout) > 20, command
 
 
-def test_what_is_read_elsewhere_looks_as_it_does_here(gnomon: Run, history: dict[str, str]) -> None:
+def test_tables_are_the_same_over_http_and_from_the_store(gnomon: Run, history: dict[str, str]) -> None:
     for command in (["runs"], ["history"], ["runs", "show", history["steps"]]):
         there = gnomon(*command, TZ="UTC")  # the zone of that kernel; else times are those of this machine
         assert there.stdout == gnomon(*command, "--config", "server/gnomon.toml").stdout, there.stderr
@@ -259,7 +257,7 @@ def test_what_is_read_elsewhere_looks_as_it_does_here(gnomon: Run, history: dict
     assert "today where they are counted" in gnomon("stats", "steps").stdout
 
 
-def test_what_is_not_offered_over_http_says_whose_log_it_reads_or_what_to_do(
+def test_a_command_without_http_names_the_deployment_it_uses_or_the_remedy(
     gnomon: Run, serve: Callable[..., Any], folder: Path
 ) -> None:
     serve()

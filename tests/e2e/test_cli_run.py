@@ -64,7 +64,7 @@ def test_the_built_in_example_runs_in_an_empty_folder_and_stops_cleanly(start: S
     assert run["status"] == "success"
 
 
-def test_the_start_tells_the_config_the_store_and_what_is_due_first(start: Start, configure: Configure) -> None:
+def test_the_start_logs_config_store_and_next_fires(start: Start, configure: Configure) -> None:
     path = configure(tick='every = "1h"')
     kernel = start("run", *JSON_LOG)
 
@@ -75,7 +75,7 @@ def test_the_start_tells_the_config_the_store_and_what_is_due_first(start: Start
     assert (due["job"], due["schedule"]) == ("tick", "every hour")
 
 
-def test_a_line_that_a_body_logs_says_whose_it_is(start: Start, configure: Configure) -> None:
+def test_a_log_line_of_a_body_names_its_job_and_run(start: Start, configure: Configure) -> None:
     configure(logging_one='every = "100ms"')
     kernel = start("run", *JSON_LOG)
 
@@ -85,7 +85,7 @@ def test_a_line_that_a_body_logs_says_whose_it_is(start: Start, configure: Confi
     assert kernel.wait_for("succeeded", run=line["run"])
 
 
-def test_a_stop_waits_for_bodies_that_are_going_and_says_so(start: Start, configure: Configure, gnomon: Run) -> None:
+def test_a_stop_waits_for_running_bodies_and_logs_them(start: Start, configure: Configure, gnomon: Run) -> None:
     configure('drain = "300ms"', until_cancelled='every = "100ms"')
     kernel = start("run", *JSON_LOG)
     run = kernel.wait_for("started")["run"]
@@ -112,9 +112,7 @@ def test_a_body_that_never_ends_does_not_keep_the_kernel_from_stopping(
     assert (record["status"], record["reason"]) == ("failed", "lost")
 
 
-def test_a_second_signal_stops_at_once_and_records_what_was_going(
-    start: Start, configure: Configure, gnomon: Run
-) -> None:
+def test_a_second_signal_exits_at_once_and_records_lost_runs(start: Start, configure: Configure, gnomon: Run) -> None:
     configure('drain = "10m"', slow='every = "100ms"')
     kernel = start("run", *JSON_LOG)
     run = kernel.wait_for("started")["run"]
@@ -143,7 +141,7 @@ def test_a_signal_ends_a_start_that_waits_for_its_store(start: Start, folder: Pa
     assert "Traceback" not in kernel.errors
 
 
-def test_a_plugin_that_explains_why_it_cannot_start_is_told_in_one_sentence(configure: Configure, gnomon: Run) -> None:
+def test_a_plugin_that_cannot_start_is_reported_without_a_traceback(configure: Configure, gnomon: Run) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -176,7 +174,7 @@ def test_a_kernel_runs_with_all_its_streams_closed(folder: Path, configure: Conf
         process.wait()
 
 
-def test_a_second_kernel_on_the_same_log_is_refused_and_told_who_has_it(
+def test_a_second_kernel_on_the_same_log_is_refused_and_names_the_first(
     start: Start, configure: Configure, gnomon: Run
 ) -> None:
     configure(tick='every = "100ms"')
@@ -208,7 +206,7 @@ def test_reading_commands_work_beside_a_running_kernel(start: Start, configure: 
 
 
 @pytest.mark.parametrize("command", [["run"], ["check"], ["exec", "tick"], ["jobs"], ["plugins"]])
-def test_problems_of_the_config_are_told_line_by_line_and_end_with_2(
+def test_problems_of_the_config_are_printed_one_per_line_and_exit_with_2(
     command: list[str], folder: Path, gnomon: Run
 ) -> None:
     (folder / "gnomon.toml").write_text('[kernel]\ndrain = "soon"\nmax_runing = 5\n')
@@ -221,9 +219,7 @@ def test_problems_of_the_config_are_told_line_by_line_and_end_with_2(
     assert "Traceback" not in done.stderr
 
 
-def test_a_kernel_that_lost_its_log_to_another_one_ends_with_1(
-    start: Start, configure: Configure, folder: Path
-) -> None:
+def test_a_deposed_kernel_exits_with_1(start: Start, configure: Configure, folder: Path) -> None:
     configure(tick='every = "100ms"')
     kernel = start("run", *JSON_LOG)
     kernel.wait_for("succeeded")

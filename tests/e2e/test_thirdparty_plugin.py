@@ -73,7 +73,7 @@ def test_an_installed_plugin_is_listed_with_its_distribution(python: Path, tmp_p
     assert "echo gnomon-echo 0.3.1 installed ['on_succeeded', 'register_jobs']" in listed
 
 
-def test_an_enabled_plugin_runs_its_job_and_is_told_of_the_result(python: Path, tmp_path: Path) -> None:
+def test_an_enabled_plugin_runs_its_job_and_receives_the_result(python: Path, tmp_path: Path) -> None:
     config = tmp_path / "gnomon.toml"
     config.write_text(CONFIG, encoding="utf-8")
 
@@ -90,7 +90,7 @@ def test_an_installed_command_is_in_the_help_and_runs(python: Path, tmp_path: Pa
     assert run(python, "-m", "gnomon.cli", "echo", "hello", folder=tmp_path) == "HELLO\n"
 
 
-def test_wrong_settings_of_a_plugin_are_told_before_anything_runs(python: Path, tmp_path: Path) -> None:
+def test_invalid_settings_of_a_plugin_are_reported_before_anything_runs(python: Path, tmp_path: Path) -> None:
     config = tmp_path / "gnomon.toml"
     config.write_text(CONFIG.replace("file", "fil"), encoding="utf-8")
     check = dedent("""

@@ -69,7 +69,7 @@ async def test_a_repeated_request_makes_one_run(path: Path) -> None:
     assert (first["is_new"], second["is_new"]) == (True, False)
 
 
-async def test_health_is_told(path: Path) -> None:
+async def test_health_is_returned(path: Path) -> None:
     health = await ask(GetHealth(), path)
 
     assert (health["state"], health["store"]) == ("healthy", "memory")
@@ -87,7 +87,7 @@ async def test_problems_of_a_reload_come_back_one_by_one(path: Path) -> None:
     assert caught.value.problems == ["jobs[0]: unknown key 'cronn'", "jobs[1]: no func"]
 
 
-async def test_what_is_no_command_is_refused(path: Path) -> None:
+async def test_an_unknown_command_is_refused(path: Path) -> None:
     reader, writer = await asyncio.open_unix_connection(path)
     writer.write(b'{"type": "format_disk"}\n')
 
@@ -101,7 +101,7 @@ async def test_only_the_owner_may_use_the_socket(path: Path) -> None:
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
-async def test_a_socket_that_a_killed_kernel_left_is_replaced(tmp_path: Path) -> None:
+async def test_the_socket_of_a_killed_kernel_is_replaced(tmp_path: Path) -> None:
     path = tmp_path / "gnomon.sock"
     async with Kernel() as kernel:
         server = await asyncio.start_unix_server(lambda _reader, _writer: None, path)
@@ -113,19 +113,19 @@ async def test_a_socket_that_a_killed_kernel_left_is_replaced(tmp_path: Path) ->
     assert not path.exists()
 
 
-async def test_a_kernel_that_cannot_listen_does_its_work_all_the_same(tmp_path: Path) -> None:
+async def test_a_kernel_works_without_its_socket(tmp_path: Path) -> None:
     path = tmp_path / "no such folder" / "gnomon.sock"
 
     async with Kernel() as kernel, listening(kernel, path, reload):
         assert kernel.health().state == "healthy"
 
 
-def test_without_a_kernel_the_command_says_so(tmp_path: Path) -> None:
+def test_a_command_without_a_kernel_is_refused(tmp_path: Path) -> None:
     with pytest.raises(NoKernelError, match="no kernel is running for this deployment"):
         send(GetHealth(), tmp_path / "gnomon.sock")
 
 
-def test_the_socket_stands_beside_the_config_or_in_a_short_place(tmp_path: Path) -> None:
+def test_the_socket_is_beside_the_config_or_in_the_temporary_folder(tmp_path: Path) -> None:
     deep = tmp_path / ("x" * MAX_PATH_BYTES)
 
     assert control_path(Config(source=tmp_path / "prod.toml", directory=tmp_path)) == tmp_path / "prod.sock"

@@ -27,18 +27,18 @@ from gnomon.durations import Duration, decode_hook, encode_hook
         (timedelta(minutes=2), 120),
     ],
 )
-def test_a_duration_is_read(written: object, seconds: float) -> None:
+def test_a_duration_is_parsed(written: object, seconds: float) -> None:
     assert Duration.parse(written) == timedelta(seconds=seconds)
 
 
 @pytest.mark.parametrize("written", ["", " ", "10", "soon", "10 years", "1h soon", "-5s", "5M", "٣s", None, True, [5]])
-def test_what_is_no_duration_is_refused_with_an_example(written: object) -> None:
+def test_an_invalid_duration_is_refused_with_an_example(written: object) -> None:
     with pytest.raises(ValueError, match=r'expected a duration such as "500ms".* got '):
         Duration.parse(written)
 
 
 @pytest.mark.parametrize("written", [-1, math.nan, math.inf, "999999999999d"])
-def test_a_duration_is_neither_negative_nor_endless(written: object) -> None:
+def test_a_duration_is_neither_negative_nor_infinite(written: object) -> None:
     with pytest.raises(ValueError, match="expected a duration from 0 to 999999999 days"):
         Duration.parse(written)
 
@@ -51,7 +51,7 @@ def test_a_duration_is_written_with_the_largest_units(seconds: float, text: str)
 
 
 @given(st.integers(min_value=0, max_value=10**12))
-def test_what_is_written_is_read_again(milliseconds: int) -> None:
+def test_a_written_duration_is_parsed_back(milliseconds: int) -> None:
     duration = Duration(milliseconds=milliseconds)
 
     assert Duration.parse(str(duration)) == duration

@@ -109,7 +109,7 @@ def test_a_deployment_has_its_plugins_its_store_and_its_jobs(deploy: Deploy) -> 
     assert ids(deployment) == ["x"]
 
 
-def test_every_problem_is_told_at_once(problems_of: Problems, write: Write) -> None:
+def test_every_problem_is_reported_at_once(problems_of: Problems, write: Write) -> None:
     write("broken_file", "1 / 0")
 
     problems = problems_of(
@@ -163,7 +163,7 @@ def test_a_deployment_with_two_stores_is_refused_and_both_are_named(problems_of:
     ]
 
 
-def test_a_store_that_cannot_be_made_is_one_problem(problems_of: Problems, write: Write) -> None:
+def test_a_store_that_cannot_be_created_is_one_problem(problems_of: Problems, write: Write) -> None:
     write("sick_file", "from gnomon.hookspecs import hookimpl\n@hookimpl\ndef register_store(register): 1 / 0")
 
     assert problems_of("", ("sick_file",), store=False) == [
@@ -180,7 +180,7 @@ def test_functions_are_found_beside_the_config_file(deploy: Deploy, write: Write
     assert only(deploy('[[jobs]]\nid = "sync"\nfunc = "my_jobs:sync"')).func == "my_jobs:sync"
 
 
-def test_the_python_path_goes_to_the_front_once_and_in_order(deploy: Deploy, tmp_path: Path) -> None:
+def test_the_python_path_is_added_to_the_front_once_and_in_order(deploy: Deploy, tmp_path: Path) -> None:
     (tmp_path / "lib").mkdir()
 
     deploy('kernel.python_path = ["lib", "."]')
@@ -190,7 +190,7 @@ def test_the_python_path_goes_to_the_front_once_and_in_order(deploy: Deploy, tmp
     assert sys.path.count(str(tmp_path)) == 1
 
 
-def test_modules_declare_jobs(deploy: Deploy, write: Write) -> None:
+def test_modules_define_jobs(deploy: Deploy, write: Write) -> None:
     write("my_jobs", "from gnomon import job\n@job(every='1m')\ndef sync(): ...")
 
     job = only(deploy('kernel.modules = ["my_jobs"]\nkernel.timezone = "Asia/Shanghai"'))
@@ -198,7 +198,7 @@ def test_modules_declare_jobs(deploy: Deploy, write: Write) -> None:
     assert (job.id, job.every, job.timezone) == ("sync", timedelta(minutes=1), "Asia/Shanghai")
 
 
-def test_a_module_that_declares_nothing_is_told(problems_of: Problems, write: Write) -> None:
+def test_a_module_without_jobs_is_reported(problems_of: Problems, write: Write) -> None:
     write("my_jobs", "def sync(): ...")
 
     assert problems_of('kernel.modules = ["my_jobs"]') == [
@@ -220,13 +220,13 @@ def register_jobs(register):
 """
 
 
-def test_plugins_offer_jobs(deploy: Deploy, write: Write) -> None:
+def test_plugins_define_jobs(deploy: Deploy, write: Write) -> None:
     write("offering", OFFERING)
 
     assert ids(deploy("", ("offering",))) == ["tidy.whole", "tidy.keys"]
 
 
-def test_a_wrong_job_of_a_plugin_names_the_plugin(problems_of: Problems, write: Write) -> None:
+def test_an_invalid_job_of_a_plugin_names_the_plugin(problems_of: Problems, write: Write) -> None:
     write("offering", OFFERING.replace("kwargs", "kwarg"))
 
     assert problems_of("", ("offering",)) == [
@@ -234,7 +234,7 @@ def test_a_wrong_job_of_a_plugin_names_the_plugin(problems_of: Problems, write: 
     ]
 
 
-def test_a_job_has_the_zone_of_the_kernel_unless_it_names_one(deploy: Deploy) -> None:
+def test_a_job_has_the_zone_of_the_kernel_by_default(deploy: Deploy) -> None:
     deployment = deploy(
         """
         [kernel]
@@ -291,7 +291,7 @@ def test_what_a_kernel_would_refuse_is_a_problem_of_the_config_already(problems_
 # --- overriding declared jobs ---
 
 
-def test_an_entry_changes_the_declared_job_that_it_names(deploy: Deploy, write: Write) -> None:
+def test_an_entry_changes_the_job_that_it_names(deploy: Deploy, write: Write) -> None:
     write("offering", OFFERING)
 
     deployment = deploy('[[jobs]]\nfunc = "tidy.keys"\nkwargs = { keep = 9 }', ("offering",))
@@ -301,7 +301,7 @@ def test_an_entry_changes_the_declared_job_that_it_names(deploy: Deploy, write: 
     assert (changed.kwargs, changed.cron) == ({"keep": 9}, "@daily")
 
 
-def test_an_entry_may_give_a_declared_job_another_schedule(deploy: Deploy, write: Write) -> None:
+def test_an_entry_may_replace_the_schedule_of_a_job(deploy: Deploy, write: Write) -> None:
     write("offering", OFFERING)
 
     changed = deploy('[[jobs]]\nfunc = "tidy.keys"\nevery = "1h"', ("offering",)).jobs[-1]
@@ -309,7 +309,7 @@ def test_an_entry_may_give_a_declared_job_another_schedule(deploy: Deploy, write
     assert (changed.cron, changed.every) == (None, timedelta(hours=1))
 
 
-def test_an_entry_with_an_id_of_its_own_is_one_more_job(deploy: Deploy, write: Write) -> None:
+def test_an_entry_with_another_id_is_an_additional_job(deploy: Deploy, write: Write) -> None:
     write("offering", OFFERING)
 
     deployment = deploy('[[jobs]]\nid = "weekly"\nfunc = "tidy.keys"\ncron = "@weekly"', ("offering",))
@@ -321,7 +321,7 @@ def test_an_entry_with_an_id_of_its_own_is_one_more_job(deploy: Deploy, write: W
     }
 
 
-def test_an_unknown_declared_job_is_told_with_a_near_one(problems_of: Problems, write: Write) -> None:
+def test_an_unknown_job_is_reported_with_a_similar_one(problems_of: Problems, write: Write) -> None:
     write("offering", OFFERING)
 
     (problem,) = problems_of('[[jobs]]\nid = "x"\nfunc = "tidy.kyes"', ("offering",))
@@ -341,7 +341,7 @@ def test_two_entries_with_one_id_are_refused(problems_of: Problems) -> None:
     ]
 
 
-def test_an_entry_does_not_take_the_id_of_another_declared_job(problems_of: Problems, write: Write) -> None:
+def test_an_entry_cannot_take_the_id_of_another_job(problems_of: Problems, write: Write) -> None:
     write("offering", OFFERING)
 
     (problem,) = problems_of('[[jobs]]\nid = "tidy.keys"\nfunc = "time:time"', ("offering",))
@@ -383,7 +383,7 @@ def test_two_declared_jobs_with_one_id_are_refused(problems_of: Problems, write:
         ),
     ],
 )
-def test_a_job_that_cannot_run_is_told_with_its_place(problems_of: Problems, keys: str, problem: str) -> None:
+def test_a_job_that_cannot_run_is_reported_with_its_place(problems_of: Problems, keys: str, problem: str) -> None:
     (found,) = problems_of(f'[[jobs]]\nid = "x"\n{keys}')
 
     assert found.startswith(problem)
@@ -400,7 +400,7 @@ def test_keys_of_plugins_go_to_the_options(deploy: Deploy, write: Write) -> None
     assert job.options == {"calendar": "XSHG"}
 
 
-def test_options_of_a_declared_job_are_kept_key_by_key(deploy: Deploy, write: Write) -> None:
+def test_options_of_a_job_are_merged_key_by_key(deploy: Deploy, write: Write) -> None:
     write("calendars", CALENDAR)
     write("my_jobs", "from gnomon import job\n@job(options={'calendar': 'XSHG'})\ndef sync(): ...")
 

@@ -70,7 +70,7 @@ def test_sections_are_read(load: Load, tmp_path: Path) -> None:
     assert config.directory == tmp_path
 
 
-def test_an_empty_file_is_a_config(load: Load) -> None:
+def test_an_empty_file_is_a_valid_config(load: Load) -> None:
     config = load("")
 
     assert config.kernel.max_running == 100
@@ -78,7 +78,7 @@ def test_an_empty_file_is_a_config(load: Load) -> None:
     assert config.sections == {}
 
 
-def test_every_problem_is_told_at_once(problems_of: Problems) -> None:
+def test_every_problem_is_reported_at_once(problems_of: Problems) -> None:
     problems = problems_of(
         """
         [kernel]
@@ -138,30 +138,30 @@ def test_an_unknown_zone_is_a_problem_of_the_kernel(problems_of: Problems) -> No
 # --- files ---
 
 
-def test_a_syntax_error_tells_file_line_and_column(problems_of: Problems, tmp_path: Path) -> None:
+def test_a_syntax_error_has_file_line_and_column(problems_of: Problems, tmp_path: Path) -> None:
     (problem,) = problems_of("[kernel]\nnode a")
 
     assert problem.startswith(f"{tmp_path / 'gnomon.toml'}:2:6: not valid TOML: Expected '='")
 
 
-def test_a_syntax_error_at_the_end_tells_the_last_line(problems_of: Problems, tmp_path: Path) -> None:
+def test_a_syntax_error_at_the_end_has_the_last_line(problems_of: Problems, tmp_path: Path) -> None:
     (problem,) = problems_of('[kernel]\n\nnode = """')
 
     assert problem.startswith(f"{tmp_path / 'gnomon.toml'}:3: not valid TOML: ")
 
 
-def test_a_missing_file_is_told_with_what_to_do(tmp_path: Path) -> None:
+def test_a_missing_file_is_reported_with_the_remedy(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"nowhere\.toml: the file does not exist; name another one with --config"):
         load_config(tmp_path / "nowhere.toml", {})
 
 
-def test_a_folder_is_no_config_file(tmp_path: Path) -> None:
+def test_a_folder_is_not_a_config_file(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"expected a TOML file, found a folder; did you mean .*gnomon\.toml"):
         load_config(tmp_path, {})
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_a_file_that_may_not_be_read_is_told(tmp_path: Path) -> None:
+def test_an_unreadable_file_is_reported(tmp_path: Path) -> None:
     path = tmp_path / "gnomon.toml"
     path.touch(mode=0o000)
 
@@ -169,12 +169,12 @@ def test_a_file_that_may_not_be_read_is_told(tmp_path: Path) -> None:
         load_config(path, {})
 
 
-def test_what_the_system_says_of_a_file_is_told(tmp_path: Path) -> None:
+def test_an_error_of_the_system_is_reported(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot be read: File name too long"):
         load_config(tmp_path / ("x" * 300), {})
 
 
-def test_a_file_that_is_not_utf_8_is_told_with_the_line(tmp_path: Path) -> None:
+def test_a_file_that_is_not_utf_8_is_reported_with_the_line(tmp_path: Path) -> None:
     path = tmp_path / "gnomon.toml"
     path.write_bytes(b'[kernel]\nnode = "caf\xe9"')
 
@@ -182,7 +182,7 @@ def test_a_file_that_is_not_utf_8_is_told_with_the_line(tmp_path: Path) -> None:
         load_config(path, {})
 
 
-def test_a_byte_order_mark_does_no_harm(tmp_path: Path) -> None:
+def test_a_byte_order_mark_is_ignored(tmp_path: Path) -> None:
     path = tmp_path / "gnomon.toml"
     path.write_bytes(b'\xef\xbb\xbf[kernel]\nnode = "a"')
 
@@ -210,7 +210,7 @@ def test_the_quickstart_is_the_packaged_one_with_all_its_comments() -> None:
 # --- which file ---
 
 
-def test_the_config_is_the_named_one_then_that_of_the_environment_then_the_folders(
+def test_the_config_comes_from_the_option_the_environment_or_the_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -228,7 +228,7 @@ def test_the_config_is_the_named_one_then_that_of_the_environment_then_the_folde
 # --- references ---
 
 
-def test_values_are_taken_from_the_environment_and_from_files(load: Load, tmp_path: Path) -> None:
+def test_references_to_variables_and_files_are_resolved(load: Load, tmp_path: Path) -> None:
     (tmp_path / "token.txt").write_text("s3cret\n", encoding="utf-8")
 
     config = load(
@@ -252,7 +252,7 @@ def test_values_are_taken_from_the_environment_and_from_files(load: Load, tmp_pa
     assert config.jobs[0]["kwargs"] == {"login": {"token": "s3cret"}}
 
 
-def test_what_a_reference_does_not_find_is_told_with_its_place(problems_of: Problems, tmp_path: Path) -> None:
+def test_an_unresolved_reference_is_reported_with_its_place(problems_of: Problems, tmp_path: Path) -> None:
     (tmp_path / "picture.png").write_bytes(b"\x89PNG")
 
     problems = problems_of(
@@ -274,11 +274,11 @@ def test_what_a_reference_does_not_find_is_told_with_its_place(problems_of: Prob
     ]
 
 
-def test_a_lost_reference_in_the_kernel_is_one_problem(problems_of: Problems) -> None:
+def test_an_unresolved_reference_in_the_kernel_is_one_problem(problems_of: Problems) -> None:
     assert problems_of('[kernel]\nnode = { env = "NODE" }') == ["kernel.node: the environment variable NODE is not set"]
 
 
-def test_settings_and_arguments_may_be_called_env_or_file(load: Load) -> None:
+def test_settings_and_arguments_may_be_named_env_or_file(load: Load) -> None:
     config = load('[plugins.echo]\nfile = "x.txt"\n[[jobs]]\nid = "x"\nkwargs = { env = "prod" }')
 
     assert config.sections == {"echo": {"file": "x.txt"}}
@@ -330,13 +330,13 @@ def test_the_environment_overrides_keys_of_every_section(load: Load) -> None:
         ("{ env = 'OTHER' }", "from there"),
     ],
 )
-def test_an_override_is_a_toml_value_or_else_text(load: Load, text: str, value: object) -> None:
+def test_an_override_is_a_toml_value_or_text(load: Load, text: str, value: object) -> None:
     config = load("", GNOMON__PLUGINS__X__KEY=text, OTHER="from there")
 
     assert config.sections == {"x": {"key": value}}
 
 
-def test_an_override_finds_a_key_that_is_spelled_with_dashes(load: Load) -> None:
+def test_an_override_finds_a_key_with_dashes(load: Load) -> None:
     config = load("[plugins.my-echo]\nlog-file = 'a'", GNOMON__PLUGINS__MY_ECHO__LOG_FILE="b")
 
     assert config.sections == {"my-echo": {"log-file": "b"}}
@@ -358,7 +358,7 @@ def test_an_override_of_a_job_is_the_only_problem_of_a_config_without_jobs(probl
     assert problem.startswith("$GNOMON__JOBS__TICK__EVERY: matches no key of the config")
 
 
-def test_other_variables_are_nobodys_business(load: Load) -> None:
+def test_other_variables_are_ignored(load: Load) -> None:
     assert load("", GNOMON_CONFIG="x", PATH="y").sections == {}
 
 
@@ -382,16 +382,16 @@ def test_a_secret_is_not_shown_and_can_be_used() -> None:
     assert login.password == "hunter2"
 
 
-def test_a_secret_that_is_handed_on_stays_what_it_is() -> None:
+def test_a_converted_secret_stays_a_secret() -> None:
     assert convert({"password": Secret("hunter2")}, Login, "plugins.mail").password.reveal() == "hunter2"
 
 
-def test_a_secret_is_text() -> None:
+def test_a_secret_must_be_text() -> None:
     with pytest.raises(ConfigError, match=r'plugins\.mail\.password: expected text in quotes, "...", got int'):
         convert({"password": 12345}, Login, "plugins.mail")
 
 
-def test_paths_of_plugins_are_counted_from_the_folder_of_the_config(tmp_path: Path) -> None:
+def test_paths_of_plugins_are_relative_to_the_folder_of_the_config(tmp_path: Path) -> None:
     relative = convert({"password": "x", "certificate": "tls/a.pem"}, Login, "plugins.mail", tmp_path)
     absolute = convert({"password": "x", "certificate": "/etc/a.pem"}, Login, "plugins.mail", tmp_path)
 
@@ -425,7 +425,7 @@ def test_a_policy_may_be_given_as_an_object() -> None:
     assert convert_job({"id": "x", "func": print, "retry": retry}).retry == retry
 
 
-def test_all_wrong_keys_of_a_job_are_told() -> None:
+def test_all_wrong_keys_of_a_job_are_reported() -> None:
     with pytest.raises(JobError) as caught:
         convert_job(
             {"func": "a:b", "evry": "1h", "catch_up": "lates", "timeout": "x", "retry": {"atempts": 2}, "paused": 7},
@@ -455,14 +455,14 @@ def test_all_wrong_keys_of_a_job_are_told() -> None:
         ({"at": "tomorrow"}, "job.at: expected a time such as 2026-12-01T18:00:00+08:00, without quotes"),
     ],
 )
-def test_a_job_that_cannot_be_meant_is_refused(keys: dict[str, object], problem: str) -> None:
+def test_an_invalid_job_is_refused(keys: dict[str, object], problem: str) -> None:
     with pytest.raises(JobError) as caught:
         convert_job({"id": "x", "func": "a:b", **keys})
 
     assert str(caught.value).startswith(problem)
 
 
-def test_what_follows_from_a_problem_is_no_problem_of_its_own() -> None:
+def test_the_consequence_of_a_problem_is_not_a_second_problem() -> None:
     with pytest.raises(JobError) as caught:
         convert_job({"id": "x", "func": "a:b", "limits": {"memory": 1}, "runner": "proces"})
 
