@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gnomon_mongo.plugin import MongoPlugin
+    from gnomon_mongo.spooling_writer import SpoolLimits
     from gnomon_mongo.store import MongoStore
-    from gnomon_mongo.writer import SpoolLimits
 
 __all__ = ["MongoPlugin", "MongoStore", "SpoolLimits"]
 
-_HOMES = {"MongoPlugin": "plugin", "MongoStore": "store", "SpoolLimits": "writer"}
+_HOMES = {"MongoPlugin": "plugin", "MongoStore": "store", "SpoolLimits": "spooling_writer"}
 
 
 def __getattr__(name: str) -> Any:

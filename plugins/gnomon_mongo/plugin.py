@@ -13,8 +13,8 @@ from gnomon.durations import Duration
 from gnomon.hookspecs import hookimpl
 from gnomon.ports import Store
 from gnomon_mongo.drivers import Driver, DriverName
+from gnomon_mongo.spooling_writer import SpoolLimits
 from gnomon_mongo.store import MongoStore
-from gnomon_mongo.writer import SpoolLimits
 
 MEBIBYTE = 1024 * 1024
 SCHEMES = ("mongodb://", "mongodb+srv://")

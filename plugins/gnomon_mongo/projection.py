@@ -9,10 +9,10 @@ from gnomon.domain.events import Event, JobEvent, UnknownEvent, job_stream
 from gnomon.domain.execution import Execution
 from gnomon.domain.job_state import JobState
 from gnomon.errors import TransitionError
-from gnomon_mongo import reading, schema, writing
+from gnomon_mongo import operations, queries, schema
 from gnomon_mongo.documents import action_documents, execution_document, job_document, job_of
-from gnomon_mongo.entries import Entry
 from gnomon_mongo.server import LIST_PATIENCE, WORK_PATIENCE, Server
+from gnomon_mongo.write_batch import WriteBatch
 
 PAGE = 1_000
 """Events that are folded at a time."""
@@ -54,7 +54,7 @@ async def _mark(server: Server, *, rebuilding: bool) -> None:
 async def differences(server: Server) -> AsyncIterator[str]:
     """Tell the executions whose view is not what their events say; those whose progress was forgotten are left out."""
     after = 0
-    while events := await reading.read(server, after, PAGE):
+    while events := await queries.read(server, after, PAGE):
         for stream in _streams(event for event in events if event.version == 1):
             if not await is_as_told(server, stream):
                 yield stream
@@ -63,23 +63,23 @@ async def differences(server: Server) -> AsyncIterator[str]:
 
 async def is_as_told(server: Server, stream: str) -> bool:
     """Whether the view of an execution is what its events say."""
-    history = await reading.stream(server, stream)
+    history = await queries.stream(server, stream)
     if not history or isinstance(history[0], UnknownEvent):
         return True  # pruned just now, or a kind of stream that a later version has
     if [event.version for event in history] != list(range(1, len(history) + 1)):
         return True
-    return await reading.execution(server, stream) == execution.fold(history)
+    return await queries.execution(server, stream) == execution.fold(history)
 
 
 async def _project(server: Server, after: int) -> int:
     folded = 0
-    while events := await reading.read(server, after, PAGE):
+    while events := await queries.read(server, after, PAGE):
         views = [view for view in [await _view(server, stream, events) for stream in _streams(events)] if view]
         jobs = await _jobs(server, events)
-        entry = Entry(
+        batch = WriteBatch(
             executions=[execution_document(view) for view in views], jobs=jobs, actions=action_documents(events)
         )
-        await writing.write(server, entry)
+        await operations.write(server, batch)
         folded += len(events)
         after = events[-1].position
     return folded
@@ -91,9 +91,9 @@ def _streams(events: Iterable[Event]) -> list[str]:
 
 async def _view(server: Server, stream: str, events: Sequence[Event]) -> Execution | None:
     """Fold what is new of a stream into its view; None where there is nothing to be folded."""
-    view = await reading.execution(server, stream)
+    view = await queries.execution(server, stream)
     if view is None:
-        history: Sequence[Event] = await reading.stream(server, stream)
+        history: Sequence[Event] = await queries.stream(server, stream)
     else:
         history = [event for event in events if event.stream == stream and event.version > view.version]
     return _fold(view, history)

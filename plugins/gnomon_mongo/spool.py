@@ -20,7 +20,7 @@ from bson import CodecOptions
 
 from gnomon.errors import StoreError, StoreInUseError, StoreUnavailableError
 from gnomon_mongo.drivers import Document
-from gnomon_mongo.entries import Entry
+from gnomon_mongo.write_batch import WriteBatch
 
 T = TypeVar("T")
 log = structlog.stdlib.get_logger("gnomon.mongo")
@@ -92,11 +92,11 @@ class Spool:
         """Tell the spool whose events it holds; StoreError where it holds some of another log."""
         await self._do(lambda: self._belongs_to(log_id))
 
-    async def put(self, entry: Entry) -> None:
-        """Keep an entry behind the others; durable when it returns."""
-        await self._do(lambda: self._put(entry))
+    async def put(self, batch: WriteBatch) -> None:
+        """Keep an batch behind the others; durable when it returns."""
+        await self._do(lambda: self._put(batch))
 
-    async def first(self) -> tuple[Entry, int] | None:
+    async def first(self) -> tuple[WriteBatch, int] | None:
         """Return what is to be written next, several entries in one, and the number to `drop` afterwards."""
         return await self._do(self._first)
 
@@ -183,9 +183,9 @@ class Spool:
             self._execute("DELETE FROM log")
             self._execute("INSERT INTO log (id) VALUES (?)", log_id)
 
-    def _put(self, entry: Entry) -> None:
-        body, made_at = bson.encode(entry.to_document()), time.time()
-        row = (made_at, len(entry.events), entry.last, body)
+    def _put(self, batch: WriteBatch) -> None:
+        body, made_at = bson.encode(batch.to_document()), time.time()
+        row = (made_at, len(batch.events), batch.last, body)
         with self._connection:
             self._execute("BEGIN IMMEDIATE")
             number = self._execute(
@@ -193,18 +193,18 @@ class Spool:
             ).lastrowid
             self._connection.executemany(
                 "INSERT OR REPLACE INTO executions (id, number, body) VALUES (?, ?, ?)",
-                [(str(view["_id"]), number, bson.encode(view)) for view in entry.executions],
+                [(str(view["_id"]), number, bson.encode(view)) for view in batch.executions],
             )
-        self.entries, self.events, self.size = self.entries + 1, self.events + len(entry.events), self.size + len(body)
+        self.entries, self.events, self.size = self.entries + 1, self.events + len(batch.events), self.size + len(body)
         self.oldest = self.oldest or made_at
 
-    def _first(self) -> tuple[Entry, int] | None:
+    def _first(self) -> tuple[WriteBatch, int] | None:
         cursor = self._execute(
             "SELECT number, events, body FROM entries WHERE number > ? ORDER BY number", self._dropped
         )
-        merged, number, events, size = Entry(), 0, 0, 0
+        merged, number, events, size = WriteBatch(), 0, 0, 0
         for number, count, body in cursor:  # noqa: B007 - the number of the last one that was taken
-            merged.add(Entry.of_document(bson.decode(body, _CODEC)))
+            merged.add(WriteBatch.of_document(bson.decode(body, _CODEC)))
             events, size = events + max(count, 1), size + len(body)
             if events >= TAKEN_AT_ONCE or size >= TAKEN_BYTES:
                 break
@@ -269,7 +269,7 @@ class Spool:
     def _checkpoint(self, name: str) -> Document | None:
         newest = None
         for (body,) in self._execute("SELECT body FROM entries WHERE events = 0 ORDER BY number").fetchall():
-            for checkpoint in Entry.of_document(bson.decode(body, _CODEC)).checkpoints:
+            for checkpoint in WriteBatch.of_document(bson.decode(body, _CODEC)).checkpoints:
                 if checkpoint["_id"] == name and (newest is None or newest["position"] <= checkpoint["position"]):
                     newest = checkpoint
         return newest

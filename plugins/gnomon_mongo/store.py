@@ -31,7 +31,7 @@ from gnomon.domain.records import (
 )
 from gnomon.errors import NoLogError, StoreError, StoreUnavailableError
 from gnomon.ports import Store
-from gnomon_mongo import projection, reading, schema, trial, writing
+from gnomon_mongo import connection_check, operations, projection, queries, schema
 from gnomon_mongo.documents import (
     action_documents,
     checkpoint_document,
@@ -44,12 +44,12 @@ from gnomon_mongo.documents import (
     line_document,
 )
 from gnomon_mongo.drivers import Document, Driver
-from gnomon_mongo.entries import Entry
 from gnomon_mongo.lease import Lease
 from gnomon_mongo.server import Server
 from gnomon_mongo.spool import Spool
+from gnomon_mongo.spooling_writer import SpoolingWriter, SpoolLimits
 from gnomon_mongo.statistics import statistics
-from gnomon_mongo.writer import SpoolLimits, Writer
+from gnomon_mongo.write_batch import WriteBatch
 
 log = structlog.stdlib.get_logger("gnomon.mongo")
 
@@ -94,7 +94,7 @@ class MongoStore(Store):
         self._patience = patience.total_seconds()
         self._held = AsyncExitStack()
         self._is_open = False
-        self._writer: Writer | None = None
+        self._writer: SpoolingWriter | None = None
 
     # --- lifetime ---
 
@@ -131,7 +131,7 @@ class MongoStore(Store):
         self._spool.check_folder()
         try:
             await self._server.connect()
-            return await trial.try_server(self._server)
+            return await connection_check.check_connection(self._server)
         finally:
             await self._server.close()
 
@@ -148,11 +148,11 @@ class MongoStore(Store):
         await self._spool.open()
         self._held.push_async_callback(self._spool.close)
         await self._spool.belongs_to(log_id)
-        writer = Writer(self._server, self._lease, self._spool, self._limits)
+        writer = SpoolingWriter(self._server, self._lease, self._spool, self._limits)
         if drained := await writer.drain_all():
             log.info("what waited in the spool is written", events=drained, log=self._server.address)
         await projection.repair(self._server)
-        writer.head = await writing.read_head(self._server)
+        writer.head = await operations.read_head(self._server)
         self._writer = writer
         self._start(writer.drain())
 
@@ -221,29 +221,31 @@ class MongoStore(Store):
             return
         first, last = events[0].position, events[-1].position
         # Documents are made before anything is awaited: the views live on meanwhile.
-        entry = Entry(
+        batch = WriteBatch(
             events=[event_document(event, first) for event in events],
             executions=[execution_document(view) for view in executions],
             jobs=[job_document(state, last) for state in jobs],
             actions=action_documents(events),
         )
-        await writer.append(entry)
+        await writer.append(batch)
 
     async def save_checkpoint(self, name: str, checkpoint: Checkpoint) -> None:
-        await self._writing().keep(Entry(checkpoints=[checkpoint_document(name, checkpoint)]))
+        await self._writing().keep(WriteBatch(checkpoints=[checkpoint_document(name, checkpoint)]))
 
     async def append_log(self, execution_id: str, lines: Sequence[LogLine], oldest: int = 1) -> None:
         documents = [line_document(execution_id, line) for line in lines if line.number >= oldest]
-        await self._writing().keep(Entry(lines=documents, oldest_lines={execution_id: oldest} if oldest > 1 else {}))
+        await self._writing().keep(
+            WriteBatch(lines=documents, oldest_lines={execution_id: oldest} if oldest > 1 else {})
+        )
 
     async def prune(self, before: datetime) -> int:
         self._check_complete(self._writing())
-        return await writing.prune(self._server, before)
+        return await operations.prune(self._server, before)
 
     async def prune_progress(self, before: datetime) -> int:
         """Forget the progress events of executions that ended before that moment; returns how many events."""
         self._check_complete(self._writing())
-        return await writing.prune_progress(self._server, before)
+        return await operations.prune_progress(self._server, before)
 
     async def rebuild(self) -> int:
         """Fold all views of executions and jobs anew from the events, and return how many. For a stopped kernel."""
@@ -257,47 +259,47 @@ class MongoStore(Store):
 
     async def head(self) -> int:
         self._check_open()
-        return self._writer.head if self._writer is not None else await writing.read_head(self._server)
+        return self._writer.head if self._writer is not None else await operations.read_head(self._server)
 
     async def read(self, after: int = 0, limit: int = 1000) -> list[Event]:
         if self._waits() and (waiting := await self._spool.after(after, limit)) and waiting[0]["_id"] == after + 1:
             return [event_of(document) for document in waiting]
-        events = await reading.read(self._complete(), after, limit)
+        events = await queries.read(self._complete(), after, limit)
         if self._writer is None:
             return events
         head = self._writer.head  # what is being written just now is not durable yet
         return [event for event in events if event.position <= head]
 
     async def stream(self, stream: str) -> list[Event]:
-        return await reading.stream(self._complete(), stream)
+        return await queries.stream(self._complete(), stream)
 
     async def execution(self, execution_id: str) -> Execution | None:
         self._check_open()
         if self._waits() and (waiting := await self._spool.execution(execution_id)) is not None:
             return execution_of(waiting)
-        return await reading.execution(self._server, execution_id)
+        return await queries.execution(self._server, execution_id)
 
     async def executions(self, query: ExecutionQuery) -> Page:
-        below = reading.parse_cursor(query)
-        return await reading.executions(self._complete(), query, below)
+        below = queries.parse_cursor(query)
+        return await queries.executions(self._complete(), query, below)
 
     async def jobs(self) -> list[JobState]:
-        return await reading.jobs(self._complete())
+        return await queries.jobs(self._complete())
 
     async def job_events(self, job_id: str, since: datetime, until: datetime) -> list[Event]:
-        return await reading.job_events(self._complete(), job_id, since, until)
+        return await queries.job_events(self._complete(), job_id, since, until)
 
     async def actions(self, query: ActionQuery) -> ActionPage:
-        return await reading.actions(self._complete(), query)
+        return await queries.actions(self._complete(), query)
 
     async def checkpoint(self, name: str) -> Checkpoint | None:
         self._check_open()
         if self._waits() and (waiting := await self._spool.checkpoint(name)) is not None:
             return checkpoint_of(waiting)
-        return await reading.checkpoint(self._server, name)
+        return await queries.checkpoint(self._server, name)
 
     async def log(self, execution_id: str, after: int = 0, limit: int = 1000) -> list[LogLine]:
-        return await reading.log(self._complete(), execution_id, after, limit)
+        return await queries.log(self._complete(), execution_id, after, limit)
 
     async def statistics(self, job_id: str | None = None) -> list[JobStatistics]:
         return await statistics(self._complete(), job_id)
@@ -315,7 +317,7 @@ class MongoStore(Store):
                 f"MongoDB log {self._server.address} is not open: use the store inside of `async with store:`"
             )
 
-    def _writing(self) -> Writer:
+    def _writing(self) -> SpoolingWriter:
         self._check_open()
         if self._writer is None:
             raise StoreError(f"MongoDB log {self._server.address} was opened read-only, so it cannot be written")
@@ -331,7 +333,7 @@ class MongoStore(Store):
             self._check_complete(self._writer)
         return self._server
 
-    def _check_complete(self, writer: Writer) -> None:
+    def _check_complete(self, writer: SpoolingWriter) -> None:
         if not writer.is_healthy:
             raise StoreUnavailableError(
                 f"MongoDB log {self._server.address} does not have everything yet: {writer.waiting}; try again later"

@@ -1,12 +1,12 @@
-"""Read the progress of runs from any program: one record, one run until it is over, or all runs of a job.
+"""Reads the progress of runs from any program: one record, one run until it is over, or all runs of a job.
 
     with ProgressClient("redis://127.0.0.1") as client:
         for record in client.follow(execution_id):
             print(record.percent, record.message)
 
-`AsyncProgressClient` is the same with `async with`, `await` and `async for`. Whoever follows gets the present state
-first, then what changes, with no gap between; of changes in quick succession perhaps only the last. A server that is
-away for a while is waited for.
+`AsyncProgressClient` is the same with `async with`, `await` and `async for`. A follower gets the current state first,
+then every change, without a gap; of several quick changes it may get only the last. A server that is down is waited
+for.
 """
 
 from __future__ import annotations
@@ -19,31 +19,31 @@ from typing import Any, Self
 
 import redis
 import redis.asyncio
-from redis.exceptions import ConnectionError, TimeoutError  # noqa: A004 - those of redis are meant
+from redis.exceptions import ConnectionError, TimeoutError  # noqa: A004 - the ones of redis
 
 from gnomon import GnomonError
-from gnomon_redis.following import Following
-from gnomon_redis.record import Names, ProgressRecord, decode
+from gnomon_redis.following import FollowState
+from gnomon_redis.progress_record import Names, ProgressRecord, decode
 
 AWAY = (ConnectionError, TimeoutError, OSError)
-PAUSE = 0.2
-"""Seconds between two tries."""
+PAUSE_S = 0.2
+"""Between two attempts while the server is down."""
 PAGE = 100
 
 
 class ProgressGoneError(GnomonError, LookupError):
-    """There is no progress of this execution: its id is wrong, it ended long ago, or its kernel is not heard of."""
+    """There is no progress of this execution: its id is wrong, it ended long ago, or its kernel does not respond."""
 
     def __init__(self, execution_id: str) -> None:
         super().__init__(
             f"there is no progress of execution {execution_id!r}: its id or the prefix is wrong, it ended longer ago "
-            "than the tracker's `ttl`, or the kernel that ran it is not heard of"
+            "than the tracker's `ttl`, or its kernel writes no progress"
         )
         self.execution_id = execution_id
 
 
 class ProgressClient:
-    """Reads progress; `prefix` is that of the tracker, `timeout` the seconds that one question may take."""
+    """Reads progress. `prefix` is the one of the tracker; `timeout` limits each command, in seconds."""
 
     def __init__(self, url: str, *, prefix: str = "progress:", timeout: float = 5.0) -> None:
         self._redis = redis.Redis.from_url(url, **_options(timeout))
@@ -51,17 +51,17 @@ class ProgressClient:
         self._look = timeout / 2
 
     def __enter__(self) -> Self:
-        """Connect when the first question is asked."""
+        """Return the client; it connects on first use."""
         return self
 
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Let the connections go."""
+        """Close the connections."""
         self._redis.close()
 
     def get(self, execution_id: str) -> ProgressRecord | None:
-        """Return the progress of a run as it stands, or None where there is none."""
+        """Return the current progress of a run, or None."""
         text: Any = self._redis.get(self._names.execution(execution_id))
         return None if text is None else decode(text)
 
@@ -70,11 +70,11 @@ class ProgressClient:
         return _not_over(self._texts(job_id))
 
     def follow(self, execution_id: str, *, patience: float = 30.0) -> Iterator[ProgressRecord]:
-        """Yield the present state of a run, then each that follows, until it is over.
+        """Yield the current state of a run, then each change, until it is over.
 
-        Where there is nothing for `patience` seconds, ProgressGoneError; where there is no server, redis' own error.
+        Raise ProgressGoneError without a record, and redis' own error without a server, for `patience` seconds.
         """
-        name, following = self._names.execution(execution_id), Following(patience)
+        name, following = self._names.execution(execution_id), FollowState(patience)
         while True:
             try:
                 with self._redis.pubsub(  # type: ignore[no-untyped-call]
@@ -82,26 +82,26 @@ class ProgressClient:
                 ) as channel:
                     channel.subscribe(name)
                     while True:
-                        # None is the answer to the subscription as well: only after it the key is read, so no gap.
+                        # The reply to the subscription is None too. The key is read after it, so there is no gap.
                         told = channel.get_message(timeout=self._look)
                         text: Any = told["data"] if told else self._redis.get(name)
                         if text is None:
                             following.missing(ProgressGoneError(execution_id))
                             continue
-                        for record in following.news([text]):
+                        for record in following.new_records([text]):
                             yield record
                             if record.is_over:
                                 return
             except AWAY as exc:
                 following.away(exc)
-                time.sleep(PAUSE)
+                time.sleep(PAUSE_S)
 
     def follow_job(self, job_id: str, *, patience: float = 30.0) -> Iterator[ProgressRecord]:
-        """Yield the present state of all runs of a job that are not over, then what follows of all its runs, for ever.
+        """Yield the current state of a job's runs that are not over, then each change of any of its runs, without end.
 
-        Where there is no server for `patience` seconds, redis' own error.
+        Raise redis' own error if there is no server for `patience` seconds.
         """
-        following, stream, wait = Following(patience), self._names.stream(job_id), round(self._look * 1000)
+        following, stream, wait = FollowState(patience), self._names.stream(job_id), round(self._look * 1000)
         while True:
             try:
                 entries: list[bytes] = []
@@ -109,10 +109,10 @@ class ProgressClient:
                     following.begin(self._redis.xrevrange(stream, count=1))
                 else:
                     entries = following.entries(self._redis.xread({stream: following.last}, block=wait, count=PAGE))
-                yield from following.news(entries or self._texts(job_id, following.unfinished))
+                yield from following.new_records(entries or self._texts(job_id, following.unfinished))
             except AWAY as exc:
                 following.away(exc)
-                time.sleep(PAUSE)
+                time.sleep(PAUSE_S)
 
     def _texts(self, job_id: str, others: Iterable[str] = ()) -> list[bytes | None]:
         members: Any = self._redis.smembers(self._names.live(job_id))
@@ -130,17 +130,17 @@ class AsyncProgressClient:
         self._look = timeout / 2
 
     async def __aenter__(self) -> Self:
-        """Connect when the first question is asked."""
+        """Return the client; it connects on first use."""
         return self
 
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Let the connections go."""
+        """Close the connections."""
         await self._redis.aclose()
 
     async def get(self, execution_id: str) -> ProgressRecord | None:
-        """Return the progress of a run as it stands, or None where there is none."""
+        """Return the current progress of a run, or None."""
         text: Any = await self._redis.get(self._names.execution(execution_id))
         return None if text is None else decode(text)
 
@@ -149,36 +149,36 @@ class AsyncProgressClient:
         return _not_over(await self._texts(job_id))
 
     async def follow(self, execution_id: str, *, patience: float = 30.0) -> AsyncIterator[ProgressRecord]:
-        """Yield the present state of a run, then each that follows, until it is over.
+        """Yield the current state of a run, then each change, until it is over.
 
-        Where there is nothing for `patience` seconds, ProgressGoneError; where there is no server, redis' own error.
+        Raise ProgressGoneError without a record, and redis' own error without a server, for `patience` seconds.
         """
-        name, following = self._names.execution(execution_id), Following(patience)
+        name, following = self._names.execution(execution_id), FollowState(patience)
         while True:
             try:
                 async with self._redis.pubsub(ignore_subscribe_messages=True) as channel:
                     await channel.subscribe(name)
                     while True:
-                        # None is the answer to the subscription as well: only after it the key is read, so no gap.
+                        # The reply to the subscription is None too. The key is read after it, so there is no gap.
                         told = await channel.get_message(timeout=self._look)
                         text: Any = told["data"] if told else await self._redis.get(name)
                         if text is None:
                             following.missing(ProgressGoneError(execution_id))
                             continue
-                        for record in following.news([text]):
+                        for record in following.new_records([text]):
                             yield record
                             if record.is_over:
                                 return
             except AWAY as exc:
                 following.away(exc)
-                await asyncio.sleep(PAUSE)
+                await asyncio.sleep(PAUSE_S)
 
     async def follow_job(self, job_id: str, *, patience: float = 30.0) -> AsyncIterator[ProgressRecord]:
-        """Yield the present state of all runs of a job that are not over, then what follows of all its runs, for ever.
+        """Yield the current state of a job's runs that are not over, then each change of any of its runs, without end.
 
-        Where there is no server for `patience` seconds, redis' own error.
+        Raise redis' own error if there is no server for `patience` seconds.
         """
-        following, stream, wait = Following(patience), self._names.stream(job_id), round(self._look * 1000)
+        following, stream, wait = FollowState(patience), self._names.stream(job_id), round(self._look * 1000)
         while True:
             try:
                 entries: list[bytes] = []
@@ -187,11 +187,11 @@ class AsyncProgressClient:
                 else:
                     found: Any = await self._redis.xread({stream: following.last}, block=wait, count=PAGE)
                     entries = following.entries(found)
-                for record in following.news(entries or await self._texts(job_id, following.unfinished)):
+                for record in following.new_records(entries or await self._texts(job_id, following.unfinished)):
                     yield record
             except AWAY as exc:
                 following.away(exc)
-                await asyncio.sleep(PAUSE)
+                await asyncio.sleep(PAUSE_S)
 
     async def _texts(self, job_id: str, others: Iterable[str] = ()) -> list[bytes | None]:
         members: Any = await self._redis.smembers(self._names.live(job_id))
@@ -201,7 +201,7 @@ class AsyncProgressClient:
 
 
 def _options(timeout: float) -> dict[str, Any]:
-    """How both clients connect."""
+    """Return the connection options of both clients."""
     return {
         "socket_timeout": timeout,
         "socket_connect_timeout": timeout,
@@ -211,11 +211,11 @@ def _options(timeout: float) -> dict[str, Any]:
 
 
 def _keys(names: Names, members: Iterable[bytes], others: Iterable[str]) -> list[str]:
-    """Name the keys of the runs of a set, and of others that were going when they were seen last."""
+    """Return the keys of the runs of a set, and of others that were running when last seen."""
     return [names.execution(one) for one in sorted({*(member.decode() for member in members), *others})]
 
 
 def _not_over(texts: Iterable[bytes | None]) -> list[ProgressRecord]:
-    """Read the records of runs that go on."""
+    """Decode the records of runs that are not over."""
     records = [decode(text) for text in texts if text is not None]
     return [record for record in records if not record.is_over]

@@ -1,4 +1,4 @@
-"""What is known while progress is followed: what was seen, where the stream goes on, since when there is nothing."""
+"""The state of a follower: the newest record seen of each run, its place in the stream, and its patience."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from typing import Any
 
 from redis.exceptions import AuthenticationError
 
-from gnomon_redis.record import ProgressRecord, decode
+from gnomon_redis.progress_record import ProgressRecord, decode
 
 MOST_SEEN = 10_000
-"""Runs of which is known what was seen; those of long ago are forgotten."""
+"""Runs whose newest record is remembered; the oldest are forgotten first."""
 
 
-class Following:
-    """One following of a run, or of the runs of a job. It asks nothing itself: that is done with or without `await`.
+class FollowState:
+    """The state of following one run, or the runs of a job; it does no I/O, so both clients share it.
 
-    `unfinished` are the runs that were not over when they were seen last; `last` is the id in the job's stream after
-    which to read on, None before the first look.
+    `unfinished` are the runs that were not over when last seen. `last` is the id of the last entry read from the job's
+    stream, None before the first read.
     """
 
     def __init__(self, patience: float) -> None:
@@ -30,35 +30,35 @@ class Following:
         self._missing_since: float | None = None
 
     def begin(self, newest: Any) -> None:
-        """Read on after the newest entry of the stream, as XREVRANGE has returned it."""
+        """Start after the newest entry of the stream, as returned by XREVRANGE."""
         self.last = newest[0][0] if newest else b"0-0"
 
     def entries(self, found: Any) -> list[bytes]:
-        """Take the records out of what XREAD has returned, and read on after them."""
+        """Return the records of a reply to XREAD, and continue after them."""
         entries = found[0][1] if found else []
         if entries:
             self.last = entries[-1][0]
         return [fields[b"progress"] for _, fields in entries]
 
-    def news(self, texts: Iterable[bytes | None]) -> list[ProgressRecord]:
-        """Keep the records that are newer than what was seen of their runs."""
+    def new_records(self, texts: Iterable[bytes | None]) -> list[ProgressRecord]:
+        """Return the records that are newer than those seen before of the same runs."""
         self._missing_since = None
-        return [record for text in texts if text is not None and self._is_news(record := decode(text))]
+        return [record for text in texts if text is not None and self._is_new(record := decode(text))]
 
     def missing(self, problem: Exception) -> None:
-        """Learn that there is nothing to see; raises the problem where that has been so for too long."""
+        """Record that nothing was found; raise `problem` when that has lasted for longer than the patience."""
         now = time.monotonic()
         self._missing_since = now if self._missing_since is None else self._missing_since
         if now - self._missing_since >= self._patience:
             raise problem
 
     def away(self, problem: Exception) -> None:
-        """Let a server that is away have some time; one that refuses the password will not change its mind."""
+        """Record that the server is down; raise at once if it rejects the password, which retrying does not change."""
         if isinstance(problem, AuthenticationError):
             raise problem
         self.missing(problem)
 
-    def _is_news(self, record: ProgressRecord) -> bool:
+    def _is_new(self, record: ProgressRecord) -> bool:
         seen = self._ages.get(record.execution_id)
         if seen is not None and record.age <= seen:
             return False

@@ -1,4 +1,4 @@
-"""What the config file enables: the tracker, told of events, on a thread of its own."""
+"""The plugin: its configuration, the delivery of events, and the tracker's lifetime."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from gnomon.clock import SystemClock
 from gnomon.conversion import Secret
 from gnomon.durations import Duration
 from gnomon.hookspecs import hookimpl
-from gnomon_redis.book import Book
-from gnomon_redis.link import Link, address_of
-from gnomon_redis.pasts import Pasts
-from gnomon_redis.recall import Recall
-from gnomon_redis.record import Names
+from gnomon_redis.backfill import Backfill
+from gnomon_redis.connection import Connection, address_of
+from gnomon_redis.connection_check import check_connection
+from gnomon_redis.past_durations import PastDurations
+from gnomon_redis.progress_record import Names
+from gnomon_redis.progress_state import ProgressState
 from gnomon_redis.tracker import Tracker
-from gnomon_redis.trial import try_connection
 
 log = structlog.stdlib.get_logger("gnomon.redis")
 
 
 class RedisPlugin:
-    """Keeps the progress of every run in Redis, for other programs; an outage of Redis touches no run."""
+    """Publishes the progress of every run in Redis, for other programs. An outage of Redis affects no run."""
 
     class Config(msgspec.Struct, forbid_unknown_fields=True):
-        """`ttl` counts from the end of a run, `live_ttl` from the last time that its kernel was heard of."""
+        """`ttl` counts from the end of a run, `live_ttl` from the last write of its kernel."""
 
         url: Secret = Secret("redis://127.0.0.1:6379/0")
         prefix: str = "progress:"
@@ -39,7 +39,7 @@ class RedisPlugin:
         timeout: Duration = Duration(seconds=2)
 
         def __post_init__(self) -> None:
-            """Refuse what makes no sense; nothing of the URL is told, it may hold a password."""
+            """Raise ValueError for an invalid value; the URL is not quoted, it may contain a password."""
             try:
                 address_of(self.url.reveal())
             except ValueError as exc:
@@ -54,34 +54,34 @@ class RedisPlugin:
 
     def __init__(self, config: Config | None = None) -> None:
         self.config = config or self.Config()
-        pasts = Pasts()
-        self._pasts = pasts
-        self._book = Book(self.config.ttl, self.config.live_ttl, pasts)
+        self._past_durations = PastDurations()
+        self._progress = ProgressState(self.config.ttl, self.config.live_ttl, self._past_durations)
         self._tracker: Tracker | None = None
-        self._recall: Recall | None = None
+        self._backfill: Backfill | None = None
 
     @property
     def problem(self) -> str | None:
-        """Why progress is not in Redis; None where it is."""
+        """Why progress is not written to Redis now, or None."""
         return self._tracker.problem if self._tracker is not None else None
 
     @hookimpl
     def on_events(self, events: Sequence[Event]) -> None:
-        """Fold the events; others write, so that this takes microseconds whatever Redis does."""
-        self._book.take(events)
-        if self._tracker is not None and self._recall is not None:
+        """Fold the events. The tracker writes in the background, so this takes microseconds whatever Redis does."""
+        self._progress.apply(events)
+        if self._tracker is not None and self._backfill is not None:
             self._tracker.wake()
-            self._recall.wake()
+            self._backfill.wake()
 
     @hookimpl
     @contextlib.asynccontextmanager
     async def lifespan(self, kernel: Kernel) -> AsyncIterator[None]:
-        """Write in the background; at the end, what is left, for as long as two calls may take."""
-        self._book.position = kernel.health().position
-        tracker = self._tracker = Tracker(self._book, self._link(), SystemClock(), self.config.live_ttl)
-        recall = self._recall = Recall(kernel, self._book, self._pasts, self.config.ttl, tracker.wake)
+        """Run the tracker and the backfill; on exit write what is left, for as long as two commands may take."""
+        self._progress.position = kernel.health().position
+        tracker = self._tracker = Tracker(self._progress, self._connect(), SystemClock(), self.config.live_ttl)
+        backfill = Backfill(kernel, self._progress, self._past_durations, self.config.ttl, tracker.wake)
+        self._backfill = backfill
         async with asyncio.TaskGroup() as tasks:
-            work = [tasks.create_task(tracker.run()), tasks.create_task(recall.run())]
+            work = [tasks.create_task(tracker.run()), tasks.create_task(backfill.run())]
             try:
                 yield
             finally:
@@ -91,17 +91,17 @@ class RedisPlugin:
                 await asyncio.wait(work)
                 limit = self.config.timeout.total_seconds()
                 await tracker.finish(within=2 * limit)
-                await _keep(recall, limit)
+                await _save_checkpoint(backfill, limit)
 
     @hookimpl
     async def try_connection(self) -> str:
-        """Reach the server as a start would."""
+        """Connect to the server as a start would."""
         config = self.config
-        return await try_connection(config.url.reveal(), Names(config.prefix), config.timeout.total_seconds())
+        return await check_connection(config.url.reveal(), Names(config.prefix), config.timeout.total_seconds())
 
-    def _link(self) -> Link:
+    def _connect(self) -> Connection:
         config = self.config
-        return Link(
+        return Connection(
             config.url.reveal(),
             Names(config.prefix),
             stream_length=config.stream_length,
@@ -111,9 +111,9 @@ class RedisPlugin:
         )
 
 
-async def _keep(recall: Recall, within: float) -> None:
+async def _save_checkpoint(backfill: Backfill, within: float) -> None:
     try:
         async with asyncio.timeout(within):
-            await recall.keep()
+            await backfill.save_checkpoint()
     except (GnomonError, TimeoutError) as exc:
-        log.debug("how far progress was written is not kept", problem=str(exc))
+        log.debug("the checkpoint of written progress could not be saved", problem=str(exc))

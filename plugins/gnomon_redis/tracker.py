@@ -1,4 +1,4 @@
-"""The writer: one pipeline at a time, never more than one write of a run under way, patient while Redis is away."""
+"""Writes the records: one pipeline at a time, at most one write of a run in flight, retries while Redis is down."""
 
 from __future__ import annotations
 
@@ -11,114 +11,117 @@ import structlog
 
 from gnomon.backoff import Backoff
 from gnomon.ports import Clock
-from gnomon_redis.book import Book, Write
-from gnomon_redis.link import RedisTrouble
+from gnomon_redis.connection import RedisServerError
+from gnomon_redis.progress_state import ProgressState, RecordWrite
 
 log = structlog.stdlib.get_logger("gnomon.redis")
 
 BATCH = 200
-"""Runs that are written at once: some 200 kB, which a server takes in some milliseconds."""
-FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
-"""Seconds between two tries while Redis is away."""
-LOOK = 5.0
-"""Seconds, at most, between two looks: what is to be renewed, and is the server the one that we wrote to?"""
+"""Runs written in one pipeline: some 200 kB, which a server processes in a few milliseconds."""
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 5.0
+"""The pauses between attempts while Redis is down."""
+CHECK_INTERVAL_S = 5.0
+"""The longest interval between two checks for records that have to be renewed and for a server that was restarted."""
 
 
-class Writer(Protocol):
-    """What the tracker writes to: `Link`, and in unit tests something that needs no server."""
+class RecordWriter(Protocol):
+    """What the tracker writes to: a `Connection`, or a stand-in without a server in unit tests."""
 
     address: str
 
-    async def write(self, writes: Sequence[Write]) -> list[tuple[Write, str]]:
-        """Write, return those refused one by one and why; RedisTrouble for all at once. With no writes: ping."""
+    async def write(self, writes: Sequence[RecordWrite]) -> list[tuple[RecordWrite, str]]:
+        """Write records; return those that were refused, and why. Without any writes: ping.
+
+        Raise RedisServerError where the server accepts nothing.
+        """
 
     async def close(self) -> None:
-        """Let go of the server."""
+        """Close the connection."""
 
 
 class Tracker:
-    """Writes what the book has due. What Redis does is no concern of any run: here it only waits."""
+    """Writes the due records. A slow or failing Redis delays only the tracker, never a run."""
 
-    def __init__(self, book: Book, link: Writer, clock: Clock, live_ttl: timedelta) -> None:
+    def __init__(self, progress: ProgressState, connection: RecordWriter, clock: Clock, live_ttl: timedelta) -> None:
         self.problem: str | None = None
-        self._book = book
-        self._link = link
+        self._progress = progress
+        self._connection = connection
         self._clock = clock
         self._wake = asyncio.Event()
-        self._trouble: str | None = None
-        self._away_since = 0.0
-        self._backoff = Backoff(FIRST_PAUSE, LONGEST_PAUSE, jitter=0.5)
-        self._look = min(LOOK, live_ttl.total_seconds() / 6)
-        self._look_at = 0.0
+        self._failing: str | None = None
+        self._failing_since = 0.0
+        self._backoff = Backoff(FIRST_PAUSE_S, LONGEST_PAUSE_S, jitter=0.5)
+        self._check_interval = min(CHECK_INTERVAL_S, live_ttl.total_seconds() / 6)
+        self._next_check = 0.0
         self._stopping = False
 
     def wake(self) -> None:
-        """Say that the book has something new."""
+        """Write soon: the progress state has changed."""
         self._wake.set()
 
     def stop(self) -> None:
-        """Let `run` end after its present turn. Cancelling is not enough: redis-py may swallow it while it connects."""
+        """End `run` after its current write. Cancelling does not suffice: redis-py may swallow it while connecting."""
         self._stopping = True
 
     async def run(self) -> None:
-        """Write, until it is stopped."""
+        """Write until `stop` is called."""
         while not self._stopping:
-            if not self._book.has_due:
-                await self._clock.wait(self._wake, self._clock.time() + self._look)
+            if not self._progress.has_due:
+                await self._clock.wait(self._wake, self._clock.time() + self._check_interval)
             self._wake.clear()
-            looks = self._clock.monotonic() >= self._look_at
-            if looks:
-                self._look_at = self._clock.monotonic() + self._look
-                self._book.renew(self._clock.now(), self._clock.monotonic())
-            if (self._book.has_due or looks) and not await self.write():
+            checks = self._clock.monotonic() >= self._next_check
+            if checks:
+                self._next_check = self._clock.monotonic() + self._check_interval
+                self._progress.renew(self._clock.now(), self._clock.monotonic())
+            if (self._progress.has_due or checks) and not await self.write():
                 await self._clock.sleep(self._backoff.next())
 
     async def write(self) -> bool:
-        """Write the next batch, or ping where there is none; False where Redis cannot be written now."""
-        writes = self._book.due(BATCH, self._clock.now(), self._clock.monotonic())
+        """Write the next batch, or ping if nothing is due. Return False where Redis cannot be written now."""
+        writes = self._progress.due(BATCH, self._clock.now(), self._clock.monotonic())
         try:
-            refused = await self._link.write(writes)
-        except RedisTrouble as exc:
-            self._report(exc)
+            refused = await self._connection.write(writes)
+        except RedisServerError as exc:
+            self._failed(exc)
             return False
-        if self._trouble is not None:
+        if self._failing is not None:
             self._recovered()
         for write, problem in refused:
-            self._set_aside(write, problem)
-        not_done = {write.execution_id for write, _ in refused}
-        self._book.written(write for write in writes if write.execution_id not in not_done)
-        self.problem = next(iter(self._book.refused.values()), None)
+            self._mark_refused(write, problem)
+        refused_ids = {write.execution_id for write, _ in refused}
+        self._progress.mark_written(write for write in writes if write.execution_id not in refused_ids)
+        self.problem = next(iter(self._progress.refused.values()), None)
         return True
 
     async def finish(self, within: float) -> None:
-        """Write what is left, for as long as that is given and Redis answers, and let the connection go."""
+        """Write what is left, for as long as Redis responds and at most `within` seconds, then close the connection."""
         try:
             async with asyncio.timeout(within):
-                while self._book.has_due and await self.write():
+                while self._progress.has_due and await self.write():
                     pass
         except TimeoutError:
             pass
-        if self._book.has_due:
+        if self._progress.has_due:
             log.warning("progress was not written", problem=self.problem)
-        await self._link.close()
+        await self._connection.close()
 
-    def _report(self, exc: RedisTrouble) -> None:
+    def _failed(self, exc: RedisServerError) -> None:
         self.problem = str(exc)
-        if self._trouble is None:
-            self._away_since = self._clock.monotonic()
-            self._book.all_again()
-        if self._trouble != exc.kind:  # once of each kind, not at every try
-            self._trouble = exc.kind
-            log.error("progress cannot be written, it waits", problem=str(exc))
+        if self._failing is None:
+            self._failing_since = self._clock.monotonic()
+            self._progress.mark_all_due()
+        if self._failing != exc.kind:  # once for each kind of problem, not at every attempt
+            self._failing = exc.kind
+            log.error("progress cannot be written now", problem=str(exc))
 
     def _recovered(self) -> None:
-        seconds, let_go = round(self._clock.monotonic() - self._away_since, 1), self._book.let_go
-        log.info("progress is written again", redis=self._link.address, after_s=seconds, let_go=let_go)
-        self._trouble = None
+        seconds, dropped = round(self._clock.monotonic() - self._failing_since, 1), self._progress.dropped
+        log.info("progress is written again", redis=self._connection.address, after_s=seconds, dropped=dropped)
+        self._failing = None
         self._backoff.reset()
-        self._book.let_go = 0
+        self._progress.dropped = 0
 
-    def _set_aside(self, write: Write, problem: str) -> None:
-        if problem not in self._book.refused.values():
+    def _mark_refused(self, write: RecordWrite, problem: str) -> None:
+        if problem not in self._progress.refused.values():
             log.error("progress of a run cannot be written", execution=write.execution_id, problem=problem)
-        self._book.set_aside(write, problem)
+        self._progress.mark_refused(write, problem)

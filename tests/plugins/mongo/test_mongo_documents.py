@@ -34,10 +34,10 @@ from gnomon.testing.histories import (
     succeeded,
     tell,
 )
-from gnomon_mongo import MongoPlugin, MongoStore, projection, schema, writing
+from gnomon_mongo import MongoPlugin, MongoStore, operations, projection, schema
 from gnomon_mongo.documents import LARGEST, event_document, execution_document, execution_of, job_document
 from gnomon_mongo.drivers import Driver
-from gnomon_mongo.entries import Entry
+from gnomon_mongo.write_batch import WriteBatch
 
 RECORD = (
     "_id job_id job_name status scheduled_time timestamp execution_time error_message error_type traceback is_manual "
@@ -277,7 +277,9 @@ async def test_views_that_a_crash_left_undone_are_made_good_at_the_next_start(
         failed("new"),
         after=len(first),
     )
-    await writing.write(store._server, Entry(events=[event_document(event, len(first) + 1) for event in crashed]))
+    await operations.write(
+        store._server, WriteBatch(events=[event_document(event, len(first) + 1) for event in crashed])
+    )
     assert len(await store.differences()) == 3
     await store.close()
 

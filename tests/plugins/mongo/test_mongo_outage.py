@@ -24,7 +24,7 @@ from gnomon.domain.records import Checkpoint, ExecutionQuery, LogLine
 from gnomon.errors import ConflictError, DeposedError, StoreError, StoreUnavailableError
 from gnomon.testing import check_log
 from gnomon.testing.histories import NOON, SECOND, job_added, job_states, numbered, scheduled, succeeded, tell
-from gnomon_mongo import MongoStore, SpoolLimits, spool, writing
+from gnomon_mongo import MongoStore, SpoolLimits, operations, spool
 from gnomon_mongo.drivers import Driver, DriverName
 
 Eventually = Callable[[Callable[[], Any]], Awaitable[None]]
@@ -288,13 +288,13 @@ async def test_a_log_that_went_on_without_this_kernel_is_left_as_it_is(
 async def test_a_write_that_goes_on_at_the_server_while_it_is_repeated_is_no_conflict(
     store: MongoStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    insert = writing._inserted
+    insert = operations._inserted
 
     async def behind_another(collection: Any, events: Any) -> bool:
         await collection.insert_one(events[0])
         return await insert(collection, events)
 
-    monkeypatch.setattr(writing, "_inserted", behind_another)
+    monkeypatch.setattr(operations, "_inserted", behind_another)
     await keep(store, run(1, 0))
 
     assert store.health().state == "healthy"
@@ -305,13 +305,13 @@ async def test_a_write_that_goes_on_at_the_server_while_it_is_repeated_is_no_con
 async def test_a_write_that_nobody_can_see_yet_is_no_conflict(
     store: MongoStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    insert, tries = writing._inserted, []
+    insert, tries = operations._inserted, []
 
     async def in_the_way_of_another(collection: Any, events: Any) -> bool:
         tries.append(events)
         return len(tries) > 10 and await insert(collection, events)
 
-    monkeypatch.setattr(writing, "_inserted", in_the_way_of_another)
+    monkeypatch.setattr(operations, "_inserted", in_the_way_of_another)
     await keep(store, run(1, 0))
 
     assert store.health().state == "healthy"

@@ -22,8 +22,8 @@ from gnomon.durations import Duration
 from gnomon.testing import make_kernel
 from gnomon_redis import ProgressRecord, RedisPlugin
 from gnomon_redis.client import AsyncProgressClient, ProgressClient, ProgressGoneError
-from gnomon_redis.following import Following
-from gnomon_redis.record import encode
+from gnomon_redis.following import FollowState
+from gnomon_redis.progress_record import encode
 
 Eventually = Callable[[Callable[[], Any]], Awaitable[None]]
 
@@ -312,12 +312,12 @@ def test_a_following_reads_on_after_the_last_entry_and_tells_each_state_once() -
         record = ProgressRecord(**BLANK, version=version)
         return number, {b"progress": encode(record)}
 
-    following = Following(patience=60.0)
+    following = FollowState(patience=60.0)
     following.begin([])
     assert following.last == b"0-0"
 
     texts = following.entries([[b"the stream", [entry(b"5-0", 1), entry(b"7-0", 2)]]])
-    assert [record.version for record in following.news([*texts, *texts, None])] == [1, 2]
+    assert [record.version for record in following.new_records([*texts, *texts, None])] == [1, 2]
     assert (following.last, following.unfinished) == (b"7-0", {"run"})
 
     assert following.entries([]) == []

@@ -20,11 +20,11 @@ from gnomon.domain import events
 from gnomon.domain.execution import fold
 from gnomon.testing import VirtualClock
 from gnomon.testing.histories import NOON, numbered, running, scheduled, tell
-from gnomon_redis.book import Book, Write
-from gnomon_redis.link import RedisTrouble
-from gnomon_redis.pasts import Pasts
-from gnomon_redis.record import ProgressRecord, decode
-from gnomon_redis.tracker import BATCH, LONGEST_PAUSE, Tracker
+from gnomon_redis.connection import RedisServerError
+from gnomon_redis.past_durations import PastDurations
+from gnomon_redis.progress_record import ProgressRecord, decode
+from gnomon_redis.progress_state import ProgressState, RecordWrite
+from gnomon_redis.tracker import BATCH, LONGEST_PAUSE_S, Tracker
 
 HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
 
@@ -44,7 +44,7 @@ class SlowRedis:
         self._clock = clock
         self._seconds = seconds
 
-    async def write(self, writes: Sequence[Write]) -> list[tuple[Write, str]]:
+    async def write(self, writes: Sequence[RecordWrite]) -> list[tuple[RecordWrite, str]]:
         self.tries.append(self._clock.monotonic())
         self.under_way.update(write.execution_id for write in writes)
         assert max(self.under_way.values(), default=0) <= 1
@@ -53,13 +53,13 @@ class SlowRedis:
         finally:
             self.under_way.subtract(write.execution_id for write in writes)
         if self.is_away:
-            raise RedisTrouble("away", "Redis is away")
+            raise RedisServerError("away", "Redis is away")
         if writes:
             self.pipelines.append(len(writes))
         for write in writes:
             record = decode(write.record)
             self.keys[write.execution_id] = record
-            if write.is_news:
+            if write.is_new:
                 self.told.append(record)
         return []
 
@@ -71,15 +71,15 @@ class Scene:
     def __init__(self, seconds: float = 1.0, ended: int = 10_000) -> None:
         self.clock = VirtualClock(NOON)
         self.redis = SlowRedis(self.clock, seconds)
-        self.book = Book(HOUR, MINUTE, Pasts(), ended)
-        self.tracker = Tracker(self.book, self.redis, self.clock, MINUTE)
+        self.progress = ProgressState(HOUR, MINUTE, PastDurations(), ended)
+        self.tracker = Tracker(self.progress, self.redis, self.clock, MINUTE)
         self._position = 0
 
     def tell(self, history: list[Event], new: int = 1) -> list[Event]:
         """Tell the last events of a history."""
         told = numbered(history[-new:], after=self._position)
         self._position = told[-1].position
-        self.book.take(told)
+        self.progress.apply(told)
         self.tracker.wake()
         return history
 
@@ -170,12 +170,15 @@ async def test_an_outage_costs_tries_that_become_rare_and_one_line_in_the_log() 
             run = scene.tell(tell(run, Progress, percent=6.0))
             ended = scene.tell(tell(running("other"), Succeeded, execution_time=1.0), 3)
             scene.redis.is_away = False
-            await scene.clock.advance(LONGEST_PAUSE + 1)
+            await scene.clock.advance(LONGEST_PAUSE_S + 1)
             problems.append(scene.tracker.problem)
 
     assert problems == ["Redis is away", None]
     assert 100 < len(tries) < 350
-    assert [line["event"] for line in logs] == ["progress cannot be written, it waits", "progress is written again"]
+    assert [line["event"] for line in logs] == [
+        "progress cannot be written now",
+        "progress is written again",
+    ]
     assert scene.redis.keys[run[0].stream].percent == 6.0
     assert scene.redis.keys[ended[0].stream].is_over
 
@@ -191,7 +194,7 @@ async def test_after_an_outage_what_had_been_written_is_written_again_and_follow
         scene.redis.is_away = True
         await scene.clock.advance(10)
         scene.redis.is_away = False
-        await scene.clock.advance(LONGEST_PAUSE + 6)
+        await scene.clock.advance(LONGEST_PAUSE_S + 6)
 
     assert set(scene.redis.keys) == {alive[0].stream, ended[0].stream}
     assert len(scene.redis.told) == told
@@ -210,7 +213,7 @@ async def test_a_silent_run_is_renewed_and_shows_how_long_it_has_been_going() ->
     assert len(scene.redis.pipelines) == pytest.approx(300 / 20, abs=5)
 
 
-async def test_in_a_long_outage_the_oldest_ends_are_let_go_and_counted() -> None:
+async def test_in_a_long_outage_the_oldest_ends_are_dropped_and_counted() -> None:
     scene = Scene(seconds=0.01, ended=100)
     scene.redis.is_away = True
     with capture_logs() as logs:
@@ -219,10 +222,10 @@ async def test_in_a_long_outage_the_oldest_ends_are_let_go_and_counted() -> None
                 scene.tell(tell(running(f"job-{number}"), Succeeded, execution_time=1.0), 3)
             await scene.clock.advance(30)
             scene.redis.is_away = False
-            await scene.clock.advance(LONGEST_PAUSE + 1)
+            await scene.clock.advance(LONGEST_PAUSE_S + 1)
 
     assert len(scene.redis.keys) == 100
-    assert logs[-1]["let_go"] == 50
+    assert logs[-1]["dropped"] == 50
 
 
 async def test_what_ended_longer_ago_than_the_ttl_is_not_written() -> None:
@@ -232,10 +235,10 @@ async def test_what_ended_longer_ago_than_the_ttl_is_not_written() -> None:
         scene.tell(tell(running(), Succeeded, execution_time=1.0), 3)
         await scene.clock.advance(2 * HOUR)
         scene.redis.is_away = False
-        await scene.clock.advance(LONGEST_PAUSE + 1)
+        await scene.clock.advance(LONGEST_PAUSE_S + 1)
 
     assert scene.redis.keys == {}
-    assert not scene.book.has_due
+    assert not scene.progress.has_due
 
 
 async def test_what_the_kernel_has_not_made_durable_yet_is_shown_to_nobody() -> None:
@@ -243,8 +246,8 @@ async def test_what_the_kernel_has_not_made_durable_yet_is_shown_to_nobody() -> 
     ahead = tell(tell(running(), Progress, percent=10.0), Progress, percent=20.0)
     async with scene.going():
         scene.tell(ahead[:3], 1)  # begun before this kernel, so it has to ask
-        assert scene.book.unknown == {ahead[0].stream: 3}
-        scene.book.adopt(fold(ahead), scene.book.unknown[ahead[0].stream], scene.clock.now())
+        assert scene.progress.unknown_runs == {ahead[0].stream: 3}
+        scene.progress.adopt(fold(ahead), scene.progress.unknown_runs[ahead[0].stream], scene.clock.now())
         scene.tracker.wake()
         await scene.clock.advance(10)
         assert scene.redis.keys == {}
@@ -269,7 +272,7 @@ async def test_a_view_that_is_adopted_stays_as_it_was_for_its_owner() -> None:
     scene = Scene()
     state = fold(running(kwargs={"market": "cn"}))
 
-    scene.book.adopt(state, state.version, scene.clock.now())
+    scene.progress.adopt(state, state.version, scene.clock.now())
     scene.tell(tell(running(kwargs={"market": "cn"}), Progress, percent=5.0))
 
     assert (state.kwargs, state.progress.percent) == ({"market": "cn"}, None)
@@ -326,7 +329,7 @@ def test_whatever_happens_in_the_end_every_key_is_the_fold(steps: list[tuple[str
             assert found.percent == expected.progress.percent
         over = [record.execution_id for record in scene.redis.told if record.is_over]
         assert sorted(set(over)) == sorted(history[0].stream for history in done)
-        assert scene.book.safe_position == scene.book.position
+        assert scene.progress.written_position == scene.progress.position
 
     asyncio.run(live())
 

@@ -17,7 +17,7 @@ from gnomon.conversion import Secret
 from gnomon.plugins.plugin_set import PluginSet
 from gnomon_redis import RedisPlugin
 from gnomon_redis.client import AsyncProgressClient, ProgressGoneError
-from gnomon_redis.record import decode
+from gnomon_redis.progress_record import decode
 from gnomon_sqlite import SqliteStore
 
 Eventually = Callable[[Callable[[], Any]], Awaitable[None]]
@@ -125,6 +125,6 @@ async def test_a_follower_learns_that_the_kernel_is_not_heard_of(
             while (await anext(following)).status != "running":
                 pass
             life.kill()
-            with pytest.raises(ProgressGoneError, match="is not heard of"):
+            with pytest.raises(ProgressGoneError, match="writes no progress"):
                 _ = [record async for record in following]
     assert not await redis.exists(f"progress:{run}")

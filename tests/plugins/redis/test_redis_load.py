@@ -11,7 +11,7 @@ from gnomon.conversion import Secret
 from gnomon.durations import Duration
 from gnomon.testing import make_kernel
 from gnomon_redis import RedisPlugin
-from gnomon_redis.record import decode
+from gnomon_redis.progress_record import decode
 
 RUNS = 1_000
 
@@ -33,8 +33,8 @@ async def test_a_thousand_runs_flat_out_cost_few_pipelines_and_all_are_right(ser
     kernel = make_kernel(job, plugins=[plugin], clock=SystemClock(), max_running=RUNS)
     async with kernel:
         assert plugin._tracker is not None
-        link: Any = plugin._tracker._link
-        write = link.write
+        connection: Any = plugin._tracker._connection
+        write = connection.write
 
         async def counted(writes: Any) -> Any:
             nonlocal under_way
@@ -47,7 +47,7 @@ async def test_a_thousand_runs_flat_out_cost_few_pipelines_and_all_are_right(ser
             finally:
                 under_way -= 1
 
-        link.write = counted
+        connection.write = counted
         triggered = [await kernel.trigger("chatty") for _ in range(RUNS)]
         go.set()
         ended = [await kernel.wait(one.execution.id) for one in triggered]

@@ -16,7 +16,7 @@ from gnomon.conversion import Secret
 from gnomon.durations import Duration
 from gnomon.testing import make_kernel
 from gnomon_redis import RedisPlugin
-from gnomon_redis.record import decode, record_of
+from gnomon_redis.progress_record import decode, record_of
 
 Eventually = Callable[[Callable[[], Any]], Awaitable[None]]
 TIMED = {"at", "elapsed", "remaining", "estimated_total", "ended_at"}
@@ -101,7 +101,7 @@ async def test_redis_killed_and_restarted_and_frozen_under_load_leaves_runs_alon
             server.send(signal.SIGSTOP)
             await eventually(lambda: health(kernel).state == "degraded")
             await asyncio.sleep(2)
-            assert "does not answer in time" in health(kernel).problem
+            assert "does not respond in time" in health(kernel).problem
             server.send(signal.SIGCONT)
             await eventually(lambda: health(kernel).state == "healthy")
             enough.set()
@@ -116,7 +116,7 @@ async def test_redis_killed_and_restarted_and_frozen_under_load_leaves_runs_alon
     assert len(ended) > 50
     told = [line["event"] for line in logs if line["event"].startswith("progress")]
     # Once for each outage, not for each try; a busy machine may make one of its own.
-    assert told == ["progress cannot be written, it waits", "progress is written again"] * (len(told) // 2)
+    assert told == ["progress cannot be written now", "progress is written again"] * (len(told) // 2)
     assert len(told) // 2 >= 5
 
 
@@ -156,7 +156,7 @@ async def test_a_kernel_starts_and_runs_and_stops_where_redis_is_away(idle_serve
             await eventually(lambda: health(kernel).state == "degraded")
             await asyncio.sleep(1)
     assert [one.status for one in executions] == ["success"] * 5
-    (told,) = [line for line in logs if line["event"] == "progress cannot be written, it waits"]
+    (told,) = [line for line in logs if line["event"] == "progress cannot be written now"]
     assert f"Redis at 127.0.0.1:{idle_server.port}/0 cannot be reached" in told["problem"]
     assert [line["event"] for line in logs if line["log_level"] == "warning"] == ["progress was not written"]
 
@@ -168,7 +168,7 @@ async def test_what_was_not_written_before_a_stop_is_written_by_the_next_kernel(
         first = await kernel.wait((await kernel.trigger("busy", kwargs={"items": 1})).execution.id)
         store = kernel._store
         (plugin,) = kernel.plugins
-        await eventually(lambda: plugin.object._recall._caught_up)  # before that it does not keep how far it came
+        await eventually(lambda: plugin.object._backfill._has_caught_up)  # before that it does not keep how far it came
     server.kill()
     short = RedisPlugin(RedisPlugin.Config(url=Secret(server.url), timeout=Duration(milliseconds=200)))
     async with make_kernel(BUSY, plugins=[short], clock=SystemClock(), store=store) as kernel:
@@ -213,7 +213,7 @@ async def test_something_else_under_a_name_is_left_alone_told_and_made_good_late
             go_on.set()
             trouble = await kernel.wait(trouble.id)
             await eventually(lambda: health(kernel).state == "degraded")
-            assert f"the key {key!r} holds something that is not ours" in health(kernel).problem
+            assert f"the key {key!r} does not hold a progress record" in health(kernel).problem
             another = await kernel.wait((await kernel.trigger("other")).execution.id)
 
             async def other_is_right() -> bool:
@@ -236,10 +236,13 @@ async def test_something_else_under_a_name_is_left_alone_told_and_made_good_late
 @pytest.mark.parametrize(
     ("credentials", "said"),
     [
-        ("", "refuses the user or the password: check `url`"),
-        ("ann:wrong@", "refuses the user or the password: check `url`"),
-        ("reader:topsecret@", "does not let the user do this: allow it the keys and channels progress:*"),
-        ("stranger:topsecret@", "does not let the user do this: allow it the keys and channels progress:*"),
+        ("", "rejects the user or the password: check `url`"),
+        ("ann:wrong@", "rejects the user or the password: check `url`"),
+        ("reader:topsecret@", "does not permit this: grant the user the keys and channels progress:*"),
+        (
+            "stranger:topsecret@",
+            "does not permit this: grant the user the keys and channels progress:*",
+        ),
         ("ann:topsecret@", None),
         ("least:topsecret@", None),
     ],
@@ -265,7 +268,7 @@ async def test_users_passwords_and_permissions(
                 await eventually(lambda: redis.exists(f"progress:{ended.id}"))
                 assert health(kernel).state == "healthy"
     assert ended.status == "success"
-    told = [line for line in logs if line["event"] == "progress cannot be written, it waits"]
+    told = [line for line in logs if line["event"] == "progress cannot be written now"]
     assert len(told) == (said is not None)
     assert "topsecret" not in repr(logs)
     assert "wrong" not in repr(logs).replace("wrong number", "")
@@ -278,7 +281,7 @@ async def test_a_full_server_says_so_and_is_written_when_there_is_room(
     async with real_kernel(server, BUSY) as kernel:
         ended = await kernel.wait((await kernel.trigger("busy", kwargs={"items": 1})).execution.id)
         await eventually(lambda: health(kernel).state == "degraded")
-        assert "has no memory left: raise its maxmemory" in health(kernel).problem
+        assert "is out of memory: raise its maxmemory" in health(kernel).problem
         await redis.config_set("maxmemory", "0")
         await eventually(lambda: redis.exists(f"progress:{ended.id}"))
         await eventually(lambda: health(kernel).state == "healthy")
@@ -289,4 +292,4 @@ async def test_a_replica_says_that_it_is_one(server: Any, redis: Any, eventually
     async with real_kernel(server, BUSY) as kernel:
         await kernel.wait((await kernel.trigger("busy", kwargs={"items": 1})).execution.id)
         await eventually(lambda: health(kernel).state == "degraded")
-        assert "is a replica, which cannot be written" in health(kernel).problem
+        assert "is a read-only replica" in health(kernel).problem

@@ -19,7 +19,7 @@ from gnomon.testing import RecordingStore, make_kernel
 from gnomon.testing.histories import NOON, append, running, tell
 from gnomon_redis import ProgressRecord, RedisPlugin
 from gnomon_redis.client import AsyncProgressClient
-from gnomon_redis.record import decode
+from gnomon_redis.progress_record import decode
 
 HOUR = timedelta(hours=1)
 Eventually = Callable[[Callable[[], Any]], Awaitable[None]]

@@ -24,9 +24,9 @@ async def connection(**settings: Any) -> Any:
     [
         ({"url": "http://ann:topsecret@127.0.0.1"}, "expected a URL that begins with redis://, rediss://, unix://"),
         ({"url": "127.0.0.1:6379"}, "expected a URL that begins with redis://"),
-        ({"url": "redis://ann:topsecret@127.0.0.1:99999"}, "the port of the URL is no number"),
-        ({"url": "redis://ann:topsecret@127.0.0.1:port"}, "the port of the URL is no number"),
-        ({"url": "redis://ann:topsecret@127.0.0.1/database"}, "the database of the URL is no number"),
+        ({"url": "redis://ann:topsecret@127.0.0.1:99999"}, "the port in the URL must be a number"),
+        ({"url": "redis://ann:topsecret@127.0.0.1:port"}, "the port in the URL must be a number"),
+        ({"url": "redis://ann:topsecret@127.0.0.1/database"}, "the database in the URL must be a number"),
         ({"ttl": "0s"}, "ttl must be 1s or more"),
         ({"live_ttl": "10ms"}, "live_ttl must be 1s or more"),
         ({"timeout": "0s"}, "timeout must be more than 0"),
@@ -51,7 +51,7 @@ async def test_a_server_that_can_be_used_is_told_with_its_version_and_nothing_is
 
     assert found.ok
     assert found.told.startswith("Redis ")
-    assert f"at 127.0.0.1:{server.port}/0 takes what is written to progress:*" in found.told
+    assert f"at 127.0.0.1:{server.port}/0 accepts writes to progress:*" in found.told
     assert await redis.dbsize() == 0
 
 
@@ -70,16 +70,16 @@ async def test_a_server_that_does_not_answer_is_told_in_time(server: Any) -> Non
     found = await connection(url=server.url, timeout="300ms")
     server.send(signal.SIGCONT)
 
-    assert "does not answer in time" in found.told
+    assert "does not respond in time" in found.told
 
 
 @pytest.mark.parametrize(
     ("credentials", "said"),
     [
-        ("ann:wrong@", "refuses the user or the password"),
-        ("reader:topsecret@", "allow it the keys and channels progress:*"),
-        ("deaf:topsecret@", "allow it the keys and channels progress:*"),
-        ("ann:topsecret@", "takes what is written to progress:*"),
+        ("ann:wrong@", "rejects the user or the password"),
+        ("reader:topsecret@", "grant the user the keys and channels progress:*"),
+        ("deaf:topsecret@", "grant the user the keys and channels progress:*"),
+        ("ann:topsecret@", "accepts writes to progress:*"),
     ],
 )
 async def test_users_passwords_and_permissions_are_told(server: Any, redis: Any, credentials: str, said: str) -> None:

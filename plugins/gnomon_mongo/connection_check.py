@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from gnomon_mongo import schema, writing
+from gnomon_mongo import operations, schema
 from gnomon_mongo.drivers import Document
 from gnomon_mongo.server import Server
 
 
-async def try_server(server: Server) -> str:
+async def check_connection(server: Server) -> str:
     """Tell what is there; StoreError for a password, a permission or an index that a start could not use."""
     version = await server.version()
     await _check_permission(server)
@@ -26,6 +26,6 @@ async def _found(server: Server) -> str:
     documents: dict[str, Document] = {document["_id"]: document for document in known}
     if "log" not in documents:
         return "no log yet, the first start makes it"
-    log = f"a log that is at event {await writing.read_head(server):,}"
+    log = f"a log that is at event {await operations.read_head(server):,}"
     writer = documents.get("writer")
     return f"{log}, written by process {writer['pid']} on {writer['node']}" if writer else log

@@ -1,4 +1,4 @@
-"""Past runs of jobs, from which the remaining time of those that go on is told."""
+"""Past runs of jobs, from which the remaining time of running ones is estimated."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from gnomon.domain.estimates import TYPICAL_RUNS, timing
 from gnomon.domain.progress import Timing
 
 
-class Pasts:
-    """The newest successful runs of each job that is of interest here."""
+class PastDurations:
+    """The newest successful runs of each job that has been looked up."""
 
     def __init__(self) -> None:
         self._runs: dict[str, deque[Execution]] = {}
@@ -22,8 +22,8 @@ class Pasts:
     def __contains__(self, job_id: str) -> bool:
         return job_id in self._runs
 
-    def begin(self, job_id: str, newest_first: Iterable[Execution]) -> None:
-        """Take over what the log has of a job."""
+    def load(self, job_id: str, newest_first: Iterable[Execution]) -> None:
+        """Add a job with the runs that the log has of it."""
         runs = self._runs.setdefault(job_id, deque(maxlen=TYPICAL_RUNS))
         known = {run.id for run in runs}
         for run in newest_first:
@@ -31,12 +31,12 @@ class Pasts:
                 runs.appendleft(_lean(run))
 
     def add(self, run: Execution) -> None:
-        """Learn of a run that has just ended."""
+        """Add a run that has just ended."""
         if run.status == "success" and run.job_id in self._runs:
             self._runs[run.job_id].append(_lean(run))
 
     def timing(self, state: Execution, now: datetime) -> Timing:
-        """Tell how long a run has been going, and will be."""
+        """Return how long a run has been running, and how long it is expected to take."""
         return timing(state, self._runs.get(state.job_id, ()), now)
 
 

@@ -13,12 +13,12 @@ import structlog
 from gnomon.backoff import Backoff
 from gnomon.domain.records import StoreHealth
 from gnomon.errors import ConflictError, DeposedError, StoreError, StoreUnavailableError
-from gnomon_mongo import writing
-from gnomon_mongo.entries import Entry
+from gnomon_mongo import operations
 from gnomon_mongo.errors import Refusal
 from gnomon_mongo.lease import Lease
 from gnomon_mongo.server import Server
 from gnomon_mongo.spool import Spool
+from gnomon_mongo.write_batch import WriteBatch
 
 log = structlog.stdlib.get_logger("gnomon.mongo")
 
@@ -41,7 +41,7 @@ class SpoolLimits(msgspec.Struct, frozen=True):
     age: timedelta = timedelta(days=1)
 
 
-class Writer:
+class SpoolingWriter:
     """Owns the order of the log: `head`, and who writes.
 
     While the spool is empty, whoever holds the turn writes to the server. From the moment something is in it,
@@ -88,34 +88,34 @@ class Writer:
         self._deposed = exc
         log.critical("the log is another kernel's now", problem=str(exc))
 
-    async def append(self, entry: Entry) -> None:
+    async def append(self, batch: WriteBatch) -> None:
         """Write events whose positions follow the head; durable, here or there, when it returns."""
         async with self._turn:
             if self._deposed is not None:
                 raise self._deposed
-            _check_places(entry.events, self.head)
-            await self._write_or_spool(entry)
-            self.head = max(self.head, entry.last)
+            _check_places(batch.events, self.head)
+            await self._write_or_spool(batch)
+            self.head = max(self.head, batch.last)
 
-    async def keep(self, entry: Entry) -> None:
+    async def keep(self, batch: WriteBatch) -> None:
         """Write what has no place in the order of the log: a checkpoint, log lines."""
         async with self._keepers:
             if self._deposed is not None:
                 raise self._deposed
-            await self._write_or_spool(entry)
+            await self._write_or_spool(batch)
 
     async def drain_all(self) -> int:
         """Write what an earlier kernel left in the spool, before anything else; returns how many events."""
         drained = 0
         while (some := await self._spool.first()) is not None:
-            entry, number = some
+            batch, number = some
             try:
-                await writing.write(self._server, entry)
+                await operations.write(self._server, batch)
             except ConflictError as exc:
                 await self._set_aside(exc)
                 break
             await self._spool.drop(number)
-            drained += len(entry.events)
+            drained += len(batch.events)
         return drained
 
     async def drain(self) -> None:
@@ -140,16 +140,16 @@ class Writer:
         if some is None:
             await self._settle()
             return
-        entry, number = some
+        batch, number = some
         await self._lease.hold()
-        await writing.write(self._server, entry)
+        await operations.write(self._server, batch)
         await self._spool.drop(number)
 
-    async def _write_or_spool(self, entry: Entry) -> None:
+    async def _write_or_spool(self, batch: WriteBatch) -> None:
         if self._spool.is_empty:
             try:
                 await self._lease.hold()
-                await writing.write(self._server, entry)
+                await operations.write(self._server, batch)
             except ConflictError:
                 await self._look_again()
                 raise
@@ -162,14 +162,14 @@ class Writer:
                 return
         if self._spool.size > self._limits.size * RESERVE:
             raise StoreUnavailableError(f"{self._problem}; {self.waiting}, which is more than it may hold")
-        await self._spool.put(entry)
+        await self._spool.put(batch)
         self._away.set()
         self._warn()
 
     async def _look_again(self) -> None:
         """Learn where the log ends after a conflict: some of the batch may have been written before it."""
         try:
-            self.head = await writing.read_head(self._server)
+            self.head = await operations.read_head(self._server)
         except StoreError as exc:
             log.warning("the head of the log is not known", problem=str(exc))
 

@@ -15,9 +15,9 @@ from gnomon.errors import ConflictError
 from gnomon_mongo import schema
 from gnomon_mongo.documents import execution_key, micros, millis
 from gnomon_mongo.drivers import Collection, Document
-from gnomon_mongo.entries import Entry
 from gnomon_mongo.errors import DUPLICATE
 from gnomon_mongo.server import WORK_PATIENCE, Server
+from gnomon_mongo.write_batch import WriteBatch
 
 SENT_AT_ONCE = 250
 SENT_BYTES = 8 * 1024 * 1024
@@ -28,18 +28,18 @@ BETWEEN_LOOKS = 0.02
 """Seconds until a repeated write looks again how far the one before has come."""
 
 
-async def write(server: Server, entry: Entry) -> None:
-    """Put an entry where it belongs. What is there already is left: writing once more what may be written is harmless.
+async def write(server: Server, batch: WriteBatch) -> None:
+    """Put an batch where it belongs. What is there already is left: writing once more what may be written is harmless.
 
     ConflictError where the log has another event at one of its places; nothing at or after that is written.
     """
-    for some in _portions(entry.events):
+    for some in _portions(batch.events):
         await _insert_events(server, some)
-    await _put(server, schema.EXECUTIONS, entry.executions, "version")
-    await _put(server, schema.METADATA, entry.jobs, "position")
-    await _put(server, schema.CHECKPOINTS, entry.checkpoints, "position", again=True)
-    await _insert_actions(server, entry.actions)
-    await _put_lines(server, entry)
+    await _put(server, schema.EXECUTIONS, batch.executions, "version")
+    await _put(server, schema.METADATA, batch.jobs, "position")
+    await _put(server, schema.CHECKPOINTS, batch.checkpoints, "position", again=True)
+    await _insert_actions(server, batch.actions)
+    await _put_lines(server, batch)
 
 
 async def _insert_events(server: Server, events: Sequence[Document]) -> None:
@@ -99,14 +99,14 @@ async def _insert_actions(server: Server, actions: Sequence[Document]) -> None:
     await _write_all(server, schema.HISTORY, [InsertOne(action) for action in actions])
 
 
-async def _put_lines(server: Server, entry: Entry) -> None:
-    for some in _portions(entry.lines):
+async def _put_lines(server: Server, batch: WriteBatch) -> None:
+    for some in _portions(batch.lines):
         keys = [{"execution_id": line["execution_id"], "number": line["number"]} for line in some]
         requests = [ReplaceOne(key, line, upsert=True) for key, line in zip(keys, some, strict=True)]
         await _write_all(server, schema.LINES, requests)
     forgotten = [
         DeleteMany({"execution_id": execution_id, "number": {"$lt": oldest}})
-        for execution_id, oldest in entry.oldest_lines.items()
+        for execution_id, oldest in batch.oldest_lines.items()
     ]
     await _write_all(server, schema.LINES, forgotten)
 

@@ -1,4 +1,4 @@
-"""The connection to Redis: commands in one pipeline at a time, a time limit on each, errors in plain words."""
+"""The connection to Redis: one pipeline at a time, with a time limit, and driver errors translated into sentences."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from gnomon import GnomonError
-from gnomon_redis.book import Write
-from gnomon_redis.record import Names
+from gnomon_redis.progress_record import Names
+from gnomon_redis.progress_state import RecordWrite
 
 SCHEMES = ("redis", "rediss", "unix")
 
-RENEWAL, NEWS = 3, 6
-"""Commands, and so replies, of a write that is only renewed, and of one that followers are told of."""
+RENEWAL_COMMANDS, PUBLISHING_COMMANDS = 3, 6
+"""The number of commands, and so of replies, of a renewed record and of a new one that is published."""
 
 
-class RedisTrouble(GnomonError):
-    """Nothing can be written now; `kind` is one word for what is wrong, so that each is told once."""
+class RedisServerError(GnomonError):
+    """Redis accepts no writes now. `kind` is one word for the problem, so that each kind is logged once."""
 
     def __init__(self, kind: str, message: str) -> None:
         super().__init__(message)
         self.kind = kind
 
 
-class Link:
-    """One connection, made when it is needed and given up after every trouble. `timeout` is in seconds."""
+class Connection:
+    """One connection, opened on demand and closed after every error. `timeout` is in seconds."""
 
     def __init__(
         self, url: str, names: Names, *, stream_length: int, ttl: float, live_ttl: float, timeout: float
@@ -45,29 +45,29 @@ class Link:
         self._timeout = timeout
         self._client: Redis | None = None
 
-    async def write(self, writes: Sequence[Write]) -> list[tuple[Write, str]]:
-        """Write records in one pipeline; return those that were refused for what is under their names, and why.
+    async def write(self, writes: Sequence[RecordWrite]) -> list[tuple[RecordWrite, str]]:
+        """Write records in one pipeline; return those refused because of what their keys hold, with the reason.
 
-        RedisTrouble for everything that is wrong with the server: then nobody knows what has been written.
+        Raise RedisServerError for every other error. How much of the pipeline was executed is not known then.
         """
         try:
             async with asyncio.timeout(self._timeout):
                 replies = await self._send(writes)
         except asyncio.CancelledError:
-            await self.close()  # with replies that nobody has read, it is of no use to the next one
+            await self.close()  # it has unread replies, so no other call can use it
             raise
         except (errors.RedisError, OSError, ValueError) as exc:  # TimeoutError is an OSError
             await self.close()
-            raise self._translate(exc) from None  # what it came from may hold the password
+            raise self._translate(exc) from None  # the cause may contain the password
         refused, reply = [], iter(replies)
         for write in writes:
-            mine = list(itertools.islice(reply, NEWS if write.is_news else RENEWAL))
+            mine = list(itertools.islice(reply, PUBLISHING_COMMANDS if write.is_new else RENEWAL_COMMANDS))
             if problem := self._problem_of(write, mine):
                 refused.append((write, problem))
         return refused
 
     async def close(self) -> None:
-        """Let the connection go; what is under way on it is left to its fate."""
+        """Close the connection, also while a pipeline is in flight."""
         client, self._client = self._client, None
         if client is None:
             return
@@ -75,9 +75,9 @@ class Link:
             async with asyncio.timeout(self._timeout):
                 await client.aclose()
         except (errors.RedisError, OSError):
-            pass  # it is gone, which is what was wanted
+            pass  # it is closed either way
 
-    async def _send(self, writes: Sequence[Write]) -> list[Any]:
+    async def _send(self, writes: Sequence[RecordWrite]) -> list[Any]:
         if self._client is None:
             self._client = connect(self._url, self._timeout)
         if not writes:
@@ -88,80 +88,83 @@ class Link:
                 self._queue(pipeline, write)
             return await pipeline.execute(raise_on_error=False)
 
-    def _queue(self, pipeline: Any, write: Write) -> None:
+    def _queue(self, pipeline: Any, write: RecordWrite) -> None:
         names = self._names
         key, stream, live = names.execution(write.execution_id), names.stream(write.job_id), names.live(write.job_id)
-        # GET makes SET refuse a key that holds no text: what somebody else keeps under this name is left alone.
+        # GET makes SET fail on a key of another type, so that foreign data under this name is not overwritten.
         pipeline.set(key, write.record, px=max(round(write.ttl * 1000), 1), get=True)
         (pipeline.srem if write.is_over else pipeline.sadd)(live, write.execution_id)
         pipeline.pexpire(live, self._live_ms)
-        if write.is_news:
+        if write.is_new:
             pipeline.xadd(stream, {"progress": write.record}, maxlen=self._stream_length, approximate=True)
             pipeline.pexpire(stream, self._ttl_ms)
             pipeline.publish(key, write.record)
 
-    def _problem_of(self, write: Write, replies: Sequence[Any]) -> str | None:
+    def _problem_of(self, write: RecordWrite, replies: Sequence[Any]) -> str | None:
         names = self._names
         stream, live = names.stream(write.job_id), names.live(write.job_id)
         keys = (names.execution(write.execution_id), live, live, stream, stream, None)
         for key, reply in zip(keys, replies, strict=False):
             if isinstance(reply, errors.ResponseError) and str(reply).startswith("WRONGTYPE"):
-                return f"the key {key!r} holds something that is not ours; delete it, or choose another `prefix`"
+                return f"the key {key!r} does not hold a progress record; delete it, or choose another `prefix`"
             if isinstance(reply, Exception):
-                raise self._translate(reply)  # the connection itself is sound
+                raise self._translate(reply)  # the connection itself is still usable
         return None
 
-    def _translate(self, exc: Exception) -> RedisTrouble:
+    def _translate(self, exc: Exception) -> RedisServerError:
         return translate(exc, self.address, self._names.prefix)
 
 
 def connect(url: str, timeout: float) -> Redis:
-    """Make a client; it connects when it is first used. ValueError for a URL that is none."""
+    """Return a client, which connects on first use. Raise ValueError for an invalid URL."""
     return Redis.from_url(
         url,
         socket_timeout=timeout,
         socket_connect_timeout=timeout,
-        retry=Retry(NoBackoff(), 0),  # whoever calls knows better what to do next
+        retry=Retry(NoBackoff(), 0),  # the caller decides about retries
         client_name="gnomon",
     )
 
 
 def address_of(url: str) -> str:
-    """Name the server of a URL, to be shown: without user, password and options. ValueError where it is none."""
+    """Return the server of a URL for display: without user, password and options. Raise ValueError if it is invalid."""
     parts = urlsplit(url)
     if parts.scheme not in SCHEMES:
         raise ValueError(f"expected a URL that begins with {', '.join(f'{one}://' for one in SCHEMES)}")
     try:
         port = parts.port
     except ValueError:
-        raise ValueError("the port of the URL is no number from 0 to 65535") from None
+        raise ValueError("the port in the URL must be a number from 0 to 65535") from None
     if parts.scheme == "unix":
         return parts.path
     if not parts.path.strip("/").isdecimal() and parts.path.strip("/"):
-        raise ValueError("the database of the URL is no number")  # redis-py would take 0 without a word
+        raise ValueError("the database in the URL must be a number")  # redis-py would silently use 0
     return f"{parts.hostname or 'localhost'}:{port or 6379}{parts.path.rstrip('/')}"
 
 
-def translate(exc: Exception, address: str, prefix: str) -> RedisTrouble:
-    """Say what is wrong, what was expected, and what to do."""
+def translate(exc: Exception, address: str, prefix: str) -> RedisServerError:
+    """Translate an error of the driver into a sentence that says what to do."""
     said = f"{type(exc).__name__}: {exc}" if str(exc) else type(exc).__name__
     match exc:
         case errors.NoPermissionError():
-            kind, what = "permission", f"does not let the user do this: allow it the keys and channels {prefix}*"
+            kind, what = (
+                "permission",
+                f"does not permit this: grant the user the keys and channels {prefix}*",
+            )
         case errors.AuthenticationError() | errors.AuthorizationError():
-            kind, what = "password", "refuses the user or the password: check `url`"
+            kind, what = "password", "rejects the user or the password: check `url`"
         case errors.ResponseError() if str(exc).startswith(("NOAUTH", "WRONGPASS")):
-            kind, what = "password", "refuses the user or the password: check `url`"
+            kind, what = "password", "rejects the user or the password: check `url`"
         case errors.ReadOnlyError():
-            kind, what = "replica", "is a replica, which cannot be written: name its master in `url`"
+            kind, what = "replica", "is a read-only replica: set `url` to its master"
         case errors.OutOfMemoryError():
-            kind, what = "memory", "has no memory left: raise its maxmemory, or let it evict keys"
+            kind, what = "memory", "is out of memory: raise its maxmemory, or configure an eviction policy"
         case errors.BusyLoadingError():
-            kind, what = "away", "is loading its data"
+            kind, what = "away", "is loading its dataset"
         case errors.ResponseError():
-            kind, what = "refusal", "refuses this: look at the server's log"
+            kind, what = "refusal", "rejects this command: check the server's log"
         case TimeoutError() | errors.TimeoutError():
-            kind, what = "away", "does not answer in time"
+            kind, what = "away", "does not respond in time"
         case _:
             kind, what = "away", "cannot be reached"
-    return RedisTrouble(kind, f"Redis at {address} {what} ({said})")
+    return RedisServerError(kind, f"Redis at {address} {what} ({said})")

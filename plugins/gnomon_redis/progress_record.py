@@ -1,4 +1,4 @@
-"""What other programs read of a run: one flat JSON object, folded from the run's events."""
+"""The record of a run that other programs read: one flat JSON object, folded from the run's events."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from gnomon import Execution
 from gnomon.domain.execution import FINAL, Status
 from gnomon.domain.progress import Step, Timing
 
-LONGEST_TEXT = 2_000
-"""Characters of an error that are shown; the log has it whole."""
+LONGEST_ERROR = 2_000
+"""Characters of an error message that are kept; the log has all of it."""
 
 
 class ProgressRecord(msgspec.Struct, frozen=True, kw_only=True):
     """The progress of one run as it stood `at` that moment.
 
-    `percent`, `remaining` and `estimated_total` are None where nobody knows; durations are seconds, times aware UTC.
-    `version` counts the events of the run that are folded in, so that (version, at) tells the newer of two records.
+    `percent`, `remaining` and `estimated_total` are None if unknown; durations are in seconds, times are aware UTC.
+    `version` counts the events of the run that are folded in; of two records the one with the greater (version, at) is
+    newer.
 
-    This is not `gnomon.wire.run_frame.RunFrame`: a frame says what has just happened at a position of the log to
-    somebody who is connected, and may end a following with `reset`. A record lies in a key, where programs
-    find it that know neither Gnomon nor its log. So it has no `type` and no `seq`, but says by itself when and where
-    the run began.
+    This is not `gnomon.wire.run_frame.RunFrame`: a frame is sent to a connected client, describes one event at a
+    position of the log, and may be a `reset`. A record is stored under a key for programs that know neither Gnomon nor
+    its log. It has no `type` and no `seq`, and contains when and where the run started.
     """
 
     execution_id: str
@@ -55,17 +55,17 @@ class ProgressRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def is_over(self) -> bool:
-        """Whether the run has its outcome; nothing follows."""
+        """Whether the run has its outcome; no further record follows."""
         return self.status in FINAL
 
     @property
     def age(self) -> tuple[int, datetime]:
-        """What grows from one record of a run to the next."""
+        """A value that grows from one record of a run to the next."""
         return self.version, self.at
 
 
 def record_of(execution: Execution, timing: Timing, at: datetime, ended_at: datetime | None) -> ProgressRecord:
-    """Fold what is shown of an execution; `ended_at` is None while it is not over."""
+    """Build the record of an execution; `ended_at` is None while it is not over."""
     view, error = execution.progress, execution.error_message
     return ProgressRecord(
         execution_id=execution.id,
@@ -88,7 +88,7 @@ def record_of(execution: Execution, timing: Timing, at: datetime, ended_at: date
         estimated_total=_milliseconds(timing.estimated_total),
         remaining=_milliseconds(timing.remaining),
         reason=execution.reason,
-        error_message=error if error is None or len(error) <= LONGEST_TEXT else f"{error[:LONGEST_TEXT]}…",
+        error_message=error if error is None or len(error) <= LONGEST_ERROR else f"{error[:LONGEST_ERROR]}…",
         cancel_requested=execution.cancel_requested,
         is_manual=execution.is_manual,
         attempt=execution.attempt,
@@ -102,21 +102,21 @@ def _milliseconds(seconds: float | None) -> float | None:
 
 
 class Names:
-    """What the keys and channels are called; the writer and the readers must have the same prefix."""
+    """The names of keys and channels; the tracker and its readers must use the same prefix."""
 
     def __init__(self, prefix: str) -> None:
         self.prefix = prefix
 
     def execution(self, execution_id: str) -> str:
-        """Name the key of a run's record, and the channel on which each new one is published."""
+        """Return the key of a run's record, which is also the channel on which each new one is published."""
         return f"{self.prefix}{execution_id}"
 
     def stream(self, job_id: str) -> str:
-        """Name the stream with the newest records of all runs of a job."""
+        """Return the key of the stream with the newest records of a job's runs."""
         return f"{self.prefix}job:{job_id}"
 
     def live(self, job_id: str) -> str:
-        """Name the set of the runs of a job that are not over."""
+        """Return the key of the set of a job's runs that are not over."""
         return f"{self.prefix}live:{job_id}"
 
 

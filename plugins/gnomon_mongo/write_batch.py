@@ -9,7 +9,7 @@ import msgspec
 from gnomon_mongo.drivers import Document
 
 
-class Entry(msgspec.Struct):
+class WriteBatch(msgspec.Struct):
     """The documents of one append, one checkpoint, or some log lines; several entries can be made into one.
 
     `events` are in order of position and without gaps. Of executions, jobs and checkpoints the newest view counts.
@@ -28,7 +28,7 @@ class Entry(msgspec.Struct):
         """The highest position in it, 0 where it has no events."""
         return int(self.events[-1]["_id"]) if self.events else 0
 
-    def add(self, later: Entry) -> None:
+    def add(self, later: WriteBatch) -> None:
         """Take in what came later; newer views take the place of older ones."""
         self.events += later.events
         self.executions = _newest(self.executions, later.executions)
