@@ -1,11 +1,11 @@
-"""The MongoDB store: the log in a database that other programs may read, and a spool on disk for when it is away.
+"""The MongoDB store: the log in a database that other programs can read, and a spool on disk for outages.
 
     [plugins.mongo]
     uri = { env = "MONGODB_URI" }
     database = "scheduler"
     retention = "90d"
 
-Needs the extra `mongo`. docs/how-to/mongodb.md tells how to run it and what an outage looks like.
+Requires the extra `mongo`. docs/how-to/mongodb.md describes how to run it and what happens in an outage.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _HOMES = {"MongoPlugin": "plugin", "MongoStore": "store", "SpoolLimits": "spooli
 
 
 def __getattr__(name: str) -> Any:
-    # Not imported before they are used: `gnomon --help` imports the command and needs no driver.
+    # Imported on first use: `gnomon --help` imports the command and must not need the driver.
     if name not in _HOMES:
         raise AttributeError(f"module 'gnomon_mongo' has no attribute {name!r}")
     return getattr(importlib.import_module(f"gnomon_mongo.{_HOMES[name]}"), name)

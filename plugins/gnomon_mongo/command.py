@@ -1,4 +1,4 @@
-"""`gnomon mongo ...`: compare the views in the database with the log, and fold them anew."""
+"""`gnomon mongo ...`: compares the views in the database with the log, and rebuilds them."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from gnomon_mongo.store import MongoStore
 
 SHOWN = 20
-"""Differences that are named."""
+"""How many differing runs are listed."""
 
 
 @click.group("mongo")
 def command() -> None:
-    """Prove the views of a log in MongoDB, or fold them anew."""
+    """Verify the views of a log in MongoDB, or rebuild them."""
 
 
 @command.command("verify")
@@ -28,30 +28,30 @@ def command() -> None:
 def verify(ctx: click.Context, config: Path | None) -> None:
     """Compare the view of every run with its events.
 
-    Shows the numbers of each job. Works beside a running kernel. Ends with 1 where a view is not what its events say.
+    Prints the statistics of each job. Works beside a running kernel. Exits with 1 if a view differs from its events.
     """
     import asyncio
 
     found, statistics = asyncio.run(_verify(_store(ctx, config)))
     _print(statistics)
     for execution_id in found[:SHOWN]:
-        click.echo(f"✘ {execution_id}: its view is not what its events say")
+        click.echo(f"✘ {execution_id}: its view differs from its events")
     runs = sum(job.total for job in statistics)
     if found:
-        advice = "stop the kernel, then `gnomon mongo rebuild`"
-        click.echo(f"\n{len(found):,} of {runs:,} runs are not what their events say: {advice}", err=True)
+        advice = "stop the kernel, then run `gnomon mongo rebuild`"
+        click.echo(f"\n{len(found):,} of {runs:,} runs differ from their events: {advice}", err=True)
         ctx.exit(1)
-    click.echo(f"\nall {runs:,} runs are what their events say", err=True)
+    click.echo(f"\nthe views of all {runs:,} runs match their events", err=True)
 
 
 @command.command("rebuild")
 @config_option
 @click.pass_context
 def rebuild(ctx: click.Context, config: Path | None) -> None:
-    """Fold all views anew from the events.
+    """Rebuild all views from the events.
 
-    The views of runs, jobs and operators' acts are thrown away first; the events stay as they are. Refused while a
-    kernel writes. What stops it between is made good by the next start.
+    Deletes the views of runs, jobs and operators' actions first; the events are not changed. Refused while a kernel
+    writes. If it is interrupted, the next start completes it.
     """
     import asyncio
 
@@ -79,9 +79,9 @@ def _store(ctx: click.Context, named: Path | None) -> MongoStore:
     from gnomon.errors import ConfigError
 
     config = read_config(ctx, named)
-    store = find_store(config)  # which tells what to install, where the driver is not
+    store = find_store(config)  # names the extra to install if the driver is missing
     if "mongo" not in config.sections:
-        raise ConfigError([f"{config.source or 'the built-in example'} has its log in another store: {store.name}"])
+        raise ConfigError([f"{config.source or 'the built-in example'} keeps its log in another store: {store.name}"])
     return cast("MongoStore", store)
 
 

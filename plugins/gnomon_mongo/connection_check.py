@@ -1,4 +1,4 @@
-"""Look whether a start would find what it needs: for `gnomon check --connect`. Nothing is changed."""
+"""The check of `gnomon check --connect`: whether a start would find everything it needs. Changes nothing."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from gnomon_mongo.server import Server
 
 
 async def check_connection(server: Server) -> str:
-    """Tell what is there; StoreError for a password, a permission or an index that a start could not use."""
+    """Return a description of the server and its log; raise StoreError for whatever would make a start fail."""
     version = await server.version()
     await _check_permission(server)
     await server.missing_indexes()
@@ -16,7 +16,7 @@ async def check_connection(server: Server) -> str:
 
 
 async def _check_permission(server: Server) -> None:
-    async with server.writing():  # matches nothing, and is refused all the same where writing is not allowed
+    async with server.writing():  # matches nothing, but needs the permission to write
         await server[schema.KERNEL].delete_one({"_id": "nobody"})
 
 
@@ -25,7 +25,7 @@ async def _found(server: Server) -> str:
         known = await server[schema.KERNEL].find({}).to_list(None)
     documents: dict[str, Document] = {document["_id"]: document for document in known}
     if "log" not in documents:
-        return "no log yet, the first start makes it"
-    log = f"a log that is at event {await operations.read_head(server):,}"
+        return "no log yet; the first start creates it"
+    log = f"a log at event {await operations.read_head(server):,}"
     writer = documents.get("writer")
-    return f"{log}, written by process {writer['pid']} on {writer['node']}" if writer else log
+    return f"{log}, in use by process {writer['pid']} on {writer['node']}" if writer else log

@@ -1,7 +1,7 @@
-"""Events and views to documents and back.
+"""Converts events and views to documents and back.
 
-What people and other programs look at are plain fields. What is read back is JSON in a text beside them: BSON has no
-microseconds, no integers beyond 64 bits and no NUL in keys, and a log must give back exactly what it was given.
+Plain fields are for people and other programs. What the store reads back is JSON in a string beside them: BSON has no
+microseconds, no integers beyond 64 bits and no NUL in keys, and a log must return exactly what it was given.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from gnomon_mongo.drivers import Document
 T = TypeVar("T")
 
 LARGEST = 15 * 1024 * 1024
-"""Bytes of one document: the server takes 16 MiB, and wants some of it for itself."""
+"""Bytes of one document: the server accepts 16 MiB, and needs some of it itself."""
 SHOWN = 1024 * 1024
-"""Bytes of arguments or of a return value that are shown as fields; beyond that only the JSON has them."""
-SWELLING = 10
-"""How many bytes of BSON a character of JSON becomes at most: `[1,1,1]` has 2 for each number, BSON some 12."""
+"""Bytes of arguments or of a return value that are stored as fields; larger ones are in the JSON only."""
+BSON_PER_JSON = 10
+"""The most bytes of BSON per character of JSON: `[1,1,1]` has 2 characters for each number, BSON some 12 bytes."""
 DEEPEST = 32
-"""Levels of arguments that are shown as fields, for the server takes 100 of a document; what is below is text."""
+"""Levels of arguments that are stored as fields; deeper ones become text, since the server accepts 100 levels."""
 
 _encoder = msgspec.json.Encoder()
 _decode_execution = msgspec.json.Decoder(Execution).decode
@@ -42,24 +42,24 @@ _decode_line = msgspec.json.Decoder(LogLine).decode
 
 
 def micros(moment: datetime) -> int:
-    """Write an aware moment as µs since 1970."""
+    """Return an aware datetime as µs since 1970."""
     return (moment - EPOCH) // MICROSECOND
 
 
 def millis(moment: datetime) -> datetime:
-    """Cut a moment to milliseconds, as a date in BSON is."""
+    """Truncate a datetime to milliseconds, the precision of a BSON date."""
     return moment.astimezone(UTC).replace(microsecond=moment.microsecond // 1000 * 1000)
 
 
 def execution_key(execution_id: str) -> ObjectId | str:
-    """Make the `_id` of an execution; an id that is none of ours, and no ObjectId, stays text."""
+    """Return the `_id` of an execution; an id that is not a valid ObjectId stays text."""
     if not ObjectId.is_valid(execution_id) or str(ObjectId(execution_id)) != execution_id:
         return execution_id
     return ObjectId(execution_id)
 
 
 def event_document(event: Event, batch: int) -> Document:
-    """Write an event. `batch` is the first position of those that were appended with it, for repairs after a crash."""
+    """Encode an event. `batch` is the first position of the append that it belongs to, for repairs after a crash."""
     return _checked(
         {
             "_id": event.position,
@@ -77,14 +77,14 @@ def event_document(event: Event, batch: int) -> Document:
 
 
 def event_of(document: Document) -> Event:
-    """Read an event."""
+    """Decode an event."""
     return codec.decode(document["body"].encode())
 
 
 def execution_document(view: Execution) -> Document:
-    """Write an execution: the fields that everybody reads, and under `gnomon` what only the store needs.
+    """Encode an execution: fields for all readers, and under `gnomon` what only the store needs.
 
-    One with more steps than a document can hold is written without them: its events have them all.
+    If its steps do not fit into a document they are left out; its events have all of them.
     """
     document = _execution_document(view)
     if _size(document) > LARGEST:
@@ -95,7 +95,7 @@ def execution_document(view: Execution) -> Document:
 
 def _execution_document(view: Execution) -> Document:
     progress, own = view.progress, _own(view)
-    is_small = len(own["view"]) * SWELLING < SHOWN
+    is_small = len(own["view"]) * BSON_PER_JSON < SHOWN
     return {
         "_id": execution_key(view.id),
         "job_id": view.job_id,
@@ -130,13 +130,13 @@ def _execution_document(view: Execution) -> Document:
 
 
 def _own(view: Execution) -> Document:
-    """Write what a list is found and sorted by, and the view without its longest text, which is a field already."""
+    """Encode the keys of lists, and the view without its traceback, which is a field already."""
     own: Document = {
         "view": _encoder.encode(msgspec.structs.replace(view, traceback=None)).decode(),
         "timestamp": micros(view.timestamp),
     }
     if view.hidden:
-        own["hidden"] = True  # absent from all others: the index of the hidden ones is sparse
+        own["hidden"] = True  # absent from all others: its index is sparse
     if view.is_over:
         own["ended"] = micros(view.updated_at)
     if view.error_message:
@@ -145,14 +145,14 @@ def _own(view: Execution) -> Document:
 
 
 def execution_of(document: Document) -> Execution:
-    """Read an execution."""
+    """Decode an execution."""
     view = _read(_decode_execution, document["gnomon"]["view"], f"execution {document['_id']}")
     view.traceback = document["traceback"]
     return view
 
 
 def job_document(state: JobState, position: int) -> Document:
-    """Write what is known of a job, with the position of the last event that is folded in."""
+    """Encode the state of a job, with the position of the last event that is folded in."""
     definition = state.definition
     return _checked(
         {
@@ -171,34 +171,39 @@ def job_document(state: JobState, position: int) -> Document:
 
 
 def job_of(document: Document) -> JobState:
-    """Read what is known of a job."""
-    return _read(_decode_job, document["state"], f"job {document['_id']}")
+    """Decode the state of a job, also one of layout 1, in which `paused_reason` was `paused_why`."""
+    state = document["state"]
+    if "paused_why" in document:
+        raw = msgspec.json.decode(state)
+        raw["paused_reason"] = raw.pop("paused_why", None)
+        state = _encoder.encode(raw).decode()
+    return _read(_decode_job, state, f"job {document['_id']}")
 
 
 def checkpoint_document(name: str, checkpoint: Checkpoint) -> Document:
-    """Write how far a plugin has read, with its view."""
+    """Encode a checkpoint."""
     document = {"_id": name, "position": checkpoint.position, "view": checkpoint.view}
     return _checked(document, f"checkpoint {name}")
 
 
 def checkpoint_of(document: Document) -> Checkpoint:
-    """Read a checkpoint."""
+    """Decode a checkpoint."""
     return Checkpoint(document["position"], document["view"])
 
 
 def line_document(execution_id: str, line: LogLine) -> Document:
-    """Write a line that a run logged."""
+    """Encode a log line of a run."""
     return {"execution_id": execution_id, "number": line.number, "line": _encoder.encode(line).decode()}
 
 
 def line_of(document: Document) -> LogLine:
-    """Read a log line."""
+    """Decode a log line."""
     return _read(_decode_line, document["line"], f"line {document['number']} of {document['execution_id']}")
 
 
-def action_documents(told: Iterable[Event]) -> list[Document]:
-    """Write what operators did, as these events tell it."""
-    actions = ((event.position, action_of(event)) for event in told)
+def action_documents(events: Iterable[Event]) -> list[Document]:
+    """Encode the operators' actions that these events contain."""
+    actions = ((event.position, action_of(event)) for event in events)
     return [_action_document(position, action) for position, action in actions if action is not None]
 
 
@@ -209,7 +214,7 @@ def _action_document(position: int, action: Action) -> Document:
 
 
 def action_of_document(document: Document) -> Action:
-    """Read what an operator did."""
+    """Decode an operator's action."""
     fields = {name: document[name] for name in Action.__struct_fields__ if name != "at"}
     return Action(at=EPOCH + document["gnomon"]["timestamp"] * MICROSECOND, **fields)
 
@@ -222,18 +227,18 @@ def _read(decode: Callable[[str], T], text: str, what: str) -> T:
 
 
 def _checked(document: Document, what: str) -> Document:
-    """Refuse, before anything is sent, what the server would not take."""
+    """Raise StoreError, before anything is sent, for a document that the server would not accept."""
     if (size := _size(document)) > LARGEST:
         raise StoreError(
-            f"{what} is too large for MongoDB: {size:,} bytes, {LARGEST:,} are possible; keep large data elsewhere"
+            f"{what} is too large for MongoDB: {size:,} bytes, the limit is {LARGEST:,}; keep large data elsewhere"
         )
     return document
 
 
 def _size(document: Document) -> int:
-    """Measure a document: what is surely small is not encoded, for that would hold up the event loop."""
+    """Return the size of a document; a small one is only estimated, since encoding blocks the event loop."""
     texts = [*document.values(), *document.get("gnomon", {}).values()]
-    guess = sum(len(text) for text in texts if isinstance(text, str | bytes)) * SWELLING
+    guess = sum(len(text) for text in texts if isinstance(text, str | bytes)) * BSON_PER_JSON
     return guess if guess < LARGEST else len(bson.encode(document))
 
 
@@ -243,7 +248,7 @@ def _bounded(value: Any, is_small: bool) -> Any:
 
 
 def _shown(value: Any, depth: int = 0) -> Any:
-    """Bring any JSON into what BSON, and every server, can hold."""
+    """Convert any JSON to what BSON, and every server, can hold."""
     if depth > DEEPEST and isinstance(value, dict | list | tuple):
         return _encoder.encode(value).decode()
     if isinstance(value, Mapping):
@@ -256,6 +261,6 @@ def _shown(value: Any, depth: int = 0) -> Any:
 
 
 def _key(key: str) -> str:
-    """Servers before 5.0 take no `$` at the front of a key, and none takes a NUL."""
+    """Escape what servers reject in keys: a leading `$` (before 5.0), and NUL."""
     key = key.replace("\0", "\\x00")
     return f"\\{key}" if key.startswith("$") else key

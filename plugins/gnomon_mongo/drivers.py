@@ -1,6 +1,6 @@
-"""The two drivers and all that differs between them: motor, and the AsyncMongoClient of pymongo itself.
+"""The two drivers and their differences: motor, and pymongo's own AsyncMongoClient.
 
-The rest of the plugin is written for the types of pymongo; motor has the same calls but for those below.
+The rest of the plugin is written for the types of pymongo; motor has the same calls, except for those below.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ DriverName = Literal["motor", "pymongo"]
 
 
 class Driver:
-    """Makes clients of one kind and lets them go; a client belongs to the event loop that it was made in."""
+    """Creates and closes clients of one kind. A client belongs to the event loop that it was created in."""
 
     def __init__(self, name: DriverName = "motor") -> None:
         self.name = name
 
     def connect(self, uri: str, **options: Any) -> Client:
-        """Make a client; it connects when it is first used."""
+        """Return a client, which connects on first use."""
         if self.name == "pymongo":
             return AsyncMongoClient(uri, **options)
         try:
-            from motor.motor_asyncio import AsyncIOMotorClient  # noqa: PLC0415 - only for those who chose it
+            from motor.motor_asyncio import AsyncIOMotorClient  # noqa: PLC0415 - needed only by this driver
         except ImportError as exc:
             raise StoreError(
                 'the driver "motor" of [plugins.mongo] is not installed: pip install "gnomon[mongo]", '
@@ -42,14 +42,14 @@ class Driver:
         return cast(Client, AsyncIOMotorClient(uri, **options))
 
     async def close(self, client: Client) -> None:
-        """Let a client go: plain in motor, a coroutine in pymongo."""
+        """Close a client: a plain call in motor, a coroutine in pymongo."""
         closing: Any = client.close()
         if inspect.isawaitable(closing):
             await closing
 
 
 async def aggregate(collection: Collection, pipeline: list[Document]) -> list[Document]:
-    """Run a pipeline to its end: motor returns a cursor, pymongo a coroutine that returns one."""
+    """Return the results of a pipeline. motor returns a cursor, pymongo a coroutine that returns one."""
     found: Any = collection.aggregate(pipeline)
     cursor = await found if inspect.isawaitable(found) else found
     return [document async for document in cursor]

@@ -1,4 +1,4 @@
-"""The writer's place: one document that its holder renews, and that somebody else may take when it stands still."""
+"""The writer's lease: one document that its holder renews, and that another kernel may take when it is not renewed."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ log = structlog.stdlib.get_logger("gnomon.mongo")
 
 WRITER = "writer"
 _OF_THIS_PROCESS: set[str] = set()
-"""Tokens of the leases that this process holds: one that could not be given back, in an outage, is nobody's."""
+"""Tokens of the leases that this process holds. One that could not be released, in an outage, has no holder."""
 
-LOOKS = 5
-"""How often somebody who waits for the place looks at it while a lease lasts, and how often its holder renews it."""
+RENEWALS = 5
+"""How often, in the duration of a lease, its holder renews it; a waiting kernel polls it twice as often."""
 
 
 class Lease:
-    """Held by the one kernel that writes; `seconds` is how long it lasts without being renewed.
+    """Held by the one kernel that writes; `seconds` is how long it lasts without renewal.
 
-    No clock of another machine is trusted: who wants the place watches `renewals` for as long as the lease lasts, on
-    its own clock, and takes it where nothing moved. A holder that died on this machine is known to be dead at once.
-    What stands in `expires` is for people. Should two kernels write for a moment all the same, the unique positions
-    let one of them through.
+    Clocks of other machines are not trusted: a kernel that wants the lease watches `renewals` for the duration of the
+    lease, on its own clock, and takes it if nothing changed. The death of a holder on the same machine is detected at
+    once. `expires` is for people. If two kernels should write at the same moment all the same, the unique positions
+    reject one of them.
     """
 
     def __init__(self, server: Server, seconds: float) -> None:
@@ -46,7 +46,7 @@ class Lease:
         self._held_until = 0.0
 
     async def acquire(self) -> None:
-        """Take the place, or raise StoreInUseError that names who has it."""
+        """Acquire the lease, or raise StoreInUseError, which names the holder."""
         holder = await self._seen()
         if holder is not None and not _is_dead(holder):
             holder = await self._watch(holder)
@@ -54,12 +54,12 @@ class Lease:
             raise StoreInUseError(self._refusal(await self._seen() or {}))
 
     async def hold(self) -> None:
-        """Make sure, before a write, that the place is still ours; DeposedError where somebody else has it."""
+        """Renew the lease, before a write, if it may have expired; raise DeposedError if another kernel has it."""
         if time.monotonic() >= self._held_until:
             await self.renew()
 
     async def renew(self) -> None:
-        """Say that the holder is alive; DeposedError where it is the holder no more."""
+        """Renew the lease; raise DeposedError if another kernel has it."""
         began = time.monotonic()
         async with self._server.writing() as server:
             renewed = await server[schema.KERNEL].update_one(
@@ -67,33 +67,33 @@ class Lease:
             )
         if not renewed.matched_count and not await self._take(None):
             holder = await self._seen() or {}
-            raise DeposedError(f"{self._refusal(holder)}; it took the place when this kernel was not heard of")
+            raise DeposedError(f"{self._refusal(holder)}; it took the lease while this kernel did not renew it")
         self._held_until = began + self._seconds
 
     async def keep(self) -> None:
-        """Renew for as long as it is not cancelled; DeposedError where somebody else has taken the place."""
+        """Renew the lease until cancelled; raise DeposedError if another kernel has it."""
         while True:
-            await asyncio.sleep(self._seconds / LOOKS)
+            await asyncio.sleep(self._seconds / RENEWALS)
             try:
                 await self.renew()
             except StoreUnavailableError as exc:
-                log.debug("the lease is not renewed", problem=str(exc))
+                log.debug("the lease could not be renewed", problem=str(exc))
 
     async def release(self) -> None:
-        """Give the place back, where it is ours."""
+        """Release the lease if this kernel holds it."""
         _OF_THIS_PROCESS.discard(self._token)
         async with self._server.writing() as server:
             await server[schema.KERNEL].delete_one({"_id": WRITER, "token": self._token})
 
     async def _watch(self, holder: Document) -> Document | None:
-        """Watch a holder for as long as a lease lasts; it is refused as soon as the holder moves."""
+        """Watch a holder for the duration of its lease; raise StoreInUseError as soon as the holder renews it."""
         if _is_alive(holder):
             raise StoreInUseError(self._refusal(holder))
         lasts = max(self._seconds, float(holder.get("seconds", 0.0)))
-        log.info("waiting for the lease of a kernel that may be gone", holder=holder.get("node"), seconds=lasts)
+        log.info("waiting for the lease of another kernel to expire", holder=holder.get("node"), seconds=lasts)
         until = time.monotonic() + lasts
         while time.monotonic() < until:
-            await asyncio.sleep(lasts / LOOKS / 2)
+            await asyncio.sleep(lasts / RENEWALS / 2)
             seen = await self._seen()
             if seen is None:
                 return None
@@ -102,7 +102,7 @@ class Lease:
         return holder
 
     async def _take(self, holder: Document | None) -> bool:
-        """Take the place from a holder that was seen like this, or where there is none."""
+        """Take the lease from this holder, unless it has renewed it since, or create it if there is none."""
         began = time.monotonic()
         seen = {"_id": WRITER, "token": holder["token"], "renewals": holder["renewals"]} if holder else {"_id": WRITER}
         mine = {
@@ -122,7 +122,7 @@ class Lease:
                         seen, {"$set": mine}, return_document=ReturnDocument.AFTER
                     )
             except DuplicateKeyError:
-                # Ours, where an earlier try was carried out although no answer came.
+                # It is ours if an earlier attempt was executed without its reply reaching us.
                 taken = await server[schema.KERNEL].find_one({"_id": WRITER, "token": self._token})
         if taken:
             self._held_until = began + self._seconds
@@ -139,7 +139,7 @@ class Lease:
     def _refusal(self, holder: Document) -> str:
         since = f"{holder['since']:%Y-%m-%d %H:%M:%S} UTC" if "since" in holder else "a moment ago"
         return (
-            f"MongoDB log {self._server.address} is written by process {holder.get('pid', '?')} on "
+            f"MongoDB log {self._server.address} is in use by process {holder.get('pid', '?')} on "
             f"{holder.get('node', '?')} since {since}: stop it first, or use another database; "
             "opening read-only works beside it"
         )
@@ -154,22 +154,22 @@ def _now() -> datetime:
 
 
 def _place() -> Document:
-    """Tell where this process is: `place` is equal only for processes that can see each other's numbers."""
+    """Describe this process. `place` is equal only for processes that share a PID namespace."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
         place: str | None = f"{boot}/{Path('/proc/self/ns/pid').readlink()}"
-    except OSError:  # no Linux: then a dead holder is found by watching it
+    except OSError:  # not Linux: a dead holder is detected by watching it
         place = None
     return {"node": socket.gethostname(), "pid": os.getpid(), "started": _started(os.getpid()), "place": place}
 
 
 def _started(pid: int) -> str | None:
-    """Tell when a process began, in ticks since the boot: a number is given to another process some day."""
+    """Return when a process started, in ticks since boot, because PIDs are reused; None if it does not run."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return None
-    fields = stat.rpartition(")")[2].split()  # the name, in brackets, may hold spaces
+    fields = stat.rpartition(")")[2].split()  # the name, in parentheses, may contain spaces
     return None if fields[0] in {"Z", "X"} else fields[19]
 
 
@@ -178,7 +178,7 @@ def _is_here(holder: Document) -> bool:
 
 
 def _is_alive(holder: Document) -> bool:
-    """Whether the holder is known to live: a process of this machine can be looked at."""
+    """Whether the holder is known to be alive, which can be checked for a process of this machine."""
     if not _is_here(holder) or _started(holder["pid"]) != holder["started"]:
         return False
     return holder["pid"] != os.getpid() or holder["token"] in _OF_THIS_PROCESS

@@ -1,4 +1,4 @@
-"""What the config file enables: the MongoDB store, and daily jobs that keep the log from growing for ever."""
+"""The plugin: its configuration, the MongoDB store, and daily jobs that keep the log from growing without limit."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ SCHEMES = ("mongodb://", "mongodb+srv://")
 
 
 class MongoPlugin:
-    """Provides the MongoDB store; once a day it forgets what `retention` and `progress_retention` let go."""
+    """Provides the MongoDB store, and deletes once a day what is older than `retention` and `progress_retention`."""
 
     class Config(msgspec.Struct, forbid_unknown_fields=True):
-        """See MongoStore; `spool_limit` is in MiB, `spool` is counted from the config's folder."""
+        """See MongoStore. `spool_limit` is in MiB; `spool` is relative to the config file's folder."""
 
         uri: Secret = Secret("mongodb://127.0.0.1:27017")
         database: str | None = None
@@ -39,7 +39,7 @@ class MongoPlugin:
         progress_retention: Duration | None = None
 
         def __post_init__(self) -> None:
-            """Refuse what makes no sense."""
+            """Raise ValueError for an invalid value."""
             if not self.uri.reveal().startswith(SCHEMES):
                 raise ValueError(f"uri: expected a connection string that begins with {' or '.join(SCHEMES)}")
             if self.spool_limit < 1:
@@ -62,17 +62,17 @@ class MongoPlugin:
 
     @hookimpl
     def register_store(self, register: Callable[[Store], None]) -> None:
-        """Offer the store."""
+        """Register the store."""
         register(self.store)
 
     @hookimpl
     def register_jobs(self, register: Callable[..., None]) -> None:
-        """Offer the jobs that forget, where the config says what."""
+        """Register the retention jobs that the configuration enables."""
         if self.config.retention is not None:
             register(
                 id="mongo.retention",
                 func=self.prune,
-                name="Forget old executions",
+                name="Delete old executions",
                 description=f"Deletes what ended more than {self.config.retention} ago, with its events and log lines.",
                 cron="30 3 * * *",
             )
@@ -80,24 +80,24 @@ class MongoPlugin:
             register(
                 id="mongo.progress_retention",
                 func=self.prune_progress,
-                name="Forget old progress",
+                name="Delete old progress",
                 description=f"Deletes progress events of what ended more than {self.config.progress_retention} ago.",
                 cron="15 3 * * *",
             )
 
     @hookimpl
     async def try_connection(self) -> str:
-        """Reach the server as a start would."""
+        """Connect to the server as a start would."""
         return await self.store.try_connection()
 
     async def prune(self) -> int:
-        """Forget what is older than the retention; returns how many executions that were."""
+        """Delete executions older than `retention`; return how many."""
         if self.config.retention is None:
             return 0
         return await self.store.prune(datetime.now(UTC) - self.config.retention)
 
     async def prune_progress(self) -> int:
-        """Forget the progress of what is older than its retention; returns how many events that were."""
+        """Delete progress events of executions older than `progress_retention`; return how many."""
         if self.config.progress_retention is None:
             return 0
         return await self.store.prune_progress(datetime.now(UTC) - self.config.progress_retention)

@@ -1,4 +1,4 @@
-"""Views from events: what a crash between an append and its views left undone, and all of it anew."""
+"""Folds views from events: repairs what a crash left incomplete, and rebuilds everything."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from gnomon.domain.job_state import JobState
 from gnomon.errors import TransitionError
 from gnomon_mongo import operations, queries, schema
 from gnomon_mongo.documents import action_documents, execution_document, job_document, job_of
-from gnomon_mongo.server import LIST_PATIENCE, WORK_PATIENCE, Server
+from gnomon_mongo.server import LIST_LIMIT_S, WORK_LIMIT_S, Server
 from gnomon_mongo.write_batch import WriteBatch
 
 PAGE = 1_000
@@ -19,12 +19,12 @@ PAGE = 1_000
 
 
 async def repair(server: Server) -> int:
-    """Bring the views up to the end of the log; returns how many events they were behind, at most.
+    """Bring the views up to the end of the log; return how many events were folded.
 
-    Every append puts its views in place before the next one begins. So only those of the last one can be missing, but
-    for a rebuild that was stopped between, which is begun again.
+    Every append writes its views before the next one starts, so only the views of the last one can be missing. A
+    rebuild that was interrupted is started again.
     """
-    async with server.reading(LIST_PATIENCE):
+    async with server.reading(LIST_LIMIT_S):
         newest = await server[schema.EVENTS].find({}).sort("_id", -1).limit(1).to_list(None)
         log = await server[schema.KERNEL].find_one({"_id": "log"}) or {}
     if log.get("rebuilding"):
@@ -33,17 +33,28 @@ async def repair(server: Server) -> int:
 
 
 async def rebuild(server: Server) -> int:
-    """Throw the views of executions, jobs and actions away and fold them anew; returns how many events that were.
+    """Delete the views of executions, jobs and actions and fold them again; return the number of events.
 
-    What was pruned is gone: an execution whose progress was forgotten has none afterwards.
+    Pruned events cannot be folded: an execution whose progress was pruned has none afterwards.
     """
     await _mark(server, rebuilding=True)
-    async with server.writing(WORK_PATIENCE):
+    async with server.writing(WORK_LIMIT_S):
         for name in (schema.EXECUTIONS, schema.METADATA, schema.HISTORY):
             await server[name].delete_many({})
     folded = await _project(server, 0)
     await _mark(server, rebuilding=False)
     return folded
+
+
+async def rename_pause_reasons(server: Server) -> int:
+    """Rewrite the views of jobs that call the reason of a pause `paused_why`; return how many."""
+    async with server.reading(LIST_LIMIT_S):
+        documents = await server[schema.METADATA].find({"paused_why": {"$exists": True}}).to_list(None)
+    async with server.writing(WORK_LIMIT_S):
+        for old in documents:
+            new = job_document(job_of(old), old["position"])
+            await server[schema.METADATA].replace_one({"_id": old["_id"], "position": old["position"]}, new)
+    return len(documents)
 
 
 async def _mark(server: Server, *, rebuilding: bool) -> None:
@@ -52,20 +63,20 @@ async def _mark(server: Server, *, rebuilding: bool) -> None:
 
 
 async def differences(server: Server) -> AsyncIterator[str]:
-    """Tell the executions whose view is not what their events say; those whose progress was forgotten are left out."""
+    """Yield the executions whose view differs from their events, except those whose progress was pruned."""
     after = 0
     while events := await queries.read(server, after, PAGE):
         for stream in _streams(event for event in events if event.version == 1):
-            if not await is_as_told(server, stream):
+            if not await matches_events(server, stream):
                 yield stream
         after = events[-1].position
 
 
-async def is_as_told(server: Server, stream: str) -> bool:
-    """Whether the view of an execution is what its events say."""
+async def matches_events(server: Server, stream: str) -> bool:
+    """Whether the view of an execution equals the fold of its events."""
     history = await queries.stream(server, stream)
     if not history or isinstance(history[0], UnknownEvent):
-        return True  # pruned just now, or a kind of stream that a later version has
+        return True  # just pruned, or a kind of stream of a later version
     if [event.version for event in history] != list(range(1, len(history) + 1)):
         return True
     return await queries.execution(server, stream) == execution.fold(history)
@@ -90,7 +101,7 @@ def _streams(events: Iterable[Event]) -> list[str]:
 
 
 async def _view(server: Server, stream: str, events: Sequence[Event]) -> Execution | None:
-    """Fold what is new of a stream into its view; None where there is nothing to be folded."""
+    """Fold the new events of a stream into its view; None if there are none."""
     view = await queries.execution(server, stream)
     if view is None:
         history: Sequence[Event] = await queries.stream(server, stream)
@@ -104,10 +115,10 @@ def _fold(view: Execution | None, history: Sequence[Event]) -> Execution | None:
         return None
     if view is None:
         if history[0].version != 1 or isinstance(history[0], UnknownEvent):
-            return None  # half pruned, or the first word of a kind of stream that a later version has
+            return None  # half pruned, or a kind of stream of a later version
         view, history = execution.begin(history[0]), history[1:]
     for event in history:
-        view.version = event.version - 1  # progress between may have been forgotten
+        view.version = event.version - 1  # progress in between may have been pruned
         try:
             view.apply(event)
         except TransitionError:
@@ -116,18 +127,18 @@ def _fold(view: Execution | None, history: Sequence[Event]) -> Execution | None:
 
 
 async def _jobs(server: Server, events: Sequence[Event]) -> list[dict[str, object]]:
-    async with server.reading(LIST_PATIENCE):
+    async with server.reading(LIST_LIMIT_S):
         ids = sorted({event.job_id for event in events})
         documents = await server[schema.METADATA].find({"_id": {"$in": ids}}).to_list(None)
     known: dict[str, tuple[JobState, int]] = {one["_id"]: (job_of(one), one["position"]) for one in documents}
     changed: set[str] = set()
     for event in events:
-        if _tells_of_job(event) and _fold_job(known, event):
+        if _concerns_job(event) and _fold_job(known, event):
             changed.add(event.job_id)
     return [job_document(*known[job_id]) for job_id in sorted(changed)]
 
 
-def _tells_of_job(event: Event) -> bool:
+def _concerns_job(event: Event) -> bool:
     return isinstance(event, JobEvent) or event.stream == job_stream(event.job_id) or event.version == 1
 
 

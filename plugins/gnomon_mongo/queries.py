@@ -1,4 +1,4 @@
-"""All that is read from the server; lists by an index that gives their order, so that a page costs what it holds."""
+"""All reads from the server. Lists use an index in their order, so the cost of a page depends on its size only."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ from gnomon_mongo.documents import (
     millis,
 )
 from gnomon_mongo.drivers import Document
-from gnomon_mongo.server import LIST_PATIENCE, Server
+from gnomon_mongo.server import LIST_LIMIT_S, Server
 
 READ_AT_ONCE = 5_000
-"""Rows of one call; whoever asks for more gets them in several."""
+"""Events of one call; longer reads are split into several."""
 
 
 async def read(server: Server, after: int, limit: int) -> list[Event]:
     """Read events by position."""
     found: list[Event] = []
     while (wanted := min(limit - len(found), READ_AT_ONCE)) > 0:
-        async with server.reading(LIST_PATIENCE):
+        async with server.reading(LIST_LIMIT_S):
             cursor = server[schema.EVENTS].find({"_id": {"$gt": after}}).sort("_id", 1).limit(wanted)
             page = [event_of(document) for document in await cursor.to_list(None)]
         found += page
@@ -49,17 +49,17 @@ async def read(server: Server, after: int, limit: int) -> list[Event]:
 
 async def stream(server: Server, name: str) -> list[Event]:
     """Read the events of one stream."""
-    async with server.reading(LIST_PATIENCE):
+    async with server.reading(LIST_LIMIT_S):
         cursor = server[schema.EVENTS].find({"stream": name}).sort([("stream", 1), ("version", 1)])
         return [event_of(document) for document in await cursor.to_list(None)]
 
 
 async def job_events(server: Server, job_id: str, since: datetime, until: datetime) -> list[Event]:
-    """Read what was recorded of a job in since <= at < until, progress left out."""
+    """Read the events of a job with since <= at < until, without progress."""
     where = {"job_id": job_id, "at": {"$gte": millis(since), "$lte": millis(until)}, "type": {"$ne": "progress"}}
-    async with server.reading(LIST_PATIENCE):
+    async with server.reading(LIST_LIMIT_S):
         documents = await server[schema.EVENTS].find(where).to_list(None)
-    events = (event_of(document) for document in documents)  # dates are cut to ms, so the ends are looked at again
+    events = (event_of(document) for document in documents)  # dates are truncated to ms, so both ends are checked again
     return sorted((event for event in events if since <= event.at < until), key=lambda event: event.position)
 
 
@@ -72,14 +72,14 @@ async def execution(server: Server, execution_id: str) -> Execution | None:
 
 async def jobs(server: Server) -> list[JobState]:
     """Read the states of all jobs, by id."""
-    async with server.reading(LIST_PATIENCE):
+    async with server.reading(LIST_LIMIT_S):
         return [job_of(document) for document in await server[schema.METADATA].find({}).sort("_id", 1).to_list(None)]
 
 
 async def actions(server: Server, query: ActionQuery) -> ActionPage:
-    """Read a page of what operators did, and count what matches."""
+    """Read a page of operators' actions, and count the matches."""
     where: Document = {} if query.job_id is None else {"job_id": query.job_id}
-    async with server.reading(LIST_PATIENCE):
+    async with server.reading(LIST_LIMIT_S):
         total = await server[schema.HISTORY].count_documents(where)
         if query.limit <= 0:
             return ActionPage([], total)
@@ -99,7 +99,7 @@ async def log(server: Server, execution_id: str, after: int, limit: int) -> list
     if limit <= 0:
         return []
     where = {"execution_id": execution_id, "number": {"$gt": after}}
-    async with server.reading(LIST_PATIENCE):
+    async with server.reading(LIST_LIMIT_S):
         cursor = server[schema.LINES].find(where).sort([("execution_id", 1), ("number", 1)]).limit(limit)
         return [line_of(document) for document in await cursor.to_list(None)]
 
@@ -108,7 +108,7 @@ async def log(server: Server, execution_id: str, after: int, limit: int) -> list
 
 
 class Start(NamedTuple):
-    """Where a page begins: in the group of executions of one date (to the millisecond, as dates are), part way in."""
+    """Where a page starts: within the group of executions of one date, to the millisecond."""
 
     date: datetime
     skip: int = 0
@@ -116,20 +116,20 @@ class Start(NamedTuple):
 
 
 def parse_cursor(query: ExecutionQuery) -> Cursor | None:
-    """Read the query's cursor; ValueError where it is none."""
+    """Parse the query's cursor; raise ValueError if it is not valid."""
     if query.cursor is None:
         return None
     cursor = read_cursor(query.cursor)
     if not ObjectId.is_valid(cursor.id):
-        raise ValueError(f"{query.cursor!r} is no cursor of this log: use the `next` of the page before, unchanged")
+        raise ValueError(f"{query.cursor!r} is not a valid cursor: pass the `next` of the previous page unchanged")
     return cursor
 
 
 async def executions(server: Server, query: ExecutionQuery, below: Cursor | None) -> Page:
-    """Read a page, newest first, and count what matches.
+    """Read a page, newest first, and count the matches.
 
-    The indexes know dates, which are cut to milliseconds; within one of them the exact order is made here. So a page
-    is read by date from the index, but for its first and its last group, which are read on their own.
+    The indexes contain dates, which are truncated to milliseconds; executions of the same date are ordered here. So a
+    page is read by date from the index, except for its first and last group, which are read separately.
     """
     where = _where(query)
     total = await _count(server, where, query)
@@ -148,8 +148,8 @@ async def executions(server: Server, query: ExecutionQuery, below: Cursor | None
 
 
 async def _count(server: Server, where: Document, query: ExecutionQuery) -> int:
-    """Count by the indexes alone: all that match, less those of them that are hidden, which are few."""
-    async with server.reading(LIST_PATIENCE):
+    """Count from the indexes alone: all matches, minus the hidden ones, which are few."""
+    async with server.reading(LIST_LIMIT_S):
         total = await server[schema.EXECUTIONS].count_documents(where)
         if query.hidden:
             return total
@@ -165,20 +165,20 @@ async def _rows(server: Server, where: Document, start: Start | None, limit: int
     if len(rows) >= limit:
         return rows
     wanted = limit - len(rows) + skip
-    async with server.reading(LIST_PATIENCE):
+    async with server.reading(LIST_LIMIT_S):
         cursor = server[schema.EXECUTIONS].find(where).sort("timestamp", -1).limit(wanted)
         found = await cursor.to_list(None)
     if len(found) < wanted:
         return rows + _sorted(found)[skip:]
-    last = found[-1]["timestamp"]  # the limit may have cut its group anywhere
+    last = found[-1]["timestamp"]  # the limit may have cut its group
     found = _sorted([row for row in found if row["timestamp"] > last])
     found += await _group(server, where, Start(last), wanted - len(found))
     return rows + found[skip:]
 
 
 async def _start(server: Server, where: Document, offset: int) -> Start | None:
-    """Find the group into which an offset leads; the index alone knows it."""
-    async with server.reading(LIST_PATIENCE):
+    """Find the group that an offset points into, from the index alone."""
+    async with server.reading(LIST_LIMIT_S):
         cursor = server[schema.EXECUTIONS].find(where, {"timestamp": 1}).sort("timestamp", -1).skip(offset).limit(1)
         found = await cursor.to_list(None)
         if not found:
@@ -189,7 +189,7 @@ async def _start(server: Server, where: Document, offset: int) -> Start | None:
 
 
 async def _part_of_group(server: Server, where: Document, start: Start, limit: int) -> tuple[list[Document], int]:
-    """Read what is wanted of the first group, and tell how many rows are still to be skipped behind it."""
+    """Read the rows of the first group, and return how many are still to be skipped after it."""
     rows = await _group(server, where, start, limit + start.skip)
     return rows[start.skip :], max(start.skip - len(rows), 0)
 
@@ -201,7 +201,7 @@ async def _group(server: Server, where: Document, start: Start, limit: int) -> l
         exact = micros(start.below.timestamp)
         older = {"gnomon.timestamp": {"$lt": exact}}
         conditions.append({"$or": [older, {"gnomon.timestamp": exact, "_id": {"$lt": ObjectId(start.below.id)}}]})
-    async with server.reading(LIST_PATIENCE):
+    async with server.reading(LIST_LIMIT_S):
         cursor = server[schema.EXECUTIONS].find({"$and": conditions})
         return await cursor.sort([("gnomon.timestamp", -1), ("_id", -1)]).limit(limit).to_list(None)
 
@@ -211,7 +211,7 @@ def _sorted(rows: Sequence[Document]) -> list[Document]:
 
 
 def _where(query: ExecutionQuery) -> Document:
-    """Write the filters of a query; one of them always leads into an index that goes on with the timestamp."""
+    """Return the filters of a query. One of them is always the prefix of an index that continues with the timestamp."""
     where: Document = {}
     if query.job_id is not None:
         where["job_id"] = query.job_id
@@ -227,15 +227,15 @@ def _where(query: ExecutionQuery) -> Document:
 
 
 def _with_text(text: str, where: Document) -> Document:
-    pattern = re.escape(text.casefold()).replace("\0", r"\x00")  # a pattern cannot hold the character itself
+    pattern = re.escape(text.casefold()).replace("\0", r"\x00")  # a pattern cannot contain the character itself
     found: Document = {"gnomon.error": {"$regex": pattern}}
     if "job_id" not in where and "status" not in where:
-        found["status"] = "failed"  # no other one has an error message, and failed ones are few
+        found["status"] = "failed"  # only these have an error message, and they are few
     return found
 
 
 def _in_time(query: ExecutionQuery) -> Document:
-    """Bound the dates for the index; the microseconds of a bound are looked at beside that."""
+    """Bound the dates for the index, and the microseconds for the exact ends."""
     dates: Document = {}
     exact: Document = {}
     if query.since is not None:

@@ -1,4 +1,4 @@
-"""The collections of a log and their indexes: made at every start, where they are not there already."""
+"""The collections of a log and their indexes. A start creates the missing ones."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ METADATA = "scheduler_metadata"
 CHECKPOINTS = "scheduler_checkpoints"
 LINES = "scheduler_log_lines"
 KERNEL = "scheduler_kernel"
-"""Two documents: `log`, which log this is, and `writer`, the lease of the one kernel that writes."""
+"""Two documents: `log`, the identity of the log, and `writer`, the lease of the one kernel that writes."""
 
 
 class Index(msgspec.Struct, frozen=True):
-    """An index that the store needs; `keys` are fields with 1 or -1."""
+    """An index that the store needs; `keys` are fields with their direction, 1 or -1."""
 
     collection: str
     keys: tuple[tuple[str, int], ...]
@@ -30,7 +30,7 @@ class Index(msgspec.Struct, frozen=True):
 
     @property
     def name(self) -> str:
-        """The name that drivers give it by default."""
+        """The default name that drivers use."""
         return "_".join(f"{field}_{direction}" for field, direction in self.keys)
 
     def __str__(self) -> str:
@@ -38,10 +38,10 @@ class Index(msgspec.Struct, frozen=True):
         return f"{{{fields}}}{' unique' if self.unique else ''}{' sparse' if self.sparse else ''}"
 
 
-# The position of an event is its `_id`: unique by that. Every further index costs written pages for each event.
+# The position of an event is its `_id`, and thereby unique. Every further index costs page writes for each event.
 #
-# Of executions there are three, as other programs know them; reading.py finds every list by one of them. The sparse
-# one, which is written for hidden executions alone, counts those, that totals need not look at every document.
+# Every list of executions in queries.py uses one of their first three indexes. The sparse index contains only hidden
+# executions, so that totals can subtract them without reading every document.
 INDEXES = (
     Index(EVENTS, (("stream", 1), ("version", 1)), unique=True),
     Index(EVENTS, (("job_id", 1), ("at", 1))),
@@ -56,14 +56,14 @@ INDEXES = (
 
 
 async def make_indexes(database: Database) -> None:
-    """Make the indexes that are missing; StoreError for one that is there in another form."""
+    """Create the missing indexes; raise StoreError for an existing one with another definition."""
     for index in await missing_indexes(database):
         kind: dict[str, Any] = {"unique": index.unique, "sparse": index.sparse}
         await database[index.collection].create_index(list(index.keys), name=index.name, **kind)
 
 
 async def missing_indexes(database: Database) -> list[Index]:
-    """Tell which indexes are to be made; StoreError for one that is there in another form."""
+    """Return the missing indexes; raise StoreError for an existing one with another definition."""
     there = {name: await database[name].index_information() for name in {index.collection for index in INDEXES}}
     return [index for index in INDEXES if not _is_there(index, there[index.collection])]
 
@@ -88,10 +88,10 @@ def _check(index: Index, name: str, found: Mapping[str, Any]) -> None:
 def _conflict(index: Index, name: str, found: str) -> StoreError:
     return StoreError(
         f"collection {index.collection} has an index {name!r} that is {found}; expected {index}: "
-        f"look who made it, then drop it; the next start makes the right one"
+        f"find out who created it, then drop it; the next start creates the expected one"
     )
 
 
 def _keys(found: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
-    # Shells write the directions as 1.0.
+    # Shells store the directions as 1.0.
     return tuple((field, int(value) if isinstance(value, float) else value) for field, value in found["key"])

@@ -1,4 +1,4 @@
-"""The connection: collections with the right concerns, a time limit on every call, errors in the words of the port."""
+"""The connection: collections with the right concerns, a time limit on every call, translated errors."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ from gnomon_mongo.errors import translate, without_secrets
 log = structlog.stdlib.get_logger("gnomon.mongo")
 
 READERS = 5
-"""Reads that are under way at once: motor has few threads for all of its calls, and writes must not wait for reads."""
-LIST_PATIENCE = 15.0
-"""Seconds for a list or a count over a long log, which take longer than a single document."""
-WORK_PATIENCE = 600.0
-"""Seconds for one step of work that nobody waits for: making an index of a large collection, pruning."""
+"""Concurrent reads: motor has few threads for all of its calls, and writes must not wait for reads."""
+LIST_LIMIT_S = 15.0
+"""For a list or a count over a long log, which take longer than reading a single document."""
+WORK_LIMIT_S = 600.0
+"""For one step of background work: creating an index of a large collection, pruning."""
 
 
 class Server:
-    """A MongoDB deployment, one database of it, and how it is talked to.
+    """One database of a MongoDB deployment.
 
-    Writes are confirmed by the majority, and by its journals: `w="majority"` alone does not say that everywhere, and an
-    event that was acknowledged survives a power cut. `timeout` is in seconds.
+    Writes are acknowledged by the majority and by its journals, so that an acknowledged event survives a power cut:
+    `w="majority"` alone does not imply the journal everywhere. `timeout` is in seconds.
     """
 
     def __init__(self, uri: str, database: str | None, driver: Driver, timeout: float) -> None:
@@ -49,26 +49,26 @@ class Server:
         self._db: Database
 
     async def connect(self) -> None:
-        """Make the client; nothing is sent yet. StoreError for a URI that cannot be used."""
-        self._reading = asyncio.Semaphore(READERS)  # of this event loop, as the client is
+        """Create the client, which sends nothing yet; raise StoreError for an invalid URI."""
+        self._reading = asyncio.Semaphore(READERS)  # belongs to this event loop, like the client
         millis = round(self.timeout * 1000)
         try:
-            with _told_of_options():
+            with _log_driver_warnings():
                 self._client = self.driver.connect(
                     self._uri,
                     appname="gnomon",
-                    timeoutMS=round(WORK_PATIENCE * 1000),  # of what is forgotten to be limited below; never for ever
+                    timeoutMS=round(WORK_LIMIT_S * 1000),  # for calls without a limit of their own
                     serverSelectionTimeoutMS=min(millis, 1000),
                     connectTimeoutMS=millis,
                     tz_aware=True,
                 )
             self._db = self._choose_database(self._client)
         except (PyMongoError, BSONError, ValueError, OSError) as exc:
-            raise translate(exc, self.address) from None  # what it came from may hold the URI, and with it a password
+            raise translate(exc, self.address) from None  # the cause may contain the URI, and so a password
         self.address = f"{self.address.partition('/')[0]}/{self._db.name}"
 
     async def close(self) -> None:
-        """Let the client go."""
+        """Close the client."""
         client, self._client = self._client, None
         if client is not None:
             await self.driver.close(client)
@@ -77,54 +77,54 @@ class Server:
         return self._db.get_collection(collection)
 
     @asynccontextmanager
-    async def writing(self, patience: float | None = None) -> AsyncIterator[Server]:
-        """Limit a write, and translate what goes wrong."""
-        async with self._limited(patience or self.timeout):
+    async def writing(self, limit_s: float | None = None) -> AsyncIterator[Server]:
+        """Limit the duration of a write, and translate its errors."""
+        async with self._limited(limit_s or self.timeout):
             yield self
 
     @asynccontextmanager
-    async def reading(self, patience: float | None = None) -> AsyncIterator[Server]:
-        """Limit a read, and the number of reads at once; translate what goes wrong."""
+    async def reading(self, limit_s: float | None = None) -> AsyncIterator[Server]:
+        """Limit the duration of a read and the number of concurrent reads, and translate its errors."""
         try:
-            async with asyncio.timeout(patience or self.timeout):
+            async with asyncio.timeout(limit_s or self.timeout):
                 await self._reading.acquire()
         except TimeoutError as exc:
             raise StoreUnavailableError(
-                f"MongoDB log {self.address} has too many reads to do: try again later"
+                f"MongoDB log {self.address} is busy with too many reads: try again later"
             ) from exc
         try:
-            async with self._limited(patience or self.timeout):
+            async with self._limited(limit_s or self.timeout):
                 yield self
         finally:
             self._reading.release()
 
     @asynccontextmanager
-    async def _limited(self, patience: float) -> AsyncIterator[None]:
+    async def _limited(self, limit_s: float) -> AsyncIterator[None]:
         if self._client is None:
-            raise StoreError(f"MongoDB log {self.address} is not open: use the store inside of `async with store:`")
+            raise StoreError(f"MongoDB log {self.address} is not open: use the store inside `async with store:`")
         try:
-            with pymongo.timeout(patience):
+            with pymongo.timeout(limit_s):
                 yield
         except (PyMongoError, BSONError) as exc:
             raise translate(exc, self.address) from exc
 
     async def version(self) -> str:
-        """Ask the server which version of MongoDB it is."""
+        """Return the version of the server."""
         async with self.reading():
             return str((await self._db.client.server_info())["version"])
 
     async def missing_indexes(self) -> list[schema.Index]:
-        """Tell which indexes a start would make; StoreError for one that is there in another form."""
+        """Return the indexes that a start would create; raise StoreError for one with another definition."""
         async with self.reading():
             return await schema.missing_indexes(self._db)
 
     async def make_indexes(self) -> None:
-        """Make the indexes that are missing."""
-        async with self.writing(WORK_PATIENCE):
+        """Create the missing indexes."""
+        async with self.writing(WORK_LIMIT_S):
             await schema.make_indexes(self._db)
 
     def _choose_database(self, client: Client) -> Database:
-        # A preference for secondaries, or no confirmation, in the URI would break what the port promises.
+        # Secondary reads or unacknowledged writes, as the URI may ask for, would break the guarantees of the port.
         options: dict[str, Any] = {
             "codec_options": CodecOptions[Document](tz_aware=True),
             "read_preference": ReadPreference.PRIMARY,
@@ -137,10 +137,10 @@ class Server:
 
 
 @contextmanager
-def _told_of_options() -> Iterator[None]:
-    """Log what the driver warns of, such as an option of the URI that it does not know and leaves out."""
-    with warnings.catch_warnings(record=True) as told:
+def _log_driver_warnings() -> Iterator[None]:
+    """Log the warnings of the driver, such as one about an unknown option of the URI, which it ignores."""
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         yield
-    for warning in told:
-        log.warning("an option of `uri` is left out", problem=str(warning.message))
+    for warning in caught:
+        log.warning("an option of `uri` is ignored", problem=str(warning.message))

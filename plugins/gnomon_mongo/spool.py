@@ -1,6 +1,6 @@
-"""The spool: what was accepted while MongoDB was away, in a SQLite file on this machine, in order, until it is written.
+"""The spool: batches accepted while MongoDB was down, kept in order in a local SQLite file until they are written.
 
-It is no second log. It holds the documents that wait, and is empty in good times.
+It is not a second log: it contains only documents that wait, and is normally empty.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ T = TypeVar("T")
 log = structlog.stdlib.get_logger("gnomon.mongo")
 
 APPLICATION_ID = 0x676E7370
-"""«gnsp»: SQLite keeps this number in the header of the file, so that a spool can be told from any other database."""
-TAKEN_AT_ONCE = 500
-TAKEN_BYTES = 16 * 1024 * 1024
-"""Events that are taken out together, to be written in one go, and what they weigh."""
+"""«gnsp»: SQLite stores this number in the header of the file, which identifies a spool."""
+DRAIN_EVENTS = 500
+DRAIN_BYTES = 16 * 1024 * 1024
+"""The events, and their bytes, that are taken from the spool and written in one batch."""
 
 _CODEC = CodecOptions[Document](tz_aware=True)
 _SCHEMA = """
@@ -46,17 +46,17 @@ _SCHEMA = """
 
 
 class Spool:
-    """Keeps entries durably (WAL, synchronous=FULL) on a thread of its own, and hands them out in the order they came.
+    """Stores batches durably (WAL, synchronous=FULL) on a thread of its own, first in, first out.
 
-    `events` counts those that wait, `size` is their bytes, `oldest` the Unix time of the first. After `open`, these are
-    known without asking the disk. One process has the file at a time.
+    `events` is the number of waiting events, `size` their bytes, `oldest` the Unix time of the first. After `open`
+    these are known without disk access. One process uses the file at a time.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.entries = self.events = self.size = 0
         self.oldest: float | None = None
-        self._dropped = 0  # entries up to this number wait no more, although a full disk kept them from being deleted
+        self._dropped = 0  # entries up to this number are written, but could not be deleted on a full disk
         self._thread: ThreadPoolExecutor | None = None
         self._connection: sqlite3.Connection
 
@@ -66,14 +66,14 @@ class Spool:
         return self.entries == 0
 
     def check_folder(self) -> None:
-        """StoreError where there is no folder for the file."""
+        """Raise StoreError if the folder of the file does not exist."""
         if not self.path.parent.is_dir():
             raise StoreError(
-                f"the spool {self.path} cannot be made: there is no folder {self.path.parent}; create it first"
+                f"the spool {self.path} cannot be created: the folder {self.path.parent} does not exist; create it"
             )
 
     async def open(self) -> None:
-        """Open the file, or make it; StoreError where there is something else, StoreInUseError where it is taken."""
+        """Open or create the file; raise StoreError if it is not a spool, StoreInUseError if it is in use."""
         self._thread = ThreadPoolExecutor(1, "gnomon-mongo-spool")
         try:
             await self._do(self._open)
@@ -82,42 +82,42 @@ class Spool:
             raise
 
     async def close(self) -> None:
-        """Close the file; what waits is there at the next start."""
+        """Close the file; what waits is kept for the next start."""
         thread, self._thread = self._thread, None
         if thread is not None:
             await asyncio.get_running_loop().run_in_executor(thread, self._close)
             thread.shutdown()
 
     async def belongs_to(self, log_id: str) -> None:
-        """Tell the spool whose events it holds; StoreError where it holds some of another log."""
+        """Bind the spool to a log; raise StoreError if it contains events of another one."""
         await self._do(lambda: self._belongs_to(log_id))
 
     async def put(self, batch: WriteBatch) -> None:
-        """Keep an batch behind the others; durable when it returns."""
+        """Add a batch at the end; durable when it returns."""
         await self._do(lambda: self._put(batch))
 
     async def first(self) -> tuple[WriteBatch, int] | None:
-        """Return what is to be written next, several entries in one, and the number to `drop` afterwards."""
+        """Return what is to be written next, entries merged into one batch, and the number to `drop` afterwards."""
         return await self._do(self._first)
 
     async def drop(self, number: int) -> None:
-        """Forget the entries up to a number: they are where they belong."""
+        """Delete the entries up to a number, which have been written."""
         await self._do(lambda: self._drop(number))
 
     async def execution(self, execution_id: str) -> Document | None:
-        """Return the newest view of an execution that waits here."""
+        """Return the newest waiting view of an execution."""
         return await self._do(lambda: self._execution(execution_id))
 
     async def after(self, position: int, limit: int) -> list[Document]:
-        """Return up to `limit` events that wait here, after a position."""
+        """Return up to `limit` waiting events after a position."""
         return await self._do(lambda: self._after(position, limit))
 
     async def checkpoint(self, name: str) -> Document | None:
-        """Return the newest checkpoint of that name that waits here."""
+        """Return the newest waiting checkpoint of that name."""
         return await self._do(lambda: self._checkpoint(name))
 
     async def set_aside(self) -> Path:
-        """Put the file away under another name, for somebody to look at, and go on with an empty one."""
+        """Rename the file, for inspection, and continue with an empty one."""
         (log_id,) = await self._do(lambda: self._execute("SELECT id FROM log").fetchone())
         await self.close()
         aside = self.path.with_name(f"{self.path.name}.refused-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}")
@@ -138,7 +138,9 @@ class Spool:
             with suppress(sqlite3.Error, AttributeError):
                 self._connection.rollback()
             if getattr(exc, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY:
-                raise StoreInUseError(f"the spool {self.path} is used by another kernel: give each its own") from exc
+                raise StoreInUseError(
+                    f"the spool {self.path} is in use by another kernel: give each kernel its own"
+                ) from exc
             raise StoreUnavailableError(
                 f"the spool {self.path} cannot be used now: check its folder, its permissions and its disk ({exc})"
             ) from exc
@@ -148,7 +150,7 @@ class Spool:
     def _open(self) -> None:
         self.check_folder()
         self._connection = sqlite3.connect(self.path, timeout=0.5, isolation_level=None, check_same_thread=False)
-        # Before WAL: then there is no file of shared memory, and a second process is refused.
+        # Set before WAL: then SQLite uses no shared memory file, and a second process is refused.
         self._execute("PRAGMA locking_mode = EXCLUSIVE")
         try:
             (application_id,) = self._execute("PRAGMA application_id").fetchone()
@@ -156,7 +158,7 @@ class Spool:
         except sqlite3.DatabaseError as exc:
             if exc.sqlite_errorcode != sqlite3.SQLITE_NOTADB:
                 raise
-            raise StoreError(f"{self.path} is no spool and no database at all: use another path for it") from exc
+            raise StoreError(f"{self.path} is not a spool and not a database: use another path for the spool") from exc
         if not is_new and application_id != APPLICATION_ID:
             raise StoreError(f"{self.path} is the SQLite database of another program: use another path for the spool")
         self._execute("PRAGMA journal_mode = WAL")
@@ -176,7 +178,7 @@ class Spool:
         if known is not None and known[0] != log_id and self.entries:
             raise StoreError(
                 f"the spool {self.path} holds {self.events} events of another log: set `uri` and `database` back to "
-                "that one and start once, so that they are written there, or move the file away"
+                "that log and start once to write them there, or rename the file"
             )
         with self._connection:
             self._execute("BEGIN")
@@ -206,7 +208,7 @@ class Spool:
         for number, count, body in cursor:  # noqa: B007 - the number of the last one that was taken
             merged.add(WriteBatch.of_document(bson.decode(body, _CODEC)))
             events, size = events + max(count, 1), size + len(body)
-            if events >= TAKEN_AT_ONCE or size >= TAKEN_BYTES:
+            if events >= DRAIN_EVENTS or size >= DRAIN_BYTES:
                 break
         cursor.close()
         return (merged, number) if number else None
@@ -219,8 +221,8 @@ class Spool:
                 self._execute("DELETE FROM entries WHERE number <= ?", number)
                 self._execute("DELETE FROM executions WHERE number <= ?", number)
         except sqlite3.OperationalError as exc:
-            # To delete takes room as well, and on a full disk there would never be any: the spool is what fills it.
-            log.warning("what was written cannot be deleted from the spool yet", spool=str(self.path), problem=str(exc))
+            # Deleting needs space too, and on a disk that the spool has filled there would never be any.
+            log.warning("written entries cannot be deleted from the spool yet", spool=str(self.path), problem=str(exc))
             self._dropped = number
         self.entries, self.events, self.size = self.entries - entries, self.events - events, self.size - size
         self.oldest = self._oldest()
@@ -230,12 +232,12 @@ class Spool:
             self._execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def _start_over(self) -> None:
-        """Put an empty file in the place of this one, of which nothing waits any more."""
+        """Replace the file, in which nothing waits, with an empty one."""
         (log_id,) = self._execute("SELECT id FROM log").fetchone()
         self._connection.rollback()
-        for name in (f"{self.path.name}-wal", self.path.name):  # in between it is an older, shorter spool
+        for name in (f"{self.path.name}-wal", self.path.name):  # between the two steps it is an older, shorter spool
             self.path.with_name(name).unlink(missing_ok=True)
-        with suppress(sqlite3.Error):  # it cannot write back what nobody needs
+        with suppress(sqlite3.Error):  # it may fail to write back pages, which are not needed
             self._connection.close()
         self._open()
         self._belongs_to(log_id)

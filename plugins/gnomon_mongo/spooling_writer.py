@@ -1,4 +1,4 @@
-"""Writes to the server, or to the spool while the server is away; drains the spool when it is back."""
+"""Writes to the server, or to the spool while the server is down, and drains the spool when it is back."""
 
 from __future__ import annotations
 
@@ -22,31 +22,29 @@ from gnomon_mongo.write_batch import WriteBatch
 
 log = structlog.stdlib.get_logger("gnomon.mongo")
 
-FIRST_PAUSE, LONGEST_PAUSE = 0.1, 2.0
-"""Seconds between two tries to drain: doubled from the first to the longest, and spread."""
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 2.0
+"""The pauses between attempts to drain."""
 RESERVE = 1.25
-"""How far beyond its limit the spool grows for the ends of runs that are going, when no new ones are started."""
+"""How far the spool may grow beyond its limit for the ends of running runs, when no new ones are started."""
 ALARM = 0.8
-"""Share of the limit from which on the log warns."""
-
-
-KEEPERS = 2
-"""Checkpoints and log lines that are written at once: motor has few threads, and events must not wait for lines."""
+"""The share of the limit at which a warning is logged."""
+UNORDERED_WRITES = 2
+"""Concurrent writes of checkpoints and log lines: motor has few threads, and events must not wait for lines."""
 
 
 class SpoolLimits(msgspec.Struct, frozen=True):
-    """How many bytes may wait in the spool, and how long the first of them, before no new runs are started."""
+    """How many bytes may wait in the spool, and for how long, before no new runs are started."""
 
     size: int = 256 * 1024 * 1024
     age: timedelta = timedelta(days=1)
 
 
 class SpoolingWriter:
-    """Owns the order of the log: `head`, and who writes.
+    """Keeps the order of the log and its `head`.
 
-    While the spool is empty, whoever holds the turn writes to the server. From the moment something is in it,
-    everything goes there, and only `drain` writes to the server. Whether it is empty is decided by whoever holds the
-    turn; so no event can overtake another one on its way.
+    While the spool is empty, appends go to the server, one at a time under `_turn`. Once something is in the spool,
+    everything goes there, and only `drain` writes to the server. Emptiness is decided under the same lock, so no event
+    can overtake another one.
     """
 
     def __init__(self, server: Server, lease: Lease, spool: Spool, limits: SpoolLimits) -> None:
@@ -56,7 +54,7 @@ class SpoolingWriter:
         self._spool = spool
         self._limits = limits
         self._turn = asyncio.Lock()
-        self._keepers = asyncio.Semaphore(KEEPERS)
+        self._unordered = asyncio.Semaphore(UNORDERED_WRITES)
         self._away = asyncio.Event()
         self._since: float | None = None
         self._problem: str | None = None
@@ -64,7 +62,7 @@ class SpoolingWriter:
         self._has_warned = False
 
     def health(self) -> StoreHealth:
-        """Tell how writing goes: degraded while anything waits in the spool."""
+        """Return the health of writing: degraded while anything waits in the spool."""
         if self._deposed is not None:
             return StoreHealth("degraded", str(self._deposed), self._spool.events, accepts_runs=False)
         if self._spool.is_empty:
@@ -75,21 +73,21 @@ class SpoolingWriter:
 
     @property
     def waiting(self) -> str:
-        """Say what waits, for messages."""
+        """What waits, as a phrase for messages."""
         return f"{self._spool.events} events wait in the spool {self._spool.path}"
 
     @property
     def is_healthy(self) -> bool:
-        """Whether the server has everything."""
+        """Whether the server has everything that was accepted."""
         return self._spool.is_empty
 
     def depose(self, exc: StoreError) -> None:
-        """Write nothing more: the log is somebody else's."""
+        """Stop writing: another kernel owns the log."""
         self._deposed = exc
-        log.critical("the log is another kernel's now", problem=str(exc))
+        log.critical("lost ownership of the log", problem=str(exc))
 
     async def append(self, batch: WriteBatch) -> None:
-        """Write events whose positions follow the head; durable, here or there, when it returns."""
+        """Write events that follow the head; durable, on the server or in the spool, when it returns."""
         async with self._turn:
             if self._deposed is not None:
                 raise self._deposed
@@ -98,14 +96,14 @@ class SpoolingWriter:
             self.head = max(self.head, batch.last)
 
     async def keep(self, batch: WriteBatch) -> None:
-        """Write what has no place in the order of the log: a checkpoint, log lines."""
-        async with self._keepers:
+        """Write what is not part of the order of the log: a checkpoint, log lines."""
+        async with self._unordered:
             if self._deposed is not None:
                 raise self._deposed
             await self._write_or_spool(batch)
 
     async def drain_all(self) -> int:
-        """Write what an earlier kernel left in the spool, before anything else; returns how many events."""
+        """Write what an earlier kernel left in the spool; return how many events."""
         drained = 0
         while (some := await self._spool.first()) is not None:
             batch, number = some
@@ -119,8 +117,8 @@ class SpoolingWriter:
         return drained
 
     async def drain(self) -> None:
-        """Drain the spool whenever there is something in it, until cancelled. A task of the store."""
-        backoff = Backoff(FIRST_PAUSE, LONGEST_PAUSE, jitter=0.5)
+        """Drain the spool whenever something is in it, until cancelled. Runs as a task of the store."""
+        backoff = Backoff(FIRST_PAUSE_S, LONGEST_PAUSE_S, jitter=0.5)
         while self._deposed is None:
             await self._away.wait()
             try:
@@ -129,7 +127,7 @@ class SpoolingWriter:
                 self.depose(exc)
             except StoreError as exc:
                 self._problem = str(exc)
-                log.debug("the spool waits", problem=str(exc), events=self._spool.events)
+                log.debug("the spool cannot be drained yet", problem=str(exc), events=self._spool.events)
                 await asyncio.sleep(backoff.next())
             else:
                 backoff.reset()
@@ -151,27 +149,27 @@ class SpoolingWriter:
                 await self._lease.hold()
                 await operations.write(self._server, batch)
             except ConflictError:
-                await self._look_again()
+                await self._refresh_head()
                 raise
             except (StoreUnavailableError, Refusal) as exc:
-                # Whether it was written nobody knows. It is written again, and what is there then is left as it is.
+                # It may have been written all the same. It is written again, and what is there already is kept.
                 self._degrade(exc)
             else:
-                if self._since is not None:  # an outage in which nothing could be spooled either
+                if self._since is not None:  # the spool was not usable in this outage either
                     self._recover()
                 return
         if self._spool.size > self._limits.size * RESERVE:
-            raise StoreUnavailableError(f"{self._problem}; {self.waiting}, which is more than it may hold")
+            raise StoreUnavailableError(f"{self._problem}; {self.waiting}, which is more than its limit")
         await self._spool.put(batch)
         self._away.set()
         self._warn()
 
-    async def _look_again(self) -> None:
-        """Learn where the log ends after a conflict: some of the batch may have been written before it."""
+    async def _refresh_head(self) -> None:
+        """Read the head after a conflict: a part of the batch may have been written before it."""
         try:
             self.head = await operations.read_head(self._server)
         except StoreError as exc:
-            log.warning("the head of the log is not known", problem=str(exc))
+            log.warning("the head of the log could not be read", problem=str(exc))
 
     async def _settle(self) -> None:
         async with self._turn:
@@ -188,17 +186,17 @@ class SpoolingWriter:
         self._problem = str(exc)
         if self._since is None:
             self._since = time.monotonic()
-            log.error("MongoDB is away, events go to the spool", problem=str(exc), spool=str(self._spool.path))
+            log.error("MongoDB is down, events go to the spool", problem=str(exc), spool=str(self._spool.path))
 
     def _is_full(self) -> str | None:
-        """Say why no new runs are to be started; None where they may."""
+        """Return why no new runs may be started, or None."""
         size, oldest = self._spool.size, self._spool.oldest
         if size > self._limits.size:
-            return (
-                f"no runs are started: these are {size:,} bytes, more than the {self._limits.size:,} of `spool_limit`"
-            )
+            return f"no runs are started: the spool has {size:,} bytes, `spool_limit` is {self._limits.size:,}"
         if oldest is not None and time.time() - oldest > self._limits.age.total_seconds():
-            return f"no runs are started: the first has waited for longer than the {self._limits.age} of `spool_age`"
+            return (
+                f"no runs are started: the first event has waited for longer than the {self._limits.age} of `spool_age`"
+            )
         return None
 
     def _warn(self) -> None:
@@ -210,7 +208,7 @@ class SpoolingWriter:
         events = self._spool.events
         aside = await self._spool.set_aside()
         log.critical(
-            "another kernel wrote to the log while events waited in the spool; they cannot be added to it",
+            "another kernel wrote to the log while events waited in the spool; they cannot be appended to it",
             events=events,
             kept_in=str(aside),
             problem=str(exc),
@@ -218,7 +216,7 @@ class SpoolingWriter:
 
 
 def _check_places(events: Sequence[dict[str, object]], head: int) -> None:
-    """Refuse a batch whose places are taken, also by events that were pruned, or that would leave a gap."""
+    """Raise an error for a batch whose places are taken, also by pruned events, or that would leave a gap."""
     new: set[tuple[object, object]] = set()
     for position, event in enumerate(events, head + 1):
         stream, version, found = str(event["stream"]), int(str(event["version"])), int(str(event["_id"]))

@@ -1,4 +1,4 @@
-"""Numbers of the executions as the server counts them: to check, or to begin, what a plugin folds for itself."""
+"""Statistics of executions as counted by the server, to verify or to initialize what a plugin folds itself."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from gnomon.domain.execution import STATUSES
 from gnomon.domain.records import JobStatistics
 from gnomon_mongo import schema
 from gnomon_mongo.drivers import Document, aggregate
-from gnomon_mongo.server import LIST_PATIENCE, Server
+from gnomon_mongo.server import LIST_LIMIT_S, Server
 
 
 async def statistics(server: Server, job_id: str | None = None) -> list[JobStatistics]:
-    """Count the executions of one job, or of each, by id, hidden ones too; dates are cut to milliseconds."""
+    """Count the executions of one job or of each, hidden ones included; dates are truncated to milliseconds."""
     match: Document = {"$match": {} if job_id is None else {"job_id": job_id}}
-    async with server.reading(LIST_PATIENCE):
+    async with server.reading(LIST_LIMIT_S):
         found = await aggregate(server[schema.EXECUTIONS], [match, *_PIPELINE])
     return [_of_group(group) for group in found]
 

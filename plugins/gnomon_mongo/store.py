@@ -1,4 +1,4 @@
-"""The MongoDB store: the port, put together from the server, the lease, the spool and the writer."""
+"""The MongoDB store: implements the port with the server, the lease, the spool and the writer."""
 
 from __future__ import annotations
 
@@ -53,24 +53,24 @@ from gnomon_mongo.write_batch import WriteBatch
 
 log = structlog.stdlib.get_logger("gnomon.mongo")
 
-LOG_LAYOUT = 1
-"""Version of the collections and their documents."""
-CANCEL_AGAIN = 0.5
-"""Seconds after which a task of the store that does not end is cancelled once more."""
-LET_GO = 5.0
-"""Seconds that closing waits for the server to take the lease back."""
+LOG_LAYOUT = 2
+"""Version of the collections and their documents; 1 called the reason of a pause `paused_why`."""
+CANCEL_AGAIN_S = 0.5
+"""After which a task of the store that does not end is cancelled again."""
+RELEASE_LIMIT_S = 5.0
+"""For releasing the lease while closing."""
 
 
 class MongoStore(Store):
-    """Keeps the log in MongoDB, and in a spool on this machine while MongoDB is away.
+    """Keeps the log in MongoDB, and in a local spool while MongoDB is down.
 
-    `uri` is any that MongoDB knows, with authentication, TLS, replica sets; `database` is by default the one that it
-    names, else `gnomon`. `timeout` limits each write, `patience` how long opening waits for a server that is away,
-    and `lease` how long the writer's place is kept for a kernel that is not heard of. Beyond the `limits` of the spool
-    no more runs are started.
+    `uri` is any MongoDB connection string, with authentication, TLS, replica sets; `database` defaults to the one in
+    it, else `gnomon`. `timeout` limits each write, `patience` how long opening waits for a server that is down, and
+    `lease` is how long a kernel that does not respond keeps the right to write. Beyond the `limits` of the spool no
+    new runs are started.
 
-    While events wait in the spool, a list would lack them: it raises StoreUnavailableError. A single execution, the
-    head and the events of the spool itself can be read all the same.
+    While events wait in the spool, lists would be incomplete and raise StoreUnavailableError. A single execution, the
+    head and the events in the spool can be read all the same.
     """
 
     name = "mongo"
@@ -100,14 +100,14 @@ class MongoStore(Store):
 
     async def open(self, *, read_only: bool = False) -> None:
         if self._is_open:
-            raise StoreError(f"MongoDB log {self._server.address} is open already")
+            raise StoreError(f"MongoDB log {self._server.address} is already open")
         deadline = time.monotonic() + self._patience
         backoff = Backoff(0.1, 5.0)
         while True:
             try:
-                await self._take_hold(read_only=read_only)
+                await self._acquire(read_only=read_only)
             except StoreUnavailableError as exc:
-                await self._let_go()
+                await self._release_all()
                 if read_only:
                     raise
                 pause = backoff.next()
@@ -116,7 +116,7 @@ class MongoStore(Store):
                 log.warning("waiting for MongoDB", problem=str(exc), next_try_s=pause)
                 await asyncio.sleep(pause)
             except BaseException:
-                await self._let_go()
+                await self._release_all()
                 raise
             else:
                 self._is_open = True
@@ -124,10 +124,10 @@ class MongoStore(Store):
 
     async def close(self) -> None:
         self._is_open = False
-        await self._let_go()
+        await self._release_all()
 
     async def try_connection(self) -> str:
-        """Reach the server as opening would, without changing anything, and tell what is there; StoreError if not."""
+        """Connect as opening would, without changing anything; return a description, or raise StoreError."""
         self._spool.check_folder()
         try:
             await self._server.connect()
@@ -135,14 +135,14 @@ class MongoStore(Store):
         finally:
             await self._server.close()
 
-    async def _take_hold(self, *, read_only: bool) -> None:
-        self._held.push_async_callback(self._server.close)  # also where only half of it could be made
+    async def _acquire(self, *, read_only: bool) -> None:
+        self._held.push_async_callback(self._server.close)  # also if connecting fails half way
         await self._server.connect()
         log_id = await self._identify(read_only=read_only)
         if read_only:
             return
         await self._lease.acquire()
-        self._held.push_async_callback(self._give_back)
+        self._held.push_async_callback(self._release_lease)
         self._start(self._lease_kept())
         await self._server.make_indexes()
         await self._spool.open()
@@ -150,25 +150,26 @@ class MongoStore(Store):
         await self._spool.belongs_to(log_id)
         writer = SpoolingWriter(self._server, self._lease, self._spool, self._limits)
         if drained := await writer.drain_all():
-            log.info("what waited in the spool is written", events=drained, log=self._server.address)
+            log.info("the spool is drained", events=drained, log=self._server.address)
+        await self._migrate()
         await projection.repair(self._server)
         writer.head = await operations.read_head(self._server)
         self._writer = writer
         self._start(writer.drain())
 
-    async def _let_go(self) -> None:
+    async def _release_all(self) -> None:
         self._writer = None
         held, self._held = self._held, AsyncExitStack()
         await held.aclose()
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
-        # No TaskGroup: open and close may be called in different tasks.
+        # Not a TaskGroup: open and close may be called in different tasks.
         task = asyncio.create_task(work)
 
         async def stop() -> None:
-            while not task.done():  # pymongo sometimes loses a cancellation while it looks for a server
+            while not task.done():  # pymongo sometimes swallows a cancellation during server selection
                 task.cancel()
-                await asyncio.wait((task,), timeout=CANCEL_AGAIN)
+                await asyncio.wait((task,), timeout=CANCEL_AGAIN_S)
 
         self._held.push_async_callback(stop)
 
@@ -179,17 +180,17 @@ class MongoStore(Store):
             if self._writer is not None:
                 self._writer.depose(exc)
 
-    async def _give_back(self) -> None:
-        with suppress(StoreError, TimeoutError):  # then it ends by itself
-            async with asyncio.timeout(LET_GO):
+    async def _release_lease(self) -> None:
+        with suppress(StoreError, TimeoutError):  # then it expires
+            async with asyncio.timeout(RELEASE_LIMIT_S):
                 await self._lease.release()
 
     async def _identify(self, *, read_only: bool) -> str:
-        """Return the name of this log, which nothing else has; it gets one where it is new."""
+        """Return the unique id of this log; a new log gets one."""
         async with self._server.reading() as server:
             found = await server[schema.KERNEL].find_one({"_id": "log"})
         if found is None and read_only:
-            raise NoLogError(f"there is no log in MongoDB at {self._server.address}: start a kernel there first")
+            raise NoLogError(f"MongoDB at {self._server.address} contains no log: start a kernel with it first")
         if found is None:
             found = await self._begin_log()
         if found["layout"] > LOG_LAYOUT:
@@ -199,28 +200,39 @@ class MongoStore(Store):
             )
         return str(found["id"])
 
+    async def _migrate(self) -> None:
+        """Bring documents of an older layout to today's. What interrupts this is repeated at the next start."""
+        async with self._server.writing() as server:
+            log_document = await server[schema.KERNEL].find_one({"_id": "log"}) or {}
+        if log_document.get("layout", LOG_LAYOUT) == LOG_LAYOUT:
+            return
+        renamed = await projection.rename_pause_reasons(self._server)
+        async with self._server.writing() as server:
+            await server[schema.KERNEL].update_one({"_id": "log"}, {"$set": {"layout": LOG_LAYOUT}})
+        log.info("the log is migrated to a newer layout", log=self._server.address, layout=LOG_LAYOUT, jobs=renamed)
+
     async def _begin_log(self) -> Document:
         new = {"id": secrets.token_hex(12), "layout": LOG_LAYOUT, "made": datetime.now(UTC)}
         async with self._server.writing() as server:
-            with suppress(DuplicateKeyError):  # two kernels that begin at once agree on one name
+            with suppress(DuplicateKeyError):  # two kernels that start at once agree on one id
                 await server[schema.KERNEL].insert_one({"_id": "log", **new})
             return await server[schema.KERNEL].find_one({"_id": "log"}) or new
 
     def _cannot_start(self, exc: StoreError) -> str:
-        kept = "; what waits in the spool stays there" if self._spool.path.exists() else ""
+        kept = "; the events in the spool are kept" if self._spool.path.exists() else ""
         return (
-            f"{exc}; waited {self._patience:g} s for it. A kernel cannot start without its log: which jobs are paused, "
-            f"and what an earlier kernel left running, is written there{kept}"
+            f"{exc}; waited {self._patience:g} s for it. A kernel cannot start without its log, which says which jobs "
+            f"are paused and what an earlier kernel left running{kept}"
         )
 
     # --- writing ---
 
     async def append(self, events: Sequence[Event], executions: Sequence[Execution], jobs: Sequence[JobState]) -> None:
-        writer = self._writing()
+        writer = self._open_writer()
         if not events:
             return
         first, last = events[0].position, events[-1].position
-        # Documents are made before anything is awaited: the views live on meanwhile.
+        # Documents are encoded before the first await, because the views change in the meantime.
         batch = WriteBatch(
             events=[event_document(event, first) for event in events],
             executions=[execution_document(view) for view in executions],
@@ -230,26 +242,26 @@ class MongoStore(Store):
         await writer.append(batch)
 
     async def save_checkpoint(self, name: str, checkpoint: Checkpoint) -> None:
-        await self._writing().keep(WriteBatch(checkpoints=[checkpoint_document(name, checkpoint)]))
+        await self._open_writer().keep(WriteBatch(checkpoints=[checkpoint_document(name, checkpoint)]))
 
     async def append_log(self, execution_id: str, lines: Sequence[LogLine], oldest: int = 1) -> None:
         documents = [line_document(execution_id, line) for line in lines if line.number >= oldest]
-        await self._writing().keep(
+        await self._open_writer().keep(
             WriteBatch(lines=documents, oldest_lines={execution_id: oldest} if oldest > 1 else {})
         )
 
     async def prune(self, before: datetime) -> int:
-        self._check_complete(self._writing())
+        self._check_complete(self._open_writer())
         return await operations.prune(self._server, before)
 
     async def prune_progress(self, before: datetime) -> int:
-        """Forget the progress events of executions that ended before that moment; returns how many events."""
-        self._check_complete(self._writing())
+        """Delete the progress events of executions that ended before that moment; return how many events."""
+        self._check_complete(self._open_writer())
         return await operations.prune_progress(self._server, before)
 
     async def rebuild(self) -> int:
-        """Fold all views of executions and jobs anew from the events, and return how many. For a stopped kernel."""
-        self._check_complete(self._writing())
+        """Rebuild all views from the events, which no kernel may write meanwhile; return the number of events."""
+        self._check_complete(self._open_writer())
         return await projection.rebuild(self._server)
 
     # --- reading ---
@@ -262,72 +274,76 @@ class MongoStore(Store):
         return self._writer.head if self._writer is not None else await operations.read_head(self._server)
 
     async def read(self, after: int = 0, limit: int = 1000) -> list[Event]:
-        if self._waits() and (waiting := await self._spool.after(after, limit)) and waiting[0]["_id"] == after + 1:
+        if (
+            self._is_spooling()
+            and (waiting := await self._spool.after(after, limit))
+            and waiting[0]["_id"] == after + 1
+        ):
             return [event_of(document) for document in waiting]
-        events = await queries.read(self._complete(), after, limit)
+        events = await queries.read(self._complete_server(), after, limit)
         if self._writer is None:
             return events
-        head = self._writer.head  # what is being written just now is not durable yet
+        head = self._writer.head  # what is being written is not durable yet
         return [event for event in events if event.position <= head]
 
     async def stream(self, stream: str) -> list[Event]:
-        return await queries.stream(self._complete(), stream)
+        return await queries.stream(self._complete_server(), stream)
 
     async def execution(self, execution_id: str) -> Execution | None:
         self._check_open()
-        if self._waits() and (waiting := await self._spool.execution(execution_id)) is not None:
+        if self._is_spooling() and (waiting := await self._spool.execution(execution_id)) is not None:
             return execution_of(waiting)
         return await queries.execution(self._server, execution_id)
 
     async def executions(self, query: ExecutionQuery) -> Page:
         below = queries.parse_cursor(query)
-        return await queries.executions(self._complete(), query, below)
+        return await queries.executions(self._complete_server(), query, below)
 
     async def jobs(self) -> list[JobState]:
-        return await queries.jobs(self._complete())
+        return await queries.jobs(self._complete_server())
 
     async def job_events(self, job_id: str, since: datetime, until: datetime) -> list[Event]:
-        return await queries.job_events(self._complete(), job_id, since, until)
+        return await queries.job_events(self._complete_server(), job_id, since, until)
 
     async def actions(self, query: ActionQuery) -> ActionPage:
-        return await queries.actions(self._complete(), query)
+        return await queries.actions(self._complete_server(), query)
 
     async def checkpoint(self, name: str) -> Checkpoint | None:
         self._check_open()
-        if self._waits() and (waiting := await self._spool.checkpoint(name)) is not None:
+        if self._is_spooling() and (waiting := await self._spool.checkpoint(name)) is not None:
             return checkpoint_of(waiting)
         return await queries.checkpoint(self._server, name)
 
     async def log(self, execution_id: str, after: int = 0, limit: int = 1000) -> list[LogLine]:
-        return await queries.log(self._complete(), execution_id, after, limit)
+        return await queries.log(self._complete_server(), execution_id, after, limit)
 
     async def statistics(self, job_id: str | None = None) -> list[JobStatistics]:
-        return await statistics(self._complete(), job_id)
+        return await statistics(self._complete_server(), job_id)
 
     async def differences(self) -> list[str]:
-        """List the executions whose view is not what their events say; there should be none."""
-        server = self._complete()
+        """Return the executions whose view differs from their events; there should be none."""
+        server = self._complete_server()
         found = [execution_id async for execution_id in projection.differences(server)]
-        # What a kernel was writing just then is as it should be by now.
-        return [execution_id for execution_id in found if not await projection.is_as_told(server, execution_id)]
+        # A view that a kernel was writing at that moment is correct by now.
+        return [execution_id for execution_id in found if not await projection.matches_events(server, execution_id)]
 
     def _check_open(self) -> None:
         if not self._is_open:
             raise StoreError(
-                f"MongoDB log {self._server.address} is not open: use the store inside of `async with store:`"
+                f"MongoDB log {self._server.address} is not open: use the store inside `async with store:`"
             )
 
-    def _writing(self) -> SpoolingWriter:
+    def _open_writer(self) -> SpoolingWriter:
         self._check_open()
         if self._writer is None:
-            raise StoreError(f"MongoDB log {self._server.address} was opened read-only, so it cannot be written")
+            raise StoreError(f"MongoDB log {self._server.address} is open read-only and cannot be written")
         return self._writer
 
-    def _waits(self) -> bool:
+    def _is_spooling(self) -> bool:
         return self._writer is not None and not self._writer.is_healthy
 
-    def _complete(self) -> Server:
-        """Return the server, where it has all that was accepted."""
+    def _complete_server(self) -> Server:
+        """Return the server, if it has everything that was accepted."""
         self._check_open()
         if self._writer is not None:
             self._check_complete(self._writer)
@@ -336,5 +352,5 @@ class MongoStore(Store):
     def _check_complete(self, writer: SpoolingWriter) -> None:
         if not writer.is_healthy:
             raise StoreUnavailableError(
-                f"MongoDB log {self._server.address} does not have everything yet: {writer.waiting}; try again later"
+                f"MongoDB log {self._server.address} is incomplete: {writer.waiting}; try again later"
             )

@@ -1,4 +1,4 @@
-"""What is written together: documents that go to the server, or to the spool until the server is back."""
+"""The documents that are written together: to the server, or to the spool until the server is back."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from gnomon_mongo.drivers import Document
 
 
 class WriteBatch(msgspec.Struct):
-    """The documents of one append, one checkpoint, or some log lines; several entries can be made into one.
+    """The documents of one append, one checkpoint, or some log lines; several batches can be merged into one.
 
-    `events` are in order of position and without gaps. Of executions, jobs and checkpoints the newest view counts.
+    `events` are ordered by position and without gaps. Of each execution, job and checkpoint only the newest is kept.
     """
 
     events: list[Document] = msgspec.field(default_factory=list)
@@ -25,11 +25,11 @@ class WriteBatch(msgspec.Struct):
 
     @property
     def last(self) -> int:
-        """The highest position in it, 0 where it has no events."""
+        """The highest position in it, 0 without events."""
         return int(self.events[-1]["_id"]) if self.events else 0
 
     def add(self, later: WriteBatch) -> None:
-        """Take in what came later; newer views take the place of older ones."""
+        """Append a later batch; its views replace the older ones."""
         self.events += later.events
         self.executions = _newest(self.executions, later.executions)
         self.jobs = _newest(self.jobs, later.jobs)
@@ -39,12 +39,12 @@ class WriteBatch(msgspec.Struct):
         self.oldest_lines |= later.oldest_lines
 
     def to_document(self) -> Document:
-        """Write it as it is kept in the spool."""
+        """Encode it for the spool."""
         return {name: getattr(self, name) for name in self.__struct_fields__}
 
     @classmethod
     def of_document(cls, document: Document) -> Self:
-        """Read what `to_document` wrote."""
+        """Decode what `to_document` returned."""
         return cls(**document)
 
 

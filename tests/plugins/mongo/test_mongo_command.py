@@ -65,7 +65,7 @@ async def test_verify_shows_the_numbers_of_each_job_beside_a_running_kernel(stor
     assert code == 0, said
     assert "report  1 running; last running" in said
     assert "sync    1 success, 1 failed; 2.5 s on average; last failed" in said
-    assert "all 3 runs are what their events say" in said
+    assert "the views of all 3 runs match their events" in said
 
 
 async def test_verify_names_what_is_wrong_and_rebuild_mends_it(store: MongoStore, database: Any, gnomon: Run) -> None:
@@ -80,10 +80,10 @@ async def test_verify_names_what_is_wrong_and_rebuild_mends_it(store: MongoStore
     code, said = await gnomon("verify")
 
     assert refused[0] == 1
-    assert "is written by process" in refused[1]
+    assert "is in use by process" in refused[1]
     assert code == 1
-    assert f"✘ {changed}: its view is not what its events say" in said
-    assert f"✘ {lost}: its view is not what its events say" in said
+    assert f"✘ {changed}: its view differs from its events" in said
+    assert f"✘ {lost}: its view differs from its events" in said
     assert right not in said
     assert "gnomon mongo rebuild" in said
 
@@ -120,7 +120,7 @@ async def test_a_log_in_another_store_is_not_looked_at(gnomon: Run, tmp_path: Pa
     code, said = await gnomon("verify")
 
     assert code == 2
-    assert "has its log in another store: sqlite" in said
+    assert "keeps its log in another store: sqlite" in said
 
 
 def test_without_the_driver_it_says_what_to_install(tmp_path: Path) -> None:

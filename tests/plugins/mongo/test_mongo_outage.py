@@ -157,7 +157,7 @@ async def test_without_its_server_a_kernel_does_not_start_and_what_waits_stays(
     await store.close()
 
     settings["patience"] = timedelta(0)
-    with pytest.raises(StoreUnavailableError, match=r"cannot start without its log.* stays there"):
+    with pytest.raises(StoreUnavailableError, match=r"cannot start without its log.* are kept"):
         await MongoStore(daemon.uri, driver=driver, **settings).open()
     with pytest.raises(StoreUnavailableError, match="cannot be used now") as refused:
         await MongoStore(daemon.uri, driver=driver, **settings).open(read_only=True)
@@ -196,7 +196,7 @@ async def test_a_full_spool_takes_the_ends_of_runs_and_asks_for_no_new_ones(
         assert "spool_limit" in str(store.health().problem)
 
         await keep(store, run(written, 3 * written))  # from the reserve
-        with pytest.raises(StoreUnavailableError, match="more than it may hold"):
+        with pytest.raises(StoreUnavailableError, match="more than its limit"):
             await keep(store, *(run(n, 3 * n) for n in range(written + 1, written + 100)))
 
         head = await store.head()
@@ -332,9 +332,9 @@ async def test_a_kernel_that_was_replaced_in_an_outage_is_told_so(
 
         await eventually(lambda: not store.health().accepts_runs)
 
-        with pytest.raises((DeposedError, ConflictError), match="took the place"):
+        with pytest.raises((DeposedError, ConflictError), match="took the lease"):
             await keep(store, run(3, 6))
-        assert "took the place" in str(store.health().problem)
+        assert "took the lease" in str(store.health().problem)
 
 
 @pytest.fixture

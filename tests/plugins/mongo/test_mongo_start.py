@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import socket
 import subprocess
 import sys
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from gnomon.conversion import convert
+from gnomon.domain.events import JobPaused
 from gnomon.domain.records import ExecutionQuery
 from gnomon.errors import ConfigError, DeposedError, NoLogError, StoreError, StoreInUseError, StoreUnavailableError
 from gnomon.testing.histories import append, scheduled, succeeded
@@ -72,7 +74,7 @@ async def test_an_option_of_the_uri_that_the_driver_leaves_out_is_told_of_in_the
     with capture_logs() as logs:
         await refusal(MongoStore("mongodb://127.0.0.1:1/log?authsorce=admin", driver=driver, **settings))
 
-    (told,) = [line for line in logs if line["event"] == "an option of `uri` is left out"]
+    (told,) = [line for line in logs if line["event"] == "an option of `uri` is ignored"]
     assert "authsource" in told["problem"]
 
 
@@ -147,7 +149,7 @@ async def test_a_wrong_password_and_a_missing_permission_say_what_to_change(
     wrong = await refusal(MongoStore(f"mongodb://ann:topsecrets@{guarded}", driver=driver, **settings))
     reader = await refusal(MongoStore(f"mongodb://ron:topsecret@{guarded}", driver=driver, **settings))
 
-    assert "password is another one" in str(wrong)
+    assert "unknown user or wrong password" in str(wrong)
     assert "grant it the role readWrite" in str(reader)
     for error in (wrong, reader):
         assert not isinstance(error, StoreUnavailableError)
@@ -160,7 +162,7 @@ async def test_a_wrong_password_and_a_missing_permission_say_what_to_change(
 async def test_trying_the_connection_tells_where_the_log_is_and_changes_nothing(
     make_store: MakeStore, database: Any
 ) -> None:
-    assert "no log yet, the first start makes it" in await make_store().try_connection()
+    assert "no log yet; the first start creates it" in await make_store().try_connection()
     assert await database.list_collection_names() == []
 
     async with make_store() as store:
@@ -168,8 +170,8 @@ async def test_trying_the_connection_tells_where_the_log_is_and_changes_nothing(
         beside = await make_store().try_connection()
     alone = await make_store().try_connection()
 
-    assert re.fullmatch(r"MongoDB [\d.]+ at \S+/gnomon_\w+: a log that is at event 1", alone)
-    assert beside == f"{alone}, written by process {os.getpid()} on {socket.gethostname()}"
+    assert re.fullmatch(r"MongoDB [\d.]+ at \S+/gnomon_\w+: a log at event 1", alone)
+    assert beside == f"{alone}, in use by process {os.getpid()} on {socket.gethostname()}"
 
 
 async def test_trying_the_connection_finds_what_would_stand_in_the_way_of_a_start(
@@ -177,10 +179,10 @@ async def test_trying_the_connection_finds_what_would_stand_in_the_way_of_a_star
 ) -> None:
     await database[schema.EVENTS].create_index([("stream", 1), ("version", 1)])
     stores = {
-        "password is another one": MongoStore(f"mongodb://ann:topsecrets@{guarded}", driver=driver, **settings),
+        "unknown user or wrong password": MongoStore(f"mongodb://ann:topsecrets@{guarded}", driver=driver, **settings),
         "grant it the role readWrite": MongoStore(f"mongodb://ron:topsecret@{guarded}", driver=driver, **settings),
         "has an index 'stream_1_version_1' that is not unique": make_store(),
-        "there is no folder": make_store(spool=tmp_path / "nowhere" / "spool.db"),
+        "does not exist; create it": make_store(spool=tmp_path / "nowhere" / "spool.db"),
     }
     for said, store in stores.items():
         with pytest.raises(StoreError, match=said):
@@ -241,6 +243,67 @@ async def test_a_log_of_a_newer_version_is_left_alone(make_store: MakeStore, dat
     assert await database[schema.KERNEL].count_documents({}) == 1
 
 
+# What the version before log format 3 wrote for a paused job.
+BODY = {
+    1: (
+        '{"type":"job_added","position":1,"stream":"job:sync","version":1,"at":"2026-11-28T15:16:05.370561Z","node":"a",'
+        '"job_id":"sync","log_format":2,"actor":"kernel","why":"the kernel was started with these definitions",'
+        '"definition":{"id":"sync","func":"builtins:print","cron":"0 5 * * *","timezone":"UTC"}}'
+    ),
+    2: (
+        '{"type":"job_paused","position":2,"stream":"job:sync","version":2,"at":"2026-11-28T15:16:05.389617Z","node":"a",'
+        '"job_id":"sync","log_format":2,"actor":"ann","why":"the database is being moved"}'
+    ),
+}
+JOB_VIEW = {
+    "_id": "sync",
+    "display_name": "sync",
+    "description": "",
+    "paused": True,
+    "paused_by": "ann",
+    "paused_why": "the database is being moved",
+    "removed": False,
+    "position": 2,
+    "state": (
+        '{"job_id":"sync","version":2,"definition":{"id":"sync","func":"builtins:print","cron":"0 5 * * *",'
+        '"timezone":"UTC"},"anchor":"2026-11-28T15:16:05.370561Z","paused":true,"paused_by":"ann",'
+        '"paused_why":"the database is being moved","paused_at":"2026-11-28T15:16:05.389617Z"}'
+    ),
+}
+
+
+async def layout_1(database: Any) -> None:
+    at = datetime(2026, 11, 28, 15, 16, 5, tzinfo=UTC)
+    await database[schema.KERNEL].insert_one({"_id": "log", "id": "85531c4e9aa3e79c005ab0ff", "layout": 1, "made": at})
+    for position, body in BODY.items():
+        event = {"stream": "job:sync", "version": position, "type": json.loads(body)["type"], "job_id": "sync"}
+        event |= {"node": "a", "at": at, "batch": position, "body": body}
+        await database[schema.EVENTS].insert_one({"_id": position} | event)
+    await database[schema.METADATA].insert_one(JOB_VIEW)
+
+
+async def test_a_log_of_layout_1_keeps_its_pause_reasons_and_is_rewritten_for_other_programs(
+    make_store: MakeStore, database: Any
+) -> None:
+    await layout_1(database)
+    reader = make_store()
+    await reader.open(read_only=True)
+    assert [job.paused_reason for job in await reader.jobs()] == ["the database is being moved"]
+    assert await database[schema.METADATA].find_one({"_id": "sync"}) == JOB_VIEW  # reading changes nothing
+
+    store = make_store()
+    await store.open()
+    (job,) = await store.jobs()
+    assert (job.paused, job.paused_by, job.paused_reason) == (True, "ann", "the database is being moved")
+    view = await database[schema.METADATA].find_one({"_id": "sync"})
+    assert view["paused_reason"] == "the database is being moved"
+    assert not [name for name in (*view, view["state"]) if "paused_why" in name]
+    assert (await database[schema.KERNEL].find_one({"_id": "log"}))["layout"] == 2
+    assert [event.reason for event in await store.stream("job:sync") if isinstance(event, JobPaused)] == [
+        "the database is being moved"
+    ]
+
+
 async def test_reading_what_is_not_there_creates_nothing(make_store: MakeStore, database: Any) -> None:
     assert isinstance(await refusal(make_store(), read_only=True), NoLogError)
 
@@ -278,7 +341,7 @@ async def test_a_second_writer_is_told_who_the_first_one_is(make_store: MakeStor
     error = await refusal(make_store())
 
     assert isinstance(error, StoreInUseError)
-    assert f"is written by process {held_elsewhere.pid} on {socket.gethostname()} since 20" in str(error)
+    assert f"is in use by process {held_elsewhere.pid} on {socket.gethostname()} since 20" in str(error)
 
 
 async def test_the_place_of_a_killed_writer_of_this_machine_is_free_at_once(
