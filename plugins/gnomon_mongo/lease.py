@@ -102,7 +102,7 @@ class Lease:
         return holder
 
     async def _take(self, holder: Document | None) -> bool:
-        """Take the lease from this holder, unless it has renewed it since, or create it if there is none."""
+        """Acquire the lease from this holder, unless it has renewed it since, or create it if there is none."""
         began = time.monotonic()
         seen = {"_id": WRITER, "token": holder["token"], "renewals": holder["renewals"]} if holder else {"_id": WRITER}
         mine = {

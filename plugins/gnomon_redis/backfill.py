@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import structlog
 
-from gnomon import ExecutionQuery, GnomonError, Kernel, UnknownExecutionError
+from gnomon import ExecutionQuery, GnomonError, KernelApi, UnknownExecutionError
 from gnomon.domain.estimates import TYPICAL_RUNS
 from gnomon.domain.events import ExecutionEvent
 from gnomon.domain.records import Checkpoint
@@ -29,7 +29,7 @@ class Backfill:
 
     def __init__(
         self,
-        kernel: Kernel,
+        kernel: KernelApi,
         progress: ProgressState,
         past_durations: PastDurations,
         ttl: timedelta,
@@ -51,7 +51,7 @@ class Backfill:
             self._wake.set()
 
     async def run(self) -> None:
-        """Look up unknown runs and jobs and save the checkpoint, until cancelled."""
+        """Query unknown runs and jobs and save the checkpoint, until cancelled."""
         self._wake.set()
         while True:
             try:

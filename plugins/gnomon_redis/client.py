@@ -32,11 +32,11 @@ PAGE = 100
 
 
 class ProgressGoneError(GnomonError, LookupError):
-    """There is no progress of this execution: its id is wrong, it ended long ago, or its kernel does not respond."""
+    """No progress found of this execution: its id is wrong, it ended long ago, or its kernel does not respond."""
 
     def __init__(self, execution_id: str) -> None:
         super().__init__(
-            f"there is no progress of execution {execution_id!r}: its id or the prefix is wrong, it ended longer ago "
+            f"no progress found of execution {execution_id!r}: its id or the prefix is wrong, it ended longer ago "
             "than the tracker's `ttl`, or its kernel writes no progress"
         )
         self.execution_id = execution_id

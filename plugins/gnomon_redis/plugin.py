@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Sequence
 import msgspec
 import structlog
 
-from gnomon import Event, GnomonError, Kernel
+from gnomon import Event, GnomonError, KernelApi
 from gnomon.clock import SystemClock
 from gnomon.conversion import Secret
 from gnomon.durations import Duration
@@ -74,7 +74,7 @@ class RedisPlugin:
 
     @hookimpl
     @contextlib.asynccontextmanager
-    async def lifespan(self, kernel: Kernel) -> AsyncIterator[None]:
+    async def lifespan(self, kernel: KernelApi) -> AsyncIterator[None]:
         """Run the tracker and the backfill; on exit write what is left, for as long as two commands may take."""
         self._progress.position = kernel.health().position
         tracker = self._tracker = Tracker(self._progress, self._connect(), SystemClock(), self.config.live_ttl)

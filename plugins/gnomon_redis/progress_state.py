@@ -95,7 +95,7 @@ class ProgressState:
         self.unknown_runs[event.stream] = max(self.unknown_runs.get(event.stream, 0), event.version)
 
     def adopt(self, state: Execution, durable_version: int, now: datetime) -> None:
-        """Take over a run from the kernel.
+        """Add a run as the kernel knows it.
 
         The kernel's view may be ahead of `durable_version`; it is written when its last event has been delivered.
         """

@@ -1,4 +1,4 @@
-"""Find plugins without importing them: entry points of the group `gnomon.plugins`, and files that the config lists."""
+"""Finds plugins without importing them: entry points of the group `gnomon.plugins`, and files that the config lists."""
 
 from __future__ import annotations
 
@@ -13,14 +13,18 @@ from typing import Any
 import msgspec
 
 from gnomon.errors import PluginError
+from gnomon.plugins.calls import PluginCallError, call_within
+from gnomon.safe_text import safe_str
 
 GROUP = "gnomon.plugins"
+IMPORT_LIMIT_S = 60.0
+"""For importing a plugin, which may import a lot."""
 
 
 class FoundPlugin(msgspec.Struct, frozen=True):
-    """Something that says it is a plugin. `problem` says why it cannot be used, as far as that is known by now.
+    """An entry point or a file that offers a plugin. `problem` is why it cannot be used, as far as known.
 
-    `source` is an entry point, or the path of a file; a file is listed in the config and thereby enabled.
+    `source` is an entry point, or the path of a file. A file is listed in the config and thereby enabled.
     """
 
     name: str
@@ -31,33 +35,37 @@ class FoundPlugin(msgspec.Struct, frozen=True):
 
     @property
     def origin(self) -> str:
-        """Who offers it: a distribution with its version, or a file."""
+        """The distribution with its version, or the file, that offers it."""
         return str(self.source) if isinstance(self.source, Path) else f"{self.distribution} {self.version}"
 
     def load(self) -> Any:
-        """Import it; returns a class to be made, or a module that is used as it is. PluginError tells what to do."""
+        """Import it; return a class to instantiate, or the module that is the plugin. Raise PluginError if it fails."""
         if self.problem is not None:
             raise PluginError(self.name, self.problem)
         try:
-            found = _import_file(self.source) if isinstance(self.source, Path) else self.source.load()
-        except ModuleNotFoundError as exc:
-            raise PluginError(self.name, f"cannot be imported: {exc}{self._remedy()}") from exc
-        except (Exception, SystemExit) as exc:  # a stranger's module may raise anything while it is imported
-            raise PluginError(self.name, f"cannot be imported: {type(exc).__name__}: {exc}") from exc
+            found = call_within(IMPORT_LIMIT_S, f"import of plugin {self.name}", self._import)
+        except PluginCallError as exc:
+            cause = exc.__cause__
+            is_missing = isinstance(cause, ModuleNotFoundError)
+            problem = f"{safe_str(cause)}{self._remedy()}" if is_missing else exc
+            raise PluginError(self.name, f"cannot be imported: {problem}") from cause
         return getattr(found, "Plugin", found) if isinstance(found, ModuleType) else found
+
+    def _import(self) -> Any:
+        return _import_file(self.source) if isinstance(self.source, Path) else self.source.load()
 
     def _remedy(self) -> str:
         dist = None if isinstance(self.source, Path) else self.source.dist
         extras = (dist.metadata.get_all("Provides-Extra") or []) if dist else []
         if self.name in extras:
-            return f"; install what it needs: pip install '{self.distribution}[{self.name}]'"
-        return "; is the distribution that it needs installed?"
+            return f"; install its dependencies: pip install '{self.distribution}[{self.name}]'"
+        return "; is a distribution that it needs missing?"
 
 
 def discover(paths: Sequence[Path] = ()) -> list[FoundPlugin]:
-    """List the plugins that there are: those of gnomon first, then the others by name, then files in the order given.
+    """Return the available plugins: Gnomon's own first, then the others by name, then files in the given order.
 
-    Two of one name are one entry, with a problem: nobody may silently take another's place.
+    Two with the same name are one entry with a problem: none may silently replace another.
     """
     offers: dict[str, list[FoundPlugin]] = {}
     for found in [*sorted(map(_from_entry_point, entry_points(group=GROUP)), key=_rank), *map(_from_file, paths)]:
@@ -69,7 +77,7 @@ def _only(found: list[FoundPlugin]) -> FoundPlugin:
     if len(found) == 1:
         return found[0]
     origins = " and by ".join(offer.origin for offer in found)
-    # The last one: a file comes last, and is what makes the plugin an enabled one.
+    # The last one: files come last, and a file is enabled by being listed.
     return msgspec.structs.replace(found[-1], problem=f"is offered by {origins}: uninstall or rename one")
 
 
@@ -87,21 +95,21 @@ def _from_file(path: Path) -> FoundPlugin:
     if path.suffix != ".py":
         problem = f"cannot be loaded from {path}: expected a .py file"
     elif not path.is_file():
-        problem = f"cannot be loaded: there is no file {path}"
+        problem = f"cannot be loaded: the file {path} does not exist"
     return FoundPlugin(path.stem.removeprefix("gnomon_"), path, problem=problem)
 
 
 def _import_file(path: Path) -> ModuleType:
-    """Import a file under its stem, so that a job in it has a name by which a process runner finds it."""
+    """Import a file under its stem, so that the process runner can import its jobs by name."""
     known = sys.modules.get(path.stem)
     is_ours = hasattr(known, "__gnomon_plugin__")
     if known is not None and not is_ours:
         if getattr(known, "__file__", None) == str(path):
             return known
-        raise ImportError(f"{path} has the name of a module that is imported already: rename the file")
+        raise ImportError(f"{path} has the name of an imported module: rename the file")
     spec = importlib.util.spec_from_file_location(path.stem, path)
     if spec is None or spec.loader is None:
-        raise ImportError(f"{path} is no Python file")
+        raise ImportError(f"{path} cannot be imported as a Python file")
     module = importlib.util.module_from_spec(spec)
     module.__dict__["__gnomon_plugin__"] = True
     sys.modules[path.stem] = module

@@ -1,4 +1,4 @@
-"""Delivers events to plugins: starts and stops them, and hands each what has become durable."""
+"""Delivers events to plugins: starts and stops their subscribers, and offers them what has become durable."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from gnomon.ports import Store
 
 log = structlog.stdlib.get_logger("gnomon.plugins.dispatcher")
 
-START_LIMIT = 60.0
-"""Seconds that a plugin has for its start, which may import and connect much, on a machine where all starts at once.
-With the limit of a hook, 10 s, the web plugin could not start beside ten busy processes."""
+START_LIMIT_S = 60.0
+"""For entering a plugin's lifespan, which may import and connect a lot on a busy machine. With the limit of a hook,
+10 s, the web plugin could not start beside ten busy processes."""
 
-SLOW_START = 10.0
-"""Seconds of them after which a plugin is named that has not started yet."""
+SLOW_START_S = 10.0
+"""After which a plugin that is still starting is logged."""
 
 
 class Dispatcher:
@@ -41,10 +41,10 @@ class Dispatcher:
         self._head = 0
 
     async def start(self, since: int, head: int) -> None:
-        """Start every plugin that observes or has a lifespan, one after the other; PluginError if one cannot.
+        """Start every plugin that observes or has a lifespan, one after the other; raise PluginError if one fails.
 
-        A durable plugin goes on where its checkpoint is, from position 0 the first time; the others begin at `since`,
-        where the log ended before this kernel. `head` is where it ends now.
+        A durable plugin continues at its checkpoint, the first time at position 0. The others start at `since`, the end
+        of the log before this kernel. `head` is its end now.
         """
         self._head = head
         for plugin in self._plugins:
@@ -63,61 +63,61 @@ class Dispatcher:
             await self._entered(subscriber)
 
     async def _entered(self, subscriber: Subscriber) -> None:
-        name, limit = subscriber.plugin.name, max(START_LIMIT, self._hook_timeout)
-        if not await _is_done(subscriber.entered, min(SLOW_START, limit)):
+        name, limit = subscriber.plugin.name, max(START_LIMIT_S, self._hook_timeout)
+        if not await _is_done(subscriber.entered, min(SLOW_START_S, limit)):
             log.warning("plugin is still starting", plugin=name, hook="lifespan", given_up_after_s=limit)
-        if not await _is_done(subscriber.entered, limit - min(SLOW_START, limit)):
-            raise PluginError(name, f"did not start within {limit:g} s: its hook lifespan waits for something")
+        if not await _is_done(subscriber.entered, limit - min(SLOW_START_S, limit)):
+            raise PluginError(name, f"did not start within {limit:g} s: its hook lifespan has not yielded")
         subscriber.entered.result()
 
     def publish(self, events: Sequence[Event]) -> None:
-        """Hand durable events to every plugin; never blocks."""
+        """Offer durable events to every plugin; never blocks."""
         self._head = events[-1].position
         for subscriber in self._subscribers:
             subscriber.offer(events)
 
     async def stop(self, within: float) -> None:
-        """Let all plugins take in what is there and leave; one that hangs is left behind, at no cost to the others."""
+        """Let all plugins handle what is left and leave their lifespans. One that hangs is abandoned."""
         deadline = time.monotonic() + within
         for subscriber in self._subscribers:
             subscriber.stop()
         while self._subscribers:
             subscriber = self._subscribers.pop()
             if not await _is_done(subscriber.left, max(deadline - time.monotonic(), 0.1)):
-                problem = subscriber.busy() or "it has not left its lifespan"
+                problem = subscriber.waiting_for() or "it has not left its lifespan"
                 log.error("plugin did not stop", plugin=subscriber.plugin.name, problem=problem)
 
     @property
     def is_idle(self) -> bool:
-        """Whether every plugin has taken in all that was published."""
+        """Whether every plugin has handled all published events."""
         return all(subscriber.is_idle for subscriber in self._subscribers)
 
     def health(self) -> list[PluginHealth]:
-        """Tell how each plugin is doing."""
+        """Return the health of each plugin."""
         guards = (_guard_health(plugin, self._head) for plugin in self._only_guards)
         return [*(subscriber.health() for subscriber in self._subscribers), *guards]
 
     def report_blocking(self) -> None:
-        """Log the plugins whose hooks do not return."""
+        """Log plugins whose hooks do not return."""
         for subscriber in self._subscribers:
             subscriber.report_blocking()
 
 
 def _guard_health(plugin: Plugin, head: int) -> PluginHealth:
-    """Tell how a plugin is doing that is asked and never told: it has no thread, and nothing to lag behind."""
+    """Return the health of a plugin with a guard only, which has no thread and no cursor."""
     problem = plugin.problem
     return PluginHealth(plugin.name, "degraded" if problem else "healthy", head, 0, 0, 0, problem)
 
 
 async def _is_done(future: concurrent.futures.Future[None], within: float) -> bool:
-    """Wait for something in a plugin's thread. Not by wrap_future: that cancels the future when its time is over."""
+    """Wait for a future of a plugin's thread. wrap_future would cancel it at the time limit."""
     loop = asyncio.get_running_loop()
     done = loop.create_future()
 
-    def tell(_: concurrent.futures.Future[None]) -> None:
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+    def wake(_: concurrent.futures.Future[None]) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed, nothing waits any more
             loop.call_soon_threadsafe(done.set_result, None)
 
-    future.add_done_callback(tell)
+    future.add_done_callback(wake)
     await asyncio.wait((done,), timeout=within)
     return future.done()

@@ -10,7 +10,9 @@ from typing import TypeAlias
 import structlog
 
 from gnomon.jobs.job import Job
+from gnomon.plugins.calls import PluginCallError, contained
 from gnomon.plugins.plugin_set import Plugin, PluginSet
+from gnomon.safe_text import exact, safe_repr, safe_traceback
 from gnomon.threads import in_thread
 
 log = structlog.stdlib.get_logger("gnomon.plugins.guards")
@@ -48,14 +50,14 @@ class Guards:
         try:
             async with asyncio.timeout(self._timeout_s), self._turn:
                 if self._call is not None and not self._call.done():
-                    log.error("guards do not answer, fires run unguarded", plugin=self._name(), fires=len(fires))
+                    log.error("guards do not respond, fires run unguarded", plugin=self._name(), fires=len(fires))
                     return {}
                 self._call = in_thread(lambda: self._call_guards(fires), name=THREAD)
                 return await asyncio.shield(self._call)
         except TimeoutError:
             limit = self._timeout_s
             if self._asked is not None:
-                problem = f"hook guard has not answered for {limit:g} s, so fires run unguarded until it does"
+                problem = f"hook guard has not returned for {limit:g} s, so fires run unguarded until it does"
                 self._asked.guard_problem = problem
             log.error("guards took too long, fires run unguarded", plugin=self._name(), limit_s=limit, fires=len(fires))
             return {}
@@ -66,12 +68,15 @@ class Guards:
         for plugin, impl in self._plugins.implementations("guard"):
             self._asked = plugin
             try:
-                reason = impl.function(*(available[name] for name in impl.argnames))
-                if reason is not None and not isinstance(reason, str):
-                    raise TypeError(f"expected a sentence or None, got {reason!r}")
-            except (Exception, SystemExit) as exc:  # a guard that raises must not stop a job
-                plugin.guard_problem = f"hook guard failed, so {job.id!r} ran unguarded: {type(exc).__name__}: {exc}"
-                log.exception("plugin hook failed", plugin=plugin.name, hook="guard", job=job.id)
+                with contained():
+                    reason: object = impl.function(*(available[name] for name in impl.argnames))
+                    if reason is not None and not isinstance(reason, str):
+                        raise TypeError(f"expected a sentence or None, got {safe_repr(reason)}")
+                    reason = None if reason is None else exact(reason)
+            except PluginCallError as exc:  # a guard that fails must not stop a job
+                plugin.guard_problem = f"hook guard failed, so {job.id!r} ran unguarded: {exc}"
+                trace = safe_traceback(exc.__cause__ or exc)
+                log.error("plugin hook failed", plugin=plugin.name, hook="guard", job=job.id, exception=trace)
             else:
                 plugin.guard_problem = None
                 if reason:

@@ -1,4 +1,4 @@
-"""Check hooks before they are registered: refuse what would not be called, or not as its author thinks."""
+"""Checks hooks before they are registered: refuses what would not be called, or not as its author expects."""
 
 from __future__ import annotations
 
@@ -19,32 +19,32 @@ HOOKS: dict[str, tuple[str, ...]] = {
 
 
 def marked_hooks(plugin: Any) -> list[str]:
-    """List the hooks that a plugin, or its class, implements: the kernel's in their order, then those of plugins."""
+    """Return the hooks that a plugin, or its class, implements: the kernel's in their order, then those of plugins."""
     marks = {name: getattr(inspect.getattr_static(plugin, name, None), "gnomon_impl", None) for name in dir(plugin)}
     marked = {str(options["specname"] or name) for name, options in marks.items() if isinstance(options, dict)}
     return [*(hook for hook in HOOKS if hook in marked), *sorted(marked.difference(HOOKS))]
 
 
 def unmarked_hooks(plugin: Any) -> list[str]:
-    """List the functions that have the name of a hook and lack the mark, so that nobody would call them."""
+    """Return the functions that have the name of a hook but not the mark, so they would never be called."""
     found = {hook: inspect.getattr_static(plugin, hook, None) for hook in HOOKS}
     return [hook for hook, it in found.items() if inspect.isroutine(it) and not hasattr(it, "gnomon_impl")]
 
 
 def hook_problem(hook: str, function: Callable[..., Any], options: Mapping[str, Any]) -> str | None:
-    """Say why an implementation could not be called, or not as its author thinks."""
+    """Return why an implementation could not be called as its author expects, or None."""
     known = HOOKS.get(hook)
     if known is None and not options.get("optionalhook"):
-        return f"implements {hook!r}, which is no hook{_meant(hook)}"
+        return f"implements {hook!r}, which is not a known hook{_meant(hook)}"
     if known is None and not hook.startswith(CONTRIBUTION):
         return None
     if options.get("wrapper") or options.get("hookwrapper"):
-        return f"wraps {hook}: every plugin is called on its own, there is nothing to wrap; use `lifespan` for a set-up"
+        return f"wraps {hook}: plugins are called one by one, so there is nothing to wrap; use `lifespan` for a set-up"
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
         what = "put @contextlib.asynccontextmanager under its @hookimpl" if hook == "lifespan" else "it must not"
         return f"yields in {hook}: {what}"
     if hook not in MAY_WAIT and inspect.iscoroutinefunction(function):
-        return f"has an `async def {hook}`, which nobody awaits: make it a plain `def`"
+        return f"has an `async def {hook}`, which is never awaited: make it a plain `def`"
     return _argument_problem(hook, function, ("register",) if known is None else known)
 
 
@@ -57,11 +57,11 @@ def _meant(hook: str) -> str:
 
 
 def _argument_problem(hook: str, function: Callable[..., Any], known: tuple[str, ...]) -> str | None:
-    # pluggy passes positional arguments only and leaves out those with a default, without a word.
+    # pluggy passes positional arguments only, and silently omits those with a default.
     for parameter in inspect.signature(function).parameters.values():
         is_plain = parameter.kind is parameter.POSITIONAL_OR_KEYWORD and parameter.default is parameter.empty
         if not is_plain or parameter.name not in known:
             hint = close_match(parameter.name, known) if parameter.name not in known else ""
             possible = f"possible are {', '.join(known)}, without defaults" if known else "it has no arguments"
-            return f"asks in {hook} for {str(parameter)!r}; {possible}{hint}"
+            return f"has the argument {str(parameter)!r} in {hook}; {possible}{hint}"
     return None

@@ -1,11 +1,12 @@
-"""Make, check and hold the plugins of a kernel.
+"""Creates, checks and keeps the plugins of a kernel.
 
-A plugin is an object with hooks: an instance of a class, or a module. pluggy knows who implements which hook; it never
-calls one, since an error has to name its plugin and must not keep the others from being called.
+A plugin is an object with hooks: an instance of a class, or a module. pluggy only knows which plugin implements which
+hook. It never calls one, because an error must name its plugin and must not prevent the calls of the others.
 """
 
 from __future__ import annotations
 
+import inspect
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -17,19 +18,25 @@ import pluggy
 
 from gnomon import hookspecs
 from gnomon.conversion import convert
-from gnomon.errors import PluginError
+from gnomon.errors import ConfigError, PluginError
 from gnomon.jobs.job import Job
+from gnomon.plugins.calls import PluginCallError, call_within
 from gnomon.plugins.discovery import FoundPlugin
 from gnomon.plugins.hook_checks import HOOKS, hook_problem, marked_hooks, unmarked_hooks
 from gnomon.ports import Store
+from gnomon.safe_text import exact, safe_repr, type_name
+
+START_LIMIT_S = 60.0
+"""For a call of a plugin during the start: its constructor, a contribution hook."""
+PROBLEM_LIMIT_S = 1.0
+"""For a plugin's attribute `problem`, which may be a property and is read on the kernel's event loop."""
 
 
 class Plugin:
     """One plugin of a kernel.
 
-    `durable` asks for a cursor that is kept in the store: the plugin sees every event at least once, across restarts.
-    `job_options` is the Struct of the keys that it owns in jobs. Both come from attributes of the plugin, `durable` and
-    `JobOptions`.
+    `durable` plugins have a cursor in the store: they see every event at least once, across restarts. `job_options` is
+    the Struct of the keys that the plugin adds to jobs. Both are attributes of the plugin, `durable` and `JobOptions`.
     """
 
     def __init__(self, name: str, instance: Any, hooks: pluggy.HookRelay, found: FoundPlugin | None) -> None:
@@ -38,19 +45,42 @@ class Plugin:
         self.distribution = found.distribution if found else None
         self.version = found.version if found else None
         self.path = _file_of(instance)
-        self.durable = bool(getattr(instance, "durable", False))
+        self.durable = bool(_attribute(name, instance, "durable", False))
         self.job_options = _struct_type(name, instance, "JobOptions")
         self.guard_problem: str | None = None
+        self._is_reading_problem = False
         self._hooks = hooks
 
     @property
     def problem(self) -> str | None:
-        """What it says of itself, in its attribute `problem`, or why its guard gave no answer the last time."""
+        """The plugin's attribute `problem`, else the problem of its guard's last call, else None.
+
+        The attribute may be a property, so code of the plugin, which must not hold up or break the kernel's health.
+        """
+        if self._is_reading_problem:
+            return "its attribute `problem` does not return"
         try:
-            said = getattr(self.object, "problem", None)
-        except Exception as exc:  # noqa: BLE001 - it may be a property, and nobody's health is to fail for it
-            return f"cannot say how it is doing: {type(exc).__name__}: {exc}"
-        return said if isinstance(said, str) and said else self.guard_problem
+            found = self._read_problem() if self._has_plain_problem() else self._call_problem()
+        except PluginCallError as exc:
+            return f"its attribute `problem` cannot be read: {exc}"
+        return exact(found) if isinstance(found, str) and found else self.guard_problem
+
+    def _has_plain_problem(self) -> bool:
+        kind = type(self.object)
+        defaults: tuple[Any, ...] = (object.__getattribute__, ModuleType.__getattribute__)
+        is_plain = kind.__getattribute__ in defaults
+        found = inspect.getattr_static(self.object, "problem", None)
+        return is_plain and not hasattr(kind, "__getattr__") and not hasattr(type(found), "__get__")
+
+    def _call_problem(self) -> object:
+        self._is_reading_problem = True
+        return call_within(PROBLEM_LIMIT_S, f"problem of plugin {self.name}", self._read_problem)
+
+    def _read_problem(self) -> object:
+        try:
+            return getattr(self.object, "problem", None)
+        finally:
+            self._is_reading_problem = False
 
     @property
     def hooks(self) -> list[str]:
@@ -58,56 +88,53 @@ class Plugin:
         return [name for name in HOOKS if self.observers(name)]
 
     def observers(self, hook: str) -> list[pluggy.HookImpl]:
-        """List its implementations of a hook in the order in which they are to be called."""
-        # pluggy keeps those last that are called first; tryfirst and trylast are in there.
-        caller: pluggy.HookCaller | None = getattr(self._hooks, hook, None)  # None: a hook of a plugin, without impls
+        """Return its implementations of a hook in the order in which they are called."""
+        # pluggy returns them in reverse order of calling, with tryfirst and trylast applied.
+        caller: pluggy.HookCaller | None = getattr(self._hooks, hook, None)  # None: not implemented
         impls: list[pluggy.HookImpl] = caller.get_hookimpls() if caller else []
         return [impl for impl in reversed(impls) if impl.plugin is self.object]
 
     def stores(self) -> list[Store]:
-        """Ask it for stores; PluginError where it fails."""
+        """Return the stores that it registers; raise PluginError if that fails."""
         stores: list[Store] = []
 
         def register(store: Store) -> None:
             if not isinstance(store, Store):
-                raise TypeError(f"expected a gnomon.ports.Store, got {store!r}")
+                raise TypeError(f"expected a gnomon.ports.Store, got {safe_repr(store)}")
             stores.append(store)
 
         self.contribute("register_store", register)
         return stores
 
     def jobs(self) -> list[Job | dict[str, Any]]:
-        """Ask it for jobs, whole ones or the keys of one; PluginError where it fails."""
+        """Return the jobs that it registers, as Jobs or as keys of one; raise PluginError if that fails."""
         jobs: list[Job | dict[str, Any]] = []
 
         def register(job: Any = None, /, **keys: Any) -> None:
             declared = getattr(job, "__gnomon_job__", job)
             if (declared is None) != bool(keys) or not isinstance(declared, Job | None):
-                raise TypeError(f"expected a Job, a function declared with @job, or keys by name; got {job!r}, {keys}")
+                got = f"{safe_repr(job)}, {safe_repr(keys)}"
+                raise TypeError(f"expected a Job, a function declared with @job, or keys by name; got {got}")
             jobs.append(declared or keys)
 
         self.contribute("register_jobs", register)
         return jobs
 
     def contribute(self, hook: str, register: Callable[..., None]) -> None:
-        """Call its implementation of a contribution hook; PluginError, with its name, for whatever that raises.
+        """Call its implementation of a contribution hook, in a thread; raise PluginError if it fails or takes too long.
 
-        The hook may be one that another plugin offers: it is implemented as `@hookimpl(optionalhook=True)`, and who
-        offers it calls this for each of `kernel.plugins`.
+        The hook may be another plugin's: it is implemented with `@hookimpl(optionalhook=True)`, and the plugin that
+        defines it calls this method for each of `kernel.plugins`.
         """
         for impl in self.observers(hook):
             try:
-                returned = impl.function(*(register for _ in impl.argnames))
-                if returned is not None:
-                    raise TypeError(
-                        f"it returned a {type(returned).__name__}, which nobody takes: call register(...) for each"
-                    )
-            except (Exception, SystemExit) as exc:  # whatever a stranger's hook raises, the start tells whose it was
-                raise PluginError(self.name, f"failed in {hook}: {type(exc).__name__}: {exc}") from exc
+                call_within(START_LIMIT_S, f"{hook} of plugin {self.name}", _contribute, impl, register)
+            except PluginCallError as exc:
+                raise PluginError(self.name, f"failed in {hook}: {exc}") from exc.__cause__
 
 
 class PluginSet:
-    """The plugins of one kernel, in the order in which they were added. `directory` is what their paths count from."""
+    """The plugins of one kernel, in the order in which they were added. Their paths are relative to `directory`."""
 
     def __init__(self, directory: Path | None = None) -> None:
         self.manager = pluggy.PluginManager("gnomon")
@@ -134,20 +161,26 @@ class PluginSet:
         settings: Mapping[str, Any] | None = None,
         found: FoundPlugin | None = None,
     ) -> Plugin:
-        """Add an object or a module, or a class, which is made from its settings.
+        """Add an object, a module, or a class, which is instantiated with its settings.
 
-        Raises ConfigError for settings that its `Config` does not allow, PluginError for everything else.
+        Raise ConfigError for settings that its `Config` rejects, PluginError for every other problem.
         """
         name = name or _name_of(plugin)
         if name in self._plugins:
-            raise PluginError(name, "is there already: no two plugins can have one name")
+            raise PluginError(name, "is already there: two plugins cannot have the same name")
         instance = _make(plugin, name, settings or {}, self._directory)
         added = Plugin(name, instance, self.manager.hook, found)
-        self._check_hooks(added)
         try:
-            self.manager.register(instance, name)
-        except (ValueError, pluggy.PluginValidationError) as exc:
-            raise PluginError(name, f"cannot be registered: {exc}") from exc
+            # Both read all attributes, and properties are code of the plugin.
+            problems = call_within(START_LIMIT_S, f"hooks of plugin {name}", self._hook_problems, added)
+            if not problems:
+                call_within(START_LIMIT_S, f"registration of plugin {name}", self.manager.register, instance, name)
+        except PluginCallError as exc:
+            cause = exc.__cause__
+            problem = cause if isinstance(cause, ValueError | pluggy.PluginValidationError) else exc
+            raise PluginError(name, f"cannot be registered: {problem}") from cause
+        if problems:
+            raise PluginError(name, "; ".join(problems))
         self._plugins[name] = added
         return added
 
@@ -164,18 +197,17 @@ class PluginSet:
         caller: pluggy.HookCaller = getattr(self.manager.hook, hook)
         return caller
 
-    def _check_hooks(self, plugin: Plugin) -> None:
+    def _hook_problems(self, plugin: Plugin) -> list[str]:
         instance, unmarked = plugin.object, unmarked_hooks(plugin.object)
-        problems = [f"has {hook} without @hookimpl, so nobody would call it" for hook in unmarked]
+        problems = [f"has {hook} without @hookimpl, so it would never be called" for hook in unmarked]
         for attribute in dir(instance):
             options = self.manager.parse_hookimpl_opts(instance, attribute)
             if options is not None:
                 problem = hook_problem(options.get("specname") or attribute, getattr(instance, attribute), options)
                 problems += [problem] if problem else []
         if not problems and not plugin.job_options and not marked_hooks(instance):
-            problems = ["has no hooks, so nothing would ever call it; mark its functions with @gnomon.hookimpl"]
-        if problems:
-            raise PluginError(plugin.name, "; ".join(problems))
+            problems = ["has no hooks, so it would never be called; mark its functions with @gnomon.hookimpl"]
+        return problems
 
 
 def _make(plugin: Any, name: str, settings: Mapping[str, Any], directory: Path | None) -> Any:
@@ -185,18 +217,40 @@ def _make(plugin: Any, name: str, settings: Mapping[str, Any], directory: Path |
         raise PluginError(name, f"has no `Config`, so nothing can be set in [plugins.{name}]; got {given}")
     if not isinstance(plugin, type):
         return plugin
-    arguments = [] if config_type is None else [convert(settings, config_type, f"plugins.{name}", directory)]
-    try:
+
+    def make() -> Any:  # both the Config and the constructor are code of the plugin
+        arguments = [] if config_type is None else [convert(settings, config_type, f"plugins.{name}", directory)]
         return plugin(*arguments)
-    except (Exception, SystemExit) as exc:  # a stranger's constructor may raise anything
-        raise PluginError(name, f"cannot be made: {type(exc).__name__}: {exc}") from exc
+
+    try:
+        return call_within(START_LIMIT_S, f"constructor of plugin {name}", make)
+    except PluginCallError as exc:
+        if isinstance(exc.__cause__, ConfigError):
+            raise exc.__cause__ from None
+        raise PluginError(name, f"cannot be created: {exc}") from exc.__cause__
+
+
+def _contribute(impl: pluggy.HookImpl, register: Callable[..., None]) -> None:
+    returned = impl.function(*(register for _ in impl.argnames))
+    if returned is not None:
+        raise TypeError(f"it returned {type_name(returned)}, which is ignored: call register(...) for each item")
+
+
+def _attribute(name: str, plugin: Any, attribute: str, default: Any) -> Any:
+    """Read an attribute, which may be a property, so code of the plugin."""
+    try:
+        return call_within(START_LIMIT_S, f"{attribute} of plugin {name}", getattr, plugin, attribute, default)
+    except PluginCallError as exc:
+        raise PluginError(name, f"has an attribute {attribute!r} that cannot be read: {exc}") from exc.__cause__
 
 
 def _struct_type(name: str, plugin: Any, attribute: str) -> type[msgspec.Struct] | None:
-    found = getattr(plugin, attribute, None)
+    found = _attribute(name, plugin, attribute, None)
     if found is None or (isinstance(found, type) and issubclass(found, msgspec.Struct)):
         return found
-    raise PluginError(name, f"has a {attribute} that is {found!r}, expected a class derived from msgspec.Struct")
+    raise PluginError(
+        name, f"has a {attribute} that is {safe_repr(found)}, expected a class derived from msgspec.Struct"
+    )
 
 
 def _name_of(plugin: Any) -> str:

@@ -62,8 +62,8 @@ async def test_each_plugin_that_has_the_hook_tells_what_it_found_on_a_thread_of_
     found = await try_connections(plugins(Plain, Nothing, Waiting), 60)
 
     assert found == [
-        Connection("Plain", ok=True, told="reached from Plain-try-connection"),
-        Connection("Waiting", ok=True, told="reached"),
+        Connection("Plain", ok=True, message="reached from Plain-try-connection"),
+        Connection("Waiting", ok=True, message="reached"),
     ]
 
 
@@ -79,7 +79,10 @@ async def test_what_a_plugin_raises_is_what_is_wrong_and_the_others_are_asked_al
 ) -> None:
     found = await try_connections(plugins(plugin, Waiting), 60)
 
-    assert found == [Connection(plugin.__name__, ok=False, told=told), Connection("Waiting", ok=True, told="reached")]
+    assert found == [
+        Connection(plugin.__name__, ok=False, message=told),
+        Connection("Waiting", ok=True, message="reached"),
+    ]
 
 
 async def test_a_plugin_that_does_not_come_back_is_not_waited_for() -> None:
@@ -95,7 +98,7 @@ async def test_a_plugin_that_does_not_come_back_is_not_waited_for() -> None:
     hangs.set()
 
     assert [(one.plugin, one.ok) for one in found] == [("Mute", False), ("Blocking", False)]
-    assert {one.told for one in found} == {"there is no answer within 0.05 s"}
+    assert {one.message for one in found} == {"no reply within 0.05 s"}
 
 
 def test_the_hook_takes_no_arguments() -> None:
@@ -104,5 +107,5 @@ def test_the_hook_takes_no_arguments() -> None:
         def try_connection(self, kernel: Any) -> str:
             return str(kernel)
 
-    with pytest.raises(PluginError, match=r"asks in try_connection for .kernel.*it has no arguments"):
+    with pytest.raises(PluginError, match=r"has the argument .kernel.*it has no arguments"):
         plugins(Asking)

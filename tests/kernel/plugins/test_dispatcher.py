@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 from gnomon import Event, Job, Kernel, PluginError, Started, Succeeded, hookimpl
 from gnomon.domain.records import Checkpoint
 from gnomon.errors import StoreError, StoreUnavailableError
-from gnomon.plugins.subscriber import DEGRADED_AFTER
+from gnomon.plugins.hook_caller import DEGRADED_AFTER
 from gnomon.testing import EventList, RecordingStore, make_kernel
 
 Make = Callable[..., Kernel]
@@ -383,12 +383,12 @@ async def test_a_batch_that_fails_is_one_failure_and_is_passed(gnomon_kernel: Ma
 async def test_a_plugin_that_lags_far_behind_reads_from_the_store_and_loses_nothing(
     gnomon_kernel: Make, gnomon_events: EventList, gate: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gnomon.plugins.subscriber.BUFFER", 20)
+    monkeypatch.setattr("gnomon.plugins.event_buffer.CAPACITY", 20)
     monkeypatch.setattr("gnomon.plugins.subscriber.PAGE", 7)
     plugin = Blocking(gate)
     async with gnomon_kernel(JOB, plugins=[plugin]) as kernel:
         await run_jobs(kernel, 40)
-        assert kernel._dispatcher._subscribers[0]._queued <= 20
+        assert kernel._dispatcher._subscribers[0]._buffer.size <= 20
         gate.set()
         await run_jobs(kernel, 40)
         await until(lambda: kernel.is_idle)
@@ -482,7 +482,7 @@ class AbsentStore(RecordingStore):
 async def test_a_store_that_does_not_answer_ends_no_plugin(
     monkeypatch: pytest.MonkeyPatch, problem: StoreError
 ) -> None:
-    monkeypatch.setattr("gnomon.plugins.subscriber.STORE_PAUSE", 0.005)
+    monkeypatch.setattr("gnomon.plugins.subscriber.STORE_RETRY_S", 0.005)
     store, plugin = AbsentStore(), Durable()
     with capture_logs() as logs:
         async with make_kernel(JOB, plugins=[plugin], store=store) as kernel:
@@ -583,8 +583,8 @@ async def test_a_lifespan_that_hangs_stops_the_start(
     gnomon_kernel: Make, gate: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("gnomon.kernel.FLUSH_LIMIT_S", 0.05)
-    monkeypatch.setattr("gnomon.plugins.dispatcher.SLOW_START", 0.01)
-    monkeypatch.setattr("gnomon.plugins.dispatcher.START_LIMIT", 0.05)
+    monkeypatch.setattr("gnomon.plugins.dispatcher.SLOW_START_S", 0.01)
+    monkeypatch.setattr("gnomon.plugins.dispatcher.START_LIMIT_S", 0.05)
 
     class Hanging:
         @hookimpl
@@ -642,7 +642,7 @@ async def test_a_plugin_whose_work_has_failed_in_its_lifespan_has_ended_and_says
             await run_jobs(kernel, 1)
 
     assert problem is not None
-    assert problem.startswith("plugin 'Worker' ended: ValueError: the queue is gone; it is told nothing more until")
+    assert problem.startswith("plugin 'Worker' ended: ValueError: the queue is gone; it gets no more events until")
 
 
 async def test_no_body_begins_where_a_plugin_cannot_start(gnomon_kernel: Make, gnomon_events: EventList) -> None:
@@ -756,4 +756,4 @@ async def test_a_plugin_that_cannot_say_how_it_is_doing_does_not_spoil_the_healt
         found = health(kernel, "Unwell")
 
     assert found.state == "degraded"
-    assert found.problem == "cannot say how it is doing: ValueError: no idea"
+    assert found.problem == "its attribute `problem` cannot be read: ValueError: no idea"

@@ -111,7 +111,7 @@ def test_a_file_is_named_after_its_stem(write: Write, file: str, name: str) -> N
     assert find(name, [path]).source == path
 
 
-@pytest.mark.parametrize(("file", "problem"), [("tidy.txt", "expected a .py file"), ("tidy.py", "there is no file")])
+@pytest.mark.parametrize(("file", "problem"), [("tidy.txt", "expected a .py file"), ("tidy.py", "does not exist")])
 def test_what_is_no_file_with_a_plugin_is_told(tmp_path: Path, file: str, problem: str) -> None:
     with pytest.raises(PluginError, match=f"plugin 'tidy' cannot be loaded.*{problem}"):
         find("tidy", [tmp_path / file]).load()
@@ -129,7 +129,7 @@ def test_a_file_is_imported_under_its_stem(write: Write) -> None:
 def test_a_file_does_not_take_the_place_of_another_module(write: Write) -> None:
     path = write("json.py", "")
 
-    with pytest.raises(PluginError, match=r"has the name of a module that is imported already: rename the file"):
+    with pytest.raises(PluginError, match=r"has the name of an imported module: rename the file"):
         find("json", [path]).load()
 
 
@@ -150,14 +150,14 @@ def test_a_missing_driver_is_told_with_the_extra_to_install(install: Install) ->
 
     assert str(caught.value) == (
         "plugin 'mongodb' cannot be imported: No module named 'nowhere_at_all'; "
-        "install what it needs: pip install 'zz_mongo[mongodb]'"
+        "install its dependencies: pip install 'zz_mongo[mongodb]'"
     )
 
 
 @pytest.mark.parametrize(
     ("module", "problem"),
     [
-        ("import nowhere_at_all", "No module named 'nowhere_at_all'; is the distribution that it needs installed?"),
+        ("import nowhere_at_all", "No module named 'nowhere_at_all'; is a distribution that it needs missing?"),
         ("raise SystemExit", "SystemExit"),
         ("", "AttributeError: module 'zz_broken' has no attribute 'Tidy'"),
     ],
@@ -311,7 +311,7 @@ def test_the_survey_tells_the_state_of_every_plugin(install: Install, write: Wri
     assert "No module named 'zz_driver'" in str(infos["lacking"].problem)
     assert infos["tidy"].hooks == ["on_failed", "register_routes"]
     assert infos["tidy"].origin == "zz_tidy 1.2"
-    assert infos["surveyed"].problem == "plugin 'surveyed' cannot be made: ZeroDivisionError: division by zero"
+    assert infos["surveyed"].problem == "plugin 'surveyed' cannot be created: ZeroDivisionError: division by zero"
 
 
 # --- making ---
@@ -378,7 +378,7 @@ def test_two_plugins_cannot_have_one_name() -> None:
     plugins = PluginSet()
     plugins.add(SimpleNamespace(on_failed=takes_event), "tidy")
 
-    with pytest.raises(PluginError, match="plugin 'tidy' is there already"):
+    with pytest.raises(PluginError, match="plugin 'tidy' is already there"):
         plugins.add(SimpleNamespace(on_failed=takes_event), "tidy")
 
 
@@ -452,7 +452,7 @@ def test_observation_hooks_are_plain_or_coroutine_functions() -> None:
 
 def test_a_misspelt_hook_is_refused_with_the_right_one() -> None:
     assert refused(on_faild=takes_event) == (
-        "plugin 'tidy' implements 'on_faild', which is no hook; did you mean 'on_failed'?"
+        "plugin 'tidy' implements 'on_faild', which is not a known hook; did you mean 'on_failed'?"
     )
 
 
@@ -481,7 +481,7 @@ def test_a_hook_that_nobody_awaits_is_no_coroutine_function(hook: str) -> None:
 
     assert (
         refused(**{hook: function})
-        == f"plugin 'tidy' has an `async def {hook}`, which nobody awaits: make it a plain `def`"
+        == f"plugin 'tidy' has an `async def {hook}`, which is never awaited: make it a plain `def`"
     )
 
 
@@ -499,7 +499,10 @@ def test_a_hook_that_nobody_awaits_is_no_coroutine_function(hook: str) -> None:
 def test_arguments_that_would_never_be_given_are_refused(function: Callable[..., None], asked: str) -> None:
     problem = refused(on_event=hookimpl(function))
 
-    assert f"plugin 'tidy' asks in on_event for {asked}; possible are event, replaying, without defaults" in problem
+    assert (
+        f"plugin 'tidy' has the argument {asked} in on_event; possible are event, replaying, without defaults"
+        in problem
+    )
 
 
 def test_all_wrong_hooks_of_a_plugin_are_told() -> None:
@@ -517,13 +520,13 @@ def test_a_hook_without_its_mark_is_refused() -> None:
     def on_started() -> None: ...
 
     assert refused(on_failed=takes_event, on_started=on_started) == (
-        "plugin 'tidy' has on_started without @hookimpl, so nobody would call it"
+        "plugin 'tidy' has on_started without @hookimpl, so it would never be called"
     )
 
 
 def test_a_plugin_without_hooks_is_refused() -> None:
     assert refused(helper=print) == (
-        "plugin 'tidy' has no hooks, so nothing would ever call it; mark its functions with @gnomon.hookimpl"
+        "plugin 'tidy' has no hooks, so it would never be called; mark its functions with @gnomon.hookimpl"
     )
 
 
@@ -537,7 +540,7 @@ def test_a_hook_of_another_plugin_that_is_not_marked_so_is_told_how() -> None:
 def test_what_contributes_takes_register_and_no_more(hook: str) -> None:
     def function(app: Any) -> None: ...
 
-    assert f"asks in {hook} for 'app" in refused(**{hook: hookimpl(optionalhook=True)(function)})
+    assert "has the argument 'app" in refused(**{hook: hookimpl(optionalhook=True)(function)})
 
 
 def test_observers_come_in_the_order_in_which_they_are_called() -> None:
@@ -615,5 +618,5 @@ def test_a_contribution_that_ends_the_process_names_its_plugin() -> None:
 
 
 def test_jobs_that_are_returned_where_they_are_to_be_registered_are_refused() -> None:
-    with pytest.raises(PluginError, match=r"failed in register_jobs: TypeError: it returned a list, .*call register\("):
+    with pytest.raises(PluginError, match=r"failed in register_jobs: TypeError: it returned list, .*call register\("):
         contributing("register_jobs", lambda: [JOB]).jobs()

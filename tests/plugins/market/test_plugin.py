@@ -266,6 +266,6 @@ def test_without_exchange_calendars_enabling_it_says_what_to_install() -> None:
     """)
 
     assert printed == (
-        "plugin 'market' cannot be made: ModuleNotFoundError: there is no module 'exchange_calendars'; "
+        "plugin 'market' cannot be created: ModuleNotFoundError: there is no module 'exchange_calendars'; "
         "install it with: pip install 'gnomon[market]'"
     )

@@ -52,7 +52,7 @@ def daemon_program() -> str:
 
 @pytest.fixture
 def daemon(daemon_program: str, tmp_path: Path) -> Iterator[MongoServer]:
-    """Give a server of the test's own, not started yet, to be killed at will."""
+    """Provide a server of the test's own, not started yet, to be killed at will."""
     (tmp_path / "server").mkdir()
     server = MongoServer(daemon_program, tmp_path / "server")
     yield server
@@ -66,7 +66,7 @@ def eventually_() -> Callable[[Callable[[], Any]], Awaitable[None]]:
 
 @pytest.fixture(scope="session")
 def server_uri(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Give the URI of a server that all tests share; each has a database of its own."""
+    """Provide the URI of a server that all tests share; each has a database of its own."""
     if uri := os.environ.get("GNOMON_TEST_MONGODB_URI"):
         yield uri
         return
@@ -84,7 +84,7 @@ def driver(request: pytest.FixtureRequest) -> Driver:
 
 @pytest.fixture
 def settings(tmp_path: Path) -> dict[str, Any]:
-    """Give settings of a store that waits long for a slow answer, and not at all for a server that is not there."""
+    """Provide settings of a store that waits long for a slow answer, and not at all for a server that is not there."""
     return {
         "spool": tmp_path / "spool.db",
         "timeout": timedelta(seconds=45),
@@ -95,7 +95,7 @@ def settings(tmp_path: Path) -> dict[str, Any]:
 
 @pytest.fixture
 async def database(server_uri: str) -> AsyncIterator[Any]:
-    """Give an empty database of the test's own, as pymongo sees it."""
+    """Provide an empty database of the test's own, as pymongo sees it."""
     client: AsyncMongoClient[dict[str, Any]] = AsyncMongoClient(server_uri, tz_aware=True)
     name = f"gnomon_{uuid.uuid4().hex[:12]}"
     yield client[name]
@@ -107,7 +107,7 @@ async def database(server_uri: str) -> AsyncIterator[Any]:
 async def make_store(
     server_uri: str, database: Any, driver: Driver, settings: dict[str, Any]
 ) -> AsyncIterator[Callable[..., MongoStore]]:
-    """Give a function that makes stores on the test's database, closed at its end."""
+    """Provide a function that makes stores on the test's database, closed at its end."""
     async with AsyncExitStack() as stack:
 
         def make(**more: Any) -> MongoStore:
@@ -120,7 +120,7 @@ async def make_store(
 
 @pytest.fixture
 async def store(make_store: Callable[..., MongoStore]) -> MongoStore:
-    """Give an open store with an empty log."""
+    """Provide an open store with an empty log."""
     store = make_store()
     await store.open()
     return store

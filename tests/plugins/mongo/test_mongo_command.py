@@ -34,7 +34,7 @@ def driver() -> Driver:
 
 @pytest.fixture
 async def gnomon(server_uri: str, database: Any, tmp_path: Path) -> Run:
-    """Give a function that calls `gnomon mongo ...` and returns its exit code and all that it said."""
+    """Provide a function that calls `gnomon mongo ...` and returns its exit code and all that it said."""
     (tmp_path / "gnomon.toml").write_text(CONFIG.format(uri=server_uri, database=database.name), encoding="utf-8")
 
     async def run(*arguments: str) -> tuple[int, str]:

@@ -32,13 +32,13 @@ Eventually = Callable[[Callable[[], Any]], Awaitable[None]]
 
 @pytest.fixture
 def settings(settings: dict[str, Any]) -> dict[str, Any]:
-    """Give up a call soon, but a server that has just been started late; a store's place is free again soon as well."""
+    """Shorten the time limits of calls and of the lease, and wait long for a server that starts."""
     return settings | {"timeout": timedelta(seconds=2), "lease": timedelta(seconds=5), "patience": timedelta(minutes=1)}
 
 
 @pytest.fixture
 async def store(daemon: Any, driver: Driver, settings: dict[str, Any]) -> AsyncIterator[MongoStore]:
-    """Give an open store on a server of its own, that may be killed."""
+    """Provide an open store on a server of its own, that may be killed."""
     daemon.start()
     store = MongoStore(daemon.uri, driver=driver, **settings)
     await store.open()
@@ -339,7 +339,7 @@ async def test_a_kernel_that_was_replaced_in_an_outage_is_told_so(
 
 @pytest.fixture
 async def database_of(daemon: Any, driver: Driver) -> AsyncIterator[Callable[[], Any]]:
-    """Give what returns the database of the test's own server, when that is up."""
+    """Return a function that returns the database of the test's own server, when that is up."""
     clients: list[Any] = []
 
     def connect() -> Any:

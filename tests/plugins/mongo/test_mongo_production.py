@@ -57,7 +57,7 @@ def gnomon(config: Path, environment: dict[str, str]) -> Run:
 
 @pytest.fixture
 def kernel(config: Path, environment: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
-    """Give a kernel that runs the deployment, and that has said so."""
+    """Provide a kernel that runs the deployment, and that has said so."""
     command = [sys.executable, "-m", "gnomon.cli", "run", str(config), "--log-format", "json"]
     with (config.parent / "log.txt").open("w+", encoding="utf-8") as log:
         process = subprocess.Popen(command, env=environment, cwd=config.parent, stderr=log, text=True)
@@ -80,7 +80,7 @@ async def test_the_production_config_reaches_its_servers_and_runs_a_job(
     connections = {found["plugin"]: found for found in json.loads(checked.stdout)["connections"]}
     assert checked.returncode == 0, checked.stdout + checked.stderr
     assert set(connections) == {"mongo", "redis"}
-    assert "no log yet" in connections["mongo"]["told"]
+    assert "no log yet" in connections["mongo"]["message"]
 
     kernel: subprocess.Popen[str] = request.getfixturevalue("kernel")
     triggered = gnomon("trigger", "disk_usage", "--json")

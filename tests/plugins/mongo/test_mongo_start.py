@@ -125,7 +125,7 @@ async def test_a_server_with_tls_is_talked_to_with_the_authority_that_the_uri_na
 
 @pytest.fixture
 async def guarded(daemon: Any) -> str:
-    """Give the address of a server that wants passwords: ann may write, ron may read."""
+    """Provide the address of a server that wants passwords: ann may write, ron may read."""
     daemon.start()
     client: Any = Driver("pymongo").connect(daemon.uri)
     for user, role in (("ann", "readWrite"), ("ron", "read")):
@@ -325,7 +325,7 @@ asyncio.run(main())
 
 @pytest.fixture
 def held_elsewhere(server_uri: str, database: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """Give a process that has the log open."""
+    """Provide a process that has the log open."""
     spool = tmp_path_factory.mktemp("holder") / "spool.db"
     command = [sys.executable, "-c", HOLDER, server_uri, database.name, str(spool)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
@@ -357,7 +357,7 @@ async def test_the_place_of_a_killed_writer_of_this_machine_is_free_at_once(
 
 @pytest.fixture
 async def far_away(database: Any, make_store: MakeStore) -> Any:
-    """Give the lease of a kernel on another machine, which nobody here can look at."""
+    """Provide the lease of a kernel on another machine, which nobody here can look at."""
     async with make_store() as store:
         await append(store, scheduled())
         await database[schema.KERNEL].update_one({"_id": "writer"}, {"$set": {"place": "elsewhere", "token": "theirs"}})

@@ -24,7 +24,7 @@ def server_program() -> str:
 
 @pytest.fixture
 def idle_server(server_program: str, tmp_path: Path) -> Iterator[RedisServer]:
-    """Give a server that is not started yet."""
+    """Provide a server that is not started yet."""
     (tmp_path / "redis").mkdir()
     server = RedisServer(server_program, tmp_path / "redis")
     yield server
@@ -33,14 +33,14 @@ def idle_server(server_program: str, tmp_path: Path) -> Iterator[RedisServer]:
 
 @pytest.fixture
 def server(idle_server: RedisServer) -> RedisServer:
-    """Give an empty server of the test's own."""
+    """Provide an empty server of the test's own."""
     idle_server.start()
     return idle_server
 
 
 @pytest.fixture
 async def redis(server: RedisServer) -> AsyncIterator[Redis]:
-    """Give a client that sees what is in the server."""
+    """Provide a client that sees what is in the server."""
     # Tests kill the server: what they ask then is asked again.
     client = Redis.from_url(server.url, retry=Retry(ConstantBackoff(0.05), 100))
     yield client

@@ -255,7 +255,7 @@ async def test_a_reader_needs_only_a_few_permissions(server: Any, redis: Any, ev
 
 @pytest.fixture
 async def tls(server: Any, tmp_path: Path) -> AsyncIterator[str]:
-    """Give the URL of something that speaks TLS in front of the server."""
+    """Provide the URL of something that speaks TLS in front of the server."""
     command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
     command += [
         "-addext",

@@ -76,7 +76,7 @@ class Scene:
         self._position = 0
 
     def tell(self, history: list[Event], new: int = 1) -> list[Event]:
-        """Tell the last events of a history."""
+        """Deliver the last events of a history."""
         told = numbered(history[-new:], after=self._position)
         self._position = told[-1].position
         self.progress.apply(told)

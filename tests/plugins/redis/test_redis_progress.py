@@ -35,7 +35,7 @@ def real_kernel(*jobs: Any, plugins: list[Any], **settings: Any) -> Kernel:
 
 
 def shown(execution: Execution) -> dict[str, Any]:
-    """Tell what of an execution is in its record, but for what depends on the time."""
+    """Return what a record contains of an execution, except for what depends on the time."""
     view = execution.progress
     return {
         "job_id": execution.job_id,

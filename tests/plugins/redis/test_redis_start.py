@@ -50,8 +50,8 @@ async def test_a_server_that_can_be_used_is_told_with_its_version_and_nothing_is
     found = await connection(url=server.url)
 
     assert found.ok
-    assert found.told.startswith("Redis ")
-    assert f"at 127.0.0.1:{server.port}/0 accepts writes to progress:*" in found.told
+    assert found.message.startswith("Redis ")
+    assert f"at 127.0.0.1:{server.port}/0 accepts writes to progress:*" in found.message
     assert await redis.dbsize() == 0
 
 
@@ -59,8 +59,8 @@ async def test_a_server_that_is_not_there_is_told(idle_server: Any) -> None:
     found = await connection(url=idle_server.url.replace("://", "://ann:topsecret@"))
 
     assert not found.ok
-    assert f"Redis at 127.0.0.1:{idle_server.port}/0 cannot be reached" in found.told
-    assert "topsecret" not in found.told
+    assert f"Redis at 127.0.0.1:{idle_server.port}/0 cannot be reached" in found.message
+    assert "topsecret" not in found.message
 
 
 async def test_a_server_that_does_not_answer_is_told_in_time(server: Any) -> None:
@@ -70,7 +70,7 @@ async def test_a_server_that_does_not_answer_is_told_in_time(server: Any) -> Non
     found = await connection(url=server.url, timeout="300ms")
     server.send(signal.SIGCONT)
 
-    assert "does not respond in time" in found.told
+    assert "does not respond in time" in found.message
 
 
 @pytest.mark.parametrize(
@@ -89,5 +89,5 @@ async def test_users_passwords_and_permissions_are_told(server: Any, redis: Any,
 
     found = await connection(url=server.url.replace("://", f"://{credentials}"))
 
-    assert said in found.told
+    assert said in found.message
     assert found.ok == (credentials == "ann:topsecret@")

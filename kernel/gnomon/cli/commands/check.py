@@ -50,7 +50,7 @@ def command(ctx: click.Context, config_file: Path | None, connect: bool, config:
     now = datetime.now(UTC)
     jobs = [outlook(job, now) for job in deployment.jobs]
     connections = _check_connections(deployment) if connect else []
-    problems = [f"{found.plugin}: {found.told}" for found in connections if not found.ok]
+    problems = [f"{found.plugin}: {found.message}" for found in connections if not found.ok]
     if as_json:
         answer = {"ok": not problems, "problems": problems, "jobs": jobs}
         print_json(answer | ({"connections": connections} if connect else {}))
@@ -128,7 +128,7 @@ def _print_connections(connections: list[Connection]) -> None:
     click.echo()
     columns = [Column("plugin", 8, no_wrap=True), Column("connection", 10, no_wrap=True), Column("found", 30)]
     words = {True: Text("✔ ok", "green"), False: Text("✘ problem", "red")}
-    print_table(columns, [(found.plugin, words[found.ok], found.told) for found in connections])
+    print_table(columns, [(found.plugin, words[found.ok], found.message) for found in connections])
 
 
 def _print_verdict(deployment: Deployment, problems: list[str]) -> None:

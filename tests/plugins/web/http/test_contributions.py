@@ -184,5 +184,5 @@ def test_a_hook_of_a_plugin_must_be_marked_as_optional() -> None:
         @hookimpl
         def register_routes(self, register: Callable[..., None]) -> None: ...
 
-    with pytest.raises(PluginError, match="'register_routes', which is no hook"):
+    with pytest.raises(PluginError, match="'register_routes', which is not a known hook"):
         PluginSet().add(Forgetful())

@@ -1,0 +1,62 @@
+"""Text from objects of jobs and plugins, whose own methods may raise anything: always writable, always bounded.
+
+str(), repr() and the attributes of foreign objects run foreign code. SystemExit or KeyboardInterrupt raised there would
+end the kernel's process.
+"""
+
+from __future__ import annotations
+
+import traceback
+from typing import Any
+
+from gnomon.text import shorten
+
+MESSAGE_LIMIT = 2_000
+"""Characters of a message."""
+TRACEBACK_LIMIT = 32 * 1024
+"""Characters of a traceback."""
+
+
+def exact(text: str, limit: int = MESSAGE_LIMIT) -> str:
+    """Return a bounded, writable text. The methods of a subclass of str are not called."""
+    length = str.__len__(text)
+    if length > 2 * limit:  # both ends are enough, and escaping all of it takes long: 50 MB in one line were seen
+        half = limit // 2
+        head, tail = str.__getitem__(text, slice(half)), str.__getitem__(text, slice(length - half, None))
+        return f"{shorten(head, limit)}\n… {length - 2 * half} characters left out …\n{shorten(tail, limit)}"
+    return shorten("".join((text,)), limit)  # noqa: FLY002 - an f-string calls __format__ of a subclass
+
+
+def type_name(value: object) -> str:
+    """Return the name of an object's type, with its module unless that is builtins."""
+    kind = type(value)
+    try:
+        name, module = kind.__qualname__, kind.__module__
+        return exact(name if module == "builtins" else f"{module}.{name}")
+    except BaseException:  # noqa: BLE001 - a metaclass may raise anything
+        return "an object whose type has no readable name"
+
+
+def safe_str(value: object, limit: int = MESSAGE_LIMIT) -> str:
+    """Return str(value)."""
+    return _converted(str, value, limit)
+
+
+def safe_repr(value: object, limit: int = MESSAGE_LIMIT) -> str:
+    """Return repr(value)."""
+    return _converted(repr, value, limit)
+
+
+def safe_traceback(exc: BaseException, limit: int = TRACEBACK_LIMIT) -> str:
+    """Return the traceback of an exception with its causes, both ends of a long one."""
+    try:
+        return exact("".join(traceback.format_exception(exc)), limit)
+    except BaseException:  # noqa: BLE001 - its __str__, __cause__ or __notes__ may raise anything
+        return exact("".join(traceback.format_tb(exc.__traceback__)) + type_name(exc), limit)
+
+
+def _converted(convert: Any, value: object, limit: int) -> str:
+    try:
+        return exact(convert(value), limit)
+    except BaseException:  # noqa: BLE001 - as above
+        return f"({type_name(value)} that cannot be shown)"
