@@ -77,7 +77,7 @@ class Dispatcher:
             subscriber.offer(events)
 
     async def stop(self, within: float) -> None:
-        """Let all plugins handle what is left and leave their lifespans. One that hangs is abandoned."""
+        """Stop all plugins after they have handled what is left and left their lifespans; abandon one that hangs."""
         deadline = time.monotonic() + within
         for subscriber in self._subscribers:
             subscriber.stop()
