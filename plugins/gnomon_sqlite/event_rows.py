@@ -107,7 +107,7 @@ def _check_positions(events: Sequence[Event], last: int) -> None:
         if event.position < position:
             raise ConflictError(event.stream, event.version, event.position)
         if event.position > position:
-            raise StoreError(f"event {event.position} would leave a gap in the log: the next position is {position}")
+            raise StoreError(f"event {event.position} would leave a gap in the log: the next one is {position}")
 
 
 def _times(events: Sequence[Event], latest: int, setback: int) -> tuple[int, int, int]:

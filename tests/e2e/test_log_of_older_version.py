@@ -17,7 +17,7 @@ from gnomon.analysis.audit import audit
 from gnomon.analysis.explain import explain
 from gnomon.domain.records import ActionQuery
 from gnomon.testing import check_store
-from gnomon.testing.histories import append, tell
+from gnomon.testing.histories import append, extend
 from gnomon_sqlite import SqliteStore
 from gnomon_stats.verification import verify
 
@@ -121,7 +121,7 @@ async def test_it_goes_on_with_new_events(store: SqliteStore, answers: dict[str,
     (waiting,) = (await store.executions(ExecutionQuery(status=("scheduled",)))).items
     history = await store.stream(waiting.id)
 
-    await append(store, tell(history, Cancelled, after=timedelta(days=1), actor="ann")[-1:])
+    await append(store, extend(history, Cancelled, after=timedelta(days=1), actor="ann")[-1:])
 
     assert await store.head() == answers["head"] + 1
     assert (await store.executions(ExecutionQuery(status=("scheduled",)))).total == 0

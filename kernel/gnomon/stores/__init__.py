@@ -1,1 +1,1 @@
-"""What stores share, and the store in memory."""
+"""The in-memory store, and helpers that stores share."""

@@ -1,4 +1,4 @@
-"""The in-memory store: the reference implementation of the Store port, small and plain, gone with the process."""
+"""The in-memory store: the reference implementation of the Store port. Its log ends with the process."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from gnomon.stores.page_cursor import Cursor, read_cursor, write_cursor
 
 
 class MemoryStore(Store):
-    """Keeps the log in dicts. Views go out as copies, for who reads them may change them."""
+    """Keeps the log in dicts. Views are returned as copies, because callers may change them."""
 
     name = "memory"
 
@@ -48,7 +48,7 @@ class MemoryStore(Store):
 
     async def append(self, events: Sequence[Event], executions: Sequence[Execution], jobs: Sequence[JobState]) -> None:
         self._check_writable()
-        self._check_places(events)
+        self._check_batch(events)
         for event in events:
             self._log[event.position] = self._streams.setdefault(event.stream, {})[event.version] = event
             self._head = event.position
@@ -73,11 +73,11 @@ class MemoryStore(Store):
     async def executions(self, query: ExecutionQuery) -> Page:
         self._check_open()
         start = read_cursor(query.cursor) if query.cursor is not None else None
-        found = sorted(filter(_matcher(query), self._executions.values()), key=_place, reverse=True)
-        rest = [e for e in found if start is None or _place(e) < start][query.offset :]
+        found = sorted(filter(_matcher(query), self._executions.values()), key=_cursor_of, reverse=True)
+        rest = [e for e in found if start is None or _cursor_of(e) < start][query.offset :]
         items = [copy.copy(e) for e in rest[: query.limit]]
         more = bool(items) and len(rest) > len(items)
-        return Page(items, len(found), write_cursor(_place(items[-1])) if more else None)
+        return Page(items, len(found), write_cursor(_cursor_of(items[-1])) if more else None)
 
     async def jobs(self) -> list[JobState]:
         self._check_open()
@@ -90,8 +90,8 @@ class MemoryStore(Store):
 
     async def actions(self, query: ActionQuery) -> ActionPage:
         self._check_open()
-        told = (action_of(event) for event in reversed(self._log.values()))
-        found = [action for action in told if action is not None and query.job_id in {None, action.job_id}]
+        actions = (action_of(event) for event in reversed(self._log.values()))
+        found = [action for action in actions if action is not None and query.job_id in {None, action.job_id}]
         return ActionPage(found[query.offset :][: query.limit], len(found))
 
     async def checkpoint(self, name: str) -> Checkpoint | None:
@@ -120,50 +120,52 @@ class MemoryStore(Store):
         for execution_id in ended:
             del self._executions[execution_id]
             self._lines.pop(execution_id, None)
-            self._forget(self._streams.pop(execution_id, {}).values())
+            self._delete(self._streams.pop(execution_id, {}).values())
         return len(ended)
 
-    def _forget(self, events: Iterable[Event]) -> None:
+    def _delete(self, events: Iterable[Event]) -> None:
         for event in events:
             del self._log[event.position]
 
     def _check_open(self) -> None:
         if not self._open:
-            raise StoreError("the memory store is not open: use it inside of `async with store:`")
+            raise StoreError("the memory store is not open: use it inside `async with store:`")
 
     def _check_writable(self) -> None:
         self._check_open()
         if self._read_only:
             raise StoreError("the memory store was opened read-only, so it cannot be written")
 
-    def _check_places(self, events: Sequence[Event]) -> None:
-        """Refuse the whole batch before anything of it is written."""
+    def _check_batch(self, events: Sequence[Event]) -> None:
+        """Refuse the whole batch before any of it is written."""
         new: set[tuple[str, int]] = set()
         for position, event in enumerate(events, self._head + 1):
             place = (event.stream, event.version)
             if event.position < position or place in new or event.version in self._streams.get(event.stream, ()):
                 raise ConflictError(event.stream, event.version, event.position)
             if event.position > position:
-                raise StoreError(f"event {event.position} would leave a gap in the log: the next is {position}")
+                raise StoreError(
+                    f"event {event.position} would leave a gap in the log: the next position is {position}"
+                )
             new.add(place)
 
 
 class MemoryPlugin:
-    """Provides the in-memory store: for tests, demonstrations and jobs whose past nobody asks for."""
+    """Provides the in-memory store: for tests, demonstrations, and jobs whose history is not needed."""
 
     class Config(msgspec.Struct, forbid_unknown_fields=True):
-        """Has nothing to set."""
+        """No settings."""
 
     def __init__(self, config: Config | None = None) -> None:
         self.config = config or self.Config()
 
     @hookimpl
     def register_store(self, register: Callable[[Store], None]) -> None:
-        """Offer a new, empty store."""
+        """Register a new, empty store."""
         register(MemoryStore())
 
 
-def _place(execution: Execution) -> Cursor:
+def _cursor_of(execution: Execution) -> Cursor:
     return Cursor(execution.timestamp, execution.id)
 
 

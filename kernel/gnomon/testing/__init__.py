@@ -1,7 +1,7 @@
-"""What plugin authors and job authors use in their own tests.
+"""Tools for the tests of plugin authors and job authors.
 
-The names are loaded when they are first used. Contract classes are in `gnomon.testing.contracts`, made histories in
-`gnomon.testing.histories`, and the fixtures in `gnomon.testing.pytest_plugin`, which pytest finds by itself.
+Names are imported on first use. Contract classes are in `gnomon.testing.contracts`, ready-made histories in
+`gnomon.testing.histories`, and fixtures in `gnomon.testing.pytest_plugin`, which pytest discovers.
 """
 
 from __future__ import annotations

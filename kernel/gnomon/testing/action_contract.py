@@ -1,4 +1,4 @@
-"""What every store must do with the acts of operators: tell them from the log, newest first, with exact totals."""
+"""The contract for operators' actions: every store derives them from the log, newest first, with exact totals."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from gnomon.testing.histories import (
     SECOND,
     append,
     cancelled,
+    extend,
     failed,
     job_added,
     missed,
     running,
     scheduled,
     succeeded,
-    tell,
 )
 
 
 class ActionContract:
     """Part of StoreContract; its fixture `store` is an open store with an empty log."""
 
-    async def test_acts_of_operators_are_told_with_all_their_facts(self, store: Store) -> None:
-        job = tell(job_added(), events.JobDescribed, actor="ann", display_name="Nightly", note="")
+    async def test_actions_of_operators_are_listed_with_all_their_facts(self, store: Store) -> None:
+        job = extend(job_added(), events.JobDescribed, actor="ann", display_name="Nightly", note="")
         by_hand = scheduled("by_hand", is_manual=True, actor="bob")
         refused = missed("refused", reason="guard", detail="closed", is_manual=True, actor="bob")
-        gone = tell(failed("gone"), events.Hidden, after=timedelta(microseconds=1), actor="ann")
+        gone = extend(failed("gone"), events.Hidden, after=timedelta(microseconds=1), actor="ann")
         await append(store, job, by_hand, refused, gone)
 
         page = await store.actions(ActionQuery())
@@ -45,29 +45,33 @@ class ActionContract:
         ]
         assert page.total == 4
 
-    async def test_each_act_is_told_once_and_what_nobody_did_is_not(self, store: Store) -> None:
-        job = tell(tell(job_added(), events.JobPaused, actor="ann", reason="holidays"), events.JobResumed, actor="bob")
-        marked = tell(running("marked"), events.Failed, reason="marked", error_message="it hung", actor="bob")
-        taken_back = tell(scheduled("taken_back"), events.Cancelled, actor="cid", reason="not today")
+    async def test_each_action_is_listed_once_and_acts_of_the_kernel_are_not(self, store: Store) -> None:
+        job = extend(
+            extend(job_added(), events.JobPaused, actor="ann", reason="holidays"), events.JobResumed, actor="bob"
+        )
+        marked = extend(running("marked"), events.Failed, reason="marked", error_message="it hung", actor="bob")
+        withdrawn = extend(scheduled("withdrawn"), events.Cancelled, actor="cid", reason="not today")
         retry = scheduled("marked", attempt=2, is_manual=True, actor="bob")
-        by_kernel = tell(running("by_kernel"), events.CancelRequested, actor="kernel", reason="the kernel was stopped")
-        told = (job, marked, cancelled("stopped"), taken_back, retry, by_kernel, succeeded("by_itself"))
-        await append(store, *told, tell(job_added("moved"), events.JobRemoved, actor="kernel"))
+        by_kernel = extend(
+            running("by_kernel"), events.CancelRequested, actor="kernel", reason="the kernel was stopped"
+        )
+        histories = (job, marked, cancelled("stopped"), withdrawn, retry, by_kernel, succeeded("by_itself"))
+        await append(store, *histories, extend(job_added("moved"), events.JobRemoved, actor="kernel"))
 
         found = [(one.job_id, one.action, one.actor, one.detail) for one in (await store.actions(ActionQuery())).items]
 
         assert found == [
-            ("taken_back", "cancel", "cid", "not today"),
+            ("withdrawn", "cancel", "cid", "not today"),
             ("stopped", "cancel", "ann", "not today"),
             ("marked", "mark_failed", "bob", "it hung"),
             ("sync", "resume", "bob", None),
             ("sync", "pause", "ann", "holidays"),
         ]
 
-    async def test_acts_come_in_pages_and_by_job(self, store: Store) -> None:
+    async def test_actions_come_in_pages_and_by_job(self, store: Store) -> None:
         history = job_added("a")
         for n in range(6):
-            history = tell(history, events.JobResumed if n % 2 else events.JobPaused, actor=f"nr {n}")
+            history = extend(history, events.JobResumed if n % 2 else events.JobPaused, actor=f"nr {n}")
         await append(store, history, scheduled("b", is_manual=True, actor="ann"))
 
         pages = [await store.actions(ActionQuery(job_id="a", limit=4, offset=offset)) for offset in (0, 4, 8)]
@@ -77,8 +81,8 @@ class ActionContract:
         assert (await store.actions(ActionQuery(limit=1))).total == 7
         assert await store.actions(ActionQuery(job_id="nobody")) == type(pages[0])([], 0)
 
-    async def test_acts_on_a_run_are_forgotten_with_it_and_those_on_a_job_stay(self, store: Store) -> None:
-        job = tell(job_added(), events.JobPaused, actor="ann")
+    async def test_actions_on_a_run_are_pruned_with_it_and_those_on_a_job_stay(self, store: Store) -> None:
+        job = extend(job_added(), events.JobPaused, actor="ann")
         await append(store, job, scheduled("kept", is_manual=True, actor="ann"), succeeded(is_manual=True, actor="ann"))
 
         assert await store.prune(NOON + timedelta(hours=1)) == 1

@@ -12,22 +12,22 @@ from datetime import UTC, datetime, timedelta
 from gnomon.ports import Clock
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
-TURNS = 20
-"""Turns of the event loop in which nothing happens any more, after which everything is taken to have settled."""
-PATIENCE = 100
-"""Turns of the event loop after which unfinished work is taken to go on in another thread."""
-LIMIT = 60.0
-"""Seconds of real time after which unfinished work is taken to hang."""
+QUIET_TURNS = 20
+"""Idle turns of the event loop after which everything counts as settled."""
+BUSY_TURNS = 100
+"""Turns of the event loop after which unfinished work is assumed to run in another thread."""
+LIMIT_S = 60.0
+"""Real time after which unfinished work is assumed to hang."""
 
-MICROSECOND = 1e-6
+MICROSECOND_S = 1e-6
 
 
 class VirtualClock(Clock):
-    """A clock that moves only when told to.
+    """A clock that moves only when a test moves it.
 
-    `advance` goes from one deadline to the next and lets everything that waits for it run, as real time would.
-    `is_idle` is asked before each move, so that work that goes on in threads (a store, plugins) is waited for: give
-    it `lambda: kernel.is_idle`. `make_kernel` gives it what waits for plain functions, too, as they run in threads.
+    `advance` steps from deadline to deadline, and everything that waits for a deadline runs before the next step.
+    `is_idle` is called before each step, so that work in threads (a store, plugins) finishes first: set it to
+    `lambda: kernel.is_idle`. `make_kernel` sets a function that also waits for bodies that run in threads.
     """
 
     def __init__(self, start: datetime = START) -> None:
@@ -35,7 +35,7 @@ class VirtualClock(Clock):
         self._passed = 0.0
         self._waiting: list[tuple[float, int, asyncio.Future[None]]] = []
         self._numbers = itertools.count()
-        self._looking_again: set[asyncio.Future[None]] = set()
+        self._wall_timers: set[asyncio.Future[None]] = set()
         self.is_idle: Callable[[], bool] = lambda: True
 
     def time(self) -> float:
@@ -50,11 +50,11 @@ class VirtualClock(Clock):
     async def wait(self, wake: asyncio.Event, until: float | None) -> None:
         timer = self._timer(float("inf") if until is None else self._passed + max(until - self.time(), 0.0))
         waker = asyncio.ensure_future(wake.wait())
-        self._looking_again.add(timer)
+        self._wall_timers.add(timer)
         try:
             await asyncio.wait((waker, timer), return_when=asyncio.FIRST_COMPLETED)
         finally:
-            self._looking_again.discard(timer)
+            self._wall_timers.discard(timer)
             timer.cancel()
             waker.cancel()
 
@@ -62,7 +62,7 @@ class VirtualClock(Clock):
         await self._timer(self._passed + seconds)
 
     async def advance(self, by: timedelta | float) -> None:
-        """Let that much time pass, both on the wall and on the monotonic clock."""
+        """Advance the wall clock and the monotonic clock."""
         seconds = by.total_seconds() if isinstance(by, timedelta) else by
         end, wall_end = self._passed + seconds, self._wall + timedelta(seconds=seconds)
         await self.settle()
@@ -72,49 +72,49 @@ class VirtualClock(Clock):
                 continue
             self._move(deadline)
             timer.set_result(None)
-            self._fire(within=MICROSECOND)
+            self._fire(within=MICROSECOND_S)
             await self.settle()
         self._move(end)
-        self._wall = wall_end  # no rounding from the steps between
-        self._fire(within=MICROSECOND)  # what is due by the wall clock now, and not quite by the sum of the steps
+        self._wall = wall_end  # without the rounding errors of the steps
+        self._fire(within=MICROSECOND_S)  # timers that are due by the wall clock, and not quite by the sum of the steps
         await self.settle()
 
     async def advance_to(self, moment: datetime) -> None:
-        """Let time pass until the wall clock shows that moment."""
+        """Advance until the wall clock shows this moment."""
         await self.advance(moment - self._wall)
 
     async def jump(self, by: timedelta) -> None:
         """Set the wall clock forward or back, as an operator or a time server does; no time passes."""
         self._wall += by
-        for timer in self._looking_again:
+        for timer in self._wall_timers:
             if not timer.done():
-                timer.set_result(None)  # as the real clock does within a second
+                timer.set_result(None)  # the real clock notices a jump within a second
         await self.settle()
 
     async def until(self, condition: Callable[[], object], step: timedelta | float = 0.0) -> None:
-        """Wait for what no clock knows of, such as a plugin's own task; TimeoutError if it hangs.
+        """Wait for work that the clock cannot see, such as a plugin's own task; TimeoutError if it hangs.
 
-        Real time passes meanwhile, and with a `step` so much virtual time in each round, for what waits on the clock.
+        Real time passes meanwhile. With a `step` each round also advances this clock, for work that sleeps on it.
         """
-        deadline = time.monotonic() + LIMIT
+        deadline = time.monotonic() + LIMIT_S
         while not condition():
             if time.monotonic() > deadline:
-                raise TimeoutError(f"the condition does not hold after {LIMIT:g} s; is there a `step` for what sleeps?")
+                raise TimeoutError(f"the condition is still false after {LIMIT_S:g} s; does it need a `step`?")
             await self.advance(step)
             await asyncio.sleep(0.001)
 
     async def settle(self) -> None:
-        """Let everything run that can run without time passing; TimeoutError where it hangs."""
-        quiet, busy, deadline = 0, 0, time.monotonic() + LIMIT
-        while quiet < TURNS:
-            if busy > PATIENCE and time.monotonic() > deadline:
-                raise TimeoutError(f"work is not done after {LIMIT:g} s: does a plugin, a guard or the store hang?")
-            # What goes on in threads needs real time; all else is done after some turns of the loop.
-            await asyncio.sleep(0 if busy < PATIENCE else 0.0005)
+        """Run everything that can run without time passing; TimeoutError where it hangs."""
+        quiet, busy, deadline = 0, 0, time.monotonic() + LIMIT_S
+        while quiet < QUIET_TURNS:
+            if busy > BUSY_TURNS and time.monotonic() > deadline:
+                raise TimeoutError(f"work is not done after {LIMIT_S:g} s: does a plugin, a guard or the store hang?")
+            # Work in threads needs real time; everything else finishes within some turns of the loop.
+            await asyncio.sleep(0 if busy < BUSY_TURNS else 0.0005)
             quiet, busy = (quiet + 1, 0) if self.is_idle() else (0, busy + 1)
 
     def _fire(self, within: float) -> None:
-        """Let the timers go whose deadline is the same to the wall clock, which counts in µs: a job is due by it."""
+        """Fire the timers whose deadline is now on the wall clock, which counts in µs: jobs are due by that clock."""
         while self._waiting and self._waiting[0][0] <= self._passed + within:
             _, _, timer = heapq.heappop(self._waiting)
             if not timer.done():

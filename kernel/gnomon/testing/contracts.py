@@ -1,4 +1,4 @@
-"""What every store must do, as tests: subclass StoreContract in a test module and give it your store.
+"""The contract of a store as tests: subclass StoreContract in a test module, and provide your store as a fixture.
 
     class TestMyStore(StoreContract):
         @pytest.fixture
@@ -9,7 +9,7 @@
         def another(self, store):
             return MyStore(store.path)
 
-The tests are coroutines: set `asyncio_mode = "auto"` of pytest-asyncio.
+The tests are coroutines: set `asyncio_mode = "auto"` for pytest-asyncio.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from gnomon.testing.histories import (
     SECOND,
     append,
     every_type,
+    extend,
     failed,
     job_added,
     job_states,
@@ -38,7 +39,6 @@ from gnomon.testing.histories import (
     running,
     scheduled,
     succeeded,
-    tell,
 )
 from gnomon.testing.list_contract import ListContract, total
 from gnomon.testing.log_contract import LogContract
@@ -48,10 +48,10 @@ ODD_TEXT = "naïve 日本語 🦑 \u202e rtl \u0000 nul \r\n\t \\ \" ' ; -- % _ 
 
 
 class StoreContract(LogContract, ListContract, ActionContract):
-    """The obligations of the Store port. The flags below tell which of them a kind of store cannot have."""
+    """The obligations of the Store port. The flags disable those that a kind of store cannot have."""
 
     durable = True
-    """Whether what was appended is there when another store opens the same log later."""
+    """Whether another store that opens the same log later finds what was appended."""
 
     exclusive = True
     """Whether a second writing store on the same log is refused."""
@@ -61,26 +61,24 @@ class StoreContract(LogContract, ListContract, ActionContract):
 
     @pytest.fixture
     async def store(self) -> Any:
-        """Give an open store with an empty log."""
-        pytest.fail(
-            f"{type(self).__name__} must override the fixture `store`: yield your store, open, with an empty log"
-        )
+        """Provide an open store with an empty log."""
+        pytest.fail(f"{type(self).__name__} must override the fixture `store`: yield an open store with an empty log")
 
-    def another(self, store: Store) -> Store:  # noqa: ARG002 - for those who override it
-        """Return a second store, not yet open, on the same log as `store`."""
+    def another(self, store: Store) -> Store:  # noqa: ARG002 - for subclasses
+        """Return a second store on the same log as `store`, not yet open."""
         pytest.fail(
             f"{type(self).__name__} must override `another`, or set durable, exclusive, readable_beside to False"
         )
 
     # Views
 
-    async def test_a_view_comes_back_with_every_field(self, store: Store) -> None:
+    async def test_a_view_is_returned_with_every_field(self, store: Store) -> None:
         batch = await append(store, *every_type())
 
         for stream in {event.stream for event in batch if isinstance(event, events.ExecutionEvent)}:
             assert await store.execution(stream) == execution.fold(e for e in batch if e.stream == stream)
 
-    async def test_a_view_takes_the_place_of_the_older_one(self, store: Store) -> None:
+    async def test_a_view_replaces_the_older_one(self, store: Store) -> None:
         history = succeeded()
         await append(store, history[:1])
         await append(store, history[1:2])
@@ -100,7 +98,7 @@ class StoreContract(LogContract, ListContract, ActionContract):
         assert (await store.executions(ExecutionQuery())).items[0].status == "running"
         assert not (await store.jobs())[0].paused
 
-    async def test_odd_characters_and_values_come_back(self, store: Store) -> None:
+    async def test_special_characters_and_values_are_preserved(self, store: Store) -> None:
         kwargs: dict[str, Any] = {ODD_TEXT: [ODD_TEXT, None, True, 1.5, -(2**62), {"": []}]}
         history = failed("A.b-c_d:e", error=ODD_TEXT, kwargs=kwargs, actor=ODD_TEXT, job_name=ODD_TEXT)
 
@@ -110,8 +108,8 @@ class StoreContract(LogContract, ListContract, ActionContract):
         assert await store.execution(history[0].stream) == execution.fold(history)
         assert (await store.executions(ExecutionQuery(job_id="A.b-c_d:e", text="🦑"))).total == 1
 
-    async def test_a_traceback_of_a_mebibyte_comes_back(self, store: Store) -> None:
-        history = tell(running(), events.Failed, reason="exception", traceback="0123456789abcde\n" * 65536)
+    async def test_a_traceback_of_a_mebibyte_is_preserved(self, store: Store) -> None:
+        history = extend(running(), events.Failed, reason="exception", traceback="0123456789abcde\n" * 65536)
 
         await append(store, history)
 
@@ -121,8 +119,8 @@ class StoreContract(LogContract, ListContract, ActionContract):
 
     # Jobs
 
-    async def test_job_states_come_back_by_id(self, store: Store) -> None:
-        removed = tell(job_added("b", paused=True, kwargs={"x": [1]}), events.JobRemoved)
+    async def test_job_states_are_returned_by_id(self, store: Store) -> None:
+        removed = extend(job_added("b", paused=True, kwargs={"x": [1]}), events.JobRemoved)
 
         batch = await append(store, removed, job_added("a"), scheduled("a"))
 
@@ -130,9 +128,9 @@ class StoreContract(LogContract, ListContract, ActionContract):
         assert [(state.job_id, state.removed) for state in await store.jobs()] == [("a", False), ("b", True)]
 
     async def test_job_events_are_those_of_the_job_and_of_its_runs_without_progress(self, store: Store) -> None:
-        told = tell(running("sync", NOON + HOUR), events.Progress, percent=1.0)
+        reported = extend(running("sync", NOON + HOUR), events.Progress, percent=1.0)
         late = job_added("sync", NOON)
-        await append(store, late, scheduled("other", NOON + HOUR), told, scheduled("sync", NOON + 2 * HOUR))
+        await append(store, late, scheduled("other", NOON + HOUR), reported, scheduled("sync", NOON + 2 * HOUR))
 
         found = await store.job_events("sync", NOON, NOON + 2 * HOUR)
 
@@ -141,7 +139,7 @@ class StoreContract(LogContract, ListContract, ActionContract):
 
     # Checkpoints
 
-    async def test_a_checkpoint_comes_back_and_moves_only_forward(self, store: Store) -> None:
+    async def test_a_checkpoint_is_preserved_and_moves_only_forward(self, store: Store) -> None:
         await store.save_checkpoint("stats", Checkpoint(5, b"\x00five"))
         await store.save_checkpoint("stats", Checkpoint(3, b"three"))
         await store.save_checkpoint("web", Checkpoint(9))
@@ -155,7 +153,7 @@ class StoreContract(LogContract, ListContract, ActionContract):
 
     # Log lines
 
-    async def test_log_lines_come_back_in_order_and_in_pages(self, store: Store) -> None:
+    async def test_log_lines_are_returned_in_order_and_in_pages(self, store: Store) -> None:
         lines = [LogLine(n, NOON + n * SECOND, "info", f"line {n} {ODD_TEXT}", "app") for n in range(1, 8)]
 
         await store.append_log("a" * 24, lines[3:])
@@ -166,7 +164,7 @@ class StoreContract(LogContract, ListContract, ActionContract):
         assert await store.log("a" * 24, after=2, limit=3) == lines[2:5]
         assert await store.log("c" * 24) == []
 
-    async def test_a_log_line_takes_the_place_of_the_one_with_its_number(self, store: Store) -> None:
+    async def test_a_log_line_replaces_the_one_with_its_number(self, store: Store) -> None:
         await store.append_log("a" * 24, [LogLine(1, NOON, "info", "first")])
 
         await store.append_log("a" * 24, [LogLine(1, NOON, "info", "second")])
@@ -175,7 +173,7 @@ class StoreContract(LogContract, ListContract, ActionContract):
 
     # Pruning
 
-    async def test_pruning_forgets_what_ended_before_and_keeps_the_rest(self, store: Store) -> None:
+    async def test_pruning_deletes_runs_that_ended_before_and_keeps_the_rest(self, store: Store) -> None:
         old, new, going, waiting = succeeded("old"), failed("new", NOON + HOUR), running("going"), scheduled("waiting")
         batch = await append(store, job_added("old"), old, new, going, waiting, missed("gone"))
         await store.append_log(old[0].stream, [LogLine(1, NOON, "info", "old")])
@@ -192,8 +190,8 @@ class StoreContract(LogContract, ListContract, ActionContract):
         assert len(await store.log(new[0].stream)) == 1
         assert await store.prune(NOON + HOUR) == 0
 
-    async def test_a_late_result_puts_off_the_pruning(self, store: Store) -> None:
-        late = tell(failed(), events.LateResult, after=2 * HOUR, outcome="succeeded")
+    async def test_a_late_result_postpones_the_pruning(self, store: Store) -> None:
+        late = extend(failed(), events.LateResult, after=2 * HOUR, outcome="succeeded")
         await append(store, late[:3])
         await append(store, late[3:])
 
@@ -209,7 +207,7 @@ class StoreContract(LogContract, ListContract, ActionContract):
         assert await total(store, job_id="sync", is_manual=True) == 25
         assert await total(store, since=NOON) == 50
 
-    async def test_positions_are_never_given_again(self, store: Store) -> None:
+    async def test_positions_are_never_assigned_again(self, store: Store) -> None:
         await append(store, scheduled("stays"), succeeded())
         await store.prune(NOON + HOUR)
 
@@ -219,7 +217,7 @@ class StoreContract(LogContract, ListContract, ActionContract):
         assert (await append(store, scheduled("next")))[0].position == 5
         assert [event.position for event in await store.read()] == [1, 5]
 
-    async def test_appending_goes_on_while_it_prunes(self, store: Store) -> None:
+    async def test_appends_continue_during_a_prune(self, store: Store) -> None:
         await append(store, *(succeeded("sync", NOON + n * SECOND) for n in range(300)))
 
         pruning = asyncio.ensure_future(store.prune(NOON + HOUR))
@@ -259,7 +257,7 @@ class StoreContract(LogContract, ListContract, ActionContract):
 
     async def test_another_store_finds_everything_that_was_appended(self, store: Store) -> None:
         if not self.durable:
-            pytest.skip("this kind of store keeps nothing")
+            pytest.skip("this kind of store is not durable")
         batch = await append(store, *every_type(), succeeded("pruned", NOON - HOUR))
         await store.save_checkpoint("stats", Checkpoint(7, b"view"))
         await store.append_log("a" * 24, [LogLine(1, NOON, "info", "kept")])
@@ -280,7 +278,7 @@ class StoreContract(LogContract, ListContract, ActionContract):
 
     async def test_a_second_writer_is_refused_until_the_first_has_closed(self, store: Store) -> None:
         if not self.exclusive:
-            pytest.skip("this kind of store has no one else to share with")
+            pytest.skip("this kind of store cannot be opened twice")
         second = self.another(store)
 
         with pytest.raises(StoreInUseError):
@@ -293,7 +291,7 @@ class StoreContract(LogContract, ListContract, ActionContract):
 
     async def test_a_reader_beside_the_writer_sees_what_is_appended_and_writes_nothing(self, store: Store) -> None:
         if not self.readable_beside:
-            pytest.skip("this kind of store has no one else to share with")
+            pytest.skip("this kind of store cannot be opened twice")
         reader = self.another(store)
         await reader.open(read_only=True)
         try:

@@ -1,8 +1,8 @@
-"""Whole lifecycles, told as events with the right versions: for tests of stores, of folds and of plugins.
+"""Complete lifecycles as events with correct versions: for tests of stores, folds and plugins.
 
     events = await append(store, succeeded("sync"), failed("report", NOON + timedelta(hours=1)))
 
-A history is the list of one stream's events. Positions are given when it is appended, or by `numbered`.
+A history is the list of one stream's events. Positions are assigned by `append` or `numbered`.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ NOON = datetime(2026, 12, 1, 12, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
 
 
-def tell(history: Sequence[Event], event_type: type[Event], after: timedelta = SECOND, **payload: Any) -> list[Event]:
-    """Return the history with one more event: of the same stream, with the next version, `after` the one before."""
+def extend(history: Sequence[Event], event_type: type[Event], after: timedelta = SECOND, **payload: Any) -> list[Event]:
+    """Return the history with one more event: next version of the same stream, `after` the last event."""
     last = history[-1]
     place = {"stream": last.stream, "version": last.version + 1, "at": last.at + after}
     header: dict[str, Any] = {**place, "node": last.node, "job_id": last.job_id}
@@ -35,74 +35,74 @@ def tell(history: Sequence[Event], event_type: type[Event], after: timedelta = S
 
 
 def scheduled(job_id: str = "sync", at: datetime = NOON, **payload: Any) -> list[Event]:
-    """Tell of a fire at `at` that was accepted; with `attempt` or `is_manual` of such a run."""
+    """Return the history of an accepted fire at `at`; with `attempt` or `is_manual` that of a retry or a manual run."""
     return [_first(events.Scheduled, job_id, at, **payload)]
 
 
 def running(job_id: str = "sync", at: datetime = NOON, **payload: Any) -> list[Event]:
-    """Tell of a run that has begun, a second after it was due."""
-    return tell(scheduled(job_id, at, **payload), events.Started, runner="thread", worker="worker-1", delay=1.0)
+    """Return the history of a run that started one second after it was due."""
+    return extend(scheduled(job_id, at, **payload), events.Started, runner="thread", worker="worker-1", delay=1.0)
 
 
 def succeeded(job_id: str = "sync", at: datetime = NOON, return_value: Any = None, **payload: Any) -> list[Event]:
-    """Tell of a run that took a second and returned."""
-    return tell(running(job_id, at, **payload), events.Succeeded, return_value=return_value, execution_time=1.0)
+    """Return the history of a run that returned after one second."""
+    return extend(running(job_id, at, **payload), events.Succeeded, return_value=return_value, execution_time=1.0)
 
 
 def failed(job_id: str = "sync", at: datetime = NOON, error: str = "boom", **payload: Any) -> list[Event]:
-    """Tell of a run whose body raised a ValueError."""
+    """Return the history of a run whose body raised a ValueError."""
     outcome: dict[str, Any] = {
         "reason": "exception",
         "error_type": "ValueError",
         "error_message": error,
         "execution_time": 1.0,
     }
-    return tell(running(job_id, at, **payload), events.Failed, traceback=f"ValueError: {error}\n", **outcome)
+    return extend(running(job_id, at, **payload), events.Failed, traceback=f"ValueError: {error}\n", **outcome)
 
 
 def cancelled(job_id: str = "sync", at: datetime = NOON, actor: str = "ann", **payload: Any) -> list[Event]:
-    """Tell of a run that was asked to stop, and did."""
-    asked = tell(running(job_id, at, **payload), events.CancelRequested, actor=actor, reason="not today")
-    return tell(asked, events.Cancelled, actor=actor, reason="not today", execution_time=2.0)
+    """Return the history of a run that was asked to stop, and stopped."""
+    asked = extend(running(job_id, at, **payload), events.CancelRequested, actor=actor, reason="not today")
+    return extend(asked, events.Cancelled, actor=actor, reason="not today", execution_time=2.0)
 
 
 def missed(
     job_id: str = "sync", at: datetime = NOON, reason: events.MissedReason = "late", **payload: Any
 ) -> list[Event]:
-    """Tell of a fire that never ran; with count, first and last of a folded range."""
+    """Return the history of a fire that never ran; with count, first and last that of a folded range."""
     return [_first(events.Missed, job_id, at, reason=reason, **payload)]
 
 
 def job_added(job_id: str = "sync", at: datetime = NOON, **definition: Any) -> list[Event]:
-    """Tell that a job is known from `at` on."""
+    """Return the history of a job that was added at `at`."""
     definition = {"id": job_id, "func": "app:run"} | definition
     return [_first(events.JobAdded, job_id, at, stream=events.job_stream(job_id), definition=definition)]
 
 
 def every_type() -> list[list[Event]]:
-    """Tell histories in which every event type occurs, one of an unknown type too."""
+    """Return histories in which every event type occurs, and one unknown type."""
     progress: dict[str, Any] = {"percent": 40.0, "message": "half way", "step": "fetch", "processed_items": 2}
-    told = tell(running("progress"), events.Progress, steps=[events.DeclaredStep("fetch", 2.0)], **progress)
-    hidden = tell(failed("hidden"), events.Hidden, actor="ann")
-    told = tell(told, events.Warned, kind="silence", message="no sign of life for 24m", actor="reaper")
-    late = tell(failed("late"), events.LateResult, outcome="succeeded", return_value=[1, "two", None])
-    job = tell(job_added("job"), events.JobPaused, actor="ann", reason="holidays")
-    job = tell(tell(job, events.JobResumed, actor="ann"), events.JobChanged, changes={"cron": "* * * * *"})
-    job = tell(job, events.JobDescribed, actor="ann", display_name="Nightly", note="ask Bob first")
+    reported = extend(running("progress"), events.Progress, steps=[events.DeclaredStep("fetch", 2.0)], **progress)
+    hidden = extend(failed("hidden"), events.Hidden, actor="ann")
+    reported = extend(reported, events.Warned, kind="silence", message="no sign of life for 24m", actor="reaper")
+    late = extend(failed("late"), events.LateResult, outcome="succeeded", return_value=[1, "two", None])
+    job = extend(job_added("job"), events.JobPaused, actor="ann", reason="holidays")
+    job = extend(extend(job, events.JobResumed, actor="ann"), events.JobChanged, changes={"cron": "* * * * *"})
+    job = extend(job, events.JobDescribed, actor="ann", display_name="Nightly", note="ask Bob first")
     return [
         succeeded("success", return_value={"rows": 3}, kwargs={"market": "cn"}, actor="ann", is_manual=True),
-        tell(told, events.Succeeded, execution_time=2.0),
+        extend(reported, events.Succeeded, execution_time=2.0),
         missed("range", reason="downtime", count=3, first=NOON, last=NOON + 2 * SECOND),
         cancelled("cancelled"),
         late,
         hidden,
-        tell(job, events.JobRemoved, actor="bob"),
+        extend(job, events.JobRemoved, actor="bob"),
         [unknown("future")],
     ]
 
 
 def unknown(job_id: str = "sync", at: datetime = NOON) -> events.UnknownEvent:
-    """Make an event of a type from the future, the first of a stream."""
+    """Return an event of an unknown type, as a newer version may write it; the first of its stream."""
     stream = execution.execution_id(job_id, at)
     raw = {"type": "teleported", "stream": stream, "version": 1, "at": at.isoformat(), "job_id": job_id, "node": "b"}
     raw |= {"log_format": events.LOG_FORMAT, "where": ["Mars", 4]}
@@ -110,20 +110,19 @@ def unknown(job_id: str = "sync", at: datetime = NOON) -> events.UnknownEvent:
 
 
 def numbered(*histories: Iterable[Event], after: int = 0) -> list[Event]:
-    """Put histories one after the other and give the events positions from `after` + 1 on."""
-    told = itertools.chain(*histories)
-    return [_placed(event, position) for position, event in enumerate(told, after + 1)]
+    """Return the events of the histories, one after the other, with positions from `after` + 1 on."""
+    return [_placed(event, position) for position, event in enumerate(itertools.chain(*histories), after + 1)]
 
 
 def _placed(event: Event, position: int) -> Event:
-    """Put an event at a position; what is kept of an unknown one names it, as if it had been read from a log."""
+    """Return the event with a position; the raw data of an unknown event has it too, as if it was read from a log."""
     if isinstance(event, events.UnknownEvent):
         event = msgspec.structs.replace(event, raw={**event.raw, "position": position})
     return msgspec.structs.replace(event, position=position)
 
 
 async def append(store: Store, *histories: Iterable[Event]) -> list[Event]:
-    """Append histories, or what is new of them, as one batch with the views that they lead to; return the batch."""
+    """Append histories, or their new events, as one batch with the resulting views; return the batch."""
     batch = numbered(*histories, after=await store.head())
     executions = [
         view for stream in dict.fromkeys(e.stream for e in batch) if (view := await _view(store, stream, batch))
@@ -132,11 +131,11 @@ async def append(store: Store, *histories: Iterable[Event]) -> list[Event]:
     return batch
 
 
-def job_states(told: Iterable[Event], known: Iterable[JobState] = ()) -> list[JobState]:
-    """Fold what events say of jobs into the states that are known already, as the journal does."""
+def job_states(log: Iterable[Event], known: Iterable[JobState] = ()) -> list[JobState]:
+    """Fold events into the states of jobs, starting from the known ones, as the journal does."""
     states = {state.job_id: state for state in known}
     changed = set()
-    for event in told:
+    for event in log:
         is_job_event = isinstance(event, events.JobEvent)
         if event.job_id in states and (is_job_event or event.version == 1):
             states[event.job_id].apply(event)

@@ -1,4 +1,4 @@
-"""Kernels for tests: in memory, on a clock that the test moves, with a record of every event."""
+"""Kernels for tests: in memory, on a virtual clock, with a list of all events."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from gnomon.ports import Clock, Store
 from gnomon.stores.memory import MemoryStore
 from gnomon.testing.clock import VirtualClock
 
-THREAD_PATIENCE = 1.0
-"""Seconds of real time in which a function that runs in a thread is expected to end, unless it blocks."""
+THREAD_PATIENCE_S = 1.0
+"""Real time within which a function in a thread is expected to end, unless it blocks."""
 THREAD_TURNS = 500
-"""How often it is looked for as well, some half a millisecond apart: a process that stands still lets no thread end."""
+"""Checks, about half a millisecond apart, that must pass as well: in a suspended process no thread can end."""
 
 E = TypeVar("E", bound=Event)
 Runnable = Job | Callable[..., Any]
@@ -31,17 +31,17 @@ class EventList(list[Event]):
     """Events in the order of the log."""
 
     def of(self, event_type: type[E], job_id: str | None = None) -> list[E]:
-        """Return the events of a type, and of a job if one is named."""
+        """Return the events of a type, and only those of `job_id` if it is given."""
         return [event for event in self if isinstance(event, event_type) and job_id in {None, event.job_id}]
 
     @property
     def types(self) -> list[str]:
-        """The names of the events, such as `scheduled`."""
+        """The names of the event types, such as `scheduled`."""
         return [event.type for event in self]
 
 
 class RecordingStore(MemoryStore):
-    """An in-memory store that lists what is durable in `recorded`; closed and opened again, it has all it had."""
+    """An in-memory store that lists durable events in `recorded`; its log survives closing and opening it again."""
 
     def __init__(self, recorded: EventList | None = None) -> None:
         super().__init__()
@@ -53,7 +53,7 @@ class RecordingStore(MemoryStore):
 
 
 def make_job(body: Runnable, **policies: Any) -> Job:
-    """Make a Job of a function with these keys; a Job, or a function declared with @job, is taken as it is."""
+    """Return a Job of a function with these keys; a Job, or a function decorated with @job, is used unchanged."""
     declared = getattr(body, "__gnomon_job__", body)
     if isinstance(declared, Job):
         return declared
@@ -69,7 +69,7 @@ def make_kernel(
     store: Store | None = None,
     **settings: Any,
 ) -> Kernel:
-    """Make a kernel that is not started yet: in memory, on a virtual clock, leaving without waiting for bodies.
+    """Return a kernel that is not started yet: in memory, on a virtual clock, with `drain` 0.
 
     `plugins` are objects, classes or modules with hooks; `settings` are those of `Kernel`.
     """
@@ -86,9 +86,10 @@ def make_kernel(
 
 
 def _settled(kernel: Kernel) -> Callable[[], bool]:
-    """Make what asks whether a kernel is idle and its threads have had time to end: else fires would overlap by chance.
+    """Return a function that checks whether a kernel is idle and its threads have had time to end.
 
-    A thread that blocks, perhaps until its test says so, is waited for once and then left alone.
+    Without the second condition, fires would overlap by chance. A thread that blocks, perhaps until the test releases
+    it, is waited for once.
     """
     seen: dict[str, tuple[float, int]] = {}
 
@@ -101,15 +102,15 @@ def _settled(kernel: Kernel) -> Callable[[], bool]:
         for run in kernel.in_threads:
             since, turns = before.get(run, (now, 0))
             seen[run] = since, turns + 1
-        return all(now - since > THREAD_PATIENCE and turns > THREAD_TURNS for since, turns in seen.values())
+        return all(now - since > THREAD_PATIENCE_S and turns > THREAD_TURNS for since, turns in seen.values())
 
     return is_settled
 
 
 async def run_job(body: Runnable, /, **kwargs: Any) -> Execution:
-    """Run one body to its end, with real threads and time limits, and return the execution: status, value, progress.
+    """Run a body once, with real threads and time limits, and return the execution: status, value, progress.
 
-    `kwargs` are the arguments of this run. The job's schedule, and attempts after the first one, do not happen.
+    `kwargs` are the arguments of this run. The job's schedule and its retries are ignored.
     """
     from gnomon.clock import SystemClock
 

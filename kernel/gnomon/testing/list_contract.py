@@ -1,4 +1,4 @@
-"""What every store must do with lists of executions: filters, order, pages and totals."""
+"""The contract for lists of executions: filters, order, pages and totals."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from gnomon.testing.histories import (
     SECOND,
     append,
     cancelled,
+    extend,
     failed,
     missed,
     running,
     scheduled,
     succeeded,
-    tell,
 )
 
 HOUR = timedelta(hours=1)
@@ -31,7 +31,7 @@ HOUR = timedelta(hours=1)
 class ListContract:
     """Part of StoreContract; its fixture `store` is an open store with an empty log."""
 
-    async def test_filters_work_each_and_combined(self, store: Store) -> None:
+    async def test_filters_work_alone_and_combined(self, store: Store) -> None:
         views = await self._variety(store)
 
         for query in self._queries():
@@ -43,7 +43,7 @@ class ListContract:
     async def test_pages_by_cursor_and_by_offset_are_the_same(self, store: Store) -> None:
         await self._variety(store)
 
-        for query in self._queries()[::4]:  # each page is several calls, and all filters are tried above
+        for query in self._queries()[::4]:  # each page takes several calls, and the test above tries all filters
             whole = (await store.executions(msgspec.structs.replace(query, limit=200))).items
             cursor, by_cursor, by_offset = None, [], []
             for offset in range(0, len(whole) + 1, 3):
@@ -56,7 +56,7 @@ class ListContract:
             assert by_cursor == whole, query
             assert by_offset == whole, query
 
-    async def test_cursors_part_executions_of_one_and_the_same_moment(self, store: Store) -> None:
+    async def test_cursors_separate_executions_with_equal_timestamps(self, store: Store) -> None:
         await append(store, *(missed(f"job_{n}") for n in range(7)))
 
         first = await store.executions(ExecutionQuery(limit=4))
@@ -67,7 +67,7 @@ class ListContract:
         assert len(set(ids)) == 7
         assert second.next is None
 
-    async def test_a_cursor_stays_where_it_is_when_newer_executions_come(self, store: Store) -> None:
+    async def test_a_cursor_keeps_its_place_when_newer_executions_come(self, store: Store) -> None:
         await append(store, *(missed("sync", NOON + n * SECOND) for n in range(4)))
         first = await store.executions(ExecutionQuery(limit=2))
         await append(store, missed("sync", NOON + HOUR))
@@ -77,15 +77,15 @@ class ListContract:
         assert [view.timestamp for view in second.items] == [NOON + SECOND, NOON]
         assert second.total == 5
 
-    async def test_statistics_are_of_all_executions_also_of_hidden_ones(self, store: Store) -> None:
-        hidden = tell(succeeded("a", NOON - HOUR), events.Hidden, actor="ann")
-        told = succeeded("a"), failed("a", NOON + HOUR), missed("a", count=3, is_manual=True), running("b")
-        await append(store, hidden, *told)
+    async def test_statistics_include_hidden_executions(self, store: Store) -> None:
+        hidden = extend(succeeded("a", NOON - HOUR), events.Hidden, actor="ann")
+        histories = succeeded("a"), failed("a", NOON + HOUR), missed("a", count=3, is_manual=True), running("b")
+        await append(store, hidden, *histories)
 
         found = await store.statistics()
 
         if found is None:
-            pytest.skip("this store has no quick way to count")
+            pytest.skip("this store has no fast way to count")
         assert [(job.job_id, job.by_status, job.average_execution_time, job.last_status) for job in found] == [
             ("a", {"success": 2, "failed": 1, "missed": 1}, 1.0, "failed"),
             ("b", {"running": 1}, None, "running"),
@@ -111,11 +111,11 @@ class ListContract:
             {"success": 1, "failed": 1},
         ]
 
-    async def test_hiding_takes_an_execution_out_of_lists_and_totals_and_nothing_else(self, store: Store) -> None:
+    async def test_hiding_removes_an_execution_from_lists_and_totals_only(self, store: Store) -> None:
         shown, gone = failed("sync"), failed("sync", NOON + SECOND)
         await append(store, shown, gone)
 
-        await append(store, [tell(gone, events.Hidden, actor="ann")[-1]])
+        await append(store, [extend(gone, events.Hidden, actor="ann")[-1]])
 
         for filters in ({}, {"job_id": "sync"}, {"status": ("failed",)}, {"since": NOON}, {"text": "boom"}):
             page = await store.executions(ExecutionQuery(**filters))
@@ -126,8 +126,8 @@ class ListContract:
         assert (kept.status, kept.hidden) == ("failed", True)
         assert [event.type for event in await store.stream(kept.id)] == ["scheduled", "started", "failed", "hidden"]
 
-    async def test_pruning_forgets_hidden_executions_and_totals_stay_right(self, store: Store) -> None:
-        await append(store, tell(failed(), events.Hidden), failed("sync", NOON + HOUR))
+    async def test_pruning_deletes_hidden_executions_and_keeps_totals_exact(self, store: Store) -> None:
+        await append(store, extend(failed(), events.Hidden), failed("sync", NOON + HOUR))
 
         assert await store.prune(NOON + HOUR) == 1
 
@@ -136,14 +136,14 @@ class ListContract:
     @pytest.mark.parametrize(
         "cursor", ["", "garbage", "日本語", "AAAA", "OjEyMw", "MTIzNDU2Nzg5MDEyMzQ1Njc4OTA6YQ", "x" * 500]
     )
-    async def test_a_cursor_of_somebody_else_is_a_value_error(self, store: Store, cursor: str) -> None:
+    async def test_an_invalid_cursor_is_a_value_error(self, store: Store, cursor: str) -> None:
         await append(store, missed())
 
         with pytest.raises(ValueError, match="cursor"):
             await store.executions(ExecutionQuery(cursor=cursor))
 
     async def _variety(self, store: Store) -> list[Execution]:
-        """Keep executions of every kind, several of them at the same moments; return the views, newest first."""
+        """Append executions of every kind, several of them with equal timestamps; return the views, newest first."""
         histories = []
         for n in range(6):
             at = NOON + (n // 2) * HOUR
@@ -154,7 +154,7 @@ class ListContract:
             ]
             histories += [running("a0", at + SECOND, is_manual=True), scheduled("b0", at + n * SECOND, attempt=2 + n)]
             histories += [cancelled("a1", at + (n + 1) * SECOND, is_manual=True)]
-            histories += [tell(failed(f"b{n % 2}", at + SECOND, "Boom, hidden"), events.Hidden, actor="ann")]
+            histories += [extend(failed(f"b{n % 2}", at + SECOND, "Boom, hidden"), events.Hidden, actor="ann")]
         histories = list({history[0].stream: history for history in histories}.values())
         await append(store, *histories)
         return sorted(map(execution.fold, histories), key=lambda view: (view.timestamp, view.id), reverse=True)
@@ -181,7 +181,7 @@ async def total(store: Store, **filters: Any) -> int:
 
 
 def _matches(view: Execution, query: ExecutionQuery) -> bool:
-    """Tell whether a list with these filters shows the execution: the port's words, spelled out."""
+    """Return whether a list with these filters contains the execution, as the port defines it."""
     checks = [
         query.hidden or not view.hidden,
         query.job_id is None or view.job_id == query.job_id,

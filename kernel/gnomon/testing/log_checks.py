@@ -1,4 +1,4 @@
-"""What holds for every log, whatever happened: for tests of kernels, of stores and of what people write themselves."""
+"""Checks that hold for every log: for tests of kernels, stores and plugins."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from gnomon.testing.histories import job_states
 
 
 async def check_store(store: Store) -> list[Event]:
-    """Read the whole log of a store, check it and the store's views against it, and return it."""
+    """Read the whole log of a store, check the log and the store's views against it, and return it."""
     log: list[Event] = []
     while page := await store.read(log[-1].position if log else 0):
         log += page
@@ -35,15 +35,15 @@ async def check_store(store: Store) -> list[Event]:
 def check_log(
     log: Sequence[Event], executions: Iterable[Execution] | None = None, jobs: Iterable[JobState] | None = None
 ) -> None:
-    """Raise AssertionError where a whole log breaks a promise; with views, also where they are not what it tells.
+    """Raise AssertionError if a complete log breaks a guarantee, or if the given views do not follow from it.
 
-    Positions count from 1 without a gap, versions in each stream likewise; every history is legal; no fire of a job
-    has two outcomes; what is written can be read again as it was.
+    Positions count from 1 without a gap, and so do versions in each stream; every history is legal; no fire of a job
+    has two outcomes; every event can be encoded and decoded without a change.
     """
     assert [event.position for event in log] == list(range(1, len(log) + 1)), "positions are not 1, 2, 3, ..."
     streams: dict[str, list[Event]] = defaultdict(list)
     for event in log:
-        assert codec.decode(codec.encode(event)) == event, f"{event} does not come back from JSON as it was"
+        assert codec.decode(codec.encode(event)) == event, f"{event} is changed by encoding and decoding"
         streams[event.stream].append(event)
     for stream, history in streams.items():
         versions = [event.version for event in history]
@@ -51,13 +51,13 @@ def check_log(
     folded = _fold(streams)
     _check_fires(log)
     if executions is not None:
-        told = {view.id: view for view in executions}
-        assert told.keys() == folded.keys(), f"the store shows other executions: {told.keys() ^ folded.keys()}"
+        stored = {view.id: view for view in executions}
+        assert stored.keys() == folded.keys(), f"the store has other executions: {stored.keys() ^ folded.keys()}"
         for identity, view in folded.items():
-            assert told[identity] == view, f"the store shows {told[identity]}, the log tells {view}"
+            assert stored[identity] == view, f"the store has {stored[identity]}, the log gives {view}"
     if jobs is not None:
         kept, expected = {state.job_id: state for state in jobs}, {state.job_id: state for state in job_states(log)}
-        assert kept == expected, f"the store keeps the jobs {kept}, the log tells {expected}"
+        assert kept == expected, f"the store has the jobs {kept}, the log gives {expected}"
 
 
 def _fold(streams: dict[str, list[Event]]) -> dict[str, Execution]:
@@ -73,7 +73,7 @@ def _fold(streams: dict[str, list[Event]]) -> dict[str, Execution]:
 
 
 def fire_ranges(log: Iterable[Event], job_id: str) -> list[tuple[datetime, datetime, int]]:
-    """List the fires of a job that have an outcome or wait for one, as (first, last, count), in order of time."""
+    """Return the fires of a job that have an outcome or wait for one, as (first, last, count), in order of time."""
     ranges = []
     for event in log:
         if event.job_id != job_id or not event.is_fire:

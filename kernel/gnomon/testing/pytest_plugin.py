@@ -1,7 +1,7 @@
-"""Fixtures for tests of jobs and plugins; pytest finds them once gnomon is installed.
+"""Fixtures for tests of jobs and plugins; pytest discovers them once gnomon is installed.
 
-All names begin with `gnomon_`. The fixtures are plain ones, so that they work with every mode of pytest-asyncio, with
-anyio, and with `asyncio.run` in a test that is not async at all:
+All names begin with `gnomon_`. The fixtures are synchronous, so they work with every mode of pytest-asyncio, with
+anyio, and with `asyncio.run` in a synchronous test:
 
     async def test_my_job(gnomon_run_job):
         execution = await gnomon_run_job(my_job, market="cn")
@@ -16,8 +16,8 @@ anyio, and with `asyncio.run` in a test that is not async at all:
         assert len(gnomon_events.of(Succeeded)) == 24
 """
 
-# Nothing of gnomon is imported before a fixture is used: pytest loads this in every test run on a machine, and what is
-# imported so early is invisible to coverage.
+# Nothing of gnomon is imported before a fixture is used: pytest loads this module in every test run on a machine, and
+# coverage does not see modules that are imported so early.
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def gnomon_clock() -> VirtualClock:
-    """Give a clock that moves only by `await gnomon_clock.advance(...)`, `advance_to(...)` and `jump(...)`."""
+    """Return a clock that moves only by `await gnomon_clock.advance(...)`, `advance_to(...)` and `jump(...)`."""
     from gnomon.testing import VirtualClock
 
     return VirtualClock()
@@ -44,7 +44,7 @@ def gnomon_clock() -> VirtualClock:
 
 @pytest.fixture
 def gnomon_events() -> EventList:
-    """Give the list that fills with the events of all kernels made by `gnomon_kernel`; `of(Type)` picks."""
+    """Return the list of the events of all kernels made by `gnomon_kernel`; `of(Type)` selects from it."""
     from gnomon.testing import EventList
 
     return EventList()
@@ -52,11 +52,10 @@ def gnomon_events() -> EventList:
 
 @pytest.fixture
 def gnomon_kernel(gnomon_clock: VirtualClock, gnomon_events: EventList) -> Callable[..., Kernel]:
-    """Give a function that makes a kernel of jobs and plugins, on the test's clock and in memory.
+    """Return a function that makes a kernel of jobs and plugins, on the test's clock and in memory.
 
-    `async with gnomon_kernel(job, other, plugins=[plugin], max_running=3) as kernel:` starts and stops it. Plain
-    functions are taken as jobs that run when triggered. A second kernel goes on with the log of the first one: that is
-    a restart.
+    `async with gnomon_kernel(job, other, plugins=[plugin], max_running=3) as kernel:` starts and stops it. Functions
+    become jobs that run when triggered. A second kernel continues with the log of the first one: a restart.
     """
     from gnomon.testing import RecordingStore, make_kernel
 
@@ -66,9 +65,9 @@ def gnomon_kernel(gnomon_clock: VirtualClock, gnomon_events: EventList) -> Calla
 
 @pytest.fixture
 def gnomon_run_job() -> Callable[..., Awaitable[Execution]]:
-    """Give a coroutine function that runs a job's body once, with these arguments, and returns the Execution.
+    """Return a coroutine function that runs a job's body once, with these arguments, and returns the Execution.
 
-    `await gnomon_run_job(job, market="cn")`; threads and time limits are real, the schedule plays no part.
+    `await gnomon_run_job(job, market="cn")`; threads and time limits are real, the schedule is ignored.
     """
     from gnomon.testing import run_job
 

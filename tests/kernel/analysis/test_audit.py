@@ -18,7 +18,7 @@ from gnomon.jobs.job import Job, Retry
 from gnomon.kernel import Kernel
 from gnomon.stores.memory import MemoryStore
 from gnomon.testing.clock import START, VirtualClock
-from gnomon.testing.histories import append, job_added, missed, scheduled, succeeded, tell
+from gnomon.testing.histories import append, extend, job_added, missed, scheduled, succeeded
 
 MINUTE = timedelta(minutes=1)
 HOUR = timedelta(hours=1)
@@ -496,7 +496,7 @@ class TestWhatWasForged:
 
     async def test_fires_of_an_old_schedule_that_were_never_settled_are_found(self, world: World) -> None:
         added = job_added(at=START, cron="*/10 * * * *")
-        changed = tell(added, events.JobChanged, after=HOUR, changes={"cron": "0 0 * * *"}, rescheduled=True)
+        changed = extend(added, events.JobChanged, after=HOUR, changes={"cron": "0 0 * * *"}, rescheduled=True)
         await world.store.open()
         await append(world.store, changed)
 

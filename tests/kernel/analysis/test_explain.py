@@ -19,13 +19,13 @@ from gnomon.testing.clock import START, VirtualClock
 from gnomon.testing.histories import (
     append,
     cancelled,
+    extend,
     failed,
     job_added,
     missed,
     running,
     scheduled,
     succeeded,
-    tell,
 )
 
 MINUTE = timedelta(minutes=1)
@@ -171,7 +171,7 @@ class TestFiresThatRan:
         assert "It waits for another run of the job to end." in said(waiting)
 
     async def test_a_late_result_is_mentioned(self, world: World) -> None:
-        late = tell(failed(at=START + HOUR), events.LateResult, outcome="succeeded", after=5 * MINUTE)
+        late = extend(failed(at=START + HOUR), events.LateResult, outcome="succeeded", after=5 * MINUTE)
         await world.tells(job_added(at=START, cron="0 * * * *"), late)
         world.clock = VirtualClock(START + 2 * HOUR)
 

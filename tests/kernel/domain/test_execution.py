@@ -14,12 +14,12 @@ from gnomon.testing.histories import (
     NOON,
     SECOND,
     cancelled,
+    extend,
     failed,
     missed,
     running,
     scheduled,
     succeeded,
-    tell,
     unknown,
 )
 
@@ -67,7 +67,7 @@ ALL_TYPES = (*events.ALL_EVENTS, events.UnknownEvent)
 
 def follow_up(state: str, event_type: type[Event]) -> tuple[Execution, Event]:
     history = IN_STATE[state]
-    return execution.fold(history), tell(history, event_type, **PAYLOADS.get(event_type, {}))[-1]
+    return execution.fold(history), extend(history, event_type, **PAYLOADS.get(event_type, {}))[-1]
 
 
 @pytest.mark.parametrize("event_type", ALL_TYPES, ids=lambda t: t.__name__)
@@ -130,7 +130,7 @@ def test_the_timestamp_is_the_recording_until_the_run_starts() -> None:
 
 
 def test_what_comes_after_the_end_changes_nothing_but_late_result() -> None:
-    history = tell(failed(), events.LateResult, outcome="succeeded", return_value=42)
+    history = extend(failed(), events.LateResult, outcome="succeeded", return_value=42)
 
     before, after = execution.fold(history[:-1]), execution.fold(history)
 
@@ -140,9 +140,9 @@ def test_what_comes_after_the_end_changes_nothing_but_late_result() -> None:
 
 
 def test_who_asked_for_the_cancel_is_known_when_the_end_does_not_tell() -> None:
-    asked = tell(running(), events.CancelRequested, actor="ann")
+    asked = extend(running(), events.CancelRequested, actor="ann")
 
-    view = execution.fold(tell(asked, events.Cancelled))
+    view = execution.fold(extend(asked, events.Cancelled))
 
     assert (view.cancel_requested, view.cancelled_by) == (True, "ann")
 
@@ -155,7 +155,7 @@ def test_an_unknown_event_counts_as_a_version_and_tells_nothing() -> None:
         events.UnknownEvent(stream=view.id, version=3, at=NOON + 2 * SECOND, node="b", job_id="sync", raw=future.raw)
     )
 
-    view.apply(tell(tell(history, events.Progress), events.Succeeded, execution_time=1.0)[-1])
+    view.apply(extend(extend(history, events.Progress), events.Succeeded, execution_time=1.0)[-1])
 
     assert (view.status, view.version) == ("success", 4)
 
@@ -203,6 +203,6 @@ def test_manual_runs_have_ids_of_their_own_unless_a_key_says_they_are_the_same()
 
 def test_hiding_changes_nothing_but_the_place_in_lists_and_the_version() -> None:
     view = execution.fold(succeeded())
-    hidden = execution.fold(tell(succeeded(), events.Hidden, after=timedelta(days=1), actor="ann"))
+    hidden = execution.fold(extend(succeeded(), events.Hidden, after=timedelta(days=1), actor="ann"))
 
     assert hidden == msgspec.structs.replace(view, hidden=True, version=4)

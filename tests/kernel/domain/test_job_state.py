@@ -3,7 +3,7 @@ from datetime import timedelta
 from gnomon.domain import events, job_state
 from gnomon.domain.events import Event
 from gnomon.domain.job_state import JobState
-from gnomon.testing.histories import NOON, SECOND, job_added, job_states, missed, running, scheduled, succeeded, tell
+from gnomon.testing.histories import NOON, SECOND, extend, job_added, job_states, missed, running, scheduled, succeeded
 
 DAY = timedelta(days=1)
 
@@ -28,10 +28,10 @@ def test_a_definition_that_says_paused_begins_paused() -> None:
 
 
 def test_pausing_tells_who_and_why_and_resuming_forgets_it() -> None:
-    paused = tell(job_added(), events.JobPaused, actor="ann", reason="holidays")
+    paused = extend(job_added(), events.JobPaused, actor="ann", reason="holidays")
 
     state = fold(*paused)
-    resumed = fold(*tell(paused, events.JobResumed))
+    resumed = fold(*extend(paused, events.JobResumed))
 
     assert (state.paused, state.paused_by, state.paused_reason, state.paused_at) == (
         True,
@@ -45,7 +45,7 @@ def test_pausing_tells_who_and_why_and_resuming_forgets_it() -> None:
 def test_changes_replace_keys_and_none_takes_them_away() -> None:
     added = job_added("sync", cron="0 12 * * *", kwargs={"a": 1})
 
-    state = fold(*tell(added, events.JobChanged, changes={"cron": None, "every": "10m", "kwargs": {"b": 2}}))
+    state = fold(*extend(added, events.JobChanged, changes={"cron": None, "every": "10m", "kwargs": {"b": 2}}))
 
     assert state.definition == {"id": "sync", "func": "app:run", "every": "10m", "kwargs": {"b": 2}}
     assert state.anchor == NOON
@@ -55,7 +55,7 @@ def test_a_change_of_the_schedule_counts_the_fires_anew() -> None:
     added = [*job_added(), *scheduled("sync", NOON + SECOND)]
 
     state = fold(
-        *added, *tell(job_added(), events.JobChanged, after=DAY, changes={"every": "1h"}, rescheduled=True)[1:]
+        *added, *extend(job_added(), events.JobChanged, after=DAY, changes={"every": "1h"}, rescheduled=True)[1:]
     )
 
     assert (state.anchor, state.last_fire) == (NOON + DAY, None)
@@ -65,7 +65,7 @@ def test_the_newest_fire_of_all_schedules_is_remembered() -> None:
     added = [*job_added(), *scheduled("sync", NOON + SECOND)]
 
     state = fold(
-        *added, *tell(job_added(), events.JobChanged, after=DAY, changes={"every": "1h"}, rescheduled=True)[1:]
+        *added, *extend(job_added(), events.JobChanged, after=DAY, changes={"every": "1h"}, rescheduled=True)[1:]
     )
 
     assert (state.last_fire, state.newest_fire) == (None, NOON + SECOND)
@@ -74,7 +74,7 @@ def test_the_newest_fire_of_all_schedules_is_remembered() -> None:
 def test_a_clock_that_was_set_back_does_not_bring_fires_once_more() -> None:
     added = [*job_added(), *scheduled("sync", NOON + DAY)]
 
-    state = fold(*added, *tell(job_added(), events.JobChanged, changes={"every": "1h"}, rescheduled=True)[1:])
+    state = fold(*added, *extend(job_added(), events.JobChanged, changes={"every": "1h"}, rescheduled=True)[1:])
 
     assert state.anchor == NOON + DAY
 
@@ -101,7 +101,7 @@ def test_manual_runs_and_retries_are_no_fires() -> None:
 
 
 def test_a_scheduled_run_that_is_missed_later_was_counted_before() -> None:
-    given_up = tell(scheduled("sync", NOON), events.Missed, scheduled_time=NOON + 9 * DAY, reason="capacity")
+    given_up = extend(scheduled("sync", NOON), events.Missed, scheduled_time=NOON + 9 * DAY, reason="capacity")
     state = job_state.begin(job_added()[0])
 
     for event in given_up:
@@ -111,15 +111,15 @@ def test_a_scheduled_run_that_is_missed_later_was_counted_before() -> None:
 
 
 def test_the_version_is_that_of_the_jobs_own_stream() -> None:
-    state = fold(*job_added(), *running("sync"), *tell(job_added(), events.JobPaused)[1:])
+    state = fold(*job_added(), *running("sync"), *extend(job_added(), events.JobPaused)[1:])
 
     assert state.version == 2
 
 
 def test_a_job_that_comes_back_begins_anew() -> None:
-    gone = tell(tell(job_added(), events.JobPaused, actor="ann"), events.JobRemoved)
+    gone = extend(extend(job_added(), events.JobPaused, actor="ann"), events.JobRemoved)
 
     assert fold(*gone).removed
-    back = fold(*gone, *scheduled("sync", NOON), *tell(gone, events.JobAdded, definition={"id": "sync"})[3:])
+    back = fold(*gone, *scheduled("sync", NOON), *extend(gone, events.JobAdded, definition={"id": "sync"})[3:])
     assert (back.removed, back.paused, back.last_fire, back.definition) == (False, False, None, {"id": "sync"})
     assert (back.version, back.anchor) == (4, NOON + 3 * SECOND)

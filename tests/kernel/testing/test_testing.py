@@ -18,7 +18,7 @@ from gnomon.domain import events
 from gnomon.domain.job_state import JobState
 from gnomon.testing import EventList, VirtualClock, check_log, check_store, make_job
 from gnomon.testing.clock import START
-from gnomon.testing.histories import NOON, SECOND, missed, numbered, scheduled, succeeded, tell
+from gnomon.testing.histories import NOON, SECOND, extend, missed, numbered, scheduled, succeeded
 
 pytest_plugins = ["pytester"]
 HOUR = timedelta(hours=1)
@@ -31,7 +31,7 @@ def broken(log: list[Event], number: int, **changes: Any) -> list[Event]:
     return [*log[:number], msgspec.structs.replace(log[number], **changes), *log[number + 1 :]]
 
 
-def test_a_good_log_passes() -> None:
+def test_a_correct_log_passes() -> None:
     check_log(numbered(succeeded("sync"), missed("sync", NOON + SECOND), scheduled("other")))
 
 
@@ -43,28 +43,28 @@ GOOD = numbered(succeeded("sync"))
     [
         (broken(GOOD, 2, position=4), "positions"),
         (broken(GOOD, 2, version=4), "versions"),
-        (numbered(tell(scheduled("sync"), events.Succeeded, execution_time=1.0)), "illegal"),
+        (numbered(extend(scheduled("sync"), events.Succeeded, execution_time=1.0)), "illegal"),
         (numbered(scheduled("sync"), broken(missed("sync"), 0, stream="0" * 24)), "two"),
         (numbered(missed("sync", NOON + 9 * SECOND, count=3, first=NOON, last=NOON + 9 * SECOND), scheduled()), "two"),
-        (broken(GOOD, 0, kwargs={"x": (1, 2)}), "JSON"),
+        (broken(GOOD, 0, kwargs={"x": (1, 2)}), "encoding"),
     ],
 )
-def test_a_log_that_breaks_a_promise_is_found_out(log: list[Event], problem: str) -> None:
+def test_a_log_that_breaks_a_guarantee_is_found(log: list[Event], problem: str) -> None:
     with pytest.raises(AssertionError, match=problem):
         check_log(log)
 
 
-def test_views_that_are_not_what_the_log_tells_are_found_out() -> None:
+def test_views_that_do_not_follow_from_the_log_are_found() -> None:
     with pytest.raises(AssertionError, match="other executions"):
         check_log(GOOD, executions=[])
-    with pytest.raises(AssertionError, match="keeps the jobs"):
+    with pytest.raises(AssertionError, match="has the jobs"):
         check_log([], jobs=[JobState(job_id="x", anchor=NOON)])
 
 
 # --- fixtures
 
 
-async def test_a_job_can_be_run_by_its_function(gnomon_run_job: Callable[..., Awaitable[Execution]]) -> None:
+async def test_a_job_can_be_run_as_its_function(gnomon_run_job: Callable[..., Awaitable[Execution]]) -> None:
     @job(every="1h", retry={"attempts": 5})
     def declared(ctx: Context, market: str = "de") -> str:
         ctx.progress(50, "half way")
@@ -81,7 +81,7 @@ async def test_a_job_can_be_run_by_its_function(gnomon_run_job: Callable[..., Aw
     assert (failed.status, failed.error_type) == ("failed", "ZeroDivisionError")
 
 
-async def test_a_plugin_sees_a_day_in_no_time(
+async def test_a_plugin_sees_a_day_of_virtual_time(
     gnomon_kernel: Callable[..., Kernel], gnomon_clock: VirtualClock, gnomon_events: EventList
 ) -> None:
     class Counter:
@@ -104,7 +104,7 @@ async def test_a_plugin_sees_a_day_in_no_time(
     assert gnomon_events.of(Scheduled)[0].scheduled_time == START + HOUR
 
 
-async def test_a_second_kernel_of_a_test_goes_on_with_the_log(
+async def test_a_second_kernel_in_a_test_continues_with_the_log(
     gnomon_kernel: Callable[..., Kernel], gnomon_events: EventList
 ) -> None:
     async def body() -> None: ...
@@ -120,7 +120,7 @@ async def test_a_second_kernel_of_a_test_goes_on_with_the_log(
 
 @pytest.fixture
 def pytest_of_an_author(pytester: pytest.Pytester) -> pytest.Pytester:
-    """Give a folder with a conftest that finds our fixtures, installed or not."""
+    """Return a folder with a conftest that loads our fixtures, installed or not."""
     pytester.makeconftest((Path(__file__).parents[2] / "conftest.py").read_text())
     return pytester
 
@@ -207,7 +207,7 @@ async def test_time_passes_from_one_deadline_to_the_next(gnomon_clock: VirtualCl
     assert gnomon_clock.now() == START + timedelta(seconds=10)
 
 
-async def test_time_may_stop_at_the_very_moment_at_which_a_job_is_due(
+async def test_time_may_stop_exactly_when_a_job_is_due(
     gnomon_kernel: Callable[..., Kernel], gnomon_clock: VirtualClock, gnomon_events: EventList
 ) -> None:
     async def body() -> None: ...
@@ -221,7 +221,7 @@ async def test_time_may_stop_at_the_very_moment_at_which_a_job_is_due(
     assert len(gnomon_events.of(Succeeded)) == 20
 
 
-async def test_time_goes_on_when_a_function_in_a_thread_has_ended(
+async def test_time_advances_after_a_function_in_a_thread_has_ended(
     gnomon_kernel: Callable[..., Kernel], gnomon_clock: VirtualClock, gnomon_events: EventList
 ) -> None:
     def works() -> None:
@@ -234,13 +234,13 @@ async def test_time_goes_on_when_a_function_in_a_thread_has_ended(
     assert gnomon_events.of(events.Missed) == []
 
 
-async def test_time_goes_on_although_a_function_in_a_thread_blocks(
+async def test_time_advances_although_a_function_in_a_thread_blocks(
     gnomon_kernel: Callable[..., Kernel],
     gnomon_clock: VirtualClock,
     gnomon_events: EventList,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("gnomon.testing.kernels.THREAD_PATIENCE", 0.05)
+    monkeypatch.setattr("gnomon.testing.kernels.THREAD_PATIENCE_S", 0.05)
     go_on = threading.Event()
 
     async with gnomon_kernel(make_job(lambda: go_on.wait(60), id="blocks")) as kernel:
@@ -253,7 +253,7 @@ async def test_time_goes_on_although_a_function_in_a_thread_blocks(
     assert len(gnomon_events.of(Succeeded)) == 1
 
 
-async def test_what_no_clock_knows_of_is_waited_for_while_time_passes_in_steps(gnomon_clock: VirtualClock) -> None:
+async def test_until_waits_for_other_work_and_advances_in_steps(gnomon_clock: VirtualClock) -> None:
     done = threading.Event()
     began = gnomon_clock.now()
 
@@ -268,19 +268,17 @@ async def test_what_no_clock_knows_of_is_waited_for_while_time_passes_in_steps(g
     assert gnomon_clock.now() >= began + timedelta(seconds=3)
 
 
-async def test_a_condition_that_never_holds_ends_the_wait_with_a_reason(
+async def test_until_gives_up_on_a_condition_that_stays_false(
     gnomon_clock: VirtualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gnomon.testing.clock.LIMIT", 0.01)
+    monkeypatch.setattr("gnomon.testing.clock.LIMIT_S", 0.01)
 
-    with pytest.raises(TimeoutError, match=r"the condition does not hold after 0\.01 s"):
+    with pytest.raises(TimeoutError, match=r"the condition is still false after 0\.01 s"):
         await gnomon_clock.until(lambda: False)
 
 
-async def test_work_that_hangs_ends_the_wait_with_a_reason(
-    gnomon_clock: VirtualClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("gnomon.testing.clock.LIMIT", 0.05)
+async def test_advance_gives_up_on_work_that_hangs(gnomon_clock: VirtualClock, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gnomon.testing.clock.LIMIT_S", 0.05)
     gnomon_clock.is_idle = lambda: False
 
     with pytest.raises(TimeoutError, match="hang"):

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from gnomon.domain import events
-from gnomon.testing.histories import NOON, append, failed, job_added, running, succeeded, tell
+from gnomon.testing.histories import NOON, append, extend, failed, job_added, running, succeeded
 from gnomon_mongo import MongoStore, projection, schema
 from gnomon_mongo.drivers import Driver
 
@@ -52,7 +52,7 @@ async def gnomon(server_uri: str, database: Any, tmp_path: Path) -> Run:
 
 
 async def fill(store: MongoStore) -> list[str]:
-    fine = tell(running("sync", NOON), events.Succeeded, execution_time=2.5)
+    fine = extend(running("sync", NOON), events.Succeeded, execution_time=2.5)
     batch = await append(store, job_added(), fine, failed("sync", NOON + timedelta(hours=1)), running("report"))
     return list(dict.fromkeys(event.stream for event in batch if event.stream != "job:sync"))
 

@@ -29,7 +29,7 @@ import asyncio, sys
 from datetime import timedelta
 from gnomon.domain import execution
 from gnomon.domain.events import Progress, Succeeded
-from gnomon.testing.histories import NOON, failed, job_added, job_states, numbered, running, tell
+from gnomon.testing.histories import NOON, failed, job_added, job_states, numbered, running, extend
 from gnomon_mongo import MongoStore
 from gnomon_mongo.drivers import Driver
 
@@ -42,7 +42,7 @@ async def main():
         for n in range(100_000):
             name, at = f"job_{start}_{n % 7}", NOON + timedelta(seconds=head)
             history = running(name, at, is_manual=n % 5 == 0, actor="ann")
-            history = tell(tell(history, Progress, percent=float(n % 100)), Succeeded, execution_time=1.0)
+            history = extend(extend(history, Progress, percent=float(n % 100)), Succeeded, execution_time=1.0)
             other = failed(f"bad_{n % 3}", at)
             new_job = job_added(name, at) if n < 7 else []
             known = [*history[:2]], [*history[:3]], [*history, *other]

@@ -25,6 +25,7 @@ from gnomon.testing.histories import (
     append,
     cancelled,
     every_type,
+    extend,
     failed,
     job_added,
     missed,
@@ -32,7 +33,6 @@ from gnomon.testing.histories import (
     running,
     scheduled,
     succeeded,
-    tell,
 )
 from gnomon_mongo import MongoPlugin, MongoStore, operations, projection, schema
 from gnomon_mongo.documents import LARGEST, event_document, execution_document, execution_of, job_document
@@ -53,10 +53,10 @@ def driver(request: pytest.FixtureRequest) -> Any:
 
 
 async def test_an_execution_has_the_fields_of_the_record_and_its_indexes(store: MongoStore, database: Any) -> None:
-    told = tell(
+    told = extend(
         running(kwargs={"market": "cn"}, actor="ann", is_manual=True), events.Progress, percent=40.0, step="fetch"
     )
-    batch = await append(store, tell(told, events.Succeeded, return_value={"rows": 3}, execution_time=2.5))
+    batch = await append(store, extend(told, events.Succeeded, return_value={"rows": 3}, execution_time=2.5))
 
     (document,) = await database.scheduler_executions.find().to_list()
 
@@ -100,11 +100,11 @@ async def test_what_is_written_is_confirmed_by_the_majority_and_its_journals(sto
 
 
 async def test_operators_acts_are_kept_and_the_kernels_are_not(store: MongoStore, database: Any) -> None:
-    job = tell(tell(job_added(), events.JobPaused, actor="ann", reason="holidays"), events.JobResumed, actor="ann")
-    marked = tell(running("b"), events.Failed, reason="marked", error_message="it hung", actor="bob")
+    job = extend(extend(job_added(), events.JobPaused, actor="ann", reason="holidays"), events.JobResumed, actor="ann")
+    marked = extend(running("b"), events.Failed, reason="marked", error_message="it hung", actor="bob")
     by_hand = scheduled("c", is_manual=True, actor="ann")
     started_by_kernel = job_added("d")
-    taken_back = tell(scheduled("e"), events.Cancelled, actor="cid", reason="not today")
+    taken_back = extend(scheduled("e"), events.Cancelled, actor="cid", reason="not today")
     await append(store, job, marked, cancelled("a"), by_hand, started_by_kernel, taken_back, succeeded("f"))
 
     history = await database.scheduler_history.find().sort("_id").to_list()
@@ -125,7 +125,7 @@ async def test_operators_acts_are_kept_and_the_kernels_are_not(store: MongoStore
 
 async def test_a_jobs_name_and_state_can_be_read_by_others(store: MongoStore, database: Any) -> None:
     added = job_added(name="Financial data", description="All of it")
-    job = tell(added, events.JobPaused, actor="ann", reason="holidays")
+    job = extend(added, events.JobPaused, actor="ann", reason="holidays")
     await append(store, job)
 
     (document,) = await database.scheduler_metadata.find().to_list()
@@ -250,7 +250,7 @@ async def test_text_is_found_as_it_stands_and_not_as_a_pattern(store: MongoStore
 
 
 async def test_statistics_are_those_of_the_executions(store: MongoStore) -> None:
-    told = [tell(running("a", NOON + n * HOUR), events.Succeeded, execution_time=float(n)) for n in (1, 3)]
+    told = [extend(running("a", NOON + n * HOUR), events.Succeeded, execution_time=float(n)) for n in (1, 3)]
     await append(
         store, *told, failed("a", NOON + 2 * HOUR), running("b"), *(missed("b", NOON - n * HOUR) for n in (1, 2))
     )
@@ -271,8 +271,8 @@ async def test_views_that_a_crash_left_undone_are_made_good_at_the_next_start(
 ) -> None:
     first = await append(store, job_added(), running(), scheduled("other"))
     crashed = numbered(
-        tell(running(), events.Succeeded, execution_time=1.0)[2:],
-        tell(job_added(), events.JobPaused, actor="ann")[1:],
+        extend(running(), events.Succeeded, execution_time=1.0)[2:],
+        extend(job_added(), events.JobPaused, actor="ann")[1:],
         scheduled("sync", NOON + HOUR),
         failed("new"),
         after=len(first),
@@ -309,7 +309,7 @@ async def test_rebuilding_leads_to_the_same_views(store: MongoStore, database: A
 
 
 async def test_a_job_is_not_folded_twice_by_the_repair(store: MongoStore) -> None:
-    changed = tell(job_added(), events.JobChanged, changes={"cron": "* * * * *"}, rescheduled=True)
+    changed = extend(job_added(), events.JobChanged, changes={"cron": "* * * * *"}, rescheduled=True)
     await append(store, changed, scheduled("sync", NOON + HOUR))
     before = await store.jobs()
 
@@ -324,9 +324,13 @@ async def test_a_job_is_not_folded_twice_by_the_repair(store: MongoStore) -> Non
 
 async def test_progress_is_forgotten_before_the_runs_are(store: MongoStore, database: Any) -> None:
     def told(job_id: str, at: datetime) -> list[events.Event]:
-        return tell(tell(running(job_id, at), events.Progress, percent=50.0), events.Succeeded, execution_time=1.0)
+        return extend(extend(running(job_id, at), events.Progress, percent=50.0), events.Succeeded, execution_time=1.0)
 
-    old, new, going = told("old", NOON), told("new", NOON + HOUR), tell(running("going"), events.Progress, percent=1.0)
+    old, new, going = (
+        told("old", NOON),
+        told("new", NOON + HOUR),
+        extend(running("going"), events.Progress, percent=1.0),
+    )
     await append(store, old, new, going)
 
     assert await store.prune_progress(NOON + HOUR) == 1

@@ -23,7 +23,7 @@ from gnomon.domain.execution import Execution
 from gnomon.domain.records import Checkpoint, ExecutionQuery, LogLine
 from gnomon.errors import ConflictError, DeposedError, StoreError, StoreUnavailableError
 from gnomon.testing import check_log
-from gnomon.testing.histories import NOON, SECOND, job_added, job_states, numbered, scheduled, succeeded, tell
+from gnomon.testing.histories import NOON, SECOND, extend, job_added, job_states, numbered, scheduled, succeeded
 from gnomon_mongo import MongoStore, SpoolLimits, operations, spool
 from gnomon_mongo.drivers import Driver, DriverName
 
@@ -132,7 +132,7 @@ async def test_a_server_that_hangs_delays_one_append_by_its_time_limit(
 async def test_the_spool_is_drained_before_a_new_kernel_is_told_the_head(
     store: MongoStore, daemon: Any, driver: Driver, settings: dict[str, Any]
 ) -> None:
-    history = tell(job_added(), events.JobPaused, actor="ann")
+    history = extend(job_added(), events.JobPaused, actor="ann")
     await keep(store, run(1, 0))
     daemon.kill()
     await keep(store, run(2, 3))

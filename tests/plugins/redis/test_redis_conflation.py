@@ -19,7 +19,7 @@ from gnomon import Event, Failed, Progress, Succeeded
 from gnomon.domain import events
 from gnomon.domain.execution import fold
 from gnomon.testing import VirtualClock
-from gnomon.testing.histories import NOON, numbered, running, scheduled, tell
+from gnomon.testing.histories import NOON, extend, numbered, running, scheduled
 from gnomon_redis.connection import RedisServerError
 from gnomon_redis.past_durations import PastDurations
 from gnomon_redis.progress_record import ProgressRecord, decode
@@ -75,7 +75,7 @@ class Scene:
         self.tracker = Tracker(self.progress, self.redis, self.clock, MINUTE)
         self._position = 0
 
-    def tell(self, history: list[Event], new: int = 1) -> list[Event]:
+    def extend(self, history: list[Event], new: int = 1) -> list[Event]:
         """Deliver the last events of a history."""
         told = numbered(history[-new:], after=self._position)
         self._position = told[-1].position
@@ -96,10 +96,10 @@ class Scene:
 async def test_of_many_changes_while_a_write_is_under_way_only_the_last_is_written() -> None:
     scene = Scene()
     async with scene.going():
-        run = scene.tell(running(), 2)
+        run = scene.extend(running(), 2)
         await scene.clock.advance(0.1)
         for percent in range(1, 41):
-            run = scene.tell(tell(run, Progress, percent=float(percent)))
+            run = scene.extend(extend(run, Progress, percent=float(percent)))
             await scene.clock.advance(0.05)
         await scene.clock.advance(2)
 
@@ -110,10 +110,10 @@ async def test_of_many_changes_while_a_write_is_under_way_only_the_last_is_writt
 async def test_the_end_is_told_though_progress_came_right_before_it() -> None:
     scene = Scene()
     async with scene.going():
-        run = scene.tell(running(), 2)
+        run = scene.extend(running(), 2)
         await scene.clock.advance(0.5)
-        run = scene.tell(tell(run, Progress, percent=90.0))
-        run = scene.tell(tell(run, Failed, reason="exception", error_message="boom"))
+        run = scene.extend(extend(run, Progress, percent=90.0))
+        run = scene.extend(extend(run, Failed, reason="exception", error_message="boom"))
         await scene.clock.advance(3)
 
     assert [record.status for record in scene.redis.told] == ["running", "failed"]
@@ -123,7 +123,7 @@ async def test_the_end_is_told_though_progress_came_right_before_it() -> None:
 async def test_a_run_that_is_over_before_anything_was_written_is_told_once() -> None:
     scene = Scene()
     async with scene.going():
-        scene.tell(tell(running(), Succeeded, execution_time=1.0), 3)
+        scene.extend(extend(running(), Succeeded, execution_time=1.0), 3)
         await scene.clock.advance(100)
 
     assert [record.status for record in scene.redis.told] == ["success"]
@@ -134,7 +134,7 @@ async def test_writes_of_many_runs_go_out_together_and_none_is_passed_over() -> 
     runs = [running(f"job-{number}") for number in range(500)]
     async with scene.going():
         for run in runs:
-            scene.tell(run, 2)
+            scene.extend(run, 2)
         await scene.clock.advance(5)
 
     assert scene.redis.pipelines == [BATCH, BATCH, 100]
@@ -146,11 +146,11 @@ async def test_a_run_that_changes_all_the_time_does_not_keep_the_others_waiting(
     hasty = [running(f"hasty-{number}") for number in range(BATCH)]
     async with scene.going():
         for run in hasty:
-            scene.tell(run, 2)
-        patient = scene.tell(running("patient"), 2)
+            scene.extend(run, 2)
+        patient = scene.extend(running("patient"), 2)
         for _ in range(3):
             await scene.clock.advance(0.5)
-            hasty = [scene.tell(tell(run, Progress, percent=1.0)) for run in hasty]
+            hasty = [scene.extend(extend(run, Progress, percent=1.0)) for run in hasty]
             await scene.clock.advance(0.5)
 
     assert patient[0].stream in scene.redis.keys
@@ -160,15 +160,15 @@ async def test_an_outage_costs_tries_that_become_rare_and_one_line_in_the_log() 
     scene = Scene(seconds=0.01)
     with capture_logs() as logs:
         async with scene.going():
-            run = scene.tell(running(), 2)
+            run = scene.extend(running(), 2)
             await scene.clock.advance(1)
             scene.redis.is_away = True
-            run = scene.tell(tell(run, Progress, percent=5.0))
+            run = scene.extend(extend(run, Progress, percent=5.0))
             await scene.clock.advance(600)
             tries = [moment for moment in scene.redis.tries if moment > 1.5]
             problems = [scene.tracker.problem]
-            run = scene.tell(tell(run, Progress, percent=6.0))
-            ended = scene.tell(tell(running("other"), Succeeded, execution_time=1.0), 3)
+            run = scene.extend(extend(run, Progress, percent=6.0))
+            ended = scene.extend(extend(running("other"), Succeeded, execution_time=1.0), 3)
             scene.redis.is_away = False
             await scene.clock.advance(LONGEST_PAUSE_S + 1)
             problems.append(scene.tracker.problem)
@@ -186,8 +186,8 @@ async def test_an_outage_costs_tries_that_become_rare_and_one_line_in_the_log() 
 async def test_after_an_outage_what_had_been_written_is_written_again_and_followers_are_told_only_news() -> None:
     scene = Scene(seconds=0.01)
     async with scene.going():
-        alive = scene.tell(running("alive"), 2)
-        ended = scene.tell(tell(running("ended"), Succeeded, execution_time=1.0), 3)
+        alive = scene.extend(running("alive"), 2)
+        ended = scene.extend(extend(running("ended"), Succeeded, execution_time=1.0), 3)
         await scene.clock.advance(1)
         told = len(scene.redis.told)
         scene.redis.keys.clear()
@@ -203,7 +203,7 @@ async def test_after_an_outage_what_had_been_written_is_written_again_and_follow
 async def test_a_silent_run_is_renewed_and_shows_how_long_it_has_been_going() -> None:
     scene = Scene(seconds=0.01)
     async with scene.going():
-        run = scene.tell(running(), 2)
+        run = scene.extend(running(), 2)
         await scene.clock.advance(1)
         await scene.clock.advance(300)
 
@@ -219,7 +219,7 @@ async def test_in_a_long_outage_the_oldest_ends_are_dropped_and_counted() -> Non
     with capture_logs() as logs:
         async with scene.going():
             for number in range(150):
-                scene.tell(tell(running(f"job-{number}"), Succeeded, execution_time=1.0), 3)
+                scene.extend(extend(running(f"job-{number}"), Succeeded, execution_time=1.0), 3)
             await scene.clock.advance(30)
             scene.redis.is_away = False
             await scene.clock.advance(LONGEST_PAUSE_S + 1)
@@ -232,7 +232,7 @@ async def test_what_ended_longer_ago_than_the_ttl_is_not_written() -> None:
     scene = Scene(seconds=0.01)
     scene.redis.is_away = True
     async with scene.going():
-        scene.tell(tell(running(), Succeeded, execution_time=1.0), 3)
+        scene.extend(extend(running(), Succeeded, execution_time=1.0), 3)
         await scene.clock.advance(2 * HOUR)
         scene.redis.is_away = False
         await scene.clock.advance(LONGEST_PAUSE_S + 1)
@@ -243,15 +243,15 @@ async def test_what_ended_longer_ago_than_the_ttl_is_not_written() -> None:
 
 async def test_what_the_kernel_has_not_made_durable_yet_is_shown_to_nobody() -> None:
     scene = Scene(seconds=0.01)
-    ahead = tell(tell(running(), Progress, percent=10.0), Progress, percent=20.0)
+    ahead = extend(extend(running(), Progress, percent=10.0), Progress, percent=20.0)
     async with scene.going():
-        scene.tell(ahead[:3], 1)  # begun before this kernel, so it has to ask
+        scene.extend(ahead[:3], 1)  # begun before this kernel, so it has to ask
         assert scene.progress.unknown_runs == {ahead[0].stream: 3}
         scene.progress.adopt(fold(ahead), scene.progress.unknown_runs[ahead[0].stream], scene.clock.now())
         scene.tracker.wake()
         await scene.clock.advance(10)
         assert scene.redis.keys == {}
-        scene.tell(ahead, 1)
+        scene.extend(ahead, 1)
         await scene.clock.advance(1)
 
     assert scene.redis.keys[ahead[0].stream].percent == 20.0
@@ -260,9 +260,9 @@ async def test_what_the_kernel_has_not_made_durable_yet_is_shown_to_nobody() -> 
 async def test_a_late_result_changes_nothing() -> None:
     scene = Scene(seconds=0.01)
     async with scene.going():
-        run = scene.tell(tell(running(), Failed, reason="zombie"), 3)
+        run = scene.extend(extend(running(), Failed, reason="zombie"), 3)
         await scene.clock.advance(1)
-        scene.tell(tell(run, events.LateResult, outcome="succeeded"))
+        scene.extend(extend(run, events.LateResult, outcome="succeeded"))
         await scene.clock.advance(1)
 
     assert scene.redis.pipelines == [1]
@@ -273,20 +273,20 @@ async def test_a_view_that_is_adopted_stays_as_it_was_for_its_owner() -> None:
     state = fold(running(kwargs={"market": "cn"}))
 
     scene.progress.adopt(state, state.version, scene.clock.now())
-    scene.tell(tell(running(kwargs={"market": "cn"}), Progress, percent=5.0))
+    scene.extend(extend(running(kwargs={"market": "cn"}), Progress, percent=5.0))
 
     assert (state.kwargs, state.progress.percent) == ({"market": "cn"}, None)
 
 
 async def test_leaving_writes_what_is_left_and_gives_up_in_time_where_redis_is_away() -> None:
     scene = Scene(seconds=0.0)
-    scene.tell(tell(running(), Succeeded, execution_time=1.0), 3)
+    scene.extend(extend(running(), Succeeded, execution_time=1.0), 3)
     finishing = asyncio.create_task(scene.tracker.finish(5))
     await scene.clock.advance(1)
     await finishing
     assert [record.status for record in scene.redis.told] == ["success"]
     scene.redis.is_away = True
-    scene.tell(tell(running("late"), Succeeded, execution_time=1.0), 3)
+    scene.extend(extend(running("late"), Succeeded, execution_time=1.0), 3)
     finishing = asyncio.create_task(scene.tracker.finish(5))
     with capture_logs() as logs:
         await scene.clock.advance(1)
@@ -309,13 +309,13 @@ def test_whatever_happens_in_the_end_every_key_is_the_fold(steps: list[tuple[str
             for number, (step, which) in enumerate(steps):
                 run = runs.get(which)
                 if step == "new" and run is None:
-                    runs[which] = scene.tell(scheduled(f"job-{number}"))
+                    runs[which] = scene.extend(scheduled(f"job-{number}"))
                 elif step == "progress" and run is not None:
                     new = events.Started if len(run) == 1 else Progress
                     told: dict[str, Any] = {"runner": "async"} if len(run) == 1 else {"percent": float(number)}
-                    runs[which] = scene.tell(tell(run, new, **told))
+                    runs[which] = scene.extend(extend(run, new, **told))
                 elif step == "end" and run is not None:
-                    done.append(scene.tell(tell(run, Failed, reason="lost")))
+                    done.append(scene.extend(extend(run, Failed, reason="lost")))
                     del runs[which]
                 elif step == "wait":
                     await scene.clock.advance(0.2 * which)
@@ -336,10 +336,10 @@ def test_whatever_happens_in_the_end_every_key_is_the_fold(steps: list[tuple[str
 
 async def test_a_record_holds_what_the_fold_holds() -> None:
     scene = Scene(seconds=0.01)
-    run = tell(running(kwargs={"market": "cn"}), Progress, steps=[events.DeclaredStep("a"), events.DeclaredStep("b")])
-    run = tell(run, Progress, step="b", message="half", processed_items=1, total_items=2, current_item="x")
+    run = extend(running(kwargs={"market": "cn"}), Progress, steps=[events.DeclaredStep("a"), events.DeclaredStep("b")])
+    run = extend(run, Progress, step="b", message="half", processed_items=1, total_items=2, current_item="x")
     async with scene.going():
-        scene.tell(run, len(run))
+        scene.extend(run, len(run))
         await scene.clock.advance(1)
 
     record, state = scene.redis.keys[run[0].stream], fold(run)

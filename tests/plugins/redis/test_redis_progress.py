@@ -16,7 +16,7 @@ from gnomon.domain import events
 from gnomon.domain.execution import fold
 from gnomon.durations import Duration
 from gnomon.testing import RecordingStore, make_kernel
-from gnomon.testing.histories import NOON, append, running, tell
+from gnomon.testing.histories import NOON, append, extend, running
 from gnomon_redis import ProgressRecord, RedisPlugin
 from gnomon_redis.client import AsyncProgressClient
 from gnomon_redis.progress_record import decode
@@ -111,7 +111,7 @@ async def test_the_remaining_time_is_told_from_past_runs(server: Any, redis: Any
     await store.open()
     for number in range(3):
         past = running("sync", NOON + number * HOUR)
-        await append(store, tell(past, events.Succeeded, execution_time=1800.0))
+        await append(store, extend(past, events.Succeeded, execution_time=1800.0))
     async with real_kernel(Job(id="sync", func=body), plugins=[plugin(server)], store=store) as kernel:
         execution_id = (await kernel.trigger("sync")).execution.id
 

@@ -20,7 +20,7 @@ WRITER = """
 import asyncio, sys
 from datetime import timedelta
 from gnomon.domain.events import Progress, Succeeded
-from gnomon.testing.histories import NOON, append, failed, running, tell
+from gnomon.testing.histories import NOON, append, failed, running, extend
 from gnomon_sqlite import SqliteStore
 
 async def main():
@@ -30,7 +30,7 @@ async def main():
         first = await store.head()
         for n in range(100_000):
             history = running(f"job_{n % 7}", NOON + timedelta(seconds=first + n), is_manual=n % 5 == 0)
-            history = tell(tell(history, Progress, percent=float(n % 100)), Succeeded, execution_time=1.0)
+            history = extend(extend(history, Progress, percent=float(n % 100)), Succeeded, execution_time=1.0)
             for part in (history[:2], history[2:3], history[3:] + failed(f"bad_{n % 3}", history[0].at)):
                 batch = await append(store, part)
                 print(batch[-1].position, flush=True)

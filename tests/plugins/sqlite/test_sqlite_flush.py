@@ -20,6 +20,7 @@ from gnomon.testing.histories import (
     SECOND,
     append,
     every_type,
+    extend,
     failed,
     job_added,
     job_states,
@@ -27,7 +28,6 @@ from gnomon.testing.histories import (
     running,
     scheduled,
     succeeded,
-    tell,
     unknown,
 )
 from gnomon_sqlite import SqliteStore, projection_writer
@@ -98,12 +98,12 @@ async def test_another_process_reads_unflushed_events_as_they_come(store: Sqlite
         assert (await other.execution(history[0].stream)) == execution.fold(history)
         assert [state.job_id for state in await other.jobs()] == ["sync"]
 
-        history = tell(history, events.Progress, percent=50.0)
+        history = extend(history, events.Progress, percent=50.0)
         await append(store, history[-1:])
         assert (await other.execution(history[0].stream)) == execution.fold(history)
 
         await flush(store)
-        history = tell(history, events.Succeeded, execution_time=1.0)
+        history = extend(history, events.Succeeded, execution_time=1.0)
         await append(store, history[-1:])
         page = await other.executions(ExecutionQuery(status=("success",)))
         assert (page.items, page.total) == ([execution.fold(history)], 1)
@@ -120,7 +120,7 @@ async def test_lists_hold_flushed_and_unflushed_runs_each_once_and_in_order(stor
             await flush(store)
     late = [(await store.executions(ExecutionQuery(status=("running",), limit=200))).items[n] for n in (0, -1)]
     for view in late:
-        await append(store, tell(await store.stream(view.id), events.Succeeded, execution_time=2.0)[-1:])
+        await append(store, extend(await store.stream(view.id), events.Succeeded, execution_time=2.0)[-1:])
 
     assert len(await check_store(store)) == 82
     whole = (await store.executions(ExecutionQuery(limit=200))).items
@@ -183,7 +183,7 @@ async def test_events_after_the_end_of_a_run_update_its_row(store: SqliteStore) 
     await flush(store)
     await append(store, late)
     for history in (early, late):
-        await append(store, tell(history, events.Hidden, actor="ann")[-1:])
+        await append(store, extend(history, events.Hidden, actor="ann")[-1:])
     seen = [await store.execution(history[0].stream) for history in (early, late)]
     await flush(store)
 

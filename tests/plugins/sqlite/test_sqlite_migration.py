@@ -12,7 +12,7 @@ from gnomon.domain import events, execution
 from gnomon.domain.records import ActionQuery, Checkpoint, ExecutionQuery
 from gnomon.errors import StoreError
 from gnomon.testing import check_store
-from gnomon.testing.histories import NOON, append, job_states, scheduled, tell
+from gnomon.testing.histories import NOON, append, extend, job_states, scheduled
 from gnomon_sqlite import SqliteStore
 from gnomon_sqlite.schema import SCHEMA_VERSION
 
@@ -89,7 +89,7 @@ async def test_the_acts_of_operators_are_read_from_an_older_log(old: Path) -> No
 async def test_runs_in_an_older_log_can_be_hidden(old: Path) -> None:
     async with SqliteStore(old) as store:
         (view,) = (await store.executions(ExecutionQuery(job_id="marked"))).items
-        await append(store, tell(await store.stream(view.id), events.Hidden, actor="ann")[-1:])
+        await append(store, extend(await store.stream(view.id), events.Hidden, actor="ann")[-1:])
 
         assert (await store.executions(ExecutionQuery(job_id="marked"))).total == 0
         assert (await store.executions(ExecutionQuery(job_id="marked", hidden=True))).total == 1

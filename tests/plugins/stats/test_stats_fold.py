@@ -13,13 +13,13 @@ from gnomon.testing.histories import (
     SECOND,
     cancelled,
     every_type,
+    extend,
     failed,
     missed,
     numbered,
     running,
     scheduled,
     succeeded,
-    tell,
     unknown,
 )
 from gnomon_stats.checkpoint import from_checkpoint, to_checkpoint
@@ -30,12 +30,12 @@ HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 KINDS: dict[str, Any] = {
     "waiting": scheduled,
     "running": running,
-    "success": lambda job, at, seconds: tell(running(job, at), Succeeded, execution_time=seconds),
+    "success": lambda job, at, seconds: extend(running(job, at), Succeeded, execution_time=seconds),
     "failed": failed,
     "cancelled": cancelled,
-    "taken back": lambda job, at: tell(scheduled(job, at), Cancelled, actor="ann"),
+    "taken back": lambda job, at: extend(scheduled(job, at), Cancelled, actor="ann"),
     "missed": missed,
-    "missed after all": lambda job, at: tell(scheduled(job, at), Missed, scheduled_time=at, reason="downtime"),
+    "missed after all": lambda job, at: extend(scheduled(job, at), Missed, scheduled_time=at, reason="downtime"),
     "range": lambda job, at: missed(job, at, "downtime", count=7, first=at - HOUR, last=at),
     "retry": lambda job, at: succeeded(job, at, attempt=2),
     "manual": lambda job, at: failed(job, at, is_manual=True),
@@ -138,7 +138,7 @@ def test_every_type_of_event_is_counted_or_skipped() -> None:
 
 def test_a_run_counts_on_the_day_on_which_it_ended_in_the_zone_of_the_statistics() -> None:
     before_midnight = datetime(2026, 12, 1, 15, 59, 59, tzinfo=UTC)  # in Shanghai: 23:59:59
-    log = numbered(tell(scheduled(at=before_midnight), Cancelled), missed(at=before_midnight))
+    log = numbered(extend(scheduled(at=before_midnight), Cancelled), missed(at=before_midnight))
 
     days = job_stats(folded(log, zone="Asia/Shanghai"), "sync").by_day
 
@@ -224,7 +224,7 @@ def test_the_checkpoint_of_a_busy_job_is_small(jobs: int) -> None:
         one
         for n in range(jobs)
         for at in (*days, *hours)
-        for one in tell(running(f"job{n}", at), Succeeded, execution_time=order.lognormvariate(1, 1))
+        for one in extend(running(f"job{n}", at), Succeeded, execution_time=order.lognormvariate(1, 1))
     ]
 
     view = to_checkpoint(folded(numbered(log))).view
