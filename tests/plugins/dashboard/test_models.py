@@ -97,7 +97,7 @@ async def test_an_unhealthy_component_comes_first(lab: Any) -> None:
         health={"status": "degraded", "components": [{"name": "kernel", "state": "ok"}, {"name": "store", "state": "degraded", "problem": "MongoDB is away"}]},
         finished=[run("2", status="missed")],
     )  # fmt: skip
-    assert [(kind, detail) for kind, _, _, detail, _ in found] == [("system", "store: MongoDB is away"), ("missed", "")]
+    assert [(kind, detail) for kind, _, _, detail, _ in found] == [("system", "MongoDB is away"), ("missed", "")]
 
 
 async def test_event_groups_merge_progress_and_mark_gaps(lab: Any) -> None:

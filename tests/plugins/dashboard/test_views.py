@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from playwright.async_api import expect
 
-from gnomon import Context, Job
+from gnomon import Context, Job, hookimpl
 from gnomon.durations import Duration
 from gnomon.testing import VirtualClock
 from gnomon.testing.kernels import make_kernel
@@ -516,7 +516,7 @@ async def test_alerts_name_the_failure_and_link_to_it(open_page: Any, day: str) 
 async def test_the_system_panel_shows_the_health_of_the_components(open_page: Any, day: str) -> None:
     window = await open_page(day, "/jobs?panel=system")
     panel = window.page.get_by_role("dialog")
-    await expect(panel).to_contain_text("kernel healthy")
+    await expect(panel).to_contain_text("Kernel healthy")
     await expect(panel).to_contain_text("Active runs")
     await expect(panel).to_contain_text("Connected clients")
     await expect(panel).to_contain_text("local (admin)")
@@ -529,9 +529,53 @@ async def test_the_system_panel_shows_the_health_of_the_components(open_page: An
     )
     await expect(panel).to_contain_text("MongoDB is away")  # requested every five seconds
     await expect(panel).to_contain_text("1,200 behind")
-    await expect(panel).to_contain_text("stats failed")
+    await expect(panel).to_contain_text("stats unhealthy")
     await panel.get_by_role("button", name="Close").click()
     await window.page.wait_for_url(f"{day}/jobs")
+
+
+class MailPlugin:
+    """A plugin that reports a problem of its server."""
+
+    problem: str | None = "the mail server is down"
+
+    @hookimpl
+    def on_failed(self) -> None: ...
+
+
+@pytest.mark.parametrize(("locale", "degraded", "live"), [("en-US", "Degraded", "Live"), ("zh-CN", "降级", "实时")])
+async def test_the_header_and_the_alerts_show_that_a_component_is_degraded(
+    open_page: Any, serve: Any, locale: str, degraded: str, live: str
+) -> None:
+    plugin = MailPlugin()
+    served = await serve(plugins=[plugin])
+    window = await open_page(served.url, "/alerts", locale=locale)
+    page, header = window.page, window.page.locator(".top .link")
+
+    await expect(header).to_have_text(degraded)
+    await expect(header).to_have_attribute("title", "MailPlugin: the mail server is down")
+    await expect(page.locator(".alert.warn")).to_contain_text("MailPlugin")
+    await expect(page.locator(".alert .detail")).to_have_text("the mail server is down")
+
+    plugin.problem = None
+    await page.keyboard.press("g")
+    await page.keyboard.press("s")  # the system panel requests the health at once
+    await expect(header).to_have_text(live)
+    await expect(page.locator(".alert")).to_have_count(0)
+
+
+async def test_a_component_links_to_the_run_that_causes_its_problem(open_page: Any, day: str) -> None:
+    window = await open_page(day, "/jobs")
+    page, run = window.page, await first_of(window, "status=running")
+    loop = {"name": "loop", "state": "degraded", "problem": "held by a run", "execution_id": run}
+    health = {"status": "degraded", "components": [loop]}
+    await page.route("**/scheduler/health", lambda route: route.fulfill(json=health))
+
+    await window.follow("/jobs", "panel=system")
+    await expect(page.get_by_role("dialog")).to_contain_text("Event loop degraded")
+    await page.get_by_role("dialog").get_by_role("link", name="View run").click()
+
+    await page.wait_for_url(f"**/runs/{run}*")
 
 
 @pytest.mark.parametrize("path", ["/", "/jobs", "/jobs/daily_bars", "/runs", "/alerts"])

@@ -135,9 +135,18 @@ export interface Statistics {
   p95: number | null;
 }
 
+export interface Component {
+  name: string;
+  state: 'ok' | 'degraded' | 'failed';
+  problem?: string | null;
+  lag?: number | null;
+  /** The run that causes the problem, if any. */
+  execution_id?: string | null;
+}
+
 export interface Health {
-  status?: 'ok' | 'degraded' | 'failed';
-  components?: { name: string; state: 'ok' | 'degraded' | 'failed'; problem?: string | null; lag?: number | null }[];
+  status?: Component['state'];
+  components?: Component[];
 }
 
 export interface Snapshot {

@@ -19,6 +19,9 @@ export const badge = (state) => h('span', { class: `badge ${state}` }, icon(stat
 export const runBadge = (run) =>
   run.cancel_requested && run.status === 'running' ? h('span', { class: 'badge cancelled' }, icon('stop'), t('run.cancelling')) : badge(run.status);
 
+/** The name of a component of the kernel. @param {import('../types.d.ts').Component} component */
+export const componentName = ({ name }) => word('component', name.replace(/^plugin:/, ''));
+
 /** @param {string | number | null | undefined} at @param {(at: string | number) => string} [write] */
 export const moment = (at, write = shortMoment) =>
   at ? h('time', { datetime: new Date(milliseconds(at)).toISOString(), title: fullMoment(at), class: 'num' }, write === relative ? () => relative(at) : write(at)) : '–';

@@ -6,14 +6,23 @@ import { address, refine, route } from '../core/router.js';
 import { VERSION } from '../model/api.js';
 import { link, serverVersion } from '../model/connection_state.js';
 import { connection } from '../model/session.js';
+import { clean } from '../model/sanitize.js';
 import * as store from '../model/store.js';
 import { current } from '../views/alerts.js';
-import { LANGUAGES, language, setLanguage, t } from '../i18n/index.js';
+import { LANGUAGES, language, setLanguage, t, word } from '../i18n/index.js';
+import { componentName } from './common.js';
 import { icon, logo } from './icons.js';
 import { toast, toasts } from './toasts.js';
 
 const PAGES = /** @type {const} */ (['overview', 'jobs', 'runs', 'alerts']);
 const THEMES = ['auto', 'light', 'dark'];
+
+/** The state in the header: that of the connection, or of the kernel if it is not healthy. */
+const headerState = computed(() => {
+  const { status } = store.health.value;
+  return link.value === 'live' && status && status !== 'ok' ? status : link.value;
+});
+const mainProblem = computed(() => store.health.value.components?.find((one) => one.state === store.health.value.status) ?? null);
 
 const theme = signal(readPreference('theme', 'auto'));
 
@@ -36,7 +45,7 @@ export const shell = (main, panels) => [
     h('span', { class: 'spacer' }),
     h('div', { class: 'tools' }, [
       () => serverVersion.value !== '' && serverVersion.value !== VERSION && h('button', { class: 'stale', onclick: () => location.reload() }, t('stale', { v: serverVersion.value })),
-      h('button', { class: () => `quiet link ${link.value}`, type: 'button', 'aria-label': () => `${t('system')}: ${t(`link.${link.value}`)}`, onclick: () => refine({ panel: 'system' }) }, h('span', { class: 'pulse' }), h('span', { class: 'word' }, () => t(`link.${link.value}`))),
+      h('button', { class: () => `quiet link ${headerState.value}`, type: 'button', 'aria-label': () => `${t('system')}: ${t(`link.${headerState.value}`)}`, title: stateTitle, onclick: () => refine({ panel: 'system' }) }, h('span', { class: 'pulse' }), h('span', { class: 'word' }, () => t(`link.${headerState.value}`))),
       h('select', { class: 'quiet', 'aria-label': t('language'), onchange: choose }, Object.entries(LANGUAGES).map(([key, name]) => h('option', { value: key, selected: language.peek() === key }, name))),
       h('button', { class: 'quiet', type: 'button', 'aria-label': () => `${t('theme')}: ${t(/** @type {any} */ (`theme.${theme.value}`))}`, title: () => t(/** @type {any} */ (`theme.${theme.value}`)), onclick: nextTheme }, icon('sun')),
       h('button', { class: 'quiet keys-button', type: 'button', 'aria-label': t('keys'), onclick: () => refine({ panel: 'keys' }) }, icon('keys')),
@@ -47,6 +56,9 @@ export const shell = (main, panels) => [
   panels,
   toasts(),
 ];
+
+/** The first problem, if the kernel is not healthy. */
+const stateTitle = () => (headerState.value !== link.value && mainProblem.value ? clean(`${componentName(mainProblem.value)}: ${mainProblem.value.problem ?? word('health', mainProblem.value.state)}`) : null);
 
 /** @param {any} event */
 function choose({ target }) {

@@ -17,7 +17,8 @@ export const en = {
   'event.cancelled': 'Cancelled', 'event.cancel_requested': 'Cancellation requested', 'event.late_result': 'Late result',
   'event.due': 'due {at}', 'event.steps': 'steps: {names}', 'event.step': 'started {name}', 'event.skipped': 'skipped {names}', 'event.after': 'after {t}',
   'outcome.succeeded': 'succeeded', 'outcome.failed': 'failed', 'outcome.cancelled': 'cancelled',
-  'role.viewer': 'viewer', 'role.operator': 'operator', 'role.admin': 'admin', 'health.ok': 'healthy', 'health.degraded': 'degraded', 'health.failed': 'failed',
+  'role.viewer': 'viewer', 'role.operator': 'operator', 'role.admin': 'admin', 'health.ok': 'healthy', 'health.degraded': 'degraded', 'health.failed': 'unhealthy',
+  'component.kernel': 'Kernel', 'component.store': 'Store', 'component.loop': 'Event loop', 'component.clock': 'Clock', 'component.timetable': 'Timetable', 'component.journal': 'Journal',
   'audit.add': 'added the job', 'audit.change': 'changed the job', 'audit.remove': 'removed the job', 'audit.pause': 'paused the job', 'audit.resume': 'resumed the job',
   'audit.trigger': 'triggered a run', 'audit.cancel': 'requested cancellation of a run', 'audit.mark_failed': 'marked a run as failed', 'audit.metadata': 'edited the name or note', 'audit.describe': 'edited the name or note', 'audit.hide': 'hid a run',
   'policy.catch_up': 'After downtime', 'policy.grace': 'Grace period', 'policy.overlap': 'On overlap', 'policy.max_instances': 'Concurrent runs', 'policy.timeout': 'Timeout', 'policy.silence': 'Silence limit',
@@ -55,7 +56,7 @@ export const en = {
   'by.schedule': 'schedule', 'by.manual': 'by hand', 'by.retry': 'retry, attempt {n}',
 
   'alerts.open': 'open alerts', 'alerts.none': 'Nothing needs attention.', 'alerts.none.kind': 'No alerts of this kind.', 'alerts.watched': 'Alerts cover jobs whose last run failed, aborted runs, late and missed fires, runs that take longer than usual or do not stop when cancelled, and unhealthy components.',
-  'alert.kind': 'Kind', 'alert.system': 'System', 'alert.failing': 'failed{n|| {n} times in a row}', 'alert.zombie': 'was aborted{n|| {n} times}', 'alert.late': 'is overdue', 'alert.slow': 'takes longer than usual ({t})', 'alert.stuck': 'is still running after a cancel request', 'alert.missed': 'missed {n|a fire|{n} fires}',
+  'alert.kind': 'Kind', 'alert.failing': 'failed{n|| {n} times in a row}', 'alert.zombie': 'was aborted{n|| {n} times}', 'alert.late': 'is overdue', 'alert.slow': 'takes longer than usual ({t})', 'alert.stuck': 'is still running after a cancel request', 'alert.missed': 'missed {n|a fire|{n} fires}',
   'kind.failing': 'Failing', 'kind.zombie': 'Aborted', 'kind.late': 'Late', 'kind.slow': 'Slow', 'kind.stuck': 'Stuck', 'kind.missed': 'Missed', 'kind.system': 'System',
 
   'trigger': 'Run now', 'pause': 'Pause', 'resume': 'Resume', 'cancel': 'Cancel', 'mark': 'Mark failed', 'edit': 'Edit', 'requested': 'Requested…',
@@ -68,7 +69,7 @@ export const en = {
   'pause.all': 'Pause {n|job|{n} jobs}', 'resume.all': 'Resume {n|job|{n} jobs}', 'pause.all.n': 'Pause {n}', 'resume.all.n': 'Resume {n}', 'pause.all.ask': 'Pause {n|this job|these {n} jobs}?', 'resume.all.ask': 'Resume {n|this job|these {n} jobs}?', 'select': 'Select {j}', 'selected': '{n} selected', 'actions.none': 'No actions are available.',
   'done.trigger': '{j} was triggered.', 'done.see': 'View run', 'done.pause': '{j} is paused.', 'done.resume': '{j} is resumed.', 'done.cancel': 'Cancellation of {j} requested.', 'done.mark': 'Run marked as failed.', 'done.describe': 'Saved.', 'done.pause.all': '{n} {n|job|jobs} paused.', 'done.resume.all': '{n} {n|job|jobs} resumed.',
 
-  'link.connecting': 'Connecting', 'link.live': 'Live', 'link.lost': 'Disconnected', 'link.refused': 'Logged out', 'lost': 'Connection lost.', 'lost.text': 'This page may be out of date. It reconnects by itself.', 'lost.retry': 'Retry now', 'stale': 'Version {v} is available: reload',
+  'link.connecting': 'Connecting', 'link.live': 'Live', 'link.lost': 'Disconnected', 'link.refused': 'Logged out', 'link.degraded': 'Degraded', 'link.failed': 'Unhealthy', 'lost': 'Connection lost.', 'lost.text': 'This page may be out of date. It reconnects by itself.', 'lost.retry': 'Retry now', 'stale': 'Version {v} is available: reload',
   'login.title': 'Log in', 'login.text': 'This server requires a token. Tokens are set in its config file.', 'login.token': 'Token', 'login.do': 'Log in', 'login.wrong': 'Unknown token.', 'login.slow': 'Too many failed attempts. Wait a minute.', 'login.unreachable': 'The server cannot be reached.', 'logout': 'Log out',
   'first.title': 'No jobs yet', 'first.text': 'Add a job to the config file or in code:', 'first.config': 'In the config file', 'first.python': 'In Python', 'first.reload': 'Then apply it without a restart:',
   'system': 'System', 'system.parts': 'Components', 'system.log': 'Event log', 'system.page': 'This page', 'system.position': 'Position', 'system.id': 'Identity', 'system.executing': 'Active runs', 'system.waiting': 'Waiting runs', 'system.clients': 'Connected clients', 'system.version': 'Version', 'system.link': 'Connection', 'system.who': 'You are', 'system.batches': 'Updates received', 'system.lag': '{n} behind',

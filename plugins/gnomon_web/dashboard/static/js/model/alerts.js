@@ -15,6 +15,7 @@ import { DAY } from './clock.js';
  * @property {number} [count]
  * @property {string} [detail] from the log
  * @property {number} [usual] seconds
+ * @property {import('../types.d.ts').Component} [component]
  */
 
 export const LATE_S = 60; // a shorter delay is normal on a busy machine
@@ -43,7 +44,7 @@ export function alerts({ jobs, active, finished, health, now, typical }) {
 const unhealthy = ({ components = [] }) =>
   components
     .filter(({ state }) => state !== 'ok')
-    .map(({ name, state, problem }) => ({ key: `system ${name}`, kind: 'system', level: 'bad', detail: `${name}: ${problem ?? state}` }));
+    .map((one) => ({ key: `system ${one.name}`, kind: 'system', level: one.state === 'failed' ? 'bad' : 'warn', component: one, run: one.execution_id ?? undefined, detail: one.problem ?? '' }));
 
 /** @param {Job[]} jobs @param {Run[]} finished @returns {Alert[]} */
 function failing(jobs, finished) {

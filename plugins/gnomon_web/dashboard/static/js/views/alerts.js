@@ -10,7 +10,7 @@ import * as store from '../model/store.js';
 import { typical } from '../model/typical_durations.js';
 import { icon } from '../components/icons.js';
 import { subject, ofJob, ofRun } from '../components/menu.js';
-import { choice, empty, failure, moment, runAddress, skeleton } from '../components/common.js';
+import { choice, componentName, empty, failure, moment, runAddress, skeleton } from '../components/common.js';
 import { wholeDuration, relative } from '../i18n/format.js';
 import { t, word } from '../i18n/index.js';
 
@@ -43,7 +43,7 @@ export function alertList(read) {
 
 /** @param {() => Alert} read @param {Alert} first */
 function alertRow(read, first) {
-  const name = () => (first.job ? store.jobName(first.job) : t('alert.system'));
+  const name = () => (first.component ? componentName(first.component) : store.jobName(first.job ?? ''));
   const detail = () => clean(first.kind === 'missed' || first.kind === 'zombie' ? word('reason', read().detail ?? '') : read().detail);
   const at = computed(() => read().at);
   const target = () => (read().run ? runAddress(/** @type {string} */ (read().run)) : address(first.job ? `/jobs/${encodeURIComponent(first.job)}` : '/', first.job ? {} : { panel: 'system' }));
@@ -60,6 +60,7 @@ function alertRow(read, first) {
 
 /** @param {Alert} alert */
 function describeAlert(alert) {
+  if (alert.component) return word('health', alert.component.state);
   if (alert.kind === 'slow') return t('alert.slow', { t: wholeDuration(alert.usual ?? 0) });
   return t(/** @type {any} */ (`alert.${alert.kind}`), { n: alert.count ?? 1 });
 }

@@ -8,7 +8,7 @@ import { isOpen, logOut } from '../model/session.js';
 import * as store from '../model/store.js';
 import { drawer } from '../components/dialog.js';
 import { icon } from '../components/icons.js';
-import { facts } from '../components/common.js';
+import { componentName, facts, runAddress } from '../components/common.js';
 import { clean } from '../model/sanitize.js';
 import { number } from '../i18n/format.js';
 import { t, word } from '../i18n/index.js';
@@ -50,10 +50,12 @@ async function leaveSession() {
 
 function components() {
   const all = store.health.value.components ?? [];
-  return h('ul', { class: 'components' }, all.map(({ name, state, problem, lag }) =>
-    h('li', { class: state }, [
+  return h('ul', { class: 'components' }, all.map((one) => {
+    const { state, problem, lag, execution_id } = one;
+    return h('li', { class: state }, [
       icon(state === 'ok' ? 'success' : state === 'degraded' ? 'missed' : 'failed'),
-      h('span', null, h('strong', null, name.replace(/^plugin:/, '')), ' ', h('span', { class: 'faint' }, word('health', state)), problem && h('small', null, clean(problem))),
+      h('span', null, h('strong', null, componentName(one)), ' ', h('span', { class: 'faint' }, word('health', state)), problem && h('small', null, clean(problem)), execution_id && h('small', null, h('a', { href: runAddress(execution_id) }, t('done.see')))),
       lag ? h('span', { class: 'num faint' }, t('system.lag', { n: number(lag) })) : null,
-    ])));
+    ]);
+  }));
 }
