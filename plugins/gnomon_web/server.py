@@ -18,6 +18,7 @@ from gnomon_web.auth.authenticator import Authenticator
 from gnomon_web.auth.browser_security import add_headers, check_origin
 from gnomon_web.config import Config
 from gnomon_web.http import docs_page, openapi
+from gnomon_web.http.contributed_calls import callable_by_others
 from gnomon_web.http.contributions import add_contributions
 from gnomon_web.http.endpoint import endpoint
 from gnomon_web.http.malformed_requests import ProblemAppRunner
@@ -58,7 +59,7 @@ def build_app(config: Config, kernel: KernelApi, projections: Projections) -> we
     app[METRICS] = projections.metrics
     app[AUTHENTICATOR] = Authenticator(config, kernel.clock)
     table = build_routes(kernel)
-    app[TODAY] = table.handler("GET", TODAY_PATH)
+    app[TODAY] = callable_by_others(table.route("GET", TODAY_PATH), config.timeout.total_seconds())
     app[DOCUMENT] = msgspec.json.encode(describe(table, config))
     for route, signature in table:
         resource = app.router.add_resource(config.base_path + route.path)

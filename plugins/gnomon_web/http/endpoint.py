@@ -8,19 +8,16 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import msgspec
-import structlog
 from aiohttp import hdrs, web
 
-from gnomon import GnomonError
-from gnomon.wire.problems import BODY_TIMEOUT, NOT_CONFIRMED, PLUGIN_FAILED
+from gnomon.wire.problems import BODY_TIMEOUT, NOT_CONFIRMED
 from gnomon_web.app_keys import AUTHENTICATOR, CONFIG, IDENTITY
 from gnomon_web.auth.authenticator import require
 from gnomon_web.errors import ApiError, culprit
+from gnomon_web.http.contributed_calls import call_contributed
 from gnomon_web.http.request_parsing import expect_no_body, read_body, read_text_fields
 from gnomon_web.http.responses import json_answer
 from gnomon_web.http.routes import Answer, Route, Signature
-
-log = structlog.stdlib.get_logger("gnomon.web")
 
 LATE = (
     "the store did not confirm in time; the request may still take effect, so look before you repeat it, or repeat it "
@@ -78,21 +75,24 @@ async def _add_body(request: web.Request, route: Route, signature: Signature, ar
 
 
 async def _call(request: web.Request, route: Route, arguments: dict[str, Any]) -> web.StreamResponse:
-    """Call a handler; an error of a contributed one is answered with the name of its plugin."""
-    limit = None if route.kind == "websocket" else request.app[CONFIG].timeout.total_seconds()
+    limit_s = None if route.kind == "websocket" else request.app[CONFIG].timeout.total_seconds()
+
+    async def answer() -> web.StreamResponse:
+        return _written(request, route, await route.handler(request, **arguments))
+
+    async def answer_completely() -> web.StreamResponse:
+        response = await answer()
+        await response.prepare(request)  # here, and not later by aiohttp: the body of a stream is the plugin's code
+        await response.write_eof()
+        return response
+
+    if route.plugin is not None:
+        return await call_contributed(route, answer_completely, limit_s)
     try:
-        async with asyncio.timeout(limit):
-            return _written(request, route, await route.handler(request, **arguments))
-    except (ApiError, GnomonError, web.HTTPException):
-        raise
-    except Exception as exc:  # a contributed handler may raise anything
-        if route.plugin is not None:
-            log.exception("plugin route failed", plugin=route.plugin, method=route.method, path=route.path)
-            detail = f"the plugin {route.plugin!r} failed to answer {route.method} {route.path}; see the server's log"
-            raise ApiError(PLUGIN_FAILED, detail) from exc
-        if isinstance(exc, TimeoutError):
-            raise ApiError(NOT_CONFIRMED, LATE, headers={hdrs.RETRY_AFTER: "5"}) from exc
-        raise
+        async with asyncio.timeout(limit_s):
+            return await answer()
+    except TimeoutError as exc:
+        raise ApiError(NOT_CONFIRMED, LATE, headers={hdrs.RETRY_AFTER: "5"}) from exc
 
 
 def _written(request: web.Request, route: Route, result: Any) -> web.StreamResponse:

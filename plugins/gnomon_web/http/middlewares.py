@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import cast
 
@@ -18,6 +19,7 @@ from gnomon import (
     UnknownJobError,
 )
 from gnomon.domain.execution import Status
+from gnomon.safe_text import safe_str, safe_traceback
 from gnomon.wire import problems
 from gnomon.wire.problems import Place
 from gnomon_web.app_keys import CONFIG, RESPONSE, actor_of
@@ -67,8 +69,10 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
         error = _from_kernel(request, exc)
     except ConnectionResetError:
         return _client_gone(request)
-    except Exception:  # a defect of the server: the traceback goes to the log only
-        log.exception("request failed", method=request.method, path=request.path)
+    except BaseException as exc:  # a defect of the server, or of an object of a job: neither may end the loop
+        if _is_cancelled(exc):
+            raise
+        log.error("request failed", method=request.method, path=request.path, traceback=safe_traceback(exc))
         error = ApiError(problems.INTERNAL_ERROR, "the server failed to answer this request; see its log")
     if (begun := request.get(RESPONSE)) is not None:
         return await _abort(request, begun)
@@ -78,6 +82,12 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
 async def note_response(request: web.Request, response: web.StreamResponse) -> None:
     """Remember the response whose headers are sent now; connected to the signal on_response_prepare."""
     request[RESPONSE] = response
+
+
+def _is_cancelled(exc: BaseException) -> bool:
+    """Whether the server cancels the request; a CancelledError that somebody raised does not count."""
+    task = asyncio.current_task()
+    return isinstance(exc, asyncio.CancelledError) and task is not None and task.cancelling() > 0
 
 
 async def _abort(request: web.Request, begun: web.StreamResponse) -> web.StreamResponse:
@@ -115,7 +125,7 @@ def _from_aiohttp(request: web.Request, exc: web.HTTPException) -> ApiError:
 
 
 def _from_kernel(request: web.Request, exc: GnomonError) -> ApiError:
-    detail = str(exc)
+    detail = safe_str(exc)  # plugins raise errors of their own classes
     match exc:
         case UnknownJobError():
             place: Place = "path" if "job_id" in request.match_info else "body"

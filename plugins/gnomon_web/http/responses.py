@@ -17,7 +17,23 @@ from gnomon_web.config import Config
 
 JSON: Final = "application/json"
 PROBLEM_JSON: Final = "application/problem+json"
-encode_json = msgspec.json.Encoder(enc_hook=encode_hook).encode
+_encode = msgspec.json.Encoder(enc_hook=encode_hook).encode
+
+
+def encode_json(value: Any) -> bytes:
+    """Write JSON. Lone surrogates, which texts of plugins and jobs may contain, become question marks."""
+    try:
+        return _encode(value)
+    except UnicodeEncodeError:
+        return _encode(_writable(msgspec.to_builtins(value, enc_hook=encode_hook)))
+
+
+def _writable(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode(errors="replace").decode()
+    if isinstance(value, dict):
+        return {_writable(key): _writable(entry) for key, entry in value.items()}
+    return [_writable(entry) for entry in value] if isinstance(value, list | tuple) else value
 
 
 def json_answer(

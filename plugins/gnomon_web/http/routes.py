@@ -126,9 +126,9 @@ class RouteTable:
     def __iter__(self) -> Iterator[tuple[Route, Signature]]:
         return iter(self._routes.values())
 
-    def handler(self, method: str, path: str) -> Handler:
-        """Return the handler there: our own, or the contributed one that replaces it."""
-        return self._routes[method, path][0].handler
+    def route(self, method: str, path: str) -> Route:
+        """Return the route there: our own, or the contributed one that replaces it."""
+        return self._routes[method, path][0]
 
     def add(self, route: Route) -> Signature:
         """Add a route and return its signature; ValueError or TypeError if it cannot be served."""

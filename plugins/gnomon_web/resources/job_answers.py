@@ -6,12 +6,16 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
+import structlog
 
 from gnomon.api import JobView
 from gnomon.jobs.callables import reference
-from gnomon.jobs.job import Job, explain_schedule
+from gnomon.jobs.job import Job
+from gnomon.safe_text import safe_str
 from gnomon.wire.records import LastExecution, Policies
 from gnomon_web.resources.schedule_text import describe_schedule
+
+log = structlog.stdlib.get_logger("gnomon.web")
 
 NEXT_FIRES = 10
 """Fires that the details of a job list."""
@@ -45,12 +49,12 @@ def detail_fields(view: JobView, last: LastExecution | None) -> dict[str, Any]:
     """Return the fields of a JobDetail but for its counts."""
     job = view.job
     return summary_fields(view, last) | {
-        "func": reference(job.func),
+        "func": _function(job),
         "args": job.args,
         "kwargs": job.kwargs,
         "policies": _policies(job),
         "next_run_times": _next_fires(view),
-        "schedule": explain_schedule(job),
+        "schedule": describe_schedule(job)[0],
         "timezone": job.timezone,
     }
 
@@ -72,6 +76,13 @@ def _policies(job: Job) -> Policies:
     )
 
 
+def _function(job: Job) -> str:
+    try:
+        return reference(job.func)
+    except BaseException as exc:  # noqa: BLE001 - a callable object may raise anything
+        return f"a function without a name: {safe_str(exc)}"
+
+
 def _text(value: object) -> str | None:
     return None if value is None else str(value)
 
@@ -83,9 +94,13 @@ def _table(value: msgspec.Struct) -> dict[str, Any]:
 
 def _next_fires(view: JobView) -> list[datetime]:
     """Walk the trigger from the next fire on; a paused job has none."""
-    trigger, fire = view.job.build_trigger(), view.next_fire
+    fire = view.next_fire
     fires: list[datetime] = []
-    while trigger is not None and fire is not None and len(fires) < NEXT_FIRES:
-        fires.append(fire)
-        fire = trigger.get_next_fire_time(fire, fire)
+    try:
+        trigger = view.job.build_trigger()
+        while trigger is not None and fire is not None and len(fires) < NEXT_FIRES:
+            fires.append(fire)
+            fire = trigger.get_next_fire_time(fire, fire)
+    except BaseException as exc:  # noqa: BLE001 - a trigger object may raise anything
+        log.warning("trigger failed", job=view.job.id, problem=safe_str(exc))
     return fires

@@ -6,6 +6,7 @@ import functools
 from typing import Any
 
 from gnomon.jobs.job import Job, explain_schedule
+from gnomon.safe_text import safe_str
 
 SCHEDULE_KEYS = ("cron", "every", "at", "trigger", "timezone")
 
@@ -32,5 +33,8 @@ class _ByIdentity:
 
 @functools.lru_cache(maxsize=10_000)
 def _describe(key: _ByIdentity) -> tuple[str, dict[str, Any]]:
-    definition = key.job.definition()
-    return explain_schedule(key.job), {name: definition[name] for name in SCHEDULE_KEYS if name in definition}
+    try:
+        definition = key.job.definition()
+        return explain_schedule(key.job), {name: definition[name] for name in SCHEDULE_KEYS if name in definition}
+    except BaseException as exc:  # noqa: BLE001 - a trigger object may raise anything
+        return f"a trigger that cannot be described: {safe_str(exc)}", {}
