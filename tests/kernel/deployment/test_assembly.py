@@ -190,6 +190,31 @@ def test_the_python_path_is_added_to_the_front_once_and_in_order(deploy: Deploy,
     assert sys.path.count(str(tmp_path)) == 1
 
 
+def test_the_store_is_found_without_importing_other_plugins_or_jobs(tmp_path: Path, write: Write) -> None:
+    write("memory_file", STORE)
+    write("explosive", "raise RuntimeError('imported')")
+    path = tmp_path / "gnomon.toml"
+    path.write_text(
+        'plugins.paths = ["memory_file.py", "explosive.py"]\n'
+        '[kernel]\nmodules = ["explosive"]\n[[jobs]]\nid = "x"\nfunc = "explosive:x"\n',
+        encoding="utf-8",
+    )
+
+    store = Deployment.store_only(load_config(path, {}))
+
+    assert store.name == "memory"
+    assert "explosive" not in sys.modules
+
+
+def test_a_missing_store_is_reported_with_the_problems_of_the_plugins(tmp_path: Path, write: Write) -> None:
+    write("explosive", "raise RuntimeError('imported')")
+    path = tmp_path / "gnomon.toml"
+    path.write_text('plugins.paths = ["explosive.py"]\n', encoding="utf-8")
+
+    with pytest.raises(ConfigError, match="plugin 'explosive' cannot be imported: RuntimeError: imported"):
+        Deployment.store_only(load_config(path, {}))
+
+
 def test_modules_define_jobs(deploy: Deploy, write: Write) -> None:
     write("my_jobs", "from gnomon import job\n@job(every='1m')\ndef sync(): ...")
 
