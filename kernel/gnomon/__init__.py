@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from gnomon.errors import JobError as JobError
     from gnomon.errors import NotInRunError as NotInRunError
     from gnomon.errors import PluginError as PluginError
+    from gnomon.errors import ReservedNameError as ReservedNameError
     from gnomon.errors import RunCancelled as RunCancelled
     from gnomon.errors import StoreError as StoreError
     from gnomon.errors import StoreInUseError as StoreInUseError
@@ -113,6 +114,7 @@ _HOMES = {
         "NotInRunError",
         "PluginError",
         "RunCancelled",
+        "ReservedNameError",
         "StoreError",
         "StoreInUseError",
         "StoreUnavailableError",

@@ -59,6 +59,14 @@ class ExecutionRunningError(GnomonError):
         self.status = status
 
 
+class ReservedNameError(GnomonError, ValueError):
+    """The name of an actor is reserved for what the kernel does itself. Pass another name."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"the actor {name!r} is reserved for acts of the kernel itself: pass another name")
+        self.name = name
+
+
 class TransitionError(GnomonError):
     """An event is illegal in the current state of its stream. Read the state again; it has changed in between."""
 

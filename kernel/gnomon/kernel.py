@@ -21,6 +21,7 @@ from typing import Any, Self
 import structlog
 
 from gnomon.clock import SystemClock
+from gnomon.domain.operator_actions import KERNEL
 from gnomon.domain.records import Checkpoint
 from gnomon.engine.admission import Admission
 from gnomon.engine.commands import KernelCommands
@@ -140,7 +141,7 @@ class Kernel(KernelQueries, KernelCommands):
         ]
         resources.push_async_callback(self._flush)
         resources.enter_context(captured())
-        resources.push_async_callback(self._supervisor.stop, "kernel", "the kernel was stopped")
+        resources.push_async_callback(self._supervisor.stop, KERNEL, "the kernel was stopped")
         resources.callback(self._start_nothing_more)
         await self._settle_the_past()
         # Not earlier: plugins find all jobs when their lifespans are entered. No body begins before all plugins have.
@@ -172,7 +173,7 @@ class Kernel(KernelQueries, KernelCommands):
         if not self._keeps_time:
             return  # the runs of an earlier kernel wait for one that keeps time and knows all the jobs
         with garbage_collection_paused():
-            self._registry.apply(list(self._jobs), "kernel", "the kernel was started with these definitions")
+            self._registry.apply(list(self._jobs), KERNEL, "the kernel was started with these definitions")
         await recover(self._store, self._journal, self._launcher, self.clock, self._jobs)
         absence = Absence(down_until=self.clock.now())
         with garbage_collection_paused():

@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 
 from gnomon.conversion import Secret
+from gnomon.domain.operator_actions import is_reserved
 from gnomon.durations import Duration
 from gnomon_web.auth.roles import Role
 
@@ -29,6 +30,8 @@ class Token(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def __post_init__(self) -> None:
         """Refuse a token that is missing, given twice or too short."""
+        if is_reserved(self.name):
+            raise ValueError(f"the token name {self.name!r} is reserved for acts of the kernel itself: choose another")
         if (self.token is None) == (self.hash is None):
             raise ValueError(f"token {self.name!r} needs exactly one of `token` and `hash`")
         if self.token is not None and len(self.token.reveal()) < MIN_TOKEN_LENGTH:

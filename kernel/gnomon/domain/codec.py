@@ -136,13 +136,19 @@ def _from_format_1(raw: dict[str, Any]) -> dict[str, Any]:
 
 
 def _from_format_2(raw: dict[str, Any]) -> dict[str, Any]:
-    """Rename `why` of job events; take `blocked_by` from the text, where format 2 (version 0.1) had it."""
+    """Rename `why` of job events; derive `blocked_by` and `by_kernel`, which format 2 (version 0.1) did not have."""
     if raw["type"] in EVENT_TYPES and "why" in raw:
         raw = {**raw, "reason": raw["why"]}
         del raw["why"]
     if raw["type"] == "missed" and (blocked_by := _RUN_IN_TEXT.match(raw.get("detail") or "")) is not None:
         raw = {**raw, "blocked_by": blocked_by[1]}
+    if raw.get("actor") == "kernel" and raw["type"] in _ACTS_OF_THE_KERNEL:
+        raw = {**raw, "by_kernel": True}
     return raw
+
+
+_ACTS_OF_THE_KERNEL = frozenset({"job_added", "job_changed", "job_removed", "cancel_requested", "cancelled", "failed"})
+# In format 2 only the name tells them from those of an operator; the kernel never pauses, resumes or describes a job.
 
 
 _RUN_IN_TEXT = re.compile(r"run ([0-9a-f]{24}) was still ")

@@ -131,7 +131,7 @@ class Succeeded(ExecutionEvent, frozen=True, kw_only=True, tag="succeeded"):
 
 
 class Failed(ExecutionEvent, frozen=True, kw_only=True, tag="failed"):
-    """The run ended without a result; `reason` is the kind of failure."""
+    """The run ended without a result; `reason` is the kind of failure. `by_kernel` marks an act of the kernel."""
 
     reason: FailedReason
     error_type: str | None = None
@@ -139,6 +139,7 @@ class Failed(ExecutionEvent, frozen=True, kw_only=True, tag="failed"):
     traceback: str | None = None
     execution_time: float | None = None
     actor: str | None = None
+    by_kernel: bool = False
 
 
 class Missed(ExecutionEvent, frozen=True, kw_only=True, tag="missed"):
@@ -174,17 +175,22 @@ class Missed(ExecutionEvent, frozen=True, kw_only=True, tag="missed"):
 
 
 class Cancelled(ExecutionEvent, frozen=True, kw_only=True, tag="cancelled"):
-    """The run was stopped on request, or withdrawn before it started."""
+    """The run was stopped on request, or withdrawn before it started. `by_kernel` marks an act of the kernel."""
 
     actor: str | None = None
+    by_kernel: bool = False
     reason: str | None = None
     execution_time: float | None = None
 
 
 class CancelRequested(ExecutionEvent, frozen=True, kw_only=True, tag="cancel_requested"):
-    """Someone requested that the run stop; the event that ends the run shows whether it did."""
+    """Someone requested that the run stop; the event that ends the run shows whether it did.
+
+    `by_kernel` marks an act of the kernel.
+    """
 
     actor: str | None = None
+    by_kernel: bool = False
     reason: str | None = None
 
 
@@ -216,9 +222,10 @@ class Hidden(ExecutionEvent, frozen=True, kw_only=True, tag="hidden"):
 
 
 class JobEvent(Event, frozen=True, kw_only=True):
-    """A fact about a job; its stream is `job:<job_id>`."""
+    """A fact about a job; its stream is `job:<job_id>`. `by_kernel` marks an act of the kernel itself."""
 
     actor: str | None = None
+    by_kernel: bool = False
     reason: str | None = None
 
 

@@ -10,14 +10,19 @@ from gnomon.domain.events import Event
 from gnomon.domain.records import Action
 
 KERNEL: Final = "kernel"
-"""The actor of what the kernel does itself, which is not an action of an operator."""
+"""The actor of what the kernel does itself, which `by_kernel` marks in the event; operators cannot have this name."""
+
+
+def is_reserved(actor: str | None) -> bool:
+    """Return whether a name is reserved for the kernel, however it is capitalized."""
+    return actor is not None and actor.strip().casefold() == KERNEL
 
 
 def action_of(event: Event) -> Action | None:
     """Return the action that an event records; None for an event without one, or for an act of the kernel."""
     # Called for every event that is written: most are not actions and cost one look into a dict.
     read = _ACTIONS.get(type(event))
-    if read is None or (actor := event.actor) is None or actor == KERNEL:  # type: ignore[attr-defined]
+    if read is None or event.actor is None or getattr(event, "by_kernel", False):  # type: ignore[attr-defined]
         return None
     return read(event)
 

@@ -11,6 +11,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from gnomon.api import KernelApi
 from gnomon.domain.execution import Execution
+from gnomon.domain.operator_actions import is_reserved
 from gnomon.engine.admission import Admission
 from gnomon.engine.job_registry import JobRegistry
 from gnomon.engine.job_table import JobTable
@@ -19,7 +20,7 @@ from gnomon.engine.launcher import Launcher
 from gnomon.engine.progress_recorder import ProgressRecorder
 from gnomon.engine.supervisor import Supervisor
 from gnomon.engine.timetable import Timetable
-from gnomon.errors import DeposedError, ExecutionOverError, GnomonError, UnknownExecutionError
+from gnomon.errors import DeposedError, ExecutionOverError, GnomonError, ReservedNameError, UnknownExecutionError
 from gnomon.plugins.dispatcher import Dispatcher
 from gnomon.plugins.plugin_set import PluginSet
 from gnomon.ports import Store
@@ -34,13 +35,18 @@ Self_ = TypeVar("Self_", bound="KernelComponents")
 def on_kernel_loop(
     method: Callable[Concatenate[Self_, P], Coroutine[Any, Any, R]],
 ) -> Callable[Concatenate[Self_, P], Coroutine[Any, Any, R]]:
-    """Run a coroutine method on the kernel's loop, whatever loop it is awaited on: plugins have loops of their own."""
+    """Run a coroutine method on the kernel's loop, whatever loop it is awaited on: plugins have loops of their own.
+
+    An `actor` with a reserved name is refused: its acts would pass for those of the kernel.
+    """
 
     @functools.wraps(method)
     async def call_on_kernel_loop(self: Self_, /, *args: P.args, **kwargs: P.kwargs) -> R:
         loop = self.loop  # read once: the kernel may stop at any moment in its own thread
         if loop is None:
             raise GnomonError(NOT_RUNNING)
+        if isinstance(actor := kwargs.get("actor"), str) and is_reserved(actor):
+            raise ReservedNameError(actor)
         call = method(self, *args, **kwargs)
         if asyncio.get_running_loop() is loop:
             return await call

@@ -10,6 +10,7 @@ import structlog
 
 from gnomon.domain import events
 from gnomon.domain.job_state import JobState, anchor_at
+from gnomon.domain.operator_actions import KERNEL
 from gnomon.engine.job_table import JobTable
 from gnomon.engine.journal import Journal
 from gnomon.engine.launcher import Launcher
@@ -140,6 +141,7 @@ class JobRegistry:
             node=self._journal.node,
             job_id=job_id,
             actor=actor,
+            by_kernel=actor == KERNEL,
             reason=reason,
             definition=registered.definition,
             anchor=_late_anchor(state, at),

@@ -16,6 +16,7 @@ from gnomon.domain import codec, events, execution, job_state
 from gnomon.domain.events import Event
 from gnomon.domain.execution import Execution
 from gnomon.domain.job_state import JobState
+from gnomon.domain.operator_actions import KERNEL
 from gnomon.domain.records import JournalState
 from gnomon.errors import DeposedError, GnomonError, StoreError, StoreUnavailableError
 from gnomon.ports import Clock, Store
@@ -84,6 +85,8 @@ class Journal:
         TransitionError where it is illegal, GnomonError where it cannot be written as JSON; nothing has changed then.
         Await `durable()` to learn that it is stored.
         """
+        if payload.get("actor") == KERNEL:  # a reserved name: nobody else passes it
+            payload["by_kernel"] = True
         views = self.jobs if issubclass(event_type, events.JobEvent) else self.live
         view = views.get(job_id if views is self.jobs else stream)
         event = event_type(

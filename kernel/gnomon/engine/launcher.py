@@ -13,6 +13,7 @@ import structlog
 from gnomon.domain import events
 from gnomon.domain.events import MissedReason
 from gnomon.domain.execution import Execution, execution_id
+from gnomon.domain.operator_actions import KERNEL
 from gnomon.engine.admission import Admission, Ticket, Verdict
 from gnomon.engine.job_table import JobTable
 from gnomon.engine.journal import Journal
@@ -217,7 +218,7 @@ class Launcher:
             detail = f"the fire of {execution.scheduled_time} took its place in the queue"
             self._miss_waiting(replaced, "overlap", detail)
         for running in verdict.to_cancel:
-            self._supervisor.cancel(running, "kernel", f"overlap is cancel_previous, and {execution.id} is due")
+            self._supervisor.cancel(running, KERNEL, f"overlap is cancel_previous, and {execution.id} is due")
         if verdict.answer == "miss":
             self._miss_waiting(ticket, verdict.reason, verdict.detail, blocked_by=verdict.blocked_by)
 
@@ -236,7 +237,7 @@ class Launcher:
         registered = self._jobs.get(ticket.job.id)
         if registered is None:  # it was removed while guards were called, or while a retry waited
             self._admission.release(ticket.execution_id, ticket.job.id)
-            self.withdraw(execution, "kernel", "the job was removed")
+            self.withdraw(execution, KERNEL, "the job was removed")
             return
         self._supervisor.start(execution, registered.job, registered.body, ticket.due, now, self._on_run_over)
 

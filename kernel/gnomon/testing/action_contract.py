@@ -53,10 +53,10 @@ class ActionContract:
         withdrawn = extend(scheduled("withdrawn"), events.Cancelled, actor="cid", reason="not today")
         retry = scheduled("marked", attempt=2, is_manual=True, actor="bob")
         by_kernel = extend(
-            running("by_kernel"), events.CancelRequested, actor="kernel", reason="the kernel was stopped"
+            running("by_kernel"), events.CancelRequested, actor="kernel", by_kernel=True, reason="it was stopped"
         )
         histories = (job, marked, cancelled("stopped"), withdrawn, retry, by_kernel, succeeded("by_itself"))
-        await append(store, *histories, extend(job_added("moved"), events.JobRemoved, actor="kernel"))
+        await append(store, *histories, extend(job_added("moved"), events.JobRemoved, actor="kernel", by_kernel=True))
 
         found = [(one.job_id, one.action, one.actor, one.detail) for one in (await store.actions(ActionQuery())).items]
 
@@ -67,6 +67,15 @@ class ActionContract:
             ("sync", "resume", "bob", None),
             ("sync", "pause", "ann", "holidays"),
         ]
+
+    async def test_an_operator_named_kernel_is_not_taken_for_the_kernel(self, store: Store) -> None:
+        paused = extend(job_added(), events.JobPaused, actor="kernel", reason="holidays")
+        stopped = extend(running("by_hand"), events.CancelRequested, actor="kernel", reason="not today")
+        await append(store, paused, stopped)
+
+        found = {(one.job_id, one.action, one.actor) for one in (await store.actions(ActionQuery())).items}
+
+        assert found == {("sync", "pause", "kernel"), ("by_hand", "cancel", "kernel")}
 
     async def test_actions_come_in_pages_and_by_job(self, store: Store) -> None:
         history = job_added("a")

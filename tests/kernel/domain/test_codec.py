@@ -108,6 +108,23 @@ def test_format_1_called_the_reason_late_misfire() -> None:
     assert event.reason == "late"
 
 
+@pytest.mark.parametrize(
+    ("actor", "payload", "by_kernel"),
+    [
+        ("kernel", {"type": "cancel_requested"}, True),
+        ("kernel", {"type": "job_removed"}, True),
+        ("kernel", {"type": "job_paused"}, False),
+        ("ann", {"type": "cancel_requested"}, False),
+    ],
+)
+def test_format_2_marked_acts_of_the_kernel_by_the_name_alone(
+    actor: str, payload: dict[str, str], by_kernel: bool
+) -> None:
+    event = decode(**HEADER, **payload, log_format=2, actor=actor)
+
+    assert event.by_kernel is by_kernel  # type: ignore[attr-defined]
+
+
 def test_every_older_format_has_an_upcaster() -> None:
     assert sorted(codec.UPCASTERS) == list(range(1, events.LOG_FORMAT))
 

@@ -8,14 +8,18 @@ from typing import Any, ClassVar
 import pytest
 
 from gnomon import (
+    Cancelled,
+    CancelRequested,
     ExecutionQuery,
     ExecutionRunningError,
     Hidden,
     Job,
+    JobAdded,
     JobDescribed,
     JobError,
     Kernel,
     LateResult,
+    ReservedNameError,
     UnknownExecutionError,
     UnknownJobError,
     hookimpl,
@@ -193,6 +197,25 @@ async def test_the_acts_of_operators_are_told_newest_first(gnomon_kernel: Make) 
         ]
         assert ([one.action for one in page.items], page.total) == (["describe", "hide"], 5)
         assert page.items[1].execution_id == triggered.execution.id
+
+
+@pytest.mark.parametrize("name", ["kernel", "Kernel", " KERNEL "])
+async def test_the_name_of_the_kernel_is_refused_for_operators(gnomon_kernel: Make, name: str) -> None:
+    async with gnomon_kernel(job()) as kernel:
+        with pytest.raises(ReservedNameError, match="is reserved for acts of the kernel itself"):
+            await kernel.pause("job", actor=name)
+        with pytest.raises(ReservedNameError):
+            await kernel.trigger("job", actor=name)
+
+        assert await acts(kernel) == []
+
+
+async def test_acts_of_the_kernel_are_marked_and_not_listed(gnomon_kernel: Make, gnomon_events: EventList) -> None:
+    async with gnomon_kernel(job(asyncio.Event().wait)) as kernel:
+        await kernel.trigger("job", actor="ann")
+
+    acts: list[Any] = [*gnomon_events.of(CancelRequested), *gnomon_events.of(Cancelled), *gnomon_events.of(JobAdded)]
+    assert [(event.actor, event.by_kernel) for event in acts] == [("kernel", True)] * 3
 
 
 async def test_a_trigger_that_a_guard_refuses_is_a_failed_act_of_who_asked(gnomon_clock: VirtualClock) -> None:

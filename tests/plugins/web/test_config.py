@@ -55,6 +55,8 @@ def test_with_a_token_any_address_is_accepted() -> None:
         ({"tokens": [{"name": "ops", "role": "operator"}]}, "needs exactly one of token and hash"),
         ({"tokens": [{"name": "ops", "role": "operator", "hash": "md5:0"}]}, "64 lower-case hex digits"),
         ({"tokens": [TOKEN | {"role": "root"}]}, "'root'"),
+        ({"tokens": [TOKEN | {"name": "kernel"}]}, "'kernel' is reserved for acts of the kernel"),
+        ({"tokens": [TOKEN | {"name": " Kernel"}]}, "' Kernel' is reserved for acts of the kernel"),
         ({"tokens": [TOKEN, TOKEN]}, "token names must be unique"),
         ({"port": 70000}, "from 0 to 65535"),
         ({"base_path": "api"}, "must be empty or like /api"),

@@ -22,6 +22,7 @@ from gnomon.deployment.reload import Reloaded
 from gnomon.domain.estimates import TYPICAL_RUNS, timing
 from gnomon.domain.events import Event
 from gnomon.domain.execution import Execution
+from gnomon.domain.operator_actions import is_reserved
 from gnomon.domain.records import ActionPage, ActionQuery, ExecutionQuery, LogLine, Page
 from gnomon.errors import UnknownExecutionError
 from gnomon.ports import Store
@@ -136,6 +137,7 @@ class LocalKernel:
 def operator_name() -> str:
     """Return the name of the user at the terminal, recorded in the log as the actor."""
     try:
-        return getpass.getuser()
+        name = getpass.getuser()
     except (KeyError, OSError):  # the user of a container may have no name
         return "gnomon cli"
+    return f"user {name}" if is_reserved(name) else name

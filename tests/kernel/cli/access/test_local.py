@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from gnomon.cli.access.local import LocalKernel
+from gnomon.cli.access.local import LocalKernel, operator_name
 from gnomon.control_socket import NoKernelError
 from gnomon.deployment.config import load_config
 from gnomon.errors import GnomonError
@@ -28,3 +28,10 @@ async def test_a_command_fails_while_no_kernel_runs(kernel: LocalKernel) -> None
     async with kernel:
         with pytest.raises(NoKernelError, match="no kernel is running for this deployment"):
             await kernel.pause("tick", reason=None)
+
+
+@pytest.mark.parametrize(("user", "actor"), [("ann", "ann"), ("kernel", "user kernel")])
+def test_the_name_of_the_kernel_is_never_the_actor(user: str, actor: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("getpass.getuser", lambda: user)
+
+    assert operator_name() == actor
