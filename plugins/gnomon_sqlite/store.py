@@ -100,7 +100,7 @@ class SqliteStore(Store):
         await self._write(transactions.append, self._pending, events, executions, jobs)
         has_waited, self._has_flushed = self._has_flushed, False
         if self._pending.events >= self.flush_threshold:
-            # What queues up behind a flush is no burst. Taken for one, it postponed the next flush and made it larger:
+            # Events that queue up behind a flush are no sign of a burst. Treated as one, they postponed the next flush:
             # at 5,000 runs a second 1 of 100 started over 100 ms late instead of 50.
             self._schedule_flush(is_burst=len(events) >= BURST and not has_waited)
 

@@ -14,14 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gnomon_stats.plugin import StatsPlugin
-    from gnomon_stats.report import CurrentStreak, DayStats, HourStats, JobStats, LastExecution
 
-__all__ = ["CurrentStreak", "DayStats", "HourStats", "JobStats", "LastExecution", "StatsPlugin"]
+__all__ = ["StatsPlugin"]
 
 
 def __getattr__(name: str) -> Any:
     # Imported on first use: `gnomon --help` imports the command only.
-    if name not in __all__:
+    if name != "StatsPlugin":
         raise AttributeError(f"module 'gnomon_stats' has no attribute {name!r}")
-    home = "plugin" if name == "StatsPlugin" else "report"
-    return getattr(importlib.import_module(f"gnomon_stats.{home}"), name)
+    return importlib.import_module("gnomon_stats.plugin").StatsPlugin

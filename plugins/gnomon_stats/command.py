@@ -127,7 +127,7 @@ async def _count_local(kernel: LocalKernel, job_id: str | None) -> Counted:
     from gnomon_stats.fold import Statistics
     from gnomon_stats.output import Counted
     from gnomon_stats.reading import catch_up, saved_statistics
-    from gnomon_stats.report import job_stats
+    from gnomon_stats.report import job_statistics
 
     async with kernel:
         log = await kernel.log()
@@ -139,7 +139,7 @@ async def _count_local(kernel: LocalKernel, job_id: str | None) -> Counted:
     present = {name for name, state in states.items() if not state.removed} | statistics.jobs.keys()
     chosen = sorted(present) if job_id is None else [job_id]
     today = datetime.now(timezone_or_utc(statistics.zone)).date()
-    return Counted([job_stats(statistics, name) for name in chosen], today, statistics.zone)
+    return Counted([job_statistics(statistics, name) for name in chosen], today, statistics.zone)
 
 
 async def _count_remote(kernel: RemoteKernel, job_id: str | None) -> Counted:

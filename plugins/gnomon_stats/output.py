@@ -17,8 +17,7 @@ from gnomon.cli.output.tables import Column, output, print_table
 from gnomon.text import length
 
 if TYPE_CHECKING:
-    from gnomon.client import Day, JobStatistics
-    from gnomon_stats.report import DayStats, JobStats
+    from gnomon.wire.statistics import Day, JobStatistics
     from gnomon_stats.verification import Verification
 
 DAYS = 14
@@ -30,7 +29,7 @@ SHOWN = 20
 class Counted(NamedTuple):
     """The statistics of jobs, the current day where they were counted, and the zone of days, where that is known."""
 
-    jobs: Sequence[JobStats | JobStatistics]
+    jobs: Sequence[JobStatistics]
     today: date
     zone: str | None
 
@@ -52,7 +51,7 @@ def print_jobs(counted: Counted) -> None:
     print_table(columns, [_row(job, counted.today) for job in counted.jobs])
 
 
-def _row(job: JobStats | JobStatistics, today: date) -> tuple[str | Text, ...]:
+def _row(job: JobStatistics, today: date) -> tuple[str | Text, ...]:
     return (
         job.job_id,
         f"{job.total:,}",
@@ -67,7 +66,7 @@ def _row(job: JobStats | JobStatistics, today: date) -> tuple[str | Text, ...]:
     )
 
 
-def print_job(job: JobStats | JobStatistics, counted: Counted) -> None:
+def print_job(job: JobStatistics, counted: Counted) -> None:
     """Print one job in full."""
     states = ("success", "failed", "missed", "cancelled", "running", "scheduled")
     parts = [f"{count:,} {state}" for state in states if (count := getattr(job, state))]
@@ -85,18 +84,18 @@ def print_job(job: JobStats | JobStatistics, counted: Counted) -> None:
     output().print(table)
 
 
-def _streak(job: JobStats | JobStatistics) -> str:
+def _streak(job: JobStatistics) -> str:
     if (streak := job.streak) is None:
         return "-"
     now = f"{streak.length:,} × {streak.status}" if streak.status else "-"
     return f"{now} (longest: {streak.longest_success:,} × success, {streak.longest_failed:,} × failed)"
 
 
-def _rate(job: JobStats | JobStatistics) -> str:
+def _rate(job: JobStatistics) -> str:
     return f"{job.success_rate:.1%}" if job.success_rate is not None else "-"
 
 
-def _last(job: JobStats | JobStatistics) -> Text:
+def _last(job: JobStatistics) -> Text:
     if job.last_execution is None:
         return Text("never")
     ago = length((datetime.now(UTC) - job.last_execution.timestamp).total_seconds())
@@ -104,11 +103,11 @@ def _last(job: JobStats | JobStatistics) -> Text:
     return Text(f"{with_glyph(status)}, {ago} ago", style_of(status))
 
 
-def _bars(job: JobStats | JobStatistics, today: date) -> Text:
+def _bars(job: JobStatistics, today: date) -> Text:
     """Draw a bar for each day: as high as the number of runs that ended, in the colour of the worst outcome."""
     if job.by_day is None:
         return Text("-")
-    known: dict[date, DayStats | Day] = {day.day: day for day in job.by_day}
+    known: dict[date, Day] = {day.day: day for day in job.by_day}
     days = [known.get(today - timedelta(days=back)) for back in reversed(range(DAYS))]
     counts = [day.success + day.failed + day.missed + day.cancelled if day else 0 for day in days]
     most = max(counts)
@@ -119,7 +118,7 @@ def _bars(job: JobStats | JobStatistics, today: date) -> Text:
     return bars
 
 
-def _colour(day: DayStats | Day) -> str:
+def _colour(day: Day) -> str:
     worst = next((status for status in ("failed", "missed", "cancelled", "success") if getattr(day, status)), "")
     return style_of(worst) or "dim"
 

@@ -17,9 +17,10 @@ from gnomon import Event, GnomonError, Kernel, StoreUnavailableError, TriggerErr
 from gnomon.durations import Duration
 from gnomon.scheduling.timezones import parse_timezone
 from gnomon.stores.reading import BLOCK
+from gnomon.wire.statistics import Day, JobStatistics
 from gnomon_stats.checkpoint import CHECKPOINT, UnreadableViewError, from_checkpoint, to_checkpoint
 from gnomon_stats.fold import Statistics, fold, move_to_zone
-from gnomon_stats.report import DayStats, JobStats, day_stats, job_stats
+from gnomon_stats.report import job_statistics, outcomes_today
 
 log = structlog.stdlib.get_logger("gnomon.stats")
 
@@ -64,20 +65,20 @@ class StatsPlugin:
         """The log position up to which everything is counted."""
         return self._statistics.position
 
-    def of_job(self, job_id: str) -> JobStats:
+    def of_job(self, job_id: str) -> JobStatistics:
         """Return the statistics of a job; all zeros for a job without executions or an unknown one."""
         with self._lock:
-            return job_stats(self._statistics, job_id)
+            return job_statistics(self._statistics, job_id)
 
-    def of_jobs(self) -> list[JobStats]:
+    def of_jobs(self) -> list[JobStatistics]:
         """Return the statistics of all jobs that have an execution, by id."""
         with self._lock:
-            return [job_stats(self._statistics, job_id) for job_id in sorted(self._statistics.jobs)]
+            return [job_statistics(self._statistics, job_id) for job_id in sorted(self._statistics.jobs)]
 
-    def today(self) -> DayStats:
+    def today(self) -> Day:
         """Return the outcomes of all jobs today."""
         with self._lock:
-            return day_stats(self._statistics, self._kernel.clock.now())
+            return outcomes_today(self._statistics, self._kernel.clock.now())
 
     @hookimpl(optionalhook=True)
     def register_routes(self, register: Callable[..., None]) -> None:
@@ -86,14 +87,14 @@ class StatsPlugin:
         register("GET", path, self.answer, role="viewer", tag="statistics", errors=(404,))
         register("GET", "/scheduler/stats/today", self.answer_today, role="viewer", tag="statistics")
 
-    async def answer(self, _request: Any, job_id: str) -> JobStats:
+    async def answer(self, _request: Any, job_id: str) -> JobStatistics:
         """Return the statistics of a job: counts, success rate, durations, streaks, by day and by hour."""
         stats = self.of_job(job_id)
         if stats.total == 0:
             await self._kernel.job(job_id)  # UnknownJobError for an unknown id
         return stats
 
-    async def answer_today(self, _request: Any) -> DayStats:
+    async def answer_today(self, _request: Any) -> Day:
         """Return the outcomes of all jobs on the current day, in the time zone of the statistics."""
         return self.today()
 

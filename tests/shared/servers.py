@@ -101,7 +101,7 @@ class Server(ABC):
         self._process.wait()
 
     def stop(self) -> None:
-        """Let it end by itself, and so keep what it writes then."""
+        """End it with SIGTERM, so that it saves its data first."""
         self.send(signal.SIGTERM)
         assert self._process is not None
         self._process.wait(PATIENCE)

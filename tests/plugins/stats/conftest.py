@@ -13,7 +13,7 @@ import pytest
 
 from gnomon import Cancelled, Event, Execution, Failed, Missed, Scheduled, Succeeded
 from gnomon.domain.execution import fold
-from gnomon_stats import JobStats
+from gnomon.wire.statistics import JobStatistics
 
 ENDS = (Succeeded, Failed, Missed, Cancelled)
 STATUSES = ("success", "failed", "missed", "cancelled")
@@ -25,12 +25,12 @@ def recount_() -> Callable[..., dict[str, dict[str, Any]]]:
 
 
 @pytest.fixture(scope="session", name="facts")
-def facts_() -> Callable[[JobStats], dict[str, Any]]:
+def facts_() -> Callable[[JobStatistics], dict[str, Any]]:
     return facts
 
 
 def recount(events: Sequence[Event], zone: str = "UTC") -> dict[str, dict[str, Any]]:
-    """Count all jobs; what `facts` leaves of a JobStats, by job."""
+    """Count all jobs; what `facts` leaves of a JobStatistics, by job."""
     streams = defaultdict(list)
     for event in events:
         streams[event.stream].append(event)
@@ -45,16 +45,17 @@ def recount(events: Sequence[Event], zone: str = "UTC") -> dict[str, dict[str, A
     return {job_id: _job(found, ends[job_id], ZoneInfo(zone)) for job_id, found in of_job.items()}
 
 
-def facts(stats: JobStats) -> dict[str, Any]:
+def facts(stats: JobStatistics) -> dict[str, Any]:
     """Return what is counted exactly."""
-    last = stats.last_execution
+    last, streak = stats.last_execution, stats.streak
+    assert streak is not None
     return {
         "counts": {name: getattr(stats, name) for name in (*STATUSES, "running", "scheduled", "total")},
         "average": stats.avg_execution_time,
         "last": last and (last.id, last.status, last.timestamp, _in_micros(last.execution_time)),
-        "streak": (stats.streak.status, stats.streak.length, stats.streak.longest_success, stats.streak.longest_failed),
-        "days": {one.day: [getattr(one, name) for name in STATUSES] for one in stats.by_day},
-        "hours": {one.hour: [getattr(one, name) for name in STATUSES] for one in stats.by_hour},
+        "streak": (streak.status, streak.length, streak.longest_success, streak.longest_failed),
+        "days": {one.day: [getattr(one, name) for name in STATUSES] for one in stats.by_day or ()},
+        "hours": {one.hour: [getattr(one, name) for name in STATUSES] for one in stats.by_hour or ()},
     }
 
 

@@ -24,7 +24,7 @@ from gnomon.testing.histories import (
 )
 from gnomon_stats.checkpoint import from_checkpoint, to_checkpoint
 from gnomon_stats.fold import DAYS, HOURS, Statistics, fold, move_to_zone
-from gnomon_stats.report import day_stats, job_stats
+from gnomon_stats.report import job_statistics, outcomes_today
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 KINDS: dict[str, Any] = {
@@ -86,7 +86,7 @@ Facts = Callable[..., dict[str, Any]]
 
 
 def told(statistics: Statistics, facts: Facts) -> dict[str, dict[str, Any]]:
-    return {job_id: facts(job_stats(statistics, job_id)) for job_id in statistics.jobs}
+    return {job_id: facts(job_statistics(statistics, job_id)) for job_id in statistics.jobs}
 
 
 @given(log=logs(), zone=st.sampled_from(["UTC", "Asia/Shanghai", "America/Sao_Paulo", "Asia/Kathmandu"]))
@@ -132,7 +132,7 @@ def test_two_hundred_thousand_events_equal_a_plain_count(recount: Facts, facts: 
 def test_every_type_of_event_is_counted_or_skipped() -> None:
     statistics = folded(numbered(*every_type()))
 
-    counts = {job_id: job_stats(statistics, job_id).total for job_id in statistics.jobs}
+    counts = {job_id: job_statistics(statistics, job_id).total for job_id in statistics.jobs}
     assert counts == {"success": 1, "progress": 1, "range": 3, "cancelled": 1, "late": 1, "hidden": 1}
 
 
@@ -140,7 +140,7 @@ def test_a_run_counts_on_the_day_on_which_it_ended_in_the_zone_of_the_statistics
     before_midnight = datetime(2026, 12, 1, 15, 59, 59, tzinfo=UTC)  # in Shanghai: 23:59:59
     log = numbered(extend(scheduled(at=before_midnight), Cancelled), missed(at=before_midnight))
 
-    days = job_stats(folded(log, zone="Asia/Shanghai"), "sync").by_day
+    days = job_statistics(folded(log, zone="Asia/Shanghai"), "sync").by_day or ()
 
     assert [(f"{one.day}", one.missed, one.cancelled) for one in days] == [("2026-12-01", 1, 0), ("2026-12-02", 0, 1)]
 
@@ -149,7 +149,7 @@ def test_a_day_with_a_clock_change_is_one_day() -> None:
     begin = datetime(2026, 10, 24, 22, tzinfo=UTC)  # midnight in Berlin; that day has 25 hours
     log = numbered(*(missed(at=begin + n * HOUR) for n in range(26)))
 
-    days = job_stats(folded(log, zone="Europe/Berlin"), "sync").by_day
+    days = job_statistics(folded(log, zone="Europe/Berlin"), "sync").by_day or ()
 
     assert [(f"{one.day}", one.missed) for one in days] == [("2026-10-25", 25), ("2026-10-26", 1)]
 
@@ -162,24 +162,25 @@ def test_days_and_hours_are_bounded_and_totals_are_not() -> None:
     job = statistics.jobs["sync"]
     assert len(job.days) == DAYS
     assert len(job.hours) == HOURS / 6
-    assert job_stats(statistics, "sync").missed == 2000
+    assert job_statistics(statistics, "sync").missed == 2000
     assert job.older.missed == 2000 - sum(row.tally.missed for row in job.days)
 
 
 def test_a_streak_is_of_successes_or_failures_and_a_miss_does_not_end_it() -> None:
-    told = [succeeded, succeeded, failed, missed, cancelled, failed, failed]
-    log = numbered(*(one("sync", NOON + n * HOUR) for n, one in enumerate(told)))
+    kinds = [succeeded, succeeded, failed, missed, cancelled, failed, failed]
+    log = numbered(*(one("sync", NOON + n * HOUR) for n, one in enumerate(kinds)))
 
-    streak = job_stats(folded(log), "sync").streak
+    streak = job_statistics(folded(log), "sync").streak
 
+    assert streak is not None
     assert (streak.status, streak.length, streak.longest_success, streak.longest_failed) == ("failed", 3, 2, 3)
 
 
 def test_the_success_rate_is_that_of_runs_that_succeeded_or_failed() -> None:
-    told = [succeeded, succeeded, succeeded, failed, missed, cancelled, running, scheduled]
-    log = numbered(*(one("sync", NOON + n * HOUR) for n, one in enumerate(told)))
+    kinds = [succeeded, succeeded, succeeded, failed, missed, cancelled, running, scheduled]
+    log = numbered(*(one("sync", NOON + n * HOUR) for n, one in enumerate(kinds)))
 
-    stats = job_stats(folded(log), "sync")
+    stats = job_statistics(folded(log), "sync")
 
     assert stats.success_rate == 0.75
     assert (stats.total, stats.running, stats.scheduled) == (8, 1, 1)
@@ -187,7 +188,7 @@ def test_the_success_rate_is_that_of_runs_that_succeeded_or_failed() -> None:
 
 
 def test_a_job_without_executions_has_zeros() -> None:
-    stats = job_stats(Statistics(), "nobody")
+    stats = job_statistics(Statistics(), "nobody")
 
     assert stats.total == 0
     assert (stats.success_rate, stats.p50, stats.avg_execution_time, stats.last_execution) == (None,) * 4
@@ -197,10 +198,10 @@ def test_a_job_without_executions_has_zeros() -> None:
 def test_today_is_summed_over_all_jobs() -> None:
     statistics = folded(numbered(succeeded("a"), failed("b"), missed("b", NOON - DAY), missed("c", count=3)))
 
-    today = day_stats(statistics, NOON)
+    today = outcomes_today(statistics, NOON)
 
     assert (today.success, today.failed, today.missed, today.avg_execution_time) == (1, 1, 3, 1.0)
-    assert day_stats(statistics, NOON + DAY).success == 0
+    assert outcomes_today(statistics, NOON + DAY).success == 0
 
 
 def test_changing_the_zone_leaves_earlier_days_as_they_are() -> None:
@@ -211,7 +212,7 @@ def test_changing_the_zone_leaves_earlier_days_as_they_are() -> None:
     move_to_zone(statistics, "Asia/Shanghai")
     fold(statistics, [second])
 
-    assert [f"{one.day}" for one in job_stats(statistics, "sync").by_day] == ["2026-12-01", "2026-12-02"]
+    assert [f"{one.day}" for one in job_statistics(statistics, "sync").by_day or ()] == ["2026-12-01", "2026-12-02"]
     assert statistics.zone_since == first.position
 
 

@@ -28,8 +28,7 @@ from gnomon import (
 from gnomon.cli.access import remote as remote_kernel
 from gnomon.client import Client, ClientError, LogReplacedError, NoServerError, NotAllowedError, RunFrame, backoff
 from gnomon.domain.records import ActionQuery
-from gnomon.wire.statistics import Day, JobStatistics
-from gnomon_stats import DayStats, JobStats, StatsPlugin
+from gnomon_stats import StatsPlugin
 
 Serve = Callable[..., AbstractAsyncContextManager[Any]]
 SOON = timedelta(seconds=60)
@@ -386,11 +385,3 @@ async def test_following_a_replaced_log_is_an_error(serve: Serve) -> None:
             match="another log has taken the place of the followed one at http://",
         ):
             await anext(client.events(after=1_000_000))
-
-
-def test_the_plugin_stats_answers_in_the_shape_of_the_wire() -> None:
-    def fields(struct: type[msgspec.Struct]) -> set[str]:
-        return set(struct.__struct_encode_fields__)
-
-    assert fields(JobStatistics) == fields(JobStats)
-    assert fields(Day) == fields(DayStats)

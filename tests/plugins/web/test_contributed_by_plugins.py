@@ -35,7 +35,7 @@ async def test_the_plugin_stats_replaces_the_statistics_of_the_store(serve: Any)
     assert (unknown.status, unknown.culprits) == (404, [("path", "job_id")])
     described = document["paths"]["/scheduler/jobs/{job_id}/execution-stats"]["get"]
     assert described["responses"]["200"]["content"]["application/json"]["schema"] == {
-        "$ref": "#/components/schemas/JobStats"
+        "$ref": "#/components/schemas/JobStatistics"
     }
 
 
