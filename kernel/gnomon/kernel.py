@@ -169,7 +169,7 @@ class Kernel(KernelQueries, KernelCommands):
         self._registry = JobRegistry(self._journal, self.clock, self._timetable, self._launcher, self._jobs)
 
     async def _settle_the_past(self) -> None:
-        """Record what became of fires and runs while no kernel was there, and enter all jobs into the timetable."""
+        """Record the outcomes of fires and runs during the downtime, and enter all jobs into the timetable."""
         if not self._keeps_time:
             return  # the runs of an earlier kernel wait for one that keeps time and knows all the jobs
         with garbage_collection_paused():

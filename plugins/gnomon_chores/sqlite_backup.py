@@ -82,7 +82,7 @@ def check_database(path: Path) -> None:
 
 @contextmanager
 def unfinished(folder: Path, source: Path) -> Iterator[Path]:
-    """Yield a path for the copy in a folder of its own, and remove the folder with the files that SQLite adds to it.
+    """Yield a path for the copy in its own folder, and remove the folder with the files that SQLite adds to it.
 
     The folder has a fixed name and is locked, so that the next backup removes what a killed one has left.
     """

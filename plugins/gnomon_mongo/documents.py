@@ -31,7 +31,7 @@ LARGEST = 15 * 1024 * 1024
 SHOWN = 1024 * 1024
 """Bytes of arguments or of a return value that are stored as fields; larger ones are in the JSON only."""
 BSON_PER_JSON = 10
-"""The most bytes of BSON per character of JSON: `[1,1,1]` has 2 characters for each number, BSON some 12 bytes."""
+"""The most bytes of BSON per character of JSON: `[1,1,1]` has 2 characters for each number, BSON about 12 bytes."""
 DEEPEST = 32
 """Levels of arguments that are stored as fields; deeper ones become text, since the server accepts 100 levels."""
 

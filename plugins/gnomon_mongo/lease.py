@@ -35,7 +35,7 @@ class Lease:
 
     Clocks of other machines are not trusted: a kernel that wants the lease watches `renewals` for the duration of the
     lease, on its own clock, and takes it if nothing changed. The death of a holder on the same machine is detected at
-    once. `expires` is for people. If two kernels should write at the same moment all the same, the unique positions
+    once. `expires` is for people. If two kernels nevertheless write at the same moment, the unique positions
     reject one of them.
     """
 

@@ -57,7 +57,7 @@ class Server:
                 self._client = self.driver.connect(
                     self._uri,
                     appname="gnomon",
-                    timeoutMS=round(WORK_LIMIT_S * 1000),  # for calls without a limit of their own
+                    timeoutMS=round(WORK_LIMIT_S * 1000),  # for calls without their own limit
                     serverSelectionTimeoutMS=min(millis, 1000),
                     connectTimeoutMS=millis,
                     tz_aware=True,

@@ -26,7 +26,7 @@ T = TypeVar("T")
 log = structlog.stdlib.get_logger("gnomon.mongo")
 
 APPLICATION_ID = 0x676E7370
-"""«gnsp»: SQLite stores this number in the header of the file, which identifies a spool."""
+"""`gnsp`: SQLite stores this number in the header of the file, which identifies a spool."""
 DRAIN_EVENTS = 500
 DRAIN_BYTES = 16 * 1024 * 1024
 """The events, and their bytes, that are taken from the spool and written in one batch."""
@@ -46,7 +46,7 @@ _SCHEMA = """
 
 
 class Spool:
-    """Stores batches durably (WAL, synchronous=FULL) on a thread of its own, first in, first out.
+    """Stores batches durably (WAL, synchronous=FULL) on its own thread, first in, first out.
 
     `events` is the number of waiting events, `size` their bytes, `oldest` the Unix time of the first. After `open`
     these are known without disk access. One process uses the file at a time.

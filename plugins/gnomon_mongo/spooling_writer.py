@@ -152,7 +152,7 @@ class SpoolingWriter:
                 await self._refresh_head()
                 raise
             except (StoreUnavailableError, Refusal) as exc:
-                # It may have been written all the same. It is written again, and what is there already is kept.
+                # It may have been written anyway. It is written again, and what is there already is kept.
                 self._degrade(exc)
             else:
                 if self._since is not None:  # the spool was not usable in this outage either

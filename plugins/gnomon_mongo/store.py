@@ -70,7 +70,7 @@ class MongoStore(Store):
     new runs are started.
 
     While events wait in the spool, lists would be incomplete and raise StoreUnavailableError. A single execution, the
-    head and the events in the spool can be read all the same.
+    head and the events in the spool can still be read.
     """
 
     name = "mongo"

@@ -10,7 +10,7 @@ def verdict(run: LiveRun, threshold: Duration) -> str:
     """Return why a run was ended, and what to do if that was wrong."""
     return (
         f"no sign of life for {_length(run.quiet)}, the limit is {threshold}; {_last_seen(run)}. "
-        "The body was told to stop. If the job is normally silent for longer, set its `silence`"
+        "The body was asked to stop. If the job is normally silent for longer, set its `silence`"
     )
 
 

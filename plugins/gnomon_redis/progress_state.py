@@ -237,5 +237,5 @@ class ProgressState:
 
 
 def _without_arguments(state: Execution) -> Execution:
-    """Copy a view, which somebody else may own, without the arguments, which are not shown and may be large."""
+    """Copy a view, which may be shared, without the arguments, which are not shown and may be large."""
     return msgspec.structs.replace(state, args=[], kwargs={})

@@ -17,7 +17,7 @@ from gnomon_redis.progress_state import ProgressState, RecordWrite
 log = structlog.stdlib.get_logger("gnomon.redis")
 
 BATCH = 200
-"""Runs written in one pipeline: some 200 kB, which a server processes in a few milliseconds."""
+"""Runs written in one pipeline: about 200 kB, which a server processes in a few milliseconds."""
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 5.0
 """The pauses between attempts while Redis is down."""
 CHECK_INTERVAL_S = 5.0

@@ -69,7 +69,7 @@ def insert(connection: sqlite3.Connection, into: str, rows: Sequence[Sequence[An
 def insert_at_once(
     connection: sqlite3.Connection, into: str, rows: Sequence[Sequence[Any]], on_conflict: str = ""
 ) -> None:
-    """Insert rows with one statement, which is a transaction of its own; at most 32,766 values."""
+    """Insert rows with one statement, which is its own transaction; at most 32,766 values."""
     statement = _insertion(into, len(rows[0]), len(rows), on_conflict)
     connection.execute(statement, [value for row in rows for value in row])
 

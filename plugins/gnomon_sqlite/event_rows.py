@@ -17,7 +17,7 @@ from gnomon.stores.microseconds import to_micros
 from gnomon_sqlite.connection import snapshot
 
 EVENTS_PER_ROW = 256
-"""Reading a single event decodes its whole row, which takes some 50 µs."""
+"""Reading a single event decodes its whole row, which takes about 50 µs."""
 PRUNED: Final = b"null"
 COMMITS: Final = "commits (first, last, earliest, latest, setback, previous, events)"
 

@@ -46,7 +46,7 @@ def check_file(path: Path, *, must_exist: bool) -> None:
         if must_exist:
             raise NoLogError(f"there is no log at {path}: check `path`, or start a kernel there first")
         return
-    with path.open("rb"):  # raises «permission denied», where SQLite reports «unable to open database file»
+    with path.open("rb"):  # raises "permission denied", where SQLite reports "unable to open database file"
         pass
     with closing(connect(path, "ro", sqlite3.Connection)) as connection:
         check_schema(connection, path)

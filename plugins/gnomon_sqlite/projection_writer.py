@@ -23,8 +23,8 @@ Cell: TypeAlias = tuple[str, str, bool, bool]
 """Job id, status, is_manual, hidden: the keys by which executions are counted."""
 
 FLUSH_THRESHOLD = 3_000
-"""Events that the log may be ahead of the tables. A reader folds them at some 2 µs each, and a flush delays an append
-by some 25 ms. A run of one of 10,000 jobs is flushed in 25 µs; with a threshold of 6,000 in 18, but then 1 of 100 of
+"""Events that the log may be ahead of the tables. A reader folds them at about 2 µs each, and a flush delays an append
+by about 25 ms. A run of one of 10,000 jobs is flushed in 25 µs; with a threshold of 6,000 in 18, but then 1 of 100 of
 5,000 runs a second starts twice as late."""
 ALL_JOBS = ""
 

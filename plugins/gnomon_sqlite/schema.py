@@ -8,7 +8,7 @@ from pathlib import Path
 from gnomon.errors import StoreError
 
 APPLICATION_ID = 0x676E6F6D
-"""«gnom»: SQLite keeps this number in the file's header, which tells a log from any other database."""
+"""`gnom`: SQLite keeps this number in the file's header, which tells a log from any other database."""
 
 SCHEMA_VERSION = 5
 

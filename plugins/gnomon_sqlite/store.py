@@ -47,7 +47,7 @@ SWITCH_INTERVAL_S = 0.0005
 """Interval at which threads offer the GIL while a log is open for writing, instead of 5 ms. The writer needs it a few
 times for each append, which took 10 to 50 ms beside a busy loop for 2 ms of work."""
 PRUNE_BATCH = 100
-"""Executions that are deleted in one transaction: some 5 ms, the longest time that pruning delays an append."""
+"""Executions that are deleted in one transaction: about 5 ms, the longest time that pruning delays an append."""
 
 
 class SqliteStore(Store):
@@ -100,7 +100,7 @@ class SqliteStore(Store):
         await self._write(transactions.append, self._pending, events, executions, jobs)
         has_waited, self._has_flushed = self._has_flushed, False
         if self._pending.events >= self.flush_threshold:
-            # Events that queue up behind a flush are no sign of a burst. Treated as one, they postponed the next flush:
+            # Events that queue behind a flush do not indicate a burst. Treated as one, they postponed the next flush:
             # at 5,000 runs a second 1 of 100 started over 100 ms late instead of 50.
             self._schedule_flush(is_burst=len(events) >= BURST and not has_waited)
 

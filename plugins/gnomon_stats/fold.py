@@ -91,7 +91,7 @@ class Statistics(msgspec.Struct):
 
 
 def fold(statistics: Statistics, events: Iterable[Event]) -> None:
-    """Fold events into the statistics, in the order of the log; events that are already counted are skipped."""
+    """Fold events into the statistics, in log order; events that are already counted are skipped."""
     day_of = _Days(ZoneInfo(statistics.zone))
     jobs, position = statistics.jobs, statistics.position
     for event in events:

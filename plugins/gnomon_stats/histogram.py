@@ -1,6 +1,6 @@
 """Durations in buckets that grow by a factor, so that percentiles of millions of runs need a few hundred numbers.
 
-As in DDSketch (Masson, Rim, Lee: «DDSketch», VLDB 2019): bucket i holds the durations d with G^(i-1) < d <= G^i and
+As in DDSketch (Masson, Rim, Lee: "DDSketch", VLDB 2019): bucket i holds the durations d with G^(i-1) < d <= G^i and
 stands for the value in its middle, which differs by at most ERROR from every duration in it.
 """
 
@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping
 
 ERROR = 0.02
-"""The largest relative error of a percentile. A year and a microsecond are some 780 buckets apart."""
+"""The largest relative error of a percentile. A year and a microsecond are about 780 buckets apart."""
 _GROWTH = math.log((1 + ERROR) / (1 - ERROR))
 
 

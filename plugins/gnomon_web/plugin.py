@@ -44,7 +44,7 @@ class WebPlugin:
             self.address = (self.config.host, port)
             names = ", ".join(token.name for token in self.config.tokens)
             log.info(
-                "web is listening", url=self.url, tokens=names or "none: full access for everybody on this machine"
+                "web is listening", url=self.url, tokens=names or "none: full access for all users of this machine"
             )
             try:
                 yield

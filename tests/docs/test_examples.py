@@ -178,7 +178,7 @@ def shown_commands(page: Path) -> set[str]:
 
 
 def wrong_words(line: str) -> list[str]:
-    """Follow a call through the commands; return the words that are no command and no option of it."""
+    """Follow a call through the commands; return the words that are neither a command nor an option."""
     command: click.Command = main
     wrong = []
     for word in shlex.split(line):

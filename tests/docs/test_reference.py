@@ -232,7 +232,7 @@ ALL_COMMANDS = dict(commands(main))
 
 @pytest.fixture(scope="module")
 def help_of() -> Callable[[str], str]:
-    """Take the help from the script that writes it into the page."""
+    """Return the help from the script that writes it into the page."""
     found: Callable[[str], str] = runpy.run_path(str(ROOT / "docs/write_cli_reference.py"))["help_of"]
     return found
 

@@ -1,4 +1,4 @@
-"""Commands that steer a kernel which runs as another process."""
+"""Commands that control a kernel in another process."""
 
 from __future__ import annotations
 

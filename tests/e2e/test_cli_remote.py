@@ -1,4 +1,4 @@
-"""Commands that steer a kernel elsewhere, and read of it: over HTTP, with a token, across the ends of servers."""
+"""Commands that control and read a remote kernel: over HTTP, with a token, across the ends of servers."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def port() -> Iterator[int]:
 
 @pytest.fixture
 def serve(start: Start, folder: Path, port: int) -> Callable[..., Any]:
-    """Start a kernel with its server, in a folder of its own; on the same port when it is started again."""
+    """Start a kernel with its server, in its own folder; on the same port when it is started again."""
     home = folder / "server"
     home.mkdir()
     (home / "my_jobs.py").write_text((folder / "my_jobs.py").read_text())
@@ -66,7 +66,7 @@ def serve(start: Start, folder: Path, port: int) -> Callable[..., Any]:
 
 @pytest.fixture
 def environment(environment: dict[str, str], port: int) -> dict[str, str]:
-    """The environment of somebody who works from elsewhere."""
+    """The environment of a remote user."""
     return environment | {"GNOMON_URL": f"http://127.0.0.1:{port}", "GNOMON_TOKEN": OPERATOR}
 
 

@@ -1,4 +1,4 @@
-"""A stranger's plugin: a distribution of its own, built and installed into a fresh environment as its users would."""
+"""A stranger's plugin: its own distribution, built and installed into a fresh environment as its users would."""
 
 import subprocess
 import sys

@@ -90,7 +90,7 @@ def test_the_kernel_does_not_import_its_own_front_door() -> None:
         name for name, tree in MODULES.items() if name.startswith("gnomon.") and "gnomon" in imported_modules(tree)
     ]
 
-    assert not importers, "import from the module that defines the name: `gnomon` is for everybody else"
+    assert not importers, "import from the module that defines the name: `gnomon` is for other packages"
 
 
 def test_no_module_imports_a_private_name_of_another() -> None:

@@ -1,4 +1,4 @@
-"""When jobs run and what becomes of the fires that do not: on the virtual clock, from the first event to the views."""
+"""When jobs run, and the outcomes of fires that do not: on the virtual clock, from the first event to the views."""
 
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta

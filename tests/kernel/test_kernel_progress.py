@@ -288,7 +288,7 @@ async def test_what_is_told_after_the_end_changes_nothing(
 
 
 class Told(list[dict[str, Any]]):
-    """A sink that keeps what it is told."""
+    """A sink that records its calls."""
 
     def record_progress(self, execution_id: str, fields: dict[str, Any]) -> None:
         self.append(fields)

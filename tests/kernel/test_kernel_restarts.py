@@ -1,4 +1,4 @@
-"""Kernels that stop, crash, come back, and meet a store that is away or somebody else's."""
+"""Kernels that stop, crash and restart, with a store that is unavailable or owned by another kernel."""
 
 import asyncio
 import threading
@@ -438,7 +438,7 @@ async def test_whoever_waits_for_a_run_of_a_kernel_that_leaves_is_told(gnomon_ke
         await waiting[1]
 
 
-# --- a store that is away, or somebody else's
+# --- a store that is unavailable, or owned by another kernel
 
 
 async def test_a_store_that_is_away_stops_no_job_that_goes_on_and_loses_nothing(

@@ -410,7 +410,7 @@ async def test_a_body_that_ends_in_spite_of_the_request_has_succeeded(
         try:
             await gnomon_clock.sleep(60)
         except asyncio.CancelledError:
-            return "done all the same"
+            return "done anyway"
         return "never asked"
 
     async with gnomon_kernel(job(body)) as kernel:
@@ -418,7 +418,7 @@ async def test_a_body_that_ends_in_spite_of_the_request_has_succeeded(
         await kernel.cancel(running)
         execution = await kernel.wait(running)
 
-    assert (execution.status, execution.return_value) == ("success", "done all the same")
+    assert (execution.status, execution.return_value) == ("success", "done anyway")
     assert execution.cancel_requested
 
 
@@ -506,7 +506,7 @@ async def test_a_run_that_is_marked_as_failed_is_over_at_once_and_its_late_resul
         assert (await kernel.execution(running)).status == "failed"
     assert (execution.status, execution.reason, execution.error_message) == ("failed", "marked", "it is dead, Jim")
     assert [event.return_value for event in gnomon_events.of(LateResult)] == ["too late"]
-    assert len(gnomon_events.of(Scheduled)) == 1, "what somebody marked as failed stays failed"
+    assert len(gnomon_events.of(Scheduled)) == 1, "a run that was marked as failed stays failed"
 
 
 async def test_what_has_not_started_cannot_be_marked_as_failed(gnomon_kernel: Make, slow: Body) -> None:

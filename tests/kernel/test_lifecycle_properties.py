@@ -78,7 +78,7 @@ class Expectation:
         self.anchor = max(now, self.newest or now)
 
     def decide(self, now: datetime) -> None:
-        """Say that a kernel has looked at that moment."""
+        """Record that a kernel has looked at that moment."""
         if self.schedule is None:
             return
         newest = self._before[-1] if self._before else None
@@ -142,14 +142,14 @@ class World:
         self.store.is_cut = False
 
     async def looked(self) -> None:
-        """Let the kernel come to rest: it has now decided about all that is due."""
+        """Wait until the kernel is idle: it has then decided about all due fires."""
         await self.clock.settle()
         for job_id in self.jobs:
             if not self.expected[job_id].is_paused:
                 self.expected[job_id].decide(self.clock.now())
 
     def define(self, job_id: str, schedule: Schedule | None, policies: dict[str, Any]) -> None:
-        """Take note of a definition, and of what becomes due by it."""
+        """Record a definition and the fires that follow from it."""
         expected, is_new = self.expected[job_id], job_id not in self.jobs
         if is_new or expected.schedule != schedule:
             expected.begin(schedule, self.clock.now())
@@ -175,7 +175,7 @@ class World:
         assert len([e for e in self.store.recorded.of(Scheduled) if e.is_manual and e.attempt == 1]) == self.triggered
 
     async def prove(self) -> None:
-        """Let the audit, which reads nothing but the log, come to the same."""
+        """Compare with the audit, which reads only the log."""
         now = self.clock.now()
         report = await audit(self.store, now - timedelta(days=60), now, decided_until=now)
         assert report.is_proved, [(job.job_id, job.findings) for job in report.jobs if job.findings]

@@ -1,6 +1,6 @@
 """What tests of several parts need around real servers: find a program, start it, kill it, wait for what it does.
 
-Each runs as a process of its own on a free port of 127.0.0.1, and only that process is ended.
+Each runs as its own process on a free port of 127.0.0.1, and only that process is ended.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Port:
     """A free port that is kept for a server which listens later, ends, and listens again: nobody else is given it.
 
     A socket that is bound and does not listen keeps it. Who says so, as servers do (SO_REUSEADDR), may listen all the
-    same; whoever wants to connect in the meantime is refused.
+    same; other clients are refused in the meantime.
     """
 
     def __init__(self) -> None:

@@ -40,7 +40,7 @@ class ScheduleFact(msgspec.Struct, frozen=True):
 class Explanation(msgspec.Struct, kw_only=True):
     """What the log says about a job at a time: `sentences` for people, and the facts behind them.
 
-    `asked` is the time that was asked about, None for «the last and the next fire». `fires` are those of that time; if
+    `asked` is the time that was asked about, None for "the last and the next fire". `fires` are those of that time; if
     there are none, `before` and `after` are the nearest ones. `clock_change` is set where a clock change matters.
     """
 

@@ -1,4 +1,4 @@
-"""Errors of a client. Where the kernel has an error of its own for a problem, the client raises that one."""
+"""Errors of a client. Where the kernel has its own error for a problem, the client raises that one."""
 
 from __future__ import annotations
 

@@ -111,7 +111,7 @@ class DeclaredStep(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Progress(ExecutionEvent, frozen=True, kw_only=True, tag="progress"):
-    """The body reported its progress; None stands for «not reported». `percent` is 0 to 100 of the whole run."""
+    """The body reported its progress; None stands for "not reported". `percent` is 0 to 100 of the whole run."""
 
     percent: float | None = None
     message: str | None = None

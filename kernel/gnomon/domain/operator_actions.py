@@ -48,13 +48,13 @@ def _triggered(event: events.Scheduled) -> Action | None:
 
 
 def _refused(event: events.Missed) -> Action | None:
-    if not event.is_manual or event.version > 1:  # with a later version it was accepted first, by an event of its own
+    if not event.is_manual or event.version > 1:  # with a later version it was accepted first, by its own event
         return None
     return _act(event, "trigger", status="failed", error_message=event.detail or event.reason)
 
 
 def _withdrawn(event: events.Cancelled) -> Action | None:
-    # A run that had started was asked to stop by an event of its own.
+    # A run that had started was asked to stop by its own event.
     return _act(event, "cancel", detail=event.reason) if event.version == 2 else None
 
 

@@ -68,7 +68,7 @@ class ActionQuery(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ActionPage(msgspec.Struct, frozen=True):
-    """A page of actions, newest first, in the order of the log; `total` counts all that match, exactly."""
+    """A page of actions, newest first, in log order; `total` counts all that match, exactly."""
 
     items: list[Action]
     total: int

@@ -29,7 +29,7 @@ FINAL_STATES = frozenset({"deposed", "stopped"})
 FIRST_RETRY_S, LONGEST_RETRY_S = 0.1, 5.0
 """Seconds between two tries to write to a store that is away: doubled from the first to the longest."""
 REST_RATIO, LONGEST_REST_S = 2.0, 0.004
-"""After a commit the next one waits twice as long as the commit took, and 4 ms at most. A commit costs some 0.3 ms of
+"""After a commit the next one waits twice as long as the commit took, and 4 ms at most. A commit costs about 0.3 ms of
 CPU time however small it is: with rests a run costs 440 µs instead of 840 at 1,000 runs a second, and 138 instead of
 190 at 5,000."""
 FULL_BATCH_EVENTS = 256

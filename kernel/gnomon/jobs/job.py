@@ -50,7 +50,7 @@ class Retry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Limits of a run in a process: `memory` in bytes of address space, `cpu` as processor time."""
+    """Limits of a run in a process: `memory` in bytes of address space, `cpu` as CPU time."""
 
     memory: int | None = None
     cpu: Duration | None = None

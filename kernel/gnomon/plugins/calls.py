@@ -4,7 +4,7 @@ Whatever a plugin raises ends its own call and nothing else: SystemExit, Keyboar
 which would otherwise end the process or stop a task of the kernel. The problem becomes a bounded, writable text.
 
 * `contained`: around a call in the plugin's own thread; the caller applies the time limit.
-* `call_within`: a call with a time limit from synchronous code, in a thread of its own.
+* `call_within`: a call with a time limit from synchronous code, in its own thread.
 """
 
 from __future__ import annotations

@@ -140,12 +140,12 @@ class Subscriber:
             problem = PluginError(self.plugin.name, f"{what}: {describe(exc)}{then}")
             problem.__cause__ = exc
             self._caller.problem = str(problem)
-            # An error of Gnomon is a sentence for whoever starts the kernel, and is raised there.
+            # An error of Gnomon is a message for the caller that starts the kernel, and is raised there.
             if has_entered or not isinstance(exc, GnomonError):
                 log.error("plugin ended", plugin=self.plugin.name, exception=safe_traceback(exc))
             for future in (self.entered, self.left):
                 if not future.done():
-                    future.set_exception(problem)  # not a SystemExit, which would end whoever waits
+                    future.set_exception(problem)  # not a SystemExit, which would end the waiting caller
         else:
             self.left.set_result(None)
 
@@ -156,7 +156,7 @@ class Subscriber:
             for impl in self.plugin.observers("lifespan"):
                 await stack.enter_async_context(self._lifespan(impl))
             self.entered.set_result(None)
-            # In a task of its own: a hook may cancel the task in which it is called, and a task group in the lifespan
+            # In its own task: a hook may cancel the task in which it is called, and a task group in the lifespan
             # whose work has failed cancels the task in which it was entered. The second must end the plugin.
             async with asyncio.TaskGroup() as hooks:
                 hooks.create_task(self._consume())

@@ -5,11 +5,11 @@ The supervisor owns the runners and serves all runs of one kind with one runner.
 1. records `started` and waits until that event is durable;
 2. calls `run(run)` once, in a task of the kernel's loop, and records the end from the Outcome that it returns;
 3. calls `cancel(execution_id)` at any moment in between, any number of times: on a cancel request, a timeout, silence
-   or a stopping kernel. The run's context has been told before, so the next context call of the body raises
+   or a stopping kernel. The run's context was notified before, so the next context call of the body raises
    RunCancelled.
 
 `run` never raises because of the body: whatever the body raises, SystemExit and KeyboardInterrupt included, becomes an
-Outcome. If `run` raises all the same, the supervisor records the run as failed with reason `internal`. If a body
+Outcome. If `run` raises anyway, the supervisor records the run as failed with reason `internal`. If a body
 outlasts its timeout plus `cancel_grace`, the supervisor records its end without waiting; an Outcome that `run` returns
 afterwards becomes a `late_result`.
 """
@@ -28,7 +28,7 @@ from gnomon.runners.context import Context
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """How a body ended: with a value, with an exception, or because it was told to stop.
+    """How a body ended: with a value, with an exception, or because it was asked to stop.
 
     `value` is JSON and the texts are bounded, as `runners.outcome` builds them. `error_type` is None exactly when the
     body returned. `cancelled` means that the body stopped on request, `killed` that its process was ended by a signal.
@@ -73,7 +73,7 @@ class Runner(ABC):
 
     @abstractmethod
     def cancel(self, execution_id: str) -> None:
-        """Ask a body to stop, in the strongest way that lets it clean up; returns at once.
+        """Request that a body stops, in the strongest way that lets it clean up; returns at once.
 
         Does nothing for an id that is not running here: the body may have ended, or not have begun.
         """

@@ -1,6 +1,6 @@
 """The program inside a process run. Only the process runner starts it.
 
-The body runs in the main thread, so that SIGTERM can interrupt it. The kernel's messages come over a pipe of their own
+The body runs in the main thread, so that SIGTERM can interrupt it. The kernel's messages come over a separate pipe
 and are read by a thread. The monitor above this process ends it when the kernel dies.
 """
 

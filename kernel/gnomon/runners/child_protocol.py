@@ -24,7 +24,7 @@ SENDERS_LIMIT = 64
 
 
 class Assignment(msgspec.Struct, frozen=True, kw_only=True, tag="assignment"):
-    """The first message to a child: what it runs. Limits are in bytes and in seconds of processor time."""
+    """The first message to a child: what it runs. Limits are in bytes and in seconds of CPU time."""
 
     execution: Execution
     func: str

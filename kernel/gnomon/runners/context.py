@@ -133,7 +133,7 @@ class Context:
         return self._cancel_requested
 
     def checkpoint(self) -> None:
-        """Give a sign of life; raise RunCancelled if the run has been asked to stop."""
+        """Record a sign of life; raise RunCancelled if the run has been asked to stop."""
         self.last_sign_of_life = self._monotonic()
         if self._cancel_requested:
             raise RunCancelled

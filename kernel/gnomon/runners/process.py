@@ -61,7 +61,7 @@ class ProcessRunner(Runner):
     """Starts a child interpreter for each run, under a monitor and in a process group of its own.
 
     A cancelled body gets a message and SIGTERM, and SIGKILL after its grace. When the kernel dies, the monitor kills
-    the group. A run costs some 150 ms: use this for long bodies and for those that must be stoppable.
+    the group. A run costs about 150 ms: use this for long bodies and for those that must be stoppable.
     """
 
     name = "process"

@@ -1,4 +1,4 @@
-"""Plain functions, each in a thread of its own."""
+"""Plain functions, each in its own thread."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class ThreadRunner(Runner):
             return failure_outcome(exc, 0.0)
 
     def cancel(self, execution_id: str) -> None:
-        """Do nothing: the run's context makes the next context call raise RunCancelled."""
+        """Return at once: the run's context makes the next context call raise RunCancelled."""
 
     def _call(self, run: Run) -> Outcome:
         started = self._clock.monotonic()

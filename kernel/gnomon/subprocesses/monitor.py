@@ -1,4 +1,4 @@
-"""A monitor between a process and its child: it ends the child when it is told to, and when its parent dies.
+"""A monitor between a process and its child: it ends the child on request, and when its parent dies.
 
 This is a program, not a module to import. `monitored.py` starts it as
 
@@ -15,7 +15,7 @@ end. The operating system closes the channel of a parent that was killed, so the
 * On `terminate`, or on SIGTERM, SIGINT or SIGHUP for the monitor itself, the child gets SIGTERM and SIGCONT, and its
   group SIGKILL after `grace`. With `whole_group` the entire group gets the SIGTERM.
 * When the channel or the parent is gone, and when the child has ended but left processes in its group, the group gets
-  SIGTERM and SIGCONT, and SIGKILL after `cleanup_grace`. A daemon that is meant to stay makes a session of its own.
+  SIGTERM and SIGCONT, and SIGKILL after `cleanup_grace`. A daemon that is meant to stay starts its own session.
 * The monitor exits as the child did: with the same exit code, or by the same signal.
 
 It imports almost nothing, since the start of every child waits for it: 9 ms to start, 15 ms with `import signal`, 14 ms
@@ -194,7 +194,7 @@ class Watch:
         self.is_orphaned |= os.getppid() != self.parent
 
     def stop(self, grace: float, *, whole_group: bool) -> None:
-        """Ask the child, or its whole group, to end, and set the time at which the group is killed."""
+        """Request the end of the child, or of its whole group, and set the time at which the group is killed."""
         adopt_orphans()
         for number in (signal.SIGTERM, signal.SIGCONT):  # a stopped process sees no SIGTERM before SIGCONT
             if whole_group or self.status is not None:

@@ -1,6 +1,6 @@
 """Start a child process under a monitor (`monitor.py`), wait for it, end it.
 
-The monitor ends the child and its process group when it is told to, and when this process dies, even by SIGKILL. A
+The monitor ends the child and its process group on request, and when this process dies, even by SIGKILL. A
 thread or a pipe inside the child could not do that: the child may be any program, may hold the interpreter's lock, and
 a process that this one has forked keeps every pipe open.
 """
@@ -41,7 +41,7 @@ class MonitorLostError(GnomonError):
 class Command(msgspec.Struct, frozen=True):
     """What to run and how it is ended. Graces are seconds between SIGTERM and SIGKILL.
 
-    `grace` applies when the child is told to stop; then the leader gets the SIGTERM, or with `whole_group` its whole
+    `grace` applies when the child is asked to stop; then the leader gets the SIGTERM, or with `whole_group` its whole
     process group. `cleanup_grace` applies to what is left when the child has ended or this process has died. The child
     inherits the descriptors `pass_fds`.
     """

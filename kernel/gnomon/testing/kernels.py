@@ -28,7 +28,7 @@ Runnable = Job | Callable[..., Any]
 
 
 class EventList(list[Event]):
-    """Events in the order of the log."""
+    """Events in log order."""
 
     def of(self, event_type: type[E], job_id: str | None = None) -> list[E]:
         """Return the events of a type, and only those of `job_id` if it is given."""

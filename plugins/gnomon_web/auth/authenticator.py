@@ -35,7 +35,7 @@ class Authenticator:
 
     @property
     def is_open(self) -> bool:
-        """Whether no tokens are configured, so that whoever reaches the server may do everything."""
+        """Whether no tokens are configured, so that anyone who reaches the server may do everything."""
         return not self._identities
 
     def identify(self, request: web.Request) -> Identity:

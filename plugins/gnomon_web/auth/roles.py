@@ -28,4 +28,4 @@ class Identity(msgspec.Struct, frozen=True):
 
 NOBODY = Identity("nobody", "public")
 LOCAL = Identity("local", "admin")
-"""The sender of every request where no tokens are configured: somebody on this machine."""
+"""The sender of every request where no tokens are configured: a user of this machine."""

@@ -85,7 +85,7 @@ async def note_response(request: web.Request, response: web.StreamResponse) -> N
 
 
 def _is_cancelled(exc: BaseException) -> bool:
-    """Whether the server cancels the request; a CancelledError that somebody raised does not count."""
+    """Whether the server cancels the request; a CancelledError raised by a handler does not count."""
     task = asyncio.current_task()
     return isinstance(exc, asyncio.CancelledError) and task is not None and task.cancelling() > 0
 

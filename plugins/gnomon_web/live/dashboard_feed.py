@@ -38,7 +38,7 @@ TICK_S = 0.1
 MAX_QUEUE = 2_000
 """Events, without superseded progress, that may wait for a slow client; beyond that it gets a snapshot."""
 MAX_DELTA_BYTES = 512 * 1024
-"""Bytes of the events in one delta, superseded progress included: some 2,000 events."""
+"""Bytes of the events in one delta, superseded progress included: about 2,000 events."""
 VERSION = version("gnomon")
 
 

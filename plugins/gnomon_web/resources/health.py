@@ -22,7 +22,7 @@ ComponentState = Literal["ok", "degraded", "failed"]
 
 
 class Component(msgspec.Struct, kw_only=True):
-    """A part of the kernel. `problem` is for viewers; it is null for everybody else."""
+    """A part of the kernel. `problem` is for viewers; it is null for other clients."""
 
     name: str
     state: ComponentState

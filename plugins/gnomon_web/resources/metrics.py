@@ -15,7 +15,7 @@ from gnomon import Cancelled, Event, Failed, JobAdded, JobRemoved, KernelApi, Mi
 from gnomon_web.http.routes import Route
 
 MAX_JOBS = 2_000
-"""Jobs with time series of their own, some 40 each; further jobs share one label."""
+"""Jobs with their own time series, about 40 each; further jobs share one label."""
 OTHERS = "(other)"
 STATUS_OF: Final[dict[type[Event], str]] = {
     Succeeded: "success",

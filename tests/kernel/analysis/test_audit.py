@@ -61,7 +61,7 @@ def world() -> World:
 
 
 async def forge(store: MemoryStore, change: Callable[[list[Event]], Iterable[Event]]) -> MemoryStore:
-    """Write another log: with the events of this one as somebody would rather have them."""
+    """Write another log with modified events of this one."""
     await store.open(read_only=True)
     told = list(change(await store.read(0, 1_000_000)))
     kept = sorted(told, key=lambda event: event.stream)
@@ -93,7 +93,7 @@ def with_more(*more: Event) -> Callable[[list[Event]], Iterable[Event]]:
 
 
 def twin_of(fire: datetime) -> Event:
-    """Return the events of a run with an id of its own."""
+    """Return the events of a run with its own id."""
     return msgspec.structs.replace(scheduled(at=fire)[0], stream="f" * 24)
 
 

@@ -275,4 +275,4 @@ def test_limits_hold_and_nobody_is_lost(
             assert set(admission.running_of(one.id)) == held[one.id]
             assert {w.execution_id for w in admission.waiting_of(one.id)} == waiting[one.id]
         if any(waiting[one.id] and len(held[one.id]) < one.instances for one in jobs):
-            assert admission.running == max_running, "a slot is free, and somebody waits for it"
+            assert admission.running == max_running, "a slot is free although a run waits for it"

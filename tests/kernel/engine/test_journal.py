@@ -253,7 +253,7 @@ async def test_a_store_that_stays_away_is_not_asked_all_the_time(
     assert 10 < len(store.batches) < 20
 
 
-# --- a log that is somebody else's
+# --- a log that another kernel owns
 
 
 async def test_a_conflict_deposes_the_journal_and_whoever_waits_is_told(

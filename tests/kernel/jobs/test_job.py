@@ -35,7 +35,7 @@ def wrapped() -> object:
     return waits()
 
 
-def told(ctx: "Context", market: str, *, force: bool) -> None: ...
+def report(ctx: "Context", market: str, *, force: bool) -> None: ...
 
 
 class Callables:
@@ -212,7 +212,7 @@ def test_what_is_no_trigger_is_refused() -> None:
         ("json:__name__", "func 'json:__name__' is of type str, expected a callable"),
     ],
 )
-def test_a_function_that_cannot_be_loaded_is_told_with_the_next_step(target: str, problem: str) -> None:
+def test_a_function_that_cannot_be_loaded_is_reported_with_the_next_step(target: str, problem: str) -> None:
     with pytest.raises(JobError) as caught:
         load_function(target)
 
@@ -265,7 +265,7 @@ def test_coroutine_functions_are_known_as_such(func: Callable[..., Any], is_asyn
 
 
 def test_a_signature_asks_for_the_context_and_for_force() -> None:
-    body = make_body(Job(id="x", func=told, kwargs={"market": "cn"}))
+    body = make_body(Job(id="x", func=report, kwargs={"market": "cn"}))
 
     assert body.context_parameter == "ctx"
     assert body.takes_force
@@ -275,12 +275,12 @@ def test_a_signature_asks_for_the_context_and_for_force() -> None:
     "arguments", [{"kwargs": {}}, {"kwargs": {"market": "cn", "makret": "us"}}, {"args": [1, 2, 3]}]
 )
 def test_arguments_that_do_not_fit_are_refused(arguments: dict[str, Any]) -> None:
-    with pytest.raises(JobError, match=r"job 'x': .*:told cannot be called with args="):
-        make_body(Job(id="x", func=told, every=Duration(seconds=60), **arguments))
+    with pytest.raises(JobError, match=r"job 'x': .*:report cannot be called with args="):
+        make_body(Job(id="x", func=report, every=Duration(seconds=60), **arguments))
 
 
 def test_a_job_that_is_only_triggered_may_lack_what_its_triggers_bring() -> None:
-    assert make_body(Job(id="x", func=told)).func is told
+    assert make_body(Job(id="x", func=report)).func is report
 
 
 def test_a_function_without_a_hash_is_read_as_any_other() -> None:

@@ -69,7 +69,7 @@ def test_a_trigger_that_does_not_move_on_is_refused() -> None:
         next_fire(StandingTrigger(), NOON, NOON)
 
 
-# --- what becomes of them
+# --- their outcomes
 
 
 def test_latest_runs_the_newest_and_folds_the_others() -> None:

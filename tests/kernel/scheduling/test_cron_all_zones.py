@@ -1,7 +1,7 @@
 """Cron against brute force: every IANA zone, every clock change from 2010 through 2037.
 
 The oracle walks the minutes of UTC, looks at the wall clock in each and applies the policy of gnomon.scheduling.cron.
-It shares no code with it: it has a reader of its own for cron expressions and knows nothing of offsets, gaps and folds.
+It shares no code with it: it has its own reader for cron expressions and knows nothing of offsets, gaps and folds.
 """
 
 from bisect import bisect_left, bisect_right

@@ -1,4 +1,4 @@
-"""A stand-in for the context that the kernel gives to a job, and what it was told."""
+"""A stand-in for the context of a job, which records its calls."""
 
 from collections.abc import Callable
 from typing import Any, cast
@@ -63,7 +63,7 @@ def told_progress(recording: RecordingContext) -> list[dict[str, Any]]:
 
 @pytest.fixture
 def cancel_after(recording: RecordingContext) -> Callable[[int], None]:
-    """Let so many calls of the context pass before one raises."""
+    """Raise after this number of calls of the context."""
 
     def request(calls: int) -> None:
         recording.calls_before_cancel = calls

@@ -15,7 +15,7 @@ from gnomon import Context, RunCancelled
 from gnomon_chores import backup
 from gnomon_chores.errors import BackupFailed, BadArgument, NotADatabase
 
-ROWS = 3000  # of 1000 bytes: some 750 pages, several steps of the copy
+ROWS = 3000  # of 1000 bytes: about 750 pages, several steps of the copy
 
 
 def make_database(path: Path, *, rows: int = ROWS, journal_mode: str = "wal") -> sqlite3.Connection:

@@ -22,7 +22,7 @@ FRIDAY_NOON_IN_SHANGHAI = datetime(2026, 10, 9, 4, tzinfo=UTC)
 
 
 async def work() -> None:
-    """Do nothing, like a job that has nothing to do."""
+    """Return at once."""
 
 
 def job(cron: str | None = None, *, paused: bool = False, **options: Any) -> Job:

@@ -1,6 +1,6 @@
 """A MongoDB server for tests: the one of $GNOMON_TEST_MONGODB_URI, else a daemon that is installed beside the tests.
 
-The daemon is SecantusDB, which speaks the wire protocol. It runs as a process of its own and is never imported.
+The daemon is SecantusDB, which speaks the wire protocol. It runs as its own process and is never imported.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from servers import MongoServer, eventually, find_mongo
 
 
 # pymongo 4.20 does not close the socket of an attempt to connect that is cancelled, as many are in an outage. They are
-# let go of here, so that no later test is told of them.
+# released here, so that no later test sees them.
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in filter(_is_ours, items):
         item.add_marker(pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning"))
@@ -33,7 +33,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
     done = yield
     if _is_ours(item):
-        gc.collect()  # after the teardown, which is when pytest lets go of the fixtures
+        gc.collect()  # after the teardown, when pytest releases the fixtures
     return done
 
 
@@ -66,7 +66,7 @@ def eventually_() -> Callable[[Callable[[], Any]], Awaitable[None]]:
 
 @pytest.fixture(scope="session")
 def server_uri(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Provide the URI of a server that all tests share; each has a database of its own."""
+    """Provide the URI of a server that all tests share; each has its own database."""
     if uri := os.environ.get("GNOMON_TEST_MONGODB_URI"):
         yield uri
         return

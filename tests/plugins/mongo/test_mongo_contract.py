@@ -33,7 +33,7 @@ class TestMongoStore(StoreContract):
 
 
 class MockDriver(Driver):
-    """Gives the client of mongomock in place of one; it is let go of by nobody, for it is all that there is."""
+    """Provides the client of mongomock, which is never closed, because it holds the data."""
 
     def __init__(self, client: Any) -> None:
         super().__init__()

@@ -62,7 +62,7 @@ asyncio.run(main())
 
 
 class Writer:
-    """A kernel's store in a process of its own, that tells which positions were acknowledged."""
+    """A kernel's store in its own process, that tells which positions were acknowledged."""
 
     def __init__(self, uri: str, driver: str, spool: Path) -> None:
         self._process = subprocess.Popen(

@@ -38,7 +38,7 @@ def settings(settings: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.fixture
 async def store(daemon: Any, driver: Driver, settings: dict[str, Any]) -> AsyncIterator[MongoStore]:
-    """Provide an open store on a server of its own, that may be killed."""
+    """Provide an open store on its own server, that may be killed."""
     daemon.start()
     store = MongoStore(daemon.uri, driver=driver, **settings)
     await store.open()
@@ -327,7 +327,7 @@ async def test_a_kernel_that_was_replaced_in_an_outage_is_told_so(
         daemon.kill()
         await keep(store, run(2, 3))
         daemon.start()
-        theirs = {"token": "somebody else", "pid": 1}
+        theirs = {"token": "another kernel", "pid": 1}
         await database_of().scheduler_kernel.update_one({"_id": "writer"}, {"$set": theirs})
 
         await eventually(lambda: not store.health().accepts_runs)
@@ -407,7 +407,7 @@ async def test_a_spool_that_cannot_be_written_holds_nothing_up_for_ever(
     with capture_logs() as logs:
         await eventually(is_kept)
     assert [event.position for event in await store.read()] == [1, 2, 3, 4, 5, 6]
-    assert "MongoDB is back, the spool is drained" in [line["event"] for line in logs]  # the next outage is told of
+    assert "MongoDB is back, the spool is drained" in [line["event"] for line in logs]  # the next outage is logged
 
 
 @one_driver

@@ -29,7 +29,7 @@ MINUTE = timedelta(minutes=1)
 
 
 class Scene:
-    """A kernel on a virtual clock, with a reaper that looks when it is told to."""
+    """A kernel on a virtual clock, with a reaper that looks on request."""
 
     def __init__(self, kernel: Kernel, clock: VirtualClock, events: EventList) -> None:
         self.kernel, self.clock, self.events = kernel, clock, events
@@ -68,7 +68,7 @@ async def until(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0.005)
 
 
-# --- what becomes of a run
+# --- the outcome of a run
 
 
 async def test_a_run_that_is_silent_for_31_minutes_is_warned_about_and_ended_at_30() -> None:

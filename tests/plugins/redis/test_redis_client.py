@@ -78,7 +78,7 @@ async def test_another_process_follows_a_run_live_to_its_end(server: Any) -> Non
         command = [sys.executable, "-c", FOLLOWER, server.url, execution.id]
         process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
         assert process.stdout is not None
-        lines = [await process.stdout.readline() for _ in range(4)]  # it is told while the run goes on
+        lines = [await process.stdout.readline() for _ in range(4)]  # while the run is active
         enough.set()
         rest, _ = await process.communicate()
         ended = await kernel.wait(execution.id)

@@ -30,7 +30,7 @@ HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
 
 
 class SlowRedis:
-    """Takes a second for each pipeline; keeps what is under each key, and what was told of each run."""
+    """Takes a second for each pipeline; keeps the value of each key, and the records of each run."""
 
     def __init__(self, clock: VirtualClock, seconds: float = 1.0) -> None:
         self.address = "nowhere"

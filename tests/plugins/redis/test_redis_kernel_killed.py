@@ -1,4 +1,4 @@
-"""The kernel killed with -9: what was lost is shown as lost by the next one; until then nobody is told that it runs."""
+"""A kernel killed with -9: the next one shows its runs as lost; until then no record says that they run."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def kernel_of_its_own(database: Path, url: str) -> Iterator[subprocess.Popen[str
 
 
 def live_and_die(database: Path, url: str) -> tuple[list[str], ...]:
-    """Run a kernel in a process and kill it in the middle; return the runs that were going, and those that ended."""
+    """Run a kernel in a process and kill it in the middle; return the active runs, and those that ended."""
     with kernel_of_its_own(database, url) as life:
         assert life.stdout is not None
         lines = [life.stdout.readline().split() for _ in range(30)]

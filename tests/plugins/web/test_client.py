@@ -35,7 +35,7 @@ SOON = timedelta(seconds=60)
 
 
 class Proxy:
-    """Passes connections on to the server, until it is told to break them."""
+    """Passes connections on to the server, until it breaks them on request."""
 
     def __init__(self, port: int) -> None:
         self.port = 0
@@ -128,7 +128,7 @@ async def test_the_client_returns_the_servers_statistics(serve: Serve, plugins: 
         await client.wait((await client.trigger("job")).execution.id)
         async with asyncio.timeout(60):
             while not (found := await client.statistics("job")).success:  # noqa: ASYNC110
-                await asyncio.sleep(0.01)  # the plugin counts on a thread of its own
+                await asyncio.sleep(0.01)  # the plugin counts on its own thread
         today = await client.today()
 
         assert (found.total, found.success, found.success_rate) == (1, 1, 1.0)

@@ -22,7 +22,7 @@ async def test_the_plugin_stats_replaces_the_statistics_of_the_store(serve: Any)
         path = "/scheduler/jobs/tick/execution-stats"
         async with asyncio.timeout(60):
             while (told := (await ask("GET", path, as_="viewer")).json)["success"] < 3:  # noqa: ASYNC110
-                await asyncio.sleep(0.01)  # the plugin counts on a thread of its own
+                await asyncio.sleep(0.01)  # the plugin counts on its own thread
         nobody = await ask("GET", path)
         unknown = await ask("GET", "/scheduler/jobs/tik/execution-stats", as_="viewer")
         document = (await ask("GET", "/openapi.json")).json
@@ -46,7 +46,7 @@ async def test_today_is_a_day_in_the_zone_of_the_plugin_stats(serve: Any, gnomon
         await ask.kernel.wait((await ask.kernel.trigger("tick")).execution.id)
         async with asyncio.timeout(60):
             while not (today := (await ask("GET", "/scheduler/stats/today")).json)["success"]:  # noqa: ASYNC110
-                await asyncio.sleep(0.01)  # the plugin counts on a thread of its own
+                await asyncio.sleep(0.01)  # the plugin counts on its own thread
         overview = (await ask("GET", "/scheduler/stats")).json["today"]
     async with serve(tick) as ask:
         without = (await ask("GET", "/scheduler/stats/today")).json

@@ -29,7 +29,7 @@ CONCURRENT_REQUESTS = 8
 
 
 class RemoteKernel:
-    """The kernel at an address. The token comes from $GNOMON_TOKEN, since everybody can see command lines."""
+    """The kernel at an address. The token comes from $GNOMON_TOKEN, since command lines are visible to all users."""
 
     zone = None
 

@@ -1,4 +1,4 @@
-"""Take the screenshots for the documentation: every view, light and dark, of the day in day.py.
+"""Create the screenshots for the documentation: every view, light and dark, of the day in day.py.
 
 python tests/plugins/dashboard/demo/pictures.py docs/images
 

@@ -79,9 +79,9 @@ def test_a_route_without_a_role_cannot_be_made() -> None:
     with pytest.raises(TypeError, match="role"):
         Route(method="GET", path="/open", handler=handler)  # type: ignore[call-arg]
     with pytest.raises(
-        ValueError, match="needs a role: expected one of public, viewer, operator, admin, got 'anybody'"
+        ValueError, match="needs a role: expected one of public, viewer, operator, admin, got 'stranger'"
     ):
-        RouteTable().add(Route(method="GET", path="/open", handler=handler, role="anybody"))  # type: ignore[arg-type]
+        RouteTable().add(Route(method="GET", path="/open", handler=handler, role="stranger"))  # type: ignore[arg-type]
 
 
 def test_changes_require_an_operator(table: RouteTable) -> None:
@@ -232,7 +232,7 @@ async def test_a_login_is_a_cookie_that_scripts_and_other_sites_cannot_use(serve
         answer = await ask("POST", "/login", json={"token": secrets["operator"]})
         nobody = (await ask("GET", "/session")).json
         browser = await ask.log_in("operator")
-        somebody = (await ask("GET", "/session", headers=browser)).json
+        operator = (await ask("GET", "/session", headers=browser)).json
         acted = await ask("POST", "/scheduler/jobs/tick/pause", headers=browser)
         forbidden = await ask("POST", f"/scheduler/executions/{'0' * 24}/mark-failed", headers=browser)
 
@@ -240,7 +240,7 @@ async def test_a_login_is_a_cookie_that_scripts_and_other_sites_cannot_use(serve
     assert {"HttpOnly", "SameSite=Strict", "Path=/", "Max-Age=43200"} <= set(cookie.split("; "))
     assert "Domain" not in cookie
     assert secrets["operator"] not in cookie
-    assert (nobody["role"], somebody["name"], somebody["role"]) == ("public", "operator", "operator")
+    assert (nobody["role"], operator["name"], operator["role"]) == ("public", "operator", "operator")
     assert (acted.status, acted.json["paused_by"]) == (200, "operator")
     assert forbidden.status == 403
 

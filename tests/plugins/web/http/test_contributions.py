@@ -39,7 +39,7 @@ class Order(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Reports:
-    """What a plugin of somebody else looks like; it imports nothing of gnomon_web."""
+    """A third-party plugin; it imports nothing from gnomon_web."""
 
     @hookimpl(optionalhook=True)
     def register_routes(self, register: Callable[..., None]) -> None:

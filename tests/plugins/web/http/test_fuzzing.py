@@ -36,14 +36,14 @@ async def fuzz(url: str, folder: Path, *options: str) -> None:
     assert "0 generated" not in run.stdout
 
 
-@pytest.mark.timeout(600)  # it takes some 20 s on a machine that does nothing else
+@pytest.mark.timeout(600)  # it takes about 20 s on a machine that does nothing else
 async def test_every_answer_is_as_documented(serve: Any, tmp_path: Path) -> None:
     async with serve(tick) as ask:
         await ask.kernel.wait((await ask.kernel.trigger("tick")).execution.id)
         await fuzz(ask.web.url, tmp_path, "--max-examples", "2", "--phases", "coverage,fuzzing")
 
 
-@pytest.mark.timeout(600)  # it takes some 20 s on a machine that does nothing else
+@pytest.mark.timeout(600)  # it takes about 20 s on a machine that does nothing else
 async def test_every_answer_is_as_documented_where_a_token_is_needed(
     serve: Any, secrets: dict[str, str], tmp_path: Path
 ) -> None:

@@ -56,7 +56,7 @@ async def test_the_reference_has_every_call_with_its_role(serve: Any) -> None:
         (method.upper(), path, operation["x-role"])
         for path, methods in document["paths"].items()
         for method, operation in methods.items()
-        if not path.startswith("/ws/")  # which have a page of their own
+        if not path.startswith("/ws/")  # which have their own page
     }
     assert told == served
 
@@ -117,7 +117,7 @@ async def test_answers_are_as_they_are_described(serve: Any) -> None:
 
 @pytest.fixture
 def chromium() -> str:
-    """Find a Chromium, and the Playwright that steers it."""
+    """Return Playwright and a Chromium."""
     if importlib.util.find_spec("playwright") is None:
         missing("chromium", "there is no Playwright: pip install playwright")
     return find_chromium()

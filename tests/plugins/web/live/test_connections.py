@@ -84,7 +84,7 @@ async def test_a_store_outage_closes_the_connections_that_need_it(serve: Any, mo
         delta = await page.next("delta")
 
     assert (end.data, end.extra) == (1013, "cannot read the log now: the disk is full")
-    assert [event["type"] for event in delta["events"]] == ["job_paused"], "the others are told all the same"
+    assert [event["type"] for event in delta["events"]] == ["job_paused"], "the others are sent anyway"
 
 
 async def test_a_defect_closes_one_connection_and_is_logged(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -333,4 +333,4 @@ async def test_pages_that_connect_together_share_one_snapshot(serve: Any, monkey
         await site.run("quick")
         await site.has_told_all()
         async with site.dashboard() as page:
-            assert (await page.next("snapshot"))["seq"] > seen[-1], "never older than what has been told"
+            assert (await page.next("snapshot"))["seq"] > seen[-1], "never older than what was sent"

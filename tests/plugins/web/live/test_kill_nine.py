@@ -50,7 +50,7 @@ catch_up = "none"
 
 
 class Server:
-    """`gnomon run` as a process of its own, which is killed and started again."""
+    """`gnomon run` as its own process, which is killed and started again."""
 
     def __init__(self, folder: Path) -> None:
         self.port = Port()

@@ -188,7 +188,7 @@ async def test_a_viewer_of_a_job_that_was_cut_off_misses_no_transition(serve: An
                 last, frame = frame, await viewer.next()
 
     assert frame["type"] == "succeeded"
-    assert [step["name"] for step in last["steps"]] == ["fetch", "store"], "what was told before is folded in"
+    assert [step["name"] for step in last["steps"]] == ["fetch", "store"], "earlier reports are folded in"
 
 
 async def test_a_viewer_of_a_job_gets_a_reset_where_events_were_pruned(serve: Any) -> None:
