@@ -40,6 +40,7 @@ from gnomon.jobs.registered import RegisteredJob
 from gnomon.plugins.dispatcher import Dispatcher
 from gnomon.plugins.guards import Guards
 from gnomon.plugins.plugin_set import PluginSet
+from gnomon.plugins.store_health import health_of
 from gnomon.ports import Clock, Store
 from gnomon.runners.async_task import AsyncRunner
 from gnomon.runners.log_capture import captured
@@ -92,7 +93,7 @@ class Kernel(KernelQueries, KernelCommands):
             self._jobs = JobTable(self._register(job) for job in jobs)
         self._dispatcher = Dispatcher(self.plugins, self._store, self, self._hook_timeout_s)
         self._journal = Journal(self._store, self.clock, self.node, self._dispatcher.publish)
-        self._admission = Admission(max_running, self._store.health)
+        self._admission = Admission(max_running, lambda: health_of(self._store))
         self._admission.is_open = False  # until everything has been started
         self._resources = AsyncExitStack()
         self._keyed_turn = asyncio.Lock()

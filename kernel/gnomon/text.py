@@ -11,7 +11,7 @@ from difflib import get_close_matches
 
 def writable(text: str) -> str:
     """Return text with everything escaped that a store cannot hold: lone surrogates and NUL characters."""
-    return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
+    return str.encode(text, "utf-8", "backslashreplace").decode().replace("\0", "\\x00")
 
 
 def shorten(text: str, limit: int) -> str:

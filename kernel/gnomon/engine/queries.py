@@ -14,6 +14,7 @@ from gnomon.domain.records import ActionPage, ActionQuery, Checkpoint, Execution
 from gnomon.engine.components import KernelComponents, on_kernel_loop
 from gnomon.errors import UnknownExecutionError
 from gnomon.jobs.registered import RegisteredJob
+from gnomon.plugins.store_health import health_of
 
 
 class KernelQueries(KernelComponents):
@@ -85,7 +86,7 @@ class KernelQueries(KernelComponents):
         await self.clock.sleep(seconds)
 
     def health(self) -> Health:
-        journal, store = self._journal, self._store.health()
+        journal, store = self._journal, health_of(self._store)
         return Health(
             state=store.state if journal.state == "healthy" else journal.state,
             problem=journal.problem or store.problem,

@@ -11,6 +11,7 @@ import structlog
 
 from gnomon.jobs.job import Job
 from gnomon.plugins.calls import PluginCallError, contained
+from gnomon.plugins.own_copies import own_job
 from gnomon.plugins.plugin_set import Plugin, PluginSet
 from gnomon.safe_text import exact, safe_repr, safe_traceback
 from gnomon.threads import in_thread
@@ -64,11 +65,11 @@ class Guards:
 
     def veto(self, job: Job, scheduled_time: datetime) -> str | None:
         """Call all guards for one fire and return the first reason against it. A guard that fails has no veto."""
-        available = {"job": job, "scheduled_time": scheduled_time}
         for plugin, impl in self._plugins.implementations("guard"):
             self._asked = plugin
             try:
                 with contained():
+                    available = {"job": own_job(job), "scheduled_time": scheduled_time}
                     reason: object = impl.function(*(available[name] for name in impl.argnames))
                     if reason is not None and not isinstance(reason, str):
                         raise TypeError(f"expected a sentence or None, got {safe_repr(reason)}")

@@ -20,7 +20,7 @@ from gnomon import hookspecs
 from gnomon.conversion import convert
 from gnomon.errors import ConfigError, PluginError
 from gnomon.jobs.job import Job
-from gnomon.plugins.calls import PluginCallError, call_within
+from gnomon.plugins.calls import PluginCallError, call_within, contained
 from gnomon.plugins.discovery import FoundPlugin
 from gnomon.plugins.hook_checks import HOOKS, hook_problem, marked_hooks, unmarked_hooks
 from gnomon.ports import Store
@@ -60,10 +60,11 @@ class Plugin:
         if self._is_reading_problem:
             return "its attribute `problem` does not return"
         try:
-            found = self._read_problem() if self._has_plain_problem() else self._call_problem()
+            with contained():
+                own = self._read_problem() if self._has_plain_problem() else self._call_problem()
         except PluginCallError as exc:
             return f"its attribute `problem` cannot be read: {exc}"
-        return exact(found) if isinstance(found, str) and found else self.guard_problem
+        return own or self.guard_problem
 
     def _has_plain_problem(self) -> bool:
         kind = type(self.object)
@@ -72,13 +73,14 @@ class Plugin:
         found = inspect.getattr_static(self.object, "problem", None)
         return is_plain and not hasattr(kind, "__getattr__") and not hasattr(type(found), "__get__")
 
-    def _call_problem(self) -> object:
+    def _call_problem(self) -> str:
         self._is_reading_problem = True
         return call_within(PROBLEM_LIMIT_S, f"problem of plugin {self.name}", self._read_problem)
 
-    def _read_problem(self) -> object:
+    def _read_problem(self) -> str:
         try:
-            return getattr(self.object, "problem", None)
+            found = getattr(self.object, "problem", None)
+            return exact(found) if isinstance(found, str) else ""
         finally:
             self._is_reading_problem = False
 

@@ -22,8 +22,8 @@ from gnomon.errors import GnomonError, PluginError, StoreError
 from gnomon.hookspecs import OBSERVATION_HOOKS, OBSERVATIONS
 from gnomon.plugins.calls import describe
 from gnomon.plugins.event_buffer import EventBuffer
-from gnomon.plugins.event_copy import own_copy
 from gnomon.plugins.hook_caller import HookCaller
+from gnomon.plugins.own_copies import own_copy
 from gnomon.plugins.plugin_set import Plugin
 from gnomon.ports import Store
 from gnomon.safe_text import safe_repr, safe_traceback
@@ -209,14 +209,15 @@ class Subscriber:
         return (part for part in (replayed, new) if part)
 
     async def _deliver(self, events: Sequence[Event]) -> None:
-        events, replaying = [own_copy(event) for event in events], events[-1].position <= self._replay_until
+        replaying = events[-1].position <= self._replay_until
+        copies = [own_copy(event) for event in events]  # for the plugin only: it may do to them what it likes
         for impl in self._impls["on_events"]:
-            await self._call("on_events", impl, events[-1], events=events, replaying=replaying)
+            await self._call("on_events", impl, events[-1], events=copies, replaying=replaying)
         before = self.delivered
         for number, event in enumerate(events if self._observes_single else (), 1):
             for hook in ("on_event", OBSERVATIONS.get(event.type)):
                 for impl in self._impls[hook] if hook else ():
-                    await self._call(hook, impl, event, event=event, replaying=replaying)
+                    await self._call(hook, impl, event, event=copies[number - 1], replaying=replaying)
             self._advance(event.position, before + number)
         self._advance(events[-1].position, before + len(events))
 
