@@ -3,7 +3,7 @@
 There are four kinds. *Observation* hooks (`on_...`) receive events after they are durable, in order, on the plugin's
 own thread and event loop; `def` and `async def` both work. An exception or a slow hook affects only its own plugin.
 *Decision* hooks (`guard`) are called before something happens. *Contribution* hooks (`register_...`) are called once,
-at start-up, in the kernel's thread; an exception stops the start and names the plugin. *Trial* hooks (`try_connection`)
+at start-up, in a thread, with 60 s; an exception stops the start and names the plugin. *Trial* hooks (`try_connection`)
 are called without a kernel.
 """
 
