@@ -78,6 +78,11 @@ async def test_late_slow_stuck_and_warned_runs_raise_alerts_and_others_do_not(la
     assert [name for kind, name, *_ in found if kind == "late"] == ["late"]
 
 
+async def test_an_ended_run_whose_code_is_still_running_is_stuck(lab: Any) -> None:
+    found = await alerts(lab, jobs=[job("a", lingering=["7"]), job("b")])
+    assert [(kind, name, run) for kind, name, _, _, run in found] == [("stuck", "a", "7")]
+
+
 async def test_missed_fires_are_summed_and_old_ones_dropped(lab: Any) -> None:
     missed = {"status": "missed", "execution_time": None, "reason": "downtime"}
     found = await alerts(

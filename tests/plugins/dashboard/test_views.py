@@ -387,6 +387,25 @@ async def test_a_run_is_rewound_to_any_of_its_events(open_page: Any, day: str) -
     await page.wait_for_url("**lens=all**")
 
 
+async def test_a_missed_run_links_to_the_run_that_blocked_it(open_page: Any, serve: Any) -> None:
+    gate = asyncio.Event()
+
+    async def gated() -> None:
+        await gate.wait()
+
+    served = await serve(Job(id="gated", func=gated, every=Duration(milliseconds=200), max_instances=1))
+    window = await open_page(served.url, "/runs")
+    page = window.page
+    await expect(page.locator("td .badge", has_text="Missed").first).to_be_visible()
+    gate.set()
+    missed = await first_of(window, "status=missed")
+    await window.follow(f"/runs/{missed}")
+
+    await page.locator(".node").get_by_role("link", name="view run").click()
+
+    await expect(page.locator(".head .badge")).to_have_text("Succeeded")
+
+
 async def test_events_that_failed_to_load_can_be_requested_again(open_page: Any, day: str) -> None:
     window = await open_page(day, "/", allowed=("503",))
     page, failed = window.page, await first_of(window, "status=failed&q=timed")

@@ -88,6 +88,8 @@ export interface Job {
   tags?: string[];
   last_execution?: { _id: string; status: Status; timestamp: string; execution_time: number | null; error_message?: string | null } | null;
   running: string[];
+  /** Ended runs whose code is still running. */
+  lingering?: string[];
   next_run_times?: string[];
   schedule?: string;
   func?: string;

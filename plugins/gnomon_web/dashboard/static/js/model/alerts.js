@@ -15,6 +15,7 @@ import { DAY } from './clock.js';
  * @property {number} [count]
  * @property {string} [detail] from the log
  * @property {number} [usual] seconds
+ * @property {boolean} [isLingering]
  * @property {import('../types.d.ts').Component} [component]
  */
 
@@ -32,6 +33,7 @@ export function alerts({ jobs, active, finished, health, now, typical }) {
   const found = [
     ...unhealthy(health),
     ...failing(jobs, finished),
+    ...lingering(jobs),
     ...zombies(finished),
     ...late(jobs, active, now),
     ...active.flatMap((run) => overdue(run, now, typical(run.job_id))),
@@ -68,6 +70,9 @@ function failing(jobs, finished) {
       };
     });
 }
+
+/** Runs that have ended, but whose code is still running and keeps its slot. @param {Job[]} jobs @returns {Alert[]} */
+const lingering = (jobs) => jobs.flatMap((job) => (job.lingering ?? []).map((run) => ({ key: `lingering ${run}`, kind: 'stuck', level: 'warn', job: job.id, run, isLingering: true })));
 
 /** @param {Run[]} finished @returns {Alert[]} */
 const zombies = (finished) =>

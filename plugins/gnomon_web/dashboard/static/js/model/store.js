@@ -47,6 +47,9 @@ export const jobOf = (id) => (jobs.get(id) ?? (jobIds.value, null))?.value ?? nu
 /** @param {string} id @returns {Run | null} */
 export const runOf = (id) => (runs.get(id) ?? (activeIds.value, finishedIds.value, null))?.value ?? null;
 
+/** Whether the code of an ended run is still running. @param {Run} run */
+export const isLingering = (run) => isOver(run) && (jobOf(run.job_id)?.lingering ?? []).includes(run._id);
+
 /** @param {string} id */
 export const jobName = (id) => {
   const job = jobOf(id);

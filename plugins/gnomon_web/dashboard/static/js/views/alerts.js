@@ -61,6 +61,7 @@ function alertRow(read, first) {
 /** @param {Alert} alert */
 function describeAlert(alert) {
   if (alert.component) return word('health', alert.component.state);
+  if (alert.isLingering) return t('run.lingering');
   if (alert.kind === 'slow') return t('alert.slow', { t: wholeDuration(alert.usual ?? 0) });
   return t(/** @type {any} */ (`alert.${alert.kind}`), { n: alert.count ?? 1 });
 }

@@ -157,6 +157,7 @@ function runHead(read, isActive) {
   return h('header', { class: 'head' }, [
     h('h1', { tabindex: -1 }, () => store.jobName(read().job_id)),
     () => runBadge(read()),
+    () => isNow.value && store.isLingering(read()) && h('span', { class: 'badge warn', title: t('run.lingering.text') }, icon('alerts'), t('run.lingering')),
     h('span', { class: 'num big' }, () => (read().status === 'running' ? wholeDuration(elapsed(read())) : read().execution_time !== null ? duration(read().execution_time) : '')),
     h('span', { class: 'spacer' }),
     () => isNow.value && h('div', { class: 'buttons' }, markFailedButton(read), cancelButton(read), hideButton(read), () => !isActive.value && triggerButton(() => rerunOf(read()), 'primary')),

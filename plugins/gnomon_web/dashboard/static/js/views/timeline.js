@@ -5,7 +5,7 @@ import { refine, route } from '../core/router.js';
 import { clean } from '../model/sanitize.js';
 import { groupEvents } from '../model/event_groups.js';
 import { icon } from '../components/icons.js';
-import { choice, json, panel, skeleton } from '../components/common.js';
+import { choice, json, panel, runAddress, skeleton } from '../components/common.js';
 import { duration, fullMoment, number, wholeDuration } from '../i18n/format.js';
 import { t, word } from '../i18n/index.js';
 
@@ -49,6 +49,7 @@ function nodeRow(read, at) {
       ' ',
       h('span', { class: 'text' }, () => clean(sentence(read().event))),
       () => read().count > 1 && h('span', { class: 'times num' }, `×${number(read().count)}`),
+      () => read().event.blocked_by && [' ', h('a', { href: runAddress(read().event.blocked_by) }, t('decision.see'))],
       () => read().event.actor && h('span', { class: 'who' }, clean(read().event.actor)),
       () => open.value && json(read().event),
     ]),
