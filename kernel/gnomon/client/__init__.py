@@ -11,11 +11,11 @@ Only the command line imports this package; the kernel never does.
 from __future__ import annotations
 
 from gnomon.client.client import Client as Client
-from gnomon.client.client import ExecutionPage as ExecutionPage
 from gnomon.client.errors import ClientError as ClientError
 from gnomon.client.errors import LogReplacedError as LogReplacedError
 from gnomon.client.errors import NoServerError as NoServerError
 from gnomon.client.errors import NotAllowedError as NotAllowedError
+from gnomon.domain.records import Page as Page
 from gnomon.wire.records import JobDetail as JobDetail
 from gnomon.wire.records import JobSummary as JobSummary
 from gnomon.wire.run_frame import RunFrame as RunFrame

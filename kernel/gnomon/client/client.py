@@ -17,7 +17,7 @@ from gnomon.client.session import Session, segment
 from gnomon.domain import codec
 from gnomon.domain.events import Event
 from gnomon.domain.execution import Execution, Status
-from gnomon.domain.records import ActionPage, LogLine
+from gnomon.domain.records import ActionPage, LogLine, Page
 from gnomon.wire.records import HistoryPage, JobDetail, JobSummary, LogPage, Record, RecordPage, TriggeredRecord
 from gnomon.wire.run_frame import RunFrame
 from gnomon.wire.statistics import Day, JobStatistics
@@ -25,14 +25,6 @@ from gnomon.wire.statistics import Day, JobStatistics
 LINES = 1000
 LOG_POLL_S = 0.5
 """Seconds between two reads of a run's log: a kernel writes the lines four times a second."""
-
-
-class ExecutionPage(msgspec.Struct, frozen=True):
-    """A page of executions, newest first. `total` counts all that match; `next` is the cursor of the next page."""
-
-    items: list[Execution]
-    total: int
-    next: str | None
 
 
 class Client:
@@ -146,7 +138,7 @@ class Client:
         text: str | None = None,
         limit: int = 50,
         cursor: str | None = None,
-    ) -> ExecutionPage:
+    ) -> Page:
         """List executions, newest first; the filters are those of `ExecutionQuery`, `limit` is at most 200."""
         query = {
             "job_id": job_id,
@@ -159,7 +151,7 @@ class Client:
             "cursor": cursor,
         }
         page = await self._session.request("GET", "/scheduler/executions", RecordPage, query=query)
-        return ExecutionPage([record.execution() for record in page.items], page.total, page.next)
+        return Page([record.execution() for record in page.items], page.total, page.next)
 
     async def wait(self, execution_id: str) -> Execution:
         """Wait for the end of a run and return it; UnknownExecutionError."""
@@ -178,9 +170,10 @@ class Client:
     def follow(self, task_id: str, *, after: int | None = None) -> AsyncGenerator[RunFrame, None]:
         """Follow an execution to its end, or the runs of a job without end: the present state, then each change.
 
-        `after` is the `seq` of the last frame seen before. Following resumes after a lost connection.
+        `after` is the `seq` of the last frame seen before. Following resumes after a lost connection. A follower of a
+        job that missed too much gets a `reset`, then the end of every run that ended in between, then snapshots.
         """
-        return following.run_frames(self._session, task_id, after)
+        return following.run_frames(self._session, self, task_id, after)
 
     async def follow_log(self, execution_id: str, *, after: int = 0) -> AsyncIterator[LogLine]:
         """Yield the lines that a run logs, until it is over."""

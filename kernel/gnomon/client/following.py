@@ -8,6 +8,7 @@ import aiohttp
 import msgspec
 
 from gnomon.client.errors import LogReplacedError, NotAllowedError
+from gnomon.client.missed_ends import Records, SeenRuns
 from gnomon.client.session import SILENCE_S, Session, segment
 from gnomon.domain import codec
 from gnomon.domain.events import Event
@@ -25,31 +26,38 @@ _REPLACED = {
 }
 
 
-async def run_frames(session: Session, task_id: str, after: int | None) -> AsyncGenerator[RunFrame, None]:
+async def run_frames(
+    session: Session, records: Records, task_id: str, after: int | None
+) -> AsyncGenerator[RunFrame, None]:
     """Follow an execution to its end, or the runs of a job without end."""
-    backoff = session.backoff()
+    patience, seen = session.patience(), SeenRuns()
+    log: str | None = None
     while True:
         try:
-            async with session.websocket(f"/ws/progress/{segment(task_id)}", {"after": after}) as socket:
+            query = {"after": after, "log": log}
+            async with session.websocket(f"/ws/progress/{segment(task_id)}", query) as socket:
                 async for text in _texts(socket):
                     frame = _run_frame(session, text, task_id)
-                    backoff.succeeded()
-                    after = frame.seq
-                    if frame.type != "heartbeat":
+                    patience.succeeded()
+                    after, log = frame.seq, frame.log or log
+                    if seen.note(frame):
                         yield frame
+                    if frame.type == "reset":
+                        for end in await seen.missed_ends(records, task_id, frame):
+                            yield end
                 if _is_complete(session, socket):
                     return
             failure: Exception = session.lost(ConnectionError(f"the connection closed with code {socket.close_code}"))
         except (aiohttp.ClientError, TimeoutError) as exc:
             failure = session.lost(exc)
-        await backoff.pause(failure)
+        await patience.pause(failure)
 
 
 async def events(
     session: Session, after: int | None, job_id: str | None, types: tuple[str, ...]
 ) -> AsyncGenerator[Event, None]:
     """Follow the log without end; LogReplacedError where unread events cannot be had any more."""
-    backoff = session.backoff()
+    patience = session.patience()
     log: str | None = None
     while True:
         try:
@@ -59,7 +67,7 @@ async def events(
                     frame = msgspec.json.decode(text, type=EventsFrame)
                     if frame.type == "reset":
                         raise LogReplacedError(f"{_REPLACED[frame.reason]} at {session.url}: follow from the beginning")
-                    backoff.succeeded()
+                    patience.succeeded()
                     after, log = frame.seq, frame.log or log
                     for body in frame.events:
                         yield codec.decode(bytes(body))
@@ -67,7 +75,7 @@ async def events(
             failure: Exception = session.lost(ConnectionError(f"the connection closed with code {socket.close_code}"))
         except (aiohttp.ClientError, TimeoutError) as exc:
             failure = session.lost(exc)
-        await backoff.pause(failure)
+        await patience.pause(failure)
 
 
 async def _texts(socket: aiohttp.ClientWebSocketResponse) -> AsyncIterator[str]:

@@ -13,8 +13,8 @@ import aiohttp
 import msgspec
 from yarl import URL
 
-from gnomon.client.backoff import PatientBackoff
 from gnomon.client.errors import ClientError, NoServerError, error_of
+from gnomon.client.patience import Patience
 from gnomon.wire.problems import Problem
 from gnomon.wire.records import Envelope
 
@@ -30,15 +30,15 @@ AWAY = frozenset({502, 503, 504})
 
 
 class Session:
-    """The connection to one server. `patience` is the total time, in seconds, to wait for a server that goes away.
+    """The connection to one server. `patience_s` is the total time to wait for a server that goes away.
 
     A server that has never answered gets no patience: its address is probably wrong.
     """
 
-    def __init__(self, url: str, token: str | None, patience: float) -> None:
+    def __init__(self, url: str, token: str | None, patience_s: float) -> None:
         self.url = _checked_url(url)
         self._token = token
-        self._patience = patience
+        self._patience_s = patience_s
         self._has_answered = False
         self._http: aiohttp.ClientSession
 
@@ -52,9 +52,9 @@ class Session:
     ) -> None:
         await self._http.close()
 
-    def backoff(self) -> PatientBackoff:
-        """Return a fresh back-off with the full patience."""
-        return PatientBackoff(self._patience)
+    def patience(self) -> Patience:
+        """Return a new patience."""
+        return Patience(self._patience_s)
 
     async def request(
         self,
@@ -71,7 +71,7 @@ class Session:
 
         `subject` is the job or execution that it is about. Raises the kernel's own error for a problem, or ClientError.
         """
-        backoff = self.backoff()
+        patience = self.patience()
         sent: dict[str, Any] = {"params": _query_text(query or {}), "headers": {"Accept": "application/json"}}
         sent["headers"] |= headers or {}
         if body is not None:
@@ -87,7 +87,7 @@ class Session:
                 failure: Exception = self._refusal(response, content, subject)
             except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError, TimeoutError) as exc:
                 failure = self.lost(exc)
-            await backoff.pause(failure)
+            await patience.pause(failure)
 
     @asynccontextmanager
     async def websocket(self, path: str, query: Mapping[str, Any]) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Literal
+from typing import Literal, Self
 
 import msgspec
 
-from gnomon.domain.execution import Status
+from gnomon.domain.execution import Execution, Status
 from gnomon.domain.progress import ProgressView, Step, Timing
 
 FrameType = Literal[
@@ -19,7 +19,8 @@ class RunFrame(msgspec.Struct, kw_only=True):
     """The state of a run at position `seq` of the log. `elapsed` and `remaining` are seconds, as of `at`.
 
     A `snapshot` is the present state, the other types report what has just happened. The snapshot of a job without a
-    run has no execution_id. After a `reset` discard every earlier frame: snapshots of the present follow.
+    run has no execution_id. After a `reset` discard every earlier frame: snapshots of the present follow. `log` is the
+    identity of the log, in snapshots and resets.
     """
 
     type: FrameType
@@ -40,6 +41,32 @@ class RunFrame(msgspec.Struct, kw_only=True):
     cancel_requested: bool = False
     reason: str | None = None
     error_message: str | None = None
+    log: str | None = None
+
+    @classmethod
+    def of(cls, execution: Execution, frame_type: FrameType, seq: int, at: datetime, timing: Timing) -> Self:
+        """Make the frame with the state of a run."""
+        view = execution.progress
+        return cls(
+            type=frame_type,
+            seq=seq,
+            execution_id=execution.id,
+            job_id=execution.job_id,
+            status=execution.status,
+            progress=view.percent,
+            message=view.message,
+            step=view.step,
+            steps=view.steps,
+            current_item=view.current_item,
+            processed_items=view.processed_items,
+            total_items=view.total_items,
+            elapsed=timing.elapsed,
+            remaining=timing.remaining,
+            at=at,
+            cancel_requested=execution.cancel_requested,
+            reason=execution.reason,
+            error_message=execution.error_message,
+        )
 
     @property
     def view(self) -> ProgressView:

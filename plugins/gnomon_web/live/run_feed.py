@@ -71,7 +71,7 @@ class RunFeed:
         for event in seen:
             view.apply(event)
         if after is None:
-            await self._send([view.frame("snapshot", self._cursor, self._kernel.clock.now())])
+            await self._send_present([view.frame("snapshot", self._cursor, self._kernel.clock.now())])
         await self._send(fold_frames(self._views, history[len(seen) :]))
 
     def _is_settled(self) -> bool:
@@ -109,7 +109,7 @@ class RunFeed:
             view = self._views.get(execution_id)
             if view is not None and view.execution is not None and not view.execution.is_over:
                 frames.append(view.frame("snapshot", self._cursor, now))
-        await self._send(frames or [RunFrame(type="snapshot", seq=self._cursor, job_id=self._task_id, at=now)])
+        await self._send_present(frames or [RunFrame(type="snapshot", seq=self._cursor, job_id=self._task_id, at=now)])
 
     # --- both ---
 
@@ -177,7 +177,13 @@ class RunFeed:
                 self._past = [run, *(one for one in self._past if one.id != run.id)][:TYPICAL_RUNS]
 
     async def _reset(self) -> None:
-        await self._send([RunFrame(type="reset", seq=self._cursor, at=self._kernel.clock.now())])
+        await self._send_present([RunFrame(type="reset", seq=self._cursor, at=self._kernel.clock.now())])
+
+    async def _send_present(self, frames: list[RunFrame]) -> None:
+        """Send frames that name the log, so that a client can resume in it and in no other."""
+        for frame in frames:
+            frame.log = self._kernel.log_id
+        await self._send(frames)
 
     async def _send(self, frames: list[RunFrame]) -> None:
         for frame in frames:

@@ -40,27 +40,7 @@ class RunView:
         run = self.execution
         if run is None:
             return RunFrame(type=frame_type, seq=seq, at=at)
-        view, clock = run.progress, timing(run, self._past, at)
-        return RunFrame(
-            type=frame_type,
-            seq=seq,
-            execution_id=run.id,
-            job_id=run.job_id,
-            status=run.status,
-            progress=view.percent,
-            message=view.message,
-            step=view.step,
-            steps=view.steps,
-            current_item=view.current_item,
-            processed_items=view.processed_items,
-            total_items=view.total_items,
-            elapsed=clock.elapsed,
-            remaining=clock.remaining,
-            at=at,
-            cancel_requested=run.cancel_requested,
-            reason=run.reason,
-            error_message=run.error_message,
-        )
+        return RunFrame.of(run, frame_type, seq, at, timing(run, self._past, at))
 
 
 def fold_frames(views: dict[str, RunView], events: Sequence[Event]) -> list[RunFrame]:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-import threading
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, suppress
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -26,60 +24,13 @@ from gnomon import (
     UnknownJobError,
 )
 from gnomon.cli.access import remote as remote_kernel
-from gnomon.client import Client, ClientError, LogReplacedError, NoServerError, NotAllowedError, RunFrame, backoff
+from gnomon.client import Client, ClientError, NoServerError, NotAllowedError, patience
 from gnomon.domain.records import ActionQuery
 from gnomon_stats import StatsPlugin
+from proxies import proxied
 
 Serve = Callable[..., AbstractAsyncContextManager[Any]]
 SOON = timedelta(seconds=60)
-
-
-class Proxy:
-    """Passes connections on to the server, until it breaks them on request."""
-
-    def __init__(self, port: int) -> None:
-        self.port = 0
-        self.connections = 0
-        self.answers_to_swallow = 0
-        self._upstream = port
-        self._open: set[asyncio.StreamWriter] = set()
-
-    def cut(self) -> None:
-        for writer in self._open:
-            writer.transport.abort()
-
-    async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.connections += 1
-        there, back = await asyncio.open_connection("127.0.0.1", self._upstream)
-        self._open |= {writer, back}
-        with suppress(ConnectionError):
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._copy(reader, back))
-                tasks.create_task(self._copy(there, writer, is_answer=True))
-        self._open -= {writer, back}
-
-    async def _copy(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, is_answer: bool = False
-    ) -> None:
-        with suppress(ConnectionError):
-            while data := await reader.read(65536):
-                if is_answer and self.answers_to_swallow:
-                    self.answers_to_swallow -= 1
-                    self.cut()
-                    return
-                writer.write(data)
-                await writer.drain()
-        writer.close()
-
-
-@asynccontextmanager
-async def proxied(url: str) -> AsyncIterator[Proxy]:
-    proxy = Proxy(int(url.rpartition(":")[2]))
-    server = await asyncio.start_server(proxy._pass_on, "127.0.0.1", 0)
-    proxy.port = server.sockets[0].getsockname()[1]
-    yield proxy
-    proxy.cut()
-    server.close()
 
 
 def broken() -> None:
@@ -270,32 +221,6 @@ async def test_two_triggers_make_two_runs(serve: Serve) -> None:
         assert (await ask.kernel.executions(ExecutionQuery())).total == 3
 
 
-async def test_following_resumes_after_a_lost_connection(serve: Serve) -> None:
-    go_on = threading.Event()
-
-    def body(ctx: Context) -> None:
-        for number in range(4):
-            ctx.step(f"step {number}")
-            go_on.wait(60)
-            go_on.clear()
-
-    async with serve(job(body)) as ask, proxied(ask.web.url) as proxy:
-        frames: list[RunFrame] = []
-        async with Client(f"http://127.0.0.1:{proxy.port}", patience=SOON) as client:
-            run = (await client.trigger("job")).execution.id
-            async for frame in client.follow(run):
-                is_new = frame.step not in {one.step for one in frames}
-                frames.append(frame)
-                if is_new and frame.step is not None and frame.status == "running":
-                    proxy.cut()
-                    go_on.set()
-
-    assert proxy.connections > 4
-    assert (frames[-1].type, frames[-1].status) == ("succeeded", "success")
-    assert list(dict.fromkeys(frame.step for frame in frames if frame.step)) == [f"step {n}" for n in range(4)]
-    assert len({frame.seq for frame in frames[1:]}) == len(frames[1:])
-
-
 async def test_a_server_that_stays_away_exhausts_the_patience(serve: Serve) -> None:
     async with serve(job(told)) as ask, Client(ask.web.url, patience=timedelta(seconds=0.3)) as client:
         await client.jobs()
@@ -323,9 +248,9 @@ async def test_pauses_have_jitter_and_end_with_the_patience(monkeypatch: pytest.
         now += seconds
         pauses.append(seconds)
 
-    monkeypatch.setattr(backoff, "sleep", sleep)
-    monkeypatch.setattr(backoff, "monotonic", lambda: now)
-    waiting, failure = backoff.PatientBackoff(60.0), NoServerError("http://gnomon", "gone")
+    monkeypatch.setattr(patience, "sleep", sleep)
+    monkeypatch.setattr(patience, "monotonic", lambda: now)
+    waiting, failure = patience.Patience(60.0), NoServerError("http://gnomon", "gone")
 
     async def wait_for_ever() -> None:
         while True:
@@ -336,52 +261,9 @@ async def test_pauses_have_jitter_and_end_with_the_patience(monkeypatch: pytest.
 
     assert caught.value is failure
     assert sum(pauses) == pytest.approx(60.0)
-    longest = [min(backoff.FIRST * 2**n, backoff.LONGEST) for n in range(len(pauses))]
+    longest = [min(patience.FIRST_S * 2**n, patience.LONGEST_S) for n in range(len(pauses))]
     assert all(pause <= most for pause, most in zip(pauses, longest, strict=True))
     assert len(set(pauses)) > 5, "they are drawn"
     waiting.succeeded()
     await waiting.pause(failure)
-    assert pauses[-1] <= backoff.FIRST
-
-
-async def test_the_lines_of_a_run_are_followed_to_its_end(serve: Serve) -> None:
-    go_on = threading.Event()
-
-    def body() -> None:
-        logging.getLogger("rows").warning("first")
-        go_on.wait(60)
-        logging.getLogger("rows").warning("last")
-
-    async with serve(job(body)) as ask, Client(ask.web.url) as client:
-        run = (await client.trigger("job")).execution.id
-        seen = []
-        async for line in client.follow_log(run):
-            seen.append(line.text)
-            go_on.set()
-
-    assert seen == ["first", "last"]
-
-
-async def test_the_log_is_followed_over_broken_connections_without_a_gap(serve: Serve) -> None:
-    async with (
-        serve(job(told)) as ask,
-        proxied(ask.web.url) as proxy,
-        Client(f"http://127.0.0.1:{proxy.port}", patience=SOON) as client,
-        aclosing(client.events(after=0, types=("succeeded",))) as events,
-    ):
-        seen = []
-        for _ in range(5):
-            run = (await ask.kernel.trigger("job")).execution.id
-            seen.append((await anext(events)).stream == run)
-            proxy.cut()
-
-    assert seen == [True] * 5
-
-
-async def test_following_a_replaced_log_is_an_error(serve: Serve) -> None:
-    async with serve(job(told)) as ask, Client(ask.web.url) as client:
-        with pytest.raises(
-            LogReplacedError,
-            match="another log has taken the place of the followed one at http://",
-        ):
-            await anext(client.events(after=1_000_000))
+    assert pauses[-1] <= patience.FIRST_S

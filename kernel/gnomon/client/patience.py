@@ -1,4 +1,4 @@
-"""How long the client waits before its next attempt, and when it gives up."""
+"""Waits before another attempt, until the patience is used up."""
 
 from __future__ import annotations
 
@@ -7,19 +7,16 @@ from time import monotonic
 
 from gnomon.backoff import Backoff
 
-FIRST, LONGEST = 0.25, 8.0
-"""Seconds: the first pause and the longest one."""
+FIRST_S, LONGEST_S = 0.25, 8.0
+"""The first pause and the longest one."""
 
 
-class PatientBackoff:
-    """Pauses with full jitter until the patience is used up.
+class Patience:
+    """Pauses with full jitter, for at most `total_s` seconds from the first of several failures in a row."""
 
-    The patience, in seconds, is counted from the first of several failures in a row.
-    """
-
-    def __init__(self, patience: float) -> None:
-        self._patience = patience
-        self._backoff = Backoff(FIRST, LONGEST, jitter=1.0)
+    def __init__(self, total_s: float) -> None:
+        self._total_s = total_s
+        self._backoff = Backoff(FIRST_S, LONGEST_S, jitter=1.0)
         self._since: float | None = None
 
     def succeeded(self) -> None:
@@ -31,7 +28,7 @@ class PatientBackoff:
         """Wait before the next attempt; raise `failure` when the patience is used up."""
         now = monotonic()
         self._since = self._since if self._since is not None else now
-        left = self._since + self._patience - now
+        left = self._since + self._total_s - now
         if left <= 0:
             raise failure
         await sleep(min(self._backoff.next(), left))

@@ -1,0 +1,57 @@
+"""A TCP proxy whose connections a test can break."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+
+class Proxy:
+    """Passes connections on to the server at the port `upstream`."""
+
+    def __init__(self, port: int) -> None:
+        self.port = 0
+        self.connections = 0
+        self.answers_to_swallow = 0
+        self.upstream = port
+        self._open: set[asyncio.StreamWriter] = set()
+
+    def cut(self) -> None:
+        for writer in self._open:
+            writer.transport.abort()
+
+    async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        there, back = await asyncio.open_connection("127.0.0.1", self.upstream)
+        self._open |= {writer, back}
+        with suppress(ConnectionError):
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._copy(reader, back))
+                tasks.create_task(self._copy(there, writer, is_answer=True))
+        self._open -= {writer, back}
+
+    async def _copy(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, is_answer: bool = False
+    ) -> None:
+        with suppress(ConnectionError):
+            while data := await reader.read(65536):
+                if is_answer and self.answers_to_swallow:
+                    self.answers_to_swallow -= 1
+                    self.cut()
+                    return
+                writer.write(data)
+                await writer.drain()
+        writer.close()
+
+
+@asynccontextmanager
+async def proxied(url: str) -> AsyncIterator[Proxy]:
+    proxy = Proxy(int(url.rpartition(":")[2]))
+    server = await asyncio.start_server(proxy._pass_on, "127.0.0.1", 0)
+    proxy.port = server.sockets[0].getsockname()[1]
+    try:
+        yield proxy
+    finally:
+        proxy.cut()
+        server.close()
