@@ -93,7 +93,7 @@ async def test_the_client_returns_the_servers_statistics(serve: Serve, plugins: 
 async def test_the_command_line_reads_lists_that_are_longer_than_a_page(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(remote_kernel, "PAGE", 2)
+    monkeypatch.setattr(remote_kernel, "PAGE_SIZE", 2)
     async with serve(job(told)) as ask, remote_kernel.RemoteKernel(ask.web.url) as elsewhere:
         for _ in range(5):
             await ask.kernel.wait((await ask.kernel.trigger("job")).execution.id)
@@ -122,7 +122,7 @@ async def test_jobs_are_paused_and_resumed_with_a_reason_and_runs_cancelled(serv
         cancelled = await client.cancel(waiting, reason="not today")
 
         assert (cancelled.status, cancelled.reason) == ("cancelled", "not today")
-        with pytest.raises(ExecutionOverError, match=f"execution {waiting} is over .cancelled."):
+        with pytest.raises(ExecutionOverError, match=f"execution {waiting} has already ended .cancelled."):
             await client.cancel(waiting)
 
 

@@ -74,7 +74,7 @@ def test_a_client_recognizes_a_kind_whatever_its_prose(kind: ProblemKind, error:
 
 
 def test_prose_without_a_kind_is_no_more_than_a_client_error() -> None:
-    problem = Problem(title="Conflict", status=409, detail="execution 1 is over (success); nothing was changed")
+    problem = Problem(title="Conflict", status=409, detail="execution 1 has already ended (success)")
 
     assert type(error_of(problem, url="http://x", has_token=True, subject="1")) is ClientError
 
