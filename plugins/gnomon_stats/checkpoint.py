@@ -14,8 +14,10 @@ from gnomon_stats.fold import Statistics
 from gnomon_stats.series import Series
 
 CHECKPOINT = "stats"
-VIEW_VERSION = 1
-"""Version of the bytes. Increase it whenever Statistics changes, in its form or in how it counts."""
+VIEW_VERSION = 2
+"""Version of the bytes. Increase it whenever Statistics changes, in its form or in how it counts.
+
+Version 1 dropped days and hours by their distance from the newest one."""
 
 
 class NewerViewError(GnomonError):
@@ -50,9 +52,9 @@ def from_checkpoint(checkpoint: Checkpoint, head: int) -> Statistics:
         version, body = msgspec.msgpack.decode(zlib.decompress(checkpoint.view or b""), type=tuple[int, bytes])
         if version > VIEW_VERSION:
             raise NewerViewError(version)
-        if version < VIEW_VERSION:
-            raise UnreadableViewError(f"they are of version {version}, which is no longer read")
         statistics = msgspec.msgpack.decode(body, type=Statistics, dec_hook=_decode)
+        if version < VIEW_VERSION:
+            statistics.rows_since = statistics.position
         ZoneInfo(statistics.zone)
     except (zlib.error, ValueError, LookupError) as exc:  # a DecodeError of msgspec is a ValueError
         raise UnreadableViewError(f"{type(exc).__name__}: {exc}") from exc

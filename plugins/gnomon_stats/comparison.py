@@ -31,10 +31,11 @@ class Difference(msgspec.Struct, frozen=True):
 
 
 class Reach(msgspec.Struct, frozen=True):
-    """The positions after which the log is complete (0: from its start), and days were counted in the current zone."""
+    """Positions: after them the log is complete (0: from its start), days are of the current zone, rows are kept."""
 
     whole_after: int = 0
     days_after: int = 0
+    rows_after: int = 0
 
 
 def compare(kept: Statistics, log: Statistics, reach: Reach) -> list[Difference]:
@@ -66,8 +67,9 @@ def _compare_job(kept: JobFold, log: JobFold, reach: Reach) -> Iterator[_Finding
             yield from _differing("last execution", kept.last, log.last)
     yield from _differing("open executions", kept.open, log.open)
     yield from _inner(kept)
-    yield from _series("day", kept.days, log.days, max(reach.whole_after, reach.days_after))
-    yield from _series("hour", kept.hours, log.hours, reach.whole_after)
+    rows_after = max(reach.whole_after, reach.rows_after)
+    yield from _series("day", kept.days, log.days, max(rows_after, reach.days_after))
+    yield from _series("hour", kept.hours, log.hours, rows_after)
 
 
 def _inner(kept: JobFold) -> Iterator[_Finding]:

@@ -20,7 +20,7 @@ from gnomon_stats.histogram import bucket_of
 from gnomon_stats.series import Outcome, Series, Tally
 
 HOURS, DAYS = 14 * 24, 400
-"""Hours and days that are kept, counted back from the newest one in which a run of the job ended."""
+"""The newest hours and days with ends of runs of a job that are kept: a number of rows, and not a span of time, a single event with a time in the far future would end the span of all others."""
 HOUR_MICROS = 3_600_000_000
 Standing = Literal["scheduled", "running", "success", "failed", "missed", "cancelled"]
 
@@ -82,17 +82,19 @@ class Statistics(msgspec.Struct):
     """The projection: all jobs, folded up to a position of the log.
 
     Days begin at midnight in `zone`. Days whose first outcome is at or before `zone_since` may be days of another zone.
+    Days and hours whose first outcome is at or before `rows_since` were counted by a version that dropped more.
     """
 
     zone: str = "UTC"
     zone_since: int = 0
+    rows_since: int = 0
     position: int = 0
     jobs: dict[str, JobFold] = {}
 
 
 def fold(statistics: Statistics, events: Iterable[Event]) -> None:
     """Fold events into the statistics, in log order; events that are already counted are skipped."""
-    day_of = _Days(ZoneInfo(statistics.zone))
+    day_of = ZoneDays(ZoneInfo(statistics.zone))
     jobs, position = statistics.jobs, statistics.position
     for event in events:
         if event.position <= position:
@@ -111,7 +113,7 @@ def move_to_zone(statistics: Statistics, zone: str) -> None:
         statistics.zone, statistics.zone_since = zone, statistics.position
 
 
-class _Days:
+class ZoneDays:
     """Numbers the days of a zone; caches the bounds of the last day, because neighbours in the log share it."""
 
     def __init__(self, zone: ZoneInfo) -> None:
@@ -121,26 +123,29 @@ class _Days:
     def __call__(self, at: datetime, micros: int) -> int:
         if not self._begin <= micros < self._end:
             local = at.astimezone(self._zone)
-            midnight = local.replace(hour=0, minute=0, second=0, microsecond=0, fold=0)
-            next_one = midnight + timedelta(days=1)  # in wall time: a day may have 23 or 25 hours
-            self._begin, self._end = to_micros(midnight), to_micros(next_one)
             self._day = local.toordinal()
+            midnight = local.replace(hour=0, minute=0, second=0, microsecond=0, fold=0)
+            next_midnight = midnight + timedelta(days=1)
+            if midnight.utcoffset() == local.utcoffset() == next_midnight.replace(fold=1).utcoffset():
+                self._begin, self._end = to_micros(midnight), to_micros(next_midnight)
+            else:
+                self._begin = self._end = 0  # clocks change on this day: it may even come in two parts
         return self._day
 
 
-def _scheduled(job: JobFold, event: Scheduled, _day_of: _Days) -> None:
+def _scheduled(job: JobFold, event: Scheduled, _day_of: ZoneDays) -> None:
     at = to_micros(event.at)
     job.open[event.stream] = OpenRun(running=False, at=at)
     _update_last(job, event, "scheduled", at)
 
 
-def _started(job: JobFold, event: Started, _day_of: _Days) -> None:
+def _started(job: JobFold, event: Started, _day_of: ZoneDays) -> None:
     at = to_micros(event.at)
     job.open[event.stream] = OpenRun(running=True, at=at)
     _update_last(job, event, "running", at)
 
 
-def _succeeded(job: JobFold, event: Succeeded, day_of: _Days) -> None:
+def _succeeded(job: JobFold, event: Succeeded, day_of: ZoneDays) -> None:
     micros = round(event.execution_time * 1e6)
     bucket = bucket_of(micros)
     job.durations[bucket] = job.durations.get(bucket, 0) + 1
@@ -148,21 +153,21 @@ def _succeeded(job: JobFold, event: Succeeded, day_of: _Days) -> None:
     _end(job, event, "success", day_of, micros=micros)
 
 
-def _failed(job: JobFold, event: Failed, day_of: _Days) -> None:
+def _failed(job: JobFold, event: Failed, day_of: ZoneDays) -> None:
     job.streak.extend("failed", event.position)
     _end(job, event, "failed", day_of, micros=_maybe_micros(event.execution_time))
 
 
-def _missed(job: JobFold, event: Missed, day_of: _Days) -> None:
+def _missed(job: JobFold, event: Missed, day_of: ZoneDays) -> None:
     _end(job, event, "missed", day_of, count=event.count)
 
 
-def _cancelled(job: JobFold, event: Cancelled, day_of: _Days) -> None:
+def _cancelled(job: JobFold, event: Cancelled, day_of: ZoneDays) -> None:
     _end(job, event, "cancelled", day_of, micros=_maybe_micros(event.execution_time))
 
 
 def _end(
-    job: JobFold, event: Event, outcome: Outcome, day_of: _Days, *, micros: int | None = None, count: int = 1
+    job: JobFold, event: Event, outcome: Outcome, day_of: ZoneDays, *, micros: int | None = None, count: int = 1
 ) -> None:
     at = to_micros(event.at)
     begun = job.open.pop(event.stream, None)
@@ -173,8 +178,8 @@ def _end(
     day, hour = day_of(event.at, at), at // HOUR_MICROS
     job.days.count(day, outcome, count, spent, event.position)
     job.hours.count(hour, outcome, count, spent, event.position)
-    job.hours.forget(hour - HOURS + 1)
-    if (dropped := job.days.forget(day - DAYS + 1)) is not None:
+    job.hours.keep_newest(HOURS)
+    if (dropped := job.days.keep_newest(DAYS)) is not None:
         job.older.add(dropped)
 
 
@@ -188,7 +193,7 @@ def _maybe_micros(seconds: float | None) -> int | None:
     return round(seconds * 1e6) if seconds is not None else None
 
 
-_STEPS: Final[dict[type[Event], Callable[[JobFold, Any, _Days], None]]] = {
+_STEPS: Final[dict[type[Event], Callable[[JobFold, Any, ZoneDays], None]]] = {
     Scheduled: _scheduled,
     Started: _started,
     Succeeded: _succeeded,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from array import array
 from collections.abc import Iterable, Iterator
 from typing import Literal, TypeAlias
@@ -97,15 +98,13 @@ class Series:
             at -= _WIDTH
         return Tally(*rows[at + 1 : at + 6]) if at >= 0 and rows[at] == period else Tally()
 
-    def forget(self, before: int) -> Tally | None:
-        """Drop the periods before one, and return the sum of their tallies."""
-        if not self._rows or self._rows[0] >= before:
+    def keep_newest(self, most: int) -> Tally | None:
+        """Drop the oldest periods beyond `most`, and return the sum of their tallies."""
+        surplus = len(self) - most
+        if surplus <= 0:
             return None
-        dropped, forgotten = 0, Tally()
-        for row in self:
-            if row.period >= before:
-                break
-            forgotten.add(row.tally)
-            dropped += _WIDTH
-        del self._rows[:dropped]
-        return forgotten
+        dropped = Tally()
+        for row in itertools.islice(self, surplus):
+            dropped.add(row.tally)
+        del self._rows[: surplus * _WIDTH]
+        return dropped

@@ -124,7 +124,7 @@ async def verify(store: Store, zone: str) -> Verification:
     differences: list[Difference] = []
     if kept is not None:
         await catch_up(kept, store, log.position)
-        differences = compare(kept, log, Reach(recount.whole_after, kept.zone_since))
+        differences = compare(kept, log, Reach(recount.whole_after, kept.zone_since, kept.rows_since))
     shown = kept or log
     found = Verification(
         position=log.position,

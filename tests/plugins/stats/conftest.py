@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from itertools import groupby
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -69,10 +69,6 @@ def _job(executions: list[Execution], ends: list[tuple[datetime, Execution]], zo
         day, hour = at.astimezone(zone).date(), at.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
         for row in (days.setdefault(day, [0, 0, 0, 0]), hours.setdefault(hour, [0, 0, 0, 0])):
             row[STATUSES.index(execution.status)] += execution.count
-        if (day - min(days)).days >= 400:
-            days = {one: row for one, row in days.items() if (day - one).days < 400}
-        if hour - min(hours) >= timedelta(days=14):
-            hours = {one: row for one, row in hours.items() if hour - one < timedelta(days=14)}
     taken = [round((e.execution_time or 0.0) * 1e6) for e in executions if e.status == "success"]
     last = max(executions, key=lambda e: (e.timestamp, e.id))
     return {
@@ -80,8 +76,8 @@ def _job(executions: list[Execution], ends: list[tuple[datetime, Execution]], zo
         "average": sum(taken) / len(taken) / 1e6 if taken else None,
         "last": (last.id, last.status, last.timestamp, _in_micros(last.execution_time)),
         "streak": _streak([e.status for _, e in ends if e.status in {"success", "failed"}]),
-        "days": days,
-        "hours": hours,
+        "days": dict(sorted(days.items())[-400:]),
+        "hours": dict(sorted(hours.items())[-14 * 24 :]),
     }
 
 

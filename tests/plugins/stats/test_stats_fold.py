@@ -1,13 +1,18 @@
 import random
-from collections.abc import Callable, Sequence
+import zlib
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo, available_timezones
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gnomon import Cancelled, Event, Missed, Succeeded
+from gnomon.domain.records import Checkpoint
+from gnomon.stores.microseconds import to_micros
 from gnomon.testing.histories import (
     NOON,
     SECOND,
@@ -23,7 +28,7 @@ from gnomon.testing.histories import (
     unknown,
 )
 from gnomon_stats.checkpoint import from_checkpoint, to_checkpoint
-from gnomon_stats.fold import DAYS, HOURS, Statistics, fold, move_to_zone
+from gnomon_stats.fold import DAYS, HOURS, Statistics, ZoneDays, fold, move_to_zone
 from gnomon_stats.report import job_statistics, outcomes_today
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
@@ -161,9 +166,66 @@ def test_days_and_hours_are_bounded_and_totals_are_not() -> None:
 
     job = statistics.jobs["sync"]
     assert len(job.days) == DAYS
-    assert len(job.hours) == HOURS / 6
+    assert len(job.hours) == HOURS
     assert job_statistics(statistics, "sync").missed == 2000
     assert job.older.missed == 2000 - sum(row.tally.missed for row in job.days)
+
+
+def test_an_event_from_the_far_future_drops_no_days_and_hours() -> None:
+    log = numbered(
+        *(succeeded(at=NOON + n * HOUR) for n in range(50)),
+        failed(at=NOON.replace(year=2090)),
+        *(succeeded(at=NOON + n * HOUR) for n in range(50, 100)),
+    )
+
+    stats = job_statistics(folded(log), "sync")
+
+    assert [(f"{one.day}", one.success, one.failed) for one in stats.by_day or ()] == [
+        ("2026-12-01", 12, 0),
+        *((f"2026-12-0{day}", 24, 0) for day in (2, 3, 4)),
+        ("2026-12-05", 16, 0),
+        ("2090-12-01", 0, 1),
+    ]
+    assert len(stats.by_hour or ()) == 101
+
+
+def test_days_and_hours_of_an_older_version_are_not_compared_with_those_that_it_dropped() -> None:
+    statistics = folded(numbered(succeeded(), succeeded(at=NOON + 500 * DAY)))
+    body = msgspec.msgpack.encode(statistics, enc_hook=lambda series: series.numbers())
+    view = zlib.compress(msgspec.msgpack.encode((1, body)))
+
+    assert from_checkpoint(Checkpoint(6, view), 6).rows_since == 6
+    assert from_checkpoint(to_checkpoint(statistics), 6).rows_since == 0
+
+
+def changes(zone: ZoneInfo, first: datetime, last: datetime) -> Iterator[datetime]:
+    """Find the clock changes of a zone, to the minute, by looking once a week."""
+    before = first
+    while before < last:
+        after = before + timedelta(days=7)
+        if (offset := before.astimezone(zone).utcoffset()) != after.astimezone(zone).utcoffset():
+            low, high = before, after
+            while high - low > timedelta(minutes=1):
+                middle = low + (high - low) / 2
+                low, high = (middle, high) if middle.astimezone(zone).utcoffset() == offset else (low, middle)
+            yield high
+        before = after
+
+
+def test_days_are_those_of_the_zone_around_every_clock_change() -> None:
+    """In Antarctica/Casey, in March 2010, a part of a day came a second time after the next day had begun."""
+    wrong, found = [], 0
+    for name in sorted(available_timezones()):
+        zone = ZoneInfo(name)
+        for change in changes(zone, datetime(2009, 1, 1, tzinfo=UTC), datetime(2013, 1, 1, tzinfo=UTC)):
+            found += 1
+            instants = [change + n * timedelta(minutes=90) for n in range(-20, 20)]
+            for order in (instants, instants[::-1]):
+                day_of = ZoneDays(zone)
+                wrong += [(name, at) for at in order if day_of(at, to_micros(at)) != at.astimezone(zone).toordinal()]
+
+    assert wrong == []
+    assert found > 1_000
 
 
 def test_a_streak_is_of_successes_or_failures_and_a_miss_does_not_end_it() -> None:
