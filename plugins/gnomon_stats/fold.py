@@ -20,7 +20,8 @@ from gnomon_stats.histogram import bucket_of
 from gnomon_stats.series import Outcome, Series, Tally
 
 HOURS, DAYS = 14 * 24, 400
-"""The newest hours and days with ends of runs of a job that are kept: a number of rows, and not a span of time, a single event with a time in the far future would end the span of all others."""
+"""The hours and days of a job that are kept: the newest ones with ends of runs. They are counted, not limited by age,
+because a single event with a time in the far future would make all others too old."""
 HOUR_MICROS = 3_600_000_000
 Standing = Literal["scheduled", "running", "success", "failed", "missed", "cancelled"]
 
