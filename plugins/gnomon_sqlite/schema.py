@@ -20,8 +20,8 @@ SCHEMA_VERSION = 5
 # latest time up to this row, so it never decreases; `setback` is the largest amount by which an event up to this row
 # lies before an earlier one, after a clock was set back. Together they bound a search by time.
 #
-# An append writes its events and nothing else. The views that follow from them are flushed by the thousand, in a
-# transaction of their own: finished runs to `executions`, unfinished ones to `live`. `flushed` is the position up to
+# An append writes its events and nothing else. The views that follow from them are flushed by the thousand, in
+# their own transaction: finished runs to `executions`, unfinished ones to `live`. `flushed` is the position up to
 # which this is done. Every index costs written pages, nearly one per run, and views that are flushed together share
 # them. A reader folds the events after `flushed` itself (unflushed_reader.py), so it sees every event as soon as it is
 # durable.

@@ -35,10 +35,10 @@ def missing(service: str, reason: str) -> NoReturn:
 
 
 class Port:
-    """A free port that is kept for a server which listens later, ends, and listens again: nobody else is given it.
+    """A free port reserved for a server that listens later, ends, and listens again.
 
-    A socket that is bound and does not listen keeps it. Who says so, as servers do (SO_REUSEADDR), may listen all the
-    same; other clients are refused in the meantime.
+    A bound socket that does not listen reserves it. Servers, which set SO_REUSEADDR, may listen on it nevertheless;
+    clients are refused in the meantime.
     """
 
     def __init__(self) -> None:

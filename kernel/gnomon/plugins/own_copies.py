@@ -49,7 +49,7 @@ def _mutable_fields(event_type: type[Event]) -> tuple[tuple[str, Callable[[Any],
     """Return the fields that hold mutable values, each with the function that copies them."""
     info = inspect.type_info(event_type)
     assert isinstance(info, inspect.StructType)  # noqa: S101 - every event is one
-    # to_builtins leaves JSON as it is, at some 0.03 µs a value; but it makes dicts of Structs.
+    # to_builtins leaves JSON as it is, at about 0.03 µs a value; but it makes dicts of Structs.
     return tuple(
         (field.name, list if _is_list_of_immutables(field.type) else msgspec.to_builtins)
         for field in info.fields

@@ -9,7 +9,7 @@ from gnomon.safe_text import exact, safe_repr
 
 
 def health_of(store: Store) -> StoreHealth:
-    """Return what the store reports; a store that fails to do so is degraded, and runs are started all the same."""
+    """Return what the store reports; a store that fails to do so is degraded, and runs still start."""
     try:
         health: object = store.health()
         if not isinstance(health, StoreHealth):

@@ -23,7 +23,7 @@ LIMIT = timedelta(milliseconds=300)
 
 
 class UnshowableError(Exception):
-    """Ends the process of whoever shows it."""
+    """Ends the process that shows it."""
 
     def __str__(self) -> str:
         raise SystemExit(3)
@@ -322,7 +322,7 @@ def test_whatever_a_config_raises_is_a_sentence() -> None:
 def test_whatever_an_attribute_raises_is_a_sentence(attribute: str, raising: Callable[..., Any]) -> None:
     hostile = type("Hostile", (Witness,), {attribute: property(raising)})
 
-    with contextlib.suppress(PluginError):  # of a property that is nobody's business nothing need be told
+    with contextlib.suppress(PluginError):  # a private property need not be reported
         PluginSet().add(hostile)
 
 

@@ -18,7 +18,7 @@ export const en = {
   'event.due': 'due {at}', 'event.steps': 'steps: {names}', 'event.step': 'started {name}', 'event.skipped': 'skipped {names}', 'event.after': 'after {t}',
   'outcome.succeeded': 'succeeded', 'outcome.failed': 'failed', 'outcome.cancelled': 'cancelled',
   'role.viewer': 'viewer', 'role.operator': 'operator', 'role.admin': 'admin', 'health.ok': 'healthy', 'health.degraded': 'degraded', 'health.failed': 'unhealthy',
-  'component.kernel': 'Kernel', 'component.store': 'Store', 'component.loop': 'Event loop', 'component.clock': 'Clock', 'component.timetable': 'Timetable', 'component.journal': 'Journal',
+  'component.kernel': 'Kernel', 'component.store': 'Store', 'component.loop': 'Event loop', 'component.clock': 'Clock', 'component.timetable': 'Timetable', 'component.journal': 'Journal', 'component.starts': 'Run starts',
   'audit.add': 'added the job', 'audit.change': 'changed the job', 'audit.remove': 'removed the job', 'audit.pause': 'paused the job', 'audit.resume': 'resumed the job',
   'audit.trigger': 'triggered a run', 'audit.cancel': 'requested cancellation of a run', 'audit.mark_failed': 'marked a run as failed', 'audit.metadata': 'edited the name or note', 'audit.describe': 'edited the name or note', 'audit.hide': 'hid a run',
   'policy.catch_up': 'After downtime', 'policy.grace': 'Grace period', 'policy.overlap': 'On overlap', 'policy.max_instances': 'Concurrent runs', 'policy.timeout': 'Timeout', 'policy.silence': 'Silence limit',

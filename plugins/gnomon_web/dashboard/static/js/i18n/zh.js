@@ -19,7 +19,7 @@ export const zh = {
   'event.due': '计划时间 {at}', 'event.steps': '步骤：{names}', 'event.step': '进入 {name}', 'event.skipped': '跳过 {names}', 'event.after': '耗时 {t}',
   'outcome.succeeded': '成功', 'outcome.failed': '失败', 'outcome.cancelled': '已终止',
   'role.viewer': '只读', 'role.operator': '操作员', 'role.admin': '管理员', 'health.ok': '正常', 'health.degraded': '降级', 'health.failed': '故障',
-  'component.kernel': '内核', 'component.store': '存储', 'component.loop': '事件循环', 'component.clock': '时钟', 'component.timetable': '调度表', 'component.journal': '日志写入',
+  'component.kernel': '内核', 'component.store': '存储', 'component.loop': '事件循环', 'component.clock': '时钟', 'component.timetable': '调度表', 'component.journal': '日志写入', 'component.starts': '启动时效',
   'audit.add': '添加了任务', 'audit.change': '修改了任务', 'audit.remove': '移除了任务', 'audit.pause': '暂停了任务', 'audit.resume': '恢复了任务',
   'audit.trigger': '手动执行了任务', 'audit.cancel': '请求终止执行', 'audit.mark_failed': '将执行标记为失败', 'audit.metadata': '修改了名称或备注', 'audit.describe': '修改了名称或备注', 'audit.hide': '隐藏了一条记录',
   'policy.catch_up': '停机之后', 'policy.grace': '宽限时间', 'policy.overlap': '仍在执行时', 'policy.max_instances': '最大并发数', 'policy.timeout': '超时', 'policy.silence': '最长静默',
