@@ -70,8 +70,17 @@ class PluginHealth(msgspec.Struct, frozen=True):
 class Health(msgspec.Struct, frozen=True):
     """The health of the kernel.
 
-    `backlog` counts events that have not reached the store: not durable yet, or spooled by a degraded store. While
-    `accepts_runs` is false the store has no room for new runs, and they wait.
+    `state` is degraded while the store is, and while there are `problems` of the kernel itself, such as late starts, a
+    blocked event loop, or a clock that is behind the log; `problem` has all of these as one text. `store_state` and
+    `store_problem` are about the store and the journal alone. `backlog` counts events that have not reached the store:
+    not durable yet, or spooled by a degraded store. While `accepts_runs` is false no event can be written, or the store
+    has no room for new runs: they wait. `problems` has a sentence for each component. `stalled` names the components
+    that make no progress: the process should be restarted. `is_starting` is true until the jobs are scheduled and all
+    plugins have started. `blocked_by` is the id of the execution that blocks the event loop, or has just done so.
+
+    `lateness_s` is how late starts are and `append_s` how long an append takes, within the last seconds. `loop_stalls`
+    counts the times when a run blocked the event loop, and `loop_stalled_s` is their sum. `clock_behind_s` is how far
+    the clock is behind the newest event of the log.
     """
 
     state: JournalState
@@ -83,6 +92,17 @@ class Health(msgspec.Struct, frozen=True):
     running: int
     waiting: int
     plugins: list[PluginHealth]
+    store_state: JournalState = "healthy"
+    store_problem: str | None = None
+    problems: dict[str, str] = {}
+    stalled: list[str] = []
+    is_starting: bool = False
+    blocked_by: str | None = None
+    lateness_s: float = 0.0
+    append_s: float = 0.0
+    loop_stalls: int = 0
+    loop_stalled_s: float = 0.0
+    clock_behind_s: float = 0.0
 
 
 class LoadedPlugin(Protocol):

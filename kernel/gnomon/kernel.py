@@ -25,10 +25,12 @@ from gnomon.domain.operator_actions import KERNEL
 from gnomon.domain.records import Checkpoint
 from gnomon.engine.admission import Admission
 from gnomon.engine.commands import KernelCommands
+from gnomon.engine.health import KernelCondition
 from gnomon.engine.job_registry import JobRegistry
 from gnomon.engine.job_table import JobTable
 from gnomon.engine.journal import Journal
 from gnomon.engine.launcher import Launcher
+from gnomon.engine.loop_watchdog import LoopWatchdog
 from gnomon.engine.progress_recorder import ProgressRecorder
 from gnomon.engine.queries import KernelQueries
 from gnomon.engine.recovery import recover
@@ -61,8 +63,9 @@ class Kernel(KernelQueries, KernelCommands):
     """Keeps time, runs jobs, and records everything that happens.
 
     Use it as `async with Kernel(...) as kernel:`; it runs until the block is left. `timezone` is the zone of jobs that
-    have none. `drain` is how long leaving waits for running bodies. A kernel with `keeps_time=False` runs only what is
-    triggered. Inside the block, `log_id` is the id of the log and `loop` the event loop of the kernel.
+    have none. `drain` is how long leaving waits for running bodies. A run that blocks the event loop for longer than
+    `blocked_loop_after` is reported; None turns that off. A kernel with `keeps_time=False` runs only what is triggered.
+    Inside the block, `log_id` is the id of the log and `loop` the event loop of the kernel.
     """
 
     def __init__(  # noqa: PLR0913 - what a deployment may set, all by name
@@ -77,6 +80,7 @@ class Kernel(KernelQueries, KernelCommands):
         max_running: int = 100,
         drain: timedelta = timedelta(seconds=30),
         hook_timeout: timedelta = timedelta(seconds=10),
+        blocked_loop_after: timedelta | None = timedelta(seconds=1),
         keeps_time: bool = True,
     ) -> None:
         self.clock = clock or SystemClock()
@@ -85,9 +89,18 @@ class Kernel(KernelQueries, KernelCommands):
         self.plugins = plugins if plugins is not None else PluginSet()
         self.loop: asyncio.AbstractEventLoop | None = None
         self.log_id = ""
+        self.lost_events = 0
         self._timezone = timezone
         self._keeps_time = keeps_time
         self._hook_timeout_s = hook_timeout.total_seconds()
+        self._blocked_loop_after_s = blocked_loop_after.total_seconds() if blocked_loop_after is not None else None
+        self._watchdog: LoopWatchdog | None = None
+        self._condition: KernelCondition | None = None
+        self._components: list[asyncio.Task[None]] = []
+        self._is_starting = True
+        self._is_stopping = False
+        self._failure: GnomonError | None = None
+        self._owner: asyncio.Task[Any] | None = None
         self._store = store or MemoryStore()
         with garbage_collection_paused():
             self._jobs = JobTable(self._register(job) for job in jobs)
@@ -101,12 +114,13 @@ class Kernel(KernelQueries, KernelCommands):
 
     async def __aenter__(self) -> Self:
         """Open the store, start the plugins, settle the runs of an earlier kernel, and start to keep time."""
-        self.loop = asyncio.get_running_loop()
+        self.loop, self._owner = asyncio.get_running_loop(), asyncio.current_task()
         try:
             await self._start(self._resources)
         except BaseException:
             await self._stop()
             raise
+        self._is_starting = False
         log.info(
             "kernel started", node=self.node, store=self._store.name, jobs=len(self._jobs), head=self._journal.head
         )
@@ -116,6 +130,7 @@ class Kernel(KernelQueries, KernelCommands):
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """Start nothing more, wait `drain` for running bodies, cancel the rest, make everything durable, close."""
+        self._is_stopping = True
         self._start_nothing_more()
         try:
             if exc_type is None:
@@ -132,14 +147,12 @@ class Kernel(KernelQueries, KernelCommands):
         self.log_id = await identify_log(self._store)
         head = self._journal.head
         tasks = await resources.enter_async_context(asyncio.TaskGroup())
-        background = [_start_component(tasks, self._journal.run(), "journal")]
-        resources.push_async_callback(_cancel, background)
+        self._start_component(self._journal.run(), "journal")
+        resources.push_async_callback(self._stop_components)
         resources.push_async_callback(self._dispatcher.stop, FLUSH_LIMIT_S)
         self._build(tasks)
-        background += [
-            _start_component(tasks, self._progress.conflate(), "progress recorder"),
-            _start_component(tasks, self._keep_house(), "housekeeping"),
-        ]
+        self._start_component(self._progress.conflate(), "progress recorder")
+        self._start_component(self._keep_house(), "housekeeping")
         resources.push_async_callback(self._flush)
         resources.enter_context(captured())
         resources.push_async_callback(self._supervisor.stop, KERNEL, "the kernel was stopped")
@@ -147,16 +160,23 @@ class Kernel(KernelQueries, KernelCommands):
         await self._settle_the_past()
         # Not earlier: plugins find all jobs when their lifespans are entered. No body begins before all plugins have.
         await self._dispatcher.start(head, self._journal.head)
+        if self._condition is not None:
+            self._condition.log_changes()
+        if self._watchdog is not None:
+            self._watchdog.start()  # not earlier: a start with many jobs holds the loop itself
+            resources.callback(self._watchdog.stop)
         self._admission.is_open = True
         self._launcher.start_waiting()
         if self._keeps_time:
-            background.append(_start_component(tasks, self._timetable.run(), "timetable"))
+            self._start_component(self._timetable.run(), "timetable")
 
     def _build(self, tasks: asyncio.TaskGroup) -> None:
         """Build the components that need the running event loop and the kernel's task group."""
         runners = (AsyncRunner(self.clock), ThreadRunner(self.clock), ProcessRunner(self.clock))
         self._progress = ProgressRecorder(self._journal, self._store, self.clock)
         self._supervisor = Supervisor(self._journal, self.clock, runners, self._progress, tasks)
+        if self._blocked_loop_after_s is not None:
+            self._watchdog = LoopWatchdog(self._blocked_loop_after_s, self._supervisor)
         self._launcher = Launcher(
             self._journal,
             self.clock,
@@ -165,9 +185,11 @@ class Kernel(KernelQueries, KernelCommands):
             self._jobs,
             self._supervisor,
             tasks,
+            self._watchdog,
         )
         self._timetable = Timetable(self.clock, self._launcher.dispatch)
         self._registry = JobRegistry(self._journal, self.clock, self._timetable, self._launcher, self._jobs)
+        self._condition = KernelCondition(self._journal, self._timetable, self._watchdog)
 
     async def _settle_the_past(self) -> None:
         """Record the outcomes of fires and runs during the downtime, and enter all jobs into the timetable."""
@@ -194,6 +216,10 @@ class Kernel(KernelQueries, KernelCommands):
             await self._resources.aclose()
         finally:
             self.loop = None
+        if self._failure is not None:
+            if self._owner is not None:
+                self._owner.uncancel()
+            raise self._failure
 
     async def _flush(self) -> None:
         try:
@@ -202,31 +228,40 @@ class Kernel(KernelQueries, KernelCommands):
                 await asyncio.shield(self._journal.durable())
         except (TimeoutError, GnomonError) as exc:
             problem = self._journal.problem or str(exc)
-            log.critical("events could not be written", lost_events=self._journal.backlog, problem=problem)
+            self.lost_events = self._journal.lost_events + self._journal.backlog
+            log.critical("events could not be written", lost_events=self.lost_events, problem=problem)
 
     async def _keep_house(self) -> None:
         while True:
             await asyncio.sleep(HOUSEKEEPING_INTERVAL_S)  # real time, as the plugins' threads are real
             self._dispatcher.report_blocking()
+            if self._condition is not None:
+                self._condition.log_changes()
             with contextlib.suppress(DeposedError):  # the journal has logged it
                 self._launcher.start_waiting()  # no event says that a store accepts runs again
 
+    def _start_component(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        """Start a component that runs until the kernel stops. If it ends before, for any reason, the kernel fails."""
+        task = asyncio.get_running_loop().create_task(work, name=name)
+        self._components.append(task)
+        task.add_done_callback(self._on_component_end)
 
-def _start_component(tasks: asyncio.TaskGroup, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
-    """Start a component of the kernel. A failure, which is a bug, is logged with its name before the kernel stops."""
-    task = tasks.create_task(work, name=name)
+    def _on_component_end(self, task: asyncio.Task[None]) -> None:
+        if self._is_stopping or self._owner is None:
+            return
+        cause = asyncio.CancelledError() if task.cancelled() else task.exception()
+        name, what = task.get_name(), repr(cause) if cause is not None else "it returned"
+        log.critical("a component of the kernel failed", component=name, exc_info=cause)
+        self._is_stopping = True
+        self._failure = GnomonError(f"the {name} of the kernel ended: {what}; the kernel stops, this is a bug")
+        self._failure.__cause__ = cause
+        self._owner.cancel()  # the other components go on until the last events are written
 
-    def report(task: asyncio.Task[None]) -> None:
-        if not task.cancelled() and (exc := task.exception()) is not None:
-            log.critical("a component of the kernel failed", component=name, exc_info=exc)
-
-    task.add_done_callback(report)
-    return task
-
-
-async def _cancel(tasks: list[asyncio.Task[None]]) -> None:
-    for task in tasks:
-        task.cancel()
+    async def _stop_components(self) -> None:
+        self._is_stopping = True
+        for task in self._components:
+            task.cancel()
+        await asyncio.gather(*self._components, return_exceptions=True)
 
 
 @contextmanager

@@ -280,7 +280,7 @@ async def test_a_guard_that_hangs_stops_no_job(
     assert guard.asked == 1
     assert {(line["event"], line["plugin"]) for line in logs if line["log_level"] == "error"} == {
         ("guards took too long, fires run unguarded", "Guard"),
-        ("guards do not answer, fires run unguarded", "Guard"),
+        ("guards do not respond, fires run unguarded", "Guard"),
     }
     assert health.state == "degraded"
     assert health.problem == "hook guard has not answered for 0.05 s, so fires run unguarded until it does"

@@ -132,8 +132,20 @@ class FireExplainer:
         explanation.silence = await self._silence(due)
         if explanation.silence is not None:
             explanation.say(f"No kernel was running when it was due: {self._silence_words(explanation.silence)}.")
+        elif (warned := await self._blocked_loop(due, decided)) is not None:
+            await self._note_behind(explanation, warned.stream)
+            explanation.say(
+                f"A kernel decided it only at {self.when(decided.at)}: its event loop was blocked for "
+                f"{length(warned.seconds or 0.0)}. {self._behind_words(explanation)}"
+            )
         else:
             explanation.say(f"A kernel decided it only at {self.when(decided.at)}: it was busy or suspended.")
+
+    async def _blocked_loop(self, due: datetime, decided: Event) -> events.Warned | None:
+        """Return the warning about a run that blocked the kernel's event loop between two moments."""
+        block = await self._store.read(max(decided.position - NEIGHBOURS, 0), NEIGHBOURS)
+        warned = (event for event in block if isinstance(event, events.Warned) and event.kind == events.BLOCKED_LOOP)
+        return next((event for event in warned if event.at >= due and event.position < decided.position), None)
 
     async def _explain_what_it_waited_for(
         self, explanation: FireExplanation, run: Execution, since: datetime, started: Event

@@ -145,7 +145,7 @@ class Failed(ExecutionEvent, frozen=True, kw_only=True, tag="failed"):
 class Missed(ExecutionEvent, frozen=True, kw_only=True, tag="missed"):
     """A fire, or a range of `count` fires from `first` to `last`, did not run and never will.
 
-    `blocked_by` is the id of the run that was in the way, for the reason `overlap`.
+    `blocked_by` is the id of the run in the way: for `overlap`, and for `late` if a run blocked the event loop.
     """
 
     scheduled_time: datetime
@@ -203,6 +203,11 @@ class Warned(ExecutionEvent, frozen=True, kw_only=True, tag="warned"):
     kind: str
     message: str
     actor: str | None = None
+    seconds: float | None = None
+
+
+BLOCKED_LOOP = "blocked_loop"
+"""The kind of the warning about a body that blocked the kernel's event loop for `seconds`."""
 
 
 class LateResult(ExecutionEvent, frozen=True, kw_only=True, tag="late_result"):

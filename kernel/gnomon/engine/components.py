@@ -13,10 +13,12 @@ from gnomon.api import KernelApi
 from gnomon.domain.execution import Execution
 from gnomon.domain.operator_actions import is_reserved
 from gnomon.engine.admission import Admission
+from gnomon.engine.health import KernelCondition
 from gnomon.engine.job_registry import JobRegistry
 from gnomon.engine.job_table import JobTable
 from gnomon.engine.journal import Journal
 from gnomon.engine.launcher import Launcher
+from gnomon.engine.loop_watchdog import LoopWatchdog
 from gnomon.engine.progress_recorder import ProgressRecorder
 from gnomon.engine.supervisor import Supervisor
 from gnomon.engine.timetable import Timetable
@@ -75,6 +77,9 @@ class KernelComponents(KernelApi):
     _dispatcher: Dispatcher
     _admission: Admission
     _launcher: Launcher
+    _watchdog: LoopWatchdog | None
+    _condition: KernelCondition | None
+    _is_starting: bool
     _progress: ProgressRecorder
     _supervisor: Supervisor
     _timetable: Timetable

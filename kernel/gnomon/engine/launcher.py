@@ -14,10 +14,12 @@ from gnomon.domain import events
 from gnomon.domain.events import MissedReason
 from gnomon.domain.execution import Execution, execution_id
 from gnomon.domain.operator_actions import KERNEL
+from gnomon.engine.active_run import ActiveRun
 from gnomon.engine.admission import Admission, Ticket, Verdict
 from gnomon.engine.job_table import JobTable
 from gnomon.engine.journal import Journal
-from gnomon.engine.supervisor import ActiveRun, Supervisor
+from gnomon.engine.loop_watchdog import LoopWatchdog
+from gnomon.engine.supervisor import Supervisor
 from gnomon.engine.timetable import DueFires
 from gnomon.errors import DeposedError
 from gnomon.jobs.job import Job, Retry
@@ -52,6 +54,7 @@ class Launcher:
         jobs: JobTable,
         supervisor: Supervisor,
         tasks: asyncio.TaskGroup,
+        watchdog: LoopWatchdog | None = None,
     ) -> None:
         self._journal = journal
         self._clock = clock
@@ -60,6 +63,7 @@ class Launcher:
         self._jobs = jobs
         self._supervisor = supervisor
         self._tasks = tasks
+        self._watchdog = watchdog
         self._delayed: dict[str, asyncio.Task[None]] = {}
 
     def close(self) -> None:
@@ -125,7 +129,10 @@ class Launcher:
         for one in missed:
             folded = {"count": one.count, "first": one.first, "last": one.last} if one.count > 1 else {}
             identity = execution_id(job.id, one.last)
-            self._miss(identity, job, one.last, one.reason, detail or DETAILS.get(one.reason), **folded)
+            text, blocked_by = detail or DETAILS.get(one.reason), None
+            if one.reason == "late" and self._watchdog and (stall := self._watchdog.stall_since(one.last.timestamp())):
+                text, blocked_by = f"the event loop was blocked by {stall.culprit}", stall.execution_id
+            self._miss(identity, job, one.last, one.reason, text, blocked_by=blocked_by, **folded)
 
     def _miss(
         self, identity: str, job: Job, fire: datetime, reason: MissedReason, detail: str | None, **more: Any

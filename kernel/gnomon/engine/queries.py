@@ -86,17 +86,31 @@ class KernelQueries(KernelComponents):
         await self.clock.sleep(seconds)
 
     def health(self) -> Health:
-        journal, store = self._journal, health_of(self._store)
+        journal, store, condition = self._journal, health_of(self._store), self._condition
+        store_state = store.state if journal.state == "healthy" else journal.state
+        store_problem = journal.problem or store.problem
+        problems = condition.problems() if condition is not None else {}
         return Health(
-            state=store.state if journal.state == "healthy" else journal.state,
-            problem=journal.problem or store.problem,
+            state="degraded" if problems and store_state == "healthy" else store_state,
+            problem="; ".join(filter(None, (store_problem, *problems.values()))) or None,
             store=self._store.name,
             position=journal.head,
             backlog=journal.backlog + store.backlog,
-            accepts_runs=store.accepts_runs,
+            accepts_runs=store.accepts_runs and journal.state == "healthy",
             running=self._admission.running,
             waiting=self._admission.waiting,
             plugins=self._dispatcher.health(),
+            store_state=store_state,
+            store_problem=store_problem,
+            problems=problems,
+            stalled=condition.stalled if condition is not None else [],
+            is_starting=self._is_starting,
+            blocked_by=condition.blocked_by if condition is not None else None,
+            lateness_s=round(self._timetable.lateness_s, 3) if condition is not None else 0.0,
+            append_s=round(journal.append_s, 6),
+            loop_stalls=self._watchdog.count if self._watchdog is not None else 0,
+            loop_stalled_s=round(self._watchdog.total_s, 3) if self._watchdog is not None else 0.0,
+            clock_behind_s=round(journal.behind_s, 3),
         )
 
     @property

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+import time
 from collections.abc import Callable, Iterable
 from datetime import datetime
+from typing import Any
 
 import msgspec
 import structlog
 
 from gnomon.domain import events
-from gnomon.domain.events import FailedReason
+from gnomon.domain.events import BLOCKED_LOOP, FailedReason
 from gnomon.domain.execution import Execution
+from gnomon.engine.active_run import ActiveRun, Ending
 from gnomon.engine.journal import Journal
+from gnomon.engine.loop_watchdog import Stall
 from gnomon.engine.progress_recorder import ProgressRecorder
 from gnomon.engine.task_sharing import take_turns
 from gnomon.errors import DeposedError
@@ -26,34 +31,6 @@ from gnomon.runners.log_buffer import ProgressReader
 from gnomon.text import shorten
 
 log = structlog.stdlib.get_logger("gnomon.engine.supervisor")
-
-
-class Ending(msgspec.Struct, frozen=True):
-    """Why the kernel ends a run that nobody cancelled."""
-
-    reason: FailedReason
-    message: str
-    actor: str | None = None
-
-
-class ActiveRun(msgspec.Struct, eq=False, gc=False):
-    """A run with a live body, or one that is about to start. `on_over` is called once, when its end is recorded.
-
-    Its only reference cycle is with the task that it runs in, and ends with that task.
-    """
-
-    execution: Execution
-    job: Job
-    body: Body
-    context: Context
-    runner: Runner
-    on_over: Callable[[ActiveRun], None]
-    started_at: float = 0.0
-    task: asyncio.Task[None] | None = None
-    watchers: tuple[asyncio.Task[None], ...] = ()
-    ending: Ending | None = None
-    cancel_reason: str | None = None
-    is_over: bool = False
 
 
 class Supervisor:
@@ -216,6 +193,36 @@ class Supervisor:
         )
         return True
 
+    # --- runs that block the loop ---
+
+    def note_stall(self, task: asyncio.Task[Any] | None, stall: Stall) -> None:
+        """Find the run whose task holds the loop, and write it into the stall. In the watchdog's thread."""
+        for active in tuple(self._active.values()):
+            if task is not None and active.task is task:
+                stall.execution_id, stall.job_id = active.execution.id, active.job.id
+                if active.stall is None:
+                    active.stall = stall
+
+    def record_stall(self, stall: Stall) -> None:
+        """Record a warning about the run that blocked the loop: one for each run, however often it does it."""
+        active = self._active.get(stall.execution_id or "")
+        if active is None or active.is_over or active.stall is not stall or stall.is_recorded:
+            return
+        stall.is_recorded = True
+        message = (
+            f"the run blocked the event loop of the kernel for {stall.seconds:.1f} s, at {stall.place}: no other run "
+            'could start or go on; blocking code belongs in a plain `def` with runner = "thread"'
+        )
+        with contextlib.suppress(DeposedError):  # the journal has logged it
+            self._journal.record(
+                events.Warned,
+                active.execution.id,
+                active.job.id,
+                kind=BLOCKED_LOOP,
+                message=shorten(message, TEXT_LIMIT),
+                seconds=round(stall.seconds, 3),
+            )
+
     def _stop_body(self, active: ActiveRun) -> None:
         active.context.request_cancel()
         active.runner.cancel(active.execution.id)
@@ -224,6 +231,10 @@ class Supervisor:
         """Record how the body ended: as the end of the run, or as a late result if that has ended before."""
         try:
             if not active.is_over:
+                if active.stall is not None and not active.stall.is_over:  # it blocked the loop until just now
+                    active.stall.seconds = time.monotonic() - active.stall.began
+                    self.record_stall(active.stall)
+                self._overrule_by_timeout(active, outcome)
                 if active.context.has_pending_progress:
                     active.context.flush()
                 self._record_end(active, outcome)
@@ -232,6 +243,15 @@ class Supervisor:
         except DeposedError as exc:
             log.error("the end of a run could not be recorded", execution=active.execution.id, problem=str(exc))
         self._release(active)
+
+    def _overrule_by_timeout(self, active: ActiveRun, outcome: Outcome) -> None:
+        """End a run as failed(timeout) that ended by itself after its timeout, on a loop that was blocked till then."""
+        limit = active.job.timeout
+        if limit is None or active.ending is not None or outcome.cancelled:
+            return
+        if outcome.execution_time > limit.total_seconds():
+            took = f"it ended after {outcome.execution_time:.1f} s"
+            active.ending = Ending("timeout", f"the run took longer than its timeout of {limit}: {took}")
 
     def _record_end(self, active: ActiveRun, outcome: Outcome) -> None:
         execution, spent = active.execution, round(outcome.execution_time, 6)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import heapq
 import itertools
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ import msgspec
 import structlog
 
 from gnomon.domain.job_state import JobState
+from gnomon.engine.vital_signs import Heartbeat, RecentValues
 from gnomon.jobs.job import Job
 from gnomon.ports import Clock
 from gnomon.scheduling.catch_up import Absence, Backlog, MissedRange, fires, next_fire
@@ -25,6 +27,8 @@ CHUNK_JOBS = 128
 the loop is free again after a few milliseconds (APScheduler submits all of them first: measured, none ran)."""
 FIRST_CHUNK_JOBS = 16
 """The first chunk of a burst is small, so that its first body waits for a small commit; the following ones double."""
+STALLED_AFTER_S = 60.0
+"""A step that takes longer counts as a standstill: hooks have 10 s, and the clock answers once a second."""
 SLICE_FIRES = 256
 """Fires of one long backlog that are counted before other tasks may run."""
 
@@ -39,13 +43,14 @@ class DueFires(msgspec.Struct, frozen=True):
 
 
 class Entry(msgspec.Struct, eq=False):
-    """A job in the timetable. One that was removed or replaced has no trigger."""
+    """A job in the timetable, `since` a wall time. One that was removed or replaced has no trigger."""
 
     job: Job
     trigger: Trigger | None
     anchor: datetime
     last_fire: datetime | None
     newest: datetime | None
+    since: float = 0.0
     next: datetime | None = None
     absence: Absence = Absence()
     is_catching_up: bool = False
@@ -70,11 +75,21 @@ class Timetable:
         self._wake = asyncio.Event()
         self._round = asyncio.Event()
         self._running = self._working = False
+        self._lateness = RecentValues()
+        self.heartbeat = Heartbeat("timetable", STALLED_AFTER_S)
 
     def schedule(self, job: Job, trigger: Trigger, state: JobState, absence: Absence | None = None) -> None:
         """Add a job, or replace the one with its id. Fires after those that its state knows are due."""
         self.remove(job.id)
-        entry = Entry(job, trigger, state.anchor, state.last_fire, state.newest_fire, absence=absence or Absence())
+        entry = Entry(
+            job,
+            trigger,
+            state.anchor,
+            state.last_fire,
+            state.newest_fire,
+            absence=absence or Absence(),
+            since=self._clock.time(),
+        )
         self._entries[job.id] = entry
         self._enter(entry)
 
@@ -87,6 +102,18 @@ class Timetable:
         """Return when a job is due next; None for a job without further fires, or one that is not scheduled."""
         entry = self._entries.get(job_id)
         return entry.next if entry is not None else None
+
+    @property
+    def lateness_s(self) -> float:
+        """How late fires have come lately, and how late the oldest one is that is still to come.
+
+        Fires that were due before their job was scheduled, as after a downtime or a pause, do not count. In any thread.
+        """
+        overdue = 0.0
+        with contextlib.suppress(IndexError):  # read from another thread, while the last entry was taken
+            due, _, entry = self._heap[0]
+            overdue = self._clock.time() - due if self._running and due >= entry.since else 0.0
+        return max(self._lateness.maximum, overdue)
 
     @property
     def is_idle(self) -> bool:
@@ -119,17 +146,21 @@ class Timetable:
                 else:
                     most = FIRST_CHUNK_JOBS
                     self._round.set()
+                    self.heartbeat.begin("waits for the clock")
                     await self._clock.wait(self._wake, self._heap[0][0] if self._heap else None)
                     self._wake.clear()
         finally:
             self._running = False
+            self.heartbeat.rest()
             self._round.set()
 
     async def _work(self, due: Sequence[Entry], *, leads: bool) -> None:
         self._working = True
         try:
+            self.heartbeat.begin("decides about fires")
             now = self._clock.now()
             decided = [self._decide_one(entry, now) or await self._decide(entry) for entry in due]
+            self.heartbeat.begin("dispatches fires")
             await self._dispatch([one for one in decided if one is not None], leads=leads)
         finally:
             self._working = False
@@ -163,9 +194,11 @@ class Timetable:
         now = self._clock.time()
         due: list[Entry] = []
         while self._heap and len(due) < most and self._heap[0][0] <= now:
-            entry = heapq.heappop(self._heap)[2]
+            fire, _, entry = heapq.heappop(self._heap)
             if entry.trigger is not None:
                 due.append(entry)
+                if fire >= entry.since:
+                    self._lateness.add(now - fire)
         return due
 
     def _decide_one(self, entry: Entry, now: datetime) -> DueFires | None:

@@ -1,0 +1,45 @@
+"""A run with a live body, as the supervisor and the launcher know it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import msgspec
+
+from gnomon.domain.events import FailedReason
+from gnomon.domain.execution import Execution
+from gnomon.engine.loop_watchdog import Stall
+from gnomon.jobs.body import Body
+from gnomon.jobs.job import Job
+from gnomon.runners.base import Runner
+from gnomon.runners.context import Context
+
+
+class Ending(msgspec.Struct, frozen=True):
+    """Why the kernel ends a run that nobody cancelled."""
+
+    reason: FailedReason
+    message: str
+    actor: str | None = None
+
+
+class ActiveRun(msgspec.Struct, eq=False, gc=False):
+    """A run with a live body, or one that is about to start. `on_over` is called once, when its end is recorded.
+
+    Its only reference cycle is with the task that it runs in, and ends with that task.
+    """
+
+    execution: Execution
+    job: Job
+    body: Body
+    context: Context
+    runner: Runner
+    on_over: Callable[[ActiveRun], None]
+    started_at: float = 0.0
+    task: asyncio.Task[None] | None = None
+    watchers: tuple[asyncio.Task[None], ...] = ()
+    ending: Ending | None = None
+    cancel_reason: str | None = None
+    stall: Stall | None = None
+    is_over: bool = False

@@ -1,0 +1,70 @@
+"""The problems of the kernel itself, apart from those of its store and its plugins: a sentence for each component."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import structlog
+
+from gnomon.engine.journal import Journal
+from gnomon.engine.loop_watchdog import LoopWatchdog
+from gnomon.engine.timetable import Timetable
+
+log = structlog.stdlib.get_logger("gnomon.engine.health")
+
+LATE_S = 2.0
+"""Starts that are later than this are a problem. A burst of 10,000 starts within 1 to 2 s."""
+SLOW_APPEND_S = 1.0
+"""Appends that take longer than this on average are a problem, also where nothing is late yet."""
+BEHIND_S = 5.0
+"""A clock that is further behind the log is a problem; clocks of two machines differ by less."""
+
+
+class KernelCondition:
+    """Finds the problems of a kernel, in any thread, and logs those that come and go."""
+
+    def __init__(self, journal: Journal, timetable: Timetable, watchdog: LoopWatchdog | None) -> None:
+        self._journal = journal
+        self._timetable = timetable
+        self._watchdog = watchdog
+        self._logged: set[str] = set()
+
+    @property
+    def stalled(self) -> list[str]:
+        """The components that make no progress: the process should be restarted."""
+        return list(self._standstills())
+
+    @property
+    def blocked_by(self) -> str | None:
+        """The execution that blocks the event loop, or has just done so."""
+        return self._watchdog.blocked_by if self._watchdog is not None else None
+
+    def _standstills(self) -> dict[str, str]:
+        problems = {beat.component: beat.problem for beat in (self._timetable.heartbeat, self._journal.heartbeat)}
+        return {component: problem for component, problem in problems.items() if problem is not None}
+
+    def problems(self) -> dict[str, str]:
+        """Return a sentence for each component that has a problem."""
+        found = self._standstills()
+        late, append = self._timetable.lateness_s, self._journal.append_s
+        if late >= LATE_S:
+            found["starts"] = f"starts are {late:.1f} s late, and the store takes {1000 * append:.0f} ms for an append"
+        elif append >= SLOW_APPEND_S:
+            found["store"] = f"the store takes {append:.1f} s for an append"
+        if (behind := self._journal.behind_s) >= BEHIND_S:
+            found["clock"] = (
+                f"the clock of this machine is {timedelta(seconds=round(behind))} behind the newest event of the log: "
+                "jobs may not fire until it has caught up; set the clock, or wait"
+            )
+        if self._watchdog is not None and (problem := self._watchdog.problem) is not None:
+            found["loop"] = problem
+        return found
+
+    def log_changes(self) -> None:
+        """Log each problem when it appears, and when it has gone."""
+        problems = self.problems()
+        for kind in problems.keys() - self._logged:
+            log.warning("kernel degraded", component=kind, problem=problems[kind])
+        for kind in self._logged - problems.keys():
+            log.info("kernel recovered", component=kind)
+        self._logged = set(problems)

@@ -1,0 +1,157 @@
+"""Notices an event loop that is blocked: a thread that measures, since a blocked loop cannot notice anything itself.
+
+    loop answers ──ping──► no answer for `limit_s` ──► the stack of the loop's thread is taken, the run is named
+         ▲                                                            │
+         └──────────── the loop answers again: the length is known ◄──┘
+
+Time in which the whole process did not run (suspended, stopped, starved by other processes) is not counted: the
+watchdog's own wake-ups are late then too, and the process has used no CPU time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+import threading
+import time
+import traceback
+from typing import Any, Protocol
+
+import msgspec
+import structlog
+
+log = structlog.stdlib.get_logger("gnomon.engine.loop_watchdog")
+
+TICKS = 10
+"""Wake-ups in the time after which a loop counts as blocked."""
+STACK_FRAMES = 12
+"""Innermost frames that are logged."""
+REMEMBERED_S = 60.0
+"""How long health names a stall that has ended."""
+
+
+class Stall(msgspec.Struct):
+    """A time in which the loop did not answer; `began` is monotonic, `began_at` wall time in seconds.
+
+    `execution_id` and `job_id` name the run that held the loop, if it was one.
+    """
+
+    began: float
+    began_at: float
+    place: str
+    execution_id: str | None = None
+    job_id: str | None = None
+    seconds: float = 0.0
+    is_over: bool = False
+    is_recorded: bool = False
+
+    @property
+    def culprit(self) -> str:
+        """The run that held the loop, for people."""
+        return f"run {self.execution_id} of job {self.job_id!r}" if self.execution_id else "code outside of runs"
+
+
+class Runs(Protocol):
+    """Knows the runs that have tasks on the loop."""
+
+    def note_stall(self, task: asyncio.Task[Any] | None, stall: Stall) -> None:
+        """Write the run whose task holds the loop into the stall, and remember it; called in the watchdog's thread."""
+
+    def record_stall(self, stall: Stall) -> None:
+        """Record a stall that has ended; called on the loop."""
+
+
+class LoopWatchdog:
+    """Watches the loop that it is started on."""
+
+    def __init__(self, limit_s: float, runs: Runs) -> None:
+        self.count = 0
+        self.total_s = 0.0
+        self._limit_s = limit_s
+        self._runs = runs
+        self._last: Stall | None = None
+        self._stop = threading.Event()
+        self._answered = threading.Event()
+        self._loop: asyncio.AbstractEventLoop
+        self._loop_thread = 0
+
+    def start(self) -> None:
+        """Start the thread; called on the loop."""
+        self._loop, self._loop_thread = asyncio.get_running_loop(), threading.get_ident()
+        self._stop.clear()
+        threading.Thread(target=self._watch, name="gnomon watchdog", daemon=True).start()
+
+    def stop(self) -> None:
+        """End the thread."""
+        self._stop.set()
+
+    @property
+    def problem(self) -> str | None:
+        """A sentence while the loop is blocked, and for a minute afterwards."""
+        if (stall := self._recent) is None:
+            return None
+        verb = "was" if stall.is_over else "has been"
+        return f"the event loop {verb} blocked for {stall.seconds:.1f} s by {stall.culprit}, at {stall.place}"
+
+    @property
+    def blocked_by(self) -> str | None:
+        """The execution that blocks the loop, or did so within the last minute."""
+        stall = self._recent
+        return stall.execution_id if stall is not None else None
+
+    @property
+    def _recent(self) -> Stall | None:
+        stall = self._last
+        if stall is None or (stall.is_over and time.monotonic() > stall.began + stall.seconds + REMEMBERED_S):
+            return None
+        return stall
+
+    def stall_since(self, moment: float) -> Stall | None:
+        """Return the last stall if the loop was, or is, blocked at some time after `moment`, a wall time."""
+        stall = self._last
+        return stall if stall is not None and stall.began_at + stall.seconds >= moment else None
+
+    # --- from here on: the watchdog's thread ---
+
+    def _watch(self) -> None:
+        tick_s = self._limit_s / TICKS
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            while not self._stop.wait(tick_s):
+                self._answered.clear()
+                self._loop.call_soon_threadsafe(self._answered.set)
+                self._wait_for_answer(tick_s)
+
+    def _wait_for_answer(self, tick_s: float) -> None:
+        silent, last, cpu = 0.0, time.monotonic(), time.process_time()
+        began, stall = last, None
+        while not self._answered.wait(tick_s) and not self._stop.is_set():
+            now, used = time.monotonic(), time.process_time()
+            silent += min(now - last, 2 * tick_s + max(used - cpu, 0.0))
+            last, cpu = now, used
+            if stall is None and silent >= self._limit_s:
+                stall = self._last = self._report(began)
+            if stall is not None:
+                stall.seconds = now - began
+        if stall is not None:
+            stall.seconds, stall.is_over = time.monotonic() - began, True
+            self.count += 1
+            self.total_s += stall.seconds
+            if not self._stop.is_set():
+                self._loop.call_soon_threadsafe(self._runs.record_stall, stall)
+
+    def _report(self, began: float) -> Stall:
+        frame = sys._current_frames().get(self._loop_thread)  # noqa: SLF001 - there is no other way
+        frames = traceback.extract_stack(frame)[-STACK_FRAMES:] if frame is not None else []
+        place = f"{frames[-1].filename}:{frames[-1].lineno} in {frames[-1].name}" if frames else "an unknown place"
+        stall = Stall(began, time.time() - (time.monotonic() - began), place)
+        self._runs.note_stall(asyncio.current_task(self._loop), stall)
+        log.error(
+            "the event loop is blocked",
+            by=stall.culprit,
+            at=place,
+            limit_s=self._limit_s,
+            advice='blocking code belongs into a thread or a process: `runner = "thread"` and a plain `def`',
+            stack="".join(traceback.format_list(frames)),
+        )
+        return stall

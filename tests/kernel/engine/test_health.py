@@ -1,0 +1,211 @@
+"""What the kernel says about itself: late starts, slow appends, a clock behind the log, components that stand still."""
+
+import asyncio
+import threading
+import time
+from datetime import timedelta
+
+import pytest
+from structlog.testing import capture_logs
+
+from gnomon import Duration, GnomonError, Health
+from gnomon.engine import vital_signs
+from gnomon.engine.vital_signs import Heartbeat, RecentValues
+from gnomon.jobs.job import Job
+from gnomon.testing import RecordingStore, VirtualClock, make_kernel
+from gnomon.testing.clock import START
+
+HOUR = timedelta(hours=1)
+
+
+async def quick() -> None: ...
+
+
+class Moving:
+    """Stands in for the module time of vital_signs."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def moving(monkeypatch: pytest.MonkeyPatch) -> Moving:
+    moving = Moving()
+    monkeypatch.setattr(vital_signs, "time", moving)
+    return moving
+
+
+# --- measures
+
+
+def test_a_step_that_takes_too_long_is_a_standstill_until_it_ends(moving: Moving) -> None:
+    beat = Heartbeat("journal", 60.0)
+    told = [beat.problem]
+
+    beat.begin("writes a batch")
+    for moment in (59.0, 61.0):
+        moving.now = moment
+        told.append(beat.problem)
+    beat.rest()
+    told.append(beat.problem)
+
+    assert told == [None, None, "the journal has not made progress for 61 s: it writes a batch", None]
+
+
+def test_recent_values_are_forgotten(moving: Moving) -> None:
+    values = RecentValues()
+    assert (values.mean, values.maximum) == (0.0, 0.0)
+
+    values.add(1.0)
+    values.add(3.0)
+    assert (values.mean, values.maximum) == (2.0, 3.0)
+
+    moving.now = 11.0
+    values.add(5.0)
+    assert (values.mean, values.maximum) == (3.0, 5.0)
+    moving.now = 22.0
+    assert (values.mean, values.maximum) == (5.0, 5.0)
+    moving.now = 90.0
+    assert (values.mean, values.maximum) == (0.0, 0.0)
+
+
+# --- lateness and appends
+
+
+async def test_late_starts_are_a_problem_of_the_kernel_and_not_of_its_store() -> None:
+    clock = VirtualClock()
+    async with make_kernel(Job(id="job", func=quick, every=Duration(hours=1)), clock=clock) as kernel:
+        assert kernel.health().state == "healthy"
+
+        await clock.jump(HOUR + timedelta(seconds=3))
+        health = kernel.health()
+
+    assert (health.state, health.store_state, health.lateness_s) == ("degraded", "healthy", 3.0)
+    assert health.problems["starts"].startswith("starts are 3.0 s late, and the store takes ")
+    assert health.problem == health.problems["starts"]
+
+
+async def test_what_was_due_before_the_kernel_started_is_not_late() -> None:
+    clock, store = VirtualClock(), RecordingStore()
+    job = Job(id="job", func=quick, every=Duration(hours=1))
+    async with make_kernel(job, clock=clock, store=store):
+        pass
+    await clock.jump(5 * HOUR)
+
+    async with make_kernel(job, clock=clock, store=store) as kernel:
+        await clock.settle()
+
+        assert store.recorded.types[-1] == "succeeded"
+        assert kernel.health().lateness_s == 0.0
+        assert kernel.health().state == "healthy"
+
+
+async def test_a_problem_is_logged_when_it_comes_and_when_it_has_gone(moving: Moving) -> None:
+    clock = VirtualClock()
+    async with make_kernel(Job(id="job", func=quick, every=Duration(hours=1)), clock=clock) as kernel:
+        assert kernel._condition is not None
+        await clock.jump(HOUR + timedelta(seconds=3))
+        await clock.settle()
+        with capture_logs() as logs:
+            kernel._condition.log_changes()
+            kernel._condition.log_changes()
+            moving.now += 30
+            kernel._condition.log_changes()
+
+    assert [(line["event"], line["log_level"]) for line in logs] == [
+        ("kernel degraded", "warning"),
+        ("kernel recovered", "info"),
+    ]
+
+
+# --- a clock behind the log
+
+
+async def test_a_clock_that_is_behind_the_log_is_named() -> None:
+    store = RecordingStore()
+    async with make_kernel(Job(id="job", func=quick), store=store, clock=VirtualClock(START + 2 * HOUR)):
+        pass
+
+    with capture_logs() as logs:
+        async with make_kernel(Job(id="job", func=quick), store=store, clock=VirtualClock(START)) as kernel:
+            health = kernel.health()
+
+    assert (health.state, health.clock_behind_s) == ("degraded", 7200.0)
+    assert "the clock of this machine is 2:00:00 behind the newest event of the log" in (health.problem or "")
+    assert [line["problem"] for line in logs if line["event"] == "kernel degraded"] == [health.problems["clock"]]
+
+
+async def test_a_clock_that_is_set_back_while_the_kernel_runs_is_named() -> None:
+    clock = VirtualClock()
+    async with make_kernel(Job(id="job", func=quick), clock=clock) as kernel:
+        await kernel.trigger("job")
+        await clock.jump(-HOUR)
+
+        assert kernel.health().clock_behind_s == 3600.0
+        assert "1:00:00 behind" in (kernel.health().problem or "")
+
+
+# --- components that end or stand still
+
+
+@pytest.mark.parametrize("component", ["timetable", "journal", "progress recorder", "housekeeping"])
+async def test_a_component_that_is_cancelled_fails_the_kernel(component: str) -> None:
+    kernel = make_kernel(Job(id="job", func=quick))
+
+    with pytest.raises(GnomonError, match=rf"the {component} of the kernel ended: CancelledError"):  # noqa: PT012
+        async with kernel:
+            (task,) = [task for task in asyncio.all_tasks() if task.get_name() == component]
+            task.cancel()
+            await asyncio.sleep(60)
+
+    current = asyncio.current_task()
+    assert current is not None
+    assert not current.cancelling()
+
+
+async def test_a_component_that_fails_is_logged_and_what_was_recorded_is_written(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def broken() -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("gnomon.kernel.HOUSEKEEPING_INTERVAL_S", 0.01)
+    store = RecordingStore()
+    kernel = make_kernel(Job(id="job", func=quick), store=store)
+
+    with capture_logs() as logs, pytest.raises(GnomonError, match="housekeeping of the kernel ended: Zero"):  # noqa: PT012
+        async with kernel:
+            await kernel.trigger("job")
+            monkeypatch.setattr(kernel._dispatcher, "report_blocking", broken)
+            await asyncio.sleep(60)
+
+    assert [line["component"] for line in logs if line["event"] == "a component of the kernel failed"] == [
+        "housekeeping"
+    ]
+    assert store.recorded.types[-1] == "succeeded"
+    assert not kernel._journal.backlog
+
+
+async def test_a_standstill_is_told_while_the_loop_is_blocked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Health is asked for from other threads, which see a timetable that no longer moves."""
+    monkeypatch.setattr("gnomon.engine.timetable.STALLED_AFTER_S", 0.05)
+    kernel = make_kernel(Job(id="job", func=quick))
+    seen: list[Health] = []
+
+    def look() -> None:
+        deadline = time.monotonic() + 60
+        while not (health := kernel.health()).stalled and time.monotonic() < deadline:
+            time.sleep(0.01)
+        seen.append(health)
+
+    async with kernel:
+        await asyncio.sleep(0)  # until the timetable has begun
+        thread = threading.Thread(target=look)
+        thread.start()
+        thread.join()  # blocks the loop
+
+    assert seen[0].stalled == ["timetable"]
+    assert seen[0].problems["timetable"].startswith("the timetable has not made progress for 0 s: it ")

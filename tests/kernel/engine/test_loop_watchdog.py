@@ -1,0 +1,169 @@
+"""Bodies that block the event loop: noticed by a thread, named in the log, in health, in explain; timeouts hold."""
+
+import asyncio
+import re
+import threading
+import time
+from datetime import timedelta
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from gnomon import Duration, Failed, Kernel, LateResult, Missed, Succeeded, Warned
+from gnomon.analysis.explain import explain
+from gnomon.clock import SystemClock
+from gnomon.domain.events import BLOCKED_LOOP
+from gnomon.engine.loop_watchdog import LoopWatchdog, Stall
+from gnomon.jobs.job import Job
+from gnomon.testing import EventList, RecordingStore, make_kernel
+
+LIMIT = timedelta(milliseconds=100)
+
+
+async def quick() -> None: ...
+
+
+def real_kernel(*jobs: Job, **settings: Any) -> Kernel:
+    return make_kernel(*jobs, clock=SystemClock(), **{"blocked_loop_after": LIMIT, **settings})
+
+
+def recorded(kernel: Kernel) -> EventList:
+    store = kernel._store
+    assert isinstance(store, RecordingStore)
+    return store.recorded
+
+
+def block_until_noticed(kernel: Kernel) -> None:
+    """Block this thread, which is the loop's, until the watchdog has seen it."""
+    watchdog = kernel._watchdog
+    assert watchdog is not None
+    before, deadline = watchdog._last, time.monotonic() + 60
+    while watchdog._last is before and time.monotonic() < deadline:
+        time.sleep(0.01)
+
+
+async def test_a_body_that_blocks_the_loop_is_named_while_it_does_and_gets_a_warning() -> None:
+    seen: list[str | None] = []
+
+    async def blocking() -> None:
+        block_until_noticed(kernel)
+        seen.append(kernel.health().problem)
+
+    async with real_kernel(Job(id="bad", func=blocking)) as kernel:
+        with capture_logs() as logs:
+            run = (await kernel.trigger("bad")).execution
+            await kernel.wait(run.id)
+        health = kernel.health()
+
+        (warned,) = recorded(kernel).of(Warned)
+        assert recorded(kernel).of(Succeeded)
+
+    (line,) = [line for line in logs if line["event"] == "the event loop is blocked"]
+    assert line["by"] == f"run {run.id} of job 'bad'"
+    assert "block_until_noticed" in line["stack"]
+    assert re.search(rf"blocked for \d+\.\d s by run {run.id} of job 'bad', at ", str(seen[0]))
+    assert (health.state, health.blocked_by) == ("degraded", run.id)
+    assert re.search("the event loop (has been|was) blocked", health.problems["loop"])
+    assert (warned.kind, warned.stream, warned.actor) == (BLOCKED_LOOP, run.id, None)
+    assert warned.seconds is not None
+    assert warned.seconds >= 0.1
+    assert 'runner = "thread"' in warned.message
+
+
+async def test_a_body_that_goes_on_after_it_has_blocked_is_warned_once() -> None:
+    async def blocking() -> None:
+        for _ in range(2):
+            stalls = kernel.health().loop_stalls
+            block_until_noticed(kernel)
+            while kernel.health().loop_stalls == stalls:  # noqa: ASYNC110 - it is counted in a thread
+                await asyncio.sleep(0.001)
+
+    async with real_kernel(Job(id="bad", func=blocking)) as kernel:
+        await kernel.wait((await kernel.trigger("bad")).execution.id)
+
+        assert kernel.health().loop_stalls == 2
+        assert kernel.health().loop_stalled_s >= 0.2
+        assert len(recorded(kernel).of(Warned)) == 1
+
+
+async def test_a_body_that_blocks_beyond_its_timeout_has_failed() -> None:
+    async def blocking() -> str:
+        time.sleep(0.15)
+        return "done"
+
+    job = Job(id="bad", func=blocking, timeout=timedelta(seconds=0.1))  # type: ignore[arg-type]
+    async with real_kernel(job) as kernel:
+        await kernel.wait((await kernel.trigger("bad")).execution.id)
+
+        (failed,) = recorded(kernel).of(Failed)
+        (late,) = recorded(kernel).of(LateResult)
+
+    assert failed.reason == "timeout"
+    assert "longer than its timeout of 100ms" in (failed.error_message or "")
+    assert (late.outcome, late.return_value) == ("succeeded", "done")
+
+
+async def test_a_thread_that_blocks_holds_up_nobody() -> None:
+    released = threading.Event()
+
+    def blocking() -> None:
+        released.wait(60)
+
+    async with real_kernel(Job(id="good", func=blocking), blocked_loop_after=timedelta(seconds=5)) as kernel:
+        run = (await kernel.trigger("good")).execution
+        await asyncio.sleep(0.3)
+        released.set()
+        await kernel.wait(run.id)
+
+        assert kernel.health().loop_stalls == 0
+        assert recorded(kernel).of(Warned) == []
+
+
+async def test_time_in_which_the_whole_process_stood_still_is_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that is stopped, or a machine that is suspended, has not blocked its loop."""
+
+    class Runs:
+        def note_stall(self, task: asyncio.Task[Any] | None, stall: Stall) -> None:
+            raise AssertionError("the loop was blamed")
+
+        def record_stall(self, stall: Stall) -> None: ...
+
+    watchdog = LoopWatchdog(1.0, Runs())
+    times = iter([0.0, 60.0, 60.1])  # the thread itself wakes up a minute late, and no CPU time has passed
+    waits = iter([False, True])
+    standing = SimpleNamespace(monotonic=lambda: next(times), process_time=lambda: 0.0)
+    monkeypatch.setattr("gnomon.engine.loop_watchdog.time", standing)
+    monkeypatch.setattr(watchdog._answered, "wait", lambda _: next(waits))
+
+    watchdog._wait_for_answer(0.1)
+
+    assert watchdog.count == 0
+
+
+async def test_a_fire_that_came_late_because_of_it_names_the_run_that_blocked() -> None:
+    async def blocking() -> None:
+        block_until_noticed(kernel)
+        due = next_fire.timestamp()
+        while time.time() < due + 0.3:
+            time.sleep(0.01)
+
+    tick = Job(id="tick", func=quick, every=Duration(seconds=1), catch_up="none", grace=Duration(milliseconds=50))
+    async with real_kernel(Job(id="bad", func=blocking), tick) as kernel:
+        fire = (await kernel.job("tick")).next_fire
+        assert fire is not None
+        next_fire = fire
+        run = (await kernel.trigger("bad")).execution
+        await kernel.wait(run.id)
+        async with asyncio.timeout(60):
+            while not recorded(kernel).of(Missed, "tick"):  # noqa: ASYNC110 - the timetable comes to it at once
+                await asyncio.sleep(0.01)
+        missed = recorded(kernel).of(Missed, "tick")[0]
+        store = kernel._store
+
+        explanation = await explain(store, "tick", missed.scheduled_time, kernel.clock.now())
+
+    assert (missed.reason, missed.blocked_by) == ("late", run.id)
+    assert missed.detail == f"the event loop was blocked by run {run.id} of job 'bad'"
+    assert f"That was run {run.id} of job bad" in " ".join(explanation.fires[0].sentences)
