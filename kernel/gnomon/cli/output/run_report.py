@@ -1,4 +1,4 @@
-"""The full report of one run: facts, parameters, steps, error, and its events as a timeline."""
+"""The full report of one run: facts, arguments, steps, error, and its events as a timeline."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def print_report(
     head = Text.assemble((with_glyph(execution.status), style_of(execution.status)), f"  {execution.job_id}")
     console.print(head, Text(execution.id), sep="  ")
     _section(console, "", facts(execution, zone))
-    _section(console, "parameters", parameters(execution))
+    _section(console, "arguments", arguments(execution))
     _section(console, "progress", progress(execution))
     _section(console, "steps", [_step(step) for step in execution.progress.steps])
     if execution.return_value is not None:
@@ -73,7 +73,7 @@ def facts(execution: Execution, zone: tzinfo | None) -> list[tuple[str, str]]:
     return [(name, value) for name, value in described.items() if value]
 
 
-def parameters(execution: Execution) -> list[tuple[str, str]]:
+def arguments(execution: Execution) -> list[tuple[str, str]]:
     """Return the arguments of the run, as JSON."""
     named = [(name, in_json(value)) for name, value in execution.kwargs.items()]
     return [(f"[{i}]", in_json(value)) for i, value in enumerate(execution.args)] + named

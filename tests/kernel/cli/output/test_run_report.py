@@ -65,7 +65,7 @@ def test_the_timeline_folds_the_progress_of_a_step_and_keeps_offsets() -> None:
     assert nodes[4].position == 7
 
 
-def test_a_report_has_facts_parameters_steps_error_and_events() -> None:
+def test_a_report_has_facts_arguments_steps_error_and_events() -> None:
     out = io.StringIO()
 
     print_report(fold(failed_run()), failed_run(), SHANGHAI, Console(file=out, width=80))
