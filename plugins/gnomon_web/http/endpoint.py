@@ -44,7 +44,8 @@ async def _arguments(request: web.Request, route: Route, signature: Signature) -
     arguments: dict[str, Any] = {name: request.match_info[name] for name in signature.path}
     if route.kind == "asset":
         return arguments
-    query = read_text_fields(signature.query or _NoParameters, "query", request.query.items(), strict=True)
+    given = [(name, text) for name, text in request.query.items() if text or name not in _names(signature.query)]
+    query = read_text_fields(signature.query or _NoParameters, "query", given, strict=True)
     if signature.query is not None:
         arguments["query"] = query
     if signature.headers is not None:
@@ -54,6 +55,11 @@ async def _arguments(request: web.Request, route: Route, signature: Signature) -
     async with _body_in_time(request):
         await _add_body(request, route, signature, arguments)
     return arguments
+
+
+def _names(query: type[msgspec.Struct] | None) -> set[str]:
+    """Return the names of the query parameters: empty ones count as absent, as forms send them."""
+    return set(query.__struct_encode_fields__) if query is not None else set()
 
 
 @asynccontextmanager

@@ -187,17 +187,22 @@ def _parameters(place: str, struct: type[msgspec.Struct]) -> list[Json]:
     (_,), components = msgspec.json.schema_components([struct], schema_hook=_schema_hook, ref_template=REF)
     schema = components[struct.__name__]
     return [
-        {"name": name, "in": place, "required": name in schema.get("required", ()), **_parameter(described)}
+        {"name": name, "in": place, "required": name in schema.get("required", ()), **_parameter(place, described)}
         for name, described in schema["properties"].items()
     ]
 
 
-def _parameter(described: Json) -> Json:
+def _parameter(place: str, described: Json) -> Json:
     """Describe a parameter: it can be left out but not null, and a list is one text with commas."""
     choices = [choice for choice in described.get("anyOf", [described]) if choice.get("type") != "null"]
     schema = {**choices[0]} if len(choices) == 1 else {**described, "anyOf": choices}
     if schema.get("default", ...) in (None, ()):
         del schema["default"]
+    if place == "query":
+        schema.pop("minLength", None)  # an empty value counts as absent
+        schema.pop("minItems", None)
+        if schema.get("format") == "date-time":
+            schema = {"anyOf": [schema, {"type": "string", "const": ""}]}
     return {"schema": schema} | ({"style": "form", "explode": False} if schema.get("type") == "array" else {})
 
 

@@ -30,7 +30,8 @@ MOMENT = "expected a time with an offset, such as 2026-01-31T18:00:00Z or 2026-0
 _AT = re.compile(r"(?P<what>.*?)(?: - at `\$\.?(?P<place>.*)`)?", re.DOTALL)
 _KEY = re.compile(r"Object (?P<is>missing required|contains unknown) field `(?P<name>.*)`")
 _INTEGER = re.compile(r"-?[0-9]{1,18}")
-_BOOLEANS = {"true": True, "false": False}
+BOOLEANS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+"""Words for booleans, in any case."""
 
 
 def read_text_fields(into: type[S], place: Place, given: Iterable[tuple[str, str]], *, strict: bool) -> S:
@@ -63,7 +64,7 @@ def read_text_fields(into: type[S], place: Place, given: Iterable[tuple[str, str
 
 
 def _convert(text: str, expected: Any) -> Any:
-    """Convert one value. msgspec's strict=False is not used: it takes 1 for true, among other surprises."""
+    """Convert one value. msgspec's strict=False is not used: it has surprises, such as null for a number."""
     plain = _plain(expected)
     value: Any = text
     if plain is int:
@@ -71,9 +72,9 @@ def _convert(text: str, expected: Any) -> Any:
             raise ValueError("expected an integer")
         value = int(text)
     elif plain is bool:
-        if text not in _BOOLEANS:
+        if text.lower() not in BOOLEANS:
             raise ValueError("expected true or false")
-        value = _BOOLEANS[text]
+        value = BOOLEANS[text.lower()]
     elif plain in {tuple, list}:
         value = text.split(",")
     try:

@@ -19,7 +19,7 @@ from gnomon_web.http.routes import Route
 from gnomon_web.resources.parameters import ActionReason, JobId, Limit, Moment, Offset, Text
 
 
-class JobRecordFilters(msgspec.Struct, kw_only=True, frozen=True):
+class RecordFilters(msgspec.Struct, kw_only=True, frozen=True):
     """All filters combine. `q` searches error messages.
 
     `since` <= timestamp < `until`. `cursor` is the `next` of the page before; use it instead of `offset`.
@@ -28,6 +28,7 @@ class JobRecordFilters(msgspec.Struct, kw_only=True, frozen=True):
     limit: Limit = 50
     offset: Offset = 0
     cursor: Text | None = None
+    job_id: JobId | None = None
     status: Annotated[tuple[Status, ...], Meta(min_length=1)] = ()
     is_manual: bool | None = None
     since: Moment | None = None
@@ -52,15 +53,6 @@ class JobRecordFilters(msgspec.Struct, kw_only=True, frozen=True):
             offset=self.offset,
             cursor=self.cursor,
         )
-
-
-class RecordFilters(JobRecordFilters, kw_only=True, frozen=True):
-    """All filters combine. `q` searches error messages.
-
-    `since` <= timestamp < `until`. `cursor` is the `next` of the page before; use it instead of `offset`.
-    """
-
-    job_id: JobId | None = None
 
 
 class LogFilters(msgspec.Struct, kw_only=True, frozen=True):
@@ -99,8 +91,11 @@ async def list_executions(request: web.Request, query: RecordFilters) -> RecordP
     return await _page(request, query, query.job_id)
 
 
-async def list_of_job(request: web.Request, job_id: str, query: JobRecordFilters) -> RecordPage:
-    """List the executions of a job, newest first."""
+async def list_of_job(request: web.Request, job_id: str, query: RecordFilters) -> RecordPage:
+    """List the executions of a job, newest first; a `job_id` in the query must be the one in the path."""
+    if query.job_id not in {None, job_id}:
+        detail = f"expected {job_id!r}, the job in the path, got {query.job_id!r}"
+        raise ApiError(INVALID_PARAMETER, detail, errors=[culprit("query", "job_id", detail)])
     page = await _page(request, query, job_id)
     if page.total == 0:
         await _expect_job(request.app[KERNEL], job_id)
@@ -142,7 +137,7 @@ async def hide(request: web.Request, execution_id: str) -> Record:
     return Record.of(await request.app[KERNEL].hide(execution_id, actor=actor_of(request)))
 
 
-async def _page(request: web.Request, query: JobRecordFilters, job_id: str | None) -> RecordPage:
+async def _page(request: web.Request, query: RecordFilters, job_id: str | None) -> RecordPage:
     try:
         page = await request.app[KERNEL].executions(query.query(job_id))
     except ValueError as exc:  # the store does not accept the cursor

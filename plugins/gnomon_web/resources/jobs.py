@@ -45,7 +45,7 @@ class RunOptions(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_field
     A paused job is resumed, unless `resume` is false: then it runs once and stays paused.
     """
 
-    kwargs: dict[str, Any] = {}
+    kwargs: dict[str, Any] | None = None
     force: bool = False
     resume: bool = True
 
@@ -135,7 +135,7 @@ async def _run(
 ) -> Answer[TriggeredRecord]:
     triggered = await request.app[KERNEL].trigger(
         job_id,
-        kwargs=options.kwargs,
+        kwargs=options.kwargs or {},
         force=options.force,
         resume=options.resume,
         actor=actor_of(request),
