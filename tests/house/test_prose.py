@@ -4,6 +4,7 @@ All of them were once in the code or the documentation. The list cannot make pro
 """
 
 import ast
+import functools
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -62,12 +63,12 @@ OPENING_WORDS = {"Tell", "Say", "Let", "Take", "Learn", "Give", "Ask", "Look", "
 """A docstring opens with what the function does: Return, Raise, Write, Schedule, Start, Stop, Parse, Yield."""
 
 
-def texts() -> Iterator[tuple[Path, str]]:
-    for source in SOURCES:
-        root = ROOT / source
-        for path in sorted(root.rglob("*")) if root.is_dir() else [root]:
-            if path.suffix in SUFFIXES and path != Path(__file__):
-                yield path, path.read_text(encoding="utf-8")
+@functools.cache
+def texts() -> list[tuple[Path, str]]:
+    roots = [ROOT / source for source in SOURCES]
+    paths = [path for root in roots for path in (sorted(root.rglob("*")) if root.is_dir() else [root])]
+    read = [path for path in paths if path.suffix in SUFFIXES and path != Path(__file__)]
+    return [(path, path.read_text(encoding="utf-8")) for path in read]
 
 
 @pytest.mark.parametrize("phrase", WRITE_INSTEAD)

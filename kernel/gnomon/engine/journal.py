@@ -268,7 +268,7 @@ class Journal:
                 tell(
                     "store unavailable", store=self._store.name, problem=str(exc), waiting=len(batch), next_try_s=pause
                 )
-                self.heartbeat.rest()  # an outage is told by the state
+                self.heartbeat.rest()  # the state reports an outage
                 await self._clock.sleep(pause)
                 continue
             self._append_s.add(time.perf_counter() - begun)

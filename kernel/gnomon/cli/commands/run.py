@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 ANNOUNCED_FIRES = 5
 """Next fires that are logged at the start."""
+STORE_LIMIT_S = 10.0
+"""Time that a stop waits for the store."""
 HEALTH_INTERVAL_S = 1.0
 """Pause between two checks whether the kernel still owns the log."""
 
@@ -49,9 +51,34 @@ def command(
 
 
 async def _serve(deployment: Deployment) -> None:
+    """Run the kernel; once it has stopped, the process ends within EXIT_GRACE_S."""
+    from gnomon.cli import EXIT_FAILURE
+    from gnomon.cli.process_exit import EXIT_GRACE_S, end_process_after, report_leftovers
+    from gnomon.errors import GnomonError
+
+    loop, code, problem = asyncio.get_running_loop(), EXIT_FAILURE, ""
+
+    def report() -> None:
+        report_leftovers(loop)
+        if problem:
+            click.echo(problem, err=True)
+
+    try:
+        await _run_kernel(deployment)
+        code = 0
+    except GnomonError as exc:
+        problem = f"gnomon: {exc}"
+        raise
+    finally:
+        end_process_after(EXIT_GRACE_S, code, report)
+
+
+async def _run_kernel(deployment: Deployment) -> None:
     import structlog
 
+    from gnomon.cli import EXIT_FAILURE
     from gnomon.cli.input.stop_signals import StopSignals, record_lost_runs
+    from gnomon.cli.process_exit import EXIT_GRACE_S, end_process_after
     from gnomon.control_socket import control_path, listening
     from gnomon.deployment.kernel_factory import build_kernel
 
@@ -65,7 +92,12 @@ async def _serve(deployment: Deployment) -> None:
         if not is_up and serving is not None:
             serving.cancel()  # a start may wait long for an unavailable store
 
-    with StopSignals(request_stop, partial(record_lost_runs, kernel)):
+    def limit_stop() -> None:
+        limit = _stop_limit_s(deployment)
+        report = partial(log.critical, "the kernel did not stop in time: the process ends", after_s=limit)
+        end_process_after(limit + EXIT_GRACE_S, EXIT_FAILURE, report)
+
+    with StopSignals(request_stop, partial(record_lost_runs, kernel), limit_stop):
         try:
             async with kernel, listening(kernel, control_path(deployment.config), partial(_reload, kernel, deployment)):
                 is_up = True
@@ -77,6 +109,12 @@ async def _serve(deployment: Deployment) -> None:
             if is_up or not stop.is_set():
                 raise
             log.info("stopped", reason="a signal arrived before the kernel had started")
+
+
+def _stop_limit_s(deployment: Deployment) -> float:
+    """Return how long a stop may take: `drain`, the longest `cancel_grace`, and STORE_LIMIT_S."""
+    grace = max((job.cancel_grace.total_seconds() for job in deployment.jobs), default=0.0)
+    return deployment.config.kernel.drain.total_seconds() + grace + STORE_LIMIT_S
 
 
 def _reload_on_sighup(kernel: Kernel, deployment: Deployment) -> None:

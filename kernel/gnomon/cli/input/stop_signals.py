@@ -23,14 +23,21 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 class StopSignals:
     """Handles the signals while its block runs.
 
-    At the first signal `on_request` is called on the loop; at the second one `record` runs there and the process ends
-    with 128 plus the number of the signal, as in a shell. Plain handlers and a thread are used, because neither a body
-    that blocks the event loop nor a thread that never ends may keep the process from ending.
+    At the first signal `on_request` is called on the loop, and `on_first` at once; at the second one `record` runs on
+    the loop and the process ends with 128 plus the number of the signal, as in a shell. Plain handlers and a thread are
+    used, because neither a body that blocks the event loop nor a thread that never ends may keep the process from
+    ending.
     """
 
-    def __init__(self, on_request: Callable[[], None], record: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    def __init__(
+        self,
+        on_request: Callable[[], None],
+        record: Callable[[], Coroutine[Any, Any, None]],
+        on_first: Callable[[], None] = lambda: None,
+    ) -> None:
         self._on_request = on_request
         self._record = record
+        self._on_first = on_first
         self._loop = asyncio.get_running_loop()
         self._count = 0
         self._previous: dict[int, Any] = {}
@@ -48,6 +55,7 @@ class StopSignals:
     def _handle(self, number: int, _frame: FrameType | None) -> None:
         self._count += 1
         if self._count == 1:
+            self._on_first()
             self._loop.call_soon_threadsafe(self._on_request)
         elif self._count == 2:
             threading.Thread(target=self._end, args=[number], name="gnomon second signal", daemon=True).start()
