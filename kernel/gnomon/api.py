@@ -20,13 +20,17 @@ from gnomon.ports import Clock
 
 
 class JobView(msgspec.Struct, frozen=True):
-    """A job at this moment: its definition, its state in the log, its next fire, and its runs by id."""
+    """A job at this moment: its definition, its state in the log, its next fire, and its runs by id.
+
+    `lingering` runs have ended, such as by their timeout, but their bodies still run and keep their slots of the job.
+    """
 
     job: Job
     state: JobState
     next_fire: datetime | None
     running: list[str]
     waiting: list[str]
+    lingering: list[str] = []
 
 
 class LiveRun(msgspec.Struct, frozen=True):
@@ -213,12 +217,20 @@ class KernelApi(Protocol):
         """
 
     async def fail(
-        self, execution_id: str, message: str, *, reason: FailedReason = "marked", actor: str | None = None
+        self,
+        execution_id: str,
+        message: str,
+        *,
+        reason: FailedReason = "marked",
+        force: bool = False,
+        actor: str | None = None,
     ) -> Execution:
         """Record a running execution as failed, whatever its body does, and request that the body stops.
 
         For a caller that knows that the run is dead: an operator (`marked`), the reaper (`zombie`). A result that the
-        body reports afterwards is kept as a late result. UnknownExecutionError, ExecutionOverError.
+        body reports afterwards is kept as a late result. While the body runs, which a thread may do for long, it keeps
+        its slot of the job (`JobView.lingering`). With `force` the slot is released, and the next run may start beside
+        the body; this also works for a run that has ended before. UnknownExecutionError, ExecutionOverError.
         """
 
     async def warn(self, execution_id: str, kind: str, message: str, *, actor: str | None = None) -> Execution:

@@ -108,7 +108,8 @@ class ReaperPlugin:
         """Warn about a run or end it where needed; return the seconds until it needs the next check."""
         identity = run.execution.id
         if run.quiet >= self._threshold:
-            await kernel.fail(identity, verdict(run, self.config.threshold), reason="zombie", actor=ACTOR)
+            message = verdict(run, self.config.threshold)
+            await kernel.fail(identity, message, reason="zombie", force=True, actor=ACTOR)
             return self._interval
         if run.quiet < self._warn_after:
             self._warned.discard(identity)

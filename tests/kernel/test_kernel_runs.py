@@ -283,7 +283,7 @@ async def test_a_guard_that_hangs_stops_no_job(
         ("guards do not respond, fires run unguarded", "Guard"),
     }
     assert health.state == "degraded"
-    assert health.problem == "hook guard has not answered for 0.05 s, so fires run unguarded until it does"
+    assert health.problem == "hook guard has not returned for 0.05 s, so fires run unguarded until it does"
 
 
 @pytest.mark.parametrize("change", ["pause and resume", "redefine", "remove", "trigger"])

@@ -169,7 +169,7 @@ class World:
         for identity, view in self.kernel._journal.live.items():
             assert view == fold(event for event in self.store.recorded if event.stream == identity)
         assert self.kernel._journal.jobs == self.store._jobs
-        assert self.kernel.health().state == "healthy"
+        assert self.kernel.health().store_state == "healthy"  # starts are late after a jump of the clock
         running = [view for view in self.kernel._journal.live.values() if view.status == "running"]
         assert self.kernel.health().running == len(running)
         assert len([e for e in self.store.recorded.of(Scheduled) if e.is_manual and e.attempt == 1]) == self.triggered

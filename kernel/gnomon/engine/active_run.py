@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from typing import Protocol
 
 import msgspec
 
@@ -16,6 +16,16 @@ from gnomon.runners.base import Runner
 from gnomon.runners.context import Context
 
 
+class RunObserver(Protocol):
+    """Is told about the end of a run; a body may run on after that."""
+
+    def on_run_over(self, active: ActiveRun) -> None:
+        """Handle the end of a run; called once, when it is recorded."""
+
+    def on_body_end(self, active: ActiveRun) -> None:
+        """Handle the end of a body; called once, when the run is over, too."""
+
+
 class Ending(msgspec.Struct, frozen=True):
     """Why the kernel ends a run that nobody cancelled."""
 
@@ -25,7 +35,7 @@ class Ending(msgspec.Struct, frozen=True):
 
 
 class ActiveRun(msgspec.Struct, eq=False, gc=False):
-    """A run with a live body, or one that is about to start. `on_over` is called once, when its end is recorded.
+    """A run with a live body, or one that is about to start.
 
     Its only reference cycle is with the task that it runs in, and ends with that task.
     """
@@ -35,7 +45,7 @@ class ActiveRun(msgspec.Struct, eq=False, gc=False):
     body: Body
     context: Context
     runner: Runner
-    on_over: Callable[[ActiveRun], None]
+    observer: RunObserver
     started_at: float = 0.0
     task: asyncio.Task[None] | None = None
     watchers: tuple[asyncio.Task[None], ...] = ()
@@ -43,3 +53,5 @@ class ActiveRun(msgspec.Struct, eq=False, gc=False):
     cancel_reason: str | None = None
     stall: Stall | None = None
     is_over: bool = False
+    body_has_ended: bool = False
+    keeps_slot: bool = True

@@ -44,11 +44,21 @@ _START = Verdict("start")
 
 
 class Lane(msgspec.Struct, eq=False, gc=False):
-    """The runs of one job: those that hold a slot, and those that wait for one."""
+    """The runs of one job: those that hold a slot, and those that wait for one.
+
+    A run lingers when it has ended, such as by its timeout, and its body still runs. It keeps its slot of the job, or
+    two bodies of a job that allows one would run at once. Its slot of the kernel is free.
+    """
 
     running: dict[str, Ticket] = {}
+    lingering: dict[str, Ticket] = {}
     waiting: tuple[Ticket, ...] = ()
     in_rotation: bool = False
+
+    @property
+    def taken(self) -> int:
+        """The number of slots of the job that are taken."""
+        return len(self.running) + len(self.lingering)
 
 
 class Admission:
@@ -70,22 +80,20 @@ class Admission:
         job = ticket.job
         if (lane := self._lanes.get(job.id)) is None:
             lane = self._lanes[job.id] = Lane()
-        if not lane.waiting and (not lane.running or len(lane.running) < job.instances):
+        if not lane.waiting and lane.taken < job.instances:
             if not self._rotation and self._has_slot():
                 self._occupy(lane, ticket)
                 return _START
             return self._wait(lane, ticket)
-        has_room = len(lane.running) + len(lane.waiting) < job.instances  # it is the kernel that is full, not the job
+        has_room = lane.taken + len(lane.waiting) < job.instances  # it is the kernel that is full, not the job
         if ticket.must_run or is_backlog or job.overlap == "queue" or (has_room and job.overlap == "allow"):
             return self._wait(lane, ticket)
         if job.overlap == "cancel_previous":
             verdict = self._wait(lane, ticket)
             verdict.to_cancel = list(lane.running)
             return verdict
-        others = list(lane.running) or [waiting.execution_id for waiting in lane.waiting]
-        state = "was still running" if lane.running else "was still waiting for a slot"
-        detail = f"run {others[0]} {state}, and overlap is {job.overlap!r}"
-        return Verdict("miss", detail=detail, blocked_by=others[0])
+        other, state = _in_the_way(lane)
+        return Verdict("miss", detail=f"run {other} {state}, and overlap is {job.overlap!r}", blocked_by=other)
 
     def next_to_start(self) -> Ticket | None:
         """Assign a slot to the next waiting run, jobs in turn; None where no run may start."""
@@ -93,7 +101,7 @@ class Admission:
             job_id = self._rotation.popleft()
             lane = self._lanes[job_id]
             lane.in_rotation = False
-            if not lane.waiting or len(lane.running) >= lane.waiting[0].job.instances:
+            if not lane.waiting or lane.taken >= lane.waiting[0].job.instances:
                 self._tidy(job_id, lane)
                 continue
             ticket, *rest = lane.waiting
@@ -103,11 +111,18 @@ class Admission:
             return ticket
         return None
 
-    def release(self, execution_id: str, job_id: str) -> bool:
-        """Release the slot of a run and return whether a run waits for one. A second call for it changes nothing."""
-        lane = self._lanes.get(job_id)
-        if lane is not None and lane.running.pop(execution_id, None) is not None:
-            self.running -= 1
+    def release(self, execution_id: str, job_id: str, *, body_runs: bool = False) -> bool:
+        """Release the slot of a run and return whether a run waits for one. A second call for it changes nothing.
+
+        With `body_runs`, the run has ended and its body has not: only its slot of the kernel becomes free.
+        """
+        if (lane := self._lanes.get(job_id)) is not None:
+            if (ticket := lane.running.pop(execution_id, None)) is not None:
+                self.running -= 1
+            if not body_runs:
+                lane.lingering.pop(execution_id, None)
+            elif ticket is not None:
+                lane.lingering[execution_id] = ticket
             self._tidy(job_id, lane)
         return bool(self._rotation)
 
@@ -125,6 +140,11 @@ class Admission:
         """Return the ids of the runs of a job that hold a slot."""
         lane = self._lanes.get(job_id)
         return list(lane.running) if lane is not None else []
+
+    def lingering_of(self, job_id: str) -> list[str]:
+        """Return the ids of the runs of a job that have ended and whose bodies still run."""
+        lane = self._lanes.get(job_id)
+        return list(lane.lingering) if lane is not None else []
 
     def waiting_of(self, job_id: str) -> list[Ticket]:
         """Return the tickets of the runs of a job that wait."""
@@ -156,12 +176,21 @@ class Admission:
         return Verdict("wait", replaced=replaced)
 
     def _rotate(self, job_id: str, lane: Lane) -> None:
-        if not lane.in_rotation and lane.waiting and len(lane.running) < lane.waiting[0].job.instances:
+        if not lane.in_rotation and lane.waiting and lane.taken < lane.waiting[0].job.instances:
             lane.in_rotation = True
             self._rotation.append(job_id)
 
     def _tidy(self, job_id: str, lane: Lane) -> None:
-        if lane.running or lane.waiting:
+        if lane.running or lane.lingering or lane.waiting:
             self._rotate(job_id, lane)
         elif not lane.in_rotation:
             del self._lanes[job_id]
+
+
+def _in_the_way(lane: Lane) -> tuple[str, str]:
+    """Return the run that keeps another one of its job from starting, and its state in words."""
+    if lane.running:
+        return next(iter(lane.running)), "was still running"
+    if lane.lingering:
+        return next(iter(lane.lingering)), "had ended, but its body was still running"
+    return lane.waiting[0].execution_id, "was still waiting for a slot"

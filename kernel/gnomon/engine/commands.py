@@ -128,13 +128,19 @@ class KernelCommands(KernelComponents):
 
     @on_kernel_loop
     async def fail(
-        self, execution_id: str, message: str, *, reason: FailedReason = "marked", actor: str | None = None
+        self,
+        execution_id: str,
+        message: str,
+        *,
+        reason: FailedReason = "marked",
+        force: bool = False,
+        actor: str | None = None,
     ) -> Execution:
-        execution = await self._not_over(execution_id)
-        if not self._supervisor.fail(execution_id, reason, message, actor):
+        execution = await (self._get(execution_id) if force else self._not_over(execution_id))
+        if not self._supervisor.fail(execution_id, reason, message, actor, force=force):
             raise ExecutionOverError(execution_id, execution.status)
         await self._durable()
-        return copy.copy(execution)
+        return await self._get(execution_id)
 
     @on_kernel_loop
     async def hide(self, execution_id: str, *, actor: str | None = None) -> Execution:

@@ -88,7 +88,7 @@ class Launcher:
         try:
             for due in chunk:
                 if due.missed:
-                    self.miss_ranges(due.job, due.missed)
+                    self.miss_ranges(due.job, due.missed, at=now)
                 for fire in due.run:
                     veto = vetoes.get((due.job.id, fire)) if vetoes else None
                     self._fire(due.job, fire, now, veto, is_backlog=due.is_backlog)
@@ -124,7 +124,9 @@ class Launcher:
         self._journal.add(event)
         self._apply(verdict, ticket, self._journal.live[identity], now)
 
-    def miss_ranges(self, job: Job, missed: Iterable[MissedRange], detail: str | None = None) -> None:
+    def miss_ranges(
+        self, job: Job, missed: Iterable[MissedRange], detail: str | None = None, at: datetime | None = None
+    ) -> None:
         """Record fires that will not run, each range as one event."""
         for one in missed:
             folded = {"count": one.count, "first": one.first, "last": one.last} if one.count > 1 else {}
@@ -132,7 +134,7 @@ class Launcher:
             text, blocked_by = detail or DETAILS.get(one.reason), None
             if one.reason == "late" and self._watchdog and (stall := self._watchdog.stall_since(one.last.timestamp())):
                 text, blocked_by = f"the event loop was blocked by {stall.culprit}", stall.execution_id
-            self._miss(identity, job, one.last, one.reason, text, blocked_by=blocked_by, **folded)
+            self._miss(identity, job, one.last, one.reason, text, blocked_by=blocked_by, at=at, **folded)
 
     def _miss(
         self, identity: str, job: Job, fire: datetime, reason: MissedReason, detail: str | None, **more: Any
@@ -246,7 +248,7 @@ class Launcher:
             self._admission.release(ticket.execution_id, ticket.job.id)
             self.withdraw(execution, KERNEL, "the job was removed")
             return
-        self._supervisor.start(execution, registered.job, registered.body, ticket.due, now, self._on_run_over)
+        self._supervisor.start(execution, registered.job, registered.body, ticket.due, now, self)
 
     def _miss_waiting(
         self, ticket: Ticket, reason: MissedReason, detail: str, *, blocked_by: str | None = None
@@ -270,9 +272,18 @@ class Launcher:
             if execution.job_id == job_id and execution.status == "scheduled":
                 self.withdraw(execution, actor, reason)
 
-    def _on_run_over(self, active: ActiveRun) -> None:
+    def on_body_end(self, active: ActiveRun) -> None:
+        """Release the slot of a run that ended before its body did."""
+        try:
+            if self._admission.release(active.execution.id, active.job.id):
+                self.start_waiting()
+        except DeposedError as exc:
+            log.error("waiting runs are no longer started", problem=str(exc))
+
+    def on_run_over(self, active: ActiveRun) -> None:
         """Release the slot of a run that has ended, schedule its next attempt, and start what waits."""
-        some_wait = self._admission.release(active.execution.id, active.job.id)
+        body_runs = active.keeps_slot and not active.body_has_ended
+        some_wait = self._admission.release(active.execution.id, active.job.id, body_runs=body_runs)
         try:
             if active.execution.status == "failed" and (registered := self._jobs.get(active.job.id)) is not None:
                 self.retry(active.execution, registered.job)

@@ -131,5 +131,6 @@ class KernelQueries(KernelComponents):
             state=copy.copy(self._journal.jobs.get(job.id)) or JobState(job_id=job.id, anchor=self.clock.now()),
             next_fire=self._timetable.next_fire(job.id),
             running=self._admission.running_of(job.id),
+            lingering=self._admission.lingering_of(job.id),
             waiting=[ticket.execution_id for ticket in self._admission.waiting_of(job.id)],
         )

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
@@ -16,7 +16,7 @@ import structlog
 from gnomon.domain import events
 from gnomon.domain.events import BLOCKED_LOOP, FailedReason
 from gnomon.domain.execution import Execution
-from gnomon.engine.active_run import ActiveRun, Ending
+from gnomon.engine.active_run import ActiveRun, Ending, RunObserver
 from gnomon.engine.journal import Journal
 from gnomon.engine.loop_watchdog import Stall
 from gnomon.engine.progress_recorder import ProgressRecorder
@@ -63,7 +63,7 @@ class Supervisor:
         body: Body,
         due: datetime,
         now: datetime,
-        on_over: Callable[[ActiveRun], None],
+        observer: RunObserver,
     ) -> ActiveRun:
         """Record that a run starts, and start its body as soon as that is durable."""
         runner = self._runners[job.runner or ("async" if body.is_async else "thread")]
@@ -81,7 +81,7 @@ class Supervisor:
                 delay=max((now - due).total_seconds(), 0.0),
             )
         )
-        active = self._active[execution.id] = ActiveRun(execution, job, body, context, runner, on_over)
+        active = self._active[execution.id] = ActiveRun(execution, job, body, context, runner, observer)
         durable = self._journal.durable()
         if (waiting := self._starting.get(durable)) is None:
             waiting = self._starting[durable] = []
@@ -173,11 +173,21 @@ class Supervisor:
         self._stop_body(active)
         return True
 
-    def fail(self, execution_id: str, reason: FailedReason, message: str, actor: str | None) -> bool:
-        """Record a run as failed now and request that its body stops; False where there is no live body."""
+    def fail(
+        self, execution_id: str, reason: FailedReason, message: str, actor: str | None, *, force: bool = False
+    ) -> bool:
+        """Record a run as failed now and request that its body stops; False where there is no live body.
+
+        With `force`, the body does not keep its slot of the job; that holds for a run that has ended before, too.
+        """
         active = self._active.get(execution_id)
-        if active is None or active.is_over:
+        if active is None or (active.is_over and not force):
             return False
+        active.keeps_slot = not force
+        if active.is_over:
+            active.observer.on_body_end(active)
+            log.warning("the slot of a body that still runs was released", execution=execution_id, actor=actor)
+            return True
         active.ending = Ending(reason, message, actor)
         self._stop_body(active)
         self._record_failed(active, active.ending)
@@ -229,6 +239,7 @@ class Supervisor:
 
     def _finish(self, active: ActiveRun, outcome: Outcome) -> None:
         """Record how the body ended: as the end of the run, or as a late result if that has ended before."""
+        active.body_has_ended = True
         try:
             if not active.is_over:
                 if active.stall is not None and not active.stall.is_over:  # it blocked the loop until just now
@@ -324,14 +335,16 @@ class Supervisor:
 
     def _over(self, active: ActiveRun) -> None:
         active.is_over = True
-        active.on_over(active)
+        active.observer.on_run_over(active)
 
     def _release(self, active: ActiveRun) -> None:
         """Drop a run whose body has ended."""
+        active.body_has_ended = True
         if not active.is_over:
             self._over(active)
         del self._active[active.execution.id]
         self._journal.forget(active.execution.id)
+        active.observer.on_body_end(active)
         if not self._active:
             self._emptied.set()
 
