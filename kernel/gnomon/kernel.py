@@ -45,7 +45,7 @@ from gnomon.plugins.plugin_set import PluginSet
 from gnomon.plugins.store_health import health_of
 from gnomon.ports import Clock, Store
 from gnomon.runners.async_task import AsyncRunner
-from gnomon.runners.log_capture import captured
+from gnomon.runners.log_capture import install_capture
 from gnomon.runners.process import ProcessRunner
 from gnomon.runners.thread import ThreadRunner
 from gnomon.scheduling.catch_up import Absence
@@ -154,7 +154,7 @@ class Kernel(KernelQueries, KernelCommands):
         self._start_component(self._progress.conflate(), "progress recorder")
         self._start_component(self._keep_house(), "housekeeping")
         resources.push_async_callback(self._flush)
-        resources.enter_context(captured())
+        install_capture()
         resources.push_async_callback(self._supervisor.stop, KERNEL, "the kernel was stopped")
         resources.callback(self._start_nothing_more)
         await self._settle_the_past()

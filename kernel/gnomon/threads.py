@@ -23,6 +23,15 @@ def plugin_of(thread: str | None) -> str | None:
     return thread.removeprefix(_PLUGIN) if thread is not None and thread.startswith(_PLUGIN) else None
 
 
+def is_on_loop() -> bool:
+    """Return whether this thread is running an event loop now; false while the interpreter closes its coroutines."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
 def in_thread(call: Callable[[], T], name: str) -> asyncio.Future[T]:
     """Start a call in a new daemon thread, with a copy of the context variables, and return a future of its result.
 

@@ -725,7 +725,7 @@ class UnshowableError(Exception):
         (float("nan"), None),
         (2**70, 2**70),
         (threading.Lock, "<built-in function allocate_lock>"),
-        (Unshowable(), "(a Unshowable that cannot be shown)"),
+        (Unshowable(), f"({__name__}.Unshowable that cannot be shown)"),
         ("half a character: \ud800", "'half a character: \\ud800'"),
     ],
 )

@@ -13,7 +13,7 @@ import msgspec
 LOG_FORMAT = 3
 """Version of the JSON format in which events are written. Older formats are converted by the upcasters in codec.py."""
 
-FailedReason = Literal["exception", "timeout", "silence", "zombie", "lost", "marked", "killed"]
+FailedReason = Literal["exception", "timeout", "silence", "zombie", "lost", "marked", "killed", "internal"]
 MissedReason = Literal["late", "overlap", "guard", "downtime", "paused", "capacity"]
 
 

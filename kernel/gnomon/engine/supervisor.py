@@ -28,7 +28,9 @@ from gnomon.ports import Clock
 from gnomon.runners.base import Outcome, Run, Runner
 from gnomon.runners.context import TEXT_LIMIT, Context
 from gnomon.runners.log_buffer import ProgressReader
+from gnomon.safe_text import safe_str, safe_traceback, type_name
 from gnomon.text import shorten
+from gnomon.threads import is_on_loop
 
 log = structlog.stdlib.get_logger("gnomon.engine.supervisor")
 
@@ -116,11 +118,32 @@ class Supervisor:
                 grace = job.cancel_grace.total_seconds()
                 outcome = await active.runner.run(Run(active.execution, active.body, context, grace, job.limits))
             self._finish(active, outcome)
-        except Exception as exc:  # a bug: what a body raises does not come here
-            log.critical("a run could not be supervised", run=active.execution.id, exc_info=exc)
+        except BaseException as exc:
+            if is_on_loop():  # else the loop is closed, and the interpreter closes the coroutines that are left
+                self._give_up(active, exc)
+            if isinstance(exc, asyncio.CancelledError):
+                raise
         finally:
             for watcher in active.watchers:
                 watcher.cancel()
+
+    def _give_up(self, active: ActiveRun, exc: BaseException) -> None:
+        """End a run that cannot be supervised; what a body raises does not come here, so this is a defect.
+
+        A cancellation comes here when the kernel stops without waiting any longer for the body.
+        """
+        if active.is_over and isinstance(exc, asyncio.CancelledError):
+            log.debug("a body was left behind", job=active.job.id, run=active.execution.id)
+        else:
+            problem = safe_traceback(exc)
+            log.critical("a run could not be supervised", job=active.job.id, run=active.execution.id, problem=problem)
+        if not active.is_over:
+            problem = f"the kernel could not supervise the run: {type_name(exc)}: {safe_str(exc)}"
+            active.ending = Ending("internal", problem)
+            self._stop_body(active)
+            self._force_end(active, active.ending)
+        if active.execution.id in self._active:
+            self._release(active)
 
     # --- time limits ---
 
@@ -157,8 +180,8 @@ class Supervisor:
     def _force_end(self, active: ActiveRun, ending: Ending) -> None:
         try:
             self._record_failed(active, ending)
-        except DeposedError as exc:
-            log.error("the end of a run could not be recorded", execution=active.execution.id, problem=str(exc))
+        except Exception as exc:  # noqa: BLE001 - the run ends all the same
+            log.error("the end of a run could not be recorded", execution=active.execution.id, problem=safe_str(exc))
 
     # --- ending ---
 
@@ -340,13 +363,15 @@ class Supervisor:
     def _release(self, active: ActiveRun) -> None:
         """Drop a run whose body has ended."""
         active.body_has_ended = True
-        if not active.is_over:
-            self._over(active)
-        del self._active[active.execution.id]
-        self._journal.forget(active.execution.id)
-        active.observer.on_body_end(active)
-        if not self._active:
-            self._emptied.set()
+        try:
+            if not active.is_over:
+                self._over(active)
+        finally:
+            del self._active[active.execution.id]
+            self._journal.forget(active.execution.id)
+            active.observer.on_body_end(active)
+            if not self._active:
+                self._emptied.set()
 
     # --- state, and the end of the kernel ---
 

@@ -38,6 +38,9 @@ async def _run_all(loop: asyncio.AbstractEventLoop, waiting: Iterator[T], run: R
             awaited = context.run(body.send, None)
         except StopIteration:  # most bodies end here
             pass
+        except BaseException:
+            move_on()
+            raise
         else:
             move_on()
             await _finish(body, context, awaited)

@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import sys
 from collections.abc import Callable
 from functools import lru_cache
+from types import CodeType
 from typing import Any
 
 import msgspec
 
 from gnomon.errors import JobError
-from gnomon.jobs.callables import cached_by_function, load_function, reference
+from gnomon.jobs.callables import cached_by_function, child_target, load_function, reference
 from gnomon.jobs.job import Job
+from gnomon.safe_text import safe_repr
 
 
 class Body(msgspec.Struct, frozen=True):
-    """A job's function, and which arguments its signature expects from the kernel."""
+    """A job's function, and which arguments its signature expects from the kernel.
+
+    `child_target` is the name by which a child process imports the function, for jobs with `runner = "process"`.
+    """
 
     func: Callable[..., Any]
     is_async: bool
     context_parameter: str | None = None
     context_position: int = 0
     takes_force: bool = False
+    child_target: str | None = None
 
     def arguments(
         self, args: list[Any], kwargs: dict[str, Any], context: object, *, force: bool
@@ -46,9 +53,16 @@ def make_body(job: Job) -> Body:
     func = load_function(job.func) if isinstance(job.func, str) else job.func
     if not callable(func):
         raise JobError(f'job {job.id!r}: func is {func!r}, expected a callable or "package.module:callable"')
-    body = cached_by_function(_read_body, func)
+    try:
+        body = cached_by_function(_read_body, func)
+    except JobError as exc:
+        raise JobError(f"job {job.id!r}: {exc}") from None
+    except BaseException as exc:  # a callable object may raise anything when its attributes are read
+        raise JobError(f"job {job.id!r}: the signature of func cannot be read: {safe_repr(exc)}") from exc
     if body.func is not func:  # the cache has a function that is equal to it
         body = msgspec.structs.replace(body, func=func)
+    if job.runner == "process":
+        body = msgspec.structs.replace(body, child_target=child_target(job.id, job.func))
     check_arguments(job, body, may_be_incomplete=not job.has_schedule)
     return body
 
@@ -77,8 +91,13 @@ def _read_signature(func: Callable[..., Any]) -> inspect.Signature | None:
 
 @lru_cache(maxsize=256)
 def _read_body(func: Callable[..., Any]) -> Body:
-    """Return the Body of a function."""
-    is_async = any(inspect.iscoroutinefunction(call) for call in (inspect.unwrap(func), type(func).__call__))
+    """Return the Body of a function. Only what the function itself is counts: a wrapper may do as it likes."""
+    calls = (func, type(func).__call__)
+    if any(_is_generator_function(call) for call in calls):
+        raise JobError(
+            f"{reference(func)} is a generator function: calling it runs none of its code; iterate inside the function"
+        )
+    is_async = any(inspect.iscoroutinefunction(call) for call in calls)
     signature = cached_by_function(_read_signature, func)
     if signature is None:
         return Body(func, is_async)
@@ -98,6 +117,17 @@ def _signature_problem(
         except TypeError as exc:
             return str(exc)
     return None
+
+
+def _is_generator_function(func: Any) -> bool:
+    while isinstance(func, functools.partial):
+        func = func.func
+    code = getattr(getattr(func, "__func__", func), "__code__", None)
+    flags = code.co_flags if isinstance(code, CodeType) else 0
+    # A generator decorated with @types.coroutine is awaitable, so its code does run.
+    return (
+        bool(flags & (inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR)) and not flags & inspect.CO_ITERABLE_COROUTINE
+    )
 
 
 def _context_parameter(signature: inspect.Signature) -> tuple[str | None, int]:

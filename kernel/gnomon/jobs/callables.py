@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Sequence
 from functools import _lru_cache_wrapper, lru_cache
-from types import ModuleType
+from importlib.machinery import ModuleSpec
+from types import MethodType, ModuleType
 from typing import Any, TypeVar
 
 from gnomon.errors import JobError
+from gnomon.safe_text import safe_str
 from gnomon.text import close_match
 
 T = TypeVar("T")
@@ -41,8 +44,8 @@ def import_module(name: str, wanted_for: str) -> ModuleType:
                 "its distribution"
             ) from exc
         raise JobError(f"{wanted_for!r}: importing {name} failed: {exc}") from exc
-    except (Exception, SystemExit) as exc:  # the module may raise anything, a script may exit
-        raise JobError(f"{wanted_for!r}: importing {name} failed: {type(exc).__name__}: {exc}") from exc
+    except BaseException as exc:  # the module may raise anything, a script may exit
+        raise JobError(f"{wanted_for!r}: importing {name} failed: {type(exc).__name__}: {safe_str(exc)}") from exc
 
 
 def reference(func: object) -> str:
@@ -60,5 +63,64 @@ def cached_by_function(compute: _lru_cache_wrapper[T], func: object, *rest: obje
 
 @lru_cache(maxsize=256)
 def _reference(func: object) -> str:
-    name = getattr(func, "__qualname__", None) or type(func).__qualname__
-    return f"{getattr(func, '__module__', None) or type(func).__module__}:{name}"
+    try:
+        name, module = getattr(func, "__qualname__", None), getattr(func, "__module__", None)
+    except BaseException:  # noqa: BLE001 - an object of the user may raise anything when its attributes are read
+        name = module = None
+    return f"{module or type(func).__module__}:{name or type(func).__qualname__}"
+
+
+def child_target(job_id: str, func: Callable[..., Any] | str) -> str:
+    """Return the name by which a child process imports a function; JobError if it would find another one or none."""
+    name = reference(func)
+    module_name = name.partition(":")[0]
+    problem = _import_problem(module_name)
+    if problem is None and not isinstance(func, str):
+        try:
+            found = load_function(name)
+        except JobError as exc:
+            problem = str(exc)
+        else:
+            problem = None if _is_same(found, func) else f"{name} is another object than the function of the job"
+    if problem is not None:
+        raise JobError(
+            f'job {job_id!r} has runner = "process", but a child process cannot import its function {name}: {problem}; '
+            'define the function at the top level of a module, and give func as "module:function"'
+        )
+    return name
+
+
+def _is_same(found: Any, func: Any) -> bool:
+    """Compare by identity; a method is a new object whenever it is looked up."""
+    if isinstance(found, MethodType) and isinstance(func, MethodType):
+        return found.__func__ is func.__func__ and found.__self__ is func.__self__
+    return found is func
+
+
+def _import_problem(name: str) -> str | None:
+    """Return why a fresh interpreter with this sys.path would not import the module that this one has; else None."""
+    if name == "__main__":
+        return "it is in the program that was started"
+    spec = getattr(import_module(name, name), "__spec__", None)
+    if spec is None:
+        return f"the module {name} exists only in this process"
+    found: ModuleSpec | None = None
+    path: Sequence[str] | None = None
+    parts = name.split(".")
+    for end in range(1, len(parts) + 1):
+        package = ".".join(parts[:end])
+        found = _search(package, path)
+        if found is None:
+            return f"there is no module {package} in sys.path"
+        path = getattr(sys.modules.get(package), "__path__", None)
+    if found is not None and found.origin != spec.origin:
+        return f"its sys.path has another module {name}, {found.origin}, and not {spec.origin}"
+    return None
+
+
+def _search(name: str, path: Sequence[str] | None) -> ModuleSpec | None:
+    """Search for a module as an import does, but not among the modules that are imported already."""
+    for finder in sys.meta_path:
+        if (found := finder.find_spec(name, path)) is not None:
+            return found
+    return None

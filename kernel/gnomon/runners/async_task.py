@@ -7,8 +7,10 @@ from typing import Any
 
 from gnomon.ports import Clock
 from gnomon.runners.base import Outcome, Run, Runner
+from gnomon.runners.calls import awaited
 from gnomon.runners.context import enter, leave
 from gnomon.runners.outcome import failure_outcome, success_outcome
+from gnomon.threads import is_on_loop
 
 
 class AsyncRunner(Runner):
@@ -31,10 +33,10 @@ class AsyncRunner(Runner):
         started = self._clock.monotonic()
         try:
             args, kwargs = run.arguments()
-            value = await run.body.func(*args, **kwargs)
-        except (KeyboardInterrupt, GeneratorExit):
-            raise
-        except BaseException as exc:  # noqa: BLE001 - a body may raise anything, SystemExit too: only its run ends
+            value = await awaited(run.body.func(*args, **kwargs))
+        except BaseException as exc:
+            if not is_on_loop():
+                raise  # the kernel is gone, and the interpreter closes the coroutines that are left
             while task.cancelling():
                 task.uncancel()  # the cancellation was for the body; this task still has to record the end
             return failure_outcome(exc, self._clock.monotonic() - started)

@@ -14,7 +14,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Coroutine, Iterator
 from datetime import UTC, datetime
 from typing import Any, cast
 
@@ -25,6 +25,7 @@ from gnomon.errors import RunCancelled
 from gnomon.jobs.body import Body, make_body
 from gnomon.jobs.job import Job
 from gnomon.runners.base import Outcome
+from gnomon.runners.calls import awaited, complete
 from gnomon.runners.child_protocol import (
     Assignment,
     CancelRequest,
@@ -39,7 +40,7 @@ from gnomon.runners.child_protocol import (
     to_child,
 )
 from gnomon.runners.context import PROGRESS_RATE, Context, entered
-from gnomon.runners.log_capture import CapturingHandler, capture_event
+from gnomon.runners.log_capture import install_capture
 from gnomon.runners.outcome import failure_outcome, success_outcome
 from gnomon.text import writable
 
@@ -178,16 +179,19 @@ def _result(outcome: Outcome) -> Result:
 
 def _call(body: Body, execution: Execution, context: Context) -> Any:
     args, kwargs = body.arguments(execution.args, execution.kwargs, context, force=execution.force)
-    if not body.is_async:
-        return body.func(*args, **kwargs)
-    return asyncio.run(_cancellable(body.func, args, kwargs))
+    if body.is_async:
+        return _run_on_loop(awaited(body.func(*args, **kwargs)))
+    return complete(body.func(*args, **kwargs), run=_run_on_loop)
 
 
-async def _cancellable(func: Callable[..., Any], args: list[Any], kwargs: dict[str, Any]) -> Any:
-    task = asyncio.current_task()
-    assert task is not None  # noqa: S101 - asyncio.run made it
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-    return await func(*args, **kwargs)
+def _run_on_loop(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    async def cancellable() -> Any:
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - asyncio.run made it
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+        return await coroutine
+
+    return asyncio.run(cancellable())
 
 
 def _set_limits(assignment: Assignment) -> None:
@@ -199,10 +203,11 @@ def _set_limits(assignment: Assignment) -> None:
 
 
 def _capture_logs(level: int) -> None:
+    install_capture()
     root = logging.getLogger()
     root.setLevel(level)
-    root.addHandler(CapturingHandler())
-    structlog.configure(processors=[capture_event, _drop])
+    root.addHandler(logging.NullHandler())  # else warnings would go to standard error as well, and be kept twice
+    structlog.configure(processors=[_drop])
 
 
 def _drop(_logger: Any, _method: str, _event: Any) -> Any:

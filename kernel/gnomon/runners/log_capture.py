@@ -1,86 +1,102 @@
-"""Captures what bodies log and keeps it with their runs, which are found by context variables, never by guessing."""
+"""Captures what bodies log and keeps it with their runs, which are found by context variables, never by guessing.
+
+The capture wraps two methods, one of stdlib logging and one of structlog, through which every line goes. A handler or a
+processor would be gone after `logging.basicConfig(force=True)`, `root.handlers.clear()` or `structlog.configure()` in
+any body, and with it the lines of all other runs.
+"""
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator, Mapping, MutableMapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 import structlog
 
-from gnomon.runners.context import find_current
+from gnomon.runners.context import Context, find_current
+from gnomon.runners.log_buffer import MAX_LINE_CHARACTERS
+from gnomon.safe_text import exact, safe_repr, safe_str, type_name
+
+TEXT_LIMIT = 4 * MAX_LINE_CHARACTERS
+_HIDDEN = frozenset({"event", "level", "timestamp", "exc_info"})
+"""Keys of a structlog event that are not facts of the line."""
 
 
-class CapturingHandler(logging.Handler):
-    """Passes the stdlib log records of a run to its context."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        context = find_current()
-        if context is None:
-            return
-        try:
-            # structlog's ProcessorFormatter passes its event as a dict.
-            text = _sentence(record.msg) if isinstance(record.msg, dict) else record.getMessage()
-            if record.exc_info and record.exc_info[1] is not None:
-                text += f"\n{type(record.exc_info[1]).__name__}: {record.exc_info[1]}"
-        except Exception:  # noqa: BLE001 - a user's record may not format; logging must not break the body
-            text = str(record.msg)
-        at = datetime.fromtimestamp(record.created, UTC)
-        context.log_line(str(record.levelname).lower(), text, str(record.name or ""), at)
-
-
-def capture_event(_logger: Any, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Pass a structlog event of a run to its context: a processor that changes nothing."""
+def capture_record(record: logging.LogRecord) -> None:
+    """Keep a stdlib log record with the current run, if any. Never raises, whatever the record contains."""
     context = find_current()
-    if context is not None:
-        context.log_line(method, _sentence(event), "")
-    return event
+    if context is None:
+        return
+    try:
+        at = datetime.fromtimestamp(record.created, UTC)
+    except (TypeError, ValueError, OverflowError, OSError):
+        at = None
+    context.log_line(_text(record.levelname).lower(), _message(record), _text(record.name or ""), at)
+
+
+def capture_event(context: Context, method: str, event: Mapping[str, Any]) -> None:
+    """Keep a structlog event with a run."""
+    context.log_line(method, _sentence(event), "")
+
+
+def _message(record: logging.LogRecord) -> str:
+    # structlog's ProcessorFormatter passes its event as a dict.
+    text = _sentence(record.msg) if type(record.msg) is dict else _formatted(record)
+    if record.exc_info and record.exc_info[1] is not None:
+        exc = record.exc_info[1]
+        text += f"\n{type_name(exc)}: {safe_str(exc, TEXT_LIMIT)}"
+    return text
+
+
+def _formatted(record: logging.LogRecord) -> str:
+    try:
+        return exact(record.getMessage(), TEXT_LIMIT)
+    except BaseException:  # noqa: BLE001 - a record of the body may raise anything; logging must not break the body
+        return safe_str(record.msg, TEXT_LIMIT)
 
 
 def _sentence(event: Mapping[str, Any]) -> str:
-    left_out = {"event", "level", "timestamp", "exc_info"}
-    rest = (f"{key}={value!r}" for key, value in event.items() if key not in left_out and not key.startswith("_"))
-    return " ".join((str(event.get("event", "")), *rest))
+    facts = (
+        f"{_text(key)}={safe_repr(value, TEXT_LIMIT)}"
+        for key, value in event.items()
+        if key not in _HIDDEN and not _text(key).startswith("_")
+    )
+    return " ".join((safe_str(event.get("event", ""), TEXT_LIMIT), *facts))
 
 
-_handler = CapturingHandler()
-_kernels = 0
+def _text(value: object) -> str:
+    return safe_str(value, TEXT_LIMIT)
+
+
+# --- the two wrapped methods ---
+
+_call_handlers = logging.Logger.callHandlers
+_process_event: Callable[..., Any] = structlog.BoundLoggerBase._process_event  # noqa: SLF001 - documented for subclasses
 _lock = threading.Lock()
+_is_installed = False
 
 
-@contextmanager
-def captured() -> Iterator[None]:
-    """Capture the lines of runs, from stdlib logging and from structlog, while the block lasts.
-
-    Several kernels in one process share the capture: each line is found by its context.
-    """
-    global _kernels  # noqa: PLW0603 - logging is global to the process, and so is the number of its kernels
+def install_capture() -> None:
+    """Wrap the two methods for as long as the process lasts. Outside of a run they do what they always did."""
+    global _is_installed  # noqa: PLW0603 - logging is global to the process
     with _lock:
-        _kernels += 1
-        _install()
-    try:
-        yield
-    finally:
-        with _lock:
-            _kernels -= 1
-            if _kernels == 0:
-                _uninstall()
+        if not _is_installed:  # once: other libraries may have wrapped the wrappers since
+            logging.Logger.callHandlers = _capturing_call_handlers  # type: ignore[method-assign]
+            structlog.BoundLoggerBase._process_event = _capturing_process_event  # type: ignore[method-assign]  # noqa: SLF001
+            _is_installed = True
 
 
-def _install() -> None:
-    logging.getLogger().addHandler(_handler)  # has no effect the second time
-    config = structlog.get_config()
-    # If structlog writes through stdlib logging, the handler already sees its lines.
-    is_direct = not isinstance(config["logger_factory"], structlog.stdlib.LoggerFactory)
-    if is_direct and capture_event not in config["processors"]:
-        structlog.configure(processors=[capture_event, *config["processors"]])
+def _capturing_call_handlers(self: logging.Logger, record: logging.LogRecord) -> None:
+    capture_record(record)
+    _call_handlers(self, record)
 
 
-def _uninstall() -> None:
-    logging.getLogger().removeHandler(_handler)
-    processors = structlog.get_config()["processors"]
-    if capture_event in processors:
-        structlog.configure(processors=[one for one in processors if one is not capture_event])
+def _capturing_process_event(
+    self: structlog.BoundLoggerBase, method_name: str, event: str | None, event_kw: dict[str, Any]
+) -> Any:
+    # If structlog writes through stdlib logging, the line comes to the other method too.
+    if (context := find_current()) is not None and not isinstance(self._logger, logging.Logger):
+        capture_event(context, method_name, {**self._context, **event_kw, "event": event})
+    return _process_event(self, method_name, event, event_kw)

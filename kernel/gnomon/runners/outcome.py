@@ -1,16 +1,18 @@
-"""Build an Outcome from what a body returned or raised: JSON where possible, and always bounded in size."""
+"""Build an Outcome from what a body returned or raised: JSON where possible, and always bounded in size.
+
+Reading an object of a body runs the body's code, which may raise anything. None of it leaves this module.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import traceback
 from typing import Any
 
 import msgspec
 
 from gnomon.errors import RunCancelled
 from gnomon.runners.base import Outcome
-from gnomon.text import shorten
+from gnomon.safe_text import safe_repr, safe_str, safe_traceback, type_name
 
 VALUE_LIMIT = 64 * 1024
 """Bytes of JSON of a return value; of a larger one, both ends of its repr are kept."""
@@ -28,10 +30,10 @@ def failure_outcome(exc: BaseException, execution_time: float) -> Outcome:
     """Return the outcome of a body that raised; RunCancelled and CancelledError mean that it was stopped."""
     return Outcome(
         execution_time,
-        error_type=_type_name(exc),
-        error_message=shorten(_text(exc), MESSAGE_LIMIT),
-        traceback=shorten(_format(exc), TRACEBACK_LIMIT),
-        cancelled=isinstance(exc, RunCancelled | asyncio.CancelledError),
+        error_type=type_name(exc),
+        error_message=safe_str(exc, MESSAGE_LIMIT),
+        traceback=safe_traceback(exc, TRACEBACK_LIMIT),
+        cancelled=issubclass(type(exc), RunCancelled | asyncio.CancelledError),  # isinstance() asks for __class__ too
     )
 
 
@@ -41,33 +43,6 @@ def as_json(value: Any) -> Any:
         encoded = msgspec.json.encode(msgspec.to_builtins(value, str_keys=True))
         if len(encoded) <= VALUE_LIMIT:
             return msgspec.json.decode(encoded)
-    except Exception:  # noqa: BLE001, S110 - an object of the body may raise anything when it is read
+    except BaseException:  # noqa: BLE001, S110 - an object of the body may raise anything when it is read
         pass
-    return shorten(_repr(value), VALUE_LIMIT)
-
-
-def _format(exc: BaseException) -> str:
-    try:
-        return "".join(traceback.format_exception(exc))
-    except Exception:  # noqa: BLE001 - the body's exception may raise in __str__
-        return "".join(traceback.format_tb(exc.__traceback__)) + type(exc).__name__
-
-
-def _type_name(exc: BaseException) -> str:
-    kind = type(exc)
-    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
-    return shorten(name, MESSAGE_LIMIT)
-
-
-def _text(exc: BaseException) -> str:
-    try:
-        return str(exc)
-    except Exception:  # noqa: BLE001 - as above
-        return f"(the message of this {type(exc).__name__} cannot be shown)"
-
-
-def _repr(value: Any) -> str:
-    try:
-        return repr(value)
-    except Exception:  # noqa: BLE001 - as above
-        return f"(a {type(value).__name__} that cannot be shown)"
+    return safe_repr(value, VALUE_LIMIT)

@@ -15,8 +15,6 @@ from typing import BinaryIO
 import msgspec
 import structlog
 
-from gnomon.errors import JobError
-from gnomon.jobs.callables import reference
 from gnomon.ports import Clock
 from gnomon.runners.base import Outcome, Run, Runner
 from gnomon.runners.child_protocol import (
@@ -74,7 +72,7 @@ class ProcessRunner(Runner):
         started = self._clock.monotonic()
         try:
             return await self._run_child(run, started)
-        except (OSError, JobError, TypeError) as exc:
+        except OSError as exc:
             return failure_outcome(exc, 0.0)
 
     def cancel(self, execution_id: str) -> None:
@@ -148,17 +146,11 @@ def _command(run: Run, reading: int, writing: int) -> Command:
 
 
 def _assignment(run: Run) -> Assignment:
-    target = reference(run.body.func)
-    module, _, name = target.partition(":")
-    if module == "__main__" or "<" in name:
-        raise JobError(
-            f"job {run.execution.job_id!r}: a child process cannot import {target}; move the function to the top of a "
-            "module"
-        )
     limits = run.limits
+    assert run.body.child_target is not None  # noqa: S101 - it is found when a job with this runner is registered
     return Assignment(
         execution=run.execution,
-        func=target,
+        func=run.body.child_target,
         rate=PROGRESS_RATE,
         memory=limits.memory if limits is not None else None,
         cpu=limits.cpu.total_seconds() if limits is not None and limits.cpu is not None else None,

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-import inspect
-from typing import Any
-
 from gnomon.ports import Clock
 from gnomon.runners.base import Outcome, Run, Runner
+from gnomon.runners.calls import complete
 from gnomon.runners.context import entered
 from gnomon.runners.outcome import failure_outcome, success_outcome
 from gnomon.threads import in_thread
@@ -39,12 +36,7 @@ class ThreadRunner(Runner):
         try:
             with entered(run.context):
                 args, kwargs = run.arguments()
-                value = _awaited(run.body.func(*args, **kwargs))
+                value = complete(run.body.func(*args, **kwargs))
         except BaseException as exc:  # noqa: BLE001 - a body may raise anything, SystemExit too: only its run ends
             return failure_outcome(exc, self._clock.monotonic() - started)
         return success_outcome(value, self._clock.monotonic() - started)
-
-
-def _awaited(value: Any) -> Any:
-    """Run a coroutine that a plain function returned, such as a lambda or a partial around an async function."""
-    return asyncio.run(value) if inspect.iscoroutine(value) else value

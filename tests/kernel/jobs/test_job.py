@@ -250,7 +250,7 @@ def test_a_function_inside_of_something_is_loaded() -> None:
         (plain, False),
         (waits, True),
         (functools.partial(waits), True),
-        pytest.param(wrapped, True, id="wrapped"),
+        pytest.param(wrapped, False, id="wrapped"),
         (Callables(), False),
         (Callables, False),
         (Callables().method, True),

@@ -13,7 +13,7 @@ from gnomon import Execution, Job, Kernel
 from gnomon.domain.records import LogLine
 from gnomon.jobs.job import ProgressPattern
 from gnomon.runners.log_buffer import MAX_CHARACTERS, MAX_LINE_CHARACTERS, MAX_LINES, LogBuffer, ProgressReader
-from gnomon.runners.log_capture import CapturingHandler
+from gnomon.runners.log_capture import capture_record
 from gnomon.stores.memory import MemoryStore
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -92,7 +92,7 @@ async def test_an_exception_is_named_in_its_line(kernel: Kernel) -> None:
 async def test_a_record_that_cannot_be_formatted_breaks_nothing(kernel: Kernel) -> None:
     def body() -> None:
         # Ours alone: the handlers of others would print the broken record.
-        CapturingHandler().emit(logging.makeLogRecord({"msg": "%d", "args": ("x",)}))
+        capture_record(logging.makeLogRecord({"msg": "%d", "args": ("x",)}))
 
     execution = await run(kernel, body)
 

@@ -172,16 +172,6 @@ async def test_a_child_that_hangs_at_its_exit_is_ended(kernel: Kernel, monkeypat
     assert (execution.status, execution.return_value) == ("success", "done")
 
 
-async def test_a_function_that_no_child_can_import_is_refused_with_a_reason(kernel: Kernel) -> None:
-    def local() -> None: ...
-
-    await kernel.add_job(Job(id="local", func=local, runner="process"))
-    execution = await kernel.wait((await kernel.trigger("local")).execution.id)
-
-    assert execution.status == "failed"
-    assert "move the function to the top of a module" in (execution.error_message or "")
-
-
 KERNEL = """
 import asyncio, sys
 sys.path.insert(0, {bodies!r})

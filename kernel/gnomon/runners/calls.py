@@ -1,0 +1,52 @@
+"""Complete the call of a body: what it returns is awaited where it has not run yet, and refused where it never would.
+
+A plain function may return a coroutine: a lambda or a decorator around an async function does. Calling it has run
+nothing, so recording a success would be wrong.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Callable, Coroutine
+from types import AsyncGeneratorType, CoroutineType, GeneratorType
+from typing import Any
+
+LAZY = (GeneratorType, AsyncGeneratorType, map, filter)
+
+
+def is_awaitable(value: Any) -> bool:
+    """Return whether the result of a plain function is to be awaited. Asks its type: `__class__` may be anything."""
+    return _is_pending(value) or hasattr(type(value), "__await__")
+
+
+def complete(value: Any, run: Callable[[Coroutine[Any, Any, Any]], Any] = asyncio.run) -> Any:
+    """Return the result of a plain function, after `run` has awaited it if it is awaitable."""
+    return run(awaited(value)) if is_awaitable(value) else checked(value)
+
+
+async def awaited(value: Any) -> Any:
+    """Await the result of a call, and the coroutines and tasks that come out of it."""
+    # Only those: other objects may return themselves when they are awaited, as connection pools do.
+    value = await value
+    while _is_pending(value):
+        value = await value
+    return checked(value)
+
+
+def checked(value: Any) -> Any:
+    """Return a result; raise TypeError for one that has run nothing yet and that nobody will iterate."""
+    kind = type(value)
+    if issubclass(kind, LAZY):
+        raise TypeError(
+            f"the function returned an object of type {kind.__name__} whose code has not run, because nothing iterates "
+            "it; iterate in the function, and return the result"
+        )
+    return value
+
+
+def _is_pending(value: Any) -> bool:
+    kind = type(value)
+    if issubclass(kind, GeneratorType):  # of a generator that is decorated with @types.coroutine
+        return bool(value.gi_code.co_flags & inspect.CO_ITERABLE_COROUTINE)
+    return issubclass(kind, CoroutineType | asyncio.Future)
