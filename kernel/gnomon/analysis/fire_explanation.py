@@ -257,7 +257,7 @@ class FireExplainer:
         else:
             explanation.fate = "undecided"
             last = await fire_outcomes.last_event(self._store, self._head)
-            sign = f"the last event in the log is of {self.when(last.at)}" if last is not None else "the log is empty"
+            sign = f"the last event in the log is from {self.when(last.at)}" if last is not None else "the log is empty"
             explanation.say(f"It has not run: no kernel has decided it yet, and {sign}. Is a kernel running?")
 
     async def _explain_lost(self, explanation: FireExplanation) -> None:

@@ -15,7 +15,7 @@ from gnomon.jobs.definition import rebuild_job
 from gnomon.jobs.diff import JobsDiff, difference, is_rescheduled
 from gnomon.jobs.registered import RegisteredJob
 from gnomon.scheduling.catch_up import Absence, Backlog, MissedRange, fires, undecided
-from gnomon.scheduling.triggers import Trigger, is_predictable
+from gnomon.scheduling.triggers import AnchoredTrigger, is_predictable
 
 Action = Literal["add", "change", "remove", "keep"]
 
@@ -108,7 +108,7 @@ def _added(registered: RegisteredJob, state: JobState | None, now: datetime, unt
 
 
 @lru_cache(maxsize=1024)  # 10,000 new jobs share few schedules: one by one their two million fires take 10 s
-def _counted(trigger: Trigger, now: datetime, until: datetime, newest: datetime | None) -> Fires:
+def _counted(trigger: AnchoredTrigger, now: datetime, until: datetime, newest: datetime | None) -> Fires:
     found = Fires()
     for fire in _fires_from_now(trigger, now, until, newest):
         found.add(fire)
@@ -146,7 +146,7 @@ def _kept(state: JobState, registered: RegisteredJob, now: datetime) -> JobPlan 
 
 
 def _new_fires(
-    planned: JobPlan, trigger: Trigger | None, state: JobState, now: datetime, until: datetime
+    planned: JobPlan, trigger: AnchoredTrigger | None, state: JobState, now: datetime, until: datetime
 ) -> Iterator[datetime]:
     """Iterate over the fires of a schedule that begins now and replaces another one."""
     if trigger is None:
@@ -155,13 +155,13 @@ def _new_fires(
     return _fires_from_now(trigger, now, until, state.newest_fire)
 
 
-def _note_random(planned: JobPlan, trigger: Trigger) -> None:
+def _note_random(planned: JobPlan, trigger: AnchoredTrigger) -> None:
     if not is_predictable(trigger):
         planned.notes.append(f"the new schedule is random ({trigger}): its fires are an example")
 
 
 def _fires_from_now(
-    trigger: Trigger, now: datetime, until: datetime, newest_fire: datetime | None
+    trigger: AnchoredTrigger, now: datetime, until: datetime, newest_fire: datetime | None
 ) -> Iterator[datetime]:
     return fires(trigger, None, max(now, newest_fire or now), until, newest_fire)
 

@@ -11,7 +11,7 @@ import msgspec
 from gnomon.analysis.fire_outcomes import EVER, FireOutcome, Watermark
 from gnomon.analysis.schedule_history import MICROSECOND, Schedule, ScheduleHistory
 from gnomon.scheduling.catch_up import fires, next_fire
-from gnomon.scheduling.triggers import Trigger
+from gnomon.scheduling.triggers import AnchoredTrigger
 
 Problem = Literal["no_outcome", "two_outcomes", "not_named", "wrong_count"]
 Openness = Literal["paused", "undecided", "forgotten"]
@@ -258,7 +258,7 @@ class _ExpectedFires:
         if schedule.anchor > schedule.since:  # it is the newest fire of that time
             newest = max(schedule.anchor, newest or schedule.anchor)
         self.schedule = msgspec.structs.replace(schedule, anchor=max(schedule.anchor, newest or schedule.anchor))
-        self.trigger: Trigger | None = schedule.trigger
+        self.trigger: AnchoredTrigger | None = schedule.trigger
         self.problem = schedule.problem
         self.outcomes = 0
         self.next: datetime | None = None

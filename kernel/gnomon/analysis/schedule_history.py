@@ -13,14 +13,13 @@ from gnomon.domain.events import Event
 from gnomon.domain.job_state import JobState
 from gnomon.jobs.definition import rebuild_job
 from gnomon.jobs.job import Job
-from gnomon.scheduling.cron import CronTrigger
-from gnomon.scheduling.triggers import AtTrigger, EveryTrigger, Trigger
+from gnomon.scheduling.foreign_triggers import ForeignTrigger
+from gnomon.scheduling.triggers import AnchoredTrigger, EveryTrigger
 
 Ending = Literal["removed", "changed"]
 MICROSECOND = timedelta(microseconds=1)
 COUNTED_FROM_CREATION = frozenset({"interval", "calendarinterval"})
-"""APScheduler's triggers that count from the creation of their object unless they have a `start_date`. The log does not
-record that moment."""
+"""APScheduler's triggers that count from the creation of their object unless they have a `start_date`."""
 
 
 class Schedule(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,11 +35,12 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True):
     position: int
     since: datetime
     anchor: datetime
+    has_recorded_anchor: bool = True
     definition: dict[str, Any]
     actor: str | None = None
     reason: str | None = None
     job: Job | None = None
-    trigger: Trigger | None = None
+    trigger: AnchoredTrigger | None = None
     problem: str | None = None
     until: datetime | None = None
     end_position: int | None = None
@@ -57,21 +57,22 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True):
         return self.position < position and (self.end_position is None or position < self.end_position)
 
     def fires_begin(self, start: datetime) -> tuple[datetime | None, datetime] | None:
-        """Return the last fire before `start` and the anchor, from which the next fires follow; None if unknown.
+        """Return what the fires from `start` on follow from: a time before them, or None for the first, and the anchor.
 
-        Cron has no memory, `at` is one instant, and `every` counts from the anchor. Other triggers count from their
-        last fire, which only the log has.
+        None where they follow from the last fire, which only the log has.
         """
+        if self.is_counted_from_creation or isinstance(self.trigger, ForeignTrigger):
+            return None
         if start <= self.anchor:
-            return None if counts_from_creation(self.definition.get("trigger")) else (None, self.anchor)
-        if isinstance(self.trigger, CronTrigger):
-            return None, start - MICROSECOND
-        if isinstance(self.trigger, AtTrigger):
             return None, self.anchor
         if isinstance(self.trigger, EveryTrigger):
-            count = (start - MICROSECOND - self.anchor) // self.trigger.interval
-            return (self.anchor + count * self.trigger.interval if count else None), self.anchor
-        return None
+            return self.trigger.last_before(start, self.anchor), self.anchor
+        return start - MICROSECOND, self.anchor
+
+    @property
+    def is_counted_from_creation(self) -> bool:
+        """Whether the fires of an older log were counted from the creation of the trigger, which is not in the log."""
+        return not self.has_recorded_anchor and _counts_from_creation(self.definition.get("trigger"))
 
 
 class Pause(msgspec.Struct, frozen=True, kw_only=True):
@@ -148,6 +149,7 @@ def _begin_schedule(history: ScheduleHistory, event: events.JobAdded | events.Jo
         position=event.position,
         since=event.at,
         anchor=event.anchor or event.at,
+        has_recorded_anchor=event.anchor is not None,
         definition=history.state.definition,
         actor=event.actor,
         reason=event.reason,
@@ -189,10 +191,10 @@ def _with_trigger(schedule: Schedule) -> Schedule:
     return msgspec.structs.replace(schedule, job=rebuilt.job, trigger=trigger, problem=rebuilt.problem)
 
 
-def counts_from_creation(spec: Any) -> bool:
+def _counts_from_creation(spec: Any) -> bool:
     """Return whether the fires of a trigger table depend on when its object was created."""
     if not isinstance(spec, Mapping):
         return False
     if spec.get("type") in COUNTED_FROM_CREATION and spec.get("start_date") is None:
         return True
-    return any(counts_from_creation(part) for part in spec.get("triggers", ()))
+    return any(_counts_from_creation(part) for part in spec.get("triggers", ()))

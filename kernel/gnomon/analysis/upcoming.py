@@ -13,7 +13,7 @@ from gnomon.domain.job_state import JobState
 from gnomon.jobs.diff import changed_keys, is_rescheduled
 from gnomon.jobs.job import Job
 from gnomon.scheduling.catch_up import next_fire
-from gnomon.scheduling.triggers import Trigger
+from gnomon.scheduling.triggers import AnchoredTrigger
 
 MOST_PAST_FIRES = 100_000
 """Past fires that are walked through to find the first future one, which takes 0.1 s; after that many, the search
@@ -53,7 +53,7 @@ def upcoming(job: Job, state: JobState | None, now: datetime, count: int) -> Upc
     return Upcoming(list(to_come), overdue=first if first <= now else None)
 
 
-def _to_come(trigger: Trigger, first: datetime, now: datetime) -> Iterator[datetime]:
+def _to_come(trigger: AnchoredTrigger, first: datetime, now: datetime) -> Iterator[datetime]:
     """Iterate over the fires after now: counted from the first undecided one, or from now if that is too far away."""
     for n, fire in enumerate(_from(trigger, first, now)):
         if fire > now:
@@ -64,7 +64,7 @@ def _to_come(trigger: Trigger, first: datetime, now: datetime) -> Iterator[datet
             return
 
 
-def _from(trigger: Trigger, fire: datetime | None, now: datetime) -> Iterator[datetime]:
+def _from(trigger: AnchoredTrigger, fire: datetime | None, now: datetime) -> Iterator[datetime]:
     while fire is not None:
         yield fire
         fire = next_fire(trigger, fire, now)

@@ -237,8 +237,9 @@ class JobEvent(Event, frozen=True, kw_only=True):
 class JobAdded(JobEvent, frozen=True, kw_only=True, tag="job_added"):
     """A job was added, or added again after its removal.
 
-    `definition` has the keys of the Job that differ from the defaults. Fires are counted from `anchor`, which is `at`
-    unless the clock had been set back before the newest fire of the job: then it is that fire.
+    `definition` has the keys of the Job that differ from the defaults. Fires are counted from `anchor`. It is `at`,
+    unless the clock had been set back before the newest fire of the job: then it is that fire. Older logs do
+    not have it.
     """
 
     definition: dict[str, Any]

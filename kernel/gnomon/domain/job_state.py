@@ -52,12 +52,13 @@ def begin(event: Event) -> JobState:
     return state
 
 
-def anchor_at(state: JobState, at: datetime) -> datetime:
+def anchor_at(state: JobState | None, at: datetime) -> datetime:
     """Return the moment from which the fires of a schedule that begins at `at` are counted.
 
     That is the newest fire where the clock was set back before it: no fire comes a second time.
     """
-    return max(at, state.newest_fire or at)
+    newest = state.newest_fire if state is not None else None
+    return max(at, newest or at)
 
 
 def _added(state: JobState, event: events.JobAdded) -> None:

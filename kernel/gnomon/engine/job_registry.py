@@ -9,7 +9,7 @@ from typing import Any
 import structlog
 
 from gnomon.domain import events
-from gnomon.domain.job_state import JobState, anchor_at
+from gnomon.domain.job_state import anchor_at
 from gnomon.domain.operator_actions import KERNEL
 from gnomon.engine.job_table import JobTable
 from gnomon.engine.journal import Journal
@@ -144,7 +144,7 @@ class JobRegistry:
             by_kernel=actor == KERNEL,
             reason=reason,
             definition=registered.definition,
-            anchor=_late_anchor(state, at),
+            anchor=anchor_at(state, at),
         )
         self._journal.add(event)  # its definition is known to be JSON
 
@@ -164,7 +164,7 @@ class JobRegistry:
             reason=reason,
             changes=changes,
             rescheduled=rescheduled,
-            anchor=_late_anchor(self._journal.jobs[job_id], at) if rescheduled else None,
+            anchor=anchor_at(self._journal.jobs[job_id], at) if rescheduled else None,
         )
 
     def _settle(self, job_id: str, until: datetime, detail: str, new: RegisteredJob | None = None) -> None:
@@ -178,12 +178,6 @@ class JobRegistry:
         if old.job is not None and old.trigger is not None:
             missed = undecided(old.trigger, state, until)
             self._launcher.miss_ranges(old.job, missed, None if state.paused else detail)
-
-
-def _late_anchor(state: JobState | None, at: datetime) -> datetime | None:
-    """Return the anchor of a schedule that begins at `at`, None where it is `at` itself."""
-    anchor = anchor_at(state, at) if state is not None else at
-    return anchor if anchor != at else None
 
 
 def _checked_text(job_id: str, name: str, text: str) -> str:

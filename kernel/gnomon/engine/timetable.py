@@ -18,7 +18,7 @@ from gnomon.engine.vital_signs import Heartbeat, RecentValues
 from gnomon.jobs.job import Job
 from gnomon.ports import Clock
 from gnomon.scheduling.catch_up import Absence, Backlog, MissedRange, fires, next_fire
-from gnomon.scheduling.triggers import Trigger
+from gnomon.scheduling.triggers import AnchoredTrigger
 
 log = structlog.stdlib.get_logger("gnomon.engine.timetable")
 
@@ -46,7 +46,7 @@ class Entry(msgspec.Struct, eq=False):
     """A job in the timetable, `since` a wall time. One that was removed or replaced has no trigger."""
 
     job: Job
-    trigger: Trigger | None
+    trigger: AnchoredTrigger | None
     anchor: datetime
     last_fire: datetime | None
     newest: datetime | None
@@ -78,7 +78,7 @@ class Timetable:
         self._lateness = RecentValues()
         self.heartbeat = Heartbeat("timetable", STALLED_AFTER_S)
 
-    def schedule(self, job: Job, trigger: Trigger, state: JobState, absence: Absence | None = None) -> None:
+    def schedule(self, job: Job, trigger: AnchoredTrigger, state: JobState, absence: Absence | None = None) -> None:
         """Add a job, or replace the one with its id. Fires after those that its state knows are due."""
         self.remove(job.id)
         entry = Entry(

@@ -10,7 +10,7 @@ import msgspec
 from gnomon.conversion import Table, convert
 from gnomon.errors import ConfigError, GnomonError, JobError
 from gnomon.jobs.job import Job
-from gnomon.scheduling.triggers import Trigger, is_predictable
+from gnomon.scheduling.triggers import AnchoredTrigger, is_predictable
 
 
 def convert_job(raw: Table, path: str = "job") -> Job:
@@ -29,7 +29,7 @@ class RebuiltJob(msgspec.Struct, frozen=True):
     """
 
     job: Job | None = None
-    trigger: Trigger | None = None
+    trigger: AnchoredTrigger | None = None
     problem: str | None = None
 
 

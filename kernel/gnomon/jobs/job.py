@@ -16,9 +16,10 @@ from gnomon.errors import JobError
 from gnomon.jobs.callables import reference
 from gnomon.scheduling.catch_up import CatchUp
 from gnomon.scheduling.cron import CronTrigger
+from gnomon.scheduling.foreign_triggers import adopt_trigger, definition_text
 from gnomon.scheduling.timezones import parse_timezone
 from gnomon.scheduling.trigger_factory import build_trigger
-from gnomon.scheduling.triggers import AtTrigger, EveryTrigger, Trigger, adopt_trigger, explain_trigger, trigger_text
+from gnomon.scheduling.triggers import AnchoredTrigger, AtTrigger, EveryTrigger, explain_trigger
 
 Overlap = Literal["skip", "queue", "cancel_previous", "allow"]
 RunnerName = Literal["async", "thread", "process"]
@@ -147,7 +148,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True,
         """How many runs of the job may run at once: by default one, with overlap = "allow" any number."""
         return self.max_instances or (float("inf") if self.overlap == "allow" else 1)
 
-    def build_trigger(self) -> Trigger | None:
+    def build_trigger(self) -> AnchoredTrigger | None:
         """Build the trigger, None for a job without a schedule; raises TriggerError for one that is not valid."""
         zone = parse_timezone(self.timezone or "UTC")
         if self.cron is not None:
@@ -222,4 +223,4 @@ def explain_schedule(job: Job) -> str:
 def _plain_trigger(trigger: Any) -> Any:
     if trigger is None or isinstance(trigger, Mapping):
         return trigger
-    return {"type": "object", "text": trigger_text(trigger)}
+    return {"type": "object", "text": definition_text(trigger)}

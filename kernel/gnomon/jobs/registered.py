@@ -14,7 +14,7 @@ from gnomon.jobs.body import Body, make_body
 from gnomon.jobs.definition import convert_job
 from gnomon.jobs.job import Job
 from gnomon.scheduling.timezones import parse_timezone
-from gnomon.scheduling.triggers import Trigger
+from gnomon.scheduling.triggers import AnchoredTrigger
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -37,7 +37,7 @@ class RegisteredJob(msgspec.Struct, eq=False):
 
     job: Job
     body: Body
-    trigger: Trigger | None
+    trigger: AnchoredTrigger | None
     definition: dict[str, Any]
 
 
@@ -84,7 +84,7 @@ def _attempt(problems: list[JobProblem], build: Callable[P, T], *args: P.args, *
     return None
 
 
-def _build_trigger(job: Job, problems: list[JobProblem]) -> Trigger | None:
+def _build_trigger(job: Job, problems: list[JobProblem]) -> AnchoredTrigger | None:
     try:
         return job.build_trigger()
     except GnomonError as exc:

@@ -11,13 +11,12 @@ import msgspec
 from gnomon.domain.events import MissedReason
 from gnomon.domain.job_state import JobState
 from gnomon.errors import TriggerError
-from gnomon.scheduling.triggers import Trigger
+from gnomon.scheduling.triggers import AnchoredTrigger
 
 CatchUp = Literal["latest", "all", "none"]
 
 ON_TIME = timedelta(seconds=60)
 """How late a fire may start with catch_up = "none" and no grace: a busy loop or a quick restart is not late."""
-_TICK = timedelta(microseconds=1)
 
 
 class MissedRange(msgspec.Struct, frozen=True):
@@ -52,7 +51,7 @@ class Decision(NamedTuple):
 
 
 def next_fire(
-    trigger: Trigger, last_fire: datetime | None, anchor: datetime, newest: datetime | None = None
+    trigger: AnchoredTrigger, last_fire: datetime | None, anchor: datetime, newest: datetime | None = None
 ) -> datetime | None:
     """Return the fire after the last one, or the first one after the anchor; None if the trigger has ended.
 
@@ -60,19 +59,17 @@ def next_fire(
     fire under an earlier schedule: `newest` is the newest fire under any schedule. Raises TriggerError for a trigger
     that does not move on, because it would fire for ever.
     """
-    if last_fire is None:
-        first = trigger.get_next_fire_time(None, anchor)
-        if first is not None and first <= anchor:
-            first = trigger.get_next_fire_time(None, anchor + _TICK)
-        return None if first is not None and newest is not None and first <= newest else first
-    fire = trigger.get_next_fire_time(last_fire, last_fire + _TICK)
-    if fire is not None and fire <= last_fire:
-        raise TriggerError(f"trigger {trigger} does not move on: the fire after {last_fire} is {fire}")
-    return fire
+    if last_fire is not None:
+        fire = trigger.next_after(last_fire, anchor)
+        if fire is not None and fire <= last_fire:
+            raise TriggerError(f"trigger {trigger} does not move on: the fire after {last_fire} is {fire}")
+        return fire
+    first = trigger.fire_after(None, anchor)
+    return first if first is None or newest is None or first > newest else trigger.fire_after(newest, anchor)
 
 
 def fires(
-    trigger: Trigger,
+    trigger: AnchoredTrigger,
     last_fire: datetime | None,
     anchor: datetime,
     until: datetime,
@@ -137,7 +134,7 @@ DETAILS: dict[MissedReason, str] = {
 }
 
 
-def undecided(trigger: Trigger, state: JobState, now: datetime) -> list[MissedRange]:
+def undecided(trigger: AnchoredTrigger, state: JobState, now: datetime) -> list[MissedRange]:
     """Return the fires of a job up to now that have no outcome yet, as missed ranges."""
     backlog = Backlog("latest", None, Absence(paused_until=now) if state.paused else Absence(down_until=now))
     for fire in fires(trigger, state.last_fire, state.anchor, now, state.newest_fire):

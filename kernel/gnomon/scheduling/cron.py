@@ -25,7 +25,7 @@ from functools import lru_cache
 from cronsim import CronSim, CronSimError
 
 from gnomon.errors import TriggerError
-from gnomon.scheduling.timezones import first_instant, next_clock_change, wall_clock
+from gnomon.scheduling.timezones import LATEST, first_instant, next_clock_change, wall_clock
 
 MICROSECOND = timedelta(microseconds=1)
 SECOND = timedelta(seconds=1)
@@ -72,6 +72,12 @@ class CronTrigger:
         """Return the first fire after the previous one; without one, the first at or after `now`."""
         after = now.astimezone(UTC) - MICROSECOND if previous_fire_time is None else previous_fire_time.astimezone(UTC)
         return _next_cron_fire(self._search, self.timezone, after.replace(microsecond=0))
+
+    def fire_after(self, after: datetime | None, anchor: datetime) -> datetime | None:
+        return self.get_next_fire_time(max(after, anchor) if after is not None else anchor, anchor)
+
+    def next_after(self, last_fire: datetime, anchor: datetime) -> datetime | None:
+        return self.get_next_fire_time(last_fire, anchor)
 
     @property
     def has_fixed_times(self) -> bool:
@@ -150,9 +156,10 @@ def _never_fires(expression: str) -> str:
 @lru_cache(maxsize=1024)
 def _next_cron_fire(search: CronSim, zone: tzinfo, after: datetime) -> datetime | None:
     try:
-        return (_next_fixed_time if _has_fixed_times(search) else _next_elapsed_time)(search, zone, after)
+        fire = (_next_fixed_time if _has_fixed_times(search) else _next_elapsed_time)(search, zone, after)
     except OverflowError:  # the year 10000
         return None
+    return fire if fire is not None and fire <= LATEST else None
 
 
 def _has_fixed_times(search: CronSim) -> bool:

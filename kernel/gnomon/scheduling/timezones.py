@@ -12,6 +12,9 @@ from gnomon.errors import TriggerError
 from gnomon.text import nearest
 
 SECOND = timedelta(seconds=1)
+EARLIEST = datetime(1, 1, 2, tzinfo=UTC)
+LATEST = datetime(9999, 12, 30, tzinfo=UTC)
+"""Bounds of all fires: beyond them some time zones have no date for the instant."""
 WEEK = timedelta(weeks=1)
 """Two clock changes of one zone are at least 20 days apart (Cairo in 2010), so steps of a week do not skip one."""
 NEAR = timedelta(days=1)

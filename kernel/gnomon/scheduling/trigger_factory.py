@@ -9,9 +9,11 @@ from functools import lru_cache
 from importlib.metadata import entry_points
 
 from gnomon.errors import TriggerError
+from gnomon.scheduling.combined_triggers import AndTrigger, JitterTrigger, OrTrigger
 from gnomon.scheduling.cron import CRON_EXAMPLE, CronTrigger
+from gnomon.scheduling.foreign_triggers import ForeignTrigger, convert_trigger, is_convertible
 from gnomon.scheduling.timezones import parse_timezone
-from gnomon.scheduling.triggers import AndTrigger, ForeignTrigger, Trigger
+from gnomon.scheduling.triggers import AnchoredTrigger, Trigger
 from gnomon.text import nearest
 
 # The keys of { type = "cron", ... }, the coarsest first, with the lowest value of each.
@@ -20,7 +22,7 @@ INTERVAL_KEYS = ("weeks", "days", "hours", "minutes", "seconds")
 ENTRY_POINTS = "apscheduler.triggers"
 
 
-def build_trigger(spec: Mapping[str, object], timezone: tzinfo) -> Trigger:
+def build_trigger(spec: Mapping[str, object], timezone: tzinfo) -> AnchoredTrigger:
     """Build a trigger from a table of the config: `{ type = "interval", minutes = 10 }`.
 
     `type` is a name in APScheduler's entry-point group (interval, date, calendarinterval, …), and the other keys are
@@ -37,9 +39,21 @@ def build_trigger(spec: Mapping[str, object], timezone: tzinfo) -> Trigger:
     if kind == "and":
         _refuse_unknown(kind, arguments, ("triggers", "timezone"))
         return AndTrigger(_build_parts(kind, arguments.get("triggers"), timezone))
+    if kind == "or":
+        return _build_or(arguments, timezone)
     if "triggers" in arguments:
         arguments["triggers"] = _build_parts(kind, arguments["triggers"], timezone)
     return _build_foreign(kind, arguments, timezone)
+
+
+def _build_or(arguments: dict[str, object], timezone: tzinfo) -> AnchoredTrigger:
+    _refuse_unknown("or", arguments, ("triggers", "jitter", "timezone"))
+    trigger, jitter = OrTrigger(_build_parts("or", arguments.get("triggers"), timezone)), arguments.get("jitter")
+    if jitter is None:
+        return trigger
+    if not isinstance(jitter, int | float) or not 0 < jitter < float("inf"):
+        raise TriggerError(f"trigger 'or': jitter must be a number of seconds above 0, got {jitter!r}")
+    return JitterTrigger(trigger, jitter)
 
 
 def _read_timezone(zone: object) -> tzinfo:
@@ -72,7 +86,7 @@ def _crontab_line(fields: Mapping[str, str]) -> str:
     return " ".join([*seconds, *(line[key] for key in ("minute", "hour", "day", "month", "day_of_week"))])
 
 
-def _build_parts(kind: str, parts: object, timezone: tzinfo) -> list[Trigger]:
+def _build_parts(kind: str, parts: object, timezone: tzinfo) -> list[AnchoredTrigger]:
     tables = parts if isinstance(parts, Sequence) and not isinstance(parts, str) else ()
     if tables and all(isinstance(table, Mapping) for table in tables):
         return [build_trigger(table, timezone) for table in tables]
@@ -81,7 +95,7 @@ def _build_parts(kind: str, parts: object, timezone: tzinfo) -> list[Trigger]:
     )
 
 
-def _build_foreign(kind: str, arguments: dict[str, object], timezone: tzinfo) -> ForeignTrigger:
+def _build_foreign(kind: str, arguments: dict[str, object], timezone: tzinfo) -> AnchoredTrigger:
     factory = _find_factory(kind)
     parameters = _parameters(factory)
     if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
@@ -94,17 +108,22 @@ def _build_foreign(kind: str, arguments: dict[str, object], timezone: tzinfo) ->
     if kind == "interval" and not any(arguments.get(key) for key in INTERVAL_KEYS):
         # APScheduler would default to one second.
         raise TriggerError(f"trigger 'interval' needs one of {', '.join(INTERVAL_KEYS)}, for example minutes = 10")
+    if kind == "date" and "run_date" not in arguments:
+        raise TriggerError("trigger 'date' needs a run_date, for example run_date = 2026-12-01T09:00:00")
     given = ", ".join(f"{key} = {value!s}" for key, value in arguments.items()) or "no arguments"
     try:
-        trigger = ForeignTrigger(factory(**arguments), timezone)
+        built = factory(**arguments)
+        if is_convertible(built):
+            return convert_trigger(built, timezone, has_start="start_date" in arguments)
+        trigger = ForeignTrigger(built, timezone)
         _try_twice(trigger)
-    except (TypeError, ValueError) as problem:
+    except (TypeError, ValueError, OverflowError) as problem:
         raise TriggerError(f"trigger {kind!r} cannot be built with {given}: {problem}") from problem
     return trigger
 
 
 def _try_twice(trigger: Trigger) -> None:
-    # APScheduler accepts months = "2" or minutes = -5, and fails or does not move on when the job is due.
+    # A trigger may accept arguments with which it fails, or does not move on, when the job is due.
     now = datetime.now(UTC)
     first = trigger.get_next_fire_time(None, now)
     second = trigger.get_next_fire_time(first, now) if first else None

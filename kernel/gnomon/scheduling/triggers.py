@@ -1,4 +1,4 @@
-"""Triggers: a fixed interval, a date, a conjunction, and the adapter for every trigger of APScheduler 3.
+"""Triggers: their interfaces, a fixed interval and a date.
 
 All have APScheduler 3's interface, `get_next_fire_time(previous, now)`. Those of gnomon return UTC: Python compares
 two datetimes of the same zone by their wall times, which is wrong where a clock change repeats an hour.
@@ -7,19 +7,15 @@ two datetimes of the same zone by their wall times, which is wrong where a clock
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Protocol
 
 from gnomon.errors import TriggerError
-from gnomon.scheduling.cron import CronTrigger
-from gnomon.scheduling.timezones import first_instant
+from gnomon.scheduling.timezones import EARLIEST, LATEST, first_instant
 from gnomon.text import moment
 
 MICROSECOND = timedelta(microseconds=1)
-# How long triggers may take to agree: as many rounds as in APScheduler 4, and as far ahead as cronsim searches.
-MOST_DISAGREEMENTS = 10_000
-HORIZON = timedelta(days=50 * 365)
 
 
 class Trigger(Protocol):
@@ -33,28 +29,80 @@ class Trigger(Protocol):
         ...
 
 
+class AnchoredTrigger(Trigger, Protocol):
+    """A trigger whose fires follow from an anchor, so that no call depends on the one before.
+
+    The anchor is the moment at which the schedule began; the log keeps it. All triggers of gnomon are anchored.
+    """
+
+    def fire_after(self, after: datetime | None, anchor: datetime) -> datetime | None:
+        """Return the first fire after an instant, None if there is no more; all fires are later than the anchor.
+
+        With None return the very first fire. A single fire (a date) may lie before the anchor: it is late, but due.
+        """
+        ...
+
+    def next_after(self, last_fire: datetime, anchor: datetime) -> datetime | None:
+        """Return the fire after `last_fire`, which is a fire of this trigger itself."""
+        ...
+
+
 class EveryTrigger:
-    """Fires an interval after the previous fire, or after `now` if there was none: elapsed time, not wall time."""
+    """Fires at a fixed interval of elapsed time, counted from the anchor or from `start`, if given, up to `end`."""
 
-    __slots__ = ("interval",)
+    __slots__ = ("end", "interval", "start")
 
-    def __init__(self, interval: timedelta) -> None:
+    def __init__(self, interval: timedelta, start: datetime | None = None, end: datetime | None = None) -> None:
         if interval <= timedelta():
             raise TriggerError(f'an interval must be longer than zero, not {interval}; for example every = "10m"')
         self.interval = interval
+        self.start = in_utc(start) if start is not None else None
+        self.end = in_utc(end) if end is not None else None
 
-    def get_next_fire_time(self, previous_fire_time: datetime | None, now: datetime) -> datetime:
-        return (previous_fire_time or now).astimezone(UTC) + self.interval
+    def get_next_fire_time(self, previous_fire_time: datetime | None, now: datetime) -> datetime | None:
+        if previous_fire_time is not None:
+            return self.next_after(previous_fire_time, previous_fire_time)
+        return self.fire_after(None, now if self.start is None else now - MICROSECOND)
+
+    def fire_after(self, after: datetime | None, anchor: datetime) -> datetime | None:
+        limit = max(after, anchor) if after is not None else anchor
+        if self.start is not None and self.start > limit:
+            return self._bounded(self.start)
+        start = (self.start or anchor).astimezone(UTC)
+        return self._after(start, (limit - start) // self.interval + 1)
+
+    def next_after(self, last_fire: datetime, anchor: datetime) -> datetime | None:
+        if self.start is not None:
+            return self.fire_after(last_fire, anchor)
+        return self._after(last_fire.astimezone(UTC), 1)
+
+    def last_before(self, limit: datetime, anchor: datetime) -> datetime | None:
+        """Return the last fire before an instant, None if there is none."""
+        start = (self.start or anchor).astimezone(UTC)
+        count = (limit - MICROSECOND - start) // self.interval
+        fire = start + count * self.interval if count >= 0 else None
+        return fire if fire is not None and fire > anchor else None
+
+    def _after(self, start: datetime, count: int) -> datetime | None:
+        try:
+            return self._bounded(start + count * self.interval)
+        except OverflowError:  # beyond the year 9999
+            return None
+
+    def _bounded(self, fire: datetime) -> datetime | None:
+        return fire if fire <= (self.end or LATEST) else None
 
     def explain(self) -> str:
         """Describe the trigger: `every 10 minutes`."""
-        return f"every {_in_words(self.interval)}"
+        return f"every {in_words(self.interval)}"
 
     def __eq__(self, other: object) -> bool:
-        return self.interval == other.interval if isinstance(other, EveryTrigger) else NotImplemented
+        if not isinstance(other, EveryTrigger):
+            return NotImplemented
+        return (self.interval, self.start, self.end) == (other.interval, other.start, other.end)
 
     def __hash__(self) -> int:
-        return hash(self.interval)
+        return hash((self.interval, self.start, self.end))
 
     def __str__(self) -> str:
         return f"every[{self.interval}]"
@@ -73,11 +121,17 @@ class AtTrigger:
     __slots__ = ("at", "timezone")
 
     def __init__(self, at: datetime, timezone: tzinfo) -> None:
-        self.at = first_instant(timezone, at) if at.tzinfo is None else at.astimezone(UTC)
+        self.at = in_utc(at) if at.tzinfo is not None else _in_range(at, lambda: first_instant(timezone, at))
         self.timezone = timezone
 
-    def get_next_fire_time(self, previous_fire_time: datetime | None, now: datetime) -> datetime | None:  # noqa: ARG002
-        return self.at if previous_fire_time is None or previous_fire_time < self.at else None
+    def get_next_fire_time(self, previous_fire_time: datetime | None, now: datetime) -> datetime | None:
+        return self.fire_after(previous_fire_time, now)
+
+    def fire_after(self, after: datetime | None, anchor: datetime) -> datetime | None:  # noqa: ARG002
+        return self.at if after is None or after < self.at else None
+
+    def next_after(self, last_fire: datetime, anchor: datetime) -> datetime | None:
+        return self.fire_after(last_fire, anchor)
 
     def explain(self) -> str:
         """Describe the trigger: `once at 2026-12-01 09:00 +08 (Asia/Shanghai)`."""
@@ -96,98 +150,6 @@ class AtTrigger:
         return f"AtTrigger({self.at!r}, {self.timezone!r})"
 
 
-class AndTrigger:
-    """Fires at the instants on which all triggers agree; ends as soon as one of them does.
-
-    It replaces APScheduler's, which never returns (3.11.3) if the triggers disagree after a previous fire. Triggers
-    that have not agreed after 10,000 rounds or within 50 years (every even and every odd second) are considered ended.
-    """
-
-    __slots__ = ("triggers",)
-
-    def __init__(self, triggers: Sequence[Trigger]) -> None:
-        self.triggers = tuple(triggers)
-
-    def get_next_fire_time(self, previous_fire_time: datetime | None, now: datetime) -> datetime | None:
-        fires = [trigger.get_next_fire_time(previous_fire_time, now) for trigger in self.triggers]
-        for _ in range(MOST_DISAGREEMENTS):
-            known = [fire for fire in fires if fire is not None]
-            if len(known) < len(fires):
-                return None
-            latest = max(known)
-            if latest - (previous_fire_time or now) > HORIZON:
-                return None
-            if min(known) == latest:
-                return latest
-            fires = [_catch_up(*pair, latest, now) for pair in zip(self.triggers, known, strict=True)]
-        return None
-
-    def explain(self) -> str:
-        """Describe the trigger."""
-        return "whenever all agree: " + "; ".join(explain_trigger(trigger) for trigger in self.triggers)
-
-    def __str__(self) -> str:
-        return f"and[{', '.join(str(trigger) for trigger in self.triggers)}]"
-
-    def __repr__(self) -> str:
-        return f"AndTrigger({list(self.triggers)!r})"
-
-
-def _catch_up(trigger: Trigger, fire: datetime, latest: datetime, now: datetime) -> datetime | None:
-    if fire == latest:
-        return fire
-    # Cron has no memory, so it can jump ahead; others count from their last fire.
-    return trigger.get_next_fire_time(latest - MICROSECOND if isinstance(trigger, CronTrigger) else fire, now)
-
-
-class ForeignTrigger:
-    """Calls a foreign trigger with datetimes in its own zone, as APScheduler would, and returns UTC.
-
-    APScheduler's calendar interval adds to the *date* of the previous fire. A fire at 00:00 in Shanghai is on the day
-    before in UTC, for which the trigger would return the same fire again and again.
-    """
-
-    __slots__ = ("timezone", "trigger")
-
-    def __init__(self, trigger: Trigger, timezone: tzinfo) -> None:
-        self.trigger = trigger
-        self.timezone: tzinfo = getattr(trigger, "timezone", None) or timezone
-
-    def get_next_fire_time(self, previous_fire_time: datetime | None, now: datetime) -> datetime | None:
-        previous = previous_fire_time.astimezone(self.timezone) if previous_fire_time else None
-        fire = self.trigger.get_next_fire_time(previous, now.astimezone(self.timezone))
-        return fire.astimezone(UTC) if fire else None
-
-    def explain(self) -> str:
-        """Describe a trigger of a known kind; for another one return its `str()`."""
-        words = self._explain_without_jitter()
-        jitter = getattr(self.trigger, "jitter", None)
-        return f"{words}, and up to {_in_words(timedelta(seconds=jitter))} later at random" if jitter else words
-
-    def _explain_without_jitter(self) -> str:
-        interval, date = getattr(self.trigger, "interval", None), getattr(self.trigger, "run_date", None)
-        parts: Iterable[Trigger] | None = getattr(self.trigger, "triggers", None)
-        if isinstance(interval, timedelta):
-            return f"every {_in_words(interval)}"
-        if isinstance(date, datetime):
-            return AtTrigger(date, date.tzinfo or self.timezone).explain()
-        if parts is not None and str(self).startswith("or["):
-            return "whenever one of these: " + "; ".join(explain_trigger(part) for part in parts)
-        return str(self)
-
-    def __str__(self) -> str:
-        return trigger_text(self.trigger)
-
-    def __repr__(self) -> str:
-        return f"ForeignTrigger({self.trigger!r}, {self.timezone!r})"
-
-
-def adopt_trigger(trigger: Trigger, timezone: tzinfo) -> Trigger:
-    """Wrap a foreign trigger so that it takes and returns UTC; `timezone` is for one without a zone."""
-    ours = isinstance(trigger, CronTrigger | EveryTrigger | AtTrigger | AndTrigger | ForeignTrigger)
-    return trigger if ours else ForeignTrigger(trigger, timezone)
-
-
 def explain_trigger(trigger: Trigger) -> str:
     """Describe when a trigger fires; for an unknown kind return its `str()`."""
     explain: Callable[[], str] | None = getattr(trigger, "explain", None)
@@ -203,14 +165,31 @@ def trigger_text(trigger: Trigger) -> str:
 
 
 def is_predictable(trigger: Trigger) -> bool:
-    """Return whether equal calls always have equal results; APScheduler's jitter is random."""
+    """Return whether equal calls always have equal results; jitter is random."""
     if getattr(trigger, "jitter", None):
         return False
-    parts = [trigger.trigger] if isinstance(trigger, ForeignTrigger) else getattr(trigger, "triggers", ())
+    inner: Trigger | None = getattr(trigger, "trigger", None)
+    parts = [inner] if inner is not None else getattr(trigger, "triggers", ())
     return all(is_predictable(part) for part in parts)
 
 
-def _in_words(interval: timedelta) -> str:
+def in_utc(instant: datetime) -> datetime:
+    """Convert an aware datetime to UTC; TriggerError for one that some time zones cannot show."""
+    return _in_range(instant, lambda: instant.astimezone(UTC))
+
+
+def _in_range(given: datetime, convert: Callable[[], datetime]) -> datetime:
+    try:
+        instant = convert()
+    except OverflowError:
+        instant = None
+    if instant is None or not EARLIEST <= instant <= LATEST:
+        span = f"{EARLIEST.date()} to {LATEST.date()}"
+        raise TriggerError(f"{given.isoformat()} is outside of {span}, the times that every time zone can show")
+    return instant
+
+
+def in_words(interval: timedelta) -> str:
     """Format a length: `10 minutes`, `1 hour 30 minutes`; a single unit without its number, for `every hour`."""
     minutes, seconds = divmod(interval - timedelta(interval.days), timedelta(minutes=1))
     units = {
@@ -219,5 +198,5 @@ def _in_words(interval: timedelta) -> str:
         "minute": minutes % 60,
         "second": seconds / timedelta(seconds=1),
     }
-    parts = [f"{count:g} {unit}{'s' * (count != 1)}" for unit, count in units.items() if count]
+    parts = [f"{count:.9g} {unit}{'s' * (count != 1)}" for unit, count in units.items() if count]
     return parts[0].removeprefix("1 ") if len(parts) == 1 else " ".join(parts)

@@ -241,7 +241,7 @@ class TestFiresThatDidNotRun:
 
         found = await world.explain(START + 80 * MINUTE)
 
-        assert "no kernel has decided it yet, and the last event in the log is of 01:00 UTC" in said(found)
+        assert "no kernel has decided it yet, and the last event in the log is from 01:00 UTC" in said(found)
         assert found.fires[0].fate == "undecided"
 
     async def test_a_future_fire_is_said_to_come(self, world: World) -> None:

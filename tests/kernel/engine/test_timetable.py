@@ -11,6 +11,7 @@ from gnomon.domain.job_state import JobState
 from gnomon.engine.timetable import CHUNK_JOBS, SLICE_FIRES, DueFires, Timetable
 from gnomon.jobs.job import Job
 from gnomon.scheduling.catch_up import Absence
+from gnomon.scheduling.foreign_triggers import adopt_trigger
 from gnomon.scheduling.triggers import AtTrigger, EveryTrigger, Trigger
 from gnomon.testing.clock import START, VirtualClock
 
@@ -72,7 +73,7 @@ def put(
 ) -> None:
     absence = policies.pop("absence", None)
     state = JobState(job_id=job_id, anchor=START, last_fire=last_fire, newest_fire=last_fire)
-    timetable.schedule(Job(id=job_id, func=run, **policies), trigger, state, absence)
+    timetable.schedule(Job(id=job_id, func=run, **policies), adopt_trigger(trigger, UTC), state, absence)
 
 
 async def test_jobs_are_dispatched_when_they_are_due(

@@ -9,7 +9,8 @@ from gnomon.domain.events import MissedReason
 from gnomon.errors import TriggerError
 from gnomon.scheduling.catch_up import ON_TIME, Absence, Backlog, CatchUp, MissedRange, fires, next_fire
 from gnomon.scheduling.cron import CronTrigger
-from gnomon.scheduling.triggers import AtTrigger, EveryTrigger, Trigger
+from gnomon.scheduling.foreign_triggers import ForeignTrigger
+from gnomon.scheduling.triggers import AnchoredTrigger, AtTrigger, EveryTrigger
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
@@ -66,7 +67,7 @@ def test_a_single_time_that_the_job_had_before_does_not_come_again() -> None:
 
 def test_a_trigger_that_does_not_move_on_is_refused() -> None:
     with pytest.raises(TriggerError, match="does not move on"):
-        next_fire(StandingTrigger(), NOON, NOON)
+        next_fire(ForeignTrigger(StandingTrigger(), UTC), NOON, NOON)
 
 
 # --- their outcomes
@@ -156,7 +157,7 @@ def test_every_fire_comes_out_exactly_once(
     trigger=st.sampled_from([EVERY_HOUR, CronTrigger("*/7 * * * *", UTC), CronTrigger("30 2 * * *", UTC)]),
     pauses=st.lists(st.integers(1, 500), max_size=10),
 )
-def test_asking_in_parts_finds_the_same_fires_as_asking_once(trigger: Trigger, pauses: list[int]) -> None:
+def test_asking_in_parts_finds_the_same_fires_as_asking_once(trigger: AnchoredTrigger, pauses: list[int]) -> None:
     end, last, found = NOON, None, []
     for pause in pauses:
         end += pause * MINUTE

@@ -8,20 +8,21 @@ from pathlib import Path
 from textwrap import dedent
 from zoneinfo import ZoneInfo
 
+import apscheduler.triggers.cron
 import pytest
 from apscheduler.triggers.calendarinterval import CalendarIntervalTrigger
 from apscheduler.triggers.interval import IntervalTrigger
 
 from gnomon.errors import TriggerError
+from gnomon.scheduling.combined_triggers import AndTrigger
 from gnomon.scheduling.cron import CronTrigger
+from gnomon.scheduling.foreign_triggers import adopt_trigger
 from gnomon.scheduling.timezones import parse_timezone
 from gnomon.scheduling.trigger_factory import build_trigger
 from gnomon.scheduling.triggers import (
-    AndTrigger,
     AtTrigger,
     EveryTrigger,
     Trigger,
-    adopt_trigger,
     explain_trigger,
     is_predictable,
 )
@@ -390,9 +391,9 @@ def test_a_calendar_interval_goes_on_although_the_previous_fire_is_told_in_utc()
     spec = {"type": "calendarinterval", "days": 1, "start_date": "2026-01-01"}
 
     assert fires(build_trigger(spec, SHANGHAI), NOW, 3, SHANGHAI) == [
-        "2026-01-01 00:00+0800",
         "2026-01-02 00:00+0800",
         "2026-01-03 00:00+0800",
+        "2026-01-04 00:00+0800",
     ]
 
 
@@ -531,6 +532,9 @@ def test_a_trigger_of_another_package_is_found_by_its_entry_point(
         ({"type": "interval", "minutes": 0}, "needs one of weeks, days, hours, minutes, seconds"),
         ({"type": "interval"}, "needs one of weeks, days, hours, minutes, seconds"),
         ({"type": "date", "run_date": "tomorrow"}, "run_date = tomorrow"),
+        ({"type": "date"}, "needs a run_date"),
+        ({"type": "interval", "days": 10**12}, "days = 1000000000000"),
+        ({"type": "or", "triggers": [{"type": "cron", "hour": 1}], "jitter": -1}, "jitter must be a number of seconds"),
         ({"type": "calendarinterval", "months": "2"}, "months = 2"),
         ({"type": "calendarinterval", "days": 1, "hour": 25}, "hour = 25"),
         ({"type": "interval", "minutes": 1, "timezone": "Asia/Shangai"}, "perhaps 'Asia/Shanghai'"),
@@ -558,6 +562,9 @@ def test_a_bad_table_is_told_what_is_wrong(spec: Mapping[str, object], message: 
         ({"type": "interval", "minutes": 10}, "every 10 minutes"),
         ({"type": "interval", "hours": 1, "jitter": 30}, "every hour, and up to 30 seconds later at random"),
         ({"type": "date", "run_date": "2026-12-01 09:00:00"}, "once at 2026-12-01 09:00 +08 (Asia/Shanghai)"),
+        ({"type": "calendarinterval", "months": 2, "hour": 10}, "every 2 months at 10:00 (Asia/Shanghai)"),
+        ({"type": "calendarinterval", "weeks": 1}, "every 7 days at 00:00 (Asia/Shanghai)"),
+        ({"type": "calendarinterval", "years": 1, "days": 1}, "every year and day at 00:00 (Asia/Shanghai)"),
         (
             {"type": "or", "triggers": [{"type": "cron", "hour": 6}, {"type": "interval", "days": 3}]},
             "whenever one of these: At 06:00 every day (Asia/Shanghai); every 3 days",
@@ -573,9 +580,9 @@ def test_any_trigger_is_explained_in_plain_words(spec: Mapping[str, object], wor
 
 
 def test_a_trigger_of_an_unknown_kind_is_explained_by_its_own_text() -> None:
-    calendar = CalendarIntervalTrigger(months=2, hour=10, timezone=SHANGHAI, start_date="2026-01-01")
+    hourly = apscheduler.triggers.cron.CronTrigger(minute=5, timezone=SHANGHAI)
 
-    assert explain_trigger(calendar) == explain_trigger(adopt_trigger(calendar, UTC)) == str(calendar)
+    assert explain_trigger(hourly) == explain_trigger(adopt_trigger(hourly, UTC)) == str(hourly)
 
 
 def test_only_jitter_is_unpredictable() -> None:
