@@ -12,6 +12,7 @@ import contextlib
 import gc
 import secrets
 import socket
+import time
 from collections.abc import Callable, Coroutine, Iterable, Iterator
 from contextlib import AsyncExitStack, contextmanager
 from datetime import timedelta
@@ -54,7 +55,9 @@ from gnomon.stores.memory import MemoryStore
 log = structlog.stdlib.get_logger("gnomon.kernel")
 
 FLUSH_LIMIT_S = 10.0
-"""How long a stopping kernel waits for its last events to become durable, and for plugins to leave their lifespans."""
+"""How long a stopping kernel waits for its last events to become durable and for its plugins to leave, together."""
+LEAST_FAREWELL_S = 1.0
+"""What plugins have for it in any case, also where the store has used up the time."""
 HOUSEKEEPING_INTERVAL_S = 5.0
 """Time between two checks for plugins that hang and for runs that wait for the store."""
 
@@ -97,6 +100,7 @@ class Kernel(KernelQueries, KernelCommands):
         self._watchdog: LoopWatchdog | None = None
         self._condition: KernelCondition | None = None
         self._components: list[asyncio.Task[None]] = []
+        self._flush_deadline = 0.0
         self._is_starting = True
         self._is_stopping = False
         self._failure: GnomonError | None = None
@@ -149,7 +153,7 @@ class Kernel(KernelQueries, KernelCommands):
         tasks = await resources.enter_async_context(asyncio.TaskGroup())
         self._start_component(self._journal.run(), "journal")
         resources.push_async_callback(self._stop_components)
-        resources.push_async_callback(self._dispatcher.stop, FLUSH_LIMIT_S)
+        resources.push_async_callback(self._stop_plugins)
         self._build(tasks)
         self._start_component(self._progress.conflate(), "progress recorder")
         self._start_component(self._keep_house(), "housekeeping")
@@ -221,7 +225,11 @@ class Kernel(KernelQueries, KernelCommands):
                 self._owner.uncancel()
             raise self._failure
 
+    async def _stop_plugins(self) -> None:
+        await self._dispatcher.stop(max(self._flush_deadline - time.monotonic(), LEAST_FAREWELL_S))
+
     async def _flush(self) -> None:
+        self._flush_deadline = time.monotonic() + FLUSH_LIMIT_S
         try:
             async with asyncio.timeout(FLUSH_LIMIT_S):
                 await self._progress.flush()

@@ -2,7 +2,9 @@
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable, Sequence
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -24,6 +26,7 @@ from gnomon import (
     Scheduled,
     Started,
     Succeeded,
+    hookimpl,
 )
 from gnomon.domain.events import DeclaredStep
 from gnomon.domain.job_state import JobState
@@ -525,6 +528,33 @@ async def test_a_store_that_is_away_for_good_does_not_keep_the_kernel_from_leavi
     (lost,) = [line for line in logs if line["event"] == "events could not be written"]
     assert (lost["log_level"], lost["problem"]) == ("critical", "away")
     assert lost["lost_events"] > 0
+
+
+async def test_a_stop_does_not_wait_for_bodies_that_cannot_begin_while_the_store_is_away(
+    make: Make, store: FailingStore, gnomon_clock: VirtualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gnomon.kernel.FLUSH_LIMIT_S", 0.05)
+    has_left = threading.Event()
+
+    class Farewell:
+        @hookimpl
+        @asynccontextmanager
+        async def lifespan(self) -> AsyncIterator[None]:
+            yield
+            has_left.set()
+
+    began = time.monotonic()
+    patient = job(cancel_grace=Duration(minutes=5))
+    async with make(patient, drain=timedelta(minutes=5), plugins=[Farewell()]) as kernel:
+        store.problem = StoreUnavailableError("the disk is full")
+        asking = asyncio.create_task(kernel.trigger("job"))
+        await gnomon_clock.settle()
+
+    with pytest.raises(DeposedError):
+        await asking
+    assert time.monotonic() - began < 120  # neither drain nor cancel_grace
+    assert has_left.is_set()
+    assert kernel.lost_events > 0
 
 
 async def test_a_trigger_object_without_a_text_goes_on_where_it_was(

@@ -35,6 +35,10 @@ from gnomon.threads import is_on_loop
 log = structlog.stdlib.get_logger("gnomon.engine.supervisor")
 
 
+DRAIN_CHECK_S = 0.5
+"""Time between two checks whether there is still a body to wait for."""
+
+
 class Supervisor:
     """Owns the live bodies."""
 
@@ -394,14 +398,17 @@ class Supervisor:
         return list(self._active.values())
 
     async def drain(self, within: float) -> None:
-        """Wait until all bodies have ended, for at most that many seconds."""
-        try:
+        """Wait until all bodies have ended, for at most that many seconds.
+
+        While the store is away, bodies that have not begun are not waited for: they may never begin.
+        """
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(within):
-                while self._active:
+                while any(active.task is not None or self._journal.state == "healthy" for active in self.bodies):
                     self._emptied.clear()
-                    await self._emptied.wait()
-        except TimeoutError:
-            pass
+                    with contextlib.suppress(TimeoutError):  # looks again, as the store may be away by now
+                        async with asyncio.timeout(DRAIN_CHECK_S):
+                            await self._emptied.wait()
 
     async def stop(self, actor: str, reason: str) -> None:
         """Cancel the live bodies, wait for their grace, and record as lost those that do not stop."""
