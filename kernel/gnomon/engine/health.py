@@ -43,10 +43,15 @@ class KernelCondition:
         problems = {beat.component: beat.problem for beat in (self._timetable.heartbeat, self._journal.heartbeat)}
         return {component: problem for component, problem in problems.items() if problem is not None}
 
+    @property
+    def lateness_s(self) -> float:
+        """How late bodies have begun lately: fires come late, and their starts wait until they are durable."""
+        return self._timetable.lateness_s + self._journal.commit_s
+
     def problems(self) -> dict[str, str]:
         """Return a sentence for each component that has a problem."""
         found = self._standstills()
-        late, append = self._timetable.lateness_s, self._journal.append_s
+        late, append = self.lateness_s, self._journal.append_s
         if late >= LATE_S:
             found["starts"] = f"starts are {late:.1f} s late, and the store takes {1000 * append:.0f} ms for an append"
         elif append >= SLOW_APPEND_S:

@@ -52,6 +52,7 @@ class Batch:
         self.executions: dict[str, Execution] = {}
         self.jobs: dict[str, JobState] = {}
         self.durable: asyncio.Future[None] = loop.create_future()
+        self.opened = time.monotonic()
 
 
 class Journal:
@@ -77,7 +78,7 @@ class Journal:
         self._writing: Batch | None = None
         self.lost_events = 0
         self._watched: dict[str, asyncio.Future[None]] = {}
-        self._append_s = RecentValues()
+        self._append_s, self._commit_s = RecentValues(), RecentValues()
         self._newest_at = datetime.min.replace(tzinfo=UTC)
         self.heartbeat = Heartbeat("journal", STALLED_AFTER_S)
 
@@ -202,6 +203,13 @@ class Journal:
         return self._append_s.mean
 
     @property
+    def commit_s(self) -> float:
+        """How long events waited lately until they were durable, and how long the oldest one is waiting now."""
+        batch = self._writing or self._open  # read once: another thread may ask
+        waiting = time.monotonic() - batch.opened if batch is not None else 0.0
+        return max(self._commit_s.mean, waiting)
+
+    @property
     def behind_s(self) -> float:
         """How far the clock is behind the newest event of the log, in seconds; 0 where it is not."""
         return max((self._newest_at - self._clock.now()).total_seconds(), 0.0)
@@ -251,6 +259,7 @@ class Journal:
             return
         self.head += len(written)
         self._note_times((written[-1].at,))
+        self._commit_s.add(time.monotonic() - batch.opened)
         batch.durable.set_result(None)
         self._publish(written)
 

@@ -106,7 +106,7 @@ class KernelQueries(KernelComponents):
             stalled=condition.stalled if condition is not None else [],
             is_starting=self._is_starting,
             blocked_by=condition.blocked_by if condition is not None else None,
-            lateness_s=round(self._timetable.lateness_s, 3) if condition is not None else 0.0,
+            lateness_s=round(condition.lateness_s, 3) if condition is not None else 0.0,
             append_s=round(journal.append_s, 6),
             loop_stalls=self._watchdog.count if self._watchdog is not None else 0,
             loop_stalled_s=round(self._watchdog.total_s, 3) if self._watchdog is not None else 0.0,
