@@ -12,6 +12,7 @@ from gnomon import Event, KernelApi
 from gnomon.wire.problems import TOO_MANY_CONNECTIONS
 from gnomon_web.app_keys import AUTHENTICATOR, IDENTITY
 from gnomon_web.errors import ApiError
+from gnomon_web.live.health_feed import SharedHealth
 from gnomon_web.live.snapshots import Snapshots
 from gnomon_web.live.tail import Tail
 from gnomon_web.live.websocket import CLOSE_TIMEOUT_S, HangUp, Receive, WebSocket
@@ -23,7 +24,8 @@ class LiveConnections:
     def __init__(self, kernel: KernelApi, max_connections: int) -> None:
         self.kernel = kernel
         self.tail = Tail(kernel, kernel.health().position)
-        self.snapshots = Snapshots(kernel, self.tail)
+        self.health = SharedHealth()
+        self.snapshots = Snapshots(kernel, self.tail, self.health)
         self._max = max_connections
         self._open: set[WebSocket] = set()
         self._closed_one = asyncio.Event()

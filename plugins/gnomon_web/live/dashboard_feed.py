@@ -14,6 +14,7 @@ from gnomon_web.http.responses import encode_json
 from gnomon_web.live.ack_window import AckWindow
 from gnomon_web.live.coalescing import coalesce_progress
 from gnomon_web.live.connections import LIVE_CONNECTIONS, LiveConnections
+from gnomon_web.live.health_feed import HealthFeed
 from gnomon_web.live.log_feed import LogFeed
 from gnomon_web.live.messages import (
     PROTOCOL,
@@ -54,6 +55,7 @@ class DashboardFeed:
         self._hello: asyncio.Future[Hello] = asyncio.get_running_loop().create_future()
         self._window = AckWindow()
         self._logs = LogFeed(self._kernel)
+        self._health = HealthFeed(request, self._live.health)
         self._cursor = self._tail.head
         self._resuming_until: int | None = None
         self._sent_at = float("-inf")
@@ -96,6 +98,7 @@ class DashboardFeed:
         self._logs.follow(hello.topics)
         websocket.tasks.create_task(self._logs.send(websocket))
         await self._begin(hello)
+        websocket.tasks.create_task(self._health.send(websocket))
         while True:
             await self._tail.reach(self._cursor + 1)
             await self._window.room()
@@ -171,6 +174,7 @@ class DashboardFeed:
             recent=shared.recent,
             health=shared.health,
         )
+        self._health.note(shared.health)
         await self._send(text_frame(encode_json(snapshot)))
 
     async def _send(self, frame: bytes) -> None:

@@ -10,6 +10,7 @@ import msgspec
 from gnomon.domain.records import LogLine
 from gnomon_web.auth.roles import Access
 from gnomon_web.live.tail import Position
+from gnomon_web.resources.health import HealthReport
 
 PROTOCOL = "gnomon.live.v1"
 
@@ -61,7 +62,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True, tag_field="t", tag="sn
     jobs: msgspec.Raw
     running: msgspec.Raw
     recent: msgspec.Raw
-    health: msgspec.Raw
+    health: HealthReport
 
 
 class Delta(msgspec.Struct, frozen=True, kw_only=True, tag_field="t", tag="delta", omit_defaults=True):
@@ -81,6 +82,12 @@ class LogLines(msgspec.Struct, frozen=True, kw_only=True, tag_field="t", tag="lo
     execution_id: str
     lines: list[LogLine]
     first: int
+
+
+class HealthChanged(msgspec.Struct, frozen=True, kw_only=True, tag_field="t", tag="health"):
+    """The kernel's health, as /readyz answers it but for the lags."""
+
+    health: HealthReport
 
 
 class Heartbeat(msgspec.Struct, frozen=True, kw_only=True, tag_field="t", tag="heartbeat"):

@@ -13,8 +13,9 @@ from gnomon import Execution, ExecutionQuery, KernelApi
 from gnomon.domain.execution import Status
 from gnomon.wire.records import JobSummary, Record
 from gnomon_web.http.responses import encode_json
+from gnomon_web.live.health_feed import SharedHealth
 from gnomon_web.live.tail import Tail
-from gnomon_web.resources.health import readyz
+from gnomon_web.resources.health import HealthReport
 from gnomon_web.resources.jobs import summaries
 
 MAX_FINISHED = 100
@@ -35,15 +36,16 @@ class SharedSnapshot(msgspec.Struct, frozen=True):
     jobs: msgspec.Raw
     running: msgspec.Raw
     recent: msgspec.Raw
-    health: msgspec.Raw
+    health: HealthReport
 
 
 class Snapshots:
     """Takes snapshots and reuses a recent one."""
 
-    def __init__(self, kernel: KernelApi, tail: Tail) -> None:
+    def __init__(self, kernel: KernelApi, tail: Tail, health: SharedHealth) -> None:
         self._kernel = kernel
         self._tail = tail
+        self._health = health
         self._newest: SharedSnapshot | None = None
         self._taken_at = 0.0
         self._taking = asyncio.Lock()
@@ -78,7 +80,7 @@ class Snapshots:
             jobs=_raw(jobs),
             running=_raw([Record.of(one) for one in running]),
             recent=_raw([Record.of(one) for one in recent]),
-            health=_raw((await readyz(request)).body),
+            health=await self._health.read(request),
         )
 
     async def _executions(self, status: tuple[Status, ...], limit: int) -> list[Execution]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 from aiohttp import web
 
 from gnomon import GnomonError
-from gnomon.api import Health
+from gnomon.api import Health, PluginHealth
 from gnomon_web.app_keys import AUTHENTICATOR, IDENTITY, KERNEL
 from gnomon_web.http.routes import Answer, Route
 
@@ -17,21 +17,27 @@ ANSWER_LIMIT_S = 5.0
 """Seconds within which the kernel's loop must answer; otherwise it counts as blocked."""
 MAX_LAG = 10_000
 """Events that a plugin may lag; beyond that it reads them from the store instead of memory."""
+PARTS: Final = ("loop", "timetable", "journal", "clock", "starts")
+"""Parts of the kernel that are always listed; one that is named by a problem alone comes after them."""
+VITAL: Final = frozenset({"loop", "timetable", "journal"})
+"""Parts whose standstill only a restart ends."""
 
-ComponentState = Literal["ok", "degraded", "failed"]
+ComponentState = Literal["ok", "degraded", "starting", "failed"]
+WORST_FIRST: Final[tuple[ComponentState, ...]] = ("failed", "starting", "degraded", "ok")
 
 
 class Component(msgspec.Struct, kw_only=True):
-    """A part of the kernel. `problem` is for viewers; it is null for other clients."""
+    """A part of the kernel. `problem`, and the run that it is about, are for viewers and null for all others."""
 
     name: str
     state: ComponentState
     problem: str | None = None
     lag: int | None = None
+    execution_id: str | None = None
 
 
 class HealthReport(msgspec.Struct, kw_only=True):
-    """The kernel's health: `ok`, `degraded` when it works but needs attention, or `failed`."""
+    """The kernel's health: `ok`, `degraded` when it works but needs attention, `starting`, or `failed`."""
 
     status: ComponentState
     components: list[Component]
@@ -48,53 +54,76 @@ def routes() -> list[Route]:
 
 
 async def livez(request: web.Request) -> Answer[HealthReport]:
-    """Return 200 while the process works: its loop answers and it owns the log. On 503, restart it."""
-    return _answer(request, [await _kernel(request)])
+    """Return 200 while the process works: its parts make progress and it owns the log. On 503, restart it."""
+    kernel, health = await _kernel(request), request.app[KERNEL].health()
+    return _answer(request, [kernel, *(part for part in parts_of(health) if part.name in VITAL)])
 
 
 async def readyz(request: web.Request) -> Answer[HealthReport]:
-    """Return 200 while the kernel is ready: the store answers and new runs start."""
-    health = request.app[KERNEL].health()
-    parts = [await _kernel(request), await _store(request, health), *map(_plugin, health.plugins)]
-    return _answer(request, parts)
+    """Return 200 while the kernel is ready: everything has started, the store can be written, and new runs start."""
+    kernel, health = await _kernel(request), request.app[KERNEL].health()
+    components = [kernel, *parts_of(health), await _store(request, health), *map(_plugin, health.plugins)]
+    if health.is_starting:
+        components.insert(1, Component(name="start", state="starting", problem="the kernel has not started completely"))
+    return _answer(request, components)
 
 
 def _answer(request: web.Request, components: list[Component]) -> Answer[HealthReport]:
     states = {component.state for component in components}
-    status: ComponentState = "failed" if "failed" in states else "degraded" if "degraded" in states else "ok"
+    status = next(state for state in WORST_FIRST if state in states)
     if not (request.app[AUTHENTICATOR].is_open or request[IDENTITY].may("viewer")):
-        components = [msgspec.structs.replace(component, problem=None) for component in components]
-    return Answer(HealthReport(status=status, components=components), status=503 if status == "failed" else 200)
+        components = [msgspec.structs.replace(one, problem=None, execution_id=None) for one in components]
+    is_available = status in {"ok", "degraded"}
+    return Answer(HealthReport(status=status, components=components), status=200 if is_available else 503)
 
 
 async def _kernel(request: web.Request) -> Component:
     kernel = request.app[KERNEL]
     try:
         async with asyncio.timeout(ANSWER_LIMIT_S):
-            await kernel.jobs()
+            await kernel.live_runs()  # the cheapest call that its loop answers
     except TimeoutError:
-        return Component(
-            name="kernel", state="failed", problem=f"its event loop has not answered for {ANSWER_LIMIT_S:g} s"
-        )
+        health = kernel.health()
+        problem = health.problems.get("loop", f"its event loop has not answered for {ANSWER_LIMIT_S:g} s")
+        return Component(name="kernel", state="failed", problem=problem, execution_id=health.blocked_by)
+    except GnomonError as exc:  # it has stopped
+        return Component(name="kernel", state="failed", problem=str(exc))
     health = kernel.health()
     is_alive = health.state in {"healthy", "degraded"}
     return Component(name="kernel", state="ok" if is_alive else "failed", problem=None if is_alive else health.problem)
 
 
+def parts_of(health: Health) -> list[Component]:
+    """Return the parts of the kernel itself, apart from its store and its plugins."""
+    names = dict.fromkeys((*PARTS, *health.stalled, *health.problems))
+    return [_part(health, name) for name in names if name != "store"]
+
+
+def _part(health: Health, name: str) -> Component:
+    problem = health.problems.get(name)
+    state: ComponentState = "failed" if name in health.stalled else "degraded" if problem is not None else "ok"
+    return Component(
+        name=name, state=state, problem=problem, execution_id=health.blocked_by if name == "loop" and problem else None
+    )
+
+
 async def _store(request: web.Request, health: Health) -> Component:
+    problem = health.store_problem or health.problems.get("store")
     try:
         async with asyncio.timeout(ANSWER_LIMIT_S):
             await request.app[KERNEL].events(health.position, 1)
     except (GnomonError, TimeoutError) as exc:
-        problem = health.problem or str(exc) or "it does not answer"  # the cause before its consequence
+        problem = problem or str(exc) or "it does not answer"  # the cause before its consequence
         return Component(name="store", state="failed", problem=problem, lag=health.backlog)
-    state: ComponentState = "ok" if health.state == "healthy" else "degraded" if health.accepts_runs else "failed"
-    return Component(name="store", state=state, problem=health.problem, lag=health.backlog)
+    state: ComponentState = "ok" if health.store_state == "healthy" and problem is None else "degraded"
+    if not health.accepts_runs:
+        state, problem = "failed", problem or "it has no room for new runs"
+    return Component(name="store", state=state, problem=problem, lag=health.backlog)
 
 
-def _plugin(plugin: Any) -> Component:
+def _plugin(plugin: PluginHealth) -> Component:
     """Return a plugin's component: one that hangs or fails harms nothing else, so the kernel stays ready."""
-    is_healthy = plugin.state in {"healthy", "starting"} and plugin.lag <= MAX_LAG
-    return Component(
-        name=f"plugin:{plugin.name}", state="ok" if is_healthy else "degraded", problem=plugin.problem, lag=plugin.lag
-    )
+    state: ComponentState = "ok" if plugin.state == "healthy" and plugin.lag <= MAX_LAG else "degraded"
+    if plugin.state == "starting":
+        state = "starting"
+    return Component(name=f"plugin:{plugin.name}", state=state, problem=plugin.problem, lag=plugin.lag)

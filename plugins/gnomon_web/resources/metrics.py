@@ -8,11 +8,12 @@ from typing import Final
 from aiohttp import web
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
-from prometheus_client.metrics_core import GaugeMetricFamily, Metric
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from gnomon import Cancelled, Event, Failed, JobAdded, JobRemoved, KernelApi, Missed, Started, Succeeded
+from gnomon import Cancelled, Event, Failed, Health, JobAdded, JobRemoved, KernelApi, Missed, Started, Succeeded
 from gnomon_web.http.routes import Route
+from gnomon_web.resources.health import parts_of
 
 MAX_JOBS = 2_000
 """Jobs with their own time series, about 40 each; further jobs share one label."""
@@ -93,8 +94,14 @@ class _KernelCollector(Collector):
         yield _gauge("gnomon_waiting", "Executions that wait for a slot", health.waiting)
         yield _gauge("gnomon_log_position", "Highest position of the log", health.position)
         yield _gauge("gnomon_store_lag", "Events that are not durable in the store yet", health.backlog)
-        yield _gauge("gnomon_store_up", "Whether the store is healthy", health.state == "healthy")
+        yield _gauge("gnomon_store_up", "Whether the store is healthy", health.store_state == "healthy")
+        yield _gauge("gnomon_store_append_seconds", "Mean duration of the latest appends", health.append_s)
         yield _gauge("gnomon_accepts_runs", "Whether new runs start", health.accepts_runs)
+        yield _gauge("gnomon_start_lateness_seconds", "How late the latest starts were, at most", health.lateness_s)
+        yield _counter("gnomon_loop_stalls", "Times that a run blocked the event loop", health.loop_stalls)
+        yield _counter("gnomon_loop_stalled_seconds", "Time that the event loop was blocked", health.loop_stalled_s)
+        yield _gauge("gnomon_clock_behind_seconds", "How far the clock is behind the log", health.clock_behind_s)
+        yield _problems(health)
         lag = GaugeMetricFamily("gnomon_plugin_lag", "Events that a plugin lags behind", labels=["plugin"])
         failures = GaugeMetricFamily("gnomon_plugin_failures", "Hook calls of a plugin that failed", labels=["plugin"])
         for plugin in health.plugins:
@@ -118,6 +125,18 @@ async def get_metrics(request: web.Request) -> web.Response:
     """Return the metrics in the Prometheus text format."""
     body = generate_latest(request.app[METRICS].registry)
     return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+
+def _problems(health: Health) -> GaugeMetricFamily:
+    """Return a series for each part of the kernel, so that an alert rule can name the part."""
+    family = GaugeMetricFamily("gnomon_component_up", "Whether a part of the kernel works", labels=["component"])
+    for part in parts_of(health):
+        family.add_metric([part.name], float(part.state == "ok"))
+    return family
+
+
+def _counter(name: str, documentation: str, value: float) -> CounterMetricFamily:
+    return CounterMetricFamily(name, documentation, value=float(value))
 
 
 def _gauge(name: str, documentation: str, value: float) -> GaugeMetricFamily:

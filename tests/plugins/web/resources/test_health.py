@@ -107,7 +107,16 @@ async def test_a_healthy_kernel_is_alive_and_ready(serve: Any) -> None:
         answers = [await ask("GET", path) for path in ("/livez", "/readyz", "/scheduler/health")]
 
     assert [(answer.status, answer.json["status"]) for answer in answers] == [(200, "ok")] * 3
-    assert states(answers[1]) == {"kernel": "ok", "store": "ok", "plugin:WebPlugin": "ok"}
+    parts = {"loop": "ok", "timetable": "ok", "journal": "ok"}
+    assert states(answers[0]) == {"kernel": "ok", **parts}
+    assert states(answers[1]) == {
+        "kernel": "ok",
+        **parts,
+        "clock": "ok",
+        "starts": "ok",
+        "store": "ok",
+        "plugin:WebPlugin": "ok",
+    }
 
 
 async def test_a_kernel_whose_store_cannot_be_read_is_alive_but_not_ready(serve: Any, store: FailingStore) -> None:
@@ -121,6 +130,22 @@ async def test_a_kernel_whose_store_cannot_be_read_is_alive_but_not_ready(serve:
     assert "the disk is full" in ready.body.decode()
 
 
+async def test_a_kernel_whose_store_cannot_be_written_is_alive_but_not_ready(
+    serve: Any, store: FailingStore, gnomon_clock: Any
+) -> None:
+    async with serve(tick, kernel={"store": store}, timeout=Duration(seconds=1)) as ask:
+        store.writing = StoreUnavailableError("the disk is full")
+        await ask("POST", "/scheduler/jobs/tick/pause")
+        alive, ready = await ask("GET", "/livez"), await ask("GET", "/readyz")
+        store.writing = None
+        await gnomon_clock.advance(timedelta(seconds=10))  # the journal tries again
+        after = await ask("GET", "/readyz")
+
+    assert (alive.status, ready.status, states(ready)["store"]) == (200, 503, "failed")
+    assert "the disk is full" in ready.body.decode()
+    assert after.status == 200
+
+
 async def test_a_kernel_that_lost_its_log_is_not_alive(serve: Any, store: FailingStore) -> None:
     async with serve(tick, kernel={"store": store}) as ask:
         store.writing = ConflictError("x", 1, 9)
@@ -129,7 +154,7 @@ async def test_a_kernel_that_lost_its_log_is_not_alive(serve: Any, store: Failin
 
     assert lost.status == 503
     assert (alive.status, ready.status) == (503, 503)
-    assert states(alive) == {"kernel": "failed"}
+    assert states(alive)["kernel"] == "failed"
 
 
 async def test_a_plugin_that_fails_again_and_again_degrades_and_the_kernel_stays_ready(
