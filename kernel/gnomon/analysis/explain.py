@@ -18,7 +18,7 @@ from gnomon.scheduling.catch_up import next_fire
 from gnomon.scheduling.cron import CronTrigger
 from gnomon.scheduling.timezones import ClockChange, change_at, changes_between, instants, timezone_or_utc
 from gnomon.scheduling.triggers import AtTrigger, EveryTrigger, explain_trigger
-from gnomon.text import close_match
+from gnomon.text import close_match, length
 
 MINUTE = timedelta(minutes=1)
 SECOND = timedelta(seconds=1)
@@ -69,7 +69,19 @@ async def explain(store: Store, job_id: str, moment: datetime | date | None, now
         raise UnknownJobError(job_id, close_match(job_id, states))
     explainer = _Explainer(store, read_history(stream, states[job_id]), moment, head, now)
     await explainer.explain(moment)
+    newest = max([event.at for event in await store.read(max(head - NEWEST_EVENTS, 0), NEWEST_EVENTS)], default=now)
+    if newest - now > CLOCK_TOLERANCE:
+        explainer.say(
+            f"The clock of this machine is {length(newest - now)} behind the newest event of the log, which is from "
+            f"{explainer.when(newest)}: the job may not fire until it has caught up. Set the clock, or wait."
+        )
     return explainer.found
+
+
+CLOCK_TOLERANCE = timedelta(seconds=5)
+"""Clocks of two machines differ by less."""
+NEWEST_EVENTS = 256
+"""Events at the end of the log whose times are compared with the clock."""
 
 
 class _Explainer:

@@ -9,6 +9,7 @@ import structlog
 from gnomon.engine.journal import Journal
 from gnomon.engine.loop_watchdog import LoopWatchdog
 from gnomon.engine.timetable import Timetable
+from gnomon.text import length
 
 log = structlog.stdlib.get_logger("gnomon.engine.health")
 
@@ -58,8 +59,8 @@ class KernelCondition:
             found["store"] = f"the store takes {append:.1f} s for an append"
         if (behind := self._journal.behind_s) >= BEHIND_S:
             found["clock"] = (
-                f"the clock of this machine is {timedelta(seconds=round(behind))} behind the newest event of the log: "
-                "jobs may not fire until it has caught up; set the clock, or wait"
+                f"the clock of this machine is {length(timedelta(seconds=round(behind)))} behind the newest event of "
+                "the log: jobs may not fire until it has caught up; set the clock, or wait"
             )
         if self._watchdog is not None and (problem := self._watchdog.problem) is not None:
             found["loop"] = problem

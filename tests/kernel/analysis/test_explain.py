@@ -508,3 +508,15 @@ class TestClockChanges:
 
         assert "forward from 00:00 to 01:00" in found.sentences[0]
         assert [story.scheduled_time for story in found.fires] == [wall("2018-11-04T01:00 -02")]
+
+
+async def test_a_clock_that_is_behind_the_log_is_named(world: World) -> None:
+    await world.serve(job())
+    in_time = await world.explain()
+    world.clock = VirtualClock(START - HOUR)
+
+    behind = await world.explain()
+
+    assert "The clock of this machine" not in " ".join(in_time.sentences)
+    assert "The clock of this machine is 2 h 00 m behind the newest event of the log" in " ".join(behind.sentences)
+    assert "Set the clock, or wait." in behind.sentences[-1]
