@@ -13,6 +13,11 @@ from gnomon.domain import events
 T = TypeVar("T")
 StepStatus = Literal["pending", "current", "completed", "failed", "skipped"]
 
+MAX_STEPS = 1_000
+MORE_STEPS = "… more steps"
+"""How many steps of a run are kept, and the name of the step that stands for all others."""
+_CLOSED = frozenset({"completed", "failed", "skipped"})
+
 
 class Step(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """One step of a run and its status."""
@@ -56,7 +61,7 @@ def advance(view: ProgressView, report: events.Progress) -> ProgressView:
     """Fold one progress event into the view."""
     steps, declared = view.steps, view.declared
     if report.steps is not None:
-        steps, declared = tuple(Step(name=s.name, weight=s.weight) for s in report.steps), True
+        steps, declared = _declared(report.steps), True
     if report.skipped:
         steps = tuple(_ended(s, "skipped", report.at) if s.name in report.skipped else s for s in steps)
     new_step = report.step is not None and report.step != view.step
@@ -126,16 +131,36 @@ def _from_steps(
     return elapsed + rest
 
 
+def _declared(declared: Sequence[events.DeclaredStep]) -> tuple[Step, ...]:
+    """Return declared steps; those beyond the limit become one step with the sum of their weights."""
+    steps = tuple(Step(name=s.name, weight=s.weight) for s in declared[:MAX_STEPS])
+    rest = declared[MAX_STEPS:]
+    return (*steps, Step(name=MORE_STEPS, weight=sum(s.weight for s in rest))) if rest else steps
+
+
 def _enter(steps: tuple[Step, ...], name: str, at: datetime) -> tuple[Step, ...]:
-    """Make `name` the current step: the one before is completed, steps that were passed over are skipped."""
-    known = next((i for i, s in enumerate(steps) if s.name == name), None)
+    """Make `name` the current step: the previous one is completed, pending steps before it are skipped.
+
+    The steps are bounded, so that a run with a new name for every item takes a time that is linear in its items.
+    """
+    known = _find(steps, name)
+    if known is None and len(steps) >= MAX_STEPS:
+        name = MORE_STEPS
+        if steps[-1].name == name:
+            if steps[-1].status == "current":
+                return steps
+            known = len(steps) - 1
     passed = len(steps) if known is None else known
-    before = tuple(_close(s, "completed", at) for s in steps[:passed])
+    before = tuple(s if s.status in _CLOSED else _close(s, "completed", at) for s in steps[:passed])
     if known is None:
         return (*before, Step(name=name, status="current", started_at=at))
     entered = msgspec.structs.replace(steps[known], status="current", started_at=at, ended_at=None)
     after = tuple(_ended(s, "completed", at) if s.status == "current" else s for s in steps[known + 1 :])
     return (*before, entered, *after)
+
+
+def _find(steps: tuple[Step, ...], name: str) -> int | None:
+    return next((i for i, s in enumerate(steps) if s.name == name), None)
 
 
 def _close(step: Step, status: StepStatus, at: datetime) -> Step:

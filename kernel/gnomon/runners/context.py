@@ -15,8 +15,9 @@ from typing import Any, Protocol, TypeVar
 
 from gnomon.domain.events import DeclaredStep
 from gnomon.domain.execution import Execution
+from gnomon.domain.progress import MAX_STEPS, MORE_STEPS
 from gnomon.errors import NotInRunError, RunCancelled
-from gnomon.runners.log_buffer import LogBuffer, ProgressReader
+from gnomon.runners.log_buffer import LogBuffer, ProgressReader, bounded_count
 from gnomon.text import shorten, writable
 
 T = TypeVar("T")
@@ -26,6 +27,9 @@ PROGRESS_RATE = 4.0
 
 TEXT_LIMIT = 4 * 1024
 """Characters kept of a message, an item or a step's name."""
+
+COUNTS = frozenset({"current_item", "processed_items", "total_items"})
+"""Fields that belong to one step."""
 
 _NEVER = float("-inf")
 _NOTHING: dict[str, Any] = {}  # never changed; shared by the many runs that report no progress
@@ -65,6 +69,7 @@ class Context:
     __slots__ = (
         "_cancel_requested",
         "_execution",
+        "_immediate_events",
         "_interval",
         "_lock",
         "_monotonic",
@@ -92,6 +97,7 @@ class Context:
         self._monotonic = monotonic
         self._lock = RLock()  # held while the sink is called, so that threads of one body keep their order
         self._pending = _NOTHING
+        self._immediate_events = 0
         self._recorded_at = _NEVER
         self._cancel_requested = False
         self._reader = reader
@@ -156,14 +162,16 @@ class Context:
             "percent": None if percent is None or not math.isfinite(percent) else float(percent),
             "message": None if message is None else shorten(str(message), TEXT_LIMIT),
             "current_item": None if current_item is None else shorten(str(current_item), TEXT_LIMIT),
-            "processed_items": None if processed_items is None else int(processed_items),
-            "total_items": None if total_items is None else int(total_items),
+            "processed_items": None if processed_items is None else bounded_count(processed_items),
+            "total_items": None if total_items is None else bounded_count(total_items),
         }
         self._report({name: value for name, value in fields.items() if value is not None})
 
     def steps(self, *names: str | tuple[str, float] | DeclaredStep) -> None:
         """Declare the steps of this run, each a name or (name, weight); the percentage is then derived from them."""
-        declared = [declare_step(name) for name in names]
+        declared = [declare_step(name) for name in names[:MAX_STEPS]]
+        if rest := names[MAX_STEPS:]:
+            declared.append(DeclaredStep(MORE_STEPS, sum(declare_step(name).weight for name in rest)))
         self._report({"steps": declared}, immediately=True)
 
     def step(self, name: str) -> None:
@@ -230,17 +238,29 @@ class Context:
         """Add the fields of a progress event, without a checkpoint; for log lines and messages of a child process.
 
         They are recorded now if `immediately`, else when the rate allows it, merged with what is reported until then.
+        A run that has had as many immediate events as it may have steps is recorded at the rate only.
         """
         self.last_sign_of_life = self._monotonic()
         with self._lock:
             if immediately:
+                immediately = self._immediate_events < MAX_STEPS
+                self._immediate_events += 1
+            if immediately:
                 self.flush()  # a new step starts its own count: record what was counted in the previous one first
             is_first = not self._pending
-            self._pending = self._pending | fields
+            self._pending = _merged(self._pending, fields)
             if immediately or self.may_record_progress:
                 self.flush()
             elif is_first:
                 self._sink.flush_later(self)
+
+
+def _merged(pending: dict[str, Any], fields: dict[str, Any]) -> dict[str, Any]:
+    if "step" in fields and pending:
+        pending = {name: value for name, value in pending.items() if name not in COUNTS}
+    if "skipped" in fields and "skipped" in pending:
+        fields = {**fields, "skipped": [*pending["skipped"], *fields["skipped"]][-MAX_STEPS:]}
+    return pending | fields
 
 
 def declare_step(step: str | tuple[str, float] | DeclaredStep) -> DeclaredStep:

@@ -19,6 +19,9 @@ MAX_LINE_CHARACTERS = 8 * 1024
 """Limits of one run: only its newest lines are kept. Line numbers show how many older lines were dropped."""
 
 
+LARGEST_COUNT = 2**63 - 1
+
+
 class LogBuffer:
     """The newest lines of one run. Any thread may add lines; the kernel flushes new ones to the store."""
 
@@ -84,7 +87,12 @@ def _number(value: Any) -> float:
 
 
 def _count(value: Any) -> int:
-    return int(_number(value))
+    return bounded_count(int(_number(value)))
+
+
+def bounded_count(value: int) -> int:
+    """Return the value, or the nearest one that every store can hold as an integer."""
+    return max(min(int(value), LARGEST_COUNT), -LARGEST_COUNT)
 
 
 _CONVERTERS: dict[str, Callable[[Any], Any]] = {

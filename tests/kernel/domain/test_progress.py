@@ -11,7 +11,7 @@ from gnomon.domain import events
 from gnomon.domain.estimates import timing, typical_duration, typical_steps
 from gnomon.domain.events import DeclaredStep
 from gnomon.domain.execution import Execution
-from gnomon.domain.progress import ProgressView, Step, advance, estimate, finish
+from gnomon.domain.progress import MAX_STEPS, MORE_STEPS, ProgressView, Step, advance, estimate, finish
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -157,3 +157,55 @@ def test_a_running_execution_is_measured_against_its_past() -> None:
 
 def test_a_run_that_is_over_took_what_it_took() -> None:
     assert timing(success(7), [], START + timedelta(days=1)).estimated_total == 7
+
+
+# --- many steps ---
+
+
+class Counting(str):
+    """A name that counts how often it is compared, which is what the fold does most."""
+
+    __slots__ = ()
+    comparisons = 0
+
+    def __eq__(self, other: object) -> bool:
+        Counting.comparisons += 1
+        return str.__eq__(self, other)
+
+    __hash__ = str.__hash__
+
+
+def test_steps_beyond_the_limit_are_one_step_and_the_current_name_is_kept() -> None:
+    view = view_of(*(told(step=f"item {number}") for number in range(MAX_STEPS + 500)))
+
+    assert len(view.steps) == MAX_STEPS + 1
+    assert (view.steps[-1].name, view.steps[-1].status) == (MORE_STEPS, "current")
+    assert {step.status for step in view.steps[:-1]} == {"completed"}
+    assert view.step == f"item {MAX_STEPS + 499}"
+
+
+def test_a_step_that_is_kept_can_be_entered_again_after_the_limit() -> None:
+    view = view_of(*(told(step=f"item {number}") for number in range(MAX_STEPS + 1)), told(step="item 3"))
+
+    assert [step.name for step in view.steps if step.status == "current"] == ["item 3"]
+
+
+def test_declared_steps_beyond_the_limit_keep_their_weight() -> None:
+    view = view_of(told(steps=[DeclaredStep(f"step {number}", 1) for number in range(MAX_STEPS + 1000)]))
+
+    assert (view.steps[-1].name, view.steps[-1].weight) == (MORE_STEPS, 1000)
+    assert advance(view, told(step=f"step {MAX_STEPS}")).percent == pytest.approx(0.0)
+    assert advance(view, told(step=f"step {MAX_STEPS + 700}")).steps[-1].status == "current"
+
+
+def test_the_work_for_many_step_names_is_linear() -> None:
+    def comparisons(names: int) -> int:
+        Counting.comparisons = 0
+        view = ProgressView()
+        for number in range(names):
+            view = advance(view, told(step=Counting(f"item {number}")))
+        return Counting.comparisons
+
+    counted = [comparisons(times * MAX_STEPS) for times in (2, 4, 6)]
+
+    assert counted[2] - counted[1] == counted[1] - counted[0] > 0
