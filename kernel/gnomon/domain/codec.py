@@ -53,6 +53,12 @@ class EventBatch(tuple[Event, ...]):  # noqa: SLOT001 - it has no slots because 
     rows: tuple[int, list[bytes]] | None = None
     texts: list[bytes] | None = None
 
+    def of_copies(self, copies: Sequence[Event]) -> EventBatch:
+        """Return a batch of copies of these events, with the JSON of the originals."""
+        batch = EventBatch(copies)
+        batch.rows, batch.texts = self.rows, self.texts
+        return batch
+
 
 def encode_rows(events: Sequence[Event], size: int) -> list[bytes]:
     """Encode events as JSON arrays of up to `size` events each."""

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import structlog
 
 from gnomon.api import KernelApi, PluginHealth, PluginState
+from gnomon.domain.codec import EventBatch
 from gnomon.domain.events import Event
 from gnomon.domain.records import Checkpoint
 from gnomon.errors import GnomonError, PluginError, StoreError
@@ -210,7 +211,9 @@ class Subscriber:
 
     async def _deliver(self, events: Sequence[Event]) -> None:
         replaying = events[-1].position <= self._replay_until
-        copies = [own_copy(event) for event in events]  # for the plugin only: it may do to them what it likes
+        copies: Sequence[Event] = [own_copy(event) for event in events]  # for the plugin only, which may change them
+        if isinstance(events, EventBatch):
+            copies = events.of_copies(copies)
         for impl in self._impls["on_events"]:
             await self._call("on_events", impl, events[-1], events=copies, replaying=replaying)
         before = self.delivered

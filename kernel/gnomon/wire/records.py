@@ -161,7 +161,9 @@ class LastExecution(msgspec.Struct, kw_only=True):
 
 
 class JobSummary(msgspec.Struct, kw_only=True):
-    """A job. `trigger` describes its schedule in words; `running` and `waiting` are ids of executions.
+    """A job. `trigger` describes its schedule in words; `running`, `waiting` and `lingering` are ids of executions.
+
+    A lingering run has ended, for example by its timeout, but its code still runs and keeps its slot of the job.
 
     `display_name` is the name that an operator gave it; an operator's description replaces that of the definition.
     `next_run_time` is null for a paused job, and for one that runs only when triggered.
@@ -183,6 +185,7 @@ class JobSummary(msgspec.Struct, kw_only=True):
     last_execution: LastExecution | None = None
     running: list[str] = []
     waiting: list[str] = []
+    lingering: list[str] = []
 
 
 class Policies(msgspec.Struct, kw_only=True):

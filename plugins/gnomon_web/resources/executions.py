@@ -62,10 +62,14 @@ class LogFilters(msgspec.Struct, kw_only=True, frozen=True):
     limit: Annotated[int, Meta(ge=1, le=1000)] = 200
 
 
-class FailReason(msgspec.Struct, kw_only=True, frozen=True):
-    """`reason` says why the run is known to be dead; it becomes the run's error message."""
+class FailOptions(msgspec.Struct, kw_only=True, frozen=True):
+    """`reason` says why the run is known to be dead; it becomes the run's error message.
+
+    Code that is still running keeps its slot of the job, unless `force` releases it: the next run may start beside it.
+    """
 
     reason: Text = "marked as failed by an operator"
+    force: bool = False
 
 
 def routes() -> list[Route]:
@@ -127,9 +131,10 @@ async def cancel(request: web.Request, execution_id: str, query: ActionReason) -
     return Record.of(await request.app[KERNEL].cancel(execution_id, actor=actor_of(request), reason=query.reason))
 
 
-async def mark_failed(request: web.Request, execution_id: str, query: FailReason) -> Record:
+async def mark_failed(request: web.Request, execution_id: str, query: FailOptions) -> Record:
     """End a run as failed whose body is known to be dead; a later result of it is recorded as such."""
-    return Record.of(await request.app[KERNEL].fail(execution_id, query.reason, actor=actor_of(request)))
+    kernel = request.app[KERNEL]
+    return Record.of(await kernel.fail(execution_id, query.reason, actor=actor_of(request), force=query.force))
 
 
 async def hide(request: web.Request, execution_id: str) -> Record:

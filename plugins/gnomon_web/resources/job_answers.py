@@ -42,6 +42,7 @@ def summary_fields(view: JobView, last: LastExecution | None) -> dict[str, Any]:
         "last_execution": last,
         "running": view.running,
         "waiting": view.waiting,
+        "lingering": view.lingering,
     }
 
 

@@ -180,3 +180,14 @@ def test_rows_of_another_size_are_not_those_of_the_store() -> None:
     codec.encode_rows(batch, 4)
 
     assert codec.encode_rows(batch, 3) == codec.encode_rows(list(batch), 3)
+
+
+def test_copies_of_a_batch_share_the_json_of_the_originals() -> None:
+    batch = codec.EventBatch(numbered(scheduled(), succeeded()))
+    rows = codec.encode_rows(batch, 2)
+
+    copies = batch.of_copies([msgspec.structs.replace(event, node="changed") for event in batch])
+
+    assert [event.node for event in copies] == ["changed"] * 2
+    assert codec.encode_rows(copies, 2) is rows
+    assert codec.encode_each(copies) == [codec.encode(event) for event in batch]

@@ -231,6 +231,23 @@ async def test_an_admin_ends_a_run_that_ignores_cancellation(serve: Any) -> None
     assert again.status == 409
 
 
+@pytest.mark.parametrize("force", [False, True])
+async def test_code_that_outlives_its_run_keeps_the_slot_unless_it_is_released(serve: Any, force: bool) -> None:
+    gate = threading.Event()
+
+    def deaf() -> None:
+        gate.wait(60)
+
+    async with serve(deaf) as ask:
+        execution_id = (await ask("POST", "/scheduler/jobs/deaf/trigger")).json["_id"]
+        await ask("POST", f"/scheduler/executions/{execution_id}/mark-failed?force={str(force).lower()}")
+        job = (await ask("GET", "/scheduler/jobs/deaf")).json
+        gate.set()
+
+    assert job["running"] == []
+    assert job["lingering"] == ([] if force else [execution_id])
+
+
 async def test_an_admin_hides_a_record_from_the_lists_and_it_stays_in_the_log_and_in_statistics(serve: Any) -> None:
     async with serve(tick, guarded=True) as ask:
         execution_id = await run(ask, "tick")
