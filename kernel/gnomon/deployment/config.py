@@ -31,7 +31,8 @@ class KernelConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The section [kernel].
 
     `timezone` applies to jobs without one. `node` defaults to the host name. `drain` limits how long a stop waits for
-    running bodies, `hook_timeout` how long one call of a plugin's hook may take. `python_path` has the folders in which
+    running bodies, `hook_timeout` how long one call of a plugin's hook may take. An event loop that does not answer for
+    `blocked_loop_after` is reported; 0 turns that off. `python_path` has the folders in which
     functions are looked up, relative to the folder of the config file. `modules` are imported for their @job functions.
     """
 
@@ -40,6 +41,7 @@ class KernelConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_running: int = 100
     drain: Duration = Duration(seconds=30)
     hook_timeout: Duration = Duration(seconds=10)
+    blocked_loop_after: Duration = Duration(seconds=1)
     python_path: list[str] = msgspec.field(default_factory=lambda: ["."])
     modules: list[str] = []
 

@@ -31,5 +31,6 @@ def build_kernel(
         max_running=settings.max_running,
         drain=settings.drain,
         hook_timeout=settings.hook_timeout,
+        blocked_loop_after=settings.blocked_loop_after or None,
         keeps_time=keeps_time,
     )

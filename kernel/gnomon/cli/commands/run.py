@@ -37,8 +37,8 @@ def command(
     """Schedule and run the jobs until stopped.
 
     SIGTERM or Ctrl-C starts nothing more and gives running jobs the time of `drain` to end. A second one exits at once
-    and records the running jobs as lost. Exits with 0 after a clean stop, 1 if the kernel cannot run, 2 if the config
-    is not valid.
+    and records the running jobs as lost. Exits with 0 after a clean stop, 1 if the kernel cannot run or events were
+    lost, 2 if the config is not valid.
     """
     from gnomon.cli.access.resolve import read_config
     from gnomon.cli.output.console_plugin import ConsolePlugin
@@ -81,6 +81,7 @@ async def _run_kernel(deployment: Deployment) -> None:
     from gnomon.cli.process_exit import EXIT_GRACE_S, end_process_after
     from gnomon.control_socket import control_path, listening
     from gnomon.deployment.kernel_factory import build_kernel
+    from gnomon.errors import StoreUnavailableError
 
     log = structlog.stdlib.get_logger("gnomon.cli")
     source = deployment.config.source or "built-in example"
@@ -109,6 +110,10 @@ async def _run_kernel(deployment: Deployment) -> None:
             if is_up or not stop.is_set():
                 raise
             log.info("stopped", reason="a signal arrived before the kernel had started")
+    if kernel.lost_events:
+        raise StoreUnavailableError(
+            f"{kernel.lost_events} events were lost: the store could not be written until the kernel stopped"
+        )
 
 
 def _stop_limit_s(deployment: Deployment) -> float:

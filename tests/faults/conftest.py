@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gnomon_process import Gnomon
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., Gnomon]]:
+    """Start `gnomon ARGUMENTS` in the folder of the test; what still runs at the end is killed."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GNOMON")}
+    started: list[Gnomon] = []
+
+    def start_one(*arguments: str, folder: Path = tmp_path, **variables: str) -> Gnomon:
+        started.append(Gnomon(folder, arguments, environment | variables))
+        return started[-1]
+
+    yield start_one
+    for one in started:
+        one.close()
+
+
+@pytest.fixture
+def mounted(tmp_path: Path) -> Iterator[Callable[..., Path]]:
+    """Mount a small file system of the kind that is asked for; skip where that is not possible."""
+    mounts: list[Path] = []
+
+    def mount(kind: str, size_mib: int) -> Path:
+        folder = tmp_path / kind
+        folder.mkdir()
+        if kind == "tmpfs":
+            run("mount", "-t", "tmpfs", "-o", f"size={size_mib}m", "tmpfs", folder)
+        else:
+            image = tmp_path / f"{kind}.img"
+            with image.open("wb") as file:
+                file.truncate(size_mib * 1024 * 1024)
+            run(f"mkfs.{kind}", "-q", image)
+            run("mount", "-o", "loop", image, folder)
+        mounts.append(folder)
+        return folder
+
+    yield mount
+    for folder in mounts:
+        subprocess.run(["umount", "--lazy", folder], check=False)
+
+
+def run(*command: Any) -> None:
+    try:
+        subprocess.run(command, check=True, capture_output=True, timeout=60)
+    except (FileNotFoundError, subprocess.CalledProcessError) as exc:
+        pytest.skip(f"a small file system cannot be mounted here: {exc}")

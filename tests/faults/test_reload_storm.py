@@ -1,0 +1,60 @@
+"""Reloads one after another, valid and invalid, while jobs fire: no fire is lost or doubled."""
+
+from __future__ import annotations
+
+import json
+import random
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fault_runs import rounds
+from gnomon.control_socket import ReloadJobs, send
+from gnomon.errors import ConfigError
+from gnomon_process import PATIENCE
+from log_checker import check_log
+
+JOBS = ("a", "b", "c", "d")
+KEYS = ('every = "50ms"', 'every = "70ms"\noverlap = "queue"', 'every = "30ms"\ncatch_up = "all"', 'every = "1h"')
+HEAD = '[kernel]\ndrain = "5s"\n[plugins.sqlite]\n'
+
+
+def config(chance: random.Random) -> str:
+    chosen = chance.sample(JOBS, chance.randrange(1, len(JOBS)))
+    tables = [f'[[jobs]]\nid = "{job}"\nfunc = "storm_jobs:run"\n{chance.choice(KEYS)}\n' for job in chosen]
+    return HEAD + "".join(tables)
+
+
+@pytest.mark.timeout(1800)
+def test_no_fire_is_lost_or_doubled_in_a_storm_of_reloads(start: Callable[..., Any], tmp_path: Path) -> None:
+    chance, file = random.Random(12), tmp_path / "gnomon.toml"
+    (tmp_path / "storm_jobs.py").write_text("async def run():\n    pass\n")
+    file.write_text(config(chance))
+    kernel = start("run", "--log-format", "json")
+    kernel.wait_for("next fire")
+
+    for number in range(rounds(short=20, long=500)):
+        file.write_text(config(chance))
+        if number % 5 == 4:
+            file.write_text(config(chance) + 'evry = "1s"\n')
+            with pytest.raises(ConfigError, match="unknown key"):
+                send(ReloadJobs(), tmp_path / "gnomon.sock")
+        elif number % 5 == 3:
+            kernel.send(signal.SIGHUP)
+            kernel.wait_for("reloaded")
+        else:
+            send(ReloadJobs(), tmp_path / "gnomon.sock")
+
+    kernel.send(signal.SIGTERM)
+    assert kernel.ends() == 0, kernel.errors
+    check_log(tmp_path / "gnomon.db")
+    command = [sys.executable, "-m", "gnomon.cli", "audit", "--json"]
+    audit = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    report = json.loads(audit.stdout)
+    assert report["is_proved"], [job["findings"] for job in report["jobs"]]
+    assert sum(job["fires"] for job in report["jobs"]) > 0
