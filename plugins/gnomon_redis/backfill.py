@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from datetime import timedelta
 
+import msgspec
 import structlog
 
 from gnomon import ExecutionQuery, GnomonError, KernelApi, UnknownExecutionError
@@ -14,12 +14,15 @@ from gnomon.domain.events import ExecutionEvent
 from gnomon.domain.records import Checkpoint
 from gnomon_redis.past_durations import PastDurations
 from gnomon_redis.progress_state import ProgressState
+from gnomon_redis.tracker import Tracker, decode_marker
 
 log = structlog.stdlib.get_logger("gnomon.redis")
 
 CHECKPOINT = "redis:progress"
 """The checkpoint with the position up to which everything is in Redis."""
 EVENTS_PAGE, EXECUTIONS_PAGE = 1_000, 200
+MOST_DUE, ROOM_CHECK_S = 1_000, 0.02
+"""Runs that may wait to be written while older ones are read from the log, and how often to look."""
 INTERVAL_S = 5.0
 """Between two checkpoints, and before the next attempt while the store is unavailable."""
 
@@ -33,22 +36,28 @@ class Backfill:
         progress: ProgressState,
         past_durations: PastDurations,
         ttl: timedelta,
-        on_change: Callable[[], None],
+        tracker: Tracker,
     ) -> None:
         self._kernel = kernel
         self._progress = progress
         self._past_durations = past_durations
         self._ttl = ttl
-        self._on_change = on_change
+        self._tracker = tracker
         self._wake = asyncio.Event()
         self._start = progress.position
         self._has_caught_up = False
-        self._saved_position = 0
+        self._saved: Checkpoint | None = None
+        self._must_refill = False
 
     def wake(self) -> None:
         """Start a lookup if runs or jobs are unknown."""
         if self._progress.unknown_runs or self._progress.unknown_jobs:
             self._wake.set()
+
+    def refill(self) -> None:
+        """Read again from the log what ended within the `ttl`: Redis has lost it, or this kernel never had it."""
+        self._must_refill = True
+        self._wake.set()
 
     async def run(self) -> None:
         """Query unknown runs and jobs and save the checkpoint, until cancelled."""
@@ -63,6 +72,8 @@ class Backfill:
             try:
                 if not self._has_caught_up:
                     await self._catch_up()
+                if self._must_refill:
+                    await self._refill()
                 await self._look_up()
                 await self.save_checkpoint()
             except GnomonError as exc:
@@ -72,23 +83,52 @@ class Backfill:
 
     async def save_checkpoint(self) -> None:
         """Save the position up to which everything is in Redis, for the next kernel."""
-        position = self._progress.written_position
-        if self._has_caught_up and not self._progress.unknown_runs and position > self._saved_position:
-            await self._kernel.save_checkpoint(CHECKPOINT, Checkpoint(position))
-            self._saved_position = position
+        marker = self._tracker.marker
+        if not self._has_caught_up or self._must_refill or self._progress.unknown_runs or marker is None:
+            return
+        # The marker's position and not a later one: what the server may lose is what came after it.
+        checkpoint = Checkpoint(marker.position, msgspec.json.encode(marker))
+        if checkpoint.position and checkpoint != self._saved:
+            await self._kernel.save_checkpoint(CHECKPOINT, checkpoint)
+            self._saved = checkpoint
 
     async def _catch_up(self) -> None:
         """Find the runs that an earlier kernel did not write to Redis, and those that wait to start."""
         checkpoint = await self._kernel.checkpoint(CHECKPOINT)
-        after = checkpoint.position if checkpoint else self._start
-        oldest = self._kernel.clock.now() - self._ttl
-        while after < self._start and (page := await self._kernel.events(after, EVENTS_PAGE)):
-            for event in page:
-                if isinstance(event, ExecutionEvent) and event.at > oldest:
-                    self._progress.mark_unknown(event)
-            after = page[-1].position
+        self._tracker.expect(decode_marker(checkpoint.view) if checkpoint else None)
+        await self._read(checkpoint.position if checkpoint else self._start, self._start)
         await self._adopt_waiting()
         self._has_caught_up = True
+
+    async def _refill(self) -> None:
+        """Write again what ended within the `ttl`, as far as it is not in memory."""
+        self._must_refill = False
+        oldest = self._kernel.clock.now() - self._ttl
+        first, last = 0, self._progress.position
+        while first < last:  # the first event of that time: positions grow with the time
+            middle = (first + last) // 2
+            page = await self._kernel.events(middle, 1)
+            if page and page[0].at < oldest:
+                first = page[0].position
+            else:
+                last = middle
+        await self._read(first, self._progress.position)
+
+    async def _read(self, after: int, until: int) -> None:
+        """Adopt the runs of the events between two positions that are not older than the `ttl`."""
+        oldest = self._kernel.clock.now() - self._ttl
+        while after < until and (page := await self._kernel.events(after, EVENTS_PAGE)):
+            for event in page:
+                is_known = self._progress.is_tracking(event.stream)
+                if isinstance(event, ExecutionEvent) and event.at > oldest and not is_known:
+                    self._progress.mark_unknown(event)
+            after = page[-1].position
+            await self._look_up_runs()
+
+    async def _wait_for_room(self) -> None:
+        """Wait until most of what is due has been written: only so many ended runs are kept in memory."""
+        while self._progress.due_count > MOST_DUE and not self._tracker.is_failing:  # noqa: ASYNC110 - of a thread
+            await asyncio.sleep(ROOM_CHECK_S)
 
     async def _adopt_waiting(self) -> None:
         cursor = None
@@ -97,7 +137,7 @@ class Backfill:
             page = await self._kernel.executions(query)
             for execution in page.items:
                 self._progress.adopt(execution, execution.version, self._kernel.clock.now())
-            self._on_change()
+            self._tracker.wake()
             if (cursor := page.next) is None:
                 return
 
@@ -109,10 +149,11 @@ class Backfill:
             self._past_durations.load(job_id, (await self._kernel.executions(query)).items)
             self._progress.unknown_jobs.discard(job_id)
             self._progress.refresh(job_id)
-            self._on_change()
+            self._tracker.wake()
 
     async def _look_up_runs(self) -> None:
         while self._progress.unknown_runs:
+            await self._wait_for_room()
             execution_id = next(iter(self._progress.unknown_runs))
             try:
                 state = await self._kernel.execution(execution_id)
@@ -120,4 +161,4 @@ class Backfill:
                 del self._progress.unknown_runs[execution_id]
                 continue
             self._progress.adopt(state, self._progress.unknown_runs[execution_id], self._kernel.clock.now())
-            self._on_change()
+            self._tracker.wake()

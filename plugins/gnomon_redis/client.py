@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from types import TracebackType
 from typing import Any, Self
 
@@ -22,13 +22,12 @@ import redis.asyncio
 from redis.exceptions import ConnectionError, TimeoutError  # noqa: A004 - the ones of redis
 
 from gnomon import GnomonError
-from gnomon_redis.following import FollowState
+from gnomon_redis.following import PAGE, START, FollowState
 from gnomon_redis.progress_record import Names, ProgressRecord, decode
 
 AWAY = (ConnectionError, TimeoutError, OSError)
 PAUSE_S = 0.2
 """Between two attempts while the server is down."""
-PAGE = 100
 
 
 class ProgressGoneError(GnomonError, LookupError):
@@ -96,23 +95,37 @@ class ProgressClient:
                 following.away(exc)
                 time.sleep(PAUSE_S)
 
-    def follow_job(self, job_id: str, *, patience: float = 30.0) -> Iterator[ProgressRecord]:
+    def follow_job(
+        self, job_id: str, *, patience: float = 30.0, on_reset: Callable[[], None] = lambda: None
+    ) -> Iterator[ProgressRecord]:
         """Yield the current state of a job's runs that are not over, then each change of any of its runs, without end.
+
+        The stream of a job is short. When a reader is too slow for it, `on_reset` is called and the runs that ended
+        meanwhile are read from their records, which are kept for the tracker's `ttl`.
 
         Raise redis' own error if there is no server for `patience` seconds.
         """
         following, stream, wait = FollowState(patience), self._names.stream(job_id), round(self._look * 1000)
         while True:
             try:
-                entries: list[bytes] = []
-                if following.last is None:
-                    following.begin(self._redis.xrevrange(stream, count=1))
-                else:
-                    entries = following.entries(self._redis.xread({stream: following.last}, block=wait, count=PAGE))
+                last = following.last
+                if last is None:
+                    following.begin(self._redis.xrevrange(stream, count=1), self._ended(job_id))
+                    yield from following.new_records(self._texts(job_id))
+                    continue
+                entries = following.entries(self._redis.xread({stream: last}, block=wait, count=PAGE))
+                if entries and following.has_gap(last, len(entries), self._redis.xread({stream: START}, count=1)):
+                    on_reset()
+                    others = following.unfinished | following.ended_since(self._ended(job_id))
+                    yield from following.new_records(self._texts(job_id, others))
                 yield from following.new_records(entries or self._texts(job_id, following.unfinished))
             except AWAY as exc:
                 following.away(exc)
                 time.sleep(PAUSE_S)
+
+    def _ended(self, job_id: str) -> list[bytes]:
+        found: Any = self._redis.zrange(self._names.ended(job_id), 0, -1)
+        return list(found)
 
     def _texts(self, job_id: str, others: Iterable[str] = ()) -> list[bytes | None]:
         members: Any = self._redis.smembers(self._names.live(job_id))
@@ -173,25 +186,41 @@ class AsyncProgressClient:
                 following.away(exc)
                 await asyncio.sleep(PAUSE_S)
 
-    async def follow_job(self, job_id: str, *, patience: float = 30.0) -> AsyncIterator[ProgressRecord]:
+    async def follow_job(
+        self, job_id: str, *, patience: float = 30.0, on_reset: Callable[[], None] = lambda: None
+    ) -> AsyncIterator[ProgressRecord]:
         """Yield the current state of a job's runs that are not over, then each change of any of its runs, without end.
+
+        The stream of a job is short. When a reader is too slow for it, `on_reset` is called and the runs that ended
+        meanwhile are read from their records, which are kept for the tracker's `ttl`.
 
         Raise redis' own error if there is no server for `patience` seconds.
         """
         following, stream, wait = FollowState(patience), self._names.stream(job_id), round(self._look * 1000)
         while True:
             try:
-                entries: list[bytes] = []
-                if following.last is None:
-                    following.begin(await self._redis.xrevrange(stream, count=1))
-                else:
-                    found: Any = await self._redis.xread({stream: following.last}, block=wait, count=PAGE)
-                    entries = following.entries(found)
+                last = following.last
+                if last is None:
+                    following.begin(await self._redis.xrevrange(stream, count=1), await self._ended(job_id))
+                    for record in following.new_records(await self._texts(job_id)):
+                        yield record
+                    continue
+                entries = following.entries(await self._redis.xread({stream: last}, block=wait, count=PAGE))
+                oldest: Any = await self._redis.xread({stream: START}, count=1) if entries else None
+                if entries and following.has_gap(last, len(entries), oldest):
+                    on_reset()
+                    others = following.unfinished | following.ended_since(await self._ended(job_id))
+                    for record in following.new_records(await self._texts(job_id, others)):
+                        yield record
                 for record in following.new_records(entries or await self._texts(job_id, following.unfinished)):
                     yield record
             except AWAY as exc:
                 following.away(exc)
                 await asyncio.sleep(PAUSE_S)
+
+    async def _ended(self, job_id: str) -> list[bytes]:
+        found: Any = await self._redis.zrange(self._names.ended(job_id), 0, -1)
+        return list(found)
 
     async def _texts(self, job_id: str, others: Iterable[str] = ()) -> list[bytes | None]:
         members: Any = await self._redis.smembers(self._names.live(job_id))

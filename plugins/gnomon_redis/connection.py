@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Sequence
-from typing import Any
+import time
+from collections.abc import Coroutine, Sequence
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from redis import exceptions as errors
@@ -17,10 +18,9 @@ from gnomon import GnomonError
 from gnomon_redis.progress_record import Names
 from gnomon_redis.progress_state import RecordWrite
 
-SCHEMES = ("redis", "rediss", "unix")
+T = TypeVar("T")
 
-RENEWAL_COMMANDS, PUBLISHING_COMMANDS = 3, 6
-"""The number of commands, and so of replies, of a renewed record and of a new one that is published."""
+SCHEMES = ("redis", "rediss", "unix")
 
 
 class RedisServerError(GnomonError):
@@ -50,21 +50,27 @@ class Connection:
 
         Raise RedisServerError for every other error. How much of the pipeline was executed is not known then.
         """
+        keys, replies = await self._limited(self._send(writes))
+        refused, reply = [], iter(replies)
+        for write, written in zip(writes, keys, strict=True):
+            if problem := self._problem_of(written, list(itertools.islice(reply, len(written)))):
+                refused.append((write, problem))
+        return refused
+
+    async def swap_marker(self, log_id: str, value: bytes) -> bytes | None:
+        """Set the marker of a log, and return its old value, None if there was none."""
+        return await self._limited(self._swap_marker(self._names.marker(log_id), value))
+
+    async def _limited(self, call: Coroutine[Any, Any, T]) -> T:
         try:
             async with asyncio.timeout(self._timeout):
-                replies = await self._send(writes)
+                return await call
         except asyncio.CancelledError:
             await self.close()  # it has unread replies, so no other call can use it
             raise
         except (errors.RedisError, OSError, ValueError) as exc:  # TimeoutError is an OSError
             await self.close()
             raise self._translate(exc) from None  # the cause may contain the password
-        refused, reply = [], iter(replies)
-        for write in writes:
-            mine = list(itertools.islice(reply, PUBLISHING_COMMANDS if write.is_new else RENEWAL_COMMANDS))
-            if problem := self._problem_of(write, mine):
-                refused.append((write, problem))
-        return refused
 
     async def close(self) -> None:
         """Close the connection, also while a pipeline is in flight."""
@@ -77,34 +83,53 @@ class Connection:
         except (errors.RedisError, OSError):
             pass  # it is closed either way
 
-    async def _send(self, writes: Sequence[RecordWrite]) -> list[Any]:
+    def _connected(self) -> Redis:
         if self._client is None:
             self._client = connect(self._url, self._timeout)
-        if not writes:
-            await self._client.ping()
-            return []
-        async with self._client.pipeline(transaction=False) as pipeline:
-            for write in writes:
-                self._queue(pipeline, write)
-            return await pipeline.execute(raise_on_error=False)
+        return self._client
 
-    def _queue(self, pipeline: Any, write: RecordWrite) -> None:
+    async def _send(self, writes: Sequence[RecordWrite]) -> tuple[list[list[str]], list[Any]]:
+        """Send the writes; return the keys of the commands of each, and the replies to all."""
+        client = self._connected()
+        if not writes:
+            await client.ping()
+            return [], []
+        async with client.pipeline(transaction=False) as pipeline:
+            keys = [self._queue(pipeline, write) for write in writes]
+            return keys, await pipeline.execute(raise_on_error=False)
+
+    async def _swap_marker(self, key: str, value: bytes) -> bytes | None:
+        client = self._connected()
+        # With XX, because Redis 6.2 does not accept NX and GET together; and so no permission to read is needed.
+        old: Any = await client.set(key, value, px=self._ttl_ms, xx=True, get=True)
+        if old is None:
+            await client.set(key, value, px=self._ttl_ms)
+        return old  # type: ignore[no-any-return]
+
+    def _queue(self, pipeline: Any, write: RecordWrite) -> list[str]:
+        """Queue the commands of a write; return the key of each."""
         names = self._names
         key, stream, live = names.execution(write.execution_id), names.stream(write.job_id), names.live(write.job_id)
+        keys = [key, live, live]
         # GET makes SET fail on a key of another type, so that foreign data under this name is not overwritten.
         pipeline.set(key, write.record, px=max(round(write.ttl * 1000), 1), get=True)
         (pipeline.srem if write.is_over else pipeline.sadd)(live, write.execution_id)
         pipeline.pexpire(live, self._live_ms)
+        if write.is_over:
+            ended, now = names.ended(write.job_id), time.time()
+            pipeline.zadd(ended, {write.execution_id: now + write.ttl})
+            pipeline.zremrangebyscore(ended, "-inf", now)
+            pipeline.pexpire(ended, self._ttl_ms)
+            keys += [ended] * 3
         if write.is_new:
             pipeline.xadd(stream, {"progress": write.record}, maxlen=self._stream_length, approximate=True)
             pipeline.pexpire(stream, self._ttl_ms)
             pipeline.publish(key, write.record)
+            keys += [stream, stream, key]
+        return keys
 
-    def _problem_of(self, write: RecordWrite, replies: Sequence[Any]) -> str | None:
-        names = self._names
-        stream, live = names.stream(write.job_id), names.live(write.job_id)
-        keys = (names.execution(write.execution_id), live, live, stream, stream, None)
-        for key, reply in zip(keys, replies, strict=False):
+    def _problem_of(self, keys: Sequence[str], replies: Sequence[Any]) -> str | None:
+        for key, reply in zip(keys, replies, strict=True):
             if isinstance(reply, errors.ResponseError) and str(reply).startswith("WRONGTYPE"):
                 return f"the key {key!r} does not hold a progress record; delete it, or choose another `prefix`"
             if isinstance(reply, Exception):

@@ -42,6 +42,8 @@ async def _try_writes(client: Redis, names: Names) -> None:
     async with client.pipeline(transaction=False) as pipeline:
         pipeline.set(key, "", px=1000, xx=True, get=True)
         pipeline.srem(live, CHECK_ID)
+        pipeline.zremrangebyscore(names.ended(CHECK_ID), "-inf", 0)
+        pipeline.zadd(names.ended(CHECK_ID), {CHECK_ID: 0}, xx=True)
         pipeline.pexpire(live, 1000)
         pipeline.xadd(stream, {"progress": ""}, maxlen=1, nomkstream=True)
         pipeline.publish(key, "{}")

@@ -11,6 +11,10 @@ from redis.exceptions import AuthenticationError
 
 from gnomon_redis.progress_record import ProgressRecord, decode
 
+START = b"0-0"
+"""The id before the first entry of a stream."""
+PAGE = 100
+"""Entries of the stream that are read at a time."""
 MOST_SEEN = 10_000
 """Runs whose newest record is remembered; the oldest are forgotten first."""
 
@@ -25,13 +29,29 @@ class FollowState:
     def __init__(self, patience: float) -> None:
         self.unfinished: set[str] = set()
         self.last: bytes | None = None
+        self.ended_before: set[bytes] = set()
         self._patience = patience
         self._ages: dict[str, tuple[int, datetime]] = {}
         self._missing_since: float | None = None
 
-    def begin(self, newest: Any) -> None:
-        """Start after the newest entry of the stream, as returned by XREVRANGE."""
-        self.last = newest[0][0] if newest else b"0-0"
+    def begin(self, newest: Any, ended: Iterable[bytes]) -> None:
+        """Start after the newest entry of the stream, as returned by XREVRANGE; runs ended before are not reported."""
+        self.last = newest[0][0] if newest else START
+        self.ended_before = set(ended)
+
+    def has_gap(self, last: bytes, read: int, oldest: Any) -> bool:
+        """Whether entries after `last` may have been deleted before they were read.
+
+        `read` is how many were read. `oldest` is the reply to a later XREAD of the stream's first entry.
+        """
+        if last == START:  # the stream was empty: deleted entries leave no trace, but many must have come
+            return read >= PAGE
+        entries = oldest[0][1] if oldest else []
+        return bool(entries) and _order(entries[0][0]) > _order(last)
+
+    def ended_since(self, ended: Iterable[bytes]) -> set[str]:
+        """Return the ended runs that may not have been reported."""
+        return {one.decode() for one in set(ended) - self.ended_before}
 
     def entries(self, found: Any) -> list[bytes]:
         """Return the records of a reply to XREAD, and continue after them."""
@@ -67,3 +87,8 @@ class FollowState:
         if len(self._ages) > MOST_SEEN:
             del self._ages[next(iter(self._ages))]
         return True
+
+
+def _order(entry_id: bytes) -> tuple[int, int]:
+    milliseconds, _, number = entry_id.partition(b"-")
+    return int(milliseconds), int(number)

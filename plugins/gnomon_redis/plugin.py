@@ -77,8 +77,10 @@ class RedisPlugin:
     async def lifespan(self, kernel: KernelApi) -> AsyncIterator[None]:
         """Run the tracker and the backfill; on exit write what is left, for as long as two commands may take."""
         self._progress.position = kernel.health().position
-        tracker = self._tracker = Tracker(self._progress, self._connect(), SystemClock(), self.config.live_ttl)
-        backfill = Backfill(kernel, self._progress, self._past_durations, self.config.ttl, tracker.wake)
+        tracker = self._tracker = Tracker(
+            self._progress, self._connect(), SystemClock(), self.config.live_ttl, kernel.log_id, self._refill
+        )
+        backfill = Backfill(kernel, self._progress, self._past_durations, self.config.ttl, tracker)
         self._backfill = backfill
         async with asyncio.TaskGroup() as tasks:
             work = [tasks.create_task(tracker.run()), tasks.create_task(backfill.run())]
@@ -98,6 +100,10 @@ class RedisPlugin:
         """Connect to the server as a start would."""
         config = self.config
         return await check_connection(config.url.reveal(), Names(config.prefix), config.timeout.total_seconds())
+
+    def _refill(self) -> None:
+        if self._backfill is not None:
+            self._backfill.refill()
 
     def _connect(self) -> Connection:
         config = self.config

@@ -115,6 +115,14 @@ class Names:
         """Return the key of the stream with the newest records of a job's runs."""
         return f"{self.prefix}job:{job_id}"
 
+    def ended(self, job_id: str) -> str:
+        """Return the key of the sorted set of a job's ended runs whose records are kept, by the time they expire."""
+        return f"{self.prefix}ended:{job_id}"
+
+    def marker(self, log_id: str) -> str:
+        """Return the key that tells a server that has the records of this log from an empty or an older one."""
+        return f"{self.prefix}log:{log_id}"
+
     def live(self, job_id: str) -> str:
         """Return the key of the set of a job's runs that are not over."""
         return f"{self.prefix}live:{job_id}"

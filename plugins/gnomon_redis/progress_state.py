@@ -79,6 +79,15 @@ class ProgressState:
         return bool(self._due)
 
     @property
+    def due_count(self) -> int:
+        """How many runs wait to be written."""
+        return len(self._due)
+
+    def is_tracking(self, execution_id: str) -> bool:
+        """Whether a run is known here, running or ended."""
+        return execution_id in self._runs
+
+    @property
     def written_position(self) -> int:
         """The position up to which everything has been written."""
         return min(self._due.values(), default=self.position + 1) - 1

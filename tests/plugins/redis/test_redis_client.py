@@ -230,10 +230,44 @@ async def test_a_job_is_followed_from_what_runs_now_through_all_that_follow(
         assert [record.age for record in mine] == sorted({record.age for record in mine})
 
 
+@pytest.mark.parametrize("kind", ["sync", "async"])
+async def test_a_reader_that_is_too_slow_for_the_stream_is_told_and_misses_no_end(
+    server: Any, redis: Any, eventually: Eventually, kind: str
+) -> None:
+    async def quick() -> None: ...
+
+    resets: list[str] = []
+    settings = RedisPlugin.Config(url=Secret(server.url), timeout=Duration(seconds=30), stream_length=10)
+    job = Job(id="quick", func=quick, overlap="allow")
+    async with make_kernel(job, plugins=[RedisPlugin(settings)], clock=SystemClock()) as kernel:
+        client: Any = ProgressClient(server.url) if kind == "sync" else AsyncProgressClient(server.url)
+        records = client.follow_job("quick", on_reset=lambda: resets.append(kind))
+
+        async def read() -> ProgressRecord:
+            record: ProgressRecord = await (asyncio.to_thread(next, records) if kind == "sync" else anext(records))
+            return record
+
+        async def run_one() -> str:
+            return (await kernel.wait((await kernel.trigger("quick")).execution.id)).id
+
+        first = asyncio.ensure_future(read())
+        while not first.done():
+            await run_one()
+            await asyncio.sleep(0.05)
+        runs = {await run_one() for _ in range(300)}
+        await eventually(lambda: redis.exists(*(f"progress:{run}" for run in runs)))
+        await eventually(lambda: kernel.is_idle)
+        ended: set[str] = set()
+        async with asyncio.timeout(60):
+            while not runs <= ended:
+                record = await read()
+                ended |= {record.execution_id} if record.is_over else set()
+        await (asyncio.to_thread(client._redis.close) if kind == "sync" else client._redis.aclose())
+    assert resets
+
+
 async def test_a_reader_needs_only_a_few_permissions(server: Any, redis: Any, eventually: Eventually) -> None:
-    few = (
-        "+@connection +get +mget +smembers +xread +xrevrange +subscribe +unsubscribe"  # as docs/how-to/redis.md has it
-    )
+    few = "+@connection +get +mget +smembers +xread +xrevrange +zrange +subscribe +unsubscribe"  # as in docs/how-to
     await redis.execute_command(f"ACL SETUSER ron on >topsecret ~progress:* &progress:* {few}")
     client = AsyncProgressClient(server.url.replace("://", "://ron:topsecret@"))
 
@@ -313,7 +347,7 @@ def test_a_following_reads_on_after_the_last_entry_and_tells_each_state_once() -
         return number, {b"progress": encode(record)}
 
     following = FollowState(patience=60.0)
-    following.begin([])
+    following.begin([], [])
     assert following.last == b"0-0"
 
     texts = following.entries([[b"the stream", [entry(b"5-0", 1), entry(b"7-0", 2)]]])

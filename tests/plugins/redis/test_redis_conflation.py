@@ -36,6 +36,7 @@ class SlowRedis:
         self.address = "nowhere"
         self.is_away = False
         self.closed = 0
+        self.marker: bytes | None = None
         self.keys: dict[str, ProgressRecord] = {}
         self.told: list[ProgressRecord] = []
         self.pipelines: list[int] = []
@@ -62,6 +63,12 @@ class SlowRedis:
             if write.is_new:
                 self.told.append(record)
         return []
+
+    async def swap_marker(self, log_id: str, value: bytes) -> bytes | None:
+        if self.is_away:
+            raise RedisServerError("away", "Redis is away")
+        old, self.marker = self.marker, value
+        return old
 
     async def close(self) -> None:
         self.closed += 1

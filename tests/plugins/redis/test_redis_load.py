@@ -26,7 +26,7 @@ async def test_a_thousand_runs_flat_out_cost_few_pipelines_and_all_are_right(ser
             await asyncio.sleep(0.01)
 
     pipelines: list[int] = []
-    under_way = 0
+    under_way, swaps = 0, 1  # the first swap may be before this
     # What is not answered in time is written again, and counted twice: here nothing is.
     plugin = RedisPlugin(RedisPlugin.Config(url=Secret(server.url), timeout=Duration(seconds=60)))
     job = Job(id="chatty", func=chatty, overlap="allow")
@@ -47,7 +47,14 @@ async def test_a_thousand_runs_flat_out_cost_few_pipelines_and_all_are_right(ser
             finally:
                 under_way -= 1
 
-        connection.write = counted
+        swap_marker = connection.swap_marker
+
+        async def counted_swap(*args: Any) -> Any:
+            nonlocal swaps
+            swaps += 1
+            return await swap_marker(*args)
+
+        connection.write, connection.swap_marker = counted, counted_swap
         triggered = [await kernel.trigger("chatty") for _ in range(RUNS)]
         go.set()
         ended = [await kernel.wait(one.execution.id) for one in triggered]
@@ -63,7 +70,7 @@ async def test_a_thousand_runs_flat_out_cost_few_pipelines_and_all_are_right(ser
         )
     calls = {name: found["calls"] for name, found in (await redis.info("commandstats")).items()}
     sent = sum(pipelines)
-    assert calls["cmdstat_set"] == sent
+    assert sent <= calls["cmdstat_set"] <= sent + 2 * swaps
     assert RUNS <= calls["cmdstat_publish"] == calls["cmdstat_xadd"] <= sent < events
     print(f"{events} events, {sent} writes, {len(pipelines)} pipelines")
     assert len(pipelines) < sent / 5

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -178,10 +179,80 @@ async def test_what_was_not_written_before_a_stop_is_written_by_the_next_kernel(
     async with make_kernel(BUSY, plugins=[long], clock=SystemClock(), store=store):
 
         async def is_there() -> bool:
-            return not await wrong_keys(redis, [second])
+            return not await wrong_keys(redis, [first, second])  # the server has lost the first one
 
         await eventually(is_there)
-    assert not await redis.exists(f"progress:{first.id}")  # it was written once; the server has lost it since
+
+
+async def test_redis_and_the_kernel_restarted_together_lose_no_end(
+    server: Any, redis: Any, eventually: Eventually
+) -> None:
+    async def quick() -> None: ...
+
+    job = Job(id="quick", func=quick, overlap="allow")
+    async with real_kernel(server, job) as kernel:
+        ended = [await kernel.wait((await kernel.trigger("quick")).execution.id) for _ in range(60)]
+        store = kernel._store
+        await eventually(partial(_all_right, redis, ended))
+        (plugin,) = kernel.plugins
+        await eventually(lambda: plugin.object._backfill._has_caught_up)
+    server.kill()
+    server.start()
+    assert await redis.dbsize() == 0
+    again = RedisPlugin(RedisPlugin.Config(url=Secret(server.url), timeout=Duration(seconds=30)))
+    with capture_logs() as logs:
+        async with make_kernel(job, plugins=[again], clock=SystemClock(), store=store):
+            await eventually(partial(_all_right, redis, ended))
+    assert [line["event"] for line in logs if line["log_level"] == "warning"] == [
+        "Redis has lost records, they are written again"
+    ]
+
+
+async def test_an_older_redis_is_recognized_while_the_kernel_runs(
+    server: Any, redis: Any, eventually: Eventually
+) -> None:
+    async def quick() -> None: ...
+
+    job = Job(id="quick", func=quick, overlap="allow")
+    async with real_kernel(server, job, live_ttl=Duration(seconds=1)) as kernel:
+        first = await kernel.wait((await kernel.trigger("quick")).execution.id)
+        await eventually(partial(_all_right, redis, [first]))
+        marker = f"progress:log:{kernel.log_id}"
+        await eventually(lambda: redis.exists(marker))
+        old = await redis.get(marker)
+        second = await kernel.wait((await kernel.trigger("quick")).execution.id)
+        await eventually(partial(_all_right, redis, [first, second]))
+
+        async def has_moved() -> bool:
+            return bool(await redis.get(marker) != old)
+
+        await eventually(has_moved)
+        async with redis.pipeline() as snapshot:  # what a server has that was started from an older dump
+            snapshot.delete(f"progress:{second.id}")
+            snapshot.set(marker, old)
+            await snapshot.execute()
+        await eventually(partial(_all_right, redis, [first, second]))
+
+
+async def _all_right(redis: Any, executions: list[Execution]) -> bool:
+    return not await wrong_keys(redis, executions)
+
+
+async def test_more_ends_than_are_kept_in_memory_are_written_again_from_the_log(
+    server: Any, redis: Any, eventually: Eventually, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gnomon_redis.backfill.MOST_DUE", 10)
+
+    async def quick() -> None: ...
+
+    job = Job(id="quick", func=quick, overlap="allow")
+    async with make_kernel(job, clock=SystemClock()) as kernel:
+        ended = [await kernel.wait((await kernel.trigger("quick")).execution.id) for _ in range(120)]
+        store = kernel._store
+    plugin = RedisPlugin(RedisPlugin.Config(url=Secret(server.url), timeout=Duration(seconds=30)))
+    plugin._progress._most_ended = 30
+    async with make_kernel(job, plugins=[plugin], clock=SystemClock(), store=store):
+        await eventually(partial(_all_right, redis, ended))
 
 
 # What the server refuses
@@ -253,7 +324,8 @@ async def test_users_passwords_and_permissions(
     await redis.execute_command("ACL SETUSER ann on >topsecret ~progress:* &progress:* +@all -@dangerous -@admin")
     await redis.execute_command("ACL SETUSER reader on >topsecret ~progress:* &progress:* +@read +@connection")
     await redis.execute_command("ACL SETUSER stranger on >topsecret ~other:* &other:* +@all")
-    least = "+@connection +set +sadd +srem +pexpire +xadd +publish"  # as docs/how-to/redis.md has it
+    # As docs/how-to/redis.md has it.
+    least = "+@connection +set +sadd +srem +pexpire +xadd +publish +zadd +zremrangebyscore"
     await redis.execute_command(f"ACL SETUSER least on >topsecret ~progress:* &progress:* {least}")
     await redis.execute_command("ACL SETUSER default on >topsecret")
     url = Secret(server.url.replace("://", f"://{credentials}"))
