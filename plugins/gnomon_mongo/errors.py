@@ -37,6 +37,28 @@ class Refusal(StoreError):
     """The server is up and rejects this; a retry helps only after a change of permissions or of a validator."""
 
 
+class LostEventsError(StoreError):
+    """The database has lost events that it had acknowledged; the one at the position `expected` is missing."""
+
+    def __init__(self, address: str, expected: int, found: int) -> None:
+        lost = (
+            f"events {found + 1} to {expected} are missing" if found < expected else f"event {expected} is another one"
+        )
+        super().__init__(
+            f"MongoDB log {address} has lost acknowledged events: {lost}, its newest event is {found}. It was probably "
+            "restored from a backup or rolled back. Nothing is written on top of the gap: restore the missing events"
+        )
+        self.expected = expected
+        self.found = found
+
+
+def only_duplicates(exc: BulkWriteError) -> bool:
+    """Whether duplicate keys are all that is wrong with a bulk write."""
+    failed = exc.details.get("writeErrors") or []
+    is_confirmed = not exc.details.get("writeConcernErrors")
+    return bool(failed) and is_confirmed and all(error.get("code") == DUPLICATE for error in failed)
+
+
 def translate(exc: DriverError, address: str) -> StoreError:
     """Translate an error: StoreUnavailableError if a retry may help, else StoreError or its subclass Refusal."""
     said = f"{type(exc).__name__}: {_NOISE.split(str(exc))[0][:_LONGEST]}"

@@ -7,6 +7,7 @@ import os
 import secrets
 import socket
 import time
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -70,14 +71,15 @@ class Lease:
             raise DeposedError(f"{self._refusal(holder)}; it took the lease while this kernel did not renew it")
         self._held_until = began + self._seconds
 
-    async def keep(self) -> None:
-        """Renew the lease until cancelled; raise DeposedError if another kernel has it."""
+    async def keep(self, on_renewal: Callable[[], Awaitable[None]]) -> None:
+        """Renew the lease until cancelled, and call `on_renewal` each time; raise DeposedError if it is lost."""
         while True:
             await asyncio.sleep(self._seconds / RENEWALS)
             try:
                 await self.renew()
             except StoreUnavailableError as exc:
                 log.debug("the lease could not be renewed", problem=str(exc))
+            await on_renewal()
 
     async def release(self) -> None:
         """Release the lease if this kernel holds it."""

@@ -11,6 +11,7 @@ from gnomon.domain.job_state import JobState
 from gnomon.errors import TransitionError
 from gnomon_mongo import operations, queries, schema
 from gnomon_mongo.documents import action_documents, execution_document, job_document, job_of
+from gnomon_mongo.event_append import newest_event
 from gnomon_mongo.server import LIST_LIMIT_S, WORK_LIMIT_S, Server
 from gnomon_mongo.write_batch import WriteBatch
 
@@ -24,12 +25,12 @@ async def repair(server: Server) -> int:
     Every append writes its views before the next one starts, so only the views of the last one can be missing. A
     rebuild that was interrupted is started again.
     """
+    newest = await newest_event(server)
     async with server.reading(LIST_LIMIT_S):
-        newest = await server[schema.EVENTS].find({}).sort("_id", -1).limit(1).to_list(None)
         log = await server[schema.KERNEL].find_one({"_id": "log"}) or {}
     if log.get("rebuilding"):
         return await rebuild(server)
-    return await _project(server, newest[0]["batch"] - 1) if newest else 0
+    return await _project(server, newest["batch"] - 1) if newest is not None else 0
 
 
 async def rebuild(server: Server) -> int:

@@ -43,6 +43,7 @@ _SCHEMA = """
     CREATE TABLE executions (id TEXT PRIMARY KEY, number INTEGER NOT NULL, body BLOB NOT NULL) WITHOUT ROWID;
     CREATE TABLE log (id TEXT NOT NULL);
 """
+_NEWEST = "CREATE TABLE IF NOT EXISTS newest (body BLOB NOT NULL)"
 
 
 class Spool:
@@ -91,6 +92,14 @@ class Spool:
     async def belongs_to(self, log_id: str) -> None:
         """Bind the spool to a log; raise StoreError if it contains events of another one."""
         await self._do(lambda: self._belongs_to(log_id))
+
+    async def set_newest(self, event: Document) -> None:
+        """Record the identity of the newest event that the server has acknowledged."""
+        await self._do(lambda: self._set_newest(event))
+
+    async def newest(self) -> Document | None:
+        """Return what `set_newest` has recorded last."""
+        return await self._do(self._newest)
 
     async def put(self, batch: WriteBatch) -> None:
         """Add a batch at the end; durable when it returns."""
@@ -165,6 +174,7 @@ class Spool:
         self._execute("PRAGMA synchronous = FULL")
         if is_new:
             self._connection.executescript(f"BEGIN; PRAGMA application_id = {APPLICATION_ID}; {_SCHEMA} COMMIT;")
+        self._execute(_NEWEST)
         self._dropped = 0
         self.entries, self.events, self.size = self._sums("1")
         self.oldest = self._oldest()
@@ -183,7 +193,19 @@ class Spool:
         with self._connection:
             self._execute("BEGIN")
             self._execute("DELETE FROM log")
+            if known is None or known[0] != log_id:
+                self._execute("DELETE FROM newest")
             self._execute("INSERT INTO log (id) VALUES (?)", log_id)
+
+    def _set_newest(self, event: Document) -> None:
+        with self._connection:
+            self._execute("BEGIN IMMEDIATE")
+            self._execute("DELETE FROM newest")
+            self._execute("INSERT INTO newest (body) VALUES (?)", bson.encode(event))
+
+    def _newest(self) -> Document | None:
+        row = self._execute("SELECT body FROM newest").fetchone()
+        return bson.decode(row[0], _CODEC) if row else None
 
     def _put(self, batch: WriteBatch) -> None:
         body, made_at = bson.encode(batch.to_document()), time.time()

@@ -14,7 +14,9 @@ from gnomon.backoff import Backoff
 from gnomon.domain.records import StoreHealth
 from gnomon.errors import ConflictError, DeposedError, StoreError, StoreUnavailableError
 from gnomon_mongo import operations
-from gnomon_mongo.errors import Refusal
+from gnomon_mongo.drivers import Document
+from gnomon_mongo.errors import LostEventsError, Refusal
+from gnomon_mongo.event_append import check_event, identity, newest_event
 from gnomon_mongo.lease import Lease
 from gnomon_mongo.server import Server
 from gnomon_mongo.spool import Spool
@@ -28,6 +30,8 @@ RESERVE = 1.25
 """How far the spool may grow beyond its limit for the ends of running runs, when no new ones are started."""
 ALARM = 0.8
 """The share of the limit at which a warning is logged."""
+SLOW_APPEND_S, SLOW_MEMORY_S = 0.5, 10.0
+"""An append that takes longer than the first is slow, for as long as the second."""
 UNORDERED_WRITES = 2
 """Concurrent writes of checkpoints and log lines: motor has few threads, and events must not wait for lines."""
 
@@ -60,6 +64,46 @@ class SpoolingWriter:
         self._problem: str | None = None
         self._deposed: StoreError | None = None
         self._has_warned = False
+        self._append_s = self._appended_at = 0.0
+        self._newest: Document | None = None  # the identity of the event before the next one
+        self._acknowledged: Document | None = None  # the identity of the newest one that the server has
+        self._recorded: Document | None = None  # the one that the spool has recorded
+
+    async def start(self) -> int:
+        """Drain the spool and read where the log ends; return how many events were drained.
+
+        Raise LostEventsError if the database lacks an event that it has acknowledged to an earlier kernel here.
+        """
+        if (recorded := await self._spool.newest()) is not None:
+            await self._check_not_lost(recorded)
+        drained = await self._drain_all()
+        self.head = await operations.read_head(self._server)
+        newest = await newest_event(self._server)
+        if newest is not None and newest["_id"] == self.head:  # else it has been pruned
+            self._newest = self._acknowledged = identity(newest)
+        return drained
+
+    async def _check_not_lost(self, recorded: Document) -> None:
+        try:
+            await check_event(self._server, recorded)
+        except LostEventsError as exc:
+            if max(exc.found, await operations.read_head(self._server)) < recorded["_id"]:  # not only pruned
+                raise StoreError(
+                    f"{exc}, or rename the spool {self._spool.path} to start without them; runs may then run again"
+                ) from exc
+
+    async def record_newest(self) -> None:
+        """Record in the spool, which is on this machine, how far the server has acknowledged the log."""
+        newest = self._acknowledged
+        if newest is not None and newest is not self._recorded:
+            await self._spool.set_newest(newest)
+            self._recorded = newest
+
+    async def before_prune(self, execution_ids: set[str]) -> None:
+        """Expect no longer that the newest event is there, if it is about to be deleted."""
+        async with self._turn:
+            if self._newest is not None and self._newest["stream"] in execution_ids:
+                self._newest = None
 
     def health(self) -> StoreHealth:
         """Return the health of writing: degraded while anything waits in the spool."""
@@ -81,10 +125,15 @@ class SpoolingWriter:
         """Whether the server has everything that was accepted."""
         return self._spool.is_empty
 
+    @property
+    def is_slow(self) -> bool:
+        """Whether an append took long a short while ago."""
+        return self._append_s > SLOW_APPEND_S and time.monotonic() < self._appended_at + SLOW_MEMORY_S
+
     def depose(self, exc: StoreError) -> None:
-        """Stop writing: another kernel owns the log."""
+        """Stop writing: another kernel owns the log, or the database has lost a part of it."""
         self._deposed = exc
-        log.critical("lost ownership of the log", problem=str(exc))
+        log.critical("events can no longer be appended to the log", problem=str(exc))
 
     async def append(self, batch: WriteBatch) -> None:
         """Write events that follow the head; durable, on the server or in the spool, when it returns."""
@@ -92,8 +141,13 @@ class SpoolingWriter:
             if self._deposed is not None:
                 raise self._deposed
             _check_places(batch.events, self.head)
+            batch.after = self._newest
+            began = time.monotonic()
             await self._write_or_spool(batch)
+            self._appended_at = time.monotonic()
+            self._append_s = self._appended_at - began
             self.head = max(self.head, batch.last)
+            self._newest = identity(batch.events[-1])
 
     async def keep(self, batch: WriteBatch) -> None:
         """Write what is not part of the order of the log: a checkpoint, log lines."""
@@ -102,7 +156,7 @@ class SpoolingWriter:
                 raise self._deposed
             await self._write_or_spool(batch)
 
-    async def drain_all(self) -> int:
+    async def _drain_all(self) -> int:
         """Write what an earlier kernel left in the spool; return how many events."""
         drained = 0
         while (some := await self._spool.first()) is not None:
@@ -123,7 +177,7 @@ class SpoolingWriter:
             await self._away.wait()
             try:
                 await self._drain_some()
-            except (ConflictError, DeposedError) as exc:
+            except (ConflictError, DeposedError, LostEventsError) as exc:
                 self.depose(exc)
             except StoreError as exc:
                 self._problem = str(exc)
@@ -141,6 +195,7 @@ class SpoolingWriter:
         batch, number = some
         await self._lease.hold()
         await operations.write(self._server, batch)
+        self._acknowledge(batch)
         await self._spool.drop(number)
 
     async def _write_or_spool(self, batch: WriteBatch) -> None:
@@ -151,10 +206,14 @@ class SpoolingWriter:
             except ConflictError:
                 await self._refresh_head()
                 raise
+            except LostEventsError as exc:
+                self.depose(exc)
+                raise
             except (StoreUnavailableError, Refusal) as exc:
                 # It may have been written anyway. It is written again, and what is there already is kept.
                 self._degrade(exc)
             else:
+                self._acknowledge(batch)
                 if self._since is not None:  # the spool was not usable in this outage either
                     self._recover()
                 return
@@ -163,6 +222,10 @@ class SpoolingWriter:
         await self._spool.put(batch)
         self._away.set()
         self._warn()
+
+    def _acknowledge(self, batch: WriteBatch) -> None:
+        if batch.events:
+            self._acknowledged = identity(batch.events[-1])
 
     async def _refresh_head(self) -> None:
         """Read the head after a conflict: a part of the batch may have been written before it."""

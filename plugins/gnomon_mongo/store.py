@@ -31,7 +31,7 @@ from gnomon.domain.records import (
 )
 from gnomon.errors import NoLogError, StoreError, StoreUnavailableError
 from gnomon.ports import Store
-from gnomon_mongo import connection_check, operations, projection, queries, schema
+from gnomon_mongo import connection_check, operations, projection, queries, retention, schema
 from gnomon_mongo.documents import (
     action_documents,
     checkpoint_document,
@@ -44,6 +44,7 @@ from gnomon_mongo.documents import (
     line_document,
 )
 from gnomon_mongo.drivers import Document, Driver
+from gnomon_mongo.event_append import set_fence
 from gnomon_mongo.lease import Lease
 from gnomon_mongo.server import Server
 from gnomon_mongo.spool import Spool
@@ -149,12 +150,13 @@ class MongoStore(Store):
         self._held.push_async_callback(self._spool.close)
         await self._spool.belongs_to(log_id)
         writer = SpoolingWriter(self._server, self._lease, self._spool, self._limits)
-        if drained := await writer.drain_all():
+        await set_fence(self._server)
+        if drained := await writer.start():
             log.info("the spool is drained", events=drained, log=self._server.address)
         await self._migrate()
         await projection.repair(self._server)
-        writer.head = await operations.read_head(self._server)
         self._writer = writer
+        self._held.push_async_callback(_record_newest, writer)
         self._start(writer.drain())
 
     async def _release_all(self) -> None:
@@ -175,7 +177,7 @@ class MongoStore(Store):
 
     async def _lease_kept(self) -> None:
         try:
-            await self._lease.keep()
+            await self._lease.keep(lambda: _record_newest(self._writer))
         except StoreError as exc:
             if self._writer is not None:
                 self._writer.depose(exc)
@@ -251,13 +253,22 @@ class MongoStore(Store):
         )
 
     async def prune(self, before: datetime) -> int:
-        self._check_complete(self._open_writer())
-        return await operations.prune(self._server, before)
+        writer = self._open_writer()
+        self._check_complete(writer)
+        return await retention.prune(self._server, before, self._pace(writer), writer.before_prune)
 
     async def prune_progress(self, before: datetime) -> int:
         """Delete the progress events of executions that ended before that moment; return how many events."""
-        self._check_complete(self._open_writer())
-        return await operations.prune_progress(self._server, before)
+        writer = self._open_writer()
+        self._check_complete(writer)
+        return await retention.prune_progress(self._server, before, self._pace(writer))
+
+    def _pace(self, writer: SpoolingWriter) -> retention.Pace:
+        def is_allowed() -> bool:
+            self._check_open()
+            return writer.is_healthy and not writer.is_slow
+
+        return retention.Pace(is_allowed)
 
     async def rebuild(self) -> int:
         """Rebuild all views from the events, which no kernel may write meanwhile; return the number of events."""
@@ -354,3 +365,9 @@ class MongoStore(Store):
             raise StoreUnavailableError(
                 f"MongoDB log {self._server.address} is incomplete: {writer.waiting}; try again later"
             )
+
+
+async def _record_newest(writer: SpoolingWriter | None) -> None:
+    if writer is not None:
+        with suppress(StoreError):  # on a full disk; the record is needed only after the database has lost events
+            await writer.record_newest()

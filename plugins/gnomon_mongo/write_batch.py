@@ -12,10 +12,12 @@ from gnomon_mongo.drivers import Document
 class WriteBatch(msgspec.Struct):
     """The documents of one append, one checkpoint, or some log lines; several batches can be merged into one.
 
-    `events` are ordered by position and without gaps. Of each execution, job and checkpoint only the newest is kept.
+    `events` are ordered by position and without gaps; `after` identifies the event before the first one. Of each
+    execution, job and checkpoint only the newest is kept.
     """
 
     events: list[Document] = msgspec.field(default_factory=list)
+    after: Document | None = None
     executions: list[Document] = msgspec.field(default_factory=list)
     jobs: list[Document] = msgspec.field(default_factory=list)
     actions: list[Document] = msgspec.field(default_factory=list)
@@ -30,6 +32,8 @@ class WriteBatch(msgspec.Struct):
 
     def add(self, later: WriteBatch) -> None:
         """Append a later batch; its views replace the older ones."""
+        if not self.events:
+            self.after = later.after
         self.events += later.events
         self.executions = _newest(self.executions, later.executions)
         self.jobs = _newest(self.jobs, later.jobs)

@@ -53,13 +53,13 @@ class TestMongoStoreOnMongomock(StoreContract):
     @pytest.fixture
     async def store(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Store]:
         builder = mongomock.collection.BulkOperationBuilder
-        add_replace: Callable[..., Any] = builder.add_replace
 
         # mongomock 4.3 does not know what pymongo passes since 4.11 (mongomock issue 912).
-        def add_without_sort(self: Any, *args: Any, sort: Any = None, **more: Any) -> Any:
-            return add_replace(self, *args, **more)
+        def without_sort(add: Callable[..., Any]) -> Callable[..., Any]:
+            return lambda *args, sort=None, **more: add(*args, **more)  # noqa: PLW0108 - it drops `sort`
 
-        monkeypatch.setattr(builder, "add_replace", add_without_sort)
+        for name in ("add_replace", "add_update"):
+            monkeypatch.setattr(builder, name, without_sort(getattr(builder, name)))
         self.driver = MockDriver(AsyncMongoMockClient(tz_aware=True))
         self.spool = tmp_path / "spool.db"
         async with MongoStore(database="gnomon", driver=self.driver, spool=self.spool) as store:

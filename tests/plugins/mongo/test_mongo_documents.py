@@ -90,7 +90,9 @@ async def test_events_are_fenced_by_position_and_by_stream_and_version(store: Mo
 
     indexes = await database.scheduler_events.index_information()
 
-    assert [event["_id"] for event in await database.scheduler_events.find().sort("_id").to_list()] == [1, 2, 3]
+    fence, *events = await database.scheduler_events.find().sort("_id").to_list()
+    assert [event["_id"] for event in events] == [1, 2, 3]
+    assert fence == {"_id": 0, "stream": "", "version": 0, "type": "fence"}
     assert indexes["stream_1_version_1"]["unique"]
 
 

@@ -24,7 +24,7 @@ from gnomon.domain.records import Checkpoint, ExecutionQuery, LogLine
 from gnomon.errors import ConflictError, DeposedError, StoreError, StoreUnavailableError
 from gnomon.testing import check_log
 from gnomon.testing.histories import NOON, SECOND, extend, job_added, job_states, numbered, scheduled, succeeded
-from gnomon_mongo import MongoStore, SpoolLimits, operations, spool
+from gnomon_mongo import MongoStore, SpoolLimits, event_append, spool
 from gnomon_mongo.drivers import Driver, DriverName
 
 Eventually = Callable[[Callable[[], Any]], Awaitable[None]]
@@ -211,7 +211,7 @@ async def test_a_full_spool_takes_the_ends_of_runs_and_asks_for_no_new_ones(
 async def test_a_spool_that_fills_the_disk_is_drained_although_nothing_can_be_deleted(
     store: MongoStore, daemon: Any, eventually: Eventually, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(spool, "TAKEN_AT_ONCE", 50)
+    monkeypatch.setattr(spool, "DRAIN_EVENTS", 50)
     await keep(store, run(1, 0))
     daemon.kill()
     await keep(store, *(run(number, 3 * number - 3) for number in range(2, 60)))
@@ -288,13 +288,13 @@ async def test_a_log_that_went_on_without_this_kernel_is_left_as_it_is(
 async def test_a_write_that_goes_on_at_the_server_while_it_is_repeated_is_no_conflict(
     store: MongoStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    insert = operations._inserted
+    insert = event_append._appended
 
-    async def behind_another(collection: Any, events: Any) -> bool:
+    async def behind_another(collection: Any, events: Any, after: Any) -> bool:
         await collection.insert_one(events[0])
-        return await insert(collection, events)
+        return await insert(collection, events, after)
 
-    monkeypatch.setattr(operations, "_inserted", behind_another)
+    monkeypatch.setattr(event_append, "_appended", behind_another)
     await keep(store, run(1, 0))
 
     assert store.health().state == "healthy"
@@ -305,13 +305,13 @@ async def test_a_write_that_goes_on_at_the_server_while_it_is_repeated_is_no_con
 async def test_a_write_that_nobody_can_see_yet_is_no_conflict(
     store: MongoStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    insert, tries = operations._inserted, []
+    insert, tries = event_append._appended, []
 
-    async def in_the_way_of_another(collection: Any, events: Any) -> bool:
+    async def in_the_way_of_another(collection: Any, events: Any, after: Any) -> bool:
         tries.append(events)
-        return len(tries) > 10 and await insert(collection, events)
+        return len(tries) > 10 and await insert(collection, events, after)
 
-    monkeypatch.setattr(operations, "_inserted", in_the_way_of_another)
+    monkeypatch.setattr(event_append, "_appended", in_the_way_of_another)
     await keep(store, run(1, 0))
 
     assert store.health().state == "healthy"

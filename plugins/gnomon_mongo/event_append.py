@@ -1,0 +1,125 @@
+"""Appends events to the log: in one round trip, idempotently, and only behind the event that must precede them.
+
+One ordered `update` command does all of it. Each event is an upsert whose filter is the event itself: if it is there
+already it matches and nothing changes, if another event has its place the unique indexes reject it. The first
+statement checks the predecessor: it matches it and changes nothing, or it tries to insert what the unique index on
+(stream, version) rejects, because the fence has it. An ordered command stops there, so nothing is written on top of
+events that the database has lost, after a rollback or the restore of a backup.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+from pymongo import UpdateOne
+from pymongo.errors import BulkWriteError
+
+from gnomon.errors import ConflictError
+from gnomon_mongo import schema
+from gnomon_mongo.drivers import Collection, Document
+from gnomon_mongo.errors import LostEventsError, only_duplicates
+from gnomon_mongo.server import Server
+
+RECHECK_S = 0.02
+"""Before a repeated append checks again how far the previous one has come."""
+FENCE_POSITION = 0
+FENCE_FIELDS: Document = {"stream": "", "version": 0, "type": "fence"}
+"""A document in the place before the first event. No event can have its stream and version."""
+_IDENTITY = ("_id", "stream", "version", "node", "at")
+
+
+def identity(event: Document) -> Document:
+    """Return the fields by which an event is recognized."""
+    return {name: event[name] for name in _IDENTITY}
+
+
+async def set_fence(server: Server) -> None:
+    """Insert the fence, unless it is there."""
+    async with server.writing():
+        await server[schema.EVENTS].update_one({"_id": FENCE_POSITION}, {"$setOnInsert": FENCE_FIELDS}, upsert=True)
+
+
+async def append_events(server: Server, events: Sequence[Document], after: Document | None) -> None:
+    """Append events behind the one with the identity `after`; None: whatever precedes them.
+
+    Raise LostEventsError if that event is missing, and ConflictError if the log has another event at one of the places;
+    nothing at or after the event in conflict is written.
+    """
+    async with server.writing():
+        # A duplicate may be an earlier attempt of ours that timed out here and still runs on the server: what is not
+        # visible yet is not a conflict. If it never becomes visible, the time limit of the write ends the loop.
+        while not await _appended(server[schema.EVENTS], events, after):
+            if after is not None:
+                await check_event(server, after)
+            await _check_conflicts(server, events)
+            await asyncio.sleep(RECHECK_S)
+
+
+async def _appended(collection: Collection, events: Sequence[Document], after: Document | None) -> bool:
+    """Append in order; return False on a duplicate key."""
+    requests = [] if after is None else [_require(after)]
+    try:
+        done = await collection.bulk_write([*requests, *map(_upsert, events)], ordered=True)
+    except BulkWriteError as exc:
+        if only_duplicates(exc):
+            return False
+        raise
+    upserted = done.bulk_api_result.get("upserted") or []
+    if after is not None and any(one["_id"] == after["_id"] for one in upserted):
+        # There was no fence: the whole collection is gone, with its indexes.
+        await collection.delete_many({"_id": {"$in": [after["_id"], *(event["_id"] for event in events)]}})
+        return False
+    return True
+
+
+def _upsert(event: Document) -> UpdateOne:
+    fields = {name: value for name, value in event.items() if name != "batch"}
+    return UpdateOne(fields, {"$setOnInsert": {"batch": event["batch"]}}, upsert=True)
+
+
+def _require(event: Document) -> UpdateOne:
+    """Match an event, or fail: conditions that are no equalities are not part of what an upsert inserts."""
+    where: Document = {"_id": event["_id"]}
+    where |= {name: {"$gte": event[name], "$lte": event[name]} for name in _IDENTITY if name != "_id"}
+    return UpdateOne(where, {"$setOnInsert": FENCE_FIELDS}, upsert=True)
+
+
+async def _check_conflicts(server: Server, events: Sequence[Document]) -> None:
+    place = {"$gte": events[0]["_id"], "$lte": events[-1]["_id"]}
+    found = await server[schema.EVENTS].find({"_id": place}).to_list(None)
+    bodies = {document["_id"]: document["body"] for document in found}
+    for event in events:
+        if bodies.get(event["_id"], event["body"]) != event["body"]:
+            raise _conflict(event)
+    missing = [event for event in events if event["_id"] not in bodies]
+    for event in missing[:1]:  # the one that stopped the ordered command
+        same = await server[schema.EVENTS].find_one({"stream": event["stream"], "version": event["version"]})
+        if same is not None and same["_id"] != event["_id"]:
+            raise _conflict(event)
+
+
+def _conflict(event: Document) -> ConflictError:
+    return ConflictError(event["stream"], event["version"], event["_id"])
+
+
+async def check_event(server: Server, event: Document) -> None:
+    """Raise LostEventsError if the log does not have the event with this identity."""
+    async with server.reading():
+        found = await server[schema.EVENTS].find_one(event, {"_id": 1})
+    if found is None:
+        raise LostEventsError(server.address, event["_id"], await newest_position(server))
+
+
+async def newest_event(server: Server) -> Document | None:
+    """Return the newest event that is in the log."""
+    async with server.reading():
+        found: list[Any] = await server[schema.EVENTS].find({}).sort("_id", -1).limit(1).to_list(None)
+    return next((document for document in found if document["_id"] != FENCE_POSITION), None)
+
+
+async def newest_position(server: Server) -> int:
+    """Return the position of the newest event that is in the log, 0 without any."""
+    newest = await newest_event(server)
+    return int(newest["_id"]) if newest is not None else 0

@@ -1,0 +1,105 @@
+"""Deletes old executions and old progress, slowly: the kernel's own writes come first.
+
+A step is made small enough to take about a quarter of a second, and is followed by a pause of four times its duration.
+While events go to the spool, nothing is deleted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import datetime
+
+from gnomon.domain.execution import FINAL
+from gnomon_mongo import schema
+from gnomon_mongo.documents import execution_key, micros, millis
+from gnomon_mongo.drivers import Document
+from gnomon_mongo.operations import read_head
+from gnomon_mongo.server import WORK_LIMIT_S, Server
+
+MOST_AT_ONCE = 100
+"""Executions that are deleted in one step."""
+STEP_S = 0.25
+"""The duration of a step to aim at: longer ones get fewer executions."""
+PAUSE_RATIO = 4.0
+"""The pause after a step, relative to its duration: deleting takes a fifth of the time at most."""
+RECHECK_S = 1.0
+"""Before an interrupted deletion checks again whether it may continue."""
+
+
+class Pace:
+    """Sizes and spaces the steps. `is_allowed` is false while the database is slow or down."""
+
+    def __init__(self, is_allowed: Callable[[], bool]) -> None:
+        self.size = MOST_AT_ONCE
+        self._is_allowed = is_allowed
+
+    @asynccontextmanager
+    async def step(self) -> AsyncIterator[None]:
+        """Wait until a step may start; measure it, then pause and resize the next one."""
+        while not self._is_allowed():  # noqa: ASYNC110 - that depends on the time, too
+            await asyncio.sleep(RECHECK_S)
+        began = time.monotonic()
+        yield
+        spent = time.monotonic() - began
+        if spent > STEP_S:
+            self.size = max(self.size // 2, 1)
+        elif spent < STEP_S / 2:
+            self.size = min(self.size * 2, MOST_AT_ONCE)
+        await asyncio.sleep(spent * PAUSE_RATIO)
+
+
+async def prune(server: Server, before: datetime, pace: Pace, announce: Callable[[set[str]], Awaitable[None]]) -> int:
+    """Delete executions that ended before that moment, with their events, log lines and actions; return how many.
+
+    `announce` is awaited with their ids before each step.
+    """
+    await _keep_head(server)
+    pruned = 0
+    while ids := await _ended(server, before, pace.size, {}):
+        await announce(set(ids))
+        keys = [execution_key(execution_id) for execution_id in ids]
+        async with pace.step(), server.writing(WORK_LIMIT_S):
+            await server[schema.LINES].delete_many({"execution_id": {"$in": ids}})
+            await server[schema.HISTORY].delete_many({"execution_id": {"$in": ids}})
+            await server[schema.EVENTS].delete_many({"stream": {"$in": ids}})
+            # Last, so that the next call completes an interrupted one.
+            await server[schema.EXECUTIONS].delete_many({"_id": {"$in": keys}})
+        pruned += len(ids)
+    return pruned
+
+
+async def prune_progress(server: Server, before: datetime, pace: Pace) -> int:
+    """Delete the progress events of executions that ended before that moment; return how many events."""
+    await _keep_head(server)
+    pruned = 0
+    while ids := await _ended(server, before, pace.size, {"gnomon.is_without_progress": None}):
+        keys = [execution_key(execution_id) for execution_id in ids]
+        async with pace.step(), server.writing(WORK_LIMIT_S):
+            deleted = await server[schema.EVENTS].delete_many({"stream": {"$in": ids}, "type": "progress"})
+            await server[schema.EXECUTIONS].update_many(
+                {"_id": {"$in": keys}}, {"$set": {"gnomon.is_without_progress": True}}
+            )
+        pruned += deleted.deleted_count
+    return pruned
+
+
+async def _ended(server: Server, before: datetime, most: int, more: Document) -> list[str]:
+    """Find some executions that ended before a moment, with the index of status and timestamp."""
+    where = {
+        "status": {"$in": sorted(FINAL)},
+        "timestamp": {"$lte": millis(before)},
+        "gnomon.ended": {"$lt": micros(before)},
+    }
+    async with server.writing(WORK_LIMIT_S):
+        found = server[schema.EXECUTIONS].find({**where, **more}, {"_id": 1}).limit(most)
+        return [str(document["_id"]) for document in await found.to_list(None)]
+
+
+async def _keep_head(server: Server) -> None:
+    """Record the highest position before events are deleted: it must never be assigned again."""
+    head = await read_head(server)
+    async with server.writing():
+        await server[schema.KERNEL].update_one({"_id": "log"}, {"$max": {"head": head}})
