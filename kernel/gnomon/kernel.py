@@ -67,8 +67,8 @@ class Kernel(KernelQueries, KernelCommands):
 
     Use it as `async with Kernel(...) as kernel:`; it runs until the block is left. `timezone` is the zone of jobs that
     have none. `drain` is how long leaving waits for running bodies. A run that blocks the event loop for longer than
-    `blocked_loop_after` is reported; None turns that off. A kernel with `keeps_time=False` runs only what is triggered.
-    Inside the block, `log_id` is the id of the log and `loop` the event loop of the kernel.
+    `blocked_loop_after` is reported; None or 0 turns that off. A kernel with `keeps_time=False` runs only what is
+    triggered. Inside the block, `log_id` is the id of the log and `loop` the event loop of the kernel.
     """
 
     def __init__(  # noqa: PLR0913 - what a deployment may set, all by name
@@ -96,7 +96,7 @@ class Kernel(KernelQueries, KernelCommands):
         self._timezone = timezone
         self._keeps_time = keeps_time
         self._hook_timeout_s = hook_timeout.total_seconds()
-        self._blocked_loop_after_s = blocked_loop_after.total_seconds() if blocked_loop_after is not None else None
+        self._blocked_loop_after_s = blocked_loop_after.total_seconds() if blocked_loop_after else None
         self._watchdog: LoopWatchdog | None = None
         self._condition: KernelCondition | None = None
         self._components: list[asyncio.Task[None]] = []

@@ -154,7 +154,7 @@ def test_a_plugin_that_cannot_start_is_reported_without_a_traceback(configure: C
     assert refused.returncode == 1
     assert refused.stderr == (
         f"gnomon: plugin 'web' could not start: cannot listen on 127.0.0.1 port {port}: address already in use; "
-        "another process has it, which `ss -ltnp` names: stop that one, or take another `port`\n"
+        "stop the process that uses it (`ss -ltnp` shows it), or set another `port`\n"
     )
 
 

@@ -26,7 +26,7 @@ from gnomon.jobs.body import Body
 from gnomon.jobs.job import Job
 from gnomon.ports import Clock
 from gnomon.runners.base import Outcome, Run, Runner
-from gnomon.runners.context import TEXT_LIMIT, Context
+from gnomon.runners.context import TEXT_LIMIT, Context, context_of_task
 from gnomon.runners.log_buffer import ProgressReader
 from gnomon.safe_text import safe_str, safe_traceback, type_name
 from gnomon.text import shorten
@@ -234,11 +234,14 @@ class Supervisor:
 
     def note_stall(self, task: asyncio.Task[Any] | None, stall: Stall) -> None:
         """Find the run whose task holds the loop, and write it into the stall. In the watchdog's thread."""
-        for active in tuple(self._active.values()):
-            if task is not None and active.task is task:
-                stall.execution_id, stall.job_id = active.execution.id, active.job.id
-                if active.stall is None:
-                    active.stall = stall
+        if task is None:
+            return
+        active = next((active for active in tuple(self._active.values()) if active.task is task), None)
+        if active is None and (context := context_of_task(task)) is not None:  # a task that a body has started
+            active = self._active.get(context.execution_id)
+        if active is not None:
+            stall.execution_id, stall.job_id = active.execution.id, active.job.id
+            active.stall = active.stall or stall
 
     def record_stall(self, stall: Stall) -> None:
         """Record a warning about the run that blocked the loop: one for each run, however often it does it."""

@@ -59,6 +59,15 @@ def find_current() -> Context | None:
     return _current.get(None)
 
 
+def context_of_task(task: Any) -> Context | None:
+    """Return the context of the run that an asyncio task belongs to, also if its body created the task.
+
+    None before Python 3.12, where a task does not tell its context.
+    """
+    get_context = getattr(task, "get_context", None)
+    return get_context().get(_current) if get_context is not None else None
+
+
 class Context:
     """The current run, as its body sees it.
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import sys
 import threading
 import time
 from datetime import timedelta
@@ -70,6 +71,22 @@ async def test_a_body_that_blocks_the_loop_is_named_while_it_does_and_gets_a_war
     assert warned.seconds is not None
     assert warned.seconds >= 0.1
     assert 'runner = "thread"' in warned.message
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="tasks do not tell their context")
+async def test_a_task_that_a_body_has_started_is_named_by_its_run() -> None:
+    async def child() -> None:
+        block_until_noticed(kernel)
+
+    async def body() -> None:
+        await asyncio.create_task(child())
+
+    async with real_kernel(Job(id="bad", func=body)) as kernel:
+        run = (await kernel.trigger("bad")).execution
+        await kernel.wait(run.id)
+
+        assert kernel.health().blocked_by == run.id
+        assert [warned.stream for warned in recorded(kernel).of(Warned)] == [run.id]
 
 
 async def test_a_body_that_goes_on_after_it_has_blocked_is_warned_once() -> None:
