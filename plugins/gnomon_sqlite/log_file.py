@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from gnomon.errors import NoLogError, StoreError
+from gnomon_sqlite import vacuum
 from gnomon_sqlite.connection import connect, transaction
 from gnomon_sqlite.migrations import migrate
 from gnomon_sqlite.schema import SCHEMA_VERSION, check_schema, is_empty, make_tables, schema_version
@@ -20,6 +21,8 @@ def open_writer(path: Path, synchronous: Synchronous) -> sqlite3.Connection:
     connection = connect(path, "rwc", sqlite3.Connection)
     try:
         check_schema(connection, path)
+        if is_empty(connection):
+            vacuum.prepare(connection)
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute(f"PRAGMA synchronous = {synchronous}")
         connection.execute("PRAGMA cache_size = -32000")  # KiB
@@ -30,6 +33,7 @@ def open_writer(path: Path, synchronous: Synchronous) -> sqlite3.Connection:
                 make_tables(connection)
         elif schema_version(connection) < SCHEMA_VERSION:
             migrate(connection)
+        vacuum.compact(connection)
     except BaseException:
         connection.close()
         raise

@@ -23,7 +23,7 @@ from gnomon.domain.records import ActionPage, ActionQuery, Checkpoint, Execution
 from gnomon.errors import StoreError
 from gnomon.ports import Store
 from gnomon.stores.microseconds import to_micros
-from gnomon_sqlite import event_rows, log_file, projection_writer, queries, transactions, unflushed_reader
+from gnomon_sqlite import event_rows, log_file, projection_writer, queries, transactions, unflushed_reader, vacuum
 from gnomon_sqlite.errors import translate
 from gnomon_sqlite.lock import WriterLock
 from gnomon_sqlite.projection_writer import FLUSH_THRESHOLD, PendingViews
@@ -48,6 +48,10 @@ SWITCH_INTERVAL_S = 0.0005
 times for each append, which took 10 to 50 ms beside a busy loop for 2 ms of work."""
 PRUNE_BATCH = 100
 """Executions that are deleted in one transaction: about 5 ms, the longest time that pruning delays an append."""
+
+
+SHRINK_REST_S = 0.01
+"""Pause between two steps in which the file shrinks, about as long as a step takes: 128 MiB need about 10 s."""
 
 
 class SqliteStore(Store):
@@ -141,6 +145,8 @@ class SqliteStore(Store):
         pruned = 0
         while some := await self._write(transactions.prune, self._pending, before, PRUNE_BATCH):
             pruned += some
+        while await self._write(vacuum.shrink):  # noqa: ASYNC110 - the pause paces the steps, it waits for nothing
+            await asyncio.sleep(SHRINK_REST_S)
         return pruned
 
     # --- threads ---

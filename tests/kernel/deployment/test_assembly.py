@@ -97,7 +97,7 @@ def test_the_quickstart_can_be_assembled(tmp_path: Path, monkeypatch: pytest.Mon
 
     assert [plugin.name for plugin in deployment.plugins] == ["sqlite"]
     assert deployment.store.name == "sqlite"
-    assert ids(deployment) == ["disk_usage", "integrity_audit", "backup"]
+    assert set(ids(deployment)) == {"disk_usage", "integrity_audit", "backup", "sqlite.retention"}
     assert list(tmp_path.iterdir()) == []
 
 

@@ -73,7 +73,7 @@ def test_the_deployment_is_served_on_this_machine_and_ends_cleanly(
     process.communicate(timeout=PATIENCE)
 
     assert url.startswith("http://127.0.0.1:")
-    assert [job["id"] for job in jobs] == ["backup", "disk_usage", "integrity_audit"]
+    assert [job["id"] for job in jobs] == ["backup", "disk_usage", "integrity_audit", "sqlite.retention"]
     assert (run["job_id"], run["actor"]) == ("disk_usage", "local")
     assert health["status"] == "ok"
     assert process.returncode == 0
