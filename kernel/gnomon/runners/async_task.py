@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from typing import Any
 
 from gnomon.ports import Clock
 from gnomon.runners.base import Outcome, Run, Runner
-from gnomon.runners.calls import awaited
+from gnomon.runners.calls import awaited, exit_if_forked
 from gnomon.runners.context import enter, leave
 from gnomon.runners.outcome import failure_outcome, success_outcome
 from gnomon.threads import is_on_loop
@@ -30,17 +31,19 @@ class AsyncRunner(Runner):
         assert task is not None  # noqa: S101 - a coroutine always runs in a task
         self._tasks[run.execution.id] = task
         token = enter(run.context)
-        started = self._clock.monotonic()
+        process_id, started = os.getpid(), self._clock.monotonic()
         try:
             args, kwargs = run.arguments()
             value = await awaited(run.body.func(*args, **kwargs))
         except BaseException as exc:
+            exit_if_forked(process_id, exc)
             if not is_on_loop():
                 raise  # the kernel is gone, and the interpreter closes the coroutines that are left
             while task.cancelling():
                 task.uncancel()  # the cancellation was for the body; this task still has to record the end
             return failure_outcome(exc, self._clock.monotonic() - started)
         else:
+            exit_if_forked(process_id)
             return success_outcome(value, self._clock.monotonic() - started)
         finally:
             leave(token)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import os
 from collections.abc import Callable, Coroutine
 from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import Any
@@ -43,6 +44,14 @@ def checked(value: Any) -> Any:
             "it; iterate in the function, and return the result"
         )
     return value
+
+
+def exit_if_forked(process_id: int, exc: BaseException | None = None) -> None:
+    """End this process if the body has forked it: it would go on as a second kernel on the same log."""
+    if os.getpid() == process_id:
+        return
+    code = exc.code if isinstance(exc, SystemExit) else int(exc is not None)
+    os._exit(code & 0xFF if isinstance(code, int) else int(code is not None))
 
 
 def _is_pending(value: Any) -> bool:

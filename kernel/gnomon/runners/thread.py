@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
+
 from gnomon.ports import Clock
 from gnomon.runners.base import Outcome, Run, Runner
-from gnomon.runners.calls import complete
+from gnomon.runners.calls import complete, exit_if_forked
 from gnomon.runners.context import entered
 from gnomon.runners.outcome import failure_outcome, success_outcome
 from gnomon.threads import in_thread
@@ -32,11 +34,13 @@ class ThreadRunner(Runner):
         """Return at once: the run's context makes the next context call raise RunCancelled."""
 
     def _call(self, run: Run) -> Outcome:
-        started = self._clock.monotonic()
+        process_id, started = os.getpid(), self._clock.monotonic()
         try:
             with entered(run.context):
                 args, kwargs = run.arguments()
                 value = complete(run.body.func(*args, **kwargs))
         except BaseException as exc:  # noqa: BLE001 - a body may raise anything, SystemExit too: only its run ends
+            exit_if_forked(process_id, exc)
             return failure_outcome(exc, self._clock.monotonic() - started)
+        exit_if_forked(process_id)
         return success_outcome(value, self._clock.monotonic() - started)

@@ -172,6 +172,71 @@ async def test_a_child_that_hangs_at_its_exit_is_ended(kernel: Kernel, monkeypat
     assert (execution.status, execution.return_value) == ("success", "done")
 
 
+# --- what a body finds, and the processes that it forks ---
+
+
+async def test_the_environment_of_a_body_is_the_kernels(kernel: Kernel) -> None:
+    execution = await run(kernel, "show_environment")
+
+    assert {**execution.return_value, "LC_CTYPE": ""} == {**os.environ, "LC_CTYPE": ""}  # Python may set that one
+
+
+@pytest.mark.parametrize("how", ["exit", "raise", "return"])
+async def test_only_the_first_process_of_a_body_ends_its_run(kernel: Kernel, how: str) -> None:
+    execution = await run(kernel, "forks", kwargs={"how": how})
+
+    assert (execution.status, execution.return_value) == ("success", "the body")
+    assert [event.type for event in await kernel.history(execution.id)] == ["scheduled", "started", "succeeded"]
+
+
+KERNEL_WHOSE_BODY_FORKS = """
+import asyncio, sys
+sys.path.insert(0, {bodies!r})
+from gnomon import Job, Kernel
+
+async def main():
+    async with Kernel(jobs=[Job(id="forks", func="process_bodies:{body}", kwargs={{"how": {how!r}}})]) as kernel:
+        execution = await kernel.wait((await kernel.trigger("forks")).execution.id)
+        print(execution.status, execution.return_value, file=sys.stderr)
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("how", ["exit", "raise", "return"])
+@pytest.mark.parametrize("body", ["forks", "forks_async"])
+def test_a_process_that_a_body_forks_from_the_kernel_is_no_second_kernel(body: str, how: str) -> None:
+    script = KERNEL_WHOSE_BODY_FORKS.format(bodies=str(BODIES), body=body, how=how)
+    command = [sys.executable, "-W", "ignore", "-c", script]
+
+    kernel = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, check=True)
+
+    assert kernel.stderr.splitlines() == [b"success the body"]
+
+
+async def test_lines_of_a_forked_process_do_not_damage_those_of_the_body(kernel: Kernel) -> None:
+    execution = await run(kernel, "logs_from_a_forked_process")
+
+    texts = [line.text.partition(" ")[0] for line in await kernel.log(execution.id, limit=1000)]
+    assert execution.status == "success", execution.error_message
+    assert {"forked", "body"} >= set(texts)
+    assert len(texts) > 50
+
+
+async def test_what_is_not_unicode_passes_as_it_does_from_a_thread(kernel: Kernel) -> None:
+    seen = []
+    for runner in ("thread", "process"):
+        await kernel.add_job(Job(id=runner, func="process_bodies:tells_surrogates", runner=runner))
+        execution = await kernel.wait((await kernel.trigger(runner)).execution.id)
+        lines = [(line.level, line.text, line.logger) for line in await kernel.log(execution.id)]
+        progress = execution.progress
+        steps = [step.name for step in progress.steps]
+        seen.append((execution.status, lines, progress.message, progress.current_item, steps))
+
+    assert seen[0] == seen[1]
+    assert seen[0][:2] == ("success", [("warning", "text \\udcff \\x00", "logger \\udcff")])
+
+
 KERNEL = """
 import asyncio, sys
 sys.path.insert(0, {bodies!r})
@@ -202,3 +267,51 @@ async def test_no_child_is_left_behind_when_the_kernel_is_killed(tmp_path: Path)
     finally:
         kernel.kill()
         kernel.wait()
+
+
+KERNEL_THAT_FORKS = """
+import asyncio, os, sys, time
+sys.path.insert(0, {bodies!r})
+from gnomon import Job, Kernel
+
+def fork():
+    if (child := os.fork()) == 0:
+        time.sleep(3600)
+        os._exit(0)
+    return child
+
+async def main():
+    jobs = [Job(id="w", func="process_bodies:wait_with_a_child", runner="process"), Job(id="fork", func=fork)]
+    async with Kernel(jobs=jobs) as kernel:
+        waiting = await kernel.trigger("w", kwargs={{"marker": {marker!r}}})
+        while not os.path.exists({marker!r}):
+            await asyncio.sleep(0.01)
+        forked = await kernel.wait((await kernel.trigger("fork")).execution.id)
+        with open({forked!r}, "w") as file:
+            file.write(f"{{forked.return_value}}\\n")
+        await kernel.wait(waiting.execution.id)
+
+asyncio.run(main())
+"""
+
+
+async def test_a_fork_of_the_killed_kernel_keeps_no_child_alive(tmp_path: Path) -> None:
+    marker, forked = tmp_path / "pid", tmp_path / "forked"
+    script = KERNEL_THAT_FORKS.format(bodies=str(BODIES), marker=str(marker), forked=str(forked))
+    kernel = subprocess.Popen([sys.executable, "-W", "ignore", "-c", script], stderr=subprocess.DEVNULL)
+    fork = 0
+    try:
+        await until(lambda: forked.exists() and forked.read_text().endswith("\n"))
+        grandchild, fork = int(marker.read_text()), int(forked.read_text())
+        child = int(Path(f"/proc/{grandchild}/stat").read_text().rpartition(")")[2].split()[1])
+
+        kernel.send_signal(signal.SIGKILL)
+        kernel.wait()
+
+        await until(lambda: not is_alive(child) and not is_alive(grandchild))
+        assert is_alive(fork)
+    finally:
+        kernel.kill()
+        kernel.wait()
+        if fork:
+            os.kill(fork, signal.SIGKILL)
