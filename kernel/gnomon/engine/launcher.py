@@ -39,7 +39,7 @@ LEAD_S = 0.05
 """How long a burst waits for its first commit. It does not wait longer for a store that is slow or away."""
 
 LONGEST_DELAY = timedelta(days=3650)
-"""The limit of a retry delay that grows with each attempt: it would soon exceed a timedelta."""
+"""The limit of every retry delay: one that grows with each attempt would soon exceed a timedelta or the calendar."""
 
 
 class Launcher:
@@ -294,9 +294,12 @@ class Launcher:
 
 
 def retry_delay(retry: Retry, attempt: int) -> timedelta:
-    """Return the delay after that attempt has failed."""
-    longest = LONGEST_DELAY if retry.max_delay is None else retry.max_delay
-    seconds = min(retry.delay.total_seconds() * retry.backoff ** min(attempt - 1, 32), longest.total_seconds())
+    """Return the delay after that attempt has failed, at most LONGEST_DELAY before jitter."""
+    longest = LONGEST_DELAY if retry.max_delay is None else min(LONGEST_DELAY, retry.max_delay)
+    try:
+        seconds = min(retry.delay.total_seconds() * retry.backoff ** (attempt - 1), longest.total_seconds())
+    except OverflowError:  # a factor that no float can hold
+        seconds = longest.total_seconds()
     return timedelta(seconds=seconds * (1 + retry.jitter * random.random()))  # noqa: S311 - it only spreads load
 
 
