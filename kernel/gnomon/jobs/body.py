@@ -102,7 +102,7 @@ def _read_body(func: Callable[..., Any]) -> Body:
     if signature is None:
         return Body(func, is_async)
     name, position = _context_parameter(signature)
-    return Body(func, is_async, name, position, "force" in signature.parameters)
+    return Body(func, is_async, name, position, _takes_force(signature))
 
 
 @lru_cache(maxsize=1024)
@@ -112,11 +112,28 @@ def _signature_problem(
     """Return why a function cannot be called with `count` positional arguments and these names; None if it can."""
     signature = cached_by_function(_read_signature, func)
     if signature is not None:
+        named = dict.fromkeys(set(names) - _names_for_var_keyword(signature))
         try:
-            (signature.bind_partial if may_be_incomplete else signature.bind)(*range(count), **dict.fromkeys(names))
+            (signature.bind_partial if may_be_incomplete else signature.bind)(*range(count), **named)
         except TypeError as exc:
             return str(exc)
     return None
+
+
+def _names_for_var_keyword(signature: inspect.Signature) -> set[str]:
+    """Return the names of positional-only parameters that `**kwargs` accepts as keywords.
+
+    `def f(a, b=2, /, **kw)` may be called as `f(1, b=3)`, which `Signature.bind` refuses on some versions of Python.
+    """
+    parameters = signature.parameters.values()
+    if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+        return set()
+    return {parameter.name for parameter in parameters if parameter.kind is parameter.POSITIONAL_ONLY}
+
+
+def _takes_force(signature: inspect.Signature) -> bool:
+    parameter = signature.parameters.get("force")
+    return parameter is not None and parameter.kind is not parameter.POSITIONAL_ONLY
 
 
 def _is_generator_function(func: Any) -> bool:

@@ -279,6 +279,42 @@ def test_arguments_that_do_not_fit_are_refused(arguments: dict[str, Any]) -> Non
         make_body(Job(id="x", func=report, every=Duration(seconds=60), **arguments))
 
 
+def positional(a: int, b: int = 2, /, *rest: int, **named: int) -> dict[str, int]:
+    return named
+
+
+@pytest.mark.parametrize(
+    ("args", "kwargs"),
+    [
+        ([1], {"b": 3}),
+        ([1, 2], {"b": 3}),
+        ([1], {"a": 3}),
+        ([1], {"b": 3, "c": 4}),
+        ([], {"a": 1}),
+        ([], {"b": 1}),
+        ([1], {}),
+    ],
+)
+def test_positional_only_parameters_accept_what_python_accepts(args: list[int], kwargs: dict[str, int]) -> None:
+    job = Job(id="x", func=positional, args=args, kwargs=kwargs, every=Duration(seconds=60))
+    try:
+        positional(*args, **kwargs)
+    except TypeError:
+        with pytest.raises(JobError, match="missing a required"):
+            make_body(job)
+    else:
+        assert make_body(job).func is positional
+
+
+def test_a_positional_only_force_is_not_passed_by_name() -> None:
+    def forced(force: bool = False, /) -> bool:
+        return force
+
+    body = make_body(Job(id="x", func=forced))
+
+    assert body.arguments([], {}, None, force=True) == ([], {})
+
+
 def test_a_job_that_is_only_triggered_may_lack_what_its_triggers_bring() -> None:
     assert make_body(Job(id="x", func=report)).func is report
 
