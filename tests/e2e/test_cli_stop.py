@@ -1,8 +1,9 @@
-"""`gnomon run` ends soon after its kernel has stopped, whatever the bodies of jobs have left behind."""
+"""`gnomon run` and `gnomon exec` end in time, whatever the bodies of jobs have left behind."""
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import time
@@ -99,6 +100,20 @@ def test_a_task_that_never_stops_does_not_keep_the_kernel_from_stopping(leaving:
     kernel.wait_for("failed", job="swallow", reason="lost")
 
     assert kernel.ends() == 0, kernel.errors
+
+
+@pytest.mark.usefixtures("leaving")
+@pytest.mark.parametrize("job", ["executor", "task"])
+def test_exec_ends_with_its_result_whatever_the_body_leaves_behind(
+    job: str, folder: Path, gnomon: Callable[..., Any]
+) -> None:
+    (folder / "gnomon.toml").write_text(f'[plugins.sqlite]\n[[jobs]]\nid = "{job}"\nfunc = "left_jobs:{job}"\n')
+
+    done = gnomon("exec", job, "--json")
+
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["status"] == "success"
+    assert "jobs left something behind" in done.stderr
 
 
 def wait_until_gone(pid: int) -> None:

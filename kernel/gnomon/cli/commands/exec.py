@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
+import threading
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -42,6 +43,7 @@ def command(
     """
     from gnomon.cli.access.resolve import read_config
     from gnomon.cli.output.run_result import exit_code, print_result
+    from gnomon.cli.process_exit import EXIT_GRACE_S, end_process_after, report_leftovers
     from gnomon.deployment.assembly import assemble
 
     if len(arguments) > 2:
@@ -50,10 +52,29 @@ def command(
     run_kwargs = parse_kwargs(kwargs)
     deployment = assemble(read_config(ctx, config_file, config))
     job = deployment.job(arguments[-1])
+    is_printed = threading.Event()
+
+    def show(execution: Execution) -> None:
+        is_printed.set()
+        with contextlib.redirect_stdout(sys.__stdout__):
+            print_result(execution, as_json=as_json)
+
+    async def run() -> Execution:
+        execution = await _run_recorded(deployment, job, run_kwargs, force=force)
+        loop = asyncio.get_running_loop()
+
+        def report() -> None:
+            report_leftovers(loop)
+            if not is_printed.is_set():
+                show(execution)
+
+        end_process_after(EXIT_GRACE_S, exit_code(execution), report)
+        return execution
+
     # Standard output is for the return value; what the body prints goes to stderr.
     with contextlib.redirect_stdout(sys.stderr):
-        execution = asyncio.run(_run_recorded(deployment, job, run_kwargs, force=force))
-    print_result(execution, as_json=as_json)
+        execution = asyncio.run(run())
+    show(execution)
     ctx.exit(exit_code(execution))
 
 
