@@ -340,17 +340,23 @@ class Served:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def serve() -> AsyncIterator[Callable[..., Awaitable[Served]]]:
-    """Start a kernel with its server: `await serve(job, guarded=True)`; `guarded` adds a token for each role."""
+    """Start a kernel with its server: `await serve(job, guarded=True)`; `guarded` adds a token for each role.
+
+    `kernel` are settings of the kernel, the others are those of the plugin `web`.
+    """
     async with AsyncExitStack() as stack:
 
-        async def start(*jobs: Any, guarded: bool = False, plugins: Any = (), **config: Any) -> Served:
+        async def start(
+            *jobs: Any, guarded: bool = False, plugins: Any = (), kernel: Any = None, **config: Any
+        ) -> Served:
             if guarded:
                 tokens = [Token(name=role, role=role, token=Secret(text)) for role, text in SECRETS.items()]  # type: ignore[arg-type]
                 config["tokens"] = tokens
             web = WebPlugin(Config(port=0, **config))
-            kernel = make_kernel(*jobs, plugins=[web, *plugins], clock=SystemClock(), drain=timedelta(0))
-            await stack.enter_async_context(kernel)
-            return Served(kernel, web.url)
+            settings = {"drain": timedelta(0), **(kernel or {})}
+            started = make_kernel(*jobs, plugins=[web, *plugins], clock=SystemClock(), **settings)
+            await stack.enter_async_context(started)
+            return Served(started, web.url)
 
         yield start
 

@@ -6,6 +6,8 @@ import asyncio
 import importlib
 import logging
 import re
+import threading
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -581,6 +583,49 @@ async def test_the_header_and_the_alerts_show_that_a_component_is_degraded(
     await page.keyboard.press("s")  # the system panel requests the health at once
     await expect(header).to_have_text(live)
     await expect(page.locator(".alert")).to_have_count(0)
+
+
+async def test_a_run_that_blocks_the_event_loop_is_named_in_the_alerts_and_on_its_page(
+    open_page: Any, serve: Any
+) -> None:
+    async def blocks() -> None:
+        time.sleep(1.5)
+
+    served = await serve(Job(id="blocks", func=blocks), kernel={"blocked_loop_after": timedelta(milliseconds=200)})
+    window = await open_page(served.url, "/alerts")
+    page = window.page
+
+    run = (await served.kernel.trigger("blocks", actor="test")).execution.id
+    await served.kernel.wait(run)
+
+    await expect(page.locator(".top .link")).to_have_text("Degraded")
+    alert = page.locator(".alert.warn", has_text="Event loop")
+    await expect(alert).to_contain_text("blocks")
+    await alert.locator("a").click()
+    await page.wait_for_url(f"**/runs/{run}*")
+    await expect(page.locator(".facts", has_text="Warning")).to_contain_text("blocked")
+    await expect(page.locator(".node strong", has_text="Warning")).to_have_count(1)
+
+
+async def test_a_run_whose_code_outlives_it_is_shown_until_the_code_has_ended(open_page: Any, serve: Any) -> None:
+    gate = threading.Event()
+
+    def lingers() -> None:
+        gate.wait(60)
+
+    served = await serve(Job(id="lingers", func=lingers))
+    run = (await served.kernel.trigger("lingers", actor="test")).execution.id
+    window = await open_page(served.url, f"/runs/{run}")
+    page = window.page
+    await expect(page.locator(".head .badge")).to_have_text("Running")
+
+    await served.kernel.fail(run, "its machine burned down", actor="test")
+
+    await expect(page.locator(".head .badge.warn")).to_have_text("Code still running")
+    await window.follow("/alerts")
+    await expect(page.locator(".alert.warn", has_text="lingers")).to_contain_text("Code still running")
+    gate.set()
+    await expect(page.locator(".alert.warn", has_text="lingers")).to_have_count(0)
 
 
 async def test_a_component_links_to_the_run_that_causes_its_problem(open_page: Any, day: str) -> None:

@@ -3,7 +3,6 @@ import { h } from './core/dom.js';
 import { computed, effect, untracked } from './core/signals.js';
 import { bindShortcuts, selectRow, startKeys, stepRow } from './core/shortcuts.js';
 import { go, refine, route, startRoutes } from './core/router.js';
-import { get } from './model/api.js';
 import { startClock } from './model/clock.js';
 import { link } from './model/connection_state.js';
 import { connect } from './model/session.js';
@@ -21,8 +20,6 @@ import { runView } from './views/run.js';
 import { runsView } from './views/runs.js';
 import { systemDrawer } from './views/system.js';
 import { language, startLanguage, t } from './i18n/index.js';
-
-const HEALTH_MS = 30_000;
 
 /** @type {[RegExp, (id: string) => any][]} */
 const VIEWS = [
@@ -127,4 +124,3 @@ startClock();
 startShortcuts();
 startPage();
 connect();
-setInterval(() => link.peek() === 'live' && get('/scheduler/health').then((health) => (store.health.value = health), () => {}), HEALTH_MS);

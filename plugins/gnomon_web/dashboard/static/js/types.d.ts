@@ -139,7 +139,7 @@ export interface Statistics {
 
 export interface Component {
   name: string;
-  state: 'ok' | 'degraded' | 'failed';
+  state: 'ok' | 'starting' | 'degraded' | 'failed';
   problem?: string | null;
   lag?: number | null;
   /** The run that causes the problem, if any. */

@@ -45,7 +45,7 @@ export function alerts({ jobs, active, finished, health, now, typical }) {
 /** @param {import('../types.d.ts').Health} health @returns {Alert[]} */
 const unhealthy = ({ components = [] }) =>
   components
-    .filter(({ state }) => state !== 'ok')
+    .filter(({ state }) => state === 'degraded' || state === 'failed')
     .map((one) => ({ key: `system ${one.name}`, kind: 'system', level: one.state === 'failed' ? 'bad' : 'warn', component: one, run: one.execution_id ?? undefined, detail: one.problem ?? '' }));
 
 /** @param {Job[]} jobs @param {Run[]} finished @returns {Alert[]} */
