@@ -151,7 +151,7 @@ def test_every_failed_request_has_a_plain_message(gnomon: Run, serve: Callable[.
     assert "there is no execution" in refusal(gnomon("cancel", "0" * 24))
     assert "requires a token" in refusal(gnomon("pause", "steps", GNOMON_TOKEN=""))
     assert "does not accept this token" in refusal(gnomon("pause", "steps", GNOMON_TOKEN="x" * 20))
-    assert "needs the role operator; 'eve' is viewer" in refusal(gnomon("pause", "steps", GNOMON_TOKEN=VIEWER))
+    assert "the role operator; 'eve' has the role viewer" in refusal(gnomon("pause", "steps", GNOMON_TOKEN=VIEWER))
     assert "is not the address of a kernel" in refusal(gnomon("pause", "steps", "--url", "gnomon.example"))
     both = gnomon("pause", "steps", "--url", "http://127.0.0.1:9", "--config", "server/gnomon.toml")
     assert (both.returncode, "give one of them" in both.stderr) == (2, True)
@@ -254,7 +254,7 @@ def test_tables_are_the_same_over_http_and_from_the_store(gnomon: Run, history: 
         there = gnomon(*command, TZ="UTC")  # the zone of that kernel; else times are those of this machine
         assert there.stdout == gnomon(*command, "--config", "server/gnomon.toml").stdout, there.stderr
     assert "‖ paused by ann" in gnomon("jobs", COLUMNS="120").stdout
-    assert "today where they are counted" in gnomon("stats", "steps").stdout
+    assert "today on the server" in gnomon("stats", "steps").stdout
 
 
 def test_a_command_without_http_names_the_deployment_it_uses_or_the_remedy(
