@@ -80,7 +80,7 @@ def _upsert(event: Document) -> UpdateOne:
 
 
 def _require(event: Document) -> UpdateOne:
-    """Match an event, or fail: conditions that are no equalities are not part of what an upsert inserts."""
+    """Match an event, or fail: an upsert inserts only conditions that are equalities."""
     where: Document = {"_id": event["_id"]}
     where |= {name: {"$gte": event[name], "$lte": event[name]} for name in _IDENTITY if name != "_id"}
     return UpdateOne(where, {"$setOnInsert": FENCE_FIELDS}, upsert=True)

@@ -1,4 +1,4 @@
-"""Give the space of deleted rows back to the file system, in steps that no append notices.
+"""Return the space of deleted rows to the file system, in steps that no append notices.
 
 SQLite keeps the pages of deleted rows in the file, for later rows. A log is created with `auto_vacuum = INCREMENTAL`,
 so that these pages can be returned a few at a time. A log of an older version lacks this; it is compacted as a whole

@@ -27,7 +27,7 @@ SOURCES = [
 SUFFIXES = {".py", ".js", ".ts", ".html", ".css", ".md", ".toml", ".ini"}
 
 WRITE_INSTEAD = {
-    r"(?<!there\s)\b(is|are|was) no (?!longer|more|less|such|different|doubt|way|one)\b[a-z`{]*": "is not a valid …",
+    r"(?<![Tt]here\s)\b(is|are|was) no (?!longer|more|less|such|different|doubt|way|one)\b[a-z`{]*": "is not a valid …",
     r"\banew\b": "again",
     r"\bwhat is no\b": "what is not a …",
     r"\bnobody understands\b": "unreadable",

@@ -184,7 +184,7 @@ class Supervisor:
     def _force_end(self, active: ActiveRun, ending: Ending) -> None:
         try:
             self._record_failed(active, ending)
-        except Exception as exc:  # noqa: BLE001 - the run ends all the same
+        except Exception as exc:  # noqa: BLE001 - the run ends nevertheless
             log.error("the end of a run could not be recorded", execution=active.execution.id, problem=safe_str(exc))
 
     # --- ending ---
