@@ -23,7 +23,7 @@ class RunObserver(Protocol):
         """Handle the end of a run; called once, when it is recorded."""
 
     def on_body_end(self, active: ActiveRun) -> None:
-        """Handle the end of a body; called once, when the run is over, too."""
+        """Handle the end of a body that outlived its run; called once."""
 
 
 class Ending(msgspec.Struct, frozen=True):
@@ -54,4 +54,5 @@ class ActiveRun(msgspec.Struct, eq=False, gc=False):
     stall: Stall | None = None
     is_over: bool = False
     body_has_ended: bool = False
+    lingers: bool = False
     keeps_slot: bool = True

@@ -364,7 +364,7 @@ class Supervisor:
         )
 
     def _over(self, active: ActiveRun) -> None:
-        active.is_over = True
+        active.is_over, active.lingers = True, not active.body_has_ended
         active.observer.on_run_over(active)
 
     def _release(self, active: ActiveRun) -> None:
@@ -376,7 +376,8 @@ class Supervisor:
         finally:
             del self._active[active.execution.id]
             self._journal.forget(active.execution.id)
-            active.observer.on_body_end(active)
+            if active.lingers:
+                active.observer.on_body_end(active)
             if not self._active:
                 self._emptied.set()
 

@@ -193,12 +193,15 @@ class Timetable:
     def _pop_due(self, most: int) -> list[Entry]:
         now = self._clock.time()
         due: list[Entry] = []
+        oldest = now
         while self._heap and len(due) < most and self._heap[0][0] <= now:
             fire, _, entry = heapq.heappop(self._heap)
             if entry.trigger is not None:
                 due.append(entry)
-                if fire >= entry.since:
-                    self._lateness.add(now - fire)
+                if fire >= entry.since and fire < oldest:
+                    oldest = fire
+        if oldest < now:
+            self._lateness.add(now - oldest)
         return due
 
     def _decide_one(self, entry: Entry, now: datetime) -> DueFires | None:
