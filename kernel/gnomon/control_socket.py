@@ -17,14 +17,14 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import structlog
 
 from gnomon.deployment.config import Config
 from gnomon.durations import encode_hook
 from gnomon.errors import ConfigError, GnomonError
 from gnomon.kernel import Kernel
+from gnomon.logs import get_logger
 
-log = structlog.stdlib.get_logger("gnomon.control_socket")
+log = get_logger("gnomon.control_socket")
 
 MAX_PATH_BYTES = 100
 """Length of a socket's path that every system accepts (the limit is 104 on macOS, 108 on Linux)."""

@@ -19,8 +19,6 @@ from datetime import timedelta
 from types import TracebackType
 from typing import Any, Self
 
-import structlog
-
 from gnomon.clock import SystemClock
 from gnomon.domain.operator_actions import KERNEL
 from gnomon.domain.records import Checkpoint
@@ -40,6 +38,7 @@ from gnomon.engine.timetable import Timetable
 from gnomon.errors import DeposedError, GnomonError
 from gnomon.jobs.job import Job
 from gnomon.jobs.registered import RegisteredJob
+from gnomon.logs import get_logger
 from gnomon.plugins.dispatcher import Dispatcher
 from gnomon.plugins.guards import Guards
 from gnomon.plugins.plugin_set import PluginSet
@@ -52,7 +51,7 @@ from gnomon.runners.thread import ThreadRunner
 from gnomon.scheduling.catch_up import Absence
 from gnomon.stores.memory import MemoryStore
 
-log = structlog.stdlib.get_logger("gnomon.kernel")
+log = get_logger("gnomon.kernel")
 
 FLUSH_LIMIT_S = 10.0
 """How long a stopping kernel waits for its last events to become durable and for its plugins to leave, together."""

@@ -16,12 +16,12 @@ from collections.abc import Callable
 from contextlib import suppress
 from multiprocessing import active_children
 
-import structlog
+from gnomon.logs import get_logger
 
 EXIT_GRACE_S = 5.0
 """Time that the process has to end once its kernel has stopped."""
 
-log = structlog.stdlib.get_logger("gnomon.cli")
+log = get_logger("gnomon.cli")
 
 
 def end_process_after(seconds: float, code: int, report: Callable[[], object]) -> None:

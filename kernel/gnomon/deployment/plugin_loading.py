@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Literal
 
 import msgspec
-import structlog
 
 from gnomon.deployment.config import Config
 from gnomon.errors import ConfigError, PluginError
+from gnomon.logs import get_logger
 from gnomon.plugins.discovery import FoundPlugin, discover
 from gnomon.plugins.hook_checks import marked_hooks
 from gnomon.plugins.plugin_set import Plugin, PluginSet
@@ -21,7 +21,7 @@ from gnomon.text import close_match
 SLOW_AFTER_S = 10.0
 """Time after which a plugin that is still being loaded is named in the log; a hanging import cannot be ended."""
 
-log = structlog.stdlib.get_logger("gnomon.plugins")
+log = get_logger("gnomon.plugins")
 
 
 class PluginInfo(msgspec.Struct, frozen=True):

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-import structlog
-
 from gnomon.engine.journal import Journal
 from gnomon.engine.loop_watchdog import LoopWatchdog
 from gnomon.engine.timetable import Timetable
+from gnomon.logs import get_logger
 from gnomon.text import length
 
-log = structlog.stdlib.get_logger("gnomon.engine.health")
+log = get_logger("gnomon.engine.health")
 
 LATE_S = 2.0
 """Starts that are later than this are a problem. A burst of 10,000 starts within 1 to 2 s."""

@@ -6,8 +6,6 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-import structlog
-
 from gnomon.domain import events
 from gnomon.domain.job_state import anchor_at
 from gnomon.domain.operator_actions import KERNEL
@@ -19,10 +17,11 @@ from gnomon.errors import JobError
 from gnomon.jobs.definition import rebuild_job
 from gnomon.jobs.diff import JobsDiff, changed_keys, difference, is_rescheduled
 from gnomon.jobs.registered import RegisteredJob
+from gnomon.logs import get_logger
 from gnomon.ports import Clock
 from gnomon.scheduling.catch_up import Absence, undecided
 
-log = structlog.stdlib.get_logger("gnomon.engine.job_registry")
+log = get_logger("gnomon.engine.job_registry")
 
 LONGEST_TEXTS = {"display_name": 50, "note": 200}
 """The longest texts of operators, in characters: what is longer would not fit where frontends show it."""

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
-import structlog
 from msgspec.structs import force_setattr
 
 from gnomon.backoff import Backoff
@@ -21,9 +20,10 @@ from gnomon.domain.operator_actions import KERNEL
 from gnomon.domain.records import JournalState
 from gnomon.engine.vital_signs import Heartbeat, RecentValues
 from gnomon.errors import DeposedError, GnomonError, StoreError, StoreUnavailableError
+from gnomon.logs import get_logger
 from gnomon.ports import Clock, Store
 
-log = structlog.stdlib.get_logger("gnomon.engine.journal")
+log = get_logger("gnomon.engine.journal")
 E_ = TypeVar("E_", bound=Event)
 
 FINAL_STATES = frozenset({"deposed", "stopped"})

@@ -8,8 +8,6 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-import structlog
-
 from gnomon.domain import events
 from gnomon.domain.events import MissedReason
 from gnomon.domain.execution import Execution, execution_id
@@ -23,11 +21,12 @@ from gnomon.engine.supervisor import Supervisor
 from gnomon.engine.timetable import DueFires
 from gnomon.errors import DeposedError
 from gnomon.jobs.job import Job, Retry
+from gnomon.logs import get_logger
 from gnomon.plugins.guards import Guards, Vetoes
 from gnomon.ports import Clock
 from gnomon.scheduling.catch_up import DETAILS, ON_TIME, MissedRange
 
-log = structlog.stdlib.get_logger("gnomon.engine.launcher")
+log = get_logger("gnomon.engine.launcher")
 
 RETRIED = frozenset({"exception", "timeout", "silence", "zombie", "lost", "killed"})
 """The kinds of failure that a job's `retry` covers; a run that an operator marked as failed stays failed."""

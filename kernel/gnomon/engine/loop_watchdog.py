@@ -19,9 +19,10 @@ import traceback
 from typing import Any, Protocol
 
 import msgspec
-import structlog
 
-log = structlog.stdlib.get_logger("gnomon.engine.loop_watchdog")
+from gnomon.logs import get_logger
+
+log = get_logger("gnomon.engine.loop_watchdog")
 
 TICKS = 10
 """Wake-ups in the time after which a loop counts as blocked."""

@@ -7,15 +7,14 @@ import threading
 from collections import deque
 from typing import Any
 
-import structlog
-
 from gnomon.domain import events
 from gnomon.engine.journal import Journal
 from gnomon.errors import GnomonError, StoreError
+from gnomon.logs import get_logger
 from gnomon.ports import Clock, Store
 from gnomon.runners.context import PROGRESS_RATE, Context
 
-log = structlog.stdlib.get_logger("gnomon.engine.progress_recorder")
+log = get_logger("gnomon.engine.progress_recorder")
 
 
 class ProgressRecorder:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 import msgspec
-import structlog
 
 from gnomon.domain import events
 from gnomon.domain.execution import Execution, Status
@@ -13,9 +12,10 @@ from gnomon.domain.records import ExecutionQuery
 from gnomon.engine.job_table import JobTable
 from gnomon.engine.journal import Journal
 from gnomon.engine.launcher import Launcher, grace_of
+from gnomon.logs import get_logger
 from gnomon.ports import Clock, Store
 
-log = structlog.stdlib.get_logger("gnomon.engine.recovery")
+log = get_logger("gnomon.engine.recovery")
 
 
 async def recover(store: Store, journal: Journal, launcher: Launcher, clock: Clock, jobs: JobTable) -> None:

@@ -11,7 +11,6 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-import structlog
 
 from gnomon.domain import events
 from gnomon.domain.events import BLOCKED_LOOP, FailedReason
@@ -24,6 +23,7 @@ from gnomon.engine.task_sharing import take_turns
 from gnomon.errors import DeposedError
 from gnomon.jobs.body import Body
 from gnomon.jobs.job import Job
+from gnomon.logs import get_logger
 from gnomon.ports import Clock
 from gnomon.runners.base import Outcome, Run, Runner
 from gnomon.runners.context import TEXT_LIMIT, Context, context_of_task
@@ -32,7 +32,7 @@ from gnomon.safe_text import safe_str, safe_traceback, type_name
 from gnomon.text import shorten
 from gnomon.threads import is_on_loop
 
-log = structlog.stdlib.get_logger("gnomon.engine.supervisor")
+log = get_logger("gnomon.engine.supervisor")
 
 
 DRAIN_CHECK_S = 0.5

@@ -11,16 +11,16 @@ from datetime import UTC, datetime
 from typing import Protocol
 
 import msgspec
-import structlog
 
 from gnomon.domain.job_state import JobState
 from gnomon.engine.vital_signs import Heartbeat, RecentValues
 from gnomon.jobs.job import Job
+from gnomon.logs import get_logger
 from gnomon.ports import Clock
 from gnomon.scheduling.catch_up import Absence, Backlog, MissedRange, fires, next_fire
 from gnomon.scheduling.triggers import AnchoredTrigger
 
-log = structlog.stdlib.get_logger("gnomon.engine.timetable")
+log = get_logger("gnomon.engine.timetable")
 
 CHUNK_JOBS = 128
 """Jobs taken off the heap at a time. Of 50,000 jobs due at once the first ones start while the others still wait, and

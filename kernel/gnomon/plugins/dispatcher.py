@@ -8,17 +8,16 @@ import contextlib
 import time
 from collections.abc import Sequence
 
-import structlog
-
 from gnomon.api import KernelApi, PluginHealth
 from gnomon.domain.events import Event
 from gnomon.errors import PluginError
 from gnomon.hookspecs import OBSERVATION_HOOKS
+from gnomon.logs import get_logger
 from gnomon.plugins.plugin_set import Plugin, PluginSet
 from gnomon.plugins.subscriber import Subscriber, cursor_name
 from gnomon.ports import Store
 
-log = structlog.stdlib.get_logger("gnomon.plugins.dispatcher")
+log = get_logger("gnomon.plugins.dispatcher")
 
 START_LIMIT_S = 60.0
 """For entering a plugin's lifespan, which may import and connect a lot on a busy machine. With the limit of a hook,

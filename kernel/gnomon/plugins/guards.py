@@ -7,16 +7,15 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TypeAlias
 
-import structlog
-
 from gnomon.jobs.job import Job
+from gnomon.logs import get_logger
 from gnomon.plugins.calls import PluginCallError, contained
 from gnomon.plugins.own_copies import own_job
 from gnomon.plugins.plugin_set import Plugin, PluginSet
 from gnomon.safe_text import exact, safe_repr, safe_traceback
 from gnomon.threads import in_thread
 
-log = structlog.stdlib.get_logger("gnomon.plugins.guards")
+log = get_logger("gnomon.plugins.guards")
 
 Fire: TypeAlias = tuple[Job, datetime]
 Vetoes: TypeAlias = Mapping[tuple[str, datetime], str]

@@ -8,12 +8,12 @@ import time
 from typing import Any
 
 import pluggy
-import structlog
 
 from gnomon.domain.events import Event
+from gnomon.logs import get_logger
 from gnomon.safe_text import safe_repr, safe_traceback
 
-log = structlog.stdlib.get_logger("gnomon.plugins.subscriber")
+log = get_logger("gnomon.plugins.subscriber")
 
 DEGRADED_AFTER = 10
 """Failures in a row after which a plugin is shown as degraded; it still gets its events."""

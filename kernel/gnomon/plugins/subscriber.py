@@ -13,14 +13,13 @@ from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import Any, TypeVar
 
-import structlog
-
 from gnomon.api import KernelApi, PluginHealth, PluginState
 from gnomon.domain.codec import EventBatch
 from gnomon.domain.events import Event
 from gnomon.domain.records import Checkpoint
 from gnomon.errors import GnomonError, PluginError, StoreError
 from gnomon.hookspecs import OBSERVATION_HOOKS, OBSERVATIONS
+from gnomon.logs import get_logger
 from gnomon.plugins.calls import describe
 from gnomon.plugins.event_buffer import EventBuffer
 from gnomon.plugins.hook_caller import HookCaller
@@ -30,7 +29,7 @@ from gnomon.ports import Store
 from gnomon.safe_text import safe_repr, safe_traceback
 from gnomon.threads import thread_of
 
-log = structlog.stdlib.get_logger("gnomon.plugins.subscriber")
+log = get_logger("gnomon.plugins.subscriber")
 
 PAGE = 1_000
 """Events read from the store at a time, and delivered at most between two checkpoints of a durable plugin."""

@@ -13,8 +13,8 @@ from functools import partial
 from typing import BinaryIO
 
 import msgspec
-import structlog
 
+from gnomon.logs import get_logger
 from gnomon.ports import Clock
 from gnomon.runners.base import Outcome, Run, Runner
 from gnomon.runners.child_protocol import (
@@ -32,7 +32,7 @@ from gnomon.runners.outcome import failure_outcome
 from gnomon.subprocesses.lines import LineReader
 from gnomon.subprocesses.monitored import OUTPUT_LINGER_S, Command, MonitoredProcess, MonitorLostError, monitored
 
-log = structlog.stdlib.get_logger("gnomon.process")
+log = get_logger("gnomon.process")
 
 LINE_LIMIT = 1024 * 1024
 """Bytes of output that are read as one line."""

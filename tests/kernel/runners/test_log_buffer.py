@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -53,6 +53,48 @@ async def test_lines_of_async_and_thread_bodies_are_kept_with_their_own_run(kern
 
     assert await texts(kernel, first) == ["async one", "async two number=2"]
     assert await texts(kernel, second) == ["thread"]
+
+
+@pytest.fixture
+def logging_is_restored() -> Iterator[None]:
+    root, config = logging.getLogger(), structlog.get_config()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    structlog.configure(**config)
+
+
+@pytest.mark.usefixtures("logging_is_restored")
+@pytest.mark.parametrize(
+    "reconfigure",
+    [
+        lambda: logging.basicConfig(force=True, handlers=[logging.NullHandler()], level=logging.INFO),
+        logging.shutdown,
+        lambda: logging.getLogger().handlers.clear(),  # noqa: PLW0108 - the list of that moment
+        lambda: structlog.configure(processors=[drop]),
+    ],
+    ids=["basicConfig", "shutdown", "clear", "structlog"],
+)
+async def test_a_body_that_reconfigures_logging_takes_no_lines_from_others(
+    kernel: Kernel, reconfigure: Callable[[], None]
+) -> None:
+    def body() -> None:
+        logger.info("from logging")
+        structlog.get_logger().info("from structlog")
+
+    def reconfigures() -> None:
+        reconfigure()
+        body()
+
+    own = await texts(kernel, await run(kernel, reconfigures))
+    of_another = await texts(kernel, await run(kernel, body))
+
+    assert own == of_another == ["from logging", "from structlog"]
+
+
+def drop(*_: Any) -> str:
+    raise structlog.DropEvent
 
 
 async def test_lines_are_kept_once_where_a_process_has_several_kernels(kernel: Kernel) -> None:

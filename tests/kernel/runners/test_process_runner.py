@@ -223,6 +223,14 @@ async def test_lines_of_a_forked_process_do_not_damage_those_of_the_body(kernel:
     assert len(texts) > 50
 
 
+@pytest.mark.parametrize("how", ["basicConfig", "shutdown", "clear", "structlog"])
+async def test_a_process_body_that_reconfigures_logging_keeps_its_lines(kernel: Kernel, how: str) -> None:
+    execution = await run(kernel, "reconfigures_logging", kwargs={"how": how})
+
+    lines = [(line.level, line.text) for line in await kernel.log(execution.id)]
+    assert {("warning", "after it"), ("warning", "after it, too")} <= set(lines)
+
+
 async def test_what_is_not_unicode_passes_as_it_does_from_a_thread(kernel: Kernel) -> None:
     seen = []
     for runner in ("thread", "process"):

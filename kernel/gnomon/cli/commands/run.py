@@ -42,9 +42,11 @@ def command(
     """
     from gnomon.cli.access.resolve import read_config
     from gnomon.cli.output.console_plugin import ConsolePlugin
+    from gnomon.cli.output.logging_setup import keep_kernel_output
     from gnomon.deployment.assembly import assemble
 
     settings = read_config(ctx, config_file, config, log_level=log_level, log_format=log_format)
+    keep_kernel_output()
     deployment = assemble(settings)
     deployment.plugins.add(ConsolePlugin(), "console")
     asyncio.run(_serve(deployment))
@@ -74,16 +76,15 @@ async def _serve(deployment: Deployment) -> None:
 
 
 async def _run_kernel(deployment: Deployment) -> None:
-    import structlog
-
     from gnomon.cli import EXIT_FAILURE
     from gnomon.cli.input.stop_signals import StopSignals, record_lost_runs
     from gnomon.cli.process_exit import EXIT_GRACE_S, end_process_after
     from gnomon.control_socket import control_path, listening
     from gnomon.deployment.kernel_factory import build_kernel
     from gnomon.errors import StoreUnavailableError
+    from gnomon.logs import get_logger
 
-    log = structlog.stdlib.get_logger("gnomon.cli")
+    log = get_logger("gnomon.cli")
     source = deployment.config.source or "built-in example"
     log.info("starting", version=version("gnomon"), config=str(source), jobs=len(deployment.jobs))
     kernel, stop, serving, is_up = build_kernel(deployment), asyncio.Event(), asyncio.current_task(), False
@@ -125,11 +126,10 @@ def _stop_limit_s(deployment: Deployment) -> float:
 def _reload_on_sighup(kernel: Kernel, deployment: Deployment) -> None:
     import signal
 
-    import structlog
-
     from gnomon.errors import GnomonError
+    from gnomon.logs import get_logger
 
-    log = structlog.stdlib.get_logger("gnomon.cli")
+    log = get_logger("gnomon.cli")
     loop = asyncio.get_running_loop()
     reloads: set[asyncio.Task[None]] = set()
 
@@ -147,12 +147,11 @@ def _reload_on_sighup(kernel: Kernel, deployment: Deployment) -> None:
 
 
 async def _reload(kernel: Kernel, deployment: Deployment) -> Reloaded:
-    import structlog
-
     from gnomon.deployment.reload import reload_jobs
+    from gnomon.logs import get_logger
 
     reloaded = await reload_jobs(kernel, deployment.config, "gnomon reload")
-    structlog.stdlib.get_logger("gnomon.cli").info(
+    get_logger("gnomon.cli").info(
         "reloaded",
         added=reloaded.added,
         changed=list(reloaded.changed),
@@ -164,13 +163,12 @@ async def _reload(kernel: Kernel, deployment: Deployment) -> Reloaded:
 
 async def _announce(kernel: Kernel) -> None:
     """Log the next fires and the paused jobs, so that a silent start does not look like a failed one."""
-    import structlog
-
     from gnomon.jobs.job import explain_schedule
+    from gnomon.logs import get_logger
     from gnomon.scheduling.timezones import timezone_or_utc
     from gnomon.text import moment
 
-    log = structlog.stdlib.get_logger("gnomon.cli")
+    log = get_logger("gnomon.cli")
     views = await kernel.jobs()
     due = sorted((view.next_fire, view.job.id, view.job) for view in views if view.next_fire)
     for fire, job_id, job in due[:ANNOUNCED_FIRES]:
@@ -200,9 +198,9 @@ async def _until_stopped(kernel: Kernel, stop: asyncio.Event) -> None:
 
 
 async def _announce_stop(kernel: Kernel) -> None:
-    import structlog
+    from gnomon.logs import get_logger
 
-    log = structlog.stdlib.get_logger("gnomon.cli")
+    log = get_logger("gnomon.cli")
     running = [(view.job.id, run) for view in await kernel.jobs() for run in view.running]
     within = f"{kernel.drain.total_seconds():g} s"
     log.info("stopping", waiting_for=len(running), within=within, hint="a second signal exits at once")

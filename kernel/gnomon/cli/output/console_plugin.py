@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import structlog
-
 from gnomon.cli.output.event_text import describe
 from gnomon.domain import events
 from gnomon.domain.events import Event
 from gnomon.hookspecs import hookimpl
+from gnomon.logs import get_logger
 
-log = structlog.stdlib.get_logger("gnomon.domain.events")
+log = get_logger("gnomon.domain.events")
 
 
 class ConsolePlugin:

@@ -11,6 +11,7 @@ import structlog
 from structlog.types import EventDict, Processor
 
 from gnomon.cli.output.states import format_facts
+from gnomon.logs import keep_output
 from gnomon.runners.context import find_current
 from gnomon.threads import plugin_of
 
@@ -65,6 +66,12 @@ def configure_logging(level: str = "warning", style: str | None = None) -> None:
     # The handler filters, not the root logger: lines of a body at level info are stored with its run in any case.
     handler.setLevel(level.upper())
     root.setLevel(min(handler.level, logging.INFO))
+
+
+def keep_kernel_output() -> None:
+    """Keep the output of the kernel's own lines as it is now, whatever the bodies of jobs configure."""
+    handler = next(handler for handler in logging.getLogger().handlers if isinstance(handler, StderrHandler))
+    keep_output(handler, structlog.get_config()["processors"])
 
 
 def _add_plugin(_logger: object, _method: str, event: EventDict) -> EventDict:

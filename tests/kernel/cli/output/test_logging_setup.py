@@ -54,3 +54,32 @@ def test_a_log_line_names_the_plugin_that_logged_it(logger: str) -> None:
     with_plugin, without = done.stderr.splitlines()
     assert 'event="the server is away" plugin=pager' in with_plugin
     assert "plugin" not in without
+
+
+@pytest.mark.parametrize(
+    "reconfigure",
+    [
+        "logging.basicConfig(force=True, handlers=[logging.NullHandler()])",
+        "logging.shutdown()",
+        "logging.getLogger().handlers.clear()",
+        "logging.disable()",
+        "logging.config.dictConfig({'version': 1, 'root': {'level': 'CRITICAL'}})",
+        "structlog.configure(processors=[drop])",
+    ],
+)
+def test_the_lines_of_the_kernel_stay_whatever_a_body_configures(reconfigure: str) -> None:
+    code = (
+        "import logging.config, structlog\n"
+        "from gnomon.cli.output.logging_setup import configure_logging, keep_kernel_output\n"
+        "from gnomon.logs import get_logger\n"
+        "def drop(*_): raise structlog.DropEvent\n"
+        "configure_logging('info', 'logfmt'); keep_kernel_output()\n"
+        "logging.getLogger('gnomon.kernel'); get_logger('gnomon.kernel').info('before')\n"
+        f"{reconfigure}\n"
+        "get_logger('gnomon.kernel').info('after', number=1); get_logger('gnomon.kernel').debug('too small')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+
+    before, after = done.stderr.splitlines()
+    assert "event=before" in before
+    assert "event=after number=1" in after
