@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from gnomon import GnomonError, Job, hookimpl
+from gnomon import GnomonError, Job, PluginError, hookimpl
 from gnomon.durations import Duration
 
 
@@ -235,3 +235,34 @@ async def test_a_plugin_that_describes_its_problem_with_surrogates_does_not_spoi
 
     assert (answer.status, answer.json["status"]) == (200, "degraded")
     assert "broken" in answer.body.decode()
+
+
+class UnnamedHandler:
+    async def __call__(self, request: Any) -> None: ...
+
+    @property
+    def __name__(self) -> str:
+        raise SystemExit("from __name__")
+
+
+async def handler_with_a_hostile_hint(request: Any, query: "__import__('sys').exit(3)") -> None: ...  # type: ignore[valid-type]  # noqa: UP037
+
+
+@pytest.mark.parametrize("kind", ["SystemExit", "KeyboardInterrupt", "a nameless handler", "a hostile hint"])
+async def test_a_plugin_that_fails_to_register_its_routes_is_named(serve: Any, kind: str) -> None:
+    class Careless:
+        @hookimpl(optionalhook=True)
+        def register_routes(self, register: Callable[..., None]) -> None:
+            match kind:
+                case "SystemExit":
+                    raise SystemExit(3)
+                case "KeyboardInterrupt":
+                    raise KeyboardInterrupt
+                case "a nameless handler":
+                    register("GET", "/x", UnnamedHandler(), role="viewer")
+                case _:
+                    register("GET", "/x", handler_with_a_hostile_hint, role="viewer")
+
+    with pytest.raises(PluginError, match="plugin 'Careless' failed in register_routes"):
+        async with serve(tick, plugins=[Careless()]):
+            pass
