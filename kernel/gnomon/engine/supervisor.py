@@ -1,4 +1,4 @@
-"""Runs bodies from `started` to their end: passes them to runners, enforces time limits, records how they ended."""
+"""Runs bodies from `started` to their end: passes them to runners, enforces time limits, stops them."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from gnomon.engine.active_run import ActiveRun, Ending, RunObserver
 from gnomon.engine.journal import Journal
 from gnomon.engine.loop_watchdog import Stall
 from gnomon.engine.progress_recorder import ProgressRecorder
+from gnomon.engine.run_recorder import RunRecorder
 from gnomon.engine.task_sharing import take_turns
 from gnomon.errors import DeposedError
 from gnomon.jobs.body import Body
@@ -26,10 +27,9 @@ from gnomon.jobs.job import Job
 from gnomon.logs import get_logger
 from gnomon.ports import Clock
 from gnomon.runners.base import Outcome, Run, Runner
-from gnomon.runners.context import TEXT_LIMIT, Context, context_of_task
+from gnomon.runners.context import Context, context_of_task
 from gnomon.runners.log_buffer import ProgressReader
 from gnomon.safe_text import safe_str, safe_traceback, type_name
-from gnomon.text import shorten
 from gnomon.threads import is_on_loop
 
 log = get_logger("gnomon.engine.supervisor")
@@ -54,6 +54,7 @@ class Supervisor:
         self._clock = clock
         self._runners = {runner.name: runner for runner in runners}
         self._progress = progress
+        self._recorder = RunRecorder(journal, clock)
         self._tasks = tasks
         self._loop = asyncio.get_running_loop()
         self._active: dict[str, ActiveRun] = {}
@@ -225,9 +226,7 @@ class Supervisor:
         active = self._active.get(execution_id)
         if active is None or active.is_over:
             return False
-        self._journal.record(
-            events.Warned, execution_id, active.job.id, kind=kind, message=shorten(message, TEXT_LIMIT), actor=actor
-        )
+        self._recorder.warned(active, kind, message, actor)
         return True
 
     # --- runs that block the loop ---
@@ -254,14 +253,7 @@ class Supervisor:
             'could start or go on; blocking code belongs in a plain `def` with runner = "thread"'
         )
         with contextlib.suppress(DeposedError):  # the journal has logged it
-            self._journal.record(
-                events.Warned,
-                active.execution.id,
-                active.job.id,
-                kind=BLOCKED_LOOP,
-                message=shorten(message, TEXT_LIMIT),
-                seconds=round(stall.seconds, 3),
-            )
+            self._recorder.warned(active, BLOCKED_LOOP, message, seconds=round(stall.seconds, 3))
 
     def _stop_body(self, active: ActiveRun) -> None:
         active.context.request_cancel()
@@ -278,9 +270,12 @@ class Supervisor:
                 self._overrule_by_timeout(active, outcome)
                 if active.context.has_pending_progress:
                     active.context.flush()
-                self._record_end(active, outcome)
+                self._recorder.end(active, outcome)
+                self._over(active)
+                if active.ending is not None and outcome.is_success:
+                    self._recorder.late(active, outcome)
             elif not (outcome.cancelled and active.ending is not None):
-                self._record_late(active, outcome)
+                self._recorder.late(active, outcome)
         except DeposedError as exc:
             log.error("the end of a run could not be recorded", execution=active.execution.id, problem=str(exc))
         self._release(active)
@@ -294,74 +289,9 @@ class Supervisor:
             took = f"it ended after {outcome.execution_time:.1f} s"
             active.ending = Ending("timeout", f"the run took longer than its timeout of {limit}: {took}")
 
-    def _record_end(self, active: ActiveRun, outcome: Outcome) -> None:
-        execution, spent = active.execution, round(outcome.execution_time, 6)
-        if outcome.error_type is None and not outcome.cancelled and active.ending is None:
-            self._journal.add(
-                events.Succeeded(
-                    stream=execution.id,
-                    version=execution.version + 1,
-                    at=self._clock.now(),
-                    node=self._journal.node,
-                    job_id=active.job.id,
-                    return_value=outcome.value,
-                    execution_time=spent,
-                )
-            )
-            self._over(active)
-            return
-        if active.ending is not None:
-            self._record_failed(active, active.ending, outcome)
-            if outcome.error_type is None and not outcome.cancelled:
-                self._record_late(active, outcome)
-            return
-        if outcome.cancelled and execution.cancel_requested:
-            self._journal.record(
-                events.Cancelled,
-                execution.id,
-                active.job.id,
-                actor=execution.cancelled_by,
-                reason=active.cancel_reason,
-                execution_time=spent,
-            )
-        else:
-            self._journal.record(
-                events.Failed,
-                execution.id,
-                active.job.id,
-                reason="killed" if outcome.killed else "exception",
-                error_type=outcome.error_type,
-                error_message=outcome.error_message,
-                traceback=outcome.traceback,
-                execution_time=spent,
-            )
+    def _record_failed(self, active: ActiveRun, ending: Ending) -> None:
+        self._recorder.failed(active, ending)
         self._over(active)
-
-    def _record_failed(self, active: ActiveRun, ending: Ending, outcome: Outcome | None = None) -> None:
-        self._journal.record(
-            events.Failed,
-            active.execution.id,
-            active.job.id,
-            reason=ending.reason,
-            error_type=outcome.error_type if outcome is not None and not outcome.cancelled else None,
-            error_message=ending.message,
-            traceback=outcome.traceback if outcome is not None else None,
-            execution_time=round(self._clock.monotonic() - active.started_at, 6),
-            actor=ending.actor,
-        )
-        self._over(active)
-
-    def _record_late(self, active: ActiveRun, outcome: Outcome) -> None:
-        self._journal.record(
-            events.LateResult,
-            active.execution.id,
-            active.job.id,
-            outcome="cancelled" if outcome.cancelled else "failed" if outcome.error_type is not None else "succeeded",
-            return_value=outcome.value,
-            error_type=outcome.error_type,
-            error_message=outcome.error_message,
-            execution_time=round(outcome.execution_time, 6),
-        )
 
     def _over(self, active: ActiveRun) -> None:
         active.is_over, active.lingers = True, not active.body_has_ended

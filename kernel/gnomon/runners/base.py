@@ -43,6 +43,11 @@ class Outcome(msgspec.Struct, frozen=True):
     cancelled: bool = False
     killed: bool = False
 
+    @property
+    def is_success(self) -> bool:
+        """Whether the body returned."""
+        return self.error_type is None and not self.cancelled
+
 
 class Run(msgspec.Struct, frozen=True):
     """One run of a body: the execution with its arguments, and the context that connects the body to the kernel.
