@@ -22,6 +22,7 @@ from log_checker import check_interval, check_log
 EVERY = Duration(milliseconds=20)
 LIFE = """
 import asyncio, sys, time
+from datetime import timedelta
 
 from gnomon import Job, Kernel, current, hookimpl
 from gnomon.plugins.plugin_set import PluginSet
