@@ -152,7 +152,7 @@ class LoopWatchdog:
             by=stall.culprit,
             at=place,
             limit_s=self._limit_s,
-            advice='blocking code belongs into a thread or a process: `runner = "thread"` and a plain `def`',
+            advice='move blocking code to a plain `def`, which runs in a thread, or set `runner = "process"`',
             stack="".join(traceback.format_list(frames)),
         )
         return stall

@@ -250,7 +250,7 @@ class Supervisor:
         stall.is_recorded = True
         message = (
             f"the run blocked the event loop of the kernel for {stall.seconds:.1f} s, at {stall.place}: no other run "
-            'could start or go on; blocking code belongs in a plain `def` with runner = "thread"'
+            'could start or continue; move blocking code to a plain `def` with runner = "thread"'
         )
         with contextlib.suppress(DeposedError):  # the journal has logged it
             self._recorder.warned(active, BLOCKED_LOOP, message, seconds=round(stall.seconds, 3))
