@@ -133,7 +133,7 @@ async def test_a_kernel_whose_store_cannot_be_read_is_alive_but_not_ready(serve:
 async def test_a_kernel_whose_store_cannot_be_written_is_alive_but_not_ready(
     serve: Any, store: FailingStore, gnomon_clock: Any
 ) -> None:
-    async with serve(tick, kernel={"store": store}, timeout=Duration(seconds=1)) as ask:
+    async with serve(tick, kernel={"store": store}, timeout=Duration(seconds=3)) as ask:
         store.writing = StoreUnavailableError("the disk is full")
         await ask("POST", "/scheduler/jobs/tick/pause")
         alive, ready = await ask("GET", "/livez"), await ask("GET", "/readyz")
