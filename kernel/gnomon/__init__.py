@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from gnomon.errors import NotInRunError as NotInRunError
     from gnomon.errors import PluginError as PluginError
     from gnomon.errors import ReservedNameError as ReservedNameError
+    from gnomon.errors import RolledBackError as RolledBackError
     from gnomon.errors import RunCancelled as RunCancelled
     from gnomon.errors import StoreError as StoreError
     from gnomon.errors import StoreInUseError as StoreInUseError

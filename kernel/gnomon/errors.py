@@ -104,6 +104,13 @@ class StoreInUseError(StoreError):
     """Another process is the writing kernel of this store. Stop that kernel, or send the command to it."""
 
 
+class RolledBackError(StoreError):
+    """The log has lost acknowledged events: a backup was restored, or a part of it was deleted.
+
+    Runs that it no longer contains would run again. Accept that with `gnomon run --accept-rollback`.
+    """
+
+
 class ConflictError(StoreError):
     """The log already has another event at this place, because another kernel writes to it. Stop writing."""
 

@@ -151,6 +151,7 @@ class Kernel(KernelQueries, KernelCommands):
         head = self._journal.head
         tasks = await resources.enter_async_context(asyncio.TaskGroup())
         self._start_component(self._journal.run(), "journal")
+        self._start_component(self._journal.watch_store(), "store watch")
         resources.push_async_callback(self._stop_components)
         resources.push_async_callback(self._stop_plugins)
         self._build(tasks)

@@ -20,6 +20,7 @@ from gnomon.domain.records import (
     JobStatistics,
     LogLine,
     Page,
+    Rollback,
     StoreHealth,
 )
 
@@ -41,6 +42,10 @@ class Store(ABC):
     """
 
     name: ClassVar[str] = "store"
+    accept_rollback = False
+    """Whether `open` accepts a log that has lost acknowledged events, instead of raising RolledBackError."""
+    rollback: Rollback | None = None
+    """What the log had lost when it was opened, if that was accepted."""
 
     @abstractmethod
     async def open(self, *, read_only: bool = False) -> None:

@@ -6,7 +6,7 @@ import math
 import sqlite3
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 
 import msgspec
 
@@ -14,14 +14,15 @@ from gnomon.domain import codec
 from gnomon.domain.events import Event, Progress
 from gnomon.errors import ConflictError, StoreError
 from gnomon.stores.microseconds import to_micros
+from gnomon_sqlite.checksums import CHECKED, check_row, checked_rows, checksum_of
 from gnomon_sqlite.connection import snapshot
 
 EVENTS_PER_ROW = 256
 """Reading a single event decodes its whole row, which takes about 50 µs."""
 PRUNED: Final = b"null"
-COMMITS: Final = "commits (first, last, earliest, latest, setback, previous, events)"
+COMMITS: Final = "commits (first, last, earliest, latest, setback, previous, events, checksum)"
 
-Row: TypeAlias = tuple[int, int, int, int, int, bytes, bytes]
+Row: TypeAlias = tuple[int, int, int, int, int, bytes, bytes, int]
 
 _encode = msgspec.json.Encoder().encode
 _decode_previous = msgspec.json.Decoder(list[int]).decode
@@ -36,9 +37,9 @@ _ENDS = f"""
         UNION ALL SELECT name, version, last, 1 FROM wanted CROSS JOIN executions ON id = name
         UNION ALL SELECT name, version, last, 0 FROM wanted CROSS JOIN streams USING (name)
     )"""  # noqa: S608 - our own names
-_AFTER = """
-    SELECT events FROM commits
-    WHERE first >= ifnull((SELECT max(first) FROM commits WHERE first <= :after), 0) AND last > :after ORDER BY first"""
+_AFTER = f"""
+    SELECT {CHECKED} FROM commits
+    WHERE first >= ifnull((SELECT max(first) FROM commits WHERE first <= :after), 0) AND last > :after ORDER BY first"""  # noqa: S608 - our own names
 
 End: TypeAlias = tuple[int, int]
 """Where a stream ends: the version and the position of its last event."""
@@ -96,8 +97,16 @@ def rows_of(
         some = events[start : start + EVENTS_PER_ROW]
         earliest, latest, setback = _times(some, latest, setback)
         links = _encode(previous[start : start + EVENTS_PER_ROW])
-        rows.append((some[0].position, some[-1].position, earliest, latest, setback, links, body))
+        place = some[0].position, some[-1].position, earliest, latest, setback
+        rows.append((*place, links, body, checksum_of(links, body)))
     return rows, ends
+
+
+def tombstone(position: int, newest: tuple[int, int, int]) -> Row:
+    """Return a row for a position whose event is gone, after the newest row, so that it is never assigned again."""
+    _, latest, setback = newest
+    links, body = b"[0]", b"[%b]" % PRUNED
+    return position, position, latest, latest, setback, links, body, checksum_of(links, body)
 
 
 def _check_positions(events: Sequence[Event], last: int) -> None:
@@ -131,7 +140,7 @@ def read(connection: sqlite3.Connection, after: int, limit: int) -> list[Event]:
 def read_rows(connection: sqlite3.Connection, after: int, enough: float = math.inf) -> list[Event]:
     """Return the events after a position, by whole rows, until there are `enough`."""
     found: list[Event] = []
-    for (body,) in connection.execute(_AFTER, {"after": after}):
+    for body in checked_rows(connection, _AFTER, {"after": after}):
         events = codec.decode_all(body)
         if events[0] is None or events[0].position <= after or None in events:
             found += (event for event in events if event is not None and event.position > after)
@@ -145,10 +154,11 @@ def read_rows(connection: sqlite3.Connection, after: int, enough: float = math.i
 def read_job(connection: sqlite3.Connection, job_id: str, since: int, until: int) -> list[Event]:
     """Return the events of a job that were recorded in since <= at < until, without progress."""
     (setback,) = connection.execute("SELECT setback FROM commits ORDER BY first DESC LIMIT 1").fetchone() or (0,)
-    rows = connection.execute(
-        """SELECT events FROM commits WHERE latest >= :since AND earliest < :until AND first <= ifnull(
+    rows = checked_rows(
+        connection,
+        f"""SELECT {CHECKED} FROM commits WHERE latest >= :since AND earliest < :until AND first <= ifnull(
             (SELECT first FROM commits WHERE latest >= :settled ORDER BY latest, first LIMIT 1), 9e18)
-        ORDER BY first""",
+        ORDER BY first""",  # noqa: S608 - our own names
         {"since": since, "until": until, "settled": until + setback},
     )
     name = _encode(job_id)  # most rows do not mention a given job, so they are not decoded
@@ -156,7 +166,7 @@ def read_job(connection: sqlite3.Connection, job_id: str, since: int, until: int
     def is_wanted(event: Event) -> bool:
         return event.job_id == job_id and since <= to_micros(event.at) < until and not isinstance(event, Progress)
 
-    return [event for (body,) in rows if name in body for event in _matching(body, is_wanted)]
+    return [event for body in rows if name in body for event in _matching(body, is_wanted)]
 
 
 def _matching(body: bytes, is_wanted: Callable[[Event], bool]) -> Iterator[Event]:
@@ -169,17 +179,16 @@ def stream(connection: sqlite3.Connection, name: str) -> list[Event]:
     with snapshot(connection):
         flushed_end = find_ends(connection, [name]).ends.get(name, (0, 0))
         bodies: list[bytes] = []
-        for index, body in _chain(connection, flushed_end[1], "events"):
+        for index, _, body in _chain(connection, flushed_end[1]):
             if body is not None:
                 bodies = codec.split(body)
             found.append(codec.decode(bodies[index]))
         quoted = _encode(name)
-        tail = connection.execute(
-            "SELECT events FROM commits WHERE first > (SELECT position FROM flushed) ORDER BY first"
-        )
+        unflushed = f"SELECT {CHECKED} FROM commits WHERE first > (SELECT position FROM flushed) ORDER BY first"  # noqa: S608
+        tail = checked_rows(connection, unflushed, {})
         late = [
             event
-            for (body,) in tail
+            for body in tail
             if quoted in body
             for event in _matching(body, lambda event: event.stream == name and event.version > flushed_end[0])
         ]
@@ -190,35 +199,37 @@ def forget(connection: sqlite3.Connection, streams: Iterable[int]) -> None:
     """Delete the events of streams, each given by the position of its last event."""
     gone: defaultdict[int, list[int]] = defaultdict(list)
     for last in streams:
-        first = 0
-        for index, found in _chain(connection, last, "first"):
-            first = found or first
+        for index, first, _ in _chain(connection, last):
             gone[first].append(index)
     newest = connection.execute("SELECT max(first) FROM commits").fetchone()[0]
     for first, indexes in gone.items():
-        ((body,),) = connection.execute("SELECT events FROM commits WHERE first = ?", (first,)).fetchall()
-        bodies = codec.split(body)
+        row = connection.execute("SELECT events, previous FROM commits WHERE first = ?", (first,)).fetchone()
+        bodies = codec.split(row[0])
         for index in indexes:
             bodies[index] = PRUNED
         if first != newest and all(one == PRUNED for one in bodies):
             connection.execute("DELETE FROM commits WHERE first = ?", (first,))
         else:
-            connection.execute("UPDATE commits SET events = ? WHERE first = ?", (b"[%b]" % b",".join(bodies), first))
+            body = b"[%b]" % b",".join(bodies)
+            update = "UPDATE commits SET events = ?, checksum = ? WHERE first = ?"
+            connection.execute(update, (body, checksum_of(row[1], body), first))
 
 
-def _chain(connection: sqlite3.Connection, position: int, column: str) -> Iterator[tuple[int, Any]]:
-    """Yield the index of each event of a stream in its row, newest first, with `column` wherever a new row begins."""
+def _chain(connection: sqlite3.Connection, position: int) -> Iterator[tuple[int, int, bytes | None]]:
+    """Yield the index of each event of a stream in its row, newest first, with `first` and, once, `events`."""
     first, last, links = 0, -1, list[int]()
     while position:
-        value = None
+        body = None
         if not first <= position <= last:
             row = connection.execute(
-                f"SELECT first, last, previous, {column} FROM commits WHERE first <= ? ORDER BY first DESC LIMIT 1",  # noqa: S608
+                f"SELECT {CHECKED} FROM commits WHERE first <= ? ORDER BY first DESC LIMIT 1",  # noqa: S608 - our own names
                 (position,),
             ).fetchone()
-            if row is None or row[1] < position:
+            if row is None or row[4] < position:
                 raise StoreError(f"the log is damaged: event {position} is missing, and later events refer to it")
-            first, last, links, value = row[0], row[1], _decode_previous(row[2]), row[3]
+            check_row(*row)
+            body, previous, _, first, last = row
+            links = _decode_previous(previous)
         index = position - first
-        yield index, value
+        yield index, first, body
         position = links[index]

@@ -1,10 +1,11 @@
-"""The writer's lock: `flock` on a file beside the log, which the system releases however its holder ends."""
+"""The writer's lock: `flock` on the database file itself, which the system releases however its holder ends."""
 
 from __future__ import annotations
 
 import fcntl
 import os
 import socket
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,6 +13,10 @@ from pathlib import Path
 import msgspec
 
 from gnomon.errors import StoreInUseError
+
+_open_files: dict[int, tuple[int, int]] = {}
+"""Descriptors of locked files, with device and inode. A forked child closes its copies, which would hold the lock after
+the parent is gone."""
 
 
 class Holder(msgspec.Struct):
@@ -26,58 +31,136 @@ class WriterLock:
     """Held by the only process, and the only store in it, that may write.
 
     SQLite's own locks would let writers take turns, and its WAL-reset bug (3.7.0 to 3.51.2) needs two connections that
-    write. The file stays when the lock is released: if it were removed, two processes could lock two files.
+    write. Two files are locked: the database, so that a hard link or a bind mount of it is the same log, and a file
+    beside it with the record of the holder. That file stays when the lock is released: if it were removed, two
+    processes could lock two files. SQLite locks byte ranges (`fcntl`), which `flock` does not affect on a local disk;
+    but closing any descriptor of the database drops the byte-range locks of the process, so this one is closed last.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._file: int | None = None
+    def __init__(self, database: Path) -> None:
+        self.path = database.with_name(f"{database.name}.lock")
+        self._database = database
+        self._locked: dict[Path, int] = {}
+        self._refused = self.path
 
-    def acquire(self) -> None:
-        """Acquire the lock, or raise a StoreInUseError that names its holder."""
-        file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    @property
+    def database_file(self) -> int:
+        """The descriptor of the locked database file."""
+        return self._locked[self._database]
+
+    def acquire(self, check: Callable[[], None] = lambda: None) -> None:
+        """Acquire the lock and create the database file, or raise a StoreInUseError that names the holder.
+
+        `check` runs when nobody else can write to an existing database, and before anything is created.
+        """
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            self._write(file)
+            if self._database.exists():  # SQLite must not open another link of a file that is open elsewhere
+                self._lock(self._database)
+            check()
+            self._lock(self.path)
+            if self._database not in self._locked:
+                self._lock(self._database)
+            self._record()
         except BlockingIOError as exc:
-            os.close(file)
-            raise StoreInUseError(self._refusal()) from exc
+            message = self._refusal()
+            self.release()
+            raise StoreInUseError(message) from exc
         except BaseException:
-            os.close(file)
+            self.release()
             raise
-        self._file = file
 
     def release(self) -> None:
         """Release the lock; does nothing where it is not held."""
-        if self._file is None:
-            return
-        file, self._file = self._file, None
-        with suppress(OSError):  # a full disk must not prevent the release
-            os.ftruncate(file, 0)
-        os.close(file)
+        if len(self._locked) == 2:
+            with suppress(OSError):  # a full disk must not prevent the release
+                os.ftruncate(self._locked[self.path], 0)
+        while self._locked:
+            _, file = self._locked.popitem()
+            _open_files.pop(file, None)
+            os.close(file)
 
-    def _write(self, file: int) -> None:
+    def _lock(self, path: Path) -> None:
+        self._refused = path
+        with suppress(FileNotFoundError):
+            found = path.stat()
+            if (found.st_dev, found.st_ino) in _open_files.values():
+                raise BlockingIOError  # without opening it: see above
+        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        self._locked[path] = file
+        opened = os.fstat(file)
+        _open_files[file] = opened.st_dev, opened.st_ino
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    def _record(self) -> None:
+        file = self._locked[self.path]
         os.ftruncate(file, 0)  # left by a crashed holder
         holder = Holder(os.getpid(), socket.gethostname(), datetime.now(UTC).replace(microsecond=0))
         os.pwrite(file, msgspec.json.encode(holder) + b"\n", 0)
 
     def _refusal(self) -> str:
-        log = self.path.with_suffix("")
         advice = "stop it first, or use another path; opening read-only works beside it"
-        holder = self._holder()
-        if holder is None:
-            return f"{log} is being opened by another kernel, which has not recorded its process id yet: {advice}"
-        since = f"{holder.since:%Y-%m-%d %H:%M:%S} UTC"
-        return f"{log} is written by process {holder.pid} on {holder.host} since {since}: {advice}"
+        if (holder := self._recorded_holder()) is not None:
+            since = f"{holder.since:%Y-%m-%d %H:%M:%S} UTC"
+            return f"{self._database} is written by process {holder.pid} on {holder.host} since {since}: {advice}"
+        for pid in self._others():
+            return f"{self._database} is held open by process {pid} ({_command(pid)}): {advice}"
+        return (
+            f"{self._database} is being opened by another kernel, which has not recorded its process id yet: {advice}"
+        )
 
-    def _holder(self) -> Holder | None:
-        """Return the holder; None while a new holder has the lock and the old one's record is still in the file."""
+    def _others(self) -> list[int]:
+        """Return the other processes that have a file open which could not be locked."""
+        with suppress(OSError):
+            return _processes_with(self._refused.stat())
+        return []
+
+    def _recorded_holder(self) -> Holder | None:
+        """Return the holder of the lock file, or None where its record is not that of a process that holds it."""
         try:
             holder = msgspec.json.decode(self.path.read_bytes(), type=Holder)
-            if holder.host == socket.gethostname():
-                os.kill(holder.pid, 0)
-        except PermissionError:  # the process exists, and belongs to another user
-            return holder
         except (OSError, msgspec.DecodeError):
             return None
-        return holder
+        if holder.host != socket.gethostname():
+            return holder
+        try:
+            os.kill(holder.pid, 0)
+        except PermissionError:  # the process exists, and belongs to another user
+            return holder
+        except OSError:
+            return None
+        holders = self._others()
+        return holder if holder.pid in holders or not holders else None
+
+
+def _processes_with(file: os.stat_result) -> list[int]:
+    """Return the other processes that have a file open, as far as /proc shows them."""
+    try:
+        processes = [int(one.name) for one in Path("/proc").iterdir() if one.name.isdigit()]
+    except OSError:
+        return []
+    return [pid for pid in processes if pid != os.getpid() and _has_open(Path(f"/proc/{pid}/fd"), file)]
+
+
+def _has_open(folder: Path, file: os.stat_result) -> bool:
+    with suppress(OSError):  # it has ended, or belongs to another user
+        for entry in folder.iterdir():
+            with suppress(OSError):
+                if os.path.samestat(entry.stat(), file):
+                    return True
+    return False
+
+
+def _command(pid: int) -> str:
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()[:100]
+    return "unknown command"
+
+
+def _close_in_child() -> None:
+    for file in _open_files:
+        with suppress(OSError):
+            os.close(file)
+    _open_files.clear()
+
+
+os.register_at_fork(after_in_child=_close_in_child)

@@ -14,8 +14,9 @@ from gnomon.domain.events import Event
 from gnomon.domain.job_state import JobState
 from gnomon.errors import StoreError
 from gnomon_sqlite import event_rows, projection_writer, transactions
+from gnomon_sqlite.checksums import checksum_of
 from gnomon_sqlite.connection import insert, transaction
-from gnomon_sqlite.event_rows import End
+from gnomon_sqlite.event_rows import End, tombstone
 from gnomon_sqlite.schema import SCHEMA_VERSION, make_tables, schema_version
 
 log = structlog.stdlib.get_logger("gnomon.sqlite")
@@ -50,7 +51,7 @@ def _from_2(connection: sqlite3.Connection) -> None:
 
 def _from_3(connection: sqlite3.Connection) -> None:
     """Move finished runs out of `live`, which held up to thousands of them, and continue as from schema 4."""
-    make_tables(connection)
+    _from_5(connection)
     rows = connection.execute(
         "SELECT body, version, last FROM live WHERE ended_at IS NOT NULL ORDER BY rowid"
     ).fetchall()
@@ -61,9 +62,18 @@ def _from_3(connection: sqlite3.Connection) -> None:
     _rewrite_jobs(connection)
 
 
+def _from_5(connection: sqlite3.Connection) -> None:
+    """Add the checksums of the log, and its id."""
+    connection.execute("ALTER TABLE commits ADD COLUMN checksum INTEGER NOT NULL DEFAULT 0")
+    make_tables(connection)
+    for (first,) in connection.execute("SELECT first FROM commits").fetchall():
+        row = connection.execute("SELECT previous, events FROM commits WHERE first = ?", (first,)).fetchone()
+        connection.execute("UPDATE commits SET checksum = ? WHERE first = ?", (checksum_of(*row), first))
+
+
 def _from_4(connection: sqlite3.Connection) -> None:
     """Rename the table `filed`, and rewrite the states of jobs: log format 3 renamed one of their fields."""
-    make_tables(connection)
+    _from_5(connection)
     connection.execute("UPDATE flushed SET position = (SELECT position FROM filed)")
     connection.execute("DROP TABLE filed")
     _rewrite_jobs(connection)
@@ -118,7 +128,9 @@ def _rewrite_events(connection: sqlite3.Connection) -> dict[str, End]:
             ends |= new_ends
     last = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'old_events'").fetchone()
     if last is not None and last[0] > event_rows.head(connection):  # the newest events are pruned, their numbers taken
-        insert(connection, f"INTO {event_rows.COMMITS}", [(last[0], last[0], 0, 0, 0, b"[0]", b"[null]")])
+        insert(
+            connection, f"INTO {event_rows.COMMITS}", [tombstone(last[0], event_rows.find_ends(connection, ()).newest)]
+        )
     return ends
 
 
@@ -149,5 +161,11 @@ def _drop(connection: sqlite3.Connection) -> None:
 
 REWRITTEN = ("events", "executions", "counts", "jobs")
 """The tables of schemas 1 and 2 that today's tables of the same or another name replace."""
-MIGRATIONS: dict[int, Callable[[sqlite3.Connection], None]] = {1: _from_1, 2: _from_2, 3: _from_3, 4: _from_4}
+MIGRATIONS: dict[int, Callable[[sqlite3.Connection], None]] = {
+    1: _from_1,
+    2: _from_2,
+    3: _from_3,
+    4: _from_4,
+    5: _from_5,
+}
 """By the schema that is found. Each runs in one transaction."""

@@ -13,22 +13,28 @@ from gnomon.hookspecs import hookimpl
 from gnomon.ports import Store
 from gnomon_sqlite.connection_check import check_connection
 from gnomon_sqlite.log_file import Synchronous
-from gnomon_sqlite.store import SqliteStore
+from gnomon_sqlite.store import MIN_FREE_BYTES, SqliteStore
 
 
 class SqlitePlugin:
     """Provides the SQLite store; with `retention` a daily job deletes executions that ended longer ago than that."""
 
     class Config(msgspec.Struct, forbid_unknown_fields=True):
-        """`path` is relative to the config's folder; "NORMAL" may lose the newest events in a power cut."""
+        """`path` is relative to the config's folder; "NORMAL" may lose the newest events in a power cut.
+
+        With less than `min_free_mib` free on the disk the store is degraded, before it cannot write any more.
+        """
 
         path: Path = Path("gnomon.db")
         synchronous: Synchronous = "FULL"
         retention: Duration | None = None
+        min_free_mib: int = MIN_FREE_BYTES // 2**20
 
     def __init__(self, config: Config | None = None) -> None:
         self.config = config or self.Config()
-        self.store = SqliteStore(self.config.path, synchronous=self.config.synchronous)
+        self.store = SqliteStore(
+            self.config.path, synchronous=self.config.synchronous, min_free=self.config.min_free_mib * 2**20
+        )
 
     @hookimpl
     def register_store(self, register: Callable[[Store], None]) -> None:

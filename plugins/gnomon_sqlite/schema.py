@@ -10,7 +10,7 @@ from gnomon.errors import StoreError
 APPLICATION_ID = 0x676E6F6D
 """`gnom`: SQLite keeps this number in the file's header, which tells a log from any other database."""
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 
 # Times are µs since 1970, bodies are JSON.
 #
@@ -18,7 +18,8 @@ SCHEMA_VERSION = 5
 # has no row and no index entry. `previous` holds, for each event, the position of the event before it in its stream, 0
 # for the first one; the chain starts at `last` of a view, or of `streams` for a stream without a view. `latest` is the
 # latest time up to this row, so it never decreases; `setback` is the largest amount by which an event up to this row
-# lies before an earlier one, after a clock was set back. Together they bound a search by time.
+# lies before an earlier one, after a clock was set back. Together they bound a search by time. `checksum` is the CRC-32
+# of `previous` and `events`: SQLite itself does not notice a byte that has changed on the disk.
 #
 # An append writes its events and nothing else. The views that follow from them are flushed by the thousand, in
 # their own transaction: finished runs to `executions`, unfinished ones to `live`. `flushed` is the position up to
@@ -52,7 +53,8 @@ _SCHEMA = (
         latest INTEGER NOT NULL,
         setback INTEGER NOT NULL,
         previous BLOB NOT NULL,
-        events BLOB NOT NULL
+        events BLOB NOT NULL,
+        checksum INTEGER NOT NULL DEFAULT 0
     )""",
     "CREATE INDEX IF NOT EXISTS commits_by_time ON commits (latest)",
     """CREATE VIEW IF NOT EXISTS events AS SELECT
@@ -70,6 +72,7 @@ _SCHEMA = (
         last INTEGER NOT NULL
     ) WITHOUT ROWID""",
     "CREATE TABLE IF NOT EXISTS flushed (position INTEGER NOT NULL)",
+    "CREATE TABLE IF NOT EXISTS identity (log_id TEXT NOT NULL)",
     f"CREATE TABLE IF NOT EXISTS live ({VIEW_COLUMNS})",
     f"CREATE TABLE IF NOT EXISTS executions ({VIEW_COLUMNS})",
     "CREATE INDEX IF NOT EXISTS executions_by_status ON executions (status, is_manual, hidden, timestamp, id)",
@@ -109,6 +112,7 @@ _SCHEMA = (
         PRIMARY KEY (execution_id, number)
     ) WITHOUT ROWID""",
     "INSERT INTO flushed SELECT 0 WHERE NOT EXISTS (SELECT 1 FROM flushed)",
+    "INSERT INTO identity SELECT lower(hex(randomblob(12))) WHERE NOT EXISTS (SELECT 1 FROM identity)",
     f"PRAGMA application_id = {APPLICATION_ID}",
     f"PRAGMA user_version = {SCHEMA_VERSION}",
 )

@@ -19,12 +19,14 @@ import structlog
 from gnomon.domain.events import Event
 from gnomon.domain.execution import Execution
 from gnomon.domain.job_state import JobState
-from gnomon.domain.records import ActionPage, ActionQuery, Checkpoint, ExecutionQuery, LogLine, Page
-from gnomon.errors import StoreError
+from gnomon.domain.records import ActionPage, ActionQuery, Checkpoint, ExecutionQuery, LogLine, Page, StoreHealth
+from gnomon.errors import StoreError, StoreUnavailableError
 from gnomon.ports import Store
 from gnomon.stores.microseconds import to_micros
 from gnomon_sqlite import event_rows, log_file, projection_writer, queries, transactions, unflushed_reader, vacuum
 from gnomon_sqlite.errors import translate
+from gnomon_sqlite.file_watch import FileWatch
+from gnomon_sqlite.high_water import HighWaterMark
 from gnomon_sqlite.lock import WriterLock
 from gnomon_sqlite.projection_writer import FLUSH_THRESHOLD, PendingViews
 from gnomon_sqlite.unflushed_reader import Reader
@@ -46,6 +48,8 @@ BURST_FACTOR = 12
 SWITCH_INTERVAL_S = 0.0005
 """Interval at which threads offer the GIL while a log is open for writing, instead of 5 ms. The writer needs it a few
 times for each append, which took 10 to 50 ms beside a busy loop for 2 ms of work."""
+MIN_FREE_BYTES = 64 * 2**20
+"""Free space on the disk below which the store is degraded, before it is full."""
 PRUNE_BATCH = 100
 """Executions that are deleted in one transaction: about 5 ms, the longest time that pruning delays an append."""
 
@@ -66,9 +70,15 @@ class SqliteStore(Store):
     name = "sqlite"
     flush_threshold = FLUSH_THRESHOLD
 
-    def __init__(self, path: str | PathLike[str], *, synchronous: log_file.Synchronous = "FULL") -> None:
+    def __init__(
+        self, path: str | PathLike[str], *, synchronous: log_file.Synchronous = "FULL", min_free: int = MIN_FREE_BYTES
+    ) -> None:
         self.path = Path(path).resolve()
         self.synchronous = synchronous
+        self.min_free = min_free
+        self._mark = HighWaterMark(self.path)
+        self._watch: FileWatch | None = None
+        self._write_problem = ""
         self._writer: sqlite3.Connection
         self._readers: queue.LifoQueue[Reader]
         self._write_pool: ThreadPoolExecutor | None = None
@@ -97,11 +107,27 @@ class SqliteStore(Store):
         if pools:
             await asyncio.to_thread(self._release, pools)
 
+    def health(self) -> StoreHealth:
+        if self._watch is None:
+            return StoreHealth()
+        if self._watch.lost:
+            return StoreHealth("lost", self._watch.lost, accepts_runs=False)
+        if self._write_problem:
+            return StoreHealth("degraded", self._write_problem, accepts_runs=False)
+        if problem := self._watch.low_space or self._flush_problem:
+            return StoreHealth("degraded", problem)
+        return StoreHealth()
+
     async def head(self) -> int:
         return await self._read(event_rows.head)
 
     async def append(self, events: Sequence[Event], executions: Sequence[Execution], jobs: Sequence[JobState]) -> None:
-        await self._write(transactions.append, self._pending, events, executions, jobs)
+        try:
+            await self._write(self._append, events, executions, jobs)
+        except StoreUnavailableError as exc:
+            self._write_problem = str(exc)
+            raise
+        self._write_problem = ""
         has_waited, self._has_flushed = self._has_flushed, False
         if self._pending.events >= self.flush_threshold:
             # Events that queue behind a flush do not indicate a burst. Treated as one, they postponed the next flush:
@@ -162,6 +188,8 @@ class SqliteStore(Store):
         if self._write_pool is None:
             state = "is not open" if self._read_pool is None else "was opened read-only"
             raise StoreError(f"SQLite log {self.path} {state}, so it cannot be written")
+        if self._watch is not None and self._watch.lost:
+            raise StoreError(self._watch.lost)
         return await self._run(self._write_pool, lambda: transaction(self._writer, *args, **kwargs))
 
     async def _run(self, pool: ThreadPoolExecutor, work: Callable[[], T]) -> T:
@@ -183,20 +211,48 @@ class SqliteStore(Store):
     # --- opening and closing, in a thread of the read pool ---
 
     def _acquire(self, *, read_only: bool) -> None:
-        log_file.check_file(self.path, must_exist=read_only)
-        if not read_only:
-            lock = WriterLock(self.path.with_name(f"{self.path.name}.lock"))
-            lock.acquire()
+        if read_only:
+            log_file.check_file(self.path, must_exist=True)
+        else:
+            lock = WriterLock(self.path)
+            log_file.check_path(self.path)
+            lock.acquire(lambda: log_file.check_file(self.path, must_exist=False))
             self._resources.callback(lock.release)
             self._resources.callback(sys.setswitchinterval, sys.getswitchinterval())
             sys.setswitchinterval(min(sys.getswitchinterval(), SWITCH_INTERVAL_S))
+            self._resources.callback(self._close_watch)
             self._writer = self._resources.enter_context(closing(log_file.open_writer(self.path, self.synchronous)))
+            self.rollback = log_file.check_mark(
+                self._writer, self.path, self._mark, synchronous=self.synchronous, accept=self.accept_rollback
+            )
+            self._resources.callback(self._mark.close)
             self._pending = unflushed_reader.pending_views(self._writer)
             self._resources.callback(self._flush)
             self._flush()
+            self._watch_files(lock.database_file)
         self._readers = queue.LifoQueue()
         for _ in range(READERS):
             self._readers.put(self._resources.enter_context(closing(unflushed_reader.open_reader(self.path))))
+
+    def _watch_files(self, database: int) -> None:
+        self._watch = FileWatch(self.path, database, self.min_free)
+        self._resources.callback(self._watch.stop)
+
+    def _close_watch(self) -> None:
+        if self._watch is not None:
+            self._watch.close()
+            self._watch = None
+
+    def _append(
+        self,
+        connection: sqlite3.Connection,
+        events: Sequence[Event],
+        executions: Sequence[Execution],
+        jobs: Sequence[JobState],
+    ) -> None:
+        transactions.append(connection, self._pending, events, executions, jobs)
+        if events:
+            self._mark.write(events[-1].position)
 
     def _release(self, pools: Sequence[ThreadPoolExecutor]) -> None:
         for pool in pools:
@@ -226,6 +282,8 @@ class SqliteStore(Store):
             self._flush_timer = None
 
     def _flush(self) -> None:
+        if self._watch is not None and self._watch.lost:
+            return  # another file may be at the path
         try:
             projection_writer.flush(self._writer, self._pending)
         except Exception as exc:  # the log has all of it, and the next append tries again

@@ -111,14 +111,22 @@ class JobStatistics(msgspec.Struct, frozen=True):
         return sum(self.by_status.values())
 
 
+class Rollback(msgspec.Struct, frozen=True):
+    """What a log has lost that went back: the events after `last` up to `expected`, which had been acknowledged."""
+
+    last: int
+    expected: int
+
+
 class StoreHealth(msgspec.Struct, frozen=True):
     """The health of a store.
 
     A degraded store keeps events safe, but not yet in their final place: `backlog` counts those, `problem` has the
     cause. With `accepts_runs` false it has room only for the ends of running executions, and no body may be started.
+    A lost one can never write to its log again: another file is in its place, or another process owns it.
     """
 
-    state: Literal["healthy", "degraded"] = "healthy"
+    state: Literal["healthy", "degraded", "lost"] = "healthy"
     problem: str | None = None
     backlog: int = 0
     accepts_runs: bool = True

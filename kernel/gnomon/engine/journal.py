@@ -21,6 +21,7 @@ from gnomon.domain.records import JournalState
 from gnomon.engine.vital_signs import Heartbeat, RecentValues
 from gnomon.errors import DeposedError, GnomonError, StoreError, StoreUnavailableError
 from gnomon.logs import get_logger
+from gnomon.plugins.store_health import health_of
 from gnomon.ports import Clock, Store
 
 log = get_logger("gnomon.engine.journal")
@@ -38,6 +39,7 @@ STALLED_AFTER_S = 60.0
 """A store has its own time limits, and says that it is away; an append that takes longer than this hangs."""
 NEWEST_EVENTS = 256
 """Events at the end of the log whose times are compared with the clock at the start."""
+STORE_CHECK_S = 0.5
 FULL_BATCH_EVENTS = 256
 """A batch of this size does not wait for more events."""
 LARGEST_EVENT_BYTES = 4 * 1024 * 1024
@@ -242,6 +244,15 @@ class Journal:
         finally:
             self.heartbeat.rest()
             self._stop("stopped", "the kernel was stopped")
+
+    async def watch_store(self) -> None:
+        """Notice that the store has lost its log, also while nothing is written: a component of the kernel."""
+        while True:
+            await asyncio.sleep(STORE_CHECK_S)  # real time, because others change the log in real time
+            health = health_of(self._store)
+            if health.state == "lost" and self.state not in FINAL_STATES:
+                log.critical("the log was lost", store=self._store.name, problem=health.problem)
+                self._stop("deposed", health.problem or "the store has lost its log")
 
     async def _write(self, batch: Batch) -> None:
         written = codec.EventBatch(batch.events)

@@ -10,7 +10,7 @@ from gnomon.domain.events import Event
 from gnomon.domain.execution import Execution
 from gnomon.domain.job_state import JobState
 from gnomon.domain.progress import Timing
-from gnomon.domain.records import ActionPage, ActionQuery, Checkpoint, ExecutionQuery, LogLine, Page
+from gnomon.domain.records import ActionPage, ActionQuery, Checkpoint, ExecutionQuery, JournalState, LogLine, Page
 from gnomon.engine.components import KernelComponents, on_kernel_loop
 from gnomon.errors import UnknownExecutionError
 from gnomon.jobs.registered import RegisteredJob
@@ -87,7 +87,9 @@ class KernelQueries(KernelComponents):
 
     def health(self) -> Health:
         journal, store, condition = self._journal, health_of(self._store), self._condition
-        store_state = store.state if journal.state == "healthy" else journal.state
+        store_state: JournalState = "deposed" if store.state == "lost" else store.state
+        if journal.state != "healthy":
+            store_state = journal.state
         store_problem = journal.problem or store.problem
         problems = condition.problems() if condition is not None else {}
         return Health(

@@ -19,7 +19,7 @@ from gnomon_sqlite.schema import SCHEMA_VERSION
 HERE = Path(__file__).parent
 
 
-@pytest.fixture(params=[1, 2, 3, 4])
+@pytest.fixture(params=[1, 2, 3, 4, 5])
 def schema(request: pytest.FixtureRequest) -> int:
     """An older schema; `schema_N.sql` is a dump of one and the same log, as the version with that schema wrote it."""
     number: int = request.param
@@ -111,6 +111,7 @@ async def test_a_migration_that_fails_leaves_the_log_as_it_was(old: Path, schema
     breaking = {
         3: "UPDATE live SET body = CAST('not a view' AS BLOB)",
         4: "UPDATE jobs SET body = CAST('not a view' AS BLOB)",
+        5: "CREATE VIEW identity AS SELECT 1 AS log_id WHERE 0",
     }.get(schema, "UPDATE events SET body = CAST('not an event, \"actor\":' AS BLOB) WHERE position = 30")
     broken = tmp_path / "broken.db"
     shutil.copy(old, broken)
@@ -118,7 +119,7 @@ async def test_a_migration_that_fails_leaves_the_log_as_it_was(old: Path, schema
         database.execute(breaking)
     before = list(schema_of(broken))
 
-    with pytest.raises(StoreError, match=r"JSON|cannot be read"):
+    with pytest.raises(StoreError, match=r"JSON|cannot be read|cannot modify identity"):
         await SqliteStore(broken).open()
 
     assert list(schema_of(broken)) == before
