@@ -11,6 +11,7 @@ from gnomon.cli.input.options import config_option
 
 if TYPE_CHECKING:
     from gnomon.domain.records import JobStatistics
+    from gnomon_mongo.rejected_documents import Rejected
     from gnomon_mongo.store import MongoStore
 
 SHOWN = 20
@@ -19,7 +20,7 @@ SHOWN = 20
 
 @click.group("mongo")
 def command() -> None:
-    """Verify the views of a log in MongoDB, or rebuild them."""
+    """Verify or rebuild the views of a log in MongoDB, or show what is not written yet."""
 
 
 @command.command("verify")
@@ -44,6 +45,31 @@ def verify(ctx: click.Context, config: Path | None) -> None:
     click.echo(f"\nthe views of all {runs:,} runs match their events", err=True)
 
 
+@command.command("spool")
+@config_option
+@click.option("--retry", is_flag=True, help="Write the rejected documents again.")
+@click.pass_context
+def spool(ctx: click.Context, config: Path | None, retry: bool) -> None:
+    """Show what has not been written to MongoDB.
+
+    The events that wait while the server is down are written by the kernel. Documents that the server has rejected are
+    kept aside: remove the cause, then write them again with --retry, also beside a running kernel. Exits with 1 if any
+    are left.
+    """
+    import asyncio
+
+    store = _store(ctx, config)
+    if retry:
+        asyncio.run(_retry(store))
+    waiting, rejected = asyncio.run(_spooled(store))
+    click.echo(waiting)
+    for one in rejected[:SHOWN]:
+        click.echo(f"✘ {one.name}: {one.problem}")
+    click.echo(f"\n{len(rejected):,} documents are rejected and kept aside", err=True)
+    if rejected:
+        ctx.exit(1)
+
+
 @command.command("rebuild")
 @config_option
 @click.pass_context
@@ -58,6 +84,25 @@ def rebuild(ctx: click.Context, config: Path | None) -> None:
     folded, statistics = asyncio.run(_rebuild(_store(ctx, config)))
     _print(statistics)
     click.echo(f"\n{folded:,} events folded into {sum(job.total for job in statistics):,} runs", err=True)
+
+
+async def _spooled(store: MongoStore) -> tuple[str, list[Rejected]]:
+    from gnomon.errors import StoreInUseError
+
+    try:
+        events, size = await store.spooled()
+        waiting = f"{events:,} events wait in the spool, {size:,} bytes"
+    except StoreInUseError:
+        waiting = "a kernel uses the spool: its health shows how many events wait"
+    return waiting, await store.rejected()
+
+
+async def _retry(store: MongoStore) -> None:
+    await store.open(read_only=True)
+    try:
+        await store.retry_rejected()
+    finally:
+        await store.close()
 
 
 async def _verify(store: MongoStore) -> tuple[list[str], list[JobStatistics]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import TypeAlias
 
 from bson.errors import BSONError
@@ -17,10 +18,13 @@ from pymongo.errors import (
 )
 
 from gnomon.errors import StoreError, StoreUnavailableError
+from gnomon_mongo.drivers import Document
 
 DriverError: TypeAlias = PyMongoError | BSONError | OSError | ValueError
 
 DUPLICATE = 11000
+TRANSIENT = frozenset({50, 89, 91, 112, 189, 262, 9001, 10107, 11600, 11602, 13435, 13436, 14031})
+"""Codes of a server that shuts down, loses an election, is too slow or has no disk space: a retry may help."""
 
 # The codes are those of the server's error_codes.yml.
 _REFUSED = {
@@ -59,6 +63,20 @@ def only_duplicates(exc: BulkWriteError) -> bool:
     return bool(failed) and is_confirmed and all(error.get("code") == DUPLICATE for error in failed)
 
 
+def is_rejection(exc: BulkWriteError) -> bool:
+    """Whether the server has rejected documents, and a retry cannot help."""
+    failed = exc.details.get("writeErrors") or []
+    is_confirmed = not exc.details.get("writeConcernErrors")
+    return bool(failed) and is_confirmed and not any(error.get("code") in TRANSIENT for error in failed)
+
+
+def name_rejected(exc: BulkWriteError, events: Sequence[Document]) -> None:
+    """Add to the errors of an append which event each is about."""
+    for error in exc.details.get("writeErrors") or []:
+        event = events[error["index"]]
+        error["errmsg"] = f"event {event['_id']} of {event['stream']}: {error.get('errmsg')}"
+
+
 def translate(exc: DriverError, address: str) -> StoreError:
     """Translate an error: StoreUnavailableError if a retry may help, else StoreError or its subclass Refusal."""
     said = f"{type(exc).__name__}: {_NOISE.split(str(exc))[0][:_LONGEST]}"
@@ -69,7 +87,7 @@ def translate(exc: DriverError, address: str) -> StoreError:
             error = StoreError(f"MongoDB log {address} cannot store this: {said}")
         case InvalidOperation():
             error = StoreError(f"MongoDB log {address} is not open: {said}")
-        case BulkWriteError() if exc.details.get("writeErrors"):
+        case BulkWriteError() if is_rejection(exc):
             error = Refusal(f"MongoDB log {address} rejects this: {exc.details['writeErrors'][0].get('errmsg')}")
         case BulkWriteError() | ConnectionFailure() | WriteConcernError() | OSError():
             error = StoreUnavailableError(f"MongoDB log {address} cannot be used now: {said}")

@@ -19,7 +19,7 @@ from pymongo.errors import BulkWriteError
 from gnomon.errors import ConflictError
 from gnomon_mongo import schema
 from gnomon_mongo.drivers import Collection, Document
-from gnomon_mongo.errors import LostEventsError, only_duplicates
+from gnomon_mongo.errors import LostEventsError, name_rejected, only_duplicates
 from gnomon_mongo.server import Server
 
 RECHECK_S = 0.02
@@ -65,10 +65,11 @@ async def _appended(collection: Collection, events: Sequence[Document], after: D
     except BulkWriteError as exc:
         if only_duplicates(exc):
             return False
+        name_rejected(exc, [*([] if after is None else [after]), *events])
         raise
     upserted = done.bulk_api_result.get("upserted") or []
     if after is not None and any(one["_id"] == after["_id"] for one in upserted):
-        # There was no fence: the whole collection is gone, with its indexes.
+        # The fence is missing: the whole collection is gone, with its indexes.
         await collection.delete_many({"_id": {"$in": [after["_id"], *(event["_id"] for event in events)]}})
         return False
     return True

@@ -11,8 +11,9 @@ from pymongo.errors import BulkWriteError
 
 from gnomon_mongo import schema
 from gnomon_mongo.drivers import Document
-from gnomon_mongo.errors import only_duplicates
+from gnomon_mongo.errors import DUPLICATE, Refusal, is_rejection
 from gnomon_mongo.event_append import append_events, identity, newest_position
+from gnomon_mongo.rejected_documents import Rejected
 from gnomon_mongo.server import Server
 from gnomon_mongo.write_batch import WriteBatch
 
@@ -21,64 +22,90 @@ CALL_BYTES = 8 * 1024 * 1024
 """The limits of one call: encoding more would block the event loop, and the server accepts 48 MB."""
 
 
-async def write(server: Server, batch: WriteBatch) -> None:
-    """Write a batch. What is there already is kept, so writing a batch again is harmless.
+_GROWS = {
+    schema.EXECUTIONS: ("version", "$lt"),
+    schema.METADATA: ("position", "$lt"),
+    schema.CHECKPOINTS: ("position", "$lte"),
+}
+"""The field in which a newer view is greater, and how an older one compares."""
 
-    Raise LostEventsError if the event before its first one is missing, ConflictError if the log has another event at
-    one of its places; nothing at or after that is written.
+
+async def write(server: Server, batch: WriteBatch) -> list[Rejected]:
+    """Write a batch; return the documents other than events that the server has rejected.
+
+    What is there already is kept, so writing a batch again is harmless. Raise LostEventsError if the event before its
+    first one is missing, ConflictError if the log has another event at one of its places; nothing at or after that is
+    written. Raise Refusal if an event is rejected: the log has no gaps, so everything waits for it.
     """
     after = batch.after
     for some in _portions(batch.events):
         await append_events(server, some, after)
         after = identity(some[-1])
+    documents = {
+        schema.EXECUTIONS: batch.executions,
+        schema.METADATA: batch.jobs,
+        schema.CHECKPOINTS: batch.checkpoints,
+        schema.HISTORY: batch.actions,
+        schema.LINES: batch.lines,
+    }
     # At once: the views are independent of each other, so all of them cost one round trip.
-    writes = (
-        _put(server, schema.EXECUTIONS, batch.executions, "version"),
-        _put(server, schema.METADATA, batch.jobs, "position"),
-        _put(server, schema.CHECKPOINTS, batch.checkpoints, "position", again=True),
-        _insert_actions(server, batch.actions),
-        _put_lines(server, batch),
-    )
-    for problem in await asyncio.gather(*writes, return_exceptions=True):
-        if problem is not None:
+    writes = [
+        write_views(server, collection, some) for collection, all_ in documents.items() for some in _portions(all_)
+    ]
+    answers = await asyncio.gather(*writes, return_exceptions=True)
+    for problem in answers:
+        if isinstance(problem, BaseException):
             raise problem
+    await _forget_lines(server, batch)
+    return [one for rejected in answers if not isinstance(rejected, BaseException) for one in rejected]
 
 
-async def _put(
-    server: Server, collection: str, documents: Sequence[Document], grows: str, *, again: bool = False
-) -> None:
-    """Replace documents in which the field `grows` is lower, or with `again` equal."""
-    for some in _portions(documents):
-        older = "$lte" if again else "$lt"
-        requests = [ReplaceOne({"_id": one["_id"], grows: {older: one[grows]}}, one, upsert=True) for one in some]
-        await _write_all(server, collection, requests)
+async def write_views(server: Server, collection: str, documents: Sequence[Document]) -> list[Rejected]:
+    """Write documents other than events, newer ones in place of older ones; return the rejected ones."""
+    requests = [_request(collection, document) for document in documents]
+    try:
+        async with server.writing():
+            try:
+                await server[collection].bulk_write(requests, ordered=False)
+            except BulkWriteError as exc:
+                return _rejected(exc, collection, documents)
+    except Refusal as exc:  # all of them, such as for a permission that is missing
+        await _check_permission(server)
+        return [Rejected(collection, document, str(exc)) for document in documents]
+    return []
 
 
-async def _insert_actions(server: Server, actions: Sequence[Document]) -> None:
-    await _write_all(server, schema.HISTORY, [InsertOne(action) for action in actions])
+async def _check_permission(server: Server) -> None:
+    """Raise Refusal if the server refuses writes to the log, too: then nothing is wrong with the documents."""
+    async with server.writing():
+        await server[schema.EVENTS].delete_one({"_id": -1})  # matches nothing, but needs the permission
 
 
-async def _put_lines(server: Server, batch: WriteBatch) -> None:
-    for some in _portions(batch.lines):
-        keys = [{"execution_id": line["execution_id"], "number": line["number"]} for line in some]
-        requests = [ReplaceOne(key, line, upsert=True) for key, line in zip(keys, some, strict=True)]
-        await _write_all(server, schema.LINES, requests)
-    forgotten = [
+def _request(collection: str, document: Document) -> Any:
+    if collection in _GROWS:
+        field, older = _GROWS[collection]
+        return ReplaceOne({"_id": document["_id"], field: {older: document[field]}}, document, upsert=True)
+    if collection == schema.LINES:
+        return ReplaceOne({name: document[name] for name in ("execution_id", "number")}, document, upsert=True)
+    return InsertOne(document)
+
+
+def _rejected(exc: BulkWriteError, collection: str, documents: Sequence[Document]) -> list[Rejected]:
+    """Return the documents that were rejected. A duplicate is a newer document, which is kept."""
+    failed = [error for error in exc.details.get("writeErrors") or [] if error.get("code") != DUPLICATE]
+    if not is_rejection(exc):
+        raise exc
+    return [Rejected(collection, documents[error["index"]], str(error.get("errmsg"))[:300]) for error in failed]
+
+
+async def _forget_lines(server: Server, batch: WriteBatch) -> None:
+    requests = [
         DeleteMany({"execution_id": execution_id, "number": {"$lt": oldest}})
         for execution_id, oldest in batch.oldest_lines.items()
     ]
-    await _write_all(server, schema.LINES, forgotten)
-
-
-async def _write_all(server: Server, collection: str, requests: Sequence[Any]) -> None:
-    if not requests:
-        return
-    async with server.writing():
-        try:
-            await server[collection].bulk_write(requests, ordered=False)
-        except BulkWriteError as exc:
-            if not only_duplicates(exc):  # a duplicate is a newer document, which is kept
-                raise
+    if requests:
+        async with server.writing():
+            await server[schema.LINES].bulk_write(requests, ordered=False)
 
 
 def _portions(documents: Sequence[Document]) -> Iterator[list[Document]]:

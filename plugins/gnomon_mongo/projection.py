@@ -11,6 +11,7 @@ from gnomon.domain.job_state import JobState
 from gnomon.errors import TransitionError
 from gnomon_mongo import operations, queries, schema
 from gnomon_mongo.documents import action_documents, execution_document, job_document, job_of
+from gnomon_mongo.errors import Refusal
 from gnomon_mongo.event_append import newest_event
 from gnomon_mongo.server import LIST_LIMIT_S, WORK_LIMIT_S, Server
 from gnomon_mongo.write_batch import WriteBatch
@@ -91,7 +92,9 @@ async def _project(server: Server, after: int) -> int:
         batch = WriteBatch(
             executions=[execution_document(view) for view in views], jobs=jobs, actions=action_documents(events)
         )
-        await operations.write(server, batch)
+        rejected = await operations.write(server, batch)
+        if rejected:
+            raise Refusal(f"MongoDB log {server.address} rejects {rejected[0].name}: {rejected[0].problem}")
         folded += len(events)
         after = events[-1].position
     return folded

@@ -18,6 +18,7 @@ from gnomon_mongo.drivers import Document
 from gnomon_mongo.errors import LostEventsError, Refusal
 from gnomon_mongo.event_append import check_event, identity, newest_event
 from gnomon_mongo.lease import Lease
+from gnomon_mongo.rejected_documents import RejectedDocuments
 from gnomon_mongo.server import Server
 from gnomon_mongo.spool import Spool
 from gnomon_mongo.write_batch import WriteBatch
@@ -51,11 +52,14 @@ class SpoolingWriter:
     can overtake another one.
     """
 
-    def __init__(self, server: Server, lease: Lease, spool: Spool, limits: SpoolLimits) -> None:
+    def __init__(
+        self, server: Server, lease: Lease, spool: Spool, limits: SpoolLimits, rejected: RejectedDocuments
+    ) -> None:
         self.head = 0
         self._server = server
         self._lease = lease
         self._spool = spool
+        self._rejected = rejected
         self._limits = limits
         self._turn = asyncio.Lock()
         self._unordered = asyncio.Semaphore(UNORDERED_WRITES)
@@ -74,6 +78,7 @@ class SpoolingWriter:
 
         Raise LostEventsError if the database lacks an event that it has acknowledged to an earlier kernel here.
         """
+        await self._rejected.load()
         if (recorded := await self._spool.newest()) is not None:
             await self._check_not_lost(recorded)
         drained = await self._drain_all()
@@ -94,6 +99,7 @@ class SpoolingWriter:
 
     async def record_newest(self) -> None:
         """Record in the spool, which is on this machine, how far the server has acknowledged the log."""
+        await self._rejected.load()  # some may have been written again by a command
         newest = self._acknowledged
         if newest is not None and newest is not self._recorded:
             await self._spool.set_newest(newest)
@@ -110,10 +116,18 @@ class SpoolingWriter:
         if self._deposed is not None:
             return StoreHealth("degraded", str(self._deposed), self._spool.events, accepts_runs=False)
         if self._spool.is_empty:
-            return StoreHealth()
+            return self._health_of_rejected()
         full = self._is_full()
         problem = f"{self._problem or 'the spool is being drained'}; {self.waiting}{f'; {full}' if full else ''}"
         return StoreHealth("degraded", problem, self._spool.events, accepts_runs=full is None)
+
+    def _health_of_rejected(self) -> StoreHealth:
+        newest = self._rejected.newest
+        if newest is None:
+            return StoreHealth()
+        problem = f"MongoDB has rejected {self._rejected.count} documents, which are kept aside; the newest is "
+        advice = "`gnomon mongo spool` shows them and writes them again"
+        return StoreHealth("degraded", f"{problem}{newest.name}: {newest.problem}; {advice}")
 
     @property
     def waiting(self) -> str:
@@ -162,7 +176,7 @@ class SpoolingWriter:
         while (some := await self._spool.first()) is not None:
             batch, number = some
             try:
-                await operations.write(self._server, batch)
+                await self._write(batch)
             except ConflictError as exc:
                 await self._set_aside(exc)
                 break
@@ -194,15 +208,14 @@ class SpoolingWriter:
             return
         batch, number = some
         await self._lease.hold()
-        await operations.write(self._server, batch)
-        self._acknowledge(batch)
+        await self._write(batch)
         await self._spool.drop(number)
 
     async def _write_or_spool(self, batch: WriteBatch) -> None:
         if self._spool.is_empty:
             try:
                 await self._lease.hold()
-                await operations.write(self._server, batch)
+                await self._write(batch)
             except ConflictError:
                 await self._refresh_head()
                 raise
@@ -213,7 +226,6 @@ class SpoolingWriter:
                 # It may have been written anyway. It is written again, and what is there already is kept.
                 self._degrade(exc)
             else:
-                self._acknowledge(batch)
                 if self._since is not None:  # the spool was not usable in this outage either
                     self._recover()
                 return
@@ -223,7 +235,13 @@ class SpoolingWriter:
         self._away.set()
         self._warn()
 
-    def _acknowledge(self, batch: WriteBatch) -> None:
+    async def _write(self, batch: WriteBatch) -> None:
+        """Write to the server. Documents other than events that it rejects are kept aside."""
+        rejected = await operations.write(self._server, batch)
+        if rejected:
+            await self._rejected.add(rejected)
+            for one in rejected:
+                log.error("MongoDB rejects a document, it is kept aside", document=one.name, problem=one.problem)
         if batch.events:
             self._acknowledged = identity(batch.events[-1])
 

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 import time
 from collections.abc import Coroutine, Sequence
 from contextlib import AsyncExitStack, suppress
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
 import structlog
-from pymongo.errors import DuplicateKeyError
 
 from gnomon.backoff import Backoff
 from gnomon.domain.events import Event
@@ -29,9 +27,9 @@ from gnomon.domain.records import (
     Page,
     StoreHealth,
 )
-from gnomon.errors import NoLogError, StoreError, StoreUnavailableError
+from gnomon.errors import StoreError, StoreUnavailableError
 from gnomon.ports import Store
-from gnomon_mongo import connection_check, operations, projection, queries, retention, schema
+from gnomon_mongo import connection_check, log_identity, operations, projection, queries, retention
 from gnomon_mongo.documents import (
     action_documents,
     checkpoint_document,
@@ -43,9 +41,10 @@ from gnomon_mongo.documents import (
     job_document,
     line_document,
 )
-from gnomon_mongo.drivers import Document, Driver
+from gnomon_mongo.drivers import Driver
 from gnomon_mongo.event_append import set_fence
 from gnomon_mongo.lease import Lease
+from gnomon_mongo.rejected_documents import Rejected, RejectedDocuments
 from gnomon_mongo.server import Server
 from gnomon_mongo.spool import Spool
 from gnomon_mongo.spooling_writer import SpoolingWriter, SpoolLimits
@@ -54,8 +53,6 @@ from gnomon_mongo.write_batch import WriteBatch
 
 log = structlog.stdlib.get_logger("gnomon.mongo")
 
-LOG_LAYOUT = 2
-"""Version of the collections and their documents; 1 called the reason of a pause `paused_why`."""
 CANCEL_AGAIN_S = 0.5
 """After which a task of the store that does not end is cancelled again."""
 RELEASE_LIMIT_S = 5.0
@@ -91,6 +88,7 @@ class MongoStore(Store):
         self._server = Server(uri, database, driver or Driver(), timeout.total_seconds())
         self._lease = Lease(self._server, lease.total_seconds())
         self._spool = Spool(Path(spool).resolve())
+        self._rejected = RejectedDocuments(self._spool.path.with_name(f"{self._spool.path.name}.rejected"))
         self._limits = limits or SpoolLimits()
         self._patience = patience.total_seconds()
         self._held = AsyncExitStack()
@@ -139,7 +137,7 @@ class MongoStore(Store):
     async def _acquire(self, *, read_only: bool) -> None:
         self._held.push_async_callback(self._server.close)  # also if connecting fails half way
         await self._server.connect()
-        log_id = await self._identify(read_only=read_only)
+        log_id = await log_identity.identify(self._server, read_only=read_only)
         if read_only:
             return
         await self._lease.acquire()
@@ -149,11 +147,11 @@ class MongoStore(Store):
         await self._spool.open()
         self._held.push_async_callback(self._spool.close)
         await self._spool.belongs_to(log_id)
-        writer = SpoolingWriter(self._server, self._lease, self._spool, self._limits)
+        writer = SpoolingWriter(self._server, self._lease, self._spool, self._limits, self._rejected)
         await set_fence(self._server)
         if drained := await writer.start():
             log.info("the spool is drained", events=drained, log=self._server.address)
-        await self._migrate()
+        await log_identity.migrate(self._server)
         await projection.repair(self._server)
         self._writer = writer
         self._held.push_async_callback(_record_newest, writer)
@@ -186,39 +184,6 @@ class MongoStore(Store):
         with suppress(StoreError, TimeoutError):  # then it expires
             async with asyncio.timeout(RELEASE_LIMIT_S):
                 await self._lease.release()
-
-    async def _identify(self, *, read_only: bool) -> str:
-        """Return the unique id of this log; a new log gets one."""
-        async with self._server.reading() as server:
-            found = await server[schema.KERNEL].find_one({"_id": "log"})
-        if found is None and read_only:
-            raise NoLogError(f"MongoDB at {self._server.address} contains no log: start a kernel with it first")
-        if found is None:
-            found = await self._begin_log()
-        if found["layout"] > LOG_LAYOUT:
-            raise StoreError(
-                f"MongoDB log {self._server.address} was written by a newer Gnomon: its layout is {found['layout']}, "
-                f"this one knows {LOG_LAYOUT}; upgrade Gnomon, or use another database"
-            )
-        return str(found["id"])
-
-    async def _migrate(self) -> None:
-        """Bring documents of an older layout to today's. What interrupts this is repeated at the next start."""
-        async with self._server.writing() as server:
-            log_document = await server[schema.KERNEL].find_one({"_id": "log"}) or {}
-        if log_document.get("layout", LOG_LAYOUT) == LOG_LAYOUT:
-            return
-        renamed = await projection.rename_pause_reasons(self._server)
-        async with self._server.writing() as server:
-            await server[schema.KERNEL].update_one({"_id": "log"}, {"$set": {"layout": LOG_LAYOUT}})
-        log.info("the log is migrated to a newer layout", log=self._server.address, layout=LOG_LAYOUT, jobs=renamed)
-
-    async def _begin_log(self) -> Document:
-        new = {"id": secrets.token_hex(12), "layout": LOG_LAYOUT, "made": datetime.now(UTC)}
-        async with self._server.writing() as server:
-            with suppress(DuplicateKeyError):  # two kernels that start at once agree on one id
-                await server[schema.KERNEL].insert_one({"_id": "log", **new})
-            return await server[schema.KERNEL].find_one({"_id": "log"}) or new
 
     def _cannot_start(self, exc: StoreError) -> str:
         kept = "; the events in the spool are kept" if self._spool.path.exists() else ""
@@ -274,6 +239,32 @@ class MongoStore(Store):
         """Rebuild all views from the events, which no kernel may write meanwhile; return the number of events."""
         self._check_complete(self._open_writer())
         return await projection.rebuild(self._server)
+
+    # --- what waits ---
+
+    async def spooled(self) -> tuple[int, int]:
+        """Return how many events wait in the spool, and their bytes; StoreInUseError while a kernel uses it."""
+        if not self._spool.path.exists():
+            return 0, 0
+        try:
+            await self._spool.open()
+            return self._spool.events, self._spool.size
+        finally:
+            await self._spool.close()
+
+    async def rejected(self) -> list[Rejected]:
+        """Return the documents that the server has rejected and that are kept aside."""
+        return await self._rejected.load()
+
+    async def retry_rejected(self) -> list[Rejected]:
+        """Write the rejected documents again; return those that are rejected again. Works beside a running kernel."""
+        still = []
+        for one in await self._rejected.load():
+            if again := await operations.write_views(self._complete_server(), one.collection, [one.document]):
+                still += again
+            else:
+                await self._rejected.remove(one.number)
+        return still
 
     # --- reading ---
 
