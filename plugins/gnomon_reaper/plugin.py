@@ -20,6 +20,10 @@ from gnomon_reaper.wording import verdict, warning
 log = structlog.stdlib.get_logger("gnomon.reaper")
 
 ACTOR = "reaper"
+LOOKS = 20
+"""How often runs are looked at within the threshold, to notice when the kernel itself does not look."""
+LATE_LOOK_S = 1.0
+"""A look that is later than this, or than the time between two, shows that the kernel did not run."""
 
 
 class ReaperPlugin:
@@ -50,6 +54,8 @@ class ReaperPlugin:
         self._threshold = self.config.threshold.total_seconds()
         self._warn_after = self._threshold * self.config.warn_at
         self._warned: set[str] = set()
+        self._due: float | None = None
+        self._attentive_since = float("-inf")
         self._kernel: Kernel
 
     @hookimpl
@@ -89,10 +95,14 @@ class ReaperPlugin:
             except GnomonError as exc:  # the kernel was deposed, or is stopping: the next check will show
                 pause_s = self._interval
                 log.warning("the reaper could not check the runs", problem=str(exc), next_check_s=pause_s)
+            pause_s = min(pause_s, self._threshold / LOOKS)
+            self._due = kernel.clock.monotonic() + pause_s
             await kernel.sleep(pause_s)
 
     async def check(self, kernel: Kernel) -> float:
         """Warn about silent runs and end dead ones; return the seconds until the next check."""
+        await kernel.live_runs()  # a kernel whose loop is blocked answers late
+        self._note_late_look(kernel.clock.monotonic())
         runs = await self._watched(kernel)
         self._warned &= {run.execution.id for run in runs}
         pause_s = self._interval
@@ -101,8 +111,18 @@ class ReaperPlugin:
                 pause_s = min(pause_s, await self._check_run(kernel, run))
         return pause_s
 
+    def _note_late_look(self, now: float) -> None:
+        if self._due is not None and now - self._due > max(self._threshold / LOOKS, LATE_LOOK_S):
+            # The kernel was stopped, suspended or blocked, the runs perhaps too, and their signs of life may be unread.
+            log.warning("runs were not looked at, and get the full threshold again", seconds=round(now - self._due, 1))
+            self._attentive_since = now
+        self._due = None
+
     async def _watched(self, kernel: Kernel) -> list[LiveRun]:
-        return [run for run in await kernel.live_runs() if run.job.silence is None]
+        """Return the runs to watch. Time in which the kernel did not look does not count as silence."""
+        runs = [run for run in await kernel.live_runs() if run.job.silence is None]
+        now = kernel.clock.monotonic()
+        return [msgspec.structs.replace(run, quiet=min(run.quiet, now - self._attentive_since)) for run in runs]
 
     async def _check_run(self, kernel: Kernel, run: LiveRun) -> float:
         """Warn about a run or end it where needed; return the seconds until it needs the next check."""

@@ -578,6 +578,24 @@ async def test_a_body_that_does_not_stop_is_given_up_after_its_grace_and_frees_i
     assert [event.return_value for event in gnomon_events.of(LateResult)] == ["very late"]
 
 
+async def test_time_in_which_the_kernel_did_not_run_is_no_silence_of_its_runs(
+    gnomon_kernel: Callable[..., Kernel], gnomon_clock: VirtualClock
+) -> None:
+    async def body() -> None:
+        await gnomon_clock.sleep(24 * 3600)
+
+    async with gnomon_kernel(job(body, id="job", silence=Duration(minutes=10))) as kernel:
+        run = (await kernel.trigger("job")).execution.id
+        await gnomon_clock.advance(5 * 60)
+        await gnomon_clock.stall(3600)  # stopped, suspended, or the loop was blocked
+        await gnomon_clock.advance(9 * 60)
+        assert (await kernel.execution(run)).status == "running"
+        await gnomon_clock.advance(2 * 60)
+        over = await kernel.execution(run)
+
+    assert (over.status, over.reason) == ("failed", "silence")
+
+
 async def test_a_silent_run_is_stopped_and_one_that_talks_is_not(
     gnomon_kernel: Make, gnomon_clock: VirtualClock
 ) -> None:

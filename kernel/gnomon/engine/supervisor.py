@@ -34,6 +34,11 @@ from gnomon.threads import is_on_loop
 
 log = get_logger("gnomon.engine.supervisor")
 
+LOOKS = 20
+"""How often a run is looked at within its `silence`, to notice when the kernel itself does not look."""
+LATE_LOOK_S = 1.0
+"""A look that is later than this, or than the time between two, shows that the kernel did not run."""
+
 
 DRAIN_CHECK_S = 0.5
 """Time between two checks whether there is still a body to wait for."""
@@ -168,7 +173,13 @@ class Supervisor:
         assert active.job.silence is not None  # noqa: S101 - watched only where there is one
         limit = active.job.silence.total_seconds()
         while (quiet := self.quiet(active)) < limit:
-            await self._clock.sleep(limit - quiet)
+            pause = min(limit - quiet, limit / LOOKS)
+            due = self._clock.monotonic() + pause
+            await self._clock.sleep(pause)
+            if self._clock.monotonic() - due > max(limit / LOOKS, LATE_LOOK_S):
+                # The kernel itself was stopped, suspended or blocked. The run may have been so too, and its signs of
+                # life may be unread: it gets the full time again.
+                active.context.last_sign_of_life = self._clock.monotonic()
         message = f"the run gave no sign of life for {active.job.silence}"
         await self._end_by_force(active, Ending("silence", message))
 

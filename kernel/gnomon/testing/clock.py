@@ -91,6 +91,13 @@ class VirtualClock(Clock):
                 timer.set_result(None)  # the real clock notices a jump within a second
         await self.settle()
 
+    async def stall(self, by: timedelta | float) -> None:
+        """Let time pass in which nothing runs, as while the process is suspended; what is due by then runs late."""
+        await self.settle()
+        self._move(self._passed + (by.total_seconds() if isinstance(by, timedelta) else by))
+        self._fire(within=MICROSECOND_S)
+        await self.settle()
+
     async def until(self, condition: Callable[[], object], step: timedelta | float = 0.0) -> None:
         """Wait for work that the clock cannot see, such as a plugin's own task; TimeoutError if it hangs.
 

@@ -288,6 +288,26 @@ async def test_the_next_check_is_when_a_run_reaches_one_of_its_limits() -> None:
     assert pauses == [300, 120, 300, 60, 300, 300]
 
 
+async def test_time_in_which_the_kernel_did_not_run_is_no_silence_of_its_runs() -> None:
+    async def body() -> None:
+        await one.clock.sleep(24 * 3600)
+
+    async with scene(body) as one:
+        run = await one.start()
+        await one.look_every_minute(10)
+        one.reaper._due = one.clock.monotonic() + 90  # as it is before it sleeps until the next check
+        await one.clock.stall(timedelta(hours=2))  # stopped, suspended, or the loop was blocked
+        await one.reaper.check(one.kernel)
+        await one.look_every_minute(23)
+        assert [event.type for event in one.events if event.stream == run] == ["scheduled", "started"]
+        await one.look_every_minute(1)
+        assert len(one.events.of(Warned)) == 1
+        await one.look_every_minute(6)
+        over = await one.kernel.execution(run)
+
+    assert (over.status, over.reason) == ("failed", "zombie")
+
+
 @pytest.mark.parametrize(
     ("settings", "problem"),
     [
