@@ -92,7 +92,7 @@ class VirtualClock(Clock):
         await self.settle()
 
     async def stall(self, by: timedelta | float) -> None:
-        """Let time pass in which nothing runs, as while the process is suspended; what is due by then runs late."""
+        """Advance without running anything, as while the process is suspended; what is due by then runs late."""
         await self.settle()
         self._move(self._passed + (by.total_seconds() if isinstance(by, timedelta) else by))
         self._fire(within=MICROSECOND_S)
