@@ -226,7 +226,7 @@ def test_a_deposed_kernel_exits_with_1(start: Start, configure: Configure, folde
     with contextlib.closing(sqlite3.connect(folder / "gnomon.db", timeout=30)) as log, log:
         log.execute(
             "INSERT INTO commits "
-            "SELECT max(last) + 1, max(last) + 1, latest, latest, setback, '[0]', '[null]' FROM commits"
+            "SELECT max(last) + 1, max(last) + 1, latest, latest, setback, '[0]', '[null]', 0 FROM commits"
         )
 
     code = kernel.ends()
@@ -283,3 +283,22 @@ def assert_every_fire_has_one_outcome(ticks: list[dict[str, Any]]) -> None:
     interval = timedelta(milliseconds=200)
     for (first, count), (following, _) in itertools.pairwise(spans):
         assert following == first + count * interval
+
+
+@pytest.mark.parametrize("change", ["delete", "replace"])
+def test_a_kernel_whose_log_is_gone_exits_with_1(start: Start, configure: Configure, folder: Path, change: str) -> None:
+    configure(tick='every = "1h"')
+    kernel = start("run", *JSON_LOG)
+    kernel.wait_for("next fire")
+    log = folder / "gnomon.db"
+    if change == "replace":
+        (folder / "copy.db").write_bytes(log.read_bytes())
+        (folder / "copy.db").replace(log)
+    else:
+        log.unlink()
+
+    code = kernel.ends()
+
+    assert code == 1, kernel.errors
+    assert f"the log {log} was " in kernel.errors
+    assert "Traceback" not in kernel.errors
