@@ -114,6 +114,7 @@ _HOMES = {
         "JobError",
         "NotInRunError",
         "PluginError",
+        "RolledBackError",
         "RunCancelled",
         "ReservedNameError",
         "StoreError",
