@@ -15,7 +15,7 @@ from typing import Any
 import click
 
 from gnomon.cli.output.standard_streams import repair_standard_streams
-from gnomon.errors import ConfigError, GnomonError
+from gnomon.errors import ConfigError, GnomonError, RolledBackError
 
 COMMANDS = {
     "run": "Schedule and run the jobs until stopped.",
@@ -41,7 +41,7 @@ PLUGIN_COMMANDS = "gnomon.commands"
 """The entry-point group for commands of plugins: `NAME = "module:command"`, where `command` is a click command."""
 
 EXIT_FAILURE, EXIT_USAGE = 1, 2
-"""Exit codes: the command failed; the config or the command line is not valid."""
+"""Exit codes: the command failed; the config, the command line or the log is not valid."""
 
 
 class Commands(click.Group):
@@ -77,7 +77,12 @@ class Commands(click.Group):
             ctx.exit(EXIT_USAGE)
         except GnomonError as exc:
             click.echo(f"gnomon: {exc}", err=True)
-            ctx.exit(EXIT_FAILURE)
+            ctx.exit(exit_code_of(exc))
+
+
+def exit_code_of(exc: GnomonError) -> int:
+    """Return the exit code for an error: 2 where a supervisor that tries again would fail again, else 1."""
+    return EXIT_USAGE if isinstance(exc, ConfigError | RolledBackError) else EXIT_FAILURE
 
 
 def _plugin_commands() -> dict[str, EntryPoint]:

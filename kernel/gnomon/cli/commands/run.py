@@ -30,15 +30,21 @@ HEALTH_INTERVAL_S = 1.0
 @config_option
 @click.option("--log-format", type=click.Choice(LOG_FORMATS), help="By default console on a terminal, else logfmt.")
 @click.option("--log-level", type=click.Choice(LOG_LEVELS), default="info", show_default=True)
+@click.option("--accept-rollback", is_flag=True, help="Start with a log that has lost events, such as a restored copy.")
 @click.pass_context
 def command(
-    ctx: click.Context, config_file: Path | None, config: Path | None, log_format: str | None, log_level: str
+    ctx: click.Context,
+    config_file: Path | None,
+    config: Path | None,
+    log_format: str | None,
+    log_level: str,
+    accept_rollback: bool,
 ) -> None:
     """Schedule and run the jobs until stopped.
 
     SIGTERM or Ctrl-C starts nothing more and gives running jobs the time of `drain` to end. A second one exits at once
     and records the running jobs as lost. Exits with 0 after a clean stop, 1 if the kernel cannot run or events were
-    lost, 2 if the config is not valid.
+    lost, 2 if the config is not valid or the log was rolled back.
     """
     from gnomon.cli.access.resolve import read_config
     from gnomon.cli.output.console_plugin import ConsolePlugin
@@ -49,12 +55,13 @@ def command(
     keep_kernel_output()
     deployment = assemble(settings)
     deployment.plugins.add(ConsolePlugin(), "console")
+    deployment.store.accept_rollback = accept_rollback
     asyncio.run(_serve(deployment))
 
 
 async def _serve(deployment: Deployment) -> None:
     """Run the kernel; once it has stopped, the process ends within EXIT_GRACE_S."""
-    from gnomon.cli import EXIT_FAILURE
+    from gnomon.cli import EXIT_FAILURE, exit_code_of
     from gnomon.cli.process_exit import EXIT_GRACE_S, end_process_after, report_leftovers
     from gnomon.errors import GnomonError
 
@@ -69,7 +76,7 @@ async def _serve(deployment: Deployment) -> None:
         await _run_kernel(deployment)
         code = 0
     except GnomonError as exc:
-        problem = f"gnomon: {exc}"
+        code, problem = exit_code_of(exc), f"gnomon: {exc}"
         raise
     finally:
         end_process_after(EXIT_GRACE_S, code, report)
