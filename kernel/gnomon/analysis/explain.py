@@ -9,7 +9,7 @@ from itertools import takewhile
 import msgspec
 
 from gnomon.analysis import fire_outcomes
-from gnomon.analysis.fire_explanation import FireExplainer, FireExplanation
+from gnomon.analysis.fire_explanation import FireExplainer, FireExplanation, future_fire_words
 from gnomon.analysis.schedule_history import MICROSECOND, Pause, Schedule, ScheduleHistory, read_history
 from gnomon.domain import events
 from gnomon.errors import UnknownJobError
@@ -21,6 +21,8 @@ from gnomon.scheduling.triggers import AtTrigger, EveryTrigger, explain_trigger
 from gnomon.text import close_match, length
 
 MINUTE = timedelta(minutes=1)
+CLOCK_TOLERANCE = timedelta(seconds=5)
+"""Clocks of two machines differ by less."""
 SECOND = timedelta(seconds=1)
 LOOKS_BACK = (MINUTE, timedelta(hours=1), timedelta(days=1), timedelta(days=32), timedelta(days=367 * 5))
 """How far back the fire before a moment is searched, step by step, since triggers only go forward."""
@@ -140,6 +142,8 @@ class _Explainer:
         self.say(f"The next fire {self._is_due(fire)} at {self.when(fire)}.")
         self.found.after = fire
         await self._explain_fire(fire)
+        if state.newest_fire is not None and state.newest_fire - self._now > CLOCK_TOLERANCE:
+            self.say(future_fire_words(schedule.trigger, self.when(state.newest_fire)))
 
     async def _day(self, day: date) -> None:
         start, end = (_start_of(one, self.zone) for one in (day, day + timedelta(days=1)))

@@ -16,6 +16,7 @@ from gnomon.domain.execution import Execution, Status, execution_id
 from gnomon.domain.records import ExecutionQuery
 from gnomon.ports import Store
 from gnomon.scheduling.catch_up import DETAILS
+from gnomon.scheduling.triggers import AnchoredTrigger, counts_elapsed_time
 from gnomon.text import length, moment
 
 Fate = Status | Literal["held_back", "undecided", "to_come", "no_outcome", "forgotten"]
@@ -311,3 +312,11 @@ def _frees_a_slot(event: Event, started: Event) -> bool:
     if started.at - event.at > ON_TIME or not isinstance(event, events.Succeeded | events.Failed | events.Cancelled):
         return False
     return not (isinstance(event, events.Failed) and event.reason == "lost")
+
+
+def future_fire_words(trigger: AnchoredTrigger, newest: str) -> str:
+    """Explain what a fire in the future, which a wrong clock has left in the log, means for a job."""
+    text = f"The log has a fire in the future, {newest}: the clock was set back since, or was wrong then."
+    if counts_elapsed_time(trigger):
+        return f"{text} Intervals keep their pace, with times that lie ahead of the clock."
+    return f"{text} The job does not fire for times up to there; it would under another id."

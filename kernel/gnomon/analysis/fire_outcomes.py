@@ -121,8 +121,8 @@ def _watermarks(block: Iterable[Event], head: int) -> Iterator[Watermark]:
     before: FireOutcome | None = None
     for event in block:
         outcome = read_outcome(event)
-        if outcome is None or event.position > head:
-            continue
+        if outcome is None or event.position > head or outcome.first > outcome.at:
+            continue  # where the clock was set back, a fire ahead of it tells nothing about other jobs
         # One decision can write several outcomes; the heap had it at the time of the first fire.
         same_decision = before is not None and before.job_id == outcome.job_id and outcome.at - before.at < ONE_DECISION
         first = first if same_decision else outcome

@@ -118,17 +118,18 @@ class FireReconciler:
 
     def take(self, outcome: FireOutcome) -> None:
         """Compare the next outcome of the log."""
+        is_stray = self._is_stray(outcome)
+        expected = self._fires_at(outcome.position)
+        if outcome.position > self._position:
+            # Also of fires after the span: where the clock was set back, a later schedule counts from the newest.
+            self._position = outcome.position
+            self._newest_of_all = max(self._newest_of_all or outcome.last, outcome.last)
         if outcome.first > self._span.until:
-            if outcome.position > self._position:
-                self._fires_at(outcome.position)
-                self._note_newest(outcome)
             return
-        if self._is_stray(outcome):
+        if is_stray:
             self.strays.append(outcome)
             return
-        expected = self._fires_at(outcome.position)
         self._newest = outcome.last
-        self._note_newest(outcome)
         self._compare_strays(outcome.first)
         self._compare(expected, outcome)
 
@@ -139,11 +140,6 @@ class FireReconciler:
         for stray in self._known_strays:
             self._compare(None, stray)
         return self.audit
-
-    def _note_newest(self, outcome: FireOutcome) -> None:
-        # Also of fires after the span: where the clock was set back, a later schedule counts from the newest of them.
-        self._position = outcome.position
-        self._newest_of_all = max(self._newest_of_all or outcome.last, outcome.last)
 
     def _is_stray(self, outcome: FireOutcome) -> bool:
         # An outcome that was recorded before its time does not tell the order either.

@@ -59,8 +59,10 @@ class KernelCondition:
         if (behind := self._journal.behind_s) >= BEHIND_S:
             found["clock"] = (
                 f"the clock of this machine is {length(timedelta(seconds=round(behind)))} behind the newest event of "
-                "the log: jobs may not fire until it has caught up; set the clock, or wait"
+                "the log: cron jobs do not fire again for times in the log; set the clock, or wait"
             )
+        elif (problem := self._timetable.clock_problem) is not None:
+            found["clock"] = problem
         if self._watchdog is not None and (problem := self._watchdog.problem) is not None:
             found["loop"] = problem
         return found

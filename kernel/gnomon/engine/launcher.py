@@ -195,7 +195,10 @@ class Launcher:
 
     def _admit_when_due(self, execution: Execution, job: Job) -> None:
         due = execution.not_before or execution.scheduled_time
-        wait = (due - self._clock.now()) / timedelta(seconds=1)
+        wait = 0.0
+        if execution.not_before is not None:  # where the clock was set back since, no longer than the policy says
+            longest = retry_delay(job.retry, max(execution.attempt - 1, 1))
+            wait = min(due - self._clock.now(), longest * (1 + job.retry.jitter)) / timedelta(seconds=1)
         if wait <= 0:
             self._admit(execution, job, due)
         else:

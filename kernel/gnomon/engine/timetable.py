@@ -7,7 +7,7 @@ import contextlib
 import heapq
 import itertools
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 import msgspec
@@ -18,7 +18,8 @@ from gnomon.jobs.job import Job
 from gnomon.logs import get_logger
 from gnomon.ports import Clock
 from gnomon.scheduling.catch_up import Absence, Backlog, MissedRange, fires, next_fire
-from gnomon.scheduling.triggers import AnchoredTrigger
+from gnomon.scheduling.triggers import AnchoredTrigger, counts_elapsed_time
+from gnomon.text import length
 
 log = get_logger("gnomon.engine.timetable")
 
@@ -29,6 +30,10 @@ FIRST_CHUNK_JOBS = 16
 """The first chunk of a burst is small, so that its first body waits for a small commit; the following ones double."""
 STALLED_AFTER_S = 60.0
 """A step that takes longer counts as a standstill: hooks have 10 s, and the clock answers once a second."""
+JUMP = timedelta(seconds=5)
+"""A larger difference between the wall clock and the monotonic clock means that the wall clock was set."""
+JUMP_REPORTED_S = 600.0
+"""How long health reports that the clock was set."""
 SLICE_FIRES = 256
 """Fires of one long backlog that are counted before other tasks may run."""
 
@@ -43,7 +48,11 @@ class DueFires(msgspec.Struct, frozen=True):
 
 
 class Entry(msgspec.Struct, eq=False):
-    """A job in the timetable, `since` a wall time. One that was removed or replaced has no trigger."""
+    """A job in the timetable, `since` a wall time. One that was removed or replaced has no trigger.
+
+    `ahead` is how far the fires of an interval lie ahead of a wall clock that was set back: they come after the elapsed
+    time, and keep their order.
+    """
 
     job: Job
     trigger: AnchoredTrigger | None
@@ -52,6 +61,7 @@ class Entry(msgspec.Struct, eq=False):
     newest: datetime | None
     since: float = 0.0
     next: datetime | None = None
+    ahead: timedelta = timedelta()
     absence: Absence = Absence()
     is_catching_up: bool = False
 
@@ -76,6 +86,8 @@ class Timetable:
         self._round = asyncio.Event()
         self._running = self._working = False
         self._lateness = RecentValues()
+        self._offset = clock.time() - clock.monotonic()
+        self._jump: tuple[float, str] | None = None
         self.heartbeat = Heartbeat("timetable", STALLED_AFTER_S)
 
     def schedule(self, job: Job, trigger: AnchoredTrigger, state: JobState, absence: Absence | None = None) -> None:
@@ -89,6 +101,7 @@ class Timetable:
             state.newest_fire,
             absence=absence or Absence(),
             since=self._clock.time(),
+            ahead=self._ahead(trigger, state),
         )
         self._entries[job.id] = entry
         self._enter(entry)
@@ -98,10 +111,20 @@ class Timetable:
         if (entry := self._entries.pop(job_id, None)) is not None:
             entry.trigger = entry.next = None  # its heap entry is dropped when it comes due
 
+    def _ahead(self, trigger: AnchoredTrigger, state: JobState) -> timedelta:
+        ahead = (state.last_fire or state.anchor) - self._clock.now()
+        return ahead if ahead > JUMP and counts_elapsed_time(trigger) else timedelta()
+
     def next_fire(self, job_id: str) -> datetime | None:
         """Return when a job is due next; None for a job without further fires, or one that is not scheduled."""
         entry = self._entries.get(job_id)
-        return entry.next if entry is not None else None
+        return entry.next - entry.ahead if entry is not None and entry.next is not None else None
+
+    @property
+    def clock_problem(self) -> str | None:
+        """A sentence for some minutes after the wall clock was set. In any thread."""
+        jump = self._jump
+        return jump[1] if jump is not None and self._clock.monotonic() - jump[0] < JUMP_REPORTED_S else None
 
     @property
     def lateness_s(self) -> float:
@@ -139,6 +162,7 @@ class Timetable:
         try:
             most = FIRST_CHUNK_JOBS
             while True:
+                self._check_clock()
                 if due := self._pop_due(most):
                     await self._work(due, leads=most == FIRST_CHUNK_JOBS and self._is_due)
                     await asyncio.sleep(0)
@@ -153,6 +177,26 @@ class Timetable:
             self._running = False
             self.heartbeat.rest()
             self._round.set()
+
+    def _check_clock(self) -> None:
+        """Notice that the wall clock was set: intervals keep their pace if it was set back.
+
+        Set forward, it makes fires late, as a suspended machine does: the two cannot be told apart.
+        """
+        offset = self._clock.time() - self._clock.monotonic()
+        jump, self._offset = timedelta(seconds=offset - self._offset), offset
+        if abs(jump) <= JUMP:
+            return
+        direction = "forward" if jump > timedelta() else "back"
+        text = f"the clock was set {direction} by {length(abs(jump))} at {self._clock.now():%Y-%m-%d %H:%M:%S} UTC"
+        self._jump = (self._clock.monotonic(), text)
+        log.warning("the clock was set", direction=direction, seconds=jump.total_seconds())
+        for entry in self._entries.values():
+            if entry.ahead or (jump < timedelta() and entry.trigger and counts_elapsed_time(entry.trigger)):
+                entry.ahead = max(entry.ahead - jump, timedelta())
+        live = (entry for entry in self._entries.values() if entry.next is not None)
+        self._heap = [(_due(entry), next(self._numbers), entry) for entry in live]
+        heapq.heapify(self._heap)
 
     async def _work(self, due: Sequence[Entry], *, leads: bool) -> None:
         self._working = True
@@ -176,10 +220,10 @@ class Timetable:
             self._fail(entry, exc)
             return
         if entry.next is not None:  # else the trigger is at its end
-            self._push(entry, entry.next)
+            self._push(entry)
 
-    def _push(self, entry: Entry, due: datetime) -> None:
-        heapq.heappush(self._heap, (due.timestamp(), next(self._numbers), entry))
+    def _push(self, entry: Entry) -> None:
+        heapq.heappush(self._heap, (_due(entry), next(self._numbers), entry))
         if self._heap[0][2] is entry:
             self._wake.set()
 
@@ -209,7 +253,7 @@ class Timetable:
 
         The trigger is called once for each fire: a cron expression takes 20 to 50 µs to find the next one.
         """
-        job, trigger, fire = entry.job, entry.trigger, entry.next
+        job, trigger, fire, now = entry.job, entry.trigger, entry.next, now + entry.ahead
         if trigger is None or fire is None or fire > now:
             return None
         fire = fire.astimezone(UTC)
@@ -218,12 +262,11 @@ class Timetable:
         except Exception as exc:  # noqa: BLE001 - foreign code, as above
             self._fail(entry, exc)
         else:
-            if following is not None:
-                if following <= now:
-                    return None
-                # Not by _push: the loop is running, so it need not be woken.
-                heapq.heappush(self._heap, (following.timestamp(), next(self._numbers), entry))
+            if following is not None and following <= now:
+                return None
             entry.last_fire, entry.next = fire, following
+            if following is not None:  # not by _push: the loop is running, so it need not be woken
+                heapq.heappush(self._heap, (_due(entry), next(self._numbers), entry))
         is_backlog, entry.is_catching_up = entry.is_catching_up, False
         if job.grace is None and job.catch_up != "none":  # it may be late without limit
             return DueFires(job, (fire,), (), is_backlog)
@@ -236,7 +279,7 @@ class Timetable:
         job, trigger = entry.job, entry.trigger
         if trigger is None:
             return None  # removed while another entry of its chunk was counted
-        now = self._clock.now()
+        now = self._clock.now() + entry.ahead
         backlog = Backlog(job.catch_up, job.grace, entry.absence)
         count = 0
         try:
@@ -255,3 +298,8 @@ class Timetable:
         is_backlog = count > 1 or entry.is_catching_up
         entry.is_catching_up = entry.next is not None and entry.next <= now
         return DueFires(job, *backlog.decide(now), is_backlog) if count else None
+
+
+def _due(entry: Entry) -> float:
+    assert entry.next is not None  # noqa: S101 - callers check
+    return (entry.next - entry.ahead if entry.ahead else entry.next).timestamp()

@@ -173,6 +173,12 @@ def is_predictable(trigger: Trigger) -> bool:
     return all(is_predictable(part) for part in parts)
 
 
+def counts_elapsed_time(trigger: Trigger) -> bool:
+    """Return whether a trigger fires after elapsed time alone, so that it does not matter what the wall clock shows."""
+    inner = getattr(trigger, "trigger", trigger)
+    return isinstance(inner, EveryTrigger) and inner.start is None and inner.end is None
+
+
 def in_utc(instant: datetime) -> datetime:
     """Convert an aware datetime to UTC; TriggerError for one that some time zones cannot show."""
     return _in_range(instant, lambda: instant.astimezone(UTC))

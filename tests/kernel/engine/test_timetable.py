@@ -11,11 +11,12 @@ from gnomon.domain.job_state import JobState
 from gnomon.engine.timetable import CHUNK_JOBS, SLICE_FIRES, DueFires, Timetable
 from gnomon.jobs.job import Job
 from gnomon.scheduling.catch_up import Absence
+from gnomon.scheduling.cron import CronTrigger
 from gnomon.scheduling.foreign_triggers import adopt_trigger
-from gnomon.scheduling.triggers import AtTrigger, EveryTrigger, Trigger
+from gnomon.scheduling.triggers import AnchoredTrigger, AtTrigger, EveryTrigger, Trigger
 from gnomon.testing.clock import START, VirtualClock
 
-HOUR = timedelta(hours=1)
+HOUR, MINUTE, MILLISECOND = timedelta(hours=1), timedelta(minutes=1), timedelta(milliseconds=1)
 
 
 def run() -> None: ...
@@ -209,13 +210,15 @@ async def test_a_fire_is_not_slept_past_when_the_clock_jumps(
 async def test_a_clock_that_goes_back_brings_no_fire_twice(
     timetable: Timetable, desk: Desk, gnomon_clock: VirtualClock
 ) -> None:
-    put(timetable, "hourly", EveryTrigger(HOUR))
+    put(timetable, "hourly", CronTrigger("0 * * * *", UTC))
+    put(timetable, "steady", EveryTrigger(HOUR))
     await gnomon_clock.advance(2 * HOUR)
 
     await gnomon_clock.jump(-2 * HOUR)
     await gnomon_clock.advance(3 * HOUR)
 
     assert desk.runs("hourly") == [START + n * HOUR for n in (1, 2, 3)]
+    assert desk.runs("steady") == [START + n * HOUR for n in (1, 2, 3, 4, 5)]  # an hour has passed between each
 
 
 async def test_whoever_waits_until_it_is_idle_waits_for_what_is_being_dispatched(
@@ -242,3 +245,21 @@ async def test_a_timetable_that_does_not_run_keeps_nobody_waiting(desk: Desk, gn
     await timetable.idle()
 
     assert desk.chunks == []
+
+
+@pytest.mark.parametrize("trigger", [CronTrigger("* * * * *", UTC), EveryTrigger(MINUTE)], ids=["cron", "every"])
+async def test_a_clock_that_steps_by_milliseconds_at_the_minute_loses_and_doubles_no_fire(
+    timetable: Timetable, desk: Desk, gnomon_clock: VirtualClock, trigger: AnchoredTrigger
+) -> None:
+    early = 2 * MILLISECOND
+    put(timetable, "a", trigger)
+    await gnomon_clock.advance(MINUTE - early)
+    for minute in range(1440):
+        step = (5, -5, -4)[minute % 3] * MILLISECOND
+        await gnomon_clock.jump(step)
+        await gnomon_clock.advance(early)
+        await gnomon_clock.jump(-step)
+        await gnomon_clock.advance(MINUTE - early)
+
+    assert desk.runs("a") == [START + n * MINUTE for n in range(1, 1441)]
+    assert not any(due.missed for due in desk.of("a"))
