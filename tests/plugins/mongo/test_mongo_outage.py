@@ -459,7 +459,7 @@ async def test_jobs_go_on_in_an_outage_and_their_history_is_whole_afterwards(
         assert (health.state, health.accepts_runs) == ("degraded", True)
         assert health.backlog >= 4
         daemon.start()
-        await eventually(lambda: kernel.health().state == "healthy")
+        await eventually(lambda: store.health().state == "healthy")
         for identity in (before, within):
             assert [event.type for event in await kernel.history(identity)] == ["scheduled", "started", "succeeded"]
         views = (await kernel.executions(ExecutionQuery())).items
