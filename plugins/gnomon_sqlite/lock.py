@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import socket
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -17,6 +18,10 @@ from gnomon.errors import StoreInUseError
 _open_files: dict[int, tuple[int, int]] = {}
 """Descriptors of locked files, with device and inode. A forked child closes its copies, which would hold the lock after
 the parent is gone."""
+
+
+LOCKS_ARE_SEPARATE = sys.platform == "linux"
+"""Elsewhere `flock` on the database would conflict with SQLite's own locks: there a hard link is another log."""
 
 
 class Holder(msgspec.Struct):
@@ -89,7 +94,8 @@ class WriterLock:
         self._locked[path] = file
         opened = os.fstat(file)
         _open_files[file] = opened.st_dev, opened.st_ino
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if path == self.path or LOCKS_ARE_SEPARATE:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
     def _record(self) -> None:
         file = self._locked[self.path]
