@@ -73,15 +73,21 @@ def discover(folders: list[str]) -> list[Distribution]:
     found: dict[str, Distribution] = {}
     for distribution in distributions(path=folders):
         # A folder with broken metadata has no name. It cannot be verified, but must not be missing from the counts.
-        name = distribution.metadata["Name"] or f"broken {len(found)}"
+        name = name_of(distribution) or f"broken {len(found)}"
         found.setdefault(re.sub(r"[-_.]+", "-", name).lower(), distribution)
     return [found[name] for name in sorted(found)]
+
+
+def name_of(distribution: Distribution) -> str | None:
+    """Return the name, or None where the metadata has none: to index it anyway is deprecated since Python 3.12."""
+    metadata = distribution.metadata
+    return metadata["Name"] if "Name" in metadata else None  # noqa: SIM401 - not every version types its get()
 
 
 def hashed_files(distribution: Distribution) -> list[tuple[str, str]] | None:
     """Return (path, `algorithm=hash` or an empty string) of each file, or None if it cannot be verified."""
     record = distribution.read_text("RECORD")
-    if not record or not distribution.metadata["Name"] or is_editable(distribution):
+    if not record or name_of(distribution) is None or is_editable(distribution):
         return None
     return [(row[0], row[1] if len(row) > 1 else "") for row in csv.reader(record.splitlines()) if row]
 

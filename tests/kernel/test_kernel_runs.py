@@ -742,7 +742,7 @@ class UnshowableError(Exception):
         (datetime(2026, 1, 1, tzinfo=UTC), "2026-01-01T00:00:00Z"),
         (float("nan"), None),
         (2**70, 2**70),
-        (threading.Lock, "<built-in function allocate_lock>"),
+        (len, "<built-in function len>"),
         (Unshowable(), f"({__name__}.Unshowable that cannot be shown)"),
         ("half a character: \ud800", "'half a character: \\ud800'"),
     ],
