@@ -110,7 +110,7 @@ def test_check_connect_exits_with_1_when_a_server_is_unreachable(configure: Conf
     assert "sqlite    ✘ problem" in done.stdout
     assert "1 job, 1 problem" in done.stderr
     assert not told["ok"]
-    assert told["problems"] == [f"sqlite: {told['connections'][0]['told']}"]
+    assert told["problems"] == [f"sqlite: {told['connections'][0]['message']}"]
     assert "not a SQLite database" in told["problems"][0]
     assert gnomon("check").returncode == 0
 
