@@ -181,7 +181,7 @@ class Timetable:
     def _check_clock(self) -> None:
         """Notice that the wall clock was set: intervals keep their pace if it was set back.
 
-        Set forward, it makes fires late, as a suspended machine does: the two cannot be told apart.
+        Set forward, it makes fires late, as a suspended machine does: the two cannot be distinguished.
         """
         offset = self._clock.time() - self._clock.monotonic()
         jump, self._offset = timedelta(seconds=offset - self._offset), offset
