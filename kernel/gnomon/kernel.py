@@ -35,7 +35,7 @@ from gnomon.engine.queries import KernelQueries
 from gnomon.engine.recovery import recover
 from gnomon.engine.supervisor import Supervisor
 from gnomon.engine.timetable import Timetable
-from gnomon.errors import DeposedError, GnomonError
+from gnomon.errors import DeposedError, GnomonError, StoreError
 from gnomon.jobs.job import Job
 from gnomon.jobs.registered import RegisteredJob
 from gnomon.logs import get_logger
@@ -50,6 +50,7 @@ from gnomon.runners.process import ProcessRunner
 from gnomon.runners.thread import ThreadRunner
 from gnomon.scheduling.catch_up import Absence
 from gnomon.stores.memory import MemoryStore
+from gnomon.stores.schedule_versions import note_schedule_versions, present_versions
 
 log = get_logger("gnomon.kernel")
 
@@ -201,12 +202,22 @@ class Kernel(KernelQueries, KernelCommands):
             return  # the runs of an earlier kernel wait for one that keeps time and knows all the jobs
         with garbage_collection_paused():
             self._registry.apply(list(self._jobs), KERNEL, "the kernel was started with these definitions")
+        await self._note_versions()
         await recover(self._store, self._journal, self._launcher, self.clock, self._jobs)
         absence = Absence(down_until=self.clock.now())
         with garbage_collection_paused():
             for registered in self._jobs:
                 self._registry.enter(registered.job.id, absence)
         await asyncio.shield(self._journal.durable())
+
+    async def _note_versions(self) -> None:
+        try:
+            before = await note_schedule_versions(self._store, self.clock.now(), self.node)
+        except StoreError as exc:  # the audit is less exact without them, and no job needs them
+            log.warning("the versions that fires depend on were not recorded", problem=str(exc))
+            return
+        if before is not None and before.versions != (present := present_versions()):
+            log.warning("the versions that fires depend on have changed", before=before.versions, now=present)
 
     def _start_nothing_more(self) -> None:
         self._admission.is_open = False

@@ -167,15 +167,20 @@ async def test_a_folded_range_names_its_first_and_its_last_fire(
     assert "later than catch_up and grace allow" in (range_.detail or "")
 
 
+@pytest.mark.parametrize(
+    ("keys", "last"),
+    [({"cron": "0 * * * *"}, 5), ({"every": Duration(hours=1)}, 7)],
+    ids=["cron waits for the clock", "an interval keeps its pace"],
+)
 async def test_a_clock_that_is_set_back_brings_no_fire_twice_and_loses_none(
-    gnomon_kernel: Make, gnomon_clock: VirtualClock, gnomon_events: EventList
+    gnomon_kernel: Make, gnomon_clock: VirtualClock, gnomon_events: EventList, keys: dict[str, Any], last: int
 ) -> None:
-    async with gnomon_kernel(job(every=Duration(hours=1))):
+    async with gnomon_kernel(job(**keys)):
         await gnomon_clock.advance(3 * HOUR)
         await gnomon_clock.jump(-2 * HOUR)
         await gnomon_clock.advance(4 * HOUR)
 
-    assert scheduled(gnomon_events) == [START + n * HOUR for n in (1, 2, 3, 4, 5)]
+    assert scheduled(gnomon_events) == [START + n * HOUR for n in range(1, last + 1)]
     assert missed(gnomon_events) == []
 
 

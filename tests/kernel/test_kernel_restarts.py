@@ -212,17 +212,26 @@ async def test_a_job_that_was_removed_while_no_kernel_ran_leaves_no_fire_without
     assert (scheduled(gnomon_events), missed(gnomon_events)) == ([7], [("downtime", 3)])
 
 
+@pytest.mark.parametrize(
+    ("keys", "hours"),
+    [({"cron": "0 * * * *"}, [1, 2, 3, 4]), ({"every": Duration(hours=1)}, [1, 2, 3, 4, 5, 6, 7])],
+    ids=["cron waits for the clock", "an interval keeps its pace"],
+)
 async def test_a_clock_that_is_behind_the_log_at_the_start_brings_no_fire_twice(
-    gnomon_kernel: Make, gnomon_clock: VirtualClock, gnomon_events: EventList
+    gnomon_kernel: Make,
+    gnomon_clock: VirtualClock,
+    gnomon_events: EventList,
+    keys: dict[str, Any],
+    hours: list[int],
 ) -> None:
-    hourly = job(every=Duration(hours=1))
+    hourly = job(**keys)
     async with gnomon_kernel(hourly):
         await gnomon_clock.advance(3 * HOUR)
     await gnomon_clock.jump(-3 * HOUR)
     async with gnomon_kernel(hourly):
         await gnomon_clock.advance(4 * HOUR)
 
-    assert scheduled(gnomon_events) == [1, 2, 3, 4]
+    assert scheduled(gnomon_events) == hours
 
 
 # --- runs that an earlier kernel left

@@ -19,6 +19,7 @@ from gnomon.domain.events import Event
 from gnomon.errors import UnknownJobError
 from gnomon.ports import Store
 from gnomon.stores.reading import read_log
+from gnomon.stores.schedule_versions import ScheduleVersions, present_versions, read_schedule_versions
 from gnomon.text import close_match
 
 __all__ = ["AuditReport", "Finding", "JobAudit", "OpenFires", "Unproved", "audit"]
@@ -63,7 +64,35 @@ async def audit(
         again = {job_id: FireReconciler(job_id, one.history, span, one.strays) for job_id, one in doubtful.items()}
         await _reconcile(_blocks(store, job_ids, since, after, head), again)
         reconcilers |= again
-    return AuditReport(since, until, head, [reconcilers[job_id].audit for job_id in sorted(reconcilers)])
+    changes = _other_versions(await read_schedule_versions(store))
+    audits = (reconcilers[job_id].audit for job_id in sorted(reconcilers))
+    return AuditReport(since, until, head, [_judged(one, changes) for one in audits])
+
+
+def _other_versions(known: Sequence[ScheduleVersions]) -> list[Unproved]:
+    """Return the periods in which fires were computed with other versions than those of this process."""
+    present, periods = present_versions(), []
+    for i, one in enumerate(known):
+        names = [name for name in present if one.versions.get(name) != present[name]]
+        if names:
+            until = known[i + 1].at if i + 1 < len(known) else None
+            others = ", ".join(f"{name} {one.versions.get(name)} in place of {present[name]}" for name in names)
+            periods.append(Unproved(one.at, until, 0, f"its fires were computed with {others}"))
+    return periods
+
+
+def _judged(audit: JobAudit, periods: Sequence[Unproved]) -> JobAudit:
+    """Move findings that other versions of zone data, cronsim or APScheduler may explain to the unproved fires."""
+    if not periods or not audit.findings:
+        return audit
+    findings, unproved = [], list(audit.unproved)
+    for finding in audit.findings:
+        period = next((one for one in periods if one.covers(finding.first) or one.covers(finding.last)), None)
+        if period is None or finding.problem == "two_outcomes":
+            findings.append(finding)
+        else:
+            unproved.append(Unproved(finding.first, finding.last, len(finding.executions), period.reason))
+    return msgspec.structs.replace(audit, findings=findings, unproved=unproved)
 
 
 async def _histories(store: Store, job_ids: Collection[str] | None, head: int) -> dict[str, ScheduleHistory]:

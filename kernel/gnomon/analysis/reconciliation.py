@@ -53,6 +53,10 @@ class Unproved(msgspec.Struct, frozen=True):
     entries: int
     reason: str
 
+    def covers(self, moment: datetime) -> bool:
+        """Return whether a moment lies in the period."""
+        return self.since <= moment and (self.until is None or moment < self.until)
+
 
 class JobAudit(msgspec.Struct, kw_only=True):
     """The result for one job: `fires` have exactly one outcome each, `missed` of them did not run."""
