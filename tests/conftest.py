@@ -1,4 +1,6 @@
 import importlib
+from collections.abc import Generator
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -15,6 +17,22 @@ def pytest_configure(config: pytest.Config) -> None:
     plugin = importlib.import_module("gnomon.testing.pytest_plugin")
     if not config.pluginmanager.is_registered(plugin):
         config.pluginmanager.register(plugin)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_report_to_serializable() -> Generator[None, Any, Any]:
+    """Escape lone surrogates in a report: tests print them, and pytest-xdist cannot send them to its other process."""
+    return _writable((yield))
+
+
+def _writable(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, dict):
+        return {_writable(key): _writable(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(map(_writable, value))
+    return value
 
 
 @pytest.fixture(autouse=True)

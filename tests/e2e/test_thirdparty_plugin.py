@@ -86,7 +86,7 @@ def test_an_enabled_plugin_runs_its_job_and_receives_the_result(python: Path, tm
 def test_an_installed_command_is_in_the_help_and_runs(python: Path, tmp_path: Path) -> None:
     listed = run(python, "-m", "gnomon.cli", "--help", folder=tmp_path)
     assert "Commands of plugins:" in listed
-    assert "Say a word in capitals." in listed
+    assert "Return a word in capitals." in listed
     assert run(python, "-m", "gnomon.cli", "echo", "hello", folder=tmp_path) == "HELLO\n"
 
 
