@@ -21,7 +21,7 @@ from gnomon.domain.job_state import JobState
 from gnomon.domain.operator_actions import action_of
 from gnomon.domain.records import Action, Checkpoint, LogLine
 from gnomon.errors import StoreError
-from gnomon.stores.microseconds import EPOCH, MICROSECOND
+from gnomon.stores.microseconds import from_micros, to_micros
 from gnomon_mongo.drivers import Document
 
 T = TypeVar("T")
@@ -39,11 +39,6 @@ _encoder = msgspec.json.Encoder()
 _decode_execution = msgspec.json.Decoder(Execution).decode
 _decode_job = msgspec.json.Decoder(JobState).decode
 _decode_line = msgspec.json.Decoder(LogLine).decode
-
-
-def micros(moment: datetime) -> int:
-    """Return an aware datetime as µs since 1970."""
-    return (moment - EPOCH) // MICROSECOND
 
 
 def millis(moment: datetime) -> datetime:
@@ -133,12 +128,12 @@ def _own(view: Execution) -> Document:
     """Encode the keys of lists, and the view without its traceback, which is a field already."""
     own: Document = {
         "view": _encoder.encode(msgspec.structs.replace(view, traceback=None)).decode(),
-        "timestamp": micros(view.timestamp),
+        "timestamp": to_micros(view.timestamp),
     }
     if view.hidden:
         own["hidden"] = True  # absent from all others: its index is sparse
     if view.is_over:
-        own["ended"] = micros(view.updated_at)
+        own["ended"] = to_micros(view.updated_at)
     if view.error_message:
         own["error"] = view.error_message.casefold()
     return own
@@ -210,13 +205,13 @@ def action_documents(events: Iterable[Event]) -> list[Document]:
 def _action_document(position: int, action: Action) -> Document:
     fields = msgspec.structs.asdict(action)
     at = fields.pop("at")
-    return {"_id": position, **fields, "timestamp": millis(at), "gnomon": {"timestamp": micros(at)}}
+    return {"_id": position, **fields, "timestamp": millis(at), "gnomon": {"timestamp": to_micros(at)}}
 
 
 def action_of_document(document: Document) -> Action:
     """Decode an operator's action."""
     fields = {name: document[name] for name in Action.__struct_fields__ if name != "at"}
-    return Action(at=EPOCH + document["gnomon"]["timestamp"] * MICROSECOND, **fields)
+    return Action(at=from_micros(document["gnomon"]["timestamp"]), **fields)
 
 
 def _read(decode: Callable[[str], T], text: str, what: str) -> T:

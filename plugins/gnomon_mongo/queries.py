@@ -13,6 +13,7 @@ from gnomon.domain.events import Event
 from gnomon.domain.execution import Execution
 from gnomon.domain.job_state import JobState
 from gnomon.domain.records import ActionPage, ActionQuery, Checkpoint, ExecutionQuery, LogLine, Page
+from gnomon.stores.microseconds import to_micros
 from gnomon.stores.page_cursor import Cursor, read_cursor, write_cursor
 from gnomon_mongo import schema
 from gnomon_mongo.documents import (
@@ -23,7 +24,6 @@ from gnomon_mongo.documents import (
     execution_of,
     job_of,
     line_of,
-    micros,
     millis,
 )
 from gnomon_mongo.drivers import Document
@@ -198,7 +198,7 @@ async def _group(server: Server, where: Document, start: Start, limit: int) -> l
     """Read executions of one date, newest first by the microsecond, then by id."""
     conditions: list[Document] = [where, {"timestamp": start.date}]
     if start.below is not None:
-        exact = micros(start.below.timestamp)
+        exact = to_micros(start.below.timestamp)
         older = {"gnomon.timestamp": {"$lt": exact}}
         conditions.append({"$or": [older, {"gnomon.timestamp": exact, "_id": {"$lt": ObjectId(start.below.id)}}]})
     async with server.reading(LIST_LIMIT_S):
@@ -239,7 +239,7 @@ def _in_time(query: ExecutionQuery) -> Document:
     dates: Document = {}
     exact: Document = {}
     if query.since is not None:
-        dates["$gte"], exact["$gte"] = millis(query.since), micros(query.since)
+        dates["$gte"], exact["$gte"] = millis(query.since), to_micros(query.since)
     if query.until is not None:
-        dates["$lte"], exact["$lt"] = millis(query.until), micros(query.until)
+        dates["$lte"], exact["$lt"] = millis(query.until), to_micros(query.until)
     return {"timestamp": dates, "gnomon.timestamp": exact} if dates else {}

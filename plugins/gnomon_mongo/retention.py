@@ -13,8 +13,9 @@ from contextlib import asynccontextmanager
 from datetime import datetime
 
 from gnomon.domain.execution import FINAL
+from gnomon.stores.microseconds import to_micros
 from gnomon_mongo import schema
-from gnomon_mongo.documents import execution_key, micros, millis
+from gnomon_mongo.documents import execution_key, millis
 from gnomon_mongo.drivers import Document
 from gnomon_mongo.operations import read_head
 from gnomon_mongo.server import WORK_LIMIT_S, Server
@@ -91,7 +92,7 @@ async def _ended(server: Server, before: datetime, most: int, more: Document) ->
     where = {
         "status": {"$in": sorted(FINAL)},
         "timestamp": {"$lte": millis(before)},
-        "gnomon.ended": {"$lt": micros(before)},
+        "gnomon.ended": {"$lt": to_micros(before)},
     }
     async with server.writing(WORK_LIMIT_S):
         found = server[schema.EXECUTIONS].find({**where, **more}, {"_id": 1}).limit(most)

@@ -199,5 +199,5 @@ class Tracker:
 
     def _mark_refused(self, write: RecordWrite, problem: str) -> None:
         if problem not in self._progress.refused.values():
-            log.error("progress of a run cannot be written", execution=write.execution_id, problem=problem)
+            log.error("progress of a run cannot be written", run=write.execution_id, problem=problem)
         self._progress.mark_refused(write, problem)

@@ -6,6 +6,7 @@ circles inside a package, and none against private names.
 
 import ast
 import re
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -153,3 +154,15 @@ def listed_tree() -> dict[str, set[str]]:
 
 def test_the_picture_of_the_architecture_shows_the_packages_and_modules_that_are_there() -> None:
     assert drawn_tree() == listed_tree()
+
+
+def test_every_module_is_either_public_or_refused_to_plugins() -> None:
+    page = PICTURE.read_text(encoding="utf-8").partition("## What plugins may import")[2].partition("\n## ")[0]
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"][
+        "contracts"
+    ]
+    (refused,) = (contract["forbidden_modules"] for contract in contracts if contract.get("allow_indirect_imports"))
+    public = {f"gnomon.{name}" for name in re.findall(r"`(\w+)`", page) if name != "gnomon"}
+
+    assert not public & set(refused)
+    assert public | set(refused) == {name for name in MODULES if name.count(".") == 1 and name.startswith("gnomon.")}

@@ -80,8 +80,6 @@ async def explain(store: Store, job_id: str, moment: datetime | date | None, now
     return explainer.found
 
 
-CLOCK_TOLERANCE = timedelta(seconds=5)
-"""Clocks of two machines differ by less."""
 NEWEST_EVENTS = 256
 """Events at the end of the log whose times are compared with the clock."""
 

@@ -21,7 +21,7 @@ from gnomon.text import length, moment
 
 Fate = Status | Literal["held_back", "undecided", "to_come", "no_outcome", "forgotten"]
 
-ON_TIME = timedelta(seconds=1)
+NEGLIGIBLE_DELAY = timedelta(seconds=1)
 """Largest delay of a start that needs no explanation."""
 NEIGHBOURS = 200
 """Events before a start among which the end of the run that freed its slot is searched."""
@@ -115,13 +115,13 @@ class FireExplainer:
     async def _explain_start(self, explanation: FireExplanation, run: Execution, first: Event, started: Event) -> None:
         due = run.not_before or run.scheduled_time
         late = started.at - due
-        if late < ON_TIME:
+        if late < NEGLIGIBLE_DELAY:
             explanation.say(f"It ran on time: it started at {self.when(started.at)} (run {run.id}).")
             return
         explanation.say(f"It ran late, by {length(late)}: it started at {self.when(started.at)} (run {run.id}).")
-        if first.at - due >= ON_TIME:
+        if first.at - due >= NEGLIGIBLE_DELAY:
             await self._explain_why_late(explanation, due, first)
-        if started.at - max(first.at, due) >= ON_TIME:
+        if started.at - max(first.at, due) >= NEGLIGIBLE_DELAY:
             await self._explain_what_it_waited_for(explanation, run, max(first.at, due), started)
 
     async def _explain_why_late(self, explanation: FireExplanation, due: datetime, decided: Event) -> None:
@@ -275,7 +275,7 @@ class FireExplainer:
 
     async def _silence(self, fire: datetime) -> Silence | None:
         before, after = await fire_outcomes.silence_around(self._store, fire, self._head)
-        if after is not None and after.at - fire < ON_TIME:
+        if after is not None and after.at - fire < NEGLIGIBLE_DELAY:
             return None
         return Silence(before.at if before is not None else None, after.at if after is not None else None)
 
@@ -309,7 +309,9 @@ class FireExplainer:
 
 def _frees_a_slot(event: Event, started: Event) -> bool:
     """Return whether an event is the end of a run that occupied a slot until then; a lost run ended long before."""
-    if started.at - event.at > ON_TIME or not isinstance(event, events.Succeeded | events.Failed | events.Cancelled):
+    if started.at - event.at > NEGLIGIBLE_DELAY or not isinstance(
+        event, events.Succeeded | events.Failed | events.Cancelled
+    ):
         return False
     return not (isinstance(event, events.Failed) and event.reason == "lost")
 

@@ -211,7 +211,7 @@ class Launcher:
         try:
             self._admit(execution, current.job if current is not None else job, due)
         except DeposedError as exc:
-            log.error("a delayed run is no longer started", execution=execution.id, problem=str(exc))
+            log.error("a delayed run is no longer started", run=execution.id, problem=str(exc))
 
     def _admit(self, execution: Execution, job: Job, due: datetime) -> None:
         ticket = Ticket(execution.id, job, due, must_run=not execution.is_fire)

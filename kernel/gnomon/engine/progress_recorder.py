@@ -82,7 +82,7 @@ class ProgressRecorder:
         try:
             await self._store.append_log(context.execution_id, lines, oldest)
         except StoreError as exc:
-            log.warning("log lines wait for the store", execution=context.execution_id, problem=str(exc))
+            log.warning("log lines wait for the store", run=context.execution_id, problem=str(exc))
             self.flush_later(context)
         else:
             context.log_buffer.mark_flushed(lines)
@@ -96,4 +96,4 @@ class ProgressRecorder:
             try:
                 self._journal.record(events.Progress, execution_id, execution.job_id, **told)
             except GnomonError as exc:
-                log.debug("progress lost", execution=execution_id, problem=str(exc))
+                log.debug("progress lost", run=execution_id, problem=str(exc))

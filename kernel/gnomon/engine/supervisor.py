@@ -197,7 +197,7 @@ class Supervisor:
         try:
             self._record_failed(active, ending)
         except Exception as exc:  # noqa: BLE001 - the run ends nevertheless
-            log.error("the end of a run could not be recorded", execution=active.execution.id, problem=safe_str(exc))
+            log.error("the end of a run could not be recorded", run=active.execution.id, problem=safe_str(exc))
 
     # --- ending ---
 
@@ -225,7 +225,7 @@ class Supervisor:
         active.keeps_slot = not force
         if active.is_over:
             active.observer.on_body_end(active)
-            log.warning("the slot of a body that still runs was released", execution=execution_id, actor=actor)
+            log.warning("the slot of a body that still runs was released", run=execution_id, actor=actor)
             return True
         active.ending = Ending(reason, message, actor)
         self._stop_body(active)
@@ -288,7 +288,7 @@ class Supervisor:
             elif not (outcome.cancelled and active.ending is not None):
                 self._recorder.late(active, outcome)
         except DeposedError as exc:
-            log.error("the end of a run could not be recorded", execution=active.execution.id, problem=str(exc))
+            log.error("the end of a run could not be recorded", run=active.execution.id, problem=str(exc))
         self._release(active)
 
     def _overrule_by_timeout(self, active: ActiveRun, outcome: Outcome) -> None:

@@ -62,7 +62,7 @@ class HookCaller:
             return
         if current[2] is not self._reported:
             self._reported = current[2]
-            log.error("plugin blocks", plugin=self._plugin, problem=blocked, execution=current[2].stream)
+            log.error("plugin blocks", plugin=self._plugin, problem=blocked, run=current[2].stream)
 
     async def call(self, hook: str, impl: pluggy.HookImpl, event: Event, /, **available: Any) -> None:
         """Call one implementation with the arguments that it asks for; `event` is the one named if it fails.
@@ -98,7 +98,7 @@ class HookCaller:
                 hook=hook,
                 event_type=event.type,
                 position=event.position,
-                execution=event.stream,
+                run=event.stream,
                 failures_in_a_row=in_a_row,
                 problem=problem,
                 exception=safe_traceback(exc),

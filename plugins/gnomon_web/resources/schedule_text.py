@@ -5,10 +5,9 @@ from __future__ import annotations
 import functools
 from typing import Any
 
+from gnomon.jobs.diff import SCHEDULE_KEYS
 from gnomon.jobs.job import Job, explain_schedule
 from gnomon.safe_text import safe_str
-
-SCHEDULE_KEYS = ("cron", "every", "at", "trigger", "timezone")
 
 
 def describe_schedule(job: Job) -> tuple[str, dict[str, Any]]:

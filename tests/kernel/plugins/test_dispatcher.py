@@ -151,7 +151,7 @@ async def test_a_hook_that_raises_hurts_nobody_and_goes_on_being_called(
     assert [(line["plugin"], line["hook"], line["event_type"]) for line in failures] == [
         (type(plugin).__name__, "on_started", "started")
     ] * 3
-    assert [(line["execution"], line["position"]) for line in failures] == [(e.stream, e.position) for e in started]
+    assert [(line["run"], line["position"]) for line in failures] == [(e.stream, e.position) for e in started]
 
 
 async def test_an_error_names_what_was_raised_and_a_time_limit_what_it_was() -> None:
@@ -267,9 +267,7 @@ async def test_a_plugin_that_blocks_is_reported_once_for_each_call(
         await until(lambda: health(kernel, "Blocking").state == "healthy")
 
     assert "on_event has not returned from event 1 (job_added)" in found.problem
-    assert [(line["event"], line["plugin"], line["execution"]) for line in logs] == [
-        ("plugin blocks", "Blocking", "job:job")
-    ]
+    assert [(line["event"], line["plugin"], line["run"]) for line in logs] == [("plugin blocks", "Blocking", "job:job")]
 
 
 async def test_a_plugin_that_keeps_failing_is_degraded_until_it_works_again(gnomon_kernel: Make) -> None:

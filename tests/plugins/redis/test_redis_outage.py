@@ -300,7 +300,7 @@ async def test_something_else_under_a_name_is_left_alone_told_and_made_good_late
             await eventually(is_right)
             await eventually(lambda: health(kernel).state == "healthy")
     (told,) = [line for line in logs if line["event"] == "progress of a run cannot be written"]
-    assert told["execution"] == trouble.id
+    assert told["run"] == trouble.id
     assert "delete it, or choose another `prefix`" in told["problem"]
 
 
