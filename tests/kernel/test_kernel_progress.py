@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gnomon import Context, Execution, Job, Kernel, Progress, current
+from gnomon.domain import codec
 from gnomon.domain.events import DeclaredStep, Scheduled
 from gnomon.domain.execution import begin
 from gnomon.testing import EventList, VirtualClock
@@ -268,6 +270,20 @@ async def test_a_weight_that_means_nothing_is_told_to_the_body(gnomon_kernel: Ma
 
     assert (execution.status, execution.error_type) == ("failed", "ValueError")
     assert "weight" in (execution.error_message or "")
+
+
+@pytest.mark.parametrize("step", [DeclaredStep(123, 1.0), DeclaredStep("a", True), DeclaredStep("a", Decimal(2))])  # type: ignore[arg-type]
+async def test_a_step_of_wrong_types_never_gets_into_the_log(
+    gnomon_kernel: Make, gnomon_clock: VirtualClock, gnomon_events: EventList, step: DeclaredStep
+) -> None:
+    async def body() -> None:
+        current().steps(step)
+        current().step(step.name)
+
+    async with gnomon_kernel(job(body)) as kernel:
+        await run(kernel, gnomon_clock)
+
+    assert [codec.decode(codec.encode(event)) for event in gnomon_events] == gnomon_events
 
 
 async def test_what_is_told_after_the_end_changes_nothing(

@@ -17,6 +17,7 @@ from gnomon.engine.vital_signs import Heartbeat, RecentValues
 from gnomon.jobs.job import Job
 from gnomon.logs import get_logger
 from gnomon.ports import Clock
+from gnomon.safe_text import safe_str
 from gnomon.scheduling.catch_up import Absence, Backlog, MissedRange, fires, next_fire
 from gnomon.scheduling.triggers import AnchoredTrigger, counts_elapsed_time
 from gnomon.text import length
@@ -216,7 +217,7 @@ class Timetable:
             return
         try:
             entry.next = next_fire(entry.trigger, entry.last_fire, entry.anchor, entry.newest)
-        except Exception as exc:  # noqa: BLE001 - triggers are foreign code: one that fails must not stop the others
+        except BaseException as exc:  # noqa: BLE001 - triggers are foreign code: one that fails must not stop the others
             self._fail(entry, exc)
             return
         if entry.next is not None:  # else the trigger is at its end
@@ -227,10 +228,9 @@ class Timetable:
         if self._heap[0][2] is entry:
             self._wake.set()
 
-    def _fail(self, entry: Entry, exc: Exception) -> None:
-        log.error(
-            "trigger failed, its job is no longer scheduled", job=entry.job.id, trigger=str(entry.trigger), exc_info=exc
-        )
+    def _fail(self, entry: Entry, exc: BaseException) -> None:
+        text = safe_str(entry.trigger)
+        log.error("trigger failed, its job is no longer scheduled", job=entry.job.id, trigger=text, exc_info=exc)
         self._entries.pop(entry.job.id, None)
         entry.trigger = entry.next = None
 
@@ -259,7 +259,7 @@ class Timetable:
         fire = fire.astimezone(UTC)
         try:
             following = next_fire(trigger, fire, entry.anchor)
-        except Exception as exc:  # noqa: BLE001 - foreign code, as above
+        except BaseException as exc:  # noqa: BLE001 - foreign code, as above
             self._fail(entry, exc)
         else:
             if following is not None and following <= now:
@@ -291,7 +291,10 @@ class Timetable:
                     if job.catch_up == "all":
                         break  # all of them run, so the rest waits for room in the log
                     await asyncio.sleep(0)
-        except Exception as exc:  # noqa: BLE001 - foreign code, as above
+        except BaseException as exc:  # foreign code, as above
+            task = asyncio.current_task()
+            if isinstance(exc, asyncio.CancelledError) and task is not None and task.cancelling():
+                raise  # the kernel stops
             self._fail(entry, exc)
         else:
             self._enter(entry)

@@ -18,6 +18,7 @@ from gnomon.domain.execution import Execution
 from gnomon.domain.progress import MAX_STEPS, MORE_STEPS
 from gnomon.errors import NotInRunError, RunCancelled
 from gnomon.runners.log_buffer import LogBuffer, ProgressReader, bounded_count
+from gnomon.safe_text import safe_repr
 from gnomon.text import shorten, writable
 
 T = TypeVar("T")
@@ -274,11 +275,11 @@ def _merged(pending: dict[str, Any], fields: dict[str, Any]) -> dict[str, Any]:
 
 def declare_step(step: str | tuple[str, float] | DeclaredStep) -> DeclaredStep:
     """Return a declared step for a name or a (name, weight) pair."""
-    if isinstance(step, DeclaredStep):
-        return step
     if isinstance(step, str):
         return DeclaredStep(shorten(step, TEXT_LIMIT))
-    name, weight = step
+    name, weight = (step.name, step.weight) if isinstance(step, DeclaredStep) else step
+    if not isinstance(name, str):
+        raise TypeError(f"a step needs a name, got {safe_repr(name)}")
     return DeclaredStep(shorten(name, TEXT_LIMIT), float(weight))
 
 

@@ -23,13 +23,13 @@ def run() -> None: ...
 
 
 class BrokenTrigger:
-    def __init__(self, good: int) -> None:
-        self.left = good
+    def __init__(self, good: int, error: BaseException) -> None:
+        self.left, self.error = good, error
 
     def get_next_fire_time(self, previous_fire_time: datetime | None, now: datetime) -> datetime | None:
         self.left -= 1
         if self.left < 0:
-            raise ZeroDivisionError("no more")
+            raise self.error
         return (previous_fire_time or START) + HOUR
 
 
@@ -182,12 +182,13 @@ async def test_the_fire_after_a_backlog_is_an_ordinary_one(
     assert [due.is_backlog for due in desk.of("job")] == [True, False]
 
 
-@pytest.mark.parametrize("good", [0, 2])
+@pytest.mark.parametrize("error", [ZeroDivisionError, SystemExit, KeyboardInterrupt, asyncio.CancelledError])
+@pytest.mark.parametrize("good", [0, 1, 2])
 async def test_a_trigger_that_fails_takes_only_its_own_job_out(
-    timetable: Timetable, desk: Desk, gnomon_clock: VirtualClock, good: int
+    timetable: Timetable, desk: Desk, gnomon_clock: VirtualClock, good: int, error: type[BaseException]
 ) -> None:
     with capture_logs() as logs:
-        put(timetable, "broken", BrokenTrigger(good))
+        put(timetable, "broken", BrokenTrigger(good, error("no more")))
         put(timetable, "hourly", EveryTrigger(HOUR))
         await gnomon_clock.advance(4 * HOUR)
 
