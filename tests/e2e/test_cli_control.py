@@ -74,6 +74,7 @@ def test_a_job_is_paused_with_a_reason_and_resumed(gnomon: Run) -> None:
 
 @pytest.mark.usefixtures("kernel")
 def test_the_history_lists_acts_newest_first(gnomon: Run) -> None:
+    assert gnomon("history").stdout == "No actions yet.\n"
     gnomon("pause", "tick", "--reason", "maintenance")
     run = answer(gnomon("trigger", "steps", "--json"))["execution"]["id"]
     gnomon("resume", "tick")

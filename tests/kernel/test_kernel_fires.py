@@ -295,7 +295,7 @@ async def test_a_fire_during_a_run_is_treated_by_the_overlap_policy(
     assert {event.reason for event in gnomon_events.of(Missed)} <= {"overlap"}
 
 
-async def test_a_run_that_was_overtaken_in_the_line_says_by_whom(
+async def test_a_run_that_is_replaced_in_the_queue_names_the_newer_fire(
     gnomon_kernel: Make, gnomon_clock: VirtualClock, gnomon_events: EventList, slow: Body
 ) -> None:
     async with gnomon_kernel(job(slow, every=Duration(seconds=30), overlap="queue")):
@@ -303,7 +303,7 @@ async def test_a_run_that_was_overtaken_in_the_line_says_by_whom(
 
     (overtaken,) = gnomon_events.of(Missed)
     assert (overtaken.version, overtaken.reason) == (2, "overlap")
-    assert "took its place" in (overtaken.detail or "")
+    assert overtaken.detail == "replaced in the queue by the fire of 2026-01-01 00:01:30 UTC"
 
 
 async def test_max_running_holds_over_all_jobs_and_they_take_turns(

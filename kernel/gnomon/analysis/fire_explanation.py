@@ -136,11 +136,11 @@ class FireExplainer:
         elif (warned := await self._blocked_loop(due, decided)) is not None:
             await self._note_behind(explanation, warned.stream)
             explanation.say(
-                f"A kernel decided it only at {self.when(decided.at)}: its event loop was blocked for "
+                f"The kernel did not process it until {self.when(decided.at)}: its event loop was blocked for "
                 f"{length(warned.seconds or 0.0)}. {self._behind_words(explanation)}"
             )
         else:
-            explanation.say(f"A kernel decided it only at {self.when(decided.at)}: it was busy or suspended.")
+            explanation.say(f"The kernel did not process it until {self.when(decided.at)}: it was busy or suspended.")
 
     async def _blocked_loop(self, due: datetime, decided: Event) -> events.Warned | None:
         """Return the warning about a run that blocked the kernel's event loop between two moments."""
@@ -159,7 +159,7 @@ class FireExplainer:
         if not ended:
             explanation.say(f"It waited {waited}; then a kernel that had just started resumed it.")
             return
-        what = "another run of the job to end" if own else "a slot: max_running runs were going on"
+        what = "another run of the job to end" if own else "a slot: max_running runs were active"
         await self._note_behind(explanation, (own or ended)[-1].stream)
         explanation.say(f"It waited {waited} for {what}. {self._behind_words(explanation)}")
 
@@ -173,7 +173,7 @@ class FireExplainer:
         page = await self._store.executions(ExecutionQuery(job_id=self._job_id, status=("running",), limit=5))
         explanation.behind = [one for one in page.items if one.id != run.id]
         if explanation.behind:
-            explanation.say(f"It waits for another run of the job to end. {self._behind_words(explanation)}")
+            explanation.say(self._waiting_words(explanation.behind[-1]))
         else:
             explanation.say("It waits for a slot, or for a kernel to start it.")
 
@@ -247,7 +247,7 @@ class FireExplainer:
         held = f"The job is paused, {self._pause_words(explanation.pause)}" if explanation.pause is not None else None
         if fire > self._now:
             explanation.fate = "to_come"
-            explanation.say(f"It will come in {length(fire - self._now)}.")
+            explanation.say(f"It is due in {length(fire - self._now)}.")
             if held is not None:
                 explanation.say(f"{held}: unless the job is resumed, it will not run.")
         elif following is not None:
@@ -294,12 +294,22 @@ class FireExplainer:
         if (run := await self._store.execution(run_id)) is not None:
             explanation.behind.append(run)
 
+    def _waiting_words(self, run: Execution) -> str:
+        return (
+            f"It is waiting for run {run.id} of this job, which started at {self.when(run.timestamp)} "
+            "and is still running."
+        )
+
     def _behind_words(self, explanation: FireExplanation) -> str:
         if not explanation.behind:
             return "That run is no longer in the log."
         run = explanation.behind[-1]
         of = "" if run.job_id == self._job_id else f" of job {run.job_id}"
-        end = f", and ended at {self.when(run.updated_at)} ({run.status})" if run.is_over else f" and is {run.status}"
+        end = (
+            f", and ended at {self.when(run.updated_at)} ({run.status})"
+            if run.is_over
+            else f" and is still {run.status}"
+        )
         return f"That was run {run.id}{of}, which started at {self.when(run.timestamp)}{end}."
 
     def _catch_up_words(self, fire: datetime) -> str:
@@ -320,5 +330,5 @@ def future_fire_words(trigger: AnchoredTrigger, newest: str) -> str:
     """Explain what a fire in the future, which a wrong clock has left in the log, means for a job."""
     text = f"The log has a fire in the future, {newest}: the clock was set back since, or was wrong then."
     if counts_elapsed_time(trigger):
-        return f"{text} Intervals keep their pace, with times that lie ahead of the clock."
-    return f"{text} The job does not fire for times up to there; it would under another id."
+        return f"{text} Interval jobs continue from that fire."
+    return f"{text} The job does not fire until the clock passes that time."

@@ -49,7 +49,7 @@ class Change(msgspec.Struct, frozen=True):
 class JobPlan(msgspec.Struct, kw_only=True):
     """What happens to one job.
 
-    `gained` and `lost` are fires to come. `catch_up` are past fires that run as soon as a kernel keeps time, `missed`
+    `gained` and `lost` are future fires. `catch_up` are past fires that run as soon as a kernel keeps time, `missed`
     past fires that never will. `notes` say why a figure is less than certain.
     """
 
@@ -167,7 +167,7 @@ def _fires_from_now(
 
 
 def _old_fires(planned: JobPlan, state: JobState, now: datetime, until: datetime) -> Iterator[datetime]:
-    """Iterate over the fires to come of the schedule in the log, and note its past fires as missed."""
+    """Iterate over the future fires of the schedule in the log, and note its past fires as missed."""
     rebuilt = rebuild_job(state.definition)
     if rebuilt.problem is not None:
         planned.notes.append(f"the lost fires of the old schedule are not known: {rebuilt.problem}")

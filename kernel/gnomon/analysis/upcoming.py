@@ -23,7 +23,7 @@ State = Literal["active", "paused", "new", "changed"]
 
 
 class Upcoming(msgspec.Struct, frozen=True):
-    """The fires to come. `overdue` is the oldest past fire that no kernel has decided yet."""
+    """The future fires. `overdue` is the oldest past fire that no kernel has decided yet."""
 
     fires: list[datetime]
     overdue: datetime | None = None

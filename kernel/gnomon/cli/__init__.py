@@ -29,7 +29,7 @@ COMMANDS = {
     "explain": "Explain why a job ran, ran late or did not run.",
     "audit": "Prove that every fire has exactly one outcome.",
     "trigger": "Run a job now, in the running kernel.",
-    "pause": "Hold a job's fires back.",
+    "pause": "Pause a job: hold back its fires until it is resumed.",
     "resume": "Resume the fires of a paused job.",
     "cancel": "Request that a run stops.",
     "reload": "Make the running kernel read its config again.",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Iterable, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from gnomon.domain import events
@@ -25,6 +25,7 @@ from gnomon.logs import get_logger
 from gnomon.plugins.guards import Guards, Vetoes
 from gnomon.ports import Clock
 from gnomon.scheduling.catch_up import DETAILS, ON_TIME, MissedRange
+from gnomon.text import moment
 
 log = get_logger("gnomon.engine.launcher")
 
@@ -226,7 +227,7 @@ class Launcher:
             self._start(ticket, execution, now)
             return
         for replaced in verdict.replaced:
-            detail = f"the fire of {execution.scheduled_time} took its place in the queue"
+            detail = f"replaced in the queue by the fire of {moment(execution.scheduled_time, UTC, milliseconds=True)}"
             self._miss_waiting(replaced, "overlap", detail)
         for running in verdict.to_cancel:
             self._supervisor.cancel(running, KERNEL, f"overlap is cancel_previous, and {execution.id} is due")

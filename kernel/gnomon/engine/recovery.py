@@ -35,7 +35,7 @@ async def recover(store: Store, journal: Journal, launcher: Launcher, clock: Clo
     for execution in reversed(accepted):  # oldest first, as they came
         _resume(execution, journal, launcher, clock, jobs)
     if lost or accepted:
-        log.warning("runs of an earlier kernel", lost=len(lost), resumed=len(accepted))
+        log.warning("recovered runs of an earlier kernel", lost=len(lost), resumed=len(accepted))
 
 
 async def _all(store: Store, status: Status) -> AsyncIterator[Execution]:

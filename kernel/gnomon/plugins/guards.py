@@ -76,7 +76,7 @@ class Guards:
             except PluginCallError as exc:  # a guard that fails must not stop a job
                 plugin.guard_problem = f"hook guard failed, so {job.id!r} ran unguarded: {exc}"
                 trace = safe_traceback(exc.__cause__ or exc)
-                log.error("plugin hook failed", plugin=plugin.name, hook="guard", job=job.id, exception=trace)
+                log.error("guard failed, the fire runs unguarded", plugin=plugin.name, job=job.id, exception=trace)
             else:
                 plugin.guard_problem = None
                 if reason:

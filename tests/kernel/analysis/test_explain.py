@@ -133,7 +133,7 @@ class TestFiresThatRan:
 
         found = await world.explain(START + 20 * MINUTE)
 
-        assert "It waited 10 m 00 s for a slot: max_running runs were going on." in said(found)
+        assert "It waited 10 m 00 s for a slot: max_running runs were active." in said(found)
         assert found.fires[0].behind[0].job_id == "hog"
 
     async def test_one_that_failed_is_told_with_each_attempt(self, world: World) -> None:
@@ -168,7 +168,8 @@ class TestFiresThatRan:
 
         assert "It is still running." in said(going)
         assert "has not started yet" in said(waiting)
-        assert "It waits for another run of the job to end." in said(waiting)
+        assert "It is waiting for run " in said(waiting)
+        assert " of this job, which started at 01:00:01 UTC and is still running." in said(waiting)
 
     async def test_a_late_result_is_mentioned(self, world: World) -> None:
         late = extend(failed(at=START + HOUR), events.LateResult, outcome="succeeded", after=5 * MINUTE)
@@ -190,6 +191,17 @@ class TestFiresThatDidNotRun:
         assert "It did not run: it was missed (overlap)" in said(found)
         assert "was still running, and overlap is 'skip'" in said(found)
         assert "which started at 00:10 UTC, and ended at 00:25 UTC (success)" in said(found)
+
+    async def test_one_that_was_replaced_in_the_queue_is_told_with_the_newer_fire(self, world: World) -> None:
+        async def slow() -> None:
+            await world.clock.sleep(1500)
+
+        await world.serve(job(func=slow, overlap="queue"))
+
+        found = await world.explain(START + 20 * MINUTE)
+
+        assert "It did not run: it was missed (overlap)" in said(found)
+        assert "replaced in the queue by the fire of 00:30 UTC." in said(found)
 
     async def test_one_that_a_guard_refused_is_told_with_its_reason(self, world: World) -> None:
         class Exchange:
@@ -249,7 +261,7 @@ class TestFiresThatDidNotRun:
 
         found = await world.explain(START + 80 * MINUTE)
 
-        assert said(found) == "sync is due at 01:20 UTC. It will come in 20 m 00 s."
+        assert said(found) == "sync is due at 01:20 UTC. It is due in 20 m 00 s."
 
     async def test_one_that_the_log_forgot_and_one_that_it_lost_are_told_apart(self, world: World) -> None:
         await world.serve(job(), during=2 * HOUR)
@@ -360,7 +372,7 @@ class TestWhatMayBeAsked:
         found = await world.explain()
 
         assert "The last fire of sync was due at 01:00 UTC. It ran on time" in said(found)
-        assert "The next fire is due at 01:10 UTC. It will come in 10 m 00 s." in said(found)
+        assert "The next fire is due at 01:10 UTC. It is due in 10 m 00 s." in said(found)
 
     async def test_a_minute_means_the_fire_within_it(self, world: World) -> None:
         await world.serve(job(every=Duration(minutes=7, seconds=3)))

@@ -47,7 +47,9 @@ def test_a_guard_that_fails_is_logged_and_does_not_count(bad: Callable[[], Any])
         reason = Guards(plugins, 1.0).veto(JOB, NOW)
 
     assert reason == "closed"
-    assert [(line["plugin"], line["hook"], line["job"]) for line in logs] == [("guard 0", "guard", "x")]
+    assert [(line["event"], line["plugin"], line["job"]) for line in logs] == [
+        ("guard failed, the fire runs unguarded", "guard 0", "x")
+    ]
 
 
 def test_a_guard_that_fails_is_its_plugins_problem_until_it_answers() -> None:

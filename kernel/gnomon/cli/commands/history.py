@@ -57,6 +57,9 @@ async def _read(kernel: ReachedKernel, query: ActionQuery) -> ActionPage:
 
 
 def _print(page: ActionPage, zone: tzinfo | None) -> None:
+    if not page.total:
+        click.echo("No actions yet.")
+        return
     from rich.text import Text
 
     from gnomon.cli.output.states import style_of

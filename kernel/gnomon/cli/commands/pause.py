@@ -1,4 +1,4 @@
-"""`gnomon pause`: hold a job's fires back."""
+"""`gnomon pause`: pause a job."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from gnomon.cli.input.options import config_option, json_option, reason_option, 
 def command(
     ctx: click.Context, job_id: str, reason: str | None, config: Path | None, url: str | None, as_json: bool
 ) -> None:
-    """Hold a job's fires back until it is resumed, also across restarts. Its current runs continue."""
+    """Pause a job: hold back its fires until it is resumed, also across restarts. Its current runs continue."""
     set_paused(ctx, job_id, config, url, paused=True, reason=reason, as_json=as_json)
 
 
