@@ -119,7 +119,7 @@ class LoadedPlugin(Protocol):
 
 
 class KernelApi(Protocol):
-    """Everything that a running kernel can be asked and told to do.
+    """The queries and commands of a running kernel, and their results.
 
     Coroutine methods may be awaited from any event loop in any thread; GnomonError where the kernel is not running.
     The same error comes from every method when the store cannot answer: StoreUnavailableError where a later call may

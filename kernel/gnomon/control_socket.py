@@ -36,7 +36,7 @@ Reload = Callable[[], Awaitable[Any]]
 
 
 class Pause(msgspec.Struct, frozen=True, tag="pause"):
-    """Hold a job's fires back."""
+    """Hold back a job's fires."""
 
     job_id: str
     actor: str | None = None

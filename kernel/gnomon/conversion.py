@@ -136,7 +136,7 @@ def _plain(problem: str) -> str:
 
 
 def _plain_types(quoted: str) -> str:
-    """Return names of types in plain words; `null` is left out, because TOML has none."""
+    """Translate msgspec's type names for readers of TOML; `null` is left out, because TOML has none."""
     return " or ".join(_PLAIN_WORDS.get(word, word) for word in quoted.split(" | ") if word != "null")
 
 

@@ -109,7 +109,7 @@ def guard(job: Job, scheduled_time: datetime) -> str | None:
     """Return a plain sentence that says why a fire must not run now, or None to allow it.
 
     Called before a fire is accepted, for scheduled fires and manual triggers, but not with `force`. The first reason is
-    recorded as missed(guard). It must return quickly and cannot await; a guard that raises does not stop a job.
+    recorded as missed(guard). It must return quickly and cannot await; if a guard raises, the run starts anyway.
     """
 
 

@@ -56,8 +56,8 @@ log = get_logger("gnomon.kernel")
 
 FLUSH_LIMIT_S = 10.0
 """How long a stopping kernel waits for its last events to become durable and for its plugins to leave, together."""
-LEAST_FAREWELL_S = 1.0
-"""What plugins have for it in any case, also where the store has used up the time."""
+MIN_PLUGIN_STOP_S = 1.0
+"""Minimum time for plugins to stop, even if flushing used up the limit."""
 HOUSEKEEPING_INTERVAL_S = 5.0
 """Time between two checks for plugins that hang and for runs that wait for the store."""
 
@@ -113,8 +113,8 @@ class Kernel(KernelQueries, KernelCommands):
         self._admission = Admission(max_running, lambda: health_of(self._store))
         self._admission.is_open = False  # until everything has been started
         self._resources = AsyncExitStack()
-        self._keyed_turn = asyncio.Lock()
-        self._hiding_turn = asyncio.Lock()
+        self._idempotency_lock = asyncio.Lock()
+        self._hide_lock = asyncio.Lock()
 
     async def __aenter__(self) -> Self:
         """Open the store, start the plugins, settle the runs of an earlier kernel, and start to keep time."""
@@ -162,7 +162,7 @@ class Kernel(KernelQueries, KernelCommands):
         install_capture()
         resources.push_async_callback(self._supervisor.stop, KERNEL, "the kernel was stopped")
         resources.callback(self._start_nothing_more)
-        await self._settle_the_past()
+        await self._reconcile_downtime()
         # Not earlier: plugins find all jobs when their lifespans are entered. No body begins before all plugins have.
         await self._dispatcher.start(head, self._journal.head)
         if self._condition is not None:
@@ -196,7 +196,7 @@ class Kernel(KernelQueries, KernelCommands):
         self._registry = JobRegistry(self._journal, self.clock, self._timetable, self._launcher, self._jobs)
         self._condition = KernelCondition(self._journal, self._timetable, self._watchdog)
 
-    async def _settle_the_past(self) -> None:
+    async def _reconcile_downtime(self) -> None:
         """Record the outcomes of fires and runs during the downtime, and enter all jobs into the timetable."""
         if not self._keeps_time:
             return  # the runs of an earlier kernel wait for one that keeps time and knows all the jobs
@@ -214,10 +214,12 @@ class Kernel(KernelQueries, KernelCommands):
         try:
             before = await note_schedule_versions(self._store, self.clock.now(), self.node)
         except StoreError as exc:  # the audit is less exact without them, and no job needs them
-            log.warning("the versions that fires depend on were not recorded", problem=str(exc))
+            log.warning("the library versions that determine fire times were not recorded", problem=str(exc))
             return
         if before is not None and before.versions != (present := present_versions()):
-            log.warning("the versions that fires depend on have changed", before=before.versions, now=present)
+            log.warning(
+                "the library versions that determine fire times have changed", before=before.versions, now=present
+            )
 
     def _start_nothing_more(self) -> None:
         self._admission.is_open = False
@@ -237,7 +239,7 @@ class Kernel(KernelQueries, KernelCommands):
             raise self._failure
 
     async def _stop_plugins(self) -> None:
-        await self._dispatcher.stop(max(self._flush_deadline - time.monotonic(), LEAST_FAREWELL_S))
+        await self._dispatcher.stop(max(self._flush_deadline - time.monotonic(), MIN_PLUGIN_STOP_S))
 
     async def _flush(self) -> None:
         self._flush_deadline = time.monotonic() + FLUSH_LIMIT_S

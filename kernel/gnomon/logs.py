@@ -1,4 +1,4 @@
-"""The loggers of the kernel, whose output no body can take away.
+"""The loggers of the kernel, which job code cannot redirect or silence.
 
 They are structlog loggers and follow the configuration of the program. `gnomon run` fixes their output with
 `keep_output`: otherwise the kernel's lines would be gone after a body has called `logging.basicConfig(force=True)`,

@@ -21,9 +21,9 @@ log = structlog.stdlib.get_logger("gnomon.reaper")
 
 ACTOR = "reaper"
 LOOKS = 20
-"""How often runs are looked at within the threshold, to notice when the kernel itself does not look."""
+"""Checks per `threshold` period; more than one, to detect stalls of the kernel itself."""
 LATE_LOOK_S = 1.0
-"""A look that is later than this, or than the time between two, shows that the kernel did not run."""
+"""A check that is later than this, or than the time between two checks, shows that the kernel stalled."""
 
 
 class ReaperPlugin:

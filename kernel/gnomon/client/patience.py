@@ -1,4 +1,4 @@
-"""Waits before another attempt, until the patience is used up."""
+"""Waits before another attempt, until the time limit for retries expires."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Patience:
         self._since = None
 
     async def pause(self, failure: Exception) -> None:
-        """Wait before the next attempt; raise `failure` when the patience is used up."""
+        """Wait before the next attempt; raise `failure` when the time limit for retries has expired."""
         now = monotonic()
         self._since = self._since if self._since is not None else now
         left = self._since + self._total_s - now

@@ -17,7 +17,7 @@ from gnomon.runners.context import Context
 
 
 class RunObserver(Protocol):
-    """Is told about the end of a run; a body may run on after that."""
+    """Receives the end of a run; the body may still be running."""
 
     def on_run_over(self, active: ActiveRun) -> None:
         """Handle the end of a run; called once, when it is recorded."""

@@ -25,8 +25,8 @@ from gnomon.jobs.registered import RegisteredJob, check_json, register_job
 class KernelCommands(KernelComponents):
     """The part of KernelApi that changes something; see there for each method."""
 
-    _keyed_turn: asyncio.Lock
-    _hiding_turn: asyncio.Lock
+    _idempotency_lock: asyncio.Lock
+    _hide_lock: asyncio.Lock
 
     def add(self, job: Job | RegisteredJob | Callable[..., Any]) -> Job:
         """Add a Job, or a function decorated with @job, before the kernel starts; afterwards use `add_job`."""
@@ -105,7 +105,7 @@ class KernelCommands(KernelComponents):
         identity = manual_execution_id(job_id, self.clock.now(), idempotency_key)
         async with AsyncExitStack() as turn:
             if idempotency_key is not None:
-                await turn.enter_async_context(self._keyed_turn)  # two at once would both find no first run
+                await turn.enter_async_context(self._idempotency_lock)  # two at once would both find no first run
                 if (known := await self._find(identity)) is not None:
                     return Triggered(known, resumed=False, is_new=False)
             await self._timetable.idle()
@@ -144,7 +144,7 @@ class KernelCommands(KernelComponents):
 
     @on_kernel_loop
     async def hide(self, execution_id: str, *, actor: str | None = None) -> Execution:
-        async with self._hiding_turn:  # two at once would both append to the version that they have read
+        async with self._hide_lock:  # two at once would both append to the version that they have read
             execution = await self._get(execution_id)
             if not execution.is_over:
                 raise ExecutionRunningError(execution_id, execution.status)

@@ -283,9 +283,9 @@ class Journal:
             try:
                 await self._store.append(batch, executions, jobs)
             except StoreUnavailableError as exc:
-                tell = log.debug if self.problem == str(exc) else log.error  # once for each outage
+                log_at = log.debug if self.problem == str(exc) else log.error  # once for each outage
                 self.state, self.problem, pause = "degraded", str(exc), backoff.next()
-                tell(
+                log_at(
                     "store unavailable", store=self._store.name, problem=str(exc), waiting=len(batch), next_try_s=pause
                 )
                 self.heartbeat.rest()  # the state reports an outage

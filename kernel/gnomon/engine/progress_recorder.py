@@ -41,7 +41,7 @@ class ProgressRecorder:
             self._loop.call_soon_threadsafe(self._record_told)
 
     def flush_later(self, context: Context) -> None:
-        """Remember a context that has more to tell than its rate allows; called from any thread."""
+        """Remember a context with unsent progress that is over its rate limit; called from any thread."""
         if threading.get_ident() == self._thread:
             self._remember(context)
         else:

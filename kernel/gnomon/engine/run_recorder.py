@@ -71,7 +71,7 @@ class RunRecorder:
         )
 
     def late(self, active: ActiveRun, outcome: Outcome) -> None:
-        """Record the outcome of a body whose run has ended before."""
+        """Record the outcome of a body that finished after its run had ended."""
         self._journal.record(
             events.LateResult,
             active.execution.id,

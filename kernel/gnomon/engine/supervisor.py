@@ -35,9 +35,9 @@ from gnomon.threads import is_on_loop
 log = get_logger("gnomon.engine.supervisor")
 
 LOOKS = 20
-"""How often a run is looked at within its `silence`, to notice when the kernel itself does not look."""
+"""Checks per `silence` period; more than one, to detect stalls of the kernel itself."""
 LATE_LOOK_S = 1.0
-"""A look that is later than this, or than the time between two, shows that the kernel did not run."""
+"""A check that is later than this, or than the time between two checks, shows that the kernel stalled."""
 
 
 DRAIN_CHECK_S = 0.5

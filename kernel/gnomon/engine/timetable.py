@@ -129,7 +129,7 @@ class Timetable:
 
     @property
     def lateness_s(self) -> float:
-        """How late fires have come lately, and how late the oldest one is that is still to come.
+        """The largest delay of recent fires, or the lag of the oldest pending fire if it is larger.
 
         Fires that were due before their job was scheduled, as after a downtime or a pause, do not count. In any thread.
         """

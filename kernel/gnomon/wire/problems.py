@@ -114,7 +114,10 @@ UNKNOWN_JOB = ProblemKind("unknown-job", 404, "Unknown job", "No job has this id
 UNKNOWN_EXECUTION = ProblemKind("unknown-execution", 404, "Unknown execution", "No execution has this id.")
 UNKNOWN_TASK = ProblemKind("unknown-task", 404, "Unknown task", "No execution and no job has this id.")
 METHOD_NOT_ALLOWED = ProblemKind(
-    "method-not-allowed", 405, "Method not allowed", "The path exists, with other methods: `Allow` lists them."
+    "method-not-allowed",
+    405,
+    "Method not allowed",
+    "The path exists but does not support this method; `Allow` lists those it does.",
 )
 BODY_TIMEOUT = ProblemKind(
     "body-timeout", 408, "Body not received in time", "The body did not arrive within `timeout` of `[plugins.web]`."

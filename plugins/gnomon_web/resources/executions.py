@@ -132,7 +132,7 @@ async def cancel(request: web.Request, execution_id: str, query: ActionReason) -
 
 
 async def mark_failed(request: web.Request, execution_id: str, query: FailOptions) -> Record:
-    """End a run as failed whose body is known to be dead; a later result of it is recorded as such."""
+    """Mark a run as failed when its body is known to be dead; a later result is recorded as `late_result`."""
     kernel = request.app[KERNEL]
     return Record.of(await kernel.fail(execution_id, query.reason, actor=actor_of(request), force=query.force))
 

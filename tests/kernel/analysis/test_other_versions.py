@@ -86,5 +86,5 @@ async def test_each_start_with_other_versions_is_recorded_and_logged(monkeypatch
     known = await read_schedule_versions(world.store)
     assert [one.versions["zone data"] for one in known] == ["1999z", present_versions()["zone data"]]
     assert set(known[-1].versions) == {"zone data", "cronsim", "apscheduler"}
-    changed = [line for line in logs if line["event"] == "the versions that fires depend on have changed"]
+    changed = [line for line in logs if line["event"] == "the library versions that determine fire times have changed"]
     assert [line["log_level"] for line in changed] == ["warning"]

@@ -38,10 +38,10 @@ class ReachedKernel(Protocol):
     async def __aexit__(self, *exc: object) -> None:
         """Close the log or the connection."""
 
-    # --- acting; the log records who did it ---
+    # --- acting; the log records the actor ---
 
     async def pause(self, job_id: str, *, reason: str | None) -> bool:
-        """Hold a job's fires back; return False if the job was paused already."""
+        """Hold back a job's fires; return False if the job was paused already."""
 
     async def resume(self, job_id: str, *, reason: str | None) -> bool:
         """Resume the fires of a job; return False if the job was not paused."""

@@ -19,7 +19,10 @@ SEARCHED_RUNS = 1000
 
 
 async def find_run(kernel: ReachedKernel, wanted: str) -> Execution:
-    """Return the run with that id, or the one whose id begins so; raise UnknownExecutionError if there is none."""
+    """Return the run with that id, or the one whose id starts with the given prefix.
+
+    Raise UnknownExecutionError if there is none.
+    """
     from gnomon.domain.records import ExecutionQuery
     from gnomon.errors import UnknownExecutionError
 
@@ -32,7 +35,7 @@ async def find_run(kernel: ReachedKernel, wanted: str) -> Execution:
 
 
 def only_match(wanted: str, recent: Sequence[Execution]) -> Execution | None:
-    """Return the run whose id begins so; raise UsageError, listing them, if there are several."""
+    """Return the run whose id starts with the given prefix; raise UsageError, listing them, if there are several."""
     found = [execution for execution in recent if wanted and execution.id.startswith(wanted)]
     if len(found) > 1:
         matches = "\n".join(f"  {one.id}  {one.job_id}  {one.status}" for one in found[:10])
