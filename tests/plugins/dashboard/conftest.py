@@ -66,7 +66,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         item.add_marker(pytest.mark.xdist_group("dashboard"))  # one process sums up the coverage of all pages
         if isinstance(item, pytest.Function) and asyncio.iscoroutinefunction(item.obj):
             item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
-    items.sort(key=lambda item: _is_ours(item) and item.name == LAST)
+    # First, since they keep one process busy for as long as all other tests keep the other one.
+    items.sort(key=lambda item: (not _is_ours(item), item.name == LAST))
 
 
 @pytest.hookimpl(wrapper=True)
