@@ -8,13 +8,15 @@ from contextlib import asynccontextmanager, suppress
 
 
 class Proxy:
-    """Passes connections on to the server at the port `upstream`."""
+    """Passes connections on to the server at the port `upstream`, new ones while `is_open` is set."""
 
     def __init__(self, port: int) -> None:
         self.port = 0
         self.connections = 0
         self.answers_to_swallow = 0
         self.upstream = port
+        self.is_open = asyncio.Event()
+        self.is_open.set()
         self._open: set[asyncio.StreamWriter] = set()
 
     def cut(self) -> None:
@@ -23,6 +25,7 @@ class Proxy:
 
     async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
+        await self.is_open.wait()
         there, back = await asyncio.open_connection("127.0.0.1", self.upstream)
         self._open |= {writer, back}
         with suppress(ConnectionError):

@@ -73,7 +73,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
-    if _is_ours(item) and "browsers" in getattr(item, "fixturenames", ()):
+    if _is_ours(item) and item.name != LAST and "browsers" in getattr(item, "fixturenames", ()):
         unseen = item.config.stash.setdefault(UNSEEN, set())
         if report.when == "setup":
             unseen.discard(item.name)  # a second attempt

@@ -57,11 +57,12 @@ async def test_today_is_a_day_in_the_zone_of_the_plugin_stats(serve: Any, gnomon
     assert without["day"] == utc.isoformat()
 
 
-class LooksWhenTold(ReaperPlugin):
-    """Leaves all looks to the test: one of its own would race with them."""
+class ChecksWhenTold(ReaperPlugin):
+    """Leaves all checks to the test: those of its own would race with them."""
 
-    async def look(self, kernel: Kernel) -> float:
-        return self.config.interval.total_seconds()
+    async def check(self, kernel: Kernel) -> float:
+        await asyncio.Event().wait()
+        return 0.0
 
 
 async def endless() -> None:
@@ -70,7 +71,7 @@ async def endless() -> None:
 
 
 async def test_the_plugin_reaper_lists_the_runs_that_it_watches(serve: Any, gnomon_clock: Any) -> None:
-    reaper = LooksWhenTold()
+    reaper = ChecksWhenTold()
     async with serve(endless, plugins=[reaper], guarded=True) as ask:
         run = (await ask.kernel.trigger("endless")).execution.id
         await gnomon_clock.advance(timedelta(minutes=25))

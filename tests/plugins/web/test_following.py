@@ -135,10 +135,12 @@ async def test_a_follower_that_missed_too_much_gets_a_reset_and_every_end(
         known = await run_all(ask, 1)
         long = (await ask.kernel.trigger("job", kwargs={"wait": True})).execution.id
         seen = [await anext(frames) for _ in range(5)]  # three of the first run, two of the long one
+        proxy.is_open.clear()  # a client that is back too early misses too little
         proxy.cut()
         loop.call_soon_threadsafe(go_on.set)
         await ask.kernel.wait(long)
         missed = await run_all(ask, 20)
+        proxy.is_open.set()
         while not {long, *missed} <= {frame.execution_id for frame in seen if frame.type == "succeeded"}:
             seen.append(await anext(frames))
         later = await run_all(ask, 1)
