@@ -10,8 +10,9 @@ import msgspec
 
 from gnomon.analysis import fire_outcomes
 from gnomon.analysis.fire_explanation import FireExplainer, FireExplanation, future_fire_words
-from gnomon.analysis.schedule_history import MICROSECOND, Pause, Schedule, ScheduleHistory, read_history
+from gnomon.analysis.schedule_history import Pause, Schedule, ScheduleHistory, read_history
 from gnomon.domain import events
+from gnomon.durations import MICROSECOND
 from gnomon.errors import UnknownJobError
 from gnomon.ports import Store
 from gnomon.scheduling.catch_up import next_fire

@@ -9,7 +9,8 @@ from typing import Literal
 import msgspec
 
 from gnomon.analysis.fire_outcomes import EVER, FireOutcome, Watermark
-from gnomon.analysis.schedule_history import MICROSECOND, Schedule, ScheduleHistory
+from gnomon.analysis.schedule_history import Schedule, ScheduleHistory
+from gnomon.durations import MICROSECOND
 from gnomon.scheduling.catch_up import fires, next_fire
 from gnomon.scheduling.triggers import AnchoredTrigger
 

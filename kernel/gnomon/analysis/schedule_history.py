@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Literal
 
 import msgspec
@@ -11,13 +11,13 @@ import msgspec
 from gnomon.domain import events, job_state
 from gnomon.domain.events import Event
 from gnomon.domain.job_state import JobState
+from gnomon.durations import MICROSECOND
 from gnomon.jobs.definition import rebuild_job
 from gnomon.jobs.job import Job
 from gnomon.scheduling.foreign_triggers import ForeignTrigger
 from gnomon.scheduling.triggers import AnchoredTrigger, EveryTrigger
 
 Ending = Literal["removed", "changed"]
-MICROSECOND = timedelta(microseconds=1)
 COUNTED_FROM_CREATION = frozenset({"interval", "calendarinterval"})
 """APScheduler's triggers that count from the creation of their object unless they have a `start_date`."""
 

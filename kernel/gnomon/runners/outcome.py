@@ -16,9 +16,8 @@ from gnomon.safe_text import safe_repr, safe_str, safe_traceback, type_name
 
 VALUE_LIMIT = 64 * 1024
 """Bytes of JSON of a return value; of a larger one, both ends of its repr are kept."""
-TRACEBACK_LIMIT = 32 * 1024
-MESSAGE_LIMIT = 4 * 1024
-"""Characters kept of a traceback and of an error message: both ends, which hold the cause and the place."""
+ERROR_LIMIT = 4 * 1024
+"""Characters kept of an error message: both ends, which hold the cause and the place."""
 
 
 def success_outcome(value: Any, execution_time: float) -> Outcome:
@@ -31,8 +30,8 @@ def failure_outcome(exc: BaseException, execution_time: float) -> Outcome:
     return Outcome(
         execution_time,
         error_type=type_name(exc),
-        error_message=safe_str(exc, MESSAGE_LIMIT),
-        traceback=safe_traceback(exc, TRACEBACK_LIMIT),
+        error_message=safe_str(exc, ERROR_LIMIT),
+        traceback=safe_traceback(exc),
         cancelled=issubclass(type(exc), RunCancelled | asyncio.CancelledError),  # isinstance() asks for __class__ too
     )
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 
+from gnomon.durations import MICROSECOND
 from gnomon.errors import TriggerError
 from gnomon.scheduling.timezones import LATEST, instants
-from gnomon.scheduling.triggers import MICROSECOND, in_words
+from gnomon.scheduling.triggers import in_words
 
 DAY = timedelta(days=1)
 

@@ -6,8 +6,9 @@ import random
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
+from gnomon.durations import MICROSECOND
 from gnomon.scheduling.timezones import LATEST
-from gnomon.scheduling.triggers import MICROSECOND, AnchoredTrigger, explain_trigger, in_words
+from gnomon.scheduling.triggers import AnchoredTrigger, explain_trigger, in_words
 
 # How long triggers may take to agree: as many rounds as in APScheduler 4, and as far ahead as cronsim searches.
 MOST_DISAGREEMENTS = 10_000

@@ -24,10 +24,10 @@ from functools import lru_cache
 
 from cronsim import CronSim, CronSimError
 
+from gnomon.durations import MICROSECOND
 from gnomon.errors import TriggerError
 from gnomon.scheduling.timezones import LATEST, first_instant, next_clock_change, wall_clock
 
-MICROSECOND = timedelta(microseconds=1)
 SECOND = timedelta(seconds=1)
 
 CRON_EXAMPLE = 'for example "0 18 * * 1-5" is 18:00 on Monday through Friday'

@@ -6,12 +6,13 @@ from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from typing import Any
 
+from gnomon.durations import MICROSECOND
 from gnomon.errors import TriggerError
 from gnomon.scheduling.calendar_interval import CalendarIntervalTrigger
 from gnomon.scheduling.combined_triggers import AndTrigger, JitterTrigger, OrTrigger
 from gnomon.scheduling.cron import CronTrigger
 from gnomon.scheduling.timezones import LATEST
-from gnomon.scheduling.triggers import MICROSECOND, AnchoredTrigger, AtTrigger, EveryTrigger, Trigger, trigger_text
+from gnomon.scheduling.triggers import AnchoredTrigger, AtTrigger, EveryTrigger, Trigger, trigger_text
 
 _LOADED = datetime.now(UTC) - timedelta(minutes=1)
 """About the start of this process."""

@@ -11,11 +11,10 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Protocol
 
+from gnomon.durations import MICROSECOND
 from gnomon.errors import TriggerError
 from gnomon.scheduling.timezones import EARLIEST, LATEST, first_instant
 from gnomon.text import moment
-
-MICROSECOND = timedelta(microseconds=1)
 
 
 class Trigger(Protocol):

@@ -12,12 +12,13 @@ import pytest
 from rich.console import Console
 
 from gnomon.cli.access.short_ids import only_match
+from gnomon.cli.commands import runs
 from gnomon.cli.commands.runs import details
 from gnomon.cli.output.run_report import error, facts, print_report, timeline
 from gnomon.cli.output.run_result import summary
 from gnomon.domain import events
 from gnomon.domain.events import Event
-from gnomon.domain.execution import fold
+from gnomon.domain.execution import STATUSES, fold
 
 AT = datetime(2026, 12, 1, 10, 0, tzinfo=UTC)
 SHANGHAI = ZoneInfo("Asia/Shanghai")
@@ -119,3 +120,7 @@ def test_a_shortened_id_must_match_one_run_only() -> None:
     assert only_match("7", [one, other]) is None
     with pytest.raises(Exception, match="matches 2 ids"):
         only_match("6a6d4b00", [one, other])
+
+
+def test_the_command_offers_every_status() -> None:
+    assert runs.STATUSES == STATUSES
