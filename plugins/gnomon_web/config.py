@@ -8,39 +8,11 @@ from pathlib import Path
 
 import msgspec
 
-from gnomon.conversion import Secret
-from gnomon.domain.operator_actions import is_reserved
 from gnomon.durations import Duration
-from gnomon_web.auth.roles import Role
+from gnomon_web.auth.tokens import Token
 
-MIN_TOKEN_LENGTH = 16
-"""Characters: 16 random ones of base64 are 96 bits, which withstand years of guessing."""
-_HASH = re.compile(r"sha256:[0-9a-f]{64}")
 _BASE_PATH = re.compile(r"(/[A-Za-z0-9._~-]+)*")
 _ORIGIN = re.compile(r"https?://[^/?#\s]+")
-
-
-class Token(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A token and its role: exactly one of `token` and `hash`, which is `sha256:` and the hex digest of the token."""
-
-    name: str
-    role: Role
-    token: Secret | None = None
-    hash: str | None = None
-
-    def __post_init__(self) -> None:
-        """Refuse a token that is missing, given twice or too short."""
-        if is_reserved(self.name):
-            raise ValueError(f"the token name {self.name!r} is reserved for acts of the kernel itself: choose another")
-        if (self.token is None) == (self.hash is None):
-            raise ValueError(f"token {self.name!r} needs exactly one of `token` and `hash`")
-        if self.token is not None and len(self.token.reveal()) < MIN_TOKEN_LENGTH:
-            raise ValueError(
-                f"token {self.name!r} has fewer than {MIN_TOKEN_LENGTH} characters and could be guessed; generate one "
-                "with: python3 -c 'import secrets; print(secrets.token_urlsafe())'"
-            )
-        if self.hash is not None and not _HASH.fullmatch(self.hash):
-            raise ValueError(f"the hash of token {self.name!r} must be `sha256:` and 64 lower-case hex digits")
 
 
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -97,6 +97,12 @@ INVALID_TOKEN = ProblemKind(
     "Invalid token",
     "The token is not one of `[[plugins.web.tokens]]`, or the Authorization header does not use the Bearer scheme.",
 )
+EXPIRED_TOKEN = ProblemKind(
+    "expired-token",
+    401,
+    "Expired token",
+    "The token was valid until the time in its key `expires`, which `detail` repeats. Ask for a new one.",
+)
 INSUFFICIENT_ROLE = ProblemKind(
     "insufficient-role",
     403,
@@ -196,6 +202,7 @@ KINDS: Final = (
     MALFORMED_REQUEST,
     AUTHENTICATION_REQUIRED,
     INVALID_TOKEN,
+    EXPIRED_TOKEN,
     INSUFFICIENT_ROLE,
     FOREIGN_ORIGIN,
     UNKNOWN_PATH,

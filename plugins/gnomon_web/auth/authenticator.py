@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import secrets
 from collections import OrderedDict
 from collections.abc import Mapping
+from datetime import UTC
 
+import msgspec
 from aiohttp import hdrs, web
 
 from gnomon import Clock
-from gnomon.wire.problems import AUTHENTICATION_REQUIRED, INSUFFICIENT_ROLE, INVALID_TOKEN, Culprit, ProblemKind
+from gnomon.text import moment
+from gnomon.wire.problems import (
+    AUTHENTICATION_REQUIRED,
+    EXPIRED_TOKEN,
+    INSUFFICIENT_ROLE,
+    INVALID_TOKEN,
+    Culprit,
+    ProblemKind,
+)
 from gnomon_web.auth.rate_limit import RateLimit
 from gnomon_web.auth.roles import LOCAL, NOBODY, Access, Identity
-from gnomon_web.config import Config, Token
+from gnomon_web.auth.tokens import Token, digest_of
+from gnomon_web.config import Config
 from gnomon_web.errors import ApiError, culprit
 
 MAX_SESSIONS = 10_000
@@ -29,14 +39,14 @@ class Authenticator:
     def __init__(self, config: Config, clock: Clock) -> None:
         self._config = config
         self._clock = clock
-        self._identities = [(_digest_of(token), Identity(token.name, token.role)) for token in config.tokens]
+        self._tokens = [(token.digest, token) for token in config.tokens]
         self._sessions: OrderedDict[bytes, Identity] = OrderedDict()
         self._failures = RateLimit(config.failed_logins, 60.0, clock)
 
     @property
     def is_open(self) -> bool:
         """Whether no tokens are configured, so that anyone who reaches the server may do everything."""
-        return not self._identities
+        return not self._tokens
 
     def identify(self, request: web.Request) -> Identity:
         """Return the sender of a request, NOBODY without credentials; ApiError 401 for a token that is not valid."""
@@ -46,7 +56,9 @@ class Authenticator:
             scheme, _, token = header.partition(" ")
             if scheme.lower() != "bearer":
                 raise _refused(INVALID_TOKEN, culprit("header", "Authorization", "expected `Bearer TOKEN`"))
-            return self._check(token.strip(), request.remote or "", culprit("header", "Authorization", NOT_CONFIGURED))
+            blamed = culprit("header", "Authorization", NOT_CONFIGURED)
+            found = self._check(token.strip(), request.remote or "", blamed)
+            return Identity(found.name, found.role)
         return self.session_of(request)
 
     def is_valid(self, identity: Identity) -> bool:
@@ -60,8 +72,9 @@ class Authenticator:
         self._failures.check(remote)
         known = self._check(token, remote, culprit("body", "token", NOT_CONFIGURED))
         value = secrets.token_urlsafe(32)
-        key = _digest(value)
-        identity = Identity(known.name, known.role, key, self._clock.now() + self._config.session)
+        key = digest_of(value)
+        until = self._clock.now() + self._config.session
+        identity = Identity(known.name, known.role, key, min(until, known.expires or until))
         self._sessions[key] = identity
         while len(self._sessions) > MAX_SESSIONS:
             self._sessions.popitem(last=False)
@@ -70,22 +83,25 @@ class Authenticator:
     def session_of(self, request: web.Request) -> Identity:
         """Return the identity of the request's login cookie; NOBODY without one, or once the login has ended."""
         value = request.cookies.get(self._config.cookie_name)
-        return (self._live(_digest(value)) if value else None) or NOBODY
+        return (self._live(digest_of(value)) if value else None) or NOBODY
 
     def log_out(self, identity: Identity) -> None:
         """End a login."""
         if identity.session is not None:
             self._sessions.pop(identity.session, None)
 
-    def _check(self, token: str, remote: str, blamed: Culprit) -> Identity:
+    def _check(self, token: str, remote: str, blamed: Culprit) -> Token:
         """Compare with every token, so that the time it takes reveals nothing."""
-        digest, found = _digest(token), None
-        for known, identity in self._identities:
+        digest, found = digest_of(token), None
+        for known, candidate in self._tokens:
             if hmac.compare_digest(known, digest):
-                found = identity
+                found = candidate
         if found is None:
             self._failures.count(remote)
             raise _refused(INVALID_TOKEN, blamed)
+        if found.has_expired(self._clock.now()):
+            detail = f"the token {found.name!r} expired at {moment(found.expires, UTC)}; ask for a new one"
+            raise _refused(EXPIRED_TOKEN, msgspec.structs.replace(blamed, detail=detail))
         return found
 
     def _live(self, key: bytes) -> Identity | None:
@@ -105,16 +121,6 @@ def require(identity: Identity, access: Access) -> None:
         raise _refused(AUTHENTICATION_REQUIRED, culprit("header", "Authorization", detail))
     detail = f"this call requires the role {access}; {identity.name!r} has the role {identity.role}"
     raise ApiError(INSUFFICIENT_ROLE, detail, errors=[culprit("header", "Authorization", detail)])
-
-
-def _digest(token: str) -> bytes:
-    return hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
-
-
-def _digest_of(token: Token) -> bytes:
-    if token.token is not None:
-        return _digest(token.token.reveal())
-    return bytes.fromhex((token.hash or "").removeprefix("sha256:"))
 
 
 def _refused(kind: ProblemKind, blamed: Culprit) -> ApiError:

@@ -31,7 +31,8 @@ from gnomon.clock import SystemClock
 from gnomon.conversion import Secret
 from gnomon.testing.kernels import make_kernel
 from gnomon_web import WebPlugin
-from gnomon_web.config import Config, Token
+from gnomon_web.auth.tokens import Token
+from gnomon_web.config import Config
 from gnomon_web.dashboard.assets import build
 from servers import find_chromium
 

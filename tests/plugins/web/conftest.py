@@ -14,7 +14,8 @@ from structlog.testing import capture_logs
 from gnomon import Kernel
 from gnomon.conversion import Secret
 from gnomon_web import WebPlugin
-from gnomon_web.config import Config, Token
+from gnomon_web.auth.tokens import Token
+from gnomon_web.config import Config
 
 SECRETS = {role: f"the-secret-of-the-{role}" for role in ("viewer", "operator", "admin")}
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import secrets
 import socket
 import ssl
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +17,10 @@ from gnomon import ConfigError, PluginError
 from gnomon.conversion import Secret
 from gnomon.plugins.plugin_set import PluginSet
 from gnomon_web import WebPlugin
-from gnomon_web.config import Config, Token
+from gnomon_web.auth.tokens import Token, weakness_of
+from gnomon_web.config import Config
 
-TOKEN = {"name": "ops", "role": "operator", "token": "0123456789abcdef"}
+TOKEN = {"name": "ops", "role": "operator", "token": "w4rm-Stone.Casts9"}
 
 
 async def tick() -> None:
@@ -51,6 +54,15 @@ def test_with_a_token_any_address_is_accepted() -> None:
     ("section", "problem"),
     [
         ({"tokens": [TOKEN | {"token": "short"}]}, "fewer than 16 characters"),
+        ({"tokens": [TOKEN | {"token": "changeme-changeme-1"}]}, "consists of common words"),
+        ({"tokens": [TOKEN | {"token": "abcabcabcabcabcabc"}]}, "repeats a shorter text"),
+        ({"tokens": [TOKEN | {"token": "aaaaaaaaaaaaaaaaab"}]}, "follows a simple pattern"),
+        ({"tokens": [TOKEN | {"token": "0123456789abcdef"}]}, "follows a simple pattern"),
+        ({"tokens": [TOKEN | {"token": "an unusual, but spaced text"}]}, "has spaces or control characters"),
+        ({"tokens": [TOKEN | {"token": "short"}]}, "secrets.token_urlsafe()"),
+        ({"tokens": [TOKEN | {"name": " "}]}, "needs a name"),
+        ({"tokens": [TOKEN | {"expires": "soon"}]}, "must be a date such as 2027-01-31"),
+        ({"tokens": [TOKEN | {"expires": datetime(2027, 1, 31)}]}, "needs an offset: write 2027-01-31T00:00:00Z"),  # noqa: DTZ001
         ({"tokens": [TOKEN | {"hash": "sha256:" + "0" * 64}]}, "needs exactly one of token and hash"),
         ({"tokens": [{"name": "ops", "role": "operator"}]}, "needs exactly one of token and hash"),
         ({"tokens": [{"name": "ops", "role": "operator", "hash": "md5:0"}]}, "64 lower-case hex digits"),
@@ -72,19 +84,43 @@ def test_invalid_values_are_refused(section: dict[str, Any], problem: str) -> No
 
 
 def test_no_problem_and_no_repr_shows_a_token() -> None:
-    config = Config(tokens=[Token(name="ops", role="viewer", token=Secret("0123456789abcdef"))])
+    config = Config(tokens=[Token(name="ops", role="viewer", token=Secret("w4rm-Stone.Casts9"))])
 
-    assert "0123456789abcdef" not in repr(config)
+    assert "w4rm-Stone.Casts9" not in repr(config)
     assert "shorty" not in refused(tokens=[TOKEN | {"token": "shorty"}])
 
 
 async def test_a_token_may_be_kept_as_its_hash(serve: Any) -> None:
-    stored = "sha256:" + hashlib.sha256(b"0123456789abcdef").hexdigest()
+    stored = "sha256:" + hashlib.sha256(b"w4rm-Stone.Casts9").hexdigest()
     async with serve(tick, tokens=[Token(name="ops", role="viewer", hash=stored)]) as ask:
-        right = await ask("GET", "/scheduler/jobs", headers={"Authorization": "Bearer 0123456789abcdef"})
+        right = await ask("GET", "/scheduler/jobs", headers={"Authorization": "Bearer w4rm-Stone.Casts9"})
         the_hash = await ask("GET", "/scheduler/jobs", headers={"Authorization": f"Bearer {stored}"})
 
     assert (right.status, the_hash.status) == (200, 401)
+
+
+@pytest.mark.parametrize(
+    ("expires", "moment"),
+    [
+        (date(2027, 1, 31), datetime(2027, 2, 1, tzinfo=UTC)),
+        ("2027-01-31", datetime(2027, 2, 1, tzinfo=UTC)),
+        ("2027-01-31T08:00:00+08:00", datetime(2027, 1, 31, tzinfo=UTC)),
+        (datetime(2027, 1, 31, tzinfo=UTC), datetime(2027, 1, 31, tzinfo=UTC)),
+    ],
+)
+def test_the_end_of_a_token_is_a_time_or_the_end_of_a_day(expires: Any, moment: datetime) -> None:
+    token = PluginSet().add(WebPlugin, "web", {"tokens": [TOKEN | {"expires": expires}]}).object.config.tokens[0]
+
+    assert token.expires == moment
+    assert [token.has_expired(at) for at in (moment - timedelta(seconds=1), moment)] == [False, True]
+
+
+def test_generated_tokens_are_accepted() -> None:
+    tokens = [
+        make(size) for make in (secrets.token_urlsafe, secrets.token_hex) for size in (16, 32) for _ in range(100)
+    ]
+
+    assert [token for token in tokens if weakness_of(token)] == []
 
 
 async def test_a_port_in_use_stops_the_start_and_is_named(gnomon_kernel: Any) -> None:

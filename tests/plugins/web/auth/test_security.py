@@ -9,9 +9,11 @@ import aiohttp
 import pytest
 
 from gnomon import Kernel, hookimpl
+from gnomon.conversion import Secret
 from gnomon.durations import Duration
 from gnomon_web.auth.browser_security import HEADERS
 from gnomon_web.auth.roles import RANK
+from gnomon_web.auth.tokens import Token
 from gnomon_web.config import Config
 from gnomon_web.http.routes import Route, RouteTable
 from gnomon_web.projections import Projections
@@ -273,6 +275,26 @@ async def test_too_many_wrong_tokens_make_an_address_wait(
     assert int(right.headers["Retry-After"]) == 60
     assert known.status == 200  # who has a token already is not locked out by others
     assert later.status == 200
+
+
+async def test_an_expired_token_is_refused_with_its_end_and_ends_its_logins(serve: Any, gnomon_clock: Any) -> None:
+    end = gnomon_clock.now() + timedelta(hours=1)
+    token = Token("anna", "viewer", Secret("w4rm-Stone.Casts9"), expires=end)
+    bearer = {"Authorization": "Bearer w4rm-Stone.Casts9"}
+    async with serve(tick, tokens=[token]) as ask:
+        login = await ask("POST", "/login", json={"token": "w4rm-Stone.Casts9"})
+        cookie = {"Cookie": login.headers["Set-Cookie"].partition(";")[0]}
+        before = [(await ask("GET", "/scheduler/jobs", headers=headers)).status for headers in (bearer, cookie)]
+        await gnomon_clock.advance(timedelta(hours=1))
+        after = [(await ask("GET", "/scheduler/jobs", headers=headers)).status for headers in (bearer, cookie)]
+        refused = await ask("GET", "/scheduler/jobs", headers=bearer)
+        second = await ask("POST", "/login", json={"token": "w4rm-Stone.Casts9"})
+
+    assert login.json["expires"] == end.isoformat().replace("+00:00", "Z")
+    assert (before, after) == ([200, 200], [401, 401])
+    assert refused.json["type"].endswith("#expired-token")
+    assert f"expired at {end:%Y-%m-%d %H:%M}" in refused.json["detail"]
+    assert second.status == 401
 
 
 async def test_without_tokens_everybody_on_this_machine_is_the_admin(serve: Any) -> None:

@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 
 from gnomon import Job, StoreUnavailableError
 from gnomon.conversion import Secret
-from gnomon_web.config import Token
+from gnomon_web.auth.tokens import Token
 from gnomon_web.live import dashboard_feed, snapshots, websocket
 
 
@@ -35,7 +35,7 @@ async def test_a_client_without_a_hello_is_disconnected(serve: Any, monkeypatch:
 
 
 async def test_a_client_without_a_token_is_refused(serve: Any) -> None:
-    token = Token("anna", "viewer", Secret("0123456789abcdef"))
+    token = Token("anna", "viewer", Secret("w4rm-Stone.Casts9"))
     async with serve(QUICK, tokens=[token]) as site:
         async with site.dashboard() as page:
             snapshot = await page.next()
@@ -56,12 +56,12 @@ async def test_a_page_of_another_origin_is_refused(serve: Any) -> None:
 @pytest.mark.parametrize("path", ["/ws/live", "/ws/events", "/ws/progress/quick"])
 async def test_a_connection_ends_with_its_login(serve: Any, monkeypatch: pytest.MonkeyPatch, path: str) -> None:
     monkeypatch.setattr(websocket, "HEARTBEAT_S", 0.05)
-    token = Token("anna", "viewer", Secret("0123456789abcdef"))
+    token = Token("anna", "viewer", Secret("w4rm-Stone.Casts9"))
     async with (
         serve(QUICK, tokens=[token]) as site,
         aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True), headers={"Origin": site.web.url}) as browser,
     ):
-        await browser.post(site.web.url + "/login", json={"token": "0123456789abcdef"})
+        await browser.post(site.web.url + "/login", json={"token": "w4rm-Stone.Casts9"})
         async with browser.ws_connect(site.web.url + path, protocols=["gnomon.live.v1"]) as ws:
             await browser.post(site.web.url + "/logout")
 
