@@ -78,7 +78,11 @@ async def jobs(server: Server) -> list[JobState]:
 
 async def actions(server: Server, query: ActionQuery) -> ActionPage:
     """Read a page of operators' actions, and count the matches."""
-    where: Document = {} if query.job_id is None else {"job_id": query.job_id}
+    names = ("job_id", "status", "action", "actor")
+    where: Document = {name: value for name in names if (value := getattr(query, name)) is not None}
+    times = {"$gte": query.since, "$lt": query.until}
+    if bounds := {operator: to_micros(at) for operator, at in times.items() if at is not None}:
+        where["gnomon.timestamp"] = bounds
     async with server.reading(LIST_LIMIT_S):
         total = await server[schema.HISTORY].count_documents(where)
         if query.limit <= 0:

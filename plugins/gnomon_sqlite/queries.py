@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from datetime import UTC, datetime
 from typing import Any, TypeAlias
 
 import msgspec
@@ -56,13 +57,39 @@ def jobs(reader: Reader) -> list[JobState]:
 
 def actions(connection: sqlite3.Connection, query: ActionQuery) -> ActionPage:
     """Return a page of operators' acts and the total, both of one snapshot."""
-    where, parameters = ("", []) if query.job_id is None else ("WHERE job_id = ?", [query.job_id])
+    where, parameters = _actions_where(query)
     page = [*parameters, max(query.limit, 0), max(query.offset, 0)]
     with snapshot(connection):
         (total,) = connection.execute(f"SELECT count(*) FROM actions {where}", parameters).fetchone()  # noqa: S608 - our own names
         sql = f"SELECT body FROM actions {where} ORDER BY position DESC LIMIT ? OFFSET ?"  # noqa: S608 - our own names
         rows = connection.execute(sql, page).fetchall()
     return ActionPage([_decode_action(body) for (body,) in rows], total)
+
+
+def _actions_where(query: ActionQuery) -> tuple[str, list[str]]:
+    """Return the condition of a list of actions, with its parameters.
+
+    Only the job has an index: operators act by the thousand, not by the million, and a scan reads 300,000 a second.
+    """
+    # An action has no status where it succeeded. Without the Z, times sort as texts, with and without microseconds.
+    conditions = {
+        "job_id = ?": query.job_id,
+        f"coalesce({_member('status')}, 'success') = ?": query.status,
+        f"{_member('action')} = ?": query.action,
+        f"{_member('actor')} = ?": query.actor,
+        f"rtrim({_member('at')}, 'Z') >= ?": _sortable(query.since),
+        f"rtrim({_member('at')}, 'Z') < ?": _sortable(query.until),
+    }
+    given = {condition: value for condition, value in conditions.items() if value is not None}
+    return (f"WHERE {' AND '.join(given)}" if given else ""), list(given.values())
+
+
+def _member(name: str) -> str:
+    return f"json_extract(CAST(body AS TEXT), '$.{name}')"
+
+
+def _sortable(at: datetime | None) -> str | None:
+    return None if at is None else at.astimezone(UTC).replace(tzinfo=None).isoformat()
 
 
 def checkpoint(connection: sqlite3.Connection, name: str) -> Checkpoint | None:

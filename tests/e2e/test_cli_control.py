@@ -90,6 +90,9 @@ def test_the_history_lists_acts_newest_first(gnomon: Run) -> None:
     assert "pause" in of_one
     assert "maintenance" in of_one
     assert "trigger" not in of_one
+    filters = ("--actor", found["items"][0]["actor"], "--status", "success", "--action", "pause", "--since", "1h")
+    assert answer(gnomon("history", *filters, "--json"))["total"] == 1
+    assert answer(gnomon("history", "--status", "failed", "--json"))["total"] == 0
 
 
 @pytest.mark.usefixtures("kernel")

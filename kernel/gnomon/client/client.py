@@ -17,7 +17,7 @@ from gnomon.client.session import Session, segment
 from gnomon.domain import codec
 from gnomon.domain.events import Event
 from gnomon.domain.execution import Execution, Status
-from gnomon.domain.records import ActionPage, LogLine, Page
+from gnomon.domain.records import ActionPage, ActionStatus, LogLine, Page
 from gnomon.wire.records import HistoryPage, JobDetail, JobSummary, LogPage, Record, RecordPage, TriggeredRecord
 from gnomon.wire.run_frame import RunFrame
 from gnomon.wire.statistics import Day, JobStatistics
@@ -69,10 +69,25 @@ class Client:
         path = f"/scheduler/jobs/{segment(job_id)}/resume"
         return await self._session.request("POST", path, JobSummary, subject=job_id, query={"reason": reason})
 
-    async def actions(self, *, job_id: str | None = None, limit: int = 50, offset: int = 0) -> ActionPage:
-        """List operator actions on one job or on all, newest first; `limit` is at most 200. UnknownJobError."""
+    async def actions(
+        self,
+        *,
+        job_id: str | None = None,
+        status: ActionStatus | None = None,
+        action: str | None = None,
+        actor: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        limit: int = 50,
+        offset: int = 0,
+    ) -> ActionPage:
+        """List operator actions on one job or on all, newest first; the filters are those of `ActionQuery`.
+
+        `limit` is at most 200. UnknownJobError.
+        """
         path = "/scheduler/history" if job_id is None else f"/scheduler/jobs/{segment(job_id)}/history"
-        query = {"limit": limit, "offset": offset}
+        filters = {"status": status, "action": action, "actor": actor, "since": since, "until": until}
+        query = {"limit": limit, "offset": offset, **filters}
         page = await self._session.request("GET", path, HistoryPage, subject=job_id, query=query)
         return ActionPage([entry.to_action() for entry in page.history], page.total)
 

@@ -9,6 +9,8 @@ import msgspec
 
 from gnomon.domain.execution import Execution, Status
 
+ActionStatus = Literal["success", "failed"]
+
 
 class ExecutionQuery(msgspec.Struct, frozen=True, kw_only=True):
     """Filters of a list of executions; all of them must match. `text` is searched in error messages, ignoring case.
@@ -52,7 +54,7 @@ class Action(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     at: datetime
     job_id: str
     action: str
-    status: Literal["success", "failed"] = "success"
+    status: ActionStatus = "success"
     actor: str
     error_message: str | None = None
     execution_id: str | None = None
@@ -60,11 +62,28 @@ class Action(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class ActionQuery(msgspec.Struct, frozen=True, kw_only=True):
-    """Filter of a list of actions: those on one job and its executions, or all."""
+    """Filters of a list of actions; all of them must match. With `job_id`: those on one job and its executions.
+
+    `since` and `until` bound the time of the action (since <= at < until).
+    """
 
     job_id: str | None = None
+    status: ActionStatus | None = None
+    action: str | None = None
+    actor: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
     limit: int = 50
     offset: int = 0
+
+    def matches(self, action: Action) -> bool:
+        """Return whether an action passes the filters."""
+        same = ("job_id", "status", "action", "actor")
+        return (
+            all(getattr(self, name) in {None, getattr(action, name)} for name in same)
+            and (self.since is None or self.since <= action.at)
+            and (self.until is None or action.at < self.until)
+        )
 
 
 class ActionPage(msgspec.Struct, frozen=True):

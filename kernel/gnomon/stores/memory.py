@@ -91,7 +91,7 @@ class MemoryStore(Store):
     async def actions(self, query: ActionQuery) -> ActionPage:
         self._check_open()
         actions = (action_of(event) for event in reversed(self._log.values()))
-        found = [action for action in actions if action is not None and query.job_id in {None, action.job_id}]
+        found = [action for action in actions if action is not None and query.matches(action)]
         return ActionPage(found[query.offset :][: query.limit], len(found))
 
     async def checkpoint(self, name: str) -> Checkpoint | None:

@@ -90,6 +90,31 @@ class ActionContract:
         assert (await store.actions(ActionQuery(limit=1))).total == 7
         assert await store.actions(ActionQuery(job_id="nobody")) == type(pages[0])([], 0)
 
+    async def test_filters_of_actions_combine_and_their_totals_are_exact(self, store: Store) -> None:
+        """Times are compared to the microsecond; `until` is excluded."""
+        tick = timedelta(microseconds=1)
+        job = extend(job_added("a"), events.JobPaused, actor="ann", after=tick)
+        job = extend(job, events.JobResumed, actor="bob", after=SECOND)
+        refused = missed("a", reason="guard", detail="closed", is_manual=True, actor="bob")
+        await append(store, job, refused, scheduled("b", is_manual=True, actor="ann"))
+        paused, resumed = job[1].at, job[2].at
+
+        async def found(**filters: Any) -> list[str]:
+            page = await store.actions(ActionQuery(**filters, limit=2))
+            assert page.total == len((await store.actions(ActionQuery(**filters))).items)
+            return [f"{one.actor} {one.action} {one.job_id}" for one in page.items]
+
+        assert await found(status="failed") == ["bob trigger a"]
+        assert await found(status="success") == ["ann trigger b", "bob resume a"]
+        assert await found(actor="ann") == ["ann trigger b", "ann pause a"]
+        assert await found(actor="ann", job_id="a") == ["ann pause a"]
+        assert await found(action="trigger", status="success") == ["ann trigger b"]
+        assert await found(action="trigger", actor="nobody") == []
+        assert await found(since=paused, action="pause") == ["ann pause a"]
+        assert await found(since=paused + tick, action="pause") == []
+        assert await found(until=paused, action="pause") == []
+        assert await found(since=paused + tick, until=resumed + tick, job_id="a") == ["bob resume a"]
+
     async def test_actions_on_a_run_are_pruned_with_it_and_those_on_a_job_stay(self, store: Store) -> None:
         job = extend(job_added(), events.JobPaused, actor="ann")
         await append(store, job, scheduled("kept", is_manual=True, actor="ann"), succeeded(is_manual=True, actor="ann"))

@@ -16,7 +16,7 @@ from gnomon.wire.records import FullRecord, JsonObject, LogPage, Record, RecordP
 from gnomon_web.app_keys import KERNEL, actor_of
 from gnomon_web.errors import ApiError, culprit
 from gnomon_web.http.routes import Route
-from gnomon_web.resources.parameters import ActionReason, JobId, Limit, Moment, Offset, Text
+from gnomon_web.resources.parameters import ActionReason, JobId, Limit, Moment, Offset, Text, expect_same_job
 
 
 class RecordFilters(msgspec.Struct, kw_only=True, frozen=True):
@@ -97,9 +97,7 @@ async def list_executions(request: web.Request, query: RecordFilters) -> RecordP
 
 async def list_of_job(request: web.Request, job_id: str, query: RecordFilters) -> RecordPage:
     """List the executions of a job, newest first; a `job_id` in the query must be the one in the path."""
-    if query.job_id not in {None, job_id}:
-        detail = f"expected {job_id!r}, the job in the path, got {query.job_id!r}"
-        raise ApiError(INVALID_PARAMETER, detail, errors=[culprit("query", "job_id", detail)])
+    expect_same_job(query.job_id, job_id)
     page = await _page(request, query, job_id)
     if page.total == 0:
         await _expect_job(request.app[KERNEL], job_id)

@@ -7,18 +7,37 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from gnomon.domain.records import ActionQuery
+from gnomon.domain.records import ActionQuery, ActionStatus
 from gnomon.wire.records import HistoryEntry, HistoryPage
 from gnomon_web.app_keys import KERNEL
 from gnomon_web.http.routes import Route
-from gnomon_web.resources.parameters import Limit, Offset
+from gnomon_web.resources.parameters import JobId, Limit, Moment, Offset, Text, expect_same_job
 
 
 class HistoryFilters(msgspec.Struct, kw_only=True, frozen=True):
-    """The page of the history."""
+    """All filters combine. `since` <= timestamp < `until`."""
 
     limit: Limit = 50
     offset: Offset = 0
+    job_id: JobId | None = None
+    status: ActionStatus | None = None
+    action: Text | None = None
+    actor: Text | None = None
+    since: Moment | None = None
+    until: Moment | None = None
+
+    def query(self, job_id: str | None) -> ActionQuery:
+        """Return the query for the store."""
+        return ActionQuery(
+            job_id=job_id,
+            status=self.status,
+            action=self.action,
+            actor=self.actor,
+            since=self.since,
+            until=self.until,
+            limit=self.limit,
+            offset=self.offset,
+        )
 
 
 def routes() -> list[Route]:
@@ -32,18 +51,19 @@ def routes() -> list[Route]:
 
 async def get_history(request: web.Request, query: HistoryFilters) -> HistoryPage:
     """List operator actions, newest first."""
-    return await _page(request, query, None)
+    return await _page(request, query, query.job_id)
 
 
 async def get_history_of_job(request: web.Request, job_id: str, query: HistoryFilters) -> HistoryPage:
-    """List operator actions on a job and its executions, newest first."""
+    """List operator actions on a job and its executions, newest first; a `job_id` must be the one in the path."""
+    expect_same_job(query.job_id, job_id)
     page = await _page(request, query, job_id)
-    if page.total == 0:
+    if page.total == 0:  # there may be actions on a job that was removed, or that there never was
         await request.app[KERNEL].job(job_id)  # 404 for an unknown job
     return page
 
 
 async def _page(request: web.Request, query: HistoryFilters, job_id: str | None) -> HistoryPage:
-    page = await request.app[KERNEL].actions(ActionQuery(job_id=job_id, limit=query.limit, offset=query.offset))
+    page = await request.app[KERNEL].actions(query.query(job_id))
     entries = [HistoryEntry.of(action) for action in page.items]
     return HistoryPage(history=entries, total=page.total, limit=query.limit, offset=query.offset)

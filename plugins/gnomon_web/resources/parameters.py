@@ -8,6 +8,9 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from gnomon.wire.problems import INVALID_PARAMETER
+from gnomon_web.errors import ApiError, culprit
+
 Moment = Annotated[datetime, Meta(tz=True)]
 JobId = Annotated[str, Meta(min_length=1, max_length=128)]
 Text = Annotated[str, Meta(min_length=1, max_length=200)]
@@ -19,3 +22,10 @@ class ActionReason(msgspec.Struct, kw_only=True, frozen=True):
     """The reason for an action; the log keeps it."""
 
     reason: Text | None = None
+
+
+def expect_same_job(in_query: str | None, in_path: str) -> None:
+    """Raise ApiError 400 for a `job_id` in the query that is not the one in the path."""
+    if in_query not in {None, in_path}:
+        detail = f"expected {in_path!r}, the job in the path, got {in_query!r}"
+        raise ApiError(INVALID_PARAMETER, detail, errors=[culprit("query", "job_id", detail)])

@@ -103,7 +103,8 @@ class RemoteKernel:
         while True:
             limit = min(query.limit - len(found.items), PAGE_SIZE)
             offset = query.offset + len(found.items)
-            page = await self._client.actions(job_id=query.job_id, limit=limit, offset=offset)
+            filters = msgspec.structs.asdict(query) | {"limit": limit, "offset": offset}
+            page = await self._client.actions(**filters)
             found = ActionPage(found.items + page.items, page.total)
             if len(page.items) < limit or len(found.items) >= query.limit:
                 return found

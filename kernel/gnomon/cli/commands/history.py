@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import click
 import msgspec
@@ -20,15 +20,23 @@ if TYPE_CHECKING:
 
 @click.command("history")
 @click.argument("job_id", metavar="[JOB]", required=False)
+@click.option("--status", type=click.Choice(("success", "failed")), help="Only those that succeeded, or failed.")
+@click.option("--action", help="Only this action, such as `pause`.")
+@click.option("--actor", help="Only what this operator did.")
+@click.option("--since", metavar="WHEN", help='Only since a duration ago such as "2h", or an ISO 8601 time.')
 @click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True)
 @click.option("--offset", type=click.IntRange(0), default=0, help="Skip this many of the newest.")
 @config_option
 @url_option
 @json_option
 @click.pass_context
-def command(
+def command(  # noqa: PLR0913, PLR0917 - one parameter for each option
     ctx: click.Context,
     job_id: str | None,
+    status: Literal["success", "failed"] | None,
+    action: str | None,
+    actor: str | None,
+    since: str | None,
     limit: int,
     offset: int,
     config: Path | None,
@@ -40,11 +48,21 @@ def command(
     The list is read from the log: a request that was refused is not in it.
     """
     from gnomon.cli.access.resolve import reach
+    from gnomon.cli.input.times import parse_past_time
     from gnomon.cli.output.json_output import print_json
     from gnomon.domain.records import ActionQuery
 
     kernel = reach(ctx, config, url)
-    page = asyncio.run(_read(kernel, ActionQuery(job_id=job_id, limit=limit, offset=offset)))
+    query = ActionQuery(
+        job_id=job_id,
+        status=status,
+        action=action,
+        actor=actor,
+        since=parse_past_time(since, kernel.zone, "--since") if since else None,
+        limit=limit,
+        offset=offset,
+    )
+    page = asyncio.run(_read(kernel, query))
     if as_json:
         print_json({"items": [msgspec.structs.asdict(action) for action in page.items], "total": page.total})
     else:

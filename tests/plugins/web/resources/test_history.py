@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from gnomon import Job
+from gnomon import Job, hookimpl
 
 
 async def tick() -> None:
@@ -33,6 +33,34 @@ async def test_operator_actions_are_listed_newest_first_with_their_actor(serve: 
     assert {"job_id", "action", "status", "error_message", "actor", "timestamp"} <= of_job["history"][0].keys()
 
 
+async def test_the_history_is_filtered_by_job_status_action_actor_and_time(serve: Any) -> None:
+    class Closed:
+        @hookimpl
+        def guard(self, job: Job) -> str | None:
+            return "the exchange is closed" if job.id == "other" else None
+
+    async with serve(tick, Job(id="other", func=tick), plugins=[Closed()], guarded=True) as ask:
+        await ask("POST", "/scheduler/jobs/tick/pause", as_="operator")
+        await ask("POST", "/scheduler/jobs/tick/resume", as_="admin")
+        await ask("POST", "/scheduler/jobs/other/trigger", as_="admin")
+
+        async def found(query: str, path: str = "/scheduler/history") -> list[str]:
+            page = (await ask("GET", f"{path}?{query}", as_="viewer")).json
+            assert page["total"] == len(page["history"])
+            return [f"{one['actor']} {one['action']} {one['job_id']}" for one in page["history"]]
+
+        assert await found("job_id=tick") == ["admin resume tick", "operator pause tick"]
+        assert await found("status=failed") == ["admin trigger other"]
+        assert await found("status=success&action=resume&job_id=") == ["admin resume tick"]
+        assert await found("actor=operator") == ["operator pause tick"]
+        assert await found("since=2000-01-01T00:00:00Z&until=2000-01-02T00:00:00Z") == []
+        assert await found("since=2000-01-01T00:00:00Z&actor=admin&action=trigger") == ["admin trigger other"]
+        assert await found("job_id=tick&actor=admin", "/scheduler/jobs/tick/history") == ["admin resume tick"]
+        other = await ask("GET", "/scheduler/jobs/tick/history?job_id=other", as_="viewer")
+
+    assert (other.status, other.culprits) == (400, [("query", "job_id")])
+
+
 async def test_the_history_of_an_unknown_job_is_not_found(serve: Any) -> None:
     async with serve(tick) as ask:
         answer = await ask("GET", "/scheduler/jobs/tok/history")
@@ -40,7 +68,7 @@ async def test_the_history_of_an_unknown_job_is_not_found(serve: Any) -> None:
     assert (answer.status, answer.culprits) == (404, [("path", "job_id")])
 
 
-@pytest.mark.parametrize("query", ["limit=0", "limit=201", "offset=-1", "status=success"])
+@pytest.mark.parametrize("query", ["limit=0", "limit=201", "offset=-1", "status=late", "since=yesterday", "who=me"])
 async def test_the_history_refuses_invalid_parameters(serve: Any, query: str) -> None:
     async with serve(tick) as ask:
         answer = await ask("GET", f"/scheduler/history?{query}")
