@@ -15,11 +15,13 @@ if TYPE_CHECKING:
     from gnomon.api import LiveRun as LiveRun
     from gnomon.api import PluginHealth as PluginHealth
     from gnomon.api import Triggered as Triggered
+    from gnomon.domain.events import ActionImported as ActionImported
     from gnomon.domain.events import Cancelled as Cancelled
     from gnomon.domain.events import CancelRequested as CancelRequested
     from gnomon.domain.events import Event as Event
     from gnomon.domain.events import Failed as Failed
     from gnomon.domain.events import Hidden as Hidden
+    from gnomon.domain.events import Imported as Imported
     from gnomon.domain.events import JobAdded as JobAdded
     from gnomon.domain.events import JobChanged as JobChanged
     from gnomon.domain.events import JobDescribed as JobDescribed
@@ -74,11 +76,13 @@ if TYPE_CHECKING:
 _HOMES = {
     "api": ("Health", "JobView", "KernelApi", "LiveRun", "PluginHealth", "Triggered"),
     "domain.events": (
+        "ActionImported",
         "CancelRequested",
         "Cancelled",
         "Event",
         "Failed",
         "Hidden",
+        "Imported",
         "JobAdded",
         "JobChanged",
         "JobDescribed",

@@ -2,7 +2,8 @@
 
 An execution counts in the hour and on the day of the event that ended it. So the past does not change, and what
 retention deletes is always older than what it leaves. Retries and manual runs are executions of their own; a range of
-fires that were missed together counts as `count` fires.
+fires that were missed together counts as `count` fires. An imported run counts when it ended, and is part of no streak:
+it may be older than runs that are counted already.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from gnomon.domain.events import Cancelled, Event, Failed, Missed, Scheduled, Started, Succeeded
+from gnomon.domain.events import Cancelled, Event, Failed, Imported, Missed, Scheduled, Started, Succeeded
 from gnomon.stores.microseconds import to_micros
 from gnomon_stats.histogram import bucket_of
 from gnomon_stats.series import Outcome, Series, Tally
@@ -167,16 +168,38 @@ def _cancelled(job: JobFold, event: Cancelled, day_of: ZoneDays) -> None:
     _end(job, event, "cancelled", day_of, micros=_maybe_micros(event.execution_time))
 
 
+def _imported(job: JobFold, event: Imported, day_of: ZoneDays) -> None:
+    micros = _maybe_micros(event.execution_time)
+    if event.status == "success" and micros is not None:
+        bucket = bucket_of(micros)
+        job.durations[bucket] = job.durations.get(bucket, 0) + 1
+    _update_last(job, event, event.status, to_micros(event.started_at), micros)
+    _count(job, event, event.status, day_of, event.ended_at, micros=micros)
+
+
 def _end(
     job: JobFold, event: Event, outcome: Outcome, day_of: ZoneDays, *, micros: int | None = None, count: int = 1
 ) -> None:
-    at = to_micros(event.at)
     begun = job.open.pop(event.stream, None)
-    _update_last(job, event, outcome, begun.at if begun is not None else at, micros)
+    _update_last(job, event, outcome, begun.at if begun is not None else to_micros(event.at), micros)
+    _count(job, event, outcome, day_of, event.at, micros=micros, count=count)
+
+
+def _count(
+    job: JobFold,
+    event: Event,
+    outcome: Outcome,
+    day_of: ZoneDays,
+    ended: datetime,
+    *,
+    micros: int | None = None,
+    count: int = 1,
+) -> None:
+    at = to_micros(ended)
     spent = micros or 0 if outcome == "success" else 0
     setattr(job.total, outcome, getattr(job.total, outcome) + count)
     job.total.micros += spent
-    day, hour = day_of(event.at, at), at // HOUR_MICROS
+    day, hour = day_of(ended, at), at // HOUR_MICROS
     job.days.count(day, outcome, count, spent, event.position)
     job.hours.count(hour, outcome, count, spent, event.position)
     job.hours.keep_newest(HOURS)
@@ -201,4 +224,5 @@ _STEPS: Final[dict[type[Event], Callable[[JobFold, Any, ZoneDays], None]]] = {
     Failed: _failed,
     Missed: _missed,
     Cancelled: _cancelled,
+    Imported: _imported,
 }

@@ -8,7 +8,7 @@ from datetime import datetime
 
 import msgspec
 
-from gnomon import Cancelled, Event, Failed, Missed, Scheduled, Started, Store, Succeeded
+from gnomon import Cancelled, Event, Failed, Imported, Missed, Scheduled, Started, Store, Succeeded
 from gnomon.domain.records import JobStatistics
 from gnomon.stores.reading import read_log
 from gnomon_stats.checkpoint import CHECKPOINT, to_checkpoint
@@ -75,7 +75,7 @@ class Recount:
             expected = event.position + 1
             if isinstance(event, Scheduled | Started):
                 self._open[event.stream] = event.job_id, "running" if isinstance(event, Started) else "scheduled"
-            elif (status := _STATUS.get(type(event))) is not None:
+            elif (status := _status_of(event)) is not None:
                 self._open.pop(event.stream, None)
                 self._ended[event.job_id, status] += 1
                 if status == "success":
@@ -106,6 +106,11 @@ _STATUS: dict[type[Event], str] = {
     Missed: "missed",
     Cancelled: "cancelled",
 }
+
+
+def _status_of(event: Event) -> str | None:
+    """Return the status of an execution that ends, or was imported, with an event."""
+    return event.status if isinstance(event, Imported) else _STATUS.get(type(event))
 
 
 async def rebuild(store: Store, recount: Recount) -> None:

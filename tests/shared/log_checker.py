@@ -17,7 +17,7 @@ from typing import Any
 LogEvent = dict[str, Any]
 ENDS = {"succeeded", "failed", "cancelled", "missed"}
 MAY_FOLLOW = {
-    None: {"scheduled", "missed"},
+    None: {"scheduled", "missed", "imported"},
     "scheduled": {"started", "missed", "cancelled", "failed", "cancel_requested"},
     "started": {"progress", "warned", "cancel_requested", *ENDS - {"missed"}},
     "ended": {"late_result", "hidden", "warned"},

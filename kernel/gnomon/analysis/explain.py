@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, date, datetime, time, timedelta, tzinfo
+from datetime import UTC, date, datetime, timedelta, tzinfo
 from itertools import takewhile
 
 import msgspec
 
 from gnomon.analysis import fire_outcomes
+from gnomon.analysis.asked_time import MINUTE, SECOND, start_of, width_of
 from gnomon.analysis.fire_explanation import FireExplainer, FireExplanation, future_fire_words
+from gnomon.analysis.imported_runs import explain_imported
 from gnomon.analysis.schedule_history import Pause, Schedule, ScheduleHistory, read_history
 from gnomon.domain import events
 from gnomon.durations import MICROSECOND
@@ -21,10 +23,8 @@ from gnomon.scheduling.timezones import ClockChange, change_at, changes_between,
 from gnomon.scheduling.triggers import AtTrigger, EveryTrigger, explain_trigger
 from gnomon.text import close_match, length
 
-MINUTE = timedelta(minutes=1)
 CLOCK_TOLERANCE = timedelta(seconds=5)
 """Clocks of two machines differ by less."""
-SECOND = timedelta(seconds=1)
 LOOKS_BACK = (MINUTE, timedelta(hours=1), timedelta(days=1), timedelta(days=32), timedelta(days=367 * 5))
 """How far back the fire before a moment is searched, step by step, since triggers only go forward."""
 MOST_EXPLAINED = 12
@@ -69,9 +69,12 @@ async def explain(store: Store, job_id: str, moment: datetime | date | None, now
     states = {state.job_id: state for state in await store.jobs()}
     stream = [e for e in await store.stream(events.job_stream(job_id)) if e.position <= head]
     if job_id not in states or not stream:
+        if imported := await explain_imported(store, job_id, moment, UTC):
+            return Explanation(job_id=job_id, timezone="UTC", asked=_asked(moment), sentences=imported)
         raise UnknownJobError(job_id, close_match(job_id, states))
     explainer = _Explainer(store, read_history(stream, states[job_id]), moment, head, now)
     await explainer.explain(moment)
+    explainer.say(*await explain_imported(store, job_id, moment, explainer.zone))
     newest = max([event.at for event in await store.read(max(head - NEWEST_EVENTS, 0), NEWEST_EVENTS)], default=now)
     if newest - now > CLOCK_TOLERANCE:
         explainer.say(
@@ -98,7 +101,7 @@ class _Explainer:
         self.found = Explanation(
             job_id=history.state.job_id,
             timezone=str(self.zone),
-            asked=moment.isoformat() if moment is not None else None,
+            asked=_asked(moment),
         )
 
     async def explain(self, moment: datetime | date | None) -> None:
@@ -145,7 +148,7 @@ class _Explainer:
             self.say(future_fire_words(schedule.trigger, self.when(state.newest_fire)))
 
     async def _day(self, day: date) -> None:
-        start, end = (_start_of(one, self.zone) for one in (day, day + timedelta(days=1)))
+        start, end = (start_of(one, self.zone) for one in (day, day + timedelta(days=1)))
         for change in changes_between(self.zone, start - SECOND, end):
             self.found.clock_change = change
             self.say(f"Note that {change}.")
@@ -221,7 +224,7 @@ class _Explainer:
         """Return a schedule whose only fire was in the past when it was added; that fire is late but still due."""
         for schedule in self._history.schedules:
             at = schedule.trigger.at if isinstance(schedule.trigger, AtTrigger) else None
-            if at is not None and at <= schedule.since and instant <= at < instant + _width(instant):
+            if at is not None and at <= schedule.since and instant <= at < instant + width_of(instant):
                 return schedule
         return None
 
@@ -248,7 +251,7 @@ class _Explainer:
 
     async def _fire_at(self, schedule: Schedule, instant: datetime) -> datetime | None:
         """Return the fire at an instant, or the first one within the minute or the second that it stands for."""
-        width = _width(instant)
+        width = width_of(instant)
         if schedule.trigger is None:
             outcome = await fire_outcomes.find_outcome(self._store, schedule.job_id, instant, self._head)
             return outcome.last if outcome is not None and outcome.last < instant + width else None
@@ -358,11 +361,6 @@ class _Explainer:
         return f"The schedule is: {explain_trigger(schedule.trigger)}."
 
 
-def _width(instant: datetime) -> timedelta:
-    """Return the length of time that an instant stands for, by its precision: a minute, a second or itself."""
-    return MICROSECOND if instant.microsecond else SECOND if instant.second else MINUTE
-
-
 def _fires_from(
     schedule: Schedule, start: datetime, last_fire: datetime | None, anchor: datetime
 ) -> Iterator[datetime]:
@@ -374,12 +372,8 @@ def _fires_from(
         fire = next_fire(schedule.trigger, fire, anchor)
 
 
-def _start_of(day: date, zone: tzinfo) -> datetime:
-    """Return the first instant of a day, which is later than midnight where the clocks skip midnight."""
-    wall_time = datetime.combine(day, time())
-    found = instants(zone, wall_time)
-    change = change_at(zone, wall_time)
-    return found[0] if found or change is None else change.at
+def _asked(moment: datetime | date | None) -> str | None:
+    return moment.isoformat() if moment is not None else None
 
 
 def _zone_at(history: ScheduleHistory, moment: datetime | date | None) -> tzinfo:

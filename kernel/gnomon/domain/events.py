@@ -226,6 +226,35 @@ class Hidden(ExecutionEvent, frozen=True, kw_only=True, tag="hidden"):
     actor: str | None = None
 
 
+class Imported(ExecutionEvent, frozen=True, kw_only=True, tag="imported"):
+    """A run of another scheduler was taken over as history, with its outcome: the first and only event of its life.
+
+    `source` names the records that it comes from. `at` is the time of the import; `started_at` and `ended_at` are those
+    of the run. `record` has the fields of the original record that no other field holds.
+    """
+
+    source: str
+    status: Literal["success", "failed", "missed", "cancelled"]
+    scheduled_time: datetime
+    started_at: datetime
+    ended_at: datetime
+    job_name: str = ""
+    is_manual: bool = False
+    execution_time: float | None = None
+    return_value: Any = None
+    reason: str | None = None
+    error_type: str | None = None
+    error_message: str | None = None
+    traceback: str | None = None
+    cancel_requested: bool = False
+    percent: float | None = None
+    message: str | None = None
+    current_item: str | None = None
+    processed_items: int | None = None
+    total_items: int | None = None
+    record: dict[str, Any] = {}
+
+
 class JobEvent(Event, frozen=True, kw_only=True):
     """A fact about a job; its stream is `job:<job_id>`. `by_kernel` marks an act of the kernel itself."""
 
@@ -279,6 +308,20 @@ class JobDescribed(JobEvent, frozen=True, kw_only=True, tag="job_described"):
     note: str | None = None
 
 
+class ActionImported(JobEvent, frozen=True, kw_only=True, tag="action_imported"):
+    """An operator's act on another scheduler was taken over as history; it does not change the job.
+
+    `acted_at` is when it happened, `source` and `source_id` are the records and the one that it comes from.
+    """
+
+    source: str
+    source_id: str
+    acted_at: datetime
+    action: str
+    status: Literal["success", "failed"] = "success"
+    error_message: str | None = None
+
+
 class UnknownEvent(Event, frozen=True, kw_only=True, tag="unknown"):
     """An event of a type that this version does not know: kept unchanged in `raw`, and skipped by every fold."""
 
@@ -286,12 +329,20 @@ class UnknownEvent(Event, frozen=True, kw_only=True, tag="unknown"):
 
 
 Lifecycle = Scheduled | Started | Progress | Succeeded | Failed | Missed | Cancelled
-JobFact = JobAdded | JobChanged | JobRemoved | JobPaused | JobResumed | JobDescribed
-KnownEvent = Lifecycle | CancelRequested | Warned | LateResult | Hidden | JobFact
+JobFact = JobAdded | JobChanged | JobRemoved | JobPaused | JobResumed | JobDescribed | ActionImported
+KnownEvent = Lifecycle | CancelRequested | Warned | LateResult | Hidden | Imported | JobFact
 
 LIFECYCLE: tuple[type[Event], ...] = (Scheduled, Started, Progress, Succeeded, Failed, Missed, Cancelled)
-JOB_EVENTS: tuple[type[Event], ...] = (JobAdded, JobChanged, JobRemoved, JobPaused, JobResumed, JobDescribed)
-ALL_EVENTS: tuple[type[Event], ...] = (*LIFECYCLE, CancelRequested, Warned, LateResult, Hidden, *JOB_EVENTS)
+JOB_EVENTS: tuple[type[Event], ...] = (
+    JobAdded,
+    JobChanged,
+    JobRemoved,
+    JobPaused,
+    JobResumed,
+    JobDescribed,
+    ActionImported,
+)
+ALL_EVENTS: tuple[type[Event], ...] = (*LIFECYCLE, CancelRequested, Warned, LateResult, Hidden, Imported, *JOB_EVENTS)
 EVENT_TYPES: dict[str, type[Event]] = {wire_name(event_type): event_type for event_type in ALL_EVENTS}
 
 

@@ -24,7 +24,8 @@ class Execution(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
     """One run of a job, or one that did not take place, folded from its events.
 
     `timestamp` is the actual start; before that, and for a run that never started, the time of recording. Times are
-    aware UTC, durations are in seconds. `version` is the number of events folded in.
+    aware UTC, durations are in seconds. `version` is the number of events folded in. `imported_from` names the records
+    of another scheduler that the run was taken over from.
     """
 
     id: str
@@ -62,6 +63,7 @@ class Execution(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
     last: datetime | None = None
     late_result: str | None = None
     hidden: bool = False
+    imported_from: str | None = None
     progress: progress.ProgressView = progress.ProgressView()
 
     @property
@@ -71,8 +73,8 @@ class Execution(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
 
     @property
     def is_fire(self) -> bool:
-        """Whether this is the first attempt of a fire of the schedule, and neither a manual run nor a retry."""
-        return not self.is_manual and self.attempt == 1
+        """Whether this is the first attempt of a fire of the schedule: no manual run, no retry, not imported."""
+        return not self.is_manual and self.attempt == 1 and self.imported_from is None
 
     def apply(self, event: Event) -> None:
         """Fold in one more event; raises TransitionError for an illegal one and then changes nothing."""
@@ -88,12 +90,14 @@ class Execution(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
 
 
 def begin(event: Event) -> Execution:
-    """Return the execution that begins with the first event of its stream, which is scheduled or missed."""
+    """Return the execution that begins with the first event of its stream: scheduled, missed or imported."""
     if event.version == 1:
         if type(event) is events.Scheduled:
             return _scheduled(event)
         if type(event) is events.Missed:
             return _missed_at_once(event)
+        if type(event) is events.Imported:
+            return _imported(event)
     raise TransitionError(event.stream, "nothing", event.type, event.version)
 
 
@@ -175,6 +179,37 @@ def _missed_at_once(event: events.Missed) -> Execution:
         count=event.count,
         first=event.first,
         last=event.last,
+    )
+
+
+def _imported(event: events.Imported) -> Execution:
+    view = progress.ProgressView(
+        percent=event.percent,
+        message=event.message,
+        current_item=event.current_item,
+        processed_items=event.processed_items,
+        total_items=event.total_items,
+    )
+    return Execution(
+        id=event.stream,
+        job_id=event.job_id,
+        job_name=event.job_name,
+        status=event.status,
+        version=1,
+        scheduled_time=event.scheduled_time,
+        timestamp=event.started_at,
+        updated_at=event.ended_at,
+        node=event.node,
+        is_manual=event.is_manual,
+        execution_time=event.execution_time,
+        return_value=event.return_value,
+        reason=event.reason,
+        error_type=event.error_type,
+        error_message=event.error_message,
+        traceback=event.traceback,
+        cancel_requested=event.cancel_requested,
+        imported_from=event.source,
+        progress=view,
     )
 
 

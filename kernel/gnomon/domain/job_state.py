@@ -46,8 +46,11 @@ class JobState(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
 
 
 def begin(event: Event) -> JobState:
-    """Return the state of a job after its first event."""
-    state = JobState(job_id=event.job_id, anchor=event.at)
+    """Return the state of a job after its first event.
+
+    A job that was imported has no definition until it is added, and counts as removed.
+    """
+    state = JobState(job_id=event.job_id, anchor=event.at, removed=True)
     state.apply(event)
     return state
 

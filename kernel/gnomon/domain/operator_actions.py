@@ -43,6 +43,18 @@ def _described(event: events.JobDescribed) -> Action:
     return _act(event, "describe", detail=", ".join(changes))
 
 
+def _imported(event: events.ActionImported) -> Action:
+    return Action(
+        at=event.acted_at,
+        job_id=event.job_id,
+        action=event.action,
+        status=event.status,
+        actor=event.actor or "",
+        error_message=event.error_message,
+        detail=event.reason,
+    )
+
+
 def _triggered(event: events.Scheduled) -> Action | None:
     return _act(event, "trigger") if event.is_manual and event.attempt == 1 else None
 
@@ -70,5 +82,6 @@ _ACTIONS: Final[dict[type[Event], Callable[[Any], Action | None]]] = {
     events.CancelRequested: lambda event: _act(event, "cancel", detail=event.reason),
     events.Cancelled: _withdrawn,
     events.Failed: lambda event: _act(event, "mark_failed", detail=event.error_message),
+    events.ActionImported: _imported,
     events.Hidden: lambda event: _act(event, "hide"),
 }

@@ -73,6 +73,14 @@ def missed(
     return [_first(events.Missed, job_id, at, reason=reason, **payload)]
 
 
+def imported(job_id: str = "sync", at: datetime = NOON, **payload: Any) -> list[Event]:
+    """Return the history of a run of another scheduler that began at `at` and was imported a day later."""
+    record: dict[str, Any] = {"source": "cron.runs", "status": "success", "execution_time": 1.0}
+    record |= {"scheduled_time": at, "started_at": at, "ended_at": at + SECOND} | payload
+    stream = execution.execution_id(f"{job_id}/imported", at)
+    return [_first(events.Imported, job_id, at + timedelta(days=1), stream=stream, **record)]
+
+
 def job_added(job_id: str = "sync", at: datetime = NOON, **definition: Any) -> list[Event]:
     """Return the history of a job that was added at `at`."""
     definition = {"id": job_id, "func": "app:run"} | definition
@@ -89,6 +97,13 @@ def every_type() -> list[list[Event]]:
     job = extend(job_added("job"), events.JobPaused, actor="ann", reason="holidays")
     job = extend(extend(job, events.JobResumed, actor="ann"), events.JobChanged, changes={"cron": "* * * * *"})
     job = extend(job, events.JobDescribed, actor="ann", display_name="Nightly", note="ask Bob first")
+    act: dict[str, Any] = {
+        "source": "cron.history",
+        "source_id": "17",
+        "action": "pause",
+        "acted_at": NOON - timedelta(days=3),
+    }
+    job = extend(job, events.ActionImported, actor="cid", **act)
     return [
         succeeded("success", return_value={"rows": 3}, kwargs={"market": "cn"}, actor="ann", is_manual=True),
         extend(reported, events.Succeeded, execution_time=2.0),
@@ -96,6 +111,7 @@ def every_type() -> list[list[Event]]:
         cancelled("cancelled"),
         late,
         hidden,
+        imported("imported"),
         extend(job, events.JobRemoved, actor="bob"),
         [unknown("future")],
     ]

@@ -30,6 +30,7 @@ class Record(msgspec.Struct, kw_only=True):
 
     `timestamp` is the actual start, or the moment of recording for what never started. A missed execution may stand for
     `count` fires, from `first` to `last`. `declared`: the run announced its steps, so their weights give its progress.
+    `imported_from` names the records of another scheduler that it was taken over from.
     """
 
     id: str = msgspec.field(name="_id")
@@ -73,6 +74,7 @@ class Record(msgspec.Struct, kw_only=True):
     last: datetime | None = None
     late_result: str | None = None
     hidden: bool = False
+    imported_from: str | None = None
     node: str = ""
     version: int = 0
 

@@ -58,6 +58,12 @@ PAYLOADS: dict[type[Event], dict[str, Any]] = {
     events.Missed: {"scheduled_time": NOON, "reason": "late"},
     events.Warned: {"kind": "silence", "message": "too quiet"},
     events.LateResult: {"outcome": "succeeded"},
+    events.Imported: {
+        "source": "cron.runs",
+        "status": "success",
+        **dict.fromkeys(("scheduled_time", "started_at", "ended_at"), NOON),
+    },
+    events.ActionImported: {"source": "cron.acts", "source_id": "1", "acted_at": NOON, "action": "pause"},
     events.JobAdded: {"definition": {}},
     events.JobChanged: {"changes": {}},
     events.UnknownEvent: {"raw": {}},
@@ -91,11 +97,11 @@ def test_each_state_takes_the_events_that_are_legal_in_it_and_no_others(state: s
 
 
 @pytest.mark.parametrize("event_type", ALL_TYPES, ids=lambda t: t.__name__)
-def test_a_stream_begins_with_scheduled_or_missed_and_nothing_else(event_type: type[Event]) -> None:
+def test_a_stream_begins_with_scheduled_missed_or_imported_and_nothing_else(event_type: type[Event]) -> None:
     payload = PAYLOADS.get(event_type, {})
     event = event_type(stream="a" * 24, version=1, at=NOON, node="n", job_id="sync", **payload)
 
-    if event_type in {events.Scheduled, events.Missed}:
+    if event_type in {events.Scheduled, events.Missed, events.Imported}:
         assert execution.begin(event).version == 1
     else:
         with pytest.raises(TransitionError, match="nothing"):

@@ -20,6 +20,7 @@ from gnomon.testing.histories import (
     every_type,
     extend,
     failed,
+    imported,
     missed,
     numbered,
     running,
@@ -138,7 +139,7 @@ def test_every_type_of_event_is_counted_or_skipped() -> None:
     statistics = folded(numbered(*every_type()))
 
     counts = {job_id: job_statistics(statistics, job_id).total for job_id in statistics.jobs}
-    assert counts == {"success": 1, "progress": 1, "range": 3, "cancelled": 1, "late": 1, "hidden": 1}
+    assert counts == {"success": 1, "progress": 1, "range": 3, "cancelled": 1, "late": 1, "hidden": 1, "imported": 1}
 
 
 def test_a_run_counts_on_the_day_on_which_it_ended_in_the_zone_of_the_statistics() -> None:
@@ -294,3 +295,17 @@ def test_the_checkpoint_of_a_busy_job_is_small(jobs: int) -> None:
 
     assert view is not None
     assert len(view) / jobs < 16_000
+
+
+def test_an_imported_run_counts_when_it_ended_and_is_part_of_no_streak() -> None:
+    long_ago = datetime(2024, 10, 29, 14, tzinfo=UTC)
+    log = numbered(succeeded("sync"), imported("sync", long_ago, status="failed", execution_time=3.0))
+    found = job_statistics(folded(log), "sync")
+
+    assert (found.total, found.success, found.failed) == (2, 1, 1)
+    assert found.by_day is not None
+    assert [(day.day, day.failed) for day in found.by_day[:1]] == [(long_ago.date(), 1)]
+    assert found.streak is not None
+    assert (found.streak.status, found.streak.length) == ("success", 1)
+    assert found.last_execution is not None
+    assert found.last_execution.status == "success"

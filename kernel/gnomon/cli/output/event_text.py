@@ -133,10 +133,16 @@ def _hidden(event: events.Hidden, _: str | None) -> Description:
     return "info", "hidden from lists", {"by": event.actor}
 
 
+def _imported(event: events.Imported, _: str | None) -> Description:
+    return "debug", "imported", {"from": event.source, "status": event.status, "due": event.scheduled_time}
+
+
 def _job_event(event: events.JobEvent, _: str | None) -> Description:
     # The first start of a kernel adds every job; `gnomon run` logs their number in one line.
-    level = "debug" if isinstance(event, events.JobAdded) else "info"
+    level = "debug" if isinstance(event, events.JobAdded | events.ActionImported) else "info"
     words = {"display_name": event.display_name, "note": event.note} if isinstance(event, events.JobDescribed) else {}
+    if isinstance(event, events.ActionImported):
+        words = {"action": event.action, "from": event.source}
     return level, event.type.replace("_", " "), {"by": event.actor, "reason": event.reason, **words}
 
 
@@ -152,5 +158,6 @@ _DESCRIPTIONS: dict[type[Event], Callable[[Any, str | None], Description]] = {
     events.Warned: _warned,
     events.LateResult: _late_result,
     events.Hidden: _hidden,
+    events.Imported: _imported,
     **dict.fromkeys(events.JOB_EVENTS, _job_event),
 }

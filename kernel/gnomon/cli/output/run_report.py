@@ -67,6 +67,7 @@ def facts(execution: Execution, zone: tzinfo | None) -> list[tuple[str, str]]:
         "cancelled by": execution.cancelled_by,
         "ran on": " ".join(word for word in (execution.node, execution.runner, execution.worker) if word),
         "warning": execution.warning,
+        "imported": f"from {execution.imported_from}" if execution.imported_from else None,
         "late result": execution.late_result,
         "hidden": "yes, left out of lists" if execution.hidden else None,
     }

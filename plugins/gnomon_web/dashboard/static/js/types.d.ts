@@ -66,6 +66,7 @@ export interface Run {
   warning?: string | null;
   late_result?: string | null;
   hidden?: boolean;
+  imported_from?: string | null;
   /** Set if the page shows the run as of that moment. */
   as_of?: number;
   events?: LogEvent[];

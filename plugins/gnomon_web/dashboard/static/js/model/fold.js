@@ -7,6 +7,9 @@ import { advance, finish, NO_PROGRESS } from './progress.js';
 
 export const FINAL = new Set(['success', 'failed', 'missed', 'cancelled']);
 
+/** What a run begins with. */
+const FIRST = new Set(['scheduled', 'missed', 'imported']);
+
 /** @param {Pick<Run, 'status'>} run */
 export const isOver = (run) => FINAL.has(run.status);
 
@@ -20,10 +23,10 @@ export const fold = (events) => events.reduce((run, event) => apply(run, event),
  */
 export function apply(run, event) {
   if (run !== null && event.version <= run.version) return run;
-  if (run === null && event.type !== 'scheduled' && event.type !== 'missed') return null;
+  if (run === null && !FIRST.has(event.type)) return null;
   const changed = (run && isOver(run) ? CHANGES_AFTER_END : CHANGES)[event.type]?.(event, run) ?? {};
   // Hiding only affects lists: it must not change when the run ended.
-  const updated_at = run && event.type === 'hidden' ? run.updated_at : event.at;
+  const updated_at = run && event.type === 'hidden' ? run.updated_at : event.type === 'imported' ? event.ended_at : event.at;
   return /** @type {Run} */ ({ ...run, ...changed, version: event.version, updated_at });
 }
 
@@ -94,6 +97,7 @@ const initialFields = (event) => ({
   delay: null,
   late_result: null,
   hidden: false,
+  imported_from: null,
   ...progressFields(NO_PROGRESS),
 });
 
@@ -105,6 +109,24 @@ const CHANGES = {
     status: 'missed',
     reason: event.reason ?? null,
     detail: event.detail ?? null,
+  }),
+  imported: (event) => ({
+    ...initialFields(event),
+    status: event.status,
+    timestamp: event.started_at,
+    execution_time: event.execution_time ?? null,
+    return_value: event.return_value ?? null,
+    reason: event.reason ?? null,
+    error_type: event.error_type ?? null,
+    error_message: event.error_message ?? null,
+    traceback: event.traceback ?? null,
+    cancel_requested: event.cancel_requested ?? false,
+    imported_from: event.source,
+    progress: event.percent ?? null,
+    progress_message: event.message ?? null,
+    current_item: event.current_item ?? null,
+    processed_items: event.processed_items ?? null,
+    total_items: event.total_items ?? null,
   }),
   started: (event) => ({
     status: 'running',

@@ -205,6 +205,7 @@ const details = (read) =>
       [t('fact.runner'), run.runner ? `${run.runner} ${run.worker ?? ''}` : null],
       [t('fact.node'), run.node],
       [t('fact.warning'), run.warning ? clean(run.warning) : null],
+      [t('fact.imported'), run.imported_from],
       [t('fact.late.result'), run.late_result ? word('outcome', run.late_result) : null],
     ]);
   });

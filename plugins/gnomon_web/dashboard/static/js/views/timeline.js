@@ -83,6 +83,7 @@ const SENTENCES = {
   cancel_requested: (event) => event.reason ?? '',
   warned: (event) => event.message,
   hidden: () => '',
+  imported: (event) => event.source,
   late_result: (event) => word('outcome', event.outcome),
 };
 
