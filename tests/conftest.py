@@ -19,6 +19,20 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(plugin)
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Keep the dashboard's tests in one process, which sums up the coverage of its pages, and share out all others."""
+    # pytest-xdist 3.8 has marks for groups, which pytest 9.2 ignores: the id of a test is read-only since then.
+    loadscope = importlib.import_module("xdist.scheduler.loadscope")
+
+    class DashboardInOneProcess(loadscope.LoadScopeScheduling):  # type: ignore[name-defined,misc]
+        def _split_scope(self, nodeid: str) -> str:
+            folder = "tests/plugins/dashboard/"
+            return folder if nodeid.startswith(folder) else nodeid
+
+    return DashboardInOneProcess(config, log)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_report_to_serializable() -> Generator[None, Any, Any]:
     """Escape lone surrogates in a report: tests print them, and pytest-xdist cannot send them to its other process."""

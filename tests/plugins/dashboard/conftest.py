@@ -64,7 +64,6 @@ UNSEEN = pytest.StashKey[set[str]]()
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in filter(_is_ours, items):
         item.add_marker(pytest.mark.timeout(TEST_TIMEOUT_S))
-        item.add_marker(pytest.mark.xdist_group("dashboard"))  # one process sums up the coverage of all pages
         if isinstance(item, pytest.Function) and asyncio.iscoroutinefunction(item.obj):
             item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
     # First, since they keep one process busy for as long as all other tests keep the other one.
