@@ -21,6 +21,7 @@ import msgspec
 from gnomon.deployment.config import Config
 from gnomon.durations import encode_hook
 from gnomon.errors import ConfigError, GnomonError
+from gnomon.json_depth import MAX_DEPTH, is_text_too_deep
 from gnomon.kernel import Kernel
 from gnomon.logs import get_logger
 
@@ -173,7 +174,11 @@ def _remove_stale(path: Path) -> None:
 
 async def _answer(kernel: Kernel, line: bytes, reload: Reload) -> Answer:
     try:
+        if is_text_too_deep(line):
+            raise GnomonError(f"the command is nested deeper than {MAX_DEPTH} levels")
         return Answer(result=await _execute(kernel, _commands.decode(line), reload))
+    except RecursionError:  # not valid JSON, or else it would have been refused above
+        return Answer(error="the command is not valid JSON", error_type=GnomonError.__name__)
     except ConfigError as exc:
         return Answer(error=str(exc), error_type=type(exc).__name__, problems=exc.problems)
     except (GnomonError, msgspec.MsgspecError) as exc:

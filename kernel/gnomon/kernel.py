@@ -37,7 +37,7 @@ from gnomon.engine.supervisor import Supervisor
 from gnomon.engine.timetable import Timetable
 from gnomon.errors import DeposedError, GnomonError, StoreError
 from gnomon.jobs.job import Job
-from gnomon.jobs.registered import RegisteredJob
+from gnomon.jobs.registered import ARGUMENTS_LIMIT, RegisteredJob
 from gnomon.logs import get_logger
 from gnomon.plugins.dispatcher import Dispatcher
 from gnomon.plugins.guards import Guards
@@ -67,8 +67,9 @@ class Kernel(KernelQueries, KernelCommands):
 
     Use it as `async with Kernel(...) as kernel:`; it runs until the block is left. `timezone` is the zone of jobs that
     have none. `drain` is how long leaving waits for running bodies. A run that blocks the event loop for longer than
-    `blocked_loop_after` is reported; None or 0 turns that off. A kernel with `keeps_time=False` runs only what is
-    triggered. Inside the block, `log_id` is the id of the log and `loop` the event loop of the kernel.
+    `blocked_loop_after` is reported; None or 0 turns that off. The arguments of a run may have `arguments_limit` bytes
+    as JSON. A kernel with `keeps_time=False` runs only what is triggered. Inside the block, `log_id` is the id of the
+    log and `loop` the event loop of the kernel.
     """
 
     def __init__(  # noqa: PLR0913 - what a deployment may set, all by name
@@ -84,6 +85,7 @@ class Kernel(KernelQueries, KernelCommands):
         drain: timedelta = timedelta(seconds=30),
         hook_timeout: timedelta = timedelta(seconds=10),
         blocked_loop_after: timedelta | None = timedelta(seconds=1),
+        arguments_limit: int = ARGUMENTS_LIMIT,
         keeps_time: bool = True,
     ) -> None:
         self.clock = clock or SystemClock()
@@ -94,6 +96,7 @@ class Kernel(KernelQueries, KernelCommands):
         self.log_id = ""
         self.lost_events = 0
         self._timezone = timezone
+        self._arguments_limit = arguments_limit
         self._keeps_time = keeps_time
         self._hook_timeout_s = hook_timeout.total_seconds()
         self._blocked_loop_after_s = blocked_loop_after.total_seconds() if blocked_loop_after else None

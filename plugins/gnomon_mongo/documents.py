@@ -21,6 +21,7 @@ from gnomon.domain.job_state import JobState
 from gnomon.domain.operator_actions import action_of
 from gnomon.domain.records import Action, Checkpoint, LogLine
 from gnomon.errors import StoreError
+from gnomon.json_depth import decode_cut
 from gnomon.stores.microseconds import from_micros, to_micros
 from gnomon_mongo.drivers import Document
 
@@ -216,7 +217,7 @@ def action_of_document(document: Document) -> Action:
 
 def _read(decode: Callable[[str], T], text: str, what: str) -> T:
     try:
-        return decode(text)
+        return decode_cut(decode, text)
     except msgspec.DecodeError as exc:
         raise StoreError(f"{what} in the log cannot be read ({exc}): {text[:80]!r}") from exc
 

@@ -23,6 +23,8 @@ PRUNED: Final = b"null"
 COMMITS: Final = "commits (first, last, earliest, latest, setback, previous, events, checksum)"
 
 Row: TypeAlias = tuple[int, int, int, int, int, bytes, bytes, int]
+BODY: Final = 6
+"""The place of the events' JSON in a row."""
 
 _encode = msgspec.json.Encoder().encode
 _decode_previous = msgspec.json.Decoder(list[int]).decode

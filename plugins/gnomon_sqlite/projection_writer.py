@@ -14,6 +14,7 @@ from gnomon.domain.events import JOB_STREAM
 from gnomon.domain.execution import Execution
 from gnomon.domain.job_state import JobState
 from gnomon.errors import StoreError
+from gnomon.json_depth import decode_cut
 from gnomon.stores.microseconds import from_micros, to_micros
 from gnomon_sqlite import event_rows
 from gnomon_sqlite.connection import insert, transaction
@@ -26,6 +27,8 @@ FLUSH_THRESHOLD = 3_000
 """Events that the log may be ahead of the tables. A reader folds them at about 2 µs each, and a flush delays an append
 by about 25 ms. A run of one of 10,000 jobs is flushed in 25 µs; with a threshold of 6,000 in 18, but then 1 of 100 of
 5,000 runs a second starts twice as late."""
+FLUSH_BYTES = 8 * 1024 * 1024
+"""Bytes of JSON that the log may be ahead of the tables: each reader keeps the views of these events in memory."""
 ALL_JOBS = ""
 
 _encode = msgspec.json.Encoder().encode
@@ -54,14 +57,14 @@ class PendingViews:
     """Stream ends and views that follow from events beyond the position in `flushed`."""
 
     def __init__(self) -> None:
-        self.events = 0
+        self.events = self.bytes = 0
         self.ends: dict[str, End] = {}
         self.executions: dict[str, Execution] = {}
         self.jobs: dict[str, JobState] = {}
 
     def clear(self) -> None:
         """Drop everything, once it is flushed."""
-        self.events = 0
+        self.events = self.bytes = 0
         for views in (self.ends, self.executions, self.jobs):
             views.clear()
 
@@ -107,7 +110,7 @@ def row_of(view: Execution, end: End) -> tuple[Any, ...]:
 def view_of(body: bytes) -> Execution:
     """Parse the body of a row; StoreError where it is not a view."""
     try:
-        return _decode(body)
+        return decode_cut(_decode, body)
     except msgspec.DecodeError as exc:
         raise StoreError(f"an execution in the log cannot be read ({exc}): {body[:80]!r}") from exc
 
@@ -137,7 +140,7 @@ def flushed_jobs(connection: sqlite3.Connection) -> dict[str, JobState]:
     states = {}
     sql = "SELECT body, last_fire, newest_fire FROM jobs JOIN fires ON job_id = id ORDER BY id"
     for body, last_fire, newest_fire in connection.execute(sql).fetchall():
-        state = _decode_job(body)
+        state = decode_cut(_decode_job, body)
         state.last_fire, state.newest_fire = _maybe_moment(last_fire), _maybe_moment(newest_fire)
         states[state.job_id] = state
     return states

@@ -8,9 +8,11 @@ from typing import Any, TypeAlias
 
 import msgspec
 
+from gnomon.domain.brief import decode_brief
 from gnomon.domain.execution import Execution
 from gnomon.domain.job_state import JobState
 from gnomon.domain.records import Action, ActionPage, ActionQuery, Checkpoint, ExecutionQuery, LogLine, Page
+from gnomon.errors import StoreError
 from gnomon.stores.microseconds import from_micros, to_micros
 from gnomon.stores.page_cursor import Cursor, read_cursor, write_cursor
 from gnomon_sqlite.connection import snapshot
@@ -39,7 +41,8 @@ def executions(reader: Reader, query: ExecutionQuery, start: Cursor | None) -> P
         reader.catch_up()
         parts, total = _parts(reader, query)
         rows = _newest(reader, query, [_from(part, start) for part in parts]) if parts else []
-    items = [view_of(body) for _, _, body in rows[: max(query.limit, 0)]]
+    limit = max(query.limit, 0)
+    items = [view for _, _, view in rows[:limit]]
     if not items or len(rows) == len(items):
         return Page(items, total, None)
     timestamp, execution_id, _ = rows[len(items) - 1]
@@ -185,7 +188,9 @@ def _counted(connection: sqlite3.Connection, parts: list[Part]) -> tuple[list[Pa
     return parts, sum(counts)
 
 
-def _newest(connection: sqlite3.Connection, query: ExecutionQuery, parts: list[Part]) -> list[tuple[int, str, bytes]]:
+def _newest(
+    connection: sqlite3.Connection, query: ExecutionQuery, parts: list[Part]
+) -> list[tuple[int, str, Execution]]:
     """Merge the parts, newest first, and fetch one row more than the page holds, to learn whether there is a next page.
 
     SQLite merges the ordered parts lazily and reads only the indexes, so the cost is that of the page.
@@ -196,12 +201,22 @@ def _newest(connection: sqlite3.Connection, query: ExecutionQuery, parts: list[P
         for sql, _ in parts
     )
     parameters = [value for _, bound in parts for value in bound]
+    read = _brief_of if query.brief else view_of
     rows = connection.execute(
         f"""SELECT page.timestamp, page.id, coalesce(
             executions.body, (SELECT body FROM unflushed WHERE unflushed.id = page.id AND page.row IS NULL))
         FROM ({keys} ORDER BY timestamp DESC, id DESC LIMIT ? OFFSET ?) AS page
-        LEFT JOIN executions ON executions.rowid = page.row
-        ORDER BY page.timestamp DESC, page.id DESC""",  # noqa: S608 - our own names
+        LEFT JOIN executions ON executions.rowid = page.row""",  # noqa: S608 - our own names
         [*parameters, max(query.limit, 0) + 1, max(query.offset, 0)],
     )
-    return rows.fetchall()
+    # Row by row, and sorted here: SQLite would collect all bodies before it returns the first one.
+    found = [(timestamp, execution_id, read(body)) for timestamp, execution_id, body in rows]
+    return sorted(found, key=lambda row: row[:2], reverse=True)
+
+
+def _brief_of(body: bytes) -> Execution:
+    """Parse the body of a row for a list; StoreError where it is not a view."""
+    try:
+        return decode_brief(body)
+    except msgspec.DecodeError as exc:
+        raise StoreError(f"an execution in the log cannot be read ({exc}): {body[:80]!r}") from exc

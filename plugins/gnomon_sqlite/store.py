@@ -28,7 +28,7 @@ from gnomon_sqlite.errors import translate
 from gnomon_sqlite.file_watch import FileWatch
 from gnomon_sqlite.high_water import HighWaterMark
 from gnomon_sqlite.lock import WriterLock
-from gnomon_sqlite.projection_writer import FLUSH_THRESHOLD, PendingViews
+from gnomon_sqlite.projection_writer import FLUSH_BYTES, FLUSH_THRESHOLD, PendingViews
 from gnomon_sqlite.unflushed_reader import Reader
 
 log = structlog.stdlib.get_logger("gnomon.sqlite")
@@ -133,6 +133,8 @@ class SqliteStore(Store):
             # Events that queue behind a flush do not indicate a burst. Treated as one, they postponed the next flush:
             # at 5,000 runs a second 1 of 100 started over 100 ms late instead of 50.
             self._schedule_flush(is_burst=len(events) >= BURST and not has_waited)
+        elif self._pending.bytes >= FLUSH_BYTES:
+            self._submit_flush()
 
     async def read(self, after: int = 0, limit: int = 1000) -> list[Event]:
         return await self._read(event_rows.read, after, limit)
@@ -263,7 +265,7 @@ class SqliteStore(Store):
 
     def _schedule_flush(self, *, is_burst: bool) -> None:
         """Flush soon; during a burst only after it, because the next append would wait for the flush."""
-        if self._pending.events >= self.flush_threshold * BURST_FACTOR:
+        if self._pending.events >= self.flush_threshold * BURST_FACTOR or self._pending.bytes >= FLUSH_BYTES:
             self._submit_flush()
         elif is_burst:
             self._cancel_flush_timer()

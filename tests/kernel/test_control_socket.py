@@ -131,3 +131,15 @@ def test_the_socket_is_beside_the_config_or_in_the_temporary_folder(tmp_path: Pa
     assert control_path(Config(source=tmp_path / "prod.toml", directory=tmp_path)) == tmp_path / "prod.sock"
     assert len(bytes(control_path(Config(directory=deep)))) <= MAX_PATH_BYTES
     assert control_path(Config(directory=deep)) != control_path(Config(directory=deep / "y"))
+
+
+@pytest.mark.parametrize("levels", [64, 970, 100_000])
+async def test_a_command_that_nests_too_deeply_is_refused(path: Path, levels: int) -> None:
+    line = b'{"type":"trigger","job_id":"waits","kwargs":{"n":%b}}\n' % (b"[" * levels + b"]" * levels)
+    reader, writer = await asyncio.open_unix_connection(path)
+    writer.write(line)
+    answer = await reader.readline()
+    writer.close()
+    await writer.wait_closed()
+
+    assert b"nested deeper than 64 levels" in answer

@@ -19,12 +19,16 @@ from gnomon.conversion import Secret, Table, convert
 from gnomon.deployment.environment import SECTIONS, References, override
 from gnomon.durations import Duration
 from gnomon.errors import ConfigError
+from gnomon.jobs.registered import ARGUMENTS_LIMIT
+from gnomon.json_depth import MAX_DEPTH, is_too_deep
 from gnomon.scheduling.timezones import parse_timezone
 from gnomon.text import close_match
 
 __all__ = ["Config", "KernelConfig", "Secret", "find_config", "load_config"]
 
 DEFAULT_FILE = "gnomon.toml"
+LARGEST_ARGUMENTS = 2 * 1024 * 1024
+"""Bytes: an event, which also has other fields, may have 4 MiB."""
 
 
 class KernelConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -32,8 +36,9 @@ class KernelConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     `timezone` applies to jobs without one. `node` defaults to the host name. `drain` limits how long a stop waits for
     running bodies, `hook_timeout` how long one call of a plugin's hook may take. An event loop that does not answer for
-    `blocked_loop_after` is reported; 0 turns that off. `python_path` has the folders in which
-    functions are looked up, relative to the folder of the config file. `modules` are imported for their @job functions.
+    `blocked_loop_after` is reported; 0 turns that off. `python_path` has the folders in which functions are looked up,
+    relative to the folder of the config file. `modules` are imported for their @job functions. The arguments of a run
+    may have `arguments_limit` bytes as JSON.
     """
 
     timezone: str = "UTC"
@@ -44,12 +49,15 @@ class KernelConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     blocked_loop_after: Duration = Duration(seconds=1)
     python_path: list[str] = msgspec.field(default_factory=lambda: ["."])
     modules: list[str] = []
+    arguments_limit: int = ARGUMENTS_LIMIT
 
     def __post_init__(self) -> None:
         """Raise ValueError for values that are out of range."""
         parse_timezone(self.timezone)
         if self.max_running < 1:
             raise ValueError(f"max_running must be 1 or more, got {self.max_running}")
+        if not 0 < self.arguments_limit <= LARGEST_ARGUMENTS:
+            raise ValueError(f"arguments_limit must be from 1 to {LARGEST_ARGUMENTS} bytes, got {self.arguments_limit}")
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,6 +90,8 @@ def load_config(path: Path | None, environ: Mapping[str, str] = os.environ) -> C
     directory = path.resolve().parent if path else Path.cwd()
     problems: list[str] = []
     override(raw, environ, problems)
+    if is_too_deep(raw):
+        raise ConfigError([_too_deep(path)])
     sections = _check_shape(raw, problems)
     references = References(environ, directory, problems)
     config = Config(
@@ -107,10 +117,16 @@ def _parse(path: Path | None) -> dict[str, Any]:
     text = _read(path) if path else files("gnomon.deployment").joinpath("quickstart.toml").read_text(encoding="utf-8")
     try:
         return tomllib.loads(text)
+    except RecursionError as exc:
+        raise ConfigError([_too_deep(path)]) from exc
     except tomllib.TOMLDecodeError as exc:
         problem, _, place = str(exc).removesuffix(")").rpartition(" (at ")
         numbers = re.findall(r"\d+", place) or [str(text.count("\n") + 1)]  # no numbers: the end of the document
         raise ConfigError([f"{':'.join([str(path), *numbers])}: not valid TOML: {problem}"]) from exc
+
+
+def _too_deep(path: Path | None) -> str:
+    return f"{path}: tables and arrays are nested deeper than {MAX_DEPTH} levels: flatten them"
 
 
 def _read(path: Path) -> str:

@@ -60,7 +60,7 @@ def _parse_value(text: str) -> Any:
     """Parse a TOML value; anything else is text, so that text needs no second pair of quotes."""
     try:
         table = tomllib.loads(f"value = {text}")
-    except tomllib.TOMLDecodeError:
+    except (tomllib.TOMLDecodeError, RecursionError):
         return text
     return table["value"] if len(table) == 1 else text
 

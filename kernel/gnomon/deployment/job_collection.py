@@ -139,7 +139,9 @@ class _Collection:
 
     def _register(self, declared: DeclaredJob) -> RegisteredJob | None:
         problems: list[JobProblem] = []
-        registered = check_job(declared.job, self._config.kernel.timezone, problems)
+        registered = check_job(
+            declared.job, self._config.kernel.timezone, problems, self._config.kernel.arguments_limit
+        )
         for key, error in problems:
             self._problems.append(f"{declared.place}{key and '.'}{key}: {error}")
         self._check_options(declared)

@@ -32,5 +32,6 @@ def build_kernel(
         drain=settings.drain,
         hook_timeout=settings.hook_timeout,
         blocked_loop_after=settings.blocked_loop_after or None,
+        arguments_limit=settings.arguments_limit,
         keeps_time=keeps_time,
     )

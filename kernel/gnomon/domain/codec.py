@@ -10,11 +10,15 @@ import msgspec
 
 from gnomon.domain.events import EVENT_TYPES, LOG_FORMAT, Event, KnownEvent, UnknownEvent
 from gnomon.errors import StoreError
+from gnomon.json_depth import ENVELOPE_DEPTH, MAX_DEPTH, cut_text, cut_value, decode_cut, is_text_too_deep
+from gnomon.safe_text import safe_str
 
 _encoder = msgspec.json.Encoder()
 _decoder: msgspec.json.Decoder[Event] = msgspec.json.Decoder(KnownEvent)
 _list_decoder: msgspec.json.Decoder[list[Event | None]] = msgspec.json.Decoder(list[KnownEvent | None])
 _raw_list_decoder = msgspec.json.Decoder(list[msgspec.Raw])
+DEEPEST_SENT = MAX_DEPTH + ENVELOPE_DEPTH
+"""Levels of an event that is sent as it is."""
 _MARK = b'"log_format":%d' % LOG_FORMAT
 # Format 1 does not always write its number, and a Struct fills in the present one, so the text itself is checked.
 
@@ -26,13 +30,40 @@ def encode(event: Event) -> bytes:
     return _encoder.encode(event)
 
 
+def encode_to_send(events: Sequence[Event]) -> list[bytes]:
+    """Encode each event by itself for viewers, which must be able to decode it: what is nested too deeply is cut.
+
+    An event that cannot be encoded at all is replaced by its header, as an event of the type `unreadable`.
+    """
+    try:
+        texts = encode_each(events)
+    except (RecursionError, ValueError, TypeError):  # one of them: of all others the viewers get the whole
+        texts = [_encode_somehow(event) for event in events]
+    return [cut_text(text) if is_text_too_deep(text, DEEPEST_SENT) else text for text in texts]
+
+
+def _encode_somehow(event: Event) -> bytes:
+    try:
+        return encode(_cut_event(event))
+    except (RecursionError, ValueError, TypeError) as exc:
+        header = {name: getattr(event, name) for name in Event.__struct_fields__}
+        problem = f"the event {event.type!r} cannot be written as JSON: {safe_str(exc)}"
+        return _encoder.encode({"type": "unreadable", **header, "problem": problem})
+
+
+def _cut_event(event: Event) -> Event:
+    fields = ((name, getattr(event, name)) for name in event.__struct_fields__)
+    deep = {name: cut_value(value) for name, value in fields if isinstance(value, list | tuple | dict)}
+    return msgspec.structs.replace(event, **deep)
+
+
 def decode(body: bytes) -> Event:
     """Parse an event; older formats are upcast, an unknown type becomes an UnknownEvent.
 
     Raises StoreError for anything that is not an event.
     """
     try:
-        event = _decoder.decode(body)
+        event = decode_cut(_decoder.decode, body)
     except (msgspec.DecodeError, UnicodeDecodeError) as exc:
         return _decode_slowly(body, exc)
     if event.log_format != LOG_FORMAT or _MARK not in body:
@@ -84,7 +115,7 @@ def decode_all(body: bytes) -> list[Event | None]:
     """Parse an array of events, with null for pruned ones, in half the time of parsing each by itself."""
     try:
         events = _list_decoder.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         events = None
     # Each event in the present format has the mark; if one lacks it, there are fewer marks than events.
     if events is not None and body.count(_MARK) == len(events) - events.count(None):
@@ -95,14 +126,14 @@ def decode_all(body: bytes) -> list[Event | None]:
 def split(body: bytes) -> list[bytes]:
     """Split an array of events into their texts without parsing them."""
     try:
-        return [bytes(one) for one in _raw_list_decoder.decode(body)]
+        return [bytes(one) for one in decode_cut(_raw_list_decoder.decode, body)]
     except (msgspec.DecodeError, UnicodeDecodeError) as exc:
         raise StoreError(f"the log contains an entry that is not valid JSON: {body[:80]!r}") from exc
 
 
 def _decode_slowly(body: bytes, cause: Exception | None) -> Event:
     try:
-        raw = msgspec.json.decode(body)
+        raw = decode_cut(msgspec.json.decode, body)
     except (msgspec.DecodeError, UnicodeDecodeError) as exc:
         raise StoreError(f"the log contains an entry that is not valid JSON: {body[:80]!r}") from exc
     if not isinstance(raw, dict) or not isinstance(raw.get("type"), str):

@@ -25,7 +25,8 @@ class Execution(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
 
     `timestamp` is the actual start; before that, and for a run that never started, the time of recording. Times are
     aware UTC, durations are in seconds. `version` is the number of events folded in. `imported_from` names the records
-    of another scheduler that the run was taken over from.
+    of another scheduler that the run was taken over from. `truncated`: it comes from a list that cuts
+    long arguments, results and texts, and some of them have been cut.
     """
 
     id: str
@@ -64,6 +65,7 @@ class Execution(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
     late_result: str | None = None
     hidden: bool = False
     imported_from: str | None = None
+    truncated: bool = False
     progress: progress.ProgressView = progress.ProgressView()
 
     @property

@@ -17,7 +17,8 @@ class ExecutionQuery(msgspec.Struct, frozen=True, kw_only=True):
 
     `since` and `until` bound `timestamp` (since <= timestamp < until). Hidden executions are left out and not counted
     unless `hidden` is true; then they are among the others. `limit` is the size of a page, `cursor` the `next` of the
-    page before; `offset` skips rows and is meant for short lists.
+    page before; `offset` skips rows and is meant for short lists. With `brief`, a store may cut what is longer than
+    `gnomon.domain.brief.BRIEF_BYTES`, as `brief` does, to keep it out of memory; callers cut what it leaves.
     """
 
     job_id: str | None = None
@@ -30,6 +31,7 @@ class ExecutionQuery(msgspec.Struct, frozen=True, kw_only=True):
     limit: int = 50
     offset: int = 0
     cursor: str | None = None
+    brief: bool = False
 
 
 class Page(msgspec.Struct, frozen=True):

@@ -101,7 +101,7 @@ class KernelCommands(KernelComponents):
         actor: str | None = None,
         idempotency_key: str | None = None,
     ) -> Triggered:
-        merged = _merge(self._jobs[job_id], kwargs or {})
+        merged = _merge(self._jobs[job_id], kwargs or {}, self._arguments_limit)
         identity = manual_execution_id(job_id, self.clock.now(), idempotency_key)
         async with AsyncExitStack() as turn:
             if idempotency_key is not None:
@@ -175,13 +175,13 @@ class KernelCommands(KernelComponents):
         declared = job if isinstance(job, Job) else getattr(job, "__gnomon_job__", None)
         if not isinstance(declared, Job):
             raise JobError(f"expected a Job or a function decorated with @job, got {job!r}")
-        return register_job(declared, self._timezone)
+        return register_job(declared, self._timezone, self._arguments_limit)
 
 
-def _merge(registered: RegisteredJob, kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    """Merge the arguments of one run into those of its job; JobError where they do not fit or are not JSON."""
+def _merge(registered: RegisteredJob, kwargs: Mapping[str, Any], arguments_limit: int) -> dict[str, Any]:
+    """Merge the arguments of one run into its job's; JobError where they do not fit or the log cannot keep them."""
     job = registered.job
     merged = msgspec.structs.replace(job, kwargs={**job.kwargs, **kwargs})
+    check_json(merged, arguments_limit)
     check_arguments(merged, registered.body)
-    check_json(merged)
     return merged.kwargs

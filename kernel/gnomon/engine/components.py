@@ -71,6 +71,7 @@ class KernelComponents(KernelApi):
     plugins: PluginSet
     loop: asyncio.AbstractEventLoop | None
     _timezone: str
+    _arguments_limit: int
     _jobs: JobTable
     _store: Store
     _journal: Journal

@@ -17,6 +17,9 @@ from gnomon.jobs.callables import cached_by_function, child_target, load_functio
 from gnomon.jobs.job import Job
 from gnomon.safe_text import safe_repr
 
+SHOWN = 500
+"""Characters of arguments that an error message repeats."""
+
 
 class Body(msgspec.Struct, frozen=True):
     """A job's function, and which arguments its signature expects from the kernel.
@@ -76,8 +79,8 @@ def check_arguments(job: Job, body: Body, *, may_be_incomplete: bool = False) ->
     problem = cached_by_function(_signature_problem, body.func, len(args), tuple(kwargs), may_be_incomplete)
     if problem is not None:
         raise JobError(
-            f"job {job.id!r}: {reference(body.func)} cannot be called with args={job.args!r} and "
-            f"kwargs={job.kwargs!r}: {problem}"
+            f"job {job.id!r}: {reference(body.func)} cannot be called with args={safe_repr(job.args, SHOWN)} and "
+            f"kwargs={safe_repr(job.kwargs, SHOWN)}: {problem}"
         )
 
 

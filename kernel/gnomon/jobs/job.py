@@ -14,6 +14,7 @@ from gnomon.domain.events import DeclaredStep
 from gnomon.durations import Duration, encode_hook
 from gnomon.errors import JobError
 from gnomon.jobs.callables import reference
+from gnomon.json_depth import MAX_DEPTH, is_text_too_deep
 from gnomon.scheduling.catch_up import CatchUp
 from gnomon.scheduling.cron import CronTrigger
 from gnomon.scheduling.foreign_triggers import adopt_trigger, definition_text
@@ -190,6 +191,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True,
             if type(value) is Duration:
                 definition[name] = str(value)
         written = _encoder.encode(definition)
+        if is_text_too_deep(written):
+            raise JobError(f"job {self.id!r}: its definition is nested deeper than {MAX_DEPTH} levels: flatten it")
         if len(written) > LARGEST_DEFINITION:
             raise JobError(
                 f"job {self.id!r} is too large for the log: {len(written):,} bytes as JSON, {LARGEST_DEFINITION:,} are "

@@ -10,15 +10,20 @@ import msgspec
 
 from gnomon.durations import Duration, decode_hook, shared_duration
 from gnomon.errors import GnomonError, JobError
-from gnomon.jobs.body import Body, make_body
+from gnomon.jobs.body import SHOWN, Body, make_body
 from gnomon.jobs.definition import convert_job
 from gnomon.jobs.job import Job
+from gnomon.json_depth import MAX_DEPTH, is_text_too_deep, is_too_deep
+from gnomon.safe_text import safe_repr
 from gnomon.scheduling.timezones import parse_timezone
 from gnomon.scheduling.triggers import AnchoredTrigger
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
+ARGUMENTS_LIMIT = 256 * 1024
+"""Bytes that the arguments of a run may have as JSON, unless the kernel has another limit: each run in the log has them
+once more, and so has everything that lists runs."""
 COLLECTIONS = ("tags", "args", "kwargs", "steps", "progress_patterns", "options")
 _FIELDS = msgspec.structs.fields(Job)
 _PLAIN = {
@@ -48,19 +53,21 @@ class JobProblem(NamedTuple):
     error: GnomonError
 
 
-def register_job(job: Job, timezone: str) -> RegisteredJob:
+def register_job(job: Job, timezone: str, arguments_limit: int = ARGUMENTS_LIMIT) -> RegisteredJob:
     """Check a job and build its function, its trigger and its definition; JobError or TriggerError if one is not valid.
 
-    `timezone` is the zone of a job that does not name one.
+    `timezone` is the zone of a job that does not name one; `arguments_limit` is in bytes of JSON.
     """
     problems: list[JobProblem] = []
-    registered = check_job(job, timezone, problems)
+    registered = check_job(job, timezone, problems, arguments_limit)
     if registered is None:
         raise problems[0].error
     return registered
 
 
-def check_job(job: Job, timezone: str, problems: list[JobProblem]) -> RegisteredJob | None:
+def check_job(
+    job: Job, timezone: str, problems: list[JobProblem], arguments_limit: int = ARGUMENTS_LIMIT
+) -> RegisteredJob | None:
     """Register a job as `register_job` does, but add every problem to `problems` instead of raising the first one."""
     typed = _attempt(problems, _typed, job, timezone)
     if typed is None:
@@ -68,8 +75,8 @@ def check_job(job: Job, timezone: str, problems: list[JobProblem]) -> Registered
     job, given = typed
     found = len(problems)
     trigger = _build_trigger(job, problems)
-    definition = _attempt(problems, _definition, job, given)
-    _attempt(problems, check_json, job)
+    size = _attempt(problems, check_json, job, arguments_limit)
+    definition = _attempt(problems, _definition, job, given) if size is not None else None
     body = _attempt(problems, _runnable_body, job)
     if len(problems) > found or body is None or definition is None:
         return None
@@ -141,22 +148,49 @@ def _definition(job: Job, given: dict[str, Any]) -> dict[str, Any]:
         raise  # a JobError is a ValueError, too
     except (TypeError, ValueError, NotImplementedError) as exc:
         raise _not_json(job, exc) from exc
+    except RecursionError as exc:
+        raise JobError(f"job {job.id!r}: its definition is nested deeper than {MAX_DEPTH} levels") from exc
 
 
-def check_json(job: Job) -> None:
-    """Raise JobError for arguments that JSON cannot hold, or that would be read back from it as something else."""
+def check_json(job: Job, arguments_limit: int = ARGUMENTS_LIMIT) -> int:
+    """Return the size of a job's arguments as JSON.
+
+    Raise JobError for arguments that JSON cannot hold, that would be read back from it as something else, that are
+    larger than `arguments_limit` bytes, or that nest deeper than MAX_DEPTH levels.
+    """
     if not job.args and not job.kwargs:
-        return
+        return 0
     given = [list(job.args), dict(job.kwargs)]
+    if is_too_deep(given, MAX_DEPTH + 1):
+        raise _too_deep(job)
     try:
-        kept = msgspec.json.decode(msgspec.json.encode(given))
+        encoded = msgspec.json.encode(given)
+        kept = msgspec.json.decode(encoded)
     except (TypeError, ValueError, NotImplementedError) as exc:
         raise _not_json(job, exc) from exc
+    except RecursionError as exc:
+        raise _too_deep(job) from exc
+    if len(encoded) > arguments_limit:
+        raise JobError(
+            f"job {job.id!r}: its arguments have {len(encoded):,} bytes as JSON, and {arguments_limit:,} are allowed "
+            "(`arguments_limit` of [kernel]): keep large data elsewhere and pass a reference to it, such as a path or "
+            "a key"
+        )
+    if is_text_too_deep(encoded, MAX_DEPTH + 1):  # what other objects turn into
+        raise _too_deep(job)
     if kept != given:
         raise JobError(
-            f"job {job.id!r}: the arguments {given} would be read back from the log as {kept}; "
-            "use what JSON has: text, numbers, true, false, null, lists and objects"
+            f"job {job.id!r}: the arguments {safe_repr(given, SHOWN)} would be read back from the log as "
+            f"{safe_repr(kept, SHOWN)}; use what JSON has: text, numbers, true, false, null, lists and objects"
         )
+    return len(encoded)
+
+
+def _too_deep(job: Job) -> JobError:
+    return JobError(
+        f"job {job.id!r}: its arguments are nested deeper than {MAX_DEPTH} levels: flatten them, or keep the data "
+        "elsewhere and pass a reference to it"
+    )
 
 
 def _not_json(job: Job, problem: Exception) -> JobError:

@@ -13,6 +13,7 @@ from msgspec.structs import force_setattr
 
 from gnomon.domain.events import Event
 from gnomon.jobs.job import Job
+from gnomon.json_depth import cut_value
 
 E_ = TypeVar("E_", bound=Event)
 
@@ -30,7 +31,10 @@ def own_copy(event: E_) -> E_:
     copied: E_ = event.__copy__()  # type: ignore[attr-defined]  # a method of Structs that msgspec's types lack
     for field, copy_of in _mutable_fields(type(event)):
         if (value := getattr(event, field)) is not None:  # empty ones too: a list of a job would be shared by all
-            force_setattr(copied, field, copy_of(value))
+            try:
+                force_setattr(copied, field, copy_of(value))
+            except RecursionError:  # older versions accepted arguments with up to 974 levels
+                force_setattr(copied, field, cut_value(value))
     return copied
 
 

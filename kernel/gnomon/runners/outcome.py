@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from gnomon.errors import RunCancelled
+from gnomon.json_depth import CUT, is_text_too_deep, is_too_deep
 from gnomon.runners.base import Outcome
 from gnomon.safe_text import safe_repr, safe_str, safe_traceback, type_name
 
@@ -37,11 +38,17 @@ def failure_outcome(exc: BaseException, execution_time: float) -> Outcome:
 
 
 def as_json(value: Any) -> Any:
-    """Return the value as the log gives it back; of a value that is too large or not JSON, the ends of its repr."""
+    """Return the value as the log gives it back; of one too large, too deep or not JSON, the ends of its repr."""
     try:
+        if is_too_deep(value):
+            raise RecursionError
         encoded = msgspec.json.encode(msgspec.to_builtins(value, str_keys=True))
+        if is_text_too_deep(encoded):
+            raise RecursionError
         if len(encoded) <= VALUE_LIMIT:
             return msgspec.json.decode(encoded)
+    except RecursionError:
+        return f"{CUT} {safe_repr(value, VALUE_LIMIT)}"
     except BaseException:  # noqa: BLE001, S110 - an object of the body may raise anything when it is read
         pass
     return safe_repr(value, VALUE_LIMIT)

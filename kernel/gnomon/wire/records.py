@@ -14,6 +14,7 @@ import msgspec
 from gnomon.domain.execution import Execution, Status
 from gnomon.domain.progress import ProgressView, Step
 from gnomon.domain.records import Action, LogLine
+from gnomon.json_depth import cut_value
 from gnomon.wire.statistics import Counts
 
 T = TypeVar("T")
@@ -31,6 +32,7 @@ class Record(msgspec.Struct, kw_only=True):
     `timestamp` is the actual start, or the moment of recording for what never started. A missed execution may stand for
     `count` fires, from `first` to `last`. `declared`: the run announced its steps, so their weights give its progress.
     `imported_from` names the records of another scheduler that it was taken over from.
+    `truncated`: long arguments, results or texts have been cut, as in all lists; the record itself has them whole.
     """
 
     id: str = msgspec.field(name="_id")
@@ -75,13 +77,19 @@ class Record(msgspec.Struct, kw_only=True):
     late_result: str | None = None
     hidden: bool = False
     imported_from: str | None = None
+    truncated: bool = False
     node: str = ""
     version: int = 0
 
     @classmethod
     def of(cls, execution: Execution, **more: Any) -> Self:
-        """Make the record of an execution; `more` are the fields that only a subclass has."""
+        """Make the record of an execution; `more` are the fields that only a subclass has.
+
+        Values of older versions that are nested too deeply for readers are cut.
+        """
         fields = {name: getattr(execution, name) for name in _SAME}
+        for name in _VALUES:
+            fields[name] = cut_value(fields[name])
         fields["job_name"] = execution.job_name or execution.job_id
         for name, of_view in _PROGRESS.items():
             fields[name] = getattr(execution.progress, of_view)
@@ -99,6 +107,7 @@ _PROGRESS = {"progress": "percent", "progress_message": "message"} | {
     name: name for name in ("step", "current_item", "processed_items", "total_items", "steps", "declared")
 }
 """From the fields of a record to those of the progress that they come from."""
+_VALUES = ("args", "kwargs", "return_value")
 _SAME = tuple(set(Record.__struct_fields__) - {"job_name", *_PROGRESS})
 """The fields that a record and its execution have in common."""
 

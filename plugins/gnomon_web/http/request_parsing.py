@@ -11,6 +11,7 @@ from typing import Any, TypeVar, get_args, get_origin
 import msgspec
 from aiohttp import web
 
+from gnomon.json_depth import MAX_DEPTH, is_text_too_deep
 from gnomon.wire.problems import (
     INVALID_BODY,
     INVALID_PARAMETER,
@@ -117,10 +118,16 @@ async def read_body(request: web.Request, into: type[S], *, is_needed: bool) -> 
         raise ApiError(UNSUPPORTED_MEDIA_TYPE, detail, errors=[culprit("header", "Content-Type", detail)])
     body = await request.read()
     try:
-        return msgspec.json.decode(body, type=into)
+        decoded = msgspec.json.decode(body, type=into)
+        if is_text_too_deep(body):
+            raise RecursionError
+        return decoded
+    except RecursionError as exc:
+        detail = f"nested deeper than {MAX_DEPTH} levels: flatten it"
+        raise _refused(MALFORMED_REQUEST, [culprit("body", "", detail)]) from exc
     except msgspec.ValidationError as exc:
         raise _refused(INVALID_BODY, [culprit("body", *_located(exc, into))]) from exc
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
+    except (msgspec.DecodeError, UnicodeDecodeError) as exc:
         raise _refused(MALFORMED_REQUEST, [culprit("body", "", f"not valid JSON: {exc}")]) from exc
 
 

@@ -10,6 +10,7 @@ import msgspec
 from aiohttp import web
 
 from gnomon.durations import encode_hook
+from gnomon.json_depth import cut_value
 from gnomon.wire.problems import PAGE, Problem
 from gnomon.wire.records import Envelope
 from gnomon_web.app_keys import CONFIG
@@ -21,11 +22,26 @@ _encode = msgspec.json.Encoder(enc_hook=encode_hook).encode
 
 
 def encode_json(value: Any) -> bytes:
-    """Write JSON. Lone surrogates, which texts of plugins and jobs may contain, become question marks."""
+    """Write JSON. Lone surrogates, which texts of plugins and jobs may contain, become question marks.
+
+    Parts that are nested too deeply to be written are cut.
+    """
     try:
         return _encode(value)
     except UnicodeEncodeError:
         return _encode(_writable(msgspec.to_builtins(value, enc_hook=encode_hook)))
+    except RecursionError:
+        return _encode(_shallow(value))
+
+
+def _shallow(value: Any) -> Any:
+    """Cut what is nested too deeply, in the fields of Structs and in lists of Structs."""
+    if isinstance(value, msgspec.Struct):
+        fields = ((name, getattr(value, name)) for name in value.__struct_fields__)
+        return msgspec.structs.replace(value, **{name: _shallow(entry) for name, entry in fields})
+    if isinstance(value, list | tuple) and any(isinstance(entry, msgspec.Struct) for entry in value):
+        return [_shallow(entry) for entry in value]
+    return cut_value(value)
 
 
 def _writable(value: Any) -> Any:

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 import msgspec
 
 from gnomon.domain.records import LogLine
+from gnomon.json_depth import MAX_DEPTH, is_text_too_deep
 from gnomon_web.auth.roles import Access
 from gnomon_web.live.tail import Position
 from gnomon_web.resources.health import HealthReport
@@ -43,7 +44,15 @@ class Ping(msgspec.Struct, frozen=True, tag_field="t", tag="ping"):
     """A request for a pong."""
 
 
-read_message = msgspec.json.Decoder(Hello | Ack | NewTopics | Ping).decode
+_decode = msgspec.json.Decoder(Hello | Ack | NewTopics | Ping).decode
+
+
+def read_message(text: str) -> Hello | Ack | NewTopics | Ping:
+    """Parse a message of a client; RecursionError for one that is nested too deeply."""
+    message: Hello | Ack | NewTopics | Ping = _decode(text)
+    if is_text_too_deep(text.encode()):
+        raise RecursionError(f"nested deeper than {MAX_DEPTH} levels")
+    return message
 
 
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True, tag_field="t", tag="snapshot"):

@@ -56,7 +56,7 @@ class RunFeed:
 
     def heartbeat(self) -> bytes:
         """Return a heartbeat."""
-        return _encode(RunFrame(type="heartbeat", seq=self._cursor, at=self._kernel.clock.now()))
+        return encode_json(RunFrame(type="heartbeat", seq=self._cursor, at=self._kernel.clock.now()))
 
     # --- one run ---
 
@@ -156,7 +156,7 @@ class RunFeed:
     async def _view(self, job_id: str) -> RunView:
         """Return an empty view, with the past runs that the remaining time is estimated from."""
         if self._past is None:
-            query = ExecutionQuery(job_id=job_id, status=("success",), limit=TYPICAL_RUNS)
+            query = ExecutionQuery(job_id=job_id, status=("success",), limit=TYPICAL_RUNS, brief=True)
             self._past = (await self._kernel.executions(query)).items
         return RunView(self._past)
 
@@ -187,10 +187,7 @@ class RunFeed:
 
     async def _send(self, frames: list[RunFrame]) -> None:
         for frame in frames:
-            await self._websocket.send(_encode(frame))
-
-
-_encode = msgspec.json.Encoder().encode
+            await self._websocket.send(encode_json(frame))
 
 
 async def serve_progress(request: web.Request, task_id: str, query: ProgressQuery) -> web.StreamResponse:

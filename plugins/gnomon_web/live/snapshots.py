@@ -10,6 +10,7 @@ import msgspec
 from aiohttp import web
 
 from gnomon import Execution, ExecutionQuery, KernelApi
+from gnomon.domain.brief import brief_list
 from gnomon.domain.execution import Status
 from gnomon.wire.records import JobSummary, Record
 from gnomon_web.http.responses import encode_json
@@ -78,8 +79,8 @@ class Snapshots:
         return SharedSnapshot(
             seq=seq,
             jobs=_raw(jobs),
-            running=_raw([Record.of(one) for one in running]),
-            recent=_raw([Record.of(one) for one in recent]),
+            running=_raw([Record.of(one) for one in brief_list(running)]),
+            recent=_raw([Record.of(one) for one in brief_list(recent)]),
             health=await self._health.read(request),
         )
 
@@ -88,7 +89,7 @@ class Snapshots:
         cursor: str | None = None
         while len(found) < limit:
             page = await self._kernel.executions(
-                ExecutionQuery(status=status, limit=min(PAGE, limit - len(found)), cursor=cursor)
+                ExecutionQuery(status=status, limit=min(PAGE, limit - len(found)), cursor=cursor, brief=True)
             )
             found += page.items
             if (cursor := page.next) is None:

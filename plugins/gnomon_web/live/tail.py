@@ -15,7 +15,7 @@ from typing import Annotated, NamedTuple
 import msgspec
 
 from gnomon import Event, KernelApi
-from gnomon.domain.codec import encode, encode_each
+from gnomon.domain.codec import encode_to_send
 
 Position = Annotated[int, msgspec.Meta(ge=0)]
 """A position of the log, as clients send it."""
@@ -95,7 +95,7 @@ class Tail:
 
     def publish(self, events: Sequence[Event]) -> None:
         """Add durable events, in order; never blocks. Known ones are ignored."""
-        bodies = zip(events, encode_each(events), strict=True)
+        bodies = zip(events, encode_to_send(events), strict=True)
         fresh = [Entry(event.position, event, body) for event, body in bodies if event.position > self._newest]
         if not fresh:
             return
@@ -162,7 +162,9 @@ class Tail:
         return _cut(after, upto, self._ring[first : min(last, first + limit)], last - first > limit, size)
 
     async def _read_store(self, after: int, upto: int, limit: int, size: int) -> Slice:
-        page = [Entry(event.position, event, encode(event)) for event in await self._kernel.events(after, limit)]
+        events = await self._kernel.events(after, limit)
+        texts = zip(events, encode_to_send(events), strict=True)
+        page = [Entry(event.position, event, text) for event, text in texts]
         # Events beyond that are in the ring, in slices that all readers share.
         entries = [entry for entry in page if entry.position <= upto]
         return _cut(after, upto, entries, len(page) == limit and len(entries) == len(page), size)

@@ -17,7 +17,7 @@ async def count(kernel: KernelApi, job_id: str | None = None, since: datetime | 
     """Count the executions of a job, or of all jobs, from a moment on."""
 
     async def of(status: Status) -> int:
-        query = ExecutionQuery(job_id=job_id, status=(status,), since=since, hidden=True, limit=1)
+        query = ExecutionQuery(job_id=job_id, status=(status,), since=since, hidden=True, limit=1, brief=True)
         return (await kernel.executions(query)).total
 
     numbers = dict(zip(STATUSES, await asyncio.gather(*map(of, STATUSES)), strict=True))

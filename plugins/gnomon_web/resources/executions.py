@@ -10,6 +10,7 @@ from msgspec import Meta
 
 from gnomon import ExecutionQuery, KernelApi, UnknownJobError
 from gnomon.domain import codec
+from gnomon.domain.brief import brief_list
 from gnomon.domain.execution import Status
 from gnomon.wire.problems import INVALID_PARAMETER
 from gnomon.wire.records import FullRecord, JsonObject, LogPage, Record, RecordPage
@@ -52,6 +53,7 @@ class RecordFilters(msgspec.Struct, kw_only=True, frozen=True):
             limit=self.limit,
             offset=self.offset,
             cursor=self.cursor,
+            brief=True,
         )
 
 
@@ -146,7 +148,7 @@ async def _page(request: web.Request, query: RecordFilters, job_id: str | None) 
     except ValueError as exc:  # the store does not accept the cursor
         raise ApiError(INVALID_PARAMETER, str(exc), errors=[culprit("query", "cursor", str(exc))]) from exc
     return RecordPage(
-        items=[Record.of(execution) for execution in page.items],
+        items=[Record.of(execution) for execution in brief_list(page.items)],
         total=page.total,
         limit=query.limit,
         offset=query.offset,
@@ -165,4 +167,4 @@ async def _expect_job(kernel: KernelApi, job_id: str) -> None:
 
 async def _events(request: web.Request, execution_id: str) -> list[JsonObject]:
     history = await request.app[KERNEL].history(execution_id)
-    return [msgspec.Raw(codec.encode(event)) for event in history]
+    return [msgspec.Raw(text) for text in codec.encode_to_send(history)]

@@ -50,7 +50,7 @@ class LastExecutions:
 
     async def _query(self, job_id: str) -> LastExecution | None:
         changes = self._changes[job_id]
-        page = await self._kernel.executions(ExecutionQuery(job_id=job_id, limit=1))
+        page = await self._kernel.executions(ExecutionQuery(job_id=job_id, limit=1, brief=True))
         found = LastExecution.of(page.items[0]) if page.items else None
         if self._changes[job_id] == changes:  # no event arrived during the query
             self._known[job_id] = found

@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from gnomon.json_depth import MAX_DEPTH, is_too_deep
+
 CONFIG_PATH = click.Path(path_type=Path)
 LOG_FORMATS = ("console", "logfmt", "json")
 LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
@@ -32,6 +34,10 @@ def parse_kwargs(text: str | None) -> dict[str, Any]:
         arguments = json.loads(text) if text is not None else {}
     except ValueError as exc:
         raise click.BadParameter(f"not valid JSON: {exc}", param_hint="--kwargs") from exc
+    except RecursionError:
+        arguments = None
+    if arguments is None or is_too_deep(arguments):
+        raise click.BadParameter(f"nested deeper than {MAX_DEPTH} levels: flatten it", param_hint="--kwargs")
     if not isinstance(arguments, dict):
         raise click.BadParameter(f'expected an object such as {{"market": "cn"}}, got {text}', param_hint="--kwargs")
     return arguments

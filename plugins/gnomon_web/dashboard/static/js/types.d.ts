@@ -47,6 +47,8 @@ export interface Run {
   reason: string | null;
   actor: string | null;
   kwargs: Record<string, unknown>;
+  /** long arguments, results and texts are cut, as in all lists */
+  truncated?: boolean;
   force: boolean;
   attempt: number;
   retry_of: string | null;

@@ -84,10 +84,11 @@ function runButton(read, verb) {
   return { key: `${verb} ${run._id}`, name: nameOf(run.job_id) };
 }
 
-/** Ask for arguments and trigger the job. Lists omit its arguments, so they are requested here. @param {Job} job */
+/** Ask for arguments and trigger the job. Lists omit or cut its arguments, so they are requested here. @param {Job} job */
 export async function askTrigger(job) {
   const name = jobName(job.id);
-  const kwargs = job.kwargs ?? (await get(`/scheduler/jobs/${encodeURIComponent(job.id)}`).then((detail) => detail.kwargs, () => ({})));
+  const owner = job.rerun_of ? `executions/${job.rerun_of}` : `jobs/${encodeURIComponent(job.id)}`;
+  const kwargs = job.kwargs ?? (await get(`/scheduler/${owner}`).then((detail) => detail.kwargs, () => ({})));
   ask({
     title: t('trigger.ask', { j: name }),
     confirm: t('trigger'),

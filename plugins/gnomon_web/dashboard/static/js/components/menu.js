@@ -22,10 +22,10 @@ export const ofRun = (run) => ({ run, job: run && rerunOf(run) });
 /** @param {Job | null} job @returns {Subject} */
 export const ofJob = (job) => ({ run: null, job });
 
-/** The job with the arguments of this run, to run it again. @param {Run} run */
+/** The job with the arguments of this run, to run it again; those that a list has cut are read from the run. @param {Run} run */
 export function rerunOf(run) {
   const job = store.jobOf(run.job_id);
-  return job && { ...job, kwargs: run.kwargs };
+  return job && (run.truncated ? { ...job, rerun_of: run._id } : { ...job, kwargs: run.kwargs });
 }
 
 /** @returns {Subject} */

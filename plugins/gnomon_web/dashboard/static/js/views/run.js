@@ -32,7 +32,7 @@ export function runView(id) {
     const shown = events.value.filter((event) => rewound.value === null || event.position <= rewound.value);
     const folded = asOf(fold(shown), rewound.value === null ? undefined : shown.at(-1)?.at);
     const known = rewound.value === null ? store.runOf(id) : null;
-    return known && (folded === null || known.version > folded.version) ? known : folded;
+    return known && (folded === null || known.version > folded.version) ? whole(known, folded) : folded;
   });
   const isKnown = computed(() => run.value !== null);
   onDispose(connection().subscribe(`run:${id}`));
@@ -47,6 +47,9 @@ export function runView(id) {
     },
   ]);
 }
+
+/** The run with the values from its events where a list has cut them. @param {Run} known @param {Run | null} folded @returns {Run} */
+const whole = (known, folded) => (known.truncated && folded ? { ...known, args: folded.args, kwargs: folded.kwargs, return_value: folded.return_value ?? known.return_value, truncated: false } : known);
 
 /** @param {Run | null} run @param {string} [moment] @returns {Run | null} */
 const asOf = (run, moment) => (run && moment ? { ...run, as_of: Date.parse(moment) } : run);

@@ -1,0 +1,137 @@
+"""Executions for lists: long arguments, results and texts are cut, so that a page of them is small.
+
+A list may have 200 executions or more, and the arguments of one may have 256 KiB, in older logs megabytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+import msgspec
+
+from gnomon.domain.execution import Execution
+from gnomon.json_depth import MAX_DEPTH, cut_text, cut_value, decode_cut, is_text_too_deep
+from gnomon.text import shorten
+
+BRIEF_BYTES: Final = 2 * 1024
+"""Bytes of JSON that each of arguments, result and texts may have in a list."""
+STEPS_BYTES: Final = 16 * 1024
+"""Bytes of JSON that the steps of one execution may have in a list: about 100 steps."""
+LIST_BYTES: Final = 4 * 1024 * 1024
+"""Bytes of a list, about; the executions after that many are cut to SHORTEST_BYTES."""
+SHORTEST_BYTES: Final = 256
+_EMPTY = {"args": b"[]", "kwargs": b"{}", "return_value": b"null"}
+"""The values of an execution, and what they are by default."""
+_TEXTS = ("error_message", "traceback", "reason", "detail", "warning", "late_result")
+_PROGRESS_TEXTS = ("message", "current_item")
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(Execution).decode
+
+
+def brief(execution: Execution, limit: int = BRIEF_BYTES) -> Execution:
+    """Return an execution for a list: the same one, or a copy with `truncated` whose long parts are cut."""
+    changes: dict[str, Any] = {}
+    for name in _EMPTY:
+        if (value := getattr(execution, name)) and (cut := _cut(value, limit)) is not value:
+            changes[name] = cut
+    for name in _TEXTS:
+        if (text := getattr(execution, name)) is not None and len(text) > limit:
+            changes[name] = shorten(text, limit)
+    progress: dict[str, Any] = {}
+    for name in _PROGRESS_TEXTS:
+        if (text := getattr(execution.progress, name)) is not None and len(text) > limit:
+            progress[name] = shorten(text, limit)
+    if execution.progress.steps and len(_encode(execution.progress.steps)) > STEPS_BYTES * limit // BRIEF_BYTES:
+        progress |= {"steps": (), "declared": False}  # without its steps, the percentage cannot be derived from them
+    if progress:
+        changes["progress"] = msgspec.structs.replace(execution.progress, **progress)
+    return msgspec.structs.replace(execution, truncated=True, **changes) if changes else execution
+
+
+def brief_list(executions: Iterable[Execution]) -> list[Execution]:
+    """Return executions for a list of about LIST_BYTES at most."""
+    found: list[Execution] = []
+    size = 0
+    for execution in executions:
+        one = brief(execution, BRIEF_BYTES if size < LIST_BYTES else SHORTEST_BYTES)
+        size += len(_encode(one))
+        found.append(one)
+    return found
+
+
+def decode_brief(body: bytes) -> Execution:
+    """Decode an execution as JSON for a list, without building the objects of its long values.
+
+    A megabyte of JSON can be 20 MB of objects.
+    """
+    if len(body) <= BRIEF_BYTES:
+        return brief(decode_cut(_decode, body))
+    raw = decode_cut(_decode_raw, body)
+    fields = msgspec.structs.asdict(raw)
+    texts = {name: bytes(fields[name]) for name in _EMPTY}
+    is_long = any(_is_long(text, BRIEF_BYTES) for text in texts.values())
+    values = {name: _shortened(text, BRIEF_BYTES) for name, text in texts.items()}
+    return brief(Execution(**{**fields, **values, "truncated": is_long}))
+
+
+def _raw_field(field: Any) -> Any:
+    if field.name in _EMPTY:
+        return field.name, msgspec.Raw, msgspec.Raw(_EMPTY[field.name])
+    if field.required:
+        return field.name, field.type
+    return field.name, field.type, field.default
+
+
+_RawExecution = msgspec.defstruct("_RawExecution", map(_raw_field, msgspec.structs.fields(Execution)), kw_only=True)
+"""An execution whose values are not decoded."""
+_decode_raw = msgspec.json.Decoder(_RawExecution).decode
+
+
+def _is_long(text: bytes, limit: int) -> bool:
+    return len(text) > limit or is_text_too_deep(text)
+
+
+def _cut(value: Any, limit: int) -> Any:
+    """Return the value itself, or what is left of a long one."""
+    try:
+        text = _encode(value)
+    except RecursionError:
+        text = _encode(cut_value(value))
+        return _shortened(text, limit)
+    return _shortened(text, limit) if _is_long(text, limit) else value
+
+
+def _shortened(text: bytes, limit: int) -> Any:
+    """Return the value of a JSON text; of a long list or object the first parts, of a long text both ends."""
+    return _parts(cut_text(text, MAX_DEPTH) if is_text_too_deep(text) else text, limit)
+
+
+def _parts(text: bytes, limit: int) -> Any:
+    if len(text) <= limit:
+        return msgspec.json.decode(text)
+    left = limit
+    match text[:1]:
+        case b'"':
+            return shorten(msgspec.json.decode(text), max(limit // 4, 16))
+        case b"[":
+            found: list[Any] = []
+            for part in _decode_list(text):
+                if (left := left - 8) <= 0:
+                    break
+                found.append(_parts(bytes(part), left))
+                left -= len(bytes(part))
+            return found
+        case b"{":
+            entries: dict[str, Any] = {}
+            for name, part in _decode_object(text).items():
+                if (left := left - len(name) - 8) <= 0:
+                    break
+                entries[name] = _parts(bytes(part), left)
+                left -= len(bytes(part))
+            return entries
+    return f"(a number of {len(text)} digits)"
+
+
+_decode_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_decode_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
