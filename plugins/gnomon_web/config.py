@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
@@ -18,15 +19,18 @@ _ORIGIN = re.compile(r"https?://[^/?#\s]+")
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The address to listen on, and who may access it.
 
-    `port` 0 selects a free one. `base_path` is the prefix of every path. `session` is the duration of a login,
-    `failed_logins` the number of wrong tokens that an address may send in a minute, `timeout` the limit for an answer.
-    `body_limit` is in bytes. `max_connections` is the number of WebSockets.
+    `port` 0 selects a free one. `base_path` is the prefix of every path. `dialect` selects the API of another scheduler
+    (see `gnomon_web.dialect`). `envelope` wraps answers; unless it is set, they are wrapped where the dialect has
+    envelopes. `session` is the duration of a login, `failed_logins` the number of wrong tokens that an address may send
+    in a minute, `timeout` the limit for an answer. `body_limit` is in bytes. `max_connections` is the number of
+    WebSockets.
     """
 
     host: str = "127.0.0.1"
     port: int = 8000
     base_path: str = ""
-    envelope: bool = False
+    envelope: bool | None = None
+    dialect: Literal["tradingagents"] | None = None
     tokens: list[Token] = []
     allowed_hosts: list[str] = []
     allowed_origins: list[str] = []
@@ -60,6 +64,11 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError(f"token names must be unique, got {', '.join(sorted(names))}")
         if wrong := [origin for origin in self.allowed_origins if not _ORIGIN.fullmatch(origin)]:
             raise ValueError(f"allowed_origins must be like https://gnomon.example:8443, got {', '.join(wrong)}")
+
+    @property
+    def is_enveloped(self) -> bool:
+        """Whether answers are wrapped in envelopes."""
+        return self.dialect is not None if self.envelope is None else self.envelope
 
     @property
     def cookie_name(self) -> str:

@@ -12,7 +12,7 @@ import msgspec
 from aiohttp import web
 
 from gnomon import GnomonError, KernelApi
-from gnomon_web import dashboard, live
+from gnomon_web import dashboard, dialect, live
 from gnomon_web.app_keys import AUTHENTICATOR, CONFIG, KERNEL, OPEN_WEBSOCKETS
 from gnomon_web.auth.authenticator import Authenticator
 from gnomon_web.auth.browser_security import add_headers, check_origin
@@ -20,6 +20,7 @@ from gnomon_web.config import Config
 from gnomon_web.http import docs_page, openapi
 from gnomon_web.http.contributed_calls import callable_by_others
 from gnomon_web.http.contributions import add_contributions
+from gnomon_web.http.dialect import CLEAN, DIALECT, Dialect
 from gnomon_web.http.endpoint import endpoint
 from gnomon_web.http.malformed_requests import ProblemAppRunner
 from gnomon_web.http.middlewares import answer_errors, log_access, note_response
@@ -38,11 +39,11 @@ MODULES = (jobs, executions, history, statistics, health, metrics, sessions, ope
 """Every module with `routes()`, in the order of the OpenAPI document."""
 
 
-def build_routes(kernel: KernelApi) -> RouteTable:
-    """Collect all routes: our own, and those that other plugins contribute."""
+def build_routes(kernel: KernelApi, spoken: Dialect = CLEAN) -> RouteTable:
+    """Collect all routes: our own, those of the dialect, and those that other plugins contribute."""
     table = RouteTable()
-    for module in MODULES:
-        for route in module.routes():
+    for part in (*MODULES, spoken):
+        for route in part.routes():
             table.add(route)
     add_contributions(kernel, table)
     return table
@@ -58,7 +59,8 @@ def build_app(config: Config, kernel: KernelApi, projections: Projections) -> we
     app[LAST_EXECUTIONS] = projections.last_executions
     app[METRICS] = projections.metrics
     app[AUTHENTICATOR] = Authenticator(config, kernel.clock)
-    table = build_routes(kernel)
+    app[DIALECT] = spoken = dialect.choose(config)
+    table = build_routes(kernel, spoken)
     app[TODAY] = callable_by_others(table.route("GET", TODAY_PATH), config.timeout.total_seconds())
     app[DOCUMENT] = msgspec.json.encode(describe(table, config))
     for route, signature in table:

@@ -16,7 +16,7 @@ from yarl import URL
 from gnomon.client.errors import ClientError, NoServerError, error_of
 from gnomon.client.patience import Patience
 from gnomon.wire.problems import Problem
-from gnomon.wire.records import Envelope
+from gnomon.wire.records import CLEAN_JSON, Envelope
 
 T = TypeVar("T")
 
@@ -72,7 +72,10 @@ class Session:
         `subject` is the job or execution that it is about. Raises the kernel's own error for a problem, or ClientError.
         """
         patience = self.patience()
-        sent: dict[str, Any] = {"params": _query_text(query or {}), "headers": {"Accept": "application/json"}}
+        sent: dict[str, Any] = {
+            "params": _query_text(query or {}),
+            "headers": {"Accept": f"{CLEAN_JSON}, application/json"},
+        }
         sent["headers"] |= headers or {}
         if body is not None:
             sent |= {"data": msgspec.json.encode(body)}

@@ -23,7 +23,9 @@ class Step(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """One step of a run and its status."""
 
     name: str
-    status: StepStatus = "pending"
+    # A factory instead of a plain default, so that msgspec always writes the status: a client that draws the steps of a
+    # run must not have to know what the absence of one means.
+    status: StepStatus = msgspec.field(default_factory=lambda: "pending")
     weight: float = 1.0
     started_at: datetime | None = None
     ended_at: datetime | None = None

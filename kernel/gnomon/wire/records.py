@@ -265,7 +265,10 @@ class HistoryPage(msgspec.Struct, kw_only=True):
     offset: int = 0
 
 
-# --- frames and envelopes ---
+# --- frames, envelopes and media types ---
+
+CLEAN_JSON = "application/vnd.gnomon+json"
+"""The media type with which a client asks for these records, whatever dialect the server speaks to others."""
 
 
 class EventsFrame(msgspec.Struct, kw_only=True, omit_defaults=True):

@@ -10,11 +10,13 @@ from typing import Any
 import msgspec
 from aiohttp import hdrs, web
 
+from gnomon import GnomonError
 from gnomon.wire.problems import BODY_TIMEOUT, NOT_CONFIRMED
 from gnomon_web.app_keys import AUTHENTICATOR, CONFIG, IDENTITY
 from gnomon_web.auth.authenticator import require
 from gnomon_web.errors import ApiError, culprit
 from gnomon_web.http.contributed_calls import call_contributed
+from gnomon_web.http.dialect import Reply, dialect_of
 from gnomon_web.http.request_parsing import expect_no_body, read_body, read_text_fields
 from gnomon_web.http.responses import json_answer
 from gnomon_web.http.routes import Answer, Route, Signature
@@ -45,7 +47,9 @@ async def _arguments(request: web.Request, route: Route, signature: Signature) -
     if route.kind == "asset":
         return arguments
     given = [(name, text) for name, text in request.query.items() if text or name not in _names(signature.query)]
-    query = read_text_fields(signature.query or _NoParameters, "query", given, strict=True)
+    dialect = dialect_of(request)
+    given = dialect.parameters(route, given)
+    query = read_text_fields(signature.query or _NoParameters, "query", given, strict=not dialect.is_lenient)
     if signature.query is not None:
         arguments["query"] = query
     if signature.headers is not None:
@@ -74,9 +78,12 @@ async def _body_in_time(request: web.Request) -> AsyncIterator[None]:
 
 
 async def _add_body(request: web.Request, route: Route, signature: Signature, arguments: dict[str, Any]) -> None:
+    is_lenient = dialect_of(request).is_lenient
     if signature.body is not None:
-        arguments["body"] = await read_body(request, signature.body, is_needed=signature.needs_body)
-    elif route.kind == "rest":
+        arguments["body"] = await read_body(
+            request, signature.body, is_needed=signature.needs_body, ignore_unknown=is_lenient
+        )
+    elif route.kind == "rest" and not is_lenient:
         await expect_no_body(request)
 
 
@@ -84,7 +91,13 @@ async def _call(request: web.Request, route: Route, arguments: dict[str, Any]) -
     limit_s = None if route.kind == "websocket" else request.app[CONFIG].timeout.total_seconds()
 
     async def answer() -> web.StreamResponse:
-        return _written(request, route, await route.handler(request, **arguments))
+        try:
+            result = await route.handler(request, **arguments)
+        except (ApiError, GnomonError) as exc:
+            result = dialect_of(request).instead_of(exc, request, route)
+            if result is None:
+                raise
+        return _written(request, route, result)
 
     async def answer_completely() -> web.StreamResponse:
         response = await answer()
@@ -104,6 +117,7 @@ async def _call(request: web.Request, route: Route, arguments: dict[str, Any]) -
 def _written(request: web.Request, route: Route, result: Any) -> web.StreamResponse:
     if isinstance(result, web.StreamResponse):
         return result
-    if isinstance(result, Answer):
-        return json_answer(request, result.body, result.status or route.status, result.headers)
-    return json_answer(request, result, route.status)
+    answer = result if isinstance(result, Answer) else Answer(result)
+    reply = Reply(body=answer.body, status=answer.status or route.status)
+    reply = dialect_of(request).reply(request, route, reply)
+    return json_answer(request, reply.body, reply.status, answer.headers, message=reply.message)

@@ -14,6 +14,7 @@ from aiohttp import web
 
 from gnomon.durations import Duration
 from gnomon.wire.problems import Problem
+from gnomon.wire.records import CLEAN_JSON
 from gnomon_web.config import Config
 from gnomon_web.http.responses import JSON, PROBLEM_JSON
 from gnomon_web.http.routes import Route, RouteTable, Signature
@@ -44,10 +45,15 @@ def describe(table: RouteTable, config: Config) -> Json:
     for route, signature in described:
         path = config.base_path + re.sub(r"\{(\w+)[^{}]*\}", r"{\1}", route.path)
         paths.setdefault(path, {})[route.method.lower()] = _operation(route, signature, schemas, config)
-    problem = _content(schemas.of(Problem), PROBLEM_JSON, envelope=config.envelope, success=False)
+    problem = _content(schemas.of(Problem), PROBLEM_JSON, envelope=config.is_enveloped, success=False)
     return {
         "openapi": "3.1.0",
-        "info": {"title": "Gnomon", "version": version("gnomon"), "license": {"name": "Apache-2.0"}},
+        "info": {
+            "title": "Gnomon",
+            "version": version("gnomon"),
+            "description": _description(config),
+            "license": {"name": "Apache-2.0"},
+        },
         "paths": paths,
         "components": {
             "schemas": schemas.components,
@@ -58,6 +64,15 @@ def describe(table: RouteTable, config: Config) -> Json:
             },
         },
     }
+
+
+def _description(config: Config) -> str:
+    if config.dialect is None:
+        return "The API of a job scheduler."
+    return (
+        f"The API of a job scheduler. This server speaks the dialect `{config.dialect}`: answers differ from this "
+        f"document, unless a request has the header `Accept: {CLEAN_JSON}`."
+    )
 
 
 class Schemas:
@@ -154,7 +169,7 @@ def _responses(route: Route, signature: Signature, schemas: Schemas, config: Con
     if route.kind == "websocket":
         return {"101": {"description": "The connection is now a WebSocket."}} | described
     if signature.answer is not None:
-        content = _content(schemas.of(signature.answer), JSON, envelope=config.envelope, success=True)
+        content = _content(schemas.of(signature.answer), JSON, envelope=config.is_enveloped, success=True)
     else:
         content = {route.media_type: {}}
     for status in (route.status, *route.also):

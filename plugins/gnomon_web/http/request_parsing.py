@@ -31,6 +31,8 @@ MOMENT = "expected a time with an offset, such as 2026-01-31T18:00:00Z or 2026-0
 _AT = re.compile(r"(?P<what>.*?)(?: - at `\$\.?(?P<place>.*)`)?", re.DOTALL)
 _KEY = re.compile(r"Object (?P<is>missing required|contains unknown) field `(?P<name>.*)`")
 _INTEGER = re.compile(r"-?[0-9]{1,18}")
+NO_BODY = frozenset({b"", b"{}", b"null"})
+"""What clients send in place of no body."""
 BOOLEANS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 """Words for booleans, in any case."""
 
@@ -109,7 +111,7 @@ def _literals(expected: Any) -> list[str]:
     return [word for member in get_args(expected) for word in _literals(member)]
 
 
-async def read_body(request: web.Request, into: type[S], *, is_needed: bool) -> S | None:
+async def read_body(request: web.Request, into: type[S], *, is_needed: bool, ignore_unknown: bool = False) -> S | None:
     """Parse a JSON body into a Struct; ApiError 415, 413, 400 (not valid JSON) or 422 (not the expected keys)."""
     if not is_needed and not request.can_read_body:
         return None
@@ -117,6 +119,10 @@ async def read_body(request: web.Request, into: type[S], *, is_needed: bool) -> 
         detail = f"the body must be {JSON}, got {request.content_type!r}"
         raise ApiError(UNSUPPORTED_MEDIA_TYPE, detail, errors=[culprit("header", "Content-Type", detail)])
     body = await request.read()
+    if not is_needed and body.strip() in {b"", b"null"}:
+        return None
+    if ignore_unknown:
+        body = _known_keys(body, into)
     try:
         decoded = msgspec.json.decode(body, type=into)
         if is_text_too_deep(body):
@@ -133,8 +139,17 @@ async def read_body(request: web.Request, into: type[S], *, is_needed: bool) -> 
 
 async def expect_no_body(request: web.Request) -> None:
     """Accept an empty body or an empty object: some clients always send one."""
-    if request.can_read_body and (await request.read()).strip() not in {b"", b"{}", b"null"}:
+    if request.can_read_body and (await request.read()).strip() not in NO_BODY:
         raise _refused(INVALID_BODY, [culprit("body", "", "expected no body")])
+
+
+def _known_keys(body: bytes, into: type[msgspec.Struct]) -> bytes:
+    """Leave out the keys that a Struct does not have; a body that is not an object is left to the parser."""
+    try:
+        given = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return body
+    return msgspec.json.encode({name: given[name] for name in into.__struct_encode_fields__ if name in given})
 
 
 def _located(exc: msgspec.ValidationError, into: type[msgspec.Struct]) -> tuple[str, str]:

@@ -53,11 +53,16 @@ def _writable(value: Any) -> Any:
 
 
 def json_answer(
-    request: web.Request, body: Any, status: int = 200, headers: Mapping[str, str] | None = None
+    request: web.Request,
+    body: Any,
+    status: int = 200,
+    headers: Mapping[str, str] | None = None,
+    *,
+    message: str = "ok",
 ) -> web.Response:
-    """Return the response with a resource."""
-    if request.app[CONFIG].envelope:
-        body = Envelope(success=True, data=body, message="ok", timestamp=datetime.now(UTC))
+    """Return the response with a resource; `message` is for its envelope, where there is one."""
+    if request.app[CONFIG].is_enveloped:
+        body = Envelope(success=True, data=body, message=message, timestamp=datetime.now(UTC))
     return web.Response(body=encode_json(body), status=status, headers=headers, content_type=JSON)
 
 
@@ -66,7 +71,7 @@ def problem_answer(config: Config, problem: Problem, headers: Mapping[str, str] 
     problem = below_base_path(config, problem)
     body: Any = problem
     content_type = PROBLEM_JSON
-    if config.envelope:
+    if config.is_enveloped:
         content_type = JSON
         body = Envelope(
             success=False,

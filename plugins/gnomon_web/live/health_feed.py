@@ -50,7 +50,7 @@ class HealthFeed:
         """Send changes until cancelled."""
         while True:
             report = _without_lags(await self._shared.read(self._request))
-            if report != self._sent:
+            if self._sent is None or report != msgspec.structs.replace(self._sent, timestamp=report.timestamp):
                 self._sent = report
                 await websocket.send(encode_json(HealthChanged(health=report)))
             await asyncio.sleep(POLL_S)
@@ -59,4 +59,4 @@ class HealthFeed:
 def _without_lags(report: HealthReport) -> HealthReport:
     """Leave out the lags, which change all the time; /readyz has them."""
     components = [msgspec.structs.replace(one, lag=None) for one in report.components]
-    return HealthReport(status=report.status, components=components)
+    return msgspec.structs.replace(report, components=components)

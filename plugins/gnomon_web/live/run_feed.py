@@ -56,7 +56,11 @@ class RunFeed:
 
     def heartbeat(self) -> bytes:
         """Return a heartbeat."""
-        return encode_json(RunFrame(type="heartbeat", seq=self._cursor, at=self._kernel.clock.now()))
+        return self.encode(RunFrame(type="heartbeat", seq=self._cursor, at=self._kernel.clock.now()))
+
+    def encode(self, frame: RunFrame) -> bytes:
+        """Write a frame; an empty one is not sent."""
+        return encode_json(frame)
 
     # --- one run ---
 
@@ -187,7 +191,8 @@ class RunFeed:
 
     async def _send(self, frames: list[RunFrame]) -> None:
         for frame in frames:
-            await self._websocket.send(encode_json(frame))
+            if text := self.encode(frame):
+                await self._websocket.send(text)
 
 
 async def serve_progress(request: web.Request, task_id: str, query: ProgressQuery) -> web.StreamResponse:

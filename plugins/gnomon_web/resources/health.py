@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import datetime
 from typing import Any, Final, Literal
 
 import msgspec
@@ -22,6 +23,7 @@ PARTS: Final = ("loop", "timetable", "journal", "clock", "starts")
 VITAL: Final = frozenset({"loop", "timetable", "journal"})
 """Parts whose standstill only a restart ends."""
 
+SchedulerState = Literal[0, 1]
 ComponentState = Literal["ok", "degraded", "starting", "failed"]
 WORST_FIRST: Final[tuple[ComponentState, ...]] = ("failed", "starting", "degraded", "ok")
 
@@ -37,9 +39,15 @@ class Component(msgspec.Struct, kw_only=True):
 
 
 class HealthReport(msgspec.Struct, kw_only=True):
-    """The kernel's health: `ok`, `degraded` when it works but needs attention, `starting`, or `failed`."""
+    """The kernel's health: `ok`, `degraded` when it works but needs attention, `starting`, or `failed`.
+
+    `running`: it keeps time and starts runs. `state` is the same as a number, 1 or 0, as APScheduler counts.
+    """
 
     status: ComponentState
+    running: bool
+    state: SchedulerState
+    timestamp: datetime
     components: list[Component]
 
 
@@ -74,7 +82,17 @@ def _answer(request: web.Request, components: list[Component]) -> Answer[HealthR
     if not (request.app[AUTHENTICATOR].is_open or request[IDENTITY].may("viewer")):
         components = [msgspec.structs.replace(one, problem=None, execution_id=None) for one in components]
     is_available = status in {"ok", "degraded"}
-    return Answer(HealthReport(status=status, components=components), status=200 if is_available else 503)
+    kernel = request.app[KERNEL]
+    state = scheduler_state(kernel.health())
+    report = HealthReport(
+        status=status, running=state == 1, state=state, timestamp=kernel.clock.now(), components=components
+    )
+    return Answer(report, status=200 if is_available else 503)
+
+
+def scheduler_state(health: Health) -> SchedulerState:
+    """Return 1 while the kernel runs, and 0 before and after."""
+    return 1 if health.state in {"healthy", "degraded"} and not health.is_starting else 0
 
 
 async def _kernel(request: web.Request) -> Component:

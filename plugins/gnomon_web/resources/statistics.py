@@ -16,6 +16,7 @@ from gnomon.wire.statistics import Counts, Day, JobStatistics, LastCounted
 from gnomon_web.app_keys import KERNEL, OPEN_WEBSOCKETS
 from gnomon_web.http.routes import Handler, Route
 from gnomon_web.resources.counts import count
+from gnomon_web.resources.health import SchedulerState, scheduler_state
 
 
 class TodayByStatus(Counts, kw_only=True):
@@ -41,7 +42,7 @@ class PluginPosition(msgspec.Struct, kw_only=True):
 class Overview(msgspec.Struct, kw_only=True):
     """A summary. `running_jobs` are the jobs that are not paused, `executing` the runs in progress.
 
-    `clients` is the number of open WebSockets.
+    `scheduler_state` is that of the health report. `clients` is the number of open WebSockets.
     """
 
     total_jobs: int
@@ -50,6 +51,7 @@ class Overview(msgspec.Struct, kw_only=True):
     executing: int
     waiting: int
     scheduler_running: bool
+    scheduler_state: SchedulerState
     position: int
     clients: int
     today: TodayByStatus
@@ -94,6 +96,7 @@ async def overview(request: web.Request) -> Overview:
         executing=health.running,
         waiting=health.waiting,
         scheduler_running=health.state in {"healthy", "degraded"},
+        scheduler_state=scheduler_state(health),
         position=health.position,
         clients=request.app[OPEN_WEBSOCKETS](),
         today=await _today_by_status(request, health),

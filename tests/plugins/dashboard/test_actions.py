@@ -101,6 +101,24 @@ async def test_a_failed_run_shows_its_error_first_and_the_frames_of_its_own_code
     await expect(page.locator(".facts", has_text="market")).to_contain_text('"hk"')
 
 
+async def test_the_dashboard_reads_the_clean_api_of_a_server_with_a_dialect(open_page: Any, serve: Any) -> None:
+    served = await serve(Job(id="waits", func=waits), base_path="/api", dialect="tradingagents")
+    window = await open_page(served.url, "/jobs/waits")
+    page = window.page
+
+    await page.keyboard.press("t")
+    await dialog_button(page, "Run now")
+    await page.get_by_role("link", name="View run").click()
+    await page.get_by_role("button", name="Cancel: waits").click()
+    await dialog_button(page, "Cancel run")
+    await expect(page.locator(".head .badge")).to_have_text("Cancelled")
+    await window.reload()
+    await expect(page.locator(".head .badge")).to_have_text("Cancelled")  # the dialect would call it failed
+
+    await window.follow("/runs", "?status=cancelled")
+    await expect(page.locator("tr[data-row]")).to_have_count(1)
+
+
 async def test_a_run_takes_its_own_arguments_and_reports_invalid_ones(open_page: Any, serve: Any) -> None:
     served = await serve(Job(id="quick", func=quick, kwargs={"rows": 1}, paused=True))
     window = await open_page(served.url, "/jobs/quick")

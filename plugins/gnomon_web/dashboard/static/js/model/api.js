@@ -38,7 +38,7 @@ export const del = (path) => call('DELETE', path, undefined, {});
  * @param {{ headers?: Record<string, string>, signal?: AbortSignal }} more
  */
 async function call(method, path, body, { headers = {}, signal }) {
-  const init = /** @type {RequestInit} */ ({ method, signal, credentials: 'same-origin', headers: { Accept: 'application/json', ...headers } });
+  const init = /** @type {RequestInit} */ ({ method, signal, credentials: 'same-origin', headers: { Accept: 'application/vnd.gnomon+json, application/json', ...headers } });
   if (method !== 'GET') Object.assign(/** @type {any} */ (init.headers), { 'X-Requested-With': 'gnomon' });
   if (body !== undefined) {
     Object.assign(/** @type {any} */ (init.headers), { 'Content-Type': 'application/json' });
