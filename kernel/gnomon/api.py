@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import msgspec
@@ -133,6 +134,8 @@ class KernelApi(Protocol):
     """The name of this kernel's machine or process, as it stands in every event."""
     log_id: str
     """The id of the log: 24 hex characters that no other log has. A position means something only with this id."""
+    directory: Path | None
+    """The folder of the log's files, where plugins may keep private files; None for a log that is only in memory."""
     plugins: Iterable[LoadedPlugin]
     """The plugins of this kernel, in the order in which they were added."""
 

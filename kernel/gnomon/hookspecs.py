@@ -1,15 +1,15 @@
 """Every hook; its docstring is its manual. An implementation names only the arguments that it needs.
 
-There are four kinds. *Observation* hooks (`on_...`) receive events after they are durable, in order, on the plugin's
+There are five kinds. *Observation* hooks (`on_...`) receive events after they are durable, in order, on the plugin's
 own thread and event loop; `def` and `async def` both work. An exception or a slow hook affects only its own plugin.
 *Decision* hooks (`guard`) are called before something happens. *Contribution* hooks (`register_...`) are called once,
-at start-up, in a thread, with 60 s; an exception stops the start and names the plugin. *Trial* hooks (`try_connection`)
-are called without a kernel.
+at start-up, in a thread, with 60 s; an exception stops the start and names the plugin. *Reload* hooks (`reload`) apply
+a changed config. *Trial* hooks (`try_connection`) are called without a kernel.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING
 import pluggy
 
 if TYPE_CHECKING:
+    import msgspec
+
     from gnomon.api import KernelApi
     from gnomon.domain import events
     from gnomon.jobs.job import Job
@@ -124,6 +126,17 @@ def register_jobs(register: Callable[..., None]) -> None:
 
 
 @hookspec
+def reload(config: msgspec.Struct) -> Iterable[str]:  # type: ignore[empty-body]
+    """Apply the section of the plugin as it is now, and return the keys whose new values count from now on.
+
+    Called by `gnomon reload` on the plugin's own event loop, after the whole config has been checked, also where
+    nothing has changed; `def` and `async def` both work. `config` is the plugin's `Config`, with the present content of
+    the variables and files that it refers to. Other keys that have changed are reported: they need a restart. An
+    exception is logged, and the changed keys are reported as not applied.
+    """
+
+
+@hookspec
 def try_connection() -> str:  # type: ignore[empty-body]
     """Connect to the plugin's server and return a sentence about what was found: the server, its version, the log.
 
@@ -151,7 +164,7 @@ OBSERVATIONS: dict[str, str] = {
 
 OBSERVATION_HOOKS: tuple[str, ...] = ("on_events", "on_event", *dict.fromkeys(OBSERVATIONS.values()))
 
-MAY_WAIT: tuple[str, ...] = (*OBSERVATION_HOOKS, "try_connection")
+MAY_WAIT: tuple[str, ...] = (*OBSERVATION_HOOKS, "reload", "try_connection")
 """Hooks that may be written as `async def`."""
 
 CONTRIBUTION = "register_"

@@ -13,11 +13,13 @@ import gc
 import secrets
 import socket
 import time
-from collections.abc import Callable, Coroutine, Iterable, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from contextlib import AsyncExitStack, contextmanager
 from datetime import timedelta
 from types import TracebackType
 from typing import Any, Self
+
+import msgspec
 
 from gnomon.clock import SystemClock
 from gnomon.domain.operator_actions import KERNEL
@@ -109,6 +111,7 @@ class Kernel(KernelQueries, KernelCommands):
         self._failure: GnomonError | None = None
         self._owner: asyncio.Task[Any] | None = None
         self._store = store or MemoryStore()
+        self.directory = self._store.directory
         with garbage_collection_paused():
             self._jobs = JobTable(self._register(job) for job in jobs)
         self._dispatcher = Dispatcher(self.plugins, self._store, self, self._hook_timeout_s)
@@ -145,6 +148,13 @@ class Kernel(KernelQueries, KernelCommands):
         finally:
             await self._stop()
         log.info("kernel stopped", node=self.node, head=self._journal.head)
+
+    async def reload_plugins(self, configs: Mapping[str, msgspec.Struct]) -> dict[str, frozenset[str]]:
+        """Pass new configs to running plugins; return the keys that they have applied, by plugin.
+
+        Plugins without the hook `reload` are not in the result.
+        """
+        return await self._dispatcher.reload(configs)
 
     async def _start(self, resources: AsyncExitStack) -> None:
         """Start the components; what each needs at the end goes onto the stack, which is unwound in reverse order."""

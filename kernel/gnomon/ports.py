@@ -25,6 +25,8 @@ from gnomon.domain.records import (
 )
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from gnomon.domain.events import Event
     from gnomon.domain.execution import Execution
     from gnomon.domain.job_state import JobState
@@ -46,6 +48,8 @@ class Store(ABC):
     """Whether `open` accepts a log that has lost acknowledged events, instead of raising RolledBackError."""
     rollback: Rollback | None = None
     """What the log had lost when it was opened, if that was accepted."""
+    directory: Path | None = None
+    """The folder of the store's files on this machine, where plugins may keep theirs; None without files."""
 
     @abstractmethod
     async def open(self, *, read_only: bool = False) -> None:

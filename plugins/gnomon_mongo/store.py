@@ -88,6 +88,7 @@ class MongoStore(Store):
         self._server = Server(uri, database, driver or Driver(), timeout.total_seconds())
         self._lease = Lease(self._server, lease.total_seconds())
         self._spool = Spool(Path(spool).resolve())
+        self.directory = self._spool.path.parent
         self._rejected = RejectedDocuments(self._spool.path.with_name(f"{self._spool.path.name}.rejected"))
         self._limits = limits or SpoolLimits()
         self._patience = patience.total_seconds()

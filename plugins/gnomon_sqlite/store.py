@@ -74,6 +74,7 @@ class SqliteStore(Store):
         self, path: str | PathLike[str], *, synchronous: log_file.Synchronous = "FULL", min_free: int = MIN_FREE_BYTES
     ) -> None:
         self.path = Path(path).resolve()
+        self.directory = self.path.parent
         self.synchronous = synchronous
         self.min_free = min_free
         self._mark = HighWaterMark(self.path)

@@ -8,6 +8,7 @@ from aiohttp import web
 
 from gnomon import KernelApi
 from gnomon_web.auth.authenticator import Authenticator
+from gnomon_web.auth.client_address import client_of
 from gnomon_web.auth.roles import NOBODY, Identity
 from gnomon_web.config import Config
 
@@ -21,6 +22,12 @@ IDENTITY = web.RequestKey("identity", Identity)
 """The identity that a request is made with. The endpoint sets it before it calls a handler."""
 RESPONSE = web.RequestKey("response", web.StreamResponse)
 """The response whose headers are being sent. From then on no other one can be sent for the request."""
+
+
+def is_secure(request: web.Request) -> bool:
+    """Whether the browser of a request uses TLS, as far as this server can know."""
+    config = request.app[CONFIG]
+    return config.is_public_secure or client_of(request, config).is_secure
 
 
 def actor_of(request: web.Request) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import re
 from pathlib import Path
@@ -10,9 +11,11 @@ from typing import Literal
 import msgspec
 
 from gnomon.durations import Duration
+from gnomon_web.auth.networks import Network, is_in, parse_networks
 from gnomon_web.auth.tokens import Token
 
 _BASE_PATH = re.compile(r"(/[A-Za-z0-9._~-]+)*")
+_PUBLIC_URL = re.compile(r"(?P<origin>https?://[^/?#\s@]+)(?P<path>(?:/[^?#\s]*)?)")
 _ORIGIN = re.compile(r"https?://[^/?#\s]+")
 
 
@@ -24,6 +27,10 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     envelopes. `session` is the duration of a login, `failed_logins` the number of wrong tokens that an address may send
     in a minute, `timeout` the limit for an answer. `body_limit` is in bytes. `max_connections` is the number of
     WebSockets.
+
+    `trusted_proxies` are the networks of proxies whose `X-Forwarded-For`, `X-Forwarded-Proto` and `Forwarded` are
+    believed; `public_url` is the address under which browsers reach the server through them. `state_dir` is the folder
+    of the key that signs logins, by default the folder of the log.
     """
 
     host: str = "127.0.0.1"
@@ -34,6 +41,9 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     tokens: list[Token] = []
     allowed_hosts: list[str] = []
     allowed_origins: list[str] = []
+    trusted_proxies: list[str] = []
+    public_url: str | None = None
+    state_dir: Path | None = None
     tls_cert: Path | None = None
     tls_key: Path | None = None
     session: Duration = Duration(hours=12)
@@ -44,11 +54,6 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def __post_init__(self) -> None:
         """Refuse values that are not valid, and a server that would be open to the world."""
-        if not self.tokens and not is_loopback(self.host):
-            raise ValueError(
-                f"host {self.host!r} is reachable from other machines, and there are no tokens: add "
-                "[[plugins.web.tokens]] with name, role and token, or listen on 127.0.0.1"
-            )
         if not 0 <= self.port <= 65535:
             raise ValueError(f"port must be from 0 to 65535, got {self.port}")
         if not _BASE_PATH.fullmatch(self.base_path):
@@ -60,10 +65,47 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         counts = (self.failed_logins, self.body_limit, self.max_connections)
         if min(self.session, self.timeout) <= Duration(0) or min(counts) < 1:
             raise ValueError("session, timeout, failed_logins, body_limit and max_connections must be greater than 0")
-        if len(names := [token.name for token in self.tokens]) > len(set(names)):
-            raise ValueError(f"token names must be unique, got {', '.join(sorted(names))}")
         if wrong := [origin for origin in self.allowed_origins if not _ORIGIN.fullmatch(origin)]:
             raise ValueError(f"allowed_origins must be like https://gnomon.example:8443, got {', '.join(wrong)}")
+        self._check_tokens()
+        self._check_proxies()
+        self._check_public_url()
+
+    def _check_tokens(self) -> None:
+        if not self.tokens and not is_loopback(self.host):
+            raise ValueError(
+                f"host {self.host!r} is reachable from other machines, and there are no tokens: add "
+                "[[plugins.web.tokens]] with name, role and token, or listen on 127.0.0.1"
+            )
+        if len(names := [token.name for token in self.tokens]) > len(set(names)):
+            raise ValueError(f"token names must be unique, got {', '.join(sorted(names))}")
+        if len(digests := [token.digest for token in self.tokens]) > len(set(digests)):
+            raise ValueError(
+                "two names have the same token: the log could not show which of them acted; give each its own"
+            )
+
+    def _check_proxies(self) -> None:
+        if not self.tokens and (self.trusted_proxies or self.public_url):
+            raise ValueError(
+                "trusted_proxies and public_url make the server reachable from other machines, and there are no "
+                "tokens: add [[plugins.web.tokens]] with name, role and token"
+            )
+        try:
+            networks_of(tuple(self.trusted_proxies))
+        except ValueError as exc:
+            raise ValueError(f"trusted_proxies: {exc}") from exc
+
+    def _check_public_url(self) -> None:
+        if self.public_url is None:
+            return
+        found = _PUBLIC_URL.fullmatch(self.public_url)
+        if found is None:
+            raise ValueError(f"public_url must be like https://gnomon.example, got {self.public_url!r}")
+        if found["path"].rstrip("/") not in {"", self.base_path}:
+            raise ValueError(
+                f"the path of public_url must be base_path, because proxies do not rewrite the links of pages: "
+                f"got {found['path']!r} and {self.base_path!r}"
+            )
 
     @property
     def is_enveloped(self) -> bool:
@@ -71,15 +113,46 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return self.dialect is not None if self.envelope is None else self.envelope
 
     @property
-    def cookie_name(self) -> str:
-        """The name of the login cookie. Browsers accept a `__Host-` cookie only from the host itself."""
-        # Cookies ignore ports: without its port in the name, two servers on one host would end each other's logins.
-        return f"{'__Host-' if self.scheme == 'https' else ''}gnomon-{self.port}"
+    def scheme(self) -> str:
+        """The scheme that this server itself speaks: `http` or `https`."""
+        return "http" if self.tls_cert is None else "https"
 
     @property
-    def scheme(self) -> str:
-        """`http` or `https`."""
-        return "http" if self.tls_cert is None else "https"
+    def public_origin(self) -> str | None:
+        """The origin of pages that were loaded from `public_url`: scheme, host and port."""
+        found = _PUBLIC_URL.fullmatch(self.public_url or "")
+        return found["origin"].lower() if found else None
+
+    @property
+    def public_host(self) -> str | None:
+        """The host, with its port, of `public_url`."""
+        return self.public_origin.partition("://")[2] if self.public_origin else None
+
+    @property
+    def is_public_secure(self) -> bool:
+        """Whether browsers reach the server over TLS, of its own or of a proxy's."""
+        return self.scheme == "https" or (self.public_origin or "").startswith("https://")
+
+    @property
+    def sends_in_plain_text(self) -> bool:
+        """Whether tokens and logins cross a network unencrypted, as far as the config tells."""
+        return not (is_loopback(self.host) or self.is_public_secure or self.trusted_proxies)
+
+    def is_trusted_proxy(self, address: str) -> bool:
+        """Whether the headers of this peer about its client are believed."""
+        return bool(self.trusted_proxies) and is_in(address, networks_of(tuple(self.trusted_proxies)))
+
+    def cookie_name(self, *, is_secure: bool) -> str:
+        """Return the name of the login cookie. Browsers accept a `__Host-` cookie only over TLS."""
+        # Only the host itself can set such a cookie, and no page of a subdomain. Cookies ignore ports: without its port
+        # in the name, two servers on one host would end each other's logins.
+        return f"{'__Host-' if is_secure else ''}gnomon-{self.port}"
+
+
+@functools.cache
+def networks_of(texts: tuple[str, ...]) -> tuple[Network, ...]:
+    """Return the parsed networks of a list in the config."""
+    return parse_networks(texts)
 
 
 def is_loopback(host: str) -> bool:

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 import structlog
 
 from gnomon import Event, KernelApi, hookimpl
+from gnomon.threads import in_thread
 from gnomon_web import config
+from gnomon_web.app_keys import AUTHENTICATOR
+from gnomon_web.auth.authenticator import Authenticator
+from gnomon_web.auth.session_key import read_session_key
+from gnomon_web.auth.sessions import Sessions
 from gnomon_web.projections import Projections
 from gnomon_web.server import build_app, serving
 
 log = structlog.stdlib.get_logger("gnomon.web")
+
+LIVE_KEYS = ("tokens", "session")
+"""The keys whose new values count after `gnomon reload`."""
+HOUSEKEEPING_S = 5.0
 
 
 class WebPlugin:
@@ -27,6 +37,7 @@ class WebPlugin:
         self.config = config or self.Config()
         self.address: tuple[str, int] | None = None
         self._projections: Projections | None = None
+        self._authenticator: Authenticator | None = None
 
     @property
     def url(self) -> str:
@@ -40,20 +51,46 @@ class WebPlugin:
     async def lifespan(self, kernel: KernelApi) -> AsyncIterator[None]:
         """Serve for as long as the kernel lives."""
         self._projections = await Projections.begin(kernel, self.config.max_connections)
-        async with serving(build_app(self.config, kernel, self._projections)) as port:
+        folder = self.config.state_dir or kernel.directory
+        key = await in_thread(lambda: read_session_key(folder), "gnomon-web-key")
+        app = build_app(self.config, kernel, self._projections, await Sessions.begin(kernel, key))
+        self._authenticator = app[AUTHENTICATOR]
+        async with serving(app) as port:
             self.address = (self.config.host, port)
             names = ", ".join(token.name for token in self.config.tokens)
             log.info(
                 "web is listening", url=self.url, tokens=names or "none: full access for all users of this machine"
             )
-            try:
-                yield
-            finally:
-                self.address = None
-                await self._projections.live.close()
+            if self.config.sends_in_plain_text:
+                log.warning(
+                    "tokens and logins can be read on the network: set tls_cert, or put a proxy with TLS in front and "
+                    "set public_url and trusted_proxies of [plugins.web]",
+                    host=self.config.host,
+                )
+            async with asyncio.TaskGroup() as tasks:
+                housekeeping = tasks.create_task(self._keep_house(kernel, self._authenticator))
+                try:
+                    yield
+                finally:
+                    housekeeping.cancel()
+                    self.address = None
+                    await self._projections.live.close()
 
     @hookimpl
     def on_events(self, events: Sequence[Event], replaying: bool) -> None:
         """Apply events to the projections, and send them to the viewers."""
         if self._projections is not None:
             self._projections.apply(events, replaying=replaying)
+
+    @hookimpl
+    async def reload(self, config: config.Config) -> tuple[str, ...]:
+        """Apply the tokens of a changed config: logins of a token that is gone end at once."""
+        if self._authenticator is None:
+            return ()
+        await self._authenticator.reload(config)
+        return LIVE_KEYS
+
+    async def _keep_house(self, kernel: KernelApi, authenticator: Authenticator) -> None:
+        while True:
+            await kernel.sleep(HOUSEKEEPING_S)
+            await authenticator.sessions.save_missed()

@@ -16,6 +16,8 @@ from gnomon_web import dashboard, dialect, live
 from gnomon_web.app_keys import AUTHENTICATOR, CONFIG, KERNEL, OPEN_WEBSOCKETS
 from gnomon_web.auth.authenticator import Authenticator
 from gnomon_web.auth.browser_security import add_headers, check_origin
+from gnomon_web.auth.session_key import read_session_key
+from gnomon_web.auth.sessions import Sessions
 from gnomon_web.config import Config
 from gnomon_web.http import docs_page, openapi
 from gnomon_web.http.contributed_calls import callable_by_others
@@ -49,8 +51,10 @@ def build_routes(kernel: KernelApi, spoken: Dialect = CLEAN) -> RouteTable:
     return table
 
 
-def build_app(config: Config, kernel: KernelApi, projections: Projections) -> web.Application:
-    """Build the application."""
+def build_app(
+    config: Config, kernel: KernelApi, projections: Projections, sessions: Sessions | None = None
+) -> web.Application:
+    """Build the application. Without `sessions` it has none that an earlier server has opened."""
     app = web.Application(middlewares=[log_access, answer_errors, check_origin], client_max_size=config.body_limit)
     app[CONFIG] = config
     app[KERNEL] = kernel
@@ -58,7 +62,7 @@ def build_app(config: Config, kernel: KernelApi, projections: Projections) -> we
     app[OPEN_WEBSOCKETS] = lambda: projections.live.count
     app[LAST_EXECUTIONS] = projections.last_executions
     app[METRICS] = projections.metrics
-    app[AUTHENTICATOR] = Authenticator(config, kernel.clock)
+    app[AUTHENTICATOR] = Authenticator(config, kernel.clock, sessions or Sessions(kernel, read_session_key(None)))
     app[DIALECT] = spoken = dialect.choose(config)
     table = build_routes(kernel, spoken)
     app[TODAY] = callable_by_others(table.route("GET", TODAY_PATH), config.timeout.total_seconds())

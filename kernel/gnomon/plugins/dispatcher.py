@@ -6,13 +6,16 @@ import asyncio
 import concurrent.futures
 import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+
+import msgspec
 
 from gnomon.api import KernelApi, PluginHealth
 from gnomon.domain.events import Event
 from gnomon.errors import PluginError
 from gnomon.hookspecs import OBSERVATION_HOOKS
 from gnomon.logs import get_logger
+from gnomon.plugins.calls import PluginCallError
 from gnomon.plugins.plugin_set import Plugin, PluginSet
 from gnomon.plugins.subscriber import Subscriber, cursor_name
 from gnomon.ports import Store
@@ -47,7 +50,7 @@ class Dispatcher:
         """
         self._head = head
         for plugin in self._plugins:
-            if not any(plugin.observers(hook) for hook in (*OBSERVATION_HOOKS, "lifespan")):
+            if not any(plugin.observers(hook) for hook in (*OBSERVATION_HOOKS, "lifespan", "reload")):
                 if plugin.observers("guard"):
                     self._only_guards.append(plugin)
                 continue
@@ -74,6 +77,22 @@ class Dispatcher:
         self._head = events[-1].position
         for subscriber in self._subscribers:
             subscriber.offer(events)
+
+    async def reload(self, configs: Mapping[str, msgspec.Struct]) -> dict[str, frozenset[str]]:
+        """Call the hook `reload` of every plugin that has it with its new config.
+
+        Return the keys that count from now on, by plugin; a plugin whose hook failed has applied none.
+        """
+        applied = {}
+        for subscriber in self._subscribers:
+            name = subscriber.plugin.name
+            if subscriber.plugin.observers("reload") and (config := configs.get(name)) is not None:
+                try:
+                    applied[name] = await subscriber.reload(config)
+                except PluginCallError as exc:
+                    log.error("plugin could not reload its section", plugin=name, problem=str(exc))
+                    applied[name] = frozenset()
+        return applied
 
     async def stop(self, within: float) -> None:
         """Stop all plugins after they have handled what is left and left their lifespans; abandon one that hangs."""

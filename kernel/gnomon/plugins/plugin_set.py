@@ -37,11 +37,20 @@ class Plugin:
 
     `durable` plugins have a cursor in the store: they see every event at least once, across restarts. `job_options` is
     the Struct of the keys that the plugin adds to jobs. Both are attributes of the plugin, `durable` and `JobOptions`.
+    `config` has the settings that it was created with, where the set created it.
     """
 
-    def __init__(self, name: str, instance: Any, hooks: pluggy.HookRelay, found: FoundPlugin | None) -> None:
+    def __init__(
+        self,
+        name: str,
+        instance: Any,
+        hooks: pluggy.HookRelay,
+        found: FoundPlugin | None,
+        config: msgspec.Struct | None = None,
+    ) -> None:
         self.name = name
         self.object = instance
+        self.config = config
         self.distribution = found.distribution if found else None
         self.version = found.version if found else None
         self.path = _file_of(instance)
@@ -170,8 +179,8 @@ class PluginSet:
         name = name or _name_of(plugin)
         if name in self._plugins:
             raise PluginError(name, "is already there: two plugins cannot have the same name")
-        instance = _make(plugin, name, settings or {}, self._directory)
-        added = Plugin(name, instance, self.manager.hook, found)
+        instance, config = _make(plugin, name, settings or {}, self._directory)
+        added = Plugin(name, instance, self.manager.hook, found, config)
         try:
             # Both read all attributes, and properties are code of the plugin.
             problems = call_within(START_LIMIT_S, f"hooks of plugin {name}", self._hook_problems, added)
@@ -212,17 +221,22 @@ class PluginSet:
         return problems
 
 
-def _make(plugin: Any, name: str, settings: Mapping[str, Any], directory: Path | None) -> Any:
+def _make(
+    plugin: Any, name: str, settings: Mapping[str, Any], directory: Path | None
+) -> tuple[Any, msgspec.Struct | None]:
+    """Return the object of a plugin, and its settings as its `Config`."""
     config_type = _struct_type(name, plugin, "Config") if isinstance(plugin, type) else None
     if config_type is None and settings:
         given = ", ".join(settings)
         raise PluginError(name, f"has no `Config`, so nothing can be set in [plugins.{name}]; got {given}")
     if not isinstance(plugin, type):
-        return plugin
+        return plugin, None
 
-    def make() -> Any:  # both the Config and the constructor are code of the plugin
-        arguments = [] if config_type is None else [convert(settings, config_type, f"plugins.{name}", directory)]
-        return plugin(*arguments)
+    def make() -> tuple[Any, msgspec.Struct | None]:  # both the Config and the constructor are code of the plugin
+        if config_type is None:
+            return plugin(), None
+        config = convert(settings, config_type, f"plugins.{name}", directory)
+        return plugin(config), config
 
     try:
         return call_within(START_LIMIT_S, f"constructor of plugin {name}", make)

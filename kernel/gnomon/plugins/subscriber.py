@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import inspect
 import threading
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import Any, TypeVar
+
+import msgspec
 
 from gnomon.api import KernelApi, PluginHealth, PluginState
 from gnomon.domain.codec import EventBatch
@@ -20,13 +23,13 @@ from gnomon.domain.records import Checkpoint
 from gnomon.errors import GnomonError, PluginError, StoreError
 from gnomon.hookspecs import OBSERVATION_HOOKS, OBSERVATIONS
 from gnomon.logs import get_logger
-from gnomon.plugins.calls import describe
+from gnomon.plugins.calls import PluginCallError, contained, describe
 from gnomon.plugins.event_buffer import EventBuffer
 from gnomon.plugins.hook_caller import HookCaller
 from gnomon.plugins.own_copies import own_copy
 from gnomon.plugins.plugin_set import Plugin
 from gnomon.ports import Store
-from gnomon.safe_text import safe_repr, safe_traceback
+from gnomon.safe_text import exact, safe_repr, safe_traceback
 from gnomon.threads import thread_of
 
 log = get_logger("gnomon.plugins.subscriber")
@@ -63,6 +66,7 @@ class Subscriber:
         self._kernel_loop = kernel_loop
         self._replay_until = replay_until
         self._buffer = EventBuffer(head)
+        self._hook_timeout = hook_timeout
         self._caller = HookCaller(plugin.name, hook_timeout)
         self._impls = {hook: plugin.observers(hook) for hook in OBSERVATION_HOOKS}
         self._observes = any(self._impls.values())
@@ -90,6 +94,22 @@ class Subscriber:
         """Deliver what is left, leave the lifespan and end the thread; `left` is done then."""
         self._stopping = True
         self._signal()
+
+    async def reload(self, config: msgspec.Struct) -> frozenset[str]:
+        """Call the hook `reload` on the plugin's loop, and return the keys that it has applied; PluginCallError."""
+        if self.left.done() or not self.entered.done():
+            raise PluginCallError("the plugin is not running")
+        call = self._reload(config)
+        try:
+            future = asyncio.run_coroutine_threadsafe(call, self._loop)
+        except RuntimeError as exc:  # its thread has just ended
+            call.close()
+            raise PluginCallError("the plugin has ended") from exc
+        try:
+            async with asyncio.timeout(2 * self._hook_timeout):  # the loop itself may be blocked
+                return await asyncio.wrap_future(future)
+        except TimeoutError as exc:
+            raise PluginCallError(f"reload took longer than {self._hook_timeout:g} s") from exc
 
     @property
     def is_idle(self) -> bool:
@@ -160,6 +180,17 @@ class Subscriber:
             # whose work has failed cancels the task in which it was entered. The second must end the plugin.
             async with asyncio.TaskGroup() as hooks:
                 hooks.create_task(self._consume())
+
+    async def _reload(self, config: msgspec.Struct) -> frozenset[str]:
+        applied: set[str] = set()
+        for impl in self.plugin.observers("reload"):
+            with contained():
+                async with asyncio.timeout(self._hook_timeout):
+                    found: Any = impl.function(*(config for _ in impl.argnames))
+                    if inspect.isawaitable(found):
+                        found = await found
+                applied.update(exact(key) for key in found or ())
+        return frozenset(applied)
 
     def _lifespan(self, impl: Any) -> AbstractAsyncContextManager[None]:
         available = {"kernel": self._kernel}

@@ -109,6 +109,13 @@ INSUFFICIENT_ROLE = ProblemKind(
     "Insufficient role",
     "The call needs a higher role than the token has: viewer < operator < admin.",
 )
+FORWARDED_REQUEST = ProblemKind(
+    "forwarded-request",
+    403,
+    "Forwarded request",
+    "A proxy sent the request to a server that has no tokens and serves its own machine only. Configure "
+    "`[[plugins.web.tokens]]`, and `trusted_proxies` of `[plugins.web]`.",
+)
 FOREIGN_ORIGIN = ProblemKind(
     "foreign-origin",
     403,
@@ -119,6 +126,7 @@ UNKNOWN_PATH = ProblemKind("unknown-path", 404, "Unknown path", "The server has 
 UNKNOWN_JOB = ProblemKind("unknown-job", 404, "Unknown job", "No job has this id.")
 UNKNOWN_EXECUTION = ProblemKind("unknown-execution", 404, "Unknown execution", "No execution has this id.")
 UNKNOWN_TASK = ProblemKind("unknown-task", 404, "Unknown task", "No execution and no job has this id.")
+UNKNOWN_SESSION = ProblemKind("unknown-session", 404, "Unknown login", "No open login has this id.")
 METHOD_NOT_ALLOWED = ProblemKind(
     "method-not-allowed",
     405,
@@ -204,11 +212,13 @@ KINDS: Final = (
     INVALID_TOKEN,
     EXPIRED_TOKEN,
     INSUFFICIENT_ROLE,
+    FORWARDED_REQUEST,
     FOREIGN_ORIGIN,
     UNKNOWN_PATH,
     UNKNOWN_JOB,
     UNKNOWN_EXECUTION,
     UNKNOWN_TASK,
+    UNKNOWN_SESSION,
     METHOD_NOT_ALLOWED,
     BODY_TIMEOUT,
     EXECUTION_OVER,

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hmac
-import secrets
-from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC
 
 import msgspec
@@ -16,32 +14,49 @@ from gnomon.text import moment
 from gnomon.wire.problems import (
     AUTHENTICATION_REQUIRED,
     EXPIRED_TOKEN,
+    FORWARDED_REQUEST,
     INSUFFICIENT_ROLE,
     INVALID_TOKEN,
     Culprit,
     ProblemKind,
 )
+from gnomon_web.auth.client_address import FORWARDING_HEADERS, client_of
+from gnomon_web.auth.networks import bucket_of
 from gnomon_web.auth.rate_limit import RateLimit
 from gnomon_web.auth.roles import LOCAL, NOBODY, Access, Identity
+from gnomon_web.auth.sessions import PREFIX, Session, Sessions
 from gnomon_web.auth.tokens import Token, digest_of
 from gnomon_web.config import Config
 from gnomon_web.errors import ApiError, culprit
 
-MAX_SESSIONS = 10_000
-"""Logins that are kept; a new one beyond that ends the oldest."""
 NOT_CONFIGURED = "this token is not configured"
+LOGINS_OF_NAME = 60
+"""Logins with one token in a minute."""
 CHALLENGE: Mapping[str, str] = {hdrs.WWW_AUTHENTICATE: 'Bearer realm="gnomon"'}
 
 
 class Authenticator:
-    """Identifies the sender of a request and keeps the logins, in memory: a restart ends them all."""
+    """Identifies the sender of a request. `reload` applies the tokens of a changed config."""
 
-    def __init__(self, config: Config, clock: Clock) -> None:
+    def __init__(self, config: Config, clock: Clock, sessions: Sessions) -> None:
         self._config = config
         self._clock = clock
-        self._tokens = [(token.digest, token) for token in config.tokens]
-        self._sessions: OrderedDict[bytes, Identity] = OrderedDict()
+        self.sessions = sessions
+        self._tokens: dict[bytes, Token] = {}
         self._failures = RateLimit(config.failed_logins, 60.0, clock)
+        self._logins = RateLimit(LOGINS_OF_NAME, 60.0, clock)
+        self._apply(config)
+
+    async def reload(self, config: Config) -> None:
+        """Apply the tokens of a changed config; logins end whose token is gone."""
+        if self._apply(config):
+            await self.sessions.save()
+
+    def _apply(self, config: Config) -> list[Session]:
+        self._config = config
+        self._tokens = {token.digest: token for token in config.tokens}
+        fingerprints = {token.name: self.sessions.fingerprint(digest) for digest, token in self._tokens.items()}
+        return self.sessions.end(lambda session: fingerprints.get(session.name) != session.source)
 
     @property
     def is_open(self) -> bool:
@@ -51,65 +66,95 @@ class Authenticator:
     def identify(self, request: web.Request) -> Identity:
         """Return the sender of a request, NOBODY without credentials; ApiError 401 for a token that is not valid."""
         if self.is_open:
+            _refuse_forwarded(request)
             return LOCAL
         if (header := request.headers.get(hdrs.AUTHORIZATION)) is not None:
             scheme, _, token = header.partition(" ")
             if scheme.lower() != "bearer":
                 raise _refused(INVALID_TOKEN, culprit("header", "Authorization", "expected `Bearer TOKEN`"))
-            blamed = culprit("header", "Authorization", NOT_CONFIGURED)
-            found = self._check(token.strip(), request.remote or "", blamed)
-            return Identity(found.name, found.role)
+            return self._bearer(token.strip())
         return self.session_of(request)
 
     def is_valid(self, identity: Identity) -> bool:
-        """Whether an identity still holds: false once its login has ended."""
-        return identity.session is None or self._live(identity.session) is identity
+        """Whether an identity still holds: false once its login or token has ended or was removed."""
+        if identity.expires is not None and identity.expires <= self._clock.now():
+            return False
+        if identity.token is None:
+            return identity is NOBODY or self.is_open
+        token = self._tokens.get(identity.token)
+        if token is None or token.role != identity.role:
+            return False
+        return identity.session is None or self.sessions.get(identity.session) is not None
 
     # --- logins ---
 
-    def log_in(self, token: str, remote: str) -> tuple[str, Identity]:
+    async def log_in(self, token: str, request: web.Request) -> tuple[str, Identity]:
         """Exchange a token for a login and return the cookie's value; ApiError 401, 429."""
-        self._failures.check(remote)
-        known = self._check(token, remote, culprit("body", "token", NOT_CONFIGURED))
-        value = secrets.token_urlsafe(32)
-        key = digest_of(value)
+        address = client_of(request, self._config).address
+        self._failures.check(bucket_of(address), f"too many wrong tokens from {address}")
+        try:
+            known = self._check(token, culprit("body", "token", NOT_CONFIGURED))
+        except ApiError as exc:
+            if exc.problem.is_a(INVALID_TOKEN):  # an expired one is known, and does not lock out its neighbours
+                self._failures.count(bucket_of(address))
+            raise
+        self._logins.check(known.name, f"too many logins with the token {known.name!r}")
+        self._logins.count(known.name)
         until = self._clock.now() + self._config.session
-        identity = Identity(known.name, known.role, key, min(until, known.expires or until))
-        self._sessions[key] = identity
-        while len(self._sessions) > MAX_SESSIONS:
-            self._sessions.popitem(last=False)
-        return value, identity
+        expires = min(until, known.expires or until)
+        session = self.sessions.add(
+            known.name, known.role, "token", source=known.digest, expires=expires, address=address
+        )
+        await self.sessions.save()
+        return self.sessions.value_of(session), self._identity_of_session(session)
 
     def session_of(self, request: web.Request) -> Identity:
         """Return the identity of the request's login cookie; NOBODY without one, or once the login has ended."""
-        value = request.cookies.get(self._config.cookie_name)
-        return (self._live(digest_of(value)) if value else None) or NOBODY
+        is_secure = self._config.is_public_secure or client_of(request, self._config).is_secure
+        value = request.cookies.get(self._config.cookie_name(is_secure=is_secure))
+        session = self.sessions.read(value) if value else None
+        return NOBODY if session is None else self._identity_of_session(session)
 
-    def log_out(self, identity: Identity) -> None:
+    async def log_out(self, identity: Identity) -> None:
         """End a login."""
         if identity.session is not None:
-            self._sessions.pop(identity.session, None)
+            await self.end_sessions(lambda session: session.id == identity.session)
 
-    def _check(self, token: str, remote: str, blamed: Culprit) -> Token:
+    async def end_sessions(self, condition: Callable[[Session], bool]) -> list[Session]:
+        """End the logins that fulfil a condition, and return them."""
+        ended = self.sessions.end(condition)
+        if ended:
+            await self.sessions.save()
+        return ended
+
+    def _bearer(self, value: str) -> Identity:
+        if value.startswith(PREFIX):
+            if (session := self.sessions.read(value)) is not None:
+                return self._identity_of_session(session)
+            raise _refused(INVALID_TOKEN, culprit("header", "Authorization", "this login has ended: log in again"))
+        known = self._check(value, culprit("header", "Authorization", NOT_CONFIGURED))
+        return Identity(known.name, known.role, expires=known.expires, token=known.digest)
+
+    def _check(self, token: str, blamed: Culprit) -> Token:
         """Compare with every token, so that the time it takes reveals nothing."""
         digest, found = digest_of(token), None
-        for known, candidate in self._tokens:
+        for known, candidate in self._tokens.items():
             if hmac.compare_digest(known, digest):
                 found = candidate
         if found is None:
-            self._failures.count(remote)
             raise _refused(INVALID_TOKEN, blamed)
         if found.has_expired(self._clock.now()):
             detail = f"the token {found.name!r} expired at {moment(found.expires, UTC)}; ask for a new one"
             raise _refused(EXPIRED_TOKEN, msgspec.structs.replace(blamed, detail=detail))
         return found
 
-    def _live(self, key: bytes) -> Identity | None:
-        identity = self._sessions.get(key)
-        if identity is not None and identity.expires is not None and identity.expires <= self._clock.now():
-            del self._sessions[key]
-            return None
-        return identity
+    def _identity_of_session(self, session: Session) -> Identity:
+        """Return the identity of a login, with what its token may do now."""
+        token = next((token for token in self._tokens.values() if token.name == session.name), None)
+        if token is None or self.sessions.fingerprint(token.digest) != session.source:
+            return NOBODY
+        expires = min(session.expires, token.expires or session.expires)
+        return Identity(token.name, token.role, session.id, expires, token.digest)
 
 
 def require(identity: Identity, access: Access) -> None:
@@ -121,6 +166,17 @@ def require(identity: Identity, access: Access) -> None:
         raise _refused(AUTHENTICATION_REQUIRED, culprit("header", "Authorization", detail))
     detail = f"this call requires the role {access}; {identity.name!r} has the role {identity.role}"
     raise ApiError(INSUFFICIENT_ROLE, detail, errors=[culprit("header", "Authorization", detail)])
+
+
+def _refuse_forwarded(request: web.Request) -> None:
+    """Refuse what a proxy sends on to a server without tokens: its client may be anywhere, and would be the admin."""
+    for name in FORWARDING_HEADERS:
+        if name in request.headers:
+            detail = (
+                "this server has no tokens and serves this machine only, and a proxy sent this request: configure "
+                "[[plugins.web.tokens]], and trusted_proxies of [plugins.web]"
+            )
+            raise ApiError(FORWARDED_REQUEST, detail, errors=[culprit("header", name, detail)])
 
 
 def _refused(kind: ProblemKind, blamed: Culprit) -> ApiError:

@@ -10,7 +10,8 @@ from aiohttp.typedefs import Handler
 from yarl import URL
 
 from gnomon.wire.problems import FOREIGN_ORIGIN, TOKEN_IN_ADDRESS, UNKNOWN_HOST
-from gnomon_web.app_keys import CONFIG
+from gnomon_web.app_keys import CONFIG, is_secure
+from gnomon_web.auth.client_address import client_of
 from gnomon_web.config import Config
 from gnomon_web.errors import ApiError, culprit
 
@@ -45,14 +46,14 @@ async def check_origin(request: web.Request, handler: Handler) -> web.StreamResp
 
 async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
     """Add the security headers; connected to the signal on_response_prepare, so that every answer gets them."""
-    for name, value in headers_of(request.app[CONFIG]).items():
+    for name, value in headers_of(is_secure=is_secure(request)).items():
         response.headers.setdefault(name, value)
 
 
-def headers_of(config: Config) -> dict[str, str]:
+def headers_of(*, is_secure: bool) -> dict[str, str]:
     """Return the headers that every answer gets, unless it sets them itself."""
     headers = {**HEADERS, hdrs.CACHE_CONTROL: "no-store"}
-    return headers if config.scheme == "http" else {**headers, "Strict-Transport-Security": "max-age=31536000"}
+    return {**headers, "Strict-Transport-Security": "max-age=31536000"} if is_secure else headers
 
 
 def _check_host(request: web.Request, config: Config) -> None:
@@ -63,6 +64,8 @@ def _check_host(request: web.Request, config: Config) -> None:
     host = request.headers.get(hdrs.HOST, "")  # request.host does a blocking DNS lookup where the header is missing
     name = _host_name(host)
     known = {"localhost", config.host.lower(), *(host.lower() for host in config.allowed_hosts)}
+    if config.public_host is not None and (public := _host_name(config.public_host)) is not None:
+        known.add(public)
     if name is None or not (name in known or name.endswith(".localhost") or _is_address(name)):
         detail = f"this server does not answer to the name {host!r}; allowed_hosts of [plugins.web] lists its names"
         raise ApiError(UNKNOWN_HOST, detail, errors=[culprit("header", "Host", detail)])
@@ -73,8 +76,8 @@ def _check_origin(request: web.Request, config: Config) -> None:
     origin = request.headers.get(hdrs.ORIGIN)
     if (
         origin is not None
-        and origin != f"{config.scheme}://{request.headers[hdrs.HOST]}"
-        and origin not in config.allowed_origins
+        and origin != _own_origin(request, config)
+        and origin not in {config.public_origin, *config.allowed_origins}
     ):
         detail = f"pages of {origin!r} may not do this; allowed_origins of [plugins.web] lists those that may"
         raise ApiError(FOREIGN_ORIGIN, detail, errors=[culprit("header", "Origin", detail)])
@@ -82,9 +85,18 @@ def _check_origin(request: web.Request, config: Config) -> None:
     if site not in {"same-origin", "none"} and origin not in config.allowed_origins:
         detail = f"a page of another site sent this request (Sec-Fetch-Site: {site})"
         raise ApiError(FOREIGN_ORIGIN, detail, errors=[culprit("header", "Sec-Fetch-Site", detail)])
-    if origin is None and config.cookie_name in request.cookies and hdrs.AUTHORIZATION not in request.headers:
+    has_cookie = any(config.cookie_name(is_secure=secure) in request.cookies for secure in (True, False))
+    if origin is None and has_cookie and hdrs.AUTHORIZATION not in request.headers:
         detail = "a request with a login cookie must send its Origin, as every browser does"
         raise ApiError(FOREIGN_ORIGIN, detail, errors=[culprit("header", "Origin", detail)])
+
+
+def _own_origin(request: web.Request, config: Config) -> str | None:
+    """Return the origin of pages that the sender loaded from this server; under its public name only `public_url`."""
+    host = request.headers[hdrs.HOST]
+    if host.lower() == config.public_host:
+        return config.public_origin
+    return f"{'https' if client_of(request, config).is_secure else 'http'}://{host}"
 
 
 def _host_name(host: str) -> str | None:

@@ -1,4 +1,4 @@
-"""A limit on the failed logins of an address."""
+"""Limits on logins: wrong tokens by address, and all logins by the name of their token."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ from gnomon import Clock
 from gnomon.wire.problems import TOO_MANY_FAILED_LOGINS
 from gnomon_web.errors import ApiError
 
-MAX_ADDRESSES = 10_000
+MAX_KEYS = 10_000
 
 
 class RateLimit:
-    """At most `limit` failures in `period_s` seconds for an address; least recently seen addresses are forgotten."""
+    """At most `limit` events in `period_s` seconds for a key; the least recently seen keys are forgotten."""
 
     def __init__(self, limit: int, period_s: float, clock: Clock) -> None:
         self._limit = limit
         self._period_s = period_s
         self._clock = clock
-        self._failures: OrderedDict[str, deque[float]] = OrderedDict()
+        self._times: OrderedDict[str, deque[float]] = OrderedDict()
 
-    def count(self, address: str) -> None:
-        """Count a failure."""
-        times = self._failures.setdefault(address, deque(maxlen=self._limit))
+    def count(self, key: str) -> None:
+        """Count an event."""
+        times = self._times.setdefault(key, deque(maxlen=self._limit))
         times.append(self._clock.monotonic())
-        self._failures.move_to_end(address)
-        while len(self._failures) > MAX_ADDRESSES:
-            self._failures.popitem(last=False)
+        self._times.move_to_end(key)
+        while len(self._times) > MAX_KEYS:
+            self._times.popitem(last=False)
 
-    def check(self, address: str) -> None:
-        """Raise ApiError 429 while the address is over the limit."""
-        times = self._failures.get(address)
+    def check(self, key: str, problem: str) -> None:
+        """Raise ApiError 429, which begins with `problem`, while the key is over the limit."""
+        times = self._times.get(key)
         if times is None or len(times) < self._limit:
             return
         wait = times[0] + self._period_s - self._clock.monotonic()
@@ -41,6 +41,6 @@ class RateLimit:
             seconds = math.ceil(wait)
             raise ApiError(
                 TOO_MANY_FAILED_LOGINS,
-                f"too many wrong tokens from {address}: wait {seconds} s",
+                f"{problem}: wait {seconds} s",
                 headers={hdrs.RETRY_AFTER: str(seconds)},
             )

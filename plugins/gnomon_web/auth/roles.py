@@ -14,12 +14,17 @@ RANK: Final[dict[Access, int]] = {"public": 0, "viewer": 1, "operator": 2, "admi
 
 
 class Identity(msgspec.Struct, frozen=True):
-    """The sender of a request. `name` is the token's and the actor in the log; `expires` is the end of a login."""
+    """The sender of a request. `name` is the token's and the actor in the log.
+
+    `session` is the id of a login and `expires` its end, or that of a token. `token` is the digest of the token with
+    which the request or the login was made: while it is not configured any more, the identity is not valid.
+    """
 
     name: str
     role: Access
-    session: bytes | None = None
+    session: str | None = None
     expires: datetime | None = None
+    token: bytes | None = None
 
     def may(self, access: Access) -> bool:
         """Whether it has that role or a higher one."""

@@ -51,7 +51,9 @@ class ProblemRequestHandler(web.RequestHandler):
         kind = _KINDS.get(status) or kind_of_status(status)
         detail = _QUOTED.sub("", message) if message else kind.title
         log.info("unreadable request", remote=request.remote, status=status, problem=type(exc).__name__)
-        answer = problem_answer(self._config, ApiError(kind, detail).problem, headers_of(self._config))
+        answer = problem_answer(
+            self._config, ApiError(kind, detail).problem, headers_of(is_secure=self._config.is_public_secure)
+        )
         answer.force_close()
         return answer
 

@@ -23,6 +23,7 @@ from gnomon.safe_text import safe_str, safe_traceback
 from gnomon.wire import problems
 from gnomon.wire.problems import Place
 from gnomon_web.app_keys import CONFIG, RESPONSE, actor_of
+from gnomon_web.auth.client_address import client_of
 from gnomon_web.errors import ApiError, culprit, kind_of_status
 from gnomon_web.http.responses import problem_answer
 
@@ -49,7 +50,7 @@ async def log_access(request: web.Request, handler: Handler) -> web.StreamRespon
             path=request.path,
             status=status,
             actor=actor_of(request),
-            remote=request.remote,
+            remote=client_of(request, request.app[CONFIG]).address,
             ms=round((time.monotonic() - began) * 1000, 1),
         )
 

@@ -60,7 +60,11 @@ def describe(table: RouteTable, config: Config) -> Json:
             "responses": {"Problem": {"description": "The error.", "content": problem}},
             "securitySchemes": {
                 "bearer": {"type": "http", "scheme": "bearer"},
-                "cookie": {"type": "apiKey", "in": "cookie", "name": config.cookie_name},
+                "cookie": {
+                    "type": "apiKey",
+                    "in": "cookie",
+                    "name": config.cookie_name(is_secure=config.is_public_secure),
+                },
             },
         },
     }

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from datetime import datetime
 from http.cookies import Morsel
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 from aiohttp import hdrs, web
 from msgspec import Meta
 
-from gnomon_web.app_keys import AUTHENTICATOR, CONFIG, IDENTITY
-from gnomon_web.auth.roles import LOCAL, NOBODY, Access, Identity
+from gnomon.wire.problems import UNKNOWN_SESSION
+from gnomon_web.app_keys import AUTHENTICATOR, CONFIG, IDENTITY, KERNEL, is_secure
+from gnomon_web.auth import sessions
+from gnomon_web.auth.roles import LOCAL, NOBODY, Access, Identity, Role
+from gnomon_web.errors import ApiError, culprit
 from gnomon_web.http.routes import Answer, Route
+from gnomon_web.resources.parameters import Text
 
 
 class Login(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -30,30 +34,79 @@ class Session(msgspec.Struct, kw_only=True):
     is_open: bool
 
 
+class OpenSession(msgspec.Struct, kw_only=True):
+    """An open login: who logged in, how, from where, and until when. Its id is not a secret."""
+
+    id: str
+    name: str
+    role: Role
+    via: str
+    address: str
+    begun: datetime
+    expires: datetime
+
+    @classmethod
+    def of(cls, session: sessions.Session) -> OpenSession:
+        """Return what may be shown of a login."""
+        names = cls.__struct_fields__
+        return cls(**{name: value for name, value in msgspec.structs.asdict(session).items() if name in names})
+
+
+class SessionFilters(msgspec.Struct, kw_only=True, frozen=True):
+    """The name whose logins are ended."""
+
+    name: Text
+
+
 def routes() -> list[Route]:
     """Return the routes of this module."""
+    admin: dict[str, Any] = {"role": "admin", "tag": "session"}
     return [
         Route(method="POST", path="/login", handler=log_in, role="public", tag="session", errors=(413, 415, 422, 429)),
         Route(method="POST", path="/logout", handler=log_out, role="public", tag="session"),
         Route(method="GET", path="/session", handler=get_session, role="public", tag="session"),
+        Route(method="GET", path="/sessions", handler=list_sessions, **admin),
+        Route(method="DELETE", path="/sessions", handler=end_sessions, **admin),
+        Route(method="DELETE", path="/sessions/{session_id}", handler=end_session, errors=(404,), **admin),
     ]
 
 
 async def log_in(request: web.Request, body: Login) -> Answer[Session]:
     """Exchange a token for a login cookie."""
-    authenticator, config = request.app[AUTHENTICATOR], request.app[CONFIG]
+    authenticator = request.app[AUTHENTICATOR]
     if authenticator.is_open:
         return Answer(_session(request, request[IDENTITY]))
-    authenticator.log_out(authenticator.session_of(request))  # a browser has one login at a time
-    value, identity = authenticator.log_in(body.token, request.remote or "")
-    return Answer(_session(request, identity), _cookie(request, value, int(config.session.total_seconds())))
+    value, identity = await authenticator.log_in(body.token, request)
+    await authenticator.log_out(authenticator.session_of(request))  # a browser has one login at a time
+    return Answer(_session(request, identity), login_cookie(request, value, identity))
 
 
 async def log_out(request: web.Request) -> Answer[Session]:
-    """End the login of this cookie, and the connections opened with it."""
+    """End the login of this request, and the connections opened with it."""
     authenticator = request.app[AUTHENTICATOR]
-    authenticator.log_out(authenticator.session_of(request))
+    for identity in (request[IDENTITY], authenticator.session_of(request)):
+        await authenticator.log_out(identity)
     return Answer(_session(request, LOCAL if authenticator.is_open else NOBODY), _cookie(request, "", 0))
+
+
+async def list_sessions(request: web.Request) -> list[OpenSession]:
+    """List the open logins, newest first."""
+    return [OpenSession.of(session) for session in request.app[AUTHENTICATOR].sessions.listed()]
+
+
+async def end_sessions(request: web.Request, query: SessionFilters) -> list[OpenSession]:
+    """End all logins of a name, and the connections opened with them; return those that were open."""
+    ended = await request.app[AUTHENTICATOR].end_sessions(lambda session: session.name == query.name)
+    return [OpenSession.of(session) for session in ended]
+
+
+async def end_session(request: web.Request, session_id: str) -> OpenSession:
+    """End a login, and the connections opened with it."""
+    ended = await request.app[AUTHENTICATOR].end_sessions(lambda session: session.id == session_id)
+    if not ended:
+        detail = f"no open login has the id {session_id!r}; `GET /sessions` lists them"
+        raise ApiError(UNKNOWN_SESSION, detail, errors=[culprit("path", "session_id", detail)])
+    return OpenSession.of(ended[0])
 
 
 async def get_session(request: web.Request) -> Session:
@@ -61,11 +114,18 @@ async def get_session(request: web.Request) -> Session:
     return _session(request, request[IDENTITY])
 
 
+def login_cookie(request: web.Request, value: str, identity: Identity) -> dict[str, str]:
+    """Return the header that gives a browser its login."""
+    assert identity.expires is not None  # noqa: S101 - every login has an end
+    remaining = identity.expires - request.app[KERNEL].clock.now()
+    return _cookie(request, value, int(remaining.total_seconds()))
+
+
 def _cookie(request: web.Request, value: str, max_age: int) -> dict[str, str]:
     cookie: Morsel[str] = Morsel()
-    cookie.set(request.app[CONFIG].cookie_name, value, value)
-    flags = {"path": "/", "max-age": max_age, "httponly": True, "samesite": "Strict"}
-    for name, flag in (flags | {"secure": request.app[CONFIG].scheme == "https"}).items():
+    cookie.set(request.app[CONFIG].cookie_name(is_secure=is_secure(request)), value, value)
+    flags = {"path": "/", "max-age": max_age, "httponly": True, "samesite": "Strict", "secure": is_secure(request)}
+    for name, flag in flags.items():
         cookie[name] = flag
     return {hdrs.SET_COOKIE: cookie.OutputString()}
 

@@ -23,6 +23,7 @@ def command(ctx: click.Context, config: Path | None, url: str | None, as_json: b
     """Read the config again and replace the jobs in one step; `gnomon plan` shows the changes beforehand.
 
     A config with problems changes nothing: the problems are printed. No fire is lost or doubled. SIGHUP does the same.
+    Tokens and single sign-on of [plugins.web] are replaced too; other settings need a restart.
     """
     from gnomon.cli.access.local import LocalKernel
     from gnomon.cli.access.resolve import read_local_config
@@ -40,5 +41,12 @@ def _sentences(reloaded: Reloaded) -> str:
     lines = [f"+ {job_id}" for job_id in reloaded.added]
     lines += [f"~ {job_id}: {', '.join(changes)}" for job_id, changes in reloaded.changed.items()]
     lines += [f"- {job_id}" for job_id in reloaded.removed]
-    lines += [f"! [{section}] has changed: restart the kernel to apply it" for section in reloaded.needs_restart]
+    lines += [f"~ {key}: applied" for key in reloaded.applied]
+    lines += [f"! {_setting(place)} has changed: restart the kernel to apply it" for place in reloaded.needs_restart]
     return "\n".join(lines) or "nothing has changed"
+
+
+def _setting(place: str) -> str:
+    """Return a section in brackets, as it stands in the config, and a key with its section."""
+    *section, key = place.split(".")
+    return f"{key} of [{'.'.join(section)}]" if len(section) > 1 else f"[{place}]"

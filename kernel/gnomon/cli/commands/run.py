@@ -164,6 +164,7 @@ async def _reload(kernel: Kernel, deployment: Deployment) -> Reloaded:
         changed=list(reloaded.changed),
         removed=reloaded.removed,
         needs_restart=reloaded.needs_restart,
+        applied=reloaded.applied,
     )
     return reloaded
 
