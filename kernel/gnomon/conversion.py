@@ -74,9 +74,11 @@ def convert(raw: Table, into: type[T], path: str, directory: Path | None = None)
     return converted
 
 
-def unknown_key(path: str, key: str, known: Iterable[str]) -> str:
-    """Return the problem of an unknown key."""
+def unknown_key(path: str, key: str, known: Iterable[str], hints: Mapping[str, str] = {}) -> str:
+    """Return the problem of an unknown key; `hints` say what to write in place of keys that other tools have."""
     names = sorted(known)
+    if key in hints:
+        return f"{path}.{key}: unknown key; {hints[key]}"
     hint = close_match(key, names) or (f"; the keys are {', '.join(names)}" if names else "; it has no keys")
     return f"{path}.{key}: unknown key{hint}"
 
@@ -87,7 +89,7 @@ def _known_keys(raw: Table, into: type[msgspec.Struct], path: str, problems: lis
     known = {}
     for key, value in raw.items():
         if key not in types:
-            problems.append(unknown_key(path, key, types))
+            problems.append(unknown_key(path, key, types, getattr(into, "KEY_HINTS", {})))
             continue
         nested = _struct_among(types[key])
         is_table = nested is not None and isinstance(value, Mapping)
@@ -113,8 +115,18 @@ def _report(exc: msgspec.ValidationError, into: type[msgspec.Struct], path: str,
         return None
     first = _FIRST_KEY.match(place)
     key = first[1] if first else None
-    problems.append(f"{path}{place}: {_choices(problem, into, place) or _plain(problem)}")
+    problems.append(
+        f"{path}{place}: {_choices(problem, into, place) or _plain(problem)}{_example(problem, into, place)}"
+    )
     return key
+
+
+def _example(problem: str, into: type[msgspec.Struct], place: str) -> str:
+    """Return how to write a table, where one is expected and something else was found."""
+    nested = {f".{field.encode_name}": _struct_among(field.type) for field in _fields(into)}.get(place)
+    if nested is None or not problem.startswith("Expected `object"):
+        return ""
+    return f"; write {place[1:]} = {{ {_fields(nested)[0].encode_name} = … }}"
 
 
 def _choices(problem: str, into: type[msgspec.Struct], place: str) -> str | None:

@@ -142,6 +142,15 @@ def test_runs_show_prints_a_run_with_its_events_as_json(configure: Configure, gn
     assert [shown["events"][0]["type"], shown["events"][-1]["type"]] == ["scheduled", "succeeded"]
 
 
+def test_an_empty_list_says_why_it_is_empty(configure: Configure, gnomon: Run) -> None:
+    configure(steps="")
+    gnomon("exec", "steps")
+
+    assert gnomon("runs", "--job", "stesp").stderr == "there is no job 'stesp'; did you mean 'steps'?\n"
+    assert gnomon("runs", "--job", "steps", "--status", "failed").stderr == "no run of the job 'steps' matches\n"
+    assert gnomon("runs", "--status", "failed").stderr == "no run matches\n"
+
+
 def test_the_history_can_be_read_when_a_job_is_broken(configure: Configure, gnomon: Run) -> None:
     configure(tick="")
     gnomon("exec", "tick")
@@ -159,7 +168,7 @@ def test_the_history_can_be_read_when_a_job_is_broken(configure: Configure, gnom
         (["runs", "--cursor", "nonsense"], 2, "--cursor"),
         (["runs", "--since", "yesterday"], 2, "expected a duration such as"),
         (["next", "tik"], 1, "did you mean 'tick'?"),
-        (["jbos"], 2, "No such command 'jbos'"),
+        (["jbos"], 2, "No such command 'jbos'; did you mean 'jobs'?"),
     ],
 )
 def test_errors_are_printed_without_a_traceback(

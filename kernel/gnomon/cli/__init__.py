@@ -16,6 +16,7 @@ import click
 
 from gnomon.cli.output.standard_streams import repair_standard_streams
 from gnomon.errors import ConfigError, GnomonError, RolledBackError
+from gnomon.text import close_match
 
 COMMANDS = {
     "run": "Schedule and run the jobs until stopped.",
@@ -53,6 +54,15 @@ class Commands(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         return [*COMMANDS, *_plugin_commands()]
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as exc:
+            hint = close_match(args[0], self.list_commands(ctx))
+            raise click.UsageError(exc.message.rstrip(".") + hint, ctx) from exc
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         if cmd_name in COMMANDS:

@@ -163,7 +163,7 @@ def _check_shape(raw: dict[str, Any], problems: list[str]) -> _Sections:
     tables = {name: _table(table, f"plugins.{name}", problems) for name, table in plugins.items()}
     jobs = raw.get("jobs", [])
     if not isinstance(jobs, list) or not all(isinstance(table, dict) for table in jobs):
-        problems.append("jobs: expected tables under the heading [[jobs]], with two brackets")
+        problems.append(f"jobs: expected tables under the heading [[jobs]], in two brackets{_heading_hint(jobs)}")
         jobs = []
     return _Sections(kernel, paths, tables, jobs)
 
@@ -173,6 +173,11 @@ def _table(found: Any, path: str, problems: list[str]) -> dict[str, Any]:
         return dict(found)
     problems.append(f"{path}: expected a table, written [{path}], got {found!r}")
     return {}
+
+
+def _heading_hint(jobs: Any) -> str:
+    named = [key for key, value in jobs.items() if isinstance(value, dict)] if isinstance(jobs, dict) else []
+    return f'; for [jobs.{named[0]}] write [[jobs]] id = "{named[0]}"' if named else ""
 
 
 def _section_hint(name: str) -> str:

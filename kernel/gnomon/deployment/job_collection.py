@@ -16,7 +16,7 @@ from gnomon.jobs.decorator import jobs_in
 from gnomon.jobs.job import SCHEDULES, Job
 from gnomon.jobs.registered import JobProblem, RegisteredJob, check_job
 from gnomon.plugins.plugin_set import PluginSet
-from gnomon.text import close_match
+from gnomon.text import close_match, nearest
 
 JOB_KEYS = frozenset(field.encode_name for field in msgspec.structs.fields(Job))
 
@@ -150,7 +150,12 @@ class _Collection:
     def _no_such_key(self, place: str, key: str) -> str:
         if plugin := plugin_with_job_key(key, self._config):
             return f"{place}.{key}: belongs to the plugin {plugin!r}, which is not enabled; add [plugins.{plugin}]"
-        return unknown_key(place, key, {*JOB_KEYS, *self._owners})
+        loaded = {plugin.name for plugin in self._plugins}
+        failed = [name for name in self._config.sections if name not in loaded]
+        if failed and key not in Job.KEY_HINTS and nearest(key, {*JOB_KEYS, *self._owners}) is None:
+            names = " or ".join(map(repr, failed))
+            return f"{place}.{key}: unknown key; it may belong to the plugin {names}, which could not be loaded"
+        return unknown_key(place, key, {*JOB_KEYS, *self._owners}, Job.KEY_HINTS)
 
     def _check_options(self, declared: DeclaredJob) -> None:
         options = declared.job.options

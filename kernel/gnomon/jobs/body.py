@@ -16,6 +16,7 @@ from gnomon.errors import JobError
 from gnomon.jobs.callables import cached_by_function, child_target, load_function, reference
 from gnomon.jobs.job import Job
 from gnomon.safe_text import safe_repr
+from gnomon.text import close_match
 
 SHOWN = 500
 """Characters of arguments that an error message repeats."""
@@ -119,7 +120,8 @@ def _signature_problem(
         try:
             (signature.bind_partial if may_be_incomplete else signature.bind)(*range(count), **named)
         except TypeError as exc:
-            return str(exc)
+            unknown = next((name for name in named if name not in signature.parameters), "")
+            return f"{exc}{close_match(unknown, signature.parameters)}"
     return None
 
 

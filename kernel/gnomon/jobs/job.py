@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from datetime import datetime
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import msgspec
 
@@ -83,8 +83,27 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True,
 
     `func` is a callable or "package.module:callable". At most one of `cron`, `every`, `at` and `trigger` (an object
     with APScheduler's interface, or a mapping with a `type`) is its schedule; without one the job runs only when it is
-    triggered. `options` holds the keys that plugins own.
+    triggered. `options` holds the keys that plugins own. `KEY_HINTS` has the keys that other schedulers call otherwise.
     """
+
+    KEY_HINTS: ClassVar[Mapping[str, str]] = {
+        "misfire_grace_time": 'the time in which a late fire still runs is `grace`, such as grace = "5m"',
+        "coalesce": 'which of several late fires run is `catch_up`: "latest", "all" or "none"',
+        "replace_existing": "leave it out: a job with the same id always replaces the definition before it",
+        "executor": 'where a job runs is `runner`: "async", "thread" or "process"',
+        "jobstore": "leave it out: a deployment keeps all jobs in one log",
+        "next_run_time": "the only fire of a job is `at`; a job that starts paused has paused = true",
+        "max_retries": "write retry = { attempts = 3 }, which counts the first attempt too",
+        "retries": "write retry = { attempts = 3 }, which counts the first attempt too",
+        "memory": 'write limits = { memory = 1_000_000_000 }, in bytes, with runner = "process"',
+        "cpu": 'write limits = { cpu = "10m" } with runner = "process"',
+        "seconds": 'write every = "30s"',
+        "minutes": 'write every = "5m"',
+        "hours": 'write every = "2h"',
+        "interval": 'write every = "5m"',
+        "run_date": "write at = 2026-12-01T18:00:00+08:00",
+        "concurrency": "write max_instances = 2",
+    }
 
     id: str
     func: Any

@@ -14,7 +14,7 @@ from gnomon.jobs.body import SHOWN, Body, make_body
 from gnomon.jobs.definition import convert_job
 from gnomon.jobs.job import Job
 from gnomon.json_depth import MAX_DEPTH, is_text_too_deep, is_too_deep
-from gnomon.safe_text import safe_repr
+from gnomon.safe_text import safe_repr, safe_str, type_name
 from gnomon.scheduling.timezones import parse_timezone
 from gnomon.scheduling.triggers import AnchoredTrigger
 
@@ -194,4 +194,17 @@ def _too_deep(job: Job) -> JobError:
 
 
 def _not_json(job: Job, problem: Exception) -> JobError:
-    return JobError(f"job {job.id!r}: its arguments must be JSON, because the log keeps them: {problem}")
+    places = {f"args[{i}]": value for i, value in enumerate(job.args)} | {
+        f"kwargs[{name!r}]": value for name, value in job.kwargs.items()
+    }
+    culprits = [f"{place} is of type {type_name(value)}" for place, value in places.items() if not _is_json(value)]
+    words = ", ".join(culprits) or safe_str(problem)
+    return JobError(f"job {job.id!r}: its arguments must be JSON, because the log keeps them: {words}")
+
+
+def _is_json(value: Any) -> bool:
+    try:
+        msgspec.json.encode(value)
+    except (TypeError, ValueError, NotImplementedError):
+        return False
+    return True

@@ -401,6 +401,14 @@ def test_two_declared_jobs_with_one_id_are_refused(problems_of: Problems, write:
         ('func = "time:time"\ncron = "x"', "jobs[0 'x'].cron: cron expression 'x' has 1 field"),
         ('func = "time:time"\ntrigger = { type = "x" }', "jobs[0 'x'].trigger: "),
         ('func = "time:time"\nevry = "1h"', "jobs[0 'x'].evry: unknown key; did you mean 'every'?"),
+        (
+            'func = "time:time"\nmisfire_grace_time = 60',
+            "jobs[0 'x'].misfire_grace_time: unknown key; the time in which a late fire still runs is `grace`",
+        ),
+        (
+            'func = "time:time"\nretry = 2',
+            "jobs[0 'x'].retry: expected table, got integer; write retry = { attempts = … }",
+        ),
         ('cron = "@daily"', "jobs[0 'x']: 'func' is missing"),
         (
             'func = "time:time"\ncalendar = "XSHG"',
@@ -415,6 +423,15 @@ def test_a_job_that_cannot_run_is_reported_with_its_place(problems_of: Problems,
 
 
 # --- keys of plugins ---
+
+
+def test_a_plugin_that_does_not_load_may_own_an_unknown_key(problems_of: Problems) -> None:
+    text = '[plugins.sectors]\n[[jobs]]\nid = "x"\nfunc = "time:time"\nsector = "chips"\nevry = "1h"'
+
+    assert problems_of(text)[1:] == [
+        "jobs[0 'x'].sector: unknown key; it may belong to the plugin 'sectors', which could not be loaded",
+        "jobs[0 'x'].evry: unknown key; did you mean 'every'?",
+    ]
 
 
 def test_keys_of_plugins_go_to_the_options(deploy: Deploy, write: Write) -> None:

@@ -17,6 +17,7 @@ from gnomon.jobs.body import make_body
 from gnomon.jobs.callables import load_function
 from gnomon.jobs.decorator import job, jobs_in
 from gnomon.jobs.job import Job, Limits, Retry, explain_schedule
+from gnomon.jobs.registered import check_json
 
 if TYPE_CHECKING:
     from gnomon.runners.context import Context
@@ -277,6 +278,30 @@ def test_a_signature_asks_for_the_context_and_for_force() -> None:
 def test_arguments_that_do_not_fit_are_refused(arguments: dict[str, Any]) -> None:
     with pytest.raises(JobError, match=r"job 'x': .*:report cannot be called with args="):
         make_body(Job(id="x", func=report, every=Duration(seconds=60), **arguments))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        ({"kwargs": {"market": "cn", "forec": True}}, r"unexpected keyword argument 'forec'; did you mean 'force'\?$"),
+        ({"args": [1], "kwargs": {"market": "cn"}}, r"multiple values for argument 'market'$"),
+    ],
+)
+def test_an_argument_that_does_not_fit_is_named(arguments: dict[str, Any], problem: str) -> None:
+    with pytest.raises(JobError, match=problem):
+        make_body(Job(id="x", func=report, every=Duration(seconds=60), **arguments))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        ({"args": [1, object()]}, r"keeps them: args\[1\] is of type object$"),
+        ({"kwargs": {"x": object()}}, r"keeps them: kwargs\['x'\] is of type object$"),
+    ],
+)
+def test_an_argument_that_is_not_json_is_named(arguments: dict[str, Any], problem: str) -> None:
+    with pytest.raises(JobError, match=problem):
+        check_json(Job(id="x", func=report, **arguments))
 
 
 def positional(a: int, b: int = 2, /, *rest: int, **named: int) -> dict[str, int]:

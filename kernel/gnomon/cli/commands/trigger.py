@@ -46,7 +46,7 @@ def command(  # noqa: PLR0913, PLR0917 - one parameter for each option
     url: str | None,
     as_json: bool,
 ) -> None:
-    """Run a job now, once. Its schedule stays as it is; the arguments apply to this run only.
+    """Run a job now, once, with arguments for this run only. A paused job is resumed, unless --keep-paused is given.
 
     With --follow it exits with 0 if the run succeeded, 1 if not, 130 if it was cancelled. Ctrl-C does not cancel the
     run. If a kernel elsewhere goes away in between, the command waits up to a minute for it.
