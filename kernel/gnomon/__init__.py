@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from gnomon.api import LiveRun as LiveRun
     from gnomon.api import PluginHealth as PluginHealth
     from gnomon.api import Triggered as Triggered
+    from gnomon.conversion import Secret as Secret
     from gnomon.domain.events import ActionImported as ActionImported
     from gnomon.domain.events import Cancelled as Cancelled
     from gnomon.domain.events import CancelRequested as CancelRequested
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from gnomon.domain.records import ExecutionQuery as ExecutionQuery
     from gnomon.domain.records import LogLine as LogLine
     from gnomon.domain.records import Page as Page
+    from gnomon.domain.secret_references import SecretReference as SecretReference
     from gnomon.durations import Duration as Duration
     from gnomon.errors import ConfigError as ConfigError
     from gnomon.errors import ConflictError as ConflictError
@@ -52,10 +54,12 @@ if TYPE_CHECKING:
     from gnomon.errors import GnomonError as GnomonError
     from gnomon.errors import JobError as JobError
     from gnomon.errors import NotInRunError as NotInRunError
+    from gnomon.errors import OverrideError as OverrideError
     from gnomon.errors import PluginError as PluginError
     from gnomon.errors import ReservedNameError as ReservedNameError
     from gnomon.errors import RolledBackError as RolledBackError
     from gnomon.errors import RunCancelled as RunCancelled
+    from gnomon.errors import SecretError as SecretError
     from gnomon.errors import StoreError as StoreError
     from gnomon.errors import StoreInUseError as StoreInUseError
     from gnomon.errors import StoreUnavailableError as StoreUnavailableError
@@ -67,6 +71,7 @@ if TYPE_CHECKING:
     from gnomon.jobs.decorator import job as job
     from gnomon.jobs.job import Job as Job
     from gnomon.jobs.job import Retry as Retry
+    from gnomon.jobs.overrides import default_overrides as default_overrides
     from gnomon.kernel import Kernel as Kernel
     from gnomon.ports import Clock as Clock
     from gnomon.ports import Store as Store
@@ -75,6 +80,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "api": ("Health", "JobView", "KernelApi", "LiveRun", "PluginHealth", "Triggered"),
+    "conversion": ("Secret",),
     "domain.events": (
         "ActionImported",
         "CancelRequested",
@@ -107,6 +113,7 @@ _HOMES = {
         "LogLine",
         "Page",
     ),
+    "domain.secret_references": ("SecretReference",),
     "durations": ("Duration",),
     "errors": (
         "ConfigError",
@@ -121,6 +128,8 @@ _HOMES = {
         "RolledBackError",
         "RunCancelled",
         "ReservedNameError",
+        "SecretError",
+        "OverrideError",
         "StoreError",
         "StoreInUseError",
         "StoreUnavailableError",
@@ -135,6 +144,7 @@ _HOMES = {
         "Job",
         "Retry",
     ),
+    "jobs.overrides": ("default_overrides",),
     "kernel": ("Kernel",),
     "ports": (
         "Clock",

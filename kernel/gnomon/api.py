@@ -16,6 +16,7 @@ from gnomon.domain.progress import Timing
 from gnomon.domain.records import ActionPage, ActionQuery, Checkpoint, ExecutionQuery, JournalState, LogLine, Page
 from gnomon.jobs.diff import JobsDiff
 from gnomon.jobs.job import Job
+from gnomon.jobs.overrides import Overrides
 from gnomon.jobs.registered import RegisteredJob
 from gnomon.ports import Clock
 
@@ -23,6 +24,7 @@ from gnomon.ports import Clock
 class JobView(msgspec.Struct, frozen=True):
     """A job at this moment: its definition, its state in the log, its next fire, and its runs by id.
 
+    `overrides` says which arguments a command may set for one run.
     `lingering` runs have ended, such as by their timeout, but their bodies still run and keep their slots of the job.
     """
 
@@ -32,6 +34,7 @@ class JobView(msgspec.Struct, frozen=True):
     running: list[str]
     waiting: list[str]
     lingering: list[str] = []
+    overrides: Overrides = "all"
 
 
 class LiveRun(msgspec.Struct, frozen=True):
@@ -208,8 +211,8 @@ class KernelApi(Protocol):
 
         `kwargs` are merged into the job's for this run only. `force` skips guards. A paused job is resumed, unless
         `resume` is false: then it runs once and stays paused. The schedule does not change. A repeated
-        `idempotency_key` returns the run of the first request. UnknownJobError; JobError for arguments that the
-        function does not accept.
+        `idempotency_key` returns the run of the first request. UnknownJobError; OverrideError for an argument that the
+        job lets nobody set; JobError for arguments that the function does not accept.
         """
 
     async def cancel(self, execution_id: str, *, actor: str | None = None, reason: str | None = None) -> Execution:

@@ -13,6 +13,7 @@ import msgspec
 
 from gnomon.durations import Duration
 from gnomon.errors import ConfigError
+from gnomon.sourced_values import origin_of, typed
 from gnomon.text import close_match
 
 T = TypeVar("T", bound=msgspec.Struct)
@@ -51,11 +52,11 @@ _fields = lru_cache(maxsize=256)(msgspec.structs.fields)
 def convert(raw: Table, into: type[T], path: str, directory: Path | None = None) -> T:
     """Convert a table to a Struct, or raise ConfigError with every problem; their places begin with `path`.
 
-    Text is accepted for numbers and booleans, since environment variables hold text only. A field of type Path is
-    relative to `directory`; one of type Duration is parsed from text or seconds.
+    Text is accepted for numbers and booleans, and values from the environment are parsed for the types of their keys. A
+    field of type Path is relative to `directory`; one of type Duration is parsed from text or seconds.
     """
     problems: list[str] = []
-    remaining = _known_keys(raw, into, path, problems)
+    remaining = _known_keys(typed(raw, into), into, path, problems)
     missing = [field.encode_name for field in _fields(into) if field.required]
     problems += [f"{path}: {name!r} is missing" for name in missing if name not in raw]
     while True:
@@ -63,7 +64,7 @@ def convert(raw: Table, into: type[T], path: str, directory: Path | None = None)
             converted = msgspec.convert(remaining, into, strict=False, dec_hook=_decoder(directory or Path.cwd()))
         except msgspec.ValidationError as exc:
             # msgspec stops at the first problem: remove its key and convert again.
-            key = _report(exc, into, path, problems)
+            key = _report(exc, raw, into, path, problems)
             if key not in remaining:
                 break
             del remaining[key]
@@ -104,7 +105,9 @@ def _struct_among(expected: Any) -> type[msgspec.Struct] | None:
     return structs[0] if len(structs) == 1 and structs[0].__struct_config__.tag is None else None
 
 
-def _report(exc: msgspec.ValidationError, into: type[msgspec.Struct], path: str, problems: list[str]) -> str | None:
+def _report(
+    exc: msgspec.ValidationError, raw: Table, into: type[msgspec.Struct], path: str, problems: list[str]
+) -> str | None:
     """Add msgspec's message to the problems; return the key of the table that it is about."""
     found = _MESSAGE.fullmatch(str(exc))
     problem, place = (found["problem"], found["place"]) if found else (str(exc), None)
@@ -115,9 +118,9 @@ def _report(exc: msgspec.ValidationError, into: type[msgspec.Struct], path: str,
         return None
     first = _FIRST_KEY.match(place)
     key = first[1] if first else None
-    problems.append(
-        f"{path}{place}: {_choices(problem, into, place) or _plain(problem)}{_example(problem, into, place)}"
-    )
+    origin = origin_of(raw, place)
+    message = f"{_choices(problem, into, place) or _plain(problem)}{_example(problem, into, place)}"
+    problems.append(f"{path}{place}: {message}" + (f" (from {origin})" if origin is not None else ""))
     return key
 
 

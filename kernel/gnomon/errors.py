@@ -23,6 +23,30 @@ class JobError(GnomonError, ValueError):
     """A job definition is not valid: its id, its function or a policy. Correct the definition."""
 
 
+class SecretError(GnomonError):
+    """A secret that the arguments of a run refer to cannot be read. Set the variable or provide the file, and retry.
+
+    `problems` has the place and the cause of each; neither has the value of any secret.
+    """
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("the secrets of this run cannot be read: " + "; ".join(problems))
+        self.problems = problems
+
+
+class OverrideError(JobError):
+    """The job does not accept this argument from a command. Trigger it without, or change `overrides` of the job."""
+
+    def __init__(self, job_id: str, key: str, accepted: list[str]) -> None:
+        names = f"only {', '.join(map(repr, accepted))} may be set" if accepted else "none may be set"
+        super().__init__(
+            f"job {job_id!r} does not accept the argument {key!r} from a command: {names}; the key `overrides` of the "
+            "job lists the arguments that a command may set"
+        )
+        self.job_id = job_id
+        self.key = key
+
+
 class UnknownJobError(GnomonError, LookupError):
     """No job has this id. Check the spelling; `gnomon jobs` lists the jobs."""
 

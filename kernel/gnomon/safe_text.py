@@ -7,9 +7,13 @@ end the kernel's process.
 from __future__ import annotations
 
 import traceback
+from collections.abc import Callable
 from typing import Any
 
 from gnomon.text import shorten
+
+Hide = Callable[[str], str]
+"""Returns a text without the secrets in it."""
 
 MESSAGE_LIMIT = 2_000
 """Characters of a message."""
@@ -17,8 +21,13 @@ TRACEBACK_LIMIT = 32 * 1024
 """Characters of a traceback."""
 
 
-def exact(text: str, limit: int = MESSAGE_LIMIT) -> str:
-    """Return a bounded, writable text. The methods of a subclass of str are not called."""
+def exact(text: str, limit: int = MESSAGE_LIMIT, hide: Hide | None = None) -> str:
+    """Return a bounded, writable text. The methods of a subclass of str are not called.
+
+    `hide` removes secrets; it is called with the whole text, since a cut might go through the middle of one.
+    """
+    if hide is not None:
+        text = hide(text)
     length = str.__len__(text)
     if length > 2 * limit:  # both ends are enough, and escaping all of it takes long: 50 MB in one line were seen
         half = limit // 2
@@ -37,26 +46,26 @@ def type_name(value: object) -> str:
         return "an object whose type has no readable name"
 
 
-def safe_str(value: object, limit: int = MESSAGE_LIMIT) -> str:
+def safe_str(value: object, limit: int = MESSAGE_LIMIT, hide: Hide | None = None) -> str:
     """Return str(value)."""
-    return _converted(str, value, limit)
+    return _converted(str, value, limit, hide)
 
 
-def safe_repr(value: object, limit: int = MESSAGE_LIMIT) -> str:
+def safe_repr(value: object, limit: int = MESSAGE_LIMIT, hide: Hide | None = None) -> str:
     """Return repr(value)."""
-    return _converted(repr, value, limit)
+    return _converted(repr, value, limit, hide)
 
 
-def safe_traceback(exc: BaseException, limit: int = TRACEBACK_LIMIT) -> str:
+def safe_traceback(exc: BaseException, limit: int = TRACEBACK_LIMIT, hide: Hide | None = None) -> str:
     """Return the traceback of an exception with its causes, both ends of a long one."""
     try:
-        return exact("".join(traceback.format_exception(exc)), limit)
+        return exact("".join(traceback.format_exception(exc)), limit, hide)
     except BaseException:  # noqa: BLE001 - its __str__, __cause__ or __notes__ may raise anything
-        return exact("".join(traceback.format_tb(exc.__traceback__)) + type_name(exc), limit)
+        return exact("".join(traceback.format_tb(exc.__traceback__)) + type_name(exc), limit, hide)
 
 
-def _converted(convert: Any, value: object, limit: int) -> str:
+def _converted(convert: Any, value: object, limit: int, hide: Hide | None) -> str:
     try:
-        return exact(convert(value), limit)
+        return exact(convert(value), limit, hide)
     except BaseException:  # noqa: BLE001 - as above
         return f"({type_name(value)} that cannot be shown)"

@@ -4,11 +4,12 @@ import time
 from typing import Any
 from urllib.parse import urlsplit
 
-from gnomon import Context
+from gnomon import Context, default_overrides
 from gnomon_chores.arguments import check_number, checked_texts, checked_whole, kind
 from gnomon_chores.errors import BadArgument
 
 
+@default_overrides("none")
 async def http(  # noqa: PLR0913 - a request has many parts, all given by name
     ctx: Context,
     *,
@@ -29,6 +30,8 @@ async def http(  # noqa: PLR0913 - a request has many parts, all given by name
     `body` is sent as it is, in UTF-8; `json` is sent as JSON with its content type. `timeout` (s) applies to the whole
     exchange. Redirects are followed, unless one of `expected_status` is itself a redirect. Header values and the user,
     password and query of the URL never appear in errors.
+
+    Commands may not set its arguments, unless the job has the key `overrides`.
 
     Raises UnexpectedStatus (with the first bytes of the body), RequestTimedOut, RequestFailed and BadArgument.
     """

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from gnomon import Context, RunCancelled
+from gnomon import Context, RunCancelled, default_overrides
 from gnomon.subprocesses.monitored import Command, MonitoredProcess, MonitorLostError, monitored
 from gnomon_chores.arguments import check_number, checked_texts, checked_whole, kind
 from gnomon_chores.command_output import CommandOutput
@@ -19,6 +19,7 @@ logger = logging.getLogger("gnomon_chores.shell")
 ERROR_OUTPUT_BYTES = 2000
 
 
+@default_overrides("none")
 async def shell(
     ctx: Context,
     *,
@@ -40,6 +41,8 @@ async def shell(
     * After `timeout` seconds, or on cancel, the process group gets SIGTERM, and SIGKILL `grace` seconds later. The same
       happens to what the command leaves in its group when it ends, and to all of it when the kernel dies, even by
       SIGKILL.
+
+    Commands may not set its arguments, unless the job has the key `overrides`.
 
     Raises CommandFailed (exit code or signal, end of its output), CommandTimedOut, CommandNotStarted, MonitorLost,
     BadArgument.

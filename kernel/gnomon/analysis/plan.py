@@ -11,6 +11,7 @@ from typing import Any, Literal
 import msgspec
 
 from gnomon.domain.job_state import JobState
+from gnomon.domain.secret_references import masked_like
 from gnomon.jobs.definition import rebuild_job
 from gnomon.jobs.diff import JobsDiff, difference, is_rescheduled
 from gnomon.jobs.registered import RegisteredJob
@@ -120,7 +121,7 @@ def _changed(state: JobState, registered: RegisteredJob, found: JobsDiff, now: d
     planned = JobPlan(
         job_id=state.job_id,
         action="change",
-        changes=[Change(key, state.definition.get(key), new) for key, new in changes.items()],
+        changes=[Change(key, masked_like(state.definition.get(key), new), new) for key, new in changes.items()],
         is_rescheduled=is_rescheduled(changes),
         is_paused=state.paused,
     )

@@ -21,12 +21,16 @@ NO_STORE = "plugins: no enabled plugin provides a store; add a section such as [
 
 
 class Deployment(msgspec.Struct, frozen=True):
-    """Everything that a kernel is built from. Nothing in it is open or running."""
+    """Everything that a kernel is built from. Nothing in it is open or running.
+
+    `warnings` are findings that prevent nothing, one line each, with its place.
+    """
 
     config: Config
     plugins: PluginSet
     store: Store
     registered_jobs: list[RegisteredJob]
+    warnings: list[str] = []
 
     @property
     def jobs(self) -> list[Job]:
@@ -67,10 +71,11 @@ def assemble(config: Config) -> Deployment:
     plugins, plugin_problems = load_plugins(config)
     problems += plugin_problems
     store = _only_store(plugins, problems)
-    jobs = collect_jobs(config, plugins, problems)
+    warnings: list[str] = []
+    jobs = collect_jobs(config, plugins, problems, warnings)
     if problems or store is None:
         raise ConfigError(problems)
-    return Deployment(config, plugins, store, jobs)
+    return Deployment(config, plugins, store, jobs, warnings)
 
 
 def _extend_python_path(config: Config) -> list[str]:

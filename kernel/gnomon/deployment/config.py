@@ -22,6 +22,7 @@ from gnomon.errors import ConfigError
 from gnomon.jobs.registered import ARGUMENTS_LIMIT
 from gnomon.json_depth import MAX_DEPTH, is_too_deep
 from gnomon.scheduling.timezones import parse_timezone
+from gnomon.sourced_values import typed
 from gnomon.text import close_match
 
 __all__ = ["Config", "KernelConfig", "Secret", "find_config", "load_config"]
@@ -89,16 +90,19 @@ def load_config(path: Path | None, environ: Mapping[str, str] = os.environ) -> C
     raw = _parse(path)
     directory = path.resolve().parent if path else Path.cwd()
     problems: list[str] = []
-    override(raw, environ, problems)
+    overrides = override(raw, environ, problems)
     if is_too_deep(raw):
         raise ConfigError([_too_deep(path)])
     sections = _check_shape(raw, problems)
-    references = References(environ, directory, problems)
+    references = References(environ, directory, overrides, problems)
     config = Config(
-        kernel=_kernel(references.resolve_in(sections.kernel, "kernel"), problems),
-        plugin_paths=_plugin_paths(references.resolve_in(sections.paths, "plugins"), directory, problems),
-        sections={name: references.resolve_in(table, f"plugins.{name}") for name, table in sections.plugins.items()},
-        jobs=[references.resolve_in(table, job_place(i, table)) for i, table in enumerate(sections.jobs)],
+        kernel=_kernel(references.resolve_in(sections.kernel, "kernel", ("kernel",)), problems),
+        plugin_paths=_plugin_paths(references.resolve_in(sections.paths, "plugins", ("plugins",)), directory, problems),
+        sections={
+            name: references.resolve_in(table, f"plugins.{name}", ("plugins", name))
+            for name, table in sections.plugins.items()
+        },
+        jobs=[references.resolve_job(table, job_place(i, table), ("jobs", i)) for i, table in enumerate(sections.jobs)],
         source=path,
         directory=directory,
     )
@@ -192,8 +196,12 @@ def _kernel(table: Table, problems: list[str]) -> KernelConfig:
         return KernelConfig()
 
 
+class _Paths(msgspec.Struct):
+    paths: list[str]
+
+
 def _plugin_paths(table: Table, directory: Path, problems: list[str]) -> list[Path]:
-    paths = table.get("paths", [])
+    paths = typed(table, _Paths).get("paths", [])
     if not isinstance(paths, list) or not all(isinstance(path, str) for path in paths):
         problems.append(f'plugins.paths: expected a list of file names such as ["my_plugin.py"], got {paths!r}')
         return []

@@ -14,8 +14,10 @@ from gnomon.errors import ConfigError, JobError, PluginError
 from gnomon.jobs.callables import import_module, reference
 from gnomon.jobs.decorator import jobs_in
 from gnomon.jobs.job import SCHEDULES, Job
+from gnomon.jobs.plain_secrets import plain_secrets
 from gnomon.jobs.registered import JobProblem, RegisteredJob, check_job
 from gnomon.plugins.plugin_set import PluginSet
+from gnomon.sourced_values import SourcedTable, origin_of, typed
 from gnomon.text import close_match, nearest
 
 JOB_KEYS = frozenset(field.encode_name for field in msgspec.structs.fields(Job))
@@ -28,16 +30,17 @@ class DeclaredJob(msgspec.Struct, frozen=True):
     job: Job
 
 
-def collect_jobs(config: Config, plugins: PluginSet, problems: list[str]) -> list[RegisteredJob]:
-    """Register all jobs; the problems of those that are not valid are added to `problems`."""
-    return _Collection(config, plugins, problems).jobs()
+def collect_jobs(config: Config, plugins: PluginSet, problems: list[str], warnings: list[str]) -> list[RegisteredJob]:
+    """Register all jobs; what is wrong with a definition is added to `problems`, what is doubtful to `warnings`."""
+    return _Collection(config, plugins, problems, warnings).jobs()
 
 
 class _Collection:
-    def __init__(self, config: Config, plugins: PluginSet, problems: list[str]) -> None:
+    def __init__(self, config: Config, plugins: PluginSet, problems: list[str], warnings: list[str]) -> None:
         self._config = config
         self._plugins = plugins
         self._problems = problems
+        self._warnings = warnings
         self._owners = self._find_owners()
         self._declared: dict[str, DeclaredJob] = {}
 
@@ -128,14 +131,34 @@ class _Collection:
         """Convert a table to a job; keys of plugins become options, missing keys come from `base`."""
         unknown = [key for key in table if key not in JOB_KEYS and key not in self._owners]
         self._problems += [self._no_such_key(place, key) for key in unknown]
-        own = {key: value for key, value in table.items() if key in JOB_KEYS}
-        if owned := {key: value for key, value in table.items() if key in self._owners}:
+        own = _part(table, {key: value for key, value in table.items() if key in JOB_KEYS})
+        if owned := self._owned(table):
             own["options"] = _merged(own.get("options", {}), owned)
+        self._drop_empty_schedules(own, place)
         try:
-            return convert(own if base is None else _override(base, own), Job, place)
+            return convert(own if base is None else _part(table, _override(base, own)), Job, place)
         except ConfigError as exc:
             self._problems += exc.problems
             return None
+
+    def _owned(self, table: Table) -> dict[str, Any]:
+        """Return the keys of plugins, with the values from the environment in the types that their plugins expect."""
+        owned: dict[str, Any] = {}
+        for key, value in table.items():
+            if key in self._owners:
+                owned[key] = typed(_part(table, {key: value}), self._owners[key])[key]
+        return owned
+
+    def _drop_empty_schedules(self, table: dict[str, Any], place: str) -> None:
+        """Remove schedules that are empty texts, with a warning: a variable can be empty, not absent."""
+        for key in SCHEDULES:
+            if isinstance(found := table.get(key), str) and not found.strip():
+                origin = origin_of(table, f".{key}")
+                self._warnings.append(
+                    f"{place}.{key}: is empty{f' (from {origin})' if origin else ''}, so the job has no schedule and "
+                    "runs only when it is triggered"
+                )
+                table[key] = None
 
     def _register(self, declared: DeclaredJob) -> RegisteredJob | None:
         problems: list[JobProblem] = []
@@ -145,6 +168,12 @@ class _Collection:
         for key, error in problems:
             self._problems.append(f"{declared.place}{key and '.'}{key}: {error}")
         self._check_options(declared)
+        for name in ("args", "kwargs"):
+            for where, reason in plain_secrets(getattr(declared.job, name), f"{declared.place}.{name}"):
+                self._warnings.append(
+                    f"{where}: looks like a secret ({reason}), and the log, the API and every viewer show it; write "
+                    '{ env = "NAME" } or { file = "path" } in its place'
+                )
         return registered
 
     def _no_such_key(self, place: str, key: str) -> str:
@@ -176,6 +205,10 @@ def _override(base: Job, table: Table) -> dict[str, Any]:
         inherited = {key: value for key, value in inherited.items() if key not in SCHEDULES}
     changed = {key: value for key, value in table.items() if key != "func"}
     return inherited | changed | {"options": _merged(base.options, changed.get("options", {}))}
+
+
+def _part(table: Table, keys: dict[str, Any]) -> dict[str, Any]:
+    return table.part(keys) if isinstance(table, SourcedTable) else keys
 
 
 def _merged(options: Any, more: Any) -> Any:

@@ -14,12 +14,15 @@ from gnomon.api import Triggered
 from gnomon.domain.events import FailedReason, Hidden
 from gnomon.domain.execution import Execution, manual_execution_id
 from gnomon.domain.records import Checkpoint
+from gnomon.domain.secret_references import escaped
 from gnomon.engine.components import KernelComponents, on_kernel_loop
 from gnomon.errors import ExecutionOverError, ExecutionRunningError, JobError
 from gnomon.jobs.body import check_arguments
 from gnomon.jobs.diff import JobsDiff
 from gnomon.jobs.job import Job
+from gnomon.jobs.overrides import check_overrides
 from gnomon.jobs.registered import RegisteredJob, check_json, register_job
+from gnomon.json_depth import is_too_deep
 
 
 class KernelCommands(KernelComponents):
@@ -179,9 +182,20 @@ class KernelCommands(KernelComponents):
 
 
 def _merge(registered: RegisteredJob, kwargs: Mapping[str, Any], arguments_limit: int) -> dict[str, Any]:
-    """Merge the arguments of one run into its job's; JobError where they do not fit or the log cannot keep them."""
+    """Merge the arguments of one run into those of its job.
+
+    OverrideError where the job does not accept one, JobError where they do not fit or are not JSON. A mapping that
+    looks like a reference to a secret is escaped: only the definition of a job may refer to one.
+    """
     job = registered.job
-    merged = msgspec.structs.replace(job, kwargs={**job.kwargs, **kwargs})
+    check_overrides(job.id, registered.body.overrides, job.kwargs, kwargs)
+    if is_too_deep(kwargs):
+        check_json(msgspec.structs.replace(job, kwargs={**job.kwargs, **kwargs}), arguments_limit)
+    given = {
+        key: value if key in job.kwargs and value == job.kwargs[key] else escaped(value)
+        for key, value in kwargs.items()
+    }
+    merged = msgspec.structs.replace(job, kwargs={**job.kwargs, **given})
     check_json(merged, arguments_limit)
     check_arguments(merged, registered.body)
     return merged.kwargs

@@ -135,4 +135,5 @@ class KernelQueries(KernelComponents):
             running=self._admission.running_of(job.id),
             lingering=self._admission.lingering_of(job.id),
             waiting=[ticket.execution_id for ticket in self._admission.waiting_of(job.id)],
+            overrides=registered.body.overrides,
         )

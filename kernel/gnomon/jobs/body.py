@@ -15,8 +15,11 @@ import msgspec
 from gnomon.errors import JobError
 from gnomon.jobs.callables import cached_by_function, child_target, load_function, reference
 from gnomon.jobs.job import Job
+from gnomon.jobs.overrides import Overrides, declared_overrides
 from gnomon.safe_text import safe_repr
 from gnomon.text import close_match
+
+_BY_NAME = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
 SHOWN = 500
 """Characters of arguments that an error message repeats."""
@@ -26,6 +29,7 @@ class Body(msgspec.Struct, frozen=True):
     """A job's function, and which arguments its signature expects from the kernel.
 
     `child_target` is the name by which a child process imports the function, for jobs with `runner = "process"`.
+    `overrides` says which arguments commands may set for one run.
     """
 
     func: Callable[..., Any]
@@ -34,6 +38,7 @@ class Body(msgspec.Struct, frozen=True):
     context_position: int = 0
     takes_force: bool = False
     child_target: str | None = None
+    overrides: Overrides = "all"
 
     def arguments(
         self, args: list[Any], kwargs: dict[str, Any], context: object, *, force: bool
@@ -67,7 +72,11 @@ def make_body(job: Job) -> Body:
         body = msgspec.structs.replace(body, func=func)
     if job.runner == "process":
         body = msgspec.structs.replace(body, child_target=child_target(job.id, job.func))
-    check_arguments(job, body, may_be_incomplete=not job.has_schedule)
+    if job.overrides is not None:
+        body = msgspec.structs.replace(body, overrides=job.overrides)
+        _check_overrides(job, body)
+    # What is missing can only come with a command.
+    check_arguments(job, body, may_be_incomplete=not job.has_schedule and body.overrides != "none")
     return body
 
 
@@ -103,10 +112,26 @@ def _read_body(func: Callable[..., Any]) -> Body:
         )
     is_async = any(inspect.iscoroutinefunction(call) for call in calls)
     signature = cached_by_function(_read_signature, func)
+    overrides = declared_overrides(func)
     if signature is None:
-        return Body(func, is_async)
+        return Body(func, is_async, overrides=overrides)
     name, position = _context_parameter(signature)
-    return Body(func, is_async, name, position, _takes_force(signature))
+    return Body(func, is_async, name, position, _takes_force(signature), overrides=overrides)
+
+
+def _check_overrides(job: Job, body: Body) -> None:
+    """Raise JobError for the name of an argument that the function does not have."""
+    signature = cached_by_function(_read_signature, body.func)
+    if signature is None or isinstance(body.overrides, str):
+        return
+    parameters = signature.parameters.values()
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+        return
+    known = [parameter.name for parameter in parameters if parameter.kind in _BY_NAME]
+    for name in body.overrides:
+        if name not in known:
+            hint = close_match(name, known) or f"; its arguments are {', '.join(known) or 'none'}"
+            raise JobError(f"job {job.id!r}: overrides names {name!r}, which its function does not accept{hint}")
 
 
 @lru_cache(maxsize=1024)

@@ -11,7 +11,7 @@ from gnomon.runners.base import Outcome, Run, Runner
 from gnomon.runners.calls import awaited, exit_if_forked
 from gnomon.runners.context import enter, leave
 from gnomon.runners.outcome import failure_outcome, success_outcome
-from gnomon.threads import is_on_loop
+from gnomon.threads import in_thread, is_on_loop
 
 
 class AsyncRunner(Runner):
@@ -33,7 +33,7 @@ class AsyncRunner(Runner):
         token = enter(run.context)
         process_id, started = os.getpid(), self._clock.monotonic()
         try:
-            args, kwargs = run.arguments()
+            args, kwargs = await _arguments(run)
             value = await awaited(run.body.func(*args, **kwargs))
         except BaseException as exc:
             exit_if_forked(process_id, exc)
@@ -41,10 +41,10 @@ class AsyncRunner(Runner):
                 raise  # the kernel is gone, and the interpreter closes the coroutines that are left
             while task.cancelling():
                 task.uncancel()  # the cancellation was for the body; this task still has to record the end
-            return failure_outcome(exc, self._clock.monotonic() - started)
+            return failure_outcome(exc, self._clock.monotonic() - started, run.context.mask)
         else:
             exit_if_forked(process_id)
-            return success_outcome(value, self._clock.monotonic() - started)
+            return success_outcome(value, self._clock.monotonic() - started, run.context.mask)
         finally:
             leave(token)
             del self._tasks[run.execution.id]
@@ -53,3 +53,8 @@ class AsyncRunner(Runner):
         """Cancel the task of the run."""
         if (task := self._tasks.get(execution_id)) is not None:
             task.cancel()
+
+
+async def _arguments(run: Run) -> tuple[list[Any], dict[str, Any]]:
+    """Return the arguments of the call; files with secrets are read in a thread, since a file system may block."""
+    return await in_thread(run.arguments, "gnomon secrets") if run.reads_files else run.arguments()

@@ -22,8 +22,10 @@ from typing import Any, ClassVar
 import msgspec
 
 from gnomon.domain.execution import Execution
+from gnomon.domain.secret_references import references
 from gnomon.jobs.body import Body
 from gnomon.jobs.job import Limits
+from gnomon.jobs.secrets import open_arguments
 from gnomon.runners.context import Context
 
 
@@ -61,10 +63,25 @@ class Run(msgspec.Struct, frozen=True):
     cancel_grace: float = 10.0
     limits: Limits | None = None
 
-    def arguments(self) -> tuple[list[Any], dict[str, Any]]:
-        """Return the positional and named arguments of the call."""
+    @property
+    def reads_files(self) -> bool:
+        """Whether `arguments` reads files, which may block."""
         execution = self.execution
-        return self.body.arguments(execution.args, execution.kwargs, self.context, force=execution.force)
+        return bool(execution.args or execution.kwargs) and any(
+            reference.kind == "file" for _, reference in references([execution.args, execution.kwargs], "")
+        )
+
+    def arguments(self) -> tuple[list[Any], dict[str, Any]]:
+        """Return the positional and named arguments of the call, with the secrets that they refer to.
+
+        Reads files. SecretError for a secret that cannot be read.
+        """
+        execution = self.execution
+        args, kwargs = execution.args, execution.kwargs
+        if args or kwargs:
+            args, kwargs, secrets = open_arguments(args, kwargs)
+            self.context.hide(*secrets)
+        return self.body.arguments(args, kwargs, self.context, force=execution.force)
 
 
 class Runner(ABC):

@@ -24,6 +24,7 @@ from gnomon.domain.execution import Execution
 from gnomon.errors import RunCancelled
 from gnomon.jobs.body import Body, make_body
 from gnomon.jobs.job import Job
+from gnomon.jobs.secrets import open_arguments
 from gnomon.runners.base import Outcome
 from gnomon.runners.calls import awaited, complete
 from gnomon.runners.child_protocol import (
@@ -35,6 +36,8 @@ from gnomon.runners.child_protocol import (
     ProgressFields,
     ProgressReport,
     Result,
+    SecretsHidden,
+    SecretsRead,
     SignOfLife,
     frames,
     to_child,
@@ -99,6 +102,21 @@ class ChildContext(Context):
     pipe: KernelPipe
     _sent_at = 0.0
 
+    def __init__(self, execution: Execution, pipe: KernelPipe, *, rate: float) -> None:
+        super().__init__(execution, pipe, rate=rate)
+        self.pipe = pipe
+        self.secrets_hidden = threading.Event()
+        self._process_id = os.getpid()
+
+    def hide(self, *secrets: str) -> None:
+        """Hide secrets here, and wait until the kernel does so too: it reads what the body prints."""
+        super().hide(*secrets)
+        if secrets:
+            self.secrets_hidden.clear()
+            self.pipe.send(SecretsRead(list(secrets)))
+            if os.getpid() == self._process_id:  # the answer reaches only the process that the kernel started
+                self.secrets_hidden.wait()
+
     def checkpoint(self) -> None:
         super().checkpoint()
         if self.last_sign_of_life - self._sent_at >= SIGN_OF_LIFE_INTERVAL_S:
@@ -106,6 +124,7 @@ class ChildContext(Context):
             self.pipe.send(SignOfLife())
 
     def log_line(self, level: str, text: str, logger: str, at: datetime | None = None) -> None:
+        text = text if self.mask is None else self.mask.hide(text)
         self.pipe.send(LogRecord(at or datetime.now(UTC), writable(level), writable(text), writable(logger)))
 
 
@@ -122,7 +141,6 @@ def main() -> None:
     pipe = KernelPipe(writing)
     os.register_at_fork(after_in_child=pipe.after_fork)
     context = ChildContext(assignment.execution, pipe, rate=assignment.rate)
-    context.pipe = pipe
     signal.signal(signal.SIGTERM, pipe.interrupt)
     threading.Thread(target=_read_messages, args=(messages, context), daemon=True).start()
     result = _run(assignment, context)
@@ -137,32 +155,36 @@ def _messages(descriptor: int) -> Iterator[MessageToChild]:
         yield from map(to_child.decode, lines)
 
 
-def _read_messages(messages: Iterator[MessageToChild], context: Context) -> None:
+def _read_messages(messages: Iterator[MessageToChild], context: ChildContext) -> None:
     for message in messages:
         if isinstance(message, CancelRequest):
             context.request_cancel()
+        elif isinstance(message, SecretsHidden):
+            context.secrets_hidden.set()
 
 
-def _run(assignment: Assignment, context: Context) -> Result:
+def _run(assignment: Assignment, context: ChildContext) -> Result:
     process_id = os.getpid()
     started = time.monotonic()
     try:
         _set_limits(assignment)
         _capture_logs(assignment.log_level)
         execution = assignment.execution
+        args, kwargs, secrets = open_arguments(execution.args, execution.kwargs)
+        context.hide(*secrets)
         body = make_body(Job(id=execution.job_id, func=assignment.func, args=execution.args, kwargs=execution.kwargs))
         started = time.monotonic()
         with entered(context):
-            value = _call(body, execution, context)
+            value = _call(body, args, kwargs, context)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the body has ended: its result must be sent whole
         context.flush()
-        outcome = success_outcome(value, time.monotonic() - started)
+        outcome = success_outcome(value, time.monotonic() - started, context.mask)
     except BaseException as exc:
         if os.getpid() != process_id:
             raise  # a process that the body forked ends in its own way
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # as above
         context.flush()
-        outcome = failure_outcome(exc, time.monotonic() - started)
+        outcome = failure_outcome(exc, time.monotonic() - started, context.mask)
     return _result(outcome)
 
 
@@ -177,8 +199,8 @@ def _result(outcome: Outcome) -> Result:
     )
 
 
-def _call(body: Body, execution: Execution, context: Context) -> Any:
-    args, kwargs = body.arguments(execution.args, execution.kwargs, context, force=execution.force)
+def _call(body: Body, args: list[Any], kwargs: dict[str, Any], context: Context) -> Any:
+    args, kwargs = body.arguments(args, kwargs, context, force=context.force)
     if body.is_async:
         return _run_on_loop(awaited(body.func(*args, **kwargs)))
     return complete(body.func(*args, **kwargs), run=_run_on_loop)

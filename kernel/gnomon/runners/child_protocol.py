@@ -38,6 +38,10 @@ class CancelRequest(msgspec.Struct, frozen=True, tag="cancel"):
     """Makes the next context call of the body raise RunCancelled."""
 
 
+class SecretsHidden(msgspec.Struct, frozen=True, tag="hidden"):
+    """Answers SecretsRead: from now on the kernel hides these secrets in what the child prints."""
+
+
 class ProgressFields(TypedDict, total=False):
     """The payload of a progress event; omitted fields stay as they were."""
 
@@ -70,6 +74,12 @@ class LogRecord(msgspec.Struct, frozen=True, tag="log"):
     logger: str
 
 
+class SecretsRead(msgspec.Struct, frozen=True, tag="secrets"):
+    """The secrets among the arguments. The body is called when the kernel has answered: it may print them."""
+
+    secrets: list[str]
+
+
 class Result(msgspec.Struct, frozen=True, kw_only=True, tag="result"):
     """The last message of a child: how its body ended. The fields are those of Outcome."""
 
@@ -81,8 +91,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, tag="result"):
     cancelled: bool = False
 
 
-MessageToChild = Assignment | CancelRequest
-MessageToKernel = ProgressReport | SignOfLife | LogRecord | Result
+MessageToChild = Assignment | CancelRequest | SecretsHidden
+MessageToKernel = ProgressReport | SignOfLife | LogRecord | SecretsRead | Result
 
 to_child: msgspec.json.Decoder[MessageToChild] = msgspec.json.Decoder(MessageToChild)
 to_kernel: msgspec.json.Decoder[MessageToKernel] = msgspec.json.Decoder(MessageToKernel)

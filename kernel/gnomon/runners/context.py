@@ -18,6 +18,7 @@ from gnomon.domain.execution import Execution
 from gnomon.domain.progress import MAX_STEPS, MORE_STEPS
 from gnomon.errors import NotInRunError, RunCancelled
 from gnomon.runners.log_buffer import LogBuffer, ProgressReader, bounded_count
+from gnomon.runners.masking import Mask
 from gnomon.safe_text import safe_repr
 from gnomon.text import shorten, writable
 
@@ -89,6 +90,7 @@ class Context:
         "_sink",
         "last_sign_of_life",
         "log_buffer",
+        "mask",
     )
 
     def __init__(
@@ -112,6 +114,7 @@ class Context:
         self._cancel_requested = False
         self._reader = reader
         self.log_buffer: LogBuffer | None = None
+        self.mask: Mask | None = None
 
     @property
     def execution_id(self) -> str:
@@ -212,11 +215,20 @@ class Context:
         self.last_sign_of_life = self._monotonic()
         if self.log_buffer is None:
             self.log_buffer = LogBuffer()
-        text = writable(text)
+        text = writable(text if self.mask is None else self.mask.hide(text))
         self.log_buffer.add(at or datetime.now(UTC), writable(level), text, writable(logger))
         if self._reader is not None and (fields := self._reader.read(text)):
             self.report(fields, immediately="step" in fields)
         self._sink.flush_later(self)
+
+    def hide(self, *secrets: str) -> None:
+        """Show these texts as `***` in what the kernel keeps of the run from now on: errors, results, log lines.
+
+        The secrets that the arguments of the job refer to are hidden without it.
+        """
+        if secrets:
+            self.mask = self.mask or Mask()
+            self.mask.add(secrets)
 
     def request_cancel(self) -> None:
         """Make the next context call of the body raise RunCancelled. Called by the kernel and the runners."""
@@ -251,6 +263,8 @@ class Context:
         A run that has had as many immediate events as it may have steps is recorded at the rate only.
         """
         self.last_sign_of_life = self._monotonic()
+        if self.mask is not None:
+            fields = self.mask.hide_fields(fields)
         with self._lock:
             if immediately:
                 immediately = self._immediate_events < MAX_STEPS

@@ -17,7 +17,7 @@ import structlog
 
 from gnomon.runners.context import Context, find_current
 from gnomon.runners.log_buffer import MAX_LINE_CHARACTERS
-from gnomon.safe_text import exact, safe_repr, safe_str, type_name
+from gnomon.safe_text import Hide, exact, safe_repr, safe_str, type_name
 
 TEXT_LIMIT = 4 * MAX_LINE_CHARACTERS
 _HIDDEN = frozenset({"event", "level", "timestamp", "exc_info"})
@@ -33,37 +33,38 @@ def capture_record(record: logging.LogRecord) -> None:
         at = datetime.fromtimestamp(record.created, UTC)
     except (TypeError, ValueError, OverflowError, OSError):
         at = None
-    context.log_line(_text(record.levelname).lower(), _message(record), _text(record.name or ""), at)
+    hide = context.mask.hide if context.mask is not None else None
+    context.log_line(_text(record.levelname).lower(), _message(record, hide), _text(record.name or ""), at)
 
 
 def capture_event(context: Context, method: str, event: Mapping[str, Any]) -> None:
     """Keep a structlog event with a run."""
-    context.log_line(method, _sentence(event), "")
+    context.log_line(method, _sentence(event, context.mask.hide if context.mask is not None else None), "")
 
 
-def _message(record: logging.LogRecord) -> str:
+def _message(record: logging.LogRecord, hide: Hide | None) -> str:
     # structlog's ProcessorFormatter passes its event as a dict.
-    text = _sentence(record.msg) if type(record.msg) is dict else _formatted(record)
+    text = _sentence(record.msg, hide) if type(record.msg) is dict else _formatted(record, hide)
     if record.exc_info and record.exc_info[1] is not None:
         exc = record.exc_info[1]
-        text += f"\n{type_name(exc)}: {safe_str(exc, TEXT_LIMIT)}"
+        text += f"\n{type_name(exc)}: {safe_str(exc, TEXT_LIMIT, hide)}"
     return text
 
 
-def _formatted(record: logging.LogRecord) -> str:
+def _formatted(record: logging.LogRecord, hide: Hide | None) -> str:
     try:
-        return exact(record.getMessage(), TEXT_LIMIT)
+        return exact(record.getMessage(), TEXT_LIMIT, hide)
     except BaseException:  # noqa: BLE001 - a record of the body may raise anything; logging must not break the body
-        return safe_str(record.msg, TEXT_LIMIT)
+        return safe_str(record.msg, TEXT_LIMIT, hide)
 
 
-def _sentence(event: Mapping[str, Any]) -> str:
+def _sentence(event: Mapping[str, Any], hide: Hide | None) -> str:
     facts = (
-        f"{_text(key)}={safe_repr(value, TEXT_LIMIT)}"
+        f"{_text(key)}={safe_repr(value, TEXT_LIMIT, hide)}"
         for key, value in event.items()
         if key not in _HIDDEN and not _text(key).startswith("_")
     )
-    return " ".join((safe_str(event.get("event", ""), TEXT_LIMIT), *facts))
+    return " ".join((safe_str(event.get("event", ""), TEXT_LIMIT, hide), *facts))
 
 
 def _text(value: object) -> str:

@@ -13,6 +13,7 @@ import msgspec
 from gnomon.errors import RunCancelled
 from gnomon.json_depth import CUT, is_text_too_deep, is_too_deep
 from gnomon.runners.base import Outcome
+from gnomon.runners.masking import Mask, hide_secret
 from gnomon.safe_text import safe_repr, safe_str, safe_traceback, type_name
 
 VALUE_LIMIT = 64 * 1024
@@ -21,34 +22,37 @@ ERROR_LIMIT = 4 * 1024
 """Characters kept of an error message: both ends, which hold the cause and the place."""
 
 
-def success_outcome(value: Any, execution_time: float) -> Outcome:
-    """Return the outcome of a body that returned `value`."""
-    return Outcome(execution_time, None if value is None else as_json(value))
+def success_outcome(value: Any, execution_time: float, mask: Mask | None = None) -> Outcome:
+    """Return the outcome of a body that returned `value`, without the secrets of the run."""
+    return Outcome(execution_time, None if value is None else as_json(value, mask))
 
 
-def failure_outcome(exc: BaseException, execution_time: float) -> Outcome:
+def failure_outcome(exc: BaseException, execution_time: float, mask: Mask | None = None) -> Outcome:
     """Return the outcome of a body that raised; RunCancelled and CancelledError mean that it was stopped."""
+    hide = mask.hide if mask is not None else None
     return Outcome(
         execution_time,
         error_type=type_name(exc),
-        error_message=safe_str(exc, ERROR_LIMIT),
-        traceback=safe_traceback(exc),
+        error_message=safe_str(exc, ERROR_LIMIT, hide),
+        traceback=safe_traceback(exc, hide=hide),
         cancelled=issubclass(type(exc), RunCancelled | asyncio.CancelledError),  # isinstance() asks for __class__ too
     )
 
 
-def as_json(value: Any) -> Any:
+def as_json(value: Any, mask: Mask | None = None) -> Any:
     """Return the value as the log gives it back; of one too large, too deep or not JSON, the ends of its repr."""
+    hide = mask.hide if mask is not None else None
     try:
         if is_too_deep(value):
             raise RecursionError
-        encoded = msgspec.json.encode(msgspec.to_builtins(value, str_keys=True))
+        encoded = msgspec.json.encode(msgspec.to_builtins(value, str_keys=True, enc_hook=hide_secret))
         if is_text_too_deep(encoded):
             raise RecursionError
         if len(encoded) <= VALUE_LIMIT:
-            return msgspec.json.decode(encoded)
+            decoded = msgspec.json.decode(encoded)
+            return decoded if mask is None else mask.hide_in(decoded)
     except RecursionError:
-        return f"{CUT} {safe_repr(value, VALUE_LIMIT)}"
+        return f"{CUT} {safe_repr(value, VALUE_LIMIT, hide)}"
     except BaseException:  # noqa: BLE001, S110 - an object of the body may raise anything when it is read
         pass
-    return safe_repr(value, VALUE_LIMIT)
+    return safe_repr(value, VALUE_LIMIT, hide)

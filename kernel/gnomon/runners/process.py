@@ -24,6 +24,8 @@ from gnomon.runners.child_protocol import (
     LogRecord,
     ProgressReport,
     Result,
+    SecretsHidden,
+    SecretsRead,
     SignOfLife,
     encode_to_child,
 )
@@ -162,7 +164,7 @@ def _keep_output(run: Run, stream: str, tail: deque[str] | None, line: bytes) ->
     """Keep a line that a body prints as a log line of its run."""
     text = line.decode(errors="replace").rstrip("\r")
     if tail is not None:
-        tail.append(text)
+        tail.append(text if run.context.mask is None else run.context.mask.hide(text))
     run.context.log_line(stream, text, stream)
 
 
@@ -179,6 +181,9 @@ def _receive(run: Run, child: Child, decoder: FrameDecoder, frame: bytes) -> Non
         run.context.report({})
     elif isinstance(message, LogRecord):
         run.context.log_line(message.level, message.text, message.logger, message.at)
+    elif isinstance(message, SecretsRead):
+        run.context.hide(*message.secrets)
+        child.requests.write(encode_to_child(SecretsHidden()))
     elif message is not None and child.result is None:
         child.result = message
         # Real time: the exit of an interpreter does not follow a virtual clock.

@@ -41,6 +41,6 @@ class ThreadRunner(Runner):
                 value = complete(run.body.func(*args, **kwargs))
         except BaseException as exc:  # noqa: BLE001 - a body may raise anything, SystemExit too: only its run ends
             exit_if_forked(process_id, exc)
-            return failure_outcome(exc, self._clock.monotonic() - started)
+            return failure_outcome(exc, self._clock.monotonic() - started, run.context.mask)
         exit_if_forked(process_id)
-        return success_outcome(value, self._clock.monotonic() - started)
+        return success_outcome(value, self._clock.monotonic() - started, run.context.mask)

@@ -111,11 +111,15 @@ def _settled(kernel: Kernel) -> Callable[[], bool]:
 async def run_job(body: Runnable, /, **kwargs: Any) -> Execution:
     """Run a body once, with real threads and time limits, and return the execution: status, value, progress.
 
-    `kwargs` are the arguments of this run. The job's schedule and its retries are ignored.
+    `kwargs` are the arguments of this run, whatever the job's `overrides` are. The job's schedule and its retries are
+    ignored.
     """
+    import msgspec
+
     from gnomon.clock import SystemClock
 
     job = make_job(body)
+    job = msgspec.structs.replace(job, kwargs={**job.kwargs, **kwargs})
     async with make_kernel(job, clock=SystemClock(), keeps_time=False) as kernel:
-        triggered = await kernel.trigger(job.id, kwargs=kwargs, actor="test")
+        triggered = await kernel.trigger(job.id, actor="test")
         return await kernel.wait(triggered.execution.id)

@@ -122,6 +122,12 @@ FOREIGN_ORIGIN = ProblemKind(
     "Foreign origin",
     "A page of another origin sent the request. `allowed_origins` of `[plugins.web]` lists the origins that may act.",
 )
+ARGUMENT_NOT_ACCEPTED = ProblemKind(
+    "argument-not-accepted",
+    403,
+    "Argument not accepted",
+    "The job lets no command set this argument: `overrides` of the job lists those that may be set. `errors` names it.",
+)
 UNKNOWN_PATH = ProblemKind("unknown-path", 404, "Unknown path", "The server has no call at this path.")
 UNKNOWN_JOB = ProblemKind("unknown-job", 404, "Unknown job", "No job has this id.")
 UNKNOWN_EXECUTION = ProblemKind("unknown-execution", 404, "Unknown execution", "No execution has this id.")
@@ -214,6 +220,7 @@ KINDS: Final = (
     INSUFFICIENT_ROLE,
     FORWARDED_REQUEST,
     FOREIGN_ORIGIN,
+    ARGUMENT_NOT_ACCEPTED,
     UNKNOWN_PATH,
     UNKNOWN_JOB,
     UNKNOWN_EXECUTION,

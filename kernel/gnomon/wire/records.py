@@ -200,7 +200,10 @@ class JobSummary(msgspec.Struct, kw_only=True):
 
 
 class Policies(msgspec.Struct, kw_only=True):
-    """The policies of a job, defaults included; durations are text such as `1h 30m`."""
+    """The policies of a job, defaults included; durations are text such as `1h 30m`.
+
+    `overrides` lists the arguments that a command may set for one run, or is `all` or `none`.
+    """
 
     catch_up: str = ""
     grace: str | None = None
@@ -214,6 +217,7 @@ class Policies(msgspec.Struct, kw_only=True):
     limits: dict[str, Any] | None = None
     steps: list[str] = []
     options: dict[str, Any] = {}
+    overrides: list[str] | Literal["all", "none"] = "all"
 
 
 class JobDetail(JobSummary, kw_only=True):

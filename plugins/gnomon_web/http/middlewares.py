@@ -15,6 +15,7 @@ from gnomon import (
     ExecutionRunningError,
     GnomonError,
     JobError,
+    OverrideError,
     UnknownExecutionError,
     UnknownJobError,
 )
@@ -141,6 +142,9 @@ def _from_kernel(request: web.Request, exc: GnomonError) -> ApiError:
                 errors=[culprit("path", "execution_id", detail)],
                 execution_status=cast(Status, exc.status),
             )
+        case OverrideError(key=key):
+            name = f"kwargs.{key}"
+            return ApiError(problems.ARGUMENT_NOT_ACCEPTED, detail, errors=[culprit("body", name, detail)])
         case JobError():
             return ApiError(problems.INVALID_ARGUMENTS, detail, errors=[culprit("body", "kwargs", detail)])
     # The store is away, or the kernel is stopping.

@@ -11,6 +11,7 @@ import structlog
 from gnomon.api import JobView
 from gnomon.jobs.callables import reference
 from gnomon.jobs.job import Job
+from gnomon.jobs.overrides import Overrides
 from gnomon.safe_text import safe_str
 from gnomon.wire.records import LastExecution, Policies
 from gnomon_web.resources.schedule_text import describe_schedule
@@ -53,14 +54,14 @@ def detail_fields(view: JobView, last: LastExecution | None) -> dict[str, Any]:
         "func": _function(job),
         "args": job.args,
         "kwargs": job.kwargs,
-        "policies": _policies(job),
+        "policies": _policies(job, view.overrides),
         "next_run_times": _next_fires(view),
         "schedule": describe_schedule(job)[0],
         "timezone": job.timezone,
     }
 
 
-def _policies(job: Job) -> Policies:
+def _policies(job: Job, overrides: Overrides) -> Policies:
     return Policies(
         catch_up=job.catch_up,
         grace=_text(job.grace),
@@ -74,6 +75,7 @@ def _policies(job: Job) -> Policies:
         limits=None if job.limits is None else _table(job.limits),
         steps=[step if isinstance(step, str) else step.name for step in job.steps],
         options=job.options,
+        overrides=overrides,
     )
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from apscheduler.triggers.interval import IntervalTrigger
 
+from gnomon import SecretReference
 from gnomon.analysis.plan import Change, JobPlan, Plan, plan
 from gnomon.domain import events
 from gnomon.durations import Duration
@@ -20,7 +21,7 @@ HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
 
 
-async def nothing() -> None:
+async def nothing(**_: Any) -> None:
     pass
 
 
@@ -199,3 +200,16 @@ def test_a_long_backlog_is_counted_without_being_kept() -> None:
 
     assert only(found).catch_up.count == 8 * 3600
     assert len(only(found).catch_up.first) == 5
+
+
+async def test_a_plan_shows_no_plain_secret_that_becomes_a_reference() -> None:
+    world = World()
+    await world.serve(job(kwargs={"token": "plain", "market": "cn", "logins": [{"password": "old"}]}))
+
+    reference = SecretReference(env="TOKEN")
+    found = await world.plan(job(kwargs={"token": reference, "market": "us", "logins": [{"password": reference}]}))
+
+    (change,) = found.jobs[0].changes
+    kept = {"$secret": {"env": "TOKEN"}}
+    assert change.old == {"token": "***", "market": "cn", "logins": [{"password": "***"}]}
+    assert change.new == {"token": kept, "market": "us", "logins": [{"password": kept}]}

@@ -478,3 +478,115 @@ def test_a_key_has_one_owner(problems_of: Problems, write: Write) -> None:
         "plugin 'also_calendars' defines the job key 'calendar', which is already taken: rename it",
         "plugin 'also_calendars' defines the job key 'timeout', which is already taken: rename it",
     ]
+
+
+# --- doubtful definitions ---
+
+
+@pytest.mark.parametrize("key", ["cron", "every", "at"])
+def test_an_empty_schedule_is_no_schedule_with_a_warning(deploy: Deploy, key: str) -> None:
+    deployment = deploy(f"[[jobs]]\nid = 'x'\nfunc = 'os:getpid'\n{key} = ' '")
+
+    assert not deployment.jobs[0].has_schedule
+    assert deployment.warnings == [
+        f"jobs[0 'x'].{key}: is empty, so the job has no schedule and runs only when it is triggered"
+    ]
+
+
+def test_an_empty_schedule_of_the_environment_names_the_variable(deploy: Deploy, tmp_path: Path) -> None:
+    deploy()
+    path = tmp_path / "gnomon.toml"
+    path.write_text(f"{path.read_text()}\n[[jobs]]\nid = 'x'\nfunc = 'os:getpid'\ncron = {{ env = 'CRON' }}")
+
+    (warning,) = assemble(load_config(path, {"CRON": ""})).warnings
+
+    assert warning.startswith("jobs[0 'x'].cron: is empty (from the environment variable CRON), so the job has no")
+
+
+def test_an_empty_schedule_removes_the_schedule_of_a_declared_job(deploy: Deploy, write: Write) -> None:
+    write("app", "from gnomon import job\n@job(cron='0 6 * * *')\ndef sync(): ...")
+
+    deployment = deploy("kernel.modules = ['app']\n[[jobs]]\nid = 'sync'\nfunc = 'sync'\ncron = ''")
+
+    assert [job.cron for job in deployment.jobs] == [None]
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "value"),
+    [
+        ("every", "360", timedelta(seconds=360)),
+        ("timeout", "90", timedelta(seconds=90)),
+        ("max_instances", "2", 2),
+        ("paused", "yes", True),
+        ("tags", "a,b", ["a", "b"]),
+        ("name", "2026", "2026"),
+        ("description", "true", "true"),
+    ],
+)
+def test_keys_of_a_job_from_the_environment_have_their_types(
+    deploy: Deploy, tmp_path: Path, key: str, text: str, value: object
+) -> None:
+    deploy()
+    path = tmp_path / "gnomon.toml"
+    head = path.read_text() + "\n[[jobs]]\nid = 'x'\nfunc = 'os:getpid'\n"
+
+    path.write_text(f"{head}{key} = {{ env = 'VALUE' }}")
+    (by_reference,) = assemble(load_config(path, {"VALUE": text})).jobs
+    path.write_text(head)
+    (by_override,) = assemble(load_config(path, {f"GNOMON__JOBS__X__{key.upper()}": text})).jobs
+
+    assert getattr(by_reference, key) == getattr(by_override, key) == value
+
+
+def test_options_of_plugins_from_the_environment_have_their_types(deploy: Deploy, write: Write, tmp_path: Path) -> None:
+    write("calendar_plugin", CALENDAR)
+    deploy("", ("calendar_plugin",))
+    path = tmp_path / "gnomon.toml"
+    path.write_text(
+        path.read_text() + "\n[[jobs]]\nid = 'x'\nfunc = 'os:getpid'\ncalendar = { env = 'DAYS' }\n"
+        "offset = { env = 'OFFSET' }"
+    )
+
+    (job,) = assemble(load_config(path, {"DAYS": "2026", "OFFSET": "7"})).jobs
+
+    assert job.options == {"calendar": "2026", "offset": 7}
+
+
+SECRET_LIKE = [
+    'kwargs = { password = "x" }',
+    'kwargs = { apiKey = "x" }',
+    'kwargs = { db = { access_token = "x" } }',
+    'kwargs = { tokens = ["x"] }',
+    'kwargs = { value = "ghp_0123456789abcdefghij0123456789abcdef" }',
+    'kwargs = { url = "postgres://app:pass@db/app" }',
+    'args = ["hT7kQ2mZ9vXw4LpR8sNd3bYc"]',
+    'args = ["9f86d081884c7d659a2feaa0c55ad015"]',
+]
+ORDINARY = [
+    'kwargs = { market = "cn", path = "/var/lib/app/reports/2026/daily_report_v2.csv" }',
+    'kwargs = { id = "123e4567-e89b-12d3-a456-426614174000" }',
+    'kwargs = { module = "company.reports.monthly_statement_v2" }',
+    "kwargs = { token_count = 5, has_password = false, tokens = [] }",
+    'kwargs = { backup = "Backup-2026-11-28T18-00-00-full.tar.gz", cls = "MyCompany.Reports2.MonthlyStatement" }',
+    'kwargs = { author = "anna", url = "https://example.org/a" }',
+    'kwargs = { password = "" }',
+]
+
+
+@pytest.mark.parametrize("arguments", SECRET_LIKE)
+def test_an_argument_that_looks_like_a_secret_is_a_warning(deploy: Deploy, write: Write, arguments: str) -> None:
+    write("app", "def run(*args, **kwargs): ...")
+
+    (warning,) = deploy(f"[[jobs]]\nid = 'x'\nfunc = 'app:run'\n{arguments}").warnings
+
+    assert warning.startswith(f"jobs[0 'x'].{arguments.partition(' ')[0]}")
+    assert "looks like a secret" in warning
+    assert '{ env = "NAME" }' in warning
+    assert "hT7k" not in warning
+
+
+@pytest.mark.parametrize("arguments", ORDINARY)
+def test_an_ordinary_argument_is_no_warning(deploy: Deploy, write: Write, arguments: str) -> None:
+    write("app", "def run(*args, **kwargs): ...")
+
+    assert deploy(f"[[jobs]]\nid = 'x'\nfunc = 'app:run'\n{arguments}").warnings == []

@@ -1,7 +1,8 @@
 import os
 from collections.abc import Callable
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from typing import Any, Literal
 
 import msgspec
 import pytest
@@ -245,15 +246,43 @@ def test_references_to_variables_and_files_are_resolved(load: Load, tmp_path: Pa
         [[jobs]]
         id = "x"
         func = "app:x"
-        kwargs = { login = { token = { file = "token.txt" } } }
+        cron = { env = "CRON" }
         """,
         SLOTS="7",
         HOST="a",
+        CRON="0 6 * * *",
     )
 
     assert config.kernel.max_running == 7
     assert config.sections == {"mail": {"token": "s3cret", "hosts": ["a", "b"]}}
-    assert config.jobs[0]["kwargs"] == {"login": {"token": "s3cret"}}
+    assert config.jobs[0]["cron"] == "0 6 * * *"
+
+
+def test_references_in_arguments_stay_references(load: Load, tmp_path: Path) -> None:
+    (tmp_path / "token.txt").write_text("s3cret\n", encoding="utf-8")
+
+    config = load(
+        """
+        [[jobs]]
+        id = "x"
+        func = "app:x"
+        args = [{ env = "HOST" }]
+        kwargs = { logins = [{ token = { file = "token.txt" } }], plain = { "$secret" = { env = "HOST" } } }
+        """,
+        HOST="a",
+    )
+
+    assert config.jobs[0]["args"] == [{"$secret": {"env": "HOST"}}]
+    assert config.jobs[0]["kwargs"] == {
+        "logins": [{"token": {"$secret": {"file": str(tmp_path / "token.txt")}}}],
+        "plain": {"$$secret": {"$secret": {"env": "HOST"}}},
+    }
+
+
+def test_a_reference_cannot_stand_for_all_arguments(problems_of: Problems) -> None:
+    assert problems_of('[[jobs]]\nid = "x"\nargs = { env = "ARGS" }', ARGS="[1]") == [
+        "jobs[0 'x'].args: expected the arguments themselves; a reference may stand for each of them"
+    ]
 
 
 def test_an_unresolved_reference_is_reported_with_its_place(problems_of: Problems, tmp_path: Path) -> None:
@@ -338,6 +367,99 @@ def test_an_override_is_a_toml_value_or_text(load: Load, text: str, value: objec
     config = load("", GNOMON__PLUGINS__X__KEY=text, OTHER="from there")
 
     assert config.sections == {"x": {"key": value}}
+
+
+class Settings(msgspec.Struct, frozen=True):
+    name: str = ""
+    every: Duration | None = None
+    count: int = 0
+    share: float = 0.0
+    loud: bool = False
+    hosts: list[str] = []
+    ports: tuple[int, ...] = ()
+    at: datetime | None = None
+    level: Literal["1", "2"] = "1"
+    limits: dict[str, int] = {}
+    retry: Retry = Retry(attempts=1)
+    anything: Any = None
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "value"),
+    [
+        ("name", "360", "360"),
+        ("name", "true", "true"),
+        ("name", "[1]", "[1]"),
+        ("every", "360", Duration(seconds=360)),
+        ("every", "0.5", Duration(milliseconds=500)),
+        ("every", "6m", Duration(minutes=6)),
+        ("count", "7", 7),
+        ("count", " 7\n", 7),
+        ("share", "0.5", 0.5),
+        ("share", "1", 1.0),
+        ("loud", "true", True),
+        ("loud", "True", True),
+        ("loud", "1", True),
+        ("loud", "no", False),
+        ("hosts", '["a", "b"]', ["a", "b"]),
+        ("hosts", "a, b", ["a", "b"]),
+        ("hosts", "8080", ["8080"]),
+        ("hosts", "", []),
+        ("ports", "[1, 2]", (1, 2)),
+        ("ports", "1,2", (1, 2)),
+        ("at", "2026-12-01T18:00:00+08:00", datetime(2026, 12, 1, 10, tzinfo=UTC)),
+        ("level", "2", "2"),
+        ("limits", "{ a = 1 }", {"a": 1}),
+        ("retry", '{ attempts = 3, delay = "5s" }', Retry(attempts=3, delay=Duration(seconds=5))),
+    ],
+)
+@pytest.mark.parametrize("way", ["reference", "override"])
+def test_values_from_the_environment_have_the_type_of_their_key(
+    load: Load, way: str, key: str, text: str, value: object
+) -> None:
+    if way == "reference":
+        config = load(f'[plugins.x]\n{key} = {{ env = "VALUE" }}', VALUE=text)
+    else:
+        config = load("", **{f"GNOMON__PLUGINS__X__{key.upper()}": text})
+
+    assert getattr(convert(config.sections["x"], Settings, "plugins.x"), key) == value
+
+
+def test_nested_values_from_the_environment_have_the_type_of_their_key(load: Load) -> None:
+    config = load(
+        '[plugins.x]\nretry = { delay = { env = "DELAY" } }\nhosts = ["a", { env = "PORT" }]', DELAY="90", PORT="8080"
+    )
+
+    settings = convert(config.sections["x"], Settings, "plugins.x")
+
+    assert settings.retry.delay == timedelta(seconds=90)
+    assert settings.hosts == ["a", "8080"]
+
+
+@pytest.mark.parametrize(
+    ("text", "environ", "problem"),
+    [
+        (
+            '[kernel]\nmax_running = { env = "SLOTS" }',
+            {"SLOTS": "many"},
+            "kernel.max_running: expected integer, got text",
+        ),
+        (
+            "",
+            {"GNOMON__KERNEL__DRAIN": "soon"},
+            "kernel.drain: expected a duration such as",
+        ),
+    ],
+)
+def test_a_problem_names_the_variable_of_the_value(
+    problems_of: Problems, text: str, environ: dict[str, str], problem: str
+) -> None:
+    (variable,) = environ
+
+    (found,) = problems_of(text, **environ)
+
+    assert found.startswith(problem)
+    assert found.endswith(f" (from the environment variable {variable})")
 
 
 def test_an_override_finds_a_key_with_dashes(load: Load) -> None:

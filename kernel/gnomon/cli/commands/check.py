@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 SHOWN_FIRES = 5
 POLICIES = (
     *("catch_up", "grace", "overlap", "max_instances", "timeout", "silence", "cancel_grace"),
-    *("retry", "runner", "limits", "paused", "options"),
+    *("retry", "runner", "limits", "paused", "overrides", "options"),
 )
 
 
@@ -45,19 +45,21 @@ def command(ctx: click.Context, config_file: Path | None, connect: bool, config:
     except ConfigError as exc:
         if not as_json:
             raise
-        print_json({"ok": False, "problems": exc.problems, "jobs": []})
+        print_json({"ok": False, "problems": exc.problems, "warnings": [], "jobs": []})
         ctx.exit(2)
     now = datetime.now(UTC)
     jobs = [outlook(job, now) for job in deployment.jobs]
     connections = _check_connections(deployment) if connect else []
     problems = [f"{found.plugin}: {found.message}" for found in connections if not found.ok]
     if as_json:
-        answer = {"ok": not problems, "problems": problems, "jobs": jobs}
+        answer = {"ok": not problems, "problems": problems, "warnings": deployment.warnings, "jobs": jobs}
         print_json(answer | ({"connections": connections} if connect else {}))
     else:
         _print_jobs(jobs)
         if connect:
             _print_connections(connections)
+        for warning in deployment.warnings:
+            click.echo(f"\nwarning: {warning}", err=True)
         _print_verdict(deployment, problems)
     if problems:
         ctx.exit(1)
@@ -134,6 +136,8 @@ def _print_connections(connections: list[Connection]) -> None:
 def _print_verdict(deployment: Deployment, problems: list[str]) -> None:
     source, jobs = deployment.config.source or "the built-in example", len(deployment.jobs)
     found = f"{len(problems)} problem{'s' * (len(problems) != 1)}" if problems else "no problems"
+    if deployment.warnings:
+        found += f", {len(deployment.warnings)} warning{'s' * (len(deployment.warnings) != 1)}"
     click.echo(f"\n{source}: {jobs} {'job' if jobs == 1 else 'jobs'}, {found}", err=True)
 
 

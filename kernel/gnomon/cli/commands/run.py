@@ -50,10 +50,13 @@ def command(
     from gnomon.cli.output.console_plugin import ConsolePlugin
     from gnomon.cli.output.logging_setup import keep_kernel_output
     from gnomon.deployment.assembly import assemble
+    from gnomon.logs import get_logger
 
     settings = read_config(ctx, config_file, config, log_level=log_level, log_format=log_format)
     keep_kernel_output()
     deployment = assemble(settings)
+    for warning in deployment.warnings:
+        get_logger("gnomon.cli").warning("the config is valid, but", problem=warning)
     deployment.plugins.add(ConsolePlugin(), "console")
     deployment.store.accept_rollback = accept_rollback
     asyncio.run(_serve(deployment))

@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 from datetime import UTC, datetime
+from typing import Any
 
 import structlog
 from structlog.types import EventDict, Processor
@@ -58,6 +59,7 @@ def configure_logging(level: str = "warning", style: str | None = None) -> None:
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 _add_run,
                 *_renderers(style),
+                _hide_secrets,
             ],
         )
     )
@@ -85,6 +87,12 @@ def _add_run(_logger: object, _method: str, event: EventDict) -> EventDict:
     """Add the run whose body logged a line."""
     context = find_current()
     return event if context is None else {**event, "job": context.job_id, "run": context.execution_id}
+
+
+def _hide_secrets(_logger: object, _method: str, line: Any) -> str:
+    """Hide the secrets of the run whose body logged a line."""
+    context, text = find_current(), str(line)
+    return text if context is None or context.mask is None else context.mask.hide(text)
 
 
 def _for_people(_logger: object, _method: str, event: EventDict) -> EventDict:

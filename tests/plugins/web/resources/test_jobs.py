@@ -256,3 +256,40 @@ async def test_the_statistics_of_the_store_are_exact(serve: Any) -> None:
     assert overview["today"]["total"] == 4
     assert overview["scheduler_running"] is True
     assert [plugin["name"] for plugin in overview["plugins"]] == ["WebPlugin"]
+
+
+# --- arguments that a command may set ---
+
+
+async def test_an_argument_that_the_job_does_not_open_is_refused_with_its_name(serve: Any) -> None:
+    async def report(symbol: str = "a", limit: int = 1) -> list[Any]:
+        return [symbol, limit]
+
+    job = Job(id="report", func=report, overrides=["symbol"])
+    async with serve(job) as ask:
+        refused = await ask("POST", "/scheduler/jobs/report/trigger", json={"kwargs": {"symbol": "b", "limit": 2}})
+        also_refused = await ask("POST", "/scheduler/trigger", json={"job_id": "report", "kwargs": {"limit": 2}})
+        accepted = await ask("POST", "/scheduler/jobs/report/trigger", json={"kwargs": {"symbol": "b"}})
+        detail = await ask("GET", "/scheduler/jobs/report")
+        runs = await ask("GET", "/scheduler/executions")
+
+    assert refused.status == also_refused.status == 403
+    assert refused.json["type"].endswith("#argument-not-accepted")
+    assert refused.json["errors"][0]["name"] == "kwargs.limit"
+    assert "only 'symbol' may be set" in refused.json["detail"]
+    assert accepted.status == 202
+    assert detail.json["policies"]["overrides"] == ["symbol"]
+    assert runs.json["total"] == 1
+
+
+@pytest.mark.parametrize("given", [{"env": "HOME"}, {"$secret": {"env": "HOME"}}, {"file": "/etc/passwd"}])
+async def test_an_argument_of_a_request_is_never_a_reference(serve: Any, given: Any) -> None:
+    async def take(value: Any) -> Any:
+        return [str(key) for key in value]
+
+    async with serve(Job(id="take", func=take)) as ask:
+        run = await ask("POST", "/scheduler/jobs/take/trigger", json={"kwargs": {"value": given}})
+        ended = await ask.kernel.wait(run.json["_id"])
+
+    assert ended.status == "success"
+    assert ended.return_value == list(given)
