@@ -54,6 +54,10 @@ assemble(load_config(Path(sys.argv[1])))
 """
 
 
+SECRETS = {"APP_PASSWORD": "the password of an example"}
+"""Variables to which the examples refer."""
+
+
 class Block(NamedTuple):
     page: Path
     line: int
@@ -81,7 +85,7 @@ def blocks(page: Path, *languages: str) -> list[Block]:
 
 
 def run(arguments: list[str], folder: Path, place: str) -> str:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("GNOMON")}
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GNOMON")} | SECRETS
     completed = subprocess.run(
         arguments, cwd=folder, env=environment, capture_output=True, text=True, timeout=PATIENCE, check=False
     )
@@ -122,7 +126,7 @@ def check_part(block: Block, folder: Path) -> None:
     """Check what can be checked of a part of a config: its shape, and the keys of [kernel] and of its jobs."""
     path = folder / "part.toml"
     path.write_text(block.text, encoding="utf-8")
-    config = load_config(path, {})
+    config = load_config(path, SECRETS)
     for table in config.jobs:
         convert_job(table, block.place).build_trigger()
 
