@@ -152,6 +152,13 @@ class DeposedError(StoreError):
     """The kernel has lost ownership of the log, or the log accepts nothing more. Start a new kernel process."""
 
 
+class UnsafeFileError(StoreError):
+    """A file cannot be trusted, because another user put it there or can change it. Do what the message says."""
+
+    def __init__(self, path: object, finding: str, remedy: str) -> None:
+        super().__init__(f"{path} {finding}, so it cannot be trusted: {remedy}")
+
+
 class PluginError(GnomonError):
     """A plugin cannot be used; the message names the plugin, the finding and the remedy."""
 

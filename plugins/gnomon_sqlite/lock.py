@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import socket
+import stat
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -12,8 +13,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
+import structlog
 
 from gnomon.errors import StoreInUseError
+from gnomon.files import open_private, user_name
+
+log = structlog.stdlib.get_logger("gnomon.sqlite")
 
 _open_files: dict[int, tuple[int, int]] = {}
 """Descriptors of locked files, with device and inode. A forked child closes its copies, which would hold the lock after
@@ -86,16 +91,34 @@ class WriterLock:
 
     def _lock(self, path: Path) -> None:
         self._refused = path
+        found = None
         with suppress(FileNotFoundError):
             found = path.stat()
             if (found.st_dev, found.st_ino) in _open_files.values():
                 raise BlockingIOError  # without opening it: see above
-        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        file = open_private(path)
         self._locked[path] = file
         opened = os.fstat(file)
         _open_files[file] = opened.st_dev, opened.st_ino
         if path == self.path or LOCKS_ARE_SEPARATE:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                self._pass_strangers(path, found or opened)
+
+    def _pass_strangers(self, path: Path, file: os.stat_result) -> None:
+        """Raise BlockingIOError, unless only processes of users who cannot write the file hold its lock.
+
+        They opened it while its mode was wider. None of them can be a kernel: a kernel opens its files for writing.
+        """
+        holders = [pid for pid in _flock_holders(file) if pid != os.getpid()]
+        strangers = {pid: uid for pid in holders if (uid := _stranger(pid, file)) is not None}
+        if not holders or len(strangers) < len(holders):
+            raise BlockingIOError
+        for pid, uid in strangers.items():
+            log.warning(
+                "another user holds a lock on this file; it is ignored", path=str(path), pid=pid, user=user_name(uid)
+            )
 
     def _record(self) -> None:
         file = self._locked[self.path]
@@ -154,6 +177,27 @@ def _has_open(folder: Path, file: os.stat_result) -> bool:
                 if os.path.samestat(entry.stat(), file):
                     return True
     return False
+
+
+def _flock_holders(file: os.stat_result) -> list[int]:
+    """Return the processes that hold a `flock` on a file: /proc/locks names them for all users."""
+    place = f"{os.major(file.st_dev):02x}:{os.minor(file.st_dev):02x}:{file.st_ino}"
+    holders = []
+    with suppress(OSError):
+        for line in Path("/proc/locks").read_text(encoding="ascii").splitlines():
+            _, kind, _, _, pid, locked, *_ = line.split()
+            if kind == "FLOCK" and locked == place:  # the second column of a line that waits is an arrow
+                holders.append(int(pid))
+    return holders
+
+
+def _stranger(pid: int, file: os.stat_result) -> int | None:
+    """Return the user of a process if that user cannot write the file, else None."""
+    with suppress(OSError):
+        uid = Path(f"/proc/{pid}").stat().st_uid
+        is_shared = file.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+        return None if is_shared or uid in {0, os.geteuid(), file.st_uid} else uid
+    return None
 
 
 def _command(pid: int) -> str:

@@ -11,12 +11,10 @@ from typing import Literal
 
 import structlog
 
-from gnomon.domain.records import Rollback
-from gnomon.errors import NoLogError, RolledBackError, StoreError
-from gnomon_sqlite import event_rows, vacuum
+from gnomon.errors import NoLogError, StoreError
+from gnomon_sqlite import vacuum
 from gnomon_sqlite.checksums import check_log
-from gnomon_sqlite.connection import connect, insert, transaction
-from gnomon_sqlite.high_water import HighWaterMark, current_boot
+from gnomon_sqlite.connection import connect, transaction
 from gnomon_sqlite.migrations import migrate
 from gnomon_sqlite.schema import SCHEMA_VERSION, check_schema, is_empty, make_tables, schema_version
 
@@ -35,16 +33,13 @@ def open_writer(path: Path, synchronous: Synchronous) -> sqlite3.Connection:
     try:
         check_schema(connection, path)
         is_new, version = is_empty(connection), schema_version(connection)
-        if not is_new and version == SCHEMA_VERSION:
-            check_log(connection)  # before anything is written
         if is_new:
             vacuum.prepare(connection)
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute(f"PRAGMA synchronous = {synchronous}")
         connection.execute("PRAGMA cache_size = -32000")  # KiB
-        wal_bytes = _wal_bytes(path)
-        connection.execute(f"PRAGMA wal_autocheckpoint = {wal_bytes // PAGE_BYTES}")
-        connection.execute(f"PRAGMA journal_size_limit = {4 * wal_bytes}")
+        connection.execute("PRAGMA wal_autocheckpoint = 0")  # the store checks its files first
+        connection.execute(f"PRAGMA journal_size_limit = {4 * wal_bytes(path)}")
         if is_new:
             with transaction(connection):
                 make_tables(connection)
@@ -75,10 +70,16 @@ def check_file(path: Path, *, must_exist: bool) -> None:
     # Not by opening the file: closing it again would drop the locks of another store on it in this process.
     if not os.access(path, os.R_OK):
         raise StoreError(f"SQLite log {path} cannot be opened: no permission for {path}; check owner and mode")
+    if not path.stat().st_size:  # SQLite would delete the WAL beside it
+        if must_exist:
+            raise NoLogError(f"{path} is an empty file, not a log yet: start a kernel there first")
+        return
     with closing(connect(path, "ro", sqlite3.Connection)) as connection:
         check_schema(connection, path)
         if must_exist and is_empty(connection):
             raise NoLogError(f"{path} is an empty file, not a log yet: start a kernel there first")
+        if not must_exist and schema_version(connection) == SCHEMA_VERSION:
+            check_log(connection)  # closing a connection that only reads leaves the WAL as it is
         if must_exist and (version := schema_version(connection)) < SCHEMA_VERSION:
             raise StoreError(
                 f"{path} was written by an older Gnomon: its schema is {version}, this version reads {SCHEMA_VERSION}; "
@@ -86,36 +87,7 @@ def check_file(path: Path, *, must_exist: bool) -> None:
             )
 
 
-def check_mark(
-    connection: sqlite3.Connection, path: Path, mark: HighWaterMark, *, synchronous: Synchronous, accept: bool
-) -> Rollback | None:
-    """Compare the log with its high-water mark, and start to write the mark; RolledBackError for a log that went back.
-
-    With `accept` the lost positions are left out: they are never assigned again, so nothing that has seen the lost
-    events takes others for them.
-    """
-    (log_id,) = connection.execute("SELECT log_id FROM identity").fetchone()
-    newest = event_rows.find_ends(connection, ()).newest
-    last, found, rollback = newest[0], mark.read(), None
-    if found is not None and found.log_id != log_id:
-        log.warning("another log is at this path", path=str(path), events_of_the_log_before=found.position)
-    elif found is not None and last < found.position:
-        # With NORMAL a power cut may take the last moments of the log and not of the mark.
-        may_have_lost = synchronous == "NORMAL" and found.boot != current_boot()
-        if not accept and not may_have_lost:
-            raise RolledBackError(
-                f"{path} ends at event {last:,}, but {mark.path.name} records that it had reached event "
-                f"{found.position:,}: a backup was restored, or {path.name}-wal was deleted. Runs that the log no "
-                "longer contains would run again. Restore newer files, or accept the loss: gnomon run --accept-rollback"
-            )
-        rollback = Rollback(last, found.position)
-        insert(connection, f"INTO {event_rows.COMMITS}", [event_rows.tombstone(found.position, newest)])
-        log.warning("the loss of acknowledged events was accepted", last_event=last, lost_until=found.position)
-    mark.open(log_id, max(last, found.position if rollback is not None and found is not None else 0))
-    return rollback
-
-
-def _wal_bytes(path: Path) -> int:
+def wal_bytes(path: Path) -> int:
     """Return the size at which the WAL is copied into the database: 16 MiB, less on a small volume.
 
     Hot pages are copied less often than with SQLite's 4 MiB. A WAL that fills a small volume could not be copied.

@@ -8,7 +8,7 @@ import sqlite3
 import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from datetime import datetime
 from os import PathLike
 from pathlib import Path
@@ -23,7 +23,16 @@ from gnomon.domain.records import ActionPage, ActionQuery, Checkpoint, Execution
 from gnomon.errors import StoreError, StoreUnavailableError
 from gnomon.ports import Store
 from gnomon.stores.microseconds import to_micros
-from gnomon_sqlite import event_rows, log_file, projection_writer, queries, transactions, unflushed_reader, vacuum
+from gnomon_sqlite import (
+    event_rows,
+    log_file,
+    projection_writer,
+    queries,
+    rollback,
+    transactions,
+    unflushed_reader,
+    vacuum,
+)
 from gnomon_sqlite.errors import translate
 from gnomon_sqlite.file_watch import FileWatch
 from gnomon_sqlite.high_water import HighWaterMark
@@ -89,6 +98,7 @@ class SqliteStore(Store):
         self._flush_timer: asyncio.TimerHandle | None = None
         self._flush_problem = ""
         self._has_flushed = False
+        self._checkpoint_pages = 0
 
     async def open(self, *, read_only: bool = False) -> None:
         if self._read_pool is not None:
@@ -193,7 +203,7 @@ class SqliteStore(Store):
             raise StoreError(f"SQLite log {self.path} {state}, so it cannot be written")
         if self._watch is not None and self._watch.lost:
             raise StoreError(self._watch.lost)
-        return await self._run(self._write_pool, lambda: transaction(self._writer, *args, **kwargs))
+        return await self._run(self._write_pool, lambda: self._with_writer(transaction, *args, **kwargs))
 
     async def _run(self, pool: ThreadPoolExecutor, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(pool, self._translated, work)
@@ -202,7 +212,21 @@ class SqliteStore(Store):
         try:
             return work()
         except (sqlite3.Error, OSError) as exc:
+            if self._watch is not None and not self._watch.check_files():  # what was done to them explains any error
+                raise StoreError(self._watch.lost) from exc
             raise translate(exc, self.path) from exc
+
+    def _with_writer(self, transaction: Transaction[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        result = transaction(self._writer, *args, **kwargs)
+        self._checkpoint()
+        return result
+
+    def _checkpoint(self) -> None:
+        """Copy a long WAL into the database, if both are whole: zeros from a hole in one would get into the other."""
+        if self._watch is None or self._watch.wal_pages < self._checkpoint_pages or not self._watch.check_files():
+            return
+        with suppress(sqlite3.Error):  # nothing is lost, and the next transaction tries again
+            self._writer.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
 
     def _with_reader(self, work: Callable[[Reader], T]) -> T:
         reader = self._readers.get_nowait()  # there are as many readers as threads
@@ -219,15 +243,13 @@ class SqliteStore(Store):
         else:
             lock = WriterLock(self.path)
             log_file.check_path(self.path)
-            lock.acquire(lambda: log_file.check_file(self.path, must_exist=False))
+            lock.acquire(self._check)
             self._resources.callback(lock.release)
             self._resources.callback(sys.setswitchinterval, sys.getswitchinterval())
             sys.setswitchinterval(min(sys.getswitchinterval(), SWITCH_INTERVAL_S))
             self._resources.callback(self._close_watch)
             self._writer = self._resources.enter_context(closing(log_file.open_writer(self.path, self.synchronous)))
-            self.rollback = log_file.check_mark(
-                self._writer, self.path, self._mark, synchronous=self.synchronous, accept=self.accept_rollback
-            )
+            rollback.start_mark(self._writer, self._mark, self.rollback)
             self._resources.callback(self._mark.close)
             self._pending = unflushed_reader.pending_views(self._writer)
             self._resources.callback(self._flush)
@@ -237,8 +259,16 @@ class SqliteStore(Store):
         for _ in range(READERS):
             self._readers.put(self._resources.enter_context(closing(unflushed_reader.open_reader(self.path))))
 
+    def _check(self) -> None:
+        """Check an existing log before anything is written."""
+        log_file.check_file(self.path, must_exist=False)
+        self.rollback = rollback.find_loss(
+            self.path, self._mark, may_lose_the_newest=self.synchronous == "NORMAL", accept=self.accept_rollback
+        )
+
     def _watch_files(self, database: int) -> None:
-        self._watch = FileWatch(self.path, database, self.min_free)
+        self._watch = FileWatch(self.path, database, self.min_free, self._mark.restore)
+        self._checkpoint_pages = log_file.wal_bytes(self.path) // log_file.PAGE_BYTES
         self._resources.callback(self._watch.stop)
 
     def _close_watch(self) -> None:
@@ -260,6 +290,8 @@ class SqliteStore(Store):
     def _release(self, pools: Sequence[ThreadPoolExecutor]) -> None:
         for pool in pools:
             pool.shutdown()
+        if self._watch is not None and not self._watch.check_files():
+            self._writer.close()  # before the readers: the last connection copies the WAL into the file and deletes it
         self._resources.close()  # the readers first, so that the writer closes last and empties the WAL
 
     # --- flushing views ---
@@ -295,4 +327,5 @@ class SqliteStore(Store):
             self._flush_problem = str(exc)
         else:
             self._flush_problem = ""
+            self._checkpoint()
         self._has_flushed = True

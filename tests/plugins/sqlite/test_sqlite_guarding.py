@@ -9,17 +9,18 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
 
+from gnomon.domain import execution
 from gnomon.errors import DeposedError, RolledBackError, StoreError, StoreInUseError, StoreUnavailableError
 from gnomon.testing import make_job, make_kernel
-from gnomon.testing.histories import NOON, SECOND, append, failed, running, scheduled, succeeded
-from gnomon_sqlite import SqliteStore, log_file
+from gnomon.testing.histories import NOON, SECOND, append, failed, numbered, running, scheduled, succeeded
+from gnomon_sqlite import SqliteStore
 from servers import eventually
 
 DAY = timedelta(days=1)
@@ -76,11 +77,20 @@ def delete_wal(path: Path) -> None:
     beside(path, "-wal").unlink()
 
 
+def delete_shm(path: Path) -> None:
+    beside(path, "-shm").unlink()
+
+
+def replace_wal(path: Path) -> None:
+    shutil.copy(beside(path, "-wal"), path.with_suffix(".copy"))
+    path.with_suffix(".copy").replace(beside(path, "-wal"))
+
+
 def truncate_wal(path: Path) -> None:
     os.truncate(beside(path, "-wal"), 100)
 
 
-CHANGES = [delete, move, replace, truncate, empty, overwrite, delete_wal, truncate_wal]
+CHANGES = [delete, move, replace, truncate, empty, overwrite, delete_wal, delete_shm, replace_wal, truncate_wal]
 
 
 @pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__)
@@ -102,6 +112,108 @@ async def test_a_kernel_whose_log_is_changed_by_others_is_deposed_while_it_is_id
     assert str(path) in str(health.problem)
     assert not health.accepts_runs
     assert any(one["log_level"] == "critical" and str(path) in one["problem"] for one in logged)
+
+
+def cut_wal_to_nothing(wal: Path) -> None:
+    os.truncate(wal, 0)
+
+
+def cut_wal_in_half(wal: Path) -> None:
+    os.truncate(wal, wal.stat().st_size // 2)
+
+
+def cut_the_last_frame(wal: Path) -> None:
+    os.truncate(wal, wal.stat().st_size - 4120)
+
+
+def zero_wal(wal: Path) -> None:
+    with wal.open("r+b") as file:
+        file.write(bytes(wal.stat().st_size))
+
+
+def zero_a_frame(wal: Path) -> None:
+    with wal.open("r+b") as file:
+        file.seek(32 + 4120)
+        file.write(bytes(4120))
+
+
+def write_an_older_copy(wal: Path) -> None:
+    wal.write_bytes(wal.with_suffix(".older").read_bytes())
+
+
+CUTS = [cut_wal_to_nothing, cut_wal_in_half, cut_the_last_frame, zero_wal, zero_a_frame, write_an_older_copy]
+
+
+@pytest.mark.parametrize("cut", CUTS, ids=lambda cut: cut.__name__)
+async def test_a_wal_that_is_cut_and_grows_again_with_the_next_append_is_noticed(
+    path: Path, cut: Callable[[Path], None]
+) -> None:
+    """The next append makes the file as long as it was, with a hole: only its content shows that it was cut."""
+    await written(path)
+    store = SqliteStore(path)
+    await store.open()
+    watch, wal = store._watch, beside(path, "-wal")
+    assert watch is not None
+    for n in range(20):
+        await append(store, running(at=NOON + (10 + n) * SECOND))
+        if n == 10:
+            watch.check()
+            shutil.copy(wal, wal.with_suffix(".older"))
+    database = content(path)
+    new = numbered(running(at=NOON + 60 * SECOND), after=await store.head())
+    watch.stop()  # no look in between
+    cut(wal)
+    with suppress(StoreError):  # SQLite itself may find the end of the file
+        await store.append(new, [execution.fold(new)], [])
+    watch.check()
+
+    health = store.health()
+    with pytest.raises(StoreError, match="a part of the log"):
+        await append(store, scheduled("late"))
+    before = content(wal)
+    await store.close()
+
+    assert (health.state, health.accepts_runs) == ("lost", False)
+    assert (content(path), content(wal)) == (database, before)  # holes are not copied into the database
+    with pytest.raises(RolledBackError):
+        await SqliteStore(path).open()
+    assert (content(path), content(wal)) == (database, before)
+
+
+async def test_a_database_that_was_cut_is_noticed_before_the_wal_is_copied_into_it(path: Path) -> None:
+    await written(path, 200)
+    async with SqliteStore(path) as store:
+        await append(store, scheduled("warm"))
+        assert store._watch is not None
+        store._checkpoint_pages = 1
+        size = path.stat().st_size - 4096
+        store._watch.stop()
+        os.truncate(path, size)
+        await append(store, scheduled("next"))
+        assert store.health().state == "lost"
+    assert path.stat().st_size == size
+
+
+async def test_an_index_that_was_overwritten_is_built_again_by_sqlite(path: Path) -> None:
+    async with SqliteStore(path) as store:
+        await append(store, *(running(at=NOON + n * SECOND) for n in range(5)))
+        with beside(path, "-shm").open("r+b") as file:
+            file.write(bytes(32768))
+        await append(store, scheduled("next"))
+        assert len(await store.read()) == 11
+        assert store._watch is not None
+        assert store._watch.check_files(), store.health().problem
+
+
+async def test_a_mark_that_is_deleted_while_the_log_is_open_is_written_again(path: Path) -> None:
+    async with SqliteStore(path) as store:
+        await append(store, scheduled())
+        mark = beside(path, ".mark")
+        before = mark.read_text()
+        mark.unlink()
+        await eventually(lambda: mark.exists() and mark.read_text() == before)
+        await append(store, scheduled("next"))
+        assert int(mark.read_text().split()[1]) == 2
 
 
 async def test_nothing_is_written_to_a_file_that_has_taken_the_place_of_the_log(path: Path) -> None:
@@ -132,83 +244,6 @@ async def test_ordinary_work_does_not_look_like_a_change_by_others(path: Path) -
                 watch.check()
                 watch.check()
         assert store.health().state == "healthy", store.health().problem
-
-
-# --- the high-water mark
-
-
-async def test_a_restored_copy_is_refused_until_the_loss_is_accepted(path: Path) -> None:
-    await written(path)
-    copy = shutil.copy(path, path.with_name("backup"))
-    async with SqliteStore(path) as store:
-        await append(store, scheduled("late"), scheduled("later"))
-    shutil.copy(copy, path)
-
-    with pytest.raises(RolledBackError, match=r"ends at event 9, .* had reached event 11.*--accept-rollback"):
-        await SqliteStore(path).open()
-    before = content(path)
-    with pytest.raises(RolledBackError):
-        await SqliteStore(path).open()
-    assert content(path) == before
-
-    store = SqliteStore(path)
-    store.accept_rollback = True
-    async with store:
-        assert store.rollback is not None
-        assert (store.rollback.last, store.rollback.expected) == (9, 11)
-        assert (await append(store, scheduled("next")))[0].position == 12  # the lost positions are never assigned again
-        assert [event.position for event in await store.read()] == [*range(1, 10), 12]
-    async with SqliteStore(path) as store:
-        assert store.rollback is None
-
-
-async def test_a_wal_that_was_deleted_after_a_crash_is_noticed(path: Path) -> None:
-    script = """
-import asyncio, os, sys
-from gnomon.testing.histories import append, scheduled
-from gnomon_sqlite import SqliteStore
-async def main():
-    async with SqliteStore(sys.argv[1]) as store:
-        await append(store, scheduled("lost"))
-        os.kill(os.getpid(), 9)
-asyncio.run(main())
-"""
-    await written(path)
-    assert subprocess.run([sys.executable, "-c", script, str(path)], check=False).returncode == -signal.SIGKILL
-    beside(path, "-wal").unlink()
-
-    with pytest.raises(RolledBackError, match=r"gnomon\.db-wal was deleted"):
-        await SqliteStore(path).open()
-
-
-async def test_a_log_that_was_killed_or_is_another_one_opens(path: Path, tmp_path: Path) -> None:
-    await written(path)
-    beside(path, ".mark").write_text("cut off")
-    await written(tmp_path / "other.db", 1)
-    async with SqliteStore(path) as store:
-        assert await store.head() == 9
-    shutil.copy(tmp_path / "other.db", path)
-    with capture_logs() as logged:
-        async with SqliteStore(path) as store:
-            assert await store.head() == 3
-
-    assert [one["event"] for one in logged] == ["another log is at this path"]
-
-
-async def test_a_power_cut_may_shorten_a_log_that_is_not_synchronous(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    await written(path)
-    copy = shutil.copy(path, path.with_name("backup"))
-    async with SqliteStore(path) as store:
-        await append(store, scheduled("late"))
-    shutil.copy(copy, path)
-
-    with pytest.raises(RolledBackError):
-        await SqliteStore(path, synchronous="NORMAL").open()
-    monkeypatch.setattr(log_file, "current_boot", lambda: "after the power cut")
-    async with SqliteStore(path, synchronous="NORMAL") as store:
-        assert store.rollback is not None
 
 
 # --- the lock

@@ -1,0 +1,101 @@
+"""Files that belong to one user: created for their owner alone, and checked for other users who could change them."""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+import stat
+from contextlib import suppress
+from pathlib import Path
+
+from gnomon.errors import UnsafeFileError
+from gnomon.logs import get_logger
+
+log = get_logger("gnomon.files")
+
+PRIVATE = 0o600
+
+
+def open_private(path: Path, flags: int = os.O_RDWR | os.O_CREAT) -> int:
+    """Open a file that only its owner can open, whatever the umask is, and return its descriptor.
+
+    Symbolic links are not followed. An existing file that every user could open is narrowed to its owner; one that only
+    a group can open stays as it is. UnsafeFileError for anything but a regular file, and for a file of a user who owns
+    neither this process nor the folder.
+    """
+    try:
+        # Opening a named pipe would wait for its other end without O_NONBLOCK.
+        file = os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, PRIVATE)
+    except OSError as exc:
+        if path.is_symlink():
+            raise UnsafeFileError(path, "is a symbolic link", "remove it") from exc
+        raise
+    try:
+        _check_private(path, file)
+    except BaseException:
+        os.close(file)
+        raise
+    return file
+
+
+def _check_private(path: Path, file: int) -> None:
+    found = os.fstat(file)
+    if not stat.S_ISREG(found.st_mode):
+        raise UnsafeFileError(path, "is not a regular file", "remove it")
+    owner = found.st_uid
+    if owner not in {os.geteuid(), 0, path.parent.stat().st_uid}:
+        raise UnsafeFileError(path, f"belongs to {user_name(owner)}", "move it away, or use another folder")
+    mode = stat.S_IMODE(found.st_mode)
+    if mode & 0o600 != 0o600 or mode & 0o007:
+        _narrow(path, file, mode)
+
+
+def _narrow(path: Path, file: int, mode: int) -> None:
+    try:
+        os.fchmod(file, PRIVATE)
+    except PermissionError:
+        log.warning("other users can open this file", path=str(path), mode=f"{mode:04o}", advice=f"chmod 600 {path}")
+    else:
+        if mode & 0o007:
+            log.warning("other users could open this file; now only its owner can", path=str(path), mode=f"{mode:04o}")
+
+
+def other_writers(path: Path) -> str:
+    """Return who else may change a file, or what a folder contains; an empty string where that is only its owner.
+
+    The folders above count too, unless they are sticky: a user who can rename one can put another in its place.
+    """
+    with suppress(OSError):
+        path = path.resolve()
+        if who := _writers(path.stat()):
+            return f"{path} can be changed by {who}"
+        for folder in path.parents:
+            found = folder.stat()
+            if (who := _writers(found)) and not found.st_mode & stat.S_ISVTX:
+                return f"{folder} can be changed by {who}"
+    return ""
+
+
+def _writers(found: os.stat_result) -> str:
+    if found.st_mode & stat.S_IWOTH:
+        return "every user"
+    if found.st_mode & stat.S_IWGRP and found.st_gid != os.getegid():
+        return f"the group {group_name(found.st_gid)}"
+    return ""
+
+
+def user_name(uid: int) -> str:
+    """Return the name of a user, or the number where there is none."""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:  # as in many containers
+        return f"user {uid}"
+
+
+def group_name(gid: int) -> str:
+    """Return the name of a group, or the number where there is none."""
+    try:
+        return grp.getgrgid(gid).gr_name
+    except KeyError:
+        return str(gid)
