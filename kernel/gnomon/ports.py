@@ -16,8 +16,8 @@ from gnomon.domain.records import (
     ActionPage,
     ActionQuery,
     Checkpoint,
+    ExecutionCounts,
     ExecutionQuery,
-    JobStatistics,
     LogLine,
     Page,
     Rollback,
@@ -110,7 +110,7 @@ class Store(ABC):
         Progress events are left out.
         """
 
-    async def statistics(self, job_id: str | None = None) -> list[JobStatistics] | None:
+    async def statistics(self, job_id: str | None = None) -> list[ExecutionCounts] | None:
         """Count the executions of one job, or of each job; None from a store that has no fast way to do it.
 
         Used to check statistics that are folded from events. Times may be truncated to milliseconds.

@@ -10,7 +10,7 @@ import click
 from gnomon.cli.input.options import config_option
 
 if TYPE_CHECKING:
-    from gnomon.domain.records import JobStatistics
+    from gnomon.domain.records import ExecutionCounts
     from gnomon_mongo.rejected_documents import Rejected
     from gnomon_mongo.store import MongoStore
 
@@ -105,7 +105,7 @@ async def _retry(store: MongoStore) -> None:
         await store.close()
 
 
-async def _verify(store: MongoStore) -> tuple[list[str], list[JobStatistics]]:
+async def _verify(store: MongoStore) -> tuple[list[str], list[ExecutionCounts]]:
     await store.open(read_only=True)
     try:
         return await store.differences(), await store.statistics()
@@ -113,7 +113,7 @@ async def _verify(store: MongoStore) -> tuple[list[str], list[JobStatistics]]:
         await store.close()
 
 
-async def _rebuild(store: MongoStore) -> tuple[int, list[JobStatistics]]:
+async def _rebuild(store: MongoStore) -> tuple[int, list[ExecutionCounts]]:
     async with store:
         return await store.rebuild(), await store.statistics()
 
@@ -130,7 +130,7 @@ def _store(ctx: click.Context, named: Path | None) -> MongoStore:
     return cast("MongoStore", store)
 
 
-def _print(statistics: list[JobStatistics]) -> None:
+def _print(statistics: list[ExecutionCounts]) -> None:
     width = max((len(job.job_id) for job in statistics), default=0)
     for job in statistics:
         counts = ", ".join(f"{count:,} {status}" for status, count in job.by_status.items())

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from gnomon.domain.execution import STATUSES
-from gnomon.domain.records import JobStatistics
+from gnomon.domain.records import ExecutionCounts
 from gnomon_mongo import schema
 from gnomon_mongo.drivers import Document, aggregate
 from gnomon_mongo.server import LIST_LIMIT_S, Server
 
 
-async def statistics(server: Server, job_id: str | None = None) -> list[JobStatistics]:
+async def statistics(server: Server, job_id: str | None = None) -> list[ExecutionCounts]:
     """Count the executions of one job or of each, hidden ones included; dates are truncated to milliseconds."""
     match: Document = {"$match": {} if job_id is None else {"job_id": job_id}}
     async with server.reading(LIST_LIMIT_S):
@@ -40,8 +40,8 @@ _PIPELINE: list[Document] = [
 ]
 
 
-def _of_group(group: dict[str, Any]) -> JobStatistics:
-    return JobStatistics(
+def _of_group(group: dict[str, Any]) -> ExecutionCounts:
+    return ExecutionCounts(
         job_id=group["_id"],
         by_status={status: group[status] for status in STATUSES if group[status]},
         average_execution_time=group["average"],

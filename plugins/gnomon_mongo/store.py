@@ -21,8 +21,8 @@ from gnomon.domain.records import (
     ActionPage,
     ActionQuery,
     Checkpoint,
+    ExecutionCounts,
     ExecutionQuery,
-    JobStatistics,
     LogLine,
     Page,
     StoreHealth,
@@ -320,7 +320,7 @@ class MongoStore(Store):
     async def log(self, execution_id: str, after: int = 0, limit: int = 1000) -> list[LogLine]:
         return await queries.log(self._complete_server(), execution_id, after, limit)
 
-    async def statistics(self, job_id: str | None = None) -> list[JobStatistics]:
+    async def statistics(self, job_id: str | None = None) -> list[ExecutionCounts]:
         return await statistics(self._complete_server(), job_id)
 
     async def differences(self) -> list[str]:

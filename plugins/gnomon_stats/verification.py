@@ -9,7 +9,7 @@ from datetime import datetime
 import msgspec
 
 from gnomon import Cancelled, Event, Failed, Imported, Missed, Scheduled, Started, Store, Succeeded
-from gnomon.domain.records import JobStatistics
+from gnomon.domain.records import ExecutionCounts
 from gnomon.stores.reading import read_log
 from gnomon_stats.checkpoint import CHECKPOINT, to_checkpoint
 from gnomon_stats.comparison import Difference, Reach, compare
@@ -159,7 +159,7 @@ async def _compare_with_store(store: Store, recount: Recount, found: Verificatio
     found.store = f"was written to while it counted, {TRIES} times"
 
 
-def _against(recount: Recount, counted: Sequence[JobStatistics]) -> list[Difference]:
+def _against(recount: Recount, counted: Sequence[ExecutionCounts]) -> list[Difference]:
     ours, theirs = recount.by_status(), {job.job_id: job for job in counted}
     found: list[Difference] = []
     for job_id in sorted(ours.keys() | theirs.keys()):

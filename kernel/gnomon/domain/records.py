@@ -112,8 +112,8 @@ class LogLine(msgspec.Struct, frozen=True, omit_defaults=True):
     logger: str = ""
 
 
-class JobStatistics(msgspec.Struct, frozen=True):
-    """Statistics of the executions of one job in a store: counts by status, mean seconds of successes, the last one.
+class ExecutionCounts(msgspec.Struct, frozen=True):
+    """What a store counts of the executions of one job: how many by status, mean seconds of successes, the last one.
 
     The last execution is the one with the newest `timestamp`. A range of fires that were missed together is one
     execution. Hidden executions are counted.

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from gnomon import Event
 from gnomon.domain.execution import fold as fold_execution
-from gnomon.domain.records import JobStatistics
+from gnomon.domain.records import ExecutionCounts
 from gnomon.stores.memory import MemoryStore
 from gnomon.testing.histories import NOON, append, cancelled, failed, missed, numbered, running, scheduled, succeeded
 from gnomon_stats.checkpoint import CHECKPOINT, UnreadableViewError, from_checkpoint, to_checkpoint
@@ -236,7 +236,7 @@ class CountingStore(MemoryStore):
         self.busy = busy
         self.wrong = wrong
 
-    async def statistics(self, job_id: str | None = None) -> list[JobStatistics]:
+    async def statistics(self, job_id: str | None = None) -> list[ExecutionCounts]:
         if self.busy:
             self.busy -= 1
             await append(self, succeeded("c", NOON + self.busy * HOUR))
@@ -247,7 +247,7 @@ class CountingStore(MemoryStore):
             took = [one.execution_time or 0.0 for one in ours if one.status == "success"]
             by_status: dict[str, int] = {status: statuses.count(status) + self.wrong for status in set(statuses)}
             average = sum(took) / len(took) if took else None
-            found.append(JobStatistics(name, by_status, average, ours[-1].id, ours[-1].status, ours[-1].timestamp))
+            found.append(ExecutionCounts(name, by_status, average, ours[-1].id, ours[-1].status, ours[-1].timestamp))
         return found
 
 
