@@ -18,6 +18,7 @@ from gnomon_web.auth.authenticator import Authenticator
 from gnomon_web.auth.browser_security import add_headers, check_origin
 from gnomon_web.auth.session_key import read_session_key
 from gnomon_web.auth.sessions import Sessions
+from gnomon_web.auth.tickets import TICKETS, Tickets
 from gnomon_web.config import Config
 from gnomon_web.http import docs_page, openapi
 from gnomon_web.http.contributed_calls import callable_by_others
@@ -30,14 +31,27 @@ from gnomon_web.http.openapi import DOCUMENT, describe
 from gnomon_web.http.routes import RouteTable
 from gnomon_web.live.connections import LIVE_CONNECTIONS
 from gnomon_web.projections import Projections
-from gnomon_web.resources import executions, health, history, jobs, metrics, sessions, statistics
+from gnomon_web.resources import executions, health, history, jobs, metrics, sessions, statistics, tickets
 from gnomon_web.resources.last_executions import LAST_EXECUTIONS
 from gnomon_web.resources.metrics import METRICS
 from gnomon_web.resources.statistics import TODAY, TODAY_PATH
 
 SHUTDOWN_LIMIT_S = 3.0
 """Seconds that a stopping server waits for answers in progress."""
-MODULES = (jobs, executions, history, statistics, health, metrics, sessions, openapi, docs_page, live, dashboard)
+MODULES = (
+    jobs,
+    executions,
+    history,
+    statistics,
+    health,
+    metrics,
+    sessions,
+    tickets,
+    openapi,
+    docs_page,
+    live,
+    dashboard,
+)
 """Every module with `routes()`, in the order of the OpenAPI document."""
 
 
@@ -63,6 +77,7 @@ def build_app(
     app[LAST_EXECUTIONS] = projections.last_executions
     app[METRICS] = projections.metrics
     app[AUTHENTICATOR] = Authenticator(config, kernel.clock, sessions or Sessions(kernel, read_session_key(None)))
+    app[TICKETS] = Tickets(kernel.clock)
     app[DIALECT] = spoken = dialect.choose(config)
     table = build_routes(kernel, spoken)
     app[TODAY] = callable_by_others(table.route("GET", TODAY_PATH), config.timeout.total_seconds())

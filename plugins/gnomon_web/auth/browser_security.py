@@ -12,6 +12,7 @@ from yarl import URL
 from gnomon.wire.problems import FOREIGN_ORIGIN, TOKEN_IN_ADDRESS, UNKNOWN_HOST
 from gnomon_web.app_keys import CONFIG, is_secure
 from gnomon_web.auth.client_address import client_of
+from gnomon_web.auth.cross_origin import answer_preflight, headers_for_origin, is_preflight
 from gnomon_web.config import Config
 from gnomon_web.errors import ApiError, culprit
 
@@ -37,6 +38,8 @@ async def check_origin(request: web.Request, handler: Handler) -> web.StreamResp
     _check_host(request, config)
     if request.method not in SAFE_METHODS or hdrs.UPGRADE in request.headers:
         _check_origin(request, config)
+    if is_preflight(request):
+        return answer_preflight(request)
     for name in request.query:
         if name.lower() in TOKENS_IN_QUERIES:
             detail = "logs and browser histories keep addresses: send the token as `Authorization: Bearer TOKEN`"
@@ -48,6 +51,8 @@ async def add_headers(request: web.Request, response: web.StreamResponse) -> Non
     """Add the security headers; connected to the signal on_response_prepare, so that every answer gets them."""
     for name, value in headers_of(is_secure=is_secure(request)).items():
         response.headers.setdefault(name, value)
+    for name, value in headers_for_origin(request, request.app[CONFIG]).items():
+        response.headers.add(name, value)
 
 
 def headers_of(*, is_secure: bool) -> dict[str, str]:

@@ -11,9 +11,11 @@ import msgspec
 from aiohttp import hdrs, web
 
 from gnomon import GnomonError
-from gnomon.wire.problems import BODY_TIMEOUT, NOT_CONFIRMED
+from gnomon.wire.problems import BODY_TIMEOUT, INVALID_TOKEN, NOT_CONFIRMED
 from gnomon_web.app_keys import AUTHENTICATOR, CONFIG, IDENTITY
 from gnomon_web.auth.authenticator import require
+from gnomon_web.auth.roles import Identity
+from gnomon_web.auth.tickets import PARAMETER, TICKETS
 from gnomon_web.errors import ApiError, culprit
 from gnomon_web.http.contributed_calls import call_contributed
 from gnomon_web.http.dialect import Reply, dialect_of
@@ -35,11 +37,23 @@ def endpoint(route: Route, signature: Signature) -> Callable[[web.Request], Awai
     """Return the aiohttp handler of a route."""
 
     async def answer(request: web.Request) -> web.StreamResponse:
-        request[IDENTITY] = identity = request.app[AUTHENTICATOR].identify(request)
+        request[IDENTITY] = identity = _identity(request, route)
         require(identity, route.role)
         return await _call(request, route, await _arguments(request, route, signature))
 
     return answer
+
+
+def _identity(request: web.Request, route: Route) -> Identity:
+    """Return the sender of a request; that of a WebSocket may have a ticket in place of a token."""
+    authenticator = request.app[AUTHENTICATOR]
+    if route.kind != "websocket" or PARAMETER not in request.query:
+        return authenticator.identify(request)
+    identity = request.app[TICKETS].redeem(request.query[PARAMETER])
+    if identity is None or not authenticator.is_valid(identity):
+        detail = "this ticket is unknown, used or older than 30 s, or its login has ended: get another one"
+        raise ApiError(INVALID_TOKEN, detail, errors=[culprit("query", PARAMETER, detail)])
+    return identity
 
 
 async def _arguments(request: web.Request, route: Route, signature: Signature) -> dict[str, Any]:
@@ -47,6 +61,8 @@ async def _arguments(request: web.Request, route: Route, signature: Signature) -
     if route.kind == "asset":
         return arguments
     given = [(name, text) for name, text in request.query.items() if text or name not in _names(signature.query)]
+    if route.kind == "websocket":
+        given = [(name, text) for name, text in given if name != PARAMETER]
     dialect = dialect_of(request)
     given = dialect.parameters(route, given)
     query = read_text_fields(signature.query or _NoParameters, "query", given, strict=not dialect.is_lenient)
