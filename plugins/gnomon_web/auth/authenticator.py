@@ -112,8 +112,13 @@ class Authenticator:
         """Return the identity of the request's login cookie; NOBODY without one, or once the login has ended."""
         is_secure = self._config.is_public_secure or client_of(request, self._config).is_secure
         value = request.cookies.get(self._config.cookie_name(is_secure=is_secure))
+        return self.identity_of_login(value or "") or NOBODY
+
+    def identity_of_login(self, value: str) -> Identity | None:
+        """Return the identity of a login by its value, as `log_in` returned it; None once it has ended."""
         session = self.sessions.read(value) if value else None
-        return NOBODY if session is None else self._identity_of_session(session)
+        identity = NOBODY if session is None else self._identity_of_session(session)
+        return None if identity is NOBODY else identity
 
     async def log_out(self, identity: Identity) -> None:
         """End a login."""
@@ -129,8 +134,8 @@ class Authenticator:
 
     def _bearer(self, value: str) -> Identity:
         if value.startswith(PREFIX):
-            if (session := self.sessions.read(value)) is not None:
-                return self._identity_of_session(session)
+            if (identity := self.identity_of_login(value)) is not None:
+                return identity
             raise _refused(INVALID_TOKEN, culprit("header", "Authorization", "this login has ended: log in again"))
         known = self._check(value, culprit("header", "Authorization", NOT_CONFIGURED))
         return Identity(known.name, known.role, expires=known.expires, token=known.digest)

@@ -11,6 +11,7 @@ from gnomon import UnknownJobError
 from gnomon.wire.problems import UNKNOWN_JOB
 from gnomon.wire.records import HistoryPage, RecordPage
 from gnomon.wire.statistics import Counts, JobStatistics
+from gnomon_web.dialect import tradingagents_login
 from gnomon_web.dialect.language import Message, prefers_chinese
 from gnomon_web.dialect.task_feed import serve_task
 from gnomon_web.dialect.tradingagents_answers import STATUSES, translate
@@ -36,6 +37,10 @@ _MESSAGES: Final[dict[tuple[str, str], Message]] = {
     ("GET", f"{_JOB}/execution-stats"): Message("获取统计信息成功", "Statistics found"),
     ("GET", "/scheduler/stats"): Message("获取统计信息成功", "Statistics found"),
     ("GET", "/scheduler/health"): Message("调度器状态已获取", "Health checked"),
+    ("POST", "/auth/login"): Message("登录成功", "Logged in"),
+    ("POST", "/auth/refresh"): Message("Token刷新成功", "Login is valid"),
+    ("POST", "/auth/logout"): Message("登出成功", "Logged out"),
+    ("GET", "/auth/me"): Message("获取用户信息成功", "User found"),
     ("POST", f"{_RUN}/cancel"): Message("已请求取消, 任务将在下次检查时停止", "Cancellation requested"),
     ("POST", f"{_RUN}/mark-failed"): Message("已标记为失败状态", "Execution marked as failed"),
     ("DELETE", _RUN): Message("执行记录已删除", "Execution record deleted"),
@@ -49,8 +54,9 @@ class TradingAgents(Dialect):
     is_lenient = True
 
     def routes(self) -> Sequence[Route]:
-        """Return the WebSocket of a task."""
+        """Return the WebSocket of a task, and the calls with which its clients log in."""
         return (
+            *tradingagents_login.routes(),
             Route(
                 method="GET",
                 path="/ws/task/{task_id}",
