@@ -1,26 +1,31 @@
-"""`gnomon mongo ...`: compares the views in the database with the log, and rebuilds them."""
+"""`gnomon mongo ...`: compares the views in the database with the log, rebuilds them, and imports an older history."""
 
 from __future__ import annotations
 
+import re
+from datetime import timedelta, timezone, tzinfo
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import click
+import msgspec
 
 from gnomon.cli.input.options import config_option
 
 if TYPE_CHECKING:
     from gnomon.domain.records import ExecutionCounts
+    from gnomon_mongo.history_import import ImportReport
     from gnomon_mongo.rejected_documents import Rejected
     from gnomon_mongo.store import MongoStore
 
 SHOWN = 20
 """How many differing runs are listed."""
+OFFSET = re.compile(r"([+-])(\d\d):?(\d\d)?")
 
 
 @click.group("mongo")
 def command() -> None:
-    """Verify or rebuild the views of a log in MongoDB, or show what is not written yet."""
+    """Verify or rebuild a log in MongoDB, import an older history, or show what is not written."""
 
 
 @command.command("verify")
@@ -29,20 +34,61 @@ def command() -> None:
 def verify(ctx: click.Context, config: Path | None) -> None:
     """Compare the view of every run with its events.
 
-    Prints the statistics of each job. Works beside a running kernel. Exits with 1 if a view differs from its events.
+    Prints the statistics of each job. Works beside a running kernel. Exits with 1 if a view differs from its events, or
+    has none, so that nothing proves it. Documents of other programs are counted.
     """
     import asyncio
 
-    found, statistics = asyncio.run(_verify(_store(ctx, config)))
-    _print(statistics)
-    for execution_id in found[:SHOWN]:
+    found = asyncio.run(_verify(_store(ctx, config)))
+    _print(found.statistics)
+    for execution_id in found.different[:SHOWN]:
         click.echo(f"✘ {execution_id}: its view differs from its events")
-    runs = sum(job.total for job in statistics)
-    if found:
-        advice = "stop the kernel, then run `gnomon mongo rebuild`"
-        click.echo(f"\n{len(found):,} of {runs:,} runs differ from their events: {advice}", err=True)
+    for execution_id in found.unproved[:SHOWN]:
+        click.echo(f"✘ {execution_id}: the log has no event of it")
+    runs = sum(job.total for job in found.statistics)
+    if found.foreign:
+        from gnomon_mongo.foreign_documents import describe
+
+        click.echo(f"\n{describe(found.foreign)}", err=True)
+    if not found.different and not found.unproved:
+        click.echo(f"\nthe views of all {runs:,} runs match their events", err=True)
+        return
+    advice = "stop the kernel, then run `gnomon mongo rebuild`"
+    if found.different:
+        click.echo(f"\n{len(found.different):,} of {runs:,} runs differ from their events: {advice}", err=True)
+    if found.unproved:
+        click.echo(f"\n{len(found.unproved):,} of {runs:,} runs have no events, which would prove them", err=True)
+    ctx.exit(1)
+
+
+@command.command("import")
+@config_option
+@click.option(
+    "--timezone",
+    "zone",
+    default="+08:00",
+    show_default=True,
+    help="The zone of times without an offset: an IANA name or an offset.",
+)
+@click.option("--dry-run", is_flag=True, help="Report what would be imported, and change nothing.")
+@click.pass_context
+def import_(ctx: click.Context, config: Path | None, zone: str, dry_run: bool) -> None:
+    """Import the history of another scheduler from the same database.
+
+    Runs, operators' acts, and names and notes of jobs in scheduler_executions, scheduler_history and
+    scheduler_metadata become events of the log, and views take the places of their documents; make a dump first.
+    Refused while a kernel writes. It can be repeated: what was imported is not imported again. Exits with 1 if
+    documents are left that cannot be imported.
+    """
+    import asyncio
+
+    report = asyncio.run(_import(_store(ctx, config), _zone(zone), is_trial=dry_run))
+    from gnomon_mongo.import_report import report_lines
+
+    for line in report_lines(report, zone, is_trial=dry_run):
+        click.echo(line)
+    if report.refused:
         ctx.exit(1)
-    click.echo(f"\nthe views of all {runs:,} runs match their events", err=True)
 
 
 @command.command("spool")
@@ -105,12 +151,44 @@ async def _retry(store: MongoStore) -> None:
         await store.close()
 
 
-async def _verify(store: MongoStore) -> tuple[list[str], list[ExecutionCounts]]:
+class Verified(msgspec.Struct, frozen=True):
+    """The result of a comparison: runs by id, and documents of other programs by collection."""
+
+    different: list[str]
+    unproved: list[str]
+    foreign: dict[str, int]
+    statistics: list[ExecutionCounts]
+
+
+async def _verify(store: MongoStore) -> Verified:
     await store.open(read_only=True)
     try:
-        return await store.differences(), await store.statistics()
+        return Verified(
+            await store.differences(),
+            await store.without_events(),
+            await store.foreign_documents(),
+            await store.statistics(),
+        )
     finally:
         await store.close()
+
+
+def _zone(text: str) -> tzinfo:
+    from gnomon.errors import TriggerError
+    from gnomon.scheduling.timezones import parse_timezone
+
+    if (offset := OFFSET.fullmatch(text)) is not None:
+        sign, hours, minutes = offset.groups()
+        return timezone((1 if sign == "+" else -1) * timedelta(hours=int(hours), minutes=int(minutes or 0)))
+    try:
+        return parse_timezone(text)
+    except TriggerError as exc:
+        raise click.BadParameter(str(exc), param_hint="--timezone") from exc
+
+
+async def _import(store: MongoStore, zone: tzinfo, *, is_trial: bool) -> ImportReport:
+    async with store:
+        return await store.import_history(zone, is_trial=is_trial)
 
 
 async def _rebuild(store: MongoStore) -> tuple[int, list[ExecutionCounts]]:

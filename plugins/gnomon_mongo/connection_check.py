@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from gnomon_mongo import operations, schema
 from gnomon_mongo.drivers import Document
+from gnomon_mongo.foreign_documents import count_foreign, describe
 from gnomon_mongo.server import Server
 
 
@@ -12,7 +13,9 @@ async def check_connection(server: Server) -> str:
     version = await server.version()
     await _check_permission(server)
     await server.missing_indexes()
-    return f"MongoDB {version} at {server.address}: {await _found(server)}"
+    found = f"MongoDB {version} at {server.address}: {await _found(server)}"
+    counts = await count_foreign(server)
+    return f"{found}; {describe(counts)}" if counts else found
 
 
 async def _check_permission(server: Server) -> None:

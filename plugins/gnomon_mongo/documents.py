@@ -153,6 +153,7 @@ def job_document(state: JobState, position: int) -> Document:
     return _checked(
         {
             "_id": state.job_id,
+            "job_id": state.job_id,
             "display_name": _shown(state.display_name or definition.get("name") or state.job_id),
             "description": _shown(state.note or definition.get("description") or ""),
             "paused": state.paused,

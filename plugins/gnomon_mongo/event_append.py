@@ -116,8 +116,9 @@ async def check_event(server: Server, event: Document) -> None:
 async def newest_event(server: Server) -> Document | None:
     """Return the newest event that is in the log."""
     async with server.reading():
-        found: list[Any] = await server[schema.EVENTS].find({}).sort("_id", -1).limit(1).to_list(None)
-    return next((document for document in found if document["_id"] != FENCE_POSITION), None)
+        numbered = {"_id": {"$gt": FENCE_POSITION}}  # a document of another program has no number
+        found: list[Any] = await server[schema.EVENTS].find(numbered).sort("_id", -1).limit(1).to_list(None)
+    return next(iter(found), None)
 
 
 async def newest_position(server: Server) -> int:

@@ -13,6 +13,7 @@ from gnomon_mongo import schema
 from gnomon_mongo.drivers import Document
 from gnomon_mongo.errors import DUPLICATE, Refusal, is_rejection
 from gnomon_mongo.event_append import append_events, identity, newest_position
+from gnomon_mongo.foreign_documents import MARKS
 from gnomon_mongo.rejected_documents import Rejected
 from gnomon_mongo.server import Server
 from gnomon_mongo.write_batch import WriteBatch
@@ -92,10 +93,17 @@ def _request(collection: str, document: Document) -> Any:
 
 def _rejected(exc: BulkWriteError, collection: str, documents: Sequence[Document]) -> list[Rejected]:
     """Return the documents that were rejected. A duplicate is a newer document, which is kept."""
-    failed = [error for error in exc.details.get("writeErrors") or [] if error.get("code") != DUPLICATE]
+    failed = [error for error in exc.details.get("writeErrors") or [] if not _is_newer(error, collection)]
     if not is_rejection(exc):
         raise exc
     return [Rejected(collection, documents[error["index"]], str(error.get("errmsg"))[:300]) for error in failed]
+
+
+def _is_newer(error: Document, collection: str) -> bool:
+    """Whether an error is about a document of the same place, and not about a unique index of another program."""
+    message = str(error.get("errmsg"))
+    is_of_others = collection in MARKS and "index: " in message and "index: _id_" not in message
+    return error.get("code") == DUPLICATE and not is_of_others
 
 
 async def _forget_lines(server: Server, batch: WriteBatch) -> None:

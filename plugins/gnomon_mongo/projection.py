@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Sequence
 
+from bson import ObjectId
+
 from gnomon.domain import execution, job_state
 from gnomon.domain.events import Event, JobEvent, UnknownEvent, job_stream
 from gnomon.domain.execution import Execution
@@ -11,8 +13,10 @@ from gnomon.domain.job_state import JobState
 from gnomon.errors import TransitionError
 from gnomon_mongo import operations, queries, schema
 from gnomon_mongo.documents import action_documents, execution_document, job_document, job_of
+from gnomon_mongo.drivers import Document
 from gnomon_mongo.errors import Refusal
 from gnomon_mongo.event_append import newest_event
+from gnomon_mongo.foreign_documents import own
 from gnomon_mongo.server import LIST_LIMIT_S, WORK_LIMIT_S, Server
 from gnomon_mongo.write_batch import WriteBatch
 
@@ -42,7 +46,7 @@ async def rebuild(server: Server) -> int:
     await _mark(server, rebuilding=True)
     async with server.writing(WORK_LIMIT_S):
         for name in (schema.EXECUTIONS, schema.METADATA, schema.HISTORY):
-            await server[name].delete_many({})
+            await server[name].delete_many(own(name))
     folded = await _project(server, 0)
     await _mark(server, rebuilding=False)
     return folded
@@ -51,7 +55,9 @@ async def rebuild(server: Server) -> int:
 async def rename_pause_reasons(server: Server) -> int:
     """Rewrite the views of jobs that call the reason of a pause `paused_why`; return how many."""
     async with server.reading(LIST_LIMIT_S):
-        documents = await server[schema.METADATA].find({"paused_why": {"$exists": True}}).to_list(None)
+        documents = (
+            await server[schema.METADATA].find({"paused_why": {"$exists": True}, **own(schema.METADATA)}).to_list(None)
+        )
     async with server.writing(WORK_LIMIT_S):
         for old in documents:
             new = job_document(job_of(old), old["position"])
@@ -72,6 +78,26 @@ async def differences(server: Server) -> AsyncIterator[str]:
             if not await matches_events(server, stream):
                 yield stream
         after = events[-1].position
+
+
+async def without_events(server: Server) -> AsyncIterator[str]:
+    """Yield the executions of which the log has no event, so that nothing proves their view."""
+    after: Document = {}
+    while ids := await _own_ids(server, after):
+        streams = {str(identity) for identity in ids}
+        async with server.reading(LIST_LIMIT_S):
+            found = await server[schema.EVENTS].distinct("stream", {"stream": {"$in": sorted(streams)}})
+        for stream in sorted(streams - set(found)):
+            yield stream
+        after = {"_id": {"$gt": ids[-1]}}
+
+
+async def _own_ids(server: Server, after: Document) -> list[ObjectId | str]:
+    """Read a page of the ids of executions."""
+    where = {"$and": [own(schema.EXECUTIONS), after]} if after else own(schema.EXECUTIONS)
+    async with server.reading(LIST_LIMIT_S):
+        found = await server[schema.EXECUTIONS].find(where, {"_id": 1}).sort("_id", 1).limit(PAGE).to_list(None)
+    return [document["_id"] for document in found]
 
 
 async def matches_events(server: Server, stream: str) -> bool:
@@ -133,7 +159,7 @@ def _fold(view: Execution | None, history: Sequence[Event]) -> Execution | None:
 async def _jobs(server: Server, events: Sequence[Event]) -> list[dict[str, object]]:
     async with server.reading(LIST_LIMIT_S):
         ids = sorted({event.job_id for event in events})
-        documents = await server[schema.METADATA].find({"_id": {"$in": ids}}).to_list(None)
+        documents = await server[schema.METADATA].find({"_id": {"$in": ids}, **own(schema.METADATA)}).to_list(None)
     known: dict[str, tuple[JobState, int]] = {one["_id"]: (job_of(one), one["position"]) for one in documents}
     changed: set[str] = set()
     for event in events:

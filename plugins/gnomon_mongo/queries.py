@@ -27,6 +27,7 @@ from gnomon_mongo.documents import (
     millis,
 )
 from gnomon_mongo.drivers import Document
+from gnomon_mongo.foreign_documents import MARKS, ForeignDocumentError, check_own, own, own_only
 from gnomon_mongo.server import LIST_LIMIT_S, Server
 
 READ_AT_ONCE = 5_000
@@ -67,19 +68,20 @@ async def execution(server: Server, execution_id: str) -> Execution | None:
     """Read one execution."""
     async with server.reading():
         document = await server[schema.EXECUTIONS].find_one({"_id": execution_key(execution_id)})
-    return execution_of(document) if document else None
+    return execution_of(document) if document is not None and MARKS[schema.EXECUTIONS] in document else None
 
 
 async def jobs(server: Server) -> list[JobState]:
     """Read the states of all jobs, by id."""
     async with server.reading(LIST_LIMIT_S):
-        return [job_of(document) for document in await server[schema.METADATA].find({}).sort("_id", 1).to_list(None)]
+        found = await server[schema.METADATA].find(own(schema.METADATA)).sort("_id", 1).to_list(None)
+    return [job_of(document) for document in found]
 
 
 async def actions(server: Server, query: ActionQuery) -> ActionPage:
     """Read a page of operators' actions, and count the matches."""
     names = ("job_id", "status", "action", "actor")
-    where: Document = {name: value for name in names if (value := getattr(query, name)) is not None}
+    where = own(schema.HISTORY) | {name: value for name in names if (value := getattr(query, name)) is not None}
     times = {"$gte": query.since, "$lt": query.until}
     if bounds := {operator: to_micros(at) for operator, at in times.items() if at is not None}:
         where["gnomon.timestamp"] = bounds
@@ -135,7 +137,14 @@ async def executions(server: Server, query: ExecutionQuery, below: Cursor | None
     The indexes contain dates, which are truncated to milliseconds; executions of the same date are ordered here. So a
     page is read by date from the index, except for its first and last group, which are read separately.
     """
-    where = _where(query)
+    try:
+        return await _executions(server, query, below)
+    except ForeignDocumentError:
+        return await _executions(server, query, below)
+
+
+async def _executions(server: Server, query: ExecutionQuery, below: Cursor | None) -> Page:
+    where = own_only(server, schema.EXECUTIONS, _where(query))
     total = await _count(server, where, query)
     if not query.hidden:
         where = {"$and": [where, {"gnomon.hidden": None}]}
@@ -172,6 +181,7 @@ async def _rows(server: Server, where: Document, start: Start | None, limit: int
     async with server.reading(LIST_LIMIT_S):
         cursor = server[schema.EXECUTIONS].find(where).sort("timestamp", -1).limit(wanted)
         found = await cursor.to_list(None)
+    check_own(server, schema.EXECUTIONS, found)
     if len(found) < wanted:
         return rows + _sorted(found)[skip:]
     last = found[-1]["timestamp"]  # the limit may have cut its group
@@ -207,7 +217,9 @@ async def _group(server: Server, where: Document, start: Start, limit: int) -> l
         conditions.append({"$or": [older, {"gnomon.timestamp": exact, "_id": {"$lt": ObjectId(start.below.id)}}]})
     async with server.reading(LIST_LIMIT_S):
         cursor = server[schema.EXECUTIONS].find({"$and": conditions})
-        return await cursor.sort([("gnomon.timestamp", -1), ("_id", -1)]).limit(limit).to_list(None)
+        found = await cursor.sort([("gnomon.timestamp", -1), ("_id", -1)]).limit(limit).to_list(None)
+    check_own(server, schema.EXECUTIONS, found)
+    return found
 
 
 def _sorted(rows: Sequence[Document]) -> list[Document]:

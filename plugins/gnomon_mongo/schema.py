@@ -16,6 +16,8 @@ HISTORY = "scheduler_history"
 METADATA = "scheduler_metadata"
 CHECKPOINTS = "scheduler_checkpoints"
 LINES = "scheduler_log_lines"
+SET_ASIDE = "scheduler_metadata_of_others"
+"""Metadata of another program that were in the way; an import takes them from there."""
 KERNEL = "scheduler_kernel"
 """Two documents: `log`, the identity of the log, and `writer`, the lease of the one kernel that writes."""
 

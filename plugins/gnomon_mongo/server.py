@@ -44,6 +44,7 @@ class Server:
         self.address = without_secrets(uri)
         self._uri = uri
         self._database = database
+        self.foreign: set[str] = set()  # the collections with documents of other programs, as far as is known
         self._client: Client | None = None
         self._reading: asyncio.Semaphore
         self._db: Database

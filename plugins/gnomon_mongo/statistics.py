@@ -8,12 +8,13 @@ from gnomon.domain.execution import STATUSES
 from gnomon.domain.records import ExecutionCounts
 from gnomon_mongo import schema
 from gnomon_mongo.drivers import Document, aggregate
+from gnomon_mongo.foreign_documents import own
 from gnomon_mongo.server import LIST_LIMIT_S, Server
 
 
 async def statistics(server: Server, job_id: str | None = None) -> list[ExecutionCounts]:
     """Count the executions of one job or of each, hidden ones included; dates are truncated to milliseconds."""
-    match: Document = {"$match": {} if job_id is None else {"job_id": job_id}}
+    match: Document = {"$match": own(schema.EXECUTIONS) | ({} if job_id is None else {"job_id": job_id})}
     async with server.reading(LIST_LIMIT_S):
         found = await aggregate(server[schema.EXECUTIONS], [match, *_PIPELINE])
     return [_of_group(group) for group in found]

@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Coroutine, Sequence
 from contextlib import AsyncExitStack, suppress
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, tzinfo
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ from gnomon.domain.records import (
 )
 from gnomon.errors import StoreError, StoreUnavailableError
 from gnomon.ports import Store
-from gnomon_mongo import connection_check, log_identity, operations, projection, queries, retention
+from gnomon_mongo import connection_check, log_identity, operations, projection, queries, retention, schema
 from gnomon_mongo.documents import (
     action_documents,
     checkpoint_document,
@@ -43,6 +43,8 @@ from gnomon_mongo.documents import (
 )
 from gnomon_mongo.drivers import Driver
 from gnomon_mongo.event_append import set_fence
+from gnomon_mongo.foreign_documents import count_foreign, find_foreign, make_way
+from gnomon_mongo.history_import import HistoryImport, ImportReport
 from gnomon_mongo.lease import Lease
 from gnomon_mongo.rejected_documents import Rejected, RejectedDocuments
 from gnomon_mongo.server import Server
@@ -139,6 +141,7 @@ class MongoStore(Store):
         self._held.push_async_callback(self._server.close)  # also if connecting fails half way
         await self._server.connect()
         log_id = await log_identity.identify(self._server, read_only=read_only)
+        await find_foreign(self._server)
         if read_only:
             return
         await self._lease.acquire()
@@ -153,6 +156,8 @@ class MongoStore(Store):
         if drained := await writer.start():
             log.info("the spool is drained", events=drained, log=self._server.address)
         await log_identity.migrate(self._server)
+        if schema.METADATA in self._server.foreign:
+            await make_way(self._server)
         await projection.repair(self._server)
         self._writer = writer
         self._held.push_async_callback(_record_newest, writer)
@@ -241,6 +246,12 @@ class MongoStore(Store):
         self._check_complete(self._open_writer())
         return await projection.rebuild(self._server)
 
+    async def import_history(self, zone: tzinfo, *, is_trial: bool = False) -> ImportReport:
+        """Import the documents of another scheduler as history; times without an offset are of `zone`."""
+        writer = self._open_writer()
+        self._check_complete(writer)
+        return await HistoryImport(self._server, self.append, writer.head, zone, is_trial=is_trial).run()
+
     # --- what waits ---
 
     async def spooled(self) -> tuple[int, int]:
@@ -322,6 +333,14 @@ class MongoStore(Store):
 
     async def statistics(self, job_id: str | None = None) -> list[ExecutionCounts]:
         return await statistics(self._complete_server(), job_id)
+
+    async def without_events(self) -> list[str]:
+        """Return the executions of which the log has no event; there should be none."""
+        return [execution_id async for execution_id in projection.without_events(self._complete_server())]
+
+    async def foreign_documents(self) -> dict[str, int]:
+        """Count the documents of other programs, by collection."""
+        return await count_foreign(self._complete_server())
 
     async def differences(self) -> list[str]:
         """Return the executions whose view differs from their events; there should be none."""

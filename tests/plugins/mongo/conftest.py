@@ -14,11 +14,13 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import mongomock.collection
 import pytest
+from mongomock_motor import AsyncMongoMockClient
 from pymongo import AsyncMongoClient
 
 from gnomon_mongo import MongoStore
-from gnomon_mongo.drivers import Driver, DriverName
+from gnomon_mongo.drivers import Client, Driver, DriverName
 from servers import MongoServer, eventually, find_mongo
 
 
@@ -124,3 +126,32 @@ async def store(make_store: Callable[..., MongoStore]) -> MongoStore:
     store = make_store()
     await store.open()
     return store
+
+
+class MockDriver(Driver):
+    """Provides the client of mongomock, which is never closed, because it holds the data."""
+
+    def __init__(self, client: Any) -> None:
+        super().__init__()
+        self._client = client
+
+    def connect(self, uri: str, **options: Any) -> Client:
+        client: Client = self._client
+        return client
+
+    async def close(self, client: Client) -> None:
+        pass
+
+
+@pytest.fixture
+def mock_driver(monkeypatch: pytest.MonkeyPatch) -> MockDriver:
+    """Provide a driver for mongomock, with its own client."""
+    builder = mongomock.collection.BulkOperationBuilder
+
+    # mongomock 4.3 does not know what pymongo passes since 4.11 (mongomock issue 912).
+    def without_sort(add: Callable[..., Any]) -> Callable[..., Any]:
+        return lambda *args, sort=None, **more: add(*args, **more)  # noqa: PLW0108 - it drops `sort`
+
+    for name in ("add_replace", "add_update"):
+        monkeypatch.setattr(builder, name, without_sort(getattr(builder, name)))
+    return MockDriver(AsyncMongoMockClient(tz_aware=True))
