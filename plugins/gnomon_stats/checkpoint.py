@@ -14,10 +14,11 @@ from gnomon_stats.fold import Statistics
 from gnomon_stats.series import Series
 
 CHECKPOINT = "stats"
-VIEW_VERSION = 2
+VIEW_VERSION = 3
 """Version of the bytes. Increase it whenever Statistics changes, in its form or in how it counts.
 
-Version 1 dropped days and hours by their distance from the newest one."""
+Version 1 dropped days and hours by their distance from the newest one. Version 2 did not keep the shortest and the
+longest duration."""
 
 
 class NewerViewError(GnomonError):
@@ -53,7 +54,7 @@ def from_checkpoint(checkpoint: Checkpoint, head: int) -> Statistics:
         if version > VIEW_VERSION:
             raise NewerViewError(version)
         statistics = msgspec.msgpack.decode(body, type=Statistics, dec_hook=_decode)
-        if version < VIEW_VERSION:
+        if version == 1:
             statistics.rows_since = statistics.position
         ZoneInfo(statistics.zone)
     except (zlib.error, ValueError, LookupError) as exc:  # a DecodeError of msgspec is a ValueError

@@ -55,6 +55,8 @@ def _compare_job(kept: JobFold, log: JobFold, reach: Reach) -> Iterator[_Finding
     if reach.whole_after == 0:
         yield from _unequal("total", kept.total, log.total)
         yield from _differing("durations", kept.durations, log.durations)
+        if kept.extremes is not None:
+            yield from _differing("shortest and longest duration", kept.extremes, log.extremes)
         yield from _differing("streak", kept.streak, log.streak)
         yield from _differing("last execution", kept.last, log.last)
     else:

@@ -67,14 +67,25 @@ class Streak(msgspec.Struct, array_like=True):
             self.longest_failed = max(self.longest_failed, self.length)
 
 
+class Extremes(msgspec.Struct, array_like=True):
+    """The shortest and the longest duration, in µs."""
+
+    shortest: int
+    longest: int
+
+
 class JobFold(msgspec.Struct):
-    """The counts of one job. `total` has no time limit: it sums `days` and the `older` days that were dropped."""
+    """The counts of one job. `total` has no time limit: it sums `days` and the `older` days that were dropped.
+
+    `extremes` are those of `durations`; None without any, or if a version that did not keep them counted the first.
+    """
 
     total: Tally = msgspec.field(default_factory=Tally)
     older: Tally = msgspec.field(default_factory=Tally)
     days: Series = msgspec.field(default_factory=Series)
     hours: Series = msgspec.field(default_factory=Series)
     durations: dict[int, int] = {}
+    extremes: Extremes | None = None
     open: dict[str, OpenRun] = {}
     last: LastRun | None = None
     streak: Streak = msgspec.field(default_factory=Streak)
@@ -149,8 +160,7 @@ def _started(job: JobFold, event: Started, _day_of: ZoneDays) -> None:
 
 def _succeeded(job: JobFold, event: Succeeded, day_of: ZoneDays) -> None:
     micros = round(event.execution_time * 1e6)
-    bucket = bucket_of(micros)
-    job.durations[bucket] = job.durations.get(bucket, 0) + 1
+    _count_duration(job, micros)
     job.streak.extend("success", event.position)
     _end(job, event, "success", day_of, micros=micros)
 
@@ -170,9 +180,8 @@ def _cancelled(job: JobFold, event: Cancelled, day_of: ZoneDays) -> None:
 
 def _imported(job: JobFold, event: Imported, day_of: ZoneDays) -> None:
     micros = _maybe_micros(event.execution_time)
-    if event.status == "success" and micros is not None:
-        bucket = bucket_of(micros)
-        job.durations[bucket] = job.durations.get(bucket, 0) + 1
+    if event.status == "success":
+        _count_duration(job, micros or 0)
     _update_last(job, event, event.status, to_micros(event.started_at), micros)
     _count(job, event, event.status, day_of, event.ended_at, micros=micros)
 
@@ -211,6 +220,16 @@ def _update_last(job: JobFold, event: Event, status: Standing, at: int, micros: 
     last = job.last
     if last is None or last.id == event.stream or (at, event.stream) > (last.at, last.id):
         job.last = LastRun(event.stream, status, at, micros, event.position)
+
+
+def _count_duration(job: JobFold, micros: int) -> None:
+    if not job.durations:
+        job.extremes = Extremes(micros, micros)
+    elif job.extremes is not None:
+        job.extremes.shortest = min(job.extremes.shortest, micros)
+        job.extremes.longest = max(job.extremes.longest, micros)
+    bucket = bucket_of(micros)
+    job.durations[bucket] = job.durations.get(bucket, 0) + 1
 
 
 def _maybe_micros(seconds: float | None) -> int | None:

@@ -24,11 +24,30 @@ def middle_of(bucket: int) -> float:
     return (1 - ERROR) * math.exp(bucket * _GROWTH) if bucket > 0 else 1.0
 
 
-def percentile(buckets: Mapping[int, int], share: float) -> float | None:
-    """Return the duration in µs that this share of all durations does not exceed (nearest rank); None without any."""
-    rank = math.ceil(share * sum(buckets.values()))
+def percentile(buckets: Mapping[int, int], share: float, extremes: tuple[int, int] | None = None) -> float | None:
+    """Return the duration in µs below which this share of all durations lies; None without any.
+
+    It is interpolated between the two nearest durations in order. The first and the last one are known exactly if the
+    `extremes` are given; the others are those that represent their buckets, within the extremes. So it lies within the
+    durations that were seen, and differs by at most ERROR from the percentile of the durations themselves.
+    """
+    count = sum(buckets.values())
+    if not count:
+        return None
+    rank = share * (count - 1)
+    below = _ordered(buckets, math.floor(rank), count, extremes)
+    above = _ordered(buckets, math.ceil(rank), count, extremes)
+    return min(below + (above - below) * (rank - math.floor(rank)), above)  # rounding must not exceed it
+
+
+def _ordered(buckets: Mapping[int, int], number: int, count: int, extremes: tuple[int, int] | None) -> float:
+    """Return the duration with a number, from 0, in order of duration."""
+    if extremes is not None and number in {0, count - 1}:
+        return extremes[0] if number == 0 else extremes[1]
+    before = 0
     for bucket in sorted(buckets):
-        rank -= buckets[bucket]
-        if rank <= 0:
-            return middle_of(bucket)
-    return None
+        before += buckets[bucket]
+        if number < before:
+            break
+    middle = middle_of(bucket)
+    return middle if extremes is None else min(max(middle, extremes[0]), extremes[1])

@@ -76,7 +76,8 @@ def print_job(job: JobStatistics, counted: Counted) -> None:
     table.add_row("runs", ": ".join([f"{job.total:,}", *([", ".join(parts)] if parts else [])]))
     table.add_row("success rate", _rate(job))
     table.add_row("mean", length(job.avg_execution_time))
-    table.add_row("p50, p95", f"{length(job.p50)}, {length(job.p95)}")
+    error = f" (±{job.percentile_error:.0%})" if job.percentile_error is not None else ""
+    table.add_row("p50, p95", f"{length(job.p50)}, {length(job.p95)}{error}")
     table.add_row("streak", _streak(job))
     table.add_row("last run", _last(job))
     until = f"today, in {counted.zone}" if counted.zone else f"{counted.today}, today on the server"

@@ -9,7 +9,7 @@ from gnomon.stores.microseconds import from_micros
 from gnomon.wire.statistics import Day, Hour, JobStatistics, LastCounted, Streak
 from gnomon_stats import fold
 from gnomon_stats.fold import HOUR_MICROS, JobFold, LastRun, Statistics
-from gnomon_stats.histogram import percentile
+from gnomon_stats.histogram import ERROR, percentile
 from gnomon_stats.series import Tally
 
 
@@ -17,6 +17,7 @@ def job_statistics(statistics: Statistics, job_id: str) -> JobStatistics:
     """Return the statistics of one job; zeros where the log has no execution of it."""
     job = statistics.jobs.get(job_id) or JobFold()
     total, running = job.total, sum(run.running for run in job.open.values())
+    extremes = (job.extremes.shortest, job.extremes.longest) if job.extremes is not None else None
     decided = total.success + total.failed
     return JobStatistics(
         job_id=job_id,
@@ -29,8 +30,9 @@ def job_statistics(statistics: Statistics, job_id: str) -> JobStatistics:
         scheduled=len(job.open) - running,
         success_rate=total.success / decided if decided else None,
         avg_execution_time=total.average,
-        p50=_seconds(percentile(job.durations, 0.50)),
-        p95=_seconds(percentile(job.durations, 0.95)),
+        p50=_seconds(percentile(job.durations, 0.50, extremes)),
+        p95=_seconds(percentile(job.durations, 0.95, extremes)),
+        percentile_error=ERROR if job.durations else None,
         last_execution=_last_execution(job.last),
         streak=_streak(job.streak),
         by_day=[_day(row.period, row.tally) for row in job.days],

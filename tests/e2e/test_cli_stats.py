@@ -93,7 +93,7 @@ def test_one_job_is_shown_in_full(write_log: Callable[..., None], now: datetime,
     told = dict(line.split("  ", 1) for line in done.stdout.splitlines())
     assert told["runs"].split() == ["9:", "3", "success,", "1", "failed,", "5", "missed"]
     assert told["success rate"].strip() == "75.0%"
-    assert told["p50, p95"].strip() == "1.0 s, 1.0 s"
+    assert told["p50, p95"].strip() == "1.0 s, 1.0 s (±2%)"
     assert told["streak"].strip() == "1 × failed (longest: 3 × success, 1 × failed)"
     assert re.match("·{11,12}[^·]{2}", told["14 days"].strip())  # 11, where midnight has passed since
     assert "up to today, in UTC" in told["14 days"]

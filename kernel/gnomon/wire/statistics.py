@@ -65,7 +65,8 @@ class JobStatistics(Counts, kw_only=True):
     """The statistics of one job. The plugin `stats` computes all of them; without it what it alone knows is null.
 
     `success_rate`, 0 to 1, is the share of successes among the runs that succeeded or failed. Durations are of
-    successful runs. `by_day` and `by_hour` list the periods in which something ended.
+    successful runs; a percentile lies within them, and differs from the exact one by the share `percentile_error` at
+    most. `by_day` and `by_hour` list the periods in which something ended.
     """
 
     job_id: str
@@ -73,6 +74,7 @@ class JobStatistics(Counts, kw_only=True):
     avg_execution_time: float | None = None
     p50: float | None = None
     p95: float | None = None
+    percentile_error: float | None = None
     last_execution: LastCounted | None = None
     streak: Streak | None = None
     by_day: list[Day] | None = None
