@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from gnomon.errors import ExecutionOverError as ExecutionOverError
     from gnomon.errors import ExecutionRunningError as ExecutionRunningError
     from gnomon.errors import GnomonError as GnomonError
+    from gnomon.errors import IdempotencyKeyError as IdempotencyKeyError
     from gnomon.errors import JobError as JobError
     from gnomon.errors import NotInRunError as NotInRunError
     from gnomon.errors import OverrideError as OverrideError
@@ -122,6 +123,7 @@ _HOMES = {
         "ExecutionOverError",
         "ExecutionRunningError",
         "GnomonError",
+        "IdempotencyKeyError",
         "JobError",
         "NotInRunError",
         "PluginError",

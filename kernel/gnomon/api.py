@@ -211,8 +211,9 @@ class KernelApi(Protocol):
 
         `kwargs` are merged into the job's for this run only. `force` skips guards. A paused job is resumed, unless
         `resume` is false: then it runs once and stays paused. The schedule does not change. A repeated
-        `idempotency_key` returns the run of the first request. UnknownJobError; OverrideError for an argument that the
-        job lets nobody set; JobError for arguments that the function does not accept.
+        `idempotency_key` of the same actor returns the run of the first request; IdempotencyKeyError where that was
+        another request. UnknownJobError; OverrideError for an argument that the job lets nobody set; JobError for
+        arguments that the function does not accept.
         """
 
     async def cancel(self, execution_id: str, *, actor: str | None = None, reason: str | None = None) -> Execution:

@@ -55,6 +55,10 @@ class UnknownJobError(GnomonError, LookupError):
         self.job_id = job_id
 
 
+class IdempotencyKeyError(GnomonError, ValueError):
+    """An idempotency key cannot be used: it is not valid, or was used for another request. Choose another key."""
+
+
 class UnknownExecutionError(GnomonError, LookupError):
     """No execution has this id. It may have been pruned; `gnomon runs` lists those that are left."""
 

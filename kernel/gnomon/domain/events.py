@@ -71,7 +71,8 @@ class Scheduled(ExecutionEvent, frozen=True, kw_only=True, tag="scheduled"):
     """A fire, a manual run or a retry was accepted and will run.
 
     `scheduled_time` is the time of the fire; for a retry the time of the original fire, for a manual run the time of
-    the request. `not_before` is the earliest start of a retry.
+    the request. `not_before` is the earliest start of a retry. `request_digest` is the digest of a request
+    with an idempotency key: the same key with another request is refused.
     """
 
     scheduled_time: datetime
@@ -84,6 +85,7 @@ class Scheduled(ExecutionEvent, frozen=True, kw_only=True, tag="scheduled"):
     attempt: int = 1
     retry_of: str | None = None
     not_before: datetime | None = None
+    request_digest: str | None = None
 
     @property
     def is_fire(self) -> bool:
@@ -158,6 +160,7 @@ class Missed(ExecutionEvent, frozen=True, kw_only=True, tag="missed"):
     count: int = 1
     first: datetime | None = None
     last: datetime | None = None
+    request_digest: str | None = None
 
     @property
     def is_fire(self) -> bool:

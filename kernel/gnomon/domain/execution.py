@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import secrets
 from collections.abc import Callable, Iterable
 from datetime import datetime
@@ -127,11 +128,15 @@ def _written(seconds: int, microsecond: int) -> tuple[str, str]:
     return f"{seconds & 0xFFFFFFFF:08x}", f"\0{seconds * 1_000_000 + microsecond}\0"
 
 
-def manual_execution_id(job_id: str, at: datetime, idempotency_key: str | None = None) -> str:
+def manual_execution_id(job_id: str, at: datetime, idempotency_key: str | None = None, actor: str | None = None) -> str:
     """Return the id of a manual run: random, or derived from the caller's key so that a repeated request makes one run.
 
-    With a key the time is left out, because the repeated request comes later.
+    With a key the time is left out, because the repeated request comes later. A key belongs to its actor: two actors
+    with one key make two runs, and one actor finds the run of a key whatever job it is asked for. Callers without an
+    actor are code in the kernel's own process: there a key belongs to its job.
     """
+    if idempotency_key is not None and actor is not None:
+        return _written(0, 0)[0] + _hash(json.dumps([actor, idempotency_key]).encode())
     if idempotency_key is not None:
         return _written(0, 0)[0] + _hash(f"{job_id}\0key\0{idempotency_key}".encode())
     return _written(int(at.timestamp()), 0)[0] + _hash(secrets.token_bytes(16))

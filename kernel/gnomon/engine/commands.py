@@ -16,6 +16,7 @@ from gnomon.domain.execution import Execution, manual_execution_id
 from gnomon.domain.records import Checkpoint
 from gnomon.domain.secret_references import escaped
 from gnomon.engine.components import KernelComponents, on_kernel_loop
+from gnomon.engine.idempotency import check_key, check_repeated, request_digest
 from gnomon.errors import ExecutionOverError, ExecutionRunningError, JobError
 from gnomon.jobs.body import check_arguments
 from gnomon.jobs.diff import JobsDiff
@@ -105,16 +106,22 @@ class KernelCommands(KernelComponents):
         idempotency_key: str | None = None,
     ) -> Triggered:
         merged = _merge(self._jobs[job_id], kwargs or {}, self._arguments_limit)
-        identity = manual_execution_id(job_id, self.clock.now(), idempotency_key)
+        digest = None
+        if idempotency_key is not None:
+            check_key(idempotency_key)
+            digest = request_digest(job_id, kwargs or {}, force=force, resume=resume)
+        identity = manual_execution_id(job_id, self.clock.now(), idempotency_key, actor)
         async with AsyncExitStack() as turn:
             if idempotency_key is not None:
                 await turn.enter_async_context(self._idempotency_lock)  # two at once would both find no first run
                 if (known := await self._find(identity)) is not None:
+                    await self._durable()
+                    check_repeated(idempotency_key, job_id, digest, known, await self._store.stream(identity))
                     return Triggered(known, resumed=False, is_new=False)
             await self._timetable.idle()
             job = self._jobs[job_id].job
             resumed = resume and self._registry.resume(job_id, actor, "the job was triggered by hand")
-            facts = {"args": job.args, "kwargs": merged, "actor": actor}
+            facts = {"args": job.args, "kwargs": merged, "actor": actor, "request_digest": digest}
             execution = await self._launcher.trigger(job, identity, force=force, **facts)
         await self._durable()
         return Triggered(copy.copy(execution), resumed, is_new=True)

@@ -164,7 +164,8 @@ class Launcher:
         now = self._clock.now()
         vetoes = {} if force else await self._guards.vetoes([(job, now)])
         if (veto := vetoes.get((job.id, now))) is not None:
-            return self._miss(identity, job, now, "guard", veto, is_manual=True, actor=facts["actor"])
+            request = {"actor": facts["actor"], "request_digest": facts["request_digest"]}
+            return self._miss(identity, job, now, "guard", veto, is_manual=True, **request)
         execution = self._schedule(identity, job, scheduled_time=now, is_manual=True, force=force, **facts)
         self._admit(execution, job, now)
         return execution

@@ -175,6 +175,13 @@ INVALID_BODY = ProblemKind(
 INVALID_ARGUMENTS = ProblemKind(
     "invalid-arguments", 422, "Invalid arguments", "The job's function does not accept these arguments."
 )
+IDEMPOTENCY_KEY_REUSED = ProblemKind(
+    "idempotency-key-reused",
+    422,
+    "Idempotency key was used for another request",
+    "The same `Idempotency-Key` came with another job, other arguments or other options before; `detail` names the "
+    "run. Choose a key for each request, and repeat a request unchanged. The keys of two actors are apart.",
+)
 TOO_MANY_FAILED_LOGINS = ProblemKind(
     "too-many-failed-logins",
     429,
@@ -235,6 +242,7 @@ KINDS: Final = (
     UNKNOWN_HOST,
     INVALID_BODY,
     INVALID_ARGUMENTS,
+    IDEMPOTENCY_KEY_REUSED,
     TOO_MANY_FAILED_LOGINS,
     INTERNAL_ERROR,
     PLUGIN_FAILED,

@@ -14,6 +14,7 @@ from gnomon import (
     ExecutionOverError,
     ExecutionRunningError,
     GnomonError,
+    IdempotencyKeyError,
     JobError,
     OverrideError,
     UnknownExecutionError,
@@ -142,10 +143,18 @@ def _from_kernel(request: web.Request, exc: GnomonError) -> ApiError:
                 errors=[culprit("path", "execution_id", detail)],
                 execution_status=cast(Status, exc.status),
             )
+        case JobError() | IdempotencyKeyError():
+            return _from_trigger(exc, detail)
+    # The store is away, or the kernel is stopping.
+    return ApiError(problems.UNAVAILABLE, detail, headers={hdrs.RETRY_AFTER: "5"})
+
+
+def _from_trigger(exc: GnomonError, detail: str) -> ApiError:
+    match exc:
         case OverrideError(key=key):
             name = f"kwargs.{key}"
             return ApiError(problems.ARGUMENT_NOT_ACCEPTED, detail, errors=[culprit("body", name, detail)])
-        case JobError():
-            return ApiError(problems.INVALID_ARGUMENTS, detail, errors=[culprit("body", "kwargs", detail)])
-    # The store is away, or the kernel is stopping.
-    return ApiError(problems.UNAVAILABLE, detail, headers={hdrs.RETRY_AFTER: "5"})
+        case IdempotencyKeyError():
+            errors = [culprit("header", "Idempotency-Key", detail)]
+            return ApiError(problems.IDEMPOTENCY_KEY_REUSED, detail, errors=errors)
+    return ApiError(problems.INVALID_ARGUMENTS, detail, errors=[culprit("body", "kwargs", detail)])

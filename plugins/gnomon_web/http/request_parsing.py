@@ -100,9 +100,20 @@ def _plain(expected: Any) -> Any:
 def _message(exc: msgspec.ValidationError, expected: Any) -> str:
     found = _AT.fullmatch(str(exc))
     message = found["what"] if found else str(exc)
+    if "matching regex" in message and (described := _description(expected)):
+        return f"expected {described}"
     if message.startswith("Invalid enum value") and (choices := _literals(expected)):
         return f"expected one of {', '.join(choices)}"
     return message[:1].lower() + message[1:]
+
+
+def _description(expected: Any) -> str | None:
+    """Return the description of a text with a pattern: the pattern itself is for programs."""
+    for member in (expected, *get_args(expected)):
+        for meta in getattr(member, "__metadata__", ()):
+            if isinstance(meta, msgspec.Meta) and meta.description:
+                return meta.description
+    return None
 
 
 def _literals(expected: Any) -> list[str]:

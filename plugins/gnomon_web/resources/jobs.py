@@ -56,12 +56,21 @@ class Trigger(RunOptions, kw_only=True, frozen=True, forbid_unknown_fields=True)
     job_id: JobId
 
 
-class TriggerHeaders(msgspec.Struct, kw_only=True, frozen=True):
-    """Requests with the same Idempotency-Key make one run."""
+IdempotencyKey = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=255,
+        pattern="^[ -~]+$",  # a header may hold bytes of 0x80 and above, which are not text
+        description="1 to 255 printable ASCII characters",
+    ),
+]
 
-    idempotency_key: Annotated[str, Meta(min_length=1, max_length=255)] | None = msgspec.field(
-        name="Idempotency-Key", default=None
-    )
+
+class TriggerHeaders(msgspec.Struct, kw_only=True, frozen=True):
+    """Requests of one actor with the same Idempotency-Key make one run, and must be the same."""
+
+    idempotency_key: IdempotencyKey | None = msgspec.field(name="Idempotency-Key", default=None)
 
 
 def routes() -> list[Route]:

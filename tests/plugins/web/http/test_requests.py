@@ -156,12 +156,25 @@ async def test_unknown_paths_and_methods_are_problems(serve: Any) -> None:
     assert deleted.headers["Allow"] == "GET, HEAD"
 
 
-@pytest.mark.parametrize("key", ["", "k" * 256])
+@pytest.mark.parametrize("key", ["", "k" * 256, "caf\u00e9", "\u00ff\u0080", "a\tb"])
 async def test_an_invalid_idempotency_key_is_named(serve: Any, key: str) -> None:
     async with serve(tick) as ask:
         answer = await ask("POST", "/scheduler/jobs/tick/trigger", headers={"Idempotency-Key": key})
 
     assert (answer.status, answer.culprits) == (400, [("header", "Idempotency-Key")])
+
+
+@pytest.mark.parametrize("key", [b"\x80", b"caf\xe9", b"\xff\xfe", b"\xc3\xa9"])
+async def test_bytes_of_an_idempotency_key_that_are_not_ascii_are_named(serve: Any, key: bytes) -> None:
+    async with serve(tick) as ask:
+        reader, writer = await asyncio.open_connection(*ask.web.address)
+        writer.write(b"POST /scheduler/jobs/tick/trigger HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n")
+        writer.write(b"Idempotency-Key: " + key + b"\r\n\r\n")
+        answer = await reader.read()
+        writer.close()
+
+    assert b" 400 " in answer.splitlines()[0]
+    assert b"expected 1 to 255 printable ASCII characters" in answer
 
 
 async def test_a_body_that_does_not_arrive_is_408(serve: Any) -> None:

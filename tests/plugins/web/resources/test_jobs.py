@@ -2,17 +2,25 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from gnomon import Job, JobPaused, JobResumed, Scheduled, hookimpl
+from gnomon_sqlite.store import SqliteStore
 
 NAMES = {"id", "name", "display_name", "description", "status", "paused", "next_run_time", "trigger", "trigger_config"}
 
 
-async def tick(x: int = 1) -> int:
+async def tick(x: int = 1, y: int = 0) -> int:
     return x
+
+
+class Closed:
+    @hookimpl
+    def guard(self) -> str:
+        return "the exchange is closed"
 
 
 def daily(**keys: Any) -> Job:
@@ -180,11 +188,6 @@ async def test_force_skips_guards_and_reaches_the_body(serve: Any, path: str, bo
     async def forced(force: bool = False) -> bool:
         return force
 
-    class Closed:
-        @hookimpl
-        def guard(self) -> str:
-            return "the exchange is closed"
-
     async with serve(forced, plugins=[Closed()]) as ask:
         held_back = await ask("POST", "/scheduler/trigger", json={"job_id": "forced"})
         answer = await ask("POST", path, **({} if body is None else {"json": body}))
@@ -207,6 +210,80 @@ async def test_one_idempotency_key_makes_one_run(serve: Any, gnomon_events: Any)
     assert {answer.json["_id"] for answer in (first, second, third)} == {first.json["_id"]}
     assert [answer.json["repeated"] for answer in (first, second, third)] == [False, True, True]
     assert len(gnomon_events.of(Scheduled)) == 1
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/scheduler/jobs/tick/trigger", {"kwargs": {"x": 2}}),
+        ("/scheduler/jobs/tick/trigger", {"kwargs": {"x": 1}, "resume": False}),
+        ("/scheduler/jobs/tick/trigger?force=true", {"kwargs": {"x": 1}}),
+        ("/scheduler/jobs/tick/trigger", None),
+        ("/scheduler/jobs/other/trigger", {"kwargs": {"x": 1}}),
+        ("/scheduler/trigger", {"job_id": "other", "kwargs": {"x": 1}}),
+    ],
+)
+async def test_one_idempotency_key_for_two_requests_is_422(
+    serve: Any, gnomon_events: Any, path: str, body: Any
+) -> None:
+    key = {"Idempotency-Key": "order-4711"}
+    async with serve(tick, Job(id="other", func=tick)) as ask:
+        first = await ask("POST", "/scheduler/jobs/tick/trigger", json={"kwargs": {"x": 1}}, headers=key)
+        second = await ask("POST", path, headers=key, **({} if body is None else {"json": body}))
+
+    assert first.status == 202
+    assert (second.status, second.culprits) == (422, [("header", "Idempotency-Key")])
+    assert second.json["type"].endswith("#idempotency-key-reused")
+    assert first.json["_id"] in second.json["detail"]
+    assert len(gnomon_events.of(Scheduled)) == 1
+
+
+async def test_the_order_of_arguments_does_not_make_another_request(serve: Any) -> None:
+    key = {"Idempotency-Key": "order-4711"}
+    async with serve(tick) as ask:
+        answers = [
+            await ask("POST", "/scheduler/jobs/tick/trigger", json={"kwargs": kwargs}, headers=key)
+            for kwargs in ({"x": 1, "y": 2}, {"y": 2, "x": 1})
+        ]
+
+    assert [(answer.status, answer.json["repeated"]) for answer in answers] == [(202, False), (202, True)]
+
+
+async def test_one_idempotency_key_of_two_actors_makes_two_runs(serve: Any, gnomon_events: Any) -> None:
+    key = {"Idempotency-Key": "order-4711"}
+    async with serve(tick, guarded=True) as ask:
+        answers = [
+            await ask("POST", "/scheduler/jobs/tick/trigger", as_=role, headers=key)
+            for role in ("operator", "admin", "operator")
+        ]
+
+    assert [answer.json["repeated"] for answer in answers] == [False, False, True]
+    assert answers[0].json["_id"] == answers[2].json["_id"]
+    assert [event.actor for event in gnomon_events.of(Scheduled)] == ["operator", "admin"]
+
+
+async def test_a_key_is_remembered_across_a_restart_with_its_request(serve: Any, tmp_path: Path) -> None:
+    key = {"Idempotency-Key": "order-4711"}
+
+    async def trigger(kwargs: dict[str, int]) -> Any:
+        async with serve(tick, kernel={"store": SqliteStore(tmp_path / "gnomon.db")}) as ask:
+            return await ask("POST", "/scheduler/jobs/tick/trigger", json={"kwargs": kwargs}, headers=key)
+
+    first, again, other = await trigger({"x": 1}), await trigger({"x": 1}), await trigger({"x": 2})
+
+    assert (again.json["_id"], again.json["repeated"]) == (first.json["_id"], True)
+    assert other.status == 422
+
+
+async def test_the_key_of_a_refused_run_is_remembered_too(serve: Any) -> None:
+    key = {"Idempotency-Key": "order-4711"}
+    async with serve(tick, plugins=[Closed()]) as ask:
+        answers = [
+            await ask("POST", "/scheduler/jobs/tick/trigger", json={"kwargs": {"x": x}}, headers=key) for x in (1, 1, 2)
+        ]
+
+    assert [answer.status for answer in answers] == [202, 202, 422]
+    assert answers[0].json["status"] == "missed"
 
 
 async def test_an_unknown_job_is_404_with_a_suggestion(serve: Any) -> None:
