@@ -149,6 +149,32 @@ class RedisServer(Server):
         return [self.program, *where, "--dir", str(self.folder), "--save", "", "--appendonly", "no"]
 
 
+class NginxServer(Server):
+    """nginx with the blocks of a configuration that belong into its `http` block."""
+
+    def __init__(self, program: str, folder: Path) -> None:
+        super().__init__(program, folder)
+        self.blocks = ""
+
+    def command(self) -> list[str]:
+        kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+        temporary = "".join(f"{kind}_temp_path {self.folder}/{kind};" for kind in kinds)
+        (self.folder / "nginx.conf").write_text(
+            f"daemon off; master_process off; pid {self.folder}/nginx.pid; events {{}}\n"
+            f"http {{ access_log {self.folder}/access.log; {temporary}\n{self.blocks}\n}}\n"
+        )
+        return [
+            self.program, "-p", str(self.folder), "-c", str(self.folder / "nginx.conf"),
+            "-e", str(self.folder / "error.log"),
+        ]  # fmt: skip
+
+
+def find_nginx() -> str:
+    """Find nginx in PATH, or where Debian puts it, which is not in the PATH of every user."""
+    found = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
+    return found or missing("nginx", "there is no nginx: apt-get install nginx-light")
+
+
 def find_mongo() -> str:
     """Find the daemon, beside the Python that runs the tests or in PATH."""
     beside = Path(sys.executable).parent / "secantusd-py"
