@@ -30,15 +30,10 @@ from gnomon.runners.base import Outcome, Run, Runner
 from gnomon.runners.context import Context, context_of_task
 from gnomon.runners.log_buffer import ProgressReader
 from gnomon.safe_text import safe_str, safe_traceback, type_name
+from gnomon.stalls import is_stall, longest_pause
 from gnomon.threads import is_on_loop
 
 log = get_logger("gnomon.engine.supervisor")
-
-LOOKS = 20
-"""Checks per `silence` period; more than one, to detect stalls of the kernel itself."""
-LATE_LOOK_S = 1.0
-"""A check that is later than this, or than the time between two checks, shows that the kernel stalled."""
-
 
 DRAIN_CHECK_S = 0.5
 """Time between two checks whether there is still a body to wait for."""
@@ -173,12 +168,10 @@ class Supervisor:
         assert active.job.silence is not None  # noqa: S101 - watched only where there is one
         limit = active.job.silence.total_seconds()
         while (quiet := self.quiet(active)) < limit:
-            pause = min(limit - quiet, limit / LOOKS)
+            pause = min(limit - quiet, longest_pause(limit))
             due = self._clock.monotonic() + pause
             await self._clock.sleep(pause)
-            if self._clock.monotonic() - due > max(limit / LOOKS, LATE_LOOK_S):
-                # The kernel itself was stopped, suspended or blocked. The run may have been so too, and its signs of
-                # life may be unread: it gets the full time again.
+            if is_stall(self._clock.monotonic() - due, limit):
                 active.context.last_sign_of_life = self._clock.monotonic()
         message = f"the run gave no sign of life for {active.job.silence}"
         await self._end_by_force(active, Ending("silence", message))

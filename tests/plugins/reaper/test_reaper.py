@@ -274,6 +274,46 @@ async def test_it_checks_periodically_on_the_clock_of_the_kernel() -> None:
     assert over.reason == "zombie"
 
 
+async def test_the_check_is_a_job_with_a_history_that_can_be_triggered_and_paused() -> None:
+    async def body() -> None:
+        await asyncio.Event().wait()
+
+    clock, reaper = VirtualClock(), ReaperPlugin()
+    jobs: list[Job] = [Job(id="job", func=body)]
+    reaper.register_jobs(lambda **keys: jobs.append(Job(**keys)))
+    async with make_kernel(*jobs, clock=clock, plugins=[reaper]) as kernel:
+        hung = (await kernel.trigger("job")).execution.id
+
+        async def look() -> dict[str, Any]:
+            triggered = await kernel.trigger("gnomon.reaper", resume=False)
+            ended = await kernel.wait(triggered.execution.id)
+            assert ended.status == "success"
+            found: dict[str, Any] = ended.return_value
+            return found
+
+        assert await look() == {"watched": 1, "warned": [], "ended": []}
+        await kernel.pause("gnomon.reaper")
+        for _ in range(60):
+            await clock.advance(MINUTE)
+            await asyncio.sleep(0.001)
+        assert (await kernel.execution(hung)).status == "running"  # only a look could end it
+
+        deadline = time.monotonic() + 60
+        while not (found := await look())["ended"]:  # an early one may find that it was not looked at for long
+            assert time.monotonic() < deadline
+            await clock.advance(MINUTE)
+        assert found == {"watched": 1, "warned": found["warned"], "ended": [hung]}
+        assert (await kernel.execution(hung)).reason == "zombie"
+
+        await kernel.resume("gnomon.reaper")
+        by_itself = ExecutionQuery(job_id="gnomon.reaper", status=("success",), is_manual=False)
+        while (await kernel.executions(by_itself)).total < 2:
+            assert time.monotonic() < deadline
+            await clock.advance(MINUTE)
+        looks = (await kernel.executions(by_itself)).items
+        assert {one.return_value["watched"] for one in looks} == {0}
+
+
 async def test_the_next_check_is_when_a_run_reaches_one_of_its_limits() -> None:
     async def body() -> None:
         await one.clock.sleep(3600)
