@@ -10,6 +10,7 @@ import asyncio
 import hashlib
 import os
 import socket
+import struct
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
@@ -118,6 +119,7 @@ def send(command: Command, path: Path) -> Any:
         connection.settimeout(ANSWER_TIMEOUT_S)
         try:
             connection.connect(os.fspath(path))
+            _expect_own_kernel(connection, path)
             connection.sendall(msgspec.json.encode(command) + b"\n")
             line = connection.makefile("rb").readline()
         except (FileNotFoundError, ConnectionRefusedError) as exc:
@@ -145,8 +147,10 @@ async def listening(kernel: Kernel, path: Path, reload: Reload) -> AsyncIterator
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(ConnectionError):
+            refusal = _refusal(writer.get_extra_info("socket"))
             if line := await reader.readline():
-                writer.write(msgspec.json.encode(await _answer(kernel, line, reload), enc_hook=_encode) + b"\n")
+                answer = refusal or await _answer(kernel, line, reload)
+                writer.write(msgspec.json.encode(answer, enc_hook=_encode) + b"\n")
                 await writer.drain()
         writer.close()
 
@@ -164,6 +168,39 @@ async def listening(kernel: Kernel, path: Path, reload: Reload) -> AsyncIterator
         server.close()
         await server.wait_closed()
         path.unlink(missing_ok=True)  # noqa: ASYNC240 - once, at the end
+
+
+def _peer_uid(connection: socket.socket) -> int | None:
+    """Return the user id of the process at the other end of a Unix socket; None on systems that do not tell."""
+    if not hasattr(socket, "SO_PEERCRED"):
+        return None
+    _, uid, _ = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i")))
+    return int(uid)
+
+
+def _expect_own_kernel(connection: socket.socket, path: Path) -> None:
+    """Raise GnomonError if another user listens: it would receive the command, and could answer anything.
+
+    The kernel of the deployment runs as this user, as root, or as the owner of the socket's folder, for whom root may
+    act.
+    """
+    uid, own = _peer_uid(connection), os.geteuid()
+    trusted = {0, own, path.parent.stat().st_uid} if own == 0 else {0, own}
+    if uid is not None and uid not in trusted:
+        raise GnomonError(
+            f"the socket {path} belongs to the user with uid {uid}, and you are uid {own}: the command was not sent, "
+            "because another user listens there; run it as the user of the kernel, or remove the socket"
+        )
+
+
+def _refusal(connection: Any) -> Answer | None:
+    """Return the answer to a process of another user, for which the mode of the socket's file should be a barrier."""
+    uid = _peer_uid(connection)
+    if uid is None or uid in {0, os.geteuid()}:
+        return None
+    error = f"commands are for the kernel's own user (uid {os.geteuid()}) and root; this one comes from uid {uid}"
+    log.warning("a command of another user was refused", uid=uid)
+    return Answer(error=error, error_type=GnomonError.__name__)
 
 
 def _remove_stale(path: Path) -> None:

@@ -1,8 +1,10 @@
 """The control socket: commands reach a running kernel, and errors come back whole."""
 
 import asyncio
+import os
 import stat
-from collections.abc import AsyncIterator
+import tempfile
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ from gnomon.control_socket import (
     send,
 )
 from gnomon.deployment.config import Config
+from other_user import NOBODY, needs_second_user, start_as_nobody
 
 
 async def waits(n: int = 0) -> int:
@@ -143,3 +146,65 @@ async def test_a_command_that_nests_too_deeply_is_refused(path: Path, levels: in
     await writer.wait_closed()
 
     assert b"nested deeper than 64 levels" in answer
+
+
+# --- other users of the machine ---
+
+LISTEN = """
+server = socket.socket(socket.AF_UNIX)
+server.bind(sys.argv[1])
+os.chmod(sys.argv[1], 0o777)
+server.listen()
+print("listening", flush=True)
+connection, _ = server.accept()
+connection.settimeout(60)
+print(connection.recv(1000).decode() or "nothing", flush=True)
+"""
+COMMAND = """
+connection = socket.socket(socket.AF_UNIX)
+connection.connect(sys.argv[1])
+connection.sendall(b'{"type": "pause", "job_id": "waits"}\\n')
+print(connection.makefile().readline(), flush=True)
+"""
+
+
+@pytest.fixture
+def shared_folder() -> Iterator[Path]:
+    """A folder that all users may use: pytest's own is private."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        Path(folder).chmod(0o1777)
+        yield Path(folder)
+
+
+async def test_a_command_is_not_sent_to_the_socket_of_another_user(shared_folder: Path) -> None:
+    path = shared_folder / "gnomon.sock"
+    with start_as_nobody(LISTEN, path) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "listening\n"
+        with pytest.raises(GnomonError, match=f"belongs to the user with uid {NOBODY}.*the command was not sent"):
+            await ask(Pause("waits"), path)
+        assert process.stdout.readline() == "nothing\n"
+
+
+async def test_root_sends_commands_to_a_kernel_of_the_owner_of_its_folder(shared_folder: Path) -> None:
+    path = shared_folder / "gnomon.sock"
+    needs_second_user()
+    os.chown(shared_folder, NOBODY, NOBODY)
+    with start_as_nobody(LISTEN, path) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "listening\n"
+        with pytest.raises(GnomonError, match="closed the connection"):
+            await ask(Pause("waits"), path)
+        assert '"waits"' in process.stdout.readline()
+
+
+async def test_a_command_of_another_user_is_refused(shared_folder: Path) -> None:
+    path = shared_folder / "gnomon.sock"
+    async with Kernel(jobs=[Job(id="waits", func=waits)]) as kernel, listening(kernel, path, reload):
+        path.chmod(0o777)  # as a careless administrator would
+        process = start_as_nobody(COMMAND, path)
+        output, errors = await asyncio.to_thread(process.communicate)
+        job = await kernel.job("waits")
+
+    assert "commands are for the kernel's own user" in output, errors
+    assert not job.state.paused

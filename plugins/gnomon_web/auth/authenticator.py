@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import os
 from collections.abc import Callable, Mapping
 from datetime import UTC
 
@@ -22,10 +23,11 @@ from gnomon.wire.problems import (
 )
 from gnomon_web.auth.client_address import FORWARDING_HEADERS, client_of
 from gnomon_web.auth.networks import bucket_of
+from gnomon_web.auth.peer_owner import local_identity, user_name
 from gnomon_web.auth.rate_limit import RateLimit
 from gnomon_web.auth.roles import LOCAL, NOBODY, Access, Identity
 from gnomon_web.auth.sessions import PREFIX, Session, Sessions
-from gnomon_web.auth.tokens import Token, digest_of
+from gnomon_web.auth.tokens import GENERATE, Token, digest_of
 from gnomon_web.config import Config
 from gnomon_web.errors import ApiError, culprit
 
@@ -63,11 +65,15 @@ class Authenticator:
         """Whether no tokens are configured, so that anyone who reaches the server may do everything."""
         return not self._tokens
 
-    def identify(self, request: web.Request) -> Identity:
-        """Return the sender of a request, NOBODY without credentials; ApiError 401 for a token that is not valid."""
+    def identify(self, request: web.Request, access: Access = "admin") -> Identity:
+        """Return the sender of a request, NOBODY without credentials; ApiError 401 for a token that is not valid.
+
+        `access` is what the sender wants to do. Without tokens every user of the machine may read, and only the
+        kernel's own user and root may act.
+        """
         if self.is_open:
             _refuse_forwarded(request)
-            return LOCAL
+            return LOCAL if access in {"public", "viewer"} else local_identity(request)
         if (header := request.headers.get(hdrs.AUTHORIZATION)) is not None:
             scheme, _, token = header.partition(" ")
             if scheme.lower() != "bearer":
@@ -169,6 +175,13 @@ def require(identity: Identity, access: Access) -> None:
     if identity is NOBODY:
         detail = f"this call requires the role {access}: send `Authorization: Bearer TOKEN`"
         raise _refused(AUTHENTICATION_REQUIRED, culprit("header", "Authorization", detail))
+    if identity.token is None:
+        detail = (
+            f"this server has no tokens, so only its own user, {user_name(os.geteuid())}, and root may do this; the "
+            f"request comes from the {identity.name}. To act as another user, configure a token with the role {access} "
+            f"in [[plugins.web.tokens]]; {GENERATE}"
+        )
+        raise ApiError(INSUFFICIENT_ROLE, detail, errors=[culprit("header", "Authorization", detail)])
     detail = f"this call requires the role {access}; {identity.name!r} has the role {identity.role}"
     raise ApiError(INSUFFICIENT_ROLE, detail, errors=[culprit("header", "Authorization", detail)])
 

@@ -33,4 +33,4 @@ class Identity(msgspec.Struct, frozen=True):
 
 NOBODY = Identity("nobody", "public")
 LOCAL = Identity("local", "admin")
-"""The sender of every request where no tokens are configured: a user of this machine."""
+"""The kernel's own user, or root, where no tokens are configured; see peer_owner for other users of the machine."""

@@ -14,7 +14,8 @@ from gnomon import GnomonError
 from gnomon.wire.problems import BODY_TIMEOUT, INVALID_TOKEN, NOT_CONFIRMED
 from gnomon_web.app_keys import AUTHENTICATOR, CONFIG, IDENTITY
 from gnomon_web.auth.authenticator import require
-from gnomon_web.auth.roles import Identity
+from gnomon_web.auth.browser_security import SAFE_METHODS
+from gnomon_web.auth.roles import Access, Identity
 from gnomon_web.auth.tickets import PARAMETER, TICKETS
 from gnomon_web.errors import ApiError, culprit
 from gnomon_web.http.contributed_calls import call_contributed
@@ -37,18 +38,25 @@ def endpoint(route: Route, signature: Signature) -> Callable[[web.Request], Awai
     """Return the aiohttp handler of a route."""
 
     async def answer(request: web.Request) -> web.StreamResponse:
-        request[IDENTITY] = identity = _identity(request, route)
-        require(identity, route.role)
+        access = _access(request, route)
+        request[IDENTITY] = identity = _identity(request, route, access)
+        require(identity, access)
         return await _call(request, route, await _arguments(request, route, signature))
 
     return answer
 
 
-def _identity(request: web.Request, route: Route) -> Identity:
+def _access(request: web.Request, route: Route) -> Access:
+    """Return the role that a request needs. Without tokens everyone on the machine is a viewer, so all acts need more."""
+    is_act = route.method not in SAFE_METHODS
+    return "operator" if is_act and route.role == "viewer" and request.app[AUTHENTICATOR].is_open else route.role
+
+
+def _identity(request: web.Request, route: Route, access: Access) -> Identity:
     """Return the sender of a request; that of a WebSocket may have a ticket in place of a token."""
     authenticator = request.app[AUTHENTICATOR]
     if route.kind != "websocket" or PARAMETER not in request.query:
-        return authenticator.identify(request)
+        return authenticator.identify(request, access)
     identity = request.app[TICKETS].redeem(request.query[PARAMETER])
     if identity is None or not authenticator.is_valid(identity):
         detail = "this ticket is unknown, used or older than 30 s, or its login has ended: get another one"

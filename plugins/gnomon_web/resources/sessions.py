@@ -13,7 +13,7 @@ from msgspec import Meta
 from gnomon.wire.problems import UNKNOWN_SESSION
 from gnomon_web.app_keys import AUTHENTICATOR, CONFIG, IDENTITY, KERNEL, is_secure
 from gnomon_web.auth import sessions
-from gnomon_web.auth.roles import LOCAL, NOBODY, Access, Identity, Role
+from gnomon_web.auth.roles import NOBODY, Access, Identity, Role
 from gnomon_web.errors import ApiError, culprit
 from gnomon_web.http.routes import Answer, Route
 from gnomon_web.resources.parameters import Text
@@ -75,7 +75,7 @@ async def log_in(request: web.Request, body: Login) -> Answer[Session]:
     """Exchange a token for a login cookie."""
     authenticator = request.app[AUTHENTICATOR]
     if authenticator.is_open:
-        return Answer(_session(request, request[IDENTITY]))
+        return Answer(_session(request, authenticator.identify(request)))
     value, identity = await authenticator.log_in(body.token, request)
     await authenticator.log_out(authenticator.session_of(request))  # a browser has one login at a time
     return Answer(_session(request, identity), login_cookie(request, value, identity))
@@ -86,7 +86,9 @@ async def log_out(request: web.Request) -> Answer[Session]:
     authenticator = request.app[AUTHENTICATOR]
     for identity in (request[IDENTITY], authenticator.session_of(request)):
         await authenticator.log_out(identity)
-    return Answer(_session(request, LOCAL if authenticator.is_open else NOBODY), _cookie(request, "", 0))
+    return Answer(
+        _session(request, authenticator.identify(request) if authenticator.is_open else NOBODY), _cookie(request, "", 0)
+    )
 
 
 async def list_sessions(request: web.Request) -> list[OpenSession]:
@@ -111,7 +113,8 @@ async def end_session(request: web.Request, session_id: str) -> OpenSession:
 
 async def get_session(request: web.Request) -> Session:
     """Return the name and role of the sender."""
-    return _session(request, request[IDENTITY])
+    authenticator = request.app[AUTHENTICATOR]
+    return _session(request, authenticator.identify(request) if authenticator.is_open else request[IDENTITY])
 
 
 def login_cookie(request: web.Request, value: str, identity: Identity) -> dict[str, str]:
