@@ -47,7 +47,7 @@ def endpoint(route: Route, signature: Signature) -> Callable[[web.Request], Awai
 
 
 def _access(request: web.Request, route: Route) -> Access:
-    """Return the role that a request needs. Without tokens everyone on the machine is a viewer, so all acts need more."""
+    """Return the role that a request needs: without tokens everyone on the machine is a viewer, so acts need more."""
     is_act = route.method not in SAFE_METHODS
     return "operator" if is_act and route.role == "viewer" and request.app[AUTHENTICATOR].is_open else route.role
 
