@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Sequence
+from typing import Literal
 
 import msgspec
 import structlog
@@ -21,6 +22,7 @@ from gnomon_redis.past_durations import PastDurations
 from gnomon_redis.progress_record import Names
 from gnomon_redis.progress_state import ProgressState
 from gnomon_redis.tracker import Tracker
+from gnomon_redis.tradingagents import encode_for_tradingagents
 
 log = structlog.stdlib.get_logger("gnomon.redis")
 
@@ -29,7 +31,10 @@ class RedisPlugin:
     """Publishes the progress of every run in Redis, for other programs. An outage of Redis affects no run."""
 
     class Config(msgspec.Struct, forbid_unknown_fields=True):
-        """`ttl` counts from the end of a run, `live_ttl` from the last write of its kernel."""
+        """`ttl` counts from the end of a run, `live_ttl` from the last write of its kernel.
+
+        `dialect` adds the fields of another tracker; by default it is that of the plugin `web`.
+        """
 
         url: Secret = Secret("redis://127.0.0.1:6379/0")
         prefix: str = "progress:"
@@ -37,6 +42,7 @@ class RedisPlugin:
         live_ttl: Duration = Duration(minutes=1)
         stream_length: int = 100
         timeout: Duration = Duration(seconds=2)
+        dialect: Literal["tradingagents"] | None = None
 
         def __post_init__(self) -> None:
             """Raise ValueError for an invalid value; the URL is not quoted, it may contain a password."""
@@ -77,6 +83,8 @@ class RedisPlugin:
     async def lifespan(self, kernel: KernelApi) -> AsyncIterator[None]:
         """Run the tracker and the backfill; on exit write what is left, for as long as two commands may take."""
         self._progress.position = kernel.health().position
+        if "tradingagents" in {self.config.dialect, *_dialects(kernel)}:
+            self._progress.encode = encode_for_tradingagents
         tracker = self._tracker = Tracker(
             self._progress, self._connect(), SystemClock(), self.config.live_ttl, kernel.log_id, self._refill
         )
@@ -115,6 +123,14 @@ class RedisPlugin:
             live_ttl=config.live_ttl.total_seconds(),
             timeout=config.timeout.total_seconds(),
         )
+
+
+def _dialects(kernel: KernelApi) -> list[str]:
+    """Return the dialects that other plugins speak, by their hook `register_dialect`."""
+    found: list[str] = []
+    for plugin in kernel.plugins:
+        plugin.contribute("register_dialect", found.append)
+    return found
 
 
 async def _save_checkpoint(backfill: Backfill, within: float) -> None:

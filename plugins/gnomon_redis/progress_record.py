@@ -129,4 +129,14 @@ class Names:
 
 
 encode = msgspec.json.Encoder().encode
-decode = msgspec.json.Decoder(ProgressRecord).decode
+_decode = msgspec.json.Decoder(ProgressRecord).decode
+EXECUTION_STATUS = "execution_status"
+"""The key of our status in a record whose `status` has the words of another tracker."""
+
+
+def decode(text: bytes) -> ProgressRecord:
+    """Parse a record, also one that was written in a dialect."""
+    if EXECUTION_STATUS.encode() not in text:
+        return _decode(text)
+    fields = msgspec.json.decode(text)
+    return msgspec.convert(fields | {"status": fields.get(EXECUTION_STATUS, fields["status"])}, ProgressRecord)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 
 import msgspec
@@ -12,7 +12,7 @@ from gnomon import Event, Execution, TransitionError
 from gnomon.domain import execution
 from gnomon.domain.events import ExecutionEvent
 from gnomon_redis.past_durations import PastDurations
-from gnomon_redis.progress_record import encode, record_of
+from gnomon_redis.progress_record import ProgressRecord, encode, record_of
 
 MOST_ENDED = 10_000
 """Ended runs that are kept, at about a kilobyte each, to be written again after an outage."""
@@ -60,6 +60,7 @@ class ProgressState:
     def __init__(
         self, ttl: timedelta, live_ttl: timedelta, past_durations: PastDurations, most_ended: int = MOST_ENDED
     ) -> None:
+        self.encode: Callable[[ProgressRecord], bytes] = encode
         self.dropped = 0
         self.position = 0
         self.unknown_runs: dict[str, int] = {}
@@ -220,7 +221,7 @@ class ProgressState:
 
     def _end(self, run: TrackedRun, state: Execution, at: datetime) -> None:
         run.ended_at = at
-        run.record = encode(record_of(state, self._past_durations.timing(state, at), at, at))
+        run.record = self.encode(record_of(state, self._past_durations.timing(state, at), at, at))
         run.state = None
         self._ended[run.id] = run
         while len(self._ended) > self._most_ended:
@@ -231,7 +232,7 @@ class ProgressState:
     def _record_of(self, run: TrackedRun, now: datetime) -> bytes:
         if run.state is None:
             return run.record
-        return encode(record_of(run.state, self._past_durations.timing(run.state, now), now, None))
+        return self.encode(record_of(run.state, self._past_durations.timing(run.state, now), now, None))
 
     def _ttl_of(self, run: TrackedRun, now: datetime) -> float:
         if run.ended_at is None:

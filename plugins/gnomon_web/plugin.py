@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
 import structlog
@@ -75,6 +75,12 @@ class WebPlugin:
                     housekeeping.cancel()
                     self.address = None
                     await self._projections.live.close()
+
+    @hookimpl(optionalhook=True)
+    def register_dialect(self, register: Callable[[str], None]) -> None:
+        """Register the dialect of the readers with plugins that publish in other ways, such as `redis`."""
+        if self.config.dialect is not None:
+            register(self.config.dialect)
 
     @hookimpl
     def on_events(self, events: Sequence[Event], replaying: bool) -> None:
