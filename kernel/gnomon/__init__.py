@@ -68,6 +68,7 @@ if TYPE_CHECKING:
     from gnomon.errors import TriggerError as TriggerError
     from gnomon.errors import UnknownExecutionError as UnknownExecutionError
     from gnomon.errors import UnknownJobError as UnknownJobError
+    from gnomon.errors import UnsafeFileError as UnsafeFileError
     from gnomon.hookspecs import hookimpl as hookimpl
     from gnomon.jobs.decorator import job as job
     from gnomon.jobs.job import Job as Job
@@ -139,6 +140,7 @@ _HOMES = {
         "TriggerError",
         "UnknownExecutionError",
         "UnknownJobError",
+        "UnsafeFileError",
     ),
     "hookspecs": ("hookimpl",),
     "jobs.decorator": ("job",),

@@ -1,7 +1,8 @@
 """The control socket, through which commands on the same machine talk to a running kernel.
 
-It is a Unix socket beside the config file that only its owner can open. Each connection carries one command and one
-answer, each a JSON object on one line.
+It is a Unix socket beside the config file that only its owner can open. Where other users may write that folder, one of
+them could listen there instead, so the socket is in the runtime folder of the user. Each connection carries one command
+and one answer, each a JSON object on one line.
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ import hashlib
 import os
 import socket
 import struct
+import sys
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ import msgspec
 from gnomon.deployment.config import Config
 from gnomon.durations import encode_hook
 from gnomon.errors import ConfigError, GnomonError
+from gnomon.files import other_writers
 from gnomon.json_depth import MAX_DEPTH, is_text_too_deep
 from gnomon.kernel import Kernel
 from gnomon.logs import get_logger
@@ -33,6 +36,8 @@ MAX_PATH_BYTES = 100
 MAX_LINE_BYTES = 1024 * 1024
 ANSWER_TIMEOUT_S = 30.0
 """Time that a command waits for its answer; while the store is unavailable, the kernel waits too."""
+
+_HAS_PROC = sys.platform == "linux"
 
 Reload = Callable[[], Awaitable[Any]]
 
@@ -101,13 +106,42 @@ _answers = msgspec.json.Decoder(Answer)
 
 
 def control_path(config: Config) -> Path:
-    """Return the path of the socket: beside the config file, or in the temporary folder where that is too long."""
+    """Return the path of the socket: beside the config file, or in the user's runtime folder where others may write."""
     name = config.source.stem if config.source is not None else "gnomon"
     path = config.directory / f"{name}.sock"
-    if len(os.fsencode(path)) <= MAX_PATH_BYTES:
+    if (_is_short(path) or _HAS_PROC) and not other_writers(path.parent):
         return path
     digest = hashlib.blake2b(os.fsencode(path), digest_size=8).hexdigest()
-    return Path(tempfile.gettempdir()) / f"gnomon-{os.getuid()}-{digest}.sock"
+    return next((folder / f"gnomon-{digest}.sock" for folder in _private_folders()), path)
+
+
+def _private_folders() -> Iterator[Path]:
+    """Yield folders for sockets that no other user can write; on macOS the temporary folder is one."""
+    for place in (os.environ.get("XDG_RUNTIME_DIR"), tempfile.gettempdir()):
+        if (
+            place
+            and os.access(place, os.W_OK)
+            and Path(place).stat().st_uid == os.geteuid()
+            and not other_writers(Path(place))
+        ):
+            yield Path(place)
+
+
+def _is_short(path: Path) -> bool:
+    return len(os.fsencode(path)) <= MAX_PATH_BYTES
+
+
+@contextmanager
+def _address(path: Path) -> Iterator[str]:
+    """Yield the address of a socket; a path that is too long for one is given relative to its open folder."""
+    if _is_short(path):
+        yield os.fspath(path)
+        return
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{folder}/{path.name}"
+    finally:
+        os.close(folder)
 
 
 def send(command: Command, path: Path) -> Any:
@@ -118,7 +152,8 @@ def send(command: Command, path: Path) -> Any:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.settimeout(ANSWER_TIMEOUT_S)
         try:
-            connection.connect(os.fspath(path))
+            with _address(path) as address:
+                connection.connect(address)
             _expect_own_kernel(connection, path)
             connection.sendall(msgspec.json.encode(command) + b"\n")
             line = connection.makefile("rb").readline()
@@ -155,9 +190,7 @@ async def listening(kernel: Kernel, path: Path, reload: Reload) -> AsyncIterator
         writer.close()
 
     try:
-        _remove_stale(path)
-        server = await asyncio.start_unix_server(serve, path, limit=MAX_LINE_BYTES)
-        path.chmod(0o600)  # noqa: ASYNC240 - once, at start-up
+        server = await asyncio.start_unix_server(serve, sock=_bind(path), limit=MAX_LINE_BYTES)
     except OSError as exc:
         log.warning("no control socket: commands cannot reach this kernel", path=str(path), problem=str(exc))
         yield
@@ -201,6 +234,25 @@ def _refusal(connection: Any) -> Answer | None:
     error = f"commands are for the kernel's own user (uid {os.geteuid()}) and root; this one comes from uid {uid}"
     log.warning("a command of another user was refused", uid=uid)
     return Answer(error=error, error_type=GnomonError.__name__)
+
+
+def _bind(path: Path) -> socket.socket:
+    """Return a socket at the path that only its owner can open, from the first moment on and whatever the umask is."""
+    if problem := other_writers(path.parent):
+        advice = "move the config to another folder, or set XDG_RUNTIME_DIR"
+        raise PermissionError(f"{problem}, who could listen there instead: {advice}")
+    _remove_stale(path)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        with suppress(OSError):  # Linux creates the file with this mode; elsewhere the next call but one narrows it
+            os.fchmod(listener.fileno(), 0o600)
+        with _address(path) as address:
+            listener.bind(address)
+        path.chmod(0o600)
+    except BaseException:
+        listener.close()
+        raise
+    return listener
 
 
 def _remove_stale(path: Path) -> None:

@@ -160,7 +160,7 @@ class UnsafeFileError(StoreError):
     """A file cannot be trusted, because another user put it there or can change it. Do what the message says."""
 
     def __init__(self, path: object, finding: str, remedy: str) -> None:
-        super().__init__(f"{path} {finding}, so it cannot be trusted: {remedy}")
+        super().__init__(f"{path} {finding}; {remedy}")
 
 
 class PluginError(GnomonError):

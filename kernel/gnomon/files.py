@@ -28,19 +28,31 @@ def open_private(path: Path, flags: int = os.O_RDWR | os.O_CREAT) -> int:
         # Opening a named pipe would wait for its other end without O_NONBLOCK.
         file = os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, PRIVATE)
     except OSError as exc:
-        if path.is_symlink():
+        if path.is_symlink() and not isinstance(exc, FileExistsError):
             raise UnsafeFileError(path, "is a symbolic link", "remove it") from exc
         raise
     try:
-        _check_private(path, file)
+        _check_private(path, os.fstat(file), file)
     except BaseException:
         os.close(file)
         raise
     return file
 
 
-def _check_private(path: Path, file: int) -> None:
-    found = os.fstat(file)
+def make_private(path: Path) -> None:
+    """Create a file as `open_private` does, or narrow an existing one without opening it.
+
+    A process that closes a descriptor of a SQLite database drops the locks that SQLite holds on it.
+    """
+    try:
+        os.close(open_private(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
+    except FileExistsError:
+        if path.is_symlink():
+            raise UnsafeFileError(path, "is a symbolic link", "remove it") from None
+        _check_private(path, path.stat(), path)
+
+
+def _check_private(path: Path, found: os.stat_result, file: int | Path) -> None:
     if not stat.S_ISREG(found.st_mode):
         raise UnsafeFileError(path, "is not a regular file", "remove it")
     owner = found.st_uid
@@ -51,9 +63,9 @@ def _check_private(path: Path, file: int) -> None:
         _narrow(path, file, mode)
 
 
-def _narrow(path: Path, file: int, mode: int) -> None:
+def _narrow(path: Path, file: int | Path, mode: int) -> None:
     try:
-        os.fchmod(file, PRIVATE)
+        os.chmod(file, PRIVATE)  # noqa: PTH101 - a descriptor, where there is one
     except PermissionError:
         log.warning("other users can open this file", path=str(path), mode=f"{mode:04o}", advice=f"chmod 600 {path}")
     else:

@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import sqlite3
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -113,6 +114,8 @@ def copy(ctx: Context, source: Path, target: Path) -> int:
     # "ro" would leave -wal and -shm files beside a database that no other process had open.
     mode = "rw" if os.access(source, os.W_OK) else "ro"
     address = f"{source.resolve().as_uri()}?mode={mode}"
+    target.touch()
+    target.chmod(stat.S_IMODE(source.stat().st_mode))  # nobody may read the copy who may not read the database
     reading = sqlite3.connect(address, uri=True, isolation_level=None, timeout=BUSY_TIMEOUT_S)
     with closing(reading), closing(sqlite3.connect(target)) as writing:
         if reading.execute("PRAGMA journal_mode").fetchone()[0] == "wal":

@@ -19,6 +19,7 @@ import msgspec
 from bson import CodecOptions
 
 from gnomon.errors import StoreUnavailableError
+from gnomon.files import make_private
 from gnomon_mongo.drivers import Document
 
 _CODEC = CodecOptions[Document](tz_aware=True)
@@ -94,10 +95,11 @@ class RejectedDocuments:
 
     def _connect(self) -> closing[sqlite3.Connection]:
         try:
+            make_private(self.path)
             connection = sqlite3.connect(self.path, timeout=5.0)
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute(_SCHEMA)
-        except sqlite3.Error as exc:
+        except (sqlite3.Error, OSError) as exc:
             raise StoreUnavailableError(
                 f"{self.path} cannot be used now: check its folder, its permissions and its disk ({exc})"
             ) from exc

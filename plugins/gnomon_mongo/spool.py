@@ -19,6 +19,7 @@ import structlog
 from bson import CodecOptions
 
 from gnomon.errors import StoreError, StoreInUseError, StoreUnavailableError
+from gnomon.files import make_private
 from gnomon_mongo.drivers import Document
 from gnomon_mongo.write_batch import WriteBatch
 
@@ -158,6 +159,7 @@ class Spool:
 
     def _open(self) -> None:
         self.check_folder()
+        make_private(self.path)  # SQLite gives the files beside it the same mode
         self._connection = sqlite3.connect(self.path, timeout=0.5, isolation_level=None, check_same_thread=False)
         # Set before WAL: then SQLite uses no shared memory file, and a second process is refused.
         self._execute("PRAGMA locking_mode = EXCLUSIVE")

@@ -15,8 +15,8 @@ from pathlib import Path
 import msgspec
 import structlog
 
-from gnomon.errors import StoreInUseError
-from gnomon.files import open_private, user_name
+from gnomon.errors import StoreInUseError, UnsafeFileError
+from gnomon.files import make_private, open_private, user_name
 
 log = structlog.stdlib.get_logger("gnomon.sqlite")
 
@@ -64,6 +64,8 @@ class WriterLock:
         `check` runs when nobody else can write to an existing database, and before anything is created.
         """
         try:
+            for suffix in ("-wal", "-shm"):
+                _check_part(self._database.with_name(f"{self._database.name}{suffix}"))
             if self._database.exists():  # SQLite must not open another link of a file that is open elsewhere
                 self._lock(self._database)
             check()
@@ -91,20 +93,21 @@ class WriterLock:
 
     def _lock(self, path: Path) -> None:
         self._refused = path
-        found = None
-        with suppress(FileNotFoundError):
-            found = path.stat()
-            if (found.st_dev, found.st_ino) in _open_files.values():
-                raise BlockingIOError  # without opening it: see above
+        if _is_open_here(path):
+            raise BlockingIOError  # without opening it: see above
+        before = path.stat() if path.exists() else None
         file = open_private(path)
-        self._locked[path] = file
         opened = os.fstat(file)
+        if path == self.path and opened.st_nlink > 1:  # its content is replaced
+            os.close(file)
+            raise UnsafeFileError(path, "has another name too, and would be overwritten there", "remove it")
+        self._locked[path] = file
         _open_files[file] = opened.st_dev, opened.st_ino
         if path == self.path or LOCKS_ARE_SEPARATE:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                self._pass_strangers(path, found or opened)
+                self._pass_strangers(path, before or opened)
 
     def _pass_strangers(self, path: Path, file: os.stat_result) -> None:
         """Raise BlockingIOError, unless only processes of users who cannot write the file hold its lock.
@@ -151,6 +154,8 @@ class WriterLock:
             return None
         if holder.host != socket.gethostname():
             return holder
+        if holder.pid == os.getpid():
+            return holder if _is_open_here(self._refused) else None
         try:
             os.kill(holder.pid, 0)
         except PermissionError:  # the process exists, and belongs to another user
@@ -159,6 +164,21 @@ class WriterLock:
             return None
         holders = self._others()
         return holder if holder.pid in holders or not holders else None
+
+
+def _is_open_here(path: Path) -> bool:
+    """Return whether this process has locked the file, by this name or another."""
+    with suppress(FileNotFoundError):
+        found = path.stat()
+        return (found.st_dev, found.st_ino) in _open_files.values()
+    return False
+
+
+def _check_part(path: Path) -> None:
+    """Check a file of SQLite's, which follows links, and narrow it as the database is."""
+    with suppress(FileNotFoundError):
+        path.lstat()
+        make_private(path)
 
 
 def _processes_with(file: os.stat_result) -> list[int]:

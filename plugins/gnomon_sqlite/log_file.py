@@ -11,7 +11,8 @@ from typing import Literal
 
 import structlog
 
-from gnomon.errors import NoLogError, StoreError
+from gnomon.errors import NoLogError, StoreError, UnsafeFileError
+from gnomon.files import other_writers
 from gnomon_sqlite import vacuum
 from gnomon_sqlite.checksums import check_log
 from gnomon_sqlite.connection import connect, transaction
@@ -58,6 +59,17 @@ def check_path(path: Path) -> None:
         raise StoreError(f"{path} is a directory: give the path of a file in it, such as {path / 'gnomon.db'}")
     if not path.parent.is_dir():
         raise StoreError(f"{path} cannot be created: there is no folder {path.parent}; create it first")
+
+
+def check_folder(path: Path) -> None:
+    """Warn where other users may write the folder of the log, and could replace its files; root is refused there."""
+    problem = other_writers(path.parent)
+    if problem and os.geteuid() == 0:
+        raise UnsafeFileError(path, f"cannot be the log of root: {problem}", "use another folder, or chmod go-w")
+    if problem:
+        log.warning(
+            "other users could replace the log: use another folder, or chmod go-w", path=str(path), problem=problem
+        )
 
 
 def check_file(path: Path, *, must_exist: bool) -> None:

@@ -243,6 +243,7 @@ class SqliteStore(Store):
         else:
             lock = WriterLock(self.path)
             log_file.check_path(self.path)
+            log_file.check_folder(self.path)
             lock.acquire(self._check)
             self._resources.callback(lock.release)
             self._resources.callback(sys.setswitchinterval, sys.getswitchinterval())

@@ -3,12 +3,14 @@
 import asyncio
 import os
 import stat
+import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from gnomon import ConfigError, GnomonError, Job, Kernel
 from gnomon.control_socket import (
@@ -100,10 +102,6 @@ async def test_an_unknown_command_is_refused(path: Path) -> None:
     writer.close()
 
 
-async def test_only_the_owner_may_use_the_socket(path: Path) -> None:
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
-
-
 async def test_the_socket_of_a_killed_kernel_is_replaced(tmp_path: Path) -> None:
     path = tmp_path / "gnomon.sock"
     async with Kernel() as kernel:
@@ -128,12 +126,62 @@ def test_a_command_without_a_kernel_is_refused(tmp_path: Path) -> None:
         send(GetHealth(), tmp_path / "gnomon.sock")
 
 
-def test_the_socket_is_beside_the_config_or_in_the_temporary_folder(tmp_path: Path) -> None:
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc shortens the path")
+async def test_the_socket_is_beside_the_config_however_long_its_path_is(tmp_path: Path) -> None:
     deep = tmp_path / ("x" * MAX_PATH_BYTES)
+    deep.mkdir()
+    path = control_path(Config(source=deep / "prod.toml", directory=deep))
 
-    assert control_path(Config(source=tmp_path / "prod.toml", directory=tmp_path)) == tmp_path / "prod.sock"
-    assert len(bytes(control_path(Config(directory=deep)))) <= MAX_PATH_BYTES
-    assert control_path(Config(directory=deep)) != control_path(Config(directory=deep / "y"))
+    assert path == deep / "prod.sock"
+    async with Kernel() as kernel, listening(kernel, path, reload):
+        assert (await ask(GetHealth(), path))["running"] == 0
+    assert list(deep.iterdir()) == []
+
+
+async def test_no_socket_is_in_a_folder_that_other_users_may_write(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another user could listen there instead, because the name can be guessed."""
+    shared, runtime = tmp_path / "shared", tmp_path / "runtime"
+    shared.mkdir()
+    shared.chmod(0o1777)
+    runtime.mkdir(0o700)
+    config = Config(source=shared / "prod.toml", directory=shared)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(runtime))
+
+    path = control_path(config)
+
+    assert path.parent == runtime
+    assert control_path(Config(directory=shared)) != path
+    async with Kernel() as kernel, listening(kernel, path, reload):
+        assert (await ask(GetHealth(), path))["running"] == 0
+
+
+async def test_a_kernel_without_a_place_for_its_socket_reports_that(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tmp_path.chmod(0o777)
+    monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
+    monkeypatch.setattr(tempfile, "gettempdir", lambda: str(tmp_path))
+    path = control_path(Config(directory=tmp_path))
+
+    with capture_logs() as logged:
+        async with Kernel() as kernel, listening(kernel, path, reload):
+            assert not path.exists()
+
+    assert "can be changed by every user" in next(one["problem"] for one in logged if "problem" in one)
+
+
+@pytest.mark.parametrize("mask", [0o000, 0o022, 0o277])
+async def test_only_the_owner_may_use_the_socket_whatever_the_umask_is(tmp_path: Path, mask: int) -> None:
+    path = tmp_path / "gnomon.sock"
+    async with Kernel() as kernel:
+        before = os.umask(mask)
+        try:
+            async with listening(kernel, path, reload):
+                assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        finally:
+            os.umask(before)
 
 
 @pytest.mark.parametrize("levels", [64, 970, 100_000])
@@ -199,6 +247,7 @@ async def test_root_sends_commands_to_a_kernel_of_the_owner_of_its_folder(shared
 
 
 async def test_a_command_of_another_user_is_refused(shared_folder: Path) -> None:
+    shared_folder.chmod(0o755)  # there is no socket where others can write
     path = shared_folder / "gnomon.sock"
     async with Kernel(jobs=[Job(id="waits", func=waits)]) as kernel, listening(kernel, path, reload):
         path.chmod(0o777)  # as a careless administrator would

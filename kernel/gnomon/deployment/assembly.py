@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 
 from gnomon.deployment.config import Config
+from gnomon.deployment.file_checks import check_writers
 from gnomon.deployment.job_collection import collect_jobs
 from gnomon.deployment.plugin_loading import load_enabled, load_plugins
 from gnomon.errors import ConfigError, PluginError, UnknownJobError
@@ -72,6 +73,7 @@ def assemble(config: Config) -> Deployment:
     problems += plugin_problems
     store = _only_store(plugins, problems)
     warnings: list[str] = []
+    check_writers(config, problems, warnings)
     jobs = collect_jobs(config, plugins, problems, warnings)
     if problems or store is None:
         raise ConfigError(problems)

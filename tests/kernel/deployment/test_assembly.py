@@ -1,3 +1,4 @@
+import os
 import sys
 from collections.abc import Callable
 from datetime import timedelta
@@ -188,6 +189,29 @@ def test_the_python_path_is_added_to_the_front_once_and_in_order(deploy: Deploy,
 
     assert sys.path[:2] == [str(tmp_path / "lib"), str(tmp_path)]
     assert sys.path.count(str(tmp_path)) == 1
+
+
+def test_what_others_may_write_is_a_warning_and_for_root_a_problem(
+    deploy: Deploy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "lib").mkdir()
+    (tmp_path / "lib").chmod(0o777)
+    text = 'kernel.python_path = [".", "lib"]'
+    expected = (
+        f"kernel.python_path: 'lib': {tmp_path / 'lib'} can be changed by every user, who could run code as the "
+        "user of this kernel: chmod go-w"
+    )
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    assert deploy(text).warnings == [expected]
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    with pytest.raises(ConfigError) as refused:
+        deploy(text)
+    assert refused.value.problems == [expected]
+
+    (tmp_path / "lib").chmod(0o755)
+    (tmp_path / "gnomon.toml").chmod(0o666)
+    with pytest.raises(ConfigError, match=r"the config: .*gnomon\.toml can be changed by every user"):
+        assemble(load_config(tmp_path / "gnomon.toml"))
 
 
 def test_the_store_is_found_without_importing_other_plugins_or_jobs(tmp_path: Path, write: Write) -> None:
