@@ -35,7 +35,7 @@ def mounted(tmp_path: Path) -> Iterator[Callable[..., Path]]:
         folder = tmp_path / kind
         folder.mkdir()
         if kind == "tmpfs":
-            run("mount", "-t", "tmpfs", "-o", f"size={size_mib}m", "tmpfs", folder)
+            run("mount", "-t", "tmpfs", "-o", f"size={size_mib}m,mode=0755", "tmpfs", folder)
         else:
             image = tmp_path / f"{kind}.img"
             with image.open("wb") as file:

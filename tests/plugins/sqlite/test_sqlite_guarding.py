@@ -407,7 +407,7 @@ async def test_a_store_that_cannot_write_accepts_no_runs(path: Path) -> None:
 async def test_a_small_volume_recovers_after_space_was_freed(tmp_path: Path) -> None:
     volume = tmp_path / "volume"
     volume.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(volume)], check=False)
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m,mode=0755", "tmpfs", str(volume)], check=False)
     if mounted.returncode:
         pytest.skip("may not mount")
     try:
