@@ -12,7 +12,7 @@ from bson import ObjectId
 from gnomon.domain.events import Event
 from gnomon.domain.execution import Execution
 from gnomon.domain.job_state import JobState
-from gnomon.domain.records import ActionPage, ActionQuery, Checkpoint, ExecutionQuery, LogLine, Page
+from gnomon.domain.records import ActionPage, ActionQuery, Checkpoint, ExecutionQuery, JobScope, LogLine, Page
 from gnomon.stores.microseconds import to_micros
 from gnomon.stores.page_cursor import Cursor, read_cursor, write_cursor
 from gnomon_mongo import schema
@@ -82,6 +82,8 @@ async def actions(server: Server, query: ActionQuery) -> ActionPage:
     """Read a page of operators' actions, and count the matches."""
     names = ("job_id", "status", "action", "actor")
     where = own(schema.HISTORY) | {name: value for name in names if (value := getattr(query, name)) is not None}
+    if query.scope is not None:
+        where |= {"$and": [_in_scope(query.scope)]}
     times = {"$gte": query.since, "$lt": query.until}
     if bounds := {operator: to_micros(at) for operator, at in times.items() if at is not None}:
         where["gnomon.timestamp"] = bounds
@@ -239,7 +241,29 @@ def _where(query: ExecutionQuery) -> Document:
         where |= _with_text(query.text, where)
     if not where:
         where["is_manual"] = {"$in": [False, True]}
+    if query.scope is not None:
+        where |= {"$and": [_in_scope(query.scope)]}
     return where | _in_time(query)
+
+
+def _in_scope(scope: JobScope) -> Document:
+    """Return the condition that a document is about a job of the scope."""
+    matches: list[Document] = [{"job_id": {"$in": sorted(scope.ids)}}]
+    return {"$or": [*matches, *({"job_id": {"$regex": _regex(pattern)}} for pattern in scope.patterns)]}
+
+
+def _regex(pattern: str) -> str:
+    """Translate a pattern of fnmatch. fnmatch.translate itself uses what only Python's expressions have."""
+    parts = re.findall(r"\[!?\]?[^\]]*\]|.", pattern)
+    words = {"*": ".+" if pattern == "*" else ".*", "?": "."}
+    return f"^{''.join(words.get(part) or _set(part) for part in parts)}$"
+
+
+def _set(part: str) -> str:
+    if len(part) < 2:
+        return re.escape(part)
+    inner = part[1:-1]
+    return f"[^{inner[1:]}]" if inner.startswith("!") else f"[{inner}]"
 
 
 def _with_text(text: str, where: Document) -> Document:

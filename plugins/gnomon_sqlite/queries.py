@@ -11,7 +11,7 @@ import msgspec
 from gnomon.domain.brief import decode_brief
 from gnomon.domain.execution import Execution
 from gnomon.domain.job_state import JobState
-from gnomon.domain.records import Action, ActionPage, ActionQuery, Checkpoint, ExecutionQuery, LogLine, Page
+from gnomon.domain.records import Action, ActionPage, ActionQuery, Checkpoint, ExecutionQuery, JobScope, LogLine, Page
 from gnomon.errors import StoreError
 from gnomon.stores.microseconds import from_micros, to_micros
 from gnomon.stores.page_cursor import Cursor, read_cursor, write_cursor
@@ -84,7 +84,19 @@ def _actions_where(query: ActionQuery) -> tuple[str, list[str]]:
         f"rtrim({_member('at')}, 'Z') < ?": _sortable(query.until),
     }
     given = {condition: value for condition, value in conditions.items() if value is not None}
-    return (f"WHERE {' AND '.join(given)}" if given else ""), list(given.values())
+    wanted, parameters = list(given), list(given.values())
+    if query.scope is not None:
+        condition, bound = _in_scope(query.scope)
+        wanted, parameters = [*wanted, condition], [*parameters, *bound]
+    return (f"WHERE {' AND '.join(wanted)}" if wanted else ""), parameters
+
+
+def _in_scope(scope: JobScope) -> tuple[str, list[str]]:
+    """Return the condition that a row is about a job of the scope, with its parameters."""
+    patterns = [pattern.replace("[!", "[^") for pattern in scope.patterns]  # GLOB differs from fnmatch in this alone
+    ids = msgspec.json.encode(sorted(scope.ids)).decode()
+    matches = ["job_id IN (SELECT value FROM json_each(?))", *["(job_id <> '' AND job_id GLOB ?)"] * len(patterns)]
+    return f"({' OR '.join(matches)})", [ids, *patterns]
 
 
 def _member(name: str) -> str:
@@ -131,11 +143,17 @@ def _parts(connection: sqlite3.Connection, query: ExecutionQuery) -> tuple[list[
 
 def _cells(connection: sqlite3.Connection, query: ExecutionQuery) -> dict[tuple[str, int, int], int]:
     """Return how many executions there are by (status, is_manual, hidden), without those that the query excludes."""
-    job_id = query.job_id if query.job_id is not None else ALL_JOBS
-    sql = "SELECT status, is_manual, hidden, n FROM counts WHERE job_id = ? AND n > 0"
+    sql, bound = "job_id = ?", [query.job_id if query.job_id is not None else ALL_JOBS]
+    if query.scope is not None:
+        in_scope, parameters = _in_scope(query.scope)
+        of_job, job_id = ("job_id <> ?", ALL_JOBS) if query.job_id is None else ("job_id = ?", query.job_id)
+        sql, bound = f"{of_job} AND {in_scope}", [job_id, *parameters]
+    sql = (
+        f"SELECT status, is_manual, hidden, sum(n) FROM counts WHERE {sql} AND n > 0 GROUP BY status, is_manual, hidden"  # noqa: S608 - our own names
+    )
     return {
         (status, is_manual, hidden): n
-        for status, is_manual, hidden, n in connection.execute(sql, (job_id,)).fetchall()
+        for status, is_manual, hidden, n in connection.execute(sql, bound).fetchall()
         if (not query.status or status in query.status)
         and query.is_manual in {None, bool(is_manual)}
         and (query.hidden or not hidden)
@@ -169,6 +187,9 @@ def _bounded(part: Part, query: ExecutionQuery) -> Part:
     sql, parameters = part
     if query.job_id is not None:
         sql, parameters = f"{sql} AND job_id = ?", [*parameters, query.job_id]
+    if query.scope is not None:
+        in_scope, bound = _in_scope(query.scope)
+        sql, parameters = f"{sql} AND {in_scope}", [*parameters, *bound]
     if query.since is not None:
         sql, parameters = f"{sql} AND timestamp >= ?", [*parameters, to_micros(query.since)]
     if query.until is not None:

@@ -10,6 +10,7 @@ from gnomon import KernelApi
 from gnomon_web.auth.authenticator import Authenticator
 from gnomon_web.auth.client_address import client_of
 from gnomon_web.auth.roles import NOBODY, Identity
+from gnomon_web.auth.scoped_kernel import ScopedKernel
 from gnomon_web.config import Config
 
 KERNEL: web.AppKey[KernelApi] = web.AppKey("kernel")
@@ -28,6 +29,12 @@ def is_secure(request: web.Request) -> bool:
     """Whether the browser of a request uses TLS, as far as this server can know."""
     config = request.app[CONFIG]
     return config.is_public_secure or client_of(request, config).is_secure
+
+
+def kernel_of(request: web.Request) -> KernelApi:
+    """Return the kernel as the sender of a request may see it: with all jobs, or with those of a limited token."""
+    scope = request.get(IDENTITY, NOBODY).scope
+    return request.app[KERNEL] if scope is None else ScopedKernel(request.app[KERNEL], scope)
 
 
 def actor_of(request: web.Request) -> str:

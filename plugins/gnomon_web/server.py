@@ -84,7 +84,7 @@ def build_app(
     app[DOCUMENT] = msgspec.json.encode(describe(table, config))
     for route, signature in table:
         resource = app.router.add_resource(config.base_path + route.path)
-        answer = endpoint(route, signature)
+        answer = endpoint(route, signature, table.replaced_by(route))
         for method in ("GET", "HEAD") if route.method == "GET" else (route.method,):
             resource.add_route(method, answer)
     app.on_response_prepare.append(note_response)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from fnmatch import fnmatchcase
 from typing import Literal
 
 import msgspec
@@ -12,12 +13,24 @@ from gnomon.domain.execution import Execution, Status
 ActionStatus = Literal["success", "failed"]
 
 
+class JobScope(msgspec.Struct, frozen=True):
+    """The jobs that a reader may see: those whose ids match one of the patterns, as in fnmatch, and those in `ids`."""
+
+    patterns: tuple[str, ...] = ()
+    ids: frozenset[str] = frozenset()
+
+    def has(self, job_id: str) -> bool:
+        """Return whether a job belongs to it; facts without a job never do."""
+        return job_id in self.ids or (job_id != "" and any(fnmatchcase(job_id, one) for one in self.patterns))
+
+
 class ExecutionQuery(msgspec.Struct, frozen=True, kw_only=True):
     """Filters of a list of executions; all of them must match. `text` is searched in error messages, ignoring case.
 
     `since` and `until` bound `timestamp` (since <= timestamp < until). Hidden executions are left out and not counted
     unless `hidden` is true; then they are among the others. `limit` is the size of a page, `cursor` the `next` of the
-    page before; `offset` skips rows and is meant for short lists. With `brief`, a store may cut what is longer than
+    page before; `offset` skips rows and is meant for short lists. `scope` limits the list to some
+    jobs. With `brief`, a store may cut what is longer than
     `gnomon.domain.brief.BRIEF_BYTES`, as `brief` does, to keep it out of memory; callers cut what it leaves.
     """
 
@@ -32,6 +45,7 @@ class ExecutionQuery(msgspec.Struct, frozen=True, kw_only=True):
     offset: int = 0
     cursor: str | None = None
     brief: bool = False
+    scope: JobScope | None = None
 
 
 class Page(msgspec.Struct, frozen=True):
@@ -66,7 +80,7 @@ class Action(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 class ActionQuery(msgspec.Struct, frozen=True, kw_only=True):
     """Filters of a list of actions; all of them must match. With `job_id`: those on one job and its executions.
 
-    `since` and `until` bound the time of the action (since <= at < until).
+    `since` and `until` bound the time of the action (since <= at < until). `scope` limits the list to some jobs.
     """
 
     job_id: str | None = None
@@ -77,12 +91,14 @@ class ActionQuery(msgspec.Struct, frozen=True, kw_only=True):
     until: datetime | None = None
     limit: int = 50
     offset: int = 0
+    scope: JobScope | None = None
 
     def matches(self, action: Action) -> bool:
         """Return whether an action passes the filters."""
         same = ("job_id", "status", "action", "actor")
         return (
             all(getattr(self, name) in {None, getattr(action, name)} for name in same)
+            and (self.scope is None or self.scope.has(action.job_id))
             and (self.since is None or self.since <= action.at)
             and (self.until is None or action.at < self.until)
         )

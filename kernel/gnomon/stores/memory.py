@@ -175,6 +175,7 @@ def _matcher(query: ExecutionQuery) -> Callable[[Execution], bool]:
     def matches(execution: Execution) -> bool:
         return (
             query.job_id in {None, execution.job_id}
+            and (query.scope is None or query.scope.has(execution.job_id))
             and (query.hidden or not execution.hidden)
             and (not query.status or execution.status in query.status)
             and query.is_manual in {None, execution.is_manual}

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 from gnomon.domain import events
-from gnomon.domain.records import Action, ActionQuery
+from gnomon.domain.records import Action, ActionQuery, JobScope
 from gnomon.ports import Store
 from gnomon.testing.histories import (
     NOON,
@@ -44,6 +44,21 @@ class ActionContract:
             Action(at=NOON + SECOND, job_id="sync", action="describe", actor="ann", detail=described),
         ]
         assert page.total == 4
+
+    async def test_a_scope_limits_the_list_to_its_jobs(self, store: Store) -> None:
+        by_hand = [scheduled(name, is_manual=True, actor="bob") for name in ("reports.a", "reports.b", "sync", "x")]
+        await append(store, *by_hand)
+
+        for scope in (
+            JobScope(("reports.*",)),
+            JobScope(("*.[!a]",), frozenset({"x"})),
+            JobScope(("s?nc",)),
+            JobScope(),
+        ):
+            found = await store.actions(ActionQuery(scope=scope, limit=1))
+            expected = [history[0].job_id for history in by_hand if scope.has(history[0].job_id)]
+            assert found.total == len(expected)
+            assert [action.job_id for action in found.items] == expected[-1:]
 
     async def test_each_action_is_listed_once_and_acts_of_the_kernel_are_not(self, store: Store) -> None:
         job = extend(

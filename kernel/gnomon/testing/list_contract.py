@@ -10,7 +10,7 @@ import pytest
 
 from gnomon.domain import events, execution
 from gnomon.domain.execution import Execution
-from gnomon.domain.records import ExecutionQuery
+from gnomon.domain.records import ExecutionQuery, JobScope
 from gnomon.ports import Store
 from gnomon.testing.histories import (
     NOON,
@@ -167,6 +167,7 @@ class ListContract:
             "since": [NOON + HOUR],
             "until": [NOON + 2 * HOUR],
             "hidden": [True],
+            "scope": [JobScope(("a*",)), JobScope(("[!ac]?", "c1"), frozenset({"a2"})), JobScope(("*",)), JobScope()],
             "text": ["boom", "äö", "%", "m 3", "nothing like it"],
         }
         each = [{name: value} for name, values in choices.items() for value in values]
@@ -189,6 +190,7 @@ def _matches(view: Execution, query: ExecutionQuery) -> bool:
         query.is_manual is None or view.is_manual == query.is_manual,
         query.since is None or view.timestamp >= query.since,
         query.until is None or view.timestamp < query.until,
+        query.scope is None or query.scope.has(view.job_id),
         query.text is None or query.text.casefold() in (view.error_message or "").casefold(),
     ]
     return all(checks)

@@ -122,6 +122,12 @@ FOREIGN_ORIGIN = ProblemKind(
     "Foreign origin",
     "A page of another origin sent the request. `allowed_origins` of `[plugins.web]` lists the origins that may act.",
 )
+OUTSIDE_OF_SCOPE = ProblemKind(
+    "outside-of-scope",
+    403,
+    "Outside of the token's scope",
+    "The token is limited to some jobs, and the call is about all of them or about the server.",
+)
 ARGUMENT_NOT_ACCEPTED = ProblemKind(
     "argument-not-accepted",
     403,
@@ -227,6 +233,7 @@ KINDS: Final = (
     INSUFFICIENT_ROLE,
     FORWARDED_REQUEST,
     FOREIGN_ORIGIN,
+    OUTSIDE_OF_SCOPE,
     ARGUMENT_NOT_ACCEPTED,
     UNKNOWN_PATH,
     UNKNOWN_JOB,

@@ -88,7 +88,7 @@ class Authenticator:
         if identity.token is None:
             return identity is NOBODY or self.is_open
         token = self._tokens.get(identity.token)
-        if token is None or token.role != identity.role:
+        if token is None or (token.role, token.scope) != (identity.role, identity.scope):
             return False
         return identity.session is None or self.sessions.get(identity.session) is not None
 
@@ -144,7 +144,7 @@ class Authenticator:
                 return identity
             raise _refused(INVALID_TOKEN, culprit("header", "Authorization", "this login has ended: log in again"))
         known = self._check(value, culprit("header", "Authorization", NOT_CONFIGURED))
-        return Identity(known.name, known.role, expires=known.expires, token=known.digest)
+        return Identity(known.name, known.role, expires=known.expires, token=known.digest, scope=known.scope)
 
     def _check(self, token: str, blamed: Culprit) -> Token:
         """Compare with every token, so that the time it takes reveals nothing."""
@@ -165,7 +165,7 @@ class Authenticator:
         if token is None or self.sessions.fingerprint(token.digest) != session.source:
             return NOBODY
         expires = min(session.expires, token.expires or session.expires)
-        return Identity(token.name, token.role, session.id, expires, token.digest)
+        return Identity(token.name, token.role, session.id, expires, token.digest, token.scope)
 
 
 def require(identity: Identity, access: Access) -> None:

@@ -14,13 +14,14 @@ import msgspec
 
 from gnomon.conversion import Secret
 from gnomon.domain.operator_actions import is_reserved
-from gnomon_web.auth.roles import Role
+from gnomon_web.auth.roles import Role, Scope
 
 MIN_LENGTH = 16
 """Characters: 16 random ones of base64 are 96 bits, which withstand years of guessing."""
 MIN_BITS = 30.0
 """The least estimate of a token's entropy. 16 random digits are estimated at 45 bits, 16 characters of base64 at 61."""
 GENERATE = "generate one with: python3 -c 'import secrets; print(secrets.token_urlsafe())'"
+_PATTERN = re.compile(r"[A-Za-z0-9._:*?\[\]!-]{1,128}")
 _HASH = re.compile(r"sha256:[0-9a-f]{64}")
 _COMMON_WORDS = re.compile(
     r"change[-_ ]?(?:me|it|this)|pass(?:word|wd|w0rd|phrase)|p[a@]ss?w[o0]rd|let[-_ ]?me[-_ ]?in|qwert[yz](?:uiop)?|"
@@ -34,6 +35,7 @@ _OWN_CHARACTERS = 8
 class Token(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A token and its role: exactly one of `token` and `hash`, which is `sha256:` and the hex digest of the token.
 
+    `jobs` and `tags` limit it to the jobs whose ids match one of the patterns, or that have one of the tags.
     `expires` is a time with an offset, or a date: the token is valid until the end of that day in UTC.
     """
 
@@ -42,6 +44,8 @@ class Token(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     token: Secret | None = None
     hash: str | None = None
     expires: Any = None
+    jobs: list[str] | None = None
+    tags: list[str] | None = None
 
     def __post_init__(self) -> None:
         """Refuse a token that is missing, given twice or easy to guess."""
@@ -55,7 +59,25 @@ class Token(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError(f"token {self.name!r} {weakness} and could be guessed; {GENERATE}")
         if self.hash is not None and not _HASH.fullmatch(self.hash):
             raise ValueError(f"the hash of token {self.name!r} must be `sha256:` and 64 lower-case hex digits")
+        self._check_scope()
         msgspec.structs.force_setattr(self, "expires", _moment(self.name, self.expires))
+
+    def _check_scope(self) -> None:
+        for name in ("jobs", "tags"):
+            if getattr(self, name) == []:
+                raise ValueError(f"{name} of token {self.name!r} is empty: a token without limits does not have it")
+        for pattern in self.jobs or ():
+            if not _PATTERN.fullmatch(pattern):
+                raise ValueError(
+                    f"jobs of token {self.name!r} has {pattern!r}; expected ids of jobs or patterns such as 'reports.*'"
+                )
+
+    @property
+    def scope(self) -> Scope | None:
+        """The jobs that the token is limited to, None for all."""
+        if self.jobs is None and self.tags is None:
+            return None
+        return Scope(tuple(self.jobs or ()), tuple(self.tags or ()))
 
     @property
     def digest(self) -> bytes:

@@ -65,6 +65,7 @@ class TradingAgents(Dialect):
                 kind="websocket",
                 tag="tradingagents",
                 errors=(503,),
+                scoped=True,
             ),
         )
 

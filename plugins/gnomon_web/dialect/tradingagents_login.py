@@ -74,7 +74,7 @@ def routes() -> list[Route]:
         Route(path="/auth/login", handler=log_in, errors=(413, 415, 422, 429), **public),
         Route(path="/auth/refresh", handler=refresh, errors=(413, 415, 422), **public),
         Route(path="/auth/logout", handler=log_out, **public),
-        Route(method="GET", path="/auth/me", handler=who_am_i, role="viewer", tag="tradingagents"),
+        Route(method="GET", path="/auth/me", handler=who_am_i, role="viewer", tag="tradingagents", scoped=True),
     ]
 
 

@@ -23,6 +23,7 @@ from gnomon_web.http.dialect import Reply, dialect_of
 from gnomon_web.http.request_parsing import expect_no_body, read_body, read_text_fields
 from gnomon_web.http.responses import json_answer
 from gnomon_web.http.routes import Answer, Route, Signature
+from gnomon_web.http.scope_check import check_scope, is_checked
 
 LATE = (
     "the store did not confirm in time; the request may still take effect, so look before you repeat it, or repeat it "
@@ -34,14 +35,24 @@ class _NoParameters(msgspec.Struct):
     """The parameters of a route that has none."""
 
 
-def endpoint(route: Route, signature: Signature) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
-    """Return the aiohttp handler of a route."""
+def endpoint(
+    route: Route, signature: Signature, replaced: tuple[Route, Signature] | None = None
+) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    """Return the aiohttp handler of a route.
+
+    `replaced` is our own route in whose place a contributed one serves: it remains for tokens that are limited to some
+    jobs, if the other one does not know about them.
+    """
 
     async def answer(request: web.Request) -> web.StreamResponse:
         access = _access(request, route)
         request[IDENTITY] = identity = _identity(request, route, access)
         require(identity, access)
-        return await _call(request, route, await _arguments(request, route, signature))
+        served, parameters = route, signature
+        if identity.scope is not None:
+            served, parameters = (route, signature) if replaced is None or is_checked(route) else replaced
+            await check_scope(request, served, identity.scope)
+        return await _call(request, served, await _arguments(request, served, parameters))
 
     return answer
 

@@ -40,6 +40,10 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     `role` is the role that a caller needs. `errors` are the statuses of its problems besides those of every call, and
     `also` the statuses that have the same body as `status`. `plugin` is the plugin that contributed it. A contributed
     route replaces a `replaceable` one.
+
+    `scoped` marks a handler that looks only at the jobs of a token that is limited to some: one that gets the kernel
+    from `kernel_of(request)`, or that does not look at jobs. Without it such tokens may use the route only if its path
+    names a job or an execution, which is checked.
     """
 
     method: Literal["GET", "POST", "PUT", "DELETE"]
@@ -54,6 +58,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     media_type: str = "application/json"
     plugin: str | None = None
     replaceable: bool = False
+    scoped: bool = False
 
     @property
     def names_in_path(self) -> list[str]:
@@ -122,6 +127,7 @@ class RouteTable:
 
     def __init__(self) -> None:
         self._routes: dict[tuple[str, str], tuple[Route, Signature]] = {}
+        self._replaced: dict[tuple[str, str], tuple[Route, Signature]] = {}
 
     def __iter__(self) -> Iterator[tuple[Route, Signature]]:
         return iter(self._routes.values())
@@ -129,6 +135,10 @@ class RouteTable:
     def route(self, method: str, path: str) -> Route:
         """Return the route there: our own, or the contributed one that replaces it."""
         return self._routes[method, path][0]
+
+    def replaced_by(self, route: Route) -> tuple[Route, Signature] | None:
+        """Return our own route which that contributed one replaces, if any."""
+        return self._replaced.get(route.place)
 
     def add(self, route: Route) -> Signature:
         """Add a route and return its signature; ValueError or TypeError if it cannot be served."""
@@ -142,6 +152,8 @@ class RouteTable:
         if existing is not None and not existing[0].replaceable:
             owner = f"the plugin {existing[0].plugin!r}" if existing[0].plugin else "gnomon_web"
             raise ValueError(f"{route.method} {route.path} is already served by {owner}")
+        if existing is not None:
+            self._replaced[route.place] = existing
         signature = read_signature(route)
         self._routes[route.place] = (route, signature)
         return signature

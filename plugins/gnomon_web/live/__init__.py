@@ -22,4 +22,13 @@ def routes() -> list[Route]:
 
 
 def _websocket(path: str, handler: Handler) -> Route:
-    return Route(method="GET", path=path, handler=handler, role="viewer", kind="websocket", tag="live", errors=(503,))
+    return Route(
+        method="GET",
+        path=path,
+        handler=handler,
+        role="viewer",
+        kind="websocket",
+        tag="live",
+        errors=(503,),
+        scoped=True,
+    )

@@ -25,7 +25,7 @@ class LiveConnections:
         self.kernel = kernel
         self.tail = Tail(kernel, kernel.health().position)
         self.health = SharedHealth()
-        self.snapshots = Snapshots(kernel, self.tail, self.health)
+        self.snapshots = Snapshots(self.tail, self.health)
         self._max = max_connections
         self._open: set[WebSocket] = set()
         self._closed_one = asyncio.Event()

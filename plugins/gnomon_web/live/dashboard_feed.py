@@ -9,7 +9,7 @@ import msgspec
 from aiohttp import web
 
 from gnomon import JobRemoved, Progress
-from gnomon_web.app_keys import AUTHENTICATOR, IDENTITY
+from gnomon_web.app_keys import AUTHENTICATOR, IDENTITY, kernel_of
 from gnomon_web.http.responses import encode_json
 from gnomon_web.live.ack_window import AckWindow
 from gnomon_web.live.coalescing import coalesce_progress
@@ -30,6 +30,7 @@ from gnomon_web.live.messages import (
     read_message,
 )
 from gnomon_web.live.tail import KEPT_EVENTS, MAX_RESUME, Slice
+from gnomon_web.live.visible_events import VisibleEvents
 from gnomon_web.live.websocket import HangUp, WebSocket, text_frame
 
 HELLO_LIMIT_S = 10.0
@@ -49,7 +50,8 @@ class DashboardFeed:
     def __init__(self, request: web.Request) -> None:
         self._request = request
         self._live: LiveConnections = request.app[LIVE_CONNECTIONS]
-        self._kernel = self._live.kernel
+        self._kernel = kernel_of(request)
+        self._visible = VisibleEvents(self._kernel)
         self._tail = self._live.tail
         self._identity = request[IDENTITY]
         self._hello: asyncio.Future[Hello] = asyncio.get_running_loop().create_future()
@@ -132,6 +134,10 @@ class DashboardFeed:
         elif not is_resuming and self._is_too_long(part):
             await self._send_snapshot("lag")
         else:
+            part = await self._visible.of(part)
+            if not part.entries and not is_resuming:  # there were only events that a limited token may not see
+                self._cursor = part.upto
+                return
             frame = await part.awaited_frame(("delta", is_resuming), lambda part: self._write(part, is_resuming))
             self._cursor = part.upto
             if self._resuming_until is not None and self._cursor >= self._resuming_until:

@@ -12,9 +12,11 @@ from gnomon import Event
 from gnomon.domain.events import EVENT_TYPES
 from gnomon.wire.problems import INVALID_PARAMETER
 from gnomon.wire.records import EventsFrame
+from gnomon_web.app_keys import kernel_of
 from gnomon_web.errors import ApiError, culprit
 from gnomon_web.live.connections import LIVE_CONNECTIONS, LiveConnections
 from gnomon_web.live.tail import Position, Slice
+from gnomon_web.live.visible_events import VisibleEvents
 from gnomon_web.live.websocket import WebSocket, ignore, text_frame
 
 
@@ -49,8 +51,9 @@ class EventsQuery(msgspec.Struct, frozen=True, kw_only=True):
 class EventFeed:
     """One reader of the log. A slow one reads from the store: nothing is left out, and little is buffered."""
 
-    def __init__(self, live: LiveConnections, query: EventsQuery) -> None:
+    def __init__(self, live: LiveConnections, query: EventsQuery, visible: VisibleEvents) -> None:
         self._live = live
+        self._visible = visible
         self._tail = live.tail
         self._query = query
         self._cursor = self._tail.head if query.after is None else query.after
@@ -69,7 +72,7 @@ class EventFeed:
             if part.has_gap(beyond=self._gaps_end):
                 await self._restart(websocket, "pruned")
                 continue
-            self._cursor = part.upto
+            self._cursor, part = part.upto, await self._visible.of(part)
             if frame := part.frame((self._query.job_id, self._query.types), self._write):
                 await websocket.send_frame(frame)
 
@@ -104,5 +107,5 @@ class EventFeed:
 async def serve_events(request: web.Request, query: EventsQuery) -> web.StreamResponse:
     """Follow the log, or the events of one job or of some types, from a position on."""
     live = request.app[LIVE_CONNECTIONS]
-    feed = EventFeed(live, query)
+    feed = EventFeed(live, query, VisibleEvents(kernel_of(request)))
     return await live.serve(request, feed.send, receive=ignore, heartbeat=feed.heartbeat)

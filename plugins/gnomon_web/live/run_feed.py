@@ -10,7 +10,7 @@ from gnomon.domain.estimates import TYPICAL_RUNS
 from gnomon.domain.events import job_stream
 from gnomon.wire.problems import UNKNOWN_TASK
 from gnomon.wire.run_frame import RunFrame
-from gnomon_web.app_keys import CONFIG
+from gnomon_web.app_keys import CONFIG, kernel_of
 from gnomon_web.errors import ApiError, culprit
 from gnomon_web.http.responses import below_base_path, encode_json
 from gnomon_web.live.connections import LIVE_CONNECTIONS, LiveConnections
@@ -32,7 +32,7 @@ class RunFeed:
     def __init__(self, request: web.Request, task_id: str, query: ProgressQuery) -> None:
         self._live: LiveConnections = request.app[LIVE_CONNECTIONS]
         self._config = request.app[CONFIG]
-        self._kernel: KernelApi = self._live.kernel
+        self._kernel: KernelApi = kernel_of(request)
         self._tail = self._live.tail
         self._task_id = task_id
         self._query = query

@@ -13,6 +13,8 @@ from gnomon import Execution, ExecutionQuery, KernelApi
 from gnomon.domain.brief import brief_list
 from gnomon.domain.execution import Status
 from gnomon.wire.records import JobSummary, Record
+from gnomon_web.app_keys import IDENTITY, kernel_of
+from gnomon_web.auth.roles import Scope
 from gnomon_web.http.responses import encode_json
 from gnomon_web.live.health_feed import SharedHealth
 from gnomon_web.live.tail import Tail
@@ -43,12 +45,10 @@ class SharedSnapshot(msgspec.Struct, frozen=True):
 class Snapshots:
     """Takes snapshots and reuses a recent one."""
 
-    def __init__(self, kernel: KernelApi, tail: Tail, health: SharedHealth) -> None:
-        self._kernel = kernel
+    def __init__(self, tail: Tail, health: SharedHealth) -> None:
         self._tail = tail
         self._health = health
-        self._newest: SharedSnapshot | None = None
-        self._taken_at = 0.0
+        self._newest: dict[Scope | None, tuple[float, SharedSnapshot]] = {}
         self._taking = asyncio.Lock()
 
     async def take(self, request: web.Request, seq: int) -> SharedSnapshot:
@@ -57,25 +57,28 @@ class Snapshots:
         It is never older than position `seq`: a dashboard never goes back.
         """
         async with self._taking:
-            now = asyncio.get_running_loop().time()
-            if (found := self._newest) is None or found.seq < seq or now - self._taken_at > REUSE_S:
-                found = self._newest = await self._take(request)
-                self._taken_at = now
+            now, scope = asyncio.get_running_loop().time(), request[IDENTITY].scope
+            taken_at, found = self._newest.get(scope, (0.0, None))
+            if found is None or found.seq < seq or now - taken_at > REUSE_S:
+                found = await self._take(request)
+                self._newest = {key: kept for key, kept in self._newest.items() if now - kept[0] <= REUSE_S}
+                self._newest[scope] = now, found
             return found
 
     async def jobs(self, request: web.Request, job_ids: Collection[str]) -> dict[str, JobSummary]:
         """Return these jobs by id, without those that have been removed."""
         if not job_ids:
             return {}
-        views = [view for view in await self._kernel.jobs() if view.job.id in job_ids]
+        views = [view for view in await kernel_of(request).jobs() if view.job.id in job_ids]
         return {summary.id: summary for summary in await summaries(request, views)}
 
     async def _take(self, request: web.Request) -> SharedSnapshot:
         seq = self._tail.head  # read first: events that arrive in between are sent again, never left out
-        jobs = await summaries(request, await self._kernel.jobs())
+        kernel = kernel_of(request)
+        jobs = await summaries(request, await kernel.jobs())
         # In this order, a run that ends in between is in both lists instead of in neither.
-        running = await self._executions(UNFINISHED, MAX_UNFINISHED)
-        recent = await self._executions(FINISHED, MAX_FINISHED)
+        running = await _executions(kernel, UNFINISHED, MAX_UNFINISHED)
+        recent = await _executions(kernel, FINISHED, MAX_FINISHED)
         return SharedSnapshot(
             seq=seq,
             jobs=_raw(jobs),
@@ -84,17 +87,18 @@ class Snapshots:
             health=await self._health.read(request),
         )
 
-    async def _executions(self, status: tuple[Status, ...], limit: int) -> list[Execution]:
-        found: list[Execution] = []
-        cursor: str | None = None
-        while len(found) < limit:
-            page = await self._kernel.executions(
-                ExecutionQuery(status=status, limit=min(PAGE, limit - len(found)), cursor=cursor, brief=True)
-            )
-            found += page.items
-            if (cursor := page.next) is None:
-                break
-        return found
+
+async def _executions(kernel: KernelApi, status: tuple[Status, ...], limit: int) -> list[Execution]:
+    found: list[Execution] = []
+    cursor: str | None = None
+    while len(found) < limit:
+        page = await kernel.executions(
+            ExecutionQuery(status=status, limit=min(PAGE, limit - len(found)), cursor=cursor, brief=True)
+        )
+        found += page.items
+        if (cursor := page.next) is None:
+            break
+    return found
 
 
 def _raw(value: Any) -> msgspec.Raw:

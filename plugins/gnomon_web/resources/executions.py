@@ -14,7 +14,7 @@ from gnomon.domain.brief import brief_list
 from gnomon.domain.execution import Status
 from gnomon.wire.problems import INVALID_PARAMETER
 from gnomon.wire.records import FullRecord, JsonObject, LogPage, Record, RecordPage
-from gnomon_web.app_keys import KERNEL, actor_of
+from gnomon_web.app_keys import actor_of, kernel_of
 from gnomon_web.errors import ApiError, culprit
 from gnomon_web.http.routes import Route
 from gnomon_web.resources.parameters import ActionReason, JobId, Limit, Moment, Offset, Text, expect_same_job
@@ -76,7 +76,7 @@ class FailOptions(msgspec.Struct, kw_only=True, frozen=True):
 
 def routes() -> list[Route]:
     """Return the routes of this module."""
-    look: dict[str, Any] = {"method": "GET", "role": "viewer", "tag": "executions"}
+    look: dict[str, Any] = {"method": "GET", "role": "viewer", "tag": "executions", "scoped": True}
     act = look | {"method": "POST", "errors": (404, 409)}
     one = "/scheduler/executions/{execution_id}"
     return [
@@ -102,13 +102,13 @@ async def list_of_job(request: web.Request, job_id: str, query: RecordFilters) -
     expect_same_job(query.job_id, job_id)
     page = await _page(request, query, job_id)
     if page.total == 0:
-        await _expect_job(request.app[KERNEL], job_id)
+        await _expect_job(kernel_of(request), job_id)
     return page
 
 
 async def get_execution(request: web.Request, execution_id: str) -> FullRecord:
     """Return an execution with its events."""
-    execution = await request.app[KERNEL].execution(execution_id)
+    execution = await kernel_of(request).execution(execution_id)
     return FullRecord.of(execution, events=await _events(request, execution_id))
 
 
@@ -119,7 +119,7 @@ async def get_events(request: web.Request, execution_id: str) -> list[JsonObject
 
 async def get_log(request: web.Request, execution_id: str, query: LogFilters) -> LogPage:
     """List the lines that an execution logged."""
-    kernel = request.app[KERNEL]
+    kernel = kernel_of(request)
     await kernel.execution(execution_id)  # 404 for an unknown one, which the log alone does not tell from a silent one
     lines = await kernel.log(execution_id, query.after, query.limit)
     following = lines[-1].number if len(lines) == query.limit else None
@@ -128,23 +128,23 @@ async def get_log(request: web.Request, execution_id: str, query: LogFilters) ->
 
 async def cancel(request: web.Request, execution_id: str, query: ActionReason) -> Record:
     """Request the cancellation of a run; one that has not started is cancelled at once."""
-    return Record.of(await request.app[KERNEL].cancel(execution_id, actor=actor_of(request), reason=query.reason))
+    return Record.of(await kernel_of(request).cancel(execution_id, actor=actor_of(request), reason=query.reason))
 
 
 async def mark_failed(request: web.Request, execution_id: str, query: FailOptions) -> Record:
     """Mark a run as failed when its body is known to be dead; a later result is recorded as `late_result`."""
-    kernel = request.app[KERNEL]
+    kernel = kernel_of(request)
     return Record.of(await kernel.fail(execution_id, query.reason, actor=actor_of(request), force=query.force))
 
 
 async def hide(request: web.Request, execution_id: str) -> Record:
     """Hide the record of a run that is over from lists; the log keeps it."""
-    return Record.of(await request.app[KERNEL].hide(execution_id, actor=actor_of(request)))
+    return Record.of(await kernel_of(request).hide(execution_id, actor=actor_of(request)))
 
 
 async def _page(request: web.Request, query: RecordFilters, job_id: str | None) -> RecordPage:
     try:
-        page = await request.app[KERNEL].executions(query.query(job_id))
+        page = await kernel_of(request).executions(query.query(job_id))
     except ValueError as exc:  # the store does not accept the cursor
         raise ApiError(INVALID_PARAMETER, str(exc), errors=[culprit("query", "cursor", str(exc))]) from exc
     return RecordPage(
@@ -166,5 +166,5 @@ async def _expect_job(kernel: KernelApi, job_id: str) -> None:
 
 
 async def _events(request: web.Request, execution_id: str) -> list[JsonObject]:
-    history = await request.app[KERNEL].history(execution_id)
+    history = await kernel_of(request).history(execution_id)
     return [msgspec.Raw(text) for text in codec.encode_to_send(history)]

@@ -79,7 +79,8 @@ async def readyz(request: web.Request) -> Answer[HealthReport]:
 def _answer(request: web.Request, components: list[Component]) -> Answer[HealthReport]:
     states = {component.state for component in components}
     status = next(state for state in WORST_FIRST if state in states)
-    if not (request.app[AUTHENTICATOR].is_open or request[IDENTITY].may("viewer")):
+    identity = request[IDENTITY]
+    if identity.scope is not None or not (request.app[AUTHENTICATOR].is_open or identity.may("viewer")):
         components = [msgspec.structs.replace(one, problem=None, execution_id=None) for one in components]
     is_available = status in {"ok", "degraded"}
     kernel = request.app[KERNEL]

@@ -9,7 +9,7 @@ from aiohttp import web
 
 from gnomon.domain.records import ActionQuery, ActionStatus
 from gnomon.wire.records import HistoryEntry, HistoryPage
-from gnomon_web.app_keys import KERNEL
+from gnomon_web.app_keys import kernel_of
 from gnomon_web.http.routes import Route
 from gnomon_web.resources.parameters import JobId, Limit, Moment, Offset, Text, expect_same_job
 
@@ -42,7 +42,7 @@ class HistoryFilters(msgspec.Struct, kw_only=True, frozen=True):
 
 def routes() -> list[Route]:
     """Return the routes of this module."""
-    base: dict[str, Any] = {"method": "GET", "role": "viewer", "tag": "history"}
+    base: dict[str, Any] = {"method": "GET", "role": "viewer", "tag": "history", "scoped": True}
     return [
         Route(path="/scheduler/history", handler=get_history, **base),
         Route(path="/scheduler/jobs/{job_id}/history", handler=get_history_of_job, errors=(404,), **base),
@@ -59,11 +59,11 @@ async def get_history_of_job(request: web.Request, job_id: str, query: HistoryFi
     expect_same_job(query.job_id, job_id)
     page = await _page(request, query, job_id)
     if page.total == 0:  # there may be actions on a job that was removed, or that there never was
-        await request.app[KERNEL].job(job_id)  # 404 for an unknown job
+        await kernel_of(request).job(job_id)  # 404 for an unknown job
     return page
 
 
 async def _page(request: web.Request, query: HistoryFilters, job_id: str | None) -> HistoryPage:
-    page = await request.app[KERNEL].actions(query.query(job_id))
+    page = await kernel_of(request).actions(query.query(job_id))
     entries = [HistoryEntry.of(action) for action in page.items]
     return HistoryPage(history=entries, total=page.total, limit=query.limit, offset=query.offset)

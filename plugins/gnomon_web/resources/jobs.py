@@ -10,7 +10,7 @@ from msgspec import Meta
 
 from gnomon.api import JobView
 from gnomon.wire.records import JobDetail, JobStatus, JobSummary, TriggeredRecord
-from gnomon_web.app_keys import CONFIG, KERNEL, actor_of
+from gnomon_web.app_keys import CONFIG, actor_of, kernel_of
 from gnomon_web.http.routes import Answer, Route
 from gnomon_web.resources.counts import count
 from gnomon_web.resources.job_answers import detail_fields, summary_fields
@@ -75,9 +75,9 @@ class TriggerHeaders(msgspec.Struct, kw_only=True, frozen=True):
 
 def routes() -> list[Route]:
     """Return the routes of this module."""
-    base: dict[str, Any] = {"tag": "jobs"}
+    base: dict[str, Any] = {"tag": "jobs", "scoped": True}
     one = "/scheduler/jobs/{job_id}"
-    act: dict[str, Any] = {"method": "POST", "role": "operator", "tag": "jobs", "errors": (404,)}
+    act: dict[str, Any] = {"method": "POST", "role": "operator", "tag": "jobs", "errors": (404,), "scoped": True}
     run = act | {"status": 202, "errors": (404, 413, 415, 422)}
     return [
         Route(method="GET", path="/scheduler/jobs", handler=list_jobs, role="viewer", **base),
@@ -94,13 +94,13 @@ def routes() -> list[Route]:
 
 async def list_jobs(request: web.Request, query: JobFilters) -> list[JobSummary]:
     """List all jobs."""
-    views = [view for view in await request.app[KERNEL].jobs() if _matches(view, query)]
+    views = [view for view in await kernel_of(request).jobs() if _matches(view, query)]
     return await summaries(request, views)
 
 
 async def get_job(request: web.Request, job_id: str) -> JobDetail:
     """Return a job with its definition, its next fires and the number of its executions."""
-    kernel = request.app[KERNEL]
+    kernel = kernel_of(request)
     view = await kernel.job(job_id)
     last = await request.app[LAST_EXECUTIONS].of([job_id])
     return JobDetail(**detail_fields(view, last[job_id]), statistics=await count(kernel, job_id))
@@ -108,20 +108,20 @@ async def get_job(request: web.Request, job_id: str) -> JobDetail:
 
 async def pause(request: web.Request, job_id: str, query: ActionReason) -> JobSummary:
     """Pause a job: it does not fire until it is resumed; has no effect on a paused job."""
-    await request.app[KERNEL].pause(job_id, actor=actor_of(request), reason=query.reason)
+    await kernel_of(request).pause(job_id, actor=actor_of(request), reason=query.reason)
     return await _summary(request, job_id)
 
 
 async def resume(request: web.Request, job_id: str, query: ActionReason) -> JobSummary:
     """Resume a paused job; has no effect on one that is not paused."""
-    await request.app[KERNEL].resume(job_id, actor=actor_of(request), reason=query.reason)
+    await kernel_of(request).resume(job_id, actor=actor_of(request), reason=query.reason)
     return await _summary(request, job_id)
 
 
 async def put_metadata(request: web.Request, job_id: str, body: Metadata) -> JobSummary:
     """Set an operator's name and description of a job; the log keeps them across restarts."""
     actor = actor_of(request)
-    await request.app[KERNEL].describe(job_id, display_name=body.display_name, note=body.description, actor=actor)
+    await kernel_of(request).describe(job_id, display_name=body.display_name, note=body.description, actor=actor)
     return await _summary(request, job_id)
 
 
@@ -142,7 +142,7 @@ async def trigger_job(
 async def _run(
     request: web.Request, job_id: str, options: RunOptions, headers: TriggerHeaders
 ) -> Answer[TriggeredRecord]:
-    triggered = await request.app[KERNEL].trigger(
+    triggered = await kernel_of(request).trigger(
         job_id,
         kwargs=options.kwargs or {},
         force=options.force,
@@ -157,7 +157,7 @@ async def _run(
 
 
 async def _summary(request: web.Request, job_id: str) -> JobSummary:
-    (summary,) = await summaries(request, [await request.app[KERNEL].job(job_id)])
+    (summary,) = await summaries(request, [await kernel_of(request).job(job_id)])
     return summary
 
 

@@ -10,10 +10,9 @@ import msgspec
 from aiohttp import web
 
 from gnomon import ExecutionQuery
-from gnomon.api import Health
 from gnomon.domain.execution import FINAL
 from gnomon.wire.statistics import Counts, Day, JobStatistics, LastCounted
-from gnomon_web.app_keys import KERNEL, OPEN_WEBSOCKETS
+from gnomon_web.app_keys import IDENTITY, OPEN_WEBSOCKETS, kernel_of
 from gnomon_web.http.routes import Handler, Route
 from gnomon_web.resources.counts import count
 from gnomon_web.resources.health import SchedulerState, scheduler_state
@@ -60,7 +59,7 @@ class Overview(msgspec.Struct, kw_only=True):
 
 def routes() -> list[Route]:
     """Return the routes of this module."""
-    base: dict[str, Any] = {"method": "GET", "role": "viewer", "tag": "statistics", "replaceable": True}
+    base: dict[str, Any] = {"method": "GET", "role": "viewer", "tag": "statistics", "replaceable": True, "scoped": True}
     path = "/scheduler/jobs/{job_id}/execution-stats"
     return [
         Route(path=path, handler=job_statistics, errors=(404,), **base),
@@ -71,7 +70,7 @@ def routes() -> list[Route]:
 
 async def job_statistics(request: web.Request, job_id: str) -> JobStatistics:
     """Return the statistics of a job. Values that only the plugin `stats` knows are null."""
-    kernel = request.app[KERNEL]
+    kernel = kernel_of(request)
     await kernel.job(job_id)
     newest = ExecutionQuery(job_id=job_id, hidden=True, limit=1)
     counts, page = await asyncio.gather(count(kernel, job_id), kernel.executions(newest))
@@ -86,20 +85,23 @@ async def job_statistics(request: web.Request, job_id: str) -> JobStatistics:
 
 async def overview(request: web.Request) -> Overview:
     """Return a summary of jobs, runs and plugins."""
-    kernel = request.app[KERNEL]
+    kernel = kernel_of(request)
     views, health = await kernel.jobs(), kernel.health()
     paused = sum(view.state.paused for view in views)
+    now = {"scheduled": health.waiting, "running": health.running}
+    if request[IDENTITY].scope is not None:
+        now = {"scheduled": sum(len(view.waiting) for view in views), "running": sum(len(v.running) for v in views)}
     return Overview(
         total_jobs=len(views),
         running_jobs=len(views) - paused,
         paused_jobs=paused,
-        executing=health.running,
-        waiting=health.waiting,
+        executing=now["running"],
+        waiting=now["scheduled"],
         scheduler_running=health.state in {"healthy", "degraded"},
         scheduler_state=scheduler_state(health),
         position=health.position,
         clients=request.app[OPEN_WEBSOCKETS](),
-        today=await _today_by_status(request, health),
+        today=await _today_by_status(request, now),
         plugins=[
             PluginPosition(name=plugin.name, state=plugin.state, position=plugin.cursor, lag=plugin.lag)
             for plugin in health.plugins
@@ -113,7 +115,7 @@ async def today(request: web.Request) -> Day:
     The plugin `stats` decides what today is, in its `timezone`, and counts each fire of a missed range. Without it
     today is a day in UTC, and the store counts the executions that began on it and are over.
     """
-    kernel = request.app[KERNEL]
+    kernel = kernel_of(request)
     midnight: datetime = kernel.clock.now().astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     counts = await count(kernel, since=midnight)
     return Day(
@@ -125,8 +127,8 @@ async def today(request: web.Request) -> Day:
     )
 
 
-async def _today_by_status(request: web.Request, health: Health) -> TodayByStatus:
-    ended = msgspec.convert(await request.app[TODAY](request), Day, from_attributes=True)
-    now = {"scheduled": health.waiting, "running": health.running}
+async def _today_by_status(request: web.Request, now: dict[str, int]) -> TodayByStatus:
+    count_today = request.app[TODAY] if request[IDENTITY].scope is None else today  # that of a plugin counts all jobs
+    ended = msgspec.convert(await count_today(request), Day, from_attributes=True)
     by_status = {status: getattr(ended, status) for status in FINAL} | now
     return TodayByStatus(day=ended.day, total=sum(by_status.values()), **by_status)

@@ -22,7 +22,7 @@ class Ticket(msgspec.Struct, kw_only=True):
 
 def routes() -> list[Route]:
     """Return the routes of this module."""
-    return [Route(method="POST", path="/ws/ticket", handler=issue, role="viewer", tag="live", status=201)]
+    return [Route(method="POST", path="/ws/ticket", handler=issue, role="viewer", tag="live", status=201, scoped=True)]
 
 
 async def issue(request: web.Request) -> Ticket:

@@ -1,0 +1,179 @@
+"""The kernel as the holder of a limited token sees it: its jobs and their executions, and nothing else.
+
+This is the only place that knows what a scope hides. Handlers get the kernel from `kernel_of(request)`; what they ask
+for outside of the scope is answered as if it did not exist, without a hint at names that are similar.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from gnomon import Event, Execution, GnomonError, KernelApi, LogLine, UnknownExecutionError, UnknownJobError
+from gnomon.api import Health, JobView, LiveRun, Triggered
+from gnomon.domain.progress import Timing
+from gnomon.domain.records import ActionPage, ActionQuery, Checkpoint, ExecutionQuery, JobScope, Page
+from gnomon.jobs.diff import JobsDiff
+from gnomon.jobs.job import Job
+from gnomon_web.auth.roles import Scope
+
+MAX_READS = 20
+"""Pages of the log that one call reads to find events of the scope."""
+
+
+class ScopedKernel:
+    """A KernelApi with the jobs of a scope; see there for each method."""
+
+    def __init__(self, kernel: KernelApi, scope: Scope) -> None:
+        self._kernel = kernel
+        self._scope = scope
+        self.clock, self.node, self.log_id = kernel.clock, kernel.node, kernel.log_id
+        self.plugins, self.directory = kernel.plugins, kernel.directory
+
+    # --- jobs ---
+
+    async def has(self, job_id: str) -> bool:
+        """Return whether a job belongs to the scope. One that was removed belongs to it by its id alone."""
+        if JobScope(self._scope.jobs).has(job_id):
+            return True
+        try:
+            return bool(self._scope.tags) and self._scope.has_tag((await self._kernel.job(job_id)).job.tags)
+        except UnknownJobError:
+            return False
+
+    async def expect_job(self, job_id: str) -> None:
+        """Raise UnknownJobError for a job outside of the scope."""
+        if not await self.has(job_id):
+            raise UnknownJobError(job_id)
+
+    async def expect_execution(self, execution_id: str) -> None:
+        """Raise UnknownExecutionError for an execution of a job outside of the scope."""
+        if not await self.has((await self._kernel.execution(execution_id)).job_id):
+            raise UnknownExecutionError(execution_id)
+
+    async def jobs(self) -> list[JobView]:
+        scope = JobScope(self._scope.jobs)
+        views = await self._kernel.jobs()
+        return [view for view in views if scope.has(view.job.id) or self._scope.has_tag(view.job.tags)]
+
+    async def job(self, job_id: str) -> JobView:
+        await self.expect_job(job_id)
+        try:
+            return await self._kernel.job(job_id)
+        except UnknownJobError:
+            raise UnknownJobError(job_id) from None  # its message suggests a similar id, perhaps outside of the scope
+
+    async def add_job(self, job: Any, *, actor: str | None = None, reason: str | None = None) -> Job:
+        raise _refused(self._scope)
+
+    async def remove_job(self, job_id: str, *, actor: str | None = None, reason: str | None = None) -> None:
+        raise _refused(self._scope)
+
+    async def apply_jobs(self, jobs: Any, *, actor: str | None = None, reason: str = "reload") -> JobsDiff:
+        raise _refused(self._scope)
+
+    async def pause(self, job_id: str, **act: Any) -> bool:
+        await self.job(job_id)
+        return await self._kernel.pause(job_id, **act)
+
+    async def resume(self, job_id: str, **act: Any) -> bool:
+        await self.job(job_id)
+        return await self._kernel.resume(job_id, **act)
+
+    async def describe(self, job_id: str, **texts: Any) -> bool:
+        await self.job(job_id)
+        return await self._kernel.describe(job_id, **texts)
+
+    # --- runs ---
+
+    async def trigger(self, job_id: str, **how: Any) -> Triggered:
+        await self.job(job_id)
+        return await self._kernel.trigger(job_id, **how)
+
+    async def cancel(self, execution_id: str, **act: Any) -> Execution:
+        await self.expect_execution(execution_id)
+        return await self._kernel.cancel(execution_id, **act)
+
+    async def fail(self, execution_id: str, message: str, **act: Any) -> Execution:
+        await self.expect_execution(execution_id)
+        return await self._kernel.fail(execution_id, message, **act)
+
+    async def warn(self, execution_id: str, kind: str, message: str, **act: Any) -> Execution:
+        await self.expect_execution(execution_id)
+        return await self._kernel.warn(execution_id, kind, message, **act)
+
+    async def hide(self, execution_id: str, **act: Any) -> Execution:
+        await self.expect_execution(execution_id)
+        return await self._kernel.hide(execution_id, **act)
+
+    async def execution(self, execution_id: str) -> Execution:
+        execution = await self._kernel.execution(execution_id)
+        if not await self.has(execution.job_id):
+            raise UnknownExecutionError(execution_id)
+        return execution
+
+    async def executions(self, query: ExecutionQuery) -> Page:
+        return await self._kernel.executions(msgspec.structs.replace(query, scope=await self._job_scope()))
+
+    async def live_runs(self) -> list[LiveRun]:
+        return [run for run in await self._kernel.live_runs() if await self.has(run.job.id)]
+
+    async def wait(self, execution_id: str) -> Execution:
+        await self.expect_execution(execution_id)
+        return await self._kernel.wait(execution_id)
+
+    async def timing(self, execution_id: str) -> Timing:
+        await self.expect_execution(execution_id)
+        return await self._kernel.timing(execution_id)
+
+    # --- the log ---
+
+    async def history(self, execution_id: str) -> list[Event]:
+        await self.expect_execution(execution_id)
+        return await self._kernel.history(execution_id)
+
+    async def log(self, execution_id: str, after: int = 0, limit: int = 1000) -> list[LogLine]:
+        try:
+            await self.expect_execution(execution_id)
+        except UnknownExecutionError:
+            return []  # as for any id that the log does not know
+        return await self._kernel.log(execution_id, after, limit)
+
+    async def events(self, after: int = 0, limit: int = 1000) -> Sequence[Event]:
+        scope = await self._job_scope()
+        for _ in range(MAX_READS):
+            page = await self._kernel.events(after, limit)
+            if not page or (found := [event for event in page if scope.has(event.job_id)]):
+                return found if page else []
+            after = page[-1].position
+        return []
+
+    async def actions(self, query: ActionQuery) -> ActionPage:
+        return await self._kernel.actions(msgspec.structs.replace(query, scope=await self._job_scope()))
+
+    async def checkpoint(self, name: str) -> Checkpoint | None:
+        raise _refused(self._scope)
+
+    async def save_checkpoint(self, name: str, checkpoint: Checkpoint) -> None:
+        raise _refused(self._scope)
+
+    # --- the kernel itself ---
+
+    def health(self) -> Health:
+        return self._kernel.health()
+
+    async def sleep(self, seconds: float) -> None:
+        await self._kernel.sleep(seconds)
+
+    async def _job_scope(self) -> JobScope:
+        """Return the scope for the store, which knows no tags."""
+        if not self._scope.tags:
+            return JobScope(self._scope.jobs)
+        tagged = (view.job.id for view in await self._kernel.jobs() if self._scope.has_tag(view.job.tags))
+        return JobScope(self._scope.jobs, frozenset(tagged))
+
+
+def _refused(scope: Scope) -> GnomonError:
+    return GnomonError(f"a token that is limited to {scope} cannot do this")
