@@ -41,18 +41,21 @@ from gnomon.errors import DeposedError, GnomonError, StoreError
 from gnomon.jobs.job import Job
 from gnomon.jobs.registered import ARGUMENTS_LIMIT, RegisteredJob
 from gnomon.logs import get_logger
+from gnomon.loop_guard import LoopGuard
 from gnomon.plugins.dispatcher import Dispatcher
 from gnomon.plugins.guards import Guards
-from gnomon.plugins.plugin_set import PluginSet
+from gnomon.plugins.plugin_set import PluginSet, as_plugin_set
 from gnomon.plugins.store_health import health_of
 from gnomon.ports import Clock, Store
 from gnomon.runners.async_task import AsyncRunner
+from gnomon.runners.context import Context
 from gnomon.runners.log_capture import install_capture
 from gnomon.runners.process import ProcessRunner
 from gnomon.runners.thread import ThreadRunner
 from gnomon.scheduling.catch_up import Absence
 from gnomon.stores.memory import MemoryStore
 from gnomon.stores.schedule_versions import note_schedule_versions, present_versions
+from gnomon.tasks import TaskSet, end, protected, running
 
 log = get_logger("gnomon.kernel")
 
@@ -67,11 +70,11 @@ HOUSEKEEPING_INTERVAL_S = 5.0
 class Kernel(KernelQueries, KernelCommands):
     """Keeps time, runs jobs, and records everything that happens.
 
-    Use it as `async with Kernel(...) as kernel:`; it runs until the block is left. `timezone` is the zone of jobs that
-    have none. `drain` is how long leaving waits for running bodies. A run that blocks the event loop for longer than
-    `blocked_loop_after` is reported; None or 0 turns that off. The arguments of a run may have `arguments_limit` bytes
-    as JSON. A kernel with `keeps_time=False` runs only what is triggered. Inside the block, `log_id` is the id of the
-    log and `loop` the event loop of the kernel.
+    Use it as `async with Kernel(...) as kernel:`; it runs until the block is left. `plugins` are objects, modules or
+    classes with hooks. `timezone` is the zone of jobs that have none. `drain` is how long leaving waits for running
+    bodies. A run that blocks the event loop for longer than `blocked_loop_after` is reported; None or 0 turns that off.
+    The arguments of a run may have `arguments_limit` bytes as JSON. A kernel with `keeps_time=False` runs only what is
+    triggered. Inside the block, `log_id` is the id of the log and `loop` the event loop of the kernel.
     """
 
     def __init__(  # noqa: PLR0913 - what a deployment may set, all by name
@@ -79,7 +82,7 @@ class Kernel(KernelQueries, KernelCommands):
         *,
         store: Store | None = None,
         jobs: Iterable[Job | RegisteredJob | Callable[..., Any]] = (),
-        plugins: PluginSet | None = None,
+        plugins: PluginSet | Iterable[Any] = (),
         clock: Clock | None = None,
         timezone: str = "UTC",
         node: str | None = None,
@@ -93,7 +96,7 @@ class Kernel(KernelQueries, KernelCommands):
         self.clock = clock or SystemClock()
         self.node = node or socket.gethostname()
         self.drain = drain
-        self.plugins = plugins if plugins is not None else PluginSet()
+        self.plugins = as_plugin_set(plugins)
         self.loop: asyncio.AbstractEventLoop | None = None
         self.log_id = ""
         self.lost_events = 0
@@ -158,12 +161,16 @@ class Kernel(KernelQueries, KernelCommands):
 
     async def _start(self, resources: AsyncExitStack) -> None:
         """Start the components; what each needs at the end goes onto the stack, which is unwound in reverse order."""
+        guard = LoopGuard(running, self._on_exit_attempt)
+        guard.install(asyncio.get_running_loop())
+        resources.callback(guard.remove)
         await resources.enter_async_context(self._store)
         with garbage_collection_paused():
             await self._journal.start()
         self.log_id = await identify_log(self._store)
         head = self._journal.head
-        tasks = await resources.enter_async_context(asyncio.TaskGroup())
+        tasks = TaskSet(self._on_component_end)
+        resources.push_async_callback(tasks.stop)
         self._start_component(self._journal.run(), "journal")
         self._start_component(self._journal.watch_store(), "store watch")
         resources.push_async_callback(self._stop_components)
@@ -188,8 +195,8 @@ class Kernel(KernelQueries, KernelCommands):
         if self._keeps_time:
             self._start_component(self._timetable.run(), "timetable")
 
-    def _build(self, tasks: asyncio.TaskGroup) -> None:
-        """Build the components that need the running event loop and the kernel's task group."""
+    def _build(self, tasks: TaskSet) -> None:
+        """Build the components that need the running event loop and the kernel's set of tasks."""
         runners = (AsyncRunner(self.clock), ThreadRunner(self.clock), ProcessRunner(self.clock))
         self._progress = ProgressRecorder(self._journal, self._store, self.clock)
         self._supervisor = Supervisor(self._journal, self.clock, runners, self._progress, tasks)
@@ -276,7 +283,7 @@ class Kernel(KernelQueries, KernelCommands):
 
     def _start_component(self, work: Coroutine[Any, Any, None], name: str) -> None:
         """Start a component that runs until the kernel stops. If it ends before, for any reason, the kernel fails."""
-        task = asyncio.get_running_loop().create_task(work, name=name)
+        task = protected(work, name)
         self._components.append(task)
         task.add_done_callback(self._on_component_end)
 
@@ -289,12 +296,15 @@ class Kernel(KernelQueries, KernelCommands):
         self._is_stopping = True
         self._failure = GnomonError(f"the {name} of the kernel ended: {what}; the kernel stops, this is a bug")
         self._failure.__cause__ = cause
-        self._owner.cancel()  # the other components go on until the last events are written
+        end(self._owner)  # the other components go on until the last events are written
+
+    def _on_exit_attempt(self, context: Context, exc: BaseException) -> None:
+        self._supervisor.record_exit(context, exc)
 
     async def _stop_components(self) -> None:
         self._is_stopping = True
         for task in self._components:
-            task.cancel()
+            end(task)
         await asyncio.gather(*self._components, return_exceptions=True)
 
 

@@ -38,12 +38,19 @@ def exact(text: str, limit: int = MESSAGE_LIMIT, hide: Hide | None = None) -> st
 
 def type_name(value: object) -> str:
     """Return the name of an object's type, with its module unless that is builtins."""
-    kind = type(value)
-    try:
-        name, module = kind.__qualname__, kind.__module__
-        return exact(name if module == "builtins" else f"{module}.{name}")
-    except BaseException:  # noqa: BLE001 - a metaclass may raise anything
-        return "an object whose type has no readable name"
+    name, module = class_name(type(value)), class_module(type(value))
+    return name if module in {None, "builtins"} else exact(f"{module}.{name}")
+
+
+def class_name(kind: type) -> str:
+    """Return the qualified name of a class. Its metaclass is not asked, which may raise anything."""
+    return exact(type.__dict__["__qualname__"].__get__(kind))
+
+
+def class_module(kind: type) -> str | None:
+    """Return the name of the module of a class, None where it has no readable one."""
+    found: object = type.__dict__["__module__"].__get__(kind)
+    return exact(found) if isinstance(found, str) else None
 
 
 def safe_str(value: object, limit: int = MESSAGE_LIMIT, hide: Hide | None = None) -> str:

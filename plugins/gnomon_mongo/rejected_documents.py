@@ -7,7 +7,6 @@ again with `--retry`, also beside a running kernel.
 
 from __future__ import annotations
 
-import asyncio
 import sqlite3
 import time
 from collections.abc import Sequence
@@ -20,8 +19,10 @@ from bson import CodecOptions
 
 from gnomon.errors import StoreUnavailableError
 from gnomon.files import make_private
+from gnomon.threads import in_thread
 from gnomon_mongo.drivers import Document
 
+THREAD = "gnomon-mongo-rejected"
 _CODEC = CodecOptions[Document](tz_aware=True)
 _SCHEMA = """
     CREATE TABLE IF NOT EXISTS rejected (
@@ -61,18 +62,18 @@ class RejectedDocuments:
 
     async def load(self) -> list[Rejected]:
         """Return all of them, in the order in which they were rejected."""
-        found = await asyncio.to_thread(self._load)
+        found = await in_thread(self._load, THREAD)
         self.count, self.newest = len(found), found[-1] if found else None
         return found
 
     async def add(self, rejected: Sequence[Rejected]) -> None:
         """Keep some more; durable when it returns. StoreUnavailableError if the file cannot be written."""
-        await asyncio.to_thread(self._add, rejected)
+        await in_thread(lambda: self._add(rejected), THREAD)
         self.count, self.newest = self.count + len(rejected), rejected[-1]
 
     async def remove(self, number: int) -> None:
         """Forget one that has been written."""
-        await asyncio.to_thread(self._remove, number)
+        await in_thread(lambda: self._remove(number), THREAD)
 
     def _load(self) -> list[Rejected]:
         if not self.path.exists():

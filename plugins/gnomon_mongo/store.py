@@ -29,6 +29,7 @@ from gnomon.domain.records import (
 )
 from gnomon.errors import StoreError, StoreUnavailableError
 from gnomon.ports import Store
+from gnomon.tasks import protected
 from gnomon_mongo import connection_check, log_identity, operations, projection, queries, retention, schema
 from gnomon_mongo.documents import (
     action_documents,
@@ -170,11 +171,11 @@ class MongoStore(Store):
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         # Not a TaskGroup: open and close may be called in different tasks.
-        task = asyncio.create_task(work)
+        task = protected(work)
 
         async def stop() -> None:
             while not task.done():  # pymongo sometimes swallows a cancellation during server selection
-                task.cancel()
+                task.end()
                 await asyncio.wait((task,), timeout=CANCEL_AGAIN_S)
 
         self._held.push_async_callback(stop)

@@ -23,6 +23,7 @@ from gnomon.domain.records import ActionPage, ActionQuery, Checkpoint, Execution
 from gnomon.errors import StoreError, StoreUnavailableError
 from gnomon.ports import Store
 from gnomon.stores.microseconds import to_micros
+from gnomon.threads import in_thread
 from gnomon_sqlite import (
     event_rows,
     log_file,
@@ -116,7 +117,10 @@ class SqliteStore(Store):
         pools = [pool for pool in (self._read_pool, self._write_pool) if pool is not None]
         self._read_pool = self._write_pool = None  # from here on every call is refused
         if pools:
-            await asyncio.to_thread(self._release, pools)
+            try:
+                await in_thread(lambda: self._release(pools), "gnomon-sqlite-close")
+            except RuntimeError:  # the machine has no thread left
+                self._release(pools)
 
     def health(self) -> StoreHealth:
         if self._watch is None:

@@ -98,3 +98,13 @@ def test_every_entry_point_of_ours_can_be_loaded(group: str) -> None:
 @on_the_wheel
 def test_the_installed_version_is_that_of_pyproject() -> None:
     assert f'version = "{version("gnomon")}"' in text("pyproject.toml")
+
+
+def test_nothing_uses_the_default_executor_of_a_loop() -> None:
+    """Bodies may fill it or shut it down: use gnomon.threads.in_thread, or another executor."""
+    calls = re.compile(r"asyncio\.to_thread|run_in_executor\(\s*None")
+    sources = [path for root in ("kernel", "plugins") for path in (ROOT / root).rglob("*.py")]
+
+    assert [
+        path.name for path in sources if calls.search(path.read_text(encoding="utf-8")) and path.stem != "threads"
+    ] == []

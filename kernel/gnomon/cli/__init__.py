@@ -16,6 +16,7 @@ import click
 
 from gnomon.cli.output.standard_streams import repair_standard_streams
 from gnomon.errors import ConfigError, GnomonError, RolledBackError
+from gnomon.safe_text import safe_repr, safe_str, type_name
 from gnomon.text import close_match
 
 COMMANDS = {
@@ -104,18 +105,21 @@ def _plugin_commands() -> dict[str, EntryPoint]:
 def _load(point: EntryPoint) -> click.Command:
     try:
         command = point.load()
-    except Exception as exc:  # importing a foreign module may raise anything
-        raise GnomonError(f"the command {point.name!r} ({point.value}) cannot be imported: {exc}") from exc
-    if not isinstance(command, click.Command):
-        raise GnomonError(f"the command {point.name!r} ({point.value}) is {command!r}, expected a click command")
-    return command
+    except BaseException as exc:  # importing a foreign module may raise anything, SystemExit too
+        what = f"{type_name(exc)}: {safe_str(exc)}"
+        raise GnomonError(f"the command {point.name!r} ({point.value}) cannot be imported: {what}") from exc
+    if not issubclass(type(command), click.Command):  # isinstance() asks for __class__ too
+        what = safe_repr(command)
+        raise GnomonError(f"the command {point.name!r} ({point.value}) is {what}, expected a click command")
+    found: click.Command = command
+    return found
 
 
 def _short_help(point: EntryPoint) -> str:
     try:
         return _load(point).get_short_help_str(limit=90)
-    except GnomonError as exc:  # one broken command must not break the help of the others
-        return str(exc)
+    except BaseException as exc:  # noqa: BLE001 - one broken command must not break the help of the others
+        return safe_str(exc)
 
 
 @click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})

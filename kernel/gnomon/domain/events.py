@@ -213,6 +213,10 @@ BLOCKED_LOOP = "blocked_loop"
 """The kind of the warning about a body that blocked the kernel's event loop for `seconds`."""
 
 
+TRIED_TO_EXIT = "tried_to_exit"
+"""The kind of the warning about a task or callback of a body that raised SystemExit or KeyboardInterrupt."""
+
+
 class LateResult(ExecutionEvent, frozen=True, kw_only=True, tag="late_result"):
     """A body reported a result after its execution had ended; the outcome stays what it was."""
 

@@ -14,6 +14,7 @@ from gnomon.jobs.body import Body
 from gnomon.jobs.job import Job
 from gnomon.runners.base import Runner
 from gnomon.runners.context import Context
+from gnomon.tasks import ProtectedTask
 
 
 class RunObserver(Protocol):
@@ -48,7 +49,7 @@ class ActiveRun(msgspec.Struct, eq=False, gc=False):
     observer: RunObserver
     started_at: float = 0.0
     task: asyncio.Task[None] | None = None
-    watchers: tuple[asyncio.Task[None], ...] = ()
+    watchers: tuple[ProtectedTask[None], ...] = ()
     ending: Ending | None = None
     cancel_reason: str | None = None
     stall: Stall | None = None

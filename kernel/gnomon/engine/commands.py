@@ -24,6 +24,7 @@ from gnomon.jobs.job import Job
 from gnomon.jobs.overrides import check_overrides
 from gnomon.jobs.registered import RegisteredJob, check_json, register_job
 from gnomon.json_depth import is_too_deep
+from gnomon.safe_text import safe_repr
 
 
 class KernelCommands(KernelComponents):
@@ -184,7 +185,7 @@ class KernelCommands(KernelComponents):
             return job
         declared = job if isinstance(job, Job) else getattr(job, "__gnomon_job__", None)
         if not isinstance(declared, Job):
-            raise JobError(f"expected a Job or a function decorated with @job, got {job!r}")
+            raise JobError(f"expected a Job or a function decorated with @job, got {safe_repr(job)}")
         return register_job(declared, self._timezone, self._arguments_limit)
 
 

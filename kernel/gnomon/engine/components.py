@@ -26,6 +26,7 @@ from gnomon.errors import DeposedError, ExecutionOverError, GnomonError, Reserve
 from gnomon.plugins.dispatcher import Dispatcher
 from gnomon.plugins.plugin_set import PluginSet
 from gnomon.ports import Store
+from gnomon.tasks import submit
 
 NOT_RUNNING = "the kernel is not running: call it inside `async with kernel:`"
 
@@ -53,7 +54,7 @@ def on_kernel_loop(
         if asyncio.get_running_loop() is loop:
             return await call
         try:
-            future = asyncio.run_coroutine_threadsafe(call, loop)
+            future = submit(call, loop)
         except RuntimeError as exc:  # its loop is closed
             call.close()
             raise GnomonError(NOT_RUNNING) from exc

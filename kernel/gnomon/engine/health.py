@@ -63,6 +63,8 @@ class KernelCondition:
             )
         elif (problem := self._timetable.clock_problem) is not None:
             found["clock"] = problem
+        if (problem := self._timetable.trigger_problem) is not None:
+            found["triggers"] = problem
         if self._watchdog is not None and (problem := self._watchdog.problem) is not None:
             found["loop"] = problem
         return found

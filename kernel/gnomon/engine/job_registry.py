@@ -19,6 +19,7 @@ from gnomon.jobs.diff import JobsDiff, changed_keys, difference, is_rescheduled
 from gnomon.jobs.registered import RegisteredJob
 from gnomon.logs import get_logger
 from gnomon.ports import Clock
+from gnomon.safe_text import safe_str, type_name
 from gnomon.scheduling.catch_up import Absence, undecided
 
 log = get_logger("gnomon.engine.job_registry")
@@ -175,7 +176,12 @@ class JobRegistry:
         # When a kernel starts, its table has the new jobs already, and the old ones are in the log only.
         old = known if known is not None and known is not new else rebuild_job(state.definition)
         if old.job is not None and old.trigger is not None:
-            missed = undecided(old.trigger, state, until)
+            try:
+                missed = undecided(old.trigger, state, until)
+            except BaseException as exc:  # noqa: BLE001 - foreign code: a job whose trigger fails can still be changed
+                problem = f"{type_name(exc)}: {safe_str(exc)}"
+                log.error("trigger failed, fires up to its job's change are unknown", job=job_id, problem=problem)
+                return
             self._launcher.miss_ranges(old.job, missed, None if state.paused else detail)
 
 

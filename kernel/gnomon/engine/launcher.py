@@ -25,6 +25,7 @@ from gnomon.logs import get_logger
 from gnomon.plugins.guards import Guards, Vetoes
 from gnomon.ports import Clock
 from gnomon.scheduling.catch_up import DETAILS, ON_TIME, MissedRange
+from gnomon.tasks import ProtectedTask, TaskSet
 from gnomon.text import moment
 
 log = get_logger("gnomon.engine.launcher")
@@ -53,7 +54,7 @@ class Launcher:
         admission: Admission,
         jobs: JobTable,
         supervisor: Supervisor,
-        tasks: asyncio.TaskGroup,
+        tasks: TaskSet,
         watchdog: LoopWatchdog | None = None,
     ) -> None:
         self._journal = journal
@@ -64,12 +65,12 @@ class Launcher:
         self._supervisor = supervisor
         self._tasks = tasks
         self._watchdog = watchdog
-        self._delayed: dict[str, asyncio.Task[None]] = {}
+        self._delayed: dict[str, ProtectedTask[None]] = {}
 
     def close(self) -> None:
         """Drop the runs that wait for their time; they stay in the log for the next kernel."""
         for task in self._delayed.values():
-            task.cancel()
+            task.end()
         self._delayed.clear()
 
     # --- fires ---
@@ -266,7 +267,7 @@ class Launcher:
         """Record that a run was cancelled before it started."""
         self._admission.withdraw(execution.id, execution.job_id)
         if (task := self._delayed.pop(execution.id, None)) is not None:
-            task.cancel()
+            task.end()
         self._journal.record(events.Cancelled, execution.id, execution.job_id, actor=actor, reason=reason)
         self._journal.forget(execution.id)
 

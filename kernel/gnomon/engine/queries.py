@@ -92,6 +92,8 @@ class KernelQueries(KernelComponents):
             store_state = journal.state
         store_problem = journal.problem or store.problem
         problems = condition.problems() if condition is not None else {}
+        plugins = self._dispatcher.health()
+        problems |= {f"plugin {one.name}": one.problem for one in plugins if one.state == "stopped" and one.problem}
         return Health(
             state="degraded" if problems and store_state == "healthy" else store_state,
             problem="; ".join(filter(None, (store_problem, *problems.values()))) or None,
@@ -101,7 +103,7 @@ class KernelQueries(KernelComponents):
             accepts_runs=store.accepts_runs and journal.state == "healthy",
             running=self._admission.running,
             waiting=self._admission.waiting,
-            plugins=self._dispatcher.health(),
+            plugins=plugins,
             store_state=store_state,
             store_problem=store_problem,
             problems=problems,

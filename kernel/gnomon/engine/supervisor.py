@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from gnomon.domain import events
-from gnomon.domain.events import BLOCKED_LOOP, FailedReason
+from gnomon.domain.events import BLOCKED_LOOP, TRIED_TO_EXIT, FailedReason
 from gnomon.domain.execution import Execution
 from gnomon.engine.active_run import ActiveRun, Ending, RunObserver
 from gnomon.engine.journal import Journal
@@ -31,6 +31,7 @@ from gnomon.runners.context import Context, context_of_task
 from gnomon.runners.log_buffer import ProgressReader
 from gnomon.safe_text import safe_str, safe_traceback, type_name
 from gnomon.stalls import is_stall, longest_pause
+from gnomon.tasks import TaskSet, end
 from gnomon.threads import is_on_loop
 
 log = get_logger("gnomon.engine.supervisor")
@@ -48,7 +49,7 @@ class Supervisor:
         clock: Clock,
         runners: Iterable[Runner],
         progress: ProgressRecorder,
-        tasks: asyncio.TaskGroup,
+        tasks: TaskSet,
     ) -> None:
         self._journal = journal
         self._clock = clock
@@ -104,8 +105,13 @@ class Supervisor:
                 self._release(active)  # the kernel lost ownership of the log, and the start is not in it
             return
         self._unbegun += len(actives)
-        # Not in the kernel's task group, which would wait forever for a body that swallows its cancellation.
-        take_turns(self._loop, iter(actives), self._supervise)
+        # Not in the kernel's set of tasks, which would wait forever for a body that swallows its cancellation.
+        take_turns(self._loop, iter(actives), self._supervise, self._cannot_begin)
+
+    def _cannot_begin(self, active: ActiveRun, exc: BaseException) -> None:
+        self._unbegun -= 1
+        active.started_at = self._clock.monotonic()
+        self._give_up(active, exc)
 
     async def _supervise(self, active: ActiveRun, task: asyncio.Task[None]) -> None:
         active.task = task
@@ -130,7 +136,7 @@ class Supervisor:
                 raise
         finally:
             for watcher in active.watchers:
-                watcher.cancel()
+                watcher.end()
 
     def _give_up(self, active: ActiveRun, exc: BaseException) -> None:
         """End a run that cannot be supervised; what a body raises does not come here, so this is a defect.
@@ -232,6 +238,14 @@ class Supervisor:
             return False
         self._recorder.warned(active, kind, message, actor)
         return True
+
+    def record_exit(self, context: Context, exc: BaseException) -> None:
+        """Record that a task or callback of a body tried to end the process; a caller that awaits the task gets it."""
+        what = f"{type_name(exc)}: {safe_str(exc)}"
+        log.error("a job tried to end the process", job=context.job_id, run=context.execution_id, error=what)
+        with contextlib.suppress(DeposedError):
+            message = f"a task or callback of the run tried to end the process of the kernel: {what}"
+            self.warn(context.execution_id, TRIED_TO_EXIT, message, None)
 
     # --- runs that block the loop ---
 
@@ -363,4 +377,4 @@ class Supervisor:
                 self._force_end(active, lost)
             for task in (*active.watchers, active.task):
                 if task is not None:
-                    task.cancel()
+                    end(task)

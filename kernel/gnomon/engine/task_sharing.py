@@ -12,25 +12,35 @@ import types
 from collections.abc import Callable, Coroutine, Generator, Iterator
 from typing import Any, TypeAlias, TypeVar
 
+from gnomon.tasks import ProtectedTask, outside_runs
+
 T = TypeVar("T")
 Run: TypeAlias = Callable[[T, asyncio.Task[None]], Coroutine[Any, Any, None]]
+GiveUp: TypeAlias = Callable[[T, BaseException], None]
 
 
-def take_turns(loop: asyncio.AbstractEventLoop, waiting: Iterator[T], run: Run[T]) -> None:
+def take_turns(loop: asyncio.AbstractEventLoop, waiting: Iterator[T], run: Run[T], give_up: GiveUp[T]) -> None:
     """Start `run` for each item, in order. All have started after two iterations of the loop, as separate tasks would.
 
-    Each has its own context variables, and each that waits has its task to itself from there on.
+    Each has its own context variables, and each that waits has its task to itself from there on. Where no task can be
+    started, `give_up` is called for each item.
     """
-    loop.create_task(_run_all(loop, waiting, run))
+    work = _run_all(loop, waiting, run, give_up)
+    try:
+        ProtectedTask(work, loop=loop, context=outside_runs())
+    except BaseException as exc:  # noqa: BLE001 - no memory is left: every run still needs its end
+        work.close()
+        for one in waiting:
+            give_up(one, exc)
 
 
-async def _run_all(loop: asyncio.AbstractEventLoop, waiting: Iterator[T], run: Run[T]) -> None:
+async def _run_all(loop: asyncio.AbstractEventLoop, waiting: Iterator[T], run: Run[T], give_up: GiveUp[T]) -> None:
     task = asyncio.current_task(loop)
     assert task is not None  # noqa: S101 - there is one wherever something is awaited
 
     def move_on() -> None:
         for one in waiting:
-            take_turns(loop, iter((one,)), run)
+            take_turns(loop, iter((one,)), run, give_up)
 
     for one in waiting:
         body, context = run(one, task), contextvars.copy_context()

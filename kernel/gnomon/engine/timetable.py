@@ -17,7 +17,7 @@ from gnomon.engine.vital_signs import Heartbeat, RecentValues
 from gnomon.jobs.job import Job
 from gnomon.logs import get_logger
 from gnomon.ports import Clock
-from gnomon.safe_text import safe_str
+from gnomon.safe_text import safe_str, safe_traceback, type_name
 from gnomon.scheduling.catch_up import Absence, Backlog, MissedRange, fires, next_fire
 from gnomon.scheduling.triggers import AnchoredTrigger, counts_elapsed_time
 from gnomon.text import length
@@ -35,6 +35,10 @@ JUMP = timedelta(seconds=5)
 """A larger difference between the wall clock and the monotonic clock means that the wall clock was set."""
 JUMP_REPORTED_S = 600.0
 """How long health reports that the clock was set."""
+SHOWN_FAILURES = 3
+"""Jobs with failed triggers that health names."""
+PROBLEM_LIMIT = 200
+"""Characters of what each trigger raised."""
 SLICE_FIRES = 256
 """Fires of one long backlog that are counted before other tasks may run."""
 
@@ -89,6 +93,7 @@ class Timetable:
         self._lateness = RecentValues()
         self._offset = clock.time() - clock.monotonic()
         self._jump: tuple[float, str] | None = None
+        self._failed: dict[str, str] = {}
         self.heartbeat = Heartbeat("timetable", STALLED_AFTER_S)
 
     def schedule(self, job: Job, trigger: AnchoredTrigger, state: JobState, absence: Absence | None = None) -> None:
@@ -109,6 +114,7 @@ class Timetable:
 
     def remove(self, job_id: str) -> None:
         """Remove a job, if it is in the timetable."""
+        self._failed.pop(job_id, None)
         if (entry := self._entries.pop(job_id, None)) is not None:
             entry.trigger = entry.next = None  # its heap entry is dropped when it comes due
 
@@ -126,6 +132,19 @@ class Timetable:
         """A sentence for some minutes after the wall clock was set. In any thread."""
         jump = self._jump
         return jump[1] if jump is not None and self._clock.monotonic() - jump[0] < JUMP_REPORTED_S else None
+
+    @property
+    def trigger_problem(self) -> str | None:
+        """A sentence while jobs are not scheduled because their triggers failed. In any thread."""
+        failed = dict(self._failed)
+        if not failed:
+            return None
+        shown = "; ".join(f"of job {job_id!r} ({problem})" for job_id, problem in list(failed.items())[:SHOWN_FAILURES])
+        more = f"; and {len(failed) - SHOWN_FAILURES} more" if len(failed) > SHOWN_FAILURES else ""
+        return (
+            f"triggers failed: {shown}{more}; such a job is not scheduled any more, but can be triggered: correct its "
+            "trigger and reload, or pause and resume the job to try again"
+        )
 
     @property
     def lateness_s(self) -> float:
@@ -230,8 +249,14 @@ class Timetable:
 
     def _fail(self, entry: Entry, exc: BaseException) -> None:
         text = safe_str(entry.trigger)
-        log.error("trigger failed, its job is no longer scheduled", job=entry.job.id, trigger=text, exc_info=exc)
+        log.error(
+            "trigger failed, its job is no longer scheduled",
+            job=entry.job.id,
+            trigger=text,
+            exception=safe_traceback(exc),
+        )
         self._entries.pop(entry.job.id, None)
+        self._failed[entry.job.id] = f"{type_name(exc)}: {safe_str(exc, PROBLEM_LIMIT)}"
         entry.trigger = entry.next = None
 
     def _pop_due(self, most: int) -> list[Entry]:

@@ -177,6 +177,14 @@ def _is_generator_function(func: Any) -> bool:
     )
 
 
+def _name_of(annotation: object) -> str:
+    try:
+        found = getattr(annotation, "__name__", "")
+    except BaseException:  # noqa: BLE001 - an object of the user may raise anything when its attributes are read
+        return ""
+    return found if isinstance(found, str) else ""
+
+
 def _context_parameter(signature: inspect.Signature) -> tuple[str | None, int]:
     """Return the name and position of the parameter annotated Context; annotations may be text.
 
@@ -184,7 +192,7 @@ def _context_parameter(signature: inspect.Signature) -> tuple[str | None, int]:
     """
     for position, (name, parameter) in enumerate(signature.parameters.items()):
         annotation = parameter.annotation
-        label = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", "")
+        label = annotation if isinstance(annotation, str) else _name_of(annotation)
         if label.strip("'\"").rpartition(".")[2] == "Context":
             return name, sys.maxsize if parameter.kind is parameter.KEYWORD_ONLY else position
     return None, 0

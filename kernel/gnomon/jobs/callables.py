@@ -11,7 +11,7 @@ from types import MethodType, ModuleType
 from typing import Any, TypeVar
 
 from gnomon.errors import JobError
-from gnomon.safe_text import safe_str
+from gnomon.safe_text import class_module, class_name, safe_str, type_name
 from gnomon.text import close_match
 
 T = TypeVar("T")
@@ -23,14 +23,24 @@ def load_function(target: str) -> Callable[..., Any]:
     if not module_name or not path:
         raise JobError(f'func {target!r} is not valid, expected "package.module:callable"')
     module = import_module(module_name, target)
+    try:
+        found = _attribute_at(module, path, target)
+    except JobError:
+        raise
+    except BaseException as exc:  # a module or class may raise anything when its attributes are read
+        raise JobError(f"func {target!r} cannot be read: {type_name(exc)}: {safe_str(exc)}") from exc
+    if not callable(found):
+        raise JobError(f"func {target!r} is of type {class_name(type(found))}, expected a callable")
+    return found  # type: ignore[no-any-return]
+
+
+def _attribute_at(module: ModuleType, path: str, target: str) -> Any:
     found: Any = module
     for part in path.split("."):
         if not hasattr(found, part):
-            raise JobError(f"func {target!r}: {module_name} has no {path!r}{close_match(part, dir(found))}")
+            raise JobError(f"func {target!r}: {module.__name__} has no {path!r}{close_match(part, dir(found))}")
         found = getattr(found, part)
-    if not callable(found):
-        raise JobError(f"func {target!r} is of type {type(found).__name__}, expected a callable")
-    return found  # type: ignore[no-any-return]
+    return found
 
 
 def import_module(name: str, wanted_for: str) -> ModuleType:
@@ -45,7 +55,7 @@ def import_module(name: str, wanted_for: str) -> ModuleType:
             ) from exc
         raise JobError(f"{wanted_for!r}: importing {name} failed: {exc}") from exc
     except BaseException as exc:  # the module may raise anything, a script may exit
-        raise JobError(f"{wanted_for!r}: importing {name} failed: {type(exc).__name__}: {safe_str(exc)}") from exc
+        raise JobError(f"{wanted_for!r}: importing {name} failed: {type_name(exc)}: {safe_str(exc)}") from exc
 
 
 def reference(func: object) -> str:
@@ -67,7 +77,9 @@ def _reference(func: object) -> str:
         name, module = getattr(func, "__qualname__", None), getattr(func, "__module__", None)
     except BaseException:  # noqa: BLE001 - an object of the user may raise anything when its attributes are read
         name = module = None
-    return f"{module or type(func).__module__}:{name or type(func).__qualname__}"
+    kind = type(func)
+    module = module if isinstance(module, str) and module else class_module(kind)
+    return f"{module}:{name if isinstance(name, str) and name else class_name(kind)}"
 
 
 def child_target(job_id: str, func: Callable[..., Any] | str) -> str:

@@ -12,7 +12,7 @@ from gnomon.logs import get_logger
 from gnomon.plugins.calls import PluginCallError, contained
 from gnomon.plugins.own_copies import own_job
 from gnomon.plugins.plugin_set import Plugin, PluginSet
-from gnomon.safe_text import exact, safe_repr, safe_traceback
+from gnomon.safe_text import exact, safe_repr, safe_str, safe_traceback
 from gnomon.threads import in_thread
 
 log = get_logger("gnomon.plugins.guards")
@@ -54,6 +54,9 @@ class Guards:
                     return {}
                 self._call = in_thread(lambda: self._call_guards(fires), name=THREAD)
                 return await asyncio.shield(self._call)
+        except RuntimeError as exc:  # the machine has no thread left, which must not stop the clock
+            log.error("guards cannot be called, fires run unguarded", problem=safe_str(exc), fires=len(fires))
+            return {}
         except TimeoutError:
             limit = self._timeout_s
             if self._asked is not None:

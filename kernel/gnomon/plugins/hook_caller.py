@@ -64,6 +64,11 @@ class HookCaller:
             self._reported = current[2]
             log.error("plugin blocks", plugin=self._plugin, problem=blocked, run=current[2].stream)
 
+    def note_exit(self, exc: BaseException) -> None:
+        """Record that a task or callback of the plugin tried to end the process; a hook that awaits it fails."""
+        self.problem = f"a task or callback tried to end the process: {safe_repr(exc)}"
+        log.error("plugin tried to end the process", plugin=self._plugin, exception=safe_traceback(exc))
+
     async def call(self, hook: str, impl: pluggy.HookImpl, event: Event, /, **available: Any) -> None:
         """Call one implementation with the arguments that it asks for; `event` is the one named if it fails.
 

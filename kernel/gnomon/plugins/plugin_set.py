@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -20,11 +20,11 @@ from gnomon import hookspecs
 from gnomon.conversion import convert
 from gnomon.errors import ConfigError, PluginError
 from gnomon.jobs.job import Job
-from gnomon.plugins.calls import PluginCallError, call_within, contained
+from gnomon.plugins.calls import PluginCallError, call_within, contained, describe
 from gnomon.plugins.discovery import FoundPlugin
 from gnomon.plugins.hook_checks import HOOKS, hook_problem, marked_hooks, unmarked_hooks
 from gnomon.ports import Store
-from gnomon.safe_text import exact, safe_repr, type_name
+from gnomon.safe_text import class_module, class_name, exact, safe_repr, type_name
 
 START_LIMIT_S = 60.0
 """For a call of a plugin during the start: its constructor, a contribution hook."""
@@ -144,6 +144,16 @@ class Plugin:
                 raise PluginError(self.name, f"failed in {hook}: {exc}") from exc.__cause__
 
 
+def as_plugin_set(plugins: PluginSet | Iterable[Any]) -> PluginSet:
+    """Return a set of plugins: the one that is given, or one of these objects, modules and classes."""
+    if isinstance(plugins, PluginSet):
+        return plugins
+    made = PluginSet()
+    for plugin in plugins:
+        made.add(plugin)
+    return made
+
+
 class PluginSet:
     """The plugins of one kernel, in the order in which they were added. Their paths are relative to `directory`."""
 
@@ -177,9 +187,17 @@ class PluginSet:
         Raise ConfigError for settings that its `Config` rejects, PluginError for every other problem.
         """
         name = name or _name_of(plugin)
+        try:
+            return self._add(plugin, name, settings or {}, found)
+        except (PluginError, ConfigError):
+            raise
+        except BaseException as exc:  # what a plugin is asked outside of the calls below, such as its __class__
+            raise PluginError(name, f"cannot be added: {describe(exc)}") from exc
+
+    def _add(self, plugin: Any, name: str, settings: Mapping[str, Any], found: FoundPlugin | None) -> Plugin:
         if name in self._plugins:
             raise PluginError(name, "is already there: two plugins cannot have the same name")
-        instance, config = _make(plugin, name, settings or {}, self._directory)
+        instance, config = _make(plugin, name, settings, self._directory)
         added = Plugin(name, instance, self.manager.hook, found, config)
         try:
             # Both read all attributes, and properties are code of the plugin.
@@ -270,12 +288,19 @@ def _struct_type(name: str, plugin: Any, attribute: str) -> type[msgspec.Struct]
 
 
 def _name_of(plugin: Any) -> str:
-    if isinstance(plugin, ModuleType):
-        return plugin.__name__
-    return str(getattr(plugin, "__name__", None) or type(plugin).__name__)
+    """Return `__name__`, or the name of the class; reading the first may run code of the plugin."""
+    kind = type(plugin)
+    try:
+        name = getattr(plugin, "__name__", None)
+    except BaseException:  # noqa: BLE001 - a plugin with an unreadable name still has a class
+        name = None
+    if isinstance(name, str) and name:
+        return exact(name)
+    return class_name(plugin if issubclass(kind, type) else kind).rpartition(".")[2]
 
 
 def _file_of(instance: Any) -> Path | None:
-    name = instance.__name__ if isinstance(instance, ModuleType) else type(instance).__module__
-    file = getattr(sys.modules.get(name), "__file__", None)
-    return Path(file) if file else None
+    kind = type(instance)
+    name = instance.__dict__.get("__name__") if issubclass(kind, ModuleType) else class_module(kind)
+    file = getattr(sys.modules.get(str(name)), "__file__", None)
+    return Path(file) if isinstance(file, str) else None

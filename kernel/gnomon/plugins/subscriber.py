@@ -12,6 +12,7 @@ import inspect
 import threading
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from contextvars import ContextVar
 from typing import Any, TypeVar
 
 import msgspec
@@ -23,6 +24,7 @@ from gnomon.domain.records import Checkpoint
 from gnomon.errors import GnomonError, PluginError, StoreError
 from gnomon.hookspecs import OBSERVATION_HOOKS, OBSERVATIONS
 from gnomon.logs import get_logger
+from gnomon.loop_guard import LoopGuard, run_guarded
 from gnomon.plugins.calls import PluginCallError, contained, describe
 from gnomon.plugins.event_buffer import EventBuffer
 from gnomon.plugins.hook_caller import HookCaller
@@ -30,6 +32,7 @@ from gnomon.plugins.own_copies import own_copy
 from gnomon.plugins.plugin_set import Plugin
 from gnomon.ports import Store
 from gnomon.safe_text import exact, safe_repr, safe_traceback
+from gnomon.tasks import submit
 from gnomon.threads import thread_of
 
 log = get_logger("gnomon.plugins.subscriber")
@@ -40,6 +43,8 @@ STORE_RETRY_S = 1.0
 """Before a store that is unavailable is queried again."""
 
 T = TypeVar("T")
+_plugin: ContextVar[str] = ContextVar("gnomon_plugin")
+"""The plugin whose code is being executed on its own loop."""
 
 
 class Subscriber:
@@ -152,7 +157,8 @@ class Subscriber:
 
     def _thread(self) -> None:
         try:
-            asyncio.run(self._live())
+            guard = LoopGuard(_plugin, lambda _, exc: self._caller.note_exit(exc), refused=("stop",), is_own_loop=True)
+            run_guarded(self._live(), guard)
         except BaseException as exc:  # noqa: BLE001 - whatever a plugin does to its thread ends only that plugin
             has_entered = self.entered.done()
             what = "ended" if has_entered else "could not start"
@@ -172,6 +178,7 @@ class Subscriber:
     async def _live(self) -> None:
         self._loop, self._wake = asyncio.get_running_loop(), asyncio.Event()
         self._life = asyncio.current_task()
+        _plugin.set(self.plugin.name)
         async with AsyncExitStack() as stack:
             for impl in self.plugin.observers("lifespan"):
                 await stack.enter_async_context(self._lifespan(impl))
@@ -285,7 +292,7 @@ class Subscriber:
 
     async def _on_kernel_loop(self, call: Coroutine[Any, Any, T]) -> T:
         try:
-            future = asyncio.run_coroutine_threadsafe(call, self._kernel_loop)
+            future = submit(call, self._kernel_loop)
         except RuntimeError:  # that loop is closed: this plugin hung for longer than the kernel waited
             call.close()
             raise

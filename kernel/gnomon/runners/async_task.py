@@ -6,11 +6,13 @@ import asyncio
 import os
 from typing import Any
 
+from gnomon.loop_guard import is_from_signal, raise_from_loop
 from gnomon.ports import Clock
 from gnomon.runners.base import Outcome, Run, Runner
 from gnomon.runners.calls import awaited, exit_if_forked
 from gnomon.runners.context import enter, leave
 from gnomon.runners.outcome import failure_outcome, success_outcome
+from gnomon.tasks import ProtectedTask, end
 from gnomon.threads import in_thread, is_on_loop
 
 
@@ -30,6 +32,8 @@ class AsyncRunner(Runner):
         task = asyncio.current_task(self._loop)
         assert task is not None  # noqa: S101 - a coroutine always runs in a task
         self._tasks[run.execution.id] = task
+        if isinstance(task, ProtectedTask):
+            task.serves = run.context  # which may cancel it
         token = enter(run.context)
         process_id, started = os.getpid(), self._clock.monotonic()
         try:
@@ -41,6 +45,8 @@ class AsyncRunner(Runner):
                 raise  # the kernel is gone, and the interpreter closes the coroutines that are left
             while task.cancelling():
                 task.uncancel()  # the cancellation was for the body; this task still has to record the end
+            if isinstance(exc, SystemExit | KeyboardInterrupt) and is_from_signal(exc):
+                raise_from_loop(self._loop, exc)  # an operator ends the program, and interrupted this body
             return failure_outcome(exc, self._clock.monotonic() - started, run.context.mask)
         else:
             exit_if_forked(process_id)
@@ -52,7 +58,7 @@ class AsyncRunner(Runner):
     def cancel(self, execution_id: str) -> None:
         """Cancel the task of the run."""
         if (task := self._tasks.get(execution_id)) is not None:
-            task.cancel()
+            end(task)
 
 
 async def _arguments(run: Run) -> tuple[list[Any], dict[str, Any]]:

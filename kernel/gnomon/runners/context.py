@@ -9,7 +9,6 @@ import math
 import time
 from _thread import RLock  # threading.RLock is a function around it
 from collections.abc import Callable, Iterable, Iterator, Sized
-from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any, Protocol, TypeVar
 
@@ -20,6 +19,7 @@ from gnomon.errors import NotInRunError, RunCancelled
 from gnomon.runners.log_buffer import LogBuffer, ProgressReader, bounded_count
 from gnomon.runners.masking import Mask
 from gnomon.safe_text import safe_repr
+from gnomon.tasks import running
 from gnomon.text import shorten, writable
 
 T = TypeVar("T")
@@ -35,7 +35,6 @@ COUNTS = frozenset({"current_item", "processed_items", "total_items"})
 
 _NEVER = float("-inf")
 _NOTHING: dict[str, Any] = {}  # never changed; shared by the many runs that report no progress
-_current: ContextVar[Context] = ContextVar("gnomon_current")
 
 
 class ProgressSink(Protocol):
@@ -50,15 +49,15 @@ class ProgressSink(Protocol):
 
 def current() -> Context:
     """Return the context of the run that this code belongs to; raise NotInRunError outside a run."""
-    try:
-        return _current.get()
-    except LookupError:
-        raise NotInRunError from None
+    if (context := find_current()) is None:
+        raise NotInRunError
+    return context
 
 
 def find_current() -> Context | None:
     """Return the context of the run that this code belongs to, or None."""
-    return _current.get(None)
+    context: Context | None = running.get(None)
+    return context
 
 
 def context_of_task(task: Any) -> Context | None:
@@ -67,7 +66,7 @@ def context_of_task(task: Any) -> Context | None:
     None before Python 3.12, where a task does not tell its context.
     """
     get_context = getattr(task, "get_context", None)
-    return get_context().get(_current) if get_context is not None else None
+    return get_context().get(running) if get_context is not None else None
 
 
 class Context:
@@ -297,7 +296,7 @@ def declare_step(step: str | tuple[str, float] | DeclaredStep) -> DeclaredStep:
     return DeclaredStep(shorten(name, TEXT_LIMIT), float(weight))
 
 
-enter, leave = _current.set, _current.reset
+enter, leave = running.set, running.reset
 """Set the current context and restore the previous one: `token = enter(context)`, then `leave(token)`."""
 
 
@@ -308,8 +307,8 @@ class entered:  # noqa: N801 - reads as `with entered(context):`
         self._context = context
 
     def __enter__(self) -> Context:
-        self._token = _current.set(self._context)
+        self._token = running.set(self._context)
         return self._context
 
     def __exit__(self, *exc: object) -> None:
-        _current.reset(self._token)
+        running.reset(self._token)

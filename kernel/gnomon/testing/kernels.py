@@ -13,7 +13,6 @@ from gnomon.domain.execution import Execution
 from gnomon.domain.job_state import JobState
 from gnomon.jobs.job import Job
 from gnomon.kernel import Kernel
-from gnomon.plugins.plugin_set import PluginSet
 from gnomon.ports import Clock, Store
 from gnomon.stores.memory import MemoryStore
 from gnomon.testing.clock import VirtualClock
@@ -73,14 +72,11 @@ def make_kernel(
 
     `plugins` are objects, classes or modules with hooks; `settings` are those of `Kernel`.
     """
-    plugin_set = PluginSet()
-    for plugin in plugins:
-        plugin_set.add(plugin)
     clock = clock or VirtualClock()
     # A busy machine may hold up any loop for a second, and tests compare whole logs: no warnings about that by default.
     settings = {"drain": timedelta(0), "node": "test", "blocked_loop_after": None, **settings}
     jobs = tuple(make_job(body) for body in jobs)
-    kernel = Kernel(store=store or RecordingStore(), jobs=jobs, plugins=plugin_set, clock=clock, **settings)
+    kernel = Kernel(store=store or RecordingStore(), jobs=jobs, plugins=plugins, clock=clock, **settings)
     if isinstance(clock, VirtualClock):
         clock.is_idle = _settled(kernel)
     return kernel

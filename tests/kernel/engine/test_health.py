@@ -5,8 +5,9 @@ import re
 import threading
 import time
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
@@ -233,7 +234,7 @@ async def test_a_standstill_is_told_while_the_loop_is_blocked(monkeypatch: pytes
 
     def look() -> None:
         deadline = time.monotonic() + 60
-        while not (health := kernel.health()).stalled and time.monotonic() < deadline:
+        while "timetable" not in (health := kernel.health()).problems and time.monotonic() < deadline:
             time.sleep(0.01)
         seen.append(health)
 
@@ -245,3 +246,64 @@ async def test_a_standstill_is_told_while_the_loop_is_blocked(monkeypatch: pytes
 
     assert seen[0].stalled == ["timetable"]
     assert seen[0].problems["timetable"].startswith("the timetable has not made progress for 0 s: it ")
+
+
+# --- triggers
+
+
+class Breaking:
+    """A trigger of the user that fails after some fires."""
+
+    def __init__(self, error: BaseException, fires: int = 2) -> None:
+        self.error = error
+        self.fires = fires
+
+    def get_next_fire_time(self, previous: datetime | None, now: datetime) -> datetime:
+        self.fires -= 1
+        if self.fires < 0:
+            raise self.error
+        return (previous or now) + HOUR
+
+
+@pytest.mark.parametrize("error", [ValueError("no such day"), SystemExit(3), KeyboardInterrupt()], ids=repr)
+async def test_health_names_a_job_whose_trigger_has_failed(error: BaseException) -> None:
+    clock = VirtualClock()
+    trigger: Any = Breaking(error)
+    async with make_kernel(Job(id="broken", func=quick, trigger=trigger), clock=clock) as kernel:
+        assert kernel.health().state == "healthy"
+
+        await clock.advance(5 * HOUR)
+        health = kernel.health()
+
+        assert health.state == "degraded"
+        assert "triggers failed: of job 'broken' (" in health.problems["triggers"]
+        assert "correct its trigger and reload" in health.problems["triggers"]
+
+        trigger.fires = 99
+        await kernel.pause("broken")
+        assert "triggers" not in kernel.health().problems
+        await kernel.resume("broken")
+        assert (await kernel.job("broken")).next_fire is not None
+        assert "triggers" not in kernel.health().problems
+
+
+async def test_health_names_some_of_many_jobs_whose_triggers_have_failed() -> None:
+    clock = VirtualClock()
+    triggers: list[Any] = [Breaking(ValueError("no"), fires=0) for _ in range(5)]
+    jobs = [Job(id=f"job{number}", func=quick, trigger=trigger) for number, trigger in enumerate(triggers)]
+    async with make_kernel(*jobs, clock=clock) as kernel:
+        await clock.settle()
+        problem = kernel.health().problems["triggers"]
+
+    assert problem.count("of job ") == 3
+    assert "; and 2 more;" in problem
+
+
+async def test_a_job_whose_trigger_fails_can_be_removed() -> None:
+    trigger: Any = Breaking(SystemExit(3), fires=1)
+    clock = VirtualClock()
+    async with make_kernel(Job(id="broken", func=quick, trigger=trigger), clock=clock) as kernel:
+        await clock.advance(2 * HOUR)
+        await kernel.remove_job("broken")
+
+        assert "triggers" not in kernel.health().problems

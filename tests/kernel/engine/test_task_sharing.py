@@ -15,12 +15,15 @@ def begin(*bodies: Body) -> list[asyncio.Task[None]]:
     """Run the bodies in shared tasks and return the task of each, in order, as it begins."""
     tasks: list[asyncio.Task[None]] = []
 
+    def give_up(_: Body, exc: BaseException) -> None:
+        raise exc
+
     async def run(body: Body, task: asyncio.Task[None]) -> None:
         assert asyncio.current_task() is task
         tasks.append(task)
         await body()
 
-    take_turns(asyncio.get_running_loop(), iter(bodies), run)
+    take_turns(asyncio.get_running_loop(), iter(bodies), run, give_up)
     return tasks
 
 

@@ -7,7 +7,8 @@ from typing import cast
 import pytest
 
 import hostile_bodies
-from gnomon import Event, Failed, Job, Kernel
+import hostile_tasks
+from gnomon import Event, Failed, Job, Kernel, Warned
 from gnomon.jobs.job import RunnerName
 from gnomon.testing import EventList, VirtualClock
 from gnomon.testing.clock import START
@@ -18,6 +19,16 @@ FAILING_TASKS = ["cancels_its_own_task"]
 SUCCEEDING_TASKS = ["cancels_its_own_task_and_returns", "swallows_a_cancellation"]
 
 FORMS = (("async", "async"), ("async", "later"), ("thread", "sync"), ("process", "sync"))
+AWAITED = [f"{name}_{ending}" for name in hostile_tasks.AWAITED for ending in hostile_tasks.ENDINGS]
+FORGOTTEN = [f"{name}_{ending}" for name in hostile_tasks.FORGOTTEN for ending in hostile_tasks.ENDINGS]
+TASKS = [
+    *(("async", name, "failed") for name in AWAITED),
+    *(("process", name, "failed") for name in AWAITED),
+    *(("async", name, "succeeded") for name in FORGOTTEN),
+    *(("async", body.__name__, "failed") for body in hostile_tasks.REFUSED),
+    ("async", "cancels_all_other_tasks", "succeeded"),
+    ("async", "cancels_all_tasks_later", "failed"),  # its own among them
+]
 BODIES = [
     *((runner, f"{form}_{name}", "failed") for name in RAISING for runner, form in FORMS),
     *((runner, f"{form}_{name}", "succeeded") for name in RETURNING for runner, form in FORMS),
@@ -44,7 +55,9 @@ def ends(events: Iterable[Event]) -> dict[str, str]:
     }
 
 
-@pytest.mark.parametrize(("runner", "body", "end"), BODIES, ids=[f"{runner}-{body}" for runner, body, _ in BODIES])
+@pytest.mark.parametrize(
+    ("runner", "body", "end"), BODIES + TASKS, ids=[f"{runner}-{body}" for runner, body, _ in BODIES + TASKS]
+)
 async def test_a_hostile_body_ends_and_hurts_nothing(
     gnomon_kernel: Callable[..., Kernel],
     gnomon_clock: VirtualClock,
@@ -53,10 +66,11 @@ async def test_a_hostile_body_ends_and_hurts_nothing(
     body: str,
     end: str,
 ) -> None:
+    module = "hostile_tasks" if (runner, body, end) in TASKS else "hostile_bodies"
     jobs = [
         Job(id="a_before", func=neighbour_before, at=DUE),
         Job(id="b_async_before", func=neighbour_after, at=DUE),
-        Job(id="hostile", func=f"hostile_bodies:{body}", at=DUE, runner=cast(RunnerName, runner)),
+        Job(id="hostile", func=f"{module}:{body}", at=DUE, runner=cast(RunnerName, runner)),
         Job(id="z_after", func=neighbour_after, at=DUE),
         Job(id="later", func=neighbour_after, at=LATER),
     ]
@@ -76,3 +90,8 @@ async def test_a_hostile_body_ends_and_hurts_nothing(
         "later": "succeeded",
     }, [event.traceback for event in gnomon_events.of(Failed)]
     assert (health.state, health.problem) == ("healthy", None)
+    while hostile_tasks.KEPT:
+        assert isinstance(hostile_tasks.KEPT.pop().exception(), SystemExit | KeyboardInterrupt)
+    if body in FORGOTTEN and not body.startswith("task_that_outlives"):
+        (warned,) = gnomon_events.of(Warned, "hostile")
+        assert warned.kind == "tried_to_exit"

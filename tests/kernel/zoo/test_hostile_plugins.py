@@ -172,6 +172,20 @@ async def test_a_guard_that_raises_once_is_asked_again() -> None:
         assert len(asked) == 5
 
 
+async def test_fires_run_unguarded_when_no_thread_can_be_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Hostile:
+        @hookimpl
+        def guard(self, job: Job) -> str | None:
+            return "never asked"
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr("gnomon.plugins.guards.in_thread", refuse)
+    async with survives(Hostile(), named=""):
+        pass
+
+
 VETOES = {
     "half a character": "closed \ud83d today",
     "50 MB": "x" * 50_000_000,
@@ -235,6 +249,67 @@ async def test_whatever_an_asynchronous_hook_raises_is_its_own_affair(raising: C
 
     async with survives(Hostile()) as kernel:
         await until(lambda: all(one.lag == 0 for one in kernel.health().plugins))
+
+
+@pytest.mark.parametrize("ending", [SystemExit, KeyboardInterrupt])
+async def test_what_a_task_of_a_hook_raises_fails_the_hook_and_not_the_plugin(ending: type[BaseException]) -> None:
+    async def child() -> None:
+        await asyncio.sleep(0)
+        raise ending
+
+    class Hostile:
+        @hookimpl
+        async def on_started(self, event: Started) -> None:
+            await asyncio.wait_for(child(), 60)
+
+    async with survives(Hostile()) as kernel:
+        await until(lambda: all(one.lag == 0 for one in kernel.health().plugins))
+        (mine,) = [one for one in kernel.health().plugins if one.name == "Hostile"]
+        assert (mine.state, mine.failures, kernel.health().state) == ("healthy", 5, "healthy")
+
+
+@pytest.mark.parametrize("ending", [SystemExit, KeyboardInterrupt])
+async def test_what_a_callback_of_a_hook_raises_is_named(ending: type[BaseException]) -> None:
+    def end() -> None:
+        raise ending
+
+    class Hostile:
+        @hookimpl
+        async def on_started(self, event: Started) -> None:
+            asyncio.get_running_loop().call_soon(end)
+            await asyncio.sleep(0)
+
+    async with survives(Hostile()) as kernel:
+        await until(lambda: all(one.lag == 0 for one in kernel.health().plugins))
+        (mine,) = [one for one in kernel.health().plugins if one.name == "Hostile"]
+        assert mine.state == "healthy"
+        assert f"tried to end the process: {ending.__name__}" in str(mine.problem)
+
+
+async def test_a_hook_cannot_stop_the_loop_of_its_plugin() -> None:
+    class Hostile:
+        @hookimpl
+        async def on_started(self, event: Started) -> None:
+            asyncio.get_running_loop().stop()
+
+    async with survives(Hostile()) as kernel:
+        await until(lambda: all(one.lag == 0 for one in kernel.health().plugins))
+        assert "loop.stop() is refused" in str(kernel.health().plugins[0].problem)
+
+
+async def test_health_names_a_plugin_that_has_ended() -> None:
+    class Hostile:
+        @hookimpl
+        async def on_started(self, event: Started) -> None:
+            for task in asyncio.all_tasks():
+                task.cancel()
+
+    async with survives(Hostile()) as kernel:
+        await until(lambda: kernel.health().plugins[0].state == "stopped")
+        health = kernel.health()
+
+    assert health.state == "degraded"
+    assert "plugin 'Hostile' ended: asyncio.exceptions.CancelledError; it gets no more events" in str(health.problem)
 
 
 # --- lifespans
@@ -318,6 +393,46 @@ def test_whatever_a_config_raises_is_a_sentence() -> None:
 
     with pytest.raises(PluginError, match="'Hostile' cannot be created: KeyboardInterrupt"):
         PluginSet().add(Hostile, settings={"limit": 1})
+
+
+class Unreadable(type):
+    """A metaclass that hides what classes tell of themselves."""
+
+    def __getattribute__(cls, name: str) -> Any:
+        if name in {"__name__", "__qualname__", "__module__", "__doc__", "__mro__"}:
+            raise KeyboardInterrupt
+        return type.__getattribute__(cls, name)
+
+    def __repr__(cls) -> str:
+        raise SystemExit
+
+
+class Nameless(metaclass=Unreadable):
+    @hookimpl
+    def on_event(self, event: Event) -> None: ...
+
+
+@pytest.mark.parametrize("plugin", [Nameless, Nameless()], ids=["class", "object"])
+def test_a_plugin_whose_class_cannot_be_read_has_its_name(plugin: Any) -> None:
+    assert PluginSet().add(plugin).name == "Nameless"
+
+
+def test_a_plugin_that_raises_whatever_it_is_asked_is_a_sentence(raising: Callable[..., Any]) -> None:
+    class Hostile:
+        __class__ = property(raising)
+
+        def __getattribute__(self, name: str) -> Any:
+            raising()
+
+    with pytest.raises(PluginError, match="plugin 'Hostile' "):
+        PluginSet().add(Hostile())
+
+
+async def test_a_kernel_takes_its_plugins_in_any_iterable() -> None:
+    witness = Witness()
+    async with Kernel(jobs=[Job(id="x", func=quick)], plugins=[witness]) as kernel:
+        await kernel.wait((await kernel.trigger("x")).execution.id)
+        await until(lambda: [event.type for event in witness.seen][-1:] == ["succeeded"])
 
 
 @pytest.mark.parametrize("attribute", ["durable", "JobOptions", "anything"])

@@ -1,4 +1,7 @@
+import asyncio
 import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -156,3 +159,32 @@ def steps(reader: Reader, query: ExecutionQuery) -> int:
     reader.set_progress_handler(None, 0)
     assert len(page.items) == 50
     return counted
+
+
+async def test_a_store_closes_when_the_default_executor_of_the_loop_is_shut_down(tmp_path: Path) -> None:
+    store, loop = SqliteStore(tmp_path / "log.db"), asyncio.get_running_loop()
+    executor = ThreadPoolExecutor(1)
+    loop.set_default_executor(executor)
+    executor.shutdown()
+    with pytest.raises(RuntimeError, match="shutdown"):
+        await loop.run_in_executor(None, print)
+
+    await store.open()
+    await store.close()
+    await store.open()
+    await store.close()
+
+
+async def test_a_store_closes_when_no_thread_can_be_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = SqliteStore(tmp_path / "log.db")
+    await store.open()
+
+    def refuse(_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", refuse)
+        await store.close()
+
+    await store.open()
+    await store.close()

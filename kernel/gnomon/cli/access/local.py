@@ -27,6 +27,7 @@ from gnomon.domain.records import ActionPage, ActionQuery, ExecutionQuery, LogLi
 from gnomon.errors import UnknownExecutionError
 from gnomon.ports import Store
 from gnomon.scheduling.timezones import timezone_or_utc
+from gnomon.threads import in_thread
 
 POLL_INTERVAL_S = 0.2
 """Pause between two reads of the log while a run or the log is followed."""
@@ -61,7 +62,7 @@ class LocalKernel:
         return self._log
 
     async def _send(self, command: Command) -> Any:
-        return await asyncio.to_thread(send, command, control_path(self.config))
+        return await in_thread(lambda: send(command, control_path(self.config)), "gnomon command")
 
     # --- acting ---
 

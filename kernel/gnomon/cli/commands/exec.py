@@ -45,6 +45,7 @@ def command(
     from gnomon.cli.output.run_result import exit_code, print_result
     from gnomon.cli.process_exit import EXIT_GRACE_S, end_process_after, report_leftovers
     from gnomon.deployment.assembly import assemble
+    from gnomon.loop_guard import run_protected
 
     if len(arguments) > 2:
         raise click.UsageError(f"expected a job, or a config file and a job, got {' '.join(arguments)}")
@@ -73,7 +74,7 @@ def command(
 
     # Standard output is for the return value; what the body prints goes to stderr.
     with contextlib.redirect_stdout(sys.stderr):
-        execution = asyncio.run(run())
+        execution = run_protected(run())
     show(execution)
     ctx.exit(exit_code(execution))
 

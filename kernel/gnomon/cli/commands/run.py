@@ -13,6 +13,7 @@ import click
 from gnomon.cli.input.options import LOG_FORMATS, LOG_LEVELS, config_argument, config_option
 
 if TYPE_CHECKING:
+    from gnomon.cli.input.stop_signals import StopSignals
     from gnomon.deployment.assembly import Deployment
     from gnomon.deployment.reload import Reloaded
     from gnomon.kernel import Kernel
@@ -51,6 +52,7 @@ def command(
     from gnomon.cli.output.logging_setup import keep_kernel_output
     from gnomon.deployment.assembly import assemble
     from gnomon.logs import get_logger
+    from gnomon.loop_guard import run_protected
 
     settings = read_config(ctx, config_file, config, log_level=log_level, log_format=log_format)
     keep_kernel_output()
@@ -59,7 +61,7 @@ def command(
         get_logger("gnomon.cli").warning("the config is valid, but", problem=warning)
     deployment.plugins.add(ConsolePlugin(), "console")
     deployment.store.accept_rollback = accept_rollback
-    asyncio.run(_serve(deployment))
+    run_protected(_serve(deployment))
 
 
 async def _serve(deployment: Deployment) -> None:
@@ -93,6 +95,7 @@ async def _run_kernel(deployment: Deployment) -> None:
     from gnomon.deployment.kernel_factory import build_kernel
     from gnomon.errors import StoreUnavailableError
     from gnomon.logs import get_logger
+    from gnomon.tasks import end
 
     log = get_logger("gnomon.cli")
     source = deployment.config.source or "built-in example"
@@ -102,20 +105,20 @@ async def _run_kernel(deployment: Deployment) -> None:
     def request_stop() -> None:
         stop.set()
         if not is_up and serving is not None:
-            serving.cancel()  # a start may wait long for an unavailable store
+            end(serving)  # a start may wait long for an unavailable store
 
     def limit_stop() -> None:
         limit = _stop_limit_s(deployment)
         report = partial(log.critical, "the kernel did not stop in time: the process ends", after_s=limit)
         end_process_after(limit + EXIT_GRACE_S, EXIT_FAILURE, report)
 
-    with StopSignals(request_stop, partial(record_lost_runs, kernel), limit_stop):
+    with StopSignals(request_stop, partial(record_lost_runs, kernel), limit_stop) as signals:
         try:
             async with kernel, listening(kernel, control_path(deployment.config), partial(_reload, kernel, deployment)):
                 is_up = True
                 _reload_on_sighup(kernel, deployment)
                 await _announce(kernel)
-                await _until_stopped(kernel, stop)
+                await _until_stopped(kernel, stop, signals)
                 await _announce_stop(kernel)
         except asyncio.CancelledError:
             if is_up or not stop.is_set():
@@ -194,15 +197,19 @@ async def _announce(kernel: Kernel) -> None:
             log.info("paused", job=view.job.id, by=view.state.paused_by, reason=view.state.paused_reason)
 
 
-async def _until_stopped(kernel: Kernel, stop: asyncio.Event) -> None:
+async def _until_stopped(kernel: Kernel, stop: asyncio.Event, signals: StopSignals) -> None:
     """Wait for a signal; raise DeposedError when the kernel loses the log, so that a supervisor can restart it."""
     from gnomon.errors import DeposedError
+    from gnomon.logs import get_logger
 
+    log = get_logger("gnomon.cli")
     while not stop.is_set():
         try:
             async with asyncio.timeout(HEALTH_INTERVAL_S):
                 await stop.wait()
         except TimeoutError:
+            if taken := signals.restore():
+                log.warning("a job replaced the handlers of stop signals: they are installed again", signals=taken)
             health = kernel.health()
             if health.state == "deposed":
                 raise DeposedError(f"the kernel stops: {health.problem}") from None

@@ -52,6 +52,13 @@ class StopSignals:
         for number, handler in self._previous.items():
             signal.signal(number, handler)
 
+    def restore(self) -> list[str]:
+        """Install the handlers again that a body has replaced, and return the names of their signals."""
+        replaced = [number for number in SIGNALS if signal.getsignal(number) != self._handle]
+        for number in replaced:
+            signal.signal(number, self._handle)
+        return [number.name for number in replaced]
+
     def _handle(self, number: int, _frame: FrameType | None) -> None:
         self._count += 1
         if self._count == 1:
