@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sqlite3
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Any, TypeAlias
 
 import msgspec
 
-from gnomon.domain.events import JOB_STREAM
+from gnomon.domain.brief import decode_brief
+from gnomon.domain.events import JOB_STREAM, Event, Scheduled
 from gnomon.domain.execution import Execution
 from gnomon.domain.job_state import JobState
 from gnomon.errors import StoreError
@@ -27,8 +28,12 @@ FLUSH_THRESHOLD = 3_000
 """Events that the log may be ahead of the tables. A reader folds them at about 2 µs each, and a flush delays an append
 by about 25 ms. A run of one of 10,000 jobs is flushed in 25 µs; with a threshold of 6,000 in 18, but then 1 of 100 of
 5,000 runs a second starts twice as late."""
-FLUSH_BYTES = 8 * 1024 * 1024
-"""Bytes of JSON that the log may be ahead of the tables: each reader keeps the views of these events in memory."""
+FLUSH_BYTES = 4 * 1024 * 1024
+"""Bytes of JSON that events and their views may be ahead of the tables: each reader keeps them in memory."""
+ROWS_AT_ONCE = 8
+"""Large views that are written with one statement."""
+LARGE_BYTES = 8 * 1024
+"""Bytes of JSON of arguments that count once more with each event of their run, because its view holds them."""
 ALL_JOBS = ""
 
 _encode = msgspec.json.Encoder().encode
@@ -61,6 +66,26 @@ class PendingViews:
         self.ends: dict[str, End] = {}
         self.executions: dict[str, Execution] = {}
         self.jobs: dict[str, JobState] = {}
+        self._large: dict[str, int] = {}
+
+    def count(self, events: Sequence[Event], size: int) -> None:
+        """Count events that were appended; `size` is that of their JSON."""
+        self.events += len(events)
+        self.bytes += size
+        if self._large:
+            self.bytes += sum(self._large.get(event.stream, 0) for event in events)
+        if size > LARGE_BYTES:
+            sizes = {
+                one.stream: len(_encode(one.kwargs)) for one in events if isinstance(one, Scheduled) and one.kwargs
+            }
+            self._large.update((stream, large) for stream, large in sizes.items() if large > LARGE_BYTES)
+
+    def forget_large(self, executions: Iterable[Execution]) -> None:
+        """Forget the sizes of runs that are over."""
+        if self._large:
+            for view in executions:
+                if view.is_over:
+                    self._large.pop(view.id, None)
 
     def clear(self) -> None:
         """Drop everything, once it is flushed."""
@@ -74,7 +99,10 @@ def flush(connection: sqlite3.Connection, pending: PendingViews) -> None:
     if not pending.events:
         return
     with transaction(connection):
-        put_executions(connection, pending.executions.values(), pending.ends)
+        views = list(pending.executions.values())
+        size = ROWS_AT_ONCE if pending.bytes >= FLUSH_BYTES else len(views)  # rows with large bodies exist twice
+        for start in range(0, len(views), max(size, 1)):
+            put_executions(connection, views[start : start + size], pending.ends)
         others = [(stream, *end) for stream, end in pending.ends.items() if stream not in pending.executions]
         insert(connection, f"INTO {STREAMS}", others, _REPLACE_STREAM)
         put_jobs(connection, pending.jobs.values(), pending.ends)
@@ -109,8 +137,17 @@ def row_of(view: Execution, end: End) -> tuple[Any, ...]:
 
 def view_of(body: bytes) -> Execution:
     """Parse the body of a row; StoreError where it is not a view."""
+    return _read(lambda text: decode_cut(_decode, text), body)
+
+
+def brief_view_of(body: bytes) -> Execution:
+    """Parse the body of a row for a list; StoreError where it is not a view."""
+    return _read(decode_brief, body)
+
+
+def _read(decode: Callable[[bytes], Execution], body: bytes) -> Execution:
     try:
-        return decode_cut(_decode, body)
+        return decode(body)
     except msgspec.DecodeError as exc:
         raise StoreError(f"an execution in the log cannot be read ({exc}): {body[:80]!r}") from exc
 

@@ -8,15 +8,13 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from gnomon.domain.brief import decode_brief
 from gnomon.domain.execution import Execution
 from gnomon.domain.job_state import JobState
 from gnomon.domain.records import Action, ActionPage, ActionQuery, Checkpoint, ExecutionQuery, JobScope, LogLine, Page
-from gnomon.errors import StoreError
 from gnomon.stores.microseconds import from_micros, to_micros
 from gnomon.stores.page_cursor import Cursor, read_cursor, write_cursor
 from gnomon_sqlite.connection import snapshot
-from gnomon_sqlite.projection_writer import ALL_JOBS, flushed_jobs, view_of
+from gnomon_sqlite.projection_writer import ALL_JOBS, flushed_jobs
 from gnomon_sqlite.unflushed_reader import Reader
 
 Part: TypeAlias = tuple[str, list[Any]]
@@ -32,7 +30,7 @@ def execution(reader: Reader, execution_id: str) -> Execution | None:
         reader.catch_up()
         sql = "SELECT body FROM unflushed WHERE id = :id UNION ALL SELECT body FROM executions WHERE id = :id"
         row = reader.execute(sql, {"id": execution_id}).fetchone()
-    return view_of(row[0]) if row else None
+        return reader.view_of(execution_id, row[0]) if row else None
 
 
 def executions(reader: Reader, query: ExecutionQuery, start: Cursor | None) -> Page:
@@ -209,9 +207,7 @@ def _counted(connection: sqlite3.Connection, parts: list[Part]) -> tuple[list[Pa
     return parts, sum(counts)
 
 
-def _newest(
-    connection: sqlite3.Connection, query: ExecutionQuery, parts: list[Part]
-) -> list[tuple[int, str, Execution]]:
+def _newest(connection: Reader, query: ExecutionQuery, parts: list[Part]) -> list[tuple[int, str, Execution]]:
     """Merge the parts, newest first, and fetch one row more than the page holds, to learn whether there is a next page.
 
     SQLite merges the ordered parts lazily and reads only the indexes, so the cost is that of the page.
@@ -222,7 +218,6 @@ def _newest(
         for sql, _ in parts
     )
     parameters = [value for _, bound in parts for value in bound]
-    read = _brief_of if query.brief else view_of
     rows = connection.execute(
         f"""SELECT page.timestamp, page.id, coalesce(
             executions.body, (SELECT body FROM unflushed WHERE unflushed.id = page.id AND page.row IS NULL))
@@ -231,13 +226,5 @@ def _newest(
         [*parameters, max(query.limit, 0) + 1, max(query.offset, 0)],
     )
     # Row by row, and sorted here: SQLite would collect all bodies before it returns the first one.
-    found = [(timestamp, execution_id, read(body)) for timestamp, execution_id, body in rows]
+    found = [(timestamp, name, connection.view_of(name, body, is_brief=query.brief)) for timestamp, name, body in rows]
     return sorted(found, key=lambda row: row[:2], reverse=True)
-
-
-def _brief_of(body: bytes) -> Execution:
-    """Parse the body of a row for a list; StoreError where it is not a view."""
-    try:
-        return decode_brief(body)
-    except msgspec.DecodeError as exc:
-        raise StoreError(f"an execution in the log cannot be read ({exc}): {body[:80]!r}") from exc

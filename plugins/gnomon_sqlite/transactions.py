@@ -54,10 +54,10 @@ def append(
             projection_writer.update_final(connection, final, new_ends)
     else:  # nobody else writes, so the look-up before needs no transaction around both
         insert_at_once(connection, f"INTO {event_rows.COMMITS}", rows)
-    pending.events += len(events)
-    pending.bytes += sum(len(row[event_rows.BODY]) for row in rows)
+    pending.count(events, sum(len(row[event_rows.BODY]) for row in rows))
     pending.ends.update((stream, end) for stream, end in new_ends.items() if stream not in found.final)
     pending.executions.update((view.id, view) for view in executions if view.id not in found.final)
+    pending.forget_large(executions)
     pending.jobs.update((state.job_id, state) for state in jobs)
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 import sqlite3
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from gnomon.domain import execution, job_state
+from gnomon.domain.brief import brief
 from gnomon.domain.events import Event, JobEvent
 from gnomon.domain.execution import Execution
 from gnomon.domain.job_state import JobState
@@ -16,7 +19,16 @@ from gnomon.errors import TransitionError
 from gnomon_sqlite import event_rows
 from gnomon_sqlite.connection import connect, insert
 from gnomon_sqlite.event_rows import End
-from gnomon_sqlite.projection_writer import REPLACE_VIEW, VIEW, PendingViews, flushed_jobs, row_of, view_of
+from gnomon_sqlite.projection_writer import (
+    LARGE_BYTES,
+    REPLACE_VIEW,
+    VIEW,
+    PendingViews,
+    brief_view_of,
+    flushed_jobs,
+    row_of,
+    view_of,
+)
 from gnomon_sqlite.schema import VIEW_COLUMNS
 
 _encode = msgspec.json.Encoder().encode
@@ -122,11 +134,23 @@ class Reader(sqlite3.Connection):
             changed = tail.catch_up(self)
             if tail.flushed != flushed:
                 self.execute("DELETE FROM temp.tail")
-            rows = [row_of(tail.executions[stream], tail.ends[stream]) for stream in changed]
+            rows = [_without_large_body(row_of(tail.executions[stream], tail.ends[stream])) for stream in changed]
             insert(self, f"INTO temp.tail ({VIEW})", rows, REPLACE_VIEW)
         except BaseException:
             self.tail = Tail()  # the table may lack some of its rows
             raise
+
+    def view_of(self, execution_id: str, body: bytes, *, is_brief: bool = False) -> Execution:
+        """Return the view of a row of `executions` or `unflushed`, cut for a list if it `is_brief`."""
+        if not body:  # see _without_large_body
+            view = copy.copy(self.tail.executions[execution_id])
+            return brief(view) if is_brief else view
+        return brief_view_of(body) if is_brief else view_of(body)
+
+
+def _without_large_body(row: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Leave out a body that would take as much memory again in the temporary table, which never returns it."""
+    return row if len(row[-1]) <= LARGE_BYTES else (*row[:-1], b"")
 
 
 def open_reader(path: Path) -> Reader:

@@ -21,6 +21,8 @@ OPEN_WEBSOCKETS: web.AppKey[Callable[[], int]] = web.AppKey("open_websockets")
 
 IDENTITY = web.RequestKey("identity", Identity)
 """The identity that a request is made with. The endpoint sets it before it calls a handler."""
+RELEASE: web.RequestKey[Callable[[], None]] = web.RequestKey("release")
+"""Releases what is held for the answer; called once it has been sent."""
 RESPONSE = web.RequestKey("response", web.StreamResponse)
 """The response whose headers are being sent. From then on no other one can be sent for the request."""
 

@@ -25,7 +25,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     `port` 0 selects a free one. `base_path` is the prefix of every path. `dialect` selects the API of another scheduler
     (see `gnomon_web.dialect`). `envelope` wraps answers; unless it is set, they are wrapped where the dialect has
     envelopes. `session` is the duration of a login, `failed_logins` the number of wrong tokens that an address may send
-    in a minute, `timeout` the limit for an answer. `body_limit` is in bytes. `max_connections` is the number of
+    in a minute, `timeout` the limit for an answer, and for a client to send a request or read an answer. A connection
+    without a request is closed after `keep_alive`. `body_limit` is in bytes. `max_connections` is the number of
     WebSockets.
 
     `trusted_proxies` are the networks of proxies whose `X-Forwarded-For`, `X-Forwarded-Proto` and `Forwarded` are
@@ -49,6 +50,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     session: Duration = Duration(hours=12)
     failed_logins: int = 10
     timeout: Duration = Duration(seconds=20)
+    keep_alive: Duration = Duration(minutes=1)
     body_limit: int = 1024 * 1024
     max_connections: int = 500
 
@@ -63,8 +65,10 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         if self.tls_key is not None and self.tls_cert is None:
             raise ValueError("tls_key requires tls_cert, the file with the certificate")
         counts = (self.failed_logins, self.body_limit, self.max_connections)
-        if min(self.session, self.timeout) <= Duration(0) or min(counts) < 1:
-            raise ValueError("session, timeout, failed_logins, body_limit and max_connections must be greater than 0")
+        if min(self.session, self.timeout, self.keep_alive) <= Duration(0) or min(counts) < 1:
+            raise ValueError(
+                "session, timeout, keep_alive, failed_logins, body_limit and max_connections must be greater than 0"
+            )
         if wrong := [origin for origin in self.allowed_origins if not _ORIGIN.fullmatch(origin)]:
             raise ValueError(f"allowed_origins must be like https://gnomon.example:8443, got {', '.join(wrong)}")
         self._check_tokens()

@@ -15,6 +15,7 @@ from gnomon_web.app_keys import AUTHENTICATOR
 from gnomon_web.auth.authenticator import Authenticator
 from gnomon_web.auth.session_key import read_session_key
 from gnomon_web.auth.sessions import Sessions
+from gnomon_web.http.connections import Limits
 from gnomon_web.projections import Projections
 from gnomon_web.server import build_app, serving
 
@@ -50,12 +51,19 @@ class WebPlugin:
     @asynccontextmanager
     async def lifespan(self, kernel: KernelApi) -> AsyncIterator[None]:
         """Serve for as long as the kernel lives."""
-        self._projections = await Projections.begin(kernel, self.config.max_connections)
+        limits = Limits.of(self.config)
+        if limits.websockets < self.config.max_connections:
+            log.warning(
+                "fewer WebSockets than max_connections: the process may open too few files (ulimit -n, LimitNOFILE)",
+                websockets=limits.websockets,
+                max_connections=self.config.max_connections,
+            )
+        self._projections = await Projections.begin(kernel, limits.websockets)
         folder = self.config.state_dir or kernel.directory
         key = await in_thread(lambda: read_session_key(folder), "gnomon-web-key")
         app = build_app(self.config, kernel, self._projections, await Sessions.begin(kernel, key))
         self._authenticator = app[AUTHENTICATOR]
-        async with serving(app) as port:
+        async with serving(app, limits) as port:
             self.address = (self.config.host, port)
             names = ", ".join(token.name for token in self.config.tokens)
             log.info(

@@ -6,7 +6,7 @@ import errno
 import os
 import ssl
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import msgspec
 from aiohttp import web
@@ -21,12 +21,14 @@ from gnomon_web.auth.sessions import Sessions
 from gnomon_web.auth.tickets import TICKETS, Tickets
 from gnomon_web.config import Config
 from gnomon_web.http import docs_page, openapi
+from gnomon_web.http.connections import Connections, Limits
 from gnomon_web.http.contributed_calls import callable_by_others
 from gnomon_web.http.contributions import add_contributions
 from gnomon_web.http.dialect import CLEAN, DIALECT, Dialect
 from gnomon_web.http.endpoint import endpoint
+from gnomon_web.http.listener import listening
 from gnomon_web.http.malformed_requests import ProblemAppRunner
-from gnomon_web.http.middlewares import answer_errors, log_access, note_response
+from gnomon_web.http.middlewares import answer_errors, log_access, note_request, note_response
 from gnomon_web.http.openapi import DOCUMENT, describe
 from gnomon_web.http.routes import RouteTable
 from gnomon_web.live.connections import LIVE_CONNECTIONS
@@ -69,7 +71,8 @@ def build_app(
     config: Config, kernel: KernelApi, projections: Projections, sessions: Sessions | None = None
 ) -> web.Application:
     """Build the application. Without `sessions` it has none that an earlier server has opened."""
-    app = web.Application(middlewares=[log_access, answer_errors, check_origin], client_max_size=config.body_limit)
+    middlewares = [note_request, log_access, answer_errors, check_origin]
+    app = web.Application(middlewares=middlewares, client_max_size=config.body_limit)
     app[CONFIG] = config
     app[KERNEL] = kernel
     app[LIVE_CONNECTIONS] = projections.live
@@ -93,18 +96,19 @@ def build_app(
 
 
 @asynccontextmanager
-async def serving(app: web.Application) -> AsyncIterator[int]:
-    """Serve an application for the duration of the block; yields the port."""
+async def serving(app: web.Application, limits: Limits) -> AsyncIterator[int]:
+    """Serve an application for the duration of the block, within limits of connections; yields the port."""
     config = app[CONFIG]
-    runner = ProblemAppRunner(app, config, SHUTDOWN_LIMIT_S)
+    connections = Connections(config, limits)
+    runner = ProblemAppRunner(app, config, connections, SHUTDOWN_LIMIT_S)
     await runner.setup()
     try:
-        site = web.TCPSite(runner, config.host, config.port, ssl_context=_tls(config))
-        try:
-            await site.start()
-        except OSError as exc:
-            raise GnomonError(_listen_error(config, exc)) from exc
-        yield int(runner.addresses[0][1])
+        async with AsyncExitStack() as stack:
+            try:
+                port = await stack.enter_async_context(listening(config, connections, runner.protocol, _tls(config)))
+            except OSError as exc:
+                raise GnomonError(_listen_error(config, exc)) from exc
+            yield port
     finally:
         await runner.cleanup()
 

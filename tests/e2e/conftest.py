@@ -88,8 +88,8 @@ def start(folder: Path, environment: dict[str, str]) -> Iterator[Callable[..., G
     """Start `gnomon ARGUMENTS` in the folder; what still runs at the end is killed."""
     started: list[Gnomon] = []
 
-    def start_one(*arguments: str, **variables: str) -> Gnomon:
-        started.append(Gnomon(folder, arguments, environment | variables))
+    def start_one(*arguments: str, descriptors: int | None = None, **variables: str) -> Gnomon:
+        started.append(Gnomon(folder, arguments, environment | variables, descriptors))
         return started[-1]
 
     yield start_one

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import queue
+import resource
 import signal
 import subprocess
 import sys
@@ -19,9 +20,14 @@ PATIENCE = 100.0
 class Gnomon:
     """`gnomon ...` as its own process; its log lines are read as JSON while it runs."""
 
-    def __init__(self, folder: Path, arguments: tuple[str, ...], environment: dict[str, str]) -> None:
+    def __init__(
+        self, folder: Path, arguments: tuple[str, ...], environment: dict[str, str], descriptors: int | None = None
+    ) -> None:
+        """Start it; `descriptors` is the number of files that it may open, as set by `ulimit -n`."""
+        limit = descriptors and (lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors, descriptors)))
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "gnomon.cli", *arguments],
+            preexec_fn=limit or None,  # noqa: PLW1509 - it calls the system only
+            args=[sys.executable, "-m", "gnomon.cli", *arguments],
             cwd=folder,
             env=environment,
             stdout=subprocess.PIPE,

@@ -5,6 +5,7 @@ A list may have 200 executions or more, and the arguments of one may have 256 Ki
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Any, Final
 
@@ -25,6 +26,13 @@ _EMPTY = {"args": b"[]", "kwargs": b"{}", "return_value": b"null"}
 """The values of an execution, and what they are by default."""
 _TEXTS = ("error_message", "traceback", "reason", "detail", "warning", "late_result")
 _PROGRESS_TEXTS = ("message", "current_item")
+ELLIPSIS: Final = " …"
+"""Ends a text of which only the beginning is left."""
+RESERVE: Final = 16
+"""Bytes for what completes the beginning of a value."""
+QUOTE: Final = '"'
+_TOKENS = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)|[\[\]{},:]', re.DOTALL)
+_COMPLETE = re.compile(r'"(?:[^"\\]|\\["\\/bfnrt]|\\u[0-9a-fA-F]{4})*')
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Execution).decode
 
@@ -103,35 +111,34 @@ def _cut(value: Any, limit: int) -> Any:
 
 
 def _shortened(text: bytes, limit: int) -> Any:
-    """Return the value of a JSON text; of a long list or object the first parts, of a long text both ends."""
-    return _parts(cut_text(text, MAX_DEPTH) if is_text_too_deep(text) else text, limit)
+    """Return the value of a JSON text; of a long one what its beginning has."""
+    kept = text if len(text) <= limit else _beginning(text[: max(limit - RESERVE, 1)])
+    return msgspec.json.decode(cut_text(kept, MAX_DEPTH))
 
 
-def _parts(text: bytes, limit: int) -> Any:
-    if len(text) <= limit:
-        return msgspec.json.decode(text)
-    left = limit
-    match text[:1]:
-        case b'"':
-            return shorten(msgspec.json.decode(text), max(limit // 4, 16))
-        case b"[":
-            found: list[Any] = []
-            for part in _decode_list(text):
-                if (left := left - 8) <= 0:
-                    break
-                found.append(_parts(bytes(part), left))
-                left -= len(bytes(part))
-            return found
-        case b"{":
-            entries: dict[str, Any] = {}
-            for name, part in _decode_object(text).items():
-                if (left := left - len(name) - 8) <= 0:
-                    break
-                entries[name] = _parts(bytes(part), left)
-                left -= len(bytes(part))
-            return entries
-    return f"(a number of {len(text)} digits)"
+def _beginning(head: bytes) -> bytes:
+    """Return the valid JSON text that the beginning of one has; it costs the same however long the whole is."""
+    closers = kept = b""
+    end, is_key = 0, False
+    for token in _TOKENS.finditer(head):
+        start = token.start()
+        match token[0][:1]:
+            case b"[" | b"{":
+                closers = (b"]" if token[0] == b"[" else b"}") + closers
+                kept, end, is_key = closers, token.end(), token[0] == b"{"
+            case b"]" | b"}":
+                closers = closers[1:]
+                kept, end = closers, token.end()
+            case b",":
+                kept, end, is_key = closers, start, closers[:1] == b"}"
+            case b":":
+                is_key = False
+            case _ if not is_key and token.end() == len(head):  # a text that may go on
+                return head[:start] + _begun_text(token[0]) + closers
+    return head[:end] + kept if end else b"null"
 
 
-_decode_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
-_decode_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+def _begun_text(text: bytes) -> bytes:
+    """Return the beginning of a JSON text of letters as a whole one."""
+    found = _COMPLETE.match(text.decode(errors="ignore"))
+    return f'{found[0] if found else QUOTE}{ELLIPSIS}"'.encode()

@@ -220,7 +220,8 @@ TOO_MANY_CONNECTIONS = ProblemKind(
     "too-many-connections",
     503,
     "Too many connections",
-    "`max_connections` WebSockets of `[plugins.web]` are open, or the server is stopping.",
+    "`max_connections` WebSockets of `[plugins.web]` are open, the server has as many TCP connections as it may have "
+    "and all are busy, or it is stopping.",
 )
 
 KINDS: Final = (

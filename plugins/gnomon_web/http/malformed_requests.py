@@ -1,23 +1,24 @@
-"""Answers requests that aiohttp cannot parse with problems.
+"""The aiohttp protocol of a connection: it reports its state, and answers unreadable requests with problems.
 
-Routes and middlewares never see such a request: it has no path yet.
+Routes and middlewares never see an unreadable request: it has no path yet.
 """
 
 from __future__ import annotations
 
 import asyncio
-import functools
 import re
-from typing import Any
+from typing import Any, cast
 
 import structlog
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from gnomon.wire.problems import INTERNAL_ERROR, MALFORMED_REQUEST
+from gnomon_web.app_keys import RELEASE
 from gnomon_web.auth.browser_security import headers_of
 from gnomon_web.config import Config
 from gnomon_web.errors import ApiError, kind_of_status
+from gnomon_web.http.connections import Connection, Connections
 from gnomon_web.http.responses import problem_answer
 
 log = structlog.stdlib.get_logger("gnomon.web")
@@ -32,11 +33,41 @@ _KINDS = {400: MALFORMED_REQUEST, 500: INTERNAL_ERROR}
 class ProblemRequestHandler(web.RequestHandler):
     """The aiohttp protocol of one connection, with problems in place of aiohttp's own error pages."""
 
-    __slots__ = ("_config",)
+    __slots__ = ("_config", "_connections", "connection")
 
-    def __init__(self, *args: Any, config: Config, **kwargs: Any) -> None:
+    def __init__(
+        self, *args: Any, config: Config, connections: Connections, connection: Connection, **kwargs: Any
+    ) -> None:
         super().__init__(*args, **kwargs)
         self._config = config
+        self._connections = connections
+        self.connection = connection
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin to wait for a request."""
+        self.connection.opened(cast(asyncio.WriteTransport, transport))
+        super().connection_made(transport)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Forget the connection."""
+        self._connections.remove(self.connection)
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Parse what came."""
+        self.connection.received()
+        super().data_received(data)
+
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        """Send an answer, and release what was held for it."""
+        try:
+            return await super().finish_response(request, resp, start_time)
+        finally:
+            self.connection.answered()
+            if (release := request.get(RELEASE)) is not None:
+                release()
 
     def handle_error(
         self,
@@ -66,17 +97,20 @@ class ProblemRequestHandler(web.RequestHandler):
 class ProblemAppRunner(web.AppRunner):
     """Runs an application with such connections."""
 
-    def __init__(self, app: web.Application, config: Config, shutdown_timeout: float) -> None:
+    def __init__(self, app: web.Application, config: Config, connections: Connections, shutdown_timeout: float) -> None:
         # No access log of aiohttp's: it would contain queries.
         super().__init__(app, access_log=None, handle_signals=False, shutdown_timeout=shutdown_timeout, **LIMITS)
         self._config = config
+        self._connections = connections
 
-    @property
-    def server(self) -> Any:
-        """The factory for the protocol of each accepted connection; None before the setup."""
-        if (server := super().server) is None:
-            return None
-        loop = asyncio.get_running_loop()
-        return functools.partial(
-            ProblemRequestHandler, server, loop=loop, config=self._config, access_log=None, **LIMITS
+    def protocol(self, connection: Connection) -> ProblemRequestHandler:
+        """Return the protocol of an accepted connection."""
+        return ProblemRequestHandler(
+            self.server,
+            loop=asyncio.get_running_loop(),
+            config=self._config,
+            connections=self._connections,
+            connection=connection,
+            access_log=None,
+            **LIMITS,
         )

@@ -27,12 +27,21 @@ from gnomon.wire.problems import Place
 from gnomon_web.app_keys import CONFIG, RESPONSE, actor_of
 from gnomon_web.auth.client_address import client_of
 from gnomon_web.errors import ApiError, culprit, kind_of_status
+from gnomon_web.http.malformed_requests import ProblemRequestHandler
 from gnomon_web.http.responses import problem_answer
 
 log = structlog.stdlib.get_logger("gnomon.web")
 
 PROBES = ("/livez", "/readyz", "/metrics")
 """Paths that machines request every few seconds; logged at the level `debug`."""
+
+
+@web.middleware
+async def note_request(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Note that the request of a connection is complete, so that no limit of its client applies while it is handled."""
+    if isinstance(request.protocol, ProblemRequestHandler):
+        request.protocol.connection.change("busy")
+    return await handler(request)
 
 
 @web.middleware
@@ -85,6 +94,8 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
 async def note_response(request: web.Request, response: web.StreamResponse) -> None:
     """Remember the response whose headers are sent now; connected to the signal on_response_prepare."""
     request[RESPONSE] = response
+    if isinstance(response, web.WebSocketResponse) and isinstance(request.protocol, ProblemRequestHandler):
+        request.protocol.connection.change("websocket")
 
 
 def _is_cancelled(exc: BaseException) -> bool:

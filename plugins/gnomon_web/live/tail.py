@@ -21,7 +21,7 @@ Position = Annotated[int, msgspec.Meta(ge=0)]
 """A position of the log, as clients send it."""
 
 KEPT_EVENTS = 10_000
-KEPT_BYTES = 16 * 1024 * 1024
+KEPT_BYTES = 4 * 1024 * 1024
 """Limits of the part of the log that is kept in memory; both hold."""
 PAGE_EVENTS = 1_000
 PAGE_BYTES = 128 * 1024

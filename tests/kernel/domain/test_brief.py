@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import tracemalloc
 from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -49,7 +51,7 @@ def test_what_is_left_of_a_long_value_begins_as_it_did() -> None:
     assert cut.kwargs["name"] == "x"
     assert cut.kwargs["rows"][:3] == [[0, "row"], [1, "row"], [2, "row"]]
     assert cut.args[0].startswith("aaaa")
-    assert "characters left out" in cut.args[0]
+    assert cut.args[0].endswith("a …")
 
 
 def test_values_that_nest_too_deeply_are_cut() -> None:
@@ -86,3 +88,33 @@ def test_a_long_list_is_bounded_as_a_whole() -> None:
     assert size(found) < LIST_BYTES + 3000 * 8 * SHORTEST_BYTES
     assert not found[0].truncated
     assert found[-1].truncated
+
+
+@given(JSON, st.integers(1, 300))
+def test_any_beginning_of_a_text_is_completed(value: Any, limit: int) -> None:
+    cut = brief(run(return_value=value), limit).return_value
+
+    assert size(cut) <= limit + 100
+
+
+@pytest.mark.parametrize("limit", range(1, 40))
+def test_keys_are_never_taken_for_texts(limit: int) -> None:
+    whole = {"first": ["a", "b"], "second": {"third": 'fourth \\ " é 🦑'}, "fifth": [1, 2, {"sixth": None}]}
+    cut = brief(run(kwargs=whole), limit).kwargs
+
+    assert cut.keys() <= whole.keys()
+    assert cut.get("second", {}).keys() <= {"third"}
+
+
+def test_the_beginning_of_a_long_value_costs_no_more_than_that_of_a_short_one() -> None:
+    huge = run(kwargs={"value": [[n] for n in range(200_000)]})
+    body = msgspec.json.encode(huge)
+    tracemalloc.start()
+    try:
+        cut = decode_brief(body)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert cut.kwargs["value"][:2] == [[0], [1]]
+    assert peak < 3 * len(body)

@@ -50,10 +50,12 @@ def command(
     from gnomon.cli.access.resolve import read_config
     from gnomon.cli.output.console_plugin import ConsolePlugin
     from gnomon.cli.output.logging_setup import keep_kernel_output
+    from gnomon.cli.process_limits import raise_descriptor_limit
     from gnomon.deployment.assembly import assemble
     from gnomon.logs import get_logger
     from gnomon.loop_guard import run_protected
 
+    raise_descriptor_limit()
     settings = read_config(ctx, config_file, config, log_level=log_level, log_format=log_format)
     keep_kernel_output()
     deployment = assemble(settings)
