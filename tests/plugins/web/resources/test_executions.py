@@ -275,3 +275,27 @@ async def test_a_running_record_cannot_be_hidden(serve: Any) -> None:
 
     assert (running.status, running.culprits) == (409, [("path", "execution_id")])
     assert (unknown.status, unknown.culprits) == (404, [("path", "execution_id")])
+
+
+async def test_steps_that_are_not_reached_yet_say_so_in_records_and_frames(serve: Any) -> None:
+    entered, go_on = asyncio.Event(), asyncio.Event()
+
+    async def sync(ctx: Context) -> None:
+        ctx.step("fetch")
+        entered.set()
+        await go_on.wait()
+
+    async with serve(Job(id="sync", func=sync, steps=["fetch", "check"])) as ask:
+        execution_id = (await ask.kernel.trigger("sync")).execution.id
+        await entered.wait()
+        record = (await ask("GET", f"/scheduler/executions/{execution_id}")).json
+        async with ask.client.ws_connect(f"{ask.web.url}/ws/progress/{execution_id}") as socket:
+            frame = await socket.receive_json()
+        go_on.set()
+        await ask.kernel.wait(execution_id)
+
+    for shown in (record, frame):
+        assert [(step["name"], step["status"]) for step in shown["steps"]] == [
+            ("fetch", "current"),
+            ("check", "pending"),
+        ]

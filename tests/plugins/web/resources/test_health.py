@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -226,3 +226,14 @@ async def test_removing_a_job_removes_its_time_series(serve: Any, gnomon_clock: 
         jobs = {labels[1] for labels in await scrape(ask) if labels[0].startswith("gnomon_execution")}
 
     assert jobs == {"breaks"}
+
+
+async def test_health_and_summary_have_the_state_of_the_scheduler_as_a_number(serve: Any) -> None:
+    async with serve(tick) as ask:
+        reports = [(await ask("GET", path)).json for path in ("/livez", "/readyz", "/scheduler/health")]
+        summary = (await ask("GET", "/scheduler/stats")).json
+        now = ask.kernel.clock.now()
+
+    assert {(report["running"], report["state"]) for report in reports} == {(True, 1)}
+    assert {datetime.fromisoformat(report["timestamp"]) for report in reports} == {now}
+    assert (summary["scheduler_running"], summary["scheduler_state"]) == (True, 1)
