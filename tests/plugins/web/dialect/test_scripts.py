@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 
 from gnomon import Job as OurJob
+from gnomon.conversion import Secret
+from gnomon_web.auth.tokens import Token
 from servers import eventually
 from tradingagents_client import Executions, ExecutionStats, Health, History, Job, OldClient, Refused, SchedulerStats
 
@@ -156,3 +158,19 @@ async def test_a_login_with_a_wrong_name_or_password_is_refused(
     assert (answer.status, answer.json["success"]) == (status, False)
     assert "Set-Cookie" not in answer.headers
     assert sessions.json["data"] == []
+
+
+async def test_a_token_that_is_limited_to_some_jobs_logs_in_and_sees_those(serve: Any) -> None:
+    secret = "v8Qm2xLr5TnKc7Wz4Hd9"
+    limited = Token(name="limited", role="operator", token=Secret(secret), jobs=["tushare_*"])
+    async with serve(*JOBS, base_path="/api", dialect="tradingagents", tokens=[limited]) as ask:
+        client, _, answer = await logged_in(ask, "limited", secret)
+        me = await client.get("/auth/me", dict)
+        jobs = await client.get("/scheduler/jobs", list[Job])
+        cookie = {"Cookie": answer.headers["Set-Cookie"].partition(";")[0], "Origin": ask.web.url.removesuffix("/api")}
+        async with ask.client.ws_connect(f"{ask.web.url}/ws/task/{JOBS[0].id}", headers=cookie) as socket:
+            greeting = await socket.receive_json(timeout=PATIENCE)
+        other = await ask("GET", f"/ws/task/{JOBS[1].id}", headers=cookie)
+
+    assert (me["name"], [job.id for job in jobs]) == ("limited", ["tushare_quotes_sync"])
+    assert (greeting["type"], other.status) == ("connection_established", 404)
