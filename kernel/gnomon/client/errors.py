@@ -7,6 +7,7 @@ from gnomon.errors import (
     ExecutionRunningError,
     GnomonError,
     JobError,
+    OverrideError,
     UnknownExecutionError,
     UnknownJobError,
 )
@@ -63,9 +64,12 @@ def _kernel_error(problem: Problem, subject: str) -> GnomonError | None:
         return ExecutionOverError(subject, problem.execution_status or "over")
     if problem.is_a(problems.EXECUTION_RUNNING):
         return ExecutionRunningError(subject, problem.execution_status or "running")
-    if problem.is_a(problems.INVALID_ARGUMENTS):
-        return JobError(problem.detail)
-    return None
+    if problem.is_a(problems.ARGUMENT_NOT_ACCEPTED):
+        names = [culprit.name.removeprefix("kwargs.") for culprit in problem.errors]
+        refused = OverrideError(subject, next(iter(names), ""), [])
+        refused.args = (problem.detail,)  # the server knows what may be set
+        return refused
+    return JobError(problem.detail) if problem.is_a(problems.INVALID_ARGUMENTS) else None
 
 
 def _unauthenticated(url: str, *, has_token: bool) -> str:

@@ -104,6 +104,19 @@ def opened(value: Any, place: str, read: Callable[[str, SecretReference], str]) 
     return inner
 
 
+def places_of_references(old: Any, new: Any, place: str) -> Iterator[str]:
+    """Yield the places at which an old value holds plain data, and a new one a reference to a secret."""
+    if reference_in(new) is not None:
+        if reference_in(old) is None and old is not None:
+            yield place
+    elif isinstance(old, Mapping) and isinstance(new, Mapping):
+        for key, nested in old.items():
+            yield from places_of_references(nested, new.get(key), f"{place}.{key}")
+    elif isinstance(old, list) and isinstance(new, list):
+        for i, (nested, newer) in enumerate(zip(old, new, strict=False)):
+            yield from places_of_references(nested, newer, f"{place}[{i}]")
+
+
 def masked_like(old: Any, new: Any, mask: str = "***") -> Any:
     """Return an old value with `mask` in place of what the new value has a reference for.
 

@@ -104,6 +104,7 @@ class RemoteKernel:
             limit = min(query.limit - len(found.items), PAGE_SIZE)
             offset = query.offset + len(found.items)
             filters = msgspec.structs.asdict(query) | {"limit": limit, "offset": offset}
+            del filters["scope"]  # that of the token decides
             page = await self._client.actions(**filters)
             found = ActionPage(found.items + page.items, page.total)
             if len(page.items) < limit or len(found.items) >= query.limit:

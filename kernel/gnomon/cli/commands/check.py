@@ -12,6 +12,7 @@ import click
 from gnomon.cli.input.options import config_argument, config_option, json_option
 
 if TYPE_CHECKING:
+    from gnomon.analysis.logged_secrets import LoggedSecret
     from gnomon.deployment.assembly import Deployment
     from gnomon.jobs.job import Job
     from gnomon.plugins.connection_check import Connection
@@ -26,14 +27,17 @@ POLICIES = (
 @click.command("check")
 @config_argument
 @click.option("--connect", is_flag=True, help="Also connect to the servers of the plugins.")
+@click.option("--log", "reads_log", is_flag=True, help="Also search the log for secrets in plain text.")
 @config_option
 @json_option
 @click.pass_context
-def command(ctx: click.Context, config_file: Path | None, connect: bool, config: Path | None, as_json: bool) -> None:
+def command(
+    ctx: click.Context, config_file: Path | None, connect: bool, reads_log: bool, config: Path | None, as_json: bool
+) -> None:
     """Check a config, and show when its jobs are due.
 
-    Exits with 2 if the config is not valid, with 1 if a server cannot be used. Nothing is started or changed. The log
-    is not read: intervals are counted from now.
+    Exits with 2 if the config is not valid, with 1 if a server cannot be used, or if the log holds what looks like
+    secrets in plain text. Nothing is started or changed. Intervals are counted from now.
     """
     from gnomon.cli.access.resolve import read_config
     from gnomon.cli.output.json_output import print_json
@@ -51,13 +55,18 @@ def command(ctx: click.Context, config_file: Path | None, connect: bool, config:
     jobs = [outlook(job, now) for job in deployment.jobs]
     connections = _check_connections(deployment) if connect else []
     problems = [f"{found.plugin}: {found.message}" for found in connections if not found.ok]
+    secrets = asyncio.run(_search_log(deployment)) if reads_log else []
+    problems += [_logged(secret) for secret in secrets]
     if as_json:
         answer = {"ok": not problems, "problems": problems, "warnings": deployment.warnings, "jobs": jobs}
-        print_json(answer | ({"connections": connections} if connect else {}))
+        more = {"connections": connections} if connect else {}
+        print_json(answer | more | ({"logged_secrets": secrets} if reads_log else {}))
     else:
         _print_jobs(jobs)
         if connect:
             _print_connections(connections)
+        for secret in secrets:
+            click.echo(f"\nlog: {_logged(secret)}", err=True)
         for warning in deployment.warnings:
             click.echo(f"\nwarning: {warning}", err=True)
         _print_verdict(deployment, problems)
@@ -70,6 +79,26 @@ def _check_connections(deployment: Deployment) -> list[Connection]:
 
     limit = deployment.config.kernel.hook_timeout.total_seconds()
     return asyncio.run(try_connections(deployment.plugins, limit))
+
+
+async def _search_log(deployment: Deployment) -> list[LoggedSecret]:
+    from gnomon.analysis.logged_secrets import LoggedSecrets
+    from gnomon.cli.access.stored_log import open_log, require_shared
+    from gnomon.stores.reading import read_log
+
+    found = LoggedSecrets({job.id: job.definition() for job in deployment.jobs})
+    async with open_log(require_shared(deployment.store)) as log:
+        async for events in read_log(log, 0, await log.head()):
+            found.add(events)
+    return found.listed()
+
+
+def _logged(secret: LoggedSecret) -> str:
+    events = f"{secret.events:,} event{'s' * (secret.events != 1)}, the last one at position {secret.last_position:,}"
+    return (
+        f"job {secret.job_id!r}: {secret.place} is in plain text in {events} ({secret.reason}); the log is never "
+        'rewritten: replace this secret, and write { env = "NAME" } or { file = "path" } in its place'
+    )
 
 
 def outlook(job: Job, now: datetime) -> dict[str, Any]:
