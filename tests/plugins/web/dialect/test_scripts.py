@@ -10,6 +10,7 @@ import json
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import aiohttp
 import pytest
 
 from gnomon import Job as OurJob
@@ -170,7 +171,10 @@ async def test_a_token_that_is_limited_to_some_jobs_logs_in_and_sees_those(serve
         cookie = {"Cookie": answer.headers["Set-Cookie"].partition(";")[0], "Origin": ask.web.url.removesuffix("/api")}
         async with ask.client.ws_connect(f"{ask.web.url}/ws/task/{JOBS[0].id}", headers=cookie) as socket:
             greeting = await socket.receive_json(timeout=PATIENCE)
-        other = await ask("GET", f"/ws/task/{JOBS[1].id}", headers=cookie)
+        async with ask.client.ws_connect(f"{ask.web.url}/ws/task/{JOBS[1].id}", headers=cookie) as socket:
+            while (await socket.receive(PATIENCE)).type is aiohttp.WSMsgType.TEXT:
+                pass
+            code = socket.close_code
 
     assert (me["name"], [job.id for job in jobs]) == ("limited", ["tushare_quotes_sync"])
-    assert (greeting["type"], other.status) == ("connection_established", 404)
+    assert (greeting["type"], code) == ("connection_established", 4404)
