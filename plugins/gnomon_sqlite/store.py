@@ -48,7 +48,10 @@ T = TypeVar("T")
 Query = Callable[Concatenate[Reader, P], T]
 Transaction = Callable[Concatenate[sqlite3.Connection, P], T]
 
-READERS = 3
+READERS = 2
+"""Threads for short reads: one record, the events behind a position, a checkpoint. Health is one of them."""
+LISTERS = 3
+"""Threads for lists, which may scan the whole log: however many are waiting, no short read waits for them."""
 BURST = 200
 """Events in one append that indicate a burst: they queued up during the append before."""
 BURST_END_S = 0.25
@@ -94,6 +97,7 @@ class SqliteStore(Store):
         self._readers: queue.LifoQueue[Reader]
         self._write_pool: ThreadPoolExecutor | None = None
         self._read_pool: ThreadPoolExecutor | None = None
+        self._list_pool: ThreadPoolExecutor | None = None
         self._resources = ExitStack()
         self._pending = PendingViews()
         self._flush_timer: asyncio.TimerHandle | None = None
@@ -105,6 +109,7 @@ class SqliteStore(Store):
         if self._read_pool is not None:
             raise StoreError(f"SQLite log {self.path} is already open")
         self._read_pool = ThreadPoolExecutor(READERS, "gnomon-sqlite-reader")
+        self._list_pool = ThreadPoolExecutor(LISTERS, "gnomon-sqlite-lister")
         self._write_pool = None if read_only else ThreadPoolExecutor(1, "gnomon-sqlite-writer")
         try:
             await self._run(self._read_pool, lambda: self._acquire(read_only=read_only))
@@ -114,8 +119,8 @@ class SqliteStore(Store):
 
     async def close(self) -> None:
         self._cancel_flush_timer()
-        pools = [pool for pool in (self._read_pool, self._write_pool) if pool is not None]
-        self._read_pool = self._write_pool = None  # from here on every call is refused
+        pools = [pool for pool in (self._list_pool, self._read_pool, self._write_pool) if pool is not None]
+        self._list_pool = self._read_pool = self._write_pool = None  # from here on every call is refused
         if pools:
             try:
                 await in_thread(lambda: self._release(pools), "gnomon-sqlite-close")
@@ -159,16 +164,16 @@ class SqliteStore(Store):
         return await self._read(queries.execution, execution_id)
 
     async def executions(self, query: ExecutionQuery) -> Page:
-        return await self._read(queries.executions, query, queries.parse_cursor(query))
+        return await self._list(queries.executions, query, queries.parse_cursor(query))
 
     async def jobs(self) -> list[JobState]:
         return await self._read(queries.jobs)
 
     async def job_events(self, job_id: str, since: datetime, until: datetime) -> list[Event]:
-        return await self._read(event_rows.read_job, job_id, to_micros(since), to_micros(until))
+        return await self._list(event_rows.read_job, job_id, to_micros(since), to_micros(until))
 
     async def actions(self, query: ActionQuery) -> ActionPage:
-        return await self._read(queries.actions, query)
+        return await self._list(queries.actions, query)
 
     async def checkpoint(self, name: str) -> Checkpoint | None:
         return await self._read(queries.checkpoint, name)
@@ -193,11 +198,17 @@ class SqliteStore(Store):
     # --- threads ---
 
     async def _read(self, query: Query[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        if self._read_pool is None:
+        return await self._read_in(self._read_pool, query, *args, **kwargs)
+
+    async def _list(self, query: Query[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        return await self._read_in(self._list_pool, query, *args, **kwargs)
+
+    async def _read_in(
+        self, pool: ThreadPoolExecutor | None, query: Query[P, T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        if pool is None:
             raise StoreError(f"SQLite log {self.path} is not open: use the store inside `async with store:`")
-        return await self._run(
-            self._read_pool, lambda: self._with_reader(lambda reader: query(reader, *args, **kwargs))
-        )
+        return await self._run(pool, lambda: self._with_reader(lambda reader: query(reader, *args, **kwargs)))
 
     async def _write(self, transaction: Transaction[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         if self._write_pool is None:
@@ -259,7 +270,7 @@ class SqliteStore(Store):
             self._flush()
             self._watch_files(lock.database_file)
         self._readers = queue.LifoQueue()
-        for _ in range(READERS):
+        for _ in range(READERS + LISTERS):
             self._readers.put(self._resources.enter_context(closing(unflushed_reader.open_reader(self.path))))
 
     def _check(self) -> None:

@@ -30,6 +30,7 @@ from gnomon_web.http.listener import listening
 from gnomon_web.http.malformed_requests import ProblemAppRunner
 from gnomon_web.http.middlewares import answer_errors, log_access, note_request, note_response
 from gnomon_web.http.openapi import DOCUMENT, describe
+from gnomon_web.http.read_shares import READ_SHARES, ReadShares
 from gnomon_web.http.routes import RouteTable
 from gnomon_web.live.connections import LIVE_CONNECTIONS
 from gnomon_web.projections import Projections
@@ -79,6 +80,7 @@ def build_app(
     app[OPEN_WEBSOCKETS] = lambda: projections.live.count
     app[LAST_EXECUTIONS] = projections.last_executions
     app[METRICS] = projections.metrics
+    app[READ_SHARES] = ReadShares()
     app[AUTHENTICATOR] = Authenticator(config, kernel.clock, sessions or Sessions(kernel, read_session_key(None)))
     app[TICKETS] = Tickets(kernel.clock)
     app[DIALECT] = spoken = dialect.choose(config)

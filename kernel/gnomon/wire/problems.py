@@ -194,6 +194,13 @@ TOO_MANY_FAILED_LOGINS = ProblemKind(
     "Too many failed logins",
     "This address sent too many wrong tokens. `Retry-After` is the number of seconds to wait.",
 )
+TOO_MANY_READS = ProblemKind(
+    "too-many-reads",
+    429,
+    "Too many reads",
+    "The caller has many searches (`q`) and deep pages (`offset`) in progress. Wait for some of them, and use `cursor` "
+    "for deep pages.",
+)
 INTERNAL_ERROR = ProblemKind(
     "internal-error", 500, "Internal error", "A defect of the server. Its log has the traceback."
 )
@@ -252,6 +259,7 @@ KINDS: Final = (
     INVALID_ARGUMENTS,
     IDEMPOTENCY_KEY_REUSED,
     TOO_MANY_FAILED_LOGINS,
+    TOO_MANY_READS,
     INTERNAL_ERROR,
     PLUGIN_FAILED,
     UNAVAILABLE,

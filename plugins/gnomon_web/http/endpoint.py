@@ -12,7 +12,7 @@ from aiohttp import hdrs, web
 
 from gnomon import GnomonError
 from gnomon.wire.problems import BODY_TIMEOUT, INVALID_TOKEN, NOT_CONFIRMED
-from gnomon_web.app_keys import AUTHENTICATOR, CONFIG, IDENTITY
+from gnomon_web.app_keys import AUTHENTICATOR, CONFIG, IDENTITY, RELEASE
 from gnomon_web.auth.authenticator import require
 from gnomon_web.auth.browser_security import SAFE_METHODS
 from gnomon_web.auth.roles import Access, Identity
@@ -20,6 +20,8 @@ from gnomon_web.auth.tickets import PARAMETER, TICKETS
 from gnomon_web.errors import ApiError, culprit
 from gnomon_web.http.contributed_calls import call_contributed
 from gnomon_web.http.dialect import Reply, dialect_of
+from gnomon_web.http.malformed_requests import ProblemRequestHandler
+from gnomon_web.http.read_shares import READ_SHARES
 from gnomon_web.http.request_parsing import expect_no_body, read_body, read_text_fields
 from gnomon_web.http.responses import json_answer
 from gnomon_web.http.routes import Answer, Route, Signature
@@ -48,6 +50,8 @@ def endpoint(
         access = _access(request, route)
         request[IDENTITY] = identity = _identity(request, route, access)
         require(identity, access)
+        if route.has_share and isinstance(request.protocol, ProblemRequestHandler):  # which releases it
+            request[RELEASE] = await request.app[READ_SHARES].answers.enter(identity)
         served, parameters = route, signature
         if identity.scope is not None:
             served, parameters = (route, signature) if replaced is None or is_checked(route) else replaced

@@ -162,6 +162,8 @@ def _operation(route: Route, signature: Signature, schemas: Schemas, config: Con
 
 def _responses(route: Route, signature: Signature, schemas: Schemas, config: Config) -> Json:
     errors = {*COMMON_ERRORS, *route.errors} - {*route.also}
+    if route.has_share:
+        errors |= {429}
     if signature.body is not None:
         errors |= {408, 413, 415, 422}
     elif route.method != "GET":

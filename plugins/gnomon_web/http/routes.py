@@ -66,6 +66,11 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
         return _NAME_IN_PATH.findall(self.path)
 
     @property
+    def has_share(self) -> bool:
+        """Whether the answers of each caller are limited in number."""
+        return self.kind == "rest" and self.method == "GET" and self.role != "public"
+
+    @property
     def place(self) -> tuple[str, str]:
         """The method and path, which no other route may share."""
         return self.method, re.sub(r"\{[^{}]*\}", "{}", self.path)

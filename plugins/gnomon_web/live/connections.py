@@ -11,6 +11,7 @@ from aiohttp import hdrs, web
 from gnomon import Event, KernelApi
 from gnomon.wire.problems import TOO_MANY_CONNECTIONS
 from gnomon_web.app_keys import AUTHENTICATOR, IDENTITY
+from gnomon_web.auth.roles import LOCAL, Identity
 from gnomon_web.errors import ApiError
 from gnomon_web.live.health_feed import SharedHealth
 from gnomon_web.live.snapshots import Snapshots
@@ -27,7 +28,7 @@ class LiveConnections:
         self.health = SharedHealth()
         self.snapshots = Snapshots(self.tail, self.health)
         self._max = max_connections
-        self._open: set[WebSocket] = set()
+        self._open: dict[WebSocket, str] = {}
         self._closed_one = asyncio.Event()
         self._is_closing = False
 
@@ -56,22 +57,30 @@ class LiveConnections:
         protocols: tuple[str, ...] = (),
     ) -> web.StreamResponse:
         """Open a WebSocket and serve it until one side hangs up or its login ends."""
-        if len(self._open) >= self._max or self._is_closing:
-            detail = f"{len(self._open)} WebSockets are open, and no more are accepted now (max_connections)"
-            raise ApiError(TOO_MANY_CONNECTIONS, detail, headers={hdrs.RETRY_AFTER: "5"})
         authenticator, identity = request.app[AUTHENTICATOR], request[IDENTITY]
+        if (detail := self._refusal(identity)) is not None:
+            raise ApiError(TOO_MANY_CONNECTIONS, detail, headers={hdrs.RETRY_AFTER: "5"})
 
         def check_login() -> None:
             if not authenticator.is_valid(identity):
                 raise HangUp(4401, "the login has ended")
 
         websocket = WebSocket(request, protocols)
-        self._open.add(websocket)
+        self._open[websocket] = identity.name
         try:
             return await websocket.serve(send, receive=receive, heartbeat=heartbeat, check_login=check_login)
         finally:
-            self._open.discard(websocket)
+            del self._open[websocket]
             self._closed_one.set()
+
+    def _refusal(self, identity: Identity) -> str | None:
+        """Return why a caller may open no WebSocket now, if so."""
+        if len(self._open) >= self._max or self._is_closing:
+            return f"{len(self._open)} WebSockets are open, and no more are accepted now (max_connections)"
+        share = max(self._max // 2, 1)
+        if identity is not LOCAL and list(self._open.values()).count(identity.name) >= share:
+            return f"{identity.name!r} has {share} WebSockets open, half of what there may be: close some of them"
+        return None
 
     @property
     def count(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Any
 
 import msgspec
@@ -14,8 +15,9 @@ from gnomon.domain.brief import brief_list
 from gnomon.domain.execution import Status
 from gnomon.wire.problems import INVALID_PARAMETER
 from gnomon.wire.records import FullRecord, JsonObject, LogPage, Record, RecordPage
-from gnomon_web.app_keys import actor_of, kernel_of
+from gnomon_web.app_keys import IDENTITY, actor_of, kernel_of
 from gnomon_web.errors import ApiError, culprit
+from gnomon_web.http.read_shares import DEEP_OFFSET, READ_SHARES
 from gnomon_web.http.routes import Route
 from gnomon_web.resources.parameters import ActionReason, JobId, Limit, Moment, Offset, Text, expect_same_job
 
@@ -40,6 +42,11 @@ class RecordFilters(msgspec.Struct, kw_only=True, frozen=True):
         """Refuse two starts of the page."""
         if self.cursor is not None and self.offset:
             raise ValueError("cursor and offset both set the start of the page: give one of them")
+
+    @property
+    def is_slow(self) -> bool:
+        """Whether the store has to scan many executions."""
+        return self.q is not None or self.offset > DEEP_OFFSET
 
     def query(self, job_id: str | None) -> ExecutionQuery:
         """Return the query for the store."""
@@ -143,8 +150,9 @@ async def hide(request: web.Request, execution_id: str) -> Record:
 
 
 async def _page(request: web.Request, query: RecordFilters, job_id: str | None) -> RecordPage:
+    read = partial(kernel_of(request).executions, query.query(job_id))
     try:
-        page = await kernel_of(request).executions(query.query(job_id))
+        page = await (request.app[READ_SHARES].slow(request[IDENTITY], read) if query.is_slow else read())
     except ValueError as exc:  # the store does not accept the cursor
         raise ApiError(INVALID_PARAMETER, str(exc), errors=[culprit("query", "cursor", str(exc))]) from exc
     return RecordPage(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -9,7 +10,8 @@ from aiohttp import web
 
 from gnomon.domain.records import ActionQuery, ActionStatus
 from gnomon.wire.records import HistoryEntry, HistoryPage
-from gnomon_web.app_keys import kernel_of
+from gnomon_web.app_keys import IDENTITY, kernel_of
+from gnomon_web.http.read_shares import DEEP_OFFSET, READ_SHARES
 from gnomon_web.http.routes import Route
 from gnomon_web.resources.parameters import JobId, Limit, Moment, Offset, Text, expect_same_job
 
@@ -64,6 +66,8 @@ async def get_history_of_job(request: web.Request, job_id: str, query: HistoryFi
 
 
 async def _page(request: web.Request, query: HistoryFilters, job_id: str | None) -> HistoryPage:
-    page = await kernel_of(request).actions(query.query(job_id))
+    read = partial(kernel_of(request).actions, query.query(job_id))
+    is_slow = query.offset > DEEP_OFFSET
+    page = await (request.app[READ_SHARES].slow(request[IDENTITY], read) if is_slow else read())
     entries = [HistoryEntry.of(action) for action in page.items]
     return HistoryPage(history=entries, total=page.total, limit=query.limit, offset=query.offset)

@@ -1,5 +1,7 @@
 """Pages of lists are read without the long values of their executions, and large events are flushed early."""
 
+import asyncio
+import threading
 import tracemalloc
 from pathlib import Path
 from typing import Any
@@ -77,3 +79,18 @@ async def test_readers_keep_no_more_than_a_few_megabytes_of_unflushed_events(tmp
 
         assert RUNS * len(str(VALUES)) > FLUSH_BYTES
         assert store._pending.bytes < FLUSH_BYTES
+
+
+async def test_short_reads_do_not_wait_for_lists(tmp_path: Path) -> None:
+    may_end = threading.Event()
+    async with SqliteStore(tmp_path / "gnomon.db") as store:
+        await write(store, 1)
+        scans = [asyncio.ensure_future(store._list(lambda _: may_end.wait(60))) for _ in range(20)]
+        try:
+            short = await store.head(), await store.read(0, 1), await store.checkpoint("none")
+            assert not any(scan.done() for scan in scans)
+        finally:
+            may_end.set()
+            await asyncio.gather(*scans)
+
+    assert short[0] == 3
