@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import ipaddress
 import re
 from pathlib import Path
 from typing import Literal
@@ -11,7 +10,8 @@ from typing import Literal
 import msgspec
 
 from gnomon.durations import Duration
-from gnomon_web.auth.networks import Network, is_in, parse_networks
+from gnomon_web.auth.networks import Network, is_in, is_loopback, parse_networks
+from gnomon_web.auth.oidc_config import Oidc
 from gnomon_web.auth.tokens import Token
 
 _BASE_PATH = re.compile(r"(/[A-Za-z0-9._~-]+)*")
@@ -31,7 +31,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     `trusted_proxies` are the networks of proxies whose `X-Forwarded-For`, `X-Forwarded-Proto` and `Forwarded` are
     believed; `public_url` is the address under which browsers reach the server through them. `state_dir` is the folder
-    of the key that signs logins, by default the folder of the log.
+    of the key that signs logins, by default the folder of the log. `oidc` is a provider of single sign-on.
     """
 
     host: str = "127.0.0.1"
@@ -40,6 +40,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     envelope: bool | None = None
     dialect: Literal["tradingagents"] | None = None
     tokens: list[Token] = []
+    oidc: Oidc | None = None
     allowed_hosts: list[str] = []
     allowed_origins: list[str] = []
     trusted_proxies: list[str] = []
@@ -76,7 +77,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         self._check_public_url()
 
     def _check_tokens(self) -> None:
-        if not self.tokens and not is_loopback(self.host):
+        if self.is_open and not is_loopback(self.host):
             raise ValueError(
                 f"host {self.host!r} is reachable from other machines, and there are no tokens: add "
                 "[[plugins.web.tokens]] with name, role and token, or listen on 127.0.0.1"
@@ -89,7 +90,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             )
 
     def _check_proxies(self) -> None:
-        if not self.tokens and (self.trusted_proxies or self.public_url):
+        if self.is_open and (self.trusted_proxies or self.public_url):
             raise ValueError(
                 "trusted_proxies and public_url make the server reachable from other machines, and there are no "
                 "tokens: add [[plugins.web.tokens]] with name, role and token"
@@ -115,6 +116,11 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def is_enveloped(self) -> bool:
         """Whether answers are wrapped in envelopes."""
         return self.dialect is not None if self.envelope is None else self.envelope
+
+    @property
+    def is_open(self) -> bool:
+        """Whether nobody can log in, so that this machine alone is served."""
+        return not self.tokens and self.oidc is None
 
     @property
     def scheme(self) -> str:
@@ -157,11 +163,3 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def networks_of(texts: tuple[str, ...]) -> tuple[Network, ...]:
     """Return the parsed networks of a list in the config."""
     return parse_networks(texts)
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach an address."""
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -24,6 +24,7 @@ class ApiError(Exception):
         execution_status: Status | msgspec.UnsetType = msgspec.UNSET,
     ) -> None:
         super().__init__(detail)
+        self.kind = kind
         self.problem = Problem(
             type=kind.type,
             title=kind.title,

@@ -21,7 +21,7 @@ from gnomon_web.server import build_app, serving
 
 log = structlog.stdlib.get_logger("gnomon.web")
 
-LIVE_KEYS = ("tokens", "session")
+LIVE_KEYS = ("tokens", "oidc", "session")
 """The keys whose new values count after `gnomon reload`."""
 HOUSEKEEPING_S = 5.0
 

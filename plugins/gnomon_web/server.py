@@ -16,6 +16,7 @@ from gnomon_web import dashboard, dialect, live
 from gnomon_web.app_keys import AUTHENTICATOR, CONFIG, KERNEL, OPEN_WEBSOCKETS
 from gnomon_web.auth.authenticator import Authenticator
 from gnomon_web.auth.browser_security import add_headers, check_origin
+from gnomon_web.auth.rate_limit import RateLimit
 from gnomon_web.auth.session_key import read_session_key
 from gnomon_web.auth.sessions import Sessions
 from gnomon_web.auth.tickets import TICKETS, Tickets
@@ -34,9 +35,20 @@ from gnomon_web.http.read_shares import READ_SHARES, ReadShares
 from gnomon_web.http.routes import RouteTable
 from gnomon_web.live.connections import LIVE_CONNECTIONS
 from gnomon_web.projections import Projections
-from gnomon_web.resources import executions, health, history, jobs, metrics, sessions, statistics, tickets
+from gnomon_web.resources import (
+    executions,
+    health,
+    history,
+    jobs,
+    metrics,
+    sessions,
+    single_sign_on,
+    statistics,
+    tickets,
+)
 from gnomon_web.resources.last_executions import LAST_EXECUTIONS
 from gnomon_web.resources.metrics import METRICS
+from gnomon_web.resources.single_sign_on import FLOWS_PER_MINUTE, SINGLE_SIGN_ON, SingleSignOn
 from gnomon_web.resources.statistics import TODAY, TODAY_PATH
 
 SHUTDOWN_LIMIT_S = 3.0
@@ -49,6 +61,7 @@ MODULES = (
     health,
     metrics,
     sessions,
+    single_sign_on,
     tickets,
     openapi,
     docs_page,
@@ -81,6 +94,7 @@ def build_app(
     app[LAST_EXECUTIONS] = projections.last_executions
     app[METRICS] = projections.metrics
     app[READ_SHARES] = ReadShares()
+    app[SINGLE_SIGN_ON] = SingleSignOn(RateLimit(FLOWS_PER_MINUTE, 60.0, kernel.clock))
     app[AUTHENTICATOR] = Authenticator(config, kernel.clock, sessions or Sessions(kernel, read_session_key(None)))
     app[TICKETS] = Tickets(kernel.clock)
     app[DIALECT] = spoken = dialect.choose(config)

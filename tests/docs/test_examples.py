@@ -54,7 +54,7 @@ assemble(load_config(Path(sys.argv[1])))
 """
 
 
-SECRETS = {"APP_PASSWORD": "the password of an example"}
+SECRETS = {"APP_PASSWORD": "the password of an example", "GNOMON_OIDC_SECRET": "the secret of an example"}
 """Variables to which the examples refer."""
 
 

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 PERMISSIVE = re.compile(
     r"(0BSD|Apache(-| License,? (Version )?| Software License ?)?(2\.0)?|BSD([- ][23]-Clause| License)?|CC0-1\.0|ISC"
-    r"|MIT( License)?|PSF(-2\.0|L)?|Python Software Foundation License|Zlib)"
+    r"|MIT(-0| License)?|PSF(-2\.0|L)?|Python Software Foundation License|Zlib)"
 )
 
 

@@ -103,11 +103,25 @@ EXPIRED_TOKEN = ProblemKind(
     "Expired token",
     "The token was valid until the time in its key `expires`, which `detail` repeats. Ask for a new one.",
 )
+SIGN_IN_FAILED = ProblemKind(
+    "sign-in-failed",
+    401,
+    "Single sign-on failed",
+    "The provider refused the login, its token does not hold, or the answer belongs to a login that this browser has "
+    "not begun. Log in again.",
+)
 INSUFFICIENT_ROLE = ProblemKind(
     "insufficient-role",
     403,
     "Insufficient role",
     "The call needs a higher role than the token has: viewer < operator < admin.",
+)
+NO_ROLE_GRANTED = ProblemKind(
+    "no-role-granted",
+    403,
+    "No role granted",
+    "The provider knows the user, and `roles` of `[plugins.web.oidc]` grants no role for the values of the claim, "
+    "which `detail` has.",
 )
 FORWARDED_REQUEST = ProblemKind(
     "forwarded-request",
@@ -216,6 +230,12 @@ UNAVAILABLE = ProblemKind(
     "Unavailable",
     "The store cannot be read or written now, or the kernel is stopping. Repeat the request after `Retry-After`.",
 )
+PROVIDER_UNAVAILABLE = ProblemKind(
+    "provider-unavailable",
+    503,
+    "Provider unavailable",
+    "The provider of single sign-on cannot be reached, or does not answer as OpenID Connect requires.",
+)
 NOT_CONFIRMED = ProblemKind(
     "not-confirmed",
     503,
@@ -238,7 +258,9 @@ KINDS: Final = (
     AUTHENTICATION_REQUIRED,
     INVALID_TOKEN,
     EXPIRED_TOKEN,
+    SIGN_IN_FAILED,
     INSUFFICIENT_ROLE,
+    NO_ROLE_GRANTED,
     FORWARDED_REQUEST,
     FOREIGN_ORIGIN,
     OUTSIDE_OF_SCOPE,
@@ -263,6 +285,7 @@ KINDS: Final = (
     INTERNAL_ERROR,
     PLUGIN_FAILED,
     UNAVAILABLE,
+    PROVIDER_UNAVAILABLE,
     NOT_CONFIRMED,
     TOO_MANY_CONNECTIONS,
 )

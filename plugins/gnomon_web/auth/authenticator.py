@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import hmac
+import importlib
 import os
 from collections.abc import Callable, Mapping
-from datetime import UTC
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import msgspec
 from aiohttp import hdrs, web
 
 from gnomon import Clock
-from gnomon.text import moment
+from gnomon.domain.operator_actions import is_reserved
+from gnomon.text import moment, shorten
 from gnomon.wire.problems import (
     AUTHENTICATION_REQUIRED,
     EXPIRED_TOKEN,
@@ -23,47 +27,67 @@ from gnomon.wire.problems import (
 )
 from gnomon_web.auth.client_address import FORWARDING_HEADERS, client_of
 from gnomon_web.auth.networks import bucket_of
+from gnomon_web.auth.oidc_config import Oidc
 from gnomon_web.auth.peer_owner import local_identity, user_name
 from gnomon_web.auth.rate_limit import RateLimit
-from gnomon_web.auth.roles import LOCAL, NOBODY, Access, Identity
+from gnomon_web.auth.roles import LOCAL, NOBODY, Access, Identity, Role
 from gnomon_web.auth.sessions import PREFIX, Session, Sessions
 from gnomon_web.auth.tokens import GENERATE, Token, digest_of
 from gnomon_web.config import Config
 from gnomon_web.errors import ApiError, culprit
 
+if TYPE_CHECKING:
+    from gnomon_web.auth.oidc_client import OidcClient
+
 NOT_CONFIGURED = "this token is not configured"
 LOGINS_OF_NAME = 60
 """Logins with one token in a minute."""
+MAX_NAME_CHARACTERS = 200
 CHALLENGE: Mapping[str, str] = {hdrs.WWW_AUTHENTICATE: 'Bearer realm="gnomon"'}
 
 
 class Authenticator:
-    """Identifies the sender of a request. `reload` applies the tokens of a changed config."""
+    """Identifies the sender of a request. `reload` applies the tokens and the provider of a changed config."""
 
     def __init__(self, config: Config, clock: Clock, sessions: Sessions) -> None:
         self._config = config
         self._clock = clock
         self.sessions = sessions
         self._tokens: dict[bytes, Token] = {}
+        self.oidc: OidcClient | None = None
         self._failures = RateLimit(config.failed_logins, 60.0, clock)
         self._logins = RateLimit(LOGINS_OF_NAME, 60.0, clock)
         self._apply(config)
 
     async def reload(self, config: Config) -> None:
-        """Apply the tokens of a changed config; logins end whose token is gone."""
+        """Apply the tokens and the provider of a changed config; logins that they no longer grant end."""
         if self._apply(config):
             await self.sessions.save()
 
     def _apply(self, config: Config) -> list[Session]:
         self._config = config
         self._tokens = {token.digest: token for token in config.tokens}
-        fingerprints = {token.name: self.sessions.fingerprint(digest) for digest, token in self._tokens.items()}
-        return self.sessions.end(lambda session: fingerprints.get(session.name) != session.source)
+        if config.oidc is None:
+            self.oidc = None
+        elif self.oidc is None or self.oidc.config != config.oidc:
+            self.oidc = make_oidc_client(config.oidc, self._clock)
+        return self.sessions.end(lambda session: not self._grants(session))
+
+    def _grants(self, session: Session) -> bool:
+        """Whether the config still grants a login: its token is the same, or its provider and that one's roles."""
+        if session.via == "oidc":
+            oidc = self._config.oidc
+            return oidc is not None and self.sessions.fingerprint(oidc.fingerprint) == session.source
+        token = self._token_named(session.name)
+        return token is not None and self.sessions.fingerprint(token.digest) == session.source
+
+    def _token_named(self, name: str) -> Token | None:
+        return next((token for token in self._tokens.values() if token.name == name), None)
 
     @property
     def is_open(self) -> bool:
-        """Whether no tokens are configured, so that anyone who reaches the server may do everything."""
-        return not self._tokens
+        """Whether nobody can log in, so that anyone who reaches the server may do everything."""
+        return self._config.is_open
 
     def identify(self, request: web.Request, access: Access = "admin") -> Identity:
         """Return the sender of a request, NOBODY without credentials; ApiError 401 for a token that is not valid.
@@ -85,12 +109,12 @@ class Authenticator:
         """Whether an identity still holds: false once its login or token has ended or was removed."""
         if identity.expires is not None and identity.expires <= self._clock.now():
             return False
-        if identity.token is None:
-            return identity is NOBODY or self.is_open
-        token = self._tokens.get(identity.token)
-        if token is None or (token.role, token.scope) != (identity.role, identity.scope):
+        if identity.session is not None and self.sessions.get(identity.session) is None:
             return False
-        return identity.session is None or self.sessions.get(identity.session) is not None
+        if identity.token is None:
+            return identity.session is not None or identity is NOBODY or self.is_open
+        token = self._tokens.get(identity.token)
+        return token is not None and (token.role, token.scope) == (identity.role, identity.scope)
 
     # --- logins ---
 
@@ -113,6 +137,28 @@ class Authenticator:
         )
         await self.sessions.save()
         return self.sessions.value_of(session), self._identity_of_session(session)
+
+    async def log_in_user(self, claims: Mapping[str, Any], role: Role, request: web.Request) -> tuple[str, Identity]:
+        """Open a login for a user of the provider, until the end of the ID token at the latest; ApiError 429."""
+        oidc = self._config.oidc
+        assert oidc is not None  # noqa: S101 - the claims are a provider's
+        subject = str(claims["sub"])
+        name = self._name_of_user(oidc, claims)
+        self._logins.check(f"oidc {subject}", f"too many logins of {name!r}")
+        self._logins.count(f"oidc {subject}")
+        expires = min(self._clock.now() + self._config.session, datetime.fromtimestamp(claims["exp"], UTC))
+        address = client_of(request, self._config).address
+        session = self.sessions.add(
+            name, role, "oidc", source=oidc.fingerprint, expires=expires, address=address, subject=subject
+        )
+        await self.sessions.save()
+        return self.sessions.value_of(session), self._identity_of_session(session)
+
+    def _name_of_user(self, oidc: Oidc, claims: Mapping[str, Any]) -> str:
+        """Return the actor of a user: never the name of a token, of the kernel, or of what has no name."""
+        name = shorten("".join(filter(str.isprintable, oidc.name_of(claims))).strip(), MAX_NAME_CHARACTERS)
+        taken = is_reserved(name) or self._token_named(name) or name in {LOCAL.name, NOBODY.name}
+        return f"{name}@{urlsplit(oidc.issuer).hostname}" if taken or not name else name
 
     def session_of(self, request: web.Request) -> Identity:
         """Return the identity of the request's login cookie; NOBODY without one, or once the login has ended."""
@@ -161,11 +207,20 @@ class Authenticator:
 
     def _identity_of_session(self, session: Session) -> Identity:
         """Return the identity of a login, with what its token may do now."""
-        token = next((token for token in self._tokens.values() if token.name == session.name), None)
-        if token is None or self.sessions.fingerprint(token.digest) != session.source:
+        if not self._grants(session):
             return NOBODY
+        if session.via == "oidc":
+            return Identity(session.name, session.role, session.id, session.expires)
+        token = self._token_named(session.name)
+        assert token is not None  # noqa: S101 - it grants the login
         expires = min(session.expires, token.expires or session.expires)
         return Identity(token.name, token.role, session.id, expires, token.digest, token.scope)
+
+
+def make_oidc_client(oidc: Oidc, clock: Clock) -> OidcClient:
+    """Return the client of a provider. Its module needs the extra `oidc`, which the config has checked."""
+    client: OidcClient = importlib.import_module("gnomon_web.auth.oidc_client").OidcClient(oidc, clock)
+    return client
 
 
 def require(identity: Identity, access: Access) -> None:
@@ -175,7 +230,7 @@ def require(identity: Identity, access: Access) -> None:
     if identity is NOBODY:
         detail = f"this call requires the role {access}: send `Authorization: Bearer TOKEN`"
         raise _refused(AUTHENTICATION_REQUIRED, culprit("header", "Authorization", detail))
-    if identity.token is None:
+    if identity.token is None and identity.session is None:
         detail = (
             f"this server has no tokens, so only its own user, {user_name(os.geteuid())}, and root may do this; the "
             f"request comes from the {identity.name}. To act as another user, configure a token with the role {access} "

@@ -47,3 +47,11 @@ def is_in(address: str, networks: Iterable[Network]) -> bool:
     except ValueError:
         return False
     return any(plain in network for network in networks)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach an address."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -18,6 +18,9 @@ from gnomon_web.errors import ApiError, culprit
 from gnomon_web.http.routes import Answer, Route
 from gnomon_web.resources.parameters import Text
 
+SIGN_IN_PATH = "/login/oidc"
+"""The path of single sign-on."""
+
 
 class Login(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The token to log in with."""
@@ -25,13 +28,24 @@ class Login(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     token: Annotated[str, Meta(min_length=1, max_length=1000)]
 
 
+class SignIn(msgspec.Struct, frozen=True):
+    """The provider of single sign-on: its name, and the address that leads a browser to it."""
+
+    name: str
+    url: str
+
+
 class Session(msgspec.Struct, kw_only=True):
-    """The sender of the request. `is_open`: no tokens are configured, so nobody logs in. `expires`: end of a login."""
+    """The sender of the request. `is_open`: no tokens are configured, so nobody logs in. `expires`: end of a login.
+
+    `sign_in` is present where the server has single sign-on.
+    """
 
     name: str
     role: Access
     expires: datetime | None
     is_open: bool
+    sign_in: SignIn | msgspec.UnsetType = msgspec.UNSET
 
 
 class OpenSession(msgspec.Struct, kw_only=True):
@@ -134,5 +148,14 @@ def _cookie(request: web.Request, value: str, max_age: int) -> dict[str, str]:
 
 
 def _session(request: web.Request, identity: Identity) -> Session:
-    is_open = request.app[AUTHENTICATOR].is_open
-    return Session(name=identity.name, role=identity.role, expires=identity.expires, is_open=is_open)
+    authenticator = request.app[AUTHENTICATOR]
+    sign_in: SignIn | msgspec.UnsetType = msgspec.UNSET
+    if authenticator.oidc is not None:
+        sign_in = SignIn(authenticator.oidc.config.name, f"{request.app[CONFIG].base_path}{SIGN_IN_PATH}")
+    return Session(
+        name=identity.name,
+        role=identity.role,
+        expires=identity.expires,
+        is_open=authenticator.is_open,
+        sign_in=sign_in,
+    )

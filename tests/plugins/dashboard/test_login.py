@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
 from playwright.async_api import expect
 
 from gnomon import Context, Job
+from gnomon.conversion import Secret
+from gnomon_web.auth.oidc_config import Oidc
+from oidc_provider import CLIENT_ID, CLIENT_SECRET, Provider
 
 REFUSED = ("HTTP Authentication failed", "401")
 
@@ -88,3 +92,24 @@ async def test_too_many_wrong_tokens_have_to_wait(open_page: Any, serve: Any) ->
     await log_in(window, "wrong-but-long-enough")
 
     await expect(window.page.get_by_role("alert")).to_contain_text("Too many failed attempts.")
+
+
+async def test_a_user_of_the_provider_signs_in_and_returns_to_the_same_page(open_page: Any, serve: Any) -> None:
+    provider = Provider(time.time)
+    async with provider.server:
+        roles: dict[Any, list[str]] = {"operator": ["ops"]}
+        oidc = Oidc(provider.issuer, CLIENT_ID, roles, Secret(CLIENT_SECRET), name="Example")
+        served = await serve(Job(id="quick", func=quick), oidc=oidc)
+        window = await open_page(served.url, "/jobs/quick", allowed=(*REFUSED, "403"))
+        page = window.page
+        await page.get_by_role("button", name="Sign in with Example").click()
+
+        await expect(page.get_by_role("button", name="Run now: quick")).to_be_visible()
+        assert page.url == f"{served.url}/jobs/quick"
+
+        provider.user["groups"] = []
+        await page.context.clear_cookies()
+        await page.goto(f"{served.url}/login/oidc")
+        await expect(page.get_by_role("alert")).to_contain_text("the claim 'groups' is missing")
+        await page.get_by_role("link", name="Back to the login").click()
+        await expect(page.locator("h1")).to_have_text("Log in")

@@ -277,7 +277,7 @@ async def test_a_reload_gives_open_logins_the_new_role(serve: Any) -> None:
         )]  # fmt: skip
 
     assert (before.status, after) == (200, [200, 403])
-    assert applied == {"WebPlugin": frozenset({"tokens", "session"})}
+    assert applied == {"WebPlugin": frozenset({"tokens", "oidc", "session"})}
 
 
 async def test_a_plugin_that_fails_to_reload_is_logged_and_reported(

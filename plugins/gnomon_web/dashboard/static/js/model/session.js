@@ -11,6 +11,9 @@ const PROBE_MS = 5_000;
 /** Whether the server has no tokens, so that no login is needed. */
 export const isOpen = signal(true);
 
+/** The provider of single sign-on, where the server has one. */
+export const signIn = signal(/** @type {{ name: string, url: string } | null} */ (null));
+
 /** @type {LiveConnection | null} */
 let live = null;
 /** @typedef {{ execution_id: string, lines: import('../types.d.ts').LogLine[] }} LogFrame */
@@ -51,6 +54,7 @@ async function probe() {
   try {
     const session = await get('/session', {}, AbortSignal.timeout(PROBE_MS));
     isOpen.value = session.is_open;
+    signIn.value = session.sign_in ?? null;
     return session.is_open || session.role !== 'public' ? 'there' : 'refused';
   } catch (error) {
     const { status } = /** @type {import('./api.js').Problem} */ (error);

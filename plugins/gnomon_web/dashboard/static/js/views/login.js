@@ -2,7 +2,7 @@
 import { h } from '../core/dom.js';
 import { signal } from '../core/signals.js';
 import { Problem } from '../model/api.js';
-import { logIn } from '../model/session.js';
+import { logIn, signIn } from '../model/session.js';
 import { icon, logo } from '../components/icons.js';
 import { t } from '../i18n/index.js';
 
@@ -31,8 +31,14 @@ export function loginView() {
       h('label', { class: 'field' }, h('span', null, t('login.token')), h('input', { type: 'password', name: 'token', required: true, autocomplete: 'current-password', 'aria-describedby': 'login-problem' })),
       h('p', { class: 'problem', id: 'login-problem', role: 'alert' }, () => problem.value && [icon('failed'), problem.value]),
       h('button', { class: 'primary', type: 'submit', disabled: () => busy.value }, t('login.do')),
+      () => signIn.value && h('button', { type: 'button', onclick: goToProvider }, t('login.with', { name: signIn.value.name })),
     ]),
   ]);
+}
+
+/** Leave for the provider, which sends the browser back to this page. */
+function goToProvider() {
+  location.assign(`${signIn.value?.url}?page=${encodeURIComponent(location.pathname)}`);
 }
 
 /** @param {Error} error */
