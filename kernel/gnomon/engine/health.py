@@ -65,8 +65,11 @@ class KernelCondition:
             found["clock"] = problem
         if (problem := self._timetable.trigger_problem) is not None:
             found["triggers"] = problem
-        if self._watchdog is not None and (problem := self._watchdog.problem) is not None:
-            found["loop"] = problem
+        if self._watchdog is not None:
+            if (problem := self._watchdog.problem) is not None:
+                found["loop"] = problem
+            if (problem := self._watchdog.pauses.problem) is not None:
+                found["pause"] = problem
         return found
 
     def log_changes(self) -> None:

@@ -133,8 +133,12 @@ class Launcher:
             folded = {"count": one.count, "first": one.first, "last": one.last} if one.count > 1 else {}
             identity = execution_id(job.id, one.last)
             text, blocked_by = detail or DETAILS.get(one.reason), None
-            if one.reason == "late" and self._watchdog and (stall := self._watchdog.stall_since(one.last.timestamp())):
-                text, blocked_by = f"the event loop was blocked by {stall.culprit}", stall.execution_id
+            if one.reason == "late" and self._watchdog is not None:
+                fire = one.last.timestamp()
+                if (stall := self._watchdog.stall_since(fire)) is not None:
+                    text, blocked_by = f"the event loop was blocked by {stall.culprit}", stall.execution_id
+                elif (pause := self._watchdog.pauses.since(fire)) is not None:
+                    text = str(pause)
             self._miss(identity, job, one.last, one.reason, text, blocked_by=blocked_by, at=at, **folded)
 
     def _miss(

@@ -20,6 +20,7 @@ from typing import Any, Protocol
 
 import msgspec
 
+from gnomon.engine.pauses import PauseDetector
 from gnomon.logs import get_logger
 
 log = get_logger("gnomon.engine.loop_watchdog")
@@ -69,6 +70,7 @@ class LoopWatchdog:
     def __init__(self, limit_s: float, runs: Runs) -> None:
         self.count = 0
         self.total_s = 0.0
+        self.pauses = PauseDetector()
         self._limit_s = limit_s
         self._runs = runs
         self._last: Stall | None = None
@@ -81,6 +83,7 @@ class LoopWatchdog:
         """Start the thread; called on the loop."""
         self._loop, self._loop_thread = asyncio.get_running_loop(), threading.get_ident()
         self._stop.clear()
+        self.pauses.restart()
         threading.Thread(target=self._watch, name="gnomon watchdog", daemon=True).start()
 
     def stop(self) -> None:
@@ -119,6 +122,7 @@ class LoopWatchdog:
         tick_s = self._limit_s / TICKS
         with contextlib.suppress(RuntimeError):  # the loop is closed
             while not self._stop.wait(tick_s):
+                self.pauses.look()
                 self._answered.clear()
                 self._loop.call_soon_threadsafe(self._answered.set)
                 self._wait_for_answer(tick_s)
@@ -127,6 +131,7 @@ class LoopWatchdog:
         silent, last, cpu = 0.0, time.monotonic(), time.process_time()
         began, stall = last, None
         while not self._answered.wait(tick_s) and not self._stop.is_set():
+            self.pauses.look()
             now, used = time.monotonic(), time.process_time()
             silent += min(now - last, 2 * tick_s + max(used - cpu, 0.0))
             last, cpu = now, used
