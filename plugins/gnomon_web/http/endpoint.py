@@ -18,6 +18,7 @@ from gnomon_web.auth.browser_security import SAFE_METHODS
 from gnomon_web.auth.roles import Access, Identity
 from gnomon_web.auth.tickets import PARAMETER, TICKETS
 from gnomon_web.errors import ApiError, culprit
+from gnomon_web.http.compression import compress
 from gnomon_web.http.contributed_calls import call_contributed
 from gnomon_web.http.dialect import Reply, dialect_of
 from gnomon_web.http.malformed_requests import ProblemRequestHandler
@@ -136,7 +137,10 @@ async def _call(request: web.Request, route: Route, arguments: dict[str, Any]) -
             result = dialect_of(request).instead_of(exc, request, route)
             if result is None:
                 raise
-        return _written(request, route, result)
+        response = _written(request, route, result)
+        if route.kind == "rest" and route.tag != "session":
+            compress(request, response)
+        return response
 
     async def answer_completely() -> web.StreamResponse:
         response = await answer()
