@@ -26,8 +26,10 @@ _PERMANENT = {
 }
 
 
-def translate(exc: sqlite3.Error | OSError, path: Path) -> StoreError:
+def translate(exc: sqlite3.Error | OSError | UnicodeDecodeError, path: Path) -> StoreError:
     """Return StoreUnavailableError for a problem that may pass, StoreError for one that stays."""
+    if isinstance(exc, UnicodeDecodeError):
+        return StoreError(f"SQLite log {path} cannot be used: {_PERMANENT[sqlite3.SQLITE_CORRUPT]} ({exc})")
     if isinstance(exc, PermissionError):
         return StoreError(f"SQLite log {path} cannot be opened: no permission for {exc.filename}; check owner and mode")
     if isinstance(exc, OSError):

@@ -100,7 +100,7 @@ def rows_of(
         earliest, latest, setback = _times(some, latest, setback)
         links = _encode(previous[start : start + EVENTS_PER_ROW])
         place = some[0].position, some[-1].position, earliest, latest, setback
-        rows.append((*place, links, body, checksum_of(links, body)))
+        rows.append((*place, links, body, checksum_of(place, links, body)))
     return rows, ends
 
 
@@ -108,7 +108,8 @@ def tombstone(position: int, newest: tuple[int, int, int]) -> Row:
     """Return a row for a position whose event is gone, after the newest row, so that it is never assigned again."""
     _, latest, setback = newest
     links, body = b"[0]", b"[%b]" % PRUNED
-    return position, position, latest, latest, setback, links, body, checksum_of(links, body)
+    place = position, position, latest, latest, setback
+    return *place, links, body, checksum_of(place, links, body)
 
 
 def _check_positions(events: Sequence[Event], last: int) -> None:
@@ -205,8 +206,9 @@ def forget(connection: sqlite3.Connection, streams: Iterable[int]) -> None:
             gone[first].append(index)
     newest = connection.execute("SELECT max(first) FROM commits").fetchone()[0]
     for first, indexes in gone.items():
-        row = connection.execute("SELECT events, previous FROM commits WHERE first = ?", (first,)).fetchone()
-        bodies = codec.split(row[0])
+        row = connection.execute(f"SELECT {CHECKED} FROM commits WHERE first = ?", (first,)).fetchone()  # noqa: S608 - our own names
+        events, previous, _, *place = row
+        bodies = codec.split(events)
         for index in indexes:
             bodies[index] = PRUNED
         if first != newest and all(one == PRUNED for one in bodies):
@@ -214,7 +216,7 @@ def forget(connection: sqlite3.Connection, streams: Iterable[int]) -> None:
         else:
             body = b"[%b]" % b",".join(bodies)
             update = "UPDATE commits SET events = ?, checksum = ? WHERE first = ?"
-            connection.execute(update, (body, checksum_of(row[1], body), first))
+            connection.execute(update, (body, checksum_of(tuple(place), previous, body), first))
 
 
 def _chain(connection: sqlite3.Connection, position: int) -> Iterator[tuple[int, int, bytes | None]]:
@@ -230,7 +232,7 @@ def _chain(connection: sqlite3.Connection, position: int) -> Iterator[tuple[int,
             if row is None or row[4] < position:
                 raise StoreError(f"the log is damaged: event {position} is missing, and later events refer to it")
             check_row(*row)
-            body, previous, _, first, last = row
+            body, previous, _, first, last, *_ = row
             links = _decode_previous(previous)
         index = position - first
         yield index, first, body

@@ -14,9 +14,10 @@ import structlog
 from gnomon.errors import NoLogError, StoreError, UnsafeFileError
 from gnomon.files import other_writers
 from gnomon_sqlite import vacuum
-from gnomon_sqlite.checksums import check_log
+from gnomon_sqlite.checksums import NEWEST_ROWS, check_log
 from gnomon_sqlite.connection import connect, transaction
 from gnomon_sqlite.migrations import migrate
+from gnomon_sqlite.repair import find_wrong_rows
 from gnomon_sqlite.schema import SCHEMA_VERSION, check_schema, is_empty, make_tables, schema_version
 
 log = structlog.stdlib.get_logger("gnomon.sqlite")
@@ -72,31 +73,37 @@ def check_folder(path: Path) -> None:
         )
 
 
-def check_file(path: Path, *, must_exist: bool) -> None:
-    """Raise StoreError, before anything is touched, where the path cannot hold a log."""
+def check_file(path: Path, *, must_exist: bool) -> list[str]:
+    """Raise StoreError, before anything is touched, where the path cannot hold a log, or a damaged one.
+
+    Return what is wrong with indexes and counts, which `repair` builds again.
+    """
     check_path(path)
     if not path.exists():
         if must_exist:
             raise NoLogError(f"there is no log at {path}: check `path`, or start a kernel there first")
-        return
+        return []
     # Not by opening the file: closing it again would drop the locks of another store on it in this process.
     if not os.access(path, os.R_OK):
         raise StoreError(f"SQLite log {path} cannot be opened: no permission for {path}; check owner and mode")
     if not path.stat().st_size:  # SQLite would delete the WAL beside it
         if must_exist:
             raise NoLogError(f"{path} is an empty file, not a log yet: start a kernel there first")
-        return
+        return []
     with closing(connect(path, "ro", sqlite3.Connection)) as connection:
         check_schema(connection, path)
         if must_exist and is_empty(connection):
             raise NoLogError(f"{path} is an empty file, not a log yet: start a kernel there first")
         if not must_exist and schema_version(connection) == SCHEMA_VERSION:
-            check_log(connection)  # closing a connection that only reads leaves the WAL as it is
+            return check_log(connection) + find_wrong_rows(
+                connection, NEWEST_ROWS
+            )  # closing a connection that only reads leaves the WAL as it is
         if must_exist and (version := schema_version(connection)) < SCHEMA_VERSION:
             raise StoreError(
                 f"{path} was written by an older Gnomon: its schema is {version}, this version reads {SCHEMA_VERSION}; "
                 "start a kernel there once (`gnomon run`): it migrates the file and loses nothing"
             )
+    return []
 
 
 def wal_bytes(path: Path) -> int:

@@ -14,7 +14,7 @@ from gnomon.domain.events import Event
 from gnomon.domain.job_state import JobState
 from gnomon.errors import StoreError
 from gnomon_sqlite import event_rows, projection_writer, transactions
-from gnomon_sqlite.checksums import checksum_of
+from gnomon_sqlite.checksums import checksum_of, seal
 from gnomon_sqlite.connection import insert, transaction
 from gnomon_sqlite.event_rows import End, tombstone
 from gnomon_sqlite.schema import SCHEMA_VERSION, make_tables, schema_version
@@ -66,9 +66,23 @@ def _from_5(connection: sqlite3.Connection) -> None:
     """Add the checksums of the log, and its id."""
     connection.execute("ALTER TABLE commits ADD COLUMN checksum INTEGER NOT NULL DEFAULT 0")
     make_tables(connection)
-    for (first,) in connection.execute("SELECT first FROM commits").fetchall():
-        row = connection.execute("SELECT previous, events FROM commits WHERE first = ?", (first,)).fetchone()
-        connection.execute("UPDATE commits SET checksum = ? WHERE first = ?", (checksum_of(*row), first))
+    _from_6(connection)
+
+
+def _from_6(connection: sqlite3.Connection) -> None:
+    """Add the checksums of views, log lines, acts and checkpoints, and those of whole rows of the log."""
+    _add_checksums_of_views(connection)
+    sum_up = "UPDATE commits SET checksum = sum_up(first, last, earliest, latest, setback, previous, events)"
+    connection.create_function("sum_up", 7, lambda *row: checksum_of(row[:5], *row[5:]), deterministic=True)
+    connection.execute(sum_up)
+
+
+def _add_checksums_of_views(connection: sqlite3.Connection) -> None:
+    connection.create_function("seal", 2, seal, deterministic=True)
+    for table, key, body in SEALED:
+        if not any(column[1] == "checksum" for column in connection.execute(f"PRAGMA table_info({table})").fetchall()):
+            connection.execute(f"ALTER TABLE {table} ADD COLUMN checksum INTEGER NOT NULL DEFAULT 0")
+        connection.execute(f"UPDATE {table} SET checksum = seal({key}, {body})")  # noqa: S608 - our own names
 
 
 def _from_4(connection: sqlite3.Connection) -> None:
@@ -82,7 +96,8 @@ def _from_4(connection: sqlite3.Connection) -> None:
 def _rewrite_jobs(connection: sqlite3.Connection) -> None:
     for job_id, body in connection.execute("SELECT id, body FROM jobs").fetchall():
         new_body = msgspec.json.encode(_job_state(body))
-        connection.execute("UPDATE jobs SET body = ? WHERE id = ?", (new_body, job_id))
+        row = new_body, seal(job_id, new_body), job_id
+        connection.execute("UPDATE jobs SET body = ?, checksum = ? WHERE id = ?", row)
 
 
 def _mark_flushed(connection: sqlite3.Connection) -> None:
@@ -108,6 +123,7 @@ def _rewrite(connection: sqlite3.Connection) -> None:
     for table in REWRITTEN:
         connection.execute(f"ALTER TABLE {table} RENAME TO old_{table}")
     make_tables(connection)
+    _add_checksums_of_views(connection)
     ends = _rewrite_events(connection)
     for bodies in _blocks(connection, "SELECT body FROM old_executions ORDER BY rowid"):
         views = [projection_writer.view_of(body) for (body,) in bodies]
@@ -159,6 +175,16 @@ def _drop(connection: sqlite3.Connection) -> None:
         connection.execute(f"DROP TABLE old_{table}")
 
 
+SEALED = (
+    ("live", "id", "body"),
+    ("executions", "id", "body"),
+    ("jobs", "id", "body"),
+    ("fires", "job_id || ' ' || ifnull(last_fire, 'None') || ' ' || ifnull(newest_fire, 'None')", "NULL"),
+    ("actions", "CAST(position AS TEXT)", "body"),
+    ("checkpoints", "name || ' ' || position", "view"),
+    ("log_lines", "execution_id || ' ' || number", "body"),
+)
+"""Tables whose rows have a checksum, with the key and the body that it covers."""
 REWRITTEN = ("events", "executions", "counts", "jobs")
 """The tables of schemas 1 and 2 that today's tables of the same or another name replace."""
 MIGRATIONS: dict[int, Callable[[sqlite3.Connection], None]] = {
@@ -167,5 +193,6 @@ MIGRATIONS: dict[int, Callable[[sqlite3.Connection], None]] = {
     3: _from_3,
     4: _from_4,
     5: _from_5,
+    6: _from_6,
 }
 """By the schema that is found. Each runs in one transaction."""

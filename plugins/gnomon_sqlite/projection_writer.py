@@ -18,6 +18,7 @@ from gnomon.errors import StoreError
 from gnomon.json_depth import decode_cut
 from gnomon.stores.microseconds import from_micros, to_micros
 from gnomon_sqlite import event_rows
+from gnomon_sqlite.checksums import DamagedRowError, is_sealed, seal
 from gnomon_sqlite.connection import insert, transaction
 from gnomon_sqlite.event_rows import End
 
@@ -35,25 +36,28 @@ ROWS_AT_ONCE = 8
 LARGE_BYTES = 8 * 1024
 """Bytes of JSON of arguments that count once more with each event of their run, because its view holds them."""
 ALL_JOBS = ""
+EXECUTION, JOB, INDEXES = "execution", "job", "index entry of execution"
+"""Kinds of rows that can be folded again."""
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Execution).decode
 _decode_job = msgspec.json.Decoder(JobState).decode
 
-VIEW = "id, version, last, job_id, status, is_manual, hidden, timestamp, ended_at, error_text, body"
+VIEW = "id, version, last, job_id, status, is_manual, hidden, timestamp, ended_at, error_text, body, checksum"
 # Not INSERT OR REPLACE, which takes half as long again.
 REPLACE_VIEW = """ON CONFLICT DO UPDATE SET
     version = excluded.version, last = excluded.last, status = excluded.status, hidden = excluded.hidden,
     timestamp = excluded.timestamp, ended_at = excluded.ended_at, error_text = excluded.error_text,
-    body = excluded.body"""
+    body = excluded.body, checksum = excluded.checksum"""
 _NOT_LIVE = "DELETE FROM live WHERE id IN (SELECT value FROM json_each(?))"
-_CHANGE = "UPDATE executions SET version = ?, last = ?, hidden = ?, ended_at = ?, body = ? WHERE id = ?"
+_CHANGE = "UPDATE executions SET version = ?, last = ?, hidden = ?, ended_at = ?, body = ?, checksum = ? WHERE id = ?"
 STREAMS = "streams (name, version, last)"
 _REPLACE_STREAM = "ON CONFLICT DO UPDATE SET version = excluded.version, last = excluded.last"
-_FIRES = "fires (job_id, last_fire, newest_fire)"
-_REPLACE_FIRES = "ON CONFLICT DO UPDATE SET last_fire = excluded.last_fire, newest_fire = excluded.newest_fire"
-_JOBS = "jobs (id, body)"
-_REPLACE_JOB = "ON CONFLICT DO UPDATE SET body = excluded.body"
+_FIRES = "fires (job_id, last_fire, newest_fire, checksum)"
+_REPLACE_FIRES = """ON CONFLICT DO UPDATE SET
+    last_fire = excluded.last_fire, newest_fire = excluded.newest_fire, checksum = excluded.checksum"""
+_JOBS = "jobs (id, body, checksum)"
+_REPLACE_JOB = "ON CONFLICT DO UPDATE SET body = excluded.body, checksum = excluded.checksum"
 _COUNTS = "counts (job_id, status, is_manual, hidden, n)"
 _ADD_COUNT = "ON CONFLICT DO UPDATE SET n = n + excluded.n"
 
@@ -132,17 +136,20 @@ def row_of(view: Execution, end: End) -> tuple[Any, ...]:
     # Numbers instead of booleans, for which sqlite3 looks up an adapter each time: 1 µs.
     flags = int(view.is_manual), int(view.hidden)
     place = view.id, *end, view.job_id, view.status, *flags
-    return *place, to_micros(view.timestamp), ended_at, error_text, _encode(view)
+    body = _encode(view)
+    return *place, to_micros(view.timestamp), ended_at, error_text, body, seal(view.id, body)
+
+
+def checked_view(execution_id: str, body: bytes, checksum: int, *, is_brief: bool = False) -> Execution:
+    """Return the view in a row, cut for a list if it `is_brief`; DamagedRowError where the row is not as written."""
+    if not is_sealed(execution_id, body, checksum):
+        raise DamagedRowError(EXECUTION, execution_id)
+    return _read(decode_brief, body) if is_brief else view_of(body)
 
 
 def view_of(body: bytes) -> Execution:
     """Parse the body of a row; StoreError where it is not a view."""
     return _read(lambda text: decode_cut(_decode, text), body)
-
-
-def brief_view_of(body: bytes) -> Execution:
-    """Parse the body of a row for a list; StoreError where it is not a view."""
-    return _read(decode_brief, body)
 
 
 def _read(decode: Callable[[bytes], Execution], body: bytes) -> Execution:
@@ -156,7 +163,8 @@ def update_final(connection: sqlite3.Connection, views: Iterable[Execution], end
     """Update finished runs that are flushed already: a late result has arrived, or the record was hidden."""
     for view in views:
         (was_hidden,) = connection.execute("SELECT hidden FROM executions WHERE id = ?", (view.id,)).fetchone()
-        row = (*ends[view.id], view.hidden, to_micros(view.updated_at), _encode(view), view.id)
+        body = _encode(view)
+        row = (*ends[view.id], view.hidden, to_micros(view.updated_at), body, seal(view.id, body), view.id)
         connection.execute(_CHANGE, row)
         cell = view.job_id, view.status, view.is_manual
         count(connection, [(*cell, view.hidden)], [(*cell, bool(was_hidden))])
@@ -166,17 +174,37 @@ def put_jobs(connection: sqlite3.Connection, jobs: Iterable[JobState], ends: dic
     """Write the states of jobs; where a job's own stream has nothing new, only its fires."""
     states = {state.job_id: state for state in jobs}
     changed = [stream.removeprefix(JOB_STREAM) for stream in ends if stream.startswith(JOB_STREAM)]  # mostly none
-    bodies = [(job_id, _encode(states[job_id])) for job_id in changed if job_id in states]
-    insert(connection, f"INTO {_JOBS}", bodies, _REPLACE_JOB)
-    fires = [(job_id, _maybe_micros(job.last_fire), _maybe_micros(job.newest_fire)) for job_id, job in states.items()]
-    insert(connection, f"INTO {_FIRES}", fires, _REPLACE_FIRES)
+    put_job_bodies(connection, [states[job_id] for job_id in changed if job_id in states])
+    put_fires(connection, states.values())
+
+
+def put_job_bodies(connection: sqlite3.Connection, states: Iterable[JobState]) -> None:
+    """Write the states of jobs, without their fires."""
+    bodies = [(state.job_id, _encode(state)) for state in states]
+    rows = [(job_id, body, seal(job_id, body)) for job_id, body in bodies]
+    insert(connection, f"INTO {_JOBS}", rows, _REPLACE_JOB)
+
+
+def put_fires(connection: sqlite3.Connection, states: Iterable[JobState]) -> None:
+    """Write the fires of jobs."""
+    fires = [(job.job_id, _maybe_micros(job.last_fire), _maybe_micros(job.newest_fire)) for job in states]
+    rows = [(*fire, seal(_fires_key(*fire), None)) for fire in fires]
+    insert(connection, f"INTO {_FIRES}", rows, _REPLACE_FIRES)
+
+
+def _fires_key(job_id: str, last_fire: int | None, newest_fire: int | None) -> str:
+    return f"{job_id} {last_fire} {newest_fire}"
 
 
 def flushed_jobs(connection: sqlite3.Connection) -> dict[str, JobState]:
     """Return the flushed states of all jobs."""
     states = {}
-    sql = "SELECT body, last_fire, newest_fire FROM jobs JOIN fires ON job_id = id ORDER BY id"
-    for body, last_fire, newest_fire in connection.execute(sql).fetchall():
+    sql = """SELECT id, body, jobs.checksum, last_fire, newest_fire, fires.checksum
+        FROM jobs JOIN fires ON job_id = id ORDER BY id"""
+    for job_id, body, checksum, *fires, fires_checksum in connection.execute(sql).fetchall():
+        if not is_sealed(job_id, body, checksum) or not is_sealed(_fires_key(job_id, *fires), None, fires_checksum):
+            raise DamagedRowError(JOB, job_id)
+        last_fire, newest_fire = fires
         state = decode_cut(_decode_job, body)
         state.last_fire, state.newest_fire = _maybe_moment(last_fire), _maybe_moment(newest_fire)
         states[state.job_id] = state

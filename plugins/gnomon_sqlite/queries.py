@@ -10,11 +10,14 @@ import msgspec
 
 from gnomon.domain.execution import Execution
 from gnomon.domain.job_state import JobState
+from gnomon.domain.operator_actions import action_of
 from gnomon.domain.records import Action, ActionPage, ActionQuery, Checkpoint, ExecutionQuery, JobScope, LogLine, Page
 from gnomon.stores.microseconds import from_micros, to_micros
 from gnomon.stores.page_cursor import Cursor, read_cursor, write_cursor
+from gnomon_sqlite import event_rows
+from gnomon_sqlite.checksums import DamagedRowError, is_sealed
 from gnomon_sqlite.connection import snapshot
-from gnomon_sqlite.projection_writer import ALL_JOBS, flushed_jobs
+from gnomon_sqlite.projection_writer import ALL_JOBS, INDEXES, flushed_jobs
 from gnomon_sqlite.unflushed_reader import Reader
 
 Part: TypeAlias = tuple[str, list[Any]]
@@ -28,9 +31,12 @@ def execution(reader: Reader, execution_id: str) -> Execution | None:
     """Return one execution, or None."""
     with snapshot(reader):
         reader.catch_up()
-        sql = "SELECT body FROM unflushed WHERE id = :id UNION ALL SELECT body FROM executions WHERE id = :id"
+        columns = "id, body, checksum"
+        sql = (
+            f"SELECT {columns} FROM unflushed WHERE id = :id UNION ALL SELECT {columns} FROM executions WHERE id = :id"  # noqa: S608 - our own names
+        )
         row = reader.execute(sql, {"id": execution_id}).fetchone()
-        return reader.view_of(execution_id, row[0]) if row else None
+        return reader.view_of(*row) if row else None
 
 
 def executions(reader: Reader, query: ExecutionQuery, start: Cursor | None) -> Page:
@@ -62,9 +68,20 @@ def actions(connection: sqlite3.Connection, query: ActionQuery) -> ActionPage:
     page = [*parameters, max(query.limit, 0), max(query.offset, 0)]
     with snapshot(connection):
         (total,) = connection.execute(f"SELECT count(*) FROM actions {where}", parameters).fetchone()  # noqa: S608 - our own names
-        sql = f"SELECT body FROM actions {where} ORDER BY position DESC LIMIT ? OFFSET ?"  # noqa: S608 - our own names
+        sql = f"SELECT position, body, checksum FROM actions {where} ORDER BY position DESC LIMIT ? OFFSET ?"  # noqa: S608 - our own names
         rows = connection.execute(sql, page).fetchall()
-    return ActionPage([_decode_action(body) for (body,) in rows], total)
+        return ActionPage([_action(connection, *row) for row in rows], total)
+
+
+def _action(connection: sqlite3.Connection, position: int, body: bytes, checksum: int) -> Action:
+    """Return an act; where its row is damaged, the one that its event records."""
+    if is_sealed(str(position), body, checksum):
+        return _decode_action(body)
+    events = event_rows.read(connection, position - 1, 1)
+    action = action_of(events[0]) if events and events[0].position == position else None
+    if action is None:
+        raise DamagedRowError("act at event", str(position), "its event is not there either: restore a backup")
+    return action
 
 
 def _actions_where(query: ActionQuery) -> tuple[str, list[str]]:
@@ -107,14 +124,31 @@ def _sortable(at: datetime | None) -> str | None:
 
 def checkpoint(connection: sqlite3.Connection, name: str) -> Checkpoint | None:
     """Return a checkpoint, or None."""
-    row = connection.execute("SELECT position, view FROM checkpoints WHERE name = ?", (name,)).fetchone()
-    return Checkpoint(*row) if row else None
+    row = connection.execute("SELECT position, view, checksum FROM checkpoints WHERE name = ?", (name,)).fetchone()
+    if row is None:
+        return None
+    position, view, checksum = row
+    if not is_sealed(f"{name} {position}", view, checksum):
+        raise DamagedRowError(
+            "checkpoint", name, "restore a backup; without this row the plugin reads the log from its beginning"
+        )
+    return Checkpoint(position, view)
 
 
 def log(connection: sqlite3.Connection, execution_id: str, after: int, limit: int) -> list[LogLine]:
     """Return log lines of a run, in order of number."""
-    sql = "SELECT body FROM log_lines WHERE execution_id = ? AND number > ? ORDER BY number LIMIT ?"
-    return [_decode_line(body) for (body,) in connection.execute(sql, (execution_id, after, max(limit, 0))).fetchall()]
+    sql = """SELECT number, body, checksum FROM log_lines
+        WHERE execution_id = ? AND number > ? ORDER BY number LIMIT ?"""
+    rows = connection.execute(sql, (execution_id, after, max(limit, 0))).fetchall()
+    return [_line(execution_id, *row) for row in rows]
+
+
+def _line(execution_id: str, number: int, body: bytes, checksum: int) -> LogLine:
+    """Return a line; a damaged one as a line that says so, because nothing else holds its text."""
+    if is_sealed(f"{execution_id} {number}", body, checksum):
+        return _decode_line(body)
+    text = "this line is damaged in the log (its checksum differs)"
+    return LogLine(number, datetime(1970, 1, 1, tzinfo=UTC), "error", text, "gnomon.sqlite")
 
 
 def parse_cursor(query: ExecutionQuery) -> Cursor | None:
@@ -220,11 +254,19 @@ def _newest(connection: Reader, query: ExecutionQuery, parts: list[Part]) -> lis
     parameters = [value for _, bound in parts for value in bound]
     rows = connection.execute(
         f"""SELECT page.timestamp, page.id, coalesce(
-            executions.body, (SELECT body FROM unflushed WHERE unflushed.id = page.id AND page.row IS NULL))
+            executions.body, (SELECT body FROM unflushed WHERE unflushed.id = page.id AND page.row IS NULL)),
+            coalesce(executions.checksum,
+                (SELECT checksum FROM unflushed WHERE unflushed.id = page.id AND page.row IS NULL))
         FROM ({keys} ORDER BY timestamp DESC, id DESC LIMIT ? OFFSET ?) AS page
         LEFT JOIN executions ON executions.rowid = page.row""",  # noqa: S608 - our own names
         [*parameters, max(query.limit, 0) + 1, max(query.offset, 0)],
     )
     # Row by row, and sorted here: SQLite would collect all bodies before it returns the first one.
-    found = [(timestamp, name, connection.view_of(name, body, is_brief=query.brief)) for timestamp, name, body in rows]
+    found = [
+        (timestamp, name, connection.view_of(name, body, checksum, is_brief=query.brief))
+        for timestamp, name, body, checksum in rows
+    ]
+    for timestamp, name, view in found:
+        if to_micros(view.timestamp) != timestamp or (query.job_id is not None and view.job_id != query.job_id):
+            raise DamagedRowError(INDEXES, name)
     return sorted(found, key=lambda row: row[:2], reverse=True)

@@ -10,7 +10,7 @@ from gnomon.errors import StoreError
 APPLICATION_ID = 0x676E6F6D
 """`gnom`: SQLite keeps this number in the file's header, which tells a log from any other database."""
 
-SCHEMA_VERSION = 6
+SCHEMA_VERSION = 7
 
 # Times are µs since 1970, bodies are JSON.
 #
@@ -19,7 +19,8 @@ SCHEMA_VERSION = 6
 # for the first one; the chain starts at `last` of a view, or of `streams` for a stream without a view. `latest` is the
 # latest time up to this row, so it never decreases; `setback` is the largest amount by which an event up to this row
 # lies before an earlier one, after a clock was set back. Together they bound a search by time. `checksum` is the CRC-32
-# of `previous` and `events`: SQLite itself does not notice a byte that has changed on the disk.
+# of `previous` and `events`: SQLite itself does not notice a byte that has changed on the disk. The rows of other
+# tables have one of their key and their body (checksums.seal); views with a wrong one are folded again from the log.
 #
 # An append writes its events and nothing else. The views that follow from them are flushed by the thousand, in
 # their own transaction: finished runs to `executions`, unfinished ones to `live`. `flushed` is the position up to
@@ -43,7 +44,8 @@ VIEW_COLUMNS = """
     timestamp INTEGER NOT NULL,
     ended_at INTEGER,
     error_text TEXT,
-    body BLOB NOT NULL
+    body BLOB NOT NULL,
+    checksum INTEGER NOT NULL DEFAULT 0
 """
 _SCHEMA = (
     """CREATE TABLE IF NOT EXISTS commits (
@@ -90,25 +92,33 @@ _SCHEMA = (
         position INTEGER PRIMARY KEY,
         job_id TEXT NOT NULL,
         execution_id TEXT,
-        body BLOB NOT NULL
+        body BLOB NOT NULL,
+        checksum INTEGER NOT NULL DEFAULT 0
     )""",
     "CREATE INDEX IF NOT EXISTS actions_by_job ON actions (job_id)",
     "CREATE INDEX IF NOT EXISTS actions_by_execution ON actions (execution_id) WHERE execution_id IS NOT NULL",
-    "CREATE TABLE IF NOT EXISTS jobs (id TEXT PRIMARY KEY, body BLOB NOT NULL) WITHOUT ROWID",
+    """CREATE TABLE IF NOT EXISTS jobs (
+        id TEXT PRIMARY KEY,
+        body BLOB NOT NULL,
+        checksum INTEGER NOT NULL DEFAULT 0
+    ) WITHOUT ROWID""",
     """CREATE TABLE IF NOT EXISTS fires (
         job_id TEXT PRIMARY KEY,
         last_fire INTEGER,
-        newest_fire INTEGER
+        newest_fire INTEGER,
+        checksum INTEGER NOT NULL DEFAULT 0
     ) WITHOUT ROWID""",
     """CREATE TABLE IF NOT EXISTS checkpoints (
         name TEXT PRIMARY KEY,
         position INTEGER NOT NULL,
-        view BLOB
+        view BLOB,
+        checksum INTEGER NOT NULL DEFAULT 0
     ) WITHOUT ROWID""",
     """CREATE TABLE IF NOT EXISTS log_lines (
         execution_id TEXT NOT NULL,
         number INTEGER NOT NULL,
         body BLOB NOT NULL,
+        checksum INTEGER NOT NULL DEFAULT 0,
         PRIMARY KEY (execution_id, number)
     ) WITHOUT ROWID""",
     "INSERT INTO flushed SELECT 0 WHERE NOT EXISTS (SELECT 1 FROM flushed)",

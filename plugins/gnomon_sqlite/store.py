@@ -29,11 +29,13 @@ from gnomon_sqlite import (
     log_file,
     projection_writer,
     queries,
+    repair,
     rollback,
     transactions,
     unflushed_reader,
     vacuum,
 )
+from gnomon_sqlite.checksums import DamagedRowError
 from gnomon_sqlite.errors import translate
 from gnomon_sqlite.file_watch import FileWatch
 from gnomon_sqlite.high_water import HighWaterMark
@@ -63,6 +65,8 @@ SWITCH_INTERVAL_S = 0.0005
 times for each append, which took 10 to 50 ms beside a busy loop for 2 ms of work."""
 MIN_FREE_BYTES = 64 * 2**20
 """Free space on the disk below which the store is degraded, before it is full."""
+MAX_REPAIRS = 100
+"""Damaged rows that one read repairs, one after the other, before it gives up."""
 PRUNE_BATCH = 100
 """Executions that are deleted in one transaction: about 5 ms, the longest time that pruning delays an append."""
 
@@ -104,6 +108,7 @@ class SqliteStore(Store):
         self._flush_problem = ""
         self._has_flushed = False
         self._checkpoint_pages = 0
+        self._to_repair: list[str] = []
 
     async def open(self, *, read_only: bool = False) -> None:
         if self._read_pool is not None:
@@ -206,6 +211,18 @@ class SqliteStore(Store):
     async def _read_in(
         self, pool: ThreadPoolExecutor | None, query: Query[P, T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
+        for _ in range(MAX_REPAIRS):
+            try:
+                return await self._read_once(pool, query, *args, **kwargs)
+            except DamagedRowError as exc:
+                if self._write_pool is None:
+                    raise
+                await self._write(repair.repair_row, exc)
+        return await self._read_once(pool, query, *args, **kwargs)
+
+    async def _read_once(
+        self, pool: ThreadPoolExecutor | None, query: Query[P, T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
         if pool is None:
             raise StoreError(f"SQLite log {self.path} is not open: use the store inside `async with store:`")
         return await self._run(pool, lambda: self._with_reader(lambda reader: query(reader, *args, **kwargs)))
@@ -224,7 +241,7 @@ class SqliteStore(Store):
     def _translated(self, work: Callable[[], T]) -> T:
         try:
             return work()
-        except (sqlite3.Error, OSError) as exc:
+        except (sqlite3.Error, OSError, UnicodeDecodeError) as exc:
             if self._watch is not None and not self._watch.check_files():  # what was done to them explains any error
                 raise StoreError(self._watch.lost) from exc
             raise translate(exc, self.path) from exc
@@ -265,7 +282,9 @@ class SqliteStore(Store):
             self._writer = self._resources.enter_context(closing(log_file.open_writer(self.path, self.synchronous)))
             rollback.start_mark(self._writer, self._mark, self.rollback)
             self._resources.callback(self._mark.close)
-            self._pending = unflushed_reader.pending_views(self._writer)
+            if self._to_repair:
+                repair.repair_derived(self._writer, self._to_repair)
+            self._pending = self._pending_views()
             self._resources.callback(self._flush)
             self._flush()
             self._watch_files(lock.database_file)
@@ -275,10 +294,18 @@ class SqliteStore(Store):
 
     def _check(self) -> None:
         """Check an existing log before anything is written."""
-        log_file.check_file(self.path, must_exist=False)
+        self._to_repair = log_file.check_file(self.path, must_exist=False)
         self.rollback = rollback.find_loss(
             self.path, self._mark, may_lose_the_newest=self.synchronous == "NORMAL", accept=self.accept_rollback
         )
+
+    def _pending_views(self) -> PendingViews:
+        for _ in range(MAX_REPAIRS):
+            try:
+                return unflushed_reader.pending_views(self._writer)
+            except DamagedRowError as exc:
+                repair.repair_row(self._writer, exc)
+        return unflushed_reader.pending_views(self._writer)
 
     def _watch_files(self, database: int) -> None:
         self._watch = FileWatch(self.path, database, self.min_free, self._mark.restore)

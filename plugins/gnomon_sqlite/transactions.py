@@ -16,21 +16,25 @@ from gnomon.domain.operator_actions import action_of
 from gnomon.domain.records import Checkpoint, LogLine
 from gnomon.stores.microseconds import to_micros
 from gnomon_sqlite import event_rows, projection_writer
+from gnomon_sqlite.checksums import seal
 from gnomon_sqlite.connection import insert, insert_at_once, transaction
 from gnomon_sqlite.projection_writer import PendingViews
 
-ActionRow: TypeAlias = tuple[int, str, str | None, bytes]
+ActionRow: TypeAlias = tuple[int, str, str | None, bytes, int]
 
 _encode = msgspec.json.Encoder().encode
 
 ROWS_PER_STATEMENT = 1_000
 """Rows of `commits` that fit into one statement."""
-ACTIONS = "actions (position, job_id, execution_id, body)"
+ACTIONS = "actions (position, job_id, execution_id, body, checksum)"
 # Walks the index from the oldest start; few runs started before the moment and ended after it.
 _ENDED = """
     SELECT id, last, job_id, status, is_manual, hidden FROM executions
     WHERE status IN ('success', 'failed', 'missed', 'cancelled') AND is_manual IN (0, 1) AND hidden IN (0, 1)
     AND timestamp < :before AND ended_at < :before LIMIT :limit"""
+
+
+_PUT_LINE = "INSERT OR REPLACE INTO log_lines (execution_id, number, body, checksum) VALUES (?, ?, ?, ?)"
 
 
 def append(
@@ -64,18 +68,19 @@ def append(
 def save_checkpoint(connection: sqlite3.Connection, name: str, checkpoint: Checkpoint) -> None:
     """Save a checkpoint, unless the saved one has a higher position."""
     connection.execute(
-        """INSERT INTO checkpoints (name, position, view) VALUES (?, ?, ?)
-        ON CONFLICT DO UPDATE SET position = excluded.position, view = excluded.view
+        """INSERT INTO checkpoints (name, position, view, checksum) VALUES (?, ?, ?, ?)
+        ON CONFLICT DO UPDATE SET position = excluded.position, view = excluded.view, checksum = excluded.checksum
         WHERE excluded.position >= position""",
-        (name, checkpoint.position, checkpoint.view),
+        (name, checkpoint.position, checkpoint.view, seal(f"{name} {checkpoint.position}", checkpoint.view)),
     )
 
 
 def append_log(connection: sqlite3.Connection, execution_id: str, lines: Iterable[LogLine], oldest: int) -> None:
     """Save log lines of a run, and delete its lines with numbers below `oldest`."""
-    rows = [(execution_id, line.number, _encode(line)) for line in lines]
+    bodies = [(line.number, _encode(line)) for line in lines]
+    rows = [(execution_id, number, body, seal(f"{execution_id} {number}", body)) for number, body in bodies]
     with transaction(connection):
-        connection.executemany("INSERT OR REPLACE INTO log_lines (execution_id, number, body) VALUES (?, ?, ?)", rows)
+        connection.executemany(_PUT_LINE, rows)
         connection.execute("DELETE FROM log_lines WHERE execution_id = ? AND number < ?", (execution_id, oldest))
 
 
@@ -96,7 +101,7 @@ def prune(connection: sqlite3.Connection, pending: PendingViews, before: datetim
 def action_rows(events: Iterable[Event]) -> list[ActionRow]:
     """Return the rows of the operators' acts that these events record."""
     return [
-        (event.position, act.job_id, act.execution_id, _encode(act))
+        (event.position, act.job_id, act.execution_id, body, seal(str(event.position), body))
         for event in events
-        if (act := action_of(event)) is not None
+        if (act := action_of(event)) is not None and (body := _encode(act))
     ]

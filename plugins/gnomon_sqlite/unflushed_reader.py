@@ -17,6 +17,7 @@ from gnomon.domain.execution import Execution
 from gnomon.domain.job_state import JobState
 from gnomon.errors import TransitionError
 from gnomon_sqlite import event_rows
+from gnomon_sqlite.checksums import seal
 from gnomon_sqlite.connection import connect, insert
 from gnomon_sqlite.event_rows import End
 from gnomon_sqlite.projection_writer import (
@@ -24,15 +25,14 @@ from gnomon_sqlite.projection_writer import (
     REPLACE_VIEW,
     VIEW,
     PendingViews,
-    brief_view_of,
+    checked_view,
     flushed_jobs,
     row_of,
-    view_of,
 )
 from gnomon_sqlite.schema import VIEW_COLUMNS
 
 _encode = msgspec.json.Encoder().encode
-_LIVE = "SELECT body FROM live WHERE id IN (SELECT value FROM json_each(?))"
+_LIVE = "SELECT id, body, checksum FROM live WHERE id IN (SELECT value FROM json_each(?))"
 _FINAL = "SELECT id FROM executions WHERE id IN (SELECT value FROM json_each(?))"
 _UNFLUSHED = (
     f"CREATE TEMP TABLE tail ({VIEW_COLUMNS})",
@@ -82,8 +82,8 @@ class Tail:
     def _load(self, streams: Iterable[str], connection: sqlite3.Connection) -> None:
         """Load the flushed views of streams that began before."""
         begun = _encode([stream for stream in streams if stream not in self.ends]).decode()
-        for (body,) in connection.execute(_LIVE, (begun,)).fetchall():
-            view = view_of(body)
+        for row in connection.execute(_LIVE, (begun,)).fetchall():
+            view = checked_view(*row)
             self.executions[view.id] = view
         self._final.update(stream for (stream,) in connection.execute(_FINAL, (begun,)).fetchall())
 
@@ -140,17 +140,18 @@ class Reader(sqlite3.Connection):
             self.tail = Tail()  # the table may lack some of its rows
             raise
 
-    def view_of(self, execution_id: str, body: bytes, *, is_brief: bool = False) -> Execution:
+    def view_of(self, execution_id: str, body: bytes, checksum: int, *, is_brief: bool = False) -> Execution:
         """Return the view of a row of `executions` or `unflushed`, cut for a list if it `is_brief`."""
-        if not body:  # see _without_large_body
+        if not body and checksum == seal(execution_id, b""):  # see _without_large_body
             view = copy.copy(self.tail.executions[execution_id])
             return brief(view) if is_brief else view
-        return brief_view_of(body) if is_brief else view_of(body)
+        return checked_view(execution_id, body, checksum, is_brief=is_brief)
 
 
 def _without_large_body(row: tuple[Any, ...]) -> tuple[Any, ...]:
     """Leave out a body that would take as much memory again in the temporary table, which never returns it."""
-    return row if len(row[-1]) <= LARGE_BYTES else (*row[:-1], b"")
+    *columns, body, _ = row
+    return row if len(body) <= LARGE_BYTES else (*columns, b"", seal(columns[0], b""))
 
 
 def open_reader(path: Path) -> Reader:

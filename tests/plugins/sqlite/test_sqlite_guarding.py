@@ -1,15 +1,13 @@
 """Damage from outside: the files of a log are deleted, replaced, cut, restored, locked, or their disk is full."""
 
-import asyncio
 import hashlib
 import os
 import shutil
 import signal
-import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
-from contextlib import closing, suppress
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -310,69 +308,6 @@ async def test_the_message_names_the_process_that_holds_the_lock_and_not_the_one
         holder.kill()
         holder.wait()
         holder.stdout.close()
-
-
-# --- damage
-
-
-def execute(path: Path, sql: str) -> None:
-    with closing(sqlite3.connect(path)) as database, database:
-        database.execute(sql)
-
-
-FLIPPED = (
-    "UPDATE commits SET events = CAST(replace(CAST(events AS TEXT), 'worker-1', 'worker-2') AS BLOB) WHERE first = 4"
-)
-CUT = "UPDATE commits SET events = substr(events, 1, 100) WHERE first = 4"
-
-
-@pytest.mark.parametrize("damage", [FLIPPED, CUT], ids=["flipped", "cut"])
-async def test_a_row_that_changed_on_disk_is_found_when_the_log_is_opened_and_read(path: Path, damage: str) -> None:
-    async with SqliteStore(path) as store:
-        for n in range(4):
-            await append(store, succeeded(at=NOON + n * SECOND))
-        streams = [event.stream for event in await store.read() if event.version == 1]
-        execute(path, damage)
-        reads = [
-            store.read(),
-            store.read(3),
-            store.job_events("sync", NOON, NOON + 9 * SECOND),
-            store.stream(streams[1]),
-        ]
-        for found in await asyncio.gather(*reads, return_exceptions=True):
-            assert isinstance(found, StoreError)
-            assert not isinstance(found, StoreUnavailableError)
-            assert "events 4 to 6 are not as written" in str(found)
-            assert "restore a backup" in str(found)
-        assert len(await store.read(6)) == 6
-    before = content(path)
-
-    with pytest.raises(StoreError, match="events 4 to 6 are not as written"):
-        await SqliteStore(path).open()
-
-    assert content(path) == before
-
-
-async def test_a_damaged_page_is_found_when_the_log_is_opened(path: Path) -> None:
-    await written(path, 2000)
-    damaged = bytearray(path.read_bytes())
-    middle = len(damaged) // 8192 * 4096
-    damaged[middle : middle + 4096] = b"\x5a" * 4096
-    path.write_bytes(damaged)
-
-    with pytest.raises(StoreError, match=r"the log is damaged|the database is damaged"):
-        await SqliteStore(path).open()
-
-    assert content(path) == hashlib.sha256(damaged).hexdigest()
-
-
-async def test_pruning_keeps_the_checksums_right(path: Path) -> None:
-    async with SqliteStore(path) as store:
-        for n in range(6):
-            await append(store, succeeded(at=NOON + n * SECOND), scheduled("stays", NOON + n * SECOND))
-        await store.prune(NOON + 6 * SECOND)
-    async with SqliteStore(path) as store:
-        assert {event.job_id for event in await store.read()} == {"stays", "sync"}
 
 
 # --- space
