@@ -35,6 +35,10 @@ def checksum_of(place: Place, previous: bytes, events: bytes) -> int:
     return zlib.crc32(events, zlib.crc32(previous, zlib.crc32(("%s %s %s %s %s" % place).encode())))  # noqa: UP031 - faster
 
 
+EXECUTION, JOB, INDEXES, STREAM = "execution", "job", "index entry of execution", "end of stream"
+"""Kinds of rows that can be folded again."""
+
+
 class DamagedRowError(StoreError):
     """A row that follows from the log is not what was written. `kind` and `key` say which; `repair` folds it again."""
 

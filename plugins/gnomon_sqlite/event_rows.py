@@ -14,7 +14,7 @@ from gnomon.domain import codec
 from gnomon.domain.events import Event, Progress
 from gnomon.errors import ConflictError, StoreError
 from gnomon.stores.microseconds import to_micros
-from gnomon_sqlite.checksums import CHECKED, check_row, checked_rows, checksum_of
+from gnomon_sqlite.checksums import CHECKED, STREAM, DamagedRowError, check_row, checked_rows, checksum_of
 from gnomon_sqlite.connection import snapshot
 
 EVENTS_PER_ROW = 256
@@ -186,6 +186,8 @@ def stream(connection: sqlite3.Connection, name: str) -> list[Event]:
             if body is not None:
                 bodies = codec.split(body)
             found.append(codec.decode(bodies[index]))
+        if any(event.stream != name for event in found) or (found and found[0].version != flushed_end[0]):
+            raise DamagedRowError(STREAM, name)
         quoted = _encode(name)
         unflushed = f"SELECT {CHECKED} FROM commits WHERE first > (SELECT position FROM flushed) ORDER BY first"  # noqa: S608
         tail = checked_rows(connection, unflushed, {})

@@ -18,7 +18,7 @@ from gnomon.errors import StoreError
 from gnomon.json_depth import decode_cut
 from gnomon.stores.microseconds import from_micros, to_micros
 from gnomon_sqlite import event_rows
-from gnomon_sqlite.checksums import DamagedRowError, is_sealed, seal
+from gnomon_sqlite.checksums import EXECUTION, JOB, DamagedRowError, is_sealed, seal
 from gnomon_sqlite.connection import insert, transaction
 from gnomon_sqlite.event_rows import End
 
@@ -36,8 +36,6 @@ ROWS_AT_ONCE = 8
 LARGE_BYTES = 8 * 1024
 """Bytes of JSON of arguments that count once more with each event of their run, because its view holds them."""
 ALL_JOBS = ""
-EXECUTION, JOB, INDEXES = "execution", "job", "index entry of execution"
-"""Kinds of rows that can be folded again."""
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Execution).decode
@@ -200,7 +198,7 @@ def flushed_jobs(connection: sqlite3.Connection) -> dict[str, JobState]:
     """Return the flushed states of all jobs."""
     states = {}
     sql = """SELECT id, body, jobs.checksum, last_fire, newest_fire, fires.checksum
-        FROM jobs JOIN fires ON job_id = id ORDER BY id"""
+        FROM jobs LEFT JOIN fires ON job_id = id ORDER BY id"""
     for job_id, body, checksum, *fires, fires_checksum in connection.execute(sql).fetchall():
         if not is_sealed(job_id, body, checksum) or not is_sealed(_fires_key(job_id, *fires), None, fires_checksum):
             raise DamagedRowError(JOB, job_id)

@@ -15,9 +15,9 @@ from gnomon.domain.records import Action, ActionPage, ActionQuery, Checkpoint, E
 from gnomon.stores.microseconds import from_micros, to_micros
 from gnomon.stores.page_cursor import Cursor, read_cursor, write_cursor
 from gnomon_sqlite import event_rows
-from gnomon_sqlite.checksums import DamagedRowError, is_sealed
+from gnomon_sqlite.checksums import INDEXES, DamagedRowError, is_sealed
 from gnomon_sqlite.connection import snapshot
-from gnomon_sqlite.projection_writer import ALL_JOBS, INDEXES, flushed_jobs
+from gnomon_sqlite.projection_writer import ALL_JOBS, flushed_jobs
 from gnomon_sqlite.unflushed_reader import Reader
 
 Part: TypeAlias = tuple[str, list[Any]]

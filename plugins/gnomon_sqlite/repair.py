@@ -16,9 +16,8 @@ from gnomon.domain.events import Event, JobEvent, UnknownEvent
 from gnomon.domain.job_state import JobState
 from gnomon.errors import StoreError
 from gnomon_sqlite import event_rows, projection_writer
-from gnomon_sqlite.checksums import DamagedRowError, is_sealed
+from gnomon_sqlite.checksums import EXECUTION, INDEXES, JOB, STREAM, DamagedRowError, is_sealed
 from gnomon_sqlite.connection import insert, transaction
-from gnomon_sqlite.projection_writer import EXECUTION, INDEXES, JOB
 
 log = structlog.stdlib.get_logger("gnomon.sqlite")
 
@@ -35,6 +34,7 @@ def repair_row(connection: sqlite3.Connection, damage: DamagedRowError) -> None:
     repairs: dict[str, Callable[[], None]] = {
         EXECUTION: lambda: _fold_execution(connection, damage.key),
         JOB: lambda: _fold_job(connection, damage.key),
+        STREAM: lambda: _find_end(connection, damage.key),
         INDEXES: lambda: rebuild_derived(connection),
     }
     if damage.kind not in repairs:
@@ -95,6 +95,16 @@ def _fold_execution(connection: sqlite3.Connection, execution_id: str) -> None:
     for table in ("live", "executions"):
         if connection.execute(f"SELECT 1 FROM {table} WHERE id = ?", (execution_id,)).fetchone():  # noqa: S608 - our own names
             insert(connection, f"INTO {table} ({projection_writer.VIEW})", [row], projection_writer.REPLACE_VIEW)
+
+
+def _find_end(connection: sqlite3.Connection, stream: str) -> None:
+    (flushed,) = connection.execute("SELECT position FROM flushed").fetchone()
+    history = list(_events(connection, lambda event: event.stream == stream and event.position <= flushed))
+    if not history:
+        raise StoreError(f"the end of stream {stream} is damaged, and its events are gone: restore a backup")
+    end = history[-1].version, history[-1].position, stream
+    for table, name in (("streams", "name"), ("live", "id"), ("executions", "id")):
+        connection.execute(f"UPDATE {table} SET version = ?, last = ? WHERE {name} = ?", end)  # noqa: S608 - our own names
 
 
 def _fold_job(connection: sqlite3.Connection, job_id: str) -> None:

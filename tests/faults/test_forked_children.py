@@ -25,15 +25,31 @@ every = "1h"
 id = "pool"
 func = "fork_jobs:pool"
 every = "1h"
+[[jobs]]
+id = "others"
+func = "fork_jobs:others"
+every = "1h"
 """
 JOBS = """
 import concurrent.futures
 import multiprocessing
 import os
+import subprocess
 import time
 from pathlib import Path
 
 KEPT = []
+
+
+def others():
+    contexts = [multiprocessing.get_context(kind) for kind in ("forkserver", "spawn")]
+    children = [context.Process(target=time.sleep, args=(600,)) for context in contexts]
+    for child in children:
+        child.start()
+    children.append(subprocess.Popen(["sleep", "600"], close_fds=False))
+    KEPT.extend(children)
+    with Path("pids").open("a") as file:
+        file.writelines(f"{child.pid}\\n" for child in children)
 
 
 def fork():
@@ -71,7 +87,7 @@ def test_a_forked_child_does_not_hold_the_log_of_a_killed_kernel(start: Callable
     for _ in range(rounds(short=2, long=20)):
         kernel = start("run", "--log-format", "json")
         kernel.wait_for("next fire")
-        for job in ("fork", "pool"):
+        for job in ("fork", "pool", "others"):
             trigger = start("trigger", job, "--follow")
             assert trigger.ends() == 0, trigger.errors
         kernel.send(signal.SIGKILL)

@@ -36,7 +36,7 @@ async def everything(store: Store) -> dict[str, Any]:
         "failed": await store.executions(ExecutionQuery(limit=1000, status=("failed",))),
         "by text": await store.executions(ExecutionQuery(limit=1000, text="boom")),
         "one by one": [await store.execution(stream) for stream in streams],
-        "streams": [await store.stream(stream) for stream in streams],
+        "streams": [await store.stream(stream) for stream in sorted({event.stream for event in events})],
         "jobs": await store.jobs(),
         "actions": await store.actions(ActionQuery()),
         "job events": await store.job_events("sync", NOON - timedelta(days=1), NOON + timedelta(days=1)),

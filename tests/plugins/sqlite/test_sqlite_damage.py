@@ -100,6 +100,10 @@ FOLDED_AGAIN = {
     "unfinished view": "UPDATE live SET body = CAST(replace(body, 'slow', 'slim') AS BLOB)",
     "job": "UPDATE jobs SET body = CAST(replace(body, 'me', 'he') AS BLOB)",
     "fires": "UPDATE fires SET newest_fire = newest_fire + 1000000",
+    "fires of a job gone": "DELETE FROM fires",
+    "end of a run": "UPDATE executions SET last = last - 1 WHERE rowid = 2",
+    "version of a run": "UPDATE executions SET version = version + 1 WHERE rowid = 2",
+    "end of a job's stream": "UPDATE streams SET last = last + 1",
     "act": "UPDATE actions SET body = CAST(replace(body, 'me', 'he') AS BLOB)",
 }
 
