@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from datetime import datetime, timedelta, tzinfo
 from difflib import get_close_matches
@@ -21,6 +22,40 @@ def shorten(text: str, limit: int) -> str:
         return text
     half = limit // 2
     return f"{text[:half]}\n… {len(text) - 2 * half} characters left out …\n{text[-half:]}"
+
+
+# --- foreign text, before it is shown ---
+
+# Characters that move the cursor, start an escape sequence, end a line, change the direction of the text, or are not
+# seen: C0 and C1 controls, bidirectional controls, line separators, spaces of no width, and lone surrogates. The
+# joiners U+200C and U+200D stay: several scripts and emoji need them. `clean` of the dashboard has the same set.
+_UNSAFE = "\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff"
+_UNSAFE_IN_LINES = re.compile(f"[{_UNSAFE}]")
+_UNSAFE_IN_A_LINE = re.compile(f"[{_UNSAFE}\n\t]")
+_UNSAFE_IN_JSON = re.compile(f"[{_UNSAFE.replace(chr(0), '')}]")
+
+
+def visible(text: str, *, lines: bool = False) -> str:
+    r"""Return text that is safe to show: control characters are written as `\x1b` or `\u202e`.
+
+    Use it for whatever comes from jobs, plugins and clients, wherever it reaches a terminal or a log. With `lines`,
+    line breaks and tabs stay; without, the text is one line.
+    """
+    if text.isprintable():  # nothing of the above is
+        return text
+    if lines:
+        return _UNSAFE_IN_LINES.sub(_escape, text.replace("\r\n", "\n"))
+    return _UNSAFE_IN_A_LINE.sub(_escape, text)
+
+
+def visible_json(text: str) -> str:
+    """Return the same JSON with every character escaped that `visible` would write out."""
+    return text if text.isprintable() else _UNSAFE_IN_JSON.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def _escape(found: re.Match[str]) -> str:
+    code = ord(found[0])
+    return {9: "\\t", 10: "\\n", 13: "\\r"}.get(code) or (f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}")
 
 
 # --- suggestions for unknown names ---

@@ -11,6 +11,7 @@ import click
 import msgspec
 
 from gnomon.cli.input.options import config_option
+from gnomon.cli.output.console import echo
 
 if TYPE_CHECKING:
     from gnomon.domain.records import ExecutionCounts
@@ -42,22 +43,22 @@ def verify(ctx: click.Context, config: Path | None) -> None:
     found = asyncio.run(_verify(_store(ctx, config)))
     _print(found.statistics)
     for execution_id in found.different[:SHOWN]:
-        click.echo(f"✘ {execution_id}: its view differs from its events")
+        echo(f"✘ {execution_id}: its view differs from its events")
     for execution_id in found.unproved[:SHOWN]:
-        click.echo(f"✘ {execution_id}: the log has no event of it")
+        echo(f"✘ {execution_id}: the log has no event of it")
     runs = sum(job.total for job in found.statistics)
     if found.foreign:
         from gnomon_mongo.foreign_documents import describe
 
-        click.echo(f"\n{describe(found.foreign)}", err=True)
+        echo(f"\n{describe(found.foreign)}", err=True)
     if not found.different and not found.unproved:
-        click.echo(f"\nthe views of all {runs:,} runs match their events", err=True)
+        echo(f"\nthe views of all {runs:,} runs match their events", err=True)
         return
     advice = "stop the kernel, then run `gnomon mongo rebuild`"
     if found.different:
-        click.echo(f"\n{len(found.different):,} of {runs:,} runs differ from their events: {advice}", err=True)
+        echo(f"\n{len(found.different):,} of {runs:,} runs differ from their events: {advice}", err=True)
     if found.unproved:
-        click.echo(f"\n{len(found.unproved):,} of {runs:,} runs have no events, which would prove them", err=True)
+        echo(f"\n{len(found.unproved):,} of {runs:,} runs have no events, which would prove them", err=True)
     ctx.exit(1)
 
 
@@ -86,7 +87,7 @@ def import_(ctx: click.Context, config: Path | None, zone: str, dry_run: bool) -
     from gnomon_mongo.import_report import report_lines
 
     for line in report_lines(report, zone, is_trial=dry_run):
-        click.echo(line)
+        echo(line)
     if report.refused:
         ctx.exit(1)
 
@@ -108,10 +109,10 @@ def spool(ctx: click.Context, config: Path | None, retry: bool) -> None:
     if retry:
         asyncio.run(_retry(store))
     waiting, rejected = asyncio.run(_spooled(store))
-    click.echo(waiting)
+    echo(waiting)
     for one in rejected[:SHOWN]:
-        click.echo(f"✘ {one.name}: {one.problem}")
-    click.echo(f"\n{len(rejected):,} documents are rejected and kept aside", err=True)
+        echo(f"✘ {one.name}: {one.problem}")
+    echo(f"\n{len(rejected):,} documents are rejected and kept aside", err=True)
     if rejected:
         ctx.exit(1)
 
@@ -129,7 +130,7 @@ def rebuild(ctx: click.Context, config: Path | None) -> None:
 
     folded, statistics = asyncio.run(_rebuild(_store(ctx, config)))
     _print(statistics)
-    click.echo(f"\n{folded:,} events folded into {sum(job.total for job in statistics):,} runs", err=True)
+    echo(f"\n{folded:,} events folded into {sum(job.total for job in statistics):,} runs", err=True)
 
 
 async def _spooled(store: MongoStore) -> tuple[str, list[Rejected]]:
@@ -214,4 +215,4 @@ def _print(statistics: list[ExecutionCounts]) -> None:
         counts = ", ".join(f"{count:,} {status}" for status, count in job.by_status.items())
         mean = f"; {job.average_execution_time:.3g} s on average" if job.average_execution_time is not None else ""
         last = f"last {job.last_status} {job.last_timestamp:%Y-%m-%d %H:%M:%S} UTC"
-        click.echo(f"{job.job_id:{width}}  {counts}{mean}; {last}")
+        echo(f"{job.job_id:{width}}  {counts}{mean}; {last}")

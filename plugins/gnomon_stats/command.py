@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gnomon.cli.input.options import config_option, json_option, url_option
+from gnomon.cli.output.console import echo
 
 if TYPE_CHECKING:
     from gnomon import Store
@@ -104,11 +105,11 @@ async def _rebuild(store: Store, zone: str) -> None:
         await recount.advance(store, await store.head())
         if recount.whole_after:
             clause = completeness(recount.whole_after, recount.whole_since)
-            click.echo(f"{clause}; the counts from before would be lost")
+            echo(f"{clause}; the counts from before would be lost")
             click.confirm("Count only what is left?", abort=True)
         await rebuild(store, recount)
     counted = f"{len(recount.statistics.jobs):,} jobs, up to position {recount.statistics.position:,}"
-    click.echo(f"counted again: {counted}", err=True)
+    echo(f"counted again: {counted}", err=True)
 
 
 async def _verify(store: Store, zone: str) -> Verification:

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
-import click
 import msgspec
 from rich.table import Table
 from rich.text import Text
 
+from gnomon.cli.output.console import echo
 from gnomon.cli.output.json_output import print_json
 from gnomon.cli.output.states import style_of, with_glyph
 from gnomon.cli.output.tables import Column, output, print_table
@@ -130,13 +130,13 @@ def print_verification(report: Verification, *, as_json: bool) -> None:
         print_json({"is_proved": report.is_proved} | msgspec.structs.asdict(report))
         return
     for one in report.differences[:SHOWN]:
-        click.echo(f"✘ {one}")
+        echo(f"✘ {one}")
     if len(report.differences) > SHOWN:
-        click.echo(f"✘ {len(report.differences) - SHOWN:,} more differences")
+        echo(f"✘ {len(report.differences) - SHOWN:,} more differences")
     for sentence in _sentences(report):
-        click.echo(sentence)
+        echo(sentence)
     counted = f"{report.executions:,} runs of {report.jobs:,} jobs, up to position {report.position:,}"
-    click.echo(f"{'proved' if report.is_proved else 'NOT proved'}: {counted}", err=True)
+    echo(f"{'proved' if report.is_proved else 'NOT proved'}: {counted}", err=True)
 
 
 def _sentences(report: Verification) -> list[str]:

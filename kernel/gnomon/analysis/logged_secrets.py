@@ -37,7 +37,7 @@ class LoggedSecrets:
         self._found: dict[tuple[str, str], LoggedSecret] = {}
 
     def add(self, events: Iterable[Event]) -> None:
-        """Look at the next events of the log."""
+        """Read the next events of the log."""
         for event in events:
             for name, value in _arguments(event):
                 for place, reason in dict(self._plain(event.job_id, name, value)).items():

@@ -1,8 +1,9 @@
 """`gnomon ...`, the command line. Each command is a module that is imported only when it is called.
 
 Plugins may add commands with entry points of the group `gnomon.commands`. Such a command may use these modules of the
-command line: `input.options`, `access.resolve`, `access.stored_log`, `access.local`, `access.remote`, `output.tables`,
-`output.states` and `output.json_output`. Only `input.options` is cheap to import: import the others in the function.
+command line: `input.options`, `access.resolve`, `access.stored_log`, `access.local`, `access.remote`, `output.console`,
+`output.tables`, `output.states` and `output.json_output`. `input.options` and `output.console` are cheap to import:
+import the others in the function.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any
 
 import click
 
+from gnomon.cli.output.console import echo
 from gnomon.cli.output.standard_streams import repair_standard_streams
 from gnomon.errors import ConfigError, GnomonError, RolledBackError
 from gnomon.safe_text import safe_repr, safe_str, type_name
@@ -84,10 +86,10 @@ class Commands(click.Group):
             return super().invoke(ctx)
         except ConfigError as exc:
             for problem in exc.problems:
-                click.echo(problem, err=True)
+                echo(problem, err=True)
             ctx.exit(EXIT_USAGE)
         except GnomonError as exc:
-            click.echo(f"gnomon: {exc}", err=True)
+            echo(f"gnomon: {exc}", err=True)
             ctx.exit(exit_code_of(exc))
 
 

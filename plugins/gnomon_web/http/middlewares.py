@@ -22,6 +22,7 @@ from gnomon import (
 )
 from gnomon.domain.execution import Status
 from gnomon.safe_text import safe_str, safe_traceback
+from gnomon.text import visible
 from gnomon.wire import problems
 from gnomon.wire.problems import Place
 from gnomon_web.app_keys import CONFIG, RESPONSE, actor_of
@@ -58,7 +59,7 @@ async def log_access(request: web.Request, handler: Handler) -> web.StreamRespon
         write(
             "request",
             method=request.method,
-            path=request.path,
+            path=visible(request.path),
             status=status,
             actor=actor_of(request),
             remote=client_of(request, request.app[CONFIG]).address,

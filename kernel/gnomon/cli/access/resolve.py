@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import click
 from click.core import ParameterSource
 
+from gnomon.cli.output.console import echo
+
 if TYPE_CHECKING:
     from gnomon.cli.access.local import LocalKernel
     from gnomon.cli.access.remote import RemoteKernel
@@ -60,7 +62,7 @@ def read_local_config(ctx: click.Context, config: Path | None, url: str | None, 
             "such as MongoDB: --config FILE"
         )
     used = settings.directory / settings.source.name
-    click.echo(f"{reason}; using the deployment on this machine instead, {used}", err=True)
+    echo(f"{reason}; using the deployment on this machine instead, {used}", err=True)
     return settings
 
 

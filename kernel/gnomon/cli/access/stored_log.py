@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-import click
-
+from gnomon.cli.output.console import echo
 from gnomon.deployment.assembly import Deployment
 from gnomon.deployment.config import Config
 from gnomon.errors import GnomonError, NoLogError
@@ -41,7 +40,7 @@ async def open_log(store: Store) -> AsyncIterator[Store]:
         await store.open(read_only=True)
     try:
         if await store.head() == 0:
-            click.echo(EMPTY_LOG, err=True)
+            echo(EMPTY_LOG, err=True)
         yield store
     finally:
         await store.close()

@@ -11,6 +11,7 @@ import click
 import msgspec
 
 from gnomon.cli.input.options import config_option, json_option, local_url_option
+from gnomon.cli.output.console import echo
 
 if TYPE_CHECKING:
     from datetime import tzinfo
@@ -86,7 +87,7 @@ def _print(report: AuditReport, zone: tzinfo) -> None:
     fires = sum(job.fires for job in report.jobs)
     span = f"from {moment(report.since, zone)} to {moment(report.until, zone)}"
     verdict = "proved" if report.is_proved else "NOT proved"
-    click.echo(f"\n{verdict}: {fires:,} fires {span} have exactly one outcome each", err=True)
+    echo(f"\n{verdict}: {fires:,} fires {span} have exactly one outcome each", err=True)
 
 
 def _row(job: JobAudit) -> tuple[str | Text, ...]:
@@ -109,11 +110,11 @@ def _print_job(job: JobAudit, zone: tzinfo) -> None:
         return moment(first, zone) if count == 1 else f"{count:,} fires, {moment(first, zone)} to {moment(last, zone)}"
 
     for found in job.findings:
-        click.echo(f"\n✘ {job.job_id}, {span(found.first, found.last, found.count)}: {found.detail}")
+        echo(f"\n✘ {job.job_id}, {span(found.first, found.last, found.count)}: {found.detail}")
     if job.more_findings:
-        click.echo(f"\n✘ {job.job_id}: {job.more_findings:,} more findings")
+        echo(f"\n✘ {job.job_id}: {job.more_findings:,} more findings")
     for one in job.open:
-        click.echo(f"\n… {job.job_id}, {span(one.first, one.last, one.count)}: {one.detail}")
+        echo(f"\n… {job.job_id}, {span(one.first, one.last, one.count)}: {one.detail}")
     for time in job.unproved:
         entries = f"{time.entries:,} outcome{'s' * (time.entries != 1)} not compared"
-        click.echo(f"\n? {job.job_id}, since {moment(time.since, zone)}: {time.reason} ({entries})")
+        echo(f"\n? {job.job_id}, since {moment(time.since, zone)}: {time.reason} ({entries})")

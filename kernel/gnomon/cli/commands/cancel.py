@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from gnomon.cli.input.options import config_option, json_option, reason_option, url_option
+from gnomon.cli.output.console import echo
 
 if TYPE_CHECKING:
     from gnomon.cli.access.reached_kernel import ReachedKernel
@@ -36,7 +37,7 @@ def command(
     if as_json:
         print_json(execution_record(execution))
     else:
-        click.echo(_sentence(execution))
+        echo(_sentence(execution))
 
 
 async def _cancel(kernel: ReachedKernel, wanted: str, reason: str | None) -> Execution:

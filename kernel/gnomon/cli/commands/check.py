@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gnomon.cli.input.options import config_argument, config_option, json_option
+from gnomon.cli.output.console import echo
 
 if TYPE_CHECKING:
     from gnomon.analysis.logged_secrets import LoggedSecret
@@ -68,7 +69,7 @@ def command(
         for secret in secrets:
             click.echo(f"\nlog: {_logged(secret)}", err=True)
         for warning in deployment.warnings:
-            click.echo(f"\nwarning: {warning}", err=True)
+            echo(f"\nwarning: {warning}", err=True)
         _print_verdict(deployment, problems)
     if problems:
         ctx.exit(1)
@@ -154,9 +155,9 @@ def _print_connections(connections: list[Connection]) -> None:
     from gnomon.cli.output.tables import Column, print_table
 
     if not connections:
-        click.echo("\nno enabled plugin uses a server")
+        echo("\nno enabled plugin uses a server")
         return
-    click.echo()
+    echo()
     columns = [Column("plugin", 8, no_wrap=True), Column("connection", 10, no_wrap=True), Column("found", 30)]
     words = {True: Text("✔ ok", "green"), False: Text("✘ problem", "red")}
     print_table(columns, [(found.plugin, words[found.ok], found.message) for found in connections])
@@ -167,7 +168,7 @@ def _print_verdict(deployment: Deployment, problems: list[str]) -> None:
     found = f"{len(problems)} problem{'s' * (len(problems) != 1)}" if problems else "no problems"
     if deployment.warnings:
         found += f", {len(deployment.warnings)} warning{'s' * (len(deployment.warnings) != 1)}"
-    click.echo(f"\n{source}: {jobs} {'job' if jobs == 1 else 'jobs'}, {found}", err=True)
+    echo(f"\n{source}: {jobs} {'job' if jobs == 1 else 'jobs'}, {found}", err=True)
 
 
 def _fires(job: dict[str, Any]) -> list[str]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gnomon.cli.input.options import CONFIG_PATH, config_option, kwargs_option, parse_kwargs
+from gnomon.cli.output.console import echo
 
 if TYPE_CHECKING:
     from gnomon.cli.output.progress_bar import RunProgress
@@ -95,7 +96,7 @@ async def _run_recorded(deployment: Deployment, job: Job, kwargs: dict[str, Any]
     try:
         return await run(build())
     except StoreInUseError as exc:
-        click.echo(f"this run is not recorded: {exc}", err=True)
+        echo(f"this run is not recorded: {exc}", err=True)
     return await run(build(store=MemoryStore(), plugins=only_guards(deployment.plugins)))
 
 
@@ -143,6 +144,6 @@ async def _cancel(kernel: Kernel, execution_id: str) -> None:
     from gnomon.cli.access.local import operator_name
     from gnomon.errors import ExecutionOverError
 
-    click.echo("cancelling the run; Ctrl-C again exits without waiting for it", err=True)
+    echo("cancelling the run; Ctrl-C again exits without waiting for it", err=True)
     with contextlib.suppress(ExecutionOverError):
         await kernel.cancel(execution_id, actor=operator_name(), reason="Ctrl-C")

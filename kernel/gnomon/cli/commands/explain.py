@@ -11,6 +11,7 @@ import click
 import msgspec
 
 from gnomon.cli.input.options import config_option, json_option, local_url_option
+from gnomon.cli.output.console import echo
 
 if TYPE_CHECKING:
     from gnomon.analysis.explain import Explanation
@@ -45,7 +46,7 @@ def command(
         print_json(msgspec.structs.asdict(found) | {"fires": [_record(fire) for fire in found.fires]})
     else:
         for sentence in found.sentences:
-            click.echo(sentence)
+            echo(sentence)
 
 
 async def _explain(store: Store, job_id: str, about: datetime | date | None) -> Explanation:

@@ -10,6 +10,7 @@ import click
 import msgspec
 
 from gnomon.cli.input.options import config_option, json_option, url_option
+from gnomon.cli.output.console import echo
 
 if TYPE_CHECKING:
     from datetime import tzinfo
@@ -76,7 +77,7 @@ async def _read(kernel: ReachedKernel, query: ActionQuery) -> ActionPage:
 
 def _print(page: ActionPage, zone: tzinfo | None) -> None:
     if not page.total:
-        click.echo("No actions yet.")
+        echo("No actions yet.")
         return
     from rich.text import Text
 
@@ -105,4 +106,4 @@ def _print(page: ActionPage, zone: tzinfo | None) -> None:
     ]
     print_table(columns, rows)
     if len(page.items) < page.total:
-        click.echo(f"{len(page.items)} of {page.total}; --limit and --offset show more", err=True)
+        echo(f"{len(page.items)} of {page.total}; --limit and --offset show more", err=True)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from gnomon.cli.input.options import config_option, json_option, local_url_option
+from gnomon.cli.output.console import echo
 
 if TYPE_CHECKING:
     from gnomon.analysis.upcoming import Upcoming
@@ -58,12 +59,10 @@ def _print(job: Job, state: JobState | None, found: Upcoming) -> None:
     from gnomon.text import moment
 
     zone = timezone_or_utc(job.timezone)
-    click.echo(f"{job.id}: {explain_schedule(job)}", err=True)
+    echo(f"{job.id}: {explain_schedule(job)}", err=True)
     if state is not None and state.paused:
-        click.echo(
-            f"paused by {state.paused_by or 'an unknown user'}: nothing is due until the job is resumed", err=True
-        )
+        echo(f"paused by {state.paused_by or 'an unknown user'}: nothing is due until the job is resumed", err=True)
     if found.overdue is not None:
-        click.echo(f"overdue since {moment(found.overdue, zone)}: no kernel has handled this fire yet", err=True)
+        echo(f"overdue since {moment(found.overdue, zone)}: no kernel has handled this fire yet", err=True)
     for fire in found.fires:
-        click.echo(moment(fire, zone))
+        echo(moment(fire, zone))

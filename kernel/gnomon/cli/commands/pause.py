@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from gnomon.cli.input.options import config_option, json_option, reason_option, url_option
+from gnomon.cli.output.console import echo
 
 
 @click.command("pause")
@@ -48,6 +49,6 @@ def set_paused(
     if as_json:
         print_json({"job_id": job_id, "paused": paused, "changed": changed})
     elif paused:
-        click.echo(f"{job_id} is paused" if changed else f"{job_id} was already paused")
+        echo(f"{job_id} is paused" if changed else f"{job_id} was already paused")
     else:
-        click.echo(f"{job_id} is resumed" if changed else f"{job_id} was not paused")
+        echo(f"{job_id} is resumed" if changed else f"{job_id} was not paused")

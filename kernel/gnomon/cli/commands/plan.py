@@ -13,6 +13,7 @@ import click
 import msgspec
 
 from gnomon.cli.input.options import config_argument, config_option, json_option
+from gnomon.cli.output.console import echo
 
 if TYPE_CHECKING:
     from datetime import tzinfo
@@ -60,9 +61,9 @@ async def _plan(deployment: Deployment, days: float) -> Plan:
 def _print(found: Plan, zones: Mapping[str, tzinfo], default: tzinfo, days: float) -> None:
     """Print the plan; times are in the zone of their job, or in the default zone for jobs to be removed."""
     for job in found.jobs:
-        click.echo(f"{SIGNS[job.action]} {job.job_id}{' (paused)' if job.is_paused else ''}")
+        echo(f"{SIGNS[job.action]} {job.job_id}{' (paused)' if job.is_paused else ''}")
         for line in _lines(job, zones.get(job.job_id, default)):
-            click.echo(f"    {line}")
+            echo(f"    {line}")
     gained, lost = (sum(getattr(job, which).count for job in found.jobs) for which in ("gained", "lost"))
     summary = "nothing changes: the log has the same jobs"
     if not found.changes_nothing:
@@ -70,7 +71,7 @@ def _print(found: Plan, zones: Mapping[str, tzinfo], default: tzinfo, days: floa
             f"{len(found.of('add'))} to add, {len(found.of('change'))} to change, {len(found.of('remove'))} to remove; "
             f"{gained:,} fires gained and {lost:,} lost in {days:g} day{'s' * (days != 1)}"
         )
-    click.echo(summary, err=True)
+    echo(summary, err=True)
 
 
 def _lines(job: JobPlan, zone: tzinfo) -> Iterator[str]:

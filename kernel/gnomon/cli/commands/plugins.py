@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from gnomon.cli.input.options import config_option, json_option
+from gnomon.cli.output.console import echo
 
 if TYPE_CHECKING:
     from gnomon.deployment.plugin_loading import PluginInfo
@@ -49,4 +50,4 @@ def _print(found: list[PluginInfo]) -> None:
     print_table(columns, rows)
     for info in found:
         if info.problem is not None:
-            click.echo(f"\n{info.name}: {info.problem}", err=True)
+            echo(f"\n{info.name}: {info.problem}", err=True)

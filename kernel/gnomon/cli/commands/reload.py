@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from gnomon.cli.input.options import config_option, json_option, local_url_option
+from gnomon.cli.output.console import echo
 
 if TYPE_CHECKING:
     from gnomon.deployment.reload import Reloaded
@@ -34,7 +35,7 @@ def command(ctx: click.Context, config: Path | None, url: str | None, as_json: b
     if as_json:
         print_json(reloaded)
     else:
-        click.echo(_sentences(reloaded))
+        echo(_sentences(reloaded))
 
 
 def _sentences(reloaded: Reloaded) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from gnomon.cli.input.options import LOG_FORMATS, LOG_LEVELS, config_argument, config_option
+from gnomon.cli.output.console import echo
 
 if TYPE_CHECKING:
     from gnomon.cli.input.stop_signals import StopSignals
@@ -77,7 +78,7 @@ async def _serve(deployment: Deployment) -> None:
     def report() -> None:
         report_leftovers(loop)
         if problem:
-            click.echo(problem, err=True)
+            echo(problem, err=True)
 
     try:
         await _run_kernel(deployment)

@@ -12,6 +12,7 @@ import click
 from click.core import ParameterSource
 
 from gnomon.cli.input.options import config_option, json_option, url_option
+from gnomon.cli.output.console import echo
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -155,7 +156,7 @@ async def _page(kernel: ReachedKernel, query: ExecutionQuery) -> Page:
         async with kernel:
             page = await kernel.executions(query)
             if not page.total and (query.job_id or query.status or query.since):
-                click.echo(await _no_match(kernel, query.job_id), err=True)
+                echo(await _no_match(kernel, query.job_id), err=True)
             return page
     except ValueError as exc:
         raise click.BadParameter(str(exc), param_hint="--cursor") from exc
@@ -203,7 +204,7 @@ def _print(page: Page, zone: tzinfo | None) -> None:
     if page.items:
         print_table(columns, [_row(item, width, zone) for item in page.items], console)
     if page.next is not None:
-        click.echo(f"\n{len(page.items)} of {page.total}; continue with --cursor {page.next}", err=True)
+        echo(f"\n{len(page.items)} of {page.total}; continue with --cursor {page.next}", err=True)
 
 
 def _row(execution: Execution, width: int, zone: tzinfo | None) -> tuple[str | Text, ...]:

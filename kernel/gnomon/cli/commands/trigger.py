@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from gnomon.cli.input.options import config_option, json_option, kwargs_option, parse_kwargs, url_option
+from gnomon.cli.output.console import echo
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -69,7 +70,7 @@ def command(  # noqa: PLR0913, PLR0917 - one parameter for each option
         record = execution_record(triggered.execution)
         print_json({"execution": record, "resumed": triggered.resumed, "is_new": triggered.is_new})
     else:
-        click.echo(_sentence(triggered))
+        echo(_sentence(triggered))
 
 
 async def _trigger(kernel: ReachedKernel, request: Request) -> Triggered:
@@ -85,7 +86,7 @@ def _follow(kernel: ReachedKernel, request: Request, *, as_json: bool) -> int:
         execution = asyncio.run(_run(kernel, request, started))
     except KeyboardInterrupt:
         hint = f"the run goes on; `gnomon cancel {started[0]}` stops it"
-        click.echo(hint if started else "interrupted; the job may have been triggered", err=True)
+        echo(hint if started else "interrupted; the job may have been triggered", err=True)
         return EXIT_INTERRUPTED
     print_result(execution, as_json=as_json)
     return exit_code(execution)
@@ -98,7 +99,7 @@ async def _run(kernel: ReachedKernel, request: Request, started: list[str]) -> E
         triggered = await request(kernel)
         execution_id = triggered.execution.id
         started.append(execution_id)
-        click.echo(_sentence(triggered), err=True)
+        echo(_sentence(triggered), err=True)
         with RunProgress(triggered.execution.job_id) as display:
             async for state in kernel.follow_run(execution_id):
                 display.show(state.view, state.timing)

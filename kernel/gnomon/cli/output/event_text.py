@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator, Callable
 from datetime import tzinfo
 from typing import Any
 
-import click
 import msgspec
 
+from gnomon.cli.output.console import echo, echo_json
 from gnomon.cli.output.states import format_facts
 from gnomon.domain import codec, events
 from gnomon.domain.events import Event
@@ -45,9 +45,9 @@ async def print_events(following: AsyncIterator[Event], zone: tzinfo | None, *, 
     steps: dict[str, str] = {}
     async for event in following:
         if as_json:
-            click.echo(codec.encode(event).decode())
+            echo_json(codec.encode(event).decode())
         elif (line := _line(event, steps.get(event.stream), zone)) is not None:
-            click.echo(line)
+            echo(line)
         if isinstance(event, events.Progress) and event.step is not None:
             steps[event.stream] = event.step
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import click
 import msgspec
 
+from gnomon.cli.output.console import echo_json
 from gnomon.domain.execution import Execution
 from gnomon.durations import encode_hook
 
@@ -14,7 +14,7 @@ from gnomon.durations import encode_hook
 def print_json(document: Any) -> None:
     """Print a document; times are ISO 8601 with an offset."""
     encoded = msgspec.json.encode(document, enc_hook=encode_hook)
-    click.echo(msgspec.json.format(encoded, indent=2).decode())
+    echo_json(msgspec.json.format(encoded, indent=2).decode())
 
 
 def execution_record(execution: Execution) -> dict[str, Any]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from datetime import tzinfo
 
-import click
 import msgspec
 
+from gnomon.cli.output.console import echo, echo_json
 from gnomon.domain.records import LogLine
 
 
@@ -16,8 +16,11 @@ async def print_log_lines(lines: AsyncIterator[LogLine], zone: tzinfo | None, *,
     last = 0
     async for line in lines:
         if line.number > last + 1 and not as_json:
-            click.echo(f"… {line.number - last - 1} lines are no longer stored …", err=True)
-        click.echo(msgspec.json.encode(line).decode() if as_json else _sentence(line, zone))
+            echo(f"… {line.number - last - 1} lines are no longer stored …", err=True)
+        if as_json:
+            echo_json(msgspec.json.encode(line).decode())
+        else:
+            echo(_sentence(line, zone))
         last = line.number
 
 

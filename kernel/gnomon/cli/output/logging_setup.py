@@ -6,14 +6,16 @@ import logging
 import os
 import sys
 from datetime import UTC, datetime
-from typing import Any
+from io import StringIO
+from typing import Any, TextIO
 
 import structlog
-from structlog.types import EventDict, Processor
+from structlog.types import EventDict, ExcInfo, Processor
 
 from gnomon.cli.output.states import format_facts
 from gnomon.logs import keep_output
 from gnomon.runners.context import find_current
+from gnomon.text import visible
 from gnomon.threads import plugin_of
 
 
@@ -58,6 +60,7 @@ def configure_logging(level: str = "warning", style: str | None = None) -> None:
                 _add_plugin,
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 _add_run,
+                _make_visible,
                 *_renderers(style),
                 _hide_secrets,
             ],
@@ -89,6 +92,20 @@ def _add_run(_logger: object, _method: str, event: EventDict) -> EventDict:
     return event if context is None else {**event, "job": context.job_id, "run": context.execution_id}
 
 
+def _make_visible(_logger: object, _method: str, event: EventDict) -> EventDict:
+    """Write out the control characters of foreign text: a line of the log stays one line and controls no terminal."""
+    return {
+        visible(name): visible(value, lines=name in {"exception", "stack"}) if isinstance(value, str) else value
+        for name, value in event.items()
+    }
+
+
+def _visible_traceback(stream: TextIO, exc_info: ExcInfo) -> None:
+    text = StringIO()
+    structlog.dev.plain_traceback(text, exc_info)
+    stream.write(visible(text.getvalue(), lines=True))
+
+
 def _hide_secrets(_logger: object, _method: str, line: Any) -> str:
     """Hide the secrets of the run whose body logged a line."""
     context, text = find_current(), str(line)
@@ -116,9 +133,8 @@ def _utc_stamp() -> structlog.processors.TimeStamper:
 def _renderers(style: str) -> list[Processor]:
     if style == "console":
         colours = sys.stderr.isatty() and not os.environ.get("NO_COLOR")
-        plain = structlog.dev.plain_traceback
         renderer = structlog.dev.ConsoleRenderer(
-            colors=colours, exception_formatter=plain, sort_keys=False, pad_event_to=14
+            colors=colours, exception_formatter=_visible_traceback, sort_keys=False, pad_event_to=14
         )
         return [_for_people, renderer]
     if style == "json":

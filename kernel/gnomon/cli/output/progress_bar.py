@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Self
 
-import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 from rich.text import Text
 
+from gnomon.cli.output.console import echo, make_console
 from gnomon.domain.progress import ProgressView, Timing
-from gnomon.text import length
+from gnomon.text import length, visible
 
 
 class RunProgress:
@@ -24,7 +24,7 @@ class RunProgress:
             BarColumn(bar_width=24),
             TextColumn("{task.fields[text]}"),
         ]
-        console = console or Console(stderr=True, highlight=False)
+        console = console or make_console(stderr=True)
         self._bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
         self._task = self._bar.add_task(_escaped(job_id), total=None, text="")
 
@@ -41,7 +41,7 @@ class RunProgress:
         """Show the current progress."""
         if self._bar.disable:
             if view.step is not None and view.step != self._step:
-                click.echo(f"step: {view.step}", err=True)
+                echo(f"step: {view.step}", err=True)
             self._step = view.step
             return
         total = None if view.percent is None else 100.0
@@ -61,4 +61,4 @@ def progress_text(view: ProgressView, timing: Timing) -> str:
 
 
 def _escaped(text: str) -> str:
-    return Text(text).markup  # rich would read [words] as markup
+    return Text(visible(text)).markup  # rich would read [words] as markup

@@ -53,7 +53,7 @@ def print_report(
 
 def facts(execution: Execution, zone: tzinfo | None) -> list[tuple[str, str]]:
     """Return names and values of what is known about a run; unknown facts are left out."""
-    started = execution.status not in {"scheduled", "missed"}
+    started = execution.delay is not None
     described = {
         "due": moment(execution.scheduled_time, zone),
         "started" if started else "recorded": moment(execution.timestamp, zone, seconds=True),

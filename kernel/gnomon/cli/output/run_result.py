@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import click
-
+from gnomon.cli.output.console import echo
 from gnomon.cli.output.event_text import first_line
 from gnomon.cli.output.json_output import execution_record, print_json
 from gnomon.cli.output.states import with_glyph
@@ -23,11 +22,11 @@ def print_result(execution: Execution, *, as_json: bool) -> None:
     if as_json:
         print_json(execution_record(execution))
         return
-    click.echo(summary(execution), err=True)
+    echo(summary(execution), err=True)
     if execution.traceback and execution.status == "failed":
-        click.echo(execution.traceback.rstrip(), err=True)
+        echo(execution.traceback.rstrip(), err=True)
     if isinstance(execution.return_value, str):
-        click.echo(execution.return_value)
+        echo(execution.return_value)
     elif execution.return_value is not None:
         print_json(execution.return_value)
 

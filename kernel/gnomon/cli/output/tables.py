@@ -14,6 +14,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from gnomon.cli.output.console import make_console
+from gnomon.text import visible
+
 GAP = 2
 """Spaces between two columns."""
 UNLIMITED = 100_000
@@ -35,7 +38,7 @@ class Column(msgspec.Struct, frozen=True):
 
 def output() -> Console:
     """Return a console on stdout, as wide as the terminal or $COLUMNS; without either its width is unlimited."""
-    console = Console(highlight=False)
+    console = make_console()
     if not console.is_terminal and "COLUMNS" not in os.environ:
         console.width = UNLIMITED
     return console
@@ -101,4 +104,5 @@ def _distribute(columns: Sequence[Column], widest: Sequence[int], room: int) -> 
 
 
 def _cell(value: str | Text) -> Text:
-    return value if isinstance(value, Text) else Text(value)  # never markup: a job may be called [bold]
+    # Never markup: a job may be called [bold].
+    return value if isinstance(value, Text) else Text(visible(value, lines=True))
