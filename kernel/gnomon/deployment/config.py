@@ -85,8 +85,11 @@ def find_config(explicit: Path | None, environ: Mapping[str, str]) -> Path | Non
     return Path(DEFAULT_FILE) if Path(DEFAULT_FILE).exists() else None
 
 
-def load_config(path: Path | None, environ: Mapping[str, str] = os.environ) -> Config:
-    """Read a config file, or the built-in example for None; raise ConfigError with every problem and its place."""
+def load_config(path: Path | None, environ: Mapping[str, str] = os.environ, *, for_runs: bool = True) -> Config:
+    """Read a config file, or the built-in example for None; raise ConfigError with every problem and its place.
+
+    With `for_runs` a secret that the arguments of a job refer to must be readable; without it they are not looked for.
+    """
     raw = _parse(path)
     directory = path.resolve().parent if path else Path.cwd()
     problems: list[str] = []
@@ -94,7 +97,7 @@ def load_config(path: Path | None, environ: Mapping[str, str] = os.environ) -> C
     if is_too_deep(raw):
         raise ConfigError([_too_deep(path)])
     sections = _check_shape(raw, problems)
-    references = References(environ, directory, overrides, problems)
+    references = References(environ, directory, overrides, problems, for_runs=for_runs)
     config = Config(
         kernel=_kernel(references.resolve_in(sections.kernel, "kernel", ("kernel",)), problems),
         plugin_paths=_plugin_paths(references.resolve_in(sections.paths, "plugins", ("plugins",)), directory, problems),

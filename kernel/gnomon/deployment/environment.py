@@ -78,12 +78,19 @@ class References:
     """
 
     def __init__(
-        self, environ: Mapping[str, str], directory: Path, overrides: Mapping[Place, Source], problems: list[str]
+        self,
+        environ: Mapping[str, str],
+        directory: Path,
+        overrides: Mapping[Place, Source],
+        problems: list[str],
+        *,
+        for_runs: bool = True,
     ) -> None:
         self._environ = environ
         self._directory = directory
         self._overrides = overrides
         self._problems = problems
+        self._for_runs = for_runs
 
     def resolve_in(self, table: Mapping[str, Any], path: str, place: Place) -> SourcedTable:
         """Resolve the values of a table that is not a reference itself; those that cannot be resolved are left out."""
@@ -113,12 +120,13 @@ class References:
         return value
 
     def _kept(self, value: Any, path: str) -> Any:
-        """Return an argument with references in the form of the log, after a check that they can be read now."""
+        """Return an argument with references in the form of the log, after a check that they can be read."""
         if (reference := _reference(value)) is None:
             return escaped_keys(self._kept_in(value, path)) if isinstance(value, dict) else self._kept_in(value, path)
         if reference.kind == "file":
             reference = SecretReference(file=str(self._directory / Path(reference.name).expanduser()))
-        self._read(reference, path)
+        if self._for_runs:
+            self._read(reference, path)
         return reference.as_json()
 
     def _resolve_in(

@@ -279,6 +279,17 @@ def test_references_in_arguments_stay_references(load: Load, tmp_path: Path) -> 
     }
 
 
+def test_commands_that_run_nothing_need_no_secrets_of_jobs(tmp_path: Path) -> None:
+    path = tmp_path / "gnomon.toml"
+    path.write_text('[[jobs]]\nid = "x"\nkwargs = { a = { env = "NOWHERE" }, b = { file = "nowhere" } }')
+
+    config = load_config(path, {}, for_runs=False)
+
+    assert config.jobs[0]["kwargs"]["a"] == {"$secret": {"env": "NOWHERE"}}
+    with pytest.raises(ConfigError, match="NOWHERE is not set"):
+        load_config(path, {})
+
+
 def test_a_reference_cannot_stand_for_all_arguments(problems_of: Problems) -> None:
     assert problems_of('[[jobs]]\nid = "x"\nargs = { env = "ARGS" }', ARGS="[1]") == [
         "jobs[0 'x'].args: expected the arguments themselves; a reference may stand for each of them"

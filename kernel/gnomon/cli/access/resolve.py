@@ -18,10 +18,15 @@ if TYPE_CHECKING:
 
 
 def read_config(
-    ctx: click.Context, *given: Path | None, log_level: str = "warning", log_format: str | None = None
+    ctx: click.Context,
+    *given: Path | None,
+    log_level: str = "warning",
+    log_format: str | None = None,
+    for_runs: bool = False,
 ) -> Config:
     """Read the config that the command line names, as an argument, as its own or as a global option, or the default.
 
+    With `for_runs` the secrets in the arguments of jobs must be there; only commands that run bodies need them.
     From here on foreign code is imported and may log, so logging to stderr is set up first.
     """
     from gnomon.cli.output.logging_setup import configure_logging
@@ -31,7 +36,7 @@ def read_config(
     named = {path for path in (*given, ctx.find_root().params.get("config")) if path is not None}
     if len(named) > 1:
         raise click.UsageError(f"expected one config file, got {' and '.join(sorted(map(str, named)))}")
-    config = load_config(find_config(next(iter(named), None), os.environ))
+    config = load_config(find_config(next(iter(named), None), os.environ), for_runs=for_runs)
     os.chdir(config.directory)  # paths among the arguments of jobs are relative to it too
     return config
 

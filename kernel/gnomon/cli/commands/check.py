@@ -46,7 +46,7 @@ def command(
     from gnomon.errors import ConfigError
 
     try:
-        deployment = assemble(read_config(ctx, config_file, config))
+        deployment = assemble(read_config(ctx, config_file, config, for_runs=True))
     except ConfigError as exc:
         if not as_json:
             raise

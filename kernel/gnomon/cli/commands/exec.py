@@ -52,7 +52,7 @@ def command(
         raise click.UsageError(f"expected a job, or a config file and a job, got {' '.join(arguments)}")
     config_file = CONFIG_PATH.convert(arguments[0], None, ctx) if len(arguments) == 2 else None
     run_kwargs = parse_kwargs(kwargs)
-    deployment = assemble(read_config(ctx, config_file, config))
+    deployment = assemble(read_config(ctx, config_file, config, for_runs=True))
     job = deployment.job(arguments[-1])
     is_printed = threading.Event()
 

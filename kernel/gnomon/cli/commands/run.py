@@ -57,7 +57,7 @@ def command(
     from gnomon.loop_guard import run_protected
 
     raise_descriptor_limit()
-    settings = read_config(ctx, config_file, config, log_level=log_level, log_format=log_format)
+    settings = read_config(ctx, config_file, config, log_level=log_level, log_format=log_format, for_runs=True)
     keep_kernel_output()
     deployment = assemble(settings)
     for warning in deployment.warnings:
