@@ -92,7 +92,7 @@ def check_log(connection: sqlite3.Connection) -> list[str]:
     is checked as a whole, a large one as far as the time goes.
     """
     connection.text_factory = lambda text: text.decode(errors="backslashreplace")  # findings quote what is damaged
-    with _time_limit(connection):
+    with _time_limit(connection, CHECK_S):
         structure = [found for (found,) in connection.execute(f"PRAGMA quick_check({_FINDINGS})") if found != "ok"]
         if structure:
             raise StoreError(f"the log is damaged: {structure[0]}; {damaged_events(connection)}; {_ADVICE}")
@@ -100,15 +100,15 @@ def check_log(connection: sqlite3.Connection) -> list[str]:
     for _ in checked_rows(connection, newest, {"limit": NEWEST_ROWS}):
         pass
     derived: list[str] = []
-    with _time_limit(connection):
+    with _time_limit(connection, CHECK_S / 2):
         derived += [found for (found,) in connection.execute(f"PRAGMA integrity_check({_FINDINGS})") if found != "ok"]
         derived += [f"count of {job_id!r} is wrong" for (job_id,) in connection.execute(_WRONG_COUNTS)]
     return derived
 
 
 @contextmanager
-def _time_limit(connection: sqlite3.Connection) -> Iterator[None]:
-    deadline = time.monotonic() + CHECK_S
+def _time_limit(connection: sqlite3.Connection, seconds: float) -> Iterator[None]:
+    deadline = time.monotonic() + seconds
     connection.set_progress_handler(lambda: time.monotonic() > deadline, _STEPS_BETWEEN_LOOKS)
     try:
         yield
