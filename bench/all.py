@@ -26,6 +26,7 @@ PROGRAMS: dict[str, list[list[str]]] = {
     "listener": [[]],
     "steady": [["--rate", "1000"], ["--rate", "5000"]],
     "append": [["--normal", "0"], ["--normal", "1"]],
+    "mongo_append": [[]],
     "triggers": [[]],
     "plugins": [[]],
     "replay": [[]],

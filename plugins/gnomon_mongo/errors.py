@@ -41,6 +41,17 @@ class Refusal(StoreError):
     """The server is up and rejects this; a retry helps only after a change of permissions or of a validator."""
 
 
+class EventRejectedError(Refusal):
+    """The server rejects one event, the one at `position`; those before it are written."""
+
+    def __init__(self, address: str, event: Document, problem: str) -> None:
+        super().__init__(
+            f"MongoDB log {address} rejects event {event['_id']} ({event['type']} of {event['stream']}): {problem}"
+        )
+        self.position = event["_id"]
+        self.problem = problem
+
+
 class LostEventsError(StoreError):
     """The database has lost events that it had acknowledged; the one at the position `expected` is missing."""
 
@@ -70,11 +81,13 @@ def is_rejection(exc: BulkWriteError) -> bool:
     return bool(failed) and is_confirmed and not any(error.get("code") in TRANSIENT for error in failed)
 
 
-def name_rejected(exc: BulkWriteError, events: Sequence[Document]) -> None:
-    """Add to the errors of an append which event each is about."""
-    for error in exc.details.get("writeErrors") or []:
-        event = events[error["index"]]
-        error["errmsg"] = f"event {event['_id']} of {event['stream']}: {error.get('errmsg')}"
+def rejected_event(exc: BulkWriteError, events: Sequence[Document | None], address: str) -> EventRejectedError | None:
+    """Return the error about the event that an ordered append has stopped at; None if nothing was rejected."""
+    if not is_rejection(exc):
+        return None
+    error = exc.details["writeErrors"][0]
+    event = events[error["index"]]
+    return EventRejectedError(address, event, str(error.get("errmsg"))[:_LONGEST]) if event is not None else None
 
 
 def translate(exc: DriverError, address: str) -> StoreError:

@@ -13,13 +13,15 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-from pymongo import UpdateOne
+import msgspec
+from pymongo import ReplaceOne, UpdateOne
 from pymongo.errors import BulkWriteError
 
+from gnomon.domain.events import LOG_FORMAT
 from gnomon.errors import ConflictError
 from gnomon_mongo import schema
 from gnomon_mongo.drivers import Collection, Document
-from gnomon_mongo.errors import LostEventsError, name_rejected, only_duplicates
+from gnomon_mongo.errors import LostEventsError, only_duplicates, rejected_event
 from gnomon_mongo.server import Server
 
 RECHECK_S = 0.02
@@ -27,6 +29,8 @@ RECHECK_S = 0.02
 FENCE_POSITION = 0
 FENCE_FIELDS: Document = {"stream": "", "version": 0, "type": "fence"}
 """A document in the place before the first event. No event can have its stream and version."""
+WITHHELD = "withheld"
+"""The type of a placeholder in the log, for an event that the server rejected and that is kept aside."""
 _IDENTITY = ("_id", "stream", "version", "node", "at")
 
 
@@ -41,31 +45,36 @@ async def set_fence(server: Server) -> None:
         await server[schema.EVENTS].update_one({"_id": FENCE_POSITION}, {"$setOnInsert": FENCE_FIELDS}, upsert=True)
 
 
-async def append_events(server: Server, events: Sequence[Document], after: Document | None) -> None:
+async def append_events(
+    server: Server, events: Sequence[Document], after: Document | None, limit_s: float | None = None
+) -> None:
     """Append events behind the one with the identity `after`; None: whatever precedes them.
 
     Raise LostEventsError if that event is missing, and ConflictError if the log has another event at one of the places;
     nothing at or after the event in conflict is written.
     """
-    async with server.writing():
+    async with server.writing(limit_s):
         # A duplicate may be an earlier attempt of ours that timed out here and still runs on the server: what is not
         # visible yet is not a conflict. If it never becomes visible, the time limit of the write ends the loop.
-        while not await _appended(server[schema.EVENTS], events, after):
+        while not await _appended(server, events, after):
             if after is not None:
                 await check_event(server, after)
             await _check_conflicts(server, events)
             await asyncio.sleep(RECHECK_S)
 
 
-async def _appended(collection: Collection, events: Sequence[Document], after: Document | None) -> bool:
-    """Append in order; return False on a duplicate key."""
+async def _appended(server: Server, events: Sequence[Document], after: Document | None) -> bool:
+    """Append in order; return False on a duplicate key, raise EventRejectedError for an event that is rejected."""
+    collection: Collection = server[schema.EVENTS]
     requests = [] if after is None else [_require(after)]
     try:
         done = await collection.bulk_write([*requests, *map(_upsert, events)], ordered=True)
     except BulkWriteError as exc:
         if only_duplicates(exc):
             return False
-        name_rejected(exc, [*([] if after is None else [after]), *events])
+        rejected = rejected_event(exc, [*([] if after is None else [None]), *events], server.address)
+        if rejected is not None:
+            raise rejected from exc
         raise
     upserted = done.bulk_api_result.get("upserted") or []
     if after is not None and any(one["_id"] == after["_id"] for one in upserted):
@@ -91,7 +100,11 @@ async def _check_conflicts(server: Server, events: Sequence[Document]) -> None:
     place = {"$gte": events[0]["_id"], "$lte": events[-1]["_id"]}
     found = await server[schema.EVENTS].find({"_id": place}).to_list(None)
     bodies = {document["_id"]: document["body"] for document in found}
+    placeholders = {document["_id"]: document for document in found if document["type"] == WITHHELD}
     for event in events:
+        if event["type"] != WITHHELD and identity(event) == _identity_of(placeholders.get(event["_id"])):
+            await put_in_place(server, event)  # it was rejected once, and is not any more
+            bodies[event["_id"]] = event["body"]
         if bodies.get(event["_id"], event["body"]) != event["body"]:
             raise _conflict(event)
     missing = [event for event in events if event["_id"] not in bodies]
@@ -99,6 +112,31 @@ async def _check_conflicts(server: Server, events: Sequence[Document]) -> None:
         same = await server[schema.EVENTS].find_one({"stream": event["stream"], "version": event["version"]})
         if same is not None and same["_id"] != event["_id"]:
             raise _conflict(event)
+
+
+def placeholder(event: Document, problem: str) -> Document:
+    """Return what takes the place of an event that the server rejects: readers see an event of an unknown type."""
+    header = {name: event[name] for name in ("stream", "version", "node", "job_id")}
+    body = {"type": WITHHELD, "position": event["_id"], **header, "at": _time_of(event), "log_format": LOG_FORMAT}
+    body |= {"withheld_type": event["type"], "problem": problem}
+    return {**event, "type": WITHHELD, "body": msgspec.json.encode(body).decode()}
+
+
+def _time_of(event: Document) -> str:
+    """Return the time of an event as its body has it, to the microsecond."""
+    return str(msgspec.json.decode(event["body"])["at"])
+
+
+def _identity_of(event: Document | None) -> Document | None:
+    """Return the identity of an event, if there is one."""
+    return identity(event) if event is not None else None
+
+
+async def put_in_place(server: Server, event: Document) -> bool:
+    """Put an event in the place of its placeholder; return whether that was there. For a caller that limits writes."""
+    where = {"_id": event["_id"], "stream": event["stream"], "version": event["version"], "type": WITHHELD}
+    done = await server[schema.EVENTS].bulk_write([ReplaceOne(where, event)])
+    return bool(done.matched_count)
 
 
 def _conflict(event: Document) -> ConflictError:

@@ -12,7 +12,7 @@ from pymongo.errors import BulkWriteError
 from gnomon_mongo import schema
 from gnomon_mongo.drivers import Document
 from gnomon_mongo.errors import DUPLICATE, Refusal, is_rejection
-from gnomon_mongo.event_append import append_events, identity, newest_position
+from gnomon_mongo.event_append import append_events, identity, newest_position, put_in_place
 from gnomon_mongo.foreign_documents import MARKS
 from gnomon_mongo.rejected_documents import Rejected
 from gnomon_mongo.server import Server
@@ -32,16 +32,26 @@ _GROWS = {
 
 
 async def write(server: Server, batch: WriteBatch) -> list[Rejected]:
-    """Write a batch; return the documents other than events that the server has rejected.
+    """Write the events of a batch, then the rest; return the other documents that the server has rejected."""
+    await write_events(server, batch)
+    return await write_rest(server, batch)
 
-    What is there already is kept, so writing a batch again is harmless. Raise LostEventsError if the event before its
-    first one is missing, ConflictError if the log has another event at one of its places; nothing at or after that is
-    written. Raise Refusal if an event is rejected: the log has no gaps, so everything waits for it.
+
+async def write_events(server: Server, batch: WriteBatch, limit_s: float | None = None) -> None:
+    """Write the events of a batch, in one round trip unless they are many.
+
+    What is there already is kept, so writing them again is harmless. Raise LostEventsError if the event before the
+    first one is missing, ConflictError if the log has another event at one of the places; nothing at or after that is
+    written. Raise EventRejectedError for the first event that the server rejects; those before it are written.
     """
     after = batch.after
     for some in _portions(batch.events):
-        await append_events(server, some, after)
+        await append_events(server, some, after, limit_s)
         after = identity(some[-1])
+
+
+async def write_rest(server: Server, batch: WriteBatch, limit_s: float | None = None) -> list[Rejected]:
+    """Write views, checkpoints and log lines; return those that the server has rejected."""
     documents = {
         schema.EXECUTIONS: batch.executions,
         schema.METADATA: batch.jobs,
@@ -51,7 +61,9 @@ async def write(server: Server, batch: WriteBatch) -> list[Rejected]:
     }
     # At once: the views are independent of each other, so all of them cost one round trip.
     writes = [
-        write_views(server, collection, some) for collection, all_ in documents.items() for some in _portions(all_)
+        write_views(server, collection, some, limit_s)
+        for collection, all_ in documents.items()
+        for some in _portions(all_)
     ]
     answers = await asyncio.gather(*writes, return_exceptions=True)
     for problem in answers:
@@ -61,11 +73,25 @@ async def write(server: Server, batch: WriteBatch) -> list[Rejected]:
     return [one for rejected in answers if not isinstance(rejected, BaseException) for one in rejected]
 
 
-async def write_views(server: Server, collection: str, documents: Sequence[Document]) -> list[Rejected]:
+async def write_again(server: Server, one: Rejected) -> list[Rejected]:
+    """Write a rejected document again; return it if it is rejected again. An event replaces its placeholder."""
+    if one.collection != schema.EVENTS:
+        return await write_views(server, one.collection, [one.document])
+    try:
+        async with server.writing():
+            await put_in_place(server, one.document)
+    except Refusal as exc:
+        return [Rejected(one.collection, one.document, str(exc))]
+    return []
+
+
+async def write_views(
+    server: Server, collection: str, documents: Sequence[Document], limit_s: float | None = None
+) -> list[Rejected]:
     """Write documents other than events, newer ones in place of older ones; return the rejected ones."""
     requests = [_request(collection, document) for document in documents]
     try:
-        async with server.writing():
+        async with server.writing(limit_s):
             try:
                 await server[collection].bulk_write(requests, ordered=False)
             except BulkWriteError as exc:

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from bson import ObjectId
 
 from gnomon.domain import execution, job_state
-from gnomon.domain.events import Event, JobEvent, UnknownEvent, job_stream
+from gnomon.domain.events import JOB_STREAM, Event, JobEvent, UnknownEvent, job_stream
 from gnomon.domain.execution import Execution
 from gnomon.domain.job_state import JobState
 from gnomon.errors import TransitionError
@@ -15,7 +15,7 @@ from gnomon_mongo import operations, queries, schema
 from gnomon_mongo.documents import action_documents, execution_document, job_document, job_of
 from gnomon_mongo.drivers import Document
 from gnomon_mongo.errors import Refusal
-from gnomon_mongo.event_append import newest_event
+from gnomon_mongo.event_append import WITHHELD, newest_event
 from gnomon_mongo.foreign_documents import own
 from gnomon_mongo.server import LIST_LIMIT_S, WORK_LIMIT_S, Server
 from gnomon_mongo.write_batch import WriteBatch
@@ -105,6 +105,8 @@ async def matches_events(server: Server, stream: str) -> bool:
     history = await queries.stream(server, stream)
     if not history or isinstance(history[0], UnknownEvent):
         return True  # just pruned, or a kind of stream of a later version
+    if any(isinstance(event, UnknownEvent) and event.raw.get("type") == WITHHELD for event in history):
+        return True  # the view was folded with the event that is kept aside
     if [event.version for event in history] != list(range(1, len(history) + 1)):
         return True
     return await queries.execution(server, stream) == execution.fold(history)
@@ -127,7 +129,9 @@ async def _project(server: Server, after: int) -> int:
 
 
 def _streams(events: Iterable[Event]) -> list[str]:
-    return list(dict.fromkeys(event.stream for event in events if not isinstance(event, JobEvent)))
+    # An unknown event, or a placeholder, may be one of a job.
+    streams = (event.stream for event in events if not isinstance(event, JobEvent))
+    return list(dict.fromkeys(stream for stream in streams if not stream.startswith(JOB_STREAM)))
 
 
 async def _view(server: Server, stream: str, events: Sequence[Event]) -> Execution | None:

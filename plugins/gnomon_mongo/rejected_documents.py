@@ -1,8 +1,8 @@
 """Documents that a healthy server has rejected, kept aside in a SQLite file until an operator writes them again.
 
-Such a document is a view, a checkpoint or a log line that a validator or a missing permission does not let in. It must
-not stop the others, and retrying it every second does not help: `gnomon mongo spool` shows it, and writes it
-again with `--retry`, also beside a running kernel.
+Such a document is an event, a view, a checkpoint or a log line that a validator or a missing permission does not let
+in. It must not stop the others, and retrying it every second does not help: `gnomon mongo spool` shows it, and writes
+it again with `--retry`, also beside a running kernel. Until then a placeholder is in the place of an event.
 """
 
 from __future__ import annotations
@@ -70,6 +70,12 @@ class RejectedDocuments:
         """Keep some more; durable when it returns. StoreUnavailableError if the file cannot be written."""
         await in_thread(lambda: self._add(rejected), THREAD)
         self.count, self.newest = self.count + len(rejected), rejected[-1]
+
+    async def remove_newest(self) -> None:
+        """Forget the one that was added last."""
+        found = await self.load()
+        await self.remove(found[-1].number)
+        await self.load()
 
     async def remove(self, number: int) -> None:
         """Forget one that has been written."""

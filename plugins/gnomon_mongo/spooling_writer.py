@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from datetime import timedelta
 
 import msgspec
@@ -13,14 +14,15 @@ import structlog
 from gnomon.backoff import Backoff
 from gnomon.domain.records import StoreHealth
 from gnomon.errors import ConflictError, DeposedError, StoreError, StoreUnavailableError
-from gnomon_mongo import operations
+from gnomon_mongo import operations, schema
 from gnomon_mongo.drivers import Document
-from gnomon_mongo.errors import LostEventsError, Refusal
-from gnomon_mongo.event_append import check_event, identity, newest_event
+from gnomon_mongo.errors import EventRejectedError, LostEventsError, Refusal
+from gnomon_mongo.event_append import check_event, identity, newest_event, placeholder
 from gnomon_mongo.lease import Lease
-from gnomon_mongo.rejected_documents import RejectedDocuments
+from gnomon_mongo.rejected_documents import Rejected, RejectedDocuments
 from gnomon_mongo.server import Server
 from gnomon_mongo.spool import Spool
+from gnomon_mongo.view_filer import ViewFiler
 from gnomon_mongo.write_batch import WriteBatch
 
 log = structlog.stdlib.get_logger("gnomon.mongo")
@@ -33,6 +35,11 @@ ALARM = 0.8
 """The share of the limit at which a warning is logged."""
 SLOW_APPEND_S, SLOW_MEMORY_S = 0.5, 10.0
 """An append that takes longer than the first is slow, for as long as the second."""
+BACKGROUND_LIMIT_S = 10.0
+"""For one write of what waits in the spool, or of views. A busy server may need longer for hundreds of documents than
+for an append, and they would never be written within a limit that is too short for them."""
+FINISH_LIMIT_S = 5.0
+"""For the last views before the store closes."""
 UNORDERED_WRITES = 2
 """Concurrent writes of checkpoints and log lines: motor has few threads, and events must not wait for lines."""
 
@@ -72,6 +79,7 @@ class SpoolingWriter:
         self._newest: Document | None = None  # the identity of the event before the next one
         self._acknowledged: Document | None = None  # the identity of the newest one that the server has
         self._recorded: Document | None = None  # the one that the spool has recorded
+        self._filer = ViewFiler(lambda views: self._write_rest(views, BACKGROUND_LIMIT_S))
 
     async def start(self) -> int:
         """Drain the spool and read where the log ends; return how many events were drained.
@@ -87,6 +95,24 @@ class SpoolingWriter:
         if newest is not None and newest["_id"] == self.head:  # else it has been pruned
             self._newest = self._acknowledged = identity(newest)
         return drained
+
+    async def flush(self) -> None:
+        """Wait until all views are filed; StoreUnavailableError if the server does not take them."""
+        await self._filer.flush()
+
+    async def finish(self) -> None:
+        """File the views that are left, before the store closes; the next start folds what it could not."""
+        with suppress(StoreError, TimeoutError):
+            async with asyncio.timeout(FINISH_LIMIT_S):
+                await self._filer.flush()
+
+    async def file_views(self) -> None:
+        """File views behind the events, until cancelled. Runs as a task of the store."""
+        await self._filer.run()
+
+    def unfiled_execution(self, execution_id: str) -> Document | None:
+        """Return the newest view of an execution that is not filed yet."""
+        return self._filer.execution(execution_id)
 
     async def _check_not_lost(self, recorded: Document) -> None:
         try:
@@ -108,6 +134,7 @@ class SpoolingWriter:
     async def before_prune(self, execution_ids: set[str]) -> None:
         """Expect no longer that the newest event is there, if it is about to be deleted."""
         async with self._turn:
+            await self._filer.flush()  # a view that is filed after the deletion would come back
             if self._newest is not None and self._newest["stream"] in execution_ids:
                 self._newest = None
 
@@ -115,6 +142,9 @@ class SpoolingWriter:
         """Return the health of writing: degraded while anything waits in the spool."""
         if self._deposed is not None:
             return StoreHealth("degraded", str(self._deposed), self._spool.events, accepts_runs=False)
+        if self._spool.is_empty and self._filer.problem is not None:
+            problem = f"{self._filer.problem}; the views of {self._filer.waiting} events are not written yet"
+            return StoreHealth("degraded", problem, self._filer.waiting)
         if self._spool.is_empty:
             return self._health_of_rejected()
         full = self._is_full()
@@ -147,6 +177,7 @@ class SpoolingWriter:
     def depose(self, exc: StoreError) -> None:
         """Stop writing: another kernel owns the log, or the database has lost a part of it."""
         self._deposed = exc
+        self._filer.stop()
         log.critical("events can no longer be appended to the log", problem=str(exc))
 
     async def append(self, batch: WriteBatch) -> None:
@@ -155,7 +186,11 @@ class SpoolingWriter:
             if self._deposed is not None:
                 raise self._deposed
             _check_places(batch.events, self.head)
+            await self._filer.room()
             batch.after = self._newest
+            first = self._filer.first or batch.events[0]["_id"]
+            for event in batch.events:
+                event["batch"] = first
             began = time.monotonic()
             await self._write_or_spool(batch)
             self._appended_at = time.monotonic()
@@ -215,7 +250,7 @@ class SpoolingWriter:
         if self._spool.is_empty:
             try:
                 await self._lease.hold()
-                await self._write(batch)
+                await self._write_quickly(batch)
             except ConflictError:
                 await self._refresh_head()
                 raise
@@ -236,14 +271,51 @@ class SpoolingWriter:
         self._warn()
 
     async def _write(self, batch: WriteBatch) -> None:
-        """Write to the server. Documents other than events that it rejects are kept aside."""
-        rejected = await operations.write(self._server, batch)
-        if rejected:
-            await self._rejected.add(rejected)
-            for one in rejected:
-                log.error("MongoDB rejects a document, it is kept aside", document=one.name, problem=one.problem)
+        """Write what waited in the spool."""
+        await self._write_events(batch, BACKGROUND_LIMIT_S)
+        await self._write_rest(batch, BACKGROUND_LIMIT_S)
+
+    async def _write_quickly(self, batch: WriteBatch) -> None:
+        """Write the events, in one round trip; their views follow in the background. Write anything else at once."""
+        if batch.events:
+            await self._write_events(batch)
+            self._filer.add(batch)
+        else:
+            await self._write_rest(batch)
+
+    async def _write_events(self, batch: WriteBatch, limit_s: float | None = None) -> None:
+        """Write events. A placeholder takes the place of one that the server rejects: the log has no gaps."""
+        withheld: dict[int, Rejected] = {}
+        while True:
+            try:
+                await operations.write_events(self._server, batch, limit_s)
+            except EventRejectedError as exc:
+                number = next(i for i, event in enumerate(batch.events) if event["_id"] == exc.position)
+                if number in withheld:  # the placeholder is rejected, too: everything waits for the event
+                    batch.events[number] = withheld[number].document
+                    await self._rejected.remove_newest()
+                    raise EventRejectedError(
+                        self._server.address, withheld[number].document, withheld[number].problem
+                    ) from exc
+                withheld[number] = Rejected(schema.EVENTS, batch.events[number], exc.problem)
+                await self._rejected.add([withheld[number]])
+                batch.events[number] = placeholder(batch.events[number], exc.problem)
+            else:
+                break
+        self._report(withheld.values())
         if batch.events:
             self._acknowledged = identity(batch.events[-1])
+
+    async def _write_rest(self, batch: WriteBatch, limit_s: float | None = None) -> None:
+        """Write the documents other than events. Those that the server rejects are kept aside."""
+        rejected = await operations.write_rest(self._server, batch, limit_s)
+        if rejected:
+            await self._rejected.add(rejected)
+            self._report(rejected)
+
+    def _report(self, rejected: Iterable[Rejected]) -> None:
+        for one in rejected:
+            log.error("MongoDB rejects a document, it is kept aside", document=one.name, problem=one.problem)
 
     async def _refresh_head(self) -> None:
         """Read the head after a conflict: a part of the batch may have been written before it."""

@@ -163,6 +163,8 @@ class MongoStore(Store):
         self._writer = writer
         self._held.push_async_callback(_record_newest, writer)
         self._start(writer.drain())
+        self._start(writer.file_views())
+        self._held.push_async_callback(writer.finish)  # the first to be called, while everything is still running
 
     async def _release_all(self) -> None:
         self._writer = None
@@ -226,13 +228,13 @@ class MongoStore(Store):
 
     async def prune(self, before: datetime) -> int:
         writer = self._open_writer()
-        self._check_complete(writer)
+        await self._view_server()
         return await retention.prune(self._server, before, self._pace(writer), writer.before_prune)
 
     async def prune_progress(self, before: datetime) -> int:
         """Delete the progress events of executions that ended before that moment; return how many events."""
         writer = self._open_writer()
-        self._check_complete(writer)
+        await self._view_server()
         return await retention.prune_progress(self._server, before, self._pace(writer))
 
     def _pace(self, writer: SpoolingWriter) -> retention.Pace:
@@ -244,13 +246,13 @@ class MongoStore(Store):
 
     async def rebuild(self) -> int:
         """Rebuild all views from the events, which no kernel may write meanwhile; return the number of events."""
-        self._check_complete(self._open_writer())
-        return await projection.rebuild(self._server)
+        self._open_writer()
+        return await projection.rebuild(await self._view_server())
 
     async def import_history(self, zone: tzinfo, *, is_trial: bool = False) -> ImportReport:
         """Import the documents of another scheduler as history; times without an offset are of `zone`."""
         writer = self._open_writer()
-        self._check_complete(writer)
+        await self._view_server()
         return await HistoryImport(self._server, self.append, writer.head, zone, is_trial=is_trial).run()
 
     # --- what waits ---
@@ -273,7 +275,7 @@ class MongoStore(Store):
         """Write the rejected documents again; return those that are rejected again. Works beside a running kernel."""
         still = []
         for one in await self._rejected.load():
-            if again := await operations.write_views(self._complete_server(), one.collection, [one.document]):
+            if again := await operations.write_again(self._complete_server(), one):
                 still += again
             else:
                 await self._rejected.remove(one.number)
@@ -308,20 +310,22 @@ class MongoStore(Store):
         self._check_open()
         if self._is_spooling() and (waiting := await self._spool.execution(execution_id)) is not None:
             return execution_of(waiting)
+        if self._writer is not None and (waiting := self._writer.unfiled_execution(execution_id)) is not None:
+            return execution_of(waiting)
         return await queries.execution(self._server, execution_id)
 
     async def executions(self, query: ExecutionQuery) -> Page:
         below = queries.parse_cursor(query)
-        return await queries.executions(self._complete_server(), query, below)
+        return await queries.executions(await self._view_server(), query, below)
 
     async def jobs(self) -> list[JobState]:
-        return await queries.jobs(self._complete_server())
+        return await queries.jobs(await self._view_server())
 
     async def job_events(self, job_id: str, since: datetime, until: datetime) -> list[Event]:
         return await queries.job_events(self._complete_server(), job_id, since, until)
 
     async def actions(self, query: ActionQuery) -> ActionPage:
-        return await queries.actions(self._complete_server(), query)
+        return await queries.actions(await self._view_server(), query)
 
     async def checkpoint(self, name: str) -> Checkpoint | None:
         self._check_open()
@@ -333,19 +337,19 @@ class MongoStore(Store):
         return await queries.log(self._complete_server(), execution_id, after, limit)
 
     async def statistics(self, job_id: str | None = None) -> list[ExecutionCounts]:
-        return await statistics(self._complete_server(), job_id)
+        return await statistics(await self._view_server(), job_id)
 
     async def without_events(self) -> list[str]:
         """Return the executions of which the log has no event; there should be none."""
-        return [execution_id async for execution_id in projection.without_events(self._complete_server())]
+        return [execution_id async for execution_id in projection.without_events(await self._view_server())]
 
     async def foreign_documents(self) -> dict[str, int]:
         """Count the documents of other programs, by collection."""
-        return await count_foreign(self._complete_server())
+        return await count_foreign(await self._view_server())
 
     async def differences(self) -> list[str]:
         """Return the executions whose view differs from their events; there should be none."""
-        server = self._complete_server()
+        server = await self._view_server()
         found = [execution_id async for execution_id in projection.differences(server)]
         # A view that a kernel was writing at that moment is correct by now.
         return [execution_id for execution_id in found if not await projection.matches_events(server, execution_id)]
@@ -371,6 +375,13 @@ class MongoStore(Store):
         if self._writer is not None:
             self._check_complete(self._writer)
         return self._server
+
+    async def _view_server(self) -> Server:
+        """Return the server, once it also has the views of everything that was accepted."""
+        server = self._complete_server()
+        if self._writer is not None:
+            await self._writer.flush()
+        return server
 
     def _check_complete(self, writer: SpoolingWriter) -> None:
         if not writer.is_healthy:

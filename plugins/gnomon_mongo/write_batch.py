@@ -30,6 +30,15 @@ class WriteBatch(msgspec.Struct):
         """The highest position in it, 0 without events."""
         return int(self.events[-1]["_id"]) if self.events else 0
 
+    @property
+    def has_no_views(self) -> bool:
+        """Whether it has nothing but events."""
+        return not any(getattr(self, name) for name in self.__struct_fields__ if name not in {"events", "after"})
+
+    def without_events(self) -> WriteBatch:
+        """Return a batch with everything but the events."""
+        return msgspec.structs.replace(self, events=[], after=None)
+
     def add(self, later: WriteBatch) -> None:
         """Append a later batch; its views replace the older ones."""
         if not self.events:

@@ -14,6 +14,7 @@ PROGRAMS = {
     "listener": "--jobs 20 --pairs 1",
     "steady": "--rate 20 --seconds 1 --pairs 1",
     "append": "--events 1500 --jobs 10 --pairs 1",
+    "mongo_append": "--appends 4 --latency 2",
     "triggers": "--tasks 20 --pairs 1",
     "plugins": "--runs 20",
     "replay": "--events 1000",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
@@ -18,6 +19,7 @@ from gnomon.domain import events, execution, job_state
 from gnomon.domain.events import Event
 from gnomon.domain.execution import Execution
 from gnomon.domain.job_state import JobState
+from gnomon.errors import StoreError
 from gnomon.ports import Store
 
 E = TypeVar("E", bound=Event)
@@ -138,12 +140,17 @@ def _placed(event: Event, position: int) -> Event:
 
 
 async def append(store: Store, *histories: Iterable[Event]) -> list[Event]:
-    """Append histories, or their new events, as one batch with the resulting views; return the batch."""
+    """Append histories, or their new events, as one batch with the resulting views; return the batch.
+
+    A store may write views behind the events. They are written when this returns, unless the store cannot be read.
+    """
     batch = numbered(*histories, after=await store.head())
     executions = [
         view for stream in dict.fromkeys(e.stream for e in batch) if (view := await _view(store, stream, batch))
     ]
     await store.append(batch, executions, await _job_states(store, batch))
+    with suppress(StoreError):
+        await store.jobs()  # a read waits for the views of everything that was appended
     return batch
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,15 @@ from pymongo.errors import BulkWriteError
 from structlog.testing import capture_logs
 
 from gnomon.cli import main
-from gnomon.domain import execution
-from gnomon.domain.events import Event, JobPaused
+from gnomon.domain import codec, execution
+from gnomon.domain.events import Event, JobPaused, JobResumed, UnknownEvent
 from gnomon.domain.records import Checkpoint, LogLine
+from gnomon.errors import StoreUnavailableError
 from gnomon.testing.histories import NOON, SECOND, extend, job_added, job_states, numbered, succeeded
-from gnomon_mongo import MongoStore, errors, schema
+from gnomon_mongo import MongoStore, errors, operations, schema
+from gnomon_mongo.documents import event_document
 from gnomon_mongo.server import Server
+from gnomon_mongo.write_batch import WriteBatch
 
 MakeStore = Callable[..., MongoStore]
 Eventually = Callable[[Callable[[], Any]], Awaitable[None]]
@@ -38,6 +42,8 @@ def run(number: int, after: int) -> list[Event]:
 
 async def keep(store: MongoStore, batch: list[Event]) -> None:
     await store.append(batch, [execution.fold(batch)], [])
+    with suppress(StoreUnavailableError):
+        await store.jobs()  # a read waits for the views
 
 
 class Validator:
@@ -127,6 +133,7 @@ async def test_whatever_is_no_event_holds_up_nothing(store: MongoStore, validato
     job = extend(job_added(), JobPaused, actor="ann", reason="moving")
     log = numbered(job, succeeded("sync", NOON))
     await store.append(log, [execution.fold(log[2:])], job_states(log))
+    await store.jobs()
 
     assert store._writer is not None
     assert store._writer.is_healthy
@@ -134,7 +141,7 @@ async def test_whatever_is_no_event_holds_up_nothing(store: MongoStore, validato
     assert [one.collection for one in await store.rejected()] == [kind]
 
 
-async def test_an_event_that_is_rejected_is_named_and_everything_waits_for_it_in_order(
+async def test_an_event_of_which_even_the_placeholder_is_rejected_is_named_and_everything_waits_for_it(
     store: MongoStore, validator: Validator, eventually: Eventually
 ) -> None:
     bad = run(1, 0)
@@ -144,11 +151,68 @@ async def test_an_event_that_is_rejected_is_named_and_everything_waits_for_it_in
 
     health = store.health()
     assert (health.state, health.backlog) == ("degraded", 6)
-    assert f"event 1 of {bad[0].stream}: Document failed validation" in str(health.problem)
+    assert f"rejects event 1 (scheduled of {bad[0].stream}): Document failed validation" in str(health.problem)
     validator.rejects.clear()
     await eventually(lambda: store.health().state == "healthy")
     assert [event.position for event in await store.read()] == [1, 2, 3, 4, 5, 6]
     assert await store.rejected() == []
+
+
+async def test_an_event_that_is_rejected_is_kept_aside_and_the_log_goes_on_without_it(
+    store: MongoStore, validator: Validator, make_store: MakeStore, database: Any
+) -> None:
+    bad = numbered(succeeded("sync", NOON, return_value="poison"))
+    fine = run(2, 3)
+    validator.rejects[schema.EVENTS] = names("poison")
+    with capture_logs() as logs:
+        await keep(store, bad)
+        await keep(store, fine)
+
+    assert [line["document"] for line in logs] == ["scheduler_events 3"]
+    kept = await store.read()
+    assert [event.position for event in kept] == [1, 2, 3, 4, 5, 6]
+    assert isinstance(kept[2], UnknownEvent)
+    expected = {"type": "withheld", "withheld_type": "succeeded", "problem": "Document failed validation"}
+    assert {name: kept[2].raw[name] for name in expected} == expected
+    assert (kept[2].at, kept[2].version, kept[2].stream) == (bad[2].at, 3, bad[2].stream)
+    assert "scheduler_events 3: Document failed validation" in str(store.health().problem)
+    assert await store.execution(bad[0].stream) == execution.fold(bad)
+    assert await store.differences() == []
+    await store.close()
+
+    again = make_store()  # the next kernel finds the same, and goes on behind it
+    await again.open()
+    await keep(again, run(3, 6))
+    assert len(await again.retry_rejected()) == 1
+    validator.rejects.clear()
+    assert await again.retry_rejected() == []
+    assert [codec.encode(event) for event in await again.stream(bad[0].stream)] == [codec.encode(one) for one in bad]
+    assert await again.rejected() == []
+    assert await again.differences() == []
+
+
+async def test_a_rejected_event_of_a_job_keeps_its_place_in_a_rebuild_and_in_the_spool(
+    store: MongoStore, validator: Validator, make_store: MakeStore
+) -> None:
+    job = extend(job_added(), JobPaused, actor="ann", reason="poison")
+    log = numbered(extend(job, JobResumed, actor="bob"))
+    validator.rejects[schema.EVENTS] = names("poison")
+    await store.append(log, [], job_states(log))
+    states = await store.jobs()
+
+    assert await store.rebuild() == 3
+    (rebuilt,) = await store.jobs()
+    assert (rebuilt.version, rebuilt.paused) == (3, False)
+    assert states[0].version == 3
+    (kept,) = await store.rejected()
+    assert kept.document["body"] == codec.encode(log[1]).decode()
+
+    # A kernel that was killed before it could delete the event from its spool writes it again.
+    validator.rejects.clear()
+    assert store._writer is not None
+    documents = [event_document(event, 1) for event in log]
+    await operations.write_events(store._server, WriteBatch(events=documents))
+    assert [event.type for event in await store.read()] == ["job_added", "job_paused", "job_resumed"]
 
 
 async def test_what_a_server_says_that_is_going_down_is_an_outage(
@@ -157,7 +221,7 @@ async def test_what_a_server_says_that_is_going_down_is_an_outage(
     validator.code = next(iter(errors.TRANSIENT))
     validator.rejects[schema.EXECUTIONS] = lambda _: True
     await keep(store, run(1, 0))
-    assert store.health().backlog == 3
+    await eventually(lambda: store.health().backlog == 3)
     assert await store.rejected() == []
     validator.rejects.clear()
     await eventually(lambda: store.health().state == "healthy")

@@ -90,6 +90,7 @@ async def test_a_prune_waits_while_appends_are_slow_or_go_to_the_spool(
 ) -> None:
     batch = numbered(succeeded("sync", NOON))
     await store.append(batch, [execution.fold(batch)], [])
+    await store.jobs()  # a read waits for the views
     writer = store._writer
     assert writer is not None
     pace = store._pace(writer)

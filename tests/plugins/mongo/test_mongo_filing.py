@@ -1,0 +1,158 @@
+"""Views follow their events in groups: an append waits for its events only, and no view is lost or read too early."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from pymongo.errors import BulkWriteError
+
+from gnomon.domain import execution
+from gnomon.domain.events import Event
+from gnomon.domain.records import ExecutionQuery
+from gnomon.errors import StoreUnavailableError
+from gnomon.testing import check_store
+from gnomon.testing.histories import NOON, SECOND, job_added, job_states, numbered, succeeded
+from gnomon_mongo import MongoStore, schema, spooling_writer, view_filer
+from gnomon_mongo.errors import TRANSIENT
+from gnomon_mongo.server import Server
+
+MakeStore = Callable[..., MongoStore]
+
+pytestmark = pytest.mark.parametrize("driver", ["pymongo"], indirect=True)
+
+
+class Gate:
+    """Counts the calls to collections, and holds or refuses the writes of views."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.is_open = asyncio.Event()
+        self.is_open.set()
+        self.refuses = False
+        self.written: list[tuple[str, int]] = []
+        get = Server.__getitem__
+        monkeypatch.setattr(Server, "__getitem__", lambda server, name: Gated(get(server, name), name, self))
+
+
+class Gated:
+    def __init__(self, collection: Any, name: str, gate: Gate) -> None:
+        self._collection, self._name, self._gate = collection, name, gate
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._collection, name)
+
+    async def bulk_write(self, requests: list[Any], **options: Any) -> Any:
+        if self._name != schema.EVENTS:
+            await self._gate.is_open.wait()
+            if self._gate.refuses:
+                code = next(iter(TRANSIENT))
+                raise BulkWriteError({"writeErrors": [{"index": 0, "code": code}], "writeConcernErrors": []})
+        self._gate.written.append((self._name, len(requests)))
+        return await self._collection.bulk_write(requests, **options)
+
+
+@pytest.fixture
+def gate(monkeypatch: pytest.MonkeyPatch) -> Gate:
+    return Gate(monkeypatch)
+
+
+def parts(number: int) -> tuple[list[Event], list[Event]]:
+    """Return the appends in which a run starts and ends."""
+    history = numbered(succeeded("sync", NOON + number * SECOND), after=3 * number)
+    return history[:2], history[2:]
+
+
+async def run(store: MongoStore, number: int) -> list[Event]:
+    start, end = parts(number)
+    await store.append(start, [execution.fold(start)], [])
+    await store.append(end, [execution.fold([*start, *end])], [])
+    return [*start, *end]
+
+
+async def test_an_append_is_one_write_and_its_views_are_filed_together(gate: Gate, make_store: MakeStore) -> None:
+    store = make_store()
+    await store.open()
+    gate.is_open.clear()
+    gate.written.clear()
+
+    histories = [await run(store, number) for number in range(5)]
+
+    assert gate.written == [(schema.EVENTS, 1 + (number > 0) + (number % 2 == 0)) for number in range(10)]
+    view = execution.fold(histories[4])
+    assert await store.execution(view.id) == view
+    assert len(await store.read()) == 15
+    listing = asyncio.create_task(store.executions(ExecutionQuery()))
+    gate.is_open.set()
+    page = await listing
+    assert [one.status for one in page.items] == ["success"] * 5
+    filed = [count for name, count in gate.written if name == schema.EXECUTIONS]
+    assert filed == [1, 5]  # what was added while the first one was held became one group, a view for each run
+    await check_store(store)
+
+
+async def test_views_that_a_killed_kernel_did_not_file_are_folded_by_the_next(
+    gate: Gate, make_store: MakeStore, database: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spooling_writer, "FINISH_LIMIT_S", 0.0)
+    store = make_store()
+    await store.open()
+    added = numbered(job_added("sync"))
+    await store.append(added, [], job_states(added))
+    await store.jobs()
+    gate.is_open.clear()
+    for number in range(4):
+        history = numbered(succeeded("sync", NOON + number * SECOND), after=1 + 3 * number)
+        await store.append(history[:2], [execution.fold(history[:2])], [])
+        await store.append(history[2:], [execution.fold(history)], [])
+    await store.close()
+    assert await database[schema.EXECUTIONS].count_documents({}) == 0
+    assert {one["batch"] async for one in database[schema.EVENTS].find({"_id": {"$gt": 1}})} == {2}
+
+    gate.is_open.set()
+    again = make_store()
+    await again.open()
+    assert (await again.executions(ExecutionQuery())).total == 4
+    await check_store(again)
+
+
+async def test_a_server_that_takes_events_and_no_views_is_degraded_and_lists_say_why(
+    gate: Gate, make_store: MakeStore, eventually: Any
+) -> None:
+    store = make_store()
+    await store.open()
+    gate.refuses = True
+    history = await run(store, 0)
+    await eventually(lambda: store.health().state == "degraded")
+
+    health = store.health()
+    assert (health.backlog, health.accepts_runs) == (3, True)
+    assert "the views of 3 events are not written yet" in str(health.problem)
+    with pytest.raises(StoreUnavailableError, match="the views of 3 events are not written yet"):
+        await store.executions(ExecutionQuery())
+    assert await store.execution(history[0].stream) == execution.fold(history)
+    assert len(await store.read()) == 3
+
+    gate.refuses = False
+    await eventually(lambda: store.health().state == "healthy")
+    assert (await store.executions(ExecutionQuery())).total == 1
+
+
+async def test_an_append_waits_while_too_many_views_wait(
+    gate: Gate, make_store: MakeStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(view_filer, "MOST_WAITING", 2)
+    store = make_store()
+    await store.open()
+    gate.is_open.clear()
+    start, end = parts(0)
+    await store.append(start, [execution.fold(start)], [])
+    await store.append(end, [execution.fold([*start, *end])], [])
+    waiting = asyncio.create_task(run(store, 1))
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert await store.head() == 3
+    gate.is_open.set()
+    await waiting
+    assert await store.head() == 6
