@@ -38,6 +38,17 @@ REFUSED = (
     "shutdown_asyncgens",
 )
 """Methods of a loop that foreign code may not call, because they change it for all others."""
+RUN_ONCE = "_run_once"
+"""The method of asyncio's own loops that runs the callbacks of one turn; a public one does not exist."""
+CALLBACK_POSITIONS = {
+    "call_soon": 0,
+    "call_soon_threadsafe": 0,
+    "call_later": 1,
+    "call_at": 1,
+    "add_reader": 1,
+    "add_writer": 1,
+}
+"""Where the methods of other loops, such as uvloop's, expect their callbacks. Steps of tasks come by `call_soon`."""
 ENDINGS = (SystemExit, KeyboardInterrupt)
 """What asyncio does not catch."""
 
@@ -90,6 +101,11 @@ class LoopGuard:
             self._report(who, exc)
         return True
 
+    def covers(self, context: contextvars.Context | None) -> bool:
+        """Return whether a callback must not end the loop: one with these context variables, or the present ones."""
+        who = self._foreign.get(None) if context is None else context.get(self._foreign)
+        return who is not None or self._is_own_loop
+
     def refuses(self, method: str) -> bool:
         """Return whether the code that is running now may not call this method of the loop."""
         return method in self._refused and self._foreign.get(None) is not None
@@ -102,8 +118,11 @@ class GuardedMethods:
         self.guards: list[LoopGuard] = []
         self._dict = loop.__dict__
         self._before: dict[str, Any] = {}
-        if (run_once := getattr(loop, "_run_once", None)) is not None:  # else the loop is not asyncio's
-            self._replace("_run_once", self._contained(run_once))
+        if (run_once := getattr(loop, RUN_ONCE, None)) is not None:
+            self._replace(RUN_ONCE, self._contained(run_once))
+        else:
+            for name, position in CALLBACK_POSITIONS.items():
+                self._replace(name, self._wrapping(getattr(loop, name), position))
         for name in REFUSED:
             self._replace(name, self._refused(name, getattr(loop, name)))
 
@@ -123,11 +142,29 @@ class GuardedMethods:
             try:
                 run_once()
             except ENDINGS as exc:  # the callbacks that are left stay in the loop's queue
-                context = _context_of_callback(exc)
-                if is_from_signal(exc) or not any(guard.contains(exc, context) for guard in self.guards):
+                if not self._contain(exc, _context_of_callback(exc)):
                     raise
 
         return run_once_contained
+
+    def _contain(self, exc: BaseException, context: contextvars.Context | None) -> bool:
+        return not is_from_signal(exc) and any(guard.contains(exc, context) for guard in self.guards)
+
+    def _wrapping(self, method: Callable[..., Any], position: int) -> Callable[..., Any]:
+        def call(*args: Any, **options: Any) -> Any:
+            context: contextvars.Context | None = options.get("context")
+            if any(guard.covers(context) for guard in self.guards):
+                args = (*args[:position], self._call, *args[position:])
+            return method(*args, **options)
+
+        return call
+
+    def _call(self, callback: Callable[..., object], *args: Any) -> None:
+        try:
+            callback(*args)
+        except ENDINGS as exc:
+            if not self._contain(exc, contextvars.copy_context()):
+                raise
 
     def _refused(self, name: str, method: Any) -> Any:
         def call(*args: Any, **kwargs: Any) -> Any:

@@ -20,6 +20,8 @@ import asyncio
 import concurrent.futures
 import multiprocessing
 import os
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -47,6 +49,22 @@ def child():
     Path("child.pid").write_text(str(process.pid))
 
 
+def process_pool():
+    pool = concurrent.futures.ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
+    KEPT.append((pool, pool.submit(time.sleep, 3600)))
+
+
+def subprocess_child():
+    code = "import time; time.sleep(3600)"
+    KEPT.append(subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
+    Path("subprocess.pid").write_text(str(KEPT[-1].pid))
+
+
+async def saturated_executor():
+    loop = asyncio.get_running_loop()
+    KEPT.extend(loop.run_in_executor(None, time.sleep, 3600) for _ in range(64))
+
+
 async def task():
     KEPT.append(asyncio.create_task(swallow()))
     await asyncio.sleep(0)
@@ -59,7 +77,16 @@ async def swallow():
         except asyncio.CancelledError:
             pass
 """
-LEFT_BEHIND = ("thread", "executor", "default_executor", "child", "task")
+LEFT_BEHIND = (
+    "thread",
+    "executor",
+    "default_executor",
+    "child",
+    "process_pool",
+    "subprocess_child",
+    "saturated_executor",
+    "task",
+)
 
 
 @pytest.fixture
@@ -90,6 +117,7 @@ def test_nothing_that_bodies_leave_behind_keeps_the_process_alive(leaving: Calla
     assert kernel.ends() == 0, kernel.errors
     assert "left-thread" in named["threads"]
     wait_until_gone(int((folder / "child.pid").read_text()))
+    os.kill(int((folder / "subprocess.pid").read_text()), signal.SIGKILL)  # a program of its own may outlive the kernel
 
 
 def test_a_task_that_never_stops_does_not_keep_the_kernel_from_stopping(leaving: Callable[..., Any]) -> None:

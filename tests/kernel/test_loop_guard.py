@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 
 import pytest
 
+import hostile_tasks
 from gnomon import Job, Kernel
 from gnomon.loop_guard import run_protected
 
@@ -133,3 +134,24 @@ async def test_the_loop_of_the_program_is_its_own_again() -> None:
         assert "stop" in loop.__dict__, "the second kernel still guards it"
 
     assert loop.__dict__.keys() == before.keys()
+
+
+OTHER_LOOPS = ("wait_for", "group", "call_soon", "call_soon_threadsafe", "call_later", "future_callback", "reader")
+
+
+@pytest.mark.parametrize("ending", hostile_tasks.ENDINGS)
+@pytest.mark.parametrize("name", OTHER_LOOPS)
+async def test_loops_other_than_those_of_asyncio_are_guarded_too(
+    name: str, ending: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gnomon.loop_guard.RUN_ONCE", "not_a_method_of_other_loops")
+    body = (hostile_tasks.AWAITED | hostile_tasks.FORGOTTEN)[name]
+
+    async def hostile() -> None:
+        await body(hostile_tasks.ENDINGS[ending])
+
+    async with Kernel(jobs=[Job(id="job", func=hostile)], blocked_loop_after=None) as kernel:
+        run = await kernel.wait((await kernel.trigger("job")).execution.id)
+        assert kernel.health().state == "healthy"
+
+    assert run.status == ("failed" if name in hostile_tasks.AWAITED else "success")
