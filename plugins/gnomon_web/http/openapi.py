@@ -155,7 +155,8 @@ def _operation(route: Route, signature: Signature, schemas: Schemas, config: Con
     if config.tokens:  # without tokens everything is allowed
         operation["security"] = [] if route.role == "public" else [{"bearer": []}, {"cookie": []}]
     if signature.body is not None:
-        body = {"schema": schemas.of(signature.body)}
+        schema = schemas.of(signature.body)
+        body = {"schema": schema if signature.needs_body else {"anyOf": [schema, {"type": "null"}]}}
         operation["requestBody"] = {"required": signature.needs_body, "content": {JSON: body}}
     return operation
 

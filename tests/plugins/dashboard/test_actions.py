@@ -146,6 +146,24 @@ async def test_a_run_takes_its_own_arguments_and_reports_invalid_ones(open_page:
     assert (await served.kernel.job("quick")).state.paused
 
 
+async def test_arguments_that_lists_cut_are_whole_where_a_run_is_shown_or_started_again(
+    open_page: Any, serve: Any
+) -> None:
+    note = "n" * 5_000 + " end"
+    served = await serve(Job(id="quick", func=quick))
+    run = (await served.kernel.trigger("quick", kwargs={"note": note})).execution.id
+    await served.kernel.wait(run)
+    window = await open_page(served.url, "/runs")
+    page = window.page
+
+    await page.locator("tr[data-row] a").first.focus()
+    await page.keyboard.press("t")
+    await expect(page.get_by_label("Arguments for this run")).to_have_value(re.compile(rf"^.*{note}.*$", re.DOTALL))
+    await page.keyboard.press("Escape")
+    await window.follow(f"/runs/{run}")
+    await expect(page.locator("main")).to_contain_text(note)
+
+
 async def test_a_job_is_paused_and_resumed_and_shows_it_once_the_log_confirms(open_page: Any, serve: Any) -> None:
     served = await serve(Job(id="quick", func=quick, every=Duration(hours=1)))
     window = await open_page(served.url, "/jobs")
