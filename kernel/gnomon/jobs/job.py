@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal
 import msgspec
 
 from gnomon.domain.events import DeclaredStep
-from gnomon.domain.secret_references import sealed
+from gnomon.domain.secret_references import is_flat, sealed
 from gnomon.durations import Duration, encode_hook
 from gnomon.errors import JobError
 from gnomon.jobs.callables import reference
@@ -165,8 +165,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True,
         """Put the form of the log in place of references to secrets."""
         for name in ("args", "kwargs"):
             given = getattr(self, name)
-            if is_too_deep(given):
-                continue  # the log refuses it
+            if is_flat(given) or is_too_deep(given):  # the log refuses the latter
+                continue
             try:
                 kept = sealed(given, name)
             except ValueError as exc:

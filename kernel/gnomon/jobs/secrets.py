@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from gnomon.domain.secret_references import SecretReference, opened
+from gnomon.domain.secret_references import SecretReference, is_flat, opened
 from gnomon.errors import SecretError
 
 
@@ -30,6 +30,8 @@ def open_arguments(args: list[Any], kwargs: dict[str, Any]) -> tuple[list[Any], 
 
     SecretError names every reference that cannot be read.
     """
+    if is_flat(args) and is_flat(kwargs):
+        return args, kwargs, []
     secrets: list[str] = []
     problems: list[str] = []
 

@@ -22,7 +22,7 @@ from typing import Any, ClassVar
 import msgspec
 
 from gnomon.domain.execution import Execution
-from gnomon.domain.secret_references import references
+from gnomon.domain.secret_references import is_flat, references
 from gnomon.jobs.body import Body
 from gnomon.jobs.job import Limits
 from gnomon.jobs.secrets import open_arguments
@@ -66,10 +66,9 @@ class Run(msgspec.Struct, frozen=True):
     @property
     def reads_files(self) -> bool:
         """Whether `arguments` reads files, which may block."""
-        execution = self.execution
-        return bool(execution.args or execution.kwargs) and any(
-            reference.kind == "file" for _, reference in references([execution.args, execution.kwargs], "")
-        )
+        args, kwargs = self.execution.args, self.execution.kwargs
+        is_plain = is_flat(args) and is_flat(kwargs)
+        return not is_plain and any(reference.kind == "file" for _, reference in references([args, kwargs], ""))
 
     def arguments(self) -> tuple[list[Any], dict[str, Any]]:
         """Return the positional and named arguments of the call, with the secrets that they refer to.
