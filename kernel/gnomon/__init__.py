@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from gnomon.domain.events import ActionImported as ActionImported
     from gnomon.domain.events import Cancelled as Cancelled
     from gnomon.domain.events import CancelRequested as CancelRequested
+    from gnomon.domain.events import ClockChanged as ClockChanged
     from gnomon.domain.events import Event as Event
     from gnomon.domain.events import Failed as Failed
     from gnomon.domain.events import Hidden as Hidden
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
     from gnomon.domain.events import JobPaused as JobPaused
     from gnomon.domain.events import JobRemoved as JobRemoved
     from gnomon.domain.events import JobResumed as JobResumed
+    from gnomon.domain.events import KernelEvent as KernelEvent
+    from gnomon.domain.events import KernelStarted as KernelStarted
+    from gnomon.domain.events import KernelStopped as KernelStopped
     from gnomon.domain.events import LateResult as LateResult
     from gnomon.domain.events import Missed as Missed
     from gnomon.domain.events import Progress as Progress
@@ -87,6 +91,7 @@ _HOMES = {
         "ActionImported",
         "CancelRequested",
         "Cancelled",
+        "ClockChanged",
         "Event",
         "Failed",
         "Hidden",
@@ -98,6 +103,9 @@ _HOMES = {
         "JobPaused",
         "JobRemoved",
         "JobResumed",
+        "KernelEvent",
+        "KernelStarted",
+        "KernelStopped",
         "LateResult",
         "Missed",
         "Progress",

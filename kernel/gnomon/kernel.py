@@ -26,10 +26,12 @@ from gnomon.domain.operator_actions import KERNEL
 from gnomon.domain.records import Checkpoint
 from gnomon.engine.admission import Admission
 from gnomon.engine.commands import KernelCommands
+from gnomon.engine.fire_sampler import FireSampler
 from gnomon.engine.health import KernelCondition
 from gnomon.engine.job_registry import JobRegistry
 from gnomon.engine.job_table import JobTable
 from gnomon.engine.journal import Journal
+from gnomon.engine.kernel_facts import KernelFacts
 from gnomon.engine.launcher import Launcher
 from gnomon.engine.loop_watchdog import LoopWatchdog
 from gnomon.engine.progress_recorder import ProgressRecorder
@@ -37,7 +39,7 @@ from gnomon.engine.queries import KernelQueries
 from gnomon.engine.recovery import recover
 from gnomon.engine.supervisor import Supervisor
 from gnomon.engine.timetable import Timetable
-from gnomon.errors import DeposedError, GnomonError, StoreError
+from gnomon.errors import DeposedError, GnomonError
 from gnomon.jobs.job import Job
 from gnomon.jobs.registered import ARGUMENTS_LIMIT, RegisteredJob
 from gnomon.logs import get_logger
@@ -54,7 +56,6 @@ from gnomon.runners.process import ProcessRunner
 from gnomon.runners.thread import ThreadRunner
 from gnomon.scheduling.catch_up import Absence
 from gnomon.stores.memory import MemoryStore
-from gnomon.stores.schedule_versions import note_schedule_versions, present_versions
 from gnomon.tasks import TaskSet, end, protected, running
 
 log = get_logger("gnomon.kernel")
@@ -74,7 +75,8 @@ class Kernel(KernelQueries, KernelCommands):
     classes with hooks. `timezone` is the zone of jobs that have none. `drain` is how long leaving waits for running
     bodies. A run that blocks the event loop for longer than `blocked_loop_after` is reported; None or 0 turns that off.
     The arguments of a run may have `arguments_limit` bytes as JSON. A kernel with `keeps_time=False` runs only what is
-    triggered. Inside the block, `log_id` is the id of the log and `loop` the event loop of the kernel.
+    triggered. Inside the block, `log_id` is the id of the log and `loop` the event loop of the kernel; the text
+    that is set as `stop_reason` there is recorded as the reason of the stop.
     """
 
     def __init__(  # noqa: PLR0913 - what a deployment may set, all by name
@@ -100,6 +102,7 @@ class Kernel(KernelQueries, KernelCommands):
         self.loop: asyncio.AbstractEventLoop | None = None
         self.log_id = ""
         self.lost_events = 0
+        self.stop_reason = ""
         self._timezone = timezone
         self._arguments_limit = arguments_limit
         self._keeps_time = keeps_time
@@ -119,6 +122,7 @@ class Kernel(KernelQueries, KernelCommands):
             self._jobs = JobTable(self._register(job) for job in jobs)
         self._dispatcher = Dispatcher(self.plugins, self._store, self, self._hook_timeout_s)
         self._journal = Journal(self._store, self.clock, self.node, self._dispatcher.publish)
+        self._facts = KernelFacts(self._journal)
         self._admission = Admission(max_running, lambda: health_of(self._store))
         self._admission.is_open = False  # until everything has been started
         self._resources = AsyncExitStack()
@@ -144,6 +148,7 @@ class Kernel(KernelQueries, KernelCommands):
     ) -> None:
         """Start nothing more, wait `drain` for running bodies, cancel the rest, make everything durable, close."""
         self._is_stopping = True
+        self.stop_reason = self.stop_reason or (f"{exc_type.__name__} was raised" if exc_type else "it was closed")
         self._start_nothing_more()
         try:
             if exc_type is None:
@@ -176,6 +181,7 @@ class Kernel(KernelQueries, KernelCommands):
         resources.push_async_callback(self._stop_components)
         resources.push_async_callback(self._stop_plugins)
         self._build(tasks)
+        self._facts.started(self._store, keeps_time=self._keeps_time)
         self._start_component(self._progress.conflate(), "progress recorder")
         self._start_component(self._keep_house(), "housekeeping")
         resources.push_async_callback(self._flush)
@@ -212,34 +218,25 @@ class Kernel(KernelQueries, KernelCommands):
             tasks,
             self._watchdog,
         )
-        self._timetable = Timetable(self.clock, self._launcher.dispatch)
+        self._timetable = Timetable(self.clock, self._launcher.dispatch, self._facts.clock_changed)
+        self._sampler = FireSampler(self._store, self._journal, self._jobs, self.clock)
         self._registry = JobRegistry(self._journal, self.clock, self._timetable, self._launcher, self._jobs)
         self._condition = KernelCondition(self._journal, self._timetable, self._watchdog)
 
     async def _reconcile_downtime(self) -> None:
         """Record the outcomes of fires and runs during the downtime, and enter all jobs into the timetable."""
         if not self._keeps_time:
+            await asyncio.shield(self._journal.durable())
             return  # the runs of an earlier kernel wait for one that keeps time and knows all the jobs
         with garbage_collection_paused():
             self._registry.apply(list(self._jobs), KERNEL, "the kernel was started with these definitions")
-        await self._note_versions()
         await recover(self._store, self._journal, self._launcher, self.clock, self._jobs)
         absence = Absence(down_until=self.clock.now())
         with garbage_collection_paused():
             for registered in self._jobs:
                 self._registry.enter(registered.job.id, absence)
         await asyncio.shield(self._journal.durable())
-
-    async def _note_versions(self) -> None:
-        try:
-            before = await note_schedule_versions(self._store, self.clock.now(), self.node)
-        except StoreError as exc:  # the audit is less exact without them, and no job needs them
-            log.warning("the library versions that determine fire times were not recorded", problem=str(exc))
-            return
-        if before is not None and before.versions != (present := present_versions()):
-            log.warning(
-                "the library versions that determine fire times have changed", before=before.versions, now=present
-            )
+        await self._sampler.start()
 
     def _start_nothing_more(self) -> None:
         self._admission.is_open = False
@@ -262,6 +259,7 @@ class Kernel(KernelQueries, KernelCommands):
         await self._dispatcher.stop(max(self._flush_deadline - time.monotonic(), MIN_PLUGIN_STOP_S))
 
     async def _flush(self) -> None:
+        self._facts.stopped(self.stop_reason or "its start failed")
         self._flush_deadline = time.monotonic() + FLUSH_LIMIT_S
         try:
             async with asyncio.timeout(FLUSH_LIMIT_S):
@@ -280,6 +278,8 @@ class Kernel(KernelQueries, KernelCommands):
                 self._condition.log_changes()
             with contextlib.suppress(DeposedError):  # the journal has logged it
                 self._launcher.start_waiting()  # no event says that a store accepts runs again
+            if self._keeps_time:
+                await self._sampler.advance()
 
     def _start_component(self, work: Coroutine[Any, Any, None], name: str) -> None:
         """Start a component that runs until the kernel stops. If it ends before, for any reason, the kernel fails."""

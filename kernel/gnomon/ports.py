@@ -20,7 +20,6 @@ from gnomon.domain.records import (
     ExecutionQuery,
     LogLine,
     Page,
-    Rollback,
     StoreHealth,
 )
 
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
     from gnomon.domain.events import Event
     from gnomon.domain.execution import Execution
     from gnomon.domain.job_state import JobState
+    from gnomon.domain.rollback import Rollback
 
 
 _HEALTHY = StoreHealth()
@@ -107,7 +107,7 @@ class Store(ABC):
     async def job_events(self, job_id: str, since: datetime, until: datetime) -> list[Event]:
         """Return the events of a job and its executions with since <= `at` < until, in order of position.
 
-        Progress events are left out.
+        Progress events are left out. An empty id stands for the events of kernels.
         """
 
     async def statistics(self, job_id: str | None = None) -> list[ExecutionCounts] | None:

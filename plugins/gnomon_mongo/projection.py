@@ -7,7 +7,15 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from bson import ObjectId
 
 from gnomon.domain import execution, job_state
-from gnomon.domain.events import JOB_STREAM, Event, JobEvent, UnknownEvent, job_stream
+from gnomon.domain.events import (
+    JOB_STREAM,
+    KERNEL_STREAM,
+    Event,
+    ExecutionEvent,
+    JobEvent,
+    UnknownEvent,
+    job_stream,
+)
 from gnomon.domain.execution import Execution
 from gnomon.domain.job_state import JobState
 from gnomon.errors import TransitionError
@@ -103,8 +111,8 @@ async def _own_ids(server: Server, after: Document) -> list[ObjectId | str]:
 async def matches_events(server: Server, stream: str) -> bool:
     """Whether the view of an execution equals the fold of its events."""
     history = await queries.stream(server, stream)
-    if not history or isinstance(history[0], UnknownEvent):
-        return True  # just pruned, or a kind of stream of a later version
+    if not history or not isinstance(history[0], ExecutionEvent):
+        return True  # just pruned, or the stream of a job, of a kernel, or of a kind that a later version adds
     if any(isinstance(event, UnknownEvent) and event.raw.get("type") == WITHHELD for event in history):
         return True  # the view was folded with the event that is kept aside
     if [event.version for event in history] != list(range(1, len(history) + 1)):
@@ -129,9 +137,9 @@ async def _project(server: Server, after: int) -> int:
 
 
 def _streams(events: Iterable[Event]) -> list[str]:
-    # An unknown event, or a placeholder, may be one of a job.
-    streams = (event.stream for event in events if not isinstance(event, JobEvent))
-    return list(dict.fromkeys(stream for stream in streams if not stream.startswith(JOB_STREAM)))
+    # An unknown event, or a placeholder, may be one of a job or a kernel.
+    streams = (event.stream for event in events if isinstance(event, ExecutionEvent | UnknownEvent))
+    return list(dict.fromkeys(stream for stream in streams if not stream.startswith((JOB_STREAM, KERNEL_STREAM))))
 
 
 async def _view(server: Server, stream: str, events: Sequence[Event]) -> Execution | None:

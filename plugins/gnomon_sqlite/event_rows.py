@@ -164,7 +164,7 @@ def read_job(connection: sqlite3.Connection, job_id: str, since: int, until: int
         ORDER BY first""",  # noqa: S608 - our own names
         {"since": since, "until": until, "settled": until + setback},
     )
-    name = _encode(job_id)  # most rows do not mention a given job, so they are not decoded
+    name = b'"job_id":' + _encode(job_id)  # most rows do not mention a given job, so they are not decoded
 
     def is_wanted(event: Event) -> bool:
         return event.job_id == job_id and since <= to_micros(event.at) < until and not isinstance(event, Progress)

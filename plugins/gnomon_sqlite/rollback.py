@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import structlog
 
-from gnomon.domain.records import Rollback
+from gnomon.domain.rollback import Rollback
 from gnomon.errors import RolledBackError
 from gnomon_sqlite import event_rows
 from gnomon_sqlite.connection import connect, insert

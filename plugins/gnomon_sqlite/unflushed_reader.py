@@ -12,7 +12,7 @@ import msgspec
 
 from gnomon.domain import execution, job_state
 from gnomon.domain.brief import brief
-from gnomon.domain.events import Event, JobEvent
+from gnomon.domain.events import Event, JobEvent, KernelEvent
 from gnomon.domain.execution import Execution
 from gnomon.domain.job_state import JobState
 from gnomon.errors import TransitionError
@@ -93,12 +93,12 @@ class Tail:
         if stream in self._final:
             return False  # an event after the end of a flushed run updates its row at once
         self.ends[stream] = (event.version, event.position)
-        if event.version == 1 or view is None:
+        if (event.version == 1 or view is None) and event.job_id:
             self._job_events.append(event)
         try:
             if view is not None:
                 view.apply(event)
-            elif isinstance(event, JobEvent):
+            elif isinstance(event, JobEvent | KernelEvent):
                 return False
             else:
                 self.executions[stream] = execution.begin(event)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import getpass
+import json
 import shutil
 import signal
 from collections.abc import Callable
@@ -12,7 +14,7 @@ JSON_LOG = ("--log-format", "json")
 
 
 def test_a_restored_copy_is_refused_until_the_rollback_is_accepted(
-    start: Callable[..., Any], configure: Callable[..., Path], folder: Path
+    start: Callable[..., Any], gnomon: Callable[..., Any], configure: Callable[..., Path], folder: Path
 ) -> None:
     configure(tick='every = "100ms"')
 
@@ -33,3 +35,7 @@ def test_a_restored_copy_is_refused_until_the_rollback_is_accepted(
     assert "--accept-rollback" in refused.errors
     live("--accept-rollback")
     live()
+    (action,) = json.loads(gnomon("history", "--json").stdout)["items"]
+    assert (action["action"], action["actor"], action["job_id"]) == ("accept_rollback", getpass.getuser(), "")
+    assert action["detail"].startswith("the log had lost events ")
+    assert "accept_rollback" in gnomon("history").stdout

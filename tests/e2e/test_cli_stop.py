@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from log_checker import read_events
+
 Start = Callable[..., Any]
 JSON_LOG = ("--log-format", "json", "--log-level", "debug")
 JOBS = """
@@ -115,6 +117,8 @@ def test_nothing_that_bodies_leave_behind_keeps_the_process_alive(leaving: Calla
     named = kernel.wait_for("jobs left something behind: the process ends without waiting for it")
 
     assert kernel.ends() == 0, kernel.errors
+    (stopped,) = [event for event in read_events(folder / "gnomon.db") if event["type"] == "kernel_stopped"]
+    assert stopped["reason"] == "SIGTERM"
     assert "left-thread" in named["threads"]
     wait_until_gone(int((folder / "child.pid").read_text()))
     os.kill(int((folder / "subprocess.pid").read_text()), signal.SIGKILL)  # a program of its own may outlive the kernel

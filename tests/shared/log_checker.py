@@ -48,7 +48,7 @@ def check_log(path: Path, *, accepted: Iterable[str] = (), ended: bool = True) -
     for stream, history in streams.items():
         versions = [event["version"] for event in history]
         assert versions == list(range(1, len(history) + 1)), f"{stream}: versions {versions}"
-    runs = {stream: history for stream, history in streams.items() if not stream.startswith("job:")}
+    runs = {stream: history for stream, history in streams.items() if not stream.startswith(("job:", "kernel:"))}
     states = {stream: _state_after(stream, history) for stream, history in runs.items()}
     lost = set(accepted) - runs.keys()
     assert not lost, f"accepted and lost: {lost}"

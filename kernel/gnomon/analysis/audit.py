@@ -64,7 +64,7 @@ async def audit(
         again = {job_id: FireReconciler(job_id, one.history, span, one.strays) for job_id, one in doubtful.items()}
         await _reconcile(_blocks(store, job_ids, since, after, head), again)
         reconcilers |= again
-    changes = _other_versions(await read_schedule_versions(store))
+    changes = _other_versions(await read_schedule_versions(store, since))
     audits = (reconcilers[job_id].audit for job_id in sorted(reconcilers))
     return AuditReport(since, until, head, [_judged(one, changes) for one in audits])
 

@@ -17,6 +17,7 @@ from gnomon.domain.records import ExecutionQuery
 from gnomon.ports import Store
 from gnomon.scheduling.catch_up import DETAILS
 from gnomon.scheduling.triggers import AnchoredTrigger, counts_elapsed_time
+from gnomon.stores.reading import newest_kernel_fact
 from gnomon.text import length, moment
 
 Fate = Status | Literal["held_back", "undecided", "to_come", "no_outcome", "forgotten"]
@@ -28,10 +29,15 @@ NEIGHBOURS = 200
 
 
 class Silence(msgspec.Struct, frozen=True):
-    """A period in which nothing was written to the log; None where it is open."""
+    """A period in which nothing was written to the log; None where it is open.
+
+    `stopped` is why the kernel before it stopped, where that is in the log; `started` is the node of the one after it.
+    """
 
     since: datetime | None
     until: datetime | None
+    stopped: str | None = None
+    started: str | None = None
 
 
 class FireExplanation(msgspec.Struct, kw_only=True):
@@ -139,8 +145,19 @@ class FireExplainer:
                 f"The kernel did not process it until {self.when(decided.at)}: its event loop was blocked for "
                 f"{length(warned.seconds or 0.0)}. {self._behind_words(explanation)}"
             )
+        elif (change := await self._clock_change(due, decided)) is not None:
+            explanation.say(
+                f"The clock went from {self.when(change.at - timedelta(microseconds=change.microseconds))} to "
+                f"{self.when(change.at)} at once: it was set forward, or the machine was suspended."
+            )
         else:
             explanation.say(f"The kernel did not process it until {self.when(decided.at)}: it was busy or suspended.")
+
+    async def _clock_change(self, due: datetime, decided: Event) -> events.ClockChanged | None:
+        """Return the jump of the clock over the time at which a fire was due."""
+        changes = await self._store.job_events("", due, decided.at + timedelta(microseconds=1))
+        forward = (one for one in changes if isinstance(one, events.ClockChanged) and one.direction == "forward")
+        return next((one for one in forward if one.position < decided.position), None)
 
     async def _blocked_loop(self, due: datetime, decided: Event) -> events.Warned | None:
         """Return the warning about a run that blocked the kernel's event loop between two moments."""
@@ -259,7 +276,10 @@ class FireExplainer:
             explanation.fate = "undecided"
             last = await fire_outcomes.last_event(self._store, self._head)
             sign = f"the last event in the log is from {self.when(last.at)}" if last is not None else "the log is empty"
-            explanation.say(f"It has not run: no kernel has decided it yet, and {sign}. Is a kernel running?")
+            hint = " Is a kernel running?"
+            if isinstance(last, events.KernelStopped):
+                sign, hint = f"the kernel was stopped at {self.when(last.at)} ({last.reason})", ""
+            explanation.say(f"It has not run: no kernel has decided it yet, and {sign}.{hint}")
 
     async def _explain_lost(self, explanation: FireExplanation) -> None:
         after = await fire_outcomes.position_at(self._store, explanation.scheduled_time, self._head)
@@ -277,12 +297,31 @@ class FireExplainer:
         before, after = await fire_outcomes.silence_around(self._store, fire, self._head)
         if after is not None and after.at - fire < NEGLIGIBLE_DELAY:
             return None
-        return Silence(before.at if before is not None else None, after.at if after is not None else None)
+        if after is not None and not isinstance(after, events.KernelStarted) and await self._kernel_was_up(after):
+            return None
+        return Silence(
+            before.at if before is not None else None,
+            after.at if after is not None else None,
+            before.reason if isinstance(before, events.KernelStopped) else None,
+            after.node if isinstance(after, events.KernelStarted) else None,
+        )
+
+    async def _kernel_was_up(self, event: Event) -> bool:
+        """Return whether the kernel that wrote an event had started before; a log of an older version has no starts."""
+        fact = await newest_kernel_fact(self._store, event.at, lambda _: True)
+        return fact is not None and not isinstance(fact, events.KernelStopped)
 
     def _silence_words(self, silence: Silence) -> str:
+        stopped = f"the kernel was stopped at {self.when(silence.since)} ({silence.stopped})"
         if silence.until is None:
+            if silence.stopped is not None:
+                return stopped
             return f"nothing was written to the log since {self.when(silence.since)}"
-        return f"nothing was written to the log from {self.when(silence.since)} to {self.when(silence.until)}"
+        if silence.started is None or silence.since is None:
+            return f"nothing was written to the log from {self.when(silence.since)} to {self.when(silence.until)}"
+        if silence.stopped is None:
+            stopped = f"the kernel ended without a stop, and its last event is from {self.when(silence.since)}"
+        return f"{stopped}; the next one started at {self.when(silence.until)} on {silence.started}"
 
     def _pause_words(self, pause: Pause) -> str:
         until = f"from {self.when(pause.since)} to {self.when(pause.until)}" if pause.until else ""

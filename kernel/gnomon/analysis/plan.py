@@ -17,6 +17,8 @@ from gnomon.jobs.diff import JobsDiff, difference, is_rescheduled
 from gnomon.jobs.registered import RegisteredJob
 from gnomon.scheduling.catch_up import Absence, Backlog, MissedRange, fires, undecided
 from gnomon.scheduling.triggers import AnchoredTrigger, is_predictable
+from gnomon.stores.fire_samples import FireSamples, Sample, moved_fires, sample_key
+from gnomon.stores.schedule_versions import present_versions
 
 Action = Literal["add", "change", "remove", "keep"]
 
@@ -47,11 +49,27 @@ class Change(msgspec.Struct, frozen=True):
     new: Any
 
 
+class MovedFire(msgspec.Struct, frozen=True):
+    """A fire that is at another time now; None where there was none, or is none any more."""
+
+    old: datetime | None
+    new: datetime | None
+
+
+class MovedFires(msgspec.Struct):
+    """Fires of a sample that have moved: how many, and the first few."""
+
+    count: int = 0
+    first: list[MovedFire] = []
+
+
 class JobPlan(msgspec.Struct, kw_only=True):
     """What happens to one job.
 
-    `gained` and `lost` are future fires. `catch_up` are past fires that run as soon as a kernel keeps time, `missed`
-    past fires that never will. `notes` say why a figure is less than certain.
+    `gained` and `lost` are future fires. `moved` are fires of an unchanged schedule that the versions of zone data,
+    cronsim or APScheduler in this process move, from a sample of those that the last kernel had computed. `catch_up`
+    are past fires that run as soon as a kernel keeps time, `missed` past fires that never will. `notes` say why a
+    figure is less than certain.
     """
 
     job_id: str
@@ -61,17 +79,22 @@ class JobPlan(msgspec.Struct, kw_only=True):
     is_paused: bool = False
     gained: Fires = msgspec.field(default_factory=Fires)
     lost: Fires = msgspec.field(default_factory=Fires)
+    moved: MovedFires = msgspec.field(default_factory=MovedFires)
     catch_up: Fires = msgspec.field(default_factory=Fires)
     missed: list[MissedRange] = []
     notes: list[str] = []
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """What happens to the jobs, with fires up to `until`; jobs to which nothing happens are left out."""
+    """What happens to the jobs, with fires up to `until`; jobs to which nothing happens are left out.
+
+    `upgrades` are the versions of what computes fires that differ from those of the last kernel.
+    """
 
     now: datetime
     until: datetime
     jobs: list[JobPlan]
+    upgrades: list[Change] = []
 
     def of(self, action: Action) -> list[JobPlan]:
         """List the jobs with this action."""
@@ -83,8 +106,17 @@ class Plan(msgspec.Struct, frozen=True):
         return len(self.of("keep")) == len(self.jobs)
 
 
-def plan(states: Iterable[JobState], jobs: Iterable[RegisteredJob], now: datetime, days: float = 7) -> Plan:
-    """Compare the jobs in the log with the complete set of jobs of a deployment, and look `days` ahead."""
+def plan(
+    states: Iterable[JobState],
+    jobs: Iterable[RegisteredJob],
+    now: datetime,
+    days: float = 7,
+    samples: FireSamples | None = None,
+) -> Plan:
+    """Compare the jobs in the log with the complete set of jobs of a deployment, and look `days` ahead.
+
+    `samples` are those in the log: fires that the last kernel had computed.
+    """
     known = {state.job_id: state for state in states}
     wanted = {registered.job.id: registered for registered in jobs}
     found = difference(known, {job_id: registered.definition for job_id, registered in wanted.items()})
@@ -94,9 +126,43 @@ def plan(states: Iterable[JobState], jobs: Iterable[RegisteredJob], now: datetim
         *(_added(wanted[job_id], known.get(job_id), now, until) for job_id in found.added),
         *(_changed(known[job_id], wanted[job_id], found, now, until) for job_id in found.changed),
         *(_removed(known[job_id], now, until) for job_id in found.removed),
-        *(one for job_id in kept if (one := _kept(known[job_id], wanted[job_id], now)) is not None),
+        *(_kept(known[job_id], wanted[job_id], now) for job_id in kept),
     ]
-    return Plan(now, until, plans)
+    upgrades = _upgrades(samples) if samples is not None else []
+    if samples is not None and (upgrades or "unknown" in samples.versions.values()):
+        _note_moved([one for one in plans if one.action in {"change", "keep"}], wanted, samples, now)
+    return Plan(now, until, [one for one in plans if one.action != "keep" or _does_something(one)], upgrades)
+
+
+def _upgrades(samples: FireSamples) -> list[Change]:
+    present = present_versions()
+    names = sorted(present.keys() | samples.versions.keys())
+    pairs = [(name, samples.versions.get(name), present.get(name)) for name in names]
+    return [Change(name, old, new) for name, old, new in pairs if old != new]
+
+
+def _note_moved(plans: Iterable[JobPlan], jobs: dict[str, RegisteredJob], samples: FireSamples, now: datetime) -> None:
+    """Compare the sampled fires of each schedule from now on with those that this process computes."""
+    moved: dict[str, MovedFires] = {}  # jobs share schedules
+    for planned in plans:
+        registered = jobs[planned.job_id]
+        key = sample_key(planned.job_id, registered.definition, registered.trigger)
+        sample = samples.samples.get(key) if key is not None and not planned.is_rescheduled else None
+        if key is None or sample is None or registered.trigger is None:
+            continue
+        if key not in moved:
+            moved[key] = _moved(registered.trigger, sample, now)
+        planned.moved = moved[key]
+
+
+def _moved(trigger: AnchoredTrigger, sample: Sample, now: datetime) -> MovedFires:
+    pairs = [MovedFire(old, new) for old, new in moved_fires(trigger, sample)]
+    found = [one for one in pairs if max(fire for fire in (one.old, one.new) if fire is not None) >= now]
+    return MovedFires(len(found), found[:SHOWN])
+
+
+def _does_something(planned: JobPlan) -> bool:
+    return bool(planned.catch_up.count or planned.missed or planned.moved.count)
 
 
 def _added(registered: RegisteredJob, state: JobState | None, now: datetime, until: datetime) -> JobPlan:
@@ -140,10 +206,10 @@ def _removed(state: JobState, now: datetime, until: datetime) -> JobPlan:
     return planned
 
 
-def _kept(state: JobState, registered: RegisteredJob, now: datetime) -> JobPlan | None:
+def _kept(state: JobState, registered: RegisteredJob, now: datetime) -> JobPlan:
     planned = JobPlan(job_id=state.job_id, action="keep", is_paused=state.paused)
     _catch_up(planned, state, registered, now)
-    return planned if planned.catch_up.count or planned.missed else None
+    return planned
 
 
 def _new_fires(

@@ -1,14 +1,16 @@
 """The event types. Each records one fact, is named in the past tense, and never changes once it is written.
 
-On the wire an event is one flat JSON object with a `type`. This module imports no other module of gnomon.
+On the wire an event is one flat JSON object with a `type`. It builds on no other domain module but `rollback`.
 """
 
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import msgspec
+
+from gnomon.domain.rollback import Rollback
 
 LOG_FORMAT = 3
 """Version of the JSON format in which events are written. Older formats are converted by the upcasters in codec.py."""
@@ -24,7 +26,7 @@ MissedReason = Literal["late", "overlap", "guard", "downtime", "paused", "capaci
 class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="type", gc=False):
     """The fields of every event.
 
-    `stream` is an execution id, or `job:<job_id>` for facts about a job; `version` counts 1..n in the stream and
+    `stream` is an execution id, `job:<job_id>` or `kernel:<kernel_id>`; `version` counts 1..n in the stream and
     (stream, version) is unique. `position` is the event's position in the whole log, contiguous from 1; the journal
     sets it when it appends the event. `at` is aware UTC.
     """
@@ -329,6 +331,41 @@ class ActionImported(JobEvent, frozen=True, kw_only=True, tag="action_imported")
     error_message: str | None = None
 
 
+class KernelEvent(Event, frozen=True, kw_only=True):
+    """A fact that concerns no job: its `job_id` is empty. Its stream is `kernel:<kernel_id>`, an id for each start."""
+
+
+class KernelStarted(KernelEvent, frozen=True, kw_only=True, tag="kernel_started"):
+    """A kernel began to write this log.
+
+    `actor` is the operating system's user. `versions` are those of gnomon and Python, and of what computes fires:
+    `zone data`, `cronsim`, `apscheduler`. `accepted_rollback` is set where the log had lost events and that was
+    accepted.
+    """
+
+    host: str
+    pid: int
+    actor: str | None = None
+    versions: dict[str, str] = {}
+    keeps_time: bool = True
+    accepted_rollback: Rollback | None = None
+
+
+class KernelStopped(KernelEvent, frozen=True, kw_only=True, tag="kernel_stopped"):
+    """A kernel stopped in order; one that was killed, or lost its log, does not record it."""
+
+    reason: str
+
+
+class ClockChanged(KernelEvent, frozen=True, kw_only=True, tag="clock_changed"):
+    """The wall clock was set by `microseconds`, or the machine suspended; the others are how far each clock went."""
+
+    direction: Literal["forward", "back"]
+    microseconds: int
+    wall_microseconds: int
+    monotonic_microseconds: int
+
+
 class UnknownEvent(Event, frozen=True, kw_only=True, tag="unknown"):
     """An event of a type that this version does not know: kept unchanged in `raw`, and skipped by every fold."""
 
@@ -337,25 +374,25 @@ class UnknownEvent(Event, frozen=True, kw_only=True, tag="unknown"):
 
 Lifecycle = Scheduled | Started | Progress | Succeeded | Failed | Missed | Cancelled
 JobFact = JobAdded | JobChanged | JobRemoved | JobPaused | JobResumed | JobDescribed | ActionImported
-KnownEvent = Lifecycle | CancelRequested | Warned | LateResult | Hidden | Imported | JobFact
+KernelFact = KernelStarted | KernelStopped | ClockChanged
+KnownEvent = Lifecycle | CancelRequested | Warned | LateResult | Hidden | Imported | JobFact | KernelFact
 
 LIFECYCLE: tuple[type[Event], ...] = (Scheduled, Started, Progress, Succeeded, Failed, Missed, Cancelled)
-JOB_EVENTS: tuple[type[Event], ...] = (
-    JobAdded,
-    JobChanged,
-    JobRemoved,
-    JobPaused,
-    JobResumed,
-    JobDescribed,
-    ActionImported,
-)
-ALL_EVENTS: tuple[type[Event], ...] = (*LIFECYCLE, CancelRequested, Warned, LateResult, Hidden, Imported, *JOB_EVENTS)
+JOB_EVENTS: tuple[type[Event], ...] = get_args(JobFact)
+KERNEL_EVENTS: tuple[type[Event], ...] = get_args(KernelFact)
+ALL_EVENTS: tuple[type[Event], ...] = get_args(KnownEvent)
 EVENT_TYPES: dict[str, type[Event]] = {wire_name(event_type): event_type for event_type in ALL_EVENTS}
 
 
 JOB_STREAM = "job:"
+KERNEL_STREAM = "kernel:"
 
 
 def job_stream(job_id: str) -> str:
     """Return the name of the stream of a job's own events."""
     return f"{JOB_STREAM}{job_id}"
+
+
+def kernel_stream(kernel_id: str) -> str:
+    """Return the name of the stream of a kernel's own events."""
+    return f"{KERNEL_STREAM}{kernel_id}"

@@ -28,7 +28,7 @@ def action_of(event: Event) -> Action | None:
 
 
 def _act(event: Any, action: str, **more: Any) -> Action:
-    execution_id = None if isinstance(event, events.JobEvent) else event.stream
+    execution_id = event.stream if isinstance(event, events.ExecutionEvent) else None
     place = {"at": event.at, "job_id": event.job_id, "execution_id": execution_id}
     return Action(action=action, actor=event.actor, **place, **more)
 
@@ -70,6 +70,12 @@ def _withdrawn(event: events.Cancelled) -> Action | None:
     return _act(event, "cancel", detail=event.reason) if event.version == 2 else None
 
 
+def _accepted(event: events.KernelStarted) -> Action | None:
+    if (lost := event.accepted_rollback) is None:
+        return None
+    return _act(event, "accept_rollback", detail=lost.words)
+
+
 _ACTIONS: Final[dict[type[Event], Callable[[Any], Action | None]]] = {
     events.JobAdded: _of_job("add"),
     events.JobChanged: _of_job("change"),
@@ -84,4 +90,5 @@ _ACTIONS: Final[dict[type[Event], Callable[[Any], Action | None]]] = {
     events.Failed: lambda event: _act(event, "mark_failed", detail=event.error_message),
     events.ActionImported: _imported,
     events.Hidden: lambda event: _act(event, "hide"),
+    events.KernelStarted: _accepted,
 }

@@ -62,6 +62,8 @@ class Page(msgspec.Struct, frozen=True):
 class Action(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """An action of an operator, derived from an event: `trigger`, `pause`, `resume`, `cancel`, `describe` or another.
 
+    `accept_rollback` concerns no job: its `job_id` is empty.
+
     A request that was refused before anything was recorded (an unknown job, no permission) is not in the log, and so is
     not an action. A failed one is a manual run that was recorded and refused; `error_message` has the cause. `detail`
     is the reason that was given.
@@ -146,13 +148,6 @@ class ExecutionCounts(msgspec.Struct, frozen=True):
     def total(self) -> int:
         """The number of executions."""
         return sum(self.by_status.values())
-
-
-class Rollback(msgspec.Struct, frozen=True):
-    """What a log has lost that went back: the events after `last` up to `expected`, which had been acknowledged."""
-
-    last: int
-    expected: int
 
 
 class StoreHealth(msgspec.Struct, frozen=True):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import copy
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AsyncExitStack
 from typing import Any
@@ -13,6 +12,7 @@ import msgspec
 from gnomon.api import Triggered
 from gnomon.domain.events import FailedReason, Hidden
 from gnomon.domain.execution import Execution, manual_execution_id
+from gnomon.domain.own_copies import own_view
 from gnomon.domain.records import Checkpoint
 from gnomon.domain.secret_references import escaped
 from gnomon.engine.components import KernelComponents, on_kernel_loop
@@ -22,7 +22,7 @@ from gnomon.jobs.body import check_arguments
 from gnomon.jobs.diff import JobsDiff
 from gnomon.jobs.job import Job
 from gnomon.jobs.overrides import check_overrides
-from gnomon.jobs.registered import RegisteredJob, check_json, register_job
+from gnomon.jobs.registered import RegisteredJob, own_arguments, register_job
 from gnomon.json_depth import is_too_deep
 from gnomon.safe_text import safe_repr
 
@@ -125,7 +125,7 @@ class KernelCommands(KernelComponents):
             facts = {"args": job.args, "kwargs": merged, "actor": actor, "request_digest": digest}
             execution = await self._launcher.trigger(job, identity, force=force, **facts)
         await self._durable()
-        return Triggered(copy.copy(execution), resumed, is_new=True)
+        return Triggered(own_view(execution), resumed, is_new=True)
 
     @on_kernel_loop
     async def cancel(self, execution_id: str, *, actor: str | None = None, reason: str | None = None) -> Execution:
@@ -135,7 +135,7 @@ class KernelCommands(KernelComponents):
         elif not self._supervisor.cancel(execution_id, actor, reason):
             raise ExecutionOverError(execution_id, execution.status)
         await self._durable()
-        return copy.copy(execution)
+        return own_view(execution)
 
     @on_kernel_loop
     async def fail(
@@ -166,7 +166,7 @@ class KernelCommands(KernelComponents):
             if self._supervisor.live(execution_id) is None:  # a live body may still have a late result
                 self._journal.forget(execution_id)
         await self._durable()
-        return copy.copy(execution)
+        return own_view(execution)
 
     @on_kernel_loop
     async def warn(self, execution_id: str, kind: str, message: str, *, actor: str | None = None) -> Execution:
@@ -174,7 +174,7 @@ class KernelCommands(KernelComponents):
         if not self._supervisor.warn(execution_id, kind, message, actor):
             raise ExecutionOverError(execution_id, execution.status)
         await self._durable()
-        return copy.copy(execution)
+        return own_view(execution)
 
     @on_kernel_loop
     async def save_checkpoint(self, name: str, checkpoint: Checkpoint) -> None:
@@ -198,12 +198,12 @@ def _merge(registered: RegisteredJob, kwargs: Mapping[str, Any], arguments_limit
     job = registered.job
     check_overrides(job.id, registered.body.overrides, job.kwargs, kwargs)
     if is_too_deep(kwargs):
-        check_json(msgspec.structs.replace(job, kwargs={**job.kwargs, **kwargs}), arguments_limit)
+        own_arguments(msgspec.structs.replace(job, kwargs={**job.kwargs, **kwargs}), arguments_limit)
     given = {
         key: value if key in job.kwargs and value == job.kwargs[key] else escaped(value)
         for key, value in kwargs.items()
     }
     merged = msgspec.structs.replace(job, kwargs={**job.kwargs, **given})
-    check_json(merged, arguments_limit)
+    _, own = own_arguments(merged, arguments_limit)
     check_arguments(merged, registered.body)
-    return merged.kwargs
+    return own

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import copy
 import functools
 from collections.abc import Callable, Coroutine
 from typing import Any, Concatenate, ParamSpec, TypeVar
@@ -12,6 +11,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 from gnomon.api import KernelApi
 from gnomon.domain.execution import Execution
 from gnomon.domain.operator_actions import is_reserved
+from gnomon.domain.own_copies import own_view
 from gnomon.engine.admission import Admission
 from gnomon.engine.health import KernelCondition
 from gnomon.engine.job_registry import JobRegistry
@@ -23,6 +23,7 @@ from gnomon.engine.progress_recorder import ProgressRecorder
 from gnomon.engine.supervisor import Supervisor
 from gnomon.engine.timetable import Timetable
 from gnomon.errors import DeposedError, ExecutionOverError, GnomonError, ReservedNameError, UnknownExecutionError
+from gnomon.plugins.calls import describe
 from gnomon.plugins.dispatcher import Dispatcher
 from gnomon.plugins.plugin_set import PluginSet
 from gnomon.ports import Store
@@ -53,14 +54,26 @@ def on_kernel_loop(
         call = method(self, *args, **kwargs)
         if asyncio.get_running_loop() is loop:
             return await call
+        contained = _contained(call)
         try:
-            future = submit(call, loop)
+            future = submit(contained, loop)
         except RuntimeError as exc:  # its loop is closed
+            contained.close()
             call.close()
             raise GnomonError(NOT_RUNNING) from exc
         return await asyncio.wrap_future(future)
 
     return call_on_kernel_loop
+
+
+async def _contained(call: Coroutine[Any, Any, R]) -> R:
+    """Raise GnomonError for what would end the loop: arguments of a plugin may raise anything when they are read."""
+    try:
+        return await call
+    except (Exception, asyncio.CancelledError):
+        raise
+    except BaseException as exc:
+        raise GnomonError(f"the call was refused: {describe(exc)}") from exc
 
 
 class KernelComponents(KernelApi):
@@ -89,7 +102,7 @@ class KernelComponents(KernelApi):
 
     async def _find(self, execution_id: str) -> Execution | None:
         if (live := self._journal.live.get(execution_id)) is not None:
-            return copy.copy(live)
+            return own_view(live)
         with contextlib.suppress(DeposedError):  # a log that this kernel lost can still be read
             await self._durable()  # an ended run leaves the live views before its end is in the store
         return await self._store.execution(execution_id)

@@ -14,6 +14,8 @@ class JobTable:
 
     def __init__(self, jobs: Iterable[RegisteredJob] = ()) -> None:
         self._jobs: dict[str, RegisteredJob] = {}
+        self.changes = 0
+        """How often the table was changed."""
         for registered in jobs:
             self.add(registered)
 
@@ -44,6 +46,7 @@ class JobTable:
 
     def put(self, registered: RegisteredJob) -> None:
         """Add a job, or replace the one with its id."""
+        self.changes += 1
         self._jobs[registered.job.id] = registered
 
     def remove(self, job_id: str) -> None:
@@ -52,4 +55,5 @@ class JobTable:
 
     def replace_all(self, jobs: Iterable[RegisteredJob]) -> None:
         """Replace the whole table."""
+        self.changes += 1
         self._jobs = {registered.job.id: registered for registered in jobs}

@@ -112,22 +112,27 @@ class Journal:
             job_id=job_id,
             **payload,
         )
-        _check_writable(event)
+        event = _as_read(event)
         self.add(event)
         return event
 
-    def add(self, event: Event) -> None:
-        """Fold an event into the live views and queue it, without checking that it can be written as JSON.
+    def record_of_kernel(self, event_type: type[E_], stream: str, version: int, **payload: Any) -> None:
+        """Queue a fact about the kernel itself, which belongs to no job and is in no view."""
+        event = event_type(stream=stream, version=version, at=self._clock.now(), node=self.node, job_id="", **payload)
+        self.add(_as_read(event))
 
-        For the three events that every run has: the check, and building them from keyword arguments, took a quarter
-        of the kernel's CPU time of a run.
+    def add(self, event: Event) -> None:
+        """Fold an event into the live views and queue it, without checking that it can be written and read.
+
+        For events whose values are all the kernel's own: the three that every run has, and job_added. The check, and
+        building them from keyword arguments, took a quarter of the kernel's CPU time of a run.
         """
         if self.state in FINAL_STATES:
             raise DeposedError(f"{type(event).__name__} of {event.stream} was refused: {self.problem}")
         stream = event.stream
         if (view := self.live.get(stream)) is not None:
             view.apply(event)
-        elif not isinstance(event, events.JobEvent):
+        elif isinstance(event, events.ExecutionEvent):
             view = self.live[stream] = execution.begin(event)
         batch = self._open or self._open_batch()
         if view is not None:
@@ -311,17 +316,22 @@ class Journal:
         self._watched.clear()
 
 
-def _check_writable(event: Event) -> None:
-    """Raise GnomonError for an event that no store could write, while its author can still handle it.
+def _as_read(event: E_) -> E_:
+    """Return an event as the log will give it back: nothing in it is shared with foreign code.
 
-    Lone surrogates, values that are not JSON, and events that are too large.
+    Raise GnomonError for one that no store could write or read, while its author can still handle it: lone surrogates,
+    values that are not JSON or of another type than the field, and events that are too large.
     """
     try:
-        size = len(codec.encode(event))
-    except (TypeError, ValueError) as exc:
+        body = codec.encode(event)
+    except (TypeError, ValueError, RecursionError) as exc:
         raise GnomonError(f"{event.type} of {event.stream} cannot be written as JSON: {exc}") from exc
-    if size > LARGEST_EVENT_BYTES:
+    if len(body) > LARGEST_EVENT_BYTES:
         raise GnomonError(
-            f"{event.type} of {event.stream} is too large for the log: {size:,} bytes, at most {LARGEST_EVENT_BYTES:,} "
-            "are allowed; store large data elsewhere and pass a reference to it"
+            f"{event.type} of {event.stream} is too large for the log: {len(body):,} bytes, at most "
+            f"{LARGEST_EVENT_BYTES:,} are allowed; store large data elsewhere and pass a reference to it"
         )
+    try:
+        return codec.decode(body)  # type: ignore[return-value]  # it has the type of the event
+    except StoreError as exc:
+        raise GnomonError(f"{event.type} of {event.stream} could not be read again: {exc}") from exc

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import copy
-
 from gnomon.api import Health, JobView, LiveRun
 from gnomon.domain.estimates import TYPICAL_RUNS, timing
 from gnomon.domain.events import Event
 from gnomon.domain.execution import Execution
 from gnomon.domain.job_state import JobState
+from gnomon.domain.own_copies import own_state, own_view
 from gnomon.domain.progress import Timing
 from gnomon.domain.records import ActionPage, ActionQuery, Checkpoint, ExecutionQuery, JournalState, LogLine, Page
 from gnomon.engine.components import KernelComponents, on_kernel_loop
 from gnomon.errors import UnknownExecutionError
-from gnomon.jobs.registered import RegisteredJob
+from gnomon.jobs.registered import RegisteredJob, own_job
 from gnomon.plugins.store_health import health_of
 
 
@@ -39,7 +38,7 @@ class KernelQueries(KernelComponents):
     @on_kernel_loop
     async def live_runs(self) -> list[LiveRun]:
         return [
-            LiveRun(copy.copy(active.execution), active.job, self._supervisor.quiet(active))
+            LiveRun(own_view(active.execution), own_job(active.job), self._supervisor.quiet(active))
             for active in self._supervisor.bodies
             if active.execution.status == "running" and not active.is_over
         ]
@@ -129,10 +128,10 @@ class KernelQueries(KernelComponents):
         return {active.execution.id for active in self._supervisor.bodies if active.runner.name == "thread"}
 
     def _view(self, registered: RegisteredJob) -> JobView:
-        job = registered.job
+        job, state = registered.job, self._journal.jobs.get(registered.job.id)
         return JobView(
-            job=job,
-            state=copy.copy(self._journal.jobs.get(job.id)) or JobState(job_id=job.id, anchor=self.clock.now()),
+            job=own_job(job),
+            state=own_state(state) if state is not None else JobState(job_id=job.id, anchor=self.clock.now()),
             next_fire=self._timetable.next_fire(job.id),
             running=self._admission.running_of(job.id),
             lingering=self._admission.lingering_of(job.id),

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import heapq
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
@@ -81,9 +81,12 @@ class Dispatch(Protocol):
 class Timetable:
     """Finds the fires that are due, and applies `catch_up`. Whether a fire may start is decided elsewhere."""
 
-    def __init__(self, clock: Clock, dispatch: Dispatch) -> None:
+    def __init__(
+        self, clock: Clock, dispatch: Dispatch, on_clock_change: Callable[[float, float], None] = lambda *_: None
+    ) -> None:
         self._clock = clock
         self._dispatch = dispatch
+        self._on_clock_change = on_clock_change
         self._heap: list[tuple[float, int, Entry]] = []
         self._entries: dict[str, Entry] = {}
         self._numbers = itertools.count()
@@ -91,7 +94,7 @@ class Timetable:
         self._round = asyncio.Event()
         self._running = self._working = False
         self._lateness = RecentValues()
-        self._offset = clock.time() - clock.monotonic()
+        self._seen = clock.time(), clock.monotonic()
         self._jump: tuple[float, str] | None = None
         self._failed: dict[str, str] = {}
         self.heartbeat = Heartbeat("timetable", STALLED_AFTER_S)
@@ -203,14 +206,16 @@ class Timetable:
 
         Set forward, it makes fires late, as a suspended machine does: the two cannot be distinguished.
         """
-        offset = self._clock.time() - self._clock.monotonic()
-        jump, self._offset = timedelta(seconds=offset - self._offset), offset
+        (wall, monotonic), self._seen = self._seen, (self._clock.time(), self._clock.monotonic())
+        passed, elapsed = self._seen[0] - wall, self._seen[1] - monotonic
+        jump = timedelta(seconds=passed - elapsed)
         if abs(jump) <= JUMP:
             return
         direction = "forward" if jump > timedelta() else "back"
         text = f"the clock was set {direction} by {length(abs(jump))} at {self._clock.now():%Y-%m-%d %H:%M:%S} UTC"
         self._jump = (self._clock.monotonic(), text)
         log.warning("the clock was set", direction=direction, seconds=jump.total_seconds())
+        self._on_clock_change(passed, elapsed)
         for entry in self._entries.values():
             if entry.ahead or (jump < timedelta() and entry.trigger and counts_elapsed_time(entry.trigger)):
                 entry.ahead = max(entry.ahead - jump, timedelta())

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 import msgspec
 
+from gnomon.domain.own_copies import own_value
 from gnomon.durations import Duration, decode_hook, shared_duration
 from gnomon.errors import GnomonError, JobError
 from gnomon.jobs.body import SHOWN, Body, make_body
@@ -25,6 +27,7 @@ ARGUMENTS_LIMIT = 256 * 1024
 """Bytes that the arguments of a run may have as JSON, unless the kernel has another limit: each run in the log has them
 once more, and so has everything that lists runs."""
 COLLECTIONS = ("tags", "args", "kwargs", "steps", "progress_patterns", "options")
+_JSON = frozenset({"args", "kwargs", "options"})
 _FIELDS = msgspec.structs.fields(Job)
 _PLAIN = {
     field.name: kind
@@ -44,6 +47,15 @@ class RegisteredJob(msgspec.Struct, eq=False):
     body: Body
     trigger: AnchoredTrigger | None
     definition: dict[str, Any]
+
+
+def own_job(job: Job) -> Job:
+    """Return a copy of a registered job; its arguments, options and lists may be changed without any effect."""
+    copied: Job = job.__copy__()  # type: ignore[attr-defined]
+    for name in COLLECTIONS:
+        value = getattr(job, name)
+        msgspec.structs.force_setattr(copied, name, own_value(value) if name in _JSON else copy.copy(value))
+    return copied
 
 
 class JobProblem(NamedTuple):
@@ -75,8 +87,11 @@ def check_job(
     job, given = typed
     found = len(problems)
     trigger = _build_trigger(job, problems)
-    size = _attempt(problems, check_json, job, arguments_limit)
-    definition = _attempt(problems, _definition, job, given) if size is not None else None
+    own = _attempt(problems, own_arguments, job, arguments_limit)
+    definition = None
+    if own is not None:
+        job = msgspec.structs.replace(job, args=own[0], kwargs=own[1]) if any(own) else job
+        definition = _attempt(problems, _definition, job, given)
     body = _attempt(problems, _runnable_body, job)
     if len(problems) > found or body is None or definition is None:
         return None
@@ -152,20 +167,20 @@ def _definition(job: Job, given: dict[str, Any]) -> dict[str, Any]:
         raise JobError(f"job {job.id!r}: its definition is nested deeper than {MAX_DEPTH} levels") from exc
 
 
-def check_json(job: Job, arguments_limit: int = ARGUMENTS_LIMIT) -> int:
-    """Return the size of a job's arguments as JSON.
+def own_arguments(job: Job, arguments_limit: int = ARGUMENTS_LIMIT) -> tuple[list[Any], dict[str, Any]]:
+    """Return the arguments of a job as the log gives them back: values that no other code can change later.
 
     Raise JobError for arguments that JSON cannot hold, that would be read back from it as something else, that are
     larger than `arguments_limit` bytes, or that nest deeper than MAX_DEPTH levels.
     """
     if not job.args and not job.kwargs:
-        return 0
-    given = [list(job.args), dict(job.kwargs)]
+        return [], {}
+    given: list[Any] = [list(job.args), dict(job.kwargs)]
     if is_too_deep(given, MAX_DEPTH + 1):
         raise _too_deep(job)
     try:
         encoded = msgspec.json.encode(given)
-        kept = msgspec.json.decode(encoded)
+        kept: list[Any] = msgspec.json.decode(encoded)
     except (TypeError, ValueError, NotImplementedError) as exc:
         raise _not_json(job, exc) from exc
     except RecursionError as exc:
@@ -183,7 +198,7 @@ def check_json(job: Job, arguments_limit: int = ARGUMENTS_LIMIT) -> int:
             f"job {job.id!r}: the arguments {safe_repr(given, SHOWN)} would be read back from the log as "
             f"{safe_repr(kept, SHOWN)}; use what JSON has: text, numbers, true, false, null, lists and objects"
         )
-    return len(encoded)
+    return kept[0], kept[1]
 
 
 def _too_deep(job: Job) -> JobError:

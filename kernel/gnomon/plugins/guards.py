@@ -8,9 +8,9 @@ from datetime import datetime
 from typing import TypeAlias
 
 from gnomon.jobs.job import Job
+from gnomon.jobs.registered import own_job
 from gnomon.logs import get_logger
 from gnomon.plugins.calls import PluginCallError, contained
-from gnomon.plugins.own_copies import own_job
 from gnomon.plugins.plugin_set import Plugin, PluginSet
 from gnomon.safe_text import exact, safe_repr, safe_str, safe_traceback
 from gnomon.threads import in_thread

@@ -20,6 +20,7 @@ import msgspec
 from gnomon.api import KernelApi, PluginHealth, PluginState
 from gnomon.domain.codec import EventBatch
 from gnomon.domain.events import Event
+from gnomon.domain.own_copies import own_copy
 from gnomon.domain.records import Checkpoint
 from gnomon.errors import GnomonError, PluginError, StoreError
 from gnomon.hookspecs import OBSERVATION_HOOKS, OBSERVATIONS
@@ -28,7 +29,6 @@ from gnomon.loop_guard import LoopGuard, run_guarded
 from gnomon.plugins.calls import PluginCallError, contained, describe
 from gnomon.plugins.event_buffer import EventBuffer
 from gnomon.plugins.hook_caller import HookCaller
-from gnomon.plugins.own_copies import own_copy
 from gnomon.plugins.plugin_set import Plugin
 from gnomon.ports import Store
 from gnomon.safe_text import exact, safe_repr, safe_traceback

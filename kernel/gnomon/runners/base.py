@@ -22,6 +22,7 @@ from typing import Any, ClassVar
 import msgspec
 
 from gnomon.domain.execution import Execution
+from gnomon.domain.own_copies import own_value
 from gnomon.domain.secret_references import is_flat, references
 from gnomon.jobs.body import Body
 from gnomon.jobs.job import Limits
@@ -71,14 +72,14 @@ class Run(msgspec.Struct, frozen=True):
         return not is_plain and any(reference.kind == "file" for _, reference in references([args, kwargs], ""))
 
     def arguments(self) -> tuple[list[Any], dict[str, Any]]:
-        """Return the positional and named arguments of the call, with the secrets that they refer to.
+        """Return the positional and named arguments of the call, which the body may change, with its secrets.
 
         Reads files. SecretError for a secret that cannot be read.
         """
         execution = self.execution
         args, kwargs = execution.args, execution.kwargs
-        if args or kwargs:
-            args, kwargs, secrets = open_arguments(args, kwargs)
+        if not (is_flat(args) and is_flat(kwargs)):
+            args, kwargs, secrets = open_arguments(own_value(args), own_value(kwargs))
             self.context.hide(*secrets)
         return self.body.arguments(args, kwargs, self.context, force=execution.force)
 

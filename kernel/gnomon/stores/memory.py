@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 
@@ -12,6 +11,7 @@ from gnomon.domain.events import Event, Progress
 from gnomon.domain.execution import Execution
 from gnomon.domain.job_state import JobState
 from gnomon.domain.operator_actions import action_of
+from gnomon.domain.own_copies import own_copy, own_state, own_view
 from gnomon.domain.records import ActionPage, ActionQuery, Checkpoint, ExecutionQuery, LogLine, Page
 from gnomon.errors import ConflictError, StoreError
 from gnomon.hookspecs import hookimpl
@@ -20,7 +20,7 @@ from gnomon.stores.page_cursor import Cursor, read_cursor, write_cursor
 
 
 class MemoryStore(Store):
-    """Keeps the log in dicts. Views are returned as copies, because callers may change them."""
+    """Keeps the log in dicts. Events and views are returned as copies, because callers may change them."""
 
     name = "memory"
 
@@ -59,34 +59,35 @@ class MemoryStore(Store):
         self._check_open()
         positions = range(after + 1, self._head + 1)
         found = (self._log[position] for position in positions if position in self._log)
-        return [event for event, _ in zip(found, range(limit), strict=False)]
+        return [own_copy(event) for event, _ in zip(found, range(limit), strict=False)]
 
     async def stream(self, stream: str) -> list[Event]:
         self._check_open()
         versions = self._streams.get(stream, {})
-        return [versions[version] for version in sorted(versions)]
+        return [own_copy(versions[version]) for version in sorted(versions)]
 
     async def execution(self, execution_id: str) -> Execution | None:
         self._check_open()
-        return copy.copy(self._executions.get(execution_id))
+        found = self._executions.get(execution_id)
+        return own_view(found) if found is not None else None
 
     async def executions(self, query: ExecutionQuery) -> Page:
         self._check_open()
         start = read_cursor(query.cursor) if query.cursor is not None else None
         found = sorted(filter(_matcher(query), self._executions.values()), key=_cursor_of, reverse=True)
         rest = [e for e in found if start is None or _cursor_of(e) < start][query.offset :]
-        items = [copy.copy(e) for e in rest[: query.limit]]
+        items = [own_view(e) for e in rest[: query.limit]]
         more = bool(items) and len(rest) > len(items)
         return Page(items, len(found), write_cursor(_cursor_of(items[-1])) if more else None)
 
     async def jobs(self) -> list[JobState]:
         self._check_open()
-        return [copy.copy(self._jobs[job_id]) for job_id in sorted(self._jobs)]
+        return [own_state(self._jobs[job_id]) for job_id in sorted(self._jobs)]
 
     async def job_events(self, job_id: str, since: datetime, until: datetime) -> list[Event]:
         self._check_open()
         events = [e for e in self._log.values() if e.job_id == job_id and since <= e.at < until]
-        return [e for e in events if not isinstance(e, Progress)]
+        return [own_copy(e) for e in events if not isinstance(e, Progress)]
 
     async def actions(self, query: ActionQuery) -> ActionPage:
         self._check_open()

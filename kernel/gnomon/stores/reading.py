@@ -1,14 +1,19 @@
-"""Read a span of the log in bounded memory."""
+"""Read a span of the log in bounded memory, and find facts of kernels in it."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from datetime import UTC, datetime, timedelta
 
 from gnomon.domain.events import Event
 from gnomon.ports import Store
 
 BLOCK = 2_000
 """Events that are read at once."""
+FIRST_LOOK_BACK = timedelta(days=8)
+"""How far back a fact is searched first; each further window is four times as long."""
+EARLIEST = datetime.min.replace(tzinfo=UTC)
+LATEST = datetime.max.replace(tzinfo=UTC)
 
 
 async def read_log(store: Store, after: int, head: int) -> AsyncIterator[Sequence[Event]]:
@@ -16,3 +21,15 @@ async def read_log(store: Store, after: int, head: int) -> AsyncIterator[Sequenc
     while after < head and (block := await store.read(after, min(BLOCK, head - after))):
         after = block[-1].position
         yield [event for event in block if event.position <= head] if after > head else block
+
+
+async def newest_kernel_fact(store: Store, moment: datetime, wanted: Callable[[Event], bool]) -> Event | None:
+    """Return the newest wanted fact of a kernel before a moment; None if the log has none."""
+    window, until = FIRST_LOOK_BACK, moment
+    while until > EARLIEST:
+        since = until - window if until - EARLIEST > window else EARLIEST
+        facts = [event for event in await store.job_events("", since, until) if wanted(event)]
+        if facts:
+            return facts[-1]
+        until, window = since, window * 4
+    return None

@@ -1,8 +1,10 @@
-"""The versions of what computes fires: zone data, cronsim and APScheduler. A store keeps which were in force when."""
+"""The versions of what computes fires: zone data, cronsim and APScheduler. Each start of a kernel records them."""
 
 from __future__ import annotations
 
+import platform
 import zoneinfo
+from collections.abc import Iterable
 from contextlib import suppress
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -10,12 +12,11 @@ from pathlib import Path
 
 import msgspec
 
-from gnomon.domain.records import Checkpoint
+from gnomon.domain.events import Event, KernelStarted
 from gnomon.ports import Store
+from gnomon.stores.reading import EARLIEST, LATEST, newest_kernel_fact
 
-CHECKPOINT = "schedule_versions"
-KEPT = 1_000
-"""Changes that are kept; the oldest ones are dropped."""
+COMPUTES_FIRES = ("zone data", "cronsim", "apscheduler")
 
 
 class ScheduleVersions(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,6 +36,11 @@ def present_versions() -> dict[str, str]:
     return found
 
 
+def software_versions() -> dict[str, str]:
+    """Return the versions of gnomon and Python, and those of `present_versions`."""
+    return {"gnomon": version("gnomon"), "python": platform.python_version()} | present_versions()
+
+
 def _zone_data_version() -> str:
     # zoneinfo looks into these folders first, and into the package tzdata for what is in none of them.
     for folder in map(Path, zoneinfo.TZPATH):
@@ -49,19 +55,28 @@ def _zone_data_version() -> str:
     return "unknown"
 
 
-async def read_schedule_versions(store: Store) -> list[ScheduleVersions]:
-    """Return the versions that were in force, oldest first; a log of an older version has none."""
-    kept = await store.checkpoint(CHECKPOINT)
-    if kept is None or kept.view is None:
-        return []
-    return msgspec.json.decode(kept.view, type=list[ScheduleVersions])
+async def read_schedule_versions(store: Store, since: datetime = EARLIEST) -> list[ScheduleVersions]:
+    """Return the versions that were in force from a moment on, oldest first: an entry for each change.
+
+    The first entry is that of the kernel that had started last before the moment; a log of an older version has none.
+    """
+    before = await newest_kernel_fact(store, since, _computes_fires)
+    found = _starts([before] if before is not None else []) + _starts(await store.job_events("", since, LATEST))
+    return [one for i, one in enumerate(found) if i == 0 or one.versions != found[i - 1].versions]
 
 
-async def note_schedule_versions(store: Store, at: datetime, node: str) -> ScheduleVersions | None:
-    """Record the present versions if they differ from the newest ones in the store, and return those."""
-    known, present = await read_schedule_versions(store), present_versions()
-    before = known[-1] if known else None
-    if before is None or before.versions != present:
-        known = [*known, ScheduleVersions(at=at, node=node, versions=present)][-KEPT:]
-        await store.save_checkpoint(CHECKPOINT, Checkpoint(await store.head(), msgspec.json.encode(known)))
-    return before
+def _starts(found: Iterable[Event]) -> list[ScheduleVersions]:
+    """Return the versions of the kernels that started, without those that computed no fires."""
+    return [
+        ScheduleVersions(at=event.at, node=event.node, versions=_relevant(event.versions))
+        for event in found
+        if isinstance(event, KernelStarted) and _computes_fires(event)
+    ]
+
+
+def _computes_fires(event: Event) -> bool:
+    return isinstance(event, KernelStarted) and event.keeps_time
+
+
+def _relevant(versions: dict[str, str]) -> dict[str, str]:
+    return {name: number for name, number in versions.items() if name in COMPUTES_FIRES}

@@ -7,6 +7,7 @@ from typing import Any
 
 from gnomon.domain import events
 from gnomon.domain.records import Action, ActionQuery, JobScope
+from gnomon.domain.rollback import Rollback
 from gnomon.ports import Store
 from gnomon.testing.histories import (
     NOON,
@@ -16,6 +17,7 @@ from gnomon.testing.histories import (
     extend,
     failed,
     job_added,
+    kernel_history,
     missed,
     running,
     scheduled,
@@ -82,6 +84,15 @@ class ActionContract:
             ("sync", "resume", "bob", None),
             ("sync", "pause", "ann", "holidays"),
         ]
+
+    async def test_an_accepted_rollback_is_an_action_that_concerns_no_job(self, store: Store) -> None:
+        await append(store, kernel_history(accepted_rollback=Rollback(last=7, expected=9)), job_added())
+
+        lost = "the log had lost events 8 to 9"
+        assert (await store.actions(ActionQuery())).items == [
+            Action(at=NOON, job_id="", action="accept_rollback", actor="ann", detail=lost)
+        ]
+        assert (await store.actions(ActionQuery(job_id="sync"))).total == 0
 
     async def test_an_operator_named_kernel_is_not_taken_for_the_kernel(self, store: Store) -> None:
         paused = extend(job_added(), events.JobPaused, actor="kernel", reason="holidays")

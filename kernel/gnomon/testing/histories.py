@@ -19,6 +19,7 @@ from gnomon.domain import events, execution, job_state
 from gnomon.domain.events import Event
 from gnomon.domain.execution import Execution
 from gnomon.domain.job_state import JobState
+from gnomon.domain.rollback import Rollback
 from gnomon.errors import StoreError
 from gnomon.ports import Store
 
@@ -89,6 +90,21 @@ def job_added(job_id: str = "sync", at: datetime = NOON, **definition: Any) -> l
     return [_first(events.JobAdded, job_id, at, stream=events.job_stream(job_id), definition=definition)]
 
 
+def kernel_history(at: datetime = NOON, kernel_id: str = "a" * 24, **payload: Any) -> list[Event]:
+    """Return the history of a kernel that started, saw its clock set back by an hour, and was stopped."""
+    payload = {"host": "machine-a", "pid": 7, "actor": "ann", "versions": {"gnomon": "0.1.0"}} | payload
+    stream = events.kernel_stream(kernel_id)
+    started = [_first(events.KernelStarted, "", at, stream=stream, **payload)]
+    hour, second = 3_600_000_000, 1_000_000
+    clocks: dict[str, Any] = {
+        "microseconds": hour,
+        "wall_microseconds": second - hour,
+        "monotonic_microseconds": second,
+    }
+    changed = extend(started, events.ClockChanged, direction="back", **clocks)
+    return extend(changed, events.KernelStopped, reason="SIGTERM")
+
+
 def every_type() -> list[list[Event]]:
     """Return histories in which every event type occurs, and one unknown type."""
     progress: dict[str, Any] = {"percent": 40.0, "message": "half way", "step": "fetch", "processed_items": 2}
@@ -115,6 +131,7 @@ def every_type() -> list[list[Event]]:
         hidden,
         imported("imported"),
         extend(job, events.JobRemoved, actor="bob"),
+        kernel_history(accepted_rollback=Rollback(last=7, expected=9)),
         [unknown("future")],
     ]
 
@@ -176,7 +193,7 @@ async def _job_states(store: Store, batch: Sequence[Event]) -> list[JobState]:
 
 async def _view(store: Store, stream: str, batch: Sequence[Event]) -> Execution | None:
     history = [*await store.stream(stream), *(event for event in batch if event.stream == stream)]
-    if isinstance(history[0], events.JobEvent | events.UnknownEvent):
+    if not isinstance(history[0], events.ExecutionEvent):
         return None
     return execution.fold(history)
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
 from typing import Any, TypeVar
 
-from gnomon.domain.events import Event
+from gnomon.domain.events import Event, KernelEvent
 from gnomon.domain.execution import Execution
 from gnomon.domain.job_state import JobState
 from gnomon.jobs.job import Job
@@ -35,8 +35,8 @@ class EventList(list[Event]):
 
     @property
     def types(self) -> list[str]:
-        """The names of the event types, such as `scheduled`."""
-        return [event.type for event in self]
+        """The names of the event types of jobs and runs, such as `scheduled`, without those of kernels."""
+        return [event.type for event in self if not isinstance(event, KernelEvent)]
 
 
 class RecordingStore(MemoryStore):

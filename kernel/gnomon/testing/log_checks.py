@@ -63,7 +63,7 @@ def check_log(
 def _fold(streams: dict[str, list[Event]]) -> dict[str, Execution]:
     folded = {}
     for stream, history in streams.items():
-        if isinstance(history[0], events.JobEvent | events.UnknownEvent):
+        if not isinstance(history[0], events.ExecutionEvent):
             continue
         try:
             folded[stream] = execution.fold(history)

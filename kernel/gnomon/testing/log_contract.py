@@ -19,6 +19,7 @@ from gnomon.testing.histories import (
     every_type,
     failed,
     job_added,
+    kernel_history,
     numbered,
     scheduled,
     succeeded,
@@ -56,6 +57,19 @@ class LogContract:
         assert isinstance(kept, UnknownEvent)
         assert kept.raw["type"] == "teleported"
         assert kept.raw["where"] == ["Mars", 4]
+
+    async def test_facts_of_kernels_are_in_the_log_and_belong_to_no_job_and_no_run(self, store: Store) -> None:
+        facts = kernel_history()
+        await append(store, facts[:1], job_added(), succeeded())
+        await append(store, facts[1:], kernel_history(NOON + 60 * SECOND, kernel_id="b" * 24))
+
+        found = await store.job_events("", NOON, NOON + 61 * SECOND)
+
+        assert [(event.stream[-1], event.version) for event in found] == [("a", 1), ("a", 2), ("a", 3), ("b", 1)]
+        assert [event.version for event in await store.stream(facts[0].stream)] == [1, 2, 3]
+        assert [state.job_id for state in await store.jobs()] == ["sync"]
+        assert (await store.executions(ExecutionQuery())).total == 1
+        assert {event.job_id for event in await store.job_events("sync", NOON, NOON + 61 * SECOND)} == {"sync"}
 
     async def test_reading_continues_after_a_position_in_pages(self, store: Store) -> None:
         batch = await append(store, *(succeeded("sync", NOON + n * SECOND) for n in range(5)))

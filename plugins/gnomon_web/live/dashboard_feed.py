@@ -8,7 +8,7 @@ from importlib.metadata import version
 import msgspec
 from aiohttp import web
 
-from gnomon import JobRemoved, Progress
+from gnomon import JobRemoved, KernelEvent, Progress
 from gnomon_web.app_keys import AUTHENTICATOR, IDENTITY, kernel_of
 from gnomon_web.http.responses import encode_json
 from gnomon_web.live.ack_window import AckWindow
@@ -152,7 +152,7 @@ class DashboardFeed:
     async def _write(self, part: Slice, is_resuming: bool) -> bytes:
         kept = {event.position for event in coalesce_progress([entry.event for entry in part.entries])}
         bodies = b",".join(entry.body for entry in part.entries if entry.position in kept)
-        changed = {entry.event.job_id for entry in part.entries if not isinstance(entry.event, Progress)}
+        changed = {entry.event.job_id for entry in part.entries if not isinstance(entry.event, Progress | KernelEvent)}
         jobs = await self._live.snapshots.jobs(self._request, changed)
         delta = Delta(
             seq=part.upto,

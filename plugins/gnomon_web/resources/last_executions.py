@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from aiohttp import web
 
 from gnomon import Event, ExecutionQuery, KernelApi, Progress
-from gnomon.domain.events import JobEvent
+from gnomon.domain.events import JobEvent, KernelEvent
 from gnomon.wire.records import LastExecution
 
 QUERIES_AT_ONCE = 50
@@ -31,7 +31,7 @@ class LastExecutions:
     def apply(self, events: Sequence[Event]) -> None:
         """Forget the jobs that these events change."""
         for event in events:
-            if not isinstance(event, Progress | JobEvent):
+            if not isinstance(event, Progress | JobEvent | KernelEvent):
                 self._known.pop(event.job_id, None)
                 self._changes[event.job_id] += 1
         self._position = max(self._position, events[-1].position)

@@ -223,7 +223,10 @@ class TestFiresThatDidNotRun:
         found = await world.explain(START + 80 * MINUTE)
 
         assert "it was missed (downtime), recorded at 02:00 UTC" in said(found)
-        assert "nothing was written to the log from 01:00 UTC to 02:00 UTC" in said(found)
+        assert (
+            "No kernel was running: the kernel was stopped at 01:00 UTC (it was closed); "
+            "the next one started at 02:00 UTC on a."
+        ) in said(found)
         assert "one of 5 fires from 01:10 UTC to 01:50 UTC that were missed together" in said(found)
         assert found.fires[0].silence is not None
         assert found.fires[0].count == 5
@@ -253,7 +256,7 @@ class TestFiresThatDidNotRun:
 
         found = await world.explain(START + 80 * MINUTE)
 
-        assert "no kernel has decided it yet, and the last event in the log is from 01:00 UTC" in said(found)
+        assert "no kernel has decided it yet, and the kernel was stopped at 01:00 UTC (it was closed)." in said(found)
         assert found.fires[0].fate == "undecided"
 
     async def test_a_future_fire_is_said_to_come(self, world: World) -> None:

@@ -8,6 +8,7 @@ from structlog.testing import capture_logs
 
 from gnomon import Job
 from gnomon.analysis.audit import AuditReport, audit
+from gnomon.engine import fire_sampler
 from gnomon.scheduling.cron import CronTrigger
 from gnomon.stores import schedule_versions
 from gnomon.stores.schedule_versions import present_versions, read_schedule_versions
@@ -32,7 +33,7 @@ class World:
             if is_old:
                 there = present_versions() | {"zone data": "1999z"}
                 patch.setattr(schedule_versions, "present_versions", lambda: there)
-                patch.setattr("gnomon.kernel.present_versions", lambda: there)
+                patch.setattr(fire_sampler, "present_versions", lambda: there)
                 patch.setattr(CronTrigger, "next_after", _half_an_hour_later(CronTrigger.next_after))
                 patch.setattr(CronTrigger, "fire_after", _half_an_hour_later(CronTrigger.fire_after))
             job = Job(id="a", func=nothing, cron="0 */2 * * *")

@@ -5,15 +5,22 @@ from typing import Any
 
 import pytest
 from apscheduler.triggers.interval import IntervalTrigger
+from structlog.testing import capture_logs
 
 from gnomon import SecretReference
-from gnomon.analysis.plan import Change, JobPlan, Plan, plan
+from gnomon.analysis import plan as plan_module
+from gnomon.analysis.plan import Change, JobPlan, MovedFire, Plan, plan
 from gnomon.domain import events
 from gnomon.durations import Duration
+from gnomon.engine import fire_sampler
 from gnomon.jobs.job import Job
 from gnomon.jobs.registered import register_job
 from gnomon.kernel import Kernel
+from gnomon.scheduling.cron import CronTrigger
+from gnomon.stores import schedule_versions
+from gnomon.stores.fire_samples import read_samples
 from gnomon.stores.memory import MemoryStore
+from gnomon.stores.schedule_versions import present_versions
 from gnomon.testing.clock import START, VirtualClock
 
 MINUTE = timedelta(minutes=1)
@@ -49,7 +56,8 @@ class World:
 
     async def plan(self, *jobs: Job, days: float = 7) -> Plan:
         await self.store.open(read_only=True)
-        return plan(await self.store.jobs(), [register_job(one, "UTC") for one in jobs], self.clock.now(), days)
+        registered, samples = [register_job(one, "UTC") for one in jobs], await read_samples(self.store)
+        return plan(await self.store.jobs(), registered, self.clock.now(), days, samples)
 
     async def outcomes(self) -> list[events.Event]:
         await self.store.open()
@@ -213,3 +221,95 @@ async def test_a_plan_shows_no_plain_secret_that_becomes_a_reference() -> None:
     kept = {"$secret": {"env": "TOKEN"}}
     assert change.old == {"token": "***", "market": "cn", "logins": [{"password": "***"}]}
     assert change.new == {"token": kept, "market": "us", "logins": [{"password": kept}]}
+
+
+# --- upgrades of zone data, cronsim and APScheduler ---
+
+
+class OtherVersions:
+    """Replaces the versions in this process; with `later` cron jobs fire at another time."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._monkeypatch = monkeypatch
+
+    def upgrade(self, later: timedelta = timedelta(), package: str = "zone data") -> None:
+        versions = present_versions() | {package: "2099z"}
+        for module in (schedule_versions, fire_sampler, plan_module):
+            self._monkeypatch.setattr(module, "present_versions", lambda: versions)
+        if later:
+            original = CronTrigger.fire_after
+
+            def moved(self: CronTrigger, after: Any, anchor: Any) -> Any:
+                fire = original(self, after, anchor)
+                return fire + later if fire is not None and fire.month >= 3 else fire
+
+            self._monkeypatch.setattr(CronTrigger, "fire_after", moved)
+
+
+@pytest.fixture
+def versions(monkeypatch: pytest.MonkeyPatch) -> OtherVersions:
+    return OtherVersions(monkeypatch)
+
+
+async def test_fires_that_an_upgrade_moves_are_shown_although_nothing_else_changes(
+    world: World, versions: OtherVersions
+) -> None:
+    before = present_versions()["zone data"]
+    await world.serve(job(), job("other"), job("steady", every=Duration(hours=1)))
+    versions.upgrade(HOUR)
+
+    found = await world.plan(job(), job("other"), job("steady", every=Duration(hours=1)), days=1)
+
+    assert found.upgrades == [Change("zone data", before, "2099z")]
+    assert found.changes_nothing
+    assert [(one.job_id, one.action) for one in found.jobs] == [("other", "keep"), ("sync", "keep")]
+    moved = found.jobs[1].moved
+    march = datetime(2026, 3, 5, 2, tzinfo=UTC)  # nine weeks after the start, the first sampled fire in March
+    assert moved.first[0] == MovedFire(march, march + HOUR)
+    assert moved.count == 44
+
+
+async def test_an_upgrade_that_moves_nothing_is_named_alone(world: World, versions: OtherVersions) -> None:
+    await world.serve(job())
+    versions.upgrade(package="cronsim")
+
+    found = await world.plan(job())
+
+    assert [change.key for change in found.upgrades] == ["cronsim"]
+    assert found.jobs == []
+
+
+async def test_once_a_kernel_has_started_with_it_an_upgrade_is_past(world: World, versions: OtherVersions) -> None:
+    await world.serve(job())
+    versions.upgrade(HOUR)
+    with capture_logs() as logs:
+        await world.serve(job())
+
+    found = await world.plan(job())
+
+    assert (found.upgrades, found.jobs) == ([], [])
+    (warned,) = (line for line in logs if line["event"] == "an upgrade has moved fires")
+    assert (warned["job"], warned["log_level"]) == ("sync", "warning")
+
+
+async def test_a_schedule_that_changes_has_no_moved_fires(world: World, versions: OtherVersions) -> None:
+    await world.serve(job())
+    versions.upgrade(HOUR)
+
+    (planned,) = (await world.plan(job(cron="0 3 * * *"))).jobs
+
+    assert planned.is_rescheduled
+    assert planned.moved.count == 0
+
+
+async def test_fires_of_a_trigger_of_apscheduler_are_sampled_too(
+    world: World, versions: OtherVersions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    daily = job(trigger={"type": "calendarinterval", "days": 1, "hour": 5})
+    await world.serve(daily)
+    versions.upgrade(package="apscheduler")
+    monkeypatch.setattr("gnomon.scheduling.calendar_interval.CalendarIntervalTrigger.fire_after", lambda *_: None)
+
+    (planned,) = (await world.plan(daily)).jobs
+
+    assert planned.moved.first[0].new is None

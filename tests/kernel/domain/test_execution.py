@@ -66,6 +66,14 @@ PAYLOADS: dict[type[Event], dict[str, Any]] = {
     events.ActionImported: {"source": "cron.acts", "source_id": "1", "acted_at": NOON, "action": "pause"},
     events.JobAdded: {"definition": {}},
     events.JobChanged: {"changes": {}},
+    events.KernelStarted: {"host": "machine-a", "pid": 7},
+    events.KernelStopped: {"reason": "SIGTERM"},
+    events.ClockChanged: {
+        "direction": "back",
+        "microseconds": 6_000_000,
+        "wall_microseconds": -5_000_000,
+        "monotonic_microseconds": 1_000_000,
+    },
     events.UnknownEvent: {"raw": {}},
 }
 ALL_TYPES = (*events.ALL_EVENTS, events.UnknownEvent)

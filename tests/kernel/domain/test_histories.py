@@ -24,7 +24,7 @@ def load(path: Path) -> tuple[dict[str, Any], list[Event]]:
 def fold_executions(log: list[Event]) -> list[Execution]:
     streams: dict[str, list[Event]] = {}
     for event in log:
-        if not event.stream.startswith("job:"):
+        if not event.stream.startswith(("job:", "kernel:")):
             streams.setdefault(event.stream, []).append(event)
     return [execution.fold(stream) for stream in streams.values()]
 

@@ -222,7 +222,7 @@ async def test_a_component_that_fails_is_logged_and_what_was_recorded_is_written
     assert [line["component"] for line in logs if line["event"] == "a component of the kernel failed"] == [
         "housekeeping"
     ]
-    assert store.recorded.types[-1] == "succeeded"
+    assert [event.type for event in store.recorded[-2:]] == ["succeeded", "kernel_stopped"]
     assert not kernel._journal.backlog
 
 

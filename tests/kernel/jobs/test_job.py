@@ -17,7 +17,7 @@ from gnomon.jobs.body import make_body
 from gnomon.jobs.callables import load_function
 from gnomon.jobs.decorator import job, jobs_in
 from gnomon.jobs.job import Job, Limits, Retry, explain_schedule
-from gnomon.jobs.registered import check_json
+from gnomon.jobs.registered import own_arguments
 
 if TYPE_CHECKING:
     from gnomon.runners.context import Context
@@ -301,7 +301,7 @@ def test_an_argument_that_does_not_fit_is_named(arguments: dict[str, Any], probl
 )
 def test_an_argument_that_is_not_json_is_named(arguments: dict[str, Any], problem: str) -> None:
     with pytest.raises(JobError, match=problem):
-        check_json(Job(id="x", func=report, **arguments))
+        own_arguments(Job(id="x", func=report, **arguments))
 
 
 def positional(a: int, b: int = 2, /, *rest: int, **named: int) -> dict[str, int]:

@@ -200,11 +200,11 @@ async def test_a_hook_that_blocks_delays_only_its_own_plugin(
     plugin = kind(gate)
     async with gnomon_kernel(JOB, plugins=[plugin, witness]) as kernel:
         await run_jobs(kernel)
-        await until(lambda: len(witness.seen) == 10)
+        await until(lambda: len(witness.seen) == 11)  # with the start of the kernel
 
         assert len(gnomon_events.of(Succeeded)) == 3
         assert plugin.seen == []
-        assert health(kernel, kind.__name__).lag == 10
+        assert health(kernel, kind.__name__).lag == 11
         gate.set()
         await until(lambda: kernel.is_idle)
 
@@ -228,7 +228,7 @@ async def test_a_hook_that_sleeps_for_a_minute_is_left_behind(
     with capture_logs() as logs:
         async with gnomon_kernel(JOB, plugins=[Sleeping(), witness]) as kernel:
             await run_jobs(kernel)
-            await until(lambda: len(witness.seen) == 10)
+            await until(lambda: len(witness.seen) == 11)
 
     left_behind = {line["plugin"]: line["problem"] for line in logs if line["event"] == "plugin did not stop"}
     assert left_behind["Sleeping"].startswith("hook on_event has not returned from event ")
@@ -251,7 +251,7 @@ async def test_a_slow_hook_is_ended_by_its_time_limit(gnomon_kernel: Make, witne
             await run_jobs(kernel, 1)
             await until(lambda: kernel.is_idle)
 
-    assert cancelled == [1, 2, 3, 4]
+    assert cancelled == [1, 2, 3, 4, 5, 6]
 
 
 async def test_a_plugin_that_blocks_is_reported_once_for_each_call(
@@ -266,8 +266,10 @@ async def test_a_plugin_that_blocks_is_reported_once_for_each_call(
         gate.set()
         await until(lambda: health(kernel, "Blocking").state == "healthy")
 
-    assert "on_event has not returned from event 1 (job_added)" in found.problem
-    assert [(line["event"], line["plugin"], line["run"]) for line in logs] == [("plugin blocks", "Blocking", "job:job")]
+    assert "on_event has not returned from event 1 (kernel_started)" in found.problem
+    assert [(line["event"], line["plugin"], line["run"]) for line in logs] == [
+        ("plugin blocks", "Blocking", gnomon_events[0].stream)
+    ]
 
 
 async def test_a_plugin_that_keeps_failing_is_degraded_until_it_works_again(gnomon_kernel: Make) -> None:
@@ -285,7 +287,7 @@ async def test_a_plugin_that_keeps_failing_is_degraded_until_it_works_again(gnom
             await run_jobs(kernel, 40)
             await until(lambda: kernel.is_idle)
             assert health(kernel, "Moody").state == "degraded"
-            assert health(kernel, "Moody").failures == 121
+            assert health(kernel, "Moody").failures == 122
 
             plugin.works = True
             await run_jobs(kernel, 1)
@@ -321,12 +323,14 @@ async def test_each_event_goes_to_on_event_and_then_to_its_own_hook(gnomon_kerne
         await until(lambda: kernel.is_idle)
 
     assert calls == [
+        ("on_event", "kernel_started", False),
         ("on_event", "job_added", False),
         ("on_job_changed", "", False),
         ("on_event", "scheduled", False),
         ("on_event", "started", False),
         ("on_event", "succeeded", False),
         ("on_succeeded", "succeeded", None),
+        ("on_event", "kernel_stopped", False),
     ]
 
 
@@ -371,11 +375,11 @@ async def test_a_batch_that_fails_is_one_failure_and_is_passed(gnomon_kernel: Ma
         async with gnomon_kernel(JOB, plugins=[plugin, witness]) as kernel:
             await run_jobs(kernel)
             await until(lambda: kernel.is_idle)
-            found = health(kernel, "Failing")
+            found, calls = health(kernel, "Failing"), plugin.calls
 
-    assert (found.failures, found.lag) == (plugin.calls, 0)
+    assert (found.failures, found.lag) == (calls, 0)
     assert "on_events on event" in found.problem
-    assert len(witness.seen) == 10
+    assert len(witness.seen) == 12
 
 
 async def test_a_plugin_that_lags_far_behind_reads_from_the_store_and_loses_nothing(
@@ -391,7 +395,7 @@ async def test_a_plugin_that_lags_far_behind_reads_from_the_store_and_loses_noth
         await run_jobs(kernel, 40)
         await until(lambda: kernel.is_idle)
 
-    assert positions(plugin.seen) == list(range(1, 242))
+    assert positions(plugin.seen) == list(range(1, 244))
     assert plugin.seen == gnomon_events
 
 
@@ -403,7 +407,11 @@ async def test_a_plugin_that_is_not_durable_begins_where_the_log_ended_before_th
     async with gnomon_kernel(JOB, Job(id="new", func=quick), plugins=[witness]) as kernel:
         await until(lambda: kernel.is_idle)
 
-    assert [(event.type, event.job_id) for event in witness.seen] == [("job_added", "new")]
+    assert [(event.type, event.job_id) for event in witness.seen] == [
+        ("kernel_started", ""),
+        ("job_added", "new"),
+        ("kernel_stopped", ""),
+    ]
 
 
 # --- plugins that keep their place
@@ -434,7 +442,7 @@ async def test_a_durable_plugin_that_is_installed_later_sees_the_log_from_its_be
         await until(lambda: kernel.is_idle)
 
     assert plugin.seen == gnomon_events
-    assert plugin.replayed == list(range(1, 11))
+    assert plugin.replayed == list(range(1, 13))
 
 
 async def test_a_durable_plugin_goes_on_where_it_was(gnomon_kernel: Make, gnomon_events: EventList) -> None:
@@ -455,7 +463,7 @@ async def test_a_place_that_is_beyond_the_log_is_not_believed(gnomon_kernel: Mak
         await run_jobs(kernel, 1)
         await until(lambda: kernel.is_idle)
 
-    assert [event.type for event in plugin.seen] == ["scheduled", "started", "succeeded"]
+    assert EventList(plugin.seen).types == ["scheduled", "started", "succeeded"]
 
 
 class AbsentStore(RecordingStore):
@@ -521,7 +529,9 @@ async def test_a_lifespan_is_entered_before_the_first_event_and_left_after_the_l
     async with gnomon_kernel(JOB, plugins=[Living(log)]) as kernel:
         await run_jobs(kernel, 1)
 
-    assert log == ["entered with ['job']", "job_added", "scheduled", "started", "succeeded", "left"]
+    first, *told, last = log
+    assert told == ["kernel_started", "job_added", "scheduled", "started", "succeeded", "kernel_stopped"]
+    assert (first, last) == ("entered with ['job']", "left")
 
 
 async def test_a_plugin_may_use_the_kernel_from_its_own_loop(gnomon_kernel: Make, gnomon_events: EventList) -> None:

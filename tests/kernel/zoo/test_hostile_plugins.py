@@ -17,7 +17,7 @@ from structlog.testing import capture_logs
 from gnomon import Event, Job, Kernel, PluginError, Started, hookimpl
 from gnomon.domain.records import ExecutionQuery, StoreHealth
 from gnomon.plugins.plugin_set import PluginSet
-from gnomon.testing import RecordingStore, VirtualClock, make_kernel
+from gnomon.testing import EventList, RecordingStore, VirtualClock, make_kernel
 
 LIMIT = timedelta(milliseconds=300)
 ALIVE = {"healthy", "degraded"}
@@ -555,7 +555,7 @@ async def test_no_plugin_can_change_what_another_one_or_the_kernel_sees() -> Non
         state = next(one for one in await store.jobs() if one.job_id == "x")
 
     assert run.status == "success", run
-    assert [event.type for event in witness.seen] == ["job_added", "scheduled", "started", "succeeded"]
+    assert EventList(witness.seen).types == ["job_added", "scheduled", "started", "succeeded"]
     assert "vandal" not in repr(witness.seen) + repr(store.recorded) + repr(run) + repr(state)
     assert run.return_value == {"rows": [1, {"deep": []}]}
     assert run.kwargs == {"where": {"market": "cn"}}

@@ -27,7 +27,7 @@ def checked_in() -> Iterator[list[Event]]:
         for raw in json.loads(path.read_text())["events"]:
             event = codec.decode(msgspec.json.encode(raw))
             streams.setdefault(event.stream, []).append(event)
-        yield from (history for stream, history in streams.items() if not stream.startswith("job:"))
+        yield from (history for stream, history in streams.items() if not stream.startswith(("job:", "kernel:")))
 
 
 def random_history(chance: random.Random) -> list[Event]:

@@ -28,7 +28,7 @@ WRITER = """
 import asyncio, sys
 from datetime import timedelta
 from gnomon.domain import execution
-from gnomon.domain.events import Progress, Succeeded
+from gnomon.domain.events import ExecutionEvent, Progress, Succeeded
 from gnomon.testing.histories import NOON, failed, job_added, job_states, numbered, running, extend
 from gnomon_mongo import MongoStore
 from gnomon_mongo.drivers import Driver
@@ -49,7 +49,8 @@ async def main():
             for told, new in zip(known, (new_job + history[:2], history[2:3], history[3:] + other), strict=True):
                 batch = numbered(new, after=head)
                 streams = {event.stream: [one for one in told if one.stream == event.stream] for event in new}
-                views = [execution.fold(stream) for name, stream in streams.items() if not name.startswith("job:")]
+                runs = [stream for stream in streams.values() if stream and isinstance(stream[0], ExecutionEvent)]
+                views = [execution.fold(stream) for stream in runs]
                 states = job_states(batch, jobs.values())
                 jobs |= {state.job_id: state for state in states}
                 await store.append(batch, views, states)

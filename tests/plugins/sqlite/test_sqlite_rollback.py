@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from gnomon.domain.records import Rollback
+from gnomon.domain.rollback import Rollback
 from gnomon.errors import NoLogError, RolledBackError, StoreError
 from gnomon.testing.histories import NOON, SECOND, append, scheduled, succeeded
 from gnomon_sqlite import SqliteStore, rollback

@@ -98,7 +98,7 @@ def _print(page: ActionPage, zone: tzinfo | None) -> None:
             moment(action.at, zone, seconds=True),
             action.actor,
             Text(action.action + (" (failed)" if action.status == "failed" else ""), style_of(action.status)),
-            action.job_id,
+            action.job_id or "-",
             action.execution_id or "-",
             action.error_message or action.detail or "-",
         )

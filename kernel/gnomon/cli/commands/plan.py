@@ -18,7 +18,7 @@ from gnomon.cli.output.console import echo
 if TYPE_CHECKING:
     from datetime import tzinfo
 
-    from gnomon.analysis.plan import Fires, JobPlan, Plan
+    from gnomon.analysis.plan import Fires, JobPlan, MovedFires, Plan
     from gnomon.deployment.assembly import Deployment
 
 SIGNS = {"add": "+", "change": "~", "remove": "-", "keep": " "}
@@ -53,9 +53,11 @@ def command(ctx: click.Context, config_file: Path | None, days: float, config: P
 async def _plan(deployment: Deployment, days: float) -> Plan:
     from gnomon.analysis.plan import plan
     from gnomon.cli.access.stored_log import open_log
+    from gnomon.stores.fire_samples import read_samples
 
     async with open_log(deployment.store) as log:
-        return plan(await log.jobs(), deployment.registered_jobs, datetime.now(UTC), days)
+        samples = await read_samples(log)
+        return plan(await log.jobs(), deployment.registered_jobs, datetime.now(UTC), days, samples)
 
 
 def _print(found: Plan, zones: Mapping[str, tzinfo], default: tzinfo, days: float) -> None:
@@ -64,8 +66,12 @@ def _print(found: Plan, zones: Mapping[str, tzinfo], default: tzinfo, days: floa
         echo(f"{SIGNS[job.action]} {job.job_id}{' (paused)' if job.is_paused else ''}")
         for line in _lines(job, zones.get(job.job_id, default)):
             echo(f"    {line}")
+    for upgrade in found.upgrades:
+        echo(f"{upgrade.key}: {upgrade.old or 'nothing'} → {upgrade.new or 'nothing'} since the last kernel")
     gained, lost = (sum(getattr(job, which).count for job in found.jobs) for which in ("gained", "lost"))
     summary = "nothing changes: the log has the same jobs"
+    if moved := sum(job.moved.count > 0 for job in found.jobs):
+        summary = f"the log has the same jobs, and {moved} of them fire{'s' * (moved == 1)} at other times"
     if not found.changes_nothing:
         summary = (
             f"{len(found.of('add'))} to add, {len(found.of('change'))} to change, {len(found.of('remove'))} to remove; "
@@ -83,12 +89,24 @@ def _lines(job: JobPlan, zone: tzinfo) -> Iterator[str]:
         yield f"gains {_fires(job.gained, zone)}"
     if job.lost.count:
         yield f"loses {_fires(job.lost, zone)}"
+    if job.moved.count:
+        yield f"fires at other times with the present versions: {_moved(job.moved, zone)}"
     if job.catch_up.count:
         yield f"catches up when a kernel starts: {_fires(job.catch_up, zone)}"
     for one in job.missed:
         span = moment(one.first, zone) if one.count == 1 else f"{moment(one.first, zone)} to {moment(one.last, zone)}"
         yield f"will record {one.count:,} as missed ({one.reason}): {span}"
     yield from job.notes
+
+
+def _moved(moved: MovedFires, zone: tzinfo) -> str:
+    from gnomon.text import moment
+
+    def when(fire: datetime | None) -> str:
+        return moment(fire, zone) if fire is not None else "none"
+
+    more = ", …" if moved.count > len(moved.first) else ""
+    return ", ".join(f"{when(one.old)} → {when(one.new)}" for one in moved.first) + more
 
 
 def _fires(fires: Fires, zone: tzinfo) -> str:

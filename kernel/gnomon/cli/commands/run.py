@@ -122,6 +122,7 @@ async def _run_kernel(deployment: Deployment) -> None:
                 _reload_on_sighup(kernel, deployment)
                 await _announce(kernel)
                 await _until_stopped(kernel, stop, signals)
+                kernel.stop_reason = signals.first or ""
                 await _announce_stop(kernel)
         except asyncio.CancelledError:
             if is_up or not stop.is_set():

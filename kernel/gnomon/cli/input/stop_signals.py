@@ -40,6 +40,8 @@ class StopSignals:
         self._on_first = on_first
         self._loop = asyncio.get_running_loop()
         self._count = 0
+        self.first: str | None = None
+        """The name of the first signal, once it has arrived."""
         self._previous: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
@@ -62,6 +64,7 @@ class StopSignals:
     def _handle(self, number: int, _frame: FrameType | None) -> None:
         self._count += 1
         if self._count == 1:
+            self.first = signal.Signals(number).name
             self._on_first()
             self._loop.call_soon_threadsafe(self._on_request)
         elif self._count == 2:

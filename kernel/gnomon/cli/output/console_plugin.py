@@ -12,7 +12,10 @@ log = get_logger("gnomon.domain.events")
 
 
 class ConsolePlugin:
-    """Logs every event: ends and changes of step at level info or above, other progress at level debug."""
+    """Logs every event: ends and changes of step at level info or above, other progress at level debug.
+
+    The kernel logs its own start, stop and clock itself.
+    """
 
     def __init__(self) -> None:
         self._steps: dict[str, str] = {}
@@ -20,6 +23,8 @@ class ConsolePlugin:
     @hookimpl
     def on_event(self, event: Event) -> None:
         """Log the event."""
+        if isinstance(event, events.KernelEvent):
+            return
         line = describe(event, self._steps.get(event.stream))
         if isinstance(event, events.Progress) and event.step is not None:
             self._steps[event.stream] = event.step

@@ -32,7 +32,8 @@ def describe(event: Event, last_step: str | None = None) -> EventText:
         describe_type(event, last_step) if describe_type else ("debug", event.type.replace("_", " "), {})
     )
     run = {"run": event.stream} if isinstance(event, events.ExecutionEvent) else {}
-    return EventText(level, summary, {"job": event.job_id, **run, **{k: v for k, v in facts.items() if v is not None}})
+    job = {"job": event.job_id} if event.job_id else {"node": event.node}
+    return EventText(level, summary, {**job, **run, **{k: v for k, v in facts.items() if v is not None}})
 
 
 def first_line(text: str | None) -> str | None:
@@ -56,8 +57,10 @@ def _line(event: Event, last_step: str | None, zone: tzinfo | None) -> str | Non
     text = describe(event, last_step)
     if text.level == "debug":
         return None
-    facts = " ".join(f"{name}={value}" for name, value in format_facts(text.facts, zone).items() if name != "job")
-    return f"{event.at.astimezone(zone):%H:%M:%S}  {text.facts['job']}  {text.summary}  {facts}"
+    facts = " ".join(
+        f"{name}={value}" for name, value in format_facts(text.facts, zone).items() if name not in {"job", "node"}
+    )
+    return f"{event.at.astimezone(zone):%H:%M:%S}  {event.job_id or event.node}  {text.summary}  {facts}"
 
 
 # --- the texts of each type ---
@@ -146,6 +149,20 @@ def _job_event(event: events.JobEvent, _: str | None) -> Description:
     return level, event.type.replace("_", " "), {"by": event.actor, "reason": event.reason, **words}
 
 
+def _kernel_started(event: events.KernelStarted, _: str | None) -> Description:
+    lost = event.accepted_rollback
+    facts = {"pid": event.pid, "by": event.actor, **event.versions, "accepted": lost.words if lost else None}
+    return "info" if lost is None else "warning", "kernel started", facts
+
+
+def _kernel_stopped(event: events.KernelStopped, _: str | None) -> Description:
+    return "info", "kernel stopped", {"reason": event.reason}
+
+
+def _clock_changed(event: events.ClockChanged, _: str | None) -> Description:
+    return "warning", "clock changed", {"direction": event.direction, "seconds": event.microseconds / 1e6}
+
+
 _DESCRIPTIONS: dict[type[Event], Callable[[Any, str | None], Description]] = {
     events.Scheduled: _scheduled,
     events.Started: _started,
@@ -160,4 +177,7 @@ _DESCRIPTIONS: dict[type[Event], Callable[[Any, str | None], Description]] = {
     events.Hidden: _hidden,
     events.Imported: _imported,
     **dict.fromkeys(events.JOB_EVENTS, _job_event),
+    events.KernelStarted: _kernel_started,
+    events.KernelStopped: _kernel_stopped,
+    events.ClockChanged: _clock_changed,
 }

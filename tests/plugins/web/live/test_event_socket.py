@@ -137,7 +137,16 @@ async def test_a_stopping_server_closes_with_service_restart(serve: Any) -> None
         async with serve(QUICK) as site:
             ws = await client.ws_connect(site.web.url + "/ws/events")
             await ws.receive()
-            end = asyncio.create_task(ws.receive())
-        code = (await end).data
+            end = asyncio.create_task(_until_closed(ws))
+        last, code = await end
 
+    assert last["events"][-1]["type"] == "kernel_stopped"
     assert code == 1012
+
+
+async def _until_closed(ws: aiohttp.ClientWebSocketResponse) -> tuple[Any, int]:
+    """Return the last message and the code with which the connection was closed."""
+    last: Any = None
+    while (message := await ws.receive()).type is aiohttp.WSMsgType.TEXT:
+        last = message.json()
+    return last, message.data

@@ -1,8 +1,7 @@
-"""Copies of events and jobs for plugins: no plugin can change what another one, or the kernel, sees."""
+"""Copies of events and views: nobody who gets one can change what others, or the kernel, see."""
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from functools import cache
 from typing import Any, TypeVar
@@ -12,9 +11,11 @@ from msgspec import inspect
 from msgspec.structs import force_setattr
 
 from gnomon.domain.events import Event
-from gnomon.jobs.job import Job
+from gnomon.domain.execution import Execution
+from gnomon.domain.job_state import JobState
 from gnomon.json_depth import cut_value
 
+T = TypeVar("T")
 E_ = TypeVar("E_", bound=Event)
 
 _SCALARS = (
@@ -31,21 +32,32 @@ def own_copy(event: E_) -> E_:
     copied: E_ = event.__copy__()  # type: ignore[attr-defined]  # a method of Structs that msgspec's types lack
     for field, copy_of in _mutable_fields(type(event)):
         if (value := getattr(event, field)) is not None:  # empty ones too: a list of a job would be shared by all
-            try:
-                force_setattr(copied, field, copy_of(value))
-            except RecursionError:  # older versions accepted arguments with up to 974 levels
-                force_setattr(copied, field, cut_value(value))
+            force_setattr(copied, field, copy_of(value))
     return copied
 
 
-def own_job(job: Job) -> Job:
-    """Return a copy of a job whose arguments, options and lists a plugin may change without any effect."""
-    copied: Job = job.__copy__()  # type: ignore[attr-defined]
-    for field in job.__struct_fields__:
-        value = getattr(job, field)
-        if isinstance(value, dict | list):
-            force_setattr(copied, field, copy.deepcopy(value) if field in {"args", "kwargs"} else copy.copy(value))
+def own_view(execution: Execution) -> Execution:
+    """Return a copy that shares no mutable value with the execution."""
+    copied: Execution = execution.__copy__()  # type: ignore[attr-defined]
+    copied.args, copied.kwargs = own_value(execution.args), own_value(execution.kwargs)
+    if execution.return_value is not None:
+        copied.return_value = own_value(execution.return_value)
     return copied
+
+
+def own_state(state: JobState) -> JobState:
+    """Return a copy that shares no mutable value with the state of a job."""
+    copied: JobState = state.__copy__()  # type: ignore[attr-defined]
+    copied.definition = own_value(state.definition)
+    return copied
+
+
+def own_value(value: T) -> T:
+    """Return a copy of JSON data."""
+    try:
+        return msgspec.to_builtins(value)  # type: ignore[no-any-return]  # leaves JSON as it is, 0.03 µs a value
+    except RecursionError:  # older versions accepted arguments with up to 974 levels
+        return cut_value(value)  # type: ignore[no-any-return]
 
 
 @cache
@@ -53,9 +65,9 @@ def _mutable_fields(event_type: type[Event]) -> tuple[tuple[str, Callable[[Any],
     """Return the fields that hold mutable values, each with the function that copies them."""
     info = inspect.type_info(event_type)
     assert isinstance(info, inspect.StructType)  # noqa: S101 - every event is one
-    # to_builtins leaves JSON as it is, at about 0.03 µs a value; but it makes dicts of Structs.
+    # own_value would make dicts of Structs.
     return tuple(
-        (field.name, list if _is_list_of_immutables(field.type) else msgspec.to_builtins)
+        (field.name, list if _is_list_of_immutables(field.type) else own_value)
         for field in info.fields
         if not _is_immutable(field.type)
     )

@@ -1,0 +1,71 @@
+"""Records facts about the kernel itself in the log: its start, its stop, and changes of the wall clock.
+
+They are what explains the rest of the log later: which versions computed the fires, when no kernel was up and why, why
+times in the log go back, and that an operator accepted a log that had lost events.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import os
+import secrets
+import socket
+
+from gnomon.domain import events
+from gnomon.engine.journal import Journal
+from gnomon.errors import DeposedError
+from gnomon.ports import Store
+from gnomon.stores.schedule_versions import software_versions
+
+
+class KernelFacts:
+    """The stream of one kernel, from its start to its stop."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self._kernel_id = secrets.token_hex(12)
+        self._versions: dict[str, int] = {}
+
+    def started(self, store: Store, *, keeps_time: bool) -> None:
+        """Record the start of the kernel, and what its store accepted at the user's request."""
+        self.record(
+            events.KernelStarted,
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            actor=_user(),
+            versions=software_versions(),
+            keeps_time=keeps_time,
+            accepted_rollback=store.rollback,
+        )
+
+    def clock_changed(self, wall_s: float, monotonic_s: float) -> None:
+        """Record that the two clocks differ in how much time has passed since the last look at them."""
+        wall, monotonic = round(wall_s * 1e6), round(monotonic_s * 1e6)
+        self.record(
+            events.ClockChanged,
+            direction="forward" if wall > monotonic else "back",
+            microseconds=abs(wall - monotonic),
+            wall_microseconds=wall,
+            monotonic_microseconds=monotonic,
+        )
+
+    def stopped(self, reason: str) -> None:
+        """Record the stop, unless the start was not recorded either."""
+        if self._versions:
+            self.record(events.KernelStopped, reason=reason)
+
+    def record(self, event_type: type[events.KernelEvent], *, day: str = "", **payload: object) -> None:
+        """Record a fact that concerns no job. Frequent ones name their `day`: retention deletes whole streams."""
+        stream = events.kernel_stream(f"{self._kernel_id}:{day}" if day else self._kernel_id)
+        version = self._versions.get(stream, 0) + 1
+        with contextlib.suppress(DeposedError):  # the log belongs to another process; the journal has logged it
+            self._journal.record_of_kernel(event_type, stream, version, **payload)
+            self._versions[stream] = version
+
+
+def _user() -> str | None:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # the user of a container may have no name
+        return f"uid {os.getuid()}" if hasattr(os, "getuid") else None
