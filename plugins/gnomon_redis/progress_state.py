@@ -10,7 +10,7 @@ import msgspec
 
 from gnomon import Event, Execution, TransitionError
 from gnomon.domain import execution
-from gnomon.domain.events import ExecutionEvent
+from gnomon.domain.events import ExecutionEvent, Imported
 from gnomon_redis.past_durations import PastDurations
 from gnomon_redis.progress_record import ProgressRecord, encode, record_of
 
@@ -97,6 +97,8 @@ class ProgressState:
         """Fold events in. Runs whose first events are missing are added to `unknown_runs` until they are adopted."""
         for event in events:
             self.position = max(self.position, event.position)
+            if isinstance(event, Imported):
+                continue  # it ended long ago
             if isinstance(event, ExecutionEvent) and not self._fold(event):
                 self.mark_unknown(event)
 

@@ -19,7 +19,7 @@ from gnomon import Event, Failed, Progress, Succeeded
 from gnomon.domain import events
 from gnomon.domain.execution import fold
 from gnomon.testing import VirtualClock
-from gnomon.testing.histories import NOON, extend, numbered, running, scheduled
+from gnomon.testing.histories import NOON, extend, imported, numbered, running, scheduled
 from gnomon_redis.connection import RedisServerError
 from gnomon_redis.past_durations import PastDurations
 from gnomon_redis.progress_record import ProgressRecord, decode
@@ -273,6 +273,16 @@ async def test_a_late_result_changes_nothing() -> None:
         await scene.clock.advance(1)
 
     assert scene.redis.pipelines == [1]
+
+
+async def test_an_imported_run_is_history_and_not_told() -> None:
+    scene = Scene(seconds=0.01)
+    async with scene.going():
+        scene.extend(imported())
+        await scene.clock.advance(1)
+
+    assert scene.redis.pipelines == []
+    assert scene.progress.unknown_runs == {}
 
 
 async def test_a_view_that_is_adopted_stays_as_it_was_for_its_owner() -> None:
