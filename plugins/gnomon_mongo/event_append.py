@@ -56,25 +56,32 @@ async def append_events(
     async with server.writing(limit_s):
         # A duplicate may be an earlier attempt of ours that timed out here and still runs on the server: what is not
         # visible yet is not a conflict. If it never becomes visible, the time limit of the write ends the loop.
-        while not await _appended(server, events, after):
+        while not await _appended_or_rejected(server, events, after):
             if after is not None:
                 await check_event(server, after)
             await _check_conflicts(server, events)
             await asyncio.sleep(RECHECK_S)
 
 
-async def _appended(server: Server, events: Sequence[Document], after: Document | None) -> bool:
+async def _appended_or_rejected(server: Server, events: Sequence[Document], after: Document | None) -> bool:
     """Append in order; return False on a duplicate key, raise EventRejectedError for an event that is rejected."""
-    collection: Collection = server[schema.EVENTS]
+    try:
+        return await _appended(server[schema.EVENTS], events, after)
+    except BulkWriteError as exc:
+        rejected = rejected_event(exc, [*([] if after is None else [None]), *events], server.address)
+        if rejected is not None:
+            raise rejected from exc
+        raise
+
+
+async def _appended(collection: Collection, events: Sequence[Document], after: Document | None) -> bool:
+    """Append in order; return False on a duplicate key."""
     requests = [] if after is None else [_require(after)]
     try:
         done = await collection.bulk_write([*requests, *map(_upsert, events)], ordered=True)
     except BulkWriteError as exc:
         if only_duplicates(exc):
             return False
-        rejected = rejected_event(exc, [*([] if after is None else [None]), *events], server.address)
-        if rejected is not None:
-            raise rejected from exc
         raise
     upserted = done.bulk_api_result.get("upserted") or []
     if after is not None and any(one["_id"] == after["_id"] for one in upserted):
