@@ -66,9 +66,7 @@ class WebPlugin:
         async with serving(app, limits) as port:
             self.address = (self.config.host, port)
             names = ", ".join(token.name for token in self.config.tokens)
-            log.info(
-                "web is listening", url=self.url, tokens=names or "none: full access for all users of this machine"
-            )
+            log.info("web is listening", url=self.url, tokens=names or "none: only users of this machine have access")
             if self.config.sends_in_plain_text:
                 log.warning(
                     "tokens and logins can be read on the network: set tls_cert, or put a proxy with TLS in front and "

@@ -164,6 +164,28 @@ async def test_arguments_that_lists_cut_are_whole_where_a_run_is_shown_or_starte
     await expect(page.locator("main")).to_contain_text(note)
 
 
+async def test_a_run_offers_only_arguments_that_its_job_opens(open_page: Any, serve: Any) -> None:
+    some = Job(id="some", func=quick, kwargs={"rows": 1}, overrides=["rows"])
+    served = await serve(some, Job(id="closed", func=quick, kwargs={"rows": 1}, overrides="none"))
+    window = await open_page(served.url, "/jobs/some", allowed=("403 (Forbidden)",))
+    page = window.page
+
+    await page.keyboard.press("t")
+    await expect(page.get_by_role("dialog")).to_contain_text("Only these may be set for this run: rows")
+    await page.get_by_label("Arguments for this run").fill('{"market": "hk"}')
+    await dialog_button(page, "Run now")
+    await expect(page.get_by_role("alert")).to_contain_text("does not accept the argument 'market'")
+    await page.keyboard.press("Escape")
+
+    await window.follow("/jobs/closed")
+    await page.keyboard.press("t")
+    await expect(page.get_by_role("dialog")).to_contain_text("The job runs with its own arguments")
+    await expect(page.get_by_label("Arguments for this run")).to_have_count(0)
+    await dialog_button(page, "Run now")
+    await page.get_by_role("link", name="View run").click()
+    await expect(page.locator(".head .badge")).to_have_text("Succeeded")
+
+
 async def test_a_job_is_paused_and_resumed_and_shows_it_once_the_log_confirms(open_page: Any, serve: Any) -> None:
     served = await serve(Job(id="quick", func=quick, every=Duration(hours=1)))
     window = await open_page(served.url, "/jobs")

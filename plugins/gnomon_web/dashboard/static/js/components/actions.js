@@ -87,19 +87,22 @@ function runButton(read, verb) {
 /** Ask for arguments and trigger the job. Lists omit or cut its arguments, so they are requested here. @param {Job} job */
 export async function askTrigger(job) {
   const name = jobName(job.id);
-  const owner = job.rerun_of ? `executions/${job.rerun_of}` : `jobs/${encodeURIComponent(job.id)}`;
-  const kwargs = job.kwargs ?? (await get(`/scheduler/${owner}`).then((detail) => detail.kwargs, () => ({})));
+  const definition = await get(`/scheduler/jobs/${encodeURIComponent(job.id)}`).catch(() => ({}));
+  const open = definition.policies?.overrides ?? 'all';
+  const kwargs = job.kwargs ?? (job.rerun_of ? await get(`/scheduler/executions/${job.rerun_of}`).then((run) => run.kwargs, () => ({})) : definition.kwargs ?? {});
   ask({
     title: t('trigger.ask', { j: name }),
     confirm: t('trigger'),
     dismiss: t('trigger.dismiss'),
     body: [
-      h('label', { class: 'field' }, h('span', null, t('trigger.kwargs')), h('textarea', { name: 'kwargs', rows: 4, spellcheck: 'false', class: 'mono', autocomplete: 'off' }, JSON.stringify(kwargs, null, 2)), h('small', null, t('trigger.kwargs.hint'))),
+      open === 'none'
+        ? h('p', { class: 'quiet-line' }, t('trigger.kwargs.closed'))
+        : h('label', { class: 'field' }, h('span', null, t('trigger.kwargs')), h('textarea', { name: 'kwargs', rows: 4, spellcheck: 'false', class: 'mono', autocomplete: 'off' }, JSON.stringify(kwargs, null, 2)), h('small', null, Array.isArray(open) ? t('trigger.kwargs.some', { names: open.join(', ') }) : t('trigger.kwargs.hint'))),
       h('label', { class: 'check' }, h('input', { type: 'checkbox', name: 'force' }), h('span', null, t('trigger.force'), h('small', null, t('trigger.force.hint')))),
       job.paused && h('label', { class: 'check' }, h('input', { type: 'checkbox', name: 'stay' }), h('span', null, t('keep.paused'), h('small', null, t('trigger.stay.hint')))),
     ],
     act: async (form) => {
-      const given = readObject(String(form.get('kwargs')));
+      const given = readObject(String(form.get('kwargs') ?? ''));
       const answer = await commands.trigger(job.id, { kwargs: given, force: form.has('force'), resume: !form.has('stay') });
       toast([t('done.trigger', { j: name }), ' ', h('a', { href: runAddress(commands.recordOf(answer)._id) }, t('done.see'))]);
     },

@@ -22,7 +22,7 @@ export const en = {
   'audit.add': 'added the job', 'audit.change': 'changed the job', 'audit.remove': 'removed the job', 'audit.pause': 'paused the job', 'audit.resume': 'resumed the job',
   'audit.trigger': 'triggered a run', 'audit.cancel': 'requested cancellation of a run', 'audit.mark_failed': 'marked a run as failed', 'audit.metadata': 'edited the name or note', 'audit.describe': 'edited the name or note', 'audit.hide': 'hid a run',
   'policy.catch_up': 'After downtime', 'policy.grace': 'Grace period', 'policy.overlap': 'On overlap', 'policy.max_instances': 'Concurrent runs', 'policy.timeout': 'Timeout', 'policy.silence': 'Silence limit',
-  'policy.cancel_grace': 'Cancel grace period', 'policy.retry': 'Retries', 'policy.runner': 'Runner', 'policy.limits': 'Limits', 'policy.steps': 'Steps', 'policy.options': 'Options',
+  'policy.cancel_grace': 'Cancel grace period', 'policy.retry': 'Retries', 'policy.runner': 'Runner', 'policy.limits': 'Limits', 'policy.steps': 'Steps', 'policy.options': 'Options', 'policy.overrides': 'Arguments that may be set',
 
   'time.now': 'now', 'time.in': 'in {t}', 'time.ago': '{t} ago', 'window.1h': '1 h', 'window.6h': '6 h', 'window.24h': '24 h', 'window.7d': '7 d', 'window.30d': '30 d',
   'schedule.manual': 'only when triggered', 'schedule.every': 'every {t}', 'schedule.minutes': 'every {n|minute|{n} minutes}', 'schedule.hours': 'every {n} hours at minute {m}', 'schedule.hourly': 'every hour at minute {m}',
@@ -61,7 +61,7 @@ export const en = {
 
   'trigger': 'Run now', 'pause': 'Pause', 'resume': 'Resume', 'cancel': 'Cancel', 'mark': 'Mark failed', 'edit': 'Edit', 'requested': 'Requested…',
   'action.offline': 'Disconnected', 'action.unconfirmed': 'Request accepted, but the log has not confirmed it yet.',
-  'trigger.ask': 'Run {j} now?', 'trigger.kwargs': 'Arguments for this run, as JSON', 'trigger.kwargs.hint': 'They override the arguments of the job for this run only.', 'trigger.kwargs.bad': 'The arguments are not valid JSON: {reason}', 'trigger.kwargs.object': 'The arguments must be a JSON object, such as {"market": "cn"}.',
+  'trigger.ask': 'Run {j} now?', 'trigger.kwargs': 'Arguments for this run, as JSON', 'trigger.kwargs.hint': 'They override the arguments of the job for this run only.', 'trigger.kwargs.closed': 'The job runs with its own arguments: nobody may set others for one run.', 'trigger.kwargs.some': 'Only these may be set for this run: {names}', 'trigger.kwargs.bad': 'The arguments are not valid JSON: {reason}', 'trigger.kwargs.object': 'The arguments must be a JSON object, such as {"market": "cn"}.',
   'trigger.force': 'Skip guards', 'trigger.force.hint': 'Run even if a guard would block it, for example outside trading hours.', 'trigger.stay.hint': 'Otherwise the job is resumed.', 'trigger.dismiss': 'Don’t run',
   'cancel.ask': 'Cancel this run of {j}?', 'cancel.text': 'The run is asked to stop. Work it has already done is kept.', 'cancel.do': 'Cancel run',
   'mark.ask': 'Mark this run of {j} as failed?', 'mark.text': 'Do this only if the run is known to be dead. Anything it reports later does not change the outcome; code that is still running keeps its slot.', 'mark.reason': 'Reason',

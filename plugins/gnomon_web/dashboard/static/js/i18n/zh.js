@@ -23,7 +23,7 @@ export const zh = {
   'audit.add': '添加了任务', 'audit.change': '修改了任务', 'audit.remove': '移除了任务', 'audit.pause': '暂停了任务', 'audit.resume': '恢复了任务',
   'audit.trigger': '手动执行了任务', 'audit.cancel': '请求终止执行', 'audit.mark_failed': '将执行标记为失败', 'audit.metadata': '修改了名称或备注', 'audit.describe': '修改了名称或备注', 'audit.hide': '隐藏了一条记录',
   'policy.catch_up': '停机之后', 'policy.grace': '宽限时间', 'policy.overlap': '仍在执行时', 'policy.max_instances': '最大并发数', 'policy.timeout': '超时', 'policy.silence': '最长静默',
-  'policy.cancel_grace': '终止宽限', 'policy.retry': '重试', 'policy.runner': '执行方式', 'policy.limits': '资源限制', 'policy.steps': '步骤', 'policy.options': '选项',
+  'policy.cancel_grace': '终止宽限', 'policy.retry': '重试', 'policy.runner': '执行方式', 'policy.limits': '资源限制', 'policy.steps': '步骤', 'policy.options': '选项', 'policy.overrides': '可设置的参数',
 
   'time.now': '现在', 'time.in': '{t}后', 'time.ago': '{t}前', 'window.1h': '1 小时', 'window.6h': '6 小时', 'window.24h': '24 小时', 'window.7d': '7 天', 'window.30d': '30 天',
   'schedule.manual': '仅手动触发', 'schedule.every': '每 {t}', 'schedule.minutes': '每 {n} 分钟', 'schedule.hours': '每 {n} 小时的第 {m} 分', 'schedule.hourly': '每小时第 {m} 分',
@@ -62,7 +62,7 @@ export const zh = {
 
   'trigger': '立即执行', 'pause': '暂停', 'resume': '恢复', 'cancel': '终止', 'mark': '标记失败', 'edit': '编辑', 'requested': '已请求…',
   'action.offline': '未连接', 'action.unconfirmed': '请求已受理，但日志尚未确认。',
-  'trigger.ask': '立即执行 {j}？', 'trigger.kwargs': '本次执行的参数（JSON）', 'trigger.kwargs.hint': '仅在本次执行中覆盖任务自身的参数。', 'trigger.kwargs.bad': '参数不是合法的 JSON：{reason}', 'trigger.kwargs.object': '参数必须是 JSON 对象，例如 {"market": "cn"}。',
+  'trigger.ask': '立即执行 {j}？', 'trigger.kwargs': '本次执行的参数（JSON）', 'trigger.kwargs.hint': '仅在本次执行中覆盖任务自身的参数。', 'trigger.kwargs.closed': '该任务只能使用自身的参数，单次执行不能修改。', 'trigger.kwargs.some': '本次执行只能设置：{names}', 'trigger.kwargs.bad': '参数不是合法的 JSON：{reason}', 'trigger.kwargs.object': '参数必须是 JSON 对象，例如 {"market": "cn"}。',
   'trigger.force': '跳过守卫', 'trigger.force.hint': '即使会被守卫规则拦截（例如非交易时段）也执行。', 'trigger.stay.hint': '否则任务会被恢复。', 'trigger.dismiss': '暂不执行',
   'cancel.ask': '终止 {j} 的这次执行？', 'cancel.text': '将请求此次执行停止，已完成的部分会保留。', 'cancel.do': '终止执行',
   'mark.ask': '将 {j} 的这次执行标记为失败？', 'mark.text': '仅在确认此次执行已经失效时使用。此后它上报的任何内容都不会改变结果；仍在运行的代码会继续占用槽位。', 'mark.reason': '原因',
