@@ -223,7 +223,7 @@ def _parameter(place: str, described: Json) -> Json:
     if place == "query":
         schema.pop("minLength", None)  # an empty value counts as absent
         schema.pop("minItems", None)
-        if schema.get("format") == "date-time":
+        if schema.get("type") in {"integer", "number", "boolean"} or "format" in schema or "enum" in schema:
             schema = {"anyOf": [schema, {"type": "string", "const": ""}]}
     return {"schema": schema} | ({"style": "form", "explode": False} if schema.get("type") == "array" else {})
 
