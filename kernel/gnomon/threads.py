@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
+import sys
 import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -36,7 +37,7 @@ def in_thread(call: Callable[[], T], name: str) -> asyncio.Future[T]:
     """Start a call in a new daemon thread, with a copy of the context variables, and return a future of its result.
 
     Unlike asyncio.to_thread, whose pool is small: a few bodies that hang would block all others, and the interpreter
-    would wait for them when it exits.
+    would wait for them when it exits. RuntimeError where no thread can be started.
     """
     loop = asyncio.get_running_loop()
     future: asyncio.Future[T] = loop.create_future()
@@ -50,7 +51,14 @@ def in_thread(call: Callable[[], T], name: str) -> asyncio.Future[T]:
         else:
             _post(loop, _succeed, future, result)
 
-    threading.Thread(target=work, name=name, daemon=True).start()
+    def give_up(_: threading.Thread) -> None:
+        problem = f"the thread ended before its call began: {type(sys.exc_info()[1]).__name__}"
+        _post(loop, _fail, future, RuntimeError(problem))
+
+    thread = threading.Thread(target=work, name=name, daemon=True)
+    # `work` raises nothing, but a trace or profile function that a job has set for all threads may raise before it.
+    thread._invoke_excepthook = give_up  # type: ignore[attr-defined]  # noqa: SLF001 - the hook itself is the program's
+    thread.start()
     return future
 
 
