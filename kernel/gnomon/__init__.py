@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from gnomon.api import Triggered as Triggered
     from gnomon.conversion import Secret as Secret
     from gnomon.domain.events import ActionImported as ActionImported
+    from gnomon.domain.events import ActRefused as ActRefused
     from gnomon.domain.events import Cancelled as Cancelled
     from gnomon.domain.events import CancelRequested as CancelRequested
     from gnomon.domain.events import ClockChanged as ClockChanged
@@ -88,6 +89,7 @@ _HOMES = {
     "api": ("Health", "JobView", "KernelApi", "LiveRun", "PluginHealth", "Triggered"),
     "conversion": ("Secret",),
     "domain.events": (
+        "ActRefused",
         "ActionImported",
         "CancelRequested",
         "Cancelled",

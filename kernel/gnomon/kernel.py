@@ -37,6 +37,7 @@ from gnomon.engine.loop_watchdog import LoopWatchdog
 from gnomon.engine.progress_recorder import ProgressRecorder
 from gnomon.engine.queries import KernelQueries
 from gnomon.engine.recovery import recover
+from gnomon.engine.refused_acts import RefusedActs
 from gnomon.engine.supervisor import Supervisor
 from gnomon.engine.timetable import Timetable
 from gnomon.errors import DeposedError, GnomonError
@@ -123,6 +124,7 @@ class Kernel(KernelQueries, KernelCommands):
         self._dispatcher = Dispatcher(self.plugins, self._store, self, self._hook_timeout_s)
         self._journal = Journal(self._store, self.clock, self.node, self._dispatcher.publish)
         self._facts = KernelFacts(self._journal)
+        self._refused_acts = RefusedActs(self._facts, self.clock)
         self._admission = Admission(max_running, lambda: health_of(self._store))
         self._admission.is_open = False  # until everything has been started
         self._resources = AsyncExitStack()

@@ -1,6 +1,6 @@
 """The event types. Each records one fact, is named in the past tense, and never changes once it is written.
 
-On the wire an event is one flat JSON object with a `type`. It builds on no other domain module but `rollback`.
+On the wire an event is one flat JSON object with a `type`. It imports `declared_step` and `rollback`, no other module.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args
 
 import msgspec
 
+from gnomon.domain.declared_step import DeclaredStep as DeclaredStep  # noqa: PLC0414 - events.DeclaredStep
 from gnomon.domain.rollback import Rollback
 
 LOG_FORMAT = 3
@@ -100,18 +101,6 @@ class Started(ExecutionEvent, frozen=True, kw_only=True, tag="started"):
     runner: str
     worker: str = ""
     delay: float = 0.0
-
-
-class DeclaredStep(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A step that a job declares; `weight` is its share of the whole, relative to the other steps."""
-
-    name: str
-    weight: float = 1.0
-
-    def __post_init__(self) -> None:
-        """Raise ValueError for a weight that JSON cannot hold (NaN) or that makes the percentage meaningless."""
-        if not 0 <= self.weight < float("inf"):
-            raise ValueError(f"the weight of step {self.name!r} must be 0 or more and finite, got {self.weight}")
 
 
 class Progress(ExecutionEvent, frozen=True, kw_only=True, tag="progress"):
@@ -366,6 +355,20 @@ class ClockChanged(KernelEvent, frozen=True, kw_only=True, tag="clock_changed"):
     monotonic_microseconds: int
 
 
+class ActRefused(KernelEvent, frozen=True, kw_only=True, tag="act_refused"):
+    """An act of an operator was refused, for example because `asked_job_id` or `execution_id` is unknown.
+
+    `left_out` counts the refused acts of this actor before it that were too many to record.
+    """
+
+    actor: str
+    action: str
+    message: str
+    asked_job_id: str = ""
+    execution_id: str | None = None
+    left_out: int = 0
+
+
 class UnknownEvent(Event, frozen=True, kw_only=True, tag="unknown"):
     """An event of a type that this version does not know: kept unchanged in `raw`, and skipped by every fold."""
 
@@ -374,7 +377,7 @@ class UnknownEvent(Event, frozen=True, kw_only=True, tag="unknown"):
 
 Lifecycle = Scheduled | Started | Progress | Succeeded | Failed | Missed | Cancelled
 JobFact = JobAdded | JobChanged | JobRemoved | JobPaused | JobResumed | JobDescribed | ActionImported
-KernelFact = KernelStarted | KernelStopped | ClockChanged
+KernelFact = KernelStarted | KernelStopped | ClockChanged | ActRefused
 KnownEvent = Lifecycle | CancelRequested | Warned | LateResult | Hidden | Imported | JobFact | KernelFact
 
 LIFECYCLE: tuple[type[Event], ...] = (Scheduled, Started, Progress, Succeeded, Failed, Missed, Cancelled)
@@ -382,7 +385,6 @@ JOB_EVENTS: tuple[type[Event], ...] = get_args(JobFact)
 KERNEL_EVENTS: tuple[type[Event], ...] = get_args(KernelFact)
 ALL_EVENTS: tuple[type[Event], ...] = get_args(KnownEvent)
 EVENT_TYPES: dict[str, type[Event]] = {wire_name(event_type): event_type for event_type in ALL_EVENTS}
-
 
 JOB_STREAM = "job:"
 KERNEL_STREAM = "kernel:"

@@ -76,6 +76,21 @@ def _accepted(event: events.KernelStarted) -> Action | None:
     return _act(event, "accept_rollback", detail=lost.words)
 
 
+def _refused_at_once(event: events.ActRefused) -> Action:
+    more = (
+        f" ({event.left_out} more refused acts of {event.actor} before it were not recorded)" if event.left_out else ""
+    )
+    return Action(
+        at=event.at,
+        job_id=event.asked_job_id,
+        action=event.action,
+        status="failed",
+        actor=event.actor,
+        error_message=event.message + more,
+        execution_id=event.execution_id,
+    )
+
+
 _ACTIONS: Final[dict[type[Event], Callable[[Any], Action | None]]] = {
     events.JobAdded: _of_job("add"),
     events.JobChanged: _of_job("change"),
@@ -91,4 +106,5 @@ _ACTIONS: Final[dict[type[Event], Callable[[Any], Action | None]]] = {
     events.ActionImported: _imported,
     events.Hidden: lambda event: _act(event, "hide"),
     events.KernelStarted: _accepted,
+    events.ActRefused: _refused_at_once,
 }

@@ -64,9 +64,10 @@ class Action(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     `accept_rollback` concerns no job: its `job_id` is empty.
 
-    A request that was refused before anything was recorded (an unknown job, no permission) is not in the log, and so is
-    not an action. A failed one is a manual run that was recorded and refused; `error_message` has the cause. `detail`
-    is the reason that was given.
+    A failed one was refused: a manual run by a guard, or any act because of an unknown job, a run that is over, or
+    arguments that do not fit. `error_message` has the cause. `job_id` is the job as it was asked for, empty where only
+    an unknown execution was named. Of many refused acts in a minute only the first ones are actions. `detail` is the
+    reason that was given.
     """
 
     at: datetime

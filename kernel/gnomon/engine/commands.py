@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AsyncExitStack
 from typing import Any
@@ -17,7 +18,15 @@ from gnomon.domain.records import Checkpoint
 from gnomon.domain.secret_references import escaped
 from gnomon.engine.components import KernelComponents, on_kernel_loop
 from gnomon.engine.idempotency import check_key, check_repeated, request_digest
-from gnomon.errors import ExecutionOverError, ExecutionRunningError, JobError
+from gnomon.engine.refused_acts import RefusedActs, refusable
+from gnomon.errors import (
+    ExecutionOverError,
+    ExecutionRunningError,
+    GnomonError,
+    JobError,
+    StoreError,
+    UnknownExecutionError,
+)
 from gnomon.jobs.body import check_arguments
 from gnomon.jobs.diff import JobsDiff
 from gnomon.jobs.job import Job
@@ -26,12 +35,17 @@ from gnomon.jobs.registered import RegisteredJob, own_arguments, register_job
 from gnomon.json_depth import is_too_deep
 from gnomon.safe_text import safe_repr
 
+ACTS_ON_EXECUTIONS = frozenset({"cancel", "mark_failed", "hide"})
+CONFIRM_LIMIT_S = 1.0
+"""Seconds that a refusal waits until it is durable, so that its actor sees it in the history."""
+
 
 class KernelCommands(KernelComponents):
     """The part of KernelApi that changes something; see there for each method."""
 
     _idempotency_lock: asyncio.Lock
     _hide_lock: asyncio.Lock
+    _refused_acts: RefusedActs
 
     def add(self, job: Job | RegisteredJob | Callable[..., Any]) -> Job:
         """Add a Job, or a function decorated with @job, before the kernel starts; afterwards use `add_job`."""
@@ -42,6 +56,7 @@ class KernelCommands(KernelComponents):
         return registered.job
 
     @on_kernel_loop
+    @refusable("add")
     async def add_job(
         self, job: Job | RegisteredJob | Callable[..., Any], *, actor: str | None = None, reason: str | None = None
     ) -> Job:
@@ -52,6 +67,7 @@ class KernelCommands(KernelComponents):
         return registered.job
 
     @on_kernel_loop
+    @refusable("remove")
     async def remove_job(self, job_id: str, *, actor: str | None = None, reason: str | None = None) -> None:
         await self._timetable.idle()
         self._registry.remove(job_id, actor, reason)
@@ -74,6 +90,7 @@ class KernelCommands(KernelComponents):
         return found
 
     @on_kernel_loop
+    @refusable("pause")
     async def pause(self, job_id: str, *, actor: str | None = None, reason: str | None = None) -> bool:
         await self._timetable.idle()
         changed = self._registry.pause(job_id, actor, reason)
@@ -81,6 +98,7 @@ class KernelCommands(KernelComponents):
         return changed
 
     @on_kernel_loop
+    @refusable("resume")
     async def resume(self, job_id: str, *, actor: str | None = None, reason: str | None = None) -> bool:
         await self._timetable.idle()
         changed = self._registry.resume(job_id, actor, reason)
@@ -88,6 +106,7 @@ class KernelCommands(KernelComponents):
         return changed
 
     @on_kernel_loop
+    @refusable("describe")
     async def describe(
         self, job_id: str, *, display_name: str | None = None, note: str | None = None, actor: str | None = None
     ) -> bool:
@@ -96,6 +115,7 @@ class KernelCommands(KernelComponents):
         return changed
 
     @on_kernel_loop
+    @refusable("trigger")
     async def trigger(
         self,
         job_id: str,
@@ -128,6 +148,7 @@ class KernelCommands(KernelComponents):
         return Triggered(own_view(execution), resumed, is_new=True)
 
     @on_kernel_loop
+    @refusable("cancel")
     async def cancel(self, execution_id: str, *, actor: str | None = None, reason: str | None = None) -> Execution:
         execution = await self._not_over(execution_id)
         if execution.status == "scheduled":
@@ -138,6 +159,7 @@ class KernelCommands(KernelComponents):
         return own_view(execution)
 
     @on_kernel_loop
+    @refusable("mark_failed")
     async def fail(
         self,
         execution_id: str,
@@ -154,6 +176,7 @@ class KernelCommands(KernelComponents):
         return await self._get(execution_id)
 
     @on_kernel_loop
+    @refusable("hide")
     async def hide(self, execution_id: str, *, actor: str | None = None) -> Execution:
         async with self._hide_lock:  # two at once would both append to the version that they have read
             execution = await self._get(execution_id)
@@ -179,6 +202,19 @@ class KernelCommands(KernelComponents):
     @on_kernel_loop
     async def save_checkpoint(self, name: str, checkpoint: Checkpoint) -> None:
         await self._store.save_checkpoint(name, checkpoint)
+
+    async def note_refused(self, action: str, actor: str, error: GnomonError, subject: object) -> None:
+        """Record an act that was refused; its answer waits a moment until that is durable, and no longer."""
+        execution_id = str(subject) if action in ACTS_ON_EXECUTIONS else None
+        if execution_id is None:
+            job_id = subject if isinstance(subject, str) else str(getattr(subject, "id", ""))
+        else:
+            execution = None if isinstance(error, UnknownExecutionError) else await self._find(execution_id)
+            job_id = execution.job_id if execution is not None else ""
+        if self._refused_acts.record(action, actor, error, job_id, execution_id):
+            with contextlib.suppress(TimeoutError, StoreError):
+                async with asyncio.timeout(CONFIRM_LIMIT_S):
+                    await self._durable()
 
     def _register(self, job: Job | RegisteredJob | Callable[..., Any]) -> RegisteredJob:
         if isinstance(job, RegisteredJob):

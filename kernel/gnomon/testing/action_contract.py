@@ -12,6 +12,7 @@ from gnomon.ports import Store
 from gnomon.testing.histories import (
     NOON,
     SECOND,
+    act_refused,
     append,
     cancelled,
     extend,
@@ -23,6 +24,8 @@ from gnomon.testing.histories import (
     scheduled,
     succeeded,
 )
+
+REFUSED: dict[str, Any] = {"actor": "bob", "action": "cancel", "message": "there is no such run"}
 
 
 class ActionContract:
@@ -102,6 +105,34 @@ class ActionContract:
         found = {(one.job_id, one.action, one.actor) for one in (await store.actions(ActionQuery())).items}
 
         assert found == {("sync", "pause", "kernel"), ("by_hand", "cancel", "kernel")}
+
+    async def test_acts_that_were_refused_at_once_are_failed_actions(self, store: Store) -> None:
+        by_bob = extend(act_refused(), events.ActRefused, **{**REFUSED, "execution_id": "e" * 24}, left_out=7)
+        await append(store, by_bob, job_added())
+
+        page = await store.actions(ActionQuery(status="failed"))
+
+        assert page.total == 2
+        assert page.items == [
+            Action(
+                at=NOON + SECOND,
+                job_id="",
+                action="cancel",
+                status="failed",
+                actor="bob",
+                error_message="there is no such run (7 more refused acts of bob before it were not recorded)",
+                execution_id="e" * 24,
+            ),
+            Action(
+                at=NOON,
+                job_id="tok",
+                action="trigger",
+                status="failed",
+                actor="ann",
+                error_message="there is no job 'tok'",
+            ),
+        ]
+        assert (await store.actions(ActionQuery(job_id="tok"))).total == 1
 
     async def test_actions_come_in_pages_and_by_job(self, store: Store) -> None:
         history = job_added("a")

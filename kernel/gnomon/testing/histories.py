@@ -105,6 +105,13 @@ def kernel_history(at: datetime = NOON, kernel_id: str = "a" * 24, **payload: An
     return extend(changed, events.KernelStopped, reason="SIGTERM")
 
 
+def act_refused(asked_job_id: str = "tok", at: datetime = NOON, **payload: Any) -> list[Event]:
+    """Return the history of a day on which a trigger of an unknown job was refused."""
+    act = {"actor": "ann", "action": "trigger", "message": f"there is no job {asked_job_id!r}"} | payload
+    stream = events.kernel_stream(f"{'c' * 24}:{at.date()}")
+    return [_first(events.ActRefused, "", at, stream=stream, asked_job_id=asked_job_id, **act)]
+
+
 def every_type() -> list[list[Event]]:
     """Return histories in which every event type occurs, and one unknown type."""
     progress: dict[str, Any] = {"percent": 40.0, "message": "half way", "step": "fetch", "processed_items": 2}
@@ -132,6 +139,7 @@ def every_type() -> list[list[Event]]:
         imported("imported"),
         extend(job, events.JobRemoved, actor="bob"),
         kernel_history(accepted_rollback=Rollback(last=7, expected=9)),
+        act_refused(),
         [unknown("future")],
     ]
 

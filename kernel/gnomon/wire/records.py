@@ -237,7 +237,7 @@ class JobDetail(JobSummary, kw_only=True):
 
 
 class HistoryEntry(msgspec.Struct, kw_only=True):
-    """An operator action. A failed one was recorded and refused; `error_message` is the reason."""
+    """An operator action. A failed one was refused; `error_message` is the reason."""
 
     job_id: str
     action: str

@@ -61,7 +61,8 @@ def _(body: Record) -> Json:
 @translate.register
 def _(body: JobSummary) -> Json:
     plain = _plain(body)
-    fields = _present(plain) | {"next_run_time": plain["next_run_time"]}  # their type says `string | null`
+    # Their types say `string` and `string | null`.
+    fields = _present(plain) | {name: plain[name] for name in ("name", "trigger", "next_run_time")}
     if body.last_execution is not None:
         fields["last_execution"] = translate(body.last_execution)
     return fields
@@ -114,7 +115,7 @@ def _(body: HistoryPage) -> Json:
 
 @translate.register
 def _(body: HistoryEntry) -> Json:
-    return _present(_plain(body))
+    return _present(_plain(body)) | {"job_id": body.job_id}  # empty where an unknown execution was asked for
 
 
 @translate.register

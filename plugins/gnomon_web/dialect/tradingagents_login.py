@@ -15,7 +15,7 @@ from msgspec import Meta
 from gnomon.wire.problems import INVALID_TOKEN
 from gnomon_web.app_keys import AUTHENTICATOR, CONFIG, IDENTITY, KERNEL
 from gnomon_web.auth.authenticator import CHALLENGE
-from gnomon_web.auth.roles import LOCAL, Identity
+from gnomon_web.auth.roles import Identity
 from gnomon_web.errors import ApiError, culprit
 from gnomon_web.http.routes import Answer, Route
 from gnomon_web.resources import sessions
@@ -82,7 +82,7 @@ async def log_in(request: web.Request, body: Credentials) -> Answer[LoggedIn]:
     """Log in with the name of a token and the token itself."""
     authenticator = request.app[AUTHENTICATOR]
     if authenticator.is_open:
-        return Answer(_logged_in(request, NOT_NEEDED, LOCAL))
+        return Answer(_logged_in(request, NOT_NEEDED, request[IDENTITY]))
     value, identity = await authenticator.log_in(body.password, request)
     if identity.name != body.username:
         await authenticator.log_out(identity)
@@ -95,7 +95,7 @@ async def refresh(request: web.Request, body: Renewal) -> LoggedIn:
     """Return a login that has not ended, with the time that it still has."""
     authenticator = request.app[AUTHENTICATOR]
     if authenticator.is_open:
-        return _logged_in(request, NOT_NEEDED, LOCAL)
+        return _logged_in(request, NOT_NEEDED, request[IDENTITY])
     identity = authenticator.identity_of_login(body.refresh_token)
     if identity is None:
         raise _refused("refresh_token", "this login has ended: log in again")

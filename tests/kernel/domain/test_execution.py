@@ -74,6 +74,7 @@ PAYLOADS: dict[type[Event], dict[str, Any]] = {
         "wall_microseconds": -5_000_000,
         "monotonic_microseconds": 1_000_000,
     },
+    events.ActRefused: {"actor": "ann", "action": "trigger", "message": "there is no job 'tok'"},
     events.UnknownEvent: {"raw": {}},
 }
 ALL_TYPES = (*events.ALL_EVENTS, events.UnknownEvent)

@@ -234,12 +234,12 @@ async def test_a_trigger_that_a_guard_refuses_is_a_failed_act_of_who_asked(gnomo
     assert action.error_message == "the exchange is closed"
 
 
-async def test_what_could_not_begin_is_in_no_list(gnomon_kernel: Make) -> None:
+async def test_what_could_not_begin_has_failed(gnomon_kernel: Make) -> None:
     async with gnomon_kernel(job()) as kernel:
         with pytest.raises(UnknownJobError):
             await kernel.trigger("jab", actor="ann")
 
-        assert await acts(kernel) == []
+        assert await acts(kernel) == [("trigger", "ann", "failed")]
 
 
 async def in_real_time(condition: Callable[[], bool]) -> None:

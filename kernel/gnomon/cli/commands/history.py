@@ -46,7 +46,7 @@ def command(  # noqa: PLR0913, PLR0917 - one parameter for each option
 ) -> None:
     """List what operators did to one job or to all, newest first, with or without a running kernel.
 
-    The list is read from the log: a request that was refused is not in it.
+    The list is read from the log. Acts that were refused are in it as failed; of many in a minute only the first ones.
     """
     from gnomon.cli.access.resolve import reach
     from gnomon.cli.input.times import parse_past_time

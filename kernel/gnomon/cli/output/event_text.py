@@ -163,6 +163,11 @@ def _clock_changed(event: events.ClockChanged, _: str | None) -> Description:
     return "warning", "clock changed", {"direction": event.direction, "seconds": event.microseconds / 1e6}
 
 
+def _act_refused(event: events.ActRefused, _: str | None) -> Description:
+    asked = {"job": event.asked_job_id or None, "run": event.execution_id, "left_out": event.left_out or None}
+    return "warning", "act refused", {"action": event.action, "by": event.actor, **asked, "problem": event.message}
+
+
 _DESCRIPTIONS: dict[type[Event], Callable[[Any, str | None], Description]] = {
     events.Scheduled: _scheduled,
     events.Started: _started,
@@ -180,4 +185,5 @@ _DESCRIPTIONS: dict[type[Event], Callable[[Any, str | None], Description]] = {
     events.KernelStarted: _kernel_started,
     events.KernelStopped: _kernel_stopped,
     events.ClockChanged: _clock_changed,
+    events.ActRefused: _act_refused,
 }

@@ -104,3 +104,34 @@ async def test_metadata_that_is_too_long_or_unknown_is_refused(serve: Any, body:
         answer = await ask("PUT", "/scheduler/jobs/tick/metadata", json=body)
 
     assert (answer.status, answer.culprits) == (422, [("body", name)])
+
+
+@pytest.mark.parametrize("config", [{}, {"dialect": "tradingagents", "envelope": False}], ids=["clean", "dialect"])
+async def test_acts_that_were_refused_are_in_the_history_as_failed_with_their_actor(
+    serve: Any, config: dict[str, Any]
+) -> None:
+    async with serve(tick, guarded=True, **config) as ask:
+        run = (await ask.kernel.trigger("tick")).execution.id
+        await ask.kernel.wait(run)
+        statuses = [
+            (await ask("POST", "/scheduler/jobs/tok/trigger", as_="operator")).status,
+            (await ask("POST", "/scheduler/trigger", json={"job_id": "tok"}, as_="admin")).status,
+            (await ask("POST", "/scheduler/jobs/tok/pause", as_="operator")).status,
+            (await ask("POST", f"/scheduler/executions/{run}/cancel", as_="operator")).status,
+            (await ask("DELETE", f"/scheduler/executions/{'0' * 24}", as_="admin")).status,
+            (await ask("POST", "/scheduler/jobs/tick/trigger", json={"kwargs": {"x": 1}}, as_="operator")).status,
+        ]
+        failed = (await ask("GET", "/scheduler/history?status=failed", as_="viewer")).json
+        of_unknown = (await ask("GET", "/scheduler/jobs/tok/history", as_="viewer")).json
+
+    assert statuses == [404, 404, 404, 409, 404, 422]
+    assert [(one["actor"], one["action"], one["job_id"]) for one in failed["history"]] == [
+        ("operator", "trigger", "tick"),
+        ("admin", "hide", ""),
+        ("operator", "cancel", "tick"),
+        ("operator", "pause", "tok"),
+        ("admin", "trigger", "tok"),
+        ("operator", "trigger", "tok"),
+    ]
+    assert all(one["error_message"] for one in failed["history"])
+    assert of_unknown["total"] == 3
