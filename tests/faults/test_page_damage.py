@@ -108,7 +108,7 @@ async def test_damage_of_a_closed_log_is_harmless_or_found(
 ) -> None:
     source, expected = original
     chance, outcomes = random.Random(5), Counter[str]()
-    for number in range(rounds(short=30, long=3000)):
+    for number in range(rounds(short=30, long=1500)):
         damage = chance.choice(DAMAGES)
         path = damaged_copy(source, tmp_path / str(number), damage, chance)
         before = digest(path)
@@ -134,7 +134,7 @@ async def test_damage_of_an_open_log_is_harmless_or_found(
 ) -> None:
     source, expected = original
     chance, outcomes = random.Random(6), Counter[str]()
-    for number in range(rounds(short=15, long=1500)):
+    for number in range(rounds(short=15, long=500)):
         damage = chance.choice(DAMAGES)
         path = tmp_path / str(number) / "gnomon.db"
         shutil.copytree(source.parent, path.parent)
