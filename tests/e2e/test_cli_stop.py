@@ -121,7 +121,7 @@ def test_nothing_that_bodies_leave_behind_keeps_the_process_alive(leaving: Calla
     assert stopped["reason"] == "SIGTERM"
     assert "left-thread" in named["threads"]
     wait_until_gone(int((folder / "child.pid").read_text()))
-    os.kill(int((folder / "subprocess.pid").read_text()), signal.SIGKILL)  # a program of its own may outlive the kernel
+    os.kill(int((folder / "subprocess.pid").read_text()), signal.SIGKILL)  # its own program may outlive the kernel
 
 
 def test_a_task_that_never_stops_does_not_keep_the_kernel_from_stopping(leaving: Callable[..., Any]) -> None:
