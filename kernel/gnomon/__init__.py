@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from gnomon.api import PluginHealth as PluginHealth
     from gnomon.api import Triggered as Triggered
     from gnomon.conversion import Secret as Secret
+    from gnomon.domain.events import AccessDenied as AccessDenied
     from gnomon.domain.events import ActionImported as ActionImported
     from gnomon.domain.events import ActRefused as ActRefused
     from gnomon.domain.events import Cancelled as Cancelled
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
     from gnomon.domain.events import KernelStarted as KernelStarted
     from gnomon.domain.events import KernelStopped as KernelStopped
     from gnomon.domain.events import LateResult as LateResult
+    from gnomon.domain.events import LoggedIn as LoggedIn
+    from gnomon.domain.events import LoggedOut as LoggedOut
     from gnomon.domain.events import Missed as Missed
     from gnomon.domain.events import Progress as Progress
     from gnomon.domain.events import Scheduled as Scheduled
@@ -93,7 +96,10 @@ _HOMES = {
         "ActionImported",
         "CancelRequested",
         "Cancelled",
+        "AccessDenied",
         "ClockChanged",
+        "LoggedIn",
+        "LoggedOut",
         "Event",
         "Failed",
         "Hidden",

@@ -9,7 +9,7 @@ from typing import Any, Literal, Protocol
 
 import msgspec
 
-from gnomon.domain.events import Event, FailedReason
+from gnomon.domain.events import AccessFact, Event, FailedReason
 from gnomon.domain.execution import Execution
 from gnomon.domain.job_state import JobState
 from gnomon.domain.progress import Timing
@@ -294,6 +294,12 @@ class KernelApi(Protocol):
         """Save a plugin's view together with the position up to which it is folded.
 
         One with a lower position than the saved one is ignored. Begin `name` with the plugin's name.
+        """
+
+    async def record_access(self, fact: type[AccessFact], /, **facts: Any) -> None:
+        """Record a login, a logout or a refusal: `await kernel.record_access(LoggedIn, actor="ann", ...)`.
+
+        It is queued when this returns, and durable with the next commit. GnomonError where it cannot be written.
         """
 
     # --- the kernel itself ---

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from aiohttp import web
 
 from gnomon import KernelApi
+from gnomon.wire.problems import ProblemKind
+from gnomon_web.auth.access_log import REASONS
 from gnomon_web.auth.authenticator import Authenticator
 from gnomon_web.auth.client_address import client_of
 from gnomon_web.auth.roles import NOBODY, Identity
@@ -25,6 +27,15 @@ RELEASE: web.RequestKey[Callable[[], None]] = web.RequestKey("release")
 """Releases what is held for the answer; called once it has been sent."""
 RESPONSE = web.RequestKey("response", web.StreamResponse)
 """The response whose headers are being sent. From then on no other one can be sent for the request."""
+
+
+def note_refusal(request: web.Request, kind: ProblemKind) -> None:
+    """Record that a request was refused, where the kind of its problem is a refusal."""
+    if kind.name in REASONS:
+        resource = request.match_info.route.resource
+        call = f"{request.method} {resource.canonical if resource is not None else 'an unknown path'}"
+        address = client_of(request, request.app[CONFIG]).address
+        request.app[AUTHENTICATOR].access_log.refused(kind.name, actor_of(request), address, call)
 
 
 def is_secure(request: web.Request) -> bool:

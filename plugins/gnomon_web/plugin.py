@@ -66,7 +66,8 @@ class WebPlugin:
         async with serving(app, limits) as port:
             self.address = (self.config.host, port)
             names = ", ".join(token.name for token in self.config.tokens)
-            log.info("web is listening", url=self.url, tokens=names or "none: only users of this machine have access")
+            is_open = "none: only users of this machine have access"
+            log.info("web is listening", url=self.url, tokens=is_open if self.config.is_open else names)
             if self.config.sends_in_plain_text:
                 log.warning(
                     "tokens and logins can be read on the network: set tls_cert, or put a proxy with TLS in front and "
@@ -74,11 +75,13 @@ class WebPlugin:
                     host=self.config.host,
                 )
             async with asyncio.TaskGroup() as tasks:
-                housekeeping = tasks.create_task(self._keep_house(kernel, self._authenticator))
+                work = (self._authenticator.access_log.run(), self._keep_house(kernel, self._authenticator))
+                background = [tasks.create_task(part) for part in work]
                 try:
                     yield
                 finally:
-                    housekeeping.cancel()
+                    for task in background:
+                        task.cancel()
                     self.address = None
                     await self._projections.live.close()
 
@@ -106,3 +109,4 @@ class WebPlugin:
         while True:
             await kernel.sleep(HOUSEKEEPING_S)
             await authenticator.sessions.save_missed()
+            authenticator.access_log.count_up()

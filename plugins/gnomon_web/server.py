@@ -14,6 +14,7 @@ from aiohttp import web
 from gnomon import GnomonError, KernelApi
 from gnomon_web import dashboard, dialect, live
 from gnomon_web.app_keys import AUTHENTICATOR, CONFIG, KERNEL, OPEN_WEBSOCKETS
+from gnomon_web.auth.access_log import AccessLog
 from gnomon_web.auth.authenticator import Authenticator
 from gnomon_web.auth.browser_security import add_headers, check_origin
 from gnomon_web.auth.rate_limit import RateLimit
@@ -95,7 +96,8 @@ def build_app(
     app[METRICS] = projections.metrics
     app[READ_SHARES] = ReadShares()
     app[SINGLE_SIGN_ON] = SingleSignOn(RateLimit(FLOWS_PER_MINUTE, 60.0, kernel.clock))
-    app[AUTHENTICATOR] = Authenticator(config, kernel.clock, sessions or Sessions(kernel, read_session_key(None)))
+    opened = sessions or Sessions(kernel, read_session_key(None))
+    app[AUTHENTICATOR] = Authenticator(config, kernel.clock, opened, AccessLog(kernel))
     app[TICKETS] = Tickets(kernel.clock)
     app[DIALECT] = spoken = dialect.choose(config)
     table = build_routes(kernel, spoken)

@@ -91,6 +91,17 @@ def _refused_at_once(event: events.ActRefused) -> Action:
     )
 
 
+def _logged_out(event: events.LoggedOut) -> Action:
+    return _act(event, "log_out", detail=f"{event.reason} of {event.name}")
+
+
+def _denied(event: events.AccessDenied) -> Action:
+    times = f"{event.count} times, " if event.count > 1 else ""
+    return _act(
+        event, "access", status="failed", error_message=f"{times}{event.reason} from {event.address}: {event.detail}"
+    )
+
+
 _ACTIONS: Final[dict[type[Event], Callable[[Any], Action | None]]] = {
     events.JobAdded: _of_job("add"),
     events.JobChanged: _of_job("change"),
@@ -107,4 +118,7 @@ _ACTIONS: Final[dict[type[Event], Callable[[Any], Action | None]]] = {
     events.Hidden: lambda event: _act(event, "hide"),
     events.KernelStarted: _accepted,
     events.ActRefused: _refused_at_once,
+    events.LoggedIn: lambda event: _act(event, "log_in", detail=f"{event.via} from {event.address}"),
+    events.LoggedOut: _logged_out,
+    events.AccessDenied: _denied,
 }

@@ -11,13 +11,14 @@ from typing import Any
 import msgspec
 
 from gnomon.api import Triggered
-from gnomon.domain.events import FailedReason, Hidden
+from gnomon.domain.events import AccessFact, FailedReason, Hidden
 from gnomon.domain.execution import Execution, manual_execution_id
 from gnomon.domain.own_copies import own_view
 from gnomon.domain.records import Checkpoint
 from gnomon.domain.secret_references import escaped
 from gnomon.engine.components import KernelComponents, on_kernel_loop
 from gnomon.engine.idempotency import check_key, check_repeated, request_digest
+from gnomon.engine.kernel_facts import KernelFacts
 from gnomon.engine.refused_acts import RefusedActs, refusable
 from gnomon.errors import (
     ExecutionOverError,
@@ -46,6 +47,7 @@ class KernelCommands(KernelComponents):
     _idempotency_lock: asyncio.Lock
     _hide_lock: asyncio.Lock
     _refused_acts: RefusedActs
+    _facts: KernelFacts
 
     def add(self, job: Job | RegisteredJob | Callable[..., Any]) -> Job:
         """Add a Job, or a function decorated with @job, before the kernel starts; afterwards use `add_job`."""
@@ -198,6 +200,10 @@ class KernelCommands(KernelComponents):
             raise ExecutionOverError(execution_id, execution.status)
         await self._durable()
         return own_view(execution)
+
+    @on_kernel_loop
+    async def record_access(self, fact: type[AccessFact], /, **facts: Any) -> None:
+        self._facts.record(fact, day=f"{self.clock.now():%Y-%m-%d}", **facts)
 
     @on_kernel_loop
     async def save_checkpoint(self, name: str, checkpoint: Checkpoint) -> None:

@@ -112,6 +112,16 @@ def act_refused(asked_job_id: str = "tok", at: datetime = NOON, **payload: Any) 
     return [_first(events.ActRefused, "", at, stream=stream, asked_job_id=asked_job_id, **act)]
 
 
+def access_history(at: datetime = NOON, kernel_id: str = "a" * 24) -> list[Event]:
+    """Return the history of a login, its end, and refused requests."""
+    login: dict[str, Any] = {"actor": "ann", "via": "token", "session": "b" * 32, "expires": at + timedelta(hours=12)}
+    stream = events.kernel_stream(f"{kernel_id}:{at:%Y-%m-%d}")
+    history: list[Event] = [_first(events.LoggedIn, "", at, stream=stream, address="203.0.113.9", **login)]
+    history = extend(history, events.LoggedOut, actor="ann", name="ann", session="b" * 32, reason="logout")
+    refused: dict[str, Any] = {"actor": "nobody", "reason": "invalid-token", "address": "203.0.113.9"}
+    return extend(history, events.AccessDenied, detail="POST /login", count=7, first=at, **refused)
+
+
 def every_type() -> list[list[Event]]:
     """Return histories in which every event type occurs, and one unknown type."""
     progress: dict[str, Any] = {"percent": 40.0, "message": "half way", "step": "fetch", "processed_items": 2}
@@ -140,6 +150,7 @@ def every_type() -> list[list[Event]]:
         extend(job, events.JobRemoved, actor="bob"),
         kernel_history(accepted_rollback=Rollback(last=7, expected=9)),
         act_refused(),
+        access_history(),
         [unknown("future")],
     ]
 

@@ -25,6 +25,7 @@ from gnomon.wire.problems import (
     Culprit,
     ProblemKind,
 )
+from gnomon_web.auth.access_log import AccessLog
 from gnomon_web.auth.client_address import FORWARDING_HEADERS, client_of
 from gnomon_web.auth.networks import bucket_of
 from gnomon_web.auth.oidc_config import Oidc
@@ -49,10 +50,11 @@ CHALLENGE: Mapping[str, str] = {hdrs.WWW_AUTHENTICATE: 'Bearer realm="gnomon"'}
 class Authenticator:
     """Identifies the sender of a request. `reload` applies the tokens and the provider of a changed config."""
 
-    def __init__(self, config: Config, clock: Clock, sessions: Sessions) -> None:
+    def __init__(self, config: Config, clock: Clock, sessions: Sessions, access_log: AccessLog) -> None:
         self._config = config
         self._clock = clock
         self.sessions = sessions
+        self.access_log = access_log
         self._tokens: dict[bytes, Token] = {}
         self.oidc: OidcClient | None = None
         self._failures = RateLimit(config.failed_logins, 60.0, clock)
@@ -71,7 +73,10 @@ class Authenticator:
             self.oidc = None
         elif self.oidc is None or self.oidc.config != config.oidc:
             self.oidc = make_oidc_client(config.oidc, self._clock)
-        return self.sessions.end(lambda session: not self._grants(session))
+        ended = self.sessions.end(lambda session: not self._grants(session))
+        for session in ended:
+            self.access_log.logged_out(session, session.name, "reload")
+        return ended
 
     def _grants(self, session: Session) -> bool:
         """Whether the config still grants a login: its token is the same, or its provider and that one's roles."""
@@ -135,8 +140,7 @@ class Authenticator:
         session = self.sessions.add(
             known.name, known.role, "token", source=known.digest, expires=expires, address=address
         )
-        await self.sessions.save()
-        return self.sessions.value_of(session), self._identity_of_session(session)
+        return await self._opened(session)
 
     async def log_in_user(self, claims: Mapping[str, Any], role: Role, request: web.Request) -> tuple[str, Identity]:
         """Open a login for a user of the provider, until the end of the ID token at the latest; ApiError 429."""
@@ -151,7 +155,11 @@ class Authenticator:
         session = self.sessions.add(
             name, role, "oidc", source=oidc.fingerprint, expires=expires, address=address, subject=subject
         )
+        return await self._opened(session)
+
+    async def _opened(self, session: Session) -> tuple[str, Identity]:
         await self.sessions.save()
+        self.access_log.logged_in(session)
         return self.sessions.value_of(session), self._identity_of_session(session)
 
     def _name_of_user(self, oidc: Oidc, claims: Mapping[str, Any]) -> str:
@@ -175,11 +183,13 @@ class Authenticator:
     async def log_out(self, identity: Identity) -> None:
         """End a login."""
         if identity.session is not None:
-            await self.end_sessions(lambda session: session.id == identity.session)
+            await self.end_sessions(lambda session: session.id == identity.session, identity.name, "logout")
 
-    async def end_sessions(self, condition: Callable[[Session], bool]) -> list[Session]:
+    async def end_sessions(self, condition: Callable[[Session], bool], actor: str, reason: str) -> list[Session]:
         """End the logins that fulfil a condition, and return them."""
         ended = self.sessions.end(condition)
+        for session in ended:
+            self.access_log.logged_out(session, actor, reason)
         if ended:
             await self.sessions.save()
         return ended

@@ -13,6 +13,7 @@ import msgspec
 
 from gnomon import Event, Execution, GnomonError, KernelApi, LogLine, UnknownExecutionError, UnknownJobError
 from gnomon.api import Health, JobView, LiveRun, Triggered
+from gnomon.domain.events import AccessFact
 from gnomon.domain.progress import Timing
 from gnomon.domain.records import ActionPage, ActionQuery, Checkpoint, ExecutionQuery, JobScope, Page
 from gnomon.jobs.diff import JobsDiff
@@ -160,6 +161,9 @@ class ScopedKernel:
         raise _refused(self._scope)
 
     # --- the kernel itself ---
+
+    async def record_access(self, fact: type[AccessFact], /, **facts: Any) -> None:
+        raise _refused(self._scope)
 
     def health(self) -> Health:
         return self._kernel.health()

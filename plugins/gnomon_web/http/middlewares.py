@@ -25,7 +25,7 @@ from gnomon.safe_text import safe_str, safe_traceback
 from gnomon.text import visible
 from gnomon.wire import problems
 from gnomon.wire.problems import Place
-from gnomon_web.app_keys import CONFIG, RESPONSE, actor_of
+from gnomon_web.app_keys import CONFIG, RESPONSE, actor_of, note_refusal
 from gnomon_web.auth.client_address import client_of
 from gnomon_web.errors import ApiError, culprit, kind_of_status
 from gnomon_web.http.malformed_requests import ProblemRequestHandler
@@ -87,6 +87,7 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
             raise
         log.error("request failed", method=request.method, path=request.path, traceback=safe_traceback(exc))
         error = ApiError(problems.INTERNAL_ERROR, "the server failed to answer this request; see its log")
+    note_refusal(request, error.kind)
     if (begun := request.get(RESPONSE)) is not None:
         return await _abort(request, begun)
     return problem_answer(request.app[CONFIG], error.problem, error.headers)

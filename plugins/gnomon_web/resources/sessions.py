@@ -11,7 +11,7 @@ from aiohttp import hdrs, web
 from msgspec import Meta
 
 from gnomon.wire.problems import UNKNOWN_SESSION
-from gnomon_web.app_keys import AUTHENTICATOR, CONFIG, IDENTITY, KERNEL, is_secure
+from gnomon_web.app_keys import AUTHENTICATOR, CONFIG, IDENTITY, KERNEL, actor_of, is_secure
 from gnomon_web.auth import sessions
 from gnomon_web.auth.roles import NOBODY, Access, Identity, Role
 from gnomon_web.errors import ApiError, culprit
@@ -112,13 +112,17 @@ async def list_sessions(request: web.Request) -> list[OpenSession]:
 
 async def end_sessions(request: web.Request, query: SessionFilters) -> list[OpenSession]:
     """End all logins of a name, and the connections opened with them; return those that were open."""
-    ended = await request.app[AUTHENTICATOR].end_sessions(lambda session: session.name == query.name)
+    ended = await request.app[AUTHENTICATOR].end_sessions(
+        lambda session: session.name == query.name, actor_of(request), "revoked"
+    )
     return [OpenSession.of(session) for session in ended]
 
 
 async def end_session(request: web.Request, session_id: str) -> OpenSession:
     """End a login, and the connections opened with it."""
-    ended = await request.app[AUTHENTICATOR].end_sessions(lambda session: session.id == session_id)
+    ended = await request.app[AUTHENTICATOR].end_sessions(
+        lambda session: session.id == session_id, actor_of(request), "revoked"
+    )
     if not ended:
         detail = f"no open login has the id {session_id!r}; `GET /sessions` lists them"
         raise ApiError(UNKNOWN_SESSION, detail, errors=[culprit("path", "session_id", detail)])

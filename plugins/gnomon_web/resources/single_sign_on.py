@@ -20,7 +20,7 @@ from aiohttp import hdrs, web
 
 from gnomon.text import shorten
 from gnomon.wire.problems import NO_ROLE_GRANTED, PROVIDER_UNAVAILABLE, SIGN_IN_FAILED, UNKNOWN_PATH, ProblemKind
-from gnomon_web.app_keys import AUTHENTICATOR, CONFIG, KERNEL, is_secure
+from gnomon_web.app_keys import AUTHENTICATOR, CONFIG, KERNEL, is_secure, note_refusal
 from gnomon_web.auth.client_address import client_of
 from gnomon_web.auth.networks import bucket_of
 from gnomon_web.auth.oidc_config import ProviderError, RefusedError
@@ -220,6 +220,7 @@ def _problem_page(request: web.Request, kind: ProblemKind, detail: str) -> web.S
     """Answer with a page for people, or raise the problem for a program."""
     if "text/html" not in request.headers.get(hdrs.ACCEPT, ""):
         raise ApiError(kind, detail)
+    note_refusal(request, kind)
     base = request.app[CONFIG].base_path
     is_chinese = request.headers.get(hdrs.ACCEPT_LANGUAGE, "").lower().startswith("zh")
     title, back = ("无法登录", "返回登录页") if is_chinese else ("You are not logged in", "Back to the login")

@@ -75,6 +75,9 @@ PAYLOADS: dict[type[Event], dict[str, Any]] = {
         "monotonic_microseconds": 1_000_000,
     },
     events.ActRefused: {"actor": "ann", "action": "trigger", "message": "there is no job 'tok'"},
+    events.LoggedIn: {"actor": "ann", "via": "token", "session": "a", "expires": NOON},
+    events.LoggedOut: {"actor": "ann", "name": "ann", "session": "a", "reason": "logout"},
+    events.AccessDenied: {"actor": "nobody", "reason": "invalid-token", "address": "203.0.113.9"},
     events.UnknownEvent: {"raw": {}},
 }
 ALL_TYPES = (*events.ALL_EVENTS, events.UnknownEvent)

@@ -168,6 +168,19 @@ def _act_refused(event: events.ActRefused, _: str | None) -> Description:
     return "warning", "act refused", {"action": event.action, "by": event.actor, **asked, "problem": event.message}
 
 
+def _logged_in(event: events.LoggedIn, _: str | None) -> Description:
+    return "info", "logged in", {"actor": event.actor, "via": event.via, "address": event.address}
+
+
+def _logged_out(event: events.LoggedOut, _: str | None) -> Description:
+    return "info", "logged out", {"actor": event.actor, "name": event.name, "reason": event.reason}
+
+
+def _access_denied(event: events.AccessDenied, _: str | None) -> Description:
+    facts = {"actor": event.actor, "reason": event.reason, "address": event.address, "request": event.detail}
+    return "warning", "access denied", facts | ({"times": event.count} if event.count > 1 else {})
+
+
 _DESCRIPTIONS: dict[type[Event], Callable[[Any, str | None], Description]] = {
     events.Scheduled: _scheduled,
     events.Started: _started,
@@ -186,4 +199,7 @@ _DESCRIPTIONS: dict[type[Event], Callable[[Any, str | None], Description]] = {
     events.KernelStopped: _kernel_stopped,
     events.ClockChanged: _clock_changed,
     events.ActRefused: _act_refused,
+    events.LoggedIn: _logged_in,
+    events.LoggedOut: _logged_out,
+    events.AccessDenied: _access_denied,
 }

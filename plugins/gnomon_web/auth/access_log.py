@@ -1,0 +1,153 @@
+"""What the log records about access: logins, logouts, and refused requests, as facts of the kernel.
+
+A flood of refused requests does not grow the log without limit. The first refusal for a reason, an actor and an address
+is recorded at once. Its repetitions are counted, and recorded as one event when a minute is over. Beyond
+`EVENTS_PER_HOUR` in an hour, the refusals for a reason become one event an hour, whatever their actors and addresses.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+import structlog
+
+from gnomon import AccessDenied, GnomonError, KernelApi, LoggedIn, LoggedOut
+from gnomon.wire.problems import (
+    ARGUMENT_NOT_ACCEPTED,
+    EXPIRED_TOKEN,
+    FOREIGN_ORIGIN,
+    FORWARDED_REQUEST,
+    INSUFFICIENT_ROLE,
+    INVALID_TOKEN,
+    NO_ROLE_GRANTED,
+    OUTSIDE_OF_SCOPE,
+    SIGN_IN_FAILED,
+    TOO_MANY_FAILED_LOGINS,
+)
+from gnomon_web.auth.networks import bucket_of
+from gnomon_web.auth.sessions import Session
+
+log = structlog.stdlib.get_logger("gnomon.web")
+
+PERIOD = timedelta(minutes=1)
+LONG_PERIOD = timedelta(hours=1)
+EVENTS_PER_HOUR = 60
+MAX_KEYS = 1_000
+"""Refusals that are counted apart; more than that within a minute are counted as those of all others."""
+MAX_QUEUE = 1_000
+OTHERS = "others"
+"""The address of refusals that are not counted apart."""
+
+
+class Refusals(msgspec.Struct):
+    """The refusals of one kind that have not been recorded yet."""
+
+    first: datetime
+    until: datetime
+    count: int = 0
+    detail: str = ""
+
+
+REASONS = frozenset(
+    kind.name
+    for kind in (
+        ARGUMENT_NOT_ACCEPTED,
+        EXPIRED_TOKEN,
+        FOREIGN_ORIGIN,
+        FORWARDED_REQUEST,
+        INSUFFICIENT_ROLE,
+        INVALID_TOKEN,
+        NO_ROLE_GRANTED,
+        OUTSIDE_OF_SCOPE,
+        SIGN_IN_FAILED,
+        TOO_MANY_FAILED_LOGINS,
+    )
+)
+"""The kinds of problems that are refusals. A request without any credentials is not one: every first visit is that."""
+
+
+class AccessLog:
+    """Collects what happened, on the loop of the server; `run` records it."""
+
+    def __init__(self, kernel: KernelApi) -> None:
+        self._kernel = kernel
+        self._queue: deque[tuple[type[Any], dict[str, Any]]] = deque(maxlen=MAX_QUEUE)
+        self._wake = asyncio.Event()
+        self._refusals: dict[tuple[str, str, str], Refusals] = {}
+        self._recorded: deque[datetime] = deque(maxlen=EVENTS_PER_HOUR)
+
+    def logged_in(self, session: Session) -> None:
+        """Note a login."""
+        self._add(
+            LoggedIn,
+            actor=session.name,
+            via=session.via,
+            address=session.address,
+            session=session.id,
+            expires=session.expires,
+        )
+
+    def logged_out(self, session: Session, actor: str, reason: str) -> None:
+        """Note the end of a login that was ended before its time."""
+        self._add(LoggedOut, actor=actor, name=session.name, session=session.id, reason=reason)
+
+    def refused(self, reason: str, actor: str, address: str, detail: str) -> None:
+        """Note a request that was refused; `detail` says what was requested."""
+        now = self._kernel.clock.now()
+        key = (reason, actor, bucket_of(address))
+        if key not in self._refusals and (len(self._refusals) >= MAX_KEYS or self._is_flooded(now)):
+            key = (reason, "", OTHERS)
+        known = self._refusals.get(key)
+        if known is not None:
+            known.count += 1
+            known.detail = detail
+            return
+        period = LONG_PERIOD if key[2] == OTHERS else PERIOD
+        self._refusals[key] = Refusals(now, now + period, detail=detail)
+        self._add_refusals(key, 1, now, detail)
+
+    async def run(self) -> None:
+        """Record what is noted, until cancelled."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while self._queue:
+                event_type, facts = self._queue.popleft()
+                try:
+                    await self._kernel.record_access(event_type, **facts)
+                except GnomonError as exc:
+                    log.warning("access was not recorded", fact=event_type.__name__, problem=str(exc))
+
+    def count_up(self) -> None:
+        """Record the repetitions whose period is over; called every few seconds."""
+        now = self._kernel.clock.now()
+        for key, refusals in list(self._refusals.items()):
+            if refusals.until > now:
+                continue
+            del self._refusals[key]
+            if refusals.count:
+                self._add_refusals(key, refusals.count, refusals.first, refusals.detail)
+
+    def _is_flooded(self, now: datetime) -> bool:
+        return len(self._recorded) == EVENTS_PER_HOUR and now - self._recorded[0] < LONG_PERIOD
+
+    def _add_refusals(self, key: tuple[str, str, str], count: int, first: datetime, detail: str) -> None:
+        reason, actor, address = key
+        self._recorded.append(self._kernel.clock.now())
+        self._add(
+            AccessDenied,
+            actor=actor or "nobody",
+            reason=reason,
+            address=address,
+            detail=detail,
+            count=count,
+            first=first,
+        )
+
+    def _add(self, event_type: type[Any], **facts: Any) -> None:
+        self._queue.append((event_type, facts))
+        self._wake.set()
