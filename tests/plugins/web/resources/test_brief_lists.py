@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from gnomon import Job
+from gnomon.domain import codec
 from gnomon.domain.brief import BRIEF_BYTES
 from gnomon.jobs.registered import ARGUMENTS_LIMIT
 
@@ -57,6 +58,7 @@ async def test_lists_cut_errors_and_tracebacks(serve: Any) -> None:
 
 
 async def test_too_large_arguments_are_a_problem_that_says_what_to_do(serve: Any) -> None:
+    """The log has that it was refused, and none of the arguments."""
     async with serve(Job(id="echo", func=echo)) as ask:
         before = ask.kernel.health().position
         body = {"kwargs": {"note": "x" * ARGUMENTS_LIMIT}}
@@ -65,7 +67,9 @@ async def test_too_large_arguments_are_a_problem_that_says_what_to_do(serve: Any
         assert refused.status == 422
         assert refused.culprits == [("body", "kwargs")]
         assert "keep large data elsewhere" in refused.json["detail"]
-        assert ask.kernel.health().position == before
+        (recorded,) = await ask.kernel.events(before)
+        assert recorded.type == "act_refused"
+        assert len(codec.encode(recorded)) < 1000
 
 
 @pytest.mark.parametrize("levels", [62, 970, 5_000, 400_000])
