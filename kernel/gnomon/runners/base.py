@@ -68,6 +68,8 @@ class Run(msgspec.Struct, frozen=True):
     def reads_files(self) -> bool:
         """Whether `arguments` reads files, which may block."""
         args, kwargs = self.execution.args, self.execution.kwargs
+        if not (args or kwargs):
+            return False
         is_plain = is_flat(args) and is_flat(kwargs)
         return not is_plain and any(reference.kind == "file" for _, reference in references([args, kwargs], ""))
 
@@ -78,7 +80,7 @@ class Run(msgspec.Struct, frozen=True):
         """
         execution = self.execution
         args, kwargs = execution.args, execution.kwargs
-        if not (is_flat(args) and is_flat(kwargs)):
+        if (args or kwargs) and not (is_flat(args) and is_flat(kwargs)):
             args, kwargs, secrets = open_arguments(own_value(args), own_value(kwargs))
             self.context.hide(*secrets)
         return self.body.arguments(args, kwargs, self.context, force=execution.force)
