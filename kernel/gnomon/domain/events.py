@@ -1,6 +1,7 @@
 """The event types. Each records one fact, is named in the past tense, and never changes once it is written.
 
-On the wire an event is one flat JSON object with a `type`. It imports `declared_step` and `rollback`, no other module.
+On the wire an event is one flat JSON object with a `type`. What it imports
+is a part of it.
 """
 
 from __future__ import annotations
@@ -8,57 +9,19 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, Literal, get_args
 
-import msgspec
-
-from gnomon.domain.declared_step import DeclaredStep as DeclaredStep  # noqa: PLC0414 - events.DeclaredStep
+from gnomon.domain.access_events import AccessDenied as AccessDenied
+from gnomon.domain.access_events import AccessFact as AccessFact
+from gnomon.domain.access_events import LoggedIn as LoggedIn
+from gnomon.domain.access_events import LoggedOut as LoggedOut
+from gnomon.domain.declared_step import DeclaredStep as DeclaredStep
+from gnomon.domain.event_base import LOG_FORMAT as LOG_FORMAT
+from gnomon.domain.event_base import Event as Event
+from gnomon.domain.event_base import KernelEvent as KernelEvent
+from gnomon.domain.event_base import wire_name as wire_name
 from gnomon.domain.rollback import Rollback
-
-LOG_FORMAT = 3
-"""Version of the JSON format in which events are written. Older formats are converted by the upcasters in codec.py."""
 
 FailedReason = Literal["exception", "timeout", "silence", "zombie", "lost", "marked", "killed", "internal"]
 MissedReason = Literal["late", "overlap", "guard", "downtime", "paused", "capacity"]
-
-
-# gc=False here and on other Structs of which thousands are alive at once: JSON data has no reference cycles, and the
-# garbage collector, which visits each of them repeatedly, took an eighth of the time of a burst.
-
-
-class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="type", gc=False):
-    """The fields of every event.
-
-    `stream` is an execution id, `job:<job_id>` or `kernel:<kernel_id>`; `version` counts 1..n in the stream and
-    (stream, version) is unique. `position` is the event's position in the whole log, contiguous from 1; the journal
-    sets it when it appends the event. `at` is aware UTC.
-    """
-
-    position: int = 0
-    stream: str
-    version: int
-    at: datetime
-    node: str
-    job_id: str
-    # A factory instead of a plain default, so that msgspec always writes the number. This one takes half as long as a
-    # lambda.
-    log_format: int = msgspec.field(default_factory=LOG_FORMAT.__int__)
-
-    @property
-    def type(self) -> str:
-        """The event's name on the wire, such as `succeeded`."""
-        return wire_name(type(self))
-
-    @property
-    def is_fire(self) -> bool:
-        """Whether this event is the first of a fire of the schedule: it is `scheduled` or `missed` then.
-
-        Manual runs and retries are not fires, and a run that was scheduled before it was missed has been counted then.
-        """
-        return False
-
-
-def wire_name(event_type: type[Event]) -> str:
-    """Return the name of an event class on the wire."""
-    return str(event_type.__struct_config__.tag)
 
 
 class ExecutionEvent(Event, frozen=True, kw_only=True):
@@ -320,10 +283,6 @@ class ActionImported(JobEvent, frozen=True, kw_only=True, tag="action_imported")
     error_message: str | None = None
 
 
-class KernelEvent(Event, frozen=True, kw_only=True):
-    """A fact that concerns no job: its `job_id` is empty. Its stream is `kernel:<kernel_id>`, an id for each start."""
-
-
 class KernelStarted(KernelEvent, frozen=True, kw_only=True, tag="kernel_started"):
     """A kernel began to write this log.
 
@@ -377,48 +336,6 @@ class UnknownEvent(Event, frozen=True, kw_only=True, tag="unknown"):
 
 Lifecycle = Scheduled | Started | Progress | Succeeded | Failed | Missed | Cancelled
 JobFact = JobAdded | JobChanged | JobRemoved | JobPaused | JobResumed | JobDescribed | ActionImported
-
-
-class LoggedIn(KernelEvent, frozen=True, kw_only=True, tag="logged_in"):
-    """Someone logged in to a server of this kernel.
-
-    `actor` is the name under which the login acts, `via` is `token` or `oidc`, `session` the id of the login, which is
-    not a secret, and `address` where the request came from.
-    """
-
-    actor: str
-    via: str
-    session: str
-    expires: datetime
-    address: str = ""
-
-
-class LoggedOut(KernelEvent, frozen=True, kw_only=True, tag="logged_out"):
-    """A login of `name` was ended by `actor` before its time. `reason` is `logout`, `revoked` or `reload`."""
-
-    actor: str
-    name: str
-    session: str
-    reason: str
-
-
-class AccessDenied(KernelEvent, frozen=True, kw_only=True, tag="access_denied"):
-    """Requests were refused: `count` of them since `first`, of one actor, for one reason, from one address.
-
-    `reason` is the kind of the problem that the sender got, such as `invalid-token` or `insufficient-role`. `actor` is
-    `nobody` for a request without a valid login. `address` is a network for IPv6, and `others` for the many addresses
-    of a flood. `detail` says what was requested last.
-    """
-
-    actor: str
-    reason: str
-    address: str
-    detail: str = ""
-    count: int = 1
-    first: datetime | None = None
-
-
-AccessFact = LoggedIn | LoggedOut | AccessDenied
 KernelFact = KernelStarted | KernelStopped | ClockChanged | ActRefused | AccessFact
 KnownEvent = Lifecycle | CancelRequested | Warned | LateResult | Hidden | Imported | JobFact | KernelFact
 
