@@ -87,7 +87,7 @@ def _action(connection: sqlite3.Connection, position: int, body: bytes, checksum
 def _actions_where(query: ActionQuery) -> tuple[str, list[str]]:
     """Return the condition of a list of actions, with its parameters.
 
-    Only the job has an index: operators act by the thousand, not by the million, and a scan reads 300,000 a second.
+    Only the job has an index: operators act by the thousand, not by the million, and a scan is fast enough for that.
     """
     # An action has no status where it succeeded. Without the Z, times sort as texts, with and without microseconds.
     conditions = {
