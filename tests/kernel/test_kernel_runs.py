@@ -880,7 +880,7 @@ async def test_when_the_machine_has_no_thread_left_the_run_fails_and_not_the_ker
         ({"description": "half a character: \ud800"}, "JSON"),
         (
             {"kwargs": {"x": "x" * 5_000_000}},
-            r"^job 'job' is too large for the log: 5,000,\d+ bytes as JSON, 4,000,000 are",
+            r"^job 'job': its arguments have 5,000,\d+ bytes as JSON, and 262,144 are allowed",
         ),
     ],
 )
