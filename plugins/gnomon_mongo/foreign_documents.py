@@ -7,7 +7,8 @@ makes the server read every document that it counts.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import structlog
 
@@ -18,8 +19,13 @@ from gnomon_mongo.server import LIST_LIMIT_S, Server
 
 log = structlog.stdlib.get_logger("gnomon.mongo")
 
-MARKS = {schema.EXECUTIONS: "gnomon", schema.METADATA: "position", schema.HISTORY: "gnomon"}
-"""The field that every document of the log has, by collection."""
+MARKS: dict[str, dict[str, str]] = {
+    schema.EXECUTIONS: {"gnomon.timestamp": "number"},
+    schema.METADATA: {"position": "number", "state": "string"},
+    schema.HISTORY: {"gnomon.timestamp": "number"},
+}
+"""The fields that every document of the log has, by collection, with their BSON types; others lack one of them."""
+_CLASSES: dict[str, type] = {"number": int, "string": str}
 SEARCH_LIMIT_S = 0.5
 """For the search at a start, which reads all documents of a log without any others. In a log that is too large for it,
 they are noticed as soon as a list meets one."""
@@ -31,12 +37,24 @@ class ForeignDocumentError(Exception):
 
 def own(collection: str) -> Document:
     """Return the filter for the documents of the log."""
-    return {MARKS[collection]: {"$exists": True}}
+    return {name: {"$type": kind} for name, kind in MARKS[collection].items()}
 
 
 def foreign(collection: str) -> Document:
     """Return the filter for the documents of other programs."""
-    return {MARKS[collection]: {"$exists": False}}
+    return {"$or": [{name: {"$not": {"$type": kind}}} for name, kind in MARKS[collection].items()]}
+
+
+def is_own(collection: str, document: Document) -> bool:
+    """Return whether a document is one of the log."""
+    return all(_has(document, name, kind) for name, kind in MARKS[collection].items())
+
+
+def _has(document: Document, name: str, kind: str) -> bool:
+    value: Any = document
+    for part in name.split("."):
+        value = value.get(part) if isinstance(value, Mapping) else None
+    return isinstance(value, _CLASSES[kind]) and not isinstance(value, bool)
 
 
 def own_only(server: Server, collection: str, where: Document) -> Document:
@@ -46,7 +64,7 @@ def own_only(server: Server, collection: str, where: Document) -> Document:
 
 def check_own(server: Server, collection: str, documents: Iterable[Document]) -> None:
     """Raise ForeignDocumentError, and remember it, if one of the documents is not the log's."""
-    if not all(MARKS[collection] in document for document in documents):
+    if not all(is_own(collection, document) for document in documents):
         server.foreign.add(collection)
         raise ForeignDocumentError
 

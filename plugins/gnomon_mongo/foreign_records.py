@@ -62,7 +62,7 @@ def execution_fields(document: Document, zone: tzinfo) -> dict[str, Any]:
     took = _number(rest, "execution_time")
     status = rest.pop("status", None)
     message = _text(rest.pop("error_message", None))
-    if status in OPEN:
+    if isinstance(status, str) and status in OPEN:
         rest["status"] = status
         fields |= {"status": "failed", "reason": "lost"}
         message = message or NEVER_ENDED.format(status=status)
@@ -111,7 +111,7 @@ def action_fields(document: Document, zone: tzinfo) -> dict[str, Any]:
     if not (action := _text(rest.get("action"))):
         raise UnreadableError("it has no action")
     status = rest.get("status", "success")
-    if status not in {"success", "failed"}:
+    if not isinstance(status, str) or status not in {"success", "failed"}:
         raise UnreadableError(f"its status is {status!r:.100}, expected success or failed")
     text = _text(rest.get("error_message"))
     text = shorten(text, MESSAGE_LIMIT) if text else None

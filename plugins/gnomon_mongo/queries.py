@@ -27,7 +27,7 @@ from gnomon_mongo.documents import (
     millis,
 )
 from gnomon_mongo.drivers import Document
-from gnomon_mongo.foreign_documents import MARKS, ForeignDocumentError, check_own, own, own_only
+from gnomon_mongo.foreign_documents import ForeignDocumentError, check_own, is_own, own, own_only
 from gnomon_mongo.server import LIST_LIMIT_S, Server
 
 READ_AT_ONCE = 5_000
@@ -68,7 +68,7 @@ async def execution(server: Server, execution_id: str) -> Execution | None:
     """Read one execution."""
     async with server.reading():
         document = await server[schema.EXECUTIONS].find_one({"_id": execution_key(execution_id)})
-    return execution_of(document) if document is not None and MARKS[schema.EXECUTIONS] in document else None
+    return execution_of(document) if document is not None and is_own(schema.EXECUTIONS, document) else None
 
 
 async def jobs(server: Server) -> list[JobState]:
@@ -86,7 +86,7 @@ async def actions(server: Server, query: ActionQuery) -> ActionPage:
         where |= {"$and": [_in_scope(query.scope)]}
     times = {"$gte": query.since, "$lt": query.until}
     if bounds := {operator: to_micros(at) for operator, at in times.items() if at is not None}:
-        where["gnomon.timestamp"] = bounds
+        where["gnomon.timestamp"] |= bounds
     async with server.reading(LIST_LIMIT_S):
         total = await server[schema.HISTORY].count_documents(where)
         if query.limit <= 0:

@@ -190,6 +190,17 @@ async def test_one_strange_document_in_each_collection_breaks_nothing(make_store
         await database[name].insert_one({"job_id": "sync", "status": "success", "timestamp": datetime.now(UTC)})
     await database[schema.METADATA].insert_one({"_id": "report", "display_name": "not ours"})
     await database[schema.EXECUTIONS].insert_one({"x": 1})
+    now = datetime.now(UTC)
+    for shape in ("text", 7, None, [], {}, {"view": 1}, {"timestamp": "now"}, {"timestamp": True}):
+        for name in (schema.EXECUTIONS, schema.HISTORY):
+            await database[name].insert_one({"gnomon": shape, "job_id": "sync", "timestamp": now, "status": "success"})
+    for fields in (
+        {"position": 3},
+        {"state": "on"},
+        {"position": "first", "state": "on"},
+        {"position": 1, "state": {}},
+    ):
+        await database[schema.METADATA].insert_one({"job_id": "other", **fields})
     await database[schema.EVENTS].insert_one({"x": 1})
 
     async def look(store: MongoStore) -> None:
@@ -225,6 +236,8 @@ async def test_what_cannot_be_imported_is_reported_and_left(make_store: MakeStor
         "its job_id is None": {"job_id": None},
         "its job_id is 'a b'": {"job_id": "a b"},
         "its status is 'paused'": {"status": "paused"},
+        "its status is ['success']": {"status": ["success"]},
+        "its status is {'is': 'running'}": {"status": {"is": "running"}},
         "its timestamp is 'yesterday'": {"timestamp": "yesterday"},
         "its scheduled_time is 17": {"scheduled_time": 17},
     }
