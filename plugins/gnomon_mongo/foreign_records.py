@@ -35,6 +35,8 @@ OPEN = {"running", "scheduled", "pending"}
 NEVER_ENDED = "it was recorded as {status}, and its records have no end of it"
 MESSAGE_LIMIT, TRACEBACK_LIMIT = 4 * 1024, 32 * 1024
 LONGEST_NAME, LONGEST_NOTE = 50, 200
+EARLIEST, LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
+"""A time outside of these is a placeholder or damage; the log would keep it for ever, as its newest."""
 DEEPEST = 32
 """Levels of a return value that stay JSON."""
 UNKNOWN_ACTOR = "unknown"
@@ -167,9 +169,12 @@ def moment(rest: Document, name: str, zone: tzinfo) -> datetime | None:
     else:
         raise UnreadableError(f"its {name} is {value!r:.100}, expected a date")
     try:
-        return aware.astimezone(UTC)
+        found = aware.astimezone(UTC)
     except (OverflowError, ValueError) as exc:
         raise UnreadableError(f"its {name} is {value!r:.100}, which is out of range") from exc
+    if not EARLIEST <= found < LATEST:
+        raise UnreadableError(f"its {name} is {value!r:.100}, expected a time from {EARLIEST.year} to {LATEST.year}")
+    return found
 
 
 def _text(value: Any) -> str | None:

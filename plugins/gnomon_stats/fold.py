@@ -9,7 +9,7 @@ it may be older than runs that are counted already.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Literal
 from zoneinfo import ZoneInfo
 
@@ -126,6 +126,10 @@ def move_to_zone(statistics: Statistics, zone: str) -> None:
         statistics.zone, statistics.zone_since = zone, statistics.position
 
 
+EARLIEST, LATEST = datetime(1, 1, 3, tzinfo=UTC), datetime(9999, 12, 29, tzinfo=UTC)
+"""The days of a zone are known between these; outside, a day or the next one may not exist there, and UTC counts."""
+
+
 class ZoneDays:
     """Numbers the days of a zone; caches the bounds of the last day, because neighbours in the log share it."""
 
@@ -135,6 +139,8 @@ class ZoneDays:
 
     def __call__(self, at: datetime, micros: int) -> int:
         if not self._begin <= micros < self._end:
+            if not EARLIEST < at < LATEST:
+                return at.toordinal()
             local = at.astimezone(self._zone)
             self._day = local.toordinal()
             midnight = local.replace(hour=0, minute=0, second=0, microsecond=0, fold=0)

@@ -239,6 +239,8 @@ async def test_what_cannot_be_imported_is_reported_and_left(make_store: MakeStor
         "its status is ['success']": {"status": ["success"]},
         "its status is {'is': 'running'}": {"status": {"is": "running"}},
         "its timestamp is 'yesterday'": {"timestamp": "yesterday"},
+        "its timestamp is datetime.datetime(9999, 12, 31": {"timestamp": datetime(9999, 12, 31, tzinfo=UTC)},
+        "its scheduled_time is '0001-01-01T00:00:00'": {"scheduled_time": "0001-01-01T00:00:00"},
         "its scheduled_time is 17": {"scheduled_time": 17},
     }
     documents = [fine | {"_id": ObjectId()} | fields for fields in strange.values()]

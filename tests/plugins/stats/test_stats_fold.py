@@ -229,6 +229,14 @@ def test_days_are_those_of_the_zone_around_every_clock_change() -> None:
     assert found > 1_000
 
 
+def test_the_ends_of_the_calendar_are_days_too() -> None:
+    for name in ("Asia/Shanghai", "America/New_York", "UTC"):
+        day_of = ZoneDays(ZoneInfo(name))
+        for at in (datetime.min, datetime.max, datetime(9999, 12, 31, 8)):  # noqa: DTZ001, DTZ901 - made aware below
+            aware = at.replace(tzinfo=UTC)
+            assert day_of(aware, to_micros(aware)) == at.toordinal()
+
+
 def test_a_streak_is_of_successes_or_failures_and_a_miss_does_not_end_it() -> None:
     kinds = [succeeded, succeeded, failed, missed, cancelled, failed, failed]
     log = numbered(*(one("sync", NOON + n * HOUR) for n, one in enumerate(kinds)))
