@@ -19,11 +19,14 @@ RANDOM_CHANGES = 0.35
 """Share of neighbouring letters and digits of different kinds (digit, upper case, lower case). Random keys have 0.4 to
 0.7; names and paths, which have as many bits as keys, 0.05 to 0.33."""
 
-_NAMES = re.compile(
-    r"(?:^|[_\-. ])(?:password|passwd|passphrase|pwd|secret|token|api_?key|access_?key|private_?key|auth_?key|"
-    r"credentials?|dsn|bearer)s?(?:$|[_\-. ])",
-    re.IGNORECASE,
+_WORDS = (
+    r"(?:password|passwd|passphrase|pwd|secret|token|(?:api|access|private|auth|secret)[_-]?key|credentials?|dsn|bearer|"
+    r"authorization|cookie)s?"
 )
+_NAMES = re.compile(rf"(?:^|[_\-. ]){_WORDS}(?:$|[_\-. ])", re.IGNORECASE)
+_OPTION = re.compile(rf"--?(?:[\w-]*[_-])?{_WORDS}", re.IGNORECASE)
+_ASSIGNED = re.compile(rf"(?:^|[?&;\s]|--?)(?:[\w-]*[_-])?{_WORDS}=[^\s&;]{{4,}}", re.IGNORECASE)
+_SCHEME = re.compile(r"(?:^|[\s:])(?:basic|bearer)\s+[A-Za-z0-9+/=_.~-]{8,}", re.IGNORECASE)
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _PREFIXES = re.compile(
     r"\b(?:gh[pousr]_[A-Za-z0-9]{20,}|github_pat_\w{20,}|glpat-[\w-]{16,}|xox[abprs]-[\w-]{10,}|AKIA[A-Z0-9]{12,}|"
@@ -44,7 +47,9 @@ def plain_secrets(value: Any, place: str, name: str = "") -> Iterator[tuple[str,
             yield from plain_secrets(nested, f"{place}.{key}", str(key))
     elif isinstance(value, list | tuple):
         for i, nested in enumerate(value):
-            yield from plain_secrets(nested, f"{place}[{i}]", name)
+            before = value[i - 1] if i else None
+            option = before if isinstance(before, str) and _OPTION.fullmatch(before) else None
+            yield from plain_secrets(nested, f"{place}[{i}]", option or name)
     elif isinstance(value, str) and value and (reason := _reason(value, name)) is not None:
         yield place, reason
 
@@ -54,6 +59,8 @@ def _reason(text: str, name: str) -> str | None:
         return f"its name is {name!r}"
     if _PREFIXES.search(text):
         return "it has the form of a known kind of key"
+    if _ASSIGNED.search(text) or _SCHEME.search(text):
+        return "it gives a password, token or key by name"
     if _PASSWORD_IN_URL.search(text):
         return "it is an address with a password"
     return "it looks random" if _looks_random(text) else None

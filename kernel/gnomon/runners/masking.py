@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 from urllib.parse import quote
 
@@ -73,4 +73,20 @@ def _forms(secret: str) -> Iterable[str]:
             yield json.dumps(text)[1:-1]
             yield json.dumps(text, ensure_ascii=False)[1:-1]
             yield quote(text, safe="")
-            yield base64.b64encode(text.encode("utf-8", "surrogateescape")).decode()
+            data = text.encode("utf-8", "surrogateescape")
+            yield repr(data)[2:-1]
+            yield from _in_base64(data)
+
+
+def _in_base64(data: bytes) -> Iterator[str]:
+    """Yield how data looks in base64 of a longer text, such as `user:password`, in both alphabets.
+
+    What precedes it may have any length, so it may begin at any of three places of a group. Characters that it shares
+    with its neighbours are left out.
+    """
+    yield base64.b64encode(data).decode()
+    for before, shared in ((0, 0), (1, 2), (2, 3)):
+        encoded = base64.b64encode(bytes(before) + data).decode()
+        whole = encoded[shared : (before + len(data)) * 8 // 6]
+        yield whole
+        yield whole.replace("+", "-").replace("/", "_")

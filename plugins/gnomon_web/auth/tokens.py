@@ -108,7 +108,7 @@ def weakness_of(token: str) -> str | None:
         return "consists of common words"
     if (plain + plain).find(plain, 1) < len(plain):
         return "repeats a shorter text"
-    if _entropy(plain) < MIN_BITS:
+    if _entropy(own.casefold()) < MIN_BITS:
         return "follows a simple pattern"
     return None
 

@@ -191,7 +191,8 @@ async def test_one_strange_document_in_each_collection_breaks_nothing(make_store
     await database[schema.METADATA].insert_one({"_id": "report", "display_name": "not ours"})
     await database[schema.EXECUTIONS].insert_one({"x": 1})
     now = datetime.now(UTC)
-    for shape in ("text", 7, None, [], {}, {"view": 1}, {"timestamp": "now"}, {"timestamp": True}):
+    shapes: list[Any] = ["text", 7, None, [], {}, {"view": 1}, {"timestamp": "now"}, {"timestamp": True}]
+    for shape in shapes:
         for name in (schema.EXECUTIONS, schema.HISTORY):
             await database[name].insert_one({"gnomon": shape, "job_id": "sync", "timestamp": now, "status": "success"})
     for fields in (
@@ -240,7 +241,7 @@ async def test_what_cannot_be_imported_is_reported_and_left(make_store: MakeStor
         "its status is {'is': 'running'}": {"status": {"is": "running"}},
         "its timestamp is 'yesterday'": {"timestamp": "yesterday"},
         "its timestamp is datetime.datetime(9999, 12, 31": {"timestamp": datetime(9999, 12, 31, tzinfo=UTC)},
-        "its scheduled_time is '0001-01-01T00:00:00'": {"scheduled_time": "0001-01-01T00:00:00"},
+        "its scheduled_time is datetime.datetime(1, 1, 1": {"scheduled_time": "0001-01-01T00:00:00"},
         "its scheduled_time is 17": {"scheduled_time": 17},
     }
     documents = [fine | {"_id": ObjectId()} | fields for fields in strange.values()]
