@@ -5,10 +5,9 @@ from __future__ import annotations
 import re
 from datetime import timedelta, timezone, tzinfo
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import click
-import msgspec
 
 from gnomon.cli.input.options import config_option
 from gnomon.cli.output.console import echo
@@ -152,7 +151,7 @@ async def _retry(store: MongoStore) -> None:
         await store.close()
 
 
-class Verified(msgspec.Struct, frozen=True):
+class Verified(NamedTuple):
     """The result of a comparison: runs by id, and documents of other programs by collection."""
 
     different: list[str]
