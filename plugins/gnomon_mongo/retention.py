@@ -12,11 +12,15 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime
 
+from gnomon.domain.events import Event
 from gnomon.domain.execution import FINAL
+from gnomon.stores import kernel_streams
+from gnomon.stores.kernel_streams import Deletable
 from gnomon.stores.microseconds import to_micros
 from gnomon_mongo import schema
-from gnomon_mongo.documents import execution_key, millis
+from gnomon_mongo.documents import event_of, execution_key, millis
 from gnomon_mongo.drivers import Document
+from gnomon_mongo.foreign_documents import own
 from gnomon_mongo.operations import read_head
 from gnomon_mongo.server import WORK_LIMIT_S, Server
 
@@ -70,6 +74,46 @@ async def prune(server: Server, before: datetime, pace: Pace, announce: Callable
             await server[schema.EXECUTIONS].delete_many({"_id": {"$in": keys}})
         pruned += len(ids)
     return pruned
+
+
+async def prune_kernels(
+    server: Server, deletable: Deletable, pace: Pace, announce: Callable[[set[str]], Awaitable[None]]
+) -> None:
+    """Delete the streams of kernels that are over, with the acts that they record; `announce` as in `prune`."""
+    await _keep_head(server)
+    newest_stream, newest_position = "", 0
+    ends: list[tuple[str, datetime]] = []
+    async for event in _ends_of_kernels(server):
+        if event.position > newest_position:
+            newest_stream, newest_position = event.stream, event.position
+        if event.at < deletable.before:
+            ends.append((event.stream, event.at))
+    over = [stream for stream, at in ends if deletable.has(stream, at, newest_stream)]
+    while over:
+        streams, over = over[: pace.size], over[pace.size :]
+        await announce(set(streams))
+        async with pace.step(), server.writing(WORK_LIMIT_S):
+            where = {"stream": {"$in": streams}}
+            positions = [one["_id"] for one in await server[schema.EVENTS].find(where, {"_id": 1}).to_list(None)]
+            await server[schema.HISTORY].delete_many({"_id": {"$in": positions}, **own(schema.HISTORY)})
+            await server[schema.EVENTS].delete_many(where)  # last, so that the next call completes an interrupted one
+
+
+async def _ends_of_kernels(server: Server) -> AsyncIterator[Event]:
+    """Yield the newest event of each stream of a kernel: two look-ups in the index of streams for each."""
+    events, name = server[schema.EVENTS], kernel_streams.FIRST
+    while True:
+        following = {"stream": {"$gt": name, "$lt": kernel_streams.AFTER_LAST}}
+        async with server.writing(WORK_LIMIT_S):
+            first = (
+                await events.find(following, {"stream": 1}).sort([("stream", 1), ("version", 1)]).limit(1).to_list(1)
+            )
+            if not first:
+                return
+            name = first[0]["stream"]
+            last = await events.find({"stream": name}).sort([("stream", -1), ("version", -1)]).limit(1).to_list(1)
+        for document in last:
+            yield event_of(document)
 
 
 async def prune_progress(server: Server, before: datetime, pace: Pace) -> int:

@@ -29,6 +29,7 @@ from gnomon.domain.records import (
 )
 from gnomon.errors import StoreError, StoreUnavailableError
 from gnomon.ports import Store
+from gnomon.stores.kernel_streams import find_deletable
 from gnomon.tasks import protected
 from gnomon_mongo import connection_check, log_identity, operations, projection, queries, retention, schema
 from gnomon_mongo.documents import (
@@ -229,7 +230,10 @@ class MongoStore(Store):
     async def prune(self, before: datetime) -> int:
         writer = self._open_writer()
         await self._view_server()
-        return await retention.prune(self._server, before, self._pace(writer), writer.before_prune)
+        pace = self._pace(writer)
+        pruned = await retention.prune(self._server, before, pace, writer.before_prune)
+        await retention.prune_kernels(self._server, await find_deletable(self, before), pace, writer.before_prune)
+        return pruned
 
     async def prune_progress(self, before: datetime) -> int:
         """Delete the progress events of executions that ended before that moment; return how many events."""

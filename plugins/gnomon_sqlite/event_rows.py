@@ -200,8 +200,8 @@ def stream(connection: sqlite3.Connection, name: str) -> list[Event]:
     return found[::-1] + late
 
 
-def forget(connection: sqlite3.Connection, streams: Iterable[int]) -> None:
-    """Delete the events of streams, each given by the position of its last event."""
+def forget(connection: sqlite3.Connection, streams: Iterable[int]) -> list[int]:
+    """Delete the events of streams, each given by the position of its last event; return their positions."""
     gone: defaultdict[int, list[int]] = defaultdict(list)
     for last in streams:
         for index, first, _ in _chain(connection, last):
@@ -219,6 +219,7 @@ def forget(connection: sqlite3.Connection, streams: Iterable[int]) -> None:
             body = b"[%b]" % b",".join(bodies)
             update = "UPDATE commits SET events = ?, checksum = ? WHERE first = ?"
             connection.execute(update, (body, checksum_of(tuple(place), previous, body), first))
+    return [first + index for first, indexes in gone.items() for index in indexes]
 
 
 def _chain(connection: sqlite3.Connection, position: int) -> Iterator[tuple[int, int, bytes | None]]:

@@ -22,6 +22,7 @@ from gnomon.domain.job_state import JobState
 from gnomon.domain.records import ActionPage, ActionQuery, Checkpoint, ExecutionQuery, LogLine, Page, StoreHealth
 from gnomon.errors import StoreError, StoreUnavailableError
 from gnomon.ports import Store
+from gnomon.stores import kernel_streams
 from gnomon.stores.microseconds import to_micros
 from gnomon.threads import in_thread
 from gnomon_sqlite import (
@@ -68,7 +69,8 @@ MIN_FREE_BYTES = 64 * 2**20
 MAX_REPAIRS = 100
 """Damaged rows that one read repairs, one after the other, before it gives up."""
 PRUNE_BATCH = 100
-"""Executions that are deleted in one transaction: about 5 ms, the longest time that pruning delays an append."""
+"""Executions, or streams of kernels, that are deleted in one transaction: about 5 ms, the longest time that pruning
+delays an append."""
 
 
 SHRINK_REST_S = 0.01
@@ -196,9 +198,17 @@ class SqliteStore(Store):
         pruned = 0
         while some := await self._write(transactions.prune, self._pending, before, PRUNE_BATCH):
             pruned += some
+        await self._prune_kernels(before)
         while await self._write(vacuum.shrink):  # noqa: ASYNC110 - the pause paces the steps, it waits for nothing
             await asyncio.sleep(SHRINK_REST_S)
         return pruned
+
+    async def _prune_kernels(self, before: datetime) -> None:
+        deletable = await kernel_streams.find_deletable(self, before)
+        newest = await self._write(transactions.newest_kernel_stream, self._pending)
+        after: str | None = kernel_streams.FIRST
+        while after is not None:
+            after = await self._write(transactions.prune_kernels, self._pending, deletable, newest, after, PRUNE_BATCH)
 
     # --- threads ---
 

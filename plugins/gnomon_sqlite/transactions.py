@@ -14,6 +14,8 @@ from gnomon.domain.execution import Execution
 from gnomon.domain.job_state import JobState
 from gnomon.domain.operator_actions import action_of
 from gnomon.domain.records import Checkpoint, LogLine
+from gnomon.stores import kernel_streams
+from gnomon.stores.kernel_streams import Deletable
 from gnomon.stores.microseconds import to_micros
 from gnomon_sqlite import event_rows, projection_writer
 from gnomon_sqlite.checksums import seal
@@ -34,6 +36,7 @@ _ENDED = """
     AND timestamp < :before AND ended_at < :before LIMIT :limit"""
 
 
+_KERNELS = f"FROM streams WHERE name > ? AND name < '{kernel_streams.AFTER_LAST}'"
 _PUT_LINE = "INSERT OR REPLACE INTO log_lines (execution_id, number, body, checksum) VALUES (?, ?, ?, ?)"
 
 
@@ -96,6 +99,37 @@ def prune(connection: sqlite3.Connection, pending: PendingViews, before: datetim
         connection.executemany("DELETE FROM executions WHERE id = ?", ids)
         projection_writer.count(connection, [], [row[2:] for row in ended])
     return len(ended)
+
+
+def newest_kernel_stream(connection: sqlite3.Connection, pending: PendingViews) -> str:
+    """Return the name of the stream with the last fact about a kernel; an empty one if the log has none."""
+    projection_writer.flush(connection, pending)
+    sql = f"SELECT name {_KERNELS} ORDER BY last DESC LIMIT 1"
+    (name,) = connection.execute(sql, (kernel_streams.FIRST,)).fetchone() or ("",)
+    return str(name)
+
+
+def prune_kernels(
+    connection: sqlite3.Connection, pending: PendingViews, deletable: Deletable, newest: str, after: str, limit: int
+) -> str | None:
+    """Delete those that are over of the next `limit` streams of kernels, by name from `after` on.
+
+    Returns the name of the last one, to continue there; None if there are no more.
+    """
+    projection_writer.flush(connection, pending)
+    with transaction(connection):
+        sql = f"SELECT name, last {_KERNELS} ORDER BY name LIMIT ?"
+        found: list[tuple[str, int]] = connection.execute(sql, (after, limit)).fetchall()
+        over = [
+            (name, last)
+            for name, last in found
+            for event in event_rows.read(connection, last - 1, 1)
+            if deletable.has(name, event.at, newest)
+        ]
+        gone = event_rows.forget(connection, [last for _, last in over])
+        connection.executemany("DELETE FROM actions WHERE position = ?", [(position,) for position in gone])
+        connection.executemany("DELETE FROM streams WHERE name = ?", [(name,) for name, _ in over])
+    return found[-1][0] if found else None
 
 
 def action_rows(events: Iterable[Event]) -> list[ActionRow]:

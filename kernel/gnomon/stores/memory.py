@@ -7,7 +7,7 @@ from datetime import datetime
 
 import msgspec
 
-from gnomon.domain.events import Event, Progress
+from gnomon.domain.events import KERNEL_STREAM, Event, Progress
 from gnomon.domain.execution import Execution
 from gnomon.domain.job_state import JobState
 from gnomon.domain.operator_actions import action_of
@@ -16,6 +16,7 @@ from gnomon.domain.records import ActionPage, ActionQuery, Checkpoint, Execution
 from gnomon.errors import ConflictError, StoreError
 from gnomon.hookspecs import hookimpl
 from gnomon.ports import Store
+from gnomon.stores.kernel_streams import find_deletable
 from gnomon.stores.page_cursor import Cursor, read_cursor, write_cursor
 
 
@@ -122,7 +123,20 @@ class MemoryStore(Store):
             del self._executions[execution_id]
             self._lines.pop(execution_id, None)
             self._delete(self._streams.pop(execution_id, {}).values())
+        await self._prune_kernels(before)
         return len(ended)
+
+    async def _prune_kernels(self, before: datetime) -> None:
+        deletable = await find_deletable(self, before)
+        newest = {
+            stream: versions[max(versions)]
+            for stream, versions in self._streams.items()
+            if stream.startswith(KERNEL_STREAM)
+        }
+        newest_stream = max(newest, key=lambda stream: newest[stream].position, default="")
+        for stream, event in newest.items():
+            if deletable.has(stream, event.at, newest_stream):
+                self._delete(self._streams.pop(stream).values())
 
     def _delete(self, events: Iterable[Event]) -> None:
         for event in events:

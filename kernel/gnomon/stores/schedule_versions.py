@@ -60,7 +60,7 @@ async def read_schedule_versions(store: Store, since: datetime = EARLIEST) -> li
 
     The first entry is that of the kernel that had started last before the moment; a log of an older version has none.
     """
-    before = await newest_kernel_fact(store, since, _computes_fires)
+    before = await newest_kernel_fact(store, since, computes_fires)
     found = _starts([before] if before is not None else []) + _starts(await store.job_events("", since, LATEST))
     return [one for i, one in enumerate(found) if i == 0 or one.versions != found[i - 1].versions]
 
@@ -70,11 +70,12 @@ def _starts(found: Iterable[Event]) -> list[ScheduleVersions]:
     return [
         ScheduleVersions(at=event.at, node=event.node, versions=_relevant(event.versions))
         for event in found
-        if isinstance(event, KernelStarted) and _computes_fires(event)
+        if isinstance(event, KernelStarted) and computes_fires(event)
     ]
 
 
-def _computes_fires(event: Event) -> bool:
+def computes_fires(event: Event) -> bool:
+    """Return whether an event is the start of a kernel that keeps the time of jobs."""
     return isinstance(event, KernelStarted) and event.keeps_time
 
 
