@@ -17,7 +17,7 @@ from servers import Port
 Start = Callable[..., Any]
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 JSON_LOG = ("--log-format", "json", "--log-level", "debug")
-OPERATOR, VIEWER = "the-secret-of-the-operator", "the-secret-of-the-viewer"
+OPERATOR, VIEWER = "Zq8v-3rWk-X5tL-of-the-operator", "Zq8v-3rWk-X5tL-of-the-viewer"
 
 CONFIG = """
 [kernel]

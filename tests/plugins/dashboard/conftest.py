@@ -53,7 +53,7 @@ LASTING_TOASTS = """
 }"""
 SLOW_HANDSHAKE = ("WebSocket is closed before the connection is established",)
 """Logged by Chromium when the page abandons a slow handshake and retries."""
-SECRETS = {role: f"the-secret-of-the-{role}" for role in ("viewer", "operator", "admin")}
+SECRETS = {role: f"Zq8v-3rWk-X5tL-of-the-{role}" for role in ("viewer", "operator", "admin")}
 
 
 LAST = "test_the_tests_cover_nine_tenths_of_every_module"

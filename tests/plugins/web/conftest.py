@@ -17,7 +17,7 @@ from gnomon_web import WebPlugin
 from gnomon_web.auth.tokens import Token
 from gnomon_web.config import Config
 
-SECRETS = {role: f"the-secret-of-the-{role}" for role in ("viewer", "operator", "admin")}
+SECRETS = {role: f"Zq8v-3rWk-X5tL-of-the-{role}" for role in ("viewer", "operator", "admin")}
 
 
 class Answered:

@@ -147,7 +147,7 @@ async def test_a_login_is_shown_renewed_used_by_a_websocket_and_ended(serve: Any
 
 @pytest.mark.parametrize(
     ("username", "password", "status"),
-    [("admin", "the-secret-of-the-viewer", 401), ("viewer", "wrong", 401), ("viewer", "", 422), ("", "x", 422)],
+    [("admin", "Zq8v-3rWk-X5tL-of-the-viewer", 401), ("viewer", "wrong", 401), ("viewer", "", 422), ("", "x", 422)],
 )
 async def test_a_login_with_a_wrong_name_or_password_is_refused(
     serve: Any, username: str, password: str, status: int
