@@ -289,7 +289,10 @@ class EventsFrame(msgspec.Struct, kw_only=True, omit_defaults=True):
 
 
 class Envelope(msgspec.Struct, Generic[T], kw_only=True, omit_defaults=True):
-    """The wrapper around every answer of a server with `envelope = true`; `data` is the answer or the problem."""
+    """The wrapper around the answers of a server with `envelope = true`; `data` is the answer or the problem.
+
+    Clients that accept CLEAN_JSON get no envelope.
+    """
 
     success: bool
     data: T

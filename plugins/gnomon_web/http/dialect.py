@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from typing import Any, ClassVar, Final
 
 import msgspec
-from aiohttp import hdrs, web
+from aiohttp import web
 
-from gnomon.wire.records import CLEAN_JSON
+from gnomon_web.http.responses import wants_clean
 from gnomon_web.http.routes import Route
 
 
@@ -53,4 +53,4 @@ DIALECT = web.AppKey("dialect", Dialect)
 
 def dialect_of(request: web.Request) -> Dialect:
     """Return the dialect of a request: that of the server, or the clean API for a client that asks for it."""
-    return CLEAN if CLEAN_JSON in request.headers.get(hdrs.ACCEPT, "") else request.app[DIALECT]
+    return CLEAN if wants_clean(request) else request.app[DIALECT]

@@ -29,7 +29,7 @@ from gnomon_web.app_keys import CONFIG, RESPONSE, actor_of, note_refusal
 from gnomon_web.auth.client_address import client_of
 from gnomon_web.errors import ApiError, culprit, kind_of_status
 from gnomon_web.http.malformed_requests import ProblemRequestHandler
-from gnomon_web.http.responses import problem_answer
+from gnomon_web.http.responses import problem_answer, wants_clean
 
 log = structlog.stdlib.get_logger("gnomon.web")
 
@@ -90,7 +90,7 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
     note_refusal(request, error.kind)
     if (begun := request.get(RESPONSE)) is not None:
         return await _abort(request, begun)
-    return problem_answer(request.app[CONFIG], error.problem, error.headers)
+    return problem_answer(request.app[CONFIG], error.problem, error.headers, is_clean=wants_clean(request))
 
 
 async def note_response(request: web.Request, response: web.StreamResponse) -> None:

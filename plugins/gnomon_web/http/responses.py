@@ -1,4 +1,7 @@
-"""Answers as JSON, and problems as RFC 9457 problem+json; both in an envelope where the config asks for one."""
+"""Answers as JSON, and problems as RFC 9457 problem+json; both in an envelope where the config asks for one.
+
+Clients that ask for the clean API get no envelope.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,12 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 import msgspec
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from gnomon.durations import encode_hook
 from gnomon.json_depth import cut_value
 from gnomon.wire.problems import PAGE, Problem
-from gnomon.wire.records import Envelope
+from gnomon.wire.records import CLEAN_JSON, Envelope
 from gnomon_web.app_keys import CONFIG
 from gnomon_web.config import Config
 
@@ -54,6 +57,11 @@ def _writable(value: Any) -> Any:
     return [_writable(entry) for entry in value] if isinstance(value, list | tuple) else value
 
 
+def wants_clean(request: web.Request) -> bool:
+    """Return whether a client asks for the clean API, whatever the server speaks to others."""
+    return CLEAN_JSON in request.headers.get(hdrs.ACCEPT, "")
+
+
 def json_answer(
     request: web.Request,
     body: Any,
@@ -63,7 +71,7 @@ def json_answer(
     message: str = "ok",
 ) -> web.Response:
     """Return the response with a resource; `message` is for its envelope, where there is one."""
-    if request.app[CONFIG].is_enveloped:
+    if request.app[CONFIG].is_enveloped and not wants_clean(request):
         body = Envelope(success=True, data=body, message=message, timestamp=datetime.now(UTC))
     text = encode_json(body)
     return web.Response(
@@ -71,12 +79,14 @@ def json_answer(
     )
 
 
-def problem_answer(config: Config, problem: Problem, headers: Mapping[str, str] | None = None) -> web.Response:
-    """Return the response with a problem."""
+def problem_answer(
+    config: Config, problem: Problem, headers: Mapping[str, str] | None = None, *, is_clean: bool = False
+) -> web.Response:
+    """Return the response with a problem; without an envelope if `is_clean`."""
     problem = below_base_path(config, problem)
     body: Any = problem
     content_type = PROBLEM_JSON
-    if config.is_enveloped:
+    if config.is_enveloped and not is_clean:
         content_type = JSON
         body = Envelope(
             success=False,

@@ -284,13 +284,18 @@ async def test_a_client_that_asks_for_the_clean_api_gets_it_from_every_server(ol
         await client.post(f"/scheduler/executions/{run}/cancel")
         await ask.kernel.wait(run)
         clean = {"Accept": "application/vnd.gnomon+json, application/json"}
-        record = (await ask("GET", f"/scheduler/executions/{run}", as_="viewer", headers=clean)).json["data"]
+        record = (await ask("GET", f"/scheduler/executions/{run}", as_="viewer", headers=clean)).json
         strict = await ask("GET", "/scheduler/jobs?_t=1", as_="viewer", headers=clean)
         unknown = await ask("GET", "/scheduler/jobs/unknown/history", as_="viewer", headers=clean)
         triggered = await ask("POST", "/scheduler/jobs/closed/trigger", as_="operator", headers=clean)
 
     assert (record["status"], record["return_value"]) == ("cancelled", None)
     assert (strict.status, unknown.status, triggered.status) == (400, 404, 202)
+    assert (unknown.json["status"], unknown.headers["Content-Type"].partition(";")[0]) == (
+        404,
+        "application/problem+json",
+    )
+    assert {"success", "data"}.isdisjoint(strict.json | unknown.json | triggered.json)
 
 
 async def test_what_is_wrong_is_still_refused(old: Any) -> None:
