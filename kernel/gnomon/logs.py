@@ -1,19 +1,25 @@
-"""The loggers of the kernel, which job code cannot redirect or silence.
+"""The loggers of the kernel and of first-party plugins, which job code cannot redirect, silence or break.
 
 They are structlog loggers and follow the configuration of the program. `gnomon run` fixes their output with
 `keep_output`: otherwise the kernel's lines would be gone after a body has called `logging.basicConfig(force=True)`,
-`logging.config.dictConfig()` or `structlog.configure()`.
+`logging.config.dictConfig()` or `structlog.configure()`. A line that cannot be written is written to the standard error
+of the process instead; writing one raises nothing, because a closed stream or a filter of a body must not end a kernel.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from functools import lru_cache
+import os
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import lru_cache, partial
 from typing import Any, NamedTuple, cast
 
 import structlog
 from structlog.types import Processor
+
+from gnomon.safe_text import safe_repr, safe_str
+from gnomon.text import visible
 
 
 class Output(NamedTuple):
@@ -23,6 +29,7 @@ class Output(NamedTuple):
     processors: Sequence[Processor]
 
 
+_WRITING = frozenset({"debug", "info", "warning", "error", "critical", "exception", "log"})
 _output: Output | None = None
 
 
@@ -46,7 +53,19 @@ class KernelLogger:
 
     def __getattr__(self, method: str) -> Any:
         logger = structlog.stdlib.get_logger(self._name) if _output is None else _own_logger(self._name, _output)
-        return getattr(logger, method)
+        found = getattr(logger, method)
+        return partial(_write, found, self._name, method) if method in _WRITING else found
+
+
+def _write(write: Callable[..., Any], name: str, method: str, /, *args: Any, **facts: Any) -> None:
+    try:
+        write(*args, **facts)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as exc:  # noqa: BLE001 - filters, handlers and processors of bodies may raise anything
+        line = f"[{method}] {safe_str(args)} {safe_str(facts)} logger={name} (not logged: {safe_repr(exc)})"
+        with suppress(OSError):
+            os.write(2, visible(line).encode("utf-8", "backslashreplace") + b"\n")
 
 
 def get_logger(name: str) -> structlog.stdlib.BoundLogger:

@@ -32,7 +32,6 @@ def shorten(text: str, limit: int) -> str:
 _UNSAFE = "\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff"
 _UNSAFE_IN_LINES = re.compile(f"[{_UNSAFE}]")
 _UNSAFE_IN_A_LINE = re.compile(f"[{_UNSAFE}\n\t]")
-_UNSAFE_IN_JSON = re.compile(f"[{_UNSAFE.replace(chr(0), '')}]")
 
 
 def visible(text: str, *, lines: bool = False) -> str:
@@ -50,7 +49,7 @@ def visible(text: str, *, lines: bool = False) -> str:
 
 def visible_json(text: str) -> str:
     """Return the same JSON with every character escaped that `visible` would write out."""
-    return text if text.isprintable() else _UNSAFE_IN_JSON.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+    return text if text.isprintable() else _UNSAFE_IN_LINES.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def _escape(found: re.Match[str]) -> str:

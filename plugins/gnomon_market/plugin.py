@@ -7,16 +7,16 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Literal
 
 import msgspec
-import structlog
 
 from gnomon.durations import Duration, decode_hook
 from gnomon.hookspecs import hookimpl
 from gnomon.jobs.job import Job
+from gnomon.logs import get_logger
 from gnomon_market.calendars import find_exchange
 from gnomon_market.exchange import Exchange
 from gnomon_market.reasons import closed_reason, no_session_reason
 
-log = structlog.stdlib.get_logger("gnomon.market")
+log = get_logger("gnomon.market")
 
 END_WARNING_PERIOD = timedelta(days=30)
 """How long before a calendar's end the log warns about it: long enough to plan an upgrade."""

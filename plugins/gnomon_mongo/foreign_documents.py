@@ -10,14 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import structlog
-
 from gnomon.errors import StoreUnavailableError
+from gnomon.logs import get_logger
 from gnomon_mongo import schema
 from gnomon_mongo.drivers import Document
 from gnomon_mongo.server import LIST_LIMIT_S, Server
 
-log = structlog.stdlib.get_logger("gnomon.mongo")
+log = get_logger("gnomon.mongo")
 
 MARKS: dict[str, dict[str, str]] = {
     schema.EXECUTIONS: {"gnomon.timestamp": "number"},

@@ -12,16 +12,16 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import structlog
 from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
 from gnomon.errors import DeposedError, StoreInUseError, StoreUnavailableError
+from gnomon.logs import get_logger
 from gnomon_mongo import schema
 from gnomon_mongo.drivers import Document
 from gnomon_mongo.server import Server
 
-log = structlog.stdlib.get_logger("gnomon.mongo")
+log = get_logger("gnomon.mongo")
 
 WRITER = "writer"
 _OF_THIS_PROCESS: set[str] = set()

@@ -6,15 +6,15 @@ import secrets
 from contextlib import suppress
 from datetime import UTC, datetime
 
-import structlog
 from pymongo.errors import DuplicateKeyError
 
 from gnomon.errors import NoLogError, StoreError
+from gnomon.logs import get_logger
 from gnomon_mongo import projection, schema
 from gnomon_mongo.drivers import Document
 from gnomon_mongo.server import Server
 
-log = structlog.stdlib.get_logger("gnomon.mongo")
+log = get_logger("gnomon.mongo")
 
 LAYOUT = 2
 """Version of the collections and their documents; 1 called the reason of a pause `paused_why`."""

@@ -9,7 +9,6 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import pymongo
-import structlog
 from bson import CodecOptions
 from bson.errors import BSONError
 from pymongo import ReadPreference, WriteConcern
@@ -17,11 +16,12 @@ from pymongo.errors import PyMongoError
 from pymongo.read_concern import ReadConcern
 
 from gnomon.errors import StoreError, StoreUnavailableError
+from gnomon.logs import get_logger
 from gnomon_mongo import schema
 from gnomon_mongo.drivers import Client, Collection, Database, Document, Driver
 from gnomon_mongo.errors import translate, without_secrets
 
-log = structlog.stdlib.get_logger("gnomon.mongo")
+log = get_logger("gnomon.mongo")
 
 READERS = 5
 """Concurrent reads: motor has few threads for all of its calls, and writes must not wait for reads."""

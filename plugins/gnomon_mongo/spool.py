@@ -15,16 +15,16 @@ from pathlib import Path
 from typing import TypeVar
 
 import bson
-import structlog
 from bson import CodecOptions
 
 from gnomon.errors import StoreError, StoreInUseError, StoreUnavailableError
 from gnomon.files import make_private
+from gnomon.logs import get_logger
 from gnomon_mongo.drivers import Document
 from gnomon_mongo.write_batch import WriteBatch
 
 T = TypeVar("T")
-log = structlog.stdlib.get_logger("gnomon.mongo")
+log = get_logger("gnomon.mongo")
 
 APPLICATION_ID = 0x676E7370
 """`gnsp`: SQLite stores this number in the header of the file, which identifies a spool."""

@@ -9,11 +9,11 @@ from contextlib import suppress
 from datetime import timedelta
 
 import msgspec
-import structlog
 
 from gnomon.backoff import Backoff
 from gnomon.domain.records import StoreHealth
 from gnomon.errors import ConflictError, DeposedError, StoreError, StoreUnavailableError
+from gnomon.logs import get_logger
 from gnomon_mongo import operations, schema
 from gnomon_mongo.drivers import Document
 from gnomon_mongo.errors import EventRejectedError, LostEventsError, Refusal
@@ -25,7 +25,7 @@ from gnomon_mongo.spool import Spool
 from gnomon_mongo.view_filer import ViewFiler
 from gnomon_mongo.write_batch import WriteBatch
 
-log = structlog.stdlib.get_logger("gnomon.mongo")
+log = get_logger("gnomon.mongo")
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 2.0
 """The pauses between attempts to drain."""

@@ -11,8 +11,6 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-import structlog
-
 from gnomon.backoff import Backoff
 from gnomon.domain.events import Event
 from gnomon.domain.execution import Execution
@@ -28,6 +26,7 @@ from gnomon.domain.records import (
     StoreHealth,
 )
 from gnomon.errors import StoreError, StoreUnavailableError
+from gnomon.logs import get_logger
 from gnomon.ports import Store
 from gnomon.stores.kernel_streams import find_deletable
 from gnomon.tasks import protected
@@ -55,7 +54,7 @@ from gnomon_mongo.spooling_writer import SpoolingWriter, SpoolLimits
 from gnomon_mongo.statistics import statistics
 from gnomon_mongo.write_batch import WriteBatch
 
-log = structlog.stdlib.get_logger("gnomon.mongo")
+log = get_logger("gnomon.mongo")
 
 CANCEL_AGAIN_S = 0.5
 """After which a task of the store that does not end is cancelled again."""

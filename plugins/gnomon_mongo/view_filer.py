@@ -17,14 +17,14 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 import msgspec
-import structlog
 
 from gnomon.backoff import Backoff
 from gnomon.errors import StoreError, StoreUnavailableError
+from gnomon.logs import get_logger
 from gnomon_mongo.drivers import Document
 from gnomon_mongo.write_batch import WriteBatch
 
-log = structlog.stdlib.get_logger("gnomon.mongo")
+log = get_logger("gnomon.mongo")
 
 MOST_WAITING = 2_000
 """Events whose views may wait; an append waits while there are more."""

@@ -9,16 +9,16 @@ from datetime import timedelta
 from typing import Any
 
 import msgspec
-import structlog
 
 from gnomon import ExecutionOverError, GnomonError, Kernel, UnknownJobError, hookimpl
 from gnomon.api import LiveRun
 from gnomon.durations import Duration
+from gnomon.logs import get_logger
 from gnomon.stalls import is_stall, longest_pause
 from gnomon_reaper.watch import Watch, Watched
 from gnomon_reaper.wording import verdict, warning
 
-log = structlog.stdlib.get_logger("gnomon.reaper")
+log = get_logger("gnomon.reaper")
 
 ACTOR = "reaper"
 MOST_OFTEN = Duration(minutes=1)

@@ -6,17 +6,17 @@ import asyncio
 from datetime import timedelta
 
 import msgspec
-import structlog
 
 from gnomon import ExecutionQuery, GnomonError, KernelApi, UnknownExecutionError
 from gnomon.domain.estimates import TYPICAL_RUNS
 from gnomon.domain.events import ExecutionEvent
 from gnomon.domain.records import Checkpoint
+from gnomon.logs import get_logger
 from gnomon_redis.past_durations import PastDurations
 from gnomon_redis.progress_state import ProgressState
 from gnomon_redis.tracker import Tracker, decode_marker
 
-log = structlog.stdlib.get_logger("gnomon.redis")
+log = get_logger("gnomon.redis")
 
 CHECKPOINT = "redis:progress"
 """The checkpoint with the position up to which everything is in Redis."""

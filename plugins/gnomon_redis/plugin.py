@@ -8,13 +8,13 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Literal
 
 import msgspec
-import structlog
 
 from gnomon import Event, GnomonError, KernelApi
 from gnomon.clock import SystemClock
 from gnomon.conversion import Secret
 from gnomon.durations import Duration
 from gnomon.hookspecs import hookimpl
+from gnomon.logs import get_logger
 from gnomon_redis.backfill import Backfill
 from gnomon_redis.connection import Connection, address_of
 from gnomon_redis.connection_check import check_connection
@@ -24,7 +24,7 @@ from gnomon_redis.progress_state import ProgressState
 from gnomon_redis.tracker import Tracker
 from gnomon_redis.tradingagents import encode_for_tradingagents
 
-log = structlog.stdlib.get_logger("gnomon.redis")
+log = get_logger("gnomon.redis")
 
 
 class RedisPlugin:

@@ -9,14 +9,14 @@ from datetime import timedelta
 from typing import Protocol
 
 import msgspec
-import structlog
 
 from gnomon.backoff import Backoff
+from gnomon.logs import get_logger
 from gnomon.ports import Clock
 from gnomon_redis.connection import RedisServerError
 from gnomon_redis.progress_state import ProgressState, RecordWrite
 
-log = structlog.stdlib.get_logger("gnomon.redis")
+log = get_logger("gnomon.redis")
 
 BATCH = 200
 """Runs written in one pipeline: about 200 kB, which a server processes in a few milliseconds."""

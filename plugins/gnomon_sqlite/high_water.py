@@ -9,12 +9,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-import structlog
-
 from gnomon.errors import StoreError
 from gnomon.files import open_private
+from gnomon.logs import get_logger
 
-log = structlog.stdlib.get_logger("gnomon.sqlite")
+log = get_logger("gnomon.sqlite")
 
 _MAX_BYTES = 200
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")

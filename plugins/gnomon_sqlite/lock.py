@@ -13,12 +13,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
-import structlog
 
 from gnomon.errors import StoreInUseError, UnsafeFileError
 from gnomon.files import make_private, open_private, user_name
+from gnomon.logs import get_logger
 
-log = structlog.stdlib.get_logger("gnomon.sqlite")
+log = get_logger("gnomon.sqlite")
 
 _open_files: dict[int, tuple[int, int]] = {}
 """Descriptors of locked files, with device and inode. A forked child closes its copies, which would hold the lock after

@@ -9,10 +9,9 @@ from contextlib import closing
 from pathlib import Path
 from typing import Literal
 
-import structlog
-
 from gnomon.errors import NoLogError, StoreError, UnsafeFileError
 from gnomon.files import other_writers
+from gnomon.logs import get_logger
 from gnomon_sqlite import vacuum
 from gnomon_sqlite.checksums import NEWEST_ROWS, check_log
 from gnomon_sqlite.connection import connect, transaction
@@ -20,7 +19,7 @@ from gnomon_sqlite.migrations import migrate
 from gnomon_sqlite.repair import find_wrong_rows
 from gnomon_sqlite.schema import SCHEMA_VERSION, check_schema, is_empty, make_tables, schema_version
 
-log = structlog.stdlib.get_logger("gnomon.sqlite")
+log = get_logger("gnomon.sqlite")
 
 Synchronous = Literal["FULL", "NORMAL"]
 PAGE_BYTES = 4096

@@ -7,19 +7,19 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgspec
-import structlog
 
 from gnomon.domain import codec
 from gnomon.domain.events import Event
 from gnomon.domain.job_state import JobState
 from gnomon.errors import StoreError
+from gnomon.logs import get_logger
 from gnomon_sqlite import event_rows, projection_writer, transactions
 from gnomon_sqlite.checksums import checksum_of, seal
 from gnomon_sqlite.connection import insert, transaction
 from gnomon_sqlite.event_rows import End, tombstone
 from gnomon_sqlite.schema import SCHEMA_VERSION, make_tables, schema_version
 
-log = structlog.stdlib.get_logger("gnomon.sqlite")
+log = get_logger("gnomon.sqlite")
 
 BLOCK = 2_000
 """Rows in memory at once."""

@@ -9,17 +9,16 @@ import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeAlias
 
-import structlog
-
 from gnomon.domain import execution, job_state
 from gnomon.domain.events import Event, JobEvent, UnknownEvent
 from gnomon.domain.job_state import JobState
 from gnomon.errors import StoreError
+from gnomon.logs import get_logger
 from gnomon_sqlite import event_rows, projection_writer
 from gnomon_sqlite.checksums import EXECUTION, INDEXES, JOB, STREAM, DamagedRowError, is_sealed
 from gnomon_sqlite.connection import insert, transaction
 
-log = structlog.stdlib.get_logger("gnomon.sqlite")
+log = get_logger("gnomon.sqlite")
 
 Row: TypeAlias = tuple[Any, ...]
 

@@ -15,17 +15,16 @@ from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
-import structlog
-
 from gnomon.domain.rollback import Rollback
 from gnomon.errors import RolledBackError
+from gnomon.logs import get_logger
 from gnomon_sqlite import event_rows
 from gnomon_sqlite.connection import connect, insert
 from gnomon_sqlite.high_water import DamagedMarkError, HighWaterMark, Mark, current_boot
 from gnomon_sqlite.schema import is_empty, schema_version
 from gnomon_sqlite.wal_check import remaining_wal
 
-log = structlog.stdlib.get_logger("gnomon.sqlite")
+log = get_logger("gnomon.sqlite")
 
 _FIRST_SCHEMA_WITH_ROWS_OF_EVENTS, _FIRST_SCHEMA_WITH_ID = 3, 6
 

@@ -14,13 +14,12 @@ from os import PathLike
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
-import structlog
-
 from gnomon.domain.events import Event
 from gnomon.domain.execution import Execution
 from gnomon.domain.job_state import JobState
 from gnomon.domain.records import ActionPage, ActionQuery, Checkpoint, ExecutionQuery, LogLine, Page, StoreHealth
 from gnomon.errors import StoreError, StoreUnavailableError
+from gnomon.logs import get_logger
 from gnomon.ports import Store
 from gnomon.stores import kernel_streams
 from gnomon.stores.microseconds import to_micros
@@ -44,7 +43,7 @@ from gnomon_sqlite.lock import WriterLock
 from gnomon_sqlite.projection_writer import FLUSH_BYTES, FLUSH_THRESHOLD, PendingViews
 from gnomon_sqlite.unflushed_reader import Reader
 
-log = structlog.stdlib.get_logger("gnomon.sqlite")
+log = get_logger("gnomon.sqlite")
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import sqlite3
 
-import structlog
+from gnomon.logs import get_logger
 
-log = structlog.stdlib.get_logger("gnomon.sqlite")
+log = get_logger("gnomon.sqlite")
 
 STEP_PAGES = 64
 """Pages returned in one transaction: 256 KiB, some milliseconds, the longest time that a step delays an append."""

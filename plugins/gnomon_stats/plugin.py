@@ -11,10 +11,10 @@ from datetime import timedelta
 from typing import Any
 
 import msgspec
-import structlog
 
 from gnomon import Event, GnomonError, Kernel, StoreUnavailableError, TriggerError, hookimpl
 from gnomon.durations import Duration
+from gnomon.logs import get_logger
 from gnomon.scheduling.timezones import parse_timezone
 from gnomon.stores.reading import BLOCK
 from gnomon.wire.statistics import Day, JobStatistics
@@ -22,7 +22,7 @@ from gnomon_stats.checkpoint import CHECKPOINT, UnreadableViewError, from_checkp
 from gnomon_stats.fold import Statistics, fold, move_to_zone
 from gnomon_stats.report import job_statistics, outcomes_today
 
-log = structlog.stdlib.get_logger("gnomon.stats")
+log = get_logger("gnomon.stats")
 
 RETRY_S = 1.0
 """Time between two attempts to read a log that is unavailable."""

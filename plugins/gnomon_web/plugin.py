@@ -6,9 +6,8 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
-import structlog
-
 from gnomon import Event, KernelApi, hookimpl
+from gnomon.logs import get_logger
 from gnomon.threads import in_thread
 from gnomon_web import config
 from gnomon_web.app_keys import AUTHENTICATOR
@@ -19,7 +18,7 @@ from gnomon_web.http.connections import Limits
 from gnomon_web.projections import Projections
 from gnomon_web.server import build_app, serving
 
-log = structlog.stdlib.get_logger("gnomon.web")
+log = get_logger("gnomon.web")
 
 LIVE_KEYS = ("tokens", "oidc", "session")
 """The keys whose new values count after `gnomon reload`."""

@@ -20,6 +20,7 @@ import pytest
 
 from gnomon.text import visible, visible_json
 from gnomon_process import PATIENCE, Gnomon
+from gnomon_web.http.responses import encode_json
 
 Start = Callable[..., Gnomon]
 Run = Callable[..., CompletedProcess[str]]
@@ -150,6 +151,9 @@ def test_json_keeps_every_character() -> None:
 
     assert json.loads(visible_json(json.dumps(texts, ensure_ascii=False))) == texts
     assert not UNSAFE.search(visible_json(json.dumps(texts, ensure_ascii=False)))
+    assert visible_json('{"at": "2026-11-28"}\n') == '{"at": "2026-11-28"}\n'
+    assert not UNSAFE.search(encode_json(texts).decode())
+    assert json.loads(encode_json(texts)) == texts
 
 
 def test_what_is_made_visible_is_one_line_or_many() -> None:

@@ -13,9 +13,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
-import structlog
 
 from gnomon import AccessDenied, GnomonError, KernelApi, LoggedIn, LoggedOut
+from gnomon.logs import get_logger
 from gnomon.wire.problems import (
     ARGUMENT_NOT_ACCEPTED,
     EXPIRED_TOKEN,
@@ -31,7 +31,7 @@ from gnomon.wire.problems import (
 from gnomon_web.auth.networks import bucket_of
 from gnomon_web.auth.sessions import Session
 
-log = structlog.stdlib.get_logger("gnomon.web")
+log = get_logger("gnomon.web")
 
 PERIOD = timedelta(minutes=1)
 LONG_PERIOD = timedelta(hours=1)

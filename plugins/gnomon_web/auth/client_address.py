@@ -18,7 +18,20 @@ from gnomon_web.auth.networks import plain_address
 from gnomon_web.config import Config
 
 FORWARDED_FOR, FORWARDED_PROTO = "X-Forwarded-For", "X-Forwarded-Proto"
-FORWARDING_HEADERS = (FORWARDED_FOR, str(hdrs.FORWARDED))  # not an istr, which msgspec does not write
+FORWARDING_HEADERS = (
+    FORWARDED_FOR,
+    str(hdrs.FORWARDED),  # not an istr, which msgspec does not write
+    FORWARDED_PROTO,
+    "X-Forwarded-Host",
+    "X-Forwarded-Port",
+    "X-Forwarded-Server",
+    "X-Real-IP",
+    "X-Client-IP",
+    "True-Client-IP",
+    "CF-Connecting-IP",
+    "Via",
+)
+"""Headers that proxies add: one of them is enough to tell that a request did not come from this machine itself."""
 MAX_HOPS = 50
 """Entries of a header that are read, from the right."""
 _PAIR = re.compile(r"""\s*([A-Za-z0-9!#$%&'*+.^_`|~-]+)=("(?:[^"\\]|\\.)*"|[^",;\s]*)\s*(;|,|$)""")

@@ -8,9 +8,9 @@ import stat
 from contextlib import suppress
 from pathlib import Path
 
-import structlog
+from gnomon.logs import get_logger
 
-log = structlog.stdlib.get_logger("gnomon.web")
+log = get_logger("gnomon.web")
 
 FILE_NAME = "gnomon-web.key"
 KEY_BYTES = 32

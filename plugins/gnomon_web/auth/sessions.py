@@ -16,12 +16,12 @@ from datetime import datetime
 from typing import Literal
 
 import msgspec
-import structlog
 
 from gnomon import Checkpoint, GnomonError, KernelApi
+from gnomon.logs import get_logger
 from gnomon_web.auth.roles import Role
 
-log = structlog.stdlib.get_logger("gnomon.web")
+log = get_logger("gnomon.web")
 
 CHECKPOINT = "web:sessions"
 PREFIX = "gnomon-session."

@@ -20,6 +20,8 @@ MIN_LENGTH = 16
 """Characters: 16 random ones of base64 are 96 bits, which withstand years of guessing."""
 MIN_BITS = 30.0
 """The least estimate of a token's entropy. 16 random digits are estimated at 45 bits, 16 characters of base64 at 61."""
+OWN_BITS = 8.0
+"""The least estimate beside common words: `password12345678` has 2."""
 GENERATE = "generate one with: python3 -c 'import secrets; print(secrets.token_urlsafe())'"
 _PATTERN = re.compile(r"[A-Za-z0-9._:*?\[\]!-]{1,128}")
 _HASH = re.compile(r"sha256:[0-9a-f]{64}")
@@ -108,7 +110,7 @@ def weakness_of(token: str) -> str | None:
         return "consists of common words"
     if (plain + plain).find(plain, 1) < len(plain):
         return "repeats a shorter text"
-    if _entropy(own.casefold()) < MIN_BITS:
+    if _entropy(plain) < MIN_BITS or _entropy(own.casefold()) < OWN_BITS:
         return "follows a simple pattern"
     return None
 

@@ -19,12 +19,12 @@ from collections.abc import Callable, Iterable
 from typing import Final, Literal
 
 import msgspec
-import structlog
 
+from gnomon.logs import get_logger
 from gnomon_web.config import Config
 from gnomon_web.http.rare_log import RareLog
 
-log = structlog.stdlib.get_logger("gnomon.web")
+log = get_logger("gnomon.web")
 
 State = Literal["accepted", "handshake", "idle", "head", "busy", "websocket"]
 WAITING: Final[tuple[State, ...]] = ("idle", "accepted", "handshake", "head")

@@ -10,17 +10,17 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
-import structlog
 from aiohttp import web
 
 from gnomon import GnomonError
+from gnomon.logs import get_logger
 from gnomon.safe_text import safe_str, safe_traceback
 from gnomon.wire.problems import PLUGIN_FAILED
 from gnomon_web.errors import ApiError
 from gnomon_web.http.routes import Handler, Route
 
 T = TypeVar("T")
-log = structlog.stdlib.get_logger("gnomon.web")
+log = get_logger("gnomon.web")
 
 CANCEL_LIMIT_S = 1.0
 """Seconds that a cancelled handler may take to end; then it is abandoned."""

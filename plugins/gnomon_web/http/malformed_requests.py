@@ -9,10 +9,10 @@ import asyncio
 import re
 from typing import Any, cast
 
-import structlog
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
+from gnomon.logs import get_logger
 from gnomon.wire.problems import INTERNAL_ERROR, MALFORMED_REQUEST
 from gnomon_web.app_keys import RELEASE
 from gnomon_web.auth.browser_security import headers_of
@@ -21,7 +21,7 @@ from gnomon_web.errors import ApiError, kind_of_status
 from gnomon_web.http.connections import Connection, Connections
 from gnomon_web.http.responses import problem_answer
 
-log = structlog.stdlib.get_logger("gnomon.web")
+log = get_logger("gnomon.web")
 
 _QUOTED = re.compile(r":?\s+(?:bytearray\()?b?['\"].*", re.DOTALL)
 MAX_LINE_BYTES = 32 * 1024

@@ -6,7 +6,6 @@ import asyncio
 import time
 from typing import cast
 
-import structlog
 from aiohttp import WSCloseCode, hdrs, web
 from aiohttp.typedefs import Handler
 
@@ -21,6 +20,7 @@ from gnomon import (
     UnknownJobError,
 )
 from gnomon.domain.execution import Status
+from gnomon.logs import get_logger
 from gnomon.safe_text import safe_str, safe_traceback
 from gnomon.text import visible
 from gnomon.wire import problems
@@ -31,7 +31,7 @@ from gnomon_web.errors import ApiError, culprit, kind_of_status
 from gnomon_web.http.malformed_requests import ProblemRequestHandler
 from gnomon_web.http.responses import problem_answer, wants_clean
 
-log = structlog.stdlib.get_logger("gnomon.web")
+log = get_logger("gnomon.web")
 
 PROBES = ("/livez", "/readyz", "/metrics")
 """Paths that machines request every few seconds; logged at the level `debug`."""

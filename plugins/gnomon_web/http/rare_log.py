@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from typing import Any
 
-import structlog
+from gnomon.logs import get_logger
 
-log = structlog.stdlib.get_logger("gnomon.web")
+log = get_logger("gnomon.web")
 
 INTERVAL_S = 60.0
 """Seconds between two lines of the same kind."""

@@ -5,6 +5,7 @@ Clients that ask for the clean API get no envelope.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -14,6 +15,7 @@ from aiohttp import hdrs, web
 
 from gnomon.durations import encode_hook
 from gnomon.json_depth import cut_value
+from gnomon.text import visible_json
 from gnomon.wire.problems import PAGE, Problem
 from gnomon.wire.records import CLEAN_JSON, Envelope
 from gnomon_web.app_keys import CONFIG
@@ -23,6 +25,10 @@ JSON: Final = "application/json"
 PROBLEM_JSON: Final = "application/problem+json"
 COMPRESSED_AT_ONCE_BYTES: Final = 32 * 1024
 """Bytes up to which the event loop compresses an answer itself, in about 1 ms; beyond that a thread does."""
+_UNSAFE: Final = re.compile(
+    rb"\x7f|\xc2[\x80-\x9f]|\xd8\x9c|\xe2\x80[\x8b\x8e\x8f\xa8-\xae]|\xe2\x81[\xa0-\xaf]|\xef\xbb\xbf"
+)
+"""The UTF-8 of the characters that `visible_json` escapes."""
 _encode = msgspec.json.Encoder(enc_hook=encode_hook).encode
 
 
@@ -32,11 +38,13 @@ def encode_json(value: Any) -> bytes:
     Parts that are nested too deeply to be written are cut.
     """
     try:
-        return _encode(value)
+        text = _encode(value)
     except UnicodeEncodeError:
-        return _encode(_writable(msgspec.to_builtins(value, enc_hook=encode_hook)))
+        text = _encode(_writable(msgspec.to_builtins(value, enc_hook=encode_hook)))
     except RecursionError:
-        return _encode(_shallow(value))
+        text = _encode(_shallow(value))
+    # Whoever prints an answer on a terminal must not be controlled by the text of a job, or of another client.
+    return visible_json(text.decode()).encode() if _UNSAFE.search(text) else text
 
 
 def _shallow(value: Any) -> Any:

@@ -8,13 +8,13 @@ import socket
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-import structlog
 from aiohttp import WSMsgType, web
 from aiohttp.abc import AbstractStreamWriter
 
 from gnomon import StoreError
+from gnomon.logs import get_logger
 
-log = structlog.stdlib.get_logger("gnomon.web")
+log = get_logger("gnomon.web")
 
 HEARTBEAT_S = 10.0
 """Seconds of silence before a heartbeat is sent, and between two checks of the login."""

@@ -6,17 +6,17 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-import structlog
 
 from gnomon.api import JobView
 from gnomon.jobs.callables import reference
 from gnomon.jobs.job import Job
 from gnomon.jobs.overrides import Overrides
+from gnomon.logs import get_logger
 from gnomon.safe_text import safe_str
 from gnomon.wire.records import LastExecution, Policies
 from gnomon_web.resources.schedule_text import describe_schedule
 
-log = structlog.stdlib.get_logger("gnomon.web")
+log = get_logger("gnomon.web")
 
 NEXT_FIRES = 10
 """Fires that the details of a job list."""

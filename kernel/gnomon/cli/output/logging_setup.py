@@ -29,8 +29,11 @@ class CurrentStderr:
         sys.stderr.flush()
 
 
-class StderrHandler(logging.StreamHandler[CurrentStderr]):
+class StderrHandler(logging.StreamHandler[Any]):
     """Gnomon's handler; its class identifies it among the handlers of the root logger."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the name of the standard library
+        """Lose a line that cannot be written, perhaps because a body has closed sys.stderr."""
 
 
 def configure_logging(level: str = "warning", style: str | None = None) -> None:
@@ -74,9 +77,16 @@ def configure_logging(level: str = "warning", style: str | None = None) -> None:
 
 
 def keep_kernel_output() -> None:
-    """Keep the output of the kernel's own lines as it is now, whatever the bodies of jobs configure."""
-    handler = next(handler for handler in logging.getLogger().handlers if isinstance(handler, StderrHandler))
-    keep_output(handler, structlog.get_config()["processors"])
+    """Keep the output of the kernel's own lines as it is now, whatever the bodies of jobs configure.
+
+    They have a handler that no body can find, and a descriptor of their own: a body may close or replace sys.stderr.
+    """
+    shared = next(handler for handler in logging.getLogger().handlers if isinstance(handler, StderrHandler))
+    stream = open(os.dup(2), "w", encoding=sys.stderr.encoding, errors="replace", buffering=1)  # noqa: SIM115, PTH123 - a descriptor, for the life of the process
+    own = StderrHandler(stream)
+    own.setFormatter(shared.formatter)
+    own.setLevel(shared.level)
+    keep_output(own, structlog.get_config()["processors"])
 
 
 def _add_plugin(_logger: object, _method: str, event: EventDict) -> EventDict:

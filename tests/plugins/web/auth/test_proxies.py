@@ -12,7 +12,7 @@ from gnomon import ConfigError
 from gnomon.conversion import Secret
 from gnomon.plugins.plugin_set import PluginSet
 from gnomon_web import WebPlugin
-from gnomon_web.auth.client_address import find_client
+from gnomon_web.auth.client_address import FORWARDING_HEADERS, find_client
 from gnomon_web.auth.networks import bucket_of
 from gnomon_web.auth.tokens import Token
 from gnomon_web.config import Config
@@ -207,7 +207,7 @@ async def test_public_url_names_the_host_the_origin_and_tls(serve: Any, secrets:
     assert "Strict-Transport-Security" in malformed.headers
 
 
-@pytest.mark.parametrize("header", ["X-Forwarded-For", "Forwarded"])
+@pytest.mark.parametrize("header", FORWARDING_HEADERS)
 async def test_a_server_without_tokens_serves_no_clients_of_proxies(serve: Any, header: str) -> None:
     async with serve(tick) as ask:
         answer = await ask("GET", "/scheduler/jobs", headers={header: "for=203.0.113.9"})
