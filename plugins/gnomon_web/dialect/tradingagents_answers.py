@@ -11,15 +11,14 @@ from gnomon.domain.execution import Status
 from gnomon.durations import Duration
 from gnomon.wire.records import (
     HistoryEntry,
-    HistoryPage,
     JobDetail,
     JobSummary,
     LastExecution,
     Policies,
     Record,
-    RecordPage,
 )
-from gnomon.wire.statistics import Counts, JobStatistics, LastCounted
+from gnomon.wire.statistics import Counts, Day, Hour, JobStatistics, LastCounted
+from gnomon_web.dialect.tradingagents_login import User
 from gnomon_web.http.responses import encode_json
 from gnomon_web.resources.health import HealthReport
 
@@ -37,20 +36,20 @@ _HEALTH: Final = {"ok": "healthy", "failed": "stopped"}
 
 @functools.singledispatch
 def translate(body: Any) -> Any:
-    """Return an answer in the shape of the old application; answers that it does not have are left as they are."""
-    if isinstance(body, list):
+    """Return an answer in the shape of the old application: at no depth does a field without a value remain.
+
+    JSON of jobs, such as arguments, is left as it is.
+    """
+    if isinstance(body, msgspec.Struct):
+        return _fields(body)
+    if isinstance(body, list | tuple):
         return [translate(entry) for entry in body]
     return body
 
 
 @translate.register
-def _(body: RecordPage) -> Json:
-    return _plain(body) | {"items": [translate(record) for record in body.items]}
-
-
-@translate.register
 def _(body: Record) -> Json:
-    fields = _present(_plain(body))
+    fields = _fields(body)
     fields["status"] = _STATUS_OF[body.status]
     fields["progress"] = body.progress or 0
     if body.return_value is not None:
@@ -60,21 +59,19 @@ def _(body: Record) -> Json:
 
 @translate.register
 def _(body: JobSummary) -> Json:
-    plain = _plain(body)
-    # Their types say `string` and `string | null`.
-    fields = _present(plain) | {name: plain[name] for name in ("name", "trigger", "next_run_time")}
-    if body.last_execution is not None:
-        fields["last_execution"] = translate(body.last_execution)
-    return fields
+    return _fields(body, "name", "trigger", "next_run_time")  # their types say `string` and `string | null`
 
 
 @translate.register
 def _(body: JobDetail) -> Json:
     fields: Json = translate.dispatch(JobSummary)(body)
-    fields["policies"] = _present(fields["policies"])
-    if body.statistics is not None:
-        fields["statistics"] = _counts(body.statistics)
     return fields | _of_apscheduler(body.policies)
+
+
+@translate.register
+def _(body: Policies) -> Json:
+    fields = _fields(body)
+    return fields | {name: _present(fields[name]) for name in ("retry", "limits") if name in fields}
 
 
 def _of_apscheduler(policies: Policies) -> Json:
@@ -90,47 +87,71 @@ def _of_apscheduler(policies: Policies) -> Json:
 
 @translate.register
 def _(body: LastExecution) -> Json:
-    return _present(_plain(body)) | {"status": _STATUS_OF[body.status]}
+    return _fields(body) | {"status": _STATUS_OF[body.status]}
 
 
 @translate.register
 def _(body: LastCounted) -> Json:
-    fields = _present(_plain(body))
+    fields = _fields(body)
     return {"_id": fields.pop("id"), **fields, "status": _STATUS_OF[body.status]}
 
 
 @translate.register
-def _(body: JobStatistics) -> Json:
-    fields = _present(_plain(body)) | _counts(body)
-    fields["avg_execution_time"] = round(body.avg_execution_time or 0, 2)
-    if body.last_execution is not None:
-        fields["last_execution"] = translate(body.last_execution)
+def _(body: Counts) -> Json:
+    """Count by the four statuses, which add up to the total."""
+    fields = _fields(body)
+    for theirs, some in STATUSES.items():
+        fields[theirs] = sum(fields.pop(ours) for ours in some)
     return fields
 
 
 @translate.register
-def _(body: HistoryPage) -> Json:
-    return _plain(body) | {"history": [translate(entry) for entry in body.history]}
+def _(body: JobStatistics) -> Json:
+    fields: Json = translate.dispatch(Counts)(body)
+    if ended := fields["success"] + fields["failed"]:
+        fields["success_rate"] = fields["success"] / ended
+    fields["avg_execution_time"] = round(body.avg_execution_time or 0, 2)
+    if body.cancelled:
+        fields.pop("streak", None)  # cancelled runs end none, and when they ended is not known
+    return fields
+
+
+@translate.register(Day)
+@translate.register(Hour)
+def _(body: Day | Hour) -> Json:
+    fields = _fields(body)
+    fields["failed"] += fields.pop("cancelled")
+    return fields | {"avg_execution_time": body.avg_execution_time or 0}
 
 
 @translate.register
 def _(body: HistoryEntry) -> Json:
-    return _present(_plain(body)) | {"job_id": body.job_id}  # empty where an unknown execution was asked for
+    return _fields(body, "job_id")  # empty where an unknown execution was asked for
 
 
 @translate.register
 def _(body: HealthReport) -> Json:
+    return _fields(body) | {"status": _HEALTH.get(body.status, body.status)}
+
+
+@translate.register
+def _(body: User) -> Json:
+    return _fields(body, "email")
+
+
+def _fields(body: msgspec.Struct, *kept: str) -> Json:
+    """Return the fields that have a value, and those that are `kept` without one; Structs in them are translated."""
     fields = _plain(body)
-    fields["status"] = _HEALTH.get(body.status, body.status)
-    fields["components"] = [_present(one) for one in fields["components"]]
-    return fields
+    for name, encoded in zip(body.__struct_fields__, body.__struct_encode_fields__, strict=True):
+        value = getattr(body, name)
+        if encoded in fields and _has_structs(value):
+            fields[encoded] = translate(value)
+    return _present(fields) | {name: fields[name] for name in kept}
 
 
-def _counts(counts: Counts) -> Json:
-    """Count by the four statuses."""
-    return {"total": counts.total} | {
-        theirs: sum(getattr(counts, ours) for ours in some) for theirs, some in STATUSES.items()
-    }
+def _has_structs(value: Any) -> bool:
+    entries = value if isinstance(value, list | tuple) else [value]
+    return any(isinstance(entry, msgspec.Struct) for entry in entries)
 
 
 def _plain(value: msgspec.Struct) -> Json:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 
 from gnomon import Context, Duration, hookimpl
 from gnomon import Job as OurJob
+from gnomon_stats import StatsPlugin
 from tradingagents_client import (
     STATUSES,
     Executions,
@@ -36,6 +38,13 @@ async def breaks() -> None:
     raise ValueError("no quotes")
 
 
+async def sometimes(*, fails: bool = False, waits: bool = False) -> None:
+    if waits:
+        await asyncio.Event().wait()
+    if fails:
+        raise ValueError("no quotes")
+
+
 async def waits() -> None:
     await asyncio.Event().wait()
 
@@ -50,6 +59,7 @@ JOBS = (
     OurJob(id="quotes_sync", func=sync, cron="*/5 9-15 * * 1-5", grace=Duration(minutes=5), max_instances=2),
     OurJob(id="breaks", func=breaks, cron="0 2 * * *"),
     OurJob(id="waits", func=waits, overlap="allow"),
+    OurJob(id="sometimes", func=sometimes),
     OurJob(id="closed", func=sync, cron="0 3 * * 0", catch_up="none"),
 )
 
@@ -258,6 +268,59 @@ async def test_answers_have_the_fields_of_the_old_application(old: Any) -> None:
     assert health["status"] == "healthy"
 
 
+@pytest.mark.parametrize("plugins", [[], [StatsPlugin()]], ids=["the store", "the plugin stats"])
+async def test_statistics_count_by_the_four_statuses_everywhere(serve: Any, plugins: list[Any]) -> None:
+    async with serve(*JOBS, plugins=plugins, dialect="tradingagents", envelope=False) as ask:
+        kernel = ask.kernel
+        for force in (False, True):
+            await kernel.wait((await kernel.trigger("sometimes", kwargs={"fails": force})).execution.id)
+        run = (await kernel.trigger("sometimes", kwargs={"waits": True})).execution.id
+        await kernel.cancel(run, actor="ann")
+        await kernel.wait(run)
+        path = "/scheduler/jobs/sometimes/execution-stats"
+        while (statistics := (await ask("GET", path)).json)["success"] + statistics["failed"] < 3:
+            pass  # the plugin is a little behind the log
+        overview = (await ask("GET", "/scheduler/stats")).json
+        today = (await ask("GET", "/scheduler/stats/today")).json
+        job = (await ask("GET", "/scheduler/jobs/sometimes")).json
+
+    counts = {"running": 0, "success": 1, "failed": 2, "missed": 0}
+    for counted in (statistics, overview["today"], job["statistics"]):
+        assert {"total": 3, **counts}.items() <= counted.items()
+    ended = {name: count for name, count in counts.items() if name != "running"}
+    for counted in (today, *statistics.get("by_day", ()), *statistics.get("by_hour", ())):
+        assert ended.items() <= counted.items()
+    assert statistics["success_rate"] == 1 / 3
+    assert "streak" not in statistics
+    assert "cancelled" not in json.dumps([statistics, overview, today, job["statistics"]])
+
+
+@pytest.mark.parametrize("plugins", [[], [StatsPlugin()]], ids=["the store", "the plugin stats"])
+async def test_no_answer_has_a_null_besides_the_next_run(serve: Any, plugins: list[Any]) -> None:
+    async with serve(*JOBS, plugins=plugins, dialect="tradingagents", envelope=False) as ask:
+        ends = [(await ask.kernel.trigger(job_id)).execution.id for job_id in ("breaks", "quotes_sync")]
+        for run in ends:
+            await ask.kernel.wait(run)
+        of_job = ["", "/execution-stats", "/executions", "/history"]
+        of_server = ["jobs", "executions", "history", "stats", "stats/today", "health", f"executions/{ends[0]}"]
+        paths = [f"/scheduler/jobs/{job_id}{rest}" for job_id in ("breaks", "waits") for rest in of_job]
+        paths += ["/auth/me", f"/scheduler/executions/{ends[0]}/log", *(f"/scheduler/{rest}" for rest in of_server)]
+        found = {path: await ask("GET", path) for path in paths}
+
+    assert {answer.status for answer in found.values()} == {200}
+    assert {place for path, answer in found.items() for place in nulls(answer.json, path)} == {
+        "/scheduler/jobs.next_run_time", "/scheduler/jobs/waits.next_run_time",
+    }  # fmt: skip
+
+
+def nulls(value: Any, place: str) -> list[str]:
+    if isinstance(value, dict):
+        return [found for name, entry in value.items() for found in nulls(entry, f"{place}.{name}")]
+    if isinstance(value, list):
+        return [found for entry in value for found in nulls(entry, place)]
+    return [place] if value is None else []
+
+
 @pytest.mark.parametrize(
     ("language", "triggered", "paused"),
     [
@@ -335,4 +398,4 @@ async def test_the_dialect_has_envelopes_unless_the_config_says_no(serve: Any) -
     async with serve(*JOBS, dialect="tradingagents", envelope=False) as ask:
         bare = (await ask("GET", "/scheduler/stats")).json
 
-    assert wrapped["data"]["total_jobs"] == bare["total_jobs"] == 4
+    assert wrapped["data"]["total_jobs"] == bare["total_jobs"] == len(JOBS)
