@@ -43,7 +43,7 @@ def encode_json(value: Any) -> bytes:
         text = _encode(_writable(msgspec.to_builtins(value, enc_hook=encode_hook)))
     except RecursionError:
         text = _encode(_shallow(value))
-    # Whoever prints an answer on a terminal must not be controlled by the text of a job, or of another client.
+    # A terminal that prints an answer must not be controlled by the text of a job, or of another client.
     return visible_json(text.decode()).encode() if _UNSAFE.search(text) else text
 
 

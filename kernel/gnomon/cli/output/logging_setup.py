@@ -79,7 +79,7 @@ def configure_logging(level: str = "warning", style: str | None = None) -> None:
 def keep_kernel_output() -> None:
     """Keep the output of the kernel's own lines as it is now, whatever the bodies of jobs configure.
 
-    They have a handler that no body can find, and a descriptor of their own: a body may close or replace sys.stderr.
+    They have their own handler, which no body can find, and their own descriptor: a body may close sys.stderr.
     """
     shared = next(handler for handler in logging.getLogger().handlers if isinstance(handler, StderrHandler))
     stream = open(os.dup(2), "w", encoding=sys.stderr.encoding, errors="replace", buffering=1)  # noqa: SIM115, PTH123 - a descriptor, for the life of the process
