@@ -139,6 +139,23 @@ def test_a_reload_of_an_invalid_config_changes_nothing(gnomon: Run, configure: C
     assert gnomon("trigger", "steps").returncode == 0
 
 
+def test_jobs_of_plugins_run_after_reloads(gnomon: Run, configure: Configure, start: Start) -> None:
+    config = configure()
+    plugins = config.read_text(encoding="utf-8") + 'retention = "30d"\n[plugins.reaper]\n'
+    config.write_text(plugins, encoding="utf-8")
+    kernel = start("run", *JSON_LOG)
+    kernel.wait_for("next fire")
+    config.write_text(f'{plugins}[[jobs]]\nid = "own.check"\nfunc = "gnomon.reaper"\nevery = "2h"\n', encoding="utf-8")
+
+    assert answer(gnomon("reload", "--json"))["added"] == ["own.check"]
+    kernel.send(signal.SIGHUP)
+    kernel.wait_for("reloaded", added=[])
+
+    for job_id in ("gnomon.reaper", "sqlite.retention", "own.check"):
+        run = answer(gnomon("trigger", job_id, "--json"))["execution"]["id"]
+        kernel.wait_for("succeeded", run=run)
+
+
 def test_sighup_reloads_too(configure: Configure, kernel: Any) -> None:
     configure(tick='every = "1h"', slow="")
 

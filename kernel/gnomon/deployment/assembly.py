@@ -62,8 +62,10 @@ class Deployment(msgspec.Struct, frozen=True):
         return jobs[job_id]
 
 
-def assemble(config: Config) -> Deployment:
+def assemble(config: Config, running: PluginSet | None = None) -> Deployment:
     """Return the deployment of a config, or raise ConfigError with every problem of its plugins, store and jobs.
+
+    With `running`, the plugins of a kernel, the jobs of plugins are those of the running plugins (see `collect_jobs`).
 
     The enabled plugins and the functions of jobs are imported. The folders of `python_path` are added to the front of
     sys.path and stay there, because a job may import more when it runs.
@@ -74,7 +76,7 @@ def assemble(config: Config) -> Deployment:
     store = _only_store(plugins, problems)
     warnings: list[str] = []
     check_writers(config, problems, warnings)
-    jobs = collect_jobs(config, plugins, problems, warnings)
+    jobs = collect_jobs(config, plugins, problems, warnings, running)
     if problems or store is None:
         raise ConfigError(problems)
     return Deployment(config, plugins, store, jobs, warnings)

@@ -17,22 +17,39 @@ from gnomon.jobs.job import SCHEDULES, Job
 from gnomon.jobs.plain_secrets import plain_secrets
 from gnomon.jobs.registered import JobProblem, RegisteredJob, check_job
 from gnomon.plugins.plugin_set import PluginSet
-from gnomon.sourced_values import SourcedTable, origin_of, typed
+from gnomon.sourced_values import SourcedTable, origin_of, sources_of, typed
 from gnomon.text import close_match, nearest
 
 JOB_KEYS = frozenset(field.encode_name for field in msgspec.structs.fields(Job))
 
 
 class DeclaredJob(msgspec.Struct, frozen=True):
-    """A job and its place, as problems name it: `jobs[2 'x']`, `@job app:sync` or `plugin 'echo' job 'x'`."""
+    """A job and its place, as problems name it: `jobs[2 'x']`, `@job app:sync` or `plugin 'echo' job 'x'`.
+
+    `origin` has the plugin and the id of the plugin's job that this is, or that the table `changes` changes.
+    """
 
     place: str
     job: Job
+    origin: tuple[str, str] | None = None
+    changes: Table | None = None
 
 
-def collect_jobs(config: Config, plugins: PluginSet, problems: list[str], warnings: list[str]) -> list[RegisteredJob]:
-    """Register all jobs; what is wrong with a definition is added to `problems`, what is doubtful to `warnings`."""
-    return _Collection(config, plugins, problems, warnings).jobs()
+def collect_jobs(
+    config: Config,
+    plugins: PluginSet,
+    problems: list[str],
+    warnings: list[str],
+    running: PluginSet | None = None,
+) -> list[RegisteredJob]:
+    """Register all jobs; what is wrong with a definition is added to `problems`, what is doubtful to `warnings`.
+
+    The bodies of plugins' jobs belong to their plugin, which must have been started. So with `running`, the plugins of
+    a kernel, the jobs of plugins are those of the running plugins, and jobs that only `plugins` have are left out.
+    """
+    collection = _Collection(config, plugins, problems, warnings)
+    jobs = collection.jobs()
+    return jobs if running is None or problems else collection.jobs_of_running(running)
 
 
 class _Collection:
@@ -43,16 +60,36 @@ class _Collection:
         self._warnings = warnings
         self._owners = self._find_owners()
         self._declared: dict[str, DeclaredJob] = {}
+        self._registered: list[tuple[DeclaredJob, RegisteredJob | None]] = []
 
     def jobs(self) -> list[RegisteredJob]:
-        for declared in (*self._from_modules(), *self._from_plugins()):
+        for declared in (*self._from_modules(), *self._from_plugins(self._plugins)):
             other = self._declared.setdefault(declared.job.id, declared)
             if other is not declared:
                 self._problems.append(f"{declared.place}: the id {declared.job.id!r} is already taken by {other.place}")
         configured = self._from_config()
         left = [declared for declared in self._declared.values() if declared.job.id not in configured]
-        registered = [self._register(declared) for declared in (*left, *configured.values())]
-        return [job for job in registered if job is not None]
+        self._registered = [(declared, self._register(declared)) for declared in (*left, *configured.values())]
+        return [job for _, job in self._registered if job is not None]
+
+    def jobs_of_running(self, running: PluginSet) -> list[RegisteredJob]:
+        """Return the jobs that were collected, with the jobs of running plugins in place of those of new ones."""
+        live = {declared.origin: declared.job for declared in self._from_plugins(running)}
+        jobs = []
+        for declared, registered in self._registered:
+            job = registered
+            if declared.origin is not None:
+                base = live.get(declared.origin)
+                job = self._rebase(declared, base) if base is not None else None
+            if job is not None:
+                jobs.append(job)
+        return jobs
+
+    def _rebase(self, declared: DeclaredJob, base: Job) -> RegisteredJob | None:
+        """Register a plugin's job, with what the config changes in it."""
+        changes = declared.changes
+        job = base if changes is None else self._convert(changes, declared.place, base)
+        return self._register(msgspec.structs.replace(declared, job=job)) if job is not None else None
 
     def _find_owners(self) -> dict[str, type[msgspec.Struct]]:
         """Return, for each job key that a plugin defines, the Struct of its plugin."""
@@ -81,8 +118,8 @@ class _Collection:
                 self._problems.append(f"kernel.modules: {name!r} has no jobs; decorate a function in it with @job")
             yield from (DeclaredJob(f"@job {reference(job.func)}", job) for job in jobs)
 
-    def _from_plugins(self) -> Iterator[DeclaredJob]:
-        for plugin in self._plugins:
+    def _from_plugins(self, plugins: PluginSet) -> Iterator[DeclaredJob]:
+        for plugin in plugins:
             try:
                 defined = plugin.jobs()
             except PluginError as exc:
@@ -92,7 +129,7 @@ class _Collection:
                 place = f"plugin {plugin.name!r} job {item.id if isinstance(item, Job) else item.get('id')!r}"
                 job = item if isinstance(item, Job) else self._convert(item, place)
                 if job is not None:
-                    yield DeclaredJob(place, job)
+                    yield DeclaredJob(place, job, (plugin.name, job.id))
 
     def _from_config(self) -> dict[str, DeclaredJob]:
         configured: dict[str, DeclaredJob] = {}
@@ -104,7 +141,7 @@ class _Collection:
             if is_id and base is None:
                 self._problems.append(f"{place}.func: {self._no_such_job(str(func))}")
             elif job is not None and self._is_free(job.id, place, base, configured):
-                configured[job.id] = DeclaredJob(place, job)
+                configured[job.id] = DeclaredJob(place, job, base.origin if base else None, table)
         return configured
 
     def _is_free(
@@ -135,8 +172,11 @@ class _Collection:
         if owned := self._owned(table):
             own["options"] = _merged(own.get("options", {}), owned)
         self._drop_empty_schedules(own, place)
+        if base is not None:
+            sources_of(own).pop(("func",), None)  # the id of the job, in whose place its function comes
+            own = _part(own, _override(base, own))
         try:
-            return convert(own if base is None else _part(table, _override(base, own)), Job, place)
+            return convert(own, Job, place)
         except ConfigError as exc:
             self._problems += exc.problems
             return None
@@ -150,15 +190,18 @@ class _Collection:
         return owned
 
     def _drop_empty_schedules(self, table: dict[str, Any], place: str) -> None:
-        """Remove schedules that are empty texts, with a warning: a variable can be empty, not absent."""
-        for key in SCHEDULES:
-            if isinstance(found := table.get(key), str) and not found.strip():
-                origin = origin_of(table, f".{key}")
+        """Remove empty schedules, with a warning if none is left: a variable can be empty, not absent."""
+        empty = [key for key in SCHEDULES if isinstance(found := table.get(key), str) and not found.strip()]
+        has_other = any(table.get(key) is not None for key in SCHEDULES if key not in empty)
+        for key in empty:
+            origin = origin_of(table, f".{key}")
+            if not has_other:
                 self._warnings.append(
                     f"{place}.{key}: is empty{f' (from {origin})' if origin else ''}, so the job has no schedule and "
                     "runs only when it is triggered"
                 )
-                table[key] = None
+            table[key] = None
+            sources_of(table).pop((key,), None)  # else the conversion would put the empty text back
 
     def _register(self, declared: DeclaredJob) -> RegisteredJob | None:
         problems: list[JobProblem] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -15,9 +16,10 @@ Sections = Mapping[str, Mapping[str, Any]]
 
 
 class Reloaded(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The result of a reload: the jobs whose definitions changed, and the settings that have changed since the start.
+    """The result of a reload: the jobs whose definitions changed, and the settings that differ from those in use.
 
-    `applied` are keys of plugins that count already, `needs_restart` the keys and sections that a restart applies.
+    `applied` are keys of plugins whose new values count now, `needs_restart` the keys and sections that a restart
+    applies.
     """
 
     added: list[str]
@@ -27,28 +29,52 @@ class Reloaded(msgspec.Struct, frozen=True, omit_defaults=True):
     applied: list[str] = []
 
 
-async def reload_jobs(kernel: Kernel, running: Config, actor: str | None) -> Reloaded:
-    """Read and check the config again, replace the jobs of the kernel in one step, and reload the plugins that can.
+class Reloader:
+    """Applies the config file of a running kernel, as often as it changes. `config` is the one of the start."""
 
-    If the config is not valid, raise ConfigError with every problem and change nothing. A plugin can be reloaded that
-    has the hook `reload`.
-    """
-    fresh = load_config(running.directory / running.source.name if running.source else None)
-    deployment = assemble(fresh)
-    diff = await kernel.apply_jobs(deployment.registered_jobs, actor=actor, reason="the config was reloaded")
-    configs = {plugin.name: plugin.config for plugin in deployment.plugins if plugin.config is not None}
-    live_keys = await kernel.reload_plugins(configs)
-    changed = [*_changed_keys(running.sections, fresh.sections, live_keys)]
-    return Reloaded(
-        added=diff.added,
-        changed=diff.changed,
-        removed=diff.removed,
-        needs_restart=[
-            *(["kernel"] if fresh.kernel != running.kernel else []),
-            *(place for place, is_applied in changed if not is_applied),
-        ],
-        applied=[place for place, is_applied in changed if is_applied],
-    )
+    def __init__(self, kernel: Kernel, config: Config) -> None:
+        self._kernel = kernel
+        self._config = config
+        self._in_use: dict[str, dict[str, Any]] = {name: {**keys} for name, keys in config.sections.items()}
+        self._lock = asyncio.Lock()
+
+    async def reload(self, actor: str | None) -> Reloaded:
+        """Read and check the config again, replace the kernel's jobs in one step, and reload the plugins that can.
+
+        If the config is not valid, raise ConfigError with every problem and change nothing. A plugin can be reloaded
+        that has the hook `reload`. Plugins keep running with their jobs: a plugin that is new starts, with its jobs,
+        when the kernel is restarted.
+        """
+        async with self._lock:
+            return await self._reload(actor)
+
+    async def _reload(self, actor: str | None) -> Reloaded:
+        start = self._config
+        fresh = load_config(start.directory / start.source.name if start.source else None)
+        deployment = assemble(fresh, self._kernel.plugins)
+        diff = await self._kernel.apply_jobs(deployment.registered_jobs, actor=actor, reason="the config was reloaded")
+        configs = {plugin.name: plugin.config for plugin in deployment.plugins if plugin.config is not None}
+        live_keys = await self._kernel.reload_plugins(configs)
+        changed = [*_changed_keys(self._in_use, fresh.sections, live_keys)]
+        self._note_applied(fresh.sections, live_keys)
+        return Reloaded(
+            added=diff.added,
+            changed=diff.changed,
+            removed=diff.removed,
+            needs_restart=[
+                *(["kernel"] if fresh.kernel != start.kernel else []),
+                *(["plugins.paths"] if fresh.plugin_paths != start.plugin_paths else []),
+                *(place for place, is_applied in changed if not is_applied),
+            ],
+            applied=[place for place, is_applied in changed if is_applied],
+        )
+
+    def _note_applied(self, sections: Sections, live_keys: Mapping[str, frozenset[str]]) -> None:
+        """Note the values of keys that plugins have applied; the others stay in use as they were."""
+        for name, keys in live_keys.items():
+            if name in sections and name in self._in_use:
+                kept = {key: value for key, value in self._in_use[name].items() if key not in keys}
+                self._in_use[name] = kept | {key: value for key, value in sections[name].items() if key in keys}
 
 
 def _changed_keys(old: Sections, new: Sections, live_keys: Mapping[str, frozenset[str]]) -> Iterator[tuple[str, bool]]:

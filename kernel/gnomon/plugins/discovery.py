@@ -100,12 +100,15 @@ def _from_file(path: Path) -> FoundPlugin:
 
 
 def _import_file(path: Path) -> ModuleType:
-    """Import a file under its stem, so that the process runner can import its jobs by name."""
+    """Import a file under its stem, so that the process runner can import its jobs by name.
+
+    A file that was imported is not imported again: a kernel may be running with the module, and a reload must not
+    replace it below the functions that jobs name.
+    """
     known = sys.modules.get(path.stem)
-    is_ours = hasattr(known, "__gnomon_plugin__")
-    if known is not None and not is_ours:
-        if getattr(known, "__file__", None) == str(path):
-            return known
+    if known is not None and getattr(known, "__file__", None) == str(path):
+        return known
+    if known is not None and not hasattr(known, "__gnomon_plugin__"):
         raise ImportError(f"{path} has the name of an imported module: rename the file")
     spec = importlib.util.spec_from_file_location(path.stem, path)
     if spec is None or spec.loader is None:

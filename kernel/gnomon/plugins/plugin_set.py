@@ -59,6 +59,7 @@ class Plugin:
         self.guard_problem: str | None = None
         self._is_reading_problem = False
         self._hooks = hooks
+        self._jobs: list[Job | dict[str, Any]] | None = None
 
     @property
     def problem(self) -> str | None:
@@ -118,7 +119,12 @@ class Plugin:
         return stores
 
     def jobs(self) -> list[Job | dict[str, Any]]:
-        """Return the jobs that it registers, as Jobs or as keys of one; raise PluginError if that fails."""
+        """Return the jobs that it registers, as Jobs or as keys of one; raise PluginError if that fails.
+
+        The hook is called once: a reload uses the jobs that the plugin registered before it was started.
+        """
+        if self._jobs is not None:
+            return self._jobs
         jobs: list[Job | dict[str, Any]] = []
 
         def register(job: Any = None, /, **keys: Any) -> None:
@@ -129,6 +135,7 @@ class Plugin:
             jobs.append(declared or keys)
 
         self.contribute("register_jobs", register)
+        self._jobs = jobs
         return jobs
 
     def contribute(self, hook: str, register: Callable[..., None]) -> None:

@@ -517,14 +517,45 @@ def test_an_empty_schedule_is_no_schedule_with_a_warning(deploy: Deploy, key: st
     ]
 
 
-def test_an_empty_schedule_of_the_environment_names_the_variable(deploy: Deploy, tmp_path: Path) -> None:
+@pytest.mark.parametrize("key", ["cron", "every", "at"])
+def test_an_empty_schedule_of_the_environment_is_no_schedule_and_names_the_variable(
+    deploy: Deploy, tmp_path: Path, key: str
+) -> None:
     deploy()
     path = tmp_path / "gnomon.toml"
-    path.write_text(f"{path.read_text()}\n[[jobs]]\nid = 'x'\nfunc = 'os:getpid'\ncron = {{ env = 'CRON' }}")
+    head = f"{path.read_text()}\n[[jobs]]\nid = 'x'\nfunc = 'os:getpid'\n"
+    override = f"GNOMON__JOBS__X__{key.upper()}"
 
-    (warning,) = assemble(load_config(path, {"CRON": ""})).warnings
+    path.write_text(f"{head}{key} = {{ env = 'WHEN' }}")
+    by_reference = assemble(load_config(path, {"WHEN": ""}))
+    path.write_text(head)
+    by_override = assemble(load_config(path, {override: " "}))
 
-    assert warning.startswith("jobs[0 'x'].cron: is empty (from the environment variable CRON), so the job has no")
+    for deployment, variable in ((by_reference, "WHEN"), (by_override, override)):
+        (warning,) = deployment.warnings
+        assert f"jobs[0 'x'].{key}: is empty (from the environment variable {variable}), so the job has no" in warning
+        assert not deployment.jobs[0].has_schedule
+
+
+def test_the_environment_may_name_a_declared_job_and_remove_its_schedule(
+    deploy: Deploy, write: Write, tmp_path: Path
+) -> None:
+    write("app", "from gnomon import job\n@job(every='6h')\ndef sync(): ...")
+    deploy("kernel.modules = ['app']")
+    path = tmp_path / "gnomon.toml"
+    path.write_text(f"{path.read_text()}\n[[jobs]]\nid = 'x'\nfunc = {{ env = 'JOB' }}\nevery = {{ env = 'EVERY' }}")
+
+    deployment = assemble(load_config(path, {"JOB": "sync", "EVERY": ""}))
+
+    assert [(job.id, job.every) for job in deployment.jobs] == [("sync", timedelta(hours=6)), ("x", None)]
+
+
+@pytest.mark.parametrize("empty", ["cron = ''", "cron = ''\nat = ' '"])
+def test_an_empty_schedule_beside_another_one_is_no_finding(deploy: Deploy, empty: str) -> None:
+    deployment = deploy(f"[[jobs]]\nid = 'x'\nfunc = 'os:getpid'\nevery = '5m'\n{empty}")
+
+    assert deployment.jobs[0].every == timedelta(minutes=5)
+    assert deployment.warnings == []
 
 
 def test_an_empty_schedule_removes_the_schedule_of_a_declared_job(deploy: Deploy, write: Write) -> None:

@@ -16,7 +16,7 @@ from gnomon.cli.output.console import echo
 if TYPE_CHECKING:
     from gnomon.cli.input.stop_signals import StopSignals
     from gnomon.deployment.assembly import Deployment
-    from gnomon.deployment.reload import Reloaded
+    from gnomon.deployment.reload import Reloaded, Reloader
     from gnomon.kernel import Kernel
 
 ANNOUNCED_FIRES = 5
@@ -96,6 +96,7 @@ async def _run_kernel(deployment: Deployment) -> None:
     from gnomon.cli.process_exit import EXIT_GRACE_S, end_process_after
     from gnomon.control_socket import control_path, listening
     from gnomon.deployment.kernel_factory import build_kernel
+    from gnomon.deployment.reload import Reloader
     from gnomon.errors import StoreUnavailableError
     from gnomon.logs import get_logger
     from gnomon.tasks import end
@@ -104,6 +105,7 @@ async def _run_kernel(deployment: Deployment) -> None:
     source = deployment.config.source or "built-in example"
     log.info("starting", version=version("gnomon"), config=str(source), jobs=len(deployment.jobs))
     kernel, stop, serving, is_up = build_kernel(deployment), asyncio.Event(), asyncio.current_task(), False
+    reloader = Reloader(kernel, deployment.config)
 
     def request_stop() -> None:
         stop.set()
@@ -117,9 +119,9 @@ async def _run_kernel(deployment: Deployment) -> None:
 
     with StopSignals(request_stop, partial(record_lost_runs, kernel), limit_stop) as signals:
         try:
-            async with kernel, listening(kernel, control_path(deployment.config), partial(_reload, kernel, deployment)):
+            async with kernel, listening(kernel, control_path(deployment.config), partial(_reload, reloader)):
                 is_up = True
-                _reload_on_sighup(kernel, deployment)
+                _reload_on_sighup(reloader)
                 await _announce(kernel)
                 await _until_stopped(kernel, stop, signals)
                 kernel.stop_reason = signals.first or ""
@@ -140,7 +142,7 @@ def _stop_limit_s(deployment: Deployment) -> float:
     return deployment.config.kernel.drain.total_seconds() + grace + STORE_LIMIT_S
 
 
-def _reload_on_sighup(kernel: Kernel, deployment: Deployment) -> None:
+def _reload_on_sighup(reloader: Reloader) -> None:
     import signal
 
     from gnomon.errors import GnomonError
@@ -152,7 +154,7 @@ def _reload_on_sighup(kernel: Kernel, deployment: Deployment) -> None:
 
     async def reload() -> None:
         try:
-            await _reload(kernel, deployment)
+            await _reload(reloader)
         except GnomonError as exc:
             log.error("reload refused, nothing has changed", problem=str(exc))
 
@@ -163,11 +165,10 @@ def _reload_on_sighup(kernel: Kernel, deployment: Deployment) -> None:
     loop.add_signal_handler(signal.SIGHUP, start)
 
 
-async def _reload(kernel: Kernel, deployment: Deployment) -> Reloaded:
-    from gnomon.deployment.reload import reload_jobs
+async def _reload(reloader: Reloader) -> Reloaded:
     from gnomon.logs import get_logger
 
-    reloaded = await reload_jobs(kernel, deployment.config, "gnomon reload")
+    reloaded = await reloader.reload("gnomon reload")
     get_logger("gnomon.cli").info(
         "reloaded",
         added=reloaded.added,

@@ -16,7 +16,7 @@ from gnomon.conversion import Secret
 from gnomon.deployment.assembly import assemble
 from gnomon.deployment.config import load_config
 from gnomon.deployment.kernel_factory import build_kernel
-from gnomon.deployment.reload import reload_jobs
+from gnomon.deployment.reload import Reloader
 from gnomon.stores.memory import MemoryStore
 from gnomon_sqlite.store import SqliteStore
 from gnomon_web.auth import sessions
@@ -228,6 +228,7 @@ async def test_a_reload_replaces_tokens_and_ends_the_logins_of_those_that_are_go
     running = load_config(write_config(tmp_path, "anna", "bob"), {})
     deployment = assemble(running)
     kernel = build_kernel(deployment)
+    reloader = Reloader(kernel, running)
     web = deployment.plugins["web"].object
     async with kernel, aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as client:
 
@@ -241,7 +242,7 @@ async def test_a_reload_replaces_tokens_and_ends_the_logins_of_those_that_are_go
 
         anna, bob = await log_in("First-Stone.Casts9"), await log_in("0ther-Stone.Casts9")
         (tmp_path / "anna").write_text("Second-Stone.Casts9\n")
-        rotated = await reload_jobs(kernel, running, "test")
+        rotated = await reloader.reload("test")
         after_rotation = [
             await status(Authorization="Bearer First-Stone.Casts9"),
             await status(Authorization="Bearer Second-Stone.Casts9"),
@@ -249,11 +250,11 @@ async def test_a_reload_replaces_tokens_and_ends_the_logins_of_those_that_are_go
             await status(Cookie=bob),
         ]
         write_config(tmp_path, "anna", port=1)
-        removed = await reload_jobs(kernel, running, "test")
+        removed = await reloader.reload("test")
         after_removal = [await status(Cookie=bob), await status(Authorization="Bearer Second-Stone.Casts9")]
         (tmp_path / "anna").write_text("short\n")
         with pytest.raises(Exception, match="fewer than 16 characters"):
-            await reload_jobs(kernel, running, "test")
+            await reloader.reload("test")
         after_refusal = await status(Authorization="Bearer Second-Stone.Casts9")
 
     assert (rotated.applied, rotated.needs_restart) == (["plugins.web.tokens"], [])
