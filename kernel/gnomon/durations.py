@@ -8,6 +8,8 @@ from datetime import timedelta
 from typing import Any, Self
 
 MICROSECOND = timedelta.resolution
+LONGEST_RUN = timedelta(days=36_525)
+"""A hundred years: a run that took longer is damage, and is counted as one of this length."""
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 _PART = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(ms|[smhdw])", re.ASCII)

@@ -95,6 +95,8 @@ def length(seconds: float | timedelta | None) -> str:
         return "-"
     if isinstance(seconds, timedelta):
         seconds = seconds.total_seconds()
+    if seconds > 36_525 * 86_400:
+        return "over 100 years"
     if seconds < 1:
         return f"{seconds * 1000:.0f} ms"
     if seconds < 59.95:

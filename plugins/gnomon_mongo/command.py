@@ -179,6 +179,9 @@ def _zone(text: str) -> tzinfo:
 
     if (offset := OFFSET.fullmatch(text)) is not None:
         sign, hours, minutes = offset.groups()
+        if int(hours) > 23 or int(minutes or 0) > 59:
+            detail = f"{text!r} is not a valid offset; expected one from -23:59 to +23:59, such as +08:00"
+            raise click.BadParameter(detail, param_hint="--timezone")
         return timezone((1 if sign == "+" else -1) * timedelta(hours=int(hours), minutes=int(minutes or 0)))
     try:
         return parse_timezone(text)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 import re
+import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime, tzinfo
 from hashlib import blake2b
@@ -20,6 +21,7 @@ import msgspec
 from bson import ObjectId
 
 from gnomon.domain.operator_actions import is_reserved
+from gnomon.durations import LONGEST_RUN
 from gnomon.text import shorten, writable
 from gnomon_mongo.drivers import Document
 
@@ -61,7 +63,6 @@ def execution_fields(document: Document, zone: tzinfo) -> dict[str, Any]:
     fields: dict[str, Any] = {"job_id": _job_id(rest)}
     fields["job_name"] = shorten(_text(rest.pop("job_name", None)) or "", 200)
     fields |= _times(document, rest, zone)
-    took = _number(rest, "execution_time")
     status = rest.pop("status", None)
     message = _text(rest.pop("error_message", None))
     if isinstance(status, str) and status in OPEN:
@@ -74,8 +75,10 @@ def execution_fields(document: Document, zone: tzinfo) -> dict[str, Any]:
     else:
         expected = ", ".join(sorted({*ENDED, *OPEN}))
         raise UnreadableError(f"its status is {status!r:.100}, expected one of {expected}")
+    # A missed run took no time; what its record says stays in `record`, as do durations that no run can have.
+    took = None if fields["status"] == "missed" else _number(rest, "execution_time", LONGEST_RUN.total_seconds())
     if took is None and fields["status"] == "success":
-        took = (fields["ended_at"] - fields["started_at"]).total_seconds()
+        took = min(fields["ended_at"] - fields["started_at"], LONGEST_RUN).total_seconds()
     trace = _text(rest.pop("traceback", None))
     fields |= {
         "execution_time": took,
@@ -181,10 +184,10 @@ def _text(value: Any) -> str | None:
     return None if value is None else writable(value if isinstance(value, str) else str(plain(value)))
 
 
-def _number(rest: Document, name: str) -> float | None:
-    """Remove and return a number of a document that is 0 or more; any other value stays there."""
+def _number(rest: Document, name: str, most: float = sys.float_info.max) -> float | None:
+    """Remove and return a number of a document from 0 to `most`; any other value stays there."""
     value = rest.get(name)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= most:
         return None
     del rest[name]
     return float(value)

@@ -10,20 +10,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, overload
 from zoneinfo import ZoneInfo
 
 import msgspec
 
 from gnomon.domain.events import Cancelled, Event, Failed, Imported, Missed, Scheduled, Started, Succeeded
+from gnomon.durations import LONGEST_RUN
 from gnomon.stores.microseconds import to_micros
 from gnomon_stats.histogram import bucket_of
-from gnomon_stats.series import Outcome, Series, Tally
+from gnomon_stats.series import Outcome, Series, Tally, add_micros
 
 HOURS, DAYS = 14 * 24, 400
 """The hours and days of a job that are kept: the newest ones with ends of runs. They are counted, not limited by age,
 because a single event with a time in the far future would make all others too old."""
 HOUR_MICROS = 3_600_000_000
+_LONGEST_S = LONGEST_RUN.total_seconds()
 Standing = Literal["scheduled", "running", "success", "failed", "missed", "cancelled"]
 
 
@@ -165,7 +167,7 @@ def _started(job: JobFold, event: Started, _day_of: ZoneDays) -> None:
 
 
 def _succeeded(job: JobFold, event: Succeeded, day_of: ZoneDays) -> None:
-    micros = round(event.execution_time * 1e6)
+    micros = micros_of(event.execution_time)
     _count_duration(job, micros)
     job.streak.extend("success", event.position)
     _end(job, event, "success", day_of, micros=micros)
@@ -173,7 +175,7 @@ def _succeeded(job: JobFold, event: Succeeded, day_of: ZoneDays) -> None:
 
 def _failed(job: JobFold, event: Failed, day_of: ZoneDays) -> None:
     job.streak.extend("failed", event.position)
-    _end(job, event, "failed", day_of, micros=_maybe_micros(event.execution_time))
+    _end(job, event, "failed", day_of, micros=micros_of(event.execution_time))
 
 
 def _missed(job: JobFold, event: Missed, day_of: ZoneDays) -> None:
@@ -181,11 +183,11 @@ def _missed(job: JobFold, event: Missed, day_of: ZoneDays) -> None:
 
 
 def _cancelled(job: JobFold, event: Cancelled, day_of: ZoneDays) -> None:
-    _end(job, event, "cancelled", day_of, micros=_maybe_micros(event.execution_time))
+    _end(job, event, "cancelled", day_of, micros=micros_of(event.execution_time))
 
 
 def _imported(job: JobFold, event: Imported, day_of: ZoneDays) -> None:
-    micros = _maybe_micros(event.execution_time)
+    micros = micros_of(event.execution_time)
     if event.status == "success":
         _count_duration(job, micros or 0)
     _update_last(job, event, event.status, to_micros(event.started_at), micros)
@@ -213,7 +215,7 @@ def _count(
     at = to_micros(ended)
     spent = micros or 0 if outcome == "success" else 0
     setattr(job.total, outcome, getattr(job.total, outcome) + count)
-    job.total.micros += spent
+    job.total.micros = add_micros(job.total.micros, spent)
     day, hour = day_of(ended, at), at // HOUR_MICROS
     job.days.count(day, outcome, count, spent, event.position)
     job.hours.count(hour, outcome, count, spent, event.position)
@@ -238,8 +240,13 @@ def _count_duration(job: JobFold, micros: int) -> None:
     job.durations[bucket] = job.durations.get(bucket, 0) + 1
 
 
-def _maybe_micros(seconds: float | None) -> int | None:
-    return round(seconds * 1e6) if seconds is not None else None
+@overload
+def micros_of(seconds: float) -> int: ...
+@overload
+def micros_of(seconds: float | None) -> int | None: ...
+def micros_of(seconds: float | None) -> int | None:
+    """Return a duration in µs; one that no run can have counts as the nearest that a run can have."""
+    return round(min(max(seconds, 0.0), _LONGEST_S) * 1e6) if seconds is not None else None
 
 
 _STEPS: Final[dict[type[Event], Callable[[JobFold, Any, ZoneDays], None]]] = {

@@ -12,6 +12,14 @@ import msgspec
 Outcome: TypeAlias = Literal["success", "failed", "missed", "cancelled"]
 
 
+_MOST_MICROS = 2**63 - 1
+
+
+def add_micros(one: int, other: int) -> int:
+    """Add durations in µs; a sum that rows cannot hold, of 292,000 years, is the largest that they can."""
+    return min(one + other, _MOST_MICROS)
+
+
 class Tally(msgspec.Struct, array_like=True):
     """The number of executions by outcome; `micros` is the total duration of the successful ones in µs."""
 
@@ -27,7 +35,7 @@ class Tally(msgspec.Struct, array_like=True):
         self.failed += other.failed
         self.missed += other.missed
         self.cancelled += other.cancelled
-        self.micros += other.micros
+        self.micros = add_micros(self.micros, other.micros)
 
     @property
     def total(self) -> int:
@@ -89,7 +97,7 @@ class Series:
             at += _WIDTH
             rows[at:at] = array("q", (period, 0, 0, 0, 0, 0, position))
         rows[at + _FIELDS[outcome]] += count
-        rows[at + 5] += micros
+        rows[at + 5] = add_micros(rows[at + 5], micros)
 
     def get(self, period: int) -> Tally:
         """Return the tally of a period, an empty one where no run ended in it."""

@@ -40,6 +40,8 @@ def test_a_time_is_written_in_its_zone_with_the_offset(at: datetime | None, zone
         (303, "5 m 03 s"),
         (7500, "2 h 05 m"),
         (273_600, "3 d 4 h"),
+        (1e300, "over 100 years"),
+        (float("inf"), "over 100 years"),
     ],
 )
 def test_a_duration_is_written_with_its_two_largest_units(seconds: float | None, expected: str) -> None:

@@ -14,7 +14,7 @@ from bson import ObjectId
 from click.testing import CliRunner
 
 import old_history
-from gnomon import Job, Kernel
+from gnomon import Imported, Job, Kernel
 from gnomon.analysis.audit import audit
 from gnomon.analysis.explain import explain
 from gnomon.cli import main
@@ -265,6 +265,38 @@ async def test_what_cannot_be_imported_is_reported_and_left(make_store: MakeStor
     assert (await store.executions(ExecutionQuery())).total == 2
     again = await store.import_history(SHANGHAI)
     assert (again.runs.total(), again.already, len(again.refused)) == (0, 0, len(strange))
+
+
+async def test_durations_that_no_run_can_have_stay_in_the_record(make_store: MakeStore, database: Any) -> None:
+    at = {"timestamp": old_history.FIRST, "updated_at": old_history.FIRST + timedelta(seconds=9)}
+    odd: dict[str, dict[str, Any]] = {
+        "success": {"status": "success", "execution_time": 1e300},
+        "failed": {"status": "failed", "execution_time": 4e9},
+        "missed": {"status": "missed", "execution_time": 0.5},
+    }
+    await database[schema.EXECUTIONS].insert_many([{"job_id": name} | at | fields for name, fields in odd.items()])
+    store = make_store()
+    await store.open()
+
+    report = await store.import_history(SHANGHAI)
+
+    assert (report.runs.total(), report.refused) == (3, [])
+    found = {run.job_id: run.execution_time for run in (await store.executions(ExecutionQuery())).items}
+    assert found == {"success": 9.0, "failed": None, "missed": None}
+    events = [event for event in await store.read() if isinstance(event, Imported)]
+    assert {event.job_id: event.record["execution_time"] for event in events} == {
+        name: fields["execution_time"] for name, fields in odd.items()
+    }
+
+
+@pytest.mark.usefixtures("driver")
+@pytest.mark.parametrize("zone", ["+24:00", "-99:00", "+08:99", "Mars/Olympus"])
+async def test_a_zone_that_does_not_exist_is_refused(command: Callable[..., Any], zone: str) -> None:
+    code, said = await command("mongo", "import", f"--timezone={zone}")
+
+    assert code == 2
+    assert "--timezone" in said
+    assert "Traceback" not in said
 
 
 async def test_a_view_without_events_is_told_from_proven_ones(

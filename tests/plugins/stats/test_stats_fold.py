@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from gnomon import Cancelled, Event, Missed, Succeeded
 from gnomon.domain.records import Checkpoint
+from gnomon.durations import LONGEST_RUN
 from gnomon.stores.microseconds import to_micros
 from gnomon.testing.histories import (
     NOON,
@@ -235,6 +236,35 @@ def test_the_ends_of_the_calendar_are_days_too() -> None:
         for at in (datetime.min, datetime.max, datetime(9999, 12, 31, 8)):  # noqa: DTZ001, DTZ901 - made aware below
             aware = at.replace(tzinfo=UTC)
             assert day_of(aware, to_micros(aware)) == at.toordinal()
+
+
+@pytest.mark.parametrize("seconds", [1e300, 1.7e308, 1e12, -1e300])
+def test_no_duration_is_too_long_to_be_counted(seconds: float) -> None:
+    log = numbered(
+        *(imported("sync", NOON + n * SECOND, execution_time=seconds) for n in range(2)),
+        imported("sync", NOON, status="failed", execution_time=seconds),
+        succeeded("sync", NOON + DAY),
+    )
+    statistics = folded(log)
+
+    found = job_statistics(statistics, "sync")
+
+    assert (found.success, found.failed) == (3, 1)
+    assert found.p95 is not None
+    assert 0 <= found.p95 <= LONGEST_RUN.total_seconds()
+    assert from_checkpoint(to_checkpoint(statistics), statistics.position) == statistics
+
+
+def test_sums_of_durations_stay_within_what_a_row_holds() -> None:
+    statistics = folded(numbered(imported("sync", NOON, execution_time=1e300)))
+    (job,) = statistics.jobs.values()
+    for _ in range(20):
+        for row in list(job.days):
+            job.days.count(row.period, "success", row.tally.success, row.tally.micros, 1)
+            job.older.add(row.tally)
+
+    assert job.days.get(next(iter(job.days)).period).micros == 2**63 - 1
+    assert from_checkpoint(to_checkpoint(statistics), statistics.position) == statistics
 
 
 def test_a_streak_is_of_successes_or_failures_and_a_miss_does_not_end_it() -> None:
