@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
+from typing import Final
 
 from aiohttp import web
 
 from gnomon import KernelApi
-from gnomon.wire.problems import ProblemKind
+from gnomon.text import shorten, visible
+from gnomon.wire.problems import OUTSIDE_OF_SCOPE, ProblemKind
 from gnomon_web.auth.access_log import REASONS
 from gnomon_web.auth.authenticator import Authenticator
 from gnomon_web.auth.client_address import client_of
@@ -29,13 +32,34 @@ RESPONSE = web.RequestKey("response", web.StreamResponse)
 """The response whose headers are being sent. From then on no other one can be sent for the request."""
 
 
-def note_refusal(request: web.Request, kind: ProblemKind) -> None:
-    """Record that a request was refused, where the kind of its problem is a refusal."""
+SAFE_METHODS: Final = frozenset({"GET", "HEAD"})
+"""Methods of requests that change nothing."""
+MAX_ID: Final = 128
+"""Characters of the id of a job or an execution in the record of a refusal."""
+
+
+def note_refusal(request: web.Request, kind: ProblemKind, subject: str = "") -> None:
+    """Record that a request was refused, where the kind of its problem is a refusal.
+
+    `subject` is the id of the job or the execution that it was about.
+    """
     if kind.name in REASONS:
         resource = request.match_info.route.resource
         call = f"{request.method} {resource.canonical if resource is not None else 'an unknown path'}"
+        if subject:
+            call += f" of {shorten(visible(subject), MAX_ID)}"
         address = client_of(request, request.app[CONFIG]).address
         request.app[AUTHENTICATOR].access_log.refused(kind.name, actor_of(request), address, call)
+
+
+def note_denied_act(request: web.Request, subject: str) -> None:
+    """Record an act on a job or an execution outside of the sender's scope.
+
+    The sender gets a 404, as for one that does not exist; in the history, which does not show it this entry, it is
+    `outside-of-scope` in both cases.
+    """
+    if request.method not in SAFE_METHODS:
+        note_refusal(request, OUTSIDE_OF_SCOPE, subject)
 
 
 def is_secure(request: web.Request) -> bool:
@@ -47,7 +71,8 @@ def is_secure(request: web.Request) -> bool:
 def kernel_of(request: web.Request) -> KernelApi:
     """Return the kernel as the sender of a request may see it: with all jobs, or with those of a limited token."""
     scope = request.get(IDENTITY, NOBODY).scope
-    return request.app[KERNEL] if scope is None else ScopedKernel(request.app[KERNEL], scope)
+    kernel = request.app[KERNEL]
+    return kernel if scope is None else ScopedKernel(kernel, scope, partial(note_denied_act, request))
 
 
 def actor_of(request: web.Request) -> str:

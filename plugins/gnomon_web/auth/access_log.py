@@ -17,7 +17,6 @@ import msgspec
 from gnomon import AccessDenied, GnomonError, KernelApi, LoggedIn, LoggedOut
 from gnomon.logs import get_logger
 from gnomon.wire.problems import (
-    ARGUMENT_NOT_ACCEPTED,
     EXPIRED_TOKEN,
     FOREIGN_ORIGIN,
     FORWARDED_REQUEST,
@@ -55,7 +54,6 @@ class Refusals(msgspec.Struct):
 REASONS = frozenset(
     kind.name
     for kind in (
-        ARGUMENT_NOT_ACCEPTED,
         EXPIRED_TOKEN,
         FOREIGN_ORIGIN,
         FORWARDED_REQUEST,
@@ -67,7 +65,8 @@ REASONS = frozenset(
         TOO_MANY_FAILED_LOGINS,
     )
 )
-"""The kinds of problems that are refusals. A request without any credentials is not one: every first visit is that."""
+"""The kinds of problems that are refusals. A request without any credentials is not one: every first visit is that.
+What the kernel itself refuses, such as an argument that a job does not accept, it records as a refused act."""
 
 
 class AccessLog:

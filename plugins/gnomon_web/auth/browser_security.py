@@ -10,13 +10,12 @@ from aiohttp.typedefs import Handler
 from yarl import URL
 
 from gnomon.wire.problems import FOREIGN_ORIGIN, TOKEN_IN_ADDRESS, UNKNOWN_HOST
-from gnomon_web.app_keys import CONFIG, is_secure
+from gnomon_web.app_keys import CONFIG, SAFE_METHODS, is_secure
 from gnomon_web.auth.client_address import client_of
 from gnomon_web.auth.cross_origin import answer_preflight, headers_for_origin, is_preflight
 from gnomon_web.config import Config
 from gnomon_web.errors import ApiError, culprit
 
-SAFE_METHODS: Final = frozenset({"GET", "HEAD"})
 TOKENS_IN_QUERIES: Final = frozenset({"token", "access_token", "auth_token", "api_key", "apikey", "authorization"})
 HEADERS: Final = {
     "Content-Security-Policy": (

@@ -6,7 +6,7 @@ for outside of the scope is answered as if it did not exist, without a hint at n
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -25,11 +25,15 @@ MAX_READS = 20
 
 
 class ScopedKernel:
-    """A KernelApi with the jobs of a scope; see there for each method."""
+    """A KernelApi with the jobs of a scope; see there for each method.
 
-    def __init__(self, kernel: KernelApi, scope: Scope) -> None:
+    `on_denied` is called with the id of the job or execution when an act on one outside of the scope is refused.
+    """
+
+    def __init__(self, kernel: KernelApi, scope: Scope, on_denied: Callable[[str], None] = lambda _: None) -> None:
         self._kernel = kernel
         self._scope = scope
+        self._on_denied = on_denied
         self.clock, self.node, self.log_id = kernel.clock, kernel.node, kernel.log_id
         self.plugins, self.directory = kernel.plugins, kernel.directory
 
@@ -76,37 +80,37 @@ class ScopedKernel:
         raise _refused(self._scope)
 
     async def pause(self, job_id: str, **act: Any) -> bool:
-        await self.job(job_id)
+        await self._expect_job_of_act(job_id)
         return await self._kernel.pause(job_id, **act)
 
     async def resume(self, job_id: str, **act: Any) -> bool:
-        await self.job(job_id)
+        await self._expect_job_of_act(job_id)
         return await self._kernel.resume(job_id, **act)
 
     async def describe(self, job_id: str, **texts: Any) -> bool:
-        await self.job(job_id)
+        await self._expect_job_of_act(job_id)
         return await self._kernel.describe(job_id, **texts)
 
     # --- runs ---
 
     async def trigger(self, job_id: str, **how: Any) -> Triggered:
-        await self.job(job_id)
+        await self._expect_job_of_act(job_id)
         return await self._kernel.trigger(job_id, **how)
 
     async def cancel(self, execution_id: str, **act: Any) -> Execution:
-        await self.expect_execution(execution_id)
+        await self._expect_execution_of_act(execution_id)
         return await self._kernel.cancel(execution_id, **act)
 
     async def fail(self, execution_id: str, message: str, **act: Any) -> Execution:
-        await self.expect_execution(execution_id)
+        await self._expect_execution_of_act(execution_id)
         return await self._kernel.fail(execution_id, message, **act)
 
     async def warn(self, execution_id: str, kind: str, message: str, **act: Any) -> Execution:
-        await self.expect_execution(execution_id)
+        await self._expect_execution_of_act(execution_id)
         return await self._kernel.warn(execution_id, kind, message, **act)
 
     async def hide(self, execution_id: str, **act: Any) -> Execution:
-        await self.expect_execution(execution_id)
+        await self._expect_execution_of_act(execution_id)
         return await self._kernel.hide(execution_id, **act)
 
     async def execution(self, execution_id: str) -> Execution:
@@ -123,7 +127,9 @@ class ScopedKernel:
 
     async def wait(self, execution_id: str) -> Execution:
         await self.expect_execution(execution_id)
-        return await self._kernel.wait(execution_id)
+        execution = await self._kernel.wait(execution_id)
+        await self.expect_execution(execution_id)  # the job may have left the scope in the meantime
+        return execution
 
     async def timing(self, execution_id: str) -> Timing:
         await self.expect_execution(execution_id)
@@ -133,7 +139,9 @@ class ScopedKernel:
 
     async def history(self, execution_id: str) -> list[Event]:
         await self.expect_execution(execution_id)
-        return await self._kernel.history(execution_id)
+        events = await self._kernel.history(execution_id)
+        await self.expect_execution(execution_id)  # so that none of them came after the job had left the scope
+        return events
 
     async def log(self, execution_id: str, after: int = 0, limit: int = 1000) -> list[LogLine]:
         try:
@@ -170,6 +178,20 @@ class ScopedKernel:
 
     async def sleep(self, seconds: float) -> None:
         await self._kernel.sleep(seconds)
+
+    async def _expect_job_of_act(self, job_id: str) -> None:
+        try:
+            await self.job(job_id)
+        except UnknownJobError:
+            self._on_denied(job_id)
+            raise
+
+    async def _expect_execution_of_act(self, execution_id: str) -> None:
+        try:
+            await self.expect_execution(execution_id)
+        except UnknownExecutionError:
+            self._on_denied(execution_id)
+            raise
 
     async def _job_scope(self) -> JobScope:
         """Return the scope for the store, which knows no tags."""

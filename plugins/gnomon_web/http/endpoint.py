@@ -12,9 +12,8 @@ from aiohttp import hdrs, web
 
 from gnomon import GnomonError
 from gnomon.wire.problems import BODY_TIMEOUT, INVALID_TOKEN, NOT_CONFIRMED
-from gnomon_web.app_keys import AUTHENTICATOR, CONFIG, IDENTITY, RELEASE
+from gnomon_web.app_keys import AUTHENTICATOR, CONFIG, IDENTITY, RELEASE, SAFE_METHODS
 from gnomon_web.auth.authenticator import require
-from gnomon_web.auth.browser_security import SAFE_METHODS
 from gnomon_web.auth.roles import Access, Identity
 from gnomon_web.auth.tickets import PARAMETER, TICKETS
 from gnomon_web.errors import ApiError, culprit

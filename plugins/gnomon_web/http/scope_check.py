@@ -8,7 +8,7 @@ from aiohttp import web
 
 from gnomon import UnknownExecutionError, UnknownJobError
 from gnomon.wire.problems import OUTSIDE_OF_SCOPE
-from gnomon_web.app_keys import KERNEL
+from gnomon_web.app_keys import KERNEL, note_denied_act
 from gnomon_web.auth.roles import Scope
 from gnomon_web.auth.scoped_kernel import ScopedKernel
 from gnomon_web.errors import ApiError, culprit
@@ -28,7 +28,16 @@ async def check_scope(request: web.Request, route: Route, scope: Scope) -> None:
     if not is_checked(route):
         detail = f"this call is about all jobs or the server, and the token is limited to {scope}"
         raise ApiError(OUTSIDE_OF_SCOPE, detail, errors=[culprit("header", "Authorization", detail)])
-    kernel = ScopedKernel(request.app[KERNEL], scope)
+    try:
+        await _expect_named(request, route, ScopedKernel(request.app[KERNEL], scope))
+    except (UnknownJobError, UnknownExecutionError):
+        named = [request.match_info[name] for name in NAMES if name in request.match_info]
+        note_denied_act(request, ", ".join(named))
+        raise
+
+
+async def _expect_named(request: web.Request, route: Route, kernel: ScopedKernel) -> None:
+    """Raise UnknownJobError or UnknownExecutionError where the path names something outside of the scope."""
     named = request.match_info
     if "job_id" in named:
         await kernel.expect_job(named["job_id"])

@@ -16,6 +16,7 @@ from gnomon_web.http.responses import below_base_path, encode_json
 from gnomon_web.live.connections import LIVE_CONNECTIONS, LiveConnections
 from gnomon_web.live.run_view import RunView, fold_frames
 from gnomon_web.live.tail import MAX_RESUME, Position
+from gnomon_web.live.visible_events import VisibleEvents
 from gnomon_web.live.websocket import HangUp, WebSocket, ignore
 
 
@@ -33,8 +34,9 @@ class RunFeed:
         self._live: LiveConnections = request.app[LIVE_CONNECTIONS]
         self._config = request.app[CONFIG]
         self._kernel: KernelApi = kernel_of(request)
+        self._visible = VisibleEvents(self._kernel)
         self._tail = self._live.tail
-        self._task_id = task_id
+        self._task_id = self._job_id = task_id
         self._query = query
         self._is_execution = False
         self._cursor = 0
@@ -70,8 +72,9 @@ class RunFeed:
             await self._reset()
             after = None
         self._cursor = max(self._cursor, after or 0)
+        self._job_id = history[0].job_id
         seen = [event for event in history if after is None or event.position <= after]
-        view = self._views[self._task_id] = await self._view(history[0].job_id)
+        view = self._views[self._task_id] = await self._view(self._job_id)
         for event in seen:
             view.apply(event)
         if after is None:
@@ -89,7 +92,7 @@ class RunFeed:
         try:
             job = await self._kernel.job(self._task_id)
         except UnknownJobError as exc:
-            detail = f"no execution and no job has the id {self._task_id!r}"
+            detail = self._unknown()
             problem = ApiError(UNKNOWN_TASK, detail, errors=[culprit("path", "task_id", detail)]).problem
             await self._websocket.send(encode_json(below_base_path(self._config, problem)))
             raise HangUp(4404, detail) from exc
@@ -124,6 +127,8 @@ class RunFeed:
         if part.has_gap():
             await self._restart()
             return
+        if not await self._visible.still_show(self._job_id, part):
+            raise HangUp(4404, self._unknown())
         self._cursor = part.upto
         events = [entry.event for entry in part.entries if self._concerns(entry.event)]
         for event in events:
@@ -144,6 +149,9 @@ class RunFeed:
             await self._begin_with_run(history, None)
         else:
             raise HangUp(4404, "the execution has been pruned")
+
+    def _unknown(self) -> str:
+        return f"no execution and no job has the id {self._task_id!r}"
 
     def _concerns(self, event: Event) -> bool:
         if self._is_execution:

@@ -28,6 +28,14 @@ class VisibleEvents:
         entries = [entry for entry, is_wanted in zip(part.entries, wanted, strict=True) if is_wanted]
         return Slice(part.after, part.upto, entries)
 
+    async def still_show(self, job_id: str, part: Slice) -> bool:
+        """Whether a limited token may still see a job after a slice, in which its tags may have changed."""
+        if self._kernel is None or not any(
+            isinstance(entry.event, JobEvent) and entry.event.job_id == job_id for entry in part.entries
+        ):
+            return True
+        return await self._kernel.has(job_id)
+
     async def _wanted(self, events: Sequence[Event]) -> list[bool]:
         assert self._kernel is not None  # noqa: S101 - asked only then
         if self._known is None:  # the jobs of now, so that the removal of one of them is shown

@@ -12,7 +12,7 @@ import aiohttp
 import msgspec
 import pytest
 
-from gnomon import Job, Kernel, hookimpl
+from gnomon import AccessDenied, Context, Job, Kernel, hookimpl
 from gnomon.conversion import Secret
 from gnomon.domain.records import JobScope
 from gnomon_stats import StatsPlugin
@@ -314,6 +314,76 @@ async def test_progress_of_another_job_is_an_unknown_task(site: Any, what: str) 
     assert problem["type"].endswith("#unknown-task")
     assert code == 4404
     assert own["job_id"] == "reports.daily"
+
+
+@pytest.mark.parametrize("how", ["changed", "removed"])
+@pytest.mark.parametrize("what", ["job", "run"])
+@pytest.mark.parametrize("path", ["/ws/progress", "/ws/task"])
+async def test_a_stream_of_progress_ends_when_its_job_leaves_the_scope(
+    serve: Any, path: str, what: str, how: str
+) -> None:
+    reached, go_on = asyncio.Event(), asyncio.Event()
+
+    async def work(ctx: Context) -> None:
+        ctx.progress(10, "begun")
+        reached.set()
+        await go_on.wait()
+        ctx.progress(20, MARK, current_item=MARK)
+        raise ValueError(MARK)
+
+    job = Job(id="ledger", func=work, tags=["finance"])
+    async with serve(job, dialect="tradingagents", tokens=limited(tags=["finance"])) as ask:
+        run = (await ask.kernel.trigger("ledger")).execution.id
+        await asyncio.wait_for(reached.wait(), PATIENCE_S)
+        async with Site(ask, {}).socket(f"{path}/{'ledger' if what == 'job' else run}") as ws:
+            await frames_until(ws, "begun")
+            await ask.kernel.pause("ledger", actor="anna")  # changes no tags, so the stream goes on
+            if how == "changed":
+                await ask.kernel.add_job(msgspec.structs.replace(job, tags=["public"]))
+            else:
+                await ask.kernel.remove_job("ledger")
+            go_on.set()
+            await ask.kernel.wait(run)
+            seen = []
+            while (frame := await asyncio.wait_for(ws.receive(), PATIENCE_S)).type is aiohttp.WSMsgType.TEXT:
+                seen.append(frame.data)
+                assert MARK not in frame.data
+            code = ws.close_code
+
+    assert not any('"status":"failed"' in text for text in seen)
+    assert code == 4404
+
+
+@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/scheduler/jobs/{job}/pause"),
+        ("POST", "/scheduler/jobs/{job}/trigger"),
+        ("POST", "/scheduler/trigger"),
+        ("POST", "/scheduler/executions/{run}/cancel"),
+    ],
+)
+async def test_an_act_outside_of_the_scope_is_in_the_history_of_others(
+    site: Any, gnomon_clock: Any, gnomon_events: Any, method: str, path: str, known: bool
+) -> None:
+    async with site() as limited_site:
+        job = "other.reports" if known else "absent"
+        run = limited_site.runs["other.reports"] if known else UNKNOWN
+        body = {"json": {"job_id": job}} if path == "/scheduler/trigger" else {}
+        answer = await limited_site(method, path.format(job=job, run=run), **body)
+        await limited_site("GET", f"/scheduler/jobs/{job}")  # only acts are recorded
+        await gnomon_clock.until(lambda: gnomon_events.of(AccessDenied))
+        whole = {"Authorization": "Bearer h3Jq8sVw2YbNf6Rk1Xp5"}
+        history = (await limited_site.ask("GET", "/scheduler/history", headers=whole)).json["history"]
+        own = (await limited_site("GET", "/scheduler/history")).json["history"]
+
+    call = f"{method} {path.format(job='{job_id}', run='{execution_id}')}"
+    (found,) = [entry for entry in history if entry["status"] == "failed"]
+    assert answer.status == 404
+    assert (found["actor"], found["action"]) == ("limited", "access")
+    assert found["error_message"] == f"outside-of-scope from 127.0.0.1: {call} of {run if '{run}' in path else job}"
+    assert not [entry for entry in own if entry["status"] == "failed"]
 
 
 # --- the parts ---

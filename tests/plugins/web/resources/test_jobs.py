@@ -347,6 +347,7 @@ async def test_an_argument_that_the_job_does_not_open_is_refused_with_its_name(s
         refused = await ask("POST", "/scheduler/jobs/report/trigger", json={"kwargs": {"symbol": "b", "limit": 2}})
         also_refused = await ask("POST", "/scheduler/trigger", json={"job_id": "report", "kwargs": {"limit": 2}})
         accepted = await ask("POST", "/scheduler/jobs/report/trigger", json={"kwargs": {"symbol": "b"}})
+        history = (await ask("GET", "/scheduler/history?status=failed")).json["history"]
         detail = await ask("GET", "/scheduler/jobs/report")
         runs = await ask("GET", "/scheduler/executions")
 
@@ -354,6 +355,7 @@ async def test_an_argument_that_the_job_does_not_open_is_refused_with_its_name(s
     assert refused.json["type"].endswith("#argument-not-accepted")
     assert refused.json["errors"][0]["name"] == "kwargs.limit"
     assert "only 'symbol' may be set" in refused.json["detail"]
+    assert [(entry["action"], entry["job_id"]) for entry in history] == [("trigger", "report")] * 2
     assert accepted.status == 202
     assert detail.json["policies"]["overrides"] == ["symbol"]
     assert runs.json["total"] == 1
