@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import grp
 import os
 import pwd
@@ -76,17 +77,31 @@ def _narrow(path: Path, file: int | Path, mode: int) -> None:
 def other_writers(path: Path) -> str:
     """Return who else may change a file, or what a folder contains; an empty string where that is only its owner.
 
-    The folders above count too, unless they are sticky: a user who can rename one can put another in its place.
+    The folders above count too, unless they are sticky: a user who can rename one can put another in its place. Where
+    the path is a symbolic link, the folder that has the link counts as well as what it leads to.
     """
     with suppress(OSError):
-        path = path.resolve()
-        if who := _writers(path.stat()):
-            return f"{path} can be changed by {who}"
-        for folder in path.parents:
+        target = path.resolve()
+        if who := _writers(target.stat()):
+            return f"{target} can be changed by {who}"
+        folders = [*target.parents]
+        if path.is_symlink():
+            parent = path.absolute().parent.resolve()
+            folders += [parent, *parent.parents]
+        for folder in folders:
             found = folder.stat()
             if (who := _writers(found)) and not found.st_mode & stat.S_ISVTX:
                 return f"{folder} can be changed by {who}"
     return ""
+
+
+def read_regular(path: Path) -> bytes:
+    """Return the content of a file; OSError for anything but a regular file: a named pipe may never end."""
+    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    with os.fdopen(file, "rb") as content:
+        if not stat.S_ISREG(os.fstat(file).st_mode):
+            raise OSError(errno.EINVAL, "it is not a regular file")
+        return content.read()
 
 
 def _writers(found: os.stat_result) -> str:

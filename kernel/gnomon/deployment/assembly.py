@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
 import msgspec
 
 from gnomon.deployment.config import Config
-from gnomon.deployment.file_checks import check_writers
+from gnomon.deployment.file_checks import check_imported, check_writers, python_folders
 from gnomon.deployment.job_collection import collect_jobs
 from gnomon.deployment.plugin_loading import load_enabled, load_plugins
 from gnomon.errors import ConfigError, PluginError, UnknownJobError
@@ -46,6 +45,7 @@ class Deployment(msgspec.Struct, frozen=True):
         the jobs are imported, and the log stays readable when they are broken. A second store is a problem that
         `assemble` reports.
         """
+        check_writers(config)
         _extend_python_path(config)
         problems: list[str] = []
         for plugin in load_enabled(config, problems):
@@ -70,20 +70,20 @@ def assemble(config: Config, running: PluginSet | None = None) -> Deployment:
     The enabled plugins and the functions of jobs are imported. The folders of `python_path` are added to the front of
     sys.path and stay there, because a job may import more when it runs.
     """
+    warnings = check_writers(config)
     problems = _extend_python_path(config)
     plugins, plugin_problems = load_plugins(config)
     problems += plugin_problems
     store = _only_store(plugins, problems)
-    warnings: list[str] = []
-    check_writers(config, problems, warnings)
     jobs = collect_jobs(config, plugins, problems, warnings, running)
+    check_imported(config, problems, warnings)
     if problems or store is None:
         raise ConfigError(problems)
     return Deployment(config, plugins, store, jobs, warnings)
 
 
 def _extend_python_path(config: Config) -> list[str]:
-    folders = [config.directory / Path(folder).expanduser() for folder in config.kernel.python_path]
+    folders = python_folders(config)
     for folder in reversed(folders):
         if str(folder) not in sys.path:
             sys.path.insert(0, str(folder))

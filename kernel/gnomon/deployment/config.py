@@ -65,7 +65,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     """A config as it was written. Its relative paths are relative to `directory`.
 
     `sections` has the tables of the plugins by name, `jobs` those of the jobs; both are checked once the plugins are
-    loaded. `source` is None for the built-in example.
+    loaded. `source` is None for the built-in example, and `file` its absolute path. `secret_files` are the files that
+    references name, with their places.
     """
 
     kernel: KernelConfig = KernelConfig()
@@ -73,6 +74,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     sections: dict[str, dict[str, Any]] = {}
     jobs: list[dict[str, Any]] = []
     source: Path | None = None
+    file: Path | None = None
+    secret_files: dict[Path, str] = {}
     directory: Path = msgspec.field(default_factory=Path.cwd)
 
 
@@ -107,6 +110,8 @@ def load_config(path: Path | None, environ: Mapping[str, str] = os.environ, *, f
         },
         jobs=[references.resolve_job(table, job_place(i, table), ("jobs", i)) for i, table in enumerate(sections.jobs)],
         source=path,
+        file=path.absolute() if path else None,
+        secret_files=references.files,
         directory=directory,
     )
     if problems:

@@ -91,6 +91,8 @@ class References:
         self._overrides = overrides
         self._problems = problems
         self._for_runs = for_runs
+        self.files: dict[Path, str] = {}
+        """The files that references name, each with the place of the first reference."""
 
     def resolve_in(self, table: Mapping[str, Any], path: str, place: Place) -> SourcedTable:
         """Resolve the values of a table that is not a reference itself; those that cannot be resolved are left out."""
@@ -158,7 +160,9 @@ class References:
 
     def _read(self, reference: SecretReference, path: str) -> str | None:
         if reference.kind == "file":
-            reference = SecretReference(file=str(self._directory / Path(reference.name).expanduser()))
+            file = self._directory / Path(reference.name).expanduser()
+            reference = SecretReference(file=str(file))
+            self.files.setdefault(file, path)
         try:
             return read_secret(reference, self._environ)
         except ValueError as exc:

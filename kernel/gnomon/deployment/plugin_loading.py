@@ -11,6 +11,7 @@ from typing import Literal
 import msgspec
 
 from gnomon.deployment.config import Config
+from gnomon.deployment.file_checks import check_writers
 from gnomon.errors import ConfigError, PluginError
 from gnomon.logs import get_logger
 from gnomon.plugins.discovery import FoundPlugin, discover
@@ -81,6 +82,7 @@ def plugin_with_job_key(job_key: str, config: Config) -> str | None:
 
 def list_plugins(config: Config) -> list[PluginInfo]:
     """Return all plugins, enabled or not, with their state; imports every one."""
+    check_writers(config)
     return [_info(found, config) for found in discover(config.plugin_paths)]
 
 

@@ -50,7 +50,7 @@ class Reloader:
 
     async def _reload(self, actor: str | None) -> Reloaded:
         start = self._config
-        fresh = load_config(start.directory / start.source.name if start.source else None)
+        fresh = load_config(start.file)
         deployment = assemble(fresh, self._kernel.plugins)
         diff = await self._kernel.apply_jobs(deployment.registered_jobs, actor=actor, reason="the config was reloaded")
         configs = {plugin.name: plugin.config for plugin in deployment.plugins if plugin.config is not None}

@@ -9,6 +9,7 @@ from typing import Any
 
 from gnomon.domain.secret_references import SecretReference, is_flat, opened
 from gnomon.errors import SecretError
+from gnomon.files import read_regular
 
 
 def read_secret(reference: SecretReference, environ: Mapping[str, str] = os.environ) -> str:
@@ -18,11 +19,12 @@ def read_secret(reference: SecretReference, environ: Mapping[str, str] = os.envi
             raise ValueError(f"the environment variable {reference.name} is not set")
         return environ[reference.name]
     try:
-        return Path(reference.name).read_text(encoding="utf-8").removesuffix("\n")
+        text = read_regular(Path(reference.name)).decode("utf-8")
     except OSError as exc:
         raise ValueError(f"{reference.name} cannot be read: {exc.strerror}") from None
     except UnicodeDecodeError:
         raise ValueError(f"{reference.name} is not valid UTF-8 text") from None
+    return text.replace("\r\n", "\n").replace("\r", "\n").removesuffix("\n")
 
 
 def open_arguments(args: list[Any], kwargs: dict[str, Any]) -> tuple[list[Any], dict[str, Any], list[str]]:

@@ -8,6 +8,7 @@ import stat
 from contextlib import suppress
 from pathlib import Path
 
+from gnomon.files import other_writers
 from gnomon.logs import get_logger
 
 log = get_logger("gnomon.web")
@@ -29,6 +30,12 @@ def read_session_key(folder: Path | None) -> bytes:
         if (key := _read(path)) is None:
             _create(path)
             key = _read(path)
+        if writers := other_writers(folder):
+            log.warning(
+                "other users could replace the key of logins: use another folder, or chmod go-w",
+                path=str(path),
+                problem=writers,
+            )
         if key is not None:
             return key
         problem = "it was replaced by another process"

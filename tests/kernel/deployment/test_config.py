@@ -199,7 +199,7 @@ def test_the_built_in_defaults_are_the_quickstart(tmp_path: Path, monkeypatch: p
 
     built_in, written = load_config(None, {}), load_config(QUICKSTART, {})
 
-    assert built_in == msgspec.structs.replace(written, source=None, directory=tmp_path)
+    assert built_in == msgspec.structs.replace(written, source=None, file=None, directory=tmp_path)
     assert built_in.sections == {"sqlite": {"path": "gnomon.db", "retention": "30d"}}
     assert [job["id"] for job in built_in.jobs] == ["disk_usage", "integrity_audit", "backup"]
 

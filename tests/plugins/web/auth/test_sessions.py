@@ -72,6 +72,19 @@ async def test_state_dir_is_another_place_for_the_key(serve: Any, log: Any, tmp_
     assert not (tmp_path / FILE_NAME).exists()
 
 
+async def test_a_state_dir_that_others_may_write_is_a_warning(
+    serve: Any, log: Any, tmp_path: Path, logged: list[Any]
+) -> None:
+    folder = tmp_path / "state"
+    folder.mkdir()
+    folder.chmod(0o777)
+    async with serve(tick, kernel=log(), state_dir=folder):
+        pass
+
+    warned = [line["problem"] for line in logged if "could replace the key of logins" in line["event"]]
+    assert warned == [f"{folder} can be changed by every user"]
+
+
 @pytest.mark.parametrize("damage", ["readable", "short", "missing"])
 async def test_an_unsafe_key_is_replaced_and_all_logins_end(
     serve: Any, log: Any, tmp_path: Path, damage: str, logged: list[Any]
