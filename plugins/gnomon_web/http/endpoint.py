@@ -120,7 +120,7 @@ async def _add_body(request: web.Request, route: Route, signature: Signature, ar
     is_lenient = dialect_of(request).is_lenient
     if signature.body is not None:
         arguments["body"] = await read_body(
-            request, signature.body, is_needed=signature.needs_body, ignore_unknown=is_lenient
+            request, signature.body, is_needed=signature.needs_body, is_lenient=is_lenient
         )
     elif route.kind == "rest" and not is_lenient:
         await expect_no_body(request)

@@ -122,8 +122,11 @@ def _literals(expected: Any) -> list[str]:
     return [word for member in get_args(expected) for word in _literals(member)]
 
 
-async def read_body(request: web.Request, into: type[S], *, is_needed: bool, ignore_unknown: bool = False) -> S | None:
-    """Parse a JSON body into a Struct; ApiError 415, 413, 400 (not valid JSON) or 422 (not the expected keys)."""
+async def read_body(request: web.Request, into: type[S], *, is_needed: bool, is_lenient: bool = False) -> S | None:
+    """Parse a JSON body into a Struct; ApiError 415, 413, 400 (not valid JSON) or 422 (not the expected keys).
+
+    With `is_lenient`, keys that the Struct does not have are ignored, and values are read as parameters are.
+    """
     if not is_needed and not request.can_read_body:
         return None
     if request.content_type != JSON:
@@ -132,8 +135,8 @@ async def read_body(request: web.Request, into: type[S], *, is_needed: bool, ign
     body = await request.read()
     if not is_needed and body.strip() in {b"", b"null"}:
         return None
-    if ignore_unknown:
-        body = _known_keys(body, into)
+    if is_lenient:
+        body = _as_parameters(body, into)
     try:
         decoded = msgspec.json.decode(body, type=into)
         if is_text_too_deep(body):
@@ -154,13 +157,49 @@ async def expect_no_body(request: web.Request) -> None:
         raise _refused(INVALID_BODY, [culprit("body", "", "expected no body")])
 
 
-def _known_keys(body: bytes, into: type[msgspec.Struct]) -> bytes:
-    """Leave out the keys that a Struct does not have; a body that is not an object is left to the parser."""
+def _as_parameters(body: bytes, into: type[msgspec.Struct]) -> bytes:
+    """Leave out the keys that a Struct does not have, and read values that it refuses like parameters.
+
+    Null and empty text count as absent, and words as booleans. What is still wrong is left to the parser.
+    """
     try:
         given = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return body
-    return msgspec.json.encode({name: given[name] for name in into.__struct_encode_fields__ if name in given})
+    known: dict[str, Any] = {}
+    for field in msgspec.structs.fields(into):
+        name = field.encode_name
+        if name in given and not (
+            _is_refused(given[name], field.type) and _is_empty(given[name]) and not field.required
+        ):
+            known[name] = _reread(given[name], field.type)
+    return msgspec.json.encode(known)
+
+
+def _is_empty(value: msgspec.Raw) -> bool:
+    return bytes(value).strip() in {b"null", b'""'}
+
+
+def _is_refused(value: msgspec.Raw, expected: Any) -> bool:
+    try:
+        msgspec.json.decode(value, type=expected)
+    except msgspec.ValidationError:
+        return True
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        pass  # the parser reports it
+    return False
+
+
+def _reread(value: msgspec.Raw, expected: Any) -> Any:
+    if not _is_refused(value, expected):
+        return value
+    plain = msgspec.json.decode(value)
+    if isinstance(plain, str) or type(plain) is int:
+        try:
+            return _convert(str(plain), expected)
+        except ValueError:
+            pass
+    return value
 
 
 def _located(exc: msgspec.ValidationError, into: type[msgspec.Struct]) -> tuple[str, str]:

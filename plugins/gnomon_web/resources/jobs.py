@@ -15,7 +15,7 @@ from gnomon_web.http.routes import Answer, Route
 from gnomon_web.resources.counts import count
 from gnomon_web.resources.job_answers import detail_fields, summary_fields
 from gnomon_web.resources.last_executions import LAST_EXECUTIONS
-from gnomon_web.resources.parameters import ActionReason, JobId, Text
+from gnomon_web.resources.parameters import ActionReason, JobId, Text, expect_same_job
 
 
 class JobFilters(msgspec.Struct, kw_only=True, frozen=True):
@@ -54,6 +54,12 @@ class Trigger(RunOptions, kw_only=True, frozen=True, forbid_unknown_fields=True)
     """The job to run, and the options of the run."""
 
     job_id: JobId
+
+
+class JobRunOptions(RunOptions, kw_only=True, frozen=True, forbid_unknown_fields=True):
+    """The options of a run of the job in the path; a `job_id` must be the same."""
+
+    job_id: JobId | None = None
 
 
 IdempotencyKey = Annotated[
@@ -131,10 +137,11 @@ async def trigger(request: web.Request, headers: TriggerHeaders, body: Trigger) 
 
 
 async def trigger_job(
-    request: web.Request, job_id: str, query: ForceFlag, headers: TriggerHeaders, body: RunOptions | None
+    request: web.Request, job_id: str, query: ForceFlag, headers: TriggerHeaders, body: JobRunOptions | None
 ) -> Answer[TriggeredRecord]:
     """Run this job now, once; answered when the run is durably accepted."""
-    options = body or RunOptions()
+    options = body or JobRunOptions()
+    expect_same_job(options.job_id, job_id, "body")
     force = options.force if query.force is None else query.force
     return await _run(request, job_id, RunOptions(kwargs=options.kwargs, force=force, resume=options.resume), headers)
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from gnomon.wire.problems import INVALID_PARAMETER
+from gnomon.wire.problems import INVALID_PARAMETER, Place
 from gnomon_web.errors import ApiError, culprit
 
 Moment = Annotated[datetime, Meta(tz=True)]
@@ -24,8 +24,8 @@ class ActionReason(msgspec.Struct, kw_only=True, frozen=True):
     reason: Text | None = None
 
 
-def expect_same_job(in_query: str | None, in_path: str) -> None:
-    """Raise ApiError 400 for a `job_id` in the query that is not the one in the path."""
-    if in_query not in {None, in_path}:
-        detail = f"expected {in_path!r}, the job in the path, got {in_query!r}"
-        raise ApiError(INVALID_PARAMETER, detail, errors=[culprit("query", "job_id", detail)])
+def expect_same_job(given: str | None, in_path: str, place: Place = "query") -> None:
+    """Raise ApiError 400 for a `job_id` in the query or the body that is not the one in the path."""
+    if given not in {None, in_path}:
+        detail = f"expected {in_path!r}, the job in the path, got {given!r}"
+        raise ApiError(INVALID_PARAMETER, detail, errors=[culprit(place, "job_id", detail)])

@@ -377,6 +377,32 @@ async def test_what_is_wrong_is_still_refused(old: Any) -> None:
     assert refused == {"role": 403, "limit": 400, "job": 404, "status": 400}
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{"force": null}', '{"resume": null}', '{"force": "true"}', '{"force": ""}', '{"force": 1}', '{"kwargs": ""}',
+        '{"job_id": "quotes_sync", "force": "No"}', '{"job_id": ""}',
+    ],
+)  # fmt: skip
+async def test_values_of_bodies_are_read_as_those_of_parameters(old: Any, body: str) -> None:
+    async with old("tradingagents") as (client, _):
+        record = await client.post("/scheduler/jobs/quotes_sync/trigger", body, dict)
+
+    assert record.get("force", False) is (body in {'{"force": "true"}', '{"force": 1}'})
+
+
+@pytest.mark.parametrize(
+    ("body", "status"), [('{"job_id": "breaks"}', 400), ('{"force": "perhaps"}', 422), ('{"kwargs": [1]}', 422)]
+)
+async def test_a_body_that_contradicts_its_call_runs_nothing(old: Any, body: str, status: int) -> None:
+    async with old("tradingagents") as (client, _):
+        with pytest.raises(Refused) as caught:
+            await client.post("/scheduler/jobs/quotes_sync/trigger", body)
+        page = await client.get("/scheduler/executions", Executions)
+
+    assert (caught.value.status, page.total) == (status, 0)
+
+
 async def test_the_openapi_document_names_the_dialect(old: Any) -> None:
     async with old("tradingagents") as (_, ask):
         document = (await ask("GET", "/openapi.json")).json
