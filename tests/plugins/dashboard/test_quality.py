@@ -24,9 +24,9 @@ from gnomon_web.dashboard.bundle import bundle as bundle_modules
 
 STATIC = Path(assets.__file__).parent / "static"
 MAX_LINES = 300
-FIRST_VISIT = 55_500
+FIRST_VISIT = 56_500
 """Compressed bytes loaded for the first view of the overview, in English."""
-TOTAL = 60_500
+TOTAL = 62_000
 """Compressed bytes of everything that the page may load."""
 MIN_COVERAGE = 0.9
 ALLOWED = [f"--allow={rule}" for rule in ("no-unused-expressions", "no-control-regex")]
@@ -112,7 +112,8 @@ def test_every_module_and_style_sheet_is_in_the_bundle_once() -> None:
         assert tree[module.path].endswith("\n")
         assert module.code.count("\n") == tree[module.path].count("\n"), "line numbers must not change"
     assert not re.findall(r"^import .*", bundle.text(), re.MULTILINE)
-    assert not any("import" in text for text in bundle.lazy.values()), "lazy modules import nothing"
+    imports = re.compile(r"^\s*import\b|\bimport\(", re.MULTILINE)
+    assert not any(imports.search(text) for text in bundle.lazy.values()), "lazy modules import nothing"
     sheet = build().files["app.css"].body.decode()
     for path in (STATIC / "css").iterdir():
         assert path.read_text().splitlines()[-2] in sheet

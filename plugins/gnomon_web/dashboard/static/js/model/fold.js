@@ -98,6 +98,7 @@ const initialFields = (event) => ({
   late_result: null,
   hidden: false,
   imported_from: null,
+  truncated: false,
   ...progressFields(NO_PROGRESS),
 });
 
