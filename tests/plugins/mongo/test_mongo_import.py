@@ -42,7 +42,8 @@ def command(server_uri: str, database: Any, tmp_path: Path) -> Callable[..., Any
     config.write_text("\n".join(["[plugins.mongo]", *lines]), encoding="utf-8")
 
     async def call(*arguments: str) -> tuple[int, str]:
-        result = await asyncio.to_thread(CliRunner().invoke, main, [*arguments, "--config", str(config)])
+        runner = CliRunner(env={"COLUMNS": "300"})  # the place where a table wraps depends on the length of a port
+        result = await asyncio.to_thread(runner.invoke, main, [*arguments, "--config", str(config)])
         return result.exit_code, result.output
 
     return call
