@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import lru_cache, partial
 from typing import Any, NamedTuple, cast
@@ -52,14 +52,16 @@ class KernelLogger:
         self._name = name
 
     def __getattr__(self, method: str) -> Any:
-        logger = structlog.stdlib.get_logger(self._name) if _output is None else _own_logger(self._name, _output)
-        found = getattr(logger, method)
-        return partial(_write, found, self._name, method) if method in _WRITING else found
+        return partial(_write, self._name, method) if method in _WRITING else getattr(_find_logger(self._name), method)
 
 
-def _write(write: Callable[..., Any], name: str, method: str, /, *args: Any, **facts: Any) -> None:
+def _find_logger(name: str) -> Any:
+    return structlog.stdlib.get_logger(name) if _output is None else _own_logger(name, _output)
+
+
+def _write(name: str, method: str, /, *args: Any, **facts: Any) -> None:
     try:
-        write(*args, **facts)
+        getattr(_find_logger(name), method)(*args, **facts)  # this also calls what a body has configured
     except KeyboardInterrupt:
         raise
     except BaseException as exc:  # noqa: BLE001 - filters, handlers and processors of bodies may raise anything
