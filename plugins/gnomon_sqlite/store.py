@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import queue
 import sqlite3
 import sys
@@ -34,6 +35,7 @@ from gnomon_sqlite import (
     transactions,
     unflushed_reader,
     vacuum,
+    wal_index,
 )
 from gnomon_sqlite.checksums import DamagedRowError
 from gnomon_sqlite.errors import translate
@@ -303,6 +305,8 @@ class SqliteStore(Store):
 
     def _check(self) -> None:
         """Check an existing log before anything is written."""
+        if (index := wal_index.discard_index(self.path)) is not None:
+            self._resources.callback(os.close, index)
         self._to_repair = log_file.check_file(self.path, must_exist=False)
         self.rollback = rollback.find_loss(
             self.path, self._mark, may_lose_the_newest=self.synchronous == "NORMAL", accept=self.accept_rollback
