@@ -84,7 +84,8 @@ class Health(msgspec.Struct, frozen=True):
     not durable yet, or spooled by a degraded store. While `accepts_runs` is false no event can be written, or the store
     has no room for new runs: they wait. `problems` has a sentence for each component. `stalled` names the components
     that make no progress: the process should be restarted. `is_starting` is true until the jobs are scheduled and all
-    plugins have started. `blocked_by` is the id of the execution that blocks the event loop, or has just done so.
+    plugins have started, and `is_stopping` from the first moment of a stop, while running bodies may go on for the time
+    of `drain`. `blocked_by` is the id of the execution that blocks the event loop, or has just done so.
 
     `lateness_s` is how late starts are and `append_s` how long an append takes, within the last seconds. `loop_stalls`
     counts the times when a run blocked the event loop, and `loop_stalled_s` is their sum. `clock_behind_s` is how far
@@ -105,6 +106,7 @@ class Health(msgspec.Struct, frozen=True):
     problems: dict[str, str] = {}
     stalled: list[str] = []
     is_starting: bool = False
+    is_stopping: bool = False
     blocked_by: str | None = None
     lateness_s: float = 0.0
     append_s: float = 0.0

@@ -95,6 +95,7 @@ class KernelComponents(KernelApi):
     _watchdog: LoopWatchdog | None
     _condition: KernelCondition | None
     _is_starting: bool
+    _is_stopping: bool
     _progress: ProgressRecorder
     _supervisor: Supervisor
     _timetable: Timetable

@@ -108,6 +108,7 @@ class KernelQueries(KernelComponents):
             problems=problems,
             stalled=condition.stalled if condition is not None else [],
             is_starting=self._is_starting,
+            is_stopping=self._is_stopping,
             blocked_by=condition.blocked_by if condition is not None else None,
             lateness_s=round(condition.lateness_s, 3) if condition is not None else 0.0,
             append_s=round(journal.append_s, 6),

@@ -24,8 +24,8 @@ VITAL: Final = frozenset({"loop", "timetable", "journal"})
 """Parts whose standstill only a restart ends."""
 
 SchedulerState = Literal[0, 1]
-ComponentState = Literal["ok", "degraded", "starting", "failed"]
-WORST_FIRST: Final[tuple[ComponentState, ...]] = ("failed", "starting", "degraded", "ok")
+ComponentState = Literal["ok", "degraded", "starting", "stopping", "failed"]
+WORST_FIRST: Final[tuple[ComponentState, ...]] = ("failed", "stopping", "starting", "degraded", "ok")
 
 
 class Component(msgspec.Struct, kw_only=True):
@@ -39,7 +39,7 @@ class Component(msgspec.Struct, kw_only=True):
 
 
 class HealthReport(msgspec.Struct, kw_only=True):
-    """The kernel's health: `ok`, `degraded` when it works but needs attention, `starting`, or `failed`.
+    """The kernel's health: `ok`, `degraded` when it works but needs attention, `starting`, `stopping`, or `failed`.
 
     `running`: it keeps time and starts runs. `state` is the same as a number, 1 or 0, as APScheduler counts.
     """
@@ -68,11 +68,14 @@ async def livez(request: web.Request) -> Answer[HealthReport]:
 
 
 async def readyz(request: web.Request) -> Answer[HealthReport]:
-    """Return 200 while the kernel is ready: everything has started, the store can be written, and new runs start."""
+    """Return 200 while the kernel is ready: it has started, does not stop, and can write to its store."""
     kernel, health = await _kernel(request), request.app[KERNEL].health()
     components = [kernel, *parts_of(health), await _store(request, health), *map(_plugin, health.plugins)]
     if health.is_starting:
         components.insert(1, Component(name="start", state="starting", problem="the kernel has not started completely"))
+    if health.is_stopping:
+        problem = "the kernel is stopping: it waits for running bodies, and starts nothing more"
+        components.insert(1, Component(name="stop", state="stopping", problem=problem))
     return _answer(request, components)
 
 
@@ -92,8 +95,9 @@ def _answer(request: web.Request, components: list[Component]) -> Answer[HealthR
 
 
 def scheduler_state(health: Health) -> SchedulerState:
-    """Return 1 while the kernel runs, and 0 before and after."""
-    return 1 if health.state in {"healthy", "degraded"} and not health.is_starting else 0
+    """Return 1 while the kernel keeps time and starts runs, and 0 before and after."""
+    keeps_time = health.state in {"healthy", "degraded"} and not health.is_starting and not health.is_stopping
+    return 1 if keeps_time else 0
 
 
 async def _kernel(request: web.Request) -> Component:

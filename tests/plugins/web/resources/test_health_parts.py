@@ -155,6 +155,37 @@ async def test_a_kernel_is_not_ready_before_every_plugin_has_started(gnomon_kern
     assert after == 200
 
 
+async def test_a_kernel_that_stops_is_not_ready_from_the_first_moment_on(gnomon_kernel: Callable[..., Any]) -> None:
+    go_on, has_begun = asyncio.Event(), asyncio.Event()
+
+    async def long() -> None:
+        has_begun.set()
+        await go_on.wait()
+
+    web = WebPlugin(Config(port=0))
+    async with AsyncExitStack() as stack:
+        client = await stack.enter_async_context(aiohttp.ClientSession())
+        kernel = await stack.enter_async_context(gnomon_kernel(long, plugins=[web], drain=timedelta(minutes=1)))
+        await kernel.trigger("long")
+        await has_begun.wait()
+        assert not kernel.health().is_stopping
+        async with client.get(f"{web.url}/readyz") as answer:
+            assert answer.status == 200
+        stopping = asyncio.create_task(stack.aclose())
+        while not kernel.health().is_stopping:  # noqa: ASYNC110 - the stop takes its first step when this task waits
+            await asyncio.sleep(0)
+        async with client.get(f"{web.url}/readyz") as answer:
+            ready, report = answer.status, await answer.json()
+        async with client.get(f"{web.url}/livez") as answer:
+            alive = answer.status
+        go_on.set()
+        await stopping
+
+    assert (ready, report["status"], report["running"], alive) == (503, "stopping", False, 200)
+    (stop,) = [one for one in report["components"] if one["name"] == "stop"]
+    assert "waits for running bodies" in stop["problem"]
+
+
 async def test_metrics_have_lateness_append_time_stalls_and_parts(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     async with serve(tick) as ask:
         told = msgspec.structs.replace(

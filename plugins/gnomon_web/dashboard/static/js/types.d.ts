@@ -142,7 +142,7 @@ export interface Statistics {
 
 export interface Component {
   name: string;
-  state: 'ok' | 'starting' | 'degraded' | 'failed';
+  state: 'ok' | 'starting' | 'stopping' | 'degraded' | 'failed';
   problem?: string | null;
   lag?: number | null;
   /** The run that causes the problem, if any. */

@@ -18,7 +18,7 @@ export const zh = {
   'event.cancelled': '已终止', 'event.cancel_requested': '请求终止', 'event.late_result': '迟到的结果',
   'event.due': '计划时间 {at}', 'event.steps': '步骤：{names}', 'event.step': '进入 {name}', 'event.skipped': '跳过 {names}', 'event.after': '耗时 {t}',
   'outcome.succeeded': '成功', 'outcome.failed': '失败', 'outcome.cancelled': '已终止',
-  'role.viewer': '只读', 'role.operator': '操作员', 'role.admin': '管理员', 'health.ok': '正常', 'health.starting': '启动中', 'health.degraded': '降级', 'health.failed': '故障',
+  'role.viewer': '只读', 'role.operator': '操作员', 'role.admin': '管理员', 'health.ok': '正常', 'health.starting': '启动中', 'health.stopping': '停止中', 'health.degraded': '降级', 'health.failed': '故障',
   'component.kernel': '内核', 'component.store': '存储', 'component.loop': '事件循环', 'component.clock': '时钟', 'component.timetable': '调度表', 'component.journal': '日志写入', 'component.starts': '任务启动', 'component.start': '启动',
   'audit.add': '添加了任务', 'audit.change': '修改了任务', 'audit.remove': '移除了任务', 'audit.pause': '暂停了任务', 'audit.resume': '恢复了任务',
   'audit.trigger': '手动执行了任务', 'audit.cancel': '请求终止执行', 'audit.mark_failed': '将执行标记为失败', 'audit.metadata': '修改了名称或备注', 'audit.describe': '修改了名称或备注', 'audit.hide': '隐藏了一条记录',
@@ -70,7 +70,7 @@ export const zh = {
   'pause.all': '暂停 {n} 个任务', 'resume.all': '恢复 {n} 个任务', 'pause.all.n': '暂停 {n} 个', 'resume.all.n': '恢复 {n} 个', 'pause.all.ask': '暂停这 {n} 个任务？', 'resume.all.ask': '恢复这 {n} 个任务？', 'select': '选择 {j}', 'selected': '已选 {n} 个', 'actions.none': '当前没有可用的操作。',
   'done.trigger': '{j} 已触发。', 'done.see': '查看执行', 'done.pause': '{j} 已暂停。', 'done.resume': '{j} 已恢复。', 'done.cancel': '已请求终止 {j}。', 'done.mark': '已标记为失败。', 'done.describe': '已保存。', 'done.pause.all': '已暂停 {n} 个任务。', 'done.resume.all': '已恢复 {n} 个任务。',
 
-  'link.connecting': '连接中', 'link.live': '实时', 'link.lost': '未连接', 'link.refused': '未登录', 'link.degraded': '降级', 'link.starting': '启动中', 'link.failed': '故障', 'lost': '连接已断开。', 'lost.text': '页面内容可能不是最新，将自动恢复连接。', 'lost.retry': '立即重连', 'stale': '新版本 {v} 可用：重新加载',
+  'link.connecting': '连接中', 'link.live': '实时', 'link.lost': '未连接', 'link.refused': '未登录', 'link.degraded': '降级', 'link.starting': '启动中', 'link.stopping': '停止中', 'link.failed': '故障', 'lost': '连接已断开。', 'lost.text': '页面内容可能不是最新，将自动恢复连接。', 'lost.retry': '立即重连', 'stale': '新版本 {v} 可用：重新加载',
   'login.title': '登录', 'login.text': '此服务器需要令牌。令牌由服务器的配置文件设定。', 'login.token': '令牌', 'login.do': '登录', 'login.with': '使用 {name} 登录', 'login.wrong': '令牌不正确。', 'login.slow': '失败次数过多，请稍等一分钟。', 'login.unreachable': '无法连接服务器。', 'logout': '退出登录',
   'first.title': '还没有任务', 'first.text': '在配置文件或代码中添加任务：', 'first.config': '写在配置文件中', 'first.python': '写在 Python 中', 'first.reload': '然后使其生效，无需重启：',
   'system': '系统', 'system.parts': '组件', 'system.log': '事件日志', 'system.page': '本页面', 'system.position': '位置', 'system.id': '标识', 'system.executing': '正在执行', 'system.waiting': '等待执行', 'system.clients': '已连接的客户端', 'system.version': '版本', 'system.link': '连接', 'system.who': '当前身份', 'system.batches': '已接收更新', 'system.lag': '落后 {n}',
