@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from contextlib import AsyncExitStack, contextmanager
 from datetime import timedelta
+from itertools import chain
 from types import TracebackType
 from typing import Any, Self
 
@@ -45,6 +46,7 @@ from gnomon.jobs.job import Job
 from gnomon.jobs.registered import ARGUMENTS_LIMIT, RegisteredJob
 from gnomon.logs import get_logger
 from gnomon.loop_guard import LoopGuard
+from gnomon.plugins.contributions import contributed_jobs, contributed_store
 from gnomon.plugins.dispatcher import Dispatcher
 from gnomon.plugins.guards import Guards
 from gnomon.plugins.plugin_set import PluginSet, as_plugin_set
@@ -73,11 +75,14 @@ class Kernel(KernelQueries, KernelCommands):
     """Keeps time, runs jobs, and records everything that happens.
 
     Use it as `async with Kernel(...) as kernel:`; it runs until the block is left. `plugins` are objects, modules or
-    classes with hooks. `timezone` is the zone of jobs that have none. `drain` is how long leaving waits for running
-    bodies. A run that blocks the event loop for longer than `blocked_loop_after` is reported; None or 0 turns that off.
-    The arguments of a run may have `arguments_limit` bytes as JSON. A kernel with `keeps_time=False` runs only what is
-    triggered. Inside the block, `log_id` is the id of the log and `loop` the event loop of the kernel; the text
-    that is set as `stop_reason` there is recorded as the reason of the stop.
+    classes with hooks, by name or in a list. They provide jobs and, unless `store` is given, the store; a PluginSet is
+    that of a deployment, which has collected both. Without a store the log is in memory. `timezone` is the zone of jobs
+    that have none. `drain` is how long leaving waits for running bodies. A run that blocks the event loop for longer
+    than `blocked_loop_after` is reported; None or 0 turns that off. The arguments of a run may have `arguments_limit`
+    bytes as JSON. A kernel with `keeps_time=False` runs only what is triggered. Failed runs are reported to `logging`,
+    with the logger `gnomon.jobs`, unless `log_failures` is false. Inside the block, `log_id` is the id of the log and
+    `loop` the event loop of the kernel; the text that is set as `stop_reason` there is recorded as the reason of the
+    stop.
     """
 
     def __init__(  # noqa: PLR0913 - what a deployment may set, all by name
@@ -85,7 +90,7 @@ class Kernel(KernelQueries, KernelCommands):
         *,
         store: Store | None = None,
         jobs: Iterable[Job | RegisteredJob | Callable[..., Any]] = (),
-        plugins: PluginSet | Iterable[Any] = (),
+        plugins: PluginSet | Mapping[str, Any] | Iterable[Any] = (),
         clock: Clock | None = None,
         timezone: str = "UTC",
         node: str | None = None,
@@ -95,6 +100,7 @@ class Kernel(KernelQueries, KernelCommands):
         blocked_loop_after: timedelta | None = timedelta(seconds=1),
         arguments_limit: int = ARGUMENTS_LIMIT,
         keeps_time: bool = True,
+        log_failures: bool = True,
     ) -> None:
         self.clock = clock or SystemClock()
         self.node = node or socket.gethostname()
@@ -107,6 +113,7 @@ class Kernel(KernelQueries, KernelCommands):
         self._timezone = timezone
         self._arguments_limit = arguments_limit
         self._keeps_time = keeps_time
+        self._log_failures = log_failures
         self._hook_timeout_s = hook_timeout.total_seconds()
         self._blocked_loop_after_s = blocked_loop_after.total_seconds() if blocked_loop_after else None
         self._watchdog: LoopWatchdog | None = None
@@ -117,10 +124,11 @@ class Kernel(KernelQueries, KernelCommands):
         self._is_stopping = False
         self._failure: GnomonError | None = None
         self._owner: asyncio.Task[Any] | None = None
-        self._store = store or MemoryStore()
+        own = () if isinstance(plugins, PluginSet) else self.plugins
+        self._store = store or contributed_store(own) or MemoryStore()
         self.directory = self._store.directory
         with garbage_collection_paused():
-            self._jobs = JobTable(self._register(job) for job in jobs)
+            self._jobs = JobTable(self._register(job) for job in chain(jobs, contributed_jobs(own)))
         self._dispatcher = Dispatcher(self.plugins, self._store, self, self._hook_timeout_s)
         self._journal = Journal(self._store, self.clock, self.node, self._dispatcher.publish)
         self._facts = KernelFacts(self._journal)
@@ -207,7 +215,9 @@ class Kernel(KernelQueries, KernelCommands):
         """Build the components that need the running event loop and the kernel's set of tasks."""
         runners = (AsyncRunner(self.clock), ThreadRunner(self.clock), ProcessRunner(self.clock))
         self._progress = ProgressRecorder(self._journal, self._store, self.clock)
-        self._supervisor = Supervisor(self._journal, self.clock, runners, self._progress, tasks)
+        self._supervisor = Supervisor(
+            self._journal, self.clock, runners, self._progress, tasks, log_failures=self._log_failures
+        )
         if self._blocked_loop_after_s is not None:
             self._watchdog = LoopWatchdog(self._blocked_loop_after_s, self._supervisor)
         self._launcher = Launcher(
@@ -232,7 +242,9 @@ class Kernel(KernelQueries, KernelCommands):
             return  # the runs of an earlier kernel wait for one that keeps time and knows all the jobs
         with garbage_collection_paused():
             self._registry.apply(list(self._jobs), KERNEL, "the kernel was started with these definitions")
-        await recover(self._store, self._journal, self._launcher, self.clock, self._jobs)
+        await recover(
+            self._store, self._journal, self._launcher, self.clock, self._jobs, log_failures=self._log_failures
+        )
         absence = Absence(down_until=self.clock.now())
         with garbage_collection_paused():
             for registered in self._jobs:

@@ -1,18 +1,23 @@
 """The loggers of the kernel and of first-party plugins, which job code cannot redirect, silence or break.
 
-They are structlog loggers and follow the configuration of the program. `gnomon run` fixes their output with
-`keep_output`: otherwise the kernel's lines would be gone after a body has called `logging.basicConfig(force=True)`,
-`logging.config.dictConfig()` or `structlog.configure()`. A line that cannot be written is written to the standard error
-of the process instead; writing one raises nothing, because a closed stream or a filter of a body must not end a kernel.
+They follow the configuration of the program and change none of it: a program that has configured structlog gets their
+lines through structlog, every other program through `logging`, where each logger has the name of its module. An
+unconfigured structlog would print every line to the standard output of the program.
+
+`gnomon run` fixes their output with `keep_output`: otherwise the kernel's lines would be gone after a body has called
+`logging.basicConfig(force=True)`, `logging.config.dictConfig()` or `structlog.configure()`. A line that cannot be
+written is written to the standard error of the process instead; writing one raises nothing, because a closed stream or
+a filter of a body must not end a kernel.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import lru_cache, partial
+from types import TracebackType
 from typing import Any, NamedTuple, cast
 
 import structlog
@@ -29,7 +34,17 @@ class Output(NamedTuple):
     processors: Sequence[Processor]
 
 
-_WRITING = frozenset({"debug", "info", "warning", "error", "critical", "exception", "log"})
+_LEVELS = {
+    "debug": logging.DEBUG,
+    "info": logging.INFO,
+    "warning": logging.WARNING,
+    "error": logging.ERROR,
+    "critical": logging.CRITICAL,
+    "exception": logging.ERROR,
+}
+_WRITING = frozenset({*_LEVELS, "log"})
+_CALLERS = 3
+"""Frames from `logging` up to the caller of a kernel logger, for the file and line of a record."""
 _output: Output | None = None
 
 
@@ -55,8 +70,39 @@ class KernelLogger:
         return partial(_write, self._name, method) if method in _WRITING else getattr(_find_logger(self._name), method)
 
 
+class PlainLogger:
+    """Writes lines to `logging`, each as one text: the event, and its facts as `name=value`."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __getattr__(self, method: str) -> Any:
+        if method == "log":
+            return self._log
+        if method not in _LEVELS:
+            return getattr(logging.getLogger(self._name), method)
+        if method == "exception":
+            return partial(self._log, _LEVELS[method], exc_info=True)
+        return partial(self._log, _LEVELS[method])
+
+    def _log(self, level: int, event: object, *args: Any, exc_info: Any = None, **facts: Any) -> None:
+        logger = logging.getLogger(self._name)
+        if logger.isEnabledFor(level):
+            text = safe_str(event) if not args else safe_str(event) % args
+            line = " ".join((text, *(f"{key}={_fact(value)}" for key, value in facts.items())))
+            logger.log(level, "%s", line, exc_info=exc_info, stacklevel=_CALLERS)
+
+
+def _fact(value: object) -> str:
+    """Return a plain word as it is, and everything else as Python writes it."""
+    is_word = type(value) is str and value.isprintable() and value and " " not in value
+    return value if is_word else safe_repr(value)  # type: ignore[return-value]
+
+
 def _find_logger(name: str) -> Any:
-    return structlog.stdlib.get_logger(name) if _output is None else _own_logger(name, _output)
+    if _output is not None:
+        return _own_logger(name, _output)
+    return structlog.stdlib.get_logger(name) if structlog.is_configured() else PlainLogger(name)
 
 
 def _write(name: str, method: str, /, *args: Any, **facts: Any) -> None:
@@ -65,9 +111,36 @@ def _write(name: str, method: str, /, *args: Any, **facts: Any) -> None:
     except KeyboardInterrupt:
         raise
     except BaseException as exc:  # noqa: BLE001 - filters, handlers and processors of bodies may raise anything
-        line = f"[{method}] {safe_str(args)} {safe_str(facts)} logger={name} (not logged: {safe_repr(exc)})"
-        with suppress(OSError):
-            os.write(2, visible(line).encode("utf-8", "backslashreplace") + b"\n")
+        _write_to_stderr(name, method, f"{safe_str(args)} {safe_str(facts)}", exc)
+
+
+def _write_to_stderr(name: str, method: str, text: str, exc: BaseException) -> None:
+    line = f"[{method}] {text} logger={name} (not logged: {safe_repr(exc)})"
+    with suppress(OSError):
+        os.write(2, visible(line).encode("utf-8", "backslashreplace") + b"\n")
+
+
+def write_record(
+    name: str, level: int, text: str, *, exc: BaseException | None, traceback: str | None, facts: Mapping[str, Any]
+) -> None:
+    """Write a record to `logging`, whatever structlog is configured to; raises nothing but KeyboardInterrupt.
+
+    `traceback` is the text that formatters print. `exc` is for handlers that want the exception itself. `facts` become
+    attributes of the record.
+    """
+    try:
+        logger: logging.Logger = logging.getLogger(name) if _output is None else OwnLogger(name, _output.handler)
+        if logger.isEnabledFor(level):
+            info: tuple[type[BaseException], BaseException, TracebackType | None] | None = None
+            if exc is not None:
+                info = (type(exc), exc, exc.__traceback__)
+            record = logger.makeRecord(name, level, "(job)", 0, visible(text, lines=True), (), info, None, dict(facts))
+            record.exc_text = visible(traceback, lines=True).rstrip("\n") if traceback else None
+            logger.handle(record)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as problem:  # noqa: BLE001 - as above
+        _write_to_stderr(name, logging.getLevelName(level).lower(), text, problem)
 
 
 def get_logger(name: str) -> structlog.stdlib.BoundLogger:

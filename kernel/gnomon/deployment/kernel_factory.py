@@ -20,7 +20,10 @@ def build_kernel(
     plugins: PluginSet | None = None,
     keeps_time: bool = True,
 ) -> Kernel:
-    """Return a kernel that is not started; arguments replace what the deployment has."""
+    """Return a kernel that is not started; arguments replace what the deployment has.
+
+    It does not report failures to `logging`: the commands print them in their own way.
+    """
     settings = deployment.config.kernel
     return Kernel(
         store=store or deployment.store,
@@ -34,4 +37,5 @@ def build_kernel(
         blocked_loop_after=settings.blocked_loop_after or None,
         arguments_limit=settings.arguments_limit,
         keeps_time=keeps_time,
+        log_failures=False,
     )

@@ -16,6 +16,9 @@ from gnomon.runners.base import Runner
 from gnomon.runners.context import Context
 from gnomon.tasks import ProtectedTask
 
+RETRIED = frozenset({"exception", "timeout", "silence", "zombie", "lost", "killed"})
+"""The kinds of failure that a job's `retry` covers; a run that an operator marked as failed stays failed."""
+
 
 class RunObserver(Protocol):
     """Receives the end of a run; the body may still be running."""

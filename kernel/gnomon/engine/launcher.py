@@ -12,7 +12,7 @@ from gnomon.domain import events
 from gnomon.domain.events import MissedReason
 from gnomon.domain.execution import Execution, execution_id
 from gnomon.domain.operator_actions import KERNEL
-from gnomon.engine.active_run import ActiveRun
+from gnomon.engine.active_run import RETRIED, ActiveRun
 from gnomon.engine.admission import Admission, Ticket, Verdict
 from gnomon.engine.job_table import JobTable
 from gnomon.engine.journal import Journal
@@ -29,9 +29,6 @@ from gnomon.tasks import ProtectedTask, TaskSet
 from gnomon.text import moment
 
 log = get_logger("gnomon.engine.launcher")
-
-RETRIED = frozenset({"exception", "timeout", "silence", "zombie", "lost", "killed"})
-"""The kinds of failure that a job's `retry` covers; a run that an operator marked as failed stays failed."""
 
 ROOM_EVENTS = 2_048
 """How many events may wait to be written while more fires are dispatched: a commit or two."""

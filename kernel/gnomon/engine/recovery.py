@@ -9,6 +9,7 @@ import msgspec
 from gnomon.domain import events
 from gnomon.domain.execution import Execution, Status
 from gnomon.domain.records import ExecutionQuery
+from gnomon.engine.failure_log import log_failure
 from gnomon.engine.job_table import JobTable
 from gnomon.engine.journal import Journal
 from gnomon.engine.launcher import Launcher, grace_of
@@ -18,7 +19,9 @@ from gnomon.ports import Clock, Store
 log = get_logger("gnomon.engine.recovery")
 
 
-async def recover(store: Store, journal: Journal, launcher: Launcher, clock: Clock, jobs: JobTable) -> None:
+async def recover(
+    store: Store, journal: Journal, launcher: Launcher, clock: Clock, jobs: JobTable, *, log_failures: bool
+) -> None:
     """End or resume every run that has not ended, so that none stays running forever.
 
     Runs that were running fail with reason `lost`, and are retried where their jobs have retries. Runs that were
@@ -29,7 +32,10 @@ async def recover(store: Store, journal: Journal, launcher: Launcher, clock: Clo
     accepted = [execution async for execution in _all(store, "scheduled")]
     for execution in lost:
         _declare_lost(execution, journal)
-        if (registered := jobs.get(execution.job_id)) is not None:
+        registered = jobs.get(execution.job_id)
+        if log_failures:
+            log_failure(execution, registered.job.retry.attempts if registered is not None else 1)
+        if registered is not None:
             launcher.retry(execution, registered.job)
         journal.forget(execution.id)
     for execution in reversed(accepted):  # oldest first, as they came

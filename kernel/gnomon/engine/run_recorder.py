@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from gnomon.domain import events
 from gnomon.engine.active_run import ActiveRun, Ending
+from gnomon.engine.failure_log import log_failure
 from gnomon.engine.journal import Journal
 from gnomon.ports import Clock
 from gnomon.runners.base import Outcome
@@ -14,9 +15,10 @@ from gnomon.text import shorten
 class RunRecorder:
     """Writes the events of runs; every method may raise DeposedError."""
 
-    def __init__(self, journal: Journal, clock: Clock) -> None:
+    def __init__(self, journal: Journal, clock: Clock, *, log_failures: bool = True) -> None:
         self._journal = journal
         self._clock = clock
+        self._log_failures = log_failures
 
     def end(self, active: ActiveRun, outcome: Outcome) -> None:
         """Record the end of a run by the outcome of its body, and by its `ending`, which overrules success."""
@@ -55,6 +57,7 @@ class RunRecorder:
                 traceback=outcome.traceback,
                 execution_time=spent,
             )
+            self._log(active, outcome)
 
     def failed(self, active: ActiveRun, ending: Ending, outcome: Outcome | None = None) -> None:
         """Record that the kernel ends a run; `outcome` is that of its body, if it has ended."""
@@ -69,6 +72,11 @@ class RunRecorder:
             execution_time=round(self._clock.monotonic() - active.started_at, 6),
             actor=ending.actor,
         )
+        self._log(active, outcome)
+
+    def _log(self, active: ActiveRun, outcome: Outcome | None) -> None:
+        if self._log_failures:
+            log_failure(active.execution, active.job.retry.attempts, outcome)
 
     def late(self, active: ActiveRun, outcome: Outcome) -> None:
         """Record the outcome of a body that finished after its run had ended."""

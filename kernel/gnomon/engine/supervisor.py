@@ -50,12 +50,14 @@ class Supervisor:
         runners: Iterable[Runner],
         progress: ProgressRecorder,
         tasks: TaskSet,
+        *,
+        log_failures: bool = True,
     ) -> None:
         self._journal = journal
         self._clock = clock
         self._runners = {runner.name: runner for runner in runners}
         self._progress = progress
-        self._recorder = RunRecorder(journal, clock)
+        self._recorder = RunRecorder(journal, clock, log_failures=log_failures)
         self._tasks = tasks
         self._loop = asyncio.get_running_loop()
         self._active: dict[str, ActiveRun] = {}

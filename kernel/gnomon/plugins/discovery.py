@@ -73,6 +73,17 @@ def discover(paths: Sequence[Path] = ()) -> list[FoundPlugin]:
     return [_only(found) for found in offers.values()]
 
 
+def offered_name(plugin: Any) -> str | None:
+    """Return the name under which an entry point offers a class or a module, None if none does; imports nothing."""
+    for point in entry_points(group=GROUP):
+        found: Any = sys.modules.get(point.module)
+        for part in point.attr.split(".") if point.attr else ():
+            found = getattr(found, part, None)
+        if found is not None and found is plugin:
+            return point.name
+    return None
+
+
 def _only(found: list[FoundPlugin]) -> FoundPlugin:
     if len(found) == 1:
         return found[0]

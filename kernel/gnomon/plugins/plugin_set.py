@@ -21,7 +21,7 @@ from gnomon.conversion import convert
 from gnomon.errors import ConfigError, PluginError
 from gnomon.jobs.job import Job
 from gnomon.plugins.calls import PluginCallError, call_within, contained, describe
-from gnomon.plugins.discovery import FoundPlugin
+from gnomon.plugins.discovery import FoundPlugin, offered_name
 from gnomon.plugins.hook_checks import HOOKS, hook_problem, marked_hooks, unmarked_hooks
 from gnomon.ports import Store
 from gnomon.safe_text import class_module, class_name, exact, safe_repr, type_name
@@ -151,13 +151,21 @@ class Plugin:
                 raise PluginError(self.name, f"failed in {hook}: {exc}") from exc.__cause__
 
 
-def as_plugin_set(plugins: PluginSet | Iterable[Any]) -> PluginSet:
-    """Return a set of plugins: the one that is given, or one of these objects, modules and classes."""
+def as_plugin_set(plugins: PluginSet | Mapping[str, Any] | Iterable[Any]) -> PluginSet:
+    """Return a set of plugins: the one that is given, or one of these objects, modules and classes.
+
+    A mapping has their names. Without it, a plugin has the name of its entry point, which is also the name of its
+    section in a config, and a plugin without an entry point that of its class or module.
+    """
     if isinstance(plugins, PluginSet):
         return plugins
     made = PluginSet()
-    for plugin in plugins:
-        made.add(plugin)
+    if isinstance(plugins, Mapping):
+        for name, plugin in plugins.items():
+            made.add(plugin, name)
+    else:
+        for plugin in plugins:
+            made.add(plugin)
     return made
 
 
@@ -203,7 +211,11 @@ class PluginSet:
 
     def _add(self, plugin: Any, name: str, settings: Mapping[str, Any], found: FoundPlugin | None) -> Plugin:
         if name in self._plugins:
-            raise PluginError(name, "is already there: two plugins cannot have the same name")
+            raise PluginError(
+                name,
+                "is already there: two plugins cannot have the same name; give each its own, "
+                f"such as plugins={{'{name}': ..., '{name}-2': ...}}",
+            )
         instance, config = _make(plugin, name, settings, self._directory)
         added = Plugin(name, instance, self.manager.hook, found, config)
         try:
@@ -295,8 +307,14 @@ def _struct_type(name: str, plugin: Any, attribute: str) -> type[msgspec.Struct]
 
 
 def _name_of(plugin: Any) -> str:
-    """Return `__name__`, or the name of the class; reading the first may run code of the plugin."""
+    """Return the name of its entry point, else `__name__`, else the name of the class.
+
+    Reading `__name__` may run code of the plugin.
+    """
     kind = type(plugin)
+    is_itself = issubclass(kind, type | ModuleType)
+    if (offered := offered_name(plugin if is_itself else kind)) is not None:
+        return offered
     try:
         name = getattr(plugin, "__name__", None)
     except BaseException:  # noqa: BLE001 - a plugin with an unreadable name still has a class

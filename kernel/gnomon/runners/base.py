@@ -35,7 +35,8 @@ class Outcome(msgspec.Struct, frozen=True):
 
     `value` is JSON and the texts are bounded, as `runners.outcome` builds them. `error_type` is None exactly when the
     body returned. `cancelled` means that the body stopped on request, `killed` that its process was ended by a signal.
-    `execution_time` is in seconds on the monotonic clock.
+    `execution_time` is in seconds on the monotonic clock. `exception` is what the body raised, for the logging of the
+    program: None where it was raised in another process, or may contain secrets.
     """
 
     execution_time: float
@@ -45,6 +46,7 @@ class Outcome(msgspec.Struct, frozen=True):
     traceback: str | None = None
     cancelled: bool = False
     killed: bool = False
+    exception: BaseException | None = None
 
     @property
     def is_success(self) -> bool:

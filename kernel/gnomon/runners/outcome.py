@@ -36,6 +36,7 @@ def failure_outcome(exc: BaseException, execution_time: float, mask: Mask | None
         error_message=safe_str(exc, ERROR_LIMIT, hide),
         traceback=safe_traceback(exc, hide=hide),
         cancelled=issubclass(type(exc), RunCancelled | asyncio.CancelledError),  # isinstance() asks for __class__ too
+        exception=exc if mask is None else None,
     )
 
 

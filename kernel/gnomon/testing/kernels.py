@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -63,14 +63,15 @@ def make_job(body: Runnable, **policies: Any) -> Job:
 
 def make_kernel(
     *jobs: Runnable,
-    plugins: Iterable[Any] = (),
+    plugins: Mapping[str, Any] | Iterable[Any] = (),
     clock: Clock | None = None,
     store: Store | None = None,
     **settings: Any,
 ) -> Kernel:
     """Return a kernel that is not started yet: in memory, on a virtual clock, with `drain` 0.
 
-    `plugins` are objects, classes or modules with hooks; `settings` are those of `Kernel`.
+    `plugins` are objects, classes or modules with hooks, whose jobs the kernel serves; their stores are not used.
+    `settings` are those of `Kernel`.
     """
     clock = clock or VirtualClock()
     # A busy machine may hold up any loop for a second, and tests compare whole logs: no warnings about that by default.

@@ -279,9 +279,7 @@ async def test_the_check_is_a_job_with_a_history_that_can_be_triggered_and_pause
         await asyncio.Event().wait()
 
     clock, reaper = VirtualClock(), ReaperPlugin()
-    jobs: list[Job] = [Job(id="job", func=body)]
-    reaper.register_jobs(lambda **keys: jobs.append(Job(**keys)))
-    async with make_kernel(*jobs, clock=clock, plugins=[reaper]) as kernel:
+    async with make_kernel(Job(id="job", func=body), clock=clock, plugins=[reaper]) as kernel:
         hung = (await kernel.trigger("job")).execution.id
 
         async def look() -> dict[str, Any]:

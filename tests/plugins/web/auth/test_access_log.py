@@ -53,7 +53,7 @@ async def test_a_reload_that_ends_a_login_is_in_the_history(serve: Any, settle: 
     async with serve(tick, guarded=True) as ask:
         await ask.log_in("viewer")
         other = Token("other", "viewer", Secret("w4rm-Stone.Casts9"))
-        await ask.kernel.reload_plugins({"WebPlugin": Config(port=0, tokens=[other])})
+        await ask.kernel.reload_plugins({"web": Config(port=0, tokens=[other])})
         (ended,) = await settle(LoggedOut, 1)
 
     assert (ended.name, ended.reason) == ("viewer", "reload")

@@ -283,15 +283,13 @@ async def test_a_reload_gives_open_logins_the_new_role(serve: Any) -> None:
         cookie = login.headers["Set-Cookie"].partition(";")[0]
         browser = {"Cookie": cookie, "Origin": f"http://{host}:{port}"}
         before = await ask("POST", "/scheduler/jobs/tick/pause", headers=browser)
-        applied = await ask.kernel.reload_plugins(
-            {"WebPlugin": Config(port=0, tokens=[Token("ops", "viewer", Secret(OPS))])}
-        )
+        applied = await ask.kernel.reload_plugins({"web": Config(port=0, tokens=[Token("ops", "viewer", Secret(OPS))])})
         after = [(await ask(*call, headers=browser)).status for call in (
             ("GET", "/scheduler/jobs"), ("POST", "/scheduler/jobs/tick/pause"),
         )]  # fmt: skip
 
     assert (before.status, after) == (200, [200, 403])
-    assert applied == {"WebPlugin": frozenset({"tokens", "oidc", "session"})}
+    assert applied == {"web": frozenset({"tokens", "oidc", "session"})}
 
 
 async def test_a_plugin_that_fails_to_reload_is_logged_and_reported(

@@ -430,7 +430,7 @@ async def test_a_reload_ends_logins_that_other_roles_would_not_grant(
         browser = Browser(ask)
         await browser.log_in()
         oidc = None if changed is None else settings(provider, **changed)
-        await ask.kernel.reload_plugins({"WebPlugin": Config(port=0, tokens=[token], oidc=oidc)})
+        await ask.kernel.reload_plugins({"web": Config(port=0, tokens=[token], oidc=oidc)})
 
         assert (await browser.get("/scheduler/jobs")).status == status
         assert (await ask("GET", "/login/oidc", allow_redirects=False)).status == (404 if oidc is None else 303)

@@ -214,7 +214,7 @@ async def test_metrics_count_executions(serve: Any, gnomon_clock: Any) -> None:
     assert found["gnomon_lateness_seconds_bucket", "hourly", "+Inf"] == 3
     assert (found["gnomon_running",], found["gnomon_waiting",]) == (0, 0)
     assert (found["gnomon_store_up",], found["gnomon_store_lag",]) == (1, 0)
-    assert ("gnomon_plugin_lag", "WebPlugin") in found
+    assert ("gnomon_plugin_lag", "web") in found
 
 
 async def test_removing_a_job_removes_its_time_series(serve: Any, gnomon_clock: Any) -> None:

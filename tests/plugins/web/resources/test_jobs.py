@@ -332,7 +332,7 @@ async def test_the_statistics_of_the_store_are_exact(serve: Any) -> None:
     assert (overview["total_jobs"], overview["running_jobs"], overview["paused_jobs"]) == (2, 2, 0)
     assert overview["today"]["total"] == 4
     assert overview["scheduler_running"] is True
-    assert [plugin["name"] for plugin in overview["plugins"]] == ["WebPlugin"]
+    assert [plugin["name"] for plugin in overview["plugins"]] == ["web"]
 
 
 # --- arguments that a command may set ---
