@@ -32,7 +32,7 @@ from gnomon.jobs.body import check_arguments
 from gnomon.jobs.diff import JobsDiff
 from gnomon.jobs.job import Job
 from gnomon.jobs.overrides import check_overrides
-from gnomon.jobs.registered import RegisteredJob, own_arguments, register_job
+from gnomon.jobs.registered import RegisteredJob, own_arguments, register_job, unfit_argument
 from gnomon.json_depth import is_too_deep
 from gnomon.safe_text import safe_repr
 
@@ -237,7 +237,9 @@ def _merge(registered: RegisteredJob, kwargs: Mapping[str, Any], arguments_limit
     OverrideError where the job does not accept one, JobError where they do not fit or are not JSON. A mapping that
     looks like a reference to a secret is escaped: only the definition of a job may refer to one.
     """
-    job = registered.job
+    job, types = registered.job, registered.body.types
+    if types is not None:
+        kwargs = types.kept([], dict(kwargs))[1]
     check_overrides(job.id, registered.body.overrides, job.kwargs, kwargs)
     if is_too_deep(kwargs):
         own_arguments(msgspec.structs.replace(job, kwargs={**job.kwargs, **kwargs}), arguments_limit)
@@ -248,4 +250,7 @@ def _merge(registered: RegisteredJob, kwargs: Mapping[str, Any], arguments_limit
     merged = msgspec.structs.replace(job, kwargs={**job.kwargs, **given})
     _, own = own_arguments(merged, arguments_limit)
     check_arguments(merged, registered.body)
+    if types is not None:
+        for place, problem in types.problems([], {key: own[key] for key in kwargs}):
+            raise unfit_argument(job.id, registered.body, place, problem)
     return own

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from gnomon.errors import JobError
+from gnomon.jobs.arguments import ArgumentTypes
 from gnomon.jobs.callables import cached_by_function, child_target, load_function, reference
 from gnomon.jobs.job import Job
 from gnomon.jobs.overrides import Overrides, declared_overrides
@@ -29,7 +30,8 @@ class Body(msgspec.Struct, frozen=True):
     """A job's function, and which arguments its signature expects from the kernel.
 
     `child_target` is the name by which a child process imports the function, for jobs with `runner = "process"`.
-    `overrides` says which arguments commands may set for one run.
+    `overrides` says which arguments commands may set for one run. `types` has the types of annotated parameters;
+    `converter` is the same, or None where JSON is passed to the function as it is.
     """
 
     func: Callable[..., Any]
@@ -39,11 +41,24 @@ class Body(msgspec.Struct, frozen=True):
     takes_force: bool = False
     child_target: str | None = None
     overrides: Overrides = "all"
+    types: ArgumentTypes | None = None
+    converter: ArgumentTypes | None = None
 
     def arguments(
         self, args: list[Any], kwargs: dict[str, Any], context: object, *, force: bool
     ) -> tuple[list[Any], dict[str, Any]]:
-        """Return the arguments of a run, with the context and `force` added if the signature has them."""
+        """Return the arguments of a call: in the types of the annotations, with the context and `force` if it has them.
+
+        JobError for an argument that does not fit its annotation.
+        """
+        if self.converter is not None:
+            args, kwargs = self.converter.converted(args, kwargs)
+        return self.completed(args, kwargs, context, force=force)
+
+    def completed(
+        self, args: list[Any], kwargs: dict[str, Any], context: object, *, force: bool
+    ) -> tuple[list[Any], dict[str, Any]]:
+        """Return arguments with the context and `force` added if the signature has them."""
         if self.context_parameter is None and not self.takes_force:
             return args, kwargs
         positional, named = list(args), dict(kwargs)
@@ -85,7 +100,7 @@ def check_arguments(job: Job, body: Body, *, may_be_incomplete: bool = False) ->
 
     With `may_be_incomplete` arguments may be missing; a manual trigger supplies them.
     """
-    args, kwargs = body.arguments(job.args, job.kwargs, None, force=False)
+    args, kwargs = body.completed(job.args, job.kwargs, None, force=False)
     problem = cached_by_function(_signature_problem, body.func, len(args), tuple(kwargs), may_be_incomplete)
     if problem is not None:
         raise JobError(
@@ -116,7 +131,11 @@ def _read_body(func: Callable[..., Any]) -> Body:
     if signature is None:
         return Body(func, is_async, overrides=overrides)
     name, position = _context_parameter(signature)
-    return Body(func, is_async, name, position, _takes_force(signature), overrides=overrides)
+    types = ArgumentTypes.of(func, signature, name)
+    converter = types if types is not None and types.converts else None
+    return Body(
+        func, is_async, name, position, _takes_force(signature), overrides=overrides, types=types, converter=converter
+    )
 
 
 def _check_overrides(job: Job, body: Body) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple, ParamSpec, TypeVar
 
@@ -12,7 +12,9 @@ import msgspec
 from gnomon.domain.own_copies import own_value
 from gnomon.durations import Duration, decode_hook, shared_duration
 from gnomon.errors import GnomonError, JobError
+from gnomon.jobs.arguments import ArgumentTypes
 from gnomon.jobs.body import SHOWN, Body, make_body
+from gnomon.jobs.callables import reference
 from gnomon.jobs.definition import convert_job
 from gnomon.jobs.job import Job
 from gnomon.json_depth import MAX_DEPTH, is_text_too_deep, is_too_deep
@@ -26,6 +28,7 @@ T = TypeVar("T")
 ARGUMENTS_LIMIT = 256 * 1024
 """Bytes that the arguments of a run may have as JSON, unless the kernel has another limit: each run in the log has them
 once more, and so has everything that lists runs."""
+_HINT = "annotate the parameter of the function with the type of the value, such as `day: date`"
 COLLECTIONS = ("tags", "args", "kwargs", "steps", "progress_patterns", "options")
 _JSON = frozenset({"args", "kwargs", "options"})
 _FIELDS = msgspec.structs.fields(Job)
@@ -87,12 +90,15 @@ def check_job(
     job, given = typed
     found = len(problems)
     trigger = _build_trigger(job, problems)
-    own = _attempt(problems, own_arguments, job, arguments_limit)
+    body = _attempt(problems, _runnable_body, job)
+    own = _attempt(problems, own_arguments, job, arguments_limit, body.types if body is not None else None)
     definition = None
     if own is not None:
-        job = msgspec.structs.replace(job, args=own[0], kwargs=own[1]) if any(own) else job
+        if any(own):
+            job = msgspec.structs.replace(job, args=own[0], kwargs=own[1])
+            given |= {name: value for name, value in zip(("args", "kwargs"), own, strict=True) if name in given}
         definition = _attempt(problems, _definition, job, given)
-    body = _attempt(problems, _runnable_body, job)
+        problems += _unfit_arguments(job, body) if body is not None else ()
     if len(problems) > found or body is None or definition is None:
         return None
     return RegisteredJob(job, body, trigger, definition)
@@ -127,6 +133,17 @@ def _runnable_body(job: Job) -> Body:
     if job.runner == "async" and not body.is_async:
         raise JobError(f'job {job.id!r} has runner = "async", but its function is not a coroutine function')
     return body
+
+
+def _unfit_arguments(job: Job, body: Body) -> Iterator[JobProblem]:
+    if body.types is not None and (job.args or job.kwargs):
+        for place, problem in body.types.problems(job.args, job.kwargs):
+            yield JobProblem(place, unfit_argument(job.id, body, place, problem))
+
+
+def unfit_argument(job_id: str, body: Body, place: str, problem: str) -> JobError:
+    """Return the error for an argument that does not fit its annotation."""
+    return JobError(f"job {job_id!r}: the argument {place} of {reference(body.func)} does not fit: {problem}")
 
 
 def _typed(job: Job, timezone: str) -> tuple[Job, dict[str, Any]]:
@@ -167,9 +184,12 @@ def _definition(job: Job, given: dict[str, Any]) -> dict[str, Any]:
         raise JobError(f"job {job.id!r}: its definition is nested deeper than {MAX_DEPTH} levels") from exc
 
 
-def own_arguments(job: Job, arguments_limit: int = ARGUMENTS_LIMIT) -> tuple[list[Any], dict[str, Any]]:
+def own_arguments(
+    job: Job, arguments_limit: int = ARGUMENTS_LIMIT, types: ArgumentTypes | None = None
+) -> tuple[list[Any], dict[str, Any]]:
     """Return the arguments of a job as the log gives them back: values that no other code can change later.
 
+    Values such as dates become JSON where `types`, the annotations of the function, read the same values back from it.
     Raise JobError for arguments that JSON cannot hold, that would be read back from it as something else, that are
     larger than `arguments_limit` bytes, or that nest deeper than MAX_DEPTH levels.
     """
@@ -178,6 +198,8 @@ def own_arguments(job: Job, arguments_limit: int = ARGUMENTS_LIMIT) -> tuple[lis
     given: list[Any] = [list(job.args), dict(job.kwargs)]
     if is_too_deep(given, MAX_DEPTH + 1):
         raise _too_deep(job)
+    if types is not None:
+        given = list(types.kept(*given))
     try:
         encoded = msgspec.json.encode(given)
         kept: list[Any] = msgspec.json.decode(encoded)
@@ -194,11 +216,22 @@ def own_arguments(job: Job, arguments_limit: int = ARGUMENTS_LIMIT) -> tuple[lis
     if is_text_too_deep(encoded, MAX_DEPTH + 1):  # what other objects turn into
         raise _too_deep(job)
     if kept != given:
+        changed = [
+            f"{place} = {safe_repr(value, SHOWN)} would be read back from the log as {safe_repr(read, SHOWN)}"
+            for place, value, read in _places(given, kept)
+            if value != read
+        ]
         raise JobError(
-            f"job {job.id!r}: the arguments {safe_repr(given, SHOWN)} would be read back from the log as "
-            f"{safe_repr(kept, SHOWN)}; use what JSON has: text, numbers, true, false, null, lists and objects"
+            f"job {job.id!r}: the argument {', '.join(changed)}; use what JSON has: text, numbers, true, false, null, "
+            f"lists and objects, or {_HINT}"
         )
     return kept[0], kept[1]
+
+
+def _places(given: list[Any], kept: list[Any]) -> Iterator[tuple[str, Any, Any]]:
+    yield from ((f"args[{i}]", *pair) for i, pair in enumerate(zip(given[0], kept[0], strict=True)))
+    # Names that are not text are read back as text.
+    yield from ((f"kwargs[{name!r}]", value, kept[1].get(name)) for name, value in given[1].items())
 
 
 def _too_deep(job: Job) -> JobError:
@@ -214,7 +247,10 @@ def _not_json(job: Job, problem: Exception) -> JobError:
     }
     culprits = [f"{place} is of type {type_name(value)}" for place, value in places.items() if not _is_json(value)]
     words = ", ".join(culprits) or safe_str(problem)
-    return JobError(f"job {job.id!r}: its arguments must be JSON, because the log keeps them: {words}")
+    return JobError(
+        f"job {job.id!r}: its arguments must be JSON, because the log keeps them: {words}; pass what JSON has, "
+        f"or {_HINT}"
+    )
 
 
 def _is_json(value: Any) -> bool:
