@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any, TypeAlias
 
@@ -30,9 +30,12 @@ FLUSH_THRESHOLD = 3_000
 by about 25 ms. A run of one of 10,000 jobs is flushed in 25 µs; with a threshold of 6,000 in 18, but then 1 of 100 of
 5,000 runs a second starts twice as late."""
 FLUSH_BYTES = 4 * 1024 * 1024
-"""Bytes of JSON that events and their views may be ahead of the tables: each reader keeps them in memory."""
-ROWS_AT_ONCE = 8
-"""Large views that are written with one statement."""
+"""Bytes of JSON that large events and their views may be ahead of the tables: each reader keeps them in memory."""
+USUAL_BYTES = 512
+"""Bytes of JSON of an event that only the number of events limits. Counted too, they made a burst of 10,000 runs flush
+between its appends, and cost it twice the CPU time."""
+STATEMENT_BYTES = 1024 * 1024
+"""Bytes of JSON of views that are written with one statement: they exist twice while it runs."""
 LARGE_BYTES = 8 * 1024
 """Bytes of JSON of arguments that count once more with each event of their run, because its view holds them."""
 ALL_JOBS = ""
@@ -41,6 +44,10 @@ _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Execution).decode
 _decode_job = msgspec.json.Decoder(JobState).decode
 
+Row: TypeAlias = tuple[Any, ...]
+"""A row of VIEW."""
+BODY = -2
+"""The place of the JSON of a view in its row."""
 VIEW = "id, version, last, job_id, status, is_manual, hidden, timestamp, ended_at, error_text, body, checksum"
 # Not INSERT OR REPLACE, which takes half as long again.
 REPLACE_VIEW = """ON CONFLICT DO UPDATE SET
@@ -73,7 +80,7 @@ class PendingViews:
     def count(self, events: Sequence[Event], size: int) -> None:
         """Count events that were appended; `size` is that of their JSON."""
         self.events += len(events)
-        self.bytes += size
+        self.bytes += max(size - USUAL_BYTES * len(events), 0)
         if self._large:
             self.bytes += sum(self._large.get(event.stream, 0) for event in events)
         if size > LARGE_BYTES:
@@ -101,10 +108,7 @@ def flush(connection: sqlite3.Connection, pending: PendingViews) -> None:
     if not pending.events:
         return
     with transaction(connection):
-        views = list(pending.executions.values())
-        size = ROWS_AT_ONCE if pending.bytes >= FLUSH_BYTES else len(views)  # rows with large bodies exist twice
-        for start in range(0, len(views), max(size, 1)):
-            put_executions(connection, views[start : start + size], pending.ends)
+        put_executions(connection, pending.executions.values(), pending.ends)
         others = [(stream, *end) for stream, end in pending.ends.items() if stream not in pending.executions]
         insert(connection, f"INTO {STREAMS}", others, _REPLACE_STREAM)
         put_jobs(connection, pending.jobs.values(), pending.ends)
@@ -118,14 +122,31 @@ def put_executions(connection: sqlite3.Connection, views: Iterable[Execution], e
     live: list[Execution] = []
     for view in views:
         (final if view.is_over else live).append(view)
-    insert(connection, f"INTO live ({VIEW})", [row_of(view, ends[view.id]) for view in live], REPLACE_VIEW)
+    for rows in _rows_of(live, ends):
+        insert(connection, f"INTO live ({VIEW})", rows, REPLACE_VIEW)
+    for rows in _rows_of(final, ends):
+        insert(connection, f"INTO executions ({VIEW})", rows)
     if final:
-        insert(connection, f"INTO executions ({VIEW})", [row_of(view, ends[view.id]) for view in final])
         connection.execute(_NOT_LIVE, (_encode([view.id for view in final]).decode(),))
         count(connection, [(view.job_id, view.status, view.is_manual, view.hidden) for view in final], [])
 
 
-def row_of(view: Execution, end: End) -> tuple[Any, ...]:
+def _rows_of(views: Iterable[Execution], ends: dict[str, End]) -> Iterator[list[Row]]:
+    """Yield the rows of views, in lists that hold about STATEMENT_BYTES."""
+    rows: list[Row] = []
+    size = 0
+    for view in views:
+        row = row_of(view, ends[view.id])
+        rows.append(row)
+        size += len(row[BODY])
+        if size >= STATEMENT_BYTES:
+            yield rows
+            rows, size = [], 0
+    if rows:
+        yield rows
+
+
+def row_of(view: Execution, end: End) -> Row:
     """Return a view as a row of VIEW."""
     ended_at, error_text = None, None
     if view.is_over:

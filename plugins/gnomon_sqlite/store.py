@@ -77,6 +77,8 @@ delays an append."""
 SHRINK_REST_S = 0.01
 """Pause between two steps in which the file shrinks, about as long as a step takes: 128 MiB need about 10 s."""
 
+_HEALTHY = StoreHealth()  # shared: it is asked for before each start of a run
+
 
 class SqliteStore(Store):
     """Keeps the log in one SQLite file, in WAL mode: an append is one commit of its events.
@@ -137,14 +139,14 @@ class SqliteStore(Store):
 
     def health(self) -> StoreHealth:
         if self._watch is None:
-            return StoreHealth()
+            return _HEALTHY
         if self._watch.lost:
             return StoreHealth("lost", self._watch.lost, accepts_runs=False)
         if self._write_problem:
             return StoreHealth("degraded", self._write_problem, accepts_runs=False)
         if problem := self._watch.low_space or self._flush_problem:
             return StoreHealth("degraded", problem)
-        return StoreHealth()
+        return _HEALTHY
 
     async def head(self) -> int:
         return await self._read(event_rows.head)

@@ -37,7 +37,7 @@ class AsyncRunner(Runner):
         token = enter(run.context)
         process_id, started = os.getpid(), self._clock.monotonic()
         try:
-            args, kwargs = await _arguments(run)
+            args, kwargs = await _read_arguments(run) if run.reads_files else run.arguments()
             value = await awaited(run.body.func(*args, **kwargs))
         except BaseException as exc:
             exit_if_forked(process_id, exc)
@@ -61,6 +61,6 @@ class AsyncRunner(Runner):
             end(task)
 
 
-async def _arguments(run: Run) -> tuple[list[Any], dict[str, Any]]:
-    """Return the arguments of the call; files with secrets are read in a thread, since a file system may block."""
-    return await in_thread(run.arguments, "gnomon secrets") if run.reads_files else run.arguments()
+async def _read_arguments(run: Run) -> tuple[list[Any], dict[str, Any]]:
+    """Return the arguments of a call that has files with secrets; in a thread, since a file system may block."""
+    return await in_thread(run.arguments, "gnomon secrets")

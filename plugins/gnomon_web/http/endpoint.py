@@ -56,7 +56,8 @@ def endpoint(
         if identity.scope is not None:
             served, parameters = (route, signature) if replaced is None or is_checked(route) else replaced
             await check_scope(request, served, identity.scope)
-        return await _call(request, served, await _arguments(request, served, parameters))
+        async with request.app[READ_SHARES].body_of(request, identity):
+            return await _call(request, served, await _arguments(request, served, parameters))
 
     return answer
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Final, TypeVar
 
 from aiohttp import hdrs, web
@@ -19,8 +20,12 @@ AT_ONCE: Final = 2
 """Slow reads of one caller that run at once. SQLite has three threads for lists."""
 ANSWERS_AT_ONCE: Final = 16
 """Answers of one caller that are made or sent at once: each may have 4 MiB, and its client may not read it."""
+LARGE_BODY: Final = 64 * 1024
+"""Bytes of a request's body from which on it takes a turn."""
+LARGE_AT_ONCE: Final = 2
+"""Requests of one caller with large bodies that are read and answered at once: each takes several times its size."""
 MAX_WAITING: Final = 256
-"""Answers or slow reads of one caller that wait for their turn; further ones are refused."""
+"""Answers, slow reads or large requests of one caller that wait for their turn; further ones are refused."""
 DEEP_OFFSET: Final = 1_000
 """Rows from which on skipping them is slow."""
 
@@ -66,11 +71,25 @@ class Shares:
 
 
 class ReadShares:
-    """What callers have in progress: answers that are made or sent, and slow reads."""
+    """What callers have in progress: answers that are made or sent, slow reads, and requests with large bodies."""
 
     def __init__(self) -> None:
         self.answers = Shares(ANSWERS_AT_ONCE, MAX_WAITING, "answers")
+        self._large = Shares(LARGE_AT_ONCE, MAX_WAITING, "requests with large bodies")
         self._slow = Shares(AT_ONCE, MAX_WAITING, "searches and deep pages")
+
+    @asynccontextmanager
+    async def body_of(self, request: web.Request, identity: Identity) -> AsyncIterator[None]:
+        """Wait for the caller's turn if the body of the request is large, or of unknown size; ApiError 429."""
+        size = request.content_length
+        if not request.can_read_body or (size is not None and size < LARGE_BODY):
+            yield
+            return
+        end = await self._large.enter(identity)
+        try:
+            yield
+        finally:
+            end()
 
     async def slow(self, identity: Identity, read: Callable[[], Awaitable[T]]) -> T:
         """Await `read()`, a search or a deep page, when it is the caller's turn; ApiError 429.

@@ -12,7 +12,8 @@ import pytest
 from gnomon.wire.problems import TOO_MANY_CONNECTIONS
 from gnomon_web.auth.roles import Identity
 from gnomon_web.errors import ApiError
-from gnomon_web.http.read_shares import AT_ONCE, Shares
+from gnomon_web.http import endpoint, request_parsing
+from gnomon_web.http.read_shares import AT_ONCE, LARGE_AT_ONCE, LARGE_BODY, Shares
 
 PATIENCE = 60.0
 
@@ -94,6 +95,41 @@ async def test_a_search_that_nobody_waits_for_keeps_its_turn() -> None:
     end()  # again, as when a connection is lost meanwhile
 
     assert (await shares.enter(caller)) is not None
+
+
+async def test_large_bodies_of_one_caller_take_turns(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    reading, may_end = asyncio.Semaphore(0), asyncio.Event()
+    read_body = request_parsing.read_body
+
+    async def slowly(request: Any, *args: Any, **kwargs: Any) -> Any:
+        if request.content_length is None or request.content_length >= LARGE_BODY:
+            reading.release()
+            await may_end.wait()
+        return await read_body(request, *args, **kwargs)
+
+    async def chunks() -> Any:
+        yield b'{"kwargs": {}}'  # of unknown size
+
+    monkeypatch.setattr(endpoint, "read_body", slowly)
+    monkeypatch.setattr("gnomon_web.http.read_shares.MAX_WAITING", 1)
+    path, large = "/scheduler/jobs/unknown/trigger", {"json": {"kwargs": {"value": "x" * LARGE_BODY}}}
+    async with serve(guarded=True) as ask:
+        of_operator = [
+            asyncio.create_task(ask("POST", path, as_="operator", **large)) for _ in range(LARGE_AT_ONCE + 2)
+        ]
+        refused, pending = await asyncio.wait(of_operator, return_when=asyncio.FIRST_COMPLETED)
+        for _ in range(LARGE_AT_ONCE):
+            await reading.acquire()
+        of_admin = asyncio.create_task(ask("POST", path, as_="admin", data=chunks()))
+        await reading.acquire()  # the admin has a turn; the operator's third request still has none
+        assert reading.locked()
+        small = await ask("POST", path, as_="operator", json={})
+        may_end.set()
+        others = [*await asyncio.gather(*pending), await of_admin]
+
+    assert [task.result().status for task in refused] == [429]
+    assert small.status == 404
+    assert {answer.status for answer in others} == {404, 415}, [answer.json for answer in others]
 
 
 async def test_answers_that_were_sent_count_no_more(serve: Any) -> None:
