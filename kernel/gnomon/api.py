@@ -11,6 +11,7 @@ import msgspec
 
 from gnomon.domain.events import AccessFact, Event, FailedReason
 from gnomon.domain.execution import Execution
+from gnomon.domain.job_preview import JobPreview
 from gnomon.domain.job_state import JobState
 from gnomon.domain.progress import Timing
 from gnomon.domain.records import ActionPage, ActionQuery, Checkpoint, ExecutionQuery, JournalState, LogLine, Page
@@ -151,6 +152,13 @@ class KernelApi(Protocol):
 
     async def job(self, job_id: str) -> JobView:
         """Return one job; UnknownJobError."""
+
+    async def preview_job(self, keys: Mapping[str, Any], *, trusted: bool = False) -> JobPreview:
+        """Return what the keys of a job, as the config has them, would do: their problems, or the fires that change.
+
+        Nothing changes. `trusted` keys may name any function, others only those in `allow_functions` of the kernel and
+        the ids of declared jobs; the function is imported.
+        """
 
     async def add_job(
         self, job: Job | RegisteredJob | Callable[..., Any], *, actor: str | None = None, reason: str | None = None

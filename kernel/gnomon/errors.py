@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 class GnomonError(Exception):
     """The root of all errors that Gnomon raises deliberately. Show the message: it says what to do."""
@@ -53,6 +55,21 @@ class UnknownJobError(GnomonError, LookupError):
     def __init__(self, job_id: str, hint: str = "") -> None:
         super().__init__(f"there is no job {job_id!r}{hint}")
         self.job_id = job_id
+
+
+class FunctionNotAllowedError(GnomonError):
+    """An order from outside names a function that the deployment does not allow. Add it to `allow_functions`."""
+
+    def __init__(self, target: str, patterns: Sequence[str], found: str | None = None) -> None:
+        is_other = found is not None and found != target
+        finding = f"{target!r} is the function {found!r}, which" if is_other else f"the function {target!r}"
+        allowed = f"they may name {', '.join(map(repr, patterns))}" if patterns else "they may name none"
+        module = target.partition(":")[0]
+        super().__init__(
+            f"{finding} is not open to orders from outside: {allowed}. Name the id of a job that the deployment "
+            f'declares, or add it to [kernel] of the config, such as allow_functions = ["{module}:*"]'
+        )
+        self.target = target
 
 
 class IdempotencyKeyError(GnomonError, ValueError):

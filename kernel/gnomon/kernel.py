@@ -29,6 +29,7 @@ from gnomon.engine.admission import Admission
 from gnomon.engine.commands import KernelCommands
 from gnomon.engine.fire_sampler import FireSampler
 from gnomon.engine.health import KernelCondition
+from gnomon.engine.job_previews import JobPreviewer
 from gnomon.engine.job_registry import JobRegistry
 from gnomon.engine.job_table import JobTable
 from gnomon.engine.journal import Journal
@@ -42,6 +43,7 @@ from gnomon.engine.refused_acts import RefusedActs
 from gnomon.engine.supervisor import Supervisor
 from gnomon.engine.timetable import Timetable
 from gnomon.errors import DeposedError, GnomonError
+from gnomon.jobs.allowed_functions import AllowedFunctions
 from gnomon.jobs.job import Job
 from gnomon.jobs.registered import ARGUMENTS_LIMIT, RegisteredJob
 from gnomon.logs import get_logger
@@ -79,10 +81,11 @@ class Kernel(KernelQueries, KernelCommands):
     that of a deployment, which has collected both. Without a store the log is in memory. `timezone` is the zone of jobs
     that have none. `drain` is how long leaving waits for running bodies. A run that blocks the event loop for longer
     than `blocked_loop_after` is reported; None or 0 turns that off. The arguments of a run may have `arguments_limit`
-    bytes as JSON. A kernel with `keeps_time=False` runs only what is triggered. Failed runs are reported to `logging`,
-    with the logger `gnomon.jobs`, unless `log_failures` is false. Inside the block, `log_id` is the id of the log and
-    `loop` the event loop of the kernel; the text that is set as `stop_reason` there is recorded as the reason of the
-    stop.
+    bytes as JSON. Orders from outside, such as over HTTP, may name the functions in `allow_functions`, such as
+    "myapp.tasks:*". A kernel with `keeps_time=False` runs only what is triggered. Failed runs are reported to
+    `logging`, with the logger `gnomon.jobs`, unless `log_failures` is false. Inside the block, `log_id` is the id of
+    the log and `loop` the event loop of the kernel; the text that is set as `stop_reason` there is recorded as the
+    reason of the stop.
     """
 
     def __init__(  # noqa: PLR0913 - what a deployment may set, all by name
@@ -99,6 +102,7 @@ class Kernel(KernelQueries, KernelCommands):
         hook_timeout: timedelta = timedelta(seconds=10),
         blocked_loop_after: timedelta | None = timedelta(seconds=1),
         arguments_limit: int = ARGUMENTS_LIMIT,
+        allow_functions: Iterable[str] = (),
         keeps_time: bool = True,
         log_failures: bool = True,
     ) -> None:
@@ -112,6 +116,7 @@ class Kernel(KernelQueries, KernelCommands):
         self.stop_reason = ""
         self._timezone = timezone
         self._arguments_limit = arguments_limit
+        allowed = AllowedFunctions(allow_functions)
         self._keeps_time = keeps_time
         self._log_failures = log_failures
         self._hook_timeout_s = hook_timeout.total_seconds()
@@ -129,6 +134,7 @@ class Kernel(KernelQueries, KernelCommands):
         self.directory = self._store.directory
         with garbage_collection_paused():
             self._jobs = JobTable(self._register(job) for job in chain(jobs, contributed_jobs(own)))
+        self._previewer = JobPreviewer(self._jobs, self.plugins, self.clock, allowed, timezone, arguments_limit)
         self._dispatcher = Dispatcher(self.plugins, self._store, self, self._hook_timeout_s)
         self._journal = Journal(self._store, self.clock, self.node, self._dispatcher.publish)
         self._facts = KernelFacts(self._journal)

@@ -40,6 +40,7 @@ from gnomon_web.resources import (
     executions,
     health,
     history,
+    job_orders,
     jobs,
     metrics,
     sessions,
@@ -56,6 +57,7 @@ SHUTDOWN_LIMIT_S = 3.0
 """Seconds that a stopping server waits for answers in progress."""
 MODULES = (
     jobs,
+    job_orders,
     executions,
     history,
     statistics,

@@ -193,7 +193,7 @@ def _changed(state: JobState, registered: RegisteredJob, found: JobsDiff, now: d
     )
     if planned.is_rescheduled:
         new_fires = _new_fires(planned, registered.trigger, state, now, until)
-        _compare(planned, _old_fires(planned, state, now, until), new_fires)
+        compare_fires(_old_fires(planned, state, now, until), new_fires, planned.lost, planned.gained)
     else:
         _catch_up(planned, state, registered, now)
     return planned
@@ -245,15 +245,15 @@ def _old_fires(planned: JobPlan, state: JobState, now: datetime, until: datetime
     return fires(rebuilt.trigger, last_fire, state.anchor, until, state.newest_fire)
 
 
-def _compare(planned: JobPlan, old_fires: Iterator[datetime], new_fires: Iterator[datetime]) -> None:
+def compare_fires(old_fires: Iterator[datetime], new_fires: Iterator[datetime], lost: Fires, gained: Fires) -> None:
     """Merge the fires of two schedules in order of time: those of one alone are lost or gained."""
     old, new = next(old_fires, None), next(new_fires, None)
     while old is not None or new is not None:
         if new is None or (old is not None and old < new):
-            planned.lost.add(old)  # type: ignore[arg-type]  # one of them is left, and it is not the new one
+            lost.add(old)  # type: ignore[arg-type]  # one of them is left, and it is not the new one
             old = next(old_fires, None)
         elif old is None or new < old:
-            planned.gained.add(new)
+            gained.add(new)
             new = next(new_fires, None)
         else:
             old, new = next(old_fires, None), next(new_fires, None)

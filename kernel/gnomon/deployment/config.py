@@ -19,6 +19,7 @@ from gnomon.conversion import Secret, Table, convert
 from gnomon.deployment.environment import SECTIONS, References, override
 from gnomon.durations import Duration
 from gnomon.errors import ConfigError
+from gnomon.jobs.allowed_functions import pattern_problem
 from gnomon.jobs.registered import ARGUMENTS_LIMIT
 from gnomon.json_depth import MAX_DEPTH, is_too_deep
 from gnomon.scheduling.timezones import parse_timezone
@@ -39,7 +40,8 @@ class KernelConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     running bodies, `hook_timeout` how long one call of a plugin's hook may take. An event loop that does not answer for
     `blocked_loop_after` is reported; 0 turns that off. `python_path` has the folders in which functions are looked up,
     relative to the folder of the config file. `modules` are imported for their @job functions. The arguments of a run
-    may have `arguments_limit` bytes as JSON.
+    may have `arguments_limit` bytes as JSON. `allow_functions` are the functions that orders from outside, such as over
+    HTTP, may name in new jobs: "myapp.tasks:*".
     """
 
     timezone: str = "UTC"
@@ -51,6 +53,7 @@ class KernelConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     python_path: list[str] = msgspec.field(default_factory=lambda: ["."])
     modules: list[str] = []
     arguments_limit: int = ARGUMENTS_LIMIT
+    allow_functions: list[str] = []
 
     def __post_init__(self) -> None:
         """Raise ValueError for values that are out of range."""
@@ -59,6 +62,8 @@ class KernelConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError(f"max_running must be 1 or more, got {self.max_running}")
         if not 0 < self.arguments_limit <= LARGEST_ARGUMENTS:
             raise ValueError(f"arguments_limit must be from 1 to {LARGEST_ARGUMENTS} bytes, got {self.arguments_limit}")
+        if problems := [problem for pattern in self.allow_functions if (problem := pattern_problem(pattern))]:
+            raise ValueError("allow_functions: " + "; ".join(problems))
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 import msgspec
 
-from gnomon.conversion import Table, convert, unknown_key
+from gnomon.conversion import Table
 from gnomon.deployment.config import Config, job_place
 from gnomon.deployment.plugin_loading import plugin_with_job_key
-from gnomon.errors import ConfigError, JobError, PluginError
+from gnomon.errors import JobError, PluginError
 from gnomon.jobs.callables import import_module, reference
 from gnomon.jobs.decorator import jobs_in
-from gnomon.jobs.job import SCHEDULES, Job
-from gnomon.jobs.plain_secrets import plain_secrets
-from gnomon.jobs.registered import JobProblem, RegisteredJob, check_job
+from gnomon.jobs.job import Job
+from gnomon.jobs.job_keys import JOB_KEYS, JobKeys
+from gnomon.jobs.registered import RegisteredJob
+from gnomon.plugins.job_key_owners import job_key_owners
 from gnomon.plugins.plugin_set import PluginSet
-from gnomon.sourced_values import SourcedTable, origin_of, sources_of, typed
 from gnomon.text import close_match, nearest
-
-JOB_KEYS = frozenset(field.encode_name for field in msgspec.structs.fields(Job))
 
 
 class DeclaredJob(msgspec.Struct, frozen=True):
@@ -58,7 +55,8 @@ class _Collection:
         self._plugins = plugins
         self._problems = problems
         self._warnings = warnings
-        self._owners = self._find_owners()
+        self._owners = job_key_owners(plugins, problems)
+        self._keys = JobKeys(self._owners, self._explain_key)
         self._declared: dict[str, DeclaredJob] = {}
         self._registered: list[tuple[DeclaredJob, RegisteredJob | None]] = []
 
@@ -90,20 +88,6 @@ class _Collection:
         changes = declared.changes
         job = base if changes is None else self._convert(changes, declared.place, base)
         return self._register(msgspec.structs.replace(declared, job=job)) if job is not None else None
-
-    def _find_owners(self) -> dict[str, type[msgspec.Struct]]:
-        """Return, for each job key that a plugin defines, the Struct of its plugin."""
-        owners: dict[str, type[msgspec.Struct]] = {}
-        for plugin in self._plugins:
-            for field in msgspec.structs.fields(plugin.job_options) if plugin.job_options else ():
-                key = field.encode_name
-                if key in JOB_KEYS or key in owners:
-                    self._problems.append(
-                        f"plugin {plugin.name!r} defines the job key {key!r}, which is already taken: rename it"
-                    )
-                elif plugin.job_options:
-                    owners[key] = plugin.job_options
-        return owners
 
     # --- sources ---
 
@@ -165,96 +149,26 @@ class _Collection:
     # --- checks ---
 
     def _convert(self, table: Table, place: str, base: Job | None = None) -> Job | None:
-        """Convert a table to a job; keys of plugins become options, missing keys come from `base`."""
-        unknown = [key for key in table if key not in JOB_KEYS and key not in self._owners]
-        self._problems += [self._no_such_key(place, key) for key in unknown]
-        own = _part(table, {key: value for key, value in table.items() if key in JOB_KEYS})
-        if owned := self._owned(table):
-            own["options"] = _merged(own.get("options", {}), owned)
-        self._drop_empty_schedules(own, place)
-        if base is not None:
-            sources_of(own).pop(("func",), None)  # the id of the job, in whose place its function comes
-            own = _part(own, _override(base, own))
-        try:
-            return convert(own, Job, place)
-        except ConfigError as exc:
-            self._problems += exc.problems
-            return None
-
-    def _owned(self, table: Table) -> dict[str, Any]:
-        """Return the keys of plugins, with the values from the environment in the types that their plugins expect."""
-        owned: dict[str, Any] = {}
-        for key, value in table.items():
-            if key in self._owners:
-                owned[key] = typed(_part(table, {key: value}), self._owners[key])[key]
-        return owned
-
-    def _drop_empty_schedules(self, table: dict[str, Any], place: str) -> None:
-        """Remove empty schedules, with a warning if none is left: a variable can be empty, not absent."""
-        empty = [key for key in SCHEDULES if isinstance(found := table.get(key), str) and not found.strip()]
-        has_other = any(table.get(key) is not None for key in SCHEDULES if key not in empty)
-        for key in empty:
-            origin = origin_of(table, f".{key}")
-            if not has_other:
-                self._warnings.append(
-                    f"{place}.{key}: is empty{f' (from {origin})' if origin else ''}, so the job has no schedule and "
-                    "runs only when it is triggered"
-                )
-            table[key] = None
-            sources_of(table).pop((key,), None)  # else the conversion would put the empty text back
+        return self._keys.convert(table, place, self._problems, self._warnings, base)
 
     def _register(self, declared: DeclaredJob) -> RegisteredJob | None:
-        problems: list[JobProblem] = []
-        registered = check_job(
-            declared.job, self._config.kernel.timezone, problems, self._config.kernel.arguments_limit
+        settings = self._config.kernel
+        return self._keys.register(
+            declared.job,
+            declared.place,
+            self._problems,
+            self._warnings,
+            timezone=settings.timezone,
+            arguments_limit=settings.arguments_limit,
         )
-        for key, error in problems:
-            self._problems.append(f"{declared.place}{key and '.'}{key}: {error}")
-        self._check_options(declared)
-        for name in ("args", "kwargs"):
-            for where, reason in plain_secrets(getattr(declared.job, name), f"{declared.place}.{name}"):
-                self._warnings.append(
-                    f"{where}: looks like a secret ({reason}), and the log, the API and every viewer show it; write "
-                    '{ env = "NAME" } or { file = "path" } in its place'
-                )
-        return registered
 
-    def _no_such_key(self, place: str, key: str) -> str:
+    def _explain_key(self, key: str) -> str | None:
+        """Return which plugin an unknown key belongs to, or may belong to."""
         if plugin := plugin_with_job_key(key, self._config):
-            return f"{place}.{key}: belongs to the plugin {plugin!r}, which is not enabled; add [plugins.{plugin}]"
+            return f"belongs to the plugin {plugin!r}, which is not enabled; add [plugins.{plugin}]"
         loaded = {plugin.name for plugin in self._plugins}
         failed = [name for name in self._config.sections if name not in loaded]
-        if failed and key not in Job.KEY_HINTS and nearest(key, {*JOB_KEYS, *self._owners}) is None:
+        if failed and nearest(key, {*JOB_KEYS, *self._owners}) is None:
             names = " or ".join(map(repr, failed))
-            return f"{place}.{key}: unknown key; it may belong to the plugin {names}, which could not be loaded"
-        return unknown_key(place, key, {*JOB_KEYS, *self._owners}, Job.KEY_HINTS)
-
-    def _check_options(self, declared: DeclaredJob) -> None:
-        options = declared.job.options
-        unknown = [key for key in options if key not in self._owners]
-        self._problems += [unknown_key(f"{declared.place}.options", key, self._owners) for key in unknown]
-        for owner in dict.fromkeys(self._owners[key] for key in options if key in self._owners):
-            owned = {key: value for key, value in options.items() if self._owners.get(key) is owner}
-            try:
-                convert(owned, owner, declared.place)
-            except ConfigError as exc:
-                self._problems += exc.problems
-
-
-def _override(base: Job, table: Table) -> dict[str, Any]:
-    """Return the keys of a job with some replaced; any schedule replaces the schedule of the job."""
-    inherited = msgspec.structs.asdict(base)
-    if any(key in table for key in SCHEDULES):
-        inherited = {key: value for key, value in inherited.items() if key not in SCHEDULES}
-    changed = {key: value for key, value in table.items() if key != "func"}
-    return inherited | changed | {"options": _merged(base.options, changed.get("options", {}))}
-
-
-def _part(table: Table, keys: dict[str, Any]) -> dict[str, Any]:
-    return table.part(keys) if isinstance(table, SourcedTable) else keys
-
-
-def _merged(options: Any, more: Any) -> Any:
-    """Merge two tables; return anything else unchanged, for the conversion to refuse."""
-    tables = isinstance(options, Mapping) and isinstance(more, Mapping)
-    return {**options, **more} if tables else more if isinstance(options, Mapping) else options
+            return f"unknown key; it may belong to the plugin {names}, which could not be loaded"
+        return None

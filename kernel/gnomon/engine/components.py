@@ -14,6 +14,7 @@ from gnomon.domain.operator_actions import is_reserved
 from gnomon.domain.own_copies import own_view
 from gnomon.engine.admission import Admission
 from gnomon.engine.health import KernelCondition
+from gnomon.engine.job_previews import JobPreviewer
 from gnomon.engine.job_registry import JobRegistry
 from gnomon.engine.job_table import JobTable
 from gnomon.engine.journal import Journal
@@ -100,6 +101,7 @@ class KernelComponents(KernelApi):
     _supervisor: Supervisor
     _timetable: Timetable
     _registry: JobRegistry
+    _previewer: JobPreviewer
 
     async def _find(self, execution_id: str) -> Execution | None:
         if (live := self._journal.live.get(execution_id)) is not None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from gnomon.api import Health, JobView, LiveRun
 from gnomon.domain.estimates import TYPICAL_RUNS, timing
 from gnomon.domain.events import Event
 from gnomon.domain.execution import Execution
+from gnomon.domain.job_preview import JobPreview
 from gnomon.domain.job_state import JobState
 from gnomon.domain.own_copies import own_state, own_view
 from gnomon.domain.progress import Timing
@@ -26,6 +30,12 @@ class KernelQueries(KernelComponents):
     @on_kernel_loop
     async def job(self, job_id: str) -> JobView:
         return self._view(self._jobs[job_id])
+
+    @on_kernel_loop
+    async def preview_job(self, keys: Mapping[str, Any], *, trusted: bool = False) -> JobPreview:
+        job_id = keys.get("id")
+        state = self._journal.jobs.get(job_id) if isinstance(job_id, str) else None
+        return await self._previewer.preview(keys, state, trusted=trusted)
 
     @on_kernel_loop
     async def execution(self, execution_id: str) -> Execution:

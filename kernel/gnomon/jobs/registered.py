@@ -14,7 +14,7 @@ from gnomon.durations import Duration, decode_hook, shared_duration
 from gnomon.errors import GnomonError, JobError
 from gnomon.jobs.arguments import ArgumentTypes
 from gnomon.jobs.body import SHOWN, Body, make_body
-from gnomon.jobs.callables import reference
+from gnomon.jobs.callables import load_function, reference
 from gnomon.jobs.definition import convert_job
 from gnomon.jobs.job import Job
 from gnomon.json_depth import MAX_DEPTH, is_text_too_deep, is_too_deep
@@ -90,7 +90,7 @@ def check_job(
     job, given = typed
     found = len(problems)
     trigger = _build_trigger(job, problems)
-    body = _attempt(problems, _runnable_body, job)
+    body = _body(job, problems)
     own = _attempt(problems, own_arguments, job, arguments_limit, body.types if body is not None else None)
     definition = None
     if own is not None:
@@ -102,6 +102,31 @@ def check_job(
     if len(problems) > found or body is None or definition is None:
         return None
     return RegisteredJob(job, body, trigger, definition)
+
+
+def check_schedule_and_function(job: Job, problems: list[JobProblem]) -> None:
+    """Add the problems of the schedule and of the name of the function, whatever else is wrong with a job."""
+    _build_trigger(job, problems)
+    if (error := _function_error(job)) is not None:
+        problems.append(JobProblem("func", error))
+
+
+def _body(job: Job, problems: list[JobProblem]) -> Body | None:
+    try:
+        return _runnable_body(job)
+    except GnomonError as exc:
+        problems.append(JobProblem("func" if _function_error(job) is not None else "", exc))
+    return None
+
+
+def _function_error(job: Job) -> GnomonError | None:
+    """Return why the function that a job names cannot be loaded, or None."""
+    try:
+        if isinstance(job.func, str):
+            load_function(job.func)
+    except GnomonError as exc:
+        return exc
+    return None
 
 
 def _attempt(problems: list[JobProblem], build: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | None:

@@ -6,7 +6,7 @@ for outside of the scope is answered as if it did not exist, without a hint at n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -14,6 +14,7 @@ import msgspec
 from gnomon import Event, Execution, GnomonError, KernelApi, LogLine, UnknownExecutionError, UnknownJobError
 from gnomon.api import Health, JobView, LiveRun, Triggered
 from gnomon.domain.events import AccessFact
+from gnomon.domain.job_preview import JobPreview
 from gnomon.domain.progress import Timing
 from gnomon.domain.records import ActionPage, ActionQuery, Checkpoint, ExecutionQuery, JobScope, Page
 from gnomon.jobs.diff import JobsDiff
@@ -69,6 +70,9 @@ class ScopedKernel:
             return await self._kernel.job(job_id)
         except UnknownJobError:
             raise UnknownJobError(job_id) from None  # its message suggests a similar id, perhaps outside of the scope
+
+    async def preview_job(self, keys: Mapping[str, Any], *, trusted: bool = False) -> JobPreview:
+        raise _refused(self._scope)
 
     async def add_job(self, job: Any, *, actor: str | None = None, reason: str | None = None) -> Job:
         raise _refused(self._scope)

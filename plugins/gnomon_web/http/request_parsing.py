@@ -25,6 +25,7 @@ from gnomon_web.errors import ApiError, culprit
 from gnomon_web.http.responses import JSON
 
 S = TypeVar("S", bound=msgspec.Struct)
+T = TypeVar("T")
 MAX_SHOWN = 80
 """Characters of an invalid value that an error message repeats."""
 MOMENT = "expected a time with an offset, such as 2026-01-31T18:00:00Z or 2026-01-31T18:00:00%2B08:00 (a + is a space)"
@@ -122,9 +123,10 @@ def _literals(expected: Any) -> list[str]:
     return [word for member in get_args(expected) for word in _literals(member)]
 
 
-async def read_body(request: web.Request, into: type[S], *, is_needed: bool, is_lenient: bool = False) -> S | None:
-    """Parse a JSON body into a Struct; ApiError 415, 413, 400 (not valid JSON) or 422 (not the expected keys).
+async def read_body(request: web.Request, into: type[T], *, is_needed: bool, is_lenient: bool = False) -> T | None:
+    """Parse a JSON body; ApiError 415, 413, 400 (not valid JSON) or 422 (not the expected keys).
 
+    It becomes a Struct, or a dict of which the handler checks the keys.
     With `is_lenient`, keys that the Struct does not have are ignored, and values are read as parameters are.
     """
     if not is_needed and not request.can_read_body:
@@ -135,7 +137,7 @@ async def read_body(request: web.Request, into: type[S], *, is_needed: bool, is_
     body = await request.read()
     if not is_needed and body.strip() in {b"", b"null"}:
         return None
-    if is_lenient:
+    if is_lenient and hasattr(into, "__struct_fields__"):
         body = _as_parameters(body, into)
     try:
         decoded = msgspec.json.decode(body, type=into)
@@ -157,7 +159,7 @@ async def expect_no_body(request: web.Request) -> None:
         raise _refused(INVALID_BODY, [culprit("body", "", "expected no body")])
 
 
-def _as_parameters(body: bytes, into: type[msgspec.Struct]) -> bytes:
+def _as_parameters(body: bytes, into: Any) -> bytes:
     """Leave out the keys that a Struct does not have, and read values that it refuses like parameters.
 
     Null and empty text count as absent, and words as booleans. What is still wrong is left to the parser.
@@ -202,7 +204,7 @@ def _reread(value: msgspec.Raw, expected: Any) -> Any:
     return value
 
 
-def _located(exc: msgspec.ValidationError, into: type[msgspec.Struct]) -> tuple[str, str]:
+def _located(exc: msgspec.ValidationError, into: Any) -> tuple[str, str]:
     """Return the invalid part and what is wrong with it; for a key, msgspec names only the object that contains it."""
     found = _AT.fullmatch(str(exc))
     place, what = (found["place"] or "", found["what"]) if found else ("", str(exc))

@@ -34,8 +34,9 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
 
     The handler's signature defines its parameters, for the server and for the OpenAPI document. It asks by name for
     parts of the path (`job_id: str`) and for `query`, `headers` and `body`, each annotated with a msgspec Struct that
-    validates it. The return value, as annotated, is written as JSON with `status`; a `web.StreamResponse` is sent as it
-    is. The first line of the docstring is the summary.
+    validates it; a body that the handler validates itself is a `dict[str, Any]`. The return value, as annotated, is
+    written as JSON with `status`; a `web.StreamResponse` is sent as it is. The first line of the docstring is the
+    summary.
 
     `role` is the role that a caller needs. `errors` are the statuses of its problems besides those of every call, and
     `also` the statuses that have the same body as `status`. `plugin` is the plugin that contributed it. A contributed
@@ -85,7 +86,7 @@ class Signature(msgspec.Struct, frozen=True):
     path: tuple[str, ...]
     query: type[msgspec.Struct] | None = None
     headers: type[msgspec.Struct] | None = None
-    body: type[msgspec.Struct] | None = None
+    body: Any = None
     answer: Any = None
     needs_body: bool = False
 
@@ -102,7 +103,9 @@ def read_signature(route: Route) -> Signature:
         raise TypeError(
             f"{name} has unknown parameters: {', '.join(sorted(unknown))}; expected some of {', '.join(possible)}"
         )
-    structs = {source: _struct(hints.get(source)) for source in SOURCES if source in wanted}
+    structs: dict[str, Any] = {source: _struct(hints.get(source)) for source in SOURCES if source in wanted}
+    if "body" in wanted and get_origin(_plain(hints.get("body"))) is dict:
+        structs["body"] = hints["body"]
     for source, struct in structs.items():
         if struct is None:
             raise TypeError(f"{name} must annotate `{source}` with a msgspec.Struct, got {hints.get(source)!r}")
@@ -112,6 +115,11 @@ def read_signature(route: Route) -> Signature:
         answer=_answer(hints.get("return", Any)),
         needs_body="body" in structs and structs["body"] is hints["body"],
     )
+
+
+def _plain(annotation: Any) -> Any:
+    """Return an annotation without its metadata."""
+    return annotation.__origin__ if hasattr(annotation, "__metadata__") else annotation
 
 
 def _answer(annotation: Any) -> Any:

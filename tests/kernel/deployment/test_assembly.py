@@ -143,7 +143,7 @@ def test_every_problem_is_reported_at_once(problems_of: Problems, write: Write) 
         "jobs[1 'a b']",
         "jobs[0 'a'].cron",
         "jobs[2 'c'].timezone",
-        "jobs[2 'c']",
+        "jobs[2 'c'].func",
     ]
 
 
@@ -420,7 +420,7 @@ def test_two_declared_jobs_with_one_id_are_refused(problems_of: Problems, write:
             'func = "json:dumps"\nevery = 60',
             "jobs[0 'x']: job 'x': json:dumps cannot be called with args=[] and kwargs={}",
         ),
-        ('func = "nowhere_at_all:x"', "jobs[0 'x']: 'nowhere_at_all:x': there is no module 'nowhere_at_all'"),
+        ('func = "nowhere_at_all:x"', "jobs[0 'x'].func: 'nowhere_at_all:x': there is no module 'nowhere_at_all'"),
         ('func = "time:time"\nevery = 0', "jobs[0 'x'].every: an interval must be longer than zero"),
         ('func = "time:time"\ncron = "x"', "jobs[0 'x'].cron: cron expression 'x' has 1 field"),
         ('func = "time:time"\ntrigger = { type = "x" }', "jobs[0 'x'].trigger: "),

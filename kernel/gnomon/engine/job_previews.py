@@ -1,0 +1,104 @@
+"""Checks the jobs that are ordered while a kernel runs: imports what they name, and computes their fires.
+
+A schedule from outside may take any time to compute, and no thread can be ended. So only a few orders are checked at
+once, each for a limited time; one that does not end keeps its place.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+import msgspec
+
+from gnomon.analysis.preview import preview
+from gnomon.domain.job_preview import JobPreview, KeyProblem
+from gnomon.domain.job_state import JobState
+from gnomon.engine.job_table import JobTable
+from gnomon.jobs.allowed_functions import AllowedFunctions
+from gnomon.jobs.job_draft import JobDraft, OrderRules, draft_job
+from gnomon.jobs.job_keys import JobKeys
+from gnomon.jobs.registered import RegisteredJob
+from gnomon.plugins.job_key_owners import job_key_owners
+from gnomon.plugins.plugin_set import PluginSet
+from gnomon.ports import Clock
+from gnomon.threads import in_thread
+
+T = TypeVar("T")
+
+AT_ONCE = 4
+LIMIT_S = 10.0
+TOO_SLOW = KeyProblem("", f"cannot be checked within {LIMIT_S:g} s: simplify the schedule, or try again later")
+
+
+class JobPreviewer:
+    """Checks the keys of jobs against the plugins, the declared jobs and the allowed functions of a kernel."""
+
+    def __init__(
+        self,
+        jobs: JobTable,
+        plugins: PluginSet,
+        clock: Clock,
+        allowed: AllowedFunctions,
+        timezone: str,
+        arguments_limit: int,
+    ) -> None:
+        self._jobs = jobs
+        self._plugins = plugins
+        self._clock = clock
+        self._allowed = allowed
+        self._timezone = timezone
+        self._arguments_limit = arguments_limit
+        self._places = asyncio.Semaphore(AT_ONCE)
+
+    async def preview(self, keys: Mapping[str, Any], state: JobState | None, *, trusted: bool) -> JobPreview:
+        """Return what these keys of a job would do; `state` is that of the job with their id."""
+        now, rules = self._clock.now(), self.rules(trusted=trusted)
+        known = msgspec.structs.replace(state) if state is not None else None  # the loop goes on changing its own
+        found = await self._within_limit(lambda: preview(keys, rules, known, now)[0])
+        return found if found is not None else JobPreview(problems=[TOO_SLOW])
+
+    async def draft(self, keys: Mapping[str, Any], present: Mapping[str, Any] | None, *, trusted: bool) -> JobDraft:
+        """Check the keys of a job; `present` is the definition that they replace."""
+        rules = self.rules(trusted=trusted)
+        found = await self._within_limit(lambda: draft_job(keys, rules, present))
+        return found if found is not None else JobDraft(problems=[TOO_SLOW])
+
+    def rules(self, *, trusted: bool) -> OrderRules:
+        """Return what an order is checked against; a trusted sender may name any function."""
+        return OrderRules(
+            keys=JobKeys(job_key_owners(self._plugins, [])),
+            declared=self._declared,
+            declared_ids=lambda: [registered.job.id for registered in self._jobs],
+            allowed=None if trusted else self._allowed,
+            timezone=self._timezone,
+            arguments_limit=self._arguments_limit,
+        )
+
+    def _declared(self, job_id: str) -> RegisteredJob | None:
+        return self._jobs.get(job_id)
+
+    async def _within_limit(self, call: Callable[[], T]) -> T | None:
+        """Call in a thread, and return None where that takes too long."""
+        try:
+            async with asyncio.timeout(LIMIT_S):
+                await self._places.acquire()
+                future = self._start(call)
+                return await asyncio.shield(future)
+        except TimeoutError:
+            return None
+
+    def _start(self, call: Callable[[], T]) -> asyncio.Future[T]:
+        try:
+            future = in_thread(call, "gnomon job preview")
+        except BaseException:
+            self._places.release()
+            raise
+        future.add_done_callback(self._done)
+        return future
+
+    def _done(self, future: asyncio.Future[Any]) -> None:
+        self._places.release()
+        if not future.cancelled():
+            future.exception()  # has been read, even where the caller is gone

@@ -1,0 +1,173 @@
+"""A job as someone orders it: its keys are checked completely, and so is what the sender may name in it.
+
+An order from outside, such as over HTTP, may name a function that `allow_functions` has, or the id of a job that the
+deployment declares (in the config, in code or in a plugin). Of such a job it inherits all keys that it does not have,
+and it may set the arguments that `overrides` of the job leaves to commands. It may not refer to secrets, because a
+function could then send any file of the kernel to anyone; it keeps those of the job that it changes or names.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from gnomon.conversion import Table
+from gnomon.domain.job_preview import KeyProblem
+from gnomon.domain.secret_references import references
+from gnomon.errors import FunctionNotAllowedError, JobError, OverrideError
+from gnomon.jobs.allowed_functions import AllowedFunctions
+from gnomon.jobs.body import Body
+from gnomon.jobs.job import Job
+from gnomon.jobs.job_keys import JOB_KEYS, JobKeys
+from gnomon.jobs.overrides import check_overrides
+from gnomon.jobs.registered import ARGUMENTS_LIMIT, RegisteredJob
+from gnomon.text import close_match
+
+MOST_KEYS = 200
+"""Keys of an order: a problem of each is looked up among those that exist."""
+_MISSING = re.compile(r"'(\w+)' is missing")
+
+
+class OrderRules(msgspec.Struct, frozen=True):
+    """What orders are checked against. `declared` are the jobs of the deployment by id.
+
+    `allowed` are the functions that may be named, None for senders that may name any.
+    """
+
+    keys: JobKeys
+    declared: Callable[[str], RegisteredJob | None]
+    declared_ids: Callable[[], list[str]]
+    allowed: AllowedFunctions | None = None
+    timezone: str = "UTC"
+    arguments_limit: int = ARGUMENTS_LIMIT
+
+
+class JobDraft(msgspec.Struct):
+    """The result of a check: a job that can be added as it is, or problems. `refusal` is one of permission."""
+
+    registered: RegisteredJob | None = None
+    problems: list[KeyProblem] = []
+    warnings: list[KeyProblem] = []
+    refusal: FunctionNotAllowedError | None = None
+
+
+def draft_job(table: Table, rules: OrderRules, present: Table | None = None) -> JobDraft:
+    """Check the keys of a job; `present` is the definition of the job that they replace, as the log has it."""
+    func = table.get("func")
+    name = func if isinstance(func, str) and ":" not in func else None
+    base = rules.declared(name) if name is not None else None
+    draft = JobDraft()
+    if name is not None and base is None:
+        draft.problems.append(_no_such_job(name, rules))
+    elif base is None and isinstance(func, str) and rules.allowed is not None:
+        _check_function(func, rules.allowed, draft)
+    if len(table) > MOST_KEYS:
+        draft.problems.append(KeyProblem("", f"has {len(table):,} keys, and a job has {len(JOB_KEYS)}"))
+    else:
+        _check_keys(table, rules, base, present or {}, draft)
+    return draft
+
+
+def _check_keys(table: Table, rules: OrderRules, base: RegisteredJob | None, present: Table, draft: JobDraft) -> None:
+    problems: list[str] = []
+    warnings: list[str] = []
+    is_function_wrong = bool(draft.problems)  # then the rest is checked with another one
+    given = {**table, "func": _anything} if is_function_wrong else table
+    job = rules.keys.convert(given, "", problems, warnings, base.job if base is not None else None)
+    if job is not None:
+        checked = msgspec.structs.replace(job, runner=None, limits=None) if is_function_wrong else job
+        registered = rules.keys.register(
+            checked, "", problems, warnings, timezone=rules.timezone, arguments_limit=rules.arguments_limit
+        )
+        if rules.allowed is not None:
+            draft.problems += _liberties(job, base, present)
+        if base is not None and registered is not None:
+            registered = _of_declared(registered, str(table["func"]))
+        draft.registered = registered
+    draft.problems += [_problem(text) for text in problems]
+    draft.warnings += [_problem(text) for text in warnings]
+    if draft.problems:
+        draft.registered = None
+
+
+def _anything(*args: Any, **kwargs: Any) -> None:
+    """Accept any arguments, in the place of a function that may not be imported."""
+
+
+def _check_function(func: str, allowed: AllowedFunctions, draft: JobDraft) -> None:
+    try:
+        allowed.check(func)
+    except FunctionNotAllowedError as exc:
+        draft.refusal = exc
+        draft.problems.append(KeyProblem("func", str(exc)))
+    except JobError:
+        pass  # the function cannot be loaded, which the check of the keys reports
+
+
+def _liberties(job: Job, base: RegisteredJob | None, present: Table) -> list[KeyProblem]:
+    """Return what an order from outside may not say: references to secrets, and arguments closed to commands."""
+    known = _places(base.job) if base is not None else {}
+    known |= {where: one for name in ("args", "kwargs") for where, one in references(present.get(name), name)}
+    problems = [
+        KeyProblem(
+            where,
+            f"refers to a secret, {found}, which orders from outside may not: declare a job that has the reference in "
+            "its arguments, and name the id of that job as `func`",
+        )
+        for where, found in _places(job).items()
+        if known.get(where) != found
+    ]
+    if base is not None and (refused := _closed_argument(job, base.job, base.body)) is not None:
+        problems.append(refused)
+    return problems
+
+
+def _places(job: Job) -> dict[str, Any]:
+    return {where: found for name in ("args", "kwargs") for where, found in references(getattr(job, name), name)}
+
+
+def _closed_argument(job: Job, base: Job, body: Body) -> KeyProblem | None:
+    """Return the argument of a declared job that an order changes and commands may not set, or None."""
+    if body.overrides == "all":
+        return None
+    accepted = [] if body.overrides == "none" else list(body.overrides)
+    if job.args != base.args or job.overrides != base.overrides:
+        key = "args" if job.args != base.args else "overrides"
+        return KeyProblem(key, str(OverrideError(base.id, key, accepted)))
+    lost = [key for key in base.kwargs if key not in job.kwargs and key not in accepted]
+    if lost:
+        return KeyProblem(f"kwargs.{lost[0]}", str(OverrideError(base.id, lost[0], accepted)))
+    try:
+        check_overrides(base.id, body.overrides, base.kwargs, job.kwargs)
+    except OverrideError as exc:
+        return KeyProblem(f"kwargs.{exc.key}", str(exc))
+    return None
+
+
+def _of_declared(registered: RegisteredJob, name: str) -> RegisteredJob:
+    """Return the job with the id of the declared job in place of its function, as the log keeps it."""
+    return RegisteredJob(
+        msgspec.structs.replace(registered.job, func=name),
+        registered.body,
+        registered.trigger,
+        registered.definition | {"func": name},
+    )
+
+
+def _no_such_job(name: str, rules: OrderRules) -> KeyProblem:
+    hint = close_match(name, rules.declared_ids())
+    return KeyProblem(
+        "func", f'there is no job {name!r}: expected "package.module:callable", or the id of a declared job{hint}'
+    )
+
+
+def _problem(text: str) -> KeyProblem:
+    """Return the problem in a message such as `.retry.attempts: expected integer, got text`."""
+    key, _, detail = text.partition(": ")
+    detail = re.sub(r"^job '[^']*': ", "", detail)
+    if not key and (missing := _MISSING.fullmatch(detail)):
+        return KeyProblem(missing[1], "is missing")
+    return KeyProblem(key.removeprefix("."), detail)

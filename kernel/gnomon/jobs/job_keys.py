@@ -1,0 +1,167 @@
+"""From a table of a job's keys, as a config or an order has it, to the Job and to the RegisteredJob.
+
+Keys of plugins become options, and the keys that a table does not have may come from a job that the deployment
+declares. Every problem is added to a list, with its place.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from gnomon.conversion import Table, convert, unknown_key
+from gnomon.errors import ConfigError
+from gnomon.jobs.job import SCHEDULES, Job
+from gnomon.jobs.plain_secrets import plain_secrets
+from gnomon.jobs.registered import ARGUMENTS_LIMIT, JobProblem, RegisteredJob, check_job, check_schedule_and_function
+from gnomon.sourced_values import SourcedTable, origin_of, sources_of, typed
+
+_CHECKED_ALONE = frozenset({*SCHEDULES, "timezone", "func"})
+JOB_KEYS = frozenset(field.encode_name for field in msgspec.structs.fields(Job))
+
+
+class JobKeys:
+    """The keys that a table of a job may have: those of `Job`, and those of plugins.
+
+    `owners` has the Struct of the plugin for each key of a plugin. `explain` returns what is known about an unknown
+    key, such as the plugin that it belongs to, or None.
+    """
+
+    def __init__(
+        self, owners: Mapping[str, type[msgspec.Struct]], explain: Callable[[str], str | None] = lambda _: None
+    ) -> None:
+        self._owners = owners
+        self._explain = explain
+
+    def convert(
+        self, table: Table, place: str, problems: list[str], warnings: list[str], base: Job | None = None
+    ) -> Job | None:
+        """Convert a table to a job; keys of plugins become options, missing keys come from `base`."""
+        problems += [self._unknown(place, key) for key in table if key not in JOB_KEYS and key not in self._owners]
+        own = _part(table, {key: value for key, value in table.items() if key in JOB_KEYS})
+        if owned := self._owned(table):
+            own["options"] = _merged(own.get("options", {}), owned)
+        _drop_empty_schedules(own, place, warnings)
+        if base is not None:
+            sources_of(own).pop(("func",), None)  # the id of the job, in whose place its function comes
+            own = _part(own, _override(base, own))
+        try:
+            return convert(own, Job, place)
+        except ConfigError as exc:
+            problems += exc.problems
+            problems += _further_problems(own, place, exc.problems)
+            return None
+
+    def register(
+        self,
+        job: Job,
+        place: str,
+        problems: list[str],
+        warnings: list[str],
+        *,
+        timezone: str = "UTC",
+        arguments_limit: int = ARGUMENTS_LIMIT,
+    ) -> RegisteredJob | None:
+        """Build the function, the trigger and the definition of a job, and check the options of plugins in it."""
+        found: list[JobProblem] = []
+        registered = check_job(job, timezone, found, arguments_limit)
+        problems += [_located(place, problem) for problem in found]
+        self._check_options(job.options, place, problems)
+        for name in ("args", "kwargs"):
+            for where, reason in plain_secrets(getattr(job, name), f"{place}.{name}"):
+                warnings.append(
+                    f"{where}: looks like a secret ({reason}), and the log, the API and every viewer show it; write "
+                    '{ env = "NAME" } or { file = "path" } in its place'
+                )
+        return registered
+
+    def with_options(self, table: Table) -> dict[str, Any]:
+        """Return a table in which the keys of plugins are in `options`, as the log has them."""
+        owned = {key: value for key, value in table.items() if key in self._owners}
+        rest = {key: value for key, value in table.items() if key not in owned}
+        return rest | ({"options": _merged(rest.get("options", {}), owned)} if owned else {})
+
+    def _owned(self, table: Table) -> dict[str, Any]:
+        """Return the keys of plugins, with the values from the environment in the types that their plugins expect."""
+        owned: dict[str, Any] = {}
+        for key, value in table.items():
+            if key in self._owners:
+                owned[key] = typed(_part(table, {key: value}), self._owners[key])[key]
+        return owned
+
+    def _unknown(self, place: str, key: str) -> str:
+        known = {*JOB_KEYS, *self._owners}
+        if key not in Job.KEY_HINTS and (explanation := self._explain(key)):
+            return f"{place}.{key}: {explanation}"
+        return unknown_key(place, key, known, Job.KEY_HINTS)
+
+    def _check_options(self, options: Mapping[str, Any], place: str, problems: list[str]) -> None:
+        for key in options:
+            if key not in self._owners:
+                explanation = self._explain(key)
+                where = f"{place}.options"
+                problems.append(
+                    f"{where}.{key}: {explanation}" if explanation else unknown_key(where, key, self._owners)
+                )
+        for owner in dict.fromkeys(self._owners[key] for key in options if key in self._owners):
+            owned = {key: value for key, value in options.items() if self._owners.get(key) is owner}
+            try:
+                convert(owned, owner, place)
+            except ConfigError as exc:
+                problems += exc.problems
+
+
+def _located(place: str, problem: JobProblem) -> str:
+    key, text = problem.key, str(problem.error)
+    return f"{place}.{key}: {text.removeprefix('func ')}" if key else f"{place}: {text}"
+
+
+def _further_problems(table: Table, place: str, problems: list[str]) -> list[str]:
+    """Return the problems of the schedule and the function of a table in which other keys are wrong."""
+    at = re.compile(rf"{re.escape(place)}\.(\w+)")
+    wrong = {found[1] for found in map(at.match, problems) if found is not None}
+    rest = {key: value for key, value in table.items() if key in _CHECKED_ALONE and key not in wrong}
+    try:
+        job = convert({"id": "a", "func": len} | rest, Job, place)
+    except ConfigError:  # such as two schedules, of which one may be wrong
+        return []
+    found: list[JobProblem] = []
+    check_schedule_and_function(job, found)
+    return [_located(place, problem) for problem in found]
+
+
+def _drop_empty_schedules(table: dict[str, Any], place: str, warnings: list[str]) -> None:
+    """Remove empty schedules, with a warning if none is left: a variable can be empty, not absent."""
+    empty = [key for key in SCHEDULES if isinstance(found := table.get(key), str) and not found.strip()]
+    has_other = any(table.get(key) is not None for key in SCHEDULES if key not in empty)
+    for key in empty:
+        origin = origin_of(table, f".{key}")
+        if not has_other:
+            warnings.append(
+                f"{place}.{key}: is empty{f' (from {origin})' if origin else ''}, so the job has no schedule and "
+                "runs only when it is triggered"
+            )
+        table[key] = None
+        sources_of(table).pop((key,), None)  # else the conversion would put the empty text back
+
+
+def _override(base: Job, table: Table) -> dict[str, Any]:
+    """Return the keys of a job with some replaced; any schedule replaces the schedule of the job."""
+    inherited = msgspec.structs.asdict(base)
+    if any(key in table for key in SCHEDULES):
+        inherited = {key: value for key, value in inherited.items() if key not in SCHEDULES}
+    changed = {key: value for key, value in table.items() if key != "func"}
+    return inherited | changed | {"options": _merged(base.options, changed.get("options", {}))}
+
+
+def _part(table: Table, keys: dict[str, Any]) -> dict[str, Any]:
+    return table.part(keys) if isinstance(table, SourcedTable) else keys
+
+
+def _merged(options: Any, more: Any) -> Any:
+    """Merge two tables; return anything else unchanged, for the conversion to refuse."""
+    tables = isinstance(options, Mapping) and isinstance(more, Mapping)
+    return {**options, **more} if tables else more if isinstance(options, Mapping) else options
