@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from gnomon.domain.events import JobRemoved as JobRemoved
     from gnomon.domain.events import JobResumed as JobResumed
     from gnomon.domain.events import KernelEvent as KernelEvent
+    from gnomon.domain.events import KernelHeldUp as KernelHeldUp
     from gnomon.domain.events import KernelStarted as KernelStarted
     from gnomon.domain.events import KernelStopped as KernelStopped
     from gnomon.domain.events import LateResult as LateResult
@@ -112,6 +113,7 @@ _HOMES = {
         "JobRemoved",
         "JobResumed",
         "KernelEvent",
+        "KernelHeldUp",
         "KernelStarted",
         "KernelStopped",
         "LateResult",

@@ -80,13 +80,14 @@ class Health(msgspec.Struct, frozen=True):
     """The health of the kernel.
 
     `state` is degraded while the store is, and while there are `problems` of the kernel itself, such as late starts, a
-    blocked event loop, or a clock that is behind the log; `problem` has all of these as one text. `store_state` and
-    `store_problem` are about the store and the journal alone. `backlog` counts events that have not reached the store:
-    not durable yet, or spooled by a degraded store. While `accepts_runs` is false no event can be written, or the store
-    has no room for new runs: they wait. `problems` has a sentence for each component. `stalled` names the components
-    that make no progress: the process should be restarted. `is_starting` is true until the jobs are scheduled and all
-    plugins have started, and `is_stopping` from the first moment of a stop, while running bodies may go on for the time
-    of `drain`. `blocked_by` is the id of the execution that blocks the event loop, or has just done so.
+    blocked event loop, a clock that is behind the log, or a plugin that fails; it may still accept runs; `problem` has
+    all of these as one text. `store_state` and `store_problem` are about the store and the journal alone. `backlog`
+    counts events that have not reached the store: not durable yet, or spooled by a degraded store. While `accepts_runs`
+    is false no event can be written, or the store has no room for new runs: they wait. `problems` has a sentence for
+    each component. `stalled` names the components that make no progress: the process should be restarted. `is_starting`
+    is true until the jobs are scheduled and all plugins have started, and `is_stopping` from the first moment of a
+    stop, while running bodies may go on for the time of `drain`. `blocked_by` is the id of the execution that blocks
+    the event loop, or has just done so.
 
     `lateness_s` is how late starts are and `append_s` how long an append takes, within the last seconds. `loop_stalls`
     counts the times when a run blocked the event loop, and `loop_stalled_s` is their sum. `clock_behind_s` is how far

@@ -26,6 +26,7 @@ from gnomon.clock import SystemClock
 from gnomon.domain.operator_actions import KERNEL
 from gnomon.domain.records import Checkpoint
 from gnomon.engine.admission import Admission
+from gnomon.engine.asked_trigger import AskedTrigger
 from gnomon.engine.commands import KernelCommands
 from gnomon.engine.fire_sampler import FireSampler
 from gnomon.engine.health import KernelCondition
@@ -204,14 +205,17 @@ class Kernel(KernelQueries, KernelCommands):
         install_capture()
         resources.push_async_callback(self._supervisor.stop, KERNEL, "the kernel was stopped")
         resources.callback(self._start_nothing_more)
+        if self._watchdog is not None:
+            self._watchdog.is_starting = True
+            self._watchdog.start()
+            resources.callback(self._watchdog.stop)
         await self._reconcile_downtime()
         # Not earlier: plugins find all jobs when their lifespans are entered. No body begins before all plugins have.
         await self._dispatcher.start(head, self._journal.head)
         if self._condition is not None:
             self._condition.log_changes()
         if self._watchdog is not None:
-            self._watchdog.start()  # not earlier: a start with many jobs holds the loop itself
-            resources.callback(self._watchdog.stop)
+            self._watchdog.is_starting = False
         self._admission.is_open = True
         self._launcher.start_waiting()
         if self._keeps_time:
@@ -219,13 +223,15 @@ class Kernel(KernelQueries, KernelCommands):
 
     def _build(self, tasks: TaskSet) -> None:
         """Build the components that need the running event loop and the kernel's set of tasks."""
+        asked = AskedTrigger()
         runners = (AsyncRunner(self.clock), ThreadRunner(self.clock), ProcessRunner(self.clock))
         self._progress = ProgressRecorder(self._journal, self._store, self.clock)
         self._supervisor = Supervisor(
             self._journal, self.clock, runners, self._progress, tasks, log_failures=self._log_failures
         )
         if self._blocked_loop_after_s is not None:
-            self._watchdog = LoopWatchdog(self._blocked_loop_after_s, self._supervisor)
+            held_up = self._facts.held_up
+            self._watchdog = LoopWatchdog(self._blocked_loop_after_s, self._supervisor, asked, held_up)
         self._launcher = Launcher(
             self._journal,
             self.clock,
@@ -236,7 +242,7 @@ class Kernel(KernelQueries, KernelCommands):
             tasks,
             self._watchdog,
         )
-        self._timetable = Timetable(self.clock, self._launcher.dispatch, self._facts.clock_changed)
+        self._timetable = Timetable(self.clock, self._launcher.dispatch, self._facts.clock_changed, asked)
         self._sampler = FireSampler(self._store, self._journal, self._jobs, self.clock)
         self._registry = JobRegistry(self._journal, self.clock, self._timetable, self._launcher, self._jobs)
         self._condition = KernelCondition(self._journal, self._timetable, self._watchdog)

@@ -3,7 +3,8 @@
 asyncio lets SystemExit and KeyboardInterrupt of a task or callback end the loop, so `sys.exit()` in a task that a body
 awaits would end the kernel. A guarded loop continues with its next callback: asyncio has set the exception on the task,
 so a caller that awaits the task receives it. What a signal handler raises passes: operators end programs that way.
-Methods of the loop that stop it, or change it for everyone, are refused to such code.
+Methods of the loop that stop it, or change it for everyone, are refused to such code. A loop that fails itself, because
+such code has set one of its attributes to a value of another type, has the attribute restored and continues.
 """
 
 from __future__ import annotations
@@ -118,6 +119,7 @@ class GuardedMethods:
         self.guards: list[LoopGuard] = []
         self._dict = loop.__dict__
         self._before: dict[str, Any] = {}
+        self._attributes = {name: value for name, value in self._dict.items() if value is not None}
         if (run_once := getattr(loop, RUN_ONCE, None)) is not None:
             self._replace(RUN_ONCE, self._contained(run_once))
         else:
@@ -144,8 +146,21 @@ class GuardedMethods:
             except ENDINGS as exc:  # the callbacks that are left stay in the loop's queue
                 if not self._contain(exc, _context_of_callback(exc)):
                     raise
+            except Exception as exc:  # callbacks catch theirs: this one is the loop's own
+                if not self._restore_attributes(exc):
+                    raise
 
         return run_once_contained
+
+    def _restore_attributes(self, exc: Exception) -> bool:
+        """Restore attributes of the loop that have a value of another type; False where there are none."""
+        changed = {name: old for name, old in self._attributes.items() if type(self._dict.get(name)) is not type(old)}
+        self._dict |= changed
+        if changed:
+            log.error(
+                "the event loop failed: attributes were restored", attributes=sorted(changed), error=safe_str(exc)
+            )
+        return bool(changed)
 
     def _contain(self, exc: BaseException, context: contextvars.Context | None) -> bool:
         return not is_from_signal(exc) and any(guard.contains(exc, context) for guard in self.guards)

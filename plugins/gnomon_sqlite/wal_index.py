@@ -1,4 +1,4 @@
-"""The WAL index at a start: it is built again from the WAL, whoever still has it open.
+"""The WAL index at a start: it is built again from the WAL, even if a reader still has it open.
 
     kernel     writes the WAL and its index                killed ─► gone
     reader     has the index open                                    the index stays as it was

@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack
 from typing import Any, NoReturn
 
 import pytest
+from structlog.testing import capture_logs
 
 import hostile_tasks
 from gnomon import Job, Kernel
@@ -137,6 +138,32 @@ async def test_the_loop_of_the_program_is_its_own_again() -> None:
 
 
 OTHER_LOOPS = ("wait_for", "group", "call_soon", "call_soon_threadsafe", "call_later", "future_callback", "reader")
+
+
+@pytest.mark.parametrize(("name", "value"), [("slow_callback_duration", "x"), ("_clock_resolution", None)])
+async def test_a_loop_that_fails_because_a_body_broke_an_attribute_continues(name: str, value: Any) -> None:
+    loop = asyncio.get_running_loop()
+    was_debugging, before = loop.get_debug(), getattr(loop, name)
+
+    async def breaks() -> None:
+        loop.set_debug(True)
+        setattr(loop, name, value)
+        await asyncio.sleep(0.001)
+
+    async def neighbour() -> str:
+        return "ran"
+
+    try:
+        async with Kernel(jobs=[Job(id="breaks", func=breaks), Job(id="neighbour", func=neighbour)]) as kernel:
+            with capture_logs() as logs:
+                await kernel.wait((await kernel.trigger("breaks")).execution.id)
+                done = await kernel.wait((await kernel.trigger("neighbour")).execution.id)
+    finally:
+        loop.set_debug(was_debugging)
+
+    assert (done.status, getattr(loop, name)) == ("success", before)
+    (line,) = [line for line in logs if line["event"] == "the event loop failed: attributes were restored"]
+    assert line["attributes"] == [name]
 
 
 @pytest.mark.parametrize("ending", hostile_tasks.ENDINGS)

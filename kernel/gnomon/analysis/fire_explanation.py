@@ -24,6 +24,8 @@ Fate = Status | Literal["held_back", "undecided", "to_come", "no_outcome", "forg
 
 NEGLIGIBLE_DELAY = timedelta(seconds=1)
 """Largest delay of a start that needs no explanation."""
+HELD_UP_RECORDED_WITHIN = timedelta(seconds=10)
+"""How long after a late decision the kernel may record what held it up: a thread notices it."""
 NEIGHBOURS = 200
 """Events before a start among which the end of the run that freed its slot is searched."""
 
@@ -145,13 +147,24 @@ class FireExplainer:
                 f"The kernel did not process it until {self.when(decided.at)}: its event loop was blocked for "
                 f"{length(warned.seconds or 0.0)}. {self._behind_words(explanation)}"
             )
+        elif (held_up := await self._held_up(due, decided)) is not None:
+            explanation.say(f"The kernel did not process it until {self.when(decided.at)}: {held_up.detail}.")
         elif (change := await self._clock_change(due, decided)) is not None:
             explanation.say(
                 f"The clock went from {self.when(change.at - timedelta(microseconds=change.microseconds))} to "
                 f"{self.when(change.at)} at once: it was set forward, or the machine was suspended."
             )
         else:
-            explanation.say(f"The kernel did not process it until {self.when(decided.at)}: it was busy or suspended.")
+            explanation.say(
+                f"The kernel did not process it until {self.when(decided.at)}: it was busy. "
+                "It recorded neither a pause of its process nor a blocked event loop."
+            )
+
+    async def _held_up(self, due: datetime, decided: Event) -> events.KernelHeldUp | None:
+        """Return the fact that the kernel could process nothing, recorded shortly after a fire that came late."""
+        facts = await self._store.job_events("", due, decided.at + HELD_UP_RECORDED_WITHIN)
+        found = (fact for fact in facts if isinstance(fact, events.KernelHeldUp))
+        return next((one for one in found if one.until - timedelta(seconds=one.seconds) <= decided.at), None)
 
     async def _clock_change(self, due: datetime, decided: Event) -> events.ClockChanged | None:
         """Return the jump of the clock over the time at which a fire was due."""

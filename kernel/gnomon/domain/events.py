@@ -314,6 +314,20 @@ class ClockChanged(KernelEvent, frozen=True, kw_only=True, tag="clock_changed"):
     monotonic_microseconds: int
 
 
+class KernelHeldUp(KernelEvent, frozen=True, kw_only=True, tag="kernel_held_up"):
+    """The kernel could process nothing for some seconds until `until`: `detail` is a sentence about the cause.
+
+    `paused`: its process did not run. `blocked`: code outside of runs blocked its event loop, such as the trigger of
+    `held_by`. A run that blocks the loop has a `warned` event instead. At most one a minute of each kind is recorded.
+    """
+
+    kind: Literal["paused", "blocked"]
+    seconds: float
+    until: datetime
+    detail: str
+    held_by: str | None = None
+
+
 class ActRefused(KernelEvent, frozen=True, kw_only=True, tag="act_refused"):
     """An act of an operator was refused, for example because `asked_job_id` or `execution_id` is unknown.
 
@@ -336,7 +350,7 @@ class UnknownEvent(Event, frozen=True, kw_only=True, tag="unknown"):
 
 Lifecycle = Scheduled | Started | Progress | Succeeded | Failed | Missed | Cancelled
 JobFact = JobAdded | JobChanged | JobRemoved | JobPaused | JobResumed | JobDescribed | ActionImported
-KernelFact = KernelStarted | KernelStopped | ClockChanged | ActRefused | AccessFact
+KernelFact = KernelStarted | KernelStopped | ClockChanged | KernelHeldUp | ActRefused | AccessFact
 KnownEvent = Lifecycle | CancelRequested | Warned | LateResult | Hidden | Imported | JobFact | KernelFact
 
 LIFECYCLE: tuple[type[Event], ...] = (Scheduled, Started, Progress, Succeeded, Failed, Missed, Cancelled)

@@ -11,12 +11,18 @@ import getpass
 import os
 import secrets
 import socket
+import time
+from datetime import datetime
+from typing import Literal
 
 from gnomon.domain import events
 from gnomon.engine.journal import Journal
 from gnomon.errors import DeposedError
 from gnomon.ports import Store
 from gnomon.stores.schedule_versions import software_versions
+
+HOLD_UP_INTERVAL_S = 60.0
+"""Minimum time between two facts of a kind about being held up: a trigger may block the event loop at each fire."""
 
 
 class KernelFacts:
@@ -26,6 +32,7 @@ class KernelFacts:
         self._journal = journal
         self._kernel_id = secrets.token_hex(12)
         self._versions: dict[str, int] = {}
+        self._next_hold_up: dict[str, float] = {}
 
     def started(self, store: Store, *, keeps_time: bool) -> None:
         """Record the start of the kernel, and what its store accepted at the user's request."""
@@ -49,6 +56,27 @@ class KernelFacts:
             wall_microseconds=wall,
             monotonic_microseconds=monotonic,
         )
+
+    def held_up(
+        self,
+        kind: Literal["paused", "blocked"],
+        seconds: float,
+        until: datetime,
+        detail: str,
+        held_by: str | None = None,
+    ) -> None:
+        """Record that the kernel could process nothing for some time; at most one a minute of each kind."""
+        now = time.monotonic()
+        if now >= self._next_hold_up.get(kind, 0.0):
+            self._next_hold_up[kind] = now + HOLD_UP_INTERVAL_S
+            self.record(
+                events.KernelHeldUp,
+                kind=kind,
+                seconds=round(seconds, 3),
+                until=until,
+                detail=detail,
+                held_by=held_by,
+            )
 
     def stopped(self, reason: str) -> None:
         """Record the stop, unless the start was not recorded either."""

@@ -1,11 +1,14 @@
 """Notices an event loop that is blocked: a thread that measures, since a blocked loop cannot notice anything itself.
 
-    loop answers ──ping──► no answer for `limit_s` ──► the stack of the loop's thread is taken, the run is named
+    loop answers ──ping──► no answer for `limit_s` ──► the stack of the loop's thread is taken, the culprit is named
          ▲                                                            │
          └──────────── the loop answers again: the length is known ◄──┘
 
 Time in which the whole process did not run (suspended, stopped, starved by other processes) is not counted: the
-watchdog's own wake-ups are late then too, and the process has used no CPU time.
+watchdog's own wake-ups are late then too, and the process has used no CPU time. Such a pause is a fact in the log.
+
+The culprit is a run, or the trigger of a job. While the kernel starts, which itself holds the loop where it has many
+jobs, only triggers are named: one that never returns would otherwise stop the start without a word.
 """
 
 from __future__ import annotations
@@ -16,12 +19,15 @@ import sys
 import threading
 import time
 import traceback
-from typing import Any, Protocol
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal, Protocol
 
 import msgspec
 
-from gnomon.engine.pauses import PauseDetector
+from gnomon.engine.asked_trigger import AskedTrigger
+from gnomon.engine.pauses import Pause, PauseDetector
 from gnomon.logs import get_logger
+from gnomon.text import length
 
 log = get_logger("gnomon.engine.loop_watchdog")
 
@@ -36,7 +42,7 @@ REMEMBERED_S = 60.0
 class Stall(msgspec.Struct):
     """A time in which the loop did not answer; `began` is monotonic, `began_at` wall time in seconds.
 
-    `execution_id` and `job_id` name the run that held the loop, if it was one.
+    `execution_id` and `job_id` name the run that held the loop, `job_id` alone the job whose trigger did.
     """
 
     began: float
@@ -50,8 +56,17 @@ class Stall(msgspec.Struct):
 
     @property
     def culprit(self) -> str:
-        """The run that held the loop, for people."""
-        return f"run {self.execution_id} of job {self.job_id!r}" if self.execution_id else "code outside of runs"
+        """What held the loop, for people."""
+        if self.execution_id:
+            return f"run {self.execution_id} of job {self.job_id!r}"
+        return f"the trigger of job {self.job_id!r}" if self.job_id else "code outside of runs"
+
+    @property
+    def advice(self) -> str:
+        """What to do about it."""
+        if self.job_id and not self.execution_id:
+            return "a trigger computes the next time at once: read what it needs in advance, in another thread"
+        return 'move blocking code to a plain `def`, which runs in a thread, or set `runner = "process"`'
 
 
 class Runs(Protocol):
@@ -64,13 +79,32 @@ class Runs(Protocol):
         """Record a stall that has ended; called on the loop."""
 
 
-class LoopWatchdog:
-    """Watches the loop that it is started on."""
+class RecordHoldUp(Protocol):
+    """Records that the kernel could process nothing for some time; called on the loop."""
 
-    def __init__(self, limit_s: float, runs: Runs) -> None:
+    def __call__(
+        self,
+        kind: Literal["paused", "blocked"],
+        seconds: float,
+        until: datetime,
+        detail: str,
+        held_by: str | None = None,
+    ) -> None:
+        """Record it."""
+
+
+class LoopWatchdog:
+    """Watches the loop that it is started on. `is_starting`: only triggers are named."""
+
+    def __init__(
+        self, limit_s: float, runs: Runs, asked: AskedTrigger | None = None, record: RecordHoldUp = lambda *_: None
+    ) -> None:
         self.count = 0
         self.total_s = 0.0
-        self.pauses = PauseDetector()
+        self.is_starting = False
+        self.pauses = PauseDetector(self._on_pause)
+        self._asked = asked or AskedTrigger()
+        self._record = record
         self._limit_s = limit_s
         self._runs = runs
         self._last: Stall | None = None
@@ -116,6 +150,23 @@ class LoopWatchdog:
         stall = self._last
         return stall if stall is not None and stall.began_at + stall.seconds >= moment else None
 
+    def _on_end(self, stall: Stall) -> None:
+        """Record a stall that has ended. On the loop."""
+        if stall.execution_id is not None:
+            self._runs.record_stall(stall)
+            return
+        until = datetime.fromtimestamp(stall.began_at + stall.seconds, UTC)
+        took = length(timedelta(seconds=stall.seconds))
+        detail = f"the event loop was blocked for {took} by {stall.culprit}, at {stall.place}"
+        self._record("blocked", stall.seconds, until, detail, stall.job_id)
+
+    def _on_pause(self, pause: Pause) -> None:
+        """Record a pause. In any thread."""
+        if not self._stop.is_set():
+            until = datetime.fromtimestamp(pause.until, UTC)
+            with contextlib.suppress(RuntimeError):  # the loop is closed
+                self._loop.call_soon_threadsafe(self._record, "paused", pause.seconds, until, str(pause))
+
     # --- from here on: the watchdog's thread ---
 
     def _watch(self) -> None:
@@ -128,15 +179,17 @@ class LoopWatchdog:
                 self._wait_for_answer(tick_s)
 
     def _wait_for_answer(self, tick_s: float) -> None:
-        silent, last, cpu = 0.0, time.monotonic(), time.process_time()
+        silent, last, cpu, asked = 0.0, time.monotonic(), time.process_time(), self._asked.job_id
         began, stall = last, None
         while not self._answered.wait(tick_s) and not self._stop.is_set():
             self.pauses.look()
             now, used = time.monotonic(), time.process_time()
             silent += min(now - last, 2 * tick_s + max(used - cpu, 0.0))
             last, cpu = now, used
-            if stall is None and silent >= self._limit_s:
-                stall = self._last = self._report(began)
+            before, asked = asked, self._asked.job_id
+            trigger = asked if asked == before else None  # the same one for a whole tick, and not each of many
+            if stall is None and silent >= self._limit_s and (trigger or not self.is_starting):
+                stall = self._last = self._report(began, trigger)
             if stall is not None:
                 stall.seconds = now - began
         if stall is not None:
@@ -144,20 +197,23 @@ class LoopWatchdog:
             self.count += 1
             self.total_s += stall.seconds
             if not self._stop.is_set():
-                self._loop.call_soon_threadsafe(self._runs.record_stall, stall)
+                self._loop.call_soon_threadsafe(self._on_end, stall)
 
-    def _report(self, began: float) -> Stall:
+    def _report(self, began: float, trigger: str | None) -> Stall:
         frame = sys._current_frames().get(self._loop_thread)  # noqa: SLF001 - there is no other way
         frames = traceback.extract_stack(frame)[-STACK_FRAMES:] if frame is not None else []
         place = f"{frames[-1].filename}:{frames[-1].lineno} in {frames[-1].name}" if frames else "an unknown place"
         stall = Stall(began, time.time() - (time.monotonic() - began), place)
-        self._runs.note_stall(asyncio.current_task(self._loop), stall)
+        if trigger is not None:
+            stall.job_id = trigger
+        else:
+            self._runs.note_stall(asyncio.current_task(self._loop), stall)
         log.error(
             "the event loop is blocked",
             by=stall.culprit,
             at=place,
             limit_s=self._limit_s,
-            advice='move blocking code to a plain `def`, which runs in a thread, or set `runner = "process"`',
+            advice=stall.advice,
             stack="".join(traceback.format_list(frames)),
         )
         return stall

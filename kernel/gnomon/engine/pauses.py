@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import msgspec
@@ -42,9 +43,10 @@ class Pause(msgspec.Struct, frozen=True):
 
 
 class PauseDetector:
-    """Remembers the last pause. In any thread."""
+    """Remembers the last pause, and calls `on_pause` with each. In any thread."""
 
-    def __init__(self) -> None:
+    def __init__(self, on_pause: Callable[[Pause], None] = lambda _: None) -> None:
+        self._on_pause = on_pause
         self._lock = threading.Lock()
         self._last: Pause | None = None
         self._looked_at, self._cpu_s = time.monotonic(), time.process_time()
@@ -64,6 +66,7 @@ class PauseDetector:
                 return
             self._last = pause = Pause(passed, time.time(), now)
         log.warning("the process of the kernel was paused", seconds=round(pause.seconds, 1))
+        self._on_pause(pause)
 
     @property
     def problem(self) -> str | None:

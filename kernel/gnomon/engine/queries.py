@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from gnomon.api import Health, JobView, LiveRun
 from gnomon.domain.estimates import TYPICAL_RUNS, timing
@@ -18,6 +18,9 @@ from gnomon.engine.components import KernelComponents, on_kernel_loop
 from gnomon.errors import UnknownExecutionError
 from gnomon.jobs.registered import RegisteredJob, own_job
 from gnomon.plugins.store_health import health_of
+
+NEEDS_ATTENTION: Final = frozenset({"degraded", "blocked", "stopped"})
+"""States of plugins that are a problem of the kernel. One that is starting delays readiness only."""
 
 
 class KernelQueries(KernelComponents):
@@ -102,7 +105,7 @@ class KernelQueries(KernelComponents):
         store_problem = journal.problem or store.problem
         problems = condition.problems() if condition is not None else {}
         plugins = self._dispatcher.health()
-        problems |= {f"plugin {one.name}": one.problem for one in plugins if one.state == "stopped" and one.problem}
+        problems |= {f"plugin {one.name}": one.problem or one.state for one in plugins if one.state in NEEDS_ATTENTION}
         return Health(
             state="degraded" if problems and store_state == "healthy" else store_state,
             problem="; ".join(filter(None, (store_problem, *problems.values()))) or None,

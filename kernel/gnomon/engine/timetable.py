@@ -13,6 +13,7 @@ from typing import Protocol
 import msgspec
 
 from gnomon.domain.job_state import JobState
+from gnomon.engine.asked_trigger import AskedTrigger
 from gnomon.engine.vital_signs import Heartbeat, RecentValues
 from gnomon.jobs.job import Job
 from gnomon.logs import get_logger
@@ -82,9 +83,14 @@ class Timetable:
     """Finds the fires that are due, and applies `catch_up`. Whether a fire may start is decided elsewhere."""
 
     def __init__(
-        self, clock: Clock, dispatch: Dispatch, on_clock_change: Callable[[float, float], None] = lambda *_: None
+        self,
+        clock: Clock,
+        dispatch: Dispatch,
+        on_clock_change: Callable[[float, float], None] = lambda *_: None,
+        asked: AskedTrigger | None = None,
     ) -> None:
         self._clock = clock
+        self._asked = asked or AskedTrigger()
         self._dispatch = dispatch
         self._on_clock_change = on_clock_change
         self._heap: list[tuple[float, int, Entry]] = []
@@ -239,11 +245,14 @@ class Timetable:
         """Compute when an entry is due next and push it on the heap; a job whose trigger fails is removed."""
         if entry.trigger is None:
             return
+        self._asked.job_id = entry.job.id
         try:
             entry.next = next_fire(entry.trigger, entry.last_fire, entry.anchor, entry.newest)
         except BaseException as exc:  # noqa: BLE001 - triggers are foreign code: one that fails must not stop the others
             self._fail(entry, exc)
             return
+        finally:
+            self._asked.job_id = None
         if entry.next is not None:  # else the trigger is at its end
             self._push(entry)
 
@@ -287,11 +296,14 @@ class Timetable:
         if trigger is None or fire is None or fire > now:
             return None
         fire = fire.astimezone(UTC)
+        self._asked.job_id = job.id
         try:
             following = next_fire(trigger, fire, entry.anchor)
         except BaseException as exc:  # noqa: BLE001 - foreign code, as above
+            self._asked.job_id = None
             self._fail(entry, exc)
         else:
+            self._asked.job_id = None
             if following is not None and following <= now:
                 return None
             entry.last_fire, entry.next = fire, following
@@ -312,6 +324,7 @@ class Timetable:
         now = self._clock.now() + entry.ahead
         backlog = Backlog(job.catch_up, job.grace, entry.absence)
         count = 0
+        self._asked.job_id = job.id
         try:
             for fire in fires(trigger, entry.last_fire, entry.anchor, now, entry.newest):
                 entry.last_fire = fire.astimezone(UTC)
@@ -320,13 +333,17 @@ class Timetable:
                 if count % SLICE_FIRES == 0:
                     if job.catch_up == "all":
                         break  # all of them run, so the rest waits for room in the log
+                    self._asked.job_id = None
                     await asyncio.sleep(0)
+                    self._asked.job_id = job.id
         except BaseException as exc:  # foreign code, as above
+            self._asked.job_id = None
             task = asyncio.current_task()
             if isinstance(exc, asyncio.CancelledError) and task is not None and task.cancelling():
                 raise  # the kernel stops
             self._fail(entry, exc)
         else:
+            self._asked.job_id = None
             self._enter(entry)
         is_backlog = count > 1 or entry.is_catching_up
         entry.is_catching_up = entry.next is not None and entry.next <= now

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -17,6 +18,9 @@ HOOKS: dict[str, tuple[str, ...]] = {
 }
 """Every hook with its arguments, in the order of hookspecs.py."""
 
+NEARLY_THE_SAME = 0.9
+"""Similarity of two names, of 1, from which one is taken for a misspelling of the other."""
+
 
 def marked_hooks(plugin: Any) -> list[str]:
     """Return the hooks that a plugin, or its class, implements: the kernel's in their order, then those of plugins."""
@@ -29,6 +33,22 @@ def unmarked_hooks(plugin: Any) -> list[str]:
     """Return the functions that have the name of a hook but not the mark, so they would never be called."""
     found = {hook: inspect.getattr_static(plugin, hook, None) for hook in HOOKS}
     return [hook for hook, it in found.items() if inspect.isroutine(it) and not hasattr(it, "gnomon_impl")]
+
+
+def near_misses(plugin: Any) -> list[tuple[str, str]]:
+    """Return functions that are not hooks of the kernel, each with the hook whose name is nearly the same.
+
+    That may be intended, as for a hook of another plugin, so it is not an error.
+    """
+    found = []
+    for name in dir(plugin):
+        near = difflib.get_close_matches(name, HOOKS, n=1, cutoff=NEARLY_THE_SAME)
+        if near and name not in HOOKS:
+            function = inspect.getattr_static(plugin, name, None)
+            options = getattr(function, "gnomon_impl", None) or {}
+            if inspect.isroutine(function) and options.get("specname") not in HOOKS:
+                found.append((name, near[0]))
+    return found
 
 
 def hook_problem(hook: str, function: Callable[..., Any], options: Mapping[str, Any]) -> str | None:
@@ -58,7 +78,10 @@ def _meant(hook: str) -> str:
 
 def _argument_problem(hook: str, function: Callable[..., Any], known: tuple[str, ...]) -> str | None:
     # pluggy passes positional arguments only, and silently omits those with a default.
-    for parameter in inspect.signature(function).parameters.values():
+    given = inspect.signature(function).parameters
+    if hook.startswith(CONTRIBUTION) and not given:
+        return f"has {hook} without the argument 'register', which it must call for each item: it contributes nothing"
+    for parameter in given.values():
         is_plain = parameter.kind is parameter.POSITIONAL_OR_KEYWORD and parameter.default is parameter.empty
         if not is_plain or parameter.name not in known:
             hint = close_match(parameter.name, known) if parameter.name not in known else ""

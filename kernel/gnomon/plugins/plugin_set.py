@@ -20,11 +20,14 @@ from gnomon import hookspecs
 from gnomon.conversion import convert
 from gnomon.errors import ConfigError, PluginError
 from gnomon.jobs.job import Job
+from gnomon.logs import get_logger
 from gnomon.plugins.calls import PluginCallError, call_within, contained, describe
 from gnomon.plugins.discovery import FoundPlugin, offered_name
-from gnomon.plugins.hook_checks import HOOKS, hook_problem, marked_hooks, unmarked_hooks
+from gnomon.plugins.hook_checks import HOOKS, hook_problem, marked_hooks, near_misses, unmarked_hooks
 from gnomon.ports import Store
 from gnomon.safe_text import class_module, class_name, exact, safe_repr, type_name
+
+log = get_logger("gnomon.plugins")
 
 START_LIMIT_S = 60.0
 """For a call of a plugin during the start: its constructor, a contribution hook."""
@@ -255,6 +258,9 @@ class PluginSet:
                 problems += [problem] if problem else []
         if not problems and not plugin.job_options and not marked_hooks(instance):
             problems = ["has no hooks, so it would never be called; mark its functions with @gnomon.hookimpl"]
+        for function, hook in near_misses(instance) if not problems else ():
+            message = "a plugin has a function that is not a hook of the kernel"
+            log.warning(message, plugin=plugin.name, function=function, did_you_mean=hook)
         return problems
 
 

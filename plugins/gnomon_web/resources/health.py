@@ -119,7 +119,8 @@ async def _kernel(request: web.Request) -> Component:
 def parts_of(health: Health) -> list[Component]:
     """Return the parts of the kernel itself, apart from its store and its plugins."""
     names = dict.fromkeys((*PARTS, *health.stalled, *health.problems))
-    return [_part(health, name) for name in names if name != "store"]
+    plugins = {f"plugin {plugin.name}" for plugin in health.plugins}
+    return [_part(health, name) for name in names if name != "store" and name not in plugins]
 
 
 def _part(health: Health, name: str) -> Component:

@@ -74,6 +74,7 @@ PAYLOADS: dict[type[Event], dict[str, Any]] = {
         "wall_microseconds": -5_000_000,
         "monotonic_microseconds": 1_000_000,
     },
+    events.KernelHeldUp: {"kind": "paused", "seconds": 7.0, "until": NOON, "detail": "the process did not run"},
     events.ActRefused: {"actor": "ann", "action": "trigger", "message": "there is no job 'tok'"},
     events.LoggedIn: {"actor": "ann", "via": "token", "session": "a", "expires": NOON},
     events.LoggedOut: {"actor": "ann", "name": "ann", "session": "a", "reason": "logout"},

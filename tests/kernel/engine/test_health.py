@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from gnomon import Duration, Event, Execution, GnomonError, Health, JobState
+from gnomon import Duration, Event, Execution, GnomonError, Health, JobState, hookimpl
 from gnomon.engine import vital_signs
 from gnomon.engine.vital_signs import Heartbeat, RecentValues
 from gnomon.jobs.job import Job
@@ -307,3 +307,24 @@ async def test_a_job_whose_trigger_fails_can_be_removed() -> None:
         await kernel.remove_job("broken")
 
         assert "triggers" not in kernel.health().problems
+
+
+async def test_a_plugin_that_needs_attention_degrades_the_kernel_which_accepts_runs() -> None:
+    class Guard:
+        problem: str | None = None
+
+        @hookimpl
+        def guard(self, job: Job, scheduled_time: datetime) -> None: ...
+
+    guard = Guard()
+    async with make_kernel(Job(id="job", func=quick), plugins=[guard]) as kernel:
+        before = kernel.health()
+        guard.problem = "the exchange's calendar cannot be read"
+        health = kernel.health()
+        guard.problem = None
+        after = kernel.health()
+
+    assert [(one.state, one.problems) for one in (before, after)] == [("healthy", {})] * 2
+    assert (health.state, health.store_state, health.accepts_runs) == ("degraded", "healthy", True)
+    assert health.problems == {"plugin Guard": "the exchange's calendar cannot be read"}
+    assert health.problem == "the exchange's calendar cannot be read"

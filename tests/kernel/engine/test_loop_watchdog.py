@@ -5,14 +5,14 @@ import re
 import sys
 import threading
 import time
-from datetime import timedelta
+from datetime import datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
-from gnomon import Duration, Failed, Kernel, LateResult, Missed, Succeeded, Warned
+from gnomon import Duration, Failed, Kernel, KernelHeldUp, LateResult, Missed, Succeeded, Warned
 from gnomon.analysis.explain import explain
 from gnomon.clock import SystemClock
 from gnomon.domain.events import BLOCKED_LOOP
@@ -184,3 +184,49 @@ async def test_a_fire_that_came_late_because_of_it_names_the_run_that_blocked() 
     assert (missed.reason, missed.blocked_by) == ("late", run.id)
     assert missed.detail == f"the event loop was blocked by run {run.id} of job 'bad'"
     assert f"That was run {run.id} of job bad" in " ".join(explanation.fires[0].sentences)
+
+
+class Blocking:
+    """A trigger in code of the user that waits in its n-th call, until the watchdog has noticed."""
+
+    def __init__(self, call: int) -> None:
+        self.call = call
+        self.calls = 0
+        self.kernel: Kernel | None = None
+
+    def get_next_fire_time(self, previous: datetime | None, now: datetime) -> datetime | None:
+        self.calls += 1
+        if self.calls == self.call and self.kernel is not None:
+            block_until_noticed(self.kernel)
+        return (previous or now) + timedelta(seconds=0.2) if self.calls <= self.call else None
+
+
+async def test_a_trigger_that_blocks_the_loop_is_named_with_its_job() -> None:
+    trigger = Blocking(call=3)
+    tick = Job(id="tick", func=quick, every=Duration(milliseconds=20))
+    async with real_kernel(Job(id="bad", func=quick, trigger=trigger), tick) as kernel:
+        trigger.call, trigger.kernel = trigger.calls + 2, kernel
+        with capture_logs() as logs:
+            async with asyncio.timeout(60):
+                while not recorded(kernel).of(KernelHeldUp):  # noqa: ASYNC110 - recorded once the loop answers
+                    await asyncio.sleep(0.01)
+        health = kernel.health()
+        (held_up,) = recorded(kernel).of(KernelHeldUp)
+
+    (line,) = [line for line in logs if line["event"] == "the event loop is blocked"]
+    assert line["by"] == "the trigger of job 'bad'"
+    assert "read what it needs in advance" in line["advice"]
+    assert "by the trigger of job 'bad', at " in health.problems["loop"]
+    assert (held_up.kind, held_up.held_by) == ("blocked", "bad")
+    assert "by the trigger of job 'bad', at " in held_up.detail
+
+
+async def test_a_trigger_that_blocks_the_start_is_named() -> None:
+    trigger = Blocking(call=1)
+    kernel = real_kernel(Job(id="bad", func=quick, trigger=trigger))
+    trigger.call, trigger.kernel = trigger.calls + 1, kernel
+    with capture_logs() as logs:
+        async with kernel:
+            pass
+
+    assert [line["by"] for line in logs if line["event"] == "the event loop is blocked"] == ["the trigger of job 'bad'"]

@@ -1,12 +1,13 @@
 """Pauses of the kernel's process: noticed, named in health and in missed fires, not confused with a busy process."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
-from gnomon import Duration, Missed
+from gnomon import Duration, KernelHeldUp, Missed
+from gnomon.analysis.explain import explain
 from gnomon.clock import SystemClock
 from gnomon.engine import pauses
 from gnomon.engine.pauses import PauseDetector
@@ -106,6 +107,29 @@ async def test_a_fire_that_was_missed_because_of_a_pause_names_it(monkeypatch: p
     assert missed.detail == str(watchdog.pauses._last)
     assert health.state == "degraded"
     assert health.problems["pause"].startswith("the process of the kernel did not run for 1 m 30 s until ")
+
+
+async def test_a_fire_that_ran_late_because_of_a_pause_is_explained_by_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, store = VirtualClock(), RecordingStore()
+    job = Job(id="job", func=quick, every=Duration(minutes=1))
+    settings: dict[str, Any] = {"clock": clock, "store": store, "blocked_loop_after": Duration(minutes=5)}
+    async with make_kernel(job, **settings) as kernel:
+        moving = Moving(START.timestamp())
+        watchdog = kernel._watchdog
+        assert watchdog is not None
+        monkeypatch.setattr(pauses, "time", moving)
+        watchdog.pauses.restart()
+
+        moving.passed = 90.0
+        await clock.stall(90)
+        watchdog.pauses.look()
+        await clock.until(lambda: bool(store.recorded.of(KernelHeldUp)))
+        explanation = await explain(store, "job", START + timedelta(minutes=1), clock.now())
+
+    (fact,) = store.recorded.of(KernelHeldUp)
+    assert (fact.kind, fact.seconds, fact.held_by) == ("paused", 90.0, None)
+    said = " ".join(explanation.fires[0].sentences)
+    assert "until 2026-01-01 00:01:30 UTC: the process of the kernel did not run for 1 m 30 s" in said
 
 
 async def test_the_watchdog_looks_for_pauses(monkeypatch: pytest.MonkeyPatch) -> None:

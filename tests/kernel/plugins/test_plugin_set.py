@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from structlog.testing import capture_logs
 
 from gnomon.deployment.config import Config
 from gnomon.deployment.plugin_loading import list_plugins, load_plugins
@@ -456,6 +457,26 @@ def test_a_misspelt_hook_is_refused_with_the_right_one() -> None:
     )
 
 
+@pytest.mark.parametrize("hook", ["register_jobs", "register_store"])
+def test_a_contribution_hook_that_cannot_register_is_refused(hook: str) -> None:
+    def nothing() -> None: ...
+
+    assert f"has {hook} without the argument 'register'" in refused(**{hook: hookimpl(nothing)})
+
+
+@pytest.mark.parametrize(
+    "function",
+    [hookimpl(optionalhook=True)(lambda register: None), lambda register: None],
+    ids=["optional hook", "not marked"],
+)
+def test_a_function_that_is_nearly_a_hook_is_reported(function: Any) -> None:
+    with capture_logs() as logs:
+        PluginSet().add(SimpleNamespace(on_failed=takes_event, register_job=function, register_routes=function), "tidy")
+
+    (line,) = [line for line in logs if line["log_level"] == "warning"]
+    assert (line["plugin"], line["function"], line["did_you_mean"]) == ("tidy", "register_job", "register_jobs")
+
+
 def test_an_optional_hook_may_be_one_of_another_version() -> None:
     plugin = PluginSet().add(SimpleNamespace(on_tomorrow=hookimpl(optionalhook=True)(lambda event: None)), "tidy")
 
@@ -619,4 +640,4 @@ def test_a_contribution_that_ends_the_process_names_its_plugin() -> None:
 
 def test_jobs_that_are_returned_where_they_are_to_be_registered_are_refused() -> None:
     with pytest.raises(PluginError, match=r"failed in register_jobs: TypeError: it returned list, .*call register\("):
-        contributing("register_jobs", lambda: [JOB]).jobs()
+        contributing("register_jobs", lambda register: [JOB]).jobs()

@@ -163,6 +163,11 @@ def _clock_changed(event: events.ClockChanged, _: str | None) -> Description:
     return "warning", "clock changed", {"direction": event.direction, "seconds": event.microseconds / 1e6}
 
 
+def _kernel_held_up(event: events.KernelHeldUp, _: str | None) -> Description:
+    facts = {"seconds": round(event.seconds, 3), "job": event.held_by, "problem": event.detail}
+    return "warning", f"kernel {event.kind}", facts
+
+
 def _act_refused(event: events.ActRefused, _: str | None) -> Description:
     asked = {"job": event.asked_job_id or None, "run": event.execution_id, "left_out": event.left_out or None}
     return "warning", "act refused", {"action": event.action, "by": event.actor, **asked, "problem": event.message}
@@ -198,6 +203,7 @@ _DESCRIPTIONS: dict[type[Event], Callable[[Any, str | None], Description]] = {
     events.KernelStarted: _kernel_started,
     events.KernelStopped: _kernel_stopped,
     events.ClockChanged: _clock_changed,
+    events.KernelHeldUp: _kernel_held_up,
     events.ActRefused: _act_refused,
     events.LoggedIn: _logged_in,
     events.LoggedOut: _logged_out,

@@ -6,7 +6,7 @@ import asyncio
 import threading
 from collections.abc import Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import aiohttp
@@ -153,6 +153,21 @@ async def test_a_kernel_is_not_ready_before_every_plugin_has_started(gnomon_kern
     assert (before, report["status"], alive) == (503, "starting", 200)
     assert {one["name"]: one["state"] for one in report["components"]}["plugin:Slow"] == "starting"
     assert after == 200
+
+
+async def test_a_plugin_that_fails_is_one_component_and_leaves_the_kernel_ready(serve: Any) -> None:
+    class Guard:
+        problem = "its server is away"
+
+        @hookimpl
+        def guard(self, job: Job, scheduled_time: datetime) -> None: ...
+
+    async with serve(tick, plugins=[Guard()]) as ask:
+        alive, ready = await ask("GET", "/livez"), await ask("GET", "/readyz")
+
+    assert (alive.status, ready.status, ready.json["status"]) == (200, 200, "degraded")
+    (found,) = [one for one in ready.json["components"] if "Guard" in one["name"]]
+    assert (found["name"], found["state"], found["problem"]) == ("plugin:Guard", "degraded", "its server is away")
 
 
 async def test_a_kernel_that_stops_is_not_ready_from_the_first_moment_on(gnomon_kernel: Callable[..., Any]) -> None:
