@@ -161,6 +161,13 @@ class KernelApi(Protocol):
         the ids of declared jobs; the function is imported.
         """
 
+    async def parameters(self, job_id: str) -> dict[str, Any]:
+        """Return the named arguments that a run of a job may have, as JSON Schema; UnknownJobError.
+
+        `default` is the value that a run has without one in its trigger. What no command may set is `readOnly`; a
+        secret has `x-secret`, the place where it is kept, and no default.
+        """
+
     async def add_job(
         self, job: Job | RegisteredJob | Callable[..., Any], *, actor: str | None = None, reason: str | None = None
     ) -> Job:

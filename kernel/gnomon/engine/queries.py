@@ -11,11 +11,12 @@ from gnomon.domain.events import Event
 from gnomon.domain.execution import Execution
 from gnomon.domain.job_preview import JobPreview
 from gnomon.domain.job_state import JobState
-from gnomon.domain.own_copies import own_state, own_view
+from gnomon.domain.own_copies import own_state, own_value, own_view
 from gnomon.domain.progress import Timing
 from gnomon.domain.records import ActionPage, ActionQuery, Checkpoint, ExecutionQuery, JournalState, LogLine, Page
 from gnomon.engine.components import KernelComponents, on_kernel_loop
 from gnomon.errors import UnknownExecutionError
+from gnomon.jobs.parameters import parameters_schema
 from gnomon.jobs.registered import RegisteredJob, own_job
 from gnomon.plugins.store_health import health_of
 
@@ -39,6 +40,11 @@ class KernelQueries(KernelComponents):
         job_id = keys.get("id")
         state = self._journal.jobs.get(job_id) if isinstance(job_id, str) else None
         return await self._previewer.preview(keys, state, trusted=trusted)
+
+    @on_kernel_loop
+    async def parameters(self, job_id: str) -> dict[str, Any]:
+        registered = self._jobs[job_id]
+        return own_value(parameters_schema(registered.job, registered.body))
 
     @on_kernel_loop
     async def execution(self, execution_id: str) -> Execution:

@@ -45,8 +45,8 @@ class ParameterType:
         self.annotation = annotation
         self.default = default
         self.label = label(annotation)
-        self._members = members_of(annotation)
-        self._infos = tuple(inspect.type_info(member) for member in self._members)
+        self.members = members_of(annotation)
+        self._infos = tuple(inspect.type_info(member) for member in self.members)
         self._plain = frozenset(kind for info in self._infos if (kind := _json_class(info)) is not None)
         self.converts = not all(map(_is_json, self._infos))
 
@@ -58,12 +58,12 @@ class ParameterType:
         """
         if type(value) is type(self.default) and value == self.default:
             return value
-        if len(self._members) == 1:
-            return _converted(value, self._members[0])
+        if len(self.members) == 1:
+            return _converted(value, self.members[0])
         if type(value) in self._plain:
             return value
         problems = []
-        for member in self._members:
+        for member in self.members:
             try:
                 return _converted(value, member)
             except ValueError as exc:
@@ -86,7 +86,7 @@ class ParameterType:
             type(one) for info in self._infos if isinstance(info, inspect.UnionType) for one in info.types
         ]
         found = next((_EXAMPLES[kind] for kind in kinds if kind in _EXAMPLES), None)
-        if found is None and any(member in {timedelta, Timespan} for member in self._members):
+        if found is None and any(member in {timedelta, Timespan} for member in self.members):
             found = '"5m"'
         return f" such as {found}" if found else ""
 
@@ -189,6 +189,8 @@ def plain(value: Any) -> Any:
 
     TypeError for a value that JSON cannot hold.
     """
+    if isinstance(value, timedelta) and value >= timedelta(0):
+        return str(Duration.parse(value))
     # Sorted, since the order of a set differs from process to process, and the definition of its job would with it.
     built = msgspec.to_builtins(value, enc_hook=_encode, order="deterministic", str_keys=True)
     return msgspec.json.decode(msgspec.json.encode(built))

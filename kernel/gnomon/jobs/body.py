@@ -110,7 +110,8 @@ def check_arguments(job: Job, body: Body, *, may_be_incomplete: bool = False) ->
 
 
 @lru_cache(maxsize=256)
-def _read_signature(func: Callable[..., Any]) -> inspect.Signature | None:
+def read_signature(func: Callable[..., Any]) -> inspect.Signature | None:
+    """Return the signature of a function; None for a builtin without one."""
     try:
         return inspect.signature(func)
     except (TypeError, ValueError):  # some builtins have none
@@ -126,7 +127,7 @@ def _read_body(func: Callable[..., Any]) -> Body:
             f"{reference(func)} is a generator function: calling it runs none of its code; iterate inside the function"
         )
     is_async = any(inspect.iscoroutinefunction(call) for call in calls)
-    signature = cached_by_function(_read_signature, func)
+    signature = cached_by_function(read_signature, func)
     overrides = declared_overrides(func)
     if signature is None:
         return Body(func, is_async, overrides=overrides)
@@ -140,7 +141,7 @@ def _read_body(func: Callable[..., Any]) -> Body:
 
 def _check_overrides(job: Job, body: Body) -> None:
     """Raise JobError for the name of an argument that the function does not have."""
-    signature = cached_by_function(_read_signature, body.func)
+    signature = cached_by_function(read_signature, body.func)
     if signature is None or isinstance(body.overrides, str):
         return
     parameters = signature.parameters.values()
@@ -158,7 +159,7 @@ def _signature_problem(
     func: Callable[..., Any], count: int, names: tuple[str, ...], may_be_incomplete: bool
 ) -> str | None:
     """Return why a function cannot be called with `count` positional arguments and these names; None if it can."""
-    signature = cached_by_function(_read_signature, func)
+    signature = cached_by_function(read_signature, func)
     if signature is not None:
         named = dict.fromkeys(set(names) - _names_for_var_keyword(signature))
         try:

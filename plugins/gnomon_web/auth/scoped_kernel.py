@@ -74,6 +74,13 @@ class ScopedKernel:
     async def preview_job(self, keys: Mapping[str, Any], *, trusted: bool = False) -> JobPreview:
         raise _refused(self._scope)
 
+    async def parameters(self, job_id: str) -> dict[str, Any]:
+        await self.expect_job(job_id)
+        try:
+            return await self._kernel.parameters(job_id)
+        except UnknownJobError:
+            raise UnknownJobError(job_id) from None  # as above
+
     async def add_job(self, job: Any, *, actor: str | None = None, reason: str | None = None) -> Job:
         raise _refused(self._scope)
 

@@ -88,6 +88,7 @@ def routes() -> list[Route]:
     return [
         Route(method="GET", path="/scheduler/jobs", handler=list_jobs, role="viewer", **base),
         Route(method="GET", path=one, handler=get_job, role="viewer", errors=(404,), **base),
+        Route(method="GET", path=f"{one}/parameters", handler=get_parameters, role="viewer", errors=(404,), **base),
         Route(path=f"{one}/pause", handler=pause, **act),
         Route(path=f"{one}/resume", handler=resume, **act),
         Route(
@@ -110,6 +111,11 @@ async def get_job(request: web.Request, job_id: str) -> JobDetail:
     view = await kernel.job(job_id)
     last = await request.app[LAST_EXECUTIONS].of([job_id])
     return JobDetail(**detail_fields(view, last[job_id]), statistics=await count(kernel, job_id))
+
+
+async def get_parameters(request: web.Request, job_id: str) -> dict[str, Any]:
+    """Return the named arguments that a run of the job may have, as JSON Schema."""
+    return await kernel_of(request).parameters(job_id)
 
 
 async def pause(request: web.Request, job_id: str, query: ActionReason) -> JobSummary:

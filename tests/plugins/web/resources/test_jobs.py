@@ -372,3 +372,26 @@ async def test_an_argument_of_a_request_is_never_a_reference(serve: Any, given: 
 
     assert ended.status == "success"
     assert ended.return_value == list(given)
+
+
+async def test_the_parameters_of_a_job_are_json_schema(serve: Any) -> None:
+    async with serve(daily(kwargs={"y": 2})) as ask:
+        answer = await ask("GET", "/scheduler/jobs/daily/parameters")
+        unknown = await ask("GET", "/scheduler/jobs/dayli/parameters")
+
+    assert (answer.status, unknown.status) == (200, 404)
+    assert answer.json["properties"] == {
+        "x": {"type": "integer", "title": "X", "default": 1},
+        "y": {"type": "integer", "title": "Y", "default": 2},
+    }
+
+
+async def test_an_argument_that_does_not_fit_its_annotation_is_refused(serve: Any) -> None:
+    async with serve(daily()) as ask:
+        answer = await ask("POST", "/scheduler/jobs/daily/trigger", json={"kwargs": {"x": "one"}})
+        runs = await ask("GET", "/scheduler/executions")
+
+    assert answer.status == 422
+    assert answer.json["type"].endswith("invalid-arguments")
+    assert "the argument kwargs.x of " in answer.json["detail"]
+    assert runs.json["items"] == []
