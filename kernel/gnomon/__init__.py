@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from gnomon.api import GroupHealth as GroupHealth
     from gnomon.api import Health as Health
     from gnomon.api import JobView as JobView
     from gnomon.api import KernelApi as KernelApi
@@ -90,7 +91,7 @@ if TYPE_CHECKING:
     from gnomon.runners.context import current as current
 
 _HOMES = {
-    "api": ("Health", "JobView", "KernelApi", "LiveRun", "PluginHealth", "Triggered"),
+    "api": ("GroupHealth", "Health", "JobView", "KernelApi", "LiveRun", "PluginHealth", "Triggered"),
     "conversion": ("Secret",),
     "domain.events": (
         "ActRefused",

@@ -76,6 +76,22 @@ class PluginHealth(msgspec.Struct, frozen=True):
     problem: str | None
 
 
+class GroupHealth(msgspec.Struct, frozen=True):
+    """A group at this moment: `running` has the ids of the runs that take its slots, also of lingering ones.
+
+    `waiting` is the number of jobs with a run that waits for the group. `starts` counts those within the period of the
+    rate, and `opens_in_s` is set while the rate alone keeps runs from starting.
+    """
+
+    name: str
+    limit: int | None
+    rate: str | None
+    running: list[str]
+    waiting: int
+    starts: int | None = None
+    opens_in_s: float | None = None
+
+
 class Health(msgspec.Struct, frozen=True):
     """The health of the kernel.
 
@@ -92,6 +108,8 @@ class Health(msgspec.Struct, frozen=True):
     `lateness_s` is how late starts are and `append_s` how long an append takes, within the last seconds. `loop_stalls`
     counts the times when a run blocked the event loop, and `loop_stalled_s` is their sum. `clock_behind_s` is how far
     the clock is behind the newest event of the log.
+
+    `groups` are the groups of jobs that share limits.
     """
 
     state: JournalState
@@ -103,6 +121,7 @@ class Health(msgspec.Struct, frozen=True):
     running: int
     waiting: int
     plugins: list[PluginHealth]
+    groups: list[GroupHealth] = []
     store_state: JournalState = "healthy"
     store_problem: str | None = None
     problems: dict[str, str] = {}

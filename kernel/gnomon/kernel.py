@@ -39,12 +39,13 @@ from gnomon.engine.launcher import Launcher
 from gnomon.engine.loop_watchdog import LoopWatchdog
 from gnomon.engine.progress_recorder import ProgressRecorder
 from gnomon.engine.queries import KernelQueries
-from gnomon.engine.recovery import recover
+from gnomon.engine.recovery import note_recent_starts, recover
 from gnomon.engine.refused_acts import RefusedActs
 from gnomon.engine.supervisor import Supervisor
 from gnomon.engine.timetable import Timetable
 from gnomon.errors import DeposedError, GnomonError
 from gnomon.jobs.allowed_functions import AllowedFunctions
+from gnomon.jobs.groups import Group, convert_groups
 from gnomon.jobs.job import Job
 from gnomon.jobs.registered import ARGUMENTS_LIMIT, RegisteredJob
 from gnomon.logs import get_logger
@@ -87,6 +88,8 @@ class Kernel(KernelQueries, KernelCommands):
     `logging`, with the logger `gnomon.jobs`, unless `log_failures` is false. Inside the block, `log_id` is the id of
     the log and `loop` the event loop of the kernel; the text that is set as `stop_reason` there is recorded as the
     reason of the stop.
+
+    `groups` has the limits that jobs with a `group` share: `{"warehouse": 2, "api": {"limit": 2, "rate": "100/m"}}`.
     """
 
     def __init__(  # noqa: PLR0913 - what a deployment may set, all by name
@@ -99,6 +102,7 @@ class Kernel(KernelQueries, KernelCommands):
         timezone: str = "UTC",
         node: str | None = None,
         max_running: int = 100,
+        groups: Mapping[str, int | Mapping[str, Any] | Group] = {},
         drain: timedelta = timedelta(seconds=30),
         hook_timeout: timedelta = timedelta(seconds=10),
         blocked_loop_after: timedelta | None = timedelta(seconds=1),
@@ -133,14 +137,17 @@ class Kernel(KernelQueries, KernelCommands):
         own = () if isinstance(plugins, PluginSet) else self.plugins
         self._store = store or contributed_store(own) or MemoryStore()
         self.directory = self._store.directory
+        self._groups = convert_groups(groups)
         with garbage_collection_paused():
             self._jobs = JobTable(self._register(job) for job in chain(jobs, contributed_jobs(own)))
-        self._previewer = JobPreviewer(self._jobs, self.plugins, self.clock, allowed, timezone, arguments_limit)
+        self._previewer = JobPreviewer(
+            self._jobs, self.plugins, self.clock, allowed, timezone, arguments_limit, self._groups
+        )
         self._dispatcher = Dispatcher(self.plugins, self._store, self, self._hook_timeout_s)
         self._journal = Journal(self._store, self.clock, self.node, self._dispatcher.publish)
         self._facts = KernelFacts(self._journal)
         self._refused_acts = RefusedActs(self._facts, self.clock)
-        self._admission = Admission(max_running, lambda: health_of(self._store))
+        self._admission = Admission(max_running, lambda: health_of(self._store), self._groups, self.clock.monotonic)
         self._admission.is_open = False  # until everything has been started
         self._resources = AsyncExitStack()
         self._idempotency_lock = asyncio.Lock()
@@ -198,7 +205,7 @@ class Kernel(KernelQueries, KernelCommands):
         resources.push_async_callback(self._stop_components)
         resources.push_async_callback(self._stop_plugins)
         self._build(tasks)
-        self._facts.started(self._store, keeps_time=self._keeps_time)
+        self._facts.started(self._store, keeps_time=self._keeps_time, groups=self._groups)
         self._start_component(self._progress.conflate(), "progress recorder")
         self._start_component(self._keep_house(), "housekeeping")
         resources.push_async_callback(self._flush)
@@ -216,6 +223,7 @@ class Kernel(KernelQueries, KernelCommands):
             self._condition.log_changes()
         if self._watchdog is not None:
             self._watchdog.is_starting = False
+        await note_recent_starts(self._store, self._admission, self._groups, self._jobs, self.clock)
         self._admission.is_open = True
         self._launcher.start_waiting()
         if self._keeps_time:

@@ -22,7 +22,7 @@ import pytest
 import gnomon
 import gnomon_chores
 from gnomon import hookspecs
-from gnomon.api import Health, JobView, KernelApi, LiveRun, PluginHealth, Triggered
+from gnomon.api import GroupHealth, Health, JobView, KernelApi, LiveRun, PluginHealth, Triggered
 from gnomon.cli import main
 from gnomon.deployment.assembly import assemble
 from gnomon.deployment.config import KernelConfig, load_config
@@ -30,6 +30,7 @@ from gnomon.domain import events
 from gnomon.domain.events import DeclaredStep, Event
 from gnomon.durations import Duration
 from gnomon.errors import GnomonError, RunCancelled
+from gnomon.jobs.groups import Group
 from gnomon.jobs.job import Job, Limits, ProgressPattern, Retry
 from gnomon.plugins.hook_checks import HOOKS
 
@@ -52,6 +53,7 @@ def structs_by_section(title: str, attribute: str) -> dict[str, type[msgspec.Str
 
 CONFIG_SECTIONS: dict[str, type[msgspec.Struct]] = {
     "[kernel]": KernelConfig,
+    "[groups]": Group,
     "[[jobs]]": Job,
     "retry": Retry,
     "limits": Limits,
@@ -113,7 +115,7 @@ def test_the_kernel_page_has_every_method_with_its_signature_and_docstring(refer
         assert plain(inspect.getdoc(method) or "") in plain(sections[title])
 
 
-RECORDS = [Health, JobView, LiveRun, PluginHealth, Triggered, gnomon.JobState, gnomon.LogLine]
+RECORDS = [GroupHealth, Health, JobView, LiveRun, PluginHealth, Triggered, gnomon.JobState, gnomon.LogLine]
 
 
 @pytest.mark.parametrize("record", RECORDS)

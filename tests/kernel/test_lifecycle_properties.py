@@ -28,6 +28,7 @@ from gnomon.testing.log_checks import fire_ranges
 MINUTE, HOUR, MICROSECOND = timedelta(minutes=1), timedelta(hours=1), timedelta(microseconds=1)
 CLOCK_JUMP = timedelta(seconds=5)
 JOBS = ("a", "b")
+GROUPS: dict[str, Any] = {"narrow": 1, "slow": {"rate": "2/15m"}}
 
 
 # --- what is expected
@@ -148,7 +149,8 @@ class World:
             raise ValueError("as told")
 
     async def start(self) -> None:
-        self.kernel = make_kernel(*self.jobs.values(), clock=self.clock, store=self.store, max_running=2)
+        settings: dict[str, Any] = {"clock": self.clock, "store": self.store, "max_running": 2, "groups": GROUPS}
+        self.kernel = make_kernel(*self.jobs.values(), **settings)
         for expected in self.expected.values():
             expected.enter(self.clock.now())
         await self.kernel.__aenter__()
@@ -286,6 +288,8 @@ policies = st.fixed_dictionaries(
         "overlap": st.sampled_from(["skip", "queue", "cancel_previous", "allow"]),
         "max_instances": st.integers(1, 3),
         "retry": st.sampled_from([Retry(attempts=2), Retry(attempts=3, delay=Duration(), backoff=1.0)]),
+        "group": st.sampled_from(["narrow", "slow"]),
+        "priority": st.integers(-1, 1),
         "timeout": st.just(Duration(minutes=10)),
         "paused": st.booleans(),
     },

@@ -9,6 +9,7 @@ import msgspec
 
 from gnomon.analysis import fire_outcomes
 from gnomon.analysis.fire_outcomes import FireOutcome
+from gnomon.analysis.group_explanation import group_of, what_it_waits_for
 from gnomon.analysis.schedule_history import Pause, ScheduleHistory
 from gnomon.domain import events
 from gnomon.domain.events import Event
@@ -186,8 +187,16 @@ class FireExplainer:
         block = await self._store.read(max(started.position - NEIGHBOURS, 0), NEIGHBOURS)
         ended = [event for event in block if event.position < started.position and _frees_a_slot(event, started)]
         own = [event for event in ended if event.job_id == self._job_id and event.stream != run.id]
+        group = await group_of(self._store, self._job_id, self._now)
+        if not ended and group is not None and group.rate is not None:
+            explanation.say(f"It waited {waited} for the rate of group {group.name}: {group.rate}.")
+            return
         if not ended:
             explanation.say(f"It waited {waited}; then a kernel that had just started resumed it.")
+            return
+        if not own and group is not None and (shared := [one for one in ended if one.job_id in group.jobs]):
+            await self._note_behind(explanation, shared[-1].stream)
+            explanation.say(f"It waited {waited} for a slot of group {group.name}. {self._behind_words(explanation)}")
             return
         what = "another run of the job to end" if own else "a slot: max_running runs were active"
         await self._note_behind(explanation, (own or ended)[-1].stream)
@@ -200,6 +209,11 @@ class FireExplainer:
         if run.not_before is not None and run.not_before > self._now:
             explanation.say(f"It waits until {self.when(run.not_before)}, as its retry policy says.")
             return
+        if (group := await group_of(self._store, self._job_id, self._now)) is not None:
+            words, explanation.behind = await what_it_waits_for(self._store, group, self._now)
+            if words is not None:
+                explanation.say(words)
+                return
         page = await self._store.executions(ExecutionQuery(job_id=self._job_id, status=("running",), limit=5))
         explanation.behind = [one for one in page.items if one.id != run.id]
         if explanation.behind:

@@ -20,6 +20,7 @@ from gnomon.deployment.environment import SECTIONS, References, override
 from gnomon.durations import Duration
 from gnomon.errors import ConfigError
 from gnomon.jobs.allowed_functions import pattern_problem
+from gnomon.jobs.groups import Group, convert_groups
 from gnomon.jobs.registered import ARGUMENTS_LIMIT
 from gnomon.json_depth import MAX_DEPTH, is_too_deep
 from gnomon.scheduling.timezones import parse_timezone
@@ -75,6 +76,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     kernel: KernelConfig = KernelConfig()
+    groups: dict[str, Group] = {}
     plugin_paths: list[Path] = []
     sections: dict[str, dict[str, Any]] = {}
     jobs: list[dict[str, Any]] = []
@@ -108,6 +110,7 @@ def load_config(path: Path | None, environ: Mapping[str, str] = os.environ, *, f
     references = References(environ, directory, overrides, problems, for_runs=for_runs)
     config = Config(
         kernel=_kernel(references.resolve_in(sections.kernel, "kernel", ("kernel",)), problems),
+        groups=_groups(references.resolve_in(sections.groups, "groups", ("groups",)), problems),
         plugin_paths=_plugin_paths(references.resolve_in(sections.paths, "plugins", ("plugins",)), directory, problems),
         sections={
             name: references.resolve_in(table, f"plugins.{name}", ("plugins", name))
@@ -167,6 +170,7 @@ def _read(path: Path) -> str:
 
 class _Sections(msgspec.Struct):
     kernel: dict[str, Any]
+    groups: dict[str, Any]
     paths: dict[str, Any]
     plugins: dict[str, dict[str, Any]]
     jobs: list[dict[str, Any]]
@@ -175,14 +179,14 @@ class _Sections(msgspec.Struct):
 def _check_shape(raw: dict[str, Any], problems: list[str]) -> _Sections:
     """Return what has the shape of a section, a plugin's table or a job; add a problem for everything else."""
     problems += [f"{name}: unknown section{_section_hint(name)}" for name in raw if name not in SECTIONS]
-    kernel, plugins = (_table(raw.get(name, {}), name, problems) for name in ("kernel", "plugins"))
+    kernel, groups, plugins = (_table(raw.get(name, {}), name, problems) for name in ("kernel", "groups", "plugins"))
     paths = {"paths": plugins.pop("paths")} if "paths" in plugins else {}
     tables = {name: _table(table, f"plugins.{name}", problems) for name, table in plugins.items()}
     jobs = raw.get("jobs", [])
     if not isinstance(jobs, list) or not all(isinstance(table, dict) for table in jobs):
         problems.append(f"jobs: expected tables under the heading [[jobs]], in two brackets{_heading_hint(jobs)}")
         jobs = []
-    return _Sections(kernel, paths, tables, jobs)
+    return _Sections(kernel, groups, paths, tables, jobs)
 
 
 def _table(found: Any, path: str, problems: list[str]) -> dict[str, Any]:
@@ -207,6 +211,14 @@ def _kernel(table: Table, problems: list[str]) -> KernelConfig:
     except ConfigError as exc:
         problems += exc.problems
         return KernelConfig()
+
+
+def _groups(table: Table, problems: list[str]) -> dict[str, Group]:
+    try:
+        return convert_groups(table)
+    except ConfigError as exc:
+        problems += exc.problems
+        return {}
 
 
 class _Paths(msgspec.Struct):

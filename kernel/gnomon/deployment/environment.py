@@ -11,7 +11,7 @@ from gnomon.domain.secret_references import SecretReference, escaped_keys
 from gnomon.jobs.secrets import read_secret
 from gnomon.sourced_values import Place, Source, SourcedTable, parse_toml
 
-SECTIONS = ("kernel", "plugins", "jobs")
+SECTIONS = ("kernel", "groups", "plugins", "jobs")
 OVERRIDE_PREFIX = "GNOMON__"
 _UNRESOLVED: Final = object()
 
@@ -31,6 +31,7 @@ def override(raw: dict[str, Any], environ: Mapping[str, str], problems: list[str
         else:
             problems.append(
                 f"${variable}: matches no key of the config; expected {OVERRIDE_PREFIX}KERNEL__KEY, "
+                f"{OVERRIDE_PREFIX}GROUPS__NAME, "
                 f"{OVERRIDE_PREFIX}PLUGINS__NAME__KEY, or {OVERRIDE_PREFIX}JOBS__ID__KEY with the id of a job in it"
             )
     return sources

@@ -56,7 +56,7 @@ class _Collection:
         self._problems = problems
         self._warnings = warnings
         self._owners = job_key_owners(plugins, problems)
-        self._keys = JobKeys(self._owners, self._explain_key)
+        self._keys = JobKeys(self._owners, self._explain_key, config.groups)
         self._declared: dict[str, DeclaredJob] = {}
         self._registered: list[tuple[DeclaredJob, RegisteredJob | None]] = []
 

@@ -32,6 +32,7 @@ def build_kernel(
         timezone=settings.timezone,
         node=settings.node,
         max_running=settings.max_running,
+        groups=deployment.config.groups,
         drain=settings.drain,
         hook_timeout=settings.hook_timeout,
         blocked_loop_after=settings.blocked_loop_after or None,

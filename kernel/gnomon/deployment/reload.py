@@ -63,6 +63,7 @@ class Reloader:
             removed=diff.removed,
             needs_restart=[
                 *(["kernel"] if fresh.kernel != start.kernel else []),
+                *(["groups"] if fresh.groups != start.groups else []),
                 *(["plugins.paths"] if fresh.plugin_paths != start.plugin_paths else []),
                 *(place for place, is_applied in changed if not is_applied),
             ],

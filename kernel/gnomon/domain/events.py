@@ -287,8 +287,8 @@ class KernelStarted(KernelEvent, frozen=True, kw_only=True, tag="kernel_started"
     """A kernel began to write this log.
 
     `actor` is the operating system's user. `versions` are those of gnomon and Python, and of what computes fires:
-    `zone data`, `cronsim`, `apscheduler`. `accepted_rollback` is set where the log had lost events and that was
-    accepted.
+    `zone data`, `cronsim`, `apscheduler`. `groups` has the limits that jobs share. `accepted_rollback` is set where the
+    log had lost events and that was accepted.
     """
 
     host: str
@@ -297,6 +297,7 @@ class KernelStarted(KernelEvent, frozen=True, kw_only=True, tag="kernel_started"
     versions: dict[str, str] = {}
     keeps_time: bool = True
     accepted_rollback: Rollback | None = None
+    groups: dict[str, dict[str, Any]] = {}
 
 
 class KernelStopped(KernelEvent, frozen=True, kw_only=True, tag="kernel_stopped"):

@@ -1,15 +1,26 @@
-"""Decides which runs start now and which wait: overlap within a job, slots and a fair queue over all jobs."""
+"""Decides which runs start now and which wait: overlap within a job, slots, groups and a fair queue over all jobs.
+
+A job with a run that waits, and a free slot of its own, has one turn in the line of its group (or of the jobs without
+one). The next turn is that of the highest priority among the lines whose groups have room; among equals, the job whose
+turn came first. A job goes to the end with its next run, so jobs of one priority take turns. A group without room keeps
+its line, and holds nobody else up.
+"""
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable
+import itertools
+import time
+from collections.abc import Callable, Iterator
 from datetime import datetime
+from types import MappingProxyType
 from typing import Literal
 
 import msgspec
 
+from gnomon.api import GroupHealth
 from gnomon.domain.records import StoreHealth
+from gnomon.engine.lane_queue import LaneQueue
+from gnomon.jobs.groups import Groups
 from gnomon.jobs.job import Job
 
 QUEUE_LIMIT = 1_000
@@ -47,13 +58,13 @@ class Lane(msgspec.Struct, eq=False, gc=False):
     """The runs of one job: those that hold a slot, and those that wait for one.
 
     A run lingers when it has ended, such as by its timeout, and its body still runs. It keeps its slot of the job, or
-    two bodies of a job that allows one would run at once. Its slot of the kernel is free.
+    two bodies of a job that allows one would run at once, and the slot of its group. Its slot of the kernel is free.
     """
 
     running: dict[str, Ticket] = {}
     lingering: dict[str, Ticket] = {}
     waiting: tuple[Ticket, ...] = ()
-    in_rotation: bool = False
+    has_turn: bool = False
 
     @property
     def taken(self) -> int:
@@ -62,18 +73,29 @@ class Lane(msgspec.Struct, eq=False, gc=False):
 
 
 class Admission:
-    """Counts the slots in use and queues the runs that wait. It knows nothing of time and events.
+    """Counts the slots in use and queues the runs that wait. It knows nothing of events, and of time only for rates.
 
     No run starts while the store accepts no runs: it has room only for the ends of those that are running.
     """
 
-    def __init__(self, max_running: int, store_health: Callable[[], StoreHealth] = StoreHealth) -> None:
+    def __init__(
+        self,
+        max_running: int,
+        store_health: Callable[[], StoreHealth] = StoreHealth,
+        groups: Groups = MappingProxyType({}),
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.max_running = max_running
         self._store_health = store_health
+        self._monotonic = monotonic
         self.running = 0
         self.is_open = True
         self._lanes: dict[str, Lane] = {}
-        self._rotation: deque[str] = deque()
+        self._turns = itertools.count()
+        self._ungrouped = LaneQueue()
+        self._groups = {name: LaneQueue(name, group) for name, group in groups.items()}
+        self._lines: dict[str, LaneQueue] = {}
+        """The groups with jobs in line."""
 
     def admit(self, ticket: Ticket, *, is_backlog: bool = False) -> Verdict:
         """Decide about a run: "start" gives it a slot until `release`, "wait" queues it until `withdraw`."""
@@ -81,7 +103,7 @@ class Admission:
         if (lane := self._lanes.get(job.id)) is None:
             lane = self._lanes[job.id] = Lane()
         if not lane.waiting and lane.taken < job.instances:
-            if not self._rotation and self._has_slot():
+            if self._is_free_for(job) and self._has_slot():
                 self._occupy(lane, ticket)
                 return _START
             return self._wait(lane, ticket)
@@ -97,34 +119,42 @@ class Admission:
 
     def next_to_start(self) -> Ticket | None:
         """Assign a slot to the next waiting run, jobs in turn; None where no run may start."""
-        while self._rotation and self._has_slot():
-            job_id = self._rotation.popleft()
+        while (line := self._next_line()) is not None and self._has_slot():
+            job_id = line.pop()
+            if not line.turns and line.name is not None:
+                del self._lines[line.name]
             lane = self._lanes[job_id]
-            lane.in_rotation = False
+            lane.has_turn = False
             if not lane.waiting or lane.taken >= lane.waiting[0].job.instances:
                 self._tidy(job_id, lane)
+                continue
+            if lane.waiting[0].job.group != line.name:  # the run that had the turn was withdrawn, and the job changed
+                self._give_turn(job_id, lane)
                 continue
             ticket, *rest = lane.waiting
             lane.waiting = tuple(rest)
             self._occupy(lane, ticket)
-            self._rotate(job_id, lane)
+            self._give_turn(job_id, lane)
             return ticket
         return None
 
-    def release(self, execution_id: str, job_id: str, *, body_runs: bool = False) -> bool:
+    def release(self, execution_id: str, job_id: str, *, body_runs: bool = False, has_started: bool = True) -> bool:
         """Release the slot of a run and return whether a run waits for one. A second call for it changes nothing.
 
-        With `body_runs`, the run has ended and its body has not: only its slot of the kernel becomes free.
+        With `body_runs`, the run has ended and its body has not: only its slot of the kernel becomes free. Without
+        `has_started` it does not count for the rate of its group.
         """
         if (lane := self._lanes.get(job_id)) is not None:
             if (ticket := lane.running.pop(execution_id, None)) is not None:
                 self.running -= 1
             if not body_runs:
-                lane.lingering.pop(execution_id, None)
+                left = lane.lingering.pop(execution_id, None) or ticket
+                if left is not None and left.job.group is not None:
+                    self._group(left.job.group).leave(execution_id, has_started=has_started)
             elif ticket is not None:
                 lane.lingering[execution_id] = ticket
             self._tidy(job_id, lane)
-        return bool(self._rotation)
+        return bool(self._ungrouped.turns or self._lines)
 
     def withdraw(self, execution_id: str, job_id: str) -> bool:
         """Remove a waiting run from the queue; False where it does not wait."""
@@ -156,12 +186,60 @@ class Admission:
         """The number of runs that wait."""
         return sum(len(lane.waiting) for lane in self._lanes.values())
 
+    # --- groups ---
+
+    def opens_in(self) -> float | None:
+        """Return the seconds until a rate lets a waiting run start; None where no run waits for a rate."""
+        if not self._lines:
+            return None
+        now = self._monotonic()
+        return min((s for line in self._lines.values() if (s := line.opens_in(now)) is not None), default=None)
+
+    def note_starts(self, group: str, ages: list[float]) -> None:
+        """Count starts of a group under an earlier kernel, by the seconds that have passed since each."""
+        self._group(group).note_starts(ages, self._monotonic())
+
+    def groups(self) -> list[GroupHealth]:
+        """Return the state of each group. May be called in any thread."""
+        now = self._monotonic()
+        return [found for line in tuple(self._groups.values()) if (found := line.health(now)) is not None]
+
+    def _group(self, name: str) -> LaneQueue:
+        """Return the line of a group; one that is no longer defined has no limit."""
+        if (line := self._groups.get(name)) is None:
+            line = self._groups[name] = LaneQueue(name)
+        return line
+
+    def _next_line(self) -> LaneQueue | None:
+        """Return the line with the next turn, of those whose group has room."""
+        if not self._lines:
+            return self._ungrouped if self._ungrouped.turns else None
+        return min(self._open_lines(), key=lambda line: line.turns[0], default=None)
+
+    def _open_lines(self) -> Iterator[LaneQueue]:
+        now = self._monotonic()
+        if self._ungrouped.turns:
+            yield self._ungrouped
+        yield from (line for line in self._lines.values() if line.has_room(now))
+
+    def _is_free_for(self, job: Job) -> bool:
+        """Return whether nothing is in line before a run of the job, and its group has room."""
+        if job.group is None and not self._lines:
+            return not self._ungrouped.turns
+        if self._next_line() is not None:
+            return False
+        return job.group is None or self._group(job.group).has_room(self._monotonic())
+
+    # --- slots ---
+
     def _has_slot(self) -> bool:
         return self.running < self.max_running and self.is_open and self._store_health().accepts_runs
 
     def _occupy(self, lane: Lane, ticket: Ticket) -> None:
         lane.running[ticket.execution_id] = ticket
         self.running += 1
+        if (group := ticket.job.group) is not None:
+            self._group(group).enter(ticket.execution_id, ticket.job.id, self._monotonic())
 
     def _wait(self, lane: Lane, ticket: Ticket) -> Verdict:
         replaced: list[Ticket] = []
@@ -172,18 +250,22 @@ class Admission:
         if len(lane.waiting) >= QUEUE_LIMIT:
             return Verdict("miss", "capacity", f"{QUEUE_LIMIT} runs of the job are waiting already")
         lane.waiting += (ticket,)
-        self._rotate(ticket.job.id, lane)
+        self._give_turn(ticket.job.id, lane)
         return Verdict("wait", replaced=replaced)
 
-    def _rotate(self, job_id: str, lane: Lane) -> None:
-        if not lane.in_rotation and lane.waiting and lane.taken < lane.waiting[0].job.instances:
-            lane.in_rotation = True
-            self._rotation.append(job_id)
+    def _give_turn(self, job_id: str, lane: Lane) -> None:
+        if lane.has_turn or not lane.waiting or lane.taken >= (job := lane.waiting[0].job).instances:
+            return
+        lane.has_turn = True
+        line = self._ungrouped if job.group is None else self._group(job.group)
+        line.push((-job.priority, next(self._turns), job_id))
+        if job.group is not None:
+            self._lines[job.group] = line
 
     def _tidy(self, job_id: str, lane: Lane) -> None:
         if lane.running or lane.lingering or lane.waiting:
-            self._rotate(job_id, lane)
-        elif not lane.in_rotation:
+            self._give_turn(job_id, lane)
+        elif not lane.has_turn:
             del self._lanes[job_id]
 
 

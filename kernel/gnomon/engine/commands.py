@@ -30,6 +30,7 @@ from gnomon.errors import (
 )
 from gnomon.jobs.body import check_arguments
 from gnomon.jobs.diff import JobsDiff
+from gnomon.jobs.groups import unknown_group
 from gnomon.jobs.job import Job
 from gnomon.jobs.overrides import check_overrides
 from gnomon.jobs.registered import RegisteredJob, own_arguments, register_job, unfit_argument
@@ -223,8 +224,12 @@ class KernelCommands(KernelComponents):
                     await self._durable()
 
     def _register(self, job: Job | RegisteredJob | Callable[..., Any]) -> RegisteredJob:
-        if isinstance(job, RegisteredJob):
-            return job
+        registered = job if isinstance(job, RegisteredJob) else self._registered(job)
+        if (problem := unknown_group(registered.job, self._groups)) is not None:
+            raise problem
+        return registered
+
+    def _registered(self, job: Job | Callable[..., Any]) -> RegisteredJob:
         declared = job if isinstance(job, Job) else getattr(job, "__gnomon_job__", None)
         if not isinstance(declared, Job):
             raise JobError(f"expected a Job or a function decorated with @job, got {safe_repr(job)}")

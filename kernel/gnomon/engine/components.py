@@ -24,6 +24,7 @@ from gnomon.engine.progress_recorder import ProgressRecorder
 from gnomon.engine.supervisor import Supervisor
 from gnomon.engine.timetable import Timetable
 from gnomon.errors import DeposedError, ExecutionOverError, GnomonError, ReservedNameError, UnknownExecutionError
+from gnomon.jobs.groups import Group
 from gnomon.plugins.calls import describe
 from gnomon.plugins.dispatcher import Dispatcher
 from gnomon.plugins.plugin_set import PluginSet
@@ -87,6 +88,7 @@ class KernelComponents(KernelApi):
     loop: asyncio.AbstractEventLoop | None
     _timezone: str
     _arguments_limit: int
+    _groups: dict[str, Group]
     _jobs: JobTable
     _store: Store
     _journal: Journal

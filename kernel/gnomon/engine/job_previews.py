@@ -7,7 +7,7 @@ once, each for a limited time; one that does not end keeps its place.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, TypeVar
 
 import msgspec
@@ -43,7 +43,9 @@ class JobPreviewer:
         allowed: AllowedFunctions,
         timezone: str,
         arguments_limit: int,
+        groups: Collection[str] = (),
     ) -> None:
+        self._groups = groups
         self._jobs = jobs
         self._plugins = plugins
         self._clock = clock
@@ -68,7 +70,7 @@ class JobPreviewer:
     def rules(self, *, trusted: bool) -> OrderRules:
         """Return what an order is checked against; a trusted sender may name any function."""
         return OrderRules(
-            keys=JobKeys(job_key_owners(self._plugins, [])),
+            keys=JobKeys(job_key_owners(self._plugins, []), groups=self._groups),
             declared=self._declared,
             declared_ids=lambda: [registered.job.id for registered in self._jobs],
             allowed=None if trusted else self._allowed,

@@ -15,9 +15,12 @@ import time
 from datetime import datetime
 from typing import Literal
 
+import msgspec
+
 from gnomon.domain import events
 from gnomon.engine.journal import Journal
 from gnomon.errors import DeposedError
+from gnomon.jobs.groups import Groups
 from gnomon.ports import Store
 from gnomon.stores.schedule_versions import software_versions
 
@@ -34,7 +37,7 @@ class KernelFacts:
         self._versions: dict[str, int] = {}
         self._next_hold_up: dict[str, float] = {}
 
-    def started(self, store: Store, *, keeps_time: bool) -> None:
+    def started(self, store: Store, *, keeps_time: bool, groups: Groups) -> None:
         """Record the start of the kernel, and what its store accepted at the user's request."""
         self.record(
             events.KernelStarted,
@@ -44,6 +47,7 @@ class KernelFacts:
             versions=software_versions(),
             keeps_time=keeps_time,
             accepted_rollback=store.rollback,
+            groups={name: msgspec.to_builtins(group) for name, group in groups.items()},
         )
 
     def clock_changed(self, wall_s: float, monotonic_s: float) -> None:

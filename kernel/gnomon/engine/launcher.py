@@ -17,6 +17,7 @@ from gnomon.engine.admission import Admission, Ticket, Verdict
 from gnomon.engine.job_table import JobTable
 from gnomon.engine.journal import Journal
 from gnomon.engine.loop_watchdog import LoopWatchdog
+from gnomon.engine.rate_timer import RateTimer
 from gnomon.engine.supervisor import Supervisor
 from gnomon.engine.timetable import DueFires
 from gnomon.errors import DeposedError
@@ -63,12 +64,14 @@ class Launcher:
         self._tasks = tasks
         self._watchdog = watchdog
         self._delayed: dict[str, ProtectedTask[None]] = {}
+        self._rate_timer = RateTimer(clock, tasks, admission, self.start_waiting)
 
     def close(self) -> None:
         """Drop the runs that wait for their time; they stay in the log for the next kernel."""
         for task in self._delayed.values():
             task.end()
         self._delayed.clear()
+        self._rate_timer.stop()
 
     # --- fires ---
 
@@ -243,15 +246,17 @@ class Launcher:
             execution = self._journal.live[ticket.execution_id]
             grace, now = _grace(ticket), self._clock.now()
             if now - ticket.due > grace:
-                self._admission.release(ticket.execution_id, ticket.job.id)
-                self._miss_waiting(ticket, "capacity", f"it waited for a slot for longer than its grace of {grace}")
+                self._admission.release(ticket.execution_id, ticket.job.id, has_started=False)
+                of = f" of group {ticket.job.group}" if ticket.job.group is not None else ""
+                self._miss_waiting(ticket, "capacity", f"it waited for a slot{of} for longer than its grace of {grace}")
                 continue
             self._start(ticket, execution, now)
+        self._rate_timer.set()
 
     def _start(self, ticket: Ticket, execution: Execution, now: datetime) -> None:
         registered = self._jobs.get(ticket.job.id)
         if registered is None:  # it was removed while guards were called, or while a retry waited
-            self._admission.release(ticket.execution_id, ticket.job.id)
+            self._admission.release(ticket.execution_id, ticket.job.id, has_started=False)
             self.withdraw(execution, KERNEL, "the job was removed")
             return
         self._supervisor.start(execution, registered.job, registered.body, ticket.due, now, self)

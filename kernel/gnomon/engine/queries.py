@@ -121,6 +121,7 @@ class KernelQueries(KernelComponents):
             accepts_runs=store.accepts_runs and journal.state == "healthy",
             running=self._admission.running,
             waiting=self._admission.waiting,
+            groups=self._admission.groups(),
             plugins=plugins,
             store_state=store_state,
             store_problem=store_problem,

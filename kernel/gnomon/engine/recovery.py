@@ -9,10 +9,12 @@ import msgspec
 from gnomon.domain import events
 from gnomon.domain.execution import Execution, Status
 from gnomon.domain.records import ExecutionQuery
+from gnomon.engine.admission import Admission
 from gnomon.engine.failure_log import log_failure
 from gnomon.engine.job_table import JobTable
 from gnomon.engine.journal import Journal
 from gnomon.engine.launcher import Launcher, grace_of
+from gnomon.jobs.groups import Groups
 from gnomon.logs import get_logger
 from gnomon.ports import Clock, Store
 
@@ -44,13 +46,40 @@ async def recover(
         log.warning("recovered runs of an earlier kernel", lost=len(lost), resumed=len(accepted))
 
 
+async def note_recent_starts(store: Store, admission: Admission, groups: Groups, jobs: JobTable, clock: Clock) -> None:
+    """Count the starts under an earlier kernel for the rates of groups: a restart allows no second burst."""
+    now = clock.now()
+    for name, group in groups.items():
+        if (rate := group.starts) is None:
+            continue
+        ages: list[float] = []
+        for job_id in [registered.job.id for registered in jobs if registered.job.group == name]:
+            query = ExecutionQuery(
+                job_id=job_id,
+                status=("running", "success", "failed", "cancelled"),
+                since=now - rate.period,
+                hidden=True,
+                limit=min(rate.count, 500),
+                brief=True,
+            )
+            found = [execution async for execution in _pages(store, query, rate.count)]
+            ages += [(now - one.timestamp).total_seconds() for one in found if one.runner is not None]
+        admission.note_starts(name, [max(age, 0.0) for age in ages])
+
+
 async def _all(store: Store, status: Status) -> AsyncIterator[Execution]:
-    query = ExecutionQuery(status=(status,), limit=200)
+    async for execution in _pages(store, ExecutionQuery(status=(status,), limit=200)):
+        yield execution
+
+
+async def _pages(store: Store, query: ExecutionQuery, most: float = float("inf")) -> AsyncIterator[Execution]:
+    count = 0
     while True:
         page = await store.executions(query)
         for execution in page.items:
+            count += 1
             yield execution
-        if page.next is None:
+        if page.next is None or count >= most:
             return
         query = msgspec.structs.replace(query, cursor=page.next)
 

@@ -29,6 +29,8 @@ log = get_logger("gnomon.jobs")
 Overlap = Literal["skip", "queue", "cancel_previous", "allow"]
 RunnerName = Literal["async", "thread", "process"]
 
+GROUP_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}", re.ASCII)
+MOST_PRIORITY = 1_000_000
 _JOB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}", re.ASCII)
 SCHEDULES = ("cron", "every", "at", "trigger")
 LARGEST_DEFINITION = 4_000_000
@@ -109,7 +111,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True,
         "hours": 'write every = "2h"',
         "interval": 'write every = "5m"',
         "run_date": "write at = 2026-12-01T18:00:00+08:00",
-        "concurrency": "write max_instances = 2",
+        "concurrency": "write max_instances = 2, or group = NAME for a limit that several jobs share",
+        "pool": "the limit that jobs share is that of their group: group = NAME, and NAME = 2 under [groups]",
     }
 
     id: str
@@ -129,6 +132,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True,
     grace: Duration | None = None
     overlap: Overlap = "skip"
     max_instances: int | None = None
+    group: str | None = None
+    priority: int = 0
     timeout: Duration | None = None
     silence: Duration | None = None
     cancel_grace: Duration = Duration(seconds=10)
@@ -156,6 +161,15 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True,
             raise JobError(f"job {self.id!r} has {' and '.join(given)}: give one of {', '.join(SCHEDULES)}")
         if self.max_instances is not None and self.max_instances < 1:
             raise JobError(f"job {self.id!r}: max_instances must be 1 or more, got {self.max_instances}")
+        if self.group is not None and not GROUP_NAME.fullmatch(self.group):
+            raise JobError(
+                f"job {self.id!r}: group {self.group!r} is not valid: expected 1 to 64 of A-Z a-z 0-9 . _ : - "
+                "beginning with a letter or a digit"
+            )
+        if not -MOST_PRIORITY <= self.priority <= MOST_PRIORITY:
+            raise JobError(
+                f"job {self.id!r}: priority must be from {-MOST_PRIORITY} to {MOST_PRIORITY}, got {self.priority}"
+            )
         if self.args or self.kwargs:
             self._seal_arguments()
         if self.limits is not None and self.runner != "process":

@@ -7,13 +7,14 @@ declares. Every problem is added to a list, with its place.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import msgspec
 
 from gnomon.conversion import Table, convert, unknown_key
 from gnomon.errors import ConfigError
+from gnomon.jobs.groups import unknown_group
 from gnomon.jobs.job import SCHEDULES, Job
 from gnomon.jobs.plain_secrets import plain_secrets
 from gnomon.jobs.registered import ARGUMENTS_LIMIT, JobProblem, RegisteredJob, check_job, check_schedule_and_function
@@ -27,12 +28,16 @@ class JobKeys:
     """The keys that a table of a job may have: those of `Job`, and those of plugins.
 
     `owners` has the Struct of the plugin for each key of a plugin. `explain` returns what is known about an unknown
-    key, such as the plugin that it belongs to, or None.
+    key, such as the plugin that it belongs to, or None. `groups` are the names of the groups that are defined.
     """
 
     def __init__(
-        self, owners: Mapping[str, type[msgspec.Struct]], explain: Callable[[str], str | None] = lambda _: None
+        self,
+        owners: Mapping[str, type[msgspec.Struct]],
+        explain: Callable[[str], str | None] = lambda _: None,
+        groups: Collection[str] = (),
     ) -> None:
+        self._groups = groups
         self._owners = owners
         self._explain = explain
 
@@ -69,6 +74,8 @@ class JobKeys:
         found: list[JobProblem] = []
         registered = check_job(job, timezone, found, arguments_limit)
         problems += [_located(place, problem) for problem in found]
+        if (unknown := unknown_group(job, self._groups)) is not None:
+            problems.append(f"{place}.group: {unknown}")
         self._check_options(job.options, place, problems)
         for name in ("args", "kwargs"):
             for where, reason in plain_secrets(getattr(job, name), f"{place}.{name}"):

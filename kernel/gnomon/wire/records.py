@@ -177,7 +177,8 @@ class JobSummary(msgspec.Struct, kw_only=True):
     A lingering run has ended, for example by its timeout, but its code still runs and keeps its slot of the job.
 
     `display_name` is the name that an operator gave it; an operator's description replaces that of the definition.
-    `next_run_time` is null for a paused job, and for one that runs only when triggered.
+    Its `group` is the one whose limits it shares with other jobs. `next_run_time` is null for a paused job, and for one
+    that runs only when triggered.
     """
 
     id: str
@@ -197,6 +198,7 @@ class JobSummary(msgspec.Struct, kw_only=True):
     running: list[str] = []
     waiting: list[str] = []
     lingering: list[str] = []
+    group: str | None = None
 
 
 class Policies(msgspec.Struct, kw_only=True):
@@ -209,6 +211,8 @@ class Policies(msgspec.Struct, kw_only=True):
     grace: str | None = None
     overlap: str = ""
     max_instances: int | None = None
+    group: str | None = None
+    priority: int = 0
     timeout: str | None = None
     silence: str | None = None
     cancel_grace: str = ""

@@ -10,7 +10,7 @@ import msgspec
 from aiohttp import web
 
 from gnomon import GnomonError
-from gnomon.api import Health, PluginHealth
+from gnomon.api import GroupHealth, Health, PluginHealth
 from gnomon_web.app_keys import AUTHENTICATOR, IDENTITY, KERNEL
 from gnomon_web.http.routes import Answer, Route
 
@@ -38,10 +38,26 @@ class Component(msgspec.Struct, kw_only=True):
     execution_id: str | None = None
 
 
+class GroupReport(msgspec.Struct, kw_only=True):
+    """A group of jobs that share limits: the runs that take its slots, and how many jobs wait for one.
+
+    `starts` counts those within the period of the rate; `opens_in` has the seconds for which the rate lets none start.
+    """
+
+    name: str
+    limit: int | None
+    rate: str | None
+    running: list[str]
+    waiting: int
+    starts: int | None = None
+    opens_in: float | None = None
+
+
 class HealthReport(msgspec.Struct, kw_only=True):
     """The kernel's health: `ok`, `degraded` when it works but needs attention, `starting`, `stopping`, or `failed`.
 
-    `running`: it keeps time and starts runs. `state` is the same as a number, 1 or 0, as APScheduler counts.
+    `running`: it keeps time and starts runs. `state` is the same as a number, 1 or 0, as APScheduler counts. `groups`
+    are for viewers of all jobs, and empty for all others.
     """
 
     status: ComponentState
@@ -49,6 +65,7 @@ class HealthReport(msgspec.Struct, kw_only=True):
     state: SchedulerState
     timestamp: datetime
     components: list[Component]
+    groups: list[GroupReport] = []
 
 
 def routes() -> list[Route]:
@@ -83,15 +100,27 @@ def _answer(request: web.Request, components: list[Component]) -> Answer[HealthR
     states = {component.state for component in components}
     status = next(state for state in WORST_FIRST if state in states)
     identity = request[IDENTITY]
-    if identity.scope is not None or not (request.app[AUTHENTICATOR].is_open or identity.may("viewer")):
+    sees_all = identity.scope is None and (request.app[AUTHENTICATOR].is_open or identity.may("viewer"))
+    if not sees_all:
         components = [msgspec.structs.replace(one, problem=None, execution_id=None) for one in components]
     is_available = status in {"ok", "degraded"}
     kernel = request.app[KERNEL]
-    state = scheduler_state(kernel.health())
+    health = kernel.health()
+    state = scheduler_state(health)
     report = HealthReport(
-        status=status, running=state == 1, state=state, timestamp=kernel.clock.now(), components=components
+        status=status,
+        running=state == 1,
+        state=state,
+        timestamp=kernel.clock.now(),
+        components=components,
+        groups=[_group(group) for group in health.groups] if sees_all else [],
     )
     return Answer(report, status=200 if is_available else 503)
+
+
+def _group(group: GroupHealth) -> GroupReport:
+    fields = {name: getattr(group, name) for name in ("name", "limit", "rate", "running", "waiting", "starts")}
+    return GroupReport(**fields, opens_in=group.opens_in_s)
 
 
 def scheduler_state(health: Health) -> SchedulerState:

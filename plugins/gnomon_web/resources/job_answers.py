@@ -44,6 +44,7 @@ def summary_fields(view: JobView, last: LastExecution | None) -> dict[str, Any]:
         "running": view.running,
         "waiting": view.waiting,
         "lingering": view.lingering,
+        "group": job.group,
     }
 
 
@@ -67,6 +68,8 @@ def _policies(job: Job, overrides: Overrides) -> Policies:
         grace=_text(job.grace),
         overlap=job.overlap,
         max_instances=job.max_instances,
+        group=job.group,
+        priority=job.priority,
         timeout=_text(job.timeout),
         silence=_text(job.silence),
         cancel_grace=str(job.cancel_grace),

@@ -102,6 +102,7 @@ class _KernelCollector(Collector):
         yield _counter("gnomon_loop_stalled_seconds", "Time that the event loop was blocked", health.loop_stalled_s)
         yield _gauge("gnomon_clock_behind_seconds", "How far the clock is behind the log", health.clock_behind_s)
         yield _problems(health)
+        yield from _groups(health)
         lag = GaugeMetricFamily("gnomon_plugin_lag", "Events that a plugin lags behind", labels=["plugin"])
         failures = GaugeMetricFamily("gnomon_plugin_failures", "Hook calls of a plugin that failed", labels=["plugin"])
         for plugin in health.plugins:
@@ -137,6 +138,15 @@ def _problems(health: Health) -> GaugeMetricFamily:
 
 def _counter(name: str, documentation: str, value: float) -> CounterMetricFamily:
     return CounterMetricFamily(name, documentation, value=float(value))
+
+
+def _groups(health: Health) -> Iterable[Metric]:
+    taken = GaugeMetricFamily("gnomon_group_running", "Executions that take slots of a group", labels=["group"])
+    waiting = GaugeMetricFamily("gnomon_group_waiting", "Jobs that wait for a slot of a group", labels=["group"])
+    for group in health.groups:
+        taken.add_metric([group.name], len(group.running))
+        waiting.add_metric([group.name], group.waiting)
+    return (taken, waiting) if health.groups else ()
 
 
 def _gauge(name: str, documentation: str, value: float) -> GaugeMetricFamily:

@@ -113,11 +113,31 @@ def test_every_problem_is_reported_at_once(problems_of: Problems) -> None:
         ("[kernel]\nmax_runing = 5", "kernel.max_runing: unknown key; did you mean 'max_running'?"),
         ("[kernel]\nmax_running = 'x'", "kernel.max_running: expected integer, got text"),
         ("[kernel]\nmax_running = 0", "kernel: max_running must be 1 or more, got 0"),
+        ("[groups]\nwarehouse = 0", "groups.warehouse: limit must be 1 or more, got 0; to hold jobs back, pause them"),
+        (
+            "[groups]\nwarehouse = 'two'",
+            (
+                'groups.warehouse: expected a limit such as 2, or a table such as { limit = 2, rate = "100/m" }, '
+                "got 'two'"
+            ),
+        ),
+        ("[groups]\napi = { limits = 2 }", "groups.api.limits: unknown key; did you mean 'limit'?"),
+        (
+            "[groups]\napi = { rate = '100' }",
+            (
+                'groups.api: rate must be a number of starts, from 1 to 100,000, and a period, such as "5/s", '
+                '"100/m" or "20/15m", got \'100\''
+            ),
+        ),
+        ("[groups]\napi = {}", 'groups.api: a group needs a limit or a rate, such as { limit = 2, rate = "100/m" }'),
         ("[kernel]\nmodules = 'app'", "kernel.modules: expected array, got text"),
         ("[plugin.web]", "plugin: unknown section; did you mean 'plugins'?"),
         (
             "[sqlite]",
-            "sqlite: unknown section; the sections are kernel, plugins, jobs, and a plugin has [plugins.sqlite]",
+            (
+                "sqlite: unknown section; the sections are kernel, groups, plugins, jobs, "
+                "and a plugin has [plugins.sqlite]"
+            ),
         ),
         ("[jobs]\nid = 'x'", "jobs: expected tables under the heading [[jobs]], in two brackets"),
         (

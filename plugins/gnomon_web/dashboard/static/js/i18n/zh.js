@@ -22,7 +22,7 @@ export const zh = {
   'component.kernel': '内核', 'component.store': '存储', 'component.loop': '事件循环', 'component.clock': '时钟', 'component.timetable': '调度表', 'component.journal': '日志写入', 'component.starts': '任务启动', 'component.start': '启动',
   'audit.add': '添加了任务', 'audit.change': '修改了任务', 'audit.remove': '移除了任务', 'audit.pause': '暂停了任务', 'audit.resume': '恢复了任务',
   'audit.trigger': '手动执行了任务', 'audit.cancel': '请求终止执行', 'audit.mark_failed': '将执行标记为失败', 'audit.metadata': '修改了名称或备注', 'audit.describe': '修改了名称或备注', 'audit.hide': '隐藏了一条记录',
-  'policy.catch_up': '停机之后', 'policy.grace': '宽限时间', 'policy.overlap': '仍在执行时', 'policy.max_instances': '最大并发数', 'policy.timeout': '超时', 'policy.silence': '最长静默',
+  'policy.catch_up': '停机之后', 'policy.grace': '宽限时间', 'policy.overlap': '仍在执行时', 'policy.max_instances': '最大并发数', 'policy.group': '组', 'policy.priority': '优先级', 'policy.timeout': '超时', 'policy.silence': '最长静默',
   'policy.cancel_grace': '终止宽限', 'policy.retry': '重试', 'policy.runner': '执行方式', 'policy.limits': '资源限制', 'policy.steps': '步骤', 'policy.options': '选项', 'policy.overrides': '可设置的参数',
 
   'time.now': '现在', 'time.in': '{t}后', 'time.ago': '{t}前', 'window.1h': '1 小时', 'window.6h': '6 小时', 'window.24h': '24 小时', 'window.7d': '7 天', 'window.30d': '30 天',
@@ -73,7 +73,7 @@ export const zh = {
   'link.connecting': '连接中', 'link.live': '实时', 'link.lost': '未连接', 'link.refused': '未登录', 'link.degraded': '降级', 'link.starting': '启动中', 'link.stopping': '停止中', 'link.failed': '故障', 'lost': '连接已断开。', 'lost.text': '页面内容可能不是最新，将自动恢复连接。', 'lost.retry': '立即重连', 'stale': '新版本 {v} 可用：重新加载',
   'login.title': '登录', 'login.text': '此服务器需要令牌。令牌由服务器的配置文件设定。', 'login.token': '令牌', 'login.do': '登录', 'login.with': '使用 {name} 登录', 'login.wrong': '令牌不正确。', 'login.slow': '失败次数过多，请稍等一分钟。', 'login.unreachable': '无法连接服务器。', 'logout': '退出登录',
   'first.title': '还没有任务', 'first.text': '在配置文件或代码中添加任务：', 'first.config': '写在配置文件中', 'first.python': '写在 Python 中', 'first.reload': '然后使其生效，无需重启：',
-  'system': '系统', 'system.parts': '组件', 'system.log': '事件日志', 'system.page': '本页面', 'system.position': '位置', 'system.id': '标识', 'system.executing': '正在执行', 'system.waiting': '等待执行', 'system.clients': '已连接的客户端', 'system.version': '版本', 'system.link': '连接', 'system.who': '当前身份', 'system.batches': '已接收更新', 'system.lag': '落后 {n}',
+  'system': '系统', 'system.groups': '组', 'system.group': '已用 {taken} / {limit}，等待 {waiting}', 'system.parts': '组件', 'system.log': '事件日志', 'system.page': '本页面', 'system.position': '位置', 'system.id': '标识', 'system.executing': '正在执行', 'system.waiting': '等待执行', 'system.clients': '已连接的客户端', 'system.version': '版本', 'system.link': '连接', 'system.who': '当前身份', 'system.batches': '已接收更新', 'system.lag': '落后 {n}',
   'keys': '快捷键', 'keys.search': '查找', 'keys.overview': '总览', 'keys.jobs': '任务', 'keys.runs': '执行记录', 'keys.alerts': '告警', 'keys.system': '系统', 'keys.down': '下一行', 'keys.up': '上一行', 'keys.open': '打开', 'keys.select': '选择该行', 'keys.trigger': '立即执行', 'keys.pause': '暂停或恢复', 'keys.cancel': '终止执行', 'keys.actions': '全部可用操作', 'keys.earlier': '上一次执行', 'keys.later': '下一次执行', 'keys.theme': '主题', 'keys.help': '本列表', 'keys.on': '启用快捷键', 'keys.on.hint': '如与语音输入冲突，可关闭。',
   'hide': '隐藏', 'hide.ask': '从列表中隐藏此次执行？', 'hide.text': '它将不再出现在列表中。事件日志不变，此地址仍可访问。', 'done.hide': '已隐藏。', 'fact.warning': '警告', 'event.warned': '警告', 'event.hidden': '已从列表隐藏', 'event.imported': '已导入', 'event.action_imported': '已导入操作', 'fact.imported': '导入自', 'alert.warned': '有警告', 'kind.warned': '警告',
 };

@@ -26,6 +26,7 @@ export function systemDrawer() {
   onDispose(() => clearInterval(timer));
   return drawer(t('system'), h('div', { class: 'system' }, [
     h('section', null, h('h3', null, t('system.parts')), () => components()),
+    () => groups(),
     h('section', null, h('h3', null, t('system.log')), () => facts([
       [t('system.position'), h('span', { class: 'num' }, number(store.about.value.position))],
       [t('system.id'), h('span', { class: 'mono' }, store.about.value.log)],
@@ -46,6 +47,16 @@ export function systemDrawer() {
 async function leaveSession() {
   await logOut();
   refine({ panel: null }, { replace: true });
+}
+
+// The groups of jobs that share limits, and how much of them is taken; nothing where there are none.
+function groups() {
+  const all = store.health.value.groups ?? [];
+  if (all.length === 0) return null;
+  return h('section', null, h('h3', null, t('system.groups')), facts(all.map((/** @type {any} */ group) => [
+    clean(group.name),
+    h('span', { class: 'num' }, t('system.group', { taken: number(group.running.length), limit: group.limit == null ? '∞' : number(group.limit), waiting: number(group.waiting) }), group.rate ? ` · ${group.rate}` : ''),
+  ])));
 }
 
 function components() {
