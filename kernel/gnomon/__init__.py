@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from gnomon.api import LiveRun as LiveRun
     from gnomon.api import PluginHealth as PluginHealth
     from gnomon.api import Triggered as Triggered
+    from gnomon.background import BackgroundKernel as BackgroundKernel
     from gnomon.conversion import Secret as Secret
     from gnomon.domain.events import AccessDenied as AccessDenied
     from gnomon.domain.events import ActionImported as ActionImported
@@ -92,6 +93,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "api": ("GroupHealth", "Health", "JobView", "KernelApi", "LiveRun", "PluginHealth", "Triggered"),
+    "background": ("BackgroundKernel",),
     "conversion": ("Secret",),
     "domain.events": (
         "ActRefused",

@@ -56,11 +56,11 @@ def on_kernel_loop(
         call = method(self, *args, **kwargs)
         if asyncio.get_running_loop() is loop:
             return await call
-        contained = _contained(call)
+        guarded = contained(call)
         try:
-            future = submit(contained, loop)
+            future = submit(guarded, loop)
         except RuntimeError as exc:  # its loop is closed
-            contained.close()
+            guarded.close()
             call.close()
             raise GnomonError(NOT_RUNNING) from exc
         return await asyncio.wrap_future(future)
@@ -68,7 +68,7 @@ def on_kernel_loop(
     return call_on_kernel_loop
 
 
-async def _contained(call: Coroutine[Any, Any, R]) -> R:
+async def contained(call: Coroutine[Any, Any, R]) -> R:
     """Raise GnomonError for what would end the loop: arguments of a plugin may raise anything when they are read."""
     try:
         return await call

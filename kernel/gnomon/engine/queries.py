@@ -148,6 +148,11 @@ class KernelQueries(KernelComponents):
         """The ids of executions with bodies in threads: those take real time on any clock."""
         return {active.execution.id for active in self._supervisor.bodies if active.runner.name == "thread"}
 
+    @property
+    def longest_grace_s(self) -> float:
+        """The longest `cancel_grace` of all jobs, in seconds: how long a stop may wait for cancelled bodies."""
+        return max((registered.job.cancel_grace.total_seconds() for registered in tuple(self._jobs)), default=0.0)
+
     def _view(self, registered: RegisteredJob) -> JobView:
         job, state = registered.job, self._journal.jobs.get(registered.job.id)
         return JobView(
