@@ -62,9 +62,12 @@ if TYPE_CHECKING:
     from gnomon.errors import DeposedError as DeposedError
     from gnomon.errors import ExecutionOverError as ExecutionOverError
     from gnomon.errors import ExecutionRunningError as ExecutionRunningError
+    from gnomon.errors import ForeignJobError as ForeignJobError
     from gnomon.errors import GnomonError as GnomonError
     from gnomon.errors import IdempotencyKeyError as IdempotencyKeyError
+    from gnomon.errors import JobConflictError as JobConflictError
     from gnomon.errors import JobError as JobError
+    from gnomon.errors import JobExistsError as JobExistsError
     from gnomon.errors import NotInRunError as NotInRunError
     from gnomon.errors import OverrideError as OverrideError
     from gnomon.errors import PluginError as PluginError
@@ -146,6 +149,9 @@ _HOMES = {
         "ExecutionRunningError",
         "GnomonError",
         "IdempotencyKeyError",
+        "ForeignJobError",
+        "JobConflictError",
+        "JobExistsError",
         "JobError",
         "NotInRunError",
         "PluginError",

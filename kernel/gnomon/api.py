@@ -188,27 +188,85 @@ class KernelApi(Protocol):
         """
 
     async def add_job(
-        self, job: Job | RegisteredJob | Callable[..., Any], *, actor: str | None = None, reason: str | None = None
+        self,
+        job: Job | RegisteredJob | Callable[..., Any],
+        /,
+        *,
+        replace: bool = False,
+        expect_version: int | None = None,
+        temporary: bool = False,
+        owner: str | None = None,
+        actor: str | None = None,
+        reason: str | None = None,
+        **keys: Any,
     ) -> Job:
-        """Add a Job or a function decorated with @job, or replace the job with its id; return the checked Job.
+        """Add a Job, or a function decorated with @job, to the log, and return the checked Job; `keys` replace its own.
 
-        A RegisteredJob (`gnomon.jobs.registered.register_job`) is not checked again. The job ends with this kernel:
-        the next start knows only the jobs that it is given. JobError and TriggerError for a definition that cannot run.
+        The job is there again after a restart, with its schedule, its pause and what `catch_up` says about the
+        downtime. Its function is text, "module:function" or the id of a job that is defined at the start, or a function
+        at the top level of a module. Others need `temporary`: such a job is removed when its kernel ends. A job whose
+        schedule has ended is removed once each of its fires has an outcome, unless it has `keep`. With `replace` a job
+        with the same id that was added before gets this definition; `expect_version` replaces only that version of it.
+        JobExistsError, ForeignJobError, JobConflictError; JobError and TriggerError for a definition that cannot run.
         """
 
-    async def remove_job(self, job_id: str, *, actor: str | None = None, reason: str | None = None) -> None:
-        """Remove a job. Its executions stay in the log, its running bodies go on; UnknownJobError."""
+    async def add_jobs(
+        self,
+        jobs: Iterable[Job | RegisteredJob | Callable[..., Any]],
+        /,
+        *,
+        replace: bool = False,
+        temporary: bool = False,
+        owner: str | None = None,
+        actor: str | None = None,
+        reason: str | None = None,
+    ) -> list[Job]:
+        """Add many jobs in one commit, as `add_job` does; nothing is added where one of them is not valid."""
+
+    async def change_job(
+        self,
+        job_id: str,
+        /,
+        *,
+        expect_version: int | None = None,
+        actor: str | None = None,
+        reason: str | None = None,
+        **changes: Any,
+    ) -> Job:
+        """Change keys of a job that was added at run time, None removes one, and return the checked Job.
+
+        The result is checked as a whole, and the log keeps the difference. Fires restart only where the schedule
+        changes. `expect_version` is the `JobView.state.version` that the caller has read: JobConflictError where the
+        job has another one. UnknownJobError, ForeignJobError, JobError, TriggerError.
+        """
+
+    async def remove_job(
+        self,
+        job_id: str,
+        *,
+        expect_version: int | None = None,
+        actor: str | None = None,
+        reason: str | None = None,
+    ) -> None:
+        """Remove a job that was added at run time. Its executions stay in the log, its running bodies go on.
+
+        UnknownJobError, ForeignJobError, JobConflictError.
+        """
 
     async def apply_jobs(
         self,
         jobs: Iterable[Job | RegisteredJob | Callable[..., Any]],
         *,
+        owner: str | None = None,
         actor: str | None = None,
-        reason: str = "reload",
+        reason: str | None = None,
     ) -> JobsDiff:
-        """Replace all jobs with these, in one step, and return what changed.
+        """Replace a whole set of jobs with these, in one step, and return what changed.
 
-        Nothing changes where one of them is not valid (JobError, TriggerError). No fire is lost or runs twice.
+        With `owner` that is the set that was added at run time for this owner, such as the schedules of one tenant.
+        Without it, the set is what the start defined: all jobs of the config, the program and plugins. Other jobs stay.
+        Nothing changes where one of the new jobs is not valid (JobError, TriggerError, JobExistsError). No fire is lost
+        or runs twice.
         """
 
     async def pause(self, job_id: str, *, actor: str | None = None, reason: str | None = None) -> bool:

@@ -136,6 +136,8 @@ class BackgroundKernel:
     jobs = _blocking(KernelApi.jobs)
     job = _blocking(KernelApi.job)
     add_job = _blocking(KernelApi.add_job)
+    add_jobs = _blocking(KernelApi.add_jobs)
+    change_job = _blocking(KernelApi.change_job)
     remove_job = _blocking(KernelApi.remove_job)
     apply_jobs = _blocking(KernelApi.apply_jobs)
     pause = _blocking(KernelApi.pause)

@@ -72,6 +72,41 @@ class FunctionNotAllowedError(GnomonError):
         self.target = target
 
 
+class JobExistsError(GnomonError):
+    """A job with this id exists already. Choose another id, or replace a job that was added at run time."""
+
+    def __init__(self, job_id: str, message: str = "") -> None:
+        super().__init__(
+            message or f"there is a job {job_id!r} already: choose another id, or pass replace=True to replace it"
+        )
+        self.job_id = job_id
+
+
+class JobConflictError(GnomonError):
+    """The job was changed since the version that the order expects. Read the job again, and repeat the change."""
+
+    def __init__(self, job_id: str, expected: int, version: int) -> None:
+        super().__init__(
+            f"job {job_id!r} has version {version}, expected {expected}: it was changed in between; read it again and "
+            "repeat the change"
+        )
+        self.job_id = job_id
+        self.expected = expected
+        self.version = version
+
+
+class ForeignJobError(GnomonError):
+    """The job is defined in a config, in code or by a plugin, so no order can change it. Change it where it is."""
+
+    def __init__(self, job_id: str, source: str) -> None:
+        super().__init__(
+            f"job {job_id!r} was not added at run time, {source} defines it: change it there, then reload or restart; "
+            "nothing was changed"
+        )
+        self.job_id = job_id
+        self.source = source
+
+
 class IdempotencyKeyError(GnomonError, ValueError):
     """An idempotency key cannot be used: it is not valid, or was used for another request. Choose another key."""
 

@@ -25,12 +25,14 @@ import msgspec
 from gnomon.clock import SystemClock
 from gnomon.domain.operator_actions import KERNEL
 from gnomon.domain.records import Checkpoint
+from gnomon.engine.added_jobs import AddedJobs
 from gnomon.engine.admission import Admission
 from gnomon.engine.asked_trigger import AskedTrigger
 from gnomon.engine.commands import KernelCommands
 from gnomon.engine.fire_sampler import FireSampler
 from gnomon.engine.health import KernelCondition
 from gnomon.engine.job_previews import JobPreviewer
+from gnomon.engine.job_recorder import Act, JobRecorder
 from gnomon.engine.job_registry import JobRegistry
 from gnomon.engine.job_table import JobTable
 from gnomon.engine.journal import Journal
@@ -252,7 +254,9 @@ class Kernel(KernelQueries, KernelCommands):
         )
         self._timetable = Timetable(self.clock, self._launcher.dispatch, self._facts.clock_changed, asked)
         self._sampler = FireSampler(self._store, self._journal, self._jobs, self.clock)
-        self._registry = JobRegistry(self._journal, self.clock, self._timetable, self._launcher, self._jobs)
+        recorder = JobRecorder(self._journal, self.clock, self._timetable, self._launcher, self._jobs)
+        self._registry = JobRegistry(self._journal, self.clock, self._timetable, self._jobs, recorder)
+        self._added_jobs = AddedJobs(self._journal, self._jobs, self._registry, recorder)
         self._condition = KernelCondition(self._journal, self._timetable, self._watchdog)
 
     async def _reconcile_downtime(self) -> None:
@@ -260,8 +264,10 @@ class Kernel(KernelQueries, KernelCommands):
         if not self._keeps_time:
             await asyncio.shield(self._journal.durable())
             return  # the runs of an earlier kernel wait for one that keeps time and knows all the jobs
-        with garbage_collection_paused():
-            self._registry.apply(list(self._jobs), KERNEL, "the kernel was started with these definitions")
+        async with self._journal.recalled(registered.job.id for registered in self._jobs):
+            with garbage_collection_paused():
+                act = Act(KERNEL, "the kernel was started with these definitions")
+                self._registry.apply([one for one in self._jobs if one.origin != "api"], act)
         await recover(
             self._store, self._journal, self._launcher, self.clock, self._jobs, log_failures=self._log_failures
         )

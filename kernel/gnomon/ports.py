@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, ClassVar, Self
@@ -100,8 +100,11 @@ class Store(ABC):
         """Return a page of executions; ValueError for a cursor that is not valid."""
 
     @abstractmethod
-    async def jobs(self) -> list[JobState]:
-        """Return the state of every job in the log, also of removed ones, sorted by id."""
+    async def jobs(self, job_ids: Collection[str] | None = None, *, removed: bool = True) -> list[JobState]:
+        """Return the state of every job in the log, or of these, sorted by id; without `removed` only of present ones.
+
+        Jobs that the log does not know are left out. The number of removed jobs has no limit.
+        """
 
     @abstractmethod
     async def job_events(self, job_id: str, since: datetime, until: datetime) -> list[Event]:

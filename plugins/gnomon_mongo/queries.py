@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
@@ -64,6 +64,10 @@ async def job_events(server: Server, job_id: str, since: datetime, until: dateti
     return sorted((event for event in events if since <= event.at < until), key=lambda event: event.position)
 
 
+IDS_A_QUERY = 10_000
+"""Ids of jobs in one query, which may have 16 MiB; an id has up to 128 bytes."""
+
+
 async def execution(server: Server, execution_id: str) -> Execution | None:
     """Read one execution."""
     async with server.reading():
@@ -71,11 +75,19 @@ async def execution(server: Server, execution_id: str) -> Execution | None:
     return execution_of(document) if document is not None and is_own(schema.EXECUTIONS, document) else None
 
 
-async def jobs(server: Server) -> list[JobState]:
-    """Read the states of all jobs, by id."""
-    async with server.reading(LIST_LIMIT_S):
-        found = await server[schema.METADATA].find(own(schema.METADATA)).sort("_id", 1).to_list(None)
-    return [job_of(document) for document in found]
+async def jobs(server: Server, job_ids: Collection[str] | None = None, *, removed: bool = True) -> list[JobState]:
+    """Read the states of all jobs or of some, by id."""
+    where, found = own(schema.METADATA), []
+    parts = [where]
+    if job_ids is not None:
+        ids = sorted(job_ids)
+        slices = (ids[start : start + IDS_A_QUERY] for start in range(0, len(ids), IDS_A_QUERY))
+        parts = [{"$and": [where, {"_id": {"$in": part}}]} for part in slices]
+    for part in parts:
+        async with server.reading(LIST_LIMIT_S):
+            found += await server[schema.METADATA].find(part).to_list(None)
+    states = sorted((job_of(document) for document in found), key=lambda state: state.job_id)
+    return [state for state in states if removed or not state.removed]
 
 
 async def actions(server: Server, query: ActionQuery) -> ActionPage:

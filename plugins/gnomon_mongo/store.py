@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Coroutine, Sequence
+from collections.abc import Collection, Coroutine, Sequence
 from contextlib import AsyncExitStack, suppress
 from datetime import datetime, timedelta, tzinfo
 from os import PathLike
@@ -321,8 +321,8 @@ class MongoStore(Store):
         below = queries.parse_cursor(query)
         return await queries.executions(await self._view_server(), query, below)
 
-    async def jobs(self) -> list[JobState]:
-        return await queries.jobs(await self._view_server())
+    async def jobs(self, job_ids: Collection[str] | None = None, *, removed: bool = True) -> list[JobState]:
+        return await queries.jobs(await self._view_server(), job_ids, removed=removed)
 
     async def job_events(self, job_id: str, since: datetime, until: datetime) -> list[Event]:
         return await queries.job_events(self._complete_server(), job_id, since, until)

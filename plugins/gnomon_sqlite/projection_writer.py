@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any, TypeAlias
 
@@ -215,12 +215,14 @@ def _fires_key(job_id: str, last_fire: int | None, newest_fire: int | None) -> s
     return f"{job_id} {last_fire} {newest_fire}"
 
 
-def flushed_jobs(connection: sqlite3.Connection) -> dict[str, JobState]:
-    """Return the flushed states of all jobs."""
+def flushed_jobs(connection: sqlite3.Connection, job_ids: Collection[str] | None = None) -> dict[str, JobState]:
+    """Return the flushed states of all jobs, or of some."""
     states = {}
     sql = """SELECT id, body, jobs.checksum, last_fire, newest_fire, fires.checksum
-        FROM jobs LEFT JOIN fires ON job_id = id ORDER BY id"""
-    for job_id, body, checksum, *fires, fires_checksum in connection.execute(sql).fetchall():
+        FROM jobs LEFT JOIN fires ON job_id = id"""
+    some = "" if job_ids is None else " WHERE id IN (SELECT value FROM json_each(?))"
+    parameters = () if job_ids is None else (msgspec.json.encode(list(job_ids)).decode(),)
+    for job_id, body, checksum, *fires, fires_checksum in connection.execute(sql + some, parameters).fetchall():
         if not is_sealed(job_id, body, checksum) or not is_sealed(_fires_key(job_id, *fires), None, fires_checksum):
             raise DamagedRowError(JOB, job_id)
         last_fire, newest_fire = fires

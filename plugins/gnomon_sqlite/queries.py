@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Collection
 from datetime import UTC, datetime
 from typing import Any, TypeAlias
 
@@ -53,13 +54,14 @@ def executions(reader: Reader, query: ExecutionQuery, start: Cursor | None) -> P
     return Page(items, total, write_cursor(Cursor(from_micros(timestamp), execution_id)))
 
 
-def jobs(reader: Reader) -> list[JobState]:
-    """Return the states of all jobs, by id."""
+def jobs(reader: Reader, job_ids: Collection[str] | None, *, removed: bool) -> list[JobState]:
+    """Return the states of all jobs or of some, by id."""
     with snapshot(reader):
         reader.catch_up()
-        states = flushed_jobs(reader)
+        states = flushed_jobs(reader, job_ids)
     reader.tail.apply_to(states)
-    return [states[job_id] for job_id in sorted(states)]
+    found = (states[job_id] for job_id in sorted(states) if job_ids is None or job_id in job_ids)
+    return [state for state in found if removed or not state.removed]
 
 
 def actions(connection: sqlite3.Connection, query: ActionQuery) -> ActionPage:

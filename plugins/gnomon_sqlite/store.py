@@ -7,10 +7,11 @@ import os
 import queue
 import sqlite3
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, suppress
 from datetime import datetime
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
@@ -176,8 +177,9 @@ class SqliteStore(Store):
     async def executions(self, query: ExecutionQuery) -> Page:
         return await self._list(queries.executions, query, queries.parse_cursor(query))
 
-    async def jobs(self) -> list[JobState]:
-        return await self._read(queries.jobs)
+    async def jobs(self, job_ids: Collection[str] | None = None, *, removed: bool = True) -> list[JobState]:
+        wanted = frozenset(job_ids) if job_ids is not None else None
+        return await self._read(partial(queries.jobs, job_ids=wanted, removed=removed))
 
     async def job_events(self, job_id: str, since: datetime, until: datetime) -> list[Event]:
         return await self._list(event_rows.read_job, job_id, to_micros(since), to_micros(until))

@@ -111,8 +111,8 @@ async def test_a_job_that_is_removed_and_comes_back_does_not_repeat_its_only_tim
     once = job(at=START + HOUR)
     async with gnomon_kernel(once) as kernel:
         await gnomon_clock.advance(2 * HOUR)
-        await kernel.remove_job("job")
-        await kernel.add_job(once)
+        await kernel.apply_jobs([])
+        await kernel.apply_jobs([once])
         await gnomon_clock.advance(HOUR)
 
         assert kernel.health().state == "healthy"
@@ -190,7 +190,7 @@ async def test_a_schedule_that_is_changed_after_the_clock_was_set_back_brings_no
     async with gnomon_kernel(job(cron="0 * * * *")) as kernel:
         await gnomon_clock.advance(3 * HOUR)
         await gnomon_clock.jump(-2 * HOUR)
-        await kernel.add_job(job(cron="0,30 * * * *"))
+        await kernel.apply_jobs([job(cron="0,30 * * * *")])
         await gnomon_clock.advance(3 * HOUR)
 
         assert kernel.health().state == "healthy"
@@ -253,11 +253,11 @@ async def test_a_paused_job_whose_schedule_goes_away_leaves_no_fire_without_an_o
         await gnomon_clock.advance(4 * HOUR)
 
         if ending == "removed":
-            await kernel.remove_job("job")
-        elif ending == "changed":
-            await kernel.add_job(job(every=Duration(days=9)))
-        else:
             await kernel.apply_jobs([])
+        elif ending == "changed":
+            await kernel.apply_jobs([job(every=Duration(days=9))])
+        else:
+            await kernel.apply_jobs([job(id="other")])
 
     assert missed(gnomon_events) == [("paused", 4)]
 
@@ -388,7 +388,7 @@ async def test_what_waits_of_a_job_that_is_removed_is_cancelled_and_what_runs_go
     async with gnomon_kernel(job(slow, every=Duration(minutes=1), overlap="queue")) as kernel:
         await gnomon_clock.advance(2 * MINUTE)
 
-        await kernel.remove_job("job", actor="ann")
+        await kernel.apply_jobs([], actor="ann")
         await gnomon_clock.advance(HOUR)
 
     assert [event.actor for event in gnomon_events.of(events.Cancelled)] == ["ann"]

@@ -305,9 +305,9 @@ async def test_a_job_that_is_changed_while_its_guards_are_asked_fires_once(
                 await kernel.pause("job")
                 await kernel.resume("job")
             elif change == "redefine":
-                await kernel.add_job(job(every=Duration(hours=2)))
+                await kernel.apply_jobs([job(every=Duration(hours=2))])
             elif change == "remove":
-                await kernel.remove_job("job")
+                await kernel.apply_jobs([])
             else:
                 await kernel.trigger("job")
 
@@ -697,7 +697,7 @@ async def test_a_retry_whose_job_is_removed_is_cancelled(
 
     async with gnomon_kernel(job(body, retry=Retry(attempts=3))) as kernel:
         await start(kernel)
-        await kernel.remove_job("job")
+        await kernel.apply_jobs([])
         await gnomon_clock.advance(HOUR)
 
     assert len(gnomon_events.of(Cancelled)) == 1

@@ -9,6 +9,7 @@ import msgspec
 from gnomon.conversion import Table
 from gnomon.deployment.config import Config, job_place
 from gnomon.deployment.plugin_loading import plugin_with_job_key
+from gnomon.domain.events import Origin
 from gnomon.errors import JobError, PluginError
 from gnomon.jobs.callables import import_module, reference
 from gnomon.jobs.decorator import jobs_in
@@ -23,12 +24,15 @@ from gnomon.text import close_match, nearest
 class DeclaredJob(msgspec.Struct, frozen=True):
     """A job and its place, as problems name it: `jobs[2 'x']`, `@job app:sync` or `plugin 'echo' job 'x'`.
 
-    `origin` has the plugin and the id of the plugin's job that this is, or that the table `changes` changes.
+    `plugin_job` has the plugin and the id of the plugin's job that this is, or that the table `changes` changes.
+    `source` names what defines it, for messages.
     """
 
     place: str
     job: Job
-    origin: tuple[str, str] | None = None
+    origin: Origin
+    source: str
+    plugin_job: tuple[str, str] | None = None
     changes: Table | None = None
 
 
@@ -72,12 +76,12 @@ class _Collection:
 
     def jobs_of_running(self, running: PluginSet) -> list[RegisteredJob]:
         """Return the jobs that were collected, with the jobs of running plugins in place of those of new ones."""
-        live = {declared.origin: declared.job for declared in self._from_plugins(running)}
+        live = {declared.plugin_job: declared.job for declared in self._from_plugins(running)}
         jobs = []
         for declared, registered in self._registered:
             job = registered
-            if declared.origin is not None:
-                base = live.get(declared.origin)
+            if declared.plugin_job is not None:
+                base = live.get(declared.plugin_job)
                 job = self._rebase(declared, base) if base is not None else None
             if job is not None:
                 jobs.append(job)
@@ -100,7 +104,8 @@ class _Collection:
                 continue
             if not jobs:
                 self._problems.append(f"kernel.modules: {name!r} has no jobs; decorate a function in it with @job")
-            yield from (DeclaredJob(f"@job {reference(job.func)}", job) for job in jobs)
+            places = ((f"@job {reference(job.func)}", job) for job in jobs)
+            yield from (DeclaredJob(place, job, "code", place) for place, job in places)
 
     def _from_plugins(self, plugins: PluginSet) -> Iterator[DeclaredJob]:
         for plugin in plugins:
@@ -113,7 +118,7 @@ class _Collection:
                 place = f"plugin {plugin.name!r} job {item.id if isinstance(item, Job) else item.get('id')!r}"
                 job = item if isinstance(item, Job) else self._convert(item, place)
                 if job is not None:
-                    yield DeclaredJob(place, job, (plugin.name, job.id))
+                    yield DeclaredJob(place, job, "plugin", f"plugin {plugin.name!r}", (plugin.name, job.id))
 
     def _from_config(self) -> dict[str, DeclaredJob]:
         configured: dict[str, DeclaredJob] = {}
@@ -125,7 +130,9 @@ class _Collection:
             if is_id and base is None:
                 self._problems.append(f"{place}.func: {self._no_such_job(str(func))}")
             elif job is not None and self._is_free(job.id, place, base, configured):
-                configured[job.id] = DeclaredJob(place, job, base.origin if base else None, table)
+                source = str(self._config.file) if self._config.file is not None else "the config"
+                plugin_job = base.plugin_job if base else None
+                configured[job.id] = DeclaredJob(place, job, "config", source, plugin_job, table)
         return configured
 
     def _is_free(
@@ -153,7 +160,7 @@ class _Collection:
 
     def _register(self, declared: DeclaredJob) -> RegisteredJob | None:
         settings = self._config.kernel
-        return self._keys.register(
+        registered = self._keys.register(
             declared.job,
             declared.place,
             self._problems,
@@ -161,6 +168,9 @@ class _Collection:
             timezone=settings.timezone,
             arguments_limit=settings.arguments_limit,
         )
+        if registered is not None:
+            registered.origin, registered.source = declared.origin, declared.source
+        return registered
 
     def _explain_key(self, key: str) -> str | None:
         """Return which plugin an unknown key belongs to, or may belong to."""

@@ -22,6 +22,9 @@ from gnomon.domain.rollback import Rollback
 
 FailedReason = Literal["exception", "timeout", "silence", "zombie", "lost", "marked", "killed", "internal"]
 MissedReason = Literal["late", "overlap", "guard", "downtime", "paused", "capacity"]
+Origin = Literal["config", "code", "plugin", "api"]
+"""Where a job is defined: a config file, the program, a plugin, or an order to a running kernel. The last kind lives in
+the log; the others are defined again at each start."""
 
 
 class ExecutionEvent(Event, frozen=True, kw_only=True):
@@ -229,22 +232,29 @@ class JobAdded(JobEvent, frozen=True, kw_only=True, tag="job_added"):
 
     `definition` has the keys of the Job that differ from the defaults. Fires are counted from `anchor`. It is `at`,
     unless the clock had been set back before the newest fire of the job: then it is that fire. Older logs do
-    not have it.
+    not have it. `owner` names the set of jobs to which it belongs. A `temporary` job ends with its kernel.
     """
 
     definition: dict[str, Any]
     anchor: datetime | None = None
+    origin: Origin = "config"
+    owner: str | None = None
+    temporary: bool = False
 
 
 class JobChanged(JobEvent, frozen=True, kw_only=True, tag="job_changed"):
     """Some keys of the definition have new values; None stands for a key that is gone.
 
     With `rescheduled` the schedule is another one, and its fires are counted from `anchor`, as in `job_added`.
+    `origin`, `owner` (an empty text for none) and `temporary` are the new ones, None where they stay.
     """
 
     changes: dict[str, Any]
     rescheduled: bool = False
     anchor: datetime | None = None
+    origin: Origin | None = None
+    owner: str | None = None
+    temporary: bool | None = None
 
 
 class JobRemoved(JobEvent, frozen=True, kw_only=True, tag="job_removed"):
@@ -252,7 +262,12 @@ class JobRemoved(JobEvent, frozen=True, kw_only=True, tag="job_removed"):
 
 
 class JobPaused(JobEvent, frozen=True, kw_only=True, tag="job_paused"):
-    """The job was paused: no fire of it runs until it is resumed."""
+    """The job was paused: no fire of it runs until it is resumed.
+
+    `problem` is set where the kernel paused it, because it could not build the job from its definition in the log.
+    """
+
+    problem: str | None = None
 
 
 class JobResumed(JobEvent, frozen=True, kw_only=True, tag="job_resumed"):

@@ -9,7 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from gnomon.domain import events
-from gnomon.domain.events import Event
+from gnomon.domain.events import Event, Origin
 
 
 class JobState(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
@@ -19,7 +19,8 @@ class JobState(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
     the newest fire of this schedule in the log (scheduled or missed); the next one is counted from it. `newest_fire` is
     the newest fire of all schedules that the job has had: no fire up to there may come a second time. `display_name`
     and `note` are an operator's, empty where there is none; they are not part of the definition. `version` is that of
-    the job's own stream.
+    the job's own stream. `origin`, `owner` and `temporary` are those of `job_added`. `problem` is set while the kernel
+    holds the job paused because it cannot build it.
     """
 
     job_id: str
@@ -35,6 +36,10 @@ class JobState(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
     removed: bool = False
     display_name: str = ""
     note: str = ""
+    origin: Origin = "config"
+    owner: str | None = None
+    temporary: bool = False
+    problem: str | None = None
 
     def apply(self, event: Event) -> None:
         """Fold in one event of the job or of one of its executions; others do not change the state."""
@@ -68,6 +73,7 @@ def _added(state: JobState, event: events.JobAdded) -> None:
     state.definition = event.definition
     _restart_schedule(state, event)
     state.removed = False
+    state.origin, state.owner, state.temporary, state.problem = event.origin, event.owner, event.temporary, None
     state.paused = bool(event.definition.get("paused", False))
     state.paused_by = event.actor if state.paused else None
     state.paused_reason = "the definition says so" if state.paused else None
@@ -79,6 +85,9 @@ def _changed(state: JobState, event: events.JobChanged) -> None:
     state.definition = kept | {key: value for key, value in event.changes.items() if value is not None}
     if event.rescheduled:
         _restart_schedule(state, event)
+    state.origin = event.origin or state.origin
+    state.owner = state.owner if event.owner is None else event.owner or None
+    state.temporary = state.temporary if event.temporary is None else event.temporary
 
 
 def _restart_schedule(state: JobState, event: events.JobAdded | events.JobChanged) -> None:
@@ -95,11 +104,12 @@ def _paused(state: JobState, event: events.JobPaused) -> None:
     state.paused_by = event.actor
     state.paused_reason = event.reason
     state.paused_at = event.at
+    state.problem = event.problem
 
 
 def _resumed(state: JobState, _event: events.JobResumed) -> None:
     state.paused = False
-    state.paused_by = state.paused_reason = state.paused_at = None
+    state.paused_by = state.paused_reason = state.paused_at = state.problem = None
 
 
 def _described(state: JobState, event: events.JobDescribed) -> None:

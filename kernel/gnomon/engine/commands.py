@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -16,81 +15,24 @@ from gnomon.domain.execution import Execution, manual_execution_id
 from gnomon.domain.own_copies import own_view
 from gnomon.domain.records import Checkpoint
 from gnomon.domain.secret_references import escaped
-from gnomon.engine.components import KernelComponents, on_kernel_loop
+from gnomon.engine.components import on_kernel_loop
 from gnomon.engine.idempotency import check_key, check_repeated, request_digest
+from gnomon.engine.job_commands import JobCommands
 from gnomon.engine.kernel_facts import KernelFacts
-from gnomon.engine.refused_acts import RefusedActs, refusable
-from gnomon.errors import (
-    ExecutionOverError,
-    ExecutionRunningError,
-    GnomonError,
-    JobError,
-    StoreError,
-    UnknownExecutionError,
-)
+from gnomon.engine.refused_acts import refusable
+from gnomon.errors import ExecutionOverError, ExecutionRunningError
 from gnomon.jobs.body import check_arguments
-from gnomon.jobs.diff import JobsDiff
-from gnomon.jobs.groups import unknown_group
-from gnomon.jobs.job import Job
 from gnomon.jobs.overrides import check_overrides
-from gnomon.jobs.registered import RegisteredJob, own_arguments, register_job, unfit_argument
+from gnomon.jobs.registered import RegisteredJob, own_arguments, unfit_argument
 from gnomon.json_depth import is_too_deep
-from gnomon.safe_text import safe_repr
-
-ACTS_ON_EXECUTIONS = frozenset({"cancel", "mark_failed", "hide"})
-CONFIRM_LIMIT_S = 1.0
-"""Seconds that a refusal waits until it is durable, so that its actor sees it in the history."""
 
 
-class KernelCommands(KernelComponents):
+class KernelCommands(JobCommands):
     """The part of KernelApi that changes something; see there for each method."""
 
     _idempotency_lock: asyncio.Lock
     _hide_lock: asyncio.Lock
-    _refused_acts: RefusedActs
     _facts: KernelFacts
-
-    def add(self, job: Job | RegisteredJob | Callable[..., Any]) -> Job:
-        """Add a Job, or a function decorated with @job, before the kernel starts; afterwards use `add_job`."""
-        registered = self._register(job)
-        if self.loop is not None:
-            raise JobError(f"job {registered.job.id!r}: the kernel is running; use `await kernel.add_job(...)`")
-        self._jobs.add(registered)
-        return registered.job
-
-    @on_kernel_loop
-    @refusable("add")
-    async def add_job(
-        self, job: Job | RegisteredJob | Callable[..., Any], *, actor: str | None = None, reason: str | None = None
-    ) -> Job:
-        registered = self._register(job)
-        await self._timetable.idle()
-        self._registry.add(registered, actor, reason)
-        await self._durable()
-        return registered.job
-
-    @on_kernel_loop
-    @refusable("remove")
-    async def remove_job(self, job_id: str, *, actor: str | None = None, reason: str | None = None) -> None:
-        await self._timetable.idle()
-        self._registry.remove(job_id, actor, reason)
-        await self._durable()
-
-    @on_kernel_loop
-    async def apply_jobs(
-        self,
-        jobs: Iterable[Job | RegisteredJob | Callable[..., Any]],
-        *,
-        actor: str | None = None,
-        reason: str = "reload",
-    ) -> JobsDiff:
-        wanted = [self._register(job) for job in jobs]  # all errors come before the first change
-        await self._timetable.idle()  # what is due by the old definitions is decided by them
-        found = self._registry.apply(wanted, actor, reason)
-        for job_id in (*found.added, *found.changed):
-            self._registry.enter(job_id)
-        await self._durable()
-        return found
 
     @on_kernel_loop
     @refusable("pause")
@@ -209,31 +151,6 @@ class KernelCommands(KernelComponents):
     @on_kernel_loop
     async def save_checkpoint(self, name: str, checkpoint: Checkpoint) -> None:
         await self._store.save_checkpoint(name, checkpoint)
-
-    async def note_refused(self, action: str, actor: str, error: GnomonError, subject: object) -> None:
-        """Record an act that was refused; its answer waits a moment until that is durable, and no longer."""
-        execution_id = str(subject) if action in ACTS_ON_EXECUTIONS else None
-        if execution_id is None:
-            job_id = subject if isinstance(subject, str) else str(getattr(subject, "id", ""))
-        else:
-            execution = None if isinstance(error, UnknownExecutionError) else await self._find(execution_id)
-            job_id = execution.job_id if execution is not None else ""
-        if self._refused_acts.record(action, actor, error, job_id, execution_id):
-            with contextlib.suppress(TimeoutError, StoreError):
-                async with asyncio.timeout(CONFIRM_LIMIT_S):
-                    await self._durable()
-
-    def _register(self, job: Job | RegisteredJob | Callable[..., Any]) -> RegisteredJob:
-        registered = job if isinstance(job, RegisteredJob) else self._registered(job)
-        if (problem := unknown_group(registered.job, self._groups)) is not None:
-            raise problem
-        return registered
-
-    def _registered(self, job: Job | Callable[..., Any]) -> RegisteredJob:
-        declared = job if isinstance(job, Job) else getattr(job, "__gnomon_job__", None)
-        if not isinstance(declared, Job):
-            raise JobError(f"expected a Job or a function decorated with @job, got {safe_repr(job)}")
-        return register_job(declared, self._timezone, self._arguments_limit)
 
 
 def _merge(registered: RegisteredJob, kwargs: Mapping[str, Any], arguments_limit: int) -> dict[str, Any]:

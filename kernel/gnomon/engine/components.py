@@ -12,6 +12,7 @@ from gnomon.api import KernelApi
 from gnomon.domain.execution import Execution
 from gnomon.domain.operator_actions import is_reserved
 from gnomon.domain.own_copies import own_view
+from gnomon.engine.added_jobs import AddedJobs
 from gnomon.engine.admission import Admission
 from gnomon.engine.health import KernelCondition
 from gnomon.engine.job_previews import JobPreviewer
@@ -21,9 +22,17 @@ from gnomon.engine.journal import Journal
 from gnomon.engine.launcher import Launcher
 from gnomon.engine.loop_watchdog import LoopWatchdog
 from gnomon.engine.progress_recorder import ProgressRecorder
+from gnomon.engine.refused_acts import RefusedActs
 from gnomon.engine.supervisor import Supervisor
 from gnomon.engine.timetable import Timetable
-from gnomon.errors import DeposedError, ExecutionOverError, GnomonError, ReservedNameError, UnknownExecutionError
+from gnomon.errors import (
+    DeposedError,
+    ExecutionOverError,
+    GnomonError,
+    ReservedNameError,
+    StoreError,
+    UnknownExecutionError,
+)
 from gnomon.jobs.groups import Group
 from gnomon.plugins.calls import describe
 from gnomon.plugins.dispatcher import Dispatcher
@@ -31,6 +40,9 @@ from gnomon.plugins.plugin_set import PluginSet
 from gnomon.ports import Store
 from gnomon.tasks import submit
 
+ACTS_ON_EXECUTIONS = frozenset({"cancel", "mark_failed", "hide"})
+CONFIRM_LIMIT_S = 1.0
+"""Seconds that a refusal waits until it is durable, so that its actor sees it in the history."""
 NOT_RUNNING = "the kernel is not running: call it inside `async with kernel:`"
 
 P = ParamSpec("P")
@@ -104,6 +116,8 @@ class KernelComponents(KernelApi):
     _timetable: Timetable
     _registry: JobRegistry
     _previewer: JobPreviewer
+    _added_jobs: AddedJobs
+    _refused_acts: RefusedActs
 
     async def _find(self, execution_id: str) -> Execution | None:
         if (live := self._journal.live.get(execution_id)) is not None:
@@ -126,3 +140,17 @@ class KernelComponents(KernelApi):
 
     async def _durable(self) -> None:
         await asyncio.shield(self._journal.durable())
+
+    async def note_refused(self, action: str, actor: str, error: GnomonError, subject: object) -> None:
+        """Record an act that was refused; its answer waits a moment until that is durable, and no longer."""
+        execution_id = str(subject) if action in ACTS_ON_EXECUTIONS else None
+        if execution_id is None:
+            declared = getattr(subject, "__gnomon_job__", subject)
+            job_id = declared if isinstance(declared, str) else str(getattr(declared, "id", ""))
+        else:
+            execution = None if isinstance(error, UnknownExecutionError) else await self._find(execution_id)
+            job_id = execution.job_id if execution is not None else ""
+        if self._refused_acts.record(action, actor, error, job_id, execution_id):
+            with contextlib.suppress(TimeoutError, StoreError):
+                async with asyncio.timeout(CONFIRM_LIMIT_S):
+                    await self._durable()

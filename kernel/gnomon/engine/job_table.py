@@ -53,7 +53,8 @@ class JobTable:
         """Remove a job."""
         del self._jobs[job_id]
 
-    def replace_all(self, jobs: Iterable[RegisteredJob]) -> None:
-        """Replace the whole table."""
+    def replace_defined(self, jobs: Iterable[RegisteredJob]) -> None:
+        """Replace the jobs of config, code and plugins; those that were added at run time stay."""
         self.changes += 1
-        self._jobs = {registered.job.id: registered for registered in jobs}
+        added = [registered for registered in self._jobs.values() if registered.origin == "api"]
+        self._jobs = {registered.job.id: registered for registered in (*jobs, *added)}

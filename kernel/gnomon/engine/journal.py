@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
@@ -67,6 +68,7 @@ class Journal:
         self, store: Store, clock: Clock, node: str, publish: Callable[[Sequence[Event]], None] = lambda _: None
     ) -> None:
         self.jobs: dict[str, JobState] = {}
+        """The states of all jobs that are not removed; of removed ones those that `recalled` has loaded."""
         self.live: dict[str, Execution] = {}
         self.head = 0
         self.state: JournalState = "healthy"
@@ -80,6 +82,7 @@ class Journal:
         self._writing: Batch | None = None
         self.lost_events = 0
         self._watched: dict[str, asyncio.Future[None]] = {}
+        self._recalled: Counter[str] = Counter()
         self._append_s, self._commit_s = RecentValues(), RecentValues()
         self._newest_at = datetime.min.replace(tzinfo=UTC)
         self.heartbeat = Heartbeat("journal", STALLED_AFTER_S)
@@ -87,7 +90,7 @@ class Journal:
     async def start(self) -> None:
         """Read the head of the log and the states of the jobs from the store."""
         self.head = await self._store.head()
-        self.jobs = {state.job_id: state for state in await self._store.jobs()}
+        self.jobs = {state.job_id: state for state in await self._store.jobs(removed=False)}
         with contextlib.suppress(StoreError):  # events that cannot be read must not stop a start
             newest = await self._store.read(max(self.head - NEWEST_EVENTS, 0), NEWEST_EVENTS)
             self._note_times(event.at for event in newest)
@@ -201,6 +204,37 @@ class Journal:
         """Add the view of an execution from the store to the live views, and return the live one."""
         return self.live.setdefault(view.id, view)
 
+    @contextlib.asynccontextmanager
+    async def recalled(self, job_ids: Iterable[str]) -> AsyncIterator[None]:
+        """Keep the states of these jobs in memory for the duration of a block, also if they were removed before.
+
+        A removed job is not kept in memory: with jobs that run once, their number has no limit. But one that is added
+        again continues its stream, and must not repeat a fire.
+        """
+        wanted = list(job_ids)
+        self._recalled.update(wanted)
+        try:
+            if missing := [job_id for job_id in wanted if job_id not in self.jobs]:
+                for state in await self._store.jobs(missing):
+                    self.jobs.setdefault(state.job_id, state)
+            yield
+        finally:
+            self._recalled.subtract(wanted)
+            for job_id in wanted:
+                if not self._recalled[job_id]:
+                    del self._recalled[job_id]
+            self._drop_removed(wanted)
+
+    def _drop_removed(self, job_ids: Iterable[str]) -> None:
+        """Drop the states of removed jobs that the store has."""
+        unwritten = [batch.jobs for batch in (self._open, self._writing) if batch is not None]
+        for job_id in job_ids:
+            state = self.jobs.get(job_id)
+            if state is None or not state.removed or job_id in self._recalled:
+                continue
+            if not any(job_id in jobs for jobs in unwritten):
+                del self.jobs[job_id]
+
     def _note_times(self, times: Iterable[datetime]) -> None:
         self._newest_at = max((self._newest_at, *times))
 
@@ -241,8 +275,10 @@ class Journal:
                     begun = time.perf_counter()
                     self._writing, self._open = self._open, None
                     self.heartbeat.begin("writes a batch")
-                    await self._write(self._writing)
+                    written = self._writing
+                    await self._write(written)
                     self._writing = None
+                    self._drop_removed(written.jobs)
                     self.heartbeat.rest()
                     if self.backlog < FULL_BATCH_EVENTS:
                         await asyncio.sleep(min((time.perf_counter() - begun) * REST_RATIO, LONGEST_REST_S))

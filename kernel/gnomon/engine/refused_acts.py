@@ -17,8 +17,11 @@ from gnomon.engine.kernel_facts import KernelFacts
 from gnomon.errors import (
     ExecutionOverError,
     ExecutionRunningError,
+    ForeignJobError,
     GnomonError,
+    JobConflictError,
     JobError,
+    JobExistsError,
     UnknownExecutionError,
     UnknownJobError,
 )
@@ -36,7 +39,16 @@ MOST_OF_ACTOR, MOST_OF_ALL = 20, 100
 """Refused acts that are recorded in a period."""
 MOST_ACTORS: Final = 1_000
 LONGEST_ID, LONGEST_MESSAGE = 128, 500
-REFUSALS = (UnknownJobError, UnknownExecutionError, ExecutionOverError, ExecutionRunningError, JobError)
+REFUSALS = (
+    UnknownJobError,
+    UnknownExecutionError,
+    ExecutionOverError,
+    ExecutionRunningError,
+    JobError,
+    JobExistsError,
+    JobConflictError,
+    ForeignJobError,
+)
 """Errors that refuse an act. A store that is away refuses nothing: it cannot be written either."""
 
 

@@ -88,18 +88,23 @@ def child_target(job_id: str, func: Callable[..., Any] | str) -> str:
     module_name = name.partition(":")[0]
     problem = _import_problem(module_name)
     if problem is None and not isinstance(func, str):
-        try:
-            found = load_function(name)
-        except JobError as exc:
-            problem = str(exc)
-        else:
-            problem = None if _is_same(found, func) else f"{name} is another object than the function of the job"
+        problem = name_problem(func)
     if problem is not None:
         raise JobError(
             f'job {job_id!r} has runner = "process", but a child process cannot import its function {name}: {problem}; '
             'define the function at the top level of a module, and give func as "module:function"'
         )
     return name
+
+
+def name_problem(func: Callable[..., Any]) -> str | None:
+    """Return why the name of a function does not lead to it, as for a lambda; None if it does."""
+    name = reference(func)
+    try:
+        found = load_function(name)
+    except JobError as exc:
+        return str(exc)
+    return None if _is_same(found, func) else f"{name} is another object than the function of the job"
 
 
 def _is_same(found: Any, func: Any) -> bool:

@@ -91,8 +91,9 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True,
     `kwargs` is read when a run starts. At most one of `cron`, `every`, `at` and `trigger` (an object
     with APScheduler's interface, or a mapping with a `type`) is its schedule; without one the job runs only when it is
     triggered. `overrides` lists the arguments that a command may set for one run, or is "all" or "none"; the default is
-    what the function declares, else "all". `options` holds the keys that plugins own. `KEY_HINTS` has the keys that
-    other schedulers call otherwise.
+    what the function declares, else "all". `options` holds the keys that plugins own. A job that was added at run time
+    is removed when its schedule has ended, unless it has `keep`. `KEY_HINTS` has the keys that other schedulers call
+    otherwise.
     """
 
     KEY_HINTS: ClassVar[Mapping[str, str]] = {
@@ -143,6 +144,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True,
     steps: list[str | DeclaredStep] = []
     progress_patterns: list[ProgressPattern] = []
     paused: bool = False
+    keep: bool = False
     options: dict[str, Any] = {}
 
     def __post_init__(self) -> None:

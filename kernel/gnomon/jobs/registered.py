@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 import msgspec
 
+from gnomon.domain.events import Origin
 from gnomon.domain.own_copies import own_value
 from gnomon.durations import Duration, decode_hook, shared_duration
 from gnomon.errors import GnomonError, JobError
@@ -44,12 +45,30 @@ _ANYTHING = frozenset(field.name for field in _FIELDS if field.type is Any)
 
 
 class RegisteredJob(msgspec.Struct, eq=False):
-    """A job that a kernel can serve, with everything that is built from its definition."""
+    """A job that a kernel can serve, with everything that is built from its definition.
+
+    `source` says where it is defined, for messages: a file, a plugin or a function. `problem` is set for a job of the
+    log that cannot be built here: it is kept, and neither scheduled nor run.
+    """
 
     job: Job
     body: Body
     trigger: AnchoredTrigger | None
     definition: dict[str, Any]
+    origin: Origin = "code"
+    source: str = ""
+    problem: str | None = None
+
+    @property
+    def defined_by(self) -> str:
+        """What defines the job, for messages."""
+        words = {"config": "the config", "code": "the program", "plugin": "a plugin", "api": "an order at run time"}
+        return self.source or words[self.origin]
+
+    @property
+    def removes_itself(self) -> bool:
+        """Whether the job is removed once its schedule has ended and each of its fires has an outcome."""
+        return self.origin == "api" and not self.job.keep and self.problem is None and self.trigger is not None
 
 
 def own_job(job: Job) -> Job:

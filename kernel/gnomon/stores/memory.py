@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime
 
 import msgspec
@@ -81,9 +81,11 @@ class MemoryStore(Store):
         more = bool(items) and len(rest) > len(items)
         return Page(items, len(found), write_cursor(_cursor_of(items[-1])) if more else None)
 
-    async def jobs(self) -> list[JobState]:
+    async def jobs(self, job_ids: Collection[str] | None = None, *, removed: bool = True) -> list[JobState]:
         self._check_open()
-        return [own_state(self._jobs[job_id]) for job_id in sorted(self._jobs)]
+        wanted = self._jobs if job_ids is None else self._jobs.keys() & job_ids
+        found = (self._jobs[job_id] for job_id in sorted(wanted))
+        return [own_state(state) for state in found if removed or not state.removed]
 
     async def job_events(self, job_id: str, since: datetime, until: datetime) -> list[Event]:
         self._check_open()

@@ -81,13 +81,19 @@ class ScopedKernel:
         except UnknownJobError:
             raise UnknownJobError(job_id) from None  # as above
 
-    async def add_job(self, job: Any, *, actor: str | None = None, reason: str | None = None) -> Job:
+    async def add_job(self, job: Any, /, **how: Any) -> Job:
         raise _refused(self._scope)
 
-    async def remove_job(self, job_id: str, *, actor: str | None = None, reason: str | None = None) -> None:
+    async def add_jobs(self, jobs: Any, /, **how: Any) -> list[Job]:
         raise _refused(self._scope)
 
-    async def apply_jobs(self, jobs: Any, *, actor: str | None = None, reason: str = "reload") -> JobsDiff:
+    async def change_job(self, job_id: str, /, **changes: Any) -> Job:
+        raise _refused(self._scope)
+
+    async def remove_job(self, job_id: str, **act: Any) -> None:
+        raise _refused(self._scope)
+
+    async def apply_jobs(self, jobs: Any, **how: Any) -> JobsDiff:
         raise _refused(self._scope)
 
     async def pause(self, job_id: str, **act: Any) -> bool:

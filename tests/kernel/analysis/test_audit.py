@@ -192,9 +192,9 @@ class TestWhatAKernelDid:
     async def test_a_job_that_was_removed_and_came_again_is_proved(self, world: World) -> None:
         async with world.kernel(job()) as kernel:
             await world.clock.advance(HOUR)
-            await kernel.remove_job("sync")
+            await kernel.apply_jobs([])
             await world.clock.advance(HOUR)
-            await kernel.add_job(job())
+            await kernel.apply_jobs([job()])
             await world.clock.advance(HOUR)
 
         report = await world.audit()
@@ -236,8 +236,7 @@ class TestWhatAKernelDid:
             await world.clock.advance(HOUR)
             await world.clock.jump(-30 * MINUTE)
             await world.clock.advance(20 * MINUTE)
-            await kernel.add_job(job("other", every=Duration(minutes=9)))
-            await kernel.add_job(job(cron="*/15 * * * *"))
+            await kernel.apply_jobs([job("other", every=Duration(minutes=9)), job(cron="*/15 * * * *")])
             await world.clock.advance(2 * HOUR)
 
         everything, alone = await world.audit(), await world.audit("other")
@@ -320,7 +319,7 @@ class TestWhatIsOpen:
     async def test_a_schedule_of_another_time_is_not_spoken_of(self, world: World) -> None:
         async with world.kernel(job(trigger=IntervalTrigger(minutes=10, start_date=START))) as kernel:
             await world.clock.advance(HOUR)
-            await kernel.add_job(job())
+            await kernel.apply_jobs([job()])
             await world.clock.advance(HOUR)
 
         before, after = await world.audit(), await world.audit(since=START + HOUR + MINUTE)

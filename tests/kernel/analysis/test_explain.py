@@ -293,7 +293,7 @@ class TestTimesWithoutAFire:
     async def test_before_the_job_was_added_and_after_it_was_removed(self, world: World) -> None:
         async with world.kernel(job()) as kernel:
             await world.clock.advance(HOUR)
-            await kernel.remove_job("sync", actor="ann", reason="no longer needed")
+            await kernel.apply_jobs([], actor="ann", reason="no longer needed")
             await world.clock.advance(HOUR)
 
         early, late = await world.explain(START - HOUR), await world.explain(START + 80 * MINUTE)
@@ -304,13 +304,13 @@ class TestTimesWithoutAFire:
     async def test_under_a_schedule_that_was_another_one_then(self, world: World) -> None:
         async with world.kernel(job()) as kernel:
             await world.clock.advance(HOUR)
-            await kernel.add_job(job(every=Duration(minutes=7)), actor="ann")
+            await kernel.apply_jobs([job(every=Duration(minutes=7))], actor="ann")
             await world.clock.advance(HOUR)
 
         found = await world.explain(START + 7 * MINUTE)
 
         assert "Every 10th minute" in said(found)
-        assert "This was the schedule until 01:00 UTC, when it was changed by ann." in said(found)
+        assert "This was the schedule until 01:00 UTC, when it was changed by ann (reload)." in said(found)
 
     async def test_of_a_job_without_a_schedule(self, world: World) -> None:
         await world.serve(Job(id="sync", func=nothing))

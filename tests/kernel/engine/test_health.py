@@ -304,7 +304,7 @@ async def test_a_job_whose_trigger_fails_can_be_removed() -> None:
     clock = VirtualClock()
     async with make_kernel(Job(id="broken", func=quick, trigger=trigger), clock=clock) as kernel:
         await clock.advance(2 * HOUR)
-        await kernel.remove_job("broken")
+        await kernel.apply_jobs([])
 
         assert "triggers" not in kernel.health().problems
 

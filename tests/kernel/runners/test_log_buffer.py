@@ -31,7 +31,7 @@ async def kernel() -> AsyncIterator[Kernel]:
 
 async def run(kernel: Kernel, body: Any, **policies: Any) -> Execution:
     job = Job(id=body.__name__, func=body, **policies)
-    await kernel.add_job(job)
+    await kernel.add_job(job, replace=True, temporary=True)
     return await kernel.wait((await kernel.trigger(job.id)).execution.id)
 
 

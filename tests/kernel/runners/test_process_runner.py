@@ -33,7 +33,7 @@ async def start(kernel: Kernel, body: str, **policies: Any) -> str:
     kwargs = policies.pop("kwargs", {})
     policies.setdefault("cancel_grace", Duration(seconds=30))
     job = Job(id=body, func=f"process_bodies:{body}", runner="process", **policies)
-    await kernel.add_job(job)
+    await kernel.add_job(job, replace=True)
     return (await kernel.trigger(body, kwargs=kwargs)).execution.id
 
 

@@ -158,7 +158,7 @@ async def test_a_page_without_jobs_says_what_to_do_and_shows_the_first_job_at_on
 
     async def hello() -> None: ...
 
-    await served.kernel.add_job(Job(id="hello", func=hello, every=Duration(hours=1)))
+    await served.kernel.add_job(Job(id="hello", func=hello, every=Duration(hours=1)), temporary=True)
     await expect(page.locator(".coming-up")).to_contain_text("hello")
 
 

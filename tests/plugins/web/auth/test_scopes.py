@@ -208,7 +208,9 @@ async def test_tags_name_jobs_too_and_follow_their_definitions(site: Any) -> Non
         before = [job["id"] for job in (await limited_site("GET", "/scheduler/jobs")).json]
         runs = (await limited_site("GET", "/scheduler/executions")).json["total"]
         (job,) = [job for job in jobs() if job.id == "other.reports"]
-        await limited_site.kernel.add_job(msgspec.structs.replace(job, tags=[]))
+        await limited_site.kernel.apply_jobs(
+            [*(one for one in jobs() if one.id != job.id), msgspec.structs.replace(job, tags=[])]
+        )
         after = [job["id"] for job in (await limited_site("GET", "/scheduler/jobs")).json]
         gone = await limited_site("GET", "/scheduler/jobs/other.reports/executions")
 
@@ -218,7 +220,7 @@ async def test_tags_name_jobs_too_and_follow_their_definitions(site: Any) -> Non
 
 async def test_a_hint_never_names_a_job_outside_of_the_scope(site: Any) -> None:
     async with site(jobs=["reports*"]) as limited_site:
-        await limited_site.kernel.remove_job("reports.weekly")
+        await limited_site.kernel.apply_jobs(job for job in jobs() if job.id != "reports.weekly")
         answer = await limited_site("GET", "/scheduler/jobs/reports.weekl")
     async with site(jobs=["reports.*", "other.report"]) as limited_site:
         near = await limited_site("GET", "/scheduler/jobs/other.report")
@@ -339,9 +341,9 @@ async def test_a_stream_of_progress_ends_when_its_job_leaves_the_scope(
             await frames_until(ws, "begun")
             await ask.kernel.pause("ledger", actor="anna")  # changes no tags, so the stream goes on
             if how == "changed":
-                await ask.kernel.add_job(msgspec.structs.replace(job, tags=["public"]))
+                await ask.kernel.apply_jobs([msgspec.structs.replace(job, tags=["public"])])
             else:
-                await ask.kernel.remove_job("ledger")
+                await ask.kernel.apply_jobs([])
             go_on.set()
             await ask.kernel.wait(run)
             seen = []

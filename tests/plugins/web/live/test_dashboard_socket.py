@@ -69,7 +69,7 @@ async def test_a_delta_has_the_jobs_that_its_events_change(serve: Any) -> None:
         await page.next("snapshot")
         await site.kernel.pause("quick", actor="anna")
         delta = await page.next("delta")
-        await site.kernel.remove_job("other")
+        await site.kernel.apply_jobs([QUICK])
         removal = await page.next("delta")
 
     assert [(job["id"], job["paused"]) for job in delta["jobs"]] == [("quick", True)]

@@ -137,7 +137,7 @@ async def test_filters_combine_and_the_total_is_exact(serve: Any, gnomon_clock: 
 async def test_the_executions_of_a_job_that_was_removed_can_still_be_listed(serve: Any) -> None:
     async with serve(tick, waits) as ask:
         execution_id = await run(ask, "tick")
-        await ask.kernel.remove_job("tick")
+        await ask.kernel.apply_jobs([Job(id="waits", func=waits)])
         page = (await ask("GET", "/scheduler/jobs/tick/executions")).json
 
     assert [item["_id"] for item in page["items"]] == [execution_id]

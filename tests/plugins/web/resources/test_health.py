@@ -221,7 +221,7 @@ async def test_removing_a_job_removes_its_time_series(serve: Any, gnomon_clock: 
     async with serve(tick, breaks) as ask:
         for job_id in ("tick", "breaks"):
             await ask.kernel.wait((await ask.kernel.trigger(job_id)).execution.id)
-        await ask.kernel.remove_job("tick")
+        await ask.kernel.apply_jobs([Job(id="breaks", func=breaks)])
         await gnomon_clock.advance(timedelta(seconds=1))
         jobs = {labels[1] for labels in await scrape(ask) if labels[0].startswith("gnomon_execution")}
 

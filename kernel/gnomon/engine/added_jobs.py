@@ -1,0 +1,115 @@
+"""Jobs that orders add, change and remove while a kernel runs. The log keeps them, so a restart brings them back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from gnomon.domain.job_state import JobState
+from gnomon.engine.job_recorder import Act, Holding, JobRecorder
+from gnomon.engine.job_registry import JobRegistry
+from gnomon.engine.job_table import JobTable
+from gnomon.engine.journal import Journal
+from gnomon.errors import ForeignJobError, JobConflictError, JobError, JobExistsError
+from gnomon.jobs.diff import JobsDiff, changed_keys, difference
+from gnomon.jobs.registered import RegisteredJob
+
+
+class AddedJobs:
+    """The jobs of origin api. Each method checks everything before it changes anything, and runs in one step."""
+
+    def __init__(self, journal: Journal, jobs: JobTable, registry: JobRegistry, recorder: JobRecorder) -> None:
+        self._journal = journal
+        self._jobs = jobs
+        self._registry = registry
+        self._recorder = recorder
+
+    def expect_changeable(self, job_id: str, expect_version: int | None = None) -> RegisteredJob:
+        """Return a job that orders may change; UnknownJobError, ForeignJobError, JobConflictError."""
+        registered = self._jobs[job_id]
+        if registered.origin != "api":
+            raise ForeignJobError(job_id, registered.defined_by)
+        version = self._journal.jobs[job_id].version
+        if expect_version is not None and version != expect_version:
+            raise JobConflictError(job_id, expect_version, version)
+        return registered
+
+    def add(
+        self,
+        jobs: Sequence[RegisteredJob],
+        act: Act,
+        holding: Holding,
+        *,
+        replace: bool = False,
+        expect_version: int | None = None,
+    ) -> None:
+        """Add jobs; with `replace` those that were added before get the new definition."""
+        _expect_unique(jobs)
+        for registered in jobs:
+            if (known := self._jobs.get(registered.job.id)) is None:
+                if expect_version is not None:
+                    raise JobConflictError(registered.job.id, expect_version, 0)
+            elif replace or expect_version is not None:
+                self.expect_changeable(known.job.id, expect_version)
+            else:
+                raise JobExistsError(known.job.id)
+        for registered in jobs:
+            self._put(registered, act, holding)
+
+    def change(self, registered: RegisteredJob, act: Act) -> None:
+        """Replace the definition of a job; its owner and its end stay."""
+        state = self._journal.jobs[registered.job.id]
+        self._put(registered, act, Holding(state.owner, state.temporary))
+
+    def remove(self, job_id: str, act: Act) -> None:
+        """Remove a job; its running bodies go on."""
+        self._recorder.remove(job_id, act)
+        self._jobs.remove(job_id)
+
+    def apply(self, jobs: Sequence[RegisteredJob], owner: str, act: Act) -> JobsDiff:
+        """Put these jobs in place of those of one owner; the jobs of all others stay."""
+        _expect_unique(jobs)
+        wanted = {registered.job.id: registered for registered in jobs}
+        own = {job_id: state for job_id, state in self._journal.jobs.items() if _is_of(state, owner)}
+        for job_id in wanted:
+            if job_id not in own and (known := self._jobs.get(job_id)) is not None:
+                raise JobExistsError(job_id, self._taken(known, owner))
+        found = difference(own, {job_id: registered.definition for job_id, registered in wanted.items()})
+        for job_id in found.removed:
+            self.remove(job_id, act)
+        for job_id in (*found.added, *found.changed):
+            self._put(wanted[job_id], act, Holding(owner))
+        return found
+
+    def _taken(self, known: RegisteredJob, owner: str) -> str:
+        job_id = known.job.id
+        if known.origin != "api":
+            return f"job {job_id!r} cannot belong to {owner!r}: {known.defined_by} defines a job with the same id"
+        other = self._journal.jobs[job_id].owner
+        belongs = f"belongs to {other!r}" if other is not None else "was added without an owner"
+        return f"job {job_id!r} cannot belong to {owner!r}: a job with the same id {belongs}; choose another id"
+
+    def _put(self, registered: RegisteredJob, act: Act, holding: Holding) -> None:
+        job_id = registered.job.id
+        if self._jobs.get(job_id) is None:
+            self._recorder.add(registered, act, holding)
+        else:
+            state = self._journal.jobs[job_id]
+            changes = changed_keys(state.definition, registered.definition)
+            self._recorder.change(registered, changes, act, holding)
+        registered.definition = self._journal.jobs[job_id].definition
+        self._jobs.put(registered)
+        self._registry.enter(job_id)
+
+
+def _is_of(state: JobState, owner: str) -> bool:
+    return state.owner == owner and state.origin == "api" and not state.removed
+
+
+def _expect_unique(jobs: Iterable[RegisteredJob]) -> None:
+    seen: set[str] = set()
+    for registered in jobs:
+        if registered.job.id in seen:
+            raise JobError(
+                f"two of the jobs have the id {registered.job.id!r}; ids must be unique: nothing was changed"
+            )
+        seen.add(registered.job.id)

@@ -1,0 +1,195 @@
+"""The commands of KernelApi that add, change and remove jobs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import msgspec
+
+from gnomon.engine.components import KernelComponents, on_kernel_loop
+from gnomon.engine.job_recorder import Act, Holding
+from gnomon.engine.refused_acts import refusable
+from gnomon.errors import GnomonError, JobError
+from gnomon.jobs.changes import changed_job, with_keys
+from gnomon.jobs.diff import JobsDiff
+from gnomon.jobs.durable import check_durable, register_added
+from gnomon.jobs.groups import unknown_group
+from gnomon.jobs.job import Job
+from gnomon.jobs.registered import RegisteredJob, register_job
+from gnomon.safe_text import safe_repr
+
+JobLike = Job | RegisteredJob | Callable[..., Any]
+SLICE_JOBS = 500
+"""Jobs of one order that are checked before other tasks may run."""
+
+
+class JobCommands(KernelComponents):
+    """The part of KernelApi that changes which jobs there are; see there for each method."""
+
+    def add(self, job: JobLike) -> Job:
+        """Add a Job, or a function decorated with @job, before the kernel starts; afterwards use `add_job`."""
+        registered = self._register(job)
+        if self.loop is not None:
+            raise JobError(f"job {registered.job.id!r}: the kernel is running; use `await kernel.add_job(...)`")
+        self._jobs.add(registered)
+        return registered.job
+
+    @on_kernel_loop
+    @refusable("add")
+    async def add_job(
+        self,
+        job: JobLike,
+        /,
+        *,
+        replace: bool = False,
+        expect_version: int | None = None,
+        temporary: bool = False,
+        owner: str | None = None,
+        actor: str | None = None,
+        reason: str | None = None,
+        **keys: Any,
+    ) -> Job:
+        registered = self._ordered(job, keys, temporary=temporary)
+        async with self._at_rest([registered]):
+            self._added_jobs.add(
+                [registered],
+                Act(actor, reason),
+                Holding(owner, temporary),
+                replace=replace,
+                expect_version=expect_version,
+            )
+        return registered.job
+
+    @on_kernel_loop
+    @refusable("add")
+    async def add_jobs(
+        self,
+        jobs: Iterable[JobLike],
+        /,
+        *,
+        replace: bool = False,
+        temporary: bool = False,
+        owner: str | None = None,
+        actor: str | None = None,
+        reason: str | None = None,
+    ) -> list[Job]:
+        wanted = await self._ordered_all(jobs, temporary=temporary)
+        async with self._at_rest(wanted):
+            self._added_jobs.add(wanted, Act(actor, reason), Holding(owner, temporary), replace=replace)
+        return [registered.job for registered in wanted]
+
+    @on_kernel_loop
+    @refusable("change")
+    async def change_job(
+        self,
+        job_id: str,
+        /,
+        *,
+        expect_version: int | None = None,
+        actor: str | None = None,
+        reason: str | None = None,
+        **changes: Any,
+    ) -> Job:
+        known = self._added_jobs.expect_changeable(job_id, expect_version)
+        temporary = self._journal.jobs[job_id].temporary
+        registered = self._ordered(changed_job(known.job, changes), {}, temporary=temporary)
+        async with self._at_rest([registered]):
+            found = self._added_jobs.expect_changeable(job_id, expect_version)
+            if found is not known:  # another order came in between: what it changed stays
+                registered = self._ordered(changed_job(found.job, changes), {}, temporary=temporary)
+            self._added_jobs.change(registered, Act(actor, reason))
+        return registered.job
+
+    @on_kernel_loop
+    @refusable("remove")
+    async def remove_job(
+        self,
+        job_id: str,
+        *,
+        expect_version: int | None = None,
+        actor: str | None = None,
+        reason: str | None = None,
+    ) -> None:
+        async with self._at_rest([]):
+            self._added_jobs.expect_changeable(job_id, expect_version)
+            self._added_jobs.remove(job_id, Act(actor, reason))
+
+    @on_kernel_loop
+    async def apply_jobs(
+        self,
+        jobs: Iterable[JobLike],
+        *,
+        owner: str | None = None,
+        actor: str | None = None,
+        reason: str | None = None,
+    ) -> JobsDiff:
+        if owner is not None:
+            wanted = await self._ordered_all(jobs)
+            async with self._at_rest(wanted):
+                return self._added_jobs.apply(wanted, owner, Act(actor, reason))
+        defined = [self._register(job) for job in jobs]  # all errors come before the first change
+        async with self._at_rest(defined):  # what is due by the old definitions is decided by them
+            found = self._registry.apply(defined, Act(actor, reason or "reload"))
+            for job_id in (*found.added, *found.changed):
+                self._registry.enter(job_id)
+        return found
+
+    @asynccontextmanager
+    async def _at_rest(self, jobs: Sequence[RegisteredJob]) -> AsyncIterator[None]:
+        """Run a block, which must not wait, when nothing is due; return when what it changed is durable."""
+        async with self._journal.recalled(registered.job.id for registered in jobs):
+            await self._timetable.idle()
+            yield
+        await self._durable()
+
+    def _find_defined(self, job_id: str) -> RegisteredJob | None:
+        registered = self._jobs.get(job_id)
+        return registered if registered is not None and registered.origin != "api" else None
+
+    def _ordered(self, job: JobLike, keys: dict[str, Any], *, temporary: bool) -> RegisteredJob:
+        """Check a job of an order; JobError, TriggerError."""
+        declared = self._declared(job)
+        if keys:
+            declared = with_keys(declared, keys)
+        if not temporary:
+            check_durable(declared)
+        registered = register_added(declared, self._timezone, self._arguments_limit, self._find_defined)
+        if (problem := unknown_group(registered.job, self._groups)) is not None:
+            raise problem
+        if not temporary and not isinstance(registered.job.func, str):
+            registered.job = msgspec.structs.replace(registered.job, func=registered.definition["func"])
+        return registered
+
+    async def _ordered_all(self, jobs: Iterable[JobLike], *, temporary: bool = False) -> list[RegisteredJob]:
+        """Check all jobs of an order; JobError lists every problem."""
+        found, problems = [], []
+        for number, job in enumerate(jobs, 1):
+            try:
+                found.append(self._ordered(job, {}, temporary=temporary))
+            except GnomonError as exc:
+                problems.append(exc)
+            if number % SLICE_JOBS == 0:
+                await asyncio.sleep(0)
+        if problems:
+            raise problems[0] if len(problems) == 1 else JobError("\n".join(map(str, problems)))
+        return found
+
+    def _register(self, job: JobLike) -> RegisteredJob:
+        """Check a job that is defined at the start or by a reload."""
+        registered = job
+        if not isinstance(registered, RegisteredJob):
+            registered = register_job(self._declared(job), self._timezone, self._arguments_limit)
+        if (problem := unknown_group(registered.job, self._groups)) is not None:
+            raise problem
+        return registered
+
+    def _declared(self, job: JobLike) -> Job:
+        if isinstance(job, RegisteredJob):
+            return job.job
+        declared = job if isinstance(job, Job) else getattr(job, "__gnomon_job__", None)
+        if not isinstance(declared, Job):
+            raise JobError(f"expected a Job or a function decorated with @job, got {safe_repr(job)}")
+        return declared

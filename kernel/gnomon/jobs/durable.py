@@ -1,0 +1,95 @@
+"""Jobs that live in the log: their function is text, so that the next kernel finds it again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import msgspec
+
+from gnomon.errors import GnomonError, JobError
+from gnomon.jobs.body import Body
+from gnomon.jobs.callables import name_problem, reference
+from gnomon.jobs.definition import convert_job
+from gnomon.jobs.job import Job
+from gnomon.jobs.registered import RegisteredJob, check_job
+
+FindDefined = Callable[[str], RegisteredJob | None]
+"""Returns the job of a config, of code or of a plugin with that id, or None."""
+ALSO = "or pass temporary=True for a job that ends with this kernel"
+
+
+def check_durable(job: Job) -> None:
+    """Raise JobError for a job that no other process could build from the log."""
+    if job.trigger is not None and not isinstance(job.trigger, Mapping):
+        raise JobError(
+            f"job {job.id!r}: its trigger is an object, which the log cannot bring back after a restart: write it as a "
+            f"table such as {{'type': 'interval', 'minutes': 5}}, {ALSO}"
+        )
+    if not isinstance(job.func, str) and (problem := name_problem(job.func)) is not None:
+        raise JobError(
+            f"job {job.id!r}: its function {reference(job.func)} cannot be found again after a restart ({problem}): "
+            f'define it at the top level of a module, or give "module:function", {ALSO}'
+        )
+
+
+def refers_to_job(func: object) -> bool:
+    """Return whether the function of a job is the id of a job that is defined elsewhere."""
+    return isinstance(func, str) and ":" not in func
+
+
+def register_added(job: Job, timezone: str, arguments_limit: int, find_defined: FindDefined) -> RegisteredJob:
+    """Check a job of an order and build what it runs, its function kept as text; JobError or TriggerError.
+
+    A function without a colon is the id of a job that is defined at the start: its function is taken, and nothing else.
+    """
+    name = reference(job.func)
+    func = _function_of(job, find_defined) if refers_to_job(job.func) else job.func
+    problems: list[tuple[str, GnomonError]] = []
+    registered = check_job(msgspec.structs.replace(job, func=func), timezone, problems, arguments_limit)  # type: ignore[arg-type]
+    if registered is None:
+        errors = [error for _, error in problems]
+        raise errors[0] if len(errors) == 1 else JobError("\n".join(map(str, errors)))
+    if refers_to_job(job.func):
+        registered.definition = {**registered.definition, "func": name}
+        registered.job = msgspec.structs.replace(registered.job, func=name)
+    registered.origin = "api"
+    return registered
+
+
+def _function_of(job: Job, find_defined: FindDefined) -> Callable[..., object]:
+    if (defined := find_defined(job.func)) is None:
+        raise JobError(
+            f'job {job.id!r}: func {job.func!r} is neither "package.module:callable" nor the id of a job that a '
+            "config, a module or a plugin defines"
+        )
+    return defined.body.func
+
+
+def restore_job(
+    job_id: str, definition: Mapping[str, object], timezone: str, arguments_limit: int, find_defined: FindDefined
+) -> RegisteredJob:
+    """Build a job from its definition in the log; one that cannot be built here has a `problem` in place of a body."""
+    try:
+        registered = register_added(convert_job(definition), timezone, arguments_limit, find_defined)
+    except GnomonError as exc:
+        return _broken(job_id, definition, str(exc))
+    registered.definition = definition  # type: ignore[assignment]  # shared with the state: 450 bytes a job
+    return registered
+
+
+def _broken(job_id: str, definition: Mapping[str, object], problem: str) -> RegisteredJob:
+    """Return a job that shows what can be read of its definition, and runs nothing."""
+
+    def cannot_run() -> None:
+        raise JobError(problem)
+
+    kept: dict[str, object] = {"id": job_id, "func": str(definition.get("func", ""))}
+    for key, value in definition.items():
+        try:
+            convert_job({**kept, key: value})
+        except GnomonError:
+            continue
+        kept[key] = value
+    return RegisteredJob(
+        convert_job(kept), Body(cannot_run, is_async=False), None, dict(definition), origin="api", problem=problem
+    )
