@@ -143,6 +143,8 @@ class BackgroundKernel:
     pause = _blocking(KernelApi.pause)
     resume = _blocking(KernelApi.resume)
     describe = _blocking(KernelApi.describe)
+    preview_job = _blocking(KernelApi.preview_job)
+    parameters = _blocking(KernelApi.parameters)
 
     # --- runs ---
 

@@ -28,7 +28,6 @@ from gnomon import (
 from gnomon_sqlite import SqliteStore
 
 PATIENCE = 60.0
-TEMPORARY: dict[str, Any] = {}
 
 
 def double(number: int = 1) -> int:
@@ -94,7 +93,7 @@ def test_a_body_in_a_thread_may_call_its_kernel() -> None:
             execution = kernel.wait(kernel.trigger("double", kwargs={"number": 21}).execution.id)
             return int(execution.return_value)
 
-        kernel.add_job(Job(id="outer", func=outer), **TEMPORARY)
+        kernel.add_job(Job(id="outer", func=outer), temporary=True)
 
         assert kernel.wait(kernel.trigger("outer").execution.id).return_value == 42
 
@@ -109,7 +108,7 @@ def test_a_call_on_the_loop_of_the_kernel_is_refused_instead_of_waiting_for_itse
                 return str(exc)
             return "no error"
 
-        kernel.add_job(Job(id="body", func=body), **TEMPORARY)
+        kernel.add_job(Job(id="body", func=body), temporary=True)
         said = kernel.wait(kernel.trigger("body").execution.id).return_value
 
     assert said.startswith("trigger() was called on the event loop of the kernel, which would wait for itself")
