@@ -9,12 +9,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from gnomon.api import GroupHealth as GroupHealth
-    from gnomon.api import Health as Health
     from gnomon.api import JobView as JobView
     from gnomon.api import KernelApi as KernelApi
     from gnomon.api import LiveRun as LiveRun
-    from gnomon.api import PluginHealth as PluginHealth
     from gnomon.api import Triggered as Triggered
     from gnomon.background import BackgroundKernel as BackgroundKernel
     from gnomon.conversion import Secret as Secret
@@ -51,6 +48,9 @@ if TYPE_CHECKING:
     from gnomon.domain.events import Warned as Warned
     from gnomon.domain.execution import Execution as Execution
     from gnomon.domain.job_state import JobState as JobState
+    from gnomon.domain.kernel_health import GroupHealth as GroupHealth
+    from gnomon.domain.kernel_health import Health as Health
+    from gnomon.domain.kernel_health import PluginHealth as PluginHealth
     from gnomon.domain.records import Checkpoint as Checkpoint
     from gnomon.domain.records import ExecutionQuery as ExecutionQuery
     from gnomon.domain.records import LogLine as LogLine
@@ -95,7 +95,7 @@ if TYPE_CHECKING:
     from gnomon.runners.context import current as current
 
 _HOMES = {
-    "api": ("GroupHealth", "Health", "JobView", "KernelApi", "LiveRun", "PluginHealth", "Triggered"),
+    "api": ("JobView", "KernelApi", "LiveRun", "Triggered"),
     "background": ("BackgroundKernel",),
     "conversion": ("Secret",),
     "domain.events": (
@@ -131,6 +131,7 @@ _HOMES = {
         "UnknownEvent",
         "Warned",
     ),
+    "domain.kernel_health": ("GroupHealth", "Health", "PluginHealth"),
     "domain.execution": ("Execution",),
     "domain.job_state": ("JobState",),
     "domain.records": (

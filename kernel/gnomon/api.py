@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import msgspec
 
@@ -13,8 +13,9 @@ from gnomon.domain.events import AccessFact, Event, FailedReason
 from gnomon.domain.execution import Execution
 from gnomon.domain.job_preview import JobPreview
 from gnomon.domain.job_state import JobState
+from gnomon.domain.kernel_health import Health
 from gnomon.domain.progress import Timing
-from gnomon.domain.records import ActionPage, ActionQuery, Checkpoint, ExecutionQuery, JournalState, LogLine, Page
+from gnomon.domain.records import ActionPage, ActionQuery, Checkpoint, ExecutionQuery, LogLine, Page
 from gnomon.jobs.diff import JobsDiff
 from gnomon.jobs.job import Job
 from gnomon.jobs.overrides import Overrides
@@ -55,85 +56,6 @@ class Triggered(msgspec.Struct, frozen=True):
     execution: Execution
     resumed: bool
     is_new: bool
-
-
-PluginState = Literal["starting", "healthy", "degraded", "blocked", "stopped"]
-
-
-class PluginHealth(msgspec.Struct, frozen=True):
-    """The health of a plugin that observes or guards. `cursor` is the position of the last event that it has handled.
-
-    `lag` is the number of events behind the head of the log. A plugin is degraded while its hooks keep failing, while
-    its guard fails, and while its own attribute `problem` says so.
-    """
-
-    name: str
-    state: PluginState
-    cursor: int
-    lag: int
-    delivered: int
-    failures: int
-    problem: str | None
-
-
-class GroupHealth(msgspec.Struct, frozen=True):
-    """A group at this moment: `running` has the ids of the runs that take its slots, also of lingering ones.
-
-    `waiting` is the number of jobs with a run that waits for the group. `starts` counts those within the period of the
-    rate, and `opens_in_s` is set while the rate alone keeps runs from starting.
-    """
-
-    name: str
-    limit: int | None
-    rate: str | None
-    running: list[str]
-    waiting: int
-    starts: int | None = None
-    opens_in_s: float | None = None
-
-
-class Health(msgspec.Struct, frozen=True):
-    """The health of the kernel.
-
-    `state` is degraded while the store is, and while there are `problems` of the kernel itself, such as late starts, a
-    blocked event loop, a clock that is behind the log, or a plugin that fails; it may still accept runs; `problem` has
-    all of these as one text. `store_state` and `store_problem` are about the store and the journal alone. `backlog`
-    counts events that have not reached the store: not durable yet, or spooled by a degraded store. While `accepts_runs`
-    is false no event can be written, or the store has no room for new runs: they wait. `problems` has a sentence for
-    each component. `stalled` names the components that make no progress: the process should be restarted. `is_starting`
-    is true until the jobs are scheduled and all plugins have started, and `is_stopping` from the first moment of a
-    stop, while running bodies may go on for the time of `drain`. `blocked_by` is the id of the execution that blocks
-    the event loop, or has just done so.
-
-    `lateness_s` is how late starts are and `append_s` how long an append takes, within the last seconds. `loop_stalls`
-    counts the times when a run blocked the event loop, and `loop_stalled_s` is their sum. `clock_behind_s` is how far
-    the clock is behind the newest event of the log.
-
-    `groups` are the groups of jobs that share limits.
-    """
-
-    state: JournalState
-    problem: str | None
-    store: str
-    position: int
-    backlog: int
-    accepts_runs: bool
-    running: int
-    waiting: int
-    plugins: list[PluginHealth]
-    groups: list[GroupHealth] = []
-    store_state: JournalState = "healthy"
-    store_problem: str | None = None
-    problems: dict[str, str] = {}
-    stalled: list[str] = []
-    is_starting: bool = False
-    is_stopping: bool = False
-    blocked_by: str | None = None
-    lateness_s: float = 0.0
-    append_s: float = 0.0
-    loop_stalls: int = 0
-    loop_stalled_s: float = 0.0
-    clock_behind_s: float = 0.0
 
 
 class LoadedPlugin(Protocol):

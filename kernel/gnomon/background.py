@@ -9,7 +9,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
-from gnomon.api import Health, KernelApi
+from gnomon.api import KernelApi
+from gnomon.domain.kernel_health import Health
 from gnomon.jobs.job import Job
 from gnomon.kernel import Kernel
 from gnomon.kernel_thread import KernelThread

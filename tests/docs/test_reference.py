@@ -22,12 +22,13 @@ import pytest
 import gnomon
 import gnomon_chores
 from gnomon import hookspecs
-from gnomon.api import GroupHealth, Health, JobView, KernelApi, LiveRun, PluginHealth, Triggered
+from gnomon.api import JobView, KernelApi, LiveRun, Triggered
 from gnomon.cli import main
 from gnomon.deployment.assembly import assemble
 from gnomon.deployment.config import KernelConfig, load_config
 from gnomon.domain import events
 from gnomon.domain.events import DeclaredStep, Event
+from gnomon.domain.kernel_health import GroupHealth, Health, PluginHealth
 from gnomon.durations import Duration
 from gnomon.errors import GnomonError, RunCancelled
 from gnomon.jobs.groups import Group

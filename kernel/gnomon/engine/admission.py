@@ -17,7 +17,7 @@ from typing import Literal
 
 import msgspec
 
-from gnomon.api import GroupHealth
+from gnomon.domain.kernel_health import GroupHealth
 from gnomon.domain.records import StoreHealth
 from gnomon.engine.lane_queue import LaneQueue
 from gnomon.jobs.groups import Groups

@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 from collections import deque
 
-from gnomon.api import GroupHealth
+from gnomon.domain.kernel_health import GroupHealth
 from gnomon.jobs.groups import Group
 
 Turn = tuple[int, int, str]

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from gnomon.api import Health, JobView, LiveRun
+from gnomon.api import JobView, LiveRun
 from gnomon.domain.estimates import TYPICAL_RUNS, timing
 from gnomon.domain.events import Event
 from gnomon.domain.execution import Execution
 from gnomon.domain.job_preview import JobPreview
 from gnomon.domain.job_state import JobState
+from gnomon.domain.kernel_health import Health
 from gnomon.domain.own_copies import own_state, own_value, own_view
 from gnomon.domain.progress import Timing
 from gnomon.domain.records import ActionPage, ActionQuery, Checkpoint, ExecutionQuery, JournalState, LogLine, Page

@@ -10,8 +10,9 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from gnomon.api import KernelApi, PluginHealth
+from gnomon.api import KernelApi
 from gnomon.domain.events import Event
+from gnomon.domain.kernel_health import PluginHealth
 from gnomon.errors import PluginError
 from gnomon.hookspecs import OBSERVATION_HOOKS
 from gnomon.logs import get_logger

@@ -17,9 +17,10 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from gnomon.api import KernelApi, PluginHealth, PluginState
+from gnomon.api import KernelApi
 from gnomon.domain.codec import EventBatch
 from gnomon.domain.events import Event
+from gnomon.domain.kernel_health import PluginHealth, PluginState
 from gnomon.domain.own_copies import own_copy
 from gnomon.domain.records import Checkpoint
 from gnomon.errors import GnomonError, PluginError, StoreError

@@ -12,9 +12,10 @@ from typing import Any
 import msgspec
 
 from gnomon import Event, Execution, GnomonError, KernelApi, LogLine, UnknownExecutionError, UnknownJobError
-from gnomon.api import Health, JobView, LiveRun, Triggered
+from gnomon.api import JobView, LiveRun, Triggered
 from gnomon.domain.events import AccessFact
 from gnomon.domain.job_preview import JobPreview
+from gnomon.domain.kernel_health import Health
 from gnomon.domain.progress import Timing
 from gnomon.domain.records import ActionPage, ActionQuery, Checkpoint, ExecutionQuery, JobScope, Page
 from gnomon.jobs.diff import JobsDiff

@@ -10,7 +10,7 @@ import msgspec
 from aiohttp import web
 
 from gnomon import GnomonError
-from gnomon.api import GroupHealth, Health, PluginHealth
+from gnomon.domain.kernel_health import GroupHealth, Health, PluginHealth
 from gnomon_web.app_keys import AUTHENTICATOR, IDENTITY, KERNEL
 from gnomon_web.http.routes import Answer, Route
 
