@@ -43,6 +43,7 @@ from gnomon.engine.progress_recorder import ProgressRecorder
 from gnomon.engine.queries import KernelQueries
 from gnomon.engine.recovery import note_recent_starts, recover
 from gnomon.engine.refused_acts import RefusedActs
+from gnomon.engine.start_runs import run_at_start
 from gnomon.engine.supervisor import Supervisor
 from gnomon.engine.timetable import Timetable
 from gnomon.errors import DeposedError, GnomonError
@@ -226,6 +227,8 @@ class Kernel(KernelQueries, KernelCommands):
         if self._watchdog is not None:
             self._watchdog.is_starting = False
         await note_recent_starts(self._store, self._admission, self._groups, self._jobs, self.clock)
+        if self._keeps_time:
+            await run_at_start(self._jobs, self._journal, self._launcher, self.clock)
         self._admission.is_open = True
         self._launcher.start_waiting()
         if self._keeps_time:

@@ -119,6 +119,7 @@ def _execution_document(view: Execution) -> Document:
         "force": view.force,
         "attempt": view.attempt,
         "retry_of": view.retry_of,
+        "cause": view.cause,
         "node": view.node,
         "version": view.version,
         "gnomon": own,

@@ -296,7 +296,7 @@ class _ExpectedFires:
         """Return whether the schedule names `fire`, counted from a known one; True if the schedule is unknown."""
         if self.trigger is None or fire == known:
             return True
-        return any(named == fire for named in fires(self.trigger, known, known, fire))
+        return any(named == fire for named in fires(self.trigger, known, min(self.schedule.anchor, known), fire))
 
     def _step(self, last_fire: datetime | None, anchor: datetime, newest: datetime | None = None) -> None:
         assert self.trigger is not None  # noqa: S101 - callers check

@@ -44,18 +44,20 @@ def upcoming(job: Job, state: JobState | None, now: datetime, count: int) -> Upc
     if trigger is None or found == "paused" or (found == "new" and job.paused):
         return Upcoming([])
     if state is None or found != "active":
+        anchor = now
         first = next_fire(trigger, None, now)
     else:
+        anchor = state.anchor
         first = next_fire(trigger, state.last_fire, state.anchor, state.newest_fire)
     if first is None:
         return Upcoming([])
-    to_come = islice(_to_come(trigger, first, now), count)
+    to_come = islice(_to_come(trigger, first, anchor, now), count)
     return Upcoming(list(to_come), overdue=first if first <= now else None)
 
 
-def _to_come(trigger: AnchoredTrigger, first: datetime, now: datetime) -> Iterator[datetime]:
+def _to_come(trigger: AnchoredTrigger, first: datetime, anchor: datetime, now: datetime) -> Iterator[datetime]:
     """Iterate over the fires after now: counted from the first undecided one, or from now if that is too far away."""
-    for n, fire in enumerate(_from(trigger, first, now)):
+    for n, fire in enumerate(_from(trigger, first, anchor)):
         if fire > now:
             yield fire
         elif n == MOST_PAST_FIRES:
@@ -64,10 +66,10 @@ def _to_come(trigger: AnchoredTrigger, first: datetime, now: datetime) -> Iterat
             return
 
 
-def _from(trigger: AnchoredTrigger, fire: datetime | None, now: datetime) -> Iterator[datetime]:
+def _from(trigger: AnchoredTrigger, fire: datetime | None, anchor: datetime) -> Iterator[datetime]:
     while fire is not None:
         yield fire
-        fire = next_fire(trigger, fire, now)
+        fire = next_fire(trigger, fire, anchor)
 
 
 def _same_schedule(job: Job, state: JobState) -> bool:

@@ -21,6 +21,8 @@ from gnomon.domain.event_base import wire_name as wire_name
 from gnomon.domain.rollback import Rollback
 
 FailedReason = Literal["exception", "timeout", "silence", "zombie", "lost", "marked", "killed", "internal"]
+Cause = Literal["at_start", "backfill"]
+"""What made a run that is neither a fire of the schedule nor an operator's single trigger."""
 MissedReason = Literal["late", "overlap", "guard", "downtime", "paused", "capacity"]
 Origin = Literal["config", "code", "plugin", "api"]
 """Where a job is defined: a config file, the program, a plugin, or an order to a running kernel. The last kind lives in
@@ -41,7 +43,8 @@ class Scheduled(ExecutionEvent, frozen=True, kw_only=True, tag="scheduled"):
 
     `scheduled_time` is the time of the fire; for a retry the time of the original fire, for a manual run the time of
     the request. `not_before` is the earliest start of a retry. `request_digest` is the digest of a request
-    with an idempotency key: the same key with another request is refused.
+    with an idempotency key: the same key with another request is refused. `cause` is set for runs that are manual, but
+    not triggered one by one.
     """
 
     scheduled_time: datetime
@@ -55,6 +58,7 @@ class Scheduled(ExecutionEvent, frozen=True, kw_only=True, tag="scheduled"):
     retry_of: str | None = None
     not_before: datetime | None = None
     request_digest: str | None = None
+    cause: Cause | None = None
 
     @property
     def is_fire(self) -> bool:

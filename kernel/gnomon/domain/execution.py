@@ -47,6 +47,7 @@ class Execution(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
     attempt: int = 1
     retry_of: str | None = None
     not_before: datetime | None = None
+    cause: events.Cause | None = None
     runner: str | None = None
     worker: str | None = None
     delay: float | None = None
@@ -165,6 +166,7 @@ def _scheduled(event: events.Scheduled) -> Execution:
         attempt=event.attempt,
         retry_of=event.retry_of,
         not_before=event.not_before,
+        cause=event.cause,
     )
 
 

@@ -197,6 +197,7 @@ class Launcher:
             attempt=failed.attempt + 1,
             retry_of=failed.id,
             not_before=self._clock.now() + delay,
+            cause=failed.cause,
         )
         self._admit_when_due(execution, job)
 

@@ -9,7 +9,10 @@ import msgspec
 
 from gnomon.domain.job_state import JobState
 
-SCHEDULE_KEYS = ("cron", "every", "at", "trigger", "timezone")
+SCHEDULE_KEYS = (
+    *("cron", "every", "at", "trigger", "schedules", "timezone"),
+    *("start", "end", "jitter", "exclude"),
+)
 """The keys of a definition that make up its schedule: a change of one restarts the count of its fires."""
 
 

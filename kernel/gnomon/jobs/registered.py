@@ -18,9 +18,9 @@ from gnomon.jobs.body import SHOWN, Body, make_body
 from gnomon.jobs.callables import load_function, reference
 from gnomon.jobs.definition import convert_job
 from gnomon.jobs.job import Job
+from gnomon.jobs.schedule import ScheduleProblem, check_schedule
 from gnomon.json_depth import MAX_DEPTH, is_text_too_deep, is_too_deep
 from gnomon.safe_text import safe_repr, safe_str, type_name
-from gnomon.scheduling.timezones import parse_timezone
 from gnomon.scheduling.triggers import AnchoredTrigger
 
 P = ParamSpec("P")
@@ -30,7 +30,7 @@ ARGUMENTS_LIMIT = 256 * 1024
 """Bytes that the arguments of a run may have as JSON, unless the kernel has another limit: each run in the log has them
 once more, and so has everything that lists runs."""
 _HINT = "annotate the parameter of the function with the type of the value, such as `day: date`"
-COLLECTIONS = ("tags", "args", "kwargs", "steps", "progress_patterns", "options")
+COLLECTIONS = ("tags", "args", "kwargs", "steps", "progress_patterns", "options", "schedules", "exclude")
 _JSON = frozenset({"args", "kwargs", "options"})
 _FIELDS = msgspec.structs.fields(Job)
 _PLAIN = {
@@ -159,17 +159,11 @@ def _attempt(problems: list[JobProblem], build: Callable[P, T], *args: P.args, *
 def _build_trigger(job: Job, problems: list[JobProblem]) -> AnchoredTrigger | None:
     try:
         return job.build_trigger()
-    except GnomonError as exc:
-        problems.append(JobProblem(_key_to_blame(job), exc))
-    return None
-
-
-def _key_to_blame(job: Job) -> str:
-    try:
-        parse_timezone(job.timezone or "UTC")
     except GnomonError:
-        return "timezone"
-    return job.schedule_key or "trigger"
+        found: list[ScheduleProblem] = []
+        check_schedule(job.schedule_keys, found)
+        problems += [JobProblem(key, error) for key, error in found]
+    return None
 
 
 def _runnable_body(job: Job) -> Body:

@@ -80,6 +80,11 @@ class CronTrigger:
         return self.get_next_fire_time(last_fire, anchor)
 
     @property
+    def fields(self) -> list[str]:
+        """The five or six fields of the expression; of a macro, those that it stands for."""
+        return MACROS.get(self.expression.strip().lower(), self.expression).split()
+
+    @property
     def has_fixed_times(self) -> bool:
         """Whether the expression has fixed times of the day, as opposed to elapsed time (see the module)."""
         return _has_fixed_times(self._search)

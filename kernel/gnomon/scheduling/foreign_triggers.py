@@ -11,6 +11,8 @@ from gnomon.errors import TriggerError
 from gnomon.scheduling.calendar_interval import CalendarIntervalTrigger
 from gnomon.scheduling.combined_triggers import AndTrigger, JitterTrigger, OrTrigger
 from gnomon.scheduling.cron import CronTrigger
+from gnomon.scheduling.hashed_jitter import HashedJitterTrigger
+from gnomon.scheduling.limited_triggers import BoundedTrigger, FilteredTrigger
 from gnomon.scheduling.timezones import LATEST
 from gnomon.scheduling.triggers import AnchoredTrigger, AtTrigger, EveryTrigger, Trigger, trigger_text
 
@@ -77,6 +79,7 @@ class ForeignTrigger:
 ANCHORED = (
     *(CronTrigger, EveryTrigger, AtTrigger, CalendarIntervalTrigger),
     *(AndTrigger, OrTrigger, JitterTrigger, ForeignTrigger),
+    *(BoundedTrigger, FilteredTrigger, HashedJitterTrigger),
 )
 
 

@@ -11,13 +11,24 @@ from importlib.metadata import entry_points
 from gnomon.errors import TriggerError
 from gnomon.scheduling.combined_triggers import AndTrigger, JitterTrigger, OrTrigger
 from gnomon.scheduling.cron import CRON_EXAMPLE, CronTrigger
+from gnomon.scheduling.cron_calendar_fields import limit_to_fields
 from gnomon.scheduling.foreign_triggers import ForeignTrigger, convert_trigger, is_convertible
+from gnomon.scheduling.limited_triggers import FilteredTrigger
 from gnomon.scheduling.timezones import parse_timezone
 from gnomon.scheduling.triggers import AnchoredTrigger, Trigger
 from gnomon.text import nearest
 
 # The keys of { type = "cron", ... }, the coarsest first, with the lowest value of each.
-CRON_KEYS = {"month": "1", "day": "1", "day_of_week": "*", "hour": "0", "minute": "0", "second": "0"}
+CRON_KEYS = {
+    "year": "*",
+    "month": "1",
+    "day": "1",
+    "week": "*",
+    "day_of_week": "*",
+    "hour": "0",
+    "minute": "0",
+    "second": "0",
+}
 INTERVAL_KEYS = ("weeks", "days", "hours", "minutes", "seconds")
 ENTRY_POINTS = "apscheduler.triggers"
 
@@ -27,7 +38,8 @@ def build_trigger(spec: Mapping[str, object], timezone: tzinfo) -> AnchoredTrigg
 
     `type` is a name in APScheduler's entry-point group (interval, date, calendarinterval, …), and the other keys are
     the arguments of that trigger. "cron" has an `expression`, or fields by name, where fields finer than the finest
-    given one take their lowest value, so `{ hour = 3 }` is 03:00. "and" and "or" have a list of tables, `triggers`.
+    given one take their lowest value, so `{ hour = 3 }` is 03:00, and `{ week = 10 }` is 00:00 on the Monday of that
+    ISO week. "and" and "or" have a list of tables, `triggers`.
     `timezone` is the zone of triggers that take one and do not name it. Raises TriggerError.
     """
     kind = str(spec.get("type", ""))
@@ -62,12 +74,12 @@ def _read_timezone(zone: object) -> tzinfo:
     return parse_timezone(str(zone))
 
 
-def _build_cron(arguments: dict[str, object], timezone: tzinfo) -> CronTrigger:
+def _build_cron(arguments: dict[str, object], timezone: tzinfo) -> CronTrigger | FilteredTrigger:
     _refuse_unknown("cron", arguments, ("expression", "timezone", *CRON_KEYS))
     fields = {key: str(value) for key, value in arguments.items() if key in CRON_KEYS}
     expression = arguments.get("expression")
     if expression is None and fields:
-        return CronTrigger(_crontab_line(fields), timezone)
+        return limit_to_fields(CronTrigger(_crontab_line(fields), timezone), fields)
     if fields or not isinstance(expression, str):
         raise TriggerError(
             f"trigger 'cron' needs either an expression or some of {', '.join(CRON_KEYS)}, not {arguments}; "
@@ -79,9 +91,12 @@ def _build_cron(arguments: dict[str, object], timezone: tzinfo) -> CronTrigger:
 def _crontab_line(fields: Mapping[str, str]) -> str:
     keys = list(CRON_KEYS)
     finest = max(keys.index(key) for key in fields)
+    lowest = CRON_KEYS
     if finest == keys.index("day"):
-        finest += 1  # the day of the month and the day of the week rank equally
-    line = {key: fields.get(key, "*" if keys.index(key) <= finest else CRON_KEYS[key]) for key in keys}
+        finest = keys.index("day_of_week")  # the day of the month and the day of the week rank equally
+    elif finest == keys.index("week"):
+        lowest = {**CRON_KEYS, "day_of_week": "1"}  # a week begins on Monday
+    line = {key: fields.get(key, "*" if keys.index(key) <= finest else lowest[key]) for key in keys}
     seconds = [line["second"]] if "second" in fields else []
     return " ".join([*seconds, *(line[key] for key in ("minute", "hour", "day", "month", "day_of_week"))])
 

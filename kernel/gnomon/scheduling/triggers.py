@@ -174,8 +174,9 @@ def is_predictable(trigger: Trigger) -> bool:
 
 def counts_elapsed_time(trigger: Trigger) -> bool:
     """Return whether a trigger fires after elapsed time alone, so that it does not matter what the wall clock shows."""
-    inner = getattr(trigger, "trigger", trigger)
-    return isinstance(inner, EveryTrigger) and inner.start is None and inner.end is None
+    while (inner := getattr(trigger, "trigger", None)) is not None and getattr(trigger, "start", None) is None:
+        trigger = inner
+    return isinstance(trigger, EveryTrigger) and trigger.start is None and trigger.end is None
 
 
 def in_utc(instant: datetime) -> datetime:

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Generic, Literal, Self, TypeVar
 
 import msgspec
 
+from gnomon.domain.events import Cause
 from gnomon.domain.execution import Execution, Status
 from gnomon.domain.progress import ProgressView, Step
 from gnomon.domain.records import Action, LogLine
@@ -68,6 +69,7 @@ class Record(msgspec.Struct, kw_only=True):
     attempt: int = 1
     retry_of: str | None = None
     not_before: datetime | None = None
+    cause: Cause | None = None
     delay: float | None = None
     runner: str | None = None
     worker: str | None = None

@@ -227,7 +227,7 @@ def details(execution: Execution) -> str:
     """Return what is special about a run, in a few words."""
     progress = execution.progress
     words = [
-        "by hand" if execution.is_manual else "",
+        execution.cause or ("by hand" if execution.is_manual else ""),
         f"attempt {execution.attempt}" if execution.attempt > 1 else "",
         f"{execution.count} fires" if execution.count > 1 else "",
         execution.reason or "",

@@ -19,6 +19,7 @@ from gnomon.domain.execution import Execution
 from gnomon.domain.progress import Step
 from gnomon.text import length, moment
 
+CAUSES = {"at_start": "a kernel started (at_start)", "backfill": "a backfill"}
 STEP_GLYPHS = {"pending": "·", "current": "▶", "completed": "✔", "failed": "✘", "skipped": "○"}
 
 
@@ -59,7 +60,8 @@ def facts(execution: Execution, zone: tzinfo | None) -> list[tuple[str, str]]:
         "started" if started else "recorded": moment(execution.timestamp, zone, seconds=True),
         "late": length(execution.delay) if execution.delay and execution.delay >= 0.001 else None,
         "took": length(execution.execution_time) if execution.execution_time is not None else None,
-        "by hand": (execution.actor or "yes") if execution.is_manual else None,
+        "by hand": (execution.actor or "yes") if execution.is_manual and execution.cause is None else None,
+        "cause": CAUSES[execution.cause] if execution.cause is not None else None,
         "attempt": f"{execution.attempt}, of {execution.retry_of}" if execution.attempt > 1 else None,
         "reason": execution.reason,
         "detail": execution.detail,

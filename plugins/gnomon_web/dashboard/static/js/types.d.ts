@@ -61,6 +61,7 @@ export interface Run {
   worker?: string | null;
   delay?: number | null;
   not_before?: string | null;
+  cause?: string | null;
   count?: number;
   first?: string | null;
   last?: string | null;

@@ -79,6 +79,7 @@ const initialFields = (event) => ({
   attempt: event.attempt ?? 1,
   retry_of: event.retry_of ?? null,
   not_before: event.not_before ?? null,
+  cause: event.cause ?? null,
   count: event.count ?? 1,
   first: event.first ?? null,
   last: event.last ?? null,
