@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from gnomon.domain.records import Page as Page
     from gnomon.domain.secret_references import SecretReference as SecretReference
     from gnomon.durations import Duration as Duration
+    from gnomon.errors import ArgumentError as ArgumentError
     from gnomon.errors import ConfigError as ConfigError
     from gnomon.errors import ConflictError as ConflictError
     from gnomon.errors import DeposedError as DeposedError
@@ -160,6 +161,7 @@ _HOMES = {
         "RunCancelled",
         "ReservedNameError",
         "SecretError",
+        "ArgumentError",
         "OverrideError",
         "StoreError",
         "StoreInUseError",

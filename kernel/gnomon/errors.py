@@ -49,6 +49,18 @@ class OverrideError(JobError):
         self.key = key
 
 
+class ArgumentError(JobError):
+    """An argument does not fit the annotation of its parameter. Pass a value of the type that the message names.
+
+    `place` is the argument: `kwargs.NAME` or `args[INDEX]`.
+    """
+
+    def __init__(self, job_id: str, place: str, function: str, problem: str) -> None:
+        super().__init__(f"job {job_id!r}: the argument {place} of {function} does not fit: {problem}")
+        self.job_id = job_id
+        self.place = place
+
+
 class UnknownJobError(GnomonError, LookupError):
     """No job has this id. Check the spelling; `gnomon jobs` lists the jobs."""
 

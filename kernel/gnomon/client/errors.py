@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from gnomon.errors import (
+    ArgumentError,
     ExecutionOverError,
     ExecutionRunningError,
     GnomonError,
@@ -69,7 +70,16 @@ def _kernel_error(problem: Problem, subject: str) -> GnomonError | None:
         refused = OverrideError(subject, next(iter(names), ""), [])
         refused.args = (problem.detail,)  # the server knows what may be set
         return refused
-    return JobError(problem.detail) if problem.is_a(problems.INVALID_ARGUMENTS) else None
+    return _unfit(problem, subject) if problem.is_a(problems.INVALID_ARGUMENTS) else None
+
+
+def _unfit(problem: Problem, subject: str) -> JobError:
+    place = next((culprit.name for culprit in problem.errors if culprit.name.startswith(("kwargs.", "args["))), None)
+    if place is None:
+        return JobError(problem.detail)
+    error = ArgumentError(subject, place, "", "")
+    error.args = (problem.detail,)
+    return error
 
 
 def _unauthenticated(url: str, *, has_token: bool) -> str:

@@ -20,10 +20,11 @@ from gnomon.engine.idempotency import check_key, check_repeated, request_digest
 from gnomon.engine.job_commands import JobCommands
 from gnomon.engine.kernel_facts import KernelFacts
 from gnomon.engine.refused_acts import refusable
-from gnomon.errors import ExecutionOverError, ExecutionRunningError
+from gnomon.errors import ArgumentError, ExecutionOverError, ExecutionRunningError
 from gnomon.jobs.body import check_arguments
+from gnomon.jobs.callables import reference
 from gnomon.jobs.overrides import check_overrides
-from gnomon.jobs.registered import RegisteredJob, own_arguments, unfit_argument
+from gnomon.jobs.registered import RegisteredJob, own_arguments
 from gnomon.json_depth import is_too_deep
 
 
@@ -174,5 +175,5 @@ def _merge(registered: RegisteredJob, kwargs: Mapping[str, Any], arguments_limit
     check_arguments(merged, registered.body)
     if types is not None:
         for place, problem in types.problems([], {key: own[key] for key in kwargs}):
-            raise unfit_argument(job.id, registered.body, place, problem)
+            raise ArgumentError(job.id, place, reference(registered.body.func), problem)
     return own

@@ -12,7 +12,7 @@ import msgspec
 from gnomon.domain.events import Origin
 from gnomon.domain.own_copies import own_value
 from gnomon.durations import Duration, decode_hook, shared_duration
-from gnomon.errors import GnomonError, JobError
+from gnomon.errors import ArgumentError, GnomonError, JobError
 from gnomon.jobs.arguments import ArgumentTypes
 from gnomon.jobs.body import SHOWN, Body, make_body
 from gnomon.jobs.callables import load_function, reference
@@ -176,12 +176,7 @@ def _runnable_body(job: Job) -> Body:
 def _unfit_arguments(job: Job, body: Body) -> Iterator[JobProblem]:
     if body.types is not None and (job.args or job.kwargs):
         for place, problem in body.types.problems(job.args, job.kwargs):
-            yield JobProblem(place, unfit_argument(job.id, body, place, problem))
-
-
-def unfit_argument(job_id: str, body: Body, place: str, problem: str) -> JobError:
-    """Return the error for an argument that does not fit its annotation."""
-    return JobError(f"job {job_id!r}: the argument {place} of {reference(body.func)} does not fit: {problem}")
+            yield JobProblem(place, ArgumentError(job.id, place, reference(body.func), problem))
 
 
 def _typed(job: Job, timezone: str) -> tuple[Job, dict[str, Any]]:

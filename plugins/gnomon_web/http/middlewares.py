@@ -10,6 +10,7 @@ from aiohttp import WSCloseCode, hdrs, web
 from aiohttp.typedefs import Handler
 
 from gnomon import (
+    ArgumentError,
     ExecutionOverError,
     ExecutionRunningError,
     GnomonError,
@@ -170,4 +171,5 @@ def _from_trigger(exc: GnomonError, detail: str) -> ApiError:
         case IdempotencyKeyError():
             errors = [culprit("header", "Idempotency-Key", detail)]
             return ApiError(problems.IDEMPOTENCY_KEY_REUSED, detail, errors=errors)
-    return ApiError(problems.INVALID_ARGUMENTS, detail, errors=[culprit("body", "kwargs", detail)])
+    place = exc.place if isinstance(exc, ArgumentError) else "kwargs"
+    return ApiError(problems.INVALID_ARGUMENTS, detail, errors=[culprit("body", place, detail)])

@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 import annotated_bodies as bodies
-from gnomon import Duration, Execution, Job, JobError, Kernel, OverrideError, SecretReference
+from gnomon import ArgumentError, Duration, Execution, Job, JobError, Kernel, OverrideError, SecretReference
 from gnomon.jobs.body import make_body
 from gnomon.jobs.job import RunnerName
 from gnomon.jobs.registered import JobProblem, check_job, register_job
@@ -144,7 +144,7 @@ def test_what_does_not_convert_is_refused_with_the_name_of_the_parameter(name: s
     assert check_job(every_kind(**{name: value}), "UTC", problems) is None
 
     assert [found.key for found in problems] == [f"kwargs.{name}"]
-    with pytest.raises(JobError, match=f"job 'kinds': the argument kwargs.{name} of ") as raised:
+    with pytest.raises(ArgumentError, match=f"job 'kinds': the argument kwargs.{name} of ") as raised:
         raise problems[0].error
     assert raised.match(problem)
 

@@ -9,10 +9,17 @@ from typing import Any
 
 import pytest
 
-from gnomon import ExecutionOverError, ExecutionRunningError, JobError, UnknownExecutionError, UnknownJobError
+from gnomon import (
+    ArgumentError,
+    ExecutionOverError,
+    ExecutionRunningError,
+    JobError,
+    UnknownExecutionError,
+    UnknownJobError,
+)
 from gnomon.client.errors import ClientError, NotAllowedError, error_of
 from gnomon.wire import problems
-from gnomon.wire.problems import KINDS, Problem, ProblemKind
+from gnomon.wire.problems import KINDS, Culprit, Problem, ProblemKind
 
 ROOT = Path(__file__).parents[4]
 
@@ -86,3 +93,13 @@ async def test_the_status_of_a_run_that_is_over_is_a_field(serve: Any) -> None:
         problem = (await ask("POST", f"/scheduler/executions/{run}/cancel")).json
 
     assert (problem["type"], problem["execution_status"]) == ("/docs/problems#execution-over", "success")
+
+
+def test_a_client_names_the_argument_that_does_not_fit() -> None:
+    culprits = [Culprit(place="body", name="kwargs.day", detail="说明")]
+    problem = Problem(type=problems.INVALID_ARGUMENTS.type, title="标题", status=422, detail="说明", errors=culprits)
+
+    found = error_of(problem, url="http://x", has_token=True, subject="one")
+
+    assert isinstance(found, ArgumentError)
+    assert (str(found), found.job_id, found.place) == ("说明", "one", "kwargs.day")

@@ -394,4 +394,5 @@ async def test_an_argument_that_does_not_fit_its_annotation_is_refused(serve: An
     assert answer.status == 422
     assert answer.json["type"].endswith("invalid-arguments")
     assert "the argument kwargs.x of " in answer.json["detail"]
+    assert [culprit["name"] for culprit in answer.json["errors"]] == ["kwargs.x"]
     assert runs.json["items"] == []
