@@ -111,7 +111,7 @@ class KernelApi(Protocol):
 
     async def add_job(
         self,
-        job: Job | RegisteredJob | Callable[..., Any],
+        job: Job | RegisteredJob | Callable[..., Any] | str,
         /,
         *,
         replace: bool = False,
@@ -122,7 +122,11 @@ class KernelApi(Protocol):
         reason: str | None = None,
         **keys: Any,
     ) -> Job:
-        """Add a Job, or a function decorated with @job, to the log, and return the checked Job; `keys` replace its own.
+        """Add a job to the log, and return the checked Job: `await kernel.add_job(sync, cron="0 18 * * *")`.
+
+        `job` is a Job, a function, or its name "package.module:function". `keys` are those of a job by name, such as
+        `id`, `cron` and `kwargs`; they replace those of a Job and of @job. The id of a function defaults to
+        "module.name", its description to its docstring.
 
         The job is there again after a restart, with its schedule, its pause and what `catch_up` says about the
         downtime. Its function is text, "module:function" or the id of a job that is defined at the start, or a function
@@ -134,7 +138,7 @@ class KernelApi(Protocol):
 
     async def add_jobs(
         self,
-        jobs: Iterable[Job | RegisteredJob | Callable[..., Any]],
+        jobs: Iterable[Job | RegisteredJob | Callable[..., Any] | str],
         /,
         *,
         replace: bool = False,
@@ -177,7 +181,7 @@ class KernelApi(Protocol):
 
     async def apply_jobs(
         self,
-        jobs: Iterable[Job | RegisteredJob | Callable[..., Any]],
+        jobs: Iterable[Job | RegisteredJob | Callable[..., Any] | str],
         *,
         owner: str | None = None,
         actor: str | None = None,

@@ -99,7 +99,7 @@ class Kernel(KernelQueries, KernelCommands):
         self,
         *,
         store: Store | None = None,
-        jobs: Iterable[Job | RegisteredJob | Callable[..., Any]] = (),
+        jobs: Iterable[Job | RegisteredJob | Callable[..., Any] | str] = (),
         plugins: PluginSet | Mapping[str, Any] | Iterable[Any] = (),
         clock: Clock | None = None,
         timezone: str = "UTC",

@@ -13,15 +13,15 @@ from gnomon.engine.components import KernelComponents, on_kernel_loop
 from gnomon.engine.job_recorder import Act, Holding
 from gnomon.engine.refused_acts import refusable
 from gnomon.errors import GnomonError, JobError
-from gnomon.jobs.changes import changed_job, with_keys
+from gnomon.jobs.changes import changed_job
 from gnomon.jobs.diff import JobsDiff
 from gnomon.jobs.durable import check_durable, register_added
 from gnomon.jobs.groups import unknown_group
 from gnomon.jobs.job import Job
+from gnomon.jobs.plain_functions import job_of
 from gnomon.jobs.registered import RegisteredJob, register_job
-from gnomon.safe_text import safe_repr
 
-JobLike = Job | RegisteredJob | Callable[..., Any]
+JobLike = Job | RegisteredJob | Callable[..., Any] | str
 SLICE_JOBS = 500
 """Jobs of one order that are checked before other tasks may run."""
 
@@ -29,9 +29,9 @@ SLICE_JOBS = 500
 class JobCommands(KernelComponents):
     """The part of KernelApi that changes which jobs there are; see there for each method."""
 
-    def add(self, job: JobLike) -> Job:
-        """Add a Job, or a function decorated with @job, before the kernel starts; afterwards use `add_job`."""
-        registered = self._register(job)
+    def add(self, job: JobLike, /, **keys: Any) -> Job:
+        """Add a Job or a function before the kernel starts; afterwards use `add_job`, which takes the same."""
+        registered = self._register(job_of(job, keys) if keys else job)
         if self.loop is not None:
             raise JobError(f"job {registered.job.id!r}: the kernel is running; use `await kernel.add_job(...)`")
         self._jobs.add(registered)
@@ -151,9 +151,7 @@ class JobCommands(KernelComponents):
 
     def _ordered(self, job: JobLike, keys: dict[str, Any], *, temporary: bool) -> RegisteredJob:
         """Check a job of an order; JobError, TriggerError."""
-        declared = self._declared(job)
-        if keys:
-            declared = with_keys(declared, keys)
+        declared = job_of(job.job if isinstance(job, RegisteredJob) else job, keys)
         if not temporary:
             check_durable(declared)
         registered = register_added(declared, self._timezone, self._arguments_limit, self._find_defined)
@@ -181,15 +179,7 @@ class JobCommands(KernelComponents):
         """Check a job that is defined at the start or by a reload."""
         registered = job
         if not isinstance(registered, RegisteredJob):
-            registered = register_job(self._declared(job), self._timezone, self._arguments_limit)
+            registered = register_job(job_of(job, {}), self._timezone, self._arguments_limit)
         if (problem := unknown_group(registered.job, self._groups)) is not None:
             raise problem
         return registered
-
-    def _declared(self, job: JobLike) -> Job:
-        if isinstance(job, RegisteredJob):
-            return job.job
-        declared = job if isinstance(job, Job) else getattr(job, "__gnomon_job__", None)
-        if not isinstance(declared, Job):
-            raise JobError(f"expected a Job or a function decorated with @job, got {safe_repr(job)}")
-        return declared
