@@ -120,6 +120,7 @@ def _report(
     key = first[1] if first else None
     origin = origin_of(raw, place)
     message = f"{_choices(problem, into, place) or _plain(problem)}{_example(problem, into, place)}"
+    message += _value_hint(into, place)
     problems.append(f"{path}{place}: {message}" + (f" (from {origin})" if origin is not None else ""))
     return key
 
@@ -130,6 +131,14 @@ def _example(problem: str, into: type[msgspec.Struct], place: str) -> str:
     if nested is None or not problem.startswith("Expected `object"):
         return ""
     return f"; write {place[1:]} = {{ {_fields(nested)[0].encode_name} = … }}"
+
+
+def _value_hint(into: type[msgspec.Struct], place: str) -> str:
+    """Return what a nested Struct says about the values of a key, for a wrong one: `; write bytes as a number`."""
+    parent, _, key = place.rpartition(".")
+    nested = {f".{field.encode_name}": _struct_among(field.type) for field in _fields(into)}.get(parent)
+    hint = getattr(nested, "VALUE_HINTS", {}).get(key)
+    return f"; {hint}" if hint else ""
 
 
 def _choices(problem: str, into: type[msgspec.Struct], place: str) -> str | None:

@@ -50,13 +50,14 @@ class OverrideError(JobError):
 
 
 class ArgumentError(JobError):
-    """An argument does not fit the annotation of its parameter. Pass a value of the type that the message names.
+    """An argument does not fit the annotation of its parameter, or the function refuses it. Pass what is expected.
 
-    `place` is the argument: `kwargs.NAME` or `args[INDEX]`.
+    `place` is the argument: `kwargs.NAME` or `args[INDEX]`, or empty where it is not a single one.
     """
 
     def __init__(self, job_id: str, place: str, function: str, problem: str) -> None:
-        super().__init__(f"job {job_id!r}: the argument {place} of {function} does not fit: {problem}")
+        what, verb = (f"argument {place}", "does") if place else ("arguments", "do")
+        super().__init__(f"job {job_id!r}: the {what} of {function} {verb} not fit: {problem}")
         self.job_id = job_id
         self.place = place
 

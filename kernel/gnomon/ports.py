@@ -64,6 +64,13 @@ class Store(ABC):
     async def close(self) -> None:
         """Release everything; what was appended before is durable. Closing a closed store does nothing."""
 
+    def place_problem(self) -> str | None:
+        """Return why a kernel could not open the store on this machine, as far as a look shows it without opening it.
+
+        `gnomon check` asks; nothing is created, and no server is connected to.
+        """
+        return None
+
     def health(self) -> StoreHealth:
         """Return the store's health from memory, without blocking: called before every start of a run."""
         return _HEALTHY

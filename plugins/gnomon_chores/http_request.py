@@ -5,10 +5,31 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from gnomon import Context, default_overrides
+from gnomon.jobs.argument_checks import checks_arguments
 from gnomon_chores.arguments import check_number, checked_texts, checked_whole, kind
 from gnomon_chores.errors import BadArgument
 
 
+def check_arguments(
+    *,
+    url: object,
+    method: object = "GET",
+    headers: object = None,
+    body: object = None,
+    json: object = None,
+    expected_status: object = 200,
+    timeout: object = 30.0,
+    output_limit: object = 65536,
+) -> None:
+    """Raise BadArgument for a request that cannot be sent."""
+    check_target(method, url)
+    check_payload(headers, body, json)
+    check_number("http", "timeout", timeout, above=0)
+    checked_whole("http", "output_limit", output_limit)
+    checked_statuses(expected_status)
+
+
+@checks_arguments(check_arguments)
 @default_overrides("none")
 async def http(  # noqa: PLR0913 - a request has many parts, all given by name
     ctx: Context,
@@ -35,10 +56,16 @@ async def http(  # noqa: PLR0913 - a request has many parts, all given by name
 
     Raises UnexpectedStatus (with the first bytes of the body), RequestTimedOut, RequestFailed and BadArgument.
     """
-    check_target(method, url)
-    check_payload(headers, body, json)
-    check_number("http", "timeout", timeout, above=0)
-    checked_whole("http", "output_limit", output_limit)
+    check_arguments(
+        url=url,
+        method=method,
+        headers=headers,
+        body=body,
+        json=json,
+        expected_status=expected_status,
+        timeout=timeout,
+        output_limit=output_limit,
+    )
     expected = checked_statuses(expected_status)
     ctx.checkpoint()
     # Not at the top: aiohttp takes 0.2 s to import, which a child process that runs another chore would pay too.

@@ -17,12 +17,25 @@ from importlib.metadata import Distribution, distributions
 from pathlib import Path
 
 from gnomon import Context
+from gnomon.jobs.argument_checks import checks_arguments
 from gnomon_chores.arguments import kind
 from gnomon_chores.errors import BadArgument, IntegrityViolated, NothingToAudit
 
 CHUNK = 1 << 20
 
 
+def check_arguments(*, paths: object = None) -> None:
+    """Raise BadArgument for something else than a list of folders."""
+    if paths is not None and not isinstance(paths, list | tuple):
+        raise BadArgument(
+            "integrity_audit", "paths", kind(paths), "a list of folders, or null for those of this Python"
+        )
+    for path in paths or ():
+        if not isinstance(path, str) or not path or "\0" in path:
+            raise BadArgument("integrity_audit", "paths", f"a list with {path!r}", "folders")
+
+
+@checks_arguments(check_arguments)
 def integrity_audit(ctx: Context, *, paths: list[str] | None = None) -> dict[str, int]:
     """Compare every installed file with the hash that its distribution recorded.
 
@@ -54,16 +67,13 @@ def integrity_audit(ctx: Context, *, paths: list[str] | None = None) -> dict[str
     return {"distributions": len(records), "unverifiable": len(found) - len(records), **audit.counts()}
 
 
-def checked_folders(paths: object) -> list[str]:
+def checked_folders(paths: list[str] | None) -> list[str]:
     """Return the folders to search; raise BadArgument for those that do not exist."""
     if paths is None:
         return sys.path
-    if not isinstance(paths, list | tuple):
-        raise BadArgument(
-            "integrity_audit", "paths", kind(paths), "a list of folders, or null for those of this Python"
-        )
+    check_arguments(paths=paths)
     for path in paths:
-        if not isinstance(path, str) or not Path(path).is_dir():
+        if not Path(path).is_dir():
             raise BadArgument("integrity_audit", "paths", f"a list with {path!r}", "existing folders")
     return list(paths)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from gnomon import Context, RunCancelled, default_overrides
+from gnomon.jobs.argument_checks import checks_arguments
 from gnomon.subprocesses.monitored import Command, MonitoredProcess, MonitorLostError, monitored
 from gnomon_chores.arguments import check_number, checked_texts, checked_whole, kind
 from gnomon_chores.command_output import CommandOutput
@@ -19,6 +20,23 @@ logger = logging.getLogger("gnomon_chores.shell")
 ERROR_OUTPUT_BYTES = 2000
 
 
+def check_arguments(
+    *,
+    argv: object,
+    env: object = None,
+    cwd: object = None,
+    timeout: object = None,
+    output_limit: object = 65536,
+    grace: object = 5.0,
+) -> None:
+    """Raise BadArgument for what no machine could run; a folder may still be created."""
+    check_command(argv, env)
+    if cwd is not None and (not isinstance(cwd, str) or not cwd or "\0" in cwd):
+        raise BadArgument("shell", "cwd", repr(cwd), "the path of a folder")
+    check_limits(timeout, output_limit, grace)
+
+
+@checks_arguments(check_arguments)
 @default_overrides("none")
 async def shell(
     ctx: Context,
@@ -47,8 +65,8 @@ async def shell(
     Raises CommandFailed (exit code or signal, end of its output), CommandTimedOut, CommandNotStarted, MonitorLost,
     BadArgument.
     """
-    check_command(argv, env, cwd)
-    check_limits(timeout, output_limit, grace)
+    check_arguments(argv=argv, env=env, cwd=cwd, timeout=timeout, output_limit=output_limit, grace=grace)
+    check_folder(cwd)
     ctx.checkpoint()
     stdout = CommandOutput(output_limit, partial(log_output, ctx, logging.INFO))
     stderr = CommandOutput(output_limit, partial(log_output, ctx, logging.WARNING))
@@ -82,7 +100,7 @@ def log_output(ctx: Context, level: int, line: str) -> None:
         ctx.checkpoint()
 
 
-def check_command(argv: object, env: object, cwd: object) -> None:
+def check_command(argv: object, env: object) -> None:
     """Raise BadArgument for a command that the operating system could not run."""
     if not isinstance(argv, list | tuple) or not argv:
         found = "empty" if isinstance(argv, list | tuple) else kind(argv)
@@ -93,7 +111,11 @@ def check_command(argv: object, env: object, cwd: object) -> None:
             raise BadArgument("shell", f"argv[{position}]", found, "a string without NUL characters")
     if env is not None:
         check_environment(checked_texts("shell", "env", env))
-    if cwd is not None and (not isinstance(cwd, str) or not Path(cwd).is_dir()):
+
+
+def check_folder(cwd: str | None) -> None:
+    """Raise BadArgument for a folder that does not exist."""
+    if cwd is not None and not Path(cwd).is_dir():
         raise BadArgument("shell", "cwd", repr(cwd), "an existing folder")
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from gnomon import Context
+from gnomon.jobs.argument_checks import checks_arguments
 from gnomon_chores.arguments import checked_whole, kind
 from gnomon_chores.errors import BackupFailed, BadArgument, NotADatabase
 
@@ -24,6 +25,17 @@ BUSY_TIMEOUT_S = 60.0
 CHECKPOINT_INSTRUCTIONS = 100_000  # of the virtual machine of integrity_check, between two checkpoints
 
 
+def check_arguments(*, database: object, directory: object, keep: object = 7, prefix: object = None) -> None:
+    """Raise BadArgument for what cannot be a backup; the database may still be created."""
+    for argument, value in (("database", database), ("directory", directory)):
+        if not isinstance(value, str) or not value:
+            raise BadArgument("backup", argument, kind(value), "a path")
+    checked_whole("backup", "keep", keep, least=1)
+    if prefix is not None and (not isinstance(prefix, str) or not prefix or "/" in prefix or "\0" in prefix):
+        raise BadArgument("backup", "prefix", repr(prefix), "the start of a file name, without a slash")
+
+
+@checks_arguments(check_arguments)
 def backup(ctx: Context, *, database: str, directory: str, keep: int = 7, prefix: str | None = None) -> dict[str, Any]:
     """Copy a database to `directory/PREFIX-YYYYmmddTHHMMSSZ.db` (UTC), check the copy, and keep the newest `keep`.
 
@@ -54,18 +66,12 @@ def backup(ctx: Context, *, database: str, directory: str, keep: int = 7, prefix
     return {"path": str(path), "bytes": path.stat().st_size, "pages": pages, "removed": removed}
 
 
-def checked(database: object, directory: object, keep: object, prefix: object) -> tuple[Path, Path, str]:
+def checked(database: str, directory: str, keep: int, prefix: str | None) -> tuple[Path, Path, str]:
     """Return the database, the folder and the prefix; raise BadArgument before anything is touched."""
-    for argument, value in (("database", database), ("directory", directory)):
-        if not isinstance(value, str) or not value:
-            raise BadArgument("backup", argument, kind(value), "a path")
-    checked_whole("backup", "keep", keep, least=1)
-    source = Path(str(database))
-    prefix = source.stem if prefix is None else prefix
-    if not isinstance(prefix, str) or not prefix or "/" in prefix or "\0" in prefix:
-        raise BadArgument("backup", "prefix", repr(prefix), "the start of a file name, without a slash")
+    check_arguments(database=database, directory=directory, keep=keep, prefix=prefix)
+    source = Path(database)
     check_database(source)
-    return source, Path(str(directory)), prefix
+    return source, Path(directory), prefix if prefix is not None else source.stem
 
 
 def check_database(path: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from gnomon.errors import StoreError
 from gnomon_sqlite import event_rows
 from gnomon_sqlite.errors import translate
-from gnomon_sqlite.log_file import check_file
+from gnomon_sqlite.log_file import check_file, check_path
 from gnomon_sqlite.schema import is_empty
 from gnomon_sqlite.unflushed_reader import open_reader
 
@@ -23,6 +23,16 @@ def check_connection(path: Path) -> str:
         return _found(path)
     except (sqlite3.Error, OSError) as exc:
         raise translate(exc, path) from exc
+
+
+def place_problem(path: Path) -> str | None:
+    """Return why there can be no log at the path, without opening it; None if there can."""
+    try:
+        check_path(path)
+        _check_permissions(path)
+    except StoreError as exc:
+        return str(exc)
+    return None
 
 
 def _check_permissions(path: Path) -> None:

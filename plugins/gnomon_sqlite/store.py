@@ -39,6 +39,7 @@ from gnomon_sqlite import (
     wal_index,
 )
 from gnomon_sqlite.checksums import DamagedRowError
+from gnomon_sqlite.connection_check import place_problem
 from gnomon_sqlite.errors import translate
 from gnomon_sqlite.file_watch import FileWatch
 from gnomon_sqlite.high_water import HighWaterMark
@@ -137,6 +138,9 @@ class SqliteStore(Store):
                 await in_thread(lambda: self._release(pools), "gnomon-sqlite-close")
             except RuntimeError:  # the machine has no thread left
                 self._release(pools)
+
+    def place_problem(self) -> str | None:
+        return place_problem(self.path)
 
     def health(self) -> StoreHealth:
         if self._watch is None:

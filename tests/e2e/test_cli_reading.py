@@ -149,6 +149,36 @@ def test_an_empty_list_says_why_it_is_empty(configure: Configure, gnomon: Run) -
     assert gnomon("runs", "--job", "stesp").stderr == "there is no job 'stesp'; did you mean 'steps'?\n"
     assert gnomon("runs", "--job", "steps", "--status", "failed").stderr == "no run of the job 'steps' matches\n"
     assert gnomon("runs", "--status", "failed").stderr == "no run matches\n"
+    assert gnomon("history", "stesp").stderr == "there is no job 'stesp'; did you mean 'steps'?\n"
+    assert gnomon("history", "--action", "pause").stderr == "no action matches\n"
+
+
+def test_tail_of_an_unknown_job_does_not_wait_for_it(configure: Configure, gnomon: Run) -> None:
+    configure(steps="")
+    gnomon("exec", "steps")
+
+    done = gnomon("runs", "tail", "--job", "stesp")
+
+    assert (done.returncode, done.stderr) == (1, "gnomon: there is no job 'stesp'; did you mean 'steps'?\n")
+
+
+def test_a_command_says_that_it_uses_the_built_in_example(gnomon: Run) -> None:
+    done = gnomon("jobs", "--json")
+
+    assert "disk_usage" in done.stdout
+    assert done.stderr.startswith("there is no gnomon.toml in ")
+    assert "name a config with --config or $GNOMON_CONFIG" in done.stderr
+
+
+def test_check_reports_a_database_folder_that_does_not_exist(configure: Configure, gnomon: Run) -> None:
+    path = configure(steps="")
+    path.write_text(path.read_text(encoding="utf-8").replace("gnomon.db", "no/such/gnomon.db"), encoding="utf-8")
+
+    done = gnomon("check")
+
+    assert done.returncode == 2
+    assert done.stderr.startswith("plugins.sqlite: ")
+    assert "there is no folder" in done.stderr
 
 
 def test_the_history_can_be_read_when_a_job_is_broken(configure: Configure, gnomon: Run) -> None:

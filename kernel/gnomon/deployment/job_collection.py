@@ -177,7 +177,8 @@ class _Collection:
         if plugin := plugin_with_job_key(key, self._config):
             return f"belongs to the plugin {plugin!r}, which is not enabled; add [plugins.{plugin}]"
         loaded = {plugin.name for plugin in self._plugins}
-        failed = [name for name in self._config.sections if name not in loaded]
+        wanted = (*self._config.sections, *(path.stem.removeprefix("gnomon_") for path in self._config.plugin_paths))
+        failed = [name for name in wanted if name not in loaded]
         if failed and nearest(key, {*JOB_KEYS, *self._owners}) is None:
             names = " or ".join(map(repr, failed))
             return f"unknown key; it may belong to the plugin {names}, which could not be loaded"

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from gnomon.errors import JobError
+from gnomon.jobs.argument_checks import declared_check
 from gnomon.jobs.arguments import ArgumentTypes
 from gnomon.jobs.callables import cached_by_function, child_target, load_function, reference
 from gnomon.jobs.job import Job
@@ -31,7 +32,8 @@ class Body(msgspec.Struct, frozen=True):
 
     `child_target` is the name by which a child process imports the function, for jobs with `runner = "process"`.
     `overrides` says which arguments commands may set for one run. `types` has the types of annotated parameters;
-    `converter` is the same, or None where JSON is passed to the function as it is.
+    `converter` is the same, or None where JSON is passed to the function as it is. `check` is the check of arguments
+    that the function declares.
     """
 
     func: Callable[..., Any]
@@ -43,6 +45,7 @@ class Body(msgspec.Struct, frozen=True):
     overrides: Overrides = "all"
     types: ArgumentTypes | None = None
     converter: ArgumentTypes | None = None
+    check: Callable[..., object] | None = None
 
     def arguments(
         self, args: list[Any], kwargs: dict[str, Any], context: object, *, force: bool
@@ -135,7 +138,15 @@ def _read_body(func: Callable[..., Any]) -> Body:
     types = ArgumentTypes.of(func, signature, name)
     converter = types if types is not None and types.converts else None
     return Body(
-        func, is_async, name, position, _takes_force(signature), overrides=overrides, types=types, converter=converter
+        func,
+        is_async,
+        name,
+        position,
+        _takes_force(signature),
+        overrides=overrides,
+        types=types,
+        converter=converter,
+        check=declared_check(func),
     )
 
 

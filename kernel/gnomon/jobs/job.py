@@ -58,6 +58,8 @@ class Retry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Limits of a run in a process: `memory` in bytes of address space, `cpu` as CPU time."""
 
+    VALUE_HINTS: ClassVar[Mapping[str, str]] = {"memory": "write bytes as a number, such as memory = 1_000_000_000"}
+
     memory: int | None = None
     cpu: Duration | None = None
 

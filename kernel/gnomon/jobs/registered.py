@@ -13,6 +13,7 @@ from gnomon.domain.events import Origin
 from gnomon.domain.own_copies import own_value
 from gnomon.durations import Duration, decode_hook, shared_duration
 from gnomon.errors import ArgumentError, GnomonError, JobError
+from gnomon.jobs.argument_checks import refused_arguments
 from gnomon.jobs.arguments import ArgumentTypes
 from gnomon.jobs.body import SHOWN, Body, make_body
 from gnomon.jobs.callables import load_function, reference
@@ -174,9 +175,13 @@ def _runnable_body(job: Job) -> Body:
 
 
 def _unfit_arguments(job: Job, body: Body) -> Iterator[JobProblem]:
+    found: list[tuple[str, str]] = []
     if body.types is not None and (job.args or job.kwargs):
-        for place, problem in body.types.problems(job.args, job.kwargs):
-            yield JobProblem(place, ArgumentError(job.id, place, reference(body.func), problem))
+        found += body.types.problems(job.args, job.kwargs)
+    if body.check is not None and not found:
+        found += refused_arguments(body.check, job.args, job.kwargs)
+    for place, problem in found:
+        yield JobProblem(place, ArgumentError(job.id, place, reference(body.func), problem))
 
 
 def _typed(job: Job, timezone: str) -> tuple[Job, dict[str, Any]]:

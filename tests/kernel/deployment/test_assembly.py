@@ -147,6 +147,51 @@ def test_every_problem_is_reported_at_once(problems_of: Problems, write: Write) 
     ]
 
 
+@pytest.mark.parametrize(
+    ("func", "kwargs", "problem"),
+    [
+        ("shell", 'argv = "df -h"', "kwargs.argv: "),
+        ("shell", "argv = []", "kwargs.argv: "),
+        ("shell", 'argv = ["ls"], timeout = 0', "kwargs.timeout: "),
+        ("shell", 'argv = ["ls"], env = { "A=B" = "c" }', "kwargs.env['A=B']: "),
+        ("http", 'url = "ftp://example.org"', "kwargs.url: "),
+        ("http", 'url = "http://example.org", body = "a", json = 1', "kwargs.body: "),
+        ("backup", 'database = "a.db", directory = "b", keep = 0', "kwargs.keep: "),
+        ("backup", 'database = "a.db", directory = "b", prefix = "c/d"', "kwargs.prefix: "),
+        ("integrity_audit", 'paths = [""]', "kwargs.paths: "),
+    ],
+)
+def test_arguments_that_a_stock_job_refuses_are_reported(
+    problems_of: Problems, func: str, kwargs: str, problem: str
+) -> None:
+    (found,) = problems_of(f'[[jobs]]\nid = "x"\nfunc = "gnomon_chores:{func}"\nkwargs = {{ {kwargs} }}')
+
+    assert found.startswith(f"jobs[0 'x'].{problem}")
+
+
+def test_arguments_that_may_become_right_are_not_refused(deploy: Deploy) -> None:
+    """The folder may be created."""
+    keys = 'kwargs = { argv = ["ls"], cwd = "/no/such/folder" }'
+
+    assert ids(deploy(f'[[jobs]]\nid = "x"\nfunc = "gnomon_chores:shell"\n{keys}')) == ["x"]
+
+
+def test_a_key_of_a_plugin_file_that_does_not_load_is_not_just_unknown(problems_of: Problems, write: Write) -> None:
+    write("gnomon_broken", "import no_such_module")
+    problems = problems_of('[[jobs]]\nid = "x"\nfunc = "time:time"\nown_key = 1', ("gnomon_broken",))
+
+    unknown = "unknown key; it may belong to the plugin 'broken', which could not be loaded"
+    assert f"jobs[0 'x'].own_key: {unknown}" in problems
+
+
+def test_a_limit_in_words_says_what_to_write(problems_of: Problems) -> None:
+    keys = 'runner = "process"\nlimits = { memory = "1GB" }'
+    (found,) = problems_of(f'[[jobs]]\nid = "x"\nfunc = "time:time"\n{keys}')
+
+    expected = "expected integer, got text; write bytes as a number, such as memory = 1_000_000_000"
+    assert found == f"jobs[0 'x'].limits.memory: {expected}"
+
+
 # --- stores ---
 
 

@@ -103,6 +103,18 @@ async def test_both_folds_agree(lab: Any) -> None:
         assert {key: run.get(key) for key in expected} == expected, as_sent(history)
 
 
+async def test_a_run_that_never_began_has_not_started(lab: Any) -> None:
+    """Its time is that of its record, which would else be shown as its start."""
+    lives: list[list[Any]] = [[], [(events.Cancelled, {})], [(events.Started, {"runner": "async", "delay": 0.0})]]
+    shared: dict[str, Any] = {"stream": "a" * 24, "job_id": "a", "node": "n"}
+    due = (events.Scheduled, {"scheduled_time": START})
+    histories = [numbered([due, *life], shared, random.Random(1)) for life in lives]
+
+    begun = await lab.inside("arg.map(m.fold).map(m.hasStarted)", [as_sent(one) for one in histories])
+
+    assert begun == [False, False, True]
+
+
 async def test_a_fold_continues_from_a_record_and_across_conflated_progress(lab: Any) -> None:
     history = as_sent(next(h for h in checked_in() if h[0].job_id == "financial_sync" and len(h) == 8))
 

@@ -37,6 +37,12 @@ def read_config(
     if len(named) > 1:
         raise click.UsageError(f"expected one config file, got {' and '.join(sorted(map(str, named)))}")
     config = load_config(find_config(next(iter(named), None), os.environ), for_runs=for_runs)
+    if config.source is None:
+        echo(
+            f"there is no gnomon.toml in {config.directory}: this is the built-in example; name a config with --config "
+            "or $GNOMON_CONFIG",
+            err=True,
+        )
     os.chdir(config.directory)  # paths among the arguments of jobs are relative to it too
     return config
 

@@ -47,6 +47,8 @@ def command(
 
     try:
         deployment = assemble(read_config(ctx, config_file, config, for_runs=True))
+        if problem := deployment.store.place_problem():
+            raise ConfigError([f"plugins.{deployment.store.name}: {problem}"])
     except ConfigError as exc:
         if not as_json:
             raise

@@ -66,18 +66,28 @@ def command(  # noqa: PLR0913, PLR0917 - one parameter for each option
     page = asyncio.run(_read(kernel, query))
     if as_json:
         print_json({"items": [msgspec.structs.asdict(action) for action in page.items], "total": page.total})
+    elif not page.total and not _has_filters(query):
+        echo("No actions yet.")
     else:
         _print(page, kernel.zone)
 
 
 async def _read(kernel: ReachedKernel, query: ActionQuery) -> ActionPage:
+    from gnomon.cli.access.empty_lists import why_empty
+
     async with kernel:
-        return await kernel.actions(query)
+        page = await kernel.actions(query)
+        if not page.total and _has_filters(query):
+            echo(await why_empty(kernel, "action", query.job_id), err=True)
+        return page
+
+
+def _has_filters(query: ActionQuery) -> bool:
+    return any((query.job_id, query.status, query.action, query.actor, query.since))
 
 
 def _print(page: ActionPage, zone: tzinfo | None) -> None:
     if not page.total:
-        echo("No actions yet.")
         return
     from rich.text import Text
 

@@ -125,6 +125,7 @@ def logs(
 @click.pass_context
 def tail(ctx: click.Context, job_id: str | None, config: Path | None, url: str | None, as_json: bool) -> None:
     """Print what happens from now on, until Ctrl-C: which runs start and how they end."""
+    from gnomon.cli.access.empty_lists import expect_known
     from gnomon.cli.output.event_text import print_events
 
     kernel, outer = _reach(ctx, config, url), _outer(ctx)
@@ -132,6 +133,8 @@ def tail(ctx: click.Context, job_id: str | None, config: Path | None, url: str |
 
     async def print_all() -> None:
         async with kernel:
+            if job_id is not None:
+                await expect_known(kernel, job_id)
             await print_events(kernel.follow_events(job_id), kernel.zone, as_json=as_json)
 
     with contextlib.suppress(KeyboardInterrupt):
@@ -152,11 +155,13 @@ def _reach(ctx: click.Context, config: Path | None, url: str | None) -> ReachedK
 
 
 async def _page(kernel: ReachedKernel, query: ExecutionQuery) -> Page:
+    from gnomon.cli.access.empty_lists import why_empty
+
     try:
         async with kernel:
             page = await kernel.executions(query)
             if not page.total and (query.job_id or query.status or query.since):
-                echo(await _no_match(kernel, query.job_id), err=True)
+                echo(await why_empty(kernel, "run", query.job_id), err=True)
             return page
     except ValueError as exc:
         raise click.BadParameter(str(exc), param_hint="--cursor") from exc
@@ -168,23 +173,6 @@ async def _one(kernel: ReachedKernel, wanted: str) -> tuple[Execution, list[Even
     async with kernel:
         execution = await find_run(kernel, wanted)
         return execution, await kernel.run_events(execution.id)
-
-
-async def _no_match(kernel: ReachedKernel, job_id: str | None) -> str:
-    """Return why a list is empty: a job without runs, or a job that does not exist."""
-    from gnomon.errors import ConfigError
-    from gnomon.text import close_match
-
-    if job_id is None:
-        return "no run matches"
-    try:
-        known = [listing.id for listing in await kernel.jobs()]
-    except ConfigError:  # the log can be read even if the config is not valid
-        known = [job_id]
-    if job_id in known:
-        return f"no run of the job {job_id!r} matches"
-    jobs = f"; the jobs are {', '.join(known)}" if known else "; the deployment has no jobs"
-    return f"there is no job {job_id!r}{close_match(job_id, known) or jobs}"
 
 
 def _print(page: Page, zone: tzinfo | None) -> None:

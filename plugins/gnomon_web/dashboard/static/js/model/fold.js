@@ -13,6 +13,9 @@ const FIRST = new Set(['scheduled', 'missed', 'imported']);
 /** @param {Pick<Run, 'status'>} run */
 export const isOver = (run) => FINAL.has(run.status);
 
+/** Whether the body of a run has begun: one that was missed, or cancelled in the queue, has the time of its record only. @param {Run} run */
+export const hasStarted = (run) => run.status === 'running' || (run.delay ?? run.execution_time ?? null) !== null;
+
 /** Fold the events of one run, in order of version. @param {LogEvent[]} events @returns {Run | null} */
 export const fold = (events) => events.reduce((run, event) => apply(run, event), /** @type {Run | null} */ (null));
 

@@ -5,7 +5,7 @@ import { address, go, refine, route } from '../core/router.js';
 import { bindShortcuts } from '../core/shortcuts.js';
 import { get } from '../model/api.js';
 import { clean } from '../model/sanitize.js';
-import { fold, isOver } from '../model/fold.js';
+import { fold, hasStarted, isOver } from '../model/fold.js';
 import { connection } from '../model/session.js';
 import * as store from '../model/store.js';
 import { cancelButton, hideButton, markFailedButton, triggerButton } from '../components/actions.js';
@@ -191,12 +191,13 @@ const details = (read) =>
   panel(t('facts'), () => {
     const run = read();
     const late = run.delay ?? (Date.parse(run.timestamp) - Date.parse(run.scheduled_time)) / 1000;
+    const began = hasStarted(run);
     return facts([
       [t('fact.id'), h('span', { class: 'mono' }, run._id)],
       [t('col.by'), startedBy(run)],
       [t('fact.due'), moment(run.scheduled_time, dateAndTime)],
-      [t('col.started'), run.status === 'scheduled' ? t('run.waiting') : moment(run.timestamp, dateAndTime)],
-      [t('fact.late'), late >= 0.1 ? h('span', { class: 'num' }, duration(late)) : null],
+      [began || run.status === 'scheduled' ? t('col.started') : t('fact.recorded'), run.status === 'scheduled' ? t('run.waiting') : moment(run.timestamp, dateAndTime)],
+      [t('fact.late'), began && late >= 0.1 ? h('span', { class: 'num' }, duration(late)) : null],
       [t('fact.ended'), isOver(run) ? moment(run.updated_at, dateAndTime) : null],
       [t('fact.reason'), run.reason ? word('reason', run.reason) : null],
       [t('fact.detail'), run.detail ? clean(run.detail) : null],
