@@ -176,7 +176,7 @@ async def test_imported_jobs_run(scheduler: BackgroundScheduler, job_store: Base
 
 
 def saved(path: Path, **state: Any) -> SQLAlchemyJobStore:
-    """Return a store with one row, as APScheduler or somebody else would have written it."""
+    """Return a store with one row, as APScheduler or an operator else would have written it."""
     store = SQLAlchemyJobStore(f"sqlite:///{path}")
     store.jobs_t.create(store.engine, checkfirst=True)
     with sqlite3.connect(path) as connection:
@@ -187,7 +187,7 @@ def saved(path: Path, **state: Any) -> SQLAlchemyJobStore:
 
 
 class Exploit:
-    """What somebody who can write to a job store would put there."""
+    """What an operator who can write to a job store would put there."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

@@ -1,6 +1,6 @@
 """Reads pickled job states of APScheduler without running code from them.
 
-`pickle.loads` imports modules and calls functions that the data names: whoever can write to a job store can run code in
+`pickle.loads` imports modules and calls functions that the data names: anyone who can write to a job store runs code in
 the process that reads it. Here, only values of a few harmless types of the standard library are built. Every other
 class becomes a subclass of `ForeignObject`, which keeps the name of the class and the state, and calls nothing. That is
 also why an import needs neither the functions of the jobs nor the classes of their triggers.
