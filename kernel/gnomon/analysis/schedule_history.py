@@ -138,6 +138,7 @@ def _apply(history: ScheduleHistory, event: Event) -> None:
         _end_schedule(history, event, "removed")
         _end_pause(history, event)
     elif isinstance(event, events.JobPaused):
+        _end_pause(history, event)  # one of the kernel, which an operator's pause replaces
         history.pauses.append(Pause(since=event.at, by=event.actor, reason=event.reason))
     elif isinstance(event, events.JobResumed):
         _end_pause(history, event)

@@ -9,6 +9,7 @@ from gnomon.engine.job_recorder import Act, Holding, JobRecorder
 from gnomon.engine.job_registry import JobRegistry
 from gnomon.engine.job_table import JobTable
 from gnomon.engine.journal import Journal
+from gnomon.engine.launcher import Launcher
 from gnomon.errors import ForeignJobError, JobConflictError, JobError, JobExistsError
 from gnomon.jobs.diff import JobsDiff, changed_keys, difference
 from gnomon.jobs.registered import RegisteredJob
@@ -17,8 +18,11 @@ from gnomon.jobs.registered import RegisteredJob
 class AddedJobs:
     """The jobs of origin api. Each method checks everything before it changes anything, and runs in one step."""
 
-    def __init__(self, journal: Journal, jobs: JobTable, registry: JobRegistry, recorder: JobRecorder) -> None:
+    def __init__(
+        self, journal: Journal, jobs: JobTable, registry: JobRegistry, recorder: JobRecorder, launcher: Launcher
+    ) -> None:
         self._journal = journal
+        self._launcher = launcher
         self._jobs = jobs
         self._registry = registry
         self._recorder = recorder
@@ -89,8 +93,8 @@ class AddedJobs:
         return f"job {job_id!r} cannot belong to {owner!r}: a job with the same id {belongs}; choose another id"
 
     def _put(self, registered: RegisteredJob, act: Act, holding: Holding) -> None:
-        job_id = registered.job.id
-        if self._jobs.get(job_id) is None:
+        job_id, known = registered.job.id, self._jobs.get(registered.job.id)
+        if known is None:
             self._recorder.add(registered, act, holding)
         else:
             state = self._journal.jobs[job_id]
@@ -98,7 +102,12 @@ class AddedJobs:
             self._recorder.change(registered, changes, act, holding)
         registered.definition = self._journal.jobs[job_id].definition
         self._jobs.put(registered)
-        self._registry.enter(job_id)
+        if known is not None and known.problem is not None:
+            self._launcher.resume_held(registered.job)
+        if self._journal.jobs[job_id].problem is not None:
+            self._registry.release(job_id)
+        else:
+            self._registry.enter(job_id)
 
 
 def _is_of(state: JobState, owner: str) -> bool:

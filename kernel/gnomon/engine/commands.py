@@ -20,7 +20,7 @@ from gnomon.engine.idempotency import check_key, check_repeated, request_digest
 from gnomon.engine.job_commands import JobCommands
 from gnomon.engine.kernel_facts import KernelFacts
 from gnomon.engine.refused_acts import refusable
-from gnomon.errors import ArgumentError, ExecutionOverError, ExecutionRunningError
+from gnomon.errors import ArgumentError, ExecutionOverError, ExecutionRunningError, JobError
 from gnomon.jobs.body import check_arguments
 from gnomon.jobs.callables import reference
 from gnomon.jobs.overrides import check_overrides
@@ -161,6 +161,8 @@ def _merge(registered: RegisteredJob, kwargs: Mapping[str, Any], arguments_limit
     looks like a reference to a secret is escaped: only the definition of a job may refer to one.
     """
     job, types = registered.job, registered.body.types
+    if registered.problem is not None:
+        raise JobError(f"job {job.id!r} cannot run: {registered.problem}")
     if types is not None:
         kwargs = types.kept([], dict(kwargs))[1]
     check_overrides(job.id, registered.body.overrides, job.kwargs, kwargs)

@@ -14,6 +14,7 @@ from gnomon.domain.operator_actions import is_reserved
 from gnomon.domain.own_copies import own_view
 from gnomon.engine.added_jobs import AddedJobs
 from gnomon.engine.admission import Admission
+from gnomon.engine.finished_jobs import FinishedJobs
 from gnomon.engine.health import KernelCondition
 from gnomon.engine.job_previews import JobPreviewer
 from gnomon.engine.job_registry import JobRegistry
@@ -23,6 +24,7 @@ from gnomon.engine.launcher import Launcher
 from gnomon.engine.loop_watchdog import LoopWatchdog
 from gnomon.engine.progress_recorder import ProgressRecorder
 from gnomon.engine.refused_acts import RefusedActs
+from gnomon.engine.restored_jobs import RestoredJobs
 from gnomon.engine.supervisor import Supervisor
 from gnomon.engine.timetable import Timetable
 from gnomon.errors import (
@@ -117,6 +119,8 @@ class KernelComponents(KernelApi):
     _registry: JobRegistry
     _previewer: JobPreviewer
     _added_jobs: AddedJobs
+    _restored_jobs: RestoredJobs
+    _finished_jobs: FinishedJobs
     _refused_acts: RefusedActs
 
     async def _find(self, execution_id: str) -> Execution | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from gnomon.engine.job_table import JobTable
 from gnomon.engine.journal import Journal
 from gnomon.engine.loop_watchdog import LoopWatchdog
 from gnomon.engine.timetable import Timetable
@@ -18,13 +19,18 @@ SLOW_APPEND_S = 1.0
 """Appends that take longer than this on average are a problem, also where nothing is late yet."""
 BEHIND_S = 5.0
 """A clock that is further behind the log is a problem; clocks of two machines differ by less."""
+SHOWN_JOBS = 3
+"""Jobs that cannot be built, which health names."""
 
 
 class KernelCondition:
     """Finds the problems of a kernel, in any thread, and logs those that come and go."""
 
-    def __init__(self, journal: Journal, timetable: Timetable, watchdog: LoopWatchdog | None) -> None:
+    def __init__(
+        self, journal: Journal, timetable: Timetable, watchdog: LoopWatchdog | None, jobs: JobTable | None = None
+    ) -> None:
         self._journal = journal
+        self._broken = jobs.broken if jobs is not None else {}
         self._timetable = timetable
         self._watchdog = watchdog
         self._logged: set[str] = set()
@@ -65,6 +71,8 @@ class KernelCondition:
             found["clock"] = problem
         if (problem := self._timetable.trigger_problem) is not None:
             found["triggers"] = problem
+        if self._broken:
+            found["jobs"] = _broken_jobs(self._broken.copy())
         if self._watchdog is not None:
             if (problem := self._watchdog.problem) is not None:
                 found["loop"] = problem
@@ -80,3 +88,9 @@ class KernelCondition:
         for kind in self._logged - problems.keys():
             log.info("kernel recovered", component=kind)
         self._logged = set(problems)
+
+
+def _broken_jobs(broken: dict[str, str]) -> str:
+    shown = "; ".join(f"{job_id!r} ({problem})" for job_id, problem in list(broken.items())[:SHOWN_JOBS])
+    more = f"; and {len(broken) - SHOWN_JOBS} more" if len(broken) > SHOWN_JOBS else ""
+    return f"jobs cannot be built, and their fires are held: {shown}{more}; mend them, then restart, or change the jobs"

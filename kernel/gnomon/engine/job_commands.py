@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -15,7 +15,7 @@ from gnomon.engine.refused_acts import refusable
 from gnomon.errors import GnomonError, JobError
 from gnomon.jobs.changes import changed_job
 from gnomon.jobs.diff import JobsDiff
-from gnomon.jobs.durable import check_durable, register_added
+from gnomon.jobs.durable import check_durable, register_added, restore_job
 from gnomon.jobs.groups import unknown_group
 from gnomon.jobs.job import Job
 from gnomon.jobs.plain_functions import job_of
@@ -135,6 +135,7 @@ class JobCommands(KernelComponents):
             found = self._registry.apply(defined, Act(actor, reason or "reload"))
             for job_id in (*found.added, *found.changed):
                 self._registry.enter(job_id)
+            self._restored_jobs.rebuild_references()
         return found
 
     @asynccontextmanager
@@ -148,6 +149,10 @@ class JobCommands(KernelComponents):
     def _find_defined(self, job_id: str) -> RegisteredJob | None:
         registered = self._jobs.get(job_id)
         return registered if registered is not None and registered.origin != "api" else None
+
+    def _restored(self, job_id: str, definition: Mapping[str, Any]) -> RegisteredJob:
+        """Build a job from its definition in the log."""
+        return restore_job(job_id, definition, self._timezone, self._arguments_limit, self._find_defined)
 
     def _ordered(self, job: JobLike, keys: dict[str, Any], *, temporary: bool) -> RegisteredJob:
         """Check a job of an order; JobError, TriggerError."""

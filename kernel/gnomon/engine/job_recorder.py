@@ -121,7 +121,8 @@ class JobRecorder:
         """
         state, known = self._journal.jobs[job_id], self._jobs.get(job_id)
         # When a kernel starts, its table has the new jobs already, and the old ones are in the log only.
-        old = known if known is not None and known is not new else rebuild_job(state.definition)
+        is_old = known is not None and known is not new and known.origin == state.origin
+        old = known if known is not None and is_old else rebuild_job(state.definition)
         if old.job is not None and old.trigger is not None:
             try:
                 missed = undecided(old.trigger, state, until)

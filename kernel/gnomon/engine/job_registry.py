@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from gnomon.domain import events
 from gnomon.domain.job_state import JobState
+from gnomon.domain.operator_actions import KERNEL
 from gnomon.engine.job_recorder import Act, JobRecorder
 from gnomon.engine.job_table import JobTable
 from gnomon.engine.journal import Journal
@@ -25,13 +26,20 @@ class JobRegistry:
     """Replaces the jobs of config, code and plugins; pauses, resumes and describes any job."""
 
     def __init__(
-        self, journal: Journal, clock: Clock, timetable: Timetable, jobs: JobTable, recorder: JobRecorder
+        self,
+        journal: Journal,
+        clock: Clock,
+        timetable: Timetable,
+        jobs: JobTable,
+        recorder: JobRecorder,
+        on_entered: Callable[[str], None],
     ) -> None:
         self._journal = journal
         self._clock = clock
         self._timetable = timetable
         self._jobs = jobs
         self._recorder = recorder
+        self._on_entered = on_entered
 
     def apply(self, jobs: Iterable[RegisteredJob], act: Act) -> JobsDiff:
         """Replace the jobs that config, code and plugins define with these, in one step: nothing runs in between.
@@ -66,7 +74,8 @@ class JobRegistry:
     def pause(self, job_id: str, actor: str | None, reason: str | None) -> bool:
         """Pause a job; False where it is paused already. UnknownJobError."""
         self._jobs.expect(job_id)
-        if self._is_paused(job_id):
+        state = self._journal.jobs.get(job_id)
+        if state is not None and state.paused and state.problem is None:
             return False
         self._journal.record(events.JobPaused, events.job_stream(job_id), job_id, actor=actor, reason=reason)
         self._timetable.remove(job_id)
@@ -82,6 +91,13 @@ class JobRegistry:
         event = self._journal.record(events.JobResumed, events.job_stream(job_id), job_id, actor=actor, reason=reason)
         self.enter(job_id, Absence(paused_until=event.at))
         return True
+
+    def release(self, job_id: str) -> None:
+        """Resume a job that the kernel held because it could not build it, with the runs that it had accepted."""
+        event = self._journal.record(
+            events.JobResumed, events.job_stream(job_id), job_id, actor=KERNEL, reason="it can be built again"
+        )
+        self.enter(job_id, Absence(paused_until=event.at))
 
     def describe(self, job_id: str, display_name: str | None, note: str | None, actor: str | None) -> bool:
         """Record an operator's texts for a job; None keeps the current one. False where nothing changes."""
@@ -101,6 +117,7 @@ class JobRegistry:
         registered, state = self._jobs[job_id], self._journal.jobs[job_id]
         if registered.trigger is not None and not state.paused and registered.problem is None:
             self._timetable.schedule(registered.job, registered.trigger, state, absence)
+            self._on_entered(job_id)
         else:
             self._timetable.remove(job_id)
 

@@ -14,6 +14,8 @@ class JobTable:
 
     def __init__(self, jobs: Iterable[RegisteredJob] = ()) -> None:
         self._jobs: dict[str, RegisteredJob] = {}
+        self.broken: dict[str, str] = {}
+        """Why a job cannot be built, by id."""
         self.changes = 0
         """How often the table was changed."""
         for registered in jobs:
@@ -48,10 +50,15 @@ class JobTable:
         """Add a job, or replace the one with its id."""
         self.changes += 1
         self._jobs[registered.job.id] = registered
+        if registered.problem is not None:
+            self.broken[registered.job.id] = registered.problem
+        elif self.broken:
+            self.broken.pop(registered.job.id, None)
 
     def remove(self, job_id: str) -> None:
         """Remove a job."""
         del self._jobs[job_id]
+        self.broken.pop(job_id, None)
 
     def replace_defined(self, jobs: Iterable[RegisteredJob]) -> None:
         """Replace the jobs of config, code and plugins; those that were added at run time stay."""

@@ -180,6 +180,12 @@ class Launcher:
         self._journal.adopt(execution)
         self._admit_when_due(execution, job)
 
+    def resume_held(self, job: Job) -> None:
+        """Resume the accepted runs of a job that could not be built until now."""
+        for execution in list(self._journal.live.values()):
+            if execution.job_id == job.id and execution.status == "scheduled":
+                self._admit_when_due(execution, job)
+
     def retry(self, failed: Execution, job: Job) -> None:
         """Schedule the next attempt of a failed run if its policy has one left and nobody cancelled it."""
         if failed.attempt >= job.retry.attempts or failed.reason not in RETRIED or failed.cancel_requested:
@@ -202,6 +208,8 @@ class Launcher:
         self._admit_when_due(execution, job)
 
     def _admit_when_due(self, execution: Execution, job: Job) -> None:
+        if (registered := self._jobs.get(job.id)) is not None and registered.problem is not None:
+            return  # it stays accepted until its job can be built again
         due = execution.not_before or execution.scheduled_time
         wait = 0.0
         if execution.not_before is not None:  # where the clock was set back since, no longer than the policy says

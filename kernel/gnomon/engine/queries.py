@@ -141,7 +141,7 @@ class KernelQueries(KernelComponents):
     @property
     def is_idle(self) -> bool:
         """Whether nothing is due or being written and plugins have handled everything; bodies may be running."""
-        parts = (self._timetable, self._supervisor, self._journal, self._dispatcher)
+        parts = (self._timetable, self._supervisor, self._journal, self._dispatcher, self._finished_jobs)
         return all(part.is_idle for part in parts)
 
     @property

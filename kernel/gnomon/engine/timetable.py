@@ -136,6 +136,11 @@ class Timetable:
         entry = self._entries.get(job_id)
         return entry.next - entry.ahead if entry is not None and entry.next is not None else None
 
+    def is_over(self, job_id: str) -> bool:
+        """Return whether a job is scheduled and its trigger has ended: no fire will come."""
+        entry = self._entries.get(job_id)
+        return entry is not None and entry.next is None and job_id not in self._failed
+
     @property
     def clock_problem(self) -> str | None:
         """A sentence for some minutes after the wall clock was set. In any thread."""

@@ -80,7 +80,7 @@ def restore_job(
 def _broken(job_id: str, definition: Mapping[str, object], problem: str) -> RegisteredJob:
     """Return a job that shows what can be read of its definition, and runs nothing."""
 
-    def cannot_run() -> None:
+    def cannot_run(*_args: object, **_kwargs: object) -> None:
         raise JobError(problem)
 
     kept: dict[str, object] = {"id": job_id, "func": str(definition.get("func", ""))}
