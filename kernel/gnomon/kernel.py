@@ -29,6 +29,7 @@ from gnomon.engine.added_jobs import AddedJobs
 from gnomon.engine.admission import Admission
 from gnomon.engine.asked_trigger import AskedTrigger
 from gnomon.engine.commands import KernelCommands
+from gnomon.engine.dependencies import Dependencies
 from gnomon.engine.finished_jobs import FinishedJobs
 from gnomon.engine.fire_sampler import FireSampler
 from gnomon.engine.garbage_collection import garbage_collection_paused
@@ -51,6 +52,7 @@ from gnomon.engine.supervisor import Supervisor
 from gnomon.engine.timetable import Timetable
 from gnomon.errors import DeposedError, GnomonError
 from gnomon.jobs.allowed_functions import AllowedFunctions
+from gnomon.jobs.dependencies import check_dependencies
 from gnomon.jobs.groups import Group, convert_groups
 from gnomon.jobs.job import Job
 from gnomon.jobs.registered import ARGUMENTS_LIMIT, RegisteredJob
@@ -151,6 +153,7 @@ class Kernel(KernelQueries, KernelCommands):
         )
         self._dispatcher = Dispatcher(self.plugins, self._store, self, self._hook_timeout_s)
         self._journal = Journal(self._store, self.clock, self.node, self._publish)
+        self._dependencies = Dependencies(self._jobs, self._journal, self._store, self.clock)
         self._facts = KernelFacts(self._journal)
         self._refused_acts = RefusedActs(self._facts, self.clock)
         self._admission = Admission(max_running, lambda: health_of(self._store), self._groups, self.clock.monotonic)
@@ -161,6 +164,8 @@ class Kernel(KernelQueries, KernelCommands):
 
     async def __aenter__(self) -> Self:
         """Open the store, start the plugins, settle the runs of an earlier kernel, and start to keep time."""
+        for _, problem in check_dependencies({registered.job.id: registered.job for registered in self._jobs}):
+            raise problem
         self.loop, self._owner = asyncio.get_running_loop(), asyncio.current_task()
         try:
             await self._start(self._resources)
@@ -237,6 +242,8 @@ class Kernel(KernelQueries, KernelCommands):
         if self._keeps_time:
             self._start_component(self._timetable.run(), "timetable")
             self._start_component(self._finished_jobs.run(self._added_jobs), "removal of finished jobs")
+            await self._dependencies.resume_following()
+            self._start_component(self._dependencies.run(self._launcher, self._timetable), "dependencies")
 
     def _build(self, tasks: TaskSet) -> None:
         """Build the components that need the running event loop and the kernel's set of tasks."""
@@ -257,6 +264,7 @@ class Kernel(KernelQueries, KernelCommands):
             self._jobs,
             self._supervisor,
             tasks,
+            self._dependencies,
             self._watchdog,
         )
         self._timetable = Timetable(self.clock, self._launcher.dispatch, self._facts.clock_changed, asked)
@@ -298,6 +306,7 @@ class Kernel(KernelQueries, KernelCommands):
     def _publish(self, events: Sequence[Event]) -> None:
         self._dispatcher.publish(events)
         self._finished_jobs.note_outcomes(events)
+        self._dependencies.on_events(events)
 
     def _start_nothing_more(self) -> None:
         self._admission.is_open = False

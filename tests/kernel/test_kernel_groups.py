@@ -121,7 +121,7 @@ async def test_a_job_of_a_group_that_is_not_defined_is_refused_with_the_group_th
         gnomon_kernel(wrong, groups={"warehouse": 1})
     async with gnomon_kernel(groups={"warehouse": 1}) as kernel:
         with pytest.raises(JobError, match="the group 'warehous' is not defined"):
-            await kernel.add_job(wrong)
+            await kernel.add_job(wrong, temporary=True)
         assert await kernel.jobs() == []
 
 

@@ -150,7 +150,7 @@ class World:
 
     async def start(self) -> None:
         settings: dict[str, Any] = {"clock": self.clock, "store": self.store, "max_running": 2, "groups": GROUPS}
-        self.kernel = make_kernel(*self.jobs.values(), **settings)
+        self.kernel = make_kernel(*self.definitions(), **settings)
         for expected in self.expected.values():
             expected.enter(self.clock.now())
         await self.kernel.__aenter__()
@@ -179,7 +179,16 @@ class World:
         if is_new:
             expected.is_paused = policies.get("paused", False)
         keys = schedule.keys() if schedule is not None else {}
-        self.jobs[job_id] = Job(id=job_id, func=self.body, **keys, **policies)
+        given = {key: value for key, value in policies.items() if key != "is_last"}
+        after = ["a"] if job_id == "b" and schedule is not None and policies.get("is_last") else []
+        self.jobs[job_id] = Job(id=job_id, func=self.body, after=after, **keys, **given)
+
+    def definitions(self) -> list[Job]:
+        """Return the jobs; b may wait for a while that is there and has a schedule."""
+        is_chain = "a" in self.jobs and self.jobs["a"].has_schedule
+        return [
+            msgspec.structs.replace(job, after=[]) if job.after and not is_chain else job for job in self.jobs.values()
+        ]
 
     def undefine(self, job_id: str) -> None:
         if self.jobs.pop(job_id, None) is not None:
@@ -245,7 +254,7 @@ class World:
             self.undefine(job_id)
         else:
             self.define(job_id, schedule, policies)
-        await self.kernel.apply_jobs(self.jobs.values())
+        await self.kernel.apply_jobs(self.definitions())
 
     async def restart(self, minutes: int, definition: tuple[str, Schedule | None, dict[str, Any]] | None) -> None:
         await self.stop()
@@ -290,6 +299,7 @@ policies = st.fixed_dictionaries(
         "retry": st.sampled_from([Retry(attempts=2), Retry(attempts=3, delay=Duration(), backoff=1.0)]),
         "group": st.sampled_from(["narrow", "slow"]),
         "priority": st.integers(-1, 1),
+        "is_last": st.just(True),
         "timeout": st.just(Duration(minutes=10)),
         "paused": st.booleans(),
     },

@@ -357,6 +357,9 @@ class _Explainer:
         if schedule.problem is not None:
             return f"Its fires cannot be computed: {schedule.problem}."
         if schedule.trigger is None:
+            after = schedule.job.after if schedule.job is not None else []
+            if after:
+                return f"The job has no schedule: it runs after {' and '.join(after)}."
             return "The job has no schedule: it runs only when it is triggered."
         return f"The schedule is: {explain_trigger(schedule.trigger)}."
 

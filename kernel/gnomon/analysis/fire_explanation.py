@@ -9,12 +9,11 @@ import msgspec
 
 from gnomon.analysis import fire_outcomes
 from gnomon.analysis.fire_outcomes import FireOutcome
-from gnomon.analysis.group_explanation import group_of, what_it_waits_for
 from gnomon.analysis.schedule_history import Pause, ScheduleHistory
+from gnomon.analysis.wait_explanation import NEGLIGIBLE_DELAY, NEIGHBOURS, WaitExplainer, behind_words
 from gnomon.domain import events
 from gnomon.domain.events import Event
 from gnomon.domain.execution import Execution, Status, execution_id
-from gnomon.domain.records import ExecutionQuery
 from gnomon.ports import Store
 from gnomon.scheduling.catch_up import DETAILS
 from gnomon.scheduling.triggers import AnchoredTrigger, counts_elapsed_time
@@ -23,12 +22,8 @@ from gnomon.text import length, moment
 
 Fate = Status | Literal["held_back", "undecided", "to_come", "no_outcome", "forgotten"]
 
-NEGLIGIBLE_DELAY = timedelta(seconds=1)
-"""Largest delay of a start that needs no explanation."""
 HELD_UP_RECORDED_WITHIN = timedelta(seconds=10)
 """How long after a late decision the kernel may record what held it up: a thread notices it."""
-NEIGHBOURS = 200
-"""Events before a start among which the end of the run that freed its slot is searched."""
 
 
 class Silence(msgspec.Struct, frozen=True):
@@ -76,6 +71,7 @@ class FireExplainer:
         self._head = head
         self._now = now
         self._job_id = history.state.job_id
+        self._waits = WaitExplainer(store, history, self.when, now)
 
     def when(self, at: datetime | None) -> str:
         """Format a time in the job's zone, with its offset."""
@@ -127,11 +123,22 @@ class FireExplainer:
         if late < NEGLIGIBLE_DELAY:
             explanation.say(f"It ran on time: it started at {self.when(started.at)} (run {run.id}).")
             return
-        explanation.say(f"It ran late, by {length(late)}: it started at {self.when(started.at)} (run {run.id}).")
+        ready = max(first.at, due)
+        if (upstream := await self._waits.upstream_end(run)) is not None and upstream.updated_at > ready:
+            ready = upstream.updated_at
+            explanation.behind.append(upstream)
+            explanation.say(
+                f"It started at {self.when(started.at)} (run {run.id}), after run {upstream.id} of job "
+                f"{upstream.job_id}, which succeeded at {self.when(ready)}."
+            )
+        else:
+            explanation.say(f"It ran late, by {length(late)}: it started at {self.when(started.at)} (run {run.id}).")
         if first.at - due >= NEGLIGIBLE_DELAY:
             await self._explain_why_late(explanation, due, first)
-        if started.at - max(first.at, due) >= NEGLIGIBLE_DELAY:
-            await self._explain_what_it_waited_for(explanation, run, max(first.at, due), started)
+        if started.at - ready >= NEGLIGIBLE_DELAY:
+            sentences, behind = await self._waits.waited(run, ready, started)
+            explanation.say(*sentences)
+            explanation.behind += behind
 
     async def _explain_why_late(self, explanation: FireExplanation, due: datetime, decided: Event) -> None:
         """Explain why a kernel decided a fire later than it was due."""
@@ -179,47 +186,12 @@ class FireExplainer:
         warned = (event for event in block if isinstance(event, events.Warned) and event.kind == events.BLOCKED_LOOP)
         return next((event for event in warned if event.at >= due and event.position < decided.position), None)
 
-    async def _explain_what_it_waited_for(
-        self, explanation: FireExplanation, run: Execution, since: datetime, started: Event
-    ) -> None:
-        """Find the run whose end allowed a waiting run to start."""
-        waited = length(started.at - since)
-        block = await self._store.read(max(started.position - NEIGHBOURS, 0), NEIGHBOURS)
-        ended = [event for event in block if event.position < started.position and _frees_a_slot(event, started)]
-        own = [event for event in ended if event.job_id == self._job_id and event.stream != run.id]
-        group = await group_of(self._store, self._job_id, self._now)
-        if not ended and group is not None and group.rate is not None:
-            explanation.say(f"It waited {waited} for the rate of group {group.name}: {group.rate}.")
-            return
-        if not ended:
-            explanation.say(f"It waited {waited}; then a kernel that had just started resumed it.")
-            return
-        if not own and group is not None and (shared := [one for one in ended if one.job_id in group.jobs]):
-            await self._note_behind(explanation, shared[-1].stream)
-            explanation.say(f"It waited {waited} for a slot of group {group.name}. {self._behind_words(explanation)}")
-            return
-        what = "another run of the job to end" if own else "a slot: max_running runs were active"
-        await self._note_behind(explanation, (own or ended)[-1].stream)
-        explanation.say(f"It waited {waited} for {what}. {self._behind_words(explanation)}")
-
     async def _explain_not_started(self, explanation: FireExplanation, run: Execution, stream: list[Event]) -> None:
-        if run.status != "scheduled":
-            return
-        explanation.say(f"It was accepted at {self.when(stream[0].at)} and has not started yet (run {run.id}).")
-        if run.not_before is not None and run.not_before > self._now:
-            explanation.say(f"It waits until {self.when(run.not_before)}, as its retry policy says.")
-            return
-        if (group := await group_of(self._store, self._job_id, self._now)) is not None:
-            words, explanation.behind = await what_it_waits_for(self._store, group, self._now)
-            if words is not None:
-                explanation.say(words)
-                return
-        page = await self._store.executions(ExecutionQuery(job_id=self._job_id, status=("running",), limit=5))
-        explanation.behind = [one for one in page.items if one.id != run.id]
-        if explanation.behind:
-            explanation.say(self._waiting_words(explanation.behind[-1]))
-        else:
-            explanation.say("It waits for a slot, or for a kernel to start it.")
+        if run.status == "scheduled":
+            explanation.say(f"It was accepted at {self.when(stream[0].at)} and has not started yet (run {run.id}).")
+            sentences, behind = await self._waits.not_started(run)
+            explanation.say(*sentences)
+            explanation.behind += behind
 
     def _explain_end(self, explanation: FireExplanation, run: Execution, stream: list[Event]) -> None:
         took = f" after {length(run.execution_time)}" if run.execution_time is not None else ""
@@ -360,36 +332,12 @@ class FireExplainer:
         if (run := await self._store.execution(run_id)) is not None:
             explanation.behind.append(run)
 
-    def _waiting_words(self, run: Execution) -> str:
-        return (
-            f"It is waiting for run {run.id} of this job, which started at {self.when(run.timestamp)} "
-            "and is still running."
-        )
-
     def _behind_words(self, explanation: FireExplanation) -> str:
-        if not explanation.behind:
-            return "That run is no longer in the log."
-        run = explanation.behind[-1]
-        of = "" if run.job_id == self._job_id else f" of job {run.job_id}"
-        end = (
-            f", and ended at {self.when(run.updated_at)} ({run.status})"
-            if run.is_over
-            else f" and is still {run.status}"
-        )
-        return f"That was run {run.id}{of}, which started at {self.when(run.timestamp)}{end}."
+        return behind_words(explanation.behind[-1] if explanation.behind else None, self._job_id, self.when)
 
     def _catch_up_words(self, fire: datetime) -> str:
         schedule = self._history.schedule_at(fire)
         return f" (catch_up = {schedule.job.catch_up!r})" if schedule is not None and schedule.job is not None else ""
-
-
-def _frees_a_slot(event: Event, started: Event) -> bool:
-    """Return whether an event is the end of a run that occupied a slot until then; a lost run ended long before."""
-    if started.at - event.at > NEGLIGIBLE_DELAY or not isinstance(
-        event, events.Succeeded | events.Failed | events.Cancelled
-    ):
-        return False
-    return not (isinstance(event, events.Failed) and event.reason == "lost")
 
 
 def future_fire_words(trigger: AnchoredTrigger, newest: str) -> str:

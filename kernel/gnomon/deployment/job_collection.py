@@ -13,6 +13,7 @@ from gnomon.domain.events import Origin
 from gnomon.errors import JobError, PluginError
 from gnomon.jobs.callables import import_module, reference
 from gnomon.jobs.decorator import jobs_in
+from gnomon.jobs.dependencies import check_dependencies
 from gnomon.jobs.job import Job
 from gnomon.jobs.job_keys import JOB_KEYS, JobKeys
 from gnomon.jobs.registered import RegisteredJob
@@ -71,7 +72,10 @@ class _Collection:
                 self._problems.append(f"{declared.place}: the id {declared.job.id!r} is already taken by {other.place}")
         configured = self._from_config()
         left = [declared for declared in self._declared.values() if declared.job.id not in configured]
-        self._registered = [(declared, self._register(declared)) for declared in (*left, *configured.values())]
+        every = {declared.job.id: declared for declared in (*left, *configured.values())}
+        self._registered = [(declared, self._register(declared)) for declared in every.values()]
+        for job_id, problem in check_dependencies({job_id: declared.job for job_id, declared in every.items()}):
+            self._problems.append(f"{every[job_id].place}.after: {problem}")
         return [job for _, job in self._registered if job is not None]
 
     def jobs_of_running(self, running: PluginSet) -> list[RegisteredJob]:

@@ -23,7 +23,7 @@ from gnomon.domain.rollback import Rollback
 FailedReason = Literal["exception", "timeout", "silence", "zombie", "lost", "marked", "killed", "internal"]
 Cause = Literal["at_start", "backfill"]
 """What made a run that is neither a fire of the schedule nor an operator's single trigger."""
-MissedReason = Literal["late", "overlap", "guard", "downtime", "paused", "capacity"]
+MissedReason = Literal["late", "overlap", "guard", "downtime", "paused", "capacity", "dependency"]
 Origin = Literal["config", "code", "plugin", "api"]
 """Where a job is defined: a config file, the program, a plugin, or an order to a running kernel. The last kind lives in
 the log; the others are defined again at each start."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from gnomon.domain.job_state import JobState
+from gnomon.engine.dependency_checks import check_change
 from gnomon.engine.job_recorder import Act, Holding, JobRecorder
 from gnomon.engine.job_registry import JobRegistry
 from gnomon.engine.job_table import JobTable
@@ -56,16 +57,22 @@ class AddedJobs:
                 self.expect_changeable(known.job.id, expect_version)
             else:
                 raise JobExistsError(known.job.id)
+        check_change(self._jobs, jobs)
         for registered in jobs:
             self._put(registered, act, holding)
 
     def change(self, registered: RegisteredJob, act: Act) -> None:
         """Replace the definition of a job; its owner and its end stay."""
+        check_change(self._jobs, [registered])
         state = self._journal.jobs[registered.job.id]
         self._put(registered, act, Holding(state.owner, state.temporary))
 
     def remove(self, job_id: str, act: Act) -> None:
-        """Remove a job; its running bodies go on."""
+        """Remove a job; its running bodies go on. JobError where others wait for it."""
+        check_change(self._jobs, [], [job_id])
+        self._remove(job_id, act)
+
+    def _remove(self, job_id: str, act: Act) -> None:
         self._recorder.remove(job_id, act)
         self._jobs.remove(job_id)
 
@@ -78,8 +85,9 @@ class AddedJobs:
             if job_id not in own and (known := self._jobs.get(job_id)) is not None:
                 raise JobExistsError(job_id, self._taken(known, owner))
         found = difference(own, {job_id: registered.definition for job_id, registered in wanted.items()})
+        check_change(self._jobs, jobs, found.removed)
         for job_id in found.removed:
-            self.remove(job_id, act)
+            self._remove(job_id, act)
         for job_id in (*found.added, *found.changed):
             self._put(wanted[job_id], act, Holding(owner))
         return found

@@ -14,6 +14,7 @@ from gnomon.domain.operator_actions import is_reserved
 from gnomon.domain.own_copies import own_view
 from gnomon.engine.added_jobs import AddedJobs
 from gnomon.engine.admission import Admission
+from gnomon.engine.dependencies import Dependencies
 from gnomon.engine.finished_jobs import FinishedJobs
 from gnomon.engine.health import KernelCondition
 from gnomon.engine.job_previews import JobPreviewer
@@ -108,6 +109,7 @@ class KernelComponents(KernelApi):
     _journal: Journal
     _dispatcher: Dispatcher
     _admission: Admission
+    _dependencies: Dependencies
     _launcher: Launcher
     _watchdog: LoopWatchdog | None
     _condition: KernelCondition | None

@@ -68,4 +68,5 @@ class FinishedJobs:
 
     def _removes_itself(self, job_id: str) -> bool:
         registered = self._jobs.get(job_id)
-        return registered is not None and registered.removes_itself
+        is_waited_for = job_id in self._jobs.downstream
+        return registered is not None and registered.removes_itself and not is_waited_for

@@ -14,6 +14,7 @@ from gnomon.engine.job_recorder import Act, Holding
 from gnomon.engine.refused_acts import refusable
 from gnomon.errors import GnomonError, JobError
 from gnomon.jobs.changes import changed_job
+from gnomon.jobs.dependencies import check_dependencies
 from gnomon.jobs.diff import JobsDiff
 from gnomon.jobs.durable import check_durable, register_added, restore_job
 from gnomon.jobs.groups import unknown_group
@@ -131,6 +132,9 @@ class JobCommands(KernelComponents):
             async with self._at_rest(wanted):
                 return self._added_jobs.apply(wanted, owner, Act(actor, reason))
         defined = [self._register(job) for job in jobs]  # all errors come before the first change
+        every = {one.job.id: one.job for one in (*(o for o in self._jobs if o.origin == "api"), *defined)}
+        for _, problem in check_dependencies(every, [one.job.id for one in defined]):
+            raise problem
         async with self._at_rest(defined):  # what is due by the old definitions is decided by them
             found = self._registry.apply(defined, Act(actor, reason or "reload"))
             for job_id in (*found.added, *found.changed):

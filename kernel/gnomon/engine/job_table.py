@@ -18,6 +18,8 @@ class JobTable:
         """Why a job cannot be built, by id."""
         self.changes = 0
         """How often the table was changed."""
+        self.downstream: dict[str, dict[str, None]] = {}
+        """For each job that others wait for, the ids of those."""
         for registered in jobs:
             self.add(registered)
 
@@ -45,18 +47,22 @@ class JobTable:
         """Add a job; JobError where its id is taken."""
         if self._jobs.setdefault(registered.job.id, registered) is not registered:
             raise JobError(f"two jobs have the id {registered.job.id!r}; ids must be unique")
+        self._link(registered)
 
     def put(self, registered: RegisteredJob) -> None:
         """Add a job, or replace the one with its id."""
         self.changes += 1
+        self._unlink(registered.job.id)
         self._jobs[registered.job.id] = registered
         if registered.problem is not None:
             self.broken[registered.job.id] = registered.problem
         elif self.broken:
             self.broken.pop(registered.job.id, None)
+        self._link(registered)
 
     def remove(self, job_id: str) -> None:
         """Remove a job."""
+        self._unlink(job_id)
         del self._jobs[job_id]
         self.broken.pop(job_id, None)
 
@@ -65,3 +71,18 @@ class JobTable:
         self.changes += 1
         added = [registered for registered in self._jobs.values() if registered.origin == "api"]
         self._jobs = {registered.job.id: registered for registered in (*jobs, *added)}
+        self.downstream = {}
+        for registered in self._jobs.values():
+            self._link(registered)
+
+    def _link(self, registered: RegisteredJob) -> None:
+        for upstream in registered.job.after:
+            self.downstream.setdefault(upstream, {})[registered.job.id] = None
+
+    def _unlink(self, job_id: str) -> None:
+        registered = self._jobs.get(job_id)
+        for upstream in registered.job.after if registered is not None else ():
+            waiting = self.downstream.get(upstream, {})
+            waiting.pop(job_id, None)
+            if not waiting:
+                self.downstream.pop(upstream, None)

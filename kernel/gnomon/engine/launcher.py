@@ -14,6 +14,7 @@ from gnomon.domain.execution import Execution, execution_id
 from gnomon.domain.operator_actions import KERNEL
 from gnomon.engine.active_run import RETRIED, ActiveRun
 from gnomon.engine.admission import Admission, Ticket, Verdict
+from gnomon.engine.dependencies import Dependencies, Nominal
 from gnomon.engine.job_table import JobTable
 from gnomon.engine.journal import Journal
 from gnomon.engine.loop_watchdog import LoopWatchdog
@@ -44,7 +45,7 @@ LONGEST_DELAY = timedelta(days=3650)
 class Launcher:
     """Decides about every run before its body starts. Only it and the supervisor record lifecycles."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - the parts that a decision goes through
         self,
         journal: Journal,
         clock: Clock,
@@ -53,6 +54,7 @@ class Launcher:
         jobs: JobTable,
         supervisor: Supervisor,
         tasks: TaskSet,
+        dependencies: Dependencies,
         watchdog: LoopWatchdog | None = None,
     ) -> None:
         self._journal = journal
@@ -62,6 +64,7 @@ class Launcher:
         self._jobs = jobs
         self._supervisor = supervisor
         self._tasks = tasks
+        self._dependencies = dependencies
         self._watchdog = watchdog
         self._delayed: dict[str, ProtectedTask[None]] = {}
         self._rate_timer = RateTimer(clock, tasks, admission, self.start_waiting)
@@ -105,6 +108,10 @@ class Launcher:
         identity = execution_id(job.id, fire)
         if veto is not None:
             self._miss(identity, job, fire, "guard", veto)
+            return
+        if job.after:
+            at = {"at": now, "scheduled_time": fire}
+            self._dependencies.wait(self._schedule(identity, job, args=job.args, kwargs=job.kwargs, **at))
             return
         ticket = Ticket(identity, job, fire)
         verdict = self._admission.admit(ticket, is_backlog=is_backlog)
@@ -178,7 +185,10 @@ class Launcher:
     def resume(self, execution: Execution, job: Job) -> None:
         """Resume a run that an earlier kernel accepted and that has not started."""
         self._journal.adopt(execution)
-        self._admit_when_due(execution, job)
+        if job.after and execution.is_fire:
+            self._dependencies.wait(execution)
+        else:
+            self._admit_when_due(execution, job)
 
     def resume_held(self, job: Job) -> None:
         """Resume the accepted runs of a job that could not be built until now."""
@@ -229,9 +239,37 @@ class Launcher:
         except DeposedError as exc:
             log.error("a delayed run is no longer started", run=execution.id, problem=str(exc))
 
-    def _admit(self, execution: Execution, job: Job, due: datetime) -> None:
+    # --- runs that wait for other jobs ---
+
+    def start_dependent(self, execution: Execution, job: Job) -> None:
+        """Pass a run to the admission, whose upstream runs have all succeeded; it counts as due now."""
+        self._admit(execution, job, self._clock.now(), is_backlog=False)
+
+    def miss_dependent(self, execution: Execution, job: Job, detail: str, blocked_by: str | None) -> None:
+        """Record that a run will not start, because of an upstream run."""
+        ticket = Ticket(execution.id, job, execution.scheduled_time)
+        self._miss_waiting(ticket, "dependency", detail, blocked_by=blocked_by)
+
+    async def follow(self, job: Job, nominal: Nominal) -> Execution | None:
+        """Record the run of a job at a nominal time of its upstream jobs, or that it is missed; return one to start."""
+        fire, identity = nominal.last, execution_id(job.id, nominal.last)
+        folded: dict[str, Any] = {}
+        if nominal.fires > 1:
+            folded = {"count": nominal.fires, "first": nominal.first, "last": nominal.last}
+        if self._journal.jobs[job.id].paused:
+            self._miss(identity, job, fire, "paused", DETAILS["paused"], **folded)
+        elif nominal.missed is not None:
+            detail = f"the fire of job {nominal.upstream} was missed ({nominal.missed})"
+            self._miss(identity, job, fire, "dependency", detail, blocked_by=nominal.execution_id, **folded)
+        elif (veto := (await self._guards.vetoes([(job, fire)])).get((job.id, fire))) is not None:
+            self._miss(identity, job, fire, "guard", veto)
+        elif self._jobs.get(job.id) is not None:  # else it was removed while guards were called
+            return self._schedule(identity, job, scheduled_time=fire, args=job.args, kwargs=job.kwargs)
+        return None
+
+    def _admit(self, execution: Execution, job: Job, due: datetime, *, is_backlog: bool = True) -> None:
         ticket = Ticket(execution.id, job, due, must_run=not execution.is_fire)
-        self._apply(self._admission.admit(ticket, is_backlog=True), ticket, execution, self._clock.now())
+        self._apply(self._admission.admit(ticket, is_backlog=is_backlog), ticket, execution, self._clock.now())
         self.start_waiting()
 
     # --- admission ---
@@ -281,6 +319,7 @@ class Launcher:
     def withdraw(self, execution: Execution, actor: str | None, reason: str | None) -> None:
         """Record that a run was cancelled before it started."""
         self._admission.withdraw(execution.id, execution.job_id)
+        self._dependencies.withdraw(execution.id)
         if (task := self._delayed.pop(execution.id, None)) is not None:
             task.end()
         self._journal.record(events.Cancelled, execution.id, execution.job_id, actor=actor, reason=reason)

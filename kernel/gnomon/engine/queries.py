@@ -121,7 +121,7 @@ class KernelQueries(KernelComponents):
             backlog=journal.backlog + store.backlog,
             accepts_runs=store.accepts_runs and journal.state == "healthy",
             running=self._admission.running,
-            waiting=self._admission.waiting,
+            waiting=self._admission.waiting + self._dependencies.waiting,
             groups=self._admission.groups(),
             plugins=plugins,
             store_state=store_state,
@@ -142,7 +142,7 @@ class KernelQueries(KernelComponents):
     def is_idle(self) -> bool:
         """Whether nothing is due or being written and plugins have handled everything; bodies may be running."""
         parts = (self._timetable, self._supervisor, self._journal, self._dispatcher, self._finished_jobs)
-        return all(part.is_idle for part in parts)
+        return self._dependencies.is_idle and all(part.is_idle for part in parts)
 
     @property
     def in_threads(self) -> set[str]:
@@ -162,6 +162,9 @@ class KernelQueries(KernelComponents):
             next_fire=self._timetable.next_fire(job.id),
             running=self._admission.running_of(job.id),
             lingering=self._admission.lingering_of(job.id),
-            waiting=[ticket.execution_id for ticket in self._admission.waiting_of(job.id)],
+            waiting=[
+                *self._dependencies.waiting_of(job.id),
+                *(ticket.execution_id for ticket in self._admission.waiting_of(job.id)),
+            ],
             overrides=registered.body.overrides,
         )

@@ -99,7 +99,11 @@ def _resume(execution: Execution, journal: Journal, launcher: Launcher, clock: C
     registered = jobs.get(execution.job_id)
     if registered is None:
         _miss(execution, journal, "the job was removed before a kernel could start the run")
-    elif execution.is_fire and clock.now() - execution.scheduled_time > grace_of(registered.job):
+    elif (
+        execution.is_fire
+        and not registered.job.after
+        and clock.now() - execution.scheduled_time > grace_of(registered.job)
+    ):
         _miss(execution, journal, f"no kernel was running within its grace of {grace_of(registered.job)}")
     else:
         launcher.resume(execution, registered.job)

@@ -143,6 +143,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True,
     max_instances: int | None = None
     group: str | None = None
     priority: int = 0
+    after: list[str] = []
     timeout: Duration | None = None
     silence: Duration | None = None
     cancel_grace: Duration = Duration(seconds=10)
@@ -292,7 +293,10 @@ _DEFAULTS = tuple(
 def explain_schedule(job: Job) -> str:
     """Describe in plain words when the job is due."""
     trigger = job.build_trigger()
-    return "only when triggered" if trigger is None else explain_trigger(trigger)
+    after = f"after {' and '.join(job.after)}" if job.after else ""
+    if trigger is None:
+        return after or "only when triggered"
+    return f"{explain_trigger(trigger)}, {after}" if after else explain_trigger(trigger)
 
 
 def _plain_trigger(trigger: Any) -> Any:

@@ -82,6 +82,10 @@ def _check_keys(table: Table, rules: OrderRules, base: RegisteredJob | None, pre
         registered = rules.keys.register(
             checked, "", problems, warnings, timezone=rules.timezone, arguments_limit=rules.arguments_limit
         )
+        unknown = [one for one in job.after if one != job.id and rules.declared(one) is None]
+        draft.problems += [
+            KeyProblem("after", f"there is no job {one!r}{close_match(one, rules.declared_ids())}") for one in unknown
+        ]
         if rules.allowed is not None:
             draft.problems += _liberties(job, base, present)
         if base is not None and registered is not None:

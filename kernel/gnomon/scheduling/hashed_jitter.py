@@ -52,6 +52,11 @@ class HashedJitterTrigger:
         found = self._step(fire - MICROSECOND, anchor)
         return found[0] if found is not None and found[1] == fire else None
 
+    def fire_of(self, nominal: datetime, anchor: datetime) -> datetime | None:
+        """Return the fire of a time that the schedule names; None for one that it does not name."""
+        found = self._step(nominal - MICROSECOND, anchor)
+        return found[1] if found is not None and found[0] == nominal else None
+
     def _step(self, after: datetime | None, anchor: datetime) -> tuple[datetime, datetime] | None:
         """Return the nominal and the delayed time of the first fire after an instant."""
         nominal = self.trigger.fire_after(None, anchor) if after is None else self._begin(after, anchor)
@@ -117,6 +122,11 @@ def nominal_time(trigger: AnchoredTrigger | None, fire: datetime, anchor: dateti
     if not isinstance(trigger, HashedJitterTrigger):
         return fire
     return trigger.nominal_time(fire, anchor) or fire
+
+
+def fire_of(trigger: AnchoredTrigger | None, nominal: datetime, anchor: datetime) -> datetime | None:
+    """Return the fire of a time that a schedule names: the time itself, unless the job has jitter."""
+    return trigger.fire_of(nominal, anchor) if isinstance(trigger, HashedJitterTrigger) else nominal
 
 
 _EPOCH = datetime.fromisoformat("1970-01-01T00:00:00+00:00")

@@ -215,6 +215,7 @@ class Policies(msgspec.Struct, kw_only=True):
     max_instances: int | None = None
     group: str | None = None
     priority: int = 0
+    after: list[str] = []
     timeout: str | None = None
     silence: str | None = None
     cancel_grace: str = ""

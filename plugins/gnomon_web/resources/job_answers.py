@@ -70,6 +70,7 @@ def _policies(job: Job, overrides: Overrides) -> Policies:
         max_instances=job.max_instances,
         group=job.group,
         priority=job.priority,
+        after=job.after,
         timeout=_text(job.timeout),
         silence=_text(job.silence),
         cancel_grace=str(job.cancel_grace),

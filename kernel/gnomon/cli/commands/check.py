@@ -20,7 +20,18 @@ if TYPE_CHECKING:
 
 SHOWN_FIRES = 5
 POLICIES = (
-    *("catch_up", "grace", "overlap", "max_instances", "timeout", "silence", "cancel_grace"),
+    *(
+        "catch_up",
+        "grace",
+        "overlap",
+        "max_instances",
+        "group",
+        "priority",
+        "after",
+        "timeout",
+        "silence",
+        "cancel_grace",
+    ),
     *("retry", "runner", "limits", "paused", "overrides", "options"),
 )
 

@@ -12,7 +12,7 @@ export const en = {
   'reason.exception': 'raised an exception', 'reason.timeout': 'exceeded its timeout', 'reason.silence': 'reported nothing for too long', 'reason.zombie': 'stopped responding',
   'reason.lost': 'was lost when the kernel stopped', 'reason.marked': 'was marked as failed', 'reason.killed': 'was killed', 'reason.internal': 'internal error of the kernel',
   'reason.late': 'was too late to run', 'reason.overlap': 'the previous run was still running', 'reason.guard': 'a guard blocked it', 'reason.downtime': 'the kernel was not running',
-  'reason.paused': 'the job was paused', 'reason.capacity': 'no slot became free in time',
+  'reason.paused': 'the job was paused', 'reason.capacity': 'no slot became free in time', 'reason.dependency': 'a job that it runs after did not succeed',
   'event.scheduled': 'Scheduled', 'event.started': 'Started', 'event.progress': 'Progress', 'event.succeeded': 'Succeeded', 'event.failed': 'Failed', 'event.missed': 'Missed',
   'event.cancelled': 'Cancelled', 'event.cancel_requested': 'Cancellation requested', 'event.late_result': 'Late result',
   'event.due': 'due {at}', 'event.steps': 'steps: {names}', 'event.step': 'started {name}', 'event.skipped': 'skipped {names}', 'event.after': 'after {t}',
@@ -21,7 +21,7 @@ export const en = {
   'component.kernel': 'Kernel', 'component.store': 'Store', 'component.loop': 'Event loop', 'component.clock': 'Clock', 'component.timetable': 'Timetable', 'component.journal': 'Journal', 'component.starts': 'Run starts', 'component.start': 'Startup',
   'audit.add': 'added the job', 'audit.change': 'changed the job', 'audit.remove': 'removed the job', 'audit.pause': 'paused the job', 'audit.resume': 'resumed the job',
   'audit.trigger': 'triggered a run', 'audit.cancel': 'requested cancellation of a run', 'audit.mark_failed': 'marked a run as failed', 'audit.metadata': 'edited the name or note', 'audit.describe': 'edited the name or note', 'audit.hide': 'hid a run',
-  'policy.catch_up': 'After downtime', 'policy.grace': 'Grace period', 'policy.overlap': 'On overlap', 'policy.max_instances': 'Concurrent runs', 'policy.group': 'Group', 'policy.priority': 'Priority', 'policy.timeout': 'Timeout', 'policy.silence': 'Silence limit',
+  'policy.catch_up': 'After downtime', 'policy.grace': 'Grace period', 'policy.overlap': 'On overlap', 'policy.max_instances': 'Concurrent runs', 'policy.group': 'Group', 'policy.priority': 'Priority', 'policy.after': 'Runs after', 'policy.timeout': 'Timeout', 'policy.silence': 'Silence limit',
   'policy.cancel_grace': 'Cancel grace period', 'policy.retry': 'Retries', 'policy.runner': 'Runner', 'policy.limits': 'Limits', 'policy.steps': 'Steps', 'policy.options': 'Options', 'policy.overrides': 'Arguments that may be set',
 
   'time.now': 'now', 'time.in': 'in {t}', 'time.ago': '{t} ago', 'window.1h': '1 h', 'window.6h': '6 h', 'window.24h': '24 h', 'window.7d': '7 d', 'window.30d': '30 d',

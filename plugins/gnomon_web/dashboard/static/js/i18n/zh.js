@@ -13,7 +13,7 @@ export const zh = {
   'reason.exception': '抛出异常', 'reason.timeout': '执行超时', 'reason.silence': '长时间没有上报', 'reason.zombie': '失去响应',
   'reason.lost': '因调度器停止而中断', 'reason.marked': '被标记为失败', 'reason.killed': '被强制终止', 'reason.internal': '内核内部错误',
   'reason.late': '超过宽限时间', 'reason.overlap': '上一次执行尚未结束', 'reason.guard': '被守卫规则拦截', 'reason.downtime': '调度器未运行',
-  'reason.paused': '任务已暂停', 'reason.capacity': '未等到空闲槽位',
+  'reason.paused': '任务已暂停', 'reason.capacity': '未等到空闲槽位', 'reason.dependency': '前置任务未成功',
   'event.scheduled': '已安排', 'event.started': '开始', 'event.progress': '进度', 'event.succeeded': '成功', 'event.failed': '失败', 'event.missed': '错过',
   'event.cancelled': '已终止', 'event.cancel_requested': '请求终止', 'event.late_result': '迟到的结果',
   'event.due': '计划时间 {at}', 'event.steps': '步骤：{names}', 'event.step': '进入 {name}', 'event.skipped': '跳过 {names}', 'event.after': '耗时 {t}',
@@ -22,7 +22,7 @@ export const zh = {
   'component.kernel': '内核', 'component.store': '存储', 'component.loop': '事件循环', 'component.clock': '时钟', 'component.timetable': '调度表', 'component.journal': '日志写入', 'component.starts': '任务启动', 'component.start': '启动',
   'audit.add': '添加了任务', 'audit.change': '修改了任务', 'audit.remove': '移除了任务', 'audit.pause': '暂停了任务', 'audit.resume': '恢复了任务',
   'audit.trigger': '手动执行了任务', 'audit.cancel': '请求终止执行', 'audit.mark_failed': '将执行标记为失败', 'audit.metadata': '修改了名称或备注', 'audit.describe': '修改了名称或备注', 'audit.hide': '隐藏了一条记录',
-  'policy.catch_up': '停机之后', 'policy.grace': '宽限时间', 'policy.overlap': '仍在执行时', 'policy.max_instances': '最大并发数', 'policy.group': '组', 'policy.priority': '优先级', 'policy.timeout': '超时', 'policy.silence': '最长静默',
+  'policy.catch_up': '停机之后', 'policy.grace': '宽限时间', 'policy.overlap': '仍在执行时', 'policy.max_instances': '最大并发数', 'policy.group': '组', 'policy.priority': '优先级', 'policy.after': '前置任务', 'policy.timeout': '超时', 'policy.silence': '最长静默',
   'policy.cancel_grace': '终止宽限', 'policy.retry': '重试', 'policy.runner': '执行方式', 'policy.limits': '资源限制', 'policy.steps': '步骤', 'policy.options': '选项', 'policy.overrides': '可设置的参数',
 
   'time.now': '现在', 'time.in': '{t}后', 'time.ago': '{t}前', 'window.1h': '1 小时', 'window.6h': '6 小时', 'window.24h': '24 小时', 'window.7d': '7 天', 'window.30d': '30 天',

@@ -1,0 +1,112 @@
+"""Explain from the log what a run waits for, or waited for, before it started: other jobs, a group, a slot."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from gnomon.analysis.dependency_explanation import last_success, upstream_runs, waiting_words
+from gnomon.analysis.group_explanation import group_of, what_it_waits_for
+from gnomon.analysis.schedule_history import ScheduleHistory
+from gnomon.domain import events
+from gnomon.domain.events import Event
+from gnomon.domain.execution import Execution
+from gnomon.domain.records import ExecutionQuery
+from gnomon.ports import Store
+from gnomon.text import length
+
+NEGLIGIBLE_DELAY = timedelta(seconds=1)
+"""Largest delay of a start that needs no explanation."""
+NEIGHBOURS = 200
+"""Events before a start among which the end of the run that freed its slot is searched."""
+
+Found = tuple[list[str], list[Execution]]
+"""Sentences, and the runs that they are about."""
+
+
+class WaitExplainer:
+    """Explains the waits of the runs of one job."""
+
+    def __init__(
+        self, store: Store, history: ScheduleHistory, when: Callable[[datetime | None], str], now: datetime
+    ) -> None:
+        self._store = store
+        self._history = history
+        self._when = when
+        self._now = now
+        self._job_id = history.state.job_id
+
+    async def not_started(self, run: Execution) -> Found:
+        """Return what a run waits for."""
+        if run.not_before is not None and run.not_before > self._now:
+            return [f"It waits until {self._when(run.not_before)}, as its retry policy says."], []
+        if run.is_fire and (after := self._after(run)):
+            upstream = await upstream_runs(self._store, self._job_id, after, run.scheduled_time)
+            if (words := waiting_words(upstream, self._when)) is not None:
+                return [words], [one.run for one in upstream if one.run is not None and one.run.status != "success"]
+        if (group := await group_of(self._store, self._job_id, self._now)) is not None:
+            words, active = await what_it_waits_for(self._store, group, self._now)
+            if words is not None:
+                return [words], active
+        page = await self._store.executions(ExecutionQuery(job_id=self._job_id, status=("running",), limit=5))
+        behind = [one for one in page.items if one.id != run.id]
+        if not behind:
+            return ["It waits for a slot, or for a kernel to start it."], []
+        started = self._when(behind[-1].timestamp)
+        text = f"It is waiting for run {behind[-1].id} of this job, which started at {started} and is still running."
+        return [text], behind
+
+    async def upstream_end(self, run: Execution) -> Execution | None:
+        """Return the upstream run whose success let a run start; None for a job that waits for no others."""
+        after = self._after(run) if run.is_fire else []
+        return (
+            last_success(await upstream_runs(self._store, self._job_id, after, run.scheduled_time)) if after else None
+        )
+
+    async def waited(self, run: Execution, since: datetime, started: Event) -> Found:
+        """Find the run whose end allowed a waiting run to start."""
+        waited = length(started.at - since)
+        block = await self._store.read(max(started.position - NEIGHBOURS, 0), NEIGHBOURS)
+        ended = [event for event in block if event.position < started.position and _frees_a_slot(event, started)]
+        own = [event for event in ended if event.job_id == self._job_id and event.stream != run.id]
+        group = await group_of(self._store, self._job_id, self._now)
+        if not ended and group is not None and group.rate is not None:
+            return [f"It waited {waited} for the rate of group {group.name}: {group.rate}."], []
+        if not ended:
+            return [f"It waited {waited}; then a kernel that had just started resumed it."], []
+        shared = [event for event in ended if group is not None and event.job_id in group.jobs]
+        what, cause = "a slot: max_running runs were active", ended[-1]
+        if own:
+            what, cause = "another run of the job to end", own[-1]
+        elif group is not None and shared:
+            what, cause = f"a slot of group {group.name}", shared[-1]
+        other = await self._store.execution(cause.stream)
+        words = f"It waited {waited} for {what}. {behind_words(other, self._job_id, self._when)}"
+        return [words], [other] if other is not None else []
+
+    def _after(self, run: Execution) -> list[str]:
+        schedule = self._history.schedule_at(run.scheduled_time)
+        if schedule is not None and schedule.job is not None:
+            return schedule.job.after
+        named = self._history.state.definition.get("after", [])
+        return [one for one in named if isinstance(one, str)] if isinstance(named, list) else []
+
+
+def behind_words(run: Execution | None, job_id: str, when: Callable[[datetime | None], str]) -> str:
+    """Return which run was in the way of one of a job, in a sentence; None for one that is not in the log."""
+    if run is None:
+        return "That run is no longer in the log."
+    of = "" if run.job_id == job_id else f" of job {run.job_id}"
+    end = f", and ended at {when(run.updated_at)} ({run.status})" if run.is_over else f" and is still {run.status}"
+    if run.status == "missed":
+        return f"That was run {run.id}{of}, which was missed at {when(run.updated_at)}."
+    return f"That was run {run.id}{of}, which started at {when(run.timestamp)}{end}."
+
+
+def _frees_a_slot(event: Event, started: Event) -> bool:
+    """Return whether an event is the end of a run that occupied a slot until then; a lost run ended long before."""
+    if started.at - event.at > NEGLIGIBLE_DELAY or not isinstance(
+        event, events.Succeeded | events.Failed | events.Cancelled
+    ):
+        return False
+    return not (isinstance(event, events.Failed) and event.reason == "lost")
