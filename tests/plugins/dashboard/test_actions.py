@@ -6,12 +6,14 @@ import asyncio
 import base64
 import hashlib
 import re
+from dataclasses import dataclass
+from datetime import date, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from playwright.async_api import expect
 
-from gnomon import Context, Job
+from gnomon import Context, Job, SecretReference
 from gnomon.domain.events import CancelRequested, Scheduled
 from gnomon.durations import Duration
 
@@ -372,17 +374,115 @@ async def test_a_dead_run_is_marked_as_failed_and_its_record_hidden(open_page: A
 
 
 async def test_a_rejected_request_shows_the_message_of_the_server(open_page: Any, serve: Any) -> None:
-    served = await serve(Job(id="prices", func=prices))
-    window = await open_page(served.url, "/jobs/prices", allowed=("Failed to load resource",))
+    async def counts(**numbers: int) -> None: ...
+
+    served = await serve(Job(id="counts", func=counts))
+    window = await open_page(served.url, "/jobs/counts", allowed=("Failed to load resource",))
     page = window.page
 
-    await page.get_by_role("button", name="Run now: prices").click()
+    await page.get_by_role("button", name="Run now: counts").click()
     await page.get_by_label("Arguments for this run").fill('{"colour": "red"}')
     await dialog_button(page, "Run now")
 
     await expect(page.get_by_role("alert")).to_contain_text("colour")
     await page.keyboard.press("Escape")
     await expect(page.locator("dialog[open]")).to_have_count(0)
+
+
+@dataclass
+class Window:
+    start: date
+
+
+async def typed(  # noqa: PLR0917 - one of each
+    ctx: Context,
+    day: date,
+    market: Literal["cn", "hk"] = "cn",
+    rows: int = 100,
+    ratio: float = 0.5,
+    full: bool = False,
+    limit: int | None = 7,
+    until: date | None = None,
+    retry: bool | None = None,
+    keep: timedelta = timedelta(minutes=5),
+    window: Window | None = None,
+    note: str = "none",
+    long: str = "n" * 80,
+    token: str = "",
+) -> str:
+    """Take one of each.
+
+    Args:
+        rows: How many rows at most.
+    """
+    given = dict(locals())
+    return repr({name: value for name, value in given.items() if name not in {"ctx", "token"}})
+
+
+async def test_a_run_is_started_with_typed_fields_that_send_what_differs(open_page: Any, serve: Any) -> None:
+    kwargs = {"rows": 50, "token": SecretReference(env="PATH")}
+    served = await serve(Job(id="typed", func=typed, kwargs=kwargs))
+    window = await open_page(served.url, "/jobs/typed", allowed=("Failed to load resource",))
+    page, form = window.page, window.page.locator("dialog[open]")
+
+    await page.keyboard.press("t")
+    await expect(form.get_by_label("Rows")).to_have_value("50")
+    await expect(page.get_by_role("dialog")).to_contain_text("How many rows at most.")
+    await expect(form.get_by_label("Market")).to_have_value("0")
+    await expect(form.get_by_label("Keep", exact=True)).to_have_value("5m")
+    await expect(form.get_by_label("Token")).to_have_attribute("placeholder", "from the environment variable PATH")
+    await expect(page.get_by_role("button", name="As last time")).to_have_count(0)
+    await dialog_button(page, "Run now")  # the day is required: the browser says so, and nothing is sent
+    await expect(form.get_by_label("Day", exact=True)).to_be_focused()
+    await form.get_by_label("Day", exact=True).fill("2026-12-31")
+    await form.get_by_label("Market").select_option("hk")
+    await form.get_by_label("Full").check()
+    await form.get_by_label("Limit").fill("")
+    await form.get_by_label("Ratio").fill("0.25")
+    await form.get_by_label("Retry").select_option("false")
+    await form.get_by_label("Keep", exact=True).fill("1h 30m")
+    await form.get_by_label("Note").fill("")
+    await form.get_by_label("Window").fill("{start}")
+    await dialog_button(page, "Run now")
+    await expect(page.get_by_role("alert")).to_contain_text("Window is not valid JSON")
+    await form.get_by_label("Window").fill('{"start": "soon"}')
+    await dialog_button(page, "Run now")
+    await expect(page.get_by_role("alert")).to_contain_text("kwargs.window")
+    await form.get_by_label("Window").fill('{"start": "2026-01-01"}')
+    await dialog_button(page, "Run now")
+    await page.get_by_role("link", name="View run").click()
+    await expect(page.locator(".head .badge")).to_have_text("Succeeded")
+
+    (scheduled,) = [event for event in served.kernel._store.recorded if isinstance(event, Scheduled)]
+    sent = {
+        "day": "2026-12-31", "market": "hk", "full": True, "limit": None, "ratio": 0.25, "retry": False,
+        "keep": "1h 30m", "note": "", "window": {"start": "2026-01-01"},
+    }  # fmt: skip
+    assert scheduled.kwargs == {"rows": 50, "token": {"$secret": {"env": "PATH"}}, **sent}
+
+
+async def test_a_run_is_started_with_the_arguments_of_the_last_one(open_page: Any, serve: Any) -> None:
+    async def loads(day: date, rows: int = 5, **more: str) -> None: ...
+
+    served = await serve(Job(id="loads", func=loads, kwargs={"day": "2026-01-01"}))
+    last = {"day": "2026-12-31", "rows": 9, "note": "again"}
+    await served.kernel.wait((await served.kernel.trigger("loads", kwargs=last)).execution.id)
+    window = await open_page(served.url, "/jobs/loads")
+    page, form = window.page, window.page.locator("dialog[open]")
+
+    await page.keyboard.press("t")
+    await expect(form.get_by_label("Day")).to_have_value("2026-01-01")
+    await page.get_by_role("button", name="As last time").click()
+    await expect(form.get_by_label("Day")).to_have_value("2026-12-31")
+    await expect(form.get_by_label("Rows")).to_have_value("9")
+    await expect(form.get_by_label("More arguments")).to_have_value('{\n  "note": "again"\n}')
+    await form.get_by_label("Rows").fill("10")
+    await dialog_button(page, "Run now")
+    await page.get_by_role("link", name="View run").click()
+    await expect(page.locator(".head .badge")).to_have_text("Succeeded")
+
+    scheduled = [event for event in served.kernel._store.recorded if isinstance(event, Scheduled)]
+    assert [event.kwargs for event in scheduled] == [last, {**last, "rows": 10}]
 
 
 async def test_a_run_is_cancelled_from_the_overview_with_the_keyboard_alone(open_page: Any, serve: Any) -> None:

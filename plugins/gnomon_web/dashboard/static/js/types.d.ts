@@ -75,6 +75,33 @@ export interface Run {
   events?: LogEvent[];
 }
 
+/** The parts of a JSON Schema that forms use. */
+export interface Schema {
+  type?: string;
+  format?: string;
+  title?: string;
+  description?: string;
+  default?: unknown;
+  enum?: unknown[];
+  minimum?: number;
+  maximum?: number;
+  required?: string[] | boolean;
+  readOnly?: boolean;
+  nullable?: boolean;
+  anyOf?: Schema[];
+  $ref?: string;
+  $defs?: Record<string, Schema>;
+  properties?: Record<string, Schema>;
+  additionalProperties?: boolean;
+  'x-secret'?: string;
+}
+
+/** What a module that is loaded on its own gets from the page, since it imports nothing. */
+export interface Tools {
+  h: typeof import('./core/dom.js').h;
+  t: typeof import('./i18n/index.js').t;
+}
+
 export interface Job {
   id: string;
   name: string;
@@ -153,6 +180,7 @@ export interface Component {
 export interface Health {
   status?: Component['state'];
   components?: Component[];
+  groups?: { name: string; limit: number | null; rate: string | null; running: string[]; waiting: number }[];
 }
 
 export interface Snapshot {

@@ -87,9 +87,12 @@ function runButton(read, verb) {
 /** Ask for arguments and trigger the job. Lists omit or cut its arguments, so they are requested here. @param {Job} job */
 export async function askTrigger(job) {
   const name = jobName(job.id);
-  const definition = await get(`/scheduler/jobs/${encodeURIComponent(job.id)}`).catch(() => ({}));
+  const path = `/scheduler/jobs/${encodeURIComponent(job.id)}`;
+  const [definition, schema, { argumentFields }] = await Promise.all([get(path).catch(() => ({})), get(`${path}/parameters`).catch(() => ({ additionalProperties: true })), import('./argument_fields.js')]);
   const open = definition.policies?.overrides ?? 'all';
-  const kwargs = job.kwargs ?? (job.rerun_of ? await get(`/scheduler/executions/${job.rerun_of}`).then((run) => run.kwargs, () => ({})) : definition.kwargs ?? {});
+  const kwargs = job.kwargs ?? (job.rerun_of ? await argumentsOf(job.rerun_of) : definition.kwargs ?? {});
+  const fields = argumentFields({ h, t }, schema, kwargs);
+  const last = job.last_execution?._id;
   ask({
     title: t('trigger.ask', { j: name }),
     confirm: t('trigger'),
@@ -97,30 +100,23 @@ export async function askTrigger(job) {
     body: [
       open === 'none'
         ? h('p', { class: 'quiet-line' }, t('trigger.kwargs.closed'))
-        : h('label', { class: 'field' }, h('span', null, t('trigger.kwargs')), h('textarea', { name: 'kwargs', rows: 4, spellcheck: 'false', class: 'mono', autocomplete: 'off' }, JSON.stringify(kwargs, null, 2)), h('small', null, Array.isArray(open) ? t('trigger.kwargs.some', { names: open.join(', ') }) : t('trigger.kwargs.hint'))),
+        : [
+          last && h('button', { type: 'button', class: 'quiet', onclick: async () => fields.fill({ ...definition.kwargs, ...await argumentsOf(last) }) }, t('arg.last')),
+          fields.elements,
+          h('small', null, Array.isArray(open) ? t('trigger.kwargs.some', { names: open.join(', ') }) : t('trigger.kwargs.hint')),
+        ],
       h('label', { class: 'check' }, h('input', { type: 'checkbox', name: 'force' }), h('span', null, t('trigger.force'), h('small', null, t('trigger.force.hint')))),
       job.paused && h('label', { class: 'check' }, h('input', { type: 'checkbox', name: 'stay' }), h('span', null, t('keep.paused'), h('small', null, t('trigger.stay.hint')))),
     ],
     act: async (form) => {
-      const given = readObject(String(form.get('kwargs') ?? ''));
-      const answer = await commands.trigger(job.id, { kwargs: given, force: form.has('force'), resume: !form.has('stay') });
+      const answer = await commands.trigger(job.id, { kwargs: open === 'none' ? {} : fields.read(), force: form.has('force'), resume: !form.has('stay') });
       toast([t('done.trigger', { j: name }), ' ', h('a', { href: runAddress(commands.recordOf(answer)._id) }, t('done.see'))]);
     },
   });
 }
 
-/** @param {string} text */
-function readObject(text) {
-  if (text.trim() === '') return {};
-  let value;
-  try {
-    value = JSON.parse(text);
-  } catch (error) {
-    throw new Error(t('trigger.kwargs.bad', { reason: /** @type {Error} */ (error).message }), { cause: error });
-  }
-  if (value === null || typeof value !== 'object' || Array.isArray(value)) throw new Error(t('trigger.kwargs.object'));
-  return value;
-}
+/** @param {string} run @returns {Promise<Record<string, unknown>>} */
+const argumentsOf = (run) => get(`/scheduler/executions/${run}`).then((found) => found.kwargs, () => ({}));
 
 /** @param {Run} run */
 export function askCancel(run) {

@@ -62,7 +62,7 @@ export const zh = {
 
   'trigger': '立即执行', 'pause': '暂停', 'resume': '恢复', 'cancel': '终止', 'mark': '标记失败', 'edit': '编辑', 'requested': '已请求…',
   'action.offline': '未连接', 'action.unconfirmed': '请求已受理，但日志尚未确认。',
-  'trigger.ask': '立即执行 {j}？', 'trigger.kwargs': '本次执行的参数（JSON）', 'trigger.kwargs.hint': '仅在本次执行中覆盖任务自身的参数。', 'trigger.kwargs.closed': '该任务只能使用自身的参数，单次执行不能修改。', 'trigger.kwargs.some': '本次执行只能设置：{names}', 'trigger.kwargs.bad': '参数不是合法的 JSON：{reason}', 'trigger.kwargs.object': '参数必须是 JSON 对象，例如 {"market": "cn"}。',
+  'trigger.ask': '立即执行 {j}？', 'arg.last': '与上次相同', 'arg.more': '本次执行的更多参数（JSON）', 'arg.bad': '{name} 不是合法的 JSON', 'arg.secret': '来自 {where}', 'trigger.kwargs.hint': '仅在本次执行中覆盖任务自身的参数。', 'trigger.kwargs.closed': '该任务只能使用自身的参数，单次执行不能修改。', 'trigger.kwargs.some': '本次执行只能设置：{names}', 'trigger.kwargs.bad': '参数不是合法的 JSON', 'trigger.kwargs.object': '参数必须是 JSON 对象，例如 {"market": "cn"}。',
   'trigger.force': '跳过守卫', 'trigger.force.hint': '即使会被守卫规则拦截（例如非交易时段）也执行。', 'trigger.stay.hint': '否则任务会被恢复。', 'trigger.dismiss': '暂不执行',
   'cancel.ask': '终止 {j} 的这次执行？', 'cancel.text': '将请求此次执行停止，已完成的部分会保留。', 'cancel.do': '终止执行',
   'mark.ask': '将 {j} 的这次执行标记为失败？', 'mark.text': '仅在确认此次执行已经失效时使用。此后它上报的任何内容都不会改变结果；仍在运行的代码会继续占用槽位。', 'mark.reason': '原因',

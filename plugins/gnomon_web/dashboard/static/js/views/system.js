@@ -64,7 +64,7 @@ function components() {
   return h('ul', { class: 'components' }, all.map((one) => {
     const { state, problem, lag, execution_id } = one;
     return h('li', { class: state }, [
-      icon({ ok: 'success', starting: 'scheduled', degraded: 'missed', failed: 'failed' }[state]),
+      icon({ ok: 'success', starting: 'scheduled', stopping: 'stop', degraded: 'missed', failed: 'failed' }[state]),
       h('span', null, h('strong', null, componentName(one)), ' ', h('span', { class: 'faint' }, word('health', state)), problem && h('small', null, clean(problem)), execution_id && h('small', null, h('a', { href: runAddress(execution_id) }, t('done.see')))),
       lag ? h('span', { class: 'num faint' }, t('system.lag', { n: number(lag) })) : null,
     ]);
