@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from gnomon.domain.records import ExecutionQuery as ExecutionQuery
     from gnomon.domain.records import LogLine as LogLine
     from gnomon.domain.records import Page as Page
+    from gnomon.domain.run_order import RunOrder as RunOrder
     from gnomon.domain.secret_references import SecretReference as SecretReference
     from gnomon.durations import Duration as Duration
     from gnomon.errors import ArgumentError as ArgumentError
@@ -72,9 +73,11 @@ if TYPE_CHECKING:
     from gnomon.errors import NotInRunError as NotInRunError
     from gnomon.errors import OverrideError as OverrideError
     from gnomon.errors import PluginError as PluginError
+    from gnomon.errors import QueueFullError as QueueFullError
     from gnomon.errors import ReservedNameError as ReservedNameError
     from gnomon.errors import RolledBackError as RolledBackError
     from gnomon.errors import RunCancelled as RunCancelled
+    from gnomon.errors import RunOrdersError as RunOrdersError
     from gnomon.errors import SecretError as SecretError
     from gnomon.errors import StoreError as StoreError
     from gnomon.errors import StoreInUseError as StoreInUseError
@@ -141,6 +144,7 @@ _HOMES = {
         "LogLine",
         "Page",
     ),
+    "domain.run_order": ("RunOrder",),
     "domain.secret_references": ("SecretReference",),
     "durations": ("Duration",),
     "errors": (
@@ -157,8 +161,10 @@ _HOMES = {
         "JobError",
         "NotInRunError",
         "PluginError",
+        "QueueFullError",
         "RolledBackError",
         "RunCancelled",
+        "RunOrdersError",
         "ReservedNameError",
         "SecretError",
         "ArgumentError",

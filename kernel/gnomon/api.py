@@ -16,6 +16,7 @@ from gnomon.domain.job_state import JobState
 from gnomon.domain.kernel_health import Health
 from gnomon.domain.progress import Timing
 from gnomon.domain.records import ActionPage, ActionQuery, Checkpoint, ExecutionQuery, LogLine, Page
+from gnomon.domain.run_order import RunOrder, WhenFull
 from gnomon.jobs.diff import JobsDiff
 from gnomon.jobs.job import Job
 from gnomon.jobs.overrides import Overrides
@@ -227,6 +228,7 @@ class KernelApi(Protocol):
         resume: bool = True,
         actor: str | None = None,
         idempotency_key: str | None = None,
+        when_full: WhenFull = "raise",
     ) -> Triggered:
         """Run a job now, once, and return when the run is durably accepted.
 
@@ -235,6 +237,21 @@ class KernelApi(Protocol):
         `idempotency_key` of the same actor returns the run of the first request; IdempotencyKeyError where that was
         another request. UnknownJobError; OverrideError for an argument that the job lets nobody set; JobError for
         arguments that the function does not accept.
+
+        `when_full` says what happens where the run cannot start and as many runs of the job wait as its `queue_limit`
+        allows: "raise" raises QueueFullError, and nothing is recorded; "wait" waits until a run has left the queue, in
+        the order of the callers; "miss" records the run as missed (`capacity`).
+        """
+
+    async def trigger_many(
+        self, orders: Sequence[RunOrder], *, actor: str | None = None, when_full: WhenFull = "raise"
+    ) -> list[Triggered]:
+        """Run jobs now, once for each order (10,000 at most), and return when all runs are durably accepted, in order.
+
+        All orders are checked before one is recorded: RunOrdersError names those that are not valid. They are recorded
+        in one commit. QueueFullError where one queue has no room for all of its orders: nothing is recorded then. With
+        `when_full="wait"` those without room wait, and are recorded as the queues get room; a call that is cancelled
+        meanwhile has accepted the others.
         """
 
     async def cancel(self, execution_id: str, *, actor: str | None = None, reason: str | None = None) -> Execution:
@@ -284,6 +301,12 @@ class KernelApi(Protocol):
 
     async def wait(self, execution_id: str) -> Execution:
         """Wait until a run has ended and its end is durable, and return it; UnknownExecutionError."""
+
+    async def wait_many(self, execution_ids: Iterable[str]) -> list[Execution]:
+        """Wait until all these runs have ended and their ends are durable, and return them in the order of their ids.
+
+        UnknownExecutionError.
+        """
 
     async def timing(self, execution_id: str) -> Timing:
         """Estimate the elapsed and the remaining seconds of a run from its progress and from earlier runs.

@@ -150,6 +150,7 @@ class BackgroundKernel:
     # --- runs ---
 
     trigger = _blocking(KernelApi.trigger)
+    trigger_many = _blocking(KernelApi.trigger_many)
     cancel = _blocking(KernelApi.cancel)
     fail = _blocking(KernelApi.fail)
     warn = _blocking(KernelApi.warn)
@@ -158,6 +159,7 @@ class BackgroundKernel:
     executions = _blocking(KernelApi.executions)
     live_runs = _blocking(KernelApi.live_runs)
     wait = _blocking(KernelApi.wait)
+    wait_many = _blocking(KernelApi.wait_many)
     timing = _blocking(KernelApi.timing)
 
     # --- the log ---

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+SHOWN_PROBLEMS = 5
+"""Problems of a list that its message names; the attribute has all of them."""
+
 
 class GnomonError(Exception):
     """The root of all errors that Gnomon raises deliberately. Show the message: it says what to do."""
@@ -118,6 +121,39 @@ class ForeignJobError(GnomonError):
         )
         self.job_id = job_id
         self.source = source
+
+
+class QueueFullError(GnomonError):
+    """The queue of a job has no room. Try again later, wait with `when_full="wait"`, or raise `queue_limit`.
+
+    Nothing was recorded. `orders` is the number of runs that were ordered together.
+    """
+
+    def __init__(self, job_id: str, waiting: int, limit: int, orders: int = 1) -> None:
+        what = "the run was not accepted" if orders == 1 else f"none of the {orders:,} orders was accepted"
+        super().__init__(
+            f"the queue of job {job_id!r} is full, so {what}: {waiting:,} runs of the job are waiting, and its "
+            f'queue_limit is {limit:,}. Try again later, wait for room with when_full="wait", or raise queue_limit'
+        )
+        self.job_id = job_id
+        self.waiting = waiting
+        self.limit = limit
+
+
+class RunOrdersError(JobError):
+    """Some orders of a list are not valid, so none was accepted. Correct each of its `problems`, and order again.
+
+    `problems` maps the number of an order in the list, from 0, to its error.
+    """
+
+    def __init__(self, problems: dict[int, GnomonError], orders: int) -> None:
+        shown = [f"order {number}: {problem}" for number, problem in list(problems.items())[:SHOWN_PROBLEMS]]
+        if len(problems) > SHOWN_PROBLEMS:
+            shown.append(f"and {len(problems) - SHOWN_PROBLEMS:,} more")
+        super().__init__(
+            f"{len(problems):,} of {orders:,} orders are not valid, so none was accepted: " + "; ".join(shown)
+        )
+        self.problems = problems
 
 
 class IdempotencyKeyError(GnomonError, ValueError):

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from datetime import timedelta
+from functools import partial
 from itertools import chain
 from types import TracebackType
 from typing import Any, Self
@@ -26,7 +27,7 @@ from gnomon.domain.events import Event
 from gnomon.domain.operator_actions import KERNEL
 from gnomon.domain.records import Checkpoint
 from gnomon.engine.added_jobs import AddedJobs
-from gnomon.engine.admission import Admission
+from gnomon.engine.admission import QUEUE_LIMIT, Admission
 from gnomon.engine.asked_trigger import AskedTrigger
 from gnomon.engine.commands import KernelCommands
 from gnomon.engine.dependencies import Dependencies
@@ -97,7 +98,9 @@ class Kernel(KernelQueries, KernelCommands):
     the log and `loop` the event loop of the kernel; the text that is set as `stop_reason` there is recorded as the
     reason of the stop.
 
-    `groups` has the limits that jobs with a `group` share: `{"warehouse": 2, "api": {"limit": 2, "rate": "100/m"}}`.
+    `max_running` runs of all jobs may be active at once. Of a job without a `queue_limit` of its own, `queue_limit`
+    runs may wait. `groups` has the limits that jobs with a `group` share:
+    `{"warehouse": 2, "api": {"limit": 2, "rate": "100/m"}}`.
     """
 
     def __init__(  # noqa: PLR0913 - what a deployment may set, all by name
@@ -110,6 +113,7 @@ class Kernel(KernelQueries, KernelCommands):
         timezone: str = "UTC",
         node: str | None = None,
         max_running: int = 100,
+        queue_limit: int = QUEUE_LIMIT,
         groups: Mapping[str, int | Mapping[str, Any] | Group] = {},
         drain: timedelta = timedelta(seconds=30),
         hook_timeout: timedelta = timedelta(seconds=10),
@@ -156,7 +160,8 @@ class Kernel(KernelQueries, KernelCommands):
         self._dependencies = Dependencies(self._jobs, self._journal, self._store, self.clock)
         self._facts = KernelFacts(self._journal)
         self._refused_acts = RefusedActs(self._facts, self.clock)
-        self._admission = Admission(max_running, lambda: health_of(self._store), self._groups, self.clock.monotonic)
+        store_health = partial(health_of, self._store)
+        self._admission = Admission(max_running, store_health, self._groups, self.clock.monotonic, queue_limit)
         self._admission.is_open = False  # until everything has been started
         self._resources = AsyncExitStack()
         self._idempotency_lock = asyncio.Lock()

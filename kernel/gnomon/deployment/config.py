@@ -48,6 +48,7 @@ class KernelConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     timezone: str = "UTC"
     node: str | None = None
     max_running: int = 100
+    queue_limit: int = 1_000
     drain: Duration = Duration(seconds=30)
     hook_timeout: Duration = Duration(seconds=10)
     blocked_loop_after: Duration = Duration(seconds=1)
@@ -61,6 +62,8 @@ class KernelConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         parse_timezone(self.timezone)
         if self.max_running < 1:
             raise ValueError(f"max_running must be 1 or more, got {self.max_running}")
+        if self.queue_limit < 0:
+            raise ValueError(f"queue_limit must be 0 or more, got {self.queue_limit}")
         if not 0 < self.arguments_limit <= LARGEST_ARGUMENTS:
             raise ValueError(f"arguments_limit must be from 1 to {LARGEST_ARGUMENTS} bytes, got {self.arguments_limit}")
         if problems := [problem for pattern in self.allow_functions if (problem := pattern_problem(pattern))]:

@@ -32,6 +32,7 @@ def build_kernel(
         timezone=settings.timezone,
         node=settings.node,
         max_running=settings.max_running,
+        queue_limit=settings.queue_limit,
         groups=deployment.config.groups,
         drain=settings.drain,
         hook_timeout=settings.hook_timeout,

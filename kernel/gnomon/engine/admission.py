@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from types import MappingProxyType
 from typing import Literal
@@ -24,11 +25,14 @@ from gnomon.jobs.groups import Groups
 from gnomon.jobs.job import Job
 
 QUEUE_LIMIT = 1_000
-"""How many runs of one job may wait. A job with more cannot keep up, and memory would only grow."""
+"""How many runs of a job may wait by default. A job with more cannot keep up, and memory would only grow."""
 
 
 class Ticket(msgspec.Struct, eq=False, gc=False):
-    """A run that asks for a slot. `due` is when it could have started; `must_run`: a manual run or a retry."""
+    """A run that asks for a slot. `due` is when it could have started.
+
+    `must_run`: a manual run or a retry, which was accepted before, so that no limit of the queue concerns it.
+    """
 
     execution_id: str
     job: Job
@@ -63,7 +67,7 @@ class Lane(msgspec.Struct, eq=False, gc=False):
 
     running: dict[str, Ticket] = {}
     lingering: dict[str, Ticket] = {}
-    waiting: tuple[Ticket, ...] = ()
+    waiting: Sequence[Ticket] = ()  # a deque if there are any: an empty one takes 600 bytes
     has_turn: bool = False
 
     @property
@@ -84,8 +88,10 @@ class Admission:
         store_health: Callable[[], StoreHealth] = StoreHealth,
         groups: Groups = MappingProxyType({}),
         monotonic: Callable[[], float] = time.monotonic,
+        queue_limit: int = QUEUE_LIMIT,
     ) -> None:
         self.max_running = max_running
+        self.queue_limit = queue_limit
         self._store_health = store_health
         self._monotonic = monotonic
         self.running = 0
@@ -131,8 +137,7 @@ class Admission:
             if lane.waiting[0].job.group != line.name:  # the run that had the turn was withdrawn, and the job changed
                 self._give_turn(job_id, lane)
                 continue
-            ticket, *rest = lane.waiting
-            lane.waiting = tuple(rest)
+            ticket = _take_first(lane)
             self._occupy(lane, ticket)
             self._give_turn(job_id, lane)
             return ticket
@@ -162,7 +167,10 @@ class Admission:
         ticket = next((t for t in lane.waiting if t.execution_id == execution_id), None) if lane is not None else None
         if lane is None or ticket is None:
             return False
-        lane.waiting = tuple(waiting for waiting in lane.waiting if waiting is not ticket)
+        if ticket is lane.waiting[0]:  # as when all of them are withdrawn
+            _take_first(lane)
+        else:
+            _keep(lane, lambda waiting: waiting is not ticket)
         self._tidy(job_id, lane)
         return True
 
@@ -185,6 +193,27 @@ class Admission:
     def waiting(self) -> int:
         """The number of runs that wait."""
         return sum(len(lane.waiting) for lane in self._lanes.values())
+
+    def places(self, job: Job) -> float:
+        """Return how many more runs of a job would be accepted now: those that start at once, and those that may wait.
+
+        Not positive where its queue is full.
+        """
+        lane = self._lanes.get(job.id)
+        taken, waiting = (lane.taken, len(lane.waiting)) if lane is not None else (0, 0)
+        starting = 0.0
+        if not waiting and taken < job.instances and self._is_free_for(job) and self._has_slot():
+            one_by_one = job.group is not None  # its group may have room for one
+            starting = 1.0 if one_by_one else min(job.instances - taken, self.max_running - self.running)
+        return starting + self._queue_limit_of(job) - waiting
+
+    def queue_of(self, job: Job) -> tuple[int, int]:
+        """Return the number of runs of a job that wait, and how many may."""
+        lane = self._lanes.get(job.id)
+        return len(lane.waiting) if lane is not None else 0, self._queue_limit_of(job)
+
+    def _queue_limit_of(self, job: Job) -> int:
+        return job.queue_limit if job.queue_limit is not None else self.queue_limit
 
     # --- groups ---
 
@@ -246,10 +275,14 @@ class Admission:
         if not ticket.must_run and ticket.job.catch_up != "all":
             # Late runs of a job do not pile up: the newest fire replaces those that wait before it.
             replaced = [waiting for waiting in lane.waiting if not waiting.must_run]
-            lane.waiting = tuple(waiting for waiting in lane.waiting if waiting.must_run)
-        if len(lane.waiting) >= QUEUE_LIMIT:
-            return Verdict("miss", "capacity", f"{QUEUE_LIMIT} runs of the job are waiting already")
-        lane.waiting += (ticket,)
+            if replaced:
+                _keep(lane, lambda waiting: waiting.must_run)
+        limit = self._queue_limit_of(ticket.job)
+        if not ticket.must_run and len(lane.waiting) >= limit:
+            return Verdict("miss", "capacity", queue_is_full(len(lane.waiting), limit))
+        if not isinstance(lane.waiting, deque):
+            lane.waiting = deque()
+        lane.waiting.append(ticket)
         self._give_turn(ticket.job.id, lane)
         return Verdict("wait", replaced=replaced)
 
@@ -267,6 +300,23 @@ class Admission:
             self._give_turn(job_id, lane)
         elif not lane.has_turn:
             del self._lanes[job_id]
+
+
+def queue_is_full(waiting: int, limit: int) -> str:
+    """Return the sentence about a run that was not accepted."""
+    return f"{waiting:,} runs of the job are waiting, and its queue_limit is {limit:,}"
+
+
+def _take_first(lane: Lane) -> Ticket:
+    assert isinstance(lane.waiting, deque)  # noqa: S101 - callers check
+    ticket: Ticket = lane.waiting.popleft()
+    if not lane.waiting:
+        lane.waiting = ()
+    return ticket
+
+
+def _keep(lane: Lane, is_kept: Callable[[Ticket], bool]) -> None:
+    lane.waiting = deque(filter(is_kept, lane.waiting)) or ()
 
 
 def _in_the_way(lane: Lane) -> tuple[str, str]:

@@ -19,6 +19,7 @@ from gnomon.domain.execution import Execution
 from gnomon.domain.job_state import JobState
 from gnomon.domain.operator_actions import KERNEL
 from gnomon.domain.records import JournalState
+from gnomon.engine.ended_runs import EndedRuns
 from gnomon.engine.vital_signs import Heartbeat, RecentValues
 from gnomon.errors import DeposedError, GnomonError, StoreError, StoreUnavailableError
 from gnomon.logs import get_logger
@@ -70,6 +71,7 @@ class Journal:
         self.jobs: dict[str, JobState] = {}
         """The states of all jobs that are not removed; of removed ones those that `recalled` has loaded."""
         self.live: dict[str, Execution] = {}
+        self.ended = EndedRuns()
         self.head = 0
         self.state: JournalState = "healthy"
         self.problem: str | None = None
@@ -198,7 +200,8 @@ class Journal:
 
     def forget(self, execution_id: str) -> None:
         """Drop the live view of a run that has ended and whose body is gone."""
-        self.live.pop(execution_id, None)
+        if (view := self.live.pop(execution_id, None)) is not None:
+            self.ended.keep(view)
 
     def adopt(self, view: Execution) -> Execution:
         """Add the view of an execution from the store to the live views, and return the live one."""

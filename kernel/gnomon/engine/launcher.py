@@ -18,6 +18,7 @@ from gnomon.engine.dependencies import Dependencies, Nominal
 from gnomon.engine.job_table import JobTable
 from gnomon.engine.journal import Journal
 from gnomon.engine.loop_watchdog import LoopWatchdog
+from gnomon.engine.queue_room import QueueRoom
 from gnomon.engine.rate_timer import RateTimer
 from gnomon.engine.supervisor import Supervisor
 from gnomon.engine.timetable import DueFires
@@ -67,6 +68,7 @@ class Launcher:
         self._dependencies = dependencies
         self._watchdog = watchdog
         self._delayed: dict[str, ProtectedTask[None]] = {}
+        self.room = QueueRoom(admission, jobs)
         self._rate_timer = RateTimer(clock, tasks, admission, self.start_waiting)
 
     def close(self) -> None:
@@ -75,6 +77,7 @@ class Launcher:
             task.end()
         self._delayed.clear()
         self._rate_timer.stop()
+        self.room.close()
 
     # --- fires ---
 
@@ -171,16 +174,28 @@ class Launcher:
 
     # --- manual runs, retries, and runs that an earlier kernel accepted ---
 
-    async def trigger(self, job: Job, identity: str, *, force: bool, **facts: Any) -> Execution:
-        """Accept a manual run. A guard may veto it; an overlap only makes it wait."""
-        now = self._clock.now()
-        vetoes = {} if force else await self._guards.vetoes([(job, now)])
-        if (veto := vetoes.get((job.id, now))) is not None:
-            request = {"actor": facts["actor"], "request_digest": facts["request_digest"]}
-            return self._miss(identity, job, now, "guard", veto, is_manual=True, **request)
-        execution = self._schedule(identity, job, scheduled_time=now, is_manual=True, force=force, **facts)
+    async def vetoes(self, jobs: Iterable[Job], now: datetime) -> Vetoes:
+        """Return the vetoes of the guards against manual runs of these jobs."""
+        fires = {job.id: (job, now) for job in jobs} if self._guards.are_any else {}
+        return await self._guards.vetoes(list(fires.values())) if fires else {}
+
+    def trigger(self, job: Job, identity: str, now: datetime, veto: str | None, **facts: Any) -> Execution:
+        """Accept a manual run, which an overlap only makes wait, or record that a guard vetoed it.
+
+        The caller has made sure that the queue of the job has room. `now` is the time with which the guards were asked.
+        """
+        if veto is not None:
+            return self.miss_trigger(job, identity, now, "guard", veto, **facts)
+        execution = self._schedule(identity, job, scheduled_time=now, is_manual=True, **facts)
         self._admit(execution, job, now)
         return execution
+
+    def miss_trigger(
+        self, job: Job, identity: str, now: datetime, reason: MissedReason, detail: str, **facts: Any
+    ) -> Execution:
+        """Record a manual run that is not accepted."""
+        request = {"actor": facts["actor"], "request_digest": facts["request_digest"]}
+        return self._miss(identity, job, now, reason, detail, is_manual=True, **request)
 
     def resume(self, execution: Execution, job: Job) -> None:
         """Resume a run that an earlier kernel accepted and that has not started."""
@@ -299,6 +314,7 @@ class Launcher:
                 continue
             self._start(ticket, execution, now)
         self._rate_timer.set()
+        self.room.offer()
 
     def _start(self, ticket: Ticket, execution: Execution, now: datetime) -> None:
         registered = self._jobs.get(ticket.job.id)
@@ -318,7 +334,8 @@ class Launcher:
 
     def withdraw(self, execution: Execution, actor: str | None, reason: str | None) -> None:
         """Record that a run was cancelled before it started."""
-        self._admission.withdraw(execution.id, execution.job_id)
+        if self._admission.withdraw(execution.id, execution.job_id):
+            self.room.offer()
         self._dependencies.withdraw(execution.id)
         if (task := self._delayed.pop(execution.id, None)) is not None:
             task.end()
@@ -336,6 +353,7 @@ class Launcher:
         try:
             if self._admission.release(active.execution.id, active.job.id):
                 self.start_waiting()
+            self.room.offer()
         except DeposedError as exc:
             log.error("waiting runs are no longer started", problem=str(exc))
 
@@ -348,6 +366,7 @@ class Launcher:
                 self.retry(active.execution, registered.job)
             if some_wait:
                 self.start_waiting()
+            self.room.offer()
         except DeposedError as exc:
             log.error("waiting runs are no longer started", problem=str(exc))
 

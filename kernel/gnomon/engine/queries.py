@@ -94,13 +94,6 @@ class KernelQueries(KernelComponents):
         return await self._store.checkpoint(name)
 
     @on_kernel_loop
-    async def wait(self, execution_id: str) -> Execution:
-        while not (execution := await self._get(execution_id)).is_over:
-            await self._journal.changed(execution_id)
-        await self._durable()
-        return execution
-
-    @on_kernel_loop
     async def sleep(self, seconds: float) -> None:
         await self.clock.sleep(seconds)
 

@@ -22,5 +22,6 @@ async def run_at_start(jobs: JobTable, journal: Journal, launcher: Launcher, clo
         if not job.at_start or job.id in waiting or journal.jobs[job.id].paused:
             continue
         facts = {"args": job.args, "kwargs": job.kwargs, "actor": None, "request_digest": None, "cause": "at_start"}
-        identity = manual_execution_id(job.id, clock.now())
-        await launcher.trigger(job, identity, force=False, **facts)
+        now = clock.now()
+        vetoes = await launcher.vetoes([job], now)
+        launcher.trigger(job, manual_execution_id(job.id, now), now, vetoes.get((job.id, now)), force=False, **facts)

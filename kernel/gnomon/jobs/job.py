@@ -141,6 +141,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True,
     grace: Duration | None = None
     overlap: Overlap = "skip"
     max_instances: int | None = None
+    queue_limit: int | None = None
     group: str | None = None
     priority: int = 0
     after: list[str] = []
@@ -180,8 +181,17 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True,
                 f"job {self.id!r} has {' and '.join(found)} but no schedule to limit: give one of "
                 f"{', '.join(SCHEDULES)}"
             )
+        self._check_limits()
+        if self.args or self.kwargs:
+            self._seal_arguments()
+        if self.limits is not None and self.runner != "process":
+            raise JobError(f'job {self.id!r} has limits, which only `runner = "process"` can enforce')
+
+    def _check_limits(self) -> None:
         if self.max_instances is not None and self.max_instances < 1:
             raise JobError(f"job {self.id!r}: max_instances must be 1 or more, got {self.max_instances}")
+        if self.queue_limit is not None and self.queue_limit < 0:
+            raise JobError(f"job {self.id!r}: queue_limit must be 0 or more, got {self.queue_limit}")
         if self.group is not None and not GROUP_NAME.fullmatch(self.group):
             raise JobError(
                 f"job {self.id!r}: group {self.group!r} is not valid: expected 1 to 64 of A-Z a-z 0-9 . _ : - "
@@ -191,10 +201,6 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True,
             raise JobError(
                 f"job {self.id!r}: priority must be from {-MOST_PRIORITY} to {MOST_PRIORITY}, got {self.priority}"
             )
-        if self.args or self.kwargs:
-            self._seal_arguments()
-        if self.limits is not None and self.runner != "process":
-            raise JobError(f'job {self.id!r} has limits, which only `runner = "process"` can enforce')
 
     def _seal_arguments(self) -> None:
         """Put the form of the log in place of references to secrets."""

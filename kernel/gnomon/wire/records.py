@@ -213,6 +213,7 @@ class Policies(msgspec.Struct, kw_only=True):
     grace: str | None = None
     overlap: str = ""
     max_instances: int | None = None
+    queue_limit: int | None = None
     group: str | None = None
     priority: int = 0
     after: list[str] = []

@@ -6,7 +6,7 @@ for outside of the scope is answered as if it did not exist, without a hint at n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -18,6 +18,7 @@ from gnomon.domain.job_preview import JobPreview
 from gnomon.domain.kernel_health import Health
 from gnomon.domain.progress import Timing
 from gnomon.domain.records import ActionPage, ActionQuery, Checkpoint, ExecutionQuery, JobScope, Page
+from gnomon.domain.run_order import RunOrder
 from gnomon.jobs.diff import JobsDiff
 from gnomon.jobs.job import Job
 from gnomon_web.auth.roles import Scope
@@ -115,6 +116,11 @@ class ScopedKernel:
         await self._expect_job_of_act(job_id)
         return await self._kernel.trigger(job_id, **how)
 
+    async def trigger_many(self, orders: Sequence[RunOrder], **how: Any) -> list[Triggered]:
+        for job_id in {order.job_id for order in orders}:
+            await self._expect_job_of_act(job_id)
+        return await self._kernel.trigger_many(orders, **how)
+
     async def cancel(self, execution_id: str, **act: Any) -> Execution:
         await self._expect_execution_of_act(execution_id)
         return await self._kernel.cancel(execution_id, **act)
@@ -142,6 +148,9 @@ class ScopedKernel:
 
     async def live_runs(self) -> list[LiveRun]:
         return [run for run in await self._kernel.live_runs() if await self.has(run.job.id)]
+
+    async def wait_many(self, execution_ids: Iterable[str]) -> list[Execution]:
+        return [await self.wait(execution_id) for execution_id in execution_ids]
 
     async def wait(self, execution_id: str) -> Execution:
         await self.expect_execution(execution_id)

@@ -68,6 +68,7 @@ def _policies(job: Job, overrides: Overrides) -> Policies:
         grace=_text(job.grace),
         overlap=job.overlap,
         max_instances=job.max_instances,
+        queue_limit=job.queue_limit,
         group=job.group,
         priority=job.priority,
         after=job.after,

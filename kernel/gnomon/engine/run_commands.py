@@ -1,0 +1,275 @@
+"""The commands of KernelApi that order runs, and wait for their ends."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack
+from datetime import datetime
+from typing import Any, get_args
+
+import msgspec
+
+from gnomon.api import Triggered
+from gnomon.domain.execution import Execution, manual_execution_id
+from gnomon.domain.own_copies import own_view
+from gnomon.domain.run_order import RunOrder, WhenFull
+from gnomon.domain.secret_references import escaped
+from gnomon.engine.admission import queue_is_full
+from gnomon.engine.components import KernelComponents, on_kernel_loop
+from gnomon.engine.idempotency import check_key, check_repeated, request_digest
+from gnomon.engine.refused_acts import refusable
+from gnomon.errors import ArgumentError, GnomonError, IdempotencyKeyError, JobError, QueueFullError, RunOrdersError
+from gnomon.jobs.body import check_arguments
+from gnomon.jobs.callables import reference
+from gnomon.jobs.job import Job
+from gnomon.jobs.overrides import check_overrides
+from gnomon.jobs.registered import RegisteredJob, own_arguments
+from gnomon.json_depth import is_too_deep
+from gnomon.safe_text import safe_repr
+
+MOST_ORDERS = 10_000
+"""Orders of one list: they are accepted in one step of the event loop, which takes about 50 µs for each."""
+
+
+class Accepted(msgspec.Struct):
+    """The run of an order: the live view, which changes."""
+
+    execution: Execution
+    resumed: bool = False
+    is_new: bool = True
+
+
+class Checked(msgspec.Struct):
+    """An order that was checked: its arguments merged into those of the job, and the id of its run."""
+
+    order: RunOrder
+    kwargs: dict[str, Any]
+    identity: str
+    digest: str | None
+
+
+class RunCommands(KernelComponents):
+    """The part of KernelApi that orders runs and waits for them; see there for each method."""
+
+    _idempotency_lock: asyncio.Lock
+
+    @on_kernel_loop
+    @refusable("trigger")
+    async def trigger(
+        self,
+        job_id: str,
+        *,
+        kwargs: Mapping[str, Any] | None = None,
+        force: bool = False,
+        resume: bool = True,
+        actor: str | None = None,
+        idempotency_key: str | None = None,
+        when_full: WhenFull = "raise",
+    ) -> Triggered:
+        order = self._check(RunOrder(job_id, kwargs or {}, force, resume, idempotency_key), actor)
+        (triggered,) = await self._accept_all([order], actor, when_full)
+        return triggered
+
+    @on_kernel_loop
+    @refusable("trigger")
+    async def trigger_many(
+        self, orders: Sequence[RunOrder], *, actor: str | None = None, when_full: WhenFull = "raise"
+    ) -> list[Triggered]:
+        if len(orders) > MOST_ORDERS:
+            raise GnomonError(f"{len(orders):,} orders are too many for one list: send {MOST_ORDERS:,} at a time")
+        checked: list[Checked] = []
+        problems: dict[int, GnomonError] = {}
+        first: dict[str, Checked] = {}
+        for number, order in enumerate(orders):
+            try:
+                checked.append(one := self._check(order, actor))
+                _check_same(one, first.setdefault(one.identity, one))
+            except GnomonError as exc:
+                problems[number] = exc
+        if problems:
+            raise RunOrdersError(problems, len(orders))
+        return await self._accept_all(checked, actor, when_full)
+
+    @on_kernel_loop
+    async def wait(self, execution_id: str) -> Execution:
+        ended = await self._end_of(execution_id)
+        await self._durable()
+        return ended
+
+    @on_kernel_loop
+    async def wait_many(self, execution_ids: Iterable[str]) -> list[Execution]:
+        ended = [await self._end_of(execution_id) for execution_id in execution_ids]
+        await self._durable()
+        return ended
+
+    async def _end_of(self, execution_id: str) -> Execution:
+        """Wait until a run has ended, and return it; its end may not be durable yet."""
+        view = self._journal.live.get(execution_id) or self._journal.ended.get(execution_id)
+        if view is None:
+            view = await self._get(execution_id)
+            while not view.is_over:  # this kernel does not run it
+                await self._journal.changed(execution_id)
+                view = await self._get(execution_id)
+            return view
+        while not view.is_over:
+            await self._journal.changed(execution_id)
+        return own_view(view)
+
+    # --- checking ---
+
+    def _check(self, order: RunOrder, actor: str | None) -> Checked:
+        job_id, key = order.job_id, order.idempotency_key
+        merged = _merge(self._jobs[job_id], order.kwargs, self._arguments_limit)
+        digest = None
+        if key is not None:
+            check_key(key)
+            digest = request_digest(job_id, order.kwargs, force=order.force, resume=order.resume)
+        return Checked(order, merged, manual_execution_id(job_id, self.clock.now(), key, actor), digest)
+
+    # --- accepting ---
+
+    async def _accept_all(self, checked: list[Checked], actor: str | None, when_full: WhenFull) -> list[Triggered]:
+        """Accept orders in one commit; those that wait for room in a queue in as many commits as that takes."""
+        if when_full not in get_args(WhenFull):
+            known = ", ".join(map(repr, get_args(WhenFull)))
+            raise GnomonError(f"when_full is one of {known}, got {safe_repr(when_full)}")
+        accepted: dict[str, Accepted] = {}
+        left = list({one.identity: one for one in reversed(checked)}.values())[::-1]  # the first of each id
+        held: str | None = None
+        async with AsyncExitStack() as place:
+            while left := await self._accept(left, actor, when_full, accepted, held):
+                await place.aclose()
+                held = left[0].order.job_id
+                await place.enter_async_context(self._launcher.room.place(held))
+        await self._durable()
+        answers, seen = [], set()
+        for one in checked:
+            run = accepted[one.identity]
+            is_repeated = one.identity in seen
+            seen.add(one.identity)
+            answers.append(
+                Triggered(own_view(run.execution), run.resumed and not is_repeated, run.is_new and not is_repeated)
+            )
+        return answers
+
+    async def _accept(
+        self,
+        orders: list[Checked],
+        actor: str | None,
+        when_full: WhenFull,
+        accepted: dict[str, Accepted],
+        held: str | None,
+    ) -> list[Checked]:
+        """Accept the orders that there is room for, in one commit, and return those that must wait.
+
+        `held` is the job in whose queue the caller holds a place.
+        """
+        async with AsyncExitStack() as turn:
+            if any(one.order.idempotency_key is not None for one in orders):
+                await turn.enter_async_context(self._idempotency_lock)  # two at once would both find no first run
+                for one in orders:
+                    if (known := await self._known(one)) is not None:
+                        accepted[one.identity] = Accepted(known, is_new=False)
+                orders = [one for one in orders if one.identity not in accepted]
+            now = self.clock.now()
+            vetoes = await self._launcher.vetoes((self._job(one) for one in orders if not one.order.force), now)
+            await self._timetable.idle()
+            # Nothing is awaited from here on: what has room now is accepted.
+            refused = {
+                one.identity: veto
+                for one in orders
+                if not one.order.force and (veto := vetoes.get((one.order.job_id, now))) is not None
+            }
+            fitting, left = self._split(orders, refused, held, raises=when_full == "raise")
+            for one in fitting:
+                accepted[one.identity] = self._record(one, now, actor, refused.get(one.identity))
+            if when_full == "miss":
+                for one in left:
+                    accepted[one.identity] = self._record_miss(one, now, actor)
+                left = []
+        return left
+
+    async def _known(self, one: Checked) -> Execution | None:
+        """Return the run of an earlier request with the same key; IdempotencyKeyError where that was another one."""
+        key = one.order.idempotency_key
+        if key is None or (known := await self._find(one.identity)) is None:
+            return None
+        await self._durable()
+        check_repeated(key, one.order.job_id, one.digest, known, await self._store.stream(one.identity))
+        return known
+
+    def _split(
+        self, orders: list[Checked], refused: Mapping[str, str], held: str | None, *, raises: bool
+    ) -> tuple[list[Checked], list[Checked]]:
+        """Return the orders that there is room for, and the others; with `raises`, QueueFullError if there are any."""
+        places: dict[str, float] = {}
+        fitting, left = [], []
+        for one in orders:
+            job = self._job(one)
+            if job.id not in places:
+                places[job.id] = self._launcher.room.places(job, own=1 if held == job.id else 0)
+            if one.identity in refused:  # what a guard refuses takes no place
+                fitting.append(one)
+            elif places[job.id] >= 1:
+                places[job.id] -= 1
+                fitting.append(one)
+            elif raises:
+                waiting, limit = self._admission.queue_of(job)
+                raise QueueFullError(job.id, waiting, limit, len(orders))
+            else:
+                left.append(one)
+        return fitting, left
+
+    def _record(self, one: Checked, now: datetime, actor: str | None, veto: str | None) -> Accepted:
+        job = self._job(one)
+        resumed = one.order.resume and self._registry.resume(job.id, actor, "the job was triggered by hand")
+        facts = {"args": job.args, "kwargs": one.kwargs, "actor": actor, "request_digest": one.digest}
+        execution = self._launcher.trigger(job, one.identity, now, veto, force=one.order.force, **facts)
+        return Accepted(execution, resumed)
+
+    def _record_miss(self, one: Checked, now: datetime, actor: str | None) -> Accepted:
+        job = self._job(one)
+        detail = queue_is_full(*self._admission.queue_of(job))
+        facts = {"actor": actor, "request_digest": one.digest}
+        return Accepted(self._launcher.miss_trigger(job, one.identity, now, "capacity", detail, **facts))
+
+    def _job(self, one: Checked) -> Job:
+        """Return the job of an order as it is now; UnknownJobError where it was removed in the meantime."""
+        return self._jobs[one.order.job_id].job
+
+
+def _check_same(one: Checked, first: Checked) -> None:
+    """Raise IdempotencyKeyError where two orders of a list have the same key, and are not the same."""
+    if one.digest != first.digest:
+        raise IdempotencyKeyError(
+            f"the idempotency key {one.order.idempotency_key!r} is that of another order of this list; choose another "
+            "key for another order"
+        )
+
+
+def _merge(registered: RegisteredJob, kwargs: Mapping[str, Any], arguments_limit: int) -> dict[str, Any]:
+    """Merge the arguments of one run into those of its job.
+
+    OverrideError where the job does not accept one, JobError where they do not fit or are not JSON. A mapping that
+    looks like a reference to a secret is escaped: only the definition of a job may refer to one.
+    """
+    job, types = registered.job, registered.body.types
+    if registered.problem is not None:
+        raise JobError(f"job {job.id!r} cannot run: {registered.problem}")
+    if types is not None:
+        kwargs = types.kept([], dict(kwargs))[1]
+    check_overrides(job.id, registered.body.overrides, job.kwargs, kwargs)
+    if is_too_deep(kwargs):
+        own_arguments(msgspec.structs.replace(job, kwargs={**job.kwargs, **kwargs}), arguments_limit)
+    given = {
+        key: value if key in job.kwargs and value == job.kwargs[key] else escaped(value)
+        for key, value in kwargs.items()
+    }
+    merged = msgspec.structs.replace(job, kwargs={**job.kwargs, **given})
+    _, own = own_arguments(merged, arguments_limit)
+    check_arguments(merged, registered.body)
+    if types is not None:
+        for place, problem in types.problems([], {key: own[key] for key in kwargs}):
+            raise ArgumentError(job.id, place, reference(registered.body.func), problem)
+    return own
