@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from gnomon.domain.events import AccessFact, Event, FailedReason
+from gnomon.domain.events import AccessFact, Event, FailedReason, Origin
 from gnomon.domain.execution import Execution
 from gnomon.domain.job_preview import JobPreview
 from gnomon.domain.job_state import JobState
@@ -28,6 +28,8 @@ class JobView(msgspec.Struct, frozen=True):
     """A job at this moment: its definition, its state in the log, its next fire, and its runs by id.
 
     `overrides` says which arguments a command may set for one run.
+    `source` names what defines the job; its `origin` is `api` where an order has added it. `problem` is set for such a
+    job that cannot be built: it is kept, and its fires are held.
     `lingering` runs have ended, such as by their timeout, but their bodies still run and keep their slots of the job.
     """
 
@@ -38,6 +40,9 @@ class JobView(msgspec.Struct, frozen=True):
     waiting: list[str]
     lingering: list[str] = []
     overrides: Overrides = "all"
+    origin: Origin = "code"
+    source: str = ""
+    problem: str | None = None
 
 
 class LiveRun(msgspec.Struct, frozen=True):

@@ -113,12 +113,15 @@ def plan(
     days: float = 7,
     samples: FireSamples | None = None,
 ) -> Plan:
-    """Compare the jobs in the log with the complete set of jobs of a deployment, and look `days` ahead.
+    """Compare the jobs in the log with the complete set of jobs of a start or reload, and look `days` ahead.
 
+    Jobs that were added at run time stay as they are; those that `jobs` has show their catch-up, or their problem.
     `samples` are those in the log: fires that the last kernel had computed.
     """
-    known = {state.job_id: state for state in states}
     wanted = {registered.job.id: registered for registered in jobs}
+    known = {
+        state.job_id: state for state in states if state.origin != "api" or state.removed or state.job_id in wanted
+    }
     found = difference(known, {job_id: registered.definition for job_id, registered in wanted.items()})
     until = now + timedelta(days=days)
     kept = sorted(wanted.keys() & known.keys() - found.changed.keys() - set(found.added))
@@ -162,7 +165,7 @@ def _moved(trigger: AnchoredTrigger, sample: Sample, now: datetime) -> MovedFire
 
 
 def _does_something(planned: JobPlan) -> bool:
-    return bool(planned.catch_up.count or planned.missed or planned.moved.count)
+    return bool(planned.catch_up.count or planned.missed or planned.moved.count or planned.notes)
 
 
 def _added(registered: RegisteredJob, state: JobState | None, now: datetime, until: datetime) -> JobPlan:
@@ -208,6 +211,8 @@ def _removed(state: JobState, now: datetime, until: datetime) -> JobPlan:
 
 def _kept(state: JobState, registered: RegisteredJob, now: datetime) -> JobPlan:
     planned = JobPlan(job_id=state.job_id, action="keep", is_paused=state.paused)
+    if registered.problem is not None:
+        planned.notes.append(f"it cannot be built, and its fires are held: {registered.problem}")
     _catch_up(planned, state, registered, now)
     return planned
 

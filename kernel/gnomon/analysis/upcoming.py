@@ -10,6 +10,7 @@ from typing import Literal
 import msgspec
 
 from gnomon.domain.job_state import JobState
+from gnomon.errors import GnomonError
 from gnomon.jobs.diff import changed_keys, is_rescheduled
 from gnomon.jobs.job import Job
 from gnomon.scheduling.catch_up import next_fire
@@ -40,7 +41,10 @@ def state_of(job: Job, state: JobState | None) -> State:
 
 def upcoming(job: Job, state: JobState | None, now: datetime, count: int) -> Upcoming:
     """Return the next fires of a job: none if it is paused or has no schedule."""
-    trigger, found = job.build_trigger(), state_of(job, state)
+    try:
+        trigger, found = job.build_trigger(), state_of(job, state)
+    except GnomonError:
+        return Upcoming([])  # a job of the log that this version cannot build
     if trigger is None or found == "paused" or (found == "new" and job.paused):
         return Upcoming([])
     if state is None or found != "active":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 
 import msgspec
 
@@ -10,7 +11,9 @@ from gnomon.deployment.config import Config
 from gnomon.deployment.file_checks import check_imported, check_writers, python_folders
 from gnomon.deployment.job_collection import collect_jobs
 from gnomon.deployment.plugin_loading import load_enabled, load_plugins
+from gnomon.domain.job_state import JobState
 from gnomon.errors import ConfigError, PluginError, UnknownJobError
+from gnomon.jobs.durable import restore_jobs
 from gnomon.jobs.job import Job
 from gnomon.jobs.registered import RegisteredJob
 from gnomon.plugins.plugin_set import Plugin, PluginSet
@@ -37,6 +40,15 @@ class Deployment(msgspec.Struct, frozen=True):
         """The definitions of the jobs."""
         return [registered.job for registered in self.registered_jobs]
 
+    def with_added(self, states: Iterable[JobState]) -> list[RegisteredJob]:
+        """Return the jobs that a start has: those of the deployment, and those that the log brings back.
+
+        JobExistsError where a job that was added at run time has the id of one of the deployment.
+        """
+        settings = self.config.kernel
+        defined = self.registered_jobs
+        return [*defined, *restore_jobs(states, defined, settings.timezone, settings.arguments_limit)]
+
     @staticmethod
     def store_only(config: Config) -> Store:
         """Return the store of a config, for commands that only read the log.
@@ -53,9 +65,9 @@ class Deployment(msgspec.Struct, frozen=True):
                 return stores[0]
         raise ConfigError(problems or [NO_STORE])
 
-    def job(self, job_id: str) -> Job:
-        """Return the job with that id, or raise UnknownJobError, which names a similar id."""
-        jobs = {job.id: job for job in self.jobs}
+    def job(self, job_id: str, states: Iterable[JobState] = ()) -> Job:
+        """Return the job with that id, also of the log's states; UnknownJobError names a similar id."""
+        jobs = {registered.job.id: registered.job for registered in self.with_added(states)}
         if job_id not in jobs:
             known = f"; the jobs are {', '.join(sorted(jobs))}" if jobs else "; the deployment has no jobs"
             raise UnknownJobError(job_id, close_match(job_id, jobs) or known)

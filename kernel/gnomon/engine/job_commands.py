@@ -23,6 +23,8 @@ from gnomon.jobs.plain_functions import job_of
 from gnomon.jobs.registered import RegisteredJob, register_job
 
 JobLike = Job | RegisteredJob | Callable[..., Any] | str
+SHOWN = 20
+"""Problems of an order that its error lists."""
 SLICE_JOBS = 500
 """Jobs of one order that are checked before other tasks may run."""
 
@@ -180,8 +182,11 @@ class JobCommands(KernelComponents):
                 problems.append(exc)
             if number % SLICE_JOBS == 0:
                 await asyncio.sleep(0)
+        if len(problems) == 1:
+            raise problems[0]
         if problems:
-            raise problems[0] if len(problems) == 1 else JobError("\n".join(map(str, problems)))
+            more = [f"and {len(problems) - SHOWN} more"] if len(problems) > SHOWN else []
+            raise JobError("\n".join([*map(str, problems[:SHOWN]), *more]))
         return found
 
     def _register(self, job: JobLike) -> RegisteredJob:

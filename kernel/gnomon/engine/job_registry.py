@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from gnomon.domain import events
-from gnomon.domain.job_state import JobState
 from gnomon.domain.operator_actions import KERNEL
 from gnomon.engine.job_recorder import Act, JobRecorder
 from gnomon.engine.job_table import JobTable
 from gnomon.engine.journal import Journal
 from gnomon.engine.timetable import Timetable
-from gnomon.errors import JobError, JobExistsError
+from gnomon.errors import JobError
 from gnomon.jobs.diff import JobsDiff, difference
+from gnomon.jobs.durable import refuse_double
 from gnomon.jobs.registered import RegisteredJob
 from gnomon.ports import Clock
 from gnomon.scheduling.catch_up import Absence
@@ -48,14 +48,7 @@ class JobRegistry:
         """
         wanted = {registered.job.id: registered for registered in jobs}
         known = self._journal.jobs
-        for job_id, registered in wanted.items():
-            if (state := known.get(job_id)) is not None and state.origin == "api" and not state.removed:
-                raise JobExistsError(
-                    job_id,
-                    f"job {job_id!r} was added at run time{_owned(state)}, and {registered.defined_by} defines a job "
-                    "with the same id: give that one another id, or leave it out until the job is removed (gnomon jobs "
-                    f"remove {job_id})",
-                )
+        refuse_double((known[job_id] for job_id in wanted if job_id in known), wanted)
         defined = {job_id: state for job_id, state in known.items() if state.origin != "api" or job_id in wanted}
         found = difference(defined, {job_id: registered.definition for job_id, registered in wanted.items()})
         for job_id in found.removed:
@@ -125,10 +118,6 @@ class JobRegistry:
         # A kernel that keeps no time does not record its jobs, so the log may not know this one.
         state = self._journal.jobs.get(job_id)
         return state is not None and state.paused
-
-
-def _owned(state: JobState) -> str:
-    return f" and belongs to {state.owner!r}" if state.owner is not None else ""
 
 
 def _checked_text(job_id: str, name: str, text: str) -> str:

@@ -160,4 +160,7 @@ class KernelQueries(KernelComponents):
                 *(ticket.execution_id for ticket in self._admission.waiting_of(job.id)),
             ],
             overrides=registered.body.overrides,
+            origin=registered.origin,
+            source=registered.defined_by,
+            problem=registered.problem,
         )

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import msgspec
 
-from gnomon.errors import GnomonError, JobError
+from gnomon.domain.job_state import JobState
+from gnomon.errors import GnomonError, JobError, JobExistsError
 from gnomon.jobs.body import Body
 from gnomon.jobs.callables import name_problem, reference
 from gnomon.jobs.definition import convert_job
@@ -75,6 +76,31 @@ def restore_job(
         return _broken(job_id, definition, str(exc))
     registered.definition = definition  # type: ignore[assignment]  # shared with the state: 450 bytes a job
     return registered
+
+
+def restore_jobs(
+    states: Iterable[JobState], defined: Iterable[RegisteredJob], timezone: str, arguments_limit: int
+) -> list[RegisteredJob]:
+    """Build the jobs that a start with these definitions brings back from the log; JobExistsError for a double id."""
+    by_id = {registered.job.id: registered for registered in defined}
+    added = [state for state in states if state.origin == "api" and not state.removed and not state.temporary]
+    refuse_double(added, by_id)
+    return [restore_job(one.job_id, one.definition, timezone, arguments_limit, by_id.get) for one in added]
+
+
+def refuse_double(states: Iterable[JobState], defined: Mapping[str, RegisteredJob]) -> None:
+    """Raise JobExistsError where a job was added at run time and a config, code or a plugin defines its id too."""
+    for state in states:
+        registered = defined.get(state.job_id)
+        if registered is None or state.origin != "api" or state.removed:
+            continue
+        belongs = f" and belongs to {state.owner!r}" if state.owner is not None else ""
+        raise JobExistsError(
+            state.job_id,
+            f"job {state.job_id!r} was added at run time{belongs}, and {registered.defined_by} defines a job with the "
+            "same id: give that one another id, or leave it out until the job is removed (gnomon jobs remove "
+            f"{state.job_id})",
+        )
 
 
 def _broken(job_id: str, definition: Mapping[str, object], problem: str) -> RegisteredJob:

@@ -12,7 +12,7 @@ import msgspec
 from gnomon.domain.events import DeclaredStep
 from gnomon.domain.secret_references import is_flat, sealed
 from gnomon.durations import Duration, encode_hook
-from gnomon.errors import JobError
+from gnomon.errors import GnomonError, JobError
 from gnomon.jobs.callables import reference
 from gnomon.jobs.overrides import Overrides
 from gnomon.jobs.schedule import SINGLE, ScheduleKeys, build_schedule, plain_schedules
@@ -298,7 +298,10 @@ _DEFAULTS = tuple(
 
 def explain_schedule(job: Job) -> str:
     """Describe in plain words when the job is due."""
-    trigger = job.build_trigger()
+    try:
+        trigger = job.build_trigger()
+    except GnomonError as exc:  # a job of the log, which another version could build
+        return f"a schedule that cannot be built: {exc}"
     after = f"after {' and '.join(job.after)}" if job.after else ""
     if trigger is None:
         return after or "only when triggered"

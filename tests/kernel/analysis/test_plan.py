@@ -13,6 +13,8 @@ from gnomon.analysis.plan import Change, JobPlan, MovedFire, Plan, plan
 from gnomon.domain import events
 from gnomon.durations import Duration
 from gnomon.engine import fire_sampler
+from gnomon.errors import JobExistsError
+from gnomon.jobs.durable import restore_jobs
 from gnomon.jobs.job import Job
 from gnomon.jobs.registered import register_job
 from gnomon.kernel import Kernel
@@ -313,3 +315,26 @@ async def test_fires_of_a_trigger_of_apscheduler_are_sampled_too(
     (planned,) = (await world.plan(daily)).jobs
 
     assert planned.moved.first[0].new is None
+
+
+async def test_jobs_that_were_added_at_run_time_stay_and_show_their_problem_and_their_catch_up() -> None:
+    world = World()
+    clock, store = world.clock, world.store
+    async with world.kernel() as kernel:
+        await kernel.add_job(Job(id="added", func=f"{__name__}:nothing", every=Duration(hours=1)))
+        await kernel.add_job(Job(id="broken", func=f"{__name__}:nothing", every=Duration(hours=1)))
+        kernel._journal.record(events.JobChanged, "job:broken", "broken", changes={"func": "no.such:function"})
+    await clock.advance(timedelta(hours=3, minutes=1))
+    async with store:
+        states = await store.jobs()
+
+    restored = restore_jobs(states, [], "UTC", 10_000)
+    found = {one.job_id: one for one in plan(states, restored, clock.now()).jobs}
+    without = plan(states, [], clock.now())
+
+    assert {one.action for one in found.values()} == {"keep"}
+    assert found["added"].catch_up.count == 1
+    assert "cannot be built" in found["broken"].notes[0]
+    assert without.jobs == []
+    with pytest.raises(JobExistsError, match="'added' was added at run time, and the program defines"):
+        restore_jobs(states, [register_job(Job(id="added", func=nothing), "UTC")], "UTC", 10_000)

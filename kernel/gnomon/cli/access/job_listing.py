@@ -8,10 +8,12 @@ from datetime import datetime
 import msgspec
 
 from gnomon.analysis.upcoming import State, state_of, upcoming
+from gnomon.domain.events import Origin
 from gnomon.domain.execution import Execution, Status
 from gnomon.domain.job_state import JobState
 from gnomon.domain.records import ExecutionQuery
 from gnomon.jobs.job import Job, explain_schedule
+from gnomon.jobs.registered import RegisteredJob
 from gnomon.ports import Store
 from gnomon.scheduling.timezones import timezone_or_utc
 
@@ -30,7 +32,10 @@ class LastRun(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class JobListing(msgspec.Struct, frozen=True, kw_only=True):
-    """One job in a list. `next_fire` is in the job's zone; `running` has execution ids."""
+    """One job in a list. `next_fire` is in the job's zone; `running` has execution ids.
+
+    `problem` says why a job that was added at run time cannot be built. None stands for an `origin` that is not known.
+    """
 
     id: str
     name: str
@@ -46,26 +51,35 @@ class JobListing(msgspec.Struct, frozen=True, kw_only=True):
     overdue: datetime | None
     last_run: LastRun | None
     running: list[str]
+    origin: Origin | None = None
+    owner: str | None = None
+    problem: str | None = None
 
 
-async def list_jobs(jobs: Sequence[Job], log: Store, now: datetime) -> list[JobListing]:
+async def list_jobs(jobs: Sequence[RegisteredJob], log: Store, now: datetime) -> list[JobListing]:
     """Return the jobs with what the log says about them, sorted by id."""
-    states = {state.job_id: state for state in await log.jobs()}
+    states = {state.job_id: state for state in await log.jobs(removed=False)}
     running = (await log.executions(ExecutionQuery(status=("running",), limit=MAX_RUNNING_READ))).items
     return [
         job_listing(
-            job,
-            states.get(job.id),
-            await _last_run(log, job.id),
-            [execution.id for execution in running if execution.job_id == job.id],
+            registered.job,
+            states.get(registered.job.id),
+            await _last_run(log, registered.job.id),
+            [execution.id for execution in running if execution.job_id == registered.job.id],
             now,
+            registered,
         )
-        for job in sorted(jobs, key=lambda job: job.id)
+        for registered in sorted(jobs, key=lambda registered: registered.job.id)
     ]
 
 
 def job_listing(
-    job: Job, state: JobState | None, last_run: Execution | None, running: list[str], now: datetime
+    job: Job,
+    state: JobState | None,
+    last_run: Execution | None,
+    running: list[str],
+    now: datetime,
+    registered: RegisteredJob | None = None,
 ) -> JobListing:
     """Return the listing of one job."""
     found = upcoming(job, state, now, 1)
@@ -85,6 +99,9 @@ def job_listing(
         overdue=found.overdue,
         last_run=msgspec.convert(last_run, LastRun, from_attributes=True) if last_run else None,
         running=running,
+        origin=registered.origin if registered else None,
+        owner=state.owner if state else None,
+        problem=registered.problem if registered else None,
     )
 
 

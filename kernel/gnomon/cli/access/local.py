@@ -89,7 +89,9 @@ class LocalKernel:
 
     async def jobs(self) -> list[JobListing]:
         deployment = assemble(self.config)
-        return await list_jobs(deployment.jobs, await self.log(deployment.store), datetime.now(UTC))
+        log = await self.log(deployment.store)
+        jobs = deployment.with_added(await log.jobs(removed=False))
+        return await list_jobs(jobs, log, datetime.now(UTC))
 
     async def executions(self, query: ExecutionQuery) -> Page:
         return await (await self.log()).executions(query)

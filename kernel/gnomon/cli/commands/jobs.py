@@ -52,11 +52,14 @@ def _print(found: list[JobListing]) -> None:
         Column("running", 7, 1, right=True),
         Column("schedule", 16, 2),
     ]
+    shows_origin = any(job.origin == "api" for job in found)  # a deployment whose jobs are all in its config needs none
+    if shows_origin:
+        columns.insert(2, Column("origin", 6))
     now = datetime.now(UTC)
-    print_table(columns, [_row(job, now) for job in found])
+    print_table(columns, [_row(job, now, shows_origin=shows_origin) for job in found])
 
 
-def _row(job: JobListing, now: datetime) -> tuple[str | Text, ...]:
+def _row(job: JobListing, now: datetime, *, shows_origin: bool) -> tuple[str | Text, ...]:
     from rich.text import Text
 
     from gnomon.cli.output.states import style_of, with_glyph
@@ -73,9 +76,10 @@ def _row(job: JobListing, now: datetime) -> tuple[str | Text, ...]:
     return (
         job.id,
         "" if job.display_name == job.id else job.display_name,
+        *((job.origin or "",) if shows_origin else ()),
         Text(f"{with_glyph(state)}{by}", style_of(state)),
         moment(job.next_fire, timezone_or_utc(job.timezone)),
         ran,
         str(len(job.running) or "-"),
-        job.schedule,
+        job.schedule if job.problem is None else f"cannot be built: {job.problem}",
     )

@@ -35,8 +35,9 @@ def command(ctx: click.Context, job_id: str, count: int, config: Path | None, ur
     from gnomon.scheduling.timezones import timezone_or_utc
 
     deployment = assemble(read_local_config(ctx, config, url, needs="the definition of the job"))
-    job = deployment.job(job_id)
-    state = asyncio.run(_state(deployment.store, job_id))
+    states = asyncio.run(_states(deployment.store))
+    state = states.get(job_id)
+    job = deployment.job(job_id, states.values())
     found = upcoming(job, state, datetime.now(UTC), count)
     if as_json:
         zone = timezone_or_utc(job.timezone)
@@ -46,11 +47,11 @@ def command(ctx: click.Context, job_id: str, count: int, config: Path | None, ur
         _print(job, state, found)
 
 
-async def _state(store: Store, job_id: str) -> JobState | None:
+async def _states(store: Store) -> dict[str, JobState]:
     from gnomon.cli.access.stored_log import open_log
 
     async with open_log(store) as log:
-        return next((state for state in await log.jobs() if state.job_id == job_id), None)
+        return {state.job_id: state for state in await log.jobs()}
 
 
 def _print(job: Job, state: JobState | None, found: Upcoming) -> None:

@@ -57,7 +57,8 @@ async def _plan(deployment: Deployment, days: float) -> Plan:
 
     async with open_log(deployment.store) as log:
         samples = await read_samples(log)
-        return plan(await log.jobs(), deployment.registered_jobs, datetime.now(UTC), days, samples)
+        states = await log.jobs()
+        return plan(states, deployment.with_added(states), datetime.now(UTC), days, samples)
 
 
 def _print(found: Plan, zones: Mapping[str, tzinfo], default: tzinfo, days: float) -> None:
