@@ -45,9 +45,7 @@ class Deployment(msgspec.Struct, frozen=True):
 
         JobExistsError where a job that was added at run time has the id of one of the deployment.
         """
-        settings = self.config.kernel
-        defined = self.registered_jobs
-        return [*defined, *restore_jobs(states, defined, settings.timezone, settings.arguments_limit)]
+        return [*self.registered_jobs, *restore_jobs(states, self.registered_jobs)]
 
     @staticmethod
     def store_only(config: Config) -> Store:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -156,9 +156,9 @@ class JobCommands(KernelComponents):
         registered = self._jobs.get(job_id)
         return registered if registered is not None and registered.origin != "api" else None
 
-    def _restored(self, job_id: str, definition: Mapping[str, Any]) -> RegisteredJob:
+    def _restored(self, job_id: str, definition: dict[str, Any]) -> RegisteredJob:
         """Build a job from its definition in the log."""
-        return restore_job(job_id, definition, self._timezone, self._arguments_limit, self._find_defined)
+        return restore_job(job_id, definition, self._find_defined)
 
     def _ordered(self, job: JobLike, keys: dict[str, Any], *, temporary: bool) -> RegisteredJob:
         """Check a job of an order; JobError, TriggerError."""

@@ -6,7 +6,7 @@ kernel holds it paused, with the problem, and resumes it at the first start, rel
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from gnomon.domain import events
@@ -24,7 +24,7 @@ from gnomon.ports import Store
 
 log = get_logger("gnomon.engine.restored_jobs")
 
-Build = Callable[[str, Mapping[str, Any]], RegisteredJob]
+Build = Callable[[str, dict[str, Any]], RegisteredJob]
 """Builds a job from its id and its definition in the log."""
 SHOWN = 10
 """Jobs that lines of the log name; of a thousand with the same missing module ten say enough."""

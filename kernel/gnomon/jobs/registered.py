@@ -124,6 +124,17 @@ def check_job(
     return RegisteredJob(job, body, trigger, definition)
 
 
+def build_stored(job: Job, func: Any, definition: dict[str, Any]) -> RegisteredJob:
+    """Build what a job of the log needs to run; JobError or TriggerError. Its definition is not made again."""
+    problems: list[JobProblem] = []
+    runnable = job if func is job.func else msgspec.structs.replace(job, func=func)
+    trigger, body = _build_trigger(job, problems), _body(runnable, problems)
+    problems += _unfit_arguments(runnable, body) if body is not None else ()
+    if problems or body is None:
+        raise problems[0].error if len(problems) == 1 else JobError("\n".join(str(error) for _, error in problems))
+    return RegisteredJob(job, body, trigger, definition, origin="api")
+
+
 def check_schedule_and_function(job: Job, problems: list[JobProblem]) -> None:
     """Add the problems of the schedule and of the name of the function, whatever else is wrong with a job."""
     _build_trigger(job, problems)

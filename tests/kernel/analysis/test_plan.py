@@ -328,7 +328,7 @@ async def test_jobs_that_were_added_at_run_time_stay_and_show_their_problem_and_
     async with store:
         states = await store.jobs()
 
-    restored = restore_jobs(states, [], "UTC", 10_000)
+    restored = restore_jobs(states, [])
     found = {one.job_id: one for one in plan(states, restored, clock.now()).jobs}
     without = plan(states, [], clock.now())
 
@@ -337,4 +337,4 @@ async def test_jobs_that_were_added_at_run_time_stay_and_show_their_problem_and_
     assert "cannot be built" in found["broken"].notes[0]
     assert without.jobs == []
     with pytest.raises(JobExistsError, match="'added' was added at run time, and the program defines"):
-        restore_jobs(states, [register_job(Job(id="added", func=nothing), "UTC")], "UTC", 10_000)
+        restore_jobs(states, [register_job(Job(id="added", func=nothing), "UTC")])
