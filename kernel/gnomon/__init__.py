@@ -83,6 +83,7 @@ if TYPE_CHECKING:
     from gnomon.errors import StoreInUseError as StoreInUseError
     from gnomon.errors import StoreUnavailableError as StoreUnavailableError
     from gnomon.errors import TransitionError as TransitionError
+    from gnomon.errors import TriggerDepthError as TriggerDepthError
     from gnomon.errors import TriggerError as TriggerError
     from gnomon.errors import UnknownExecutionError as UnknownExecutionError
     from gnomon.errors import UnknownJobError as UnknownJobError
@@ -173,6 +174,7 @@ _HOMES = {
         "StoreInUseError",
         "StoreUnavailableError",
         "TransitionError",
+        "TriggerDepthError",
         "TriggerError",
         "UnknownExecutionError",
         "UnknownJobError",

@@ -234,14 +234,16 @@ class KernelApi(Protocol):
         actor: str | None = None,
         idempotency_key: str | None = None,
         when_full: WhenFull = "raise",
+        triggered_by: str | None = None,
     ) -> Triggered:
         """Run a job now, once, and return when the run is durably accepted.
 
         `kwargs` are merged into the job's for this run only. `force` skips guards. A paused job is resumed, unless
         `resume` is false: then it runs once and stays paused. The schedule does not change. A repeated
         `idempotency_key` of the same actor returns the run of the first request; IdempotencyKeyError where that was
-        another request. UnknownJobError; OverrideError for an argument that the job lets nobody set; JobError for
-        arguments that the function does not accept.
+        another request. `triggered_by` is the run that asks for this one, and links the two: TriggerDepthError where
+        that chain is as long as it may be. UnknownJobError; OverrideError for an argument that the job lets nobody set;
+        JobError for arguments that the function does not accept.
 
         `when_full` says what happens where the run cannot start and as many runs of the job wait as its `queue_limit`
         allows: "raise" raises QueueFullError, and nothing is recorded; "wait" waits until a run has left the queue, in

@@ -156,6 +156,20 @@ class RunOrdersError(JobError):
         self.problems = problems
 
 
+class TriggerDepthError(GnomonError):
+    """A chain of runs, each triggered by the body of the one before, is too long. Break the loop, or use a schedule."""
+
+    def __init__(self, execution_id: str, job_id: str, limit: int, chain: list[str]) -> None:
+        super().__init__(
+            f"run {execution_id} cannot trigger job {job_id!r}: it is at the end of a chain of {limit} triggers from "
+            f"body to body (… → {' → '.join(chain)}), which looks like a loop; give repeated work a schedule, or let "
+            "one run do it"
+        )
+        self.execution_id = execution_id
+        self.job_id = job_id
+        self.chain = chain
+
+
 class IdempotencyKeyError(GnomonError, ValueError):
     """An idempotency key cannot be used: it is not valid, or was used for another request. Choose another key."""
 

@@ -29,6 +29,7 @@ from gnomon.domain.records import Checkpoint
 from gnomon.engine.added_jobs import AddedJobs
 from gnomon.engine.admission import QUEUE_LIMIT, Admission
 from gnomon.engine.asked_trigger import AskedTrigger
+from gnomon.engine.body_orders import BodyOrders
 from gnomon.engine.commands import KernelCommands
 from gnomon.engine.dependencies import Dependencies
 from gnomon.engine.finished_jobs import FinishedJobs
@@ -255,6 +256,7 @@ class Kernel(KernelQueries, KernelCommands):
         asked = AskedTrigger()
         runners = (AsyncRunner(self.clock), ThreadRunner(self.clock), ProcessRunner(self.clock))
         self._progress = ProgressRecorder(self._journal, self._store, self.clock)
+        self._progress.orders = BodyOrders(self)
         self._supervisor = Supervisor(
             self._journal, self.clock, runners, self._progress, tasks, log_failures=self._log_failures
         )

@@ -18,7 +18,7 @@ import weakref
 from collections.abc import Callable, Coroutine
 from typing import Any, Literal, TypeVar
 
-from gnomon.engine.components import contained
+from gnomon.engine.contained_calls import contained
 from gnomon.errors import GnomonError
 from gnomon.kernel import FLUSH_LIMIT_S, Kernel
 from gnomon.logs import get_logger

@@ -14,6 +14,7 @@ from gnomon import Context, Execution, Job, Kernel, Progress, current
 from gnomon.domain import codec
 from gnomon.domain.events import DeclaredStep, Scheduled
 from gnomon.domain.execution import begin
+from gnomon.runners.orders import Answer, BodyOrder
 from gnomon.testing import EventList, VirtualClock
 from gnomon.testing.clock import START
 
@@ -310,6 +311,9 @@ class Told(list[dict[str, Any]]):
         self.append(fields)
 
     def flush_later(self, context: Context) -> None: ...
+
+    def order(self, context: Context, order: BodyOrder) -> Answer[Any]:
+        raise NotImplementedError
 
 
 @given(st.lists(st.tuples(st.sampled_from(["progress", "step", "wait", "flush"]), st.integers(0, 9)), max_size=60))

@@ -13,6 +13,7 @@ from gnomon.analysis.asked_time import MINUTE, SECOND, start_of, width_of
 from gnomon.analysis.fire_explanation import FireExplainer, FireExplanation, future_fire_words
 from gnomon.analysis.imported_runs import explain_imported
 from gnomon.analysis.schedule_history import Pause, Schedule, ScheduleHistory, read_history
+from gnomon.analysis.triggered_runs import explain_triggered
 from gnomon.domain import events
 from gnomon.durations import MICROSECOND
 from gnomon.errors import UnknownJobError
@@ -75,6 +76,7 @@ async def explain(store: Store, job_id: str, moment: datetime | date | None, now
     explainer = _Explainer(store, read_history(stream, states[job_id]), moment, head, now)
     await explainer.explain(moment)
     explainer.say(*await explain_imported(store, job_id, moment, explainer.zone))
+    explainer.say(*await explain_triggered(store, job_id, moment, explainer.zone))
     newest = max([event.at for event in await store.read(max(head - NEWEST_EVENTS, 0), NEWEST_EVENTS)], default=now)
     if newest - now > CLOCK_TOLERANCE:
         explainer.say(

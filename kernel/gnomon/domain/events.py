@@ -44,7 +44,8 @@ class Scheduled(ExecutionEvent, frozen=True, kw_only=True, tag="scheduled"):
     `scheduled_time` is the time of the fire; for a retry the time of the original fire, for a manual run the time of
     the request. `not_before` is the earliest start of a retry. `request_digest` is the digest of a request
     with an idempotency key: the same key with another request is refused. `cause` is set for runs that are manual, but
-    not triggered one by one.
+    not triggered one by one. `triggered_by` is the id of the run whose body asked for this one, and `trigger_depth` the
+    number of runs before it in that chain.
     """
 
     scheduled_time: datetime
@@ -59,6 +60,8 @@ class Scheduled(ExecutionEvent, frozen=True, kw_only=True, tag="scheduled"):
     not_before: datetime | None = None
     request_digest: str | None = None
     cause: Cause | None = None
+    triggered_by: str | None = None
+    trigger_depth: int = 0
 
     @property
     def is_fire(self) -> bool:
@@ -122,6 +125,7 @@ class Missed(ExecutionEvent, frozen=True, kw_only=True, tag="missed"):
     first: datetime | None = None
     last: datetime | None = None
     request_digest: str | None = None
+    triggered_by: str | None = None
 
     @property
     def is_fire(self) -> bool:

@@ -46,6 +46,8 @@ class Execution(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
     actor: str | None = None
     attempt: int = 1
     retry_of: str | None = None
+    triggered_by: str | None = None
+    trigger_depth: int = 0
     not_before: datetime | None = None
     cause: events.Cause | None = None
     runner: str | None = None
@@ -165,6 +167,8 @@ def _scheduled(event: events.Scheduled) -> Execution:
         actor=event.actor,
         attempt=event.attempt,
         retry_of=event.retry_of,
+        triggered_by=event.triggered_by,
+        trigger_depth=event.trigger_depth,
         not_before=event.not_before,
         cause=event.cause,
     )
@@ -183,6 +187,7 @@ def _missed_at_once(event: events.Missed) -> Execution:
         node=event.node,
         is_manual=event.is_manual,
         actor=event.actor,
+        triggered_by=event.triggered_by,
         reason=event.reason,
         detail=event.detail,
         count=event.count,

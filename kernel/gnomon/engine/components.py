@@ -14,6 +14,7 @@ from gnomon.domain.operator_actions import is_reserved
 from gnomon.domain.own_copies import own_view
 from gnomon.engine.added_jobs import AddedJobs
 from gnomon.engine.admission import Admission
+from gnomon.engine.contained_calls import contained
 from gnomon.engine.dependencies import Dependencies
 from gnomon.engine.finished_jobs import FinishedJobs
 from gnomon.engine.health import KernelCondition
@@ -37,7 +38,6 @@ from gnomon.errors import (
     UnknownExecutionError,
 )
 from gnomon.jobs.groups import Group
-from gnomon.plugins.calls import describe
 from gnomon.plugins.dispatcher import Dispatcher
 from gnomon.plugins.plugin_set import PluginSet
 from gnomon.ports import Store
@@ -81,16 +81,6 @@ def on_kernel_loop(
         return await asyncio.wrap_future(future)
 
     return call_on_kernel_loop
-
-
-async def contained(call: Coroutine[Any, Any, R]) -> R:
-    """Raise GnomonError for what would end the loop: arguments of a plugin may raise anything when they are read."""
-    try:
-        return await call
-    except (Exception, asyncio.CancelledError):
-        raise
-    except BaseException as exc:
-        raise GnomonError(f"the call was refused: {describe(exc)}") from exc
 
 
 class KernelComponents(KernelApi):

@@ -194,7 +194,7 @@ class Launcher:
         self, job: Job, identity: str, now: datetime, reason: MissedReason, detail: str, **facts: Any
     ) -> Execution:
         """Record a manual run that is not accepted."""
-        request = {"actor": facts["actor"], "request_digest": facts["request_digest"]}
+        request = {name: facts[name] for name in ("actor", "request_digest", "triggered_by") if name in facts}
         return self._miss(identity, job, now, reason, detail, is_manual=True, **request)
 
     def resume(self, execution: Execution, job: Job) -> None:
@@ -227,6 +227,8 @@ class Launcher:
             actor=failed.actor,
             attempt=failed.attempt + 1,
             retry_of=failed.id,
+            triggered_by=failed.triggered_by,
+            trigger_depth=failed.trigger_depth,
             not_before=self._clock.now() + delay,
             cause=failed.cause,
         )

@@ -8,11 +8,13 @@ from collections import deque
 from typing import Any
 
 from gnomon.domain import events
+from gnomon.engine.body_orders import BodyOrders
 from gnomon.engine.journal import Journal
 from gnomon.errors import GnomonError, StoreError
 from gnomon.logs import get_logger
 from gnomon.ports import Clock, Store
 from gnomon.runners.context import PROGRESS_RATE, Context
+from gnomon.runners.orders import Answer, BodyOrder
 
 log = get_logger("gnomon.engine.progress_recorder")
 
@@ -30,6 +32,7 @@ class ProgressRecorder:
         self._flushing = asyncio.Lock()
         self._loop = asyncio.get_running_loop()
         self._thread = threading.get_ident()
+        self.orders: BodyOrders | None = None
 
     def record_progress(self, execution_id: str, told: dict[str, Any]) -> None:
         """Record progress; called by contexts from any thread."""
@@ -39,6 +42,12 @@ class ProgressRecorder:
             self._record_told()
         else:
             self._loop.call_soon_threadsafe(self._record_told)
+
+    def order(self, context: Context, order: BodyOrder) -> Answer[Any]:
+        """Carry out an order of a body; called by contexts from any thread."""
+        if self.orders is None:
+            raise GnomonError("the kernel of this run takes no orders")
+        return self.orders.carry_out(context.execution_id, order)
 
     def flush_later(self, context: Context) -> None:
         """Remember a context with unsent progress that is over its rate limit; called from any thread."""

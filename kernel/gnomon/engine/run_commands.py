@@ -19,6 +19,7 @@ from gnomon.engine.admission import queue_is_full
 from gnomon.engine.components import KernelComponents, on_kernel_loop
 from gnomon.engine.idempotency import check_key, check_repeated, request_digest
 from gnomon.engine.refused_acts import refusable
+from gnomon.engine.trigger_chain import link_to
 from gnomon.errors import ArgumentError, GnomonError, IdempotencyKeyError, JobError, QueueFullError, RunOrdersError
 from gnomon.jobs.body import check_arguments
 from gnomon.jobs.callables import reference
@@ -41,12 +42,16 @@ class Accepted(msgspec.Struct):
 
 
 class Checked(msgspec.Struct):
-    """An order that was checked: its arguments merged into those of the job, and the id of its run."""
+    """An order that was checked: its arguments merged into those of the job, and the id of its run.
+
+    `link` has the facts about the run that asks for this one, if a run does.
+    """
 
     order: RunOrder
     kwargs: dict[str, Any]
     identity: str
     digest: str | None
+    link: dict[str, Any] = {}
 
 
 class RunCommands(KernelComponents):
@@ -66,8 +71,10 @@ class RunCommands(KernelComponents):
         actor: str | None = None,
         idempotency_key: str | None = None,
         when_full: WhenFull = "raise",
+        triggered_by: str | None = None,
     ) -> Triggered:
         order = self._check(RunOrder(job_id, kwargs or {}, force, resume, idempotency_key), actor)
+        order.link = await link_to(self._find, triggered_by, job_id)
         (triggered,) = await self._accept_all([order], actor, when_full)
         return triggered
 
@@ -224,14 +231,14 @@ class RunCommands(KernelComponents):
     def _record(self, one: Checked, now: datetime, actor: str | None, veto: str | None) -> Accepted:
         job = self._job(one)
         resumed = one.order.resume and self._registry.resume(job.id, actor, "the job was triggered by hand")
-        facts = {"args": job.args, "kwargs": one.kwargs, "actor": actor, "request_digest": one.digest}
+        facts = {"args": job.args, "kwargs": one.kwargs, "actor": actor, "request_digest": one.digest, **one.link}
         execution = self._launcher.trigger(job, one.identity, now, veto, force=one.order.force, **facts)
         return Accepted(execution, resumed)
 
     def _record_miss(self, one: Checked, now: datetime, actor: str | None) -> Accepted:
         job = self._job(one)
         detail = queue_is_full(*self._admission.queue_of(job))
-        facts = {"actor": actor, "request_digest": one.digest}
+        facts = {"actor": actor, "request_digest": one.digest, **one.link}
         return Accepted(self._launcher.miss_trigger(job, one.identity, now, "capacity", detail, **facts))
 
     def _job(self, one: Checked) -> Job:

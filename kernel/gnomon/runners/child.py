@@ -27,12 +27,14 @@ from gnomon.jobs.job import Job
 from gnomon.jobs.secrets import open_arguments
 from gnomon.runners.base import Outcome
 from gnomon.runners.calls import awaited, complete
+from gnomon.runners.child_orders import ChildOrders
 from gnomon.runners.child_protocol import (
     Assignment,
     CancelRequest,
     LogRecord,
     MessageToChild,
     MessageToKernel,
+    OrderAnswered,
     ProgressFields,
     ProgressReport,
     Result,
@@ -44,6 +46,7 @@ from gnomon.runners.child_protocol import (
 )
 from gnomon.runners.context import PROGRESS_RATE, Context, entered
 from gnomon.runners.log_capture import install_capture
+from gnomon.runners.orders import Answer, BodyOrder
 from gnomon.runners.outcome import failure_outcome, success_outcome
 from gnomon.text import writable
 
@@ -89,6 +92,11 @@ class KernelPipe:
         """Send the fields of a progress event."""
         self.send(ProgressReport(cast(ProgressFields, fields)))
 
+    def order(self, context: Context, order: BodyOrder) -> Answer[Any]:
+        """Send an order and wait for its answer."""
+        assert isinstance(context, ChildContext)  # noqa: S101 - it is the only context of this process
+        return context.orders.carry_out(order)
+
     def flush_later(self, context: Context) -> None:
         """Flush the context when its rate allows it."""
         timer = threading.Timer(1 / PROGRESS_RATE, context.flush)
@@ -106,6 +114,7 @@ class ChildContext(Context):
         super().__init__(execution, pipe, rate=rate)
         self.pipe = pipe
         self.secrets_hidden = threading.Event()
+        self.orders = ChildOrders(pipe.send)
         self._process_id = os.getpid()
 
     def hide(self, *secrets: str) -> None:
@@ -161,6 +170,8 @@ def _read_messages(messages: Iterator[MessageToChild], context: ChildContext) ->
             context.request_cancel()
         elif isinstance(message, SecretsHidden):
             context.secrets_hidden.set()
+        elif isinstance(message, OrderAnswered):
+            context.orders.answered(message)
 
 
 def _run(assignment: Assignment, context: ChildContext) -> Result:

@@ -16,6 +16,7 @@ import msgspec
 
 from gnomon.domain.events import DeclaredStep
 from gnomon.domain.execution import Execution
+from gnomon.runners.orders import BodyOrder, OrderFailure
 
 MESSAGE_LIMIT = 4 * 1024 * 1024
 """Bytes of the longest message of a child: a bounded traceback and value, with all characters escaped."""
@@ -40,6 +41,14 @@ class CancelRequest(msgspec.Struct, frozen=True, tag="cancel"):
 
 class SecretsHidden(msgspec.Struct, frozen=True, tag="hidden"):
     """Answers SecretsRead: from now on the kernel hides these secrets in what the child prints."""
+
+
+class OrderAnswered(msgspec.Struct, frozen=True, tag="answered"):
+    """Answers OrderSent: what the kernel returned, or its error."""
+
+    number: int
+    result: Any = None
+    failure: OrderFailure | None = None
 
 
 class ProgressFields(TypedDict, total=False):
@@ -80,6 +89,13 @@ class SecretsRead(msgspec.Struct, frozen=True, tag="secrets"):
     secrets: list[str]
 
 
+class OrderSent(msgspec.Struct, frozen=True, tag="order"):
+    """An order of the body, which waits for the answer with this number."""
+
+    number: int
+    order: BodyOrder
+
+
 class Result(msgspec.Struct, frozen=True, kw_only=True, tag="result"):
     """The last message of a child: how its body ended. The fields are those of Outcome."""
 
@@ -91,8 +107,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, tag="result"):
     cancelled: bool = False
 
 
-MessageToChild = Assignment | CancelRequest | SecretsHidden
-MessageToKernel = ProgressReport | SignOfLife | LogRecord | SecretsRead | Result
+MessageToChild = Assignment | CancelRequest | SecretsHidden | OrderAnswered
+MessageToKernel = ProgressReport | SignOfLife | LogRecord | SecretsRead | OrderSent | Result
 
 to_child: msgspec.json.Decoder[MessageToChild] = msgspec.json.Decoder(MessageToChild)
 to_kernel: msgspec.json.Decoder[MessageToKernel] = msgspec.json.Decoder(MessageToKernel)

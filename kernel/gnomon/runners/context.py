@@ -1,6 +1,7 @@
 """The run as seen from inside its body: progress, steps, cancellation.
 
-The same calls work in async, thread and process bodies. None is awaited and none waits for the kernel.
+The same calls work in async, thread and process bodies. None waits for the kernel but the orders `trigger` and
+`add_job`, which an async body awaits.
 """
 
 from __future__ import annotations
@@ -8,16 +9,20 @@ from __future__ import annotations
 import math
 import time
 from _thread import RLock  # threading.RLock is a function around it
-from collections.abc import Callable, Iterable, Iterator, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from datetime import UTC, datetime
 from typing import Any, Protocol, TypeVar
 
+from gnomon.api import Triggered
 from gnomon.domain.events import DeclaredStep
 from gnomon.domain.execution import Execution
 from gnomon.domain.progress import MAX_STEPS, MORE_STEPS
+from gnomon.domain.run_order import WhenFull
 from gnomon.errors import NotInRunError, RunCancelled
+from gnomon.jobs.job import Job
 from gnomon.runners.log_buffer import LogBuffer, ProgressReader, bounded_count
 from gnomon.runners.masking import Mask
+from gnomon.runners.orders import AddJobOrder, Answer, BodyOrder, trigger_order
 from gnomon.safe_text import safe_repr
 from gnomon.tasks import running
 from gnomon.text import shorten, writable
@@ -45,6 +50,9 @@ class ProgressSink(Protocol):
 
     def flush_later(self, context: Context) -> None:
         """Call `context.flush()` when its rate allows the next event."""
+
+    def order(self, context: Context, order: BodyOrder) -> Answer[Any]:
+        """Carry out an order of the body; off the kernel's loop, return when the kernel has answered."""
 
 
 def current() -> Context:
@@ -146,6 +154,11 @@ class Context:
         return self._execution.force
 
     @property
+    def triggered_by(self) -> str | None:
+        """The id of the run whose body triggered this one, or None."""
+        return self._execution.triggered_by
+
+    @property
     def cancel_requested(self) -> bool:
         """Whether the run has been asked to stop; for bodies that want to end in their own way."""
         return self._cancel_requested
@@ -208,6 +221,44 @@ class Context:
             yield item
             done += 1
         self.progress(processed_items=done, total_items=total)
+
+    def trigger(
+        self,
+        job: str | Job | Callable[..., Any],
+        /,
+        *,
+        kwargs: Mapping[str, Any] | None = None,
+        idempotency_key: str | None = None,
+        when_full: WhenFull | None = None,
+        **arguments: Any,
+    ) -> Answer[Triggered]:
+        """Run a job now, once, with these arguments: `ctx.trigger("report", market="cn").execution.id`.
+
+        The run is durably accepted when the call returns, and linked to this one (`triggered_by`). An `async def` body
+        awaits the answer: `(await ctx.trigger("report")).execution.id`. `kwargs` are arguments whose names are
+        parameters here. A repeated `idempotency_key` makes one run, also where this run is retried. A paused job runs
+        once and stays paused. `when_full` and errors are those of `KernelApi.trigger`; TriggerDepthError for a chain of
+        more than 32 runs that each trigger the next, which is a loop.
+        """
+        self.checkpoint()
+        options = {"idempotency_key": idempotency_key, "when_full": when_full}
+        return self._sink.order(self, trigger_order(job, arguments, kwargs, options))
+
+    def add_job(
+        self, job: Job | Callable[..., Any] | str, /, *, replace: bool = False, temporary: bool = False, **keys: Any
+    ) -> Answer[Job]:
+        """Add a job, as `KernelApi.add_job` does: `ctx.add_job(remind, id="remind.7", at=tomorrow)`.
+
+        It is durable when the call returns. An `async def` body awaits the answer, which is the checked Job.
+        """
+        self.checkpoint()
+        options = {"replace": replace, "temporary": temporary}
+        return self._sink.order(self, AddJobOrder(job=job, keys=keys, options=options))
+
+    def give(self, order: BodyOrder) -> Answer[Any]:
+        """Carry out an order that the body gave in another process. Called by its runner, on the kernel's loop."""
+        self.last_sign_of_life = self._monotonic()
+        return self._sink.order(self, order.received() if isinstance(order, AddJobOrder) else order)
 
     def log_line(self, level: str, text: str, logger: str, at: datetime | None = None) -> None:
         """Buffer a line that the run logged and read progress from it. Never raises: logging is not a checkpoint."""

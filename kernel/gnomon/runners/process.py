@@ -14,6 +14,7 @@ from typing import BinaryIO
 
 import msgspec
 
+from gnomon.jobs.job import Job
 from gnomon.logs import get_logger
 from gnomon.ports import Clock
 from gnomon.runners.base import Outcome, Run, Runner
@@ -22,6 +23,8 @@ from gnomon.runners.child_protocol import (
     CancelRequest,
     FrameDecoder,
     LogRecord,
+    OrderAnswered,
+    OrderSent,
     ProgressReport,
     Result,
     SecretsHidden,
@@ -30,9 +33,11 @@ from gnomon.runners.child_protocol import (
     encode_to_child,
 )
 from gnomon.runners.context import PROGRESS_RATE
+from gnomon.runners.orders import OrderFailure
 from gnomon.runners.outcome import failure_outcome
 from gnomon.subprocesses.lines import LineReader
 from gnomon.subprocesses.monitored import OUTPUT_LINGER_S, Command, MonitoredProcess, MonitorLostError, monitored
+from gnomon.tasks import protected
 
 log = get_logger("gnomon.process")
 
@@ -55,6 +60,7 @@ class Child(msgspec.Struct, eq=False):
     result: Result | None = None
     is_cancelled: bool = False
     exit_timer: asyncio.TimerHandle | None = None
+    answering: set[asyncio.Task[None]] = msgspec.field(default_factory=set)
 
 
 class ProcessRunner(Runner):
@@ -184,10 +190,28 @@ def _receive(run: Run, child: Child, decoder: FrameDecoder, frame: bytes) -> Non
     elif isinstance(message, SecretsRead):
         run.context.hide(*message.secrets)
         child.requests.write(encode_to_child(SecretsHidden()))
+    elif isinstance(message, OrderSent):
+        _carry_out(run, child, message)
     elif message is not None and child.result is None:
         child.result = message
         # Real time: the exit of an interpreter does not follow a virtual clock.
         child.exit_timer = asyncio.get_running_loop().call_later(EXIT_TIMEOUT_S, child.process.kill)
+
+
+def _carry_out(run: Run, child: Child, message: OrderSent) -> None:
+    """Carry out an order of the body, and answer when the kernel has done so."""
+
+    async def answer() -> None:
+        try:
+            result = await run.context.give(message.order)
+            answered = OrderAnswered(message.number, result.definition() if isinstance(result, Job) else result)
+        except Exception as exc:  # noqa: BLE001 - whatever it is, the body waits for an answer
+            answered = OrderAnswered(message.number, failure=OrderFailure.of(exc))
+        with contextlib.suppress(ValueError, OSError):  # the child is gone
+            child.requests.write(encode_to_child(answered))
+
+    child.answering.add(task := protected(answer(), "order of a process body"))
+    task.add_done_callback(child.answering.discard)
 
 
 def _outcome(result: Result) -> Outcome:

@@ -68,6 +68,7 @@ class Record(msgspec.Struct, kw_only=True):
     force: bool = False
     attempt: int = 1
     retry_of: str | None = None
+    triggered_by: str | None = None
     not_before: datetime | None = None
     cause: Cause | None = None
     delay: float | None = None

@@ -8,6 +8,7 @@ import pytest
 from gnomon import Context, Execution
 from gnomon.domain.progress import MAX_STEPS, MORE_STEPS
 from gnomon.runners.log_buffer import LARGEST_COUNT
+from gnomon.runners.orders import Answer, BodyOrder
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -19,6 +20,9 @@ class Recorded(list[dict[str, Any]]):
         self.append(fields)
 
     def flush_later(self, context: Context) -> None: ...
+
+    def order(self, context: Context, order: BodyOrder) -> Answer[Any]:
+        raise NotImplementedError
 
 
 @pytest.fixture

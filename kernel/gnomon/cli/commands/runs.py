@@ -211,11 +211,17 @@ def _row(execution: Execution, width: int, zone: tzinfo | None) -> tuple[str | T
     )
 
 
+def _asked_by(execution: Execution) -> str:
+    if execution.triggered_by is not None:
+        return f"by run {execution.triggered_by}"
+    return execution.cause or ("by hand" if execution.is_manual else "")
+
+
 def details(execution: Execution) -> str:
     """Return what is special about a run, in a few words."""
     progress = execution.progress
     words = [
-        execution.cause or ("by hand" if execution.is_manual else ""),
+        _asked_by(execution),
         f"attempt {execution.attempt}" if execution.attempt > 1 else "",
         f"{execution.count} fires" if execution.count > 1 else "",
         execution.reason or "",

@@ -70,7 +70,7 @@ Description = tuple[str, str, dict[str, Any]]
 
 def _scheduled(event: events.Scheduled, _: str | None) -> Description:
     facts = {
-        "by": event.actor,
+        "by": event.actor if event.triggered_by is None else f"run {event.triggered_by}",
         "attempt": event.attempt if event.attempt > 1 else None,
         "not_before": event.not_before,
     }

@@ -60,8 +60,9 @@ def facts(execution: Execution, zone: tzinfo | None) -> list[tuple[str, str]]:
         "started" if started else "recorded": moment(execution.timestamp, zone, seconds=True),
         "late": length(execution.delay) if execution.delay and execution.delay >= 0.001 else None,
         "took": length(execution.execution_time) if execution.execution_time is not None else None,
-        "by hand": (execution.actor or "yes") if execution.is_manual and execution.cause is None else None,
+        "by hand": (execution.actor or "yes") if _is_by_hand(execution) else None,
         "cause": CAUSES[execution.cause] if execution.cause is not None else None,
+        "triggered by": f"run {execution.triggered_by}" if execution.triggered_by is not None else None,
         "attempt": f"{execution.attempt}, of {execution.retry_of}" if execution.attempt > 1 else None,
         "reason": execution.reason,
         "detail": execution.detail,
@@ -74,6 +75,10 @@ def facts(execution: Execution, zone: tzinfo | None) -> list[tuple[str, str]]:
         "hidden": "yes, left out of lists" if execution.hidden else None,
     }
     return [(name, value) for name, value in described.items() if value]
+
+
+def _is_by_hand(execution: Execution) -> bool:
+    return execution.is_manual and execution.cause is None and execution.triggered_by is None
 
 
 def arguments(execution: Execution) -> list[tuple[str, str]]:

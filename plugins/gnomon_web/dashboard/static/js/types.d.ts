@@ -52,6 +52,7 @@ export interface Run {
   force: boolean;
   attempt: number;
   retry_of: string | null;
+  triggered_by?: string | null;
   node: string;
   step?: string | null;
   declared?: boolean;

@@ -38,7 +38,7 @@ export const en = {
   'run.cancelling': 'Cancelling', 'run.lingering': 'Code still running', 'run.lingering.text': 'The code of this run has not stopped. It keeps its slot until it does.', 'run.earlier': 'Earlier', 'run.later': 'Later', 'run.gone': 'This run cannot be shown', 'run.rewound': 'Showing the run as of event #{at} ({time}).', 'run.before': 'This run did not exist yet.', 'run.present': 'Back to the present',
   'progress': 'Progress', 'progress.unknown': 'Progress unknown', 'facts': 'Details', 'parameters': 'Arguments', 'parameters.none': 'Called without arguments.', 'result': 'Result',
   'fact.id': 'Run', 'fact.due': 'Due', 'fact.recorded': 'Recorded', 'fact.late': 'Start delay', 'fact.ended': 'Ended', 'fact.reason': 'Reason', 'fact.detail': 'Detail', 'fact.count': 'Fires covered', 'fact.cancelled.by': 'Cancelled by',
-  'fact.attempt': 'Attempt', 'fact.retry.of': 'Retry of', 'fact.force': 'Guards skipped', 'fact.runner': 'Runner', 'fact.node': 'Node', 'fact.late.result': 'Late result',
+  'fact.attempt': 'Attempt', 'fact.retry.of': 'Retry of', 'fact.triggered.by': 'Triggered by', 'fact.force': 'Guards skipped', 'fact.runner': 'Runner', 'fact.node': 'Node', 'fact.late.result': 'Late result',
   'error': 'Error', 'traceback': 'Traceback', 'traceback.folded': '{n} library {n|frame|frames}',
   'timeline.run': 'Events', 'timeline.gap': '{t} without events', 'timeline.raw': 'Show raw event', 'timeline.rewind': 'Show the run as of event',
   'lens': 'View', 'lens.summary': 'Summary', 'lens.all': 'All events', 'lens.json': 'JSON',

@@ -39,7 +39,7 @@ export const zh = {
   'run.cancelling': '正在终止', 'run.lingering': '代码仍在运行', 'run.lingering.text': '此次执行的代码尚未停止，停止前继续占用槽位。', 'run.earlier': '上一次', 'run.later': '下一次', 'run.gone': '无法显示此次执行', 'run.rewound': '正在显示事件 #{at}（{time}）时的状态。', 'run.before': '当时还没有这次执行。', 'run.present': '回到现在',
   'progress': '进度', 'progress.unknown': '进度未知', 'facts': '详情', 'parameters': '参数', 'parameters.none': '没有参数。', 'result': '返回值',
   'fact.id': '执行编号', 'fact.due': '计划时间', 'fact.recorded': '记录时间', 'fact.late': '延迟', 'fact.ended': '结束时间', 'fact.reason': '原因', 'fact.detail': '说明', 'fact.count': '涵盖触发次数', 'fact.cancelled.by': '终止者',
-  'fact.attempt': '第几次尝试', 'fact.retry.of': '重试来源', 'fact.force': '跳过守卫', 'fact.runner': '执行方式', 'fact.node': '节点', 'fact.late.result': '迟到的结果',
+  'fact.attempt': '第几次尝试', 'fact.retry.of': '重试来源', 'fact.triggered.by': '触发来源', 'fact.force': '跳过守卫', 'fact.runner': '执行方式', 'fact.node': '节点', 'fact.late.result': '迟到的结果',
   'error': '错误', 'traceback': '错误堆栈', 'traceback.folded': '库代码 {n} 帧',
   'timeline.run': '事件', 'timeline.gap': '{t}无事件', 'timeline.raw': '查看原始事件', 'timeline.rewind': '查看当时的状态：事件',
   'lens': '视图', 'lens.summary': '概要', 'lens.all': '全部事件', 'lens.json': 'JSON',

@@ -81,6 +81,7 @@ const initialFields = (event) => ({
   actor: event.actor ?? null,
   attempt: event.attempt ?? 1,
   retry_of: event.retry_of ?? null,
+  triggered_by: event.triggered_by ?? null,
   not_before: event.not_before ?? null,
   cause: event.cause ?? null,
   count: event.count ?? 1,

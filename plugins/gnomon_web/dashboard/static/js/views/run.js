@@ -204,6 +204,7 @@ const details = (read) =>
       [t('fact.count'), (run.count ?? 1) > 1 ? `${number(run.count ?? 1)} (${fullMoment(run.first ?? run.scheduled_time)} – ${fullMoment(run.last ?? run.scheduled_time)})` : null],
       [t('fact.cancelled.by'), run.cancelled_by],
       [t('fact.attempt'), run.attempt > 1 ? number(run.attempt) : null],
+      [t('fact.triggered.by'), run.triggered_by ? h('a', { class: 'mono', href: runAddress(run.triggered_by) }, run.triggered_by) : null],
       [t('fact.retry.of'), run.retry_of ? h('a', { class: 'mono', href: runAddress(run.retry_of) }, run.retry_of) : null],
       [t('fact.force'), run.force ? t('yes') : null],
       [t('fact.runner'), run.runner ? `${run.runner} ${run.worker ?? ''}` : null],

@@ -1,0 +1,62 @@
+"""Bodies that ask something of their kernel; in a module that a child process can import."""
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+
+from gnomon import Context, GnomonError, Job, current, job
+
+
+@job
+def target(number: int = 0) -> int:
+    return number
+
+
+async def asks_async(ctx: Context, number: int = 7) -> str:
+    return (await ctx.trigger("target", number=number)).execution.id
+
+
+def asks_in_thread(ctx: Context, number: int = 7) -> str:
+    return str(ctx.trigger(target, number=number).execution.id)
+
+
+def asks_in_process(number: int = 7) -> str:
+    return str(current().trigger("target", number=number).execution.id)
+
+
+async def asks_async_in_process(number: int = 7) -> str:
+    return (await current().trigger("target", number=number)).execution.id
+
+
+def adds_in_process() -> str:
+    return str(current().add_job(target, id="added", kwargs={"number": 3}, every="1h").id)
+
+
+def adds_in_thread(ctx: Context) -> str:
+    return str(ctx.add_job(Job(id="added", func="ordering_bodies:target", kwargs={"number": 3}), every="1h").id)
+
+
+async def adds_async(ctx: Context) -> str:
+    return (await ctx.add_job(target, id="added", kwargs={"number": 3}, every="1h")).id
+
+
+def sends_what_is_not_json() -> None:
+    current().trigger("target", number=object())
+
+
+def asks_in_a_fork() -> str:
+    reading, writing = os.pipe()
+    if os.fork() == 0:
+        try:
+            current().trigger("target")
+        except GnomonError as exc:
+            os.write(writing, str(exc).encode())
+        os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading) as pipe:
+        return pipe.read()
+
+
+def asks_from_threads() -> list[str]:
+    ctx = current()
+    with ThreadPoolExecutor(8) as pool:
+        return list(pool.map(lambda number: str(ctx.trigger("target", number=number).execution.id), range(40)))
