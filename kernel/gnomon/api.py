@@ -11,6 +11,7 @@ import msgspec
 
 from gnomon.domain.events import AccessFact, Event, FailedReason, Origin
 from gnomon.domain.execution import Execution
+from gnomon.domain.job_order import JobOrder
 from gnomon.domain.job_preview import JobPreview
 from gnomon.domain.job_state import JobState
 from gnomon.domain.kernel_health import Health
@@ -43,6 +44,14 @@ class JobView(msgspec.Struct, frozen=True):
     origin: Origin = "code"
     source: str = ""
     problem: str | None = None
+
+
+class JobOrdered(msgspec.Struct, frozen=True):
+    """The result of an order about a job: its version, whether it was added, and the job, None if it is gone."""
+
+    version: int
+    is_new: bool
+    view: JobView | None
 
 
 class LiveRun(msgspec.Struct, frozen=True):
@@ -113,6 +122,24 @@ class KernelApi(Protocol):
 
         `default` is the value that a run has without one in its trigger. What no command may set is `readOnly`; a
         secret has `x-secret`, the place where it is kept, and no default.
+        """
+
+    async def order_job(
+        self,
+        order: JobOrder,
+        *,
+        trusted: bool = False,
+        idempotency_key: str | None = None,
+        actor: str | None = None,
+        reason: str | None = None,
+    ) -> JobOrdered:
+        """Add, replace, change or remove a job by its keys, as a frontend receives them.
+
+        Keys of plugins and ids of declared jobs in `func` count as in the config. A change is a JSON merge patch
+        (RFC 7396); replacing a job that does not exist adds it. Who is not `trusted` may name the functions in
+        `allow_functions`. A repeated `idempotency_key` of the same actor has no second effect. JobKeysError has every
+        problem; FunctionNotAllowedError, JobExistsError, UnknownJobError, ForeignJobError, JobConflictError,
+        IdempotencyKeyError.
         """
 
     async def add_job(

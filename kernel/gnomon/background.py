@@ -145,6 +145,7 @@ class BackgroundKernel:
     resume = _blocking(KernelApi.resume)
     describe = _blocking(KernelApi.describe)
     preview_job = _blocking(KernelApi.preview_job)
+    order_job = _blocking(KernelApi.order_job)
     parameters = _blocking(KernelApi.parameters)
 
     # --- runs ---

@@ -98,6 +98,16 @@ class JobExistsError(GnomonError):
         self.job_id = job_id
 
 
+class JobKeysError(JobError):
+    """Keys of an ordered job are not valid; nothing was changed. `problems` has the key and the text of each."""
+
+    def __init__(self, job_id: str, problems: list[tuple[str, str]]) -> None:
+        lines = [f"{key}: {text}" if key else text for key, text in problems]
+        super().__init__("\n".join(lines) or f"the keys of the job {job_id!r} are not valid")
+        self.job_id = job_id
+        self.problems = problems
+
+
 class JobConflictError(GnomonError):
     """The job was changed since the version that the order expects. Read the job again, and repeat the change."""
 

@@ -166,6 +166,7 @@ class Kernel(KernelQueries, KernelCommands):
         self._admission.is_open = False  # until everything has been started
         self._resources = AsyncExitStack()
         self._idempotency_lock = asyncio.Lock()
+        self._order_lock = asyncio.Lock()
         self._hide_lock = asyncio.Lock()
 
     async def __aenter__(self) -> Self:

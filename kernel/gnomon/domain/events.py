@@ -228,11 +228,15 @@ class Imported(ExecutionEvent, frozen=True, kw_only=True, tag="imported"):
 
 
 class JobEvent(Event, frozen=True, kw_only=True):
-    """A fact about a job; its stream is `job:<job_id>`. `by_kernel` marks an act of the kernel itself."""
+    """A fact about a job; its stream is `job:<job_id>`. `by_kernel` marks an act of the kernel itself.
+
+    `order` is a digest of the order and its idempotency key, by which a repeated order is recognized.
+    """
 
     actor: str | None = None
     by_kernel: bool = False
     reason: str | None = None
+    order: str | None = None
 
 
 class JobAdded(JobEvent, frozen=True, kw_only=True, tag="job_added"):

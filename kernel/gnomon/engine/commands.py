@@ -10,14 +10,14 @@ from gnomon.domain.execution import Execution
 from gnomon.domain.own_copies import own_view
 from gnomon.domain.records import Checkpoint
 from gnomon.engine.components import on_kernel_loop
-from gnomon.engine.job_commands import JobCommands
+from gnomon.engine.job_orders import JobOrders
 from gnomon.engine.kernel_facts import KernelFacts
 from gnomon.engine.refused_acts import refusable
 from gnomon.engine.run_commands import RunCommands
 from gnomon.errors import ExecutionOverError, ExecutionRunningError
 
 
-class KernelCommands(JobCommands, RunCommands):
+class KernelCommands(JobOrders, RunCommands):
     """The part of KernelApi that changes something; see there for each method."""
 
     _hide_lock: asyncio.Lock

@@ -8,10 +8,11 @@ import functools
 from collections.abc import Callable, Coroutine
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from gnomon.api import KernelApi
+from gnomon.api import JobView, KernelApi
 from gnomon.domain.execution import Execution
+from gnomon.domain.job_state import JobState
 from gnomon.domain.operator_actions import is_reserved
-from gnomon.domain.own_copies import own_view
+from gnomon.domain.own_copies import own_state, own_view
 from gnomon.engine.added_jobs import AddedJobs
 from gnomon.engine.admission import Admission
 from gnomon.engine.contained_calls import contained
@@ -38,6 +39,7 @@ from gnomon.errors import (
     UnknownExecutionError,
 )
 from gnomon.jobs.groups import Group
+from gnomon.jobs.registered import RegisteredJob, own_job
 from gnomon.plugins.dispatcher import Dispatcher
 from gnomon.plugins.plugin_set import PluginSet
 from gnomon.ports import Store
@@ -133,6 +135,24 @@ class KernelComponents(KernelApi):
         if execution.is_over or live is None:
             raise ExecutionOverError(execution_id, execution.status)
         return execution
+
+    def _view(self, registered: RegisteredJob) -> JobView:
+        job, state = registered.job, self._journal.jobs.get(registered.job.id)
+        return JobView(
+            job=own_job(job),
+            state=own_state(state) if state is not None else JobState(job_id=job.id, anchor=self.clock.now()),
+            next_fire=self._timetable.next_fire(job.id),
+            running=self._admission.running_of(job.id),
+            lingering=self._admission.lingering_of(job.id),
+            waiting=[
+                *self._dependencies.waiting_of(job.id),
+                *(ticket.execution_id for ticket in self._admission.waiting_of(job.id)),
+            ],
+            overrides=registered.body.overrides,
+            origin=registered.origin,
+            source=registered.defined_by,
+            problem=registered.problem,
+        )
 
     async def _durable(self) -> None:
         await asyncio.shield(self._journal.durable())

@@ -16,6 +16,7 @@ from gnomon.analysis.preview import preview
 from gnomon.domain.job_preview import JobPreview, KeyProblem
 from gnomon.domain.job_state import JobState
 from gnomon.engine.job_table import JobTable
+from gnomon.errors import ForeignJobError
 from gnomon.jobs.allowed_functions import AllowedFunctions
 from gnomon.jobs.job_draft import JobDraft, OrderRules, draft_job
 from gnomon.jobs.job_keys import JobKeys
@@ -59,12 +60,18 @@ class JobPreviewer:
         now, rules = self._clock.now(), self.rules(trusted=trusted)
         known = msgspec.structs.replace(state) if state is not None else None  # the loop goes on changing its own
         found = await self._within_limit(lambda: preview(keys, rules, known, now)[0])
-        return found if found is not None else JobPreview(problems=[TOO_SLOW])
+        if found is None:
+            return JobPreview(problems=[TOO_SLOW])
+        if known is not None and (defined := self._declared(known.job_id)) is not None:
+            found.warnings.append(KeyProblem("id", str(ForeignJobError(known.job_id, defined.defined_by))))
+        return found
 
-    async def draft(self, keys: Mapping[str, Any], present: Mapping[str, Any] | None, *, trusted: bool) -> JobDraft:
-        """Check the keys of a job; `present` is the definition that they replace."""
+    async def draft(
+        self, keys: Mapping[str, Any], present: Mapping[str, Any] | None, *, trusted: bool, is_whole: bool
+    ) -> JobDraft:
+        """Check the keys of a job; `present` is the definition that they replace; see `draft_job`."""
         rules = self.rules(trusted=trusted)
-        found = await self._within_limit(lambda: draft_job(keys, rules, present))
+        found = await self._within_limit(lambda: draft_job(keys, rules, present, is_whole=is_whole))
         return found if found is not None else JobDraft(problems=[TOO_SLOW])
 
     def rules(self, *, trusted: bool) -> OrderRules:
@@ -72,14 +79,16 @@ class JobPreviewer:
         return OrderRules(
             keys=JobKeys(job_key_owners(self._plugins, []), groups=self._groups),
             declared=self._declared,
-            declared_ids=lambda: [registered.job.id for registered in self._jobs],
+            declared_ids=lambda: [one.job.id for one in list(self._jobs) if one.origin != "api"],
+            exists=lambda job_id: self._jobs.get(job_id) is not None,
             allowed=None if trusted else self._allowed,
             timezone=self._timezone,
             arguments_limit=self._arguments_limit,
         )
 
     def _declared(self, job_id: str) -> RegisteredJob | None:
-        return self._jobs.get(job_id)
+        registered = self._jobs.get(job_id)
+        return registered if registered is not None and registered.origin != "api" else None
 
     async def _within_limit(self, call: Callable[[], T]) -> T | None:
         """Call in a thread, and return None where that takes too long."""

@@ -25,10 +25,11 @@ log = get_logger("gnomon.engine.job_recorder")
 
 
 class Act(NamedTuple):
-    """Who asked for a change, and why."""
+    """Who asked for a change, and why; `order` is a digest of the order with its idempotency key."""
 
     actor: str | None = None
     reason: str | None = None
+    order: str | None = None
 
 
 class Holding(NamedTuple):
@@ -67,6 +68,7 @@ class JobRecorder:
             actor=act.actor,
             by_kernel=act.actor == KERNEL,
             reason=act.reason,
+            order=act.order,
             definition=registered.definition,
             anchor=anchor_at(state, at),
             origin=registered.origin,
@@ -97,6 +99,7 @@ class JobRecorder:
             at=at,
             actor=act.actor,
             reason=act.reason,
+            order=act.order,
             changes=changes,
             rescheduled=rescheduled,
             anchor=anchor_at(self._journal.jobs[job_id], at) if rescheduled else None,
@@ -109,9 +112,8 @@ class JobRecorder:
         at = self._clock.now()
         self._settle(job_id, at, "the job was removed before a kernel could run it")
         self._launcher.withdraw_all(job_id, act.actor, "the job was removed")
-        self._journal.record(
-            events.JobRemoved, events.job_stream(job_id), job_id, at=at, actor=act.actor, reason=act.reason
-        )
+        facts = {"actor": act.actor, "reason": act.reason, "order": act.order}
+        self._journal.record(events.JobRemoved, events.job_stream(job_id), job_id, at=at, **facts)
         self._timetable.remove(job_id)
 
     def _settle(self, job_id: str, until: datetime, detail: str, new: RegisteredJob | None = None) -> None:

@@ -10,15 +10,14 @@ from gnomon.domain.estimates import TYPICAL_RUNS, timing
 from gnomon.domain.events import Event
 from gnomon.domain.execution import Execution
 from gnomon.domain.job_preview import JobPreview
-from gnomon.domain.job_state import JobState
 from gnomon.domain.kernel_health import Health
-from gnomon.domain.own_copies import own_state, own_value, own_view
+from gnomon.domain.own_copies import own_value, own_view
 from gnomon.domain.progress import Timing
 from gnomon.domain.records import ActionPage, ActionQuery, Checkpoint, ExecutionQuery, JournalState, LogLine, Page
 from gnomon.engine.components import KernelComponents, on_kernel_loop
 from gnomon.errors import UnknownExecutionError
 from gnomon.jobs.parameters import parameters_schema
-from gnomon.jobs.registered import RegisteredJob, own_job
+from gnomon.jobs.registered import own_job
 from gnomon.plugins.store_health import health_of
 
 NEEDS_ATTENTION: Final = frozenset({"degraded", "blocked", "stopped"})
@@ -146,21 +145,3 @@ class KernelQueries(KernelComponents):
     def longest_grace_s(self) -> float:
         """The longest `cancel_grace` of all jobs, in seconds: how long a stop may wait for cancelled bodies."""
         return max((registered.job.cancel_grace.total_seconds() for registered in tuple(self._jobs)), default=0.0)
-
-    def _view(self, registered: RegisteredJob) -> JobView:
-        job, state = registered.job, self._journal.jobs.get(registered.job.id)
-        return JobView(
-            job=own_job(job),
-            state=own_state(state) if state is not None else JobState(job_id=job.id, anchor=self.clock.now()),
-            next_fire=self._timetable.next_fire(job.id),
-            running=self._admission.running_of(job.id),
-            lingering=self._admission.lingering_of(job.id),
-            waiting=[
-                *self._dependencies.waiting_of(job.id),
-                *(ticket.execution_id for ticket in self._admission.waiting_of(job.id)),
-            ],
-            overrides=registered.body.overrides,
-            origin=registered.origin,
-            source=registered.defined_by,
-            problem=registered.problem,
-        )

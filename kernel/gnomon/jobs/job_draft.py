@@ -28,11 +28,12 @@ from gnomon.text import close_match
 
 MOST_KEYS = 200
 """Keys of an order: a problem of each is looked up among those that exist."""
+_CALL = ("func", "args", "kwargs", "overrides")
 _MISSING = re.compile(r"'(\w+)' is missing")
 
 
 class OrderRules(msgspec.Struct, frozen=True):
-    """What orders are checked against. `declared` are the jobs of the deployment by id.
+    """What orders are checked against. `declared` are the jobs of the deployment by id, `exists` looks among all jobs.
 
     `allowed` are the functions that may be named, None for senders that may name any.
     """
@@ -40,6 +41,7 @@ class OrderRules(msgspec.Struct, frozen=True):
     keys: JobKeys
     declared: Callable[[str], RegisteredJob | None]
     declared_ids: Callable[[], list[str]]
+    exists: Callable[[str], bool]
     allowed: AllowedFunctions | None = None
     timezone: str = "UTC"
     arguments_limit: int = ARGUMENTS_LIMIT
@@ -54,39 +56,47 @@ class JobDraft(msgspec.Struct):
     refusal: FunctionNotAllowedError | None = None
 
 
-def draft_job(table: Table, rules: OrderRules, present: Table | None = None) -> JobDraft:
-    """Check the keys of a job; `present` is the definition of the job that they replace, as the log has it."""
+def draft_job(table: Table, rules: OrderRules, present: Table | None = None, *, is_whole: bool = False) -> JobDraft:
+    """Check the keys of a job; `present` is the definition of the job that they replace, as the log has it.
+
+    Keys that are the whole definition inherit nothing from the declared job that they name.
+    """
     func = table.get("func")
     name = func if isinstance(func, str) and ":" not in func else None
     base = rules.declared(name) if name is not None else None
     draft = JobDraft()
     if name is not None and base is None:
         draft.problems.append(_no_such_job(name, rules))
-    elif base is None and isinstance(func, str) and rules.allowed is not None:
+    elif base is None and isinstance(func, str) and rules.allowed is not None and not _is_same_call(table, present):
         _check_function(func, rules.allowed, draft)
     if len(table) > MOST_KEYS:
         draft.problems.append(KeyProblem("", f"has {len(table):,} keys, and a job has {len(JOB_KEYS)}"))
     else:
-        _check_keys(table, rules, base, present or {}, draft)
+        _check_keys(table, rules, base, present or {}, draft, is_whole=is_whole)
     return draft
 
 
-def _check_keys(table: Table, rules: OrderRules, base: RegisteredJob | None, present: Table, draft: JobDraft) -> None:
+def _check_keys(
+    table: Table, rules: OrderRules, base: RegisteredJob | None, present: Table, draft: JobDraft, *, is_whole: bool
+) -> None:
     problems: list[str] = []
     warnings: list[str] = []
     is_function_wrong = bool(draft.problems)  # then the rest is checked with another one
     given = {**table, "func": _anything} if is_function_wrong else table
-    job = rules.keys.convert(given, "", problems, warnings, base.job if base is not None else None)
+    if is_whole and base is not None:
+        given = {**table, "func": base.body.func}
+    inherited = base.job if base is not None and not is_whole else None
+    job = rules.keys.convert(given, "", problems, warnings, inherited)
     if job is not None:
         checked = msgspec.structs.replace(job, runner=None, limits=None) if is_function_wrong else job
         registered = rules.keys.register(
             checked, "", problems, warnings, timezone=rules.timezone, arguments_limit=rules.arguments_limit
         )
-        unknown = [one for one in job.after if one != job.id and rules.declared(one) is None]
+        unknown = [one for one in job.after if one != job.id and not rules.exists(one)]
         draft.problems += [
             KeyProblem("after", f"there is no job {one!r}{close_match(one, rules.declared_ids())}") for one in unknown
         ]
-        if rules.allowed is not None:
+        if rules.allowed is not None and not _is_same_call(table, present):
             draft.problems += _liberties(job, base, present)
         if base is not None and registered is not None:
             registered = _of_declared(registered, str(table["func"]))
@@ -95,6 +105,11 @@ def _check_keys(table: Table, rules: OrderRules, base: RegisteredJob | None, pre
     draft.warnings += [_problem(text) for text in warnings]
     if draft.problems:
         draft.registered = None
+
+
+def _is_same_call(table: Table, present: Table | None) -> bool:
+    """Return whether a job calls the same function with the same arguments as before, which needs no permission."""
+    return bool(present) and all(table.get(key) == (present or {}).get(key) for key in _CALL)
 
 
 def _anything(*args: Any, **kwargs: Any) -> None:
@@ -124,7 +139,7 @@ def _liberties(job: Job, base: RegisteredJob | None, present: Table) -> list[Key
         for where, found in _places(job).items()
         if known.get(where) != found
     ]
-    if base is not None and (refused := _closed_argument(job, base.job, base.body)) is not None:
+    if base is not None and (refused := _closed_argument(job, base.job, base.body, present)) is not None:
         problems.append(refused)
     return problems
 
@@ -133,19 +148,25 @@ def _places(job: Job) -> dict[str, Any]:
     return {where: found for name in ("args", "kwargs") for where, found in references(getattr(job, name), name)}
 
 
-def _closed_argument(job: Job, base: Job, body: Body) -> KeyProblem | None:
-    """Return the argument of a declared job that an order changes and commands may not set, or None."""
+def _closed_argument(job: Job, base: Job, body: Body, present: Table) -> KeyProblem | None:
+    """Return the argument of a declared job that an order changes and commands may not set, or None.
+
+    What the job has at present may stay.
+    """
     if body.overrides == "all":
         return None
     accepted = [] if body.overrides == "none" else list(body.overrides)
-    if job.args != base.args or job.overrides != base.overrides:
-        key = "args" if job.args != base.args else "overrides"
-        return KeyProblem(key, str(OverrideError(base.id, key, accepted)))
-    lost = [key for key in base.kwargs if key not in job.kwargs and key not in accepted]
-    if lost:
-        return KeyProblem(f"kwargs.{lost[0]}", str(OverrideError(base.id, lost[0], accepted)))
+    known, before = base.kwargs, present.get("kwargs", {})
+    if job.args not in (base.args, present.get("args", base.args)):
+        return KeyProblem("args", str(OverrideError(base.id, "args", accepted)))
+    if job.overrides not in (base.overrides, present.get("overrides", base.overrides)):
+        return KeyProblem("overrides", str(OverrideError(base.id, "overrides", accepted)))
+    lost = [key for key in known if key not in job.kwargs and key not in accepted and (not present or key in before)]
+    given = {key: value for key, value in job.kwargs.items() if key not in before or before[key] != value}
     try:
-        check_overrides(base.id, body.overrides, base.kwargs, job.kwargs)
+        check_overrides(base.id, body.overrides, known, given)
+        if lost:
+            raise OverrideError(base.id, lost[0], accepted)
     except OverrideError as exc:
         return KeyProblem(f"kwargs.{exc.key}", str(exc))
     return None

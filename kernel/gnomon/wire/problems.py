@@ -148,6 +148,13 @@ ARGUMENT_NOT_ACCEPTED = ProblemKind(
     "Argument not accepted",
     "The job lets no command set this argument: `overrides` of the job lists those that may be set. `errors` names it.",
 )
+FUNCTION_NOT_ALLOWED = ProblemKind(
+    "function-not-allowed",
+    403,
+    "Function not allowed",
+    "The job names a function that orders from outside may not name. `allow_functions` of `[kernel]` lists those that "
+    "they may; `func` may also be the id of a job that the deployment declares.",
+)
 UNKNOWN_PATH = ProblemKind("unknown-path", 404, "Unknown path", "The server has no call at this path.")
 UNKNOWN_JOB = ProblemKind("unknown-job", 404, "Unknown job", "No job has this id.")
 UNKNOWN_EXECUTION = ProblemKind("unknown-execution", 404, "Unknown execution", "No execution has this id.")
@@ -174,6 +181,22 @@ EXECUTION_RUNNING = ProblemKind(
     "Execution is not over",
     "The call is for runs that have ended. `execution_status` is the state of this one; wait for its end or cancel it.",
 )
+JOB_EXISTS = ProblemKind(
+    "job-exists", 409, "Job exists", "There is a job with this id. Choose another id, or replace the job with PUT."
+)
+JOB_DEFINED_ELSEWHERE = ProblemKind(
+    "job-defined-elsewhere",
+    409,
+    "Job is defined elsewhere",
+    "The job is defined in a config, in code or by a plugin, which `detail` names: change it there.",
+)
+JOB_CHANGED = ProblemKind(
+    "job-changed",
+    412,
+    "Job was changed",
+    "The job has another version than `If-Match` names: someone changed it in between. Read it again, and repeat the "
+    "change.",
+)
 BODY_TOO_LARGE = ProblemKind(
     "body-too-large", 413, "Body too large", "The body is larger than `body_limit` of `[plugins.web]`."
 )
@@ -194,6 +217,9 @@ INVALID_BODY = ProblemKind(
 )
 INVALID_ARGUMENTS = ProblemKind(
     "invalid-arguments", 422, "Invalid arguments", "The job's function does not accept these arguments."
+)
+INVALID_JOB = ProblemKind(
+    "invalid-job", 422, "Invalid job", "The keys of the job are not valid. `errors` names each of them."
 )
 IDEMPOTENCY_KEY_REUSED = ProblemKind(
     "idempotency-key-reused",
@@ -265,6 +291,7 @@ KINDS: Final = (
     FOREIGN_ORIGIN,
     OUTSIDE_OF_SCOPE,
     ARGUMENT_NOT_ACCEPTED,
+    FUNCTION_NOT_ALLOWED,
     UNKNOWN_PATH,
     UNKNOWN_JOB,
     UNKNOWN_EXECUTION,
@@ -274,11 +301,15 @@ KINDS: Final = (
     BODY_TIMEOUT,
     EXECUTION_OVER,
     EXECUTION_RUNNING,
+    JOB_EXISTS,
+    JOB_DEFINED_ELSEWHERE,
+    JOB_CHANGED,
     BODY_TOO_LARGE,
     UNSUPPORTED_MEDIA_TYPE,
     UNKNOWN_HOST,
     INVALID_BODY,
     INVALID_ARGUMENTS,
+    INVALID_JOB,
     IDEMPOTENCY_KEY_REUSED,
     TOO_MANY_FAILED_LOGINS,
     TOO_MANY_READS,

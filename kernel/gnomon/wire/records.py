@@ -11,7 +11,7 @@ from typing import Annotated, Any, Generic, Literal, Self, TypeVar
 
 import msgspec
 
-from gnomon.domain.events import Cause
+from gnomon.domain.events import Cause, Origin
 from gnomon.domain.execution import Execution, Status
 from gnomon.domain.progress import ProgressView, Step
 from gnomon.domain.records import Action, LogLine
@@ -174,6 +174,13 @@ class LastExecution(msgspec.Struct, kw_only=True):
         return cls(**{name: getattr(execution, name) for name in cls.__struct_fields__})
 
 
+class RemovedJob(msgspec.Struct, kw_only=True):
+    """A job that was removed, and its last version."""
+
+    id: str
+    version: int
+
+
 class JobSummary(msgspec.Struct, kw_only=True):
     """A job. `trigger` describes its schedule in words; `running`, `waiting` and `lingering` are ids of executions.
 
@@ -182,6 +189,11 @@ class JobSummary(msgspec.Struct, kw_only=True):
     `display_name` is the name that an operator gave it; an operator's description replaces that of the definition.
     Its `group` is the one whose limits it shares with other jobs. `next_run_time` is null for a paused job, and for one
     that runs only when triggered.
+
+    `origin` says where the job is defined: in the config, in code, by a plugin, or `api` for one that was added at run
+    time; `source` names the file or the plugin. `owner` names the set to which it belongs then; a `temporary` one ends
+    with its kernel. `version` is that of the job in the log, and its ETag. `problem` is set where the kernel cannot
+    build the job, and holds it paused.
     """
 
     id: str
@@ -202,6 +214,12 @@ class JobSummary(msgspec.Struct, kw_only=True):
     waiting: list[str] = []
     lingering: list[str] = []
     group: str | None = None
+    origin: Origin = "config"
+    source: str = ""
+    owner: str | None = None
+    temporary: bool = False
+    version: int = 0
+    problem: str | None = None
 
 
 class Policies(msgspec.Struct, kw_only=True):
@@ -230,9 +248,13 @@ class Policies(msgspec.Struct, kw_only=True):
 
 
 class JobDetail(JobSummary, kw_only=True):
-    """A job with its definition, its next fires and the number of its executions."""
+    """A job with its definition, its next fires and the number of its executions.
+
+    `definition` has the keys that differ from the defaults, as an order or a config has them.
+    """
 
     func: str
+    definition: dict[str, Any] = {}
     args: list[Any] = []
     kwargs: dict[str, Any] = {}
     policies: Policies = msgspec.field(default_factory=Policies)

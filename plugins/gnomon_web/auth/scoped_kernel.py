@@ -12,8 +12,9 @@ from typing import Any
 import msgspec
 
 from gnomon import Event, Execution, GnomonError, KernelApi, LogLine, UnknownExecutionError, UnknownJobError
-from gnomon.api import JobView, LiveRun, Triggered
+from gnomon.api import JobOrdered, JobView, LiveRun, Triggered
 from gnomon.domain.events import AccessFact
+from gnomon.domain.job_order import JobOrder
 from gnomon.domain.job_preview import JobPreview
 from gnomon.domain.kernel_health import Health
 from gnomon.domain.progress import Timing
@@ -82,6 +83,9 @@ class ScopedKernel:
             return await self._kernel.parameters(job_id)
         except UnknownJobError:
             raise UnknownJobError(job_id) from None  # as above
+
+    async def order_job(self, order: JobOrder, **how: Any) -> JobOrdered:
+        raise _refused(self._scope)
 
     async def add_job(self, job: Any, /, **how: Any) -> Job:
         raise _refused(self._scope)

@@ -26,6 +26,7 @@ from gnomon_web.http.responses import JSON
 
 S = TypeVar("S", bound=msgspec.Struct)
 T = TypeVar("T")
+MERGE_PATCH = "application/merge-patch+json"
 MAX_SHOWN = 80
 """Characters of an invalid value that an error message repeats."""
 MOMENT = "expected a time with an offset, such as 2026-01-31T18:00:00Z or 2026-01-31T18:00:00%2B08:00 (a + is a space)"
@@ -131,7 +132,7 @@ async def read_body(request: web.Request, into: type[T], *, is_needed: bool, is_
     """
     if not is_needed and not request.can_read_body:
         return None
-    if request.content_type != JSON:
+    if request.content_type not in {JSON, MERGE_PATCH if request.method == "PATCH" else JSON}:
         detail = f"the body must be {JSON}, got {request.content_type!r}"
         raise ApiError(UNSUPPORTED_MEDIA_TYPE, detail, errors=[culprit("header", "Content-Type", detail)])
     body = await request.read()

@@ -47,7 +47,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     names a job or an execution, which is checked.
     """
 
-    method: Literal["GET", "POST", "PUT", "DELETE"]
+    method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
     path: str
     handler: Handler
     role: Access

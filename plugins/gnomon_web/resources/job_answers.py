@@ -45,6 +45,12 @@ def summary_fields(view: JobView, last: LastExecution | None) -> dict[str, Any]:
         "waiting": view.waiting,
         "lingering": view.lingering,
         "group": job.group,
+        "origin": view.origin,
+        "source": view.source,
+        "owner": state.owner,
+        "temporary": state.temporary,
+        "version": state.version,
+        "problem": view.problem,
     }
 
 
@@ -53,6 +59,7 @@ def detail_fields(view: JobView, last: LastExecution | None) -> dict[str, Any]:
     job = view.job
     return summary_fields(view, last) | {
         "func": _function(job),
+        "definition": view.state.definition,
         "args": job.args,
         "kwargs": job.kwargs,
         "policies": _policies(job, view.overrides),

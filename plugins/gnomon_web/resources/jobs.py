@@ -9,6 +9,7 @@ from aiohttp import hdrs, web
 from msgspec import Meta
 
 from gnomon.api import JobView
+from gnomon.domain.events import Origin
 from gnomon.wire.records import JobDetail, JobStatus, JobSummary, TriggeredRecord
 from gnomon_web.app_keys import CONFIG, actor_of, kernel_of
 from gnomon_web.http.routes import Answer, Route
@@ -19,11 +20,13 @@ from gnomon_web.resources.parameters import ActionReason, JobId, Text, expect_sa
 
 
 class JobFilters(msgspec.Struct, kw_only=True, frozen=True):
-    """`q` searches ids, names and descriptions, ignoring case."""
+    """`q` searches ids, names and descriptions, ignoring case. `owner` and `origin` are those of jobs at run time."""
 
     q: Text | None = None
     tag: Text | None = None
     status: JobStatus | None = None
+    origin: Origin | None = None
+    owner: Text | None = None
 
 
 class Metadata(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
@@ -105,12 +108,22 @@ async def list_jobs(request: web.Request, query: JobFilters) -> list[JobSummary]
     return await summaries(request, views)
 
 
-async def get_job(request: web.Request, job_id: str) -> JobDetail:
-    """Return a job with its definition, its next fires and the number of its executions."""
-    kernel = kernel_of(request)
-    view = await kernel.job(job_id)
+async def get_job(request: web.Request, job_id: str) -> Answer[JobDetail]:
+    """Return a job with its definition, its next fires and the number of its executions; `ETag` is its version."""
+    detail = await job_detail(request, await kernel_of(request).job(job_id))
+    return Answer(detail, {hdrs.ETAG: etag(detail.version)})
+
+
+async def job_detail(request: web.Request, view: JobView) -> JobDetail:
+    """Return the details of a job."""
+    job_id = view.job.id
     last = await request.app[LAST_EXECUTIONS].of([job_id])
-    return JobDetail(**detail_fields(view, last[job_id]), statistics=await count(kernel, job_id))
+    return JobDetail(**detail_fields(view, last[job_id]), statistics=await count(kernel_of(request), job_id))
+
+
+def etag(version: int) -> str:
+    """Return the entity tag of a version of a job."""
+    return f'"{version}"'
 
 
 async def get_parameters(request: web.Request, job_id: str) -> dict[str, Any]:
@@ -185,6 +198,8 @@ def _matches(view: JobView, query: JobFilters) -> bool:
     texts = (job.id, job.name, job.description, view.state.display_name, view.state.note)
     return (
         (query.tag is None or query.tag in job.tags)
+        and (query.origin is None or query.origin == view.origin)
+        and (query.owner is None or query.owner == view.state.owner)
         and (query.status is None or (query.status == "paused") == view.state.paused)
         and (query.q is None or any(query.q.casefold() in text.casefold() for text in texts))
     )

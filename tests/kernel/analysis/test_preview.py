@@ -52,6 +52,7 @@ def rules(*allowed: str, trusted: bool = False) -> OrderRules:
         keys=JobKeys({"calendar": Owned, "margin": Owned}),
         declared=REGISTERED.get,
         declared_ids=lambda: list(REGISTERED),
+        exists=lambda job_id: job_id in REGISTERED,
         allowed=None if trusted else AllowedFunctions(allowed or (f"{HERE}*",)),
     )
 

@@ -12,7 +12,7 @@ import pytest
 from gnomon import Context
 from servers import find_chromium, missing
 
-METHODS = {"get", "post", "put", "delete"}
+METHODS = {"get", "post", "put", "patch", "delete"}
 
 
 async def tick(x: int = 1) -> int:
