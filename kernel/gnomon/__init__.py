@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from gnomon.domain.secret_references import SecretReference as SecretReference
     from gnomon.durations import Duration as Duration
     from gnomon.errors import ArgumentError as ArgumentError
+    from gnomon.errors import AttachedJobError as AttachedJobError
     from gnomon.errors import ConfigError as ConfigError
     from gnomon.errors import ConflictError as ConflictError
     from gnomon.errors import DeposedError as DeposedError
@@ -156,6 +157,7 @@ _HOMES = {
         "ExecutionRunningError",
         "GnomonError",
         "IdempotencyKeyError",
+        "AttachedJobError",
         "ForeignJobError",
         "JobConflictError",
         "JobExistsError",

@@ -133,6 +133,19 @@ class ForeignJobError(GnomonError):
         self.source = source
 
 
+class AttachedJobError(ForeignJobError):
+    """The job belongs to another scheduler, which is attached to the kernel. Do there what should be done."""
+
+    def __init__(self, job_id: str, source: str) -> None:
+        GnomonError.__init__(
+            self,
+            f"job {job_id!r} belongs to the attached scheduler {source!r}, which alone runs and changes it: do this "
+            "there; nothing was changed",
+        )
+        self.job_id = job_id
+        self.source = source
+
+
 class QueueFullError(GnomonError):
     """The queue of a job has no room. Try again later, wait with `when_full="wait"`, or raise `queue_limit`.
 

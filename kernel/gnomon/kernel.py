@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import secrets
 import socket
 import time
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
@@ -25,10 +24,11 @@ import msgspec
 from gnomon.clock import SystemClock
 from gnomon.domain.events import Event
 from gnomon.domain.operator_actions import KERNEL
-from gnomon.domain.records import Checkpoint
 from gnomon.engine.added_jobs import AddedJobs
 from gnomon.engine.admission import QUEUE_LIMIT, Admission
 from gnomon.engine.asked_trigger import AskedTrigger
+from gnomon.engine.attached_schedulers import AttachedSchedulers
+from gnomon.engine.attachment_commands import AttachmentCommands
 from gnomon.engine.body_orders import BodyOrders
 from gnomon.engine.commands import KernelCommands
 from gnomon.engine.dependencies import Dependencies
@@ -72,6 +72,7 @@ from gnomon.runners.log_capture import install_capture
 from gnomon.runners.process import ProcessRunner
 from gnomon.runners.thread import ThreadRunner
 from gnomon.scheduling.catch_up import Absence
+from gnomon.stores.log_identity import identify_log
 from gnomon.stores.memory import MemoryStore
 from gnomon.tasks import TaskSet, end, protected, running
 
@@ -85,7 +86,7 @@ HOUSEKEEPING_INTERVAL_S = 5.0
 """Time between two checks for plugins that hang and for runs that wait for the store."""
 
 
-class Kernel(KernelQueries, KernelCommands):
+class Kernel(KernelQueries, KernelCommands, AttachmentCommands):
     """Keeps time, runs jobs, and records everything that happens.
 
     Use it as `async with Kernel(...) as kernel:`; it runs until the block is left. `plugins` are objects, modules or
@@ -229,6 +230,7 @@ class Kernel(KernelQueries, KernelCommands):
         resources.push_async_callback(self._flush)
         install_capture()
         resources.push_async_callback(self._supervisor.stop, KERNEL, "the kernel was stopped")
+        resources.push_async_callback(self._attached.close)
         resources.callback(self._start_nothing_more)
         if self._watchdog is not None:
             self._watchdog.is_starting = True
@@ -287,6 +289,7 @@ class Kernel(KernelQueries, KernelCommands):
             self._journal, self._jobs, self._registry, recorder, self._launcher, self._restored
         )
         self._condition = KernelCondition(self._journal, self._timetable, self._watchdog, self._jobs)
+        self._attached = AttachedSchedulers(self._journal, self.clock, self._jobs, tasks)
 
     async def _reconcile_downtime(self) -> None:
         """Record the outcomes of fires and runs during the downtime, and enter all jobs into the timetable."""
@@ -387,16 +390,3 @@ class Kernel(KernelQueries, KernelCommands):
         for task in self._components:
             end(task)
         await asyncio.gather(*self._components, return_exceptions=True)
-
-
-LOG_ID_CHECKPOINT = "log"
-"""The checkpoint that holds the id of the log: every store has checkpoints, and a copy of the log includes them."""
-
-
-async def identify_log(store: Store) -> str:
-    """Return the id of the log, 24 hex characters; a new log is given one."""
-    if (checkpoint := await store.checkpoint(LOG_ID_CHECKPOINT)) is not None and checkpoint.view is not None:
-        return checkpoint.view.decode()
-    log_id = secrets.token_hex(12)
-    await store.save_checkpoint(LOG_ID_CHECKPOINT, Checkpoint(0, log_id.encode()))
-    return log_id

@@ -1,4 +1,4 @@
-"""Runs that were imported from another scheduler, and their explanation: no kernel decided them."""
+"""Runs that another scheduler decided, imported or attached, and their explanation: no kernel decided them."""
 
 from __future__ import annotations
 
@@ -39,8 +39,12 @@ def _sentence(run: Execution, zone: tzinfo) -> str:
     took = f" after {length(run.execution_time)}" if run.execution_time is not None else ""
     message = (run.error_message or "no message").splitlines()[0]
     ends = {"success": f"it succeeded{took}", "failed": f"it failed{took} ({run.reason}): {message}"}
-    ends |= {"missed": "it was missed", "cancelled": f"it was cancelled{took}"}
+    ends |= {
+        "missed": f"it was missed{f': {run.detail}' if run.detail else ''}",
+        "cancelled": f"it was cancelled{took}",
+    }
+    ends |= {"running": "it is running", "scheduled": "it has not started"}
     return (
-        f"Run {run.id} was imported from {run.imported_from}: it was due at {moment(run.scheduled_time, zone)}, and "
+        f"Run {run.id} was recorded from {run.imported_from}: it was due at {moment(run.scheduled_time, zone)}, and "
         f"{ends[run.status]}. No kernel decided it, so the log knows no more about it."
     )

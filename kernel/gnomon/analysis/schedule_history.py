@@ -42,6 +42,7 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True):
     job: Job | None = None
     trigger: AnchoredTrigger | None = None
     problem: str | None = None
+    attached_to: str | None = None
     until: datetime | None = None
     end_position: int | None = None
     ending: Ending | None = None
@@ -154,6 +155,7 @@ def _begin_schedule(history: ScheduleHistory, event: events.JobAdded | events.Jo
         definition=history.state.definition,
         actor=event.actor,
         reason=event.reason,
+        attached_to=history.state.owner if history.state.origin == "attached" else None,
     )
     history.schedules.append(_with_trigger(schedule))
 
@@ -187,6 +189,8 @@ def _end_pause(history: ScheduleHistory, event: events.JobEvent) -> None:
 
 def _with_trigger(schedule: Schedule) -> Schedule:
     """Add the job and the trigger that the definition describes, or the problem that prevents it."""
+    if schedule.attached_to is not None:
+        return msgspec.structs.replace(schedule, problem=f"{schedule.attached_to} decided its fires, not a kernel")
     rebuilt = rebuild_job(schedule.definition)
     trigger = rebuilt.trigger if rebuilt.problem is None else None
     return msgspec.structs.replace(schedule, job=rebuilt.job, trigger=trigger, problem=rebuilt.problem)

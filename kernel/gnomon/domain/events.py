@@ -24,9 +24,9 @@ FailedReason = Literal["exception", "timeout", "silence", "zombie", "lost", "mar
 Cause = Literal["at_start", "backfill"]
 """What made a run that is neither a fire of the schedule nor an operator's single trigger."""
 MissedReason = Literal["late", "overlap", "guard", "downtime", "paused", "capacity", "dependency"]
-Origin = Literal["config", "code", "plugin", "api"]
-"""Where a job is defined: a config file, the program, a plugin, or an order to a running kernel. The last kind lives in
-the log; the others are defined again at each start."""
+Origin = Literal["config", "code", "plugin", "api", "attached"]
+"""Where a job is defined: a config file, the program, a plugin, an order to a running kernel (such a job lives in the
+log), or another scheduler that is attached to the kernel and runs the job itself."""
 
 
 class ExecutionEvent(Event, frozen=True, kw_only=True):
@@ -45,7 +45,7 @@ class Scheduled(ExecutionEvent, frozen=True, kw_only=True, tag="scheduled"):
     the request. `not_before` is the earliest start of a retry. `request_digest` is the digest of a request
     with an idempotency key: the same key with another request is refused. `cause` is set for runs that are manual, but
     not triggered one by one. `triggered_by` is the id of the run whose body asked for this one, and `trigger_depth` the
-    number of runs before it in that chain.
+    number of runs before it in that chain. `source` names the other scheduler that decided the run.
     """
 
     scheduled_time: datetime
@@ -62,10 +62,11 @@ class Scheduled(ExecutionEvent, frozen=True, kw_only=True, tag="scheduled"):
     cause: Cause | None = None
     triggered_by: str | None = None
     trigger_depth: int = 0
+    source: str | None = None
 
     @property
     def is_fire(self) -> bool:
-        return not self.is_manual and self.attempt == 1
+        return not self.is_manual and self.attempt == 1 and self.source is None
 
 
 class Started(ExecutionEvent, frozen=True, kw_only=True, tag="started"):
@@ -112,6 +113,7 @@ class Missed(ExecutionEvent, frozen=True, kw_only=True, tag="missed"):
     """A fire, or a range of `count` fires from `first` to `last`, did not run and never will.
 
     `blocked_by` is the id of the run in the way: for `overlap`, and for `late` if a run blocked the event loop.
+    `source` is as in `scheduled`.
     """
 
     scheduled_time: datetime
@@ -126,10 +128,11 @@ class Missed(ExecutionEvent, frozen=True, kw_only=True, tag="missed"):
     last: datetime | None = None
     request_digest: str | None = None
     triggered_by: str | None = None
+    source: str | None = None
 
     @property
     def is_fire(self) -> bool:
-        return not self.is_manual and self.version == 1
+        return not self.is_manual and self.version == 1 and self.source is None
 
     @property
     def first_fire(self) -> datetime:

@@ -25,9 +25,9 @@ class Execution(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
     """One run of a job, or one that did not take place, folded from its events.
 
     `timestamp` is the actual start; before that, and for a run that never started, the time of recording. Times are
-    aware UTC, durations are in seconds. `version` is the number of events folded in. `imported_from` names the records
-    of another scheduler that the run was taken over from. `truncated`: it comes from a list that cuts
-    long arguments, results and texts, and some of them have been cut.
+    aware UTC, durations are in seconds. `version` is the number of events folded in. `imported_from` names the other
+    scheduler that decided the run, or its records that the run was taken over from. `truncated`: it comes from a list
+    that cuts long arguments, results and texts, and some of them have been cut.
     """
 
     id: str
@@ -171,6 +171,7 @@ def _scheduled(event: events.Scheduled) -> Execution:
         trigger_depth=event.trigger_depth,
         not_before=event.not_before,
         cause=event.cause,
+        imported_from=event.source,
     )
 
 
@@ -193,6 +194,7 @@ def _missed_at_once(event: events.Missed) -> Execution:
         count=event.count,
         first=event.first,
         last=event.last,
+        imported_from=event.source,
     )
 
 

@@ -51,6 +51,7 @@ class AddedJobs:
         _expect_unique(jobs)
         for registered in jobs:
             if (known := self._jobs.get(registered.job.id)) is None:
+                self._jobs.expect_own(registered.job.id)
                 if expect_version is not None:
                     raise JobConflictError(registered.job.id, expect_version, 0)
             elif replace or expect_version is not None:
@@ -82,6 +83,7 @@ class AddedJobs:
         wanted = {registered.job.id: registered for registered in jobs}
         own = {job_id: state for job_id, state in self._journal.jobs.items() if _is_of(state, owner)}
         for job_id in wanted:
+            self._jobs.expect_own(job_id)
             if job_id not in own and (known := self._jobs.get(job_id)) is not None:
                 raise JobExistsError(job_id, self._taken(known, owner))
         found = difference(own, {job_id: registered.definition for job_id, registered in wanted.items()})

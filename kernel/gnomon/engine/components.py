@@ -15,6 +15,7 @@ from gnomon.domain.operator_actions import is_reserved
 from gnomon.domain.own_copies import own_state, own_view
 from gnomon.engine.added_jobs import AddedJobs
 from gnomon.engine.admission import Admission
+from gnomon.engine.attached_schedulers import AttachedSchedulers
 from gnomon.engine.contained_calls import contained
 from gnomon.engine.dependencies import Dependencies
 from gnomon.engine.finished_jobs import FinishedJobs
@@ -96,6 +97,7 @@ class KernelComponents(KernelApi):
     _timezone: str
     _arguments_limit: int
     _groups: dict[str, Group]
+    _attached: AttachedSchedulers
     _jobs: JobTable
     _store: Store
     _journal: Journal

@@ -48,8 +48,11 @@ class JobRegistry:
         """
         wanted = {registered.job.id: registered for registered in jobs}
         known = self._journal.jobs
+        for job_id in wanted:
+            self._jobs.expect_own(job_id)
         refuse_double((known[job_id] for job_id in wanted if job_id in known), wanted)
-        defined = {job_id: state for job_id, state in known.items() if state.origin != "api" or job_id in wanted}
+        others = {"api", "attached"}
+        defined = {job_id: state for job_id, state in known.items() if state.origin not in others or job_id in wanted}
         found = difference(defined, {job_id: registered.definition for job_id, registered in wanted.items()})
         for job_id in found.removed:
             self._recorder.remove(job_id, act)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
-from gnomon.errors import JobError, UnknownJobError
+from gnomon.errors import AttachedJobError, JobError, UnknownJobError
 from gnomon.jobs.registered import RegisteredJob
 from gnomon.text import close_match
 
@@ -16,6 +16,8 @@ class JobTable:
         self._jobs: dict[str, RegisteredJob] = {}
         self.broken: dict[str, str] = {}
         """Why a job cannot be built, by id."""
+        self.attached: Callable[[str], str | None] = lambda _: None
+        """Returns the name of the attached scheduler that has a job, or None."""
         self.changes = 0
         """How often the table was changed."""
         self.downstream: dict[str, dict[str, None]] = {}
@@ -32,12 +34,18 @@ class JobTable:
     def __getitem__(self, job_id: str) -> RegisteredJob:
         """Return a job; UnknownJobError suggests an id that is spelled similarly."""
         if (registered := self._jobs.get(job_id)) is None:
+            self.expect_own(job_id)
             raise UnknownJobError(job_id, close_match(job_id, self._jobs))
         return registered
 
     def expect(self, job_id: str) -> None:
         """Raise UnknownJobError where there is no job with that id."""
         _ = self[job_id]
+
+    def expect_own(self, job_id: str) -> None:
+        """Raise AttachedJobError for a job of an attached scheduler."""
+        if (source := self.attached(job_id)) is not None:
+            raise AttachedJobError(job_id, source)
 
     def get(self, job_id: str) -> RegisteredJob | None:
         """Return a job, or None."""

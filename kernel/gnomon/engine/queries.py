@@ -29,11 +29,11 @@ class KernelQueries(KernelComponents):
 
     @on_kernel_loop
     async def jobs(self) -> list[JobView]:
-        return sorted(map(self._view, self._jobs), key=lambda view: view.job.id)
+        return sorted([*map(self._view, self._jobs), *self._attached.views()], key=lambda view: view.job.id)
 
     @on_kernel_loop
     async def job(self, job_id: str) -> JobView:
-        return self._view(self._jobs[job_id])
+        return self._attached.view(job_id) or self._view(self._jobs[job_id])
 
     @on_kernel_loop
     async def preview_job(self, keys: Mapping[str, Any], *, trusted: bool = False) -> JobPreview:

@@ -97,7 +97,9 @@ def _declare_lost(execution: Execution, journal: Journal) -> None:
 
 def _resume(execution: Execution, journal: Journal, launcher: Launcher, clock: Clock, jobs: JobTable) -> None:
     registered = jobs.get(execution.job_id)
-    if registered is None:
+    if execution.imported_from is not None:
+        _miss(execution, journal, f"{execution.imported_from} ended before it started the run")
+    elif registered is None:
         _miss(execution, journal, "the job was removed before a kernel could start the run")
     elif (
         execution.is_fire

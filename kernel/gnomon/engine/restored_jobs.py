@@ -54,7 +54,12 @@ class RestoredJobs:
 
     def remove_temporary(self, reason: str) -> None:
         """Record the end of temporary jobs: when their kernel stops, or when the next one starts after a kill."""
-        for state in [state for state in self._journal.jobs.values() if state.temporary and not state.removed]:
+        temporary = [one for one in self._journal.jobs.values() if one.temporary and not one.removed]
+        for state in temporary:
+            if state.origin == "attached":  # a kernel owed it no fires
+                stream, ended = events.job_stream(state.job_id), "the kernel to which it was attached has ended"
+                self._journal.record(events.JobRemoved, stream, state.job_id, actor=KERNEL, reason=ended)
+                continue
             self._recorder.remove(state.job_id, Act(KERNEL, reason))
             if (known := self._jobs.get(state.job_id)) is not None and known.origin == "api":
                 self._jobs.remove(state.job_id)

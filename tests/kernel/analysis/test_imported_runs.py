@@ -34,7 +34,7 @@ async def test_an_imported_run_of_a_job_that_no_kernel_has_is_explained_by_its_s
 
     assert newest.sentences == at_the_minute.sentences == on_the_day.sentences
     (sentence,) = newest.sentences
-    assert "was imported from cron.runs" in sentence
+    assert "was recorded from cron.runs" in sentence
     assert "it failed after 1.0 s (exception): no rows" in sentence
     with pytest.raises(UnknownJobError):
         await explain(store, "old", date(2020, 1, 1), START)
@@ -68,4 +68,4 @@ async def test_a_kernel_starts_with_imported_runs_and_acts_and_audit_does_not_ju
     (action, _) = reversed((await store.actions(ActionQuery())).items)
     assert (action.at, action.action, action.actor) == (LAST_YEAR.astimezone(UTC), "pause", "unknown")
     day = await explain(store, "sync", LAST_YEAR.date(), clock.now())
-    assert sum("imported from cron.runs" in sentence for sentence in day.sentences) == 12
+    assert sum("recorded from cron.runs" in sentence for sentence in day.sentences) == 12

@@ -119,7 +119,7 @@ async def test_a_database_of_another_scheduler_is_opened_listed_imported_and_ver
     assert imported is not None
     fire = imported.scheduled_time
     explained = await explain(store, imported.job_id, fire, datetime.now(UTC))
-    assert f"imported from scheduler_executions of {store._server.address}" in " ".join(explained.sentences)
+    assert f"recorded from scheduler_executions of {store._server.address}" in " ".join(explained.sentences)
     assert (await audit(store, fire - timedelta(days=1), datetime.now(UTC))).is_proved
     statistics = {one.job_id: one.total for one in await store.statistics()}
     assert statistics[old_history.job_id(3)] == 16

@@ -31,14 +31,20 @@ def schedule_keys(trigger: Any) -> dict[str, Any]:
     `trigger` is a ForeignObject from a pickled state, or a trigger itself, which is pickled and read again.
     """
     kind, state = _kind_and_state(trigger if isinstance(trigger, ForeignObject) else _foreign(trigger))
-    match kind:
-        case "date.DateTrigger":
-            return {"at": state["run_date"]}
-        case "cron.CronTrigger" if not _limits(state):
-            zone, expressions = timezone_name(state.get("timezone")), _cron(state)
-            if len(expressions) == 1:
-                return {"cron": expressions[0]} | ({"timezone": zone} if zone else {})
-    return {"trigger": _table(kind, state)}
+    if kind == "date.DateTrigger":
+        return {"at": state["run_date"]}
+    keys: dict[str, Any] = {}
+    if state.get("jitter"):
+        keys["jitter"] = state["jitter"]
+        state = {**state, "jitter": None}
+    if kind != "cron.CronTrigger":
+        return {"trigger": _table(kind, state)} | keys
+    keys |= {key: state[name] for name, key in (("start_date", "start"), ("end_date", "end")) if state.get(name)}
+    table = _cron_table({**state, "start_date": None, "end_date": None})
+    if "expression" not in table:
+        return {"trigger": table} | keys
+    zone = table.get("timezone")
+    return {"cron": table["expression"]} | ({"timezone": zone} if zone else {}) | keys
 
 
 def timezone_name(zone: Any) -> str | None:
@@ -109,9 +115,9 @@ def _parts(parts: Iterable[tuple[str, Any]]) -> list[dict[str, Any]]:
 
 def _cron_table(state: State) -> dict[str, Any]:
     if limits := _limits(state):
-        raise NotTakenError(f"its cron trigger has {' and '.join(limits)}, which a cron schedule cannot have")
+        raise NotTakenError(f"a cron trigger within its trigger has {' and '.join(limits)}, which only a job can have")
     zone = timezone_name(state.get("timezone"))
-    tables = [{"type": "cron", "expression": one, "timezone": zone} for one in _cron(state)]
+    tables = [{"type": "cron", **one, "timezone": zone} for one in _cron(state)]
     tables = [{key: value for key, value in table.items() if value is not None} for table in tables]
     return tables[0] if len(tables) == 1 else {"type": "and", "triggers": tables}
 
@@ -120,23 +126,28 @@ def _limits(state: State) -> list[str]:
     return [name for name in ("start_date", "end_date", "jitter") if state.get(name)]
 
 
-def _cron(state: State) -> list[str]:
-    """Return the expressions that must all match: one, or two where the day of the month and the weekday do."""
+def _cron(state: State) -> list[dict[str, str]]:
+    """Return what must match, as keys of a table: once, or twice where the day of the month and the weekday must."""
     fields = {field.fields["name"]: field.fields["expressions"] for field in state["fields"]}
     texts = {name: ",".join(_expression(name, one) for one in found) for name, found in fields.items()}
-    if unknown := [name for name in ("year", "week") if texts.get(name, "*") != "*"]:
-        raise NotTakenError(f"its cron trigger limits the {' and the '.join(unknown)}, which a cron line cannot")
+    rare = {name: texts[name] for name in ("year", "week") if texts.get(name, "*") != "*"}
     days = [one for one in texts["day"].split(",") if not one.startswith("dow:")]
     positions = [one.removeprefix("dow:") for one in texts["day"].split(",") if one.startswith("dow:")]
-    begin, month = f"{texts['minute']} {texts['hour']}", texts["month"]
-    if texts["second"] != "0":
-        begin = f"{texts['second']} {begin}"
     # Within the one field, a day of the month or a position will do: that is what a crontab does with its two fields.
-    lines = [f"{begin} {','.join(days) or '*'} {month} {','.join(positions) or '*'}"]
+    pairs = [(",".join(days) or "*", ",".join(positions) or "*")]
     if texts["day_of_week"] != "*":
-        weekday = f"{begin} * {month} {texts['day_of_week']}"
-        lines = [weekday] if texts["day"] == "*" else [*lines, weekday]
-    return lines
+        weekday = ("*", texts["day_of_week"])
+        pairs = [weekday] if texts["day"] == "*" else [*pairs, weekday]
+    return [_cron_keys({**texts, "day": day, "day_of_week": weekday}, rare) for day, weekday in pairs]
+
+
+def _cron_keys(texts: Mapping[str, str], rare: Mapping[str, str]) -> dict[str, str]:
+    line = " ".join(texts[name] for name in ("minute", "hour", "day", "month", "day_of_week"))
+    seconds = texts["second"]
+    if not rare:
+        return {"expression": line if seconds == "0" else f"{seconds} {line}"}
+    keys = {name: texts[name] for name in ("month", "day", "day_of_week", "hour", "minute")}
+    return {**rare, **keys} | ({"second": seconds} if seconds != "0" else {})
 
 
 def _expression(field: str, expression: ForeignObject) -> str:

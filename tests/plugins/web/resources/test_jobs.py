@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from apscheduler.schedulers.background import BackgroundScheduler
 
 from gnomon import Job, JobPaused, JobResumed, Scheduled, hookimpl
+from gnomon.integrations.apscheduler import attach
 from gnomon_sqlite.store import SqliteStore
 
 NAMES = {"id", "name", "display_name", "description", "status", "paused", "next_run_time", "trigger", "trigger_config"}
@@ -396,3 +398,22 @@ async def test_an_argument_that_does_not_fit_its_annotation_is_refused(serve: An
     assert "the argument kwargs.x of " in answer.json["detail"]
     assert [culprit["name"] for culprit in answer.json["errors"]] == ["kwargs.x"]
     assert runs.json["items"] == []
+
+
+async def test_a_job_of_an_attached_scheduler_is_listed_and_refuses_orders(serve: Any) -> None:
+    scheduler = BackgroundScheduler(timezone="UTC")
+    scheduler.start(paused=True)
+    scheduler.add_job(print, "cron", hour=18, day_of_week="mon-fri", id="report", name="Report")
+    scheduler.add_job(print, "interval", minutes=5, id="poll", args=[object()])
+    async with serve(daily()) as ask, attach(scheduler, ask.kernel):
+        jobs = (await ask("GET", "/scheduler/jobs")).json
+        detail = (await ask("GET", "/scheduler/jobs/report")).json
+        triggered = await ask("POST", "/scheduler/jobs/report/trigger")
+        paused = await ask("POST", "/scheduler/jobs/report/pause")
+    scheduler.shutdown()
+
+    assert [job["id"] for job in jobs] == ["daily", "poll", "report"]
+    assert detail["trigger"] == "At 18:00 on Monday through Friday (UTC)"
+    assert detail["next_run_time"] is not None
+    assert triggered.json["detail"] == paused.json["detail"]
+    assert "'APScheduler', which alone runs and changes it" in str(triggered.json)
