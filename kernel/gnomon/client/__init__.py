@@ -5,16 +5,18 @@
         async for frame in client.follow(triggered.execution.id):
             print(frame.status, frame.progress, frame.message)
 
-Only the command line imports this package; the kernel never does.
+`SyncClient` has the same calls as plain methods. Only the command line imports this package; the kernel never does.
 """
 
 from __future__ import annotations
 
+from gnomon.client.blocking import SyncClient as SyncClient
 from gnomon.client.client import Client as Client
 from gnomon.client.errors import ClientError as ClientError
 from gnomon.client.errors import LogReplacedError as LogReplacedError
 from gnomon.client.errors import NoServerError as NoServerError
 from gnomon.client.errors import NotAllowedError as NotAllowedError
+from gnomon.domain.job_preview import JobPreview as JobPreview
 from gnomon.domain.records import Page as Page
 from gnomon.wire.records import JobDetail as JobDetail
 from gnomon.wire.records import JobSummary as JobSummary

@@ -6,8 +6,14 @@ from gnomon.errors import (
     ArgumentError,
     ExecutionOverError,
     ExecutionRunningError,
+    ForeignJobError,
+    FunctionNotAllowedError,
     GnomonError,
+    IdempotencyKeyError,
+    JobConflictError,
     JobError,
+    JobExistsError,
+    JobKeysError,
     OverrideError,
     UnknownExecutionError,
     UnknownJobError,
@@ -70,7 +76,28 @@ def _kernel_error(problem: Problem, subject: str) -> GnomonError | None:
         refused = OverrideError(subject, next(iter(names), ""), [])
         refused.args = (problem.detail,)  # the server knows what may be set
         return refused
-    return _unfit(problem, subject) if problem.is_a(problems.INVALID_ARGUMENTS) else None
+    return _unfit(problem, subject) if problem.is_a(problems.INVALID_ARGUMENTS) else _order_error(problem, subject)
+
+
+def _order_error(problem: Problem, job_id: str) -> GnomonError | None:
+    """Return the error for a problem of an order that defines a job; its message is the server's."""
+    error: GnomonError
+    if problem.is_a(problems.INVALID_JOB):
+        error = JobKeysError(job_id, [(culprit.name, culprit.detail) for culprit in problem.errors])
+    elif problem.is_a(problems.FUNCTION_NOT_ALLOWED):
+        error = FunctionNotAllowedError("", ())
+    elif problem.is_a(problems.JOB_EXISTS):
+        error = JobExistsError(job_id)
+    elif problem.is_a(problems.JOB_DEFINED_ELSEWHERE):
+        error = ForeignJobError(job_id, "")
+    elif problem.is_a(problems.JOB_CHANGED):
+        error = JobConflictError(job_id, 0, 0)
+    elif problem.is_a(problems.IDEMPOTENCY_KEY_REUSED):
+        error = IdempotencyKeyError()
+    else:
+        return None
+    error.args = (problem.detail,)
+    return error
 
 
 def _unfit(problem: Problem, subject: str) -> JobError:
