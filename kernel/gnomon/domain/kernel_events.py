@@ -1,0 +1,69 @@
+"""The events about a kernel itself: its start and stop, what held it up, and acts that it refused."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Literal
+
+from gnomon.domain.event_base import KernelEvent
+from gnomon.domain.rollback import Rollback
+
+
+class KernelStarted(KernelEvent, frozen=True, kw_only=True, tag="kernel_started"):
+    """A kernel began to write this log.
+
+    `actor` is the operating system's user. `versions` are those of gnomon and Python, and of what computes fires:
+    `zone data`, `cronsim`, `apscheduler`. `groups` has the limits that jobs share. `accepted_rollback` is set where the
+    log had lost events and that was accepted.
+    """
+
+    host: str
+    pid: int
+    actor: str | None = None
+    versions: dict[str, str] = {}
+    keeps_time: bool = True
+    accepted_rollback: Rollback | None = None
+    groups: dict[str, dict[str, Any]] = {}
+
+
+class KernelStopped(KernelEvent, frozen=True, kw_only=True, tag="kernel_stopped"):
+    """A kernel stopped in order; one that was killed, or lost its log, does not record it."""
+
+    reason: str
+
+
+class ClockChanged(KernelEvent, frozen=True, kw_only=True, tag="clock_changed"):
+    """The wall clock was set by `microseconds`, or the machine suspended; the others are how far each clock went."""
+
+    direction: Literal["forward", "back"]
+    microseconds: int
+    wall_microseconds: int
+    monotonic_microseconds: int
+
+
+class KernelHeldUp(KernelEvent, frozen=True, kw_only=True, tag="kernel_held_up"):
+    """The kernel could process nothing for some seconds until `until`: `detail` is a sentence about the cause.
+
+    `paused`: its process did not run. `blocked`: code outside of runs blocked its event loop, such as the trigger of
+    `held_by`. A run that blocks the loop has a `warned` event instead. At most one a minute of each kind is recorded.
+    """
+
+    kind: Literal["paused", "blocked"]
+    seconds: float
+    until: datetime
+    detail: str
+    held_by: str | None = None
+
+
+class ActRefused(KernelEvent, frozen=True, kw_only=True, tag="act_refused"):
+    """An act of an operator was refused, for example because `asked_job_id` or `execution_id` is unknown.
+
+    `left_out` counts the refused acts of this actor before it that were too many to record.
+    """
+
+    actor: str
+    action: str
+    message: str
+    asked_job_id: str = ""
+    execution_id: str | None = None
+    left_out: int = 0
