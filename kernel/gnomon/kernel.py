@@ -97,8 +97,7 @@ class Kernel(KernelQueries, KernelCommands, AttachmentCommands):
     bytes as JSON. Orders from outside, such as over HTTP, may name the functions in `allow_functions`, such as
     "myapp.tasks:*". A kernel with `keeps_time=False` runs only what is triggered. Failed runs are reported to
     `logging`, with the logger `gnomon.jobs`, unless `log_failures` is false. Inside the block, `log_id` is the id of
-    the log and `loop` the event loop of the kernel; the text that is set as `stop_reason` there is recorded as the
-    reason of the stop.
+    the log and `loop` the event loop of the kernel; the text that is set as `stop_reason` there is recorded.
 
     `max_running` runs of all jobs may be active at once. Of a job without a `queue_limit` of its own, `queue_limit`
     runs may wait. `groups` has the limits that jobs with a `group` share:

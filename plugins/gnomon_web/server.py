@@ -5,11 +5,12 @@ from __future__ import annotations
 import errno
 import os
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import msgspec
 from aiohttp import web
+from aiohttp.typedefs import Middleware
 
 from gnomon import GnomonError, KernelApi
 from gnomon_web import dashboard, dialect, live
@@ -88,8 +89,38 @@ def build_app(
     config: Config, kernel: KernelApi, projections: Projections, sessions: Sessions | None = None
 ) -> web.Application:
     """Build the application. Without `sessions` it has none that an earlier server has opened."""
-    middlewares = [note_request, log_access, answer_errors, check_origin]
+    table = build_routes(kernel, dialect.choose(config))
+    app = new_app(config, table, config.base_path)
+    equip(app, config, kernel, table, projections, sessions)
+    return app
+
+
+def new_app(config: Config, table: RouteTable, base_path: str = "", more: Sequence[Middleware] = ()) -> web.Application:
+    """Return an application with all routes, which cannot answer before it is equipped.
+
+    The middlewares `more` are called within those that log requests and answer errors.
+    """
+    middlewares = [note_request, log_access, answer_errors, *more, check_origin]
     app = web.Application(middlewares=middlewares, client_max_size=config.body_limit)
+    for route, signature in table:
+        resource = app.router.add_resource(base_path + route.path)
+        answer = endpoint(route, signature, table.replaced_by(route))
+        for method in ("GET", "HEAD") if route.method == "GET" else (route.method,):
+            resource.add_route(method, answer)
+    app.on_response_prepare.append(note_response)
+    app.on_response_prepare.append(add_headers)
+    return app
+
+
+def equip(
+    app: web.Application,
+    config: Config,
+    kernel: KernelApi,
+    table: RouteTable,
+    projections: Projections,
+    sessions: Sessions | None,
+) -> None:
+    """Give an application what its handlers need; before it is frozen."""
     app[CONFIG] = config
     app[KERNEL] = kernel
     app[LIVE_CONNECTIONS] = projections.live
@@ -101,18 +132,9 @@ def build_app(
     opened = sessions or Sessions(kernel, read_session_key(None))
     app[AUTHENTICATOR] = Authenticator(config, kernel.clock, opened, AccessLog(kernel))
     app[TICKETS] = Tickets(kernel.clock)
-    app[DIALECT] = spoken = dialect.choose(config)
-    table = build_routes(kernel, spoken)
+    app[DIALECT] = dialect.choose(config)
     app[TODAY] = callable_by_others(table.route("GET", TODAY_PATH), config.timeout.total_seconds())
     app[DOCUMENT] = msgspec.json.encode(describe(table, config))
-    for route, signature in table:
-        resource = app.router.add_resource(config.base_path + route.path)
-        answer = endpoint(route, signature, table.replaced_by(route))
-        for method in ("GET", "HEAD") if route.method == "GET" else (route.method,):
-            resource.add_route(method, answer)
-    app.on_response_prepare.append(note_response)
-    app.on_response_prepare.append(add_headers)
-    return app
 
 
 @asynccontextmanager

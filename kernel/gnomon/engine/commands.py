@@ -12,12 +12,13 @@ from gnomon.domain.records import Checkpoint
 from gnomon.engine.components import on_kernel_loop
 from gnomon.engine.job_orders import JobOrders
 from gnomon.engine.kernel_facts import KernelFacts
+from gnomon.engine.plugin_commands import PluginCommands
 from gnomon.engine.refused_acts import refusable
 from gnomon.engine.run_commands import RunCommands
 from gnomon.errors import ExecutionOverError, ExecutionRunningError
 
 
-class KernelCommands(JobOrders, RunCommands):
+class KernelCommands(JobOrders, RunCommands, PluginCommands):
     """The part of KernelApi that changes something; see there for each method."""
 
     _hide_lock: asyncio.Lock

@@ -35,7 +35,6 @@ log = get_logger("gnomon.engine.launcher")
 
 ROOM_EVENTS = 2_048
 """How many events may wait to be written while more fires are dispatched: a commit or two."""
-
 LEAD_S = 0.05
 """How long a burst waits for its first commit. It does not wait longer for a store that is slow or away."""
 

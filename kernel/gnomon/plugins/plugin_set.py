@@ -235,6 +235,11 @@ class PluginSet:
         self._plugins[name] = added
         return added
 
+    def remove(self, name: str) -> None:
+        """Remove a plugin, which must not be running; does nothing for an unknown name."""
+        if (plugin := self._plugins.pop(name, None)) is not None:
+            self.manager.unregister(plugin.object, name)
+
     def has_hook(self, hook: str) -> bool:
         """Whether any plugin implements that hook."""
         return bool(self._caller(hook).get_hookimpls())

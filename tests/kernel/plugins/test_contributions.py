@@ -1,13 +1,14 @@
 """Plugin objects of an embedded kernel: their names, their store, their jobs."""
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
-from gnomon import Job, JobError, Kernel, PluginError, hookimpl
+from gnomon import Event, Job, JobError, Kernel, KernelApi, PluginError, hookimpl
 from gnomon_reaper import ReaperPlugin
 from gnomon_sqlite import SqlitePlugin, SqliteStore
 
@@ -98,3 +99,41 @@ def test_a_job_that_is_not_valid_names_its_plugin_and_key() -> None:
 def test_a_job_of_a_plugin_does_not_replace_one_of_the_program() -> None:
     with pytest.raises(JobError, match=r"two jobs have the id 'once\.hello'"):
         Kernel(jobs=[Job(id="once.hello", func=print)], plugins=[Reports()])
+
+
+async def test_a_plugin_may_come_and_go_while_the_kernel_runs() -> None:
+    class Seen:
+        def __init__(self) -> None:
+            self.types: list[str] = []
+            self.is_in = False
+
+        @hookimpl
+        @asynccontextmanager
+        async def lifespan(self, kernel: KernelApi) -> AsyncIterator[None]:
+            self.is_in = True
+            yield
+            self.is_in = False
+
+        @hookimpl
+        def on_event(self, event: Event) -> None:
+            self.types.append(event.type)
+
+    seen = Seen()
+    async with Kernel(jobs=[Job(id="j", func=str)]) as kernel:
+        await kernel.pause("j")
+        assert await kernel.add_plugin(seen, "seen") == "seen"
+        assert seen.is_in
+        await kernel.resume("j")
+        await kernel.remove_plugin("seen")
+        assert (seen.is_in, seen.types) == (False, ["job_resumed"])
+        await kernel.pause("j")
+        await kernel.add_plugin(seen, "seen")
+
+    assert (seen.is_in, seen.types) == (False, ["job_resumed", "kernel_stopped"])
+
+
+async def test_a_plugin_that_takes_part_in_decisions_is_refused_while_the_kernel_runs() -> None:
+    async with Kernel() as kernel:
+        with pytest.raises(PluginError, match="has register_jobs, so it is given to the kernel before the start"):
+            await kernel.add_plugin(Reports())
+        assert not list(kernel.plugins)
