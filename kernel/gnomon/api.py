@@ -7,70 +7,23 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
-import msgspec
-
-from gnomon.domain.events import AccessFact, Event, FailedReason, Origin
+from gnomon.domain.bulk_acts import ActOutcome, JobSelection, RunSelection
+from gnomon.domain.events import AccessFact, Event, FailedReason
 from gnomon.domain.execution import Execution
 from gnomon.domain.job_order import JobOrder
 from gnomon.domain.job_preview import JobPreview
-from gnomon.domain.job_state import JobState
 from gnomon.domain.kernel_health import Health
 from gnomon.domain.progress import Timing
 from gnomon.domain.records import ActionPage, ActionQuery, Checkpoint, ExecutionQuery, LogLine, Page
 from gnomon.domain.run_order import RunOrder, WhenFull
+from gnomon.job_views import JobOrdered as JobOrdered
+from gnomon.job_views import JobView as JobView
+from gnomon.job_views import LiveRun as LiveRun
+from gnomon.job_views import Triggered as Triggered
 from gnomon.jobs.diff import JobsDiff
 from gnomon.jobs.job import Job
-from gnomon.jobs.overrides import Overrides
 from gnomon.jobs.registered import RegisteredJob
 from gnomon.ports import Clock
-
-
-class JobView(msgspec.Struct, frozen=True):
-    """A job at this moment: its definition, its state in the log, its next fire, and its runs by id.
-
-    `overrides` says which arguments a command may set for one run.
-    `source` names what defines the job; its `origin` is `api` where an order has added it. `problem` is set for such a
-    job that cannot be built: it is kept, and its fires are held.
-    `lingering` runs have ended, such as by their timeout, but their bodies still run and keep their slots of the job.
-    """
-
-    job: Job
-    state: JobState
-    next_fire: datetime | None
-    running: list[str]
-    waiting: list[str]
-    lingering: list[str] = []
-    overrides: Overrides = "all"
-    origin: Origin = "code"
-    source: str = ""
-    problem: str | None = None
-
-
-class JobOrdered(msgspec.Struct, frozen=True):
-    """The result of an order about a job: its version, whether it was added, and the job, None if it is gone."""
-
-    version: int
-    is_new: bool
-    view: JobView | None
-
-
-class LiveRun(msgspec.Struct, frozen=True):
-    """A run with a live body. `quiet` is the number of seconds since its last sign of life.
-
-    Every call of the body's context and every line that it logs or prints is a sign of life.
-    """
-
-    execution: Execution
-    job: Job
-    quiet: float
-
-
-class Triggered(msgspec.Struct, frozen=True):
-    """The result of a trigger. `resumed`: the job was paused before; `is_new`: false for a repeated request."""
-
-    execution: Execution
-    resumed: bool
-    is_new: bool
 
 
 class LoadedPlugin(Protocol):
@@ -247,6 +200,57 @@ class KernelApi(Protocol):
 
         None keeps the current text, an empty text removes it. Neither is part of the definition, so no reload changes
         them. False where nothing changes. UnknownJobError; JobError for a text that is too long.
+        """
+
+    async def skip(
+        self,
+        job_id: str,
+        fire: datetime | None = None,
+        *,
+        undo: bool = False,
+        actor: str | None = None,
+        reason: str | None = None,
+    ) -> datetime:
+        """Decide that a fire to come will not run, by default the next one, and return it.
+
+        A time without an offset is in the zone of the job. When the fire is due it is missed, with the reason
+        `skipped`; the decision survives a restart. With `undo` the fire runs after all. UnknownJobError; JobError where
+        there is no such fire to come.
+        """
+
+    # --- many at once, and the whole kernel ---
+
+    async def pause_jobs(
+        self, selection: JobSelection, *, actor: str | None = None, reason: str | None = None
+    ) -> list[ActOutcome]:
+        """Pause all jobs of a selection, at most 1,000, in one commit; return what came of each.
+
+        JobError for a selection without a condition, or of too many jobs.
+        """
+
+    async def resume_jobs(
+        self, selection: JobSelection, *, actor: str | None = None, reason: str | None = None
+    ) -> list[ActOutcome]:
+        """Resume all jobs of a selection, as `pause_jobs` pauses them."""
+
+    async def cancel_runs(
+        self, selection: RunSelection, *, actor: str | None = None, reason: str | None = None
+    ) -> list[ActOutcome]:
+        """Request that all runs of a selection stop, at most 1,000; return what came of each.
+
+        UnknownJobError; JobError for a selection without a condition, or of too many runs.
+        """
+
+    async def hold(self, *, actor: str | None = None, reason: str | None = None) -> bool:
+        """Hold back the fires of all jobs until `release`, across restarts. False where they are held already.
+
+        Runs that have been accepted go on, and operators can trigger jobs.
+        """
+
+    async def release(self, *, actor: str | None = None, reason: str | None = None) -> bool:
+        """Release the fires of all jobs; their `catch_up` decides about the fires that were held. False where none are.
+
+        A job that is paused by itself stays paused.
         """
 
     # --- runs ---

@@ -16,12 +16,14 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from gnomon.deployment.config import Config
+from gnomon.domain.bulk_acts import JobSelection, RunSelection
 from gnomon.durations import encode_hook
 from gnomon.errors import ConfigError, GnomonError
 from gnomon.files import other_writers
@@ -77,6 +79,41 @@ class Cancel(msgspec.Struct, frozen=True, tag="cancel"):
     reason: str | None = None
 
 
+class Skip(msgspec.Struct, frozen=True, tag="skip"):
+    """Skip one fire of a job, by default the next one, or withdraw that."""
+
+    job_id: str
+    fire: datetime | None = None
+    undo: bool = False
+    actor: str | None = None
+    reason: str | None = None
+
+
+class SetHeld(msgspec.Struct, frozen=True, tag="hold"):
+    """Hold back the fires of all jobs, or release them."""
+
+    held: bool
+    actor: str | None = None
+    reason: str | None = None
+
+
+class PauseJobs(msgspec.Struct, frozen=True, tag="pause_jobs"):
+    """Pause many jobs, or resume them."""
+
+    selection: JobSelection
+    paused: bool
+    actor: str | None = None
+    reason: str | None = None
+
+
+class CancelRuns(msgspec.Struct, frozen=True, tag="cancel_runs"):
+    """Request that many runs stop."""
+
+    selection: RunSelection
+    actor: str | None = None
+    reason: str | None = None
+
+
 class ReloadJobs(msgspec.Struct, frozen=True, tag="reload"):
     """Read the config again and apply the changes."""
 
@@ -85,7 +122,7 @@ class GetHealth(msgspec.Struct, frozen=True, tag="health"):
     """Return the kernel's health."""
 
 
-Command = Pause | Resume | Trigger | Cancel | ReloadJobs | GetHealth
+Command = Pause | Resume | Trigger | Cancel | Skip | SetHeld | PauseJobs | CancelRuns | ReloadJobs | GetHealth
 
 
 class Answer(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -274,7 +311,7 @@ async def _answer(kernel: Kernel, line: bytes, reload: Reload) -> Answer:
         return Answer(error=str(exc), error_type=type(exc).__name__)
 
 
-async def _execute(kernel: Kernel, command: Command, reload: Reload) -> Any:
+async def _execute(kernel: Kernel, command: Command, reload: Reload) -> Any:  # noqa: PLR0911 - one for each command
     match command:
         case Pause(job_id, actor, reason):
             return await kernel.pause(job_id, actor=actor, reason=reason)
@@ -295,6 +332,21 @@ async def _execute(kernel: Kernel, command: Command, reload: Reload) -> Any:
             return await reload()
         case GetHealth():
             return kernel.health()
+        case _:
+            return await _operate(kernel, command)
+
+
+async def _operate(kernel: Kernel, command: Skip | SetHeld | PauseJobs | CancelRuns) -> Any:
+    match command:
+        case Skip(job_id, fire, undo, actor, reason):
+            return await kernel.skip(job_id, fire, undo=undo, actor=actor, reason=reason)
+        case SetHeld(held, actor, reason):
+            return await (kernel.hold if held else kernel.release)(actor=actor, reason=reason)
+        case PauseJobs(selection, paused, actor, reason):
+            act = kernel.pause_jobs if paused else kernel.resume_jobs
+            return await act(selection, actor=actor, reason=reason)
+        case CancelRuns(selection, actor, reason):
+            return await kernel.cancel_runs(selection, actor=actor, reason=reason)
 
 
 def _encode(value: Any) -> Any:

@@ -30,7 +30,6 @@ from gnomon.engine.asked_trigger import AskedTrigger
 from gnomon.engine.attached_schedulers import AttachedSchedulers
 from gnomon.engine.attachment_commands import AttachmentCommands
 from gnomon.engine.body_orders import BodyOrders
-from gnomon.engine.commands import KernelCommands
 from gnomon.engine.dependencies import Dependencies
 from gnomon.engine.finished_jobs import FinishedJobs
 from gnomon.engine.fire_sampler import FireSampler
@@ -42,8 +41,10 @@ from gnomon.engine.job_registry import JobRegistry
 from gnomon.engine.job_table import JobTable
 from gnomon.engine.journal import Journal
 from gnomon.engine.kernel_facts import KernelFacts
+from gnomon.engine.kernel_hold import KernelHold, read_hold
 from gnomon.engine.launcher import Launcher
 from gnomon.engine.loop_watchdog import LoopWatchdog
+from gnomon.engine.operator_commands import OperatorCommands
 from gnomon.engine.progress_recorder import ProgressRecorder
 from gnomon.engine.queries import KernelQueries
 from gnomon.engine.recovery import note_recent_starts, recover
@@ -86,7 +87,7 @@ HOUSEKEEPING_INTERVAL_S = 5.0
 """Time between two checks for plugins that hang and for runs that wait for the store."""
 
 
-class Kernel(KernelQueries, KernelCommands, AttachmentCommands):
+class Kernel(KernelQueries, OperatorCommands, AttachmentCommands):
     """Keeps time, runs jobs, and records everything that happens.
 
     Use it as `async with Kernel(...) as kernel:`; it runs until the block is left. `plugins` are objects, modules or
@@ -165,6 +166,7 @@ class Kernel(KernelQueries, KernelCommands, AttachmentCommands):
         self._admission = Admission(max_running, store_health, self._groups, self.clock.monotonic, queue_limit)
         self._admission.is_open = False  # until everything has been started
         self._resources = AsyncExitStack()
+        self._hold = KernelHold()
         self._idempotency_lock = asyncio.Lock()
         self._order_lock = asyncio.Lock()
         self._hide_lock = asyncio.Lock()
@@ -223,7 +225,8 @@ class Kernel(KernelQueries, KernelCommands, AttachmentCommands):
         resources.push_async_callback(self._stop_components)
         resources.push_async_callback(self._stop_plugins)
         self._build(tasks)
-        self._facts.started(self._store, keeps_time=self._keeps_time, groups=self._groups)
+        self._hold.current = await read_hold(self._store, self.clock.now())
+        self._facts.started(self._store, keeps_time=self._keeps_time, groups=self._groups, hold=self._hold.current)
         self._start_component(self._progress.conflate(), "progress recorder")
         self._start_component(self._keep_house(), "housekeeping")
         resources.push_async_callback(self._flush)
@@ -243,7 +246,7 @@ class Kernel(KernelQueries, KernelCommands, AttachmentCommands):
         if self._watchdog is not None:
             self._watchdog.is_starting = False
         await note_recent_starts(self._store, self._admission, self._groups, self._jobs, self.clock)
-        if self._keeps_time:
+        if self._keeps_time and self._hold.current is None:
             await run_at_start(self._jobs, self._journal, self._launcher, self.clock)
         self._admission.is_open = True
         self._launcher.start_waiting()
@@ -281,7 +284,7 @@ class Kernel(KernelQueries, KernelCommands, AttachmentCommands):
         recorder = JobRecorder(self._journal, self.clock, self._timetable, self._launcher, self._jobs)
         self._finished_jobs = FinishedJobs(self._journal, self._jobs, self._timetable)
         self._registry = JobRegistry(
-            self._journal, self.clock, self._timetable, self._jobs, recorder, self._finished_jobs.note
+            self._journal, self.clock, self._timetable, self._jobs, recorder, self._hold, self._finished_jobs.note
         )
         self._added_jobs = AddedJobs(self._journal, self._jobs, self._registry, recorder, self._launcher)
         self._restored_jobs = RestoredJobs(

@@ -44,6 +44,7 @@ from gnomon_web.resources import (
     job_orders,
     jobs,
     metrics,
+    operators,
     sessions,
     single_sign_on,
     statistics,
@@ -59,6 +60,7 @@ SHUTDOWN_LIMIT_S = 3.0
 MODULES = (
     jobs,
     job_orders,
+    operators,
     executions,
     history,
     statistics,

@@ -173,3 +173,41 @@ def test_an_invalid_config_at_sighup_is_logged_and_changes_nothing(
 
     assert "often" in kernel.wait_for("reload refused, nothing has changed")["problem"]
     assert gnomon("trigger", "steps").returncode == 0
+
+
+@pytest.mark.usefixtures("kernel")
+def test_a_fire_is_skipped_and_the_skip_is_withdrawn(gnomon: Run) -> None:
+    skipped = answer(gnomon("skip", "tick", "--reason", "disk full", "--json"))
+    assert skipped["job_id"] == "tick"
+    assert answer(gnomon("next", "tick", "--json"))["next_fires"][0] > skipped["scheduled_time"]
+    assert "runs after all" in gnomon("skip", "tick", skipped["scheduled_time"], "--undo").stdout
+    assert answer(gnomon("next", "tick", "-n", "1", "--json"))["next_fires"] != []
+    assert "has no fire to come at" in gnomon("skip", "tick", "2020-01-01").stderr
+    assert "expected a time" in gnomon("skip", "tick", "soon").stderr
+
+
+def test_all_jobs_are_held_also_by_the_next_kernel_and_released(gnomon: Run, kernel: Any, start: Start) -> None:
+    assert gnomon("hold", "--reason", "migration").stdout.startswith("all jobs are held")
+    assert gnomon("hold").stdout.strip() == "all jobs were already held"
+    kernel.process.send_signal(signal.SIGKILL)
+    kernel.process.wait()
+
+    again = start("run", *JSON_LOG)
+    again.wait_for("kernel started")
+
+    assert "migration" in gnomon("history").stdout
+    assert gnomon("release").stdout.strip() == "all jobs are released"
+    assert gnomon("release").stdout.strip() == "the jobs were not held"
+
+
+@pytest.mark.usefixtures("kernel")
+def test_many_jobs_and_runs_are_named_by_what_they_have_in_common(gnomon: Run, kernel: Any) -> None:
+    assert gnomon("pause", "-q", "tick").stdout.strip() == "tick: paused"
+    assert gnomon("resume", "-q", "tick").stdout.strip() == "tick: resumed"
+    nothing = gnomon("pause", "--tag", "nosuch")
+    assert (nothing.returncode, nothing.stderr.strip()) == (1, "nothing matches")
+    assert "give either a JOB, or --tag or -q" in gnomon("pause").stderr
+    run = answer(gnomon("trigger", "until_cancelled", "--json"))["execution"]["id"]
+    kernel.wait_for("started", run=run)
+    assert gnomon("cancel", "--job", "until_cancelled").stdout.strip() == f"{run}: cancellation requested"
+    kernel.wait_for("cancelled", run=run)

@@ -264,6 +264,8 @@ class FireExplainer:
         if fire > self._now:
             explanation.fate = "to_come"
             explanation.say(f"It is due in {length(fire - self._now)}.")
+            if (skip := state.skip_of(fire)) is not None:
+                explanation.say(f"It will not run: {skip.actor or 'an operator'} has skipped it{_why(skip.reason)}.")
             if held is not None:
                 explanation.say(f"{held}: unless the job is resumed, it will not run.")
         elif following is not None:
@@ -338,6 +340,10 @@ class FireExplainer:
     def _catch_up_words(self, fire: datetime) -> str:
         schedule = self._history.schedule_at(fire)
         return f" (catch_up = {schedule.job.catch_up!r})" if schedule is not None and schedule.job is not None else ""
+
+
+def _why(reason: str | None) -> str:
+    return f" ({reason})" if reason else ""
 
 
 def future_fire_words(trigger: AnchoredTrigger, newest: str) -> str:

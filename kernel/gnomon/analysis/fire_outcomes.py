@@ -128,7 +128,7 @@ def _watermarks(block: Iterable[Event], head: int) -> Iterator[Watermark]:
         first = first if same_decision else outcome
         before = outcome
         # Fires of a schedule that ends, and those held back by a pause, are missed out of order.
-        if first is not None and first.missed not in {"downtime", "paused"}:
+        if first is not None and first.missed not in {"downtime", "paused", "held"}:
             yield Watermark(first.first, outcome.position)
 
 

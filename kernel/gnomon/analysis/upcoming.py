@@ -55,7 +55,8 @@ def upcoming(job: Job, state: JobState | None, now: datetime, count: int) -> Upc
         first = next_fire(trigger, state.last_fire, state.anchor, state.newest_fire)
     if first is None:
         return Upcoming([])
-    to_come = islice(_to_come(trigger, first, anchor, now), count)
+    skipped = {skip.at for skip in state.skips} if state is not None else set()
+    to_come = islice((fire for fire in _to_come(trigger, first, anchor, now) if fire not in skipped), count)
     return Upcoming(list(to_come), overdue=first if first <= now else None)
 
 

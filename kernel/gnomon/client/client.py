@@ -15,18 +15,21 @@ from gnomon.api import Triggered
 from gnomon.client import following
 from gnomon.client.session import Session, segment
 from gnomon.domain import codec
+from gnomon.domain.bulk_acts import ActOutcome, JobSelection, RunSelection
 from gnomon.domain.events import Event
 from gnomon.domain.execution import Execution, Status
 from gnomon.domain.job_preview import JobPreview
 from gnomon.domain.records import ActionPage, ActionStatus, LogLine, Page
 from gnomon.wire.records import (
     HistoryPage,
+    HoldAnswer,
     JobDetail,
     JobSummary,
     LogPage,
     Record,
     RecordPage,
     RemovedJob,
+    SkippedFire,
     TriggeredRecord,
 )
 from gnomon.wire.run_frame import RunFrame
@@ -162,6 +165,46 @@ class Client:
         """Resume a paused job."""
         path = f"/scheduler/jobs/{segment(job_id)}/resume"
         return await self._session.request("POST", path, JobSummary, subject=job_id, query={"reason": reason})
+
+    async def skip(
+        self, job_id: str, fire: datetime | None = None, *, undo: bool = False, reason: str | None = None
+    ) -> datetime:
+        """Skip a fire to come, by default the next one, or withdraw that with `undo`; return the fire.
+
+        UnknownJobError; JobError where there is no such fire.
+        """
+        path = f"/scheduler/jobs/{segment(job_id)}/skip"
+        body, query = {"fire": fire, "undo": undo}, {"reason": reason}
+        return (
+            await self._session.request("POST", path, SkippedFire, subject=job_id, body=body, query=query)
+        ).scheduled_time
+
+    async def pause_jobs(self, selection: JobSelection, *, reason: str | None = None) -> list[ActOutcome]:
+        """Pause all jobs of a selection, at most 1,000; return what came of each."""
+        return await self._act_on_many("/scheduler/jobs/pause", selection, reason)
+
+    async def resume_jobs(self, selection: JobSelection, *, reason: str | None = None) -> list[ActOutcome]:
+        """Resume all jobs of a selection, at most 1,000; return what came of each."""
+        return await self._act_on_many("/scheduler/jobs/resume", selection, reason)
+
+    async def cancel_runs(self, selection: RunSelection, *, reason: str | None = None) -> list[ActOutcome]:
+        """Request that all runs of a selection stop, at most 1,000; return what came of each."""
+        return await self._act_on_many("/scheduler/executions/cancel", selection, reason)
+
+    async def _act_on_many(
+        self, path: str, selection: JobSelection | RunSelection, reason: str | None
+    ) -> list[ActOutcome]:
+        body = {key: value for key, value in msgspec.structs.asdict(selection).items() if value is not None}
+        return await self._session.request("POST", path, list[ActOutcome], body=body, query={"reason": reason})
+
+    async def hold(self, *, reason: str | None = None) -> bool:
+        """Hold back the fires of all jobs, across restarts. False where they are held already."""
+        return (await self._session.request("POST", "/scheduler/hold", HoldAnswer, query={"reason": reason})).changed
+
+    async def release(self, *, reason: str | None = None) -> bool:
+        """Release the fires of all jobs. False where they are not held."""
+        answer = await self._session.request("POST", "/scheduler/release", HoldAnswer, query={"reason": reason})
+        return answer.changed
 
     async def actions(
         self,

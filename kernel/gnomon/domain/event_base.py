@@ -53,3 +53,15 @@ def wire_name(event_type: type[Event]) -> str:
 
 class KernelEvent(Event, frozen=True, kw_only=True):
     """A fact that concerns no job: its `job_id` is empty. Its stream is `kernel:<kernel_id>`, an id for each start."""
+
+
+class JobEvent(Event, frozen=True, kw_only=True):
+    """A fact about a job; its stream is `job:<job_id>`. `by_kernel` marks an act of the kernel itself.
+
+    `order` is a digest of the order and its idempotency key, by which a repeated order is recognized.
+    """
+
+    actor: str | None = None
+    by_kernel: bool = False
+    reason: str | None = None
+    order: str | None = None

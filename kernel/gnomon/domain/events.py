@@ -16,6 +16,7 @@ from gnomon.domain.access_events import LoggedOut as LoggedOut
 from gnomon.domain.declared_step import DeclaredStep as DeclaredStep
 from gnomon.domain.event_base import LOG_FORMAT as LOG_FORMAT
 from gnomon.domain.event_base import Event as Event
+from gnomon.domain.event_base import JobEvent as JobEvent
 from gnomon.domain.event_base import KernelEvent as KernelEvent
 from gnomon.domain.event_base import wire_name as wire_name
 from gnomon.domain.kernel_events import ActRefused as ActRefused
@@ -23,11 +24,16 @@ from gnomon.domain.kernel_events import ClockChanged as ClockChanged
 from gnomon.domain.kernel_events import KernelHeldUp as KernelHeldUp
 from gnomon.domain.kernel_events import KernelStarted as KernelStarted
 from gnomon.domain.kernel_events import KernelStopped as KernelStopped
+from gnomon.domain.operator_events import FireSkipped as FireSkipped
+from gnomon.domain.operator_events import Hold as Hold
+from gnomon.domain.operator_events import HoldFact as HoldFact
+from gnomon.domain.operator_events import KernelHeld as KernelHeld
+from gnomon.domain.operator_events import KernelReleased as KernelReleased
 
 FailedReason = Literal["exception", "timeout", "silence", "zombie", "lost", "marked", "killed", "internal"]
 Cause = Literal["at_start", "backfill"]
 """What made a run that is neither a fire of the schedule nor an operator's single trigger."""
-MissedReason = Literal["late", "overlap", "guard", "downtime", "paused", "capacity", "dependency"]
+MissedReason = Literal["late", "overlap", "guard", "downtime", "paused", "held", "skipped", "capacity", "dependency"]
 Origin = Literal["config", "code", "plugin", "api", "attached"]
 """Where a job is defined: a config file, the program, a plugin, an order to a running kernel (such a job lives in the
 log), or another scheduler that is attached to the kernel and runs the job itself."""
@@ -234,18 +240,6 @@ class Imported(ExecutionEvent, frozen=True, kw_only=True, tag="imported"):
     record: dict[str, Any] = {}
 
 
-class JobEvent(Event, frozen=True, kw_only=True):
-    """A fact about a job; its stream is `job:<job_id>`. `by_kernel` marks an act of the kernel itself.
-
-    `order` is a digest of the order and its idempotency key, by which a repeated order is recognized.
-    """
-
-    actor: str | None = None
-    by_kernel: bool = False
-    reason: str | None = None
-    order: str | None = None
-
-
 class JobAdded(JobEvent, frozen=True, kw_only=True, tag="job_added"):
     """A job was added, or added again after its removal.
 
@@ -324,8 +318,8 @@ class UnknownEvent(Event, frozen=True, kw_only=True, tag="unknown"):
 
 
 Lifecycle = Scheduled | Started | Progress | Succeeded | Failed | Missed | Cancelled
-JobFact = JobAdded | JobChanged | JobRemoved | JobPaused | JobResumed | JobDescribed | ActionImported
-KernelFact = KernelStarted | KernelStopped | ClockChanged | KernelHeldUp | ActRefused | AccessFact
+JobFact = JobAdded | JobChanged | JobRemoved | JobPaused | JobResumed | JobDescribed | ActionImported | FireSkipped
+KernelFact = KernelStarted | KernelStopped | ClockChanged | KernelHeldUp | HoldFact | ActRefused | AccessFact
 KnownEvent = Lifecycle | CancelRequested | Warned | LateResult | Hidden | Imported | JobFact | KernelFact
 
 LIFECYCLE: tuple[type[Event], ...] = (Scheduled, Started, Progress, Succeeded, Failed, Missed, Cancelled)

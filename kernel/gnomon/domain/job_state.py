@@ -12,6 +12,14 @@ from gnomon.domain import events
 from gnomon.domain.events import Event, Origin
 
 
+class Skip(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """An operator's decision, made before a fire is due, that it will not run."""
+
+    at: datetime
+    actor: str | None = None
+    reason: str | None = None
+
+
 class JobState(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
     """A fold over `job:<job_id>` and over the fires of the job.
 
@@ -20,7 +28,8 @@ class JobState(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
     the newest fire of all schedules that the job has had: no fire up to there may come a second time. `display_name`
     and `note` are an operator's, empty where there is none; they are not part of the definition. `version` is that of
     the job's own stream. `origin`, `owner` and `temporary` are those of `job_added`. `problem` is set while the kernel
-    holds the job paused because it cannot build it.
+    holds the job paused because it cannot build it. `skips` are the fires to come that will not run,
+    and perhaps past ones.
     """
 
     job_id: str
@@ -40,6 +49,11 @@ class JobState(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
     owner: str | None = None
     temporary: bool = False
     problem: str | None = None
+    skips: tuple[Skip, ...] = ()
+
+    def skip_of(self, fire: datetime) -> Skip | None:
+        """Return the operator's decision that a fire will not run."""
+        return next((skip for skip in self.skips if skip.at == fire), None)
 
     def apply(self, event: Event) -> None:
         """Fold in one event of the job or of one of its executions; others do not change the state."""
@@ -119,6 +133,15 @@ def _described(state: JobState, event: events.JobDescribed) -> None:
         state.note = event.note
 
 
+def _skipped(state: JobState, event: events.FireSkipped) -> None:
+    # Not at each fire: stores write the fires of a job without the rest of its state.
+    coming = (skip for skip in state.skips if state.newest_fire is None or skip.at > state.newest_fire)
+    others = [skip for skip in coming if skip.at != event.scheduled_time]
+    if not event.withdrawn:
+        others.append(Skip(event.scheduled_time, event.actor, event.reason))
+    state.skips = tuple(sorted(others, key=lambda skip: skip.at))
+
+
 def _scheduled(state: JobState, event: events.Scheduled) -> None:
     if event.is_fire:
         _fired(state, event.scheduled_time)
@@ -143,6 +166,7 @@ _STEPS: Final[dict[type[Event], Callable[[JobState, Any], None]]] = {
     events.JobPaused: _paused,
     events.JobResumed: _resumed,
     events.JobDescribed: _described,
+    events.FireSkipped: _skipped,
     events.Scheduled: _scheduled,
     events.Missed: _missed,
 }

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from gnomon.domain.event_base import KernelEvent
+from gnomon.domain.operator_events import Hold
 from gnomon.domain.rollback import Rollback
 
 
@@ -14,7 +15,7 @@ class KernelStarted(KernelEvent, frozen=True, kw_only=True, tag="kernel_started"
 
     `actor` is the operating system's user. `versions` are those of gnomon and Python, and of what computes fires:
     `zone data`, `cronsim`, `apscheduler`. `groups` has the limits that jobs share. `accepted_rollback` is set where the
-    log had lost events and that was accepted.
+    log had lost events and that was accepted, `hold` while an operator holds all fires back.
     """
 
     host: str
@@ -24,6 +25,7 @@ class KernelStarted(KernelEvent, frozen=True, kw_only=True, tag="kernel_started"
     keeps_time: bool = True
     accepted_rollback: Rollback | None = None
     groups: dict[str, dict[str, Any]] = {}
+    hold: Hold | None = None
 
 
 class KernelStopped(KernelEvent, frozen=True, kw_only=True, tag="kernel_stopped"):

@@ -55,6 +55,15 @@ def _imported(event: events.ActionImported) -> Action:
     )
 
 
+def _skipped(event: events.FireSkipped) -> Action:
+    fire = f"the fire of {event.scheduled_time:%Y-%m-%d %H:%M:%S} UTC"
+    return _act(
+        event,
+        "unskip" if event.withdrawn else "skip",
+        detail=f"{fire}: {event.reason}" if event.reason else fire,
+    )
+
+
 def _triggered(event: events.Scheduled) -> Action | None:
     return _act(event, "trigger") if event.is_manual and event.attempt == 1 else None
 
@@ -109,6 +118,9 @@ _ACTIONS: Final[dict[type[Event], Callable[[Any], Action | None]]] = {
     events.JobPaused: _of_job("pause"),
     events.JobResumed: _of_job("resume"),
     events.JobDescribed: _described,
+    events.FireSkipped: _skipped,
+    events.KernelHeld: _of_job("hold"),
+    events.KernelReleased: _of_job("release"),
     events.Scheduled: _triggered,
     events.Missed: _refused,
     events.CancelRequested: lambda event: _act(event, "cancel", detail=event.reason),

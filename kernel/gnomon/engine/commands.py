@@ -52,13 +52,17 @@ class KernelCommands(JobOrders, RunCommands, PluginCommands):
     @on_kernel_loop
     @refusable("cancel")
     async def cancel(self, execution_id: str, *, actor: str | None = None, reason: str | None = None) -> Execution:
+        execution = await self._request_cancel(execution_id, actor, reason)
+        await self._durable()
+        return own_view(execution)
+
+    async def _request_cancel(self, execution_id: str, actor: str | None, reason: str | None) -> Execution:
         execution = await self._not_over(execution_id)
         if execution.status == "scheduled":
             self._launcher.withdraw(execution, actor, reason)
         elif not self._supervisor.cancel(execution_id, actor, reason):
             raise ExecutionOverError(execution_id, execution.status)
-        await self._durable()
-        return own_view(execution)
+        return execution
 
     @on_kernel_loop
     @refusable("mark_failed")

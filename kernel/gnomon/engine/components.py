@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import functools
 from collections.abc import Callable, Coroutine
+from datetime import datetime
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from gnomon.api import JobView, KernelApi
@@ -24,6 +25,7 @@ from gnomon.engine.job_previews import JobPreviewer
 from gnomon.engine.job_registry import JobRegistry
 from gnomon.engine.job_table import JobTable
 from gnomon.engine.journal import Journal
+from gnomon.engine.kernel_hold import KernelHold
 from gnomon.engine.launcher import Launcher
 from gnomon.engine.loop_watchdog import LoopWatchdog
 from gnomon.engine.progress_recorder import ProgressRecorder
@@ -44,6 +46,7 @@ from gnomon.jobs.registered import RegisteredJob, own_job
 from gnomon.plugins.dispatcher import Dispatcher
 from gnomon.plugins.plugin_set import PluginSet
 from gnomon.ports import Store
+from gnomon.scheduling.catch_up import next_fire
 from gnomon.tasks import submit
 
 ACTS_ON_EXECUTIONS = frozenset({"cancel", "mark_failed", "hide"})
@@ -118,6 +121,8 @@ class KernelComponents(KernelApi):
     _restored_jobs: RestoredJobs
     _finished_jobs: FinishedJobs
     _refused_acts: RefusedActs
+    _hold: KernelHold
+    _keeps_time: bool
 
     async def _find(self, execution_id: str) -> Execution | None:
         if (live := self._journal.live.get(execution_id)) is not None:
@@ -138,12 +143,22 @@ class KernelComponents(KernelApi):
             raise ExecutionOverError(execution_id, execution.status)
         return execution
 
+    def _next_fire(self, registered: RegisteredJob, state: JobState | None) -> datetime | None:
+        """Return when the job is due next, apart from fires that operators have skipped."""
+        fire = self._timetable.next_fire(registered.job.id)
+        if state is None or registered.trigger is None:
+            return fire
+        for skip in state.skips:
+            if fire == skip.at:
+                fire = next_fire(registered.trigger, fire, state.anchor)
+        return fire
+
     def _view(self, registered: RegisteredJob) -> JobView:
         job, state = registered.job, self._journal.jobs.get(registered.job.id)
         return JobView(
             job=own_job(job),
             state=own_state(state) if state is not None else JobState(job_id=job.id, anchor=self.clock.now()),
-            next_fire=self._timetable.next_fire(job.id),
+            next_fire=self._next_fire(registered, state),
             running=self._admission.running_of(job.id),
             lingering=self._admission.lingering_of(job.id),
             waiting=[

@@ -10,6 +10,7 @@ from gnomon.domain.operator_actions import KERNEL
 from gnomon.engine.job_recorder import Act, JobRecorder
 from gnomon.engine.job_table import JobTable
 from gnomon.engine.journal import Journal
+from gnomon.engine.kernel_hold import KernelHold
 from gnomon.engine.timetable import Timetable
 from gnomon.errors import JobError
 from gnomon.jobs.diff import JobsDiff, difference
@@ -32,6 +33,7 @@ class JobRegistry:
         timetable: Timetable,
         jobs: JobTable,
         recorder: JobRecorder,
+        hold: KernelHold,
         on_entered: Callable[[str], None],
     ) -> None:
         self._journal = journal
@@ -40,6 +42,7 @@ class JobRegistry:
         self._jobs = jobs
         self._recorder = recorder
         self._on_entered = on_entered
+        self._hold = hold
 
     def apply(self, jobs: Iterable[RegisteredJob], act: Act) -> JobsDiff:
         """Replace the jobs that config, code and plugins define with these, in one step: nothing runs in between.
@@ -109,9 +112,10 @@ class JobRegistry:
         return True
 
     def enter(self, job_id: str, absence: Absence | None = None) -> None:
-        """Schedule a job in the timetable, unless it is paused or has no trigger."""
+        """Schedule a job in the timetable, unless it is paused, has no trigger, or all fires are held."""
         registered, state = self._jobs[job_id], self._journal.jobs[job_id]
-        if registered.trigger is not None and not state.paused and registered.problem is None:
+        may_fire = self._hold.current is None and not state.paused and registered.problem is None
+        if registered.trigger is not None and may_fire:
             self._timetable.schedule(registered.job, registered.trigger, state, absence)
             self._on_entered(job_id)
         else:

@@ -37,7 +37,7 @@ class KernelFacts:
         self._versions: dict[str, int] = {}
         self._next_hold_up: dict[str, float] = {}
 
-    def started(self, store: Store, *, keeps_time: bool, groups: Groups) -> None:
+    def started(self, store: Store, *, keeps_time: bool, groups: Groups, hold: events.Hold | None) -> None:
         """Record the start of the kernel, and what its store accepted at the user's request."""
         self.record(
             events.KernelStarted,
@@ -47,6 +47,7 @@ class KernelFacts:
             versions=software_versions(),
             keeps_time=keeps_time,
             accepted_rollback=store.rollback,
+            hold=hold,
             groups={name: msgspec.to_builtins(group) for name, group in groups.items()},
         )
 

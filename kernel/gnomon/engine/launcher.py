@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -20,10 +19,11 @@ from gnomon.engine.journal import Journal
 from gnomon.engine.loop_watchdog import LoopWatchdog
 from gnomon.engine.queue_room import QueueRoom
 from gnomon.engine.rate_timer import RateTimer
+from gnomon.engine.retries import retry_delay, retry_id
 from gnomon.engine.supervisor import Supervisor
 from gnomon.engine.timetable import DueFires
 from gnomon.errors import DeposedError
-from gnomon.jobs.job import Job, Retry
+from gnomon.jobs.job import Job
 from gnomon.logs import get_logger
 from gnomon.plugins.guards import Guards, Vetoes
 from gnomon.ports import Clock
@@ -37,9 +37,6 @@ ROOM_EVENTS = 2_048
 """How many events may wait to be written while more fires are dispatched: a commit or two."""
 LEAD_S = 0.05
 """How long a burst waits for its first commit. It does not wait longer for a store that is slow or away."""
-
-LONGEST_DELAY = timedelta(days=3650)
-"""The limit of every retry delay: one that grows with each attempt would soon exceed a timedelta or the calendar."""
 
 
 class Launcher:
@@ -108,6 +105,11 @@ class Launcher:
 
     def _fire(self, job: Job, fire: datetime, now: datetime, veto: str | None, *, is_backlog: bool) -> None:
         identity = execution_id(job.id, fire)
+        state = self._journal.jobs.get(job.id)
+        if state is not None and state.skips and (skip := state.skip_of(fire)) is not None:
+            detail = f"skipped by {skip.actor or 'an operator'}{f': {skip.reason}' if skip.reason else ''}"
+            self._miss(identity, job, fire, "skipped", detail, actor=skip.actor)
+            return
         if veto is not None:
             self._miss(identity, job, fire, "guard", veto)
             return
@@ -370,23 +372,6 @@ class Launcher:
             self.room.offer()
         except DeposedError as exc:
             log.error("waiting runs are no longer started", problem=str(exc))
-
-
-def retry_delay(retry: Retry, attempt: int) -> timedelta:
-    """Return the delay after that attempt has failed, at most LONGEST_DELAY before jitter."""
-    longest = LONGEST_DELAY if retry.max_delay is None else min(LONGEST_DELAY, retry.max_delay)
-    try:
-        seconds = min(retry.delay.total_seconds() * retry.backoff ** (attempt - 1), longest.total_seconds())
-    except OverflowError:  # a factor that no float can hold
-        seconds = longest.total_seconds()
-    return timedelta(seconds=seconds * (1 + retry.jitter * random.random()))  # noqa: S311 - it only spreads load
-
-
-def retry_id(failed: Execution, attempt: int) -> str:
-    """Return the id of the next attempt: from the time of a fire, from the first run of a manual one."""
-    if failed.is_manual:
-        return execution_id(f"{failed.job_id}\0{failed.retry_of or failed.id}", failed.scheduled_time, attempt)
-    return execution_id(failed.job_id, failed.scheduled_time, attempt)
 
 
 def _grace(ticket: Ticket) -> timedelta:

@@ -103,6 +103,8 @@ class KernelQueries(KernelComponents):
             store_state = journal.state
         store_problem = journal.problem or store.problem
         problems = condition.problems() if condition is not None else {}
+        if (held := self._hold.problem) is not None:
+            problems["hold"] = held
         plugins = self._dispatcher.health()
         problems |= {f"plugin {one.name}": one.problem or one.state for one in plugins if one.state in NEEDS_ATTENTION}
         return Health(

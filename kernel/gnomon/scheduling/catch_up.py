@@ -29,15 +29,18 @@ class MissedRange(msgspec.Struct, frozen=True):
 
 
 class Absence(msgspec.Struct, frozen=True):
-    """The time up to which fires were held back, by a pause or by downtime."""
+    """The time up to which fires were held back: by a pause, by a hold of the whole kernel, or by downtime."""
 
     paused_until: datetime | None = None
+    held_until: datetime | None = None
     down_until: datetime | None = None
 
     def reason(self, fire: datetime) -> MissedReason:
         """Return the reason for which a fire at that time is late."""
         if self.paused_until is not None and fire <= self.paused_until:
             return "paused"
+        if self.held_until is not None and fire <= self.held_until:
+            return "held"
         if self.down_until is not None and fire <= self.down_until:
             return "downtime"
         return "late"
@@ -131,6 +134,7 @@ DETAILS: dict[MissedReason, str] = {
     "late": "the kernel decided it later than catch_up and grace allow",
     "downtime": "no kernel was running",
     "paused": "the job was paused",
+    "held": "the kernel was held",
 }
 
 

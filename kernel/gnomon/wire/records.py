@@ -121,6 +121,21 @@ class FullRecord(Record, kw_only=True):
     events: list[JsonObject]
 
 
+class SkippedFire(msgspec.Struct, kw_only=True, frozen=True):
+    """A fire of a job that will not run, or that will after all where `skipped` is false."""
+
+    job_id: str
+    scheduled_time: datetime
+    skipped: bool
+
+
+class HoldAnswer(msgspec.Struct, kw_only=True, frozen=True):
+    """Whether the fires of all jobs are held back, and whether this request changed that."""
+
+    held: bool
+    changed: bool
+
+
 class TriggeredRecord(Record, kw_only=True):
     """The run that a trigger led to.
 

@@ -7,12 +7,14 @@ for outside of the scope is answered as if it did not exist, without a hint at n
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 import msgspec
 
 from gnomon import Event, Execution, GnomonError, KernelApi, LogLine, UnknownExecutionError, UnknownJobError
 from gnomon.api import JobOrdered, JobView, LiveRun, Triggered
+from gnomon.domain.bulk_acts import ActOutcome, JobSelection, RunSelection
 from gnomon.domain.events import AccessFact
 from gnomon.domain.job_order import JobOrder
 from gnomon.domain.job_preview import JobPreview
@@ -113,6 +115,53 @@ class ScopedKernel:
     async def describe(self, job_id: str, **texts: Any) -> bool:
         await self._expect_job_of_act(job_id)
         return await self._kernel.describe(job_id, **texts)
+
+    async def skip(self, job_id: str, fire: datetime | None = None, **act: Any) -> datetime:
+        await self._expect_job_of_act(job_id)
+        return await self._kernel.skip(job_id, fire, **act)
+
+    async def pause_jobs(self, selection: JobSelection, **act: Any) -> list[ActOutcome]:
+        visible, hidden = await self._visible_of(selection)
+        return await self._kernel.pause_jobs(visible, **act) + hidden
+
+    async def resume_jobs(self, selection: JobSelection, **act: Any) -> list[ActOutcome]:
+        visible, hidden = await self._visible_of(selection)
+        return await self._kernel.resume_jobs(visible, **act) + hidden
+
+    async def _visible_of(self, selection: JobSelection) -> tuple[JobSelection, list[ActOutcome]]:
+        """Return a selection of jobs within the scope, and the outcomes for those that it names outside of it."""
+        if selection.is_empty:
+            return selection, []
+        known = {view.job.id for view in await self.jobs()}
+        hidden = [job_id for job_id in selection.ids or () if job_id not in known]
+        for job_id in hidden:
+            self._on_denied(job_id)
+        outcomes = [ActOutcome(id=one, changed=False, error=str(UnknownJobError(one))) for one in hidden]
+        wanted = sorted(known) if selection.ids is None else [one for one in selection.ids if one in known]
+        return msgspec.structs.replace(selection, ids=wanted), outcomes
+
+    async def cancel_runs(self, selection: RunSelection, **act: Any) -> list[ActOutcome]:
+        if selection.is_empty:
+            return await self._kernel.cancel_runs(selection, **act)
+        if selection.ids is None:
+            views = [await self.job(selection.job_id)] if selection.job_id is not None else await self.jobs()
+            tagged = [view for view in views if selection.tag is None or selection.tag in view.job.tags]
+            ids = [one for view in tagged for one in (*view.running, *view.lingering, *view.waiting)]
+            return await self._kernel.cancel_runs(RunSelection(ids=ids), **act)
+        visible, hidden = [], []
+        for run_id in selection.ids:
+            try:
+                await self._expect_execution_of_act(run_id)
+                visible.append(run_id)
+            except UnknownExecutionError as exc:
+                hidden.append(ActOutcome(id=run_id, changed=False, error=str(exc)))
+        return await self._kernel.cancel_runs(RunSelection(ids=visible), **act) + hidden
+
+    async def hold(self, **act: Any) -> bool:
+        raise _refused(self._scope)
+
+    async def release(self, **act: Any) -> bool:
+        raise _refused(self._scope)
 
     # --- runs ---
 

@@ -13,6 +13,7 @@ from gnomon.jobs.job import Job
 from gnomon.jobs.overrides import Overrides
 from gnomon.logs import get_logger
 from gnomon.safe_text import safe_str
+from gnomon.scheduling.catch_up import next_fire
 from gnomon.wire.records import LastExecution, Policies
 from gnomon_web.resources.schedule_text import describe_schedule
 
@@ -114,8 +115,9 @@ def _next_fires(view: JobView) -> list[datetime]:
     try:
         trigger = view.job.build_trigger()
         while trigger is not None and fire is not None and len(fires) < NEXT_FIRES:
-            fires.append(fire)
-            fire = trigger.get_next_fire_time(fire, fire)
+            if view.state.skip_of(fire) is None:
+                fires.append(fire)
+            fire = next_fire(trigger, fire, view.state.anchor)
     except BaseException as exc:  # noqa: BLE001 - a trigger object may raise anything
         log.warning("trigger failed", job=view.job.id, problem=safe_str(exc))
     return fires

@@ -75,6 +75,7 @@ PAYLOADS: dict[type[Event], dict[str, Any]] = {
         "monotonic_microseconds": 1_000_000,
     },
     events.KernelHeldUp: {"kind": "paused", "seconds": 7.0, "until": NOON, "detail": "the process did not run"},
+    events.FireSkipped: {"scheduled_time": NOON},
     events.ActRefused: {"actor": "ann", "action": "trigger", "message": "there is no job 'tok'"},
     events.LoggedIn: {"actor": "ann", "via": "token", "session": "a", "expires": NOON},
     events.LoggedOut: {"actor": "ann", "name": "ann", "session": "a", "reason": "logout"},

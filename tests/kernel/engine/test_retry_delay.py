@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from gnomon import Duration, Retry
-from gnomon.engine.launcher import LONGEST_DELAY, retry_delay
+from gnomon.engine.retries import LONGEST_DELAY, retry_delay
 
 HUGE = Duration(days=999_999_999)
 

@@ -15,10 +15,25 @@ from gnomon.api import Triggered
 from gnomon.cli.access.job_listing import JobListing, list_jobs
 from gnomon.cli.access.reached_kernel import RunState
 from gnomon.cli.access.stored_log import find_store, open_log, require_shared
-from gnomon.control_socket import Cancel, Command, GetHealth, Pause, ReloadJobs, Resume, Trigger, control_path, send
+from gnomon.control_socket import (
+    Cancel,
+    CancelRuns,
+    Command,
+    GetHealth,
+    Pause,
+    PauseJobs,
+    ReloadJobs,
+    Resume,
+    SetHeld,
+    Skip,
+    Trigger,
+    control_path,
+    send,
+)
 from gnomon.deployment.assembly import assemble
 from gnomon.deployment.config import Config
 from gnomon.deployment.reload import Reloaded
+from gnomon.domain.bulk_acts import ActOutcome, JobSelection, RunSelection
 from gnomon.domain.estimates import TYPICAL_RUNS, timing
 from gnomon.domain.events import Event
 from gnomon.domain.execution import Execution
@@ -80,6 +95,19 @@ class LocalKernel:
 
     async def cancel(self, execution_id: str, *, reason: str | None) -> Execution:
         return msgspec.convert(await self._send(Cancel(execution_id, operator_name(), reason)), Execution)
+
+    async def skip(self, job_id: str, fire: datetime | None, *, undo: bool, reason: str | None) -> datetime:
+        return msgspec.convert(await self._send(Skip(job_id, fire, undo, operator_name(), reason)), datetime)
+
+    async def set_held(self, *, held: bool, reason: str | None) -> bool:
+        return bool(await self._send(SetHeld(held, operator_name(), reason)))
+
+    async def set_all_paused(self, selection: JobSelection, *, paused: bool, reason: str | None) -> list[ActOutcome]:
+        answer = await self._send(PauseJobs(selection, paused, operator_name(), reason))
+        return msgspec.convert(answer, list[ActOutcome])
+
+    async def cancel_runs(self, selection: RunSelection, *, reason: str | None) -> list[ActOutcome]:
+        return msgspec.convert(await self._send(CancelRuns(selection, operator_name(), reason)), list[ActOutcome])
 
     async def reload(self) -> Reloaded:
         """Make the kernel read its config again; ConfigError has every problem, and then nothing has changed."""

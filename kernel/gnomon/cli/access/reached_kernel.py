@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from datetime import tzinfo
+from datetime import datetime, tzinfo
 from typing import Any, NamedTuple, Protocol, Self
 
 from gnomon.api import Triggered
 from gnomon.cli.access.job_listing import JobListing
+from gnomon.domain.bulk_acts import ActOutcome, JobSelection, RunSelection
 from gnomon.domain.events import Event
 from gnomon.domain.execution import Execution
 from gnomon.domain.progress import ProgressView, Timing
@@ -53,6 +54,18 @@ class ReachedKernel(Protocol):
 
     async def cancel(self, execution_id: str, *, reason: str | None) -> Execution:
         """Request that a run stops; return the run after the request."""
+
+    async def skip(self, job_id: str, fire: datetime | None, *, undo: bool, reason: str | None) -> datetime:
+        """Skip a fire of a job, by default the next one, or withdraw that; return the fire."""
+
+    async def set_held(self, *, held: bool, reason: str | None) -> bool:
+        """Hold back the fires of all jobs, or release them; return False where nothing changes."""
+
+    async def set_all_paused(self, selection: JobSelection, *, paused: bool, reason: str | None) -> list[ActOutcome]:
+        """Pause or resume many jobs."""
+
+    async def cancel_runs(self, selection: RunSelection, *, reason: str | None) -> list[ActOutcome]:
+        """Request that many runs stop."""
 
     # --- reading ---
 

@@ -6,7 +6,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator
 from contextlib import aclosing
-from datetime import date
+from datetime import date, datetime
 from typing import Any, Self
 
 import msgspec
@@ -15,6 +15,7 @@ from gnomon.api import Triggered
 from gnomon.cli.access.job_listing import JobListing, LastRun
 from gnomon.cli.access.reached_kernel import RunState
 from gnomon.client import Client, JobStatistics, JobSummary
+from gnomon.domain.bulk_acts import ActOutcome, JobSelection, RunSelection
 from gnomon.domain.events import Event
 from gnomon.domain.execution import Execution
 from gnomon.domain.records import ActionPage, ActionQuery, ExecutionQuery, LogLine, Page
@@ -64,6 +65,19 @@ class RemoteKernel:
 
     async def cancel(self, execution_id: str, *, reason: str | None) -> Execution:
         return await self._client.cancel(execution_id, reason=reason)
+
+    async def skip(self, job_id: str, fire: datetime | None, *, undo: bool, reason: str | None) -> datetime:
+        return await self._client.skip(job_id, fire, undo=undo, reason=reason)
+
+    async def set_held(self, *, held: bool, reason: str | None) -> bool:
+        return await (self._client.hold if held else self._client.release)(reason=reason)
+
+    async def set_all_paused(self, selection: JobSelection, *, paused: bool, reason: str | None) -> list[ActOutcome]:
+        act = self._client.pause_jobs if paused else self._client.resume_jobs
+        return await act(selection, reason=reason)
+
+    async def cancel_runs(self, selection: RunSelection, *, reason: str | None) -> list[ActOutcome]:
+        return await self._client.cancel_runs(selection, reason=reason)
 
     # --- reading ---
 

@@ -17,27 +17,56 @@ if TYPE_CHECKING:
 
 
 @click.command("cancel")
-@click.argument("execution_id", metavar="ID")
+@click.argument("execution_id", metavar="[ID]", required=False)
+@click.option("--job", "job_id", metavar="JOB", help="All runs of this job that have not ended.")
+@click.option("--tag", metavar="TAG", help="All runs of jobs with this tag that have not ended.")
 @reason_option
 @config_option
 @url_option
 @json_option
 @click.pass_context
 def command(
-    ctx: click.Context, execution_id: str, reason: str | None, config: Path | None, url: str | None, as_json: bool
+    ctx: click.Context,
+    execution_id: str | None,
+    job_id: str | None,
+    tag: str | None,
+    reason: str | None,
+    config: Path | None,
+    url: str | None,
+    as_json: bool,
 ) -> None:
     """Request that a run stops; one that has not started never will. `gnomon runs show ID` shows how it ended.
 
-    ID may be the beginning of an id, as lists show it in a narrow terminal.
+    ID may be the beginning of an id, as lists show it in a narrow terminal. With --job or --tag, cancel all runs that
+    match both, at most 1,000.
     """
     from gnomon.cli.access.resolve import reach
     from gnomon.cli.output.json_output import execution_record, print_json
 
-    execution = asyncio.run(_cancel(reach(ctx, config, url), execution_id, reason))
+    if (execution_id is None) == (job_id is None and tag is None):
+        raise click.UsageError("give either the ID of a run, or --job or --tag for several runs")
+    kernel = reach(ctx, config, url)
+    if execution_id is None:
+        _cancel_all(kernel, job_id, tag, reason, as_json=as_json)
+        return
+    execution = asyncio.run(_cancel(kernel, execution_id, reason))
     if as_json:
         print_json(execution_record(execution))
     else:
         echo(_sentence(execution))
+
+
+def _cancel_all(
+    kernel: ReachedKernel, job_id: str | None, tag: str | None, reason: str | None, *, as_json: bool
+) -> None:
+    from gnomon.cli.output.outcomes import print_outcomes
+    from gnomon.domain.bulk_acts import ActOutcome, RunSelection
+
+    async def act() -> list[ActOutcome]:
+        async with kernel:
+            return await kernel.cancel_runs(RunSelection(job_id=job_id, tag=tag), reason=reason)
+
+    print_outcomes(asyncio.run(act()), "cancellation requested", "has ended", as_json=as_json)
 
 
 async def _cancel(kernel: ReachedKernel, wanted: str, reason: str | None) -> Execution:

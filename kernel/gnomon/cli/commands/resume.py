@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import Any
 
 import click
 
@@ -12,8 +12,9 @@ from gnomon.cli.commands.pause import set_paused
 
 @click.command("resume", params=pause.params)
 @click.pass_context
-def command(
-    ctx: click.Context, job_id: str, reason: str | None, config: Path | None, url: str | None, as_json: bool
-) -> None:
-    """Resume the fires of a paused job; its policy `catch_up` decides about the fires that were held back."""
-    set_paused(ctx, job_id, config, url, paused=False, reason=reason, as_json=as_json)
+def command(ctx: click.Context, /, **given: Any) -> None:
+    """Resume the fires of a paused job; its policy `catch_up` decides about the fires that were held back.
+
+    With --tag or -q, resume all jobs that match both, at most 1,000.
+    """
+    set_paused(ctx, paused=False, **given)

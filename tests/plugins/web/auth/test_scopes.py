@@ -155,7 +155,9 @@ def test_every_route_of_ours_is_checked_or_about_the_server(gnomon_kernel: Calla
 
     refused = {f"{route.method} {route.path}" for route, _ in table if not is_checked(route)}
 
-    assert refused == {"GET /metrics", "GET /sessions", "DELETE /sessions", "DELETE /sessions/{session_id}"}
+    about_the_server = {"GET /metrics", "GET /sessions", "DELETE /sessions", "DELETE /sessions/{session_id}"}
+    about_the_kernel = {f"POST /scheduler/{what}" for what in ("hold", "release", "jobs", "jobs/preview")}
+    assert refused == about_the_server | about_the_kernel
 
 
 async def test_a_limited_token_uses_its_own_jobs_like_any_other(site: Any) -> None:

@@ -1,0 +1,72 @@
+"""Acts of operators on single fires, on many jobs or runs at once, and on the whole kernel."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from gnomon.domain.bulk_acts import ActOutcome, JobSelection, RunSelection
+from gnomon.wire.records import HoldAnswer, SkippedFire
+from gnomon_web.app_keys import actor_of, kernel_of
+from gnomon_web.http.routes import Route
+from gnomon_web.resources.parameters import ActionReason
+
+
+class FireToSkip(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
+    """The fire, by default the next one; one without an offset is in the zone of the job. `undo` withdraws the skip."""
+
+    fire: datetime | None = None
+    undo: bool = False
+
+
+def routes() -> list[Route]:
+    """Return the routes of this module."""
+    act: dict[str, Any] = {"method": "POST", "role": "operator", "tag": "operators"}
+    many = act | {"scoped": True, "errors": (404, 413, 415, 422)}
+    return [
+        Route(path="/scheduler/jobs/{job_id}/skip", handler=skip, **many),
+        Route(path="/scheduler/jobs/pause", handler=pause_jobs, **many),
+        Route(path="/scheduler/jobs/resume", handler=resume_jobs, **many),
+        Route(path="/scheduler/executions/cancel", handler=cancel_runs, **many),
+        Route(path="/scheduler/hold", handler=hold, **act),
+        Route(path="/scheduler/release", handler=release, **act),
+    ]
+
+
+async def skip(request: web.Request, job_id: str, query: ActionReason, body: FireToSkip | None) -> SkippedFire:
+    """Decide that a fire to come will not run: it is missed when it is due. `undo` withdraws that."""
+    wanted = body or FireToSkip()
+    fire = await kernel_of(request).skip(
+        job_id, wanted.fire, undo=wanted.undo, actor=actor_of(request), reason=query.reason
+    )
+    return SkippedFire(job_id=job_id, scheduled_time=fire, skipped=not wanted.undo)
+
+
+async def pause_jobs(request: web.Request, query: ActionReason, body: JobSelection) -> list[ActOutcome]:
+    """Pause all jobs that match, at most 1,000, in one commit."""
+    return await kernel_of(request).pause_jobs(body, actor=actor_of(request), reason=query.reason)
+
+
+async def resume_jobs(request: web.Request, query: ActionReason, body: JobSelection) -> list[ActOutcome]:
+    """Resume all jobs that match, at most 1,000, in one commit."""
+    return await kernel_of(request).resume_jobs(body, actor=actor_of(request), reason=query.reason)
+
+
+async def cancel_runs(request: web.Request, query: ActionReason, body: RunSelection) -> list[ActOutcome]:
+    """Request that all runs that match and have not ended stop, at most 1,000."""
+    return await kernel_of(request).cancel_runs(body, actor=actor_of(request), reason=query.reason)
+
+
+async def hold(request: web.Request, query: ActionReason) -> HoldAnswer:
+    """Hold back the fires of all jobs until they are released, across restarts; not for limited tokens."""
+    changed = await kernel_of(request).hold(actor=actor_of(request), reason=query.reason)
+    return HoldAnswer(held=True, changed=changed)
+
+
+async def release(request: web.Request, query: ActionReason) -> HoldAnswer:
+    """Release the fires of all jobs; `catch_up` decides about those that were held. Not for limited tokens."""
+    changed = await kernel_of(request).release(actor=actor_of(request), reason=query.reason)
+    return HoldAnswer(held=False, changed=changed)
