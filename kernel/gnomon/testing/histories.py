@@ -91,7 +91,7 @@ def job_added(job_id: str = "sync", at: datetime = NOON, **definition: Any) -> l
 
 
 def kernel_history(at: datetime = NOON, kernel_id: str = "a" * 24, **payload: Any) -> list[Event]:
-    """Return the history of a kernel that started, saw its clock set back, was held up by a trigger, and stopped."""
+    """Return the history of a kernel that started, saw its clock set back by an hour, and was stopped."""
     payload = {"host": "machine-a", "pid": 7, "actor": "ann", "versions": {"gnomon": "0.1.0"}} | payload
     stream = events.kernel_stream(kernel_id)
     started = [_first(events.KernelStarted, "", at, stream=stream, **payload)]
@@ -102,10 +102,14 @@ def kernel_history(at: datetime = NOON, kernel_id: str = "a" * 24, **payload: An
         "monotonic_microseconds": second,
     }
     changed = extend(started, events.ClockChanged, direction="back", **clocks)
+    return extend(changed, events.KernelStopped, reason="SIGTERM")
+
+
+def kernel_held_up(at: datetime = NOON) -> list[Event]:
+    """Return the fact that the trigger of a job blocked the event loop of a kernel."""
     detail = "the event loop was blocked for 3 s by the trigger of job 'sync', at app.py:7 in wait"
     blocked: dict[str, Any] = {"kind": "blocked", "seconds": 3.0, "until": at, "detail": detail, "held_by": "sync"}
-    held_up = extend(changed, events.KernelHeldUp, **blocked)
-    return extend(held_up, events.KernelStopped, reason="SIGTERM")
+    return [_first(events.KernelHeldUp, "", at, stream=events.kernel_stream("d" * 24), **blocked)]
 
 
 def act_refused(asked_job_id: str = "tok", at: datetime = NOON, **payload: Any) -> list[Event]:
@@ -152,6 +156,7 @@ def every_type() -> list[list[Event]]:
         imported("imported"),
         extend(job, events.JobRemoved, actor="bob"),
         kernel_history(accepted_rollback=Rollback(last=7, expected=9)),
+        kernel_held_up(),
         act_refused(),
         access_history(),
         [unknown("future")],

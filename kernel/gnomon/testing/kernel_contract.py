@@ -84,7 +84,6 @@ class KernelContract:
         assert [event.type for event in await store.stream(stream_of(1))] == [
             "kernel_started",
             "clock_changed",
-            "kernel_held_up",
             "kernel_stopped",
         ]
         assert await store.stream(stream_of(0)) == []
