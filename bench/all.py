@@ -28,6 +28,7 @@ PROGRAMS: dict[str, list[list[str]]] = {
     "append": [["--normal", "0"], ["--normal", "1"]],
     "mongo_append": [[]],
     "triggers": [[]],
+    "work_queue": [[], ["--callers", "500"]],
     "plugins": [[]],
     "replay": [[]],
     "pages": [[]],

@@ -67,24 +67,20 @@ def main() -> None:
     asked = arguments("Gnomon as a work queue.", tasks=2_000, callers=50, pairs=7)
     one_by_one, counted = calling(asked.callers, waits=True), calling(asked.callers, waits=False)
     waits = alternate(lambda: run(one_by_one, asked.tasks), lambda: run(counted, asked.tasks), asked.pairs)
-    ratio = quartiles(ratios(waits, "tasks_per_s"))
-    report(
-        "wait for each run",
-        f"{asked.callers} callers that trigger a run and wait for its end get "
-        f"{median([pair[0] for pair in waits], 'tasks_per_s'):,.0f} runs per second, {ratio['median']} times those of "
-        f"callers that only trigger ({median([pair[1] for pair in waits], 'tasks_per_s'):,.0f}).",
-        pairs=len(waits),
-        ratio_waiting_to_triggering=ratio,
-    )
     lists = alternate(lambda: run(in_a_list, asked.tasks), lambda: run(one_by_one, asked.tasks), asked.pairs)
-    ratio = quartiles(ratios(lists, "tasks_per_s"))
+    one, many, alone = (
+        f"{median([pair[side] for pair in pairs], 'tasks_per_s'):,.0f}"
+        for pairs, side in ((waits, 0), (lists, 0), (waits, 1))
+    )
+    waiting, listed = (quartiles(ratios(pairs, "tasks_per_s")) for pairs in (waits, lists))
     report(
-        "a list of orders",
-        f"A list of {asked.tasks} orders, and waiting for all of them, takes one call each: "
-        f"{median([pair[0] for pair in lists], 'tasks_per_s'):,.0f} runs per second, {ratio['median']} times those of "
-        f"{asked.callers} callers that wait for each run.",
-        pairs=len(lists),
-        ratio_list_to_one_by_one=ratio,
+        f"{asked.tasks} orders, {asked.callers} callers",
+        f"{asked.callers} callers that trigger a run and wait for its end get {one} runs per second, "
+        f"{waiting['median']} times those of callers that only trigger ({alone}). A list of {asked.tasks} orders gets "
+        f"{listed['median']} times as many ({many}).",
+        pairs=len(waits),
+        ratio_waiting_to_triggering=waiting,
+        ratio_list_to_one_by_one=listed,
     )
 
 

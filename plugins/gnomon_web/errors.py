@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from http import HTTPStatus
+from typing import Any
 
-import msgspec
-
-from gnomon.domain.execution import Status
 from gnomon.wire.problems import Culprit, Place, Problem, ProblemKind
 
 
@@ -21,8 +19,9 @@ class ApiError(Exception):
         *,
         errors: list[Culprit] | None = None,
         headers: Mapping[str, str] | None = None,
-        execution_status: Status | msgspec.UnsetType = msgspec.UNSET,
+        **facts: Any,
     ) -> None:
+        """`facts` are the other fields of the Problem that its kind has."""
         super().__init__(detail)
         self.kind = kind
         self.problem = Problem(
@@ -31,7 +30,7 @@ class ApiError(Exception):
             status=kind.status,
             detail=detail,
             errors=errors if errors is not None else [],
-            execution_status=execution_status,
+            **facts,
         )
         self.headers = dict(headers or {})
 

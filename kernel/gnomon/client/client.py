@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any, Self
@@ -12,7 +12,7 @@ from typing import Any, Self
 import msgspec
 
 from gnomon.api import Triggered
-from gnomon.client import following
+from gnomon.client import following, ordering
 from gnomon.client.session import Session, segment
 from gnomon.domain import codec
 from gnomon.domain.bulk_acts import ActOutcome, JobSelection, RunSelection
@@ -20,6 +20,7 @@ from gnomon.domain.events import Event
 from gnomon.domain.execution import Execution, Status
 from gnomon.domain.job_preview import JobPreview
 from gnomon.domain.records import ActionPage, ActionStatus, LogLine, Page
+from gnomon.domain.run_order import RunOrder, WhenFull
 from gnomon.wire.records import (
     HistoryPage,
     HoldAnswer,
@@ -30,7 +31,6 @@ from gnomon.wire.records import (
     RecordPage,
     RemovedJob,
     SkippedFire,
-    TriggeredRecord,
 )
 from gnomon.wire.run_frame import RunFrame
 from gnomon.wire.statistics import Day, JobStatistics
@@ -247,18 +247,23 @@ class Client:
         force: bool = False,
         resume: bool = True,
         idempotency_key: str | None = None,
+        when_full: WhenFull = "raise",
     ) -> Triggered:
         """Run a job now, once, and return when the run is durably accepted, like `Kernel.trigger`.
 
-        Without an `idempotency_key` each call gets its own, so that repeating a request makes only one run.
+        Without an `idempotency_key` each call gets its own, so that repeating a request makes only one run. With
+        `when_full="wait"` the request is repeated until the queue has room, so callers may overtake each other.
         """
-        body = {"job_id": job_id, "kwargs": dict(kwargs or {}), "force": force, "resume": resume}
-        headers = {"Idempotency-Key": idempotency_key or secrets.token_hex(16)}
-        request = self._session.request
-        record = await request(
-            "POST", "/scheduler/trigger", TriggeredRecord, subject=job_id, body=body, headers=headers
-        )
-        return Triggered(record.execution(), record.resumed, not record.repeated)
+        order = RunOrder(job_id, kwargs or {}, force, resume, idempotency_key)
+        return await ordering.send_order(self._session, order, when_full)
+
+    async def trigger_many(self, orders: Sequence[RunOrder], *, when_full: WhenFull = "raise") -> list[Triggered]:
+        """Run jobs now, once for each order (1,000 at most), all accepted in one commit or none of them.
+
+        Orders without an `idempotency_key` get one each. With `when_full="wait"` the list is sent in parts, again and
+        again, until the queues have had room for all of them.
+        """
+        return await ordering.send_orders(self._session, orders, when_full)
 
     async def cancel(self, execution_id: str, *, reason: str | None = None) -> Execution:
         """Request the cancellation of a run; UnknownExecutionError, ExecutionOverError."""
@@ -310,6 +315,10 @@ class Client:
         async for _ in self.follow(execution_id):
             pass
         return await self.execution(execution_id)
+
+    async def wait_many(self, execution_ids: Iterable[str]) -> list[Execution]:
+        """Wait for the ends of these runs and return them in the order of their ids; UnknownExecutionError."""
+        return await ordering.ends_of(self, execution_ids)
 
     async def log(self, execution_id: str, after: int = 0, limit: int = LINES) -> list[LogLine]:
         """Return up to `limit` (at most 1000) lines that a run logged, with numbers greater than `after`."""

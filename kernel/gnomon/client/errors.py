@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from gnomon.errors import (
     ArgumentError,
     ExecutionOverError,
@@ -15,11 +17,15 @@ from gnomon.errors import (
     JobExistsError,
     JobKeysError,
     OverrideError,
+    QueueFullError,
+    RunOrdersError,
     UnknownExecutionError,
     UnknownJobError,
 )
 from gnomon.wire import problems
 from gnomon.wire.problems import Problem
+
+_ORDER = re.compile(r"orders\[(\d+)\]")
 
 
 class ClientError(GnomonError):
@@ -50,14 +56,27 @@ class LogReplacedError(ClientError):
 
 def error_of(problem: Problem, *, url: str, has_token: bool, subject: str | None = None) -> GnomonError:
     """Return the error for a problem, the kernel's own where it has one; `subject` is the job or execution in it."""
-    if subject is not None and (error := _kernel_error(problem, subject)) is not None:
-        return error
+    if subject is not None:
+        error = _run_order_error(problem, subject) or _kernel_error(problem, subject)
+        if error is not None:
+            return error
     detail, status = problem.detail or problem.title, problem.status
     if status == 401:
         return NotAllowedError(_unauthenticated(url, has_token=has_token), status)
     if status == 403:
         return NotAllowedError(f"the kernel at {url} refused the request: {detail}", status)
     return ClientError(f"the kernel at {url} answered {status}: {detail}", status)
+
+
+def _run_order_error(problem: Problem, subject: str) -> GnomonError | None:
+    if problem.is_a(problems.QUEUE_FULL):
+        return QueueFullError(problem.job_id or subject, problem.waiting or 0, problem.queue_limit or 0)
+    if not problem.is_a(problems.INVALID_ORDERS):
+        return None
+    found = {int(match[1]): JobError(one.detail) for one in problem.errors if (match := _ORDER.match(one.name))}
+    refused = RunOrdersError({**found}, len(found))
+    refused.args = (problem.detail,)  # the server knows how many orders there were
+    return refused
 
 
 def _kernel_error(problem: Problem, subject: str) -> GnomonError | None:

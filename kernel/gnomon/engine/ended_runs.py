@@ -13,7 +13,7 @@ import msgspec
 from gnomon.domain.execution import Execution
 
 MOST_BYTES = 4 * 2**20
-"""Estimated memory of the views: some 4,000 runs without large arguments or results."""
+"""Estimated memory of the views: about 4,000 runs without large arguments or results."""
 VIEW_BYTES = 1_000
 """Size of a view without its arguments and results."""
 

@@ -51,7 +51,7 @@ class QueueRoom:
                 self.offer()
 
     def offer(self) -> None:
-        """Give free places to those that wait; called whenever a run has left a queue or a slot."""
+        """Assign free places to those that wait; called whenever a run has left a queue or a slot."""
         for job_id, line in list(self._lines.items()):
             registered = self._jobs.get(job_id)  # where it was removed, its callers learn that
             while line and (registered is None or self.places(registered.job) >= 1):

@@ -44,7 +44,8 @@ class ProblemKind(msgspec.Struct, frozen=True):
 class Problem(msgspec.Struct, frozen=True, kw_only=True):
     """A problem as defined by RFC 9457. `type` names its kind; `errors` lists the invalid parts of the request.
 
-    `execution_status` is present where a run is in the wrong state for a request.
+    `execution_status` is present where a run is in the wrong state for a request, and `job_id`, `waiting` and
+    `queue_limit` where the queue of a job is full.
     """
 
     type: str = "about:blank"
@@ -53,6 +54,9 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
     detail: str = ""
     errors: list[Culprit] = []
     execution_status: Status | msgspec.UnsetType = msgspec.UNSET
+    job_id: str | msgspec.UnsetType = msgspec.UNSET
+    waiting: int | msgspec.UnsetType = msgspec.UNSET
+    queue_limit: int | msgspec.UnsetType = msgspec.UNSET
 
     @property
     def kind(self) -> str:
@@ -221,6 +225,12 @@ INVALID_ARGUMENTS = ProblemKind(
 INVALID_JOB = ProblemKind(
     "invalid-job", 422, "Invalid job", "The keys of the job are not valid. `errors` names each of them."
 )
+INVALID_ORDERS = ProblemKind(
+    "invalid-orders",
+    422,
+    "Invalid orders",
+    "Some orders of a list are not valid, so none was accepted. `errors` names them, such as `orders[3].kwargs.day`.",
+)
 IDEMPOTENCY_KEY_REUSED = ProblemKind(
     "idempotency-key-reused",
     422,
@@ -233,6 +243,13 @@ TOO_MANY_FAILED_LOGINS = ProblemKind(
     429,
     "Too many failed logins",
     "This address sent too many wrong tokens. `Retry-After` is the number of seconds to wait.",
+)
+QUEUE_FULL = ProblemKind(
+    "queue-full",
+    429,
+    "Queue is full",
+    "As many runs of the job wait as its `queue_limit` allows; nothing was recorded. Repeat the request after "
+    "`Retry-After`, which is safe with an Idempotency-Key. `waiting` and `queue_limit` are the numbers.",
 )
 TOO_MANY_READS = ProblemKind(
     "too-many-reads",

@@ -147,6 +147,12 @@ class TriggeredRecord(Record, kw_only=True):
     repeated: bool = False
 
 
+class AcceptedOrders(msgspec.Struct, kw_only=True):
+    """The runs of a list of orders, in their order."""
+
+    items: list[TriggeredRecord]
+
+
 class RecordPage(msgspec.Struct, kw_only=True):
     """Executions, newest first. `total` counts all that match, exactly; `next` is the cursor of the next page."""
 

@@ -17,6 +17,8 @@ from gnomon import (
     IdempotencyKeyError,
     JobError,
     OverrideError,
+    QueueFullError,
+    RunOrdersError,
     UnknownExecutionError,
     UnknownJobError,
 )
@@ -33,6 +35,7 @@ from gnomon_web.errors import ApiError, culprit, kind_of_status
 from gnomon_web.http.malformed_requests import ProblemRequestHandler
 from gnomon_web.http.order_problems import from_order
 from gnomon_web.http.responses import problem_answer, wants_clean
+from gnomon_web.http.run_order_problems import problem_of_orders
 
 log = get_logger("gnomon.web")
 
@@ -161,7 +164,7 @@ def _from_kernel(request: web.Request, exc: GnomonError) -> ApiError:
             )
         case JobKeysError() | FunctionNotAllowedError() | JobExistsError() | ForeignJobError() | JobConflictError():
             return from_order(exc, detail)
-        case JobError() | IdempotencyKeyError():
+        case JobError() | IdempotencyKeyError() | QueueFullError():
             return _from_trigger(exc, detail)
     # The store is away, or the kernel is stopping.
     return ApiError(problems.UNAVAILABLE, detail, headers={hdrs.RETRY_AFTER: "5"})
@@ -169,6 +172,8 @@ def _from_kernel(request: web.Request, exc: GnomonError) -> ApiError:
 
 def _from_trigger(exc: GnomonError, detail: str) -> ApiError:
     match exc:
+        case QueueFullError() | RunOrdersError():
+            return problem_of_orders(exc, detail)
         case OverrideError(key=key):
             name = f"kwargs.{key}"
             return ApiError(problems.ARGUMENT_NOT_ACCEPTED, detail, errors=[culprit("body", name, detail)])

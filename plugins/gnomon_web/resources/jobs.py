@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from aiohttp import hdrs, web
@@ -53,13 +53,19 @@ class RunOptions(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_field
     resume: bool = True
 
 
-class Trigger(RunOptions, kw_only=True, frozen=True, forbid_unknown_fields=True):
+class SingleRunOptions(RunOptions, kw_only=True, frozen=True, forbid_unknown_fields=True):
+    """The options of one manual run. Where the queue of the job is full, it is refused or recorded as missed."""
+
+    when_full: Literal["raise", "miss"] = "raise"
+
+
+class Trigger(SingleRunOptions, kw_only=True, frozen=True, forbid_unknown_fields=True):
     """The job to run, and the options of the run."""
 
     job_id: JobId
 
 
-class JobRunOptions(RunOptions, kw_only=True, frozen=True, forbid_unknown_fields=True):
+class JobRunOptions(SingleRunOptions, kw_only=True, frozen=True, forbid_unknown_fields=True):
     """The options of a run of the job in the path; a `job_id` must be the same."""
 
     job_id: JobId | None = None
@@ -87,7 +93,7 @@ def routes() -> list[Route]:
     base: dict[str, Any] = {"tag": "jobs", "scoped": True}
     one = "/scheduler/jobs/{job_id}"
     act: dict[str, Any] = {"method": "POST", "role": "operator", "tag": "jobs", "errors": (404,), "scoped": True}
-    run = act | {"status": 202, "errors": (404, 413, 415, 422)}
+    run = act | {"status": 202, "errors": (404, 413, 415, 422, 429)}
     return [
         Route(method="GET", path="/scheduler/jobs", handler=list_jobs, role="viewer", **base),
         Route(method="GET", path=one, handler=get_job, role="viewer", errors=(404,), **base),
@@ -162,11 +168,11 @@ async def trigger_job(
     options = body or JobRunOptions()
     expect_same_job(options.job_id, job_id, "body")
     force = options.force if query.force is None else query.force
-    return await _run(request, job_id, RunOptions(kwargs=options.kwargs, force=force, resume=options.resume), headers)
+    return await _run(request, job_id, msgspec.structs.replace(options, force=force), headers)
 
 
 async def _run(
-    request: web.Request, job_id: str, options: RunOptions, headers: TriggerHeaders
+    request: web.Request, job_id: str, options: SingleRunOptions, headers: TriggerHeaders
 ) -> Answer[TriggeredRecord]:
     triggered = await kernel_of(request).trigger(
         job_id,
@@ -175,6 +181,7 @@ async def _run(
         resume=options.resume,
         actor=actor_of(request),
         idempotency_key=headers.idempotency_key,
+        when_full=options.when_full,
     )
     execution = triggered.execution
     body = TriggeredRecord.of(execution, resumed=triggered.resumed, repeated=not triggered.is_new)
