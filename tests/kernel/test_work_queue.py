@@ -68,7 +68,7 @@ def waiting_callers(kernel: Kernel, *numbers: int) -> list[asyncio.Task[Triggere
 
 
 async def turns(count: int = 20) -> None:
-    """Wait until everything has happened that can happen without time passing."""
+    """Let everything happen that can happen without time passing."""
     for _ in range(count):
         await asyncio.sleep(0)
 

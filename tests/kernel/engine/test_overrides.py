@@ -13,7 +13,7 @@ from gnomon.testing import make_kernel
 Make = Callable[..., Kernel]
 
 
-async def report(symbol: str = "a", date: str = "today", limit: int = 1, on: bool = False) -> list[Any]:
+async def report(symbol: Any = "a", date: str = "today", limit: int = 1, on: bool = False) -> list[Any]:
     return [symbol, date, limit, on]
 
 

@@ -49,7 +49,7 @@ def test_a_function_of_the_program_has_the_name_of_its_file(monkeypatch: pytest.
     def body() -> None: ...
 
     body.__module__ = "__main__"
-    monkeypatch.setattr(sys.modules["__main__"], "__file__", "/srv/prices.py")
+    monkeypatch.setattr(sys.modules["__main__"], "__file__", "/srv/prices.py", raising=False)
 
     assert job_of(body, {}).id == "prices.body"
 
