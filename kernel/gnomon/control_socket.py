@@ -24,8 +24,9 @@ import msgspec
 
 from gnomon.deployment.config import Config
 from gnomon.domain.bulk_acts import JobSelection, RunSelection
+from gnomon.domain.job_order import JobOrder
 from gnomon.durations import encode_hook
-from gnomon.errors import ConfigError, GnomonError
+from gnomon.errors import ConfigError, GnomonError, JobKeysError
 from gnomon.files import other_writers
 from gnomon.json_depth import MAX_DEPTH, is_text_too_deep
 from gnomon.kernel import Kernel
@@ -114,6 +115,21 @@ class CancelRuns(msgspec.Struct, frozen=True, tag="cancel_runs"):
     reason: str | None = None
 
 
+class OrderJob(msgspec.Struct, frozen=True, tag="order_job"):
+    """Add, replace, change or remove a job. Its sender is the kernel's own user, who may name any function."""
+
+    order: JobOrder
+    actor: str | None = None
+    reason: str | None = None
+    idempotency_key: str | None = None
+
+
+class PreviewJob(msgspec.Struct, frozen=True, tag="preview_job"):
+    """Return what the keys of a job would do."""
+
+    keys: dict[str, Any]
+
+
 class ReloadJobs(msgspec.Struct, frozen=True, tag="reload"):
     """Read the config again and apply the changes."""
 
@@ -122,7 +138,20 @@ class GetHealth(msgspec.Struct, frozen=True, tag="health"):
     """Return the kernel's health."""
 
 
-Command = Pause | Resume | Trigger | Cancel | Skip | SetHeld | PauseJobs | CancelRuns | ReloadJobs | GetHealth
+Command = (
+    Pause
+    | Resume
+    | Trigger
+    | Cancel
+    | Skip
+    | SetHeld
+    | PauseJobs
+    | CancelRuns
+    | OrderJob
+    | PreviewJob
+    | ReloadJobs
+    | GetHealth
+)
 
 
 class Answer(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -307,6 +336,8 @@ async def _answer(kernel: Kernel, line: bytes, reload: Reload) -> Answer:
         return Answer(error="the command is not valid JSON", error_type=GnomonError.__name__)
     except ConfigError as exc:
         return Answer(error=str(exc), error_type=type(exc).__name__, problems=exc.problems)
+    except JobKeysError as exc:
+        return Answer(error=str(exc), error_type=type(exc).__name__, problems=str(exc).splitlines())
     except (GnomonError, msgspec.MsgspecError) as exc:
         return Answer(error=str(exc), error_type=type(exc).__name__)
 
@@ -328,6 +359,11 @@ async def _execute(kernel: Kernel, command: Command, reload: Reload) -> Any:  # 
             )
         case Cancel(execution_id, actor, reason):
             return await kernel.cancel(execution_id, actor=actor, reason=reason)
+        case OrderJob(order, actor, reason, key):
+            ordered = await kernel.order_job(order, trusted=True, idempotency_key=key, actor=actor, reason=reason)
+            return {"version": ordered.version, "is_new": ordered.is_new}
+        case PreviewJob(keys):
+            return await kernel.preview_job(keys, trusted=True)
         case ReloadJobs():
             return await reload()
         case GetHealth():

@@ -11,17 +11,22 @@ from typing import Any, Self
 
 import msgspec
 
+from gnomon.analysis.preview import preview
 from gnomon.api import Triggered
 from gnomon.cli.access.job_listing import JobListing, list_jobs
 from gnomon.cli.access.reached_kernel import RunState
+from gnomon.cli.access.shown_job import JobPause, Order, ShownJob, shown_here
 from gnomon.cli.access.stored_log import find_store, open_log, require_shared
 from gnomon.control_socket import (
     Cancel,
     CancelRuns,
     Command,
     GetHealth,
+    NoKernelError,
+    OrderJob,
     Pause,
     PauseJobs,
+    PreviewJob,
     ReloadJobs,
     Resume,
     SetHeld,
@@ -37,9 +42,14 @@ from gnomon.domain.bulk_acts import ActOutcome, JobSelection, RunSelection
 from gnomon.domain.estimates import TYPICAL_RUNS, timing
 from gnomon.domain.events import Event
 from gnomon.domain.execution import Execution
+from gnomon.domain.job_order import JobOrder
+from gnomon.domain.job_preview import JobPreview
 from gnomon.domain.operator_actions import is_reserved
 from gnomon.domain.records import ActionPage, ActionQuery, ExecutionQuery, LogLine, Page
 from gnomon.errors import UnknownExecutionError
+from gnomon.jobs.job_draft import OrderRules
+from gnomon.jobs.job_keys import JobKeys
+from gnomon.plugins.job_key_owners import job_key_owners
 from gnomon.ports import Store
 from gnomon.scheduling.timezones import timezone_or_utc
 from gnomon.threads import in_thread
@@ -109,11 +119,44 @@ class LocalKernel:
     async def cancel_runs(self, selection: RunSelection, *, reason: str | None) -> list[ActOutcome]:
         return msgspec.convert(await self._send(CancelRuns(selection, operator_name(), reason)), list[ActOutcome])
 
+    async def order_job(self, order: JobOrder, *, reason: str | None, idempotency_key: str | None) -> Order:
+        command = OrderJob(order, operator_name(), reason, idempotency_key)
+        return msgspec.convert(await self._send(command), Order)
+
     async def reload(self) -> Reloaded:
         """Make the kernel read its config again; ConfigError has every problem, and then nothing has changed."""
         return msgspec.convert(await self._send(ReloadJobs()), Reloaded)
 
     # --- reading ---
+
+    async def job(self, job_id: str) -> ShownJob:
+        deployment = assemble(self.config)
+        states = await (await self.log(deployment.store)).jobs(removed=False)
+        return shown_here(job_id, deployment.with_added(states), states, datetime.now(UTC))
+
+    async def pause_of(self, job_id: str) -> JobPause | None:
+        states = await (await self.log()).jobs([job_id])
+        paused = next((state for state in states if state.paused and not state.removed), None)
+        return JobPause(paused.paused_by, paused.paused_reason) if paused is not None else None
+
+    async def preview_job(self, keys: dict[str, Any]) -> JobPreview:
+        """Ask the running kernel, or compute it here."""
+        try:
+            return msgspec.convert(await self._send(PreviewJob(keys)), JobPreview)
+        except NoKernelError:
+            deployment = assemble(self.config)
+            states = await (await self.log(deployment.store)).jobs(removed=False)
+        jobs = {registered.job.id: registered for registered in deployment.with_added(states)}
+        rules = OrderRules(
+            keys=JobKeys(job_key_owners(deployment.plugins, [])),
+            declared={one.job.id: one for one in deployment.registered_jobs}.get,
+            declared_ids=lambda: [one.job.id for one in deployment.registered_jobs],
+            exists=jobs.__contains__,
+            timezone=self.config.kernel.timezone,
+            arguments_limit=self.config.kernel.arguments_limit,
+        )
+        state = next((state for state in states if state.job_id == keys.get("id")), None)
+        return preview(keys, rules, state, datetime.now(UTC))[0]
 
     async def jobs(self) -> list[JobListing]:
         deployment = assemble(self.config)

@@ -8,9 +8,12 @@ from typing import Any, NamedTuple, Protocol, Self
 
 from gnomon.api import Triggered
 from gnomon.cli.access.job_listing import JobListing
+from gnomon.cli.access.shown_job import JobPause, Order, ShownJob
 from gnomon.domain.bulk_acts import ActOutcome, JobSelection, RunSelection
 from gnomon.domain.events import Event
 from gnomon.domain.execution import Execution
+from gnomon.domain.job_order import JobOrder
+from gnomon.domain.job_preview import JobPreview
 from gnomon.domain.progress import ProgressView, Timing
 from gnomon.domain.records import ActionPage, ActionQuery, ExecutionQuery, LogLine, Page
 
@@ -67,7 +70,19 @@ class ReachedKernel(Protocol):
     async def cancel_runs(self, selection: RunSelection, *, reason: str | None) -> list[ActOutcome]:
         """Request that many runs stop."""
 
+    async def order_job(self, order: JobOrder, *, reason: str | None, idempotency_key: str | None) -> Order:
+        """Add, replace, change or remove a job; ConfigError has every problem of its keys."""
+
     # --- reading ---
+
+    async def job(self, job_id: str) -> ShownJob:
+        """Return one job with its definition, or raise UnknownJobError."""
+
+    async def pause_of(self, job_id: str) -> JobPause | None:
+        """Return who paused a job, None for one that is not paused or not known."""
+
+    async def preview_job(self, keys: dict[str, Any]) -> JobPreview:
+        """Return what the keys of a job would do."""
 
     async def jobs(self) -> list[JobListing]:
         """Return the jobs, sorted by id."""

@@ -14,11 +14,15 @@ import msgspec
 from gnomon.api import Triggered
 from gnomon.cli.access.job_listing import JobListing, LastRun
 from gnomon.cli.access.reached_kernel import RunState
+from gnomon.cli.access.shown_job import JobPause, Order, ShownJob, shown_elsewhere
 from gnomon.client import Client, JobStatistics, JobSummary
 from gnomon.domain.bulk_acts import ActOutcome, JobSelection, RunSelection
 from gnomon.domain.events import Event
 from gnomon.domain.execution import Execution
+from gnomon.domain.job_order import JobOrder
+from gnomon.domain.job_preview import JobPreview
 from gnomon.domain.records import ActionPage, ActionQuery, ExecutionQuery, LogLine, Page
+from gnomon.errors import ConfigError, JobKeysError, UnknownJobError
 from gnomon.scheduling.timezones import timezone_or_utc
 
 TOKEN_VARIABLE = "GNOMON_TOKEN"  # noqa: S105 - the name of a variable
@@ -79,7 +83,37 @@ class RemoteKernel:
     async def cancel_runs(self, selection: RunSelection, *, reason: str | None) -> list[ActOutcome]:
         return await self._client.cancel_runs(selection, reason=reason)
 
+    async def order_job(self, order: JobOrder, *, reason: str | None, idempotency_key: str | None) -> Order:
+        how: dict[str, Any] = {"reason": reason, "idempotency_key": idempotency_key}
+        seen = how | {"expect_version": order.expect_version}
+        try:
+            match order.how:
+                case "add":
+                    done = await self._client.add_job({"id": order.job_id, **order.keys}, owner=order.owner, **how)
+                case "replace":
+                    done = await self._client.replace_job(order.job_id, order.keys, owner=order.owner, **seen)
+                case "change":
+                    done = await self._client.change_job(order.job_id, order.keys, **seen)
+                case "remove":
+                    return Order((await self._client.remove_job(order.job_id, **seen)).version, is_new=False)
+        except JobKeysError as exc:
+            raise ConfigError(_lines(exc)) from exc
+        return Order(done.version, is_new=order.how == "add")
+
     # --- reading ---
+
+    async def job(self, job_id: str) -> ShownJob:
+        return shown_elsewhere(await self._client.job(job_id))
+
+    async def pause_of(self, job_id: str) -> JobPause | None:
+        try:
+            job = await self._client.job(job_id)
+        except UnknownJobError:  # the command itself says so
+            return None
+        return JobPause(job.paused_by, job.paused_reason) if job.paused else None
+
+    async def preview_job(self, keys: dict[str, Any]) -> JobPreview:
+        return await self._client.preview_job(keys)
 
     async def jobs(self) -> list[JobListing]:
         return [_job_listing(job) for job in sorted(await self._client.jobs(), key=lambda job: job.id)]
@@ -150,6 +184,10 @@ class RemoteKernel:
         async with aclosing(self._client.events(job_id=job_id)) as events:
             async for event in events:
                 yield event
+
+
+def _lines(exc: JobKeysError) -> list[str]:
+    return [f"{key}: {text}" if key else text for key, text in exc.problems]
 
 
 def _job_listing(job: JobSummary) -> JobListing:

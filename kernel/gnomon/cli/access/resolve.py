@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 from click.core import ParameterSource
 
+from gnomon.cli.input.options import outer_options
 from gnomon.cli.output.console import echo
 
 if TYPE_CHECKING:
@@ -56,6 +57,13 @@ def reach(ctx: click.Context, config: Path | None, url: str | None) -> LocalKern
     from gnomon.cli.access.local import LocalKernel
 
     return LocalKernel(read_config(ctx, config))
+
+
+def reach_of_subcommand(ctx: click.Context, config: Path | None, url: str | None) -> LocalKernel | RemoteKernel:
+    """Return the kernel that a subcommand means; the options before its name count too."""
+    outer = outer_options(ctx)
+    is_own = ctx.get_parameter_source("url") is ParameterSource.COMMANDLINE
+    return reach(ctx, config or outer.get("config"), url if is_own else outer.get("url"))
 
 
 def read_local_config(ctx: click.Context, config: Path | None, url: str | None, *, needs: str) -> Config:

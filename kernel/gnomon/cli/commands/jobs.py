@@ -9,22 +9,34 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gnomon.cli.input.options import config_option, json_option, url_option
+from gnomon.cli.input.options import config_option, json_option, outer_options, reason_option, url_option
+from gnomon.cli.output.console import echo
 
 if TYPE_CHECKING:
     from rich.text import Text
 
     from gnomon.cli.access.job_listing import JobListing
     from gnomon.cli.access.reached_kernel import ReachedKernel
+    from gnomon.cli.access.shown_job import Order, ShownJob
+    from gnomon.domain.job_order import JobOrder
+    from gnomon.domain.job_preview import JobPreview
 
 
-@click.command("jobs")
+_dry_run = click.option("--dry-run", is_flag=True, help="Show problems, or the fires that change; change nothing.")
+_expect_version = click.option(
+    "--expect-version", type=int, metavar="N", help="Refuse if the job has another version, as `jobs show` has it."
+)
+
+
+@click.group("jobs", invoke_without_command=True)
 @config_option
 @url_option
 @json_option
 @click.pass_context
 def command(ctx: click.Context, config: Path | None, url: str | None, as_json: bool) -> None:
     """List the jobs: state, next fire, last run, schedule. Works with or without a running kernel."""
+    if ctx.invoked_subcommand is not None:
+        return
     from gnomon.cli.access.resolve import reach
     from gnomon.cli.output.json_output import print_json
 
@@ -33,6 +45,199 @@ def command(ctx: click.Context, config: Path | None, url: str | None, as_json: b
         print_json(found)
     else:
         _print(found)
+
+
+@command.command("show")
+@click.argument("job_id", metavar="JOB")
+@config_option
+@url_option
+@json_option
+@click.pass_context
+def show(ctx: click.Context, job_id: str, config: Path | None, url: str | None, as_json: bool) -> None:
+    """Show one job: where it is defined, when it is due, and its keys as a config has them."""
+    from gnomon.cli.output.job_text import job_lines
+    from gnomon.cli.output.json_output import print_json
+
+    async def read(kernel: ReachedKernel) -> ShownJob:
+        async with kernel:
+            return await kernel.job(job_id)
+
+    shown = asyncio.run(read(_reach(ctx, config, url)))
+    if as_json or outer_options(ctx).get("as_json"):
+        print_json(shown)
+    else:
+        for line in job_lines(shown):
+            echo(line)
+
+
+@command.command("add")
+@click.argument("file", required=False, metavar="[FILE]")
+@click.option("--id", "job_id", metavar="ID", help="The id of the job.")
+@click.option("--func", metavar="FUNC", help='"package.module:function", or the id of a declared job.')
+@click.option("--cron", metavar="CRON", help='Such as "0 18 * * 1-5".')
+@click.option("--every", metavar="DURATION", help='Such as "10m".')
+@click.option("--at", metavar="TIME", help="Once, such as 2026-12-01T18:00:00+08:00.")
+@click.option("--set", "assigned", multiple=True, metavar="KEY=VALUE", help="Any key, such as kwargs.market=cn.")
+@click.option("--owner", metavar="OWNER", help="The set of jobs to which it belongs.")
+@click.option("--replace", is_flag=True, help="Replace the job with this id that was added before.")
+@_dry_run
+@reason_option
+@config_option
+@url_option
+@json_option
+@click.pass_context
+def add(  # noqa: PLR0913, PLR0917 - one parameter for each option
+    ctx: click.Context,
+    file: str | None,
+    job_id: str | None,
+    func: str | None,
+    cron: str | None,
+    every: str | None,
+    at: str | None,
+    assigned: tuple[str, ...],
+    owner: str | None,
+    replace: bool,
+    dry_run: bool,
+    reason: str | None,
+    config: Path | None,
+    url: str | None,
+    as_json: bool,
+) -> None:
+    """Add a job to the running kernel; it is there again after a restart.
+
+    Its keys are those of a table [[jobs]] in the config: in FILE, a TOML or JSON file (- for standard input), in
+    options, or with --set. --dry-run shows what it would do, and changes nothing.
+    """
+    from gnomon.cli.input.job_keys import read_job_keys
+    from gnomon.domain.job_order import JobOrder
+
+    keys = read_job_keys(file, assigned)
+    given = {"id": job_id, "func": func, "cron": cron, "every": every, "at": at}
+    keys |= {key: value for key, value in given.items() if value is not None}
+    order = JobOrder(how="replace" if replace else "add", job_id=str(keys.get("id", "")), keys=keys, owner=owner)
+    if not dry_run and not isinstance(keys.get("id"), str):
+        raise click.UsageError("the job has no id: give --id, or the key `id` in FILE")
+    _carry_out(_reach(ctx, config, url), order, reason, dry_run=dry_run, as_json=_is_json(ctx, as_json=as_json))
+
+
+@command.command("edit")
+@click.argument("job_id", metavar="JOB")
+@click.argument("file", required=False, metavar="[FILE]")
+@click.option("--set", "assigned", multiple=True, metavar="KEY=VALUE", help="A key, such as cron='0 9 * * *'.")
+@click.option("--unset", "removed", multiple=True, metavar="KEY", help="A key to remove, such as timeout.")
+@_expect_version
+@_dry_run
+@reason_option
+@config_option
+@url_option
+@json_option
+@click.pass_context
+def edit(  # noqa: PLR0913, PLR0917 - one parameter for each option
+    ctx: click.Context,
+    job_id: str,
+    file: str | None,
+    assigned: tuple[str, ...],
+    removed: tuple[str, ...],
+    expect_version: int | None,
+    dry_run: bool,
+    reason: str | None,
+    config: Path | None,
+    url: str | None,
+    as_json: bool,
+) -> None:
+    """Change keys of a job that was added at run time; other keys stay.
+
+    FILE has the keys that change; in JSON, null removes one. A job of the config is changed there.
+    """
+    from gnomon.cli.input.job_keys import read_job_keys
+    from gnomon.domain.job_order import JobOrder
+
+    changes = read_job_keys(file, assigned, removed)
+    if not changes:
+        raise click.UsageError("nothing to change: give --set KEY=VALUE, --unset KEY or FILE")
+    order = JobOrder(how="change", job_id=job_id, keys=changes, expect_version=expect_version)
+    _carry_out(_reach(ctx, config, url), order, reason, dry_run=dry_run, as_json=_is_json(ctx, as_json=as_json))
+
+
+@command.command("remove")
+@click.argument("job_id", metavar="JOB")
+@_expect_version
+@reason_option
+@config_option
+@url_option
+@json_option
+@click.pass_context
+def remove(
+    ctx: click.Context,
+    job_id: str,
+    expect_version: int | None,
+    reason: str | None,
+    config: Path | None,
+    url: str | None,
+    as_json: bool,
+) -> None:
+    """Remove a job that was added at run time. Its runs stay in the log, and running bodies go on."""
+    from gnomon.domain.job_order import JobOrder
+
+    order = JobOrder(how="remove", job_id=job_id, expect_version=expect_version)
+    _carry_out(_reach(ctx, config, url), order, reason, dry_run=False, as_json=_is_json(ctx, as_json=as_json))
+
+
+def _carry_out(kernel: ReachedKernel, order: JobOrder, reason: str | None, *, dry_run: bool, as_json: bool) -> None:
+    from gnomon.cli.output.json_output import print_json
+
+    if dry_run:
+        _print_preview(asyncio.run(_preview(kernel, order)), as_json=as_json)
+        return
+
+    async def send() -> Order:
+        async with kernel:
+            return await kernel.order_job(order, reason=reason, idempotency_key=None)
+
+    done = asyncio.run(send())
+    if as_json:
+        print_json({"id": order.job_id, "version": done.version, "is_new": done.is_new})
+    else:
+        word = "removed" if order.how == "remove" else "added" if done.is_new else "changed"
+        echo(f"{order.job_id} is {word} (version {done.version})")
+
+
+async def _preview(kernel: ReachedKernel, order: JobOrder) -> JobPreview:
+    async with kernel:
+        keys = order.keys
+        if order.how == "change":
+            from gnomon.jobs.merge_patch import patched_definition
+
+            keys = patched_definition((await kernel.job(order.job_id)).definition, order.keys)
+        return await kernel.preview_job(keys)
+
+
+def _print_preview(found: JobPreview, *, as_json: bool) -> None:
+    """Print what an order would do, or raise ConfigError with every problem."""
+    from gnomon.cli.output.job_text import preview_lines
+    from gnomon.cli.output.json_output import print_json
+    from gnomon.errors import ConfigError
+
+    if as_json:
+        print_json(found)
+    for warning in found.warnings:
+        echo(f"warning: {warning}", err=True)
+    if found.problems:
+        raise ConfigError([str(problem) for problem in found.problems])
+    if not as_json:
+        for line in preview_lines(found):
+            echo(line)
+        echo("nothing was changed: this is a dry run", err=True)
+
+
+def _is_json(ctx: click.Context, *, as_json: bool) -> bool:
+    return as_json or bool(outer_options(ctx).get("as_json"))
+
+
+def _reach(ctx: click.Context, config: Path | None, url: str | None) -> ReachedKernel:
+    from gnomon.cli.access.resolve import reach_of_subcommand
+
+    return reach_of_subcommand(ctx, config, url)
 
 
 async def _read(kernel: ReachedKernel) -> list[JobListing]:

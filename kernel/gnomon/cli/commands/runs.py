@@ -6,12 +6,11 @@ import asyncio
 import contextlib
 from datetime import tzinfo
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
-from click.core import ParameterSource
 
-from gnomon.cli.input.options import config_option, json_option, url_option
+from gnomon.cli.input.options import config_option, json_option, outer_options, url_option
 from gnomon.cli.output.console import echo
 
 if TYPE_CHECKING:
@@ -83,7 +82,7 @@ def show(ctx: click.Context, execution_id: str, config: Path | None, url: str | 
 
     kernel = _reach(ctx, config, url)
     execution, run_events = asyncio.run(_one(kernel, execution_id))
-    if as_json or _outer(ctx).get("as_json"):
+    if as_json or outer_options(ctx).get("as_json"):
         print_json(execution_record(execution) | {"events": run_events})
     else:
         print_report(execution, run_events, kernel.zone)
@@ -105,7 +104,7 @@ def logs(
     from gnomon.cli.output.log_lines import print_log_lines
 
     kernel = _reach(ctx, config, url)
-    is_json = as_json or bool(_outer(ctx).get("as_json"))
+    is_json = as_json or bool(outer_options(ctx).get("as_json"))
 
     async def print_all() -> None:
         async with kernel:
@@ -128,7 +127,7 @@ def tail(ctx: click.Context, job_id: str | None, config: Path | None, url: str |
     from gnomon.cli.access.empty_lists import expect_known
     from gnomon.cli.output.event_text import print_events
 
-    kernel, outer = _reach(ctx, config, url), _outer(ctx)
+    kernel, outer = _reach(ctx, config, url), outer_options(ctx)
     job_id, as_json = job_id or outer.get("job_id"), as_json or bool(outer.get("as_json"))
 
     async def print_all() -> None:
@@ -141,17 +140,10 @@ def tail(ctx: click.Context, job_id: str | None, config: Path | None, url: str |
         asyncio.run(print_all())
 
 
-def _outer(ctx: click.Context) -> dict[str, Any]:
-    """Return the options before the name of a subcommand, which apply to the subcommand too."""
-    return ctx.parent.params if ctx.parent else {}
-
-
 def _reach(ctx: click.Context, config: Path | None, url: str | None) -> ReachedKernel:
-    from gnomon.cli.access.resolve import reach
+    from gnomon.cli.access.resolve import reach_of_subcommand
 
-    outer = _outer(ctx)
-    is_own = ctx.get_parameter_source("url") is ParameterSource.COMMANDLINE
-    return reach(ctx, config or outer.get("config"), url if is_own else outer.get("url"))
+    return reach_of_subcommand(ctx, config, url)
 
 
 async def _page(kernel: ReachedKernel, query: ExecutionQuery) -> Page:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,8 @@ import click
 
 from gnomon.cli.input.options import config_option, json_option, kwargs_option, parse_kwargs, url_option
 from gnomon.cli.output.console import echo
+from gnomon.errors import GnomonError
+from gnomon.text import visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -47,10 +50,11 @@ def command(  # noqa: PLR0913, PLR0917 - one parameter for each option
     url: str | None,
     as_json: bool,
 ) -> None:
-    """Run a job now, once, with arguments for this run only. A paused job is resumed, unless --keep-paused is given.
+    """Run a job now, once, with arguments for this run only.
 
-    With --follow it exits with 0 if the run succeeded, 1 if not, 130 if it was cancelled. Ctrl-C does not cancel the
-    run. If a kernel elsewhere goes away in between, the command waits up to a minute for it.
+    A paused job is resumed, unless --keep-paused is given; at a terminal the command asks first. With --follow it exits
+    with 0 if the run succeeded, 1 if not, 130 if it was cancelled. Ctrl-C does not cancel the run. If a kernel
+    elsewhere goes away in between, the command waits up to a minute for it.
     """
     from gnomon.cli.access.resolve import reach
     from gnomon.cli.output.json_output import execution_record, print_json
@@ -58,6 +62,8 @@ def command(  # noqa: PLR0913, PLR0917 - one parameter for each option
     arguments = parse_kwargs(kwargs)
 
     async def request(kernel: ReachedKernel) -> Triggered:
+        if not keep_paused:
+            await _confirm_resume(kernel, job_id, asks=not as_json)
         return await kernel.trigger(
             job_id, kwargs=arguments, force=force, resume=not keep_paused, idempotency_key=idempotency_key
         )
@@ -71,6 +77,19 @@ def command(  # noqa: PLR0913, PLR0917 - one parameter for each option
         print_json({"execution": record, "resumed": triggered.resumed, "is_new": triggered.is_new})
     else:
         echo(_sentence(triggered))
+
+
+async def _confirm_resume(kernel: ReachedKernel, job_id: str, *, asks: bool) -> None:
+    """Say that a trigger resumes the schedule of a paused job; at a terminal, ask first."""
+    if (pause := await kernel.pause_of(job_id)) is None:
+        return
+    by = f" by {pause.by}" if pause.by else ""
+    why = f" ({pause.reason})" if pause.reason else ""
+    finding = f"the job {job_id!r} was paused{by}{why}, and this resumes its schedule"
+    if not asks or not sys.stdin.isatty():
+        echo(f"{finding}; --keep-paused runs it once and leaves it paused", err=True)
+    elif not click.confirm(visible(f"{finding}. Trigger and resume it?"), err=True):
+        raise GnomonError("nothing was triggered; --keep-paused runs the job once and leaves it paused")
 
 
 async def _trigger(kernel: ReachedKernel, request: Request) -> Triggered:

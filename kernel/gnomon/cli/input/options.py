@@ -28,6 +28,11 @@ kwargs_option = click.option(
 reason_option = click.option("--reason", metavar="TEXT", help="A reason, recorded in the log.")
 
 
+def outer_options(ctx: click.Context) -> dict[str, Any]:
+    """Return the options before the name of a subcommand, which apply to the subcommand too."""
+    return ctx.parent.params if ctx.parent else {}
+
+
 def parse_kwargs(text: str | None) -> dict[str, Any]:
     """Return the arguments that `--kwargs` has; raise BadParameter if they are not a JSON object."""
     try:
