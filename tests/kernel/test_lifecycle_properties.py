@@ -20,7 +20,7 @@ from gnomon import Duration, Event, Execution, Job, Kernel, Retry, Scheduled
 from gnomon.analysis.audit import audit
 from gnomon.domain.execution import fold
 from gnomon.domain.job_state import JobState
-from gnomon.errors import StoreError
+from gnomon.errors import JobExistsError, StoreError
 from gnomon.testing import RecordingStore, VirtualClock, check_log, make_kernel
 from gnomon.testing.clock import START
 from gnomon.testing.log_checks import fire_ranges
@@ -28,6 +28,8 @@ from gnomon.testing.log_checks import fire_ranges
 MINUTE, HOUR, MICROSECOND = timedelta(minutes=1), timedelta(hours=1), timedelta(microseconds=1)
 CLOCK_JUMP = timedelta(seconds=5)
 JOBS = ("a", "b")
+ADDED = ("x", "y")
+"""Jobs that only orders add, change and remove."""
 GROUPS: dict[str, Any] = {"narrow": 1, "slow": {"rate": "2/15m"}}
 
 
@@ -132,14 +134,24 @@ class MortalStore(RecordingStore):
         await super().append(events, executions, jobs)
 
 
+async def added_body(seconds: int, *, fails: bool) -> None:
+    """Run as a job of the log, which finds it by its name."""
+    await World.present.body(seconds, fails=fails)
+
+
 class World:
     """A kernel, its clock and its log; the kernel may be another one at any time."""
 
+    present: "World"
+
     def __init__(self) -> None:
+        World.present = self
+        self.added: dict[str, Job] = {}
+        self.temporary: set[str] = set()
         self.clock = VirtualClock()
         self.store = MortalStore()
         self.jobs: dict[str, Job] = {}
-        self.expected = {job_id: Expectation() for job_id in JOBS}
+        self.expected = {job_id: Expectation() for job_id in (*JOBS, *ADDED)}
         self.kernel: Kernel
         self.triggered = 0
 
@@ -167,9 +179,35 @@ class World:
     async def looked(self) -> None:
         """Wait until the kernel is idle: it has then decided about all due fires."""
         await self.clock.settle()
-        for job_id in self.jobs:
+        for job_id in (*self.jobs, *self.added):
             if not self.expected[job_id].is_paused:
                 self.expected[job_id].decide(self.clock.now())
+        present = {view.job.id for view in await self.kernel.jobs()}
+        assert present - set(self.jobs) <= set(self.added)
+        for job_id in set(self.added) - present:  # it has removed itself
+            assert self.added[job_id].at is not None
+            assert not self.added[job_id].keep
+            self.forget(job_id)
+        assert not any(
+            job.at is not None and job.keep is False and self.is_spent(job.id) for job in self.added.values()
+        )
+
+    def is_spent(self, job_id: str) -> bool:
+        """Return whether the only fire of a job is decided and nothing of it runs or waits."""
+        expected, at = self.expected[job_id], self.added[job_id].at
+        busy = any(view.job_id == job_id and not view.is_over for view in self.kernel._journal.live.values())
+        return not expected.is_paused and not busy and at is not None and at <= self.clock.now()
+
+    def forget(self, job_id: str) -> None:
+        """Note that an added job is gone."""
+        del self.added[job_id]
+        self.temporary.discard(job_id)
+        self.expected[job_id].begin(None, self.clock.now())
+
+    def end_temporary(self) -> None:
+        for job_id in list(self.temporary):
+            self.expected[job_id].ahead = timedelta()
+            self.forget(job_id)
 
     def define(self, job_id: str, schedule: Schedule | None, policies: dict[str, Any]) -> None:
         """Record a definition and the fires that follow from it."""
@@ -222,18 +260,48 @@ class World:
             expected.jump(minutes * MINUTE)
         await self.clock.jump(minutes * MINUTE)
 
+    async def add(self, job_id: str, schedule: Schedule | None, policies: dict[str, Any], how: str) -> None:
+        keys = {key: value for key, value in policies.items() if key != "is_last"} | (
+            schedule.keys() if schedule else {}
+        )
+        job = Job(id=job_id, func=added_body, keep=how == "keep", **keys)
+        if job_id in self.added:
+            with pytest.raises(JobExistsError):
+                await self.kernel.add_job(job)
+            return
+        await self.kernel.add_job(job, temporary=how == "temporary")
+        self.added[job_id] = job
+        if how == "temporary":
+            self.temporary.add(job_id)
+        self.expected[job_id].begin(schedule, self.clock.now())
+        self.expected[job_id].is_paused = job.paused
+
+    async def change(self, job_id: str, schedule: Schedule | None, policies: dict[str, Any]) -> None:
+        if job_id not in self.added:
+            return
+        none = dict.fromkeys(("every", "cron", "at"))
+        keys = {key: value for key, value in policies.items() if key not in {"is_last", "paused"}}
+        self.added[job_id] = await self.kernel.change_job(job_id, **none | keys | (schedule.keys() if schedule else {}))
+        if self.expected[job_id].schedule != schedule:
+            self.expected[job_id].begin(schedule, self.clock.now())
+
+    async def remove(self, job_id: str) -> None:
+        if job_id in self.added:
+            await self.kernel.remove_job(job_id)
+            self.forget(job_id)
+
     async def pause(self, job_id: str) -> None:
-        if job_id in self.jobs:
+        if job_id in self.jobs or job_id in self.added:
             await self.kernel.pause(job_id)
             self.expected[job_id].is_paused, self.expected[job_id].ahead = True, timedelta()
 
     async def resume(self, job_id: str) -> None:
-        if job_id in self.jobs:
+        if job_id in self.jobs or job_id in self.added:
             await self.kernel.resume(job_id)
             self.resumed(job_id)
 
     async def trigger(self, job_id: str, resume: bool) -> None:
-        if job_id in self.jobs:
+        if job_id in self.jobs or job_id in self.added:
             await self.kernel.trigger(job_id, resume=resume)
             self.triggered += 1
             if resume:
@@ -260,6 +328,7 @@ class World:
         await self.stop()
         for expected in self.expected.values():
             expected.ahead = timedelta()
+        self.end_temporary()
         await self._come_back(minutes, definition)
 
     async def fall(self, minutes: int, turns: int, definition: Any) -> None:
@@ -280,6 +349,7 @@ class World:
         await self.clock.advance(minutes * MINUTE)
         if definition is not None:
             self.define(*definition)
+        self.end_temporary()
         await self.start()
 
 
@@ -306,14 +376,19 @@ policies = st.fixed_dictionaries(
 )
 QUICK: dict[str, Any] = {"kwargs": {"seconds": 0, "fails": False}}
 job_ids = st.sampled_from(JOBS)
+added_ids = st.sampled_from(ADDED)
+any_ids = st.sampled_from((*JOBS, *ADDED))
 definitions = st.none() | st.tuples(job_ids, schedules, policies)
 operations = st.one_of(
     st.tuples(st.just("wait"), st.integers(0, 90)),
     st.tuples(st.just("wait"), st.integers(0, 90)),
     st.tuples(st.just("jump"), st.integers(-120, 300)),
-    st.tuples(st.just("pause"), job_ids),
-    st.tuples(st.just("resume"), job_ids),
-    st.tuples(st.just("trigger"), job_ids, st.booleans()),
+    st.tuples(st.just("pause"), any_ids),
+    st.tuples(st.just("resume"), any_ids),
+    st.tuples(st.just("trigger"), any_ids, st.booleans()),
+    st.tuples(st.just("add"), added_ids, schedules, policies, st.sampled_from(["", "", "keep", "temporary"])),
+    st.tuples(st.just("change"), added_ids, schedules, policies),
+    st.tuples(st.just("remove"), added_ids),
     st.tuples(st.just("cancel"), st.integers(0, 20)),
     st.tuples(st.just("reload"), job_ids, schedules, st.none() | policies),
     st.tuples(st.just("restart"), st.integers(0, 90), definitions),
@@ -335,6 +410,8 @@ async def live(first: list[tuple[str, Schedule | None, dict[str, Any]]], moves: 
         for job_id in JOBS:
             world.undefine(job_id)
         await world.kernel.apply_jobs([])
+        for job_id in list(world.added):
+            await world.remove(job_id)
         await world.clock.advance(2 * HOUR)
         world.check()
         await world.prove()
