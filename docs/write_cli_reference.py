@@ -16,7 +16,7 @@ from click.testing import CliRunner
 from gnomon.cli import main
 
 PAGE = Path(__file__).parent / "reference/cli.md"
-HELP = re.compile(r"^```text\n\$ gnomon (?P<command>[a-z ]*)--help\n.*?^```$", re.MULTILINE | re.DOTALL)
+HELP = re.compile(r"^```text\n\$ gnomon (?P<command>[a-z -]*)--help\n.*?^```$", re.MULTILINE | re.DOTALL)
 
 
 def written(page: str) -> str:

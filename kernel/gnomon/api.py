@@ -255,11 +255,12 @@ class KernelApi(Protocol):
 
     # --- runs ---
 
-    async def trigger(
+    async def trigger(  # noqa: PLR0913 - one parameter for each option of a run
         self,
         job_id: str,
         *,
         kwargs: Mapping[str, Any] | None = None,
+        labels: Mapping[str, str] | None = None,
         force: bool = False,
         resume: bool = True,
         actor: str | None = None,
@@ -269,8 +270,8 @@ class KernelApi(Protocol):
     ) -> Triggered:
         """Run a job now, once, and return when the run is durably accepted.
 
-        `kwargs` are merged into the job's for this run only. `force` skips guards. A paused job is resumed, unless
-        `resume` is false: then it runs once and stays paused. The schedule does not change. A repeated
+        `kwargs` and `labels` are merged into the job's for this run only. `force` skips guards. A paused job is
+        resumed, unless `resume` is false: then it runs once and stays paused. The schedule does not change. A repeated
         `idempotency_key` of the same actor returns the run of the first request; IdempotencyKeyError where that was
         another request. `triggered_by` is the run that asks for this one, and links the two: TriggerDepthError where
         that chain is as long as it may be. UnknownJobError; OverrideError for an argument that the job lets nobody set;

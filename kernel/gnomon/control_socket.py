@@ -66,6 +66,7 @@ class Trigger(msgspec.Struct, frozen=True, tag="trigger"):
 
     job_id: str
     kwargs: dict[str, Any] = {}
+    labels: dict[str, str] = {}
     force: bool = False
     resume: bool = True
     actor: str | None = None
@@ -352,6 +353,7 @@ async def _execute(kernel: Kernel, command: Command, reload: Reload) -> Any:  # 
             return await kernel.trigger(
                 command.job_id,
                 kwargs=command.kwargs,
+                labels=command.labels,
                 force=command.force,
                 resume=command.resume,
                 actor=command.actor,

@@ -18,6 +18,7 @@ from gnomon.domain import codec
 from gnomon.domain.events import Event
 from gnomon.domain.execution import Execution
 from gnomon.domain.job_state import JobState
+from gnomon.domain.labels import label_texts
 from gnomon.domain.operator_actions import action_of
 from gnomon.domain.records import Action, Checkpoint, LogLine
 from gnomon.errors import StoreError
@@ -122,6 +123,7 @@ def _execution_document(view: Execution) -> Document:
         "cause": view.cause,
         "node": view.node,
         "version": view.version,
+        **({"labels": label_texts(view.labels)} if view.labels else {}),
         "gnomon": own,
     }
 

@@ -249,6 +249,8 @@ def _where(query: ExecutionQuery) -> Document:
         where["status"] = {"$in": list(query.status)}
     if query.is_manual is not None:
         where["is_manual"] = query.is_manual
+    if query.labels:
+        where["labels"] = {"$all": list(query.labels)}
     if query.text:
         where |= _with_text(query.text, where)
     if not where:

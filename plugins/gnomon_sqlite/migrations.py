@@ -65,8 +65,23 @@ def _from_3(connection: sqlite3.Connection) -> None:
 def _from_5(connection: sqlite3.Connection) -> None:
     """Add the checksums of the log, and its id."""
     connection.execute("ALTER TABLE commits ADD COLUMN checksum INTEGER NOT NULL DEFAULT 0")
+    _add_columns_of_views(connection)
     make_tables(connection)
     _from_6(connection)
+
+
+def _from_7(connection: sqlite3.Connection) -> None:
+    """Add the labels of runs, which no run of an older version has."""
+    _add_columns_of_views(connection)
+    make_tables(connection)
+
+
+def _add_columns_of_views(connection: sqlite3.Connection) -> None:
+    for table in ("live", "executions"):
+        there = {column[1] for column in connection.execute(f"PRAGMA table_info({table})").fetchall()}
+        for name, definition in (("checksum", "INTEGER NOT NULL DEFAULT 0"), ("labels", "TEXT")):
+            if name not in there:
+                connection.execute(f"ALTER TABLE {table} ADD COLUMN {name} {definition}")
 
 
 def _from_6(connection: sqlite3.Connection) -> None:
@@ -75,6 +90,7 @@ def _from_6(connection: sqlite3.Connection) -> None:
     sum_up = "UPDATE commits SET checksum = sum_up(first, last, earliest, latest, setback, previous, events)"
     connection.create_function("sum_up", 7, lambda *row: checksum_of(row[:5], *row[5:]), deterministic=True)
     connection.execute(sum_up)
+    _from_7(connection)
 
 
 def _add_checksums_of_views(connection: sqlite3.Connection) -> None:
@@ -194,5 +210,6 @@ MIGRATIONS: dict[int, Callable[[sqlite3.Connection], None]] = {
     4: _from_4,
     5: _from_5,
     6: _from_6,
+    7: _from_7,
 }
 """By the schema that is found. Each runs in one transaction."""

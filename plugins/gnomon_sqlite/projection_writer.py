@@ -14,6 +14,7 @@ from gnomon.domain.brief import decode_brief
 from gnomon.domain.events import JOB_STREAM, Event, Scheduled
 from gnomon.domain.execution import Execution
 from gnomon.domain.job_state import JobState
+from gnomon.domain.labels import label_texts
 from gnomon.errors import StoreError
 from gnomon.json_depth import decode_cut
 from gnomon.stores.microseconds import from_micros, to_micros
@@ -39,6 +40,8 @@ STATEMENT_BYTES = 1024 * 1024
 LARGE_BYTES = 8 * 1024
 """Bytes of JSON of arguments that count once more with each event of their run, because its view holds them."""
 ALL_JOBS = ""
+SEPARATOR = "\x1f"
+"""Between labels, which have printable characters only."""
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Execution).decode
@@ -48,7 +51,7 @@ Row: TypeAlias = tuple[Any, ...]
 """A row of VIEW."""
 BODY = -2
 """The place of the JSON of a view in its row."""
-VIEW = "id, version, last, job_id, status, is_manual, hidden, timestamp, ended_at, error_text, body, checksum"
+VIEW = "id, version, last, job_id, status, is_manual, hidden, timestamp, ended_at, error_text, labels, body, checksum"
 # Not INSERT OR REPLACE, which takes half as long again.
 REPLACE_VIEW = """ON CONFLICT DO UPDATE SET
     version = excluded.version, last = excluded.last, status = excluded.status, hidden = excluded.hidden,
@@ -155,8 +158,9 @@ def row_of(view: Execution, end: End) -> Row:
     # Numbers instead of booleans, for which sqlite3 looks up an adapter each time: 1 µs.
     flags = int(view.is_manual), int(view.hidden)
     place = view.id, *end, view.job_id, view.status, *flags
+    labels = SEPARATOR.join(["", *label_texts(view.labels), ""]) if view.labels else None
     body = _encode(view)
-    return *place, to_micros(view.timestamp), ended_at, error_text, body, seal(view.id, body)
+    return *place, to_micros(view.timestamp), ended_at, error_text, labels, body, seal(view.id, body)
 
 
 def checked_view(execution_id: str, body: bytes, checksum: int, *, is_brief: bool = False) -> Execution:

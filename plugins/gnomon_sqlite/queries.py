@@ -18,7 +18,7 @@ from gnomon.stores.page_cursor import Cursor, read_cursor, write_cursor
 from gnomon_sqlite import event_rows
 from gnomon_sqlite.checksums import INDEXES, DamagedRowError, is_sealed
 from gnomon_sqlite.connection import snapshot
-from gnomon_sqlite.projection_writer import ALL_JOBS, flushed_jobs
+from gnomon_sqlite.projection_writer import ALL_JOBS, SEPARATOR, flushed_jobs
 from gnomon_sqlite.unflushed_reader import Reader
 
 Part: TypeAlias = tuple[str, list[Any]]
@@ -167,6 +167,8 @@ def _parts(connection: sqlite3.Connection, query: ExecutionQuery) -> tuple[list[
     unflushed = _filtered("unflushed", query)
     if query.text:
         return _counted(connection, [_filtered("executions INDEXED BY executions_with_error", query), unflushed])
+    if query.labels:
+        return _counted(connection, [_filtered("executions INDEXED BY executions_with_labels", query), unflushed])
     flushed = [_in_cell(query, *cell) for cell in cells]
     _, n_unflushed = _counted(connection, [unflushed])
     if query.since is None and query.until is None:
@@ -206,6 +208,9 @@ def _filtered(table: str, query: ExecutionQuery) -> Part:
     if query.text:
         sql += " AND error_text IS NOT NULL AND instr(error_text, ?)"
         parameters.append(query.text.casefold())
+    if query.labels:
+        sql += " AND labels IS NOT NULL" + " AND instr(labels, ?)" * len(query.labels)
+        parameters += [f"{SEPARATOR}{label}{SEPARATOR}" for label in query.labels]
     if not query.hidden:
         sql += " AND hidden = 0"
     if query.status:

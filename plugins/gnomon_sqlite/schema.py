@@ -10,7 +10,7 @@ from gnomon.errors import StoreError
 APPLICATION_ID = 0x676E6F6D
 """`gnom`: SQLite keeps this number in the file's header, which tells a log from any other database."""
 
-SCHEMA_VERSION = 7
+SCHEMA_VERSION = 8
 
 # Times are µs since 1970, bodies are JSON.
 #
@@ -32,6 +32,8 @@ SCHEMA_VERSION = 7
 # is_manual and hidden. `counts` therefore has a row for each such cell, and one for the cell over all jobs, with an
 # empty job_id.
 #
+# `labels` has each label between two unit separators, and only runs with labels are in its index.
+#
 # `fires` holds the part of a job's state that changes with each fire, so that the definition is not written again.
 VIEW_COLUMNS = """
     id TEXT NOT NULL UNIQUE,
@@ -45,7 +47,8 @@ VIEW_COLUMNS = """
     ended_at INTEGER,
     error_text TEXT,
     body BLOB NOT NULL,
-    checksum INTEGER NOT NULL DEFAULT 0
+    checksum INTEGER NOT NULL DEFAULT 0,
+    labels TEXT
 """
 _SCHEMA = (
     """CREATE TABLE IF NOT EXISTS commits (
@@ -80,6 +83,7 @@ _SCHEMA = (
     "CREATE INDEX IF NOT EXISTS executions_by_status ON executions (status, is_manual, hidden, timestamp, id)",
     "CREATE INDEX IF NOT EXISTS executions_by_job ON executions (job_id, status, is_manual, hidden, timestamp, id)",
     "CREATE INDEX IF NOT EXISTS executions_with_error ON executions (timestamp, id) WHERE error_text IS NOT NULL",
+    "CREATE INDEX IF NOT EXISTS executions_with_labels ON executions (timestamp, id, labels) WHERE labels IS NOT NULL",
     """CREATE TABLE IF NOT EXISTS counts (
         job_id TEXT NOT NULL,
         status TEXT NOT NULL,

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib
 from importlib.metadata import EntryPoint, entry_points
+from keyword import iskeyword
 from pathlib import Path
 from typing import Any
 
@@ -39,10 +40,11 @@ COMMANDS = {
     "hold": "Hold back the fires of all jobs, for maintenance.",
     "release": "Release the fires of all jobs.",
     "cancel": "Request that a run stops.",
+    "import": "Write the jobs of another scheduler as jobs of a config.",
     "reload": "Make the running kernel read its config again.",
     "plugins": "List the plugins and their state.",
 }
-"""Commands in the order of the help. The command `x` is `command` in gnomon.cli.commands.x."""
+"""Commands in the order of the help. The command `x` is `command` in gnomon.cli.commands.x, or x_ for a keyword."""
 
 PLUGIN_COMMANDS = "gnomon.commands"
 """The entry-point group for commands of plugins: `NAME = "module:command"`, where `command` is a click command."""
@@ -72,7 +74,8 @@ class Commands(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         if cmd_name in COMMANDS:
-            command: click.Command = importlib.import_module(f"gnomon.cli.commands.{cmd_name}").command
+            module = f"{cmd_name}_" if iskeyword(cmd_name) else cmd_name
+            command: click.Command = importlib.import_module(f"gnomon.cli.commands.{module}").command
             return command
         point = _plugin_commands().get(cmd_name)
         return _load(point) if point is not None else None

@@ -244,6 +244,7 @@ class Client:
         job_id: str,
         *,
         kwargs: Mapping[str, Any] | None = None,
+        labels: Mapping[str, str] | None = None,
         force: bool = False,
         resume: bool = True,
         idempotency_key: str | None = None,
@@ -254,7 +255,7 @@ class Client:
         Without an `idempotency_key` each call gets its own, so that repeating a request makes only one run. With
         `when_full="wait"` the request is repeated until the queue has room, so callers may overtake each other.
         """
-        order = RunOrder(job_id, kwargs or {}, force, resume, idempotency_key)
+        order = RunOrder(job_id, kwargs or {}, force, resume, idempotency_key, labels or {})
         return await ordering.send_order(self._session, order, when_full)
 
     async def trigger_many(self, orders: Sequence[RunOrder], *, when_full: WhenFull = "raise") -> list[Triggered]:
@@ -284,12 +285,13 @@ class Client:
             for event in await self._session.request("GET", path, list[msgspec.Raw], subject=execution_id)
         ]
 
-    async def executions(
+    async def executions(  # noqa: PLR0913 - one parameter for each filter
         self,
         *,
         job_id: str | None = None,
         status: tuple[Status, ...] = (),
         is_manual: bool | None = None,
+        labels: tuple[str, ...] = (),
         since: datetime | None = None,
         until: datetime | None = None,
         text: str | None = None,
@@ -301,6 +303,7 @@ class Client:
             "job_id": job_id,
             "status": status,
             "is_manual": is_manual,
+            "label": labels,
             "since": since,
             "until": until,
             "q": text,

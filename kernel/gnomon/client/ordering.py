@@ -98,7 +98,9 @@ async def ends_of(client: Waits, execution_ids: Iterable[str]) -> list[Execution
 
 
 def _body(order: RunOrder) -> dict[str, Any]:
-    return {"job_id": order.job_id, "kwargs": dict(order.kwargs), "force": order.force, "resume": order.resume}
+    body = {"job_id": order.job_id, "kwargs": dict(order.kwargs), "force": order.force, "resume": order.resume}
+    # A server of an older version does not know labels.
+    return body | ({"labels": dict(order.labels)} if order.labels else {})
 
 
 def _at_server(when_full: WhenFull) -> str:

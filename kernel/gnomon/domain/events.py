@@ -64,6 +64,7 @@ class Scheduled(ExecutionEvent, frozen=True, kw_only=True, tag="scheduled"):
     force: bool = False
     args: list[Any] = []
     kwargs: dict[str, Any] = {}
+    labels: dict[str, str] = {}
     actor: str | None = None
     attempt: int = 1
     retry_of: str | None = None
@@ -132,6 +133,7 @@ class Missed(ExecutionEvent, frozen=True, kw_only=True, tag="missed"):
     detail: str | None = None
     blocked_by: str | None = None
     is_manual: bool = False
+    labels: dict[str, str] = {}
     actor: str | None = None
     count: int = 1
     first: datetime | None = None

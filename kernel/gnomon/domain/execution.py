@@ -43,6 +43,7 @@ class Execution(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
     force: bool = False
     args: list[Any] = []
     kwargs: dict[str, Any] = {}
+    labels: dict[str, str] = {}
     actor: str | None = None
     attempt: int = 1
     retry_of: str | None = None
@@ -164,6 +165,7 @@ def _scheduled(event: events.Scheduled) -> Execution:
         force=event.force,
         args=event.args,
         kwargs=event.kwargs,
+        labels=event.labels,
         actor=event.actor,
         attempt=event.attempt,
         retry_of=event.retry_of,
@@ -187,6 +189,7 @@ def _missed_at_once(event: events.Missed) -> Execution:
         updated_at=event.at,
         node=event.node,
         is_manual=event.is_manual,
+        labels=event.labels,
         actor=event.actor,
         triggered_by=event.triggered_by,
         reason=event.reason,

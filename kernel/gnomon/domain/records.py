@@ -27,6 +27,7 @@ class JobScope(msgspec.Struct, frozen=True):
 class ExecutionQuery(msgspec.Struct, frozen=True, kw_only=True):
     """Filters of a list of executions; all of them must match. `text` is searched in error messages, ignoring case.
 
+    `labels` are texts such as `tenant:7`, compared exactly; a run must have all of them.
     `since` and `until` bound `timestamp` (since <= timestamp < until). Hidden executions are left out and not counted
     unless `hidden` is true; then they are among the others. `limit` is the size of a page, `cursor` the `next` of the
     page before; `offset` skips rows and is meant for short lists. `scope` limits the list to some
@@ -37,6 +38,7 @@ class ExecutionQuery(msgspec.Struct, frozen=True, kw_only=True):
     job_id: str | None = None
     status: tuple[Status, ...] = ()
     is_manual: bool | None = None
+    labels: tuple[str, ...] = ()
     since: datetime | None = None
     until: datetime | None = None
     text: str | None = None

@@ -20,3 +20,4 @@ class RunOrder(msgspec.Struct, frozen=True):
     force: bool = False
     resume: bool = True
     idempotency_key: str | None = None
+    labels: Mapping[str, str] = {}

@@ -31,9 +31,12 @@ def check_key(key: str) -> None:
         )
 
 
-def request_digest(job_id: str, kwargs: Mapping[str, Any], *, force: bool, resume: bool) -> str:
+def request_digest(
+    job_id: str, kwargs: Mapping[str, Any], *, force: bool, resume: bool, labels: Mapping[str, str]
+) -> str:
     """Return a digest of a request: requests that mean the same have the same digest, however they are written."""
-    written = msgspec.json.encode([job_id, dict(kwargs), force, resume], order="sorted")
+    request = [job_id, dict(kwargs), force, resume, *([dict(labels)] if labels else [])]
+    written = msgspec.json.encode(request, order="sorted")
     return hashlib.blake2b(written, digest_size=12).hexdigest()
 
 

@@ -132,6 +132,7 @@ class Launcher:
             job_name=job.name,
             args=job.args,
             kwargs=job.kwargs,
+            labels=job.labels,
         )
         self._journal.add(event)
         self._apply(verdict, ticket, self._journal.live[identity], now)
@@ -163,13 +164,14 @@ class Launcher:
             reason=reason,
             detail=detail,
             job_name=job.name,
-            **more,
+            **{"labels": job.labels, **more},
         )
         execution = self._journal.live[identity]
         self._journal.forget(identity)
         return execution
 
     def _schedule(self, identity: str, job: Job, **facts: Any) -> Execution:
+        facts = {"labels": job.labels, **facts}
         self._journal.record(events.Scheduled, identity, job.id, job_name=job.name, **facts)
         return self._journal.live[identity]
 
@@ -195,7 +197,7 @@ class Launcher:
         self, job: Job, identity: str, now: datetime, reason: MissedReason, detail: str, **facts: Any
     ) -> Execution:
         """Record a manual run that is not accepted."""
-        request = {name: facts[name] for name in ("actor", "request_digest", "triggered_by") if name in facts}
+        request = {name: facts[name] for name in ("actor", "request_digest", "triggered_by", "labels") if name in facts}
         return self._miss(identity, job, now, reason, detail, is_manual=True, **request)
 
     def resume(self, execution: Execution, job: Job) -> None:
@@ -210,7 +212,7 @@ class Launcher:
         """Resume the accepted runs of a job that could not be built until now."""
         for execution in list(self._journal.live.values()):
             if execution.job_id == job.id and execution.status == "scheduled":
-                self._admit_when_due(execution, job)
+                self.resume(execution, job)
 
     def retry(self, failed: Execution, job: Job) -> None:
         """Schedule the next attempt of a failed run if its policy has one left and nobody cancelled it."""
@@ -225,6 +227,7 @@ class Launcher:
             force=failed.force,
             args=failed.args,
             kwargs=failed.kwargs,
+            labels=failed.labels,
             actor=failed.actor,
             attempt=failed.attempt + 1,
             retry_of=failed.id,
@@ -332,7 +335,7 @@ class Launcher:
     ) -> None:
         """Record that a run that was accepted will not start."""
         execution = self._journal.live[ticket.execution_id]
-        facts = {"is_manual": execution.is_manual, "blocked_by": blocked_by}
+        facts = {"is_manual": execution.is_manual, "blocked_by": blocked_by, "labels": execution.labels}
         self._miss(execution.id, ticket.job, execution.scheduled_time, reason, detail, **facts)
 
     def withdraw(self, execution: Execution, actor: str | None, reason: str | None) -> None:

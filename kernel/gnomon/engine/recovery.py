@@ -122,5 +122,6 @@ def _miss(execution: Execution, journal: Journal, detail: str) -> None:
         detail=detail,
         job_name=execution.job_name,
         is_manual=execution.is_manual,
+        labels=execution.labels,
     )
     journal.forget(execution.id)

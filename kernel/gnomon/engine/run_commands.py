@@ -12,6 +12,7 @@ import msgspec
 
 from gnomon.api import Triggered
 from gnomon.domain.execution import Execution, manual_execution_id
+from gnomon.domain.labels import label_problem
 from gnomon.domain.own_copies import own_view
 from gnomon.domain.run_order import RunOrder, WhenFull
 from gnomon.domain.secret_references import escaped
@@ -51,6 +52,7 @@ class Checked(msgspec.Struct):
 
     order: RunOrder
     kwargs: dict[str, Any]
+    labels: dict[str, str]
     identity: str
     digest: str | None
     link: dict[str, Any] = {}
@@ -63,11 +65,12 @@ class RunCommands(KernelComponents):
 
     @on_kernel_loop
     @refusable("trigger")
-    async def trigger(
+    async def trigger(  # noqa: PLR0913 - one parameter for each option of a run
         self,
         job_id: str,
         *,
         kwargs: Mapping[str, Any] | None = None,
+        labels: Mapping[str, str] | None = None,
         force: bool = False,
         resume: bool = True,
         actor: str | None = None,
@@ -75,7 +78,7 @@ class RunCommands(KernelComponents):
         when_full: WhenFull = "raise",
         triggered_by: str | None = None,
     ) -> Triggered:
-        order = self._check(RunOrder(job_id, kwargs or {}, force, resume, idempotency_key), actor)
+        order = self._check(RunOrder(job_id, kwargs or {}, force, resume, idempotency_key, labels or {}), actor)
         order.link = await link_to(self._find, triggered_by, job_id)
         (triggered,) = await self._accept_all([order], actor, when_full)
         return triggered
@@ -132,11 +135,12 @@ class RunCommands(KernelComponents):
     def _check(self, order: RunOrder, actor: str | None) -> Checked:
         job_id, key = order.job_id, order.idempotency_key
         merged = _merge(self._jobs[job_id], order.kwargs, self._arguments_limit)
+        labels = _merge_labels(self._jobs[job_id].job, order.labels)
         digest = None
         if key is not None:
             check_key(key)
-            digest = request_digest(job_id, order.kwargs, force=order.force, resume=order.resume)
-        return Checked(order, merged, manual_execution_id(job_id, self.clock.now(), key, actor), digest)
+            digest = request_digest(job_id, order.kwargs, force=order.force, resume=order.resume, labels=order.labels)
+        return Checked(order, merged, labels, manual_execution_id(job_id, self.clock.now(), key, actor), digest)
 
     # --- accepting ---
 
@@ -235,14 +239,15 @@ class RunCommands(KernelComponents):
     def _record(self, one: Checked, now: datetime, actor: str | None, veto: str | None) -> Accepted:
         job = self._job(one)
         resumed = one.order.resume and self._registry.resume(job.id, actor, "the job was triggered by hand")
-        facts = {"args": job.args, "kwargs": one.kwargs, "actor": actor, "request_digest": one.digest, **one.link}
+        facts = {"args": job.args, "kwargs": one.kwargs, "labels": one.labels, "actor": actor}
+        facts |= {"request_digest": one.digest, **one.link}
         execution = self._launcher.trigger(job, one.identity, now, veto, force=one.order.force, **facts)
         return Accepted(execution, resumed)
 
     def _record_miss(self, one: Checked, now: datetime, actor: str | None) -> Accepted:
         job = self._job(one)
         detail = queue_is_full(*self._admission.queue_of(job))
-        facts = {"actor": actor, "request_digest": one.digest, **one.link}
+        facts = {"labels": one.labels, "actor": actor, "request_digest": one.digest, **one.link}
         return Accepted(self._launcher.miss_trigger(job, one.identity, now, "capacity", detail, **facts))
 
     def _job(self, one: Checked) -> Job:
@@ -257,6 +262,14 @@ def _check_same(one: Checked, first: Checked) -> None:
             f"the idempotency key {one.order.idempotency_key!r} is that of another order of this list; choose another "
             "key for another order"
         )
+
+
+def _merge_labels(job: Job, labels: Mapping[str, str]) -> dict[str, str]:
+    """Merge the labels of one run into those of its job; JobError for labels that are not valid."""
+    merged = {**job.labels, **labels}
+    if labels and (problem := label_problem(merged)) is not None:
+        raise JobError(f"job {job.id!r}: {problem}")
+    return merged
 
 
 def _merge(registered: RegisteredJob, kwargs: Mapping[str, Any], arguments_limit: int) -> dict[str, Any]:

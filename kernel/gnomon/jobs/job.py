@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal
 import msgspec
 
 from gnomon.domain.events import DeclaredStep
+from gnomon.domain.labels import label_problem
 from gnomon.domain.secret_references import is_flat, sealed
 from gnomon.durations import Duration, encode_hook
 from gnomon.errors import GnomonError, JobError
@@ -145,6 +146,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True,
     group: str | None = None
     priority: int = 0
     after: list[str] = []
+    labels: dict[str, str] = {}
     timeout: Duration | None = None
     silence: Duration | None = None
     cancel_grace: Duration = Duration(seconds=10)
@@ -197,6 +199,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True,
                 f"job {self.id!r}: group {self.group!r} is not valid: expected 1 to 64 of A-Z a-z 0-9 . _ : - "
                 "beginning with a letter or a digit"
             )
+        if self.labels and (problem := label_problem(self.labels)) is not None:
+            raise JobError(f"job {self.id!r}: {problem}")
         if not -MOST_PRIORITY <= self.priority <= MOST_PRIORITY:
             raise JobError(
                 f"job {self.id!r}: priority must be from {-MOST_PRIORITY} to {MOST_PRIORITY}, got {self.priority}"

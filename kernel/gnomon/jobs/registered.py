@@ -31,7 +31,18 @@ ARGUMENTS_LIMIT = 256 * 1024
 """Bytes that the arguments of a run may have as JSON, unless the kernel has another limit: each run in the log has them
 once more, and so has everything that lists runs."""
 _HINT = "annotate the parameter of the function with the type of the value, such as `day: date`"
-COLLECTIONS = ("tags", "after", "args", "kwargs", "steps", "progress_patterns", "options", "schedules", "exclude")
+COLLECTIONS = (
+    "tags",
+    "after",
+    "labels",
+    "args",
+    "kwargs",
+    "steps",
+    "progress_patterns",
+    "options",
+    "schedules",
+    "exclude",
+)
 _JSON = frozenset({"args", "kwargs", "options"})
 _FIELDS = msgspec.structs.fields(Job)
 _PLAIN = {

@@ -10,6 +10,7 @@ import msgspec
 from gnomon.domain.events import KERNEL_STREAM, Event, Progress
 from gnomon.domain.execution import Execution
 from gnomon.domain.job_state import JobState
+from gnomon.domain.labels import have_labels
 from gnomon.domain.operator_actions import action_of
 from gnomon.domain.own_copies import own_copy, own_state, own_view
 from gnomon.domain.records import ActionPage, ActionQuery, Checkpoint, ExecutionQuery, LogLine, Page
@@ -196,6 +197,7 @@ def _matcher(query: ExecutionQuery) -> Callable[[Execution], bool]:
             and (query.hidden or not execution.hidden)
             and (not query.status or execution.status in query.status)
             and query.is_manual in {None, execution.is_manual}
+            and (not query.labels or have_labels(execution.labels, query.labels))
             and (query.since is None or query.since <= execution.timestamp)
             and (query.until is None or execution.timestamp < query.until)
             and (not text or text in (execution.error_message or "").casefold())

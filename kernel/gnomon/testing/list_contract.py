@@ -148,11 +148,14 @@ class ListContract:
         for n in range(6):
             at = NOON + (n // 2) * HOUR
             histories += [
-                succeeded(f"a{n % 3}", at),
+                succeeded(f"a{n % 3}", at, labels={"tenant": str(n % 3), "kind": "a:b"}),
                 failed(f"b{n % 3}", at, f"Boom {n} ÄÖ 100%_"),
-                missed(f"c{n}", at),
+                missed(f"c{n}", at, labels={"tenant": str(n), "kind": "x"}),
             ]
-            histories += [running("a0", at + SECOND, is_manual=True), scheduled("b0", at + n * SECOND, attempt=2 + n)]
+            histories += [
+                running("a0", at + SECOND, is_manual=True, labels={"tenant": "1"}),
+                scheduled("b0", at + n * SECOND, attempt=2 + n),
+            ]
             histories += [cancelled("a1", at + (n + 1) * SECOND, is_manual=True)]
             histories += [extend(failed(f"b{n % 2}", at + SECOND, "Boom, hidden"), events.Hidden, actor="ann")]
         histories = list({history[0].stream: history for history in histories}.values())
@@ -164,6 +167,7 @@ class ListContract:
             "job_id": ["a0", "b0", "nobody"],
             "status": [("success",), ("failed", "running"), execution.STATUSES],
             "is_manual": [True, False],
+            "labels": [("tenant:1",), ("tenant:1", "kind:a:b"), ("kind:a",), ("enant:1",), ("tenant:",), ("%:1",)],
             "since": [NOON + HOUR],
             "until": [NOON + 2 * HOUR],
             "hidden": [True],
@@ -188,6 +192,7 @@ def _matches(view: Execution, query: ExecutionQuery) -> bool:
         query.job_id is None or view.job_id == query.job_id,
         not query.status or view.status in query.status,
         query.is_manual is None or view.is_manual == query.is_manual,
+        all(label in {f"{name}:{value}" for name, value in view.labels.items()} for label in query.labels),
         query.since is None or view.timestamp >= query.since,
         query.until is None or view.timestamp < query.until,
         query.scope is None or query.scope.has(view.job_id),

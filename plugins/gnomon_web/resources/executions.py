@@ -13,6 +13,7 @@ from gnomon import ExecutionQuery, KernelApi, UnknownJobError
 from gnomon.domain import codec
 from gnomon.domain.brief import brief_list
 from gnomon.domain.execution import Status
+from gnomon.domain.labels import MOST_LABELS, parse_label
 from gnomon.wire.problems import INVALID_PARAMETER
 from gnomon.wire.records import FullRecord, JsonObject, LogPage, Record, RecordPage
 from gnomon_web.app_keys import IDENTITY, actor_of, kernel_of
@@ -23,7 +24,7 @@ from gnomon_web.resources.parameters import ActionReason, JobId, Limit, Moment, 
 
 
 class RecordFilters(msgspec.Struct, kw_only=True, frozen=True):
-    """All filters combine. `q` searches error messages.
+    """All filters combine. `q` searches error messages. A run has every `label`, such as `tenant:7`, if it is listed.
 
     `since` <= timestamp < `until`. `cursor` is the `next` of the page before; use it instead of `offset`.
     """
@@ -34,6 +35,7 @@ class RecordFilters(msgspec.Struct, kw_only=True, frozen=True):
     job_id: JobId | None = None
     status: Annotated[tuple[Status, ...], Meta(min_length=1)] = ()
     is_manual: bool | None = None
+    label: tuple[Text, ...] = ()
     since: Moment | None = None
     until: Moment | None = None
     q: Text | None = None
@@ -42,11 +44,15 @@ class RecordFilters(msgspec.Struct, kw_only=True, frozen=True):
         """Refuse two starts of the page."""
         if self.cursor is not None and self.offset:
             raise ValueError("cursor and offset both set the start of the page: give one of them")
+        if len(self.label) > MOST_LABELS:
+            raise ValueError(f"{len(self.label)} labels are too many: a run has at most {MOST_LABELS}")
+        for text in self.label:
+            parse_label(text)
 
     @property
     def is_slow(self) -> bool:
         """Whether the store has to scan many executions."""
-        return self.q is not None or self.offset > DEEP_OFFSET
+        return self.q is not None or bool(self.label) or self.offset > DEEP_OFFSET
 
     def query(self, job_id: str | None) -> ExecutionQuery:
         """Return the query for the store."""
@@ -54,6 +60,7 @@ class RecordFilters(msgspec.Struct, kw_only=True, frozen=True):
             job_id=job_id,
             status=self.status,
             is_manual=self.is_manual,
+            labels=tuple(":".join(parse_label(text)) for text in self.label),
             since=self.since,
             until=self.until,
             text=self.q,

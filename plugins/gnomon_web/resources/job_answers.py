@@ -80,6 +80,7 @@ def _policies(job: Job, overrides: Overrides) -> Policies:
         group=job.group,
         priority=job.priority,
         after=job.after,
+        labels=job.labels,
         timeout=_text(job.timeout),
         silence=_text(job.silence),
         cancel_grace=str(job.cancel_grace),

@@ -43,12 +43,13 @@ class ForceFlag(msgspec.Struct, kw_only=True, frozen=True):
 
 
 class RunOptions(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
-    """The options of a manual run: `kwargs` are for this run only, `force` skips guards.
+    """The options of a manual run: `kwargs` and `labels` are for this run only, `force` skips guards.
 
     A paused job is resumed, unless `resume` is false: then it runs once and stays paused.
     """
 
     kwargs: dict[str, Any] | None = None
+    labels: dict[str, str] | None = None
     force: bool = False
     resume: bool = True
 
@@ -177,6 +178,7 @@ async def _run(
     triggered = await kernel_of(request).trigger(
         job_id,
         kwargs=options.kwargs or {},
+        labels=options.labels or {},
         force=options.force,
         resume=options.resume,
         actor=actor_of(request),

@@ -80,6 +80,7 @@ async def test_an_execution_has_the_fields_of_the_record_and_its_indexes(store: 
         (("_id", 1),),
         (("job_id", 1), ("timestamp", -1)),
         (("status", 1), ("timestamp", -1)),
+        (("labels", 1), ("timestamp", -1)),
         (("is_manual", 1), ("timestamp", -1)),
         (("gnomon.hidden", 1),),
     }

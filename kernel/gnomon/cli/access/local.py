@@ -98,9 +98,16 @@ class LocalKernel:
         return bool(await self._send(Resume(job_id, operator_name(), reason)))
 
     async def trigger(
-        self, job_id: str, *, kwargs: dict[str, Any], force: bool, resume: bool, idempotency_key: str | None
+        self,
+        job_id: str,
+        *,
+        kwargs: dict[str, Any],
+        labels: dict[str, str],
+        force: bool,
+        resume: bool,
+        idempotency_key: str | None,
     ) -> Triggered:
-        command = Trigger(job_id, kwargs, force, resume, operator_name(), idempotency_key)
+        command = Trigger(job_id, kwargs, labels, force, resume, operator_name(), idempotency_key)
         return msgspec.convert(await self._send(command), Triggered)
 
     async def cancel(self, execution_id: str, *, reason: str | None) -> Execution:

@@ -51,7 +51,14 @@ class ReachedKernel(Protocol):
         """Resume the fires of a job; return False if the job was not paused."""
 
     async def trigger(
-        self, job_id: str, *, kwargs: dict[str, Any], force: bool, resume: bool, idempotency_key: str | None
+        self,
+        job_id: str,
+        *,
+        kwargs: dict[str, Any],
+        labels: dict[str, str],
+        force: bool,
+        resume: bool,
+        idempotency_key: str | None,
     ) -> Triggered:
         """Run a job now, once."""
 

@@ -61,10 +61,17 @@ class RemoteKernel:
         return before.paused
 
     async def trigger(
-        self, job_id: str, *, kwargs: dict[str, Any], force: bool, resume: bool, idempotency_key: str | None
+        self,
+        job_id: str,
+        *,
+        kwargs: dict[str, Any],
+        labels: dict[str, str],
+        force: bool,
+        resume: bool,
+        idempotency_key: str | None,
     ) -> Triggered:
         return await self._client.trigger(
-            job_id, kwargs=kwargs, force=force, resume=resume, idempotency_key=idempotency_key
+            job_id, kwargs=kwargs, labels=labels, force=force, resume=resume, idempotency_key=idempotency_key
         )
 
     async def cancel(self, execution_id: str, *, reason: str | None) -> Execution:
@@ -126,6 +133,7 @@ class RemoteKernel:
                 job_id=query.job_id,
                 status=query.status,
                 is_manual=query.is_manual,
+                labels=query.labels,
                 since=query.since,
                 until=query.until,
                 text=query.text,

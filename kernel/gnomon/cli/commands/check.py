@@ -28,6 +28,7 @@ POLICIES = (
         "group",
         "priority",
         "after",
+        "labels",
         "timeout",
         "silence",
         "cancel_grace",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gnomon.cli.input.options import config_option, json_option, outer_options, url_option
+from gnomon.cli.input.options import config_option, json_option, label_option, outer_options, url_option
 from gnomon.cli.output.console import echo
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ STATUSES = ("scheduled", "running", "success", "failed", "missed", "cancelled")
 @click.option(
     "--status", multiple=True, type=click.Choice(STATUSES), help="Only runs with this status; may be repeated."
 )
+@label_option("Only runs with this label; with all of them, if repeated.")
 @click.option("--since", metavar="WHEN", help='Only runs since a duration ago such as "2h", or an ISO 8601 time.')
 @click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True)
 @click.option("--cursor", metavar="CURSOR", help="Continue after the previous page.")
@@ -41,6 +42,7 @@ def command(  # noqa: PLR0913, PLR0917 - one parameter for each option
     ctx: click.Context,
     job_id: str | None,
     status: tuple[Status, ...],
+    labels: tuple[tuple[str, str], ...],
     since: str | None,
     limit: int,
     cursor: str | None,
@@ -58,7 +60,14 @@ def command(  # noqa: PLR0913, PLR0917 - one parameter for each option
 
     kernel = reach(ctx, config, url)
     start = parse_past_time(since, kernel.zone, "--since") if since else None
-    query = ExecutionQuery(job_id=job_id, status=status, since=start, limit=limit, cursor=cursor)
+    query = ExecutionQuery(
+        job_id=job_id,
+        status=status,
+        labels=tuple(map(":".join, labels)),
+        since=start,
+        limit=limit,
+        cursor=cursor,
+    )
     page = asyncio.run(_page(kernel, query))
     if as_json:
         print_json({"items": [execution_record(item) for item in page.items], "total": page.total, "next": page.next})
@@ -152,7 +161,7 @@ async def _page(kernel: ReachedKernel, query: ExecutionQuery) -> Page:
     try:
         async with kernel:
             page = await kernel.executions(query)
-            if not page.total and (query.job_id or query.status or query.since):
+            if not page.total and (query.job_id or query.status or query.labels or query.since):
                 echo(await why_empty(kernel, "run", query.job_id), err=True)
             return page
     except ValueError as exc:

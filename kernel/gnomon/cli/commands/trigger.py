@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gnomon.cli.input.options import config_option, json_option, kwargs_option, parse_kwargs, url_option
+from gnomon.cli.input.options import config_option, json_option, kwargs_option, label_option, parse_kwargs, url_option
 from gnomon.cli.output.console import echo
 from gnomon.errors import GnomonError
 from gnomon.text import visible
@@ -30,6 +30,7 @@ EXIT_INTERRUPTED = 130
 @click.command("trigger")
 @click.argument("job_id", metavar="JOB")
 @kwargs_option
+@label_option("Give the run a label, NAME=VALUE; repeatable.")
 @click.option("--force", is_flag=True, help="Skip the guards.")
 @click.option("--keep-paused", is_flag=True, help="Leave a paused job paused; by default it is resumed.")
 @click.option("--follow", is_flag=True, help="Show the progress until the run ends; print its return value.")
@@ -42,6 +43,7 @@ def command(  # noqa: PLR0913, PLR0917 - one parameter for each option
     ctx: click.Context,
     job_id: str,
     kwargs: str | None,
+    labels: tuple[tuple[str, str], ...],
     force: bool,
     keep_paused: bool,
     follow: bool,
@@ -65,7 +67,12 @@ def command(  # noqa: PLR0913, PLR0917 - one parameter for each option
         if not keep_paused:
             await _confirm_resume(kernel, job_id, asks=not as_json)
         return await kernel.trigger(
-            job_id, kwargs=arguments, force=force, resume=not keep_paused, idempotency_key=idempotency_key
+            job_id,
+            kwargs=arguments,
+            labels=dict(labels),
+            force=force,
+            resume=not keep_paused,
+            idempotency_key=idempotency_key,
         )
 
     kernel = reach(ctx, config, url)

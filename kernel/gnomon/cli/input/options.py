@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from gnomon.json_depth import MAX_DEPTH, is_too_deep
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+F = TypeVar("F", bound="Callable[..., Any]")
 
 CONFIG_PATH = click.Path(path_type=Path)
 LOG_FORMATS = ("console", "logfmt", "json")
@@ -31,6 +36,28 @@ reason_option = click.option("--reason", metavar="TEXT", help="A reason, recorde
 def outer_options(ctx: click.Context) -> dict[str, Any]:
     """Return the options before the name of a subcommand, which apply to the subcommand too."""
     return ctx.parent.params if ctx.parent else {}
+
+
+class LabelType(click.ParamType[tuple[str, str]] if TYPE_CHECKING else click.ParamType):  # type: ignore[misc]
+    """A label, `NAME=VALUE` or `NAME:VALUE`, as a pair."""
+
+    name = "label"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, str]:
+        """Return the name and the value."""
+        from gnomon.domain.labels import parse_label
+
+        if isinstance(value, tuple):
+            return value[0], value[1]
+        try:
+            return parse_label(value)
+        except ValueError as exc:
+            raise click.BadParameter(str(exc), ctx, param) from exc
+
+
+def label_option(text: str) -> Callable[[F], F]:
+    """Return the option `--label`, which may be repeated."""
+    return click.option("--label", "labels", multiple=True, type=LabelType(), metavar="NAME=VALUE", help=text)
 
 
 def parse_kwargs(text: str | None) -> dict[str, Any]:

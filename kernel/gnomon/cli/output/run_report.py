@@ -16,6 +16,7 @@ from gnomon.cli.output.tables import output
 from gnomon.domain import events
 from gnomon.domain.events import Event
 from gnomon.domain.execution import Execution
+from gnomon.domain.labels import label_texts
 from gnomon.domain.progress import Step
 from gnomon.text import length, moment
 
@@ -66,6 +67,7 @@ def facts(execution: Execution, zone: tzinfo | None) -> list[tuple[str, str]]:
         "attempt": f"{execution.attempt}, of {execution.retry_of}" if execution.attempt > 1 else None,
         "reason": execution.reason,
         "detail": execution.detail,
+        "labels": ", ".join(label_texts(execution.labels)),
         "fires": _range(execution, zone),
         "cancelled by": execution.cancelled_by,
         "ran on": " ".join(word for word in (execution.node, execution.runner, execution.worker) if word),

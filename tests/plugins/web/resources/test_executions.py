@@ -299,3 +299,20 @@ async def test_steps_that_are_not_reached_yet_say_so_in_records_and_frames(serve
             ("fetch", "current"),
             ("check", "pending"),
         ]
+
+
+async def test_lists_filter_by_labels_of_triggers(serve: Any) -> None:
+    async with serve(Job(id="tick", func=tick, labels={"team": "data"})) as ask:
+        body = {"job_id": "tick", "labels": {"tenant": "7"}}
+        made = (await ask("POST", "/scheduler/trigger", json=body)).json
+        await ask.kernel.wait(made["_id"])
+        other = await run(ask, "tick")
+
+        assert made["labels"] == {"team": "data", "tenant": "7"}
+        assert await ids(ask, "label=tenant:7") == [made["_id"]]
+        assert await ids(ask, "label=team:data,tenant:7") == [made["_id"]]
+        assert sorted(await ids(ask, "label=team:data")) == sorted([made["_id"], other])
+        assert await ids(ask, "label=tenant:8") == []
+        refused = await ask("GET", "/scheduler/executions?label=tenant")
+        assert refused.status == 400
+        assert 'expected a label such as "tenant:7"' in str(refused.json)

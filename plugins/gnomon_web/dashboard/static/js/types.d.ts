@@ -47,6 +47,7 @@ export interface Run {
   reason: string | null;
   actor: string | null;
   kwargs: Record<string, unknown>;
+  labels?: Record<string, string>;
   /** long arguments, results and texts are cut, as in all lists */
   truncated?: boolean;
   force: boolean;

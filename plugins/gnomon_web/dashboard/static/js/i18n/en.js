@@ -4,7 +4,7 @@ export const en = {
   'skip': 'Skip to content', 'language': 'Language', 'theme': 'Theme', 'theme.auto': 'system', 'theme.light': 'light', 'theme.dark': 'dark',
   'all': 'All', 'close': 'Close', 'copy': 'Copy', 'copied': 'Copied', 'save': 'Save', 'yes': 'yes', 'never': 'never', 'state': 'State', 'loading': 'Loading…',
   'retry': 'Try again', 'load.failed': 'Loading failed: {reason}', 'and.more': 'and {n} more', 'crumbs': 'Breadcrumb', 'nothing.here': 'Page not found',
-  'keep.running': 'Keep running', 'keep.active': 'Keep active', 'keep.paused': 'Keep paused', 'keep.visible': 'Keep visible', 'filters.clear': 'Clear filters',
+  'keep.running': 'Keep running', 'keep.active': 'Keep active', 'keep.paused': 'Keep paused', 'keep.visible': 'Keep visible', 'runs.label.any': 'Show runs with any labels, not only {label}', 'fact.labels': 'Labels', 'filters.clear': 'Clear filters',
 
   'status.scheduled': 'Waiting', 'status.running': 'Running', 'status.success': 'Succeeded', 'status.failed': 'Failed', 'status.missed': 'Missed', 'status.cancelled': 'Cancelled',
   'status.active': 'Active', 'status.paused': 'Paused',

@@ -5,7 +5,7 @@ export const zh = {
   'skip': '跳到正文', 'language': '语言', 'theme': '主题', 'theme.auto': '跟随系统', 'theme.light': '浅色', 'theme.dark': '深色',
   'all': '全部', 'close': '关闭', 'copy': '复制', 'copied': '已复制', 'save': '保存', 'yes': '是', 'never': '从未', 'state': '状态', 'loading': '加载中…',
   'retry': '重试', 'load.failed': '加载失败：{reason}', 'and.more': '还有 {n} 项', 'crumbs': '当前位置', 'nothing.here': '页面不存在',
-  'keep.running': '继续执行', 'keep.active': '保持启用', 'keep.paused': '保持暂停', 'keep.visible': '继续显示', 'filters.clear': '清除筛选',
+  'keep.running': '继续执行', 'keep.active': '保持启用', 'keep.paused': '保持暂停', 'keep.visible': '继续显示', 'runs.label.any': '不再只显示带标签 {label} 的执行', 'fact.labels': '标签', 'filters.clear': '清除筛选',
 
   'status.scheduled': '等待中', 'status.running': '执行中', 'status.success': '成功', 'status.failed': '失败', 'status.missed': '错过', 'status.cancelled': '已终止',
   'status.active': '启用', 'status.paused': '已暂停',

@@ -66,10 +66,11 @@ async function readPages(query, most, signal) {
 }
 
 /** Whether a run matches a query. @param {Run} run @param {Record<string, any>} query */
-export function matches(run, { job_id, status, is_manual, since, until, q }) {
+export function matches(run, { job_id, status, is_manual, label, since, until, q }) {
   if (job_id && run.job_id !== job_id) return false;
   if (status && !String(status).split(',').includes(run.status)) return false;
   if (is_manual && String(run.is_manual) !== is_manual) return false;
+  if (label && !Object.entries(run.labels ?? {}).some(([name, value]) => `${name}:${value}` === label)) return false;
   const at = Date.parse(run.timestamp);
   if ((since && at < Date.parse(since)) || (until && at >= Date.parse(until))) return false;
   return !q || (run.error_message ?? '').toLowerCase().includes(q.toLowerCase());

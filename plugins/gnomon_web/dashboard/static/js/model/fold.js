@@ -78,6 +78,7 @@ const initialFields = (event) => ({
   force: event.force ?? false,
   args: event.args ?? [],
   kwargs: event.kwargs ?? {},
+  labels: event.labels ?? {},
   actor: event.actor ?? null,
   attempt: event.attempt ?? 1,
   retry_of: event.retry_of ?? null,

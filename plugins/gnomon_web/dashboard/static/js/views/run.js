@@ -199,6 +199,7 @@ const details = (read) =>
       [began || run.status === 'scheduled' ? t('col.started') : t('fact.recorded'), run.status === 'scheduled' ? t('run.waiting') : moment(run.timestamp, dateAndTime)],
       [t('fact.late'), began && late >= 0.1 ? h('span', { class: 'num' }, duration(late)) : null],
       [t('fact.ended'), isOver(run) ? moment(run.updated_at, dateAndTime) : null],
+      [t('fact.labels'), Object.keys(run.labels ?? {}).length ? labelLinks(run.labels ?? {}) : null],
       [t('fact.reason'), run.reason ? word('reason', run.reason) : null],
       [t('fact.detail'), run.detail ? clean(run.detail) : null],
       [t('fact.count'), (run.count ?? 1) > 1 ? `${number(run.count ?? 1)} (${fullMoment(run.first ?? run.scheduled_time)} – ${fullMoment(run.last ?? run.scheduled_time)})` : null],
@@ -225,6 +226,9 @@ const parameters = (read) =>
       ...Object.entries(kwargs).map(([name, value]) => /** @type {[string, any]} */ ([name, h('code', null, clean(JSON.stringify(value)))])),
     ]);
   });
+
+/** Each label leads to the runs that have it. @param {Record<string, string>} labels */
+const labelLinks = (labels) => Object.entries(labels).map(([name, value]) => h('a', { href: address('/runs', { label: `${name}:${value}` }) }, clean(`${name}:${value}`), ' '));
 
 /** @param {() => Run} read */
 const result = (read) => () => (read().return_value === null || read().return_value === undefined ? null : panel(t('result'), json(read().return_value)));

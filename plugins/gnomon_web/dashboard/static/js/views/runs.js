@@ -20,7 +20,7 @@ import { searchField } from './jobs.js';
 const PAGE_ROWS = 50;
 const MAX_ROWS = 200; // live rows; older ones are dropped and read again on demand
 const STATUSES = ['running', 'scheduled', 'success', 'failed', 'missed', 'cancelled'];
-const FILTERS = ['status', 'job_id', 'is_manual', 'since', 'until', 'q'];
+const FILTERS = ['status', 'job_id', 'is_manual', 'label', 'since', 'until', 'q'];
 const SPANS = /** @type {Record<string, number>} */ ({ '1h': 3600e3, '24h': 86400e3, '7d': 7 * 86400e3, '30d': 30 * 86400e3 });
 
 /** The filters in the address. @param {Record<string, string>} query */
@@ -156,6 +156,7 @@ function filters() {
     select('job_id', t('col.job'), () => [['', t('runs.any.job')], ...store.jobIds.value.map((id) => /** @type {[string, string]} */ ([id, store.jobName(id)]))]),
     select('is_manual', t('col.by'), () => [['', t('runs.any.by')], ['true', t('by.manual')], ['false', t('by.schedule')]]),
     periodSelect(),
+    () => query().label && h('button', { type: 'button', 'aria-label': t('runs.label.any', { label: query().label }), onclick: () => refine({ label: null }) }, clean(query().label), icon('close')),
     () => FILTERS.some((key) => query()[key]) && h('button', { class: 'quiet', onclick: clear }, icon('close'), t('filters.clear')),
   ]);
 }
