@@ -12,9 +12,10 @@ Without tokens it serves this machine only. Other plugins add calls with the hoo
 `gnomon_web.http.contributions`. Requires prometheus-client: `pip install 'gnomon[web]'`.
 """
 
+from gnomon_web.asgi import AsgiProxy
 from gnomon_web.auth.tokens import Token
 from gnomon_web.config import Config
 from gnomon_web.mounted import app
 from gnomon_web.plugin import WebPlugin
 
-__all__ = ["Config", "Token", "WebPlugin", "app"]
+__all__ = ["AsgiProxy", "Config", "Token", "WebPlugin", "app"]
