@@ -37,7 +37,7 @@ def _blocking(
 class SyncClient:
     """A Client whose calls are plain methods: `with SyncClient(url, token="...") as client: client.trigger("sync")`.
 
-    Its requests run on an event loop in a thread of its own. The arguments, results and errors are those of `Client`;
+    Its requests run on an event loop in their own thread. The arguments, results and errors are those of `Client`;
     what that yields, `follow`, `follow_log` and `events`, are iterators here.
     """
 

@@ -362,6 +362,6 @@ class Client:
 
 
 def _order_headers(expect_version: int | None, idempotency_key: str | None) -> dict[str, str]:
-    """Return the headers of an order; each has a key of its own, so that repeating a request has no second effect."""
+    """Return the headers of an order; each has its own key, so that repeating a request has no second effect."""
     headers = {"Idempotency-Key": idempotency_key or secrets.token_hex(16)}
     return headers if expect_version is None else headers | {"If-Match": f'"{expect_version}"'}

@@ -93,8 +93,8 @@ def routes() -> list[Route]:
     """Return the routes of this module."""
     base: dict[str, Any] = {"tag": "jobs", "scoped": True}
     one = "/scheduler/jobs/{job_id}"
-    act: dict[str, Any] = {"method": "POST", "role": "operator", "tag": "jobs", "errors": (404,), "scoped": True}
-    run = act | {"status": 202, "errors": (404, 413, 415, 422, 429)}
+    act: dict[str, Any] = {"method": "POST", "role": "operator", "tag": "jobs", "errors": (404, 409), "scoped": True}
+    run = act | {"status": 202, "errors": (404, 409, 413, 415, 422, 429)}
     return [
         Route(method="GET", path="/scheduler/jobs", handler=list_jobs, role="viewer", **base),
         Route(method="GET", path=one, handler=get_job, role="viewer", errors=(404,), **base),
@@ -102,7 +102,9 @@ def routes() -> list[Route]:
         Route(path=f"{one}/pause", handler=pause, **act),
         Route(path=f"{one}/resume", handler=resume, **act),
         Route(
-            path=f"{one}/metadata", handler=put_metadata, **(act | {"method": "PUT", "errors": (404, 413, 415, 422)})
+            path=f"{one}/metadata",
+            handler=put_metadata,
+            **(act | {"method": "PUT", "errors": (404, 409, 413, 415, 422)}),
         ),
         Route(path="/scheduler/trigger", handler=trigger, **run),
         Route(path=f"{one}/trigger", handler=trigger_job, **run),

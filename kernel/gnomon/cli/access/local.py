@@ -147,7 +147,7 @@ class LocalKernel:
         return JobPause(paused.paused_by, paused.paused_reason) if paused is not None else None
 
     async def preview_job(self, keys: dict[str, Any]) -> JobPreview:
-        """Ask the running kernel, or compute it here."""
+        """Return the preview of the running kernel; without one it is computed here."""
         try:
             return msgspec.convert(await self._send(PreviewJob(keys)), JobPreview)
         except NoKernelError:

@@ -87,7 +87,7 @@ def command(  # noqa: PLR0913, PLR0917 - one parameter for each option
 
 
 async def _confirm_resume(kernel: ReachedKernel, job_id: str, *, asks: bool) -> None:
-    """Say that a trigger resumes the schedule of a paused job; at a terminal, ask first."""
+    """Print that a trigger resumes a paused job; at a terminal, raise GnomonError if that is not wanted."""
     if (pause := await kernel.pause_of(job_id)) is None:
         return
     by = f" by {pause.by}" if pause.by else ""
