@@ -112,7 +112,7 @@ class RestoredJobs:
                 events.job_stream(state.job_id),
                 state.job_id,
                 actor=KERNEL,
-                reason="it cannot be built from its definition in the log",
+                reason=f"it cannot be built: {problem}",
                 problem=problem,
             )
             self._registry.enter(state.job_id)

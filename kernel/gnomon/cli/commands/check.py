@@ -40,7 +40,9 @@ POLICIES = (
 @click.command("check")
 @config_argument
 @click.option("--connect", is_flag=True, help="Also connect to the servers of the plugins.")
-@click.option("--log", "reads_log", is_flag=True, help="Also search the log for secrets in plain text.")
+@click.option(
+    "--log", "reads_log", is_flag=True, help="Also check the log: plain secrets, and jobs that cannot be built."
+)
 @config_option
 @json_option
 @click.pass_context
@@ -50,7 +52,8 @@ def command(
     """Check a config, and show when its jobs are due.
 
     Exits with 2 if the config is not valid, with 1 if a server cannot be used, or if the log holds what looks like
-    secrets in plain text. Nothing is started or changed. Intervals are counted from now.
+    secrets in plain text, or jobs added at run time that cannot be built. Nothing is started or changed. Intervals are
+    counted from now.
     """
     from gnomon.cli.access.resolve import read_config
     from gnomon.cli.output.json_output import print_json
@@ -72,6 +75,8 @@ def command(
     problems = [f"{found.plugin}: {found.message}" for found in connections if not found.ok]
     secrets = asyncio.run(_search_log(deployment)) if reads_log else []
     problems += [_logged(secret) for secret in secrets]
+    added = asyncio.run(_check_added(deployment)) if reads_log else []
+    problems += added
     if as_json:
         answer = {"ok": not problems, "problems": problems, "warnings": deployment.warnings, "jobs": jobs}
         more = {"connections": connections} if connect else {}
@@ -82,6 +87,8 @@ def command(
             _print_connections(connections)
         for secret in secrets:
             click.echo(f"\nlog: {_logged(secret)}", err=True)
+        for problem in added:
+            click.echo(f"\nlog: {problem}", err=True)
         for warning in deployment.warnings:
             echo(f"\nwarning: {warning}", err=True)
         _print_verdict(deployment, problems)
@@ -106,6 +113,20 @@ async def _search_log(deployment: Deployment) -> list[LoggedSecret]:
         async for events in read_log(log, 0, await log.head()):
             found.add(events)
     return found.listed()
+
+
+async def _check_added(deployment: Deployment) -> list[str]:
+    """Return what is wrong with the jobs that the log would bring back."""
+    from gnomon.cli.access.stored_log import open_log
+    from gnomon.errors import JobExistsError
+
+    async with open_log(deployment.store) as log:
+        states = await log.jobs(removed=False)
+    try:
+        jobs = deployment.with_added(states)
+    except JobExistsError as exc:
+        return [str(exc)]
+    return [f"job {one.job.id!r} cannot be built: {one.problem}" for one in jobs if one.problem is not None]
 
 
 def _logged(secret: LoggedSecret) -> str:
