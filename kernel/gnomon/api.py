@@ -213,20 +213,35 @@ class KernelApi(Protocol):
     ) -> datetime:
         """Decide that a fire to come will not run, by default the next one, and return it.
 
-        A time without an offset is in the zone of the job. When the fire is due it is missed, with the reason
-        `skipped`; the decision survives a restart. With `undo` the fire runs after all. UnknownJobError; JobError where
-        there is no such fire to come.
+        A time without an offset is in the job's zone. `undo` withdraws it. UnknownJobError; JobError for no such fire.
         """
 
-    # --- many at once, and the whole kernel ---
+    async def backfill(
+        self,
+        job_id: str,
+        since: datetime,
+        until: datetime,
+        *,
+        overlap: bool = False,
+        rate: str | None = None,
+        rerun: bool = False,
+        actor: str | None = None,
+        reason: str | None = None,
+    ) -> int:
+        """Run a job for the past fires of its schedule from `since` to `until`; return how many there are.
+
+        Each has one run, with its time as `scheduled_time` and the cause `backfill`, unless it has a success; with
+        `rerun` also then. They run one after the other, oldest first, or with `overlap` as many at once as the job
+        allows, and at most `rate` start in a time, such as "10/m". A restart goes on. UnknownJobError; JobError.
+        """
+
+    async def stop_backfill(self, job_id: str, *, actor: str | None = None, reason: str | None = None) -> bool:
+        """Start no more runs of a job's backfill; those that were accepted go on. False where there is none."""
 
     async def pause_jobs(
         self, selection: JobSelection, *, actor: str | None = None, reason: str | None = None
     ) -> list[ActOutcome]:
-        """Pause all jobs of a selection, at most 1,000, in one commit; return what came of each.
-
-        JobError for a selection without a condition, or of too many jobs.
-        """
+        """Pause all jobs of a selection, at most 1,000, in one commit; return what came of each. JobError."""
 
     async def resume_jobs(
         self, selection: JobSelection, *, actor: str | None = None, reason: str | None = None
@@ -236,22 +251,13 @@ class KernelApi(Protocol):
     async def cancel_runs(
         self, selection: RunSelection, *, actor: str | None = None, reason: str | None = None
     ) -> list[ActOutcome]:
-        """Request that all runs of a selection stop, at most 1,000; return what came of each.
-
-        UnknownJobError; JobError for a selection without a condition, or of too many runs.
-        """
+        """Request that all runs of a selection stop, at most 1,000. UnknownJobError; JobError."""
 
     async def hold(self, *, actor: str | None = None, reason: str | None = None) -> bool:
-        """Hold back the fires of all jobs until `release`, across restarts. False where they are held already.
-
-        Runs that have been accepted go on, and operators can trigger jobs.
-        """
+        """Hold back the fires of all jobs until `release`, across restarts. False where they are held already."""
 
     async def release(self, *, actor: str | None = None, reason: str | None = None) -> bool:
-        """Release the fires of all jobs; their `catch_up` decides about the fires that were held. False where none are.
-
-        A job that is paused by itself stays paused.
-        """
+        """Release the fires of all jobs; their `catch_up` decides about those that were held. False where none are."""
 
     # --- runs ---
 

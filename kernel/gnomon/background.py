@@ -144,6 +144,8 @@ class BackgroundKernel:
     pause_jobs = _blocking(KernelApi.pause_jobs)
     resume_jobs = _blocking(KernelApi.resume_jobs)
     cancel_runs = _blocking(KernelApi.cancel_runs)
+    backfill = _blocking(KernelApi.backfill)
+    stop_backfill = _blocking(KernelApi.stop_backfill)
     hold = _blocking(KernelApi.hold)
     release = _blocking(KernelApi.release)
     apply_jobs = _blocking(KernelApi.apply_jobs)

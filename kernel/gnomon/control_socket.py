@@ -16,14 +16,12 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from gnomon.deployment.config import Config
-from gnomon.domain.bulk_acts import JobSelection, RunSelection
 from gnomon.domain.job_order import JobOrder
 from gnomon.durations import encode_hook
 from gnomon.errors import ConfigError, GnomonError, JobKeysError
@@ -31,6 +29,15 @@ from gnomon.files import other_writers
 from gnomon.json_depth import MAX_DEPTH, is_text_too_deep
 from gnomon.kernel import Kernel
 from gnomon.logs import get_logger
+from gnomon.wire.operator_commands import (
+    CancelRuns,
+    OperatorCommand,
+    PauseJobs,
+    SetHeld,
+    Skip,
+    StartBackfill,
+    StopBackfill,
+)
 
 log = get_logger("gnomon.control_socket")
 
@@ -81,41 +88,6 @@ class Cancel(msgspec.Struct, frozen=True, tag="cancel"):
     reason: str | None = None
 
 
-class Skip(msgspec.Struct, frozen=True, tag="skip"):
-    """Skip one fire of a job, by default the next one, or withdraw that."""
-
-    job_id: str
-    fire: datetime | None = None
-    undo: bool = False
-    actor: str | None = None
-    reason: str | None = None
-
-
-class SetHeld(msgspec.Struct, frozen=True, tag="hold"):
-    """Hold back the fires of all jobs, or release them."""
-
-    held: bool
-    actor: str | None = None
-    reason: str | None = None
-
-
-class PauseJobs(msgspec.Struct, frozen=True, tag="pause_jobs"):
-    """Pause many jobs, or resume them."""
-
-    selection: JobSelection
-    paused: bool
-    actor: str | None = None
-    reason: str | None = None
-
-
-class CancelRuns(msgspec.Struct, frozen=True, tag="cancel_runs"):
-    """Request that many runs stop."""
-
-    selection: RunSelection
-    actor: str | None = None
-    reason: str | None = None
-
-
 class OrderJob(msgspec.Struct, frozen=True, tag="order_job"):
     """Add, replace, change or remove a job. Its sender is the kernel's own user, who may name any function."""
 
@@ -139,20 +111,7 @@ class GetHealth(msgspec.Struct, frozen=True, tag="health"):
     """Return the kernel's health."""
 
 
-Command = (
-    Pause
-    | Resume
-    | Trigger
-    | Cancel
-    | Skip
-    | SetHeld
-    | PauseJobs
-    | CancelRuns
-    | OrderJob
-    | PreviewJob
-    | ReloadJobs
-    | GetHealth
-)
+Command = Pause | Resume | Trigger | Cancel | OperatorCommand | OrderJob | PreviewJob | ReloadJobs | GetHealth
 
 
 class Answer(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -374,10 +333,15 @@ async def _execute(kernel: Kernel, command: Command, reload: Reload) -> Any:  # 
             return await _operate(kernel, command)
 
 
-async def _operate(kernel: Kernel, command: Skip | SetHeld | PauseJobs | CancelRuns) -> Any:
+async def _operate(kernel: Kernel, command: OperatorCommand) -> Any:
     match command:
         case Skip(job_id, fire, undo, actor, reason):
             return await kernel.skip(job_id, fire, undo=undo, actor=actor, reason=reason)
+        case StartBackfill():
+            order = msgspec.structs.asdict(command)
+            return await kernel.backfill(order.pop("job_id"), order.pop("since"), order.pop("until"), **order)
+        case StopBackfill(job_id, actor, reason):
+            return await kernel.stop_backfill(job_id, actor=actor, reason=reason)
         case SetHeld(held, actor, reason):
             return await (kernel.hold if held else kernel.release)(actor=actor, reason=reason)
         case PauseJobs(selection, paused, actor, reason):

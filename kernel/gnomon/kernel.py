@@ -29,6 +29,7 @@ from gnomon.engine.admission import QUEUE_LIMIT, Admission
 from gnomon.engine.asked_trigger import AskedTrigger
 from gnomon.engine.attached_schedulers import AttachedSchedulers
 from gnomon.engine.attachment_commands import AttachmentCommands
+from gnomon.engine.backfills import Backfills
 from gnomon.engine.body_orders import BodyOrders
 from gnomon.engine.dependencies import Dependencies
 from gnomon.engine.finished_jobs import FinishedJobs
@@ -252,6 +253,7 @@ class Kernel(KernelQueries, OperatorCommands, AttachmentCommands):
         self._launcher.start_waiting()
         if self._keeps_time:
             self._start_component(self._timetable.run(), "timetable")
+            self._backfills.resume()
             self._start_component(self._finished_jobs.run(self._added_jobs), "removal of finished jobs")
             await self._dependencies.resume_following()
             self._start_component(self._dependencies.run(self._launcher, self._timetable), "dependencies")
@@ -289,6 +291,9 @@ class Kernel(KernelQueries, OperatorCommands, AttachmentCommands):
         self._added_jobs = AddedJobs(self._journal, self._jobs, self._registry, recorder, self._launcher)
         self._restored_jobs = RestoredJobs(
             self._journal, self._jobs, self._registry, recorder, self._launcher, self._restored
+        )
+        self._backfills = Backfills(
+            self._journal, self._store, self._launcher, self._jobs, self.clock, tasks, self._hold
         )
         self._condition = KernelCondition(self._journal, self._timetable, self._watchdog, self._jobs)
         self._attached = AttachedSchedulers(self._journal, self.clock, self._jobs, tasks)

@@ -211,3 +211,13 @@ def test_many_jobs_and_runs_are_named_by_what_they_have_in_common(gnomon: Run, k
     kernel.wait_for("started", run=run)
     assert gnomon("cancel", "--job", "until_cancelled").stdout.strip() == f"{run}: cancellation requested"
     kernel.wait_for("cancelled", run=run)
+
+
+@pytest.mark.usefixtures("kernel")
+def test_a_backfill_is_ordered_and_stopped(gnomon: Run) -> None:
+    begun = gnomon("backfill", "tick", "--from", "2026-01-01T00:00", "--to", "2026-01-01T05:30", "--limit", "1/h")
+    assert begun.stdout.strip().startswith("tick: the backfill of ")
+    assert "is not over" in gnomon("backfill", "tick", "--from", "2026-01-01", "--to", "2026-01-02").stderr
+    assert gnomon("backfill", "tick", "--stop").stdout.strip() == "tick: the backfill is stopped"
+    assert gnomon("backfill", "tick", "--stop").stdout.strip() == "tick has no backfill"
+    assert "give --from and --to, or --stop" in gnomon("backfill", "tick", "--from", "2026-01-01").stderr

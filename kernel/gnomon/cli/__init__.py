@@ -37,6 +37,7 @@ COMMANDS = {
     "pause": "Pause jobs: hold back their fires until they are resumed.",
     "resume": "Resume the fires of paused jobs.",
     "skip": "Skip the next fire of a job, or a later one.",
+    "backfill": "Run a job for past fires of its schedule.",
     "hold": "Hold back the fires of all jobs, for maintenance.",
     "release": "Release the fires of all jobs.",
     "cancel": "Request that a run stops.",

@@ -22,6 +22,8 @@ from gnomon.domain.job_preview import JobPreview
 from gnomon.domain.records import ActionPage, ActionStatus, LogLine, Page
 from gnomon.domain.run_order import RunOrder, WhenFull
 from gnomon.wire.records import (
+    BackfillAnswer,
+    BackfillStop,
     HistoryPage,
     HoldAnswer,
     JobDetail,
@@ -178,6 +180,29 @@ class Client:
         return (
             await self._session.request("POST", path, SkippedFire, subject=job_id, body=body, query=query)
         ).scheduled_time
+
+    async def backfill(
+        self,
+        job_id: str,
+        since: datetime,
+        until: datetime,
+        *,
+        overlap: bool = False,
+        rate: str | None = None,
+        rerun: bool = False,
+        reason: str | None = None,
+    ) -> int:
+        """Run a job for the past fires of its schedule, like `Kernel.backfill`; return how many there are."""
+        path = f"/scheduler/jobs/{segment(job_id)}/backfill"
+        body = {"from": since, "to": until, "overlap": overlap, "rate": rate, "rerun": rerun}
+        query = {"reason": reason}
+        return (await self._session.request("POST", path, BackfillAnswer, subject=job_id, body=body, query=query)).fires
+
+    async def stop_backfill(self, job_id: str, *, reason: str | None = None) -> bool:
+        """Start no more runs of a job's backfill. False where there is none."""
+        path = f"/scheduler/jobs/{segment(job_id)}/backfill/stop"
+        answer = await self._session.request("POST", path, BackfillStop, subject=job_id, query={"reason": reason})
+        return answer.stopped
 
     async def pause_jobs(self, selection: JobSelection, *, reason: str | None = None) -> list[ActOutcome]:
         """Pause all jobs of a selection, at most 1,000; return what came of each."""

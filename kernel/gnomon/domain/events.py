@@ -24,11 +24,14 @@ from gnomon.domain.kernel_events import ClockChanged as ClockChanged
 from gnomon.domain.kernel_events import KernelHeldUp as KernelHeldUp
 from gnomon.domain.kernel_events import KernelStarted as KernelStarted
 from gnomon.domain.kernel_events import KernelStopped as KernelStopped
+from gnomon.domain.operator_events import BackfillEnded as BackfillEnded
+from gnomon.domain.operator_events import BackfillStarted as BackfillStarted
 from gnomon.domain.operator_events import FireSkipped as FireSkipped
 from gnomon.domain.operator_events import Hold as Hold
 from gnomon.domain.operator_events import HoldFact as HoldFact
 from gnomon.domain.operator_events import KernelHeld as KernelHeld
 from gnomon.domain.operator_events import KernelReleased as KernelReleased
+from gnomon.domain.operator_events import OperatorFact as OperatorFact
 
 FailedReason = Literal["exception", "timeout", "silence", "zombie", "lost", "marked", "killed", "internal"]
 Cause = Literal["at_start", "backfill"]
@@ -320,7 +323,7 @@ class UnknownEvent(Event, frozen=True, kw_only=True, tag="unknown"):
 
 
 Lifecycle = Scheduled | Started | Progress | Succeeded | Failed | Missed | Cancelled
-JobFact = JobAdded | JobChanged | JobRemoved | JobPaused | JobResumed | JobDescribed | ActionImported | FireSkipped
+JobFact = JobAdded | JobChanged | JobRemoved | JobPaused | JobResumed | JobDescribed | ActionImported | OperatorFact
 KernelFact = KernelStarted | KernelStopped | ClockChanged | KernelHeldUp | HoldFact | ActRefused | AccessFact
 KnownEvent = Lifecycle | CancelRequested | Warned | LateResult | Hidden | Imported | JobFact | KernelFact
 

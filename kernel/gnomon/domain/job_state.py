@@ -20,6 +20,18 @@ class Skip(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     reason: str | None = None
 
 
+class Backfill(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """A backfill that is not over, as `backfill_started` has it; `at` is when it was ordered."""
+
+    at: datetime
+    since: datetime
+    until: datetime
+    overlap: bool = False
+    rerun: bool = False
+    rate: str | None = None
+    actor: str | None = None
+
+
 class JobState(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
     """A fold over `job:<job_id>` and over the fires of the job.
 
@@ -29,7 +41,7 @@ class JobState(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
     and `note` are an operator's, empty where there is none; they are not part of the definition. `version` is that of
     the job's own stream. `origin`, `owner` and `temporary` are those of `job_added`. `problem` is set while the kernel
     holds the job paused because it cannot build it. `skips` are the fires to come that will not run,
-    and perhaps past ones.
+    and perhaps past ones. `backfill` is set while runs are made for past fires.
     """
 
     job_id: str
@@ -50,6 +62,7 @@ class JobState(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
     temporary: bool = False
     problem: str | None = None
     skips: tuple[Skip, ...] = ()
+    backfill: Backfill | None = None
 
     def skip_of(self, fire: datetime) -> Skip | None:
         """Return the operator's decision that a fire will not run."""
@@ -111,6 +124,7 @@ def _restart_schedule(state: JobState, event: events.JobAdded | events.JobChange
 
 def _removed(state: JobState, _event: events.JobRemoved) -> None:
     state.removed = True
+    state.backfill = None
 
 
 def _paused(state: JobState, event: events.JobPaused) -> None:
@@ -142,6 +156,14 @@ def _skipped(state: JobState, event: events.FireSkipped) -> None:
     state.skips = tuple(sorted(others, key=lambda skip: skip.at))
 
 
+def _backfill_started(state: JobState, event: events.BackfillStarted) -> None:
+    state.backfill = Backfill(event.at, event.since, event.until, event.overlap, event.rerun, event.rate, event.actor)
+
+
+def _backfill_ended(state: JobState, _event: events.BackfillEnded) -> None:
+    state.backfill = None
+
+
 def _scheduled(state: JobState, event: events.Scheduled) -> None:
     if event.is_fire:
         _fired(state, event.scheduled_time)
@@ -167,6 +189,8 @@ _STEPS: Final[dict[type[Event], Callable[[JobState, Any], None]]] = {
     events.JobResumed: _resumed,
     events.JobDescribed: _described,
     events.FireSkipped: _skipped,
+    events.BackfillStarted: _backfill_started,
+    events.BackfillEnded: _backfill_ended,
     events.Scheduled: _scheduled,
     events.Missed: _missed,
 }

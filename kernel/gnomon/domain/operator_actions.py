@@ -64,8 +64,13 @@ def _skipped(event: events.FireSkipped) -> Action:
     )
 
 
+def _backfill_started(event: events.BackfillStarted) -> Action:
+    span = f"from {event.since:%Y-%m-%d %H:%M} to {event.until:%Y-%m-%d %H:%M} UTC"
+    return _act(event, "backfill", detail=f"{span}: {event.reason}" if event.reason else span)
+
+
 def _triggered(event: events.Scheduled) -> Action | None:
-    return _act(event, "trigger") if event.is_manual and event.attempt == 1 else None
+    return _act(event, "trigger") if event.is_manual and event.attempt == 1 and event.cause is None else None
 
 
 def _refused(event: events.Missed) -> Action | None:
@@ -119,6 +124,8 @@ _ACTIONS: Final[dict[type[Event], Callable[[Any], Action | None]]] = {
     events.JobResumed: _of_job("resume"),
     events.JobDescribed: _described,
     events.FireSkipped: _skipped,
+    events.BackfillStarted: _backfill_started,
+    events.BackfillEnded: _of_job("stop_backfill"),
     events.KernelHeld: _of_job("hold"),
     events.KernelReleased: _of_job("release"),
     events.Scheduled: _triggered,

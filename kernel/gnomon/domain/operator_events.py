@@ -33,6 +33,31 @@ class FireSkipped(JobEvent, frozen=True, kw_only=True, tag="fire_skipped"):
     withdrawn: bool = False
 
 
+class BackfillStarted(JobEvent, frozen=True, kw_only=True, tag="backfill_started"):
+    """An operator ordered the runs of a job for the fires of its schedule from `since` to `until`, both included.
+
+    Times that have a success are left out, unless `rerun` is true. With `overlap` runs need not wait for the ones
+    before. `rate` limits how many start in a time, such as "10/m".
+    """
+
+    since: datetime
+    until: datetime
+    overlap: bool = False
+    rerun: bool = False
+    rate: str | None = None
+
+
+class BackfillEnded(JobEvent, frozen=True, kw_only=True, tag="backfill_ended"):
+    """A backfill is over. `runs` were accepted and `left_out` times were not needed, since its kernel started.
+
+    `is_complete` is false where it was stopped before.
+    """
+
+    runs: int
+    left_out: int
+    is_complete: bool = True
+
+
 class KernelHeld(KernelEvent, frozen=True, kw_only=True, tag="kernel_held"):
     """An operator holds all fires back until `kernel_released`, also under kernels that start meanwhile."""
 
@@ -48,3 +73,4 @@ class KernelReleased(KernelEvent, frozen=True, kw_only=True, tag="kernel_release
 
 
 HoldFact = KernelHeld | KernelReleased
+OperatorFact = FireSkipped | BackfillStarted | BackfillEnded

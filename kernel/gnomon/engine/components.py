@@ -17,6 +17,7 @@ from gnomon.domain.own_copies import own_state, own_view
 from gnomon.engine.added_jobs import AddedJobs
 from gnomon.engine.admission import Admission
 from gnomon.engine.attached_schedulers import AttachedSchedulers
+from gnomon.engine.backfills import Backfills
 from gnomon.engine.contained_calls import contained
 from gnomon.engine.dependencies import Dependencies
 from gnomon.engine.finished_jobs import FinishedJobs
@@ -122,6 +123,7 @@ class KernelComponents(KernelApi):
     _finished_jobs: FinishedJobs
     _refused_acts: RefusedActs
     _hold: KernelHold
+    _backfills: Backfills
     _keeps_time: bool
 
     async def _find(self, execution_id: str) -> Execution | None:

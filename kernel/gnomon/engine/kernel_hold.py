@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import datetime, timedelta
 
 from gnomon.domain import events
@@ -15,6 +16,18 @@ class KernelHold:
 
     def __init__(self) -> None:
         self.current: Hold | None = None
+        self._released = asyncio.Event()
+
+    async def wait_for_release(self) -> None:
+        """Wait until fires are not held back."""
+        while self.current is not None:
+            self._released.clear()
+            await self._released.wait()
+
+    def release(self) -> None:
+        """End the hold."""
+        self.current = None
+        self._released.set()
 
     @property
     def problem(self) -> str | None:

@@ -182,15 +182,18 @@ class Launcher:
         fires = {job.id: (job, now) for job in jobs} if self._guards.are_any else {}
         return await self._guards.vetoes(list(fires.values())) if fires else {}
 
-    def trigger(self, job: Job, identity: str, now: datetime, veto: str | None, **facts: Any) -> Execution:
+    def trigger(
+        self, job: Job, identity: str, now: datetime, veto: str | None, due: datetime | None = None, **facts: Any
+    ) -> Execution:
         """Accept a manual run, which an overlap only makes wait, or record that a guard vetoed it.
 
         The caller has made sure that the queue of the job has room. `now` is the time with which the guards were asked.
+        `due` is when it could have started, for a run with a time of the past.
         """
         if veto is not None:
             return self.miss_trigger(job, identity, now, "guard", veto, **facts)
         execution = self._schedule(identity, job, scheduled_time=now, is_manual=True, **facts)
-        self._admit(execution, job, now)
+        self._admit(execution, job, due or now)
         return execution
 
     def miss_trigger(

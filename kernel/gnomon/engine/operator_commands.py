@@ -73,13 +73,42 @@ class OperatorCommands(KernelCommands):
         if self._hold.current is None:
             return False
         self._facts.record(events.KernelReleased, actor=actor, reason=reason)
-        self._hold.current = None
+        self._hold.release()
         if self._keeps_time:
             absence = Absence(held_until=self.clock.now())
             for registered in self._jobs:
                 self._registry.enter(registered.job.id, absence)
         await self._durable()
         return True
+
+    @on_kernel_loop
+    @refusable("backfill")
+    async def backfill(
+        self,
+        job_id: str,
+        since: datetime,
+        until: datetime,
+        *,
+        overlap: bool = False,
+        rate: str | None = None,
+        rerun: bool = False,
+        actor: str | None = None,
+        reason: str | None = None,
+    ) -> int:
+        await self._timetable.idle()
+        zone = timezone_or_utc(self._jobs[job_id].job.timezone)
+        first, last = to_instant(since, zone), to_instant(until, zone)
+        order = {"since": first, "until": last, "overlap": overlap, "rate": rate, "rerun": rerun}
+        count = self._backfills.start(job_id, order, actor, reason)
+        await self._durable()
+        return count
+
+    @on_kernel_loop
+    @refusable("stop_backfill")
+    async def stop_backfill(self, job_id: str, *, actor: str | None = None, reason: str | None = None) -> bool:
+        stopped = self._backfills.stop(job_id, actor, reason)
+        await self._durable()
+        return stopped
 
     @on_kernel_loop
     async def pause_jobs(

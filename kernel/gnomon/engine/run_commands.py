@@ -239,7 +239,7 @@ class RunCommands(KernelComponents):
     def _record(self, one: Checked, now: datetime, actor: str | None, veto: str | None) -> Accepted:
         job = self._job(one)
         resumed = one.order.resume and self._registry.resume(job.id, actor, "the job was triggered by hand")
-        facts = {"args": job.args, "kwargs": one.kwargs, "labels": one.labels, "actor": actor}
+        facts: dict[str, Any] = {"args": job.args, "kwargs": one.kwargs, "labels": one.labels, "actor": actor}
         facts |= {"request_digest": one.digest, **one.link}
         execution = self._launcher.trigger(job, one.identity, now, veto, force=one.order.force, **facts)
         return Accepted(execution, resumed)

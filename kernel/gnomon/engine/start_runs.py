@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from gnomon.domain.execution import manual_execution_id
 from gnomon.engine.job_table import JobTable
 from gnomon.engine.journal import Journal
@@ -21,7 +23,7 @@ async def run_at_start(jobs: JobTable, journal: Journal, launcher: Launcher, clo
         job = registered.job
         if not job.at_start or job.id in waiting or journal.jobs[job.id].paused:
             continue
-        facts = {"args": job.args, "kwargs": job.kwargs, "actor": None, "request_digest": None, "cause": "at_start"}
+        facts: dict[str, Any] = {"args": job.args, "kwargs": job.kwargs, "actor": None, "cause": "at_start"}
         now = clock.now()
         vetoes = await launcher.vetoes([job], now)
         launcher.trigger(job, manual_execution_id(job.id, now), now, vetoes.get((job.id, now)), force=False, **facts)

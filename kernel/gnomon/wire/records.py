@@ -130,6 +130,20 @@ class SkippedFire(msgspec.Struct, kw_only=True, frozen=True):
     skipped: bool
 
 
+class BackfillAnswer(msgspec.Struct, kw_only=True, frozen=True):
+    """A backfill that has begun: the number of past fires that it looks at."""
+
+    job_id: str
+    fires: int
+
+
+class BackfillStop(msgspec.Struct, kw_only=True, frozen=True):
+    """Whether a job had a backfill, which makes no more runs now."""
+
+    job_id: str
+    stopped: bool
+
+
 class HoldAnswer(msgspec.Struct, kw_only=True, frozen=True):
     """Whether the fires of all jobs are held back, and whether this request changed that."""
 

@@ -120,6 +120,14 @@ class ScopedKernel:
         await self._expect_job_of_act(job_id)
         return await self._kernel.skip(job_id, fire, **act)
 
+    async def backfill(self, job_id: str, since: datetime, until: datetime, **act: Any) -> int:
+        await self._expect_job_of_act(job_id)
+        return await self._kernel.backfill(job_id, since, until, **act)
+
+    async def stop_backfill(self, job_id: str, **act: Any) -> bool:
+        await self._expect_job_of_act(job_id)
+        return await self._kernel.stop_backfill(job_id, **act)
+
     async def pause_jobs(self, selection: JobSelection, **act: Any) -> list[ActOutcome]:
         visible, hidden = await self._visible_of(selection)
         return await self._kernel.pause_jobs(visible, **act) + hidden

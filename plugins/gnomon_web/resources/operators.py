@@ -9,7 +9,7 @@ import msgspec
 from aiohttp import web
 
 from gnomon.domain.bulk_acts import ActOutcome, JobSelection, RunSelection
-from gnomon.wire.records import HoldAnswer, SkippedFire
+from gnomon.wire.records import BackfillAnswer, BackfillStop, HoldAnswer, SkippedFire
 from gnomon_web.app_keys import actor_of, kernel_of
 from gnomon_web.http.routes import Route
 from gnomon_web.resources.parameters import ActionReason
@@ -22,12 +22,28 @@ class FireToSkip(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_field
     undo: bool = False
 
 
+class Span(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
+    """The fires of the schedule from `from` to `to`, both included; without an offset in the zone of the job.
+
+    Runs come one after the other, or with `overlap` as many at once as the job allows. At most `rate` start in a time,
+    such as "10/m". Times with a success are left out, unless `rerun` is true.
+    """
+
+    since: datetime = msgspec.field(name="from")
+    until: datetime = msgspec.field(name="to")
+    overlap: bool = False
+    rate: str | None = None
+    rerun: bool = False
+
+
 def routes() -> list[Route]:
     """Return the routes of this module."""
     act: dict[str, Any] = {"method": "POST", "role": "operator", "tag": "operators"}
     many = act | {"scoped": True, "errors": (404, 413, 415, 422)}
     return [
         Route(path="/scheduler/jobs/{job_id}/skip", handler=skip, **many),
+        Route(path="/scheduler/jobs/{job_id}/backfill", handler=backfill, **(many | {"status": 202})),
+        Route(path="/scheduler/jobs/{job_id}/backfill/stop", handler=stop_backfill, **many),
         Route(path="/scheduler/jobs/pause", handler=pause_jobs, **many),
         Route(path="/scheduler/jobs/resume", handler=resume_jobs, **many),
         Route(path="/scheduler/executions/cancel", handler=cancel_runs, **many),
@@ -43,6 +59,27 @@ async def skip(request: web.Request, job_id: str, query: ActionReason, body: Fir
         job_id, wanted.fire, undo=wanted.undo, actor=actor_of(request), reason=query.reason
     )
     return SkippedFire(job_id=job_id, scheduled_time=fire, skipped=not wanted.undo)
+
+
+async def backfill(request: web.Request, job_id: str, query: ActionReason, body: Span) -> BackfillAnswer:
+    """Run a job for past fires of its schedule, each once; answered when the order is durable."""
+    fires = await kernel_of(request).backfill(
+        job_id,
+        body.since,
+        body.until,
+        overlap=body.overlap,
+        rate=body.rate,
+        rerun=body.rerun,
+        actor=actor_of(request),
+        reason=query.reason,
+    )
+    return BackfillAnswer(job_id=job_id, fires=fires)
+
+
+async def stop_backfill(request: web.Request, job_id: str, query: ActionReason) -> BackfillStop:
+    """Start no more runs of the job's backfill; those that were accepted go on."""
+    stopped = await kernel_of(request).stop_backfill(job_id, actor=actor_of(request), reason=query.reason)
+    return BackfillStop(job_id=job_id, stopped=stopped)
 
 
 async def pause_jobs(request: web.Request, query: ActionReason, body: JobSelection) -> list[ActOutcome]:

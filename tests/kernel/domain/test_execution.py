@@ -76,6 +76,8 @@ PAYLOADS: dict[type[Event], dict[str, Any]] = {
     },
     events.KernelHeldUp: {"kind": "paused", "seconds": 7.0, "until": NOON, "detail": "the process did not run"},
     events.FireSkipped: {"scheduled_time": NOON},
+    events.BackfillStarted: {"since": NOON, "until": NOON},
+    events.BackfillEnded: {"runs": 2, "left_out": 1},
     events.ActRefused: {"actor": "ann", "action": "trigger", "message": "there is no job 'tok'"},
     events.LoggedIn: {"actor": "ann", "via": "token", "session": "a", "expires": NOON},
     events.LoggedOut: {"actor": "ann", "name": "ann", "session": "a", "reason": "logout"},

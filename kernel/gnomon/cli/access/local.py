@@ -19,18 +19,14 @@ from gnomon.cli.access.shown_job import JobPause, Order, ShownJob, shown_here
 from gnomon.cli.access.stored_log import find_store, open_log, require_shared
 from gnomon.control_socket import (
     Cancel,
-    CancelRuns,
     Command,
     GetHealth,
     NoKernelError,
     OrderJob,
     Pause,
-    PauseJobs,
     PreviewJob,
     ReloadJobs,
     Resume,
-    SetHeld,
-    Skip,
     Trigger,
     control_path,
     send,
@@ -53,6 +49,7 @@ from gnomon.plugins.job_key_owners import job_key_owners
 from gnomon.ports import Store
 from gnomon.scheduling.timezones import timezone_or_utc
 from gnomon.threads import in_thread
+from gnomon.wire.operator_commands import CancelRuns, PauseJobs, SetHeld, Skip, StartBackfill, StopBackfill
 
 POLL_INTERVAL_S = 0.2
 """Pause between two reads of the log while a run or the log is followed."""
@@ -115,6 +112,23 @@ class LocalKernel:
 
     async def skip(self, job_id: str, fire: datetime | None, *, undo: bool, reason: str | None) -> datetime:
         return msgspec.convert(await self._send(Skip(job_id, fire, undo, operator_name(), reason)), datetime)
+
+    async def backfill(
+        self,
+        job_id: str,
+        since: datetime,
+        until: datetime,
+        *,
+        overlap: bool,
+        rate: str | None,
+        rerun: bool,
+        reason: str | None,
+    ) -> int:
+        command = StartBackfill(job_id, since, until, overlap, rate, rerun, operator_name(), reason)
+        return int(await self._send(command))
+
+    async def stop_backfill(self, job_id: str, *, reason: str | None) -> bool:
+        return bool(await self._send(StopBackfill(job_id, operator_name(), reason)))
 
     async def set_held(self, *, held: bool, reason: str | None) -> bool:
         return bool(await self._send(SetHeld(held, operator_name(), reason)))

@@ -68,6 +68,22 @@ class ReachedKernel(Protocol):
     async def skip(self, job_id: str, fire: datetime | None, *, undo: bool, reason: str | None) -> datetime:
         """Skip a fire of a job, by default the next one, or withdraw that; return the fire."""
 
+    async def backfill(
+        self,
+        job_id: str,
+        since: datetime,
+        until: datetime,
+        *,
+        overlap: bool,
+        rate: str | None,
+        rerun: bool,
+        reason: str | None,
+    ) -> int:
+        """Run a job for past fires of its schedule; return how many there are."""
+
+    async def stop_backfill(self, job_id: str, *, reason: str | None) -> bool:
+        """Start no more runs of a backfill; False where there is none."""
+
     async def set_held(self, *, held: bool, reason: str | None) -> bool:
         """Hold back the fires of all jobs, or release them; return False where nothing changes."""
 

@@ -80,6 +80,23 @@ class RemoteKernel:
     async def skip(self, job_id: str, fire: datetime | None, *, undo: bool, reason: str | None) -> datetime:
         return await self._client.skip(job_id, fire, undo=undo, reason=reason)
 
+    async def backfill(
+        self,
+        job_id: str,
+        since: datetime,
+        until: datetime,
+        *,
+        overlap: bool,
+        rate: str | None,
+        rerun: bool,
+        reason: str | None,
+    ) -> int:
+        how: dict[str, Any] = {"overlap": overlap, "rate": rate, "rerun": rerun, "reason": reason}
+        return await self._client.backfill(job_id, since, until, **how)
+
+    async def stop_backfill(self, job_id: str, *, reason: str | None) -> bool:
+        return await self._client.stop_backfill(job_id, reason=reason)
+
     async def set_held(self, *, held: bool, reason: str | None) -> bool:
         return await (self._client.hold if held else self._client.release)(reason=reason)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from typing import Any
 
 from gnomon import Job
@@ -86,3 +87,24 @@ async def test_the_client_has_the_acts_of_operators(serve: Any) -> None:
         run = (await client.trigger("slow")).execution.id
         assert await client.cancel_runs(RunSelection(job_id="slow")) == [ActOutcome(id=run, changed=True)]
         assert (await client.wait(run)).status == "cancelled"
+
+
+async def test_past_fires_are_run_and_the_backfill_is_stopped(serve: Any, gnomon_clock: Any) -> None:
+    until = gnomon_clock.now()
+    span = {"from": (until - timedelta(hours=3)).isoformat(), "to": until.isoformat()}
+    async with serve(hourly(), hourly(id="slow", func=waits)) as ask, Client(ask.web.url) as client:
+        answer = await ask("POST", "/scheduler/jobs/tick/backfill?reason=late", json={**span, "overlap": True})
+        while (await ask.kernel.job("tick")).state.backfill is not None:  # noqa: ASYNC110 - its task has no signal
+            await asyncio.sleep(0)
+        runs = (await ask("GET", "/scheduler/executions?job_id=tick")).json["items"]
+        assert await client.backfill("slow", until - timedelta(hours=3), until, rate="1/h") == 4
+        stopped = (await client.stop_backfill("slow"), await client.stop_backfill("slow"))
+        wrong = await ask("POST", "/scheduler/jobs/tick/backfill", json={"from": span["from"]})
+        future = await ask("POST", "/scheduler/jobs/tick/backfill", json={**span, "to": "2999-01-01T00:00:00Z"})
+        missing = await ask("POST", "/scheduler/jobs/tock/backfill", json=span)
+
+    assert (answer.status, answer.json) == (202, {"job_id": "tick", "fires": 4})
+    assert [run["cause"] for run in runs] == ["backfill"] * 4
+    assert len({run["scheduled_time"] for run in runs}) == 4
+    assert stopped == (True, False)
+    assert (wrong.status, future.status, missing.status) == (422, 422, 404)

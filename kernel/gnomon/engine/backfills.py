@@ -1,0 +1,226 @@
+"""Backfills: runs of a job for past fires of its schedule, each exactly once, also over restarts.
+
+The nth run of a backfill for one time has an id that follows from the job, the time and n. Before a run is made, the
+runs that the log has for its time are read: one that was made since the backfill was ordered is that run, whichever
+kernel made it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from itertools import islice
+from typing import Any
+
+from gnomon.domain import events
+from gnomon.domain.execution import Execution, execution_id
+from gnomon.domain.job_state import Backfill
+from gnomon.durations import MICROSECOND
+from gnomon.engine.job_table import JobTable
+from gnomon.engine.journal import Journal
+from gnomon.engine.kernel_hold import KernelHold
+from gnomon.engine.launcher import Launcher
+from gnomon.engine.retries import retry_id
+from gnomon.errors import DeposedError, JobError, StoreError
+from gnomon.jobs.groups import Rate
+from gnomon.jobs.job import Job
+from gnomon.logs import get_logger
+from gnomon.ports import Clock, Store
+from gnomon.scheduling.catch_up import fires
+from gnomon.scheduling.triggers import is_predictable
+from gnomon.tasks import ProtectedTask, TaskSet
+
+log = get_logger("gnomon.engine.backfills")
+
+MOST_FIRES = 100_000
+MOST_AT_ONCE = 100
+"""Runs of one backfill that may be active or wait, where the job itself has no limit."""
+STORE_RETRY_S = 5.0
+"""Seconds before a store that did not answer is asked again."""
+MOST_ATTEMPTS = 1_000
+
+
+class Backfills:
+    """Makes the runs of backfills, at most one backfill of a job at a time."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        store: Store,
+        launcher: Launcher,
+        jobs: JobTable,
+        clock: Clock,
+        tasks: TaskSet,
+        hold: KernelHold,
+    ) -> None:
+        self._journal = journal
+        self._store = store
+        self._launcher = launcher
+        self._jobs = jobs
+        self._clock = clock
+        self._tasks = tasks
+        self._hold = hold
+        self._active: dict[str, ProtectedTask[None]] = {}
+        self._counts: dict[str, tuple[int, int]] = {}
+
+    def start(self, job_id: str, order: dict[str, Any], actor: str | None, reason: str | None) -> int:
+        """Record a backfill, begin to make its runs, and return how many fires it has. UnknownJobError, JobError."""
+        job, state = self._jobs[job_id].job, self._journal.jobs.get(job_id)
+        trigger = self._jobs[job_id].trigger
+        if state is None or trigger is None or not is_predictable(trigger):
+            raise JobError(
+                f"job {job_id!r} has no schedule whose past fires can be computed: there is nothing to backfill"
+            )
+        if state.backfill is not None:
+            raise JobError(f"job {job_id!r} has a backfill that is not over: wait for it, or stop it")
+        if not order["since"] <= order["until"] <= self._clock.now():
+            raise JobError(f"a backfill of job {job_id!r} needs a begin, and an end after it that is not in the future")
+        if order["rate"] is not None:
+            try:
+                Rate.parse(order["rate"])
+            except ValueError as exc:
+                raise JobError(f"a backfill of job {job_id!r}: {exc}") from exc
+        backfill = Backfill(at=self._clock.now(), actor=actor, **order)
+        count = sum(1 for _ in islice(self._fires(job_id, backfill), MOST_FIRES + 1))
+        if not 0 < count <= MOST_FIRES:
+            found = "none" if not count else f"more than {MOST_FIRES:,}"
+            raise JobError(
+                f"the schedule of job {job_id!r} has {found} of its fires from {order['since']} to {order['until']}"
+            )
+        self._journal.record(
+            events.BackfillStarted, events.job_stream(job_id), job_id, actor=actor, reason=reason, **order
+        )
+        self._begin(job)
+        return count
+
+    def resume(self) -> None:
+        """Go on with the backfills that an earlier kernel began."""
+        for registered in list(self._jobs):
+            state = self._journal.jobs.get(registered.job.id)
+            if state is not None and state.backfill is not None:
+                self._begin(registered.job)
+
+    def stop(self, job_id: str, actor: str | None, reason: str | None) -> bool:
+        """Make no more runs; False where the job has no backfill. UnknownJobError."""
+        self._jobs.expect(job_id)
+        state = self._journal.jobs.get(job_id)
+        if state is None or state.backfill is None:
+            return False
+        if (task := self._active.pop(job_id, None)) is not None:
+            task.end()
+        self._record_end(job_id, is_complete=False, actor=actor, reason=reason)
+        return True
+
+    def _begin(self, job: Job) -> None:
+        self._counts[job.id] = (0, 0)
+        self._active[job.id] = self._tasks.create_task(self._run(job.id), f"backfill of {job.id}")
+
+    def _record_end(self, job_id: str, **facts: Any) -> None:
+        runs, left_out = self._counts.pop(job_id, (0, 0))
+        stream = events.job_stream(job_id)
+        self._journal.record(events.BackfillEnded, stream, job_id, runs=runs, left_out=left_out, **facts)
+
+    def _fires(self, job_id: str, backfill: Backfill) -> Iterator[datetime]:
+        """Iterate over the fires that the present schedule names; before its anchor they are counted from the begin."""
+        trigger, state = self._jobs[job_id].trigger, self._journal.jobs[job_id]
+        assert trigger is not None  # noqa: S101 - callers check
+        before = backfill.since - MICROSECOND
+        anchor = min(state.anchor, before)
+        first = trigger.fire_after(before, anchor)
+        if first is not None and first <= backfill.until:
+            yield first
+            yield from fires(trigger, first, anchor, backfill.until)
+
+    async def _run(self, job_id: str) -> None:
+        backfill = self._journal.jobs[job_id].backfill
+        if backfill is None:
+            return
+        rate = Rate.parse(backfill.rate) if backfill.rate is not None else None
+        outstanding: list[str] = []
+        try:
+            for fire in self._fires(job_id, backfill):
+                await self._hold.wait_for_release()
+                if not self._is_current(job_id, backfill):
+                    return
+                identity = await self._next_identity(job_id, fire, backfill)
+                runs, left_out = self._counts[job_id]
+                if identity is None:
+                    self._counts[job_id] = (runs, left_out + 1)
+                    continue
+                job = self._jobs[job_id].job
+                vetoes = await self._launcher.vetoes([job], fire)
+                now = self._clock.now()
+                facts = {"args": job.args, "kwargs": job.kwargs, "actor": backfill.actor, "cause": "backfill"}
+                veto = vetoes.get((job_id, fire))
+                self._launcher.trigger(job, identity, fire, veto, now, force=False, not_before=now, **facts)
+                self._counts[job_id] = (runs + 1, left_out)
+                outstanding.append(identity)
+                while len(outstanding) >= _most_at_once(job, backfill):
+                    await self._end_of(outstanding.pop(0))
+                if rate is not None:
+                    await self._clock.sleep(rate.period.total_seconds() / rate.count)
+            if self._is_current(job_id, backfill):
+                self._active.pop(job_id, None)
+                self._record_end(job_id, actor=backfill.actor, by_kernel=True)
+        except DeposedError as exc:
+            log.error("a backfill makes no more runs", job=job_id, problem=str(exc))
+
+    def _is_current(self, job_id: str, backfill: Backfill) -> bool:
+        """Return whether the job is there and still has this backfill."""
+        registered, state = self._jobs.get(job_id), self._journal.jobs.get(job_id)
+        return (
+            registered is not None
+            and registered.trigger is not None
+            and state is not None
+            and state.backfill == backfill
+        )
+
+    async def _next_identity(self, job_id: str, fire: datetime, backfill: Backfill) -> str | None:
+        """Return the id of the run to make for a fire; None where it needs none."""
+        while True:
+            try:
+                return await self._decide(job_id, fire, backfill)
+            except StoreError as exc:
+                log.warning("a backfill waits for the store", job=job_id, problem=str(exc))
+                await self._clock.sleep(STORE_RETRY_S)
+
+    async def _decide(self, job_id: str, fire: datetime, backfill: Backfill) -> str | None:
+        for attempt in range(1, MOST_ATTEMPTS):  # the run of the fire itself, and its retries
+            run = await self._find(execution_id(job_id, fire, attempt))
+            if run is None:
+                break
+            if not run.is_over or (run.status == "success" and not backfill.rerun):
+                return None
+        for number in range(1, MOST_ATTEMPTS):
+            identity = execution_id(f"{job_id}\0backfill", fire, number)
+            run = await self._find(identity)
+            if run is None:
+                return identity
+            if not run.is_over or run.timestamp >= backfill.at or (not backfill.rerun and await self._succeeded(run)):
+                return None
+        return None
+
+    async def _succeeded(self, run: Execution) -> bool:
+        """Return whether an earlier run, or a retry of it, is a success."""
+        found: Execution | None = run
+        attempt = 1
+        while found is not None:
+            if found.status == "success":
+                return True
+            attempt += 1
+            found = await self._find(retry_id(run, attempt))
+        return False
+
+    async def _find(self, identity: str) -> Execution | None:
+        if (live := self._journal.live.get(identity)) is not None:
+            return live
+        await self._journal.durable()  # an ended run leaves the live views before its end is in the store
+        return await self._store.execution(identity)
+
+    async def _end_of(self, identity: str) -> None:
+        while (run := self._journal.live.get(identity)) is not None and not run.is_over:
+            await self._journal.changed(identity)
+
+
+def _most_at_once(job: Job, backfill: Backfill) -> float:
+    return min(job.instances, MOST_AT_ONCE) if backfill.overlap else 1
