@@ -145,7 +145,7 @@ class EventFeed:
 
 @web.middleware
 async def only_this_machine(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Refuse requests from other machines where there are no tokens; the address of the server is not ours to check."""
+    """Refuse requests from other machines where there are no tokens; the other application chooses the address."""
     if request.app[AUTHENTICATOR].is_open and request.remote and not is_loopback(request.remote):
         raise ApiError(
             FORWARDED_REQUEST,

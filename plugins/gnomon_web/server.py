@@ -124,7 +124,7 @@ def equip(
     projections: Projections,
     sessions: Sessions | None,
 ) -> None:
-    """Give an application what its handlers need; before it is frozen."""
+    """Set what the handlers of an application need, before it is frozen."""
     app[CONFIG] = config
     app[KERNEL] = kernel
     app[LIVE_CONNECTIONS] = projections.live

@@ -68,7 +68,7 @@ def waiting_callers(kernel: Kernel, *numbers: int) -> list[asyncio.Task[Triggere
 
 
 async def turns(count: int = 20) -> None:
-    """Let everything happen that can happen without time passing."""
+    """Run everything that can happen without time passing."""
     for _ in range(count):
         await asyncio.sleep(0)
 
