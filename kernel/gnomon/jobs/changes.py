@@ -29,4 +29,9 @@ def with_keys(job: Job, keys: Mapping[str, Any]) -> Job:
     kept = job.given()
     replaced = {*keys, *(SCHEDULES if any(keys.get(key) is not None for key in SCHEDULES) else ())}
     kept = {key: value for key, value in kept.items() if key not in replaced}
-    return convert_job(kept | {key: value for key, value in keys.items() if value is not None}, f"job {job.id!r}")
+    return convert_job(kept | without_removed(keys), f"job {job.id!r}")
+
+
+def without_removed(keys: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the keys without those that are None; an unknown key stays, so that it is reported with any value."""
+    return {key: value for key, value in keys.items() if value is not None or key not in Job.__struct_fields__}

@@ -22,7 +22,7 @@ ALSO = "or pass temporary=True for a job that ends with this kernel"
 
 def check_durable(job: Job) -> None:
     """Raise JobError for a job that no other process could build from the log."""
-    if job.trigger is not None and not isinstance(job.trigger, Mapping):
+    if job.trigger is not None and not isinstance(job.trigger, Mapping | str):  # no text is a trigger
         raise JobError(
             f"job {job.id!r}: its trigger is an object, which the log cannot bring back after a restart: write it as a "
             f"table such as {{'type': 'interval', 'minutes': 5}}, {ALSO}"

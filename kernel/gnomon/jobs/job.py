@@ -32,6 +32,7 @@ MOST_PRIORITY = 1_000_000
 _JOB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}", re.ASCII)
 SCHEDULES = (*SINGLE, "schedules")
 LIMITS_OF_SCHEDULES = ("start", "end", "jitter", "exclude")
+CRON_TABLE = 'trigger = { type = "cron", hour = 18, day_of_week = "mon-fri" }'
 LARGEST_DEFINITION = 4_000_000
 """Bytes as JSON: an event, which also has an actor and a reason, may have 4 MiB."""
 
@@ -102,10 +103,24 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True,
     KEY_HINTS: ClassVar[Mapping[str, str]] = {
         "misfire_grace_time": 'the time in which a late fire still runs is `grace`, such as grace = "5m"',
         "coalesce": 'which of several late fires run is `catch_up`: "latest", "all" or "none"',
-        "replace_existing": "leave it out: a job with the same id always replaces the definition before it",
+        "replace_existing": "leave it out of a config; add_job replaces a job with replace=True",
         "executor": 'where a job runs is `runner`: "async", "thread" or "process"',
         "jobstore": "leave it out: a deployment keeps all jobs in one log",
         "next_run_time": "the only fire of a job is `at`; a job that starts paused has paused = true",
+        "trigger_args": 'they are in the table of the trigger: trigger = { type = "interval", minutes = 5 }',
+        "day": "write a cron line, or " + CRON_TABLE,
+        "week": "write " + CRON_TABLE,
+        "year": "write " + CRON_TABLE,
+        "month": "write a cron line, or " + CRON_TABLE,
+        "day_of_week": "write a cron line, or " + CRON_TABLE,
+        "hour": "write a cron line, or " + CRON_TABLE,
+        "minute": "write a cron line, or " + CRON_TABLE,
+        "second": "write a cron line with seconds first, or " + CRON_TABLE,
+        "crontab": 'write cron = "0 18 * * 1-5"',
+        "start_date": "write start = 2026-12-01T18:00:00+08:00",
+        "end_date": "write end = 2026-12-31T18:00:00+08:00",
+        "days": 'write every = "2d"',
+        "weeks": 'write every = "2w"',
         "max_retries": "write retry = { attempts = 3 }, which counts the first attempt too",
         "retries": "write retry = { attempts = 3 }, which counts the first attempt too",
         "memory": 'write limits = { memory = 1_000_000_000 }, in bytes, with runner = "process"',

@@ -10,7 +10,7 @@ from typing import Any
 
 from gnomon.errors import JobError
 from gnomon.jobs.callables import reference
-from gnomon.jobs.changes import with_keys
+from gnomon.jobs.changes import with_keys, without_removed
 from gnomon.jobs.definition import convert_job
 from gnomon.jobs.job import Job
 from gnomon.safe_text import safe_repr
@@ -35,7 +35,7 @@ def job_of(item: Any, keys: Mapping[str, Any]) -> Job:
     # Not the docstring of a text or of an instance: that is the one of its class.
     description = inspect.getdoc(item) if inspect.isroutine(item) or inspect.isclass(item) else None
     own: dict[str, Any] = {"func": item, "description": description or ""}
-    given = {key: value for key, value in keys.items() if value is not None}
+    given = without_removed(keys)
     if "id" not in given:
         own["id"] = _default_id(item)
     return convert_job({**own, **given}, f"the job of {reference(item)}")

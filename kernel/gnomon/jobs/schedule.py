@@ -160,7 +160,8 @@ def _build_single(keys: ScheduleKeys | ScheduleTable, zone: tzinfo) -> AnchoredT
         return build_trigger(keys.trigger, zone)
     if not hasattr(keys.trigger, "get_next_fire_time"):
         owner = f"job {keys.job_id!r}: " if isinstance(keys, ScheduleKeys) else ""
-        raise JobError(f"{owner}trigger is {keys.trigger!r}, expected a trigger object or a table with a `type`")
+        hint = f', such as trigger = {{ type = "{keys.trigger}", ... }}' if isinstance(keys.trigger, str) else ""
+        raise JobError(f"{owner}trigger is {keys.trigger!r}, expected a trigger object or a table with a `type`{hint}")
     return adopt_trigger(keys.trigger, zone)
 
 
