@@ -128,6 +128,18 @@ class StoreContract(LogContract, ListContract, ActionContract, KernelContract):
         assert await store.jobs() == job_states(batch)
         assert [(state.job_id, state.removed) for state in await store.jobs()] == [("a", False), ("b", True)]
 
+    async def test_states_of_some_jobs_and_of_those_that_are_there_are_returned(self, store: Store) -> None:
+        again = extend(
+            extend(job_added("c"), events.JobRemoved), events.JobAdded, definition={"id": "c", "func": "m:f"}
+        )
+        batch = await append(store, extend(job_added("b"), events.JobRemoved), job_added("a"), scheduled("a"), again)
+        states = {state.job_id: state for state in job_states(batch)}
+
+        assert await store.jobs(removed=False) == [states["a"], states["c"]]
+        assert await store.jobs(["b", "a", "unknown"]) == [states["a"], states["b"]]
+        assert await store.jobs({"b", "c"}, removed=False) == [states["c"]]
+        assert await store.jobs([]) == []
+
     async def test_job_events_are_those_of_the_job_and_of_its_runs_without_progress(self, store: Store) -> None:
         reported = extend(running("sync", NOON + HOUR), events.Progress, percent=1.0)
         late = job_added("sync", NOON)
