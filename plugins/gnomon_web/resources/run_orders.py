@@ -44,7 +44,10 @@ def routes() -> list[Route]:
 
 async def order_runs(request: web.Request, body: Orders) -> AcceptedOrders:
     """Run jobs now, once for each order; answered when all runs are durably accepted."""
-    wanted = [RunOrder(one.job_id, one.kwargs or {}, one.force, one.resume, one.idempotency_key) for one in body.orders]
+    wanted = [
+        RunOrder(one.job_id, one.kwargs or {}, one.force, one.resume, one.idempotency_key, one.labels or {})
+        for one in body.orders
+    ]
     accepted = await kernel_of(request).trigger_many(wanted, actor=actor_of(request), when_full=body.when_full)
     return AcceptedOrders(
         items=[TriggeredRecord.of(one.execution, resumed=one.resumed, repeated=not one.is_new) for one in accepted]

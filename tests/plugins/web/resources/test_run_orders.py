@@ -41,7 +41,7 @@ def orders(*numbers: int, **options: Any) -> list[dict[str, Any]]:
 
 
 async def test_a_list_is_accepted_and_answered_in_order(serve: Any, work: Work) -> None:
-    listed = [*orders(1, idempotency_key="a"), *orders(2, 3)]
+    listed = [*orders(1, idempotency_key="a", labels={"tenant": "7"}), *orders(2, 3)]
     async with serve(work.job, guarded=True) as ask:
         first = await ask("POST", ORDERS, as_="operator", json={"orders": listed})
         again = await ask("POST", ORDERS, as_="operator", json={"orders": listed[:1]})
@@ -52,6 +52,7 @@ async def test_a_list_is_accepted_and_answered_in_order(serve: Any, work: Work) 
 
     assert (first.status, again.status, refused.status) == (202, 202, 403)
     assert [one.return_value for one in ended] == [1, 2, 3]
+    assert [one.labels for one in ended] == [{"tenant": "7"}, {}, {}]
     assert {one.actor for one in ended} == {"operator"}
     assert [(one["_id"], one["repeated"]) for one in again.json["items"]] == [(ids[0], True)]
 
