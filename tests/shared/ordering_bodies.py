@@ -31,6 +31,14 @@ def adds_in_process() -> str:
     return str(current().add_job(target, id="added", kwargs={"number": 3}, every="1h").id)
 
 
+def plain() -> str:
+    return "plain"
+
+
+def adds_a_plain_function_in_process() -> str:
+    return str(current().add_job(plain).id)
+
+
 def adds_in_thread(ctx: Context) -> str:
     return str(ctx.add_job(Job(id="added", func="ordering_bodies:target", kwargs={"number": 3}), every="1h").id)
 

@@ -14,9 +14,9 @@ import msgspec
 
 from gnomon import errors
 from gnomon.errors import GnomonError, JobError
-from gnomon.jobs.changes import with_keys
 from gnomon.jobs.definition import convert_job
 from gnomon.jobs.job import Job
+from gnomon.jobs.plain_functions import job_of
 
 T = TypeVar("T")
 
@@ -38,7 +38,7 @@ class AddJobOrder(msgspec.Struct, frozen=True, kw_only=True, tag="add_job"):
 
     def portable(self) -> AddJobOrder:
         """Return the order as it can be sent to another process."""
-        return AddJobOrder(job=_job_of(self.job, self.keys).definition(), options=self.options)
+        return AddJobOrder(job=job_of(self.job, self.keys).definition(), options=self.options)
 
     def received(self) -> AddJobOrder:
         """Return the order that was sent, with its Job."""
@@ -125,13 +125,6 @@ def trigger_order(
     job_id = declared if isinstance(declared, str) else declared.id
     given = {name: value for name, value in options.items() if value is not None}
     return TriggerOrder(job_id=job_id, kwargs={**(kwargs or {}), **arguments}, options=given)
-
-
-def _job_of(job: Any, keys: Mapping[str, Any]) -> Job:
-    declared = job if isinstance(job, Job) else getattr(job, "__gnomon_job__", None)
-    if isinstance(declared, Job):
-        return with_keys(declared, keys) if keys else declared
-    return convert_job({"func": job, **keys})
 
 
 def _retrieve(future: asyncio.Future[Any]) -> None:

@@ -200,6 +200,14 @@ async def test_a_body_adds_a_job_that_a_restart_keeps(gnomon_kernel: MakeKernel,
     assert getattr(added, "reason", None) == f"added by run {parent.id}"
 
 
+async def test_a_process_body_adds_a_plain_function_without_an_id(gnomon_kernel: MakeKernel) -> None:
+    adding = Job(id="adds", func=ordering_bodies.adds_a_plain_function_in_process, runner="process")
+    async with gnomon_kernel(adding, clock=SystemClock()) as kernel:
+        added = (await run(kernel, "adds")).return_value
+        assert added == "ordering_bodies.plain"
+        assert (await run(kernel, added)).return_value == "plain"
+
+
 async def test_a_job_that_exists_is_refused_in_a_process_as_anywhere(gnomon_kernel: MakeKernel) -> None:
     async with gnomon_kernel(ADDING["process"], ordering_bodies.target, clock=SystemClock()) as kernel:
         await run(kernel, "adds")
