@@ -115,12 +115,14 @@ def plan(
 ) -> Plan:
     """Compare the jobs in the log with the complete set of jobs of a start or reload, and look `days` ahead.
 
-    Jobs that were added at run time stay as they are; those that `jobs` has show their catch-up, or their problem.
+    Jobs that were added at run time stay as they are, as do those of an attached scheduler; those that `jobs` has show
+    their catch-up, or their problem.
     `samples` are those in the log: fires that the last kernel had computed.
     """
     wanted = {registered.job.id: registered for registered in jobs}
+    others = {"api", "attached"}
     known = {
-        state.job_id: state for state in states if state.origin != "api" or state.removed or state.job_id in wanted
+        state.job_id: state for state in states if state.origin not in others or state.removed or state.job_id in wanted
     }
     found = difference(known, {job_id: registered.definition for job_id, registered in wanted.items()})
     until = now + timedelta(days=days)

@@ -338,3 +338,13 @@ async def test_jobs_that_were_added_at_run_time_stay_and_show_their_problem_and_
     assert without.jobs == []
     with pytest.raises(JobExistsError, match="'added' was added at run time, and the program defines"):
         restore_jobs(states, [register_job(Job(id="added", func=nothing), "UTC")])
+
+
+async def test_jobs_of_an_attached_scheduler_are_left_to_it() -> None:
+    async with Kernel(store=(store := MemoryStore()), jobs=[job()]) as kernel:
+        attached = await kernel.attach_scheduler("APScheduler")
+        await attached.put_job(job("theirs"), paused=False, next_fire=None)
+        await kernel.sync_attached()
+        found = plan(await store.jobs(), [register_job(job(), "UTC")], kernel.clock.now())
+
+    assert [(one.job_id, one.action) for one in found.jobs if one.job_id == "theirs"] == []

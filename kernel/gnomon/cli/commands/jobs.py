@@ -257,7 +257,8 @@ def _print(found: list[JobListing]) -> None:
         Column("running", 7, 1, right=True),
         Column("schedule", 16, 2),
     ]
-    shows_origin = any(job.origin == "api" for job in found)  # a deployment whose jobs are all in its config needs none
+    # A deployment whose jobs are all in its config needs none.
+    shows_origin = any(job.origin in {"api", "attached"} for job in found)
     if shows_origin:
         columns.insert(2, Column("origin", 6))
     now = datetime.now(UTC)
