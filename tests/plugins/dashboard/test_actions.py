@@ -127,7 +127,7 @@ async def test_a_run_takes_its_own_arguments_and_reports_invalid_ones(open_page:
     page = window.page
 
     await page.keyboard.press("t")
-    field = page.get_by_label("Arguments for this run")
+    field = page.get_by_label("More arguments")
     await expect(field).to_have_value('{\n  "rows": 1\n}')
     await field.fill("{rows: 2}")
     await dialog_button(page, "Run now")
@@ -160,7 +160,7 @@ async def test_arguments_that_lists_cut_are_whole_where_a_run_is_shown_or_starte
 
     await page.locator("tr[data-row] a").first.focus()
     await page.keyboard.press("t")
-    await expect(page.get_by_label("Arguments for this run")).to_have_value(re.compile(rf"^.*{note}.*$", re.DOTALL))
+    await expect(page.get_by_label("More arguments")).to_have_value(re.compile(rf"^.*{note}.*$", re.DOTALL))
     await page.keyboard.press("Escape")
     await window.follow(f"/runs/{run}")
     await expect(page.locator("main")).to_contain_text(note)
@@ -174,7 +174,7 @@ async def test_a_run_offers_only_arguments_that_its_job_opens(open_page: Any, se
 
     await page.keyboard.press("t")
     await expect(page.get_by_role("dialog")).to_contain_text("Only these may be set for this run: rows")
-    await page.get_by_label("Arguments for this run").fill('{"market": "hk"}')
+    await page.get_by_label("More arguments").fill('{"market": "hk"}')
     await dialog_button(page, "Run now")
     await expect(page.get_by_role("alert")).to_contain_text("does not accept the argument 'market'")
     await page.keyboard.press("Escape")
@@ -182,7 +182,7 @@ async def test_a_run_offers_only_arguments_that_its_job_opens(open_page: Any, se
     await window.follow("/jobs/closed")
     await page.keyboard.press("t")
     await expect(page.get_by_role("dialog")).to_contain_text("The job runs with its own arguments")
-    await expect(page.get_by_label("Arguments for this run")).to_have_count(0)
+    await expect(page.get_by_label("More arguments")).to_have_count(0)
     await dialog_button(page, "Run now")
     await page.get_by_role("link", name="View run").click()
     await expect(page.locator(".head .badge")).to_have_text("Succeeded")
@@ -381,7 +381,7 @@ async def test_a_rejected_request_shows_the_message_of_the_server(open_page: Any
     page = window.page
 
     await page.get_by_role("button", name="Run now: counts").click()
-    await page.get_by_label("Arguments for this run").fill('{"colour": "red"}')
+    await page.get_by_label("More arguments").fill('{"colour": "red"}')
     await dialog_button(page, "Run now")
 
     await expect(page.get_by_role("alert")).to_contain_text("colour")

@@ -101,7 +101,26 @@ export interface Schema {
 /** What a module that is loaded on its own gets from the page, since it imports nothing. */
 export interface Tools {
   h: typeof import('./core/dom.js').h;
+  signal: typeof import('./core/signals.js').signal;
   t: typeof import('./i18n/index.js').t;
+  moment: typeof import('./components/common.js').moment;
+  clean: typeof import('./model/sanitize.js').clean;
+}
+
+export interface KeyProblem {
+  key: string;
+  detail: string;
+}
+
+export interface JobPreview {
+  problems?: KeyProblem[];
+  warnings?: KeyProblem[];
+  schedule?: string;
+  timezone?: string | null;
+  next_run_times?: string[];
+  gained?: { count: number };
+  lost?: { count: number };
+  notes?: string[];
 }
 
 export interface Job {
@@ -129,6 +148,10 @@ export interface Job {
   args?: unknown[];
   kwargs?: Record<string, unknown>;
   timezone?: string | null;
+  /** where the job is defined: `api` for one that was added at run time */
+  origin?: 'config' | 'code' | 'plugin' | 'api' | 'attached';
+  version?: number;
+  definition?: Record<string, any>;
   [policy: string]: any;
 }
 

@@ -1,15 +1,16 @@
 // Command buttons: they confirm dangerous commands, depend on the role, and show "requested" until the log confirms.
 import { h } from '../core/dom.js';
-import { computed, untracked } from '../core/signals.js';
+import { computed, signal, untracked } from '../core/signals.js';
 import * as commands from '../model/commands.js';
 import { get } from '../model/api.js';
 import { isOver } from '../model/fold.js';
+import { clean } from '../model/sanitize.js';
 import { link, may } from '../model/connection_state.js';
 import { jobName } from '../model/store.js';
 import { t } from '../i18n/index.js';
 import { ask } from './dialog.js';
 import { icon } from './icons.js';
-import { runAddress } from './common.js';
+import { moment, runAddress } from './common.js';
 import { toast } from './toasts.js';
 
 /** @typedef {import('../types.d.ts').Job} Job */
@@ -25,6 +26,9 @@ const button = ({ key, text, name, glyph, act, class: look = '' }) =>
     title: () => (link.value === 'live' ? null : t('action.offline')),
     onclick: act,
   }, icon(glyph), h('span', { class: 'text' }, () => (commands.isRequested(key) ? t('requested') : text)));
+
+/** What the modules of forms get, since they import nothing. */
+const tools = { h, t, signal, moment, clean };
 
 const unconfirmed = () => toast(t('action.unconfirmed'), { bad: true });
 
@@ -91,7 +95,7 @@ export async function askTrigger(job) {
   const [definition, schema, { argumentFields }] = await Promise.all([get(path).catch(() => ({})), get(`${path}/parameters`).catch(() => ({ additionalProperties: true })), import('./argument_fields.js')]);
   const open = definition.policies?.overrides ?? 'all';
   const kwargs = job.kwargs ?? (job.rerun_of ? await argumentsOf(job.rerun_of) : definition.kwargs ?? {});
-  const fields = argumentFields({ h, t }, schema, kwargs);
+  const fields = argumentFields(tools, schema, kwargs);
   const last = job.last_execution?._id;
   ask({
     title: t('trigger.ask', { j: name }),

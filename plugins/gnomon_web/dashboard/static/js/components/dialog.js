@@ -6,9 +6,9 @@ import { icon } from './icons.js';
 
 /**
  * Ask for confirmation. `act` is called with the form data; if it raises, the dialog stays open and shows the error.
- * @param {{ title: string, body?: any, confirm: string, dismiss: string, danger?: boolean, act: (form: FormData) => Promise<unknown> | unknown }} question
+ * @param {{ title: string, body?: any, confirm: string, dismiss: string, danger?: boolean, wide?: boolean, act: (form: FormData) => Promise<unknown> | unknown }} question
  */
-export function ask({ title, body = null, confirm, dismiss, danger = false, act }) {
+export function ask({ title, body = null, confirm, dismiss, danger = false, wide = false, act }) {
   const busy = signal(false);
   const problem = signal(/** @type {Error | null} */ (null));
   const submit = async (/** @type {SubmitEvent} */ event) => {
@@ -32,7 +32,7 @@ export function ask({ title, body = null, confirm, dismiss, danger = false, act 
       closeButton(dismiss),
       h('button', { type: 'submit', class: danger ? 'primary danger' : 'primary', disabled: () => busy.value }, confirm),
     ]),
-  ]));
+  ]), wide ? 'question wide' : 'question');
 }
 
 /** @typedef {{ key: string, text: string, act: () => void }} Entry */
@@ -65,9 +65,9 @@ export function menu(title, entries, none) {
   }
 }
 
-/** @param {() => Element} make @returns {HTMLDialogElement} */
-function modal(make) {
-  const [dialog, dispose] = scope(() => h('dialog', { class: 'question', 'aria-labelledby': 'question-title', onclose: () => (dialog.remove(), dispose()) }, make()));
+/** @param {() => Element} make @param {string} [look] @returns {HTMLDialogElement} */
+function modal(make, look = 'question') {
+  const [dialog, dispose] = scope(() => h('dialog', { class: look, 'aria-labelledby': 'question-title', onclose: () => (dialog.remove(), dispose()) }, make()));
   document.body.append(dialog);
   dialog.showModal();
   return dialog;

@@ -62,13 +62,17 @@ export const zh = {
 
   'trigger': '立即执行', 'pause': '暂停', 'resume': '恢复', 'cancel': '终止', 'mark': '标记失败', 'edit': '编辑', 'requested': '已请求…',
   'action.offline': '未连接', 'action.unconfirmed': '请求已受理，但日志尚未确认。',
-  'trigger.ask': '立即执行 {j}？', 'arg.last': '与上次相同', 'arg.more': '本次执行的更多参数（JSON）', 'arg.bad': '{name} 不是合法的 JSON', 'arg.secret': '来自 {where}', 'trigger.kwargs.hint': '仅在本次执行中覆盖任务自身的参数。', 'trigger.kwargs.closed': '该任务只能使用自身的参数，单次执行不能修改。', 'trigger.kwargs.some': '本次执行只能设置：{names}', 'trigger.kwargs.bad': '参数不是合法的 JSON', 'trigger.kwargs.object': '参数必须是 JSON 对象，例如 {"market": "cn"}。',
+  'trigger.ask': '立即执行 {j}？', 'arg.last': '与上次相同', 'arg.more': '更多参数（JSON）', 'arg.bad': '{name} 不是合法的 JSON', 'arg.secret': '来自 {where}', 'trigger.kwargs.hint': '仅在本次执行中覆盖任务自身的参数。', 'trigger.kwargs.closed': '该任务只能使用自身的参数，单次执行不能修改。', 'trigger.kwargs.some': '本次执行只能设置：{names}', 'trigger.kwargs.bad': '参数不是合法的 JSON', 'trigger.kwargs.object': '参数必须是 JSON 对象，例如 {"market": "cn"}。',
   'trigger.force': '跳过守卫', 'trigger.force.hint': '即使会被守卫规则拦截（例如非交易时段）也执行。', 'trigger.stay.hint': '否则任务会被恢复。', 'trigger.dismiss': '暂不执行',
   'cancel.ask': '终止 {j} 的这次执行？', 'cancel.text': '将请求此次执行停止，已完成的部分会保留。', 'cancel.do': '终止执行',
   'mark.ask': '将 {j} 的这次执行标记为失败？', 'mark.text': '仅在确认此次执行已经失效时使用。此后它上报的任何内容都不会改变结果；仍在运行的代码会继续占用槽位。', 'mark.reason': '原因',
   'edit.ask': '编辑 {j}', 'edit.name': '名称', 'edit.note': '备注', 'edit.dismiss': '放弃修改',
   'pause.all': '暂停 {n} 个任务', 'resume.all': '恢复 {n} 个任务', 'pause.all.n': '暂停 {n} 个', 'resume.all.n': '恢复 {n} 个', 'pause.all.ask': '暂停这 {n} 个任务？', 'resume.all.ask': '恢复这 {n} 个任务？', 'select': '选择 {j}', 'selected': '已选 {n} 个', 'actions.none': '当前没有可用的操作。',
   'done.trigger': '{j} 已触发。', 'done.see': '查看执行', 'done.pause': '{j} 已暂停。', 'done.resume': '{j} 已恢复。', 'done.cancel': '已请求终止 {j}。', 'done.mark': '已标记为失败。', 'done.describe': '已保存。', 'done.pause.all': '已暂停 {n} 个任务。', 'done.resume.all': '已恢复 {n} 个任务。',
+
+  'job.new': '新建任务', 'job.add': '添加任务', 'job.copy': '复制任务', 'job.copy.ask': '复制 {j}', 'job.change': '修改', 'job.change.ask': '修改 {j}', 'job.remove': '删除', 'job.remove.ask': '删除 {j}？', 'job.remove.text': '该任务不再触发。其执行记录保留在日志中，正在进行的执行会继续。', 'job.keep': '保留任务',
+  'job.id': '标识', 'job.func': '函数', 'job.func.hint': '部署中任务的标识，或 package.module:function。', 'job.schedule': '计划', 'job.schedule.none': '仅手动触发，或见下方', 'job.schedule.cron': 'cron', 'job.schedule.every': '每隔', 'job.schedule.at': '一次，于', 'job.schedule.value': '表达式', 'job.timezone': '时区', 'job.more': '其他键（JSON）', 'job.more.hint': '例如 {"timeout": "10m", "tags": ["night"]}。',
+  'job.preview': '预览', 'job.problems': '尚不合法', 'job.fires': '7 天内：新增 {gained} 次触发，减少 {lost} 次', 'done.job.add': '{j} 已添加。', 'done.job.change': '{j} 已修改。', 'done.job.remove': '{j} 已删除。', 'done.job.see': '查看任务',
 
   'link.connecting': '连接中', 'link.live': '实时', 'link.lost': '未连接', 'link.refused': '未登录', 'link.degraded': '降级', 'link.starting': '启动中', 'link.stopping': '停止中', 'link.failed': '故障', 'lost': '连接已断开。', 'lost.text': '页面内容可能不是最新，将自动恢复连接。', 'lost.retry': '立即重连', 'stale': '新版本 {v} 可用：重新加载',
   'login.title': '登录', 'login.text': '此服务器需要令牌。令牌由服务器的配置文件设定。', 'login.token': '令牌', 'login.do': '登录', 'login.with': '使用 {name} 登录', 'login.wrong': '令牌不正确。', 'login.slow': '失败次数过多，请稍等一分钟。', 'login.unreachable': '无法连接服务器。', 'logout': '退出登录',

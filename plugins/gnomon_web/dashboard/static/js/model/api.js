@@ -27,11 +27,11 @@ export const get = (path, query = {}, signal) => call('GET', path + queryText(qu
 /** @param {string} path @param {object} [body] @param {Record<string, string>} [headers] @returns {Promise<any>} */
 export const post = (path, body, headers) => call('POST', path, body, { headers });
 
-/** @param {string} path @param {object} body @returns {Promise<any>} */
-export const put = (path, body) => call('PUT', path, body, {});
+/** @param {string} path @param {object} body @param {Record<string, string>} [headers] @returns {Promise<any>} */
+export const put = (path, body, headers) => call('PUT', path, body, { headers });
 
-/** @param {string} path @returns {Promise<any>} */
-export const del = (path) => call('DELETE', path, undefined, {});
+/** @param {string} path @param {Record<string, string>} [headers] @returns {Promise<any>} */
+export const del = (path, headers) => call('DELETE', path, undefined, { headers });
 
 /**
  * @param {string} method @param {string} path @param {object | undefined} body

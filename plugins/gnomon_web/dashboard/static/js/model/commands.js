@@ -76,6 +76,14 @@ export const hide = (id) => request(`hide ${id}`, () => del(runPath(id)), () => 
 export const describe = (id, words) =>
   request(`describe ${id}`, () => put(`${jobPath(id)}/metadata`, words), () => jobOf(id)?.description === words.description);
 
+/** Add a job, or replace one that has this version. @param {Record<string, any>} keys @param {number} [version] */
+export const define = (keys, version) =>
+  request(`define ${keys.id}`, () => (version === undefined ? post('/scheduler/jobs', keys) : put(jobPath(keys.id), keys, { 'If-Match': `"${version}"` })), () => jobOf(keys.id) !== null);
+
+/** @param {string} id @param {number} [version] */
+export const remove = (id, version) =>
+  request(`remove ${id}`, () => del(jobPath(id), version === undefined ? {} : { 'If-Match': `"${version}"` }), () => jobOf(id) === null);
+
 /** Pause or resume many jobs, four at a time; returns the failures. @param {string[]} ids @param {boolean} paused */
 export async function setAllPaused(ids, paused) {
   /** @type {{ id: string, error: Error }[]} */

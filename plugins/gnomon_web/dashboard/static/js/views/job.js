@@ -10,6 +10,7 @@ import { typical, invalidate } from '../model/typical_durations.js';
 import { durationsChart, durationsTable } from '../charts/durations.js';
 import { heatTable, heatmap } from '../charts/heatmap.js';
 import { editButton, pauseButton, triggerButton } from '../components/actions.js';
+import { definitionButtons } from '../components/job_actions.js';
 import { cutNote } from '../components/table.js';
 import { icon } from '../components/icons.js';
 import { subject, ofJob, ofRun } from '../components/menu.js';
@@ -203,7 +204,7 @@ function definition(detail) {
         ...Object.entries(job.policies ?? {}).map(([key, value]) => /** @type {[string, any]} */ ([word('policy', key), policy(value)])),
       ]),
     ];
-  });
+  }, { tools: () => detail.value.value && definitionButtons(detail.value.value) });
 }
 
 /** A policy in one line; null if it has no effect. @param {any} value @returns {string | null} */

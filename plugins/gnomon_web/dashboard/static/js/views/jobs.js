@@ -6,6 +6,7 @@ import { may } from '../model/connection_state.js';
 import * as store from '../model/store.js';
 import { spark } from '../charts/sparkline.js';
 import { askAllPaused, pauseButton, triggerButton } from '../components/actions.js';
+import { newJobButton } from '../components/job_actions.js';
 import { icon } from '../components/icons.js';
 import { subject, ofJob } from '../components/menu.js';
 import { badge, choice, empty, moment } from '../components/common.js';
@@ -40,7 +41,7 @@ export function jobsView() {
   const chosen = () => route.value.query.status ?? '';
   const picked = signal(/** @type {ReadonlySet<string>} */ (new Set()));
   return h('div', { class: 'page' }, [
-    h('header', { class: 'head' }, h('h1', { tabindex: -1 }, t('nav.jobs')), h('span', { class: 'count num' }, () => ids().length), h('span', { class: 'spacer' }), bulk(ids, picked)),
+    h('header', { class: 'head' }, h('h1', { tabindex: -1 }, t('nav.jobs')), h('span', { class: 'count num' }, () => ids().length), h('span', { class: 'spacer' }), bulk(ids, picked), newJobButton()),
     h('div', { class: 'filters', role: 'search' }, [
       searchField(t('jobs.search')),
       choice(t('state'), [['', t('all')], ...Object.keys(JOB_STATES).map((state) => /** @type {[string, any]} */ ([state, t(/** @type {any} */ (`jobs.${state}`))]))], chosen, (state) => refine({ status: state || null })),
