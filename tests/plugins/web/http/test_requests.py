@@ -153,7 +153,7 @@ async def test_unknown_paths_and_methods_are_problems(serve: Any) -> None:
 
     assert (nowhere.status, nowhere.culprits) == (404, [("path", "/scheduler/nothing")])
     assert (deleted.status, deleted.culprits) == (405, [("method", "DELETE")])
-    assert deleted.headers["Allow"] == "GET, HEAD"
+    assert deleted.headers["Allow"] == "GET, HEAD, POST"
 
 
 @pytest.mark.parametrize("key", ["", "k" * 256, "caf\u00e9", "\u00ff\u0080", "a\tb"])
