@@ -690,3 +690,56 @@ def test_an_ordinary_argument_is_no_warning(deploy: Deploy, write: Write, argume
     write("app", "def run(*args, **kwargs): ...")
 
     assert deploy(f"[[jobs]]\nid = 'x'\nfunc = 'app:run'\n{arguments}").warnings == []
+
+
+# --- groups and dependencies ---
+
+
+def test_groups_of_the_config_are_those_of_its_jobs(deploy: Deploy) -> None:
+    deployment = deploy(
+        """
+        [groups]
+        warehouse = 2
+        api = { limit = 4, rate = "100/m" }
+        [[jobs]]
+        id = "x"
+        func = "json:dumps"
+        args = [1]
+        group = "api"
+        """
+    )
+
+    assert {name: (group.limit, group.rate) for name, group in deployment.config.groups.items()} == {
+        "warehouse": (2, None),
+        "api": (4, "100/m"),
+    }
+    assert only(deployment).group == "api"
+
+
+def test_unknown_groups_and_jobs_that_cannot_wait_for_others_are_problems_with_their_places(
+    problems_of: Problems,
+) -> None:
+    def table(job_id: str, *keys: str) -> str:
+        return "\n".join(["[[jobs]]", f'id = "{job_id}"', 'func = "json:dumps"', "args = [1]", *keys])
+
+    text = "\n".join(
+        [
+            "[groups]\nwarehouse = 2",
+            table("load", 'every = "1h"', 'group = "warehous"'),
+            table("report", 'after = ["lode"]'),
+            table("a", 'after = ["b"]'),
+            table("b", 'after = ["a"]'),
+        ]
+    )
+
+    problems = problems_of(text)
+
+    assert [problem.partition(": job")[0] for problem in problems] == [
+        "jobs[0 'load'].group",
+        "jobs[1 'report'].after",
+        "jobs[2 'a'].after",
+        "jobs[3 'b'].after",
+    ]
+    assert "the group 'warehous' is not defined; did you mean 'warehouse'" in problems[0]
+    assert "after names 'lode', and there is no such job; did you mean 'load'" in problems[1]
+    assert "after makes a circle: a after b after a" in problems[2]

@@ -19,3 +19,12 @@ def test_the_limit_for_a_blocked_loop_comes_from_the_config(tmp_path: Path, text
     kernel = build_kernel(assemble(load_config(path, {})))
 
     assert kernel._blocked_loop_after_s == limit_s
+
+
+def test_the_groups_come_from_the_config_and_the_environment(tmp_path: Path) -> None:
+    path = tmp_path / "gnomon.toml"
+    path.write_text("[groups]\nwarehouse = 2\n[plugins.memory]\n", encoding="utf-8")
+
+    kernel = build_kernel(assemble(load_config(path, {"GNOMON__GROUPS__WAREHOUSE": "3"})))
+
+    assert [(group.name, group.limit) for group in kernel.health().groups] == [("warehouse", 3)]
