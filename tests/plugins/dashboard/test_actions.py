@@ -410,7 +410,7 @@ async def typed(  # noqa: PLR0917 - one of each
     long: str = "n" * 80,
     token: str = "",
 ) -> str:
-    """Take one of each.
+    """Return one of each.
 
     Args:
         rows: How many rows at most.
