@@ -41,6 +41,20 @@ def test_a_job_is_triggered_with_arguments(gnomon: Run, kernel: Any) -> None:
     assert shown["is_manual"] is True
 
 
+def test_runs_are_listed_by_the_labels_of_their_triggers(gnomon: Run, kernel: Any) -> None:
+    wanted = answer(gnomon("trigger", "steps", "--label", "tenant=7", "--label", "team:data", "--json"))["execution"]
+    other = answer(gnomon("trigger", "steps", "--label", "tenant=8", "--json"))["execution"]
+    for run in (wanted["id"], other["id"]):
+        kernel.wait_for("succeeded", run=run)
+
+    listed = answer(gnomon("runs", "--label", "tenant=7", "--label", "team=data", "--json"))
+    refused = gnomon("runs", "--label", "tenant")
+
+    assert wanted["labels"] == {"tenant": "7", "team": "data"}
+    assert ([item["id"] for item in listed["items"]], listed["total"]) == ([wanted["id"]], 1)
+    assert (refused.returncode, 'expected a label such as "tenant:7"' in refused.stderr) == (2, True)
+
+
 def test_a_run_is_cancelled(gnomon: Run, kernel: Any) -> None:
     run = answer(gnomon("trigger", "until_cancelled", "--json"))["execution"]["id"]
     kernel.wait_for("started", run=run)
