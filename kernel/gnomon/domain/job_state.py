@@ -21,9 +21,9 @@ class Skip(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
 
 
 class Backfill(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
-    """A backfill that is not over, as `backfill_started` has it; `at` is when it was ordered."""
+    """A backfill that is not over, as `backfill_started` has it; `version` is that of the event."""
 
-    at: datetime
+    version: int
     since: datetime
     until: datetime
     overlap: bool = False
@@ -157,7 +157,9 @@ def _skipped(state: JobState, event: events.FireSkipped) -> None:
 
 
 def _backfill_started(state: JobState, event: events.BackfillStarted) -> None:
-    state.backfill = Backfill(event.at, event.since, event.until, event.overlap, event.rerun, event.rate, event.actor)
+    state.backfill = Backfill(
+        event.version, event.since, event.until, event.overlap, event.rerun, event.rate, event.actor
+    )
 
 
 def _backfill_ended(state: JobState, _event: events.BackfillEnded) -> None:

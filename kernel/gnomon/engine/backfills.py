@@ -1,8 +1,8 @@
 """Backfills: runs of a job for past fires of its schedule, each exactly once, also over restarts.
 
 The nth run of a backfill for one time has an id that follows from the job, the time and n. Before a run is made, the
-runs that the log has for its time are read: one that was made since the backfill was ordered is that run, whichever
-kernel made it.
+runs that the log has for its time are read. One that was made for this order, which its first event names, is the run,
+whichever kernel made it.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ class Backfills:
                 Rate.parse(order["rate"])
             except ValueError as exc:
                 raise JobError(f"a backfill of job {job_id!r}: {exc}") from exc
-        backfill = Backfill(at=self._clock.now(), actor=actor, **order)
+        backfill = Backfill(version=state.version + 1, actor=actor, **order)
         count = sum(1 for _ in islice(self._fires(job_id, backfill), MOST_FIRES + 1))
         if not 0 < count <= MOST_FIRES:
             found = "none" if not count else f"more than {MOST_FIRES:,}"
@@ -151,6 +151,7 @@ class Backfills:
                 vetoes = await self._launcher.vetoes([job], fire)
                 now = self._clock.now()
                 facts = {"args": job.args, "kwargs": job.kwargs, "actor": backfill.actor, "cause": "backfill"}
+                facts["request_digest"] = _digest(backfill)
                 veto = vetoes.get((job_id, fire))
                 self._launcher.trigger(job, identity, fire, veto, now, force=False, not_before=now, **facts)
                 self._counts[job_id] = (runs + 1, left_out)
@@ -196,9 +197,16 @@ class Backfills:
             run = await self._find(identity)
             if run is None:
                 return identity
-            if not run.is_over or run.timestamp >= backfill.at or (not backfill.rerun and await self._succeeded(run)):
+            if not run.is_over or (not backfill.rerun and await self._succeeded(run)):
+                return None
+            if await self._is_of(run, backfill):
                 return None
         return None
+
+    async def _is_of(self, run: Execution, backfill: Backfill) -> bool:
+        """Return whether a run was made for this very order, by this kernel or an earlier one."""
+        first = next(iter(await self._store.stream(run.id)), None)
+        return isinstance(first, events.Scheduled | events.Missed) and first.request_digest == _digest(backfill)
 
     async def _succeeded(self, run: Execution) -> bool:
         """Return whether an earlier run, or a retry of it, is a success."""
@@ -220,6 +228,10 @@ class Backfills:
     async def _end_of(self, identity: str) -> None:
         while (run := self._journal.live.get(identity)) is not None and not run.is_over:
             await self._journal.changed(identity)
+
+
+def _digest(backfill: Backfill) -> str:
+    return f"backfill {backfill.version}"
 
 
 def _most_at_once(job: Job, backfill: Backfill) -> float:

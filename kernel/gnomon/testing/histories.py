@@ -129,6 +129,12 @@ def access_history(at: datetime = NOON, kernel_id: str = "a" * 24) -> list[Event
     return extend(history, events.AccessDenied, detail="POST /login", count=7, first=at, **refused)
 
 
+def kernel_hold(at: datetime = NOON, kernel_id: str = "e" * 24) -> list[Event]:
+    """Return the history of a kernel that an operator held and released."""
+    held = [_first(events.KernelHeld, "", at, stream=events.kernel_stream(kernel_id), actor="ann", reason="move")]
+    return extend(held, events.KernelReleased, actor="bob", reason="done")
+
+
 def every_type() -> list[list[Event]]:
     """Return histories in which every event type occurs, and one unknown type."""
     progress: dict[str, Any] = {"percent": 40.0, "message": "half way", "step": "fetch", "processed_items": 2}
@@ -146,6 +152,9 @@ def every_type() -> list[list[Event]]:
         "acted_at": NOON - timedelta(days=3),
     }
     job = extend(job, events.ActionImported, actor="cid", **act)
+    job = extend(job, events.FireSkipped, actor="ann", reason="not today", scheduled_time=NOON)
+    job = extend(job, events.BackfillStarted, actor="ann", since=NOON - SECOND, until=NOON, rate="10/m")
+    job = extend(job, events.BackfillEnded, actor="ann", by_kernel=True, runs=1, left_out=1)
     return [
         succeeded("success", return_value={"rows": 3}, kwargs={"market": "cn"}, actor="ann", is_manual=True),
         extend(reported, events.Succeeded, execution_time=2.0),
@@ -157,6 +166,7 @@ def every_type() -> list[list[Event]]:
         extend(job, events.JobRemoved, actor="bob"),
         kernel_history(accepted_rollback=Rollback(last=7, expected=9)),
         kernel_held_up(),
+        kernel_hold(),
         act_refused(),
         access_history(),
         [unknown("future")],
