@@ -21,7 +21,7 @@ TIME = "TIME"
 @click.option("--overlap", is_flag=True, help="As many runs at once as the job allows; by default one after the other.")
 @click.option("--limit", "rate", metavar="RATE", help="How many runs start in a time, such as 10/m.")
 @click.option("--rerun", is_flag=True, help="Run also for times that have a success.")
-@click.option("--stop", is_flag=True, help="Start no more runs of the backfill that is running on.")
+@click.option("--stop", is_flag=True, help="Start no more runs of the backfill that is running.")
 @reason_option
 @config_option
 @url_option
