@@ -82,6 +82,8 @@ class SyncClient:
     pause = _blocking(Client.pause)
     resume = _blocking(Client.resume)
     skip = _blocking(Client.skip)
+    backfill = _blocking(Client.backfill)
+    stop_backfill = _blocking(Client.stop_backfill)
     pause_jobs = _blocking(Client.pause_jobs)
     resume_jobs = _blocking(Client.resume_jobs)
     cancel_runs = _blocking(Client.cancel_runs)
