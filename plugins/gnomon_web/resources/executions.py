@@ -93,16 +93,17 @@ def routes() -> list[Route]:
     look: dict[str, Any] = {"method": "GET", "role": "viewer", "tag": "executions", "scoped": True}
     act = look | {"method": "POST", "errors": (404, 409)}
     one = "/scheduler/executions/{execution_id}"
+    itself = r"/scheduler/executions/{execution_id:(?!cancel$)[^/\x7b\x7d]+}"  # `cancel` is a call, which has POST only
     return [
         Route(path="/scheduler/logs", handler=list_executions, **look),
         Route(path="/scheduler/executions", handler=list_executions, **look),
         Route(path="/scheduler/jobs/{job_id}/executions", handler=list_of_job, errors=(404,), **look),
-        Route(path=one, handler=get_execution, errors=(404,), **look),
+        Route(path=itself, handler=get_execution, errors=(404,), **look),
         Route(path=f"{one}/events", handler=get_events, errors=(404,), **look),
         Route(path=f"{one}/log", handler=get_log, errors=(404,), **look),
         Route(path=f"{one}/cancel", handler=cancel, status=202, **(act | {"role": "operator"})),
         Route(path=f"{one}/mark-failed", handler=mark_failed, **(act | {"role": "admin"})),
-        Route(path=one, handler=hide, **(act | {"method": "DELETE", "role": "admin"})),
+        Route(path=itself, handler=hide, **(act | {"method": "DELETE", "role": "admin"})),
     ]
 
 

@@ -316,3 +316,13 @@ async def test_lists_filter_by_labels_of_triggers(serve: Any) -> None:
         refused = await ask("GET", "/scheduler/executions?label=tenant")
         assert refused.status == 400
         assert 'expected a label such as "tenant:7"' in str(refused.json)
+
+
+async def test_a_call_for_many_executions_is_not_taken_for_one(serve: Any) -> None:
+    async with serve(tick) as ask:
+        answers = [await ask(method, "/scheduler/executions/cancel?reason=x") for method in ("GET", "DELETE")]
+        unknown = await ask("GET", "/scheduler/executions/cancelled")
+
+    assert [answer.status for answer in answers] == [405, 405]
+    assert unknown.status == 404
+    assert unknown.culprits == [("path", "execution_id")]
