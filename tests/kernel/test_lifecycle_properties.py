@@ -5,6 +5,7 @@ kernel's triggers and without its log.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from itertools import count, takewhile
@@ -20,7 +21,7 @@ from gnomon import Duration, Event, Execution, Job, Kernel, Retry, Scheduled
 from gnomon.analysis.audit import audit
 from gnomon.domain.execution import fold
 from gnomon.domain.job_state import JobState
-from gnomon.errors import JobExistsError, StoreError
+from gnomon.errors import JobError, JobExistsError, StoreError, UnknownJobError
 from gnomon.testing import RecordingStore, VirtualClock, check_log, make_kernel
 from gnomon.testing.clock import START
 from gnomon.testing.log_checks import fire_ranges
@@ -154,6 +155,7 @@ class World:
         self.expected = {job_id: Expectation() for job_id in (*JOBS, *ADDED)}
         self.kernel: Kernel
         self.triggered = 0
+        self.is_held = False
 
     async def body(self, seconds: int, *, fails: bool) -> None:
         await self.clock.sleep(seconds)
@@ -165,6 +167,7 @@ class World:
         self.kernel = make_kernel(*self.definitions(), **settings)
         for expected in self.expected.values():
             expected.enter(self.clock.now())
+        self.keep_held()
         await self.kernel.__aenter__()
         await self.looked()
 
@@ -180,8 +183,9 @@ class World:
         """Wait until the kernel is idle: it has then decided about all due fires."""
         await self.clock.settle()
         for job_id in (*self.jobs, *self.added):
-            if not self.expected[job_id].is_paused:
+            if not self.expected[job_id].is_paused and not self.is_held:
                 self.expected[job_id].decide(self.clock.now())
+        self.keep_held()
         present = {view.job.id for view in await self.kernel.jobs()}
         assert present - set(self.jobs) <= set(self.added)
         for job_id in set(self.added) - present:  # it has removed itself
@@ -192,11 +196,17 @@ class World:
             job.at is not None and job.keep is False and self.is_spent(job.id) for job in self.added.values()
         )
 
+    def keep_held(self) -> None:
+        """Note that a held job is in no timetable, so that no interval of it keeps its pace."""
+        if self.is_held:
+            for expected in self.expected.values():
+                expected.ahead = timedelta()
+
     def is_spent(self, job_id: str) -> bool:
         """Return whether the only fire of a job is decided and nothing of it runs or waits."""
         expected, at = self.expected[job_id], self.added[job_id].at
         busy = any(view.job_id == job_id and not view.is_over for view in self.kernel._journal.live.values())
-        return not expected.is_paused and not busy and at is not None and at <= self.clock.now()
+        return not expected.is_paused and not self.is_held and not busy and at is not None and at <= self.clock.now()
 
     def forget(self, job_id: str) -> None:
         """Note that an added job is gone."""
@@ -242,12 +252,23 @@ class World:
         assert self.kernel.health().store_state == "healthy"  # starts are late after a jump of the clock
         running = [view for view in self.kernel._journal.live.values() if view.status == "running"]
         assert self.kernel.health().running == len(running)
-        assert len([e for e in self.store.recorded.of(Scheduled) if e.is_manual and e.attempt == 1]) == self.triggered
+        manual = [event for event in self.store.recorded.of(Scheduled) if event.is_manual and event.attempt == 1]
+        assert len([event for event in manual if event.cause is None]) == self.triggered
+        self.check_backfills()
+
+    def check_backfills(self) -> None:
+        """Check that each order makes at most one run for a time."""
+        made = [
+            (event.job_id, event.request_digest, event.scheduled_time)
+            for event in self.store.recorded.of(Scheduled)
+            if event.cause == "backfill" and event.attempt == 1
+        ]
+        assert len(made) == len(set(made))
 
     async def prove(self) -> None:
         """Compare with the audit, which reads only the log."""
         now = self.clock.now()
-        report = await audit(self.store, now - timedelta(days=60), now, decided_until=now)
+        report = await audit(self.store, now - timedelta(days=60), now, decided_until=None if self.is_held else now)
         assert report.is_proved, [(job.job_id, job.findings) for job in report.jobs if job.findings]
 
     # operations, by name
@@ -258,6 +279,7 @@ class World:
     async def jump(self, minutes: int) -> None:
         for expected in self.expected.values():
             expected.jump(minutes * MINUTE)
+        self.keep_held()
         await self.clock.jump(minutes * MINUTE)
 
     async def add(self, job_id: str, schedule: Schedule | None, policies: dict[str, Any], how: str) -> None:
@@ -311,6 +333,27 @@ class World:
         if self.expected[job_id].is_paused:
             self.expected[job_id].is_paused = False
             self.expected[job_id].enter(self.clock.now())
+
+    async def hold(self) -> None:
+        await self.kernel.hold()
+        self.is_held = True
+        self.keep_held()
+
+    async def release(self) -> None:
+        if await self.kernel.release():
+            self.is_held = False
+            for expected in self.expected.values():
+                if not expected.is_paused:
+                    expected.enter(self.clock.now())
+
+    async def skip(self, job_id: str, undo: bool) -> None:
+        with contextlib.suppress(UnknownJobError, JobError):  # it has no fire to come
+            await self.kernel.skip(job_id, undo=undo)
+
+    async def backfill(self, job_id: str, minutes: int, overlap: bool, rerun: bool) -> None:
+        now = self.clock.now()
+        with contextlib.suppress(UnknownJobError, JobError):  # it has no fires then, or a backfill already
+            await self.kernel.backfill(job_id, now - minutes * MINUTE, now, overlap=overlap, rerun=rerun)
 
     async def cancel(self, number: int) -> None:
         live = [view for view in self.kernel._journal.live.values() if not view.is_over]
@@ -389,6 +432,11 @@ operations = st.one_of(
     st.tuples(st.just("add"), added_ids, schedules, policies, st.sampled_from(["", "", "keep", "temporary"])),
     st.tuples(st.just("change"), added_ids, schedules, policies),
     st.tuples(st.just("remove"), added_ids),
+    st.tuples(st.just("hold")),
+    st.tuples(st.just("release")),
+    st.tuples(st.just("release")),
+    st.tuples(st.just("skip"), any_ids, st.booleans()),
+    st.tuples(st.just("backfill"), any_ids, st.integers(0, 120), st.booleans(), st.booleans()),
     st.tuples(st.just("cancel"), st.integers(0, 20)),
     st.tuples(st.just("reload"), job_ids, schedules, st.none() | policies),
     st.tuples(st.just("restart"), st.integers(0, 90), definitions),
