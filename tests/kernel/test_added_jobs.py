@@ -268,6 +268,45 @@ async def test_a_change_mends_a_job_and_its_accepted_runs_start(world: World, ta
         assert not (await kernel.job("a")).state.paused
 
 
+@pytest.mark.parametrize("how", ["removed", "replaced", "rescheduled"])
+async def test_the_fires_of_a_job_that_cannot_be_built_are_settled_when_its_schedule_ends(
+    world: World, tasks: ModuleType, how: str
+) -> None:
+    async with world.kernel() as kernel:
+        await kernel.add_job(Job(id="a", func="tasks_that_go:send", at=START + HOUR), owner="me")
+        await kernel.add_job(Job(id="many", func="tasks_that_go:send", every=Duration(minutes=30)), owner="me")
+    await world.clock.advance(2 * HOUR)
+    del tasks.send
+    async with world.kernel() as kernel:
+        if how == "replaced":
+            await kernel.apply_jobs([], owner="me")
+        for job_id in ("a", "many") if how != "replaced" else ():
+            if how == "removed":
+                await kernel.remove_job(job_id)
+            else:
+                await kernel.change_job(job_id, func=f"{HERE}:quick", every=Duration(hours=3), at=None)
+        await world.prove()
+
+    missed = [(event.job_id, event.count, event.reason) for event in world.store.recorded.of(Missed)]
+    assert missed == [("a", 1, "paused"), ("many", 4, "paused")]
+    assert {event.detail for event in world.store.recorded.of(Missed)} == {
+        "the kernel held the job, which it could not build"
+    }
+
+
+async def test_the_audit_does_not_judge_a_schedule_that_cannot_be_built_when_its_job_is_removed(world: World) -> None:
+    definition = {"id": "a", "func": f"{HERE}:quick", "cron": "0 25 * * *"}
+    async with world.kernel() as kernel:  # as another version has written it
+        kernel._journal.record(JobAdded, "job:a", "a", definition=definition, origin="api")
+    await world.clock.advance(HOUR)
+    async with world.kernel() as kernel:
+        await kernel.remove_job("a")
+        report = await audit(world.store, START, world.clock.now(), decided_until=world.clock.now())
+
+    assert (report.is_proved, report.jobs[0].findings) == (True, [])
+    assert "its definition in the log cannot be built here" in report.jobs[0].unproved[0].reason
+
+
 async def test_an_operators_pause_outlives_the_problem(world: World, tasks: ModuleType) -> None:
     async with world.kernel() as kernel:
         await kernel.add_job(Job(id="a", func="tasks_that_go:send", **HOURLY))

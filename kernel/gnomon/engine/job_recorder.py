@@ -123,8 +123,11 @@ class JobRecorder:
         """
         state, known = self._journal.jobs[job_id], self._jobs.get(job_id)
         # When a kernel starts, its table has the new jobs already, and the old ones are in the log only.
-        is_old = known is not None and known is not new and known.origin == state.origin
+        # One that cannot be built has no trigger there, because of its function or arguments; the log has its schedule.
+        is_old = known is not None and known is not new and known.origin == state.origin and known.problem is None
         old = known if known is not None and is_old else rebuild_job(state.definition)
+        if state.problem is not None:
+            detail = "the kernel held the job, which it could not build"
         if old.job is not None and old.trigger is not None:
             try:
                 missed = undecided(old.trigger, state, until)
@@ -132,4 +135,4 @@ class JobRecorder:
                 problem = f"{type_name(exc)}: {safe_str(exc)}"
                 log.error("trigger failed, fires up to its job's change are unknown", job=job_id, problem=problem)
                 return
-            self._launcher.miss_ranges(old.job, missed, None if state.paused else detail)
+            self._launcher.miss_ranges(old.job, missed, None if state.paused and state.problem is None else detail)
