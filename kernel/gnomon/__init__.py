@@ -150,6 +150,7 @@ _HOMES = {
     "domain.secret_references": ("SecretReference",),
     "durations": ("Duration",),
     "errors": (
+        "ActTextError",
         "ConfigError",
         "ConflictError",
         "DeposedError",

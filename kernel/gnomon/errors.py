@@ -233,6 +233,17 @@ class ReservedNameError(GnomonError, ValueError):
         self.name = name
 
 
+class ActTextError(GnomonError, ValueError):
+    """The actor, owner or reason of an order is not a text that the log can keep. Pass another one.
+
+    `name` is the parameter.
+    """
+
+    def __init__(self, name: str, problem: str) -> None:
+        super().__init__(f"{name}: {problem}")
+        self.name = name
+
+
 class TransitionError(GnomonError):
     """An event is illegal in the current state of its stream. Read the state again; it has changed in between."""
 

@@ -88,6 +88,8 @@ def _raw_field(field: Any) -> Any:
         return field.name, msgspec.Raw, msgspec.Raw(_EMPTY[field.name])
     if field.required:
         return field.name, field.type
+    if field.default_factory is not msgspec.NODEFAULT:
+        return field.name, field.type, msgspec.field(default_factory=field.default_factory)
     return field.name, field.type, field.default
 
 

@@ -54,6 +54,12 @@ def test_what_is_left_of_a_long_value_begins_as_it_did() -> None:
     assert cut.args[0].endswith("a …")
 
 
+def test_what_a_view_leaves_out_has_its_default_however_long_the_view_is() -> None:
+    whole = run(return_value="r" * 10_000)  # its JSON has neither labels nor arguments
+
+    assert decode_brief(msgspec.json.encode(whole)) == brief(whole)
+
+
 def test_values_that_nest_too_deeply_are_cut() -> None:
     deep: Any = 1
     for _ in range(900):

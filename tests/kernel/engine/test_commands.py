@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import pytest
 
 from gnomon import (
+    ActTextError,
     Cancelled,
     CancelRequested,
     ExecutionQuery,
@@ -208,6 +209,34 @@ async def test_the_name_of_the_kernel_is_refused_for_operators(gnomon_kernel: Ma
             await kernel.trigger("job", actor=name)
 
         assert await acts(kernel) == []
+
+
+class Text(str):
+    """A text of which JSON could make anything."""
+
+    __slots__ = ()
+
+
+@pytest.mark.parametrize("text", [7, b"ann", ["ann"], Text("ann"), "\ud800", "\udcff.csv", "a" * 10_001], ids=ascii)
+@pytest.mark.parametrize("name", ["actor", "owner", "reason"])
+async def test_texts_that_the_log_could_not_give_back_are_refused_before_anything_is_recorded(
+    gnomon_kernel: Make, name: str, text: Any
+) -> None:
+    async with gnomon_kernel(job()) as kernel:
+        head = (await kernel.events())[-1].position
+        orders = [
+            kernel.add_job("asyncio:sleep", id="other", args=[0], **{name: text}),
+            kernel.add_jobs([], **{name: text}),
+            kernel.apply_jobs([], **{name: text}),
+        ]
+        if name != "owner":
+            orders += [kernel.pause("job", **{name: text}), kernel.hold(**{name: text})]
+        for order in orders:
+            with pytest.raises(ActTextError, match=f"^{name}: "):
+                await order
+
+        assert (await kernel.events())[-1].position == head
+        assert kernel.health().state == "healthy"
 
 
 async def test_acts_of_the_kernel_are_marked_and_not_listed(gnomon_kernel: Make, gnomon_events: EventList) -> None:
