@@ -2,8 +2,9 @@
 
 import os
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
-from gnomon import Context, GnomonError, Job, current, job
+from gnomon import Context, GnomonError, Job, JobError, current, job
 
 
 @job
@@ -45,6 +46,26 @@ def adds_in_thread(ctx: Context) -> str:
 
 async def adds_async(ctx: Context) -> str:
     return (await ctx.add_job(target, id="added", kwargs={"number": 3}, every="1h")).id
+
+
+def adds_for_a_tenant() -> str:
+    current().add_job(target, id="owned", owner="tenant-7", every="1h")
+    current().add_job(target, id="owned", owner="tenant-7", replace=True, expect_version=1, every="2h")
+    return _refusal(actor="ann") + "\n" + _refusal(actor="ann", reason="mine")
+
+
+async def adds_for_a_tenant_async() -> str:
+    await current().add_job(target, id="owned", owner="tenant-7", every="1h")
+    await current().add_job(target, id="owned", owner="tenant-7", replace=True, expect_version=1, every="2h")
+    return _refusal(actor="ann") + "\n" + _refusal(actor="ann", reason="mine")
+
+
+def _refusal(**signature: Any) -> str:
+    try:
+        current().add_job(target, id="signed", **signature)
+    except JobError as exc:
+        return str(exc)
+    return "accepted"
 
 
 def sends_what_is_not_json() -> None:

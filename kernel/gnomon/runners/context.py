@@ -22,7 +22,7 @@ from gnomon.errors import NotInRunError, RunCancelled
 from gnomon.jobs.job import Job
 from gnomon.runners.log_buffer import LogBuffer, ProgressReader, bounded_count
 from gnomon.runners.masking import Mask
-from gnomon.runners.orders import AddJobOrder, Answer, BodyOrder, trigger_order
+from gnomon.runners.orders import AddJobOrder, Answer, BodyOrder, add_job_order, trigger_order
 from gnomon.safe_text import safe_repr
 from gnomon.tasks import running
 from gnomon.text import shorten, writable
@@ -245,15 +245,23 @@ class Context:
         return self._sink.order(self, trigger_order(job, arguments, kwargs, options))
 
     def add_job(
-        self, job: Job | Callable[..., Any] | str, /, *, replace: bool = False, temporary: bool = False, **keys: Any
+        self,
+        job: Job | Callable[..., Any] | str,
+        /,
+        *,
+        replace: bool = False,
+        expect_version: int | None = None,
+        temporary: bool = False,
+        owner: str | None = None,
+        **keys: Any,
     ) -> Answer[Job]:
         """Add a job, as `KernelApi.add_job` does: `ctx.add_job(remind, id="remind.7", at=tomorrow)`.
 
         It is durable when the call returns. An `async def` body awaits the answer, which is the checked Job.
         """
         self.checkpoint()
-        options = {"replace": replace, "temporary": temporary}
-        return self._sink.order(self, AddJobOrder(job=job, keys=keys, options=options))
+        options = {"replace": replace, "expect_version": expect_version, "temporary": temporary, "owner": owner}
+        return self._sink.order(self, add_job_order(job, keys, options))
 
     def give(self, order: BodyOrder) -> Answer[Any]:
         """Carry out an order that the body gave in another process. Called by its runner, on the kernel's loop."""

@@ -127,6 +127,16 @@ def trigger_order(
     return TriggerOrder(job_id=job_id, kwargs={**(kwargs or {}), **arguments}, options=given)
 
 
+def add_job_order(job: Any, keys: Mapping[str, Any], options: Mapping[str, Any]) -> AddJobOrder:
+    """Return the order that adds a job; JobError where the body wants to sign it."""
+    if signed := [name for name in ("actor", "reason") if name in keys]:
+        raise JobError(
+            f"ctx.add_job() takes no {' and no '.join(signed)}: the kernel records the run that adds the job; leave "
+            f"{'it' if len(signed) == 1 else 'them'} out"
+        )
+    return AddJobOrder(job=job, keys=dict(keys), options=dict(options))
+
+
 def _retrieve(future: asyncio.Future[Any]) -> None:
     """Retrieve an error that the body may not await, so that asyncio does not report it."""
     if not future.cancelled():

@@ -200,6 +200,26 @@ async def test_a_body_adds_a_job_that_a_restart_keeps(gnomon_kernel: MakeKernel,
     assert getattr(added, "reason", None) == f"added by run {parent.id}"
 
 
+OWNING = {
+    "async": Job(id="adds", func=ordering_bodies.adds_for_a_tenant_async),
+    "thread": Job(id="adds", func=ordering_bodies.adds_for_a_tenant),
+    "process": Job(id="adds", func=ordering_bodies.adds_for_a_tenant, runner="process"),
+}
+
+
+@pytest.mark.parametrize("adding", OWNING.values(), ids=OWNING)
+async def test_a_body_names_the_owner_of_a_job_and_signs_as_nobody(gnomon_kernel: MakeKernel, adding: Job) -> None:
+    async with gnomon_kernel(adding, ordering_bodies.target, clock=SystemClock()) as kernel:
+        refusals = (await run(kernel, "adds")).return_value
+        state = (await kernel.job("owned")).state
+
+    assert (state.owner, state.version, state.definition["every"]) == ("tenant-7", 2, "2h")
+    assert refusals.splitlines() == [
+        "ctx.add_job() takes no actor: the kernel records the run that adds the job; leave it out",
+        "ctx.add_job() takes no actor and no reason: the kernel records the run that adds the job; leave them out",
+    ]
+
+
 async def test_a_process_body_adds_a_plain_function_without_an_id(gnomon_kernel: MakeKernel) -> None:
     adding = Job(id="adds", func=ordering_bodies.adds_a_plain_function_in_process, runner="process")
     async with gnomon_kernel(adding, clock=SystemClock()) as kernel:
