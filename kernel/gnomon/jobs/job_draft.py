@@ -3,7 +3,8 @@
 An order from outside, such as over HTTP, may name a function that `allow_functions` has, or the id of a job that the
 deployment declares (in the config, in code or in a plugin). Of such a job it inherits all keys that it does not have,
 and it may set the arguments that `overrides` of the job leaves to commands. It may not refer to secrets, because a
-function could then send any file of the kernel to anyone; it keeps those of the job that it changes or names.
+function could then send any file of the kernel to anyone; it keeps those of the job that it changes or names, as long
+as the function stays.
 """
 
 from __future__ import annotations
@@ -97,7 +98,7 @@ def _check_keys(
             KeyProblem("after", f"there is no job {one!r}{close_match(one, rules.declared_ids())}") for one in unknown
         ]
         if rules.allowed is not None and not _is_same_call(table, present):
-            draft.problems += _liberties(job, base, present)
+            draft.problems += _liberties(job, base, present, table["func"])
         if base is not None and registered is not None:
             registered = _of_declared(registered, str(table["func"]))
         draft.registered = registered
@@ -126,26 +127,38 @@ def _check_function(func: str, allowed: AllowedFunctions, draft: JobDraft) -> No
         pass  # the function cannot be loaded, which the check of the keys reports
 
 
-def _liberties(job: Job, base: RegisteredJob | None, present: Table) -> list[KeyProblem]:
-    """Return what an order from outside may not say: references to secrets, and arguments closed to commands."""
-    known = _places(base.job) if base is not None else {}
-    known |= {where: one for name in ("args", "kwargs") for where, one in references(present.get(name), name)}
+def _liberties(job: Job, base: RegisteredJob | None, present: Table, func: Any) -> list[KeyProblem]:
+    """Return what an order from outside may not say: references to secrets, and arguments closed to commands.
+
+    What the job has at present may stay, unless `func`, the name of the function in the order, is another one.
+    """
+    before = _places(present.get("args"), present.get("kwargs"))
+    kept = present if present.get("func") == func else {}
+    known = (_places(base.job.args, base.job.kwargs) if base is not None else {}) | (before if kept else {})
     problems = [
-        KeyProblem(
-            where,
-            f"refers to a secret, {found}, which orders from outside may not: declare a job that has the reference in "
-            "its arguments, and name the id of that job as `func`",
-        )
-        for where, found in _places(job).items()
+        KeyProblem(where, f"refers to a secret, {found}, which {_refusal(before.get(where) == found, present)}")
+        for where, found in _places(job.args, job.kwargs).items()
         if known.get(where) != found
     ]
-    if base is not None and (refused := _closed_argument(job, base.job, base.body, present)) is not None:
+    if base is not None and (refused := _closed_argument(job, base.job, base.body, kept)) is not None:
         problems.append(refused)
     return problems
 
 
-def _places(job: Job) -> dict[str, Any]:
-    return {where: found for name in ("args", "kwargs") for where, found in references(getattr(job, name), name)}
+def _refusal(is_left: bool, present: Table) -> str:
+    if is_left:
+        return (
+            f"the job has for {present.get('func')!r} and an order may not take to another function: remove the "
+            "argument too, or leave `func` as it is"
+        )
+    return (
+        "orders from outside may not: declare a job that has the reference in its arguments, and name the id of that "
+        "job as `func`"
+    )
+
+
+def _places(args: Any, kwargs: Any) -> dict[str, Any]:
+    return dict([*references(args, "args"), *references(kwargs, "kwargs")])
 
 
 def _closed_argument(job: Job, base: Job, body: Body, present: Table) -> KeyProblem | None:

@@ -312,6 +312,41 @@ def test_an_order_keeps_the_references_of_the_job_that_it_names_or_changes() -> 
     assert look({"kwargs": {"market": "hk", "token": reference}}, state).ok
 
 
+@pytest.mark.parametrize("func", [f"{HERE}sync", "hourly"])
+@pytest.mark.parametrize("is_whole", [True, False])
+@pytest.mark.parametrize(
+    "call",
+    [
+        {"kwargs": {"market": "cn", "token": {"$secret": {"env": "TOKEN"}}}},
+        {"kwargs": {"market": "cn"}, "args": [{"$secret": {"env": "TOKEN"}}]},
+        {"kwargs": {"market": ["cn", {"$secret": {"env": "TOKEN"}}]}},
+    ],
+)
+def test_a_reference_cannot_go_to_another_function(func: str, is_whole: bool, call: dict[str, Any]) -> None:
+    present = {"id": "x", "func": "secret", **call}
+
+    draft = draft_job({**present, "func": func}, rules(), present, is_whole=is_whole)
+
+    assert draft.registered is None
+    (place,) = [one.key for one in draft.problems if "to another function: remove the argument too" in one.detail]
+    assert place in {"kwargs.token", "args[0]", "kwargs.market[1]"}
+
+
+@pytest.mark.parametrize(
+    ("keys", "culprit"),
+    [
+        ({"func": "backup", "kwargs": {"command": "id"}}, "kwargs.command"),
+        ({"func": "backup", "kwargs": {"command": "backup --all"}, "overrides": "all"}, "overrides"),
+        ({"func": "backup", "kwargs": {}, "args": ["id"]}, "args"),
+    ],
+)
+def test_what_a_job_had_for_another_function_opens_no_declared_job(keys: dict[str, Any], culprit: str) -> None:
+    draft = draft_job({"id": "x", **keys}, rules(), {"id": "x", **keys, "func": f"{HERE}sync"}, is_whole=True)
+
+    assert culprit in [problem.key for problem in draft.problems]
+    assert draft.registered is None
+
+
 @pytest.mark.parametrize("pattern", ["tasks", "*:*", "*.tasks:*", ":run", "app:", "?pp:run"])
 def test_a_pattern_names_a_package(pattern: str) -> None:
     from gnomon.jobs.allowed_functions import pattern_problem

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from gnomon import Job
+from gnomon import Job, SecretReference
 from gnomon.durations import Duration
 
 HERE = f"{__name__}:"
@@ -252,6 +252,19 @@ async def test_an_order_may_name_a_declared_job_and_inherits_from_it(serve: Any)
     assert answer.json["definition"].items() >= inherited.items()
     assert (patched.status, patched.json["policies"]["timeout"]) == (200, None)
     assert patched.json["kwargs"] == {"market": "hk"}
+
+
+async def test_a_secret_of_a_declared_job_cannot_be_sent_to_another_function(serve: Any) -> None:
+    declared = Job(id="base", func=sync, kwargs={"market": SecretReference(env="MY_SECRET")}, overrides="none")
+    async with serve(declared, kernel={"allow_functions": [f"{HERE}*"]}) as ask:
+        await ask("POST", JOBS, json={"id": "mine", "func": "base"})
+        patched = await ask("PATCH", f"{JOBS}/mine", json={"func": f"{HERE}sync", "overrides": None})
+        opened = await ask("PATCH", f"{JOBS}/mine", json={"overrides": None})
+        removed = await ask("PATCH", f"{JOBS}/mine", json={"func": f"{HERE}sync", "kwargs": {"market": None}})
+
+    assert (patched.status, opened.status, removed.status) == (422, 422, 200)
+    assert "kwargs.market: refers to a secret, the environment variable MY_SECRET" in patched.json["detail"]
+    assert removed.json["kwargs"] == {}
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
