@@ -41,7 +41,7 @@ class SyncClient:
     what that yields, `follow`, `follow_log` and `events`, are iterators here.
     """
 
-    def __init__(self, url: str, *, token: str | None = None, patience: timedelta = timedelta(seconds=60)) -> None:
+    def __init__(self, url: str, *, token: str | None = None, patience: timedelta | float = 60.0) -> None:
         self._client = Client(url, token=token, patience=patience)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None

@@ -13,6 +13,7 @@ import msgspec
 
 from gnomon.api import Triggered
 from gnomon.client import following, ordering
+from gnomon.client.patience import seconds_of
 from gnomon.client.session import Session, segment
 from gnomon.domain import codec
 from gnomon.domain.bulk_acts import ActOutcome, JobSelection, RunSelection
@@ -45,13 +46,14 @@ LOG_POLL_S = 0.5
 class Client:
     """A kernel at `url` (base path included), accessed with `token`. Use it as `async with Client(...) as client:`.
 
-    While the server is away, requests are repeated for up to `patience`; repeating one never has a second effect. The
-    server's name for the token is the actor of every action. Calls raise the kernel's own errors (UnknownJobError,
-    ExecutionOverError, ...) and ClientError with its subclasses NoServerError and NotAllowedError.
+    While the server is away, requests are repeated for up to `patience`, a timedelta or seconds; repeating one never
+    has a second effect. The server's name for the token is the actor of every action. Calls raise the kernel's own
+    errors (UnknownJobError, ExecutionOverError, ...) and ClientError with its subclasses NoServerError and
+    NotAllowedError.
     """
 
-    def __init__(self, url: str, *, token: str | None = None, patience: timedelta = timedelta(seconds=60)) -> None:
-        self._session = Session(url, token, patience.total_seconds())
+    def __init__(self, url: str, *, token: str | None = None, patience: timedelta | float = 60.0) -> None:
+        self._session = Session(url, token, seconds_of(patience))
 
     async def __aenter__(self) -> Self:
         """Open the session; nothing is sent yet."""
@@ -340,6 +342,8 @@ class Client:
 
     async def wait(self, execution_id: str) -> Execution:
         """Wait for the end of a run and return it; UnknownExecutionError."""
+        if (execution := await self.execution(execution_id)).is_over:  # which also refuses the id of a job
+            return execution
         async for _ in self.follow(execution_id):
             pass
         return await self.execution(execution_id)

@@ -85,15 +85,19 @@ async def _send(session: Session, orders: list[RunOrder], when_full: WhenFull) -
 
 
 async def ends_of(client: Waits, execution_ids: Iterable[str]) -> list[Execution]:
-    """Wait for many runs, a few at a time."""
+    """Wait for many runs, a few at a time; the first error ends all waits, and is raised as it is."""
     turns = asyncio.Semaphore(WAITS_AT_ONCE)
 
     async def end_of(execution_id: str) -> Execution:
         async with turns:
             return await client.wait(execution_id)
 
-    async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(end_of(one)) for one in execution_ids]
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(end_of(one)) for one in execution_ids]
+    except ExceptionGroup as exc:
+        first = exc.exceptions[0]
+        raise first from first.__cause__
     return [task.result() for task in tasks]
 
 

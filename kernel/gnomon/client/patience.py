@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 from asyncio import sleep
+from datetime import timedelta
 from time import monotonic
 
 from gnomon.backoff import Backoff
+from gnomon.client.errors import ClientError
+from gnomon.safe_text import safe_repr
 
 FIRST_S, LONGEST_S = 0.25, 8.0
 """The first pause and the longest one."""
+
+
+def seconds_of(patience: object) -> float:
+    """Return a patience in seconds; ClientError for what is neither a timedelta nor a number of seconds."""
+    if isinstance(patience, timedelta):
+        return patience.total_seconds()
+    if isinstance(patience, int | float) and not isinstance(patience, bool):
+        return float(patience)
+    raise ClientError(f"patience is {safe_repr(patience)}: expected a timedelta, or seconds such as 60")
 
 
 class Patience:

@@ -40,17 +40,25 @@ class Session:
         self._token = token
         self._patience_s = patience_s
         self._has_answered = False
-        self._http: aiohttp.ClientSession
+        self._opened: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
         headers = {"Authorization": f"Bearer {self._token}"} if self._token is not None else {}
-        self._http = aiohttp.ClientSession(headers=headers, timeout=ANSWER_LIMIT, cookie_jar=aiohttp.DummyCookieJar())
+        self._opened = aiohttp.ClientSession(headers=headers, timeout=ANSWER_LIMIT, cookie_jar=aiohttp.DummyCookieJar())
         return self
 
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        await self._http.close()
+        opened, self._opened = self._opened, None
+        if opened is not None:
+            await opened.close()
+
+    @property
+    def _http(self) -> aiohttp.ClientSession:
+        if self._opened is None:
+            raise ClientError("the client is not open: call it inside `async with Client(...) as client:`")
+        return self._opened
 
     def patience(self) -> Patience:
         """Return a new patience."""

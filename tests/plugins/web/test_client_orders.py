@@ -10,7 +10,14 @@ import pytest
 
 from gnomon import Job, UnknownJobError
 from gnomon.client import Client, ClientError, SyncClient
-from gnomon.errors import ForeignJobError, FunctionNotAllowedError, JobConflictError, JobExistsError, JobKeysError
+from gnomon.errors import (
+    ForeignJobError,
+    FunctionNotAllowedError,
+    JobConflictError,
+    JobExistsError,
+    JobKeysError,
+    UnknownExecutionError,
+)
 
 HERE = f"{__name__}:"
 KEYS = {"id": "nightly", "func": f"{HERE}sync", "cron": "0 3 * * *"}
@@ -81,6 +88,34 @@ def test_a_closed_client_says_so() -> None:
     with pytest.raises(ClientError, match="closed"):
         client.jobs()
     client.close()
+
+
+async def test_a_client_that_is_not_open_says_how_to_use_it() -> None:
+    client = Client("http://127.0.0.1:1")
+
+    with pytest.raises(ClientError, match="async with Client"):
+        await client.jobs()
+    async with client:
+        pass
+    with pytest.raises(ClientError, match="async with Client"):
+        await anext(client.events())
+
+
+def test_a_patience_is_a_timedelta_or_seconds() -> None:
+    for kind in (Client, SyncClient):
+        kind("http://127.0.0.1:1", patience=3)
+        with pytest.raises(ClientError, match="patience is '1m': expected a timedelta, or seconds such as 60"):
+            kind("http://127.0.0.1:1", patience="1m")  # type: ignore[arg-type]
+
+
+async def test_waiting_for_an_unknown_run_raises_the_kernels_own_error(serve: Any) -> None:
+    async with serve(kernel=OPEN) as ask, Client(ask.web.url) as client:
+        await client.add_job(KEYS)
+        for unknown in ("x", "nightly"):
+            with pytest.raises(UnknownExecutionError):
+                await client.wait(unknown)
+            with pytest.raises(UnknownExecutionError):
+                await client.wait_many([unknown, "y"])
 
 
 def test_the_sync_client_has_every_call_of_the_client() -> None:
