@@ -17,8 +17,8 @@ class JobView(msgspec.Struct, frozen=True):
     """A job at this moment: its definition, its state in the log, its next fire, and its runs by id.
 
     `overrides` says which arguments a command may set for one run.
-    `source` names what defines the job; its `origin` is `api` where an order has added it. `problem` is set for such a
-    job that cannot be built: it is kept, and its fires are held.
+    `source` names what defines the job; its `origin` is `api` where an order has added it, and `attached` for a job of
+    another scheduler. `problem` is set for an added job that cannot be built: it is kept, and its fires are held.
     `lingering` runs have ended, such as by their timeout, but their bodies still run and keep their slots of the job.
     """
 

@@ -185,6 +185,8 @@ class AttachedScheduler:
             running=[run.id for run in runs if run.status == "running"],
             waiting=[run.id for run in runs if run.status == "scheduled"],
             overrides="none",
+            origin=ATTACHED,
+            source=self.source,
         )
 
 

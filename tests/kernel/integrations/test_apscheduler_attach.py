@@ -157,6 +157,7 @@ async def test_changes_of_jobs_are_recorded(scheduler: BackgroundScheduler) -> N
     assert not changed.state.paused
     assert changed.next_fire is not None
     assert (changed.state.origin, changed.state.owner, changed.state.temporary) == ("attached", "APScheduler", True)
+    assert (changed.origin, changed.source) == ("attached", "APScheduler")
     assert [event.type for event in log if event.job_id] == [
         "job_added",
         "job_paused",

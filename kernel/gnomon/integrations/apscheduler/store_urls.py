@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -23,6 +24,8 @@ def open_store(url: str, table: str) -> Iterator[Any]:
                 store = _mongo(url, resources)
             else:
                 store = _sql(url, table, resources)
+        except GnomonError:
+            raise
         except ImportError as exc:
             raise GnomonError(f"the driver for {scheme}:// is not installed: {safe_str(exc)}") from exc
         except Exception as exc:  # drivers have errors of their own
@@ -37,7 +40,16 @@ def open_store(url: str, table: str) -> Iterator[Any]:
 
 def _sql(url: str, table: str, resources: ExitStack) -> Any:
     from apscheduler.jobstores.sqlalchemy import SQLAlchemyJobStore
+    from sqlalchemy.engine import make_url
 
+    address = make_url(url)
+    path = address.database or ""
+    if address.get_backend_name() == "sqlite" and not path.startswith("file:") and not Path(path).is_file():
+        # SQLite would create it.
+        raise GnomonError(
+            f"no job store can be opened with this URL: there is no file {path or ':memory:'!r}; a path is relative to "
+            "the working folder, and an absolute one has four slashes, as in sqlite:////srv/jobs.sqlite"
+        )
     store = SQLAlchemyJobStore(url=url, tablename=table)
     resources.callback(store.engine.dispose)
     return store

@@ -106,7 +106,15 @@ def test_a_job_store_in_redis_becomes_the_jobs_of_a_config(folder: Path) -> None
     assert [job["id"] for job in tomllib.loads(answer.stdout)["jobs"]] == ["nightly", "once"]
 
 
-@pytest.mark.parametrize("url", ["nonsense", "sqlite:///nothing.db", "nosuchdb://localhost/x"])
+def test_a_database_that_does_not_exist_is_named_and_not_created(folder: Path) -> None:
+    answer = gnomon("apscheduler", "sqlite:///nothing.db")
+
+    assert answer.exit_code == 1
+    assert "there is no file 'nothing.db'" in answer.stderr
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("url", ["nonsense", "sqlite://", "sqlite:///nothing.db", "nosuchdb://localhost/x"])
 def test_a_url_that_leads_to_no_job_store_is_an_error(url: str) -> None:
     answer = gnomon("apscheduler", url)
 
