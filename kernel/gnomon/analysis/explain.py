@@ -22,6 +22,7 @@ from gnomon.scheduling.catch_up import next_fire
 from gnomon.scheduling.cron import CronTrigger
 from gnomon.scheduling.timezones import ClockChange, change_at, changes_between, instants, timezone_or_utc
 from gnomon.scheduling.triggers import AtTrigger, EveryTrigger, explain_trigger
+from gnomon.stores.reading import newest_time
 from gnomon.text import close_match, length
 
 CLOCK_TOLERANCE = timedelta(seconds=5)
@@ -77,17 +78,13 @@ async def explain(store: Store, job_id: str, moment: datetime | date | None, now
     await explainer.explain(moment)
     explainer.say(*await explain_imported(store, job_id, moment, explainer.zone))
     explainer.say(*await explain_triggered(store, job_id, moment, explainer.zone))
-    newest = max([event.at for event in await store.read(max(head - NEWEST_EVENTS, 0), NEWEST_EVENTS)], default=now)
-    if newest - now > CLOCK_TOLERANCE:
+    newest = await newest_time(store, now)
+    if newest is not None and newest - now > CLOCK_TOLERANCE:
         explainer.say(
             f"The clock of this machine is {length(newest - now)} behind the newest event of the log, which is from "
             f"{explainer.when(newest)}: the job may not fire until it has caught up. Set the clock, or wait."
         )
     return explainer.found
-
-
-NEWEST_EVENTS = 256
-"""Events at the end of the log whose times are compared with the clock."""
 
 
 class _Explainer:

@@ -6,10 +6,13 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 
 from gnomon.domain.events import Event
+from gnomon.domain.records import ExecutionQuery
 from gnomon.ports import Store
 
 BLOCK = 2_000
 """Events that are read at once."""
+NEWEST_EVENTS = 256
+"""Events at the end of the log whose times are compared with the clock."""
 FIRST_LOOK_BACK = timedelta(days=8)
 """How far back a fact is searched first; each further window is four times as long."""
 EARLIEST = datetime.min.replace(tzinfo=UTC)
@@ -21,6 +24,18 @@ async def read_log(store: Store, after: int, head: int) -> AsyncIterator[Sequenc
     while after < head and (block := await store.read(after, min(BLOCK, head - after))):
         after = block[-1].position
         yield [event for event in block if event.position <= head] if after > head else block
+
+
+async def newest_time(store: Store, now: datetime) -> datetime | None:
+    """Return the time of the newest event of the log, if it is later than `now`; StoreError.
+
+    Events that a clock far ahead has recorded may be followed by any number with earlier times, so it also asks for
+    executions from the future.
+    """
+    newest = await store.read(max(await store.head() - NEWEST_EVENTS, 0), NEWEST_EVENTS)
+    ahead = await store.executions(ExecutionQuery(since=now, limit=1, hidden=True, brief=True))
+    times = [*(event.at for event in newest), *(execution.timestamp for execution in ahead.items)]
+    return max((at for at in times if at > now), default=None)
 
 
 async def newest_kernel_fact(store: Store, moment: datetime, wanted: Callable[[Event], bool]) -> Event | None:

@@ -175,6 +175,20 @@ async def test_a_clock_that_is_behind_the_log_is_named() -> None:
     assert [line["problem"] for line in logs if line["event"] == "kernel degraded"] == [health.problems["clock"]]
 
 
+async def test_a_clock_behind_the_log_is_named_however_much_was_recorded_since() -> None:
+    store = RecordingStore()
+    async with make_kernel(Job(id="job", func=quick), store=store, clock=VirtualClock(START + 2 * HOUR)) as kernel:
+        await kernel.wait((await kernel.trigger("job")).execution.id)
+    async with make_kernel(Job(id="job", func=quick), store=store, clock=VirtualClock(START)) as kernel:
+        for _ in range(100):  # of three events each
+            await kernel.wait((await kernel.trigger("job")).execution.id)
+
+    async with make_kernel(Job(id="job", func=quick), store=store, clock=VirtualClock(START)) as kernel:
+        health = kernel.health()
+
+    assert (health.state, health.clock_behind_s) == ("degraded", 7200.0)
+
+
 async def test_a_clock_that_is_set_back_while_the_kernel_runs_is_named() -> None:
     clock = VirtualClock()
     async with make_kernel(Job(id="job", func=quick), clock=clock) as kernel:
