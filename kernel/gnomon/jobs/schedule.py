@@ -12,6 +12,7 @@ import msgspec
 from gnomon.conversion import convert
 from gnomon.durations import Duration
 from gnomon.errors import ConfigError, GnomonError, JobError, TriggerError
+from gnomon.safe_text import safe_repr
 from gnomon.scheduling.combined_triggers import OrTrigger
 from gnomon.scheduling.cron import CronTrigger
 from gnomon.scheduling.exclusions import read_exclusion, to_instant
@@ -161,7 +162,9 @@ def _build_single(keys: ScheduleKeys | ScheduleTable, zone: tzinfo) -> AnchoredT
     if not hasattr(keys.trigger, "get_next_fire_time"):
         owner = f"job {keys.job_id!r}: " if isinstance(keys, ScheduleKeys) else ""
         hint = f', such as trigger = {{ type = "{keys.trigger}", ... }}' if isinstance(keys.trigger, str) else ""
-        raise JobError(f"{owner}trigger is {keys.trigger!r}, expected a trigger object or a table with a `type`{hint}")
+        raise JobError(
+            f"{owner}trigger is {safe_repr(keys.trigger)}, expected a trigger object or a table with a `type`{hint}"
+        )
     return adopt_trigger(keys.trigger, zone)
 
 

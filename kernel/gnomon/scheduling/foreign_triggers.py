@@ -8,6 +8,7 @@ from typing import Any
 
 from gnomon.durations import MICROSECOND
 from gnomon.errors import TriggerError
+from gnomon.safe_text import safe_repr
 from gnomon.scheduling.calendar_interval import CalendarIntervalTrigger
 from gnomon.scheduling.combined_triggers import AndTrigger, JitterTrigger, OrTrigger
 from gnomon.scheduling.cron import CronTrigger
@@ -73,7 +74,7 @@ class ForeignTrigger:
         return trigger_text(self.trigger)
 
     def __repr__(self) -> str:
-        return f"ForeignTrigger({self.trigger!r}, {self.timezone!r})"
+        return f"ForeignTrigger({safe_repr(self.trigger)}, {self.timezone!r})"
 
 
 ANCHORED = (
@@ -89,8 +90,9 @@ def adopt_trigger(trigger: Any, timezone: tzinfo) -> AnchoredTrigger:
     APScheduler sets a `start_date` that is not given to the moment at which the object is created, which is another one
     at each start of the process: such a trigger is counted from the anchor, which the log keeps. Raises TriggerError.
     """
-    if isinstance(trigger, ANCHORED):
-        return trigger
+    if issubclass(type(trigger), ANCHORED):  # isinstance would read __class__, which may raise anything
+        anchored: AnchoredTrigger = trigger
+        return anchored
     if is_convertible(trigger):
         return convert_trigger(trigger, timezone, has_start=not _starts_at_creation(trigger))
     return ForeignTrigger(trigger, timezone)

@@ -13,8 +13,12 @@ from typing import Protocol
 
 from gnomon.durations import MICROSECOND
 from gnomon.errors import TriggerError
+from gnomon.safe_text import exact, safe_str
 from gnomon.scheduling.timezones import EARLIEST, LATEST, first_instant
 from gnomon.text import moment
+
+LONGEST_TEXT = 32 * 1024
+"""Characters of a trigger in words, which are more than any definition needs."""
 
 
 class Trigger(Protocol):
@@ -151,8 +155,11 @@ class AtTrigger:
 
 def explain_trigger(trigger: Trigger) -> str:
     """Describe when a trigger fires; for an unknown kind return its `str()`."""
-    explain: Callable[[], str] | None = getattr(trigger, "explain", None)
-    return explain() if explain else trigger_text(trigger)
+    try:
+        explain: Callable[[], str] | None = getattr(trigger, "explain", None)
+        return exact(explain(), LONGEST_TEXT) if explain else trigger_text(trigger)
+    except BaseException:  # noqa: BLE001 - the trigger may be code of the user, which raises anything
+        return trigger_text(trigger)
 
 
 def trigger_text(trigger: Trigger) -> str:
@@ -160,7 +167,7 @@ def trigger_text(trigger: Trigger) -> str:
 
     With them the definition would differ at each start, and each start would restart the count of the fires.
     """
-    return re.sub(" at 0x[0-9a-fA-F]+", "", str(trigger))
+    return re.sub(" at 0x[0-9a-fA-F]+", "", safe_str(trigger, LONGEST_TEXT))
 
 
 def is_predictable(trigger: Trigger) -> bool:

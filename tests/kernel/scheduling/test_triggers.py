@@ -14,9 +14,9 @@ from apscheduler.triggers.calendarinterval import CalendarIntervalTrigger
 from apscheduler.triggers.interval import IntervalTrigger
 
 from gnomon.errors import TriggerError
-from gnomon.scheduling.combined_triggers import AndTrigger
+from gnomon.scheduling.combined_triggers import AndTrigger, OrTrigger
 from gnomon.scheduling.cron import CronTrigger
-from gnomon.scheduling.foreign_triggers import adopt_trigger
+from gnomon.scheduling.foreign_triggers import adopt_trigger, definition_text
 from gnomon.scheduling.timezones import parse_timezone
 from gnomon.scheduling.trigger_factory import build_trigger
 from gnomon.scheduling.triggers import (
@@ -583,6 +583,26 @@ def test_a_trigger_of_an_unknown_kind_is_explained_by_its_own_text() -> None:
     hourly = apscheduler.triggers.cron.CronTrigger(minute=5, timezone=SHANGHAI)
 
     assert explain_trigger(hourly) == explain_trigger(adopt_trigger(hourly, UTC)) == str(hourly)
+
+
+@pytest.mark.parametrize("raised", [SystemExit, KeyboardInterrupt, RuntimeError])
+def test_a_trigger_whose_text_raises_is_still_explained(raised: type[BaseException]) -> None:
+    def fail(_: object) -> str:
+        raise raised(3)
+
+    def hourly(_: object, previous: datetime | None, now: datetime) -> datetime:
+        return (previous or now) + timedelta(hours=1)
+
+    methods = {"get_next_fire_time": hourly, "__str__": fail, "__repr__": fail, "__class__": property(fail)}
+    hostile = type("Hostile", (), {**methods, "__module__": "tides"})()
+    shown = "(tides.Hostile that cannot be shown)"
+
+    wrapped = adopt_trigger(hostile, UTC)
+    assert wrapped.get_next_fire_time(None, NOW) == NOW + timedelta(hours=1)
+    assert str(wrapped) == definition_text(hostile) == explain_trigger(wrapped) == explain_trigger(hostile) == shown
+    assert shown in repr(wrapped)
+    assert explain_trigger(type("Tide", (), {"explain": fail, "__str__": lambda _: "tide"})()) == "tide"
+    assert shown in explain_trigger(OrTrigger([wrapped, EveryTrigger(timedelta(hours=1))]))
 
 
 def test_only_jitter_is_unpredictable() -> None:

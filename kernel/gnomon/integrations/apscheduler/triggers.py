@@ -13,6 +13,7 @@ from typing import Any
 
 from gnomon.integrations.apscheduler.pickled_state import ForeignObject, load_state
 from gnomon.integrations.job_import import NotTakenError
+from gnomon.safe_text import safe_str
 
 TRIGGERS = "apscheduler.triggers."
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -68,7 +69,9 @@ def _foreign(trigger: Any) -> ForeignObject:
     except NotTakenError:
         raise
     except Exception as exc:  # foreign code
-        raise NotTakenError(f"its trigger {trigger} cannot be read: {type(exc).__name__}: {exc}") from exc
+        raise NotTakenError(
+            f"its trigger {safe_str(trigger)} cannot be read: {type(exc).__name__}: {safe_str(exc)}"
+        ) from exc
 
 
 def _kind_and_state(trigger: ForeignObject) -> tuple[str, State]:
