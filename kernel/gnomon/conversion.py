@@ -92,13 +92,13 @@ def _known_keys(raw: Table, into: type[msgspec.Struct], path: str, problems: lis
         if key not in types:
             problems.append(unknown_key(path, key, types, getattr(into, "KEY_HINTS", {})))
             continue
-        nested = _struct_among(types[key])
+        nested = struct_among(types[key])
         is_table = nested is not None and isinstance(value, Mapping)
         known[key] = _known_keys(value, nested, f"{path}.{key}", problems) if nested and is_table else value
     return known
 
 
-def _struct_among(expected: Any) -> type[msgspec.Struct] | None:
+def struct_among(expected: Any) -> type[msgspec.Struct] | None:
     """Return the only Struct that a table can become, or None; with several ones msgspec decides by their tags."""
     members = get_args(expected) if get_origin(expected) in {Union, UnionType} else (expected,)
     structs = [member for member in members if isinstance(member, type) and issubclass(member, msgspec.Struct)]
@@ -127,7 +127,7 @@ def _report(
 
 def _example(problem: str, into: type[msgspec.Struct], place: str) -> str:
     """Return how to write a table, where one is expected and something else was found."""
-    nested = {f".{field.encode_name}": _struct_among(field.type) for field in _fields(into)}.get(place)
+    nested = {f".{field.encode_name}": struct_among(field.type) for field in _fields(into)}.get(place)
     if nested is None or not problem.startswith("Expected `object"):
         return ""
     return f"; write {place[1:]} = {{ {_fields(nested)[0].encode_name} = … }}"
@@ -136,7 +136,7 @@ def _example(problem: str, into: type[msgspec.Struct], place: str) -> str:
 def _value_hint(into: type[msgspec.Struct], place: str) -> str:
     """Return what a nested Struct says about the values of a key, for a wrong one: `; write bytes as a number`."""
     parent, _, key = place.rpartition(".")
-    nested = {f".{field.encode_name}": _struct_among(field.type) for field in _fields(into)}.get(parent)
+    nested = {f".{field.encode_name}": struct_among(field.type) for field in _fields(into)}.get(parent)
     hint = getattr(nested, "VALUE_HINTS", {}).get(key)
     return f"; {hint}" if hint else ""
 

@@ -41,6 +41,9 @@ def test_a_job_is_added_changed_shown_and_removed(gnomon: Run, kernel: Any, fold
     assert edited.stdout == "nightly is changed (version 2)\n"
     late = gnomon("jobs", "edit", "nightly", "--unset", "kwargs", "--expect-version", "1")
     assert (late.returncode, "has version 2, expected 1" in late.stderr) == (1, True)
+    for option in ([], ["--dry-run"]):
+        typo = gnomon("jobs", "edit", "nightly", "--unset", "timout", *option)
+        assert (typo.returncode, "unknown key; did you mean 'timeout'?" in typo.stderr) == (2, True)
 
     shown = json.loads(gnomon("jobs", "show", "nightly", "--json").stdout)
     assert (shown["origin"], shown["owner"], shown["version"]) == ("api", "tenant-7", 2)

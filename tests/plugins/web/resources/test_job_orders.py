@@ -189,6 +189,18 @@ async def test_a_job_is_changed_by_a_merge_patch(serve: Any) -> None:
     assert definition["kwargs"] == {"market": "hk"}
 
 
+async def test_a_key_to_remove_that_no_job_has_is_named(serve: Any) -> None:
+    async with serve(kernel=OPEN) as ask:
+        await ask("POST", JOBS, json=NIGHTLY)
+        answer = await ask("PATCH", f"{JOBS}/nightly", json={"timout": None, "retry": {"atempts": None}, "note": None})
+        absent = await ask("PATCH", f"{JOBS}/nightly", json={"overlap": None, "retry": {"attempts": None}})
+
+    assert answer.status == 422
+    assert "timout: unknown key; did you mean 'timeout'?" in answer.json["detail"]
+    assert "retry.atempts: unknown key; did you mean 'attempts'?" in answer.json["detail"]
+    assert absent.status == 200
+
+
 async def test_a_change_cannot_rename_or_pause_a_job(serve: Any) -> None:
     async with serve(kernel=OPEN) as ask:
         await ask("POST", JOBS, json=NIGHTLY)
