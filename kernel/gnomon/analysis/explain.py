@@ -130,7 +130,7 @@ class _Explainer:
             self.say(f"{state.job_id} has not had a fire yet.")
         schedule = self._history.schedules[-1] if self._history.schedules else None
         if schedule is None or state.removed:
-            self._explain_no_schedule(self._now)
+            self._explain_no_schedule(self._now, "so no fire follows")
             return
         self._note_schedule(schedule)
         if schedule.trigger is None:
@@ -295,7 +295,7 @@ class _Explainer:
             self.say("No fire follows: the schedule has ended.")
         self._explain_pause(instant)
 
-    def _explain_no_schedule(self, instant: datetime) -> None:
+    def _explain_no_schedule(self, instant: datetime, so: str = "so it had no fire") -> None:
         """Explain that the job did not exist yet at a moment, or had been removed."""
         before = [s for s in self._history.schedules if s.until is not None and s.until < instant]
         after = [s for s in self._history.schedules if s.since >= instant]
@@ -303,7 +303,7 @@ class _Explainer:
         if before:
             last = before[-1]
             who = _actor_words(last.ended_by, last.ended_reason)
-            self.say(f"{job_id} was removed at {self.when(last.until)} by {who}, so it had no fire.")
+            self.say(f"{job_id} was removed at {self.when(last.until)} by {who}, {so}.")
         if after:
             who, again = _actor_words(after[0].actor, after[0].reason), "again " if before else ""
             self.say(f"{job_id} was added {again}at {self.when(after[0].since)} by {who}, and had no fires before.")

@@ -9,6 +9,7 @@ import msgspec
 
 from gnomon.analysis import fire_outcomes
 from gnomon.analysis.fire_outcomes import FireOutcome
+from gnomon.analysis.holds import hold_of, present_hold
 from gnomon.analysis.schedule_history import Pause, ScheduleHistory
 from gnomon.analysis.wait_explanation import NEGLIGIBLE_DELAY, NEIGHBOURS, WaitExplainer, behind_words
 from gnomon.domain import events
@@ -41,8 +42,8 @@ class Silence(msgspec.Struct, frozen=True):
 class FireExplanation(msgspec.Struct, kw_only=True):
     """The outcome of a fire. `executions` are its attempts, `behind` the runs that it waited for or was skipped for.
 
-    `count`, `first` and `last` describe the range with which it was missed. `pause` or `silence` is set if it is the
-    cause of the delay or of the miss.
+    `count`, `first` and `last` describe the range with which it was missed. `pause`, `hold` (of all jobs) or `silence`
+    is set if it is the cause of the delay or of the miss.
     """
 
     scheduled_time: datetime
@@ -53,6 +54,7 @@ class FireExplanation(msgspec.Struct, kw_only=True):
     first: datetime | None = None
     last: datetime | None = None
     pause: Pause | None = None
+    hold: Pause | None = None
     silence: Silence | None = None
     behind: list[Execution] = []
 
@@ -120,7 +122,9 @@ class FireExplainer:
     async def _explain_start(self, explanation: FireExplanation, run: Execution, first: Event, started: Event) -> None:
         due = run.not_before or run.scheduled_time
         late = started.at - due
-        if late < NEGLIGIBLE_DELAY:
+        hold = await hold_of(self._store, due, first) if run.is_fire and first.at > due else None
+        explanation.hold = hold if hold is not None and hold.until is not None else None
+        if late < NEGLIGIBLE_DELAY and explanation.hold is None:
             explanation.say(f"It ran on time: it started at {self.when(started.at)} (run {run.id}).")
             return
         ready = max(first.at, due)
@@ -133,7 +137,7 @@ class FireExplainer:
             )
         else:
             explanation.say(f"It ran late, by {length(late)}: it started at {self.when(started.at)} (run {run.id}).")
-        if first.at - due >= NEGLIGIBLE_DELAY:
+        if first.at - due >= NEGLIGIBLE_DELAY or explanation.hold is not None:
             await self._explain_why_late(explanation, due, first)
         if started.at - ready >= NEGLIGIBLE_DELAY:
             sentences, behind = await self._waits.waited(run, ready, started)
@@ -145,6 +149,9 @@ class FireExplainer:
         explanation.pause = self._history.pause_of(due, decided.at)
         if explanation.pause is not None:
             explanation.say(f"The job was paused when it was due, {self._pause_words(explanation.pause)}.")
+        if explanation.hold is not None:
+            explanation.say(f"All fires were held when it was due, {self._pause_words(explanation.hold)}.")
+        if explanation.pause is not None or explanation.hold is not None:
             return
         explanation.silence = await self._silence(due)
         if explanation.silence is not None:
@@ -234,15 +241,8 @@ class FireExplainer:
         event = next(event for event in stream if isinstance(event, events.Missed))
         explanation.say(f"It did not run: it was missed ({event.reason}), recorded at {self.when(event.at)}.")
         fire = explanation.scheduled_time
-        if event.reason == "paused":
-            explanation.pause = self._history.pause_of(fire, event.at)
-        if event.reason == "downtime":
-            explanation.silence = await self._silence(fire)
-        if explanation.pause is not None:
-            explanation.say(f"The job was paused, {self._pause_words(explanation.pause)}.")
-        elif explanation.silence is not None:
-            explanation.say(f"No kernel was running: {self._silence_words(explanation.silence)}.")
-        if event.detail and not (explanation.pause or explanation.silence):
+        await self._explain_absence(explanation, event)
+        if event.detail and not (explanation.pause or explanation.hold or explanation.silence):
             source = "A guard refused it" if event.reason == "guard" else "The kernel says"
             explanation.say(f"{source}: {event.detail}.")
         elif event.detail and event.detail not in DETAILS.values():
@@ -256,23 +256,47 @@ class FireExplainer:
                 f"It is one of {explanation.count} fires {span} that were missed together{self._catch_up_words(fire)}."
             )
 
+    async def _explain_absence(self, explanation: FireExplanation, event: events.Missed) -> None:
+        """Explain the pause, the hold or the downtime that is the cause of a miss."""
+        fire = explanation.scheduled_time
+        if event.reason == "paused":
+            explanation.pause = self._history.pause_of(fire, event.at)
+        if event.reason in {"held", "downtime"}:
+            explanation.hold = await hold_of(self._store, fire, event)
+        if event.reason == "downtime" and explanation.hold is None:
+            explanation.silence = await self._silence(fire)
+        if explanation.pause is not None:
+            explanation.say(f"The job was paused, {self._pause_words(explanation.pause)}.")
+        elif explanation.hold is not None:
+            explanation.say(f"All fires were held, {self._pause_words(explanation.hold)}.")
+        elif explanation.silence is not None:
+            explanation.say(f"No kernel was running: {self._silence_words(explanation.silence)}.")
+
     async def _explain_open(self, explanation: FireExplanation, following: FireOutcome | None) -> None:
         """Explain a fire without an outcome in the log."""
         fire, state = explanation.scheduled_time, self._history.state
         explanation.pause = self._history.pauses[-1] if state.paused and self._history.pauses else None
-        held = f"The job is paused, {self._pause_words(explanation.pause)}" if explanation.pause is not None else None
+        explanation.hold = await present_hold(self._store, self._now) if following is None else None
+        facts, ends = [], []
+        if explanation.pause is not None:
+            facts.append(f"The job is paused, {self._pause_words(explanation.pause)}")
+            ends.append("the job is resumed")
+        if explanation.hold is not None:
+            facts.append(f"All fires are held, {self._pause_words(explanation.hold)}")
+            ends.append("the hold is released")
+        held, free = ". ".join(facts), " and ".join(ends)
         if fire > self._now:
             explanation.fate = "to_come"
             explanation.say(f"It is due in {length(fire - self._now)}.")
             if (skip := state.skip_of(fire)) is not None:
                 explanation.say(f"It will not run: {skip.actor or 'an operator'} has skipped it{_why(skip.reason)}.")
-            if held is not None:
-                explanation.say(f"{held}: unless the job is resumed, it will not run.")
+            if held:
+                explanation.say(f"{held}: unless {free}, it will not run.")
         elif following is not None:
             await self._explain_lost(explanation)
-        elif held is not None:
+        elif held:
             explanation.fate = "held_back"
-            explanation.say(f"It has not run. {held}: it is held back until the job is resumed.")
+            explanation.say(f"It has not run. {held}: it is held back until {free}.")
         else:
             explanation.fate = "undecided"
             last = await fire_outcomes.last_event(self._store, self._head)

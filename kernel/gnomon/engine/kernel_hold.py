@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 from datetime import datetime, timedelta
 
-from gnomon.domain import events
-from gnomon.domain.events import Event, Hold
+from gnomon.domain.events import Hold
 from gnomon.ports import Store
-from gnomon.stores.reading import newest_kernel_fact
+from gnomon.stores.reading import hold_at
 
 
 class KernelHold:
@@ -39,12 +38,5 @@ WORDS = "no job fires: the kernel is"
 
 
 async def read_hold(store: Store, now: datetime) -> Hold | None:
-    """Return the hold that is in the log. Each start of a kernel repeats it, so retention does not delete it."""
-    fact = await newest_kernel_fact(store, now + timedelta(days=366), _tells)
-    if isinstance(fact, events.KernelStarted):
-        return fact.hold
-    return Hold(fact.at, fact.actor, fact.reason) if isinstance(fact, events.KernelHeld) else None
-
-
-def _tells(event: Event) -> bool:
-    return isinstance(event, events.KernelStarted | events.KernelHeld | events.KernelReleased)
+    """Return the hold that is in the log, also where the clock was set back since."""
+    return await hold_at(store, now + timedelta(days=366))

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 
-from gnomon.domain.events import Event
+from gnomon.domain import events
+from gnomon.domain.events import Event, Hold
 from gnomon.domain.records import ExecutionQuery
 from gnomon.ports import Store
 
@@ -48,3 +49,15 @@ async def newest_kernel_fact(store: Store, moment: datetime, wanted: Callable[[E
             return facts[-1]
         until, window = since, window * 4
     return None
+
+
+async def hold_at(store: Store, moment: datetime) -> Hold | None:
+    """Return the hold of all fires that is in force just before a moment; each start of a kernel repeats it."""
+    fact = await newest_kernel_fact(store, moment, _tells_of_a_hold)
+    if isinstance(fact, events.KernelStarted):
+        return fact.hold
+    return Hold(fact.at, fact.actor, fact.reason) if isinstance(fact, events.KernelHeld) else None
+
+
+def _tells_of_a_hold(event: Event) -> bool:
+    return isinstance(event, events.KernelStarted | events.KernelHeld | events.KernelReleased)

@@ -280,6 +280,75 @@ class TestFiresThatDidNotRun:
         assert "see `gnomon audit`" in said(lost)
 
 
+class TestHolds:
+    async def test_the_hold_is_named_while_it_lasts_also_after_the_kernel_has_ended(self, world: World) -> None:
+        async with world.kernel(job()) as kernel:
+            await world.clock.advance(15 * MINUTE)
+            await kernel.hold(actor="ann", reason="maintenance")
+            await world.clock.advance(20 * MINUTE)
+        due, to_come = await world.explain(START + 20 * MINUTE), await world.explain(START + 40 * MINUTE)
+        async with world.kernel(job()) as kernel:
+            await kernel.pause("sync", actor="bob")
+        both = await world.explain(START + 20 * MINUTE)
+
+        assert (due.fires[0].fate, to_come.fires[0].fate) == ("held_back", "to_come")
+        held = "All fires are held, since 00:15 UTC by ann (maintenance)"
+        assert f"It has not run. {held}: it is held back until the hold is released." in said(due)
+        assert f"{held}: unless the hold is released, it will not run." in said(to_come)
+        assert "since 00:35 UTC by bob. All fires are held" in said(both)
+        assert "until the job is resumed and the hold is released" in said(both)
+
+    async def test_the_hold_is_the_cause_of_a_delay_and_of_what_was_missed_also_after_a_restart(
+        self, world: World
+    ) -> None:
+        once = job("once", at=START + 30 * MINUTE)
+        async with world.kernel(job(), once) as kernel:
+            await world.clock.advance(15 * MINUTE)
+            await kernel.hold(actor="ann", reason="maintenance")
+            await world.clock.advance(20 * MINUTE)
+        await world.clock.advance(HOUR)
+        async with world.kernel(job(), once) as kernel:
+            await world.clock.advance(5 * MINUTE)
+            await kernel.release(actor="bob")
+            await world.clock.advance(HOUR)
+
+        late, lost = await world.explain(job_id="once"), await world.explain(START + 20 * MINUTE)
+        after = await world.explain(START + 2 * HOUR)
+
+        held = "from 00:15 UTC to 01:40 UTC by ann (maintenance)."
+        assert f"it started at 01:40 UTC (run {late.fires[0].executions[0].id}). All fires were held" in said(late)
+        assert f"All fires were held when it was due, {held}" in said(late)
+        assert "No kernel" not in said(late)
+        assert f"it was missed (held), recorded at 01:40 UTC. All fires were held, {held} It is one of" in said(lost)
+        assert lost.fires[0].hold is not None
+        assert lost.fires[0].hold.ended_by == "bob"
+        assert "It ran on time" in said(after)
+
+    async def test_a_short_hold_is_named_too(self, world: World) -> None:
+        async with world.kernel(job()) as kernel:
+            await world.clock.advance(9 * MINUTE)
+            await kernel.hold(actor="ann")
+            await world.clock.advance(MINUTE + timedelta(seconds=0.5))
+            await kernel.release()
+            await world.clock.advance(MINUTE)
+
+        found = await world.explain(START + 10 * MINUTE)
+
+        assert "It ran late, by 500 ms" in said(found)
+        assert "All fires were held when it was due, from 00:09 UTC to 00:10:00.500 UTC by ann." in said(found)
+
+    async def test_a_job_that_was_removed_after_its_fire_is_not_said_to_have_had_none(self, world: World) -> None:
+        async with world.kernel() as kernel:
+            await kernel.add_job(Job(id="once", func=f"{__name__}:nothing", at=START + MINUTE))
+            await world.clock.advance(HOUR)
+
+        found = await world.explain(job_id="once")
+
+        assert "It succeeded" in said(found)
+        assert "once was removed at" in said(found)
+        assert found.sentences[-1].endswith(", so no fire follows.")
+
+
 class TestTimesWithoutAFire:
     async def test_the_nearest_fires_are_named(self, world: World) -> None:
         await world.serve(job())

@@ -1,0 +1,36 @@
+"""Find in the log the holds of the whole kernel, which keep the fires of all jobs back."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from gnomon.analysis.schedule_history import Pause
+from gnomon.domain import events
+from gnomon.domain.events import Event
+from gnomon.durations import MICROSECOND
+from gnomon.ports import Store
+from gnomon.stores.reading import hold_at
+
+CLOCK_SET_BACK = timedelta(days=366)
+"""How far back the clock may have been set since the newest hold."""
+
+
+async def present_hold(store: Store, now: datetime) -> Pause | None:
+    """Return the hold that keeps all fires back now."""
+    hold = await hold_at(store, now + CLOCK_SET_BACK)
+    return Pause(since=hold.since, by=hold.actor, reason=hold.reason) if hold is not None else None
+
+
+async def hold_of(store: Store, fire: datetime, decided: Event) -> Pause | None:
+    """Return the hold in force when a fire was due; `until` is None where it lasted longer than the fire waited."""
+    if (hold := await hold_at(store, fire)) is None:
+        return None
+    facts = await store.job_events("", fire, decided.at + MICROSECOND)
+    released = next((one for one in facts if isinstance(one, events.KernelReleased)), None)
+    return Pause(
+        since=hold.since,
+        until=released.at if released is not None else None,
+        by=hold.actor,
+        reason=hold.reason,
+        ended_by=released.actor if released is not None else None,
+    )
