@@ -16,6 +16,7 @@ from typing import Any
 
 import click
 
+from gnomon.cli.input.utf8 import with_checked_text
 from gnomon.cli.output.console import echo
 from gnomon.cli.output.standard_streams import repair_standard_streams
 from gnomon.errors import ConfigError, GnomonError, RolledBackError
@@ -77,9 +78,9 @@ class Commands(click.Group):
         if cmd_name in COMMANDS:
             module = f"{cmd_name}_" if iskeyword(cmd_name) else cmd_name
             command: click.Command = importlib.import_module(f"gnomon.cli.commands.{module}").command
-            return command
+            return with_checked_text(command)
         point = _plugin_commands().get(cmd_name)
-        return _load(point) if point is not None else None
+        return with_checked_text(_load(point)) if point is not None else None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         with formatter.section("Commands"):

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
+from gnomon.cli.input.utf8 import decode_file
 from gnomon.cli.output.console import echo
 
 if TYPE_CHECKING:
@@ -30,11 +31,11 @@ def command() -> None:
 
 
 @command.command("crontab")
-@click.argument("file", type=click.File("r", encoding="utf-8"))
+@click.argument("file", type=click.File("rb"))
 @click.option("--system/--user", "has_users", default=None, help="Whether lines name a user; /etc/cron* have one.")
 @timezone_option
 @click.pass_context
-def crontab(ctx: click.Context, file: TextIO, has_users: bool | None, timezone: str) -> None:
+def crontab(ctx: click.Context, file: BinaryIO, has_users: bool | None, timezone: str) -> None:
     """Import a crontab: `crontab -l | gnomon import crontab -`.
 
     Each line becomes a job that runs its command with `gnomon_chores:shell`. Variables, CRON_TZ, @daily and its kind,
@@ -42,10 +43,12 @@ def crontab(ctx: click.Context, file: TextIO, has_users: bool | None, timezone: 
     """
     from gnomon.integrations.crontab import read_crontab
 
+    source = getattr(file, "name", "<stdin>")
     if has_users is None:
-        path = Path(file.name)
+        path = Path(source)
         has_users = path in SYSTEM_CRONTABS or path.parent in SYSTEM_CRONTABS
-    _print(ctx, read_crontab(file.read(), source=file.name, has_users=has_users, timezone=timezone))
+    text = decode_file(file.read(), source)
+    _print(ctx, read_crontab(text, source=source, has_users=has_users, timezone=timezone))
 
 
 @command.command("celery-beat")

@@ -48,6 +48,15 @@ def test_what_cannot_be_taken_makes_the_exit_code_1() -> None:
     assert len(tomllib.loads(answer.stdout)["jobs"]) == 1
 
 
+def test_a_crontab_that_is_not_utf8_is_named_with_the_byte(folder: Path) -> None:
+    (folder / "crontab").write_bytes(b"# A\nA\xff * * *\n")
+
+    answer = gnomon("crontab", "crontab")
+
+    assert answer.exit_code == 2
+    assert "crontab: line 2: byte 0xff at place 6 is not UTF-8" in answer.stderr
+
+
 def test_a_system_crontab_is_read_with_its_users(folder: Path) -> None:
     (folder / "crontab").write_text("30 2 * * * nobody true\n")
 
