@@ -18,7 +18,7 @@ class JobView(msgspec.Struct, frozen=True):
 
     `overrides` says which arguments a command may set for one run.
     `source` names what defines the job; its `origin` is `api` where an order has added it, and `attached` for a job of
-    another scheduler. `problem` is set for an added job that cannot be built: it is kept, and its fires are held.
+    another scheduler. `problem` is set for an added job that cannot run: it is kept, and its fires are held.
     `lingering` runs have ended, such as by their timeout, but their bodies still run and keep their slots of the job.
     """
 

@@ -288,10 +288,9 @@ class Kernel(KernelQueries, OperatorCommands, AttachmentCommands):
         self._registry = JobRegistry(
             self._journal, self.clock, self._timetable, self._jobs, recorder, self._hold, self._finished_jobs.note
         )
-        self._added_jobs = AddedJobs(self._journal, self._jobs, self._registry, recorder, self._launcher)
-        self._restored_jobs = RestoredJobs(
-            self._journal, self._jobs, self._registry, recorder, self._launcher, self._restored
-        )
+        parts = (self._journal, self._jobs, self._registry, recorder, self._launcher)
+        self._restored_jobs = RestoredJobs(*parts, self._restored, self._groups)
+        self._added_jobs = AddedJobs(*parts, self._restored_jobs)
         self._backfills = Backfills(
             self._journal, self._store, self._launcher, self._jobs, self.clock, tasks, self._hold
         )

@@ -244,7 +244,7 @@ async def test_a_job_that_cannot_be_built_is_kept_and_held_until_it_can(world: W
     assert (view.state.paused_by, view.next_fire) == ("kernel", None)
     assert "has no 'send'" in str(view.state.problem)
     assert "'a'" in health.problems["jobs"]
-    assert any(line["event"].startswith("a job cannot be built") for line in logs)
+    assert any(line["event"].startswith("a job cannot run") for line in logs)
     assert len(world.store.recorded.of(JobPaused)) == len(world.store.recorded.of(JobResumed)) == 2
     runs = {event.job_id for event in world.store.recorded.of(Scheduled)}
     assert (runs, jobs) == ({"a", "once"}, ["a"])  # the one-shot ran late, and was removed
@@ -366,6 +366,97 @@ async def test_a_start_names_the_jobs_of_an_older_version_that_it_drops(world: W
 
     (line,) = [line for line in logs if "older version" in line["event"]]
     assert line["jobs"] == "added"
+
+
+# --- a job that a job waits for, or its group, is gone
+
+
+LOAD = Job(id="load", func=quick, **HOURLY)
+DOWN = Job(id="down", func=f"{HERE}:quick", after=["load"])
+
+
+@pytest.mark.parametrize("how", ["reload", "restart"])
+async def test_a_job_whose_upstream_is_gone_is_held_until_it_is_back(world: World, how: str) -> None:
+    async with world.kernel(LOAD) as kernel:
+        await kernel.add_job(DOWN)
+        await world.clock.advance(90 * MINUTE)
+        if how == "reload":
+            with capture_logs() as logs:
+                await kernel.apply_jobs([])
+            held, health = await kernel.job("down"), kernel.health()
+    if how == "restart":
+        with capture_logs() as logs:
+            async with world.kernel() as kernel:
+                held, health = await kernel.job("down"), kernel.health()
+                with pytest.raises(JobError, match="cannot run: after names 'load'"):
+                    await kernel.trigger("down")
+    async with world.kernel() as kernel:
+        await kernel.apply_jobs([LOAD])
+        back = await kernel.job("down")
+        assert kernel.health().problems == {}
+        await world.clock.advance(HOUR)
+        await world.prove()
+
+    assert held.problem == held.state.problem == "after names 'load', and there is no such job"
+    assert (held.state.paused_by, back.state.paused, back.problem) == ("kernel", False, None)
+    assert "'down'" in health.problems["jobs"]
+    assert any(line["event"].startswith("a job cannot run") and line["job"] == "down" for line in logs)
+    assert [event.job_id for event in world.store.recorded.of(Succeeded)].count("down") == 2
+
+
+async def test_an_order_that_adds_the_missing_upstream_releases_what_waits_for_it(world: World) -> None:
+    upstream = Job(id="load", func=f"{HERE}:quick", **HOURLY)
+    async with world.kernel(LOAD, Job(id="other", func=quick, **HOURLY)) as kernel:
+        await kernel.add_job(DOWN)
+        await kernel.add_job(Job(id="both", func=f"{HERE}:quick", after=["load", "other"]))
+        await kernel.apply_jobs([])
+        await kernel.add_job(upstream)
+        views = [await kernel.job("down"), await kernel.job("both")]
+        with pytest.raises(JobError, match="start after it"):
+            await kernel.remove_job("load")
+        await world.clock.advance(HOUR)
+        await world.prove()
+
+    assert [view.state.paused for view in views] == [False, True]
+    assert str(views[1].problem).startswith("after names 'other', and there is no such job")
+    assert {event.job_id for event in world.store.recorded.of(Succeeded)} == {"load", "down"}
+
+
+async def test_a_run_in_line_starts_once_after_its_job_was_held_and_released(world: World) -> None:
+    async with world.kernel(LOAD, Job(id="busy", func=slow), max_running=1) as kernel:
+        await kernel.add_job(DOWN)
+        busy = (await kernel.trigger("busy")).execution.id
+        await kernel.trigger("down")
+        await kernel.apply_jobs([Job(id="busy", func=slow)])
+        await kernel.apply_jobs([LOAD, Job(id="busy", func=slow)])
+        waiting = (await kernel.job("down")).waiting
+        await kernel.cancel(busy)
+        await world.clock.settle()
+
+    assert len(waiting) == 1
+    assert len(world.store.recorded.of(Succeeded)) == 1
+
+
+async def test_a_job_whose_group_is_gone_is_held_until_it_is_back(world: World) -> None:
+    async with world.kernel(groups={"wh": 1}) as kernel:
+        await kernel.add_job(Job(id="a", func=f"{HERE}:quick", group="wh", overlap="allow", **HOURLY))
+    async with world.kernel(groups={"hw": 1}) as kernel:
+        held = await kernel.job("a")
+        with pytest.raises(JobError, match="cannot run: the group 'wh' is not defined"):
+            await kernel.trigger("a")
+        await world.clock.advance(90 * MINUTE)
+    async with world.kernel(groups={"wh": 1}) as kernel:
+        await world.clock.settle()
+        back = await kernel.job("a")
+        await world.prove()
+    async with world.kernel() as kernel:
+        await kernel.change_job("a", group=None)
+        mended = await kernel.job("a")
+
+    assert str(held.problem).startswith("the group 'wh' is not defined; the groups are hw;")
+    assert (held.state.paused_by, held.next_fire) == ("kernel", None)
+    assert (back.state.paused, back.problem, mended.state.paused, mended.problem) == (False, None, False, None)
+    assert len(world.store.recorded.of(Succeeded)) == 1  # the fire that was held
 
 
 # --- orders

@@ -214,7 +214,7 @@ def _removed(state: JobState, now: datetime, until: datetime) -> JobPlan:
 def _kept(state: JobState, registered: RegisteredJob, now: datetime) -> JobPlan:
     planned = JobPlan(job_id=state.job_id, action="keep", is_paused=state.paused)
     if registered.problem is not None:
-        planned.notes.append(f"it cannot be built, and its fires are held: {registered.problem}")
+        planned.notes.append(f"it cannot run, and its fires are held: {registered.problem}")
     _catch_up(planned, state, registered, now)
     return planned
 

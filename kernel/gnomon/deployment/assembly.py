@@ -45,7 +45,7 @@ class Deployment(msgspec.Struct, frozen=True):
 
         JobExistsError where a job that was added at run time has the id of one of the deployment.
         """
-        return [*self.registered_jobs, *restore_jobs(states, self.registered_jobs)]
+        return [*self.registered_jobs, *restore_jobs(states, self.registered_jobs, self.config.groups)]
 
     @staticmethod
     def store_only(config: Config) -> Store:

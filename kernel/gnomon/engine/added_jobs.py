@@ -11,6 +11,7 @@ from gnomon.engine.job_registry import JobRegistry
 from gnomon.engine.job_table import JobTable
 from gnomon.engine.journal import Journal
 from gnomon.engine.launcher import Launcher
+from gnomon.engine.restored_jobs import RestoredJobs
 from gnomon.errors import ForeignJobError, JobConflictError, JobError, JobExistsError
 from gnomon.jobs.diff import JobsDiff, changed_keys, difference
 from gnomon.jobs.registered import RegisteredJob
@@ -20,13 +21,20 @@ class AddedJobs:
     """The jobs of origin api. Each method checks everything before it changes anything, and runs in one step."""
 
     def __init__(
-        self, journal: Journal, jobs: JobTable, registry: JobRegistry, recorder: JobRecorder, launcher: Launcher
+        self,
+        journal: Journal,
+        jobs: JobTable,
+        registry: JobRegistry,
+        recorder: JobRecorder,
+        launcher: Launcher,
+        restored: RestoredJobs,
     ) -> None:
         self._journal = journal
         self._launcher = launcher
         self._jobs = jobs
         self._registry = registry
         self._recorder = recorder
+        self._restored = restored
 
     def expect_changeable(self, job_id: str, expect_version: int | None = None) -> RegisteredJob:
         """Return a job that orders may change; UnknownJobError, ForeignJobError, JobConflictError."""
@@ -61,12 +69,14 @@ class AddedJobs:
         check_change(self._jobs, jobs)
         for registered in jobs:
             self._put(registered, act, holding)
+        self._settle(registered.job.id for registered in jobs)
 
     def change(self, registered: RegisteredJob, act: Act) -> None:
         """Replace the definition of a job; its owner and its end stay."""
         check_change(self._jobs, [registered])
         state = self._journal.jobs[registered.job.id]
         self._put(registered, act, Holding(state.owner, state.temporary))
+        self._settle([registered.job.id])
 
     def remove(self, job_id: str, act: Act) -> None:
         """Remove a job; its running bodies go on. JobError where others wait for it."""
@@ -92,6 +102,7 @@ class AddedJobs:
             self._remove(job_id, act)
         for job_id in (*found.added, *found.changed):
             self._put(wanted[job_id], act, Holding(owner))
+        self._settle(wanted)
         return found
 
     def _taken(self, known: RegisteredJob, owner: str) -> str:
@@ -118,6 +129,11 @@ class AddedJobs:
             self._registry.release(job_id)
         else:
             self._registry.enter(job_id)
+
+    def _settle(self, job_ids: Iterable[str]) -> None:
+        """Release the jobs that were held because they wait for one of these."""
+        if self._jobs.broken and not self._jobs.downstream.keys().isdisjoint(job_ids):
+            self._restored.settle()
 
 
 def _is_of(state: JobState, owner: str) -> bool:

@@ -23,7 +23,7 @@ def check_change(table: JobTable, wanted: Sequence[RegisteredJob], removed: Iter
             raise problem
     asked = {registered.job.id for registered in wanted if registered.job.after}
     for job_id in ids:
-        asked.update(table.downstream.get(job_id, ()))
+        asked.update(one for one in table.downstream.get(job_id, ()) if one not in table.broken)  # those are held
     if asked := asked - gone:
         jobs = {registered.job.id: registered.job for registered in table if registered.job.id not in gone}
         jobs |= {registered.job.id: registered.job for registered in wanted}

@@ -20,7 +20,7 @@ SLOW_APPEND_S = 1.0
 BEHIND_S = 5.0
 """A clock that is further behind the log is a problem; clocks of two machines differ by less."""
 SHOWN_JOBS = 3
-"""Jobs that cannot be built, which health names."""
+"""Jobs that cannot run, which health names."""
 
 
 class KernelCondition:
@@ -93,4 +93,4 @@ class KernelCondition:
 def _broken_jobs(broken: dict[str, str]) -> str:
     shown = "; ".join(f"{job_id!r} ({problem})" for job_id, problem in list(broken.items())[:SHOWN_JOBS])
     more = f"; and {len(broken) - SHOWN_JOBS} more" if len(broken) > SHOWN_JOBS else ""
-    return f"jobs cannot be built, and their fires are held: {shown}{more}; mend them, then restart, or change the jobs"
+    return f"jobs cannot run, and their fires are held: {shown}{more}; mend them, then restart, or change the jobs"

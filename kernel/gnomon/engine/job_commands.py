@@ -141,7 +141,7 @@ class JobCommands(KernelComponents):
             found = self._registry.apply(defined, Act(actor, reason or "reload"))
             for job_id in (*found.added, *found.changed):
                 self._registry.enter(job_id)
-            self._restored_jobs.rebuild_references()
+            self._restored_jobs.settle()
         return found
 
     @asynccontextmanager

@@ -92,9 +92,9 @@ class JobRegistry:
         return True
 
     def release(self, job_id: str) -> None:
-        """Resume a job that the kernel held because it could not build it, with the runs that it had accepted."""
+        """Resume a job that the kernel held because it could not run, with the runs that it had accepted."""
         event = self._journal.record(
-            events.JobResumed, events.job_stream(job_id), job_id, actor=KERNEL, reason="it can be built again"
+            events.JobResumed, events.job_stream(job_id), job_id, actor=KERNEL, reason="it can run again"
         )
         self.enter(job_id, Absence(paused_until=event.at))
 

@@ -15,7 +15,7 @@ class JobTable:
     def __init__(self, jobs: Iterable[RegisteredJob] = ()) -> None:
         self._jobs: dict[str, RegisteredJob] = {}
         self.broken: dict[str, str] = {}
-        """Why a job cannot be built, by id."""
+        """Why a job cannot run, by id."""
         self.attached: Callable[[str], str | None] = lambda _: None
         """Returns the name of the attached scheduler that has a job, or None."""
         self.changes = 0

@@ -212,9 +212,10 @@ class Launcher:
             self._admit_when_due(execution, job)
 
     def resume_held(self, job: Job) -> None:
-        """Resume the accepted runs of a job that could not be built until now."""
+        """Resume the accepted runs of a job that could not run until now."""
+        in_line = {*self._delayed, *(ticket.execution_id for ticket in self._admission.waiting_of(job.id))}
         for execution in list(self._journal.live.values()):
-            if execution.job_id == job.id and execution.status == "scheduled":
+            if execution.job_id == job.id and execution.status == "scheduled" and execution.id not in in_line:
                 self.resume(execution, job)
 
     def retry(self, failed: Execution, job: Job) -> None:
@@ -242,8 +243,6 @@ class Launcher:
         self._admit_when_due(execution, job)
 
     def _admit_when_due(self, execution: Execution, job: Job) -> None:
-        if (registered := self._jobs.get(job.id)) is not None and registered.problem is not None:
-            return  # it stays accepted until its job can be built again
         due = execution.not_before or execution.scheduled_time
         wait = 0.0
         if execution.not_before is not None:  # where the clock was set back since, no longer than the policy says
@@ -292,6 +291,8 @@ class Launcher:
         return None
 
     def _admit(self, execution: Execution, job: Job, due: datetime, *, is_backlog: bool = True) -> None:
+        if (registered := self._jobs.get(job.id)) is not None and registered.problem is not None:
+            return  # it stays accepted until its job can run again
         ticket = Ticket(execution.id, job, due, must_run=not execution.is_fire)
         self._apply(self._admission.admit(ticket, is_backlog=is_backlog), ticket, execution, self._clock.now())
         self.start_waiting()

@@ -1,12 +1,13 @@
 """Brings the jobs that were added at run time back from the log.
 
-A job that cannot be built here, because its function is gone or a library refuses its schedule, is never deleted: the
-kernel holds it paused, with the problem, and resumes it at the first start, reload or change that can build it.
+A job that cannot run here is never deleted: its function, its group or a job that it waits for is gone, or a library
+refuses its schedule. The kernel holds it paused, with the problem, and resumes it at the first start, reload or order
+after which it can run.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from gnomon.domain import events
@@ -17,7 +18,7 @@ from gnomon.engine.job_registry import JobRegistry
 from gnomon.engine.job_table import JobTable
 from gnomon.engine.journal import Journal
 from gnomon.engine.launcher import Launcher
-from gnomon.jobs.durable import refers_to_job
+from gnomon.jobs.durable import note_unserved, refers_to_job
 from gnomon.jobs.registered import RegisteredJob
 from gnomon.logs import get_logger
 from gnomon.ports import Store
@@ -34,7 +35,7 @@ RELOADED = frozenset({"reload", "the config was reloaded"})
 
 
 class RestoredJobs:
-    """Fills the table with the jobs of origin api, and keeps those apart that cannot be built."""
+    """Fills the table with the jobs of origin api, and keeps those apart that cannot run."""
 
     def __init__(
         self,
@@ -44,6 +45,7 @@ class RestoredJobs:
         recorder: JobRecorder,
         launcher: Launcher,
         build: Build,
+        groups: Collection[str],
     ) -> None:
         self._journal = journal
         self._jobs = jobs
@@ -51,6 +53,7 @@ class RestoredJobs:
         self._recorder = recorder
         self._launcher = launcher
         self._build = build
+        self._groups = groups
 
     def remove_temporary(self, reason: str) -> None:
         """Record the end of temporary jobs: when their kernel stops, or when the next one starts after a kill."""
@@ -65,11 +68,12 @@ class RestoredJobs:
                 self._jobs.remove(state.job_id)
 
     def restore(self, *, records: bool = True) -> None:
-        """Build all jobs of origin api; with `records`, hold those that cannot be built."""
+        """Build all jobs of origin api; with `records`, hold those that cannot run."""
         states = [state for state in self._journal.jobs.values() if state.origin == "api" and not state.removed]
         for state in states:
             if not state.temporary:
                 self._jobs.put(self._build(state.job_id, state.definition))
+        self._note_unserved()
         if records:
             for state in states:
                 self._hold(state)
@@ -91,15 +95,22 @@ class RestoredJobs:
                 count=len(dropped),
             )
 
-    def rebuild_references(self) -> None:
-        """Build the jobs again whose function is the id of a job that a reload may have changed or removed."""
+    def settle(self) -> None:
+        """Hold the jobs that cannot run any more after other jobs have changed, and release those that can again."""
         before = set(self._jobs.broken)
         for registered in [one for one in self._jobs if one.origin == "api" and refers_to_job(one.job.func)]:
             state = self._journal.jobs[registered.job.id]
             self._jobs.put(self._build(state.job_id, state.definition))
-            self._hold(state)
-        if set(self._jobs.broken) - before:
+        self._note_unserved()
+        for registered in [one for one in self._jobs if one.origin == "api"]:
+            self._hold(self._journal.jobs[registered.job.id])
+        if self._jobs.broken.keys() - before:
             self._log_broken()
+
+    def _note_unserved(self) -> None:
+        note_unserved(self._jobs, self._groups)
+        for registered in [one for one in self._jobs if one.problem != self._jobs.broken.get(one.job.id)]:
+            self._jobs.put(registered)
 
     def _hold(self, state: JobState) -> None:
         problem = self._jobs.broken.get(state.job_id)
@@ -112,7 +123,7 @@ class RestoredJobs:
                 events.job_stream(state.job_id),
                 state.job_id,
                 actor=KERNEL,
-                reason=f"it cannot be built: {problem}",
+                reason=f"it cannot run: {problem}",
                 problem=problem,
             )
             self._registry.enter(state.job_id)
@@ -120,6 +131,6 @@ class RestoredJobs:
     def _log_broken(self) -> None:
         broken = list(self._jobs.broken.items())
         for job_id, problem in broken[:SHOWN]:
-            log.error("a job cannot be built: it is kept, and its fires are held", job=job_id, problem=problem)
+            log.error("a job cannot run: it is kept, and its fires are held", job=job_id, problem=problem)
         if len(broken) > SHOWN:
-            log.error("more jobs cannot be built", jobs=len(broken) - SHOWN)
+            log.error("more jobs cannot run", jobs=len(broken) - SHOWN)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -12,6 +12,8 @@ from gnomon.errors import GnomonError, JobError, JobExistsError
 from gnomon.jobs.body import Body
 from gnomon.jobs.callables import name_problem, reference
 from gnomon.jobs.definition import convert_job, stored_job
+from gnomon.jobs.dependencies import check_dependencies
+from gnomon.jobs.groups import unknown_group
 from gnomon.jobs.job import Job
 from gnomon.jobs.registered import RegisteredJob, build_stored, check_job
 
@@ -77,12 +79,27 @@ def restore_job(job_id: str, definition: dict[str, Any], find_defined: FindDefin
         return _broken(job_id, definition, str(exc))
 
 
-def restore_jobs(states: Iterable[JobState], defined: Iterable[RegisteredJob]) -> list[RegisteredJob]:
+def restore_jobs(
+    states: Iterable[JobState], defined: Iterable[RegisteredJob], groups: Collection[str] = ()
+) -> list[RegisteredJob]:
     """Build the jobs that a start with these definitions brings back from the log; JobExistsError for a double id."""
     by_id = {registered.job.id: registered for registered in defined}
     added = [state for state in states if state.origin == "api" and not state.removed and not state.temporary]
     refuse_double(added, by_id)
-    return [restore_job(one.job_id, one.definition, by_id.get) for one in added]
+    restored = [restore_job(one.job_id, one.definition, by_id.get) for one in added]
+    note_unserved((*by_id.values(), *restored), groups)
+    return restored
+
+
+def note_unserved(jobs: Iterable[RegisteredJob], groups: Collection[str]) -> None:
+    """Write into each added job that was built its `problem`: None, or that its group or a job it waits for is gone."""
+    every = {registered.job.id: registered for registered in jobs}
+    built = [registered for registered in every.values() if registered.origin == "api" and registered.is_built]
+    waits = dict(check_dependencies({job_id: one.job for job_id, one in every.items()}, [one.job.id for one in built]))
+    for registered in built:
+        problem = unknown_group(registered.job, groups) or waits.get(registered.job.id)
+        text = str(problem).removeprefix(f"job {registered.job.id!r}: ")
+        registered.problem = text if problem is not None else None
 
 
 def refuse_double(states: Iterable[JobState], defined: Mapping[str, RegisteredJob]) -> None:
@@ -114,5 +131,11 @@ def _broken(job_id: str, definition: Mapping[str, Any], problem: str) -> Registe
             continue
         kept[key] = value
     return RegisteredJob(
-        convert_job(kept), Body(cannot_run, is_async=False), None, dict(definition), origin="api", problem=problem
+        convert_job(kept),
+        Body(cannot_run, is_async=False),
+        None,
+        dict(definition),
+        origin="api",
+        problem=problem,
+        is_built=False,
     )

@@ -60,7 +60,8 @@ class RegisteredJob(msgspec.Struct, eq=False):
     """A job that a kernel can serve, with everything that is built from its definition.
 
     `source` says where it is defined, for messages: a file, a plugin or a function. `problem` is set for a job of the
-    log that cannot be built here: it is kept, and neither scheduled nor run.
+    log that cannot run here: it is kept, and neither scheduled nor run. Without `is_built` it has no
+    body either.
     """
 
     job: Job
@@ -70,6 +71,7 @@ class RegisteredJob(msgspec.Struct, eq=False):
     origin: Origin = "code"
     source: str = ""
     problem: str | None = None
+    is_built: bool = True
 
     @property
     def defined_by(self) -> str:

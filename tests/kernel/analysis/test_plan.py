@@ -334,7 +334,7 @@ async def test_jobs_that_were_added_at_run_time_stay_and_show_their_problem_and_
 
     assert {one.action for one in found.values()} == {"keep"}
     assert found["added"].catch_up.count == 1
-    assert "cannot be built" in found["broken"].notes[0]
+    assert "cannot run" in found["broken"].notes[0]
     assert without.jobs == []
     with pytest.raises(JobExistsError, match="'added' was added at run time, and the program defines"):
         restore_jobs(states, [register_job(Job(id="added", func=nothing), "UTC")])

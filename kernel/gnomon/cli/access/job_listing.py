@@ -34,7 +34,7 @@ class LastRun(msgspec.Struct, frozen=True, kw_only=True):
 class JobListing(msgspec.Struct, frozen=True, kw_only=True):
     """One job in a list. `next_fire` is in the job's zone; `running` has execution ids.
 
-    `problem` says why a job that was added at run time cannot be built. None stands for an `origin` that is not known.
+    `problem` says why a job that was added at run time cannot run. None stands for an `origin` that is not known.
     """
 
     id: str

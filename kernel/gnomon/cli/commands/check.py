@@ -40,9 +40,7 @@ POLICIES = (
 @click.command("check")
 @config_argument
 @click.option("--connect", is_flag=True, help="Also connect to the servers of the plugins.")
-@click.option(
-    "--log", "reads_log", is_flag=True, help="Also check the log: plain secrets, and jobs that cannot be built."
-)
+@click.option("--log", "reads_log", is_flag=True, help="Also check the log: plain secrets, and jobs that cannot run.")
 @config_option
 @json_option
 @click.pass_context
@@ -52,7 +50,7 @@ def command(
     """Check a config, and show when its jobs are due.
 
     Exits with 2 if the config is not valid, with 1 if a server cannot be used, or if the log holds what looks like
-    secrets in plain text, or jobs added at run time that cannot be built. Nothing is started or changed. Intervals are
+    secrets in plain text, or jobs added at run time that cannot run. Nothing is started or changed. Intervals are
     counted from now.
     """
     from gnomon.cli.access.resolve import read_config
@@ -126,7 +124,7 @@ async def _check_added(deployment: Deployment) -> list[str]:
         jobs = deployment.with_added(states)
     except JobExistsError as exc:
         return [str(exc)]
-    return [f"job {one.job.id!r} cannot be built: {one.problem}" for one in jobs if one.problem is not None]
+    return [f"job {one.job.id!r} cannot run: {one.problem}" for one in jobs if one.problem is not None]
 
 
 def _logged(secret: LoggedSecret) -> str:

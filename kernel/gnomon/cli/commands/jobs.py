@@ -287,5 +287,5 @@ def _row(job: JobListing, now: datetime, *, shows_origin: bool) -> tuple[str | T
         moment(job.next_fire, timezone_or_utc(job.timezone)),
         ran,
         str(len(job.running) or "-"),
-        job.schedule if job.problem is None else f"cannot be built: {job.problem}",
+        job.schedule if job.problem is None else f"cannot run: {job.problem}",
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -64,13 +65,36 @@ def test_lists_and_plans_show_them_with_their_problem(folder: Path) -> None:
     lines = {line.split()[0]: line for line in jobs.splitlines() if line.strip()}
     assert " api " in lines["added"]
     assert " config " in lines["defined"]
-    assert "cannot be built: func 'short_lived_tasks:send'" in lines["broken"]
+    assert "cannot run: func 'short_lived_tasks:send'" in lines["broken"]
     assert code == 0
     assert "its fires are held" in plan
     assert "nothing changes" in plan
     assert "every hour" in following
     assert checked == 1
-    assert "job 'broken' cannot be built" in check
+    assert "job 'broken' cannot run" in check
+
+
+def test_a_plan_tells_which_added_jobs_it_would_leave_without_an_upstream_job_or_a_group(folder: Path) -> None:
+    config = folder / "gnomon.toml"
+
+    async def add() -> None:
+        async with build_kernel(assemble(load_config(config))) as kernel:
+            keys: dict[str, Any] = {"func": "gnomon_chores:shell", "kwargs": {"argv": ["true"]}}
+            await kernel.add_job(Job(id="down", after=["defined"], **keys))
+            await kernel.add_job(Job(id="grouped", group="wh", **keys))
+
+    config.write_text("[groups]\nwh = 1\n" + CONFIG, encoding="utf-8")
+    with capture_logs():
+        asyncio.run(add())
+    config.write_text(CONFIG.replace('"defined"', '"renamed"'), encoding="utf-8")
+
+    code, plan = run("plan")
+    checked, check = run("check", "--log")
+
+    assert (code, checked) == (0, 1)
+    for told in ("after names 'defined', and there is no such job", "the group 'wh' is not defined"):
+        assert told in plan
+        assert told in check
 
 
 @pytest.mark.parametrize("command", [("plan",), ("jobs",), ("check", "--log")])
