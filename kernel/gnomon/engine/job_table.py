@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from gnomon.errors import AttachedJobError, JobError, UnknownJobError
 from gnomon.jobs.registered import RegisteredJob
+from gnomon.safe_text import safe_repr
 from gnomon.text import close_match
 
 
@@ -33,6 +34,8 @@ class JobTable:
 
     def __getitem__(self, job_id: str) -> RegisteredJob:
         """Return a job; UnknownJobError suggests an id that is spelled similarly."""
+        if not isinstance(job_id, str):
+            raise JobError(f"expected the id of a job, got {safe_repr(job_id)}")
         if (registered := self._jobs.get(job_id)) is None:
             self.expect_own(job_id)
             raise UnknownJobError(job_id, close_match(job_id, self._jobs))

@@ -18,6 +18,7 @@ from gnomon.domain.run_order import RunOrder, WhenFull
 from gnomon.domain.secret_references import escaped
 from gnomon.engine.admission import queue_is_full
 from gnomon.engine.components import KernelComponents, on_kernel_loop
+from gnomon.engine.given_values import expect_order, expect_orders
 from gnomon.engine.idempotency import check_key, check_repeated, request_digest
 from gnomon.engine.refused_acts import refusable
 from gnomon.engine.trigger_chain import link_to
@@ -88,6 +89,7 @@ class RunCommands(KernelComponents):
     async def trigger_many(
         self, orders: Sequence[RunOrder], *, actor: str | None = None, when_full: WhenFull = "raise"
     ) -> list[Triggered]:
+        expect_orders(orders)
         if len(orders) > MOST_ORDERS:
             raise GnomonError(f"{len(orders):,} orders are too many for one list: send {MOST_ORDERS:,} at a time")
         checked: list[Checked] = []
@@ -133,6 +135,7 @@ class RunCommands(KernelComponents):
     # --- checking ---
 
     def _check(self, order: RunOrder, actor: str | None) -> Checked:
+        expect_order(order)
         job_id, key = order.job_id, order.idempotency_key
         merged = _merge(self._jobs[job_id], order.kwargs, self._arguments_limit)
         labels = _merge_labels(self._jobs[job_id].job, order.labels)

@@ -1,6 +1,7 @@
 """What operators say of jobs, what they hide, and what the log tells of their acts."""
 
 import asyncio
+import re
 import threading
 from collections.abc import Callable
 from typing import Any, ClassVar
@@ -13,6 +14,7 @@ from gnomon import (
     CancelRequested,
     ExecutionQuery,
     ExecutionRunningError,
+    GnomonError,
     Hidden,
     Job,
     JobAdded,
@@ -21,6 +23,7 @@ from gnomon import (
     Kernel,
     LateResult,
     ReservedNameError,
+    RunOrder,
     UnknownExecutionError,
     UnknownJobError,
     hookimpl,
@@ -275,3 +278,49 @@ async def in_real_time(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(60):
         while not condition():  # noqa: ASYNC110 - a thread sets no event of the loop
             await asyncio.sleep(0.001)
+
+
+# --- values of other types
+
+
+def anything(value: Any) -> Any:
+    """Pass a value whose type the signature forbids."""
+    return value
+
+
+WRONG: dict[str, tuple[Callable[[Kernel], Any], str]] = {
+    "interval": (
+        lambda kernel: anything(kernel).add_job(quick, "interval", minutes=5),
+        "passed by name, got 'interval'; its schedule is a key: every=\"5m\"",
+    ),
+    "trigger": (lambda kernel: anything(kernel).add_job(quick, 5), "passed by name, got 5; its schedule is a key: eve"),
+    "apply": (lambda kernel: kernel.apply_jobs(anything(None)), "expected a list of jobs, got None"),
+    "apply owner": (lambda kernel: kernel.apply_jobs(anything(7), owner="a"), "expected a list of jobs, got 7"),
+    "jobs": (lambda kernel: kernel.add_jobs(anything(quick)), "expected a list of jobs, got <function quick"),
+    "text": (lambda kernel: kernel.add_jobs("a:b"), "expected a list of jobs, got 'a:b'; add_job takes a single"),
+    "order": (lambda kernel: kernel.trigger_many(anything(RunOrder("job"))), "expected a list of RunOrders, got RunOr"),
+    "orders": (
+        lambda kernel: kernel.trigger_many(anything(["job"])),
+        "expected a RunOrder such as RunOrder('nightly')",
+    ),
+    "labels": (
+        lambda kernel: kernel.trigger("job", labels=anything(7)),
+        "labels of job 'job': expected a mapping such",
+    ),
+    "kwargs": (lambda kernel: kernel.trigger("job", kwargs=anything([1])), "kwargs of job 'job': expected a mapping"),
+    "key": (lambda kernel: kernel.trigger("job", idempotency_key=anything(7)), "an idempotency key is text, got 7"),
+    "function": (lambda kernel: kernel.trigger(anything(quick)), "expected the id of a job, got <function quick"),
+    "list": (lambda kernel: kernel.pause(anything(["job"])), "expected the id of a job, got ['job']"),
+    "skip": (lambda kernel: kernel.skip("job", anything("2026")), "fire: expected a datetime such as"),
+    "backfill": (lambda kernel: kernel.backfill("job", anything("a"), anything("b")), "since: expected a datetime"),
+}
+
+
+@pytest.mark.parametrize(("call", "problem"), WRONG.values(), ids=WRONG)
+async def test_a_value_of_another_type_is_refused_with_what_was_expected(
+    gnomon_kernel: Make, call: Callable[[Kernel], Any], problem: str
+) -> None:
+    async with gnomon_kernel(job(every="1h")) as kernel:
+        with pytest.raises(GnomonError, match=re.escape(problem)):
+            await call(kernel)
+        assert [view.job.id for view in await kernel.jobs()] == ["job"]
