@@ -118,8 +118,8 @@ class KernelApi(Protocol):
         downtime. Its function is text, "module:function" or the id of a job that is defined at the start, or a function
         at the top level of a module. Others need `temporary`: such a job is removed when its kernel ends. A job whose
         schedule has ended is removed once each of its fires has an outcome, unless it has `keep`. With `replace` a job
-        with the same id that was added before gets this definition; `expect_version` replaces only that version of it.
-        JobExistsError, ForeignJobError, JobConflictError; JobError and TriggerError for a definition that cannot run.
+        that was added before gets this definition and keeps its owner, another `owner` is refused; `expect_version`
+        replaces only that version. JobExistsError, ForeignJobError, JobConflictError; JobError and TriggerError.
         """
 
     async def add_jobs(

@@ -567,6 +567,24 @@ async def test_many_jobs_are_added_in_one_commit_or_not_at_all(world: World) -> 
     assert (found, appended[0]) == (1_200, 1_200)
 
 
+async def test_a_job_that_is_replaced_keeps_its_owner(world: World) -> None:
+    job = Job(id="a", func=quick, **HOURLY)
+    async with world.kernel() as kernel:
+        await kernel.add_jobs([job, Job(id="free", func=quick)], owner=None)
+        await kernel.add_job(job, replace=True, owner="t7")
+        await kernel.add_job(job, replace=True, name="A")
+        await kernel.add_jobs([job, Job(id="new", func=quick)], replace=True, owner="t7")
+        for add in (
+            kernel.add_job(job, expect_version=4, owner="t8"),
+            kernel.add_jobs([job], replace=True, owner="t8"),
+        ):
+            with pytest.raises(JobExistsError, match="belongs to 't7'; choose another id, or remove that job first"):
+                await add
+        owners = {view.job.id: view.state.owner for view in await kernel.jobs()}
+
+    assert owners == {"a": "t7", "free": None, "new": "t7"}
+
+
 async def test_a_set_of_one_owner_is_replaced_and_no_others_are_touched(world: World) -> None:
     def of(*ids: str, **keys: Any) -> list[Job]:
         return [Job(id=one, func=quick, **{**HOURLY, **keys}) for one in ids]

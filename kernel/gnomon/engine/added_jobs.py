@@ -55,7 +55,7 @@ class AddedJobs:
         replace: bool = False,
         expect_version: int | None = None,
     ) -> None:
-        """Add jobs; with `replace` those that were added before get the new definition."""
+        """Add jobs; with `replace` those that were added before get the new definition, and keep their owner."""
         _expect_unique(jobs)
         for registered in jobs:
             if (known := self._jobs.get(registered.job.id)) is None:
@@ -64,19 +64,28 @@ class AddedJobs:
                     raise JobConflictError(registered.job.id, expect_version, 0)
             elif replace or expect_version is not None:
                 self.expect_changeable(known.job.id, expect_version)
+                self._expect_owner(known, holding.owner)
             else:
                 raise JobExistsError(known.job.id)
         check_change(self._jobs, jobs)
         for registered in jobs:
-            self._put(registered, act, holding)
+            known = self._jobs.get(registered.job.id)
+            kept = self._journal.jobs[known.job.id].owner if known is not None else None
+            self._put(registered, act, holding._replace(owner=holding.owner or kept))
         self._settle(registered.job.id for registered in jobs)
 
-    def change(self, registered: RegisteredJob, act: Act) -> None:
-        """Replace the definition of a job; its owner and its end stay."""
+    def change(self, registered: RegisteredJob, act: Act, owner: str | None = None) -> None:
+        """Replace the definition of a job; its end stays, and its owner if it has one."""
         check_change(self._jobs, [registered])
+        self._expect_owner(registered, owner)
         state = self._journal.jobs[registered.job.id]
-        self._put(registered, act, Holding(state.owner, state.temporary))
+        self._put(registered, act, Holding(state.owner or owner, state.temporary))
         self._settle([registered.job.id])
+
+    def _expect_owner(self, known: RegisteredJob, owner: str | None) -> None:
+        """Raise JobExistsError for the job of another owner, which no order takes over."""
+        if owner is not None and self._journal.jobs[known.job.id].owner not in {None, owner}:
+            raise JobExistsError(known.job.id, self._taken(known, owner))
 
     def remove(self, job_id: str, act: Act) -> None:
         """Remove a job; its running bodies go on. JobError where others wait for it."""
@@ -111,7 +120,10 @@ class AddedJobs:
             return f"job {job_id!r} cannot belong to {owner!r}: {known.defined_by} defines a job with the same id"
         other = self._journal.jobs[job_id].owner
         belongs = f"belongs to {other!r}" if other is not None else "was added without an owner"
-        return f"job {job_id!r} cannot belong to {owner!r}: a job with the same id {belongs}; choose another id"
+        return (
+            f"job {job_id!r} cannot belong to {owner!r}: a job with the same id {belongs}; choose another id, or "
+            "remove that job first to take it over"
+        )
 
     def _put(self, registered: RegisteredJob, act: Act, holding: Holding) -> None:
         job_id, known = registered.job.id, self._jobs.get(registered.job.id)

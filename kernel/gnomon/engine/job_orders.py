@@ -116,7 +116,7 @@ class JobOrders(JobCommands):
             if now is None:
                 self._added_jobs.add([registered], act, Holding(order.owner))
             else:
-                self._added_jobs.change(registered, act)
+                self._added_jobs.change(registered, act, order.owner)
             # The view of now: a job that is due may be gone when its order is durable.
             return JobOrdered(self._version(order.job_id), seen is None, self._view_of(order.job_id))
 

@@ -173,6 +173,17 @@ async def test_a_job_is_replaced_as_a_whole(serve: Any) -> None:
     assert again.headers["ETag"] == '"2"'
 
 
+async def test_a_replaced_job_keeps_its_owner(serve: Any) -> None:
+    async with serve(kernel=OPEN) as ask:
+        await ask("POST", JOBS, json=NIGHTLY)
+        taken = await ask("PUT", f"{JOBS}/nightly?owner=o1", json=NIGHTLY)
+        kept = await ask("PUT", f"{JOBS}/nightly", json=NIGHTLY | {"name": "X"})
+        other = await ask("PUT", f"{JOBS}/nightly?owner=o2", json=NIGHTLY)
+
+    assert (taken.json["owner"], kept.json["owner"], other.status) == ("o1", "o1", 409)
+    assert "belongs to 'o1'" in other.json["detail"]
+
+
 async def test_a_job_is_changed_by_a_merge_patch(serve: Any) -> None:
     headers = {"Content-Type": "application/merge-patch+json"}
     async with serve(kernel=OPEN) as ask:
