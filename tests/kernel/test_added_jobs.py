@@ -290,7 +290,7 @@ async def test_the_fires_of_a_job_that_cannot_be_built_are_settled_when_its_sche
     missed = [(event.job_id, event.count, event.reason) for event in world.store.recorded.of(Missed)]
     assert missed == [("a", 1, "paused"), ("many", 4, "paused")]
     assert {event.detail for event in world.store.recorded.of(Missed)} == {
-        "the kernel held the job, which it could not build"
+        "the kernel held the job, which could not run"
     }
 
 

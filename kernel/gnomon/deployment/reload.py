@@ -19,7 +19,7 @@ class Reloaded(msgspec.Struct, frozen=True, omit_defaults=True):
     """The result of a reload: the jobs whose definitions changed, and the settings that differ from those in use.
 
     `applied` are keys of plugins whose new values count now, `needs_restart` the keys and sections that a restart
-    applies.
+    applies. `held` names the jobs that were added at run time and cannot run now.
     """
 
     added: list[str]
@@ -27,6 +27,7 @@ class Reloaded(msgspec.Struct, frozen=True, omit_defaults=True):
     removed: list[str]
     needs_restart: list[str]
     applied: list[str] = []
+    held: str | None = None
 
 
 class Reloader:
@@ -68,6 +69,7 @@ class Reloader:
                 *(place for place, is_applied in changed if not is_applied),
             ],
             applied=[place for place, is_applied in changed if is_applied],
+            held=self._kernel.health().problems.get("jobs"),
         )
 
     def _note_applied(self, sections: Sections, live_keys: Mapping[str, frozenset[str]]) -> None:

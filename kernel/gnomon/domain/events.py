@@ -282,7 +282,7 @@ class JobRemoved(JobEvent, frozen=True, kw_only=True, tag="job_removed"):
 class JobPaused(JobEvent, frozen=True, kw_only=True, tag="job_paused"):
     """The job was paused: no fire of it runs until it is resumed.
 
-    `problem` is set where the kernel paused it, because it could not build the job from its definition in the log.
+    `problem` is set where the kernel paused it, because the job could not run.
     """
 
     problem: str | None = None

@@ -127,7 +127,7 @@ class JobRecorder:
         is_old = known is not None and known is not new and known.origin == state.origin and known.problem is None
         old = known if known is not None and is_old else rebuild_job(state.definition)
         if state.problem is not None:
-            detail = "the kernel held the job, which it could not build"
+            detail = "the kernel held the job, which could not run"
         if old.job is not None and old.trigger is not None:
             try:
                 missed = undecided(old.trigger, state, until)

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from gnomon import Job
+from gnomon.cli.commands.reload import _sentences
 from gnomon.deployment.assembly import assemble
 from gnomon.deployment.config import load_config
 from gnomon.deployment.kernel_factory import build_kernel
@@ -257,3 +259,15 @@ async def test_a_reload_compares_with_the_settings_in_use(deployed: Deployed) ->
 
     word, port = ["plugins.greeter.word"], ["plugins.greeter.port"]
     assert answers == [(word, []), ([], []), (word, []), ([], port), (word, port), (word, [])]
+
+
+async def test_a_reload_tells_which_added_jobs_are_held(deployed: Deployed) -> None:
+    upstream = OWN + 'every = "1h"\n'
+    async with deployed.build(BASE + upstream) as kernel:
+        await kernel.add_job(Job(id="down", func="gnomon_chores:shell", kwargs={"argv": ["true"]}, after=["own.greet"]))
+        renamed = await deployed.reload(BASE + upstream.replace("own.greet", "own.hello"))
+        back = await deployed.reload(BASE + upstream)
+
+    assert "'down' (after names 'own.greet', and there is no such job" in renamed.held
+    assert "! jobs cannot run, and their fires are held: 'down'" in _sentences(renamed)
+    assert back.held is None

@@ -44,6 +44,7 @@ def _sentences(reloaded: Reloaded) -> str:
     lines += [f"- {job_id}" for job_id in reloaded.removed]
     lines += [f"~ {key}: applied" for key in reloaded.applied]
     lines += [f"! {_setting(place)} has changed: restart the kernel to apply it" for place in reloaded.needs_restart]
+    lines += [f"! {reloaded.held}"] if reloaded.held is not None else []
     return "\n".join(lines) or "nothing has changed"
 
 
