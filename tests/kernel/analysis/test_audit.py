@@ -328,6 +328,29 @@ class TestWhatIsOpen:
         assert only(after).unproved == []
         assert only(after).fires == 6
 
+    async def test_a_job_that_has_only_the_times_of_others_is_not_judged(self, world: World) -> None:
+        report = Job(id="report", func=nothing, after=["sync", "other"])
+        await world.serve(job(), job("other"), report, job("own", after=["sync"]), Job(id="by_hand", func=nothing))
+
+        everything, alone = await world.audit(), await world.audit("report")
+        forged = await audit(
+            await forge(
+                world.store,
+                with_more(msgspec.structs.replace(scheduled("report", START + 20 * MINUTE)[0], stream="f" * 24)),
+            ),
+            START,
+            START + HOUR,
+        )
+
+        assert everything.is_proved
+        assert alone.jobs == [only(everything, "report")]
+        assert [(one.entries, one.reason) for one in alone.jobs[0].unproved] == [
+            (6, "it has no schedule and runs after sync and other: such jobs are not judged")
+        ]
+        assert (only(everything, "own").fires, only(everything, "own").unproved) == (6, [])
+        assert only(everything, "by_hand").unproved == []
+        assert problems(forged) == [("two_outcomes", START + 20 * MINUTE, 1)]
+
     async def test_a_random_trigger_cannot_be_proved(self, world: World) -> None:
         await world.serve(job(trigger={"type": "interval", "minutes": 10, "jitter": 5}))
 

@@ -87,7 +87,9 @@ def _print(report: AuditReport, zone: tzinfo) -> None:
     fires = sum(job.fires for job in report.jobs)
     span = f"from {moment(report.since, zone)} to {moment(report.until, zone)}"
     verdict = "proved" if report.is_proved else "NOT proved"
-    echo(f"\n{verdict}: {fires:,} fires {span} have exactly one outcome each", err=True)
+    without = sum(bool(job.unproved) for job in report.jobs)
+    more = f"; {without:,} job{'s' * (without != 1)} cannot be judged, or not wholly" if without else ""
+    echo(f"\n{verdict}: {fires:,} fires {span} have exactly one outcome each{more}", err=True)
 
 
 def _row(job: JobAudit) -> tuple[str | Text, ...]:
@@ -97,7 +99,7 @@ def _row(job: JobAudit) -> tuple[str | Text, ...]:
     if findings:
         proof = Text(f"✘ {findings} finding{'s' * (findings != 1)}", "red")
     elif job.unproved:
-        proof = Text("? cannot be proved", "yellow")
+        proof = Text("? cannot be judged", "yellow")
     else:
         proof = Text("✔ proved", "green")
     return job.job_id, f"{job.fires:,}", f"{job.missed:,}", f"{sum(one.count for one in job.open):,}", proof
