@@ -10,7 +10,7 @@ import click
 def with_checked_text(command: click.Command) -> click.Command:
     """Return a command whose options and arguments, and those of its subcommands, refuse text that is not UTF-8.
 
-    Paths may have any bytes. Parameters that have a callback of their own are left alone.
+    Paths may have any bytes. Parameters with their own callback are left alone.
     """
     for parameter in command.params:
         parameter.callback = parameter.callback or _check
