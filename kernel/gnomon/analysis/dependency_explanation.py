@@ -7,6 +7,7 @@ from datetime import datetime
 
 import msgspec
 
+from gnomon.domain.events import Event
 from gnomon.domain.execution import Execution, execution_id
 from gnomon.jobs.definition import rebuild_job
 from gnomon.ports import Store
@@ -39,6 +40,14 @@ async def upstream_runs(store: Store, of: str, after: Sequence[str], at: datetim
             run, attempt = one, attempt + 1
         found.append(Upstream(job_id, run, state is not None and state.paused))
     return found
+
+
+async def recorded_last(store: Store, upstream: Sequence[Upstream]) -> tuple[Execution, Event] | None:
+    """Return the upstream run that the log has had last, with the event that recorded its fire."""
+    runs = [one.run for one in upstream if one.run is not None]
+    streams = [await store.stream(execution_id(run.job_id, run.scheduled_time)) for run in runs]
+    found = [(run, stream[0]) for run, stream in zip(runs, streams, strict=True) if stream]
+    return max(found, key=lambda one: one[1].position, default=None)
 
 
 def waiting_words(upstream: Sequence[Upstream], when: When) -> str | None:

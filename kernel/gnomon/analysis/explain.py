@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from itertools import takewhile
 
@@ -151,18 +151,18 @@ class _Explainer:
         for change in changes_between(self.zone, start - SECOND, end):
             self.found.clock_change = change
             self.say(f"Note that {change}.")
-        fires = 0
+        fires = explained = 0
         for schedule in self._history.schedules:
             if schedule.since >= end or (schedule.until is not None and schedule.until < start):
                 continue
-            chain = await self._chain(schedule, max(start, schedule.anchor))
-            for fire in takewhile(lambda fire: fire < end and schedule.covers(fire), chain):  # noqa: B023 - used up here
-                fires += 1
-                if fires <= MOST_EXPLAINED:
+            for fire, count in await self._fires_between(schedule, start, end):
+                fires += count
+                if len(self.found.fires) < MOST_EXPLAINED:
+                    explained += count
                     self.say(f"{self.when(fire)}:")
                     await self._explain_fire(fire)
-        if fires > MOST_EXPLAINED:
-            self.say(f"{fires - MOST_EXPLAINED} more fires on that day; ask about one by its time.")
+        if fires > explained:
+            self.say(f"{fires - explained} more fires on that day; ask about one by its time.")
         if not fires:
             await self._no_fire(start, f"no fire on {day.isoformat()}", end - SECOND)
 
@@ -234,6 +234,20 @@ class _Explainer:
         self.found.fires.append(explanation)
         self.say(*explanation.sentences)
 
+    async def _fires_between(
+        self, schedule: Schedule, start: datetime, end: datetime
+    ) -> Iterable[tuple[datetime, int]]:
+        """Return the fires of a schedule in a period, each with the number of fires that its outcome is explained for.
+
+        Those of a job without a schedule that can be computed are in the log only.
+        """
+        if schedule.trigger is None:
+            found = await fire_outcomes.outcomes_between(self._store, schedule.job_id, start, end, self._head)
+            own = (outcome for outcome in found if schedule.holds(outcome.position))
+            return [(one.first if start <= one.first < end else one.last, one.count) for one in own]
+        chain = await self._chain(schedule, max(start, schedule.anchor))
+        return ((fire, 1) for fire in takewhile(lambda fire: fire < end and schedule.covers(fire), chain))
+
     async def _chain(self, schedule: Schedule, start: datetime) -> Iterator[datetime]:
         """Iterate over the fires of a schedule from a moment on, as far as the schedule and the log determine them."""
         if schedule.trigger is None:
@@ -246,7 +260,7 @@ class _Explainer:
             if known is None or not schedule.holds(known.position):
                 return iter(())
             begin = known.last, schedule.anchor
-        return _fires_from(schedule, start, *begin)
+        return schedule.fires_from(start, *begin)
 
     async def _fire_at(self, schedule: Schedule, instant: datetime) -> datetime | None:
         """Return the fire at an instant, or the first one within the minute or the second that it stands for."""
@@ -361,17 +375,6 @@ class _Explainer:
                 return f"The job has no schedule: it runs after {' and '.join(after)}."
             return "The job has no schedule: it runs only when it is triggered."
         return f"The schedule is: {explain_trigger(schedule.trigger)}."
-
-
-def _fires_from(
-    schedule: Schedule, start: datetime, last_fire: datetime | None, anchor: datetime
-) -> Iterator[datetime]:
-    assert schedule.trigger is not None  # noqa: S101 - callers check
-    fire = next_fire(schedule.trigger, last_fire, anchor)
-    while fire is not None:
-        if fire >= start:
-            yield fire
-        fire = next_fire(schedule.trigger, fire, anchor)
 
 
 def _asked(moment: datetime | date | None) -> str | None:

@@ -9,8 +9,9 @@ import msgspec
 
 from gnomon.analysis import fire_outcomes
 from gnomon.analysis.fire_outcomes import FireOutcome
-from gnomon.analysis.holds import hold_of, present_hold
-from gnomon.analysis.schedule_history import Pause, ScheduleHistory
+from gnomon.analysis.holds import hold_of, present_hold, released_hold
+from gnomon.analysis.schedule_history import Pause, ScheduleHistory, read_history
+from gnomon.analysis.silences import Silence, silence_at, silence_before
 from gnomon.analysis.wait_explanation import NEGLIGIBLE_DELAY, NEIGHBOURS, WaitExplainer, behind_words
 from gnomon.domain import events
 from gnomon.domain.events import Event
@@ -18,25 +19,12 @@ from gnomon.domain.execution import Execution, Status, execution_id
 from gnomon.ports import Store
 from gnomon.scheduling.catch_up import DETAILS
 from gnomon.scheduling.triggers import AnchoredTrigger, counts_elapsed_time
-from gnomon.stores.reading import newest_kernel_fact
 from gnomon.text import length, moment
 
 Fate = Status | Literal["held_back", "undecided", "to_come", "no_outcome", "forgotten"]
 
 HELD_UP_RECORDED_WITHIN = timedelta(seconds=10)
 """How long after a late decision the kernel may record what held it up: a thread notices it."""
-
-
-class Silence(msgspec.Struct, frozen=True):
-    """A period in which nothing was written to the log; None where it is open.
-
-    `stopped` is why the kernel before it stopped, where that is in the log; `started` is the node of the one after it.
-    """
-
-    since: datetime | None
-    until: datetime | None
-    stopped: str | None = None
-    started: str | None = None
 
 
 class FireExplanation(msgspec.Struct, kw_only=True):
@@ -66,13 +54,16 @@ class FireExplanation(msgspec.Struct, kw_only=True):
 class FireExplainer:
     """Explains the fires of one job from the log up to `head`."""
 
-    def __init__(self, store: Store, history: ScheduleHistory, zone: tzinfo, head: int, now: datetime) -> None:
+    def __init__(
+        self, store: Store, history: ScheduleHistory, zone: tzinfo, head: int, now: datetime, subject: str = "The job"
+    ) -> None:
         self._store = store
         self._history = history
         self._zone = zone
         self._head = head
         self._now = now
         self._job_id = history.state.job_id
+        self._subject = subject
         self._waits = WaitExplainer(store, history, self.when, now)
 
     def when(self, at: datetime | None) -> str:
@@ -122,18 +113,18 @@ class FireExplainer:
     async def _explain_start(self, explanation: FireExplanation, run: Execution, first: Event, started: Event) -> None:
         due = run.not_before or run.scheduled_time
         late = started.at - due
-        hold = await hold_of(self._store, due, first) if run.is_fire and first.at > due else None
-        explanation.hold = hold if hold is not None and hold.until is not None else None
+        explanation.hold = await released_hold(self._store, due, first) if run.is_fire else None
         if late < NEGLIGIBLE_DELAY and explanation.hold is None:
             explanation.say(f"It ran on time: it started at {self.when(started.at)} (run {run.id}).")
             return
         ready = max(first.at, due)
-        if (upstream := await self._waits.upstream_end(run)) is not None and upstream.updated_at > ready:
-            ready = upstream.updated_at
+        upstream = await self._waits.upstream_end(run)
+        if upstream is not None and (upstream.updated_at > ready or await self._waits.followed(due) is not None):
+            ready = max(ready, upstream.updated_at)
             explanation.behind.append(upstream)
             explanation.say(
                 f"It started at {self.when(started.at)} (run {run.id}), after run {upstream.id} of job "
-                f"{upstream.job_id}, which succeeded at {self.when(ready)}."
+                f"{upstream.job_id}, which succeeded at {self.when(upstream.updated_at)}."
             )
         else:
             explanation.say(f"It ran late, by {length(late)}: it started at {self.when(started.at)} (run {run.id}).")
@@ -146,16 +137,28 @@ class FireExplainer:
 
     async def _explain_why_late(self, explanation: FireExplanation, due: datetime, decided: Event) -> None:
         """Explain why a kernel decided a fire later than it was due."""
+        if decided.is_fire and (followed := await self._waits.followed(due)) is not None:
+            recorded = await self._explain_upstream(explanation, due, *followed)
+            if decided.at - recorded.at < NEGLIGIBLE_DELAY:
+                return
+            due, explanation.hold = recorded.at, None
+        await self._explain_delay(explanation, due, decided)
+
+    async def _explain_delay(self, explanation: FireExplanation, due: datetime, decided: Event) -> None:
+        """Explain what kept a kernel from deciding something that it could decide from a moment on."""
         explanation.pause = self._history.pause_of(due, decided.at)
         if explanation.pause is not None:
-            explanation.say(f"The job was paused when it was due, {self._pause_words(explanation.pause)}.")
+            explanation.say(f"{self._subject} was paused when it was due, {self._pause_words(explanation.pause)}.")
         if explanation.hold is not None:
             explanation.say(f"All fires were held when it was due, {self._pause_words(explanation.hold)}.")
         if explanation.pause is not None or explanation.hold is not None:
             return
-        explanation.silence = await self._silence(due)
+        explanation.silence = await silence_at(self._store, due, self._head)
         if explanation.silence is not None:
             explanation.say(f"No kernel was running when it was due: {self._silence_words(explanation.silence)}.")
+        elif (restart := await silence_before(self._store, due, decided)) is not None:
+            explanation.silence = restart
+            explanation.say(f"No kernel was running for a time: {self._silence_words(restart)}.")
         elif (warned := await self._blocked_loop(due, decided)) is not None:
             await self._note_behind(explanation, warned.stream)
             explanation.say(
@@ -171,9 +174,24 @@ class FireExplainer:
             )
         else:
             explanation.say(
-                f"The kernel did not process it until {self.when(decided.at)}: it was busy. "
-                "It recorded neither a pause of its process nor a blocked event loop."
+                f"The kernel did not process it until {self.when(decided.at)}. The log does not say why: "
+                "it has neither a pause of its process nor a blocked event loop."
             )
+
+    async def _explain_upstream(
+        self, explanation: FireExplanation, due: datetime, upstream: Execution, recorded: Event
+    ) -> Event:
+        """Explain when the fire came that a job without a schedule follows; return the event that recorded it."""
+        fire, name = upstream.scheduled_time, upstream.job_id
+        what = f"was due {length(fire - due)} later by its jitter, at {self.when(fire)}"
+        explanation.say(f"{self._subject} follows job {name}, which {what if fire > due else 'was due then too'}.")
+        explanation.hold = await released_hold(self._store, fire, recorded)
+        is_late = recorded.at - fire >= NEGLIGIBLE_DELAY or explanation.hold is not None
+        if is_late and (stream := await self._store.stream(events.job_stream(name))):
+            explanation.say(f"The log has that fire since {self.when(recorded.at)}.")
+            other = FireExplainer(self._store, read_history(stream), self._zone, self._head, self._now, f"Job {name}")
+            await other._explain_why_late(explanation, fire, recorded)
+        return recorded
 
     async def _held_up(self, due: datetime, decided: Event) -> events.KernelHeldUp | None:
         """Return the fact that the kernel could process nothing, recorded shortly after a fire that came late."""
@@ -264,7 +282,7 @@ class FireExplainer:
         if event.reason in {"held", "downtime"}:
             explanation.hold = await hold_of(self._store, fire, event)
         if event.reason == "downtime" and explanation.hold is None:
-            explanation.silence = await self._silence(fire)
+            explanation.silence = await silence_at(self._store, fire, self._head)
         if explanation.pause is not None:
             explanation.say(f"The job was paused, {self._pause_words(explanation.pause)}.")
         elif explanation.hold is not None:
@@ -317,24 +335,6 @@ class FireExplainer:
             explanation.say("The log has no outcome for it, but has one for a later fire: see `gnomon audit`.")
 
     # --- facts, and their wording ---
-
-    async def _silence(self, fire: datetime) -> Silence | None:
-        before, after = await fire_outcomes.silence_around(self._store, fire, self._head)
-        if after is not None and after.at - fire < NEGLIGIBLE_DELAY:
-            return None
-        if after is not None and not isinstance(after, events.KernelStarted) and await self._kernel_was_up(after):
-            return None
-        return Silence(
-            before.at if before is not None else None,
-            after.at if after is not None else None,
-            before.reason if isinstance(before, events.KernelStopped) else None,
-            after.node if isinstance(after, events.KernelStarted) else None,
-        )
-
-    async def _kernel_was_up(self, event: Event) -> bool:
-        """Return whether the kernel that wrote an event had started before; a log of an older version has no starts."""
-        fact = await newest_kernel_fact(self._store, event.at, lambda _: True)
-        return fact is not None and not isinstance(fact, events.KernelStopped)
 
     def _silence_words(self, silence: Silence) -> str:
         stopped = f"the kernel was stopped at {self.when(silence.since)} ({silence.stopped})"

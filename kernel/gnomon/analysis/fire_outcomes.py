@@ -156,6 +156,17 @@ async def find_outcome(store: Store, job_id: str, fire: datetime, head: int) -> 
     return None
 
 
+async def outcomes_between(store: Store, job_id: str, since: datetime, until: datetime, head: int) -> list[FireOutcome]:
+    """Return the outcomes of the fires of a job from one moment to before another, in the order of the log."""
+    found: list[FireOutcome] = []
+    async for block in read_job(store, job_id, since, head):
+        outcomes = [outcome for event in block if (outcome := read_outcome(event)) is not None]
+        found += (outcome for outcome in outcomes if outcome.first < until and outcome.last >= since)
+        if any(outcome.first >= until for outcome in outcomes):
+            break
+    return found
+
+
 async def silence_around(store: Store, moment: datetime, head: int) -> tuple[Event | None, Event | None]:
     """Return the last event before a moment and the first one at or after it."""
     position = await position_at(store, moment, head)

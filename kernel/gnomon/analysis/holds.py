@@ -34,3 +34,9 @@ async def hold_of(store: Store, fire: datetime, decided: Event) -> Pause | None:
         reason=hold.reason,
         ended_by=released.actor if released is not None else None,
     )
+
+
+async def released_hold(store: Store, fire: datetime, decided: Event) -> Pause | None:
+    """Return the hold that kept a fire back until it was released, before the fire was decided."""
+    hold = await hold_of(store, fire, decided) if decided.at > fire else None
+    return hold if hold is not None and hold.until is not None else None

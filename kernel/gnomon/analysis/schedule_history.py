@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any, Literal
 
@@ -14,6 +14,7 @@ from gnomon.domain.job_state import JobState
 from gnomon.durations import MICROSECOND
 from gnomon.jobs.definition import rebuild_job
 from gnomon.jobs.job import Job
+from gnomon.scheduling.catch_up import next_fire
 from gnomon.scheduling.foreign_triggers import ForeignTrigger
 from gnomon.scheduling.triggers import AnchoredTrigger, EveryTrigger
 
@@ -69,6 +70,15 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True):
         if isinstance(self.trigger, EveryTrigger):
             return self.trigger.last_before(start, self.anchor), self.anchor
         return start - MICROSECOND, self.anchor
+
+    def fires_from(self, start: datetime, last_fire: datetime | None, anchor: datetime) -> Iterator[datetime]:
+        """Iterate over the fires from a moment on, which follow from what `fires_begin` returns."""
+        assert self.trigger is not None  # noqa: S101 - callers check
+        fire = next_fire(self.trigger, last_fire, anchor)
+        while fire is not None:
+            if fire >= start:
+                yield fire
+            fire = next_fire(self.trigger, fire, anchor)
 
     @property
     def is_counted_from_creation(self) -> bool:

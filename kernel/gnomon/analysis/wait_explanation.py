@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
-from gnomon.analysis.dependency_explanation import last_success, upstream_runs, waiting_words
+from gnomon.analysis.dependency_explanation import last_success, recorded_last, upstream_runs, waiting_words
 from gnomon.analysis.group_explanation import group_of, what_it_waits_for
 from gnomon.analysis.schedule_history import ScheduleHistory
 from gnomon.domain import events
@@ -61,6 +61,15 @@ class WaitExplainer:
         after = self._after(run) if run.is_fire else []
         return (
             last_success(await upstream_runs(self._store, self._job_id, after, run.scheduled_time)) if after else None
+        )
+
+    async def followed(self, fire: datetime) -> tuple[Execution, Event] | None:
+        """Return the upstream run whose fire a job without a schedule follows, with the event that recorded it."""
+        schedule = self._history.schedule_at(fire) or next(reversed(self._history.schedules), None)
+        if schedule is None or schedule.job is None or schedule.trigger is not None or not schedule.job.after:
+            return None
+        return await recorded_last(
+            self._store, await upstream_runs(self._store, self._job_id, schedule.job.after, fire)
         )
 
     async def waited(self, run: Execution, since: datetime, started: Event) -> Found:

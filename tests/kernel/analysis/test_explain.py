@@ -477,6 +477,88 @@ class TestWhatMayBeAsked:
         assert found.after == START + 2 * DAY
 
 
+class TestJobsThatFollowOthers:
+    """`up` has a jitter of up to 9 minutes, and fires 8 m 07.053 s after 00:10."""
+
+    JITTER = Duration(minutes=9)
+    UP_AT = "00:18:07.053 UTC"
+
+    def jobs(self) -> list[Job]:
+        report, mail = Job(id="report", func=nothing, after=["up"]), Job(id="mail", func=nothing, after=["report"])
+        return [job("up", jitter=self.JITTER), report, mail]
+
+    async def test_the_jitter_of_the_job_that_is_followed_is_the_cause_of_the_delay(self, world: World) -> None:
+        await world.serve(*self.jobs())
+
+        report = said(await world.explain(START + 10 * MINUTE, "report"))
+        mail = said(await world.explain(START + 10 * MINUTE, "mail"))
+
+        assert f"of job up, which succeeded at {self.UP_AT}. The job follows job up, which was due" in report
+        assert f"later by its jitter, at {self.UP_AT}. It succeeded" in report
+        assert "The job follows job report, which was due then too. " in mail
+        assert f"Job report follows job up, which was due 8 m 07 s later by its jitter, at {self.UP_AT}." in mail
+        assert not [words for words in (report, mail) if "The kernel did not" in words or "No kernel" in words]
+
+    async def test_a_time_without_a_kernel_is_named_though_it_ran_at_the_nominal_time(self, world: World) -> None:
+        await world.serve(*self.jobs(), during=10 * MINUTE + timedelta(seconds=1.2))
+        await world.clock.advance(10 * MINUTE)
+        await world.serve(*self.jobs(), during=MINUTE)
+
+        report = await world.explain(START + 10 * MINUTE, "report")
+
+        assert f"later by its jitter, at {self.UP_AT}. The log has that fire since 00:20:01.200 UTC." in said(report)
+        assert "No kernel was running when it was due: the kernel was stopped at 00:10:01.200 UTC" in said(report)
+
+    async def test_a_pause_of_the_job_that_is_followed_is_named(self, world: World) -> None:
+        async with world.kernel(*self.jobs()) as kernel:
+            await kernel.pause("up", actor="ann")
+            await world.clock.advance(19 * MINUTE)
+            await kernel.resume("up")
+            await world.clock.advance(MINUTE)
+
+        report = said(await world.explain(START + 10 * MINUTE, "report"))
+
+        assert "Job up was paused when it was due, from 00:00 UTC to 00:19 UTC by ann." in report
+
+    async def test_a_hold_over_the_fire_of_the_job_that_is_followed_is_named(self, world: World) -> None:
+        async with world.kernel(*self.jobs()) as kernel:
+            await world.clock.advance(12 * MINUTE)
+            await kernel.hold(actor="ann")
+            await world.clock.advance(7 * MINUTE)
+            await kernel.release()
+            await world.clock.advance(MINUTE)
+
+        mail = said(await world.explain(START + 10 * MINUTE, "mail"))
+
+        assert "All fires were held when it was due, from 00:12 UTC to 00:19 UTC by ann." in mail
+        assert mail.count("All fires were held") == 1
+
+    async def test_a_kernel_that_ended_before_it_followed_is_the_cause(self, world: World) -> None:
+        jobs = [job("up"), Job(id="report", func=nothing, after=["up"])]
+        async with world.kernel(*jobs) as kernel:
+            kernel._dependencies._note_fire = lambda event: None  # type: ignore[method-assign]
+            await world.clock.advance(10 * MINUTE + timedelta(seconds=1.2))
+        await world.clock.advance(5 * MINUTE)
+        await world.serve(*jobs, during=MINUTE)
+
+        report = said(await world.explain(START + 10 * MINUTE, "report"))
+
+        assert "which succeeded at 00:10 UTC. The job follows job up, which was due then too. No kernel was" in report
+        assert "stopped at 00:10:01.200 UTC (it was closed); the next one started at 00:15:01.200 UTC on a." in report
+
+    async def test_a_day_tells_the_recorded_fires(self, world: World) -> None:
+        await world.serve(*self.jobs(), during=23 * MINUTE)
+        few = await world.explain(date(2026, 1, 1), "report")
+        await world.serve(*self.jobs(), during=DAY)
+
+        many, next_day, none = [await world.explain(date(2026, 1, day), "report") for day in (1, 2, 3)]
+
+        assert [fire.scheduled_time for fire in few.fires] == [START + 10 * MINUTE]
+        assert (len(many.fires), many.sentences[-1]) == (12, "131 more fires on that day; ask about one by its time.")
+        assert next_day.fires[0].scheduled_time == START + DAY
+        assert "The log has no fire on 2026-01-03." in said(none)
+
+
 def wall(text: str) -> datetime:
     return datetime.fromisoformat(text)
 
