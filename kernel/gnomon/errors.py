@@ -146,6 +146,14 @@ class AttachedJobError(ForeignJobError):
         self.source = source
 
 
+def queue_is_full(waiting: int, limit: int) -> str:
+    """Return the sentence about a run that was not accepted."""
+    if limit == 0:
+        return "runs that cannot start at once need room in the queue, and its queue_limit is 0"
+    runs = "1 run of the job waits" if waiting == 1 else f"{waiting:,} runs of the job wait"
+    return f"{runs}, and its queue_limit is {limit:,}"
+
+
 class QueueFullError(GnomonError):
     """The queue of a job has no room. Try again later, wait with `when_full="wait"`, or raise `queue_limit`.
 
@@ -155,8 +163,8 @@ class QueueFullError(GnomonError):
     def __init__(self, job_id: str, waiting: int, limit: int, orders: int = 1) -> None:
         what = "the run was not accepted" if orders == 1 else f"none of the {orders:,} orders was accepted"
         super().__init__(
-            f"the queue of job {job_id!r} is full, so {what}: {waiting:,} runs of the job are waiting, and its "
-            f'queue_limit is {limit:,}. Try again later, wait for room with when_full="wait", or raise queue_limit'
+            f"the queue of job {job_id!r} has no room, so {what}: {queue_is_full(waiting, limit)}. "
+            'Try again later, wait for room with when_full="wait", or raise queue_limit'
         )
         self.job_id = job_id
         self.waiting = waiting

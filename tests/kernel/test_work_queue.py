@@ -103,7 +103,7 @@ async def test_a_trigger_can_be_recorded_as_missed(gnomon_kernel: Make, gnomon_e
     assert (missed.execution.status, missed.execution.reason, missed.is_new) == ("missed", "capacity", True)
     (event,) = gnomon_events.of(Missed)
     assert (event.is_manual, event.actor) == (True, "ann")
-    assert event.detail == "2 runs of the job are waiting, and its queue_limit is 2"
+    assert event.detail == "2 runs of the job wait, and its queue_limit is 2"
 
 
 async def test_the_limit_is_that_of_the_kernel_for_a_job_without_one(gnomon_kernel: Make) -> None:
@@ -118,7 +118,7 @@ async def test_a_job_without_a_queue_runs_only_what_can_start_at_once(gnomon_ker
     work = Work(queue_limit=0, max_instances=2, overlap="allow")
     async with gnomon_kernel(work.job) as kernel:
         await fill(kernel, 2)
-        with pytest.raises(QueueFullError, match="0 runs of the job are waiting"):
+        with pytest.raises(QueueFullError, match="cannot start at once need room in the queue"):
             await kernel.trigger("work")
         (caller,) = waiting_callers(kernel, 2)
         await turns()

@@ -66,7 +66,7 @@ class AddedJobs:
                 self.expect_changeable(known.job.id, expect_version)
                 self._expect_owner(known, holding.owner)
             else:
-                raise JobExistsError(known.job.id)
+                raise taken(known)
         check_change(self._jobs, jobs)
         for registered in jobs:
             known = self._jobs.get(registered.job.id)
@@ -146,6 +146,14 @@ class AddedJobs:
         """Release the jobs that were held because they wait for one of these."""
         if self._jobs.broken and not self._jobs.downstream.keys().isdisjoint(job_ids):
             self._restored.settle()
+
+
+def taken(known: RegisteredJob, how: str = "pass replace=True to replace it") -> JobExistsError:
+    """Return the error of an order that adds a job with the id of this one; `how` says how to replace it."""
+    job_id, by = known.job.id, known.defined_by
+    if known.origin == "api":
+        return JobExistsError(job_id, f"there is a job {job_id!r} already: choose another id, or {how}")
+    return JobExistsError(job_id, f"{by} defines a job {job_id!r}: choose another id, or change that job there")
 
 
 def _is_of(state: JobState, owner: str) -> bool:

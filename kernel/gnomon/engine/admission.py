@@ -21,6 +21,7 @@ import msgspec
 from gnomon.domain.kernel_health import GroupHealth
 from gnomon.domain.records import StoreHealth
 from gnomon.engine.lane_queue import LaneQueue
+from gnomon.errors import queue_is_full
 from gnomon.jobs.groups import Groups
 from gnomon.jobs.job import Job
 
@@ -300,11 +301,6 @@ class Admission:
             self._give_turn(job_id, lane)
         elif not lane.has_turn:
             del self._lanes[job_id]
-
-
-def queue_is_full(waiting: int, limit: int) -> str:
-    """Return the sentence about a run that was not accepted."""
-    return f"{waiting:,} runs of the job are waiting, and its queue_limit is {limit:,}"
 
 
 def _take_first(lane: Lane) -> Ticket:

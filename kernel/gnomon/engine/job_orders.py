@@ -13,6 +13,7 @@ import msgspec
 from gnomon.api import JobOrdered, JobView
 from gnomon.domain.events import JobEvent, job_stream
 from gnomon.domain.job_order import JobOrder
+from gnomon.engine.added_jobs import taken
 from gnomon.engine.components import on_kernel_loop
 from gnomon.engine.idempotency import check_key
 from gnomon.engine.job_commands import JobCommands
@@ -22,7 +23,6 @@ from gnomon.errors import (
     FunctionNotAllowedError,
     IdempotencyKeyError,
     JobConflictError,
-    JobExistsError,
     JobKeysError,
 )
 from gnomon.jobs.merge_patch import patched_definition
@@ -130,9 +130,7 @@ class JobOrders(JobCommands):
                 raise JobConflictError(order.job_id, order.expect_version, 0)
             return None
         if order.how == "add":
-            raise JobExistsError(
-                order.job_id, f"there is a job {order.job_id!r} already: choose another id, or replace it"
-            )
+            raise taken(known, "replace it")
         return self._added_jobs.expect_changeable(order.job_id, order.expect_version)
 
     async def _checked(self, order: JobOrder, known: RegisteredJob | None, *, trusted: bool) -> RegisteredJob:

@@ -16,13 +16,20 @@ from gnomon.domain.labels import label_problem
 from gnomon.domain.own_copies import own_view
 from gnomon.domain.run_order import RunOrder, WhenFull
 from gnomon.domain.secret_references import escaped
-from gnomon.engine.admission import queue_is_full
 from gnomon.engine.components import KernelComponents, on_kernel_loop
 from gnomon.engine.given_values import expect_order, expect_orders
 from gnomon.engine.idempotency import check_key, check_repeated, request_digest
 from gnomon.engine.refused_acts import refusable
 from gnomon.engine.trigger_chain import link_to
-from gnomon.errors import ArgumentError, GnomonError, IdempotencyKeyError, JobError, QueueFullError, RunOrdersError
+from gnomon.errors import (
+    ArgumentError,
+    GnomonError,
+    IdempotencyKeyError,
+    JobError,
+    QueueFullError,
+    RunOrdersError,
+    queue_is_full,
+)
 from gnomon.jobs.body import check_arguments
 from gnomon.jobs.callables import reference
 from gnomon.jobs.job import Job

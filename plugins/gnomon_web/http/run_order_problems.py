@@ -5,7 +5,7 @@ from __future__ import annotations
 from aiohttp import hdrs
 
 from gnomon import GnomonError, IdempotencyKeyError, OverrideError, QueueFullError, RunOrdersError, UnknownJobError
-from gnomon.errors import ArgumentError
+from gnomon.errors import ArgumentError, queue_is_full
 from gnomon.safe_text import safe_str
 from gnomon.wire import problems
 from gnomon_web.errors import ApiError, culprit
@@ -21,7 +21,7 @@ def problem_of_orders(exc: QueueFullError | RunOrdersError, detail: str) -> ApiE
             for number, problem in exc.problems.items()
         ]
         return ApiError(problems.INVALID_ORDERS, detail, errors=errors)
-    detail = f"the queue of job {exc.job_id!r} is full: {exc.waiting:,} runs wait, and its queue_limit is {exc.limit:,}"
+    detail = f"the queue of job {exc.job_id!r} has no room: {queue_is_full(exc.waiting, exc.limit)}"
     return ApiError(
         problems.QUEUE_FULL,
         detail,

@@ -264,6 +264,15 @@ async def test_a_job_that_is_defined_elsewhere_names_its_source(serve: Any, meth
     assert "the program defines it" in answer.json["detail"]
 
 
+async def test_the_id_of_a_job_that_is_defined_elsewhere_cannot_be_added(serve: Any) -> None:
+    async with serve(hourly(), kernel=OPEN) as ask:
+        answer = await ask("POST", JOBS, json=NIGHTLY | {"id": "hourly"})
+
+    assert answer.status == 409
+    detail = "the program defines a job 'hourly': choose another id, or change that job there"
+    assert answer.json["detail"] == detail
+
+
 async def test_an_order_may_name_a_declared_job_and_inherits_from_it(serve: Any) -> None:
     declared = Job(id="base", func=sync, kwargs={"market": "us"}, timeout=Duration(minutes=5))
     async with serve(declared) as ask:
