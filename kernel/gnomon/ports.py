@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from gnomon.domain.events import Event
     from gnomon.domain.execution import Execution
     from gnomon.domain.job_state import JobState
-    from gnomon.domain.rollback import Rollback
+    from gnomon.domain.rollback import Loss, Rollback
 
 
 _HEALTHY = StoreHealth()
@@ -48,6 +48,8 @@ class Store(ABC):
     """Whether `open` accepts a log that has lost acknowledged events, instead of raising RolledBackError."""
     rollback: Rollback | None = None
     """What the log had lost when it was opened, if that was accepted."""
+    loss: Loss | None = None
+    """What the log had lost when it was opened, or refused with NoLogError, read-only: a kernel would refuse it."""
     directory: Path | None = None
     """The folder of the store's files on this machine, where plugins may keep theirs; None without files."""
 

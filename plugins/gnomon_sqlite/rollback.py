@@ -11,16 +11,18 @@ A crash leaves the mark at the log or behind it, never ahead: it is written afte
 from __future__ import annotations
 
 import sqlite3
-from contextlib import closing
+from collections.abc import Callable
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from gnomon.domain.rollback import Rollback
-from gnomon.errors import RolledBackError
+from gnomon.domain.rollback import Loss, Rollback
+from gnomon.errors import RolledBackError, StoreError
 from gnomon.logs import get_logger
 from gnomon_sqlite import event_rows
 from gnomon_sqlite.connection import connect, insert
 from gnomon_sqlite.high_water import DamagedMarkError, HighWaterMark, Mark, current_boot
+from gnomon_sqlite.log_file import Synchronous
 from gnomon_sqlite.schema import is_empty, schema_version
 from gnomon_sqlite.wal_check import remaining_wal
 
@@ -55,44 +57,60 @@ def find_log(path: Path) -> FoundLog:
         return FoundLog(row[0] if row else "", position, f"ends at event {position:,}")
 
 
-def find_loss(path: Path, mark: HighWaterMark, *, may_lose_the_newest: bool, accept: bool) -> Rollback | None:
+def find_loss(path: Path, mark: HighWaterMark, synchronous: Synchronous, *, accept: bool) -> Rollback | None:
     """Return what the log has lost, None for nothing; RolledBackError where that was not accepted.
 
-    With `may_lose_the_newest` the log was written with synchronous=NORMAL, whose last moments a power cut may take.
+    The last moments of a log that was written with synchronous=NORMAL may be lost in a power cut.
     """
-    found = find_log(path)
+    loss, is_expected = _compare(path, mark, synchronous, log.warning)
+    if loss is None:
+        return None
+    if not accept and not is_expected:
+        raise RolledBackError(loss.refusal)
+    lost = loss.rollback
+    log.warning("the loss of acknowledged events was accepted", last_event=lost.last, lost_until=lost.expected)
+    return lost
+
+
+def refused_loss(path: Path, mark: HighWaterMark, synchronous: Synchronous) -> Loss | None:
+    """Return the loss for which a kernel would refuse the log, None without one; for readers beside a kernel or not."""
+    with suppress(sqlite3.Error, OSError, StoreError):  # who reads the log next reports that it cannot be read
+        loss, is_expected = _compare(path, mark, synchronous, lambda *_, **__: None)
+        return None if is_expected else loss
+    return None
+
+
+def _compare(
+    path: Path, mark: HighWaterMark, synchronous: Synchronous, warn: Callable[..., object]
+) -> tuple[Loss | None, bool]:
+    """Return what the log has lost, and whether that was to be expected after a power cut.
+
+    The mark is read before the log, to which a running kernel may append: its mark follows.
+    """
+    marked, damage = None, ""
     try:
         marked = mark.read()
     except DamagedMarkError as exc:
-        if found.log_id:
-            log.warning("the high-water mark is damaged: a lost part of the log would go unnoticed", problem=str(exc))
-            return None
-        return _accepted(Rollback(found.position, found.position), _refusal(path, found, f"{exc}"), accept=accept)
+        damage = str(exc)
+    found = find_log(path)
+    if damage:
+        if not found.log_id:
+            return Loss(Rollback(found.position, found.position), _refusal(path, found, damage)), False
+        warn("the high-water mark is damaged: a lost part of the log would go unnoticed", problem=damage)
+        return None, False
     if marked is None:
         if found.log_id and found.position:
-            log.warning(
-                "the log has no high-water mark: if this is a restored copy, later runs may run again", path=str(path)
-            )
+            warn("the log has no high-water mark: if this is a restored copy, later runs may run again", path=str(path))
         if not path.exists() or path.stat().st_size or not remaining_wal(path):
-            return None
+            return None, False
         what = f"{path.name}-wal beside it is not, and SQLite would delete that"
-        return _accepted(Rollback(0, 0), _refusal(path, found, what), accept=accept)
+        return Loss(Rollback(0, 0), _refusal(path, found, what)), False
     if not marked.position or (found.log_id == marked.log_id and found.position >= marked.position):
-        return None
+        return None, False
     rollback = Rollback(found.position, max(found.position, marked.position))
     had_power_cut = found.log_id == marked.log_id and marked.boot != current_boot()
-    return _accepted(
-        rollback,
-        _refusal(path, found, _contrast(mark, marked, found)),
-        accept=accept or (may_lose_the_newest and had_power_cut),
-    )
-
-
-def _accepted(rollback: Rollback, refusal: str, *, accept: bool) -> Rollback:
-    if not accept:
-        raise RolledBackError(refusal)
-    log.warning("the loss of acknowledged events was accepted", last_event=rollback.last, lost_until=rollback.expected)
-    return rollback
+    loss = Loss(rollback, _refusal(path, found, _contrast(mark, marked, found)))
+    return loss, synchronous == "NORMAL" and had_power_cut
 
 
 def _contrast(mark: HighWaterMark, marked: Mark, found: FoundLog) -> str:

@@ -288,6 +288,7 @@ class SqliteStore(Store):
 
     def _acquire(self, *, read_only: bool) -> None:
         if read_only:
+            self.loss = rollback.refused_loss(self.path, self._mark, self.synchronous)
             log_file.check_file(self.path, must_exist=True)
         else:
             lock = WriterLock(self.path)
@@ -316,9 +317,7 @@ class SqliteStore(Store):
         if (index := wal_index.discard_index(self.path)) is not None:
             self._resources.callback(os.close, index)
         self._to_repair = log_file.check_file(self.path, must_exist=False)
-        self.rollback = rollback.find_loss(
-            self.path, self._mark, may_lose_the_newest=self.synchronous == "NORMAL", accept=self.accept_rollback
-        )
+        self.rollback = rollback.find_loss(self.path, self._mark, self.synchronous, accept=self.accept_rollback)
 
     def _pending_views(self) -> PendingViews:
         for _ in range(MAX_REPAIRS):

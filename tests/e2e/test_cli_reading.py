@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -113,6 +114,27 @@ def test_check_connect_exits_with_1_when_a_server_is_unreachable(configure: Conf
     assert told["problems"] == [f"sqlite: {told['connections'][0]['message']}"]
     assert "not a SQLite database" in told["problems"][0]
     assert gnomon("check").returncode == 0
+
+
+@pytest.mark.parametrize("lose", [Path.unlink, lambda path: os.truncate(path, 0)], ids=["deleted", "emptied"])
+@pytest.mark.parametrize("command", [["runs"], ["audit"], ["explain", "tick"]], ids=lambda command: command[0])
+def test_a_log_that_ends_before_its_mark_is_not_read_as_empty(
+    command: list[str], lose: Callable[[Path], None], configure: Configure, gnomon: Run
+) -> None:
+    path = configure(tick='every = "10m"')
+    gnomon("exec", "tick")
+    lose(path.with_name("gnomon.db"))
+    refused = gnomon("run")
+    assert refused.returncode == 2
+
+    done = gnomon(*command)
+
+    assert "records that it had reached event" in done.stderr
+    assert done.stderr.splitlines()[0] in refused.stderr
+    assert "nothing has run yet" not in done.stderr
+    if command == ["audit"]:
+        assert done.returncode == 1
+        assert "cannot be proved: the log lost events 1 to" in done.stderr
 
 
 def test_runs_can_be_filtered_paged_and_shown(configure: Configure, gnomon: Run) -> None:

@@ -16,6 +16,7 @@ from gnomon.analysis.reconciliation import Finding, FireReconciler, JobAudit, Op
 from gnomon.analysis.schedule_history import ScheduleHistory, read_history
 from gnomon.domain import events
 from gnomon.domain.events import Event
+from gnomon.domain.rollback import Rollback
 from gnomon.errors import UnknownJobError
 from gnomon.ports import Store
 from gnomon.stores.reading import read_log
@@ -32,11 +33,13 @@ class AuditReport(msgspec.Struct, frozen=True):
     until: datetime
     position: int
     jobs: list[JobAudit]
+    lost: Rollback | None = None
+    """What the log has lost, if a kernel would refuse it for that."""
 
     @property
     def is_proved(self) -> bool:
-        """Whether nothing in the log contradicts the promise."""
-        return not any(job.findings for job in self.jobs)
+        """Whether nothing in the log contradicts the promise, and the log is whole."""
+        return self.lost is None and not any(job.findings for job in self.jobs)
 
 
 async def audit(
@@ -66,7 +69,8 @@ async def audit(
         reconcilers |= again
     changes = _other_versions(await read_schedule_versions(store, since))
     audits = (reconcilers[job_id].audit for job_id in sorted(reconcilers))
-    return AuditReport(since, until, head, [_judged(one, changes) for one in audits])
+    lost = store.loss.rollback if store.loss is not None else None
+    return AuditReport(since, until, head, [_judged(one, changes) for one in audits], lost)
 
 
 def _other_versions(known: Sequence[ScheduleVersions]) -> list[Unproved]:

@@ -12,6 +12,7 @@ from apscheduler.triggers.interval import IntervalTrigger
 from gnomon.analysis.audit import AuditReport, JobAudit, audit
 from gnomon.domain import events
 from gnomon.domain.events import Event
+from gnomon.domain.rollback import Loss, Rollback
 from gnomon.durations import Duration
 from gnomon.errors import UnknownJobError
 from gnomon.jobs.job import Job, Retry
@@ -95,6 +96,17 @@ def with_more(*more: Event) -> Callable[[list[Event]], Iterable[Event]]:
 def twin_of(fire: datetime) -> Event:
     """Return the events of a run with its own id."""
     return msgspec.structs.replace(scheduled(at=fire)[0], stream="f" * 24)
+
+
+async def test_a_log_that_has_lost_events_proves_nothing(world: World) -> None:
+    await world.serve(job())
+    assert (await world.audit()).is_proved
+
+    world.store.loss = Loss(Rollback(last=2, expected=9), "refused")
+
+    report = await world.audit()
+    assert report.lost == Rollback(2, 9)
+    assert not report.is_proved
 
 
 def only(report: AuditReport, job_id: str = "sync") -> JobAudit:

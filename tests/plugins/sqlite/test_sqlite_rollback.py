@@ -1,6 +1,7 @@
 """Logs that lost acknowledged events while no kernel had them open: refused until the loss is accepted."""
 
 import asyncio
+import contextlib
 import hashlib
 import os
 import shutil
@@ -129,6 +130,29 @@ async def test_a_log_behind_its_mark_is_refused_and_left_as_it_is(
         assert (await append(store, scheduled("next")))[0].position == expected + 1
     async with SqliteStore(path) as store:
         assert store.rollback is None
+
+
+@pytest.mark.parametrize("lose", LOSSES, ids=lambda lose: lose.__name__)
+async def test_a_reader_is_told_what_a_kernel_would_refuse(
+    path: Path, killed_logs: dict[bool, Path], lose: Callable[[Path], None]
+) -> None:
+    copy_log(killed_logs[False], path)
+    whole, reader = SqliteStore(path), SqliteStore(path)
+    await whole.open(read_only=True)
+    await whole.close()
+    assert whole.loss is None
+    lose(path)
+    with pytest.raises(RolledBackError) as refused:
+        await SqliteStore(path).open()
+
+    with capture_logs() as logged, contextlib.suppress(NoLogError):
+        await reader.open(read_only=True)
+        await reader.close()
+
+    assert reader.loss is not None
+    assert reader.loss.refusal == str(refused.value)
+    assert reader.loss.rollback.expected == 19
+    assert not logged
 
 
 @pytest.mark.parametrize("is_first", [True, False], ids=["first-start", "later"])

@@ -32,14 +32,20 @@ def require_shared(store: Store) -> Store:
 
 @asynccontextmanager
 async def open_log(store: Store) -> AsyncIterator[Store]:
-    """Open a log for reading, with or without a running kernel; a log that does not exist yet reads as empty."""
+    """Open a log for reading, with or without a running kernel; a log that does not exist yet reads as empty.
+
+    Where a kernel would refuse the log because it has lost events, print its words.
+    """
     try:
         await store.open(read_only=True)
     except NoLogError:
-        store = MemoryStore()
+        loss, store = store.loss, MemoryStore()
+        store.loss = loss
         await store.open(read_only=True)
     try:
-        if await store.head() == 0:
+        if store.loss is not None:
+            echo(store.loss.refusal, err=True)
+        elif await store.head() == 0:
             echo(EMPTY_LOG, err=True)
         yield store
     finally:

@@ -42,7 +42,8 @@ def command(
     """Prove from the log that every fire has exactly one outcome.
 
     The fires that each job should have had are computed from the definitions in the log and compared with the recorded
-    outcomes. Works with or without a running kernel. Exits with 1 if an outcome is missing, doubled or unexpected.
+    outcomes. Works with or without a running kernel. Exits with 1 if an outcome is missing, doubled or unexpected,
+    or if the log has lost events.
     """
     from gnomon.cli.access.resolve import read_local_config
     from gnomon.cli.access.stored_log import find_store
@@ -86,6 +87,9 @@ def _print(report: AuditReport, zone: tzinfo) -> None:
         _print_job(job, zone)
     fires = sum(job.fires for job in report.jobs)
     span = f"from {moment(report.since, zone)} to {moment(report.until, zone)}"
+    if report.lost is not None:
+        echo(f"\ncannot be proved: the log {report.lost.lost}", err=True)
+        return
     verdict = "proved" if report.is_proved else "NOT proved"
     without = sum(bool(job.unproved) for job in report.jobs)
     more = f"; {without:,} job{'s' * (without != 1)} cannot be judged, or not wholly" if without else ""
