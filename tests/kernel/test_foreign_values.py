@@ -335,8 +335,8 @@ async def test_a_plugin_whose_arguments_raise_does_not_end_the_loop() -> None:
 
 async def test_a_command_that_the_log_cannot_hold_is_refused_with_its_cause() -> None:
     async with make_kernel(Job(id="a", func=idle)) as kernel:
-        with pytest.raises(GnomonError, match=r"job_paused of job:a .*str"):
+        with pytest.raises(GnomonError, match="reason: expected text, got 7"):
             await kernel.pause("a", reason=7)  # type: ignore[arg-type]
-        with pytest.raises(GnomonError, match="surrogate"):
+        with pytest.raises(GnomonError, match="half a character"):
             await kernel.pause("a", reason="\ud800")
         assert not (await kernel.job("a")).state.paused

@@ -40,6 +40,7 @@ def own_view(execution: Execution) -> Execution:
     """Return a copy that shares no mutable value with the execution."""
     copied: Execution = execution.__copy__()  # type: ignore[attr-defined]
     copied.args, copied.kwargs = own_value(execution.args), own_value(execution.kwargs)
+    copied.labels = dict(execution.labels)
     if execution.return_value is not None:
         copied.return_value = own_value(execution.return_value)
     return copied
