@@ -120,9 +120,9 @@ def _execution_document(view: Execution) -> Document:
         "force": view.force,
         "attempt": view.attempt,
         "retry_of": view.retry_of,
-        "cause": view.cause,
         "node": view.node,
         "version": view.version,
+        **({"cause": view.cause} if view.cause else {}),
         **({"labels": label_texts(view.labels)} if view.labels else {}),
         "gnomon": own,
     }

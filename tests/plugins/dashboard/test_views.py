@@ -555,6 +555,25 @@ async def test_the_system_panel_shows_the_health_of_the_components(open_page: An
     await window.page.wait_for_url(f"{day}/jobs")
 
 
+async def test_the_system_panel_shows_how_much_of_each_group_is_taken(open_page: Any, serve: Any) -> None:
+    may_end = asyncio.Event()
+
+    async def body() -> None:
+        await may_end.wait()
+
+    groups = {"warehouse": 1, "mail": {"rate": "100/m"}}
+    jobs = [Job(id=f"load-{n}", func=body, group="warehouse") for n in range(2)]
+    served = await serve(*jobs, kernel={"groups": groups})
+    for job in jobs:
+        await served.kernel.trigger(job.id)
+    window = await open_page(served.url, "/jobs?panel=system")
+    panel = window.page.get_by_role("dialog")
+
+    await expect(panel).to_contain_text("1 of 1 taken, 1 waiting")
+    await expect(panel).to_contain_text("0 of ∞ taken, 0 waiting · 100/m")
+    may_end.set()
+
+
 class MailPlugin:
     """A plugin that reports a problem of its server."""
 

@@ -231,6 +231,7 @@ async def test_the_same_index_under_another_name_will_do(make_store: MakeStore, 
         "by_job",
         "gnomon.hidden_1",
         "is_manual_1_timestamp_-1",
+        "labels_1_timestamp_-1",
         "status_1_timestamp_-1",
     ]
 

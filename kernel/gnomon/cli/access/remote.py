@@ -234,4 +234,7 @@ def _job_listing(job: JobSummary) -> JobListing:
         overdue=None,
         last_run=msgspec.convert(last, LastRun, from_attributes=True) if last else None,
         running=job.running,
+        origin=job.origin,
+        owner=job.owner,
+        problem=job.problem,
     )

@@ -115,7 +115,7 @@ async def test_a_healthy_kernel_is_alive_and_ready(serve: Any) -> None:
         "clock": "ok",
         "starts": "ok",
         "store": "ok",
-        "plugin:WebPlugin": "ok",
+        "plugin:web": "ok",
     }
 
 
