@@ -157,7 +157,7 @@ async def find_outcome(store: Store, job_id: str, fire: datetime, head: int) -> 
 
 
 async def outcomes_between(store: Store, job_id: str, since: datetime, until: datetime, head: int) -> list[FireOutcome]:
-    """Return the outcomes of the fires of a job from one moment to before another, in the order of the log."""
+    """Return the outcomes of the fires of a job from one moment to before another, in log order."""
     found: list[FireOutcome] = []
     async for block in read_job(store, job_id, since, head):
         outcomes = [outcome for event in block if (outcome := read_outcome(event)) is not None]
