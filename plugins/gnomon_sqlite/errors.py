@@ -21,7 +21,7 @@ _TRANSIENT = {
 }
 
 _PERMANENT = {
-    sqlite3.SQLITE_NOTADB: "it is not a SQLite database: use another path",
+    sqlite3.SQLITE_NOTADB: "it is not a SQLite database, or its header is damaged: use another path or a backup",
     sqlite3.SQLITE_CORRUPT: "the database is damaged: stop, keep a copy, and restore a backup",
 }
 

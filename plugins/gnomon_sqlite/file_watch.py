@@ -19,7 +19,7 @@ from pathlib import Path
 from gnomon_sqlite.wal_check import WalCheck
 
 INTERVAL_S = 0.5
-_MAGIC = b"SQLite format 3\0"
+MAGIC = b"SQLite format 3\0"
 
 
 class FileWatch:
@@ -89,7 +89,7 @@ class FileWatch:
     def _cut(self) -> str:
         """One look is enough: SQLite writes page 1 with the number of pages before it cuts the file, never after."""
         size, header = os.fstat(self._database).st_size, os.pread(self._database, 100, 0)
-        if size and header[:16] != _MAGIC:
+        if size and header[:16] != MAGIC:
             return f"the log {self._path} was overwritten while it was open"
         page_size = int.from_bytes(header[16:18], "big") or 4096
         page_size = 65536 if page_size == 1 else page_size

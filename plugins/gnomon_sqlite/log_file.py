@@ -15,6 +15,7 @@ from gnomon.logs import get_logger
 from gnomon_sqlite import vacuum
 from gnomon_sqlite.checksums import NEWEST_ROWS, check_log
 from gnomon_sqlite.connection import connect, transaction
+from gnomon_sqlite.file_watch import MAGIC
 from gnomon_sqlite.migrations import migrate
 from gnomon_sqlite.repair import find_wrong_rows
 from gnomon_sqlite.schema import SCHEMA_VERSION, check_schema, is_empty, make_tables, schema_version
@@ -51,6 +52,24 @@ def open_writer(path: Path, synchronous: Synchronous) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def restore_header(connection: sqlite3.Connection, database: int, path: Path) -> None:
+    """Write a header again that was overwritten while no kernel ran: it is in the WAL, or nothing could be read.
+
+    `database` is a descriptor of the file. Without this the watch would find a file overwritten while it was open.
+    """
+    if os.pread(database, len(MAGIC), 0) == MAGIC:
+        return
+    connection.execute("PRAGMA wal_checkpoint(FULL)").fetchall()
+    if os.pread(database, len(MAGIC), 0) != MAGIC:
+        raise StoreError(
+            f"SQLite log {path} is damaged: its header was overwritten; close other programs that read it and start "
+            "again, or restore a backup"
+        )
+    log.warning(
+        "the header of the log was overwritten: it is written again from the WAL, check the disk", path=str(path)
+    )
 
 
 def check_path(path: Path) -> None:

@@ -300,6 +300,7 @@ class SqliteStore(Store):
             sys.setswitchinterval(min(sys.getswitchinterval(), SWITCH_INTERVAL_S))
             self._resources.callback(self._close_watch)
             self._writer = self._resources.enter_context(closing(log_file.open_writer(self.path, self.synchronous)))
+            log_file.restore_header(self._writer, lock.database_file, self.path)
             rollback.start_mark(self._writer, self._mark, self.rollback)
             self._resources.callback(self._mark.close)
             if self._to_repair:

@@ -18,6 +18,7 @@ from structlog.testing import capture_logs
 
 from gnomon.domain.rollback import Rollback
 from gnomon.errors import NoLogError, RolledBackError, StoreError
+from gnomon.testing import check_store
 from gnomon.testing.histories import NOON, SECOND, append, scheduled, succeeded
 from gnomon_sqlite import SqliteStore, rollback
 
@@ -43,6 +44,7 @@ async def written(path: Path, n: int = 3) -> None:
 
 KILLED = """
 import asyncio, os, sys
+from gnomon.testing import check_store
 from gnomon.testing.histories import append, scheduled
 from gnomon_sqlite import SqliteStore
 async def main():
@@ -163,6 +165,24 @@ async def test_a_kernel_that_was_killed_is_not_refused(
 
     async with SqliteStore(path) as store:
         assert await store.head() == (10 if is_first else 19)
+
+
+async def test_an_overwritten_header_is_written_again_from_the_wal(path: Path, killed_logs: dict[bool, Path]) -> None:
+    copy_log(killed_logs[True], path)
+    with path.open("r+b") as file:
+        file.write(bytes(100))
+
+    with capture_logs() as logged:
+        async with SqliteStore(path) as store:
+            await append(store, scheduled("next"))
+            assert store._watch is not None
+            assert store._watch.check_files()
+
+    assert [one["event"][:38] for one in logged] == ["the header of the log was overwritten:"]
+    assert path.read_bytes().startswith(b"SQLite format 3\0")
+    async with SqliteStore(path) as store:
+        assert await store.head() == 11
+        await check_store(store)
 
 
 async def test_reading_an_empty_database_does_not_delete_the_wal_beside_it(
