@@ -9,16 +9,18 @@ from typing import Any, ClassVar, Literal
 
 import msgspec
 
+from gnomon.conversion import convert
 from gnomon.domain.events import DeclaredStep
 from gnomon.domain.labels import label_problem
 from gnomon.domain.secret_references import is_flat, sealed
 from gnomon.durations import Duration, encode_hook
-from gnomon.errors import GnomonError, JobError
+from gnomon.errors import ConfigError, GnomonError, JobError
 from gnomon.jobs.callables import reference
 from gnomon.jobs.overrides import Overrides
 from gnomon.jobs.schedule import SINGLE, ScheduleKeys, build_schedule, plain_schedules
 from gnomon.json_depth import MAX_DEPTH, is_text_too_deep, is_too_deep
 from gnomon.logs import get_logger
+from gnomon.safe_text import safe_repr, safe_str
 from gnomon.scheduling.catch_up import CatchUp
 from gnomon.scheduling.foreign_triggers import definition_text
 from gnomon.scheduling.triggers import AnchoredTrigger, explain_trigger
@@ -175,7 +177,23 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True,
     options: dict[str, Any] = {}
 
     def __post_init__(self) -> None:
-        """Raise JobError for a definition that contradicts itself."""
+        """Raise JobError for a definition that contradicts itself, or has a value of a wrong type that shows here."""
+        try:
+            self._check()
+        except (TypeError, AttributeError) as exc:
+            raise JobError(self._wrong_type() or f"job {safe_repr(self.id)}: {safe_str(exc)}") from exc
+
+    def _wrong_type(self) -> str | None:
+        """Return the problems of the keys whose values have the wrong type."""
+        try:
+            convert(self.given(), Job, f"job {safe_repr(self.id)}")
+        except ConfigError as exc:
+            return str(exc)
+        except GnomonError:
+            pass
+        return None
+
+    def _check(self) -> None:
         if not _JOB_ID.fullmatch(self.id):
             raise JobError(
                 f"job id {self.id!r} is not valid: expected 1 to 128 of A-Z a-z 0-9 . _ : - beginning with a letter "

@@ -85,6 +85,23 @@ def test_a_job_has_one_schedule() -> None:
         Job(id="x", func=plain, cron="@daily", at=NOW)
 
 
+@pytest.mark.parametrize(
+    ("keys", "problem"),
+    [
+        ({"priority": "x"}, r"job 'a'\.priority: expected integer, got text"),
+        ({"group": 5}, r"job 'a'\.group: expected text, got integer"),
+        ({"cron": 5}, r"job 'a'\.cron: expected text, got integer"),
+        ({"queue_limit": "x"}, r"job 'a'\.queue_limit: expected integer, got text"),
+        ({"labels": 5, "priority": "x"}, r"job 'a'\.priority: (?s:.*)job 'a'\.labels: expected table"),
+        ({"id": 5}, r"job 5\.id: expected text, got integer"),
+        ({"priority": "3"}, "job 'a': '<=' not supported"),
+    ],
+)
+def test_a_value_of_a_wrong_type_is_named(keys: dict[str, Any], problem: str) -> None:
+    with pytest.raises(JobError, match=problem):
+        Job(**{"id": "a", "func": plain, **keys})
+
+
 def test_only_a_process_can_be_limited() -> None:
     with pytest.raises(JobError, match=r'only `runner = "process"`'):
         Job(id="x", func=plain, limits=Limits(memory=1))
