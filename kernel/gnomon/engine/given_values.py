@@ -28,20 +28,20 @@ def refuse_positional(given: Sequence[object]) -> None:
 
 
 def expect_jobs(jobs: Any, one: str | None = None) -> None:
-    """Raise JobError for what is no list of jobs; `one` is the command that takes a single job."""
+    """Raise JobError unless it is a list of jobs; `one` is the command that takes a single job."""
     if isinstance(jobs, str | bytes | Mapping) or not isinstance(jobs, Iterable):
         hint = f"; {one} takes a single job" if one is not None else ""
         raise JobError(f"expected a list of jobs, got {safe_repr(jobs)}{hint}")
 
 
 def expect_orders(orders: Any) -> None:
-    """Raise JobError for what is no list of orders."""
+    """Raise JobError unless it is a list of orders."""
     if isinstance(orders, str | bytes) or not isinstance(orders, Sequence):
         raise JobError(f"expected a list of RunOrders, got {safe_repr(orders)}; trigger runs a single job")
 
 
 def expect_order(order: Any) -> None:
-    """Raise JobError for what is no order, or one whose arguments or labels are no mapping."""
+    """Raise JobError unless it is an order whose arguments and labels are mappings."""
     if not isinstance(order, RunOrder):
         raise JobError(f"expected a RunOrder such as RunOrder('nightly'), got {safe_repr(order)}")
     for name, example in (("kwargs", "{'market': 'cn'}"), ("labels", "{'tenant': '7'}")):
@@ -51,6 +51,6 @@ def expect_order(order: Any) -> None:
 
 
 def expect_time(value: Any, name: str) -> None:
-    """Raise JobError for what is no time."""
+    """Raise JobError unless it is a time."""
     if not isinstance(value, date):
         raise JobError(f"{name}: expected a datetime such as datetime(2026, 12, 1, 18), got {safe_repr(value)}")
