@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from datetime import timedelta
 
+from gnomon.engine.asked_trigger import AskedTrigger
 from gnomon.engine.job_table import JobTable
 from gnomon.engine.journal import Journal
 from gnomon.errors import StoreError
@@ -38,8 +39,9 @@ MOST_WARNINGS = 10
 class FireSampler:
     """Samples each schedule once for each set of versions."""
 
-    def __init__(self, store: Store, journal: Journal, jobs: JobTable, clock: Clock) -> None:
+    def __init__(self, store: Store, journal: Journal, jobs: JobTable, clock: Clock, asked: AskedTrigger) -> None:
         self._store = store
+        self._asked = asked
         self._journal = journal
         self._jobs = jobs
         self._clock = clock
@@ -94,11 +96,14 @@ class FireSampler:
         samples = self._samples.samples
         if key in samples or len(samples) >= MOST_SAMPLES:
             return False
+        self._asked.job_id = registered.job.id
         try:
             samples[key] = take_sample(trigger, state, self._clock.now())
             moved = next(moved_fires(trigger, self._earlier[key]), None) if key in self._earlier else None
         except BaseException:  # noqa: BLE001 - triggers are foreign code; the timetable reports one that fails
             return False
+        finally:
+            self._asked.job_id = None
         if moved is not None:
             self._warn(registered.job.id, *moved)
         return True

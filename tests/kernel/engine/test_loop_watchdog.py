@@ -221,12 +221,15 @@ async def test_a_trigger_that_blocks_the_loop_is_named_with_its_job() -> None:
     assert "by the trigger of job 'bad', at " in held_up.detail
 
 
-async def test_a_trigger_that_blocks_the_start_is_named() -> None:
+@pytest.mark.parametrize(("call", "during"), [(1, "timetable.py"), (9, "fire_samples.py")])
+async def test_a_trigger_that_blocks_the_start_is_named(call: int, during: str) -> None:
     trigger = Blocking(call=1)
     kernel = real_kernel(Job(id="bad", func=quick, trigger=trigger))
-    trigger.call, trigger.kernel = trigger.calls + 1, kernel
+    trigger.call, trigger.kernel = trigger.calls + call, kernel
     with capture_logs() as logs:
         async with kernel:
             pass
 
-    assert [line["by"] for line in logs if line["event"] == "the event loop is blocked"] == ["the trigger of job 'bad'"]
+    (line,) = [line for line in logs if line["event"] == "the event loop is blocked"]
+    assert line["by"] == "the trigger of job 'bad'"
+    assert during in line["stack"]
