@@ -97,7 +97,15 @@ def _capturing_call_handlers(self: logging.Logger, record: logging.LogRecord) ->
 def _capturing_process_event(
     self: structlog.BoundLoggerBase, method_name: str, event: str | None, event_kw: dict[str, Any]
 ) -> Any:
-    # If structlog writes through stdlib logging, the line comes to the other method too.
-    if (context := find_current()) is not None and not isinstance(self._logger, logging.Logger):
+    if (context := find_current()) is None:
+        return _process_event(self, method_name, event, event_kw)
+    if not isinstance(self._logger, logging.Logger):
         capture_event(context, method_name, {**self._context, **event_kw, "event": event})
-    return _process_event(self, method_name, event, event_kw)
+        return _process_event(self, method_name, event, event_kw)
+    try:  # structlog writes through stdlib logging, so the line comes to the other method too
+        return _process_event(self, method_name, event, event_kw)
+    except BaseException:  # unless a processor drops it, which another run may have configured
+        level = logging.getLevelNamesMapping().get(method_name.upper(), logging.ERROR)
+        if self._logger.isEnabledFor(level):
+            capture_event(context, method_name, {**self._context, **event_kw, "event": event})
+        raise

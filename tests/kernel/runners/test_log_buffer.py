@@ -10,6 +10,7 @@ import pytest
 import structlog
 
 from gnomon import Execution, Job, Kernel
+from gnomon.cli.output.logging_setup import configure_logging
 from gnomon.domain.records import LogLine
 from gnomon.jobs.job import ProgressPattern
 from gnomon.runners.log_buffer import MAX_CHARACTERS, MAX_LINE_CHARACTERS, MAX_LINES, LogBuffer, ProgressReader
@@ -55,13 +56,17 @@ async def test_lines_of_async_and_thread_bodies_are_kept_with_their_own_run(kern
     assert await texts(kernel, second) == ["thread"]
 
 
-@pytest.fixture
-def logging_is_restored() -> Iterator[None]:
+@pytest.fixture(params=["as a library", "as gnomon run"])
+def logging_is_restored(request: pytest.FixtureRequest) -> Iterator[None]:
     root, config = logging.getLogger(), structlog.get_config()
     handlers, level = root.handlers[:], root.level
+    structlog.reset_defaults()
+    if request.param == "as gnomon run":
+        configure_logging("info")
     yield
     root.handlers[:] = handlers
     root.setLevel(level)
+    structlog.reset_defaults()
     structlog.configure(**config)
 
 
