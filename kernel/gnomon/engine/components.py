@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-import re
 from collections.abc import Callable, Coroutine
 from datetime import datetime
 from typing import Any, Concatenate, ParamSpec, TypeVar
@@ -13,7 +12,6 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 from gnomon.api import JobView, KernelApi
 from gnomon.domain.execution import Execution
 from gnomon.domain.job_state import JobState
-from gnomon.domain.operator_actions import is_reserved
 from gnomon.domain.own_copies import own_state, own_view
 from gnomon.engine.added_jobs import AddedJobs
 from gnomon.engine.admission import Admission
@@ -22,6 +20,7 @@ from gnomon.engine.backfills import Backfills
 from gnomon.engine.contained_calls import contained
 from gnomon.engine.dependencies import Dependencies
 from gnomon.engine.finished_jobs import FinishedJobs
+from gnomon.engine.given_values import expect_act_texts
 from gnomon.engine.health import KernelCondition
 from gnomon.engine.job_previews import JobPreviewer
 from gnomon.engine.job_registry import JobRegistry
@@ -36,11 +35,9 @@ from gnomon.engine.restored_jobs import RestoredJobs
 from gnomon.engine.supervisor import Supervisor
 from gnomon.engine.timetable import Timetable
 from gnomon.errors import (
-    ActTextError,
     DeposedError,
     ExecutionOverError,
     GnomonError,
-    ReservedNameError,
     StoreError,
     UnknownExecutionError,
 )
@@ -49,17 +46,10 @@ from gnomon.jobs.registered import RegisteredJob, own_job
 from gnomon.plugins.dispatcher import Dispatcher
 from gnomon.plugins.plugin_set import PluginSet
 from gnomon.ports import Store
-from gnomon.safe_text import safe_repr, type_name
 from gnomon.scheduling.catch_up import next_fire
 from gnomon.tasks import submit
 
 ACTS_ON_EXECUTIONS = frozenset({"cancel", "mark_failed", "hide"})
-ACT_TEXTS = frozenset({"actor", "owner", "reason"})
-"""The texts of an order that say who asked, for whom, and why."""
-LONGEST_ACT_TEXT = 10_000
-"""Characters of each of them."""
-SHOWN = 80
-_SURROGATE = re.compile("[\ud800-\udfff]")
 CONFIRM_LIMIT_S = 1.0
 """Seconds that a refusal waits until it is durable, so that its actor sees it in the history."""
 NOT_RUNNING = "the kernel is not running: call it inside `async with kernel:`"
@@ -83,8 +73,7 @@ def on_kernel_loop(
         loop = self.loop  # read once: the kernel may stop at any moment in its own thread
         if loop is None:
             raise GnomonError(NOT_RUNNING)
-        for name in ACT_TEXTS & kwargs.keys():
-            _expect_text(name, kwargs[name])
+        expect_act_texts(kwargs)
         call = method(self, *args, **kwargs)
         if asyncio.get_running_loop() is loop:
             return await call
@@ -98,22 +87,6 @@ def on_kernel_loop(
         return await asyncio.wrap_future(future)
 
     return call_on_kernel_loop
-
-
-def _expect_text(name: str, text: object) -> None:
-    """Raise ActTextError for what is neither None nor a text that the log can keep; ReservedNameError."""
-    if text is None:
-        return
-    if type(text) is not str:  # a subclass may answer differently each time
-        raise ActTextError(name, f"expected text, got {safe_repr(text, SHOWN)} of type {type_name(text)}")
-    if len(text) > LONGEST_ACT_TEXT:
-        raise ActTextError(name, f"expected at most {LONGEST_ACT_TEXT:,} characters, got {len(text):,}")
-    if not text.isascii() and (surrogate := _SURROGATE.search(text)) is not None:
-        raise ActTextError(
-            name, f"{text[:SHOWN]!r} has half a character at {surrogate.start()}, which JSON cannot hold"
-        )
-    if name == "actor" and is_reserved(text):
-        raise ReservedNameError(text)
 
 
 class KernelComponents(KernelApi):

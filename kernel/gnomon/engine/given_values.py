@@ -1,4 +1,4 @@
-"""Checks of what a program passes to a command; a JobError says what was expected."""
+"""Checks of what a program passes to a command; each error says what was expected."""
 
 from __future__ import annotations
 
@@ -6,9 +6,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from typing import Any
 
+from gnomon.domain.operator_actions import is_reserved
 from gnomon.domain.run_order import RunOrder
-from gnomon.errors import JobError
-from gnomon.safe_text import safe_repr
+from gnomon.errors import ActTextError, JobError, ReservedNameError
+from gnomon.safe_text import safe_repr, type_name
+
+ACT_TEXTS = frozenset({"actor", "owner", "reason"})
+"""The texts of an order that say who asked, for whom, and why."""
+LONGEST_ACT_TEXT = 10_000
+"""Characters of each of them."""
+SHOWN = 80
 
 SCHEDULE_KEYS = {
     "interval": 'every="5m"',
@@ -54,3 +61,25 @@ def expect_time(value: Any, name: str) -> None:
     """Raise JobError unless it is a time."""
     if not isinstance(value, date):
         raise JobError(f"{name}: expected a datetime such as datetime(2026, 12, 1, 18), got {safe_repr(value)}")
+
+
+def expect_act_texts(given: Mapping[str, object]) -> None:
+    """Raise ActTextError unless actor, owner and reason are texts that the log can keep; ReservedNameError."""
+    for name in ACT_TEXTS & given.keys():
+        _expect_act_text(name, given[name])
+
+
+def _expect_act_text(name: str, text: object) -> None:
+    if text is None:
+        return
+    if type(text) is not str:  # a subclass may answer differently each time
+        raise ActTextError(name, f"expected text, got {safe_repr(text, SHOWN)} of type {type_name(text)}")
+    if len(text) > LONGEST_ACT_TEXT:
+        raise ActTextError(name, f"expected at most {LONGEST_ACT_TEXT:,} characters, got {len(text):,}")
+    try:
+        text.encode()
+    except UnicodeEncodeError as exc:
+        problem = f"{text[:SHOWN]!r} has half a character at {exc.start}, which JSON cannot hold"
+        raise ActTextError(name, problem) from exc
+    if name == "actor" and is_reserved(text):
+        raise ReservedNameError(text)

@@ -52,6 +52,8 @@ class QueueRoom:
 
     def offer(self) -> None:
         """Assign free places to those that wait; called whenever a run has left a queue or a slot."""
+        if not self._lines:
+            return  # as at the end of most runs
         for job_id, line in list(self._lines.items()):
             registered = self._jobs.get(job_id)  # where it was removed, its callers learn that
             while line and (registered is None or self.places(registered.job) >= 1):
