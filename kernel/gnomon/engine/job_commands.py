@@ -155,20 +155,16 @@ class JobCommands(KernelComponents):
             yield
         await self._durable()
 
-    def _find_defined(self, job_id: str) -> RegisteredJob | None:
-        registered = self._jobs.get(job_id)
-        return registered if registered is not None and registered.origin != "api" else None
-
     def _restored(self, job_id: str, definition: dict[str, Any]) -> RegisteredJob:
         """Build a job from its definition in the log."""
-        return restore_job(job_id, definition, self._find_defined)
+        return restore_job(job_id, definition, self._jobs.find_defined)
 
     def _ordered(self, job: JobLike, keys: dict[str, Any], *, temporary: bool) -> RegisteredJob:
         """Check a job of an order; JobError, TriggerError."""
         declared = job_of(job.job if isinstance(job, RegisteredJob) else job, keys)
         if not temporary:
             check_durable(declared)
-        registered = register_added(declared, self._timezone, self._arguments_limit, self._find_defined)
+        registered = register_added(declared, self._timezone, self._arguments_limit, self._jobs.find_defined)
         if (problem := unknown_group(registered.job, self._groups)) is not None:
             raise problem
         if not temporary and not isinstance(registered.job.func, str):

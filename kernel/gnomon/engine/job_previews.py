@@ -20,7 +20,6 @@ from gnomon.errors import ForeignJobError
 from gnomon.jobs.allowed_functions import AllowedFunctions
 from gnomon.jobs.job_draft import JobDraft, OrderRules, draft_job
 from gnomon.jobs.job_keys import JobKeys
-from gnomon.jobs.registered import RegisteredJob
 from gnomon.plugins.job_key_owners import job_key_owners
 from gnomon.plugins.plugin_set import PluginSet
 from gnomon.ports import Clock
@@ -62,7 +61,7 @@ class JobPreviewer:
         found = await self._within_limit(lambda: preview(keys, rules, known, now)[0])
         if found is None:
             return JobPreview(problems=[TOO_SLOW])
-        if known is not None and (defined := self._declared(known.job_id)) is not None:
+        if known is not None and (defined := self._jobs.find_defined(known.job_id)) is not None:
             found.warnings.append(KeyProblem("id", str(ForeignJobError(known.job_id, defined.defined_by))))
         return found
 
@@ -78,17 +77,13 @@ class JobPreviewer:
         """Return what an order is checked against; a trusted sender may name any function."""
         return OrderRules(
             keys=JobKeys(job_key_owners(self._plugins, []), groups=self._groups),
-            declared=self._declared,
+            declared=self._jobs.find_defined,
             declared_ids=lambda: [one.job.id for one in list(self._jobs) if one.origin != "api"],
             exists=lambda job_id: self._jobs.get(job_id) is not None,
             allowed=None if trusted else self._allowed,
             timezone=self._timezone,
             arguments_limit=self._arguments_limit,
         )
-
-    def _declared(self, job_id: str) -> RegisteredJob | None:
-        registered = self._jobs.get(job_id)
-        return registered if registered is not None and registered.origin != "api" else None
 
     async def _within_limit(self, call: Callable[[], T]) -> T | None:
         """Call in a thread, and return None where that takes too long."""

@@ -54,6 +54,11 @@ class JobTable:
         """Return a job, or None."""
         return self._jobs.get(job_id)
 
+    def find_defined(self, job_id: str) -> RegisteredJob | None:
+        """Return a job that a config, code or a plugin defines, or None."""
+        registered = self._jobs.get(job_id)
+        return registered if registered is not None and registered.origin != "api" else None
+
     def add(self, registered: RegisteredJob) -> None:
         """Add a job; JobError where its id is taken."""
         if self._jobs.setdefault(registered.job.id, registered) is not registered:
