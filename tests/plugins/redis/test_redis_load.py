@@ -27,6 +27,7 @@ async def test_a_thousand_runs_flat_out_cost_few_pipelines_and_all_are_right(ser
 
     pipelines: list[int] = []
     under_way, swaps = 0, 1  # the first swap may be before this
+    answered = 0  # the kernel's stop may cut the last pipeline off, which is then written again
     # What is not answered in time is written again, and counted twice: here nothing is.
     plugin = RedisPlugin(RedisPlugin.Config(url=Secret(server.url), timeout=Duration(seconds=60)))
     job = Job(id="chatty", func=chatty, overlap="allow")
@@ -37,13 +38,15 @@ async def test_a_thousand_runs_flat_out_cost_few_pipelines_and_all_are_right(ser
         write = connection.write
 
         async def counted(writes: Any) -> Any:
-            nonlocal under_way
+            nonlocal under_way, answered
             under_way += 1
             assert under_way == 1
             assert len({one.execution_id for one in writes}) == len(writes)
             pipelines.append(len(writes))
             try:
-                return await write(writes)
+                refused = await write(writes)
+                answered += len(writes)
+                return refused
             finally:
                 under_way -= 1
 
@@ -70,7 +73,7 @@ async def test_a_thousand_runs_flat_out_cost_few_pipelines_and_all_are_right(ser
         )
     calls = {name: found["calls"] for name, found in (await redis.info("commandstats")).items()}
     sent = sum(pipelines)
-    assert sent <= calls["cmdstat_set"] <= sent + 2 * swaps
+    assert answered <= calls["cmdstat_set"] <= sent + 2 * swaps
     assert RUNS <= calls["cmdstat_publish"] == calls["cmdstat_xadd"] <= sent < events
     print(f"{events} events, {sent} writes, {len(pipelines)} pipelines")
     assert len(pipelines) < sent / 5
