@@ -34,7 +34,7 @@ from gnomon.engine.body_orders import BodyOrders
 from gnomon.engine.dependencies import Dependencies
 from gnomon.engine.finished_jobs import FinishedJobs
 from gnomon.engine.fire_sampler import FireSampler
-from gnomon.engine.garbage_collection import garbage_collection_paused
+from gnomon.engine.garbage_collection import collect_after_start, garbage_collection_paused
 from gnomon.engine.health import KernelCondition
 from gnomon.engine.job_previews import JobPreviewer
 from gnomon.engine.job_recorder import Act, JobRecorder
@@ -249,6 +249,7 @@ class Kernel(KernelQueries, OperatorCommands, AttachmentCommands):
         await note_recent_starts(self._store, self._admission, self._groups, self._jobs, self.clock)
         if self._keeps_time and self._hold.current is None:
             await run_at_start(self._jobs, self._journal, self._launcher, self.clock)
+        collect_after_start(len(self._jobs))
         self._admission.is_open = True
         self._launcher.start_waiting()
         if self._keeps_time:

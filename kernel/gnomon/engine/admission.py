@@ -109,7 +109,7 @@ class Admission:
         job = ticket.job
         if (lane := self._lanes.get(job.id)) is None:
             lane = self._lanes[job.id] = Lane()
-        if not lane.waiting and lane.taken < job.instances:
+        if not lane.waiting and len(lane.running) + len(lane.lingering) < job.instances:
             if self._is_free_for(job) and self._has_slot():
                 self._occupy(lane, ticket)
                 return _START

@@ -1,10 +1,13 @@
-"""Pauses the garbage collector while many jobs are made."""
+"""Keeps the garbage collector out of the way while many jobs are made, and when they are due."""
 
 from __future__ import annotations
 
 import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+MANY_JOBS = 1_000
+"""From how many jobs on a full collection at a start is worth its time."""
 
 
 @contextmanager
@@ -20,3 +23,12 @@ def garbage_collection_paused() -> Iterator[None]:
     finally:
         if was_enabled:
             gc.enable()
+
+
+def collect_after_start(jobs: int) -> None:
+    """Run a full collection after a start with many jobs, before the first of them is due.
+
+    It would do that in the middle of the first burst otherwise: 80 ms of the 0.5 s that 10,000 runs take.
+    """
+    if jobs >= MANY_JOBS and gc.isenabled():
+        gc.collect()

@@ -7,7 +7,7 @@ import contextlib
 import os
 import time
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -287,7 +287,8 @@ class Supervisor:
                 if active.stall is not None and not active.stall.is_over:  # it blocked the loop until just now
                     active.stall.seconds = time.monotonic() - active.stall.began
                     self.record_stall(active.stall)
-                self._overrule_by_timeout(active, outcome)
+                if active.job.timeout is not None:
+                    self._overrule_by_timeout(active, outcome, active.job.timeout)
                 if active.context.has_pending_progress:
                     active.context.flush()
                 self._recorder.end(active, outcome)
@@ -300,10 +301,10 @@ class Supervisor:
             log.error("the end of a run could not be recorded", run=active.execution.id, problem=str(exc))
         self._release(active)
 
-    def _overrule_by_timeout(self, active: ActiveRun, outcome: Outcome) -> None:
+    @staticmethod
+    def _overrule_by_timeout(active: ActiveRun, outcome: Outcome, limit: timedelta) -> None:
         """End a run as failed(timeout) that ended by itself after its timeout, on a loop that was blocked till then."""
-        limit = active.job.timeout
-        if limit is None or active.ending is not None or outcome.cancelled:
+        if active.ending is not None or outcome.cancelled:
             return
         if outcome.execution_time > limit.total_seconds():
             took = f"it ended after {outcome.execution_time:.1f} s"

@@ -44,7 +44,7 @@ SLICE_FIRES = 256
 """Fires of one long backlog that are counted before other tasks may run."""
 
 
-class DueFires(msgspec.Struct, frozen=True):
+class DueFires(msgspec.Struct, frozen=True, gc=False):
     """A job that is due: the fires that run, oldest first, and those that do not."""
 
     job: Job

@@ -9,7 +9,7 @@ from typing import Any
 from gnomon.loop_guard import is_from_signal, raise_from_loop
 from gnomon.ports import Clock
 from gnomon.runners.base import Outcome, Run, Runner
-from gnomon.runners.calls import awaited, exit_if_forked
+from gnomon.runners.calls import FINISHED, awaited_again, exit_if_forked
 from gnomon.runners.context import enter, leave
 from gnomon.runners.outcome import failure_outcome, success_outcome
 from gnomon.tasks import ProtectedTask, end
@@ -25,6 +25,7 @@ class AsyncRunner(Runner):
         self._clock = clock
         self._tasks: dict[str, asyncio.Task[Any]] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._process_id = os.getpid()
 
     async def run(self, run: Run) -> Outcome:
         if self._loop is None:
@@ -35,12 +36,14 @@ class AsyncRunner(Runner):
         if isinstance(task, ProtectedTask):
             task.serves = run.context  # which may cancel it
         token = enter(run.context)
-        process_id, started = os.getpid(), self._clock.monotonic()
+        started = self._clock.monotonic()
         try:
             args, kwargs = await _read_arguments(run) if run.reads_files else run.arguments()
-            value = await awaited(run.body.func(*args, **kwargs))
+            value = await run.body.func(*args, **kwargs)
+            if type(value) not in FINISHED:
+                value = await awaited_again(value)
         except BaseException as exc:
-            exit_if_forked(process_id, exc)
+            exit_if_forked(self._process_id, exc)
             if not is_on_loop():
                 raise  # the kernel is gone, and the interpreter closes the coroutines that are left
             while task.cancelling():
@@ -49,7 +52,7 @@ class AsyncRunner(Runner):
                 raise_from_loop(self._loop, exc)  # an operator ends the program, and interrupted this body
             return failure_outcome(exc, self._clock.monotonic() - started, run.context.mask)
         else:
-            exit_if_forked(process_id)
+            exit_if_forked(self._process_id)
             return success_outcome(value, self._clock.monotonic() - started, run.context.mask)
         finally:
             leave(token)

@@ -10,9 +10,11 @@ import asyncio
 import inspect
 import os
 from collections.abc import Callable, Coroutine
-from types import AsyncGeneratorType, CoroutineType, GeneratorType
+from types import AsyncGeneratorType, CoroutineType, GeneratorType, NoneType
 from typing import Any
 
+FINISHED = frozenset({NoneType, bool, int, float, str, dict, list})
+"""The types of usual results, which need no further look."""
 LAZY = (GeneratorType, AsyncGeneratorType, map, filter)
 
 
@@ -28,8 +30,12 @@ def complete(value: Any, run: Callable[[Coroutine[Any, Any, Any]], Any] = asynci
 
 async def awaited(value: Any) -> Any:
     """Await the result of a call, and the coroutines and tasks that come out of it."""
+    return await awaited_again(await value)
+
+
+async def awaited_again(value: Any) -> Any:
+    """Await the coroutines and tasks that came out of an awaited call; other results are checked."""
     # Only those: other objects may return themselves when they are awaited, as connection pools do.
-    value = await value
     while _is_pending(value):
         value = await value
     return checked(value)

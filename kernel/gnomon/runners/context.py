@@ -11,6 +11,7 @@ import time
 from _thread import RLock  # threading.RLock is a function around it
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from datetime import UTC, datetime
+from threading import Lock
 from typing import Any, Protocol, TypeVar
 
 from gnomon.api import Triggered
@@ -39,6 +40,7 @@ COUNTS = frozenset({"current_item", "processed_items", "total_items"})
 """Fields that belong to one step."""
 
 _NEVER = float("-inf")
+_making_lock = Lock()
 _NOTHING: dict[str, Any] = {}  # never changed; shared by the many runs that report no progress
 
 
@@ -114,7 +116,7 @@ class Context:
         self._sink = sink
         self._interval = 1.0 / rate
         self._monotonic = monotonic
-        self._lock = RLock()  # held while the sink is called, so that threads of one body keep their order
+        self._lock: RLock | None = None
         self._pending = _NOTHING
         self._immediate_events = 0
         self._recorded_at = _NEVER
@@ -304,11 +306,22 @@ class Context:
 
     def flush(self) -> None:
         """Record pending progress now. Called by the kernel as well, from its own thread."""
-        with self._lock:
+        with self._order():
             fields, self._pending = self._pending, _NOTHING
             if fields:
                 self._recorded_at = self._monotonic()
                 self._sink.record_progress(self.execution_id, fields)
+
+    def _order(self) -> RLock:
+        """Return the lock that is held while the sink is called, so that threads of one body keep their order.
+
+        It is made when a run first reports something: most runs never do, and each lock is work for the garbage
+        collector.
+        """
+        if (lock := self._lock) is None:
+            with _making_lock:
+                lock = self._lock = self._lock or RLock()
+        return lock
 
     def _report(self, fields: dict[str, Any], *, immediately: bool = False) -> None:
         self.checkpoint()
@@ -323,7 +336,7 @@ class Context:
         self.last_sign_of_life = self._monotonic()
         if self.mask is not None:
             fields = self.mask.hide_fields(fields)
-        with self._lock:
+        with self._order():
             if immediately:
                 immediately = self._immediate_events < MAX_STEPS
                 self._immediate_events += 1
