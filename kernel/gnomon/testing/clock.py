@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
+from gnomon.clock import LONGEST_WAIT_S
 from gnomon.ports import Clock
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -52,7 +53,8 @@ class VirtualClock(Clock):
         waker = asyncio.ensure_future(wake.wait())
         self._wall_timers.add(timer)
         try:
-            await asyncio.wait((waker, timer), return_when=asyncio.FIRST_COMPLETED)
+            # Return now and then, as the real clock does: health counts a wait that never ends as a standstill.
+            await asyncio.wait((waker, timer), timeout=LONGEST_WAIT_S, return_when=asyncio.FIRST_COMPLETED)
         finally:
             self._wall_timers.discard(timer)
             timer.cancel()

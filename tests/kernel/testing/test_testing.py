@@ -253,6 +253,18 @@ async def test_time_advances_although_a_function_in_a_thread_blocks(
     assert len(gnomon_events.of(Succeeded)) == 1
 
 
+async def test_a_wait_returns_though_the_clock_stands_still_or_health_would_call_it_a_standstill(
+    gnomon_clock: VirtualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gnomon.testing.clock.LONGEST_WAIT_S", 0.01)
+    began = gnomon_clock.now()
+
+    async with asyncio.timeout(60):
+        await gnomon_clock.wait(asyncio.Event(), None)
+
+    assert gnomon_clock.now() == began
+
+
 async def test_until_waits_for_other_work_and_advances_in_steps(gnomon_clock: VirtualClock) -> None:
     done = threading.Event()
     began = gnomon_clock.now()

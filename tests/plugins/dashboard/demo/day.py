@@ -10,7 +10,6 @@ from typing import Any
 import demo_jobs  # type: ignore[import-not-found]  # beside this file
 
 from gnomon import Job, Kernel
-from gnomon.engine import timetable
 from gnomon.jobs.definition import convert_job
 from gnomon.testing import VirtualClock
 from gnomon.testing.kernels import make_kernel
@@ -55,9 +54,7 @@ async def served_day(hours: float = 25.1) -> AsyncIterator[tuple[Kernel, str]]:
     clock, web = VirtualClock(NOW - timedelta(hours=hours)), WebPlugin(Config(port=0))
     demo_jobs.sleep, demo_jobs.chance = clock.sleep, demo_jobs.make_chance()
     jobs: list[Job] = [convert_job(keys, "the demo") for keys in JOBS]
-    limit, timetable.STALLED_AFTER_S = timetable.STALLED_AFTER_S, float("inf")  # the clock stands still at the end
     async with make_kernel(*jobs, clock=clock, plugins=[web], node="node-a") as kernel:
-        timetable.STALLED_AFTER_S = limit
         await clock.advance_to(NOW - timedelta(hours=hours / 2))
         await kernel.pause("financials", actor="mei", reason="the provider changes its format")
         await clock.advance_to(NOW - timedelta(hours=hours / 2 - 4))
