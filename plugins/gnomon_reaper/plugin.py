@@ -111,7 +111,8 @@ class ReaperPlugin:
 
     async def answer(self, _request: Any) -> Watch:
         """Return the runs that the reaper watches, and how long each has been silent."""
-        runs = sorted(await self._watched(self._kernel), key=lambda run: -run.quiet)
+        live = await self._kernel.live_runs()
+        runs = sorted(self._watched(live, self._kernel.clock.monotonic()), key=lambda run: -run.quiet)
         return Watch(
             self._warn_after,
             self._threshold,
@@ -132,14 +133,14 @@ class ReaperPlugin:
 
     async def _check_periodically(self, kernel: Kernel) -> None:
         while True:
-            pause_s = self._interval
+            pause_s, began = self._interval, kernel.clock.monotonic()
             try:
                 if not await self._is_paused(kernel):
                     pause_s = await self.check(kernel)
             except GnomonError as exc:  # the kernel was deposed, or is stopping: the next check will show
                 log.warning("the reaper could not check the runs", problem=str(exc), next_check_s=pause_s)
             pause_s = min(pause_s, longest_pause(self._threshold))
-            self._due = kernel.clock.monotonic() + pause_s
+            self._due = began + pause_s  # not later: a pause while it checks makes the next check late as well
             await kernel.sleep(pause_s)
 
     async def _is_paused(self, kernel: Kernel) -> bool:
@@ -155,9 +156,10 @@ class ReaperPlugin:
         return (await self._find(kernel)).next_s
 
     async def _find(self, kernel: Kernel) -> Findings:
-        await kernel.live_runs()  # a kernel whose loop is blocked answers late
-        self._note_late_look(kernel.clock.monotonic())
-        runs = await self._watched(kernel)
+        live = await kernel.live_runs()  # a kernel whose loop is blocked answers late
+        now = kernel.clock.monotonic()  # after the answer: a pause in between is a late look, and no silence
+        self._note_late_look(now)
+        runs = self._watched(live, now)
         self._warned &= {run.execution.id for run in runs}
         found = Findings(len(runs), next_s=self._interval)
         for run in runs:
@@ -172,10 +174,9 @@ class ReaperPlugin:
             self._attentive_since = now
             self._due = None
 
-    async def _watched(self, kernel: Kernel) -> list[LiveRun]:
+    def _watched(self, live: list[LiveRun], now: float) -> list[LiveRun]:
         """Return the runs to watch. Time in which the kernel did not look does not count as silence."""
-        runs = [run for run in await kernel.live_runs() if run.job.silence is None and run.job.id != self.config.job_id]
-        now = kernel.clock.monotonic()
+        runs = [run for run in live if run.job.silence is None and run.job.id != self.config.job_id]
         return [msgspec.structs.replace(run, quiet=min(run.quiet, now - self._attentive_since)) for run in runs]
 
     async def _check_run(self, kernel: Kernel, run: LiveRun, found: Findings) -> None:

@@ -33,7 +33,7 @@ from gnomon import (
     hookimpl,
 )
 from gnomon.domain.execution import execution_id
-from gnomon.testing import EventList, RecordingStore, VirtualClock
+from gnomon.testing import EventList, RecordingStore, VirtualClock, make_kernel
 from gnomon.testing.clock import START
 
 Make = Callable[..., Kernel]
@@ -576,6 +576,38 @@ async def test_a_body_that_does_not_stop_is_given_up_after_its_grace_and_frees_i
         await gnomon_clock.advance(1000)
 
     assert [event.return_value for event in gnomon_events.of(LateResult)] == ["very late"]
+
+
+class PausedBeforeReading(VirtualClock):
+    """The process stops for an hour before its monotonic clock is read for the `number`th time from now on."""
+
+    number = 0
+
+    def monotonic(self) -> float:
+        self.number -= 1
+        if self.number == 0:
+            self._move(self._passed + 3600)
+        return super().monotonic()
+
+
+async def test_a_pause_at_any_moment_is_no_silence_of_a_run() -> None:
+    clock = PausedBeforeReading()
+
+    async def talks() -> None:
+        for _ in range(5):
+            await clock.sleep(60)
+            current().progress(message="alive")
+
+    ends = []
+    for number in range(1, 40):
+        async with make_kernel(Job(id="talks", func=talks, silence=Duration(minutes=10)), clock=clock) as kernel:
+            run = (await kernel.trigger("talks")).execution.id
+            await clock.settle()
+            clock.number = number
+            await clock.advance(timedelta(minutes=100))
+            ends.append((await kernel.execution(run)).status)
+
+    assert ends == ["success"] * len(ends)
 
 
 async def test_time_in_which_the_kernel_did_not_run_is_no_silence_of_its_runs(

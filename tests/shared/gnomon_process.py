@@ -49,7 +49,12 @@ class Gnomon:
         """Wait for a log line that says this."""
         deadline = time.monotonic() + PATIENCE
         while True:
-            line = self._fresh.get(timeout=max(deadline - time.monotonic(), 0.01))
+            try:
+                line = self._fresh.get(timeout=max(deadline - time.monotonic(), 0.01))
+            except queue.Empty:
+                raise AssertionError(
+                    f"it did not say {what!r} {facts} within {PATIENCE:g} s:\n{''.join(self.lines)}"
+                ) from None
             assert line is not None, f"it ended before it said {what!r} {facts}:\n{''.join(self.lines)}"
             self.lines.append(line)
             said: dict[str, Any] = json.loads(line) if line.startswith("{") else {"event": line.rstrip()}

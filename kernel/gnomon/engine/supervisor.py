@@ -175,12 +175,17 @@ class Supervisor:
     async def _watch_silence(self, active: ActiveRun) -> None:
         assert active.job.silence is not None  # noqa: S101 - watched only where there is one
         limit = active.job.silence.total_seconds()
-        while (quiet := self.quiet(active)) < limit:
+        due = active.started_at  # the process may be stopped before this task begins
+        while True:
+            # One reading decides both: a pause between two readings would count as silence of the run.
+            now = self._clock.monotonic()
+            if is_stall(now - due, limit):
+                active.context.last_sign_of_life = now
+            if (quiet := now - active.context.last_sign_of_life) >= limit:
+                break
             pause = min(limit - quiet, longest_pause(limit))
-            due = self._clock.monotonic() + pause
+            due = now + pause
             await self._clock.sleep(pause)
-            if is_stall(self._clock.monotonic() - due, limit):
-                active.context.last_sign_of_life = self._clock.monotonic()
         message = f"the run gave no sign of life for {active.job.silence}"
         await self._end_by_force(active, Ending("silence", message))
 

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from gnomon import ConfigError, ExecutionQuery, Job, Kernel, Retry, current
+from gnomon.api import LiveRun
 from gnomon.conversion import convert
 from gnomon.domain.events import Failed, LateResult, Warned
 from gnomon.durations import Duration
@@ -344,6 +345,26 @@ async def test_time_in_which_the_kernel_did_not_run_is_no_silence_of_its_runs() 
         over = await one.kernel.execution(run)
 
     assert (over.status, over.reason) == ("failed", "zombie")
+
+
+async def test_a_pause_before_the_kernel_answers_is_no_silence_of_its_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def body() -> None:
+        await one.clock.sleep(24 * 3600)
+
+    async with scene(body) as one:
+        run, answer = await one.start(), one.kernel.live_runs
+
+        async def paused() -> list[LiveRun]:
+            await one.clock.stall(timedelta(hours=2))
+            return await answer()
+
+        await one.look_every_minute(10)
+        one.reaper._due = one.clock.monotonic()
+        monkeypatch.setattr(one.kernel, "live_runs", paused)
+        await one.reaper.check(one.kernel)
+        monkeypatch.undo()
+
+        assert (await one.kernel.execution(run)).status == "running"
 
 
 @pytest.mark.parametrize(
