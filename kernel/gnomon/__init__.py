@@ -73,6 +73,7 @@ if TYPE_CHECKING:
     from gnomon.errors import JobExistsError as JobExistsError
     from gnomon.errors import NotInRunError as NotInRunError
     from gnomon.errors import OverrideError as OverrideError
+    from gnomon.errors import ParameterError as ParameterError
     from gnomon.errors import PluginError as PluginError
     from gnomon.errors import QueueFullError as QueueFullError
     from gnomon.errors import ReservedNameError as ReservedNameError
@@ -164,6 +165,7 @@ _HOMES = {
         "JobExistsError",
         "JobError",
         "NotInRunError",
+        "ParameterError",
         "PluginError",
         "QueueFullError",
         "RolledBackError",

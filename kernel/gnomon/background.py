@@ -11,6 +11,7 @@ from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 from gnomon.api import KernelApi
 from gnomon.domain.kernel_health import Health
+from gnomon.domain.parameter_checks import checked
 from gnomon.jobs.job import Job
 from gnomon.kernel import Kernel
 from gnomon.kernel_thread import KernelThread
@@ -66,6 +67,7 @@ class BackgroundKernel:
         self.kernel = Kernel(**settings)
         self._thread = KernelThread(self.kernel)
 
+    @checked
     def start(self, *, timeout: float | None = None) -> Self:
         """Start the kernel and return when it runs, with the kernel; raise what its start raises.
 
@@ -75,6 +77,7 @@ class BackgroundKernel:
         self._thread.start(timeout)
         return self
 
+    @checked
     def shutdown(self, *, wait: bool = True, reason: str = "shutdown() was called") -> None:
         """Stop the kernel, and return when everything is in the store; nothing happens where it does not run.
 

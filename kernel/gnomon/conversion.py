@@ -22,6 +22,10 @@ Table = Mapping[str, Any]
 # A message of msgspec: "Expected `int`, got `str` - at `$.retry.attempts`"; it has no place at the top level.
 _MESSAGE = re.compile(r"(?P<problem>.*?)(?: - at `\$(?P<place>.*)`)?", re.DOTALL)
 _FIRST_KEY = re.compile(r"\.([^.\[]+)")
+_STEP = re.compile(r"\.(?P<key>[^.\[]+)|\[(?P<number>\d+)\]")
+_GOT_TYPE = re.compile(r", got `\w+`$")
+LONGEST_SHOWN = 60
+"""Characters of a value that a problem shows."""
 _A_TIME = "a time such as 2026-12-01T18:00:00+08:00"
 _PLAIN_WORDS = {"object": "table", "str": "text", "int": "integer", "bool": "true or false", "datetime": _A_TIME}
 
@@ -49,11 +53,11 @@ class Secret(str):
 _fields = lru_cache(maxsize=256)(msgspec.structs.fields)
 
 
-def convert(raw: Table, into: type[T], path: str, directory: Path | None = None) -> T:
+def convert(raw: Table, into: type[T], path: str, directory: Path | None = None, *, strict: bool = False) -> T:
     """Convert a table to a Struct, or raise ConfigError with every problem; their places begin with `path`.
 
-    Text is accepted for numbers and booleans, and values from the environment are parsed for the types of their keys. A
-    field of type Path is relative to `directory`; one of type Duration is parsed from text or seconds.
+    Unless `strict`, text is accepted for numbers and booleans. Values from the environment are parsed for the types of
+    their keys. A field of type Path is relative to `directory`; one of type Duration is parsed from text or seconds.
     """
     problems: list[str] = []
     remaining = _known_keys(typed(raw, into), into, path, problems)
@@ -61,7 +65,7 @@ def convert(raw: Table, into: type[T], path: str, directory: Path | None = None)
     problems += [f"{path}: {name!r} is missing" for name in missing if name not in raw]
     while True:
         try:
-            converted = msgspec.convert(remaining, into, strict=False, dec_hook=_decoder(directory or Path.cwd()))
+            converted = msgspec.convert(remaining, into, strict=strict, dec_hook=_decoder(directory or Path.cwd()))
         except msgspec.ValidationError as exc:
             # msgspec stops at the first problem: remove its key and convert again.
             key = _report(exc, raw, into, path, problems)
@@ -119,10 +123,35 @@ def _report(
     first = _FIRST_KEY.match(place)
     key = first[1] if first else None
     origin = origin_of(raw, place)
-    message = f"{_choices(problem, into, place) or _plain(problem)}{_example(problem, into, place)}"
+    finding = _choices(problem, into, place) or _plain(problem)
+    if _GOT_TYPE.search(problem):
+        finding += _shown(raw, into, place)
+    message = f"{finding}{_example(problem, into, place)}"
     message += _value_hint(into, place)
     problems.append(f"{path}{place}: {message}" + (f" (from {origin})" if origin is not None else ""))
     return key
+
+
+def _shown(raw: Table, into: type[msgspec.Struct], place: str) -> str:
+    """Return the value at a place, to follow its type: ` '3'`. Secrets are not shown, nor what is long."""
+    if origin_of(raw, place) is not None or _may_be_secret(into):
+        return ""
+    value: Any = raw
+    for step in _STEP.finditer(place):
+        try:
+            value = value[step["key"]] if step["key"] is not None else value[int(step["number"])]
+        except (LookupError, TypeError):
+            return ""
+    text = repr(value) if type(value) in {str, int, float} else ""
+    return f" {text}" if 0 < len(text) <= LONGEST_SHOWN else ""
+
+
+@lru_cache(maxsize=256)
+def _may_be_secret(expected: Any) -> bool:
+    """Return whether a value of a type may be a secret, or have one in it."""
+    if isinstance(expected, type) and issubclass(expected, msgspec.Struct):
+        return any(_may_be_secret(field.type) for field in _fields(expected))
+    return expected is Secret or any(map(_may_be_secret, get_args(expected)))
 
 
 def _example(problem: str, into: type[msgspec.Struct], place: str) -> str:

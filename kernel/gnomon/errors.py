@@ -252,6 +252,17 @@ class ActTextError(GnomonError, ValueError):
         self.name = name
 
 
+class ParameterError(GnomonError, TypeError):
+    """A value that was passed to a query or command has a wrong type; nothing was done. Pass what is expected.
+
+    `name` is the parameter.
+    """
+
+    def __init__(self, name: str, problem: str) -> None:
+        super().__init__(problem)
+        self.name = name
+
+
 class TransitionError(GnomonError):
     """An event is illegal in the current state of its stream. Read the state again; it has changed in between."""
 

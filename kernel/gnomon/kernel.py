@@ -24,6 +24,7 @@ import msgspec
 from gnomon.clock import SystemClock
 from gnomon.domain.events import Event
 from gnomon.domain.operator_actions import KERNEL
+from gnomon.domain.parameter_checks import checked
 from gnomon.engine.added_jobs import AddedJobs
 from gnomon.engine.admission import QUEUE_LIMIT, Admission
 from gnomon.engine.asked_trigger import AskedTrigger
@@ -106,6 +107,7 @@ class Kernel(KernelQueries, OperatorCommands, AttachmentCommands):
     `{"warehouse": 2, "api": {"limit": 2, "rate": "100/m"}}`.
     """
 
+    @checked
     def __init__(  # noqa: PLR0913 - what a deployment may set, all by name
         self,
         *,

@@ -20,6 +20,7 @@ from gnomon.domain.bulk_acts import ActOutcome, JobSelection, RunSelection
 from gnomon.domain.events import Event
 from gnomon.domain.execution import Execution, Status
 from gnomon.domain.job_preview import JobPreview
+from gnomon.domain.parameter_checks import checked_methods
 from gnomon.domain.records import ActionPage, ActionStatus, LogLine, Page
 from gnomon.domain.run_order import RunOrder, WhenFull
 from gnomon.wire.records import (
@@ -43,6 +44,7 @@ LOG_POLL_S = 0.5
 """Seconds between two reads of a run's log: a kernel writes the lines four times a second."""
 
 
+@checked_methods
 class Client:
     """A kernel at `url` (base path included), accessed with `token`. Use it as `async with Client(...) as client:`.
 

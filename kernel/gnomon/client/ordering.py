@@ -13,6 +13,7 @@ from gnomon.api import Triggered
 from gnomon.backoff import Backoff
 from gnomon.client.session import Session
 from gnomon.domain.execution import Execution
+from gnomon.domain.parameter_checks import expect_each
 from gnomon.domain.run_order import RunOrder, WhenFull
 from gnomon.errors import QueueFullError
 from gnomon.wire.records import AcceptedOrders, TriggeredRecord
@@ -50,6 +51,7 @@ async def send_order(session: Session, order: RunOrder, when_full: WhenFull) -> 
 
 async def send_orders(session: Session, orders: Sequence[RunOrder], when_full: WhenFull) -> list[Triggered]:
     """Order many runs; with "wait" in parts that fit, in order."""
+    expect_each(orders, RunOrder, "orders")
     keyed = [
         order
         if order.idempotency_key is not None

@@ -176,13 +176,13 @@ def _checked_url(url: str) -> str:
 
 def _query_text(query: Mapping[str, Any]) -> dict[str, str]:
     """Return query parameters as text, without those that are None or empty."""
-    return {name: _text(value) for name, value in query.items() if value is not None and value != ()}
+    return {name: _text(value) for name, value in query.items() if value not in (None, (), [])}
 
 
 def _text(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, tuple):
+    if isinstance(value, tuple | list | set | frozenset):
         return ",".join(map(str, value))
     return value.isoformat() if hasattr(value, "isoformat") else str(value)
 

@@ -13,6 +13,7 @@ from gnomon.api import JobView, KernelApi
 from gnomon.domain.execution import Execution
 from gnomon.domain.job_state import JobState
 from gnomon.domain.own_copies import own_state, own_view
+from gnomon.domain.parameter_checks import Parameters
 from gnomon.engine.added_jobs import AddedJobs
 from gnomon.engine.admission import Admission
 from gnomon.engine.attached_schedulers import AttachedSchedulers
@@ -20,7 +21,7 @@ from gnomon.engine.backfills import Backfills
 from gnomon.engine.contained_calls import contained
 from gnomon.engine.dependencies import Dependencies
 from gnomon.engine.finished_jobs import FinishedJobs
-from gnomon.engine.given_values import expect_act_texts
+from gnomon.engine.given_values import ACT_TEXTS, expect_act_texts
 from gnomon.engine.health import KernelCondition
 from gnomon.engine.job_previews import JobPreviewer
 from gnomon.engine.job_registry import JobRegistry
@@ -64,15 +65,17 @@ def on_kernel_loop(
 ) -> Callable[Concatenate[Self_, P], Coroutine[Any, Any, R]]:
     """Run a coroutine method on the kernel's loop, whatever loop it is awaited on: plugins have loops of their own.
 
-    An actor, owner or reason that the log could not give back is refused, and so is an actor with a reserved name: its
-    acts would pass for those of the kernel.
+    Values of wrong types are refused first. So is an actor, owner or reason that the log could not give back, and an
+    actor with a reserved name: its acts would pass for those of the kernel.
     """
+    parameters = Parameters(method, left_out=ACT_TEXTS)
 
     @functools.wraps(method)
     async def call_on_kernel_loop(self: Self_, /, *args: P.args, **kwargs: P.kwargs) -> R:
         loop = self.loop  # read once: the kernel may stop at any moment in its own thread
         if loop is None:
             raise GnomonError(NOT_RUNNING)
+        parameters.expect(args, kwargs)
         expect_act_texts(kwargs)
         call = method(self, *args, **kwargs)
         if asyncio.get_running_loop() is loop:

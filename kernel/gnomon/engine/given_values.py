@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import date
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gnomon.domain.operator_actions import is_reserved
+from gnomon.domain.parameter_checks import SHOWN, fields_rule, rule_of
 from gnomon.domain.run_order import RunOrder
-from gnomon.errors import ActTextError, JobError, ReservedNameError
+from gnomon.errors import ActTextError, JobError, ParameterError, ReservedNameError
 from gnomon.safe_text import safe_repr, type_name
 
 ACT_TEXTS = frozenset({"actor", "owner", "reason"})
 """The texts of an order that say who asked, for whom, and why."""
 LONGEST_ACT_TEXT = 10_000
 """Characters of each of them."""
-SHOWN = 80
 
 SCHEDULE_KEYS = {
     "interval": 'every="5m"',
@@ -34,33 +33,21 @@ def refuse_positional(given: Sequence[object]) -> None:
         raise JobError(f"the keys of a job are passed by name, got {safe_repr(found)}; its schedule is a key: {hint}")
 
 
-def expect_jobs(jobs: Any, one: str | None = None) -> None:
-    """Raise JobError unless it is a list of jobs; `one` is the command that takes a single job."""
-    if isinstance(jobs, str | bytes | Mapping) or not isinstance(jobs, Iterable):
-        hint = f"; {one} takes a single job" if one is not None else ""
-        raise JobError(f"expected a list of jobs, got {safe_repr(jobs)}{hint}")
-
-
-def expect_orders(orders: Any) -> None:
-    """Raise JobError unless it is a list of orders."""
-    if isinstance(orders, str | bytes) or not isinstance(orders, Sequence):
-        raise JobError(f"expected a list of RunOrders, got {safe_repr(orders)}; trigger runs a single job")
-
-
 def expect_order(order: Any) -> None:
-    """Raise JobError unless it is an order whose arguments and labels are mappings."""
+    """Raise JobError unless it is an order whose fields have the types that they are declared with."""
     if not isinstance(order, RunOrder):
         raise JobError(f"expected a RunOrder such as RunOrder('nightly'), got {safe_repr(order)}")
-    for name, example in (("kwargs", "{'market': 'cn'}"), ("labels", "{'tenant': '7'}")):
-        if not isinstance(value := getattr(order, name), Mapping):
-            found = safe_repr(value)
-            raise JobError(f"{name} of job {order.job_id!r}: expected a mapping such as {example}, got {found}")
+    if (problem := _ORDER_RULE(order, "")) is not None:
+        raise JobError(problem)
 
 
-def expect_time(value: Any, name: str) -> None:
-    """Raise JobError unless it is a time."""
-    if not isinstance(value, date):
-        raise JobError(f"{name}: expected a datetime such as datetime(2026, 12, 1, 18), got {safe_repr(value)}")
+def expect_ids(ids: list[Any], name: str) -> None:
+    """Raise ParameterError unless all items of a list are texts."""
+    if _IDS_RULE is not None and (problem := _IDS_RULE(ids, name)) is not None:
+        raise ParameterError(name, problem)
+
+
+_ORDER_RULE, _IDS_RULE = fields_rule(RunOrder), rule_of(list[str])
 
 
 def expect_act_texts(given: Mapping[str, object]) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from gnomon.engine.components import KernelComponents, on_kernel_loop
-from gnomon.engine.given_values import expect_jobs, refuse_positional
+from gnomon.engine.given_values import refuse_positional
 from gnomon.engine.job_recorder import Act, Holding
 from gnomon.engine.refused_acts import refusable
 from gnomon.errors import GnomonError, JobError
@@ -135,7 +135,6 @@ class JobCommands(KernelComponents):
             wanted = await self._ordered_all(jobs)
             async with self._at_rest(wanted):
                 return self._added_jobs.apply(wanted, owner, Act(actor, reason))
-        expect_jobs(jobs)
         defined = [self._register(job) for job in jobs]  # all errors come before the first change
         every = {one.job.id: one.job for one in (*(o for o in self._jobs if o.origin == "api"), *defined)}
         for _, problem in check_dependencies(every, [one.job.id for one in defined]):
@@ -173,7 +172,6 @@ class JobCommands(KernelComponents):
 
     async def _ordered_all(self, jobs: Iterable[JobLike], *, temporary: bool = False) -> list[RegisteredJob]:
         """Check all jobs of an order; JobError lists every problem."""
-        expect_jobs(jobs, "add_job")
         found, problems = [], []
         for number, job in enumerate(jobs, 1):
             try:

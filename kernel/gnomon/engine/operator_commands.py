@@ -10,7 +10,6 @@ from gnomon.domain.bulk_acts import MOST_AT_ONCE, ActOutcome, JobSelection, RunS
 from gnomon.engine.commands import KernelCommands
 from gnomon.engine.components import on_kernel_loop
 from gnomon.engine.fire_skips import expect_few, find_fire
-from gnomon.engine.given_values import expect_time
 from gnomon.engine.refused_acts import refusable
 from gnomon.errors import GnomonError, JobError
 from gnomon.jobs.job import Job
@@ -33,8 +32,6 @@ class OperatorCommands(KernelCommands):
         actor: str | None = None,
         reason: str | None = None,
     ) -> datetime:
-        if fire is not None:
-            expect_time(fire, "fire")
         await self._timetable.idle()
         registered = self._jobs[job_id]
         state = self._journal.jobs.get(job_id)
@@ -98,8 +95,6 @@ class OperatorCommands(KernelCommands):
         actor: str | None = None,
         reason: str | None = None,
     ) -> int:
-        expect_time(since, "since")
-        expect_time(until, "until")
         await self._timetable.idle()
         zone = timezone_or_utc(self._jobs[job_id].job.timezone)
         first, last = to_instant(since, zone), to_instant(until, zone)

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from datetime import datetime
-from typing import Any, get_args
+from typing import Any
 
 import msgspec
 
@@ -17,7 +17,7 @@ from gnomon.domain.own_copies import own_view
 from gnomon.domain.run_order import RunOrder, WhenFull
 from gnomon.domain.secret_references import escaped
 from gnomon.engine.components import KernelComponents, on_kernel_loop
-from gnomon.engine.given_values import expect_order, expect_orders
+from gnomon.engine.given_values import expect_ids, expect_order
 from gnomon.engine.idempotency import check_key, check_repeated, request_digest
 from gnomon.engine.refused_acts import refusable
 from gnomon.engine.trigger_chain import link_to
@@ -36,7 +36,6 @@ from gnomon.jobs.job import Job
 from gnomon.jobs.overrides import check_overrides
 from gnomon.jobs.registered import RegisteredJob, own_arguments
 from gnomon.json_depth import is_too_deep
-from gnomon.safe_text import safe_repr
 
 MOST_ORDERS = 10_000
 """Orders of one list: they are accepted in one step of the event loop, which takes about 30 µs for each."""
@@ -96,7 +95,6 @@ class RunCommands(KernelComponents):
     async def trigger_many(
         self, orders: Sequence[RunOrder], *, actor: str | None = None, when_full: WhenFull = "raise"
     ) -> list[Triggered]:
-        expect_orders(orders)
         if len(orders) > MOST_ORDERS:
             raise GnomonError(f"{len(orders):,} orders are too many for one list: send {MOST_ORDERS:,} at a time")
         checked: list[Checked] = []
@@ -106,6 +104,7 @@ class RunCommands(KernelComponents):
             if number % SLICE_ORDERS == SLICE_ORDERS - 1:
                 await asyncio.sleep(0)
             try:
+                expect_order(order)
                 checked.append(one := self._check(order, actor))
                 _check_same(one, first.setdefault(one.identity, one))
             except GnomonError as exc:
@@ -122,7 +121,9 @@ class RunCommands(KernelComponents):
 
     @on_kernel_loop
     async def wait_many(self, execution_ids: Iterable[str]) -> list[Execution]:
-        ended = [await self._end_of(execution_id) for execution_id in execution_ids]
+        wanted = list(execution_ids)
+        expect_ids(wanted, "execution_ids")  # those of an iterator, too
+        ended = [await self._end_of(execution_id) for execution_id in wanted]
         await self._durable()
         return ended
 
@@ -142,7 +143,6 @@ class RunCommands(KernelComponents):
     # --- checking ---
 
     def _check(self, order: RunOrder, actor: str | None) -> Checked:
-        expect_order(order)
         job_id, key = order.job_id, order.idempotency_key
         merged = _merge(self._jobs[job_id], order.kwargs, self._arguments_limit)
         labels = _merge_labels(self._jobs[job_id].job, order.labels)
@@ -156,9 +156,6 @@ class RunCommands(KernelComponents):
 
     async def _accept_all(self, checked: list[Checked], actor: str | None, when_full: WhenFull) -> list[Triggered]:
         """Accept orders in one commit; those that wait for room in a queue in as many commits as that takes."""
-        if when_full not in get_args(WhenFull):
-            known = ", ".join(map(repr, get_args(WhenFull)))
-            raise GnomonError(f"when_full is one of {known}, got {safe_repr(when_full)}")
         accepted: dict[str, Accepted] = {}
         left = list({one.identity: one for one in reversed(checked)}.values())[::-1]  # the first of each id
         held: str | None = None

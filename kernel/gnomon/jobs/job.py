@@ -186,7 +186,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True,
     def _wrong_type(self) -> str | None:
         """Return the problems of the keys whose values have the wrong type."""
         try:
-            convert(self.given(), Job, f"job {safe_repr(self.id)}")
+            convert(self.given(), Job, f"job {safe_repr(self.id)}", strict=True)
         except ConfigError as exc:
             return str(exc)
         except GnomonError:

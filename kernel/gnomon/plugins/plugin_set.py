@@ -18,7 +18,7 @@ import pluggy
 
 from gnomon import hookspecs
 from gnomon.conversion import convert
-from gnomon.errors import ConfigError, PluginError
+from gnomon.errors import ConfigError, ParameterError, PluginError
 from gnomon.jobs.job import Job
 from gnomon.logs import get_logger
 from gnomon.plugins.calls import PluginCallError, call_within, contained, describe
@@ -166,6 +166,12 @@ def as_plugin_set(plugins: PluginSet | Mapping[str, Any] | Iterable[Any]) -> Plu
     if isinstance(plugins, Mapping):
         for name, plugin in plugins.items():
             made.add(plugin, name)
+    elif isinstance(plugins, str | bytes) or not isinstance(plugins, Iterable):
+        raise ParameterError(
+            "plugins",
+            f"plugins: expected a list of plugins, or a mapping with their names, got {safe_repr(plugins)}; write "
+            "[...] around a single one",
+        )
     else:
         for plugin in plugins:
             made.add(plugin)

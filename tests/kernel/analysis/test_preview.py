@@ -148,7 +148,7 @@ def test_keys_of_plugins_are_checked_by_their_plugin() -> None:
     wrong = problems(look({"calendar": 3, "kwargs": {"market": "cn"}}))
     right = look({"calendar": "XSHG", "kwargs": {"market": "cn"}})
 
-    assert wrong == {"calendar": "expected text, got integer"}
+    assert wrong == {"calendar": "expected text, got integer 3"}
     assert right.ok
 
 

@@ -188,7 +188,7 @@ def test_a_limit_in_words_says_what_to_write(problems_of: Problems) -> None:
     keys = 'runner = "process"\nlimits = { memory = "1GB" }'
     (found,) = problems_of(f'[[jobs]]\nid = "x"\nfunc = "time:time"\n{keys}')
 
-    expected = "expected integer, got text; write bytes as a number, such as memory = 1_000_000_000"
+    expected = "expected integer, got text '1GB'; write bytes as a number, such as memory = 1_000_000_000"
     assert found == f"jobs[0 'x'].limits.memory: {expected}"
 
 
@@ -476,7 +476,7 @@ def test_two_declared_jobs_with_one_id_are_refused(problems_of: Problems, write:
         ),
         (
             'func = "time:time"\nretry = 2',
-            "jobs[0 'x'].retry: expected table, got integer; write retry = { attempts = … }",
+            "jobs[0 'x'].retry: expected table, got integer 2; write retry = { attempts = … }",
         ),
         ('cron = "@daily"', "jobs[0 'x']: 'func' is missing"),
         (
@@ -523,14 +523,14 @@ def test_options_of_a_job_are_merged_key_by_key(deploy: Deploy, write: Write) ->
 @pytest.mark.parametrize(
     ("keys", "problems"),
     [
-        ("calendar = 5", ["jobs[0 'x'].calendar: expected text, got integer"]),
+        ("calendar = 5", ["jobs[0 'x'].calendar: expected text, got integer 5"]),
         ("offset = 1", ["jobs[0 'x']: 'calendar' is missing"]),
         ('calender = "XSHG"', ["jobs[0 'x'].calender: unknown key; did you mean 'calendar'?"]),
         (
             'options = { calender = "X" }',
             ["jobs[0 'x'].options.calender: unknown key; did you mean 'calendar'?"],
         ),
-        ('options = 5\ncalendar = "X"', ["jobs[0 'x'].options: expected table, got integer"]),
+        ('options = 5\ncalendar = "X"', ["jobs[0 'x'].options: expected table, got integer 5"]),
     ],
 )
 def test_keys_of_plugins_are_checked(problems_of: Problems, write: Write, keys: str, problems: list[str]) -> None:

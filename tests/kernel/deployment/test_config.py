@@ -111,7 +111,7 @@ def test_every_problem_is_reported_at_once(problems_of: Problems) -> None:
     ("text", "problem"),
     [
         ("[kernel]\nmax_runing = 5", "kernel.max_runing: unknown key; did you mean 'max_running'?"),
-        ("[kernel]\nmax_running = 'x'", "kernel.max_running: expected integer, got text"),
+        ("[kernel]\nmax_running = 'x'", "kernel.max_running: expected integer, got text 'x'"),
         ("[kernel]\nmax_running = 0", "kernel: max_running must be 1 or more, got 0"),
         ("[groups]\nwarehouse = 0", "groups.warehouse: limit must be 1 or more, got 0; to hold jobs back, pause them"),
         (
@@ -130,7 +130,7 @@ def test_every_problem_is_reported_at_once(problems_of: Problems) -> None:
             ),
         ),
         ("[groups]\napi = {}", 'groups.api: a group needs a limit or a rate, such as { limit = 2, rate = "100/m" }'),
-        ("[kernel]\nmodules = 'app'", "kernel.modules: expected array, got text"),
+        ("[kernel]\nmodules = 'app'", "kernel.modules: expected array, got text 'app'"),
         ("[plugin.web]", "plugin: unknown section; did you mean 'plugins'?"),
         (
             "[sqlite]",
@@ -595,7 +595,7 @@ def test_all_wrong_keys_of_a_job_are_reported() -> None:
         "jobs[2]: 'id' is missing",
         "jobs[2].catch_up: expected one of 'latest', 'all', 'none', got 'lates'; did you mean 'latest'?",
         'jobs[2].timeout: expected a duration such as "500ms", "10s", "1h 30m" or a number of seconds, got \'x\'',
-        "jobs[2].paused: expected true or false, got integer",
+        "jobs[2].paused: expected true or false, got integer 7",
     ]
 
 
