@@ -14,11 +14,11 @@ from gnomon_stats.fold import Statistics
 from gnomon_stats.series import Series
 
 CHECKPOINT = "stats"
-VIEW_VERSION = 3
+VIEW_VERSION = 4
 """Version of the bytes. Increase it whenever Statistics changes, in its form or in how it counts.
 
 Version 1 dropped days and hours by their distance from the newest one. Version 2 did not keep the shortest and the
-longest duration."""
+longest duration, version 3 did not count by label."""
 
 
 class NewerViewError(GnomonError):

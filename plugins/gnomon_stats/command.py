@@ -20,12 +20,14 @@ if TYPE_CHECKING:
     from gnomon import Store
     from gnomon.cli.access.local import LocalKernel
     from gnomon.cli.access.remote import RemoteKernel
+    from gnomon_stats.label_output import CountedLabel
     from gnomon_stats.output import Counted
     from gnomon_stats.verification import Verification
 
 
 @click.command("stats")
 @click.argument("job_id", metavar="[JOB]", required=False)
+@click.option("--label", metavar="NAME[=VALUE]", help="By the values of a label, over all jobs; or of one value.")
 @click.option("--verify", "verifies", is_flag=True, help="Count everything again from the log and print what differs.")
 @click.option("--rebuild", "rebuilds", is_flag=True, help="Replace the saved statistics; needs a stopped kernel.")
 @config_option
@@ -35,22 +37,27 @@ if TYPE_CHECKING:
 def command(
     ctx: click.Context,
     job_id: str | None,
+    label: str | None,
     verifies: bool,
     rebuilds: bool,
     config: Path | None,
     url: str | None,
     as_json: bool,
 ) -> None:
-    """Show how the executions of a job, or of all jobs, ended and how long they took.
+    """Show how the executions of a job, of all jobs, or of each value of a label ended and how long they took.
 
     The statistics that the plugin stats has saved are brought up to the end of the log, so they are exact beside a
     running kernel and without one. With --url the server reports its own. With --verify the exit code is 1 if the
     saved statistics differ from the log; --verify and --rebuild need the log itself.
     """
-    if job_id is not None and (verifies or rebuilds):
-        raise click.UsageError("--verify and --rebuild apply to all jobs: leave out JOB")
+    if (job_id is not None or label is not None) and (verifies or rebuilds):
+        raise click.UsageError("--verify and --rebuild apply to all jobs and labels: leave out JOB and --label")
+    if job_id is not None and label is not None:
+        raise click.UsageError("--label counts the runs of all jobs: leave out JOB")
     if verifies or rebuilds:
         _verify_or_rebuild(ctx, config, url, verifies=verifies, rebuilds=rebuilds, as_json=as_json)
+    elif label is not None:
+        _show_label(ctx, config, url, label, as_json=as_json)
     else:
         _show(ctx, config, url, job_id, as_json=as_json)
 
@@ -91,9 +98,66 @@ def _show(ctx: click.Context, config: Path | None, url: str | None, job_id: str 
     if as_json:
         print_json(counted.jobs[0] if job_id is not None else counted.jobs)
     elif job_id is not None:
-        print_job(counted.jobs[0], counted)
+        print_job(counted.jobs[0], counted.today, counted.zone)
     else:
         print_jobs(counted)
+
+
+def _show_label(ctx: click.Context, config: Path | None, url: str | None, text: str, *, as_json: bool) -> None:
+    import asyncio
+
+    from gnomon.cli.access.local import LocalKernel
+    from gnomon.cli.access.resolve import reach
+    from gnomon.cli.output.json_output import print_json
+    from gnomon_stats.label_output import print_label
+
+    label, value = _parse_label(text)
+    kernel = reach(ctx, config, url)
+    if isinstance(kernel, LocalKernel):
+        counted = asyncio.run(_count_label_local(kernel, label, value))
+    else:
+        counted = asyncio.run(_count_label_remote(kernel, label, value))
+    if as_json:
+        print_json(counted.statistics)
+    else:
+        print_label(counted, value)
+
+
+def _parse_label(text: str) -> tuple[str, str | None]:
+    """Return the name and the value of a label; the value is None where the text has only a name."""
+    from gnomon.domain.labels import parse_label
+
+    try:
+        if "=" in text or ":" in text:
+            return parse_label(text)
+        return parse_label(f"{text}=any")[0], None
+    except ValueError:
+        example = f"expected the name of a label, such as tenant, or one with a value, tenant=7; got {text!r}"
+        raise click.BadParameter(example, param_hint="--label") from None
+
+
+async def _count_label_local(kernel: LocalKernel, label: str, value: str | None) -> CountedLabel:
+    from gnomon.scheduling.timezones import timezone_or_utc
+    from gnomon_stats.fold import Statistics
+    from gnomon_stats.label_output import CountedLabel
+    from gnomon_stats.reading import catch_up, saved_statistics
+    from gnomon_stats.report import label_names, label_statistics
+
+    async with kernel:
+        log = await kernel.log()
+        statistics = await saved_statistics(log) or Statistics(_zone(kernel.config.sections))
+        await catch_up(statistics, log, await log.head())
+    today = datetime.now(timezone_or_utc(statistics.zone)).date()
+    found = label_statistics(statistics, label, value)
+    return CountedLabel(found, label_names(statistics), today, statistics.zone)
+
+
+async def _count_label_remote(kernel: RemoteKernel, label: str, value: str | None) -> CountedLabel:
+    from gnomon_stats.label_output import CountedLabel
+
+    async with kernel:
+        found, names = await kernel.label_statistics(label, value)
+        return CountedLabel(found, names, await kernel.today(), None)
 
 
 async def _rebuild(store: Store, zone: str) -> None:

@@ -13,21 +13,24 @@ from typing import Any
 import msgspec
 
 from gnomon.stores.microseconds import from_micros
-from gnomon_stats.fold import HOUR_MICROS, JobFold, Statistics
+from gnomon_stats.fold import Statistics
 from gnomon_stats.histogram import middle_of
+from gnomon_stats.job_fold import HOUR_MICROS, JobFold
+from gnomon_stats.label_fold import LabelFold, ValueFolds
 from gnomon_stats.series import Row, Series, Tally
 
 
 class Difference(msgspec.Struct, frozen=True):
-    """A value that differs: in the saved statistics of a job, and in the log."""
+    """A value that differs: in the saved statistics of a job, or of a value of a label, and in the log."""
 
-    job_id: str
+    job_id: str | None
     what: str
     kept: Any
     log: Any
+    label: str | None = None
 
     def __str__(self) -> str:
-        return f"{self.job_id}, {self.what}: saved {self.kept}, the log has {self.log}"
+        return f"{self.job_id or f'label {self.label}'}, {self.what}: saved {self.kept}, the log has {self.log}"
 
 
 class Reach(msgspec.Struct, frozen=True):
@@ -39,13 +42,35 @@ class Reach(msgspec.Struct, frozen=True):
 
 
 def compare(kept: Statistics, log: Statistics, reach: Reach) -> list[Difference]:
-    """Return all differences, job by job."""
+    """Return all differences, job by job, then label by label."""
     found: list[Difference] = []
     for job_id in sorted(kept.jobs.keys() | log.jobs.keys()):
         ours, theirs = kept.jobs.get(job_id) or JobFold(), log.jobs.get(job_id) or JobFold()
         for what, one, other in _compare_job(ours, theirs, reach):
             found.append(Difference(job_id, what, one, other))
+    found += [Difference(None, what, one, other, label) for label, what, one, other in _labels(kept, log, reach)]
     return found
+
+
+def _labels(statistics: Statistics, log: Statistics, reach: Reach) -> Iterator[tuple[str, str, Any, Any]]:
+    kept, counted = statistics.labels, log.labels
+    for name in sorted(kept.names.keys() | counted.names.keys()):
+        ours, theirs = _by_value(kept, name), _by_value(counted, name)
+        for label in sorted(ours.keys() | theirs.keys()):
+            one, other = ours.get(label) or JobFold(), theirs.get(label) or JobFold()
+            for what, saved, found in _compare_job(one, other, reach):
+                yield label, what, saved, found
+    if kept.left_out != counted.left_out if reach.whole_after == 0 else kept.left_out < counted.left_out:
+        least = "at least " if reach.whole_after else ""
+        yield "of other names", "runs", kept.left_out, f"{least}{counted.left_out}"
+    if kept.open != counted.open:
+        yield "of open runs", "labels", kept.open, counted.open
+
+
+def _by_value(labels: LabelFold, name: str) -> dict[str, JobFold]:
+    folds = labels.names.get(name) or ValueFolds()
+    other: dict[str, JobFold] = {f"{name}, other values": folds.other} if folds.other is not None else {}
+    return {f"{name}={value}": one for value, one in folds.values.items()} | other
 
 
 _Finding = tuple[str, Any, Any]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import msgspec
 from rich.table import Table
@@ -17,13 +17,16 @@ from gnomon.cli.output.tables import Column, output, print_table
 from gnomon.text import length
 
 if TYPE_CHECKING:
-    from gnomon.wire.statistics import Day, JobStatistics
+    from gnomon.wire.statistics import Day, JobStatistics, LabelValueStatistics
     from gnomon_stats.verification import Verification
 
 DAYS = 14
 """Days in a row of bars; the last one is today."""
 SHOWN = 20
 """Differences that are printed; `--json` prints all of them."""
+
+
+Ends: TypeAlias = "JobStatistics | LabelValueStatistics"
 
 
 class Counted(NamedTuple):
@@ -36,8 +39,13 @@ class Counted(NamedTuple):
 
 def print_jobs(counted: Counted) -> None:
     """Print a table of jobs."""
+    print_ends("job", [(job.job_id, job) for job in counted.jobs], counted.today)
+
+
+def print_ends(title: str, counted: Sequence[tuple[str, Ends]], today: date) -> None:
+    """Print a table with a row for each job, or for each value of a label."""
     columns = [
-        Column("job", 12),
+        Column(title, 12),
         Column("runs", 6, right=True),
         Column("success", 7, right=True),
         Column("failed", 6, 1, right=True),
@@ -48,12 +56,12 @@ def print_jobs(counted: Counted) -> None:
         Column("last run", 18, 2),
         Column(f"{DAYS} days", DAYS, 1, no_wrap=True),
     ]
-    print_table(columns, [_row(job, counted.today) for job in counted.jobs])
+    print_table(columns, [_row(name, one, today) for name, one in counted])
 
 
-def _row(job: JobStatistics, today: date) -> tuple[str | Text, ...]:
+def _row(name: str, job: Ends, today: date) -> tuple[str | Text, ...]:
     return (
-        job.job_id,
+        name,
         f"{job.total:,}",
         _rate(job),
         f"{job.failed:,}",
@@ -66,8 +74,8 @@ def _row(job: JobStatistics, today: date) -> tuple[str | Text, ...]:
     )
 
 
-def print_job(job: JobStatistics, counted: Counted) -> None:
-    """Print one job in full."""
+def print_job(job: Ends, today: date, zone: str | None) -> None:
+    """Print the statistics of one job, or of one value of a label, in full."""
     states = ("success", "failed", "missed", "cancelled", "running", "scheduled")
     parts = [f"{count:,} {state}" for state in states if (count := getattr(job, state))]
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
@@ -80,23 +88,23 @@ def print_job(job: JobStatistics, counted: Counted) -> None:
     table.add_row("p50, p95", f"{length(job.p50)}, {length(job.p95)}{error}")
     table.add_row("streak", _streak(job))
     table.add_row("last run", _last(job))
-    until = f"today, in {counted.zone}" if counted.zone else f"{counted.today}, today on the server"
-    table.add_row(f"{DAYS} days", _bars(job, counted.today).append(f"  up to {until}", style="dim"))
+    until = f"today, in {zone}" if zone else f"{today}, today on the server"
+    table.add_row(f"{DAYS} days", _bars(job, today).append(f"  up to {until}", style="dim"))
     output().print(table)
 
 
-def _streak(job: JobStatistics) -> str:
+def _streak(job: Ends) -> str:
     if (streak := job.streak) is None:
         return "-"
     now = f"{streak.length:,} × {streak.status}" if streak.status else "-"
     return f"{now} (longest: {streak.longest_success:,} × success, {streak.longest_failed:,} × failed)"
 
 
-def _rate(job: JobStatistics) -> str:
+def _rate(job: Ends) -> str:
     return f"{job.success_rate:.1%}" if job.success_rate is not None else "-"
 
 
-def _last(job: JobStatistics) -> Text:
+def _last(job: Ends) -> Text:
     if job.last_execution is None:
         return Text("never")
     ago = length((datetime.now(UTC) - job.last_execution.timestamp).total_seconds())
@@ -104,7 +112,7 @@ def _last(job: JobStatistics) -> Text:
     return Text(f"{with_glyph(status)}, {ago} ago", style_of(status))
 
 
-def _bars(job: JobStatistics, today: date) -> Text:
+def _bars(job: Ends, today: date) -> Text:
     """Draw a bar for each day: as high as the number of runs that ended, in the colour of the worst outcome."""
     if job.by_day is None:
         return Text("-")

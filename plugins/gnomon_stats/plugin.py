@@ -8,7 +8,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -17,10 +17,11 @@ from gnomon.durations import Duration
 from gnomon.logs import get_logger
 from gnomon.scheduling.timezones import parse_timezone
 from gnomon.stores.reading import BLOCK
-from gnomon.wire.statistics import Day, JobStatistics
+from gnomon.wire.statistics import Day, JobStatistics, LabelNames, LabelStatistics
 from gnomon_stats.checkpoint import CHECKPOINT, UnreadableViewError, from_checkpoint, to_checkpoint
 from gnomon_stats.fold import Statistics, fold, move_to_zone
-from gnomon_stats.report import job_statistics, outcomes_today
+from gnomon_stats.label_fold import MOST_VALUES
+from gnomon_stats.report import job_statistics, label_names, label_statistics, outcomes_today
 
 log = get_logger("gnomon.stats")
 
@@ -28,11 +29,20 @@ RETRY_S = 1.0
 """Time between two attempts to read a log that is unavailable."""
 
 
+class LabelQuery(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """The parameters of the statistics by label; `value` selects one value."""
+
+    value: str | None = None
+    limit: Annotated[int, msgspec.Meta(ge=1, le=MOST_VALUES)] = 100
+    offset: Annotated[int, msgspec.Meta(ge=0)] = 0
+
+
 class StatsPlugin:
     """Counts how the executions of every job end, without a time limit, including those that retention has deleted.
 
-    `of_job`, `of_jobs` and `today` may be called from any thread. They cover the log up to `position`: at the first
-    start, and after a time without the plugin, it catches up while the kernel is already running.
+    `of_job`, `of_jobs`, `of_label`, `labels` and `today` may be called from any thread. They cover the log up to
+    `position`: at the first start, and after a time without the plugin, it catches up while the kernel is already
+    running.
     """
 
     class Config(msgspec.Struct, forbid_unknown_fields=True):
@@ -63,7 +73,7 @@ class StatsPlugin:
     @property
     def position(self) -> int:
         """The log position up to which everything is counted."""
-        return self._statistics.position
+        return self._statistics.counted
 
     def of_job(self, job_id: str) -> JobStatistics:
         """Return the statistics of a job; all zeros for a job without executions or an unknown one."""
@@ -74,6 +84,21 @@ class StatsPlugin:
         """Return the statistics of all jobs that have an execution, by id."""
         with self._lock:
             return [job_statistics(self._statistics, job_id) for job_id in sorted(self._statistics.jobs)]
+
+    def of_label(
+        self, label: str, value: str | None = None, *, limit: int | None = None, offset: int = 0
+    ) -> LabelStatistics:
+        """Return the statistics of all runs by the value of a label; with `value`, of that value alone.
+
+        A label that no run has gives an empty list.
+        """
+        with self._lock:
+            return label_statistics(self._statistics, label, value, limit=limit, offset=offset)
+
+    def labels(self) -> LabelNames:
+        """Return the names of labels by which runs are counted."""
+        with self._lock:
+            return label_names(self._statistics)
 
     def today(self) -> Day:
         """Return the outcomes of all jobs today."""
@@ -86,6 +111,9 @@ class StatsPlugin:
         path = "/scheduler/jobs/{job_id}/execution-stats"
         register("GET", path, self.answer, role="viewer", tag="statistics", errors=(404,))
         register("GET", "/scheduler/stats/today", self.answer_today, role="viewer", tag="statistics")
+        labels = "/scheduler/stats/labels"
+        register("GET", labels, self.answer_labels, role="viewer", tag="statistics")
+        register("GET", labels + "/{label}", self.answer_label, role="viewer", tag="statistics")
 
     async def answer(self, _request: Any, job_id: str) -> JobStatistics:
         """Return the statistics of a job: counts, success rate, durations, streaks, by day and by hour."""
@@ -98,6 +126,14 @@ class StatsPlugin:
         """Return the outcomes of all jobs on the current day, in the time zone of the statistics."""
         return self.today()
 
+    async def answer_labels(self, _request: Any) -> LabelNames:
+        """List the names of labels by which runs are counted."""
+        return self.labels()
+
+    async def answer_label(self, _request: Any, label: str, query: LabelQuery) -> LabelStatistics:
+        """Return the statistics of all runs by the value of a label, the values with most runs first."""
+        return self.of_label(label, query.value, limit=query.limit, offset=query.offset)
+
     # --- beside the kernel ---
 
     @hookimpl
@@ -106,7 +142,7 @@ class StatsPlugin:
         """Load the saved statistics, count from there on, and save them periodically and at the end."""
         self._kernel, self._behind = kernel, asyncio.Event()
         self._statistics = await self._load(kernel)
-        self._saved = self._statistics.position
+        self._saved = self._statistics.counted
         move_to_zone(self._statistics, self.config.timezone)
         async with asyncio.TaskGroup() as tasks:
             # Not before the start: catching up with a long log takes longer than a start may.
@@ -120,7 +156,7 @@ class StatsPlugin:
     def on_events(self, events: Sequence[Event]) -> None:
         """Count events that follow on; where some are missing in between, they are read from the log."""
         with self._lock:
-            if events[0].position <= self._statistics.position + 1:
+            if events[0].position <= self._statistics.counted + 1:
                 fold(self._statistics, events)
                 return
         self._behind.set()
@@ -139,7 +175,7 @@ class StatsPlugin:
         while True:
             self._behind.clear()
             try:
-                while events := await kernel.events(self._statistics.position, BLOCK):
+                while events := await kernel.events(self._statistics.counted, BLOCK):
                     with self._lock:
                         fold(self._statistics, events)
             except StoreUnavailableError as exc:
@@ -157,13 +193,13 @@ class StatsPlugin:
             took = time.monotonic() - begin
 
     async def _save(self, kernel: Kernel) -> None:
-        if self._statistics.position == self._saved:
+        if self._statistics.counted == self._saved:
             return
         with self._lock:
-            checkpoint = to_checkpoint(self._statistics)
+            counted, checkpoint = self._statistics.counted, to_checkpoint(self._statistics)
         try:
             await kernel.save_checkpoint(CHECKPOINT, checkpoint)
         except GnomonError as exc:
             log.warning("statistics could not be saved; they will be saved later", problem=str(exc))
         else:
-            self._saved = checkpoint.position
+            self._saved = counted

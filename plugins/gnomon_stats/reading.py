@@ -15,7 +15,7 @@ async def saved_statistics(store: Store) -> Statistics | None:
 
 
 async def catch_up(statistics: Statistics, store: Store, head: int) -> None:
-    """Fold the events after the statistics' position up to `head`."""
-    async for page in read_log(store, statistics.position, head):
+    """Fold the events that are not counted yet, up to `head`."""
+    async for page in read_log(store, statistics.counted, head):
         fold(statistics, page)
-    statistics.position = max(statistics.position, head)  # the last events may have been pruned
+    statistics.skip_to(head)  # the last events may have been pruned

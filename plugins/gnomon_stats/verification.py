@@ -14,7 +14,8 @@ from gnomon.durations import LONGEST_RUN
 from gnomon.stores.reading import read_log
 from gnomon_stats.checkpoint import CHECKPOINT, to_checkpoint
 from gnomon_stats.comparison import Difference, Reach, compare
-from gnomon_stats.fold import Statistics, Streak, fold, micros_of
+from gnomon_stats.fold import Statistics, fold
+from gnomon_stats.job_fold import Streak, micros_of
 from gnomon_stats.reading import catch_up, saved_statistics
 
 TRIES = 5
@@ -63,7 +64,8 @@ class Recount:
         async for page in read_log(store, self.statistics.position, head):
             self._count(page)
         if self.statistics.position < head:
-            self.statistics.position = self.whole_after = head
+            self.statistics.skip_to(head)
+            self.whole_after = head
             self.whole_since = None
 
     def _count(self, events: Sequence[Event]) -> None:
@@ -91,6 +93,9 @@ class Recount:
         """Reset streaks after a gap: the events between two successes are unknown."""
         for job in self.statistics.jobs.values():
             job.streak = Streak()
+        for label in self.statistics.labels.names.values():
+            for one in (*label.values.values(), *([label.other] if label.other is not None else [])):
+                one.streak = Streak()
 
     def by_status(self) -> dict[str, dict[str, int]]:
         """Return the executions of each job by status."""
@@ -133,6 +138,8 @@ async def verify(store: Store, zone: str) -> Verification:
     kept = await saved_statistics(store)
     kept_at = kept.position if kept is not None else None
     recount = Recount(kept.zone if kept is not None else zone)
+    if kept is not None:
+        recount.statistics.labels = kept.labels.with_same_values()
     await recount.advance(store, await store.head())
     log = recount.statistics
     differences: list[Difference] = []

@@ -145,7 +145,13 @@ def test_damaged_statistics_are_found_and_rebuilt(write_log: Callable[..., None]
     assert "gnomon stats --rebuild" in bad.stdout
     assert "NOT proved" in bad.stderr
     assert not report["is_proved"]
-    assert report["differences"][0] == {"job_id": "tick", "what": "total, failed", "kept": 8, "log": 1}
+    assert report["differences"][0] == {
+        "job_id": "tick",
+        "what": "total, failed",
+        "kept": 8,
+        "log": 1,
+        "label": None,
+    }
     assert mended.returncode == 0
     assert "counted again: 1 jobs, up to position 6" in mended.stderr
 
@@ -199,3 +205,28 @@ def test_a_verification_covers_all_jobs(configure: Configure, gnomon: Run) -> No
 
     assert done.returncode == 2
     assert "leave out JOB" in done.stderr
+
+
+def test_runs_are_counted_by_label(write_log: Callable[..., None], now: datetime, gnomon: Run) -> None:
+    write_log(
+        *(succeeded("tick", now + n * HOUR, labels={"tenant": "7"}) for n in range(3)),
+        failed("tock", now, labels={"tenant": "acme"}),
+    )
+
+    table, found = (
+        gnomon("stats", "--label", "tenant"),
+        json.loads(gnomon("stats", "--label", "tenant", "--json").stdout),
+    )
+    one, none = gnomon("stats", "--label", "tenant=7"), gnomon("stats", "--label", "tenant=8")
+    mistyped, wrong = gnomon("stats", "--label", "tennant"), gnomon("stats", "--label", "ten ant")
+
+    assert [line.split()[:3] for line in table.stdout.splitlines()[1:]] == [["7", "3", "100.0%"], ["acme", "1", "0.0%"]]
+    assert table.stdout.split()[0] == "TENANT"
+    assert [(value["value"], value["total"]) for value in found["values"]] == [("7", 3), ("acme", 1)]
+    assert "3: 3 success" in one.stdout
+    assert none.stderr.strip() == "no run has the label tenant=8"
+    assert "did you mean 'tenant'?" in mistyped.stderr
+    assert (none.returncode, mistyped.returncode, wrong.returncode) == (0, 0, 2)
+    assert "expected the name of a label, such as tenant" in wrong.stderr
+    assert gnomon("stats", "tick", "--label", "tenant").returncode == 2
+    assert gnomon("stats", "--verify").returncode == 0

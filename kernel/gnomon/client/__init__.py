@@ -23,3 +23,5 @@ from gnomon.wire.records import JobSummary as JobSummary
 from gnomon.wire.run_frame import RunFrame as RunFrame
 from gnomon.wire.statistics import Day as Day
 from gnomon.wire.statistics import JobStatistics as JobStatistics
+from gnomon.wire.statistics import LabelNames as LabelNames
+from gnomon.wire.statistics import LabelStatistics as LabelStatistics

@@ -91,6 +91,8 @@ class SyncClient:
     release = _blocking(Client.release)
     actions = _blocking(Client.actions)
     statistics = _blocking(Client.statistics)
+    label_statistics = _blocking(Client.label_statistics)
+    labels = _blocking(Client.labels)
     today = _blocking(Client.today)
     trigger = _blocking(Client.trigger)
     trigger_many = _blocking(Client.trigger_many)

@@ -15,6 +15,7 @@ from gnomon.api import Triggered
 from gnomon.client import following, ordering
 from gnomon.client.patience import seconds_of
 from gnomon.client.session import Session, segment
+from gnomon.client.statistics import StatisticsCalls
 from gnomon.domain import codec
 from gnomon.domain.bulk_acts import ActOutcome, JobSelection, RunSelection
 from gnomon.domain.events import Event
@@ -37,7 +38,6 @@ from gnomon.wire.records import (
     SkippedFire,
 )
 from gnomon.wire.run_frame import RunFrame
-from gnomon.wire.statistics import Day, JobStatistics
 
 LINES = 1000
 LOG_POLL_S = 0.5
@@ -45,7 +45,7 @@ LOG_POLL_S = 0.5
 
 
 @checked_methods
-class Client:
+class Client(StatisticsCalls):
     """A kernel at `url` (base path included), accessed with `token`. Use it as `async with Client(...) as client:`.
 
     While the server is away, requests are repeated for up to `patience`, a timedelta or seconds; repeating one never
@@ -256,15 +256,6 @@ class Client:
         query = {"limit": limit, "offset": offset, **filters}
         page = await self._session.request("GET", path, HistoryPage, subject=job_id, query=query)
         return ActionPage([entry.to_action() for entry in page.history], page.total)
-
-    async def statistics(self, job_id: str) -> JobStatistics:
-        """Return a job's statistics, from the server's plugin stats or else from its store; UnknownJobError."""
-        path = f"/scheduler/jobs/{segment(job_id)}/execution-stats"
-        return await self._session.request("GET", path, JobStatistics, subject=job_id)
-
-    async def today(self) -> Day:
-        """Count the executions of all jobs that ended today; the server's configuration decides when a day begins."""
-        return await self._session.request("GET", "/scheduler/stats/today", Day)
 
     # --- runs ---
 

@@ -79,3 +79,49 @@ class JobStatistics(Counts, kw_only=True):
     streak: Streak | None = None
     by_day: list[Day] | None = None
     by_hour: list[Hour] | None = None
+
+
+class LabelValueStatistics(Counts, kw_only=True):
+    """The statistics of the runs of all jobs with one value of a label, as those of a job, by up to 31 days.
+
+    `value` is null for the runs with values that are not counted one by one.
+    """
+
+    value: str | None
+    success_rate: float | None
+    avg_execution_time: float | None
+    p50: float | None
+    p95: float | None
+    percentile_error: float | None
+    last_execution: LastCounted | None
+    streak: Streak | None
+    by_day: list[Day]
+
+
+class LabelStatistics(msgspec.Struct, kw_only=True):
+    """The statistics by the value of one label, the values with most runs first; `total` is the number of values.
+
+    The first `most_values` values are counted one by one, each from its first run on. `other` counts the runs with any
+    later value together; it is null while there are none.
+    """
+
+    label: str
+    values: list[LabelValueStatistics]
+    total: int
+    other: LabelValueStatistics | None
+    most_values: int
+
+
+class LabelName(msgspec.Struct):
+    """A label by which runs are counted, and the number of its values; `has_other`: some are counted together."""
+
+    label: str
+    values: int
+    has_other: bool
+
+
+class LabelNames(msgspec.Struct, kw_only=True):
+    """The labels by which runs are counted; `left_out` is the number of ended runs under names beyond the limit."""
+
+    labels: list[LabelName]
+    left_out: int

@@ -30,7 +30,8 @@ from gnomon.testing.histories import (
     unknown,
 )
 from gnomon_stats.checkpoint import from_checkpoint, to_checkpoint
-from gnomon_stats.fold import DAYS, HOURS, Statistics, ZoneDays, fold, move_to_zone
+from gnomon_stats.fold import Statistics, fold, move_to_zone
+from gnomon_stats.job_fold import DAYS, HOURS, ZoneDays
 from gnomon_stats.report import job_statistics, outcomes_today
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)

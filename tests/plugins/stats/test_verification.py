@@ -15,7 +15,8 @@ from gnomon.domain.records import ExecutionCounts
 from gnomon.stores.memory import MemoryStore
 from gnomon.testing.histories import NOON, append, cancelled, failed, missed, numbered, running, scheduled, succeeded
 from gnomon_stats.checkpoint import CHECKPOINT, UnreadableViewError, from_checkpoint, to_checkpoint
-from gnomon_stats.fold import JobFold, LastRun, OpenRun, Statistics, Streak, fold
+from gnomon_stats.fold import Statistics, fold
+from gnomon_stats.job_fold import JobFold, LastRun, OpenRun, Streak
 from gnomon_stats.series import Series, Tally
 from gnomon_stats.verification import Recount, Verification, rebuild, verify
 

@@ -90,6 +90,26 @@ async def test_the_client_returns_the_servers_statistics(serve: Serve, plugins: 
             assert (found.p50, found.by_day, found.streak) == (None, None, None)
 
 
+async def test_the_client_returns_statistics_by_label(serve: Serve) -> None:
+    plugin = StatsPlugin()
+    async with serve(job(told), plugins=[plugin]) as ask, Client(ask.web.url) as client:
+        await client.wait((await client.trigger("job", labels={"tenant": "7 & 8"})).execution.id)
+        async with asyncio.timeout(60):
+            while plugin.position < ask.kernel.health().position:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)  # the plugin counts on its own thread
+        found, one = await client.label_statistics("tenant"), await client.label_statistics("tenant", value="7 & 8")
+
+        assert [(value.value, value.success) for value in found.values] == [("7 & 8", 1)]
+        assert one == found == plugin.of_label("tenant")
+        assert await client.labels() == plugin.labels()
+
+
+async def test_the_command_line_says_where_a_kernel_does_not_count_by_label(serve: Serve) -> None:
+    async with serve(job(told)) as ask, remote_kernel.RemoteKernel(ask.web.url) as elsewhere:
+        with pytest.raises(ClientError, match=r"does not count by label: enable the plugin stats there"):
+            await elsewhere.label_statistics("tenant", None)
+
+
 async def test_the_command_line_reads_lists_that_are_longer_than_a_page(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -57,6 +57,33 @@ async def test_today_is_a_day_in_the_zone_of_the_plugin_stats(serve: Any, gnomon
     assert without["day"] == utc.isoformat()
 
 
+async def test_the_plugin_stats_counts_by_label(serve: Any) -> None:
+    async with serve(tick, plugins=[StatsPlugin()], guarded=True) as ask:
+        for tenant in ("7", "a/b c", "7"):
+            triggered = await ask.kernel.trigger("tick", labels={"tenant": tenant})
+            await ask.kernel.wait(triggered.execution.id)
+        path = "/scheduler/stats/labels/tenant"
+        async with asyncio.timeout(60):
+            while sum(one["success"] for one in (await ask("GET", path, as_="viewer")).json["values"]) < 3:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)  # the plugin counts on its own thread
+        all_of_them = (await ask("GET", path, as_="viewer")).json
+        one = (await ask("GET", f"{path}?value=a%2Fb%20c", as_="viewer")).json
+        page = (await ask("GET", f"{path}?limit=1&offset=1", as_="viewer")).json
+        names = (await ask("GET", "/scheduler/stats/labels", as_="viewer")).json
+        none = await ask("GET", "/scheduler/stats/labels/team", as_="viewer")
+        nobody = await ask("GET", path)
+        wrong = await ask("GET", f"{path}?limit=0", as_="viewer")
+
+    assert [(one["value"], one["success"]) for one in all_of_them["values"]] == [("7", 2), ("a/b c", 1)]
+    assert (all_of_them["total"], all_of_them["other"], all_of_them["most_values"]) == (2, None, 1000)
+    assert [(one["value"], one["total"]) for one in one["values"]] == [("a/b c", 1)]
+    assert ([one["value"] for one in page["values"]], page["total"]) == (["a/b c"], 2)
+    assert names == {"labels": [{"label": "tenant", "values": 2, "has_other": False}], "left_out": 0}
+    assert (none.status, none.json["values"]) == (200, [])
+    assert nobody.status == 401
+    assert (wrong.status, wrong.culprits) == (400, [("query", "limit")])
+
+
 class ChecksWhenTold(ReaperPlugin):
     """Leaves all checks to the test: those of its own would race with them."""
 

@@ -15,7 +15,7 @@ from gnomon.api import Triggered
 from gnomon.cli.access.job_listing import JobListing, LastRun
 from gnomon.cli.access.reached_kernel import RunState
 from gnomon.cli.access.shown_job import JobPause, Order, ShownJob, shown_elsewhere
-from gnomon.client import Client, JobStatistics, JobSummary
+from gnomon.client import Client, ClientError, JobStatistics, JobSummary, LabelNames, LabelStatistics
 from gnomon.domain.bulk_acts import ActOutcome, JobSelection, RunSelection
 from gnomon.domain.events import Event
 from gnomon.domain.execution import Execution
@@ -193,6 +193,17 @@ class RemoteKernel:
 
         job_ids = [job_id] if job_id is not None else sorted(job.id for job in await self._client.jobs())
         return list(await asyncio.gather(*map(of, job_ids)))
+
+    async def label_statistics(self, label: str, value: str | None) -> tuple[LabelStatistics, LabelNames]:
+        """Return the statistics of a label, and the labels that runs have; ClientError without the plugin stats."""
+        try:
+            return await self._client.label_statistics(label, value=value, limit=1000), await self._client.labels()
+        except ClientError as exc:
+            if exc.status != 404:
+                raise
+            problem = "this kernel does not count by label"
+            advice = "enable the plugin stats there, with a section [plugins.stats] in its config"
+            raise ClientError(f"{problem}: {advice}", exc.status) from exc
 
     async def today(self) -> date:
         """Return the current day in the zone of the server's statistics."""
