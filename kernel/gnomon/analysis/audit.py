@@ -12,6 +12,7 @@ from datetime import datetime
 import msgspec
 
 from gnomon.analysis import fire_outcomes
+from gnomon.analysis.followed_times import followers, judge_followers, upstream_of
 from gnomon.analysis.reconciliation import Finding, FireReconciler, JobAudit, OpenFires, Span, Unproved
 from gnomon.analysis.schedule_history import ScheduleHistory, read_history
 from gnomon.domain import events
@@ -67,10 +68,40 @@ async def audit(
         again = {job_id: FireReconciler(job_id, one.history, span, one.strays) for job_id, one in doubtful.items()}
         await _reconcile(_blocks(store, job_ids, since, after, head), again)
         reconcilers |= again
+    followed = await _judge_followers(store, histories, span, after, head)
     changes = _other_versions(await read_schedule_versions(store, since))
-    audits = (reconcilers[job_id].audit for job_id in sorted(reconcilers))
+    audits = (_with(reconcilers[job_id].audit, followed.get(job_id)) for job_id in sorted(reconcilers))
     lost = store.loss.rollback if store.loss is not None else None
     return AuditReport(since, until, head, [_judged(one, changes) for one in audits], lost)
+
+
+async def _judge_followers(
+    store: Store, histories: dict[str, ScheduleHistory], span: Span, after: int, head: int
+) -> dict[str, JobAudit]:
+    if not (wanted := followers(histories)):
+        return {}
+    known = dict(histories)
+    while missing := upstream_of(known) - known.keys():
+        present = [state.job_id for state in await store.jobs(missing)]
+        if not (found := await _histories(store, present, head) if present else {}):
+            break
+        known |= found
+    return await judge_followers(store, known, wanted, span, after, head)
+
+
+def _with(audit: JobAudit, followed: JobAudit | None) -> JobAudit:
+    """Add the result for the times at which a job had no schedule and ran after others."""
+    if followed is None:
+        return audit
+    return JobAudit(
+        job_id=audit.job_id,
+        fires=audit.fires + followed.fires,
+        missed=audit.missed + followed.missed,
+        findings=[*audit.findings, *followed.findings],
+        more_findings=audit.more_findings + followed.more_findings,
+        open=[*audit.open, *followed.open],
+        unproved=[*audit.unproved, *followed.unproved],
+    )
 
 
 def _other_versions(known: Sequence[ScheduleVersions]) -> list[Unproved]:

@@ -193,7 +193,7 @@ def _changed(state: JobState, registered: RegisteredJob, found: JobsDiff, now: d
         job_id=state.job_id,
         action="change",
         changes=[Change(key, masked_like(state.definition.get(key), new), new) for key, new in changes.items()],
-        is_rescheduled=is_rescheduled(changes),
+        is_rescheduled=is_rescheduled(changes, registered.definition),
         is_paused=state.paused,
     )
     if planned.is_rescheduled:

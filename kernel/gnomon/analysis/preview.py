@@ -69,7 +69,7 @@ def _look_ahead(
         old = known.definition
         found.changes = [KeyChange(key, masked_like(old.get(key), new), new) for key, new in changes.items()]
     _add_next_fires(found, job, known, now)
-    if known is None or is_rescheduled(changes):
+    if known is None or is_rescheduled(changes, registered.definition):
         _count_fires(found, trigger, known, state, now, now + timedelta(days=days))
     else:
         found.until = now + timedelta(days=days)

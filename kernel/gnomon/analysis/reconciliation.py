@@ -260,7 +260,7 @@ class _ExpectedFires:
             newest = max(schedule.anchor, newest or schedule.anchor)
         self.schedule = msgspec.structs.replace(schedule, anchor=max(schedule.anchor, newest or schedule.anchor))
         self.trigger: AnchoredTrigger | None = schedule.trigger
-        self.problem = schedule.problem or _no_schedule_words(schedule)
+        self.problem = schedule.problem
         self.outcomes = 0
         self.next: datetime | None = None
         self._start = start
@@ -344,13 +344,6 @@ class _Gaps:
         if self._span.is_decided(fire, self._history.position):
             return None, "there is no outcome in the log, although a kernel has decided later fires"
         return "undecided", "nothing in the log proves that a kernel has decided them yet"
-
-
-def _no_schedule_words(schedule: Schedule) -> str | None:
-    """Return that a job has only the times of its upstream jobs; None for one with a schedule, or only runs by hand."""
-    if schedule.trigger is not None or schedule.job is None or not schedule.job.after:
-        return None
-    return f"it has no schedule and runs after {' and '.join(schedule.job.after)}: such jobs are not judged"
 
 
 def _description(outcome: FireOutcome) -> str:

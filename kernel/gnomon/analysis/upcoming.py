@@ -79,4 +79,4 @@ def _from(trigger: AnchoredTrigger, fire: datetime | None, anchor: datetime) -> 
 
 def _same_schedule(job: Job, state: JobState) -> bool:
     definition = job.definition()
-    return not is_rescheduled(changed_keys(state.definition, definition))
+    return not is_rescheduled(changed_keys(state.definition, definition), definition)

@@ -23,28 +23,16 @@ from gnomon.domain.execution import Execution, execution_id
 from gnomon.engine.job_table import JobTable
 from gnomon.engine.journal import Journal
 from gnomon.engine.timetable import Timetable
+from gnomon.engine.upstream_times import Nominal, UpstreamTimes
 from gnomon.errors import DeposedError, StoreError
 from gnomon.jobs.job import Job
 from gnomon.logs import get_logger
 from gnomon.ports import Clock, Store
-from gnomon.scheduling.hashed_jitter import fire_of, nominal_time
 
 log = get_logger("gnomon.engine.dependencies")
 
 RETRY_S = 1.0
 """Seconds until a store that could not be read is asked again."""
-
-
-class Nominal(NamedTuple):
-    """A nominal time of an upstream job that it has decided about: a fire, or a range of fires that it missed."""
-
-    upstream: str
-    execution_id: str
-    decided: datetime
-    first: datetime
-    last: datetime
-    fires: int
-    missed: str | None
 
 
 class Outcome(NamedTuple):
@@ -76,6 +64,7 @@ class Dependencies:
         self._journal = journal
         self._store = store
         self._clock = clock
+        self._times = UpstreamTimes(jobs, journal, store)
         self._waiting: dict[str, Execution] = {}
         self._of_job: dict[str, dict[str, None]] = {}
         self._to_check: dict[str, None] = {}
@@ -120,8 +109,7 @@ class Dependencies:
         for event in written:
             if event.job_id not in self._jobs.downstream or isinstance(event, events.Progress):
                 continue
-            if isinstance(event, events.Scheduled | events.Missed) and event.is_fire:
-                self._note_fire(event)
+            self._note_fire(event)
             # The id of a fire begins with its time, and so do those of its retries.
             concerns_all = isinstance(event, events.JobEvent) or (isinstance(event, events.Missed) and event.count > 1)
             for job_id in self._jobs.downstream[event.job_id]:
@@ -138,16 +126,13 @@ class Dependencies:
         self._to_check[execution_id] = None
         self._wake.set()
 
-    def _note_fire(self, event: events.Scheduled | events.Missed) -> None:
-        first = last = event.scheduled_time
-        fires, missed = 1, None
-        if isinstance(event, events.Missed):
-            first, last, fires, missed = event.first_fire, event.last_fire, event.count, event.reason
-        first, last = self._nominal_time(event.job_id, first), self._nominal_time(event.job_id, last)
-        nominal = Nominal(event.job_id, event.stream, event.at, first, last, fires, missed)
+    def _note_fire(self, event: Event) -> None:
+        if (nominal := self._times.nominal_of(event)) is None:
+            return
         for job_id in self._jobs.downstream.get(nominal.upstream, ()):
             registered = self._jobs.get(job_id)
             if registered is not None and not registered.job.has_schedule:
+                self._times.begin(registered.job)  # not when it receives it: more will have been decided by then
                 self._to_follow[job_id, nominal] = None
                 self._wake.set()
 
@@ -176,43 +161,30 @@ class Dependencies:
                 await self._wake.wait()
 
     async def resume_following(self) -> None:
-        """Note the newest fires of upstream jobs, which an earlier kernel may not have come to follow."""
-        for upstream in self._jobs.downstream:
-            state = self._journal.jobs.get(upstream)
-            if state is None or state.newest_fire is None:
-                continue
-            history = await self._store.stream(execution_id(upstream, state.newest_fire))
-            first = history[0] if history else None
-            if isinstance(first, events.Scheduled | events.Missed) and first.is_fire:
-                self._note_fire(first)
+        """Note the fires of upstream jobs that an earlier kernel did not come to follow."""
+        followers = dict.fromkeys(job_id for found in self._jobs.downstream.values() for job_id in found)
+        left_over: dict[tuple[str, Nominal], None] = {}
+        for job_id in followers:
+            registered = self._jobs.get(job_id)
+            if registered is not None and not registered.job.has_schedule:
+                self._times.begin(registered.job)
+                left_over |= {(job_id, nominal): None for nominal in await self._times.left_over(registered.job)}
+        # The older ones first, because what is before the newest outcome of a job counts as followed.
+        self._to_follow = left_over | self._to_follow
+        if self._to_follow:
+            self._wake.set()
 
     async def _follow_all(self, runs: DependentRuns) -> None:
         while self._to_follow:
             job_id, nominal = key = next(iter(self._to_follow))
-            del self._to_follow[key]
             registered = self._jobs.get(job_id)
-            if registered is None or registered.job.has_schedule:
-                continue
-            try:
+            if registered is not None and not registered.job.has_schedule:
                 await self._follow(registered.job, nominal, runs)
-            except StoreError:
-                self._to_follow[key] = None
-                raise
+            self._to_follow.pop(key, None)  # not earlier: where the store fails, it stays ahead of later times
 
     async def _follow(self, job: Job, nominal: Nominal, runs: DependentRuns) -> None:
-        others = [upstream for upstream in job.after if upstream != nominal.upstream]
-        for upstream in others:
-            at = self._fire_of(upstream, nominal.last)
-            if at is None or await self._find(execution_id(upstream, at)) is None:
-                return  # it has no such time, or comes to it later and leads here again
-        if others:  # of a range that was missed together, its end
-            nominal = nominal._replace(first=nominal.last, fires=1)
-        state = self._journal.jobs.get(job.id)
-        if state is None or nominal.decided < state.anchor or (nominal.missed and nominal.last <= state.anchor):
-            return  # it was added later
-        if await self._find(execution_id(job.id, nominal.last)) is not None:
-            return
-        if (execution := await runs.follow(job, nominal)) is not None:
+        shared = await self._times.shared(job, nominal)
+        if shared is not None and (execution := await runs.follow(job, shared)) is not None:
             self.wait(execution)
 
     async def _check_all(self, runs: DependentRuns, timetable: Timetable) -> None:
@@ -230,10 +202,10 @@ class Dependencies:
     async def _decide(self, execution: Execution, runs: DependentRuns, timetable: Timetable) -> None:
         registered = self._jobs.get(execution.job_id)
         after = registered.job.after if registered is not None else []
-        nominal = self._nominal_time(execution.job_id, execution.scheduled_time)
+        nominal = self._times.nominal.nominal_time(execution.job_id, execution.scheduled_time)
         is_open = False
         for upstream in after:
-            at = self._fire_of(upstream, nominal)
+            at = self._times.nominal.fire_of(upstream, nominal)
             if at is not None and at > self._clock.now():
                 is_open = True  # its jitter lets it come later
                 continue
@@ -262,7 +234,7 @@ class Dependencies:
         """Return the state of the run of an upstream job at a nominal time, retries included; None without one."""
         last: Execution | None = None
         attempt = 1
-        while (found := await self._find(execution_id(upstream, at, attempt))) is not None:
+        while (found := await self._times.find(execution_id(upstream, at, attempt))) is not None:
             last, attempt = found, attempt + 1
         if last is None:
             return None
@@ -286,22 +258,6 @@ class Dependencies:
         if state.paused and outcome is None:
             return Outcome("open")  # its fires are held back until it is resumed
         return _no_fire(upstream)
-
-    def _nominal_time(self, job_id: str, fire: datetime) -> datetime:
-        registered, state = self._jobs.get(job_id), self._journal.jobs.get(job_id)
-        if registered is None or registered.job.jitter is None or state is None:
-            return fire
-        return nominal_time(registered.trigger, fire, state.anchor)
-
-    def _fire_of(self, job_id: str, nominal: datetime) -> datetime | None:
-        registered, state = self._jobs.get(job_id), self._journal.jobs.get(job_id)
-        if registered is None or registered.job.jitter is None or state is None:
-            return nominal
-        return fire_of(registered.trigger, nominal, state.anchor)
-
-    async def _find(self, identity: str) -> Execution | None:
-        live = self._journal.live.get(identity)
-        return live if live is not None else await self._store.execution(identity)
 
 
 def _no_fire(upstream: str) -> Outcome:

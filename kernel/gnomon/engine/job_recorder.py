@@ -89,7 +89,7 @@ class JobRecorder:
             facts = {"owner": holding.owner or "", "temporary": holding.temporary}
         if not changes and not facts and origin is None:
             return
-        rescheduled, at = is_rescheduled(changes), self._clock.now()
+        rescheduled, at = is_rescheduled(changes, registered.definition), self._clock.now()
         if rescheduled:
             self._settle(job_id, at, "the schedule was changed before a kernel could run it", registered)
         self._journal.record(

@@ -13,7 +13,7 @@ from gnomon.domain.execution import Execution, execution_id
 from gnomon.domain.operator_actions import KERNEL
 from gnomon.engine.active_run import RETRIED, ActiveRun
 from gnomon.engine.admission import Admission, Ticket, Verdict
-from gnomon.engine.dependencies import Dependencies, Nominal
+from gnomon.engine.dependencies import Dependencies
 from gnomon.engine.job_table import JobTable
 from gnomon.engine.journal import Journal
 from gnomon.engine.loop_watchdog import LoopWatchdog
@@ -22,6 +22,7 @@ from gnomon.engine.rate_timer import RateTimer
 from gnomon.engine.retries import retry_delay, retry_id
 from gnomon.engine.supervisor import Supervisor
 from gnomon.engine.timetable import DueFires
+from gnomon.engine.upstream_times import Nominal
 from gnomon.errors import DeposedError
 from gnomon.jobs.job import Job
 from gnomon.logs import get_logger

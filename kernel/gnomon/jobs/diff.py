@@ -14,6 +14,8 @@ SCHEDULE_KEYS = (
     *("start", "end", "jitter", "exclude"),
 )
 """The keys of a definition that make up its schedule: a change of one restarts the count of its fires."""
+NAMING_KEYS = ("cron", "every", "at", "trigger", "schedules")
+"""The keys of which a job with its own schedule has one."""
 
 
 class JobsDiff(msgspec.Struct, frozen=True):
@@ -47,6 +49,11 @@ def changed_keys(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, An
     return {key: new.get(key) for key in sorted(keys) if old.get(key) != new.get(key)}
 
 
-def is_rescheduled(changes: Mapping[str, Any]) -> bool:
-    """Return whether a change of these keys restarts the count of the fires."""
-    return any(key in changes for key in SCHEDULE_KEYS)
+def is_rescheduled(changes: Mapping[str, Any], definition: Mapping[str, Any]) -> bool:
+    """Return whether a change of these keys restarts the count of the fires; `definition` is the new one.
+
+    A job without a schedule has the times of its upstream jobs: it follows others only from then on.
+    """
+    if any(key in changes for key in SCHEDULE_KEYS):
+        return True
+    return "after" in changes and not any(definition.get(key) for key in NAMING_KEYS)

@@ -266,6 +266,93 @@ class TestWhatAKernelDid:
         assert alone.jobs[0].fires == 3 * 1440
 
 
+class TestJobsThatHaveOnlyTheTimesOfOthers:
+    jobs = (
+        job(),
+        job("other", cron="*/20 * * * *"),
+        Job(id="report", func=nothing, after=["sync", "other"]),
+        Job(id="mail", func=nothing, after=["report"]),
+    )
+
+    async def test_they_are_proved_by_what_their_upstream_jobs_decided(self, world: World) -> None:
+        await world.serve(*self.jobs, job("own", after=["sync"]), Job(id="by_hand", func=nothing))
+
+        everything, alone = await world.audit(), await world.audit("mail")
+
+        assert everything.is_proved
+        assert alone.jobs == [only(everything, "mail")]
+        found = {one.job_id: (one.fires, one.unproved, one.open) for one in everything.jobs}
+        assert found["report"] == found["mail"] == (3, [], [])
+        assert (found["own"], found["by_hand"]) == ((6, [], []), (0, [], []))
+
+    @pytest.mark.parametrize("name", ["report", "mail"])
+    async def test_a_time_without_an_outcome_is_found(self, world: World, name: str) -> None:
+        await world.serve(*self.jobs)
+
+        def drop(log: list[Event]) -> Iterable[Event]:
+            stream = outcomes(log, name)[1].stream
+            return [event for event in log if event.stream != stream]
+
+        report = await audit(await forge(world.store, drop), START, START + HOUR)
+
+        assert ("no_outcome", START + 40 * MINUTE, 1) in problems(report)
+
+    async def test_the_last_time_may_still_be_decided(self, world: World) -> None:
+        await world.serve(*self.jobs)
+
+        def drop(log: list[Event]) -> Iterable[Event]:
+            streams = [outcomes(log, name)[2].stream for name in ("report", "mail")]
+            return [event for event in log if event.stream not in streams]
+
+        report = await audit(await forge(world.store, drop), START, START + HOUR)
+
+        assert report.is_proved
+        assert openings(report) == [("undecided", START + HOUR, 1)]
+
+    async def test_two_outcomes_and_those_at_times_of_no_upstream_job_are_found(self, world: World) -> None:
+        await world.serve(*self.jobs)
+        second = msgspec.structs.replace(scheduled("report", START + 20 * MINUTE)[0], stream="f" * 24)
+        other = scheduled("mail", START + 30 * MINUTE)
+
+        report = await audit(await forge(world.store, with_more(second, *other)), START, START + HOUR)
+
+        assert sorted(problems(report)) == [
+            ("not_named", START + 30 * MINUTE, 1),
+            ("two_outcomes", START + 20 * MINUTE, 1),
+        ]
+
+    async def test_a_range_of_another_length_is_found(self, world: World) -> None:
+        await world.serve(*self.jobs)
+        await world.clock.advance(3 * HOUR)
+        await world.serve(*self.jobs)
+        assert (await world.audit()).is_proved
+
+        def shorten(log: list[Event]) -> Iterable[Event]:
+            for event in log:
+                is_range = isinstance(event, events.Missed) and event.job_id == "report"
+                count = getattr(event, "count", 1)
+                yield msgspec.structs.replace(event, count=count - 1) if is_range and count > 1 else event
+
+        report = await audit(await forge(world.store, shorten), START, world.clock.now())
+
+        assert [problem for problem, *_ in problems(report)] == ["wrong_count"] * 2  # report, and mail that follows it
+
+    async def test_a_job_that_waits_for_others_from_some_day_on_is_proved_from_then_on(self, world: World) -> None:
+        async with world.kernel(*self.jobs) as kernel:
+            await world.clock.advance(HOUR)
+            await kernel.apply_jobs([*self.jobs[:2], Job(id="report", func=nothing, after=["sync"]), self.jobs[3]])
+            await world.clock.advance(HOUR)
+        await world.serve(*self.jobs[:2], Job(id="report", func=nothing, after=["sync"]), self.jobs[3])
+
+        report = await world.audit()
+
+        assert report.is_proved
+        assert {one.job_id: (one.fires, one.unproved) for one in report.jobs if one.job_id in {"report", "mail"}} == {
+            "report": (3 + 6 + 6, []),
+            "mail": (3 + 6 + 6, []),
+        }
+
+
 class TestWhatIsOpen:
     async def test_fires_of_a_paused_job_are_held_back(self, world: World) -> None:
         async with world.kernel(job()) as kernel:
@@ -339,29 +426,6 @@ class TestWhatIsOpen:
         assert len(only(before).unproved) == 1
         assert only(after).unproved == []
         assert only(after).fires == 6
-
-    async def test_a_job_that_has_only_the_times_of_others_is_not_judged(self, world: World) -> None:
-        report = Job(id="report", func=nothing, after=["sync", "other"])
-        await world.serve(job(), job("other"), report, job("own", after=["sync"]), Job(id="by_hand", func=nothing))
-
-        everything, alone = await world.audit(), await world.audit("report")
-        forged = await audit(
-            await forge(
-                world.store,
-                with_more(msgspec.structs.replace(scheduled("report", START + 20 * MINUTE)[0], stream="f" * 24)),
-            ),
-            START,
-            START + HOUR,
-        )
-
-        assert everything.is_proved
-        assert alone.jobs == [only(everything, "report")]
-        assert [(one.entries, one.reason) for one in alone.jobs[0].unproved] == [
-            (6, "it has no schedule and runs after sync and other: such jobs are not judged")
-        ]
-        assert (only(everything, "own").fires, only(everything, "own").unproved) == (6, [])
-        assert only(everything, "by_hand").unproved == []
-        assert problems(forged) == [("two_outcomes", START + 20 * MINUTE, 1)]
 
     async def test_a_random_trigger_cannot_be_proved(self, world: World) -> None:
         await world.serve(job(trigger={"type": "interval", "minutes": 10, "jitter": 5}))
