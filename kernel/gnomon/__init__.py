@@ -80,6 +80,7 @@ if TYPE_CHECKING:
     from gnomon.errors import RolledBackError as RolledBackError
     from gnomon.errors import RunCancelled as RunCancelled
     from gnomon.errors import RunOrdersError as RunOrdersError
+    from gnomon.errors import RunSnoozed as RunSnoozed
     from gnomon.errors import SecretError as SecretError
     from gnomon.errors import StoreError as StoreError
     from gnomon.errors import StoreInUseError as StoreInUseError
@@ -170,6 +171,7 @@ _HOMES = {
         "QueueFullError",
         "RolledBackError",
         "RunCancelled",
+        "RunSnoozed",
         "RunOrdersError",
         "ReservedNameError",
         "SecretError",

@@ -345,12 +345,12 @@ class KernelApi(Protocol):
         """Return the runs that have a live body and no outcome yet."""
 
     async def wait(self, execution_id: str) -> Execution:
-        """Wait until a run has ended and its end is durable, and return it; UnknownExecutionError."""
+        """Wait until a run, or the last that it snoozes to, has durably ended, and return it; UnknownExecutionError."""
 
     async def wait_many(self, execution_ids: Iterable[str]) -> list[Execution]:
         """Wait until all these runs have ended and their ends are durable, and return them in the order of their ids.
 
-        UnknownExecutionError.
+        Each is waited for as by `wait`. UnknownExecutionError.
         """
 
     async def timing(self, execution_id: str) -> Timing:

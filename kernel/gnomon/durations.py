@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import functools
 import re
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Self
 
 MICROSECOND = timedelta.resolution
 LONGEST_RUN = timedelta(days=36_525)
 """A hundred years: a run that took longer is damage, and is counted as one of this length."""
+LONGEST_DELAY = timedelta(days=3650)
+"""The limit of every delay of a later run: of a retry, which grows with each attempt, and of a snooze. One that is too
+long would exceed the calendar."""
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 _PART = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(ms|[smhdw])", re.ASCII)
@@ -60,6 +63,19 @@ def _written(duration: timedelta) -> str:
     if micros:
         parts.append(f"{micros / timedelta(milliseconds=1):g}ms")
     return " ".join(parts) or "0s"
+
+
+def snooze_delay(value: object) -> Duration:
+    """Return the delay of a snooze; ValueError for one that is not a duration, not positive or too long."""
+    if isinstance(value, datetime):
+        raise ValueError(f"a snooze takes a delay, got the time {value}: pass the difference from now")
+    try:
+        delay = Duration.parse(value)
+    except ValueError as exc:
+        raise ValueError(f'a snooze takes a delay such as "10m", timedelta(minutes=10) or 600: {exc}') from None
+    if not timedelta() < delay <= LONGEST_DELAY:
+        raise ValueError(f"the delay of a snooze is more than 0 and at most {LONGEST_DELAY.days} days, got {delay}")
+    return delay
 
 
 def decode_hook(expected: type, value: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 
 SHOWN_PROBLEMS = 5
 """Problems of a list that its message names; the attribute has all of them."""
@@ -345,3 +346,15 @@ class RunCancelled(BaseException):
     It derives from BaseException so that `except Exception` in a body cannot swallow it. (The recorded fact is the
     event `Cancelled`.)
     """
+
+
+class RunSnoozed(BaseException):
+    """Raised in a body by `ctx.snooze(...)`: the run ends here and happens again after `delay`. Let it pass.
+
+    It derives from BaseException so that `except Exception` in a body cannot swallow it.
+    """
+
+    def __init__(self, delay: timedelta, reason: str = "") -> None:
+        super().__init__(f"the run is to happen again in {delay}" + (f": {reason}" if reason else ""))
+        self.delay = delay
+        self.reason = reason

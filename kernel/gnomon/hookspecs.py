@@ -63,7 +63,7 @@ def on_missed(event: events.Missed, replaying: bool) -> None:
 
 @hookspec
 def on_cancelled(event: events.Cancelled, replaying: bool) -> None:
-    """Receive the event of a run that was cancelled on request."""
+    """Receive the event of a run that was cancelled on request, or whose body snoozed: `snoozed_until` is set then."""
 
 
 @hookspec

@@ -2,8 +2,9 @@
 
 An execution counts in the hour and on the day of the event that ended it. So the past does not change, and what
 retention deletes is always older than what it leaves. Retries and manual runs are executions of their own; a range of
-fires that were missed together counts as `count` fires. An imported run counts when it ended, and is part of no streak:
-it may be older than runs that are counted already.
+fires that were missed together counts as `count` fires. A run that was snoozed does not count, the run that takes its
+place does. An imported run counts when it ended, and is part of no streak: it may be older than runs that are counted
+already.
 """
 
 from __future__ import annotations
@@ -160,7 +161,12 @@ def _missed(job: JobFold, event: Missed, day_of: ZoneDays) -> None:
 
 
 def _cancelled(job: JobFold, event: Cancelled, day_of: ZoneDays) -> None:
-    _end(job, event, "cancelled", day_of, micros=micros_of(event.execution_time))
+    micros = micros_of(event.execution_time)
+    if event.snoozed_until is None:
+        _end(job, event, "cancelled", day_of, micros=micros)
+        return
+    begun = job.open.pop(event.stream, None)  # the run that takes its place counts
+    _update_last(job, event, "cancelled", begun.at if begun is not None else to_micros(event.at), micros)
 
 
 def _imported(job: JobFold, event: Imported, day_of: ZoneDays) -> None:

@@ -63,7 +63,7 @@ def _open_words(one: Upstream, when: When) -> str | None:
         return f"job {one.job_id}, which {why}"
     if run.status == "success":
         return None
-    attempt = f" (attempt {run.attempt})" if run.attempt > 1 else ""
+    attempt = f" (attempt {run.tries})" if run.tries > 1 else ""
     if run.status == "running":
         return f"run {run.id} of job {one.job_id}{attempt}, which started at {when(run.timestamp)} and is still running"
     if run.status == "scheduled":

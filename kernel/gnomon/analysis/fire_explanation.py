@@ -99,8 +99,9 @@ class FireExplainer:
     async def _explain_attempt(self, explanation: FireExplanation, execution: Execution) -> None:
         stream = await self._store.stream(execution.id)
         started = next((event for event in stream if isinstance(event, events.Started)), None)
-        if execution.attempt > 1:
-            explanation.say(f"It was retried: attempt {execution.attempt} is run {execution.id}.")
+        before = explanation.executions[-2] if len(explanation.executions) > 1 else None
+        if before is not None and not before.is_snoozed:
+            explanation.say(f"It was retried: attempt {execution.tries} is run {execution.id}.")
         if execution.status == "missed":
             await self._explain_missed(explanation, stream)
             return
@@ -225,6 +226,11 @@ class FireExplainer:
                 explanation.say(f"It succeeded{took}.")
             case "failed":
                 explanation.say(*self._failure(run, took))
+            case "cancelled" if run.snoozed_until is not None:
+                why = f": {reason}" if (reason := (run.reason or "").partition(": ")[2]) else ""
+                explanation.say(
+                    f"It snoozed{took} until {self.when(run.snoozed_until)}{why}. Run {run.snoozed_to} takes its place."
+                )
             case "cancelled":
                 explanation.say(f"It was cancelled{took or ' before it started'}{self._cancel_words(stream)}.")
             case "running":
@@ -242,7 +248,7 @@ class FireExplainer:
         sentences = [f"It failed{took} ({run.reason}): {what.splitlines()[0] if what else ''}."]
         schedule = self._history.schedule_at(run.scheduled_time)
         attempts = schedule.job.retry.attempts if schedule is not None and schedule.job is not None else 1
-        if run.attempt >= attempts:
+        if run.tries >= attempts:
             left = f"that was the last of its {attempts} attempts" if attempts > 1 else "the job has no retries"
             sentences.append(f"It was not tried again: {left}.")
         return sentences

@@ -39,7 +39,10 @@ class WaitExplainer:
     async def not_started(self, run: Execution) -> Found:
         """Return what a run waits for."""
         if run.not_before is not None and run.not_before > self._now:
-            return [f"It waits until {self._when(run.not_before)}, as its retry policy says."], []
+            before = await self._store.execution(run.retry_of) if run.retry_of is not None else None
+            is_snoozed = before is not None and before.is_snoozed
+            why = "because the run before it was snoozed" if is_snoozed else "as its retry policy says"
+            return [f"It waits until {self._when(run.not_before)}, {why}."], []
         if run.is_fire and (after := self._after(run)):
             upstream = await upstream_runs(self._store, self._job_id, after, run.scheduled_time)
             if (words := waiting_words(upstream, self._when)) is not None:

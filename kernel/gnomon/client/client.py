@@ -334,12 +334,18 @@ class Client(StatisticsCalls):
         return Page([record.execution() for record in page.items], page.total, page.next)
 
     async def wait(self, execution_id: str) -> Execution:
-        """Wait for the end of a run and return it; UnknownExecutionError."""
-        if (execution := await self.execution(execution_id)).is_over:  # which also refuses the id of a job
-            return execution
-        async for _ in self.follow(execution_id):
-            pass
-        return await self.execution(execution_id)
+        """Wait for the end of a run and return it; UnknownExecutionError.
+
+        Where its body snoozes, this waits for the run that takes its place, and returns that one.
+        """
+        while True:
+            if not (execution := await self.execution(execution_id)).is_over:  # which also refuses the id of a job
+                async for _ in self.follow(execution_id):
+                    pass
+                execution = await self.execution(execution_id)
+            if execution.snoozed_to is None:
+                return execution
+            execution_id = execution.snoozed_to
 
     async def wait_many(self, execution_ids: Iterable[str]) -> list[Execution]:
         """Wait for the ends of these runs and return them in the order of their ids; UnknownExecutionError."""

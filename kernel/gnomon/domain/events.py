@@ -55,10 +55,11 @@ class Scheduled(ExecutionEvent, frozen=True, kw_only=True, tag="scheduled"):
     """A fire, a manual run or a retry was accepted and will run.
 
     `scheduled_time` is the time of the fire; for a retry the time of the original fire, for a manual run the time of
-    the request. `not_before` is the earliest start of a retry. `request_digest` is the digest of a request
-    with an idempotency key: the same key with another request is refused. `cause` is set for runs that are manual, but
-    not triggered one by one. `triggered_by` is the id of the run whose body asked for this one, and `trigger_depth` the
-    number of runs before it in that chain. `source` names the other scheduler that decided the run.
+    the request. `not_before` is the earliest start of a retry, and of a run after a snooze. `attempt` counts both, and
+    `retry_of` is the run before; `snoozes` is how many of the earlier runs were snoozed. `request_digest` is the digest
+    of a request with an idempotency key: the same key with another request is refused. `cause` is set for runs that are
+    manual, but not triggered one by one. `triggered_by` is the id of the run whose body asked for this one, and
+    `trigger_depth` the number of runs before it in that chain. `source` names the other scheduler that decided the run.
     """
 
     scheduled_time: datetime
@@ -71,6 +72,7 @@ class Scheduled(ExecutionEvent, frozen=True, kw_only=True, tag="scheduled"):
     actor: str | None = None
     attempt: int = 1
     retry_of: str | None = None
+    snoozes: int = 0
     not_before: datetime | None = None
     request_digest: str | None = None
     cause: Cause | None = None
@@ -161,12 +163,18 @@ class Missed(ExecutionEvent, frozen=True, kw_only=True, tag="missed"):
 
 
 class Cancelled(ExecutionEvent, frozen=True, kw_only=True, tag="cancelled"):
-    """The run was stopped on request, or withdrawn before it started. `by_kernel` marks an act of the kernel."""
+    """The run was stopped on request, or withdrawn before it started, or its body snoozed.
+
+    `by_kernel` marks an act of the kernel. `snoozed_until` and `snoozed_to` are set for a snooze: the time and the
+    id of the run that takes its place. Older versions would not see an end of another type.
+    """
 
     actor: str | None = None
     by_kernel: bool = False
     reason: str | None = None
     execution_time: float | None = None
+    snoozed_until: datetime | None = None
+    snoozed_to: str | None = None
 
 
 class CancelRequested(ExecutionEvent, frozen=True, kw_only=True, tag="cancel_requested"):

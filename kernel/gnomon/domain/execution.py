@@ -27,7 +27,9 @@ class Execution(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
     `timestamp` is the actual start; before that, and for a run that never started, the time of recording. Times are
     aware UTC, durations are in seconds. `version` is the number of events folded in. `imported_from` names the other
     scheduler that decided the run, or its records that the run was taken over from. `truncated`: it comes from a list
-    that cuts long arguments, results and texts, and some of them have been cut.
+    that cuts long arguments, results and texts, and some of them have been cut. `attempt` counts the runs of one fire
+    or request, `snoozes` those before this one that were snoozed; one that was has `snoozed_until`, the status
+    `cancelled`, and in `snoozed_to` the id of the run that takes its place.
     """
 
     id: str
@@ -47,6 +49,7 @@ class Execution(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
     actor: str | None = None
     attempt: int = 1
     retry_of: str | None = None
+    snoozes: int = 0
     triggered_by: str | None = None
     trigger_depth: int = 0
     not_before: datetime | None = None
@@ -63,6 +66,8 @@ class Execution(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
     return_value: Any = None
     cancel_requested: bool = False
     cancelled_by: str | None = None
+    snoozed_until: datetime | None = None
+    snoozed_to: str | None = None
     warning: str | None = None
     count: int = 1
     first: datetime | None = None
@@ -80,8 +85,18 @@ class Execution(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
 
     @property
     def is_fire(self) -> bool:
-        """Whether this is the first attempt of a fire of the schedule: no manual run, no retry, not imported."""
+        """Whether this is the first run of a fire of the schedule: no manual run, no retry, not imported."""
         return not self.is_manual and self.attempt == 1 and self.imported_from is None
+
+    @property
+    def tries(self) -> int:
+        """The number of attempts that count for `retry`: all but those that were snoozed."""
+        return self.attempt - self.snoozes
+
+    @property
+    def is_snoozed(self) -> bool:
+        """Whether the body has put the run off: it ended without a result, and another run takes its place."""
+        return self.snoozed_until is not None
 
     def apply(self, event: Event) -> None:
         """Fold in one more event; raises TransitionError for an illegal one and then changes nothing."""
@@ -169,6 +184,7 @@ def _scheduled(event: events.Scheduled) -> Execution:
         actor=event.actor,
         attempt=event.attempt,
         retry_of=event.retry_of,
+        snoozes=event.snoozes,
         triggered_by=event.triggered_by,
         trigger_depth=event.trigger_depth,
         not_before=event.not_before,
@@ -272,6 +288,8 @@ def _cancelled(execution: Execution, event: events.Cancelled) -> None:
     execution.status = "cancelled"
     execution.reason = event.reason
     execution.cancelled_by = event.actor or execution.cancelled_by
+    execution.snoozed_until = event.snoozed_until
+    execution.snoozed_to = event.snoozed_to
     execution.execution_time = event.execution_time
     execution.progress = progress.finish(execution.progress, succeeded=False, at=event.at)
 

@@ -209,14 +209,12 @@ class Backfills:
         return isinstance(first, events.Scheduled | events.Missed) and first.request_digest == _digest(backfill)
 
     async def _succeeded(self, run: Execution) -> bool:
-        """Return whether an earlier run, or a retry of it, is a success."""
+        """Return whether an earlier run, or a run that follows it, is a success or may become one."""
         found: Execution | None = run
-        attempt = 1
         while found is not None:
-            if found.status == "success":
+            if found.status == "success" or not found.is_over:
                 return True
-            attempt += 1
-            found = await self._find(retry_id(run, attempt))
+            found = await self._find(retry_id(found, found.attempt + 1))
         return False
 
     async def _find(self, identity: str) -> Execution | None:

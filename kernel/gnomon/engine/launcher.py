@@ -11,7 +11,7 @@ from gnomon.domain import events
 from gnomon.domain.events import MissedReason
 from gnomon.domain.execution import Execution, execution_id
 from gnomon.domain.operator_actions import KERNEL
-from gnomon.engine.active_run import RETRIED, ActiveRun
+from gnomon.engine.active_run import ActiveRun
 from gnomon.engine.admission import Admission, Ticket, Verdict
 from gnomon.engine.dependencies import Dependencies
 from gnomon.engine.job_table import JobTable
@@ -19,7 +19,7 @@ from gnomon.engine.journal import Journal
 from gnomon.engine.loop_watchdog import LoopWatchdog
 from gnomon.engine.queue_room import QueueRoom
 from gnomon.engine.rate_timer import RateTimer
-from gnomon.engine.retries import retry_delay, retry_id
+from gnomon.engine.retries import next_run
 from gnomon.engine.supervisor import Supervisor
 from gnomon.engine.timetable import DueFires
 from gnomon.engine.upstream_times import Nominal
@@ -219,36 +219,17 @@ class Launcher:
             if execution.job_id == job.id and execution.status == "scheduled" and execution.id not in in_line:
                 self.resume(execution, job)
 
-    def retry(self, failed: Execution, job: Job) -> None:
-        """Schedule the next attempt of a failed run if its policy has one left and nobody cancelled it."""
-        if failed.attempt >= job.retry.attempts or failed.reason not in RETRIED or failed.cancel_requested:
-            return
-        delay = retry_delay(job.retry, failed.attempt)
-        execution = self._schedule(
-            retry_id(failed, failed.attempt + 1),
-            job,
-            scheduled_time=failed.scheduled_time,
-            is_manual=failed.is_manual,
-            force=failed.force,
-            args=failed.args,
-            kwargs=failed.kwargs,
-            labels=failed.labels,
-            actor=failed.actor,
-            attempt=failed.attempt + 1,
-            retry_of=failed.id,
-            triggered_by=failed.triggered_by,
-            trigger_depth=failed.trigger_depth,
-            not_before=self._clock.now() + delay,
-            cause=failed.cause,
-        )
-        self._admit_when_due(execution, job)
+    def run_again(self, ended: Execution, job: Job) -> None:
+        """Schedule the run that follows one that failed and may be retried, or that its body snoozed."""
+        if (following := next_run(ended, job.retry, self._clock.now())) is not None:
+            identity, facts = following
+            self._admit_when_due(self._schedule(identity, job, **facts), job)
 
     def _admit_when_due(self, execution: Execution, job: Job) -> None:
         due = execution.not_before or execution.scheduled_time
         wait = 0.0
-        if execution.not_before is not None:  # where the clock was set back since, no longer than the policy says
-            longest = retry_delay(job.retry, max(execution.attempt - 1, 1))
-            wait = min(due - self._clock.now(), longest * (1 + job.retry.jitter)) / timedelta(seconds=1)
+        if execution.not_before is not None:  # where the clock was set back since, no longer than was decided then
+            wait = min(due - self._clock.now(), due - execution.timestamp) / timedelta(seconds=1)
         if wait <= 0:
             self._admit(execution, job, due)
         else:
@@ -373,13 +354,21 @@ class Launcher:
         body_runs = active.keeps_slot and not active.body_has_ended
         some_wait = self._admission.release(active.execution.id, active.job.id, body_runs=body_runs)
         try:
-            if active.execution.status == "failed" and (registered := self._jobs.get(active.job.id)) is not None:
-                self.retry(active.execution, registered.job)
+            if active.execution.status != "success":
+                self._follow_up(active)
             if some_wait:
                 self.start_waiting()
             self.room.offer()
         except DeposedError as exc:
             log.error("waiting runs are no longer started", problem=str(exc))
+
+    def _follow_up(self, active: ActiveRun) -> None:
+        execution = active.execution
+        if (registered := self._jobs.get(execution.job_id)) is not None:
+            self.run_again(execution, registered.job)
+        elif execution.snoozed_to is not None:  # its end names the run that takes its place
+            self.run_again(execution, active.job)
+            self.withdraw(self._journal.live[execution.snoozed_to], KERNEL, "the job was removed")
 
 
 def _grace(ticket: Ticket) -> timedelta:

@@ -38,7 +38,7 @@ async def recover(
         if log_failures:
             log_failure(execution, registered.job.retry.attempts if registered is not None else 1)
         if registered is not None:
-            launcher.retry(execution, registered.job)
+            launcher.run_again(execution, registered.job)
         journal.forget(execution.id)
     for execution in reversed(accepted):  # oldest first, as they came
         _resume(execution, journal, launcher, clock, jobs)

@@ -1,15 +1,15 @@
-"""When the next attempt of a failed run begins, and its id."""
+"""The next run after one that failed or was snoozed: whether there is one, when it begins, and its id."""
 
 from __future__ import annotations
 
 import random
-from datetime import timedelta
+from datetime import datetime, timedelta
+from typing import Any
 
 from gnomon.domain.execution import Execution, execution_id
+from gnomon.durations import LONGEST_DELAY
+from gnomon.engine.active_run import RETRIED
 from gnomon.jobs.job import Retry
-
-LONGEST_DELAY = timedelta(days=3650)
-"""The limit of every retry delay: one that grows with each attempt would soon exceed a timedelta or the calendar."""
 
 
 def retry_delay(retry: Retry, attempt: int) -> timedelta:
@@ -22,8 +22,40 @@ def retry_delay(retry: Retry, attempt: int) -> timedelta:
     return timedelta(seconds=seconds * (1 + retry.jitter * random.random()))  # noqa: S311 - it only spreads load
 
 
-def retry_id(failed: Execution, attempt: int) -> str:
-    """Return the id of the next attempt: from the time of a fire, from the first run of a manual one."""
-    if failed.is_manual:
-        return execution_id(f"{failed.job_id}\0{failed.retry_of or failed.id}", failed.scheduled_time, attempt)
-    return execution_id(failed.job_id, failed.scheduled_time, attempt)
+def retry_id(ended: Execution, attempt: int) -> str:
+    """Return the id of a later run: from the time of a fire, from the first run of a manual one."""
+    if ended.is_manual:
+        return execution_id(f"{ended.job_id}\0{ended.retry_of or ended.id}", ended.scheduled_time, attempt)
+    return execution_id(ended.job_id, ended.scheduled_time, attempt)
+
+
+def next_run(ended: Execution, retry: Retry, now: datetime) -> tuple[str, dict[str, Any]] | None:
+    """Return the id and the facts of the run that follows one that has ended; None where none does.
+
+    A snooze is always followed. A failure is where the policy has an attempt left and nobody has cancelled the run.
+    """
+    snoozes, not_before = ended.snoozes, ended.snoozed_until
+    if not_before is not None:
+        snoozes += 1
+    else:
+        if ended.status != "failed" or ended.reason not in RETRIED or ended.cancel_requested:
+            return None
+        if ended.tries >= retry.attempts:
+            return None
+        not_before = now + retry_delay(retry, ended.tries)
+    return retry_id(ended, ended.attempt + 1), {
+        "scheduled_time": ended.scheduled_time,
+        "is_manual": ended.is_manual,
+        "force": ended.force,
+        "args": ended.args,
+        "kwargs": ended.kwargs,
+        "labels": ended.labels,
+        "actor": ended.actor,
+        "attempt": ended.attempt + 1,
+        "retry_of": ended.id,
+        "snoozes": snoozes,
+        "triggered_by": ended.triggered_by,
+        "trigger_depth": ended.trigger_depth,
+        "not_before": not_before,
+        "cause": ended.cause,
+    }

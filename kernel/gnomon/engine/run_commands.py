@@ -128,7 +128,23 @@ class RunCommands(KernelComponents):
         return ended
 
     async def _end_of(self, execution_id: str) -> Execution:
-        """Wait until a run has ended, and return it; its end may not be durable yet."""
+        """Wait until a run has ended, and return it; its end may not be durable yet.
+
+        One that is snoozed has not had its outcome: this waits for the run that takes its place.
+        """
+        ended = await self._own_end_of(execution_id)
+        while ended.snoozed_to is not None:
+            ended = await self._own_end_of(ended.snoozed_to)
+        return ended
+
+    @on_kernel_loop
+    async def end_of(self, execution_id: str) -> Execution:
+        """Wait until this very run has ended, also by a snooze, and return it."""
+        ended = await self._own_end_of(execution_id)
+        await self._durable()
+        return ended
+
+    async def _own_end_of(self, execution_id: str) -> Execution:
         view = self._journal.live.get(execution_id) or self._journal.ended.get(execution_id)
         if view is None:
             view = await self._get(execution_id)

@@ -6,9 +6,10 @@ from gnomon.domain import events
 from gnomon.engine.active_run import ActiveRun, Ending
 from gnomon.engine.failure_log import log_failure
 from gnomon.engine.journal import Journal
+from gnomon.engine.snoozes import snooze_facts
 from gnomon.ports import Clock
 from gnomon.runners.base import Outcome
-from gnomon.runners.context import TEXT_LIMIT
+from gnomon.runners.step_declarations import TEXT_LIMIT
 from gnomon.text import shorten
 
 
@@ -45,6 +46,14 @@ class RunRecorder:
                 actor=execution.cancelled_by,
                 reason=active.cancel_reason,
                 execution_time=spent,
+            )
+        elif outcome.snooze is not None:
+            self._journal.record(
+                events.Cancelled,
+                execution.id,
+                active.job.id,
+                execution_time=spent,
+                **snooze_facts(execution, outcome.snooze, self._clock.now()),
             )
         else:
             self._journal.record(

@@ -309,7 +309,7 @@ class Supervisor:
     @staticmethod
     def _overrule_by_timeout(active: ActiveRun, outcome: Outcome, limit: timedelta) -> None:
         """End a run as failed(timeout) that ended by itself after its timeout, on a loop that was blocked till then."""
-        if active.ending is not None or outcome.cancelled:
+        if active.ending is not None or (outcome.cancelled and outcome.snooze is None):
             return
         if outcome.execution_time > limit.total_seconds():
             took = f"it ended after {outcome.execution_time:.1f} s"

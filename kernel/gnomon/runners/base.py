@@ -30,13 +30,20 @@ from gnomon.jobs.secrets import open_arguments
 from gnomon.runners.context import Context
 
 
+class Snooze(msgspec.Struct, frozen=True):
+    """The wish of a body to run again after so many seconds; `reason` is a bounded text, empty where it gave none."""
+
+    seconds: float
+    reason: str = ""
+
+
 class Outcome(msgspec.Struct, frozen=True):
     """How a body ended: with a value, with an exception, or because it was asked to stop.
 
     `value` is JSON and the texts are bounded, as `runners.outcome` builds them. `error_type` is None exactly when the
-    body returned. `cancelled` means that the body stopped on request, `killed` that its process was ended by a signal.
-    `execution_time` is in seconds on the monotonic clock. `exception` is what the body raised, for the logging of the
-    program: None where it was raised in another process, or may contain secrets.
+    body returned or snoozed. `cancelled` means that the body stopped on request, or with a `snooze`; `killed` that its
+    process was ended by a signal. `execution_time` is in seconds on the monotonic clock. `exception` is what the body
+    raised, for the logging of the program: None where it was raised in another process, or may contain secrets.
     """
 
     execution_time: float
@@ -46,6 +53,7 @@ class Outcome(msgspec.Struct, frozen=True):
     traceback: str | None = None
     cancelled: bool = False
     killed: bool = False
+    snooze: Snooze | None = None
     exception: BaseException | None = None
 
     @property

@@ -207,6 +207,7 @@ def _result(outcome: Outcome) -> Result:
         error_message=outcome.error_message,
         traceback=outcome.traceback,
         cancelled=outcome.cancelled,
+        snooze=outcome.snooze,
     )
 
 

@@ -16,6 +16,7 @@ import msgspec
 
 from gnomon.domain.events import DeclaredStep
 from gnomon.domain.execution import Execution
+from gnomon.runners.base import Snooze
 from gnomon.runners.orders import BodyOrder, OrderFailure
 
 MESSAGE_LIMIT = 4 * 1024 * 1024
@@ -105,6 +106,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, tag="result"):
     error_message: str | None = None
     traceback: str | None = None
     cancelled: bool = False
+    snooze: Snooze | None = None
 
 
 MessageToChild = Assignment | CancelRequest | SecretsHidden | OrderAnswered

@@ -10,21 +10,22 @@ import math
 import time
 from _thread import RLock  # threading.RLock is a function around it
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from threading import Lock
-from typing import Any, Protocol, TypeVar
+from typing import Any, NoReturn, Protocol, TypeVar
 
 from gnomon.api import Triggered
 from gnomon.domain.events import DeclaredStep
 from gnomon.domain.execution import Execution
 from gnomon.domain.progress import MAX_STEPS, MORE_STEPS
 from gnomon.domain.run_order import WhenFull
-from gnomon.errors import NotInRunError, RunCancelled
+from gnomon.durations import snooze_delay
+from gnomon.errors import NotInRunError, RunCancelled, RunSnoozed
 from gnomon.jobs.job import Job
 from gnomon.runners.log_buffer import LogBuffer, ProgressReader, bounded_count
 from gnomon.runners.masking import Mask
 from gnomon.runners.orders import AddJobOrder, Answer, BodyOrder, add_job_order, trigger_order
-from gnomon.safe_text import safe_repr
+from gnomon.runners.step_declarations import TEXT_LIMIT, declare_step
 from gnomon.tasks import running
 from gnomon.text import shorten, writable
 
@@ -32,9 +33,6 @@ T = TypeVar("T")
 
 PROGRESS_RATE = 4.0
 """Progress events per second and execution, at most: a viewer cannot see more, and each one is an event in the log."""
-
-TEXT_LIMIT = 4 * 1024
-"""Characters kept of a message, an item or a step's name."""
 
 COUNTS = frozenset({"current_item", "processed_items", "total_items"})
 """Fields that belong to one step."""
@@ -142,8 +140,13 @@ class Context:
 
     @property
     def attempt(self) -> int:
-        """1 for the first attempt, 2 for the first retry."""
-        return self._execution.attempt
+        """1 for the first attempt, 2 for the first retry. A run after a snooze is the same attempt."""
+        return self._execution.tries
+
+    @property
+    def snoozes(self) -> int:
+        """How often this run has been snoozed before."""
+        return self._execution.snoozes
 
     @property
     def is_manual(self) -> bool:
@@ -223,6 +226,17 @@ class Context:
             yield item
             done += 1
         self.progress(processed_items=done, total_items=total)
+
+    def snooze(self, delay: str | float | timedelta, reason: str = "") -> NoReturn:
+        """End this run here, and run the job again with the same arguments after a delay: `ctx.snooze("10m")`.
+
+        That is not a failure and uses up no attempt of `retry`. The next run has `attempt` and `scheduled_time` of this
+        one, and `snoozes` one higher; it waits in the log, so a restart does not lose it, and can be cancelled.
+        `reason` is shown with the run. Raises RunSnoozed, which the body lets pass; ValueError for a delay that is not
+        positive or longer than ten years.
+        """
+        self.checkpoint()
+        raise RunSnoozed(snooze_delay(delay), writable(shorten(str(reason), TEXT_LIMIT)))
 
     def trigger(
         self,
@@ -356,16 +370,6 @@ def _merged(pending: dict[str, Any], fields: dict[str, Any]) -> dict[str, Any]:
     if "skipped" in fields and "skipped" in pending:
         fields = {**fields, "skipped": [*pending["skipped"], *fields["skipped"]][-MAX_STEPS:]}
     return pending | fields
-
-
-def declare_step(step: str | tuple[str, float] | DeclaredStep) -> DeclaredStep:
-    """Return a declared step for a name or a (name, weight) pair."""
-    if isinstance(step, str):
-        return DeclaredStep(shorten(step, TEXT_LIMIT))
-    name, weight = (step.name, step.weight) if isinstance(step, DeclaredStep) else step
-    if not isinstance(name, str):
-        raise TypeError(f"a step needs a name, got {safe_repr(name)}")
-    return DeclaredStep(shorten(name, TEXT_LIMIT), float(weight))
 
 
 enter, leave = running.set, running.reset

@@ -6,13 +6,15 @@ Reading an object of a body runs the body's code, which may raise anything. None
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
-from gnomon.errors import RunCancelled
+from gnomon.durations import snooze_delay
+from gnomon.errors import RunCancelled, RunSnoozed
 from gnomon.json_depth import CUT, is_text_too_deep, is_too_deep
-from gnomon.runners.base import Outcome
+from gnomon.runners.base import Outcome, Snooze
 from gnomon.runners.masking import Mask, hide_secret
 from gnomon.safe_text import safe_repr, safe_str, safe_traceback, type_name
 
@@ -28,8 +30,13 @@ def success_outcome(value: Any, execution_time: float, mask: Mask | None = None)
 
 
 def failure_outcome(exc: BaseException, execution_time: float, mask: Mask | None = None) -> Outcome:
-    """Return the outcome of a body that raised; RunCancelled and CancelledError mean that it was stopped."""
+    """Return the outcome of a body that raised; RunCancelled and CancelledError mean that it was stopped.
+
+    RunSnoozed, alone or from a task group, means that it is to run again later.
+    """
     hide = mask.hide if mask is not None else None
+    if (snooze := _snooze(exc, hide)) is not None:
+        return Outcome(execution_time, cancelled=True, snooze=snooze)
     return Outcome(
         execution_time,
         error_type=type_name(exc),
@@ -38,6 +45,21 @@ def failure_outcome(exc: BaseException, execution_time: float, mask: Mask | None
         cancelled=issubclass(type(exc), RunCancelled | asyncio.CancelledError),  # isinstance() asks for __class__ too
         exception=exc if mask is None else None,
     )
+
+
+def _snooze(exc: BaseException, hide: Callable[[str], str] | None) -> Snooze | None:
+    """Return the snooze with which a body ended: a task group wraps the exception, and may hold nothing else.
+
+    None for any other exception, and for one that the body made itself, with values that are not valid.
+    """
+    while type(exc) is BaseExceptionGroup and len(exc.exceptions) == 1:
+        exc = exc.exceptions[0]
+    if type(exc) is not RunSnoozed:
+        return None
+    try:
+        return Snooze(snooze_delay(exc.delay).total_seconds(), safe_str(exc.reason, ERROR_LIMIT, hide))
+    except (ValueError, AttributeError):
+        return None
 
 
 def as_json(value: Any, mask: Mask | None = None) -> Any:

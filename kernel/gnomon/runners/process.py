@@ -222,6 +222,7 @@ def _outcome(result: Result) -> Outcome:
         error_message=result.error_message,
         traceback=result.traceback,
         cancelled=result.cancelled,
+        snooze=result.snooze,
     )
 
 

@@ -69,6 +69,14 @@ def cancelled(job_id: str = "sync", at: datetime = NOON, actor: str = "ann", **p
     return extend(asked, events.Cancelled, actor=actor, reason="not today", execution_time=2.0)
 
 
+def snoozed(job_id: str = "sync", at: datetime = NOON, **payload: Any) -> list[Event]:
+    """Return the history of a run whose body snoozed for ten minutes."""
+    begun = running(job_id, at, **payload)
+    until, later = begun[-1].at + timedelta(minutes=10), execution.execution_id(job_id, at, 2)
+    snooze: dict[str, Any] = {"reason": "snoozed for 10m: no file", "snoozed_until": until, "snoozed_to": later}
+    return extend(begun, events.Cancelled, execution_time=1.0, **snooze)
+
+
 def missed(
     job_id: str = "sync", at: datetime = NOON, reason: events.MissedReason = "late", **payload: Any
 ) -> list[Event]:
@@ -160,6 +168,7 @@ def every_type() -> list[list[Event]]:
         extend(reported, events.Succeeded, execution_time=2.0),
         missed("range", reason="downtime", count=3, first=NOON, last=NOON + 2 * SECOND),
         cancelled("cancelled"),
+        snoozed("snoozed"),
         late,
         hidden,
         imported("imported"),

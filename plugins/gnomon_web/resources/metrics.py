@@ -69,7 +69,8 @@ class Metrics:
     def _count_end(self, event: Succeeded | Failed | Missed | Cancelled) -> None:
         job = self._label(event)
         fires = event.count if isinstance(event, Missed) else 1
-        self._executions.labels(job, STATUS_OF[type(event)]).inc(fires)
+        is_snoozed = isinstance(event, Cancelled) and event.snoozed_until is not None
+        self._executions.labels(job, "snoozed" if is_snoozed else STATUS_OF[type(event)]).inc(fires)
         if not isinstance(event, Missed) and event.execution_time is not None:
             self._seconds.labels(job).observe(event.execution_time)
 

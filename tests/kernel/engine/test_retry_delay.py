@@ -5,7 +5,8 @@ from datetime import timedelta
 import pytest
 
 from gnomon import Duration, Retry
-from gnomon.engine.retries import LONGEST_DELAY, retry_delay
+from gnomon.durations import LONGEST_DELAY
+from gnomon.engine.retries import retry_delay
 
 HUGE = Duration(days=999_999_999)
 

@@ -38,7 +38,7 @@ def recount(events: Sequence[Event], zone: str = "UTC") -> dict[str, dict[str, A
     executions = {history[0].stream: fold(history) for history in told}
     ends, of_job = defaultdict(list), defaultdict(list)
     for event in events:
-        if isinstance(event, ENDS):
+        if isinstance(event, ENDS) and not executions[event.stream].is_snoozed:
             ends[event.job_id].append((event.at, executions[event.stream]))
     for execution in executions.values():
         of_job[execution.job_id].append(execution)
@@ -64,7 +64,7 @@ def _job(executions: list[Execution], ends: list[tuple[datetime, Execution]], zo
     days: dict[date, list[int]] = {}
     hours: dict[datetime, list[int]] = {}
     for execution in executions:
-        counts[execution.status] += execution.count
+        counts[execution.status] += 0 if execution.is_snoozed else execution.count
     for at, execution in ends:
         day, hour = at.astimezone(zone).date(), at.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
         for row in (days.setdefault(day, [0, 0, 0, 0]), hours.setdefault(hour, [0, 0, 0, 0])):

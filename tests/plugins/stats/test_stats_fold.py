@@ -26,6 +26,7 @@ from gnomon.testing.histories import (
     numbered,
     running,
     scheduled,
+    snoozed,
     succeeded,
     unknown,
 )
@@ -41,6 +42,7 @@ KINDS: dict[str, Any] = {
     "success": lambda job, at, seconds: extend(running(job, at), Succeeded, execution_time=seconds),
     "failed": failed,
     "cancelled": cancelled,
+    "snoozed": snoozed,
     "taken back": lambda job, at: extend(scheduled(job, at), Cancelled, actor="ann"),
     "missed": missed,
     "missed after all": lambda job, at: extend(scheduled(job, at), Missed, scheduled_time=at, reason="downtime"),
@@ -141,7 +143,8 @@ def test_every_type_of_event_is_counted_or_skipped() -> None:
     statistics = folded(numbered(*every_type()))
 
     counts = {job_id: job_statistics(statistics, job_id).total for job_id in statistics.jobs}
-    assert counts == {"success": 1, "progress": 1, "range": 3, "cancelled": 1, "late": 1, "hidden": 1, "imported": 1}
+    expected = {"success": 1, "progress": 1, "range": 3, "cancelled": 1, "snoozed": 0, "late": 1, "hidden": 1}
+    assert counts == {**expected, "imported": 1}
 
 
 def test_a_run_counts_on_the_day_on_which_it_ended_in_the_zone_of_the_statistics() -> None:

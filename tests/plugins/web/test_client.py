@@ -25,6 +25,7 @@ from gnomon import (
 )
 from gnomon.cli.access import remote as remote_kernel
 from gnomon.client import Client, ClientError, NoServerError, NotAllowedError, patience
+from gnomon.clock import SystemClock
 from gnomon.domain.records import ActionQuery
 from gnomon_stats import StatsPlugin
 from proxies import proxied
@@ -71,6 +72,22 @@ async def test_what_the_client_returns_is_what_the_kernel_has(serve: Serve, conf
         assert await client.actions(job_id="job") == await ask.kernel.actions(ActionQuery(job_id="job"))
         with pytest.raises(UnknownJobError, match="did you mean 'job'"):
             await client.actions(job_id="jab")
+
+
+async def test_the_client_waits_for_the_run_that_takes_the_place_of_a_snoozed_one(serve: Serve) -> None:
+    async def body(ctx: Context) -> int:
+        if ctx.snoozes < 2:
+            ctx.snooze("20ms")
+        return ctx.snoozes
+
+    async with serve(job(body), kernel={"clock": SystemClock()}) as ask, Client(ask.web.url) as client:
+        first = (await client.trigger("job")).execution
+        ended = await client.wait(first.id)
+        begun = await client.execution(first.id)
+
+        assert (ended.status, ended.return_value, ended.snoozes) == ("success", 2, 2)
+        assert begun == await ask.kernel.execution(first.id)
+        assert (begun.status, begun.is_snoozed) == ("cancelled", True)
 
 
 @pytest.mark.parametrize("plugins", [[], [StatsPlugin()]], ids=["the store", "the plugin stats"])

@@ -127,15 +127,19 @@ async def _run(kernel: Kernel, *, job_id: str, kwargs: dict[str, Any], force: bo
 
 async def _follow(kernel: Kernel, execution_id: str, display: RunProgress, stop: asyncio.Event) -> Execution:
     """Show the progress of a run until it ends; cancel it when `stop` is set."""
+    from gnomon.cli.output.run_result import snooze_sentence
+
     is_cancelled = False
     async with asyncio.TaskGroup() as tasks:
         end = tasks.create_task(kernel.wait(execution_id))
         while not end.done():
             await asyncio.wait([end], timeout=POLL_INTERVAL_S)
+            while (execution := await kernel.execution(execution_id)).snoozed_to is not None:
+                echo(snooze_sentence(execution), err=True)
+                execution_id = execution.snoozed_to
             if stop.is_set() and not is_cancelled and not end.done():
                 is_cancelled = True
                 await _cancel(kernel, execution_id)
-            execution = await kernel.execution(execution_id)
             display.show(execution.progress, await kernel.timing(execution_id))
     return end.result()
 

@@ -199,13 +199,13 @@ def _print(page: Page, zone: tzinfo | None) -> None:
 def _row(execution: Execution, width: int, zone: tzinfo | None) -> tuple[str | Text, ...]:
     from rich.text import Text
 
-    from gnomon.cli.output.states import style_of, with_glyph
+    from gnomon.cli.output.states import state_of, style_of, with_glyph
     from gnomon.text import length, moment
 
     return (
         execution.id[:width],
         execution.job_id,
-        Text(with_glyph(execution.status), style_of(execution.status)),
+        Text(with_glyph(state_of(execution)), style_of(state_of(execution))),
         moment(execution.timestamp, zone, seconds=True),
         length(execution.execution_time),
         details(execution),
@@ -223,7 +223,8 @@ def details(execution: Execution) -> str:
     progress = execution.progress
     words = [
         _asked_by(execution),
-        f"attempt {execution.attempt}" if execution.attempt > 1 else "",
+        f"attempt {execution.tries}" if execution.tries > 1 else "",
+        f"snoozed {execution.snoozes}× before" if execution.snoozes else "",
         f"{execution.count} fires" if execution.count > 1 else "",
         execution.reason or "",
         (execution.error_message or execution.detail or "").strip().partition("\n")[0],

@@ -120,16 +120,23 @@ def _follow(kernel: ReachedKernel, request: Request, *, as_json: bool) -> int:
 
 async def _run(kernel: ReachedKernel, request: Request, started: list[str]) -> Execution:
     from gnomon.cli.output.progress_bar import RunProgress
+    from gnomon.cli.output.run_result import snooze_sentence
 
     async with kernel:
         triggered = await request(kernel)
         execution_id = triggered.execution.id
         started.append(execution_id)
         echo(_sentence(triggered), err=True)
-        with RunProgress(triggered.execution.job_id) as display:
-            async for state in kernel.follow_run(execution_id):
-                display.show(state.view, state.timing)
-        return await kernel.execution(execution_id)
+        while True:
+            with RunProgress(triggered.execution.job_id) as display:
+                async for state in kernel.follow_run(execution_id):
+                    display.show(state.view, state.timing)
+            execution = await kernel.execution(execution_id)
+            if execution.snoozed_to is None:
+                return execution
+            echo(snooze_sentence(execution), err=True)
+            execution_id = execution.snoozed_to
+            started[:] = [execution_id]
 
 
 def _sentence(triggered: Triggered) -> str:

@@ -71,7 +71,8 @@ Description = tuple[str, str, dict[str, Any]]
 def _scheduled(event: events.Scheduled, _: str | None) -> Description:
     facts = {
         "by": event.actor if event.triggered_by is None else f"run {event.triggered_by}",
-        "attempt": event.attempt if event.attempt > 1 else None,
+        "attempt": tries if (tries := event.attempt - event.snoozes) > 1 else None,
+        "snoozes": event.snoozes or None,
         "not_before": event.not_before,
     }
     return "debug" if event.is_fire else "info", "scheduled", facts
@@ -117,6 +118,9 @@ def _missed(event: events.Missed, _: str | None) -> Description:
 
 def _cancelled(event: events.Cancelled, _: str | None) -> Description:
     took = None if event.execution_time is None else round(event.execution_time, 3)
+    if event.snoozed_until is not None:
+        next_run = {"until": event.snoozed_until, "next": event.snoozed_to}
+        return "info", "snoozed", {**next_run, "reason": event.reason, "took_s": took}
     return "warning", "cancelled", {"by": event.actor, "reason": event.reason, "took_s": took}
 
 

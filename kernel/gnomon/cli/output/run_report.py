@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from gnomon.cli.output.event_text import describe
-from gnomon.cli.output.states import format_facts, style_of, with_glyph
+from gnomon.cli.output.states import format_facts, state_of, style_of, with_glyph
 from gnomon.cli.output.tables import output
 from gnomon.domain import events
 from gnomon.domain.events import Event
@@ -37,7 +37,7 @@ def print_report(
 ) -> None:
     """Print the report of a run, with times in `zone`."""
     console = console or output()
-    head = Text.assemble((with_glyph(execution.status), style_of(execution.status)), f"  {execution.job_id}")
+    head = Text.assemble((with_glyph(state_of(execution)), style_of(state_of(execution))), f"  {execution.job_id}")
     console.print(head, Text(execution.id), sep="  ")
     _section(console, "", facts(execution, zone))
     _section(console, "arguments", arguments(execution))
@@ -64,7 +64,11 @@ def facts(execution: Execution, zone: tzinfo | None) -> list[tuple[str, str]]:
         "by hand": (execution.actor or "yes") if _is_by_hand(execution) else None,
         "cause": CAUSES[execution.cause] if execution.cause is not None else None,
         "triggered by": f"run {execution.triggered_by}" if execution.triggered_by is not None else None,
-        "attempt": f"{execution.attempt}, of {execution.retry_of}" if execution.attempt > 1 else None,
+        "attempt": str(execution.tries) if execution.tries > 1 else None,
+        "snoozed before": f"{execution.snoozes} times" if execution.snoozes else None,
+        "follows": f"run {execution.retry_of}" if execution.retry_of is not None else None,
+        "snoozed until": moment(execution.snoozed_until, zone, seconds=True) if execution.snoozed_until else None,
+        "runs again as": f"run {execution.snoozed_to}" if execution.snoozed_to is not None else None,
         "reason": execution.reason,
         "detail": execution.detail,
         "labels": ", ".join(label_texts(execution.labels)),

@@ -5,9 +5,9 @@ from __future__ import annotations
 from gnomon.cli.output.console import echo
 from gnomon.cli.output.event_text import first_line
 from gnomon.cli.output.json_output import execution_record, print_json
-from gnomon.cli.output.states import with_glyph
+from gnomon.cli.output.states import state_of, with_glyph
 from gnomon.domain.execution import Execution
-from gnomon.text import length
+from gnomon.text import length, moment
 
 EXIT_CANCELLED = 130
 
@@ -38,4 +38,10 @@ def summary(execution: Execution) -> str:
     reason = ": ".join(word for word in (execution.reason, detail) if word)
     hint = "; --force skips the guards" if execution.reason == "guard" else ""
     cause = f"  ({reason}{hint})" if reason else ""
-    return f"{with_glyph(execution.status)}  {execution.job_id}{took}{cause}  {execution.id}"
+    return f"{with_glyph(state_of(execution))}  {execution.job_id}{took}{cause}  {execution.id}"
+
+
+def snooze_sentence(execution: Execution) -> str:
+    """Return a line about a run that snoozed, for a command that goes on waiting."""
+    until = moment(execution.snoozed_until, None, seconds=True) if execution.snoozed_until is not None else "later"
+    return f"run {execution.id} is {execution.reason}; waiting for run {execution.snoozed_to} at {until}"

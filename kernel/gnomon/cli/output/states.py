@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime, tzinfo
 from typing import Any
 
+from gnomon.domain.execution import Execution
 from gnomon.text import length, moment
 
 GLYPHS = {
@@ -15,6 +16,7 @@ GLYPHS = {
     "failed": "✘",
     "missed": "○",
     "cancelled": "■",
+    "snoozed": "↻",
     "active": "●",
     "paused": "‖",
     "new": "+",
@@ -30,10 +32,16 @@ STYLES = {
     "failed": "red",
     "missed": "yellow",
     "cancelled": "magenta",
+    "snoozed": "blue",
     "paused": "yellow",
     "overdue": "yellow",
     "enabled": "green",
 }
+
+
+def state_of(execution: Execution) -> str:
+    """Return the state of a run in a word: its status, or that it was snoozed."""
+    return "snoozed" if execution.is_snoozed else execution.status
 
 
 def with_glyph(state: str) -> str:

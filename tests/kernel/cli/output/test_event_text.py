@@ -41,6 +41,16 @@ def event(kind: type[Event], after: float = 0.0, version: int = 1, **payload: An
             {"reason": "overlap", "detail": "still going on", "due": AT},
         ),
         (event(events.Cancelled, actor="ana", reason="late"), "warning", {"by": "ana", "reason": "late"}),
+        (
+            event(events.Cancelled, reason="snoozed for 1m", execution_time=0.5, snoozed_until=AT, snoozed_to="x"),
+            "info",
+            {"until": AT, "next": "x", "reason": "snoozed for 1m", "took_s": 0.5},
+        ),
+        (
+            event(events.Scheduled, scheduled_time=AT, attempt=4, snoozes=2, not_before=AT),
+            "info",
+            {"attempt": 2, "snoozes": 2, "not_before": AT},
+        ),
     ],
 )
 def test_each_event_is_one_line_with_its_facts(event_: Event, level: str, line: dict[str, Any]) -> None:

@@ -16,9 +16,11 @@ from gnomon.cli.commands import runs
 from gnomon.cli.commands.runs import details
 from gnomon.cli.output.run_report import error, facts, print_report, timeline
 from gnomon.cli.output.run_result import summary
+from gnomon.cli.output.states import state_of
 from gnomon.domain import events
 from gnomon.domain.events import Event
 from gnomon.domain.execution import STATUSES, fold
+from gnomon.testing.histories import scheduled, snoozed
 
 AT = datetime(2026, 12, 1, 10, 0, tzinfo=UTC)
 SHANGHAI = ZoneInfo("Asia/Shanghai")
@@ -93,6 +95,20 @@ def test_unknown_facts_are_left_out() -> None:
     names = [name for name, _ in facts(fold(failed_run()), SHANGHAI)]
 
     assert names == ["due", "started", "took", "reason", "ran on"]
+
+
+def test_a_snoozed_run_is_shown_as_that_and_so_is_the_run_after_it() -> None:
+    first = snoozed()
+    later = fold(scheduled(attempt=3, snoozes=2, retry_of=first[0].stream, not_before=AT))
+
+    found, after = dict(facts(fold(first), SHANGHAI)), dict(facts(later, SHANGHAI))
+
+    assert state_of(fold(first)) == "snoozed"
+    assert "↻ snoozed" in summary(fold(first))
+    assert found["snoozed until"].startswith("2026-12-01 20:10:01")
+    assert found["runs again as"] == f"run {fold(first).snoozed_to}"
+    assert (after["snoozed before"], after["follows"]) == ("2 times", f"run {first[0].stream}")
+    assert "attempt" not in after
 
 
 def test_a_range_of_missed_fires_is_shown_with_its_bounds() -> None:

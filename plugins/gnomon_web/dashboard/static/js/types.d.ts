@@ -53,6 +53,9 @@ export interface Run {
   force: boolean;
   attempt: number;
   retry_of: string | null;
+  snoozes?: number;
+  snoozed_until?: string | null;
+  snoozed_to?: string | null;
   triggered_by?: string | null;
   node: string;
   step?: string | null;

@@ -15,8 +15,12 @@ import { icon } from './icons.js';
 /** A state as icon, text and colour together, so that none of them carries the meaning alone. @param {string} state */
 export const badge = (state) => h('span', { class: `badge ${state}` }, icon(state), word('status', state));
 
-/** The status of a run, or that it is being cancelled. @param {Run} run */
+/** The attempts of a run that count for its retries: all but those that were snoozed. @param {Run} run */
+export const tries = (run) => run.attempt - (run.snoozes ?? 0);
+
+/** The status of a run, or that it is being cancelled or was snoozed. @param {Run} run */
 export const runBadge = (run) =>
+  run.snoozed_until ? h('span', { class: 'badge scheduled' }, icon('scheduled'), t('status.snoozed')) :
   run.cancel_requested && run.status === 'running' ? h('span', { class: 'badge cancelled' }, icon('stop'), t('run.cancelling')) : badge(run.status);
 
 /** The name of a component of the kernel. @param {import('../types.d.ts').Component} component */

@@ -6,7 +6,7 @@ export const en = {
   'retry': 'Try again', 'load.failed': 'Loading failed: {reason}', 'and.more': 'and {n} more', 'crumbs': 'Breadcrumb', 'nothing.here': 'Page not found',
   'keep.running': 'Keep running', 'keep.active': 'Keep active', 'keep.paused': 'Keep paused', 'keep.visible': 'Keep visible', 'runs.label.any': 'Show runs with any labels, not only {label}', 'fact.labels': 'Labels', 'filters.clear': 'Clear filters',
 
-  'status.scheduled': 'Waiting', 'status.running': 'Running', 'status.success': 'Succeeded', 'status.failed': 'Failed', 'status.missed': 'Missed', 'status.cancelled': 'Cancelled',
+  'status.scheduled': 'Waiting', 'status.running': 'Running', 'status.success': 'Succeeded', 'status.failed': 'Failed', 'status.missed': 'Missed', 'status.cancelled': 'Cancelled', 'status.snoozed': 'Snoozed',
   'status.active': 'Active', 'status.paused': 'Paused',
   'step.pending': 'pending', 'step.current': 'in progress', 'step.completed': 'completed', 'step.failed': 'failed', 'step.skipped': 'skipped',
   'reason.exception': 'raised an exception', 'reason.timeout': 'exceeded its timeout', 'reason.silence': 'reported nothing for too long', 'reason.zombie': 'stopped responding',
@@ -14,7 +14,7 @@ export const en = {
   'reason.late': 'was too late to run', 'reason.overlap': 'the previous run was still running', 'reason.guard': 'a guard blocked it', 'reason.downtime': 'the kernel was not running',
   'reason.paused': 'the job was paused', 'reason.capacity': 'no slot became free in time', 'reason.dependency': 'a job that it runs after did not succeed',
   'event.scheduled': 'Scheduled', 'event.started': 'Started', 'event.progress': 'Progress', 'event.succeeded': 'Succeeded', 'event.failed': 'Failed', 'event.missed': 'Missed',
-  'event.cancelled': 'Cancelled', 'event.cancel_requested': 'Cancellation requested', 'event.late_result': 'Late result',
+  'event.cancelled': 'Cancelled', 'event.snoozed': 'Snoozed', 'event.cancel_requested': 'Cancellation requested', 'event.late_result': 'Late result',
   'event.due': 'due {at}', 'event.steps': 'steps: {names}', 'event.step': 'started {name}', 'event.skipped': 'skipped {names}', 'event.after': 'after {t}',
   'outcome.succeeded': 'succeeded', 'outcome.failed': 'failed', 'outcome.cancelled': 'cancelled',
   'role.viewer': 'viewer', 'role.operator': 'operator', 'role.admin': 'admin', 'health.ok': 'healthy', 'health.starting': 'starting', 'health.stopping': 'stopping', 'health.degraded': 'degraded', 'health.failed': 'unhealthy',
@@ -34,11 +34,11 @@ export const en = {
   'lanes.label': 'Timeline of {j} {j|job|jobs}: {n} {n|run|runs}, {f} failed', 'lanes.unknown': 'Earlier runs are not loaded; see the list of runs', 'lanes.next': 'Due {at}', 'lanes.many': '{n} runs, most severe:',
   'spark.none': 'No runs yet', 'spark.label': 'Last {n} {n|run|runs}: {f} failed, longest {t}',
 
-  'run': 'Run', 'run.steps': 'Steps', 'run.left': 'about {t} left', 'run.longer': 'longer than usual ({t})', 'run.waiting': 'waiting for a slot', 'run.retry': 'attempt {n} {t}',
+  'run': 'Run', 'run.steps': 'Steps', 'run.left': 'about {t} left', 'run.longer': 'longer than usual ({t})', 'run.waiting': 'waiting for a slot', 'run.retry': 'attempt {n} {t}', 'run.snoozed': 'snoozed {n}×, again {t}',
   'run.cancelling': 'Cancelling', 'run.lingering': 'Code still running', 'run.lingering.text': 'The code of this run has not stopped. It keeps its slot until it does.', 'run.earlier': 'Earlier', 'run.later': 'Later', 'run.gone': 'This run cannot be shown', 'run.rewound': 'Showing the run as of event #{at} ({time}).', 'run.before': 'This run did not exist yet.', 'run.present': 'Back to the present',
   'progress': 'Progress', 'progress.unknown': 'Progress unknown', 'facts': 'Details', 'parameters': 'Arguments', 'parameters.none': 'Called without arguments.', 'result': 'Result',
   'fact.id': 'Run', 'fact.due': 'Due', 'fact.recorded': 'Recorded', 'fact.late': 'Start delay', 'fact.ended': 'Ended', 'fact.reason': 'Reason', 'fact.detail': 'Detail', 'fact.count': 'Fires covered', 'fact.cancelled.by': 'Cancelled by',
-  'fact.attempt': 'Attempt', 'fact.retry.of': 'Retry of', 'fact.triggered.by': 'Triggered by', 'fact.force': 'Guards skipped', 'fact.runner': 'Runner', 'fact.node': 'Node', 'fact.late.result': 'Late result',
+  'fact.attempt': 'Attempt', 'fact.retry.of': 'Follows', 'fact.snoozes': 'Snoozed before', 'fact.snoozed.until': 'Snoozed until', 'fact.snoozed.to': 'Runs again as', 'fact.triggered.by': 'Triggered by', 'fact.force': 'Guards skipped', 'fact.runner': 'Runner', 'fact.node': 'Node', 'fact.late.result': 'Late result',
   'error': 'Error', 'traceback': 'Traceback', 'traceback.folded': '{n} library {n|frame|frames}',
   'timeline.run': 'Events', 'timeline.gap': '{t} without events', 'timeline.raw': 'Show raw event', 'timeline.rewind': 'Show the run as of event',
   'lens': 'View', 'lens.summary': 'Summary', 'lens.all': 'All events', 'lens.json': 'JSON',
@@ -53,7 +53,7 @@ export const en = {
   'definition': 'Definition', 'definition.func': 'Function', 'definition.args': 'Arguments', 'definition.kwargs': 'Keyword arguments', 'audit': 'Activity', 'audit.none': 'No activity yet.',
 
   'runs.search': 'Search errors', 'runs.any.job': 'All jobs', 'runs.any.by': 'Started by anyone', 'runs.any.time': 'Any time', 'runs.since': 'Since', 'runs.since.at': 'since {at}', 'runs.none': 'No runs match.', 'runs.never': 'No runs yet.', 'runs.more': 'Show more', 'runs.news': '{n} new', 'runs.all': 'All runs of this job',
-  'by.schedule': 'schedule', 'by.manual': 'by hand', 'by.retry': 'retry, attempt {n}',
+  'by.schedule': 'schedule', 'by.manual': 'by hand', 'by.retry': 'retry, attempt {n}', 'by.snooze': 'snoozed {n}×',
 
   'alerts.open': 'open alerts', 'alerts.none': 'Nothing needs attention.', 'alerts.none.kind': 'No alerts of this kind.', 'alerts.watched': 'Alerts cover jobs whose last run failed, aborted runs, late and missed fires, runs that take longer than usual or do not stop when cancelled, and unhealthy components.',
   'alert.kind': 'Kind', 'alert.failing': 'failed{n|| {n} times in a row}', 'alert.zombie': 'was aborted{n|| {n} times}', 'alert.late': 'is overdue', 'alert.slow': 'takes longer than usual ({t})', 'alert.stuck': 'is still running after a cancel request', 'alert.missed': 'missed {n|a fire|{n} fires}',

@@ -7,7 +7,7 @@ export const zh = {
   'retry': '重试', 'load.failed': '加载失败：{reason}', 'and.more': '还有 {n} 项', 'crumbs': '当前位置', 'nothing.here': '页面不存在',
   'keep.running': '继续执行', 'keep.active': '保持启用', 'keep.paused': '保持暂停', 'keep.visible': '继续显示', 'runs.label.any': '不再只显示带标签 {label} 的执行', 'fact.labels': '标签', 'filters.clear': '清除筛选',
 
-  'status.scheduled': '等待中', 'status.running': '执行中', 'status.success': '成功', 'status.failed': '失败', 'status.missed': '错过', 'status.cancelled': '已终止',
+  'status.scheduled': '等待中', 'status.running': '执行中', 'status.success': '成功', 'status.failed': '失败', 'status.missed': '错过', 'status.cancelled': '已终止', 'status.snoozed': '已推迟',
   'status.active': '启用', 'status.paused': '已暂停',
   'step.pending': '未开始', 'step.current': '进行中', 'step.completed': '已完成', 'step.failed': '失败', 'step.skipped': '已跳过',
   'reason.exception': '抛出异常', 'reason.timeout': '执行超时', 'reason.silence': '长时间没有上报', 'reason.zombie': '失去响应',
@@ -15,7 +15,7 @@ export const zh = {
   'reason.late': '超过宽限时间', 'reason.overlap': '上一次执行尚未结束', 'reason.guard': '被守卫规则拦截', 'reason.downtime': '调度器未运行',
   'reason.paused': '任务已暂停', 'reason.capacity': '未等到空闲槽位', 'reason.dependency': '前置任务未成功',
   'event.scheduled': '已安排', 'event.started': '开始', 'event.progress': '进度', 'event.succeeded': '成功', 'event.failed': '失败', 'event.missed': '错过',
-  'event.cancelled': '已终止', 'event.cancel_requested': '请求终止', 'event.late_result': '迟到的结果',
+  'event.cancelled': '已终止', 'event.snoozed': '已推迟', 'event.cancel_requested': '请求终止', 'event.late_result': '迟到的结果',
   'event.due': '计划时间 {at}', 'event.steps': '步骤：{names}', 'event.step': '进入 {name}', 'event.skipped': '跳过 {names}', 'event.after': '耗时 {t}',
   'outcome.succeeded': '成功', 'outcome.failed': '失败', 'outcome.cancelled': '已终止',
   'role.viewer': '只读', 'role.operator': '操作员', 'role.admin': '管理员', 'health.ok': '正常', 'health.starting': '启动中', 'health.stopping': '停止中', 'health.degraded': '降级', 'health.failed': '故障',
@@ -35,11 +35,11 @@ export const zh = {
   'lanes.label': '{j} 个任务的时间线：共执行 {n} 次，失败 {f} 次', 'lanes.unknown': '更早的执行未加载，请查看执行记录', 'lanes.next': '计划时间 {at}', 'lanes.many': '共 {n} 次，最严重的一次：',
   'spark.none': '尚未执行', 'spark.label': '最近 {n} 次：失败 {f} 次，最长耗时 {t}',
 
-  'run': '执行', 'run.steps': '步骤', 'run.left': '约剩 {t}', 'run.longer': '超过平时耗时（{t}）', 'run.waiting': '排队中', 'run.retry': '第 {n} 次尝试，{t}',
+  'run': '执行', 'run.steps': '步骤', 'run.left': '约剩 {t}', 'run.longer': '超过平时耗时（{t}）', 'run.waiting': '排队中', 'run.retry': '第 {n} 次尝试，{t}', 'run.snoozed': '已推迟 {n} 次，{t}再次执行',
   'run.cancelling': '正在终止', 'run.lingering': '代码仍在运行', 'run.lingering.text': '此次执行的代码尚未停止，停止前继续占用槽位。', 'run.earlier': '上一次', 'run.later': '下一次', 'run.gone': '无法显示此次执行', 'run.rewound': '正在显示事件 #{at}（{time}）时的状态。', 'run.before': '当时还没有这次执行。', 'run.present': '回到现在',
   'progress': '进度', 'progress.unknown': '进度未知', 'facts': '详情', 'parameters': '参数', 'parameters.none': '没有参数。', 'result': '返回值',
   'fact.id': '执行编号', 'fact.due': '计划时间', 'fact.recorded': '记录时间', 'fact.late': '延迟', 'fact.ended': '结束时间', 'fact.reason': '原因', 'fact.detail': '说明', 'fact.count': '涵盖触发次数', 'fact.cancelled.by': '终止者',
-  'fact.attempt': '第几次尝试', 'fact.retry.of': '重试来源', 'fact.triggered.by': '触发来源', 'fact.force': '跳过守卫', 'fact.runner': '执行方式', 'fact.node': '节点', 'fact.late.result': '迟到的结果',
+  'fact.attempt': '第几次尝试', 'fact.retry.of': '前一次执行', 'fact.snoozes': '此前推迟次数', 'fact.snoozed.until': '推迟至', 'fact.snoozed.to': '再次执行', 'fact.triggered.by': '触发来源', 'fact.force': '跳过守卫', 'fact.runner': '执行方式', 'fact.node': '节点', 'fact.late.result': '迟到的结果',
   'error': '错误', 'traceback': '错误堆栈', 'traceback.folded': '库代码 {n} 帧',
   'timeline.run': '事件', 'timeline.gap': '{t}无事件', 'timeline.raw': '查看原始事件', 'timeline.rewind': '查看当时的状态：事件',
   'lens': '视图', 'lens.summary': '概要', 'lens.all': '全部事件', 'lens.json': 'JSON',
@@ -54,7 +54,7 @@ export const zh = {
   'definition': '定义', 'definition.func': '函数', 'definition.args': '位置参数', 'definition.kwargs': '关键字参数', 'audit': '操作记录', 'audit.none': '暂无操作记录。',
 
   'runs.search': '在错误信息中查找', 'runs.any.job': '全部任务', 'runs.any.by': '全部触发方式', 'runs.any.time': '全部时间', 'runs.since': '起始时间', 'runs.since.at': '自 {at}', 'runs.none': '没有符合条件的执行记录。', 'runs.never': '尚未执行过。', 'runs.more': '加载更多', 'runs.news': '{n} 条新记录', 'runs.all': '此任务的全部执行记录',
-  'by.schedule': '定时', 'by.manual': '手动', 'by.retry': '重试，第 {n} 次尝试',
+  'by.schedule': '定时', 'by.manual': '手动', 'by.retry': '重试，第 {n} 次尝试', 'by.snooze': '已推迟 {n} 次',
 
   'alerts.open': '条告警', 'alerts.none': '没有需要关注的事项。', 'alerts.none.kind': '没有此类告警。', 'alerts.watched': '告警涵盖：上次执行失败的任务、异常终止的执行、逾期或错过的触发、耗时超过平时或请求终止后仍未停止的执行，以及状态异常的组件。',
   'alert.kind': '类型', 'alert.failing': '连续失败 {n} 次', 'alert.zombie': '异常终止 {n} 次', 'alert.late': '已逾期', 'alert.slow': '超过平时耗时（{t}）', 'alert.stuck': '已请求终止但仍在执行', 'alert.missed': '错过 {n} 次触发',

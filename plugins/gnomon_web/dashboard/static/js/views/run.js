@@ -11,7 +11,7 @@ import * as store from '../model/store.js';
 import { cancelButton, hideButton, markFailedButton, triggerButton } from '../components/actions.js';
 import { icon } from '../components/icons.js';
 import { ofRun, rerunOf, subject } from '../components/menu.js';
-import { elapsed, empty, facts, failure, items, jobLink, json, moment, panel, progressBar, runAddress, runBadge, skeleton, steps, timeLeft } from '../components/common.js';
+import { elapsed, empty, facts, failure, items, jobLink, json, moment, panel, progressBar, runAddress, runBadge, skeleton, steps, timeLeft, tries } from '../components/common.js';
 import { dateAndTime, duration, fullMoment, number, wholeDuration } from '../i18n/format.js';
 import { t, word } from '../i18n/index.js';
 import { errorPanel } from './error.js';
@@ -204,7 +204,10 @@ const details = (read) =>
       [t('fact.detail'), run.detail ? clean(run.detail) : null],
       [t('fact.count'), (run.count ?? 1) > 1 ? `${number(run.count ?? 1)} (${fullMoment(run.first ?? run.scheduled_time)} – ${fullMoment(run.last ?? run.scheduled_time)})` : null],
       [t('fact.cancelled.by'), run.cancelled_by],
-      [t('fact.attempt'), run.attempt > 1 ? number(run.attempt) : null],
+      [t('fact.snoozed.until'), run.snoozed_until ? moment(run.snoozed_until, dateAndTime) : null],
+      [t('fact.snoozed.to'), run.snoozed_to ? h('a', { class: 'mono', href: runAddress(run.snoozed_to) }, run.snoozed_to) : null],
+      [t('fact.attempt'), tries(run) > 1 ? number(tries(run)) : null],
+      [t('fact.snoozes'), run.snoozes ? number(run.snoozes) : null],
       [t('fact.triggered.by'), run.triggered_by ? h('a', { class: 'mono', href: runAddress(run.triggered_by) }, run.triggered_by) : null],
       [t('fact.retry.of'), run.retry_of ? h('a', { class: 'mono', href: runAddress(run.retry_of) }, run.retry_of) : null],
       [t('fact.force'), run.force ? t('yes') : null],

@@ -10,7 +10,7 @@ import { matches } from '../model/finished_runs.js';
 import * as store from '../model/store.js';
 import { icon } from '../components/icons.js';
 import { subject, ofRun } from '../components/menu.js';
-import { elapsed, empty, failure, items, moment, progressBar, runAddress, runBadge, skeleton } from '../components/common.js';
+import { elapsed, empty, failure, items, moment, progressBar, runAddress, runBadge, skeleton, tries } from '../components/common.js';
 import { duration, number, shortMoment, wholeDuration } from '../i18n/format.js';
 import { t } from '../i18n/index.js';
 import { searchField } from './jobs.js';
@@ -204,6 +204,7 @@ function runRow(id, read) {
 
 /** @param {Run} run */
 export const startedBy = (run) => {
-  if (run.attempt > 1) return t('by.retry', { n: run.attempt });
+  if (tries(run) > 1) return t('by.retry', { n: tries(run) });
+  if (run.snoozes) return t('by.snooze', { n: number(run.snoozes) });
   return run.is_manual ? (run.actor ?? t('by.manual')) : t('by.schedule');
 };

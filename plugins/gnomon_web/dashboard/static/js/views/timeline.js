@@ -45,7 +45,7 @@ function nodeRow(read, at) {
     h('span', { class: 'offset num', title: () => fullMoment(read().event.at) }, () => offset(read())),
     h('span', { class: 'knot' }),
     h('div', { class: 'what' }, [
-      h('strong', null, () => word('event', read().event.type)),
+      h('strong', null, () => word('event', read().event.snoozed_until ? 'snoozed' : read().event.type)),
       ' ',
       h('span', { class: 'text' }, () => clean(sentence(read().event))),
       () => read().count > 1 && h('span', { class: 'times num' }, `×${number(read().count)}`),
@@ -65,7 +65,7 @@ const offset = (node) => (node.offset < 0 ? `−${duration(-node.offset)}` : `+$
 
 /** @type {Record<string, (event: LogEvent) => string>} the details of an event, beyond its name */
 const SENTENCES = {
-  scheduled: (event) => [event.is_manual ? t('by.manual') : t('event.due', { at: fullMoment(event.scheduled_time) }), (event.attempt ?? 1) > 1 ? t('by.retry', { n: event.attempt }) : ''].filter(Boolean).join(' · '),
+  scheduled: (event) => [event.is_manual ? t('by.manual') : t('event.due', { at: fullMoment(event.scheduled_time) }), (event.attempt ?? 1) - (event.snoozes ?? 0) > 1 ? t('by.retry', { n: event.attempt - (event.snoozes ?? 0) }) : '', event.snoozes ? t('by.snooze', { n: number(event.snoozes) }) : ''].filter(Boolean).join(' · '),
   started: (event) => [event.runner, event.worker, (event.delay ?? 0) > 0.5 ? t('decision.late', { t: duration(event.delay) }) : ''].filter(Boolean).join(' · '),
   progress: (event) => [
     event.steps ? t('event.steps', { names: event.steps.map((/** @type {any} */ step) => step.name).join(', ') }) : '',
