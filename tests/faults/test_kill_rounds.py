@@ -60,7 +60,7 @@ async def main():
     ]
     async with Kernel(store=SqliteStore(database), jobs=jobs, plugins=plugins) as kernel:
         while True:
-            triggered = await kernel.trigger("manual")
+            triggered = await kernel.trigger("manual", when_full="wait")
             print("accepted", triggered.execution.id, flush=True)  # from here on it must never be lost
 
 asyncio.run(main())
@@ -84,9 +84,13 @@ def live_and_die(folder: Path, chance: random.Random) -> set[str]:
     notes = folder / "notes"
     before = notes.stat().st_size if notes.exists() else 0
     files = [str(folder / name) for name in ("gnomon.db", "notes", "bodies")]
-    with subprocess.Popen(
-        [sys.executable, "-c", LIFE, *files], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    ) as life:
+    errors = folder / "errors"
+    with (
+        errors.open("w", encoding="utf-8") as stderr,
+        subprocess.Popen(
+            [sys.executable, "-c", LIFE, *files], stdout=subprocess.PIPE, stderr=stderr, text=True
+        ) as life,
+    ):
         try:
             if chance.random() < 0.2:  # while it starts, recovers and catches up
                 time.sleep(chance.uniform(0.2, 1.5))
@@ -94,7 +98,7 @@ def live_and_die(folder: Path, chance: random.Random) -> set[str]:
                 grown = chance.randrange(1, 2_000)
                 deadline = time.monotonic() + 60
                 while time.monotonic() < deadline and not (notes.exists() and notes.stat().st_size > before + grown):
-                    assert life.poll() is None, "the kernel ended on its own"
+                    assert life.poll() is None, f"the kernel ended on its own: {errors.read_text(encoding='utf-8')}"
                     time.sleep(0.005)
         finally:
             life.kill()
