@@ -92,7 +92,8 @@ def test_a_forked_child_does_not_hold_the_log_of_a_killed_kernel(start: Callable
         kernel.send(signal.SIGKILL)
         kernel.process.wait(PATIENCE)  # not for the end of its output: the children hold that
 
-    (tmp_path / "gnomon.toml").write_text(CONFIG.replace("at_start = true", 'every = "1h"'))  # so that it has no children
+    # The last kernel has no children, which would hold its output.
+    (tmp_path / "gnomon.toml").write_text(CONFIG.replace("at_start = true", 'every = "1h"'))
     last = start("run", "--log-format", "json")
     last.wait_for("kernel started")
     last.send(signal.SIGTERM)

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from gnomon.domain.secret_references import references
 from gnomon.safe_text import safe_str
+from gnomon.signatures import signature_of
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -50,7 +51,7 @@ def refused_arguments(
     if any(references(args, "args")) or any(references(dict(kwargs), "kwargs")):
         return
     try:
-        inspect.signature(check).bind(*args, **kwargs)
+        signature_of(check).bind(*args, **kwargs)
     except TypeError:
         return
     try:

@@ -19,6 +19,7 @@ from gnomon.jobs.callables import cached_by_function, child_target, load_functio
 from gnomon.jobs.job import Job
 from gnomon.jobs.overrides import Overrides, declared_overrides
 from gnomon.safe_text import safe_repr
+from gnomon.signatures import signature_of
 from gnomon.text import close_match
 
 _BY_NAME = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
@@ -116,7 +117,7 @@ def check_arguments(job: Job, body: Body, *, may_be_incomplete: bool = False) ->
 def read_signature(func: Callable[..., Any]) -> inspect.Signature | None:
     """Return the signature of a function; None for a builtin without one."""
     try:
-        return inspect.signature(func)
+        return signature_of(func)
     except (TypeError, ValueError):  # some builtins have none
         return None
 
@@ -210,7 +211,7 @@ def _is_generator_function(func: Any) -> bool:
 
 def _name_of(annotation: object) -> str:
     try:
-        found = getattr(annotation, "__name__", "")
+        found = getattr(annotation, "__name__", None) or getattr(annotation, "__forward_arg__", "")
     except BaseException:  # noqa: BLE001 - an object of the user may raise anything when its attributes are read
         return ""
     return found if isinstance(found, str) else ""

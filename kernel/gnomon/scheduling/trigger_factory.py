@@ -16,6 +16,7 @@ from gnomon.scheduling.foreign_triggers import ForeignTrigger, convert_trigger, 
 from gnomon.scheduling.limited_triggers import FilteredTrigger
 from gnomon.scheduling.timezones import parse_timezone
 from gnomon.scheduling.triggers import AnchoredTrigger, Trigger
+from gnomon.signatures import signature_of
 from gnomon.text import nearest
 
 # The keys of { type = "cron", ... }, the coarsest first, with the lowest value of each.
@@ -148,7 +149,7 @@ def _try_twice(trigger: Trigger) -> None:
 
 @lru_cache(maxsize=64)
 def _parameters(factory: Callable[..., Trigger]) -> Mapping[str, inspect.Parameter]:
-    return inspect.signature(factory).parameters
+    return signature_of(factory).parameters
 
 
 @lru_cache(maxsize=64)
