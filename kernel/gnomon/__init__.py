@@ -71,6 +71,7 @@ if TYPE_CHECKING:
     from gnomon.errors import JobConflictError as JobConflictError
     from gnomon.errors import JobError as JobError
     from gnomon.errors import JobExistsError as JobExistsError
+    from gnomon.errors import JobOrdersError as JobOrdersError
     from gnomon.errors import NotInRunError as NotInRunError
     from gnomon.errors import OverrideError as OverrideError
     from gnomon.errors import ParameterError as ParameterError
@@ -164,6 +165,7 @@ _HOMES = {
         "ForeignJobError",
         "JobConflictError",
         "JobExistsError",
+        "JobOrdersError",
         "JobError",
         "NotInRunError",
         "ParameterError",

@@ -23,16 +23,7 @@ from gnomon.job_views import Triggered as Triggered
 from gnomon.jobs.diff import JobsDiff
 from gnomon.jobs.job import Job
 from gnomon.jobs.registered import RegisteredJob
-from gnomon.ports import Clock
-
-
-class LoadedPlugin(Protocol):
-    """A plugin of the kernel, as other plugins see it."""
-
-    name: str
-
-    def contribute(self, hook: str, register: Callable[..., None]) -> None:
-        """Call the plugin's implementations of a contribution hook with `register`; PluginError for what they raise."""
+from gnomon.ports import Clock, LoadedPlugin
 
 
 class KernelApi(Protocol):
@@ -94,6 +85,18 @@ class KernelApi(Protocol):
         problem; FunctionNotAllowedError, JobExistsError, UnknownJobError, ForeignJobError, JobConflictError,
         IdempotencyKeyError.
         """
+
+    async def order_jobs(
+        self,
+        jobs: Sequence[Mapping[str, Any]],
+        *,
+        owner: str | None = None,
+        trusted: bool = False,
+        idempotency_key: str | None = None,
+        actor: str | None = None,
+        reason: str | None = None,
+    ) -> list[JobOrdered]:
+        """Add up to 1,000 jobs by their keys, as `order_job` adds one, in one commit or not at all: JobOrdersError."""
 
     async def add_job(
         self,
@@ -348,10 +351,7 @@ class KernelApi(Protocol):
         """Wait until a run, or the last that it snoozes to, has durably ended, and return it; UnknownExecutionError."""
 
     async def wait_many(self, execution_ids: Iterable[str]) -> list[Execution]:
-        """Wait until all these runs have ended and their ends are durable, and return them in the order of their ids.
-
-        Each is waited for as by `wait`. UnknownExecutionError.
-        """
+        """Wait for all these runs as `wait` does, and return them in that order; UnknownExecutionError."""
 
     async def timing(self, execution_id: str) -> Timing:
         """Estimate the elapsed and the remaining seconds of a run from its progress and from earlier runs.

@@ -157,6 +157,7 @@ class BackgroundKernel:
     describe = _blocking(KernelApi.describe)
     preview_job = _blocking(KernelApi.preview_job)
     order_job = _blocking(KernelApi.order_job)
+    order_jobs = _blocking(KernelApi.order_jobs)
     parameters = _blocking(KernelApi.parameters)
 
     # --- runs ---

@@ -24,7 +24,7 @@ import msgspec
 from gnomon.deployment.config import Config
 from gnomon.domain.job_order import JobOrder
 from gnomon.durations import encode_hook
-from gnomon.errors import ConfigError, GnomonError, JobKeysError
+from gnomon.errors import ConfigError, GnomonError, JobKeysError, JobOrdersError
 from gnomon.files import other_writers
 from gnomon.json_depth import MAX_DEPTH, is_text_too_deep
 from gnomon.kernel import Kernel
@@ -97,6 +97,15 @@ class OrderJob(msgspec.Struct, frozen=True, tag="order_job"):
     idempotency_key: str | None = None
 
 
+class OrderJobs(msgspec.Struct, frozen=True, tag="order_jobs"):
+    """Add many jobs by their keys, all or none. Its sender may name any function, as that of OrderJob."""
+
+    jobs: list[dict[str, Any]]
+    owner: str | None = None
+    actor: str | None = None
+    reason: str | None = None
+
+
 class PreviewJob(msgspec.Struct, frozen=True, tag="preview_job"):
     """Return what the keys of a job would do."""
 
@@ -111,7 +120,8 @@ class GetHealth(msgspec.Struct, frozen=True, tag="health"):
     """Return the kernel's health."""
 
 
-Command = Pause | Resume | Trigger | Cancel | OperatorCommand | OrderJob | PreviewJob | ReloadJobs | GetHealth
+JobCommand = OrderJob | OrderJobs | PreviewJob | ReloadJobs
+Command = Pause | Resume | Trigger | Cancel | OperatorCommand | JobCommand | GetHealth
 
 
 class Answer(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -296,6 +306,8 @@ async def _answer(kernel: Kernel, line: bytes, reload: Reload) -> Answer:
         return Answer(error="the command is not valid JSON", error_type=GnomonError.__name__)
     except ConfigError as exc:
         return Answer(error=str(exc), error_type=type(exc).__name__, problems=exc.problems)
+    except JobOrdersError as exc:
+        return Answer(error=str(exc), error_type=type(exc).__name__, problems=exc.lines("jobs"))
     except JobKeysError as exc:
         return Answer(error=str(exc), error_type=type(exc).__name__, problems=str(exc).splitlines())
     except (GnomonError, msgspec.MsgspecError) as exc:
@@ -323,6 +335,9 @@ async def _execute(kernel: Kernel, command: Command, reload: Reload) -> Any:  # 
         case OrderJob(order, actor, reason, key):
             ordered = await kernel.order_job(order, trusted=True, idempotency_key=key, actor=actor, reason=reason)
             return {"version": ordered.version, "is_new": ordered.is_new}
+        case OrderJobs(jobs, owner, actor, reason):
+            added = await kernel.order_jobs(jobs, owner=owner, trusted=True, actor=actor, reason=reason)
+            return [{"version": ordered.version, "is_new": ordered.is_new} for ordered in added]
         case PreviewJob(keys):
             return await kernel.preview_job(keys, trusted=True)
         case ReloadJobs():

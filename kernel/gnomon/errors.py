@@ -109,6 +109,28 @@ class JobKeysError(JobError):
         self.problems = problems
 
 
+class JobOrdersError(JobError):
+    """Some jobs of a list cannot be added, so none was. Correct each of its `problems`, and order all again.
+
+    `problems` maps the number of a job in the list, from 0, to its error.
+    """
+
+    def __init__(self, problems: dict[int, GnomonError], jobs: int) -> None:
+        self.problems = problems
+        shown = self.lines()
+        more = [f"and {len(shown) - SHOWN_PROBLEMS:,} more"] if len(shown) > SHOWN_PROBLEMS else []
+        head = f"{len(problems):,} of {jobs:,} jobs cannot be added, so none was: "
+        super().__init__(head + "; ".join([*shown[:SHOWN_PROBLEMS], *more]))
+
+    def lines(self, name: str = "") -> list[str]:
+        """Return one line for each problem, with its place, such as `jobs[3].cron: ...` for the name `jobs`."""
+        lines = []
+        for number, problem in self.problems.items():
+            found = problem.problems if isinstance(problem, JobKeysError) else [("", str(problem))]
+            lines += [f"{name}[{number}]{'.' if key else ''}{key}: {text}" for key, text in found]
+        return lines
+
+
 class JobConflictError(GnomonError):
     """The job was changed since the version that the order expects. Read the job again, and repeat the change."""
 

@@ -12,7 +12,6 @@ import contextlib
 import socket
 import time
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
-from contextlib import AsyncExitStack
 from datetime import timedelta
 from functools import partial
 from itertools import chain
@@ -168,7 +167,7 @@ class Kernel(KernelQueries, OperatorCommands, AttachmentCommands):
         store_health = partial(health_of, self._store)
         self._admission = Admission(max_running, store_health, self._groups, self.clock.monotonic, queue_limit)
         self._admission.is_open = False  # until everything has been started
-        self._resources = AsyncExitStack()
+        self._resources = contextlib.AsyncExitStack()
         self._hold = KernelHold()
         self._idempotency_lock = asyncio.Lock()
         self._order_lock = asyncio.Lock()
@@ -211,7 +210,7 @@ class Kernel(KernelQueries, OperatorCommands, AttachmentCommands):
         """
         return await self._dispatcher.reload(configs)
 
-    async def _start(self, resources: AsyncExitStack) -> None:
+    async def _start(self, resources: contextlib.AsyncExitStack) -> None:
         """Start the components; what each needs at the end goes onto the stack, which is unwound in reverse order."""
         guard = LoopGuard(running, self._on_exit_attempt)
         guard.install(asyncio.get_running_loop())

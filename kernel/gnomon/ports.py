@@ -1,5 +1,6 @@
 """The interfaces that the kernel needs from outside: Store and Clock. The port of runners is in runners/base.py.
 
+`LoadedPlugin` is what plugins see of each other.
 The docstrings state a port's obligations; `gnomon.testing.contracts` checks them.
 """
 
@@ -7,10 +8,10 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 from types import TracebackType
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Protocol, Self
 
 from gnomon.domain.records import (
     ActionPage,
@@ -198,3 +199,12 @@ class Clock(ABC):
     @abstractmethod
     async def sleep(self, seconds: float) -> None:
         """Wait for that long on the monotonic clock."""
+
+
+class LoadedPlugin(Protocol):
+    """A plugin of the kernel, as other plugins see it."""
+
+    name: str
+
+    def contribute(self, hook: str, register: Callable[..., None]) -> None:
+        """Call the plugin's implementations of a contribution hook with `register`; PluginError for what they raise."""

@@ -115,3 +115,21 @@ def test_wrong_options_are_explained(gnomon: Run, configure: Configure, argument
 
     assert done.returncode == 2
     assert said in done.stderr
+
+
+@pytest.mark.usefixtures("kernel")
+def test_a_file_with_several_jobs_adds_all_of_them_or_none(gnomon: Run, folder: Path) -> None:
+    table = '[[jobs]]\nid = "{}"\nfunc = "my_jobs:steps"\ncron = "{}"\n'
+    (folder / "wrong.toml").write_text(table.format("a", "0 3 * * *") + table.format("b", "0 33 * * *"), "utf-8")
+    (folder / "jobs.toml").write_text(table.format("a", "0 3 * * *") + table.format("b", "0 4 * * *"), "utf-8")
+
+    for option in ([], ["--dry-run"]):
+        refused = gnomon("jobs", "add", "wrong.toml", *option)
+        assert (refused.returncode, refused.stderr.startswith("jobs[1].cron: ")) == (2, True)
+    assert [job["id"] for job in json.loads(gnomon("jobs", "--json").stdout)] == ["tick"]
+
+    assert gnomon("jobs", "add", "jobs.toml", "--owner", "me").stdout == (
+        "a is added (version 1)\nb is added (version 1)\n"
+    )
+    assert [job["owner"] for job in json.loads(gnomon("jobs", "--json").stdout)] == ["me", "me", None]
+    assert "keys and --replace are for a file with one job" in gnomon("jobs", "add", "jobs.toml", "--replace").stderr

@@ -63,7 +63,7 @@ def anything(value: Any) -> Any:
 
 def parameters_of(kind: type) -> Iterator[tuple[str, inspect.Parameter]]:
     """Yield the parameters of the coroutine methods of a class, each with the name of its method."""
-    for name, method in vars(kind).items():
+    for name, method in (pair for one in kind.__mro__[:-1] for pair in vars(one).items()):
         if not name.startswith("_") and inspect.isfunction(method) and name != "health":
             for one in list(inspect.signature(method).parameters.values())[1:]:
                 if one.kind is not one.VAR_KEYWORD and one.name not in {"job", "actor", "owner", "reason"}:

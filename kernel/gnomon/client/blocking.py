@@ -76,6 +76,7 @@ class SyncClient:
     job = _blocking(Client.job)
     preview_job = _blocking(Client.preview_job)
     add_job = _blocking(Client.add_job)
+    add_jobs = _blocking(Client.add_jobs)
     replace_job = _blocking(Client.replace_job)
     change_job = _blocking(Client.change_job)
     remove_job = _blocking(Client.remove_job)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from types import TracebackType
@@ -13,6 +12,7 @@ import msgspec
 
 from gnomon.api import Triggered
 from gnomon.client import following, ordering
+from gnomon.client.job_definitions import DefinitionCalls
 from gnomon.client.patience import seconds_of
 from gnomon.client.session import Session, segment
 from gnomon.client.statistics import StatisticsCalls
@@ -20,7 +20,6 @@ from gnomon.domain import codec
 from gnomon.domain.bulk_acts import ActOutcome, JobSelection, RunSelection
 from gnomon.domain.events import Event
 from gnomon.domain.execution import Execution, Status
-from gnomon.domain.job_preview import JobPreview
 from gnomon.domain.parameter_checks import checked_methods
 from gnomon.domain.records import ActionPage, ActionStatus, LogLine, Page
 from gnomon.domain.run_order import RunOrder, WhenFull
@@ -34,7 +33,6 @@ from gnomon.wire.records import (
     LogPage,
     Record,
     RecordPage,
-    RemovedJob,
     SkippedFire,
 )
 from gnomon.wire.run_frame import RunFrame
@@ -45,7 +43,7 @@ LOG_POLL_S = 0.5
 
 
 @checked_methods
-class Client(StatisticsCalls):
+class Client(DefinitionCalls, StatisticsCalls):
     """A kernel at `url` (base path included), accessed with `token`. Use it as `async with Client(...) as client:`.
 
     While the server is away, requests are repeated for up to `patience`, a timedelta or seconds; repeating one never
@@ -77,90 +75,6 @@ class Client(StatisticsCalls):
     async def job(self, job_id: str) -> JobDetail:
         """Return a job with its definition; UnknownJobError."""
         return await self._session.request("GET", f"/scheduler/jobs/{segment(job_id)}", JobDetail, subject=job_id)
-
-    async def preview_job(self, keys: Mapping[str, Any]) -> JobPreview:
-        """Return what the keys of a job would do: their problems, or the fires that they gain and lose."""
-        return await self._session.request("POST", "/scheduler/jobs/preview", JobPreview, body=dict(keys))
-
-    async def add_job(
-        self,
-        keys: Mapping[str, Any],
-        *,
-        owner: str | None = None,
-        reason: str | None = None,
-        idempotency_key: str | None = None,
-    ) -> JobDetail:
-        """Add a job by its keys, as the config has them, which is there again after a restart of the kernel.
-
-        JobExistsError, JobKeysError with every problem, FunctionNotAllowedError.
-        """
-        query = {"owner": owner, "reason": reason}
-        return await self._order("POST", None, dict(keys), query, None, idempotency_key)
-
-    async def replace_job(
-        self,
-        job_id: str,
-        keys: Mapping[str, Any],
-        *,
-        expect_version: int | None = None,
-        owner: str | None = None,
-        reason: str | None = None,
-        idempotency_key: str | None = None,
-    ) -> JobDetail:
-        """Replace a job that was added at run time as a whole, or add it.
-
-        With `expect_version`, the `version` of the job that the caller has seen, JobConflictError where it has another
-        one. ForeignJobError for a job that is defined elsewhere; JobKeysError, FunctionNotAllowedError.
-        """
-        query = {"owner": owner, "reason": reason}
-        return await self._order("PUT", job_id, dict(keys), query, expect_version, idempotency_key)
-
-    async def change_job(
-        self,
-        job_id: str,
-        changes: Mapping[str, Any],
-        *,
-        expect_version: int | None = None,
-        reason: str | None = None,
-        idempotency_key: str | None = None,
-    ) -> JobDetail:
-        """Change keys of a job that was added at run time: None removes one, a table is merged (RFC 7396).
-
-        UnknownJobError, and the errors of `replace_job`.
-        """
-        return await self._order("PATCH", job_id, dict(changes), {"reason": reason}, expect_version, idempotency_key)
-
-    async def remove_job(
-        self,
-        job_id: str,
-        *,
-        expect_version: int | None = None,
-        reason: str | None = None,
-        idempotency_key: str | None = None,
-    ) -> RemovedJob:
-        """Remove a job that was added at run time; its executions stay.
-
-        UnknownJobError, ForeignJobError, JobConflictError.
-        """
-        headers = _order_headers(expect_version, idempotency_key)
-        path, query = f"/scheduler/jobs/{segment(job_id)}", {"reason": reason}
-        request = self._session.request
-        return await request("DELETE", path, RemovedJob, subject=job_id, query=query, headers=headers)
-
-    async def _order(
-        self,
-        method: str,
-        job_id: str | None,
-        body: dict[str, Any],
-        query: Mapping[str, Any],
-        expect_version: int | None,
-        idempotency_key: str | None,
-    ) -> JobDetail:
-        path = "/scheduler/jobs" if job_id is None else f"/scheduler/jobs/{segment(job_id)}"
-        subject = str(body.get("id")) if job_id is None else job_id
-        headers = _order_headers(expect_version, idempotency_key)
-        request = self._session.request
-        return await request(method, path, JobDetail, subject=subject, query=query, body=body, headers=headers)
 
     async def pause(self, job_id: str, *, reason: str | None = None) -> JobSummary:
         """Pause a job: it does not fire until it is resumed."""
@@ -387,9 +301,3 @@ class Client(StatisticsCalls):
         LogReplacedError if another log takes its place, or if events that were not read yet are pruned.
         """
         return following.events(self._session, after, job_id, types)
-
-
-def _order_headers(expect_version: int | None, idempotency_key: str | None) -> dict[str, str]:
-    """Return the headers of an order; each has its own key, so that repeating a request has no second effect."""
-    headers = {"Idempotency-Key": idempotency_key or secrets.token_hex(16)}
-    return headers if expect_version is None else headers | {"If-Match": f'"{expect_version}"'}

@@ -16,6 +16,7 @@ from gnomon.errors import (
     JobError,
     JobExistsError,
     JobKeysError,
+    JobOrdersError,
     OverrideError,
     QueueFullError,
     RunOrdersError,
@@ -26,6 +27,7 @@ from gnomon.wire import problems
 from gnomon.wire.problems import Problem
 
 _ORDER = re.compile(r"orders\[(\d+)\]")
+_LISTED = re.compile(r"\[(\d+)\]\.?(.*)")
 
 
 class ClientError(GnomonError):
@@ -101,6 +103,8 @@ def _kernel_error(problem: Problem, subject: str) -> GnomonError | None:
 def _order_error(problem: Problem, job_id: str) -> GnomonError | None:
     """Return the error for a problem of an order that defines a job; its message is the server's."""
     error: GnomonError
+    if (found := _job_list_error(problem)) is not None:
+        return found
     if problem.is_a(problems.INVALID_JOB):
         error = JobKeysError(job_id, [(culprit.name, culprit.detail) for culprit in problem.errors])
     elif problem.is_a(problems.FUNCTION_NOT_ALLOWED):
@@ -116,6 +120,19 @@ def _order_error(problem: Problem, job_id: str) -> GnomonError | None:
     else:
         return None
     error.args = (problem.detail,)
+    return error
+
+
+def _job_list_error(problem: Problem) -> JobOrdersError | None:
+    """Return the error for a list of jobs; its problems have places such as `[3].cron`."""
+    found: dict[int, list[tuple[str, str]]] = {}
+    for culprit in problem.errors:
+        if (match := _LISTED.fullmatch(culprit.name)) is not None:
+            found.setdefault(int(match[1]), []).append((match[2], culprit.detail))
+    if not found:
+        return None
+    error = JobOrdersError({number: JobKeysError("", keys) for number, keys in found.items()}, len(found))
+    error.args = (problem.detail,)  # the server knows how many jobs there were
     return error
 
 

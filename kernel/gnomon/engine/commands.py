@@ -10,7 +10,7 @@ from gnomon.domain.execution import Execution
 from gnomon.domain.own_copies import own_view
 from gnomon.domain.records import Checkpoint
 from gnomon.engine.components import on_kernel_loop
-from gnomon.engine.job_orders import JobOrders
+from gnomon.engine.job_lists import JobLists
 from gnomon.engine.kernel_facts import KernelFacts
 from gnomon.engine.plugin_commands import PluginCommands
 from gnomon.engine.refused_acts import refusable
@@ -18,7 +18,7 @@ from gnomon.engine.run_commands import RunCommands
 from gnomon.errors import ExecutionOverError, ExecutionRunningError
 
 
-class KernelCommands(JobOrders, RunCommands, PluginCommands):
+class KernelCommands(JobLists, RunCommands, PluginCommands):
     """The part of KernelApi that changes something; see there for each method."""
 
     _hide_lock: asyncio.Lock

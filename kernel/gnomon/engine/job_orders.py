@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -27,6 +27,7 @@ from gnomon.errors import (
 )
 from gnomon.jobs.merge_patch import patched_definition
 from gnomon.jobs.registered import RegisteredJob
+from gnomon.ports import Store
 
 ACTIONS = {"add": "add", "replace": "change", "change": "change", "remove": "remove"}
 """The words of the history for the kinds of orders."""
@@ -69,21 +70,14 @@ class JobOrders(JobCommands):
         if key is None:
             yield None, act
             return
-        check_key(key)
-        mark, digest = _digest([key, act.actor]), _digest(msgspec.structs.asdict(order))
+        digest = digest_of(msgspec.structs.asdict(order))
         async with self._order_lock:
             await self._durable()
-            for event in reversed(await self._store.stream(job_stream(order.job_id))):
-                recorded = event.order if isinstance(event, JobEvent) else None
-                if recorded is not None and recorded.startswith(mark):
-                    if recorded != f"{mark}:{digest}":
-                        raise IdempotencyKeyError(
-                            f"the idempotency key {key!r} was used for another order about the job {order.job_id!r}; "
-                            "choose another key for another order, and repeat an order unchanged"
-                        )
-                    yield JobOrdered(event.version, event.type == "job_added", self._view_of(order.job_id)), act
-                    return
-            yield None, act._replace(order=f"{mark}:{digest}")
+            event = await find_order(self._store, order.job_id, key, act.actor, digest)
+            if event is not None:
+                yield JobOrdered(event.version, event.type == "job_added", self._view_of(order.job_id)), act
+                return
+            yield None, act._replace(order=f"{digest_of([key, act.actor])}:{digest}")
 
     def _view_of(self, job_id: str) -> JobView | None:
         registered = self._jobs.get(job_id)
@@ -133,8 +127,13 @@ class JobOrders(JobCommands):
             raise taken(known, "replace it")
         return self._added_jobs.expect_changeable(order.job_id, order.expect_version)
 
-    async def _checked(self, order: JobOrder, known: RegisteredJob | None, *, trusted: bool) -> RegisteredJob:
-        """Return the job that an order describes; JobKeysError, FunctionNotAllowedError."""
+    async def _checked(
+        self, order: JobOrder, known: RegisteredJob | None, *, trusted: bool, beside: Collection[str] = ()
+    ) -> RegisteredJob:
+        """Return the job that an order describes; JobKeysError, FunctionNotAllowedError.
+
+        `beside` are the ids of jobs that are added with it.
+        """
         present = known.definition if known is not None else None
         keys: Mapping[str, Any] = {"id": order.job_id, **order.keys}
         if order.how == "change" and present is not None:
@@ -149,7 +148,9 @@ class JobOrders(JobCommands):
             if (key == "id" and keys.get("id") != order.job_id)
             or (key == "paused" and order.how == "change" and "paused" in order.keys)
         ]
-        draft = await self._previewer.draft(keys, present, trusted=trusted, is_whole=order.how == "change")
+        draft = await self._previewer.draft(
+            keys, present, trusted=trusted, is_whole=order.how == "change", beside=beside
+        )
         problems += [(problem.key, problem.detail) for problem in draft.problems]
         if draft.refusal is not None and len(problems) == 1:
             raise draft.refusal
@@ -163,5 +164,24 @@ class JobOrders(JobCommands):
         return state.version if state is not None else 0
 
 
-def _digest(value: Any) -> str:
+async def find_order(store: Store, job_id: str, key: str, actor: str | None, digest: str) -> JobEvent | None:
+    """Return the event of an order about a job that had the same idempotency key, None where there was none.
+
+    IdempotencyKeyError for a key that is not valid, or that was used for another order.
+    """
+    check_key(key)
+    mark = digest_of([key, actor])
+    for event in reversed(await store.stream(job_stream(job_id))):
+        if isinstance(event, JobEvent) and event.order is not None and event.order.startswith(mark):
+            if event.order != f"{mark}:{digest}":
+                raise IdempotencyKeyError(
+                    f"the idempotency key {key!r} was used for another order about the job {job_id!r}; "
+                    "choose another key for another order, and repeat an order unchanged"
+                )
+            return event
+    return None
+
+
+def digest_of(value: Any) -> str:
+    """Return a digest of JSON data."""
     return hashlib.blake2b(msgspec.json.encode(value, order="sorted"), digest_size=12).hexdigest()

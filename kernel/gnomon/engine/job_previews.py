@@ -66,20 +66,29 @@ class JobPreviewer:
         return found
 
     async def draft(
-        self, keys: Mapping[str, Any], present: Mapping[str, Any] | None, *, trusted: bool, is_whole: bool
+        self,
+        keys: Mapping[str, Any],
+        present: Mapping[str, Any] | None,
+        *,
+        trusted: bool,
+        is_whole: bool,
+        beside: Collection[str] = (),
     ) -> JobDraft:
         """Check the keys of a job; `present` is the definition that they replace; see `draft_job`."""
-        rules = self.rules(trusted=trusted)
+        rules = self.rules(trusted=trusted, beside=beside)
         found = await self._within_limit(lambda: draft_job(keys, rules, present, is_whole=is_whole))
         return found if found is not None else JobDraft(problems=[TOO_SLOW])
 
-    def rules(self, *, trusted: bool) -> OrderRules:
-        """Return what an order is checked against; a trusted sender may name any function."""
+    def rules(self, *, trusted: bool, beside: Collection[str] = ()) -> OrderRules:
+        """Return what an order is checked against; a trusted sender may name any function.
+
+        `beside` are the ids of jobs that are added with it.
+        """
         return OrderRules(
             keys=JobKeys(job_key_owners(self._plugins, []), groups=self._groups),
             declared=self._jobs.find_defined,
             declared_ids=lambda: [one.job.id for one in list(self._jobs) if one.origin != "api"],
-            exists=lambda job_id: self._jobs.get(job_id) is not None,
+            exists=lambda job_id: job_id in beside or self._jobs.get(job_id) is not None,
             allowed=None if trusted else self._allowed,
             timezone=self._timezone,
             arguments_limit=self._arguments_limit,

@@ -213,6 +213,14 @@ class LastExecution(msgspec.Struct, kw_only=True):
         return cls(**{name: getattr(execution, name) for name in cls.__struct_fields__})
 
 
+class AddedJob(msgspec.Struct, kw_only=True):
+    """A job of a list that was added: its version, which is its ETag too, and when it is due first."""
+
+    id: str
+    version: int
+    next_run_time: datetime | None = None
+
+
 class RemovedJob(msgspec.Struct, kw_only=True):
     """A job that was removed, and its last version."""
 

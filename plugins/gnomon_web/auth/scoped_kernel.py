@@ -89,6 +89,9 @@ class ScopedKernel:
     async def order_job(self, order: JobOrder, **how: Any) -> JobOrdered:
         raise _refused(self._scope)
 
+    async def order_jobs(self, jobs: Any, **how: Any) -> list[JobOrdered]:
+        raise _refused(self._scope)
+
     async def add_job(self, job: Any, /, **how: Any) -> Job:
         raise _refused(self._scope)
 

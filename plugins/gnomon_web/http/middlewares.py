@@ -23,7 +23,6 @@ from gnomon import (
     UnknownJobError,
 )
 from gnomon.domain.execution import Status
-from gnomon.errors import ForeignJobError, FunctionNotAllowedError, JobConflictError, JobExistsError, JobKeysError
 from gnomon.logs import get_logger
 from gnomon.safe_text import safe_str, safe_traceback
 from gnomon.text import visible
@@ -33,7 +32,7 @@ from gnomon_web.app_keys import CONFIG, RESPONSE, actor_of, note_refusal
 from gnomon_web.auth.client_address import client_of
 from gnomon_web.errors import ApiError, culprit, kind_of_status
 from gnomon_web.http.malformed_requests import ProblemRequestHandler
-from gnomon_web.http.order_problems import from_order
+from gnomon_web.http.order_problems import ORDER_ERRORS, from_order
 from gnomon_web.http.responses import problem_answer, wants_clean
 from gnomon_web.http.run_order_problems import problem_of_orders
 
@@ -162,7 +161,7 @@ def _from_kernel(request: web.Request, exc: GnomonError) -> ApiError:
                 errors=[culprit("path", "execution_id", detail)],
                 execution_status=cast(Status, exc.status),
             )
-        case JobKeysError() | FunctionNotAllowedError() | JobExistsError() | ForeignJobError() | JobConflictError():
+        case _ if isinstance(exc, ORDER_ERRORS):
             return from_order(exc, detail)
         case JobError() | IdempotencyKeyError() | QueueFullError():
             return _from_trigger(exc, detail)

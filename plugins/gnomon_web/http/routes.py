@@ -5,7 +5,8 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Awaitable, Callable, Iterator
-from typing import Any, Generic, Literal, TypeVar, get_args, get_origin, get_type_hints
+from types import UnionType
+from typing import Any, Generic, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 from aiohttp import web
@@ -34,9 +35,9 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
 
     The handler's signature defines its parameters, for the server and for the OpenAPI document. It asks by name for
     parts of the path (`job_id: str`) and for `query`, `headers` and `body`, each annotated with a msgspec Struct that
-    validates it; a body that the handler validates itself is a `dict[str, Any]`. The return value, as annotated, is
-    written as JSON with `status`; a `web.StreamResponse` is sent as it is. The first line of the docstring is the
-    summary.
+    validates it; a body that the handler validates itself is a `dict[str, Any]` or a list of them. The return value,
+    as annotated, is written as JSON with `status`; a `web.StreamResponse` is sent as it is. The first line of the
+    docstring is the summary.
 
     `role` is the role that a caller needs. `errors` are the statuses of its problems besides those of every call, and
     `also` the statuses that have the same body as `status`. `plugin` is the plugin that contributed it. A contributed
@@ -104,7 +105,7 @@ def read_signature(route: Route) -> Signature:
             f"{name} has unknown parameters: {', '.join(sorted(unknown))}; expected some of {', '.join(possible)}"
         )
     structs: dict[str, Any] = {source: _struct(hints.get(source)) for source in SOURCES if source in wanted}
-    if "body" in wanted and get_origin(_plain(hints.get("body"))) is dict:
+    if "body" in wanted and _is_json(hints.get("body")):
         structs["body"] = hints["body"]
     for source, struct in structs.items():
         if struct is None:
@@ -115,6 +116,13 @@ def read_signature(route: Route) -> Signature:
         answer=_answer(hints.get("return", Any)),
         needs_body="body" in structs and structs["body"] is hints["body"],
     )
+
+
+def _is_json(annotation: Any) -> bool:
+    """Return whether a body is a JSON object, or a list, that the handler validates itself."""
+    plain = _plain(annotation)
+    members = get_args(plain) if get_origin(plain) in {Union, UnionType} else (plain,)
+    return {get_origin(_plain(member)) for member in members} <= {dict, list}
 
 
 def _plain(annotation: Any) -> Any:

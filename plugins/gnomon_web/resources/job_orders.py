@@ -10,10 +10,11 @@ from aiohttp import hdrs, web
 from msgspec import Meta
 
 from gnomon import UnknownJobError
+from gnomon.domain.bulk_acts import MOST_AT_ONCE
 from gnomon.domain.job_order import JobOrder
 from gnomon.domain.job_preview import JobPreview
 from gnomon.wire.problems import INVALID_JOB, OUTSIDE_OF_SCOPE
-from gnomon.wire.records import JobDetail, RemovedJob
+from gnomon.wire.records import AddedJob, JobDetail, RemovedJob
 from gnomon_web.app_keys import CONFIG, IDENTITY, actor_of, kernel_of
 from gnomon_web.errors import ApiError, culprit
 from gnomon_web.http.routes import Answer, Route
@@ -35,6 +36,10 @@ NewJobKeys = Annotated[
             "properties": {"id": {"type": "string"}, "func": {"type": "string"}},
         },
     ),
+]
+NewJobList = Annotated[
+    list[NewJobKeys],
+    Meta(description="Jobs that are added together, or not at all.", min_length=1, max_length=MOST_AT_ONCE),
 ]
 JobPatch = Annotated[
     dict[str, Any],
@@ -90,14 +95,37 @@ async def preview(request: web.Request, body: JobKeys) -> JobPreview:
     return await kernel_of(request).preview_job(body)
 
 
-async def add(request: web.Request, query: NewJobOptions, headers: OrderHeaders, body: NewJobKeys) -> Answer[JobDetail]:
-    """Add a job, which is there again after a restart; 409 if its id exists."""
+async def add(
+    request: web.Request, query: NewJobOptions, headers: OrderHeaders, body: NewJobKeys | NewJobList
+) -> Answer[JobDetail | list[AddedJob]]:
+    """Add a job, which is there again after a restart; 409 if its id exists. A list adds all of its jobs, or none."""
+    if isinstance(body, list):
+        return await _add_list(request, query, headers, body)
     job_id = body.get("id")
     if not isinstance(job_id, str):
         detail = "is missing" if job_id is None else f"expected text, got {type(job_id).__name__}"
         raise ApiError(INVALID_JOB, f"id {detail}", errors=[culprit("body", "id", detail)])
     order = JobOrder(how="add", job_id=job_id, keys=body, owner=query.owner)
     return await _ordered(request, order, headers.idempotency_key, query.reason, 201)
+
+
+async def _add_list(
+    request: web.Request, query: NewJobOptions, headers: OrderHeaders, jobs: list[dict[str, Any]]
+) -> Answer[JobDetail | list[AddedJob]]:
+    _expect_no_scope(request)
+    added = await kernel_of(request).order_jobs(
+        jobs,
+        owner=query.owner,
+        idempotency_key=headers.idempotency_key,
+        actor=actor_of(request),
+        reason=query.reason,
+    )
+    return Answer(
+        [
+            AddedJob(id=keys["id"], version=one.version, next_run_time=one.view.next_fire if one.view else None)
+            for keys, one in zip(jobs, added, strict=True)
+        ]
+    )
 
 
 async def replace(
@@ -130,7 +158,7 @@ async def remove(
 
 async def _ordered(
     request: web.Request, order: JobOrder, idempotency_key: str | None, reason: str | None, status: int | None
-) -> Answer[JobDetail]:
+) -> Answer[Any]:
     _expect_no_scope(request)
     ordered = await kernel_of(request).order_job(
         order, idempotency_key=idempotency_key, actor=actor_of(request), reason=reason

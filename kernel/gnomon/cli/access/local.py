@@ -23,6 +23,7 @@ from gnomon.control_socket import (
     GetHealth,
     NoKernelError,
     OrderJob,
+    OrderJobs,
     Pause,
     PreviewJob,
     ReloadJobs,
@@ -143,6 +144,9 @@ class LocalKernel:
     async def order_job(self, order: JobOrder, *, reason: str | None, idempotency_key: str | None) -> Order:
         command = OrderJob(order, operator_name(), reason, idempotency_key)
         return msgspec.convert(await self._send(command), Order)
+
+    async def order_jobs(self, jobs: list[dict[str, Any]], *, owner: str | None, reason: str | None) -> list[Order]:
+        return msgspec.convert(await self._send(OrderJobs(jobs, owner, operator_name(), reason)), list[Order])
 
     async def reload(self) -> Reloaded:
         """Make the kernel read its config again; ConfigError has every problem, and then nothing has changed."""

@@ -96,6 +96,9 @@ class ReachedKernel(Protocol):
     async def order_job(self, order: JobOrder, *, reason: str | None, idempotency_key: str | None) -> Order:
         """Add, replace, change or remove a job; ConfigError has every problem of its keys."""
 
+    async def order_jobs(self, jobs: list[dict[str, Any]], *, owner: str | None, reason: str | None) -> list[Order]:
+        """Add many jobs, all or none; ConfigError has every problem with the number of its job."""
+
     # --- reading ---
 
     async def job(self, job_id: str) -> ShownJob:

@@ -22,7 +22,7 @@ from gnomon.domain.execution import Execution
 from gnomon.domain.job_order import JobOrder
 from gnomon.domain.job_preview import JobPreview
 from gnomon.domain.records import ActionPage, ActionQuery, ExecutionQuery, LogLine, Page
-from gnomon.errors import ConfigError, JobKeysError, UnknownJobError
+from gnomon.errors import ConfigError, JobKeysError, JobOrdersError, UnknownJobError
 from gnomon.scheduling.timezones import timezone_or_utc
 
 TOKEN_VARIABLE = "GNOMON_TOKEN"  # noqa: S105 - the name of a variable
@@ -123,6 +123,13 @@ class RemoteKernel:
         except JobKeysError as exc:
             raise ConfigError(_lines(exc)) from exc
         return Order(done.version, is_new=order.how == "add")
+
+    async def order_jobs(self, jobs: list[dict[str, Any]], *, owner: str | None, reason: str | None) -> list[Order]:
+        try:
+            added = await self._client.add_jobs(jobs, owner=owner, reason=reason)
+        except JobOrdersError as exc:
+            raise ConfigError(exc.lines("jobs")) from exc
+        return [Order(one.version, is_new=True) for one in added]
 
     # --- reading ---
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -106,11 +106,19 @@ def add(  # noqa: PLR0913, PLR0917 - one parameter for each option
     """Add a job to the running kernel; it is there again after a restart.
 
     Its keys are those of a table [[jobs]] in the config: in FILE, a TOML or JSON file (- for standard input), in
-    options, or with --set. --dry-run shows what it would do, and changes nothing.
+    options, or with --set. A FILE with several jobs adds all of them, or none. --dry-run shows what it would do, and
+    changes nothing.
     """
-    from gnomon.cli.input.job_keys import read_job_keys
+    from gnomon.cli.input.job_keys import read_job_keys, read_many_jobs
     from gnomon.domain.job_order import JobOrder
 
+    if file is not None and file != "-" and (jobs := read_many_jobs(file)):
+        if replace or assigned or any([job_id, func, cron, every, at]):
+            raise click.UsageError(f"{file} has {len(jobs)} jobs: keys and --replace are for a file with one job")
+        _add_many(
+            _reach(ctx, config, url), jobs, owner, reason, dry_run=dry_run, as_json=_is_json(ctx, as_json=as_json)
+        )
+        return
     keys = read_job_keys(file, assigned)
     given = {"id": job_id, "func": func, "cron": cron, "every": every, "at": at}
     keys |= {key: value for key, value in given.items() if value is not None}
@@ -200,6 +208,56 @@ def _carry_out(kernel: ReachedKernel, order: JobOrder, reason: str | None, *, dr
     else:
         word = "removed" if order.how == "remove" else "added" if done.is_new else "changed"
         echo(f"{order.job_id} is {word} (version {done.version})")
+
+
+def _add_many(
+    kernel: ReachedKernel,
+    jobs: list[dict[str, Any]],
+    owner: str | None,
+    reason: str | None,
+    *,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    from gnomon.cli.output.json_output import print_json
+
+    async def send() -> list[Order]:
+        async with kernel:
+            return await kernel.order_jobs(jobs, owner=owner, reason=reason)
+
+    async def preview() -> list[JobPreview]:
+        async with kernel:
+            return [await kernel.preview_job(keys) for keys in jobs]
+
+    if dry_run:
+        _print_previews(asyncio.run(preview()), as_json=as_json)
+        return
+    added = zip(jobs, asyncio.run(send()), strict=True)
+    if as_json:
+        print_json([{"id": keys["id"], "version": one.version, "is_new": one.is_new} for keys, one in added])
+    else:
+        for keys, one in added:
+            echo(f"{keys['id']} is added (version {one.version})")
+
+
+def _print_previews(found: list[JobPreview], *, as_json: bool) -> None:
+    """Print what the orders of a list would do, or raise ConfigError with every problem."""
+    from gnomon.cli.output.job_text import preview_lines
+    from gnomon.cli.output.json_output import print_json
+    from gnomon.errors import ConfigError
+
+    if as_json:
+        print_json(found)
+    for number, one in enumerate(found):
+        for warning in one.warnings:
+            echo(f"warning: jobs[{number}].{warning}", err=True)
+    if problems := [f"jobs[{number}].{problem}" for number, one in enumerate(found) for problem in one.problems]:
+        raise ConfigError(problems)
+    if not as_json:
+        for one in found:
+            for line in preview_lines(one):
+                echo(line)
+        echo("nothing was changed: this is a dry run", err=True)
 
 
 async def _preview(kernel: ReachedKernel, order: JobOrder) -> JobPreview:

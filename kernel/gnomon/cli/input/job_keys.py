@@ -15,10 +15,13 @@ import msgspec
 
 from gnomon.json_depth import MAX_DEPTH, is_too_deep
 
+MANY = 2
+"""Jobs from which a file has several."""
+
 
 def read_job_keys(file: str | None, assigned: tuple[str, ...], removed: tuple[str, ...] = ()) -> dict[str, Any]:
     """Return the keys of a file, with those of `--set` in their places and null for those of `--unset`."""
-    keys = _read_file(file) if file is not None else {}
+    keys = _only(_read_file(file), file) if file is not None else {}
     for text in assigned:
         path, equals, value = text.partition("=")
         if not equals or not path.strip():
@@ -31,25 +34,38 @@ def read_job_keys(file: str | None, assigned: tuple[str, ...], removed: tuple[st
     return _with_references(keys)
 
 
-def _read_file(name: str) -> dict[str, Any]:
-    """Read the keys of one job: a table of keys, or a config with one [[jobs]]."""
+def read_many_jobs(file: str) -> list[dict[str, Any]]:
+    """Return the keys of the jobs of a file that has several, an empty list for the file of one job."""
+    jobs = _read_file(file)
+    if len(jobs) < MANY:
+        return []
+    if is_too_deep(jobs):
+        raise click.BadParameter(f"the keys are nested deeper than {MAX_DEPTH} levels: flatten them")
+    return [_with_references(keys, f"jobs[{number}]") for number, keys in enumerate(jobs)]
+
+
+def _only(jobs: list[dict[str, Any]], name: str) -> dict[str, Any]:
+    if len(jobs) != 1:
+        raise click.BadParameter(f"{name} has {len(jobs)} jobs, expected one", param_hint="FILE")
+    return jobs[0]
+
+
+def _read_file(name: str) -> list[dict[str, Any]]:
+    """Read the keys of jobs: one table of keys, a JSON list of them, or a config with [[jobs]]."""
     try:
         text = sys.stdin.read() if name == "-" else Path(name).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as exc:
         raise click.BadParameter(f"{name} cannot be read: {exc}", param_hint="FILE") from exc
     try:
-        is_json = name.endswith(".json") or text.lstrip().startswith("{")
+        is_json = name.endswith(".json") or text.lstrip().startswith(("{", "[{"))
         found = json.loads(text) if is_json else tomllib.loads(text)
     except (ValueError, RecursionError) as exc:
         raise click.BadParameter(f"{name} is not valid TOML or JSON: {exc}", param_hint="FILE") from exc
-    jobs = found.get("jobs") if isinstance(found, dict) else None
-    if isinstance(jobs, list):
-        if len(jobs) != 1:
-            raise click.BadParameter(f"{name} has {len(jobs)} jobs, expected one", param_hint="FILE")
-        found = jobs[0]
-    if not isinstance(found, dict):
+    jobs = found.get("jobs", found) if isinstance(found, dict) else found
+    jobs = jobs if isinstance(jobs, list) else [jobs]
+    if not all(isinstance(keys, dict) for keys in jobs):
         raise click.BadParameter(f"{name} has no table with the keys of a job", param_hint="FILE")
-    plain: dict[str, Any] = json.loads(msgspec.json.encode(found))  # times of TOML become text
+    plain: list[dict[str, Any]] = json.loads(msgspec.json.encode(jobs))  # times of TOML become text
     return plain
 
 
@@ -71,13 +87,13 @@ def _put(keys: dict[str, Any], path: str, value: Any, option: str) -> None:
     table[last] = value
 
 
-def _with_references(keys: Mapping[str, Any]) -> dict[str, Any]:
+def _with_references(keys: Mapping[str, Any], place: str = "job") -> dict[str, Any]:
     """Resolve `{ env = ... }` and `{ file = ... }` as a config does: those in arguments stay references."""
     from gnomon.deployment.environment import References
     from gnomon.errors import ConfigError
 
     problems: list[str] = []
-    table = References(os.environ, Path.cwd(), {}, problems, for_runs=False).resolve_job(keys, "job", ())
+    table = References(os.environ, Path.cwd(), {}, problems, for_runs=False).resolve_job(keys, place, ())
     if problems:
         raise ConfigError(problems)
     return dict(table)
