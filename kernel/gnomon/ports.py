@@ -157,8 +157,9 @@ class Store(ABC):
     async def prune(self, before: datetime) -> int:
         """Delete executions that ended before that time, with their events, log lines and actions; return their number.
 
-        Job streams and executions that have not ended stay. Positions are never assigned again. Streams of kernels
-        whose newest fact is older are deleted, except those that `gnomon.stores.kernel_streams` keeps.
+        Executions that have not ended stay, and so do jobs; of removed ones those that `gnomon.stores.removed_jobs`
+        keeps. Positions are never assigned again. Streams of kernels whose newest fact is older are deleted, except
+        those that `gnomon.stores.kernel_streams` keeps.
         """
 
     async def __aenter__(self) -> Self:

@@ -78,6 +78,8 @@ async def execution(server: Server, execution_id: str) -> Execution | None:
 async def jobs(server: Server, job_ids: Collection[str] | None = None, *, removed: bool = True) -> list[JobState]:
     """Read the states of all jobs or of some, by id."""
     where, found = own(schema.METADATA), []
+    if not removed:
+        where = {"$and": [where, {"removed": {"$ne": True}}]}
     parts = [where]
     if job_ids is not None:
         ids = sorted(job_ids)
@@ -86,8 +88,7 @@ async def jobs(server: Server, job_ids: Collection[str] | None = None, *, remove
     for part in parts:
         async with server.reading(LIST_LIMIT_S):
             found += await server[schema.METADATA].find(part).to_list(None)
-    states = sorted((job_of(document) for document in found), key=lambda state: state.job_id)
-    return [state for state in states if removed or not state.removed]
+    return sorted((job_of(document) for document in found), key=lambda state: state.job_id)
 
 
 async def actions(server: Server, query: ActionQuery) -> ActionPage:

@@ -12,13 +12,15 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime
 
-from gnomon.domain.events import Event
+from gnomon.domain.events import Event, job_stream
 from gnomon.domain.execution import FINAL
+from gnomon.domain.job_state import JobState
 from gnomon.stores import kernel_streams
 from gnomon.stores.kernel_streams import Deletable
 from gnomon.stores.microseconds import to_micros
+from gnomon.stores.removed_jobs import is_over
 from gnomon_mongo import schema
-from gnomon_mongo.documents import event_of, execution_key, millis
+from gnomon_mongo.documents import event_of, execution_key, job_of, millis
 from gnomon_mongo.drivers import Document
 from gnomon_mongo.foreign_documents import own
 from gnomon_mongo.operations import read_head
@@ -114,6 +116,56 @@ async def _ends_of_kernels(server: Server) -> AsyncIterator[Event]:
             last = await events.find({"stream": name}).sort([("stream", -1), ("version", -1)]).limit(1).to_list(1)
         for document in last:
             yield event_of(document)
+
+
+async def prune_jobs(
+    server: Server, before: datetime, pace: Pace, announce: Callable[[set[str]], Awaitable[None]]
+) -> None:
+    """Delete the removed jobs that are over and have no runs, with the acts in their streams; `announce` as in `prune`.
+
+    A job that is added again meanwhile keeps its state and its new events.
+    """
+    await _keep_head(server)
+    after = ""
+    while found := await _removed_jobs(server, after, pace.size):
+        after = found[-1]["_id"]
+        states = [(document, await _dated(server, job_of(document))) for document in found]
+        over = {state.job_id: (document, state) for document, state in states if is_over(state, before)}
+        async with server.writing(WORK_LIMIT_S):
+            with_runs = await server[schema.EXECUTIONS].distinct("job_id", {"job_id": {"$in": sorted(over)}})
+        over = {job_id: one for job_id, one in over.items() if job_id not in with_runs}
+        if not over:
+            continue
+        await announce({job_stream(job_id) for job_id in over})
+        async with pace.step(), server.writing(WORK_LIMIT_S):
+            where = {
+                "$or": [
+                    {"stream": job_stream(job_id), "version": {"$lte": state.version}}
+                    for job_id, (_, state) in over.items()
+                ]
+            }
+            positions = [one["_id"] for one in await server[schema.EVENTS].find(where, {"_id": 1}).to_list(None)]
+            await server[schema.HISTORY].delete_many({"_id": {"$in": positions}, **own(schema.HISTORY)})
+            await server[schema.EVENTS].delete_many(where)
+            # Last, so that the next call completes an interrupted one.
+            these = [{"_id": job_id, "position": document["position"]} for job_id, (document, _) in over.items()]
+            await server[schema.METADATA].delete_many({"$or": these})
+
+
+async def _removed_jobs(server: Server, after: str, most: int) -> list[Document]:
+    where = {"$and": [own(schema.METADATA), {"removed": True, "_id": {"$gt": after}}]}
+    async with server.writing(WORK_LIMIT_S):
+        return await server[schema.METADATA].find(where).sort("_id", 1).limit(most).to_list(None)
+
+
+async def _dated(server: Server, state: JobState) -> JobState:
+    """Add the time of the removal to a state of an older version, which does not have it."""
+    if state.removed_at is None and state.version:
+        async with server.writing(WORK_LIMIT_S):
+            of_job = server[schema.EVENTS].find({"stream": job_stream(state.job_id)})
+            last = await of_job.sort([("stream", -1), ("version", -1)]).limit(1).to_list(1)
+        state.removed_at = event_of(last[0]).at if last else None
+    return state
 
 
 async def prune_progress(server: Server, before: datetime, pace: Pace) -> int:

@@ -232,6 +232,7 @@ class MongoStore(Store):
         pace = self._pace(writer)
         pruned = await retention.prune(self._server, before, pace, writer.before_prune)
         await retention.prune_kernels(self._server, await find_deletable(self, before), pace, writer.before_prune)
+        await retention.prune_jobs(self._server, before, pace, writer.before_prune)
         return pruned
 
     async def prune_progress(self, before: datetime) -> int:

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from gnomon.domain import codec
-from gnomon.domain.events import Event
+from gnomon.domain.events import JOB_STREAM, Event, JobRemoved
 from gnomon.domain.job_state import JobState
 from gnomon.errors import StoreError
 from gnomon.logs import get_logger
@@ -65,21 +65,48 @@ def _from_3(connection: sqlite3.Connection) -> None:
 def _from_5(connection: sqlite3.Connection) -> None:
     """Add the checksums of the log, and its id."""
     connection.execute("ALTER TABLE commits ADD COLUMN checksum INTEGER NOT NULL DEFAULT 0")
-    _add_columns_of_views(connection)
+    _add_columns(connection)
     make_tables(connection)
     _from_6(connection)
 
 
 def _from_7(connection: sqlite3.Connection) -> None:
     """Add the labels of runs, which no run of an older version has."""
-    _add_columns_of_views(connection)
+    _from_8(connection)
+
+
+def _from_8(connection: sqlite3.Connection) -> None:
+    """Add when jobs were removed."""
+    _add_columns(connection)
     make_tables(connection)
+    _date_removals(connection)
 
 
-def _add_columns_of_views(connection: sqlite3.Connection) -> None:
-    for table in ("live", "executions"):
+def _date_removals(connection: sqlite3.Connection) -> None:
+    """Write the times of the removal of jobs, which their streams have, into their states."""
+    found = connection.execute(_JOBS_WITH_ENDS, (JOB_STREAM,)).fetchall()
+    newest: dict[int, Event] = {}
+    for body, last in found:
+        state = _job_state(body)
+        if not state.removed:
+            continue
+        if last is not None and last not in newest:  # in order of position: one block has many of them
+            newest = {event.position: event for event in event_rows.read(connection, last - 1, BLOCK)}
+        event = newest.get(last)
+        state.removed_at = event.at if isinstance(event, JobRemoved) else None
+        projection_writer.put_job_bodies(connection, [state])
+
+
+def _add_columns(connection: sqlite3.Connection) -> None:
+    checksum = ("checksum", "INTEGER NOT NULL DEFAULT 0")
+    of_views = (checksum, ("labels", "TEXT"))
+    for table, columns in (
+        ("live", of_views),
+        ("executions", of_views),
+        ("jobs", (checksum, ("removed_at", "INTEGER"))),
+    ):
         there = {column[1] for column in connection.execute(f"PRAGMA table_info({table})").fetchall()}
-        for name, definition in (("checksum", "INTEGER NOT NULL DEFAULT 0"), ("labels", "TEXT")):
+        for name, definition in columns:
             if name not in there:
                 connection.execute(f"ALTER TABLE {table} ADD COLUMN {name} {definition}")
 
@@ -120,6 +147,9 @@ def _mark_flushed(connection: sqlite3.Connection) -> None:
     connection.execute("UPDATE flushed SET position = ?", (event_rows.head(connection),))
 
 
+_JOBS_WITH_ENDS = "SELECT body, last FROM jobs LEFT JOIN streams ON name = ? || id ORDER BY last"
+
+
 def _job_state(body: bytes) -> JobState:
     """Parse the state of a job as schemas 1 to 4 stored it; it called the reason for a pause `paused_why`."""
     try:
@@ -147,6 +177,7 @@ def _rewrite(connection: sqlite3.Connection) -> None:
     jobs = connection.execute("SELECT body FROM old_jobs").fetchall()
     projection_writer.put_jobs(connection, [_job_state(body) for (body,) in jobs], ends)
     insert(connection, f"INTO {projection_writer.STREAMS}", [(stream, *end) for stream, end in ends.items()])
+    _date_removals(connection)
     _mark_flushed(connection)
 
 
@@ -211,5 +242,6 @@ MIGRATIONS: dict[int, Callable[[sqlite3.Connection], None]] = {
     5: _from_5,
     6: _from_6,
     7: _from_7,
+    8: _from_8,
 }
 """By the schema that is found. Each runs in one transaction."""

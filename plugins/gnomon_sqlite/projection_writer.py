@@ -18,6 +18,7 @@ from gnomon.domain.labels import label_texts
 from gnomon.errors import StoreError
 from gnomon.json_depth import decode_cut
 from gnomon.stores.microseconds import from_micros, to_micros
+from gnomon.stores.removed_jobs import gone_since
 from gnomon_sqlite import event_rows
 from gnomon_sqlite.checksums import EXECUTION, JOB, DamagedRowError, is_sealed, seal
 from gnomon_sqlite.connection import insert, transaction
@@ -64,8 +65,9 @@ _REPLACE_STREAM = "ON CONFLICT DO UPDATE SET version = excluded.version, last = 
 _FIRES = "fires (job_id, last_fire, newest_fire, checksum)"
 _REPLACE_FIRES = """ON CONFLICT DO UPDATE SET
     last_fire = excluded.last_fire, newest_fire = excluded.newest_fire, checksum = excluded.checksum"""
-_JOBS = "jobs (id, body, checksum)"
-_REPLACE_JOB = "ON CONFLICT DO UPDATE SET body = excluded.body, checksum = excluded.checksum"
+_JOBS = "jobs (id, body, checksum, removed_at)"
+_REPLACE_JOB = """ON CONFLICT DO UPDATE SET
+    body = excluded.body, checksum = excluded.checksum, removed_at = excluded.removed_at"""
 _COUNTS = "counts (job_id, status, is_manual, hidden, n)"
 _ADD_COUNT = "ON CONFLICT DO UPDATE SET n = n + excluded.n"
 
@@ -203,8 +205,8 @@ def put_jobs(connection: sqlite3.Connection, jobs: Iterable[JobState], ends: dic
 
 def put_job_bodies(connection: sqlite3.Connection, states: Iterable[JobState]) -> None:
     """Write the states of jobs, without their fires."""
-    bodies = [(state.job_id, _encode(state)) for state in states]
-    rows = [(job_id, body, seal(job_id, body)) for job_id, body in bodies]
+    bodies = [(state.job_id, _encode(state), _maybe_micros(gone_since(state))) for state in states]
+    rows = [(job_id, body, seal(job_id, body), removed_at) for job_id, body, removed_at in bodies]
     insert(connection, f"INTO {_JOBS}", rows, _REPLACE_JOB)
 
 
@@ -217,6 +219,11 @@ def put_fires(connection: sqlite3.Connection, states: Iterable[JobState]) -> Non
 
 def _fires_key(job_id: str, last_fire: int | None, newest_fire: int | None) -> str:
     return f"{job_id} {last_fire} {newest_fire}"
+
+
+def present_jobs(connection: sqlite3.Connection) -> list[str]:
+    """Return the ids of the jobs whose flushed states say that they are not removed."""
+    return [job_id for (job_id,) in connection.execute("SELECT id FROM jobs WHERE removed_at IS NULL")]
 
 
 def flushed_jobs(connection: sqlite3.Connection, job_ids: Collection[str] | None = None) -> dict[str, JobState]:

@@ -18,7 +18,7 @@ from gnomon.stores.page_cursor import Cursor, read_cursor, write_cursor
 from gnomon_sqlite import event_rows
 from gnomon_sqlite.checksums import INDEXES, DamagedRowError, is_sealed
 from gnomon_sqlite.connection import snapshot
-from gnomon_sqlite.projection_writer import ALL_JOBS, SEPARATOR, flushed_jobs
+from gnomon_sqlite.projection_writer import ALL_JOBS, SEPARATOR, flushed_jobs, present_jobs
 from gnomon_sqlite.unflushed_reader import Reader
 
 Part: TypeAlias = tuple[str, list[Any]]
@@ -58,7 +58,10 @@ def jobs(reader: Reader, job_ids: Collection[str] | None, *, removed: bool) -> l
     """Return the states of all jobs or of some, by id."""
     with snapshot(reader):
         reader.catch_up()
-        states = flushed_jobs(reader, job_ids)
+        wanted = job_ids
+        if wanted is None and not removed:
+            wanted = reader.tail.jobs.union(present_jobs(reader))
+        states = flushed_jobs(reader, wanted)
     reader.tail.apply_to(states)
     found = (states[job_id] for job_id in sorted(states) if job_ids is None or job_id in job_ids)
     return [state for state in found if removed or not state.removed]

@@ -10,7 +10,7 @@ from gnomon.errors import StoreError
 APPLICATION_ID = 0x676E6F6D
 """`gnom`: SQLite keeps this number in the file's header, which tells a log from any other database."""
 
-SCHEMA_VERSION = 8
+SCHEMA_VERSION = 9
 
 # Times are µs since 1970, bodies are JSON.
 #
@@ -33,6 +33,9 @@ SCHEMA_VERSION = 8
 # empty job_id.
 #
 # `labels` has each label between two unit separators, and only runs with labels are in its index.
+#
+# `removed_at` of a job is NULL as long as it is there: jobs that run once are removed by the thousand, and a start does
+# not read those.
 #
 # `fires` holds the part of a job's state that changes with each fire, so that the definition is not written again.
 VIEW_COLUMNS = """
@@ -104,8 +107,10 @@ _SCHEMA = (
     """CREATE TABLE IF NOT EXISTS jobs (
         id TEXT PRIMARY KEY,
         body BLOB NOT NULL,
-        checksum INTEGER NOT NULL DEFAULT 0
+        checksum INTEGER NOT NULL DEFAULT 0,
+        removed_at INTEGER
     ) WITHOUT ROWID""",
+    "CREATE INDEX IF NOT EXISTS jobs_by_removal ON jobs (removed_at)",
     """CREATE TABLE IF NOT EXISTS fires (
         job_id TEXT PRIMARY KEY,
         last_fire INTEGER,

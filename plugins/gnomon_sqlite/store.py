@@ -208,6 +208,9 @@ class SqliteStore(Store):
         while some := await self._write(transactions.prune, self._pending, before, PRUNE_BATCH):
             pruned += some
         await self._prune_kernels(before)
+        removed: tuple[int, str] | None = (0, "")
+        while removed is not None:
+            removed = await self._write(transactions.prune_jobs, self._pending, before, removed, PRUNE_BATCH)
         while await self._write(vacuum.shrink):  # noqa: ASYNC110 - the pause paces the steps, it waits for nothing
             await asyncio.sleep(SHRINK_REST_S)
         return pruned

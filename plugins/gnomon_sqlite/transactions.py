@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from gnomon.domain.events import Event
+from gnomon.domain.events import Event, job_stream
 from gnomon.domain.execution import Execution
 from gnomon.domain.job_state import JobState
 from gnomon.domain.operator_actions import action_of
@@ -17,6 +17,7 @@ from gnomon.domain.records import Checkpoint, LogLine
 from gnomon.stores import kernel_streams
 from gnomon.stores.kernel_streams import Deletable
 from gnomon.stores.microseconds import to_micros
+from gnomon.stores.removed_jobs import is_over
 from gnomon_sqlite import event_rows, projection_writer
 from gnomon_sqlite.checksums import seal
 from gnomon_sqlite.connection import insert, insert_at_once, transaction
@@ -37,6 +38,11 @@ _ENDED = """
 
 
 _KERNELS = f"FROM streams WHERE name > ? AND name < '{kernel_streams.AFTER_LAST}'"
+_THESE = "SELECT value FROM json_each(?)"
+_REMOVED = """SELECT removed_at, id FROM jobs
+    WHERE (removed_at, id) > (?, ?) AND removed_at < ? ORDER BY removed_at, id LIMIT ?"""
+_WITHOUT_RUNS = """SELECT value FROM json_each(?) WHERE NOT EXISTS (SELECT 1 FROM executions WHERE job_id = value)
+    AND value NOT IN (SELECT job_id FROM live)"""
 _PUT_LINE = "INSERT OR REPLACE INTO log_lines (execution_id, number, body, checksum) VALUES (?, ?, ?, ?)"
 
 
@@ -132,6 +138,35 @@ def prune_kernels(
     return found[-1][0] if found else None
 
 
+def prune_jobs(
+    connection: sqlite3.Connection,
+    pending: PendingViews,
+    before: datetime,
+    after: tuple[int, str],
+    limit: int,
+) -> tuple[int, str] | None:
+    """Delete those of the next `limit` removed jobs that are over and have no runs.
+
+    They are ordered by the time of their removal and by id, from `after` on. Returns the last one, to continue there;
+    None if there are no more.
+    """
+    projection_writer.flush(connection, pending)
+    with transaction(connection):
+        found: list[tuple[int, str]] = connection.execute(_REMOVED, (*after, to_micros(before), limit)).fetchall()
+        states = projection_writer.flushed_jobs(connection, [job_id for _, job_id in found])
+        ids = _json_of([state.job_id for state in states.values() if is_over(state, before)])
+        over = [job_id for (job_id,) in connection.execute(_WITHOUT_RUNS, (ids,))]
+        ids = _json_of(job_stream(job_id) for job_id in over)
+        ends = connection.execute(f"SELECT last FROM streams WHERE name IN ({_THESE})", (ids,)).fetchall()  # noqa: S608 - our own names
+        gone = event_rows.forget(connection, [last for (last,) in ends])
+        connection.executemany("DELETE FROM actions WHERE position = ?", [(position,) for position in gone])
+        connection.execute(f"DELETE FROM streams WHERE name IN ({_THESE})", (ids,))  # noqa: S608 - our own names
+        ids = _json_of(over)
+        for table, key in (("jobs", "id"), ("fires", "job_id"), ("counts", "job_id")):
+            connection.execute(f"DELETE FROM {table} WHERE {key} IN ({_THESE})", (ids,))  # noqa: S608 - our own names
+    return found[-1] if found else None
+
+
 def action_rows(events: Iterable[Event]) -> list[ActionRow]:
     """Return the rows of the operators' acts that these events record."""
     return [
@@ -139,3 +174,7 @@ def action_rows(events: Iterable[Event]) -> list[ActionRow]:
         for event in events
         if (act := action_of(event)) is not None and (body := _encode(act))
     ]
+
+
+def _json_of(ids: Iterable[str]) -> str:
+    return _encode(list(ids)).decode()

@@ -114,7 +114,7 @@ def pending_views(connection: sqlite3.Connection) -> PendingViews:
     pending.events = tail.head - tail.flushed
     pending.ends, pending.executions = tail.ends, tail.executions
     if tail.jobs:  # with 100,000 jobs, most have no new event, and usually none has
-        states = flushed_jobs(connection)
+        states = flushed_jobs(connection, tail.jobs)
         tail.apply_to(states)
         pending.jobs = {job_id: states[job_id] for job_id in tail.jobs if job_id in states}
     return pending

@@ -55,6 +55,7 @@ class JobState(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
     paused_reason: str | None = None
     paused_at: datetime | None = None
     removed: bool = False
+    removed_at: datetime | None = None
     display_name: str = ""
     note: str = ""
     origin: Origin = "config"
@@ -99,7 +100,7 @@ def anchor_at(state: JobState | None, at: datetime) -> datetime:
 def _added(state: JobState, event: events.JobAdded) -> None:
     state.definition = event.definition
     _restart_schedule(state, event)
-    state.removed = False
+    state.removed, state.removed_at = False, None
     state.origin, state.owner, state.temporary, state.problem = event.origin, event.owner, event.temporary, None
     state.paused = bool(event.definition.get("paused", False))
     state.paused_by = event.actor if state.paused else None
@@ -122,8 +123,8 @@ def _restart_schedule(state: JobState, event: events.JobAdded | events.JobChange
     state.last_fire = None
 
 
-def _removed(state: JobState, _event: events.JobRemoved) -> None:
-    state.removed = True
+def _removed(state: JobState, event: events.JobRemoved) -> None:
+    state.removed, state.removed_at = True, event.at
     state.backfill = None
 
 

@@ -7,7 +7,7 @@ from datetime import datetime
 
 import msgspec
 
-from gnomon.domain.events import KERNEL_STREAM, Event, Progress
+from gnomon.domain.events import KERNEL_STREAM, Event, Progress, job_stream
 from gnomon.domain.execution import Execution
 from gnomon.domain.job_state import JobState
 from gnomon.domain.labels import have_labels
@@ -19,6 +19,7 @@ from gnomon.hookspecs import hookimpl
 from gnomon.ports import Store
 from gnomon.stores.kernel_streams import find_deletable
 from gnomon.stores.page_cursor import Cursor, read_cursor, write_cursor
+from gnomon.stores.removed_jobs import is_over
 
 
 class MemoryStore(Store):
@@ -127,7 +128,14 @@ class MemoryStore(Store):
             self._lines.pop(execution_id, None)
             self._delete(self._streams.pop(execution_id, {}).values())
         await self._prune_kernels(before)
+        self._prune_jobs(before)
         return len(ended)
+
+    def _prune_jobs(self, before: datetime) -> None:
+        with_runs = {execution.job_id for execution in self._executions.values()}
+        for state in [one for one in self._jobs.values() if is_over(one, before) and one.job_id not in with_runs]:
+            del self._jobs[state.job_id]
+            self._delete(self._streams.pop(job_stream(state.job_id), {}).values())
 
     async def _prune_kernels(self, before: datetime) -> None:
         deletable = await find_deletable(self, before)

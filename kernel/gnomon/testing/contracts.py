@@ -40,6 +40,7 @@ from gnomon.testing.histories import (
     scheduled,
     succeeded,
 )
+from gnomon.testing.job_retention_contract import JobRetentionContract
 from gnomon.testing.kernel_contract import KernelContract
 from gnomon.testing.list_contract import ListContract, total
 from gnomon.testing.log_contract import LogContract
@@ -48,7 +49,7 @@ HOUR = timedelta(hours=1)
 ODD_TEXT = "naïve 日本語 🦑 \u202e rtl \u0000 nul \r\n\t \\ \" ' ; -- % _ \x7f"
 
 
-class StoreContract(LogContract, ListContract, ActionContract, KernelContract):
+class StoreContract(LogContract, ListContract, ActionContract, KernelContract, JobRetentionContract):
     """The obligations of the Store port. The flags disable those that a kind of store cannot have."""
 
     durable = True

@@ -1,5 +1,6 @@
 """Logs that older versions of the store wrote: each is migrated once, and loses nothing."""
 
+import re
 import shutil
 import sqlite3
 from collections.abc import Iterator
@@ -12,8 +13,9 @@ from gnomon.domain import events, execution
 from gnomon.domain.records import ActionQuery, Checkpoint, ExecutionQuery
 from gnomon.errors import StoreError
 from gnomon.testing import check_store
-from gnomon.testing.histories import NOON, append, extend, job_states, scheduled
+from gnomon.testing.histories import NOON, SECOND, append, extend, job_added, job_states, scheduled
 from gnomon_sqlite import SqliteStore
+from gnomon_sqlite.checksums import seal
 from gnomon_sqlite.schema import SCHEMA_VERSION
 
 HERE = Path(__file__).parent
@@ -123,3 +125,33 @@ async def test_a_migration_that_fails_leaves_the_log_as_it_was(old: Path, schema
         await SqliteStore(broken).open()
 
     assert list(schema_of(broken)) == before
+
+
+async def test_a_log_of_schema_8_learns_when_its_jobs_were_removed(tmp_path: Path) -> None:
+    path = tmp_path / "old.db"
+    there = extend(job_added("there"), events.JobRemoved, actor="ann")
+    async with SqliteStore(path) as store:
+        await append(
+            store,
+            extend(job_added("gone"), events.JobRemoved, actor="ann"),
+            extend(there, events.JobAdded, definition={"id": "there", "func": "app:run"}),
+        )
+        states, removed_at = await store.jobs(), NOON + SECOND
+        await store.prune(NOON)  # which flushes them
+    with closing(sqlite3.connect(path)) as database:
+        database.executescript("DROP INDEX jobs_by_removal; ALTER TABLE jobs DROP COLUMN removed_at")
+        for (body,) in database.execute("SELECT body FROM jobs WHERE id = 'gone'").fetchall():
+            old = re.sub(rb',"removed_at":"[^"]+"', b"", body)
+            assert old != body
+            database.execute("UPDATE jobs SET body = ?, checksum = ? WHERE id = 'gone'", (old, seal("gone", old)))
+        database.execute("PRAGMA user_version = 8")
+        database.commit()
+
+    async with SqliteStore(path) as store:
+        assert await store.jobs() == states
+        assert [(one.job_id, one.removed_at) for one in states] == [("gone", removed_at), ("there", None)]
+        assert [one.job_id for one in await store.jobs(removed=False)] == ["there"]
+        await store.prune(removed_at)
+        assert len(await store.jobs()) == 2
+        await store.prune(removed_at + SECOND)
+        assert [one.job_id for one in await store.jobs()] == ["there"]
