@@ -89,7 +89,7 @@ def arguments(method: Callable[..., Any], name: str, value: Any) -> tuple[list[A
     for one in list(inspect.signature(method).parameters.values())[1:]:
         if one.kind is one.VAR_KEYWORD or (one.name != name and one.default is not one.empty):
             continue
-        chosen = value if one.name == name else GIVEN.get(one.name)
+        chosen = value if one.name == name else GIVEN.get(one.name, "text" if one.annotation == "str" else None)
         if one.kind is one.POSITIONAL_ONLY:
             given[0].append(chosen)
         else:
