@@ -2,12 +2,16 @@
 
 import asyncio
 import random
+import signal
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import aiohttp
 import pytest
 from structlog.testing import capture_logs
 
@@ -31,25 +35,45 @@ def nothing():
 """
 
 SERVICE = """
-import asyncio, sys
+import asyncio, socket, sys
+from contextlib import asynccontextmanager
 from datetime import timedelta
 
-from gnomon import Job, Kernel
+import uvicorn
+from fastapi import FastAPI
+
+from gnomon import Kernel
 from gnomon_sqlite import SqliteStore
+from one_shot_tasks import send
 
-async def handle(kernel, number):
+kernel = Kernel(store=SqliteStore("gnomon.db"))
+
+@asynccontextmanager
+async def lifespan(app):
+    async with kernel:
+        yield
+
+app = FastAPI(lifespan=lifespan)
+
+@app.post("/messages/{number}", status_code=201)
+async def add(number: int) -> dict[str, str]:
     at = kernel.clock.now() + timedelta(milliseconds=number % 1_500)
-    job = await kernel.add_job(Job(id=f"send-{number}", func="one_shot_tasks:send", at=at, args=[number]), actor="web")
-    print(job.id, flush=True)  # acknowledged: from here on it must never be lost
+    job = await kernel.add_job(send, id=f"send-{number}", at=at, args=[number], actor="web")
+    return {"job": job.id}
 
-async def main(database, first, count):
-    async with Kernel(store=SqliteStore(database)) as kernel:
-        for start in range(first, first + count, 50):
-            await asyncio.gather(*(handle(kernel, number) for number in range(start, start + 50)))
-        while await kernel.jobs():
-            await asyncio.sleep(0.05)
+@app.get("/sent")
+async def sent() -> list[str]:
+    while await kernel.jobs():
+        await asyncio.sleep(0.05)
+    return []
 
-asyncio.run(main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3])))
+class Server(uvicorn.Server):
+    async def startup(self, sockets=None):
+        await super().startup(sockets)
+        print(sockets[0].getsockname()[1], flush=True)
+
+with socket.create_server(("127.0.0.1", 0)) as listening:
+    Server(uvicorn.Config(app, log_config=None)).run([listening])
 """
 
 MANY = """
@@ -79,35 +103,61 @@ asyncio.run(main(sys.argv[1], int(sys.argv[2])))
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "one_shot_tasks.py").write_text(TASKS, encoding="utf-8")
+    (tmp_path / "service.py").write_text(SERVICE, encoding="utf-8")
     return tmp_path
 
 
-def service(folder: Path, program: str, *arguments: object) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", program, str(folder / "gnomon.db"), *map(str, arguments)]
-    return subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-
-
-def killed_after(running: subprocess.Popen[str], acknowledged: int) -> list[str]:
-    """Kill a service after so many acknowledged orders; return all that it acknowledged."""
-    with running:
+@asynccontextmanager
+async def service(folder: Path) -> AsyncIterator[tuple[asyncio.subprocess.Process, aiohttp.ClientSession]]:
+    """Run the application in uvicorn, and connect to it once it accepts requests."""
+    command = [sys.executable, "service.py"]
+    running = await asyncio.create_subprocess_exec(*command, cwd=folder, stdout=subprocess.PIPE, stderr=sys.stderr)
+    try:
         assert running.stdout is not None
-        ids = [running.stdout.readline() for _ in range(acknowledged)]
-        running.kill()
-        ids += running.stdout.readlines()
-    return [line.strip() for line in ids if line.endswith("\n")]
+        port = int(await running.stdout.readline())
+        async with aiohttp.ClientSession(f"http://127.0.0.1:{port}", timeout=aiohttp.ClientTimeout(300)) as client:
+            yield running, client
+    finally:
+        if running.returncode is None:
+            running.kill()
+        await running.wait()
+
+
+async def add_until_killed(folder: Path, first: int, count: int, killed_after: int) -> list[str]:
+    """Add jobs by requests, 50 at a time, and kill the service after some answers; return what it acknowledged."""
+    acknowledged: list[str] = []
+    numbers = iter(range(first, first + count))
+    async with service(folder) as (running, client):
+
+        async def post_all() -> None:
+            with suppress(aiohttp.ClientError):  # it was killed
+                for number in numbers:
+                    async with client.post(f"/messages/{number}") as answer:
+                        assert answer.status == 201, await answer.text()
+                        acknowledged.append((await answer.json())["job"])
+                    if len(acknowledged) == killed_after:
+                        running.kill()
+
+        async with asyncio.TaskGroup() as clients:
+            for _ in range(50):
+                clients.create_task(post_all())
+        assert await running.wait() == -signal.SIGKILL
+    return acknowledged
 
 
 @pytest.mark.timeout(600)
-def test_one_shots_that_were_acknowledged_each_fire_once_and_are_gone(folder: Path) -> None:
+async def test_one_shots_that_were_acknowledged_each_fire_once_and_are_gone(folder: Path) -> None:
     count, chance = 1_000 if IS_LONG else 200, random.Random(11)
     acknowledged: list[str] = []
-    lives = rounds(2, 10)
-    for life in range(lives):
-        acknowledged += killed_after(service(folder, SERVICE, life * count, count), chance.randrange(count // 2, count))
-    with service(folder, SERVICE, 0, 0) as last:
-        assert last.wait(timeout=300) == 0
+    for life in range(rounds(2, 10)):
+        acknowledged += await add_until_killed(folder, life * count, count, chance.randrange(count // 2, count))
+    async with service(folder) as (last, client):
+        async with client.get("/sent") as answer:
+            assert await answer.json() == []
+        last.terminate()
+        await last.wait()
     with capture_logs():
-        asyncio.run(check(folder, acknowledged))
+        await check(folder, acknowledged)
 
 
 async def check(folder: Path, acknowledged: list[str]) -> None:
@@ -135,7 +185,8 @@ async def check(folder: Path, acknowledged: list[str]) -> None:
 @pytest.mark.timeout(600)
 def test_finished_one_shots_leave_nothing_in_memory(folder: Path) -> None:
     count = 30_000 if IS_LONG else 3_000
-    with service(folder, MANY, count) as running:
+    command = [sys.executable, "-c", MANY, str(folder / "gnomon.db"), str(count)]
+    with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as running:
         assert running.stdout is not None
         seen = [tuple(map(int, line.split())) for line in running.stdout]
         assert running.wait() == 0
