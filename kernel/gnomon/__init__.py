@@ -66,6 +66,7 @@ if TYPE_CHECKING:
     from gnomon.errors import ExecutionOverError as ExecutionOverError
     from gnomon.errors import ExecutionRunningError as ExecutionRunningError
     from gnomon.errors import ForeignJobError as ForeignJobError
+    from gnomon.errors import ForkedProcessError as ForkedProcessError
     from gnomon.errors import GnomonError as GnomonError
     from gnomon.errors import IdempotencyKeyError as IdempotencyKeyError
     from gnomon.errors import JobConflictError as JobConflictError
@@ -163,6 +164,7 @@ _HOMES = {
         "IdempotencyKeyError",
         "AttachedJobError",
         "ForeignJobError",
+        "ForkedProcessError",
         "JobConflictError",
         "JobExistsError",
         "JobOrdersError",

@@ -59,7 +59,7 @@ class BackgroundKernel:
     the Kernel itself.
 
     The kernel lives in the process that starts it. A process that is forked afterwards, such as a worker of a server
-    that loads the program first, has no kernel: its calls raise GnomonError.
+    that loads the program first, has no kernel: its calls raise ForkedProcessError.
     """
 
     @_settings_of(Kernel.__init__)

@@ -26,6 +26,7 @@ from gnomon.domain.job_order import JobOrder
 from gnomon.durations import encode_hook
 from gnomon.errors import ConfigError, GnomonError, JobKeysError, JobOrdersError
 from gnomon.files import other_writers
+from gnomon.forks import closed_in_children
 from gnomon.json_depth import MAX_DEPTH, is_text_too_deep
 from gnomon.kernel import Kernel
 from gnomon.logs import get_logger
@@ -225,18 +226,22 @@ async def listening(kernel: Kernel, path: Path, reload: Reload) -> AsyncIterator
                 await writer.drain()
         writer.close()
 
+    process = os.getpid()
     try:
-        server = await asyncio.start_unix_server(serve, sock=_bind(path), limit=MAX_LINE_BYTES)
+        listener = _bind(path)
+        server = await asyncio.start_unix_server(serve, sock=listener, limit=MAX_LINE_BYTES)
     except OSError as exc:
         log.warning("no control socket: commands cannot reach this kernel", path=str(path), problem=str(exc))
         yield
         return
     try:
-        yield
+        with closed_in_children(listener.fileno()):
+            yield
     finally:
-        server.close()
-        await server.wait_closed()
-        path.unlink(missing_ok=True)  # noqa: ASYNC240 - once, at the end
+        if os.getpid() == process:  # else the socket is that of the parent
+            server.close()
+            await server.wait_closed()
+            path.unlink(missing_ok=True)  # noqa: ASYNC240 - once, at the end
 
 
 def _peer_uid(connection: socket.socket) -> int | None:

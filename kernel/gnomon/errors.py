@@ -319,6 +319,22 @@ class NoLogError(StoreError):
     """Nothing was ever written to this store. There is nothing to read until a kernel has started with it."""
 
 
+class ForkedProcessError(GnomonError):
+    """A call in a forked process, on what the process before the fork has open. Make a new one after the fork.
+
+    `parent` is the id of the process that has it open.
+    """
+
+    def __init__(self, what: str, parent: int, child: int) -> None:
+        super().__init__(
+            f"{what} runs in process {parent}, and this is process {child}, which was forked from it and has nothing "
+            "of it: make and start a kernel after the fork, for example in gunicorn's hook post_fork, in the lifespan "
+            "of an ASGI application or in the target of a multiprocessing.Process, or ask the running kernel over HTTP"
+        )
+        self.what = what
+        self.parent = parent
+
+
 class StoreInUseError(StoreError):
     """Another process is the writing kernel of this store. Stop that kernel, or send the command to it."""
 

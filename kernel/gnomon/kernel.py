@@ -55,6 +55,7 @@ from gnomon.engine.start_runs import run_at_start
 from gnomon.engine.supervisor import Supervisor
 from gnomon.engine.timetable import Timetable
 from gnomon.errors import DeposedError, GnomonError
+from gnomon.forks import abandoned_in_children
 from gnomon.jobs.allowed_functions import AllowedFunctions
 from gnomon.jobs.dependencies import check_dependencies
 from gnomon.jobs.groups import Group, convert_groups
@@ -69,7 +70,6 @@ from gnomon.plugins.plugin_set import PluginSet, as_plugin_set
 from gnomon.plugins.store_health import health_of
 from gnomon.ports import Clock, Store
 from gnomon.runners.async_task import AsyncRunner
-from gnomon.runners.context import Context
 from gnomon.runners.log_capture import install_capture
 from gnomon.runners.process import ProcessRunner
 from gnomon.runners.thread import ThreadRunner
@@ -175,6 +175,7 @@ class Kernel(KernelQueries, OperatorCommands, AttachmentCommands):
 
     async def __aenter__(self) -> Self:
         """Open the store, start the plugins, settle the runs of an earlier kernel, and start to keep time."""
+        self._expect_own_process()
         for _, problem in check_dependencies({registered.job.id: registered.job for registered in self._jobs}):
             raise problem
         self.loop, self._owner = asyncio.get_running_loop(), asyncio.current_task()
@@ -193,6 +194,8 @@ class Kernel(KernelQueries, OperatorCommands, AttachmentCommands):
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """Start nothing more, wait `drain` for running bodies, cancel the rest, make everything durable, close."""
+        if self._parent is not None:
+            return
         self._is_stopping = True
         self.stop_reason = self.stop_reason or (f"{exc_type.__name__} was raised" if exc_type else "it was closed")
         self._start_nothing_more()
@@ -212,7 +215,8 @@ class Kernel(KernelQueries, OperatorCommands, AttachmentCommands):
 
     async def _start(self, resources: contextlib.AsyncExitStack) -> None:
         """Start the components; what each needs at the end goes onto the stack, which is unwound in reverse order."""
-        guard = LoopGuard(running, self._on_exit_attempt)
+        resources.enter_context(abandoned_in_children(self))
+        guard = LoopGuard(running, lambda context, exc: self._supervisor.record_exit(context, exc))  # noqa: PLW0108 - it is built later
         guard.install(asyncio.get_running_loop())
         resources.callback(guard.remove)
         await resources.enter_async_context(self._store)
@@ -389,9 +393,6 @@ class Kernel(KernelQueries, OperatorCommands, AttachmentCommands):
         self._failure = GnomonError(f"the {name} of the kernel ended: {what}; the kernel stops, this is a bug")
         self._failure.__cause__ = cause
         end(self._owner)  # the other components go on until the last events are written
-
-    def _on_exit_attempt(self, context: Context, exc: BaseException) -> None:
-        self._supervisor.record_exit(context, exc)
 
     async def _stop_components(self) -> None:
         self._is_stopping = True

@@ -20,6 +20,7 @@ from typing import Any, Literal, TypeVar
 
 from gnomon.engine.contained_calls import contained
 from gnomon.errors import GnomonError
+from gnomon.forks import forked_error
 from gnomon.kernel import FLUSH_LIMIT_S, Kernel
 from gnomon.logs import get_logger
 from gnomon.loop_guard import run_protected
@@ -59,6 +60,7 @@ class KernelThread:
 
     def start(self, timeout: float | None = None) -> None:
         """Start the thread, and return when the kernel runs; raise what its start raises."""
+        self._check_process()  # before the lock, which a thread of the parent may have held at the fork
         with self._lock:
             if self.state != "new":
                 raise GnomonError(self._not_startable())
@@ -199,14 +201,9 @@ class KernelThread:
 
     def _check_process(self) -> None:
         if self._pid != os.getpid() and self.state != "new":
-            raise GnomonError(
-                f"the kernel runs in process {self._pid}, and this is process {os.getpid()}, which was forked from it "
-                "and has no thread of the kernel: start the kernel after the fork, for example in gunicorn's hook "
-                "post_fork, or ask the running kernel over HTTP"
-            )
+            raise forked_error("the kernel", self._pid)
 
     def _not_startable(self) -> str:
-        self._check_process()
         if self.state == "stopped":
             return f"the kernel has been stopped ({self._ending}) and cannot be started again: make a new one"
         return f"the kernel is {self.state} already"

@@ -23,6 +23,7 @@ from typing import Any, NamedTuple, cast
 import structlog
 from structlog.types import Processor
 
+from gnomon.fork_gate import passing
 from gnomon.safe_text import safe_repr, safe_str
 from gnomon.text import visible
 
@@ -107,7 +108,8 @@ def _find_logger(name: str) -> Any:
 
 def _write(name: str, method: str, /, *args: Any, **facts: Any) -> None:
     try:
-        getattr(_find_logger(name), method)(*args, **facts)  # this also calls what a body has configured
+        with passing():
+            getattr(_find_logger(name), method)(*args, **facts)  # this also calls what a body has configured
     except KeyboardInterrupt:
         raise
     except BaseException as exc:  # noqa: BLE001 - filters, handlers and processors of bodies may raise anything
@@ -136,7 +138,8 @@ def write_record(
                 info = (type(exc), exc, exc.__traceback__)
             record = logger.makeRecord(name, level, "(job)", 0, visible(text, lines=True), (), info, None, dict(facts))
             record.exc_text = visible(traceback, lines=True).rstrip("\n") if traceback else None
-            logger.handle(record)
+            with passing():
+                logger.handle(record)
     except KeyboardInterrupt:
         raise
     except BaseException as problem:  # noqa: BLE001 - as above

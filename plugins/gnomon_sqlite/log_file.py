@@ -14,7 +14,7 @@ from gnomon.files import other_writers
 from gnomon.logs import get_logger
 from gnomon_sqlite import vacuum
 from gnomon_sqlite.checksums import NEWEST_ROWS, check_log
-from gnomon_sqlite.connection import connect, transaction
+from gnomon_sqlite.connection import OwnConnection, connect, transaction
 from gnomon_sqlite.file_watch import MAGIC
 from gnomon_sqlite.migrations import migrate
 from gnomon_sqlite.repair import find_wrong_rows
@@ -31,7 +31,7 @@ WAL_SHARE = 16
 
 def open_writer(path: Path, synchronous: Synchronous) -> sqlite3.Connection:
     """Open the only connection that writes, and create or migrate the log. The caller holds the writer's lock."""
-    connection = connect(path, "rwc", sqlite3.Connection)
+    connection = connect(path, "rwc", OwnConnection)
     try:
         check_schema(connection, path)
         is_new, version = is_empty(connection), schema_version(connection)
@@ -108,7 +108,7 @@ def check_file(path: Path, *, must_exist: bool) -> list[str]:
         if must_exist:
             raise NoLogError(f"{path} is an empty file, not a log yet: start a kernel there first")
         return []
-    with closing(connect(path, "ro", sqlite3.Connection)) as connection:
+    with closing(connect(path, "ro", OwnConnection)) as connection:
         check_schema(connection, path)
         if must_exist and is_empty(connection):
             raise NoLogError(f"{path} is an empty file, not a log yet: start a kernel there first")

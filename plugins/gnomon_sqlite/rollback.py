@@ -20,7 +20,7 @@ from gnomon.domain.rollback import Loss, Rollback
 from gnomon.errors import RolledBackError, StoreError
 from gnomon.logs import get_logger
 from gnomon_sqlite import event_rows
-from gnomon_sqlite.connection import connect, insert
+from gnomon_sqlite.connection import OwnConnection, connect, insert
 from gnomon_sqlite.high_water import DamagedMarkError, HighWaterMark, Mark, current_boot
 from gnomon_sqlite.log_file import Synchronous
 from gnomon_sqlite.schema import is_empty, schema_version
@@ -45,7 +45,7 @@ def find_log(path: Path) -> FoundLog:
         return FoundLog("", 0, "does not exist")
     if not path.stat().st_size:
         return FoundLog("", 0, "is empty")
-    with closing(connect(path, "ro", sqlite3.Connection)) as connection:
+    with closing(connect(path, "ro", OwnConnection)) as connection:
         if is_empty(connection):
             return FoundLog("", 0, "has no tables")
         version = schema_version(connection)

@@ -21,24 +21,26 @@ from gnomon.domain.execution import Execution
 from gnomon.domain.job_state import JobState
 from gnomon.domain.records import ActionPage, ActionQuery, Checkpoint, ExecutionQuery, LogLine, Page, StoreHealth
 from gnomon.errors import StoreError, StoreUnavailableError
+from gnomon.fork_gate import passing
+from gnomon.forks import abandoned_in_children, forked_error
 from gnomon.logs import get_logger
 from gnomon.ports import Store
-from gnomon.stores import kernel_streams
 from gnomon.stores.microseconds import to_micros
 from gnomon.threads import in_thread
 from gnomon_sqlite import (
     event_rows,
     log_file,
     projection_writer,
+    pruning,
     queries,
     repair,
     rollback,
     transactions,
     unflushed_reader,
-    vacuum,
     wal_index,
 )
 from gnomon_sqlite.checksums import DamagedRowError
+from gnomon_sqlite.connection import expect_not_inherited
 from gnomon_sqlite.connection_check import place_problem
 from gnomon_sqlite.errors import translate
 from gnomon_sqlite.file_watch import FileWatch
@@ -71,13 +73,6 @@ MIN_FREE_BYTES = 64 * 2**20
 """Free space on the disk below which the store is degraded, before it is full."""
 MAX_REPAIRS = 100
 """Damaged rows that one read repairs, one after the other, before it gives up."""
-PRUNE_BATCH = 100
-"""Executions, or streams of kernels, that are deleted in one transaction: about 5 ms, the longest time that pruning
-delays an append."""
-
-
-SHRINK_REST_S = 0.01
-"""Pause between two steps in which the file shrinks, about as long as a step takes: 128 MiB need about 10 s."""
 
 _HEALTHY = StoreHealth()  # shared: it is asked for before each start of a run
 
@@ -116,10 +111,13 @@ class SqliteStore(Store):
         self._has_flushed = False
         self._checkpoint_pages = 0
         self._to_repair: list[str] = []
+        self._parent: int | None = None
 
     async def open(self, *, read_only: bool = False) -> None:
         if self._read_pool is not None:
             raise StoreError(f"SQLite log {self.path} is already open")
+        expect_not_inherited(self.path)
+        self._resources.enter_context(abandoned_in_children(self))
         self._read_pool = ThreadPoolExecutor(READERS, "gnomon-sqlite-reader")
         self._list_pool = ThreadPoolExecutor(LISTERS, "gnomon-sqlite-lister")
         self._write_pool = None if read_only else ThreadPoolExecutor(1, "gnomon-sqlite-writer")
@@ -138,6 +136,12 @@ class SqliteStore(Store):
                 await in_thread(lambda: self._release(pools), "gnomon-sqlite-close")
             except RuntimeError:  # the machine has no thread left
                 self._release(pools)
+
+    def abandon(self, parent: int) -> None:
+        """Refuse every call in a forked child, and close nothing: the connections are those of the parent."""
+        self._parent = parent
+        self._list_pool = self._read_pool = self._write_pool = None
+        self._flush_timer = None
 
     def place_problem(self) -> str | None:
         return place_problem(self.path)
@@ -204,23 +208,7 @@ class SqliteStore(Store):
         return await self._read(queries.log, execution_id, after, limit)
 
     async def prune(self, before: datetime) -> int:
-        pruned = 0
-        while some := await self._write(transactions.prune, self._pending, before, PRUNE_BATCH):
-            pruned += some
-        await self._prune_kernels(before)
-        removed: tuple[int, str] | None = (0, "")
-        while removed is not None:
-            removed = await self._write(transactions.prune_jobs, self._pending, before, removed, PRUNE_BATCH)
-        while await self._write(vacuum.shrink):  # noqa: ASYNC110 - the pause paces the steps, it waits for nothing
-            await asyncio.sleep(SHRINK_REST_S)
-        return pruned
-
-    async def _prune_kernels(self, before: datetime) -> None:
-        deletable = await kernel_streams.find_deletable(self, before)
-        newest = await self._write(transactions.newest_kernel_stream, self._pending)
-        after: str | None = kernel_streams.FIRST
-        while after is not None:
-            after = await self._write(transactions.prune_kernels, self._pending, deletable, newest, after, PRUNE_BATCH)
+        return await pruning.prune(self, self._write, self._pending, before)
 
     # --- threads ---
 
@@ -246,20 +234,27 @@ class SqliteStore(Store):
         self, pool: ThreadPoolExecutor | None, query: Query[P, T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
         if pool is None:
+            self._expect_own_process()
             raise StoreError(f"SQLite log {self.path} is not open: use the store inside `async with store:`")
         return await self._run(pool, lambda: self._with_reader(lambda reader: query(reader, *args, **kwargs)))
 
     async def _write(self, transaction: Transaction[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         if self._write_pool is None:
+            self._expect_own_process()
             state = "is not open" if self._read_pool is None else "was opened read-only"
             raise StoreError(f"SQLite log {self.path} {state}, so it cannot be written")
         if self._watch is not None and self._watch.lost:
             raise StoreError(self._watch.lost)
         return await self._run(self._write_pool, lambda: self._with_writer(transaction, *args, **kwargs))
 
+    def _expect_own_process(self) -> None:
+        if self._parent is not None:
+            raise forked_error(f"the kernel of the SQLite log {self.path}", self._parent)
+
     async def _run(self, pool: ThreadPoolExecutor, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(pool, self._translated, work)
 
+    @passing()
     def _translated(self, work: Callable[[], T]) -> T:
         try:
             return work()
@@ -359,7 +354,8 @@ class SqliteStore(Store):
             pool.shutdown()
         if self._watch is not None and not self._watch.check_files():
             self._writer.close()  # before the readers: the last connection copies the WAL into the file and deletes it
-        self._resources.close()  # the readers first, so that the writer closes last and empties the WAL
+        with passing():
+            self._resources.close()  # the readers first, so that the writer closes last and empties the WAL
 
     # --- flushing views ---
 
@@ -383,6 +379,7 @@ class SqliteStore(Store):
             self._flush_timer.cancel()
             self._flush_timer = None
 
+    @passing()
     def _flush(self) -> None:
         if self._watch is not None and self._watch.lost:
             return  # another file may be at the path

@@ -18,7 +18,7 @@ from gnomon.domain.job_state import JobState
 from gnomon.errors import TransitionError
 from gnomon_sqlite import event_rows
 from gnomon_sqlite.checksums import seal
-from gnomon_sqlite.connection import connect, insert
+from gnomon_sqlite.connection import OwnConnection, connect, insert
 from gnomon_sqlite.event_rows import End
 from gnomon_sqlite.projection_writer import (
     LARGE_BYTES,
@@ -120,7 +120,7 @@ def pending_views(connection: sqlite3.Connection) -> PendingViews:
     return pending
 
 
-class Reader(sqlite3.Connection):
+class Reader(OwnConnection):
     """A read-only connection whose view `unflushed` holds what is not flushed, as of the last `catch_up`."""
 
     def __init__(self, *args: object, **kwargs: object) -> None:

@@ -42,6 +42,7 @@ from gnomon.errors import (
     StoreError,
     UnknownExecutionError,
 )
+from gnomon.forks import forked_error
 from gnomon.jobs.groups import Group
 from gnomon.jobs.registered import RegisteredJob, own_job
 from gnomon.plugins.dispatcher import Dispatcher
@@ -74,6 +75,7 @@ def on_kernel_loop(
     async def call_on_kernel_loop(self: Self_, /, *args: P.args, **kwargs: P.kwargs) -> R:
         loop = self.loop  # read once: the kernel may stop at any moment in its own thread
         if loop is None:
+            self._expect_own_process()
             raise GnomonError(NOT_RUNNING)
         parameters.expect(args, kwargs)
         expect_act_texts(kwargs)
@@ -127,6 +129,19 @@ class KernelComponents(KernelApi):
     _hold: KernelHold
     _backfills: Backfills
     _keeps_time: bool
+    _parent: int | None = None
+    """The process in which the kernel runs, in one that was forked from it."""
+
+    def _expect_own_process(self) -> None:
+        """Raise ForkedProcessError in a forked child: everything that the kernel has is its parent's."""
+        if self._parent is not None:
+            raise forked_error("the kernel", self._parent)
+
+    def abandon(self, parent: int) -> None:
+        """Forget that the kernel runs: this process was forked from the one in which it does."""
+        self._parent, self._is_stopping = parent, True
+        self._journal.abandon(parent)
+        self.loop = None
 
     async def _find(self, execution_id: str) -> Execution | None:
         if (live := self._journal.live.get(execution_id)) is not None:

@@ -35,6 +35,7 @@ class JobCommands(KernelComponents):
 
     def add(self, job: JobLike, /, **keys: Any) -> Job:
         """Add a Job or a function before the kernel starts; afterwards use `add_job`, which takes the same."""
+        self._expect_own_process()
         registered = self._register(job_of(job, keys) if keys else job)
         if self.loop is not None:
             raise JobError(f"job {registered.job.id!r}: the kernel is running; use `await kernel.add_job(...)`")

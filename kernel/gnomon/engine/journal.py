@@ -22,6 +22,7 @@ from gnomon.domain.records import JournalState
 from gnomon.engine.ended_runs import EndedRuns
 from gnomon.engine.vital_signs import Heartbeat, RecentValues
 from gnomon.errors import DeposedError, GnomonError, StoreError, StoreUnavailableError
+from gnomon.forks import forked_error
 from gnomon.logs import get_logger
 from gnomon.plugins.store_health import health_of
 from gnomon.ports import Clock, Store
@@ -335,6 +336,11 @@ class Journal:
                 log.info("store available again", store=self._store.name, written=len(batch))
             self.state, self.problem = "healthy", None
             return
+
+    def abandon(self, parent: int) -> None:
+        """Accept no event in a forked child, and forget those that the parent is writing."""
+        self.state, self.problem = "deposed", str(forked_error("the kernel", parent))
+        self._open = self._writing = None
 
     def _stop(self, state: JournalState, problem: str) -> None:
         """Accept no more events: the kernel stops, or lost ownership of the log. Waiting callers get DeposedError."""

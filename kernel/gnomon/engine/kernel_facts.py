@@ -33,12 +33,16 @@ class KernelFacts:
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
-        self._kernel_id = secrets.token_hex(12)
+        self._kernel_id = ""
         self._versions: dict[str, int] = {}
         self._next_hold_up: dict[str, float] = {}
 
     def started(self, store: Store, *, keeps_time: bool, groups: Groups, hold: events.Hold | None) -> None:
-        """Record the start of the kernel, and what its store accepted at the user's request."""
+        """Record the start of the kernel, and what its store accepted at the user's request.
+
+        The id of the kernel is drawn here: processes that are forked before it would all have the same.
+        """
+        self._kernel_id = secrets.token_hex(12)
         self.record(
             events.KernelStarted,
             host=socket.gethostname(),

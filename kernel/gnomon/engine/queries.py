@@ -97,6 +97,7 @@ class KernelQueries(KernelComponents):
         await self.clock.sleep(seconds)
 
     def health(self) -> Health:
+        self._expect_own_process()
         journal, store, condition = self._journal, health_of(self._store), self._condition
         store_state: JournalState = "deposed" if store.state == "lost" else store.state
         if journal.state != "healthy":

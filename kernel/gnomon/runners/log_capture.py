@@ -15,6 +15,7 @@ from typing import Any
 
 import structlog
 
+from gnomon.fork_gate import passing
 from gnomon.runners.context import Context, find_current
 from gnomon.runners.log_buffer import MAX_LINE_CHARACTERS
 from gnomon.safe_text import Hide, exact, safe_repr, safe_str, type_name
@@ -91,7 +92,8 @@ def install_capture() -> None:
 
 def _capturing_call_handlers(self: logging.Logger, record: logging.LogRecord) -> None:
     capture_record(record)
-    _call_handlers(self, record)
+    with passing():
+        _call_handlers(self, record)
 
 
 def _capturing_process_event(

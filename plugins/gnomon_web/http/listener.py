@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
+from gnomon.forks import closed_in_children
 from gnomon_web.auth.networks import bucket_of
 from gnomon_web.config import Config
 from gnomon_web.http.connections import Connection, Connections
@@ -50,6 +51,7 @@ async def listening(
     listener = _Listener(config, connections, protocol, tls)
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(one) for one in await _bound(config)]
+        stack.enter_context(closed_in_children(*(one.fileno() for one in sockets)))
         try:
             for one in sockets:
                 one.listen(BACKLOG)

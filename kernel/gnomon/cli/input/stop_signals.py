@@ -13,6 +13,7 @@ from contextlib import suppress
 from types import FrameType
 from typing import Any, Self
 
+from gnomon.forks import abandon_in_children
 from gnomon.kernel import Kernel
 
 LAST_RECORDS_S = 2.0
@@ -47,12 +48,18 @@ class StopSignals:
     def __enter__(self) -> Self:
         """Install the handlers; only the main thread can."""
         self._previous = {number: signal.signal(number, self._handle) for number in SIGNALS}
+        abandon_in_children(self)
         return self
 
     def __exit__(self, *exc: object) -> None:
         """Restore the previous handlers."""
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)
+        while self._previous:
+            signal.signal(*self._previous.popitem())
+
+    def abandon(self, _parent: int) -> None:
+        """Restore the previous handlers in a forked child, which a signal would otherwise not end."""
+        if threading.current_thread() is threading.main_thread():
+            self.__exit__()
 
     def restore(self) -> list[str]:
         """Install the handlers again that a body has replaced, and return the names of their signals."""
