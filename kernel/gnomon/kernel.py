@@ -146,8 +146,7 @@ class Kernel(KernelQueries, OperatorCommands, AttachmentCommands):
         self._condition: KernelCondition | None = None
         self._components: list[asyncio.Task[None]] = []
         self._flush_deadline = 0.0
-        self._is_starting = True
-        self._is_stopping = False
+        self._is_starting, self._is_stopping = True, False
         self._failure: GnomonError | None = None
         self._owner: asyncio.Task[Any] | None = None
         own = () if isinstance(plugins, PluginSet) else self.plugins
