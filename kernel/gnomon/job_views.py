@@ -54,8 +54,12 @@ class LiveRun(msgspec.Struct, frozen=True):
 
 
 class Triggered(msgspec.Struct, frozen=True):
-    """The result of a trigger. `resumed`: the job was paused before; `is_new`: false for a repeated request."""
+    """The result of a trigger. `resumed`: the job was paused before; `is_new`: false for a repeated request.
+
+    `joined`: the job has `debounce`, and this run waited already; then it is not new either.
+    """
 
     execution: Execution
     resumed: bool
     is_new: bool
+    joined: bool = False

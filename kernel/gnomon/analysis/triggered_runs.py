@@ -33,6 +33,8 @@ async def _sentence(store: Store, run: Execution, zone: tzinfo) -> str:
     took = f" after {length(run.execution_time)}" if run.execution_time is not None else ""
     ends = {"success": f"It succeeded{took}", "failed": f"It failed{took} ({run.reason})", "running": "It is running"}
     ends |= {"missed": f"It was missed ({run.reason})", "cancelled": "It was cancelled", "scheduled": "It waits"}
+    if run.not_before is not None:
+        ends["scheduled"] = f"It waits; it may start from {moment(run.not_before, zone, seconds=True)} on"
     if run.snoozed_until is not None:
         until = moment(run.snoozed_until, zone, seconds=True)
         ends["cancelled"] = f"It snoozed{took} until {until}, and run {run.snoozed_to} takes its place"

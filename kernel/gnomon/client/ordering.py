@@ -114,4 +114,5 @@ def _at_server(when_full: WhenFull) -> str:
 
 
 def _triggered(record: TriggeredRecord) -> Triggered:
-    return Triggered(record.execution(), record.resumed, not record.repeated)
+    is_new = not record.repeated and not record.joined
+    return Triggered(record.execution(), record.resumed, is_new, record.joined)

@@ -55,11 +55,12 @@ class Scheduled(ExecutionEvent, frozen=True, kw_only=True, tag="scheduled"):
     """A fire, a manual run or a retry was accepted and will run.
 
     `scheduled_time` is the time of the fire; for a retry the time of the original fire, for a manual run the time of
-    the request. `not_before` is the earliest start of a retry, and of a run after a snooze. `attempt` counts both, and
-    `retry_of` is the run before; `snoozes` is how many of the earlier runs were snoozed. `request_digest` is the digest
-    of a request with an idempotency key: the same key with another request is refused. `cause` is set for runs that are
-    manual, but not triggered one by one. `triggered_by` is the id of the run whose body asked for this one, and
-    `trigger_depth` the number of runs before it in that chain. `source` names the other scheduler that decided the run.
+    the request. `not_before` is the earliest start of a retry, of a run after a snooze, and of a trigger of a job with
+    `debounce`. `attempt` counts retries and snoozes, and `retry_of` is the run before; `snoozes` is how many of the
+    earlier runs were snoozed. `request_digest` is the digest of a request with an idempotency key: the same key with
+    another request is refused. `cause` is set for runs that are manual, but not triggered one by one. `triggered_by` is
+    the id of the run whose body asked for this one, and `trigger_depth` the number of runs before it in that chain.
+    `source` names the other scheduler that decided the run.
     """
 
     scheduled_time: datetime

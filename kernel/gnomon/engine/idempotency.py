@@ -52,8 +52,13 @@ def check_repeated(key: str, job_id: str, digest: str | None, known: Execution, 
     recorded = first.request_digest if isinstance(first, Scheduled | Missed) else None
     if known.job_id == job_id and recorded in {None, digest}:
         return
+    raise reused_key(key, job_id, known)
+
+
+def reused_key(key: str, job_id: str, known: Execution) -> IdempotencyKeyError:
+    """Return the error of a request whose key led another request to a run."""
     other = f"job {known.job_id!r}" if known.job_id != job_id else "other arguments or options"
-    raise IdempotencyKeyError(
+    return IdempotencyKeyError(
         f"the idempotency key {key!r} was used for another request: run {known.id} of {other}; choose another key for "
         "another request, and repeat a request unchanged"
     )

@@ -13,6 +13,7 @@ from gnomon.domain.execution import Execution, execution_id
 from gnomon.domain.operator_actions import KERNEL
 from gnomon.engine.active_run import ActiveRun
 from gnomon.engine.admission import Admission, Ticket, Verdict
+from gnomon.engine.debounces import Debounces
 from gnomon.engine.dependencies import Dependencies
 from gnomon.engine.job_table import JobTable
 from gnomon.engine.journal import Journal
@@ -66,6 +67,7 @@ class Launcher:
         self._watchdog = watchdog
         self._delayed: dict[str, ProtectedTask[None]] = {}
         self.room = QueueRoom(admission, jobs)
+        self.debounces = Debounces(journal)
         self._rate_timer = RateTimer(clock, tasks, admission, self.start_waiting)
 
     def close(self) -> None:
@@ -194,7 +196,10 @@ class Launcher:
         if veto is not None:
             return self.miss_trigger(job, identity, now, "guard", veto, **facts)
         execution = self._schedule(identity, job, scheduled_time=now, is_manual=True, **facts)
-        self._admit(execution, job, due or now)
+        if due is None and execution.not_before is not None:
+            self._admit_when_due(execution, job)
+        else:
+            self._admit(execution, job, due or now)
         return execution
 
     def miss_trigger(

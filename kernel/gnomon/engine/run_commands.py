@@ -17,8 +17,9 @@ from gnomon.domain.own_copies import own_view
 from gnomon.domain.run_order import RunOrder, WhenFull
 from gnomon.domain.secret_references import escaped
 from gnomon.engine.components import KernelComponents, on_kernel_loop
+from gnomon.engine.debounces import key_of
 from gnomon.engine.given_values import expect_ids, expect_order
-from gnomon.engine.idempotency import check_key, check_repeated, request_digest
+from gnomon.engine.idempotency import check_key, check_repeated, request_digest, reused_key
 from gnomon.engine.refused_acts import refusable
 from gnomon.engine.trigger_chain import link_to
 from gnomon.errors import (
@@ -49,6 +50,7 @@ class Accepted(msgspec.Struct):
     execution: Execution
     resumed: bool = False
     is_new: bool = True
+    joined: bool = False
 
 
 class Checked(msgspec.Struct):
@@ -187,7 +189,9 @@ class RunCommands(KernelComponents):
             is_repeated = one.identity in seen
             seen.add(one.identity)
             answers.append(
-                Triggered(own_view(run.execution), run.resumed and not is_repeated, run.is_new and not is_repeated)
+                Triggered(
+                    own_view(run.execution), run.resumed and not is_repeated, run.is_new and not is_repeated, run.joined
+                )
             )
         return answers
 
@@ -219,6 +223,7 @@ class RunCommands(KernelComponents):
                 for one in orders
                 if not one.order.force and (veto := vetoes.get((one.order.job_id, now))) is not None
             }
+            orders, repeats = self._join(orders, refused, accepted, actor)
             fitting, left = self._split(orders, refused, held, raises=when_full == "raise")
             for one in fitting:
                 accepted[one.identity] = self._record(one, now, actor, refused.get(one.identity))
@@ -226,12 +231,52 @@ class RunCommands(KernelComponents):
                 for one in left:
                     accepted[one.identity] = self._record_miss(one, now, actor)
                 left = []
+            for one, first in repeats:
+                if (run := accepted.get(first.identity)) is not None:
+                    accepted[one.identity] = self._joined(one, run.execution, actor)
+                else:
+                    left.append(one)
         return left
+
+    def _join(
+        self, orders: list[Checked], refused: Mapping[str, str], accepted: dict[str, Accepted], actor: str | None
+    ) -> tuple[list[Checked], list[tuple[Checked, Checked]]]:
+        """Join orders of jobs with `debounce` to the runs that wait; return the others, and those that repeat one."""
+        others: list[Checked] = []
+        repeats: list[tuple[Checked, Checked]] = []
+        first: dict[tuple[str, bytes], Checked] = {}
+        for one in orders:
+            job = self._job(one)
+            if job.debounce is None or one.identity in refused:
+                others.append(one)
+                continue
+            key = key_of(one.kwargs, one.labels, force=one.order.force)
+            if (waiting := self._launcher.debounces.waiting_run(job.id, key)) is not None:
+                accepted[one.identity] = self._joined(one, waiting, actor)
+            elif (before := first.setdefault((job.id, key), one)) is not one:
+                repeats.append((one, before))
+            else:
+                others.append(one)
+        return others, repeats
+
+    def _joined(self, one: Checked, execution: Execution, actor: str | None) -> Accepted:
+        resumed = one.order.resume and self._registry.resume(execution.job_id, actor, "the job was triggered by hand")
+        if one.order.idempotency_key is not None:
+            self._launcher.debounces.note_request(one.identity, one.digest, execution.id)
+        return Accepted(execution, resumed, is_new=False, joined=True)
 
     async def _known(self, one: Checked) -> Execution | None:
         """Return the run of an earlier request with the same key; IdempotencyKeyError where that was another one."""
         key = one.order.idempotency_key
-        if key is None or (known := await self._find(one.identity)) is None:
+        if key is None:
+            return None
+        if (joined := self._launcher.debounces.request(one.identity)) is not None:
+            run, digest = joined
+            its_run = await self._get(run)
+            if digest != one.digest:
+                raise reused_key(key, one.order.job_id, its_run)
+            return its_run
+        if (known := await self._find(one.identity)) is None:
             return None
         await self._durable()
         check_repeated(key, one.order.job_id, one.digest, known, await self._store.stream(one.identity))
@@ -264,7 +309,12 @@ class RunCommands(KernelComponents):
         resumed = one.order.resume and self._registry.resume(job.id, actor, "the job was triggered by hand")
         facts: dict[str, Any] = {"args": job.args, "kwargs": one.kwargs, "labels": one.labels, "actor": actor}
         facts |= {"request_digest": one.digest, **one.link}
+        if job.debounce is not None:
+            facts["not_before"] = now + job.debounce
         execution = self._launcher.trigger(job, one.identity, now, veto, force=one.order.force, **facts)
+        if job.debounce is not None and veto is None:
+            key = key_of(one.kwargs, one.labels, force=one.order.force)
+            self._launcher.debounces.note_run(execution, key)
         return Accepted(execution, resumed)
 
     def _record_miss(self, one: Checked, now: datetime, actor: str | None) -> Accepted:

@@ -158,11 +158,12 @@ class TriggeredRecord(Record, kw_only=True):
     """The run that a trigger led to.
 
     `resumed`: the job was paused and has been resumed. `repeated`: an earlier request had the same Idempotency-Key, and
-    this is its run.
+    this is its run. `joined`: the job has `debounce`, and this run of an earlier trigger waited already.
     """
 
     resumed: bool = False
     repeated: bool = False
+    joined: bool = False
 
 
 class AcceptedOrders(msgspec.Struct, kw_only=True):
@@ -280,6 +281,7 @@ class Policies(msgspec.Struct, kw_only=True):
     overlap: str = ""
     max_instances: int | None = None
     queue_limit: int | None = None
+    debounce: str | None = None
     group: str | None = None
     priority: int = 0
     after: list[str] = []

@@ -77,6 +77,7 @@ def _policies(job: Job, overrides: Overrides) -> Policies:
         overlap=job.overlap,
         max_instances=job.max_instances,
         queue_limit=job.queue_limit,
+        debounce=_text(job.debounce),
         group=job.group,
         priority=job.priority,
         after=job.after,

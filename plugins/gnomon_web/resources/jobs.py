@@ -8,7 +8,7 @@ import msgspec
 from aiohttp import hdrs, web
 from msgspec import Meta
 
-from gnomon.api import JobView
+from gnomon.api import JobView, Triggered
 from gnomon.domain.events import Origin
 from gnomon.wire.records import JobDetail, JobStatus, JobSummary, TriggeredRecord
 from gnomon_web.app_keys import CONFIG, actor_of, kernel_of
@@ -188,9 +188,17 @@ async def _run(
         when_full=options.when_full,
     )
     execution = triggered.execution
-    body = TriggeredRecord.of(execution, resumed=triggered.resumed, repeated=not triggered.is_new)
+    body = triggered_record(triggered)
     location = f"{request.app[CONFIG].base_path}/scheduler/executions/{execution.id}"
     return Answer(body, {hdrs.LOCATION: location})
+
+
+def triggered_record(triggered: Triggered) -> TriggeredRecord:
+    """Return what a trigger is answered with."""
+    repeated = not triggered.is_new and not triggered.joined
+    return TriggeredRecord.of(
+        triggered.execution, resumed=triggered.resumed, repeated=repeated, joined=triggered.joined
+    )
 
 
 async def _summary(request: web.Request, job_id: str) -> JobSummary:

@@ -9,10 +9,10 @@ from aiohttp import web
 from msgspec import Meta
 
 from gnomon import RunOrder
-from gnomon.wire.records import AcceptedOrders, TriggeredRecord
+from gnomon.wire.records import AcceptedOrders
 from gnomon_web.app_keys import actor_of, kernel_of
 from gnomon_web.http.routes import Route
-from gnomon_web.resources.jobs import IdempotencyKey, RunOptions
+from gnomon_web.resources.jobs import IdempotencyKey, RunOptions, triggered_record
 from gnomon_web.resources.parameters import JobId
 
 MOST_ORDERS = 1_000
@@ -49,6 +49,4 @@ async def order_runs(request: web.Request, body: Orders) -> AcceptedOrders:
         for one in body.orders
     ]
     accepted = await kernel_of(request).trigger_many(wanted, actor=actor_of(request), when_full=body.when_full)
-    return AcceptedOrders(
-        items=[TriggeredRecord.of(one.execution, resumed=one.resumed, repeated=not one.is_new) for one in accepted]
-    )
+    return AcceptedOrders(items=[triggered_record(one) for one in accepted])

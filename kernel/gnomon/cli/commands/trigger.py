@@ -12,7 +12,7 @@ import click
 from gnomon.cli.input.options import config_option, json_option, kwargs_option, label_option, parse_kwargs, url_option
 from gnomon.cli.output.console import echo
 from gnomon.errors import GnomonError
-from gnomon.text import visible
+from gnomon.text import moment, visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -80,8 +80,8 @@ def command(  # noqa: PLR0913, PLR0917 - one parameter for each option
         ctx.exit(_follow(kernel, request, as_json=as_json))
     triggered = asyncio.run(_trigger(kernel, request))
     if as_json:
-        record = execution_record(triggered.execution)
-        print_json({"execution": record, "resumed": triggered.resumed, "is_new": triggered.is_new})
+        answer = {"resumed": triggered.resumed, "is_new": triggered.is_new, "joined": triggered.joined}
+        print_json({"execution": execution_record(triggered.execution), **answer})
     else:
         echo(_sentence(triggered))
 
@@ -144,6 +144,8 @@ def _sentence(triggered: Triggered) -> str:
     sentence = f"{execution.job_id} {execution.id} is {execution.status}"
     if execution.status == "missed":
         return f"{sentence}: {execution.detail}; --force skips the guards"
+    if triggered.joined and execution.not_before is not None:
+        return f"{sentence} until {moment(execution.not_before, None)}; this trigger joins the one that it waits for"
     if not triggered.is_new:
         return f"{sentence}, from an earlier request with the same key"
     return f"{sentence}; the job was paused and is now resumed" if triggered.resumed else sentence

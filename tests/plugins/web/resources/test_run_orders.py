@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from gnomon import Job, OverrideError, QueueFullError, RunOrder, RunOrdersError, UnknownJobError
+from gnomon import Duration, Job, OverrideError, QueueFullError, RunOrder, RunOrdersError, UnknownJobError
 from gnomon.client import Client, ordering
 
 ORDERS = "/scheduler/executions"
@@ -55,6 +55,26 @@ async def test_a_list_is_accepted_and_answered_in_order(serve: Any, work: Work) 
     assert [one.labels for one in ended] == [{"tenant": "7"}, {}, {}]
     assert {one.actor for one in ended} == {"operator"}
     assert [(one["_id"], one["repeated"]) for one in again.json["items"]] == [(ids[0], True)]
+
+
+async def test_triggers_that_join_a_waiting_run_say_so(serve: Any, work: Work) -> None:
+    work = Work(debounce=Duration(hours=1))
+    async with serve(work.job) as ask, Client(ask.web.url) as client:
+        first = await ask("POST", "/scheduler/trigger", json={"job_id": "work"})
+        second = await ask("POST", "/scheduler/trigger", json={"job_id": "work"})
+        third = await client.trigger("work")
+        fourth = await ask("POST", ORDERS, json={"orders": orders(1, 1)})
+        detail = await ask("GET", "/scheduler/jobs/work")
+
+    assert [(one.status, one.json["joined"], one.json["repeated"]) for one in (first, second)] == [
+        (202, False, False),
+        (202, True, False),
+    ]
+    assert {one.json["_id"] for one in (first, second)} == {third.execution.id}
+    assert first.json["not_before"] is not None
+    assert (third.joined, third.is_new) == (True, False)
+    assert [one["joined"] for one in fourth.json["items"]] == [False, True]
+    assert detail.json["policies"]["debounce"] == "1h"
 
 
 async def test_a_full_queue_is_answered_with_429_and_when_to_come_back(serve: Any, work: Work) -> None:

@@ -21,7 +21,7 @@ export const en = {
   'component.kernel': 'Kernel', 'component.store': 'Store', 'component.loop': 'Event loop', 'component.clock': 'Clock', 'component.timetable': 'Timetable', 'component.journal': 'Journal', 'component.starts': 'Run starts', 'component.start': 'Startup',
   'audit.add': 'added the job', 'audit.change': 'changed the job', 'audit.remove': 'removed the job', 'audit.pause': 'paused the job', 'audit.resume': 'resumed the job',
   'audit.trigger': 'triggered a run', 'audit.cancel': 'requested cancellation of a run', 'audit.mark_failed': 'marked a run as failed', 'audit.metadata': 'edited the name or note', 'audit.describe': 'edited the name or note', 'audit.hide': 'hid a run',
-  'policy.catch_up': 'After downtime', 'policy.grace': 'Grace period', 'policy.overlap': 'On overlap', 'policy.max_instances': 'Concurrent runs', 'policy.group': 'Group', 'policy.priority': 'Priority', 'policy.after': 'Runs after', 'policy.timeout': 'Timeout', 'policy.silence': 'Silence limit',
+  'policy.catch_up': 'After downtime', 'policy.grace': 'Grace period', 'policy.overlap': 'On overlap', 'policy.max_instances': 'Concurrent runs', 'policy.debounce': 'Debounce', 'policy.group': 'Group', 'policy.priority': 'Priority', 'policy.after': 'Runs after', 'policy.timeout': 'Timeout', 'policy.silence': 'Silence limit',
   'policy.cancel_grace': 'Cancel grace period', 'policy.retry': 'Retries', 'policy.runner': 'Runner', 'policy.limits': 'Limits', 'policy.steps': 'Steps', 'policy.options': 'Options', 'policy.overrides': 'Arguments that may be set',
 
   'time.now': 'now', 'time.in': 'in {t}', 'time.ago': '{t} ago', 'window.1h': '1 h', 'window.6h': '6 h', 'window.24h': '24 h', 'window.7d': '7 d', 'window.30d': '30 d',
@@ -34,7 +34,7 @@ export const en = {
   'lanes.label': 'Timeline of {j} {j|job|jobs}: {n} {n|run|runs}, {f} failed', 'lanes.unknown': 'Earlier runs are not loaded; see the list of runs', 'lanes.next': 'Due {at}', 'lanes.many': '{n} runs, most severe:',
   'spark.none': 'No runs yet', 'spark.label': 'Last {n} {n|run|runs}: {f} failed, longest {t}',
 
-  'run': 'Run', 'run.steps': 'Steps', 'run.left': 'about {t} left', 'run.longer': 'longer than usual ({t})', 'run.waiting': 'waiting for a slot', 'run.retry': 'attempt {n} {t}', 'run.snoozed': 'snoozed {n}×, again {t}',
+  'run': 'Run', 'run.steps': 'Steps', 'run.left': 'about {t} left', 'run.longer': 'longer than usual ({t})', 'run.waiting': 'waiting for a slot', 'run.retry': 'attempt {n} {t}', 'run.delayed': 'starts {t}', 'run.snoozed': 'snoozed {n}×, again {t}',
   'run.cancelling': 'Cancelling', 'run.lingering': 'Code still running', 'run.lingering.text': 'The code of this run has not stopped. It keeps its slot until it does.', 'run.earlier': 'Earlier', 'run.later': 'Later', 'run.gone': 'This run cannot be shown', 'run.rewound': 'Showing the run as of event #{at} ({time}).', 'run.before': 'This run did not exist yet.', 'run.present': 'Back to the present',
   'progress': 'Progress', 'progress.unknown': 'Progress unknown', 'facts': 'Details', 'parameters': 'Arguments', 'parameters.none': 'Called without arguments.', 'result': 'Result',
   'fact.id': 'Run', 'fact.due': 'Due', 'fact.recorded': 'Recorded', 'fact.late': 'Start delay', 'fact.ended': 'Ended', 'fact.reason': 'Reason', 'fact.detail': 'Detail', 'fact.count': 'Fires covered', 'fact.cancelled.by': 'Cancelled by',

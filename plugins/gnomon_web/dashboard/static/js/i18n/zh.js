@@ -22,7 +22,7 @@ export const zh = {
   'component.kernel': '内核', 'component.store': '存储', 'component.loop': '事件循环', 'component.clock': '时钟', 'component.timetable': '调度表', 'component.journal': '日志写入', 'component.starts': '任务启动', 'component.start': '启动',
   'audit.add': '添加了任务', 'audit.change': '修改了任务', 'audit.remove': '移除了任务', 'audit.pause': '暂停了任务', 'audit.resume': '恢复了任务',
   'audit.trigger': '手动执行了任务', 'audit.cancel': '请求终止执行', 'audit.mark_failed': '将执行标记为失败', 'audit.metadata': '修改了名称或备注', 'audit.describe': '修改了名称或备注', 'audit.hide': '隐藏了一条记录',
-  'policy.catch_up': '停机之后', 'policy.grace': '宽限时间', 'policy.overlap': '仍在执行时', 'policy.max_instances': '最大并发数', 'policy.group': '组', 'policy.priority': '优先级', 'policy.after': '前置任务', 'policy.timeout': '超时', 'policy.silence': '最长静默',
+  'policy.catch_up': '停机之后', 'policy.grace': '宽限时间', 'policy.overlap': '仍在执行时', 'policy.max_instances': '最大并发数', 'policy.debounce': '防抖时间', 'policy.group': '组', 'policy.priority': '优先级', 'policy.after': '前置任务', 'policy.timeout': '超时', 'policy.silence': '最长静默',
   'policy.cancel_grace': '终止宽限', 'policy.retry': '重试', 'policy.runner': '执行方式', 'policy.limits': '资源限制', 'policy.steps': '步骤', 'policy.options': '选项', 'policy.overrides': '可设置的参数',
 
   'time.now': '现在', 'time.in': '{t}后', 'time.ago': '{t}前', 'window.1h': '1 小时', 'window.6h': '6 小时', 'window.24h': '24 小时', 'window.7d': '7 天', 'window.30d': '30 天',
@@ -35,7 +35,7 @@ export const zh = {
   'lanes.label': '{j} 个任务的时间线：共执行 {n} 次，失败 {f} 次', 'lanes.unknown': '更早的执行未加载，请查看执行记录', 'lanes.next': '计划时间 {at}', 'lanes.many': '共 {n} 次，最严重的一次：',
   'spark.none': '尚未执行', 'spark.label': '最近 {n} 次：失败 {f} 次，最长耗时 {t}',
 
-  'run': '执行', 'run.steps': '步骤', 'run.left': '约剩 {t}', 'run.longer': '超过平时耗时（{t}）', 'run.waiting': '排队中', 'run.retry': '第 {n} 次尝试，{t}', 'run.snoozed': '已推迟 {n} 次，{t}再次执行',
+  'run': '执行', 'run.steps': '步骤', 'run.left': '约剩 {t}', 'run.longer': '超过平时耗时（{t}）', 'run.waiting': '排队中', 'run.retry': '第 {n} 次尝试，{t}', 'run.delayed': '{t}开始', 'run.snoozed': '已推迟 {n} 次，{t}再次执行',
   'run.cancelling': '正在终止', 'run.lingering': '代码仍在运行', 'run.lingering.text': '此次执行的代码尚未停止，停止前继续占用槽位。', 'run.earlier': '上一次', 'run.later': '下一次', 'run.gone': '无法显示此次执行', 'run.rewound': '正在显示事件 #{at}（{time}）时的状态。', 'run.before': '当时还没有这次执行。', 'run.present': '回到现在',
   'progress': '进度', 'progress.unknown': '进度未知', 'facts': '详情', 'parameters': '参数', 'parameters.none': '没有参数。', 'result': '返回值',
   'fact.id': '执行编号', 'fact.due': '计划时间', 'fact.recorded': '记录时间', 'fact.late': '延迟', 'fact.ended': '结束时间', 'fact.reason': '原因', 'fact.detail': '说明', 'fact.count': '涵盖触发次数', 'fact.cancelled.by': '终止者',

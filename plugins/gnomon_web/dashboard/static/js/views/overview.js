@@ -87,7 +87,7 @@ function runningRow(id) {
 }
 
 /** @param {store.Run} run */
-const waitingFor = (run) => (run.not_before && Date.parse(run.not_before) > now.value ? t(run.snoozes ? 'run.snoozed' : 'run.retry', { n: run.snoozes || run.attempt, t: relative(run.not_before) }) : t('run.waiting'));
+const waitingFor = (run) => (run.not_before && Date.parse(run.not_before) > now.value ? t(run.snoozes ? 'run.snoozed' : run.attempt > 1 ? 'run.retry' : 'run.delayed', { n: run.snoozes || run.attempt, t: relative(run.not_before) }) : t('run.waiting'));
 
 const upcoming = () =>
   store.jobIds.value
