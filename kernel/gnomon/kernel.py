@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from datetime import timedelta
 from functools import partial
-from itertools import chain
 from types import TracebackType
 from typing import Any, Self
 
@@ -43,6 +42,7 @@ from gnomon.engine.job_table import JobTable
 from gnomon.engine.journal import Journal
 from gnomon.engine.kernel_facts import KernelFacts
 from gnomon.engine.kernel_hold import KernelHold, read_hold
+from gnomon.engine.late_ends import LateEnds
 from gnomon.engine.launcher import Launcher
 from gnomon.engine.loop_watchdog import LoopWatchdog
 from gnomon.engine.operator_commands import OperatorCommands
@@ -133,8 +133,7 @@ class Kernel(KernelQueries, OperatorCommands, AttachmentCommands):
         self.plugins = as_plugin_set(plugins)
         self.loop: asyncio.AbstractEventLoop | None = None
         self.log_id = ""
-        self.lost_events = 0
-        self.stop_reason = ""
+        self.lost_events, self.stop_reason = 0, ""
         self._timezone = timezone
         self._arguments_limit = arguments_limit
         allowed = AllowedFunctions(allow_functions)
@@ -154,7 +153,7 @@ class Kernel(KernelQueries, OperatorCommands, AttachmentCommands):
         self.directory = self._store.directory
         self._groups = convert_groups(groups)
         with garbage_collection_paused():
-            self._jobs = JobTable(self._register(job) for job in chain(jobs, contributed_jobs(own)))
+            self._jobs = JobTable(self._register(job) for job in (*jobs, *contributed_jobs(own)))
         self._previewer = JobPreviewer(
             self._jobs, self.plugins, self.clock, allowed, timezone, arguments_limit, self._groups
         )
@@ -258,6 +257,7 @@ class Kernel(KernelQueries, OperatorCommands, AttachmentCommands):
         self._launcher.start_waiting()
         if self._keeps_time:
             self._start_component(self._timetable.run(), "timetable")
+            self._start_component(LateEnds(self._store, self._journal, self._launcher, self._jobs).run(), "late ends")
             self._backfills.resume()
             self._start_component(self._finished_jobs.run(self._added_jobs), "removal of finished jobs")
             await self._dependencies.resume_following()

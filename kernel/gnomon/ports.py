@@ -19,10 +19,12 @@ from gnomon.domain.records import (
     Checkpoint,
     ExecutionCounts,
     ExecutionQuery,
+    LogHolder,
     LogLine,
     Page,
     StoreHealth,
 )
+from gnomon.errors import StoreError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -92,6 +94,42 @@ class Store(ABC):
         sees a position before all lower ones. `gnomon.domain.codec.encode_each` and `encode_rows` return JSON that is
         shared with viewers.
         """
+
+    async def keep_ends(self, events: Sequence[Event]) -> None:
+        """Keep the ends of runs among events that wait behind an append that was refused, or that lost the log.
+
+        Called again and again during an outage, with more events each time. For a store that can keep them safe
+        elsewhere, so that they survive the process and reach the kernel that leads then (`late_ends`).
+        """
+        return
+
+    async def late_ends(self) -> list[Event]:
+        """Return ends of runs that kernels could not append, for the leading kernel to record."""
+        return []
+
+    async def forget_late_ends(self, ends: Sequence[Event]) -> None:
+        """Delete late ends, which have been recorded."""
+        return
+
+    async def holder(self) -> LogHolder | None:
+        """Return the kernel that leads, None where nobody does; watched until it is known whether it is alive.
+
+        Called on a store that is not open, as is `take_over`.
+        """
+        raise self._no_takeover()
+
+    async def take_over(self, holder: LogHolder) -> None:
+        """End the term of a kernel that is silent: it appends nothing more, and another kernel may lead.
+
+        Raise StoreInUseError if it has become active meanwhile.
+        """
+        raise self._no_takeover()
+
+    def _no_takeover(self) -> StoreError:
+        return StoreError(
+            f"the store {self.name} has no leases that could be taken over: its log is free as soon as the process of "
+            "its kernel has ended; stop that process"
+        )
 
     @abstractmethod
     async def read(self, after: int = 0, limit: int = 1000) -> list[Event]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gnomon_mongo.plugin import MongoPlugin
-    from gnomon_mongo.spooling_writer import SpoolLimits
+    from gnomon_mongo.spool_limits import SpoolLimits
     from gnomon_mongo.store import MongoStore
 
 __all__ = ["MongoPlugin", "MongoStore", "SpoolLimits"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TypeAlias
 
 from bson.errors import BSONError
@@ -112,6 +113,15 @@ def translate(exc: DriverError, address: str) -> StoreError:
         case _:
             error = StoreError(f"MongoDB log {address} cannot be used: {said}")
     return error
+
+
+def cannot_start(exc: StoreUnavailableError, patience_s: float, spool: Path) -> StoreUnavailableError:
+    """Return the error of a kernel that has waited in vain for its server."""
+    kept = "; the events in the spool are kept" if spool.exists() else ""
+    return StoreUnavailableError(
+        f"{exc}; waited {patience_s:g} s for it. A kernel cannot start without its log, which says which jobs "
+        f"are paused and what an earlier kernel left running{kept}"
+    )
 
 
 def without_secrets(uri: str) -> str:

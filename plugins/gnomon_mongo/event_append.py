@@ -1,10 +1,10 @@
 """Appends events to the log: in one round trip, idempotently, and only behind the event that must precede them.
 
 One ordered `update` command does all of it. Each event is an upsert whose filter is the event itself: if it is there
-already it matches and nothing changes, if another event has its place the unique indexes reject it. The first
-statement checks the predecessor: it matches it and changes nothing, or it tries to insert what the unique index on
-(stream, version) rejects, because the fence has it. An ordered command stops there, so nothing is written on top of
-events that the database has lost, after a rollback or the restore of a backup.
+already it matches and nothing changes, if another event has its place the unique indexes reject it. The first statement
+checks the term in the fence, the second the predecessor: each matches and changes nothing, or it tries to insert what a
+unique index rejects, because the fence has it. An ordered command stops there, so a deposed kernel writes nothing, and
+nothing is written on top of events that the database has lost, after a rollback or the restore of a backup.
 """
 
 from __future__ import annotations
@@ -22,13 +22,11 @@ from gnomon.errors import ConflictError
 from gnomon_mongo import schema
 from gnomon_mongo.drivers import Collection, Document
 from gnomon_mongo.errors import LostEventsError, only_duplicates, rejected_event
+from gnomon_mongo.fence import FENCE_FIELDS, FENCE_POSITION, Term, check_term, require_term
 from gnomon_mongo.server import Server
 
 RECHECK_S = 0.02
 """Before a repeated append checks again how far the previous one has come."""
-FENCE_POSITION = 0
-FENCE_FIELDS: Document = {"stream": "", "version": 0, "type": "fence"}
-"""A document in the place before the first event. No event can have its stream and version."""
 WITHHELD = "withheld"
 """The type of a placeholder in the log, for an event that the server rejected and that is kept aside."""
 _IDENTITY = ("_id", "stream", "version", "node", "at")
@@ -39,54 +37,52 @@ def identity(event: Document) -> Document:
     return {name: event[name] for name in _IDENTITY}
 
 
-async def set_fence(server: Server) -> None:
-    """Insert the fence, unless it is there."""
-    async with server.writing():
-        await server[schema.EVENTS].update_one({"_id": FENCE_POSITION}, {"$setOnInsert": FENCE_FIELDS}, upsert=True)
-
-
 async def append_events(
-    server: Server, events: Sequence[Document], after: Document | None, limit_s: float | None = None
+    server: Server, events: Sequence[Document], after: Document | None, term: Term, limit_s: float | None = None
 ) -> None:
-    """Append events behind the one with the identity `after`; None: whatever precedes them.
+    """Append events of a term behind the one with the identity `after`; None: whatever precedes them.
 
-    Raise LostEventsError if that event is missing, and ConflictError if the log has another event at one of the places;
-    nothing at or after the event in conflict is written.
+    Raise LostEventsError if that event is missing, DeposedError if the log is open to another term, and ConflictError
+    if it has another event at one of the places; nothing at or after the event in conflict is written.
     """
     async with server.writing(limit_s):
         # A duplicate may be an earlier attempt of ours that timed out here and still runs on the server: what is not
         # visible yet is not a conflict. If it never becomes visible, the time limit of the write ends the loop.
-        while not await _appended_or_rejected(server, events, after):
+        while not await _appended_or_rejected(server, events, after, term):
             if after is not None:
                 await check_event(server, after)
+            await check_term(server, term)
             await _check_conflicts(server, events)
             await asyncio.sleep(RECHECK_S)
 
 
-async def _appended_or_rejected(server: Server, events: Sequence[Document], after: Document | None) -> bool:
+async def _appended_or_rejected(server: Server, events: Sequence[Document], after: Document | None, term: Term) -> bool:
     """Append in order; return False on a duplicate key, raise EventRejectedError for an event that is rejected."""
     try:
-        return await _appended(server[schema.EVENTS], events, after)
+        return await _appended(server[schema.EVENTS], events, after, term)
     except BulkWriteError as exc:
-        rejected = rejected_event(exc, [*([] if after is None else [None]), *events], server.address)
+        conditions = [None] if after is None else [None, None]
+        rejected = rejected_event(exc, [*conditions, *events], server.address)
         if rejected is not None:
             raise rejected from exc
         raise
 
 
-async def _appended(collection: Collection, events: Sequence[Document], after: Document | None) -> bool:
+async def _appended(collection: Collection, events: Sequence[Document], after: Document | None, term: Term) -> bool:
     """Append in order; return False on a duplicate key."""
-    requests = [] if after is None else [_require(after)]
+    requests = [require_term(term), *([] if after is None else [_require(after)]), *map(_upsert, events)]
     try:
-        done = await collection.bulk_write([*requests, *map(_upsert, events)], ordered=True)
+        done = await collection.bulk_write(requests, ordered=True)
     except BulkWriteError as exc:
         if only_duplicates(exc):
             return False
         raise
     upserted = done.bulk_api_result.get("upserted") or []
-    if after is not None and any(one["_id"] == after["_id"] for one in upserted):
-        # The fence is missing: the whole collection is gone, with its indexes.
-        await collection.delete_many({"_id": {"$in": [after["_id"], *(event["_id"] for event in events)]}})
+    if any(one["_id"] == FENCE_POSITION for one in upserted):
+        # The fence was missing: the whole collection is gone, with its indexes.
+        before = [] if after is None else [after["_id"]]
+        places = [FENCE_POSITION, *before, *(event["_id"] for event in events)]
+        await collection.delete_many({"_id": {"$in": places}})
         return False
     return True
 

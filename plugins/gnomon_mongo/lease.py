@@ -1,190 +1,293 @@
-"""The writer's lease: one document that its holder renews, and that another kernel may take when it is not renewed."""
+"""Who leads: the terms of the one kernel that writes the log.
+
+    ┌───────────┐ campaign: the row is free,      ┌─────────┐ the window passes without a    ┌────────┐
+    │ no term   │ or silent for a whole lease     │ leading │ confirmed renewal              │ lapsed │
+    │           ├────────────────────────────────►│         ├───────────────────────────────►│        │
+    └─────▲─────┘ a new epoch, set in the fence   └──┬───▲──┘                                └─┬────┬─┘
+          │                                          │   │ nobody led since: the same owner    │    │
+          │ release, or                              │   └──── wins the next epoch ────────────┘    │
+          │ the row names another owner or epoch,    │                                              │
+          └─ or is gone: deposed, for good ──────────┴──────────────────────────────────────────────┘
+
+A **term** is an owner and an epoch. The owner is drawn when a process begins to campaign: never in a constructor, and
+never inherited, so a forked child holds nothing. The epoch rises with every win. Both stand in two places: in the row
+`writer` of `scheduler_kernel`, which is renewed, and in the **fence**, the document 0 of `scheduler_events`.
+
+**The trust window.** A term is trusted for `lease` seconds from the moment *before* its last confirmed renewal was
+sent, counted on a clock of this process that goes on while the machine sleeps. A renewal whose answer comes after the
+window does not count. Nothing has to run for the window to end: each question reads the clock. Clocks of other machines
+are not compared, and may be wrong by any amount. A candidate takes a row that it has seen unchanged for the whole lease
+of its holder on its own clock, so the holder's window, which began earlier, is over by then.
+
+**Operations by term.** Renewing and releasing match the owner and the epoch of the row. An append begins with a
+condition on the owner and the epoch of the fence, within the same ordered command. Who owns the row is decided by
+reading it back, never by the number of documents that a driver reports.
+
+**Correctness does not rest on the lease.** If a deposed kernel's append still passes the fence, because the server
+was executing it while the fence changed, the unique position lets one of two events through, and an append matches the
+event before it. The lease keeps two kernels from doing the same work.
+
+What happens on each failure:
+
+* *The server is down, or the connection is cut.* The window passes and the term lapses. `cut_off` decides what the
+  kernel does meanwhile (spooling_writer.py). When the server is back and the row still has the term, nobody led: the
+  same owner wins the next epoch. If not, the kernel is deposed.
+* *A renewal hangs.* The window passes nevertheless. Appends do not wait for it.
+* *The row is gone*, such as after a restore or a `gnomon takeover`: the kernel is deposed. A row is inserted only in a
+  campaign.
+* *The process is stopped, or the machine sleeps, for longer than the lease.* Another kernel may lead. The first thing
+  that the process does on waking, whatever it is, finds the window closed or the fence changed.
+* *The event loop is blocked.* The renewals run on the loop that dispatches fires, so a kernel whose loop does nothing
+  does not keep its lease.
+* *The holder dies.* On its own machine the next kernel sees that and leads at once; elsewhere after the lease.
+* *The process forks.* The child has another PID, holds no term, and writes nothing.
+* *The holder runs with `cut_off = "run"`.* It may go on without the server, so silence says nothing about it: its row
+  is taken only where its process is known to be dead, or by `gnomon takeover`.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import secrets
-import socket
-import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
-from gnomon.errors import DeposedError, StoreInUseError, StoreUnavailableError
+from gnomon.errors import DeposedError, StoreError, StoreInUseError, StoreUnavailableError
 from gnomon.logs import get_logger
-from gnomon_mongo import schema
+from gnomon_mongo import fence, schema
 from gnomon_mongo.drivers import Document
+from gnomon_mongo.fence import Term
+from gnomon_mongo.lease_clock import lease_clock
+from gnomon_mongo.lease_holder import OWNERS_HERE, describe_process, is_dead, mark_of, name_of, silence_here
 from gnomon_mongo.server import Server
 
 log = get_logger("gnomon.mongo")
 
+CutOff: TypeAlias = Literal["hold", "run"]
 WRITER = "writer"
-_OF_THIS_PROCESS: set[str] = set()
-"""Tokens of the leases that this process holds. One that could not be released, in an outage, has no holder."""
-
 RENEWALS = 5
-"""How often, in the duration of a lease, its holder renews it; a waiting kernel polls it twice as often."""
+"""How often, in the duration of a lease, its holder renews it."""
+LOOK_S = 0.25
+"""The longest time between two looks of a candidate at a row: how late it may notice that the row was released."""
 
 
 class Lease:
-    """Held by the one kernel that writes; `seconds` is how long it lasts without renewal.
+    """The terms of one process; `seconds` is how long a term lasts without renewal, on the clock `now`."""
 
-    Clocks of other machines are not trusted: a kernel that wants the lease watches `renewals` for the duration of the
-    lease, on its own clock, and takes it if nothing changed. The death of a holder on the same machine is detected at
-    once. `expires` is for people. If two kernels nevertheless write at the same moment, the unique positions
-    reject one of them.
-    """
-
-    def __init__(self, server: Server, seconds: float) -> None:
+    def __init__(
+        self, server: Server, seconds: float, cut_off: CutOff = "hold", now: Callable[[], float] = lease_clock
+    ) -> None:
+        self.seconds = seconds
+        self.cut_off: CutOff = cut_off
         self._server = server
-        self._seconds = seconds
-        self._token = secrets.token_hex(8)
-        self._held_until = 0.0
+        self._now = now
+        self._term: Term | None = None
+        self._pid = 0
+        self._trusted_until = float("-inf")
+        self._turn = asyncio.Lock()
+
+    @property
+    def is_trusted(self) -> bool:
+        """Whether the term is confirmed, so that nobody else can lead now."""
+        return self._term is not None and self._pid == os.getpid() and self._now() < self._trusted_until
+
+    @property
+    def trusted_for(self) -> float:
+        """The seconds until the term lapses; not positive where it has."""
+        return self._trusted_until - self._now()
+
+    def term(self) -> Term:
+        """Return the term, for an append; raise DeposedError without one, such as in a forked child."""
+        if self._term is None or self._pid != os.getpid():
+            raise DeposedError(
+                f"process {os.getpid()} does not lead MongoDB log {self._server.address}: a term is not inherited by a "
+                "forked process; open the store in the process that uses it"
+            )
+        return self._term
+
+    # --- campaigning ---
 
     async def acquire(self) -> None:
-        """Acquire the lease, or raise StoreInUseError, which names the holder."""
+        """Win a term, or raise StoreInUseError, which names the holder."""
+        self._turn = asyncio.Lock()
+        self._term, self._pid = None, os.getpid()
+        owner = secrets.token_hex(8)
         holder = await self._seen()
-        if holder is not None and not _is_dead(holder):
+        if holder is not None:
             holder = await self._watch(holder)
-        if not await self._take(holder):
-            raise StoreInUseError(self._refusal(await self._seen() or {}))
+        await self._win(owner, holder)
+
+    async def _watch(self, holder: Document) -> Document | None:
+        """Return the row of a holder that may be replaced, None if it is released; StoreInUseError as soon as it lives.
+
+        A living process of this machine is recognized without waiting, by the time of its last renewal.
+        """
+        if is_dead(holder):
+            return holder
+        if holder.get("cut_off") == "run":
+            raise StoreInUseError(self._refusal(holder))
+        lasts = max(self.seconds, float(holder.get("seconds", 0.0)))
+        silence = silence_here(holder)
+        if silence is not None and silence < lasts:
+            raise StoreInUseError(self._refusal(holder))
+        if silence is not None:
+            log.warning("the holder of the lease runs, but does not renew it", holder=name_of(holder), silent_s=silence)
+            return holder
+        log.info("waiting for the lease of another kernel to expire", holder=holder.get("node"), seconds=lasts)
+        until = self._now() + lasts
+        while (left := until - self._now()) > 0:
+            await asyncio.sleep(min(lasts / RENEWALS / 2, LOOK_S, left))
+            seen = await self._seen()
+            if seen is None:
+                return None
+            if mark_of(seen) != mark_of(holder):
+                raise StoreInUseError(self._refusal(seen))
+        return holder
+
+    async def _win(self, owner: str, holder: Document | None) -> None:
+        """Replace the row of this holder, unless it has changed, or insert one if there is none; then set the fence."""
+        epoch = max(await fence.read_epoch(self._server), _epoch(holder or {})) + 1
+        term, began = Term(owner, epoch), self._now()
+        row = self._row(term) | describe_process() | {"since": _now(), "renewals": 1}
+        OWNERS_HERE.add(owner)
+        try:
+            async with self._server.writing() as server:
+                kernel = server[schema.KERNEL]
+                try:
+                    if holder is None:
+                        await kernel.insert_one({"_id": WRITER, **row})
+                    else:
+                        same = {name: holder.get(name) for name in ("token", "epoch", "renewals")}
+                        await kernel.find_one_and_replace({"_id": WRITER, **same}, row)
+                except DuplicateKeyError:
+                    pass  # reading back decides
+            found = await self._seen() or {}
+            if not _is_of(found, term):
+                raise StoreInUseError(self._refusal(found))
+            await fence.set_term(self._server, term)
+        except BaseException:
+            OWNERS_HERE.discard(owner)
+            raise
+        self._term, self._trusted_until = term, began + self.seconds
+
+    # --- leading ---
 
     async def hold(self) -> None:
-        """Renew the lease, before a write, if it may have expired; raise DeposedError if another kernel has it."""
-        if time.monotonic() >= self._held_until:
+        """Make sure that the term is trusted, before a write; raise DeposedError if it is over."""
+        self.term()
+        if not self.is_trusted:
             await self.renew()
 
     async def renew(self) -> None:
-        """Renew the lease; raise DeposedError if another kernel has it."""
-        began = time.monotonic()
+        """Renew the term, or win the next one if it has lapsed and nobody led since; DeposedError if it is over."""
+        async with self._turn:
+            term, began = self.term(), self._now()
+            if began < self._trusted_until:
+                row = await self._confirm(term, {"$set": self._times(), "$inc": {"renewals": 1}})
+                if row is None:
+                    raise self._deposed(await self._seen())
+                if self._now() < self._trusted_until:
+                    self._trusted_until = began + self.seconds
+                    return
+            await self._win_again(term)
+
+    async def _win_again(self, term: Term) -> None:
+        """Win the next epoch, of the row that still has the lapsed one: then nobody led in between."""
+        began, following = self._now(), Term(term.owner, term.epoch + 1)
+        changes = {"$set": self._row(following), "$inc": {"renewals": 1}}
+        # The reply to an earlier attempt may have been lost.
+        if await self._confirm(term, changes) is None and await self._confirm(following, changes) is None:
+            raise self._deposed(await self._seen())
+        await fence.set_term(self._server, following)
+        self._term, self._trusted_until = following, began + self.seconds
+        log.warning("the lease had run out; no other kernel led meanwhile", epoch=following.epoch)
+
+    async def _confirm(self, term: Term, changes: Document) -> Document | None:
+        """Change the row of this term and return it as the server has it then; None if it is not there."""
+        where = {"_id": WRITER, "token": term.owner, "epoch": term.epoch}
         async with self._server.writing() as server:
-            renewed = await server[schema.KERNEL].update_one(
-                {"_id": WRITER, "token": self._token}, {"$set": self._times(), "$inc": {"renewals": 1}}
-            )
-        if not renewed.matched_count and not await self._take(None):
-            holder = await self._seen() or {}
-            raise DeposedError(f"{self._refusal(holder)}; it took the lease while this kernel did not renew it")
-        self._held_until = began + self._seconds
+            return await server[schema.KERNEL].find_one_and_update(where, changes, return_document=ReturnDocument.AFTER)
 
     async def keep(self, on_renewal: Callable[[], Awaitable[None]]) -> None:
-        """Renew the lease until cancelled, and call `on_renewal` each time; raise DeposedError if it is lost."""
+        """Renew the term until cancelled, and call `on_renewal` each time; raise DeposedError if it is over."""
         while True:
-            await asyncio.sleep(self._seconds / RENEWALS)
+            await asyncio.sleep(self.seconds / RENEWALS)
             try:
                 await self.renew()
             except StoreUnavailableError as exc:
                 log.debug("the lease could not be renewed", problem=str(exc))
             await on_renewal()
 
+    async def watch_lapses(self, on_lapse: Callable[[], None]) -> None:
+        """Call `on_lapse` whenever the term lapses, until cancelled: also while a renewal hangs."""
+        was_trusted = True
+        while True:
+            left = self.trusted_for
+            if was_trusted and left <= 0:
+                on_lapse()
+            was_trusted = left > 0
+            await asyncio.sleep(left if was_trusted else self.seconds / RENEWALS)
+
     async def release(self) -> None:
-        """Release the lease if this kernel holds it."""
-        _OF_THIS_PROCESS.discard(self._token)
+        """Release the term, durably; the next kernel leads without waiting. Does nothing in a forked child."""
+        term, self._term = self._term, None
+        self._trusted_until = float("-inf")
+        if term is None or self._pid != os.getpid():
+            return
+        OWNERS_HERE.discard(term.owner)
         async with self._server.writing() as server:
-            await server[schema.KERNEL].delete_one({"_id": WRITER, "token": self._token})
+            where = {"_id": WRITER, "token": term.owner, "epoch": term.epoch}
+            await server[schema.KERNEL].delete_one(where)
 
-    async def _watch(self, holder: Document) -> Document | None:
-        """Watch a holder for the duration of its lease; raise StoreInUseError as soon as the holder renews it."""
-        if _is_alive(holder):
-            raise StoreInUseError(self._refusal(holder))
-        lasts = max(self._seconds, float(holder.get("seconds", 0.0)))
-        log.info("waiting for the lease of another kernel to expire", holder=holder.get("node"), seconds=lasts)
-        until = time.monotonic() + lasts
-        while time.monotonic() < until:
-            await asyncio.sleep(lasts / RENEWALS / 2)
-            seen = await self._seen()
-            if seen is None:
-                return None
-            if _mark(seen) != _mark(holder):
-                raise StoreInUseError(self._refusal(seen))
-        return holder
-
-    async def _take(self, holder: Document | None) -> bool:
-        """Acquire the lease from this holder, unless it has renewed it since, or create it if there is none."""
-        began = time.monotonic()
-        seen = {"_id": WRITER, "token": holder["token"], "renewals": holder["renewals"]} if holder else {"_id": WRITER}
-        mine = {
-            "token": self._token,
-            "renewals": 1,
-            **_place(),
-            "seconds": self._seconds,
-            "since": _now(),
-        } | self._times()
-        async with self._server.writing() as server:
-            try:
-                if holder is None:
-                    await server[schema.KERNEL].insert_one({**seen, **mine})
-                    taken: Any = True
-                else:
-                    taken = await server[schema.KERNEL].find_one_and_update(
-                        seen, {"$set": mine}, return_document=ReturnDocument.AFTER
-                    )
-            except DuplicateKeyError:
-                # It is ours if an earlier attempt was executed without its reply reaching us.
-                taken = await server[schema.KERNEL].find_one({"_id": WRITER, "token": self._token})
-        if taken:
-            self._held_until = began + self._seconds
-            _OF_THIS_PROCESS.add(self._token)
-        return bool(taken)
+    # --- what is in the row ---
 
     async def _seen(self) -> Document | None:
         async with self._server.reading() as server:
             return await server[schema.KERNEL].find_one({"_id": WRITER})
 
-    def _times(self) -> Document:
-        return {"renewed": _now(), "expires": _now() + timedelta(seconds=self._seconds)}
+    def _row(self, term: Term) -> Document:
+        lasts = {"seconds": self.seconds, "cut_off": self.cut_off}
+        return {"token": term.owner, "epoch": term.epoch} | lasts | self._times()
 
-    def _refusal(self, holder: Document) -> str:
-        since = f"{holder['since']:%Y-%m-%d %H:%M:%S} UTC" if "since" in holder else "a moment ago"
-        return (
-            f"MongoDB log {self._server.address} is in use by process {holder.get('pid', '?')} on "
-            f"{holder.get('node', '?')} since {since}: stop it first, or use another database; "
-            "opening read-only works beside it"
+    def _times(self) -> Document:
+        """Return when the lease was renewed: for people, and on a clock that only processes of this machine share."""
+        expires = _now() + timedelta(seconds=self.seconds)
+        return {"renewed": _now(), "expires": expires, "renewed_here": lease_clock()}
+
+    def _deposed(self, holder: Document | None) -> StoreError:
+        if holder is None:
+            return DeposedError(
+                f"this kernel leads MongoDB log {self._server.address} no longer: its lease is gone from "
+                f"{schema.KERNEL}, as after `gnomon takeover` or the restore of a backup; start a kernel again"
+            )
+        return DeposedError(
+            f"this kernel leads MongoDB log {self._server.address} no longer: {name_of(holder)} took the lease, which "
+            "was not renewed in time"
         )
 
+    def _refusal(self, holder: Document) -> str:
+        in_use = f"MongoDB log {self._server.address} is in use by {name_of(holder)}"
+        if holder.get("cut_off") == "run":
+            return (
+                f"{in_use}, whose `cut_off` is 'run': it may run jobs even if it is cut off from the server. Stop it "
+                "first; if that is impossible, see to it that it does not run, and use `gnomon takeover`"
+            )
+        return f"{in_use}: stop it first, or use another database; opening read-only works beside it"
 
-def _mark(holder: Document) -> tuple[Any, Any]:
-    return holder["token"], holder["renewals"]
+
+def _epoch(row: Document) -> int:
+    found: Any = row.get("epoch", 0)
+    return int(found)
+
+
+def _is_of(row: Document, term: Term) -> bool:
+    return (row.get("token"), row.get("epoch")) == (term.owner, term.epoch)
 
 
 def _now() -> datetime:
     return datetime.now(UTC)
-
-
-def _place() -> Document:
-    """Describe this process. `place` is equal only for processes that share a PID namespace."""
-    try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-        place: str | None = f"{boot}/{Path('/proc/self/ns/pid').readlink()}"
-    except OSError:  # not Linux: a dead holder is detected by watching it
-        place = None
-    return {"node": socket.gethostname(), "pid": os.getpid(), "started": _started(os.getpid()), "place": place}
-
-
-def _started(pid: int) -> str | None:
-    """Return when a process started, in ticks since boot, because PIDs are reused; None if it does not run."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return None
-    fields = stat.rpartition(")")[2].split()  # the name, in parentheses, may contain spaces
-    return None if fields[0] in {"Z", "X"} else fields[19]
-
-
-def _is_here(holder: Document) -> bool:
-    return holder.get("place") is not None and holder["place"] == _place()["place"]
-
-
-def _is_alive(holder: Document) -> bool:
-    """Whether the holder is known to be alive, which can be checked for a process of this machine."""
-    if not _is_here(holder) or _started(holder["pid"]) != holder["started"]:
-        return False
-    return holder["pid"] != os.getpid() or holder["token"] in _OF_THIS_PROCESS
-
-
-def _is_dead(holder: Document) -> bool:
-    return _is_here(holder) and not _is_alive(holder)

@@ -13,8 +13,9 @@ from gnomon_mongo import schema
 from gnomon_mongo.drivers import Document
 from gnomon_mongo.errors import DUPLICATE, Refusal, is_rejection
 from gnomon_mongo.event_append import append_events, identity, newest_position, put_in_place
+from gnomon_mongo.fence import Term
 from gnomon_mongo.foreign_documents import MARKS
-from gnomon_mongo.rejected_documents import Rejected
+from gnomon_mongo.rejected_documents import Rejected, RejectedDocuments
 from gnomon_mongo.server import Server
 from gnomon_mongo.write_batch import WriteBatch
 
@@ -31,22 +32,17 @@ _GROWS = {
 """The field in which a newer view is greater, and how an older one compares."""
 
 
-async def write(server: Server, batch: WriteBatch) -> list[Rejected]:
-    """Write the events of a batch, then the rest; return the other documents that the server has rejected."""
-    await write_events(server, batch)
-    return await write_rest(server, batch)
+async def write_events(server: Server, batch: WriteBatch, term: Term, limit_s: float | None = None) -> None:
+    """Write the events of a batch in this term, in one round trip unless they are many.
 
-
-async def write_events(server: Server, batch: WriteBatch, limit_s: float | None = None) -> None:
-    """Write the events of a batch, in one round trip unless they are many.
-
-    What is there already is kept, so writing them again is harmless. Raise LostEventsError if the event before the
-    first one is missing, ConflictError if the log has another event at one of the places; nothing at or after that is
-    written. Raise EventRejectedError for the first event that the server rejects; those before it are written.
+    What is there already is kept, so writing them again is harmless. Raise DeposedError if the term is over,
+    LostEventsError if the event before the first one is missing, ConflictError if the log has another event at one of
+    the places; nothing at or after that is written. Raise EventRejectedError for the first event that the server
+    rejects; those before it are written.
     """
     after = batch.after
     for some in _portions(batch.events):
-        await append_events(server, some, after, limit_s)
+        await append_events(server, some, after, term, limit_s)
         after = identity(some[-1])
 
 
@@ -71,6 +67,17 @@ async def write_rest(server: Server, batch: WriteBatch, limit_s: float | None = 
             raise problem
     await _forget_lines(server, batch)
     return [one for rejected in answers if not isinstance(rejected, BaseException) for one in rejected]
+
+
+async def retry(server: Server, kept: RejectedDocuments) -> list[Rejected]:
+    """Write all documents that are kept aside again; return those that are rejected again."""
+    still = []
+    for one in await kept.load():
+        if again := await write_again(server, one):
+            still += again
+        else:
+            await kept.remove(one.number)
+    return still
 
 
 async def write_again(server: Server, one: Rejected) -> list[Rejected]:

@@ -13,7 +13,8 @@ from gnomon.durations import Duration
 from gnomon.hookspecs import hookimpl
 from gnomon.ports import Store
 from gnomon_mongo.drivers import Driver, DriverName
-from gnomon_mongo.spooling_writer import SpoolLimits
+from gnomon_mongo.lease import CutOff
+from gnomon_mongo.spool_limits import SpoolLimits
 from gnomon_mongo.store import MongoStore
 
 MEBIBYTE = 1024 * 1024
@@ -35,6 +36,7 @@ class MongoPlugin:
         timeout: Duration = Duration(seconds=2)
         patience: Duration = Duration(seconds=30)
         lease: Duration = Duration(seconds=15)
+        cut_off: CutOff = "hold"
         retention: Duration | None = None
         progress_retention: Duration | None = None
 
@@ -58,6 +60,7 @@ class MongoPlugin:
             timeout=self.config.timeout,
             patience=self.config.patience,
             lease=self.config.lease,
+            cut_off=self.config.cut_off,
         )
 
     @hookimpl

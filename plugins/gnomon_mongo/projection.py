@@ -78,6 +78,12 @@ async def _mark(server: Server, *, rebuilding: bool) -> None:
         await server[schema.KERNEL].update_one({"_id": "log"}, {"$set": {"rebuilding": rebuilding}})
 
 
+async def confirmed_differences(server: Server) -> list[str]:
+    """Return the executions of `differences`, without those whose view a kernel was writing at that moment."""
+    found = [execution_id async for execution_id in differences(server)]
+    return [execution_id for execution_id in found if not await matches_events(server, execution_id)]
+
+
 async def differences(server: Server) -> AsyncIterator[str]:
     """Yield the executions whose view differs from their events, except those whose progress was pruned."""
     after = 0
@@ -128,7 +134,7 @@ async def _project(server: Server, after: int) -> int:
         batch = WriteBatch(
             executions=[execution_document(view) for view in views], jobs=jobs, actions=action_documents(events)
         )
-        rejected = await operations.write(server, batch)
+        rejected = await operations.write_rest(server, batch)
         if rejected:
             raise Refusal(f"MongoDB log {server.address} rejects {rejected[0].name}: {rejected[0].problem}")
         folded += len(events)

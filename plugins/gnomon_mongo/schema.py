@@ -18,6 +18,8 @@ CHECKPOINTS = "scheduler_checkpoints"
 LINES = "scheduler_log_lines"
 SET_ASIDE = "scheduler_metadata_of_others"
 """Metadata of another program that were in the way; an import takes them from there."""
+LATE_ENDS = "scheduler_late_ends"
+"""Ends of runs from kernels that do not lead any more, until the leader has recorded them."""
 KERNEL = "scheduler_kernel"
 """Two documents: `log`, the identity of the log, and `writer`, the lease of the one kernel that writes."""
 

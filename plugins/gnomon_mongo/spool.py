@@ -1,6 +1,7 @@
 """The spool: batches accepted while MongoDB was down, kept in order in a local SQLite file until they are written.
 
-It is not a second log: it contains only documents that wait, and is normally empty.
+It is not a second log: it contains only documents that wait, and is normally empty. Ends of runs that could not be
+accepted are kept beside the batches (kept_ends.py).
 """
 
 from __future__ import annotations
@@ -45,6 +46,11 @@ _SCHEMA = """
     CREATE TABLE log (id TEXT NOT NULL);
 """
 _NEWEST = "CREATE TABLE IF NOT EXISTS newest (body BLOB NOT NULL)"
+_ENDS = """
+    CREATE TABLE IF NOT EXISTS ends (
+        stream TEXT, version INTEGER, body BLOB NOT NULL, PRIMARY KEY (stream, version)
+    ) WITHOUT ROWID
+"""
 
 
 class Spool:
@@ -90,6 +96,16 @@ class Spool:
             await asyncio.get_running_loop().run_in_executor(thread, self._close)
             thread.shutdown()
 
+    async def look(self) -> tuple[int, int]:
+        """Open it, and return how many events wait and their bytes; StoreInUseError while it is used."""
+        if not self.path.exists():
+            return 0, 0
+        try:
+            await self.open()
+            return self.events, self.size
+        finally:
+            await self.close()
+
     async def belongs_to(self, log_id: str) -> None:
         """Bind the spool to a log; raise StoreError if it contains events of another one."""
         await self._do(lambda: self._belongs_to(log_id))
@@ -101,6 +117,18 @@ class Spool:
     async def newest(self) -> Document | None:
         """Return what `set_newest` has recorded last."""
         return await self._do(self._newest)
+
+    async def put_ends(self, ends: list[tuple[str, int, bytes]]) -> None:
+        """Keep ends of runs (stream, version, event) beside the batches; durable when it returns."""
+        await self._do(lambda: self._put_ends(ends))
+
+    async def ends(self) -> list[tuple[str, int, bytes]]:
+        """Return the ends of runs that are kept."""
+        return await self._do(lambda: self._execute("SELECT stream, version, body FROM ends").fetchall())
+
+    async def drop_ends(self) -> None:
+        """Delete the ends of runs that are kept."""
+        await self._do(lambda: self._execute("DELETE FROM ends"))
 
     async def put(self, batch: WriteBatch) -> None:
         """Add a batch at the end; durable when it returns."""
@@ -177,6 +205,7 @@ class Spool:
         if is_new:
             self._connection.executescript(f"BEGIN; PRAGMA application_id = {APPLICATION_ID}; {_SCHEMA} COMMIT;")
         self._execute(_NEWEST)
+        self._execute(_ENDS)
         self._dropped = 0
         self.entries, self.events, self.size = self._sums("1")
         self.oldest = self._oldest()
@@ -208,6 +237,11 @@ class Spool:
     def _newest(self) -> Document | None:
         row = self._execute("SELECT body FROM newest").fetchone()
         return bson.decode(row[0], _CODEC) if row else None
+
+    def _put_ends(self, ends: list[tuple[str, int, bytes]]) -> None:
+        with self._connection:
+            self._execute("BEGIN IMMEDIATE")
+            self._connection.executemany("INSERT OR REPLACE INTO ends (stream, version, body) VALUES (?, ?, ?)", ends)
 
     def _put(self, batch: WriteBatch) -> None:
         body, made_at = bson.encode(batch.to_document()), time.time()

@@ -1,29 +1,40 @@
-"""Writes to the server, or to the spool while the server is down, and drains the spool when it is back."""
+"""Writes to the server, or to the spool while the server is down, and drains the spool when it is back.
+
+What a kernel does that is cut off from the server is the user's choice, `cut_off`:
+
+* "hold": only the server acknowledges events. An append that does not reach it is refused, so no body begins that the
+  next leader would not know of, and nothing that was acknowledged can be replaced. The ends of running bodies are kept
+  in the spool (kept_ends.py), and so are log lines and checkpoints, which are not events.
+* "run": the spool acknowledges events, too, and the jobs go on. No other kernel takes over by itself.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from contextlib import suppress
-from datetime import timedelta
-
-import msgspec
+from typing import Literal
 
 from gnomon.backoff import Backoff
+from gnomon.domain.events import Event
 from gnomon.domain.records import StoreHealth
 from gnomon.errors import ConflictError, DeposedError, StoreError, StoreUnavailableError
 from gnomon.logs import get_logger
-from gnomon_mongo import operations, schema
+from gnomon_mongo import operations
+from gnomon_mongo.documents import event_of
 from gnomon_mongo.drivers import Document
-from gnomon_mongo.errors import EventRejectedError, LostEventsError, Refusal
-from gnomon_mongo.event_append import check_event, identity, newest_event, placeholder
+from gnomon_mongo.errors import LostEventsError, Refusal
+from gnomon_mongo.event_append import check_event, identity, newest_event
+from gnomon_mongo.kept_ends import KeptEnds
 from gnomon_mongo.lease import Lease
-from gnomon_mongo.rejected_documents import Rejected, RejectedDocuments
+from gnomon_mongo.log_writer import LogWriter
+from gnomon_mongo.rejected_documents import RejectedDocuments
 from gnomon_mongo.server import Server
 from gnomon_mongo.spool import Spool
+from gnomon_mongo.spool_limits import SpoolLimits
 from gnomon_mongo.view_filer import ViewFiler
-from gnomon_mongo.write_batch import WriteBatch
+from gnomon_mongo.write_batch import WriteBatch, check_places
 
 log = get_logger("gnomon.mongo")
 
@@ -42,13 +53,6 @@ FINISH_LIMIT_S = 5.0
 """For the last views before the store closes."""
 UNORDERED_WRITES = 2
 """Concurrent writes of checkpoints and log lines: motor has few threads, and events must not wait for lines."""
-
-
-class SpoolLimits(msgspec.Struct, frozen=True):
-    """How many bytes may wait in the spool, and for how long, before no new runs are started."""
-
-    size: int = 256 * 1024 * 1024
-    age: timedelta = timedelta(days=1)
 
 
 class SpoolingWriter:
@@ -77,9 +81,10 @@ class SpoolingWriter:
         self._has_warned = False
         self._append_s = self._appended_at = 0.0
         self._newest: Document | None = None  # the identity of the event before the next one
-        self._acknowledged: Document | None = None  # the identity of the newest one that the server has
         self._recorded: Document | None = None  # the one that the spool has recorded
-        self._filer = ViewFiler(lambda views: self._write_rest(views, BACKGROUND_LIMIT_S))
+        self._log = LogWriter(server, lease, rejected)
+        self._ends = KeptEnds(server, spool)
+        self._filer = ViewFiler(lambda views: self._log.write_rest(views, BACKGROUND_LIMIT_S))
 
     async def start(self) -> int:
         """Drain the spool and read where the log ends; return how many events were drained.
@@ -93,7 +98,7 @@ class SpoolingWriter:
         self.head = await operations.read_head(self._server)
         newest = await newest_event(self._server)
         if newest is not None and newest["_id"] == self.head:  # else it has been pruned
-            self._newest = self._acknowledged = identity(newest)
+            self._newest = self._log.acknowledged = identity(newest)
         return drained
 
     async def flush(self) -> None:
@@ -126,7 +131,7 @@ class SpoolingWriter:
     async def record_newest(self) -> None:
         """Record in the spool, which is on this machine, how far the server has acknowledged the log."""
         await self._rejected.load()  # some may have been written again by a command
-        newest = self._acknowledged
+        newest = self._log.acknowledged
         if newest is not None and newest is not self._recorded:
             await self._spool.set_newest(newest)
             self._recorded = newest
@@ -141,13 +146,17 @@ class SpoolingWriter:
     def health(self) -> StoreHealth:
         """Return the health of writing: degraded while anything waits in the spool."""
         if self._deposed is not None:
-            return StoreHealth("degraded", str(self._deposed), self._spool.events, accepts_runs=False)
+            is_ours = isinstance(self._deposed, LostEventsError)
+            state: Literal["degraded", "lost"] = "degraded" if is_ours else "lost"
+            return StoreHealth(state, str(self._deposed), self._spool.events, accepts_runs=False)
+        if self._holds and (self._since is not None or not self._lease.is_trusted):
+            return StoreHealth("degraded", self._reason_to_hold(), self._spool.events, accepts_runs=False)
         if self._spool.is_empty and self._filer.problem is not None:
             problem = f"{self._filer.problem}; the views of {self._filer.waiting} events are not written yet"
             return StoreHealth("degraded", problem, self._filer.waiting)
         if self._spool.is_empty:
             return self._health_of_rejected()
-        full = self._is_full()
+        full = self._limits.reached_by(self._spool)
         problem = f"{self._problem or 'the spool is being drained'}; {self.waiting}{f'; {full}' if full else ''}"
         return StoreHealth("degraded", problem, self._spool.events, accepts_runs=full is None)
 
@@ -158,6 +167,18 @@ class SpoolingWriter:
         problem = f"MongoDB has rejected {self._rejected.count} documents, which are kept aside; the newest is "
         advice = "`gnomon mongo spool` shows them and writes them again"
         return StoreHealth("degraded", f"{problem}{newest.name}: {newest.problem}; {advice}")
+
+    @property
+    def _holds(self) -> bool:
+        return self._lease.cut_off == "hold"
+
+    def _reason_to_hold(self) -> str:
+        cause = self._problem or f"the lease of MongoDB log {self._server.address} was not renewed in time"
+        if self._lease.is_trusted:
+            why = "a run that the server does not know of could run again under the next kernel that leads"
+        else:
+            why = "the lease has run out, and another kernel may lead by now"
+        return f'no runs are started while events do not reach MongoDB, as `cut_off = "hold"` says: {why}; {cause}'
 
     @property
     def waiting(self) -> str:
@@ -174,10 +195,18 @@ class SpoolingWriter:
         """Whether an append took long a short while ago."""
         return self._append_s > SLOW_APPEND_S and time.monotonic() < self._appended_at + SLOW_MEMORY_S
 
+    def note_lapse(self) -> None:
+        """Log that the lease has run out. Health and appends do not depend on this: they read the clock."""
+        if self._deposed is None and self._holds:
+            log.warning("the lease has run out: no runs are started until it is renewed", log=self._server.address)
+
     def depose(self, exc: StoreError) -> None:
         """Stop writing: another kernel owns the log, or the database has lost a part of it."""
+        if self._deposed is not None:
+            return
         self._deposed = exc
         self._filer.stop()
+        self._away.set()
         log.critical("events can no longer be appended to the log", problem=str(exc))
 
     async def append(self, batch: WriteBatch) -> None:
@@ -185,7 +214,7 @@ class SpoolingWriter:
         async with self._turn:
             if self._deposed is not None:
                 raise self._deposed
-            _check_places(batch.events, self.head)
+            check_places(batch.events, self.head)
             await self._filer.room()
             batch.after = self._newest
             first = self._filer.first or batch.events[0]["_id"]
@@ -217,6 +246,7 @@ class SpoolingWriter:
                 break
             await self._spool.drop(number)
             drained += len(batch.events)
+        await self._ends.hand_over()
         return drained
 
     async def drain(self) -> None:
@@ -235,6 +265,20 @@ class SpoolingWriter:
             else:
                 backoff.reset()
                 self._problem = None
+        await self._leave(backoff)
+
+    async def _leave(self, backoff: Backoff) -> None:
+        """Hand the ends of runs to the kernel that leads instead, as soon as the server is there."""
+        while True:
+            try:
+                await self._ends.hand_over()
+            except StoreUnavailableError:
+                await asyncio.sleep(backoff.next())
+            except StoreError as exc:
+                log.error("ends of runs stay in the spool", spool=str(self._spool.path), problem=str(exc))
+                return
+            else:
+                return
 
     async def _drain_some(self) -> None:
         some = await self._spool.first()
@@ -246,23 +290,27 @@ class SpoolingWriter:
         await self._write(batch)
         await self._spool.drop(number)
 
+    async def keep_ends(self, found: Iterable[Event]) -> None:
+        """Keep ends of runs that wait behind an append that was refused; the spool of `run` takes the append itself."""
+        if self._holds:
+            await self._ends.keep(found)
+
     async def _write_or_spool(self, batch: WriteBatch) -> None:
-        if self._spool.is_empty:
+        holds = self._holds and bool(batch.events)
+        if self._spool.is_empty or holds:
             try:
-                await self._lease.hold()
-                await self._write_quickly(batch)
-            except ConflictError:
-                await self._refresh_head()
-                raise
-            except LostEventsError as exc:
-                self.depose(exc)
-                raise
+                await self._write_now(batch)
             except (StoreUnavailableError, Refusal) as exc:
                 # It may have been written anyway. It is written again, and what is there already is kept.
                 self._degrade(exc)
+                if holds:
+                    await self._ends.keep(event_of(document) for document in batch.events)
+                    raise StoreUnavailableError(self._reason_to_hold()) from exc
             else:
-                if self._since is not None:  # the spool was not usable in this outage either
+                if self._since is not None:  # the spool was not usable in this outage, or not used
                     self._recover()
+                if holds:
+                    await self._ends.clear()
                 return
         if self._spool.size > self._limits.size * RESERVE:
             raise StoreUnavailableError(f"{self._problem}; {self.waiting}, which is more than its limit")
@@ -270,52 +318,34 @@ class SpoolingWriter:
         self._away.set()
         self._warn()
 
+    async def _write_now(self, batch: WriteBatch) -> None:
+        """Write to the server, in the term of this kernel."""
+        try:
+            await self._lease.hold()
+            await self._write_quickly(batch)
+        except ConflictError:
+            await self._refresh_head()
+            raise
+        except LostEventsError as exc:
+            self.depose(exc)
+            raise
+        except DeposedError as exc:
+            self.depose(exc)
+            await self.keep_ends(event_of(document) for document in batch.events)
+            raise
+
     async def _write(self, batch: WriteBatch) -> None:
         """Write what waited in the spool."""
-        await self._write_events(batch, BACKGROUND_LIMIT_S)
-        await self._write_rest(batch, BACKGROUND_LIMIT_S)
+        await self._log.write_events(batch, BACKGROUND_LIMIT_S)
+        await self._log.write_rest(batch, BACKGROUND_LIMIT_S)
 
     async def _write_quickly(self, batch: WriteBatch) -> None:
         """Write the events, in one round trip; their views follow in the background. Write anything else at once."""
         if batch.events:
-            await self._write_events(batch)
+            await self._log.write_events(batch)
             self._filer.add(batch)
         else:
-            await self._write_rest(batch)
-
-    async def _write_events(self, batch: WriteBatch, limit_s: float | None = None) -> None:
-        """Write events. A placeholder takes the place of one that the server rejects: the log has no gaps."""
-        withheld: dict[int, Rejected] = {}
-        while True:
-            try:
-                await operations.write_events(self._server, batch, limit_s)
-            except EventRejectedError as exc:
-                number = next(i for i, event in enumerate(batch.events) if event["_id"] == exc.position)
-                if number in withheld:  # the placeholder is rejected, too: everything waits for the event
-                    batch.events[number] = withheld[number].document
-                    await self._rejected.remove_newest()
-                    raise EventRejectedError(
-                        self._server.address, withheld[number].document, withheld[number].problem
-                    ) from exc
-                withheld[number] = Rejected(schema.EVENTS, batch.events[number], exc.problem)
-                await self._rejected.add([withheld[number]])
-                batch.events[number] = placeholder(batch.events[number], exc.problem)
-            else:
-                break
-        self._report(withheld.values())
-        if batch.events:
-            self._acknowledged = identity(batch.events[-1])
-
-    async def _write_rest(self, batch: WriteBatch, limit_s: float | None = None) -> None:
-        """Write the documents other than events. Those that the server rejects are kept aside."""
-        rejected = await operations.write_rest(self._server, batch, limit_s)
-        if rejected:
-            await self._rejected.add(rejected)
-            self._report(rejected)
-
-    def _report(self, rejected: Iterable[Rejected]) -> None:
-        for one in rejected:
-            log.error("MongoDB rejects a document, it is kept aside", document=one.name, problem=one.problem)
+            await self._log.write_rest(batch)
 
     async def _refresh_head(self) -> None:
         """Read the head after a conflict: a part of the batch may have been written before it."""
@@ -333,24 +363,15 @@ class SpoolingWriter:
     def _recover(self) -> None:
         seconds = round(time.monotonic() - self._since, 1) if self._since is not None else None
         self._since, self._problem, self._has_warned = None, None, False
-        log.info("MongoDB is back, the spool is drained", log=self._server.address, after_s=seconds)
+        done = "MongoDB is back, runs are started again" if self._holds else "MongoDB is back, the spool is drained"
+        log.info(done, log=self._server.address, after_s=seconds)
 
     def _degrade(self, exc: StoreError) -> None:
         self._problem = str(exc)
         if self._since is None:
             self._since = time.monotonic()
-            log.error("MongoDB is down, events go to the spool", problem=str(exc), spool=str(self._spool.path))
-
-    def _is_full(self) -> str | None:
-        """Return why no new runs may be started, or None."""
-        size, oldest = self._spool.size, self._spool.oldest
-        if size > self._limits.size:
-            return f"no runs are started: the spool has {size:,} bytes, `spool_limit` is {self._limits.size:,}"
-        if oldest is not None and time.time() - oldest > self._limits.age.total_seconds():
-            return (
-                f"no runs are started: the first event has waited for longer than the {self._limits.age} of `spool_age`"
-            )
-        return None
+            lost = "MongoDB is down, no runs are started" if self._holds else "MongoDB is down, events go to the spool"
+            log.error(lost, problem=str(exc), spool=str(self._spool.path))
 
     def _warn(self) -> None:
         if not self._has_warned and self._spool.size > ALARM * self._limits.size:
@@ -359,6 +380,8 @@ class SpoolingWriter:
 
     async def _set_aside(self, exc: ConflictError) -> None:
         events = self._spool.events
+        waiting = await self._spool.after(0, events)
+        await self._ends.send([event_of(document) for document in waiting])
         aside = await self._spool.set_aside()
         log.critical(
             "another kernel wrote to the log while events waited in the spool; they cannot be appended to it",
@@ -366,15 +389,3 @@ class SpoolingWriter:
             kept_in=str(aside),
             problem=str(exc),
         )
-
-
-def _check_places(events: Sequence[dict[str, object]], head: int) -> None:
-    """Raise an error for a batch whose places are taken, also by pruned events, or that would leave a gap."""
-    new: set[tuple[object, object]] = set()
-    for position, event in enumerate(events, head + 1):
-        stream, version, found = str(event["stream"]), int(str(event["version"])), int(str(event["_id"]))
-        if found < position or (stream, version) in new:
-            raise ConflictError(stream, version, found)
-        if found > position:
-            raise StoreError(f"event {found} would leave a gap in the log: the next is {position}")
-        new.add((stream, version))

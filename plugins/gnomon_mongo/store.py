@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Collection, Coroutine, Sequence
+from collections.abc import Collection, Sequence
 from contextlib import AsyncExitStack, suppress
 from datetime import datetime, timedelta, tzinfo
 from os import PathLike
 from pathlib import Path
-from typing import Any
 
 from gnomon.backoff import Backoff
 from gnomon.domain.events import Event
@@ -21,16 +20,26 @@ from gnomon.domain.records import (
     Checkpoint,
     ExecutionCounts,
     ExecutionQuery,
+    LogHolder,
     LogLine,
     Page,
     StoreHealth,
 )
-from gnomon.errors import StoreError, StoreUnavailableError
+from gnomon.errors import StoreError, StoreInUseError, StoreUnavailableError
 from gnomon.logs import get_logger
 from gnomon.ports import Store
 from gnomon.stores.kernel_streams import find_deletable
-from gnomon.tasks import protected
-from gnomon_mongo import connection_check, log_identity, operations, projection, queries, retention, schema
+from gnomon_mongo import (
+    connection_check,
+    kept_ends,
+    log_identity,
+    operations,
+    projection,
+    queries,
+    retention,
+    schema,
+    takeover,
+)
 from gnomon_mongo.documents import (
     action_documents,
     checkpoint_document,
@@ -43,21 +52,22 @@ from gnomon_mongo.documents import (
     line_document,
 )
 from gnomon_mongo.drivers import Driver
-from gnomon_mongo.event_append import set_fence
+from gnomon_mongo.errors import cannot_start
 from gnomon_mongo.foreign_documents import count_foreign, find_foreign, make_way
+from gnomon_mongo.fork_guard import ForkGuard
 from gnomon_mongo.history_import import HistoryImport, ImportReport
-from gnomon_mongo.lease import Lease
+from gnomon_mongo.lease import CutOff, Lease
 from gnomon_mongo.rejected_documents import Rejected, RejectedDocuments
 from gnomon_mongo.server import Server
 from gnomon_mongo.spool import Spool
-from gnomon_mongo.spooling_writer import SpoolingWriter, SpoolLimits
+from gnomon_mongo.spool_limits import SpoolLimits
+from gnomon_mongo.spooling_writer import SpoolingWriter
 from gnomon_mongo.statistics import statistics
+from gnomon_mongo.store_tasks import start_task
 from gnomon_mongo.write_batch import WriteBatch
 
 log = get_logger("gnomon.mongo")
 
-CANCEL_AGAIN_S = 0.5
-"""After which a task of the store that does not end is cancelled again."""
 RELEASE_LIMIT_S = 5.0
 """For releasing the lease while closing."""
 
@@ -76,7 +86,7 @@ class MongoStore(Store):
 
     name = "mongo"
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what a deployment may set, all by name
         self,
         uri: str = "mongodb://127.0.0.1:27017",
         database: str | None = None,
@@ -87,9 +97,10 @@ class MongoStore(Store):
         timeout: timedelta = timedelta(seconds=2),
         patience: timedelta = timedelta(seconds=30),
         lease: timedelta = timedelta(seconds=15),
+        cut_off: CutOff = "hold",
     ) -> None:
         self._server = Server(uri, database, driver or Driver(), timeout.total_seconds())
-        self._lease = Lease(self._server, lease.total_seconds())
+        self._lease = Lease(self._server, lease.total_seconds(), cut_off)
         self._spool = Spool(Path(spool).resolve())
         self.directory = self._spool.path.parent
         self._rejected = RejectedDocuments(self._spool.path.with_name(f"{self._spool.path.name}.rejected"))
@@ -97,6 +108,7 @@ class MongoStore(Store):
         self._patience = patience.total_seconds()
         self._held = AsyncExitStack()
         self._is_open = False
+        self._fork = ForkGuard()
         self._writer: SpoolingWriter | None = None
 
     # --- lifetime ---
@@ -115,7 +127,7 @@ class MongoStore(Store):
                     raise
                 pause = backoff.next()
                 if time.monotonic() + pause > deadline:
-                    raise StoreUnavailableError(self._cannot_start(exc)) from exc
+                    raise cannot_start(exc, self._patience, self._spool.path) from exc
                 log.warning("waiting for MongoDB", problem=str(exc), next_try_s=pause)
                 await asyncio.sleep(pause)
             except BaseException:
@@ -123,10 +135,14 @@ class MongoStore(Store):
                 raise
             else:
                 self._is_open = True
+                self._fork.enter()
                 return
 
     async def close(self) -> None:
+        if self._fork.is_child:
+            return
         self._is_open = False
+        self._fork.leave()
         await self._release_all()
 
     async def try_connection(self) -> str:
@@ -138,6 +154,12 @@ class MongoStore(Store):
         finally:
             await self._server.close()
 
+    async def holder(self) -> LogHolder | None:
+        return await takeover.find_holder(self._server)
+
+    async def take_over(self, holder: LogHolder) -> None:
+        await takeover.end_term(self._server, holder)
+
     async def _acquire(self, *, read_only: bool) -> None:
         self._held.push_async_callback(self._server.close)  # also if connecting fails half way
         await self._server.connect()
@@ -145,15 +167,18 @@ class MongoStore(Store):
         await find_foreign(self._server)
         if read_only:
             return
-        await self._lease.acquire()
+        try:
+            await self._lease.acquire()
+        except StoreInUseError:
+            await kept_ends.hand_over_left(self._server, self._spool)
+            raise
         self._held.push_async_callback(self._release_lease)
-        self._start(self._lease_kept())
+        start_task(self._lease_kept(), self._held)
         await self._server.make_indexes()
         await self._spool.open()
         self._held.push_async_callback(self._spool.close)
         await self._spool.belongs_to(log_id)
         writer = SpoolingWriter(self._server, self._lease, self._spool, self._limits, self._rejected)
-        await set_fence(self._server)
         if drained := await writer.start():
             log.info("the spool is drained", events=drained, log=self._server.address)
         await log_identity.migrate(self._server)
@@ -162,25 +187,14 @@ class MongoStore(Store):
         await projection.repair(self._server)
         self._writer = writer
         self._held.push_async_callback(_record_newest, writer)
-        self._start(writer.drain())
-        self._start(writer.file_views())
+        start_task(self._lease.watch_lapses(writer.note_lapse), self._held)
+        start_task(writer.drain(), self._held)
+        start_task(writer.file_views(), self._held)
         self._held.push_async_callback(writer.finish)  # the first to be called, while everything is still running
 
     async def _release_all(self) -> None:
-        self._writer = None
-        held, self._held = self._held, AsyncExitStack()
+        self._writer, held, self._held = None, self._held, AsyncExitStack()
         await held.aclose()
-
-    def _start(self, work: Coroutine[Any, Any, None]) -> None:
-        # Not a TaskGroup: open and close may be called in different tasks.
-        task = protected(work)
-
-        async def stop() -> None:
-            while not task.done():  # pymongo sometimes swallows a cancellation during server selection
-                task.end()
-                await asyncio.wait((task,), timeout=CANCEL_AGAIN_S)
-
-        self._held.push_async_callback(stop)
 
     async def _lease_kept(self) -> None:
         try:
@@ -193,13 +207,6 @@ class MongoStore(Store):
         with suppress(StoreError, TimeoutError):  # then it expires
             async with asyncio.timeout(RELEASE_LIMIT_S):
                 await self._lease.release()
-
-    def _cannot_start(self, exc: StoreError) -> str:
-        kept = "; the events in the spool are kept" if self._spool.path.exists() else ""
-        return (
-            f"{exc}; waited {self._patience:g} s for it. A kernel cannot start without its log, which says which jobs "
-            f"are paused and what an earlier kernel left running{kept}"
-        )
 
     # --- writing ---
 
@@ -225,6 +232,16 @@ class MongoStore(Store):
         await self._open_writer().keep(
             WriteBatch(lines=documents, oldest_lines={execution_id: oldest} if oldest > 1 else {})
         )
+
+    async def keep_ends(self, events: Sequence[Event]) -> None:
+        await self._open_writer().keep_ends(events)
+
+    async def late_ends(self) -> list[Event]:
+        self._check_open()
+        return await kept_ends.read(self._server)
+
+    async def forget_late_ends(self, ends: Sequence[Event]) -> None:
+        await kept_ends.forget(self._server, ends)
 
     async def prune(self, before: datetime) -> int:
         writer = self._open_writer()
@@ -263,13 +280,7 @@ class MongoStore(Store):
 
     async def spooled(self) -> tuple[int, int]:
         """Return how many events wait in the spool, and their bytes; StoreInUseError while a kernel uses it."""
-        if not self._spool.path.exists():
-            return 0, 0
-        try:
-            await self._spool.open()
-            return self._spool.events, self._spool.size
-        finally:
-            await self._spool.close()
+        return await self._spool.look()
 
     async def rejected(self) -> list[Rejected]:
         """Return the documents that the server has rejected and that are kept aside."""
@@ -277,17 +288,13 @@ class MongoStore(Store):
 
     async def retry_rejected(self) -> list[Rejected]:
         """Write the rejected documents again; return those that are rejected again. Works beside a running kernel."""
-        still = []
-        for one in await self._rejected.load():
-            if again := await operations.write_again(self._complete_server(), one):
-                still += again
-            else:
-                await self._rejected.remove(one.number)
-        return still
+        return await operations.retry(self._complete_server(), self._rejected)
 
     # --- reading ---
 
     def health(self) -> StoreHealth:
+        if self._fork.is_child:
+            return StoreHealth("lost", self._fork.problem(self._server.address), accepts_runs=False)
         return self._writer.health() if self._writer is not None else StoreHealth()
 
     async def head(self) -> int:
@@ -353,12 +360,10 @@ class MongoStore(Store):
 
     async def differences(self) -> list[str]:
         """Return the executions whose view differs from their events; there should be none."""
-        server = await self._view_server()
-        found = [execution_id async for execution_id in projection.differences(server)]
-        # A view that a kernel was writing at that moment is correct by now.
-        return [execution_id for execution_id in found if not await projection.matches_events(server, execution_id)]
+        return await projection.confirmed_differences(await self._view_server())
 
     def _check_open(self) -> None:
+        self._fork.check(self._server.address)
         if not self._is_open:
             raise StoreError(
                 f"MongoDB log {self._server.address} is not open: use the store inside `async with store:`"
@@ -376,8 +381,9 @@ class MongoStore(Store):
     def _complete_server(self) -> Server:
         """Return the server, if it has everything that was accepted."""
         self._check_open()
-        if self._writer is not None:
-            self._check_complete(self._writer)
+        if self._writer is not None and not self._writer.is_healthy:
+            problem = f"{self._writer.waiting}; try again later"
+            raise StoreUnavailableError(f"MongoDB log {self._server.address} is incomplete: {problem}")
         return self._server
 
     async def _view_server(self) -> Server:
@@ -386,12 +392,6 @@ class MongoStore(Store):
         if self._writer is not None:
             await self._writer.flush()
         return server
-
-    def _check_complete(self, writer: SpoolingWriter) -> None:
-        if not writer.is_healthy:
-            raise StoreUnavailableError(
-                f"MongoDB log {self._server.address} is incomplete: {writer.waiting}; try again later"
-            )
 
 
 async def _record_newest(writer: SpoolingWriter | None) -> None:

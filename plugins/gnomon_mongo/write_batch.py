@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Self
 
 import msgspec
 
+from gnomon.errors import ConflictError, StoreError
 from gnomon_mongo.drivers import Document
 
 
@@ -65,3 +67,15 @@ def _newest(older: list[Document], newer: list[Document]) -> list[Document]:
     return list(
         ({document["_id"]: document for document in older} | {document["_id"]: document for document in newer}).values()
     )
+
+
+def check_places(events: Sequence[dict[str, object]], head: int) -> None:
+    """Raise an error for a batch whose places are taken, also by pruned events, or that would leave a gap."""
+    new: set[tuple[object, object]] = set()
+    for position, event in enumerate(events, head + 1):
+        stream, version, found = str(event["stream"]), int(str(event["version"])), int(str(event["_id"]))
+        if found < position or (stream, version) in new:
+            raise ConflictError(stream, version, found)
+        if found > position:
+            raise StoreError(f"event {found} would leave a gap in the log: the next is {position}")
+        new.add((stream, version))

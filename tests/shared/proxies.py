@@ -8,7 +8,10 @@ from contextlib import asynccontextmanager, suppress
 
 
 class Proxy:
-    """Passes connections on to the server at the port `upstream`, new ones while `is_open` is set."""
+    """Passes connections on to the server at the port `upstream`, new ones while `is_open` is set.
+
+    While `flows` is not set, connections stay open and nothing passes through them; each answer takes `delay_s` longer.
+    """
 
     def __init__(self, port: int) -> None:
         self.port = 0
@@ -17,7 +20,19 @@ class Proxy:
         self.upstream = port
         self.is_open = asyncio.Event()
         self.is_open.set()
+        self.flows = asyncio.Event()
+        self.flows.set()
+        self.delay_s = 0.0
         self._open: set[asyncio.StreamWriter] = set()
+
+    def part(self) -> None:
+        """Cut all connections, and leave new ones without an answer until `join`."""
+        self.is_open.clear()
+        self.cut()
+
+    def join(self) -> None:
+        self.is_open.set()
+        self.flows.set()
 
     def cut(self) -> None:
         for writer in self._open:
@@ -43,6 +58,9 @@ class Proxy:
                     self.answers_to_swallow -= 1
                     self.cut()
                     return
+                await self.flows.wait()
+                if is_answer and self.delay_s:
+                    await asyncio.sleep(self.delay_s)
                 writer.write(data)
                 await writer.drain()
         writer.close()

@@ -41,6 +41,7 @@ COMMANDS = {
     "backfill": "Run a job for past fires of its schedule.",
     "hold": "Hold back the fires of all jobs, for maintenance.",
     "release": "Release the fires of all jobs.",
+    "takeover": "End the term of a kernel that no longer responds.",
     "cancel": "Request that a run stops.",
     "import": "Write the jobs of another scheduler as jobs of a config.",
     "reload": "Make the running kernel read its config again.",

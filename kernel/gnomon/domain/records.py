@@ -167,4 +167,19 @@ class StoreHealth(msgspec.Struct, frozen=True):
     accepts_runs: bool = True
 
 
+class LogHolder(msgspec.Struct, frozen=True):
+    """The kernel that holds a log open for writing, as `Store.holder` has found it.
+
+    `log` and `name` are for people. An active one was seen to be alive; another one has been silent for `silent_s`.
+    `consequences` say what taking the log from it would do. `mark` is for the store that has made it.
+    """
+
+    log: str
+    name: str
+    is_active: bool
+    silent_s: float
+    consequences: list[str]
+    mark: object = None
+
+
 JournalState = Literal["healthy", "degraded", "deposed", "stopped"]

@@ -291,6 +291,7 @@ class Journal:
             await asyncio.sleep(STORE_CHECK_S)  # real time, because others change the log in real time
             health = health_of(self._store)
             if health.state == "lost" and self.state not in FINAL_STATES:
+                await self._keep_ends()
                 log.critical("the log was lost", store=self._store.name, problem=health.problem)
                 self._stop("deposed", health.problem or "the store has lost its log")
 
@@ -305,6 +306,7 @@ class Journal:
         try:
             await self._append(written, executions, jobs)
         except StoreError as exc:
+            await self._keep_ends()
             log.critical("the journal stopped", store=self._store.name, problem=str(exc), lost_events=self.backlog)
             self._stop("deposed", str(exc))
             return
@@ -329,6 +331,7 @@ class Journal:
                     "store unavailable", store=self._store.name, problem=str(exc), waiting=len(batch), next_try_s=pause
                 )
                 self.heartbeat.rest()  # the state reports an outage
+                await self._keep_ends()
                 await self._clock.sleep(pause)
                 continue
             self._append_s.add(time.perf_counter() - begun)
@@ -341,6 +344,12 @@ class Journal:
         """Accept no event in a forked child, and forget those that the parent is writing."""
         self.state, self.problem = "deposed", str(forked_error("the kernel", parent))
         self._open = self._writing = None
+
+    async def _keep_ends(self) -> None:
+        """Pass what waits behind a refused append to the store: it may keep the ends of runs safe."""
+        if self._open is not None:
+            with contextlib.suppress(StoreError):
+                await self._store.keep_ends(tuple(self._open.events))
 
     def _stop(self, state: JournalState, problem: str) -> None:
         """Accept no more events: the kernel stops, or lost ownership of the log. Waiting callers get DeposedError."""

@@ -13,6 +13,7 @@ from gnomon.engine.admission import Admission
 from gnomon.engine.failure_log import log_failure
 from gnomon.engine.job_table import JobTable
 from gnomon.engine.journal import Journal
+from gnomon.engine.late_ends import LateEnds
 from gnomon.engine.launcher import Launcher, grace_of
 from gnomon.jobs.groups import Groups
 from gnomon.logs import get_logger
@@ -27,8 +28,10 @@ async def recover(
     """End or resume every run that has not ended, so that none stays running forever.
 
     Runs that were running fail with reason `lost`, and are retried where their jobs have retries. Runs that were
-    accepted and had not started start now, unless the job is gone or the grace has passed.
+    accepted and had not started start now, unless the job is gone or the grace has passed. Ends that an earlier kernel
+    could not append are recorded first.
     """
+    await LateEnds(store, journal, launcher, jobs).merge()
     # Both lists are read before anything is written: recording one changes the other.
     lost = [execution async for execution in _all(store, "running")]
     accepted = [execution async for execution in _all(store, "scheduled")]

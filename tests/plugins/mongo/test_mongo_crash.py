@@ -36,7 +36,7 @@ from gnomon_mongo.drivers import Driver
 async def main():
     uri, driver, spool = sys.argv[1:]
     limits = {"timeout": timedelta(seconds=2), "patience": timedelta(seconds=60), "lease": timedelta(seconds=5)}
-    async with MongoStore(uri, "crash", driver=Driver(driver), spool=spool, **limits) as store:
+    async with MongoStore(uri, "crash", driver=Driver(driver), spool=spool, cut_off="run", **limits) as store:
         start = head = await store.head()
         jobs = {}
         for n in range(100_000):

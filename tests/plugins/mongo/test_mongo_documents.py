@@ -280,9 +280,8 @@ async def test_views_that_a_crash_left_undone_are_made_good_at_the_next_start(
         failed("new"),
         after=len(first),
     )
-    await operations.write(
-        store._server, WriteBatch(events=[event_document(event, len(first) + 1) for event in crashed])
-    )
+    batch = WriteBatch(events=[event_document(event, len(first) + 1) for event in crashed])
+    await operations.write_events(store._server, batch, store._lease.term())
     assert len(await store.differences()) == 3
     await store.close()
 

@@ -160,7 +160,7 @@ async def test_what_waited_in_the_spool_is_not_written_on_top_of_a_gap(
 ) -> None:
     daemon.start()
     settings = settings | {"timeout": timedelta(seconds=2), "lease": timedelta(seconds=5), "database": "log"}
-    settings |= {"patience": timedelta(seconds=60)}
+    settings |= {"patience": timedelta(seconds=60), "cut_off": "run"}
     async with MongoStore(daemon.uri, driver=driver, **settings) as store:
         await keep(store, run(1, 0))
         client = driver.connect(daemon.uri)

@@ -1,4 +1,4 @@
-"""MongoDB goes away, hangs and comes back: jobs go on, nothing that was accepted is lost, lists never lack anything."""
+"""MongoDB goes away and comes back with `cut_off = "run"`: jobs go on, nothing is lost, lists never lack anything."""
 
 from __future__ import annotations
 
@@ -33,7 +33,8 @@ Eventually = Callable[[Callable[[], Any]], Awaitable[None]]
 @pytest.fixture
 def settings(settings: dict[str, Any]) -> dict[str, Any]:
     """Shorten the time limits of calls and of the lease, and wait long for a server that starts."""
-    return settings | {"timeout": timedelta(seconds=2), "lease": timedelta(seconds=5), "patience": timedelta(minutes=1)}
+    limits = {"timeout": timedelta(seconds=2), "lease": timedelta(seconds=5), "patience": timedelta(minutes=1)}
+    return settings | limits | {"cut_off": "run"}
 
 
 @pytest.fixture
@@ -290,9 +291,9 @@ async def test_a_write_that_goes_on_at_the_server_while_it_is_repeated_is_no_con
 ) -> None:
     insert = event_append._appended
 
-    async def behind_another(collection: Any, events: Any, after: Any) -> bool:
+    async def behind_another(collection: Any, events: Any, after: Any, term: Any) -> bool:
         await collection.insert_one(events[0])
-        return await insert(collection, events, after)
+        return await insert(collection, events, after, term)
 
     monkeypatch.setattr(event_append, "_appended", behind_another)
     await keep(store, run(1, 0))
@@ -307,9 +308,9 @@ async def test_a_write_that_nobody_can_see_yet_is_no_conflict(
 ) -> None:
     insert, tries = event_append._appended, []
 
-    async def in_the_way_of_another(collection: Any, events: Any, after: Any) -> bool:
+    async def in_the_way_of_another(collection: Any, events: Any, after: Any, term: Any) -> bool:
         tries.append(events)
-        return len(tries) > 10 and await insert(collection, events, after)
+        return len(tries) > 10 and await insert(collection, events, after, term)
 
     monkeypatch.setattr(event_append, "_appended", in_the_way_of_another)
     await keep(store, run(1, 0))

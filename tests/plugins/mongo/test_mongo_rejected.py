@@ -142,8 +142,10 @@ async def test_whatever_is_no_event_holds_up_nothing(store: MongoStore, validato
 
 
 async def test_an_event_of_which_even_the_placeholder_is_rejected_is_named_and_everything_waits_for_it(
-    store: MongoStore, validator: Validator, eventually: Eventually
+    make_store: Callable[..., MongoStore], validator: Validator, eventually: Eventually
 ) -> None:
+    store = make_store(cut_off="run")
+    await store.open()
     bad = run(1, 0)
     validator.rejects[schema.EVENTS] = names(bad[1].stream)
     await keep(store, bad)
@@ -211,7 +213,7 @@ async def test_a_rejected_event_of_a_job_keeps_its_place_in_a_rebuild_and_in_the
     validator.rejects.clear()
     assert store._writer is not None
     documents = [event_document(event, 1) for event in log]
-    await operations.write_events(store._server, WriteBatch(events=documents))
+    await operations.write_events(store._server, WriteBatch(events=documents), store._lease.term())
     assert [event.type for event in await store.read()] == ["job_added", "job_paused", "job_resumed"]
 
 

@@ -1,0 +1,69 @@
+"""The fence: the document in the place before the first event, which says whose term it is.
+
+Every append begins with a condition on it, so a kernel whose term is over appends nothing. It keeps the newest epoch
+also while no kernel leads.
+"""
+
+from __future__ import annotations
+
+import msgspec
+from pymongo import UpdateOne
+
+from gnomon.errors import DeposedError
+from gnomon_mongo import schema
+from gnomon_mongo.drivers import Document
+from gnomon_mongo.server import Server
+
+FENCE_POSITION = 0
+FENCE_FIELDS: Document = {"stream": "", "version": 0, "type": "fence"}
+"""A document in the place before the first event. No event can have its stream and version."""
+
+
+class Term(msgspec.Struct, frozen=True):
+    """One win of one owner: a random text that a process draws when it campaigns, and a number that only rises."""
+
+    owner: str
+    epoch: int
+
+
+async def set_fence(server: Server) -> None:
+    """Insert the fence, unless it is there."""
+    async with server.writing():
+        await server[schema.EVENTS].update_one({"_id": FENCE_POSITION}, {"$setOnInsert": FENCE_FIELDS}, upsert=True)
+
+
+async def read_epoch(server: Server) -> int:
+    """Return the newest epoch, 0 in a new log."""
+    return int((await _read(server)).get("epoch", 0))
+
+
+async def set_term(server: Server, term: Term) -> None:
+    """Open the log to this term and close it to earlier ones; DeposedError if it is open to a later one."""
+    await set_fence(server)
+    earlier = {"$or": [{"epoch": {"$exists": False}}, {"epoch": {"$lt": term.epoch}}]}
+    async with server.writing():
+        fields = {"owner": term.owner, "epoch": term.epoch}
+        await server[schema.EVENTS].update_one({"_id": FENCE_POSITION, **earlier}, {"$set": fields})
+    await check_term(server, term)
+
+
+async def check_term(server: Server, term: Term) -> None:
+    """Raise DeposedError if the log is open to another term."""
+    found = await _read(server)
+    if (found.get("owner"), found.get("epoch")) != (term.owner, term.epoch):
+        raise DeposedError(
+            f"another kernel took the lease of MongoDB log {server.address}, and leads in epoch {found.get('epoch')}; "
+            f"this one led in epoch {term.epoch}"
+        )
+
+
+def require_term(term: Term) -> UpdateOne:
+    """Match the fence of this term, or fail on its unique position: an upsert inserts only equalities."""
+    where: Document = {"_id": FENCE_POSITION}
+    where |= {name: {"$gte": value, "$lte": value} for name, value in (("owner", term.owner), ("epoch", term.epoch))}
+    return UpdateOne(where, {"$setOnInsert": FENCE_FIELDS}, upsert=True)
+
+
+async def _read(server: Server) -> Document:
+    async with server.reading():
+        return await server[schema.EVENTS].find_one({"_id": FENCE_POSITION}) or {}

@@ -1,0 +1,71 @@
+"""The process that a lease names: which one it is, and what can be known about it on the same machine."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+from typing import Any
+
+from gnomon_mongo.drivers import Document
+from gnomon_mongo.lease_clock import lease_clock
+
+OWNERS_HERE: set[str] = set()
+"""The owners of the terms of this process. A lease that could not be released, in an outage, has no holder."""
+
+
+def describe_process() -> Document:
+    """Return the fields that describe this process. `place` is equal only for processes that share a PID namespace."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        place: str | None = f"{boot}/{Path('/proc/self/ns/pid').readlink()}"
+    except OSError:  # not Linux: a dead holder is detected by watching it
+        place = None
+    return {"node": socket.gethostname(), "pid": os.getpid(), "started": _started(os.getpid()), "place": place}
+
+
+def is_dead(holder: Document) -> bool:
+    """Whether the holder is known to be dead, which can be checked for a process of this machine."""
+    return _is_here(holder) and not _runs_here(holder)
+
+
+def silence_here(holder: Document) -> float | None:
+    """Return the seconds since a living process of this machine renewed the lease; None where they are not known.
+
+    Both times are of one clock, so nobody has to watch the lease to know how long it was not renewed.
+    """
+    renewed = holder.get("renewed_here")
+    if not isinstance(renewed, float) or not _is_here(holder) or not _runs_here(holder):
+        return None
+    return max(lease_clock() - renewed, 0.0)
+
+
+def name_of(holder: Document) -> str:
+    """Return the holder in words."""
+    since = f"{holder['since']:%Y-%m-%d %H:%M:%S} UTC" if "since" in holder else "a moment ago"
+    return f"process {holder.get('pid', '?')} on {holder.get('node', '?')} since {since}"
+
+
+def mark_of(holder: Document) -> tuple[Any, ...]:
+    """Return what changes with every renewal."""
+    return holder.get("token"), holder.get("epoch"), holder.get("renewals")
+
+
+def _runs_here(holder: Document) -> bool:
+    if _started(holder["pid"]) != holder["started"]:
+        return False
+    return holder["pid"] != os.getpid() or holder["token"] in OWNERS_HERE
+
+
+def _is_here(holder: Document) -> bool:
+    return holder.get("place") is not None and holder["place"] == describe_process()["place"]
+
+
+def _started(pid: int) -> str | None:
+    """Return when a process started, in ticks since boot, because PIDs are reused; None if it does not run."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    fields = stat.rpartition(")")[2].split()  # the name, in parentheses, may contain spaces
+    return None if fields[0] in {"Z", "X"} else fields[19]

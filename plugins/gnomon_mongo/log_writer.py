@@ -1,0 +1,61 @@
+"""Writes to a server that is up. What it rejects is kept aside, so that one document does not stop the others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from gnomon.logs import get_logger
+from gnomon_mongo import operations, schema
+from gnomon_mongo.drivers import Document
+from gnomon_mongo.errors import EventRejectedError
+from gnomon_mongo.event_append import identity, placeholder
+from gnomon_mongo.lease import Lease
+from gnomon_mongo.rejected_documents import Rejected, RejectedDocuments
+from gnomon_mongo.server import Server
+from gnomon_mongo.write_batch import WriteBatch
+
+log = get_logger("gnomon.mongo")
+
+
+class LogWriter:
+    """Writes in the term of this kernel. `acknowledged` is the identity of the newest event that the server has."""
+
+    def __init__(self, server: Server, lease: Lease, rejected: RejectedDocuments) -> None:
+        self.acknowledged: Document | None = None
+        self._server = server
+        self._lease = lease
+        self._rejected = rejected
+
+    async def write_events(self, batch: WriteBatch, limit_s: float | None = None) -> None:
+        """Write events. A placeholder takes the place of one that the server rejects: the log has no gaps."""
+        withheld: dict[int, Rejected] = {}
+        while True:
+            try:
+                await operations.write_events(self._server, batch, self._lease.term(), limit_s)
+            except EventRejectedError as exc:
+                number = next(i for i, event in enumerate(batch.events) if event["_id"] == exc.position)
+                if number in withheld:  # the placeholder is rejected, too: everything waits for the event
+                    batch.events[number] = withheld[number].document
+                    await self._rejected.remove_newest()
+                    raise EventRejectedError(
+                        self._server.address, withheld[number].document, withheld[number].problem
+                    ) from exc
+                withheld[number] = Rejected(schema.EVENTS, batch.events[number], exc.problem)
+                await self._rejected.add([withheld[number]])
+                batch.events[number] = placeholder(batch.events[number], exc.problem)
+            else:
+                break
+        self._report(withheld.values())
+        if batch.events:
+            self.acknowledged = identity(batch.events[-1])
+
+    async def write_rest(self, batch: WriteBatch, limit_s: float | None = None) -> None:
+        """Write the documents other than events. Those that the server rejects are kept aside."""
+        rejected = await operations.write_rest(self._server, batch, limit_s)
+        if rejected:
+            await self._rejected.add(rejected)
+            self._report(rejected)
+
+    def _report(self, rejected: Iterable[Rejected]) -> None:
+        for one in rejected:
+            log.error("MongoDB rejects a document, it is kept aside", document=one.name, problem=one.problem)

@@ -1,0 +1,398 @@
+"""Terms: who leads, for how long a process may trust that it does, and what ends it."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gnomon.errors import DeposedError, StoreError, StoreInUseError, StoreUnavailableError
+from gnomon.testing.histories import append, numbered, running, succeeded
+from gnomon_mongo import MongoStore, event_append, fence, schema
+from gnomon_mongo.documents import event_document
+from gnomon_mongo.drivers import Driver
+from gnomon_mongo.fence import Term
+from gnomon_mongo.lease import CutOff, Lease
+from gnomon_mongo.lease_clock import lease_clock
+from gnomon_mongo.server import Server
+from servers import eventually
+
+MakeStore = Callable[..., MongoStore]
+MakeLease = Callable[..., Lease]
+
+
+@pytest.fixture
+def driver() -> Driver:
+    """Nothing here is about the driver."""
+    return Driver("pymongo")
+
+
+class Hand:
+    """A clock that a test moves."""
+
+    def __init__(self) -> None:
+        self.time = 1000.0
+
+    def __call__(self) -> float:
+        return self.time
+
+
+@pytest.fixture
+async def server(server_uri: str, database: Any, driver: Driver) -> AsyncIterator[Server]:
+    server = Server(server_uri, database.name, driver, 45.0)
+    await server.connect()
+    yield server
+    await server.close()
+
+
+@pytest.fixture
+def clock() -> Hand:
+    return Hand()
+
+
+@pytest.fixture
+async def make_lease(server: Server, clock: Hand) -> AsyncIterator[MakeLease]:
+    async with AsyncExitStack() as stack:
+
+        def make(cut_off: CutOff = "hold") -> Lease:
+            lease = Lease(server, 10.0, cut_off, clock)
+            stack.push_async_callback(lease.release)
+            return lease
+
+        yield make
+
+
+async def row(database: Any) -> Any:
+    return await database[schema.KERNEL].find_one({"_id": "writer"})
+
+
+async def take(database: Any, server: Server, epoch: int) -> None:
+    """Lead as another kernel would that has waited for the lease."""
+    await database[schema.KERNEL].update_one({"_id": "writer"}, {"$set": {"token": "theirs", "epoch": epoch, "pid": 7}})
+    await fence.set_term(server, Term("theirs", epoch))
+
+
+async def test_every_win_has_a_new_owner_and_a_higher_epoch(make_lease: MakeLease, database: Any) -> None:
+    first, second = make_lease(), make_lease()
+    await first.acquire()
+    won = [first.term()]
+    await first.release()
+    assert await row(database) is None
+    for lease in (second, first):
+        await lease.acquire()
+        won.append(lease.term())
+        await lease.release()
+
+    assert [term.epoch for term in won] == [1, 2, 3]
+    assert len({term.owner for term in won}) == 3
+
+
+async def test_the_window_counts_from_before_the_renewal_was_sent(
+    make_lease: MakeLease, clock: Hand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lease = make_lease()
+    await lease.acquire()
+    confirm = lease._confirm
+
+    async def slowly(*args: Any) -> Any:
+        clock.time += 4.0
+        return await confirm(*args)
+
+    monkeypatch.setattr(lease, "_confirm", slowly)
+    await lease.renew()
+
+    clock.time += 5.9
+    assert lease.is_trusted
+    clock.time += 0.1
+    assert not lease.is_trusted
+
+
+async def test_a_renewal_that_is_confirmed_after_the_window_is_a_new_win(
+    make_lease: MakeLease, clock: Hand, database: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lease = make_lease()
+    await lease.acquire()
+    confirm, calls = lease._confirm, []
+
+    async def hanging(*args: Any) -> Any:
+        calls.append(args)
+        clock.time += 11.0 if len(calls) == 1 else 0.0
+        return await confirm(*args)
+
+    monkeypatch.setattr(lease, "_confirm", hanging)
+    await lease.renew()
+
+    assert lease.is_trusted
+    assert lease.term().epoch == 2
+    assert (await row(database))["epoch"] == 2
+
+
+async def test_a_win_whose_reply_was_lost_is_won_all_the_same(
+    make_lease: MakeLease, clock: Hand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lease = make_lease()
+    await lease.acquire()
+    confirm, calls = lease._confirm, []
+
+    async def unheard(*args: Any) -> Any:
+        found = await confirm(*args)
+        calls.append(args)
+        if len(calls) == 1:
+            raise StoreUnavailableError("the reply was lost")
+        return found
+
+    monkeypatch.setattr(lease, "_confirm", unheard)
+    clock.time += 10.0
+    with pytest.raises(StoreUnavailableError):
+        await lease.renew()
+    assert lease.trusted_for <= 0
+
+    await lease.renew()
+
+    assert lease.is_trusted
+    assert lease.term().epoch == 2
+
+
+async def test_a_row_that_is_gone_ends_the_term_and_is_not_inserted_again(make_lease: MakeLease, database: Any) -> None:
+    lease = make_lease()
+    await lease.acquire()
+    await database[schema.KERNEL].delete_one({"_id": "writer"})
+
+    for _ in range(2):
+        with pytest.raises(DeposedError, match="its lease is gone"):
+            await lease.renew()
+
+    assert await row(database) is None
+
+
+@pytest.mark.parametrize("lapsed", [False, True])
+async def test_a_term_that_another_kernel_has_taken_is_over(
+    make_lease: MakeLease, clock: Hand, database: Any, server: Server, lapsed: bool
+) -> None:
+    lease = make_lease()
+    await lease.acquire()
+    await take(database, server, 2)
+    clock.time += 20.0 if lapsed else 0.0
+
+    with pytest.raises(DeposedError, match="process 7"):
+        await lease.renew()
+    await lease.release()
+
+    assert (await row(database))["token"] == "theirs"
+
+
+async def test_an_append_of_an_earlier_term_writes_nothing(
+    server: Server, make_lease: MakeLease, database: Any
+) -> None:
+    old = make_lease()
+    await old.acquire()
+    events = [event_document(event, 1) for event in numbered(succeeded())]
+    await event_append.append_events(server, events[:1], None, old.term())
+    await take(database, server, 2)
+
+    for after in (None, event_append.identity(events[0])):
+        with pytest.raises(DeposedError, match="leads in epoch 2; this one led in epoch 1"):
+            await event_append.append_events(server, events[1:], after, old.term())
+
+    assert await database[schema.EVENTS].count_documents({"_id": {"$gt": 0}}) == 1
+
+
+async def test_a_winner_that_sleeps_before_it_has_set_the_fence_has_not_won(
+    server: Server, make_lease: MakeLease, database: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lease, set_term = make_lease(), fence.set_term
+
+    async def late(server: Server, term: Term) -> None:
+        monkeypatch.undo()
+        await take(database, server, 5)
+        await set_term(server, term)
+
+    monkeypatch.setattr(fence, "set_term", late)
+    with pytest.raises(DeposedError, match="leads in epoch 5"):
+        await lease.acquire()
+
+    assert not lease.is_trusted
+    with pytest.raises(DeposedError):
+        lease.term()
+
+
+async def test_the_clock_of_leases_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = lease_clock()
+    monkeypatch.setattr("time.time", lambda: 0.0)  # nobody can set it
+
+    assert lease_clock() >= before
+
+
+async def test_a_lapse_is_noticed_while_a_renewal_hangs(make_lease: MakeLease, clock: Hand) -> None:
+    lease = make_lease()
+    await lease.acquire()
+    lapses: list[float] = []
+    clock.time += 9.99
+    await lease._turn.acquire()  # as a renewal that hangs has it
+
+    async with asyncio.TaskGroup() as tasks:
+        watching = tasks.create_task(lease.watch_lapses(lambda: lapses.append(clock.time)))
+        renewing = tasks.create_task(lease.renew())
+        clock.time += 0.01
+        await eventually(lambda: lapses)
+        assert not lease.is_trusted
+        assert not renewing.done()
+        watching.cancel()
+        renewing.cancel()
+
+
+# With stores and processes
+
+HOLDER = """
+import asyncio, os, sys
+from datetime import timedelta
+from gnomon.testing.histories import append, scheduled
+from gnomon_mongo import MongoStore
+from gnomon.errors import StoreError
+
+async def main():
+    uri, database, spool, cut_off = sys.argv[1:]
+    lease = {"lease": timedelta(seconds=1), "timeout": timedelta(milliseconds=900)}
+    async with MongoStore(uri, database, spool=spool, cut_off=cut_off, **lease) as store:
+        await append(store, scheduled())
+        print("open", flush=True)
+        while store.health().state != "lost":
+            await asyncio.sleep(0.05)
+        try:
+            await append(store, scheduled("other"))
+        except StoreError as exc:
+            print(type(exc).__name__, flush=True)
+asyncio.run(main())
+"""
+
+
+@pytest.fixture
+def start_holder(server_uri: str, database: Any, tmp_path: Path) -> Any:
+    """Provide a function that starts a process with an open store, and waits until it leads."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(cut_off: str = "hold") -> subprocess.Popen[str]:
+        command = [sys.executable, "-c", HOLDER, server_uri, database.name, str(tmp_path / "holder.db"), cut_off]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        started.append(process)
+        assert process.stdout is not None
+        assert process.stdout.readline() == "open\n"
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+        assert process.stdout is not None
+        process.stdout.close()
+
+
+async def opened(store: MongoStore) -> None:
+    """Open it as a standby does, again and again."""
+    while True:
+        try:
+            await store.open()
+        except StoreInUseError:
+            await asyncio.sleep(0.1)
+        else:
+            return
+
+
+async def test_a_stopped_process_of_this_machine_does_not_keep_the_log(
+    make_store: MakeStore, start_holder: Any
+) -> None:
+    holder = start_holder()
+    holder.send_signal(signal.SIGSTOP)
+    store = make_store(lease=timedelta(seconds=1), timeout=timedelta(milliseconds=900))
+
+    await opened(store)
+    assert await store.head() == 1
+    await append(store, running()[1:])
+
+    holder.send_signal(signal.SIGCONT)
+    assert await asyncio.to_thread(holder.stdout.readline) == "DeposedError\n"
+    assert [event.type for event in await store.read()] == ["scheduled", "started"]
+
+
+async def test_a_second_kernel_is_refused_at_once_while_the_first_renews(
+    make_store: MakeStore, start_holder: Any
+) -> None:
+    holder = start_holder()
+    store = make_store(lease=timedelta(hours=1))  # for which it would wait, were the holder of another machine
+
+    with pytest.raises(StoreInUseError, match=f"process {holder.pid}"):
+        await store.open()
+
+
+async def test_nobody_takes_a_silent_holder_over_whose_cut_off_is_run(make_store: MakeStore, start_holder: Any) -> None:
+    holder = start_holder("run")
+    holder.send_signal(signal.SIGSTOP)
+
+    with pytest.raises(StoreInUseError, match=r"`cut_off` is 'run': .* use `gnomon takeover`"):
+        await make_store().open()
+
+    holder.kill()
+    holder.wait()
+    async with make_store() as store:  # nothing that is dead runs jobs
+        assert await store.head() == 1
+
+
+FORKING = """
+import asyncio, os, sys
+from gnomon.errors import StoreError
+from gnomon.testing.histories import append, scheduled
+from gnomon_mongo import MongoStore
+
+async def parent(store):
+    await store.open()
+    await append(store, scheduled())
+
+async def child(store):
+    health = store.health()
+    print(health.state, health.accepts_runs, flush=True)
+    try:
+        await append(store, scheduled("other"))
+    except StoreError as exc:
+        print(exc, flush=True)
+    await store.close()
+
+async def end(store):
+    await append(store, scheduled("third"))
+    await store.close()
+
+loop = asyncio.new_event_loop()
+store = MongoStore(sys.argv[1], sys.argv[2], spool=sys.argv[3])
+loop.run_until_complete(parent(store))
+pid = os.fork()
+if pid == 0:
+    asyncio.run(child(store))
+    os._exit(0)
+assert os.waitpid(pid, 0)[1] == 0
+loop.run_until_complete(end(store))
+print("parent wrote", flush=True)
+"""
+
+
+async def test_a_forked_child_holds_nothing_and_writes_nothing(
+    make_store: MakeStore, server_uri: str, database: Any, tmp_path: Path
+) -> None:
+    command = [sys.executable, "-W", "ignore", "-c", FORKING, server_uri, database.name, str(tmp_path / "fork.db")]
+    done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, timeout=100, check=False)
+
+    lines = done.stdout.splitlines()
+    assert lines[0] == "lost False", done.stderr
+    assert "was opened by process" in lines[1]
+    assert "open one store in each process" in lines[1]
+    assert lines[2:] == ["parent wrote"], done.stderr
+    async with make_store() as store:
+        assert [event.job_id for event in await store.read()] == ["sync", "third"]
+    with pytest.raises(StoreError):
+        await store.head()
