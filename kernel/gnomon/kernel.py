@@ -295,7 +295,7 @@ class Kernel(KernelQueries, OperatorCommands, AttachmentCommands):
         )
         parts = (self._journal, self._jobs, self._registry, recorder, self._launcher)
         self._restored_jobs = RestoredJobs(*parts, self._restored, self._groups)
-        self._added_jobs = AddedJobs(*parts, self._restored_jobs)
+        self._added_jobs = AddedJobs(*parts, self._restored_jobs, self.clock)
         self._backfills = Backfills(
             self._journal, self._store, self._launcher, self._jobs, self.clock, tasks, self._hold
         )

@@ -14,6 +14,7 @@ from gnomon.domain.job_state import JobState
 from gnomon.domain.secret_references import masked_like
 from gnomon.jobs.definition import rebuild_job
 from gnomon.jobs.diff import JobsDiff, difference, is_rescheduled
+from gnomon.jobs.ended_schedules import find_end
 from gnomon.jobs.registered import RegisteredJob
 from gnomon.scheduling.catch_up import Absence, Backlog, MissedRange, fires, undecided
 from gnomon.scheduling.triggers import AnchoredTrigger, is_predictable
@@ -174,6 +175,7 @@ def _added(registered: RegisteredJob, state: JobState | None, now: datetime, unt
     planned = JobPlan(job_id=registered.job.id, action="add", is_paused=registered.job.paused)
     if (trigger := registered.trigger) is not None:
         _note_random(planned, trigger)
+        _note_end(planned, registered, now)
         newest = state.newest_fire if state is not None else None
         planned.gained = _counted(trigger, now, until, newest)  # type: ignore[arg-type]  # all of ours have a hash
     return planned
@@ -197,6 +199,7 @@ def _changed(state: JobState, registered: RegisteredJob, found: JobsDiff, now: d
         is_paused=state.paused,
     )
     if planned.is_rescheduled:
+        _note_end(planned, registered, now)
         new_fires = _new_fires(planned, registered.trigger, state, now, until)
         compare_fires(_old_fires(planned, state, now, until), new_fires, planned.lost, planned.gained)
     else:
@@ -232,6 +235,11 @@ def _new_fires(
 def _note_random(planned: JobPlan, trigger: AnchoredTrigger) -> None:
     if not is_predictable(trigger):
         planned.notes.append(f"the new schedule is random ({trigger}): its fires are an example")
+
+
+def _note_end(planned: JobPlan, registered: RegisteredJob, now: datetime) -> None:
+    if (end := find_end(registered.job, registered.trigger, now)) is not None:
+        planned.notes.append(f"{end.key}: {end.text}")
 
 
 def _fires_from_now(

@@ -18,9 +18,10 @@ from gnomon.conversion import Table
 from gnomon.domain.job_preview import FireCount, JobPreview, KeyChange, KeyProblem
 from gnomon.domain.job_state import JobState
 from gnomon.domain.secret_references import masked_like
-from gnomon.errors import GnomonError
+from gnomon.errors import GnomonError, JobKeysError
 from gnomon.jobs.definition import rebuild_job
 from gnomon.jobs.diff import changed_keys, is_rescheduled
+from gnomon.jobs.ended_schedules import expect_fires, find_end
 from gnomon.jobs.job import Job, explain_schedule
 from gnomon.jobs.job_draft import JobDraft, OrderRules, draft_job
 from gnomon.jobs.registered import RegisteredJob
@@ -52,6 +53,8 @@ def preview(
             text = str(exc) if isinstance(exc, GnomonError) else f"{type_name(exc)}: {safe_str(exc)}"
             found.problems.append(KeyProblem(draft.registered.job.schedule_key or "", f"has no next fire: {text}"))
             draft.registered = None
+    if found.problems:
+        draft.registered = None
     found.ok = not found.problems
     return found, draft
 
@@ -70,6 +73,7 @@ def _look_ahead(
         found.changes = [KeyChange(key, masked_like(old.get(key), new), new) for key, new in changes.items()]
     _add_next_fires(found, job, known, now)
     if known is None or is_rescheduled(changes, registered.definition):
+        _note_end(found, job, trigger, now)
         _count_fires(found, trigger, known, state, now, now + timedelta(days=days))
     else:
         found.until = now + timedelta(days=days)
@@ -81,11 +85,20 @@ def _add_next_fires(found: JobPreview, job: Job, known: JobState | None, now: da
     state = msgspec.structs.replace(known, paused=False) if known is not None else None
     coming = upcoming(active, state, now, NEXT_FIRES)
     found.next_run_times = coming.fires
-    if coming.overdue is not None and job.at is not None:
-        found.notes.append(
-            f"its only fire, {coming.overdue.isoformat()}, is past: with this `catch_up` it "
-            + ("does not run" if job.catch_up == "none" else "runs at once")
-        )
+
+
+def _note_end(found: JobPreview, job: Job, trigger: AnchoredTrigger | None, now: datetime) -> None:
+    """Add what is wrong with a schedule without a fire to come; a new job that would never run is a problem."""
+    if found.action == "add":
+        try:
+            expect_fires(job, trigger, now)
+        except JobKeysError as exc:
+            found.problems += [KeyProblem(*problem) for problem in exc.problems]
+            return
+    if (end := find_end(job, trigger, now)) is not None:
+        how = "does not run" if job.catch_up == "none" else "runs at once"
+        text = f"{end.text}: with this `catch_up` it {how}" if end.overdue is not None else end.text
+        found.warnings.append(KeyProblem(end.key, text))
 
 
 def _count_fires(

@@ -14,7 +14,9 @@ from gnomon.engine.launcher import Launcher
 from gnomon.engine.restored_jobs import RestoredJobs
 from gnomon.errors import ForeignJobError, JobConflictError, JobError, JobExistsError
 from gnomon.jobs.diff import JobsDiff, changed_keys, difference
+from gnomon.jobs.ended_schedules import expect_fires
 from gnomon.jobs.registered import RegisteredJob
+from gnomon.ports import Clock
 
 
 class AddedJobs:
@@ -28,7 +30,9 @@ class AddedJobs:
         recorder: JobRecorder,
         launcher: Launcher,
         restored: RestoredJobs,
+        clock: Clock,
     ) -> None:
+        self._clock = clock
         self._journal = journal
         self._launcher = launcher
         self._jobs = jobs
@@ -62,6 +66,7 @@ class AddedJobs:
                 self._jobs.expect_own(registered.job.id)
                 if expect_version is not None:
                     raise JobConflictError(registered.job.id, expect_version, 0)
+                self.expect_fires(registered)
             elif replace or expect_version is not None:
                 self.expect_changeable(known.job.id, expect_version)
                 self._expect_owner(known, holding.owner)
@@ -73,6 +78,10 @@ class AddedJobs:
             kept = self._journal.jobs[known.job.id].owner if known is not None else None
             self._put(registered, act, holding._replace(owner=holding.owner or kept))
         self._settle(registered.job.id for registered in jobs)
+
+    def expect_fires(self, registered: RegisteredJob) -> None:
+        """Raise JobKeysError for a new job that would never run."""
+        expect_fires(registered.job, registered.trigger, self._clock.now())
 
     def change(self, registered: RegisteredJob, act: Act, owner: str | None = None) -> None:
         """Replace the definition of a job; its end stays, and its owner if it has one."""

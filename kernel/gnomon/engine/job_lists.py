@@ -77,6 +77,7 @@ class JobLists(JobOrders):
             try:
                 self._expect(order)
                 wanted.append(await self._checked(order, None, trusted=trusted, beside=beside))
+                self._added_jobs.expect_fires(wanted[-1])
             except GnomonError as exc:
                 problems[number] = exc
         if problems:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime
 from hashlib import blake2b
 from typing import Any
 
 import msgspec
 
-from gnomon.errors import GnomonError
+from gnomon.errors import GnomonError, JobKeysError
 from gnomon.jobs.definition import convert_job
+from gnomon.jobs.ended_schedules import expect_fires
 from gnomon.jobs.job import Job
 from gnomon.jobs.registered import check_job
 
@@ -73,6 +75,11 @@ class JobImport(msgspec.Struct):
         if problems:
             self.refuse(name, "; ".join(problems))
             return None
+        try:
+            expect_fires(job, job.build_trigger(), datetime.now(UTC))
+        except JobKeysError as exc:
+            self.note(f"its schedule {exc.problems[0][0]} has no fire to come, so it has keep = true", job.id)
+            job = msgspec.structs.replace(job, keep=True)
         self.jobs.append(job)
         return job
 

@@ -26,6 +26,8 @@ from gnomon.scheduling.triggers import AnchoredTrigger, AtTrigger, EveryTrigger
 SINGLE = ("cron", "every", "at", "trigger")
 """The keys that hold one schedule; a job or an entry of `schedules` has one of them."""
 WALKABLE = (CronTrigger, EveryTrigger, AtTrigger, BoundedTrigger)
+BOUNDABLE = (CronTrigger, EveryTrigger, AtTrigger)
+"""The triggers of which it shows that no fire is between a start and an end."""
 FIRST = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
 
 
@@ -192,14 +194,15 @@ def _bounded(
         )
         return None
     bounded = BoundedTrigger(trigger, start, end)
-    if isinstance(trigger, AtTrigger) and bounded.fire_after(None, FIRST) is None:
-        problems.append(
-            ScheduleProblem(
-                f"{place}at", TriggerError(f"at ({trigger.at}) is not between start and end: it never fires")
-            )
-        )
-        return None
-    return bounded
+    if not isinstance(trigger, BOUNDABLE) or bounded.fire_after(None, FIRST) is not None:
+        return bounded
+    if isinstance(trigger, AtTrigger):
+        key, problem = "at", f"at ({trigger.at}) is not between start and end: it never fires"
+    else:
+        key = "end" if keys.end is not None else "start"
+        problem = f"never fires: no fire is between start ({keys.start or 'none'}) and end ({keys.end or 'none'})"
+    problems.append(ScheduleProblem(f"{place}{key}", TriggerError(problem)))
+    return None
 
 
 def plain_schedules(given: Sequence[Any]) -> Iterator[Any]:

@@ -120,7 +120,10 @@ def test_a_time_that_is_past_says_that_it_runs_at_once() -> None:
     found = look({"at": "2020-01-01T00:00:00Z", "kwargs": {"market": "cn"}})
 
     assert found.next_run_times == []
-    assert found.notes == ["its only fire, 2020-01-01T00:00:00+00:00, is past: with this `catch_up` it runs at once"]
+    assert found.ok
+    assert list(map(str, found.warnings)) == [
+        "at: 2020-01-01 00:00 UTC is past, and no other fire comes: with this `catch_up` it runs at once"
+    ]
 
 
 def test_every_problem_has_its_place_and_a_close_match() -> None:

@@ -69,6 +69,7 @@ def command(
         ctx.exit(2)
     now = datetime.now(UTC)
     jobs = [outlook(job, now) for job in deployment.jobs]
+    deployment.warnings.extend(_ended(deployment, now))
     connections = _check_connections(deployment) if connect else []
     problems = [f"{found.plugin}: {found.message}" for found in connections if not found.ok]
     secrets = asyncio.run(_search_log(deployment)) if reads_log else []
@@ -99,6 +100,14 @@ def _check_connections(deployment: Deployment) -> list[Connection]:
 
     limit = deployment.config.kernel.hook_timeout.total_seconds()
     return asyncio.run(try_connections(deployment.plugins, limit))
+
+
+def _ended(deployment: Deployment, now: datetime) -> list[str]:
+    """Return which schedules have no fire to come."""
+    from gnomon.jobs.ended_schedules import find_end
+
+    ends = [(one.job.id, find_end(one.job, one.trigger, now)) for one in deployment.registered_jobs]
+    return [f"job {job_id!r}.{end.key}: {end.text}" for job_id, end in ends if end is not None]
 
 
 async def _search_log(deployment: Deployment) -> list[LoggedSecret]:
