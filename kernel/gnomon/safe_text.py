@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeGuard, TypeVar
 
 from gnomon.text import shorten
 
 Hide = Callable[[str], str]
 """Returns a text without the secrets in it."""
+
+T = TypeVar("T")
 
 MESSAGE_LIMIT = 2_000
 """Characters of a message."""
@@ -34,6 +36,11 @@ def exact(text: str, limit: int = MESSAGE_LIMIT, hide: Hide | None = None) -> st
         head, tail = str.__getitem__(text, slice(half)), str.__getitem__(text, slice(length - half, None))
         return f"{shorten(head, limit)}\n… {length - 2 * half} characters left out …\n{shorten(tail, limit)}"
     return shorten("".join((text,)), limit)  # noqa: FLY002 - an f-string calls __format__ of a subclass
+
+
+def is_instance(value: object, kinds: type[T] | tuple[type[T], ...]) -> TypeGuard[T]:
+    """Return whether an object is of a class. Unlike isinstance, it does not read `__class__`, which may raise."""
+    return issubclass(type(value), kinds)
 
 
 def type_name(value: object) -> str:

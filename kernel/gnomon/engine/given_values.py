@@ -9,7 +9,7 @@ from gnomon.domain.operator_actions import is_reserved
 from gnomon.domain.parameter_checks import SHOWN, fields_rule, rule_of
 from gnomon.domain.run_order import RunOrder
 from gnomon.errors import ActTextError, JobError, ParameterError, ReservedNameError
-from gnomon.safe_text import safe_repr, type_name
+from gnomon.safe_text import is_instance, safe_repr, type_name
 
 ACT_TEXTS = frozenset({"actor", "owner", "reason"})
 """The texts of an order that say who asked, for whom, and why."""
@@ -28,14 +28,14 @@ def refuse_positional(given: Sequence[object]) -> None:
     """Raise JobError for arguments without a name, such as the trigger in `add_job(f, "interval", minutes=5)`."""
     if given:
         found = given[0]
-        named = isinstance(found, str) and found in SCHEDULE_KEYS
+        named = is_instance(found, str) and found in SCHEDULE_KEYS
         hint = SCHEDULE_KEYS[str(found)] if named else ", ".join(SCHEDULE_KEYS.values())
         raise JobError(f"the keys of a job are passed by name, got {safe_repr(found)}; its schedule is a key: {hint}")
 
 
 def expect_order(order: Any) -> None:
     """Raise JobError unless it is an order whose fields have the types that they are declared with."""
-    if not isinstance(order, RunOrder):
+    if not is_instance(order, RunOrder):
         raise JobError(f"expected a RunOrder such as RunOrder('nightly'), got {safe_repr(order)}")
     if (problem := _ORDER_RULE(order, "")) is not None:
         raise JobError(problem)

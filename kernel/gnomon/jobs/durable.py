@@ -16,6 +16,7 @@ from gnomon.jobs.dependencies import check_dependencies
 from gnomon.jobs.groups import unknown_group
 from gnomon.jobs.job import Job
 from gnomon.jobs.registered import RegisteredJob, build_stored, check_job
+from gnomon.safe_text import is_instance
 
 FindDefined = Callable[[str], RegisteredJob | None]
 """Returns the job of a config, of code or of a plugin with that id, or None."""
@@ -24,12 +25,12 @@ ALSO = "or pass temporary=True for a job that ends with this kernel"
 
 def check_durable(job: Job) -> None:
     """Raise JobError for a job that no other process could build from the log."""
-    if job.trigger is not None and not isinstance(job.trigger, Mapping | str):  # no text is a trigger
+    if job.trigger is not None and not is_instance(job.trigger, (Mapping, str)):  # no text is a trigger
         raise JobError(
             f"job {job.id!r}: its trigger is an object, which the log cannot bring back after a restart: write it as a "
             f"table such as {{'type': 'interval', 'minutes': 5}}, {ALSO}"
         )
-    if not isinstance(job.func, str) and (problem := name_problem(job.func)) is not None:
+    if not is_instance(job.func, str) and (problem := name_problem(job.func)) is not None:
         raise JobError(
             f"job {job.id!r}: its function {reference(job.func)} cannot be found again after a restart ({problem}): "
             f'define it at the top level of a module, or give "module:function", {ALSO}'
@@ -38,7 +39,7 @@ def check_durable(job: Job) -> None:
 
 def refers_to_job(func: object) -> bool:
     """Return whether the function of a job is the id of a job that is defined elsewhere."""
-    return isinstance(func, str) and ":" not in func
+    return is_instance(func, str) and ":" not in func
 
 
 def register_added(job: Job, timezone: str, arguments_limit: int, find_defined: FindDefined) -> RegisteredJob:

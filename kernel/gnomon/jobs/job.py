@@ -20,7 +20,7 @@ from gnomon.jobs.overrides import Overrides
 from gnomon.jobs.schedule import SINGLE, ScheduleKeys, build_schedule, plain_schedules
 from gnomon.json_depth import MAX_DEPTH, is_text_too_deep, is_too_deep
 from gnomon.logs import get_logger
-from gnomon.safe_text import safe_repr, safe_str
+from gnomon.safe_text import is_instance, safe_repr, safe_str
 from gnomon.scheduling.catch_up import CatchUp
 from gnomon.scheduling.foreign_triggers import definition_text
 from gnomon.scheduling.triggers import AnchoredTrigger, explain_trigger
@@ -350,6 +350,6 @@ def explain_schedule(job: Job) -> str:
 
 
 def _plain_trigger(trigger: Any) -> Any:
-    if trigger is None or isinstance(trigger, Mapping):
+    if trigger is None or is_instance(trigger, Mapping):
         return trigger
     return {"type": "object", "text": definition_text(trigger)}

@@ -18,6 +18,7 @@ from gnomon.jobs.groups import unknown_group
 from gnomon.jobs.job import SCHEDULES, Job
 from gnomon.jobs.plain_secrets import plain_secrets
 from gnomon.jobs.registered import ARGUMENTS_LIMIT, JobProblem, RegisteredJob, check_job, check_schedule_and_function
+from gnomon.safe_text import is_instance
 from gnomon.sourced_values import SourcedTable, origin_of, sources_of, typed
 
 _CHECKED_ALONE = frozenset({*SCHEDULES, "timezone", "func"})
@@ -142,7 +143,7 @@ def _further_problems(table: Table, place: str, problems: list[str]) -> list[str
 
 def _drop_empty_schedules(table: dict[str, Any], place: str, warnings: list[str]) -> None:
     """Remove empty schedules, with a warning if none is left: a variable can be empty, not absent."""
-    empty = [key for key in SCHEDULES if isinstance(found := table.get(key), str) and not found.strip()]
+    empty = [key for key in SCHEDULES if is_instance(found := table.get(key), str) and not found.strip()]
     has_other = any(table.get(key) is not None for key in SCHEDULES if key not in empty)
     for key in empty:
         origin = origin_of(table, f".{key}")

@@ -13,7 +13,7 @@ from gnomon.jobs.callables import reference
 from gnomon.jobs.changes import with_keys, without_removed
 from gnomon.jobs.definition import convert_job
 from gnomon.jobs.job import Job
-from gnomon.safe_text import safe_repr
+from gnomon.safe_text import is_instance, safe_repr
 
 
 def job_of(item: Any, keys: Mapping[str, Any]) -> Job:
@@ -22,12 +22,12 @@ def job_of(item: Any, keys: Mapping[str, Any]) -> Job:
     `keys` replace those of a Job and of @job. The id of a plain function defaults to "module.name", its description to
     its docstring. JobError lists every key that is wrong.
     """
-    declared = item if isinstance(item, Job) else _declared(item)
+    declared = item if is_instance(item, Job) else _declared(item)
     if "func" in keys:
         raise JobError(f"func is given twice: {safe_repr(item)} and {safe_repr(keys['func'])}; pass one of them")
-    if isinstance(declared, Job):
+    if is_instance(declared, Job):
         return with_keys(declared, keys) if keys else declared
-    if not (callable(item) or isinstance(item, str)):
+    if not (callable(item) or is_instance(item, str)):
         raise JobError(
             f'expected a Job, a function or "package.module:function", with the keys of the job by name; got '
             f"{safe_repr(item)}"

@@ -12,11 +12,11 @@ import msgspec
 from gnomon.conversion import convert
 from gnomon.durations import Duration
 from gnomon.errors import ConfigError, GnomonError, JobError, TriggerError
-from gnomon.safe_text import safe_repr
+from gnomon.safe_text import is_instance, safe_repr
 from gnomon.scheduling.combined_triggers import OrTrigger
 from gnomon.scheduling.cron import CronTrigger
 from gnomon.scheduling.exclusions import read_exclusion, to_instant
-from gnomon.scheduling.foreign_triggers import adopt_trigger
+from gnomon.scheduling.foreign_triggers import adopt_trigger, is_trigger
 from gnomon.scheduling.hashed_jitter import HashedJitterTrigger
 from gnomon.scheduling.limited_triggers import BoundedTrigger, FilteredTrigger
 from gnomon.scheduling.timezones import parse_timezone
@@ -136,9 +136,9 @@ def _build_any(keys: ScheduleKeys, zone: tzinfo, problems: list[ScheduleProblem]
 
 
 def _read_table(given: Any) -> ScheduleTable:
-    if not isinstance(given, Mapping):
+    if not is_instance(given, Mapping):
         raise TriggerError(
-            f'expected a table such as {{ cron = "0 18 * * 1-5" }} or {{ every = "10m" }}, got {given!r}'
+            f'expected a table such as {{ cron = "0 18 * * 1-5" }} or {{ every = "10m" }}, got {safe_repr(given)}'
         )
     try:
         table = convert(given, ScheduleTable, "it")
@@ -159,11 +159,11 @@ def _build_single(keys: ScheduleKeys | ScheduleTable, zone: tzinfo) -> AnchoredT
         return _every(keys.every, to_instant(keys.start, zone) if keys.start is not None else None)
     if keys.at is not None:
         return AtTrigger(keys.at, zone)
-    if isinstance(keys.trigger, Mapping):
+    if is_instance(keys.trigger, Mapping):
         return build_trigger(keys.trigger, zone)
-    if not hasattr(keys.trigger, "get_next_fire_time"):
+    if not is_trigger(keys.trigger):
         owner = f"job {keys.job_id!r}: " if isinstance(keys, ScheduleKeys) else ""
-        hint = f', such as trigger = {{ type = "{keys.trigger}", ... }}' if isinstance(keys.trigger, str) else ""
+        hint = f', such as trigger = {{ type = "{keys.trigger}", ... }}' if is_instance(keys.trigger, str) else ""
         raise JobError(
             f"{owner}trigger is {safe_repr(keys.trigger)}, expected a trigger object or a table with a `type`{hint}"
         )
@@ -208,7 +208,7 @@ def _bounded(
 def plain_schedules(given: Sequence[Any]) -> Iterator[Any]:
     """Yield the entries of `schedules` as the log keeps them: durations as text."""
     for table in given:
-        if isinstance(table, Mapping):
+        if is_instance(table, Mapping):
             yield {
                 key: str(Duration.parse(value)) if isinstance(value, timedelta) else value
                 for key, value in table.items()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, date, datetime, timedelta, tzinfo
-from typing import Any
+from itertools import islice
+from typing import Any, TypeVar
 
 from gnomon.durations import MICROSECOND
-from gnomon.errors import TriggerError
-from gnomon.safe_text import safe_repr
+from gnomon.errors import GnomonError, TriggerError
+from gnomon.safe_text import safe_repr, safe_str, type_name
 from gnomon.scheduling.calendar_interval import CalendarIntervalTrigger
 from gnomon.scheduling.combined_triggers import AndTrigger, JitterTrigger, OrTrigger
 from gnomon.scheduling.cron import CronTrigger
@@ -17,8 +18,12 @@ from gnomon.scheduling.limited_triggers import BoundedTrigger, FilteredTrigger
 from gnomon.scheduling.timezones import LATEST
 from gnomon.scheduling.triggers import AnchoredTrigger, AtTrigger, EveryTrigger, Trigger, trigger_text
 
+T = TypeVar("T")
+
 _LOADED = datetime.now(UTC) - timedelta(minutes=1)
 """About the start of this process."""
+MOST_DEPTH, MOST_PARTS = 10, 100
+"""How deep, and how many at once, triggers inside a foreign one are asked whether they are random."""
 MOST_STEPS = 100_000
 """Fires of a foreign trigger that are walked through to find the first one after an instant."""
 
@@ -30,15 +35,20 @@ class ForeignTrigger:
     before in UTC, for which it would return the same fire again and again.
     """
 
-    __slots__ = ("timezone", "trigger")
+    __slots__ = ("_foreign", "jitter", "timezone")
 
     def __init__(self, trigger: Trigger, timezone: tzinfo) -> None:
-        self.trigger = trigger
-        self.timezone: tzinfo = getattr(trigger, "timezone", None) or timezone
+        self._foreign = trigger
+        # Read once, and here: attributes may be code, too.
+        self.timezone: tzinfo = _contained(trigger, lambda: getattr(trigger, "timezone", None) or timezone)
+        self.jitter = _contained(trigger, lambda: _is_random(trigger, MOST_DEPTH))
 
     def get_next_fire_time(self, previous_fire_time: datetime | None, now: datetime) -> datetime | None:
+        return _contained(self._foreign, lambda: self._next(previous_fire_time, now))
+
+    def _next(self, previous_fire_time: datetime | None, now: datetime) -> datetime | None:
         previous = previous_fire_time.astimezone(self.timezone) if previous_fire_time else None
-        fire = self.trigger.get_next_fire_time(previous, now.astimezone(self.timezone))
+        fire = self._foreign.get_next_fire_time(previous, now.astimezone(self.timezone))
         return fire.astimezone(UTC) if fire is not None and fire <= LATEST else None
 
     def fire_after(self, after: datetime | None, anchor: datetime) -> datetime | None:
@@ -71,10 +81,34 @@ class ForeignTrigger:
         return str(self)
 
     def __str__(self) -> str:
-        return trigger_text(self.trigger)
+        return trigger_text(self._foreign)
 
     def __repr__(self) -> str:
-        return f"ForeignTrigger({safe_repr(self.trigger)}, {self.timezone!r})"
+        return f"ForeignTrigger({safe_repr(self._foreign)}, {self.timezone!r})"
+
+
+def _contained(trigger: object, call: Callable[[], T]) -> T:
+    """Call foreign code; whatever it raises, also SystemExit, is a TriggerError that names the trigger."""
+    try:
+        return call()
+    except GnomonError:
+        raise
+    except BaseException as exc:
+        raised = f"{type_name(exc)}: {safe_str(exc)}".removesuffix(": ")
+        raise TriggerError(f"trigger {trigger_text(trigger)} raised {raised}") from exc
+
+
+def _is_random(trigger: object, depth: int) -> bool:
+    if getattr(trigger, "jitter", None):
+        return True
+    inner = getattr(trigger, "trigger", None)
+    parts = [inner] if inner is not None else islice(getattr(trigger, "triggers", ()), MOST_PARTS)
+    return depth > 0 and any(_is_random(part, depth - 1) for part in parts)
+
+
+def is_trigger(value: object) -> bool:
+    """Return whether an object has the method of a trigger; TriggerError for one whose attributes raise."""
+    return _contained(value, lambda: hasattr(value, "get_next_fire_time"))
 
 
 ANCHORED = (

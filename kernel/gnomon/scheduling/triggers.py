@@ -162,7 +162,7 @@ def explain_trigger(trigger: Trigger) -> str:
         return trigger_text(trigger)
 
 
-def trigger_text(trigger: Trigger) -> str:
+def trigger_text(trigger: object) -> str:
     """Return the `str()` of a trigger without memory addresses, as it is kept in the definition of its job.
 
     With them the definition would differ at each start, and each start would restart the count of the fires.
@@ -170,16 +170,19 @@ def trigger_text(trigger: Trigger) -> str:
     return re.sub(" at 0x[0-9a-fA-F]+", "", safe_str(trigger, LONGEST_TEXT))
 
 
-def is_predictable(trigger: Trigger) -> bool:
-    """Return whether equal calls always have equal results; jitter is random."""
+def is_predictable(trigger: AnchoredTrigger) -> bool:
+    """Return whether equal calls always have equal results; jitter is random.
+
+    As in `counts_elapsed_time`, the attributes that are read are those of triggers of gnomon: foreign ones are wrapped.
+    """
     if getattr(trigger, "jitter", None):
         return False
-    inner: Trigger | None = getattr(trigger, "trigger", None)
+    inner: AnchoredTrigger | None = getattr(trigger, "trigger", None)
     parts = [inner] if inner is not None else getattr(trigger, "triggers", ())
     return all(is_predictable(part) for part in parts)
 
 
-def counts_elapsed_time(trigger: Trigger) -> bool:
+def counts_elapsed_time(trigger: AnchoredTrigger) -> bool:
     """Return whether a trigger fires after elapsed time alone, so that it does not matter what the wall clock shows."""
     while (inner := getattr(trigger, "trigger", None)) is not None and getattr(trigger, "start", None) is None:
         trigger = inner
