@@ -7,7 +7,9 @@ whichever kernel made it.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import datetime
 from itertools import islice
 from typing import Any
@@ -15,6 +17,7 @@ from typing import Any
 from gnomon.domain import events
 from gnomon.domain.execution import Execution, execution_id
 from gnomon.domain.job_state import Backfill
+from gnomon.domain.operator_actions import KERNEL
 from gnomon.durations import MICROSECOND
 from gnomon.engine.job_table import JobTable
 from gnomon.engine.journal import Journal
@@ -25,7 +28,9 @@ from gnomon.errors import DeposedError, JobError, StoreError
 from gnomon.jobs.groups import Rate
 from gnomon.jobs.job import Job
 from gnomon.logs import get_logger
+from gnomon.plugins.guards import Vetoes
 from gnomon.ports import Clock, Store
+from gnomon.safe_text import safe_str, safe_traceback, type_name
 from gnomon.scheduling.catch_up import fires
 from gnomon.scheduling.triggers import is_predictable
 from gnomon.tasks import ProtectedTask, TaskSet
@@ -135,36 +140,57 @@ class Backfills:
         backfill = self._journal.jobs[job_id].backfill
         if backfill is None:
             return
-        rate = Rate.parse(backfill.rate) if backfill.rate is not None else None
-        outstanding: list[str] = []
         try:
-            for fire in self._fires(job_id, backfill):
-                await self._hold.wait_for_release()
-                if not self._is_current(job_id, backfill):
-                    return
-                identity = await self._next_identity(job_id, fire, backfill)
-                runs, left_out = self._counts[job_id]
-                if identity is None:
-                    self._counts[job_id] = (runs, left_out + 1)
-                    continue
-                job = self._jobs[job_id].job
-                vetoes = await self._launcher.vetoes([job], fire)
-                now = self._clock.now()
-                facts = {"args": job.args, "kwargs": job.kwargs, "actor": backfill.actor, "cause": "backfill"}
-                facts["request_digest"] = _digest(backfill)
-                veto = vetoes.get((job_id, fire))
-                self._launcher.trigger(job, identity, fire, veto, now, force=False, not_before=now, **facts)
-                self._counts[job_id] = (runs + 1, left_out)
-                outstanding.append(identity)
-                while len(outstanding) >= _most_at_once(job, backfill):
-                    await self._end_of(outstanding.pop(0))
-                if rate is not None:
-                    await self._clock.sleep(rate.period.total_seconds() / rate.count)
-            if self._is_current(job_id, backfill):
-                self._active.pop(job_id, None)
-                self._record_end(job_id, actor=backfill.actor, by_kernel=True)
+            await self._make_runs(job_id, backfill)
         except DeposedError as exc:
             log.error("a backfill makes no more runs", job=job_id, problem=str(exc))
+        except BaseException as exc:
+            task = asyncio.current_task()
+            if isinstance(exc, asyncio.CancelledError) and task is not None and task.cancelling():
+                raise  # it was stopped, or the kernel stops
+            problem = f"{type_name(exc)}: {safe_str(exc)}"  # of a trigger, which is foreign code
+            log.error("a backfill ended early", job=job_id, exception=safe_traceback(exc))
+            self._end_early(job_id, backfill, problem)
+
+    async def _make_runs(self, job_id: str, backfill: Backfill) -> None:
+        rate = Rate.parse(backfill.rate) if backfill.rate is not None else None
+        outstanding: list[str] = []
+        for fire in self._fires(job_id, backfill):
+            await self._hold.wait_for_release()
+            identity = await self._next_identity(job_id, fire, backfill) if self._is_current(job_id, backfill) else None
+            vetoes: Vetoes = {}
+            if identity is not None and self._is_current(job_id, backfill):
+                vetoes = await self._launcher.vetoes([self._jobs[job_id].job], fire)
+            if not self._is_current(job_id, backfill):  # the job may be changed or removed at each wait
+                self._end_early(job_id, backfill, "the job has no schedule any more")
+                return
+            runs, left_out = self._counts[job_id]
+            if identity is None:
+                self._counts[job_id] = (runs, left_out + 1)
+                continue
+            job, now = self._jobs[job_id].job, self._clock.now()
+            facts = {"args": job.args, "kwargs": job.kwargs, "actor": backfill.actor, "cause": "backfill"}
+            facts["request_digest"] = _digest(backfill)
+            veto = vetoes.get((job_id, fire))
+            self._launcher.trigger(job, identity, fire, veto, now, force=False, not_before=now, **facts)
+            self._counts[job_id] = (runs + 1, left_out)
+            outstanding.append(identity)
+            while len(outstanding) >= _most_at_once(job, backfill):
+                await self._end_of(outstanding.pop(0))
+            if rate is not None:
+                await self._clock.sleep(rate.period.total_seconds() / rate.count)
+        if self._is_current(job_id, backfill):
+            self._active.pop(job_id, None)
+            self._record_end(job_id, actor=backfill.actor, by_kernel=True)
+
+    def _end_early(self, job_id: str, backfill: Backfill, reason: str) -> None:
+        """Record that a backfill makes no more runs, unless it was stopped or its job removed."""
+        state = self._journal.jobs.get(job_id)
+        if state is None or state.removed or state.backfill != backfill:
+            return
+        self._active.pop(job_id, None)
+        with suppress(DeposedError):
+            self._record_end(job_id, is_complete=False, actor=KERNEL, reason=reason)
 
     def _is_current(self, job_id: str, backfill: Backfill) -> bool:
         """Return whether the job is there and still has this backfill."""

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from gnomon import Context, Job, Kernel, Scheduled
 from gnomon.analysis.audit import audit
@@ -203,3 +204,73 @@ async def test_a_backfill_is_stopped_and_refused_where_it_makes_no_sense(
 
     assert len(backfilled(gnomon_events)) == 2
     assert [one.is_complete for one in gnomon_events.of(BackfillEnded)] == [False]
+
+
+class PausingStore(FailingStore):
+    """Holds back each search for an execution until `go` is set."""
+
+    def __init__(self, events: EventList) -> None:
+        super().__init__(events)
+        self.go, self.asked = asyncio.Event(), asyncio.Event()
+
+    async def execution(self, execution_id: str) -> Any:
+        self.asked.set()
+        await self.go.wait()
+        return await super().execution(execution_id)
+
+
+@pytest.mark.parametrize("act", ["remove", "change"])
+async def test_a_job_may_be_removed_or_lose_its_schedule_in_the_middle_of_a_backfill(
+    act: str, gnomon_clock: VirtualClock, gnomon_events: EventList
+) -> None:
+    async def body() -> None: ...
+
+    store = PausingStore(gnomon_events)
+    async with make_kernel(store=store, clock=gnomon_clock) as kernel:
+        await kernel.add_job(job(body), temporary=True)
+        await kernel.backfill("job", START - 3 * HOUR, START)
+        await store.asked.wait()
+        if act == "remove":
+            await kernel.remove_job("job")
+        else:
+            await kernel.change_job("job", cron=None)
+        store.go.set()
+        if act == "change":
+            await ended(kernel)
+            assert (await kernel.wait((await kernel.trigger("job")).execution.id)).status == "success"
+        assert (await kernel.jobs() == []) is (act == "remove")
+
+    assert backfilled(gnomon_events) == []
+    ends = [(one.is_complete, one.by_kernel, one.reason) for one in gnomon_events.of(BackfillEnded)]
+    assert ends == ([] if act == "remove" else [(False, True, "the job has no schedule any more")])
+
+
+async def test_a_trigger_that_fails_in_the_middle_of_a_backfill_ends_only_that(
+    make: Make, gnomon_events: EventList
+) -> None:
+    class Hourly:
+        is_broken = False
+
+        def get_next_fire_time(self, previous_fire_time: datetime | None, now: datetime) -> datetime:
+            if self.is_broken:
+                raise SystemExit("no more times")
+            return (previous_fire_time or now) + HOUR
+
+        def __str__(self) -> str:
+            return "hourly"
+
+    trigger = Hourly()
+
+    async def body(ctx: Context) -> None:
+        trigger.is_broken = True
+
+    async with make(Job(id="job", func=body, trigger=trigger)) as kernel:
+        with capture_logs() as logs:
+            await kernel.backfill("job", START - 3 * HOUR, START)
+            await ended(kernel)
+        assert (await kernel.wait((await kernel.trigger("job")).execution.id)).status == "success"
+
+    assert len(backfilled(gnomon_events)) == 1
+    ends = [(one.runs, one.is_complete, one.reason) for one in gnomon_events.of(BackfillEnded)]
+    assert ends == [(1, False, "SystemExit: no more times")]
+    assert "a backfill ended early" in [line["event"] for line in logs]
