@@ -24,6 +24,7 @@ class Proxy:
         self.flows.set()
         self.delay_s = 0.0
         self._open: set[asyncio.StreamWriter] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
 
     def part(self) -> None:
         """Cut all connections, and leave new ones without an answer until `join`."""
@@ -38,16 +39,40 @@ class Proxy:
         for writer in self._open:
             writer.transport.abort()
 
+    async def close(self) -> None:
+        """Cut every connection, and wait until nothing is left of them: their sockets belong to no later test."""
+        self.cut()
+        for task in self._tasks:
+            task.cancel()
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
     async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
         self.connections += 1
-        await self.is_open.wait()
-        there, back = await asyncio.open_connection("127.0.0.1", self.upstream)
-        self._open |= {writer, back}
-        with suppress(ConnectionError):
+        ends = {writer}
+        self._open.add(writer)
+        try:
+            await self.is_open.wait()
+            there, back = await asyncio.open_connection("127.0.0.1", self.upstream)
+            ends.add(back)
+            if writer.transport.is_closing():
+                return  # it was cut meanwhile
+            self._open.add(back)
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._copy(reader, back))
                 tasks.create_task(self._copy(there, writer, is_answer=True))
-        self._open -= {writer, back}
+        except ConnectionError:
+            pass  # the server is away
+        finally:
+            self._open -= ends
+            for end in ends:
+                end.transport.abort()
+                with suppress(ConnectionError):
+                    await end.wait_closed()
 
     async def _copy(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, is_answer: bool = False
@@ -74,5 +99,5 @@ async def proxied(url: str) -> AsyncIterator[Proxy]:
     try:
         yield proxy
     finally:
-        proxy.cut()
         server.close()
+        await proxy.close()
