@@ -51,8 +51,8 @@ async def main():
         print("going", flush=True)
         kept = False
         while True:
-            await kernel.trigger("quick")
-            await kernel.trigger("broken")
+            await kernel.trigger("quick", when_full="wait")
+            await kernel.trigger("broken", when_full="wait")
             if not kept and await kernel.checkpoint(CHECKPOINT) is not None:
                 print("kept", flush=True)
                 kept = True
