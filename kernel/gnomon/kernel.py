@@ -288,7 +288,7 @@ class Kernel(KernelQueries, OperatorCommands, AttachmentCommands):
         )
         self._timetable = Timetable(self.clock, self._launcher.dispatch, self._facts.clock_changed, asked)
         self._sampler = FireSampler(self._store, self._journal, self._jobs, self.clock, asked)
-        recorder = JobRecorder(self._journal, self.clock, self._timetable, self._launcher, self._jobs)
+        recorder = JobRecorder(self._journal, self.clock, self._timetable, self._launcher, self._jobs, self._hold)
         self._finished_jobs = FinishedJobs(self._journal, self._jobs, self._timetable)
         self._registry = JobRegistry(
             self._journal, self.clock, self._timetable, self._jobs, recorder, self._hold, self._finished_jobs.note

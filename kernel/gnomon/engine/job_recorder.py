@@ -7,10 +7,11 @@ from typing import Any, NamedTuple
 
 from gnomon.domain import events
 from gnomon.domain.events import Origin
-from gnomon.domain.job_state import anchor_at
+from gnomon.domain.job_state import JobState, anchor_at
 from gnomon.domain.operator_actions import KERNEL
 from gnomon.engine.job_table import JobTable
 from gnomon.engine.journal import Journal
+from gnomon.engine.kernel_hold import KernelHold
 from gnomon.engine.launcher import Launcher
 from gnomon.engine.timetable import Timetable
 from gnomon.jobs.definition import rebuild_job
@@ -19,7 +20,7 @@ from gnomon.jobs.registered import RegisteredJob
 from gnomon.logs import get_logger
 from gnomon.ports import Clock
 from gnomon.safe_text import safe_str, type_name
-from gnomon.scheduling.catch_up import undecided
+from gnomon.scheduling.catch_up import Absence, undecided
 
 log = get_logger("gnomon.engine.job_recorder")
 
@@ -47,13 +48,15 @@ class JobRecorder:
     """Records the definitions of jobs. A schedule that ends is settled first: each of its fires gets an outcome."""
 
     def __init__(
-        self, journal: Journal, clock: Clock, timetable: Timetable, launcher: Launcher, jobs: JobTable
+        self, journal: Journal, clock: Clock, timetable: Timetable, launcher: Launcher, jobs: JobTable, hold: KernelHold
     ) -> None:
         self._journal = journal
         self._clock = clock
         self._timetable = timetable
         self._launcher = launcher
         self._jobs = jobs
+        self._hold = hold
+        self._began = clock.now()
 
     def add(self, registered: RegisteredJob, act: Act, holding: Holding = DEFINED, at: datetime | None = None) -> None:
         """Record a job that is new, or that was removed before."""
@@ -130,9 +133,16 @@ class JobRecorder:
             detail = "the kernel held the job, which could not run"
         if old.job is not None and old.trigger is not None:
             try:
-                missed = undecided(old.trigger, state, until)
+                missed = undecided(old.trigger, state, until, self._absence(state, until))
             except BaseException as exc:  # noqa: BLE001 - foreign code: a job whose trigger fails can still be changed
                 problem = f"{type_name(exc)}: {safe_str(exc)}"
                 log.error("trigger failed, fires up to its job's change are unknown", job=job_id, problem=problem)
                 return
-            self._launcher.miss_ranges(old.job, missed, None if state.paused and state.problem is None else detail)
+            is_held_back = (state.paused and state.problem is None) or self._hold.current is not None
+            self._launcher.miss_ranges(old.job, missed, None if is_held_back else detail)
+
+    def _absence(self, state: JobState, until: datetime) -> Absence:
+        """Return what held the fires of a job back: a fire without an outcome was due before, or is due right now."""
+        if state.paused:
+            return Absence(paused_until=until)
+        return Absence(held_until=until) if self._hold.current is not None else Absence(down_until=self._began)

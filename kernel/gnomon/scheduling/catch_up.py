@@ -138,9 +138,13 @@ DETAILS: dict[MissedReason, str] = {
 }
 
 
-def undecided(trigger: AnchoredTrigger, state: JobState, now: datetime) -> list[MissedRange]:
-    """Return the fires of a job up to now that have no outcome yet, as missed ranges."""
-    backlog = Backlog("latest", None, Absence(paused_until=now) if state.paused else Absence(down_until=now))
+def undecided(
+    trigger: AnchoredTrigger, state: JobState, now: datetime, absence: Absence | None = None
+) -> list[MissedRange]:
+    """Return the fires of a job up to now that have no outcome yet, as missed ranges; by default of a downtime."""
+    if absence is None:
+        absence = Absence(paused_until=now) if state.paused else Absence(down_until=now)
+    backlog = Backlog("latest", None, absence)
     for fire in fires(trigger, state.last_fire, state.anchor, now, state.newest_fire):
         backlog.add(fire)
     return backlog.miss_all()

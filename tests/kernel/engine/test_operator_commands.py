@@ -176,6 +176,37 @@ async def test_a_held_kernel_fires_nothing_until_it_is_released_also_after_resta
     await prove(store, gnomon_clock)
 
 
+@pytest.mark.parametrize("how", ["gone", "changed", "ordered"])
+async def test_the_fires_of_a_job_that_ends_during_a_hold_were_held(
+    make: Make, store: RecordingStore, gnomon_clock: VirtualClock, gnomon_events: EventList, how: str
+) -> None:
+    async with make(job(every="1h"), job("other", every="1d")) as kernel:
+        await gnomon_clock.advance(1.5 * HOUR)
+        await kernel.hold(actor="ann", reason="migration")
+        await gnomon_clock.advance(2 * HOUR)
+        if how == "ordered":
+            await kernel.apply_jobs([job("other", every="1d")])
+    changed = [job(cron="0 0 * * *")] if how == "changed" else []
+    async with make(*changed, job("other", every="1d")) as kernel:
+        await gnomon_clock.advance(HOUR)
+
+    assert missed(gnomon_events) == [(3, "held", 2)]
+    assert [event.detail for event in gnomon_events.of(Missed)] == ["the kernel was held"]
+    await prove(store, gnomon_clock)
+
+
+async def test_the_fires_of_a_job_that_is_gone_after_a_downtime_were_missed_by_it(
+    make: Make, gnomon_clock: VirtualClock, gnomon_events: EventList
+) -> None:
+    async with make(job(every="1h"), job("other", every="1d")):
+        await gnomon_clock.advance(1.5 * HOUR)
+    await gnomon_clock.advance(HOUR)
+    async with make(job("other", every="1d")):
+        pass
+
+    assert missed(gnomon_events) == [(2, "downtime", 1)]
+
+
 async def test_a_held_kernel_runs_what_operators_trigger(make: Make, gnomon_events: EventList) -> None:
     async with make(job(every="1h")) as kernel:
         await kernel.hold()
