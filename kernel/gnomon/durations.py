@@ -8,6 +8,9 @@ from datetime import datetime, timedelta
 from typing import Any, Self
 
 MICROSECOND = timedelta.resolution
+LONGEST = timedelta(days=timedelta.max.days)
+SHOWN = 60
+"""Characters of a value that a message shows."""
 LONGEST_RUN = timedelta(days=36_525)
 """A hundred years: a run that took longer is damage, and is counted as one of this length."""
 LONGEST_DELAY = timedelta(days=3650)
@@ -27,9 +30,11 @@ class Duration(timedelta):
     def parse(cls, value: object) -> Self:
         """Parse text or a number of seconds; raise ValueError for anything else."""
         if isinstance(value, timedelta):
+            if not timedelta() <= value <= LONGEST:  # what is written must be read again
+                raise cls._out_of_range(value)
             return value if type(value) is cls else cls(value.days, value.seconds, value.microseconds)
         if isinstance(value, int | float) and not isinstance(value, bool):
-            return cls._bounded(value, float(value))
+            return cls._bounded(value, value)
         if isinstance(value, str) and value.strip():
             seconds, at = 0.0, 0
             while at < len(value) and (part := _PART.match(value, at)):
@@ -37,7 +42,9 @@ class Duration(timedelta):
                 at = part.end()
             if not value[at:].strip():
                 return cls._bounded(value, seconds)
-        raise ValueError(f'expected a duration such as "500ms", "10s", "1h 30m" or a number of seconds, got {value!r}')
+        raise ValueError(
+            f'expected a duration such as "500ms", "10s", "1h 30m" or a number of seconds, got {_shown(value)}'
+        )
 
     @classmethod
     def _bounded(cls, value: object, seconds: float) -> Self:
@@ -46,10 +53,22 @@ class Duration(timedelta):
                 return cls(seconds=seconds)
         except (OverflowError, ValueError):  # more than a timedelta can hold, or NaN
             pass
-        raise ValueError(f"expected a duration from 0 to {timedelta.max.days} days, got {value!r}")
+        raise cls._out_of_range(value)
+
+    @staticmethod
+    def _out_of_range(value: object) -> ValueError:
+        return ValueError(f"expected a duration from 0 to {LONGEST.days} days, got {_shown(value)}")
 
     def __str__(self) -> str:
         return _written(self)
+
+
+def _shown(value: object) -> str:
+    try:
+        text = repr(value)
+    except ValueError:  # more digits than Python converts
+        return "a number with thousands of digits"
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
 
 
 @functools.lru_cache  # shared, like parsed durations

@@ -185,7 +185,8 @@ class KernelThread:
             _call_soon(loop, lambda: end(task))
 
     def _stop_limit_s(self) -> float:
-        return self.kernel.drain.total_seconds() + self.kernel.longest_grace_s + FLUSH_LIMIT_S + STOP_MARGIN_S
+        limit = self.kernel.drain.total_seconds() + self.kernel.longest_grace_s + FLUSH_LIMIT_S + STOP_MARGIN_S
+        return min(limit, threading.TIMEOUT_MAX)
 
     def _raise_failure(self) -> None:
         failure, self._failure = self._failure, None

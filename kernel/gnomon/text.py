@@ -59,14 +59,19 @@ def _escape(found: re.Match[str]) -> str:
 
 # --- suggestions for unknown names ---
 
+LONGEST_TYPO = 200
+"""Characters of a word for which a similar one is looked up; for a pasted text that would take seconds."""
 
-def nearest(word: str, known: Iterable[str]) -> str | None:
+
+def nearest(word: object, known: Iterable[str]) -> str | None:
     """Return the known word that is spelled most like `word`, ignoring case, or None if none is similar."""
+    if not isinstance(word, str) or len(word) > LONGEST_TYPO:  # such as a key of a table in code, or a pasted text
+        return None
     by_lower = {name.lower(): name for name in known}
     return next((by_lower[found] for found in get_close_matches(word.lower(), by_lower, n=1)), None)
 
 
-def close_match(word: str, known: Iterable[str]) -> str:
+def close_match(word: object, known: Iterable[str]) -> str:
     """Return `; did you mean 'it'?` for the end of an error message, or an empty text if no known word is similar."""
     hint = nearest(word, known)
     return f"; did you mean {hint!r}?" if hint else ""

@@ -15,6 +15,7 @@ import pytest
 
 from gnomon import (
     BackgroundKernel,
+    Duration,
     ExecutionQuery,
     GnomonError,
     Job,
@@ -175,6 +176,16 @@ def test_a_start_that_takes_too_long_is_given_up() -> None:
     with pytest.raises(GnomonError, match=r"did not start within 0\.01 s"):
         kernel.start(timeout=0.01)
     slow.may_enter.set()
+    kernel.shutdown()
+    assert not kernel.is_running
+
+
+@pytest.mark.parametrize("limits", [{"cancel_grace": timedelta(days=300_000)}, {"drain": timedelta(days=300_000)}])
+def test_a_limit_of_centuries_stops_like_any_other(limits: dict[str, timedelta]) -> None:
+    grace, drain = limits.get("cancel_grace", timedelta(0)), limits.get("drain", timedelta(0))
+    kernel = BackgroundKernel(
+        jobs=[Job(id="double", func=double, cancel_grace=Duration.parse(grace))], drain=drain
+    ).start()
     kernel.shutdown()
     assert not kernel.is_running
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
 
-from gnomon.text import length, moment
+from gnomon.text import close_match, length, moment
 
 AT = datetime(2026, 12, 1, 10, 0, tzinfo=UTC)
 SHANGHAI = ZoneInfo("Asia/Shanghai")
@@ -46,3 +47,8 @@ def test_a_time_is_written_in_its_zone_with_the_offset(at: datetime | None, zone
 )
 def test_a_duration_is_written_with_its_two_largest_units(seconds: float | None, expected: str) -> None:
     assert length(seconds) == expected
+
+
+@pytest.mark.parametrize("word", [1, None, "x" * 1_000_000])
+def test_what_is_no_word_is_similar_to_nothing(word: Any) -> None:
+    assert close_match(word, ["every", "cron"]) == ""
