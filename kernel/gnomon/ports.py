@@ -69,6 +69,14 @@ class Store(ABC):
     async def close(self) -> None:
         """Release everything; what was appended before is durable. Closing a closed store does nothing."""
 
+    async def wait_until_free(self) -> None:
+        """Return when a kernel could try to open the log for writing, which another one had open.
+
+        Called while the store is closed, by a standby that then calls `open`, and again if it is refused. A store that
+        can tell waits until the other kernel is gone, returns within 0.3 s then, and logs one that is silent.
+        """
+        await asyncio.sleep(0.3)
+
     def place_problem(self) -> str | None:
         """Return why a kernel could not open the store on this machine, as far as a look shows it without opening it.
 

@@ -49,14 +49,14 @@ class WriterLock:
 
     def __init__(self, database: Path) -> None:
         self.path = database.with_name(f"{database.name}.lock")
-        self._database = database
+        self.database = database
         self._locked: dict[Path, int] = {}
         self._refused = self.path
 
     @property
     def database_file(self) -> int:
         """The descriptor of the locked database file."""
-        return self._locked[self._database]
+        return self._locked[self.database]
 
     def acquire(self, check: Callable[[], None] = lambda: None) -> None:
         """Acquire the lock and create the database file, or raise a StoreInUseError that names the holder.
@@ -65,13 +65,13 @@ class WriterLock:
         """
         try:
             for suffix in ("-wal", "-shm"):
-                _check_part(self._database.with_name(f"{self._database.name}{suffix}"))
-            if self._database.exists():  # SQLite must not open another link of a file that is open elsewhere
-                self._lock(self._database)
+                _check_part(self.database.with_name(f"{self.database.name}{suffix}"))
+            if self.database.exists():  # SQLite must not open another link of a file that is open elsewhere
+                self._lock(self.database)
             check()
             self._lock(self.path)
-            if self._database not in self._locked:
-                self._lock(self._database)
+            if self.database not in self._locked:
+                self._lock(self.database)
             self._record()
         except BlockingIOError as exc:
             message = self._refusal()
@@ -114,7 +114,7 @@ class WriterLock:
 
         They opened it while its mode was wider. None of them can be a kernel: a kernel opens its files for writing.
         """
-        holders = [pid for pid in _flock_holders(file) if pid != os.getpid()]
+        holders = [pid for pid in flock_holders(file) if pid != os.getpid()]
         strangers = {pid: uid for pid in holders if (uid := _stranger(pid, file)) is not None}
         if not holders or len(strangers) < len(holders):
             raise BlockingIOError
@@ -131,14 +131,12 @@ class WriterLock:
 
     def _refusal(self) -> str:
         advice = "stop it first, or use another path; opening read-only works beside it"
-        if (holder := self._recorded_holder()) is not None:
+        if (holder := self.recorded_holder()) is not None:
             since = f"{holder.since:%Y-%m-%d %H:%M:%S} UTC"
-            return f"{self._database} is written by process {holder.pid} on {holder.host} since {since}: {advice}"
+            return f"{self.database} is written by process {holder.pid} on {holder.host} since {since}: {advice}"
         for pid in self._others():
-            return f"{self._database} is held open by process {pid} ({_command(pid)}): {advice}"
-        return (
-            f"{self._database} is being opened by another kernel, which has not recorded its process id yet: {advice}"
-        )
+            return f"{self.database} is held open by process {pid} ({_command(pid)}): {advice}"
+        return f"{self.database} is being opened by another kernel, which has not recorded its process id yet: {advice}"
 
     def _others(self) -> list[int]:
         """Return the other processes that have a file open which could not be locked."""
@@ -146,13 +144,16 @@ class WriterLock:
             return _processes_with(self._refused.stat())
         return []
 
-    def _recorded_holder(self) -> Holder | None:
-        """Return the holder of the lock file, or None where its record is not that of a process that holds it."""
+    def recorded_holder(self, known: Holder | None = None) -> Holder | None:
+        """Return the holder of the lock file, or None where its record is not that of a process that holds it.
+
+        One that is `known` to be that is not checked again, which takes a look at every process.
+        """
         try:
             holder = msgspec.json.decode(self.path.read_bytes(), type=Holder)
         except (OSError, msgspec.DecodeError):
             return None
-        if holder.host != socket.gethostname():
+        if holder == known or holder.host != socket.gethostname():
             return holder
         if holder.pid == os.getpid():
             return holder if _is_open_here(self._refused) else None
@@ -199,7 +200,7 @@ def _has_open(folder: Path, file: os.stat_result) -> bool:
     return False
 
 
-def _flock_holders(file: os.stat_result) -> list[int]:
+def flock_holders(file: os.stat_result) -> list[int]:
     """Return the processes that hold a `flock` on a file: /proc/locks names them for all users."""
     place = f"{os.major(file.st_dev):02x}:{os.minor(file.st_dev):02x}:{file.st_ino}"
     holders = []

@@ -24,7 +24,6 @@ from gnomon.errors import StoreError, StoreUnavailableError
 from gnomon.fork_gate import passing
 from gnomon.forks import abandoned_in_children, forked_error
 from gnomon.logs import get_logger
-from gnomon.ports import Store
 from gnomon.stores.microseconds import to_micros
 from gnomon.threads import in_thread
 from gnomon_sqlite import (
@@ -46,6 +45,7 @@ from gnomon_sqlite.errors import translate
 from gnomon_sqlite.file_watch import FileWatch
 from gnomon_sqlite.high_water import HighWaterMark
 from gnomon_sqlite.lock import WriterLock
+from gnomon_sqlite.lock_watch import LockedLog
 from gnomon_sqlite.projection_writer import FLUSH_BYTES, FLUSH_THRESHOLD, PendingViews
 from gnomon_sqlite.unflushed_reader import Reader
 
@@ -77,7 +77,7 @@ MAX_REPAIRS = 100
 _HEALTHY = StoreHealth()  # shared: it is asked for before each start of a run
 
 
-class SqliteStore(Store):
+class SqliteStore(LockedLog):
     """Keeps the log in one SQLite file, in WAL mode: an append is one commit of its events.
 
     Views are flushed by the thousand, and until then each reader folds them from the log: answers are always current.

@@ -275,17 +275,17 @@ async def test_takeover_says_what_it_will_do_and_asks(
     async with store:
         code, said = await takeover("--yes")
         assert code == 1
-        assert "which renews its lease: stop it there instead" in " ".join(said.split())
+        assert "which is active: stop it there instead" in " ".join(said.split())
 
         proxy.part()
         code, said = await takeover(answer=b"n\n")
         assert code == 1
-        for words in ("is led by process 7 on far", "did not renew its lease for", "Take the log from it? [y/N]"):
+        for words in ("is led by process 7 on far", "has been silent for", "Take the log from it? [y/N]"):
             assert words in " ".join(said.split())
         assert await database.scheduler_kernel.count_documents({"_id": "writer"}) == 1
 
         assert (await takeover("--yes"))[0] == 0
         assert await database.scheduler_kernel.count_documents({"_id": "writer"}) == 0
-        assert await takeover() == (0, "looking whether the kernel renews its lease ...\n" + FREE + "\n")
+        assert await takeover() == (0, "looking whether the kernel is active ...\n" + FREE + "\n")
         proxy.join()
         await eventually(lambda: store.health().state == "lost")

@@ -15,6 +15,7 @@ from gnomon.cli.output.console import echo
 
 if TYPE_CHECKING:
     from gnomon.cli.input.stop_signals import StopSignals
+    from gnomon.cli.standing_by import Prepare
     from gnomon.deployment.assembly import Deployment
     from gnomon.deployment.reload import Reloaded, Reloader
     from gnomon.kernel import Kernel
@@ -32,6 +33,7 @@ HEALTH_INTERVAL_S = 1.0
 @config_option
 @click.option("--log-format", type=click.Choice(LOG_FORMATS), help="By default console on a terminal, else logfmt.")
 @click.option("--log-level", type=click.Choice(LOG_LEVELS), default="info", show_default=True)
+@click.option("--standby", is_flag=True, help="Wait while another kernel holds the log, and take over when it ends.")
 @click.option("--accept-rollback", is_flag=True, help="Start with a log that has lost events, such as a restored copy.")
 @click.pass_context
 def command(
@@ -40,13 +42,14 @@ def command(
     config: Path | None,
     log_format: str | None,
     log_level: str,
+    standby: bool,
     accept_rollback: bool,
 ) -> None:
     """Schedule and run the jobs until stopped.
 
     SIGTERM or Ctrl-C starts nothing more and gives running jobs the time of `drain` to end. A second one exits at once
-    and records the running jobs as lost. Exits with 0 after a clean stop, 1 if the kernel cannot run or events were
-    lost, 2 if the config is not valid or the log was rolled back.
+    and records the running jobs as lost. With --standby, the first one ends a kernel that waits. Exits with 0 after a
+    clean stop, 1 if the kernel cannot run or events were lost, 2 if the config is not valid or the log was rolled back.
     """
     from gnomon.cli.access.resolve import read_config
     from gnomon.cli.output.console_plugin import ConsolePlugin
@@ -62,12 +65,16 @@ def command(
     deployment = assemble(settings)
     for warning in deployment.warnings:
         get_logger("gnomon.cli").warning("the config is valid, but", problem=warning)
-    deployment.plugins.add(ConsolePlugin(), "console")
-    deployment.store.accept_rollback = accept_rollback
-    run_protected(_serve(deployment))
+
+    def prepare(deployment: Deployment) -> None:
+        deployment.plugins.add(ConsolePlugin(), "console")
+        deployment.store.accept_rollback = accept_rollback
+
+    prepare(deployment)
+    run_protected(_serve(deployment, prepare if standby else None))
 
 
-async def _serve(deployment: Deployment) -> None:
+async def _serve(deployment: Deployment, prepare_standby: Prepare | None) -> None:
     """Run the kernel; once it has stopped, the process ends within EXIT_GRACE_S."""
     from gnomon.cli import EXIT_FAILURE, exit_code_of
     from gnomon.cli.process_exit import EXIT_GRACE_S, end_process_after, report_leftovers
@@ -81,7 +88,7 @@ async def _serve(deployment: Deployment) -> None:
             echo(problem, err=True)
 
     try:
-        await _run_kernel(deployment)
+        await _run_kernel(deployment, prepare_standby)
         code = 0
     except GnomonError as exc:
         code, problem = exit_code_of(exc), f"gnomon: {exc}"
@@ -90,10 +97,11 @@ async def _serve(deployment: Deployment) -> None:
         end_process_after(EXIT_GRACE_S, code, report)
 
 
-async def _run_kernel(deployment: Deployment) -> None:
+async def _run_kernel(deployment: Deployment, prepare_standby: Prepare | None) -> None:
     from gnomon.cli import EXIT_FAILURE
     from gnomon.cli.input.stop_signals import StopSignals, record_lost_runs
     from gnomon.cli.process_exit import EXIT_GRACE_S, end_process_after
+    from gnomon.cli.standing_by import lead_or_stand_by
     from gnomon.control_socket import control_path, listening
     from gnomon.deployment.kernel_factory import build_kernel
     from gnomon.deployment.reload import Reloader
@@ -104,8 +112,8 @@ async def _run_kernel(deployment: Deployment) -> None:
     log = get_logger("gnomon.cli")
     source = deployment.config.source or "built-in example"
     log.info("starting", version=version("gnomon"), config=str(source), jobs=len(deployment.jobs))
-    kernel, stop, serving, is_up = build_kernel(deployment), asyncio.Event(), asyncio.current_task(), False
-    reloader = Reloader(kernel, deployment.config)
+    kernel: Kernel
+    stop, serving, is_up = asyncio.Event(), asyncio.current_task(), False
 
     def request_stop() -> None:
         stop.set()
@@ -117,15 +125,21 @@ async def _run_kernel(deployment: Deployment) -> None:
         report = partial(log.critical, "the kernel did not stop in time: the process ends", after_s=limit)
         end_process_after(limit + EXIT_GRACE_S, EXIT_FAILURE, report)
 
-    with StopSignals(request_stop, partial(record_lost_runs, kernel), limit_stop) as signals:
+    async def lead(deployment: Deployment) -> None:
+        nonlocal is_up, kernel
+        kernel = build_kernel(deployment)
+        reloader = Reloader(kernel, deployment.config)
+        async with kernel, listening(kernel, control_path(deployment.config), partial(_reload, reloader)):
+            is_up = True
+            _reload_on_sighup(reloader)
+            await _announce(kernel)
+            await _until_stopped(kernel, stop, signals)
+            kernel.stop_reason = signals.first or ""
+            await _announce_stop(kernel)
+
+    with StopSignals(request_stop, lambda: record_lost_runs(kernel), limit_stop) as signals:
         try:
-            async with kernel, listening(kernel, control_path(deployment.config), partial(_reload, reloader)):
-                is_up = True
-                _reload_on_sighup(reloader)
-                await _announce(kernel)
-                await _until_stopped(kernel, stop, signals)
-                kernel.stop_reason = signals.first or ""
-                await _announce_stop(kernel)
+            await lead_or_stand_by(lead, deployment, prepare_standby)
         except asyncio.CancelledError:
             if is_up or not stop.is_set():
                 raise

@@ -25,10 +25,12 @@ FREE = "no kernel holds the log: a start needs no takeover"
 def command(ctx: click.Context, config: Path | None, is_confirmed: bool) -> None:
     """End the term of a kernel that no longer responds, so that another kernel may lead.
 
-    For a log in MongoDB whose kernel has `cut_off = "run"`: it may run jobs while it is cut off from the server, so no
-    kernel replaces it by itself. See to it first that it does not run any more. The command waits until it is certain
-    that the kernel does not renew its lease, says what will happen, and asks. A kernel that renews its lease is not
-    replaced: stop it instead. Start a kernel afterwards.
+    The command watches the kernel until it is certain that it is silent, says what will happen, and asks. A kernel that
+    is active is not replaced: stop it instead. Start a kernel afterwards, unless a standby waits.
+
+    A SQLite log: the process that holds it, which was stopped (SIGSTOP) or hangs, is killed. A log in MongoDB whose
+    kernel has `cut_off = "run"`: it may run jobs while it is cut off from the server, so no kernel replaces it by
+    itself. See to it first that it does not run any more.
     """
     from gnomon.cli.access.resolve import read_config
     from gnomon.cli.access.stored_log import find_store
@@ -46,7 +48,7 @@ def command(ctx: click.Context, config: Path | None, is_confirmed: bool) -> None
 
 
 async def _look(store: Store) -> LogHolder | None:
-    echo("looking whether the kernel renews its lease ...", err=True)
+    echo("looking whether the kernel is active ...", err=True)
     return await store.holder()
 
 
@@ -58,7 +60,7 @@ def _explain(holder: LogHolder) -> None:
     from gnomon.errors import StoreInUseError
 
     if holder.is_active:
-        raise StoreInUseError(f"{holder.log} is led by {holder.name}, which renews its lease: stop it there instead")
-    echo(f"{holder.log} is led by {holder.name}, which did not renew its lease for {holder.silent_s:.0f} s.", err=True)
+        raise StoreInUseError(f"{holder.log} is led by {holder.name}, which is active: stop it there instead")
+    echo(f"{holder.log} is led by {holder.name}, which has been silent for {holder.silent_s:.0f} s.", err=True)
     for line in holder.consequences:
         echo(f"- {line}", err=True)

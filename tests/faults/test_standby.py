@@ -1,0 +1,162 @@
+"""Standbys of `gnomon run`: they wait for the log, and lead when the leader has died, has stopped or was ended."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from gnomon_process import PATIENCE, Gnomon
+from gnomon_sqlite import SqliteStore
+from log_checker import check_log
+
+CONFIG = """
+[plugins.sqlite]
+[[jobs]]
+id = "tick"
+func = "time:time"
+every = "200ms"
+"""
+STANDS_BY = "standing by: waiting for the log of another kernel"
+SILENT = "the kernel that holds the log is silent: nothing runs until it goes on or is ended"
+
+
+@pytest.fixture
+def lead(start: Callable[..., Gnomon], tmp_path: Path) -> Callable[..., Gnomon]:
+    """Start a kernel that leads, with or without `--standby`."""
+    (tmp_path / "gnomon.toml").write_text(CONFIG)
+
+    def begin(*options: str) -> Gnomon:
+        kernel = start("run", "--log-format", "json", *options)
+        kernel.wait_for("succeeded", job="tick")
+        return kernel
+
+    return begin
+
+
+@pytest.fixture
+def stand_by(start: Callable[..., Gnomon]) -> Callable[..., Gnomon]:
+    def begin(leader: Gnomon) -> Gnomon:
+        kernel = start("run", "--log-format", "json", "--standby")
+        said = kernel.wait_for(STANDS_BY)
+        assert f"is written by process {leader.process.pid} on " in said["leader"]
+        return kernel
+
+    return begin
+
+
+def stop(kernel: Gnomon) -> None:
+    kernel.send(signal.SIGTERM)
+    assert kernel.ends() == 0, kernel.errors
+
+
+@pytest.mark.parametrize("ending", [signal.SIGKILL, signal.SIGTERM])
+def test_a_standby_leads_when_the_leader_has_ended(
+    lead: Callable[..., Gnomon], stand_by: Callable[..., Gnomon], tmp_path: Path, ending: signal.Signals
+) -> None:
+    kernel = lead("--standby")  # nobody holds the log: it leads at once
+    for _ in range(2):
+        standby = stand_by(kernel)
+        kernel.send(ending)
+        standby.wait_for("kernel started")
+        standby.wait_for("succeeded", job="tick")
+        kernel = standby
+    stop(kernel)
+    check_log(tmp_path / "gnomon.db")
+
+
+def test_one_of_two_standbys_leads_and_the_other_waits_for_it(
+    lead: Callable[..., Gnomon], stand_by: Callable[..., Gnomon], tmp_path: Path
+) -> None:
+    leader = lead()
+    standbys = [stand_by(leader), stand_by(leader)]
+    leader.send(signal.SIGKILL)
+    for standby in standbys:
+        standby.wait_for("taking over: the log is free, the config is read again")
+    holder = (tmp_path / "gnomon.db.lock").read_text()
+    while not any(f'"pid":{standby.process.pid},' in holder for standby in standbys):
+        holder = (tmp_path / "gnomon.db.lock").read_text()
+    first, second = sorted(standbys, key=lambda one: f'"pid":{one.process.pid},' not in holder)
+    first.wait_for("kernel started")
+    second.wait_for(STANDS_BY)
+    first.send(signal.SIGKILL)
+    second.wait_for("kernel started")
+    stop(second)
+    check_log(tmp_path / "gnomon.db")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_a_standby_that_waits(
+    lead: Callable[..., Gnomon], stand_by: Callable[..., Gnomon], number: signal.Signals
+) -> None:
+    leader = lead()
+    standby = stand_by(leader)
+    standby.send(signal.SIGHUP)
+    standby.wait_for("a standby reads its config when it takes over")
+    standby.send(number)
+
+    assert standby.ends() == 0, standby.errors
+    leader.wait_for("succeeded", job="tick")
+    stop(leader)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux shows whether a process runs")
+def test_a_stopped_leader_is_named_and_a_takeover_ends_it(
+    lead: Callable[..., Gnomon], stand_by: Callable[..., Gnomon], start: Callable[..., Gnomon], tmp_path: Path
+) -> None:
+    leader = lead()
+    standby = stand_by(leader)
+    refused = start("takeover", "--yes")
+    assert refused.ends() == 1
+    assert f"is led by process {leader.process.pid} on " in refused.errors
+    assert "which is active: stop it there instead" in " ".join(refused.errors.split())
+
+    leader.send(signal.SIGSTOP)
+    said = standby.wait_for(SILENT)
+    assert said["pid"] == leader.process.pid
+    assert said["silent_since"]
+    leader.send(signal.SIGCONT)
+    standby.wait_for("the kernel that holds the log runs again", pid=leader.process.pid)
+
+    leader.send(signal.SIGSTOP)
+    standby.wait_for(SILENT)
+    takeover = start("takeover", "--yes")
+    assert takeover.ends() == 0, takeover.errors
+    assert leader.process.wait(PATIENCE) == -signal.SIGKILL
+    standby.wait_for("kernel started")
+    stop(standby)
+    check_log(tmp_path / "gnomon.db")
+
+
+async def test_a_standby_leads_with_the_config_of_the_moment(
+    lead: Callable[..., Gnomon], stand_by: Callable[..., Gnomon], start: Callable[..., Gnomon], tmp_path: Path
+) -> None:
+    leader = lead()
+    standby = stand_by(leader)
+    (tmp_path / "gnomon.toml").write_text(CONFIG.replace("200ms", "300ms"))
+    assert start("reload").ends() == 0
+    leader.send(signal.SIGKILL)
+    standby.wait_for("kernel started")
+    standby.wait_for("succeeded", job="tick")
+    stop(standby)
+
+    store = SqliteStore(tmp_path / "gnomon.db")
+    await store.open(read_only=True)
+    changes = [event for event in await store.read(limit=10_000) if event.type == "job_changed"]
+    await store.close()
+    assert len(changes) == 1  # by the reload: the standby did not put the old interval back
+
+
+def test_a_standby_declines_a_config_that_is_not_valid_any_more(
+    lead: Callable[..., Gnomon], stand_by: Callable[..., Gnomon], tmp_path: Path
+) -> None:
+    leader = lead()
+    standby = stand_by(leader)
+    (tmp_path / "gnomon.toml").write_text(CONFIG.replace("200ms", "sometimes"))
+    leader.send(signal.SIGKILL)
+
+    assert standby.ends() == 2
+    assert "sometimes" in standby.errors
