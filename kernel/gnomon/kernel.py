@@ -308,7 +308,7 @@ class Kernel(KernelQueries, OperatorCommands, AttachmentCommands):
             self._restored_jobs.restore(records=False)
             await asyncio.shield(self._journal.durable())
             return  # the runs of an earlier kernel wait for one that keeps time and knows all the jobs
-        self._restored_jobs.remove_temporary("it was temporary, and its kernel did not stop in order")
+        await self._restored_jobs.begin()
         async with self._journal.recalled(registered.job.id for registered in self._jobs):
             with garbage_collection_paused():
                 act = Act(KERNEL, "the kernel was started with these definitions")

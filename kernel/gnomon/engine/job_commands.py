@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -22,6 +22,7 @@ from gnomon.jobs.groups import unknown_group
 from gnomon.jobs.job import Job
 from gnomon.jobs.plain_functions import job_of
 from gnomon.jobs.registered import RegisteredJob, register_job
+from gnomon.scheduling.calendars import load_calendars
 
 JobLike = Job | RegisteredJob | Callable[..., Any] | str
 SHOWN = 20
@@ -58,6 +59,7 @@ class JobCommands(KernelComponents):
         **keys: Any,
     ) -> Job:
         refuse_positional(positional)
+        await _load_calendars([job], keys)
         registered = self._ordered(job, keys, temporary=temporary)
         async with self._at_rest([registered]):
             self._added_jobs.add(
@@ -99,6 +101,7 @@ class JobCommands(KernelComponents):
         reason: str | None = None,
         **changes: Any,
     ) -> Job:
+        await _load_calendars((), changes)
         known = self._added_jobs.expect_changeable(job_id, expect_version)
         temporary = self._journal.jobs[job_id].temporary
         registered = self._ordered(changed_job(known.job, changes), {}, temporary=temporary)
@@ -132,6 +135,8 @@ class JobCommands(KernelComponents):
         actor: str | None = None,
         reason: str | None = None,
     ) -> JobsDiff:
+        jobs = list(jobs)
+        await _load_calendars(jobs)
         if owner is not None:
             wanted = await self._ordered_all(jobs)
             async with self._at_rest(wanted):
@@ -173,7 +178,8 @@ class JobCommands(KernelComponents):
 
     async def _ordered_all(self, jobs: Iterable[JobLike], *, temporary: bool = False) -> list[RegisteredJob]:
         """Check all jobs of an order; JobError lists every problem."""
-        found, problems = [], []
+        jobs, found, problems = list(jobs), [], []
+        await _load_calendars(jobs)
         for number, job in enumerate(jobs, 1):
             try:
                 found.append(self._ordered(job, {}, temporary=temporary))
@@ -196,3 +202,10 @@ class JobCommands(KernelComponents):
         if (problem := unknown_group(registered.job, self._groups)) is not None:
             raise problem
         return registered
+
+
+async def _load_calendars(jobs: Iterable[object], keys: Mapping[str, object] = {}) -> None:
+    """Load the calendars that jobs of an order exclude before their schedules are built, which happens on the loop."""
+    excluded = [one for job in jobs if type(job) is Job for one in job.exclude]
+    more = keys.get("exclude")
+    await load_calendars([*excluded, *more] if type(more) is list else excluded)

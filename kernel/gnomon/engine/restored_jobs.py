@@ -22,6 +22,7 @@ from gnomon.jobs.durable import note_unserved, refers_to_job
 from gnomon.jobs.registered import RegisteredJob
 from gnomon.logs import get_logger
 from gnomon.ports import Store
+from gnomon.scheduling.calendars import load_calendars
 
 log = get_logger("gnomon.engine.restored_jobs")
 
@@ -54,6 +55,12 @@ class RestoredJobs:
         self._launcher = launcher
         self._build = build
         self._groups = groups
+
+    async def begin(self) -> None:
+        """Remove the temporary jobs of a kernel that was killed, and load what schedules of the log need."""
+        self.remove_temporary("it was temporary, and its kernel did not stop in order")
+        present = (state.definition for state in self._journal.jobs.values() if not state.removed)
+        await load_calendars(one for definition in present for one in definition.get("exclude", ()))
 
     def remove_temporary(self, reason: str) -> None:
         """Record the end of temporary jobs: when their kernel stops, or when the next one starts after a kill."""

@@ -8,13 +8,15 @@ so it must not depend on a running kernel or on a configured plugin.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from datetime import datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from importlib.metadata import entry_points
 from typing import Protocol
 
 from gnomon.errors import TriggerError
+from gnomon.threads import in_thread
 
 ENTRY_POINTS = "gnomon.calendars"
 
@@ -25,6 +27,16 @@ class Calendar(Protocol):
     def closed_until(self, moment: datetime) -> datetime | None:
         """Return the end of the closed day that a moment is on; None on an open day, or where nothing is known."""
         ...
+
+
+async def load_calendars(exclusions: Iterable[object]) -> None:
+    """Load the calendars that entries of `exclude` name, in a thread: a library of exchanges takes seconds to import.
+
+    Whoever builds the schedule afterwards finds them, or raises the error of one that is not available.
+    """
+    for name in {str(one["calendar"]) for one in exclusions if type(one) is dict and "calendar" in one}:
+        with suppress(TriggerError):
+            await in_thread(partial(find_calendar, name), "gnomon-calendar")
 
 
 @lru_cache(maxsize=256)
