@@ -55,6 +55,12 @@ def counts():
         time.sleep(0.05)
 
 
+def naps(ctx: Context, delay: str = "100ms"):
+    if ctx.snoozes < 2:
+        ctx.snooze(delay, "not ready")
+    return ctx.snoozes
+
+
 def talkative():
     print("this is not the result")
     return "this is"

@@ -116,7 +116,7 @@ async def run_job(body: Runnable, /, **kwargs: Any) -> Execution:
     from gnomon.clock import SystemClock
 
     job = make_job(body)
-    job = msgspec.structs.replace(job, kwargs={**job.kwargs, **kwargs})
+    job = msgspec.structs.replace(job, kwargs={**job.kwargs, **kwargs}, debounce=None)
     async with make_kernel(job, clock=SystemClock(), keeps_time=False) as kernel:
         triggered = await kernel.trigger(job.id, actor="test")
         return await kernel.end_of(triggered.execution.id)  # a body that snoozes has been run, too

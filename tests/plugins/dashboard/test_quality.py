@@ -24,9 +24,9 @@ from gnomon_web.dashboard.bundle import bundle as bundle_modules
 
 STATIC = Path(assets.__file__).parent / "static"
 MAX_LINES = 300
-FIRST_VISIT = 58_000
+FIRST_VISIT = 62_000
 """Compressed bytes loaded for the first view of the overview, in English."""
-TOTAL = 68_500
+TOTAL = 72_500
 """Compressed bytes of everything that the page may load."""
 MIN_COVERAGE = 0.9
 ALLOWED = [f"--allow={rule}" for rule in ("no-unused-expressions", "no-control-regex")]
