@@ -37,9 +37,10 @@ def test_an_invalid_duration_is_refused_with_an_example(written: object) -> None
         Duration.parse(written)
 
 
-@pytest.mark.parametrize(
-    "written", [-1, math.nan, math.inf, "999999999999d", 10**400, 10**5000, -timedelta(5), timedelta.max]
-)
+TOO_LARGE = [math.inf, "999999999999d", 10**400, pytest.param(10**5000, id="5,000 digits"), timedelta.max]
+
+
+@pytest.mark.parametrize("written", [-1, -timedelta(5), math.nan, *TOO_LARGE])
 def test_a_duration_is_neither_negative_nor_infinite(written: object) -> None:
     with pytest.raises(ValueError, match="expected a duration from 0 to 999999999 days"):
         Duration.parse(written)
