@@ -59,7 +59,7 @@ class KernelCondition:
         found = self._standstills()
         late, append = self.lateness_s, self._journal.append_s
         if late >= LATE_S:
-            found["starts"] = f"starts are {late:.1f} s late, and the store takes {1000 * append:.0f} ms for an append"
+            found["starts"] = f"starts are {late:.1f} s late{self._blame(append)}"
         elif append >= SLOW_APPEND_S:
             found["store"] = f"the store takes {append:.1f} s for an append"
         if (behind := self._journal.behind_s) >= BEHIND_S:
@@ -79,6 +79,17 @@ class KernelCondition:
             if (problem := self._watchdog.pauses.problem) is not None:
                 found["pause"] = problem
         return found
+
+    def _blame(self, append: float) -> str:
+        """Return what the store has to do with late starts, as far as it was measured lately."""
+        if self._journal.state != "healthy":
+            return f": the store appends nothing ({self._journal.problem})"
+        if append == 0.0:
+            return ""
+        words = (
+            f"{append:.1f} s" if append >= 1.0 else f"{1000 * append:.0f} ms" if append >= 0.001 else "less than 1 ms"
+        )
+        return f", and the store takes {words} for an append"
 
     def log_changes(self) -> None:
         """Log each problem when it appears, and when it has gone."""

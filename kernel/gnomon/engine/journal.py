@@ -86,6 +86,7 @@ class Journal:
         self._watched: dict[str, asyncio.Future[None]] = {}
         self._recalled: Counter[str] = Counter()
         self._append_s, self._commit_s = RecentValues(), RecentValues()
+        self._appending_since: float | None = None
         self._newest_at = datetime.min.replace(tzinfo=UTC)
         self.heartbeat = Heartbeat("journal", STALLED_AFTER_S)
 
@@ -239,8 +240,9 @@ class Journal:
 
     @property
     def append_s(self) -> float:
-        """The mean time that the store took for an append lately, in seconds."""
-        return self._append_s.mean
+        """How long the store took for an append lately, in seconds, or takes for the present one if that is longer."""
+        since = self._appending_since  # read once: another thread may ask
+        return max(self._append_s.mean, time.monotonic() - since if since is not None else 0.0)
 
     @property
     def commit_s(self) -> float:
@@ -320,11 +322,12 @@ class Journal:
         """Append, and retry while the store is away; recorded events wait in order."""
         backoff = Backoff(FIRST_RETRY_S, LONGEST_RETRY_S)
         while True:
-            begun = time.perf_counter()
+            begun, self._appending_since = time.perf_counter(), time.monotonic()
             self.heartbeat.begin("waits for the store to append a batch")
             try:
                 await self._store.append(batch, executions, jobs)
             except StoreUnavailableError as exc:
+                self._appending_since = None
                 log_at = log.debug if self.problem == str(exc) else log.error  # once for each outage
                 self.state, self.problem, pause = "degraded", str(exc), backoff.next()
                 log_at(
@@ -334,6 +337,7 @@ class Journal:
                 await self._keep_ends()
                 await self._clock.sleep(pause)
                 continue
+            self._appending_since = None
             self._append_s.add(time.perf_counter() - begun)
             if self.state == "degraded":
                 log.info("store available again", store=self._store.name, written=len(batch))
