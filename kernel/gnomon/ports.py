@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, ClassVar, Protocol, Self
@@ -24,7 +25,7 @@ from gnomon.domain.records import (
     Page,
     StoreHealth,
 )
-from gnomon.errors import StoreError
+from gnomon.errors import StoreError, StoreUnavailableError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -73,9 +74,15 @@ class Store(ABC):
         """Return when a kernel could try to open the log for writing, which another one had open.
 
         Called while the store is closed, by a standby that then calls `open`, and again if it is refused. A store that
-        can tell waits until the other kernel is gone, returns within 0.3 s then, and logs one that is silent.
+        can tell waits until the other kernel is gone, returns within 0.3 s then, and logs one that is silent. By
+        default `holder` tells; a server that is away is asked again.
         """
-        await asyncio.sleep(0.3)
+        while True:
+            with suppress(StoreUnavailableError):
+                holder = await self.holder()
+                if holder is None or not holder.is_active:
+                    return
+            await asyncio.sleep(0.3)
 
     def place_problem(self) -> str | None:
         """Return why a kernel could not open the store on this machine, as far as a look shows it without opening it.

@@ -34,22 +34,26 @@ async def lead_or_stand_by(
 
     `prepare` adds to a new deployment what the one of the start has.
     """
+    known = ""
     while True:
         try:
             return await lead(deployment)
         except StoreInUseError as exc:
             if prepare is None:
                 raise
-            deployment = await _wait_to_lead(deployment, exc)
+            leader = str(exc).partition(": ")[0]
+            say = log.info if leader != known else log.debug  # a server cannot always tell that its log is free
+            known = leader
+            deployment = await _wait_to_lead(deployment, leader, say)
             prepare(deployment)
 
 
-async def _wait_to_lead(deployment: Deployment, refusal: StoreInUseError) -> Deployment:
+async def _wait_to_lead(deployment: Deployment, leader: str, say: Callable[..., None]) -> Deployment:
     ignored = partial(log.info, "a standby reads its config when it takes over")
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, ignored)
-    log.info("standing by: waiting for the log of another kernel", leader=str(refusal).partition(": ")[0])
+    say("standing by: waiting for the log of another kernel", leader=leader)
     began = time.monotonic()
     await deployment.store.wait_until_free()
-    log.info("taking over: the log is free, the config is read again", waited_s=round(time.monotonic() - began, 1))
+    say("taking over: the log is free, the config is read again", waited_s=round(time.monotonic() - began, 1))
     config = deployment.config
     return assemble(load_config(config.file, for_runs=True) if config.source is not None else config)

@@ -1,0 +1,71 @@
+"""Standbys of `gnomon run` on one MongoDB."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gnomon.threads import in_thread
+from gnomon_mongo.drivers import Driver
+from gnomon_process import Gnomon
+
+CONFIG = """
+[plugins.mongo]
+uri = "{uri}"
+database = "{database}"
+lease = "2s"
+timeout = "1s"
+spool = "{spool}.db"
+[[jobs]]
+id = "tick"
+func = "time:time"
+every = "200ms"
+"""
+STANDS_BY = "standing by: waiting for the log of another kernel"
+
+
+@pytest.fixture
+def driver() -> Driver:
+    """Nothing here is about the driver."""
+    return Driver("pymongo")
+
+
+@pytest.mark.parametrize("ending", [signal.SIGKILL, signal.SIGTERM, signal.SIGSTOP])
+async def test_a_standby_leads_when_the_leader_has_ended(
+    server_uri: str, database: Any, tmp_path: Path, ending: signal.Signals
+) -> None:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GNOMON")}
+    kernels: list[Gnomon] = []
+
+    def start(name: str) -> Gnomon:
+        folder = tmp_path / name
+        folder.mkdir()
+        text = CONFIG.format(uri=server_uri, database=database.name, spool=name)
+        (folder / "gnomon.toml").write_text(text, encoding="utf-8")
+        kernels.append(Gnomon(folder, ("run", "--log-format", "json", "--standby"), environment))
+        return kernels[-1]
+
+    def take_turns() -> Gnomon:
+        leader = start("first")
+        leader.wait_for("succeeded", job="tick")
+        standby = start("second")
+        standby.wait_for(STANDS_BY)
+        leader.wait_for("succeeded", job="tick")
+        leader.send(ending)
+        standby.wait_for("kernel started")
+        standby.wait_for("succeeded", job="tick")
+        assert sum(STANDS_BY in line for line in standby.lines) == 1
+        standby.send(signal.SIGTERM)
+        assert standby.ends() == 0, standby.errors
+        return leader
+
+    try:
+        leader = await in_thread(take_turns, "standbys")
+        leader.process.kill()
+    finally:
+        for kernel in kernels:
+            kernel.close()
