@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 import msgspec
 
 from gnomon.durations import Duration
-from gnomon.errors import ConfigError
+from gnomon.errors import ConfigError, JobKeysError
 from gnomon.sourced_values import origin_of, typed
 from gnomon.text import close_match
 
@@ -118,7 +118,9 @@ def _report(
     if place is None:
         # The problem of a whole table. After another problem it may only be the consequence of a removed key.
         if not problems:
-            problems.append(f"{path}: {problem}")
+            cause = exc.__cause__
+            found_in = cause.problems if isinstance(cause, JobKeysError) else [("", problem)]
+            problems += [f"{path}.{key}: {text}" if key else f"{path}: {text}" for key, text in found_in]
         return None
     first = _FIRST_KEY.match(place)
     key = first[1] if first else None

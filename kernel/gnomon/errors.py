@@ -26,7 +26,9 @@ class TriggerError(GnomonError, ValueError):
 
 
 class JobError(GnomonError, ValueError):
-    """A job definition is not valid: its id, its function or a policy. Correct the definition."""
+    """A job definition is not valid: its id, its function or a policy, with the `key` if it is one. Correct it."""
+
+    key = ""
 
 
 class SecretError(GnomonError):
@@ -102,9 +104,9 @@ class JobExistsError(GnomonError):
 class JobKeysError(JobError):
     """Keys of an ordered job are not valid; nothing was changed. `problems` has the key and the text of each."""
 
-    def __init__(self, job_id: str, problems: list[tuple[str, str]]) -> None:
+    def __init__(self, job_id: str, problems: list[tuple[str, str]], message: str = "") -> None:
         lines = [f"{key}: {text}" if key else text for key, text in problems]
-        super().__init__("\n".join(lines) or f"the keys of the job {job_id!r} are not valid")
+        super().__init__(message or "\n".join(lines) or f"the keys of the job {job_id!r} are not valid")
         self.job_id = job_id
         self.problems = problems
 

@@ -99,6 +99,13 @@ def make_body(job: Job) -> Body:
     return body
 
 
+def blamed_on(key: str, text: str) -> JobError:
+    """Return the error about one key of a job."""
+    error = JobError(text)
+    error.key = key
+    return error
+
+
 def check_arguments(job: Job, body: Body, *, may_be_incomplete: bool = False) -> None:
     """Raise JobError for arguments that the function does not accept, before the first run.
 
@@ -107,10 +114,11 @@ def check_arguments(job: Job, body: Body, *, may_be_incomplete: bool = False) ->
     args, kwargs = body.completed(job.args, job.kwargs, None, force=False)
     problem = cached_by_function(_signature_problem, body.func, len(args), tuple(kwargs), may_be_incomplete)
     if problem is not None:
-        raise JobError(
+        text = (
             f"job {job.id!r}: {reference(body.func)} cannot be called with args={safe_repr(job.args, SHOWN)} and "
             f"kwargs={safe_repr(job.kwargs, SHOWN)}: {problem}"
         )
+        raise blamed_on("args" if job.args and not job.kwargs else "kwargs", text)
 
 
 @lru_cache(maxsize=256)
@@ -163,7 +171,8 @@ def _check_overrides(job: Job, body: Body) -> None:
     for name in body.overrides:
         if name not in known:
             hint = close_match(name, known) or f"; its arguments are {', '.join(known) or 'none'}"
-            raise JobError(f"job {job.id!r}: overrides names {name!r}, which its function does not accept{hint}")
+            text = f"job {job.id!r}: overrides names {name!r}, which its function does not accept{hint}"
+            raise blamed_on("overrides", text)
 
 
 @lru_cache(maxsize=1024)

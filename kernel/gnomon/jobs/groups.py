@@ -109,6 +109,6 @@ def unknown_group(job: Job, groups: Iterable[str]) -> JobError | None:
     known = sorted(groups)
     hint = close_match(job.group, known) or (f"; the groups are {', '.join(known)}" if known else "")
     return JobError(
-        f"job {job.id!r}: the group {job.group!r} is not defined{hint}; define it under [groups] in the config, "
-        f"{job.group} = 2, or with Kernel(groups={{{job.group!r}: 2}})"
+        f"job {job.id!r}: the group {job.group!r} is not defined{hint.removesuffix('?')}; "
+        f"define it under [groups] in the config, {job.group} = 2, or with Kernel(groups={{{job.group!r}: 2}})"
     )

@@ -87,16 +87,16 @@ def _check_keys(
     if is_whole and base is not None:
         given = {**table, "func": base.body.func}
     inherited = base.job if base is not None and not is_whole else None
-    job = rules.keys.convert(given, "", problems, warnings, inherited)
-    if job is not None:
+    job, is_converted = rules.keys.convert_rest(given, "", problems, warnings, inherited)
+    if job is not None and not is_converted:
+        rules.keys.register_rest(job, "", problems)
+        draft.problems += _unknown_upstream(job, rules)
+    elif job is not None:
         checked = msgspec.structs.replace(job, runner=None, limits=None) if is_function_wrong else job
         registered = rules.keys.register(
             checked, "", problems, warnings, timezone=rules.timezone, arguments_limit=rules.arguments_limit
         )
-        unknown = [one for one in job.after if one != job.id and not rules.exists(one)]
-        draft.problems += [
-            KeyProblem("after", f"there is no job {one!r}{close_match(one, rules.declared_ids())}") for one in unknown
-        ]
+        draft.problems += _unknown_upstream(job, rules)
         if rules.allowed is not None and not _is_same_call(table, present):
             draft.problems += _liberties(job, base, present, table["func"])
         if base is not None and registered is not None:
@@ -106,6 +106,11 @@ def _check_keys(
     draft.warnings += [_problem(text) for text in warnings]
     if draft.problems:
         draft.registered = None
+
+
+def _unknown_upstream(job: Job, rules: OrderRules) -> list[KeyProblem]:
+    unknown = [one for one in job.after if one != job.id and not rules.exists(one)]
+    return [KeyProblem("after", f"there is no job {one!r}{close_match(one, rules.declared_ids())}") for one in unknown]
 
 
 def _is_same_call(table: Table, present: Table | None) -> bool:

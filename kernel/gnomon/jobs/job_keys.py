@@ -7,7 +7,7 @@ declares. Every problem is added to a list, with its place.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -15,13 +15,17 @@ import msgspec
 from gnomon.conversion import Table, convert, unknown_key
 from gnomon.errors import ConfigError
 from gnomon.jobs.groups import unknown_group
-from gnomon.jobs.job import SCHEDULES, Job
+from gnomon.jobs.job import LIMITS_OF_SCHEDULES, NO_SCHEDULE, SCHEDULES, Job
 from gnomon.jobs.plain_secrets import plain_secrets
 from gnomon.jobs.registered import ARGUMENTS_LIMIT, JobProblem, RegisteredJob, check_job, check_schedule_and_function
 from gnomon.safe_text import is_instance
 from gnomon.sourced_values import SourcedTable, origin_of, sources_of, typed
 
-_CHECKED_ALONE = frozenset({*SCHEDULES, "timezone", "func"})
+_OWN_NAME = re.compile(r"^job '[^']*': ")
+STAND_IN = "a"
+"""The id of a job whose own is wrong."""
+MOST_ROUNDS = 5
+"""How often keys that contradict each other are left out, to look at the others."""
 JOB_KEYS = frozenset(field.encode_name for field in msgspec.structs.fields(Job))
 
 
@@ -45,7 +49,22 @@ class JobKeys:
     def convert(
         self, table: Table, place: str, problems: list[str], warnings: list[str], base: Job | None = None
     ) -> Job | None:
-        """Convert a table to a job; keys of plugins become options, missing keys come from `base`."""
+        """Convert a table to a job; keys of plugins become options, missing keys come from `base`.
+
+        What is wrong with the other keys of a table that is not valid is added to `problems`, too.
+        """
+        job, is_whole = self.convert_rest(table, place, problems, warnings, base)
+        if job is not None and not is_whole:
+            self.register_rest(job, place, problems)
+        return job if is_whole else None
+
+    def convert_rest(
+        self, table: Table, place: str, problems: list[str], warnings: list[str], base: Job | None = None
+    ) -> tuple[Job | None, bool]:
+        """Convert a table to a job, as `convert` does, and return whether it is whole.
+
+        A job that is not lacks the keys that are wrong, and serves to check the others; None where nothing is left.
+        """
         problems += [self._unknown(place, key) for key in table if key not in JOB_KEYS and key not in self._owners]
         own = _part(table, {key: value for key, value in table.items() if key in JOB_KEYS})
         if owned := self._owned(table):
@@ -55,11 +74,12 @@ class JobKeys:
             sources_of(own).pop(("func",), None)  # the id of the job, in whose place its function comes
             own = _part(own, _override(base, own))
         try:
-            return convert(own, Job, place)
+            return convert(own, Job, place), True
         except ConfigError as exc:
-            problems += exc.problems
-            problems += _further_problems(own, place, exc.problems)
-            return None
+            is_lost = keys_of(place, problems) - JOB_KEYS  # a misspelled key may be the schedule
+            problems += [text for text in exc.problems if not (is_lost and NO_SCHEDULE in text)]
+            wrong = keys_of(place, problems)
+            return _rest(own, place, wrong, problems), False
 
     def register(
         self,
@@ -85,6 +105,20 @@ class JobKeys:
                     '{ env = "NAME" } or { file = "path" } in its place'
                 )
         return registered
+
+    def register_rest(self, job: Job, place: str, problems: list[str]) -> None:
+        """Add what is wrong with a job that lacks keys, which are among `problems`."""
+        wrong = keys_of(place, problems)
+        found: list[str] = []
+        whole = job
+        if wrong & {"func", "args", "kwargs"}:  # its arguments cannot be checked
+            whole = msgspec.structs.replace(job, func=_anything, args=[], kwargs={}, runner=None, limits=None)
+            lone: list[JobProblem] = []
+            check_schedule_and_function(job, lone)
+            found += [_located(place, problem) for problem in lone]
+        self.register(whole, place, found, [])
+        found = [text.replace(f"job {STAND_IN!r}: ", "") for text in found]
+        problems += [text for text in dict.fromkeys(found) if not keys_of(place, [text]) & wrong]
 
     def with_options(self, table: Table) -> dict[str, Any]:
         """Return a table in which the keys of plugins are in `options`, as the log has them."""
@@ -123,22 +157,40 @@ class JobKeys:
 
 
 def _located(place: str, problem: JobProblem) -> str:
-    key, text = problem.key, str(problem.error)
+    key, text = problem.key, _OWN_NAME.sub("", str(problem.error))
     return f"{place}.{key}: {text.removeprefix('func ')}" if key else f"{place}: {text}"
 
 
-def _further_problems(table: Table, place: str, problems: list[str]) -> list[str]:
-    """Return the problems of the schedule and the function of a table in which other keys are wrong."""
+def keys_of(place: str, problems: Iterable[str]) -> set[str]:
+    """Return the keys of a job that problems name."""
     at = re.compile(rf"{re.escape(place)}\.(\w+)")
-    wrong = {found[1] for found in map(at.match, problems) if found is not None}
-    rest = {key: value for key, value in table.items() if key in _CHECKED_ALONE and key not in wrong}
-    try:
-        job = convert({"id": "a", "func": len} | rest, Job, place)
-    except ConfigError:  # such as two schedules, of which one may be wrong
-        return []
-    found: list[JobProblem] = []
-    check_schedule_and_function(job, found)
-    return [_located(place, problem) for problem in found]
+    missing = re.compile(rf"{re.escape(place)}: '(\w+)' is missing")
+    return {found[1] for text in problems if (found := at.match(text) or missing.match(text)) is not None}
+
+
+def _rest(own: Table, place: str, wrong: set[str], problems: list[str]) -> Job | None:
+    """Return the job that is left of a table without the keys that are wrong; add what contradicts in it."""
+    for _ in range(MOST_ROUNDS):
+        left = {key: value for key, value in own.items() if key not in wrong}
+        lacks_schedule = not any(key in left for key in SCHEDULES)
+        if lacks_schedule and (wrong & {*SCHEDULES} or wrong - JOB_KEYS):  # its key is wrong, or perhaps misspelled
+            left = {key: value for key, value in left.items() if key not in LIMITS_OF_SCHEDULES}
+        if "runner" in wrong:
+            left.pop("limits", None)
+        try:
+            job = convert({"id": STAND_IN, "func": _anything} | left, Job, place)
+        except ConfigError as exc:
+            problems += exc.problems
+            if not (more := keys_of(place, exc.problems) - wrong):
+                return None
+            wrong |= more
+        else:
+            return job
+    return None
+
+
+def _anything(*args: Any, **kwargs: Any) -> None:
+    """Accept any arguments, in the place of a function that cannot be called."""
 
 
 def _drop_empty_schedules(table: dict[str, Any], place: str, warnings: list[str]) -> None:

@@ -15,7 +15,7 @@ from gnomon.durations import Duration, decode_hook, shared_duration
 from gnomon.errors import ArgumentError, GnomonError, JobError
 from gnomon.jobs.argument_checks import refused_arguments
 from gnomon.jobs.arguments import ArgumentTypes
-from gnomon.jobs.body import SHOWN, Body, make_body
+from gnomon.jobs.body import SHOWN, Body, blamed_on, make_body
 from gnomon.jobs.callables import load_function, reference
 from gnomon.jobs.definition import convert_job
 from gnomon.jobs.job import Job
@@ -109,7 +109,7 @@ def register_job(job: Job, timezone: str, arguments_limit: int = ARGUMENTS_LIMIT
     problems: list[JobProblem] = []
     registered = check_job(job, timezone, problems, arguments_limit)
     if registered is None:
-        raise problems[0].error
+        raise problems[0].error if len(problems) == 1 else JobError("\n".join(str(error) for _, error in problems))
     return registered
 
 
@@ -124,7 +124,9 @@ def check_job(
     found = len(problems)
     trigger = _build_trigger(job, problems)
     body = _body(job, problems)
-    own = _attempt(problems, own_arguments, job, arguments_limit, body.types if body is not None else None)
+    refused: list[JobProblem] = []
+    own = _attempt(refused, own_arguments, job, arguments_limit, body.types if body is not None else None)
+    problems += [JobProblem("args" if job.args and not job.kwargs else "kwargs", error) for _, error in refused]
     definition = None
     if own is not None:
         if any(own):
@@ -159,7 +161,8 @@ def _body(job: Job, problems: list[JobProblem]) -> Body | None:
     try:
         return _runnable_body(job)
     except GnomonError as exc:
-        problems.append(JobProblem("func" if _function_error(job) is not None else "", exc))
+        own = exc.key if isinstance(exc, JobError) else ""
+        problems.append(JobProblem("func" if _function_error(job) is not None else own, exc))
     return None
 
 
@@ -194,7 +197,8 @@ def _build_trigger(job: Job, problems: list[JobProblem]) -> AnchoredTrigger | No
 def _runnable_body(job: Job) -> Body:
     body = make_body(job)
     if job.runner == "async" and not body.is_async:
-        raise JobError(f'job {job.id!r} has runner = "async", but its function is not a coroutine function')
+        text = f'job {job.id!r} has runner = "async", but its function is not a coroutine function'
+        raise blamed_on("runner", text)
     return body
 
 

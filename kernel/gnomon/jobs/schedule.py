@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime, timedelta, tzinfo
+from datetime import UTC, datetime, timedelta, tzinfo
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -78,8 +78,7 @@ def build_schedule(keys: ScheduleKeys) -> AnchoredTrigger | None:
 def check_schedule(keys: ScheduleKeys, problems: list[ScheduleProblem]) -> AnchoredTrigger | None:
     """Build the trigger as `build_schedule` does, but add every problem to `problems`."""
     zone = _attempt(problems, "timezone", parse_timezone, keys.timezone or "UTC")
-    if zone is None:
-        return None
+    zone = zone if zone is not None else UTC  # to look at the other keys
     trigger = _build_any(keys, zone, problems)
     exclusions = [
         exclusion

@@ -140,7 +140,7 @@ def test_every_problem_is_reported_at_once(problems_of: Problems, write: Write) 
         "plugin 'broken_file' cannot be imported",
         "plugins.nobody",
         "kernel.modules",
-        "jobs[1 'a b']",
+        "jobs[1 'a b'].id",
         "jobs[0 'a'].cron",
         "jobs[2 'c'].timezone",
         "jobs[2 'c'].func",
@@ -377,7 +377,7 @@ def test_what_a_kernel_would_refuse_is_a_problem_of_the_config_already(problems_
         """
     )
 
-    assert [problem.partition(":")[0] for problem in found] == ["jobs[0 'day']", "jobs[1 'sync']"]
+    assert [problem.partition(":")[0] for problem in found] == ["jobs[0 'day'].kwargs", "jobs[1 'sync'].runner"]
     assert "would be read back from the log as" in found[0]
     assert "is not a coroutine function" in found[1]
 
@@ -463,7 +463,7 @@ def test_two_declared_jobs_with_one_id_are_refused(problems_of: Problems, write:
     [
         (
             'func = "json:dumps"\nevery = 60',
-            "jobs[0 'x']: job 'x': json:dumps cannot be called with args=[] and kwargs={}",
+            "jobs[0 'x'].kwargs: json:dumps cannot be called with args=[] and kwargs={}",
         ),
         ('func = "nowhere_at_all:x"', "jobs[0 'x'].func: 'nowhere_at_all:x': there is no module 'nowhere_at_all'"),
         ('func = "time:time"\nevery = 0', "jobs[0 'x'].every: an interval must be longer than zero"),

@@ -602,9 +602,12 @@ def test_all_wrong_keys_of_a_job_are_reported() -> None:
 @pytest.mark.parametrize(
     ("keys", "problem"),
     [
-        ({"cron": "@daily", "every": "1h"}, "job: job 'x' has cron and every: give one of cron, every, at, trigger"),
+        (
+            {"cron": "@daily", "every": "1h"},
+            "job.every: job 'x' has cron and every: give one of",
+        ),
         ({"retry": {"attempts": 0}}, "job.retry: retry needs attempts >= 1"),
-        ({"limits": {"memory": 1}}, "job: job 'x' has limits"),
+        ({"limits": {"memory": 1}}, "job.limits: job 'x' has limits"),
         ({"progress_patterns": [{"match": "("}]}, "job.progress_patterns[0]: progress pattern '(' is not a valid"),
         ({"at": date(2026, 12, 1)}, "job.at: expected a time such as 2026-12-01T18:00:00+08:00, got date"),
         ({"max_instances": "x"}, "job.max_instances: expected integer, got text"),

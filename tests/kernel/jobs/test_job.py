@@ -12,7 +12,7 @@ from apscheduler.triggers.interval import IntervalTrigger
 
 from gnomon.domain.events import DeclaredStep
 from gnomon.durations import Duration
-from gnomon.errors import JobError, TriggerError
+from gnomon.errors import JobError, JobKeysError, TriggerError
 from gnomon.jobs.body import make_body
 from gnomon.jobs.callables import load_function
 from gnomon.jobs.decorator import job, jobs_in
@@ -438,3 +438,11 @@ def test_a_module_has_the_jobs_that_it_declares_itself() -> None:
     vars(module).update(proxy=Proxy(), first=first, alias=first, second=second, imported=declared("other", "elsewhere"))
 
     assert [found.id for found in jobs_in(module)] == ["first", "second"]
+
+
+def test_all_that_contradicts_itself_is_named_at_once() -> None:
+    with pytest.raises(JobKeysError) as caught:
+        Job(id="a b", func=plain, max_instances=0, priority=10**9, labels={"a b": "x"})
+
+    assert [key for key, _ in caught.value.problems] == ["id", "max_instances", "labels", "priority"]
+    assert str(caught.value).count("\n") == 3

@@ -54,7 +54,7 @@ async def test_a_preview_has_every_problem_with_its_place(serve: Any) -> None:
 
     found = answer.json
     assert (answer.status, found["ok"]) == (200, False)
-    assert {problem["key"] for problem in found["problems"]} == {"func", "cron", "overlap", "retyr"}
+    assert {problem["key"] for problem in found["problems"]} == {"id", "func", "cron", "overlap", "retyr"}
 
 
 async def test_a_preview_names_no_function_that_is_not_allowed(serve: Any) -> None:
@@ -138,7 +138,8 @@ async def test_keys_that_are_not_valid_are_all_named_and_nothing_is_added(serve:
 
     assert answer.status == 422
     assert answer.json["type"] == "/docs/problems#invalid-job"
-    assert set(answer.culprits) == {("body", "cron"), ("body", "overlap"), ("body", "retry.attempts")}
+    places = {"cron", "overlap", "retry.attempts", "kwargs"}
+    assert set(answer.culprits) == {("body", place) for place in places}
     assert jobs == []
 
 
