@@ -13,6 +13,7 @@ import msgspec
 
 from gnomon.analysis import fire_outcomes
 from gnomon.analysis.followed_times import followers, judge_followers, upstream_of
+from gnomon.analysis.holds import present_hold
 from gnomon.analysis.reconciliation import Finding, FireReconciler, JobAudit, OpenFires, Span, Unproved
 from gnomon.analysis.schedule_history import ScheduleHistory, read_history
 from gnomon.domain import events
@@ -58,7 +59,8 @@ async def audit(
     """
     head = await store.head()
     after = await fire_outcomes.position_at(store, since, head)
-    span = Span(since, until, decided_until, await fire_outcomes.newest_watermarks(store, after, head))
+    watermarks = await fire_outcomes.newest_watermarks(store, after, head)
+    span = Span(since, until, decided_until, watermarks, hold=await present_hold(store, until))
     histories = await _histories(store, job_ids, head)
     reconcilers = {job_id: FireReconciler(job_id, history, span) for job_id, history in histories.items()}
     await _reconcile(_blocks(store, job_ids, since, after, head), reconcilers, span if job_ids is None else None)

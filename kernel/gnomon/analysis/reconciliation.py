@@ -9,13 +9,13 @@ from typing import Literal
 import msgspec
 
 from gnomon.analysis.fire_outcomes import EVER, FireOutcome, Watermark
-from gnomon.analysis.schedule_history import Schedule, ScheduleHistory
+from gnomon.analysis.schedule_history import Pause, Schedule, ScheduleHistory
 from gnomon.durations import MICROSECOND
 from gnomon.scheduling.catch_up import fires, next_fire
 from gnomon.scheduling.triggers import AnchoredTrigger
 
 Problem = Literal["no_outcome", "two_outcomes", "not_named", "wrong_count"]
-Openness = Literal["paused", "undecided", "forgotten"]
+Openness = Literal["paused", "held", "undecided", "forgotten"]
 
 MOST_FINDINGS = 100
 """Findings of one job that are listed; the others are only counted."""
@@ -35,8 +35,8 @@ class Finding(msgspec.Struct, frozen=True):
 class OpenFires(msgspec.Struct, frozen=True):
     """Fires without an outcome that do not contradict the promise, for the reason in `detail`.
 
-    paused: held back until the job is resumed. undecided: nothing proves that a kernel has decided later fires.
-    forgotten: from a period of which the log was pruned.
+    paused: held back until the job is resumed. held: held back until the whole kernel is released. undecided: nothing
+    proves that a kernel has decided later fires. forgotten: from a period of which the log was pruned.
     """
 
     reason: Openness
@@ -79,6 +79,8 @@ class Span(msgspec.Struct):
     decided_until: datetime | None = None
     watermarks: Sequence[Watermark] = ()
     pruned_until: datetime | None = None
+    hold: Pause | None = None
+    """The hold that keeps the fires of all jobs back now."""
 
     def reaches(self, schedule: Schedule) -> bool:
         """Return whether a schedule was still in force when the period begins.
@@ -337,13 +339,19 @@ class _Gaps:
         if not self._may_be_open or self._history is None:
             how = f"the schedule was {self._schedule.ending} later" if self._schedule.ending else "later fires have one"
             return None, f"there is no outcome in the log, although {how}"
-        state = self._history.state
-        if state.paused:
-            reason = f": {state.paused_reason}" if state.paused_reason else ""
-            return "paused", f"held back since {state.paused_at} by {state.paused_by or 'someone'}{reason}"
+        state, hold = self._history.state, self._span.hold
+        is_held = hold is not None and fire >= hold.since
+        if state.paused and not (is_held and state.paused_at is not None and fire < state.paused_at):
+            return "paused", _held_back(state.paused_at, state.paused_by, state.paused_reason)
+        if hold is not None and is_held:
+            return "held", f"all fires are {_held_back(hold.since, hold.by, hold.reason)}"
         if self._span.is_decided(fire, self._history.position):
             return None, "there is no outcome in the log, although a kernel has decided later fires"
         return "undecided", "nothing in the log proves that a kernel has decided them yet"
+
+
+def _held_back(since: datetime | None, by: str | None, reason: str | None) -> str:
+    return f"held back since {since} by {by or 'someone'}{f': {reason}' if reason else ''}"
 
 
 def _description(outcome: FireOutcome) -> str:

@@ -365,6 +365,31 @@ class TestWhatIsOpen:
         assert openings(report) == [("paused", START + 10 * MINUTE, 6)]
         assert "by ann: holidays" in only(report).open[0].detail
 
+    async def test_fires_during_a_hold_are_held_back(self, world: World) -> None:
+        async with world.kernel(job(), job("paused")) as kernel:
+            await world.clock.advance(HOUR / 2 + MINUTE)
+            await kernel.hold(actor="ann", reason="migration")
+            await world.clock.advance(HOUR / 2)
+            await kernel.pause("paused", actor="bob")
+            await world.clock.advance(HOUR)
+        reports = [await world.audit(decided_until=world.clock.now()), await world.audit()]
+        async with world.kernel(job(), job("paused")):
+            pass
+        reports.append(await world.audit(decided_until=world.clock.now()))
+        async with world.kernel(job(), job("paused")) as kernel:
+            await kernel.release()
+            await world.clock.advance(MINUTE)
+        released = await world.audit(decided_until=world.clock.now())
+
+        held, before = ("held", START + 40 * MINUTE, 9), ("held", START + 40 * MINUTE, 3)
+        for report in reports:
+            assert report.is_proved
+            assert openings(report) == [before, ("paused", START + 70 * MINUTE, 6), held]
+            assert "all fires are held back since" in report.jobs[1].open[0].detail
+            assert "by ann: migration" in report.jobs[1].open[0].detail
+        assert released.is_proved
+        assert [one.fires for one in released.jobs] == [3, 12]
+
     async def test_fires_after_the_last_sign_of_a_kernel_are_not_decided_yet(self, world: World) -> None:
         await world.serve(job(), job("other"))
         await world.clock.advance(HOUR)
