@@ -85,6 +85,11 @@ async def load(kernel: Kernel, until: asyncio.Event) -> list[Execution]:
     return ended
 
 
+def warnings(logs: list[Any]) -> list[str]:
+    """Return what was warned about, but for the kernel's own health, which is that of the machine."""
+    return [line["event"] for line in logs if line["log_level"] == "warning" and "component" not in line]
+
+
 async def test_redis_killed_and_restarted_and_frozen_under_load_leaves_runs_alone_and_keys_right(
     server: Any, redis: Any, eventually: Eventually
 ) -> None:
@@ -159,7 +164,7 @@ async def test_a_kernel_starts_and_runs_and_stops_where_redis_is_away(idle_serve
     assert [one.status for one in executions] == ["success"] * 5
     (told,) = [line for line in logs if line["event"] == "progress cannot be written now"]
     assert f"Redis at 127.0.0.1:{idle_server.port}/0 cannot be reached" in told["problem"]
-    assert [line["event"] for line in logs if line["log_level"] == "warning"] == ["progress was not written"]
+    assert warnings(logs) == ["progress was not written"]
 
 
 async def test_what_was_not_written_before_a_stop_is_written_by_the_next_kernel(
@@ -203,9 +208,7 @@ async def test_redis_and_the_kernel_restarted_together_lose_no_end(
     with capture_logs() as logs:
         async with make_kernel(job, plugins=[again], clock=SystemClock(), store=store):
             await eventually(partial(_all_right, redis, ended))
-    assert [line["event"] for line in logs if line["log_level"] == "warning"] == [
-        "Redis has lost records, they are written again"
-    ]
+    assert warnings(logs) == ["Redis has lost records, they are written again"]
 
 
 async def test_an_older_redis_is_recognized_while_the_kernel_runs(
