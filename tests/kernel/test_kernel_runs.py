@@ -590,7 +590,7 @@ class PausedBeforeReading(VirtualClock):
         return super().monotonic()
 
 
-async def test_a_pause_at_any_moment_is_no_silence_of_a_run() -> None:
+async def test_a_pause_at_any_moment_is_no_silence_of_a_run_and_no_change_of_the_clock() -> None:
     clock = PausedBeforeReading()
 
     async def talks() -> None:
@@ -598,16 +598,18 @@ async def test_a_pause_at_any_moment_is_no_silence_of_a_run() -> None:
             await clock.sleep(60)
             current().progress(message="alive")
 
-    ends = []
-    for number in range(1, 40):
-        async with make_kernel(Job(id="talks", func=talks, silence=Duration(minutes=10)), clock=clock) as kernel:
-            run = (await kernel.trigger("talks")).execution.id
-            await clock.settle()
-            clock.number = number
-            await clock.advance(timedelta(minutes=100))
-            ends.append((await kernel.execution(run)).status)
+    ends: list[str] = []
+    with capture_logs() as logs:
+        for number in range(1, 40):
+            async with make_kernel(Job(id="talks", func=talks, silence=Duration(minutes=10)), clock=clock) as kernel:
+                run = (await kernel.trigger("talks")).execution.id
+                await clock.settle()
+                clock.number = number
+                await clock.advance(timedelta(minutes=100))
+                ends.append((await kernel.execution(run)).status)
 
     assert ends == ["success"] * len(ends)
+    assert [line for line in logs if line["event"] == "the clock was set"] == []
 
 
 async def test_time_in_which_the_kernel_did_not_run_is_no_silence_of_its_runs(

@@ -100,7 +100,7 @@ class Timetable:
         self._round = asyncio.Event()
         self._running = self._working = False
         self._lateness = RecentValues()
-        self._seen = clock.time(), clock.monotonic()
+        self._seen = self._read_clocks()
         self._jump: tuple[float, str] | None = None
         self._failed: dict[str, str] = {}
         self.heartbeat = Heartbeat("timetable", STALLED_AFTER_S)
@@ -217,7 +217,7 @@ class Timetable:
 
         Set forward, it makes fires late, as a suspended machine does: the two cannot be distinguished.
         """
-        (wall, monotonic), self._seen = self._seen, (self._clock.time(), self._clock.monotonic())
+        (wall, monotonic), self._seen = self._seen, self._read_clocks()
         passed, elapsed = self._seen[0] - wall, self._seen[1] - monotonic
         jump = timedelta(seconds=passed - elapsed)
         if abs(jump) <= JUMP:
@@ -233,6 +233,15 @@ class Timetable:
         live = (entry for entry in self._entries.values() if entry.next is not None)
         self._heap = [(_due(entry), next(self._numbers), entry) for entry in live]
         heapq.heapify(self._heap)
+
+    def _read_clocks(self) -> tuple[float, float]:
+        """Return the wall and the monotonic time of one moment: the process may be stopped between two readings."""
+        before = self._clock.monotonic()
+        while True:
+            wall, after = self._clock.time(), self._clock.monotonic()
+            if after - before <= JUMP.total_seconds():
+                return wall, after
+            before = after
 
     async def _work(self, due: Sequence[Entry], *, leads: bool) -> None:
         self._working = True
