@@ -52,6 +52,7 @@ from gnomon.engine.recovery import note_recent_starts, recover
 from gnomon.engine.refused_acts import RefusedActs
 from gnomon.engine.restored_jobs import RestoredJobs
 from gnomon.engine.start_runs import run_at_start
+from gnomon.engine.store_watch import StoreWatch
 from gnomon.engine.supervisor import Supervisor
 from gnomon.engine.timetable import Timetable
 from gnomon.errors import DeposedError, GnomonError
@@ -225,7 +226,7 @@ class Kernel(KernelQueries, OperatorCommands, AttachmentCommands):
         tasks = TaskSet(self._on_component_end)
         resources.push_async_callback(tasks.stop)
         self._start_component(self._journal.run(), "journal")
-        self._start_component(self._journal.watch_store(), "store watch")
+        self._start_component(StoreWatch(self._store, self._journal, self._facts, self.clock).run(), "store watch")
         resources.push_async_callback(self._stop_components)
         resources.push_async_callback(self._stop_plugins)
         self._build(tasks)
@@ -273,8 +274,7 @@ class Kernel(KernelQueries, OperatorCommands, AttachmentCommands):
             self._journal, self.clock, runners, self._progress, tasks, log_failures=self._log_failures
         )
         if self._blocked_loop_after_s is not None:
-            held_up = self._facts.held_up
-            self._watchdog = LoopWatchdog(self._blocked_loop_after_s, self._supervisor, asked, held_up)
+            self._watchdog = LoopWatchdog(self._blocked_loop_after_s, self._supervisor, asked, self._facts.held_up)
         self._launcher = Launcher(
             self._journal,
             self.clock,

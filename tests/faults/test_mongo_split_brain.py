@@ -141,7 +141,7 @@ async def cut_and_kill(leader: Contender, replaced: Callable[[], Awaitable[None]
 
 
 async def lose_answers(leader: Contender, replaced: Callable[[], Awaitable[None]]) -> None:
-    """Let writes reach the server whose answers are lost, then cut it off."""
+    """Swallow the answers to writes that reach the server, then cut it off."""
     leader.proxy.answers_to_swallow = 3
     await eventually(lambda: leader.proxy.answers_to_swallow == 0)
     await cut(leader, replaced)

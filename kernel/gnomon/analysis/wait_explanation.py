@@ -19,6 +19,7 @@ NEGLIGIBLE_DELAY = timedelta(seconds=1)
 """Largest delay of a start that needs no explanation."""
 NEIGHBOURS = 200
 """Events before a start among which the end of the run that freed its slot is searched."""
+CUT_OFF_RECORDED_WITHIN = timedelta(seconds=10)
 
 Found = tuple[list[str], list[Execution]]
 """Sentences, and the runs that they are about."""
@@ -78,6 +79,8 @@ class WaitExplainer:
     async def waited(self, run: Execution, since: datetime, started: Event) -> Found:
         """Find the run whose end allowed a waiting run to start."""
         waited = length(started.at - since)
+        if (held_up := await self._cut_off(since, started)) is not None:
+            return [f"It waited {waited}: {held_up.detail}."], []
         block = await self._store.read(max(started.position - NEIGHBOURS, 0), NEIGHBOURS)
         ended = [event for event in block if event.position < started.position and _frees_a_slot(event, started)]
         own = [event for event in ended if event.job_id == self._job_id and event.stream != run.id]
@@ -95,6 +98,12 @@ class WaitExplainer:
         other = await self._store.execution(cause.stream)
         words = f"It waited {waited} for {what}. {behind_words(other, self._job_id, self._when)}"
         return [words], [other] if other is not None else []
+
+    async def _cut_off(self, since: datetime, started: Event) -> events.KernelHeldUp | None:
+        """Return the fact that the store accepted no runs in that time; it is recorded when it accepts them again."""
+        facts = await self._store.job_events("", since, started.at + CUT_OFF_RECORDED_WITHIN)
+        found = (one for one in facts if isinstance(one, events.KernelHeldUp) and one.kind == "cut_off")
+        return next((one for one in found if one.until - timedelta(seconds=one.seconds) <= started.at), None)
 
     def _after(self, run: Execution) -> list[str]:
         schedule = self._history.schedule_at(run.scheduled_time)

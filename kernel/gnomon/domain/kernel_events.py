@@ -47,10 +47,11 @@ class KernelHeldUp(KernelEvent, frozen=True, kw_only=True, tag="kernel_held_up")
     """The kernel could process nothing for some seconds until `until`: `detail` is a sentence about the cause.
 
     `paused`: its process did not run. `blocked`: code outside of runs blocked its event loop, such as the trigger of
-    `held_by`. A run that blocks the loop has a `warned` event instead. At most one a minute of each kind is recorded.
+    `held_by`. `cut_off`: the store accepted no runs. A run that blocks the loop has a `warned` event instead. At most
+    one a minute of each kind is recorded.
     """
 
-    kind: Literal["paused", "blocked"]
+    kind: Literal["paused", "blocked", "cut_off"]
     seconds: float
     until: datetime
     detail: str

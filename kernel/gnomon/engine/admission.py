@@ -122,7 +122,10 @@ class Admission:
             verdict.to_cancel = list(lane.running)
             return verdict
         other, state = _in_the_way(lane)
-        return Verdict("miss", detail=f"run {other} {state}, and overlap is {job.overlap!r}", blocked_by=other)
+        detail = f"run {other} {state}, and overlap is {job.overlap!r}"
+        if lane.taken == 0 and (problem := self.closed_by) is not None:
+            detail += f"; {problem}"
+        return Verdict("miss", detail=detail, blocked_by=other)
 
     def next_to_start(self) -> Ticket | None:
         """Assign a slot to the next waiting run, jobs in turn; None where no run may start."""
@@ -261,6 +264,12 @@ class Admission:
         return job.group is None or self._group(job.group).has_room(self._monotonic())
 
     # --- slots ---
+
+    @property
+    def closed_by(self) -> str | None:
+        """Why the store accepts no runs; None where it does."""
+        health = self._store_health()
+        return None if health.accepts_runs else health.problem
 
     def _has_slot(self) -> bool:
         return self.running < self.max_running and self.is_open and self._store_health().accepts_runs

@@ -24,7 +24,6 @@ from gnomon.engine.vital_signs import Heartbeat, RecentValues
 from gnomon.errors import DeposedError, GnomonError, StoreError, StoreUnavailableError
 from gnomon.forks import forked_error
 from gnomon.logs import get_logger
-from gnomon.plugins.store_health import health_of
 from gnomon.ports import Clock, Store
 from gnomon.stores.reading import newest_time
 
@@ -41,7 +40,6 @@ CPU time however small it is: with rests a run costs 440 µs instead of 840 at 1
 190 at 5,000."""
 STALLED_AFTER_S = 60.0
 """A store has its own time limits, and says that it is away; an append that takes longer than this hangs."""
-STORE_CHECK_S = 0.5
 FULL_BATCH_EVENTS = 256
 """A batch of this size does not wait for more events."""
 LARGEST_EVENT_BYTES = 4 * 1024 * 1024
@@ -287,15 +285,12 @@ class Journal:
             self.heartbeat.rest()
             self._stop("stopped", "the kernel was stopped")
 
-    async def watch_store(self) -> None:
-        """Notice that the store has lost its log, also while nothing is written: a component of the kernel."""
-        while True:
-            await asyncio.sleep(STORE_CHECK_S)  # real time, because others change the log in real time
-            health = health_of(self._store)
-            if health.state == "lost" and self.state not in FINAL_STATES:
-                await self._keep_ends()
-                log.critical("the log was lost", store=self._store.name, problem=health.problem)
-                self._stop("deposed", health.problem or "the store has lost its log")
+    async def lose(self, problem: str) -> None:
+        """Accept no more events, because the store has lost its log; a second call changes nothing."""
+        if self.state not in FINAL_STATES:
+            await self._keep_ends()
+            log.critical("the log was lost", store=self._store.name, problem=problem)
+            self._stop("deposed", problem)
 
     async def _write(self, batch: Batch) -> None:
         written = codec.EventBatch(batch.events)

@@ -68,7 +68,7 @@ class KernelFacts:
 
     def held_up(
         self,
-        kind: Literal["paused", "blocked"],
+        kind: Literal["paused", "blocked", "cut_off"],
         seconds: float,
         until: datetime,
         detail: str,

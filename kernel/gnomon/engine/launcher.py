@@ -293,6 +293,8 @@ class Launcher:
             return
         for replaced in verdict.replaced:
             detail = f"replaced in the queue by the fire of {moment(execution.scheduled_time, UTC, milliseconds=True)}"
+            if (problem := self._admission.closed_by) is not None:
+                detail += f"; {problem}"
             self._miss_waiting(replaced, "overlap", detail)
         for running in verdict.to_cancel:
             self._supervisor.cancel(running, KERNEL, f"overlap is cancel_previous, and {execution.id} is due")

@@ -1,10 +1,18 @@
 """What the kernel does when its store is degraded: shows it, and starts nothing where the store has no room for it."""
 
+from datetime import timedelta
+
 import pytest
 
 from gnomon import Job, Kernel, kernel
+from gnomon.analysis.explain import explain
+from gnomon.domain.events import KernelHeldUp, Missed
 from gnomon.domain.records import StoreHealth
+from gnomon.durations import Duration
+from gnomon.engine import store_watch
 from gnomon.stores.memory import MemoryStore
+from gnomon.testing.clock import START, VirtualClock
+from servers import eventually
 
 
 class Degradable(MemoryStore):
@@ -13,8 +21,10 @@ class Degradable(MemoryStore):
     def __init__(self) -> None:
         super().__init__()
         self.said = StoreHealth()
+        self.asked = 0
 
     def health(self) -> StoreHealth:
+        self.asked += 1
         return self.said
 
 
@@ -57,3 +67,24 @@ async def test_runs_wait_for_a_store_that_has_no_room_and_start_when_it_has(monk
 
         store.said = StoreHealth()
         assert (await running.wait(waiting.id)).status == "success"
+
+
+async def test_explain_and_misses_cite_why_a_store_accepted_no_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store_watch, "CHECK_S", 0.001)
+    clock, store = VirtualClock(), Degradable()
+    async with Kernel(store=store, jobs=[Job(id="sync", func=nothing, every=Duration(seconds=10))], clock=clock):
+        store.said = StoreHealth("degraded", "the log is cut off", accepts_runs=False)
+        asked = store.asked
+        await eventually(lambda: store.asked > asked + 2)  # only the watch asks while nothing happens
+        await clock.advance(25)
+        store.said = StoreHealth()
+        await eventually(lambda: any(isinstance(event, KernelHeldUp) for event in store._log.values()))
+        await clock.advance(10)
+
+        fires = [await explain(store, "sync", START + timedelta(seconds=s), clock.now()) for s in (10, 20)]
+
+    waited, skipped = [" ".join(found.sentences) for found in fires]
+    assert "no run could start for 25.0 s: the log is cut off." in waited
+    assert "the log is cut off" in skipped
+    missed = next(event for event in store._log.values() if isinstance(event, Missed))
+    assert str(missed.detail).endswith("and overlap is 'skip'; the log is cut off")
