@@ -17,7 +17,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from gnomon import Duration, Event, Execution, Job, Kernel, Retry, Scheduled
+from gnomon import Cancelled, Duration, Event, Execution, Job, Kernel, Retry, Scheduled, current
 from gnomon.analysis.audit import audit
 from gnomon.domain.execution import fold
 from gnomon.domain.job_state import JobState
@@ -135,9 +135,9 @@ class MortalStore(RecordingStore):
         await super().append(events, executions, jobs)
 
 
-async def added_body(seconds: int, *, fails: bool) -> None:
+async def added_body(seconds: int, *, fails: bool, naps: int = 0) -> None:
     """Run as a job of the log, which finds it by its name."""
-    await World.present.body(seconds, fails=fails)
+    await World.present.body(seconds, fails=fails, naps=naps)
 
 
 class World:
@@ -157,8 +157,10 @@ class World:
         self.triggered = 0
         self.is_held = False
 
-    async def body(self, seconds: int, *, fails: bool) -> None:
+    async def body(self, seconds: int, *, fails: bool, naps: int = 0) -> None:
         await self.clock.sleep(seconds)
+        if current().snoozes < naps:
+            current().snooze("7m")
         if fails:
             raise ValueError("as told")
 
@@ -255,6 +257,8 @@ class World:
         manual = [event for event in self.store.recorded.of(Scheduled) if event.is_manual and event.attempt == 1]
         assert len([event for event in manual if event.cause is None]) == self.triggered
         self.check_backfills()
+        accepted = {event.stream for event in self.store.recorded.of(Scheduled)}
+        assert accepted >= {end.snoozed_to for end in self.store.recorded.of(Cancelled) if end.snoozed_to is not None}
 
     def check_backfills(self) -> None:
         """Check that each order makes at most one run for a time."""
@@ -324,8 +328,7 @@ class World:
 
     async def trigger(self, job_id: str, resume: bool) -> None:
         if job_id in self.jobs or job_id in self.added:
-            await self.kernel.trigger(job_id, resume=resume)
-            self.triggered += 1
+            self.triggered += not (await self.kernel.trigger(job_id, resume=resume)).joined
             if resume:
                 self.resumed(job_id)
 
@@ -403,7 +406,12 @@ schedules = st.one_of(
     st.none(),
 )
 policies = st.fixed_dictionaries(
-    {"kwargs": st.fixed_dictionaries({"seconds": st.sampled_from([0, 30, 500, 2000]), "fails": st.booleans()})},
+    {
+        "kwargs": st.fixed_dictionaries(
+            {"seconds": st.sampled_from([0, 30, 500, 2000]), "fails": st.booleans()},
+            optional={"naps": st.integers(1, 2)},
+        )
+    },
     optional={
         "catch_up": st.sampled_from(["latest", "all", "none"]),
         "grace": st.sampled_from([Duration(minutes=1), Duration(minutes=30)]),
@@ -414,6 +422,7 @@ policies = st.fixed_dictionaries(
         "priority": st.integers(-1, 1),
         "is_last": st.just(True),
         "timeout": st.just(Duration(minutes=10)),
+        "debounce": st.just(Duration(minutes=3)),
         "paused": st.booleans(),
     },
 )

@@ -90,7 +90,7 @@ async def _run_recorded(deployment: Deployment, job: Job, kwargs: dict[str, Any]
     from gnomon.stores.memory import MemoryStore
 
     # The next kernel would run a retry, perhaps hours later: nobody expects that of a job that was run by hand.
-    # Nor does anybody expect to wait for further triggers, which cannot reach this kernel.
+    # Further triggers, for which a debounce would wait, cannot reach this kernel.
     job = msgspec.structs.replace(job, retry=Retry(attempts=1), debounce=None)
     run = partial(_run, job_id=job.id, kwargs=kwargs, force=force)
     build = partial(build_kernel, deployment, jobs=[job], keeps_time=False)
