@@ -56,7 +56,8 @@ class Accepted(msgspec.Struct):
 class Checked(msgspec.Struct):
     """An order that was checked: its arguments merged into those of the job, and the id of its run.
 
-    `link` has the facts about the run that asks for this one, if a run does.
+    `link` has the facts about the run that asks for this one, if a run does. `window` is what this order and another
+    one must share to be one run, where the job has `debounce`.
     """
 
     order: RunOrder
@@ -64,6 +65,7 @@ class Checked(msgspec.Struct):
     labels: dict[str, str]
     identity: str
     digest: str | None
+    window: bytes | None = None
     link: dict[str, Any] = {}
 
 
@@ -168,7 +170,10 @@ class RunCommands(KernelComponents):
         if key is not None:
             check_key(key)
             digest = request_digest(job_id, order.kwargs, force=order.force, resume=order.resume, labels=order.labels)
-        return Checked(order, merged, labels, manual_execution_id(job_id, self.clock.now(), key, actor), digest)
+        window = None
+        if self._jobs[job_id].job.debounce is not None:
+            window = key_of(merged, labels, force=order.force)
+        return Checked(order, merged, labels, manual_execution_id(job_id, self.clock.now(), key, actor), digest, window)
 
     # --- accepting ---
 
@@ -223,7 +228,9 @@ class RunCommands(KernelComponents):
                 for one in orders
                 if not one.order.force and (veto := vetoes.get((one.order.job_id, now))) is not None
             }
-            orders, repeats = self._join(orders, refused, accepted, actor)
+            repeats: list[tuple[Checked, Checked]] = []
+            if any(one.window is not None for one in orders):
+                orders, repeats = self._join(orders, refused, accepted, actor)
             fitting, left = self._split(orders, refused, held, raises=when_full == "raise")
             for one in fitting:
                 accepted[one.identity] = self._record(one, now, actor, refused.get(one.identity))
@@ -246,14 +253,12 @@ class RunCommands(KernelComponents):
         repeats: list[tuple[Checked, Checked]] = []
         first: dict[tuple[str, bytes], Checked] = {}
         for one in orders:
-            job = self._job(one)
-            if job.debounce is None or one.identity in refused:
+            if one.window is None or one.identity in refused:
                 others.append(one)
                 continue
-            key = key_of(one.kwargs, one.labels, force=one.order.force)
-            if (waiting := self._launcher.debounces.waiting_run(job.id, key)) is not None:
+            if (waiting := self._launcher.debounces.waiting_run(one.order.job_id, one.window)) is not None:
                 accepted[one.identity] = self._joined(one, waiting, actor)
-            elif (before := first.setdefault((job.id, key), one)) is not one:
+            elif (before := first.setdefault((one.order.job_id, one.window), one)) is not one:
                 repeats.append((one, before))
             else:
                 others.append(one)
@@ -308,13 +313,13 @@ class RunCommands(KernelComponents):
         job = self._job(one)
         resumed = one.order.resume and self._registry.resume(job.id, actor, "the job was triggered by hand")
         facts: dict[str, Any] = {"args": job.args, "kwargs": one.kwargs, "labels": one.labels, "actor": actor}
-        facts |= {"request_digest": one.digest, **one.link}
-        if job.debounce is not None:
-            facts["not_before"] = now + job.debounce
-        execution = self._launcher.trigger(job, one.identity, now, veto, force=one.order.force, **facts)
-        if job.debounce is not None and veto is None:
-            key = key_of(one.kwargs, one.labels, force=one.order.force)
-            self._launcher.debounces.note_run(execution, key)
+        facts |= {"request_digest": one.digest, "force": one.order.force, **one.link}
+        if one.window is None or job.debounce is None:
+            return Accepted(self._launcher.trigger(job, one.identity, now, veto, **facts), resumed)
+        facts["not_before"] = now + job.debounce
+        execution = self._launcher.trigger(job, one.identity, now, veto, **facts)
+        if veto is None:
+            self._launcher.debounces.note_run(execution, one.window)
         return Accepted(execution, resumed)
 
     def _record_miss(self, one: Checked, now: datetime, actor: str | None) -> Accepted:
