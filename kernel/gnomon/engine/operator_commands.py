@@ -99,7 +99,7 @@ class OperatorCommands(KernelCommands):
         zone = timezone_or_utc(self._jobs[job_id].job.timezone)
         first, last = to_instant(since, zone), to_instant(until, zone)
         order = {"since": first, "until": last, "overlap": overlap, "rate": rate, "rerun": rerun}
-        count = self._backfills.start(job_id, order, actor, reason)
+        count = await self._backfills.start(job_id, order, actor, reason)
         await self._durable()
         return count
 

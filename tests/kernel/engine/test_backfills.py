@@ -272,5 +272,28 @@ async def test_a_trigger_that_fails_in_the_middle_of_a_backfill_ends_only_that(
 
     assert len(backfilled(gnomon_events)) == 1
     ends = [(one.runs, one.is_complete, one.reason) for one in gnomon_events.of(BackfillEnded)]
-    assert ends == [(1, False, "SystemExit: no more times")]
+    assert ends == [(1, False, "trigger hourly raised SystemExit: no more times")]
     assert "a backfill ended early" in [line["event"] for line in logs]
+
+
+async def test_the_kernel_works_on_while_the_fires_of_a_backfill_are_counted(
+    make: Make, gnomon_clock: VirtualClock, gnomon_events: EventList
+) -> None:
+    async def body() -> None: ...
+
+    async with make(job(body), Job(id="other", func=body)) as kernel:
+        order = asyncio.create_task(kernel.backfill("job", START - 20_000 * HOUR, START))
+        while not order.done():
+            await kernel.trigger("other")
+            await asyncio.sleep(0)
+        assert await order == 20_001
+        assert await kernel.stop_backfill("job")
+
+        order = asyncio.create_task(kernel.backfill("job", START - 20_000 * HOUR, START))
+        await asyncio.sleep(0)
+        await kernel.pause("job")
+        with pytest.raises(JobError, match="was changed while the fires of its backfill were counted"):
+            await order
+
+    triggered = [one for one in gnomon_events.of(Scheduled) if one.job_id == "other"]
+    assert len(triggered) > 10
