@@ -14,7 +14,7 @@ import msgspec
 from gnomon.durations import Duration
 from gnomon.errors import ConfigError, JobKeysError
 from gnomon.sourced_values import origin_of, typed
-from gnomon.text import close_match
+from gnomon.text import close_match, is_writable, shorten
 
 T = TypeVar("T", bound=msgspec.Struct)
 Table = Mapping[str, Any]
@@ -23,6 +23,8 @@ Table = Mapping[str, Any]
 _MESSAGE = re.compile(r"(?P<problem>.*?)(?: - at `\$(?P<place>.*)`)?", re.DOTALL)
 _FIRST_KEY = re.compile(r"\.([^.\[]+)")
 _STEP = re.compile(r"\.(?P<key>[^.\[]+)|\[(?P<number>\d+)\]")
+LONGEST_MESSAGE = 2_000
+"""Characters of a problem: a wrong value may have megabytes."""
 _GOT_TYPE = re.compile(r", got `\w+`$")
 LONGEST_SHOWN = 60
 """Characters of a value that a problem shows."""
@@ -72,6 +74,13 @@ def convert(raw: Table, into: type[T], path: str, directory: Path | None = None,
             if key not in remaining:
                 break
             del remaining[key]
+        except UnicodeEncodeError:
+            halves = [key for key, value in remaining.items() if not is_writable(value)]
+            problems += [f"{path}.{key}: has half a character (a lone surrogate), which is not text" for key in halves]
+            if not halves:
+                raise
+            for key in halves:
+                del remaining[key]
         else:
             break
     if problems:
@@ -129,7 +138,7 @@ def _report(
     if _GOT_TYPE.search(problem):
         finding += _shown(raw, into, place)
     message = f"{finding}{_example(problem, into, place)}"
-    message += _value_hint(into, place)
+    message = shorten(message, LONGEST_MESSAGE) + _value_hint(into, place)
     problems.append(f"{path}{place}: {message}" + (f" (from {origin})" if origin is not None else ""))
     return key
 

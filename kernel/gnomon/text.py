@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta, tzinfo
 from difflib import get_close_matches
+from typing import Any
 
 # --- text of bodies and plugins, before it is stored ---
 
@@ -13,6 +14,19 @@ from difflib import get_close_matches
 def writable(text: str) -> str:
     """Return text with everything escaped that a store cannot hold: lone surrogates and NUL characters."""
     return str.encode(text, "utf-8", "backslashreplace").decode().replace("\0", "\\x00")
+
+
+def is_writable(value: Any) -> bool:
+    """Return whether all texts in JSON data can be written: none has half a character, a lone surrogate."""
+    if isinstance(value, str):
+        try:
+            str.encode(value)
+        except UnicodeEncodeError:
+            return False
+        return True
+    if isinstance(value, Mapping):
+        return all(is_writable(key) and is_writable(nested) for key, nested in value.items())
+    return all(map(is_writable, value)) if isinstance(value, list | tuple) else True
 
 
 def shorten(text: str, limit: int) -> str:

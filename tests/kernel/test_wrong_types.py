@@ -5,11 +5,23 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from gnomon import BackgroundKernel, ExecutionQuery, GnomonError, Job, Kernel, ParameterError, RunOrder
+from gnomon import (
+    BackgroundKernel,
+    ExecutionQuery,
+    GnomonError,
+    Job,
+    JobError,
+    Kernel,
+    ParameterError,
+    RunOrder,
+    UnknownExecutionError,
+    UnknownJobError,
+)
 from gnomon.api import KernelApi
 from gnomon.client import Client
 from gnomon.clock import SystemClock
@@ -18,6 +30,7 @@ from gnomon.domain.events import LoggedIn
 from gnomon.domain.job_order import JobOrder
 from gnomon.domain.parameter_checks import checked_methods
 from gnomon.domain.records import ActionQuery, Checkpoint
+from gnomon_sqlite import SqliteStore
 
 HOURLY = Job(id="job", func="time:time", cron="0 * * * *")
 VALUES: list[Any] = [None, 7, 2.5, True, "text", b"text", ["x"], {"a": 1}, {"x"}, object(), len, int]
@@ -219,3 +232,60 @@ def test_what_cannot_be_told_from_an_annotation_is_left_to_the_method() -> None:
     assert Anything().call(1, [2], more=3) == (1, [2], None, {"more": 3})
     with pytest.raises(ParameterError, match=r"^limit: expected a timedelta"):
         Anything().call(1, 2, limit=anything(5))
+
+
+HALF = "\ud800"
+"""Half a character, as it comes from a broken text; no store and no JSON can hold it."""
+CYCLE: list[Any] = []
+CYCLE.append(CYCLE)
+LOOKED_UP = ["execution", "wait", "cancel", "history", "timing", "hide"]
+
+
+@pytest.mark.parametrize("method", LOOKED_UP)
+async def test_an_id_with_half_a_character_is_unknown(method: str, tmp_path: Path) -> None:
+    async with Kernel(store=SqliteStore(tmp_path / "gnomon.db")) as kernel:
+        with pytest.raises(UnknownExecutionError):
+            await getattr(kernel, method)(HALF)
+        with pytest.raises(UnknownExecutionError):
+            await kernel.wait_many([HALF])
+        with pytest.raises(UnknownJobError):
+            await kernel.pause(HALF)
+        assert await kernel.log(HALF) == []
+        with pytest.raises(ParameterError, match="has half a character"):
+            await kernel.executions(ExecutionQuery(job_id=HALF))
+        with pytest.raises(ParameterError, match="has half a character"):
+            await kernel.checkpoint(HALF)
+        assert kernel.health().state == "healthy"
+
+
+@pytest.mark.parametrize(
+    "key", ["at", "start", "end", "runner", "catch_up", "tags", "name", "args", "kwargs", "exclude"]
+)
+async def test_a_key_with_half_a_character_is_a_problem_of_the_key(key: str) -> None:
+    value: Any = {"tags": [HALF], "args": [HALF], "kwargs": {"a": HALF}}.get(key, HALF)
+    keys = {"func": "builtins:print", **({} if key == "at" else {"every": "1h"}), key: value}
+    async with Kernel(jobs=[HOURLY]) as kernel:
+        with pytest.raises(JobError, match=r"half a character|surrogates not allowed"):
+            await kernel.add_job(keys["func"], id="x", **{name: one for name, one in keys.items() if name != "func"})
+        preview = await kernel.preview_job({"id": "x", **keys}, trusted=True)
+
+    assert not preview.ok
+
+
+@pytest.mark.parametrize("keys", [{"args": [CYCLE]}, {"kwargs": {"a": CYCLE}}, {"tags": CYCLE}, {"schedules": CYCLE}])
+async def test_keys_that_contain_themselves_are_refused(keys: dict[str, Any]) -> None:
+    async with Kernel() as kernel:
+        preview = await kernel.preview_job({"id": "x", "func": "builtins:print", **keys}, trusted=True)
+
+    assert [problem.key for problem in preview.problems] == list(keys)
+    assert "is nested deeper than 64 levels" in preview.problems[0].detail
+
+
+async def test_a_message_repeats_no_value_of_megabytes() -> None:
+    long = "x" * 1_000_000
+    async with Kernel() as kernel:
+        wrong = {"id": long, "func": "builtins:print", "overlap": long, "labels": {long: long}, "every": long}
+        preview = await kernel.preview_job(wrong, trusted=True)
+
+    assert {problem.key for problem in preview.problems} == {"id", "overlap", "labels", "every"}
+    assert max(len(problem.detail) for problem in preview.problems) < 10_000

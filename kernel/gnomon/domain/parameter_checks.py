@@ -19,7 +19,7 @@ import msgspec
 
 from gnomon.errors import ParameterError
 from gnomon.safe_text import safe_repr
-from gnomon.text import close_match
+from gnomon.text import close_match, is_writable
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -38,6 +38,8 @@ _NAMED = {
     "keys": "a mapping such as {'func': 'app:sync', 'cron': '0 18 * * *'}",
 }
 """What is expected for parameters with these names, in words."""
+_ASKED_FOR = frozenset({"job_id", "execution_id", "triggered_by", ""})
+"""Ids, which are unknown where they cannot be written; without a name they are those of a list."""
 _NAMED_LISTS = {"jobs": "a list of jobs", "orders": "a list of orders", "execution_ids": "a list of ids of runs"}
 _LISTS = frozenset({list, tuple, set, frozenset, Iterable, Sequence})
 _WORDS: dict[Any, tuple[type | tuple[type, ...], str]] = {
@@ -132,8 +134,10 @@ def rule_of(hint: Any, name: str = "") -> Rule | None:
         rule = functools.partial(_of_items, origin, item, _NAMED_LISTS.get(name, "a list"))
     elif _is_struct(hint):
         rule = functools.partial(_of_struct, hint)
+    elif hint is str and name not in _ASKED_FOR:
+        rule = functools.partial(_of_text, _NAMED.get(name.removeprefix("."), "text"))
     elif (found := _WORDS.get(origin or hint)) is not None:
-        rule = functools.partial(_of_type, found[0], _NAMED.get(name, found[1]))
+        rule = functools.partial(_of_type, found[0], _NAMED.get(name.removeprefix("."), found[1]))
     elif isinstance(hint, type) and inspect.isabstract(hint):
         rule = functools.partial(_of_port, hint)
     return rule
@@ -154,6 +158,12 @@ def expect_each(values: Iterable[Any], struct: type[msgspec.Struct], name: str) 
 
 def _optional(rule: Rule | None) -> Rule | None:
     return None if rule is None else lambda value, place: None if value is None else rule(value, place)
+
+
+def _of_text(words: str, value: Any, place: str) -> str | None:
+    if not isinstance(value, str):
+        return _expected(place, words, value)
+    return None if is_writable(value) else f"{place}: has half a character (a lone surrogate), which is not text"
 
 
 def _of_type(types: type | tuple[type, ...], words: str, value: Any, place: str) -> str | None:
@@ -207,7 +217,7 @@ def _of_struct(struct: type[msgspec.Struct], value: Any, place: str) -> str | No
 @functools.cache
 def _field_rules(struct: type[msgspec.Struct]) -> dict[str, Rule]:
     hints = get_type_hints(struct, vars(sys.modules[struct.__module__]))
-    found = {name: rule_of(hints[name], name) for name in struct.__struct_fields__}
+    found = {name: rule_of(hints[name], f".{name}") for name in struct.__struct_fields__}
     return {name: rule for name, rule in found.items() if rule is not None}
 
 

@@ -50,6 +50,7 @@ from gnomon.plugins.plugin_set import PluginSet
 from gnomon.ports import Store
 from gnomon.scheduling.catch_up import next_fire
 from gnomon.tasks import submit
+from gnomon.text import is_writable
 
 ACTS_ON_EXECUTIONS = frozenset({"cancel", "mark_failed", "hide"})
 CONFIRM_LIMIT_S = 1.0
@@ -146,6 +147,8 @@ class KernelComponents(KernelApi):
     async def _find(self, execution_id: str) -> Execution | None:
         if (live := self._journal.live.get(execution_id)) is not None:
             return own_view(live)
+        if not is_writable(execution_id):  # no store has such an id, and some cannot be asked for it
+            return None
         with contextlib.suppress(DeposedError):  # a log that this kernel lost can still be read
             await self._durable()  # an ended run leaves the live views before its end is in the store
         return await self._store.execution(execution_id)

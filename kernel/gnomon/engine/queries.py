@@ -19,6 +19,7 @@ from gnomon.errors import UnknownExecutionError
 from gnomon.jobs.parameters import parameters_schema
 from gnomon.jobs.registered import own_job
 from gnomon.plugins.store_health import health_of
+from gnomon.text import is_writable
 
 NEEDS_ATTENTION: Final = frozenset({"degraded", "blocked", "stopped"})
 """States of plugins that are a problem of the kernel. One that is starting delays readiness only."""
@@ -68,12 +69,14 @@ class KernelQueries(KernelComponents):
 
     @on_kernel_loop
     async def history(self, execution_id: str) -> list[Event]:
-        if not (history := await self._store.stream(execution_id)):
+        if not is_writable(execution_id) or not (history := await self._store.stream(execution_id)):
             raise UnknownExecutionError(execution_id)
         return history
 
     @on_kernel_loop
     async def log(self, execution_id: str, after: int = 0, limit: int = 1000) -> list[LogLine]:
+        if not is_writable(execution_id):
+            return []
         await self._progress.flush()
         return await self._store.log(execution_id, after, limit)
 

@@ -204,7 +204,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True,
         problems: list[tuple[str, str]] = []
         if not _JOB_ID.fullmatch(self.id):
             expected = "expected 1 to 128 of A-Z a-z 0-9 . _ : - beginning with a letter or a digit"
-            problems.append(("id", f"job id {self.id!r} is not valid: {expected}"))
+            problems.append(("id", f"job id {safe_repr(self.id, 200)} is not valid: {expected}"))
         if count + bool(self.schedules) > 1:
             given = [name for name in SCHEDULES if getattr(self, name) not in (None, [])]
             several = 'several schedules are schedules = [{ cron = "0 9 * * *" }, { every = "4h" }]'

@@ -25,6 +25,7 @@ from gnomon.jobs.job import Job
 from gnomon.jobs.job_keys import JOB_KEYS, JobKeys
 from gnomon.jobs.overrides import check_overrides
 from gnomon.jobs.registered import ARGUMENTS_LIMIT, RegisteredJob
+from gnomon.json_depth import MAX_DEPTH, is_too_deep
 from gnomon.text import close_match
 
 MOST_KEYS = 200
@@ -66,6 +67,10 @@ def draft_job(table: Table, rules: OrderRules, present: Table | None = None, *, 
     name = func if isinstance(func, str) and ":" not in func else None
     base = rules.declared(name) if name is not None else None
     draft = JobDraft()
+    if deep := [key for key, value in table.items() if is_too_deep(value)]:
+        problem = f"is nested deeper than {MAX_DEPTH} levels: flatten it"
+        draft.problems += [KeyProblem(key, problem) for key in deep]
+        return draft
     if name is not None and base is None:
         draft.problems.append(_no_such_job(name, rules))
     elif base is None and isinstance(func, str) and rules.allowed is not None and not _is_same_call(table, present):

@@ -23,6 +23,7 @@ from gnomon.jobs.schedule import ScheduleProblem, check_schedule
 from gnomon.json_depth import MAX_DEPTH, is_text_too_deep, is_too_deep
 from gnomon.safe_text import safe_repr, safe_str, type_name
 from gnomon.scheduling.triggers import AnchoredTrigger
+from gnomon.text import is_writable
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -311,12 +312,16 @@ def _not_json(job: Job, problem: Exception) -> JobError:
     places = {f"args[{i}]": value for i, value in enumerate(job.args)} | {
         f"kwargs[{name!r}]": value for name, value in job.kwargs.items()
     }
-    culprits = [f"{place} is of type {type_name(value)}" for place, value in places.items() if not _is_json(value)]
+    culprits = [f"{place} {_not_json_because(value)}" for place, value in places.items() if not _is_json(value)]
     words = ", ".join(culprits) or safe_str(problem)
     return JobError(
         f"job {job.id!r}: its arguments must be JSON, because the log keeps them: {words}; pass what JSON has, "
         f"or {_HINT}"
     )
+
+
+def _not_json_because(value: Any) -> str:
+    return f"is of type {type_name(value)}" if is_writable(value) else "has half a character (a lone surrogate)"
 
 
 def _is_json(value: Any) -> bool:
