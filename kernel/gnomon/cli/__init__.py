@@ -45,6 +45,7 @@ COMMANDS = {
     "cancel": "Request that a run stops.",
     "import": "Write the jobs of another scheduler as jobs of a config.",
     "reload": "Make the running kernel read its config again.",
+    "status": "Show which kernel leads, and whether everything is well.",
     "plugins": "List the plugins and their state.",
 }
 """Commands in the order of the help. The command `x` is `command` in gnomon.cli.commands.x, or x_ for a keyword."""

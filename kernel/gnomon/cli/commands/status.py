@@ -1,0 +1,62 @@
+"""`gnomon status`: show which kernel leads, and whether everything is well."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from gnomon.cli.input.options import config_option, json_option
+from gnomon.cli.output.console import echo
+
+if TYPE_CHECKING:
+    from datetime import tzinfo
+
+    from gnomon.cli.access.deployment_status import DeploymentStatus
+
+
+@click.command("status")
+@config_option
+@json_option
+@click.pass_context
+def command(ctx: click.Context, config: Path | None, as_json: bool) -> None:
+    """Show which kernel leads, and the state of its store and its plugins.
+
+    The running kernel is asked; without one, the log says when and why the last one stopped. Exits with 0 while a
+    kernel runs and reports no problem, else with 1.
+    """
+    from gnomon.cli import EXIT_FAILURE
+    from gnomon.cli.access.deployment_status import read_status
+    from gnomon.cli.access.resolve import read_config
+    from gnomon.cli.output.json_output import print_json
+    from gnomon.scheduling.timezones import timezone_or_utc
+
+    settings = read_config(ctx, config)
+    status = asyncio.run(read_status(settings))
+    if as_json:
+        print_json(status)
+    else:
+        _print(status, timezone_or_utc(settings.kernel.timezone))
+    if not status.is_well:
+        ctx.exit(EXIT_FAILURE)
+
+
+def _print(status: DeploymentStatus, zone: tzinfo) -> None:
+    from gnomon.text import moment
+
+    echo(f"state    {status.state}" + (f": {status.problem}" if status.problem else ""))
+    for kernel in status.kernels:
+        words = f"process {kernel.pid} on {kernel.node}, version {kernel.versions.get('gnomon', 'unknown')}"
+        echo(f"kernel   {kernel.role or 'gone'}: {words}, since {moment(kernel.since, zone)}")
+        if kernel.stopped is not None:
+            echo(f"         stopped at {moment(kernel.stopped, zone)}: {kernel.reason}")
+    if status.store is not None:
+        store = status.store
+        echo(f"store    {store.name}" + (f", {store.state}" if store.state else "") + f", event {store.position:,}")
+    if status.running is not None:
+        echo(f"runs     {status.running} running, {status.waiting} waiting")
+    for plugin in status.plugins:
+        behind = f", {plugin.lag:,} events behind" if plugin.lag else ""
+        echo(f"plugin   {plugin.name}: {plugin.state}{behind}" + (f": {plugin.problem}" if plugin.problem else ""))
