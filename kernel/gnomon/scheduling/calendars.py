@@ -32,7 +32,7 @@ class Calendar(Protocol):
 async def load_calendars(exclusions: Iterable[object]) -> None:
     """Load the calendars that entries of `exclude` name, in a thread: a library of exchanges takes seconds to import.
 
-    Whoever builds the schedule afterwards finds them, or raises the error of one that is not available.
+    What builds the schedule afterwards finds them, or raises the error of one that is not available.
     """
     for name in {str(one["calendar"]) for one in exclusions if type(one) is dict and "calendar" in one}:
         with suppress(TriggerError):
