@@ -16,6 +16,7 @@ from gnomon.conversion import Secret
 TAG = "$secret"
 SOURCES = ("env", "file")
 _SCALARS = frozenset({str, int, float, bool, type(None)})
+_TEMPLATE = re.compile(r"\$\{\{?\s*(env|file|secrets?)\s*[:.]", re.IGNORECASE)
 _RESERVED = re.compile(r"\$+secret")
 
 
@@ -72,6 +73,20 @@ def references(value: Any, place: str) -> Iterator[tuple[str, SecretReference]]:
             yield where, reference
         else:
             yield from references(nested, where)
+
+
+def lookalikes(value: Any, place: str) -> Iterator[tuple[str, Any]]:
+    """Yield what was meant as a reference in arguments, and is plain data there, each with its place.
+
+    In a config `{ env = "NAME" }` is a reference; in the keys of an order `{"env": "NAME"}` would be data, as would
+    `"${env:NAME}"` be everywhere.
+    """
+    for where, nested in _items(value, place):
+        is_table = type(nested) is dict and len(nested) == 1 and isinstance(next(iter(nested.values())), str)
+        if (is_table and next(iter(nested)) in SOURCES) or (isinstance(nested, str) and _TEMPLATE.match(nested)):
+            yield where, nested
+        else:
+            yield from lookalikes(nested, where)
 
 
 def sealed(value: Any, place: str) -> Any:

@@ -17,7 +17,7 @@ import msgspec
 
 from gnomon.conversion import Table
 from gnomon.domain.job_preview import KeyProblem
-from gnomon.domain.secret_references import references
+from gnomon.domain.secret_references import lookalikes, references
 from gnomon.errors import FunctionNotAllowedError, JobError, OverrideError
 from gnomon.jobs.allowed_functions import AllowedFunctions
 from gnomon.jobs.body import Body
@@ -26,10 +26,13 @@ from gnomon.jobs.job_keys import JOB_KEYS, JobKeys
 from gnomon.jobs.overrides import check_overrides
 from gnomon.jobs.registered import ARGUMENTS_LIMIT, RegisteredJob
 from gnomon.json_depth import MAX_DEPTH, is_too_deep
+from gnomon.safe_text import safe_repr
 from gnomon.text import close_match
 
 MOST_KEYS = 200
 """Keys of an order: a problem of each is looked up among those that exist."""
+SHOWN = 80
+"""Characters of a value in a problem."""
 _CALL = ("func", "args", "kwargs", "overrides")
 _MISSING = re.compile(r"'(\w+)' is missing")
 
@@ -150,6 +153,12 @@ def _liberties(job: Job, base: RegisteredJob | None, present: Table, func: Any) 
         for where, found in _places(job.args, job.kwargs).items()
         if known.get(where) != found
     ]
+    problems += [
+        KeyProblem(where, f"{safe_repr(found, SHOWN)} looks like a reference to a secret, {_NO_SECRETS}")
+        for where, found in _lookalikes(job.args, job.kwargs).items()
+        if _lookalikes(present.get("args"), present.get("kwargs")).get(where) != found
+        and (base is None or _lookalikes(base.job.args, base.job.kwargs).get(where) != found)
+    ]
     if base is not None and (refused := _closed_argument(job, base.job, base.body, kept)) is not None:
         problems.append(refused)
     return problems
@@ -161,10 +170,15 @@ def _refusal(is_left: bool, present: Table) -> str:
             f"the job has for {present.get('func')!r} and an order may not take to another function: remove the "
             "argument too, or leave `func` as it is"
         )
-    return (
-        "orders from outside may not: declare a job that has the reference in its arguments, and name the id of that "
-        "job as `func`"
-    )
+    return f"orders from outside may not: {_DECLARE}"
+
+
+_DECLARE = "declare a job that has the reference in its arguments, and name the id of that job as `func`"
+_NO_SECRETS = f"and would be stored as it is, since orders from outside may not refer to secrets: {_DECLARE}"
+
+
+def _lookalikes(args: Any, kwargs: Any) -> dict[str, Any]:
+    return dict([*lookalikes(args, "args"), *lookalikes(kwargs, "kwargs")])
 
 
 def _places(args: Any, kwargs: Any) -> dict[str, Any]:

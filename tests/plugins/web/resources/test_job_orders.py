@@ -361,3 +361,32 @@ async def test_a_limited_token_defines_no_jobs(serve: Any) -> None:
         ]
 
     assert [answer.status for answer in answers] == [403, 403, 403]
+
+
+@pytest.mark.parametrize(
+    ("market", "place"),
+    [
+        ({"env": "TOKEN"}, "kwargs.market"),
+        ({"file": "/run/token"}, "kwargs.market"),
+        ("${env:TOKEN}", "kwargs.market"),
+        ("${{ secrets.TOKEN }}", "kwargs.market"),
+        ([{"login": {"env": "TOKEN"}}], "kwargs.market[0].login"),
+    ],
+)
+async def test_what_looks_like_a_secret_is_refused_and_not_stored_as_data(serve: Any, market: Any, place: str) -> None:
+    keys = {"id": "a", "func": f"{HERE}take", "kwargs": {"market": market}}
+    async with serve(kernel=OPEN) as ask:
+        added = await ask("POST", JOBS, json=keys)
+        preview = await ask("POST", PREVIEW, json=keys)
+        await ask("POST", JOBS, json=keys | {"kwargs": {"market": "env: x"}})
+        changed = await ask("PATCH", f"{JOBS}/a", json={"kwargs": {"market": market, "more": 1}})
+        jobs = (await ask("GET", f"{JOBS}/a")).json
+
+    assert (added.status, added.culprits) == (422, [("body", place)])
+    assert "name the id of that job as `func`" in added.json["errors"][0]["detail"]
+    assert [problem["key"] for problem in preview.json["problems"]] == [place]
+    assert changed.status == 422
+    assert jobs["kwargs"] == {"market": "env: x"}
+
+
+async def take(market: Any = None, more: int = 0) -> None: ...
