@@ -7,6 +7,7 @@ accepted are kept beside the batches (kept_ends.py).
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import sqlite3
 import time
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from bson import CodecOptions
 
 from gnomon.errors import StoreError, StoreInUseError, StoreUnavailableError
 from gnomon.files import make_private
+from gnomon.forks import abandon_in_children
 from gnomon.logs import get_logger
 from gnomon_mongo.drivers import Document
 from gnomon_mongo.write_batch import WriteBatch
@@ -82,6 +84,7 @@ class Spool:
 
     async def open(self) -> None:
         """Open or create the file; raise StoreError if it is not a spool, StoreInUseError if it is in use."""
+        abandon_in_children(self)
         self._thread = ThreadPoolExecutor(1, "gnomon-mongo-spool")
         try:
             await self._do(self._open)
@@ -105,6 +108,12 @@ class Spool:
             return self.events, self.size
         finally:
             await self.close()
+
+    def abandon(self, parent: int) -> None:  # noqa: ARG002 - every call says that the spool is not open
+        """Keep the connection for ever in a forked child: SQLite would delete the WAL of the parent at its end."""
+        self._thread = None
+        if (connection := getattr(self, "_connection", None)) is not None:
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
 
     async def belongs_to(self, log_id: str) -> None:
         """Bind the spool to a log; raise StoreError if it contains events of another one."""
