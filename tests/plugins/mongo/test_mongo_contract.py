@@ -10,11 +10,18 @@ import pytest
 
 from gnomon.ports import Store
 from gnomon.testing.contracts import StoreContract
-from gnomon_mongo import MongoStore
+from gnomon_mongo import MongoStore, retention
 from gnomon_mongo.drivers import Driver
 
 PATIENCE = timedelta(seconds=30)
 """What the contract asks for in one call takes the test's server a second or more where the machine is busy."""
+
+
+@pytest.fixture(autouse=True)
+def deletions_are_not_spaced_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small steps with long pauses, which have tests of their own, take minutes where the machine is busy."""
+    monkeypatch.setattr(retention, "PAUSE_RATIO", 0.0)
+    monkeypatch.setattr(retention, "STEP_S", 60.0)
 
 
 class TestMongoStore(StoreContract):
