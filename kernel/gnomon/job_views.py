@@ -13,13 +13,21 @@ from gnomon.jobs.job import Job
 from gnomon.jobs.overrides import Overrides
 
 
+class BackfillCounts(msgspec.Struct, frozen=True):
+    """How far a backfill is since its kernel started: runs that were made, and times that needed none."""
+
+    runs: int
+    left_out: int
+
+
 class JobView(msgspec.Struct, frozen=True):
     """A job at this moment: its definition, its state in the log, its next fire, and its runs by id.
 
     `overrides` says which arguments a command may set for one run.
     `source` names what defines the job; its `origin` is `api` where an order has added it, and `attached` for a job of
     another scheduler. `problem` is set for an added job that cannot run: it is kept, and its fires are held.
-    `lingering` runs have ended, such as by their timeout, but their bodies still run and keep their slots of the job.
+    `backfill` is set while runs are made for past fires. `lingering` runs have ended, such as by their timeout, but
+    their bodies still run and keep their slots of the job.
     """
 
     job: Job
@@ -32,6 +40,7 @@ class JobView(msgspec.Struct, frozen=True):
     origin: Origin = "code"
     source: str = ""
     problem: str | None = None
+    backfill: BackfillCounts | None = None
 
 
 class JobOrdered(msgspec.Struct, frozen=True):

@@ -84,6 +84,7 @@ class SyncClient:
     resume = _blocking(Client.resume)
     skip = _blocking(Client.skip)
     backfill = _blocking(Client.backfill)
+    count_backfill = _blocking(Client.count_backfill)
     stop_backfill = _blocking(Client.stop_backfill)
     pause_jobs = _blocking(Client.pause_jobs)
     resume_jobs = _blocking(Client.resume_jobs)

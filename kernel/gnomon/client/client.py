@@ -23,18 +23,8 @@ from gnomon.domain.execution import Execution, Status
 from gnomon.domain.parameter_checks import checked_methods
 from gnomon.domain.records import ActionPage, ActionStatus, LogLine, Page
 from gnomon.domain.run_order import RunOrder, WhenFull
-from gnomon.wire.records import (
-    BackfillAnswer,
-    BackfillStop,
-    HistoryPage,
-    HoldAnswer,
-    JobDetail,
-    JobSummary,
-    LogPage,
-    Record,
-    RecordPage,
-    SkippedFire,
-)
+from gnomon.wire.operator_answers import BackfillAnswer, BackfillStop, HoldAnswer, SkippedFire
+from gnomon.wire.records import HistoryPage, JobDetail, JobSummary, LogPage, Record, RecordPage
 from gnomon.wire.run_frame import RunFrame
 
 LINES = 1000
@@ -115,6 +105,11 @@ class Client(DefinitionCalls, StatisticsCalls):
         body = {"from": since, "to": until, "overlap": overlap, "rate": rate, "rerun": rerun}
         query = {"reason": reason}
         return (await self._session.request("POST", path, BackfillAnswer, subject=job_id, body=body, query=query)).fires
+
+    async def count_backfill(self, job_id: str, since: datetime, until: datetime) -> int:
+        """Return how many past fires a backfill of this time would look at, without beginning one."""
+        path, query = f"/scheduler/jobs/{segment(job_id)}/backfill", {"from": since, "to": until}
+        return (await self._session.request("GET", path, BackfillAnswer, subject=job_id, query=query)).fires
 
     async def stop_backfill(self, job_id: str, *, reason: str | None = None) -> bool:
         """Start no more runs of a job's backfill. False where there is none."""

@@ -30,6 +30,7 @@ class Backfill(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     rerun: bool = False
     rate: str | None = None
     actor: str | None = None
+    fires: int = 0
 
 
 class JobState(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
@@ -159,7 +160,7 @@ def _skipped(state: JobState, event: events.FireSkipped) -> None:
 
 def _backfill_started(state: JobState, event: events.BackfillStarted) -> None:
     state.backfill = Backfill(
-        event.version, event.since, event.until, event.overlap, event.rerun, event.rate, event.actor
+        event.version, event.since, event.until, event.overlap, event.rerun, event.rate, event.actor, event.fires
     )
 
 

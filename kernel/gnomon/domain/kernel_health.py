@@ -6,6 +6,7 @@ from typing import Literal
 
 import msgspec
 
+from gnomon.domain.events import Hold
 from gnomon.domain.records import JournalState
 
 PluginState = Literal["starting", "healthy", "degraded", "blocked", "stopped"]
@@ -60,7 +61,7 @@ class Health(msgspec.Struct, frozen=True):
     counts the times when a run blocked the event loop, and `loop_stalled_s` is their sum. `clock_behind_s` is how far
     the clock is behind the newest event of the log.
 
-    `groups` are the groups of jobs that share limits.
+    `groups` are the groups of jobs that share limits. `hold` is set while an operator holds all fires back.
     """
 
     state: JournalState
@@ -77,6 +78,7 @@ class Health(msgspec.Struct, frozen=True):
     store_problem: str | None = None
     problems: dict[str, str] = {}
     stalled: list[str] = []
+    hold: Hold | None = None
     is_starting: bool = False
     is_stopping: bool = False
     blocked_by: str | None = None

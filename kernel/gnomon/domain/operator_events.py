@@ -37,7 +37,8 @@ class BackfillStarted(JobEvent, frozen=True, kw_only=True, tag="backfill_started
     """An operator ordered the runs of a job for the fires of its schedule from `since` to `until`, both included.
 
     Times that have a success are left out, unless `rerun` is true. With `overlap` runs need not wait for the ones
-    before. `rate` limits how many start in a time, such as "10/m".
+    before. `rate` limits how many start in a time, such as "10/m". `fires` is the number of fires; 0 is unknown, from a
+    version that did not record it.
     """
 
     since: datetime
@@ -45,6 +46,7 @@ class BackfillStarted(JobEvent, frozen=True, kw_only=True, tag="backfill_started
     overlap: bool = False
     rerun: bool = False
     rate: str | None = None
+    fires: int = 0
 
 
 class BackfillEnded(JobEvent, frozen=True, kw_only=True, tag="backfill_ended"):

@@ -18,26 +18,25 @@ from gnomon.domain import events
 from gnomon.domain.execution import Execution, execution_id
 from gnomon.domain.job_state import Backfill
 from gnomon.domain.operator_actions import KERNEL
-from gnomon.durations import MICROSECOND
 from gnomon.engine.job_table import JobTable
 from gnomon.engine.journal import Journal
 from gnomon.engine.kernel_hold import KernelHold
 from gnomon.engine.launcher import Launcher
 from gnomon.engine.retries import retry_id
 from gnomon.errors import DeposedError, GnomonError, JobError, StoreError
+from gnomon.job_views import BackfillCounts
 from gnomon.jobs.groups import Rate
 from gnomon.jobs.job import Job
 from gnomon.logs import get_logger
 from gnomon.plugins.guards import Vetoes
 from gnomon.ports import Clock, Store
 from gnomon.safe_text import safe_str, safe_traceback, type_name
-from gnomon.scheduling.catch_up import fires
+from gnomon.scheduling.catch_up import MOST_BACKFILLED, fires_within
 from gnomon.scheduling.triggers import is_predictable
 from gnomon.tasks import ProtectedTask, TaskSet
 
 log = get_logger("gnomon.engine.backfills")
 
-MOST_FIRES = 100_000
 SLICE_FIRES = 100
 """Fires that are counted before other tasks may run."""
 MOST_AT_ONCE = 100
@@ -74,16 +73,15 @@ class Backfills:
         """Record a backfill, begin to make its runs, and return how many fires it has. UnknownJobError, JobError."""
         backfill = self._checked(job_id, order, actor)
         count = await self._count(job_id, backfill)
-        if not 0 < count <= MOST_FIRES:
-            found = "none" if not count else f"more than {MOST_FIRES:,}"
+        if not 0 < count <= MOST_BACKFILLED:
+            found = "none" if not count else f"more than {MOST_BACKFILLED:,}"
             raise JobError(
                 f"the schedule of job {job_id!r} has {found} of its fires from {order['since']} to {order['until']}"
             )
         if self._checked(job_id, order, actor) != backfill:
             raise JobError(f"job {job_id!r} was changed while the fires of its backfill were counted: order it again")
-        self._journal.record(
-            events.BackfillStarted, events.job_stream(job_id), job_id, actor=actor, reason=reason, **order
-        )
+        facts = {"actor": actor, "reason": reason, "fires": count, **order}
+        self._journal.record(events.BackfillStarted, events.job_stream(job_id), job_id, **facts)
         self._begin(self._jobs[job_id].job)
         return count
 
@@ -107,7 +105,7 @@ class Backfills:
     async def _count(self, job_id: str, backfill: Backfill) -> int:
         """Count the fires, with pauses in which the kernel works on: a cron expression takes 0.3 ms for each."""
         count = 0
-        for _ in islice(self._fires(job_id, backfill), MOST_FIRES + 1):
+        for _ in islice(self._fires(job_id, backfill), MOST_BACKFILLED + 1):
             count += 1
             if count % SLICE_FIRES == 0:
                 await asyncio.sleep(0)
@@ -131,6 +129,10 @@ class Backfills:
         self._record_end(job_id, is_complete=False, actor=actor, reason=reason)
         return True
 
+    def counts(self, job_id: str) -> BackfillCounts:
+        """Return how far the backfill of a job is."""
+        return BackfillCounts(*self._counts.get(job_id, (0, 0)))
+
     def _begin(self, job: Job) -> None:
         self._counts[job.id] = (0, 0)
         self._active[job.id] = self._tasks.create_task(self._run(job.id), f"backfill of {job.id}")
@@ -141,15 +143,10 @@ class Backfills:
         self._journal.record(events.BackfillEnded, stream, job_id, runs=runs, left_out=left_out, **facts)
 
     def _fires(self, job_id: str, backfill: Backfill) -> Iterator[datetime]:
-        """Iterate over the fires that the present schedule names; before its anchor they are counted from the begin."""
+        """Iterate over the fires that the present schedule names."""
         trigger, state = self._jobs[job_id].trigger, self._journal.jobs[job_id]
         assert trigger is not None  # noqa: S101 - callers check
-        before = backfill.since - MICROSECOND
-        anchor = min(state.anchor, before)
-        first = trigger.fire_after(before, anchor)
-        if first is not None and first <= backfill.until:
-            yield first
-            yield from fires(trigger, first, anchor, backfill.until)
+        return fires_within(trigger, state.anchor, backfill.since, backfill.until)
 
     async def _run(self, job_id: str) -> None:
         backfill = self._journal.jobs[job_id].backfill

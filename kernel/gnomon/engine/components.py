@@ -191,6 +191,7 @@ class KernelComponents(KernelApi):
             origin=registered.origin,
             source=registered.defined_by,
             problem=registered.problem,
+            backfill=self._backfills.counts(job.id) if state is not None and state.backfill is not None else None,
         )
 
     async def _durable(self) -> None:

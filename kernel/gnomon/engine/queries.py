@@ -126,6 +126,7 @@ class KernelQueries(KernelComponents):
             store_problem=store_problem,
             problems=problems,
             stalled=condition.stalled if condition is not None else [],
+            hold=self._hold.current,
             is_starting=self._is_starting,
             is_stopping=self._is_stopping,
             blocked_by=condition.blocked_by if condition is not None else None,

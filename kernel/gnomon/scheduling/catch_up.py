@@ -10,12 +10,15 @@ import msgspec
 
 from gnomon.domain.events import MissedReason
 from gnomon.domain.job_state import JobState
+from gnomon.durations import MICROSECOND
 from gnomon.errors import TriggerError
 from gnomon.scheduling.triggers import AnchoredTrigger
 
 CatchUp = Literal["latest", "all", "none"]
 
 ON_TIME = timedelta(seconds=60)
+MOST_BACKFILLED = 100_000
+"""Fires of one backfill."""
 """How late a fire may start with catch_up = "none" and no grace: a busy loop or a quick restart is not late."""
 
 
@@ -83,6 +86,16 @@ def fires(
     while fire is not None and fire <= until:
         yield fire
         fire = next_fire(trigger, fire, anchor)
+
+
+def fires_within(trigger: AnchoredTrigger, anchor: datetime, since: datetime, until: datetime) -> Iterator[datetime]:
+    """Iterate over the fires from `since` to `until`, both included; before the anchor they count from the begin."""
+    before = since - MICROSECOND
+    earliest = min(anchor, before)
+    first = trigger.fire_after(before, earliest)
+    if first is not None and first <= until:
+        yield first
+        yield from fires(trigger, first, earliest, until)
 
 
 class Backlog:

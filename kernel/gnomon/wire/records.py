@@ -16,6 +16,7 @@ from gnomon.domain.execution import Execution, Status
 from gnomon.domain.progress import ProgressView, Step
 from gnomon.domain.records import Action, LogLine
 from gnomon.json_depth import cut_value
+from gnomon.wire.operator_answers import BackfillProgress, SkippedTime
 from gnomon.wire.statistics import Counts
 
 T = TypeVar("T")
@@ -125,35 +126,6 @@ class FullRecord(Record, kw_only=True):
     events: list[JsonObject]
 
 
-class SkippedFire(msgspec.Struct, kw_only=True, frozen=True):
-    """A fire of a job that will not run, or that will after all where `skipped` is false."""
-
-    job_id: str
-    scheduled_time: datetime
-    skipped: bool
-
-
-class BackfillAnswer(msgspec.Struct, kw_only=True, frozen=True):
-    """A backfill that has begun: the number of past fires that it looks at."""
-
-    job_id: str
-    fires: int
-
-
-class BackfillStop(msgspec.Struct, kw_only=True, frozen=True):
-    """Whether a job had a backfill, which makes no more runs now."""
-
-    job_id: str
-    stopped: bool
-
-
-class HoldAnswer(msgspec.Struct, kw_only=True, frozen=True):
-    """Whether the fires of all jobs are held back, and whether this request changed that."""
-
-    held: bool
-    changed: bool
-
-
 class TriggeredRecord(Record, kw_only=True):
     """The run that a trigger led to.
 
@@ -241,7 +213,7 @@ class JobSummary(msgspec.Struct, kw_only=True):
     `origin` says where the job is defined: in the config, in code, by a plugin, or `api` for one that was added at run
     time; `source` names the file or the plugin. `owner` names the set to which it belongs then; a `temporary` one ends
     with its kernel. `version` is that of the job in the log, and its ETag. `problem` is set where the kernel cannot
-    build the job, and holds it paused.
+    build the job, and holds it paused. `backfill` is set while runs are made for past fires.
     """
 
     id: str
@@ -268,6 +240,7 @@ class JobSummary(msgspec.Struct, kw_only=True):
     temporary: bool = False
     version: int = 0
     problem: str | None = None
+    backfill: BackfillProgress | None = None
 
 
 class Policies(msgspec.Struct, kw_only=True):
@@ -298,7 +271,7 @@ class Policies(msgspec.Struct, kw_only=True):
 
 
 class JobDetail(JobSummary, kw_only=True):
-    """A job with its definition, its next fires and the number of its executions.
+    """A job with its definition, its next fires, those that operators skip, and the number of its executions.
 
     `definition` has the keys that differ from the defaults, as an order or a config has them.
     """
@@ -309,6 +282,7 @@ class JobDetail(JobSummary, kw_only=True):
     kwargs: dict[str, Any] = {}
     policies: Policies = msgspec.field(default_factory=Policies)
     next_run_times: list[datetime] = []
+    skips: list[SkippedTime] = []
     schedule: str = ""
     timezone: str | None = None
     statistics: Counts | None = None

@@ -10,6 +10,7 @@ import msgspec
 from aiohttp import web
 
 from gnomon import GnomonError
+from gnomon.domain.events import Hold
 from gnomon.domain.kernel_health import GroupHealth, Health, PluginHealth
 from gnomon_web.app_keys import AUTHENTICATOR, IDENTITY, KERNEL
 from gnomon_web.http.routes import Answer, Route
@@ -53,11 +54,19 @@ class GroupReport(msgspec.Struct, kw_only=True):
     opens_in: float | None = None
 
 
+class HoldReport(msgspec.Struct, kw_only=True):
+    """Who holds the fires of all jobs back, since when and why."""
+
+    since: datetime
+    actor: str | None
+    reason: str | None
+
+
 class HealthReport(msgspec.Struct, kw_only=True):
     """The kernel's health: `ok`, `degraded` when it works but needs attention, `starting`, `stopping`, or `failed`.
 
     `running`: it keeps time and starts runs. `state` is the same as a number, 1 or 0, as APScheduler counts. `groups`
-    are for viewers of all jobs, and empty for all others.
+    are for viewers of all jobs, and empty for all others. `hold` is for viewers, while all fires are held back.
     """
 
     status: ComponentState
@@ -66,6 +75,7 @@ class HealthReport(msgspec.Struct, kw_only=True):
     timestamp: datetime
     components: list[Component]
     groups: list[GroupReport] = []
+    hold: HoldReport | None = None
 
 
 def routes() -> list[Route]:
@@ -100,7 +110,8 @@ def _answer(request: web.Request, components: list[Component]) -> Answer[HealthR
     states = {component.state for component in components}
     status = next(state for state in WORST_FIRST if state in states)
     identity = request[IDENTITY]
-    sees_all = identity.scope is None and (request.app[AUTHENTICATOR].is_open or identity.may("viewer"))
+    is_viewer = request.app[AUTHENTICATOR].is_open or identity.may("viewer")
+    sees_all = identity.scope is None and is_viewer
     if not sees_all:
         components = [msgspec.structs.replace(one, problem=None, execution_id=None) for one in components]
     is_available = status in {"ok", "degraded"}
@@ -114,8 +125,13 @@ def _answer(request: web.Request, components: list[Component]) -> Answer[HealthR
         timestamp=kernel.clock.now(),
         components=components,
         groups=[_group(group) for group in health.groups] if sees_all else [],
+        hold=_hold(health.hold) if is_viewer else None,
     )
     return Answer(report, status=200 if is_available else 503)
+
+
+def _hold(hold: Hold | None) -> HoldReport | None:
+    return HoldReport(since=hold.since, actor=hold.actor, reason=hold.reason) if hold is not None else None
 
 
 def _group(group: GroupHealth) -> GroupReport:

@@ -14,6 +14,7 @@ from gnomon.jobs.overrides import Overrides
 from gnomon.logs import get_logger
 from gnomon.safe_text import safe_str
 from gnomon.scheduling.catch_up import next_fire
+from gnomon.wire.operator_answers import BackfillProgress, SkippedTime
 from gnomon.wire.records import LastExecution, Policies
 from gnomon_web.resources.schedule_text import describe_schedule
 
@@ -52,10 +53,21 @@ def summary_fields(view: JobView, last: LastExecution | None) -> dict[str, Any]:
         "temporary": state.temporary,
         "version": state.version,
         "problem": view.problem,
+        "backfill": _backfill(view),
     }
 
 
-def detail_fields(view: JobView, last: LastExecution | None) -> dict[str, Any]:
+def _backfill(view: JobView) -> BackfillProgress | None:
+    order, counts = view.state.backfill, view.backfill
+    if order is None:
+        return None
+    names = ("since", "until", "overlap", "rerun", "rate", "actor")
+    runs, left_out = (counts.runs, counts.left_out) if counts is not None else (0, 0)
+    facts = {name: getattr(order, name) for name in names}
+    return BackfillProgress(**facts, fires=order.fires or None, runs=runs, left_out=left_out)
+
+
+def detail_fields(view: JobView, last: LastExecution | None, now: datetime) -> dict[str, Any]:
     """Return the fields of a JobDetail but for its counts."""
     job = view.job
     return summary_fields(view, last) | {
@@ -65,6 +77,11 @@ def detail_fields(view: JobView, last: LastExecution | None) -> dict[str, Any]:
         "kwargs": job.kwargs,
         "policies": _policies(job, view.overrides),
         "next_run_times": _next_fires(view),
+        "skips": [
+            SkippedTime(scheduled_time=skip.at, actor=skip.actor, reason=skip.reason)
+            for skip in view.state.skips
+            if skip.at > now
+        ],
         "schedule": describe_schedule(job)[0],
         "timezone": job.timezone,
     }

@@ -127,7 +127,9 @@ async def job_detail(request: web.Request, view: JobView) -> JobDetail:
     """Return the details of a job."""
     job_id = view.job.id
     last = await request.app[LAST_EXECUTIONS].of([job_id])
-    return JobDetail(**detail_fields(view, last[job_id]), statistics=await count(kernel_of(request), job_id))
+    kernel = kernel_of(request)
+    fields = detail_fields(view, last[job_id], kernel.clock.now())
+    return JobDetail(**fields, statistics=await count(kernel, job_id))
 
 
 def etag(version: int) -> str:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import datetime
 from typing import Any
 
 import msgspec
 from aiohttp import web
 
+from gnomon import JobError
 from gnomon.domain.bulk_acts import ActOutcome, JobSelection, RunSelection
-from gnomon.wire.records import BackfillAnswer, BackfillStop, HoldAnswer, SkippedFire
+from gnomon.scheduling.catch_up import MOST_BACKFILLED, fires_within
+from gnomon.scheduling.exclusions import to_instant
+from gnomon.scheduling.timezones import timezone_or_utc
+from gnomon.scheduling.triggers import is_predictable
+from gnomon.wire.operator_answers import BackfillAnswer, BackfillStop, HoldAnswer, SkippedFire
 from gnomon_web.app_keys import actor_of, kernel_of
 from gnomon_web.http.routes import Route
 from gnomon_web.resources.parameters import ActionReason
@@ -20,6 +26,16 @@ class FireToSkip(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_field
 
     fire: datetime | None = None
     undo: bool = False
+
+
+FIRES_AT_A_TIME = 100
+
+
+class Period(msgspec.Struct, kw_only=True, frozen=True):
+    """The time from `from` to `to`, both included; without an offset in the zone of the job."""
+
+    since: datetime = msgspec.field(name="from")
+    until: datetime = msgspec.field(name="to")
 
 
 class Span(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
@@ -43,6 +59,11 @@ def routes() -> list[Route]:
     return [
         Route(path="/scheduler/jobs/{job_id}/skip", handler=skip, **many),
         Route(path="/scheduler/jobs/{job_id}/backfill", handler=backfill, **(many | {"status": 202})),
+        Route(
+            path="/scheduler/jobs/{job_id}/backfill",
+            handler=count_backfill,
+            **(many | {"method": "GET", "role": "viewer", "errors": (404, 422)}),
+        ),
         Route(path="/scheduler/jobs/{job_id}/backfill/stop", handler=stop_backfill, **many),
         Route(path="/scheduler/jobs/pause", handler=pause_jobs, **many),
         Route(path="/scheduler/jobs/resume", handler=resume_jobs, **many),
@@ -74,6 +95,23 @@ async def backfill(request: web.Request, job_id: str, query: ActionReason, body:
         reason=query.reason,
     )
     return BackfillAnswer(job_id=job_id, fires=fires)
+
+
+async def count_backfill(request: web.Request, job_id: str, query: Period) -> BackfillAnswer:
+    """Return how many fires a backfill of this time would look at, without beginning one."""
+    view = await kernel_of(request).job(job_id)
+    trigger = view.job.build_trigger()
+    if trigger is None or not is_predictable(trigger):
+        raise JobError(f"job {job_id!r} has no schedule whose past fires can be computed: there is nothing to backfill")
+    zone = timezone_or_utc(view.job.timezone)
+    count = 0
+    for _ in fires_within(trigger, view.state.anchor, to_instant(query.since, zone), to_instant(query.until, zone)):
+        count += 1
+        if count > MOST_BACKFILLED:
+            raise JobError(f"a backfill has at most {MOST_BACKFILLED:,} fires, and the schedule of job {job_id!r} more")
+        if count % FIRES_AT_A_TIME == 0:
+            await asyncio.sleep(0)  # other requests are answered in between
+    return BackfillAnswer(job_id=job_id, fires=count)
 
 
 async def stop_backfill(request: web.Request, job_id: str, query: ActionReason) -> BackfillStop:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import math
 import re
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -12,6 +14,7 @@ from axe_playwright_python.async_playwright import Axe
 from axe_playwright_python.base import AXE_SCRIPT
 from playwright.async_api import expect
 
+from gnomon import Job
 from gnomon_web.dashboard.assets import build
 
 AXE = Axe(f"if (!window.axe) {{ {AXE_SCRIPT} }}")  # half a megabyte, so once per page
@@ -31,6 +34,10 @@ VIEWS = [
 STILL = {"reduced_motion": "reduce"}
 """Without it the buttons fade into the colours of another theme, and axe measures colours in between."""
 PANELS = ["/jobs?panel=system", "/jobs?panel=keys"]
+
+
+async def waits() -> None:
+    await asyncio.Event().wait()
 
 
 async def addresses(window: Any) -> dict[str, str]:
@@ -87,6 +94,33 @@ async def test_dialogs_the_login_and_the_first_visit_violate_no_rule(open_page: 
     for url in [(await serve(guarded=True)).url, (await serve()).url]:
         other = await open_page(url, "/", color_scheme="dark", allowed=("HTTP Authentication failed",), **STILL)
         assert await violations(other) == []
+
+
+async def test_acts_of_operators_violate_no_rule_and_work_with_the_keyboard(open_page: Any, serve: Any) -> None:
+    served = await serve(Job(id="tick", func=waits, cron="0 0 1 1 *", timezone="UTC"))
+    await served.kernel.trigger("tick")
+    await served.kernel.backfill("tick", datetime(2020, 1, 1, tzinfo=UTC), datetime(2022, 1, 1, tzinfo=UTC))
+    await served.kernel.skip("tick", reason="stocktaking")
+    await served.kernel.hold(reason="moving house")
+    window = await open_page(served.url, "/jobs/tick")
+    page, form = window.page, window.page.locator("dialog[open]")
+    await expect(page.locator(".times .skipped")).to_be_visible()
+    await expect(page.locator(".backfill")).to_be_visible()
+    await expect(page.locator(".held")).to_be_visible()
+    for scheme in ("light", "dark"):
+        await page.emulate_media(color_scheme=scheme)
+        assert await violations(window) == [], scheme
+    for name in ("Skip", "Backfill", "Stop backfill", "Release fires"):
+        await page.get_by_role("button", name=name, exact=True).focus()
+        await page.keyboard.press("Enter")
+        await expect(form).to_be_visible()
+        assert await violations(window) == [], name
+        await page.keyboard.press("Escape")
+        await expect(page.get_by_role("button", name=name, exact=True)).to_be_focused()
+    await window.follow("/runs")
+    await page.get_by_role("button", name="Cancel these runs").press("Enter")
+    await expect(form).to_be_visible()
+    assert await violations(window) == []
 
 
 async def test_every_view_fits_narrow_screens_and_fingers(open_page: Any, day: str) -> None:

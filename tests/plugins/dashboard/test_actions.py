@@ -325,18 +325,17 @@ async def test_failures_of_a_bulk_action_are_listed_by_job(open_page: Any, serve
     window = await open_page(served.url, "/jobs", allowed=("Failed to load resource",))
     page = window.page
     await page.route(
-        "**/job1/pause",
+        "**/scheduler/jobs/pause",
         lambda route: route.fulfill(
-            status=503,
-            content_type="application/problem+json",
-            body='{"title":"Unavailable","status":503,"detail":"the store is away"}',
+            content_type="application/json",
+            body='[{"id":"job0","changed":true,"error":null},{"id":"job1","changed":false,"error":"it is gone"}]',
         ),
     )
 
     await page.get_by_role("button", name="Pause 3").click()
     await dialog_button(page, "Pause 3 jobs")
 
-    await expect(page.get_by_role("alert")).to_have_text("job1: the store is away")
+    await expect(page.get_by_role("alert")).to_have_text("job1: it is gone")
 
 
 async def test_the_name_and_note_of_a_job_are_edited(open_page: Any, serve: Any) -> None:

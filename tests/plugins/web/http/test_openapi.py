@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from gnomon import Context
+from gnomon import Context, Job
+from gnomon_stats import StatsPlugin
 from servers import find_chromium, missing
 
 METHODS = {"get", "post", "put", "patch", "delete"}
@@ -48,7 +49,7 @@ async def test_the_router_and_the_document_are_equal(serve: Any) -> None:
 
 async def test_the_reference_has_every_call_with_its_role(serve: Any) -> None:
     page = (Path(__file__).parents[4] / "docs/reference/http.md").read_text(encoding="utf-8")
-    async with serve(tick) as ask:
+    async with serve(tick, plugins=[StatsPlugin()]) as ask:
         document = (await ask("GET", "/openapi.json")).json
 
     told = set(re.findall(r"^\| `(\w+) (/\S+)` \| (\w+) \|", page, re.MULTILINE))
@@ -89,17 +90,21 @@ async def test_every_reference_in_the_document_resolves(serve: Any) -> None:
     assert not [name for kind, name in found if name not in answer.json["components"][kind]]
 
 
+PARAMETERS = {"/scheduler/jobs/{job_id}/backfill": {"from": "2026-01-01T00:00:00Z", "to": "2026-01-01T06:00:00Z"}}
+"""Parameters of the calls that need some."""
+
+
 async def test_answers_are_as_they_are_described(serve: Any) -> None:
     """Whole answers, key by key: the fuzzer sees mostly empty lists."""
     import jsonschema_rs as jsonschema  # comes with schemathesis
 
-    async with serve(tick, works, breaks) as ask:
+    async with serve(tick, Job(id="works", func=works, cron="0 0 1 1 *"), breaks) as ask:
         document = (await ask("GET", "/openapi.json")).json
         for job in ("tick", "works", "breaks"):
             last = await ask.kernel.wait((await ask.kernel.trigger(job)).execution.id)
         paths = [path for path, methods in document["paths"].items() if "get" in methods]
         answers = {
-            path: await ask("GET", path.format(job_id="works", execution_id=last.id))
+            path: await ask("GET", path.format(job_id="works", execution_id=last.id), params=PARAMETERS.get(path))
             for path in paths
             if not path.startswith(("/ws/", "/metrics", "/openapi"))
         }

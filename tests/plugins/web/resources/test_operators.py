@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from gnomon import Job
@@ -23,12 +23,19 @@ def hourly(**keys: Any) -> Job:
     return Job(**given)
 
 
+def utc(at: datetime) -> str:
+    return at.isoformat().replace("+00:00", "Z")
+
+
 async def test_a_fire_is_skipped(serve: Any) -> None:
     async with serve(hourly()) as ask:
         before = (await ask("GET", "/scheduler/jobs/tick")).json["next_run_times"]
         first = (await ask("POST", "/scheduler/jobs/tick/skip?reason=full")).json
         later = (await ask("POST", "/scheduler/jobs/tick/skip", json={"fire": before[2]})).json
         after = (await ask("GET", "/scheduler/jobs/tick")).json
+        await ask.kernel.skip("tick", datetime.fromisoformat(before[1]), actor="ann", reason="holiday")
+        skips = (await ask("GET", "/scheduler/jobs/tick")).json["skips"]
+        await ask.kernel.skip("tick", datetime.fromisoformat(before[1]), undo=True)
         unknown = await ask("POST", "/scheduler/jobs/tick/skip", json={"fire": "2020-01-01T00:00:00Z"})
         missing = await ask("POST", "/scheduler/jobs/tock/skip")
         await ask("POST", "/scheduler/jobs/tick/skip", json={"fire": before[2], "undo": True})
@@ -37,6 +44,8 @@ async def test_a_fire_is_skipped(serve: Any) -> None:
     assert first == {"job_id": "tick", "scheduled_time": first["scheduled_time"], "skipped": True}
     assert later["skipped"] is True
     assert after["next_run_times"][:2] == [before[1], before[3]]
+    assert [one["scheduled_time"] for one in after["skips"]] == [before[0], before[2]]
+    assert skips[1] == {"scheduled_time": before[1], "actor": "ann", "reason": "holiday"}
     assert after["next_run_time"] == before[1]
     assert undone[:2] == before[1:3]
     assert (unknown.status, missing.status) == (422, 404)
@@ -48,7 +57,9 @@ async def test_all_jobs_are_held_and_released(serve: Any) -> None:
         held = (await ask("POST", "/scheduler/hold?reason=migration", as_="operator")).json
         again = (await ask("POST", "/scheduler/hold", as_="operator")).json
         health = (await ask("GET", "/readyz", as_="viewer")).json
+        stranger = (await ask("GET", "/readyz")).json
         released = (await ask("POST", "/scheduler/release", as_="operator")).json
+        later = (await ask("GET", "/readyz", as_="viewer")).json
         history = (await ask("GET", "/scheduler/history", as_="viewer")).json["history"]
 
     assert refused.status == 403
@@ -57,6 +68,8 @@ async def test_all_jobs_are_held_and_released(serve: Any) -> None:
     [part] = [part for part in health["components"] if part["name"] == "hold"]
     assert "by operator (migration)" in part["problem"]
     assert health["status"] == "degraded"
+    assert (health["hold"]["actor"], health["hold"]["reason"]) == ("operator", "migration")
+    assert (stranger["hold"], later["hold"]) == (None, None)
     acts = [(one["action"], one["user"] if "user" in one else one["actor"]) for one in history]
     assert acts[:2] == [("release", "operator"), ("hold", "operator")]
 
@@ -93,17 +106,28 @@ async def test_past_fires_are_run_and_the_backfill_is_stopped(serve: Any, gnomon
     until = gnomon_clock.now()
     span = {"from": (until - timedelta(hours=3)).isoformat(), "to": until.isoformat()}
     async with serve(hourly(), hourly(id="slow", func=waits)) as ask, Client(ask.web.url) as client:
+        counted = await ask("GET", "/scheduler/jobs/tick/backfill", params=span)
+        nothing = await ask("GET", "/scheduler/jobs/tick/backfill", params=span | {"from": span["to"]})
+        assert await client.count_backfill("tick", until - timedelta(hours=3), until) == 4
+        assert (await ask.kernel.job("tick")).state.backfill is None
         answer = await ask("POST", "/scheduler/jobs/tick/backfill?reason=late", json={**span, "overlap": True})
         while (await ask.kernel.job("tick")).state.backfill is not None:  # noqa: ASYNC110 - its task has no signal
             await asyncio.sleep(0)
         runs = (await ask("GET", "/scheduler/executions?job_id=tick")).json["items"]
         assert await client.backfill("slow", until - timedelta(hours=3), until, rate="1/h") == 4
+        while (progress := (await ask("GET", "/scheduler/jobs/slow")).json["backfill"])["runs"] < 1:  # noqa: ASYNC110
+            await asyncio.sleep(0)
         stopped = (await client.stop_backfill("slow"), await client.stop_backfill("slow"))
         wrong = await ask("POST", "/scheduler/jobs/tick/backfill", json={"from": span["from"]})
         future = await ask("POST", "/scheduler/jobs/tick/backfill", json={**span, "to": "2999-01-01T00:00:00Z"})
         missing = await ask("POST", "/scheduler/jobs/tock/backfill", json=span)
 
     assert (answer.status, answer.json) == (202, {"job_id": "tick", "fires": 4})
+    assert (counted.status, counted.json) == (200, answer.json)
+    assert nothing.json["fires"] == 1
+    assert (progress["from"], progress["to"]) == (utc(until - timedelta(hours=3)), utc(until))
+    facts = {name: progress[name] for name in ("fires", "runs", "left_out", "rate", "overlap", "rerun")}
+    assert facts == {"fires": 4, "runs": 1, "left_out": 0, "rate": "1/h", "overlap": False, "rerun": False}
     assert [run["cause"] for run in runs] == ["backfill"] * 4
     assert len({run["scheduled_time"] for run in runs}) == 4
     assert stopped == (True, False)

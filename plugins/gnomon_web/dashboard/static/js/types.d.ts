@@ -110,6 +110,24 @@ export interface Tools {
   clean: typeof import('./model/sanitize.js').clean;
 }
 
+/** What the module of the operators' dialogs gets from the page. */
+export interface Desk extends Tools {
+  fullMoment: typeof import('./i18n/format.js').fullMoment;
+  ask: typeof import('./components/dialog.js').ask;
+  toast: typeof import('./components/toasts.js').toast;
+  get: typeof import('./model/api.js').get;
+  post: typeof import('./model/api.js').post;
+  send: typeof import('./model/commands.js').operate;
+  jobName: typeof import('./model/store.js').jobName;
+}
+
+/** A fire to come that does not run. */
+export interface Skipped {
+  scheduled_time: string;
+  actor: string | null;
+  reason: string | null;
+}
+
 export interface KeyProblem {
   key: string;
   detail: string;
@@ -146,6 +164,8 @@ export interface Job {
   /** Ended runs whose code is still running. */
   lingering?: string[];
   next_run_times?: string[];
+  skips?: Skipped[];
+  backfill?: { from: string; to: string; fires: number | null; runs: number; left_out: number } | null;
   schedule?: string;
   func?: string;
   args?: unknown[];
@@ -208,6 +228,7 @@ export interface Component {
 export interface Health {
   status?: Component['state'];
   components?: Component[];
+  hold?: { since: string; actor: string | null; reason: string | null } | null;
   groups?: { name: string; limit: number | null; rate: string | null; running: string[]; waiting: number }[];
 }
 

@@ -179,7 +179,7 @@ export function askDescribe(job) {
 export function askAllPaused(ids, paused) {
   const act = async () => {
     const failed = await commands.setAllPaused(ids, paused);
-    if (failed.length > 0) throw new Error(failed.map(({ id, error }) => `${id}: ${error.message}`).join('\n'));
+    if (failed.length > 0) throw new Error(failed.map(({ id, error }) => `${id}: ${error}`).join('\n'));
     toast(t(paused ? 'done.pause.all' : 'done.resume.all', { n: ids.length }));
   };
   ask({

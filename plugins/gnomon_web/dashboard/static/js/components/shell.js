@@ -12,6 +12,7 @@ import { current } from '../views/alerts.js';
 import { LANGUAGES, language, setLanguage, t, word } from '../i18n/index.js';
 import { componentName } from './common.js';
 import { icon, logo } from './icons.js';
+import { holdBanner } from './operator_actions.js';
 import { toast, toasts } from './toasts.js';
 
 const PAGES = /** @type {const} */ (['overview', 'jobs', 'runs', 'alerts']);
@@ -52,6 +53,7 @@ export const shell = (main, panels) => [
     ]),
   ]),
   banner(),
+  holdBanner(),
   h('main', { id: 'main', tabindex: -1, class: () => (link.value === 'lost' ? 'frozen' : '') }, main),
   panels,
   toasts(),

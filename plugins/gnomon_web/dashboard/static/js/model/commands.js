@@ -1,7 +1,7 @@
 // Commands on jobs and runs. A command counts as done when the log confirms it; until then it is "requested".
 import { effect, signal } from '../core/signals.js';
-import { del, post, put } from './api.js';
-import { jobOf, runOf } from './store.js';
+import { del, get, post, put, queryText } from './api.js';
+import { health, jobOf, runOf } from './store.js';
 
 const CONFIRM_MS = 30_000;
 
@@ -84,19 +84,23 @@ export const define = (keys, version) =>
 export const remove = (id, version) =>
   request(`remove ${id}`, () => del(jobPath(id), version === undefined ? {} : { 'If-Match': `"${version}"` }), () => jobOf(id) === null);
 
-/** Pause or resume many jobs, four at a time; returns the failures. @param {string[]} ids @param {boolean} paused */
+const MOST_JOBS = 1000; // of one act
+
+/** Send an act of an operator, with its reason; an act on the kernel's health is shown at once. @param {string} act @param {string} path @param {object} [body] @param {string | null} [reason] @returns {Promise<any>} */
+export async function operate(act, path, body, reason) {
+  const answer = await post(path + queryText({ reason }), body);
+  if (act === 'hold') health.value = await get('/scheduler/health');
+  return answer;
+}
+
+/** Pause or resume many jobs; returns those that were refused. @param {string[]} ids @param {boolean} paused @returns {Promise<{ id: string, error: string }[]>} */
 export async function setAllPaused(ids, paused) {
-  /** @type {{ id: string, error: Error }[]} */
-  const failed = [];
-  const left = [...ids];
-  const work = async () => {
-    for (let id = left.shift(); id !== undefined; id = left.shift()) {
-      const job = id;
-      await setPaused(job, paused).catch((error) => failed.push({ id: job, error }));
-    }
-  };
-  await Promise.all([work(), work(), work(), work()]);
-  return failed;
+  const refused = [];
+  for (let at = 0; at < ids.length; at += MOST_JOBS) {
+    const outcomes = await post(`/scheduler/jobs/${paused ? 'pause' : 'resume'}`, { ids: ids.slice(at, at + MOST_JOBS) });
+    refused.push(...outcomes.filter((/** @type {any} */ one) => one.error));
+  }
+  return refused;
 }
 
 /** Return an idempotency key: a request sent twice starts one run. `crypto.randomUUID` needs a secure context. */

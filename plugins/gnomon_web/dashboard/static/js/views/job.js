@@ -13,6 +13,7 @@ import { editButton, pauseButton, triggerButton } from '../components/actions.js
 import { definitionButtons } from '../components/job_actions.js';
 import { cutNote } from '../components/table.js';
 import { icon } from '../components/icons.js';
+import { backfillProgress, scheduleButtons, skippedFire } from '../components/operator_actions.js';
 import { subject, ofJob, ofRun } from '../components/menu.js';
 import { badge, choice, sized, empty, facts, failure, json, moment, panel, runAddress, runBadge, skeleton } from '../components/common.js';
 import { duration, number, percent, relative } from '../i18n/format.js';
@@ -35,7 +36,7 @@ export function jobView(id) {
     () => note.value && h('p', { class: 'note' }, clean(note.value)),
     h('div', { class: 'columns' }, [
       h('div', { class: 'wide' }, [durations(id, runs), runsOf(id, runs), decisions(runs)]),
-      h('div', { class: 'narrow' }, [figures(id), nextTimes(detail, job), heat(runs), definition(detail), audit(id)]),
+      h('div', { class: 'narrow' }, [figures(id), nextTimes(id, detail, job), heat(runs), definition(detail), audit(id)]),
     ]),
   ]);
 }
@@ -92,19 +93,28 @@ function figures(id) {
   });
 }
 
-/** @param {ReturnType<typeof fetched>} detail @param {() => Job | null} job */
-function nextTimes(detail, job) {
-  return panel(t('next.times'), () => {
+/** @param {string} id @param {ReturnType<typeof fetched>} detail @param {() => Job | null} job */
+function nextTimes(id, detail, job) {
+  return panel(t('next.times'), [() => {
     const current = job();
     if (!current) return null;
-    const times = detail.value.value?.next_run_times ?? (current.next_run_time ? [current.next_run_time] : []);
+    const fires = firesOf(detail, current);
     return [
       h('p', { class: 'schedule-words' }, scheduleInWords({ ...current, ...detail.value.value })),
       current.paused
         ? h('p', { class: 'quiet-line' }, badge('paused'), ' ', current.paused_by ? t('paused.by', { who: current.paused_by }) : '', ' ', current.paused_at ? moment(current.paused_at, relative) : '')
-        : h('ol', { class: 'times' }, times.map((/** @type {string} */ at, /** @type {number} */ index) => h('li', null, moment(at), index === 0 && h('span', { class: 'faint' }, moment(at, relative))))),
+        : h('ol', { class: 'times' }, fires.map(({ at, skipped }) => (skipped ? skippedFire(id, skipped) : h('li', null, moment(at), at === current.next_run_time && h('span', { class: 'faint' }, moment(at, relative)))))),
     ];
-  });
+  }, backfillProgress(job)], { tools: scheduleButtons(job, () => timesOf(detail, job())) });
+}
+
+/** The next fires, as the details of the job list them. @param {ReturnType<typeof fetched>} detail @param {Job | null} current @returns {string[]} */
+const timesOf = (detail, current) => detail.value.value?.next_run_times ?? (current?.next_run_time ? [current.next_run_time] : []);
+
+/** The next fires and those that are skipped, in order. @param {ReturnType<typeof fetched>} detail @param {Job} current @returns {{ at: string, skipped?: import('../types.d.ts').Skipped }[]} */
+function firesOf(detail, current) {
+  const skips = (detail.value.value?.skips ?? []).map((/** @type {import('../types.d.ts').Skipped} */ skipped) => ({ at: skipped.scheduled_time, skipped }));
+  return [...timesOf(detail, current).map((at) => ({ at })), ...skips].sort((one, other) => Date.parse(one.at) - Date.parse(other.at));
 }
 
 /** @param {string} id @param {ReturnType<typeof finishedRuns>} runs */

@@ -6,6 +6,7 @@ import { may } from '../model/connection_state.js';
 import * as store from '../model/store.js';
 import { spark } from '../charts/sparkline.js';
 import { askAllPaused, pauseButton, triggerButton } from '../components/actions.js';
+import { cancelRunsOfButton } from '../components/operator_actions.js';
 import { newJobButton } from '../components/job_actions.js';
 import { icon } from '../components/icons.js';
 import { subject, ofJob } from '../components/menu.js';
@@ -90,6 +91,7 @@ const bulk = (ids, picked) => () => {
   return h('div', { class: 'buttons' }, [
     chosen.length > 0 && h('button', { class: 'quiet', onclick: () => (picked.value = new Set()) }, icon('close'), t('selected', { n: chosen.length })),
     active.length >= least && h('button', { class: 'quiet', onclick: () => askAllPaused(active, true) }, icon('paused'), t('pause.all.n', { n: active.length })),
+    cancelRunsOfButton(() => (chosen.length ? chosen : ids())),
     paused.length >= least && h('button', { class: 'quiet', onclick: () => askAllPaused(paused, false) }, icon('play'), t('resume.all.n', { n: paused.length })),
   ]);
 };

@@ -9,6 +9,7 @@ import { complete } from '../model/fold.js';
 import { matches } from '../model/finished_runs.js';
 import * as store from '../model/store.js';
 import { icon } from '../components/icons.js';
+import { cancelShownButton } from '../components/operator_actions.js';
 import { subject, ofRun } from '../components/menu.js';
 import { elapsed, empty, failure, items, moment, progressBar, runAddress, runBadge, skeleton, tries } from '../components/common.js';
 import { duration, number, shortMoment, wholeDuration } from '../i18n/format.js';
@@ -121,7 +122,7 @@ const isEnd = (event) => ['started', 'succeeded', 'failed', 'cancelled'].include
 export function runsView() {
   const list = runList();
   return h('div', { class: 'page' }, [
-    h('header', { class: 'head' }, h('h1', { tabindex: -1 }, t('nav.runs')), h('span', { class: 'count num' }, () => number(list.state.value.total))),
+    h('header', { class: 'head' }, h('h1', { tabindex: -1 }, t('nav.runs')), h('span', { class: 'count num' }, () => number(list.state.value.total)), h('span', { class: 'spacer' }), cancelShownButton(unfinishedShown, () => filtersOf(route.value.query))),
     filters(),
     () => list.waiting.value.length > 0 && h('button', { class: 'news', onclick: list.show }, icon('down'), t('runs.news', { n: list.waiting.value.length })),
     h('div', { class: 'panel table' }, [
@@ -137,6 +138,12 @@ export function runsView() {
       },
     ]),
   ]);
+}
+
+/** How many of the unfinished runs that the page knows the filters show. */
+function unfinishedShown() {
+  const asked = filtersOf(route.value.query);
+  return store.activeIds.value.filter((id) => isListed(id, asked)).length;
 }
 
 const clear = () => refine(Object.fromEntries(FILTERS.map((key) => [key, null])));

@@ -8,6 +8,7 @@ import { isOpen, logOut } from '../model/session.js';
 import * as store from '../model/store.js';
 import { drawer } from '../components/dialog.js';
 import { icon } from '../components/icons.js';
+import { holdButton } from '../components/operator_actions.js';
 import { componentName, facts, runAddress } from '../components/common.js';
 import { clean } from '../model/sanitize.js';
 import { number } from '../i18n/format.js';
@@ -40,6 +41,7 @@ export function systemDrawer() {
       [t('system.who'), `${actor.value} (${word('role', role.value)})`],
       [t('system.batches'), h('span', { class: 'num' }, (store.about.value, number(store.applied.deltas)))],
     ])),
+    holdButton(),
     () => !isOpen.value && h('button', { onclick: leaveSession }, t('logout')),
   ]), () => refine({ panel: null }, { replace: true }));
 }
