@@ -21,6 +21,7 @@ from gnomon import (
     JobExistsError,
     Kernel,
     Retry,
+    TriggerError,
     UnknownJobError,
     job,
 )
@@ -305,6 +306,24 @@ async def test_the_audit_does_not_judge_a_schedule_that_cannot_be_built_when_its
 
     assert (report.is_proved, report.jobs[0].findings) == (True, [])
     assert "its definition in the log cannot be built here" in report.jobs[0].unproved[0].reason
+
+
+@pytest.mark.parametrize("keys", [{"every": "0.001ms"}, {"schedules": [{"every": "0.5ms"}, {"every": "1h"}]}])
+async def test_a_job_of_an_older_version_that_fires_too_fast_is_held_and_can_be_removed(
+    world: World, keys: dict[str, Any]
+) -> None:
+    definition = {"id": "a", "func": f"{HERE}:quick", "timezone": "UTC", **keys}
+    async with world.kernel() as kernel:
+        kernel._journal.record(JobAdded, "job:a", "a", definition=definition, origin="api")
+    async with world.kernel() as kernel:
+        await world.clock.advance(MINUTE)
+        problem = str((await kernel.job("a")).problem)
+        with pytest.raises(TriggerError, match="must be 1ms or longer"):
+            await kernel.add_job(Job(id="b", func=quick, **keys))
+        await kernel.remove_job("a")
+
+    assert "an interval must be 1ms or longer" in problem
+    assert world.store.recorded.of(Scheduled) == []
 
 
 async def test_an_operators_pause_outlives_the_problem(world: World, tasks: ModuleType) -> None:

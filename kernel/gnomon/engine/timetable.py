@@ -36,6 +36,8 @@ JUMP = timedelta(seconds=5)
 """A larger difference between the wall clock and the monotonic clock means that the wall clock was set."""
 JUMP_REPORTED_S = 600.0
 """How long health reports that the clock was set."""
+PATIENCE_S = 1.0
+"""How long an order waits for fires that come due after it: a job may fire faster than its fires are decided."""
 SHOWN_FAILURES = 3
 """Jobs with failed triggers that health names."""
 PROBLEM_LIMIT = 200
@@ -175,18 +177,21 @@ class Timetable:
     @property
     def is_idle(self) -> bool:
         """Whether nothing is due right now, or the timetable does not run."""
-        return not self._running or not (self._working or self._is_due)
+        return self._is_idle()
 
-    @property
-    def _is_due(self) -> bool:
-        return bool(self._heap) and self._heap[0][0] <= self._clock.time()
+    def _is_idle(self, limit: float = float("inf")) -> bool:
+        return not self._running or not (self._working or self._is_due(limit))
+
+    def _is_due(self, limit: float = float("inf")) -> bool:
+        return bool(self._heap) and self._heap[0][0] <= min(self._clock.time(), limit)
 
     async def idle(self) -> None:
-        """Wait until everything that is due right now has been dispatched.
+        """Wait until everything that is due has been dispatched; of what comes due meanwhile that of one second.
 
         Wait for this before changing a job: a fire whose guards are being called would otherwise be counted again.
         """
-        while not self.is_idle:
+        limit = self._clock.time() + PATIENCE_S
+        while not self._is_idle(limit):
             self._round.clear()
             await self._round.wait()
 
@@ -198,7 +203,7 @@ class Timetable:
             while True:
                 self._check_clock()
                 if due := self._pop_due(most):
-                    await self._work(due, leads=most == FIRST_CHUNK_JOBS and self._is_due)
+                    await self._work(due, leads=most == FIRST_CHUNK_JOBS and self._is_due())
                     await asyncio.sleep(0)
                     most = min(most * 2, CHUNK_JOBS)
                 else:

@@ -17,6 +17,8 @@ from gnomon.safe_text import exact, safe_str
 from gnomon.scheduling.timezones import EARLIEST, LATEST, first_instant
 from gnomon.text import moment
 
+SHORTEST = timedelta(milliseconds=1)
+"""The shortest interval: a kernel cannot decide about fires that are due faster, and would do nothing else."""
 LONGEST_TEXT = 32 * 1024
 """Characters of a trigger in words, which are more than any definition needs."""
 
@@ -58,6 +60,12 @@ class EveryTrigger:
     def __init__(self, interval: timedelta, start: datetime | None = None, end: datetime | None = None) -> None:
         if interval <= timedelta():
             raise TriggerError(f'an interval must be longer than zero, not {interval}; for example every = "10m"')
+        if interval < SHORTEST:
+            microseconds = interval // MICROSECOND
+            raise TriggerError(
+                f"an interval must be 1ms or longer, not {microseconds} microsecond{'s' * (microseconds != 1)}: write "
+                'a longer one, such as every = "1s", and for work without a rest a loop in the function of the job'
+            )
         self.interval = interval
         self.start = in_utc(start) if start is not None else None
         self.end = in_utc(end) if end is not None else None

@@ -162,7 +162,7 @@ def test_keys_of_plugins_are_checked_by_their_plugin() -> None:
     "schedule",
     [
         {"every": "1ms"},
-        {"every": 0.000001},
+        {"every": 0.001},
         {"cron": "* * * * * *"},
         {"trigger": {"type": "or", "triggers": [{"type": "interval", "seconds": 1}] * 50}},
     ],

@@ -239,6 +239,26 @@ async def test_whoever_waits_until_it_is_idle_waits_for_what_is_being_dispatched
     assert timetable.is_idle
 
 
+async def test_a_job_that_fires_faster_than_it_is_decided_lets_an_order_have_its_turn(
+    gnomon_clock: VirtualClock, desk: Desk
+) -> None:
+    async def dispatch_slowly(chunk: Sequence[DueFires], *, leads: bool) -> None:
+        await desk.dispatch(chunk, leads=leads)
+        await gnomon_clock.jump(3 * MILLISECOND)
+
+    timetable = Timetable(gnomon_clock, dispatch_slowly)
+    put(timetable, "fast", EveryTrigger(MILLISECOND))
+    task = asyncio.create_task(timetable.run())
+    await gnomon_clock.jump(MILLISECOND)
+    async with asyncio.timeout(10):
+        await timetable.idle()
+    timetable.remove("fast")
+    task.cancel()
+
+    assert desk.runs("fast")[0] == START + MILLISECOND
+    assert gnomon_clock.now() - START < MINUTE
+
+
 async def test_a_timetable_that_does_not_run_keeps_nobody_waiting(desk: Desk, gnomon_clock: VirtualClock) -> None:
     timetable = Timetable(gnomon_clock, desk.dispatch)
     put(timetable, "late", AtTrigger(START - HOUR, UTC))

@@ -18,7 +18,7 @@ from gnomon.scheduling.catch_up import fires, next_fire
 from gnomon.scheduling.foreign_triggers import adopt_trigger
 from gnomon.scheduling.timezones import EARLIEST, LATEST
 from gnomon.scheduling.trigger_factory import build_trigger
-from gnomon.scheduling.triggers import AnchoredTrigger, EveryTrigger
+from gnomon.scheduling.triggers import SHORTEST, AnchoredTrigger, EveryTrigger
 
 ANCHOR = datetime(2026, 1, 1, 8, 7, 3, 500, tzinfo=UTC)
 HOUR, DAY, MICROSECOND = timedelta(hours=1), timedelta(days=1), timedelta(microseconds=1)
@@ -174,7 +174,7 @@ anywhere = st.datetimes(
     EARLIEST.replace(tzinfo=None), LATEST.replace(tzinfo=None), timezones=st.just(UTC)
 ) | st.sampled_from([EARLIEST, LATEST])
 zones = st.sampled_from([UTC, BERLIN, ZoneInfo("America/Los_Angeles"), ZoneInfo("Asia/Shanghai")])
-spans = st.timedeltas(min_value=MICROSECOND) | st.sampled_from([timedelta.max, MICROSECOND, DAY])
+spans = st.timedeltas(min_value=SHORTEST) | st.sampled_from([timedelta.max, SHORTEST, DAY])
 dates = st.dates() | st.sampled_from([date.min, date.max])
 tables = st.one_of(
     st.builds(lambda at: {"type": "date", "run_date": at}, st.datetimes()),

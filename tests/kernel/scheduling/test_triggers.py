@@ -336,6 +336,14 @@ def test_an_interval_is_longer_than_zero(seconds: int) -> None:
         EveryTrigger(timedelta(seconds=seconds))
 
 
+def test_an_interval_is_one_millisecond_or_longer() -> None:
+    assert EveryTrigger(timedelta(milliseconds=1)).interval == timedelta(milliseconds=1)
+    with pytest.raises(TriggerError, match=r'must be 1ms or longer, not 1 microsecond: .* every = "1s"'):
+        EveryTrigger(timedelta(microseconds=1))
+    with pytest.raises(TriggerError, match="must be 1ms or longer, not 999 microseconds"):
+        build_trigger({"type": "interval", "seconds": 0.000_999}, UTC)
+
+
 def test_at_fires_once_and_late_if_need_be() -> None:
     at = AtTrigger(datetime(2026, 12, 1, 9, tzinfo=timezone(timedelta(hours=8))), BERLIN)
     instant = datetime(2026, 12, 1, 1, tzinfo=UTC)
