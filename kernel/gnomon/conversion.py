@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 import msgspec
 
 from gnomon.durations import Duration
-from gnomon.errors import ConfigError, JobKeysError
+from gnomon.errors import ConfigError, JobKeysError, TriggerError
 from gnomon.sourced_values import origin_of, typed
 from gnomon.text import close_match, is_writable, shorten
 
@@ -63,6 +63,7 @@ def convert(raw: Table, into: type[T], path: str, directory: Path | None = None,
     """
     problems: list[str] = []
     remaining = _known_keys(typed(raw, into), into, path, problems)
+    _prepare(remaining, into, path, problems)
     missing = [field.encode_name for field in _fields(into) if field.required]
     problems += [f"{path}: {name!r} is missing" for name in missing if name not in raw]
     while True:
@@ -95,6 +96,18 @@ def unknown_key(path: str, key: str, known: Iterable[str], hints: Mapping[str, s
         return f"{path}.{key}: unknown key; {hints[key]}"
     hint = close_match(key, names) or (f"; the keys are {', '.join(names)}" if names else "; it has no keys")
     return f"{path}.{key}: unknown key{hint}"
+
+
+def _prepare(table: dict[str, Any], into: type[msgspec.Struct], path: str, problems: list[str]) -> None:
+    """Put values in the forms that a Struct holds, by its PREPARED; remove those that have none."""
+    for key, prepare in getattr(into, "PREPARED", {}).items():
+        if table.get(key) is None:
+            continue
+        try:
+            table[key] = prepare(table[key])
+        except TriggerError as exc:
+            problems.append(f"{path}.{key}: {exc}")
+            del table[key]
 
 
 def _known_keys(raw: Table, into: type[msgspec.Struct], path: str, problems: list[str]) -> dict[str, Any]:

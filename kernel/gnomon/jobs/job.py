@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, ClassVar, Literal
 
@@ -14,9 +14,10 @@ from gnomon.domain.events import DeclaredStep
 from gnomon.domain.labels import label_problem
 from gnomon.domain.secret_references import is_flat, sealed
 from gnomon.durations import Duration, encode_hook
-from gnomon.errors import ConfigError, GnomonError, JobError, JobKeysError
+from gnomon.errors import ConfigError, GnomonError, JobError, JobKeysError, TriggerError
 from gnomon.jobs.callables import reference
 from gnomon.jobs.overrides import Overrides
+from gnomon.jobs.plain_values import PREPARED
 from gnomon.jobs.schedule import SINGLE, ScheduleKeys, build_schedule, plain_schedules
 from gnomon.json_depth import MAX_DEPTH, is_text_too_deep, is_too_deep
 from gnomon.logs import get_logger
@@ -29,6 +30,7 @@ log = get_logger("gnomon.jobs")
 Overlap = Literal["skip", "queue", "cancel_previous", "allow"]
 RunnerName = Literal["async", "thread", "process"]
 
+_PLAIN_TYPES = {"timezone": str, "at": datetime, "start": datetime, "end": datetime}
 GROUP_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}", re.ASCII)
 MOST_PRIORITY = 1_000_000
 _JOB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}", re.ASCII)
@@ -137,6 +139,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True,
         "pool": "the limit that jobs share is that of their group: group = NAME, and NAME = 2 under [groups]",
     }
 
+    PREPARED: ClassVar[Mapping[str, Callable[[Any], Any]]] = PREPARED
+
     id: str
     func: Any
     name: str = ""
@@ -181,9 +185,19 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True,
     def __post_init__(self) -> None:
         """Raise JobError for a definition that contradicts itself, or has a value of a wrong type that shows here."""
         try:
+            self._prepare()
             self._check()
         except (TypeError, AttributeError) as exc:
             raise JobError(self._wrong_type() or f"job {safe_repr(self.id)}: {safe_str(exc)}") from exc
+
+    def _prepare(self) -> None:
+        """Put plain values in place of zones and dates."""
+        for name, value in (("timezone", self.timezone), ("at", self.at), ("start", self.start), ("end", self.end)):
+            if value is not None and type(value) is not _PLAIN_TYPES[name]:
+                try:
+                    msgspec.structs.force_setattr(self, name, PREPARED[name](value))
+                except TriggerError as exc:
+                    raise JobKeysError(self.id, [(name, str(exc))], f"job {safe_repr(self.id)}: {exc}") from exc
 
     def _wrong_type(self) -> str | None:
         """Return the problems of the keys whose values have the wrong type."""

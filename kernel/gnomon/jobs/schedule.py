@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta, tzinfo
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import msgspec
 
 from gnomon.conversion import convert
 from gnomon.durations import Duration
 from gnomon.errors import ConfigError, GnomonError, JobError, TriggerError
+from gnomon.jobs.plain_values import PREPARED
 from gnomon.safe_text import is_instance, safe_repr
 from gnomon.scheduling.combined_triggers import OrTrigger
 from gnomon.scheduling.cron import CronTrigger
@@ -49,6 +50,8 @@ class ScheduleKeys(NamedTuple):
 
 class ScheduleTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """An entry of `schedules`: one schedule among several of a job."""
+
+    PREPARED: ClassVar[Mapping[str, Callable[[Any], Any]]] = PREPARED
 
     cron: str | None = None
     every: Duration | None = None

@@ -1,6 +1,6 @@
 import os
 from collections.abc import Callable
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
 
@@ -609,7 +609,7 @@ def test_all_wrong_keys_of_a_job_are_reported() -> None:
         ({"retry": {"attempts": 0}}, "job.retry: retry needs attempts >= 1"),
         ({"limits": {"memory": 1}}, "job.limits: job 'x' has limits"),
         ({"progress_patterns": [{"match": "("}]}, "job.progress_patterns[0]: progress pattern '(' is not a valid"),
-        ({"at": date(2026, 12, 1)}, "job.at: expected a time such as 2026-12-01T18:00:00+08:00, got date"),
+        ({"at": "2026"}, "job.at: expected a time such as 2026-12-01T18:00:00+08:00, got '2026'"),
         ({"max_instances": "x"}, "job.max_instances: expected integer, got text"),
         ({"steps": [3]}, "job.steps[0]: expected text or table, got integer"),
         ({"at": "tomorrow"}, "job.at: expected a time such as 2026-12-01T18:00:00+08:00, without quotes"),
