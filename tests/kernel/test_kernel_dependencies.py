@@ -1,5 +1,6 @@
 """Jobs that run after others: the same nominal time, retries, failures, pauses, chains and restarts."""
 
+import asyncio
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -337,6 +338,73 @@ async def test_a_time_that_was_decided_just_before_the_kernel_died_is_followed_b
         await gnomon_clock.advance(15 * MINUTE)
 
     assert begun(gnomon_events) == [("load", 0), ("report", 20)]
+
+
+# --- changes of `after`
+
+
+@pytest.mark.parametrize("policy", ["latest", "all"])
+@pytest.mark.parametrize(
+    "order", ["change, resume", "both at once", "there and back", "back at once", "resume, change"]
+)
+async def test_a_job_that_follows_another_one_from_now_on_has_no_outcomes_at_earlier_times(
+    gnomon_clock: VirtualClock, order: str, policy: Any
+) -> None:
+    store, begin = RecordingStore(), gnomon_clock.now()
+
+    def job(name: str, **keys: Any) -> Job:
+        return Job(id=name, func=quick, **keys)
+
+    def jobs(*after: str) -> list[Job]:
+        half_hourly = job("b", every=Duration(minutes=30), catch_up=policy, overlap="queue")
+        return [job("a", every=Duration(hours=1)), half_hourly, job("d", after=list(after), overlap="queue")]
+
+    async with make_kernel(*jobs("a"), store=store, clock=gnomon_clock) as kernel:
+        await kernel.pause("b")
+        await gnomon_clock.advance(4 * HOUR + 5 * MINUTE)
+        to_a, to_b, resume = jobs("a"), jobs("b"), kernel.resume
+        if order == "change, resume":
+            await kernel.apply_jobs(to_b)
+            await gnomon_clock.advance(HOUR)
+            await resume("b")
+        elif order == "both at once":
+            await asyncio.gather(kernel.apply_jobs(to_b), resume("b"))
+        elif order == "there and back":
+            await kernel.apply_jobs(to_b)
+            await resume("b")
+            await kernel.apply_jobs(to_a)
+        elif order == "back at once":
+            await kernel.apply_jobs(to_b)
+            await asyncio.gather(resume("b"), kernel.apply_jobs(to_a))
+        else:
+            await resume("b")
+            await kernel.apply_jobs(to_b)
+        await gnomon_clock.advance(HOUR + 30 * MINUTE)
+        report = await audit(store, begin, gnomon_clock.now(), decided_until=gnomon_clock.now())
+
+    found = {one.job_id: one for one in report.jobs}
+    assert [(one.problem, one.detail) for one in found["d"].findings] == []
+    assert (found["d"].open, found["d"].unproved) == ([], [])
+    fires = [event.scheduled_time for event in store.recorded.of(Scheduled, "d")]
+    fires += [event.first_fire for event in store.recorded.of(Missed, "d")]
+    assert len(fires) == len(set(fires))
+
+
+async def test_a_job_added_with_a_single_fire_that_is_due_already_is_followed(gnomon_clock: VirtualClock) -> None:
+    store = RecordingStore()
+    async with make_kernel(store=store, clock=gnomon_clock) as kernel:
+        once = Job(id="once", func=quick, at=gnomon_clock.now() - HOUR)
+        await kernel.add_jobs([once, Job(id="then", func=quick, after=["once"])], temporary=True)
+        await gnomon_clock.advance(MINUTE)
+        report = await audit(store, gnomon_clock.now() - 2 * HOUR, gnomon_clock.now())
+
+    assert [event.job_id for event in store.recorded.of(Started)] == ["once", "then"]
+    assert report.is_proved
+    assert {one.job_id: one.fires for one in report.jobs} == {"once": 1, "then": 1}
+
+
+async def quick() -> None:
+    pass
 
 
 # --- what is refused

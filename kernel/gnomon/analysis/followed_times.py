@@ -146,22 +146,29 @@ class _Follower:
         if outcome.last <= self._newest_told.get(outcome.job_id, NEVER):
             return  # a second outcome of that time, which is a finding of the upstream job
         self._newest_told[outcome.job_id] = outcome.last
-        is_due = outcome.at >= schedule.anchor and not (outcome.missed and outcome.last <= schedule.anchor)
-        if len(schedule.job.after) == 1:
-            if is_due:
-                self._due[outcome.last] = outcome
+        since = schedule.anchor
+        if outcome.last <= since <= outcome.at and not outcome.missed and self._times.is_single(outcome.job_id):
+            since = self._newest  # it is late, and due
+        if outcome.last <= since:
+            return
+        is_single = len(schedule.job.after) == 1
+        if is_single and outcome.first > since:
+            self._due[outcome.last] = outcome
             return
         if (times := self._expand(outcome)) is None:
             problem = f"times of job {outcome.job_id} that were missed together cannot be computed"
             self.audit.unproved.append(Unproved(outcome.first, outcome.last, outcome.count, problem))
+            return
+        times = [time for time in times if time > since]
+        if is_single:
+            self._due[outcome.last] = msgspec.structs.replace(outcome, first=times[0], count=len(times))
             return
         for time in times:
             told = self._told.setdefault(time, set())
             told.add(outcome.job_id)
             if len(told) == len(schedule.job.after):
                 del self._told[time]
-                if is_due:
-                    self._due[time] = msgspec.structs.replace(outcome, first=time, last=time, count=1)
+                self._due[time] = msgspec.structs.replace(outcome, first=time, last=time, count=1)
         self._drop_unshared(schedule.job.after)
 
     def _expand(self, outcome: FireOutcome) -> list[datetime] | None:

@@ -116,31 +116,39 @@ class UpstreamTimes:
 
         Those are the times that are shared with decisions of all other upstream jobs that it has received before.
         """
+        if nominal.upstream not in job.after:
+            return None  # it waited for other jobs before
         others = [upstream for upstream in job.after if upstream != nominal.upstream]
         self.begin(job)
         received = self._received.get(job.id, {})
         if others:
             received[nominal.upstream] = max(nominal.last, received[nominal.upstream])
-        state = self._journal.jobs.get(job.id)
-        if state is None or nominal.decided < state.anchor or (nominal.missed and nominal.last <= state.anchor):
-            return None  # it was added later
-        newest = state.newest_fire  # with outcomes that are not durable yet
-        if newest is not None and nominal.last <= newest:
+        if (state := self._journal.jobs.get(job.id)) is None:
             return None
-        if not others:
-            return nominal
+        since = state.newest_fire or NEVER  # with outcomes that are not durable yet
+        if not self._is_late_single(nominal, state.anchor):
+            since = max(since, state.anchor)  # earlier times are those of what it waited for before
+        if nominal.last <= since:
+            return None
         if nominal.fires == 1:
             decided = [
                 nominal.last <= received[upstream] and await self._has_decided(upstream, nominal.last)
                 for upstream in others
             ]
             return nominal if all(decided) else None
-        times = [time for time in await self._walk(nominal) if newest is None or time > newest]
+        if not others and nominal.first > since:
+            return nominal
+        times = [time for time in await self._walk(nominal) if time > since]
         for upstream in others:
             found = await self._outcomes(upstream, times)
             covered = (time for time in times if time <= received[upstream] and found.cover(time))
             times = [time for time in covered if self.nominal.names(upstream, time)]
         return nominal._replace(first=times[0], last=times[-1], fires=len(times)) if times else None
+
+    def _is_late_single(self, nominal: Nominal, anchor: datetime) -> bool:
+        """Return whether a fire that is the only one of its job was due before a follower was added, and runs now."""
+        is_late = nominal.last <= anchor <= nominal.decided and nominal.missed is None
+        return is_late and self.nominal.is_single(nominal.upstream)
 
     async def _has_decided(self, upstream: str, time: datetime) -> bool:
         if (at := self.nominal.fire_of(upstream, time)) is None:

@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 from gnomon.durations import MICROSECOND
 from gnomon.scheduling.hashed_jitter import HashedJitterTrigger, fire_of, nominal_time
-from gnomon.scheduling.triggers import AnchoredTrigger
+from gnomon.scheduling.limited_triggers import BoundedTrigger, FilteredTrigger
+from gnomon.scheduling.triggers import AnchoredTrigger, AtTrigger
 
 
 class AnchoredSchedule(NamedTuple):
@@ -48,6 +49,15 @@ class NominalTimes:
             return found.base.fire_after(time - MICROSECOND, found.anchor) == time
         upstream = self._upstream_of(job_id)
         return bool(upstream) and all(self.names(one, time) for one in upstream)
+
+    def is_single(self, job_id: str) -> bool:
+        """Return whether a job, or the first one of its chain, has a single fire, which may be late and is due."""
+        while (found := self._schedule_of(job_id)) is None and (upstream := self._upstream_of(job_id)):
+            job_id = upstream[0]
+        trigger = found.base if found is not None else None
+        while isinstance(trigger, BoundedTrigger | FilteredTrigger):
+            trigger = trigger.trigger
+        return isinstance(trigger, AtTrigger)
 
     def times(self, job_id: str, first: datetime) -> Iterator[datetime]:
         """Iterate over the times of a job from one of them on; nothing without a schedule that names them."""
