@@ -181,13 +181,13 @@ def _address(path: Path) -> Iterator[str]:
         os.close(folder)
 
 
-def send(command: Command, path: Path) -> Any:
+def send(command: Command, path: Path, limit_s: float = ANSWER_TIMEOUT_S) -> Any:
     """Send a command to the kernel that listens at the path, and return its result.
 
     Raise NoKernelError if no kernel listens, or GnomonError or ConfigError with the error of the kernel.
     """
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-        connection.settimeout(ANSWER_TIMEOUT_S)
+        connection.settimeout(limit_s)
         try:
             with _address(path) as address:
                 connection.connect(address)

@@ -19,8 +19,8 @@ LOGGER = "gnomon.jobs"
 def log_failure(execution: Execution, attempts: int, outcome: Outcome | None = None) -> None:
     """Write the record of a run that has just failed; `outcome` is that of its body, if it has ended."""
     reason = execution.reason or "exception"
-    is_last = execution.attempt >= attempts or reason not in RETRIED or execution.cancel_requested
-    attempt = f", attempt {execution.attempt} of {attempts}" if attempts > 1 else ""
+    is_last = execution.tries >= attempts or reason not in RETRIED or execution.cancel_requested
+    attempt = f", attempt {execution.tries} of {attempts}" if attempts > 1 else ""
     what = reason if reason != "exception" or execution.error_type is None else execution.error_type
     raised = outcome if outcome is not None and not outcome.cancelled else None
     write_record(
@@ -32,7 +32,7 @@ def log_failure(execution: Execution, attempts: int, outcome: Outcome | None = N
         facts={
             "job_id": execution.job_id,
             "execution_id": execution.id,
-            "attempt": execution.attempt,
+            "attempt": execution.tries,
             "reason": reason,
         },
     )

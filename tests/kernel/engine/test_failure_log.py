@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from gnomon import Duration, Job, Kernel, Retry, SecretReference
+from gnomon import Context, Duration, Job, Kernel, Retry, SecretReference
 from gnomon.clock import SystemClock
 from gnomon.domain import events
 from gnomon.domain.execution import begin
@@ -76,6 +76,23 @@ async def test_a_failure_that_is_retried_is_a_warning_and_the_last_one_an_error(
 
     found = [(record.levelname, record.getMessage().rpartition(", ")[2]) for record in records(caplog)]
     assert found == [("WARNING", "attempt 1 of 2)"), ("ERROR", "attempt 2 of 2)")]
+
+
+async def test_a_snooze_does_not_count_as_an_attempt(
+    gnomon_kernel: MakeKernel, gnomon_clock: VirtualClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def body(ctx: Context) -> None:
+        if ctx.execution_id == first:
+            ctx.snooze("1s")
+        raise ValueError("boom")
+
+    job = Job(id="j", func=body, retry=Retry(attempts=2, delay=Duration(seconds=1)))
+    async with gnomon_kernel(job) as kernel:
+        first = (await kernel.trigger("j")).execution.id
+        await gnomon_clock.advance(timedelta(seconds=4))
+
+    found = [(one.levelname, one.getMessage().rpartition(", ")[2], vars(one)["attempt"]) for one in records(caplog)]
+    assert found == [("WARNING", "attempt 1 of 2)", 1), ("ERROR", "attempt 2 of 2)", 2)]
 
 
 async def test_a_run_that_the_kernel_ends_is_logged_with_the_reason(

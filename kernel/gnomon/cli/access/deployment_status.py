@@ -19,6 +19,8 @@ from gnomon.ports import Store
 from gnomon.stores.reading import newest_kernel_fact
 from gnomon.threads import in_thread
 
+HEALTH_LIMIT_S = 5.0
+"""Time for the answer of a kernel; one that is stopped or whose event loop is blocked does not answer."""
 HOLDER_LIMIT_S = 20.0
 """Time to find out whether a kernel without a control socket is active; a lease of MongoDB lasts 15 s by default."""
 
@@ -70,7 +72,7 @@ async def read_status(config: Config) -> DeploymentStatus:
     """Return the status; GnomonError where neither a kernel answers nor a log can be read."""
     health, silence = None, None
     try:
-        answer = await in_thread(lambda: send(GetHealth(), control_path(config)), "gnomon status")
+        answer = await in_thread(lambda: send(GetHealth(), control_path(config), HEALTH_LIMIT_S), "gnomon status")
         health = msgspec.convert(answer, Health)
     except NoKernelError:
         pass
