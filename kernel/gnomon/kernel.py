@@ -269,7 +269,7 @@ class Kernel(KernelQueries, OperatorCommands, AttachmentCommands):
         asked = AskedTrigger()
         runners = (AsyncRunner(self.clock), ThreadRunner(self.clock), ProcessRunner(self.clock))
         self._progress = ProgressRecorder(self._journal, self._store, self.clock)
-        self._progress.orders = BodyOrders(self)
+        self._progress.orders = BodyOrders(self, self._jobs)
         self._supervisor = Supervisor(
             self._journal, self.clock, runners, self._progress, tasks, log_failures=self._log_failures
         )

@@ -1,7 +1,12 @@
 """Bodies that ask something of their kernel; in a module that a child process can import."""
 
+import math
 import os
+import re
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import date
+from decimal import Decimal
 from typing import Any
 
 from gnomon import Context, GnomonError, Job, JobError, current, job
@@ -70,6 +75,37 @@ def _refusal(**signature: Any) -> str:
 
 def sends_what_is_not_json() -> None:
     current().trigger("target", number=object())
+
+
+def anything(value: Any = None) -> str:
+    return repr(value)
+
+
+def typed(
+    day: date | None = None, names: set[int] | None = None, raw: bytes = b"", at: Decimal | str = "", kind: str = ""
+) -> str:
+    return repr([value for value in (day, names, raw, at, kind) if value])
+
+
+def asks_with_strange_values() -> list[str]:
+    ctx, found = current(), []
+    for value in (math.nan, (1, 2), {1}, b"ab", {1: 2}, date(2026, 1, 2), 10**400, "\ud800", {"a": [1, None]}):
+        found.append(_tried(ctx.trigger, "anything", value=value))
+        found.append(_tried(ctx.add_job, anything, id="new", kwargs={"value": value}, replace=True))
+    given: list[dict[str, Any]] = [{"day": date(2026, 1, 2)}, {"names": {2, 1}}, {"raw": b"ab"}]
+    given += [{"at": Decimal("1.50")}, {"at": b"ab"}, {"kind": b"ab"}, {"day": 7}]
+    found += [_tried(ctx.trigger, "typed", **kwargs) for kwargs in given]
+    found.append(_tried(ctx.add_job, typed, id="new", kwargs=given[0], replace=True))
+    refused: list[dict[str, Any]] = [{"every": 10**400}, {"tags": ["\ud800"]}]
+    return found + [_tried(ctx.add_job, anything, id="new", replace=True, **keys) for keys in refused]
+
+
+def _tried(order: Callable[..., Any], *args: Any, **kwargs: Any) -> str:
+    try:
+        order(*args, **kwargs)
+    except GnomonError as exc:
+        return re.sub("^job '[a-z]+': |^job: ", "", str(exc))
+    return "accepted"
 
 
 def asks_in_a_fork() -> str:

@@ -10,16 +10,18 @@ from typing import Any
 
 from gnomon.api import KernelApi
 from gnomon.engine.contained_calls import contained
+from gnomon.engine.job_table import JobTable
 from gnomon.errors import GnomonError
-from gnomon.runners.orders import AddJobOrder, Answer, BodyOrder
+from gnomon.runners.orders import AddJobOrder, Answer, BodyOrder, TriggerOrder
 from gnomon.tasks import protected, submit
 
 
 class BodyOrders:
     """Passes orders of bodies to the commands of the kernel. Built on the kernel's loop; called from any thread."""
 
-    def __init__(self, kernel: KernelApi) -> None:
+    def __init__(self, kernel: KernelApi, jobs: JobTable) -> None:
         self._kernel = kernel
+        self._jobs = jobs
         self._loop = asyncio.get_running_loop()
         self._thread = threading.get_ident()
         self._given: set[asyncio.Task[Any]] = set()
@@ -46,8 +48,11 @@ class BodyOrders:
         if isinstance(order, AddJobOrder):
             reason = f"added by run {execution_id}"
             return contained(self._kernel.add_job(order.job, reason=reason, **order.options, **order.keys))
-        return contained(
-            self._kernel.trigger(
-                order.job_id, kwargs=order.kwargs, resume=False, triggered_by=execution_id, **order.options
-            )
+        return contained(self._trigger(execution_id, order))
+
+    async def _trigger(self, execution_id: str, order: TriggerOrder) -> Any:
+        if order.written and (registered := self._jobs.get(order.job_id)) is not None:
+            order.check_written(registered.body.types)
+        return await self._kernel.trigger(
+            order.job_id, kwargs=order.kwargs, resume=False, triggered_by=execution_id, **order.options
         )

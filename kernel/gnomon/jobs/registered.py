@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple, ParamSpec, TypeVar
 
@@ -133,7 +133,7 @@ def check_job(
         if any(own):
             job = msgspec.structs.replace(job, args=own[0], kwargs=own[1])
             given |= {name: value for name, value in zip(("args", "kwargs"), own, strict=True) if name in given}
-        definition = _attempt(problems, _definition, job, given)
+        definition = _attempt(problems, json_definition, job, given)
         problems += _unfit_arguments(job, body) if body is not None else ()
     if len(problems) > found or body is None or definition is None:
         return None
@@ -240,13 +240,14 @@ def _converted(job: Job, given: dict[str, Any]) -> Job:
     return converted
 
 
-def _definition(job: Job, given: dict[str, Any]) -> dict[str, Any]:
+def json_definition(job: Job, given: dict[str, Any]) -> dict[str, Any]:
+    """Return the definition of a job as the log keeps it; JobError for one that JSON cannot hold."""
     try:
         return job.definition(given)
     except JobError:
         raise  # a JobError is a ValueError, too
     except (TypeError, ValueError, NotImplementedError) as exc:
-        raise _not_json(job, exc) from exc
+        raise not_json(job.id, job.args, job.kwargs, exc) from exc
     except RecursionError as exc:
         raise JobError(f"job {job.id!r}: its definition is nested deeper than {MAX_DEPTH} levels") from exc
 
@@ -271,7 +272,7 @@ def own_arguments(
         encoded = msgspec.json.encode(given)
         kept: list[Any] = msgspec.json.decode(encoded)
     except (TypeError, ValueError, NotImplementedError) as exc:
-        raise _not_json(job, exc) from exc
+        raise not_json(job.id, job.args, job.kwargs, exc) from exc
     except RecursionError as exc:
         raise _too_deep(job) from exc
     if len(encoded) > arguments_limit:
@@ -284,15 +285,25 @@ def own_arguments(
         raise _too_deep(job)
     if kept != given:
         changed = [
-            f"{place} = {safe_repr(value, SHOWN)} would be read back from the log as {safe_repr(read, SHOWN)}"
+            read_back(place, safe_repr(value, SHOWN), safe_repr(read, SHOWN))
             for place, value, read in _places(given, kept)
             if value != read
         ]
-        raise JobError(
-            f"job {job.id!r}: the argument {', '.join(changed)}; use what JSON has: text, numbers, true, false, null, "
-            f"lists and objects, or {_HINT}"
-        )
+        raise JobError(not_kept(job.id, changed))
     return kept[0], kept[1]
+
+
+def read_back(place: str, given: str, read: str) -> str:
+    """Return the part of a message that says as what an argument would come back."""
+    return f"{place} = {given} would be read back from the log as {read}"
+
+
+def not_kept(job_id: str, changed: list[str]) -> str:
+    """Return the message for arguments that the log would not give back as they are, from their `read_back`."""
+    return (
+        f"job {job_id!r}: the argument {', '.join(changed)}; use what JSON has: text, numbers, true, false, null, "
+        f"lists and objects, or {_HINT}"
+    )
 
 
 def _places(given: list[Any], kept: list[Any]) -> Iterator[tuple[str, Any, Any]]:
@@ -308,14 +319,15 @@ def _too_deep(job: Job) -> JobError:
     )
 
 
-def _not_json(job: Job, problem: Exception) -> JobError:
-    places = {f"args[{i}]": value for i, value in enumerate(job.args)} | {
-        f"kwargs[{name!r}]": value for name, value in job.kwargs.items()
+def not_json(job_id: str, args: list[Any], kwargs: Mapping[str, Any], problem: Exception) -> JobError:
+    """Return the error for a job whose arguments JSON cannot hold."""
+    places = {f"args[{i}]": value for i, value in enumerate(args)} | {
+        f"kwargs[{name!r}]": value for name, value in kwargs.items()
     }
     culprits = [f"{place} {_not_json_because(value)}" for place, value in places.items() if not _is_json(value)]
     words = ", ".join(culprits) or safe_str(problem)
     return JobError(
-        f"job {job.id!r}: its arguments must be JSON, because the log keeps them: {words}; pass what JSON has, "
+        f"job {job_id!r}: its arguments must be JSON, because the log keeps them: {words}; pass what JSON has, "
         f"or {_HINT}"
     )
 

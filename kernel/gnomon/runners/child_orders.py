@@ -15,6 +15,7 @@ from gnomon.errors import GnomonError, JobError
 from gnomon.jobs.definition import convert_job
 from gnomon.runners.child_protocol import MESSAGE_LIMIT, MessageToKernel, OrderAnswered, OrderSent
 from gnomon.runners.orders import AddJobOrder, Answer, BodyOrder
+from gnomon.safe_text import safe_str
 
 
 class ChildOrders:
@@ -33,8 +34,7 @@ class ChildOrders:
                 "an order was given in a process that the body has forked, which the kernel cannot answer: give it in "
                 "the body itself"
             )
-        message = OrderSent(next(self._numbers), order.portable() if isinstance(order, AddJobOrder) else order)
-        self._check(message)
+        message = self._message(order)
         is_answered, answers = self._waiting[message.number] = threading.Event(), []
         try:
             self._send(message)
@@ -52,13 +52,23 @@ class ChildOrders:
             waiting[1].append(answer)
             waiting[0].set()
 
-    def _check(self, message: OrderSent) -> None:
+    def _message(self, order: BodyOrder) -> OrderSent:
+        """Return an order as it is sent; JobError for arguments that JSON cannot hold."""
         try:
-            size = len(msgspec.json.encode(message))
-        except (TypeError, ValueError, NotImplementedError, RecursionError) as exc:
-            raise JobError(f"the arguments of an order must be JSON, because the log keeps them: {exc}") from exc
-        if size > MESSAGE_LIMIT:
-            raise JobError(f"the order has {size:,} bytes as JSON, and {MESSAGE_LIMIT:,} are allowed: pass a reference")
+            message = OrderSent(next(self._numbers), order.portable())
+            written = msgspec.json.encode(message)
+            msgspec.json.decode(written)  # the kernel could not read a number with hundreds of digits
+        except GnomonError:
+            raise  # a JobError is a ValueError, too
+        except (TypeError, ValueError, OverflowError, NotImplementedError, RecursionError) as exc:
+            raise JobError(
+                f"the arguments of an order must be JSON, because the log keeps them: {safe_str(exc)}"
+            ) from exc
+        if len(written) > MESSAGE_LIMIT:
+            raise JobError(
+                f"the order has {len(written):,} bytes as JSON, and {MESSAGE_LIMIT:,} are allowed: pass a reference"
+            )
+        return message
 
 
 def _result(order: BodyOrder, result: Any) -> Any:

@@ -24,7 +24,7 @@ from gnomon.errors import NotInRunError, RunCancelled, RunSnoozed
 from gnomon.jobs.job import Job
 from gnomon.runners.log_buffer import LogBuffer, ProgressReader, bounded_count
 from gnomon.runners.masking import Mask
-from gnomon.runners.orders import AddJobOrder, Answer, BodyOrder, add_job_order, trigger_order
+from gnomon.runners.orders import Answer, BodyOrder, add_job_order, trigger_order
 from gnomon.runners.step_declarations import TEXT_LIMIT, declare_step
 from gnomon.tasks import running
 from gnomon.text import shorten, writable
@@ -282,7 +282,7 @@ class Context:
     def give(self, order: BodyOrder) -> Answer[Any]:
         """Carry out an order that the body gave in another process. Called by its runner, on the kernel's loop."""
         self.last_sign_of_life = self._monotonic()
-        return self._sink.order(self, order.received() if isinstance(order, AddJobOrder) else order)
+        return self._sink.order(self, order.received())
 
     def log_line(self, level: str, text: str, logger: str, at: datetime | None = None) -> None:
         """Buffer a line that the run logged and read progress from it. Never raises: logging is not a checkpoint."""

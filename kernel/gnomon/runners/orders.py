@@ -7,26 +7,76 @@ has it when the call returns. An order of a process body is sent over its pipe, 
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Callable, Generator, Mapping
 from typing import Any, Generic, TypeVar
 
 import msgspec
 
 from gnomon import errors
+from gnomon.domain.secret_references import escaped
 from gnomon.errors import GnomonError, JobError
+from gnomon.jobs.arguments import ArgumentTypes, plain
+from gnomon.jobs.body import SHOWN, make_body
 from gnomon.jobs.definition import convert_job
+from gnomon.jobs.durable import refers_to_job
 from gnomon.jobs.job import Job
 from gnomon.jobs.plain_functions import job_of
+from gnomon.jobs.registered import json_definition, not_json, not_kept, own_arguments, read_back
+from gnomon.safe_text import safe_repr
 
 T = TypeVar("T")
 
 
+class Written(msgspec.Struct, frozen=True):
+    """What an argument was before it became JSON: its text, and the names of its class and of their bases."""
+
+    text: str
+    classes: list[str]
+
+
 class TriggerOrder(msgspec.Struct, frozen=True, kw_only=True, tag="trigger"):
-    """Run a job now; the fields are the parameters of `KernelApi.trigger`."""
+    """Run a job now; the fields are the parameters of `KernelApi.trigger`.
+
+    `written` has the arguments that are another value as JSON, such as a date: only the kernel knows whether the
+    function of the job reads the same value back.
+    """
 
     job_id: str
     kwargs: dict[str, Any] = {}
     options: dict[str, Any] = {}
+    written: dict[str, Written] = {}
+
+    def portable(self) -> TriggerOrder:
+        """Return the order as it can be sent to another process."""
+        try:
+            kwargs = {name: plain(value) for name, value in self.kwargs.items()}
+        except (TypeError, ValueError, NotImplementedError, RecursionError) as exc:
+            raise not_json(self.job_id, [], self.kwargs, exc) from exc
+        written = {
+            name: Written(safe_repr(value, SHOWN), [class_name(one) for one in type(value).__mro__])
+            for name, value in self.kwargs.items()
+            if escaped(value) != escaped(kwargs[name])  # as the kernel does it: tuples are lists
+        }
+        return msgspec.structs.replace(self, kwargs=kwargs, written=written)
+
+    def received(self) -> TriggerOrder:
+        """Return the order that was sent."""
+        return self
+
+    def check_written(self, types: ArgumentTypes | None) -> None:
+        """Raise JobError for arguments of another process that a function with these types would not read back."""
+        changed = []
+        for name, was in self.written.items():
+            own, value = types.named(name) if types is not None else None, self.kwargs[name]
+            if own is None or not own.converts:
+                changed.append(read_back(f"kwargs[{name!r}]", was.text, safe_repr(value, SHOWN)))
+            elif own.problem(value) is None:  # else the check of all arguments names it
+                read = own.convert(value)
+                if class_name(type(read)) not in was.classes or plain(read) != value:
+                    changed.append(read_back(f"kwargs[{name!r}]", was.text, safe_repr(read, SHOWN)))
+        if changed:
+            raise JobError(not_kept(self.job_id, changed))
 
 
 class AddJobOrder(msgspec.Struct, frozen=True, kw_only=True, tag="add_job"):
@@ -38,7 +88,13 @@ class AddJobOrder(msgspec.Struct, frozen=True, kw_only=True, tag="add_job"):
 
     def portable(self) -> AddJobOrder:
         """Return the order as it can be sent to another process."""
-        return AddJobOrder(job=job_of(self.job, self.keys).definition(), options=self.options)
+        job = job_of(self.job, self.keys)
+        types = None
+        if (job.args or job.kwargs) and not refers_to_job(job.func):
+            types = make_body(job).types
+        args, kwargs = own_arguments(job, sys.maxsize, types)  # the kernel has a limit of its own
+        job = msgspec.structs.replace(job, args=args, kwargs=kwargs)
+        return AddJobOrder(job=json_definition(job, job.given()), options=self.options)
 
     def received(self) -> AddJobOrder:
         """Return the order that was sent, with its Job."""
@@ -135,6 +191,11 @@ def add_job_order(job: Any, keys: Mapping[str, Any], options: Mapping[str, Any])
             f"{'it' if len(signed) == 1 else 'them'} out"
         )
     return AddJobOrder(job=job, keys=dict(keys), options=dict(options))
+
+
+def class_name(kind: type) -> str:
+    """Return the full name of a class."""
+    return f"{kind.__module__}.{kind.__qualname__}"
 
 
 def _retrieve(future: asyncio.Future[Any]) -> None:

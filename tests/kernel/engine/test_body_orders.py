@@ -245,6 +245,23 @@ async def test_arguments_that_are_not_json_are_refused_in_the_process(gnomon_ker
     assert "must be JSON, because the log keeps them" in (execution.error_message or "")
 
 
+async def test_a_process_body_is_told_of_the_same_arguments_as_a_thread_body(gnomon_kernel: MakeKernel) -> None:
+    asking = [
+        Job(id=runner, func=ordering_bodies.asks_with_strange_values, runner=runner) for runner in ("thread", "process")
+    ]
+    targets = (ordering_bodies.anything, ordering_bodies.typed)
+    jobs = [Job(id=func.__name__, func=func, overlap="allow") for func in targets]
+    async with gnomon_kernel(*asking, *jobs, clock=SystemClock()) as kernel:
+        in_thread, in_process = [(await run(kernel, one.id)).return_value for one in asking]
+        runs = (await kernel.executions(ExecutionQuery(job_id="typed"))).items
+        values = [(await kernel.wait(one.id)).return_value for one in runs]
+
+    assert "would be read back from the log as None" in in_thread[0]
+    assert in_process == in_thread
+    assert in_process.count("accepted") == 9
+    assert (len(values), len(set(values))) == (6, 3)
+
+
 async def test_a_process_that_the_body_forked_is_told_that_it_gets_no_answer(gnomon_kernel: MakeKernel) -> None:
     asking = Job(id="asks", func=ordering_bodies.asks_in_a_fork, runner="process")
     async with gnomon_kernel(asking, ordering_bodies.target, clock=SystemClock()) as kernel:
