@@ -390,6 +390,33 @@ async def test_a_job_that_follows_another_one_from_now_on_has_no_outcomes_at_ear
     assert len(fires) == len(set(fires))
 
 
+async def test_a_range_that_ends_with_its_schedule_is_cut_where_a_job_began_to_follow(
+    gnomon_clock: VirtualClock,
+) -> None:
+    store, begin = RecordingStore(), gnomon_clock.now()
+
+    def jobs(minutes: int, upstream: str) -> list[Job]:
+        a = Job(id="a", func=quick, every=Duration(minutes=minutes))
+        return [a, Job(id="b", func=quick, every=Duration(hours=1)), Job(id="d", func=quick, after=[upstream])]
+
+    async with make_kernel(*jobs(30, "b"), store=store, clock=gnomon_clock) as kernel:
+        await kernel.pause("a")
+        await gnomon_clock.advance(2 * HOUR + 5 * MINUTE)
+        await kernel.apply_jobs(jobs(30, "a"))
+        await gnomon_clock.advance(2 * HOUR)
+        await kernel.apply_jobs(jobs(60, "a"))
+        await gnomon_clock.advance(MINUTE)
+        report = await audit(store, begin, gnomon_clock.now())
+
+    (missed_by_d,) = store.recorded.of(Missed, "d")
+    assert (missed_by_d.first_fire, missed_by_d.last_fire, missed_by_d.count) == (
+        begin + 2.5 * HOUR,
+        begin + 4 * HOUR,
+        4,
+    )
+    assert report.is_proved
+
+
 async def test_a_job_added_with_a_single_fire_that_is_due_already_is_followed(gnomon_clock: VirtualClock) -> None:
     store = RecordingStore()
     async with make_kernel(store=store, clock=gnomon_clock) as kernel:

@@ -18,8 +18,9 @@ from typing import NamedTuple
 import msgspec
 
 from gnomon.analysis.fire_outcomes import FireOutcome, find_outcome, outcomes_between, read_job
+from gnomon.analysis.schedule_history import read_history
 from gnomon.domain import events
-from gnomon.domain.events import Event
+from gnomon.domain.events import Event, job_stream
 from gnomon.domain.execution import Execution, execution_id
 from gnomon.durations import MICROSECOND
 from gnomon.engine.job_table import JobTable
@@ -45,6 +46,7 @@ class Nominal(NamedTuple):
     last: datetime
     fires: int
     missed: str | None
+    position: int
 
 
 class UpstreamTimes:
@@ -67,7 +69,7 @@ class UpstreamTimes:
         if isinstance(event, events.Missed):
             first, last, fires, missed = event.first_fire, event.last_fire, event.count, event.reason
         first, last = self.nominal.nominal_time(event.job_id, first), self.nominal.nominal_time(event.job_id, last)
-        return Nominal(event.job_id, event.stream, event.at, first, last, fires, missed)
+        return Nominal(event.job_id, event.stream, event.at, first, last, fires, missed, event.position)
 
     async def find(self, identity: str) -> Execution | None:
         """Return an execution from memory or from the store; None where there is none."""
@@ -159,14 +161,16 @@ class UpstreamTimes:
         return outcome is not None and outcome.first <= at <= outcome.last and self.nominal.names(upstream, time)
 
     async def _walk(self, nominal: Nominal) -> list[datetime]:
-        """Return the times of a range; only its end where the present schedule of the job names no such range."""
-        found: list[datetime] = []
-        for time in islice(self.nominal.times(nominal.upstream, nominal.first), min(nominal.fires, MOST_STEPS)):
-            found.append(time)
-            if len(found) % STEPS_AT_ONCE == 0:
-                await asyncio.sleep(0)
-        is_whole = len(found) == nominal.fires and found[-1] == nominal.last
-        return found if is_whole else [nominal.last]
+        """Return the times of a range; only its end where no schedule of the job names such a range."""
+        found = await _times_of(nominal, self.nominal)
+        if found is None:  # the schedule may have ended with the range
+            stream = await self._store.stream(job_stream(nominal.upstream))
+            schedules = read_history(stream).schedules if stream else []
+            past = next((one for one in schedules if one.holds(nominal.position)), None)
+            if past is not None and past.trigger is not None:
+                schedule = AnchoredSchedule(past.trigger, past.anchor)
+                found = await _times_of(nominal, NominalTimes(lambda _: schedule, lambda _: ()))
+        return found if found is not None else [nominal.last]
 
     async def _outcomes(self, job_id: str, times: Sequence[datetime]) -> _Outcomes:
         if not times:
@@ -202,3 +206,13 @@ class _Outcomes:
 
     def cover(self, time: datetime) -> bool:
         return time in self._single or any(one.first <= time <= one.last for one in self._ranges)
+
+
+async def _times_of(nominal: Nominal, times: NominalTimes) -> list[datetime] | None:
+    """Return the times of a range by some schedules; None where they name no such range."""
+    found: list[datetime] = []
+    for time in islice(times.times(nominal.upstream, nominal.first), min(nominal.fires, MOST_STEPS)):
+        found.append(time)
+        if len(found) % STEPS_AT_ONCE == 0:
+            await asyncio.sleep(0)
+    return found if len(found) == nominal.fires and found[-1] == nominal.last else None
