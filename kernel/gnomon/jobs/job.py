@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, ClassVar, Literal
 
 import msgspec
@@ -13,7 +13,7 @@ from gnomon.conversion import convert
 from gnomon.domain.events import DeclaredStep
 from gnomon.domain.labels import label_problem
 from gnomon.domain.secret_references import is_flat, sealed
-from gnomon.durations import Duration, encode_hook
+from gnomon.durations import LONGEST_DELAY, Duration, encode_hook
 from gnomon.errors import ConfigError, GnomonError, JobError, JobKeysError, TriggerError
 from gnomon.jobs.callables import reference
 from gnomon.jobs.overrides import Overrides
@@ -244,6 +244,9 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True,
             problems.append(("max_instances", f"{job}max_instances must be 1 or more, got {self.max_instances}"))
         if self.queue_limit is not None and self.queue_limit < 0:
             problems.append(("queue_limit", f"{job}queue_limit must be 0 or more, got {self.queue_limit}"))
+        if self.debounce is not None and not timedelta() < self.debounce <= LONGEST_DELAY:
+            limit = f"more than 0 and at most {LONGEST_DELAY.days} days"
+            problems.append(("debounce", f"{job}debounce must be {limit}, got {self.debounce}; leave it out for none"))
         if self.group is not None and not GROUP_NAME.fullmatch(self.group):
             expected = "expected 1 to 64 of A-Z a-z 0-9 . _ : - beginning with a letter or a digit"
             problems.append(("group", f"{job}group {self.group!r} is not valid: {expected}"))

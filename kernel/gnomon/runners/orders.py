@@ -92,7 +92,7 @@ class AddJobOrder(msgspec.Struct, frozen=True, kw_only=True, tag="add_job"):
         types = None
         if (job.args or job.kwargs) and not refers_to_job(job.func):
             types = make_body(job).types
-        args, kwargs = own_arguments(job, sys.maxsize, types)  # the kernel has a limit of its own
+        args, kwargs = own_arguments(job, sys.maxsize, types)  # the kernel checks its limit
         job = msgspec.structs.replace(job, args=args, kwargs=kwargs)
         return AddJobOrder(job=json_definition(job, job.given()), options=self.options)
 
