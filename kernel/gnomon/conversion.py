@@ -207,7 +207,7 @@ def _choices(problem: str, into: type[msgspec.Struct], place: str) -> str | None
 
 def _plain(problem: str) -> str:
     if problem == "Invalid RFC3339 encoded datetime":
-        return f"expected {_A_TIME}, without quotes"
+        return f"expected {_A_TIME}"
     words = re.sub(r"`([^`]*)`", lambda quoted: _plain_types(quoted[1]), problem)
     return words[:1].lower() + words[1:]
 

@@ -61,6 +61,8 @@ def _expect_act_text(name: str, text: object) -> None:
         return
     if type(text) is not str:  # a subclass may answer differently each time
         raise ActTextError(name, f"expected text, got {safe_repr(text, SHOWN)} of type {type_name(text)}")
+    if name == "owner" and not text:
+        raise ActTextError(name, "expected the name of an owner, got an empty text; leave it out for a job of nobody")
     if len(text) > LONGEST_ACT_TEXT:
         raise ActTextError(name, f"expected at most {LONGEST_ACT_TEXT:,} characters, got {len(text):,}")
     try:

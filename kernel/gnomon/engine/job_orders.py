@@ -15,6 +15,7 @@ from gnomon.domain.events import JobEvent, job_stream
 from gnomon.domain.job_order import JobOrder
 from gnomon.engine.added_jobs import taken
 from gnomon.engine.components import on_kernel_loop
+from gnomon.engine.given_values import expect_act_texts
 from gnomon.engine.idempotency import check_key
 from gnomon.engine.job_commands import JobCommands
 from gnomon.engine.job_recorder import Act, Holding
@@ -50,6 +51,7 @@ class JobOrders(JobCommands):
         actor: str | None = None,
         reason: str | None = None,
     ) -> JobOrdered:
+        expect_act_texts({"owner": order.owner})
         act = Act(actor, reason)
         try:
             async with self._first_time(order, idempotency_key, act) as (repeated, act):

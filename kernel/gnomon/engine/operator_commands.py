@@ -14,7 +14,7 @@ from gnomon.engine.refused_acts import refusable
 from gnomon.errors import GnomonError, JobError
 from gnomon.jobs.job import Job
 from gnomon.scheduling.catch_up import Absence
-from gnomon.scheduling.exclusions import to_instant
+from gnomon.scheduling.exclusions import asked_instant
 from gnomon.scheduling.timezones import timezone_or_utc
 
 
@@ -38,7 +38,7 @@ class OperatorCommands(KernelCommands):
         if state is None or registered.trigger is None:
             raise JobError(f"job {job_id!r} has no schedule, so there is no fire to skip")
         now, zone = self.clock.now(), timezone_or_utc(registered.job.timezone)
-        fire = to_instant(fire, zone) if fire is not None else None
+        fire = asked_instant(fire, zone) if fire is not None else None
         found = find_fire(registered.trigger, state, fire, now)
         if (state.skip_of(found) is None) == undo:
             return found  # as it was asked for before
@@ -97,7 +97,7 @@ class OperatorCommands(KernelCommands):
     ) -> int:
         await self._timetable.idle()
         zone = timezone_or_utc(self._jobs[job_id].job.timezone)
-        first, last = to_instant(since, zone), to_instant(until, zone)
+        first, last = asked_instant(since, zone), asked_instant(until, zone)
         order = {"since": first, "until": last, "overlap": overlap, "rate": rate, "rerun": rerun}
         count = await self._backfills.start(job_id, order, actor, reason)
         await self._durable()

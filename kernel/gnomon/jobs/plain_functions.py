@@ -15,6 +15,9 @@ from gnomon.jobs.definition import convert_job
 from gnomon.jobs.job import Job
 from gnomon.safe_text import is_instance, safe_repr
 
+SHOWN = 200
+"""Characters of an id that a message repeats."""
+
 
 def job_of(item: Any, keys: Mapping[str, Any]) -> Job:
     """Return the Job of an item with some keys: a Job, a function with or without @job, or "package.module:function".
@@ -38,7 +41,9 @@ def job_of(item: Any, keys: Mapping[str, Any]) -> Job:
     given = without_removed(keys)
     if "id" not in given:
         own["id"] = _default_id(item)
-    return convert_job({**own, **given}, f"the job of {reference(item)}")
+    named = given.get("id")
+    place = f"job {safe_repr(named, SHOWN)}" if type(named) is str else f"the job of {reference(item)}"
+    return convert_job({**own, **given}, place)
 
 
 def _declared(item: Any) -> Any:

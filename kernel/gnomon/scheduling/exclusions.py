@@ -187,6 +187,18 @@ def to_instant(at: date, zone: tzinfo) -> datetime:
         return in_utc(at.replace(tzinfo=UTC))
 
 
+def asked_instant(at: datetime, zone: tzinfo) -> datetime:
+    """Return the instant of a time that an operator asks for, as `to_instant`; `fold=1` is the second pass.
+
+    The log keeps no fold, so the times of definitions have none.
+    """
+    if at.tzinfo is None and at.fold:
+        second = at.replace(tzinfo=zone).astimezone(UTC)
+        if wall_clock(zone, second) == at.replace(fold=0):
+            return in_utc(second)
+    return to_instant(at, zone)
+
+
 def _begin_of(day: date, zone: tzinfo) -> datetime:
     return to_instant(datetime.combine(day, time()), zone)
 

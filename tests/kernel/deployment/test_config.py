@@ -612,7 +612,7 @@ def test_all_wrong_keys_of_a_job_are_reported() -> None:
         ({"at": "2026"}, "job.at: expected a time such as 2026-12-01T18:00:00+08:00, got '2026'"),
         ({"max_instances": "x"}, "job.max_instances: expected integer, got text"),
         ({"steps": [3]}, "job.steps[0]: expected text or table, got integer"),
-        ({"at": "tomorrow"}, "job.at: expected a time such as 2026-12-01T18:00:00+08:00, without quotes"),
+        ({"at": "tomorrow"}, "job.at: expected a time such as 2026-12-01T18:00:00+08:00"),
     ],
 )
 def test_an_invalid_job_is_refused(keys: dict[str, object], problem: str) -> None:

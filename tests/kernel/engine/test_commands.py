@@ -29,6 +29,7 @@ from gnomon import (
     hookimpl,
 )
 from gnomon.domain.events import JobEvent
+from gnomon.domain.job_order import JobOrder
 from gnomon.domain.records import ActionQuery
 from gnomon.testing import EventList, VirtualClock, check_store, make_kernel
 
@@ -240,6 +241,18 @@ async def test_texts_that_the_log_could_not_give_back_are_refused_before_anythin
 
         assert (await kernel.events())[-1].position == head
         assert kernel.health().state == "healthy"
+
+
+async def test_an_owner_without_a_name_is_refused(gnomon_kernel: Make) -> None:
+    async with gnomon_kernel(job()) as kernel:
+        for order in (
+            kernel.add_job("asyncio:sleep", id="other", args=[0], owner=""),
+            kernel.apply_jobs([], owner=""),
+            kernel.order_job(JobOrder(how="add", job_id="other", keys={"func": "asyncio:sleep"}, owner="")),
+        ):
+            with pytest.raises(ActTextError, match="owner: expected the name of an owner, got an empty text"):
+                await order
+        assert await kernel.pause("job", actor="ann", reason="")
 
 
 async def test_acts_of_the_kernel_are_marked_and_not_listed(gnomon_kernel: Make, gnomon_events: EventList) -> None:

@@ -1,9 +1,10 @@
 """Operators skip single fires, hold the whole kernel, and act on many jobs and runs at once."""
 
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -14,6 +15,7 @@ from gnomon.domain.bulk_acts import ActOutcome, JobSelection, RunSelection
 from gnomon.domain.records import ActionQuery
 from gnomon.errors import JobError, UnknownJobError
 from gnomon.jobs.registered import register_job
+from gnomon.scheduling.exclusions import asked_instant
 from gnomon.testing import EventList, RecordingStore, VirtualClock, check_store, make_kernel
 from gnomon.testing.clock import START
 
@@ -256,3 +258,13 @@ async def test_runs_are_cancelled_by_tag(make: Make, gnomon_clock: VirtualClock)
         assert (await kernel.wait(two)).status == "cancelled"
         with pytest.raises(JobError, match="name the runs"):
             await kernel.cancel_runs(RunSelection())
+
+
+def test_a_naive_time_of_an_order_may_be_the_second_pass_of_a_repeated_hour() -> None:
+    berlin, twice = ZoneInfo("Europe/Berlin"), datetime.fromisoformat("2026-10-25T02:30")
+
+    first, second = asked_instant(twice, berlin), asked_instant(twice.replace(fold=1), berlin)
+    in_a_gap = datetime.fromisoformat("2026-03-29T02:30")
+
+    assert (first, second) == (datetime(2026, 10, 25, 0, 30, tzinfo=UTC), datetime(2026, 10, 25, 1, 30, tzinfo=UTC))
+    assert asked_instant(in_a_gap.replace(fold=1), berlin) == asked_instant(in_a_gap, berlin)

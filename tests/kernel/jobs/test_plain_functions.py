@@ -78,6 +78,7 @@ def test_keys_replace_those_of_a_job() -> None:
             {"crno": "* * * * *"},
             r"the job of .*test_plain_functions:sync.crno: unknown key; did you mean 'cron'\?",
         ),
+        (sync, {"id": "m", "at": "tomorrow"}, "^job 'm'.at: expected a time such as [^,]*$"),
         (sync, {"misfire_grace_time": 5}, "the time in which a late fire still runs is `grace`"),
         (sync, {"timeout": "soon", "tags": 5}, r"(?s)timeout: .*tags: "),
         (sync, {"func": sync}, "func is given twice"),
