@@ -10,15 +10,19 @@ from typing import Any, Literal
 
 import msgspec
 
+from gnomon.domain.events import KernelStarted
 from gnomon.domain.job_state import JobState
 from gnomon.domain.secret_references import masked_like
 from gnomon.jobs.definition import rebuild_job
 from gnomon.jobs.diff import JobsDiff, difference, is_rescheduled
 from gnomon.jobs.ended_schedules import find_end
+from gnomon.jobs.groups import Groups
 from gnomon.jobs.registered import RegisteredJob
+from gnomon.ports import Store
 from gnomon.scheduling.catch_up import Absence, Backlog, MissedRange, fires, undecided
 from gnomon.scheduling.triggers import AnchoredTrigger, is_predictable
 from gnomon.stores.fire_samples import FireSamples, Sample, moved_fires, sample_key
+from gnomon.stores.reading import newest_kernel_fact
 from gnomon.stores.schedule_versions import present_versions
 
 Action = Literal["add", "change", "remove", "keep"]
@@ -89,13 +93,15 @@ class JobPlan(msgspec.Struct, kw_only=True):
 class Plan(msgspec.Struct, frozen=True):
     """What happens to the jobs, with fires up to `until`; jobs to which nothing happens are left out.
 
-    `upgrades` are the versions of what computes fires that differ from those of the last kernel.
+    `upgrades` are the versions of what computes fires that differ from those of the last kernel, `groups` the limits
+    of groups that do.
     """
 
     now: datetime
     until: datetime
     jobs: list[JobPlan]
     upgrades: list[Change] = []
+    groups: list[Change] = []
 
     def of(self, action: Action) -> list[JobPlan]:
         """List the jobs with this action."""
@@ -103,8 +109,8 @@ class Plan(msgspec.Struct, frozen=True):
 
     @property
     def changes_nothing(self) -> bool:
-        """Whether all definitions equal those in the log; past fires may still have to be caught up."""
-        return len(self.of("keep")) == len(self.jobs)
+        """Whether all definitions and groups equal those in the log; past fires may still have to be caught up."""
+        return len(self.of("keep")) == len(self.jobs) and not self.groups
 
 
 def plan(
@@ -138,6 +144,19 @@ def plan(
     if samples is not None and (upgrades or "unknown" in samples.versions.values()):
         _note_moved([one for one in plans if one.action in {"change", "keep"}], wanted, samples, now)
     return Plan(now, until, [one for one in plans if one.action != "keep" or _does_something(one)], upgrades)
+
+
+async def changed_groups(store: Store, groups: Groups, now: datetime) -> list[Change]:
+    """Return the groups whose limits differ from those of the last kernel; it read them when it started."""
+    started = await newest_kernel_fact(store, now, lambda fact: isinstance(fact, KernelStarted) and fact.keeps_time)
+    if not isinstance(started, KernelStarted):
+        return []
+    old, new = (
+        {name: {key: value for key, value in one.items() if value is not None} for name, one in limits.items()}
+        for limits in (started.groups, {name: msgspec.to_builtins(group) for name, group in groups.items()})
+    )
+    pairs = [(name, old.get(name), new.get(name)) for name in sorted(old.keys() | new.keys())]
+    return [Change(name, *pair) for name, *pair in pairs if pair[0] != pair[1]]
 
 
 def _upgrades(samples: FireSamples) -> list[Change]:

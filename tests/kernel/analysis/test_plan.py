@@ -9,12 +9,13 @@ from structlog.testing import capture_logs
 
 from gnomon import SecretReference
 from gnomon.analysis import plan as plan_module
-from gnomon.analysis.plan import Change, JobPlan, MovedFire, Plan, plan
+from gnomon.analysis.plan import Change, JobPlan, MovedFire, Plan, changed_groups, plan
 from gnomon.domain import events
 from gnomon.durations import Duration
 from gnomon.engine import fire_sampler
 from gnomon.errors import JobExistsError
 from gnomon.jobs.durable import restore_jobs
+from gnomon.jobs.groups import convert_groups
 from gnomon.jobs.job import Job
 from gnomon.jobs.registered import register_job
 from gnomon.kernel import Kernel
@@ -82,6 +83,25 @@ async def test_an_empty_log_makes_all_jobs_new(world: World) -> None:
     assert only(found).action == "add"
     assert only(found).gained.count == 7
     assert only(found).gained.first == [START + 2 * HOUR + n * DAY for n in range(5)]
+
+
+async def test_groups_that_a_start_would_change_are_shown(world: World) -> None:
+    async def changed(groups: dict[str, Any]) -> list[Change]:
+        await world.store.open(read_only=True)
+        return await changed_groups(world.store, convert_groups(groups), world.clock.now() + HOUR)
+
+    assert await changed({"api": 1}) == []  # no kernel has started, so nothing is there to be changed
+    async with Kernel(store=world.store, clock=world.clock, groups={"api": {"limit": 1, "rate": "5/m"}, "old": 2}):
+        await world.clock.settle()
+    found = await changed({"api": 3, "new": {"rate": "1/s"}})
+
+    assert await changed({"api": {"limit": 1, "rate": "5/m"}, "old": 2}) == []
+    assert found == [
+        Change("api", {"limit": 1, "rate": "5/m"}, {"limit": 3}),
+        Change("new", None, {"rate": "1/s"}),
+        Change("old", {"limit": 2}, None),
+    ]
+    assert not Plan(START, START, [], groups=found).changes_nothing
 
 
 async def test_the_same_jobs_change_nothing(world: World) -> None:

@@ -51,14 +51,16 @@ def command(ctx: click.Context, config_file: Path | None, days: float, config: P
 
 
 async def _plan(deployment: Deployment, days: float) -> Plan:
-    from gnomon.analysis.plan import plan
+    from gnomon.analysis.plan import changed_groups, plan
     from gnomon.cli.access.stored_log import open_log
     from gnomon.stores.fire_samples import read_samples
 
     async with open_log(deployment.store) as log:
         samples = await read_samples(log)
         states = await log.jobs()
-        return plan(states, deployment.with_added(states), datetime.now(UTC), days, samples)
+        now = datetime.now(UTC)
+        found = plan(states, deployment.with_added(states), now, days, samples)
+        return msgspec.structs.replace(found, groups=await changed_groups(log, deployment.config.groups, now))
 
 
 def _print(found: Plan, zones: Mapping[str, tzinfo], default: tzinfo, days: float) -> None:
@@ -67,6 +69,8 @@ def _print(found: Plan, zones: Mapping[str, tzinfo], default: tzinfo, days: floa
         echo(f"{SIGNS[job.action]} {job.job_id}{' (paused)' if job.is_paused else ''}")
         for line in _lines(job, zones.get(job.job_id, default)):
             echo(f"    {line}")
+    for group in found.groups:
+        echo(f"group {group.key}: {_value(group.old)} → {_value(group.new)} at the next start")
     for upgrade in found.upgrades:
         echo(f"{upgrade.key}: {upgrade.old or 'nothing'} → {upgrade.new or 'nothing'} since the last kernel")
     gained, lost = (sum(getattr(job, which).count for job in found.jobs) for which in ("gained", "lost"))
