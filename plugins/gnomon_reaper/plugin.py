@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from datetime import timedelta
 from typing import Any
 
 import msgspec
@@ -21,6 +20,8 @@ from gnomon_reaper.wording import verdict, warning
 log = get_logger("gnomon.reaper")
 
 ACTOR = "reaper"
+SHORTEST = Duration(seconds=1)
+"""The shortest interval and threshold: each check looks at all runs that are active."""
 MOST_OFTEN = Duration(minutes=1)
 """The job does not run more often, so that its runs do not fill the log."""
 
@@ -59,8 +60,8 @@ class ReaperPlugin:
         def __post_init__(self) -> None:
             """Refuse values out of range."""
             for name in ("interval", "threshold"):
-                if getattr(self, name) <= timedelta(0):
-                    raise ValueError(f"{name} must be more than 0, got {getattr(self, name)}")
+                if getattr(self, name) < SHORTEST:
+                    raise ValueError(f"{name} must be {SHORTEST} or more, got {getattr(self, name)}")
             if not 0 < self.warn_at <= 1:
                 raise ValueError(f"warn_at must be more than 0 and at most 1, got {self.warn_at}")
 

@@ -29,8 +29,8 @@ log = get_logger("gnomon.web")
 State = Literal["accepted", "handshake", "idle", "head", "busy", "websocket"]
 WAITING: Final[tuple[State, ...]] = ("idle", "accepted", "handshake", "head")
 """The states in which a connection waits for its client, in the order in which they are closed to make room."""
-SWEEP_S = 1.0
-"""Seconds between two checks of the limits."""
+SWEEP_S, SHORTEST_SWEEP_S = 1.0, 0.01
+"""The most and the least seconds between two checks of the limits; a short limit is checked more often."""
 MIN_BYTES_READ = 8 * 1024
 """Bytes that a client must read of an answer within `timeout`."""
 
@@ -156,7 +156,8 @@ class Connections:
 
     async def sweep(self) -> None:
         """Close connections that exceed a limit, until cancelled."""
-        interval = min(SWEEP_S, self._config.timeout.total_seconds() / 4, self._config.keep_alive.total_seconds() / 4)
+        limits = (self._config.timeout, self._config.keep_alive)
+        interval = max(SHORTEST_SWEEP_S, min(SWEEP_S, *(limit.total_seconds() / 4 for limit in limits)))
         while True:
             await asyncio.sleep(interval)
             now = asyncio.get_running_loop().time()

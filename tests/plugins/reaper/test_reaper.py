@@ -370,8 +370,9 @@ async def test_a_pause_before_the_kernel_answers_is_no_silence_of_its_runs(monke
 @pytest.mark.parametrize(
     ("settings", "problem"),
     [
-        ({"interval": 0}, "interval must be more than 0"),
-        ({"threshold": "0s"}, "threshold must be more than 0"),
+        ({"interval": 0}, "interval must be 1s or more, got 0s"),
+        ({"interval": 0.000_001}, "interval must be 1s or more, got 0.001ms"),
+        ({"threshold": "10ms"}, "threshold must be 1s or more, got 10ms"),
         ({"warn_at": 1.5}, "warn_at must be more than 0 and at most 1, got 1.5"),
         ({"treshold": "1m"}, "did you mean 'threshold'"),
     ],
