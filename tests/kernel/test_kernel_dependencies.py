@@ -7,7 +7,20 @@ from typing import Any
 
 import pytest
 
-from gnomon import Duration, Event, Execution, Job, JobError, Kernel, Missed, Retry, Scheduled, Started
+from gnomon import (
+    Context,
+    Duration,
+    Event,
+    Execution,
+    Job,
+    JobError,
+    Kernel,
+    Missed,
+    Retry,
+    Scheduled,
+    Started,
+    Succeeded,
+)
 from gnomon.analysis.audit import audit
 from gnomon.analysis.explain import explain
 from gnomon.domain.execution import execution_id
@@ -139,6 +152,42 @@ async def test_it_waits_while_an_upstream_run_is_retried(
 
     assert begun(gnomon_events) == [("load", 0), ("load", 11), ("load", 22), ("report", 32)]
     assert gnomon_events.of(Missed) == []
+
+
+@pytest.mark.parametrize("lasts", range(8))
+@pytest.mark.parametrize("how", ["retry", "snooze"])
+async def test_it_waits_where_an_upstream_run_ends_while_the_store_is_read(
+    gnomon_clock: VirtualClock, gnomon_events: EventList, how: str, lasts: int
+) -> None:
+    class SlowStore(RecordingStore):
+        async def execution(self, execution_id: str) -> Execution | None:
+            found = await super().execution(execution_id)
+            for _ in range(4):
+                await asyncio.sleep(0)
+            return found
+
+    async def body(ctx: Context) -> None:
+        for _ in range(lasts):
+            await asyncio.sleep(0)
+        if ctx.scheduled_time not in tried:
+            tried.add(ctx.scheduled_time)
+            if how == "snooze":
+                ctx.snooze("1s")
+            raise ValueError("once")
+
+    async def quick() -> None: ...
+
+    tried: set[datetime] = set()
+    retry = Retry(attempts=2, delay=Duration(seconds=1))
+    jobs = [
+        Job(id="load", func=body, every=Duration(minutes=1), retry=retry),
+        Job(id="report", func=quick, after=["load"]),
+    ]
+    async with make_kernel(*jobs, store=SlowStore(gnomon_events), clock=gnomon_clock):
+        await gnomon_clock.advance(4.5 * MINUTE)
+
+    assert gnomon_events.of(Missed) == []
+    assert [event.job_id for event in gnomon_events.of(Succeeded)] == ["load", "report"] * 4
 
 
 async def test_after_a_failure_for_good_it_is_missed_and_so_are_those_that_wait_for_it(

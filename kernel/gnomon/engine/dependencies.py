@@ -233,12 +233,13 @@ class Dependencies:
     async def _outcome(self, upstream: str, at: datetime) -> Outcome | None:
         """Return the state of the run of an upstream job at a nominal time, retries included; None without one."""
         last: Execution | None = None
-        attempt = 1
+        attempt, was_over = 1, False
         while (found := await self._times.find(execution_id(upstream, at, attempt))) is not None:
-            last, attempt = found, attempt + 1
+            # As it is now: it may end, and be followed by another, while the store is read.
+            last, was_over, attempt = found, found.is_over, attempt + 1
         if last is None:
             return None
-        if not last.is_over:
+        if not was_over:
             return Outcome("open")
         if last.status == "success":
             return Outcome("succeeded")

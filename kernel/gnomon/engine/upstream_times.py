@@ -73,8 +73,10 @@ class UpstreamTimes:
 
     async def find(self, identity: str) -> Execution | None:
         """Return an execution from memory or from the store; None where there is none."""
-        live = self._journal.live.get(identity)
-        return live if live is not None else await self._store.execution(identity)
+        if (live := self._journal.live.get(identity)) is not None:
+            return live
+        await asyncio.shield(self._journal.durable())  # an ended run leaves the live views before the store has its end
+        return await self._store.execution(identity)
 
     def begin(self, job: Job) -> None:
         """Note that a follower knows of all decisions up to now, unless it has received some already."""
