@@ -161,6 +161,8 @@ async def _reconcile(
     async for block in blocks:
         for event in block:
             if (outcome := fire_outcomes.read_outcome(event)) is None:
+                if isinstance(event, events.Missed) and (reconciler := reconcilers.get(event.job_id)) is not None:
+                    reconciler.note_unstarted(event)
                 continue
             if outcome.job_id not in reconcilers and span is not None:
                 reconcilers[outcome.job_id] = FireReconciler(outcome.job_id, None, span)

@@ -10,6 +10,8 @@ import msgspec
 
 from gnomon.analysis.fire_outcomes import EVER, FireOutcome, Watermark
 from gnomon.analysis.schedule_history import Pause, Schedule, ScheduleHistory
+from gnomon.domain.events import Missed
+from gnomon.domain.execution import execution_id
 from gnomon.durations import MICROSECOND
 from gnomon.scheduling.catch_up import fires, next_fire
 from gnomon.scheduling.triggers import AnchoredTrigger
@@ -139,6 +141,13 @@ class FireReconciler:
         self._newest = outcome.last
         self._compare_strays(outcome.first)
         self._compare(expected, outcome)
+
+    def note_unstarted(self, missed: Missed) -> None:
+        """Count a fire as missed whose run was accepted and never started, such as one that waited for another job."""
+        fire = missed.scheduled_time
+        is_of_fire = missed.version > 1 and missed.stream == execution_id(missed.job_id, fire)
+        if is_of_fire and self._span.since <= fire <= self._span.until:
+            self.audit.missed += 1
 
     def finish(self) -> JobAudit:
         """Return the result, with the fires that are left without an outcome at the end of the log."""

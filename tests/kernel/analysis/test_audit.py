@@ -1,5 +1,6 @@
 """The audit proves what kernels do, and finds what is done to their logs."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
@@ -121,6 +122,16 @@ def openings(report: AuditReport) -> list[tuple[str, datetime, int]]:
     return [(found.reason, found.first, found.count) for one in report.jobs for found in one.open]
 
 
+async def missed_by(world: World, report: AuditReport) -> list[int]:
+    """Return how many fires of each job of a report the log counts as missed."""
+    log = await world.store.read()
+    by_job = Counter[str]()
+    for event in log:
+        if isinstance(event, events.Missed):
+            by_job[event.job_id] += event.count
+    return [by_job[one.job_id] for one in report.jobs]
+
+
 class TestWhatAKernelDid:
     async def test_an_hour_of_fires_is_proved(self, world: World) -> None:
         await world.serve(job())
@@ -165,6 +176,29 @@ class TestWhatAKernelDid:
 
         assert problems(report) == []
         assert [one.fires for one in report.jobs] == [18, 18, 18]
+        assert await missed_by(world, report) == [one.missed for one in report.jobs]
+
+    async def test_a_run_that_was_accepted_and_never_started_is_missed(self, world: World) -> None:
+        async def fail() -> None:
+            raise ValueError("boom")
+
+        jobs = [
+            job(func=fail, retry=Retry(attempts=2)),
+            job("own", after=["sync"]),
+            Job(id="none", func=nothing, after=["sync"]),
+        ]
+        await world.serve(*jobs)
+
+        report = await world.audit()
+
+        assert problems(report) == []
+        assert [(one.job_id, one.missed) for one in report.jobs] == [
+            ("none", 5),
+            ("own", 5),
+            ("sync", 0),
+        ]  # the last is retried
+        assert await missed_by(world, report) == [5, 5, 0]
+        assert only(await world.audit("own")).missed == 5
 
     async def test_retries_and_runs_by_hand_are_no_fires(self, world: World) -> None:
         async def fail() -> None:
