@@ -198,7 +198,7 @@ class TestWhatAKernelDid:
             ("sync", 0),
         ]  # the last is retried
         assert await missed_by(world, report) == [5, 5, 0]
-        assert only(await world.audit("own")).missed == 5
+        assert only(await world.audit("own"), "own").missed == 5
 
     async def test_retries_and_runs_by_hand_are_no_fires(self, world: World) -> None:
         async def fail() -> None:
