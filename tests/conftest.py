@@ -1,4 +1,5 @@
 import importlib
+import signal
 from collections.abc import Generator
 from typing import Any
 
@@ -17,6 +18,9 @@ def pytest_configure(config: pytest.Config) -> None:
     plugin = importlib.import_module("gnomon.testing.pytest_plugin")
     if not config.pluginmanager.is_registered(plugin):
         config.pluginmanager.register(plugin)
+    # A shell that starts a run in the background lets it, and what it starts, ignore Ctrl-C: tests of it would hang.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(optionalhook=True)
