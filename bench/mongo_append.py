@@ -30,6 +30,7 @@ from gnomon_mongo import MongoStore, operations
 from gnomon_mongo.documents import event_document, execution_document
 from gnomon_mongo.drivers import Driver
 from gnomon_mongo.event_append import identity
+from gnomon_mongo.fence import Term, set_term
 from gnomon_mongo.server import Server
 from gnomon_mongo.write_batch import WriteBatch
 from measure import arguments, quartiles, report, short
@@ -110,16 +111,18 @@ async def delayed(uri: str, latency_ms: int) -> AsyncIterator[str]:
 
 async def before(uri: str, count: int) -> list[float]:
     """Measure appends that write events and then views."""
-    found, after = [], None
+    found, after, term = [], None, Term("bench", 1)
     server = Server(uri, f"bench_{uuid.uuid4().hex[:8]}", Driver("pymongo"), timeout=30.0)
     await server.connect()
     try:
         await server.make_indexes()
+        await set_term(server, term)
         for events, views in appends(count):
             documents = [event_document(event, events[0].position) for event in events]
             batch = WriteBatch(documents, after, [execution_document(view) for view in views])
             begun = time.perf_counter()
-            await operations.write(server, batch)
+            await operations.write_events(server, batch, term)
+            await operations.write_rest(server, batch)
             found.append(time.perf_counter() - begun)
             after = identity(documents[-1])
     finally:
