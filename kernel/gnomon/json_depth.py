@@ -46,13 +46,13 @@ def is_too_deep(value: Any, limit: int = MAX_DEPTH) -> bool:
 
     A value that contains itself is too deep.
     """
-    level = {id(value): value} if isinstance(value, list | tuple | dict) else {}
+    level = {id(value): value} if issubclass(type(value), list | tuple | dict) else {}
     for _ in range(limit):
         if not level:
             return False
         # By identity: a list that holds the same list twice, and that one again, would double with every level.
         parts = chain.from_iterable(one.values() if isinstance(one, dict) else one for one in level.values())
-        level = {id(part): part for part in parts if isinstance(part, list | tuple | dict)}
+        level = {id(part): part for part in parts if issubclass(type(part), list | tuple | dict)}
     return bool(level)
 
 
@@ -79,7 +79,7 @@ def cut_value(value: Any, limit: int = MAX_DEPTH) -> Any:
 
 
 def _cut(value: Any, limit: int) -> Any:
-    if not isinstance(value, list | tuple | dict):
+    if not issubclass(type(value), list | tuple | dict):
         return value
     if limit == 0:
         return CUT
