@@ -93,7 +93,9 @@ async def test_events_are_fenced_by_position_and_by_stream_and_version(store: Mo
 
     fence, *events = await database.scheduler_events.find().sort("_id").to_list()
     assert [event["_id"] for event in events] == [1, 2, 3]
-    assert fence == {"_id": 0, "stream": "", "version": 0, "type": "fence"}
+    owner = fence.pop("owner")  # of the term in which events may be appended
+    assert fence == {"_id": 0, "stream": "", "version": 0, "type": "fence", "epoch": 1}
+    assert len(owner) == 16
     assert indexes["stream_1_version_1"]["unique"]
 
 

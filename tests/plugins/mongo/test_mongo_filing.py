@@ -79,7 +79,8 @@ async def test_an_append_is_one_write_and_its_views_are_filed_together(gate: Gat
 
     histories = [await run(store, number) for number in range(5)]
 
-    assert gate.written == [(schema.EVENTS, 1 + (number > 0) + (number % 2 == 0)) for number in range(10)]
+    # The term, the event before, and one or two events, in one call.
+    assert gate.written == [(schema.EVENTS, 2 + (number > 0) + (number % 2 == 0)) for number in range(10)]
     view = execution.fold(histories[4])
     assert await store.execution(view.id) == view
     assert len(await store.read()) == 15
