@@ -74,6 +74,8 @@ async def test_a_thousand_runs_flat_out_cost_few_pipelines_and_all_are_right(ser
     calls = {name: found["calls"] for name, found in (await redis.info("commandstats")).items()}
     sent = sum(pipelines)
     assert answered <= calls["cmdstat_set"] <= sent + 2 * swaps
-    assert RUNS <= calls["cmdstat_publish"] == calls["cmdstat_xadd"] <= sent < events
+    published, kept = calls["cmdstat_publish"], calls["cmdstat_xadd"]
+    assert RUNS <= published <= kept <= published + 1  # the cut may fall between the two
+    assert kept <= sent < events
     print(f"{events} events, {sent} writes, {len(pipelines)} pipelines")
     assert len(pipelines) < sent / 5
