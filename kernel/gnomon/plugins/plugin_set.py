@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, Literal, get_args
 
 import msgspec
 import pluggy
@@ -34,12 +34,17 @@ START_LIMIT_S = 60.0
 PROBLEM_LIMIT_S = 1.0
 """For a plugin's attribute `problem`, which may be a property and is read on the kernel's event loop."""
 
+PluginRole = Literal["leader", "everywhere"]
+"""Where a plugin runs: with the kernel that leads, or in every process on the log."""
+
 
 class Plugin:
     """One plugin of a kernel.
 
-    `durable` plugins have a cursor in the store: they see every event at least once, across restarts. `job_options` is
-    the Struct of the keys that the plugin adds to jobs. Both are attributes of the plugin, `durable` and `JobOptions`.
+    `role` says where the plugin runs: once, with the kernel that leads ("leader"), or in each process on the log
+    ("everywhere"). `durable` plugins have a cursor in the store: they see every event at least once, across restarts.
+    `job_options` is the Struct of the keys that the plugin adds to jobs. They are attributes of the plugin: `role`,
+    `durable` and `JobOptions`.
     `config` has the settings that it was created with, where the set created it.
     """
 
@@ -58,6 +63,7 @@ class Plugin:
         self.version = found.version if found else None
         self.path = _file_of(instance)
         self.durable = bool(_attribute(name, instance, "durable", False))
+        self.role = _role(name, instance, durable=self.durable)
         self.job_options = _struct_type(name, instance, "JobOptions")
         self.guard_problem: str | None = None
         self._is_reading_problem = False
@@ -199,6 +205,10 @@ class PluginSet:
     def __getitem__(self, name: str) -> Plugin:
         return self._plugins[name]
 
+    def of_role(self, role: PluginRole) -> list[Plugin]:
+        """Return the plugins of one role, in the order in which they were added."""
+        return [plugin for plugin in self if plugin.role == role]
+
     def add(
         self,
         plugin: Any,
@@ -312,6 +322,25 @@ def _attribute(name: str, plugin: Any, attribute: str, default: Any) -> Any:
         return call_within(START_LIMIT_S, f"{attribute} of plugin {name}", getattr, plugin, attribute, default)
     except PluginCallError as exc:
         raise PluginError(name, f"has an attribute {attribute!r} that cannot be read: {exc}") from exc.__cause__
+
+
+def _role(name: str, plugin: Any, *, durable: bool) -> PluginRole:
+    found = _attribute(name, plugin, "role", "leader")
+    roles: tuple[PluginRole, ...] = get_args(PluginRole)
+    role = next((role for role in roles if isinstance(found, str) and exact(found) == role), None)
+    if role is None:
+        raise PluginError(
+            name,
+            f'has a role that is {safe_repr(found)}, expected "leader" (it runs once, with the kernel that leads) or '
+            '"everywhere" (it runs in each process on the log)',
+        )
+    if role == "everywhere" and durable:
+        raise PluginError(
+            name,
+            'has durable = True and role = "everywhere": a durable plugin has one cursor for the log and runs once, '
+            "with the kernel that leads; remove one of the two",
+        )
+    return role
 
 
 def _struct_type(name: str, plugin: Any, attribute: str) -> type[msgspec.Struct] | None:

@@ -348,6 +348,45 @@ def test_a_class_is_made_from_its_settings() -> None:
     assert plugin.job_options is Tidy.JobOptions
 
 
+def test_a_plugin_runs_with_the_leader_unless_it_names_another_role() -> None:
+    plugins = PluginSet()
+    plugins.add(SimpleNamespace(on_failed=takes_event, role="everywhere"), "page")
+    plugins.add(SimpleNamespace(on_failed=takes_event), "alarm")
+    plugins.add(SimpleNamespace(on_failed=takes_event, role="leader", durable=True), "diary")
+    plugins.add(SimpleNamespace(on_failed=takes_event, role="everywhere", durable=False), "view")
+
+    assert [plugin.name for plugin in plugins.of_role("leader")] == ["alarm", "diary"]
+    assert [plugin.name for plugin in plugins.of_role("everywhere")] == ["page", "view"]
+
+
+@pytest.mark.parametrize("role", ["follower", "Everywhere", "", None, 1, ["leader"]])
+def test_a_role_that_does_not_exist_is_refused(role: object) -> None:
+    plugins = PluginSet()
+
+    with pytest.raises(PluginError, match=r'has a role that is .*, expected "leader" .* or "everywhere"') as caught:
+        plugins.add(SimpleNamespace(on_failed=takes_event, role=role), "page")
+
+    assert caught.value.plugin == "page"
+    assert "page" not in plugins
+
+
+def test_a_role_that_cannot_be_read_names_its_plugin() -> None:
+    class Page:
+        on_failed = staticmethod(takes_event)
+
+        @property
+        def role(self) -> str:
+            raise RuntimeError("no role yet")
+
+    with pytest.raises(PluginError, match=r"plugin 'page' has an attribute 'role' that cannot be read: .*no role yet"):
+        PluginSet().add(Page(), "page")
+
+
+def test_a_durable_plugin_cannot_run_everywhere() -> None:
+    with pytest.raises(PluginError, match='durable = True and role = "everywhere": a durable plugin has one cursor'):
+        PluginSet().add(SimpleNamespace(on_failed=takes_event, role="everywhere", durable=True), "page")
+
+
 def test_wrong_settings_are_told_with_their_place() -> None:
     with pytest.raises(ConfigError) as caught:
         PluginSet().add(Tidy, "tidy", {"kep": 7})
