@@ -44,7 +44,8 @@ class Store(ABC):
 
     All methods are called on the kernel's event loop and must not block it. Driver errors are translated:
     StoreUnavailableError where trying again may help, StoreError where it cannot. After `close` every call raises
-    StoreError. Opening, closing twice included, is the context manager's business: `async with store:`.
+    StoreError. Opening, closing twice included, is the context manager's business: `async with store:`. One object is
+    opened many times, for writing or read-only, as its process leads or follows; nothing of an earlier time is left.
     """
 
     name: ClassVar[str] = "store"
@@ -59,7 +60,7 @@ class Store(ABC):
 
     @abstractmethod
     async def open(self, *, read_only: bool = False) -> None:
-        """Open the log; called once, before all other methods.
+        """Open the log; called before all other methods, and again after `close`.
 
         A store that opens for writing acquires the lock of the only writer, or raises StoreInUseError that names the
         holder. With `read_only` it creates, locks and changes nothing, and works beside a running kernel; NoLogError
@@ -73,9 +74,10 @@ class Store(ABC):
     async def wait_until_free(self) -> None:
         """Return when a kernel could try to open the log for writing, which another one had open.
 
-        Called while the store is closed, by a standby that then calls `open`, and again if it is refused. A store that
-        can tell waits until the other kernel is gone, returns within 0.3 s then, and logs one that is silent. By
-        default `holder` tells; a server that is away is asked again.
+        Called while the store is closed or open read-only, by a process that then closes it and opens it for writing,
+        and again if that is refused. What the store answers meanwhile is not affected. A store that can tell waits
+        until the other kernel is gone, returns within 0.3 s then, and logs one that is silent. By default `holder`
+        tells; a server that is away is asked again.
         """
         while True:
             with suppress(StoreUnavailableError):
@@ -129,7 +131,7 @@ class Store(ABC):
     async def holder(self) -> LogHolder | None:
         """Return the kernel that leads, None where nobody does; watched until it is known whether it is alive.
 
-        Called on a store that is not open, as is `take_over`.
+        Called on a store that is closed or open read-only, as is `take_over`.
         """
         raise self._no_takeover()
 

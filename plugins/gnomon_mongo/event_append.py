@@ -154,15 +154,15 @@ async def check_event(server: Server, event: Document) -> None:
         raise LostEventsError(server.address, event["_id"], await newest_position(server))
 
 
-async def newest_event(server: Server) -> Document | None:
-    """Return the newest event that is in the log."""
+async def newest_event(server: Server, fields: Document | None = None) -> Document | None:
+    """Return the newest event that is in the log, or only these fields of it."""
     async with server.reading():
         numbered = {"_id": {"$gt": FENCE_POSITION}}  # a document of another program has no number
-        found: list[Any] = await server[schema.EVENTS].find(numbered).sort("_id", -1).limit(1).to_list(None)
+        found: list[Any] = await server[schema.EVENTS].find(numbered, fields).sort("_id", -1).limit(1).to_list(None)
     return next(iter(found), None)
 
 
 async def newest_position(server: Server) -> int:
     """Return the position of the newest event that is in the log, 0 without any."""
-    newest = await newest_event(server)
+    newest = await newest_event(server, {"_id": 1})
     return int(newest["_id"]) if newest is not None else 0

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
+from pathlib import Path
 
 from pymongo import DeleteOne, ReplaceOne
 
@@ -22,6 +23,7 @@ from gnomon_mongo import schema
 from gnomon_mongo.drivers import Document
 from gnomon_mongo.server import Server
 from gnomon_mongo.spool import Spool
+from gnomon_mongo.spool_choice import existing_spools
 
 log = get_logger("gnomon.mongo")
 
@@ -67,16 +69,15 @@ class KeptEnds:
             log.warning("ends of runs that could not be appended are handed to the leader", ends=len(requests))
 
 
-async def hand_over_left(server: Server, spool: Spool) -> None:
-    """Move what an earlier kernel with this spool could not append to the server, as far as that is possible now."""
-    if not spool.path.exists():
-        return
-    with suppress(StoreError):  # another kernel uses the spool, or the server is down: the next start tries again
-        await spool.open()
-        try:
-            await KeptEnds(server, spool).hand_over()
-        finally:
-            await spool.close()
+async def hand_over_left(server: Server, path: Path) -> None:
+    """Move what earlier kernels with this spool could not append to the server, as far as that is possible now."""
+    for spool in map(Spool, existing_spools(path)):
+        with suppress(StoreError):  # another kernel uses the spool, or the server is down: the next start tries again
+            try:
+                await spool.open()
+                await KeptEnds(server, spool).hand_over()
+            finally:
+                await spool.close()
 
 
 async def read(server: Server) -> list[Event]:

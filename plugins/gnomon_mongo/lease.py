@@ -17,7 +17,8 @@ never inherited, so a forked child holds nothing. The epoch rises with every win
 sent, counted on a clock of this process that goes on while the machine sleeps. A renewal whose answer comes after the
 window does not count. Nothing has to run for the window to end: each question reads the clock. Clocks of other machines
 are not compared, and may be wrong by any amount. A candidate takes a row that it has seen unchanged for the whole lease
-of its holder on its own clock, so the holder's window, which began earlier, is over by then.
+of its holder on its own clock, so the holder's window, which began earlier, is over by then. What it saw while it
+followed counts (lease_watch.py): a follower leads within the lease, and does not wait for a second one.
 
 **Operations by term.** Renewing and releasing match the owner and the epoch of the row. An append begins with a
 condition on the owner and the epoch of the fence, within the same ordered command. Who owns the row is decided by
@@ -64,16 +65,14 @@ from gnomon_mongo.drivers import Document
 from gnomon_mongo.fence import Term
 from gnomon_mongo.lease_clock import lease_clock
 from gnomon_mongo.lease_holder import OWNERS_HERE, describe_process, is_dead, mark_of, name_of, silence_here
+from gnomon_mongo.lease_watch import LOOK_S, LeaseWatch
 from gnomon_mongo.server import Server
 
 log = get_logger("gnomon.mongo")
 
 CutOff: TypeAlias = Literal["hold", "run"]
-WRITER = "writer"
 RENEWALS = 5
 """How often, in the duration of a lease, its holder renews it."""
-LOOK_S = 0.25
-"""The longest time between two looks of a candidate at a row: how late it may notice that the row was released."""
 
 
 class Lease:
@@ -84,6 +83,7 @@ class Lease:
     ) -> None:
         self.seconds = seconds
         self.cut_off: CutOff = cut_off
+        self.watch = LeaseWatch(seconds, now)
         self._server = server
         self._now = now
         self._term: Term | None = None
@@ -115,7 +115,7 @@ class Lease:
     async def acquire(self) -> None:
         """Win a term, or raise StoreInUseError, which names the holder."""
         self._turn = asyncio.Lock()
-        self._term, self._pid = None, os.getpid()
+        self._term, self._pid, self._trusted_until = None, os.getpid(), float("-inf")
         owner = secrets.token_hex(8)
         holder = await self._seen()
         if holder is not None:
@@ -131,16 +131,16 @@ class Lease:
             return holder
         if holder.get("cut_off") == "run":
             raise StoreInUseError(self._refusal(holder))
-        lasts = max(self.seconds, float(holder.get("seconds", 0.0)))
+        lasts = self.watch.lasts(holder)
         silence = silence_here(holder)
         if silence is not None and silence < lasts:
             raise StoreInUseError(self._refusal(holder))
         if silence is not None:
             log.warning("the holder of the lease runs, but does not renew it", holder=name_of(holder), silent_s=silence)
             return holder
-        log.info("waiting for the lease of another kernel to expire", holder=holder.get("node"), seconds=lasts)
-        until = self._now() + lasts
-        while (left := until - self._now()) > 0:
+        if self.watch.unchanged_for(holder) < lasts:
+            log.info("waiting for the lease of another kernel to expire", holder=holder.get("node"), seconds=lasts)
+        while (left := lasts - self.watch.unchanged_for(holder)) > 0:
             await asyncio.sleep(min(lasts / RENEWALS / 2, LOOK_S, left))
             seen = await self._seen()
             if seen is None:
@@ -160,10 +160,10 @@ class Lease:
                 kernel = server[schema.KERNEL]
                 try:
                     if holder is None:
-                        await kernel.insert_one({"_id": WRITER, **row})
+                        await kernel.insert_one({"_id": schema.WRITER, **row})
                     else:
                         same = {name: holder.get(name) for name in ("token", "epoch", "renewals")}
-                        await kernel.find_one_and_replace({"_id": WRITER, **same}, row)
+                        await kernel.find_one_and_replace({"_id": schema.WRITER, **same}, row)
                 except DuplicateKeyError:
                     pass  # reading back decides
             found = await self._seen() or {}
@@ -209,7 +209,7 @@ class Lease:
 
     async def _confirm(self, term: Term, changes: Document) -> Document | None:
         """Change the row of this term and return it as the server has it then; None if it is not there."""
-        where = {"_id": WRITER, "token": term.owner, "epoch": term.epoch}
+        where = {"_id": schema.WRITER, "token": term.owner, "epoch": term.epoch}
         async with self._server.writing() as server:
             return await server[schema.KERNEL].find_one_and_update(where, changes, return_document=ReturnDocument.AFTER)
 
@@ -241,14 +241,13 @@ class Lease:
             return
         OWNERS_HERE.discard(term.owner)
         async with self._server.writing() as server:
-            where = {"_id": WRITER, "token": term.owner, "epoch": term.epoch}
+            where = {"_id": schema.WRITER, "token": term.owner, "epoch": term.epoch}
             await server[schema.KERNEL].delete_one(where)
 
     # --- what is in the row ---
 
     async def _seen(self) -> Document | None:
-        async with self._server.reading() as server:
-            return await server[schema.KERNEL].find_one({"_id": WRITER})
+        return await self.watch.look(self._server)
 
     def _row(self, term: Term) -> Document:
         lasts = {"seconds": self.seconds, "cut_off": self.cut_off}

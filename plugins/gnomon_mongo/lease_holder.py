@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,8 @@ OWNERS_HERE: set[str] = set()
 
 def describe_process() -> Document:
     """Return the fields that describe this process. `place` is equal only for processes that share a PID namespace."""
-    try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-        place: str | None = f"{boot}/{Path('/proc/self/ns/pid').readlink()}"
-    except OSError:  # not Linux: a dead holder is detected by watching it
-        place = None
-    return {"node": socket.gethostname(), "pid": os.getpid(), "started": _started(os.getpid()), "place": place}
+    pid = os.getpid()
+    return {"node": socket.gethostname(), "pid": pid, "started": _started(pid), "place": _place(pid)}
 
 
 def is_dead(holder: Document) -> bool:
@@ -59,6 +56,15 @@ def _runs_here(holder: Document) -> bool:
 
 def _is_here(holder: Document) -> bool:
     return holder.get("place") is not None and holder["place"] == describe_process()["place"]
+
+
+@lru_cache(maxsize=1)
+def _place(pid: int) -> str | None:  # noqa: ARG001 - a forked child may be in another namespace
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        return f"{boot}/{Path('/proc/self/ns/pid').readlink()}"
+    except OSError:  # not Linux: a dead holder is detected by watching it
+        return None
 
 
 def _started(pid: int) -> str | None:

@@ -15,6 +15,7 @@ from gnomon_mongo.errors import DUPLICATE, Refusal, is_rejection
 from gnomon_mongo.event_append import append_events, identity, newest_position, put_in_place
 from gnomon_mongo.fence import Term
 from gnomon_mongo.foreign_documents import MARKS
+from gnomon_mongo.lease_watch import LeaseWatch
 from gnomon_mongo.rejected_documents import Rejected, RejectedDocuments
 from gnomon_mongo.server import Server
 from gnomon_mongo.write_batch import WriteBatch
@@ -170,8 +171,12 @@ def _weight(document: Document) -> int:
     return sum(len(text) for text in texts if isinstance(text, str | bytes))
 
 
-async def read_head(server: Server) -> int:
-    """Return the highest position ever assigned."""
+async def read_head(server: Server, watch: LeaseWatch | None = None) -> int:
+    """Return the highest position ever assigned; note the row of the leader, which the same round trip returns."""
+    newest = await newest_position(server)  # first: a prune records the head before it deletes the newest event
     async with server.reading():
-        log = await server[schema.KERNEL].find_one({"_id": "log"}) or {}
-    return max(await newest_position(server), int(log.get("head", 0)))
+        found = await server[schema.KERNEL].find({"_id": {"$in": [schema.LOG, schema.WRITER]}}).to_list(None)
+    documents = {document["_id"]: document for document in found}
+    if watch is not None:
+        watch.note(documents.get(schema.WRITER))
+    return max(newest, int(documents.get(schema.LOG, {}).get("head", 0)))

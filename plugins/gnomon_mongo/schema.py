@@ -22,6 +22,8 @@ LATE_ENDS = "scheduler_late_ends"
 """Ends of runs from kernels that do not lead any more, until the leader has recorded them."""
 KERNEL = "scheduler_kernel"
 """Two documents: `log`, the identity of the log, and `writer`, the lease of the one kernel that writes."""
+LOG, WRITER = "log", "writer"
+"""Their ids."""
 
 
 class Index(msgspec.Struct, frozen=True):

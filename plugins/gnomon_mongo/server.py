@@ -68,6 +68,19 @@ class Server:
             raise translate(exc, self.address) from None  # the cause may contain the URI, and so a password
         self.address = f"{self.address.partition('/')[0]}/{self._db.name}"
 
+    @asynccontextmanager
+    async def borrowed(self) -> AsyncIterator[Server]:
+        """Yield this server while it is connected, otherwise another connection to it, which is closed afterwards."""
+        if self._client is not None:
+            yield self
+            return
+        other = Server(self._uri, self._database, self.driver, self.timeout)
+        try:
+            await other.connect()
+            yield other
+        finally:
+            await other.close()
+
     async def close(self) -> None:
         """Close the client."""
         client, self._client = self._client, None

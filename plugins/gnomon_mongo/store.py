@@ -20,14 +20,12 @@ from gnomon.domain.records import (
     Checkpoint,
     ExecutionCounts,
     ExecutionQuery,
-    LogHolder,
     LogLine,
     Page,
     StoreHealth,
 )
 from gnomon.errors import StoreError, StoreInUseError, StoreUnavailableError
 from gnomon.logs import get_logger
-from gnomon.ports import Store
 from gnomon.stores.kernel_streams import find_deletable
 from gnomon_mongo import (
     connection_check,
@@ -38,7 +36,6 @@ from gnomon_mongo import (
     queries,
     retention,
     schema,
-    takeover,
 )
 from gnomon_mongo.documents import (
     action_documents,
@@ -59,7 +56,9 @@ from gnomon_mongo.history_import import HistoryImport, ImportReport
 from gnomon_mongo.lease import CutOff, Lease
 from gnomon_mongo.rejected_documents import Rejected, RejectedDocuments
 from gnomon_mongo.server import Server
+from gnomon_mongo.shared_log import SharedLog
 from gnomon_mongo.spool import Spool
+from gnomon_mongo.spool_choice import open_spool
 from gnomon_mongo.spool_limits import SpoolLimits
 from gnomon_mongo.spooling_writer import SpoolingWriter
 from gnomon_mongo.statistics import statistics
@@ -72,7 +71,7 @@ RELEASE_LIMIT_S = 5.0
 """For releasing the lease while closing."""
 
 
-class MongoStore(Store):
+class MongoStore(SharedLog):
     """Keeps the log in MongoDB, and in a local spool while MongoDB is down.
 
     `uri` is any MongoDB connection string, with authentication, TLS, replica sets; `database` defaults to the one in
@@ -101,9 +100,10 @@ class MongoStore(Store):
     ) -> None:
         self._server = Server(uri, database, driver or Driver(), timeout.total_seconds())
         self._lease = Lease(self._server, lease.total_seconds(), cut_off)
-        self._spool = Spool(Path(spool).resolve())
-        self.directory = self._spool.path.parent
-        self._rejected = RejectedDocuments(self._spool.path.with_name(f"{self._spool.path.name}.rejected"))
+        self._spool_path = Path(spool).resolve()
+        self._spool = Spool(self._spool_path)
+        self.directory = self._spool_path.parent
+        self._rejected = RejectedDocuments(self._spool_path.with_name(f"{self._spool_path.name}.rejected"))
         self._limits = limits or SpoolLimits()
         self._patience = patience.total_seconds()
         self._held = AsyncExitStack()
@@ -127,7 +127,7 @@ class MongoStore(Store):
                     raise
                 pause = backoff.next()
                 if time.monotonic() + pause > deadline:
-                    raise cannot_start(exc, self._patience, self._spool.path) from exc
+                    raise cannot_start(exc, self._patience, self._spool_path) from exc
                 log.warning("waiting for MongoDB", problem=str(exc), next_try_s=pause)
                 await asyncio.sleep(pause)
             except BaseException:
@@ -147,18 +147,12 @@ class MongoStore(Store):
 
     async def try_connection(self) -> str:
         """Connect as opening would, without changing anything; return a description, or raise StoreError."""
-        self._spool.check_folder()
+        Spool(self._spool_path).check_folder()
         try:
             await self._server.connect()
             return await connection_check.check_connection(self._server)
         finally:
             await self._server.close()
-
-    async def holder(self) -> LogHolder | None:
-        return await takeover.find_holder(self._server)
-
-    async def take_over(self, holder: LogHolder) -> None:
-        await takeover.end_term(self._server, holder)
 
     async def _acquire(self, *, read_only: bool) -> None:
         self._held.push_async_callback(self._server.close)  # also if connecting fails half way
@@ -170,12 +164,12 @@ class MongoStore(Store):
         try:
             await self._lease.acquire()
         except StoreInUseError:
-            await kept_ends.hand_over_left(self._server, self._spool)
+            await kept_ends.hand_over_left(self._server, self._spool_path)
             raise
         self._held.push_async_callback(self._release_lease)
         start_task(self._lease_kept(), self._held)
         await self._server.make_indexes()
-        await self._spool.open()
+        self._spool = await open_spool(self._spool_path, self._lease.cut_off)
         self._held.push_async_callback(self._spool.close)
         await self._spool.belongs_to(log_id)
         writer = SpoolingWriter(self._server, self._lease, self._spool, self._limits, self._rejected)
@@ -280,7 +274,7 @@ class MongoStore(Store):
 
     async def spooled(self) -> tuple[int, int]:
         """Return how many events wait in the spool, and their bytes; StoreInUseError while a kernel uses it."""
-        return await self._spool.look()
+        return await Spool(self._spool_path).look()
 
     async def rejected(self) -> list[Rejected]:
         """Return the documents that the server has rejected and that are kept aside."""
@@ -299,7 +293,9 @@ class MongoStore(Store):
 
     async def head(self) -> int:
         self._check_open()
-        return self._writer.head if self._writer is not None else await operations.read_head(self._server)
+        if self._writer is not None:
+            return self._writer.head
+        return await operations.read_head(self._server, self._lease.watch)
 
     async def read(self, after: int = 0, limit: int = 1000) -> list[Event]:
         if (

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 from gnomon.domain.records import LogHolder
 from gnomon.errors import StoreError, StoreInUseError
 from gnomon_mongo import fence, schema
 from gnomon_mongo.drivers import Document
 from gnomon_mongo.fence import Term
-from gnomon_mongo.lease import LOOK_S, WRITER
 from gnomon_mongo.lease_clock import lease_clock
 from gnomon_mongo.lease_holder import is_dead, mark_of, name_of
+from gnomon_mongo.lease_watch import LOOK_S
 from gnomon_mongo.server import Server
 
 OPERATOR = "operator"
@@ -22,11 +20,6 @@ OPERATOR = "operator"
 
 async def find_holder(server: Server) -> LogHolder | None:
     """Return the holder of the lease, after watching it for as long as the lease lasts, or until it renews it."""
-    async with _connected(server):
-        return await _watch(server)
-
-
-async def _watch(server: Server) -> LogHolder | None:
     row = await _row(server)
     if row is None:
         return None
@@ -50,11 +43,6 @@ async def _watch(server: Server) -> LogHolder | None:
 
 async def end_term(server: Server, holder: LogHolder) -> None:
     """Close the log to the term of this holder, then free its row."""
-    async with _connected(server):
-        await _end(server, holder)
-
-
-async def _end(server: Server, holder: LogHolder) -> None:
     row = await _row(server)
     if row is None:
         return
@@ -64,7 +52,7 @@ async def _end(server: Server, holder: LogHolder) -> None:
     epoch = max(int(row.get("epoch", 0)), await fence.read_epoch(server)) + 1
     await fence.set_term(server, Term(OPERATOR, epoch))
     async with server.writing() as database:
-        where = {"_id": WRITER, "token": row.get("token"), "epoch": row.get("epoch")}
+        where = {"_id": schema.WRITER, "token": row.get("token"), "epoch": row.get("epoch")}
         await database[schema.KERNEL].delete_one(where)
     if await _row(server) is not None:
         raise StoreError(f"{holder.log} has another holder by now: look again with `gnomon takeover`")
@@ -81,15 +69,6 @@ def _consequences(row: Document) -> list[str]:
     return [*told, "Without a takeover, the next kernel that starts leads as soon as the lease has run out."]
 
 
-@asynccontextmanager
-async def _connected(server: Server) -> AsyncIterator[None]:
-    try:
-        await server.connect()
-        yield
-    finally:
-        await server.close()
-
-
 async def _row(server: Server) -> Document | None:
     async with server.reading() as database:
-        return await database[schema.KERNEL].find_one({"_id": WRITER})
+        return await database[schema.KERNEL].find_one({"_id": schema.WRITER})

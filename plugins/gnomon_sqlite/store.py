@@ -121,6 +121,8 @@ class SqliteStore(LockedLog):
         self._read_pool = ThreadPoolExecutor(READERS, "gnomon-sqlite-reader")
         self._list_pool = ThreadPoolExecutor(LISTERS, "gnomon-sqlite-lister")
         self._write_pool = None if read_only else ThreadPoolExecutor(1, "gnomon-sqlite-writer")
+        self.rollback = self.loss = None
+        self._write_problem = self._flush_problem = ""
         try:
             await self._run(self._read_pool, lambda: self._acquire(read_only=read_only))
         except BaseException:

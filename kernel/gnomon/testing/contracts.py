@@ -44,12 +44,13 @@ from gnomon.testing.job_retention_contract import JobRetentionContract
 from gnomon.testing.kernel_contract import KernelContract
 from gnomon.testing.list_contract import ListContract, total
 from gnomon.testing.log_contract import LogContract
+from gnomon.testing.role_contract import RoleContract
 
 HOUR = timedelta(hours=1)
 ODD_TEXT = "naïve 日本語 🦑 \u202e rtl \u0000 nul \r\n\t \\ \" ' ; -- % _ \x7f"
 
 
-class StoreContract(LogContract, ListContract, ActionContract, KernelContract, JobRetentionContract):
+class StoreContract(LogContract, ListContract, ActionContract, KernelContract, JobRetentionContract, RoleContract):
     """The obligations of the Store port. The flags disable those that a kind of store cannot have."""
 
     durable = True

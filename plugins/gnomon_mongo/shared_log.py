@@ -1,0 +1,32 @@
+"""The part of the MongoDB store that a process uses beside the kernel that leads: to wait for it, and to replace it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from gnomon.domain.records import LogHolder
+from gnomon.ports import Store
+from gnomon_mongo import kept_ends, takeover
+from gnomon_mongo.lease import Lease
+from gnomon_mongo.server import Server
+
+
+class SharedLog(Store):
+    """Uses the connection of the store while it is open, and one of its own otherwise."""
+
+    _server: Server
+    _lease: Lease
+    _spool_path: Path
+
+    async def wait_until_free(self) -> None:
+        async with self._server.borrowed() as server:
+            await kept_ends.hand_over_left(server, self._spool_path)
+            await self._lease.watch.wait_until_free(server)
+
+    async def holder(self) -> LogHolder | None:
+        async with self._server.borrowed() as server:
+            return await takeover.find_holder(server)
+
+    async def take_over(self, holder: LogHolder) -> None:
+        async with self._server.borrowed() as server:
+            await takeover.end_term(server, holder)
