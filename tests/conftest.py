@@ -56,4 +56,4 @@ def _writable(value: Any) -> Any:
 @pytest.fixture(autouse=True)
 def kernels_have_a_minute_to_leave(monkeypatch: pytest.MonkeyPatch) -> None:
     """On a busy machine ten seconds may pass before a plugin's thread has its turn; what hangs sets a limit itself."""
-    monkeypatch.setattr("gnomon.kernel.FLUSH_LIMIT_S", 60.0)
+    monkeypatch.setattr("gnomon.engine.leader.FLUSH_LIMIT_S", 60.0)

@@ -338,7 +338,12 @@ class ForkedProcessError(GnomonError):
 
 
 class StoreInUseError(StoreError):
-    """Another process is the writing kernel of this store. Stop that kernel, or send the command to it."""
+    """Another kernel writes to this store. Stop that kernel, or send the command to it.
+
+    `is_here` says that it runs in this very process.
+    """
+
+    is_here = False
 
 
 class RolledBackError(StoreError):

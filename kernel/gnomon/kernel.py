@@ -1,8 +1,22 @@
-"""The kernel of a scheduler: it builds its components, starts them in order and stops them in the reverse order.
+"""The kernel of a process: it leads its log, or follows the kernel that does, and changes from one to the other.
 
-What a running kernel answers and does is documented in `gnomon.api.KernelApi` and implemented in engine/queries.py and
-engine/commands.py. The way of a fire: timetable → launcher (guards, admission) → supervisor (runners) → journal →
-store → plugins.
+                      ┌───────────── the log is free, and the role is not "follower" ─────────────┐
+                      │                                                                           ▼
+    start ──► following: questions from the store, orders to the leader            leading: engine/leader.py
+                      ▲                                                                           │
+                      └────────────── another kernel has the log: it was deposed ─────────────────┘
+
+What holds whoever leads:
+
+* The store decides who leads when it is opened for writing, and its fence refuses what a deposed leader appends. The
+  role that a kernel believes to have only saves work: each event has one position, each fire one id.
+* Each win is a term with a `Leader` of its own, built from nothing; its first act is that of every start, so nothing
+  stays stopped after a change.
+* A kernel that cannot start to lead says why, follows, and tries again after RETRY_S.
+* A leader that stops in order makes everything durable before it releases the log; followers look for that all the
+  time. One that dies is followed by another as soon as its store says that the log is free.
+* A leader that was deposed stops its bodies, and follows. One whose log was deleted or replaced is not followed by
+  anybody: it stays, and its health says so.
 """
 
 from __future__ import annotations
@@ -10,86 +24,51 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-import time
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from datetime import timedelta
-from functools import partial
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import msgspec
 
 from gnomon.clock import SystemClock
-from gnomon.domain.events import Event
-from gnomon.domain.operator_actions import KERNEL
+from gnomon.domain.execution import Execution
+from gnomon.domain.kernel_health import Health
 from gnomon.domain.parameter_checks import checked
-from gnomon.engine.added_jobs import AddedJobs
-from gnomon.engine.admission import QUEUE_LIMIT, Admission
-from gnomon.engine.asked_trigger import AskedTrigger
-from gnomon.engine.attached_schedulers import AttachedSchedulers
-from gnomon.engine.attachment_commands import AttachmentCommands
-from gnomon.engine.backfills import Backfills
-from gnomon.engine.body_orders import BodyOrders
-from gnomon.engine.dependencies import Dependencies
-from gnomon.engine.finished_jobs import FinishedJobs
-from gnomon.engine.fire_sampler import FireSampler
-from gnomon.engine.garbage_collection import collect_after_start, garbage_collection_paused
-from gnomon.engine.health import KernelCondition
-from gnomon.engine.job_previews import JobPreviewer
-from gnomon.engine.job_recorder import Act, JobRecorder
-from gnomon.engine.job_registry import JobRegistry
-from gnomon.engine.job_table import JobTable
-from gnomon.engine.journal import Journal
-from gnomon.engine.kernel_facts import KernelFacts
-from gnomon.engine.kernel_hold import KernelHold, read_hold
-from gnomon.engine.late_ends import LateEnds
-from gnomon.engine.launcher import Launcher
-from gnomon.engine.loop_watchdog import LoopWatchdog
-from gnomon.engine.operator_commands import OperatorCommands
-from gnomon.engine.progress_recorder import ProgressRecorder
-from gnomon.engine.queries import KernelQueries
-from gnomon.engine.recovery import note_recent_starts, recover
-from gnomon.engine.refused_acts import RefusedActs
-from gnomon.engine.restored_jobs import RestoredJobs
-from gnomon.engine.start_runs import run_at_start
-from gnomon.engine.store_watch import StoreWatch
-from gnomon.engine.supervisor import Supervisor
-from gnomon.engine.timetable import Timetable
-from gnomon.errors import DeposedError, GnomonError
+from gnomon.engine.admission import QUEUE_LIMIT
+from gnomon.engine.attached_schedulers import AttachedScheduler
+from gnomon.engine.kernel_settings import KernelSettings
+from gnomon.engine.leader import Leader
+from gnomon.engine.passed_calls import PassedCalls
+from gnomon.errors import GnomonError, NoLogError, StoreError, StoreInUseError
+from gnomon.following.follower import Follower
 from gnomon.forks import abandoned_in_children
 from gnomon.jobs.allowed_functions import AllowedFunctions
-from gnomon.jobs.dependencies import check_dependencies
 from gnomon.jobs.groups import Group, convert_groups
 from gnomon.jobs.job import Job
 from gnomon.jobs.registered import ARGUMENTS_LIMIT, RegisteredJob
 from gnomon.logs import get_logger
-from gnomon.loop_guard import LoopGuard
+from gnomon.plugins.companions import Companions
 from gnomon.plugins.contributions import contributed_jobs, contributed_store
-from gnomon.plugins.dispatcher import Dispatcher
-from gnomon.plugins.guards import Guards
 from gnomon.plugins.plugin_set import PluginSet, as_plugin_set
-from gnomon.plugins.store_health import health_of
 from gnomon.ports import Clock, Store
-from gnomon.runners.async_task import AsyncRunner
-from gnomon.runners.log_capture import install_capture
-from gnomon.runners.process import ProcessRunner
-from gnomon.runners.thread import ThreadRunner
-from gnomon.scheduling.catch_up import Absence
-from gnomon.stores.log_identity import identify_log
 from gnomon.stores.memory import MemoryStore
-from gnomon.tasks import TaskSet, end, protected, running
+from gnomon.tasks import end, protected
 
 log = get_logger("gnomon.kernel")
 
-FLUSH_LIMIT_S = 10.0
-"""How long a stopping kernel waits for its last events to become durable and for its plugins to leave, together."""
-MIN_PLUGIN_STOP_S = 1.0
-"""Minimum time for plugins to stop, even if flushing used up the limit."""
-HOUSEKEEPING_INTERVAL_S = 5.0
-"""Time between two checks for plugins that hang and for runs that wait for the store."""
+Role = Literal["auto", "leader", "follower"]
+
+RETRY_S = 5.0
+"""Seconds until a kernel that could not start to lead tries again."""
+NO_LOG_LIMIT_S, NO_LOG_RETRY_S = 10.0, 0.1
+"""Seconds that a follower waits for a log that its leader is about to create, and between two looks."""
+DEPOSED_CHECK_S = 0.25
+PLUGIN_STOP_S = 10.0
+"""Seconds in which the plugins of a follower that stops may leave, together."""
 
 
-class Kernel(KernelQueries, OperatorCommands, AttachmentCommands):
+class Kernel(PassedCalls):
     """Keeps time, runs jobs, and records everything that happens.
 
     Use it as `async with Kernel(...) as kernel:`; it runs until the block is left. `plugins` are objects, modules or
@@ -101,6 +80,11 @@ class Kernel(KernelQueries, OperatorCommands, AttachmentCommands):
     "myapp.tasks:*". A kernel with `keeps_time=False` runs only what is triggered. Failed runs are reported to
     `logging`, with the logger `gnomon.jobs`, unless `log_failures` is false. Inside the block, `log_id` is the id of
     the log and `loop` the event loop of the kernel; the text that is set as `stop_reason` there is recorded.
+
+    Of all kernels on one log, one leads: it keeps time, runs bodies and alone writes the log. With the `role` "auto" a
+    kernel leads where nobody does, and else follows: it answers every question from the log, passes every order to the
+    leader, and leads when that one is gone. With "leader" it raises StoreInUseError where another kernel leads, and
+    with "follower" it never leads.
 
     `max_running` runs of all jobs may be active at once. Of a job without a `queue_limit` of its own, `queue_limit`
     runs may wait. `groups` has the limits that jobs with a `group` share:
@@ -117,6 +101,7 @@ class Kernel(KernelQueries, OperatorCommands, AttachmentCommands):
         clock: Clock | None = None,
         timezone: str = "UTC",
         node: str | None = None,
+        role: Role = "auto",
         max_running: int = 100,
         queue_limit: int = QUEUE_LIMIT,
         groups: Mapping[str, int | Mapping[str, Any] | Group] = {},
@@ -133,268 +118,257 @@ class Kernel(KernelQueries, OperatorCommands, AttachmentCommands):
         self.drain = drain
         self.plugins = as_plugin_set(plugins)
         self.loop: asyncio.AbstractEventLoop | None = None
-        self.log_id = ""
-        self.lost_events, self.stop_reason = 0, ""
-        self._timezone = timezone
-        self._arguments_limit = arguments_limit
-        allowed = AllowedFunctions(allow_functions)
-        self._keeps_time = keeps_time
-        self._log_failures = log_failures
-        self._hook_timeout_s = hook_timeout.total_seconds()
-        self._blocked_loop_after_s = blocked_loop_after.total_seconds() if blocked_loop_after else None
-        self._watchdog: LoopWatchdog | None = None
-        self._condition: KernelCondition | None = None
-        self._components: list[asyncio.Task[None]] = []
-        self._flush_deadline = 0.0
-        self._is_starting, self._is_stopping = True, False
-        self._failure: GnomonError | None = None
-        self._owner: asyncio.Task[Any] | None = None
+        self.log_id, self.stop_reason = "", ""
+        self._role = role
+        self._settings = KernelSettings(
+            clock=self.clock,
+            node=self.node,
+            timezone=timezone,
+            max_running=max_running,
+            queue_limit=queue_limit,
+            groups=convert_groups(groups),
+            drain=drain,
+            hook_timeout_s=hook_timeout.total_seconds(),
+            blocked_loop_after_s=blocked_loop_after.total_seconds() if blocked_loop_after else None,
+            arguments_limit=arguments_limit,
+            allowed=AllowedFunctions(allow_functions),
+            keeps_time=keeps_time,
+            log_failures=log_failures,
+        )
         own = () if isinstance(plugins, PluginSet) else self.plugins
         self._store = store or contributed_store(own) or MemoryStore()
         self.directory = self._store.directory
-        self._groups = convert_groups(groups)
-        with garbage_collection_paused():
-            self._jobs = JobTable(self._register(job) for job in (*jobs, *contributed_jobs(own)))
-        self._previewer = JobPreviewer(
-            self._jobs, self.plugins, self.clock, allowed, timezone, arguments_limit, self._groups
-        )
-        self._dispatcher = Dispatcher(self.plugins, self._store, self, self._hook_timeout_s)
-        self._journal = Journal(self._store, self.clock, self.node, self._publish)
-        self._dependencies = Dependencies(self._jobs, self._journal, self._store, self.clock)
-        self._facts = KernelFacts(self._journal)
-        self._refused_acts = RefusedActs(self._facts, self.clock)
-        store_health = partial(health_of, self._store)
-        self._admission = Admission(max_running, store_health, self._groups, self.clock.monotonic, queue_limit)
-        self._admission.is_open = False  # until everything has been started
-        self._resources = contextlib.AsyncExitStack()
-        self._hold = KernelHold()
-        self._idempotency_lock = asyncio.Lock()
-        self._order_lock = asyncio.Lock()
-        self._hide_lock = asyncio.Lock()
+        self._companions = Companions(self.plugins, self._store, self, self._settings.hook_timeout_s)
+        self._leader = self._new_leader((*jobs, *contributed_jobs(own)))
+        self.part: Leader | Follower = self._leader
+        self._owner: asyncio.Task[Any] | None = None
+        self._keeper: asyncio.Task[None] | None = None
+        self._resources = contextlib.ExitStack()
+
+    def _new_leader(self, jobs: Iterable[Job | RegisteredJob | Callable[..., Any] | str]) -> Leader:
+        return Leader(self._settings, self._store, self.plugins, jobs, self, self._companions, self._answer_with)
+
+    def add(self, job: Job | RegisteredJob | Callable[..., Any] | str, /, **keys: Any) -> Job:
+        """Add a Job or a function before the kernel starts; afterwards use `add_job`, which takes the same."""
+        return self._leader.add(job, **keys)
 
     async def __aenter__(self) -> Self:
-        """Open the store, start the plugins, settle the runs of an earlier kernel, and start to keep time."""
-        self._expect_own_process()
-        for _, problem in check_dependencies({registered.job.id: registered.job for registered in self._jobs}):
-            raise problem
+        """Lead or follow: open the log and start the plugins; who leads settles the past, and starts to keep time."""
+        self._leader.expect_own_process()
+        self.settled = asyncio.Event()
         self.loop, self._owner = asyncio.get_running_loop(), asyncio.current_task()
+        self._resources.enter_context(abandoned_in_children(self))
         try:
-            await self._start(self._resources)
+            await self._join()
         except BaseException:
-            await self._stop()
+            await self._companions.stop(PLUGIN_STOP_S)
+            self._ended()
             raise
-        self._is_starting = False
-        log.info(
-            "kernel started", node=self.node, store=self._store.name, jobs=len(self._jobs), head=self._journal.head
-        )
+        if self._role == "auto" and self._store.orders() is not None:
+            self._keeper = protected(self._keep_role(), "role keeper")
+            self._keeper.add_done_callback(self._on_keeper_end)
         return self
 
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """Start nothing more, wait `drain` for running bodies, cancel the rest, make everything durable, close."""
-        if self._parent is not None:
+        if self.loop is None:  # in a child that was forked from the process of the kernel
             return
-        self._is_stopping = True
-        self.stop_reason = self.stop_reason or (f"{exc_type.__name__} was raised" if exc_type else "it was closed")
-        self._start_nothing_more()
+        if self._keeper is not None:
+            end(self._keeper)
+            await asyncio.wait((self._keeper,))
         try:
-            if exc_type is None:
-                await self._supervisor.drain(self.drain.total_seconds())
+            if isinstance(self.part, Leader):
+                self.part.is_last = True
+                default = f"{exc_type.__name__} was raised" if exc_type else "it was closed"
+                self.part.stop_reason = self.stop_reason or default
+                await self.part.stop(drains=exc_type is None)
+            else:
+                await self._companions.stop(PLUGIN_STOP_S)
+                await self.part.stop()
         finally:
-            await self._stop()
-        log.info("kernel stopped", node=self.node, head=self._journal.head)
+            self._ended()
+
+    def _ended(self) -> None:
+        self.loop = None
+        self.is_changing = False
+        self.settled.set()
+        self._resources.close()
+
+    def abandon(self, parent: int) -> None:  # noqa: ARG002 - what the kernel has knows it
+        """Forget that the kernel runs: this process was forked from the one in which it does."""
+        self.loop, self.is_changing = None, False
+
+    # --- the role ---
+
+    async def _join(self) -> None:
+        """Lead, or follow where another kernel leads; wait for a log that its leader is about to create."""
+        deadline = asyncio.get_running_loop().time() + NO_LOG_LIMIT_S
+        while True:
+            if self._role != "follower" and await self._leads():
+                return
+            try:
+                await self._follow()
+            except NoLogError:
+                if asyncio.get_running_loop().time() > deadline:
+                    raise
+                await asyncio.sleep(NO_LOG_RETRY_S)
+            else:
+                return
+
+    async def _leads(self) -> bool:
+        """Start to lead; False where another kernel does, which this one may follow."""
+        try:
+            await self._leader.start(self._owner)
+        except StoreInUseError as exc:
+            if self._role == "leader" or exc.is_here or self._store.orders() is None:
+                raise
+            self._leader = self._new_leader(self._leader.defined_jobs)
+            return False
+        return True
+
+    async def _follow(self) -> None:
+        jobs = self._leader.defined_jobs
+        await Follower(self._settings, self._store, self.plugins, jobs, self._companions, self._answer_with).start()
+
+    def _answer_with(self, part: Leader | Follower) -> None:
+        """Pass calls to this part from now on: it can answer them, and plugins that start now ask."""
+        self.part, self.log_id = part, part.log_id
+        self.is_changing = False
+        self.settled.set()
+
+    async def _keep_role(self) -> None:
+        """Change the role when the log is free, or was lost to another kernel: a component of the kernel."""
+        while True:
+            if isinstance(self.part, Leader):
+                while not self.part.is_deposed:  # noqa: ASYNC110 - it may be noticed anywhere
+                    await asyncio.sleep(DEPOSED_CHECK_S)
+                pause = await self._change(self._step_back(self.part))
+            else:
+                await self._store.wait_until_free()
+                pause = await self._change(self._take_over(self.part))
+            await asyncio.sleep(pause)
+
+    async def _change(self, change: Coroutine[Any, Any, float]) -> float:
+        """Change the role while all calls wait; return the seconds until the next change may be tried."""
+        self.is_changing = True
+        self.settled.clear()
+        try:
+            return await change
+        finally:
+            self.is_changing = False
+            self.settled.set()
+
+    async def _take_over(self, follower: Follower) -> float:
+        await follower.stop()
+        pause = 0.0
+        try:
+            if await self._leads():
+                log.info("the kernel leads now", node=self.node, store=self._store.name)
+                return pause
+        except GnomonError as exc:
+            self._leader = self._new_leader(self._leader.defined_jobs)
+            log.error("the kernel cannot lead, and follows", problem=str(exc), next_try_s=RETRY_S)
+            pause = RETRY_S
+        await self._follow_again()
+        return pause
+
+    async def _step_back(self, leader: Leader) -> float:
+        log.warning("the kernel was deposed: it stops its bodies, and follows", problem=leader.health().problem)
+        with contextlib.suppress(GnomonError):  # it was logged
+            await leader.stop(drains=False)
+        self._leader = self._new_leader(leader.defined_jobs)
+        await self._follow_again()
+        return 0.0
+
+    async def _follow_again(self) -> None:
+        """Follow as soon as the store can be read, or lead if it is free before."""
+        while True:
+            try:
+                await self._follow()
+            except StoreError as exc:
+                log.warning("the log cannot be read yet", problem=str(exc), next_try_s=NO_LOG_RETRY_S)
+                await asyncio.sleep(NO_LOG_RETRY_S)
+                with contextlib.suppress(GnomonError):
+                    if self._role != "follower" and await self._leads():
+                        return
+            else:
+                return
+
+    def _on_keeper_end(self, task: asyncio.Task[None]) -> None:
+        if task.cancelled() or self._owner is None:
+            return
+        log.critical("a component of the kernel failed", component=task.get_name(), exc_info=task.exception())
+        end(self._owner)
+
+    # --- what is not in KernelApi ---
+
+    def health(self) -> Health:
+        """Return the kernel's health, from memory; may be called in any thread and before the start."""
+        return self.part.health()
+
+    @property
+    def lost_events(self) -> int:
+        """The number of events that could not be written before the stop."""
+        return self._leader.lost_events
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is due or being written and plugins have handled everything; bodies may be running."""
+        return self.part.is_idle and self._companions.is_idle
+
+    @property
+    def in_threads(self) -> set[str]:
+        """The ids of executions with bodies in threads: those take real time on any clock."""
+        return self._leader.in_threads if self.part is self._leader else set()
+
+    @property
+    def longest_grace_s(self) -> float:
+        """The longest `cancel_grace` of all jobs, in seconds: how long a stop may wait for cancelled bodies."""
+        return self._leader.longest_grace_s
+
+    async def end_of(self, execution_id: str) -> Execution:
+        """Wait until this very run has ended, also by a snooze, and return it."""
+        return await self.part.end_of(execution_id)
 
     async def reload_plugins(self, configs: Mapping[str, msgspec.Struct]) -> dict[str, frozenset[str]]:
         """Pass new configs to running plugins; return the keys that they have applied, by plugin.
 
         Plugins without the hook `reload` are not in the result.
         """
-        return await self._dispatcher.reload(configs)
+        applied = await self._companions.reload(configs)
+        return applied | (await self.part.reload_plugins(configs) if isinstance(self.part, Leader) else {})
 
-    async def _start(self, resources: contextlib.AsyncExitStack) -> None:
-        """Start the components; what each needs at the end goes onto the stack, which is unwound in reverse order."""
-        resources.enter_context(abandoned_in_children(self))
-        guard = LoopGuard(running, lambda context, exc: self._supervisor.record_exit(context, exc))  # noqa: PLW0108 - it is built later
-        guard.install(asyncio.get_running_loop())
-        resources.callback(guard.remove)
-        await resources.enter_async_context(self._store)
-        with garbage_collection_paused():
-            await self._journal.start()
-        self.log_id = await identify_log(self._store)
-        head = self._journal.head
-        tasks = TaskSet(self._on_component_end)
-        resources.push_async_callback(tasks.stop)
-        self._start_component(self._journal.run(), "journal")
-        self._start_component(StoreWatch(self._store, self._journal, self._facts, self.clock).run(), "store watch")
-        resources.push_async_callback(self._stop_components)
-        resources.push_async_callback(self._stop_plugins)
-        self._build(tasks)
-        self._hold.current = await read_hold(self._store, self.clock.now())
-        self._facts.started(self._store, keeps_time=self._keeps_time, groups=self._groups, hold=self._hold.current)
-        self._start_component(self._progress.conflate(), "progress recorder")
-        self._start_component(self._keep_house(), "housekeeping")
-        resources.push_async_callback(self._flush)
-        install_capture()
-        resources.push_async_callback(self._supervisor.stop, KERNEL, "the kernel was stopped")
-        resources.push_async_callback(self._attached.close)
-        resources.callback(self._start_nothing_more)
-        if self._watchdog is not None:
-            self._watchdog.is_starting = True
-            self._watchdog.start()
-            resources.callback(self._watchdog.stop)
-        await self._reconcile_downtime()
-        # Not earlier: plugins find all jobs when their lifespans are entered. No body begins before all plugins have.
-        await self._dispatcher.start(head, self._journal.head)
-        if self._condition is not None:
-            self._condition.log_changes()
-        if self._watchdog is not None:
-            self._watchdog.is_starting = False
-        await note_recent_starts(self._store, self._admission, self._groups, self._jobs, self.clock)
-        if self._keeps_time and self._hold.current is None:
-            await run_at_start(self._jobs, self._journal, self._launcher, self.clock)
-        collect_after_start(len(self._jobs))
-        self._admission.is_open = True
-        self._launcher.start_waiting()
-        if self._keeps_time:
-            self._start_component(self._timetable.run(), "timetable")
-            self._start_component(LateEnds(self._store, self._journal, self._launcher, self._jobs).run(), "late ends")
-            self._backfills.resume()
-            self._start_component(self._finished_jobs.run(self._added_jobs), "removal of finished jobs")
-            await self._dependencies.resume_following()
-            self._start_component(self._dependencies.run(self._launcher, self._timetable), "dependencies")
+    async def add_plugin(self, plugin: Any, /, name: str | None = None) -> str:
+        """Add an object, a class or a module that observes, and return its name when its lifespan has been entered.
 
-    def _build(self, tasks: TaskSet) -> None:
-        """Build the components that need the running event loop and the kernel's set of tasks."""
-        asked = AskedTrigger()
-        runners = (AsyncRunner(self.clock), ThreadRunner(self.clock), ProcessRunner(self.clock))
-        self._progress = ProgressRecorder(self._journal, self._store, self.clock)
-        self._progress.orders = BodyOrders(self, self._jobs)
-        self._supervisor = Supervisor(
-            self._journal, self.clock, runners, self._progress, tasks, log_failures=self._log_failures
-        )
-        if self._blocked_loop_after_s is not None:
-            self._watchdog = LoopWatchdog(self._blocked_loop_after_s, self._supervisor, asked, self._facts.held_up)
-        self._launcher = Launcher(
-            self._journal,
-            self.clock,
-            Guards(self.plugins, self._hook_timeout_s),
-            self._admission,
-            self._jobs,
-            self._supervisor,
-            tasks,
-            self._dependencies,
-            self._watchdog,
-        )
-        self._timetable = Timetable(self.clock, self._launcher.dispatch, self._facts.clock_changed, asked)
-        self._sampler = FireSampler(self._store, self._journal, self._jobs, self.clock, asked)
-        recorder = JobRecorder(self._journal, self.clock, self._timetable, self._launcher, self._jobs, self._hold)
-        self._finished_jobs = FinishedJobs(self._journal, self._jobs, self._timetable)
-        self._registry = JobRegistry(
-            self._journal, self.clock, self._timetable, self._jobs, recorder, self._hold, self._finished_jobs.note
-        )
-        parts = (self._journal, self._jobs, self._registry, recorder, self._launcher)
-        self._restored_jobs = RestoredJobs(*parts, self._restored, self._groups)
-        self._added_jobs = AddedJobs(*parts, self._restored_jobs, self.clock)
-        self._backfills = Backfills(
-            self._journal, self._store, self._launcher, self._jobs, self.clock, tasks, self._hold
-        )
-        self._condition = KernelCondition(self._journal, self._timetable, self._watchdog, self._jobs)
-        self._attached = AttachedSchedulers(self._journal, self.clock, self._jobs, tasks)
+        It receives the events from now on. PluginError for one that cannot be added, or that guards, provides a store
+        or registers jobs: such a plugin is given to the kernel before the start. So is one that lives with the leader,
+        in a process that follows.
+        """
+        return await self.part.add_plugin(plugin, name)
 
-    async def _reconcile_downtime(self) -> None:
-        """Record the outcomes of fires and runs during the downtime, and enter all jobs into the timetable."""
-        if not self._keeps_time:
-            self._restored_jobs.restore(records=False)
-            await asyncio.shield(self._journal.durable())
-            return  # the runs of an earlier kernel wait for one that keeps time and knows all the jobs
-        await self._restored_jobs.begin()
-        async with self._journal.recalled(registered.job.id for registered in self._jobs):
-            with garbage_collection_paused():
-                act = Act(KERNEL, "the kernel was started with these definitions")
-                found = self._registry.apply([one for one in self._jobs if one.origin != "api"], act)
-                self._restored_jobs.restore()
-        await self._restored_jobs.report_dropped(found.removed, self._store)
-        await recover(
-            self._store, self._journal, self._launcher, self.clock, self._jobs, log_failures=self._log_failures
-        )
-        absence = Absence(down_until=self.clock.now())
-        with garbage_collection_paused():
-            for registered in self._jobs:
-                self._registry.enter(registered.job.id, absence)
-        await asyncio.shield(self._journal.durable())
-        await self._sampler.start()
+    async def remove_plugin(self, name: str, /) -> None:
+        """Remove a plugin that was added at run time, when it has left its lifespan; does nothing for another name."""
+        await self.part.remove_plugin(name)
 
-    def _publish(self, events: Sequence[Event]) -> None:
-        self._dispatcher.publish(events)
-        self._finished_jobs.note_outcomes(events)
-        self._dependencies.on_events(events)
+    async def attach_scheduler(self, source: str) -> AttachedScheduler:
+        """Return the recorder of a scheduler that the kernel does not run; `source` is its name in the log.
 
-    def _start_nothing_more(self) -> None:
-        self._admission.is_open = False
-        self._launcher.close()
-        for registered in self._jobs:
-            self._timetable.remove(registered.job.id)
+        Call its methods on the kernel's loop. GnomonError where a scheduler with that name is attached.
+        """
+        return await self._leading("attach a scheduler").attach_scheduler(source)
 
-    async def _stop(self) -> None:
-        # aclose() and not __aexit__(exc): the task group would wrap an exception of the caller's into a group.
-        try:
-            await self._resources.aclose()
-        finally:
-            self.loop = None
-        if self._failure is not None:
-            if self._owner is not None:
-                self._owner.uncancel()
-            raise self._failure
+    async def sync_attached(self) -> None:
+        """Return when what integrations have posted before is recorded and durable."""
+        await self._leading("synchronise an attached scheduler").sync_attached()
 
-    async def _stop_plugins(self) -> None:
-        await self._dispatcher.stop(max(self._flush_deadline - time.monotonic(), MIN_PLUGIN_STOP_S))
+    async def detach_scheduler(self, scheduler: AttachedScheduler, reason: str) -> None:
+        """Remove the jobs of a scheduler, end its open runs as lost, and return when that is durable."""
+        await self._leading("detach a scheduler").detach_scheduler(scheduler, reason)
 
-    async def _flush(self) -> None:
-        if self._keeps_time:
-            with contextlib.suppress(DeposedError):
-                self._restored_jobs.remove_temporary("it was temporary, and its kernel stopped")
-        self._facts.stopped(self.stop_reason or "its start failed")
-        self._flush_deadline = time.monotonic() + FLUSH_LIMIT_S
-        try:
-            async with asyncio.timeout(FLUSH_LIMIT_S):
-                await self._progress.flush()
-                await asyncio.shield(self._journal.durable())
-        except (TimeoutError, GnomonError) as exc:
-            problem = self._journal.problem or str(exc)
-            self.lost_events = self._journal.lost_events + self._journal.backlog
-            log.critical("events could not be written", lost_events=self.lost_events, problem=problem)
-
-    async def _keep_house(self) -> None:
-        while True:
-            await asyncio.sleep(HOUSEKEEPING_INTERVAL_S)  # real time, as the plugins' threads are real
-            self._dispatcher.report_blocking()
-            if self._condition is not None:
-                self._condition.log_changes()
-            with contextlib.suppress(DeposedError):  # the journal has logged it
-                self._launcher.start_waiting()  # no event says that a store accepts runs again
-            if self._keeps_time:
-                await self._sampler.advance()
-
-    def _start_component(self, work: Coroutine[Any, Any, None], name: str) -> None:
-        """Start a component that runs until the kernel stops. If it ends before, for any reason, the kernel fails."""
-        task = protected(work, name)
-        self._components.append(task)
-        task.add_done_callback(self._on_component_end)
-
-    def _on_component_end(self, task: asyncio.Task[None]) -> None:
-        if self._is_stopping or self._owner is None:
-            return
-        cause = asyncio.CancelledError() if task.cancelled() else task.exception()
-        name, what = task.get_name(), repr(cause) if cause is not None else "it returned"
-        log.critical("a component of the kernel failed", component=name, exc_info=cause)
-        self._is_stopping = True
-        self._failure = GnomonError(f"the {name} of the kernel ended: {what}; the kernel stops, this is a bug")
-        self._failure.__cause__ = cause
-        end(self._owner)  # the other components go on until the last events are written
-
-    async def _stop_components(self) -> None:
-        self._is_stopping = True
-        for task in self._components:
-            end(task)
-        await asyncio.gather(*self._components, return_exceptions=True)
+    def _leading(self, what: str) -> Leader:
+        if isinstance(self.part, Leader):
+            return self.part
+        raise GnomonError(f"this kernel follows another one and cannot {what}: do it in the process that leads")

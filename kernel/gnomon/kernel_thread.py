@@ -19,9 +19,10 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Literal, TypeVar
 
 from gnomon.engine.contained_calls import contained
+from gnomon.engine.leader import FLUSH_LIMIT_S
 from gnomon.errors import GnomonError
 from gnomon.forks import forked_error
-from gnomon.kernel import FLUSH_LIMIT_S, Kernel
+from gnomon.kernel import Kernel
 from gnomon.logs import get_logger
 from gnomon.loop_guard import run_protected
 from gnomon.safe_text import safe_repr, safe_str

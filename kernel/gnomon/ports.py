@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from gnomon.domain.execution import Execution
     from gnomon.domain.job_state import JobState
     from gnomon.domain.rollback import Loss, Rollback
+    from gnomon.orders.channel import OrderChannel
 
 
 _HEALTHY = StoreHealth()
@@ -85,6 +86,10 @@ class Store(ABC):
                 if holder is None or not holder.is_active:
                     return
             await asyncio.sleep(0.3)
+
+    def orders(self) -> OrderChannel | None:
+        """Return how a kernel that follows passes orders to the one that leads; None where none can follow."""
+        return None
 
     def place_problem(self) -> str | None:
         """Return why a kernel could not open the store on this machine, as far as a look shows it without opening it.

@@ -74,9 +74,10 @@ class WriterLock:
                 self._lock(self.database)
             self._record()
         except BlockingIOError as exc:
-            message = self._refusal()
+            error = StoreInUseError(self._refusal())
+            error.is_here = _is_open_here(self._refused)
             self.release()
-            raise StoreInUseError(message) from exc
+            raise error from exc
         except BaseException:
             self.release()
             raise

@@ -92,9 +92,9 @@ async def main(database, count):
             now = kernel.clock.now()
             numbers = range(start, start + 500)
             await kernel.add_jobs([Job(id=f"once-{n}", func="one_shot_tasks:nothing", at=now) for n in numbers])
-            while await kernel.jobs() or kernel._journal.jobs or not kernel.is_idle:
+            while await kernel.jobs() or kernel._leader._journal.jobs or not kernel.is_idle:
                 await asyncio.sleep(0.01)
-            kept = len(kernel._journal.jobs) + len(kernel._journal.live)
+            kept = len(kernel._leader._journal.jobs) + len(kernel._leader._journal.live)
             gc.collect()
             print(kept, resident(), sys.getallocatedblocks(), len(gc.get_objects()), flush=True)
 

@@ -68,7 +68,7 @@ class World:
 
     async def kill(self, kernel: Kernel) -> None:
         """End a kernel as a killed process does: it records nothing more."""
-        kernel._journal._stop("deposed", "killed")
+        kernel._leader._journal._stop("deposed", "killed")
         with pytest.raises(GnomonError):
             await kernel.pause("no such job")
         await kernel.__aexit__(RuntimeError, RuntimeError("killed"), None)
@@ -298,7 +298,7 @@ async def test_the_fires_of_a_job_that_cannot_be_built_are_settled_when_its_sche
 async def test_the_audit_does_not_judge_a_schedule_that_cannot_be_built_when_its_job_is_removed(world: World) -> None:
     definition = {"id": "a", "func": f"{HERE}:quick", "cron": "0 25 * * *"}
     async with world.kernel() as kernel:  # as another version has written it
-        kernel._journal.record(JobAdded, "job:a", "a", definition=definition, origin="api")
+        kernel._leader._journal.record(JobAdded, "job:a", "a", definition=definition, origin="api")
     await world.clock.advance(HOUR)
     async with world.kernel() as kernel:
         await kernel.remove_job("a")
@@ -314,7 +314,7 @@ async def test_a_job_of_an_older_version_that_fires_too_fast_is_held_and_can_be_
 ) -> None:
     definition = {"id": "a", "func": f"{HERE}:quick", "timezone": "UTC", **keys}
     async with world.kernel() as kernel:
-        kernel._journal.record(JobAdded, "job:a", "a", definition=definition, origin="api")
+        kernel._leader._journal.record(JobAdded, "job:a", "a", definition=definition, origin="api")
     async with world.kernel() as kernel:
         await world.clock.advance(MINUTE)
         problem = str((await kernel.job("a")).problem)
@@ -360,7 +360,7 @@ async def test_a_reload_that_removes_a_defined_job_holds_those_that_use_its_func
 async def test_a_definition_that_this_version_refuses_is_kept_until_it_is_changed(world: World) -> None:
     definition = {"id": "a", "func": f"{HERE}:quick", "cron": "0 25 * * *", "name": "Prices", "newer": 1}
     async with world.kernel() as kernel:  # as another version has written it
-        kernel._journal.record(JobAdded, "job:a", "a", definition=definition, origin="api")
+        kernel._leader._journal.record(JobAdded, "job:a", "a", definition=definition, origin="api")
     async with world.kernel() as kernel:
         view = await kernel.job("a")
         await world.clock.advance(3 * HOUR)
@@ -659,7 +659,7 @@ async def test_a_job_with_one_fire_removes_itself_when_its_outcome_is_decided(wo
         await world.clock.advance(5 * MINUTE)
         third = [view.job.id for view in await kernel.jobs()]
         await world.prove()
-        assert set(kernel._journal.jobs) == {"kept", "manual"}  # the others have left the memory
+        assert set(kernel._leader._journal.jobs) == {"kept", "manual"}  # the others have left the memory
 
     assert (first, second, third) == (["fails", "kept", "manual"], ["fails", "kept", "manual"], ["kept", "manual"])
     assert [event.by_kernel for event in world.store.recorded.of(JobRemoved)] == [True, True]
@@ -679,7 +679,7 @@ async def test_a_schedule_that_ends_removes_its_job_too(world: World) -> None:
 async def test_a_job_whose_only_fire_was_decided_before_a_kill_is_removed_at_the_start(world: World) -> None:
     kernel = await world.kernel().__aenter__()
     await kernel.add_job(Job(id="once", func=quick, at=START + HOUR))
-    kernel._finished_jobs.note = lambda job_id: None  # type: ignore[method-assign]
+    kernel._leader._finished_jobs.note = lambda job_id: None  # type: ignore[method-assign]
     await world.clock.advance(HOUR)
     await world.kill(kernel)
     async with world.kernel() as kernel:

@@ -380,7 +380,7 @@ async def test_a_time_that_was_decided_just_before_the_kernel_died_is_followed_b
 ) -> None:
     load = bodies.job("load")
     async with gnomon_kernel(load, bodies.job("report", "load")) as kernel:
-        kernel._dependencies._note_fire = lambda event: None  # type: ignore[method-assign]
+        kernel._leader._dependencies._note_fire = lambda event: None  # type: ignore[method-assign]
         await gnomon_clock.advance(80 * MINUTE)
         assert gnomon_events.of(Scheduled, "report") == []
     async with gnomon_kernel(load, bodies.job("report", "load")):

@@ -215,7 +215,7 @@ async def test_what_the_kernel_takes_out_of_a_context_does_not_overtake_what_a_t
     async with gnomon_kernel(job(body)) as kernel:
         triggered = await kernel.trigger("job")
         told_it.wait(60)  # blocks the loop: all that the thread has told waits in line
-        kernel._supervisor._active[triggered.execution.id].context.flush()
+        kernel._leader._supervisor._active[triggered.execution.id].context.flush()
         go_on.set()
         await kernel.wait(triggered.execution.id)
 

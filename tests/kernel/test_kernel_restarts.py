@@ -524,7 +524,7 @@ async def test_a_deposed_kernel_starts_nothing_more_and_stays_alive(
 async def test_a_store_that_is_away_for_good_does_not_keep_the_kernel_from_leaving(
     make: Make, store: FailingStore, gnomon_clock: VirtualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gnomon.kernel.FLUSH_LIMIT_S", 0.05)
+    monkeypatch.setattr("gnomon.engine.leader.FLUSH_LIMIT_S", 0.05)
 
     with capture_logs() as logs:
         async with make(job(cancel_grace=Duration(milliseconds=10))) as kernel:
@@ -542,7 +542,7 @@ async def test_a_store_that_is_away_for_good_does_not_keep_the_kernel_from_leavi
 async def test_a_stop_does_not_wait_for_bodies_that_cannot_begin_while_the_store_is_away(
     make: Make, store: FailingStore, gnomon_clock: VirtualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gnomon.kernel.FLUSH_LIMIT_S", 0.05)
+    monkeypatch.setattr("gnomon.engine.leader.FLUSH_LIMIT_S", 0.05)
     has_left = threading.Event()
 
     class Farewell:

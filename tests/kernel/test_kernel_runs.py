@@ -471,9 +471,9 @@ async def test_cancelling_before_the_body_has_begun_keeps_it_from_beginning(
 
     async with gnomon_kernel(job(body)) as kernel:
         triggering = asyncio.create_task(kernel.trigger("job"))
-        while not kernel._journal.live:  # noqa: ASYNC110 - to the very turn in which it is accepted
+        while not kernel._leader._journal.live:  # noqa: ASYNC110 - to the very turn in which it is accepted
             await asyncio.sleep(0)
-        (identity,) = kernel._journal.live
+        (identity,) = kernel._leader._journal.live
         await kernel.cancel(identity)
         execution = await kernel.wait(identity)
         await triggering

@@ -207,7 +207,7 @@ class World:
     def is_spent(self, job_id: str) -> bool:
         """Return whether the only fire of a job is decided and nothing of it runs or waits."""
         expected, at = self.expected[job_id], self.added[job_id].at
-        busy = any(view.job_id == job_id and not view.is_over for view in self.kernel._journal.live.values())
+        busy = any(view.job_id == job_id and not view.is_over for view in self.kernel._leader._journal.live.values())
         return not expected.is_paused and not self.is_held and not busy and at is not None and at <= self.clock.now()
 
     def forget(self, job_id: str) -> None:
@@ -248,11 +248,11 @@ class World:
         check_log(self.store.recorded, self.store._executions.values(), self.store._jobs.values())
         for job_id, expected in self.expected.items():
             check_fires(self.store.recorded, job_id, expected.fires)
-        for identity, view in self.kernel._journal.live.items():
+        for identity, view in self.kernel._leader._journal.live.items():
             assert view == fold(event for event in self.store.recorded if event.stream == identity)
-        assert self.kernel._journal.jobs == {i: state for i, state in self.store._jobs.items() if not state.removed}
+        assert self.kernel._leader._journal.jobs == {i: state for i, state in self.store._jobs.items() if not state.removed}
         assert self.kernel.health().store_state == "healthy"  # starts are late after a jump of the clock
-        running = [view for view in self.kernel._journal.live.values() if view.status == "running"]
+        running = [view for view in self.kernel._leader._journal.live.values() if view.status == "running"]
         assert self.kernel.health().running == len(running)
         manual = [event for event in self.store.recorded.of(Scheduled) if event.is_manual and event.attempt == 1]
         assert len([event for event in manual if event.cause is None]) == self.triggered
@@ -359,7 +359,7 @@ class World:
             await self.kernel.backfill(job_id, now - minutes * MINUTE, now, overlap=overlap, rerun=rerun)
 
     async def cancel(self, number: int) -> None:
-        live = [view for view in self.kernel._journal.live.values() if not view.is_over]
+        live = [view for view in self.kernel._leader._journal.live.values() if not view.is_over]
         if live:
             await self.kernel.cancel(live[number % len(live)].id)
 

@@ -57,7 +57,7 @@ def test_a_program_with_logging_gets_the_lines_of_the_kernel_with_their_facts(tm
     out, err = run(tmp_path, before, handlers=1)
 
     assert out == ""
-    assert "INFO gnomon.kernel kernel.py kernel started node=" in err
+    assert "INFO gnomon.kernel leader.py kernel started node=" in err
     assert "ERROR gnomon.jobs (job) job j failed: ValueError: boom" in err
     assert err.count("Traceback (most recent call last)") == 1
 

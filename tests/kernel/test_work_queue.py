@@ -216,7 +216,7 @@ async def test_a_caller_that_gives_up_with_its_place_passes_it_on(
 ) -> None:
     async with gnomon_kernel(work.job) as kernel:
         await fill(kernel)
-        room = kernel._launcher.room
+        room = kernel._leader._launcher.room
         async with asyncio.timeout(60):
             first, second = waiting_callers(kernel, 3, 4)
             await turns()
@@ -463,7 +463,7 @@ async def test_the_end_of_a_run_that_has_ended_is_not_read_from_the_store() -> N
 
     async with make_kernel(quick, store=Unreadable()) as kernel:
         ids = [(await kernel.trigger("quick", kwargs={"n": n})).execution.id for n in range(3)]
-        while any(kernel._journal.ended.get(one) is None for one in ids):  # noqa: ASYNC110 - the bodies end at once
+        while any(kernel._leader._journal.ended.get(one) is None for one in ids):  # noqa: ASYNC110 - the bodies end at once
             await asyncio.sleep(0)
         first = await kernel.wait(ids[0])
         first.return_value["n"] = "changed by the caller"
@@ -481,7 +481,7 @@ async def test_the_end_of_an_older_run_is_read_from_the_store(monkeypatch: pytes
     async with make_kernel(quick, store=store) as kernel:
         ids = [(await kernel.trigger("quick")).execution.id for _ in range(10)]
         ended = await kernel.wait_many(ids)
-        assert [kernel._journal.ended.get(one) is not None for one in ids] == [False] * 8 + [True] * 2
+        assert [kernel._leader._journal.ended.get(one) is not None for one in ids] == [False] * 8 + [True] * 2
         assert [one.status for one in await kernel.wait_many(ids)] == ["success"] * 10
         with pytest.raises(UnknownExecutionError):
             await kernel.wait_many([*ids, "f" * 24])

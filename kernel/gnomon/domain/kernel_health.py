@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
@@ -10,6 +10,8 @@ from gnomon.domain.events import Hold
 from gnomon.domain.records import JournalState
 
 PluginState = Literal["starting", "healthy", "degraded", "blocked", "stopped"]
+NEEDS_ATTENTION: Final = frozenset({"degraded", "blocked", "stopped"})
+"""States of plugins that are a problem of the kernel. One that is starting delays readiness only."""
 
 
 class PluginHealth(msgspec.Struct, frozen=True):

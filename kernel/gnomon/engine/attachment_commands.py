@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from gnomon.engine.attached_schedulers import AttachedScheduler
-from gnomon.engine.components import KernelComponents, on_kernel_loop
+from gnomon.engine.components import KernelComponents
+from gnomon.engine.log_queries import on_kernel_loop
 
 
 class AttachmentCommands(KernelComponents):

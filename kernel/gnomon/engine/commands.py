@@ -9,9 +9,9 @@ from gnomon.domain.events import AccessFact, FailedReason, Hidden
 from gnomon.domain.execution import Execution
 from gnomon.domain.own_copies import own_view
 from gnomon.domain.records import Checkpoint
-from gnomon.engine.components import on_kernel_loop
 from gnomon.engine.job_lists import JobLists
 from gnomon.engine.kernel_facts import KernelFacts
+from gnomon.engine.log_queries import on_kernel_loop
 from gnomon.engine.plugin_commands import PluginCommands
 from gnomon.engine.refused_acts import refusable
 from gnomon.engine.run_commands import RunCommands

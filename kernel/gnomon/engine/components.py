@@ -4,24 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
-from collections.abc import Callable, Coroutine
 from datetime import datetime
-from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from gnomon.api import JobView, KernelApi
+from gnomon.api import JobView
 from gnomon.domain.execution import Execution
 from gnomon.domain.job_state import JobState
 from gnomon.domain.own_copies import own_state, own_view
-from gnomon.domain.parameter_checks import Parameters
 from gnomon.engine.added_jobs import AddedJobs
 from gnomon.engine.admission import Admission
 from gnomon.engine.attached_schedulers import AttachedSchedulers
 from gnomon.engine.backfills import Backfills
-from gnomon.engine.contained_calls import contained
 from gnomon.engine.dependencies import Dependencies
 from gnomon.engine.finished_jobs import FinishedJobs
-from gnomon.engine.given_values import ACT_TEXTS, expect_act_texts
 from gnomon.engine.health import KernelCondition
 from gnomon.engine.job_previews import JobPreviewer
 from gnomon.engine.job_registry import JobRegistry
@@ -29,6 +23,7 @@ from gnomon.engine.job_table import JobTable
 from gnomon.engine.journal import Journal
 from gnomon.engine.kernel_hold import KernelHold
 from gnomon.engine.launcher import Launcher
+from gnomon.engine.log_queries import LogQueries
 from gnomon.engine.loop_watchdog import LoopWatchdog
 from gnomon.engine.progress_recorder import ProgressRecorder
 from gnomon.engine.refused_acts import RefusedActs
@@ -42,60 +37,21 @@ from gnomon.errors import (
     StoreError,
     UnknownExecutionError,
 )
-from gnomon.forks import forked_error
 from gnomon.jobs.groups import Group
 from gnomon.jobs.registered import RegisteredJob, own_job
+from gnomon.plugins.companions import Companions
 from gnomon.plugins.dispatcher import Dispatcher
 from gnomon.plugins.plugin_set import PluginSet
 from gnomon.ports import Store
 from gnomon.scheduling.catch_up import next_fire
-from gnomon.tasks import submit
 from gnomon.text import is_writable
 
 ACTS_ON_EXECUTIONS = frozenset({"cancel", "mark_failed", "hide"})
 CONFIRM_LIMIT_S = 1.0
 """Seconds that a refusal waits until it is durable, so that its actor sees it in the history."""
-NOT_RUNNING = "the kernel is not running: call it inside `async with kernel:`"
-
-P = ParamSpec("P")
-R = TypeVar("R")
-Self_ = TypeVar("Self_", bound="KernelComponents")
 
 
-def on_kernel_loop(
-    method: Callable[Concatenate[Self_, P], Coroutine[Any, Any, R]],
-) -> Callable[Concatenate[Self_, P], Coroutine[Any, Any, R]]:
-    """Run a coroutine method on the kernel's loop, whatever loop it is awaited on: plugins have loops of their own.
-
-    Values of wrong types are refused first. So is an actor, owner or reason that the log could not give back, and an
-    actor with a reserved name: its acts would pass for those of the kernel.
-    """
-    parameters = Parameters(method, left_out=ACT_TEXTS)
-
-    @functools.wraps(method)
-    async def call_on_kernel_loop(self: Self_, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        loop = self.loop  # read once: the kernel may stop at any moment in its own thread
-        if loop is None:
-            self._expect_own_process()
-            raise GnomonError(NOT_RUNNING)
-        parameters.expect(args, kwargs)
-        expect_act_texts(kwargs)
-        call = method(self, *args, **kwargs)
-        if asyncio.get_running_loop() is loop:
-            return await call
-        guarded = contained(call)
-        try:
-            future = submit(guarded, loop)
-        except RuntimeError as exc:  # its loop is closed
-            guarded.close()
-            call.close()
-            raise GnomonError(NOT_RUNNING) from exc
-        return await asyncio.wrap_future(future)
-
-    return call_on_kernel_loop
-
-
-class KernelComponents(KernelApi):
+class KernelComponents(LogQueries):
     """The components that `Kernel` builds, and the lookup of an execution in them.
 
     The public methods of the subclasses are documented in `KernelApi`.
@@ -111,6 +67,7 @@ class KernelComponents(KernelApi):
     _store: Store
     _journal: Journal
     _dispatcher: Dispatcher
+    _companions: Companions
     _admission: Admission
     _dependencies: Dependencies
     _launcher: Launcher
@@ -130,13 +87,6 @@ class KernelComponents(KernelApi):
     _hold: KernelHold
     _backfills: Backfills
     _keeps_time: bool
-    _parent: int | None = None
-    """The process in which the kernel runs, in one that was forked from it."""
-
-    def _expect_own_process(self) -> None:
-        """Raise ForkedProcessError in a forked child: everything that the kernel has is its parent's."""
-        if self._parent is not None:
-            raise forked_error("the kernel", self._parent)
 
     def abandon(self, parent: int) -> None:
         """Forget that the kernel runs: this process was forked from the one in which it does."""
@@ -152,11 +102,6 @@ class KernelComponents(KernelApi):
         with contextlib.suppress(DeposedError):  # a log that this kernel lost can still be read
             await self._durable()  # an ended run leaves the live views before its end is in the store
         return await self._store.execution(execution_id)
-
-    async def _get(self, execution_id: str) -> Execution:
-        if (execution := await self._find(execution_id)) is None:
-            raise UnknownExecutionError(execution_id)
-        return execution
 
     async def _not_over(self, execution_id: str) -> Execution:
         live = self._journal.live.get(execution_id)

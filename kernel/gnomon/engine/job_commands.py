@@ -9,9 +9,10 @@ from typing import Any
 
 import msgspec
 
-from gnomon.engine.components import KernelComponents, on_kernel_loop
+from gnomon.engine.components import KernelComponents
 from gnomon.engine.given_values import refuse_positional
 from gnomon.engine.job_recorder import Act, Holding
+from gnomon.engine.log_queries import on_kernel_loop
 from gnomon.engine.refused_acts import refusable
 from gnomon.errors import GnomonError, JobError
 from gnomon.jobs.changes import changed_job
@@ -36,7 +37,7 @@ class JobCommands(KernelComponents):
 
     def add(self, job: JobLike, /, **keys: Any) -> Job:
         """Add a Job or a function before the kernel starts; afterwards use `add_job`, which takes the same."""
-        self._expect_own_process()
+        self.expect_own_process()
         registered = self._register(job_of(job, keys) if keys else job)
         if self.loop is not None:
             raise JobError(f"job {registered.job.id!r}: the kernel is running; use `await kernel.add_job(...)`")

@@ -11,9 +11,9 @@ import msgspec
 from gnomon.api import JobOrdered
 from gnomon.domain.bulk_acts import MOST_AT_ONCE
 from gnomon.domain.job_order import JobOrder
-from gnomon.engine.components import on_kernel_loop
 from gnomon.engine.job_orders import JobOrders, digest_of, find_order
 from gnomon.engine.job_recorder import Act, Holding
+from gnomon.engine.log_queries import on_kernel_loop
 from gnomon.engine.refused_acts import REFUSALS
 from gnomon.errors import GnomonError, JobExistsError, JobKeysError, JobOrdersError
 from gnomon.jobs.registered import RegisteredJob

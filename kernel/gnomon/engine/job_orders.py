@@ -14,11 +14,11 @@ from gnomon.api import JobOrdered, JobView
 from gnomon.domain.events import JobEvent, job_stream
 from gnomon.domain.job_order import JobOrder
 from gnomon.engine.added_jobs import taken
-from gnomon.engine.components import on_kernel_loop
 from gnomon.engine.given_values import expect_act_texts
 from gnomon.engine.idempotency import check_key
 from gnomon.engine.job_commands import JobCommands
 from gnomon.engine.job_recorder import Act, Holding
+from gnomon.engine.log_queries import on_kernel_loop
 from gnomon.engine.refused_acts import REFUSALS
 from gnomon.errors import (
     FunctionNotAllowedError,

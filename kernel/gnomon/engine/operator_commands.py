@@ -8,8 +8,8 @@ from datetime import datetime
 from gnomon.domain import events
 from gnomon.domain.bulk_acts import MOST_AT_ONCE, ActOutcome, JobSelection, RunSelection
 from gnomon.engine.commands import KernelCommands
-from gnomon.engine.components import on_kernel_loop
 from gnomon.engine.fire_skips import expect_few, find_fire
+from gnomon.engine.log_queries import on_kernel_loop
 from gnomon.engine.refused_acts import refusable
 from gnomon.errors import GnomonError, JobError
 from gnomon.jobs.job import Job

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from gnomon.engine.components import KernelComponents, on_kernel_loop
+from gnomon.engine.components import KernelComponents
+from gnomon.engine.log_queries import on_kernel_loop
 from gnomon.errors import PluginError
 
 STOP_LIMIT_S = 10.0

@@ -3,26 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
 from gnomon.api import JobView, LiveRun
-from gnomon.domain.estimates import TYPICAL_RUNS, timing
-from gnomon.domain.events import Event
-from gnomon.domain.execution import Execution
 from gnomon.domain.job_preview import JobPreview
-from gnomon.domain.kernel_health import Health
+from gnomon.domain.kernel_health import NEEDS_ATTENTION, Health
 from gnomon.domain.own_copies import own_value, own_view
-from gnomon.domain.progress import Timing
-from gnomon.domain.records import ActionPage, ActionQuery, Checkpoint, ExecutionQuery, JournalState, LogLine, Page
-from gnomon.engine.components import KernelComponents, on_kernel_loop
-from gnomon.errors import UnknownExecutionError
+from gnomon.domain.records import JournalState, LogLine
+from gnomon.engine.components import KernelComponents
+from gnomon.engine.log_queries import on_kernel_loop
 from gnomon.jobs.parameters import parameters_schema
 from gnomon.jobs.registered import own_job
 from gnomon.plugins.store_health import health_of
 from gnomon.text import is_writable
-
-NEEDS_ATTENTION: Final = frozenset({"degraded", "blocked", "stopped"})
-"""States of plugins that are a problem of the kernel. One that is starting delays readiness only."""
 
 
 class KernelQueries(KernelComponents):
@@ -48,14 +41,6 @@ class KernelQueries(KernelComponents):
         return own_value(parameters_schema(registered.job, registered.body))
 
     @on_kernel_loop
-    async def execution(self, execution_id: str) -> Execution:
-        return await self._get(execution_id)
-
-    @on_kernel_loop
-    async def executions(self, query: ExecutionQuery) -> Page:
-        return await self._store.executions(query)
-
-    @on_kernel_loop
     async def live_runs(self) -> list[LiveRun]:
         return [
             LiveRun(own_view(active.execution), own_job(active.job), self._supervisor.quiet(active))
@@ -64,43 +49,14 @@ class KernelQueries(KernelComponents):
         ]
 
     @on_kernel_loop
-    async def actions(self, query: ActionQuery) -> ActionPage:
-        return await self._store.actions(query)
-
-    @on_kernel_loop
-    async def history(self, execution_id: str) -> list[Event]:
-        if not is_writable(execution_id) or not (history := await self._store.stream(execution_id)):
-            raise UnknownExecutionError(execution_id)
-        return history
-
-    @on_kernel_loop
     async def log(self, execution_id: str, after: int = 0, limit: int = 1000) -> list[LogLine]:
         if not is_writable(execution_id):
             return []
         await self._progress.flush()
         return await self._store.log(execution_id, after, limit)
 
-    @on_kernel_loop
-    async def timing(self, execution_id: str) -> Timing:
-        execution = await self._get(execution_id)
-        query = ExecutionQuery(job_id=execution.job_id, status=("success",), limit=TYPICAL_RUNS)
-        past = (await self._store.executions(query)).items
-        return timing(execution, past, self.clock.now())
-
-    @on_kernel_loop
-    async def events(self, after: int = 0, limit: int = 1000) -> list[Event]:
-        return await self._store.read(after, limit)
-
-    @on_kernel_loop
-    async def checkpoint(self, name: str) -> Checkpoint | None:
-        return await self._store.checkpoint(name)
-
-    @on_kernel_loop
-    async def sleep(self, seconds: float) -> None:
-        await self.clock.sleep(seconds)
-
     def health(self) -> Health:
-        self._expect_own_process()
+        self.expect_own_process()
         journal, store, condition = self._journal, health_of(self._store), self._condition
         store_state: JournalState = "deposed" if store.state == "lost" else store.state
         if journal.state != "healthy":
@@ -109,7 +65,7 @@ class KernelQueries(KernelComponents):
         problems = condition.problems() if condition is not None else {}
         if (held := self._hold.problem) is not None:
             problems["hold"] = held
-        plugins = self._dispatcher.health()
+        plugins = [*self._dispatcher.health(), *self._companions.health()]
         problems |= {f"plugin {one.name}": one.problem or one.state for one in plugins if one.state in NEEDS_ATTENTION}
         return Health(
             state="degraded" if problems and store_state == "healthy" else store_state,
@@ -140,7 +96,14 @@ class KernelQueries(KernelComponents):
     @property
     def is_idle(self) -> bool:
         """Whether nothing is due or being written and plugins have handled everything; bodies may be running."""
-        parts = (self._timetable, self._supervisor, self._journal, self._dispatcher, self._finished_jobs)
+        parts = (
+            self._timetable,
+            self._supervisor,
+            self._journal,
+            self._dispatcher,
+            self._companions,
+            self._finished_jobs,
+        )
         return self._dependencies.is_idle and all(part.is_idle for part in parts)
 
     @property

@@ -7,6 +7,7 @@ import concurrent.futures
 import contextlib
 import time
 from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 import msgspec
 
@@ -17,7 +18,7 @@ from gnomon.errors import PluginError
 from gnomon.hookspecs import OBSERVATION_HOOKS
 from gnomon.logs import get_logger
 from gnomon.plugins.calls import PluginCallError
-from gnomon.plugins.plugin_set import Plugin, PluginSet
+from gnomon.plugins.plugin_set import Plugin, PluginRole, PluginSet
 from gnomon.plugins.subscriber import Subscriber, cursor_name
 from gnomon.ports import Store
 
@@ -32,7 +33,9 @@ SLOW_START_S = 10.0
 
 
 class Dispatcher:
-    """All subscribers of a kernel."""
+    """The subscribers of all plugins that live in one place: with the leader, or everywhere."""
+
+    role: ClassVar[PluginRole] = "leader"
 
     def __init__(self, plugins: PluginSet, store: Store, kernel: KernelApi, hook_timeout: float) -> None:
         self._plugins = plugins
@@ -42,7 +45,7 @@ class Dispatcher:
         self._subscribers: list[Subscriber] = []
         self._only_guards: list[Plugin] = []
         self._added: set[str] = set()
-        self._head = 0
+        self.head = 0
 
     async def start(self, since: int, head: int) -> None:
         """Start every plugin that observes or has a lifespan, one after the other; raise PluginError if one fails.
@@ -50,8 +53,8 @@ class Dispatcher:
         A durable plugin continues at its checkpoint, the first time at position 0. The others start at `since`, the end
         of the log before this kernel. `head` is its end now.
         """
-        self._head = head
-        for plugin in self._plugins:
+        self.head = head
+        for plugin in self._plugins.of_role(self.role):
             if not any(plugin.observers(hook) for hook in (*OBSERVATION_HOOKS, "lifespan", "reload")):
                 if plugin.observers("guard"):
                     self._only_guards.append(plugin)
@@ -59,16 +62,16 @@ class Dispatcher:
             cursor = since
             if plugin.durable:
                 checkpoint = await self._store.checkpoint(cursor_name(plugin))
-                cursor = min(checkpoint.position, self._head) if checkpoint is not None else 0
+                cursor = min(checkpoint.position, self.head) if checkpoint is not None else 0
             loop, limit = asyncio.get_running_loop(), self._hook_timeout
-            subscriber = Subscriber(plugin, self._kernel, self._store, loop, limit, cursor, since, self._head)
+            subscriber = Subscriber(plugin, self._kernel, self._store, loop, limit, cursor, since, self.head)
             subscriber.start()
             self._subscribers.append(subscriber)
             await self._entered(subscriber)
 
     async def add(self, plugin: Plugin) -> None:
         """Start a plugin that is added while the kernel runs; it receives the events from now on. PluginError."""
-        loop, head = asyncio.get_running_loop(), self._head
+        loop, head = asyncio.get_running_loop(), self.head
         subscriber = Subscriber(plugin, self._kernel, self._store, loop, self._hook_timeout, head, head, head)
         subscriber.start()
         self._subscribers.append(subscriber)
@@ -98,7 +101,7 @@ class Dispatcher:
 
     def publish(self, events: Sequence[Event]) -> None:
         """Offer durable events to every plugin; never blocks."""
-        self._head = events[-1].position
+        self.head = events[-1].position
         for subscriber in self._subscribers:
             subscriber.offer(events)
 
@@ -136,7 +139,7 @@ class Dispatcher:
 
     def health(self) -> list[PluginHealth]:
         """Return the health of each plugin."""
-        guards = (_guard_health(plugin, self._head) for plugin in self._only_guards)
+        guards = (_guard_health(plugin, self.head) for plugin in self._only_guards)
         return [*(subscriber.health() for subscriber in self._subscribers), *guards]
 
     def report_blocking(self) -> None:

@@ -13,8 +13,14 @@ LOG_ID_CHECKPOINT = "log"
 
 async def identify_log(store: Store) -> str:
     """Return the id of the log, 24 hex characters; a new log is given one."""
-    if (checkpoint := await store.checkpoint(LOG_ID_CHECKPOINT)) is not None and checkpoint.view is not None:
-        return checkpoint.view.decode()
+    if log_id := await read_log_id(store):
+        return log_id
     log_id = secrets.token_hex(12)
     await store.save_checkpoint(LOG_ID_CHECKPOINT, Checkpoint(0, log_id.encode()))
     return log_id
+
+
+async def read_log_id(store: Store) -> str:
+    """Return the id of the log, or an empty text where it has none yet."""
+    checkpoint = await store.checkpoint(LOG_ID_CHECKPOINT)
+    return checkpoint.view.decode() if checkpoint is not None and checkpoint.view is not None else ""

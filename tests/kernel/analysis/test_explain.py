@@ -536,7 +536,7 @@ class TestJobsThatFollowOthers:
     async def test_a_kernel_that_ended_before_it_followed_is_the_cause(self, world: World) -> None:
         jobs = [job("up"), Job(id="report", func=nothing, after=["up"])]
         async with world.kernel(*jobs) as kernel:
-            kernel._dependencies._note_fire = lambda event: None  # type: ignore[method-assign]
+            kernel._leader._dependencies._note_fire = lambda event: None  # type: ignore[method-assign]
             await world.clock.advance(10 * MINUTE + timedelta(seconds=1.2))
         await world.clock.advance(5 * MINUTE)
         await world.serve(*jobs, during=MINUTE)

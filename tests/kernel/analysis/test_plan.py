@@ -343,7 +343,7 @@ async def test_jobs_that_were_added_at_run_time_stay_and_show_their_problem_and_
     async with world.kernel() as kernel:
         await kernel.add_job(Job(id="added", func=f"{__name__}:nothing", every=Duration(hours=1)))
         await kernel.add_job(Job(id="broken", func=f"{__name__}:nothing", every=Duration(hours=1)))
-        kernel._journal.record(events.JobChanged, "job:broken", "broken", changes={"func": "no.such:function"})
+        kernel._leader._journal.record(events.JobChanged, "job:broken", "broken", changes={"func": "no.such:function"})
     await clock.advance(timedelta(hours=3, minutes=1))
     async with store:
         states = await store.jobs()

@@ -18,7 +18,7 @@ def test_the_limit_for_a_blocked_loop_comes_from_the_config(tmp_path: Path, text
 
     kernel = build_kernel(assemble(load_config(path, {})))
 
-    assert kernel._blocked_loop_after_s == limit_s
+    assert kernel._leader._blocked_loop_after_s == limit_s
 
 
 def test_the_groups_come_from_the_config_and_the_environment(tmp_path: Path) -> None:

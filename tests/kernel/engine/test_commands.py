@@ -127,7 +127,7 @@ async def test_a_hidden_run_is_not_in_lists_and_is_found_by_its_id(gnomon_kernel
         assert hidden == await kernel.execution(gone)
         assert (hidden.hidden, hidden.status) == (True, "success")
         assert [event.type for event in await kernel.history(gone)][-1] == "hidden"
-        assert not kernel._journal.live
+        assert not kernel._leader._journal.live
         await check_store(kernel._store)
 
 

@@ -107,7 +107,7 @@ async def test_what_was_due_before_the_kernel_started_is_not_late() -> None:
         await clock.settle()
 
         assert store.recorded.types[-1] == "succeeded"
-        assert kernel._timetable.lateness_s == 0.0
+        assert kernel._leader._timetable.lateness_s == 0.0
 
 
 class SlowStore(RecordingStore):
@@ -185,7 +185,7 @@ async def test_late_starts_without_a_recent_append_do_not_blame_the_store(
 ) -> None:
     async with make_kernel(Job(id="job", func=quick)) as kernel:
         moving.now = 100.0
-        monkeypatch.setattr(type(kernel._timetable), "lateness_s", 3.4)
+        monkeypatch.setattr(type(kernel._leader._timetable), "lateness_s", 3.4)
 
         assert kernel.health().problems["starts"] == "starts are 3.4 s late"
 
@@ -193,14 +193,14 @@ async def test_late_starts_without_a_recent_append_do_not_blame_the_store(
 async def test_a_problem_is_logged_when_it_comes_and_when_it_has_gone(moving: Moving) -> None:
     clock = VirtualClock()
     async with make_kernel(Job(id="job", func=quick, every=Duration(hours=1)), clock=clock) as kernel:
-        assert kernel._condition is not None
+        assert kernel._leader._condition is not None
         await clock.jump(HOUR + timedelta(seconds=3))
         await clock.settle()
         with capture_logs() as logs:
-            kernel._condition.log_changes()
-            kernel._condition.log_changes()
+            kernel._leader._condition.log_changes()
+            kernel._leader._condition.log_changes()
             moving.now += 30
-            kernel._condition.log_changes()
+            kernel._leader._condition.log_changes()
 
     assert [(line["event"], line["log_level"]) for line in logs if line["component"] == "starts"] == [
         ("kernel degraded", "warning"),
@@ -273,21 +273,21 @@ async def test_a_component_that_fails_is_logged_and_what_was_recorded_is_written
     def broken() -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("gnomon.kernel.HOUSEKEEPING_INTERVAL_S", 0.01)
+    monkeypatch.setattr("gnomon.engine.leader.HOUSEKEEPING_INTERVAL_S", 0.01)
     store = RecordingStore()
     kernel = make_kernel(Job(id="job", func=quick), store=store)
 
     with capture_logs() as logs, pytest.raises(GnomonError, match="housekeeping of the kernel ended: Zero"):  # noqa: PT012
         async with kernel:
             await kernel.trigger("job")
-            monkeypatch.setattr(kernel._dispatcher, "report_blocking", broken)
+            monkeypatch.setattr(kernel._leader._dispatcher, "report_blocking", broken)
             await asyncio.sleep(60)
 
     assert [line["component"] for line in logs if line["event"] == "a component of the kernel failed"] == [
         "housekeeping"
     ]
     assert [event.type for event in store.recorded[-2:]] == ["succeeded", "kernel_stopped"]
-    assert not kernel._journal.backlog
+    assert not kernel._leader._journal.backlog
 
 
 async def test_a_standstill_is_told_while_the_loop_is_blocked(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -38,7 +38,7 @@ def recorded(kernel: Kernel) -> EventList:
 
 def block_until_noticed(kernel: Kernel) -> None:
     """Block this thread, which is the loop's, until the watchdog has seen it."""
-    watchdog = kernel._watchdog
+    watchdog = kernel._leader._watchdog
     assert watchdog is not None
     before, deadline = watchdog._last, time.monotonic() + 60
     while watchdog._last is before and time.monotonic() < deadline:

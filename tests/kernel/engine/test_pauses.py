@@ -94,7 +94,7 @@ async def test_a_fire_that_was_missed_because_of_a_pause_names_it(monkeypatch: p
     settings: dict[str, Any] = {"clock": clock, "store": store, "blocked_loop_after": Duration(minutes=5)}
     async with make_kernel(job, **settings) as kernel:
         moving = Moving(START.timestamp())
-        watchdog = kernel._watchdog
+        watchdog = kernel._leader._watchdog
         assert watchdog is not None
         monkeypatch.setattr(pauses, "time", moving)
         watchdog.pauses.restart()
@@ -115,7 +115,7 @@ async def test_a_fire_that_ran_late_because_of_a_pause_is_explained_by_it(monkey
     settings: dict[str, Any] = {"clock": clock, "store": store, "blocked_loop_after": Duration(minutes=5)}
     async with make_kernel(job, **settings) as kernel:
         moving = Moving(START.timestamp())
-        watchdog = kernel._watchdog
+        watchdog = kernel._leader._watchdog
         assert watchdog is not None
         monkeypatch.setattr(pauses, "time", moving)
         watchdog.pauses.restart()
@@ -136,7 +136,7 @@ async def test_the_watchdog_looks_for_pauses(monkeypatch: pytest.MonkeyPatch) ->
     kernel = make_kernel(Job(id="job", func=quick), clock=SystemClock(), blocked_loop_after=Duration(seconds=1))
     async with kernel:
         moving = Moving()
-        watchdog = kernel._watchdog
+        watchdog = kernel._leader._watchdog
         assert watchdog is not None
         monkeypatch.setattr(pauses, "time", moving)
         watchdog.pauses.restart()

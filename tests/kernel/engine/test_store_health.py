@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from gnomon import Job, Kernel, kernel
+from gnomon import Job, Kernel
 from gnomon.analysis.explain import explain
 from gnomon.domain.events import KernelHeldUp, Missed
 from gnomon.domain.records import StoreHealth
@@ -57,7 +57,7 @@ async def test_a_degraded_store_that_has_room_runs_jobs() -> None:
 
 
 async def test_runs_wait_for_a_store_that_has_no_room_and_start_when_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kernel, "HOUSEKEEPING_INTERVAL_S", 0.01)
+    monkeypatch.setattr("gnomon.engine.leader.HOUSEKEEPING_INTERVAL_S", 0.01)
     store = Degradable()
     store.said = StoreHealth("degraded", "the spool is full", accepts_runs=False)
     async with Kernel(store=store, jobs=[Job(id="sync", func=nothing)]) as running:

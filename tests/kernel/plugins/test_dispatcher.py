@@ -215,7 +215,7 @@ async def test_a_hook_that_blocks_delays_only_its_own_plugin(
 async def test_a_hook_that_sleeps_for_a_minute_is_left_behind(
     gnomon_kernel: Make, witness: Witness, monkeypatch: pytest.MonkeyPatch, is_async: bool
 ) -> None:
-    monkeypatch.setattr("gnomon.kernel.FLUSH_LIMIT_S", 0.05)
+    monkeypatch.setattr("gnomon.engine.leader.FLUSH_LIMIT_S", 0.05)
 
     class Sleeping:
         @hookimpl
@@ -261,7 +261,7 @@ async def test_a_plugin_that_blocks_is_reported_once_for_each_call(
         await until(lambda: health(kernel, "Blocking").state == "blocked")
         with capture_logs() as logs:
             for _ in range(3):
-                kernel._dispatcher.report_blocking()
+                kernel._leader._dispatcher.report_blocking()
         found = health(kernel, "Blocking")
         gate.set()
         await until(lambda: health(kernel, "Blocking").state == "healthy")
@@ -390,7 +390,7 @@ async def test_a_plugin_that_lags_far_behind_reads_from_the_store_and_loses_noth
     plugin = Blocking(gate)
     async with gnomon_kernel(JOB, plugins=[plugin]) as kernel:
         await run_jobs(kernel, 40)
-        assert kernel._dispatcher._subscribers[0]._buffer.size <= 20
+        assert kernel._leader._dispatcher._subscribers[0]._buffer.size <= 20
         gate.set()
         await run_jobs(kernel, 40)
         await until(lambda: kernel.is_idle)
@@ -590,7 +590,7 @@ async def test_a_plugin_that_cannot_start_stops_the_start_and_is_named(
 async def test_a_lifespan_that_hangs_stops_the_start(
     gnomon_kernel: Make, gate: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gnomon.kernel.FLUSH_LIMIT_S", 0.05)
+    monkeypatch.setattr("gnomon.engine.leader.FLUSH_LIMIT_S", 0.05)
     monkeypatch.setattr("gnomon.plugins.dispatcher.SLOW_START_S", 0.01)
     monkeypatch.setattr("gnomon.plugins.dispatcher.START_LIMIT_S", 0.05)
 
@@ -717,7 +717,7 @@ async def test_a_plugin_that_blocks_takes_no_time_from_the_others_when_the_kerne
 async def test_a_hook_that_wakes_up_when_the_kernel_is_gone_hurts_nobody(
     gate: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gnomon.kernel.FLUSH_LIMIT_S", 0.05)
+    monkeypatch.setattr("gnomon.engine.leader.FLUSH_LIMIT_S", 0.05)
 
     class Late(Blocking):
         durable = True
@@ -725,7 +725,7 @@ async def test_a_hook_that_wakes_up_when_the_kernel_is_gone_hurts_nobody(
     plugin = Late(gate)
     with capture_logs() as logs:
         async with make_kernel(JOB, plugins=[plugin]) as kernel:
-            subscriber = kernel._dispatcher._subscribers[0]
+            subscriber = kernel._leader._dispatcher._subscribers[0]
         gate.set()
         await until(subscriber.left.done)
 

@@ -198,7 +198,7 @@ async def test_an_end_that_outlived_its_kernel_is_the_end_of_the_run_where_nobod
     bodies.may_end.set()
     await eventually(lambda: store._writer is not None and store._writer._ends._kept)
     # As after SIGKILL: nothing more is written, and the lease is not released.
-    kernel._journal._stop("deposed", "killed")
+    kernel._leader._journal._stop("deposed", "killed")
     await kernel.__aexit__(None, None, None)
     proxy.join()
 

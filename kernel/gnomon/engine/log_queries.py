@@ -1,0 +1,111 @@
+"""The queries of KernelApi that the log answers, whoever leads it, and how calls reach the loop of the kernel."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from collections.abc import Callable, Coroutine
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+from gnomon.api import KernelApi
+from gnomon.domain.estimates import TYPICAL_RUNS, timing
+from gnomon.domain.events import Event
+from gnomon.domain.execution import Execution
+from gnomon.domain.parameter_checks import Parameters
+from gnomon.domain.progress import Timing
+from gnomon.domain.records import ActionPage, ActionQuery, Checkpoint, ExecutionQuery, Page
+from gnomon.engine.given_values import ACT_TEXTS, expect_act_texts
+from gnomon.engine.loop_calls import NOT_RUNNING, call_on
+from gnomon.errors import GnomonError, UnknownExecutionError
+from gnomon.forks import forked_error
+from gnomon.ports import Clock, Store
+from gnomon.text import is_writable
+
+P = ParamSpec("P")
+R = TypeVar("R")
+Self_ = TypeVar("Self_", bound="LogQueries")
+
+
+def on_kernel_loop(
+    method: Callable[Concatenate[Self_, P], Coroutine[Any, Any, R]],
+) -> Callable[Concatenate[Self_, P], Coroutine[Any, Any, R]]:
+    """Run a coroutine method on the kernel's loop, whatever loop it is awaited on: plugins have loops of their own.
+
+    Values of wrong types are refused first. So is an actor, owner or reason that the log could not give back, and an
+    actor with a reserved name: its acts would pass for those of the kernel.
+    """
+    parameters = Parameters(method, left_out=ACT_TEXTS)
+
+    @functools.wraps(method)
+    async def call_on_kernel_loop(self: Self_, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        loop = self.loop  # read once: the kernel may stop at any moment in its own thread
+        if loop is None:
+            self.expect_own_process()
+            raise GnomonError(NOT_RUNNING)
+        parameters.expect(args, kwargs)
+        expect_act_texts(kwargs)
+        return await call_on(loop, method(self, *args, **kwargs))
+
+    return call_on_kernel_loop
+
+
+class LogQueries(KernelApi):
+    """The part of KernelApi that reads the log alone; see there for each method."""
+
+    clock: Clock
+    loop: asyncio.AbstractEventLoop | None
+    _store: Store
+    _parent: int | None = None
+    """The process in which the kernel runs, in one that was forked from it."""
+
+    def expect_own_process(self) -> None:
+        """Raise ForkedProcessError in a forked child: everything that the kernel has is its parent's."""
+        if self._parent is not None:
+            raise forked_error("the kernel", self._parent)
+
+    @on_kernel_loop
+    async def execution(self, execution_id: str) -> Execution:
+        return await self._get(execution_id)
+
+    @on_kernel_loop
+    async def executions(self, query: ExecutionQuery) -> Page:
+        return await self._store.executions(query)
+
+    @on_kernel_loop
+    async def actions(self, query: ActionQuery) -> ActionPage:
+        return await self._store.actions(query)
+
+    @on_kernel_loop
+    async def history(self, execution_id: str) -> list[Event]:
+        if not is_writable(execution_id) or not (history := await self._store.stream(execution_id)):
+            raise UnknownExecutionError(execution_id)
+        return history
+
+    @on_kernel_loop
+    async def timing(self, execution_id: str) -> Timing:
+        execution = await self._get(execution_id)
+        query = ExecutionQuery(job_id=execution.job_id, status=("success",), limit=TYPICAL_RUNS)
+        past = (await self._store.executions(query)).items
+        return timing(execution, past, self.clock.now())
+
+    @on_kernel_loop
+    async def events(self, after: int = 0, limit: int = 1000) -> list[Event]:
+        return await self._store.read(after, limit)
+
+    @on_kernel_loop
+    async def checkpoint(self, name: str) -> Checkpoint | None:
+        return await self._store.checkpoint(name)
+
+    @on_kernel_loop
+    async def sleep(self, seconds: float) -> None:
+        await self.clock.sleep(seconds)
+
+    async def _find(self, execution_id: str) -> Execution | None:
+        if not is_writable(execution_id):  # no store has such an id, and some cannot be asked for it
+            return None
+        return await self._store.execution(execution_id)
+
+    async def _get(self, execution_id: str) -> Execution:
+        if (execution := await self._find(execution_id)) is None:
+            raise UnknownExecutionError(execution_id)
+        return execution

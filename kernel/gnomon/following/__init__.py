@@ -1,0 +1,1 @@
+"""A kernel that follows another one: it answers questions from the log and passes orders on."""

@@ -1,0 +1,240 @@
+"""A kernel that follows: it answers questions from the log that another kernel leads, and passes orders to that one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from gnomon.analysis.upcoming import upcoming
+from gnomon.api import JobView
+from gnomon.domain.events import Event
+from gnomon.domain.execution import Execution
+from gnomon.domain.job_state import JobState
+from gnomon.domain.kernel_health import NEEDS_ATTENTION, Health
+from gnomon.domain.own_copies import own_value
+from gnomon.domain.records import ExecutionQuery, LogLine
+from gnomon.engine.given_values import expect_ids
+from gnomon.engine.kernel_settings import KernelSettings
+from gnomon.engine.log_queries import LogQueries, on_kernel_loop
+from gnomon.errors import JobError, PluginError
+from gnomon.following.log_tail import LogTail
+from gnomon.following.logged_jobs import LoggedJobs
+from gnomon.jobs.parameters import parameters_schema
+from gnomon.jobs.registered import RegisteredJob, own_job
+from gnomon.logs import get_logger
+from gnomon.plugins.companions import Companions
+from gnomon.plugins.plugin_set import PluginSet
+from gnomon.ports import Store
+from gnomon.safe_text import safe_repr
+from gnomon.stores.log_identity import read_log_id
+from gnomon.tasks import end, protected
+from gnomon.text import is_writable
+
+log = get_logger("gnomon.following")
+
+MOST_LIVE = 10_000
+"""Runs that have not ended which a list of jobs names, at most."""
+STOP_LIMIT_S = 10.0
+"""Seconds in which a plugin that is removed may handle what is left, and leave its lifespan."""
+
+
+class Follower(LogQueries):
+    """The part of a kernel that follows, from the moment that it opens the log for reading until it closes it.
+
+    `ready` is called as soon as queries can be answered, before plugins start.
+    """
+
+    def __init__(
+        self,
+        settings: KernelSettings,
+        store: Store,
+        plugins: PluginSet,
+        defined: Iterable[RegisteredJob],
+        companions: Companions,
+        ready: Callable[[Follower], None],
+    ) -> None:
+        self.clock = settings.clock
+        self.node = settings.node
+        self.plugins = plugins
+        self.directory = store.directory
+        self.log_id = ""
+        self.loop: asyncio.AbstractEventLoop | None = None
+        self._store = store
+        self._companions = companions
+        self._ready = ready
+        self._jobs = LoggedJobs(defined)
+        self._tail = LogTail(store, self._publish)
+        self._tailing: asyncio.Task[None] | None = None
+        self._is_starting = True
+
+    async def start(self) -> None:
+        """Open the log for reading, and start the plugins that live everywhere; NoLogError where there is none yet."""
+        await self._store.open(read_only=True)
+        try:
+            self.log_id = await read_log_id(self._store)
+            self.loop = asyncio.get_running_loop()
+            self._tail.head = await self._store.head()
+            self._ready(self)
+            await self._companions.start(self._tail.head, self._tail.head)
+            await self._companions.catch_up(self._tail.head)
+        except BaseException:
+            self.loop = None
+            await self._store.close()
+            raise
+        self._tailing = protected(self._tail.run(), "log tail")
+        self._is_starting = False
+        log.info("the kernel follows", node=self.node, store=self._store.name, position=self._tail.head)
+
+    async def stop(self) -> None:
+        """Stop reading, and close the log; its plugins go on."""
+        if self._tailing is not None:
+            end(self._tailing)
+            await asyncio.wait((self._tailing,))
+            self._tailing = None
+        self.loop = None
+        self._tail.close()
+        await self._store.close()
+
+    # --- questions ---
+
+    @on_kernel_loop
+    async def jobs(self) -> list[JobView]:
+        states = await self._store.jobs(removed=False)
+        live = await self._live_runs(None)
+        return sorted(
+            (self._view(state, job, live) for state, job in self._jobs.of(states)), key=lambda view: view.job.id
+        )
+
+    @on_kernel_loop
+    async def job(self, job_id: str) -> JobView:
+        state, job = await self._job(job_id)
+        return self._view(state, job, await self._live_runs(job_id))
+
+    @on_kernel_loop
+    async def parameters(self, job_id: str) -> dict[str, Any]:
+        _, registered = await self._job(job_id)
+        return own_value(parameters_schema(registered.job, registered.body))
+
+    @on_kernel_loop
+    async def log(self, execution_id: str, after: int = 0, limit: int = 1000) -> list[LogLine]:
+        return await self._store.log(execution_id, after, limit) if is_writable(execution_id) else []
+
+    @on_kernel_loop
+    async def wait(self, execution_id: str) -> Execution:
+        return await self._end_of(execution_id)
+
+    @on_kernel_loop
+    async def wait_many(self, execution_ids: Iterable[str]) -> list[Execution]:
+        wanted = list(execution_ids)
+        expect_ids(wanted, "execution_ids")  # those of an iterator, too
+        return [await self._end_of(execution_id) for execution_id in wanted]
+
+    @on_kernel_loop
+    async def end_of(self, execution_id: str) -> Execution:
+        """Wait until this very run has ended, also by a snooze, and return it."""
+        return await self._own_end_of(execution_id)
+
+    def health(self) -> Health:
+        self.expect_own_process()
+        plugins = self._companions.health()
+        problems = {f"plugin {one.name}": one.problem or one.state for one in plugins if one.state in NEEDS_ATTENTION}
+        store_problem = self._tail.problem
+        return Health(
+            state="degraded" if problems or store_problem else "healthy",
+            problem="; ".join(filter(None, (store_problem, *problems.values()))) or None,
+            store=self._store.name,
+            position=self._tail.head,
+            backlog=0,
+            accepts_runs=store_problem is None,
+            running=0,
+            waiting=0,
+            plugins=plugins,
+            store_state="degraded" if store_problem else "healthy",
+            store_problem=store_problem,
+            problems=problems,
+            is_starting=self._is_starting,
+        )
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether its plugins have handled everything that was read."""
+        return self._companions.is_idle
+
+    # --- plugins that come and go ---
+
+    @on_kernel_loop
+    async def add_plugin(self, plugin: Any, /, name: str | None = None) -> str:
+        """See `Kernel.add_plugin`."""
+        added = self.plugins.add(plugin, name)
+        try:
+            for hook in ("guard", "register_store", "register_jobs"):
+                if added.observers(hook):
+                    raise PluginError(added.name, f"has {hook}, so it is given to the kernel before the start")
+            if added.role != "everywhere":
+                raise PluginError(
+                    added.name,
+                    "lives with the leader, and this kernel follows another one: add it there, or give it the "
+                    'attribute role = "everywhere"',
+                )
+            await self._companions.add(added)
+        except BaseException:
+            await self._companions.remove(added.name, STOP_LIMIT_S)
+            self.plugins.remove(added.name)
+            raise
+        return added.name
+
+    @on_kernel_loop
+    async def remove_plugin(self, name: str, /) -> None:
+        """See `Kernel.remove_plugin`."""
+        if await self._companions.remove(name, STOP_LIMIT_S):
+            self.plugins.remove(name)
+
+    # --- inside ---
+
+    def abandon(self, parent: int) -> None:
+        """Forget that the kernel runs: this process was forked from the one in which it does."""
+        self._parent, self.loop = parent, None
+
+    def _publish(self, events: Sequence[Event]) -> None:
+        self._companions.publish(events)
+
+    async def _job(self, job_id: str) -> tuple[JobState, RegisteredJob]:
+        if not isinstance(job_id, str):
+            raise JobError(f"expected the id of a job, got {safe_repr(job_id)}")
+        states = await self._store.jobs([job_id]) if is_writable(job_id) else []
+        known = [] if states else [state.job_id for state in await self._store.jobs(removed=False)]
+        return self._jobs.one(job_id, states, known)
+
+    async def _live_runs(self, job_id: str | None) -> list[Execution]:
+        query = ExecutionQuery(job_id=job_id, status=("scheduled", "running"), limit=MOST_LIVE, brief=True)
+        return list((await self._store.executions(query)).items)
+
+    def _view(self, state: JobState, registered: RegisteredJob, live: Iterable[Execution]) -> JobView:
+        own = [execution for execution in live if execution.job_id == registered.job.id]
+        fires = upcoming(registered.job, state, self.clock.now(), 1)
+        return JobView(
+            job=own_job(registered.job),
+            state=state,
+            next_fire=fires.overdue or (fires.fires[0] if fires.fires else None),
+            running=[execution.id for execution in own if execution.status == "running"],
+            waiting=[execution.id for execution in reversed(own) if execution.status == "scheduled"],
+            overrides=registered.body.overrides,
+            origin=state.origin,
+            source=registered.defined_by,
+            problem=state.problem or registered.problem,
+        )
+
+    async def _end_of(self, execution_id: str) -> Execution:
+        """Wait until a run, or the last that it snoozes to, has ended."""
+        ended = await self._own_end_of(execution_id)
+        while ended.snoozed_to is not None:
+            ended = await self._own_end_of(ended.snoozed_to)
+        return ended
+
+    async def _own_end_of(self, execution_id: str) -> Execution:
+        while True:
+            changed = self._tail.watch(execution_id)  # before the read, or its end could fall in between
+            if (view := await self._get(execution_id)).is_over:
+                return view
+            await changed

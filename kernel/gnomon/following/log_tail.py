@@ -1,0 +1,76 @@
+"""The tail of a log that another kernel writes: offers its new events, in order and without a gap."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+from gnomon.domain.codec import EventBatch
+from gnomon.domain.events import Event
+from gnomon.errors import StoreError
+from gnomon.logs import get_logger
+from gnomon.ports import Store
+
+log = get_logger("gnomon.following")
+
+SHORTEST_S, LONGEST_S = 0.02, 0.1
+"""Seconds between two looks: the shorter one while events come, and twice as long after each look that finds none."""
+AWAY_S = 1.0
+"""Seconds until a store that cannot be read is asked again."""
+BLOCK = 1_000
+"""Events that are read at once."""
+
+
+class LogTail:
+    """Reads the log from `head` on. `problem` says why it cannot be read at the moment."""
+
+    def __init__(self, store: Store, publish: Callable[[Sequence[Event]], None]) -> None:
+        self.head = 0
+        self.problem: str | None = None
+        self._store = store
+        self._publish = publish
+        self._watched: dict[str, asyncio.Future[None]] = {}
+        self._is_closed = False
+
+    async def run(self) -> None:
+        """Read until cancelled."""
+        pause = SHORTEST_S
+        while True:
+            try:
+                found = await self._look()
+            except StoreError as exc:
+                if self.problem is None:
+                    log.warning("the log cannot be read", store=self._store.name, problem=str(exc))
+                self.problem, pause = str(exc), AWAY_S
+            else:
+                self.problem = None
+                pause = SHORTEST_S if found else min(2 * pause, LONGEST_S)
+            await asyncio.sleep(pause)
+
+    def watch(self, stream: str) -> asyncio.Future[None]:
+        """Return what is done at the next event of a stream; StoreError where nobody reads the log any more."""
+        if self._is_closed:
+            raise StoreError("the log is not read any more: the kernel does not follow")
+        future = self._watched.get(stream)
+        if future is None:
+            future = self._watched[stream] = asyncio.get_running_loop().create_future()
+        return asyncio.shield(future)
+
+    def close(self) -> None:
+        """Wake all who wait: the kernel does not follow any more."""
+        self._is_closed = True
+        for future in self._watched.values():
+            if not future.done():
+                future.set_result(None)
+        self._watched.clear()
+
+    async def _look(self) -> bool:
+        events = await self._store.read(self.head, BLOCK)
+        if not events:
+            return False
+        self.head = events[-1].position
+        self._publish(EventBatch(events))
+        for event in events:
+            if (future := self._watched.pop(event.stream, None)) is not None and not future.done():
+                future.set_result(None)
+        return True
