@@ -55,6 +55,8 @@ if TYPE_CHECKING:
     from gnomon.domain.records import ExecutionQuery as ExecutionQuery
     from gnomon.domain.records import LogLine as LogLine
     from gnomon.domain.records import Page as Page
+    from gnomon.domain.run_exits import RunCancelled as RunCancelled
+    from gnomon.domain.run_exits import RunSnoozed as RunSnoozed
     from gnomon.domain.run_order import RunOrder as RunOrder
     from gnomon.domain.secret_references import SecretReference as SecretReference
     from gnomon.durations import Duration as Duration
@@ -80,9 +82,7 @@ if TYPE_CHECKING:
     from gnomon.errors import QueueFullError as QueueFullError
     from gnomon.errors import ReservedNameError as ReservedNameError
     from gnomon.errors import RolledBackError as RolledBackError
-    from gnomon.errors import RunCancelled as RunCancelled
     from gnomon.errors import RunOrdersError as RunOrdersError
-    from gnomon.errors import RunSnoozed as RunSnoozed
     from gnomon.errors import SecretError as SecretError
     from gnomon.errors import StoreError as StoreError
     from gnomon.errors import StoreInUseError as StoreInUseError

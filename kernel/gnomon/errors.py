@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import timedelta
 
 SHOWN_PROBLEMS = 5
 """Problems of a list that its message names; the attribute has all of them."""
@@ -346,6 +345,22 @@ class StoreInUseError(StoreError):
     is_here = False
 
 
+class NoLeaderError(GnomonError):
+    """No kernel leads the log, so an order was not received and nothing was done. Start one, or try again later."""
+
+    def __init__(self, finding: str) -> None:
+        super().__init__(
+            f"no kernel leads this log ({finding}), so nothing was done: start one with `gnomon run`, or try later"
+        )
+
+
+class OrderLostError(GnomonError):
+    """The kernel that leads ended or hung before it answered an order, which it may have carried out. Look first."""
+
+    def __init__(self, finding: str) -> None:
+        super().__init__(f"{finding}; the order may have been carried out: look before you repeat it")
+
+
 class RolledBackError(StoreError):
     """The log has lost acknowledged events: a backup was restored, or a part of it was deleted.
 
@@ -383,23 +398,3 @@ class PluginError(GnomonError):
     def __init__(self, plugin: str, problem: str) -> None:
         super().__init__(f"plugin {plugin!r} {problem}")
         self.plugin = plugin
-
-
-class RunCancelled(BaseException):
-    """Raised in a body at its next context call after a cancellation request. Clean up and let it pass.
-
-    It derives from BaseException so that `except Exception` in a body cannot swallow it. (The recorded fact is the
-    event `Cancelled`.)
-    """
-
-
-class RunSnoozed(BaseException):
-    """Raised in a body by `ctx.snooze(...)`: the run ends here and happens again after `delay`. Let it pass.
-
-    It derives from BaseException so that `except Exception` in a body cannot swallow it.
-    """
-
-    def __init__(self, delay: timedelta, reason: str = "") -> None:
-        super().__init__(f"the run is to happen again in {delay}" + (f": {reason}" if reason else ""))
-        self.delay = delay
-        self.reason = reason

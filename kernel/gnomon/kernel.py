@@ -6,7 +6,7 @@
                       ▲                                                                           │
                       └────────────── another kernel has the log: it was deposed ─────────────────┘
 
-What holds whoever leads:
+What holds in every role:
 
 * The store decides who leads when it is opened for writing, and its fence refuses what a deposed leader appends. The
   role that a kernel believes to have only saves work: each event has one position, each fire one id.
@@ -15,8 +15,8 @@ What holds whoever leads:
 * A kernel that cannot start to lead says why, follows, and tries again after RETRY_S.
 * A leader that stops in order makes everything durable before it releases the log; followers look for that all the
   time. One that dies is followed by another as soon as its store says that the log is free.
-* A leader that was deposed stops its bodies, and follows. One whose log was deleted or replaced is not followed by
-  anybody: it stays, and its health says so.
+* A leader that was deposed stops its bodies, and follows. One whose log was deleted or replaced has nobody to
+  follow: it stays, and its health says so.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from datetime import timedelta
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -80,6 +80,7 @@ class Kernel(PassedCalls):
     "myapp.tasks:*". A kernel with `keeps_time=False` runs only what is triggered. Failed runs are reported to
     `logging`, with the logger `gnomon.jobs`, unless `log_failures` is false. Inside the block, `log_id` is the id of
     the log and `loop` the event loop of the kernel; the text that is set as `stop_reason` there is recorded.
+    `extra_calls` are answered to other processes besides those of KernelApi.
 
     Of all kernels on one log, one leads: it keeps time, runs bodies and alone writes the log. With the `role` "auto" a
     kernel leads where nobody does, and else follows: it answers every question from the log, passes every order to the
@@ -119,6 +120,7 @@ class Kernel(PassedCalls):
         self.plugins = as_plugin_set(plugins)
         self.loop: asyncio.AbstractEventLoop | None = None
         self.log_id, self.stop_reason = "", ""
+        self.extra_calls: dict[str, Callable[[], Awaitable[Any]]] = {}
         self._role = role
         self._settings = KernelSettings(
             clock=self.clock,
@@ -146,7 +148,8 @@ class Kernel(PassedCalls):
         self._resources = contextlib.ExitStack()
 
     def _new_leader(self, jobs: Iterable[Job | RegisteredJob | Callable[..., Any] | str]) -> Leader:
-        return Leader(self._settings, self._store, self.plugins, jobs, self, self._companions, self._answer_with)
+        ready = self._answer_with
+        return Leader(self._settings, self._store, self.plugins, jobs, self, self._companions, ready, self.extra_calls)
 
     def add(self, job: Job | RegisteredJob | Callable[..., Any] | str, /, **keys: Any) -> Job:
         """Add a Job or a function before the kernel starts; afterwards use `add_job`, which takes the same."""
@@ -229,8 +232,12 @@ class Kernel(PassedCalls):
         return True
 
     async def _follow(self) -> None:
-        jobs = self._leader.defined_jobs
-        await Follower(self._settings, self._store, self.plugins, jobs, self._companions, self._answer_with).start()
+        channel, jobs = self._store.orders(), self._leader.defined_jobs
+        if channel is None:
+            raise StoreError(f"the store {self._store.name} has no followers: only the process that leads can use it")
+        await Follower(
+            self._settings, self._store, channel, self.plugins, jobs, self._companions, self._answer_with
+        ).start()
 
     def _answer_with(self, part: Leader | Follower) -> None:
         """Pass calls to this part from now on: it can answer them, and plugins that start now ask."""
@@ -244,6 +251,8 @@ class Kernel(PassedCalls):
             if isinstance(self.part, Leader):
                 while not self.part.is_deposed:  # noqa: ASYNC110 - it may be noticed anywhere
                     await asyncio.sleep(DEPOSED_CHECK_S)
+                if self.loop is None:  # in a forked child
+                    return
                 pause = await self._change(self._step_back(self.part))
             else:
                 await self._store.wait_until_free()

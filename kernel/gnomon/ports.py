@@ -1,4 +1,4 @@
-"""The interfaces that the kernel needs from outside: Store and Clock. The port of runners is in runners/base.py.
+"""The interfaces that the kernel needs from outside: Store, OrderChannel, Clock. That of runners is in runners/base.py.
 
 `LoadedPlugin` is what plugins see of each other.
 The docstrings state a port's obligations; `gnomon.testing.contracts` checks them.
@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Sequence
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from contextlib import AbstractAsyncContextManager, suppress
 from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, ClassVar, Protocol, Self
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from gnomon.domain.events import Event
     from gnomon.domain.execution import Execution
     from gnomon.domain.job_state import JobState
+    from gnomon.domain.orders import Answer, Order
     from gnomon.domain.rollback import Loss, Rollback
-    from gnomon.orders.channel import OrderChannel
 
 
 _HEALTHY = StoreHealth()
@@ -232,6 +232,26 @@ class Store(ABC):
     ) -> None:
         """Close."""
         await self.close()
+
+
+class OrderChannel(ABC):
+    """Carries orders from any process to the kernel that leads a log, and its answers back."""
+
+    @abstractmethod
+    async def submit(self, order: Order, limit_s: float) -> Answer:
+        """Return the answer to an order, which waits up to `limit_s` for a kernel that leads.
+
+        NoLeaderError where none has received it: nothing was done. OrderLostError where one may have received it and
+        did not answer. A call that is cancelled withdraws an order that was not carried out yet.
+        """
+
+    @abstractmethod
+    def serve(self, handler: Callable[[Order], Awaitable[Answer]]) -> AbstractAsyncContextManager[None]:
+        """Receive orders while the block runs, as the kernel that leads; many may be in work at once.
+
+        Each order is passed to the handler once by each kernel that receives it. An order whose sender is gone is
+        cancelled.
+        """
 
 
 class Clock(ABC):

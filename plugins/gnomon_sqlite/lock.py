@@ -75,8 +75,8 @@ class WriterLock:
             self._record()
         except BlockingIOError as exc:
             error = StoreInUseError(self._refusal())
-            error.is_here = _is_open_here(self._refused)
             self.release()
+            error.is_here = _is_open_here(self._refused)
             raise error from exc
         except BaseException:
             self.release()

@@ -23,7 +23,8 @@ from pathlib import Path
 from gnomon.domain.records import LogHolder
 from gnomon.errors import StoreError, StoreInUseError
 from gnomon.logs import get_logger
-from gnomon.ports import Store
+from gnomon.orders.socket_channel import SocketChannel
+from gnomon.ports import OrderChannel, Store
 from gnomon_sqlite.lock import Holder, WriterLock, flock_holders
 
 log = get_logger("gnomon.sqlite")
@@ -44,6 +45,9 @@ class LockedLog(Store):
     """The part of the SQLite store that other processes use while a kernel holds the log."""
 
     path: Path
+
+    def orders(self) -> OrderChannel:
+        return SocketChannel(self.path)
 
     async def wait_until_free(self) -> None:
         await wait_until_free(WriterLock(self.path))

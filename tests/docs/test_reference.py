@@ -29,8 +29,9 @@ from gnomon.deployment.config import KernelConfig, load_config
 from gnomon.domain import events
 from gnomon.domain.events import DeclaredStep, Event
 from gnomon.domain.kernel_health import GroupHealth, Health, PluginHealth
+from gnomon.domain.run_exits import RunCancelled, RunSnoozed
 from gnomon.durations import Duration
-from gnomon.errors import GnomonError, RunCancelled, RunSnoozed
+from gnomon.errors import GnomonError
 from gnomon.jobs.groups import Group
 from gnomon.jobs.job import Job, Limits, ProgressPattern, Retry
 from gnomon.plugins.hook_checks import HOOKS

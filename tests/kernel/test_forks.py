@@ -233,7 +233,7 @@ def test_a_child_does_not_listen_on_the_sockets_of_its_parent(tmp_path: Path) ->
         web = WebPlugin(WebPlugin.Config(port=0))
         async with Kernel(store=SqliteStore("log.db"), plugins={"web": web}) as kernel:
             async with listening(kernel, path, kernel.jobs):
-                assert listeners() == 2
+                assert listeners() == 3
                 if (pid := os.fork()) == 0:
                     sys.exit(listeners())
                 loop = asyncio.get_running_loop()

@@ -835,7 +835,7 @@ def stop_itself() -> None:
         (raise_unshowable, f"{__name__}.UnshowableError"),
         (raise_half_a_character, "ValueError"),
         (stop_iterating, "StopIteration"),
-        (stop_itself, "gnomon.errors.RunCancelled"),
+        (stop_itself, "gnomon.RunCancelled"),
     ],
 )
 async def test_whatever_a_body_raises_the_run_has_failed_and_the_kernel_goes_on(

@@ -227,7 +227,7 @@ async def test_an_exception_that_a_body_makes_with_a_bad_delay_fails_its_run(del
 
     ended = await run_job(job(body))
 
-    assert (ended.status, ended.error_type) == ("failed", "gnomon.errors.RunSnoozed")
+    assert (ended.status, ended.error_type) == ("failed", "gnomon.RunSnoozed")
 
 
 async def test_a_snooze_beside_another_error_in_a_task_group_fails_the_run() -> None:

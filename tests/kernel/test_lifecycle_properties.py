@@ -250,7 +250,9 @@ class World:
             check_fires(self.store.recorded, job_id, expected.fires)
         for identity, view in self.kernel._leader._journal.live.items():
             assert view == fold(event for event in self.store.recorded if event.stream == identity)
-        assert self.kernel._leader._journal.jobs == {i: state for i, state in self.store._jobs.items() if not state.removed}
+        assert self.kernel._leader._journal.jobs == {
+            i: state for i, state in self.store._jobs.items() if not state.removed
+        }
         assert self.kernel.health().store_state == "healthy"  # starts are late after a jump of the clock
         running = [view for view in self.kernel._leader._journal.live.values() if view.status == "running"]
         assert self.kernel.health().running == len(running)

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from gnomon.deployment.assembly import Deployment
 from gnomon.jobs.job import Job
 from gnomon.jobs.registered import RegisteredJob
-from gnomon.kernel import Kernel
+from gnomon.kernel import Kernel, Role
 from gnomon.plugins.plugin_set import PluginSet
 from gnomon.ports import Store
 
@@ -19,6 +19,7 @@ def build_kernel(
     jobs: Iterable[Job | RegisteredJob] | None = None,
     plugins: PluginSet | None = None,
     keeps_time: bool = True,
+    role: Role = "leader",
 ) -> Kernel:
     """Return a kernel that is not started; arguments replace what the deployment has.
 
@@ -31,6 +32,7 @@ def build_kernel(
         plugins=deployment.plugins if plugins is None else plugins,
         timezone=settings.timezone,
         node=settings.node,
+        role=role,
         max_running=settings.max_running,
         queue_limit=settings.queue_limit,
         groups=deployment.config.groups,

@@ -59,6 +59,8 @@ from gnomon.jobs.job import Job
 from gnomon.jobs.registered import RegisteredJob
 from gnomon.logs import get_logger
 from gnomon.loop_guard import LoopGuard
+from gnomon.orders.calls import ExtraCalls
+from gnomon.orders.serving import serving
 from gnomon.plugins.companions import Companions
 from gnomon.plugins.dispatcher import Dispatcher
 from gnomon.plugins.guards import Guards
@@ -100,6 +102,7 @@ class Leader(KernelQueries, OperatorCommands, AttachmentCommands):
         face: KernelApi,
         companions: Companions,
         ready: Callable[[Leader], None],
+        extra_calls: ExtraCalls,
     ) -> None:
         self.clock = settings.clock
         self.node = settings.node
@@ -132,6 +135,7 @@ class Leader(KernelQueries, OperatorCommands, AttachmentCommands):
         )
         self._companions = companions
         self._ready = ready
+        self._extra_calls = extra_calls
         self._dispatcher = Dispatcher(plugins, self._store, face, self._hook_timeout_s)
         self._journal = Journal(self._store, self.clock, self.node, self._publish)
         self._dependencies = Dependencies(self._jobs, self._journal, self._store, self.clock)
@@ -251,6 +255,8 @@ class Leader(KernelQueries, OperatorCommands, AttachmentCommands):
             self._start_component(self._finished_jobs.run(self._added_jobs), "removal of finished jobs")
             await self._dependencies.resume_following()
             self._start_component(self._dependencies.run(self._launcher, self._timetable), "dependencies")
+        if self._keeps_time and (channel := self._store.orders()) is not None:
+            await self._resources.enter_async_context(serving(self, channel, self._extra_calls))
 
     def _build(self, tasks: TaskSet) -> None:
         """Build the components that need the running event loop and the kernel's set of tasks."""

@@ -1,4 +1,4 @@
-"""The queries of KernelApi that the log answers, whoever leads it, and how calls reach the loop of the kernel."""
+"""The queries of KernelApi that the log answers, in every role, and how calls reach the loop of the kernel."""
 
 from __future__ import annotations
 

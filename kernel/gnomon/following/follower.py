@@ -16,16 +16,17 @@ from gnomon.domain.own_copies import own_value
 from gnomon.domain.records import ExecutionQuery, LogLine
 from gnomon.engine.given_values import expect_ids
 from gnomon.engine.kernel_settings import KernelSettings
-from gnomon.engine.log_queries import LogQueries, on_kernel_loop
+from gnomon.engine.log_queries import on_kernel_loop
 from gnomon.errors import JobError, PluginError
 from gnomon.following.log_tail import LogTail
 from gnomon.following.logged_jobs import LoggedJobs
+from gnomon.following.passed_orders import PassedOrders
 from gnomon.jobs.parameters import parameters_schema
 from gnomon.jobs.registered import RegisteredJob, own_job
 from gnomon.logs import get_logger
 from gnomon.plugins.companions import Companions
 from gnomon.plugins.plugin_set import PluginSet
-from gnomon.ports import Store
+from gnomon.ports import OrderChannel, Store
 from gnomon.safe_text import safe_repr
 from gnomon.stores.log_identity import read_log_id
 from gnomon.tasks import end, protected
@@ -39,7 +40,7 @@ STOP_LIMIT_S = 10.0
 """Seconds in which a plugin that is removed may handle what is left, and leave its lifespan."""
 
 
-class Follower(LogQueries):
+class Follower(PassedOrders):
     """The part of a kernel that follows, from the moment that it opens the log for reading until it closes it.
 
     `ready` is called as soon as queries can be answered, before plugins start.
@@ -49,6 +50,7 @@ class Follower(LogQueries):
         self,
         settings: KernelSettings,
         store: Store,
+        channel: OrderChannel,
         plugins: PluginSet,
         defined: Iterable[RegisteredJob],
         companions: Companions,
@@ -61,6 +63,7 @@ class Follower(LogQueries):
         self.log_id = ""
         self.loop: asyncio.AbstractEventLoop | None = None
         self._store = store
+        self._channel = channel
         self._companions = companions
         self._ready = ready
         self._jobs = LoggedJobs(defined)

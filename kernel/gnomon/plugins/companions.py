@@ -9,7 +9,7 @@ BLOCK = 1_000
 
 
 class Companions(Dispatcher):
-    """The subscribers of the plugins with the role `everywhere`. Whoever has the log offers its events to them.
+    """The subscribers of the plugins with the role `everywhere`. The part of the kernel that has the log offers its events.
 
     A process that leads offers what it commits, and one that follows what it reads. At each change of role `catch_up`
     offers what lies between.

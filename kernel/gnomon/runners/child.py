@@ -21,7 +21,7 @@ from typing import Any, cast
 import structlog
 
 from gnomon.domain.execution import Execution
-from gnomon.errors import RunCancelled
+from gnomon.domain.run_exits import RunCancelled
 from gnomon.jobs.body import Body, make_body
 from gnomon.jobs.job import Job
 from gnomon.jobs.secrets import open_arguments

@@ -18,9 +18,10 @@ from gnomon.api import Triggered
 from gnomon.domain.events import DeclaredStep
 from gnomon.domain.execution import Execution
 from gnomon.domain.progress import MAX_STEPS, MORE_STEPS
+from gnomon.domain.run_exits import RunCancelled, RunSnoozed
 from gnomon.domain.run_order import WhenFull
 from gnomon.durations import snooze_delay
-from gnomon.errors import NotInRunError, RunCancelled, RunSnoozed
+from gnomon.errors import NotInRunError
 from gnomon.jobs.job import Job
 from gnomon.runners.log_buffer import LogBuffer, ProgressReader, bounded_count
 from gnomon.runners.masking import Mask

@@ -11,8 +11,8 @@ from typing import Any
 
 import msgspec
 
+from gnomon.domain.run_exits import RunCancelled, RunSnoozed
 from gnomon.durations import snooze_delay
-from gnomon.errors import RunCancelled, RunSnoozed
 from gnomon.json_depth import CUT, is_text_too_deep, is_too_deep
 from gnomon.runners.base import Outcome, Snooze
 from gnomon.runners.masking import Mask, hide_secret

@@ -99,7 +99,7 @@ async def test_statistics_of_killed_kernels_match_the_log(
                     await asyncio.sleep(0.01)
             log, after = list[Event](), 0
             while page := await kernel.events(after, 5000):
-                log, after = log + page, page[-1].position
+                log, after = [*log, *page], page[-1].position
             counted = {stats.job_id: facts(stats) for stats in plugin.of_jobs() if plugin.position == after}
 
     assert kept_at[-1] > 0

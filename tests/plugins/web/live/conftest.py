@@ -99,7 +99,7 @@ class Site:
 
     async def log(self) -> list[Event]:
         """Return the whole log."""
-        return await self.kernel.events(limit=1_000_000)
+        return list(await self.kernel.events(limit=1_000_000))
 
     async def has_told_all(self) -> None:
         """Wait until what is in the log has come to the server."""

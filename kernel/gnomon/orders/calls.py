@@ -1,0 +1,159 @@
+"""Writes calls of KernelApi as orders, carries them out on the kernel that leads, and reads the answers.
+
+Parameters and results are written as JSON, by the annotations of the method. A job is written as its definition, with
+the name of its function.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import math
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Any, get_args, get_origin, get_type_hints
+
+import msgspec
+
+from gnomon.api import KernelApi
+from gnomon.domain import events
+from gnomon.domain.orders import Answer, Order
+from gnomon.durations import decode_hook, encode_hook
+from gnomon.errors import GnomonError, JobError
+from gnomon.jobs.callables import reference
+from gnomon.jobs.definition import stored_job
+from gnomon.jobs.registered import RegisteredJob
+from gnomon.json_depth import MAX_DEPTH, is_text_too_deep
+from gnomon.orders.order_errors import raise_error, written_error
+
+ExtraCalls = Mapping[str, Callable[[], Awaitable[Any]]]
+"""Calls without parameters that a process answers in addition, by name."""
+_NOT_CALLED = frozenset({"sleep"})
+
+
+class _Call:
+    """A coroutine method of KernelApi as orders call it."""
+
+    def __init__(self, name: str) -> None:
+        method = getattr(KernelApi, name)
+        hints = get_type_hints(method)
+        self.signature = inspect.signature(method)
+        self.parameters = list(self.signature.parameters.values())[1:]
+        self.types = {name: _readable(hint) for name, hint in hints.items()}
+
+    def arguments(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+        bound = self.signature.bind(None, *args, **kwargs).arguments
+        return dict(list(bound.items())[1:])
+
+    def read(self, raw: bytes) -> tuple[list[Any], dict[str, Any]]:
+        """Return the positional and the named arguments of a call; msgspec.ValidationError, GnomonError."""
+        given = msgspec.json.decode(raw, type=dict[str, Any])
+        positional: list[Any] = []
+        named: dict[str, Any] = {}
+        for one in self.parameters:
+            if one.name not in given:
+                continue
+            value = given.pop(one.name)
+            if one.kind is one.VAR_KEYWORD:
+                named |= value
+            elif one.kind is one.POSITIONAL_ONLY:
+                positional.append(_read(value, self.types[one.name]))
+            else:
+                named[one.name] = _read(value, self.types[one.name])
+        if given:
+            raise GnomonError(f"the order has a parameter that this version does not know: {', '.join(given)}")
+        return positional, named
+
+
+@functools.cache
+def _call(name: str) -> _Call:
+    if name.startswith("_") or name in _NOT_CALLED or not inspect.iscoroutinefunction(getattr(KernelApi, name, None)):
+        raise GnomonError(f"the kernel that leads does not know the order {name!r}: it has another version")
+    return _Call(name)
+
+
+def write_order(name: str, *args: Any, **kwargs: Any) -> Order:
+    """Return the order that calls a method of KernelApi; JobError for arguments that JSON cannot hold."""
+    arguments = _call(name).arguments(args, kwargs)
+    _expect_json(arguments)
+    try:
+        written = msgspec.json.encode(arguments, enc_hook=_encode)
+    except (TypeError, ValueError, RecursionError) as exc:
+        raise JobError(f"{name}: what is passed cannot be written as JSON for the kernel that leads: {exc}") from exc
+    return Order(name, msgspec.Raw(written), waits=kwargs.get("when_full") == "wait")
+
+
+async def carry_out(kernel: KernelApi, order: Order, extra: ExtraCalls) -> Answer:
+    """Call the method of an order, and return its result or its error."""
+    try:
+        if (call := extra.get(order.call)) is not None:
+            return Answer(_written(await call()))
+        if is_text_too_deep(bytes(order.arguments)):
+            raise GnomonError(f"the order is nested deeper than {MAX_DEPTH} levels")
+        if order.call == "health":
+            return Answer(_written(kernel.health()))
+        positional, named = _call(order.call).read(bytes(order.arguments))
+        return Answer(_written(await getattr(kernel, order.call)(*positional, **named)))
+    except msgspec.MsgspecError as exc:
+        return Answer(error=written_error(GnomonError(f"the order {order.call!r} is not valid: {exc}")))
+    except Exception as exc:  # noqa: BLE001 - whatever it is, its sender must know
+        return Answer(error=written_error(exc))
+
+
+def read_answer(name: str, answer: Answer) -> Any:
+    """Return what the method returned, or raise its error."""
+    if answer.error is not None:
+        raise_error(answer.error)
+    return _read(msgspec.json.decode(answer.result), _call(name).types["return"])
+
+
+def _readable(hint: Any) -> Any:
+    """Return an annotation as msgspec can read it: what can be iterated is a list."""
+    if get_origin(hint) is Iterable:
+        return list[_readable(get_args(hint)[0])]  # type: ignore[misc]
+    members = get_args(hint)
+    if RegisteredJob in members:
+        return JobLike
+    return hint
+
+
+class JobLike:
+    """Stands for the annotation of parameters that take a job, a function or its name."""
+
+
+def _read(value: Any, hint: Any) -> Any:
+    if hint is JobLike:
+        return stored_job(value) if isinstance(value, dict) else value
+    if get_args(hint) == (JobLike,):
+        return [_read(one, JobLike) for one in value]
+    if get_origin(hint) is type:
+        return getattr(events, value)
+    return msgspec.convert(value, hint, dec_hook=decode_hook)
+
+
+def _written(value: Any) -> msgspec.Raw:
+    return msgspec.Raw(msgspec.json.encode(value, enc_hook=_encode))
+
+
+def _encode(value: Any) -> Any:
+    if isinstance(value, RegisteredJob):
+        return value.definition
+    if isinstance(value, type):
+        return value.__name__
+    try:
+        return encode_hook(value)
+    except NotImplementedError:
+        return reference(value) if callable(value) else str(value)
+
+
+def _expect_json(value: Any, place: str = "") -> None:
+    """Raise JobError for values that JSON would turn into others."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise JobError(f"{place}: {value} is not JSON; pass a finite number, or text")
+    if isinstance(value, set | frozenset | bytearray | memoryview):
+        raise JobError(f"{place}: a {type(value).__name__} is not JSON; pass a list, or text")
+    if isinstance(value, Mapping):
+        for key, one in value.items():
+            _expect_json(one, f"{place}.{key}" if place else str(key))
+    elif isinstance(value, list | tuple):
+        for number, one in enumerate(value):
+            _expect_json(one, f"{place}[{number}]")

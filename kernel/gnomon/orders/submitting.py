@@ -1,0 +1,16 @@
+"""Passes a call to the kernel that leads."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gnomon.orders.calls import read_answer, write_order
+from gnomon.ports import OrderChannel
+
+
+async def submit_call(channel: OrderChannel, name: str, /, *args: Any, limit_s: float, **kwargs: Any) -> Any:
+    """Call a method of KernelApi on the kernel that leads, and return what it returned or raise what it raised.
+
+    NoLeaderError where nobody leads until the limit, in seconds; OrderLostError where the leader did not answer.
+    """
+    return read_answer(name, await channel.submit(write_order(name, *args, **kwargs), limit_s))
