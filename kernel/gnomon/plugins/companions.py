@@ -9,10 +9,10 @@ BLOCK = 1_000
 
 
 class Companions(Dispatcher):
-    """The subscribers of the plugins with the role `everywhere`. The part of the kernel that has the log offers its events.
+    """The subscribers of the plugins with the role `everywhere`.
 
-    A process that leads offers what it commits, and one that follows what it reads. At each change of role `catch_up`
-    offers what lies between.
+    The part of the kernel that has the log offers its events: one that leads what it commits, and one that follows what
+    it reads. At each change of role `catch_up` offers what lies between.
     """
 
     role = "everywhere"
