@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from gnomon.domain.events import JobResumed as JobResumed
     from gnomon.domain.events import KernelEvent as KernelEvent
     from gnomon.domain.events import KernelHeldUp as KernelHeldUp
+    from gnomon.domain.events import KernelLed as KernelLed
     from gnomon.domain.events import KernelStarted as KernelStarted
     from gnomon.domain.events import KernelStopped as KernelStopped
     from gnomon.domain.events import LateResult as LateResult
@@ -75,7 +76,9 @@ if TYPE_CHECKING:
     from gnomon.errors import JobError as JobError
     from gnomon.errors import JobExistsError as JobExistsError
     from gnomon.errors import JobOrdersError as JobOrdersError
+    from gnomon.errors import NoLeaderError as NoLeaderError
     from gnomon.errors import NotInRunError as NotInRunError
+    from gnomon.errors import OrderLostError as OrderLostError
     from gnomon.errors import OverrideError as OverrideError
     from gnomon.errors import ParameterError as ParameterError
     from gnomon.errors import PluginError as PluginError
@@ -130,6 +133,7 @@ _HOMES = {
         "JobResumed",
         "KernelEvent",
         "KernelHeldUp",
+        "KernelLed",
         "KernelStarted",
         "KernelStopped",
         "LateResult",
@@ -150,6 +154,10 @@ _HOMES = {
         "LogLine",
         "Page",
     ),
+    "domain.run_exits": (
+        "RunCancelled",
+        "RunSnoozed",
+    ),
     "domain.run_order": ("RunOrder",),
     "domain.secret_references": ("SecretReference",),
     "durations": ("Duration",),
@@ -169,13 +177,13 @@ _HOMES = {
         "JobExistsError",
         "JobOrdersError",
         "JobError",
+        "NoLeaderError",
         "NotInRunError",
+        "OrderLostError",
         "ParameterError",
         "PluginError",
         "QueueFullError",
         "RolledBackError",
-        "RunCancelled",
-        "RunSnoozed",
         "RunOrdersError",
         "ReservedNameError",
         "SecretError",

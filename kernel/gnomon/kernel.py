@@ -143,6 +143,7 @@ class Kernel(PassedCalls):
         self._companions = Companions(self.plugins, self._store, self, self._settings.hook_timeout_s)
         self._leader = self._new_leader((*jobs, *contributed_jobs(own)))
         self.part: Leader | Follower = self._leader
+        self._seen_deployment: int | None = None
         self._owner: asyncio.Task[Any] | None = None
         self._keeper: asyncio.Task[None] | None = None
         self._resources = contextlib.ExitStack()
@@ -222,6 +223,7 @@ class Kernel(PassedCalls):
 
     async def _leads(self) -> bool:
         """Start to lead; False where another kernel does, which this one may follow."""
+        self._leader.seen_deployment = self._seen_deployment
         try:
             await self._leader.start(self._owner)
         except StoreInUseError as exc:
@@ -242,6 +244,8 @@ class Kernel(PassedCalls):
     def _answer_with(self, part: Leader | Follower) -> None:
         """Pass calls to this part from now on: it can answer them, and plugins that start now ask."""
         self.part, self.log_id = part, part.log_id
+        if isinstance(part, Follower) and self._seen_deployment is None:
+            self._seen_deployment = part.seen_deployment
         self.is_changing = False
         self.settled.set()
 
@@ -287,6 +291,7 @@ class Kernel(PassedCalls):
         log.warning("the kernel was deposed: it stops its bodies, and follows", problem=leader.health().problem)
         with contextlib.suppress(GnomonError):  # it was logged
             await leader.stop(drains=False)
+        self._seen_deployment = leader.deployment_number
         self._leader = self._new_leader(leader.defined_jobs)
         await self._follow_again()
         return 0.0

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from gnomon import ClockChanged, Duration, Job, Kernel, KernelEvent, KernelStarted, KernelStopped, hookimpl
+from gnomon import ClockChanged, Duration, Job, Kernel, KernelEvent, KernelLed, KernelStarted, KernelStopped, hookimpl
 from gnomon.analysis.explain import explain
 from gnomon.domain.events import Event
 from gnomon.domain.records import ActionQuery
@@ -69,15 +69,17 @@ async def test_a_start_and_a_stop_are_facts_in_a_stream_of_their_own(world: Worl
     async with world.kernel(keeps_time=False):
         pass
 
-    first, stopped, second, closed = world.facts
+    first, led, stopped, second, closed = world.facts
     assert isinstance(first, KernelStarted)
+    assert isinstance(led, KernelLed)
+    assert (led.why, led.pid, led.deployment, led.versions) == ("start", os.getpid(), 1, first.versions)
     assert (first.host, first.pid, first.actor) == (socket.gethostname(), os.getpid(), getpass.getuser())
     assert first.versions.items() >= present_versions().items()
     assert first.versions.keys() == {"gnomon", "python", *present_versions()}
     assert (first.position, first.version, first.at, first.job_id, first.node) == (1, 1, START, "", "test")
     assert first.accepted_rollback is None
     assert isinstance(stopped, KernelStopped)
-    assert (stopped.stream, stopped.version, stopped.reason) == (first.stream, 2, "SIGTERM")
+    assert (stopped.stream, stopped.version, stopped.reason) == (first.stream, 3, "SIGTERM")
     assert isinstance(second, KernelStarted)
     assert second.stream != first.stream
     assert (first.keeps_time, second.keeps_time) == (True, False)
@@ -108,7 +110,7 @@ async def test_a_kernel_that_lost_its_log_leaves_no_stop(world: World) -> None:
         world.store.is_lost = True
         await world.clock.advance(2 * MINUTE)
 
-    assert [type(fact) for fact in world.facts] == [KernelStarted]
+    assert [type(fact) for fact in world.facts] == [KernelStarted, KernelLed]
 
 
 async def test_plugins_receive_the_facts_in_the_order_of_the_log(world: World) -> None:
@@ -128,6 +130,7 @@ async def test_plugins_receive_the_facts_in_the_order_of_the_log(world: World) -
     assert listener.heard == world.store.recorded
     assert [type(event) for event in listener.heard if isinstance(event, KernelEvent)] == [
         KernelStarted,
+        KernelLed,
         ClockChanged,
         KernelStopped,
     ]

@@ -22,6 +22,7 @@ from gnomon.domain.event_base import wire_name as wire_name
 from gnomon.domain.kernel_events import ActRefused as ActRefused
 from gnomon.domain.kernel_events import ClockChanged as ClockChanged
 from gnomon.domain.kernel_events import KernelHeldUp as KernelHeldUp
+from gnomon.domain.kernel_events import KernelLed as KernelLed
 from gnomon.domain.kernel_events import KernelStarted as KernelStarted
 from gnomon.domain.kernel_events import KernelStopped as KernelStopped
 from gnomon.domain.operator_events import BackfillEnded as BackfillEnded
@@ -333,7 +334,8 @@ class UnknownEvent(Event, frozen=True, kw_only=True, tag="unknown"):
 
 Lifecycle = Scheduled | Started | Progress | Succeeded | Failed | Missed | Cancelled
 JobFact = JobAdded | JobChanged | JobRemoved | JobPaused | JobResumed | JobDescribed | ActionImported | OperatorFact
-KernelFact = KernelStarted | KernelStopped | ClockChanged | KernelHeldUp | HoldFact | ActRefused | AccessFact
+Term = KernelStarted | KernelLed | KernelStopped
+KernelFact = Term | ClockChanged | KernelHeldUp | HoldFact | ActRefused | AccessFact
 KnownEvent = Lifecycle | CancelRequested | Warned | LateResult | Hidden | Imported | JobFact | KernelFact
 
 LIFECYCLE: tuple[type[Event], ...] = (Scheduled, Started, Progress, Succeeded, Failed, Missed, Cancelled)

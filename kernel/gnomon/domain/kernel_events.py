@@ -28,6 +28,21 @@ class KernelStarted(KernelEvent, frozen=True, kw_only=True, tag="kernel_started"
     hold: Hold | None = None
 
 
+class KernelLed(KernelEvent, frozen=True, kw_only=True, tag="kernel_led"):
+    """A kernel leads the log with the definitions of a deployment; `why` says how it came to that.
+
+    `start`: it was started. `take_over`: it followed the kernel that led before. `reload`: its definitions were
+    replaced. `deployment` is a number that rises with each other set of definitions, and `digest` is that of the set.
+    `versions` are those of `kernel_started`.
+    """
+
+    pid: int
+    why: Literal["start", "take_over", "reload"]
+    deployment: int
+    digest: str
+    versions: dict[str, str] = {}
+
+
 class KernelStopped(KernelEvent, frozen=True, kw_only=True, tag="kernel_stopped"):
     """A kernel stopped in order; one that was killed, or lost its log, does not record it."""
 

@@ -10,7 +10,6 @@ from gnomon.domain.execution import Execution
 from gnomon.domain.own_copies import own_view
 from gnomon.domain.records import Checkpoint
 from gnomon.engine.job_lists import JobLists
-from gnomon.engine.kernel_facts import KernelFacts
 from gnomon.engine.log_queries import on_kernel_loop
 from gnomon.engine.plugin_commands import PluginCommands
 from gnomon.engine.refused_acts import refusable
@@ -22,7 +21,6 @@ class KernelCommands(JobLists, RunCommands, PluginCommands):
     """The part of KernelApi that changes something; see there for each method."""
 
     _hide_lock: asyncio.Lock
-    _facts: KernelFacts
 
     @on_kernel_loop
     @refusable("pause")

@@ -15,12 +15,14 @@ from gnomon.engine.admission import Admission
 from gnomon.engine.attached_schedulers import AttachedSchedulers
 from gnomon.engine.backfills import Backfills
 from gnomon.engine.dependencies import Dependencies
+from gnomon.engine.deployments import DeploymentMark
 from gnomon.engine.finished_jobs import FinishedJobs
 from gnomon.engine.health import KernelCondition
 from gnomon.engine.job_previews import JobPreviewer
 from gnomon.engine.job_registry import JobRegistry
 from gnomon.engine.job_table import JobTable
 from gnomon.engine.journal import Journal
+from gnomon.engine.kernel_facts import KernelFacts
 from gnomon.engine.kernel_hold import KernelHold
 from gnomon.engine.launcher import Launcher
 from gnomon.engine.log_queries import LogQueries
@@ -87,6 +89,8 @@ class KernelComponents(LogQueries):
     _hold: KernelHold
     _backfills: Backfills
     _keeps_time: bool
+    _facts: KernelFacts
+    _deployment: DeploymentMark
 
     def abandon(self, parent: int) -> None:
         """Forget that the kernel runs: this process was forked from the one in which it does."""

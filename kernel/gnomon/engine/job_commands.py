@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from gnomon.engine.components import KernelComponents
+from gnomon.engine.deployments import digest_of, next_mark
 from gnomon.engine.given_values import refuse_positional
 from gnomon.engine.job_recorder import Act, Holding
 from gnomon.engine.log_queries import on_kernel_loop
@@ -151,7 +152,21 @@ class JobCommands(KernelComponents):
             for job_id in (*found.added, *found.changed):
                 self._registry.enter(job_id)
             self._restored_jobs.settle()
+            mark = next_mark(self._deployment, digest_of(defined))
+            if mark != self._deployment:
+                self._deployment = mark
+                self._facts.led("reload", mark)
         return found
+
+    @property
+    def defined_jobs(self) -> list[RegisteredJob]:
+        """The jobs that the config, the program and plugins define, as they are after the last reload."""
+        return [registered for registered in self._jobs if registered.origin != "api"]
+
+    @property
+    def deployment_number(self) -> int:
+        """The number of the deployment that is in force."""
+        return self._deployment.number
 
     @asynccontextmanager
     async def _at_rest(self, jobs: Sequence[RegisteredJob]) -> AsyncIterator[None]:

@@ -18,6 +18,7 @@ from typing import Literal
 import msgspec
 
 from gnomon.domain import events
+from gnomon.engine.deployments import DeploymentMark
 from gnomon.engine.journal import Journal
 from gnomon.errors import DeposedError
 from gnomon.jobs.groups import Groups
@@ -53,6 +54,17 @@ class KernelFacts:
             accepted_rollback=store.rollback,
             hold=hold,
             groups={name: msgspec.to_builtins(group) for name, group in groups.items()},
+        )
+
+    def led(self, why: Literal["start", "take_over", "reload"], mark: DeploymentMark) -> None:
+        """Record that the kernel leads with the definitions of a deployment."""
+        self.record(
+            events.KernelLed,
+            pid=os.getpid(),
+            why=why,
+            deployment=mark.number,
+            digest=mark.digest,
+            versions=software_versions(),
         )
 
     def clock_changed(self, wall_s: float, monotonic_s: float) -> None:

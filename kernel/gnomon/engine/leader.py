@@ -10,11 +10,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from functools import partial
 from typing import Any
-
-import msgspec
 
 from gnomon.api import KernelApi
 from gnomon.domain.events import Event
@@ -27,6 +25,7 @@ from gnomon.engine.attachment_commands import AttachmentCommands
 from gnomon.engine.backfills import Backfills
 from gnomon.engine.body_orders import BodyOrders
 from gnomon.engine.dependencies import Dependencies
+from gnomon.engine.deployments import decide_deployment, read_deployment
 from gnomon.engine.finished_jobs import FinishedJobs
 from gnomon.engine.fire_sampler import FireSampler
 from gnomon.engine.garbage_collection import collect_after_start, garbage_collection_paused
@@ -90,7 +89,8 @@ class Leader(KernelQueries, OperatorCommands, AttachmentCommands):
 
     `face` is the Kernel that plugins see. `companions` are its plugins that live everywhere, which outlive the term;
     they stop with it where `is_last` is set. `ready` is called as soon as queries and commands can be answered, before
-    plugins start. While the kernel runs, a component that fails ends the task `owner`.
+    plugins start. `seen_deployment` is the number of the deployment that the process knew before this term, None at its
+    start. While the kernel runs, a component that fails ends the task `owner`.
     """
 
     def __init__(
@@ -113,6 +113,7 @@ class Leader(KernelQueries, OperatorCommands, AttachmentCommands):
         self.lost_events, self.stop_reason = 0, ""
         self.owner: asyncio.Task[Any] | None = None
         self.is_last = False
+        self.seen_deployment: int | None = None
         self._timezone = settings.timezone
         self._arguments_limit = settings.arguments_limit
         self._keeps_time = settings.keeps_time
@@ -184,18 +185,6 @@ class Leader(KernelQueries, OperatorCommands, AttachmentCommands):
     def is_deposed(self) -> bool:
         """Whether another kernel has the log now, so that this one may follow it. Nobody follows a log that is lost."""
         return self._journal.state == "deposed" and health_of(self._store).state != "lost"
-
-    @property
-    def defined_jobs(self) -> list[RegisteredJob]:
-        """The jobs that the config, the program and plugins define, as they are after the last reload."""
-        return [registered for registered in self._jobs if registered.origin != "api"]
-
-    async def reload_plugins(self, configs: Mapping[str, msgspec.Struct]) -> dict[str, frozenset[str]]:
-        """Pass new configs to running plugins; return the keys that they have applied, by plugin.
-
-        Plugins without the hook `reload` are not in the result.
-        """
-        return await self._dispatcher.reload(configs) | await self._companions.reload(configs)
 
     async def _start(self, resources: contextlib.AsyncExitStack) -> None:
         """Start the components; what each needs at the end goes onto the stack, which is unwound in reverse order."""
@@ -303,6 +292,7 @@ class Leader(KernelQueries, OperatorCommands, AttachmentCommands):
             await asyncio.shield(self._journal.durable())
             return  # the runs of an earlier kernel wait for one that keeps time and knows all the jobs
         await self._restored_jobs.begin()
+        await self._deploy()
         async with self._journal.recalled(registered.job.id for registered in self._jobs):
             with garbage_collection_paused():
                 act = Act(KERNEL, "the kernel was started with these definitions")
@@ -318,6 +308,15 @@ class Leader(KernelQueries, OperatorCommands, AttachmentCommands):
                 self._registry.enter(registered.job.id, absence)
         await asyncio.shield(self._journal.durable())
         await self._sampler.start()
+
+    async def _deploy(self) -> None:
+        """Decide whether the definitions of this process count, or those of a newer deployment in the log."""
+        logged = await read_deployment(self._store, self.clock.now())
+        seen, states = self.seen_deployment, self._journal.jobs.values()
+        self._deployment, jobs = decide_deployment(logged, seen, self.defined_jobs, states)
+        if self._deployment == logged:
+            self._jobs.replace_defined(jobs)
+        self._facts.led("start" if seen is None else "take_over", self._deployment)
 
     def _publish(self, events: Sequence[Event]) -> None:
         self._dispatcher.publish(events)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
+
+import msgspec
 
 from gnomon.engine.components import KernelComponents
 from gnomon.engine.log_queries import on_kernel_loop
@@ -39,3 +42,10 @@ class PluginCommands(KernelComponents):
         """Remove a plugin that was added at run time, when it has left its lifespan; does nothing for another name."""
         if await self._dispatcher.remove(name, STOP_LIMIT_S):
             self.plugins.remove(name)
+
+    async def reload_plugins(self, configs: Mapping[str, msgspec.Struct]) -> dict[str, frozenset[str]]:
+        """Pass new configs to running plugins; return the keys that they have applied, by plugin.
+
+        Plugins without the hook `reload` are not in the result.
+        """
+        return await self._dispatcher.reload(configs) | await self._companions.reload(configs)

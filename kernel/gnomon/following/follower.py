@@ -14,12 +14,13 @@ from gnomon.domain.job_state import JobState
 from gnomon.domain.kernel_health import NEEDS_ATTENTION, Health
 from gnomon.domain.own_copies import own_value
 from gnomon.domain.records import ExecutionQuery, LogLine
+from gnomon.engine.deployments import read_deployment
 from gnomon.engine.given_values import expect_ids
 from gnomon.engine.kernel_settings import KernelSettings
 from gnomon.engine.log_queries import on_kernel_loop
+from gnomon.engine.logged_jobs import LoggedJobs
 from gnomon.errors import JobError, PluginError
 from gnomon.following.log_tail import LogTail
-from gnomon.following.logged_jobs import LoggedJobs
 from gnomon.following.passed_orders import PassedOrders
 from gnomon.jobs.parameters import parameters_schema
 from gnomon.jobs.registered import RegisteredJob, own_job
@@ -43,7 +44,8 @@ STOP_LIMIT_S = 10.0
 class Follower(PassedOrders):
     """The part of a kernel that follows, from the moment that it opens the log for reading until it closes it.
 
-    `ready` is called as soon as queries can be answered, before plugins start.
+    `ready` is called as soon as queries can be answered, before plugins start. `seen_deployment` is the number of the
+    deployment that was in force then.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class Follower(PassedOrders):
         self.plugins = plugins
         self.directory = store.directory
         self.log_id = ""
+        self.seen_deployment = 0
         self.loop: asyncio.AbstractEventLoop | None = None
         self._store = store
         self._channel = channel
@@ -78,6 +81,7 @@ class Follower(PassedOrders):
             self.log_id = await read_log_id(self._store)
             self.loop = asyncio.get_running_loop()
             self._tail.head = await self._store.head()
+            self.seen_deployment = (await read_deployment(self._store, self.clock.now())).number
             self._ready(self)
             await self._companions.start(self._tail.head, self._tail.head)
             await self._companions.catch_up(self._tail.head)

@@ -189,8 +189,8 @@ _HARMLESS = frozenset({"live_runs", "preview_job", "save_checkpoint"})
 """Calls that may be carried out twice."""
 
 
-def _written(job: JobLike, keys: dict[str, Any], *, temporary: bool) -> Job:
-    """Return a job as the leader can read it; JobError for one that only this process could run."""
+def _written(job: JobLike, keys: dict[str, Any], *, temporary: bool) -> dict[str, Any]:
+    """Return the definition of a job, which the leader can read; JobError for one that only this process could run."""
     declared = job_of(job.job if isinstance(job, RegisteredJob) else job, keys)
     if temporary:
         raise JobError(
@@ -198,4 +198,4 @@ def _written(job: JobLike, keys: dict[str, Any], *, temporary: bool) -> Job:
             "would have it: leave out temporary=True, or add it in the process that leads"
         )
     check_durable(declared)
-    return declared
+    return declared.definition()

@@ -10,6 +10,7 @@ import functools
 import inspect
 import math
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from datetime import timedelta
 from typing import Any, get_args, get_origin, get_type_hints
 
 import msgspec
@@ -17,7 +18,7 @@ import msgspec
 from gnomon.api import KernelApi
 from gnomon.domain import events
 from gnomon.domain.orders import Answer, Order
-from gnomon.durations import decode_hook, encode_hook
+from gnomon.durations import Duration, decode_hook, encode_hook
 from gnomon.errors import GnomonError, JobError
 from gnomon.jobs.callables import reference
 from gnomon.jobs.definition import stored_job
@@ -127,7 +128,14 @@ def _read(value: Any, hint: Any) -> Any:
         return [_read(one, JobLike) for one in value]
     if get_origin(hint) is type:
         return getattr(events, value)
-    return msgspec.convert(value, hint, dec_hook=decode_hook)
+    return msgspec.convert(value, hint, dec_hook=_decode)
+
+
+def _decode(expected: type, value: Any) -> Any:
+    """Decode durations, which msgspec writes as ISO 8601 where they are fields of a result."""
+    if expected is Duration and isinstance(value, str) and value.lstrip("-").startswith("P"):
+        return Duration.parse(msgspec.convert(value, timedelta))
+    return decode_hook(expected, value)
 
 
 def _written(value: Any) -> msgspec.Raw:

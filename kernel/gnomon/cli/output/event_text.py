@@ -159,6 +159,10 @@ def _kernel_started(event: events.KernelStarted, _: str | None) -> Description:
     return "info" if lost is None else "warning", "kernel started", facts
 
 
+def _kernel_led(event: events.KernelLed, _: str | None) -> Description:
+    return "info", "kernel leads", {"pid": event.pid, "why": event.why, "deployment": event.deployment}
+
+
 def _kernel_stopped(event: events.KernelStopped, _: str | None) -> Description:
     return "info", "kernel stopped", {"reason": event.reason}
 
@@ -205,6 +209,7 @@ _DESCRIPTIONS: dict[type[Event], Callable[[Any, str | None], Description]] = {
     events.Imported: _imported,
     **dict.fromkeys(events.JOB_EVENTS, _job_event),
     events.KernelStarted: _kernel_started,
+    events.KernelLed: _kernel_led,
     events.KernelStopped: _kernel_stopped,
     events.ClockChanged: _clock_changed,
     events.KernelHeldUp: _kernel_held_up,
