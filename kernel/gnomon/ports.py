@@ -88,7 +88,10 @@ class Store(ABC):
             await asyncio.sleep(0.3)
 
     def orders(self) -> OrderChannel | None:
-        """Return how a kernel that follows passes orders to the one that leads; None where none can follow."""
+        """Return how other processes pass orders to the kernel that leads; None where no other can open the log.
+
+        Called on a store that may not be open: the channel of a sender connects by itself.
+        """
         return None
 
     def place_problem(self) -> str | None:

@@ -123,7 +123,7 @@ def test_commands_without_a_kernel_fail_with_a_plain_message(gnomon: Run, config
     done = gnomon("trigger", "tick")
 
     assert done.returncode == 1
-    assert "no kernel is running for this deployment" in done.stderr
+    assert "no kernel leads this log" in done.stderr
 
 
 @pytest.mark.usefixtures("kernel")

@@ -165,7 +165,7 @@ def test_a_kernel_runs_with_all_its_streams_closed(folder: Path, configure: Conf
     process = subprocess.Popen(["sh", "-c", script], cwd=folder, env=environment)
     try:
         until = time.monotonic() + 90
-        while not (folder / "gnomon.sock").exists() and process.poll() is None and time.monotonic() < until:
+        while not (folder / "gnomon.db.sock").exists() and process.poll() is None and time.monotonic() < until:
             time.sleep(0.05)
         process.send_signal(signal.SIGTERM)
         assert process.wait(90) == 0

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from gnomon import BackgroundKernel
+from gnomon import BackgroundKernel, Job
 from gnomon_process import Gnomon
 from gnomon_sqlite import SqliteStore
 
@@ -71,9 +71,20 @@ def test_the_status_of_a_killed_kernel_says_that_it_did_not_stop(
     assert (last["pid"], last["role"], last["stopped"]) == (kernel.process.pid, None, None)
 
 
-def test_a_kernel_of_another_program_is_seen_by_its_lock(folder: Path, gnomon: Run) -> None:
+def test_a_kernel_of_another_program_answers(folder: Path, gnomon: Run) -> None:
+    (folder / "gnomon.toml").write_text(CONFIG)
+    with BackgroundKernel(store=SqliteStore(folder / "gnomon.db"), jobs=[Job(id="tick", func=print)]):
+        code, status = status_of(gnomon)
+        paused = gnomon("pause", "tick")
+
+    assert (code, status["state"], status["kernels"][0]["role"]) == (0, "healthy", "leader")
+    assert paused.returncode == 0, paused.stderr
+
+
+def test_a_kernel_without_a_socket_is_seen_by_its_lock(folder: Path, gnomon: Run) -> None:
     (folder / "gnomon.toml").write_text(CONFIG)
     with BackgroundKernel(store=SqliteStore(folder / "gnomon.db")):
+        (folder / "gnomon.db.sock").unlink()
         code, status = status_of(gnomon)
 
     assert (code, status["state"], status["kernels"][0]["role"]) == (0, "running", "leader")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import random
 import signal
@@ -14,8 +15,10 @@ from typing import Any
 import pytest
 
 from fault_runs import rounds
-from gnomon.control_socket import ReloadJobs, send
+from gnomon.deployment.reload import Reloaded
 from gnomon.errors import ConfigError
+from gnomon.orders.socket_channel import SocketChannel
+from gnomon.orders.submitting import submit_extra
 from gnomon_process import PATIENCE
 from log_checker import check_log
 
@@ -28,6 +31,10 @@ def config(chance: random.Random) -> str:
     chosen = chance.sample(JOBS, chance.randrange(1, len(JOBS)))
     tables = [f'[[jobs]]\nid = "{job}"\nfunc = "storm_jobs:run"\n{chance.choice(KEYS)}\n' for job in chosen]
     return HEAD + "".join(tables)
+
+
+def reload(log: Path) -> Reloaded:
+    return asyncio.run(submit_extra(SocketChannel(log), "reload", Reloaded, limit_s=PATIENCE))
 
 
 @pytest.mark.timeout(1800)
@@ -43,12 +50,12 @@ def test_no_fire_is_lost_or_doubled_in_a_storm_of_reloads(start: Callable[..., A
         if number % 5 == 4:
             file.write_text(config(chance) + 'evry = "1s"\n')
             with pytest.raises(ConfigError, match="unknown key"):
-                send(ReloadJobs(), tmp_path / "gnomon.sock")
+                reload(tmp_path / "gnomon.db")
         elif number % 5 == 3:
             kernel.send(signal.SIGHUP)
             kernel.wait_for("reloaded")
         else:
-            send(ReloadJobs(), tmp_path / "gnomon.sock")
+            reload(tmp_path / "gnomon.db")
 
     kernel.send(signal.SIGTERM)
     assert kernel.ends() == 0, kernel.errors

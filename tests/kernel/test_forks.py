@@ -214,10 +214,11 @@ def test_a_child_does_not_listen_on_the_sockets_of_its_parent(tmp_path: Path) ->
     program = """
     import socket
     from pathlib import Path
-    from gnomon.control_socket import GetHealth, listening, send
+    from gnomon.domain.kernel_health import Health
+    from gnomon.orders.submitting import submit_extra
     from gnomon_web import WebPlugin
 
-    path = Path("gnomon.sock").resolve()
+    path = Path("log.db.sock").resolve()
 
     def listeners():
         found = 0
@@ -231,16 +232,16 @@ def test_a_child_does_not_listen_on_the_sockets_of_its_parent(tmp_path: Path) ->
 
     async def main():
         web = WebPlugin(WebPlugin.Config(port=0))
-        async with Kernel(store=SqliteStore("log.db"), plugins={"web": web}) as kernel:
-            async with listening(kernel, path, kernel.jobs):
-                assert listeners() == 3
-                if (pid := os.fork()) == 0:
-                    sys.exit(listeners())
-                loop = asyncio.get_running_loop()
-                assert await loop.run_in_executor(None, end_of, pid) == 0
-                assert path.is_socket()
-                answer = await loop.run_in_executor(None, send, GetHealth(), path)
-                print(answer["store_state"])
+        store = SqliteStore("log.db")
+        async with Kernel(store=store, plugins={"web": web}):
+            assert listeners() == 2
+            if (pid := os.fork()) == 0:
+                sys.exit(listeners())
+            loop = asyncio.get_running_loop()
+            assert await loop.run_in_executor(None, end_of, pid) == 0
+            assert path.is_socket()
+            health = await submit_extra(store.orders(), "health", Health, limit_s=0)
+            print(health.store_state)
 
     asyncio.run(main())
     """

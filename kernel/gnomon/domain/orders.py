@@ -27,12 +27,12 @@ class Order(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class OrderError(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Why an order was refused: the class of the error, its text and its attributes.
+    """Why an order was refused: its class with the classes that this one derives from, its text and its attributes.
 
     `problems` are the errors of single entries of a list, by their numbers.
     """
 
-    kind: str
+    kinds: list[str]
     message: str
     attributes: dict[str, Any] = {}
     problems: dict[int, OrderError] = {}

@@ -1,4 +1,4 @@
-"""Jobs that are ordered with keys, over HTTP or the control socket: checked whole, then added, replaced or changed."""
+"""Jobs that are ordered with keys, over HTTP or from another process: checked whole, then carried out."""
 
 from __future__ import annotations
 

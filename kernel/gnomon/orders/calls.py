@@ -23,12 +23,14 @@ from gnomon.errors import GnomonError, JobError
 from gnomon.jobs.callables import reference
 from gnomon.jobs.definition import stored_job
 from gnomon.jobs.registered import RegisteredJob
-from gnomon.json_depth import MAX_DEPTH, is_text_too_deep
+from gnomon.json_depth import ENVELOPE_DEPTH, MAX_DEPTH, is_text_too_deep
 from gnomon.orders.order_errors import raise_error, written_error
 
 ExtraCalls = Mapping[str, Callable[[], Awaitable[Any]]]
 """Calls without parameters that a process answers in addition, by name."""
 _NOT_CALLED = frozenset({"sleep"})
+_WAITING = frozenset({"wait", "wait_many"})
+"""Calls that take as long as a body; a trigger that waits for room in a queue does so, too."""
 
 
 class _Call:
@@ -62,6 +64,10 @@ class _Call:
                 named[one.name] = _read(value, self.types[one.name])
         if given:
             raise GnomonError(f"the order has a parameter that this version does not know: {', '.join(given)}")
+        try:
+            self.signature.bind(None, *positional, **named)
+        except TypeError as exc:
+            raise GnomonError(f"the order is not valid: {exc}") from exc
         return positional, named
 
 
@@ -80,7 +86,7 @@ def write_order(name: str, *args: Any, **kwargs: Any) -> Order:
         written = msgspec.json.encode(arguments, enc_hook=_encode)
     except (TypeError, ValueError, RecursionError) as exc:
         raise JobError(f"{name}: what is passed cannot be written as JSON for the kernel that leads: {exc}") from exc
-    return Order(name, msgspec.Raw(written), waits=kwargs.get("when_full") == "wait")
+    return Order(name, msgspec.Raw(written), waits=name in _WAITING or kwargs.get("when_full") == "wait")
 
 
 async def carry_out(kernel: KernelApi, order: Order, extra: ExtraCalls) -> Answer:
@@ -88,7 +94,7 @@ async def carry_out(kernel: KernelApi, order: Order, extra: ExtraCalls) -> Answe
     try:
         if (call := extra.get(order.call)) is not None:
             return Answer(_written(await call()))
-        if is_text_too_deep(bytes(order.arguments)):
+        if is_text_too_deep(bytes(order.arguments), MAX_DEPTH + ENVELOPE_DEPTH):
             raise GnomonError(f"the order is nested deeper than {MAX_DEPTH} levels")
         if order.call == "health":
             return Answer(_written(kernel.health()))
@@ -102,9 +108,14 @@ async def carry_out(kernel: KernelApi, order: Order, extra: ExtraCalls) -> Answe
 
 def read_answer(name: str, answer: Answer) -> Any:
     """Return what the method returned, or raise its error."""
+    return read_result(answer, _call(name).types["return"])
+
+
+def read_result(answer: Answer, expected: Any) -> Any:
+    """Return a result of the expected type, or raise the error of the answer."""
     if answer.error is not None:
         raise_error(answer.error)
-    return _read(msgspec.json.decode(answer.result), _call(name).types["return"])
+    return _read(msgspec.json.decode(answer.result), expected)
 
 
 def _readable(hint: Any) -> Any:

@@ -1,8 +1,17 @@
 """Orders through a Unix socket beside the log, for processes of one machine.
 
 Only the socket's owner can open it. Where other users may write its folder, one of them could listen there instead, so
-it is in the runtime folder of the user then. Each connection carries one order and one answer, each a JSON object on
-one line.
+it is in the runtime folder of the user then. Each connection carries one order and one answer:
+
+    sender                          leader
+    order ────────────────────────►
+          ◄──────────────────────── empty frame: the order was received, and is carried out from now on
+          ◄──────────────────────── empty frames every SIGN_OF_LIFE_S: it is still in work
+          ◄──────────────────────── answer
+
+A frame is JSON with its length before it, as four bytes. An order without the first empty frame was never carried out
+and never will be, so the sender looks for another leader; one without an answer may have been. Where a sender goes
+away, its order is withdrawn if it waits, and otherwise carried out.
 """
 
 from __future__ import annotations
@@ -25,7 +34,7 @@ from gnomon.domain.orders import Answer, Order
 from gnomon.errors import GnomonError, NoLeaderError, OrderLostError
 from gnomon.files import other_writers
 from gnomon.forks import closed_in_children
-from gnomon.json_depth import MAX_DEPTH, is_text_too_deep
+from gnomon.json_depth import MAX_DEPTH
 from gnomon.logs import get_logger
 from gnomon.orders.order_errors import written_error
 from gnomon.ports import OrderChannel
@@ -34,16 +43,25 @@ log = get_logger("gnomon.orders")
 
 MAX_PATH_BYTES = 100
 """Length of a socket's path that every system accepts (the limit is 104 on macOS, 108 on Linux)."""
-MAX_LINE_BYTES = 64 * 1024 * 1024
-"""An order may have 10,000 entries, and an answer as many runs."""
-ANSWER_LIMIT_S = 30.0
-"""Time that an order waits for its answer; while the store is unavailable, the kernel waits too."""
+MAX_ORDER_BYTES = 256 * 1024 * 1024
+"""10,000 runs with 25 KiB of arguments each. An answer has no limit: it comes from the kernel's own user."""
+SIGN_OF_LIFE_S = 5.0
+SILENCE_LIMIT_S = 30.0
+"""Time without a sign of life after which a kernel counts as hung; otherwise an order waits as long as it takes."""
 RETRY_S = 0.05
 """Pause between two tries to reach a kernel that leads."""
+BACKLOG = 1024
+"""Connections that wait to be accepted. Where there are more, senders try again."""
+STOP_LIMIT_S = 5.0
+"""Time in which a kernel that stops finishes the orders that it has received."""
 
 _HAS_PROC = sys.platform == "linux"
+_LENGTH = struct.Struct(">I")
+_NOTHING = _LENGTH.pack(0)
 _orders = msgspec.json.Decoder(Order)
 _answers = msgspec.json.Decoder(Answer)
+
+Handler = Callable[[Order], Awaitable[Answer]]
 
 
 class SocketChannel(OrderChannel):
@@ -58,108 +76,195 @@ class SocketChannel(OrderChannel):
     async def submit(self, order: Order, limit_s: float) -> Answer:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + limit_s
-        while True:
-            try:
-                with _address(self.path) as address:
-                    reader, writer = await asyncio.open_unix_connection(address, limit=MAX_LINE_BYTES)
-            except (FileNotFoundError, ConnectionRefusedError):
-                if loop.time() >= deadline:
-                    raise NoLeaderError(f"nothing listens at {self.path}") from None
-                await asyncio.sleep(min(RETRY_S, max(deadline - loop.time(), 0.0)))
-                continue
-            except OSError as exc:
-                raise GnomonError(f"the kernel at {self.path} cannot be reached: {exc}") from exc
-            try:
-                _expect_own_kernel(writer.get_extra_info("socket"), self.path)
-                return await _exchange(reader, writer, order, self.path)
-            finally:
-                writer.close()
+        while (answer := await self._try_once(order)) is None:
+            left = deadline - loop.time()
+            if left <= 0:
+                raise NoLeaderError(f"nothing listens at {self.path}")
+            await asyncio.sleep(min(RETRY_S, left))
+        return answer
+
+    async def _try_once(self, order: Order) -> Answer | None:
+        """Return the answer of the kernel that listens; None where none does, or it ended before it got the order."""
+        try:
+            with _address(self.path) as address:
+                reader, writer = await asyncio.open_unix_connection(address)
+        except (FileNotFoundError, ConnectionRefusedError):
+            return None
+        except OSError as exc:
+            raise GnomonError(f"the kernel at {self.path} cannot be reached: {exc}") from exc
+        try:
+            _expect_own_kernel(writer.get_extra_info("socket"), self.path)
+            return await _exchange(reader, writer, order, self.path)
+        finally:
+            writer.close()
 
     @asynccontextmanager
-    async def serve(self, handler: Callable[[Order], Awaitable[Answer]]) -> AsyncIterator[None]:
-        connections: set[asyncio.Task[Any]] = set()
-
-        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            task = asyncio.current_task()
-            assert task is not None  # noqa: S101 - asyncio calls this in a task
-            connections.add(task)
-            try:
-                await _answer_one(reader, writer, handler)
-            finally:
-                connections.discard(task)
-                writer.close()
-
-        process = os.getpid()
+    async def serve(self, handler: Handler) -> AsyncIterator[None]:
+        process, server = os.getpid(), _Server(handler)
         try:
             listener = _bind(self.path)
-            server = await asyncio.start_unix_server(answer, sock=listener, limit=MAX_LINE_BYTES)
+            listening = await asyncio.start_unix_server(server.serve, sock=listener, backlog=BACKLOG)
         except OSError as exc:
-            log.warning("no socket for orders: other processes cannot reach this kernel", problem=str(exc))
+            log.warning(
+                "no socket for orders: commands and other processes cannot reach this kernel",
+                path=str(self.path),
+                problem=str(exc),
+            )
             yield
             return
+        bound = _identity(self.path)
         try:
             with closed_in_children(listener.fileno()):
                 yield
         finally:
             if os.getpid() == process:  # else the socket is that of the parent
-                self.path.unlink(missing_ok=True)
-                server.close()
-                for task in connections:
-                    task.cancel()
-                await server.wait_closed()
+                if _identity(self.path) == bound:  # else that of a kernel whose log is now at this path
+                    self.path.unlink(missing_ok=True)
+                listening.close()
+                await server.stop()
+                with suppress(TimeoutError):  # a sender does not read its answer
+                    async with asyncio.timeout(STOP_LIMIT_S):
+                        await listening.wait_closed()
 
 
-async def _exchange(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, order: Order, path: Path) -> Answer:
-    """Send an order and return its answer; OrderLostError where none comes."""
-    lost = f"the kernel that leads received the order {order.call!r} and"
-    try:
-        writer.write(msgspec.json.encode(order) + b"\n")
-        async with asyncio.timeout(None if order.waits else ANSWER_LIMIT_S):
-            await writer.drain()
-            line = await reader.readline()
-    except TimeoutError:
-        raise OrderLostError(f"{lost} did not answer within {ANSWER_LIMIT_S:g} s ({path})") from None
-    except (OSError, ValueError) as exc:
-        raise OrderLostError(f"{lost} closed the connection: {exc}") from exc
-    if not line.endswith(b"\n"):
-        raise OrderLostError(f"{lost} ended before it had answered")
-    return _answers.decode(line)
-
-
-async def _answer_one(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, handler: Callable[[Order], Awaitable[Answer]]
-) -> None:
-    with suppress(ConnectionError, ValueError):  # it is gone, or has sent a line that is too long
-        refusal = _refusal(writer.get_extra_info("socket"))
-        if not (line := await reader.readline()):
-            return
-        answer = refusal or await _handled(line, handler, reader)
-        if answer is not None:
-            writer.write(msgspec.json.encode(answer) + b"\n")
-            await writer.drain()
-
-
-async def _handled(
-    line: bytes, handler: Callable[[Order], Awaitable[Answer]], reader: asyncio.StreamReader
+async def _exchange(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, order: Order, path: Path
 ) -> Answer | None:
-    """Return the answer to an order, None where its sender goes away before."""
+    """Send an order and return its answer, None where it was not received; OrderLostError where no answer comes."""
     try:
-        if is_text_too_deep(line):
-            raise GnomonError(f"the order is nested deeper than {MAX_DEPTH} levels")
-        order = _orders.decode(line)
-    except RecursionError:  # not valid JSON, or else it would have been refused above
-        return Answer(error=written_error(GnomonError("the order is not valid JSON")))
-    except (GnomonError, msgspec.MsgspecError) as exc:
-        return Answer(error=written_error(GnomonError(str(exc))))
-    work = asyncio.ensure_future(handler(order))
-    gone = asyncio.ensure_future(reader.read(1))
+        writer.write(_frame(msgspec.json.encode(order)))
+        first = await _acknowledgement(reader, writer, path)
+    except (OSError, EOFError):
+        return None
+    if first:
+        return _answers.decode(first)  # the order was refused
+    lost = f"the kernel at {path} received the order {order.call!r} and"
     try:
-        await asyncio.wait((work, gone), return_when=asyncio.FIRST_COMPLETED)
-        return work.result() if work.done() else None
-    finally:
-        for task in (work, gone):
+        while not (answer := await _read_frame(reader)):
+            pass
+    except TimeoutError:
+        raise OrderLostError(f"{lost} has been silent for {SILENCE_LIMIT_S:g} s") from None
+    except (OSError, EOFError):
+        raise OrderLostError(f"{lost} ended before it had answered") from None
+    return _answers.decode(answer)
+
+
+async def _acknowledgement(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, path: Path) -> bytes:
+    try:
+        return await _read_frame(reader)
+    except TimeoutError:
+        if not _HAS_PROC:
+            raise OrderLostError(f"the kernel at {path} has been silent for {SILENCE_LIMIT_S:g} s") from None
+    # The kernel hangs and may read the order later. On Linux it cannot acknowledge it from here on, so it drops it.
+    writer.get_extra_info("socket").shutdown(socket.SHUT_RD)
+    try:
+        return await _read_frame(reader)  # what it had sent before
+    except (OSError, EOFError):
+        raise NoLeaderError(f"the kernel at {path} has been silent for {SILENCE_LIMIT_S:g} s") from None
+
+
+def _frame(content: bytes) -> bytes:
+    return _LENGTH.pack(len(content)) + content
+
+
+async def _read_frame(reader: asyncio.StreamReader) -> bytes:
+    async with asyncio.timeout(SILENCE_LIMIT_S):
+        (length,) = _LENGTH.unpack(await reader.readexactly(_LENGTH.size))
+    return await reader.readexactly(length)
+
+
+class _Server:
+    """The connections to a kernel that leads."""
+
+    def __init__(self, handler: Handler) -> None:
+        self._handler = handler
+        self._connections: set[asyncio.Task[Any]] = set()
+        self._finishing: set[asyncio.Task[Any]] = set()
+        """Those whose orders were received and take only as long as the store needs."""
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Answer one order; `asyncio.start_unix_server` calls this in a task."""
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - see above
+        self._connections.add(task)
+        connection = writer.get_extra_info("socket")
+        try:
+            with closed_in_children(connection.fileno()), suppress(OSError, EOFError):
+                await self._serve(reader, writer, task)
+        except asyncio.CancelledError:
+            writer.transport.abort()
+            raise
+        finally:
+            self._connections.discard(task)
+            self._finishing.discard(task)
+            writer.close()
+
+    async def stop(self) -> None:
+        """Finish what was received, close everything else."""
+        for task in self._connections - self._finishing:
             task.cancel()
-        await asyncio.gather(work, gone, return_exceptions=True)
+        if finishing := list(self._finishing):
+            await asyncio.wait(finishing, timeout=STOP_LIMIT_S)
+        left = list(self._connections)
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, task: asyncio.Task[Any]) -> None:
+        order = _refusal(writer.get_extra_info("socket")) or await _read_order(reader)
+        if isinstance(order, Answer):
+            writer.write(_frame(msgspec.json.encode(order)))
+            await writer.drain()
+            return
+        writer.write(_NOTHING)
+        if writer.transport.is_closing():  # the sender has given up: what it was promised is that nothing is done
+            return
+        if not order.waits:
+            self._finishing.add(task)
+        if (answer := await self._handle(order, reader, writer)) is not None:
+            writer.write(_frame(msgspec.json.encode(answer)))
+            await writer.drain()
+
+    async def _handle(self, order: Order, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Answer | None:
+        """Return the answer to an order, None where its sender goes away before."""
+        work = asyncio.ensure_future(self._handler(order))
+        gone = asyncio.ensure_future(reader.read(1))
+        try:
+            while not (done := (await asyncio.wait((work, gone), timeout=SIGN_OF_LIFE_S, return_when=_FIRST))[0]):
+                writer.write(_NOTHING)
+            return work.result() if work in done else None
+        finally:
+            for one in (work, gone):
+                one.cancel()
+            await asyncio.gather(work, gone, return_exceptions=True)
+
+
+_FIRST = asyncio.FIRST_COMPLETED
+
+
+async def _read_order(reader: asyncio.StreamReader) -> Order | Answer:
+    """Return an order, or the answer to one that is not valid."""
+    (length,) = _LENGTH.unpack(await reader.readexactly(_LENGTH.size))
+    if length > MAX_ORDER_BYTES:
+        return _refused(f"the order has {length:,} bytes; at most {MAX_ORDER_BYTES:,} are accepted: divide it")
+    try:
+        return _orders.decode(await reader.readexactly(length))
+    except RecursionError:
+        return _refused(f"the order is nested deeper than {MAX_DEPTH} levels")
+    except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
+        return _refused(f"the order is not valid: {exc}")
+
+
+def _refused(problem: str) -> Answer:
+    return Answer(error=written_error(GnomonError(problem)))
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def socket_path(log: Path) -> Path:
@@ -218,7 +323,7 @@ def _expect_own_kernel(connection: socket.socket, path: Path) -> None:
     trusted = {0, own, path.parent.stat().st_uid} if own == 0 else {0, own}
     if uid is not None and uid not in trusted:
         raise GnomonError(
-            f"the socket {path} belongs to the user with uid {uid}, and you are uid {own}: the command was not sent, "
+            f"the socket {path} belongs to the user with uid {uid}, and you are uid {own}: the order was not sent, "
             "because another user listens there; run it as the user of the kernel, or remove the socket"
         )
 
@@ -230,7 +335,7 @@ def _refusal(connection: Any) -> Answer | None:
         return None
     error = f"orders are for the kernel's own user (uid {os.geteuid()}) and root; this one comes from uid {uid}"
     log.warning("an order of another user was refused", uid=uid)
-    return Answer(error=written_error(GnomonError(error)))
+    return _refused(error)
 
 
 def _bind(path: Path) -> socket.socket:

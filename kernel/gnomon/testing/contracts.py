@@ -44,7 +44,10 @@ from gnomon.testing.job_retention_contract import JobRetentionContract
 from gnomon.testing.kernel_contract import KernelContract
 from gnomon.testing.list_contract import ListContract, total
 from gnomon.testing.log_contract import LogContract
+from gnomon.testing.order_channel_contract import OrderChannelContract
 from gnomon.testing.role_contract import RoleContract
+
+__all__ = ["OrderChannelContract", "StoreContract"]
 
 HOUR = timedelta(hours=1)
 ODD_TEXT = "naïve 日本語 🦑 \u202e rtl \u0000 nul \r\n\t \\ \" ' ; -- % _ \x7f"

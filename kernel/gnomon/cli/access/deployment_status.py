@@ -8,21 +8,22 @@ from typing import Any, Literal
 
 import msgspec
 
-from gnomon.cli.access.stored_log import find_store, open_log
-from gnomon.control_socket import GetHealth, NoKernelError, control_path, send
+from gnomon.cli.access.order_channels import LEADER_LIMIT_S, channel_of
+from gnomon.cli.access.stored_log import open_log, require_shared
+from gnomon.deployment.assembly import Deployment
 from gnomon.deployment.config import Config
 from gnomon.domain.events import KernelStarted, KernelStopped
 from gnomon.domain.kernel_health import Health, PluginHealth
 from gnomon.domain.records import JournalState, LogHolder
-from gnomon.errors import GnomonError
+from gnomon.errors import GnomonError, NoLeaderError
+from gnomon.orders.submitting import submit_extra
 from gnomon.ports import Store
 from gnomon.stores.reading import newest_kernel_fact
-from gnomon.threads import in_thread
 
 HEALTH_LIMIT_S = 5.0
 """Time for the answer of a kernel; one that is stopped or whose event loop is blocked does not answer."""
 HOLDER_LIMIT_S = 20.0
-"""Time to find out whether a kernel without a control socket is active; a lease of MongoDB lasts 15 s by default."""
+"""Time to find out whether a kernel that receives no orders is active; a lease of MongoDB lasts 15 s by default."""
 
 State = Literal[
     "healthy", "degraded", "deposed", "starting", "stopping", "running", "silent", "ended", "stopped", "new"
@@ -71,15 +72,18 @@ class DeploymentStatus(msgspec.Struct, frozen=True):
 async def read_status(config: Config) -> DeploymentStatus:
     """Return the status; GnomonError where neither a kernel answers nor a log can be read."""
     health, silence = None, None
+    store = Deployment.store_only(config)
     try:
-        answer = await in_thread(lambda: send(GetHealth(), control_path(config), HEALTH_LIMIT_S), "gnomon status")
-        health = msgspec.convert(answer, Health)
-    except NoKernelError:
+        async with asyncio.timeout(HEALTH_LIMIT_S):
+            health = await submit_extra(channel_of(store, config), "health", Health, limit_s=LEADER_LIMIT_S)
+    except NoLeaderError:
         pass
+    except TimeoutError:
+        silence = f"the kernel that leads did not answer within {HEALTH_LIMIT_S:g} s"
     except GnomonError as exc:
         silence = str(exc)
     try:
-        store = find_store(config)
+        require_shared(store)
     except GnomonError:
         if health is None:
             raise

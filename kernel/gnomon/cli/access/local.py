@@ -1,4 +1,4 @@
-"""The deployment on this machine: its kernel over the control socket, its log from the store."""
+"""The deployment on this machine: its kernel by orders, its log from the store."""
 
 from __future__ import annotations
 
@@ -9,29 +9,13 @@ from contextlib import AsyncExitStack
 from datetime import UTC, datetime, tzinfo
 from typing import Any, Self
 
-import msgspec
-
 from gnomon.analysis.preview import preview
 from gnomon.api import Triggered
 from gnomon.cli.access.job_listing import JobListing, list_jobs
+from gnomon.cli.access.order_channels import LEADER_LIMIT_S, find_channel
 from gnomon.cli.access.reached_kernel import RunState
-from gnomon.cli.access.shown_job import JobPause, Order, ShownJob, shown_here
+from gnomon.cli.access.shown_job import JobPause, Order, ShownJob, problem_lines, shown_here
 from gnomon.cli.access.stored_log import find_store, open_log, require_shared
-from gnomon.control_socket import (
-    Cancel,
-    Command,
-    GetHealth,
-    NoKernelError,
-    OrderJob,
-    OrderJobs,
-    Pause,
-    PreviewJob,
-    ReloadJobs,
-    Resume,
-    Trigger,
-    control_path,
-    send,
-)
 from gnomon.deployment.assembly import assemble
 from gnomon.deployment.config import Config
 from gnomon.deployment.reload import Reloaded
@@ -41,16 +25,16 @@ from gnomon.domain.events import Event
 from gnomon.domain.execution import Execution
 from gnomon.domain.job_order import JobOrder
 from gnomon.domain.job_preview import JobPreview
+from gnomon.domain.kernel_health import Health
 from gnomon.domain.operator_actions import is_reserved
 from gnomon.domain.records import ActionPage, ActionQuery, ExecutionQuery, LogLine, Page
-from gnomon.errors import UnknownExecutionError
+from gnomon.errors import ConfigError, JobKeysError, JobOrdersError, NoLeaderError, UnknownExecutionError
 from gnomon.jobs.job_draft import OrderRules
 from gnomon.jobs.job_keys import JobKeys
+from gnomon.orders.submitting import submit_call, submit_extra
 from gnomon.plugins.job_key_owners import job_key_owners
-from gnomon.ports import Store
+from gnomon.ports import OrderChannel, Store
 from gnomon.scheduling.timezones import timezone_or_utc
-from gnomon.threads import in_thread
-from gnomon.wire.operator_commands import CancelRuns, PauseJobs, SetHeld, Skip, StartBackfill, StopBackfill
 
 POLL_INTERVAL_S = 0.2
 """Pause between two reads of the log while a run or the log is followed."""
@@ -64,6 +48,7 @@ class LocalKernel:
     def __init__(self, config: Config) -> None:
         self.config = config
         self._log: Store | None = None
+        self._channel: OrderChannel | None = None
         self._stack = AsyncExitStack()
 
     @property
@@ -84,16 +69,24 @@ class LocalKernel:
             self._log = await self._stack.enter_async_context(open_log(store))
         return self._log
 
-    async def _send(self, command: Command) -> Any:
-        return await in_thread(lambda: send(command, control_path(self.config)), "gnomon command")
+    def _orders(self) -> OrderChannel:
+        if self._channel is None:
+            self._channel = find_channel(self.config)
+        return self._channel
+
+    async def _order(self, call: str, *args: Any, **kwargs: Any) -> Any:
+        return await submit_call(self._orders(), call, *args, limit_s=LEADER_LIMIT_S, **kwargs)
+
+    async def _act(self, call: str, *args: Any, **kwargs: Any) -> Any:
+        return await self._order(call, *args, actor=operator_name(), **kwargs)
 
     # --- acting ---
 
     async def pause(self, job_id: str, *, reason: str | None) -> bool:
-        return bool(await self._send(Pause(job_id, operator_name(), reason)))
+        return bool(await self._act("pause", job_id, reason=reason))
 
     async def resume(self, job_id: str, *, reason: str | None) -> bool:
-        return bool(await self._send(Resume(job_id, operator_name(), reason)))
+        return bool(await self._act("resume", job_id, reason=reason))
 
     async def trigger(
         self,
@@ -105,14 +98,17 @@ class LocalKernel:
         resume: bool,
         idempotency_key: str | None,
     ) -> Triggered:
-        command = Trigger(job_id, kwargs, labels, force, resume, operator_name(), idempotency_key)
-        return msgspec.convert(await self._send(command), Triggered)
+        given: dict[str, Any] = {"kwargs": kwargs, "labels": labels, "force": force, "resume": resume}
+        triggered: Triggered = await self._act("trigger", job_id, **given, idempotency_key=idempotency_key)
+        return triggered
 
     async def cancel(self, execution_id: str, *, reason: str | None) -> Execution:
-        return msgspec.convert(await self._send(Cancel(execution_id, operator_name(), reason)), Execution)
+        cancelled: Execution = await self._act("cancel", execution_id, reason=reason)
+        return cancelled
 
     async def skip(self, job_id: str, fire: datetime | None, *, undo: bool, reason: str | None) -> datetime:
-        return msgspec.convert(await self._send(Skip(job_id, fire, undo, operator_name(), reason)), datetime)
+        skipped: datetime = await self._act("skip", job_id, fire, undo=undo, reason=reason)
+        return skipped
 
     async def backfill(
         self,
@@ -125,32 +121,42 @@ class LocalKernel:
         rerun: bool,
         reason: str | None,
     ) -> int:
-        command = StartBackfill(job_id, since, until, overlap, rate, rerun, operator_name(), reason)
-        return int(await self._send(command))
+        how: dict[str, Any] = {"overlap": overlap, "rate": rate, "rerun": rerun, "reason": reason}
+        return int(await self._act("backfill", job_id, since, until, **how))
 
     async def stop_backfill(self, job_id: str, *, reason: str | None) -> bool:
-        return bool(await self._send(StopBackfill(job_id, operator_name(), reason)))
+        return bool(await self._act("stop_backfill", job_id, reason=reason))
 
     async def set_held(self, *, held: bool, reason: str | None) -> bool:
-        return bool(await self._send(SetHeld(held, operator_name(), reason)))
+        return bool(await self._act("hold" if held else "release", reason=reason))
 
     async def set_all_paused(self, selection: JobSelection, *, paused: bool, reason: str | None) -> list[ActOutcome]:
-        answer = await self._send(PauseJobs(selection, paused, operator_name(), reason))
-        return msgspec.convert(answer, list[ActOutcome])
+        call = "pause_jobs" if paused else "resume_jobs"
+        outcomes: list[ActOutcome] = await self._act(call, selection, reason=reason)
+        return outcomes
 
     async def cancel_runs(self, selection: RunSelection, *, reason: str | None) -> list[ActOutcome]:
-        return msgspec.convert(await self._send(CancelRuns(selection, operator_name(), reason)), list[ActOutcome])
+        outcomes: list[ActOutcome] = await self._act("cancel_runs", selection, reason=reason)
+        return outcomes
 
     async def order_job(self, order: JobOrder, *, reason: str | None, idempotency_key: str | None) -> Order:
-        command = OrderJob(order, operator_name(), reason, idempotency_key)
-        return msgspec.convert(await self._send(command), Order)
+        how: dict[str, Any] = {"reason": reason, "idempotency_key": idempotency_key}
+        try:
+            ordered = await self._act("order_job", order, trusted=True, **how)  # by the kernel's own user
+        except JobKeysError as exc:
+            raise ConfigError(problem_lines(exc)) from exc
+        return Order(ordered.version, ordered.is_new)
 
     async def order_jobs(self, jobs: list[dict[str, Any]], *, owner: str | None, reason: str | None) -> list[Order]:
-        return msgspec.convert(await self._send(OrderJobs(jobs, owner, operator_name(), reason)), list[Order])
+        try:
+            added = await self._act("order_jobs", jobs, owner=owner, trusted=True, reason=reason)
+        except JobOrdersError as exc:
+            raise ConfigError(exc.lines("jobs")) from exc
+        return [Order(one.version, one.is_new) for one in added]
 
     async def reload(self) -> Reloaded:
         """Make the kernel read its config again; ConfigError has every problem, and then nothing has changed."""
-        return msgspec.convert(await self._send(ReloadJobs()), Reloaded)
+        return await submit_extra(self._orders(), "reload", Reloaded, limit_s=LEADER_LIMIT_S)
 
     # --- reading ---
 
@@ -167,8 +173,9 @@ class LocalKernel:
     async def preview_job(self, keys: dict[str, Any]) -> JobPreview:
         """Return the preview of the running kernel; without one it is computed here."""
         try:
-            return msgspec.convert(await self._send(PreviewJob(keys)), JobPreview)
-        except NoKernelError:
+            found: JobPreview = await self._order("preview_job", keys, trusted=True)
+            return found
+        except NoLeaderError:
             deployment = assemble(self.config)
             states = await (await self.log(deployment.store)).jobs(removed=False)
         jobs = {registered.job.id: registered for registered in deployment.with_added(states)}
@@ -219,7 +226,7 @@ class LocalKernel:
             await asyncio.sleep(POLL_INTERVAL_S)
             polls += 1
             if polls % POLLS_PER_HEALTH_CHECK == 0:
-                await self._send(GetHealth())
+                await submit_extra(self._orders(), "health", Health, limit_s=LEADER_LIMIT_S)
             execution = await self.execution(execution_id)
 
     async def follow_events(self, job_id: str | None) -> AsyncIterator[Event]:

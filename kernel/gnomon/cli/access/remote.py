@@ -14,7 +14,7 @@ import msgspec
 from gnomon.api import Triggered
 from gnomon.cli.access.job_listing import JobListing, LastRun
 from gnomon.cli.access.reached_kernel import RunState
-from gnomon.cli.access.shown_job import JobPause, Order, ShownJob, shown_elsewhere
+from gnomon.cli.access.shown_job import JobPause, Order, ShownJob, problem_lines, shown_elsewhere
 from gnomon.client import Client, ClientError, JobStatistics, JobSummary, LabelNames, LabelStatistics
 from gnomon.domain.bulk_acts import ActOutcome, JobSelection, RunSelection
 from gnomon.domain.events import Event
@@ -121,7 +121,7 @@ class RemoteKernel:
                 case "remove":
                     return Order((await self._client.remove_job(order.job_id, **seen)).version, is_new=False)
         except JobKeysError as exc:
-            raise ConfigError(_lines(exc)) from exc
+            raise ConfigError(problem_lines(exc)) from exc
         return Order(done.version, is_new=order.how == "add")
 
     async def order_jobs(self, jobs: list[dict[str, Any]], *, owner: str | None, reason: str | None) -> list[Order]:
@@ -227,10 +227,6 @@ class RemoteKernel:
         async with aclosing(self._client.events(job_id=job_id)) as events:
             async for event in events:
                 yield event
-
-
-def _lines(exc: JobKeysError) -> list[str]:
-    return [f"{key}: {text}" if key else text for key, text in exc.problems]
 
 
 def _job_listing(job: JobSummary) -> JobListing:

@@ -10,7 +10,7 @@ import msgspec
 
 from gnomon.analysis.upcoming import upcoming
 from gnomon.domain.job_state import JobState
-from gnomon.errors import UnknownJobError
+from gnomon.errors import JobKeysError, UnknownJobError
 from gnomon.jobs.job import explain_schedule
 from gnomon.jobs.registered import RegisteredJob
 from gnomon.text import close_match
@@ -92,3 +92,8 @@ def shown_elsewhere(job: JobDetail) -> ShownJob:
         next_run_times=job.next_run_times[:NEXT_FIRES],
         definition=job.definition,
     )
+
+
+def problem_lines(exc: JobKeysError) -> list[str]:
+    """Return one line for each problem of the keys of a job."""
+    return [f"{key}: {text}" if key else text for key, text in exc.problems]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -102,7 +104,6 @@ async def _run_kernel(deployment: Deployment, prepare_standby: Prepare | None) -
     from gnomon.cli.input.stop_signals import StopSignals, record_lost_runs
     from gnomon.cli.process_exit import EXIT_GRACE_S, end_process_after
     from gnomon.cli.standing_by import lead_or_stand_by
-    from gnomon.control_socket import control_path, listening
     from gnomon.deployment.kernel_factory import build_kernel
     from gnomon.deployment.reload import Reloader
     from gnomon.errors import StoreUnavailableError
@@ -129,7 +130,8 @@ async def _run_kernel(deployment: Deployment, prepare_standby: Prepare | None) -
         nonlocal is_up, kernel
         kernel = build_kernel(deployment)
         reloader = Reloader(kernel, deployment.config)
-        async with kernel, listening(kernel, control_path(deployment.config), partial(_reload, reloader)):
+        kernel.extra_calls["reload"] = partial(_reload, reloader)
+        async with kernel, _serving_beside_config(kernel, deployment):
             is_up = True
             _reload_on_sighup(reloader)
             await _announce(kernel)
@@ -148,6 +150,19 @@ async def _run_kernel(deployment: Deployment, prepare_standby: Prepare | None) -
         raise StoreUnavailableError(
             f"{kernel.lost_events} events were lost: the store could not be written until the kernel stopped"
         )
+
+
+@asynccontextmanager
+async def _serving_beside_config(kernel: Kernel, deployment: Deployment) -> AsyncIterator[None]:
+    """Serve orders at a socket beside the config while the block runs, if the log has no channel of its own."""
+    from gnomon.cli.access.order_channels import config_channel
+    from gnomon.orders.serving import serving
+
+    if deployment.store.orders() is not None:  # the kernel serves there while it leads
+        yield
+        return
+    async with serving(kernel, config_channel(deployment.config), kernel.extra_calls):
+        yield
 
 
 def _stop_limit_s(deployment: Deployment) -> float:

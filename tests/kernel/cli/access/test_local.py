@@ -5,9 +5,8 @@ from pathlib import Path
 import pytest
 
 from gnomon.cli.access.local import LocalKernel, operator_name
-from gnomon.control_socket import NoKernelError
 from gnomon.deployment.config import load_config
-from gnomon.errors import GnomonError
+from gnomon.errors import GnomonError, NoLeaderError
 
 
 @pytest.fixture
@@ -26,7 +25,7 @@ async def test_a_log_in_memory_cannot_be_followed_from_another_process(kernel: L
 
 async def test_a_command_fails_while_no_kernel_runs(kernel: LocalKernel) -> None:
     async with kernel:
-        with pytest.raises(NoKernelError, match="no kernel is running for this deployment"):
+        with pytest.raises(NoLeaderError, match=r"no kernel leads this log \(nothing listens at .*gnomon\.sock\)"):
             await kernel.pause("tick", reason=None)
 
 
