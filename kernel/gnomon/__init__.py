@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from gnomon.domain.kernel_health import GroupHealth as GroupHealth
     from gnomon.domain.kernel_health import Health as Health
     from gnomon.domain.kernel_health import PluginHealth as PluginHealth
+    from gnomon.domain.kernel_member import KernelMember as KernelMember
     from gnomon.domain.records import Checkpoint as Checkpoint
     from gnomon.domain.records import ExecutionQuery as ExecutionQuery
     from gnomon.domain.records import LogLine as LogLine
@@ -146,6 +147,7 @@ _HOMES = {
         "Warned",
     ),
     "domain.kernel_health": ("GroupHealth", "Health", "PluginHealth"),
+    "domain.kernel_member": ("KernelMember",),
     "domain.execution": ("Execution",),
     "domain.job_state": ("JobState",),
     "domain.records": (

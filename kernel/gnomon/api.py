@@ -13,6 +13,7 @@ from gnomon.domain.execution import Execution
 from gnomon.domain.job_order import JobOrder
 from gnomon.domain.job_preview import JobPreview
 from gnomon.domain.kernel_health import Health
+from gnomon.domain.kernel_member import KernelMember
 from gnomon.domain.progress import Timing
 from gnomon.domain.records import ActionPage, ActionQuery, Checkpoint, ExecutionQuery, LogLine, Page
 from gnomon.domain.run_order import RunOrder, WhenFull
@@ -185,16 +186,10 @@ class KernelApi(Protocol):
         """
 
     async def pause(self, job_id: str, *, actor: str | None = None, reason: str | None = None) -> bool:
-        """Hold back the fires of a job until it is resumed, across restarts. False where it is paused already.
-
-        UnknownJobError.
-        """
+        """Hold back a job's fires until it is resumed, across restarts. False where it is paused. UnknownJobError."""
 
     async def resume(self, job_id: str, *, actor: str | None = None, reason: str | None = None) -> bool:
-        """Resume a paused job; its `catch_up` decides about the fires that were held back. False where it runs.
-
-        UnknownJobError.
-        """
+        """Resume a paused job; its `catch_up` decides about held fires. False where it runs. UnknownJobError."""
 
     async def describe(
         self, job_id: str, *, display_name: str | None = None, note: str | None = None, actor: str | None = None
@@ -354,10 +349,7 @@ class KernelApi(Protocol):
         """Wait for all these runs as `wait` does, and return them in that order; UnknownExecutionError."""
 
     async def timing(self, execution_id: str) -> Timing:
-        """Estimate the elapsed and the remaining seconds of a run from its progress and from earlier runs.
-
-        UnknownExecutionError.
-        """
+        """Estimate the elapsed and remaining seconds of a run from progress and past runs; UnknownExecutionError."""
 
     # --- the log ---
 
@@ -395,6 +387,12 @@ class KernelApi(Protocol):
 
     def health(self) -> Health:
         """Return the kernel's health, from memory; may be called in any thread and before the start."""
+
+    async def kernels(self) -> list[KernelMember]:
+        """Return the processes on the log: the kernel that leads, then those that follow."""
+
+    async def report_member(self, member: KernelMember) -> None:
+        """Note a process that follows; called by its kernel every 15 s, and left out after 45 s without a call."""
 
     async def sleep(self, seconds: float) -> None:
         """Wait on the kernel's clock, which a test may move."""

@@ -29,6 +29,7 @@ from gnomon.deployment.config import KernelConfig, load_config
 from gnomon.domain import events
 from gnomon.domain.events import DeclaredStep, Event
 from gnomon.domain.kernel_health import GroupHealth, Health, PluginHealth
+from gnomon.domain.kernel_member import KernelMember
 from gnomon.domain.run_exits import RunCancelled, RunSnoozed
 from gnomon.durations import Duration
 from gnomon.errors import GnomonError
@@ -117,7 +118,17 @@ def test_the_kernel_page_has_every_method_with_its_signature_and_docstring(refer
         assert plain(inspect.getdoc(method) or "") in plain(sections[title])
 
 
-RECORDS = [GroupHealth, Health, JobView, LiveRun, PluginHealth, Triggered, gnomon.JobState, gnomon.LogLine]
+RECORDS = [
+    GroupHealth,
+    Health,
+    JobView,
+    KernelMember,
+    LiveRun,
+    PluginHealth,
+    Triggered,
+    gnomon.JobState,
+    gnomon.LogLine,
+]
 
 
 @pytest.mark.parametrize("record", RECORDS)

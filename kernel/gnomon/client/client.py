@@ -20,6 +20,7 @@ from gnomon.domain import codec
 from gnomon.domain.bulk_acts import ActOutcome, JobSelection, RunSelection
 from gnomon.domain.events import Event
 from gnomon.domain.execution import Execution, Status
+from gnomon.domain.kernel_member import KernelMember
 from gnomon.domain.parameter_checks import checked_methods
 from gnomon.domain.records import ActionPage, ActionStatus, LogLine, Page
 from gnomon.domain.run_order import RunOrder, WhenFull
@@ -143,6 +144,10 @@ class Client(DefinitionCalls, StatisticsCalls):
         """Release the fires of all jobs. False where they are not held."""
         answer = await self._session.request("POST", "/scheduler/release", HoldAnswer, query={"reason": reason})
         return answer.changed
+
+    async def kernels(self) -> list[KernelMember]:
+        """List the processes on the log: the kernel that leads, then those that follow."""
+        return await self._session.request("GET", "/scheduler/kernels", list[KernelMember])
 
     async def actions(
         self,

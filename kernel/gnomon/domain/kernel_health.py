@@ -9,6 +9,9 @@ import msgspec
 from gnomon.domain.events import Hold
 from gnomon.domain.records import JournalState
 
+KernelRole = Literal["leader", "follower"]
+"""The part of a process in a log that several share: it writes the log, or reads it and passes orders on."""
+
 PluginState = Literal["starting", "healthy", "degraded", "blocked", "stopped"]
 NEEDS_ATTENTION: Final = frozenset({"degraded", "blocked", "stopped"})
 """States of plugins that are a problem of the kernel. One that is starting delays readiness only."""
@@ -64,6 +67,9 @@ class Health(msgspec.Struct, frozen=True):
     the clock is behind the newest event of the log.
 
     `groups` are the groups of jobs that share limits. `hold` is set while an operator holds all fires back.
+
+    `role` is what the process does now: it leads, or it follows the process that leads; None before the first term and
+    after the end. `leader` names the process that leads, as far as this one knows; None where nobody does.
     """
 
     state: JournalState
@@ -89,3 +95,5 @@ class Health(msgspec.Struct, frozen=True):
     loop_stalls: int = 0
     loop_stalled_s: float = 0.0
     clock_behind_s: float = 0.0
+    role: KernelRole | None = None
+    leader: str | None = None

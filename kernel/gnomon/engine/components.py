@@ -27,6 +27,7 @@ from gnomon.engine.kernel_hold import KernelHold
 from gnomon.engine.launcher import Launcher
 from gnomon.engine.log_queries import LogQueries
 from gnomon.engine.loop_watchdog import LoopWatchdog
+from gnomon.engine.members import MemberTable
 from gnomon.engine.progress_recorder import ProgressRecorder
 from gnomon.engine.refused_acts import RefusedActs
 from gnomon.engine.restored_jobs import RestoredJobs
@@ -86,10 +87,11 @@ class KernelComponents(LogQueries):
     _restored_jobs: RestoredJobs
     _finished_jobs: FinishedJobs
     _refused_acts: RefusedActs
+    _facts: KernelFacts
+    _members: MemberTable
     _hold: KernelHold
     _backfills: Backfills
     _keeps_time: bool
-    _facts: KernelFacts
     _deployment: DeploymentMark
 
     def abandon(self, parent: int) -> None:

@@ -12,12 +12,14 @@ import os
 import secrets
 import socket
 import time
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Literal
 
 import msgspec
 
 from gnomon.domain import events
+from gnomon.domain.kernel_member import KernelMember
+from gnomon.domain.records import JournalState
 from gnomon.engine.deployments import DeploymentMark
 from gnomon.engine.journal import Journal
 from gnomon.errors import DeposedError
@@ -35,6 +37,8 @@ class KernelFacts:
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
         self._kernel_id = ""
+        self._started_at: datetime | None = None
+        self._software: dict[str, str] = {}
         self._versions: dict[str, int] = {}
         self._next_hold_up: dict[str, float] = {}
 
@@ -44,12 +48,13 @@ class KernelFacts:
         The id of the kernel is drawn here: processes that are forked before it would all have the same.
         """
         self._kernel_id = secrets.token_hex(12)
+        self._started_at, self._software = datetime.now(UTC), software_versions()
         self.record(
             events.KernelStarted,
             host=socket.gethostname(),
             pid=os.getpid(),
             actor=_user(),
-            versions=software_versions(),
+            versions=self._software,
             keeps_time=keeps_time,
             accepted_rollback=store.rollback,
             hold=hold,
@@ -65,6 +70,26 @@ class KernelFacts:
             deployment=mark.number,
             digest=mark.digest,
             versions=software_versions(),
+        )
+
+    @property
+    def leader_name(self) -> str:
+        """The kernel that leads, for people: its node and its process."""
+        return f"process {os.getpid()} on {self._journal.node}"
+
+    def member(self, now: datetime, head: int, state: JournalState, problem: str | None) -> KernelMember:
+        """Return this kernel as a member of its log: the one that leads."""
+        return KernelMember(
+            id=self._kernel_id,
+            node=self._journal.node,
+            pid=os.getpid(),
+            role="leader",
+            since=self._started_at or now,
+            seen=now,
+            position=head,
+            state=state,
+            problem=problem,
+            versions=self._software,
         )
 
     def clock_changed(self, wall_s: float, monotonic_s: float) -> None:

@@ -41,6 +41,7 @@ from gnomon.engine.kernel_settings import KernelSettings
 from gnomon.engine.late_ends import LateEnds
 from gnomon.engine.launcher import Launcher
 from gnomon.engine.loop_watchdog import LoopWatchdog
+from gnomon.engine.members import MemberTable
 from gnomon.engine.operator_commands import OperatorCommands
 from gnomon.engine.progress_recorder import ProgressRecorder
 from gnomon.engine.queries import KernelQueries
@@ -142,6 +143,7 @@ class Leader(KernelQueries, OperatorCommands, AttachmentCommands):
         self._dependencies = Dependencies(self._jobs, self._journal, self._store, self.clock)
         self._facts = KernelFacts(self._journal)
         self._refused_acts = RefusedActs(self._facts, self.clock)
+        self._members = MemberTable(self.clock)
         store_health = partial(health_of, self._store)
         self._admission = Admission(
             settings.max_running, store_health, self._groups, self.clock.monotonic, settings.queue_limit

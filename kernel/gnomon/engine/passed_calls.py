@@ -99,4 +99,6 @@ class PassedCalls(KernelApi):
     checkpoint = _question(KernelApi.checkpoint)
     save_checkpoint = _order(KernelApi.save_checkpoint)
     record_access = _order(KernelApi.record_access)
+    kernels = _question(KernelApi.kernels)
+    report_member = _order(KernelApi.report_member)
     sleep = _question(KernelApi.sleep)

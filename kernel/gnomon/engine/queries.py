@@ -8,6 +8,7 @@ from typing import Any
 from gnomon.api import JobView, LiveRun
 from gnomon.domain.job_preview import JobPreview
 from gnomon.domain.kernel_health import NEEDS_ATTENTION, Health
+from gnomon.domain.kernel_member import KernelMember
 from gnomon.domain.own_copies import own_value, own_view
 from gnomon.domain.records import JournalState, LogLine
 from gnomon.engine.components import KernelComponents
@@ -55,6 +56,16 @@ class KernelQueries(KernelComponents):
         await self._progress.flush()
         return await self._store.log(execution_id, after, limit)
 
+    @on_kernel_loop
+    async def kernels(self) -> list[KernelMember]:
+        head, health = self._journal.head, self.health()
+        own = self._facts.member(self.clock.now(), head, health.state, health.problem)
+        return [own, *self._members.followers()]
+
+    @on_kernel_loop
+    async def report_member(self, member: KernelMember) -> None:
+        self._members.report(member, self._journal.head)
+
     def health(self) -> Health:
         self.expect_own_process()
         journal, store, condition = self._journal, health_of(self._store), self._condition
@@ -91,6 +102,8 @@ class KernelQueries(KernelComponents):
             loop_stalls=self._watchdog.count if self._watchdog is not None else 0,
             loop_stalled_s=round(self._watchdog.total_s, 3) if self._watchdog is not None else 0.0,
             clock_behind_s=round(journal.behind_s, 3),
+            role="leader" if self.loop is not None else None,
+            leader=self._facts.leader_name if self.loop is not None else None,
         )
 
     @property

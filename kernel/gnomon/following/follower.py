@@ -12,6 +12,7 @@ from gnomon.domain.events import Event
 from gnomon.domain.execution import Execution
 from gnomon.domain.job_state import JobState
 from gnomon.domain.kernel_health import NEEDS_ATTENTION, Health
+from gnomon.domain.kernel_member import KernelMember
 from gnomon.domain.own_copies import own_value
 from gnomon.domain.records import ExecutionQuery, LogLine
 from gnomon.engine.deployments import read_deployment
@@ -21,6 +22,7 @@ from gnomon.engine.log_queries import on_kernel_loop
 from gnomon.engine.logged_jobs import LoggedJobs
 from gnomon.errors import JobError, PluginError
 from gnomon.following.log_tail import LogTail
+from gnomon.following.member_reports import MemberReports
 from gnomon.following.passed_orders import PassedOrders
 from gnomon.jobs.parameters import parameters_schema
 from gnomon.jobs.registered import RegisteredJob, own_job
@@ -71,7 +73,8 @@ class Follower(PassedOrders):
         self._ready = ready
         self._jobs = LoggedJobs(defined)
         self._tail = LogTail(store, self._publish)
-        self._tailing: asyncio.Task[None] | None = None
+        self._reports = MemberReports(channel, self.clock, self.node, self.health)
+        self._tasks: list[asyncio.Task[None]] = []
         self._is_starting = True
 
     async def start(self) -> None:
@@ -89,16 +92,17 @@ class Follower(PassedOrders):
             self.loop = None
             await self._store.close()
             raise
-        self._tailing = protected(self._tail.run(), "log tail")
+        self._tasks = [protected(self._tail.run(), "log tail"), protected(self._reports.run(), "member reports")]
         self._is_starting = False
         log.info("the kernel follows", node=self.node, store=self._store.name, position=self._tail.head)
 
     async def stop(self) -> None:
         """Stop reading, and close the log; its plugins go on."""
-        if self._tailing is not None:
-            end(self._tailing)
-            await asyncio.wait((self._tailing,))
-            self._tailing = None
+        for task in self._tasks:
+            end(task)
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+            self._tasks = []
         self.loop = None
         self._tail.close()
         await self._store.close()
@@ -142,10 +146,16 @@ class Follower(PassedOrders):
         """Wait until this very run has ended, also by a snooze, and return it."""
         return await self._own_end_of(execution_id)
 
+    @on_kernel_loop
+    async def kernels(self) -> list[KernelMember]:
+        return await self._reports.members()
+
     def health(self) -> Health:
         self.expect_own_process()
         plugins = self._companions.health()
         problems = {f"plugin {one.name}": one.problem or one.state for one in plugins if one.state in NEEDS_ATTENTION}
+        if self._reports.problem is not None:
+            problems["leader"] = self._reports.problem
         store_problem = self._tail.problem
         return Health(
             state="degraded" if problems or store_problem else "healthy",
@@ -161,6 +171,8 @@ class Follower(PassedOrders):
             store_problem=store_problem,
             problems=problems,
             is_starting=self._is_starting,
+            role="follower" if self.loop is not None else None,
+            leader=self._reports.leader,
         )
 
     @property

@@ -72,6 +72,7 @@ class PassedOrders(LogQueries):
     remove_job = _passed(KernelApi.remove_job)
     save_checkpoint = _passed(KernelApi.save_checkpoint)
     record_access = _passed(KernelApi.record_access)
+    report_member = _passed(KernelApi.report_member)
     live_runs = _passed(KernelApi.live_runs)
     preview_job = _passed(KernelApi.preview_job)
     order_job = _passed(KernelApi.order_job)

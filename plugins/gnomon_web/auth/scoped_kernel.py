@@ -19,6 +19,7 @@ from gnomon.domain.events import AccessFact
 from gnomon.domain.job_order import JobOrder
 from gnomon.domain.job_preview import JobPreview
 from gnomon.domain.kernel_health import Health
+from gnomon.domain.kernel_member import KernelMember
 from gnomon.domain.progress import Timing
 from gnomon.domain.records import ActionPage, ActionQuery, Checkpoint, ExecutionQuery, JobScope, Page
 from gnomon.domain.run_order import RunOrder
@@ -266,6 +267,12 @@ class ScopedKernel:
 
     def health(self) -> Health:
         return self._kernel.health()
+
+    async def kernels(self) -> list[KernelMember]:
+        raise _refused(self._scope)
+
+    async def report_member(self, member: KernelMember) -> None:
+        raise _refused(self._scope)
 
     async def sleep(self, seconds: float) -> None:
         await self._kernel.sleep(seconds)

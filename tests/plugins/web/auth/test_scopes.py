@@ -155,7 +155,13 @@ def test_every_route_of_ours_is_checked_or_about_the_server(gnomon_kernel: Calla
 
     refused = {f"{route.method} {route.path}" for route, _ in table if not is_checked(route)}
 
-    about_the_server = {"GET /metrics", "GET /sessions", "DELETE /sessions", "DELETE /sessions/{session_id}"}
+    about_the_server = {
+        "GET /metrics",
+        "GET /scheduler/kernels",
+        "GET /sessions",
+        "DELETE /sessions",
+        "DELETE /sessions/{session_id}",
+    }
     about_the_kernel = {f"POST /scheduler/{what}" for what in ("hold", "release", "jobs", "jobs/preview")}
     assert refused == about_the_server | about_the_kernel
 
