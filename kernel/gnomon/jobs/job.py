@@ -42,6 +42,13 @@ LARGEST_DEFINITION = 4_000_000
 """Bytes as JSON: an event, which also has an actor and a reason, may have 4 MiB."""
 
 
+def _write_durations(struct: msgspec.Struct, *names: str) -> None:
+    """Turn each timedelta into a Duration, because the log could not give a timedelta back."""
+    for name in names:
+        if type(value := getattr(struct, name)) is timedelta:
+            msgspec.structs.force_setattr(struct, name, Duration(value.days, value.seconds, value.microseconds))
+
+
 class Retry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The retry policy of a job: `attempts` in all, including the first one.
 
@@ -56,7 +63,8 @@ class Retry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     jitter: float = 0.0
 
     def __post_init__(self) -> None:
-        """Raise JobError for a policy that is not valid."""
+        """Write a timedelta as a Duration; raise JobError for a policy that is not valid."""
+        _write_durations(self, "delay", "max_delay")
         if self.attempts < 1 or self.backoff < 1 or not 0 <= self.jitter <= 1:
             got = f"attempts = {self.attempts}, backoff = {self.backoff:g} and jitter = {self.jitter:g}"
             raise JobError(f"retry needs attempts >= 1, backoff >= 1 and jitter from 0 to 1, got {got}")
@@ -69,6 +77,10 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     memory: int | None = None
     cpu: Duration | None = None
+
+    def __post_init__(self) -> None:
+        """Write a timedelta as a Duration."""
+        _write_durations(self, "cpu")
 
 
 class ProgressPattern(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -83,7 +83,8 @@ def write_order(name: str, *args: Any, **kwargs: Any) -> Order:
     arguments = _call(name).arguments(args, kwargs)
     _expect_json(arguments)
     try:
-        written = msgspec.json.encode(arguments, enc_hook=_encode)
+        plain = msgspec.to_builtins(arguments, enc_hook=_encode, builtin_types=(timedelta,))
+        written = msgspec.json.encode(_with_durations(plain))
     except (TypeError, ValueError, RecursionError) as exc:
         raise JobError(f"{name}: what is passed cannot be written as JSON for the kernel that leads: {exc}") from exc
     return Order(name, msgspec.Raw(written), waits=name in _WAITING or kwargs.get("when_full") == "wait")
@@ -162,6 +163,17 @@ def _encode(value: Any) -> Any:
         return encode_hook(value)
     except NotImplementedError:
         return reference(value) if callable(value) else str(value)
+
+
+def _with_durations(value: Any) -> Any:
+    """Return plain values with the timedeltas as text of a config: msgspec would write ISO 8601, which no job has."""
+    if isinstance(value, timedelta):
+        return str(Duration.parse(value))
+    if isinstance(value, dict):
+        return {key: _with_durations(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_with_durations(one) for one in value]
+    return value
 
 
 def _expect_json(value: Any, place: str = "") -> None:
