@@ -19,7 +19,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from gnomon import Job, Kernel
+from gnomon import Duration, Job, Kernel
 from gnomon.errors import JobExistsError, NoLeaderError, OrderLostError, UnknownJobError
 from gnomon.ports import Store
 from gnomon_sqlite import SqliteStore
@@ -64,7 +64,7 @@ class Issuer:
         kernel = self._kernel
         match call:
             case "add":
-                job = Job(id=JOB, func="time:time", every=timedelta(hours=1), description=operation)
+                job = Job(id=JOB, func="time:time", every=Duration(hours=1), description=operation)
                 await kernel.add_job(job, actor=operation)
             case "change":
                 await kernel.change_job(JOB, description=operation, actor=operation)

@@ -338,8 +338,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True,
         if self.schedules:
             definition["schedules"] = list(plain_schedules(self.schedules))
         for name, value in definition.items():
-            if type(value) is Duration:
-                definition[name] = str(value)
+            if isinstance(value, timedelta):
+                definition[name] = str(Duration.parse(value))
         written = _encoder.encode(definition)
         if is_text_too_deep(written):
             raise JobError(f"job {self.id!r}: its definition is nested deeper than {MAX_DEPTH} levels: flatten it")
