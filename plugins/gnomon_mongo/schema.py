@@ -20,6 +20,8 @@ SET_ASIDE = "scheduler_metadata_of_others"
 """Metadata of another program that were in the way; an import takes them from there."""
 LATE_ENDS = "scheduler_late_ends"
 """Ends of runs from kernels that do not lead any more, until the leader has recorded them."""
+ORDERS = "scheduler_orders"
+"""Orders for the leader and their answers, which are deleted an hour after the last sign of their senders."""
 KERNEL = "scheduler_kernel"
 """Two documents: `log`, the identity of the log, and `writer`, the lease of the one kernel that writes."""
 LOG, WRITER = "log", "writer"
@@ -33,6 +35,7 @@ class Index(msgspec.Struct, frozen=True):
     keys: tuple[tuple[str, int], ...]
     unique: bool = False
     sparse: bool = False
+    expires_s: int | None = None
 
     @property
     def name(self) -> str:
@@ -59,6 +62,8 @@ INDEXES = (
     Index(HISTORY, (("job_id", 1), ("_id", -1))),
     Index(HISTORY, (("execution_id", 1),)),
     Index(LINES, (("execution_id", 1), ("number", 1)), unique=True),
+    Index(ORDERS, (("waiting", 1),), sparse=True),
+    Index(ORDERS, (("kept", 1),), expires_s=3600),
 )
 
 
@@ -66,6 +71,8 @@ async def make_indexes(database: Database) -> None:
     """Create the missing indexes; raise StoreError for an existing one with another definition."""
     for index in await missing_indexes(database):
         kind: dict[str, Any] = {"unique": index.unique, "sparse": index.sparse}
+        if index.expires_s is not None:
+            kind["expireAfterSeconds"] = index.expires_s
         await database[index.collection].create_index(list(index.keys), name=index.name, **kind)
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from gnomon.domain.records import LogHolder
-from gnomon.ports import Store
+from gnomon.ports import OrderChannel, Store
 from gnomon_mongo import kept_ends, takeover
+from gnomon_mongo.fork_guard import ForkGuard
 from gnomon_mongo.lease import Lease
+from gnomon_mongo.order_channel import MongoOrderChannel
 from gnomon_mongo.server import Server
 
 
@@ -17,6 +19,10 @@ class SharedLog(Store):
     _server: Server
     _lease: Lease
     _spool_path: Path
+    _fork: ForkGuard
+
+    def orders(self) -> OrderChannel:
+        return MongoOrderChannel(self._server, self._lease, lambda: self._fork.check(self._server.address))
 
     async def wait_until_free(self) -> None:
         async with self._server.borrowed() as server:

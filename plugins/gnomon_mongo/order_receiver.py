@@ -1,0 +1,183 @@
+"""Receives the orders of a log in MongoDB, in the process that leads.
+
+One task looks for orders, one writes the answers, and each order has its own. The first looks often while orders come,
+and every IDLE_S otherwise. Nothing is claimed while the lease is not trusted, because another kernel may lead then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from functools import partial
+from typing import TypeVar
+
+import msgspec
+
+from gnomon.backoff import Backoff
+from gnomon.domain.orders import Answer, Order
+from gnomon.errors import GnomonError, StoreError
+from gnomon.logs import get_logger
+from gnomon.orders.order_errors import written_error
+from gnomon.tasks import end, protected
+from gnomon_mongo import order_documents
+from gnomon_mongo.drivers import Document
+from gnomon_mongo.lease import Lease
+from gnomon_mongo.order_documents import MOST_BYTES
+from gnomon_mongo.server import Server
+
+log = get_logger("gnomon.mongo")
+
+T = TypeVar("T")
+
+Handler = Callable[[Order], Awaitable[Answer]]
+
+BUSY_S, IDLE_S = 0.03, 0.2
+"""The pauses between two looks: right after an order, and when none has come for a while."""
+SLOWER = 1.1
+"""How the pause grows with each look that finds nothing."""
+MOST_IN_WORK = 1000
+"""Orders in work at once; further ones wait in the collection."""
+MOST_AT_ONCE = 100
+"""Orders that are claimed in one step, and answers that are written in one."""
+CHECK_S = 0.5
+"""Time between two looks at the senders of the orders in work."""
+GONE_S = 30.0
+"""A sender that waits for its turn, and has not shown itself for so long, is gone."""
+LEAVE_LIMIT_S = 2.0
+"""For recording at the end which orders get no answer."""
+
+
+class OrderReceiver:
+    """Passes orders to the handler, each of them once, and writes the answers."""
+
+    def __init__(self, server: Server, lease: Lease, handler: Handler) -> None:
+        self._server = server
+        self._lease = lease
+        self._handler = handler
+        self._owner = lease.term().owner
+        self._in_work: dict[str, asyncio.Task[None]] = {}
+        self._shown: dict[str, tuple[object, float]] = {}
+        self._checked_at = 0.0
+        self._has_abandoned = False
+        self._answers: dict[str, bytes] = {}
+        self._has_answers = asyncio.Event()
+
+    async def run(self) -> None:
+        """Receive orders until cancelled."""
+        pause_s = BUSY_S
+        while True:
+            found = 0
+            try:
+                found = await self._receive()
+                await self._check_senders()
+            except StoreError as exc:
+                log.debug("orders cannot be received now", problem=str(exc))
+            pause_s = BUSY_S if found else min(pause_s * SLOWER, IDLE_S)
+            await asyncio.sleep(pause_s)
+
+    async def write_answers(self) -> None:
+        """Write the answers that are there, one group at a time, until cancelled."""
+        while True:
+            await self._has_answers.wait()
+            await self._again(self._write_some)
+
+    async def close(self) -> None:
+        """Cancel what is in work, and record that it gets no answer."""
+        in_work = list(self._in_work.values())
+        for work in in_work:
+            end(work)
+        await asyncio.gather(*in_work, return_exceptions=True)
+        with suppress(StoreError, TimeoutError):  # then the next leader does
+            async with asyncio.timeout(LEAVE_LIMIT_S):
+                while self._answers:
+                    await self._write_some()
+                await order_documents.abandon(self._server, {"claimed.owner": self._owner})
+
+    async def _receive(self) -> int:
+        if not self._lease.is_trusted:
+            return 0
+        if not self._has_abandoned:
+            await order_documents.abandon(self._server, {"claimed.owner": {"$ne": self._owner}})
+            self._has_abandoned = True
+        most = min(MOST_IN_WORK - len(self._in_work), MOST_AT_ONCE)
+        ids = await order_documents.waiting(self._server, most) if most > 0 else []
+        if not ids:
+            return 0
+        mark = secrets.token_hex(8)
+        claimed = await self._again(lambda: order_documents.claim(self._server, ids, self._owner, mark))
+        late = [document["_id"] for document in claimed if order_documents.is_expired(document)]
+        for document in claimed:
+            if document["_id"] not in late:
+                self._start(document)
+        if late:
+            await self._again(lambda: order_documents.expire(self._server, late))
+        return len(claimed)
+
+    def _start(self, document: Document) -> None:
+        order_id = document["_id"]
+        work = self._in_work[order_id] = protected(self._carry_out(document), "order")
+        work.add_done_callback(partial(self._note_end, order_id))
+
+    def _note_end(self, order_id: str, work: asyncio.Task[None]) -> None:
+        self._in_work.pop(order_id, None)
+        self._shown.pop(order_id, None)
+        if not work.cancelled() and (problem := work.exception()) is not None:
+            log.error("an order could not be answered", order=order_id, exc_info=problem)
+
+    async def _carry_out(self, document: Document) -> None:
+        answer = msgspec.json.encode(await self._handler(order_documents.order_of(document)))
+        if len(answer) > MOST_BYTES:
+            answer = msgspec.json.encode(_too_large(document, len(answer)))
+        self._answers[document["_id"]] = answer
+        self._has_answers.set()
+
+    async def _write_some(self) -> None:
+        self._has_answers.clear()
+        some: dict[str, bytes] = {}
+        for order_id, answer in self._answers.items():
+            if some and (len(some) == MOST_AT_ONCE or sum(map(len, some.values())) + len(answer) > MOST_BYTES):
+                self._has_answers.set()
+                break
+            some[order_id] = answer
+        try:
+            if some:
+                await order_documents.write_answers(self._server, some, self._owner)
+        except BaseException:
+            self._has_answers.set()
+            raise
+        for order_id in some:
+            del self._answers[order_id]
+
+    async def _again(self, step: Callable[[], Awaitable[T]]) -> T:
+        """Repeat a step until the server confirms it: orders wait for it."""
+        backoff = Backoff(BUSY_S, 1.0)
+        while True:
+            try:
+                return await step()
+            except StoreError as exc:
+                log.debug("orders have to wait", problem=str(exc))
+                await asyncio.sleep(backoff.next())
+
+    async def _check_senders(self) -> None:
+        """Cancel orders that were withdrawn, and those in a queue whose sender is gone."""
+        now = asyncio.get_running_loop().time()
+        if not self._in_work or now < self._checked_at + CHECK_S:
+            return
+        self._checked_at = now
+        found = await order_documents.look(self._server, self._in_work)
+        gone = order_documents.withdrawn(found.values())
+        for order_id, document in found.items():
+            shown, since = self._shown.get(order_id, (None, now))
+            self._shown[order_id] = (document["kept"], now if document["kept"] != shown else since)
+            if document["waits"] and now > self._shown[order_id][1] + GONE_S:
+                gone.append(order_id)
+        for order_id in gone:
+            if (work := self._in_work.get(order_id)) is not None:
+                end(work)
+
+
+def _too_large(document: Document, size: int) -> Answer:
+    problem = f"the order {document['call']!r} was carried out; its answer has {size:,} bytes, too many for MongoDB"
+    return Answer(error=written_error(GnomonError(problem)))
