@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from gnomon import (
+    Duration,
     Event,
     ExecutionQuery,
     GnomonError,
@@ -33,6 +34,7 @@ from gnomon.following.follower import Follower
 from gnomon_sqlite.store import SqliteStore
 
 PATIENCE = 60.0
+HOUR = Duration(hours=1)
 PROGRAM = """
 import asyncio, sys
 from datetime import timedelta
@@ -215,12 +217,14 @@ class Recorder(Viewer):
     role = "leader"
 
 
-@pytest.mark.parametrize("end", [LeadingProcess.kill, LeadingProcess.stop])
+@pytest.mark.parametrize(
+    ("end", "outcome"), [(LeadingProcess.kill, ("failed", "lost")), (LeadingProcess.stop, ("cancelled", None))]
+)
 async def test_a_follower_leads_when_the_leader_is_gone(
-    leader: LeadingProcess, tmp_path: Path, end: Callable[[LeadingProcess], None]
+    leader: LeadingProcess, tmp_path: Path, end: Callable[[LeadingProcess], None], outcome: tuple[str, str | None]
 ) -> None:
     viewer, recorder = Viewer(), Recorder()
-    tick = Job(id="tick", func="time:time", every="200ms")
+    tick = Job(id="tick", func="time:time", every=Duration(milliseconds=200))
     async with follower_of(tmp_path, plugins={"viewer": viewer, "recorder": recorder}, jobs=[tick]) as kernel:
         run = (await kernel.trigger("rest")).execution
         waiting = asyncio.create_task(kernel.wait(run.id))
@@ -243,7 +247,7 @@ async def test_a_follower_leads_when_the_leader_is_gone(
 
 
 async def test_newer_definitions_stay_at_a_take_over(leader: LeadingProcess, tmp_path: Path) -> None:
-    kept = Job(id="kept", func="time:time", every="1h")
+    kept = Job(id="kept", func="time:time", every=HOUR)
     async with follower_of(tmp_path, jobs=[kept]) as kernel:
         leader.tell("reload 5")
         await asyncio.to_thread(leader.kill)
@@ -258,7 +262,7 @@ async def test_newer_definitions_stay_at_a_take_over(leader: LeadingProcess, tmp
 async def test_a_process_that_was_started_with_newer_definitions_deploys_them(
     leader: LeadingProcess, tmp_path: Path
 ) -> None:
-    async with follower_of(tmp_path, jobs=[Job(id="new", func="time:time", every="1h")]) as kernel:
+    async with follower_of(tmp_path, jobs=[Job(id="new", func="time:time", every=HOUR)]) as kernel:
         assert [view.job.id for view in await kernel.jobs()] == ["kept", "rest", "tick"]
         await asyncio.to_thread(leader.stop)
         await until(lambda: has_role(kernel, "leader"))
@@ -270,7 +274,7 @@ async def test_the_role_decides_who_may_lead(leader: LeadingProcess, tmp_path: P
     with pytest.raises(StoreInUseError):
         async with kernel_of(tmp_path, role="leader"):
             pass
-    tick = Job(id="tick", func="time:time", every="200ms")
+    tick = Job(id="tick", func="time:time", every=Duration(milliseconds=200))
     async with follower_of(tmp_path, role="follower") as never, follower_of(tmp_path, jobs=[tick]) as next_one:
         await asyncio.to_thread(leader.kill)
         await until(lambda: has_role(next_one, "leader"))
@@ -288,7 +292,9 @@ async def test_a_follower_without_a_log_says_so(tmp_path: Path, monkeypatch: pyt
 async def test_a_leader_that_was_deposed_leads_again_where_the_log_is_free(tmp_path: Path) -> None:
     viewer, recorder = Viewer(), Recorder()
     plugins = {"viewer": viewer, "recorder": recorder}
-    async with kernel_of(tmp_path, jobs=[Job(id="tick", func="time:time", every="50ms")], plugins=plugins) as kernel:
+    async with kernel_of(
+        tmp_path, jobs=[Job(id="tick", func="time:time", every=Duration(milliseconds=50))], plugins=plugins
+    ) as kernel:
         await until(lambda: len(viewer.positions) > 5)
         await kernel._leader._journal.lose("a test ended the term")
         await until(lambda: recorder.lives == 2)
