@@ -191,7 +191,8 @@ async def test_an_id_that_two_claim_is_an_error_that_names_both(world: World) ->
     with pytest.raises(JobExistsError, match="'both' was added at run time"):
         async with world.kernel(Job(id="both", func=quick)):
             pass
-    assert [type(event).__name__ for event in world.store.recorded[before:]] == ["KernelStarted", "KernelStopped"]
+    recorded = [type(event).__name__ for event in world.store.recorded[before:]]
+    assert recorded == ["KernelStarted", "KernelLed", "KernelStopped"]
 
 
 @pytest.mark.parametrize("ending", ["stopped", "killed"])
