@@ -10,21 +10,26 @@ import functools
 import inspect
 import math
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from datetime import timedelta
+from datetime import timedelta, tzinfo
+from pathlib import PurePath
 from typing import Any, get_args, get_origin, get_type_hints
 
 import msgspec
 
 from gnomon.api import KernelApi
 from gnomon.domain import events
+from gnomon.domain.codec import decode_all
 from gnomon.domain.orders import Answer, Order
+from gnomon.domain.run_order import RunOrder
 from gnomon.durations import Duration, decode_hook, encode_hook
 from gnomon.errors import GnomonError, JobError
 from gnomon.jobs.callables import reference
 from gnomon.jobs.definition import stored_job
+from gnomon.jobs.plain_values import zone_name
 from gnomon.jobs.registered import RegisteredJob
 from gnomon.json_depth import ENVELOPE_DEPTH, MAX_DEPTH, is_text_too_deep
 from gnomon.orders.order_errors import raise_error, written_error
+from gnomon.safe_text import safe_str
 
 ExtraCalls = Mapping[str, Callable[[], Awaitable[Any]]]
 """Calls without parameters that a process answers in addition, by name."""
@@ -57,7 +62,7 @@ class _Call:
                 continue
             value = given.pop(one.name)
             if one.kind is one.VAR_KEYWORD:
-                named |= value
+                named |= _facts(positional[0], value) if positional and isinstance(positional[0], type) else value
             elif one.kind is one.POSITIONAL_ONLY:
                 positional.append(_read(value, self.types[one.name]))
             else:
@@ -78,14 +83,14 @@ def _call(name: str) -> _Call:
     return _Call(name)
 
 
-def write_order(name: str, *args: Any, **kwargs: Any) -> Order:
+def write_order(name: str, /, *args: Any, **kwargs: Any) -> Order:
     """Return the order that calls a method of KernelApi; JobError for arguments that JSON cannot hold."""
     arguments = _call(name).arguments(args, kwargs)
     _expect_json(arguments)
     try:
-        plain = msgspec.to_builtins(arguments, enc_hook=_encode, builtin_types=(timedelta,))
+        plain = msgspec.to_builtins(arguments, enc_hook=_encode_argument, builtin_types=(timedelta,))
         written = msgspec.json.encode(_with_durations(plain))
-    except (TypeError, ValueError, RecursionError) as exc:
+    except (TypeError, ValueError, NotImplementedError, RecursionError) as exc:
         raise JobError(f"{name}: what is passed cannot be written as JSON for the kernel that leads: {exc}") from exc
     return Order(name, msgspec.Raw(written), waits=name in _WAITING or kwargs.get("when_full") == "wait")
 
@@ -116,6 +121,8 @@ def read_result(answer: Answer, expected: Any) -> Any:
     """Return a result of the expected type, or raise the error of the answer."""
     if answer.error is not None:
         raise_error(answer.error)
+    if get_args(expected) == (events.Event,):
+        return decode_all(bytes(answer.result))
     return _read(msgspec.json.decode(answer.result), expected)
 
 
@@ -139,8 +146,14 @@ def _read(value: Any, hint: Any) -> Any:
     if get_args(hint) == (JobLike,):
         return [_read(one, JobLike) for one in value]
     if get_origin(hint) is type:
-        return getattr(events, value)
+        return {fact.__name__: fact for fact in get_args(get_args(hint)[0])}[msgspec.convert(value, str)]
     return msgspec.convert(value, hint, dec_hook=_decode)
+
+
+def _facts(kind: type, given: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields of an event with the types that they are declared with."""
+    types = get_type_hints(kind)
+    return {name: _read(value, types.get(name, Any)) for name, value in given.items()}
 
 
 def _decode(expected: type, value: Any) -> Any:
@@ -151,18 +164,28 @@ def _decode(expected: type, value: Any) -> Any:
 
 
 def _written(value: Any) -> msgspec.Raw:
-    return msgspec.Raw(msgspec.json.encode(value, enc_hook=_encode))
+    return msgspec.Raw(msgspec.json.encode(value, enc_hook=_encode_result))
 
 
-def _encode(value: Any) -> Any:
-    if isinstance(value, RegisteredJob):
-        return value.definition
-    if isinstance(value, type):
-        return value.__name__
+def _encode_result(value: Any) -> Any:
+    """Encode what results have besides JSON: functions of jobs by name, and whatever else as text."""
     try:
         return encode_hook(value)
     except NotImplementedError:
-        return reference(value) if callable(value) else str(value)
+        return reference(value) if callable(value) else safe_str(value)
+
+
+def _encode_argument(value: Any) -> Any:
+    """Encode what arguments have besides JSON: jobs, types of events, zones, and values of annotated parameters."""
+    if isinstance(value, RegisteredJob):
+        return value.definition
+    if isinstance(value, type) and issubclass(value, events.Event):
+        return value.__name__
+    if isinstance(value, tzinfo):
+        return zone_name(value)
+    if isinstance(value, PurePath):
+        return str(value)
+    return reference(value) if callable(value) else encode_hook(value)
 
 
 def _with_durations(value: Any) -> Any:
@@ -182,6 +205,10 @@ def _expect_json(value: Any, place: str = "") -> None:
         raise JobError(f"{place}: {value} is not JSON; pass a finite number, or text")
     if isinstance(value, set | frozenset | bytearray | memoryview):
         raise JobError(f"{place}: a {type(value).__name__} is not JSON; pass a list, or text")
+    if callable(value) and "kwargs" in place:
+        raise JobError(f"{place}: the function {reference(value)} is not JSON; pass text")
+    if isinstance(value, RunOrder):
+        value = {"kwargs": value.kwargs, "labels": value.labels}
     if isinstance(value, Mapping):
         for key, one in value.items():
             _expect_json(one, f"{place}.{key}" if place else str(key))

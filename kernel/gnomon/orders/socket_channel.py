@@ -214,7 +214,7 @@ class _Server:
         order = _refusal(writer.get_extra_info("socket")) or await _read_order(reader)
         if isinstance(order, Answer):
             writer.write(_frame(msgspec.json.encode(order)))
-            await writer.drain()
+            await _discard(reader)
             return
         writer.write(_NOTHING)
         if writer.transport.is_closing():  # the sender has given up: what it was promised is that nothing is done
@@ -253,6 +253,14 @@ async def _read_order(reader: asyncio.StreamReader) -> Order | Answer:
         return _refused(f"the order is nested deeper than {MAX_DEPTH} levels")
     except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
         return _refused(f"the order is not valid: {exc}")
+
+
+async def _discard(reader: asyncio.StreamReader) -> None:
+    """Read what a sender still sends, which would not see why its order was refused if the connection were closed."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(SIGN_OF_LIFE_S):
+            while await reader.read(65_536):
+                pass
 
 
 def _refused(problem: str) -> Answer:
