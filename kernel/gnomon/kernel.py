@@ -121,7 +121,7 @@ class Kernel(PassedCalls):
         self.loop: asyncio.AbstractEventLoop | None = None
         self.log_id, self.stop_reason = "", ""
         self.extra_calls: dict[str, Callable[[], Awaitable[Any]]] = {}
-        self._role = role
+        self.role = role
         self._settings = KernelSettings(
             clock=self.clock,
             node=self.node,
@@ -168,7 +168,7 @@ class Kernel(PassedCalls):
             await self._companions.stop(PLUGIN_STOP_S)
             self._ended()
             raise
-        if self._role == "auto" and self._store.orders() is not None:
+        if self.role == "auto" and self._store.orders() is not None:
             self._keeper = protected(self._keep_role(), "role keeper")
             self._keeper.add_done_callback(self._on_keeper_end)
         return self
@@ -210,7 +210,7 @@ class Kernel(PassedCalls):
         """Lead, or follow where another kernel leads; wait for a log that its leader is about to create."""
         deadline = asyncio.get_running_loop().time() + NO_LOG_LIMIT_S
         while True:
-            if self._role != "follower" and await self._leads():
+            if self.role != "follower" and await self._leads():
                 return
             try:
                 await self._follow()
@@ -227,7 +227,7 @@ class Kernel(PassedCalls):
         try:
             await self._leader.start(self._owner)
         except StoreInUseError as exc:
-            if self._role == "leader" or exc.is_here or self._store.orders() is None:
+            if self.role == "leader" or exc.is_here or self._store.orders() is None:
                 raise
             self._leader = self._new_leader(self._leader.defined_jobs)
             return False
@@ -305,7 +305,7 @@ class Kernel(PassedCalls):
                 log.warning("the log cannot be read yet", problem=str(exc), next_try_s=NO_LOG_RETRY_S)
                 await asyncio.sleep(NO_LOG_RETRY_S)
                 with contextlib.suppress(GnomonError):
-                    if self._role != "follower" and await self._leads():
+                    if self.role != "follower" and await self._leads():
                         return
             else:
                 return

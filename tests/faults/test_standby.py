@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import signal
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from gnomon import ExecutionQuery
 from gnomon_process import PATIENCE, Gnomon
 from gnomon_sqlite import SqliteStore
 from log_checker import check_log
@@ -165,3 +167,47 @@ def test_a_standby_declines_a_config_that_is_not_valid_any_more(
 
     assert standby.ends() == 2
     assert "sometimes" in standby.errors
+
+
+@pytest.mark.parametrize("ending", [signal.SIGKILL, signal.SIGTERM])
+def test_a_kernel_that_follows_answers_passes_orders_and_leads_when_the_leader_has_ended(
+    start: Callable[..., Gnomon], tmp_path: Path, ending: signal.Signals
+) -> None:
+    (tmp_path / "gnomon.toml").write_text('[kernel]\nrole = "auto"\n' + CONFIG)
+    kernel = start("run", "--log-format", "json")
+    kernel.wait_for("succeeded", job="tick")
+    follower = start("run", "--log-format", "json")
+    follower.wait_for("the kernel follows")
+    assert start("pause", "tick").ends() == 0
+    kernel.wait_for("job paused", job="tick")
+    kernel.send(ending)
+    follower.wait_for("the kernel leads now")
+    assert start("resume", "tick").ends() == 0
+    follower.wait_for("succeeded", job="tick")
+    stop(follower)
+    check_log(tmp_path / "gnomon.db")
+
+
+def test_a_follower_that_is_stopped_ends_no_run_of_the_leader(start: Callable[..., Gnomon], tmp_path: Path) -> None:
+    rest = '[[jobs]]\nid = "rest"\nfunc = "time:sleep"\nargs = [3600]\n'
+    (tmp_path / "gnomon.toml").write_text('[kernel]\nrole = "auto"\ndrain = "0s"\n' + CONFIG + rest)
+    kernel = start("run", "--log-format", "json")
+    kernel.wait_for("succeeded", job="tick")
+    assert start("trigger", "rest").ends() == 0
+    kernel.wait_for("started", job="rest")
+    follower = start("run", "--log-format", "json")
+    follower.wait_for("the kernel follows")
+    for _ in range(2):
+        follower.send(signal.SIGTERM)
+    follower.process.wait(PATIENCE)
+    assert asyncio.run(running_jobs(tmp_path / "gnomon.db")) >= {"rest"}
+    stop(kernel)
+
+
+async def running_jobs(log: Path) -> set[str]:
+    store = SqliteStore(log)
+    await store.open(read_only=True)
+    try:
+        return {run.job_id for run in (await store.executions(ExecutionQuery(status=("running",)))).items}
+    finally:
+        await store.close()

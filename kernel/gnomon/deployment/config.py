@@ -11,7 +11,7 @@ import tomllib
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -41,8 +41,8 @@ class KernelConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     running bodies, `hook_timeout` how long one call of a plugin's hook may take. An event loop that does not answer for
     `blocked_loop_after` is reported; 0 turns that off. `python_path` has the folders in which functions are looked up,
     relative to the folder of the config file. `modules` are imported for their @job functions. The arguments of a run
-    may have `arguments_limit` bytes as JSON. `allow_functions` are the functions that orders from outside, such as over
-    HTTP, may name in new jobs: "myapp.tasks:*".
+    may have `arguments_limit` bytes as JSON. `role` is that of the kernel of `gnomon run`. `allow_functions` are the
+    functions that orders from outside, such as over HTTP, may name in new jobs: "myapp.tasks:*".
     """
 
     timezone: str = "UTC"
@@ -52,6 +52,7 @@ class KernelConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     drain: Duration = Duration(seconds=30)
     hook_timeout: Duration = Duration(seconds=10)
     blocked_loop_after: Duration = Duration(seconds=1)
+    role: Literal["leader", "auto", "follower"] = "leader"
     python_path: list[str] = msgspec.field(default_factory=lambda: ["."])
     modules: list[str] = []
     arguments_limit: int = ARGUMENTS_LIMIT

@@ -26,6 +26,8 @@ ANNOUNCED_FIRES = 5
 """Next fires that are logged at the start."""
 STORE_LIMIT_S = 10.0
 """Time that a stop waits for the store."""
+LOOKS_AT_A_CHANGE = 5
+"""Checks that may find a deposed kernel which may follow the one that has the log now."""
 HEALTH_INTERVAL_S = 1.0
 """Pause between two checks whether the kernel still owns the log."""
 
@@ -128,7 +130,7 @@ async def _run_kernel(deployment: Deployment, prepare_standby: Prepare | None) -
 
     async def lead(deployment: Deployment) -> None:
         nonlocal is_up, kernel
-        kernel = build_kernel(deployment)
+        kernel = build_kernel(deployment, role=deployment.config.kernel.role)
         reloader = Reloader(kernel, deployment.config)
         kernel.extra_calls["reload"] = partial(_reload, reloader)
         async with kernel, _serving_beside_config(kernel, deployment):
@@ -237,6 +239,7 @@ async def _until_stopped(kernel: Kernel, stop: asyncio.Event, signals: StopSigna
     from gnomon.logs import get_logger
 
     log = get_logger("gnomon.cli")
+    looks = 0
     while not stop.is_set():
         try:
             async with asyncio.timeout(HEALTH_INTERVAL_S):
@@ -245,13 +248,16 @@ async def _until_stopped(kernel: Kernel, stop: asyncio.Event, signals: StopSigna
             if taken := signals.restore():
                 log.warning("a job replaced the handlers of stop signals: they are installed again", signals=taken)
             health = kernel.health()
-            if health.state == "deposed":
+            looks = looks + 1 if health.state == "deposed" else 0
+            if looks > LOOKS_AT_A_CHANGE or (looks and kernel.role == "leader"):
                 raise DeposedError(f"the kernel stops: {health.problem}") from None
 
 
 async def _announce_stop(kernel: Kernel) -> None:
     from gnomon.logs import get_logger
 
+    if kernel.health().role != "leader":
+        return
     log = get_logger("gnomon.cli")
     running = [(view.job.id, run) for view in await kernel.jobs() for run in view.running]
     within = f"{kernel.drain.total_seconds():g} s"

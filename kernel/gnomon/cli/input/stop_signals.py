@@ -91,6 +91,8 @@ class StopSignals:
 
 async def record_lost_runs(kernel: Kernel) -> None:
     """Record the runs with a live body as failed(lost), because the process ends without waiting for them."""
+    if kernel.health().role != "leader":
+        return  # they run elsewhere
     running = [run for view in await kernel.jobs() for run in view.running]
     message = "the kernel received a second stop signal and did not wait for the run"
     ends = [kernel.fail(run, message, reason="lost", actor="signal") for run in running]
