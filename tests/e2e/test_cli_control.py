@@ -235,3 +235,32 @@ def test_a_backfill_is_ordered_and_stopped(gnomon: Run) -> None:
     assert gnomon("backfill", "tick", "--stop").stdout.strip() == "tick: the backfill is stopped"
     assert gnomon("backfill", "tick", "--stop").stdout.strip() == "tick has no backfill"
     assert "give --from and --to, or --stop" in gnomon("backfill", "tick", "--from", "2026-01-01").stderr
+
+
+@pytest.mark.usefixtures("kernel")
+def test_a_command_reaches_the_kernel_of_the_log_with_another_config(folder: Path, gnomon: Run) -> None:
+    (folder / "operator.toml").write_text('[plugins.sqlite]\npath = "gnomon.db"\n', encoding="utf-8")
+
+    paused = gnomon("--config", "operator.toml", "pause", "tick", "--reason", "maintenance")
+    reloaded = gnomon("--config", "operator.toml", "reload")
+
+    assert paused.returncode == 0, paused.stderr
+    assert (reloaded.returncode, reloaded.stdout) == (0, "nothing has changed\n")  # the leader reads its config
+    assert answer(gnomon("status", "--json"))["state"] == "healthy"
+
+
+def test_a_kernel_with_its_log_in_memory_receives_commands_beside_its_config(
+    folder: Path, start: Start, gnomon: Run
+) -> None:
+    (folder / "gnomon.toml").write_text(
+        '[plugins.memory]\n[[jobs]]\nid = "tick"\nfunc = "time:time"\nevery = "1h"\n', encoding="utf-8"
+    )
+    kernel = start("run", *JSON_LOG)
+    kernel.wait_for("next fire")
+
+    held = gnomon("hold", "--reason", "maintenance")
+
+    assert held.returncode == 0, held.stderr
+    assert "maintenance" in json.loads(gnomon("status", "--json").stdout)["problem"]
+    assert gnomon("reload").stdout == "nothing has changed\n"
+    assert (folder / "gnomon.sock").is_socket()

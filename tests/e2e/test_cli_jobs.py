@@ -96,7 +96,7 @@ def test_a_preview_needs_no_kernel(gnomon: Run, configure: Configure) -> None:
 
     found = json.loads(done.stdout)
     assert (found["ok"], found["action"], found["schedule"]) == (True, "add", "every 30 minutes")
-    assert "start it with `gnomon run`" in gnomon("jobs", "add", "--id", "x", "--func", "tick").stderr
+    assert "start one with `gnomon run`" in gnomon("jobs", "add", "--id", "x", "--func", "tick").stderr
 
 
 @pytest.mark.parametrize(
