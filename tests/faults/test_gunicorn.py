@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import random
+import re
 import signal
 import socket
 import subprocess
@@ -35,6 +36,7 @@ CLIENTS = 4
 VIEWERS = 3
 IDLE_LIMIT = timedelta(seconds=1.5)
 PATIENCE = 100.0
+READY = re.compile(r"\[(\d+)\] \[INFO\] Application startup complete")
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the workers are found in /proc")
@@ -70,6 +72,11 @@ class Gunicorn:
         """Return the process ids of the workers."""
         pid = self._arbiter.pid
         return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+    def are_ready(self, count: int) -> bool:
+        """Return whether so many workers have started their kernels: a machine that is too busy boots none in 3 s."""
+        ready = {int(pid) for pid in READY.findall(self.said())}
+        return len(ready.intersection(self.workers())) >= count
 
     def kill_a_worker(self, chance: random.Random) -> None:
         if workers := self.workers():
@@ -239,6 +246,7 @@ async def test_workers_that_are_killed_lose_nothing_and_do_nothing_twice(
                 async with running(*(client.order() for client in clients)):
                     for _ in range(KILLS):
                         await until_the_next_kill(viewers[0])
+                        await eventually(lambda: server.are_ready(2))  # one of them survives
                         server.kill_a_worker(chance)
                     await until_the_next_kill(viewers[0])
                 head = await head_of(session)
