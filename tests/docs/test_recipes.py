@@ -84,7 +84,7 @@ async def workers_of(kernel: Kernel) -> list[KernelMember]:
         while True:
             found = [member for member in await kernel.kernels() if member.pid != os.getpid()]
             found = [member for member in found if Path(f"/proc/{member.pid}").exists()]
-            if len(found) == WORKERS and sorted(one.role or "" for one in found)[-1:] == ["leader"]:
+            if len(found) == WORKERS and sorted(one.role for one in found)[-1:] == ["leader"]:
                 return sorted(found, key=lambda member: member.role != "leader")
             await asyncio.sleep(0.05)
 

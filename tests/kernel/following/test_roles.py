@@ -61,7 +61,7 @@ asyncio.run(main())
 
 
 class LeadingProcess:
-    """A kernel that leads, in a process of its own."""
+    """A kernel that leads, in another process."""
 
     def __init__(self, log: Path) -> None:
         self.process = subprocess.Popen(
