@@ -4,6 +4,7 @@ import importlib
 import inspect
 import pkgutil
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
@@ -25,7 +26,8 @@ def classes() -> list[type[GnomonError]]:
     for package in (gnomon, gnomon_mongo, gnomon_redis, gnomon_sqlite, gnomon_web):
         for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
             if not module.name.endswith("__main__"):
-                importlib.import_module(module.name)
+                with suppress(ImportError):  # of an extra that is not installed
+                    importlib.import_module(module.name)
     return sorted({GnomonError, *below(GnomonError)}, key=lambda one: (one.__module__, one.__qualname__))
 
 

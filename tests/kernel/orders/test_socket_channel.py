@@ -197,7 +197,10 @@ async def test_an_order_that_takes_long_has_signs_of_life(tmp_path: Path, monkey
         writer.close()
 
 
-async def test_a_kernel_that_stops_answers_what_it_has_received(tmp_path: Path) -> None:
+async def test_a_kernel_that_stops_answers_what_it_has_received(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(socket_channel, "STOP_LIMIT_S", 60.0)
     channel, handler = SocketChannel(tmp_path / "gnomon.db"), Handler()
     async with channel.serve(handler):
         sending = asyncio.create_task(channel.submit(Order("pause"), LIMIT_S))
