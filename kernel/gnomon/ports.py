@@ -290,5 +290,9 @@ class LoadedPlugin(Protocol):
 
     name: str
 
+    @property
+    def is_of_leader(self) -> bool:
+        """Whether it runs with the kernel that leads alone: elsewhere its lifespan has not been entered."""
+
     def contribute(self, hook: str, register: Callable[..., None]) -> None:
         """Call the plugin's implementations of a contribution hook with `register`; PluginError for what they raise."""

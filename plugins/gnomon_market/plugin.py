@@ -44,7 +44,8 @@ class JobOptions(msgspec.Struct, frozen=True):
 class MarketPlugin:
     """Holds back the jobs with a `calendar` while their exchange is closed.
 
-    After the end of a calendar the holidays are unknown: the jobs run, and the log asks for an upgrade once a day.
+    Its guard is called by the kernel that leads. After the end of a calendar the holidays are unknown: the jobs run,
+    and the log asks for an upgrade once a day.
     """
 
     JobOptions = JobOptions

@@ -46,8 +46,11 @@ class ReaperPlugin:
     own are left to the kernel. It checks every `interval`, and whenever a run reaches one of its limits.
 
     The check is the job `job_id` as well, whose runs say what was found. While that job is paused, nothing is checked.
-    The runs of the job need slots, which hung runs may occupy; the checks in between need none.
+    The runs of the job need slots, which hung runs may occupy; the checks in between need none. It runs with the kernel
+    that leads, which has the bodies.
     """
+
+    role = "leader"
 
     class Config(msgspec.Struct, forbid_unknown_fields=True):
         """`warn_at` is a share of the threshold; 1 disables warnings. With an empty `job_id` there is no job."""
@@ -95,6 +98,7 @@ class ReaperPlugin:
     async def lifespan(self, kernel: Kernel) -> AsyncIterator[None]:
         """Check periodically while the kernel runs."""
         self._kernel = kernel
+        self._warned, self._due, self._attentive_since = set(), None, float("-inf")  # of an earlier term
         self._loop = asyncio.get_running_loop()
         checks = asyncio.create_task(self._check_periodically(kernel))
         try:

@@ -28,7 +28,12 @@ log = get_logger("gnomon.redis")
 
 
 class RedisPlugin:
-    """Publishes the progress of every run in Redis, for other programs. An outage of Redis affects no run."""
+    """Publishes the progress of every run in Redis, for other programs. An outage of Redis affects no run.
+
+    It runs with the kernel that leads: each record has one writer.
+    """
+
+    role = "leader"
 
     class Config(msgspec.Struct, forbid_unknown_fields=True):
         """`ttl` counts from the end of a run, `live_ttl` from the last write of its kernel.
@@ -60,8 +65,7 @@ class RedisPlugin:
 
     def __init__(self, config: Config | None = None) -> None:
         self.config = config or self.Config()
-        self._past_durations = PastDurations()
-        self._progress = ProgressState(self.config.ttl, self.config.live_ttl, self._past_durations)
+        self._forget()
         self._tracker: Tracker | None = None
         self._backfill: Backfill | None = None
 
@@ -82,6 +86,7 @@ class RedisPlugin:
     @contextlib.asynccontextmanager
     async def lifespan(self, kernel: KernelApi) -> AsyncIterator[None]:
         """Run the tracker and the backfill; on exit write what is left, for as long as two commands may take."""
+        self._forget()  # what it knew in an earlier term: another kernel has led since
         self._progress.position = kernel.health().position
         if "tradingagents" in {self.config.dialect, *_dialects(kernel)}:
             self._progress.encode = encode_for_tradingagents
@@ -108,6 +113,10 @@ class RedisPlugin:
         """Connect to the server as a start would."""
         config = self.config
         return await check_connection(config.url.reveal(), Names(config.prefix), config.timeout.total_seconds())
+
+    def _forget(self) -> None:
+        self._past_durations = PastDurations()
+        self._progress = ProgressState(self.config.ttl, self.config.live_ttl, self._past_durations)
 
     def _refill(self) -> None:
         if self._backfill is not None:

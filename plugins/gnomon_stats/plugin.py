@@ -42,8 +42,10 @@ class StatsPlugin:
 
     `of_job`, `of_jobs`, `of_label`, `labels` and `today` may be called from any thread. They cover the log up to
     `position`: at the first start, and after a time without the plugin, it catches up while the kernel is already
-    running.
+    running. It counts in each process on the log; the one that leads saves.
     """
+
+    role = "everywhere"
 
     class Config(msgspec.Struct, forbid_unknown_fields=True):
         """Days begin at midnight in `timezone`; `save_every` limits what is read again after a crash."""
@@ -165,7 +167,7 @@ class StatsPlugin:
         checkpoint = await kernel.checkpoint(CHECKPOINT)
         if checkpoint is not None:
             try:
-                return from_checkpoint(checkpoint, kernel.health().position)
+                return from_checkpoint(checkpoint, await _head(kernel, checkpoint.position))
             except UnreadableViewError as exc:
                 lost = "counts of what retention has deleted"
                 log.error("statistics are counted again from the log", problem=str(exc), lost=lost)
@@ -193,7 +195,7 @@ class StatsPlugin:
             took = time.monotonic() - begin
 
     async def _save(self, kernel: Kernel) -> None:
-        if self._statistics.counted == self._saved:
+        if self._statistics.counted == self._saved or kernel.health().role == "follower":
             return
         with self._lock:
             counted, checkpoint = self._statistics.counted, to_checkpoint(self._statistics)
@@ -203,3 +205,11 @@ class StatsPlugin:
             log.warning("statistics could not be saved; they will be saved later", problem=str(exc))
         else:
             self._saved = counted
+
+
+async def _head(kernel: Kernel, counted: int) -> int:
+    """Return the end of the log, as far as it is known: the leader may have saved what a follower has not received."""
+    head = kernel.health().position
+    if counted > head and (events := await kernel.events(counted - 1, 1)):
+        return max(head, events[-1].position)
+    return head

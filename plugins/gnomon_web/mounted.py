@@ -119,6 +119,8 @@ def _report(task: asyncio.Task[None]) -> None:
 class EventFeed:
     """The plugin that passes events to the application, on the loop of the application."""
 
+    role = "everywhere"
+
     def __init__(self, projections: Projections, loop: asyncio.AbstractEventLoop) -> None:
         self._projections = projections
         self._loop = loop

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 from gnomon import Event, KernelApi, hookimpl
 from gnomon.logs import get_logger
@@ -16,26 +16,32 @@ from gnomon_web.auth.session_key import read_session_key
 from gnomon_web.auth.sessions import Sessions
 from gnomon_web.http.connections import Limits
 from gnomon_web.projections import Projections
-from gnomon_web.server import build_app, serving
+from gnomon_web.server import Listen, PortInUseError, build_app, ready_to_serve
 
 log = get_logger("gnomon.web")
 
 LIVE_KEYS = ("tokens", "oidc", "session")
 """The keys whose new values count after `gnomon reload`."""
 HOUSEKEEPING_S = 5.0
+PORT_RETRY_S = 0.25
+"""Seconds until a process that follows tries again to listen on a port that another process uses."""
 
 
 class WebPlugin:
-    """Serves the kernel over HTTP.
+    """Serves the kernel over HTTP, in each process on the log.
 
-    While it serves, `address` is the host and port it listens on; before and after, it is None.
+    While it serves, `address` is the host and port it listens on; before and after, it is None. A process that follows
+    waits for a port that another one uses: on one machine that is the leader's, which is free when that one is gone.
     """
+
+    role = "everywhere"
 
     Config = config.Config
 
     def __init__(self, config: config.Config | None = None) -> None:
         self.config = config or self.Config()
         self.address: tuple[str, int] | None = None
+        self.problem: str | None = None
         self._projections: Projections | None = None
         self._authenticator: Authenticator | None = None
 
@@ -62,26 +68,19 @@ class WebPlugin:
         key = await in_thread(lambda: read_session_key(folder), "gnomon-web-key")
         app = build_app(self.config, kernel, self._projections, await Sessions.begin(kernel, key))
         self._authenticator = app[AUTHENTICATOR]
-        async with serving(app, limits) as port:
-            self.address = (self.config.host, port)
-            names = ", ".join(token.name for token in self.config.tokens)
-            is_open = "none: only users of this machine have access"
-            log.info("web is listening", url=self.url, tokens=is_open if self.config.is_open else names)
-            if self.config.sends_in_plain_text:
-                log.warning(
-                    "tokens and logins can be read on the network: set tls_cert, or put a proxy with TLS in front and "
-                    "set public_url and trusted_proxies of [plugins.web]",
-                    host=self.config.host,
-                )
+        async with ready_to_serve(app, limits) as listen, AsyncExitStack() as stack:
+            is_waiting = not await self._listens(kernel, listen, stack)
             async with asyncio.TaskGroup() as tasks:
-                work = (self._authenticator.access_log.run(), self._keep_house(kernel, self._authenticator))
+                work = [self._authenticator.access_log.run(), self._keep_house(kernel, self._authenticator)]
+                if is_waiting:
+                    work.append(self._wait_for_port(kernel, listen, stack))
                 background = [tasks.create_task(part) for part in work]
                 try:
                     yield
                 finally:
                     for task in background:
                         task.cancel()
-                    self.address = None
+                    self.address = self.problem = None
                     await self._projections.live.close()
 
     @hookimpl(optionalhook=True)
@@ -103,6 +102,39 @@ class WebPlugin:
             return ()
         await self._authenticator.reload(config)
         return LIVE_KEYS
+
+    async def _listens(self, kernel: KernelApi, listen: Listen, stack: AsyncExitStack) -> bool:
+        """Start to listen; False where another process uses the port, and this one follows and can wait for it."""
+        try:
+            port = await stack.enter_async_context(listen())
+        except PortInUseError as exc:
+            if kernel.health().role != "follower":
+                raise
+            log.info("web waits for its port: this kernel follows, and another process uses it", problem=str(exc))
+            return False
+        self.address = (self.config.host, port)
+        names = ", ".join(token.name for token in self.config.tokens)
+        is_open = "none: only users of this machine have access"
+        log.info("web is listening", url=self.url, tokens=is_open if self.config.is_open else names)
+        if self.config.sends_in_plain_text:
+            log.warning(
+                "tokens and logins can be read on the network: set tls_cert, or put a proxy with TLS in front and "
+                "set public_url and trusted_proxies of [plugins.web]",
+                host=self.config.host,
+            )
+        return True
+
+    async def _wait_for_port(self, kernel: KernelApi, listen: Listen, stack: AsyncExitStack) -> None:
+        """Listen as soon as the port is free. In a process that leads by now it is a problem that it is not."""
+        while self.address is None:
+            await asyncio.sleep(PORT_RETRY_S)  # in real time, because the port is real
+            try:
+                port = await stack.enter_async_context(listen())
+            except PortInUseError as exc:
+                self.problem = str(exc) if kernel.health().role == "leader" else None
+            else:
+                self.address, self.problem = (self.config.host, port), None
+                log.info("web is listening", url=self.url)
 
     async def _keep_house(self, kernel: KernelApi, authenticator: Authenticator) -> None:
         while True:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import errno
 import os
 import ssl
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from functools import partial
 
 import msgspec
 from aiohttp import web
@@ -143,22 +144,38 @@ def equip(
     app[DOCUMENT] = msgspec.json.encode(describe(table, config))
 
 
+class PortInUseError(GnomonError):
+    """Another process listens on the port."""
+
+
+Listen = Callable[[], AbstractAsyncContextManager[int]]
+
+
 @asynccontextmanager
-async def serving(app: web.Application, limits: Limits) -> AsyncIterator[int]:
-    """Serve an application for the duration of the block, within limits of connections; yields the port."""
+async def ready_to_serve(app: web.Application, limits: Limits) -> AsyncIterator[Listen]:
+    """Serve an application, within limits of connections; yields what listens for the duration of its block.
+
+    That yields the port, and raises PortInUseError where another process uses it.
+    """
     config = app[CONFIG]
     connections = Connections(config, limits)
     runner = ProblemAppRunner(app, config, connections, SHUTDOWN_LIMIT_S)
     await runner.setup()
     try:
-        async with AsyncExitStack() as stack:
-            try:
-                port = await stack.enter_async_context(listening(config, connections, runner.protocol, _tls(config)))
-            except OSError as exc:
-                raise GnomonError(_listen_error(config, exc)) from exc
-            yield port
+        yield partial(_listening, config, connections, runner)
     finally:
         await runner.cleanup()
+
+
+@asynccontextmanager
+async def _listening(config: Config, connections: Connections, runner: ProblemAppRunner) -> AsyncIterator[int]:
+    async with AsyncExitStack() as stack:
+        try:
+            port = await stack.enter_async_context(listening(config, connections, runner.protocol, _tls(config)))
+        except OSError as exc:
+            kind = PortInUseError if exc.errno == errno.EADDRINUSE else GnomonError
+            raise kind(_listen_error(config, exc)) from exc
+        yield port
 
 
 def _listen_error(config: Config, exc: OSError) -> str:

@@ -227,8 +227,8 @@ class Leader(KernelQueries, OperatorCommands, AttachmentCommands):
         """Start the plugins, then to keep time; `head` is the end of the log before this term."""
         self._ready(self)
         # Not earlier: plugins find all jobs when their lifespans are entered. No body begins before all plugins have.
-        await self._dispatcher.start(head, self._journal.head)
         await self._companions.start(head, self._journal.head)
+        await self._dispatcher.start(head, self._journal.head)
         if self._condition is not None:
             self._condition.log_changes()
         if self._watchdog is not None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from gnomon.analysis.upcoming import upcoming
 from gnomon.api import JobView
-from gnomon.domain.events import Event
+from gnomon.domain.events import Event, Hold, KernelHeld, KernelReleased
 from gnomon.domain.execution import Execution
 from gnomon.domain.job_state import JobState
 from gnomon.domain.kernel_health import NEEDS_ATTENTION, Health
@@ -17,6 +17,7 @@ from gnomon.domain.own_copies import own_value
 from gnomon.domain.records import ExecutionQuery, LogLine
 from gnomon.engine.deployments import read_deployment
 from gnomon.engine.given_values import expect_ids
+from gnomon.engine.kernel_hold import KernelHold, read_hold
 from gnomon.engine.kernel_settings import KernelSettings
 from gnomon.engine.log_queries import on_kernel_loop
 from gnomon.engine.logged_jobs import LoggedJobs
@@ -76,6 +77,7 @@ class Follower(PassedOrders):
         self._reports = MemberReports(channel, self.clock, self.node, self.health)
         self._tasks: list[asyncio.Task[None]] = []
         self._is_starting = True
+        self._hold = KernelHold()
 
     async def start(self) -> None:
         """Open the log for reading, and start the plugins that live everywhere; NoLogError where there is none yet."""
@@ -84,6 +86,7 @@ class Follower(PassedOrders):
             self.log_id = await read_log_id(self._store)
             self.loop = asyncio.get_running_loop()
             self._tail.head = await self._store.head()
+            self._hold.current = await read_hold(self._store, self.clock.now())
             self.seen_deployment = (await read_deployment(self._store, self.clock.now())).number
             self._ready(self)
             await self._companions.start(self._tail.head, self._tail.head)
@@ -154,6 +157,8 @@ class Follower(PassedOrders):
         self.expect_own_process()
         plugins = self._companions.health()
         problems = {f"plugin {one.name}": one.problem or one.state for one in plugins if one.state in NEEDS_ATTENTION}
+        if (held := self._hold.problem) is not None:
+            problems["hold"] = held
         if self._reports.problem is not None:
             problems["leader"] = self._reports.problem
         store_problem = self._tail.problem
@@ -170,6 +175,7 @@ class Follower(PassedOrders):
             store_state="degraded" if store_problem else "healthy",
             store_problem=store_problem,
             problems=problems,
+            hold=self._hold.current,
             is_starting=self._is_starting,
             role="follower" if self.loop is not None else None,
             leader=self._reports.leader,
@@ -216,6 +222,11 @@ class Follower(PassedOrders):
         self._parent, self.loop = parent, None
 
     def _publish(self, events: Sequence[Event]) -> None:
+        for event in events:
+            if isinstance(event, KernelHeld):
+                self._hold.current = Hold(event.at, event.actor, event.reason)
+            elif isinstance(event, KernelReleased):
+                self._hold.release()
         self._companions.publish(events)
 
     async def _job(self, job_id: str) -> tuple[JobState, RegisteredJob]:

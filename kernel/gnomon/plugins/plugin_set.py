@@ -19,6 +19,7 @@ import pluggy
 from gnomon import hookspecs
 from gnomon.conversion import convert
 from gnomon.errors import ConfigError, ParameterError, PluginError
+from gnomon.hookspecs import OBSERVATION_HOOKS
 from gnomon.jobs.job import Job
 from gnomon.logs import get_logger
 from gnomon.plugins.calls import PluginCallError, call_within, contained, describe
@@ -102,6 +103,11 @@ class Plugin:
             return exact(found) if isinstance(found, str) else ""
         finally:
             self._is_reading_problem = False
+
+    @property
+    def is_of_leader(self) -> bool:
+        """Whether it runs with the kernel that leads alone: it receives events or has a lifespan there."""
+        return self.role == "leader" and any(self.observers(hook) for hook in (*OBSERVATION_HOOKS, "lifespan"))
 
     @property
     def hooks(self) -> list[str]:

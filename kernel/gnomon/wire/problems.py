@@ -273,6 +273,26 @@ UNAVAILABLE = ProblemKind(
     "Unavailable",
     "The store cannot be read or written now, or the kernel is stopping. Repeat the request after `Retry-After`.",
 )
+NO_LEADER = ProblemKind(
+    "no-leader",
+    503,
+    "No kernel leads",
+    "The process follows, and no kernel leads the log, so nothing was done. Repeat the request after `Retry-After`.",
+)
+LEADER_ONLY = ProblemKind(
+    "leader-only",
+    503,
+    "Answered by the leader only",
+    "A plugin that runs with the kernel that leads contributes this call, and the process follows. `detail` names the "
+    "process that leads.",
+)
+ORDER_OUTCOME_UNKNOWN = ProblemKind(
+    "order-outcome-unknown",
+    504,
+    "Outcome unknown",
+    "The kernel that leads received the request and ended, or did not answer. It may have taken effect: look before "
+    "repeating it, or repeat it with the same Idempotency-Key.",
+)
 PROVIDER_UNAVAILABLE = ProblemKind(
     "provider-unavailable",
     503,
@@ -335,6 +355,9 @@ KINDS: Final = (
     INTERNAL_ERROR,
     PLUGIN_FAILED,
     UNAVAILABLE,
+    NO_LEADER,
+    LEADER_ONLY,
+    ORDER_OUTCOME_UNKNOWN,
     PROVIDER_UNAVAILABLE,
     NOT_CONFIRMED,
     TOO_MANY_CONNECTIONS,

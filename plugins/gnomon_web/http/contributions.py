@@ -28,12 +28,13 @@ HOOK = "register_routes"
 def add_contributions(kernel: KernelApi, table: RouteTable) -> None:
     """Add the routes of every plugin; PluginError names the plugin whose route cannot be served."""
     for plugin in kernel.plugins:
-        plugin.contribute(HOOK, _register(table, plugin.name))
+        plugin.contribute(HOOK, _register(table, plugin.name, is_of_leader=plugin.is_of_leader))
 
 
-def _register(table: RouteTable, plugin: str) -> Callable[..., None]:
+def _register(table: RouteTable, plugin: str, *, is_of_leader: bool) -> Callable[..., None]:
     def register(method: Any, path: str, handler: Any, *, role: Any, **keys: Any) -> None:
-        route = Route(method=method, path=path, handler=handler, role=role, plugin=plugin, **{"tag": plugin, **keys})
+        fields = {"tag": plugin, "is_of_leader": is_of_leader, **keys}
+        route = Route(method=method, path=path, handler=handler, role=role, plugin=plugin, **fields)
         check_types(table.add(route))
 
     return register

@@ -11,8 +11,8 @@ import msgspec
 from aiohttp import hdrs, web
 
 from gnomon import GnomonError
-from gnomon.wire.problems import BODY_TIMEOUT, INVALID_TOKEN, NOT_CONFIRMED
-from gnomon_web.app_keys import AUTHENTICATOR, CONFIG, IDENTITY, RELEASE, SAFE_METHODS
+from gnomon.wire.problems import BODY_TIMEOUT, INVALID_TOKEN, LEADER_ONLY, NOT_CONFIRMED
+from gnomon_web.app_keys import AUTHENTICATOR, CONFIG, IDENTITY, KERNEL, RELEASE, SAFE_METHODS
 from gnomon_web.auth.authenticator import require
 from gnomon_web.auth.roles import Access, Identity
 from gnomon_web.auth.tickets import PARAMETER, TICKETS
@@ -148,6 +148,10 @@ async def _call(request: web.Request, route: Route, arguments: dict[str, Any]) -
         await response.write_eof()
         return response
 
+    if route.is_of_leader and (health := request.app[KERNEL].health()).role == "follower":
+        who = f"{health.leader} leads" if health.leader else "no kernel leads now"
+        detail = f"the plugin {route.plugin!r} runs with the kernel that leads, and this process follows: {who}"
+        raise ApiError(LEADER_ONLY, detail, headers={hdrs.RETRY_AFTER: "5"})
     if route.plugin is not None:
         return await call_contributed(route, answer_completely, limit_s)
     try:

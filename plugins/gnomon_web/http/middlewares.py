@@ -16,6 +16,8 @@ from gnomon import (
     GnomonError,
     IdempotencyKeyError,
     JobError,
+    NoLeaderError,
+    OrderLostError,
     OverrideError,
     QueueFullError,
     RunOrdersError,
@@ -165,6 +167,15 @@ def _from_kernel(request: web.Request, exc: GnomonError) -> ApiError:
             return from_order(exc, detail)
         case JobError() | IdempotencyKeyError() | QueueFullError():
             return _from_trigger(exc, detail)
+    return _from_outage(exc, detail)
+
+
+def _from_outage(exc: GnomonError, detail: str) -> ApiError:
+    match exc:
+        case NoLeaderError():
+            return ApiError(problems.NO_LEADER, detail, headers={hdrs.RETRY_AFTER: "1"})
+        case OrderLostError():
+            return ApiError(problems.ORDER_OUTCOME_UNKNOWN, detail)
     # The store is away, or the kernel is stopping.
     return ApiError(problems.UNAVAILABLE, detail, headers={hdrs.RETRY_AFTER: "5"})
 

@@ -59,6 +59,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     also: tuple[int, ...] = ()
     media_type: str = "application/json"
     plugin: str | None = None
+    is_of_leader: bool = False
     replaceable: bool = False
     scoped: bool = False
 

@@ -11,7 +11,7 @@ from aiohttp import web
 
 from gnomon import GnomonError
 from gnomon.domain.events import Hold
-from gnomon.domain.kernel_health import GroupHealth, Health, PluginHealth
+from gnomon.domain.kernel_health import GroupHealth, Health, KernelRole, PluginHealth
 from gnomon_web.app_keys import AUTHENTICATOR, IDENTITY, KERNEL
 from gnomon_web.http.routes import Answer, Route
 
@@ -21,6 +21,7 @@ MAX_LAG = 10_000
 """Events that a plugin may lag; beyond that it reads them from the store instead of memory."""
 PARTS: Final = ("loop", "timetable", "journal", "clock", "starts")
 """Parts of the kernel that are always listed; one that is named by a problem alone comes after them."""
+PARTS_OF_FOLLOWER: Final = ("loop", "leader")
 VITAL: Final = frozenset({"loop", "timetable", "journal"})
 """Parts whose standstill only a restart ends."""
 
@@ -67,6 +68,9 @@ class HealthReport(msgspec.Struct, kw_only=True):
 
     `running`: it keeps time and starts runs. `state` is the same as a number, 1 or 0, as APScheduler counts. `groups`
     are for viewers of all jobs, and empty for all others. `hold` is for viewers, while all fires are held back.
+
+    `role` is `leader` or `follower`. A process that follows is ready while it can answer questions: `running` is true
+    while another process leads, and the component `leader` is degraded where none does.
     """
 
     status: ComponentState
@@ -74,6 +78,7 @@ class HealthReport(msgspec.Struct, kw_only=True):
     state: SchedulerState
     timestamp: datetime
     components: list[Component]
+    role: KernelRole | None = None
     groups: list[GroupReport] = []
     hold: HoldReport | None = None
 
@@ -123,6 +128,7 @@ def _answer(request: web.Request, components: list[Component]) -> Answer[HealthR
         running=state == 1,
         state=state,
         timestamp=kernel.clock.now(),
+        role=health.role,
         components=components,
         groups=[_group(group) for group in health.groups] if sees_all else [],
         hold=_hold(health.hold) if is_viewer else None,
@@ -142,6 +148,8 @@ def _group(group: GroupHealth) -> GroupReport:
 def scheduler_state(health: Health) -> SchedulerState:
     """Return 1 while the kernel keeps time and starts runs, and 0 before and after."""
     keeps_time = health.state in {"healthy", "degraded"} and not health.is_starting and not health.is_stopping
+    if health.role == "follower":
+        keeps_time = health.leader is not None
     return 1 if keeps_time else 0
 
 
@@ -149,7 +157,10 @@ async def _kernel(request: web.Request) -> Component:
     kernel = request.app[KERNEL]
     try:
         async with asyncio.timeout(ANSWER_LIMIT_S):
-            await kernel.live_runs()  # the cheapest call that its loop answers
+            if kernel.health().role == "follower":
+                await kernel.sleep(0.0)
+            else:
+                await kernel.live_runs()  # the cheapest call that the loop of a leader answers
     except TimeoutError:
         health = kernel.health()
         problem = health.problems.get("loop", f"its event loop has not answered for {ANSWER_LIMIT_S:g} s")
@@ -163,7 +174,8 @@ async def _kernel(request: web.Request) -> Component:
 
 def parts_of(health: Health) -> list[Component]:
     """Return the parts of the kernel itself, apart from its store and its plugins."""
-    names = dict.fromkeys((*PARTS, *health.stalled, *health.problems))
+    own = PARTS_OF_FOLLOWER if health.role == "follower" else PARTS
+    names = dict.fromkeys((*own, *health.stalled, *health.problems))
     plugins = {f"plugin {plugin.name}" for plugin in health.plugins}
     return [_part(health, name) for name in names if name != "store" and name not in plugins]
 

@@ -14,6 +14,8 @@ from gnomon.wire.records import LastExecution
 
 QUERIES_AT_ONCE = 50
 """Jobs that are queried concurrently."""
+AHEAD = 1_000
+"""Events of the log that a process which follows reads ahead of those that it has received."""
 CATCH_UP_LIMIT_S = 1.0
 """Seconds that an answer waits for durable events that the plugin has not received yet; then it uses what is known."""
 
@@ -30,16 +32,22 @@ class LastExecutions:
 
     def apply(self, events: Sequence[Event]) -> None:
         """Forget the jobs that these events change."""
+        self._forget(events)
+        self._position = max(self._position, events[-1].position)
+        self._moved.set()
+
+    def _forget(self, events: Sequence[Event]) -> None:
         for event in events:
             if not isinstance(event, Progress | JobEvent | KernelEvent):
                 self._known.pop(event.job_id, None)
                 self._changes[event.job_id] += 1
-        self._position = max(self._position, events[-1].position)
-        self._moved.set()
 
     async def of(self, job_ids: Iterable[str]) -> dict[str, LastExecution | None]:
         """Return the newest execution of each job, as durable at the time of the call."""
-        await self._catch_up(self._kernel.health().position)
+        health = self._kernel.health()
+        await self._catch_up(health.position)
+        if health.role == "follower":
+            await self._read_ahead()
         wanted = list(job_ids)
         unknown = [job_id for job_id in wanted if job_id not in self._known]
         queried: dict[str, LastExecution | None] = {}
@@ -55,6 +63,13 @@ class LastExecutions:
         if self._changes[job_id] == changes:  # no event arrived during the query
             self._known[job_id] = found
         return found
+
+    async def _read_ahead(self) -> None:
+        """Forget the jobs of events that the log has, and this process has not received yet."""
+        events = await self._kernel.events(self._position, AHEAD)
+        if len(events) == AHEAD:
+            self._known.clear()
+        self._forget(events)
 
     async def _catch_up(self, position: int) -> None:
         try:

@@ -91,6 +91,7 @@ class _KernelCollector(Collector):
 
     def collect(self) -> Iterable[Metric]:
         health = self._kernel.health()
+        yield _gauge("gnomon_leading", "Whether the process leads its log", health.role == "leader")
         yield _gauge("gnomon_running", "Executions in progress", health.running)
         yield _gauge("gnomon_waiting", "Executions that wait for a slot", health.waiting)
         yield _gauge("gnomon_log_position", "Highest position of the log", health.position)

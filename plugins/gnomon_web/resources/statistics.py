@@ -89,7 +89,7 @@ async def overview(request: web.Request) -> Overview:
     views, health = await kernel.jobs(), kernel.health()
     paused = sum(view.state.paused for view in views)
     now = {"scheduled": health.waiting, "running": health.running}
-    if request[IDENTITY].scope is not None:
+    if request[IDENTITY].scope is not None or health.role == "follower":  # which has no runs of its own to count
         now = {"scheduled": sum(len(view.waiting) for view in views), "running": sum(len(v.running) for v in views)}
     return Overview(
         total_jobs=len(views),
@@ -97,7 +97,7 @@ async def overview(request: web.Request) -> Overview:
         paused_jobs=paused,
         executing=now["running"],
         waiting=now["scheduled"],
-        scheduler_running=health.state in {"healthy", "degraded"},
+        scheduler_running=health.state in {"healthy", "degraded"} and health.leader is not None,
         scheduler_state=scheduler_state(health),
         position=health.position,
         clients=request.app[OPEN_WEBSOCKETS](),

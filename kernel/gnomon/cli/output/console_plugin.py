@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
 from gnomon.cli.output.event_text import describe
 from gnomon.domain import events
 from gnomon.domain.events import Event
@@ -14,11 +17,20 @@ log = get_logger("gnomon.domain.events")
 class ConsolePlugin:
     """Logs every event: ends and changes of step at level info or above, other progress at level debug.
 
-    The kernel logs its own start, stop and clock itself.
+    The kernel logs its own start, stop and clock itself. A process that follows logs no events: the leader does.
     """
+
+    role = "leader"
 
     def __init__(self) -> None:
         self._steps: dict[str, str] = {}
+
+    @hookimpl
+    @asynccontextmanager
+    async def lifespan(self) -> AsyncIterator[None]:
+        """Begin with no steps: those of an earlier term are over."""
+        self._steps.clear()
+        yield
 
     @hookimpl
     def on_event(self, event: Event) -> None:
