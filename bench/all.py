@@ -34,6 +34,7 @@ PROGRAMS: dict[str, list[list[str]]] = {
     "pages": [[]],
     "many_jobs": [[]],
     "imports": [[]],
+    "followers": [[]],
 }
 """The benchmarks and the options with which each is run."""
 
