@@ -191,9 +191,8 @@ class _Server:
         try:
             with closed_in_children(connection.fileno()), suppress(OSError, EOFError):
                 await self._serve(reader, writer, task)
-        except asyncio.CancelledError:
+        except asyncio.CancelledError:  # not raised: Python 3.11 logs handlers that were cancelled as errors
             writer.transport.abort()
-            raise
         finally:
             self._connections.discard(task)
             self._finishing.discard(task)

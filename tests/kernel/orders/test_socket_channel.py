@@ -382,3 +382,18 @@ async def test_an_order_of_another_user_is_refused(shared_folder: Path) -> None:
 
     assert "orders are for the kernel's own user" in output, errors
     assert not job.state.paused
+
+
+async def test_a_connection_without_an_order_is_closed_in_silence_at_the_stop(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As that of a follower that watches: Python 3.11 logs handlers that were cancelled as errors."""
+    channel, handler = SocketChannel(tmp_path / "gnomon.db"), Handler()
+    handler.release.set()
+    async with channel.serve(handler):
+        reader, writer = await asyncio.open_unix_connection(channel.path)
+        await channel.submit(Order("health"), LIMIT_S)  # so the other connection is served, too
+    with pytest.raises((EOFError, ConnectionError)):
+        await reader.readexactly(1)
+    writer.close()
+    assert [record.getMessage() for record in caplog.records if record.name == "asyncio"] == []
