@@ -120,6 +120,18 @@ def kernel_held_up(at: datetime = NOON) -> list[Event]:
     return [_first(events.KernelHeldUp, "", at, stream=events.kernel_stream("d" * 24), **blocked)]
 
 
+def kernel_led(at: datetime = NOON) -> list[Event]:
+    """Return the fact that a kernel took over a log with the definitions of its third deployment."""
+    term: dict[str, Any] = {
+        "pid": 8,
+        "why": "take_over",
+        "deployment": 3,
+        "digest": "0c1f",
+        "versions": {"gnomon": "0.1.0"},
+    }
+    return [_first(events.KernelLed, "", at, stream=events.kernel_stream("f" * 24), **term)]
+
+
 def act_refused(asked_job_id: str = "tok", at: datetime = NOON, **payload: Any) -> list[Event]:
     """Return the history of a day on which a trigger of an unknown job was refused."""
     act = {"actor": "ann", "action": "trigger", "message": f"there is no job {asked_job_id!r}"} | payload
@@ -175,6 +187,7 @@ def every_type() -> list[list[Event]]:
         extend(job, events.JobRemoved, actor="bob"),
         kernel_history(accepted_rollback=Rollback(last=7, expected=9)),
         kernel_held_up(),
+        kernel_led(),
         kernel_hold(),
         act_refused(),
         access_history(),
