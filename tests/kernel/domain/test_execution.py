@@ -67,6 +67,7 @@ PAYLOADS: dict[type[Event], dict[str, Any]] = {
     events.JobAdded: {"definition": {}},
     events.JobChanged: {"changes": {}},
     events.KernelStarted: {"host": "machine-a", "pid": 7},
+    events.KernelLed: {"pid": 7, "why": "start", "deployment": 1, "digest": "0c1f"},
     events.KernelStopped: {"reason": "SIGTERM"},
     events.ClockChanged: {
         "direction": "back",
