@@ -48,4 +48,4 @@ class PluginCommands(KernelComponents):
 
         Plugins without the hook `reload` are not in the result.
         """
-        return await self._dispatcher.reload(configs) | await self._companions.reload(configs)
+        return await self._dispatcher.reload(configs)

@@ -200,11 +200,11 @@ async def test_a_hook_that_blocks_delays_only_its_own_plugin(
     plugin = kind(gate)
     async with gnomon_kernel(JOB, plugins=[plugin, witness]) as kernel:
         await run_jobs(kernel)
-        await until(lambda: len(witness.seen) == 11)  # with the start of the kernel
+        await until(lambda: len(witness.seen) == 12)  # with the start of the kernel
 
         assert len(gnomon_events.of(Succeeded)) == 3
         assert plugin.seen == []
-        assert health(kernel, kind.__name__).lag == 11
+        assert health(kernel, kind.__name__).lag == 12
         gate.set()
         await until(lambda: kernel.is_idle)
 
@@ -228,7 +228,7 @@ async def test_a_hook_that_sleeps_for_a_minute_is_left_behind(
     with capture_logs() as logs:
         async with gnomon_kernel(JOB, plugins=[Sleeping(), witness]) as kernel:
             await run_jobs(kernel)
-            await until(lambda: len(witness.seen) == 11)
+            await until(lambda: len(witness.seen) == 12)
 
     left_behind = {line["plugin"]: line["problem"] for line in logs if line["event"] == "plugin did not stop"}
     assert left_behind["Sleeping"].startswith("hook on_event has not returned from event ")
@@ -251,7 +251,7 @@ async def test_a_slow_hook_is_ended_by_its_time_limit(gnomon_kernel: Make, witne
             await run_jobs(kernel, 1)
             await until(lambda: kernel.is_idle)
 
-    assert cancelled == [1, 2, 3, 4, 5, 6]
+    assert cancelled == [1, 2, 3, 4, 5, 6, 7]
 
 
 async def test_a_plugin_that_blocks_is_reported_once_for_each_call(
@@ -287,7 +287,7 @@ async def test_a_plugin_that_keeps_failing_is_degraded_until_it_works_again(gnom
             await run_jobs(kernel, 40)
             await until(lambda: kernel.is_idle)
             assert health(kernel, "Moody").state == "degraded"
-            assert health(kernel, "Moody").failures == 122
+            assert health(kernel, "Moody").failures == 123
 
             plugin.works = True
             await run_jobs(kernel, 1)
@@ -324,6 +324,7 @@ async def test_each_event_goes_to_on_event_and_then_to_its_own_hook(gnomon_kerne
 
     assert calls == [
         ("on_event", "kernel_started", False),
+        ("on_event", "kernel_led", False),
         ("on_event", "job_added", False),
         ("on_job_changed", "", False),
         ("on_event", "scheduled", False),
@@ -379,7 +380,7 @@ async def test_a_batch_that_fails_is_one_failure_and_is_passed(gnomon_kernel: Ma
 
     assert (found.failures, found.lag) == (calls, 0)
     assert "on_events on event" in found.problem
-    assert len(witness.seen) == 12
+    assert len(witness.seen) == 13
 
 
 async def test_a_plugin_that_lags_far_behind_reads_from_the_store_and_loses_nothing(
@@ -395,7 +396,7 @@ async def test_a_plugin_that_lags_far_behind_reads_from_the_store_and_loses_noth
         await run_jobs(kernel, 40)
         await until(lambda: kernel.is_idle)
 
-    assert positions(plugin.seen) == list(range(1, 244))
+    assert positions(plugin.seen) == list(range(1, 245))
     assert plugin.seen == gnomon_events
 
 
@@ -409,6 +410,7 @@ async def test_a_plugin_that_is_not_durable_begins_where_the_log_ended_before_th
 
     assert [(event.type, event.job_id) for event in witness.seen] == [
         ("kernel_started", ""),
+        ("kernel_led", ""),
         ("job_added", "new"),
         ("kernel_stopped", ""),
     ]
@@ -442,7 +444,7 @@ async def test_a_durable_plugin_that_is_installed_later_sees_the_log_from_its_be
         await until(lambda: kernel.is_idle)
 
     assert plugin.seen == gnomon_events
-    assert plugin.replayed == list(range(1, 13))
+    assert plugin.replayed == list(range(1, 14))
 
 
 async def test_a_durable_plugin_goes_on_where_it_was(gnomon_kernel: Make, gnomon_events: EventList) -> None:
@@ -530,7 +532,7 @@ async def test_a_lifespan_is_entered_before_the_first_event_and_left_after_the_l
         await run_jobs(kernel, 1)
 
     first, *told, last = log
-    assert told == ["kernel_started", "job_added", "scheduled", "started", "succeeded", "kernel_stopped"]
+    assert told == ["kernel_started", "kernel_led", "job_added", "scheduled", "started", "succeeded", "kernel_stopped"]
     assert (first, last) == ("entered with ['job']", "left")
 
 
