@@ -148,7 +148,9 @@ class SpoolingWriter:
         if self._deposed is not None:
             is_ours = isinstance(self._deposed, LostEventsError)
             state: Literal["degraded", "lost"] = "degraded" if is_ours else "lost"
-            return StoreHealth(state, str(self._deposed), self._spool.events, accepts_runs=False)
+            return StoreHealth(
+                state, str(self._deposed), self._spool.events, accepts_runs=False, has_other_leader=not is_ours
+            )
         if self._holds and (self._since is not None or not self._lease.is_trusted):
             return StoreHealth("degraded", self._reason_to_hold(), self._spool.events, accepts_runs=False)
         if self._spool.is_empty and self._filer.problem is not None:

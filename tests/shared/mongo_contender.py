@@ -1,8 +1,9 @@
-"""A process that leads a log in MongoDB whenever it can; tests cut, delay, stop and kill it.
+"""A process whose kernel leads a log in MongoDB where nobody does, else follows; tests cut, delay, stop and kill it.
 
 Usage: python mongo_contender.py URI DATABASE NAME SPOOL NOTES LEASE_S SKEW_S
 
-It appends what it does to the file NOTES: each body that begins, and each event that was acknowledged.
+It appends what it does to the file NOTES: each body that begins, each event that was acknowledged while it led, each
+event that a viewer in it saw in any role, and each order that it had an answer to.
 """
 
 from __future__ import annotations
@@ -19,12 +20,12 @@ from gnomon import Context, Job, Kernel
 from gnomon.clock import SystemClock
 from gnomon.domain.events import Event
 from gnomon.durations import Duration
-from gnomon.errors import GnomonError, StoreInUseError
+from gnomon.errors import GnomonError
 from gnomon.hookspecs import hookimpl
-from gnomon_mongo import MongoStore, lease, lease_holder
+from gnomon_mongo import MongoStore, lease_holder
 from gnomon_mongo.drivers import Driver
 
-HEALTH_INTERVAL_S = 0.1
+ORDER_INTERVAL_S = 0.3
 
 
 class SkewedClock(SystemClock):
@@ -63,6 +64,19 @@ class Notes:
         self.write("acknowledged", event.position, event.stream, event.type)
 
 
+class Viewer:
+    """Sees every event once, whoever leads."""
+
+    role = "everywhere"
+
+    def __init__(self, notes: Notes) -> None:
+        self._notes = notes
+
+    @hookimpl
+    def on_event(self, event: Event) -> None:
+        self._notes.write("saw", event.position)
+
+
 def jobs(notes: Notes) -> list[Job]:
     async def quick(context: Context) -> None:
         notes.write("began", context.execution_id)
@@ -72,34 +86,36 @@ def jobs(notes: Notes) -> list[Job]:
         await asyncio.sleep(0.3)
         return "done"
 
+    async def ordered(context: Context) -> None:
+        notes.write("began", context.execution_id)
+
     often = {"quick": (quick, 0.2), "slow": (slow, 0.5)}
-    return [Job(id=name, func=func, every=Duration(seconds=s), overlap="queue") for name, (func, s) in often.items()]
+    timed = [Job(id=name, func=func, every=Duration(seconds=s), overlap="queue") for name, (func, s) in often.items()]
+    return [*timed, Job(id="ordered", func=ordered, overlap="queue")]
 
 
-async def lead(uri: str, database: str, notes: Notes, spool: str, lease_s: float, clock: SkewedClock) -> None:
-    """Lead once, until the log is lost."""
+async def take_part(uri: str, database: str, notes: Notes, spool: str, lease_s: float, clock: SkewedClock) -> None:
+    """Lead or follow, and order runs, until the process ends."""
     limits = {"timeout": timedelta(seconds=lease_s / 2), "patience": timedelta(0), "lease": timedelta(seconds=lease_s)}
     store = MongoStore(uri, database, driver=Driver("pymongo"), spool=spool, **limits)  # type: ignore[arg-type]
-    kernel = Kernel(store=store, jobs=jobs(notes), plugins=[notes], clock=clock, node=notes.name, drain=timedelta(0))
+    plugins = {"notes": notes, "viewer": Viewer(notes)}
+    kernel = Kernel(store=store, jobs=jobs(notes), plugins=plugins, clock=clock, node=notes.name, drain=timedelta(0))
     async with kernel:
-        notes.write("leads")
         while True:
-            if kernel.health().state == "deposed":
-                return
-            await asyncio.sleep(HEALTH_INTERVAL_S)
+            try:
+                notes.write("ordered", (await kernel.trigger("ordered")).execution.id)
+            except GnomonError as exc:
+                notes.write("refused", type(exc).__name__, str(exc))
+            await asyncio.sleep(ORDER_INTERVAL_S)
 
 
 async def main(uri: str, database: str, name: str, spool: str, path: str, lease_s: str, skew_s: str) -> None:
-    describe = lease_holder.describe_process
-    for module in (lease, lease_holder):
-        setattr(module, "describe_process", lambda: describe() | {"place": None})  # noqa: B010 - as on another machine
+    setattr(lease_holder, "_place", lambda _: None)  # noqa: B010 - as on another machine
     clock = SkewedClock(float(skew_s))
     for number in range(10_000):
         notes = Notes(Path(path), f"{name}.{os.getpid()}.{number}")
         try:
-            await lead(uri, database, notes, spool, float(lease_s), clock)
-        except StoreInUseError:
-            await asyncio.sleep(0.2)
+            await take_part(uri, database, notes, spool, float(lease_s), clock)
         except GnomonError as exc:
             notes.write("failed", str(exc))
             await asyncio.sleep(0.2)

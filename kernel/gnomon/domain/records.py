@@ -158,13 +158,15 @@ class StoreHealth(msgspec.Struct, frozen=True):
 
     A degraded store keeps events safe, but not yet in their final place: `backlog` counts those, `problem` has the
     cause. With `accepts_runs` false it has room only for the ends of running executions, and no body may be started.
-    A lost one can never write to its log again: another file is in its place, or another process owns it.
+    A lost one can never write to its log again: another file is in its place, or another process owns it, which this
+    one may follow (`has_other_leader`).
     """
 
     state: Literal["healthy", "degraded", "lost"] = "healthy"
     problem: str | None = None
     backlog: int = 0
     accepts_runs: bool = True
+    has_other_leader: bool = False
 
 
 class LogHolder(msgspec.Struct, frozen=True):

@@ -186,7 +186,8 @@ class Leader(KernelQueries, OperatorCommands, AttachmentCommands):
     @property
     def is_deposed(self) -> bool:
         """Whether another kernel has the log now, so that this one may follow it. Nobody follows a log that is lost."""
-        return self._journal.state == "deposed" and health_of(self._store).state != "lost"
+        store = health_of(self._store)
+        return self._journal.state == "deposed" and (store.state != "lost" or store.has_other_leader)
 
     async def _start(self, resources: contextlib.AsyncExitStack) -> None:
         """Start the components; what each needs at the end goes onto the stack, which is unwound in reverse order."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from gnomon.domain.records import StoreHealth
 from gnomon.plugins.calls import describe
 from gnomon.ports import Store
@@ -16,6 +18,6 @@ def health_of(store: Store) -> StoreHealth:
             raise TypeError(f"expected a StoreHealth, got {safe_repr(health)}")
         if health.problem is None:
             return health
-        return StoreHealth(health.state, exact(health.problem), health.backlog, accepts_runs=health.accepts_runs)
+        return msgspec.structs.replace(health, problem=exact(health.problem))
     except BaseException as exc:  # noqa: BLE001 - see above
         return StoreHealth("degraded", f"the store {store.name} cannot report its health: {describe(exc)}")
