@@ -51,8 +51,13 @@ class LateEnds:
     async def merge(self) -> None:
         """Record the late ends that are there; DeposedError if this kernel does not lead any more."""
         while ends := await self._store.late_ends():
+            recorded: set[str] = set()
             for end in ends:
+                if end.stream in recorded:  # what was recorded is not in the history before it is durable
+                    await asyncio.shield(self._journal.durable())
+                    recorded.clear()
                 await self._record(end)
+                recorded.add(end.stream)
             await asyncio.shield(self._journal.durable())
             await self._store.forget_late_ends(ends)
 
