@@ -191,7 +191,7 @@ async def test_an_end_that_outlived_its_kernel_is_the_end_of_the_run_where_nobod
 ) -> None:
     bodies = Bodies()
     store = make_far_store()
-    kernel = await Kernel(store=store, jobs=bodies.jobs(), drain=timedelta(0)).__aenter__()
+    kernel = await Kernel(store=store, jobs=bodies.jobs(), drain=timedelta(0), role="leader").__aenter__()
     slow = (await kernel.trigger("slow")).execution.id
     await eventually(lambda: bodies.began == [slow])
     proxy.part()
