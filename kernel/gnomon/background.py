@@ -138,6 +138,8 @@ class BackgroundKernel:
     # --- jobs ---
 
     jobs = _blocking(KernelApi.jobs)
+    kernels = _blocking(KernelApi.kernels)
+    report_member = _blocking(KernelApi.report_member)
     job = _blocking(KernelApi.job)
     add_job = _blocking(KernelApi.add_job)
     add_jobs = _blocking(KernelApi.add_jobs)

@@ -149,7 +149,7 @@ async def lose_answers(leader: Contender, replaced: Callable[[], Awaitable[None]
 
 
 async def delay(leader: Contender, replaced: Callable[[], Awaitable[None]]) -> None:
-    """Let every answer take longer than the limit of a write, and arrive nevertheless."""
+    """Delay every answer by more than the limit of a write; it arrives nevertheless."""
     leader.proxy.delay_s = LEASE_S
     await replaced()
     leader.proxy.delay_s = 0.0

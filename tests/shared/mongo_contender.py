@@ -65,7 +65,7 @@ class Notes:
 
 
 class Viewer:
-    """Sees every event once, whoever leads."""
+    """Sees every event once, in every role of its kernel."""
 
     role = "everywhere"
 
