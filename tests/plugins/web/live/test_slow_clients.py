@@ -73,7 +73,7 @@ async def test_clients_that_never_read_cost_little_and_the_others_get_everything
         for path in paths * 3:
             await stack.enter_async_context(deaf(site.web.url, path))
         readers = [await stack.enter_async_context(site.open(paths[0])) for _ in range(10)]
-        reading = [asyncio.create_task(reader.events(3 * 400 + 2)) for reader in readers]
+        reading = [asyncio.create_task(reader.events(3 * 400 + 3)) for reader in readers]
 
         await flood(site, 400, 4_000)
         seen = [[event["position"] for event in await task] for task in reading]
@@ -93,13 +93,13 @@ async def test_a_client_that_neither_reads_nor_answers_pings_is_disconnected(
     async with serve(SWALLOW) as site, site.open("/ws/events?after=0") as reader:
         monkeypatch.setattr(websocket, "PEER_TIMEOUT_S", 0.6)  # with the next one; the reader has it as it was
         async with deaf(site.web.url, "/ws/events?after=0"):
-            reading = asyncio.create_task(reader.events(3 * 200 + 2))
+            reading = asyncio.create_task(reader.events(3 * 200 + 3))
             await flood(site, 200, 4_000)
             seen = await reading
 
             await eventually(lambda: site.live.count == 1)
 
-    assert len(seen) == 3 * 200 + 2
+    assert len(seen) == 3 * 200 + 3
 
 
 async def test_a_reader_that_was_asleep_gets_everything_at_its_own_pace(serve: Any) -> None:
@@ -108,7 +108,7 @@ async def test_a_reader_that_was_asleep_gets_everything_at_its_own_pace(serve: A
 
         seen = await reader.events(site.head)
 
-    assert [event["position"] for event in seen] == list(range(1, 3 * 300 + 3))
+    assert [event["position"] for event in seen] == list(range(1, 3 * 300 + 4))
 
 
 async def test_connections_beyond_the_limit_are_refused(serve: Any) -> None:
