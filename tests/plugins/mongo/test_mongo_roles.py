@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import signal
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -20,6 +19,8 @@ from gnomon_mongo.drivers import Client, Driver
 from gnomon_mongo.lease import Lease
 from gnomon_mongo.lease_watch import LeaseWatch
 from gnomon_mongo.server import Server
+from log_holder import holding
+from moved_clock import Hand
 
 MakeStore = Callable[..., MongoStore]
 ELSEWHERE = {"_id": "writer", "token": "theirs", "epoch": 3, "renewals": 8, "node": "b", "pid": 7, "place": "b"}
@@ -40,16 +41,6 @@ class CountingDriver(Driver):
     async def close(self, client: Client) -> None:
         await super().close(client)
         self.open -= 1
-
-
-class Hand:
-    """A clock that a test moves."""
-
-    def __init__(self) -> None:
-        self.time = 1000.0
-
-    def __call__(self) -> float:
-        return self.time
 
 
 @pytest.fixture
@@ -215,14 +206,8 @@ asyncio.run(main())
 @pytest.fixture
 def holder(server_uri: str, database: Any, settings: dict[str, Any]) -> Iterator[subprocess.Popen[str]]:
     """Provide a process that leads, with the configuration of the test's own stores."""
-    command = [sys.executable, "-c", HOLDER, server_uri, database.name, str(settings["spool"])]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    assert process.stdout.readline() == "open\n"
-    yield process
-    process.kill()
-    process.wait()
-    process.stdout.close()
+    with holding(HOLDER, server_uri, database.name, str(settings["spool"])) as process:
+        yield process
 
 
 async def test_a_stopped_process_does_not_keep_another_one_of_its_configuration_from_leading(

@@ -7,7 +7,6 @@ import os
 import re
 import socket
 import subprocess
-import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -23,6 +22,7 @@ from gnomon.errors import ConfigError, DeposedError, NoLogError, StoreError, Sto
 from gnomon.testing.histories import append, scheduled, succeeded
 from gnomon_mongo import MongoPlugin, MongoStore, lease, schema
 from gnomon_mongo.drivers import Driver
+from log_holder import holding
 
 MakeStore = Callable[..., MongoStore]
 SET_NAME = "secantus"  # of the daemon, which says that it is a replica set of one
@@ -328,14 +328,8 @@ asyncio.run(main())
 def held_elsewhere(server_uri: str, database: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """Provide a process that has the log open."""
     spool = tmp_path_factory.mktemp("holder") / "spool.db"
-    command = [sys.executable, "-c", HOLDER, server_uri, database.name, str(spool)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    assert process.stdout.readline() == "open\n"
-    yield process
-    process.kill()
-    process.wait()
-    process.stdout.close()
+    with holding(HOLDER, server_uri, database.name, str(spool)) as process:
+        yield process
 
 
 async def test_a_second_writer_is_told_who_the_first_one_is(make_store: MakeStore, held_elsewhere: Any) -> None:

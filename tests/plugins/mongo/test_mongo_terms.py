@@ -23,6 +23,7 @@ from gnomon_mongo.fence import Term
 from gnomon_mongo.lease import CutOff, Lease
 from gnomon_mongo.lease_clock import lease_clock
 from gnomon_mongo.server import Server
+from moved_clock import Hand
 from servers import eventually
 
 MakeStore = Callable[..., MongoStore]
@@ -33,16 +34,6 @@ MakeLease = Callable[..., Lease]
 def driver() -> Driver:
     """Nothing here is about the driver."""
     return Driver("pymongo")
-
-
-class Hand:
-    """A clock that a test moves."""
-
-    def __init__(self) -> None:
-        self.time = 1000.0
-
-    def __call__(self) -> float:
-        return self.time
 
 
 @pytest.fixture
