@@ -104,6 +104,15 @@ def read_regular(path: Path) -> bytes:
         return content.read()
 
 
+def file_identity(path: Path) -> tuple[int, int] | None:
+    """Return the device and the number of a file, which another file at its path does not have; None for no file."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
 def _writers(found: os.stat_result) -> str:
     if found.st_mode & stat.S_IWOTH:
         return "every user"

@@ -330,7 +330,7 @@ class Kernel(PassedCalls):
     @property
     def is_idle(self) -> bool:
         """Whether nothing is due or being written and plugins have handled everything; bodies may be running."""
-        return self.part.is_idle and self._companions.is_idle
+        return self.part.is_idle
 
     @property
     def in_threads(self) -> set[str]:

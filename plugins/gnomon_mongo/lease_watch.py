@@ -1,8 +1,7 @@
 """What this process has seen of the row of the leader, on its own clock: for how long it is unchanged, and who is free.
 
-Every reader of the row notes it here: a campaign, a follower that waits to lead, and the tail of a follower, which
-reads the row together with the head of the log. A follower whose tail runs therefore sends nothing for elections, and
-still notices within one step of its tail that the leader has released its term.
+Every reader of the row notes it here: a campaign, a follower that waits to lead, and each question about the head of
+the log, which is read together with the row.
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from gnomon.files import file_identity
 from gnomon_sqlite.wal_check import WalCheck
 
 INTERVAL_S = 0.5
@@ -77,7 +78,7 @@ class FileWatch:
         return self._wal.pages
 
     def _replaced(self) -> str:
-        now, ours = _identity(self._path), os.fstat(self._database)
+        now, ours = file_identity(self._path), os.fstat(self._database)
         if now is None:
             return f"the log {self._path} was deleted or moved while it was open"
         if now != (ours.st_dev, ours.st_ino):
@@ -99,14 +100,6 @@ class FileWatch:
             return f"the log {self._path} was truncated while it was open"
         self._size = max(size, 0)
         return ""
-
-
-def _identity(path: Path) -> tuple[int, int] | None:
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino
 
 
 def _low_space(path: Path, free: int, min_free: int) -> str:

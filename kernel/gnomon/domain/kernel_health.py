@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final, Literal
 
 import msgspec
@@ -31,6 +32,11 @@ class PluginHealth(msgspec.Struct, frozen=True):
     delivered: int
     failures: int
     problem: str | None
+
+
+def plugin_problems(plugins: Iterable[PluginHealth]) -> dict[str, str]:
+    """Return a sentence for each plugin that needs attention, by component."""
+    return {f"plugin {one.name}": one.problem or one.state for one in plugins if one.state in NEEDS_ATTENTION}
 
 
 class GroupHealth(msgspec.Struct, frozen=True):

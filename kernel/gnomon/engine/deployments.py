@@ -19,7 +19,7 @@ import msgspec
 from gnomon.domain.events import KernelLed
 from gnomon.domain.job_state import JobState
 from gnomon.engine.logged_jobs import LoggedJobs
-from gnomon.errors import JobError
+from gnomon.errors import SHOWN_PROBLEMS, JobError
 from gnomon.jobs.registered import RegisteredJob
 from gnomon.logs import get_logger
 from gnomon.ports import Store
@@ -59,14 +59,15 @@ def next_mark(logged: DeploymentMark, digest: str) -> DeploymentMark:
 
 def decide_deployment(
     logged: DeploymentMark, seen: int | None, defined: list[RegisteredJob], states: Iterable[JobState]
-) -> tuple[DeploymentMark, list[RegisteredJob]]:
-    """Return the deployment that counts from now on and its jobs, for a process with these definitions.
+) -> tuple[DeploymentMark, list[RegisteredJob] | None]:
+    """Return the deployment that counts from now on, for a process with these definitions.
 
-    `seen` is the number that the process knew, None at its start; JobError where it cannot build the jobs of the log.
+    The jobs are those of the log, where they replace the ones of the process, else None. `seen` is the number that the
+    process knew, None at its start; JobError where it cannot build the jobs of the log.
     """
     own = digest_of(defined)
     if seen is None or logged.number <= seen or logged.digest == own:
-        return next_mark(logged, own), defined
+        return next_mark(logged, own), None
     log.warning("the definitions of the log are newer than those of this process: they stay", deployment=logged.number)
     return logged, _jobs_of_log(states, defined)
 
@@ -75,7 +76,7 @@ def _jobs_of_log(states: Iterable[JobState], defined: Iterable[RegisteredJob]) -
     jobs = [job for state, job in LoggedJobs(defined).of(states) if state.origin not in {"api", "attached"}]
     broken = {job.job.id: job.problem for job in jobs if job.problem is not None}
     if broken:
-        named = "; ".join(f"{job_id}: {problem}" for job_id, problem in list(broken.items())[:5])
+        named = "; ".join(f"{job_id}: {problem}" for job_id, problem in list(broken.items())[:SHOWN_PROBLEMS])
         raise JobError(
             "this process has older definitions than the log, and cannot lead with those of the log, because it cannot "
             f"build {len(broken):,} of their jobs ({named}): start it again with the present code"

@@ -69,7 +69,7 @@ class KernelFacts:
             why=why,
             deployment=mark.number,
             digest=mark.digest,
-            versions=software_versions(),
+            versions=self._software,
         )
 
     @property

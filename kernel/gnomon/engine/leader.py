@@ -317,7 +317,7 @@ class Leader(KernelQueries, OperatorCommands, AttachmentCommands):
         logged = await read_deployment(self._store, self.clock.now())
         seen, states = self.seen_deployment, self._journal.jobs.values()
         self._deployment, jobs = decide_deployment(logged, seen, self.defined_jobs, states)
-        if self._deployment == logged:
+        if jobs is not None:
             self._jobs.replace_defined(jobs)
         self._facts.led("start" if seen is None else "take_over", self._deployment)
 

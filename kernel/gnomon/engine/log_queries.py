@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Callable, Coroutine
+from abc import abstractmethod
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from gnomon.api import KernelApi
@@ -14,7 +15,7 @@ from gnomon.domain.execution import Execution
 from gnomon.domain.parameter_checks import Parameters
 from gnomon.domain.progress import Timing
 from gnomon.domain.records import ActionPage, ActionQuery, Checkpoint, ExecutionQuery, Page
-from gnomon.engine.given_values import ACT_TEXTS, expect_act_texts
+from gnomon.engine.given_values import ACT_TEXTS, expect_act_texts, expect_ids
 from gnomon.engine.loop_calls import NOT_RUNNING, call_on
 from gnomon.errors import GnomonError, UnknownExecutionError
 from gnomon.forks import forked_error
@@ -99,6 +100,44 @@ class LogQueries(KernelApi):
     @on_kernel_loop
     async def sleep(self, seconds: float) -> None:
         await self.clock.sleep(seconds)
+
+    @on_kernel_loop
+    async def wait(self, execution_id: str) -> Execution:
+        ended = await self._end_of(execution_id)
+        await self._durable()
+        return ended
+
+    @on_kernel_loop
+    async def wait_many(self, execution_ids: Iterable[str]) -> list[Execution]:
+        wanted = list(execution_ids)
+        expect_ids(wanted, "execution_ids")  # those of an iterator, too
+        ended = [await self._end_of(execution_id) for execution_id in wanted]
+        await self._durable()
+        return ended
+
+    async def _end_of(self, execution_id: str) -> Execution:
+        """Wait until a run has ended, and return it; its end may not be durable yet.
+
+        One that is snoozed has not had its outcome: this waits for the run that takes its place.
+        """
+        ended = await self._own_end_of(execution_id)
+        while ended.snoozed_to is not None:
+            ended = await self._own_end_of(ended.snoozed_to)
+        return ended
+
+    @on_kernel_loop
+    async def end_of(self, execution_id: str) -> Execution:
+        """Wait until this very run has ended, also by a snooze, and return it."""
+        ended = await self._own_end_of(execution_id)
+        await self._durable()
+        return ended
+
+    @abstractmethod
+    async def _own_end_of(self, execution_id: str) -> Execution:
+        """Wait until this very run has ended, and return it; its end may not be durable yet."""
+
+    async def _durable(self) -> None:
+        """Return when what was answered is durable: what a log has is, and a kernel that writes one waits for it."""
 
     async def _find(self, execution_id: str) -> Execution | None:
         if not is_writable(execution_id):  # no store has such an id, and some cannot be asked for it

@@ -1,4 +1,4 @@
-"""Plugins that come and go while the kernel runs, such as a web application that another program serves."""
+"""The commands for plugins that come and go while a kernel leads, and for those that load their configs again."""
 
 from __future__ import annotations
 
@@ -9,10 +9,7 @@ import msgspec
 
 from gnomon.engine.components import KernelComponents
 from gnomon.engine.log_queries import on_kernel_loop
-from gnomon.errors import PluginError
-
-STOP_LIMIT_S = 10.0
-"""Seconds in which a plugin that is removed may handle what is left, and leave its lifespan."""
+from gnomon.plugins.added_plugins import add_plugin, remove_plugin
 
 
 class PluginCommands(KernelComponents):
@@ -25,23 +22,12 @@ class PluginCommands(KernelComponents):
         It receives the events from now on. PluginError for one that cannot be added, or that guards, provides a store
         or registers jobs: such a plugin is given to the kernel before the start.
         """
-        added = self.plugins.add(plugin, name)
-        try:
-            for hook in ("guard", "register_store", "register_jobs"):
-                if added.observers(hook):
-                    raise PluginError(added.name, f"has {hook}, so it is given to the kernel before the start")
-            await self._dispatcher.add(added)
-        except BaseException:
-            await self._dispatcher.remove(added.name, STOP_LIMIT_S)
-            self.plugins.remove(added.name)
-            raise
-        return added.name
+        return await add_plugin(self.plugins, lambda _: self._dispatcher, plugin, name)
 
     @on_kernel_loop
     async def remove_plugin(self, name: str, /) -> None:
         """Remove a plugin that was added at run time, when it has left its lifespan; does nothing for another name."""
-        if await self._dispatcher.remove(name, STOP_LIMIT_S):
-            self.plugins.remove(name)
+        await remove_plugin(self.plugins, self._dispatcher, name)
 
     async def reload_plugins(self, configs: Mapping[str, msgspec.Struct]) -> dict[str, frozenset[str]]:
         """Pass new configs to running plugins; return the keys that they have applied, by plugin.

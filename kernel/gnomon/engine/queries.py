@@ -7,7 +7,7 @@ from typing import Any
 
 from gnomon.api import JobView, LiveRun
 from gnomon.domain.job_preview import JobPreview
-from gnomon.domain.kernel_health import NEEDS_ATTENTION, Health
+from gnomon.domain.kernel_health import Health, plugin_problems
 from gnomon.domain.kernel_member import KernelMember
 from gnomon.domain.own_copies import own_value, own_view
 from gnomon.domain.records import JournalState, LogLine
@@ -77,7 +77,7 @@ class KernelQueries(KernelComponents):
         if (held := self._hold.problem) is not None:
             problems["hold"] = held
         plugins = [*self._dispatcher.health(), *self._companions.health()]
-        problems |= {f"plugin {one.name}": one.problem or one.state for one in plugins if one.state in NEEDS_ATTENTION}
+        problems |= plugin_problems(plugins)
         return Health(
             state="degraded" if problems and store_state == "healthy" else store_state,
             problem="; ".join(filter(None, (store_problem, *problems.values()))) or None,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from datetime import datetime
 from typing import Any
@@ -18,7 +18,7 @@ from gnomon.domain.run_order import RunOrder, WhenFull
 from gnomon.domain.secret_references import escaped
 from gnomon.engine.components import KernelComponents
 from gnomon.engine.debounces import key_of
-from gnomon.engine.given_values import expect_ids, expect_order
+from gnomon.engine.given_values import expect_order
 from gnomon.engine.idempotency import check_key, check_repeated, request_digest, reused_key
 from gnomon.engine.log_queries import on_kernel_loop
 from gnomon.engine.refused_acts import refusable
@@ -117,37 +117,6 @@ class RunCommands(KernelComponents):
         if problems:
             raise RunOrdersError(problems, len(orders))
         return await self._accept_all(checked, actor, when_full)
-
-    @on_kernel_loop
-    async def wait(self, execution_id: str) -> Execution:
-        ended = await self._end_of(execution_id)
-        await self._durable()
-        return ended
-
-    @on_kernel_loop
-    async def wait_many(self, execution_ids: Iterable[str]) -> list[Execution]:
-        wanted = list(execution_ids)
-        expect_ids(wanted, "execution_ids")  # those of an iterator, too
-        ended = [await self._end_of(execution_id) for execution_id in wanted]
-        await self._durable()
-        return ended
-
-    async def _end_of(self, execution_id: str) -> Execution:
-        """Wait until a run has ended, and return it; its end may not be durable yet.
-
-        One that is snoozed has not had its outcome: this waits for the run that takes its place.
-        """
-        ended = await self._own_end_of(execution_id)
-        while ended.snoozed_to is not None:
-            ended = await self._own_end_of(ended.snoozed_to)
-        return ended
-
-    @on_kernel_loop
-    async def end_of(self, execution_id: str) -> Execution:
-        """Wait until this very run has ended, also by a snooze, and return it."""
-        ended = await self._own_end_of(execution_id)
-        await self._durable()
-        return ended
 
     async def _own_end_of(self, execution_id: str) -> Execution:
         view = self._journal.live.get(execution_id) or self._journal.ended.get(execution_id)

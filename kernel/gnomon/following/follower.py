@@ -11,12 +11,11 @@ from gnomon.api import JobView
 from gnomon.domain.events import Event, Hold, KernelHeld, KernelReleased
 from gnomon.domain.execution import Execution
 from gnomon.domain.job_state import JobState
-from gnomon.domain.kernel_health import NEEDS_ATTENTION, Health
+from gnomon.domain.kernel_health import Health, plugin_problems
 from gnomon.domain.kernel_member import KernelMember
 from gnomon.domain.own_copies import own_value
 from gnomon.domain.records import ExecutionQuery, LogLine
 from gnomon.engine.deployments import read_deployment
-from gnomon.engine.given_values import expect_ids
 from gnomon.engine.kernel_hold import KernelHold, read_hold
 from gnomon.engine.kernel_settings import KernelSettings
 from gnomon.engine.log_queries import on_kernel_loop
@@ -28,8 +27,10 @@ from gnomon.following.passed_orders import PassedOrders
 from gnomon.jobs.parameters import parameters_schema
 from gnomon.jobs.registered import RegisteredJob, own_job
 from gnomon.logs import get_logger
+from gnomon.plugins.added_plugins import add_plugin, remove_plugin
 from gnomon.plugins.companions import Companions
-from gnomon.plugins.plugin_set import PluginSet
+from gnomon.plugins.dispatcher import Dispatcher
+from gnomon.plugins.plugin_set import Plugin, PluginSet
 from gnomon.ports import OrderChannel, Store
 from gnomon.safe_text import safe_repr
 from gnomon.stores.log_identity import read_log_id
@@ -40,8 +41,6 @@ log = get_logger("gnomon.following")
 
 MOST_LIVE = 10_000
 """Runs that have not ended which a list of jobs names, at most."""
-STOP_LIMIT_S = 10.0
-"""Seconds in which a plugin that is removed may handle what is left, and leave its lifespan."""
 
 
 class Follower(PassedOrders):
@@ -135,28 +134,13 @@ class Follower(PassedOrders):
         return await self._store.log(execution_id, after, limit) if is_writable(execution_id) else []
 
     @on_kernel_loop
-    async def wait(self, execution_id: str) -> Execution:
-        return await self._end_of(execution_id)
-
-    @on_kernel_loop
-    async def wait_many(self, execution_ids: Iterable[str]) -> list[Execution]:
-        wanted = list(execution_ids)
-        expect_ids(wanted, "execution_ids")  # those of an iterator, too
-        return [await self._end_of(execution_id) for execution_id in wanted]
-
-    @on_kernel_loop
-    async def end_of(self, execution_id: str) -> Execution:
-        """Wait until this very run has ended, also by a snooze, and return it."""
-        return await self._own_end_of(execution_id)
-
-    @on_kernel_loop
     async def kernels(self) -> list[KernelMember]:
         return await self._reports.members()
 
     def health(self) -> Health:
         self.expect_own_process()
         plugins = self._companions.health()
-        problems = {f"plugin {one.name}": one.problem or one.state for one in plugins if one.state in NEEDS_ATTENTION}
+        problems = plugin_problems(plugins)
         if (held := self._hold.problem) is not None:
             problems["hold"] = held
         if self._reports.problem is not None:
@@ -191,35 +175,27 @@ class Follower(PassedOrders):
     @on_kernel_loop
     async def add_plugin(self, plugin: Any, /, name: str | None = None) -> str:
         """See `Kernel.add_plugin`."""
-        added = self.plugins.add(plugin, name)
-        try:
-            for hook in ("guard", "register_store", "register_jobs"):
-                if added.observers(hook):
-                    raise PluginError(added.name, f"has {hook}, so it is given to the kernel before the start")
-            if added.role != "everywhere":
-                raise PluginError(
-                    added.name,
-                    "lives with the leader, and this kernel follows another one: add it there, or give it the "
-                    'attribute role = "everywhere"',
-                )
-            await self._companions.add(added)
-        except BaseException:
-            await self._companions.remove(added.name, STOP_LIMIT_S)
-            self.plugins.remove(added.name)
-            raise
-        return added.name
+        return await add_plugin(self.plugins, self._dispatcher_of, plugin, name)
 
     @on_kernel_loop
     async def remove_plugin(self, name: str, /) -> None:
         """See `Kernel.remove_plugin`."""
-        if await self._companions.remove(name, STOP_LIMIT_S):
-            self.plugins.remove(name)
+        await remove_plugin(self.plugins, self._companions, name)
 
     # --- inside ---
 
     def abandon(self, parent: int) -> None:
         """Forget that the kernel runs: this process was forked from the one in which it does."""
         self._parent, self.loop = parent, None
+
+    def _dispatcher_of(self, plugin: Plugin) -> Dispatcher:
+        if plugin.role == "everywhere":
+            return self._companions
+        raise PluginError(
+            plugin.name,
+            "lives with the leader, and this kernel follows another one: add it there, or give it the attribute "
+            'role = "everywhere"',
+        )
 
     def _publish(self, events: Sequence[Event]) -> None:
         for event in events:
@@ -254,13 +230,6 @@ class Follower(PassedOrders):
             source=registered.defined_by,
             problem=state.problem or registered.problem,
         )
-
-    async def _end_of(self, execution_id: str) -> Execution:
-        """Wait until a run, or the last that it snoozes to, has ended."""
-        ended = await self._own_end_of(execution_id)
-        while ended.snoozed_to is not None:
-            ended = await self._own_end_of(ended.snoozed_to)
-        return ended
 
     async def _own_end_of(self, execution_id: str) -> Execution:
         while True:

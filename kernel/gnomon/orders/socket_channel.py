@@ -32,7 +32,7 @@ import msgspec
 
 from gnomon.domain.orders import Answer, Order
 from gnomon.errors import GnomonError, NoLeaderError, OrderLostError
-from gnomon.files import other_writers
+from gnomon.files import file_identity, other_writers
 from gnomon.forks import closed_in_children
 from gnomon.json_depth import MAX_DEPTH
 from gnomon.logs import get_logger
@@ -112,13 +112,13 @@ class SocketChannel(OrderChannel):
             )
             yield
             return
-        bound = _identity(self.path)
+        bound = file_identity(self.path)
         try:
             with closed_in_children(listener.fileno()):
                 yield
         finally:
             if os.getpid() == process:  # else the socket is that of the parent
-                if _identity(self.path) == bound:  # else that of a kernel whose log is now at this path
+                if file_identity(self.path) == bound:  # else that of a kernel whose log is now at this path
                     self.path.unlink(missing_ok=True)
                 listening.close()
                 await server.stop()
@@ -264,14 +264,6 @@ async def _discard(reader: asyncio.StreamReader) -> None:
 
 def _refused(problem: str) -> Answer:
     return Answer(error=written_error(GnomonError(problem)))
-
-
-def _identity(path: Path) -> tuple[int, int] | None:
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino
 
 
 def socket_path(log: Path) -> Path:
