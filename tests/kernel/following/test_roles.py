@@ -289,6 +289,25 @@ async def test_a_follower_without_a_log_says_so(tmp_path: Path, monkeypatch: pyt
             pass
 
 
+async def test_a_plugin_that_lives_everywhere_outlives_a_term_where_it_was_added_while_the_kernel_led(
+    tmp_path: Path,
+) -> None:
+    viewer = Viewer()
+    tick = Job(id="tick", func="time:time", every=Duration(milliseconds=50))
+    async with kernel_of(tmp_path, jobs=[tick]) as kernel:
+        await kernel.add_plugin(viewer, "viewer")
+        first = kernel._leader
+        await first._journal.lose("a test ended the term")
+        await until(lambda: kernel._leader is not first and has_role(kernel, "leader"))
+        head = kernel.health().position
+        await until(lambda: bool(viewer.positions) and viewer.positions[-1] > head + 5)
+
+        assert viewer.lives == 1
+        await kernel.remove_plugin("viewer")
+        assert "viewer" not in kernel.plugins
+    assert viewer.positions == list(range(viewer.positions[0], viewer.positions[0] + len(viewer.positions)))
+
+
 async def test_a_leader_that_was_deposed_leads_again_where_the_log_is_free(tmp_path: Path) -> None:
     viewer, recorder = Viewer(), Recorder()
     plugins = {"viewer": viewer, "recorder": recorder}
