@@ -10,7 +10,7 @@ import pytest
 
 from gnomon.ports import Store
 from gnomon.testing.contracts import StoreContract
-from gnomon_mongo import MongoStore, retention
+from gnomon_mongo import MongoStore, retention, spooling_writer
 from gnomon_mongo.drivers import Driver
 
 PATIENCE = timedelta(seconds=30)
@@ -19,9 +19,11 @@ PATIENCE = timedelta(seconds=30)
 
 @pytest.fixture(autouse=True)
 def deletions_are_not_spaced_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Small steps with long pauses, which have tests of their own, take minutes where the machine is busy."""
+    """Drop what has tests of its own: small steps, long pauses, and ten seconds of rest after slow appends."""
     monkeypatch.setattr(retention, "PAUSE_RATIO", 0.0)
     monkeypatch.setattr(retention, "STEP_S", 60.0)
+    monkeypatch.setattr(retention, "RECHECK_S", 0.02)
+    monkeypatch.setattr(spooling_writer, "SLOW_MEMORY_S", 0.0)
 
 
 class TestMongoStore(StoreContract):

@@ -14,13 +14,14 @@ from typing import Any
 import msgspec
 import pytest
 
+from fault_runs import rounds
 from gnomon.domain.execution import Execution
 from gnomon.domain.records import ExecutionQuery
 from gnomon.ports import Store
 from gnomon.testing import check_log
 from gnomon_mongo import MongoStore
 
-ROUNDS = 5
+ROUNDS = rounds(3, 15)
 IN_GOOD_TIMES, IN_THE_OUTAGE = 25, 40
 """Acknowledged appends before the next thing is killed."""
 
