@@ -371,19 +371,21 @@ class KernelApi(Protocol):
     async def checkpoint(self, name: str) -> Checkpoint | None:
         """Return the checkpoint that a plugin saved under that name, or None."""
 
-    async def save_checkpoint(self, name: str, checkpoint: Checkpoint) -> None:
-        """Save a plugin's view together with the position up to which it is folded.
+    async def save_checkpoint(self, name: str, checkpoint: Checkpoint, *, replaces: int | None = None) -> bool:
+        """Save a plugin's view together with the position up to which it is folded; return whether it was saved.
 
-        One with a lower position than the saved one is ignored. Begin `name` with the plugin's name.
+        One with a lower position than the saved one is not. Begin `name` with the plugin's name. A view that several
+        processes change names the position that it `replaces`, 0 for none: it is not saved where that is another now.
+        """
+
+    async def claim(self, name: str, *, limit: int = 1, period_s: float, undo: bool = False) -> float:
+        """Claim one of `limit` uses that a name has in a period, in all processes; return 0, or the seconds to wait.
+
+        The kernel that leads counts in memory: the next one begins at zero. `undo` gives the last use back.
         """
 
     async def record_access(self, fact: type[AccessFact], /, **facts: Any) -> None:
-        """Record a login, a logout or a refusal: `await kernel.record_access(LoggedIn, actor="ann", ...)`.
-
-        It is queued when this returns, and durable with the next commit. GnomonError where it cannot be written.
-        """
-
-    # --- the kernel itself ---
+        """Record a login, a logout or a refusal: `await kernel.record_access(LoggedIn, actor="ann", ...)`."""
 
     def health(self) -> Health:
         """Return the kernel's health, from memory; may be called in any thread and before the start."""

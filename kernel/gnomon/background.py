@@ -185,6 +185,7 @@ class BackgroundKernel:
     actions = _blocking(KernelApi.actions)
     checkpoint = _blocking(KernelApi.checkpoint)
     save_checkpoint = _blocking(KernelApi.save_checkpoint)
+    claim = _blocking(KernelApi.claim)
     record_access = _blocking(KernelApi.record_access)
 
     sleep = _blocking(KernelApi.sleep)

@@ -54,6 +54,7 @@ GIVEN: dict[str, Any] = {
     "task_id": "job",
     "execution_ids": [],
     "name": "view",
+    "period_s": 60.0,
     "message": "text",
     "kind": "text",
     "seconds": 0,

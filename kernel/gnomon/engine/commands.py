@@ -8,16 +8,16 @@ from typing import Any
 from gnomon.domain.events import AccessFact, FailedReason, Hidden
 from gnomon.domain.execution import Execution
 from gnomon.domain.own_copies import own_view
-from gnomon.domain.records import Checkpoint
 from gnomon.engine.job_lists import JobLists
 from gnomon.engine.log_queries import on_kernel_loop
 from gnomon.engine.plugin_commands import PluginCommands
 from gnomon.engine.refused_acts import refusable
 from gnomon.engine.run_commands import RunCommands
+from gnomon.engine.shared_values import SharedValues
 from gnomon.errors import ExecutionOverError, ExecutionRunningError
 
 
-class KernelCommands(JobLists, RunCommands, PluginCommands):
+class KernelCommands(JobLists, RunCommands, PluginCommands, SharedValues):
     """The part of KernelApi that changes something; see there for each method."""
 
     _hide_lock: asyncio.Lock
@@ -106,7 +106,4 @@ class KernelCommands(JobLists, RunCommands, PluginCommands):
     @on_kernel_loop
     async def record_access(self, fact: type[AccessFact], /, **facts: Any) -> None:
         self._facts.record(fact, day=f"{self.clock.now():%Y-%m-%d}", **facts)
-
-    @on_kernel_loop
-    async def save_checkpoint(self, name: str, checkpoint: Checkpoint) -> None:
-        await self._store.save_checkpoint(name, checkpoint)
+        await self._durable()

@@ -98,6 +98,7 @@ class PassedCalls(KernelApi):
     actions = _question(KernelApi.actions)
     checkpoint = _question(KernelApi.checkpoint)
     save_checkpoint = _order(KernelApi.save_checkpoint)
+    claim = _order(KernelApi.claim)
     record_access = _order(KernelApi.record_access)
     kernels = _question(KernelApi.kernels)
     report_member = _order(KernelApi.report_member)

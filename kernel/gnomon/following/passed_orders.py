@@ -71,6 +71,7 @@ class PassedOrders(LogQueries):
     hide = _passed(KernelApi.hide)
     remove_job = _passed(KernelApi.remove_job)
     save_checkpoint = _passed(KernelApi.save_checkpoint)
+    claim = _passed(KernelApi.claim)
     record_access = _passed(KernelApi.record_access)
     report_member = _passed(KernelApi.report_member)
     live_runs = _passed(KernelApi.live_runs)

@@ -257,7 +257,10 @@ class ScopedKernel:
     async def checkpoint(self, name: str) -> Checkpoint | None:
         raise _refused(self._scope)
 
-    async def save_checkpoint(self, name: str, checkpoint: Checkpoint) -> None:
+    async def save_checkpoint(self, name: str, checkpoint: Checkpoint, *, replaces: int | None = None) -> bool:
+        raise _refused(self._scope)
+
+    async def claim(self, name: str, *, limit: int = 1, period_s: float, undo: bool = False) -> float:
         raise _refused(self._scope)
 
     # --- the kernel itself ---

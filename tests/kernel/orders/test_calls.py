@@ -127,7 +127,9 @@ async def test_commands_about_runs_do_what_they_say(kernel: Kernel) -> None:
 
 
 async def test_commands_about_the_log_do_what_they_say(kernel: Kernel) -> None:
-    await ordered(kernel, "save_checkpoint", "mine", Checkpoint(2, b"\xff\x00"))
+    assert await ordered(kernel, "save_checkpoint", "mine", Checkpoint(2, b"\xff\x00"), replaces=0)
+    assert await ordered(kernel, "claim", "ann", period_s=60.0) == 0.0
+    assert 0 < await ordered(kernel, "claim", "ann", period_s=60.0) <= 60
     facts: dict[str, Any] = {"via": "token", "session": "s", "expires": NOON + timedelta(hours=1)}
     await ordered(kernel, "record_access", LoggedIn, actor="ann", **facts)
     await ordered(kernel, "record_access", LoggedOut, actor="ann", name="ann", session="s", reason="logout")
