@@ -393,8 +393,8 @@ class KernelApi(Protocol):
     async def kernels(self) -> list[KernelMember]:
         """Return the processes on the log: the kernel that leads, then those that follow."""
 
-    async def report_member(self, member: KernelMember) -> None:
-        """Note a process that follows; called by its kernel every 15 s, and left out after 45 s without a call."""
+    async def report_member(self, member: KernelMember, *, leaves: bool = False) -> None:
+        """Note a process that follows, every 15 s, or that it leaves; after 45 s without a call it is left out."""
 
     async def sleep(self, seconds: float) -> None:
         """Wait on the kernel's clock, which a test may move."""

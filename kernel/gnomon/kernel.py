@@ -27,7 +27,7 @@ import socket
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from datetime import timedelta
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import msgspec
 
@@ -37,7 +37,7 @@ from gnomon.domain.kernel_health import Health
 from gnomon.domain.parameter_checks import checked
 from gnomon.engine.admission import QUEUE_LIMIT
 from gnomon.engine.attached_schedulers import AttachedScheduler
-from gnomon.engine.kernel_settings import KernelSettings
+from gnomon.engine.kernel_settings import KernelSettings, Role
 from gnomon.engine.leader import Leader
 from gnomon.engine.passed_calls import PassedCalls
 from gnomon.errors import GnomonError, NoLogError, StoreError, StoreInUseError
@@ -56,8 +56,6 @@ from gnomon.stores.memory import MemoryStore
 from gnomon.tasks import end, protected
 
 log = get_logger("gnomon.kernel")
-
-Role = Literal["auto", "leader", "follower"]
 
 RETRY_S = 5.0
 """Seconds until a kernel that could not start to lead tries again."""
@@ -125,6 +123,7 @@ class Kernel(PassedCalls):
         self._settings = KernelSettings(
             clock=self.clock,
             node=self.node,
+            role=role,
             timezone=timezone,
             max_running=max_running,
             queue_limit=queue_limit,
@@ -190,7 +189,7 @@ class Kernel(PassedCalls):
                 await self.part.stop(drains=exc_type is None)
             else:
                 await self._companions.stop(PLUGIN_STOP_S)
-                await self.part.stop()
+                await self.part.stop(leaves=True)
         finally:
             self._ended()
 
@@ -274,7 +273,7 @@ class Kernel(PassedCalls):
             self.settled.set()
 
     async def _take_over(self, follower: Follower) -> float:
-        await follower.stop()
+        await follower.stop(leaves=False)
         pause = 0.0
         try:
             if await self._leads():

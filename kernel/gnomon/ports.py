@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from gnomon.domain.events import Event
     from gnomon.domain.execution import Execution
     from gnomon.domain.job_state import JobState
+    from gnomon.domain.kernel_member import KernelMember
     from gnomon.domain.orders import Answer, Order
     from gnomon.domain.rollback import Loss, Rollback
 
@@ -56,6 +57,8 @@ class Store(ABC):
     """What the log had lost when it was opened, if that was accepted."""
     loss: Loss | None = None
     """What the log had lost when it was opened, or refused with NoLogError, read-only: a kernel would refuse it."""
+    holder_problem: str | None = None
+    """What `wait_until_free` finds wrong with the kernel that holds the log, such as that its process is stopped."""
     directory: Path | None = None
     """The folder of the store's files on this machine, where plugins may keep theirs; None without files."""
 
@@ -255,6 +258,18 @@ class OrderChannel(ABC):
         Each order is passed to the handler once by each kernel that receives it. An order whose sender is gone is
         cancelled.
         """
+
+    async def announce(self, member: KernelMember) -> None:
+        """Show all processes that this one follows; called every second or so while no kernel that leads answers."""
+        return
+
+    async def retract(self, member_id: str) -> None:
+        """Take back what `announce` has shown; it also ends by itself some seconds after the last call."""
+        return
+
+    async def announced(self) -> list[KernelMember]:
+        """Return the processes that follow while no kernel that leads answers them, by node and process."""
+        return []
 
 
 class Clock(ABC):

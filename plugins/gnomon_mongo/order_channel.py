@@ -13,10 +13,11 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 from pymongo.errors import ServerSelectionTimeoutError
 
+from gnomon.domain.kernel_member import KernelMember
 from gnomon.domain.orders import Answer, Order
 from gnomon.errors import NoLeaderError, OrderLostError, StoreError
 from gnomon.ports import OrderChannel
-from gnomon_mongo import order_documents
+from gnomon_mongo import announced_followers, order_documents
 from gnomon_mongo.drivers import Document
 from gnomon_mongo.lease import Lease
 from gnomon_mongo.lease_watch import LeaseWatch
@@ -60,6 +61,19 @@ class MongoOrderChannel(OrderChannel):
             start_task(receiver.run(), held)
             start_task(receiver.write_answers(), held)
             yield
+
+    async def announce(self, member: KernelMember) -> None:
+        async with self._server.borrowed() as server:
+            await announced_followers.announce(server, member)
+
+    async def retract(self, member_id: str) -> None:
+        async with self._server.borrowed() as server:
+            await announced_followers.retract(server, member_id)
+
+    async def announced(self) -> list[KernelMember]:
+        self._check()
+        async with self._server.borrowed() as server:
+            return await announced_followers.announced(server)
 
     async def look(self, server: Server, order_id: str) -> Document | None:
         """Return the document of an order that was placed, as of the last FIRST_LOOK_S."""

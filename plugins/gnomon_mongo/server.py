@@ -6,6 +6,7 @@ import asyncio
 import warnings
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from datetime import datetime
 from typing import Any
 
 import pymongo
@@ -126,6 +127,12 @@ class Server:
         """Return the version of the server."""
         async with self.reading():
             return str((await self._db.client.server_info())["version"])
+
+    async def now(self) -> datetime:
+        """Return the time of the server's clock, which sets the times in documents."""
+        async with self.reading():
+            found: datetime = (await self._db.command("hello"))["localTime"]
+            return found
 
     async def missing_indexes(self) -> list[schema.Index]:
         """Return the indexes that a start would create; raise StoreError for one with another definition."""

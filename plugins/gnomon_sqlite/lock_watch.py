@@ -16,6 +16,7 @@ import os
 import signal
 import socket
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -50,13 +51,19 @@ class LockedLog(Store):
         return SocketChannel(self.path)
 
     async def wait_until_free(self) -> None:
-        await wait_until_free(WriterLock(self.path))
+        try:
+            await wait_until_free(WriterLock(self.path), self._note_silence)
+        finally:
+            self.holder_problem = None
 
     async def holder(self) -> LogHolder | None:
         return await find_holder(WriterLock(self.path))
 
     async def take_over(self, holder: LogHolder) -> None:
         await end_holder(WriterLock(self.path), holder)
+
+    def _note_silence(self, problem: str | None) -> None:
+        self.holder_problem = problem
 
 
 class HolderWatch:
@@ -75,8 +82,8 @@ class HolderWatch:
         return time.monotonic() - self.ran_at
 
 
-async def wait_until_free(lock: WriterLock) -> None:
-    """Return when nobody holds the lock; log a holder that is silent, and that it goes on."""
+async def wait_until_free(lock: WriterLock, note_silence: Callable[[str | None], None]) -> None:
+    """Return when nobody holds the lock; log and note a holder that is silent, and that it goes on."""
     holder: Holder | None = None
     watch: HolderWatch | None = None
     is_silent, next_look = False, 0.0
@@ -85,10 +92,15 @@ async def wait_until_free(lock: WriterLock) -> None:
             next_look = time.monotonic() + LOOK_S
             if (found := lock.recorded_holder(holder)) != holder:
                 holder, is_silent = found, False
+                note_silence(None)
                 is_here = holder is not None and holder.host == socket.gethostname()
                 watch = HolderWatch(holder.pid) if holder is not None and is_here else None
             if holder is not None and watch is not None:
-                is_silent = _report(lock, holder, watch.look(), was_silent=is_silent)
+                was_silent, is_silent = is_silent, (silent_s := watch.look()) >= SILENT_AFTER_S
+                if is_silent != was_silent:
+                    note_silence(_report(lock, holder, silent_s) if is_silent else None)
+                    if was_silent:
+                        log.info("the kernel that holds the log runs again", pid=holder.pid, node=holder.host)
         await asyncio.sleep(POLL_S)
 
 
@@ -137,20 +149,22 @@ async def end_holder(lock: WriterLock, holder: LogHolder) -> None:
             await asyncio.sleep(POLL_S)
 
 
-def _report(lock: WriterLock, holder: Holder, silent_s: float, *, was_silent: bool) -> bool:
-    is_silent = silent_s >= SILENT_AFTER_S
-    if is_silent and not was_silent:
-        log.warning(
-            "the kernel that holds the log is silent: nothing runs until it goes on or is ended",
-            pid=holder.pid,
-            node=holder.host,
-            silent_since=datetime.now(UTC) - timedelta(seconds=round(silent_s)),
-            log_file=str(lock.database),
-            hint=f"kill -CONT {holder.pid} continues it, `gnomon takeover` ends it",
-        )
-    elif was_silent and not is_silent:
-        log.info("the kernel that holds the log runs again", pid=holder.pid, node=holder.host)
-    return is_silent
+def _report(lock: WriterLock, holder: Holder, silent_s: float) -> str:
+    """Log that the holder is silent, and return it as a sentence."""
+    since = datetime.now(UTC) - timedelta(seconds=round(silent_s))
+    hint = f"kill -CONT {holder.pid} continues it, `gnomon takeover` ends it"
+    log.warning(
+        "the kernel that holds the log is silent: nothing runs until it goes on or is ended",
+        pid=holder.pid,
+        node=holder.host,
+        silent_since=since,
+        log_file=str(lock.database),
+        hint=hint,
+    )
+    return (
+        f"process {holder.pid} on {holder.host} holds the log and has not run since {since:%Y-%m-%dT%H:%M:%SZ}, so "
+        f"nothing fires and orders wait: {hint}"
+    )
 
 
 def is_held(lock: WriterLock) -> bool:

@@ -88,3 +88,73 @@ def test_a_kernel_without_a_socket_is_seen_by_its_lock(folder: Path, gnomon: Run
         code, status = status_of(gnomon)
 
     assert (code, status["state"], status["kernels"][0]["role"]) == (0, "running", "leader")
+
+
+def test_the_status_names_all_kernels_and_says_when_nobody_leads(
+    folder: Path, start: Callable[..., Gnomon], gnomon: Run
+) -> None:
+    (folder / "gnomon.toml").write_text(CONFIG)
+    (folder / "follower.toml").write_text('[kernel]\nrole = "follower"\nnode = "b"\n' + CONFIG)
+    leader = start("run", "--log-format", "json")
+    leader.wait_for("next fire")
+    follower = start("run", "--log-format", "json", "follower.toml")
+    follower.wait_for("following the kernel that leads")
+
+    code, status = status_of(gnomon)
+    first, second = status["kernels"]
+    assert (code, status["state"], status["problem"]) == (0, "healthy", None)
+    assert (first["pid"], first["role"], first["lag"], first["may_lead"]) == (leader.process.pid, "leader", 0, True)
+    assert (second["pid"], second["role"], second["node"], second["may_lead"]) == (
+        follower.process.pid,
+        "follower",
+        "b",
+        False,
+    )
+    assert second["seen"] >= second["since"]
+    assert f"kernel   follower: process {follower.process.pid} on b, version " in gnomon("status").stdout
+
+    leader.send(signal.SIGKILL)
+    leader.ends()
+    follower.wait_for("this kernel follows, and reaches none that leads")
+    code, status = status_of(gnomon)
+    first, second = status["kernels"]
+    assert (code, status["state"]) == (1, "leaderless")
+    assert "1 process follows it, and none of them may lead" in status["problem"]
+    assert (first["pid"], first["role"]) == (leader.process.pid, None)
+    assert (second["pid"], second["role"]) == (follower.process.pid, "follower")
+    said = gnomon("status")
+    assert (said.returncode, "state    leaderless: no kernel leads the log" in said.stdout) == (1, True)
+
+    follower.send(signal.SIGTERM)
+    assert follower.ends() == 0
+    code, status = status_of(gnomon)
+    assert (code, status["state"], len(status["kernels"])) == (1, "ended", 1)
+
+
+def test_a_follower_that_has_ended_in_order_is_not_listed_any_more(
+    folder: Path, start: Callable[..., Gnomon], gnomon: Run
+) -> None:
+    (folder / "gnomon.toml").write_text('[kernel]\nrole = "auto"\n' + CONFIG)
+    leader = start("run", "--log-format", "json")
+    leader.wait_for("next fire")
+    follower = start("run", "--log-format", "json")
+    follower.wait_for("following the kernel that leads")
+    assert len(status_of(gnomon)[1]["kernels"]) == 2
+
+    follower.send(signal.SIGTERM)
+    assert follower.ends() == 0
+
+    code, status = status_of(gnomon)
+    assert (code, [kernel["pid"] for kernel in status["kernels"]]) == (0, [leader.process.pid])
+
+
+def test_a_log_in_memory_has_the_kernel_that_leads_alone(
+    folder: Path, start: Callable[..., Gnomon], gnomon: Run
+) -> None:
+    (folder / "gnomon.toml").write_text(CONFIG.replace("sqlite", "memory"))
+    kernel = start("run", "--log-format", "json")
+    kernel.wait_for("next fire")
+
+    code, status = status_of(gnomon)
+
+    assert (code, [(one["pid"], one["role"]) for one in status["kernels"]]) == (0, [(kernel.process.pid, "leader")])

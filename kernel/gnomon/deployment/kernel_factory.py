@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from gnomon.deployment.assembly import Deployment
+from gnomon.engine.kernel_settings import Role
 from gnomon.jobs.job import Job
 from gnomon.jobs.registered import RegisteredJob
-from gnomon.kernel import Kernel, Role
+from gnomon.kernel import Kernel
 from gnomon.plugins.plugin_set import PluginSet
 from gnomon.ports import Store
 

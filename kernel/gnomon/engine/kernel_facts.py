@@ -89,6 +89,7 @@ class KernelFacts:
             position=head,
             state=state,
             problem=problem,
+            may_lead=True,
             versions=self._software,
         )
 

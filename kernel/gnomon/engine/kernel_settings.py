@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Literal
 
 import msgspec
 
@@ -10,12 +11,16 @@ from gnomon.jobs.allowed_functions import AllowedFunctions
 from gnomon.jobs.groups import Group
 from gnomon.ports import Clock
 
+Role = Literal["auto", "leader", "follower"]
+"""What a kernel does: it leads where nobody does and else follows, it leads or does not start, or it never leads."""
+
 
 class KernelSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What `gnomon.kernel.Kernel` documents, checked and converted; times in seconds."""
 
     clock: Clock
     node: str
+    role: Role
     timezone: str
     max_running: int
     queue_limit: int

@@ -23,17 +23,22 @@ class MemberTable:
         self._lock = threading.Lock()
         self._reports: dict[str, tuple[float, KernelMember]] = {}
 
-    def report(self, member: KernelMember, head: int) -> None:
+    def report(self, member: KernelMember, head: int, lag_s: float = 0.0) -> None:
         """Note what a follower reports about itself; `seen` is the time of this clock, its lag that behind `head`."""
         now = self._clock.monotonic()
         noted = msgspec.structs.replace(
-            member, role="follower", seen=self._clock.now(), lag=max(head - member.position, 0)
+            member, role="follower", seen=self._clock.now(), lag=max(head - member.position, 0), lag_s=lag_s
         )
         with self._lock:
             self._reports.pop(member.id, None)
             self._reports[member.id] = (now, noted)  # the newest report is the last entry
             while len(self._reports) > MOST_MEMBERS or self._is_expired(next(iter(self._reports)), now):
                 del self._reports[next(iter(self._reports))]
+
+    def remove(self, member_id: str) -> None:
+        """Remove a follower, which has ended in order."""
+        with self._lock:
+            self._reports.pop(member_id, None)
 
     def followers(self) -> list[KernelMember]:
         """Return the followers that have reported lately, by node and process."""

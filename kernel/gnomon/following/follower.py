@@ -8,7 +8,7 @@ from typing import Any
 
 from gnomon.analysis.upcoming import upcoming
 from gnomon.api import JobView
-from gnomon.domain.events import Event, Hold, KernelHeld, KernelReleased
+from gnomon.domain.events import Event, Hold, KernelHeld, KernelLed, KernelReleased
 from gnomon.domain.execution import Execution
 from gnomon.domain.job_state import JobState
 from gnomon.domain.kernel_health import Health, plugin_problems
@@ -22,7 +22,7 @@ from gnomon.engine.log_queries import on_kernel_loop
 from gnomon.engine.logged_jobs import LoggedJobs
 from gnomon.errors import JobError, PluginError
 from gnomon.following.log_tail import LogTail
-from gnomon.following.member_reports import MemberReports
+from gnomon.following.member_reports import NOBODY_RETRY_S, MemberReports
 from gnomon.following.passed_orders import PassedOrders
 from gnomon.jobs.parameters import parameters_schema
 from gnomon.jobs.registered import RegisteredJob, own_job
@@ -73,7 +73,8 @@ class Follower(PassedOrders):
         self._ready = ready
         self._jobs = LoggedJobs(defined)
         self._tail = LogTail(store, self._publish)
-        self._reports = MemberReports(channel, self.clock, self.node, self.health)
+        self._reports = MemberReports(channel, settings, self.health)
+        self._may_lead = settings.role == "auto"
         self._tasks: list[asyncio.Task[None]] = []
         self._is_starting = True
         self._hold = KernelHold()
@@ -95,11 +96,15 @@ class Follower(PassedOrders):
             await self._store.close()
             raise
         self._tasks = [protected(self._tail.run(), "log tail"), protected(self._reports.run(), "member reports")]
+        if not self._may_lead:  # else the kernel does, in order to lead
+            self._tasks.append(protected(self._watch_leader(), "leader watch"))
         self._is_starting = False
         log.info("the kernel follows", node=self.node, store=self._store.name, position=self._tail.head)
 
-    async def stop(self) -> None:
-        """Stop reading, and close the log; its plugins go on."""
+    async def stop(self, *, leaves: bool) -> None:
+        """Stop reading, and close the log; its plugins go on. A process that `leaves` reports that."""
+        if leaves:
+            await self._reports.leave()
         for task in self._tasks:
             end(task)
         if self._tasks:
@@ -143,8 +148,8 @@ class Follower(PassedOrders):
         problems = plugin_problems(plugins)
         if (held := self._hold.problem) is not None:
             problems["hold"] = held
-        if self._reports.problem is not None:
-            problems["leader"] = self._reports.problem
+        if (leaderless := self._store.holder_problem or self._reports.problem) is not None:
+            problems["leader"] = leaderless
         store_problem = self._tail.problem
         return Health(
             state="degraded" if problems or store_problem else "healthy",
@@ -197,8 +202,17 @@ class Follower(PassedOrders):
             'role = "everywhere"',
         )
 
+    async def _watch_leader(self) -> None:
+        """Report as soon as the log is free: nobody may lead then."""
+        while True:
+            await self._store.wait_until_free()
+            self._reports.wake(NOBODY_RETRY_S)
+            await asyncio.sleep(NOBODY_RETRY_S)
+
     def _publish(self, events: Sequence[Event]) -> None:
         for event in events:
+            if isinstance(event, KernelLed) and event.why != "reload":
+                self._reports.wake()
             if isinstance(event, KernelHeld):
                 self._hold.current = Hold(event.at, event.actor, event.reason)
             elif isinstance(event, KernelReleased):

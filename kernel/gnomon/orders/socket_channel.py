@@ -30,12 +30,14 @@ from typing import Any
 
 import msgspec
 
+from gnomon.domain.kernel_member import KernelMember
 from gnomon.domain.orders import Answer, Order
 from gnomon.errors import GnomonError, NoLeaderError, OrderLostError
 from gnomon.files import file_identity, other_writers
 from gnomon.forks import closed_in_children
 from gnomon.json_depth import MAX_DEPTH
 from gnomon.logs import get_logger
+from gnomon.orders.announced_files import AnnouncedFiles
 from gnomon.orders.order_errors import written_error
 from gnomon.ports import OrderChannel
 
@@ -72,6 +74,7 @@ class SocketChannel(OrderChannel):
 
     def __init__(self, log: Path) -> None:
         self.path = socket_path(log)
+        self._announced = AnnouncedFiles(self.path)
 
     async def submit(self, order: Order, limit_s: float) -> Answer:
         loop = asyncio.get_running_loop()
@@ -82,6 +85,15 @@ class SocketChannel(OrderChannel):
                 raise NoLeaderError(f"nothing listens at {self.path}")
             await asyncio.sleep(min(RETRY_S, left))
         return answer
+
+    async def announce(self, member: KernelMember) -> None:
+        self._announced.write(member)
+
+    async def retract(self, member_id: str) -> None:
+        self._announced.remove(member_id)
+
+    async def announced(self) -> list[KernelMember]:
+        return self._announced.read()
 
     async def _try_once(self, order: Order) -> Answer | None:
         """Return the answer of the kernel that listens; None where none does, or it ended before it got the order."""

@@ -15,11 +15,13 @@ Only `leading` serves, so it may belong to a store that is open for writing.
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 import pytest
 
+from gnomon.domain.kernel_member import KernelMember
 from gnomon.domain.orders import Answer, Order, OrderError
 from gnomon.errors import NoLeaderError, OrderLostError
 from gnomon.ports import OrderChannel
@@ -186,3 +188,23 @@ class OrderChannelContract:
 
         with pytest.raises(asyncio.CancelledError):
             await sending
+
+    async def test_processes_that_reach_no_leader_see_each_other(
+        self, leading: OrderChannel, following: OrderChannel
+    ) -> None:
+        now = datetime.now(UTC)
+        fields: dict[str, Any] = {"role": "follower", "since": now, "seen": now, "position": 7}
+        members = [KernelMember(id=f"{number:024x}", node="naïve 日本", pid=number, **fields) for number in (12, 7)]
+        for member in members:
+            await following.announce(member)
+        await following.announce(members[0])
+        found = await leading.announced()
+        if not found:
+            pytest.skip("this channel shows nobody while no kernel leads")
+
+        assert found == [members[1], members[0]]
+        await following.retract(members[0].id)
+        await following.retract(members[0].id)
+        assert await leading.announced() == [members[1]]
+        await following.retract(members[1].id)
+        assert await following.announced() == []

@@ -274,7 +274,7 @@ class ScopedKernel:
     async def kernels(self) -> list[KernelMember]:
         raise _refused(self._scope)
 
-    async def report_member(self, member: KernelMember) -> None:
+    async def report_member(self, member: KernelMember, *, leaves: bool = False) -> None:
         raise _refused(self._scope)
 
     async def sleep(self, seconds: float) -> None:

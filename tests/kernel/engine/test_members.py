@@ -49,6 +49,32 @@ async def test_followers_are_listed_with_their_lag_behind_the_leader_that_leads(
     assert [(one.role, one.pid, one.lag) for one in listed[1:]] == [("follower", 11, 1), ("follower", 12, 0)]
 
 
+async def test_the_lag_of_a_follower_is_as_old_as_the_first_event_that_it_has_not_read() -> None:
+    clock = VirtualClock()
+    async with Kernel(clock=clock) as kernel:
+        behind = kernel.health().position
+        await kernel.add_job("time:time", id="added")
+        await clock.advance(timedelta(seconds=7))
+        await kernel.report_member(member(clock, 12, position=behind))
+        (late,) = (await kernel.kernels())[1:]
+        await kernel.report_member(member(clock, 12, position=kernel.health().position))
+        (present,) = (await kernel.kernels())[1:]
+
+    assert (late.lag > 0, late.lag_s) == (True, 7.0)
+    assert (present.lag, present.lag_s) == (0, 0.0)
+
+
+async def test_a_follower_that_leaves_is_not_listed_any_more() -> None:
+    clock = VirtualClock()
+    async with Kernel(clock=clock) as kernel:
+        await kernel.report_member(member(clock, 12))
+        await kernel.report_member(member(clock, 13))
+        await kernel.report_member(member(clock, 12), leaves=True)
+        await kernel.report_member(member(clock, 99), leaves=True)
+
+        assert [one.pid for one in (await kernel.kernels())[1:]] == [13]
+
+
 async def test_a_follower_that_does_not_report_any_more_is_left_out() -> None:
     clock = VirtualClock()
     table = MemberTable(clock)

@@ -13,11 +13,12 @@ from gnomon.cli.access.stored_log import open_log, require_shared
 from gnomon.deployment.assembly import Deployment
 from gnomon.deployment.config import Config
 from gnomon.domain.events import KernelStarted, KernelStopped
-from gnomon.domain.kernel_health import Health, PluginHealth
+from gnomon.domain.kernel_health import Health, KernelRole, PluginHealth
+from gnomon.domain.kernel_member import KernelMember, member_problems
 from gnomon.domain.records import JournalState, LogHolder
 from gnomon.errors import GnomonError, NoLeaderError
-from gnomon.orders.submitting import submit_extra
-from gnomon.ports import Store
+from gnomon.orders.submitting import submit_call, submit_extra
+from gnomon.ports import OrderChannel, Store
 from gnomon.stores.reading import newest_kernel_fact
 
 HEALTH_LIMIT_S = 5.0
@@ -26,17 +27,39 @@ HOLDER_LIMIT_S = 20.0
 """Time to find out whether a kernel that receives no orders is active; a lease of MongoDB lasts 15 s by default."""
 
 State = Literal[
-    "healthy", "degraded", "deposed", "starting", "stopping", "running", "silent", "ended", "stopped", "new"
+    "healthy",
+    "degraded",
+    "deposed",
+    "starting",
+    "stopping",
+    "running",
+    "silent",
+    "leaderless",
+    "ended",
+    "stopped",
+    "new",
 ]
 
 
-class KernelStatus(msgspec.Struct, frozen=True):
-    """A kernel of the log. `role` is None for one that does not run any more; then `stopped` and `reason` say more."""
+class KernelStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """A kernel of the log. `role` is None for one that does not run any more; then `stopped` and `reason` say more.
+
+    `since` is the start of its present role, `position` the last event that it has, `lag` the number of events behind
+    the leader, `lag_s` the age of the first of them, and `seen` the time of its last sign of life. These are None where
+    no kernel has answered.
+    """
 
     node: str
     pid: int
-    role: Literal["leader"] | None
+    role: KernelRole | None
     since: datetime
+    seen: datetime | None = None
+    position: int | None = None
+    lag: int | None = None
+    lag_s: float | None = None
+    state: JournalState | None = None
+    problem: str | None = None
+    may_lead: bool | None = None
     versions: dict[str, str]
     stopped: datetime | None = None
     reason: str | None = None
@@ -53,7 +76,10 @@ class StoreStatus(msgspec.Struct, frozen=True):
 
 
 class DeploymentStatus(msgspec.Struct, frozen=True):
-    """The status of a deployment. `running` and `waiting` count runs, None where no kernel has answered."""
+    """The status of a deployment. `running` and `waiting` count runs, None where no kernel has answered.
+
+    `kernels` has the kernel that leads, or the last one that did, and then those that follow.
+    """
 
     state: State
     problem: str | None
@@ -65,44 +91,74 @@ class DeploymentStatus(msgspec.Struct, frozen=True):
 
     @property
     def is_well(self) -> bool:
-        """Whether a kernel runs and reports no problem."""
+        """Whether a kernel runs, and none reports a problem."""
         return self.state in {"healthy", "running", "starting", "stopping"} and self.problem is None
+
+
+class Answers(msgspec.Struct, frozen=True):
+    """What the kernel that leads has answered, and why it has not where it should have."""
+
+    health: Health | None = None
+    members: list[KernelMember] = []
+    silence: str | None = None
 
 
 async def read_status(config: Config) -> DeploymentStatus:
     """Return the status; GnomonError where neither a kernel answers nor a log can be read."""
-    health, silence = None, None
     store = Deployment.store_only(config)
-    try:
-        async with asyncio.timeout(HEALTH_LIMIT_S):
-            health = await submit_extra(channel_of(store, config), "health", Health, limit_s=LEADER_LIMIT_S)
-    except NoLeaderError:
-        pass
-    except TimeoutError:
-        silence = f"the kernel that leads did not answer within {HEALTH_LIMIT_S:g} s"
-    except GnomonError as exc:
-        silence = str(exc)
+    channel = channel_of(store, config)
+    answers = await _ask(channel)
     try:
         require_shared(store)
     except GnomonError:
-        if health is None:
+        if answers.health is None:
             raise
-        return _of_health(health, [])  # its log is in its memory
-    holder = await _find_holder(store) if health is None else None
+        return _of_health(answers.health, answers.members)  # its log is in its memory
+    if answers.health is not None:
+        return _of_health(answers.health, answers.members)
+    holder, followers = await asyncio.gather(_find_holder(store), _announced(channel))
     async with open_log(store) as log:
-        kernel = await _newest_kernel(log, is_up=health is not None or holder is not None)
+        last = await _newest_kernel(log, is_up=holder is not None)
         position = await log.head()
-    kernels = [kernel] if kernel is not None else []
-    if health is not None:
-        return _of_health(health, kernels)
-    state, problem = _without_health(holder, kernel)
-    return DeploymentStatus(state, silence or problem, kernels, StoreStatus(store.name, position))
+    kernels = [*([last] if last is not None else []), *map(_status_of, followers)]
+    state, problem = _without_health(holder, last, followers)
+    return DeploymentStatus(state, answers.silence or problem, kernels, StoreStatus(store.name, position))
 
 
-def _of_health(health: Health, kernels: list[KernelStatus]) -> DeploymentStatus:
+async def _ask(channel: OrderChannel) -> Answers:
+    try:
+        async with asyncio.timeout(HEALTH_LIMIT_S):
+            health = await submit_extra(channel, "health", Health, limit_s=LEADER_LIMIT_S)
+            return Answers(health, await submit_call(channel, "kernels", limit_s=LEADER_LIMIT_S))
+    except NoLeaderError:
+        return Answers()
+    except TimeoutError:
+        return Answers(silence=f"the kernel that leads did not answer within {HEALTH_LIMIT_S:g} s")
+    except GnomonError as exc:
+        return Answers(silence=str(exc))
+
+
+async def _announced(channel: OrderChannel) -> list[KernelMember]:
+    try:
+        async with asyncio.timeout(HEALTH_LIMIT_S):
+            return await channel.announced()
+    except (GnomonError, TimeoutError):  # reading the log says what is wrong
+        return []
+
+
+def _of_health(health: Health, members: list[KernelMember]) -> DeploymentStatus:
     state: Any = "starting" if health.is_starting else "stopping" if health.is_stopping else health.state
+    problems = [health.problem, *member_problems(members)]
+    if any(problems[1:]) and state == "healthy":
+        state = "degraded"
     store = StoreStatus(health.store, health.position, health.store_state, health.store_problem, health.backlog)
-    return DeploymentStatus(state, health.problem, kernels, store, health.plugins, health.running, health.waiting)
+    problem = "; ".join(filter(None, problems)) or None
+    kernels = [_status_of(member) for member in members]
+    return DeploymentStatus(state, problem, kernels, store, health.plugins, health.running, health.waiting)
+
+
+def _status_of(member: KernelMember) -> KernelStatus:
+    return msgspec.convert(member, KernelStatus, from_attributes=True)
 
 
 async def _find_holder(store: Store) -> LogHolder | None:
@@ -120,18 +176,35 @@ async def _newest_kernel(log: Store, *, is_up: bool) -> KernelStatus | None:
     if not isinstance(started, KernelStarted):
         return None
     stops = [fact for fact in await log.stream(started.stream) if isinstance(fact, KernelStopped)]
-    role: Literal["leader"] | None = "leader" if is_up and not stops else None
-    stopped, reason = (stops[-1].at, stops[-1].reason) if stops else (None, None)
-    return KernelStatus(started.node, started.pid, role, started.at, started.versions, stopped, reason)
+    return KernelStatus(
+        node=started.node,
+        pid=started.pid,
+        role="leader" if is_up and not stops else None,
+        since=started.at,
+        versions=started.versions,
+        stopped=stops[-1].at if stops else None,
+        reason=stops[-1].reason if stops else None,
+    )
 
 
-def _without_health(holder: LogHolder | None, kernel: KernelStatus | None) -> tuple[State, str | None]:
+def _without_health(
+    holder: LogHolder | None, last: KernelStatus | None, followers: list[KernelMember]
+) -> tuple[State, str | None]:
     if holder is not None and holder.is_active:
         return "running", None
     if holder is not None:
         return "silent", f"{holder.log} is held by {holder.name}, which has been silent for {holder.silent_s:.0f} s"
-    if kernel is None:
+    if followers:
+        return "leaderless", _leaderless(followers)
+    if last is None:
         return "new", "no kernel has led this log yet; start one with `gnomon run`"
-    if kernel.stopped is not None:
+    if last.stopped is not None:
         return "stopped", "no kernel runs; start one with `gnomon run`"
     return "ended", "no kernel runs, and the last one did not stop in order; start one with `gnomon run`"
+
+
+def _leaderless(followers: list[KernelMember]) -> str:
+    count, able = len(followers), sum(member.may_lead for member in followers)
+    who = "1 process follows it" if count == 1 else f"{count} processes follow it"
+    hint = f"{able} of them may lead" if able else "none of them may lead; start a kernel with `gnomon run`"
+    return f"no kernel leads the log, so nothing fires and orders wait: {who}, and {hint}"

@@ -1,4 +1,4 @@
-"""`gnomon status`: show which kernel leads, and whether everything is well."""
+"""`gnomon status`: show which kernels run, which one leads, and whether everything is well."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gnomon.cli.output.console import echo
 if TYPE_CHECKING:
     from datetime import tzinfo
 
-    from gnomon.cli.access.deployment_status import DeploymentStatus
+    from gnomon.cli.access.deployment_status import DeploymentStatus, KernelStatus
 
 
 @click.command("status")
@@ -22,10 +22,11 @@ if TYPE_CHECKING:
 @json_option
 @click.pass_context
 def command(ctx: click.Context, config: Path | None, as_json: bool) -> None:
-    """Show which kernel leads, and the state of its store and its plugins.
+    """Show the kernels on the log, and the state of the store and the plugins.
 
-    The running kernel is asked; without one, the log says when and why the last one stopped. Exits with 0 while a
-    kernel runs and reports no problem, else with 1.
+    The kernel that leads is asked; without one, the log says when and why the last one stopped, and processes that
+    follow are shown. Exits with 0 while a kernel leads and nothing needs attention, else with 1: a problem of a kernel,
+    the store or a plugin, a process that follows and lags or is silent, or no kernel that leads.
     """
     from gnomon.cli import EXIT_FAILURE
     from gnomon.cli.access.deployment_status import read_status
@@ -49,7 +50,7 @@ def _print(status: DeploymentStatus, zone: tzinfo) -> None:
     echo(f"state    {status.state}" + (f": {status.problem}" if status.problem else ""))
     for kernel in status.kernels:
         words = f"process {kernel.pid} on {kernel.node}, version {kernel.versions.get('gnomon', 'unknown')}"
-        echo(f"kernel   {kernel.role or 'gone'}: {words}, since {moment(kernel.since, zone)}")
+        echo(f"kernel   {kernel.role or 'gone'}: {words}, since {moment(kernel.since, zone)}{_follows(kernel, zone)}")
         if kernel.stopped is not None:
             echo(f"         stopped at {moment(kernel.stopped, zone)}: {kernel.reason}")
     if status.store is not None:
@@ -60,3 +61,13 @@ def _print(status: DeploymentStatus, zone: tzinfo) -> None:
     for plugin in status.plugins:
         behind = f", {plugin.lag:,} events behind" if plugin.lag else ""
         echo(f"plugin   {plugin.name}: {plugin.state}{behind}" + (f": {plugin.problem}" if plugin.problem else ""))
+
+
+def _follows(kernel: KernelStatus, zone: tzinfo) -> str:
+    """Return how far a kernel that follows is behind, and when it was last seen."""
+    from gnomon.text import moment
+
+    if kernel.role != "follower" or kernel.seen is None:
+        return ""
+    behind = f", {kernel.lag:,} events behind" if kernel.lag else ""
+    return f"{behind}, last seen {moment(kernel.seen, zone, seconds=True)}"
