@@ -13,12 +13,18 @@ A **term** is an owner and an epoch. The owner is drawn when a process begins to
 never inherited, so a forked child holds nothing. The epoch rises with every win. Both stand in two places: in the row
 `writer` of `scheduler_kernel`, which is renewed, and in the **fence**, the document 0 of `scheduler_events`.
 
-**The trust window.** A term is trusted for `lease` seconds from the moment *before* its last confirmed renewal was
+**The trust window.** A term is trusted for its seconds from the moment *before* its last confirmed renewal was
 sent, counted on a clock of this process that goes on while the machine sleeps. A renewal whose answer comes after the
 window does not count. Nothing has to run for the window to end: each question reads the clock. Clocks of other machines
 are not compared, and may be wrong by any amount. A candidate takes a row that it has seen unchanged for the whole lease
 of its holder on its own clock, so the holder's window, which began earlier, is over by then. What it saw while it
 followed counts (lease_watch.py): a follower leads within the lease, and does not wait for a second one.
+
+**Only confirmed renewals keep others waiting.** A renewal whose answer is lost has changed the row nevertheless. So a
+change of the row is sent again, as it was, until it is confirmed: candidates count from its first arrival, and the
+window of the holder from before it was first sent. A lapsed holder reads the row before it writes to it: without
+answers it does not begin the count of the candidates again. The window is a little shorter than the `lease` of the
+configuration (term_of), so a holder that gets no answers is replaced within the lease, too.
 
 **Operations by term.** Renewing and releasing match the owner and the epoch of the row. An append begins with a
 condition on the owner and the epoch of the fence, within the same ordered command. Who owns the row is decided by
@@ -34,6 +40,7 @@ What happens on each failure:
   kernel does meanwhile (spooling_writer.py). When the server is back and the row still has the term, nobody led: the
   same owner wins the next epoch. If not, the kernel is deposed.
 * *A renewal hangs.* The window passes nevertheless. Appends do not wait for it.
+* *Answers are lost or late, and requests arrive.* The row changes once more at most, and another kernel leads.
 * *The row is gone*, such as after a restore or a `gnomon takeover`: the kernel is deposed. A row is inserted only in a
   campaign.
 * *The process is stopped, or the machine sleeps, for longer than the lease.* Another kernel may lead. The first thing
@@ -53,7 +60,7 @@ import os
 import secrets
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError
@@ -72,7 +79,24 @@ log = get_logger("gnomon.mongo")
 
 CutOff: TypeAlias = Literal["hold", "run"]
 RENEWALS = 5
-"""How often, in the duration of a lease, its holder renews it."""
+"""How often, in the duration of a term, its holder renews it."""
+
+
+def term_of(lease_s: float) -> float:
+    """Return how long a term lasts without a confirmed renewal, so that another kernel leads within the lease.
+
+    The first renewal without an answer may have changed the row, a part of the term after the last confirmed one.
+    """
+    return lease_s * RENEWALS / (RENEWALS + 1)
+
+
+class Change(NamedTuple):
+    """One change of the row, which puts it into `term`; `began` is when it was first sent."""
+
+    term: Term
+    number: int
+    began: float
+    fields: Document
 
 
 class Lease:
@@ -89,6 +113,8 @@ class Lease:
         self._term: Term | None = None
         self._pid = 0
         self._trusted_until = float("-inf")
+        self._number = 0
+        self._unconfirmed: Change | None = None
         self._turn = asyncio.Lock()
 
     @property
@@ -153,7 +179,7 @@ class Lease:
         """Replace the row of this holder, unless it has changed, or insert one if there is none; then set the fence."""
         epoch = max(await fence.read_epoch(self._server), _epoch(holder or {})) + 1
         term, began = Term(owner, epoch), self._now()
-        row = self._row(term) | describe_process() | {"since": _now(), "renewals": 1}
+        row = self._row(term, 1) | describe_process() | {"since": _now()}
         OWNERS_HERE.add(owner)
         try:
             async with self._server.writing() as server:
@@ -174,6 +200,7 @@ class Lease:
             OWNERS_HERE.discard(owner)
             raise
         self._term, self._trusted_until = term, began + self.seconds
+        self._number, self._unconfirmed = 1, None
 
     # --- leading ---
 
@@ -186,32 +213,55 @@ class Lease:
     async def renew(self) -> None:
         """Renew the term, or win the next one if it has lapsed and nobody led since; DeposedError if it is over."""
         async with self._turn:
-            term, began = self.term(), self._now()
-            if began < self._trusted_until:
-                row = await self._confirm(term, {"$set": self._times(), "$inc": {"renewals": 1}})
-                if row is None:
-                    raise self._deposed(await self._seen())
-                if self._now() < self._trusted_until:
-                    self._trusted_until = began + self.seconds
-                    return
-            await self._win_again(term)
+            is_new = False
+            while not is_new:  # the window of a change that was sent before is partly over when it is confirmed
+                term = self.term()
+                is_new = await (self._renew(term) if self.is_trusted else self._win_again(term))
 
-    async def _win_again(self, term: Term) -> None:
+    async def _renew(self, term: Term) -> bool:
+        """Renew the term; return whether no attempt was made before. The window may be over at the end."""
+        change, is_new = self._change(term)
+        if await self._confirm(term, change) is None:
+            raise self._deposed(await self._seen())
+        self._unconfirmed = None
+        if not self.is_trusted:
+            return False
+        self._trusted_until = change.began + self.seconds
+        return is_new
+
+    async def _win_again(self, term: Term) -> bool:
         """Win the next epoch, of the row that still has the lapsed one: then nobody led in between."""
-        began, following = self._now(), Term(term.owner, term.epoch + 1)
-        changes = {"$set": self._row(following), "$inc": {"renewals": 1}}
+        following = Term(term.owner, term.epoch + 1)
+        seen = await self._seen()  # without an answer nothing is written
+        if not _is_of(seen or {}, term) and not _is_of(seen or {}, following):
+            raise self._deposed(seen)
+        change, is_new = self._change(following)
         # The reply to an earlier attempt may have been lost.
-        if await self._confirm(term, changes) is None and await self._confirm(following, changes) is None:
+        if await self._confirm(term, change) is None and await self._confirm(following, change) is None:
             raise self._deposed(await self._seen())
         await fence.set_term(self._server, following)
-        self._term, self._trusted_until = following, began + self.seconds
+        self._term, self._trusted_until, self._unconfirmed = following, change.began + self.seconds, None
         log.warning("the lease had run out; no other kernel led meanwhile", epoch=following.epoch)
+        return is_new
 
-    async def _confirm(self, term: Term, changes: Document) -> Document | None:
-        """Change the row of this term and return it as the server has it then; None if it is not there."""
-        where = {"_id": schema.WRITER, "token": term.owner, "epoch": term.epoch}
+    def _change(self, term: Term) -> tuple[Change, bool]:
+        """Return the change that puts the row into this term: the one that is not confirmed, or else a new one."""
+        if (unconfirmed := self._unconfirmed) is not None and unconfirmed.term == term:
+            return unconfirmed, False
+        self._number += 1
+        self._unconfirmed = Change(term, self._number, self._now(), self._row(term, self._number))
+        return self._unconfirmed, True
+
+    async def _confirm(self, term: Term, change: Change) -> Document | None:
+        """Change the row of this term and return it as the server has it then; None if it is not there.
+
+        An attempt that the server executes late, after newer changes, does nothing.
+        """
+        where = {"_id": schema.WRITER, "token": term.owner, "epoch": term.epoch, "renewals": {"$lte": change.number}}
         async with self._server.writing() as server:
-            return await server[schema.KERNEL].find_one_and_update(where, changes, return_document=ReturnDocument.AFTER)
+            return await server[schema.KERNEL].find_one_and_update(
+                where, {"$set": change.fields}, return_document=ReturnDocument.AFTER
+            )
 
     async def keep(self, on_renewal: Callable[[], Awaitable[None]]) -> None:
         """Renew the term until cancelled, and call `on_renewal` each time; raise DeposedError if it is over."""
@@ -249,14 +299,11 @@ class Lease:
     async def _seen(self) -> Document | None:
         return await self.watch.look(self._server)
 
-    def _row(self, term: Term) -> Document:
-        lasts = {"seconds": self.seconds, "cut_off": self.cut_off}
-        return {"token": term.owner, "epoch": term.epoch} | lasts | self._times()
-
-    def _times(self) -> Document:
-        """Return when the lease was renewed: for people, and on a clock that only processes of this machine share."""
-        expires = _now() + timedelta(seconds=self.seconds)
-        return {"renewed": _now(), "expires": expires, "renewed_here": lease_clock()}
+    def _row(self, term: Term, number: int) -> Document:
+        """Return the fields of a change, with its time for people and on a clock that only this machine has."""
+        lasts = {"seconds": self.seconds, "cut_off": self.cut_off, "renewals": number}
+        times = {"renewed": _now(), "expires": _now() + timedelta(seconds=self.seconds), "renewed_here": lease_clock()}
+        return {"token": term.owner, "epoch": term.epoch} | lasts | times
 
     def _deposed(self, holder: Document | None) -> StoreError:
         if holder is None:

@@ -53,7 +53,7 @@ from gnomon_mongo.errors import cannot_start
 from gnomon_mongo.foreign_documents import count_foreign, find_foreign, make_way
 from gnomon_mongo.fork_guard import ForkGuard
 from gnomon_mongo.history_import import HistoryImport, ImportReport
-from gnomon_mongo.lease import CutOff, Lease
+from gnomon_mongo.lease import CutOff, Lease, term_of
 from gnomon_mongo.rejected_documents import Rejected, RejectedDocuments
 from gnomon_mongo.server import Server
 from gnomon_mongo.shared_log import SharedLog
@@ -76,8 +76,8 @@ class MongoStore(SharedLog):
 
     `uri` is any MongoDB connection string, with authentication, TLS, replica sets; `database` defaults to the one in
     it, else `gnomon`. `timeout` limits each write, `patience` how long opening waits for a server that is down, and
-    `lease` is how long a kernel that does not respond keeps the right to write. Beyond the `limits` of the spool no
-    new runs are started.
+    `lease` how long a kernel that does not respond keeps the right to write, at most. Beyond the `limits` of the spool
+    no new runs are started.
 
     While events wait in the spool, lists would be incomplete and raise StoreUnavailableError. A single execution, the
     head and the events in the spool can still be read.
@@ -99,7 +99,7 @@ class MongoStore(SharedLog):
         cut_off: CutOff = "hold",
     ) -> None:
         self._server = Server(uri, database, driver or Driver(), timeout.total_seconds())
-        self._lease = Lease(self._server, lease.total_seconds(), cut_off)
+        self._lease = Lease(self._server, term_of(lease.total_seconds()), cut_off)
         self._spool_path = Path(spool).resolve()
         self._spool = Spool(self._spool_path)
         self.directory = self._spool_path.parent

@@ -11,12 +11,13 @@ from contextlib import AsyncExitStack
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from unittest.mock import AsyncMock
 
 import pytest
 
 from gnomon.errors import DeposedError, StoreError, StoreInUseError, StoreUnavailableError
 from gnomon.testing.histories import append, numbered, running, succeeded
-from gnomon_mongo import MongoStore, event_append, fence, schema
+from gnomon_mongo import MongoStore, event_append, fence, lease_holder, schema
 from gnomon_mongo.documents import event_document
 from gnomon_mongo.drivers import Driver
 from gnomon_mongo.fence import Term
@@ -150,6 +151,93 @@ async def test_a_win_whose_reply_was_lost_is_won_all_the_same(
 
     assert lease.is_trusted
     assert lease.term().epoch == 2
+
+
+def as_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hide that holder and candidate share a machine, so that only watching the row counts."""
+    monkeypatch.setattr(lease_holder, "_place", lambda _: None)
+
+
+def lose_answers(lease: Lease, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lose the answer to each change of the row; what was sent arrives."""
+    confirm = lease._confirm
+
+    async def unheard(*args: Any) -> Any:
+        await confirm(*args)
+        raise StoreUnavailableError("the reply was lost")
+
+    monkeypatch.setattr(lease, "_confirm", unheard)
+
+
+@pytest.mark.parametrize("reads_are_answered", [True, False])
+async def test_a_holder_that_gets_no_answers_does_not_keep_others_from_leading(
+    make_lease: MakeLease,
+    server: Server,
+    clock: Hand,
+    monkeypatch: pytest.MonkeyPatch,
+    reads_are_answered: bool,
+) -> None:
+    as_elsewhere(monkeypatch)
+    lease, candidate = make_lease(), make_lease()
+    await lease.acquire()
+    await candidate.watch.look(server)
+    began = clock.time
+    lose_answers(lease, monkeypatch)
+    if not reads_are_answered:
+        monkeypatch.setattr(lease, "_seen", AsyncMock(side_effect=StoreUnavailableError("the reply was lost")))
+    while not candidate.watch.is_free():
+        clock.time += 2.0
+        with pytest.raises(StoreUnavailableError):
+            await lease.renew()
+        await candidate.watch.look(server)
+        assert clock.time - began < 60.0
+
+    assert not lease.is_trusted
+    # Once more the row changes with the first renewal, and once with the win of a holder that can read.
+    assert clock.time - began == (20.0 if reads_are_answered else 12.0)
+    await candidate.acquire()  # this clock stands still: it would wait for ever
+    assert candidate.is_trusted
+
+
+async def test_the_window_counts_from_the_first_attempt_of_a_renewal(
+    make_lease: MakeLease, server: Server, clock: Hand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    as_elsewhere(monkeypatch)
+    lease, candidate = make_lease(), make_lease()
+    await lease.acquire()
+    clock.time += 2.0
+    with monkeypatch.context() as lossy:
+        lose_answers(lease, lossy)
+        with pytest.raises(StoreUnavailableError):
+            await lease.renew()
+    await candidate.watch.look(server)
+    clock.time += 7.0
+    confirm, numbers = lease._confirm, []
+
+    async def numbered(term: Term, change: Any) -> Any:
+        numbers.append((change.number, lease.trusted_for))
+        return await confirm(term, change)
+
+    monkeypatch.setattr(lease, "_confirm", numbered)
+    await lease.renew()
+
+    assert numbers == [(2, 1.0), (3, 3.0)]  # the attempt gives what is left of its window, and the next renewal more
+    assert lease.trusted_for == 10.0
+    await candidate.watch.look(server)
+    clock.time += 9.9
+    assert not candidate.watch.is_free()
+
+
+async def test_an_attempt_that_arrives_after_newer_ones_changes_nothing(make_lease: MakeLease, database: Any) -> None:
+    lease = make_lease()
+    await lease.acquire()
+    late, _ = lease._change(lease.term())
+    for _ in range(3):
+        await lease.renew()
+    newest = await row(database)
+
+    assert await lease._confirm(lease.term(), late) is None
+    assert await row(database) == newest
 
 
 async def test_a_row_that_is_gone_ends_the_term_and_is_not_inserted_again(make_lease: MakeLease, database: Any) -> None:
