@@ -157,12 +157,7 @@ class KernelApi(Protocol):
         """
 
     async def remove_job(
-        self,
-        job_id: str,
-        *,
-        expect_version: int | None = None,
-        actor: str | None = None,
-        reason: str | None = None,
+        self, job_id: str, *, expect_version: int | None = None, actor: str | None = None, reason: str | None = None
     ) -> None:
         """Remove a job that was added at run time. Its executions stay in the log, its running bodies go on.
 
@@ -393,8 +388,11 @@ class KernelApi(Protocol):
     async def kernels(self) -> list[KernelMember]:
         """Return the processes on the log: the kernel that leads, then those that follow."""
 
-    async def report_member(self, member: KernelMember, *, leaves: bool = False) -> None:
-        """Note a process that follows, every 15 s, or that it leaves; after 45 s without a call it is left out."""
+    async def report_member(self, member: KernelMember) -> None:
+        """Note a process that follows; called by its kernel every 15 s, and left out after 45 s without a call."""
+
+    async def remove_member(self, member_id: str) -> None:
+        """Note that a process no longer follows; called by its kernel at its end."""
 
     async def sleep(self, seconds: float) -> None:
         """Wait on the kernel's clock, which a test may move."""

@@ -140,6 +140,7 @@ class BackgroundKernel:
     jobs = _blocking(KernelApi.jobs)
     kernels = _blocking(KernelApi.kernels)
     report_member = _blocking(KernelApi.report_member)
+    remove_member = _blocking(KernelApi.remove_member)
     job = _blocking(KernelApi.job)
     add_job = _blocking(KernelApi.add_job)
     add_jobs = _blocking(KernelApi.add_jobs)

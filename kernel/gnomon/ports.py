@@ -264,7 +264,7 @@ class OrderChannel(ABC):
         return
 
     async def retract(self, member_id: str) -> None:
-        """Take back what `announce` has shown; it also ends by itself some seconds after the last call."""
+        """Remove what `announce` has shown; it also ends by itself some seconds after the last call."""
         return
 
     async def announced(self) -> list[KernelMember]:

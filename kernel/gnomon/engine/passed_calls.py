@@ -102,4 +102,5 @@ class PassedCalls(KernelApi):
     record_access = _order(KernelApi.record_access)
     kernels = _question(KernelApi.kernels)
     report_member = _order(KernelApi.report_member)
+    remove_member = _order(KernelApi.remove_member)
     sleep = _question(KernelApi.sleep)

@@ -63,13 +63,14 @@ class KernelQueries(KernelComponents):
         return [own, *self._members.followers()]
 
     @on_kernel_loop
-    async def report_member(self, member: KernelMember, *, leaves: bool = False) -> None:
-        if leaves:
-            self._members.remove(member.id)
-            return
+    async def report_member(self, member: KernelMember) -> None:
         missing = await self._store.read(member.position, 1) if member.position < self._journal.head else []
         lag_s = max((self.clock.now() - missing[0].at).total_seconds(), 0.0) if missing else 0.0
         self._members.report(member, self._journal.head, round(lag_s, 3))
+
+    @on_kernel_loop
+    async def remove_member(self, member_id: str) -> None:
+        self._members.remove(member_id)
 
     def health(self) -> Health:
         self.expect_own_process()

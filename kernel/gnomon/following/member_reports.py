@@ -79,7 +79,7 @@ class MemberReports:
             return
         with suppress(GnomonError, TimeoutError):
             async with asyncio.timeout(LEAVE_LIMIT_S):
-                await submit_call(self._channel, "report_member", self._own(), leaves=True, limit_s=LEAVE_LIMIT_S)
+                await submit_call(self._channel, "remove_member", self._id, limit_s=LEAVE_LIMIT_S)
 
     async def members(self) -> list[KernelMember]:
         """Return the processes on the log, as the kernel that leads knows them.

@@ -74,6 +74,7 @@ class PassedOrders(LogQueries):
     claim = _passed(KernelApi.claim)
     record_access = _passed(KernelApi.record_access)
     report_member = _passed(KernelApi.report_member)
+    remove_member = _passed(KernelApi.remove_member)
     live_runs = _passed(KernelApi.live_runs)
     preview_job = _passed(KernelApi.preview_job)
     order_job = _passed(KernelApi.order_job)

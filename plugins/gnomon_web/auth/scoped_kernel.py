@@ -274,7 +274,10 @@ class ScopedKernel:
     async def kernels(self) -> list[KernelMember]:
         raise _refused(self._scope)
 
-    async def report_member(self, member: KernelMember, *, leaves: bool = False) -> None:
+    async def report_member(self, member: KernelMember) -> None:
+        raise _refused(self._scope)
+
+    async def remove_member(self, member_id: str) -> None:
         raise _refused(self._scope)
 
     async def sleep(self, seconds: float) -> None:

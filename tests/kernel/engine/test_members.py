@@ -69,8 +69,8 @@ async def test_a_follower_that_leaves_is_not_listed_any_more() -> None:
     async with Kernel(clock=clock) as kernel:
         await kernel.report_member(member(clock, 12))
         await kernel.report_member(member(clock, 13))
-        await kernel.report_member(member(clock, 12), leaves=True)
-        await kernel.report_member(member(clock, 99), leaves=True)
+        await kernel.remove_member(member(clock, 12).id)
+        await kernel.remove_member("unknown")
 
         assert [one.pid for one in (await kernel.kernels())[1:]] == [13]
 

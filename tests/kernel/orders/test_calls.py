@@ -141,6 +141,7 @@ async def test_commands_about_the_log_do_what_they_say(kernel: Kernel) -> None:
     with pytest.raises(GnomonError, match="KeyError"):
         await ordered(kernel, "record_access", JobAdded, actor="ann")
     await ordered(kernel, "report_member", (await kernel.kernels())[0])
+    await ordered(kernel, "remove_member", (await kernel.kernels())[0].id)
 
 
 # --- jobs ---
