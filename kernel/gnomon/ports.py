@@ -26,6 +26,7 @@ from gnomon.domain.records import (
     StoreHealth,
 )
 from gnomon.errors import StoreError, StoreUnavailableError
+from gnomon.ticks import next_tick
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -89,6 +90,15 @@ class Store(ABC):
                 if holder is None or not holder.is_active:
                     return
             await asyncio.sleep(0.3)
+
+    async def wait_for_events(self, after: int) -> None:
+        """Return when there may be events after this position, which another process appends; it may return early.
+
+        Called on a store that is open read-only by a kernel that follows, which then reads on, and again if there is
+        nothing. A store that can tell at little cost waits until there are some, and returns within 0.2 s then. By
+        default each call is a short pause.
+        """
+        await next_tick(0.1)
 
     def orders(self) -> OrderChannel | None:
         """Return how other processes pass orders to the kernel that leads; None where no other can open the log.

@@ -26,7 +26,9 @@ from gnomon.errors import StoreError, StoreInUseError
 from gnomon.logs import get_logger
 from gnomon.orders.socket_channel import SocketChannel
 from gnomon.ports import OrderChannel, Store
+from gnomon.ticks import next_tick
 from gnomon_sqlite.lock import Holder, WriterLock, flock_holders
+from gnomon_sqlite.mark_watch import MarkWatch
 
 log = get_logger("gnomon.sqlite")
 
@@ -46,6 +48,7 @@ class LockedLog(Store):
     """The part of the SQLite store that other processes use while a kernel holds the log."""
 
     path: Path
+    _mark_watch: MarkWatch
 
     def orders(self) -> OrderChannel:
         return SocketChannel(self.path)
@@ -55,6 +58,9 @@ class LockedLog(Store):
             await wait_until_free(WriterLock(self.path), self._note_silence)
         finally:
             self.holder_problem = None
+
+    async def wait_for_events(self, after: int) -> None:  # noqa: ARG002 - what has changed is enough
+        await self._mark_watch.wait()
 
     async def holder(self) -> LogHolder | None:
         return await find_holder(WriterLock(self.path))
@@ -101,7 +107,7 @@ async def wait_until_free(lock: WriterLock, note_silence: Callable[[str | None],
                     note_silence(_report(lock, holder, silent_s) if is_silent else None)
                     if was_silent:
                         log.info("the kernel that holds the log runs again", pid=holder.pid, node=holder.host)
-        await asyncio.sleep(POLL_S)
+        await next_tick(POLL_S)
 
 
 async def find_holder(lock: WriterLock) -> LogHolder | None:

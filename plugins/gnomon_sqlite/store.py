@@ -46,6 +46,7 @@ from gnomon_sqlite.file_watch import FileWatch
 from gnomon_sqlite.high_water import HighWaterMark
 from gnomon_sqlite.lock import WriterLock
 from gnomon_sqlite.lock_watch import LockedLog
+from gnomon_sqlite.mark_watch import MarkWatch
 from gnomon_sqlite.projection_writer import FLUSH_BYTES, FLUSH_THRESHOLD, PendingViews
 from gnomon_sqlite.unflushed_reader import Reader
 
@@ -97,6 +98,7 @@ class SqliteStore(LockedLog):
         self.synchronous = synchronous
         self.min_free = min_free
         self._mark = HighWaterMark(self.path)
+        self._mark_watch = MarkWatch(self._mark.path)
         self._watch: FileWatch | None = None
         self._write_problem = ""
         self._writer: sqlite3.Connection

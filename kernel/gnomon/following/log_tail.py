@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from gnomon.domain.codec import EventBatch
 from gnomon.domain.events import Event
@@ -14,7 +15,8 @@ from gnomon.ports import Store
 log = get_logger("gnomon.following")
 
 SHORTEST_S, LONGEST_S = 0.02, 0.1
-"""Seconds between two looks: the shorter one while events come, and twice as long after each look that finds none."""
+"""Seconds between two looks: the shorter one while events come, and twice as long after each look that finds none. From
+the longer one on, the store says when to look."""
 AWAY_S = 1.0
 """Seconds until a store that cannot be read is asked again."""
 BLOCK = 1_000
@@ -30,6 +32,8 @@ class LogTail:
         self._store = store
         self._publish = publish
         self._watched: dict[str, asyncio.Future[None]] = {}
+        self._is_woken = False
+        self._waiting: asyncio.Timeout | None = None
         self._is_closed = False
 
     async def run(self) -> None:
@@ -38,19 +42,30 @@ class LogTail:
         while True:
             try:
                 found = await self._look()
+                self.problem = None
+                pause = SHORTEST_S if found or self._is_woken else min(2 * pause, AWAY_S)
+                self._is_woken = False
+                if pause > LONGEST_S:
+                    await self._wait_for_events()
+                    continue
             except StoreError as exc:
                 if self.problem is None:
                     log.warning("the log cannot be read", store=self._store.name, problem=str(exc))
                 self.problem, pause = str(exc), AWAY_S
-            else:
-                self.problem = None
-                pause = SHORTEST_S if found else min(2 * pause, LONGEST_S)
             await asyncio.sleep(pause)
+
+    def wake(self) -> None:
+        """Look at once, and often for a moment: events are about to come."""
+        self._is_woken = True
+        if (waiting := self._waiting) is not None:
+            self._waiting = None
+            waiting.reschedule(0.0)
 
     def watch(self, stream: str) -> asyncio.Future[None]:
         """Return what is done at the next event of a stream; StoreError where nobody reads the log any more."""
         if self._is_closed:
             raise StoreError("the log is not read any more: the kernel does not follow")
+        self.wake()
         future = self._watched.get(stream)
         if future is None:
             future = self._watched[stream] = asyncio.get_running_loop().create_future()
@@ -63,6 +78,15 @@ class LogTail:
             if not future.done():
                 future.set_result(None)
         self._watched.clear()
+
+    async def _wait_for_events(self) -> None:
+        """Wait until the store says that there may be events, or `wake` is called."""
+        with suppress(TimeoutError):
+            try:
+                async with asyncio.timeout(None) as self._waiting:
+                    await self._store.wait_for_events(self.head)
+            finally:
+                self._waiting = None
 
     async def _look(self) -> bool:
         events = await self._store.read(self.head, BLOCK)

@@ -20,6 +20,7 @@ from gnomon.domain.run_order import RunOrder, WhenFull
 from gnomon.engine.given_values import expect_order, refuse_positional
 from gnomon.engine.log_queries import LogQueries, on_kernel_loop
 from gnomon.errors import GnomonError, JobError, OrderLostError
+from gnomon.following.log_tail import LogTail
 from gnomon.jobs.diff import JobsDiff
 from gnomon.jobs.durable import check_durable
 from gnomon.jobs.job import Job
@@ -53,6 +54,7 @@ class PassedOrders(LogQueries):
     """The part of a follower that passes orders on; see KernelApi for each method."""
 
     _channel: OrderChannel
+    _tail: LogTail
 
     pause = _passed(KernelApi.pause)
     resume = _passed(KernelApi.resume)
@@ -174,7 +176,7 @@ class PassedOrders(LogQueries):
             kwargs["idempotency_key"] = secrets.token_hex(12)
         if has_key or name in _HARMLESS:
             return await self._repeated(name, *args, **kwargs)
-        return await submit_call(self._channel, name, *args, limit_s=ORDER_LIMIT_S, **kwargs)
+        return await self._submit(name, *args, limit_s=ORDER_LIMIT_S, **kwargs)
 
     async def _repeated(self, name: str, /, *args: Any, **kwargs: Any) -> Any:
         loop = asyncio.get_running_loop()
@@ -182,10 +184,15 @@ class PassedOrders(LogQueries):
         while True:
             left = max(deadline - loop.time(), 0.0)
             try:
-                return await submit_call(self._channel, name, *args, limit_s=left, **kwargs)
+                return await self._submit(name, *args, limit_s=left, **kwargs)
             except OrderLostError:
                 if loop.time() >= deadline:
                     raise
+
+    async def _submit(self, name: str, /, *args: Any, limit_s: float, **kwargs: Any) -> Any:
+        answer = await submit_call(self._channel, name, *args, limit_s=limit_s, **kwargs)
+        self._tail.wake()  # what the order has done is in the log
+        return answer
 
 
 _HARMLESS = frozenset({"live_runs", "preview_job", "save_checkpoint"})

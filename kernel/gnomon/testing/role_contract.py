@@ -83,6 +83,29 @@ class RoleContract:
         assert await reader.head() == 1
         await reader.close()
 
+    async def test_a_reader_that_waits_for_events_reads_each_of_them(self, store: Store) -> None:
+        if not (self.exclusive and self.readable_beside):
+            pytest.skip("this kind of store cannot be opened twice")
+        await append(store, scheduled())
+        reader, read = self.another(store), list[int]()
+        await reader.open(read_only=True)
+
+        async def write() -> None:
+            for number in range(6):
+                await append(store, scheduled(f"job{number}"))
+                while len(read) < number + number % 2:  # noqa: ASYNC110 - with and without a reader that waits
+                    await asyncio.sleep(0.01)
+
+        async with asyncio.timeout(PATIENCE_S), asyncio.TaskGroup() as tasks:
+            tasks.create_task(write())
+            while len(read) < 7:
+                events = await reader.read(read[-1] if read else 0)
+                read += [event.position for event in events]
+                if not events:
+                    await reader.wait_for_events(read[-1])
+        assert read == list(range(1, 8))
+        await reader.close()
+
 
 async def seen(store: Store, position: int) -> None:
     """Wait until a reader sees an event."""
