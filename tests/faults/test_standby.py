@@ -1,12 +1,15 @@
-"""Standbys of `gnomon run`: they wait for the log, and lead when the leader has died, has stopped or was ended."""
+"""Standbys of `gnomon run`: they follow, and lead when the leader has died, has stopped or was ended."""
 
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import signal
+import socket
 import sys
 import time
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,7 +27,7 @@ id = "tick"
 func = "time:time"
 every = "200ms"
 """
-STANDS_BY = "standing by: waiting for the log of another kernel"
+FOLLOWS = "following the kernel that leads"
 SILENT = "the kernel that holds the log is silent: nothing runs until it goes on or is ended"
 
 
@@ -45,8 +48,7 @@ def lead(start: Callable[..., Gnomon], tmp_path: Path) -> Callable[..., Gnomon]:
 def stand_by(start: Callable[..., Gnomon]) -> Callable[..., Gnomon]:
     def begin(leader: Gnomon) -> Gnomon:
         kernel = start("run", "--log-format", "json", "--standby")
-        said = kernel.wait_for(STANDS_BY)
-        assert f"is written by process {leader.process.pid} on " in said["leader"]
+        kernel.wait_for(FOLLOWS, leader=f"process {leader.process.pid} on {socket.gethostname()}")
         return kernel
 
     return begin
@@ -102,7 +104,7 @@ def test_a_signal_ends_a_standby_that_waits(
     leader = lead()
     standby = stand_by(leader)
     standby.send(signal.SIGHUP)
-    standby.wait_for("a standby reads its config when it takes over")
+    standby.wait_for("reloaded")
     standby.send(number)
 
     assert standby.ends() == 0, standby.errors
@@ -138,13 +140,14 @@ def test_a_stopped_leader_is_named_and_a_takeover_ends_it(
     check_log(tmp_path / "gnomon.db")
 
 
-async def test_a_standby_leads_with_the_config_of_the_moment(
+async def test_a_standby_leads_with_the_definitions_of_the_log(
     lead: Callable[..., Gnomon], stand_by: Callable[..., Gnomon], start: Callable[..., Gnomon], tmp_path: Path
 ) -> None:
     leader = lead()
     standby = stand_by(leader)
     (tmp_path / "gnomon.toml").write_text(CONFIG.replace("200ms", "300ms"))
     assert start("reload").ends() == 0
+    (tmp_path / "gnomon.toml").write_text(CONFIG.replace("200ms", "sometimes"))  # nobody reads it at a take-over
     leader.send(signal.SIGKILL)
     standby.wait_for("kernel started")
     standby.wait_for("succeeded", job="tick")
@@ -157,16 +160,42 @@ async def test_a_standby_leads_with_the_config_of_the_moment(
     assert len(changes) == 1  # by the reload: the standby did not put the old interval back
 
 
-def test_a_standby_declines_a_config_that_is_not_valid_any_more(
-    lead: Callable[..., Gnomon], stand_by: Callable[..., Gnomon], tmp_path: Path
+def test_a_start_without_standby_names_the_leader_and_the_option(
+    lead: Callable[..., Gnomon], start: Callable[..., Gnomon]
+) -> None:
+    leader = lead("--standby")
+    refused = start("run", "--log-format", "json")
+
+    assert refused.ends() == 1
+    said = " ".join(refused.errors.split())
+    assert f"is written by process {leader.process.pid} on " in said
+    assert "with --standby, this kernel follows that one, and leads when it ends" in said
+    stop(leader)
+
+
+def test_a_standby_serves_its_web_server_and_is_shown_in_the_status(
+    lead: Callable[..., Gnomon], start: Callable[..., Gnomon], tmp_path: Path
 ) -> None:
     leader = lead()
-    standby = stand_by(leader)
-    (tmp_path / "gnomon.toml").write_text(CONFIG.replace("200ms", "sometimes"))
+    (tmp_path / "standby.toml").write_text('[kernel]\nnode = "b"\n' + CONFIG + "[plugins.web]\nport = 0\n")
+    standby = start("run", "--log-format", "json", "--standby", "standby.toml")
+    url = standby.wait_for("web is listening")["url"].rstrip("/")
+    standby.wait_for(FOLLOWS)
+    with urllib.request.urlopen(f"{url}/readyz") as answer:
+        assert json.load(answer)["role"] == "follower"
+    asked = start("pause", "tick", "--url", url)
+    assert asked.ends() == 0, asked.errors
+    leader.wait_for("job paused", job="tick")
+    status = start("status", "--json")
+    assert status.ends() == 0, status.errors
+    assert status.process.stdout is not None
+    (_, second) = json.load(status.process.stdout)["kernels"]
+    assert (second["node"], second["role"], second["may_lead"]) == ("b", "follower", True)
     leader.send(signal.SIGKILL)
-
-    assert standby.ends() == 2
-    assert "sometimes" in standby.errors
+    standby.wait_for("kernel started")
+    with urllib.request.urlopen(f"{url}/readyz") as answer:
+        assert json.load(answer)["role"] == "leader"
+    stop(standby)
 
 
 @pytest.mark.parametrize("ending", [signal.SIGKILL, signal.SIGTERM])

@@ -10,6 +10,7 @@ import msgspec
 
 from gnomon.deployment.assembly import assemble
 from gnomon.deployment.config import Config, load_config
+from gnomon.jobs.diff import JobsDiff
 from gnomon.kernel import Kernel
 
 Sections = Mapping[str, Mapping[str, Any]]
@@ -42,6 +43,7 @@ class Reloader:
     async def reload(self, actor: str | None) -> Reloaded:
         """Read and check the config again, replace the kernel's jobs in one step, and reload the plugins that can.
 
+        A kernel that follows reloads its plugins alone: the jobs are those of the kernel that leads.
         If the config is not valid, raise ConfigError with every problem and change nothing. A plugin can be reloaded
         that has the hook `reload`. Plugins keep running with their jobs: a plugin that is new starts, with its jobs,
         when the kernel is restarted.
@@ -53,7 +55,10 @@ class Reloader:
         start = self._config
         fresh = load_config(start.file)
         deployment = assemble(fresh, self._kernel.plugins)
-        diff = await self._kernel.apply_jobs(deployment.registered_jobs, actor=actor, reason="the config was reloaded")
+        diff = JobsDiff([], {}, [])
+        if self._kernel.health().role != "follower":
+            jobs = deployment.registered_jobs
+            diff = await self._kernel.apply_jobs(jobs, actor=actor, reason="the config was reloaded")
         configs = {plugin.name: plugin.config for plugin in deployment.plugins if plugin.config is not None}
         live_keys = await self._kernel.reload_plugins(configs)
         changed = [*_changed_keys(self._in_use, fresh.sections, live_keys)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from pathlib import Path
@@ -25,7 +26,7 @@ id = "tick"
 func = "time:time"
 every = "200ms"
 """
-STANDS_BY = "standing by: waiting for the log of another kernel"
+FOLLOWS = "following the kernel that leads"
 
 
 @pytest.fixture
@@ -49,16 +50,25 @@ async def test_a_standby_leads_when_the_leader_has_ended(
         kernels.append(Gnomon(folder, ("run", "--log-format", "json", "--standby"), environment))
         return kernels[-1]
 
+    def command(name: str, *arguments: str) -> Any:
+        kernels.append(one := Gnomon(tmp_path / name, arguments, environment))
+        assert one.ends() == 0, one.errors
+        assert one.process.stdout is not None
+        return json.load(one.process.stdout)
+
     def take_turns() -> Gnomon:
         leader = start("first")
         leader.wait_for("succeeded", job="tick")
         standby = start("second")
-        standby.wait_for(STANDS_BY)
+        standby.wait_for(FOLLOWS)
         leader.wait_for("succeeded", job="tick")
+        status = command("second", "status", "--json")
+        assert [kernel["role"] for kernel in status["kernels"]] == ["leader", "follower"]
+        assert [kernel["pid"] for kernel in status["kernels"]] == [leader.process.pid, standby.process.pid]
         leader.send(ending)
         standby.wait_for("kernel started")
         standby.wait_for("succeeded", job="tick")
-        assert sum(STANDS_BY in line for line in standby.lines) == 1
+        assert sum(FOLLOWS in line for line in standby.lines) == 1
         standby.send(signal.SIGTERM)
         assert standby.ends() == 0, standby.errors
         return leader

@@ -17,9 +17,9 @@ from gnomon.cli.output.console import echo
 
 if TYPE_CHECKING:
     from gnomon.cli.input.stop_signals import StopSignals
-    from gnomon.cli.standing_by import Prepare
     from gnomon.deployment.assembly import Deployment
     from gnomon.deployment.reload import Reloaded, Reloader
+    from gnomon.engine.kernel_settings import Role
     from gnomon.kernel import Kernel
 
 ANNOUNCED_FIRES = 5
@@ -37,7 +37,7 @@ HEALTH_INTERVAL_S = 1.0
 @config_option
 @click.option("--log-format", type=click.Choice(LOG_FORMATS), help="By default console on a terminal, else logfmt.")
 @click.option("--log-level", type=click.Choice(LOG_LEVELS), default="info", show_default=True)
-@click.option("--standby", is_flag=True, help="Wait while another kernel holds the log, and take over when it ends.")
+@click.option("--standby", is_flag=True, help="Follow while another kernel leads the log, and lead when that one ends.")
 @click.option("--accept-rollback", is_flag=True, help="Start with a log that has lost events, such as a restored copy.")
 @click.pass_context
 def command(
@@ -52,8 +52,9 @@ def command(
     """Schedule and run the jobs until stopped.
 
     SIGTERM or Ctrl-C starts nothing more and gives running jobs the time of `drain` to end. A second one exits at once
-    and records the running jobs as lost. With --standby, the first one ends a kernel that waits. Exits with 0 after a
-    clean stop, 1 if the kernel cannot run or events were lost, 2 if the config is not valid or the log was rolled back.
+    and records the running jobs as lost. --standby is role = "auto" of the config: while another kernel leads, this one
+    serves its web server, answers from the log and passes orders on. Exits with 0 after a clean stop, 1 if the kernel
+    cannot run or events were lost, 2 if the config is not valid or the log was rolled back.
     """
     from gnomon.cli.access.resolve import read_config
     from gnomon.cli.output.console_plugin import ConsolePlugin
@@ -69,16 +70,12 @@ def command(
     deployment = assemble(settings)
     for warning in deployment.warnings:
         get_logger("gnomon.cli").warning("the config is valid, but", problem=warning)
-
-    def prepare(deployment: Deployment) -> None:
-        deployment.plugins.add(ConsolePlugin(), "console")
-        deployment.store.accept_rollback = accept_rollback
-
-    prepare(deployment)
-    run_protected(_serve(deployment, prepare if standby else None))
+    deployment.plugins.add(ConsolePlugin(), "console")
+    deployment.store.accept_rollback = accept_rollback
+    run_protected(_serve(deployment, "auto" if standby else settings.kernel.role))
 
 
-async def _serve(deployment: Deployment, prepare_standby: Prepare | None) -> None:
+async def _serve(deployment: Deployment, role: Role) -> None:
     """Run the kernel; once it has stopped, the process ends within EXIT_GRACE_S."""
     from gnomon.cli import EXIT_FAILURE, exit_code_of
     from gnomon.cli.process_exit import EXIT_GRACE_S, end_process_after, report_leftovers
@@ -92,7 +89,7 @@ async def _serve(deployment: Deployment, prepare_standby: Prepare | None) -> Non
             echo(problem, err=True)
 
     try:
-        await _run_kernel(deployment, prepare_standby)
+        await _run_kernel(deployment, role)
         code = 0
     except GnomonError as exc:
         code, problem = exit_code_of(exc), f"gnomon: {exc}"
@@ -101,21 +98,22 @@ async def _serve(deployment: Deployment, prepare_standby: Prepare | None) -> Non
         end_process_after(EXIT_GRACE_S, code, report)
 
 
-async def _run_kernel(deployment: Deployment, prepare_standby: Prepare | None) -> None:
+async def _run_kernel(deployment: Deployment, role: Role) -> None:
     from gnomon.cli import EXIT_FAILURE
     from gnomon.cli.input.stop_signals import StopSignals, record_lost_runs
     from gnomon.cli.process_exit import EXIT_GRACE_S, end_process_after
-    from gnomon.cli.standing_by import lead_or_stand_by
     from gnomon.deployment.kernel_factory import build_kernel
     from gnomon.deployment.reload import Reloader
-    from gnomon.errors import StoreUnavailableError
+    from gnomon.errors import StoreInUseError, StoreUnavailableError
     from gnomon.logs import get_logger
     from gnomon.tasks import end
 
     log = get_logger("gnomon.cli")
     source = deployment.config.source or "built-in example"
     log.info("starting", version=version("gnomon"), config=str(source), jobs=len(deployment.jobs))
-    kernel: Kernel
+    kernel = build_kernel(deployment, role=role)
+    reloader = Reloader(kernel, deployment.config)
+    kernel.extra_calls["reload"] = partial(_reload, reloader)
     stop, serving, is_up = asyncio.Event(), asyncio.current_task(), False
 
     def request_stop() -> None:
@@ -128,22 +126,20 @@ async def _run_kernel(deployment: Deployment, prepare_standby: Prepare | None) -
         report = partial(log.critical, "the kernel did not stop in time: the process ends", after_s=limit)
         end_process_after(limit + EXIT_GRACE_S, EXIT_FAILURE, report)
 
-    async def lead(deployment: Deployment) -> None:
-        nonlocal is_up, kernel
-        kernel = build_kernel(deployment, role=deployment.config.kernel.role)
-        reloader = Reloader(kernel, deployment.config)
-        kernel.extra_calls["reload"] = partial(_reload, reloader)
-        async with kernel, _serving_beside_config(kernel, deployment):
-            is_up = True
-            _reload_on_sighup(reloader)
-            await _announce(kernel)
-            await _until_stopped(kernel, stop, signals)
-            kernel.stop_reason = signals.first or ""
-            await _announce_stop(kernel)
-
     with StopSignals(request_stop, lambda: record_lost_runs(kernel), limit_stop) as signals:
         try:
-            await lead_or_stand_by(lead, deployment, prepare_standby)
+            async with kernel, _serving_beside_config(kernel, deployment):
+                is_up = True
+                _reload_on_sighup(reloader)
+                await _announce(kernel)
+                await _until_stopped(kernel, stop, signals)
+                kernel.stop_reason = signals.first or ""
+                await _announce_stop(kernel)
+        except StoreInUseError as exc:
+            if role != "leader":
+                raise
+            hint = "with --standby, this kernel follows that one, and leads when it ends"
+            raise StoreInUseError(f"{exc}; {hint}") from exc
         except asyncio.CancelledError:
             if is_up or not stop.is_set():
                 raise
@@ -218,6 +214,8 @@ async def _announce(kernel: Kernel) -> None:
     from gnomon.scheduling.timezones import timezone_or_utc
     from gnomon.text import moment
 
+    if kernel.health().role != "leader":
+        return  # nothing fires here
     log = get_logger("gnomon.cli")
     views = await kernel.jobs()
     due = sorted((view.next_fire, view.job.id, view.job) for view in views if view.next_fire)
