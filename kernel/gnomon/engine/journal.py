@@ -307,6 +307,8 @@ class Journal:
             log.critical("the journal stopped", store=self._store.name, problem=str(exc), lost_events=self.backlog)
             self._stop("deposed", str(exc))
             return
+        if self.state in FINAL_STATES:  # `lose` has told all who wait
+            return
         self.head += len(written)
         self._newest_at = max(self._newest_at, written[-1].at)
         self._commit_s.add(time.monotonic() - batch.opened)
@@ -314,15 +316,17 @@ class Journal:
         self._publish(written)
 
     async def _append(self, batch: Sequence[Event], executions: Sequence[Execution], jobs: Sequence[JobState]) -> None:
-        """Append, and retry while the store is away; recorded events wait in order."""
+        """Append, and retry while the store is away; recorded events wait in order. End where the log is lost."""
         backoff = Backoff(FIRST_RETRY_S, LONGEST_RETRY_S)
-        while True:
+        while self.state not in FINAL_STATES:
             begun, self._appending_since = time.perf_counter(), time.monotonic()
             self.heartbeat.begin("waits for the store to append a batch")
             try:
                 await self._store.append(batch, executions, jobs)
             except StoreUnavailableError as exc:
                 self._appending_since = None
+                if self.state in FINAL_STATES:
+                    return
                 log_at = log.debug if self.problem == str(exc) else log.error  # once for each outage
                 self.state, self.problem, pause = "degraded", str(exc), backoff.next()
                 log_at(
@@ -334,6 +338,8 @@ class Journal:
                 continue
             self._appending_since = None
             self._append_s.add(time.perf_counter() - begun)
+            if self.state in FINAL_STATES:
+                return
             if self.state == "degraded":
                 log.info("store available again", store=self._store.name, written=len(batch))
             self.state, self.problem = "healthy", None

@@ -277,6 +277,32 @@ async def test_a_conflict_deposes_the_journal_and_whoever_waits_is_told(
     assert [(line["log_level"], line["lost_events"]) for line in logs] == [("critical", 1)]
 
 
+@pytest.mark.parametrize("problem", [None, StoreUnavailableError("away"), ConflictError(RUN, 1, 1)])
+async def test_a_log_that_is_lost_during_an_append_stays_lost(
+    journal: Journal,
+    store: TryingStore,
+    published: list[Event],
+    gnomon_clock: VirtualClock,
+    problem: Exception | None,
+) -> None:
+    store.gate.clear()
+    schedule(journal)
+    waiting = asyncio.create_task(durable(journal))
+    await gnomon_clock.settle()
+
+    await journal.lose("the lease went to another kernel")
+    store.problem = problem
+    store.gate.set()
+    with pytest.raises(DeposedError, match="went to another kernel"):
+        await waiting
+    await gnomon_clock.settle()
+
+    assert (journal.state, journal.problem) == ("deposed", "the lease went to another kernel")
+    assert (journal.head, published) == (0, [])
+    assert journal.is_idle
+    assert len(store.batches) == 1  # it did not try again
+
+
 async def test_what_was_recorded_behind_the_conflict_is_refused_too(
     journal: Journal, store: TryingStore, gnomon_clock: VirtualClock
 ) -> None:
