@@ -33,6 +33,10 @@ class LoggedJobs:
             return found
         raise UnknownJobError(job_id, close_match(job_id, known))
 
+    def defined(self, job_id: str) -> RegisteredJob | None:
+        """Return the job that this process defines under an id."""
+        return self._defined.get(job_id)
+
     def _job(self, state: JobState) -> RegisteredJob:
         kept = self._built.get(state.job_id)
         if kept is not None and kept[0].definition == state.definition and kept[0].origin == state.origin:

@@ -24,6 +24,7 @@ from gnomon.errors import JobError, PluginError
 from gnomon.following.log_tail import LogTail
 from gnomon.following.member_reports import NOBODY_RETRY_S, MemberReports
 from gnomon.following.passed_orders import PassedOrders
+from gnomon.following.sent_arguments import SentArguments
 from gnomon.jobs.parameters import parameters_schema
 from gnomon.jobs.registered import RegisteredJob, own_job
 from gnomon.logs import get_logger
@@ -72,6 +73,7 @@ class Follower(PassedOrders):
         self._companions = companions
         self._ready = ready
         self._jobs = LoggedJobs(defined)
+        self._sent = SentArguments(self._jobs, self._job, settings.arguments_limit)
         self._tail = LogTail(store, self._publish)
         self._reports = MemberReports(channel, settings, self.health)
         self._may_lead = settings.role == "auto"

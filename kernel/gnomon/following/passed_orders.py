@@ -19,8 +19,9 @@ from gnomon.api import KernelApi, Triggered
 from gnomon.domain.run_order import RunOrder, WhenFull
 from gnomon.engine.given_values import expect_order, refuse_positional
 from gnomon.engine.log_queries import LogQueries, on_kernel_loop
-from gnomon.errors import GnomonError, JobError, OrderLostError
+from gnomon.errors import GnomonError, JobError, OrderLostError, RunOrdersError
 from gnomon.following.log_tail import LogTail
+from gnomon.following.sent_arguments import SentArguments
 from gnomon.jobs.diff import JobsDiff
 from gnomon.jobs.durable import check_durable
 from gnomon.jobs.job import Job
@@ -54,6 +55,7 @@ class PassedOrders(LogQueries):
     """The part of a follower that passes orders on; see KernelApi for each method."""
 
     _channel: OrderChannel
+    _sent: SentArguments
     _tail: LogTail
 
     pause = _passed(KernelApi.pause)
@@ -87,14 +89,18 @@ class PassedOrders(LogQueries):
     async def trigger_many(
         self, orders: Sequence[RunOrder], *, actor: str | None = None, when_full: WhenFull = "raise"
     ) -> list[Triggered]:
-        for order in orders:
+        keyed: list[RunOrder] = []
+        problems: dict[int, GnomonError] = {}
+        for number, order in enumerate(orders):
             expect_order(order)
-        keyed = [
-            order
-            if order.idempotency_key is not None
-            else msgspec.structs.replace(order, idempotency_key=secrets.token_hex(12))
-            for order in orders
-        ]
+            key = order.idempotency_key if order.idempotency_key is not None else secrets.token_hex(12)
+            try:
+                kwargs = await self._sent.of_run(order.job_id, order.kwargs)
+                keyed.append(msgspec.structs.replace(order, kwargs=kwargs, idempotency_key=key))
+            except GnomonError as exc:
+                problems[number] = exc
+        if problems:
+            raise RunOrdersError(problems, len(orders))
         answer: list[Triggered] = await self._repeated("trigger_many", keyed, actor=actor, when_full=when_full)
         return answer
 
@@ -113,7 +119,7 @@ class PassedOrders(LogQueries):
         **keys: Any,
     ) -> Job:
         refuse_positional(positional)
-        written = _written(job, keys, temporary=temporary)
+        written = self._written(job, keys, temporary=temporary)
         options = {"replace": replace, "expect_version": expect_version}
         answer: Job = await self._order("add_job", written, **options, owner=owner, actor=actor, reason=reason)
         return answer
@@ -130,7 +136,7 @@ class PassedOrders(LogQueries):
         actor: str | None = None,
         reason: str | None = None,
     ) -> list[Job]:
-        written = [_written(job, {}, temporary=temporary) for job in jobs]
+        written = [self._written(job, {}, temporary=temporary) for job in jobs]
         answer: list[Job] = await self._order(
             "add_jobs", written, replace=replace, owner=owner, actor=actor, reason=reason
         )
@@ -148,6 +154,7 @@ class PassedOrders(LogQueries):
         **changes: Any,
     ) -> Job:
         options = {"expect_version": expect_version, "actor": actor, "reason": reason}
+        changes = await self._sent.of_change(job_id, changes)
         answer: Job = await self._order("change_job", job_id, **options, **changes)
         return answer
 
@@ -165,12 +172,15 @@ class PassedOrders(LogQueries):
                 "this kernel follows another one, so it cannot replace the jobs that that one has defined: "
                 "reload the kernel that leads, or pass `owner` for jobs that were added at run time"
             )
-        written = [_written(job, {}, temporary=False) for job in jobs]
+        written = [self._written(job, {}, temporary=False) for job in jobs]
         answer: JobsDiff = await self._order("apply_jobs", written, owner=owner, actor=actor, reason=reason)
         return answer
 
     async def _order(self, name: str, /, *args: Any, **kwargs: Any) -> Any:
         """Submit an order, again where that cannot carry it out twice."""
+        if name == "trigger":
+            job_id: Any = args[0] if args else kwargs.get("job_id")
+            kwargs["kwargs"] = await self._sent.of_run(job_id, kwargs.get("kwargs"))
         has_key = name in {"trigger", "order_job", "order_jobs"}
         if has_key and kwargs.get("idempotency_key") is None:
             kwargs["idempotency_key"] = secrets.token_hex(12)
@@ -194,18 +204,17 @@ class PassedOrders(LogQueries):
         self._tail.wake()  # what the order has done is in the log
         return answer
 
+    def _written(self, job: JobLike, keys: dict[str, Any], *, temporary: bool) -> dict[str, Any]:
+        """Return the definition of a job as it is sent; JobError for one that only this process could run."""
+        declared = job_of(job.job if isinstance(job, RegisteredJob) else job, keys)
+        if temporary:
+            raise JobError(
+                f"job {declared.id!r}: a temporary job ends with its kernel, and this process follows the kernel that "
+                "would have it: leave out temporary=True, or add it in the process that leads"
+            )
+        check_durable(declared)
+        return self._sent.of_job(declared).definition()
+
 
 _HARMLESS = frozenset({"live_runs", "preview_job", "save_checkpoint"})
 """Calls that may be carried out twice."""
-
-
-def _written(job: JobLike, keys: dict[str, Any], *, temporary: bool) -> dict[str, Any]:
-    """Return the definition of a job, which the leader can read; JobError for one that only this process could run."""
-    declared = job_of(job.job if isinstance(job, RegisteredJob) else job, keys)
-    if temporary:
-        raise JobError(
-            f"job {declared.id!r}: a temporary job ends with its kernel, and this process follows the kernel that "
-            "would have it: leave out temporary=True, or add it in the process that leads"
-        )
-    check_durable(declared)
-    return declared.definition()

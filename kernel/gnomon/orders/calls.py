@@ -127,12 +127,17 @@ def read_result(answer: Answer, expected: Any) -> Any:
 
 
 def _readable(hint: Any) -> Any:
-    """Return an annotation as msgspec can read it: what can be iterated is a list."""
+    """Return an annotation as msgspec can read it: what can be iterated is a list.
+
+    The texts in a mapping are checked by the method, which names the one that is wrong.
+    """
     if get_origin(hint) is Iterable:
         return list[_readable(get_args(hint)[0])]  # type: ignore[misc]
     members = get_args(hint)
     if RegisteredJob in members:
         return JobLike
+    if hint == Mapping[str, str] | None:
+        return Mapping[str, Any] | None
     return hint
 
 
