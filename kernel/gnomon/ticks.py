@@ -17,6 +17,11 @@ _EARLIEST = 0.1
 
 async def next_tick(interval_s: float) -> None:
     """Sleep until the next of the moments that recur after this interval: all of 0.1 s, of which 0.5 s has a part."""
-    loop = asyncio.get_running_loop()
-    left = interval_s - (loop.time() - os.getpid() * _PHASE_STEP_S) % interval_s
-    await asyncio.sleep(left if left > interval_s * _EARLIEST else left + interval_s)
+    await asyncio.sleep(seconds_to_tick(interval_s))
+
+
+def seconds_to_tick(interval_s: float) -> float:
+    """Return the seconds until that moment."""
+    now = asyncio.get_running_loop().time()
+    left = interval_s - (now - os.getpid() * _PHASE_STEP_S) % interval_s
+    return left if left > interval_s * _EARLIEST else left + interval_s

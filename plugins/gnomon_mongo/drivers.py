@@ -28,6 +28,15 @@ class Driver:
     def __init__(self, name: DriverName = "motor") -> None:
         self.name = name
 
+    @property
+    def waits_in_loop(self) -> bool:
+        """Whether a call that waits for the server for long takes no thread, and ends at once when it is cancelled."""
+        return self.name == "pymongo"
+
+    def waiting(self) -> Driver:
+        """Return the driver for such calls."""
+        return Driver("pymongo")
+
     def connect(self, uri: str, **options: Any) -> Client:
         """Return a client, which connects on first use."""
         if self.name == "pymongo":

@@ -1,16 +1,17 @@
 """What this process has seen of the row of the leader, on its own clock: for how long it is unchanged, and who is free.
 
-Every reader of the row notes it here: a campaign, a follower that waits to lead, and each question about the head of
-the log, which is read together with the row.
+Every reader of the row notes it here: a campaign, a follower that waits to lead, each question about the head of the
+log, which is read together with the row, and the watch over the log, which learns of each change of the row.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 
 from gnomon.errors import StoreUnavailableError
+from gnomon.ticks import seconds_to_tick
 from gnomon_mongo import schema
 from gnomon_mongo.drivers import Document
 from gnomon_mongo.lease_clock import lease_clock
@@ -19,6 +20,8 @@ from gnomon_mongo.server import Server
 
 LOOK_S = 0.2
 """The longest time between two looks of a process that waits to lead: how late it may notice a released row."""
+FED_LOOK_S = 0.5
+"""The same while changes are noted as they come. Only the death of a process of this machine is noticed by a look."""
 
 
 class LeaseWatch:
@@ -30,6 +33,8 @@ class LeaseWatch:
         self._row: Document | None = None
         self._since = float("-inf")
         self._looked_at = float("-inf")
+        self._is_stale = False
+        self._feeds = 0
         self._noted = asyncio.Event()
 
     async def look(self, server: Server) -> Document | None:
@@ -48,8 +53,29 @@ class LeaseWatch:
         self._looked_at = self._now()
         if row is None or self._row is None or mark_of(row) != mark_of(self._row):
             self._since = self._looked_at
-        self._row = row
+        self._row, self._is_stale = row, False
         self._noted.set()
+
+    def note_renewal(self, fields: Document) -> None:
+        """Note what a renewal has changed in the row."""
+        if self._row is None:
+            self.forget()
+        else:
+            self.note(self._row | fields)
+
+    def forget(self) -> None:
+        """Read the row again before it decides anything: it was released, or is that of another term."""
+        self._is_stale = True
+        self._noted.set()
+
+    @contextmanager
+    def fed(self) -> Iterator[None]:
+        """Note each change of the row in the block, so that nobody has to look for one."""
+        self._feeds += 1
+        try:
+            yield
+        finally:
+            self._feeds -= 1
 
     def lasts(self, row: Document) -> float:
         """Return for how many seconds this row has to be unchanged before it may be replaced."""
@@ -72,18 +98,17 @@ class LeaseWatch:
         return (silence if silence is not None else self.unchanged_for(row)) >= self.lasts(row)
 
     async def wait_until_free(self, server: Server) -> None:
-        """Return when a campaign could succeed. Read the row only where nobody else has for LOOK_S."""
+        """Return when a campaign could succeed. Read the row only where nobody else has for LOOK_S, and before that."""
         while True:
             noted = self._noted = asyncio.Event()
-            if self._age() >= LOOK_S:
+            if self._is_stale or (self._age() >= LOOK_S and (not self._feeds or self.is_free())):
                 with suppress(StoreUnavailableError):
                     await self.look(server)
                 noted.clear()
-            age = self._age()
-            if age < LOOK_S and self.is_free():
+            if not self._is_stale and self._age() < LOOK_S and self.is_free():
                 return
             with suppress(TimeoutError):
-                async with asyncio.timeout(LOOK_S - age if age < LOOK_S else LOOK_S):
+                async with asyncio.timeout(seconds_to_tick(FED_LOOK_S if self._feeds else LOOK_S)):
                     await noted.wait()
 
     def _age(self) -> float:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import warnings
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeAlias
 
 import pymongo
 from bson import CodecOptions
@@ -28,6 +28,8 @@ READERS = 5
 """Concurrent reads: motor has few threads for all of its calls, and writes must not wait for reads."""
 LIST_LIMIT_S = 15.0
 """For a list or a count over a long log, which take longer than reading a single document."""
+STREAM_CLOSE_LIMIT_S = 1.0
+NextChange: TypeAlias = Callable[[], Awaitable[Document | None]]
 WORK_LIMIT_S = 600.0
 """For one step of background work: creating an index of a large collection, pruning."""
 
@@ -75,7 +77,12 @@ class Server:
         if self._client is not None:
             yield self
             return
-        other = Server(self._uri, self._database, self.driver, self.timeout)
+        async with self._another(self.driver) as other:
+            yield other
+
+    @asynccontextmanager
+    async def _another(self, driver: Driver) -> AsyncIterator[Server]:
+        other = Server(self._uri, self._database, driver, self.timeout)
         try:
             await other.connect()
             yield other
@@ -122,6 +129,33 @@ class Server:
                 yield
         except (PyMongoError, BSONError) as exc:
             raise translate(exc, self.address) from exc
+
+    @asynccontextmanager
+    async def changes(self, pipeline: list[Document], await_s: float) -> AsyncIterator[NextChange]:
+        """Yield a function that returns the next change of the database, or None where there is none for `await_s`.
+
+        StoreError where the server has no change streams, as one that is not in a replica set.
+        """
+        if not self.driver.waits_in_loop:
+            async with self._another(self.driver.waiting()) as other, other.changes(pipeline, await_s) as next_change:
+                yield next_change
+            return
+        async with self._limited(self.timeout):
+            stream = await self._db.watch(pipeline, max_await_time_ms=round(await_s * 1000))
+
+        async def next_one() -> Document | None:
+            async with self._limited(await_s + self.timeout):
+                change: Document | None = await stream.try_next()
+            if change is None and not stream.alive:
+                raise StoreUnavailableError(f"MongoDB at {self.address} has ended a change stream")
+            return change
+
+        try:
+            yield next_one
+        finally:
+            with suppress(StoreError):
+                async with self._limited(STREAM_CLOSE_LIMIT_S):
+                    await stream.close()
 
     async def version(self) -> str:
         """Return the version of the server."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 from gnomon.domain.records import LogHolder
@@ -9,8 +10,10 @@ from gnomon.ports import OrderChannel, Store
 from gnomon_mongo import kept_ends, takeover
 from gnomon_mongo.fork_guard import ForkGuard
 from gnomon_mongo.lease import Lease
+from gnomon_mongo.log_watch import LogWatch
 from gnomon_mongo.order_channel import MongoOrderChannel
 from gnomon_mongo.server import Server
+from gnomon_mongo.store_tasks import start_task
 
 
 class SharedLog(Store):
@@ -20,6 +23,7 @@ class SharedLog(Store):
     _lease: Lease
     _spool_path: Path
     _fork: ForkGuard
+    _watch: LogWatch
 
     def orders(self) -> OrderChannel:
         return MongoOrderChannel(self._server, self._lease, lambda: self._fork.check(self._server.address))
@@ -28,6 +32,15 @@ class SharedLog(Store):
         async with self._server.borrowed() as server:
             await kept_ends.hand_over_left(server, self._spool_path)
             await self._lease.watch.wait_until_free(server)
+
+    def _start_watch(self, held: AsyncExitStack) -> None:
+        """Start what `wait_for_events` uses, until the store is closed."""
+        self._watch = LogWatch(self._server, self._lease.watch)
+        start_task(self._watch.feed.run(), held)
+
+    async def wait_for_events(self, after: int) -> None:
+        self._fork.check(self._server.address)
+        await self._watch.wait(after)
 
     async def holder(self) -> LogHolder | None:
         async with self._server.borrowed() as server:

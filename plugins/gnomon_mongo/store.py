@@ -160,6 +160,7 @@ class MongoStore(SharedLog):
         log_id = await log_identity.identify(self._server, read_only=read_only)
         await find_foreign(self._server)
         if read_only:
+            self._start_watch(self._held)
             return
         try:
             await self._lease.acquire()

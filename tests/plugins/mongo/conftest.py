@@ -14,11 +14,14 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import mongomock.aggregate
 import mongomock.collection
 import pytest
 from mongomock_motor import AsyncMongoMockClient
 from pymongo import AsyncMongoClient
+from pymongo.errors import OperationFailure
 
+from gnomon.errors import StoreError
 from gnomon_mongo import MongoStore
 from gnomon_mongo.drivers import Client, Driver, DriverName
 from servers import MongoServer, eventually, find_mongo
@@ -139,6 +142,9 @@ class MockDriver(Driver):
         client: Client = self._client
         return client
 
+    def waiting(self) -> Driver:
+        raise StoreError("mongomock has no change streams")
+
     async def close(self, client: Client) -> None:
         pass
 
@@ -154,4 +160,13 @@ def mock_driver(monkeypatch: pytest.MonkeyPatch) -> MockDriver:
 
     for name in ("add_replace", "add_update"):
         monkeypatch.setattr(builder, name, without_sort(getattr(builder, name)))
+    process = mongomock.aggregate.process_pipeline
+
+    def as_a_server(*args: Any) -> Any:
+        try:
+            return process(*args)  # type: ignore[no-untyped-call]
+        except NotImplementedError as exc:
+            raise OperationFailure(str(exc), 40324) from exc
+
+    monkeypatch.setattr(mongomock.aggregate, "process_pipeline", as_a_server)
     return MockDriver(AsyncMongoMockClient(tz_aware=True))

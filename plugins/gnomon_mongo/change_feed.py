@@ -1,0 +1,105 @@
+"""Changes of the database as the server reports them: who waits for one does not have to look again and again.
+
+    asleep ──► live        somebody waits, and the server has change streams
+      ▲         │
+      └─────────┘          nobody has waited for REST_S, or the stream has ended
+
+A feed only wakes. What has changed is read from the collections; a feed that becomes live, or is not live any more,
+wakes all who wait, so that they look once. While it is not live they look themselves, several times a second.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from gnomon.backoff import Backoff
+from gnomon.errors import StoreError
+from gnomon.logs import get_logger
+from gnomon_mongo.drivers import Document
+from gnomon_mongo.server import NextChange, Server
+
+log = get_logger("gnomon.mongo")
+
+AWAIT_S = 5.0
+"""The longest time that the server waits with an answer, and so, with the time limit of a call, how long a stream may
+be silent whose connection is cut."""
+REST_S = 1.0
+"""Time after which a stream that nobody waits for is closed. A busy process looks often, and would receive a notice of
+each event in addition."""
+FIRST_RETRY_S, LONGEST_RETRY_S = 1.0, 60.0
+
+
+class ChangeFeed:
+    """Calls `receive` with each change that matches; `run` is a task of the open store.
+
+    `stream` is the number of the stream that is open, 0 without one. Changes between two streams are not passed on.
+    """
+
+    def __init__(self, server: Server, pipeline: list[Document], receive: Callable[[Document], None]) -> None:
+        self.stream = 0
+        self._opened = 0
+        self._server = server
+        self._pipeline = pipeline
+        self._receive = receive
+        self._waiting = 0
+        self._is_waited_for = asyncio.Event()
+        self._turned = asyncio.Event()
+
+    @contextmanager
+    def used(self) -> Iterator[None]:
+        """Keep the stream open in the block, which waits for changes."""
+        self._waiting += 1
+        self._is_waited_for.set()
+        try:
+            yield
+        finally:
+            self._waiting -= 1
+            if not self._waiting:
+                self._is_waited_for.clear()
+
+    async def turn(self) -> None:
+        """Return at the next change, when the feed becomes live, and when it ends."""
+        await self._turned.wait()
+
+    async def run(self) -> None:
+        """Follow the server until cancelled, while the feed is used."""
+        backoff = Backoff(FIRST_RETRY_S, LONGEST_RETRY_S)
+        while True:
+            await self._is_waited_for.wait()
+            try:
+                async with self._server.changes(self._pipeline, AWAIT_S) as next_change:
+                    backoff.reset()
+                    await self._follow(next_change)
+            except StoreError as exc:
+                pause = backoff.next()
+                log.debug("no change stream: the database is looked at instead", problem=str(exc), next_try_s=pause)
+                await asyncio.sleep(pause)
+
+    async def _follow(self, next_change: NextChange) -> None:
+        """Pass on changes until nobody has waited for REST_S."""
+        self._opened += 1
+        self.stream = self._opened
+        self._wake()
+        try:
+            while await self._is_used():
+                if (change := await next_change()) is not None:
+                    self._receive(change)
+                    self._wake()
+        finally:
+            self.stream = 0
+            self._wake()
+
+    async def _is_used(self) -> bool:
+        if not self._is_waited_for.is_set():
+            try:
+                async with asyncio.timeout(REST_S):
+                    await self._is_waited_for.wait()
+            except TimeoutError:
+                return False
+        return True
+
+    def _wake(self) -> None:
+        self._turned.set()
+        self._turned = asyncio.Event()

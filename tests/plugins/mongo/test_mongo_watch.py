@@ -1,0 +1,246 @@
+"""What a process that follows asks the server: counted requests, with change streams and without."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+import pytest
+from pymongo import monitoring
+
+from gnomon.domain.events import Event
+from gnomon.errors import StoreError, StoreUnavailableError
+from gnomon.testing.histories import append, scheduled
+from gnomon_mongo import MongoStore, change_feed, lease_watch, log_watch
+from gnomon_mongo.drivers import Client, Driver, DriverName
+from gnomon_mongo.server import Server
+from moved_clock import Hand
+from proxies import proxied
+from servers import eventually
+
+MakeStore = Callable[..., MongoStore]
+
+
+class Requests(monitoring.CommandListener):
+    """Counts the requests of some clients, by command."""
+
+    def __init__(self) -> None:
+        self.made: Counter[str] = Counter()
+
+    def started(self, event: monitoring.CommandStartedEvent) -> None:
+        self.made[event.command_name] += 1
+
+    def succeeded(self, event: monitoring.CommandSucceededEvent) -> None:
+        pass
+
+    def failed(self, event: monitoring.CommandFailedEvent) -> None:
+        pass
+
+
+class CountedDriver(Driver):
+    """A driver whose clients are counted, those for change streams, too."""
+
+    def __init__(self, name: DriverName) -> None:
+        super().__init__(name)
+        self.requests = Requests()
+
+    def connect(self, uri: str, **options: Any) -> Client:
+        return super().connect(uri, event_listeners=[self.requests], **options)
+
+    def waiting(self) -> Driver:
+        other = CountedDriver("pymongo")
+        other.requests = self.requests
+        return other
+
+
+@pytest.fixture(params=["motor", "pymongo"])
+def driver(request: pytest.FixtureRequest) -> CountedDriver:
+    """The followers' driver: a leader has its own."""
+    return CountedDriver(request.param)
+
+
+@pytest.fixture
+async def leader(make_store: MakeStore) -> MongoStore:
+    store = make_store(driver=Driver("pymongo"))
+    await store.open()
+    await append(store, scheduled())
+    return store
+
+
+@asynccontextmanager
+async def following(store: MongoStore) -> AsyncIterator[list[int]]:
+    """Read the log as a kernel that follows does, and yield the positions that were read."""
+    await store.open(read_only=True)
+    seen: list[int] = []
+
+    async def read() -> None:
+        while True:
+            events: list[Event] = []
+            with suppress(StoreUnavailableError):
+                events = await store.read(seen[-1] if seen else 0)
+                if not events:
+                    await store.wait_for_events(seen[-1] if seen else 0)
+            seen.extend(event.position for event in events)
+
+    task = asyncio.create_task(read())
+    try:
+        await eventually(lambda: seen)
+        yield seen
+    finally:
+        task.cancel()
+        await asyncio.wait((task,))
+        await store.close()
+
+
+def without_streams(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise StoreError("no change streams")
+
+    monkeypatch.setattr(Server, "changes", refuse)
+
+
+def pass_time_at_once(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Let the watch over the log look without a pause between two looks; return the list of its pauses."""
+    pauses: list[float] = []
+
+    async def pause(interval_s: float) -> None:
+        pauses.append(interval_s)
+        await asyncio.sleep(0)
+
+    monkeypatch.setattr(log_watch, "next_tick", pause)
+    return pauses
+
+
+async def test_an_idle_follower_waits_for_the_stream_and_asks_for_nothing_else(
+    leader: MongoStore, make_store: MakeStore, driver: CountedDriver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(change_feed, "AWAIT_S", 0.02)  # many rounds of the stream, which take 5 s otherwise
+    monkeypatch.setattr(lease_watch, "FED_LOOK_S", 0.01)
+    store = make_store()
+    async with following(store) as seen:
+        free = asyncio.ensure_future(store.wait_until_free())
+        await eventually(lambda: store._watch.feed.stream and driver.requests.made["getMore"] >= 5)
+        before = driver.requests.made.copy()
+
+        await eventually(lambda: driver.requests.made["getMore"] >= before["getMore"] + 20)
+
+        assert set(driver.requests.made - before) == {"getMore"}
+        assert not free.done()
+        free.cancel()
+        assert seen == [1]
+
+
+async def test_a_follower_is_told_of_each_append_and_reads_every_event(
+    leader: MongoStore, make_store: MakeStore
+) -> None:
+    store = make_store()
+    async with following(store) as seen:
+        await eventually(lambda: store._watch.feed.stream)
+        for number in range(2, 12):
+            await append(leader, scheduled(f"job{number}"))
+            if number % 3:
+                await eventually(lambda position=number: seen[-1] == position)  # type: ignore[misc]
+        await eventually(lambda: seen[-1] == 11)
+        assert seen == list(range(1, 12))
+
+
+async def test_a_released_lease_is_noticed_through_the_stream(
+    leader: MongoStore, make_store: MakeStore, driver: CountedDriver
+) -> None:
+    store = make_store()
+    async with following(store):
+        store._lease.watch._now = Hand()  # no time passes after which the watch would look by itself
+        free = asyncio.ensure_future(store.wait_until_free())
+        await eventually(lambda: store._watch.feed.stream and store._watch._followed)
+        before = driver.requests.made.copy()
+
+        await leader.close()
+
+        await free
+        assert driver.requests.made["find"] <= before["find"] + 1
+
+
+async def test_renewals_are_noted_without_a_request(
+    leader: MongoStore, make_store: MakeStore, driver: CountedDriver
+) -> None:
+    store = make_store()
+    async with following(store):
+        watch = store._lease.watch
+        watch._now = clock = Hand()
+        await eventually(lambda: store._watch.feed.stream and store._watch._followed and watch._row)
+        before = driver.requests.made.copy()
+        for _ in range(3):
+            assert watch._row is not None
+            renewals = watch._row["renewals"]
+            clock.time += 40.0  # of 50
+            await leader._lease.renew()
+            await eventually(lambda before=renewals: watch._row and watch._row["renewals"] > before)  # type: ignore[misc]
+            assert watch.unchanged_for(watch._row) == 0.0
+        assert not watch.is_free()
+        assert set(driver.requests.made - before) <= {"getMore"}
+
+
+async def test_an_event_between_two_streams_is_not_missed(
+    leader: MongoStore, make_store: MakeStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(change_feed, "REST_S", 0.0)
+    monkeypatch.setattr(change_feed, "AWAIT_S", 0.02)
+    store = make_store()
+    await store.open(read_only=True)
+    waiting = asyncio.ensure_future(store.wait_for_events(1))
+    await eventually(lambda: store._watch.feed.stream)
+    waiting.cancel()
+    await eventually(lambda: not store._watch.feed.stream)  # nobody waits, so it was closed
+    await append(leader, scheduled("second"))
+
+    await store.wait_for_events(1)
+
+    assert [event.position for event in await store.read(1)] == [2]
+    await store.close()
+
+
+async def test_a_follower_whose_connections_are_cut_reads_on(
+    leader: MongoStore,
+    make_store: MakeStore,
+    server_uri: str,
+    database: Any,
+    settings: dict[str, Any],
+    monkeypatch: Any,
+) -> None:
+    monkeypatch.setattr(change_feed, "FIRST_RETRY_S", 0.01)
+    async with proxied(server_uri) as proxy:
+        uri = f"mongodb://127.0.0.1:{proxy.port}/?directConnection=true"
+        store = MongoStore(uri, database.name, driver=Driver("pymongo"), **settings)
+        async with following(store) as seen:
+            for number in range(2, 8):
+                await eventually(lambda: store._watch.feed.stream)
+                proxy.cut()
+                await append(leader, scheduled(f"job{number}"))
+                await eventually(lambda position=number: seen[-1] == position)  # type: ignore[misc]
+            assert seen == list(range(1, 8))
+
+
+async def test_a_follower_without_change_streams_asks_once_for_events_and_lease(
+    leader: MongoStore, make_store: MakeStore, driver: CountedDriver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without_streams(monkeypatch)
+    pauses = pass_time_at_once(monkeypatch)
+    store = make_store()
+    async with following(store) as seen:
+        free = asyncio.ensure_future(store.wait_until_free())
+        await eventually(lambda: len(pauses) > 10)
+        before, begun = driver.requests.made.copy(), len(pauses)
+        await eventually(lambda: len(pauses) >= begun + 100)
+        made = driver.requests.made - before
+
+        assert set(made) == {"aggregate"}
+        assert made["aggregate"] <= len(pauses) - begun + 1
+        assert not free.done()
+
+        await append(leader, scheduled("second"))
+        await eventually(lambda: seen == [1, 2])
+        await leader.close()
+        await free
