@@ -1,8 +1,8 @@
 """Changes of the database as the server reports them: who waits for one does not have to look again and again.
 
-    asleep ──► live        somebody waits, and the server has change streams
+    asleep ──► live        a task waits, and the server has change streams
       ▲         │
-      └─────────┘          nobody has waited for REST_S, or the stream has ended
+      └─────────┘          no task has waited for REST_S, or the stream has ended
 
 A feed only wakes. What has changed is read from the collections; a feed that becomes live, or is not live any more,
 wakes all who wait, so that they look once. While it is not live they look themselves, several times a second.
