@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 
 from bson import ObjectId
 
@@ -20,7 +20,7 @@ from gnomon.domain.execution import Execution
 from gnomon.domain.job_state import JobState
 from gnomon.errors import TransitionError
 from gnomon_mongo import operations, queries, schema
-from gnomon_mongo.documents import action_documents, execution_document, job_document, job_of
+from gnomon_mongo.documents import action_documents, execution_document, execution_key, job_document, job_of
 from gnomon_mongo.drivers import Document
 from gnomon_mongo.errors import Refusal
 from gnomon_mongo.event_append import WITHHELD, newest_event
@@ -124,6 +124,46 @@ async def matches_events(server: Server, stream: str) -> bool:
     if [event.version for event in history] != list(range(1, len(history) + 1)):
         return True
     return await queries.execution(server, stream) == execution.fold(history)
+
+
+async def are_filed(server: Server, events: Sequence[Event]) -> bool:
+    """Return whether the views of these events are filed, or newer ones."""
+    runs = {event.stream: event.version for event in events if isinstance(event, ExecutionEvent)}
+    jobs = {event.job_id: event.position for event in events if _concerns_job(event) and event.job_id}
+    keys = [execution_key(stream) for stream in runs]
+    acts = [document["_id"] for document in action_documents(events)]
+    async with server.reading(LIST_LIMIT_S):
+        found_runs = await server[schema.EXECUTIONS].find({"_id": {"$in": keys}}, {"version": 1}).to_list(None)
+        found_jobs = await server[schema.METADATA].find({"_id": {"$in": [*jobs]}}, {"position": 1}).to_list(None)
+        found_acts = await server[schema.HISTORY].find({"_id": {"$in": acts}}, {"_id": 1}).to_list(None)
+    versions = {str(document["_id"]): document.get("version", 0) for document in found_runs}
+    positions = {document["_id"]: document.get("position", 0) for document in found_jobs}
+    return (
+        len(found_acts) == len(acts)
+        and all(versions.get(stream, 0) >= version for stream, version in runs.items())
+        and all(positions.get(job_id, 0) >= position for job_id, position in jobs.items())
+    )
+
+
+async def jobs_after(
+    server: Server, job_ids: Collection[str] | None, events: Sequence[Event], *, removed: bool
+) -> list[JobState]:
+    """Read the states of all jobs or of some, and fold these newer events into them."""
+    known = {
+        document["_id"]: (job_of(document), document["position"])
+        for document in await queries.job_documents(server, job_ids)
+    }
+    for event in events:
+        if _concerns_job(event) and (job_ids is None or event.job_id in job_ids):
+            _fold_job(known, event)
+    return [known[job_id][0] for job_id in sorted(known) if removed or not known[job_id][0].removed]
+
+
+async def execution_after(server: Server, execution_id: str) -> Execution | None:
+    """Read one execution, and fold the events into it that its view does not have yet."""
+    view = await queries.execution(server, execution_id)
+    newer = await queries.stream(server, execution_id, view.version if view is not None else 0)
+    return (_fold(view, newer) or await queries.execution(server, execution_id)) if newer else view
 
 
 async def _project(server: Server, after: int) -> int:

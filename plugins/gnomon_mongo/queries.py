@@ -48,10 +48,11 @@ async def read(server: Server, after: int, limit: int) -> list[Event]:
     return found
 
 
-async def stream(server: Server, name: str) -> list[Event]:
-    """Read the events of one stream."""
+async def stream(server: Server, name: str, after: int = 0) -> list[Event]:
+    """Read the events of one stream behind this version."""
+    where = {"stream": name, "version": {"$gt": after}} if after else {"stream": name}
     async with server.reading(LIST_LIMIT_S):
-        cursor = server[schema.EVENTS].find({"stream": name}).sort([("stream", 1), ("version", 1)])
+        cursor = server[schema.EVENTS].find(where).sort([("stream", 1), ("version", 1)])
         return [event_of(document) for document in await cursor.to_list(None)]
 
 
@@ -77,6 +78,12 @@ async def execution(server: Server, execution_id: str) -> Execution | None:
 
 async def jobs(server: Server, job_ids: Collection[str] | None = None, *, removed: bool = True) -> list[JobState]:
     """Read the states of all jobs or of some, by id."""
+    found = await job_documents(server, job_ids, removed=removed)
+    return sorted((job_of(document) for document in found), key=lambda state: state.job_id)
+
+
+async def job_documents(server: Server, job_ids: Collection[str] | None, *, removed: bool = True) -> list[Document]:
+    """Read the documents of all jobs or of some."""
     where, found = own(schema.METADATA), []
     if not removed:
         where = {"$and": [where, {"removed": {"$ne": True}}]}
@@ -88,7 +95,7 @@ async def jobs(server: Server, job_ids: Collection[str] | None = None, *, remove
     for part in parts:
         async with server.reading(LIST_LIMIT_S):
             found += await server[schema.METADATA].find(part).to_list(None)
-    return sorted((job_of(document) for document in found), key=lambda state: state.job_id)
+    return found
 
 
 async def actions(server: Server, query: ActionQuery) -> ActionPage:

@@ -50,6 +50,7 @@ from gnomon_mongo.documents import (
 )
 from gnomon_mongo.drivers import Driver
 from gnomon_mongo.errors import cannot_start
+from gnomon_mongo.filed_views import FiledViews
 from gnomon_mongo.foreign_documents import count_foreign, find_foreign, make_way
 from gnomon_mongo.fork_guard import ForkGuard
 from gnomon_mongo.history_import import HistoryImport, ImportReport
@@ -110,6 +111,7 @@ class MongoStore(SharedLog):
         self._is_open = False
         self._fork = ForkGuard()
         self._writer: SpoolingWriter | None = None
+        self._filed = FiledViews()
 
     # --- lifetime ---
 
@@ -320,6 +322,8 @@ class MongoStore(SharedLog):
             return execution_of(waiting)
         if self._writer is not None and (waiting := self._writer.unfiled_execution(execution_id)) is not None:
             return execution_of(waiting)
+        if self._writer is None:
+            return await self._filed.execution(self._server, execution_id)
         return await queries.execution(self._server, execution_id)
 
     async def executions(self, query: ExecutionQuery) -> Page:
@@ -327,6 +331,8 @@ class MongoStore(SharedLog):
         return await queries.executions(await self._view_server(), query, below)
 
     async def jobs(self, job_ids: Collection[str] | None = None, *, removed: bool = True) -> list[JobState]:
+        if self._writer is None:
+            return await self._filed.jobs(self._complete_server(), job_ids, removed=removed)
         return await queries.jobs(await self._view_server(), job_ids, removed=removed)
 
     async def job_events(self, job_id: str, since: datetime, until: datetime) -> list[Event]:
@@ -385,10 +391,8 @@ class MongoStore(SharedLog):
 
     async def _view_server(self) -> Server:
         """Return the server, once it also has the views of everything that was accepted."""
-        server = self._complete_server()
-        if self._writer is not None:
-            await self._writer.flush()
-        return server
+        await (self._filed.wait(self._complete_server()) if self._writer is None else self._writer.flush())
+        return self._complete_server()
 
 
 async def _record_newest(writer: SpoolingWriter | None) -> None:

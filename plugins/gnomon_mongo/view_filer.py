@@ -6,8 +6,9 @@
 
 A view is derived from events, so it need not be durable when the append returns. What a crash leaves unfiled is folded
 again at the next start, from the position `first` that every append stores with its events. Readers in this process
-wait for everything that was added before they asked (`flush`); other programs see a view one group later than its
-events. Several views of one run in a group are written once. What a server that is down does not take is retried.
+wait for everything that was added before they asked (`flush`), and those in processes that follow do so as well
+(filed_views.py); other programs see a view one group later than its events. Several views of one run in a group are
+written once. What a server that is down does not take is retried.
 """
 
 from __future__ import annotations
