@@ -12,7 +12,8 @@ What holds in every role:
   role that a kernel believes to have only saves work: each event has one position, each fire one id.
 * Each win is a term with a `Leader` of its own, built from nothing; its first act is that of every start, so nothing
   stays stopped after a change.
-* A kernel that cannot start to lead says why, follows, and tries again after RETRY_S.
+* A kernel that cannot start to lead says why, follows, and tries again after RETRY_S, and at first after FIRST_RETRY_S
+  where the store was unavailable.
 * A leader that stops in order makes everything durable before it releases the log; followers look for that all the
   time. One that dies is followed by another as soon as its store says that the log is free.
 * A leader that was deposed stops its bodies, and follows. One whose log was deleted or replaced has nobody to
@@ -31,6 +32,7 @@ from typing import Any, Self
 
 import msgspec
 
+from gnomon.backoff import Backoff
 from gnomon.clock import SystemClock
 from gnomon.domain.execution import Execution
 from gnomon.domain.kernel_health import Health
@@ -40,7 +42,7 @@ from gnomon.engine.attached_schedulers import AttachedScheduler
 from gnomon.engine.kernel_settings import KernelSettings, Role
 from gnomon.engine.leader import Leader
 from gnomon.engine.passed_calls import PassedCalls
-from gnomon.errors import GnomonError, NoLogError, StoreError, StoreInUseError
+from gnomon.errors import GnomonError, NoLogError, StoreError, StoreInUseError, StoreUnavailableError
 from gnomon.following.follower import Follower
 from gnomon.forks import abandoned_in_children
 from gnomon.jobs.allowed_functions import AllowedFunctions
@@ -57,8 +59,8 @@ from gnomon.tasks import end, protected
 
 log = get_logger("gnomon.kernel")
 
-RETRY_S = 5.0
-"""Seconds until a kernel that could not start to lead tries again."""
+FIRST_RETRY_S, RETRY_S = 0.1, 5.0
+"""Seconds until a kernel that could not start to lead tries again: the first ones where the store was unavailable."""
 NO_LOG_LIMIT_S, NO_LOG_RETRY_S = 10.0, 0.1
 """Seconds that a follower waits for a log that its leader is about to create, and between two looks."""
 DEPOSED_CHECK_S = 0.25
@@ -145,6 +147,7 @@ class Kernel(PassedCalls):
         self._seen_deployment: int | None = None
         self._owner: asyncio.Task[Any] | None = None
         self._keeper: asyncio.Task[None] | None = None
+        self._retries = Backoff(FIRST_RETRY_S, RETRY_S)
         self._resources = contextlib.ExitStack()
 
     def _new_leader(self, jobs: Iterable[Job | RegisteredJob | Callable[..., Any] | str]) -> Leader:
@@ -278,11 +281,12 @@ class Kernel(PassedCalls):
         try:
             if await self._leads():
                 log.info("the kernel leads now", node=self.node, store=self._store.name)
+                self._retries.reset()
                 return pause
         except GnomonError as exc:
             self._leader = self._new_leader(self._leader.defined_jobs)
-            log.error("the kernel cannot lead, and follows", problem=str(exc), next_try_s=RETRY_S)
-            pause = RETRY_S
+            pause = self._retries.next() if isinstance(exc, StoreUnavailableError) else RETRY_S
+            log.error("the kernel cannot lead, and follows", problem=str(exc), next_try_s=pause)
         await self._follow_again()
         return pause
 

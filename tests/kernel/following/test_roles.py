@@ -29,7 +29,7 @@ from gnomon import (
     hookimpl,
 )
 from gnomon.engine.leader import Leader
-from gnomon.errors import ForeignJobError, JobExistsError, NoLogError
+from gnomon.errors import ForeignJobError, JobExistsError, NoLogError, StoreUnavailableError
 from gnomon.following.follower import Follower
 from gnomon_sqlite.store import SqliteStore
 
@@ -244,6 +244,25 @@ async def test_a_follower_leads_when_the_leader_is_gone(
         led = [event for event in await kernel.events(limit=100_000) if isinstance(event, KernelLed)]
         assert [(one.node, one.why) for one in led] == [("leader", "start"), ("follower", "take_over")]
     assert viewer.positions == list(range(viewer.positions[0], viewer.positions[0] + len(viewer.positions)))
+
+
+async def test_a_store_that_is_unavailable_for_a_moment_does_not_put_off_the_next_leader(
+    leader: LeadingProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gnomon.kernel.RETRY_S", 10 * PATIENCE)  # that is for problems that stay
+    started: list[Kernel] = []
+    start = Leader.start
+
+    async def starting(self: Leader, owner: Any) -> None:
+        started.append(kernel)
+        if len(started) < 3:
+            raise StoreUnavailableError("the server did not answer in time")
+        await start(self, owner)
+
+    async with follower_of(tmp_path) as kernel:
+        monkeypatch.setattr(Leader, "start", starting)
+        await asyncio.to_thread(leader.kill)
+        await until(lambda: has_role(kernel, "leader"))
 
 
 async def test_newer_definitions_stay_at_a_take_over(leader: LeadingProcess, tmp_path: Path) -> None:
