@@ -1,6 +1,6 @@
 """The watch of a follower over the log: events that were appended, and the row of the leader.
 
-Where the server has change streams, it reports both: an idle follower sends some 20 requests a minute, most of which
+Where the server has change streams, it reports both: an idle follower sends about 20 requests a minute, most of which
 answer a renewal of the lease. Elsewhere one request, 5 times a second, reads both.
 """
 

@@ -20,7 +20,7 @@ _MAX_BYTES = 200
 
 
 class MarkWatch:
-    """Notes what the file had at the last look. Whoever reads the log after a look has every commit before it."""
+    """Notes what the file had at the last look. A read of the log after a look has every commit before it."""
 
     def __init__(self, mark: Path) -> None:
         self._mark = mark

@@ -55,7 +55,7 @@ class LogTail:
             await asyncio.sleep(pause)
 
     def wake(self) -> None:
-        """Look at once, and often for a moment: events are about to come."""
+        """Read at once, and often for a moment: events are about to come."""
         self._is_woken = True
         if (waiting := self._waiting) is not None:
             self._waiting = None

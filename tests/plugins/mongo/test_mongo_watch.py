@@ -103,7 +103,7 @@ def without_streams(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def pass_time_at_once(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Let the watch over the log look without a pause between two looks; return the list of its pauses."""
+    """Remove the pauses between two looks of the watch over the log; return a list of those that were removed."""
     pauses: list[float] = []
 
     async def pause(interval_s: float) -> None:
