@@ -35,10 +35,11 @@ class ChangeFeed:
     """Calls `receive` with each change that matches; `run` is a task of the open store.
 
     `stream` is the number of the stream that is open, 0 without one. Changes between two streams are not passed on.
+    `turns` counts changes, and the beginnings and ends of streams.
     """
 
     def __init__(self, server: Server, pipeline: list[Document], receive: Callable[[Document], None]) -> None:
-        self.stream = 0
+        self.stream = self.turns = 0
         self._opened = 0
         self._server = server
         self._pipeline = pipeline
@@ -59,9 +60,10 @@ class ChangeFeed:
             if not self._waiting:
                 self._is_waited_for.clear()
 
-    async def turn(self) -> None:
-        """Return at the next change, when the feed becomes live, and when it ends."""
-        await self._turned.wait()
+    async def turn(self, seen: int) -> None:
+        """Return when there are more turns than those that were seen."""
+        while self.turns == seen:
+            await self._turned.wait()
 
     async def run(self) -> None:
         """Follow the server until cancelled, while the feed is used."""
@@ -101,5 +103,6 @@ class ChangeFeed:
         return True
 
     def _wake(self) -> None:
+        self.turns += 1
         self._turned.set()
         self._turned = asyncio.Event()

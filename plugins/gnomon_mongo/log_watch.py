@@ -49,7 +49,7 @@ class LogWatch:
                 if await self._has_events(after):
                     return
             while self._newest <= after and self.feed.stream == stream:
-                await self.feed.turn()
+                await self.feed.turn(self.feed.turns)
 
     async def _has_events(self, after: int) -> bool:
         """Return whether there is an event after this position; note the row of the leader."""

@@ -58,6 +58,7 @@ class MongoOrderChannel(OrderChannel):
         receiver = OrderReceiver(self._server, self._lease, handler)
         async with AsyncExitStack() as held:
             held.push_async_callback(receiver.close)
+            start_task(receiver.feed.run(), held)
             start_task(receiver.run(), held)
             start_task(receiver.write_answers(), held)
             yield

@@ -1,7 +1,8 @@
 """Receives the orders of a log in MongoDB, in the process that leads.
 
-One task looks for orders, one writes the answers, and each order has its own. The first looks often while orders come,
-and every IDLE_S otherwise. Nothing is claimed while the lease is not trusted, because another kernel may lead then.
+One task looks for orders, one writes the answers, and each order has its own. The first looks often while orders come.
+Otherwise it waits until the server reports one (change_feed.py), or looks every IDLE_S where the server reports none.
+Nothing is claimed while the lease is not trusted, because another kernel may lead then.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ from gnomon.errors import GnomonError, StoreError
 from gnomon.logs import get_logger
 from gnomon.orders.order_errors import written_error
 from gnomon.tasks import end, protected
-from gnomon_mongo import order_documents
+from gnomon_mongo import order_documents, schema
+from gnomon_mongo.change_feed import ChangeFeed
 from gnomon_mongo.drivers import Document
 from gnomon_mongo.lease import Lease
 from gnomon_mongo.order_documents import MOST_BYTES
@@ -37,6 +39,10 @@ BUSY_S, IDLE_S = 0.03, 0.2
 """The pauses between two looks: right after an order, and when none has come for a while."""
 SLOWER = 1.1
 """How the pause grows with each look that finds nothing."""
+FED_S = 0.05
+"""The pause from which on the task waits for a report, where the server makes them."""
+LONGEST_S = 10.0
+"""The longest time without a look, for a report that is not made."""
 MOST_IN_WORK = 1000
 """Orders in work at once; further ones wait in the collection."""
 MOST_AT_ONCE = 100
@@ -48,11 +54,17 @@ GONE_S = 30.0
 LEAVE_LIMIT_S = 2.0
 """For recording at the end which orders get no answer."""
 
+_PLACED: list[Document] = [
+    {"$match": {"ns.coll": schema.ORDERS, "operationType": "insert"}},
+    {"$project": {"documentKey": 1}},
+]
+
 
 class OrderReceiver:
     """Passes orders to the handler, each of them once, and writes the answers."""
 
     def __init__(self, server: Server, lease: Lease, handler: Handler) -> None:
+        self.feed = ChangeFeed(server, _PLACED, lambda _: None)
         self._server = server
         self._lease = lease
         self._handler = handler
@@ -68,14 +80,30 @@ class OrderReceiver:
         """Receive orders until cancelled."""
         pause_s = BUSY_S
         while True:
+            seen, may_wait = self.feed.turns, False
             found = 0
             try:
                 found = await self._receive()
                 await self._check_senders()
+                may_wait = True
             except StoreError as exc:
                 log.debug("orders cannot be received now", problem=str(exc))
             pause_s = BUSY_S if found else min(pause_s * SLOWER, IDLE_S)
-            await asyncio.sleep(pause_s)
+            if may_wait and pause_s > FED_S:
+                await self._wait(seen, pause_s)
+            else:
+                await asyncio.sleep(pause_s)
+
+    async def _wait(self, seen: int, pause_s: float) -> None:
+        """Wait for a report since those that were seen before the last look, or pause where none are made."""
+        with self.feed.used():
+            if not self.feed.stream:
+                await asyncio.sleep(pause_s)
+                return
+            has_to_look = self._in_work or not self._lease.is_trusted
+            with suppress(TimeoutError):
+                async with asyncio.timeout(CHECK_S if has_to_look else LONGEST_S):
+                    await self.feed.turn(seen)
 
     async def write_answers(self) -> None:
         """Write the answers that are there, one group at a time, until cancelled."""

@@ -1,6 +1,6 @@
 """Arguments on their way to the kernel that leads: as JSON, or refused with the words of that kernel.
 
-JSON would turn a date into a text and NaN into null, and whoever reads it could not tell. So this side, which has the
+JSON would turn a date into a text and NaN into null, and the reader could not tell. So this side, which has the
 values, decides as a kernel that leads does: what the annotation of the parameter reads back is sent, the rest is
 refused. Where the function cannot be read in this process, only what JSON has is sent.
 """
@@ -78,7 +78,7 @@ class SentArguments:
 
 
 def is_plain(value: Any) -> bool:
-    """Return whether JSON gives the same value back, and its depth is no danger to whoever walks through it."""
+    """Return whether JSON gives the same value back, and its depth endangers no code that walks through it."""
     return not is_too_deep(value) and _is_plain(value)
 
 

@@ -1,4 +1,4 @@
-"""What a process that follows asks the server: counted requests, with change streams and without."""
+"""What processes on a log ask the server while nothing happens: counted requests, with change streams and without."""
 
 from __future__ import annotations
 
@@ -14,8 +14,11 @@ from pymongo import monitoring
 from gnomon.domain.events import Event
 from gnomon.errors import StoreError, StoreUnavailableError
 from gnomon.testing.histories import append, scheduled
-from gnomon_mongo import MongoStore, change_feed, lease_watch, log_watch
+from gnomon.testing.order_channel_contract import Handler, order_of
+from gnomon_mongo import MongoStore, change_feed, lease_watch, log_watch, order_receiver
 from gnomon_mongo.drivers import Client, Driver, DriverName
+from gnomon_mongo.lease import Lease
+from gnomon_mongo.order_receiver import OrderReceiver
 from gnomon_mongo.server import Server
 from moved_clock import Hand
 from proxies import proxied
@@ -244,3 +247,74 @@ async def test_a_follower_without_change_streams_asks_once_for_events_and_lease(
         await eventually(lambda: seen == [1, 2])
         await leader.close()
         await free
+
+
+# --- the leader, and orders ---
+
+
+@pytest.fixture
+async def counted_leader(make_store: MakeStore) -> MongoStore:
+    store = make_store()
+    await store.open()
+    await append(store, scheduled())
+    return store
+
+
+@asynccontextmanager
+async def serving(leader: MongoStore, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[Handler, OrderReceiver]]:
+    """Receive orders, as soon as the server reports them: no other look is left."""
+    receivers: list[OrderReceiver] = []
+    run = OrderReceiver.run
+
+    async def noted(self: OrderReceiver) -> None:
+        receivers.append(self)
+        await run(self)
+
+    monkeypatch.setattr(OrderReceiver, "run", noted)
+    monkeypatch.setattr(order_receiver, "LONGEST_S", 1e9)
+    handler = Handler()
+    handler.release.set()
+    async with leader.orders().serve(handler):
+        await eventually(lambda: receivers and receivers[0].feed.stream and receivers[0].feed._waiting)
+        yield handler, receivers[0]
+
+
+async def test_an_idle_leader_waits_for_the_stream_and_asks_for_no_orders(
+    counted_leader: MongoStore, driver: CountedDriver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(change_feed, "AWAIT_S", 0.02)
+    requests = driver.requests.made
+    async with serving(counted_leader, monkeypatch):
+        begun = requests["getMore"]
+        await eventually(lambda: requests["getMore"] >= begun + 10)  # the look after the stream has begun is over
+        before = requests.copy()
+        await eventually(lambda: requests["getMore"] >= before["getMore"] + 20)
+        assert set(requests - before) <= {"getMore", "findAndModify"}  # which renews the lease
+
+
+async def test_a_leader_that_rests_receives_each_order(
+    counted_leader: MongoStore, make_store: MakeStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    channel = make_store().orders()
+    async with serving(counted_leader, monkeypatch) as (handler, receiver):
+        for number in range(4):
+            await channel.submit(order_of(number, id=f"order-{number}"), 60.0)
+            if number % 2:  # also in the moment in which it looks often
+                await eventually(lambda: receiver.feed._waiting)
+        assert [order.id for order in handler.received] == [f"order-{number}" for number in range(4)]
+
+
+async def test_an_order_that_came_while_the_lease_had_lapsed_is_received_afterwards(
+    counted_leader: MongoStore, make_store: MakeStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trusted = [True]
+    monkeypatch.setattr(Lease, "is_trusted", property(lambda _: trusted[0]))
+    channel = make_store().orders()
+    async with serving(counted_leader, monkeypatch) as (handler, receiver):
+        trusted[0] = False
+        sending = asyncio.create_task(channel.submit(order_of(1), 60.0))
+        turns = receiver.feed.turns
+        await eventually(lambda: receiver.feed.turns > turns)
+        assert handler.received == []
+        trusted[0] = True
+        await sending
