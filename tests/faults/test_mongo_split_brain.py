@@ -1,90 +1,48 @@
-"""Two and three kernels on one log in MongoDB: whatever is cut, delayed, stopped or killed, one of them leads."""
+"""Two and three kernels on one log in MongoDB: whatever is cut, delayed, stopped or killed, one of them leads.
+
+Two contests run at once, one of two processes and one of three, whose clocks are five minutes slow, five minutes fast
+and right. What a round does follows from a seed. The short form has ten rounds. The long form has fifty, reports how
+long each take-over took, and fails where one took more than the lease and 1 s, so it needs a machine that is not busy:
+
+    for seed in 1 2 3 4; do
+        GNOMON_TEST_FAULTS=long GNOMON_TEST_SEED=$seed pytest -s tests/faults/test_mongo_split_brain.py
+    done
+"""
 
 from __future__ import annotations
 
 import asyncio
-import itertools
-import json
-import signal
-import subprocess
-import sys
-from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+import random
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import pytest
 
-import mongo_contender
-from fault_runs import rounds
+from fault_runs import IS_LONG, rounds, seed
 from gnomon.domain.events import Event
-from gnomon.domain.records import ExecutionQuery
-from gnomon.testing import check_log
+from gnomon.testing.log_checks import check_store
 from gnomon_mongo import MongoStore
 from gnomon_mongo.drivers import Driver
-from proxies import Proxy, proxied
+from mongo_contest import FAULTS, LEASE_S, Contender, Contest, Notes, Seen, contest_of, cut
 from servers import MongoServer, eventually, find_mongo
 
-ROUNDS = rounds(short=4, long=100)
-LEASE_S = 1.5
-DATABASE = "contended"
-SKEWS_S = (-300.0, 300.0, 0.0)
+ROUNDS = rounds(short=5, long=25)
+"""Of each contest."""
+PROMISED_S = LEASE_S + 1.0
 
 
-class Contender:
-    """One of the processes, behind its own proxy."""
+class TakeOver(NamedTuple):
+    """What a round has done to a leader, and the seconds until the next term and its first body."""
 
-    def __init__(self, name: str, proxy: Proxy, folder: Path, skew_s: float) -> None:
-        self.name, self.proxy = name, proxy
-        uri = f"mongodb://127.0.0.1:{proxy.port}/?directConnection=true"
-        self._notes = folder / "notes"
-        spool, script = folder / f"{name}.db", mongo_contender.__file__
-        values = (uri, DATABASE, name, spool, self._notes, LEASE_S, skew_s)
-        self._command = [sys.executable, script, *map(str, values)]
-        self._output = (folder / f"{name}.log").open("ab")
-        self.start()
-
-    def start(self) -> None:
-        self._process = subprocess.Popen(self._command, stdout=self._output, stderr=subprocess.STDOUT)
-
-    def send(self, number: signal.Signals) -> None:
-        self._process.send_signal(number)
-
-    def kill(self) -> None:
-        self._process.kill()
-        self._process.wait()
-
-    def close(self) -> None:
-        self.kill()
-        self._output.close()
-
-
-class Contest:
-    """Two contenders and what is known of them."""
-
-    def __init__(self, contenders: list[Contender], notes: Path, database: Any) -> None:
-        self.contenders = contenders
-        self._notes = notes
-        self._database = database
-
-    def notes(self) -> list[list[Any]]:
-        text = self._notes.read_text(encoding="utf-8") if self._notes.exists() else ""
-        return [json.loads(line) for line in text.splitlines()]
-
-    async def leader(self) -> Contender | None:
-        """Return the contender that recorded the newest event."""
-        found = await self._database.scheduler_events.find({"_id": {"$gt": 0}}).sort("_id", -1).limit(1).to_list(1)
-        return next((one for one in self.contenders if found and found[0]["node"].startswith(f"{one.name}.")), None)
-
-    async def is_replaced(self, leader: Contender) -> None:
-        """Wait until another contender has begun a body."""
-
-        def count() -> int:
-            return sum(kind == "began" and not name.startswith(f"{leader.name}.") for kind, name, *_ in self.notes())
-
-        before = count()
-        await eventually(lambda: count() > before)
+    fault: str
+    among: int
+    term_s: float
+    body_s: float
 
 
 @pytest.fixture
@@ -96,127 +54,117 @@ def server(tmp_path: Path) -> Iterator[MongoServer]:
     server.clean_up()
 
 
-@pytest.fixture(params=[2, 3])
-async def contest(server: MongoServer, tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Contest]:
+@pytest.mark.timeout(240 + ROUNDS * 60)
+async def test_one_kernel_leads_at_a_time_whatever_happens_to_it(server: MongoServer, tmp_path: Path) -> None:
+    async with asyncio.TaskGroup() as tasks:
+        playing = [tasks.create_task(play(count, server, tmp_path / str(count))) for count in (2, 3)]
+    measured = [one for contest in playing for one in contest.result()]
+    report(measured)
+    if IS_LONG:
+        assert [one for one in measured if one.term_s > PROMISED_S] == []
+
+
+async def play(count: int, server: MongoServer, folder: Path) -> list[TakeOver]:
+    """Play the rounds of one contest, check what is left, and return the take-overs that count."""
+    chance = random.Random(f"{seed()} {count}")
+    async with contest_of(count, server, folder) as contest:
+        measured = [await play_round(contest, number, chance) for number in range(ROUNDS)]
+        await contest.ready()
+        head = await contest.head()
+        await eventually(lambda: all(contest.has_seen(one, head) for one in contest.contenders))
+        for contender in contest.contenders:
+            contender.kill()
+        contest.notes.read()
+        async with MongoStore(server.uri, contest.database.name, driver=Driver("pymongo"), spool=folder / "s") as store:
+            log = await check_store(store)  # no fire has two outcomes, no position is missing, each view is right
+            assert await store.differences() == []
+        check(log, contest.notes)
+    return [one for one in measured if one is not None]
+
+
+async def play_round(contest: Contest, number: int, chance: random.Random) -> TakeOver | None:
+    """Do one thing to one contender; return the take-over if it was the leader, and others were ready to replace it."""
+    fault = FAULTS[(number + ROUNDS * (len(contest.contenders) - 2)) % len(FAULTS)]
+    waits, hits_follower, is_short = chance.random() < 0.8, chance.random() < 0.15, chance.random() < 0.25
+    duration_s, also_hits = chance.uniform(0.3, 1.4) * LEASE_S, chance.random() < 0.2
+    leader = await contest.ready() if waits else await some_leader(contest)
+    others = [one for one in contest.contenders if one is not leader]
+    print(f"{datetime.now(UTC):%H:%M:%S.%f} round {number} of {len(others) + 1}: {fault.__name__}, {leader.name} leads")
+    if hits_follower:
+        async with fault(chance.choice(others)):
+            await contest.has_begun(lambda name: name.startswith(leader.prefix))
+            await asyncio.sleep(duration_s)  # shorter or longer than the lease
+        await contest.has_begun(lambda _: True)
+        return None
     async with AsyncExitStack() as stack:
-        client: Any = Driver("pymongo").connect(server.uri, tz_aware=True)
-        stack.push_async_callback(client.close)
-        contenders = []
-        for name, skew_s in itertools.islice(zip("abc", SKEWS_S, strict=True), request.param):
-            proxy = await stack.enter_async_context(proxied(server.uri))
-            contenders.append(Contender(name, proxy, tmp_path, skew_s))
-            stack.callback(contenders[-1].close)
-        yield Contest(contenders, tmp_path / "notes", client[DATABASE])
+        if also_hits and len(others) > 1:
+            await stack.enter_async_context(cut(chance.choice(others)))
+        began = time.monotonic()
+        await stack.enter_async_context(fault(leader))
+        if is_short:
+            await asyncio.sleep(duration_s)  # it ends before another kernel leads, or at that moment, or afterwards
+        else:
+            await contest.has_begun(lambda name: not name.startswith(f"{leader.name}."))
+    await contest.has_begun(lambda _: True)
+    return take_over_of(fault.__name__, contest, leader, began) if waits and not is_short else None
 
 
-async def cut(leader: Contender, replaced: Callable[[], Awaitable[None]]) -> None:
-    leader.proxy.part()
-    await replaced()
-    leader.proxy.join()
+async def some_leader(contest: Contest) -> Contender:
+    """Return a leader, while others may still be on their way from the last change."""
+    await eventually(contest.leader)
+    return await contest.leader() or contest.contenders[0]
 
 
-async def half_open(leader: Contender, replaced: Callable[[], Awaitable[None]]) -> None:
-    leader.proxy.flows.clear()
-    await replaced()
-    leader.proxy.join()
+def take_over_of(fault: str, contest: Contest, leader: Contender, began: float) -> TakeOver:
+    def is_other(name: str) -> bool:
+        return not name.startswith(f"{leader.name}.")
+
+    notes = contest.notes
+    term = min(seconds for name, seconds in notes.terms.values() if seconds > began and is_other(name))
+    body = min(seconds for name, seconds, _ in notes.began if seconds > began and is_other(name))
+    return TakeOver(fault, len(contest.contenders), round(term - began, 2), round(body - began, 2))
 
 
-async def stop(leader: Contender, replaced: Callable[[], Awaitable[None]]) -> None:
-    leader.send(signal.SIGSTOP)
-    await replaced()
-    leader.send(signal.SIGCONT)
+def report(measured: Sequence[TakeOver]) -> None:
+    by_fault: dict[str, list[TakeOver]] = defaultdict(list)
+    for one in measured:
+        by_fault[one.fault].append(one)
+    print(f"\nseed {seed()}, lease {LEASE_S} s: seconds until the next term, and until its first body")
+    for fault, found in sorted(by_fault.items()):
+        terms, bodies = sorted(one.term_s for one in found), sorted(one.body_s for one in found)
+        print(f"{fault:14} {len(found):3} times, terms {terms}, bodies {bodies}")
 
 
-async def kill(leader: Contender, replaced: Callable[[], Awaitable[None]]) -> None:
-    leader.kill()
-    await replaced()
-    leader.start()
-
-
-async def cut_and_kill(leader: Contender, replaced: Callable[[], Awaitable[None]]) -> None:
-    """Kill it while it is cut off, with ends of runs in its spool."""
-    leader.proxy.part()
-    await asyncio.sleep(LEASE_S / 2)  # how much of it has happened by then does not matter
-    await kill(leader, replaced)
-    leader.proxy.join()
-
-
-async def lose_answers(leader: Contender, replaced: Callable[[], Awaitable[None]]) -> None:
-    """Swallow the answers to writes that reach the server, then cut it off."""
-    leader.proxy.answers_to_swallow = 3
-    await eventually(lambda: leader.proxy.answers_to_swallow == 0)
-    await cut(leader, replaced)
-
-
-async def delay(leader: Contender, replaced: Callable[[], Awaitable[None]]) -> None:
-    """Delay every answer by more than the limit of a write; it arrives nevertheless."""
-    leader.proxy.delay_s = LEASE_S
-    await replaced()
-    leader.proxy.delay_s = 0.0
-    leader.proxy.cut()
-
-
-FAULTS = (cut, stop, half_open, kill, lose_answers, cut_and_kill, delay)
-
-
-@pytest.mark.timeout(ROUNDS * 60)
-async def test_one_kernel_leads_at_a_time_whatever_happens_to_it(contest: Contest, server: MongoServer) -> None:
-    first = 0 if len(contest.contenders) == 2 else 4  # so the short form has every fault
-    for inflict in itertools.islice(itertools.cycle(FAULTS), first, first + ROUNDS):
-        await eventually(contest.leader)
-        leader = await contest.leader()
-        assert leader is not None
-
-        async def is_replaced(leader: Contender = leader) -> None:
-            await contest.is_replaced(leader)
-
-        await inflict(leader, is_replaced)
-    for contender in contest.contenders:
-        contender.kill()
-
-    async with MongoStore(server.uri, DATABASE, driver=Driver("pymongo")) as store:
-        log = await store.read(limit=1_000_000)
-        views, page = [], await store.executions(ExecutionQuery(limit=200))
-        while True:
-            views += page.items
-            if page.next is None:
-                break
-            page = await store.executions(ExecutionQuery(limit=200, cursor=page.next))
-        check_log(log, views, await store.jobs())
-        assert await store.differences() == []
-    notes = contest.notes()
-    began = Counter(values[0] for kind, _, *values in notes if kind == "began")
+def check(log: Sequence[Event], notes: Notes) -> None:
+    """Check what the processes noted against the log, which several of them wrote."""
+    began = Counter(run for _, _, run in notes.began)
     assert [run for run, times in began.items() if times > 1] == []  # no body twice for one execution
     started = {event.stream for event in log if event.type == "started"}
     assert began.keys() <= started
-    written = {event.position: (event.stream, event.type) for event in log}
-    acknowledged = [note for note in notes if note[0] == "acknowledged"]
-    assert len(acknowledged) > len(started)
-    replaced = [note for note in acknowledged if written.get(note[2]) != tuple(note[3:])]
-    assert replaced == []
+    check_seen(log, notes.acknowledged)
+    assert len(notes.acknowledged) > len(started)
+    assert len(notes.seen) > 1
+    for seen in notes.seen.values():
+        check_seen(log, seen)
+        positions = [one.position for one in seen]
+        assert positions == list(range(positions[0], positions[0] + len(positions)))  # each event once, in every role
     check_terms(log)
-    check_viewers(notes)
-    ordered = [note[2] for note in notes if note[0] == "ordered"]
-    assert len(ordered) == len(set(ordered))
-    assert set(ordered) <= {event.stream for event in log}  # what was answered is in the log
+    runs = Counter(event.stream for event in log if event.type == "scheduled" and event.job_id == "ordered")
+    assert set(notes.ordered.values()) <= runs.keys()  # what was answered is in the log
+    assert len(set(notes.ordered.values())) == len(notes.ordered)
+    assert len(runs) <= len(notes.orders)  # no order was carried out twice
 
 
-def check_terms(log: list[Event]) -> None:
+def check_seen(log: Sequence[Event], seen: Sequence[Seen]) -> None:
+    """Check that what a process has seen is what the log has at that position."""
+    others = [one for one in seen if (log[one.position - 1].stream, log[one.position - 1].type) != one[2:]]
+    assert others == []
+
+
+def check_terms(log: Sequence[Event]) -> None:
     """Check that nobody writes after another kernel has begun to lead."""
-    terms, leader = 0, ""
+    leader = ""
     for event in log:
         if event.type == "kernel_started":
-            terms, leader = terms + 1, event.node
+            leader = event.node
         assert event.node == leader, f"{event.node} wrote event {event.position} in the term of {leader}"
-    assert terms > ROUNDS
-
-
-def check_viewers(notes: list[list[Any]]) -> None:
-    """Check that each viewer saw each event once and in order, while its process led and while it followed."""
-    seen: dict[str, list[int]] = {}
-    for kind, name, *values in notes:
-        if kind == "saw":
-            seen.setdefault(name, []).append(values[0])
-    for name, positions in seen.items():
-        assert positions == list(range(positions[0], positions[0] + len(positions))), name
-    assert len(seen) > 1

@@ -2,19 +2,25 @@
 
 Usage: python mongo_contender.py URI DATABASE NAME SPOOL NOTES LEASE_S SKEW_S
 
-It appends what it does to the file NOTES: each body that begins, each event that was acknowledged while it led, each
-event that a viewer in it saw in any role, and each order that it had an answer to.
+It appends what it does to the file NOTES, as lines `[kind, name, seconds, ...]`: each body that begins, each event that
+was acknowledged while it led, each event that a viewer in it saw in any role, each order that it gave, and the answer.
+`name` is that of its kernel, `seconds` are of the monotonic clock of the machine, which no process skews.
 """
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
+import logging
 import os
+import signal
 import sys
+import threading
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from gnomon import Context, Job, Kernel
 from gnomon.clock import SystemClock
@@ -57,7 +63,7 @@ class Notes:
         self.name = name
 
     def write(self, kind: str, *values: object) -> None:
-        os.write(self._file, json.dumps([kind, self.name, *values]).encode() + b"\n")
+        os.write(self._file, json.dumps([kind, self.name, time.monotonic(), *values]).encode() + b"\n")
 
     @hookimpl
     def on_event(self, event: Event) -> None:
@@ -74,7 +80,7 @@ class Viewer:
 
     @hookimpl
     def on_event(self, event: Event) -> None:
-        self._notes.write("saw", event.position)
+        self._notes.write("saw", event.position, event.stream, event.type)
 
 
 def jobs(notes: Notes) -> list[Job]:
@@ -86,11 +92,16 @@ def jobs(notes: Notes) -> list[Job]:
         await asyncio.sleep(0.3)
         return "done"
 
+    def in_thread(context: Context) -> None:
+        notes.write("began", context.execution_id)
+        threading.Event().wait(0.1)
+
     async def ordered(context: Context) -> None:
         notes.write("began", context.execution_id)
 
-    often = {"quick": (quick, 0.2), "slow": (slow, 0.5)}
-    timed = [Job(id=name, func=func, every=Duration(seconds=s), overlap="queue") for name, (func, s) in often.items()]
+    often = {"quick": (quick, 0.2), "slow": (slow, 0.5), "in_thread": (in_thread, 0.7)}
+    keys: dict[str, Any] = {"overlap": "queue", "retry": {"attempts": 2, "delay": "0s"}}
+    timed = [Job(id=name, func=func, every=Duration(seconds=s), **keys) for name, (func, s) in often.items()]
     return [*timed, Job(id="ordered", func=ordered, overlap="queue")]
 
 
@@ -101,16 +112,26 @@ async def take_part(uri: str, database: str, notes: Notes, spool: str, lease_s: 
     plugins = {"notes": notes, "viewer": Viewer(notes)}
     kernel = Kernel(store=store, jobs=jobs(notes), plugins=plugins, clock=clock, node=notes.name, drain=timedelta(0))
     async with kernel:
-        while True:
+        for number in itertools.count():
+            key = f"{notes.name}.{number}"
+            notes.write("ordering", key)
             try:
-                notes.write("ordered", (await kernel.trigger("ordered")).execution.id)
+                notes.write("ordered", key, (await kernel.trigger("ordered", idempotency_key=key)).execution.id)
             except GnomonError as exc:
                 notes.write("refused", type(exc).__name__, str(exc))
             await asyncio.sleep(ORDER_INTERVAL_S)
 
 
+def print_tasks() -> None:
+    """Print where each task is: for a test that has waited in vain."""
+    for task in asyncio.all_tasks():
+        task.print_stack()
+
+
 async def main(uri: str, database: str, name: str, spool: str, path: str, lease_s: str, skew_s: str) -> None:
     setattr(lease_holder, "_place", lambda _: None)  # noqa: B010 - as on another machine
+    logging.basicConfig(format="%(asctime)s.%(msecs)03d %(message)s", datefmt="%H:%M:%S", level=logging.INFO)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, print_tasks)
     clock = SkewedClock(float(skew_s))
     for number in range(10_000):
         notes = Notes(Path(path), f"{name}.{os.getpid()}.{number}")

@@ -10,7 +10,8 @@ from contextlib import asynccontextmanager, suppress
 class Proxy:
     """Passes connections on to the server at the port `upstream`, new ones while `is_open` is set.
 
-    While `flows` is not set, connections stay open and nothing passes through them; each answer takes `delay_s` longer.
+    While `flows` is not set, connections stay open and nothing passes through them; while `answers_flow` is not set,
+    no answers do. Each answer takes `delay_s` longer.
     """
 
     def __init__(self, port: int) -> None:
@@ -22,6 +23,8 @@ class Proxy:
         self.is_open.set()
         self.flows = asyncio.Event()
         self.flows.set()
+        self.answers_flow = asyncio.Event()
+        self.answers_flow.set()
         self.delay_s = 0.0
         self._open: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -84,6 +87,8 @@ class Proxy:
                     self.cut()
                     return
                 await self.flows.wait()
+                if is_answer:
+                    await self.answers_flow.wait()
                 if is_answer and self.delay_s:
                     await asyncio.sleep(self.delay_s)
                 writer.write(data)

@@ -1,0 +1,266 @@
+"""Several processes that contend for one log in MongoDB, each behind a proxy of its own, and what is known of them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import mongo_contender
+from gnomon_mongo.drivers import Driver
+from proxies import Proxy, proxied
+from servers import MongoServer, eventually
+
+LEASE_S = 1.5
+SKEWS_S = (-300.0, 300.0, 0.0)
+"""How wrong the clocks of the processes are."""
+
+
+class Contender:
+    """One of the processes, behind its own proxy."""
+
+    def __init__(self, name: str, proxy: Proxy, database: str, folder: Path, skew_s: float) -> None:
+        self.name, self.proxy = name, proxy
+        uri = f"mongodb://127.0.0.1:{proxy.port}/?directConnection=true"
+        spool, script = folder / f"{name}.db", mongo_contender.__file__
+        values = (uri, database, name, spool, folder / "notes", LEASE_S, skew_s)
+        self._command = [sys.executable, script, *map(str, values)]
+        self._output = (folder / f"{name}.log").open("ab")
+        self.start()
+
+    @property
+    def prefix(self) -> str:
+        """What the names of the kernels in its present process begin with."""
+        return f"{self.name}.{self._process.pid}."
+
+    def start(self) -> None:
+        self._process = subprocess.Popen(self._command, stdout=self._output, stderr=subprocess.STDOUT)
+
+    def send(self, number: signal.Signals) -> None:
+        self._process.send_signal(number)
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
+    async def print_tasks(self) -> None:
+        """Print what it has logged, and where each of its tasks is."""
+        self.send(signal.SIGCONT)
+        self.send(signal.SIGUSR1)
+        await asyncio.sleep(1.0)  # nothing says that it has printed them
+        print(f"--- {self.name} ---\n{Path(self._output.name).read_text(errors='replace')}")
+
+    def close(self) -> None:
+        self.kill()
+        self._output.close()
+
+
+class Seen(NamedTuple):
+    """An event as a process noted it: when it saw the event, on the clock of the machine."""
+
+    seconds: float
+    position: int
+    stream: str
+    type: str
+
+
+class Notes:
+    """What the processes have noted so far."""
+
+    def __init__(self, path: Path) -> None:
+        path.touch()
+        self._file = path.open("rb")
+        self.began: list[tuple[str, float, str]] = []
+        self.ordered: dict[str, str] = {}
+        self.orders: list[str] = []
+        self.acknowledged: list[Seen] = []
+        self.seen: dict[str, list[Seen]] = defaultdict(list)
+        self.terms: dict[int, tuple[str, float]] = {}  # the first event of each: who saw it first, and when
+
+    def read(self) -> None:
+        """Read on; a line that is not complete yet is left for the next time."""
+        while line := self._file.readline():
+            if not line.endswith(b"\n"):
+                self._file.seek(-len(line), os.SEEK_CUR)
+                return
+            kind, name, seconds, *values = json.loads(line)
+            match kind:
+                case "began":
+                    self.began.append((name, seconds, values[0]))
+                case "ordering":
+                    self.orders.append(values[0])
+                case "ordered":
+                    self.ordered[values[0]] = values[1]
+                case "acknowledged":
+                    self.acknowledged.append(Seen(seconds, *values))
+                case "saw":
+                    self._add_seen(name, Seen(seconds, *values))
+
+    def close(self) -> None:
+        self._file.close()
+
+    def _add_seen(self, name: str, seen: Seen) -> None:
+        self.seen[name].append(seen)
+        if seen.type == "kernel_started":
+            first = self.terms.get(seen.position)
+            if first is None or seen.seconds < first[1]:
+                self.terms[seen.position] = (name, seen.seconds)
+
+
+class Contest:
+    """The contenders on one database, and their notes."""
+
+    def __init__(self, contenders: list[Contender], notes: Notes, database: Any) -> None:
+        self.contenders, self.notes, self.database = contenders, notes, database
+
+    async def leader(self) -> Contender | None:
+        """Return the contender whose term is the newest, None where that process is gone."""
+        return self._of((await self._newest({"type": "kernel_started"})).get("node", ""))
+
+    async def ready(self) -> Contender:
+        """Wait until a contender leads and all others follow it, and return the leader."""
+        found: list[Contender] = []
+
+        async def is_ready() -> bool:
+            first = await self._newest({"type": "kernel_started"})
+            leader = self._of(first.get("node", ""))
+            if leader is not None and all(self.has_seen(one, first["_id"] + 1) for one in self.contenders):
+                found.append(leader)
+            return bool(found)
+
+        await eventually(is_ready)
+        return found[0]
+
+    def has_seen(self, contender: Contender, position: int) -> bool:
+        """Return whether the viewer in the present process of a contender has seen the log up to a position."""
+        self.notes.read()
+        names = [name for name in self.notes.seen if name.startswith(contender.prefix)]
+        return any(self.notes.seen[name][-1].position >= position for name in names)
+
+    async def has_begun(self, by: Callable[[str], bool]) -> None:
+        """Wait until one more body has begun in a kernel that is chosen by name."""
+        self.notes.read()
+        known = len(self.notes.began)
+
+        def is_there() -> bool:
+            self.notes.read()
+            return any(by(name) for name, *_ in self.notes.began[known:])
+
+        await eventually(is_there)
+
+    async def head(self) -> int:
+        return int((await self._newest({})).get("_id", 0))
+
+    async def _newest(self, where: dict[str, Any]) -> dict[str, Any]:
+        events = self.database.scheduler_events
+        found = await events.find({"_id": {"$gt": 0}, **where}).sort("_id", -1).limit(1).to_list(1)
+        return found[0] if found else {}
+
+    def _of(self, node: str) -> Contender | None:
+        return next((one for one in self.contenders if node.startswith(one.prefix)), None)
+
+
+@asynccontextmanager
+async def contest_of(count: int, server: MongoServer, folder: Path) -> AsyncIterator[Contest]:
+    """Start so many contenders on a database of their own."""
+    folder.mkdir()
+    name = f"contended_{count}"
+    async with AsyncExitStack() as stack:
+        client: Any = Driver("pymongo").connect(server.uri, tz_aware=True)
+        stack.push_async_callback(client.close)
+        notes = Notes(folder / "notes")
+        stack.callback(notes.close)
+        contenders = []
+        for one, skew_s in zip("abc"[:count], SKEWS_S, strict=False):
+            proxy = await stack.enter_async_context(proxied(server.uri))
+            contenders.append(Contender(one, proxy, name, folder, skew_s))
+            stack.callback(contenders[-1].close)
+        try:
+            yield Contest(contenders, notes, client[name])
+        except BaseException:
+            for contender in contenders:
+                await contender.print_tasks()
+            raise
+
+
+# --- what is done to a contender: each begins a fault, and the end of its block ends it ---
+
+
+@asynccontextmanager
+async def cut(one: Contender) -> AsyncIterator[None]:
+    """Cut its connections, and leave new ones without an answer."""
+    one.proxy.part()
+    yield
+    one.proxy.join()
+
+
+@asynccontextmanager
+async def half_open(one: Contender) -> AsyncIterator[None]:
+    """Let nothing pass through connections that stay open."""
+    one.proxy.flows.clear()
+    yield
+    one.proxy.join()
+
+
+@asynccontextmanager
+async def stop(one: Contender) -> AsyncIterator[None]:
+    """Stop its process, which wakes later as if nothing had happened."""
+    one.send(signal.SIGSTOP)
+    yield
+    one.send(signal.SIGCONT)
+
+
+@asynccontextmanager
+async def kill(one: Contender) -> AsyncIterator[None]:
+    """Kill its process, and start another one later."""
+    one.kill()
+    yield
+    one.start()
+
+
+@asynccontextmanager
+async def cut_and_kill(one: Contender) -> AsyncIterator[None]:
+    """Kill it while it is cut off, with ends of runs in its spool."""
+    one.proxy.part()
+    await asyncio.sleep(LEASE_S / 2)  # how much of it has happened by then does not matter
+    one.kill()
+    yield
+    one.proxy.join()
+    one.start()
+
+
+@asynccontextmanager
+async def lose_answers(one: Contender) -> AsyncIterator[None]:
+    """Lose the answers to requests that reach the server, then cut it off."""
+    one.proxy.answers_to_swallow = 3
+    await eventually(lambda: one.proxy.answers_to_swallow == 0)
+    async with cut(one):
+        yield
+
+
+@asynccontextmanager
+async def deafen(one: Contender) -> AsyncIterator[None]:
+    """Hold back every answer, on connections that stay open; requests reach the server."""
+    one.proxy.answers_flow.clear()
+    yield
+    one.proxy.answers_flow.set()
+
+
+@asynccontextmanager
+async def delay(one: Contender) -> AsyncIterator[None]:
+    """Delay every answer by more than the limit of a write; it arrives nevertheless."""
+    one.proxy.delay_s = LEASE_S
+    yield
+    one.proxy.delay_s = 0.0
+    one.proxy.cut()
+
+
+FAULTS = (cut, stop, half_open, kill, lose_answers, delay, deafen, cut_and_kill)
