@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from gnomon.domain.events import UnknownEvent as UnknownEvent
     from gnomon.domain.events import Warned as Warned
     from gnomon.domain.execution import Execution as Execution
+    from gnomon.domain.hand_over import HandOver as HandOver
     from gnomon.domain.job_state import JobState as JobState
     from gnomon.domain.kernel_health import GroupHealth as GroupHealth
     from gnomon.domain.kernel_health import Health as Health
@@ -88,6 +89,7 @@ if TYPE_CHECKING:
     from gnomon.errors import RolledBackError as RolledBackError
     from gnomon.errors import RunOrdersError as RunOrdersError
     from gnomon.errors import SecretError as SecretError
+    from gnomon.errors import StepDownError as StepDownError
     from gnomon.errors import StoreError as StoreError
     from gnomon.errors import StoreInUseError as StoreInUseError
     from gnomon.errors import StoreUnavailableError as StoreUnavailableError
@@ -147,6 +149,7 @@ _HOMES = {
         "Warned",
     ),
     "domain.kernel_health": ("GroupHealth", "Health", "PluginHealth"),
+    "domain.hand_over": ("HandOver",),
     "domain.kernel_member": ("KernelMember",),
     "domain.execution": ("Execution",),
     "domain.job_state": ("JobState",),
@@ -191,6 +194,7 @@ _HOMES = {
         "SecretError",
         "ArgumentError",
         "OverrideError",
+        "StepDownError",
         "StoreError",
         "StoreInUseError",
         "StoreUnavailableError",

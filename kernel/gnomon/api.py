@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from gnomon.domain.bulk_acts import ActOutcome, JobSelection, RunSelection
 from gnomon.domain.events import AccessFact, Event, FailedReason
 from gnomon.domain.execution import Execution
+from gnomon.domain.hand_over import HandOver
 from gnomon.domain.job_order import JobOrder
 from gnomon.domain.job_preview import JobPreview
 from gnomon.domain.kernel_health import Health
@@ -323,10 +324,7 @@ class KernelApi(Protocol):
         """
 
     async def hide(self, execution_id: str, *, actor: str | None = None) -> Execution:
-        """Hide the record of a run that has ended from lists; its events and its record by id stay.
-
-        Hiding it again changes nothing. UnknownExecutionError; ExecutionRunningError where the run has not ended.
-        """
+        """Hide a run that has ended from lists, not its events. UnknownExecutionError, ExecutionRunningError."""
 
     async def execution(self, execution_id: str) -> Execution:
         """Return one execution as it is now; UnknownExecutionError."""
@@ -387,6 +385,9 @@ class KernelApi(Protocol):
 
     async def kernels(self) -> list[KernelMember]:
         """Return the processes on the log: the kernel that leads, then those that follow."""
+
+    async def step_down(self, *, actor: str | None = None, reason: str | None = None) -> HandOver:
+        """Hand the log to another kernel, as at a clean stop, and follow; return when that begins. StepDownError."""
 
     async def report_member(self, member: KernelMember) -> None:
         """Note a process that follows; called by its kernel every 15 s, and left out after 45 s without a call."""

@@ -337,10 +337,7 @@ class ForkedProcessError(GnomonError):
 
 
 class StoreInUseError(StoreError):
-    """Another kernel writes to this store. Stop that kernel, or send the command to it.
-
-    `is_here` says that it runs in this very process.
-    """
+    """Another kernel writes to this store, with `is_here` one of this process. Stop it, or send the command to it."""
 
     is_here = False
 
@@ -361,11 +358,12 @@ class OrderLostError(GnomonError):
         super().__init__(f"{finding}; the order may have been carried out: look before you repeat it")
 
 
-class RolledBackError(StoreError):
-    """The log has lost acknowledged events: a backup was restored, or a part of it was deleted.
+class StepDownError(GnomonError):
+    """The kernel that leads does not step down: no other one could lead, or it would not follow. Do what it says."""
 
-    Runs that it no longer contains would run again. Accept that with `gnomon run --accept-rollback`.
-    """
+
+class RolledBackError(StoreError):
+    """The log has lost acknowledged events, whose runs would run again: `gnomon run --accept-rollback` accepts that."""
 
 
 class ConflictError(StoreError):

@@ -16,6 +16,7 @@ What holds in every role:
   where the store was unavailable.
 * A leader that stops in order makes everything durable before it releases the log; followers look for that all the
   time. One that dies is followed by another as soon as its store says that the log is free.
+* A leader that steps down, as an operator asks, ends as at a stop, and follows; see engine/step_down.py.
 * A leader that was deposed stops its bodies, and follows. One whose log was deleted or replaced has nobody to
   follow: it stays, and its health says so.
 """
@@ -63,7 +64,6 @@ FIRST_RETRY_S, RETRY_S = 0.1, 5.0
 """Seconds until a kernel that could not start to lead tries again: the first ones where the store was unavailable."""
 NO_LOG_LIMIT_S, NO_LOG_RETRY_S = 10.0, 0.1
 """Seconds that a follower waits for a log that its leader is about to create, and between two looks."""
-DEPOSED_CHECK_S = 0.25
 PLUGIN_STOP_S = 10.0
 """Seconds in which the plugins of a follower that stops may leave, together."""
 
@@ -254,15 +254,17 @@ class Kernel(PassedCalls):
     async def _keep_role(self) -> None:
         """Change the role when the log is free, or was lost to another kernel: a component of the kernel."""
         while True:
-            if isinstance(self.part, Leader):
-                while not self.part.is_deposed:  # noqa: ASYNC110 - it may be noticed anywhere
-                    await asyncio.sleep(DEPOSED_CHECK_S)
+            part = self.part
+            if isinstance(part, Leader):
+                await part.term_ends()
                 if self.loop is None:  # in a forked child
                     return
-                pause = await self._change(self._step_back(self.part))
+                pause = await self._change(self._step_back(part))
+                if not part.is_deposed and isinstance(self.part, Follower):
+                    await self.part.another_leads()  # or this one would take the log back
             else:
                 await self._store.wait_until_free()
-                pause = await self._change(self._take_over(self.part))
+                pause = await self._change(self._take_over(part))
             await asyncio.sleep(pause)
 
     async def _change(self, change: Coroutine[Any, Any, float]) -> float:
@@ -291,7 +293,8 @@ class Kernel(PassedCalls):
         return pause
 
     async def _step_back(self, leader: Leader) -> float:
-        log.warning("the kernel was deposed: it stops its bodies, and follows", problem=leader.health().problem)
+        if leader.is_deposed:
+            log.warning("the kernel was deposed: it stops its bodies, and follows", problem=leader.health().problem)
         with contextlib.suppress(GnomonError):  # it was logged
             await leader.stop(drains=False)
         self._seen_deployment = leader.deployment_number

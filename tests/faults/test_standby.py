@@ -240,3 +240,24 @@ async def running_jobs(log: Path) -> set[str]:
         return {run.job_id for run in (await store.executions(ExecutionQuery(status=("running",)))).items}
     finally:
         await store.close()
+
+
+def test_a_leader_steps_down_and_follows(
+    lead: Callable[..., Gnomon], stand_by: Callable[..., Gnomon], start: Callable[..., Gnomon], tmp_path: Path
+) -> None:
+    leader = lead("--standby")
+    refused = start("lead", "--step-down")
+    assert refused.ends() == 1
+    assert "start one with `gnomon run --standby` first" in refused.errors
+    standby = stand_by(leader)
+    asked = start("lead", "--step-down", "--reason", "a new machine")
+    assert asked.ends() == 0, asked.errors
+    assert asked.process.stdout is not None
+    assert asked.process.stdout.read() == f"process {standby.process.pid} on {socket.gethostname()} leads now\n"
+    leader.wait_for("stepping down", reason="a new machine")
+    leader.wait_for(FOLLOWS, leader=f"process {standby.process.pid} on {socket.gethostname()}")
+    standby.wait_for("succeeded", job="tick")
+    standby.send(signal.SIGKILL)
+    leader.wait_for("kernel started")
+    stop(leader)
+    check_log(tmp_path / "gnomon.db")

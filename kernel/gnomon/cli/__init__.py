@@ -41,11 +41,12 @@ COMMANDS = {
     "backfill": "Run a job for past fires of its schedule.",
     "hold": "Hold back the fires of all jobs, for maintenance.",
     "release": "Release the fires of all jobs.",
+    "lead": "Show which kernel leads, or hand the log to another one.",
     "takeover": "End the term of a kernel that no longer responds.",
     "cancel": "Request that a run stops.",
     "import": "Write the jobs of another scheduler as jobs of a config.",
     "reload": "Make the running kernel read its config again.",
-    "status": "Show which kernel leads, and whether everything is well.",
+    "status": "Show which kernels run, and whether everything is well.",
     "plugins": "List the plugins and their state.",
 }
 """Commands in the order of the help. The command `x` is `command` in gnomon.cli.commands.x, or x_ for a keyword."""

@@ -91,6 +91,7 @@ class SyncClient:
     cancel_runs = _blocking(Client.cancel_runs)
     hold = _blocking(Client.hold)
     release = _blocking(Client.release)
+    step_down = _blocking(Client.step_down)
     kernels = _blocking(Client.kernels)
     actions = _blocking(Client.actions)
     statistics = _blocking(Client.statistics)

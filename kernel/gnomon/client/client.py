@@ -20,6 +20,7 @@ from gnomon.domain import codec
 from gnomon.domain.bulk_acts import ActOutcome, JobSelection, RunSelection
 from gnomon.domain.events import Event
 from gnomon.domain.execution import Execution, Status
+from gnomon.domain.hand_over import HandOver
 from gnomon.domain.kernel_member import KernelMember
 from gnomon.domain.parameter_checks import checked_methods
 from gnomon.domain.records import ActionPage, ActionStatus, LogLine, Page
@@ -144,6 +145,10 @@ class Client(DefinitionCalls, StatisticsCalls):
         """Release the fires of all jobs. False where they are not held."""
         answer = await self._session.request("POST", "/scheduler/release", HoldAnswer, query={"reason": reason})
         return answer.changed
+
+    async def step_down(self, *, reason: str | None = None) -> HandOver:
+        """Make the kernel that leads hand the log to another one; the answer comes when that has begun."""
+        return await self._session.request("POST", "/scheduler/step-down", HandOver, query={"reason": reason})
 
     async def kernels(self) -> list[KernelMember]:
         """List the processes on the log: the kernel that leads, then those that follow."""

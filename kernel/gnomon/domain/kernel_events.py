@@ -44,9 +44,13 @@ class KernelLed(KernelEvent, frozen=True, kw_only=True, tag="kernel_led"):
 
 
 class KernelStopped(KernelEvent, frozen=True, kw_only=True, tag="kernel_stopped"):
-    """A kernel stopped in order; one that was killed, or lost its log, does not record it."""
+    """A kernel stopped in order, or stepped down; one that was killed, or lost its log, does not record it.
+
+    `actor` is who asked it to step down.
+    """
 
     reason: str
+    actor: str | None = None
 
 
 class ClockChanged(KernelEvent, frozen=True, kw_only=True, tag="clock_changed"):

@@ -136,6 +136,7 @@ _ACTIONS: Final[dict[type[Event], Callable[[Any], Action | None]]] = {
     events.ActionImported: _imported,
     events.Hidden: lambda event: _act(event, "hide"),
     events.KernelStarted: _accepted,
+    events.KernelStopped: lambda event: _act(event, "step_down", detail=event.reason) if event.actor else None,
     events.ActRefused: _refused_at_once,
     events.LoggedIn: lambda event: _act(event, "log_in", detail=f"{event.via} from {event.address}"),
     events.LoggedOut: _logged_out,

@@ -36,6 +36,8 @@ class KernelFacts:
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
+        self.stopped_by: str | None = None
+        """Who asked for the stop, once it is known."""
         self._kernel_id = ""
         self._started_at: datetime | None = None
         self._software: dict[str, str] = {}
@@ -128,7 +130,7 @@ class KernelFacts:
     def stopped(self, reason: str) -> None:
         """Record the stop, unless the start was not recorded either."""
         if self._versions:
-            self.record(events.KernelStopped, reason=reason)
+            self.record(events.KernelStopped, actor=self.stopped_by, reason=reason)
 
     def record(self, event_type: type[events.KernelEvent], *, day: str = "", **payload: object) -> None:
         """Record a fact that concerns no job. Frequent ones name their `day`: retention deletes whole streams."""

@@ -49,6 +49,7 @@ from gnomon.engine.recovery import note_recent_starts, recover
 from gnomon.engine.refused_acts import RefusedActs
 from gnomon.engine.restored_jobs import RestoredJobs
 from gnomon.engine.start_runs import run_at_start
+from gnomon.engine.step_down import StepDown
 from gnomon.engine.store_watch import StoreWatch
 from gnomon.engine.supervisor import Supervisor
 from gnomon.engine.timetable import Timetable
@@ -85,7 +86,7 @@ HOUSEKEEPING_INTERVAL_S = 5.0
 """Time between two checks for plugins that hang and for runs that wait for the store."""
 
 
-class Leader(KernelQueries, OperatorCommands, AttachmentCommands):
+class Leader(KernelQueries, OperatorCommands, AttachmentCommands, StepDown):
     """A kernel that leads its log, for one term: from the moment that it opens the log until it closes it.
 
     `face` is the Kernel that plugins see. `companions` are its plugins that live everywhere, which outlive the term;
@@ -115,6 +116,7 @@ class Leader(KernelQueries, OperatorCommands, AttachmentCommands):
         self.owner: asyncio.Task[Any] | None = None
         self.is_last = False
         self.seen_deployment: int | None = None
+        self._role, self._steps_down = settings.role, asyncio.Event()
         self._timezone = settings.timezone
         self._arguments_limit = settings.arguments_limit
         self._keeps_time = settings.keeps_time
@@ -135,9 +137,7 @@ class Leader(KernelQueries, OperatorCommands, AttachmentCommands):
         self._previewer = JobPreviewer(
             self._jobs, plugins, self.clock, settings.allowed, self._timezone, self._arguments_limit, self._groups
         )
-        self._companions = companions
-        self._ready = ready
-        self._extra_calls = extra_calls
+        self._companions, self._ready, self._extra_calls = companions, ready, extra_calls
         self._dispatcher = Dispatcher(plugins, self._store, face, self._hook_timeout_s)
         self._journal = Journal(self._store, self.clock, self.node, self._publish)
         self._dependencies = Dependencies(self._jobs, self._journal, self._store, self.clock)

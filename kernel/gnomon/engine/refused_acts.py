@@ -22,6 +22,7 @@ from gnomon.errors import (
     JobConflictError,
     JobError,
     JobExistsError,
+    StepDownError,
     UnknownExecutionError,
     UnknownJobError,
 )
@@ -48,6 +49,7 @@ REFUSALS = (
     JobExistsError,
     JobConflictError,
     ForeignJobError,
+    StepDownError,
 )
 """Errors that refuse an act. A store that is away refuses nothing: it cannot be written either."""
 

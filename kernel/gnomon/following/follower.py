@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from typing import Any
 
 from gnomon.analysis.upcoming import upcoming
@@ -40,6 +41,9 @@ from gnomon.text import is_writable
 
 log = get_logger("gnomon.following")
 
+HAND_OVER_LIMIT_S = 15.0
+"""Seconds after which a kernel that has stepped down may lead again: none of those that follow has done so."""
+LEADER_LOOK_S = 0.1
 MOST_LIVE = 10_000
 """Runs that have not ended which a list of jobs names, at most."""
 
@@ -102,6 +106,13 @@ class Follower(PassedOrders):
             self._tasks.append(protected(self._watch_leader(), "leader watch"))
         self._is_starting = False
         log.info("the kernel follows", node=self.node, store=self._store.name, position=self._tail.head)
+
+    async def another_leads(self) -> None:
+        """Return when another kernel leads, or none has done so for HAND_OVER_LIMIT_S."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(HAND_OVER_LIMIT_S):
+                while self._reports.leader is None:  # noqa: ASYNC110 - another process changes it
+                    await asyncio.sleep(LEADER_LOOK_S)
 
     async def stop(self, *, leaves: bool) -> None:
         """Stop reading, and close the log; its plugins go on. A process that `leaves` reports that."""

@@ -77,6 +77,7 @@ class PassedOrders(LogQueries):
     save_checkpoint = _passed(KernelApi.save_checkpoint)
     claim = _passed(KernelApi.claim)
     record_access = _passed(KernelApi.record_access)
+    step_down = _passed(KernelApi.step_down)
     report_member = _passed(KernelApi.report_member)
     remove_member = _passed(KernelApi.remove_member)
     live_runs = _passed(KernelApi.live_runs)

@@ -279,6 +279,12 @@ NO_LEADER = ProblemKind(
     "No kernel leads",
     "The process follows, and no kernel leads the log, so nothing was done. Repeat the request after `Retry-After`.",
 )
+CANNOT_STEP_DOWN = ProblemKind(
+    "cannot-step-down",
+    409,
+    "Cannot step down",
+    "The kernel that leads keeps the log: no other kernel could lead, or it would not follow. `detail` says why.",
+)
 LEADER_ONLY = ProblemKind(
     "leader-only",
     503,
@@ -356,6 +362,7 @@ KINDS: Final = (
     PLUGIN_FAILED,
     UNAVAILABLE,
     NO_LEADER,
+    CANNOT_STEP_DOWN,
     LEADER_ONLY,
     ORDER_OUTCOME_UNKNOWN,
     PROVIDER_UNAVAILABLE,

@@ -16,6 +16,7 @@ from gnomon import Event, Execution, GnomonError, KernelApi, LogLine, UnknownExe
 from gnomon.api import JobOrdered, JobView, LiveRun, Triggered
 from gnomon.domain.bulk_acts import ActOutcome, JobSelection, RunSelection
 from gnomon.domain.events import AccessFact
+from gnomon.domain.hand_over import HandOver
 from gnomon.domain.job_order import JobOrder
 from gnomon.domain.job_preview import JobPreview
 from gnomon.domain.kernel_health import Health
@@ -272,6 +273,9 @@ class ScopedKernel:
         return self._kernel.health()
 
     async def kernels(self) -> list[KernelMember]:
+        raise _refused(self._scope)
+
+    async def step_down(self, **act: Any) -> HandOver:
         raise _refused(self._scope)
 
     async def report_member(self, member: KernelMember) -> None:

@@ -21,6 +21,7 @@ from gnomon import (
     OverrideError,
     QueueFullError,
     RunOrdersError,
+    StepDownError,
     UnknownExecutionError,
     UnknownJobError,
 )
@@ -174,6 +175,8 @@ def _from_outage(exc: GnomonError, detail: str) -> ApiError:
     match exc:
         case NoLeaderError():
             return ApiError(problems.NO_LEADER, detail, headers={hdrs.RETRY_AFTER: "1"})
+        case StepDownError():
+            return ApiError(problems.CANNOT_STEP_DOWN, detail)
         case OrderLostError():
             return ApiError(problems.ORDER_OUTCOME_UNKNOWN, detail)
     # The store is away, or the kernel is stopping.

@@ -16,7 +16,7 @@ from gnomon.domain.events import JobAdded, LoggedIn, LoggedOut
 from gnomon.domain.job_order import JobOrder
 from gnomon.domain.orders import Answer, Order
 from gnomon.domain.records import ActionQuery, Checkpoint, ExecutionQuery
-from gnomon.errors import JobError, JobKeysError, RunOrdersError, UnknownJobError
+from gnomon.errors import JobError, JobKeysError, RunOrdersError, StepDownError, UnknownJobError
 from gnomon.jobs.callables import reference
 from gnomon.orders.calls import carry_out, read_answer, write_order
 from gnomon.testing import VirtualClock
@@ -140,6 +140,8 @@ async def test_commands_about_the_log_do_what_they_say(kernel: Kernel) -> None:
     assert {name: getattr(fact, name) for name in facts} == facts
     with pytest.raises(GnomonError, match="KeyError"):
         await ordered(kernel, "record_access", JobAdded, actor="ann")
+    with pytest.raises(StepDownError, match="no other process can open the log"):
+        await ordered(kernel, "step_down", actor="ann", reason="why")
     await ordered(kernel, "report_member", (await kernel.kernels())[0])
     await ordered(kernel, "remove_member", (await kernel.kernels())[0].id)
 

@@ -23,9 +23,11 @@ from gnomon.domain.bulk_acts import ActOutcome, JobSelection, RunSelection
 from gnomon.domain.estimates import TYPICAL_RUNS, timing
 from gnomon.domain.events import Event
 from gnomon.domain.execution import Execution
+from gnomon.domain.hand_over import HandOver
 from gnomon.domain.job_order import JobOrder
 from gnomon.domain.job_preview import JobPreview
 from gnomon.domain.kernel_health import Health
+from gnomon.domain.kernel_member import KernelMember
 from gnomon.domain.operator_actions import is_reserved
 from gnomon.domain.records import ActionPage, ActionQuery, ExecutionQuery, LogLine, Page
 from gnomon.errors import ConfigError, JobKeysError, JobOrdersError, NoLeaderError, UnknownExecutionError
@@ -129,6 +131,14 @@ class LocalKernel:
 
     async def set_held(self, *, held: bool, reason: str | None) -> bool:
         return bool(await self._act("hold" if held else "release", reason=reason))
+
+    async def kernels(self) -> list[KernelMember]:
+        members: list[KernelMember] = await submit_call(self._orders(), "kernels", limit_s=LEADER_LIMIT_S)
+        return members
+
+    async def step_down(self, *, reason: str | None) -> HandOver:
+        begun: HandOver = await self._act("step_down", reason=reason)
+        return begun
 
     async def set_all_paused(self, selection: JobSelection, *, paused: bool, reason: str | None) -> list[ActOutcome]:
         call = "pause_jobs" if paused else "resume_jobs"

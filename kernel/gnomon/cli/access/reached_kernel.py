@@ -12,8 +12,10 @@ from gnomon.cli.access.shown_job import JobPause, Order, ShownJob
 from gnomon.domain.bulk_acts import ActOutcome, JobSelection, RunSelection
 from gnomon.domain.events import Event
 from gnomon.domain.execution import Execution
+from gnomon.domain.hand_over import HandOver
 from gnomon.domain.job_order import JobOrder
 from gnomon.domain.job_preview import JobPreview
+from gnomon.domain.kernel_member import KernelMember
 from gnomon.domain.progress import ProgressView, Timing
 from gnomon.domain.records import ActionPage, ActionQuery, ExecutionQuery, LogLine, Page
 
@@ -86,6 +88,12 @@ class ReachedKernel(Protocol):
 
     async def set_held(self, *, held: bool, reason: str | None) -> bool:
         """Hold back the fires of all jobs, or release them; return False where nothing changes."""
+
+    async def kernels(self) -> list[KernelMember]:
+        """Return the processes on the log: the kernel that leads, then those that follow."""
+
+    async def step_down(self, *, reason: str | None) -> HandOver:
+        """Make the kernel that leads hand the log to another one."""
 
     async def set_all_paused(self, selection: JobSelection, *, paused: bool, reason: str | None) -> list[ActOutcome]:
         """Pause or resume many jobs."""

@@ -19,8 +19,10 @@ from gnomon.client import Client, ClientError, JobStatistics, JobSummary, LabelN
 from gnomon.domain.bulk_acts import ActOutcome, JobSelection, RunSelection
 from gnomon.domain.events import Event
 from gnomon.domain.execution import Execution
+from gnomon.domain.hand_over import HandOver
 from gnomon.domain.job_order import JobOrder
 from gnomon.domain.job_preview import JobPreview
+from gnomon.domain.kernel_member import KernelMember
 from gnomon.domain.records import ActionPage, ActionQuery, ExecutionQuery, LogLine, Page
 from gnomon.errors import ConfigError, JobKeysError, JobOrdersError, UnknownJobError
 from gnomon.scheduling.timezones import timezone_or_utc
@@ -99,6 +101,12 @@ class RemoteKernel:
 
     async def set_held(self, *, held: bool, reason: str | None) -> bool:
         return await (self._client.hold if held else self._client.release)(reason=reason)
+
+    async def kernels(self) -> list[KernelMember]:
+        return await self._client.kernels()
+
+    async def step_down(self, *, reason: str | None) -> HandOver:
+        return await self._client.step_down(reason=reason)
 
     async def set_all_paused(self, selection: JobSelection, *, paused: bool, reason: str | None) -> list[ActOutcome]:
         act = self._client.pause_jobs if paused else self._client.resume_jobs

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 from typing import Any
 
+import pytest
+
 from gnomon import KernelMember
-from gnomon.client import Client
+from gnomon.client import Client, ClientError
 from gnomon.conversion import Secret
 from gnomon_web.auth.tokens import Token
 
@@ -48,3 +50,19 @@ async def test_a_token_that_is_limited_to_some_jobs_cannot_list_them(serve: Any)
         refused = await ask("GET", "/scheduler/kernels", headers={"Authorization": f"Bearer {LIMITED}"})
 
     assert (allowed.status, refused.status) == (200, 403)
+
+
+async def test_only_an_admin_lets_the_leader_step_down_and_a_refusal_says_why(serve: Any) -> None:
+    tokens = [
+        Token(name="viewer", token=Secret(VIEWER), role="operator"),
+        Token(name="admin", token=Secret(LIMITED), role="admin"),
+    ]
+    async with serve(tokens=tokens) as ask:
+        refused = await ask("POST", "/scheduler/step-down", headers={"Authorization": f"Bearer {VIEWER}"})
+        alone = await ask("POST", "/scheduler/step-down", headers={"Authorization": f"Bearer {LIMITED}"})
+        async with Client(ask.web.url, token=LIMITED) as client:
+            with pytest.raises(ClientError, match="does not step down: no other process can open the log"):
+                await client.step_down(reason="a new machine")
+
+    assert (refused.status, alone.status) == (403, 409)
+    assert alone.json["type"].endswith("#cannot-step-down")

@@ -21,7 +21,7 @@ export const zh = {
   'role.viewer': '只读', 'role.operator': '操作员', 'role.admin': '管理员', 'health.ok': '正常', 'health.starting': '启动中', 'health.stopping': '停止中', 'health.degraded': '降级', 'health.failed': '故障',
   'component.kernel': '内核', 'component.store': '存储', 'component.loop': '事件循环', 'component.clock': '时钟', 'component.timetable': '调度表', 'component.journal': '日志写入', 'component.starts': '任务启动', 'component.start': '启动', 'component.hold': '暂停触发',
   'audit.add': '添加了任务', 'audit.change': '修改了任务', 'audit.remove': '移除了任务', 'audit.pause': '暂停了任务', 'audit.resume': '恢复了任务',
-  'audit.trigger': '手动执行了任务', 'audit.cancel': '请求终止执行', 'audit.mark_failed': '将执行标记为失败', 'audit.metadata': '修改了名称或备注', 'audit.describe': '修改了名称或备注', 'audit.hide': '隐藏了一条记录', 'audit.skip': '跳过了一次触发', 'audit.unskip': '撤销了一次跳过', 'audit.backfill': '开始了补跑', 'audit.stop_backfill': '停止了补跑',
+  'audit.trigger': '手动执行了任务', 'audit.cancel': '请求终止执行', 'audit.mark_failed': '将执行标记为失败', 'audit.metadata': '修改了名称或备注', 'audit.describe': '修改了名称或备注', 'audit.hide': '隐藏了一条记录', 'audit.skip': '跳过了一次触发', 'audit.unskip': '撤销了一次跳过', 'audit.backfill': '开始了补跑', 'audit.stop_backfill': '停止了补跑', 'audit.step_down': '让主内核交出主导权',
   'policy.catch_up': '停机之后', 'policy.grace': '宽限时间', 'policy.overlap': '仍在执行时', 'policy.max_instances': '最大并发数', 'policy.debounce': '防抖时间', 'policy.group': '组', 'policy.priority': '优先级', 'policy.after': '前置任务', 'policy.timeout': '超时', 'policy.silence': '最长静默',
   'policy.cancel_grace': '终止宽限', 'policy.retry': '重试', 'policy.runner': '执行方式', 'policy.limits': '资源限制', 'policy.steps': '步骤', 'policy.options': '选项', 'policy.overrides': '可设置的参数',
 
