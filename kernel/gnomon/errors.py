@@ -343,12 +343,12 @@ class StoreInUseError(StoreError):
 
 
 class NoLeaderError(GnomonError):
-    """No kernel leads the log, so an order was not received and nothing was done. Start one, or try again later."""
+    """No kernel leads the log, or no order reaches the one that has it: nothing was done. Start one, or try again."""
 
-    def __init__(self, finding: str) -> None:
-        super().__init__(
-            f"no kernel leads this log ({finding}), so nothing was done: start one with `gnomon run`, or try later"
-        )
+    def __init__(self, finding: str, leader: str | None = None) -> None:
+        problem = "no kernel leads this log" if leader is None else f"{leader} has this log, and no order reaches it"
+        self.leader, advice = leader, "start one with `gnomon run`, or " if leader is None else ""
+        super().__init__(f"{problem} ({finding}), so nothing was done: {advice}try later")
 
 
 class OrderLostError(GnomonError):

@@ -253,6 +253,11 @@ class Store(ABC):
 class OrderChannel(ABC):
     """Carries orders from any process to the kernel that leads a log, and its answers back."""
 
+    @property
+    def problem(self) -> str | None:
+        """Why orders do not reach the kernel that serves this channel; may be read in any thread."""
+        return None
+
     @abstractmethod
     async def submit(self, order: Order, limit_s: float) -> Answer:
         """Return the answer to an order, which waits up to `limit_s` for a kernel that leads.

@@ -51,7 +51,7 @@ class LockedLog(Store):
     _mark_watch: MarkWatch
 
     def orders(self) -> OrderChannel:
-        return SocketChannel(self.path)
+        return SocketChannel(self.path, self._holder_name)
 
     async def wait_until_free(self) -> None:
         try:
@@ -67,6 +67,13 @@ class LockedLog(Store):
 
     async def take_over(self, holder: LogHolder) -> None:
         await end_holder(WriterLock(self.path), holder)
+
+    def _holder_name(self) -> str | None:
+        lock = WriterLock(self.path)
+        if not is_held(lock):
+            return None
+        holder = lock.recorded_holder()
+        return f"process {holder.pid} on {holder.host}" if holder is not None else "another process"
 
     def _note_silence(self, problem: str | None) -> None:
         self.holder_problem = problem

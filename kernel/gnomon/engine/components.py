@@ -45,7 +45,7 @@ from gnomon.jobs.registered import RegisteredJob, own_job
 from gnomon.plugins.companions import Companions
 from gnomon.plugins.dispatcher import Dispatcher
 from gnomon.plugins.plugin_set import PluginSet
-from gnomon.ports import Store
+from gnomon.ports import OrderChannel, Store
 from gnomon.scheduling.catch_up import next_fire
 from gnomon.text import is_writable
 
@@ -90,6 +90,7 @@ class KernelComponents(LogQueries):
     _facts: KernelFacts
     _members: MemberTable
     _hold: KernelHold
+    _channel: OrderChannel | None = None
     _backfills: Backfills
     _keeps_time: bool
     _deployment: DeploymentMark

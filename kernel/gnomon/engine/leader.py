@@ -247,8 +247,9 @@ class Leader(KernelQueries, OperatorCommands, AttachmentCommands, StepDown):
             self._start_component(self._finished_jobs.run(self._added_jobs), "removal of finished jobs")
             await self._dependencies.resume_following()
             self._start_component(self._dependencies.run(self._launcher, self._timetable), "dependencies")
-        if self._keeps_time and (channel := self._store.orders()) is not None:
-            await self._resources.enter_async_context(serving(self, channel, self._extra_calls))
+        self._channel = self._store.orders() if self._keeps_time else None
+        if self._channel is not None:
+            await self._resources.enter_async_context(serving(self, self._channel, self._extra_calls))
 
     def _build(self, tasks: TaskSet) -> None:
         """Build the components that need the running event loop and the kernel's set of tasks."""

@@ -82,6 +82,8 @@ class KernelQueries(KernelComponents):
         problems = condition.problems() if condition is not None else {}
         if (held := self._hold.problem) is not None:
             problems["hold"] = held
+        if self._channel is not None and (unreached := self._channel.problem) is not None:
+            problems["orders"] = unreached
         plugins = [*self._dispatcher.health(), *self._companions.health()]
         problems |= plugin_problems(plugins)
         return Health(

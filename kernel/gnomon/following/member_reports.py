@@ -15,7 +15,7 @@ from datetime import datetime
 from gnomon.domain.kernel_health import Health
 from gnomon.domain.kernel_member import REPORT_INTERVAL_S, KernelMember, leader_of
 from gnomon.engine.kernel_settings import KernelSettings
-from gnomon.errors import GnomonError
+from gnomon.errors import GnomonError, NoLeaderError
 from gnomon.logs import get_logger
 from gnomon.orders.submitting import submit_call
 from gnomon.ports import OrderChannel
@@ -110,7 +110,9 @@ class MemberReports:
             return False
         except GnomonError as exc:
             self.leader = None
-            await self._note_problem(f"no kernel leads the log, so nothing fires and orders wait: {exc}")
+            is_led = isinstance(exc, NoLeaderError) and exc.leader is not None
+            waiting = "orders wait" if is_led else "no kernel leads the log, so nothing fires and orders wait"
+            await self._note_problem(f"{waiting}: {exc}")
             return False
         leader = leader_of(members)
         name = leader.name if leader is not None else None

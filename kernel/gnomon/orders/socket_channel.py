@@ -25,6 +25,7 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,13 +34,15 @@ import msgspec
 from gnomon.domain.kernel_member import KernelMember
 from gnomon.domain.orders import Answer, Order
 from gnomon.errors import GnomonError, NoLeaderError, OrderLostError
-from gnomon.files import file_identity, other_writers
+from gnomon.files import other_writers
 from gnomon.forks import closed_in_children
 from gnomon.json_depth import MAX_DEPTH
 from gnomon.logs import get_logger
 from gnomon.orders.announced_files import AnnouncedFiles
+from gnomon.orders.listener import Listener
 from gnomon.orders.order_errors import written_error
 from gnomon.ports import OrderChannel
+from gnomon.tasks import end, protected
 
 log = get_logger("gnomon.orders")
 
@@ -52,8 +55,6 @@ SILENCE_LIMIT_S = 30.0
 """Time without a sign of life after which a kernel counts as hung; otherwise an order waits as long as it takes."""
 RETRY_S = 0.05
 """Pause between two tries to reach a kernel that leads."""
-BACKLOG = 1024
-"""Connections that wait to be accepted. Where there are more, senders try again."""
 STOP_LIMIT_S = 5.0
 """Time in which a kernel that stops finishes the orders that it has received."""
 
@@ -64,17 +65,26 @@ _orders = msgspec.json.Decoder(Order)
 _answers = msgspec.json.Decoder(Answer)
 
 Handler = Callable[[Order], Awaitable[Answer]]
+FindLeader = Callable[[], str | None]
 
 
 class SocketChannel(OrderChannel):
     """The channel of a log on this machine, whose file is `log`: its socket has the name of that file, and `.sock`.
 
-    A kernel works without its socket: if it cannot listen, only a warning is logged.
+    `leader` returns the name of the process that holds the log, for errors. A kernel works without its socket: if it
+    cannot listen, a warning is logged.
     """
 
-    def __init__(self, log: Path) -> None:
+    def __init__(self, log: Path, leader: FindLeader = lambda: None) -> None:
         self.path = socket_path(log)
         self._announced = AnnouncedFiles(self.path)
+        self._leader = leader
+        self._listener: Listener | None = None
+
+    @property
+    def problem(self) -> str | None:
+        listener = self._listener  # read once: another thread may ask
+        return listener.problem if listener is not None else None
 
     async def submit(self, order: Order, limit_s: float) -> Answer:
         loop = asyncio.get_running_loop()
@@ -82,7 +92,7 @@ class SocketChannel(OrderChannel):
         while (answer := await self._try_once(order)) is None:
             left = deadline - loop.time()
             if left <= 0:
-                raise NoLeaderError(f"nothing listens at {self.path}")
+                raise NoLeaderError(f"nothing listens at {self.path}", self._leader())
             await asyncio.sleep(min(RETRY_S, left))
         return answer
 
@@ -106,46 +116,33 @@ class SocketChannel(OrderChannel):
             raise GnomonError(f"the kernel at {self.path} cannot be reached: {exc}") from exc
         try:
             _expect_own_kernel(writer.get_extra_info("socket"), self.path)
-            return await _exchange(reader, writer, order, self.path)
+            return await _exchange(reader, writer, order, self.path, self._leader)
         finally:
             writer.close()
 
     @asynccontextmanager
     async def serve(self, handler: Handler) -> AsyncIterator[None]:
         process, server = os.getpid(), _Server(handler)
+        with suppress(OSError):
+            _remove_stale(self.path)
+        self._listener = listener = Listener(self.path, partial(_bind, self.path), server.accept)
+        listener.open()
         try:
-            listener = _bind(self.path)
-            listening = await asyncio.start_unix_server(server.serve, sock=listener, backlog=BACKLOG)
-        except OSError as exc:
-            log.warning(
-                "no socket for orders: commands and other processes cannot reach this kernel",
-                path=str(self.path),
-                problem=str(exc),
-            )
             yield
-            return
-        bound = file_identity(self.path)
-        try:
-            with closed_in_children(listener.fileno()):
-                yield
         finally:
             if os.getpid() == process:  # else the socket is that of the parent
-                if file_identity(self.path) == bound:  # else that of a kernel whose log is now at this path
-                    self.path.unlink(missing_ok=True)
-                listening.close()
+                self._listener = None
+                await listener.close()
                 await server.stop()
-                with suppress(TimeoutError):  # a sender does not read its answer
-                    async with asyncio.timeout(STOP_LIMIT_S):
-                        await listening.wait_closed()
 
 
 async def _exchange(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, order: Order, path: Path
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, order: Order, path: Path, leader: FindLeader
 ) -> Answer | None:
     """Send an order and return its answer, None where it was not received; OrderLostError where no answer comes."""
     try:
         writer.write(_frame(msgspec.json.encode(order)))
-        first = await _acknowledgement(reader, writer, path)
+        first = await _acknowledgement(reader, writer, path, leader)
     except (OSError, EOFError):
         return None
     if first:
@@ -161,7 +158,9 @@ async def _exchange(
     return _answers.decode(answer)
 
 
-async def _acknowledgement(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, path: Path) -> bytes:
+async def _acknowledgement(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, path: Path, leader: FindLeader
+) -> bytes:
     try:
         return await _read_frame(reader)
     except TimeoutError:
@@ -172,7 +171,8 @@ async def _acknowledgement(reader: asyncio.StreamReader, writer: asyncio.StreamW
     try:
         return await _read_frame(reader)  # what it had sent before
     except (OSError, EOFError):
-        raise NoLeaderError(f"the kernel at {path} has been silent for {SILENCE_LIMIT_S:g} s") from None
+        silent = f"the kernel at {path} has been silent for {SILENCE_LIMIT_S:g} s"
+        raise NoLeaderError(silent, leader()) from None
 
 
 def _frame(content: bytes) -> bytes:
@@ -194,8 +194,25 @@ class _Server:
         self._finishing: set[asyncio.Task[Any]] = set()
         """Those whose orders were received and take only as long as the store needs."""
 
+    def accept(self, connection: socket.socket) -> None:
+        """Answer one order in a task of its own."""
+        task = protected(self._begin(connection), "order")
+        self._connections.add(task)
+        task.add_done_callback(self._connections.discard)
+
+    async def _begin(self, connection: socket.socket) -> None:
+        try:
+            reader, writer = await asyncio.open_unix_connection(sock=connection)
+        except OSError:
+            connection.close()
+        except asyncio.CancelledError:
+            connection.close()
+            raise
+        else:
+            await self.serve(reader, writer)
+
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Answer one order; `asyncio.start_unix_server` calls this in a task."""
+        """Answer one order."""
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - see above
         self._connections.add(task)
@@ -213,12 +230,12 @@ class _Server:
     async def stop(self) -> None:
         """Finish what was received, close everything else."""
         for task in self._connections - self._finishing:
-            task.cancel()
+            end(task)
         if finishing := list(self._finishing):
             await asyncio.wait(finishing, timeout=STOP_LIMIT_S)
         left = list(self._connections)
         for task in left:
-            task.cancel()
+            end(task)
         await asyncio.gather(*left, return_exceptions=True)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, task: asyncio.Task[Any]) -> None:
@@ -354,7 +371,6 @@ def _bind(path: Path) -> socket.socket:
     if problem := other_writers(path.parent):
         advice = "move the config to another folder, or set XDG_RUNTIME_DIR"
         raise PermissionError(f"{problem}, who could listen there instead: {advice}")
-    _remove_stale(path)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         with suppress(OSError):  # Linux creates the file with this mode; elsewhere the next call but one narrows it

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from gnomon import Kernel, KernelMember
-from gnomon.following import member_reports
+from gnomon.errors import NoLeaderError
+from gnomon.following import member_reports, passed_orders
 from gnomon_sqlite import SqliteStore
 
 PATIENCE_S = 60.0
@@ -154,3 +155,18 @@ async def test_followers_without_a_leader_see_each_other(tmp_path: Path) -> None
         files = list(tmp_path.glob("log.db.sock.*"))
     assert len(files) == 2
     assert not list(tmp_path.glob("log.db.sock.*"))
+
+
+async def test_a_leader_that_no_order_reaches_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(passed_orders, "ORDER_LIMIT_S", 0.1)
+    log = tmp_path / "log.db"
+    async with leading_process(log) as leader, Kernel(store=SqliteStore(log), role="follower") as follower:
+        socket = tmp_path / "log.db.sock"
+        socket.unlink()
+        socket.mkdir()  # another program's
+        with pytest.raises(NoLeaderError, match=f"process {leader.pid} on .* has this log, and no order reaches it"):
+            await follower.hold()
+        leader.send_signal(signal.SIGKILL)
+        await leader.wait()
+        with pytest.raises(NoLeaderError, match="no kernel leads this log"):
+            await follower.hold()

@@ -1,6 +1,7 @@
 """The socket of a log: only those with the right to may give orders, and no order is lost in silence."""
 
 import asyncio
+import errno
 import os
 import signal
 import socket
@@ -9,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import textwrap
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -20,7 +21,7 @@ from gnomon import GnomonError, Job, Kernel
 from gnomon.domain.kernel_health import Health
 from gnomon.domain.orders import Answer, Order
 from gnomon.errors import NoLeaderError, OrderLostError
-from gnomon.orders import socket_channel
+from gnomon.orders import listener, socket_channel
 from gnomon.orders.calls import read_result
 from gnomon.orders.serving import serving
 from gnomon.orders.socket_channel import MAX_PATH_BYTES, SocketChannel
@@ -104,6 +105,99 @@ async def test_without_a_kernel_an_order_is_refused(tmp_path: Path) -> None:
         NoLeaderError, match=r"no kernel leads this log \(nothing listens at .*gnomon.db.sock\), so nothing was"
     ):
         await SocketChannel(tmp_path / "gnomon.db").submit(Order("health"), 0)
+
+
+# --- what becomes of its file ---
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(LIMIT_S):
+        while not condition():  # noqa: ASYNC110 - a file changes it
+            await asyncio.sleep(0.01)
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listener, "LOOK_S", 0.01)
+
+
+@pytest.mark.usefixtures("quick")
+async def test_a_socket_that_was_removed_is_made_again(channel: SocketChannel) -> None:
+    for _ in range(3):
+        channel.path.unlink()
+        assert (await health_at(channel)).running == 0  # an order waits until it is there
+    assert stat.S_IMODE(channel.path.stat().st_mode) == 0o600
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("when", ["at the start", "later"])
+async def test_what_is_in_the_place_of_the_socket_is_named_and_stays(tmp_path: Path, when: str) -> None:
+    channel, handler = SocketChannel(tmp_path / "gnomon.db"), Handler()
+    handler.release.set()
+    if when == "at the start":
+        channel.path.write_text("kept")
+    async with channel.serve(handler):
+        if when == "later":
+            channel.path.unlink()
+            channel.path.write_text("kept")
+        await until(lambda: channel.problem is not None)
+        problem = channel.problem
+        assert channel.path.read_text() == "kept"
+        channel.path.unlink()
+        await channel.submit(Order("health"), LIMIT_S)
+        await until(lambda: channel.problem is None)
+
+    assert problem == f"{channel.path} is not a socket, so orders do not reach this kernel: remove it"
+    assert not channel.path.exists()
+
+
+@pytest.mark.usefixtures("quick")
+async def test_the_socket_of_a_kernel_whose_log_came_to_the_path_is_not_taken_from_it(tmp_path: Path) -> None:
+    deposed, leading = SocketChannel(tmp_path / "gnomon.db"), SocketChannel(tmp_path / "gnomon.db")
+    first, second = Handler(), Handler()
+    second.release.set()
+    async with deposed.serve(first), leading.serve(second):
+        await until(lambda: deposed.problem is not None)
+        await leading.submit(Order("health"), LIMIT_S)
+        assert deposed.problem == f"another process listens at {leading.path}, so orders do not reach this kernel"
+        assert leading.problem is None
+
+    assert (len(first.received), len(second.received)) == (0, 1)
+    assert not leading.path.exists()
+
+
+@pytest.mark.usefixtures("quick")
+async def test_orders_wait_while_no_file_descriptor_is_free(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    channel, handler = SocketChannel(tmp_path / "gnomon.db"), Handler()
+    handler.release.set()
+    loop = asyncio.get_running_loop()
+    accept, tries = loop.sock_accept, 0
+
+    async def accept_later(listening: socket.socket) -> tuple[socket.socket, object]:
+        nonlocal tries
+        connection, address = await accept(listening)
+        tries += 1
+        if tries > 3:
+            return connection, address
+        connection.close()  # the sender tries again
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr(loop, "sock_accept", accept_later)
+    problems: list[str | None] = []
+    with capture_logs() as logged:
+        async with channel.serve(handler):
+            sending = asyncio.create_task(channel.submit(Order("health"), LIMIT_S))
+            while not sending.done():
+                problems.append(channel.problem)
+                await asyncio.sleep(0)
+            await sending
+            assert channel.problem is None
+
+    assert "orders wait, because no connection can be accepted: Too many open files" in problems
+    assert [line["event"] for line in logged] == ["orders wait: no connection can be accepted"]
+    assert [record.getMessage() for record in caplog.records if record.name == "asyncio"] == []
 
 
 # --- kernels that end or hang ---
