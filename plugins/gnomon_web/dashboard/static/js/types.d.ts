@@ -3,6 +3,21 @@
 export type Status = 'scheduled' | 'running' | 'success' | 'failed' | 'missed' | 'cancelled';
 export type Role = 'viewer' | 'operator' | 'admin';
 
+export interface Kernel {
+  id: string;
+  node: string;
+  pid: number;
+  role: 'leader' | 'follower';
+  since: string;
+  seen: string;
+  position: number;
+  lag: number;
+  lag_s: number;
+  state: string;
+  problem: string | null;
+  may_lead: boolean;
+}
+
 export interface Step {
   name: string;
   status: 'pending' | 'current' | 'completed' | 'failed' | 'skipped';
@@ -227,6 +242,7 @@ export interface Component {
 
 export interface Health {
   status?: Component['state'];
+  role?: 'leader' | 'follower' | null;
   components?: Component[];
   hold?: { since: string; actor: string | null; reason: string | null } | null;
   groups?: { name: string; limit: number | null; rate: string | null; running: string[]; waiting: number }[];

@@ -9,6 +9,7 @@ import * as store from '../model/store.js';
 import { drawer } from '../components/dialog.js';
 import { icon } from '../components/icons.js';
 import { holdButton } from '../components/operator_actions.js';
+import { kernelsSection } from '../components/kernels.js';
 import { componentName, facts, runAddress } from '../components/common.js';
 import { clean } from '../model/sanitize.js';
 import { number } from '../i18n/format.js';
@@ -27,6 +28,7 @@ export function systemDrawer() {
   onDispose(() => clearInterval(timer));
   return drawer(t('system'), h('div', { class: 'system' }, [
     h('section', null, h('h3', null, t('system.parts')), () => components()),
+    kernelsSection(),
     () => groups(),
     h('section', null, h('h3', null, t('system.log')), () => facts([
       [t('system.position'), h('span', { class: 'num' }, number(store.about.value.position))],
