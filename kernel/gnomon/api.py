@@ -371,10 +371,10 @@ class KernelApi(Protocol):
         processes change names the position that it `replaces`, 0 for none: it is not saved where that is another now.
         """
 
-    async def claim(self, name: str, *, limit: int = 1, period_s: float, undo: bool = False) -> float:
+    async def claim(self, name: str, *, limit: int = 1, period_s: float, uses: int = 1) -> float:
         """Claim one of `limit` uses that a name has in a period, in all processes; return 0, or the seconds to wait.
 
-        The kernel that leads counts in memory: the next one begins at zero. `undo` gives the last use back.
+        The kernel that leads counts in memory: the next one begins at zero. With `uses=0` it only looks.
         """
 
     async def record_access(self, fact: type[AccessFact], /, **facts: Any) -> None:

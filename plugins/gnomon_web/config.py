@@ -9,14 +9,18 @@ from typing import Literal
 
 import msgspec
 
+from gnomon.conversion import Secret
 from gnomon.durations import Duration
 from gnomon_web.auth.networks import Network, is_in, is_loopback, parse_networks
 from gnomon_web.auth.oidc_config import Oidc
-from gnomon_web.auth.tokens import Token
+from gnomon_web.auth.tokens import GENERATE, Token, weakness_of
 
 _BASE_PATH = re.compile(r"(/[A-Za-z0-9._~-]+)*")
 _PUBLIC_URL = re.compile(r"(?P<origin>https?://[^/?#\s@]+)(?P<path>(?:/[^?#\s]*)?)")
 _ORIGIN = re.compile(r"https?://[^/?#\s]+")
+
+MIN_KEY_LENGTH = 32
+"""Characters of `session_key`."""
 
 
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -31,7 +35,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     `trusted_proxies` are the networks of proxies whose `X-Forwarded-For`, `X-Forwarded-Proto` and `Forwarded` are
     believed; `public_url` is the address under which browsers reach the server through them. `state_dir` is the folder
-    of the key that signs logins, by default the folder of the log. `oidc` is a provider of single sign-on.
+    of the key that signs logins, by default the folder of the log; processes on several machines have the same
+    `session_key` in place of that file. `oidc` is a provider of single sign-on.
     """
 
     host: str = "127.0.0.1"
@@ -46,6 +51,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     trusted_proxies: list[str] = []
     public_url: str | None = None
     state_dir: Path | None = None
+    session_key: Secret | None = None
     tls_cert: Path | None = None
     tls_key: Path | None = None
     session: Duration = Duration(hours=12)
@@ -72,9 +78,18 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             )
         if wrong := [origin for origin in self.allowed_origins if not _ORIGIN.fullmatch(origin)]:
             raise ValueError(f"allowed_origins must be like https://gnomon.example:8443, got {', '.join(wrong)}")
+        self._check_session_key()
         self._check_tokens()
         self._check_proxies()
         self._check_public_url()
+
+    def _check_session_key(self) -> None:
+        key = self.session_key.reveal() if self.session_key is not None else None
+        if key is not None and (len(key) < MIN_KEY_LENGTH or weakness_of(key)):
+            raise ValueError(
+                f"session_key must be {MIN_KEY_LENGTH} random characters or more, because who guesses it can forge "
+                f"logins; {GENERATE}"
+            )
 
     def _check_tokens(self) -> None:
         if self.is_open and not is_loopback(self.host):
@@ -151,12 +166,6 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def is_trusted_proxy(self, address: str) -> bool:
         """Whether the headers of this peer about its client are believed."""
         return bool(self.trusted_proxies) and is_in(address, networks_of(tuple(self.trusted_proxies)))
-
-    def cookie_name(self, *, is_secure: bool) -> str:
-        """Return the name of the login cookie. Browsers accept a `__Host-` cookie only over TLS."""
-        # Only the host itself can set such a cookie, and no page of a subdomain. Cookies ignore ports: without its port
-        # in the name, two servers on one host would end each other's logins.
-        return f"{'__Host-' if is_secure else ''}gnomon-{self.port}"
 
 
 @functools.cache

@@ -75,7 +75,7 @@ class _Mounted:
             )
         projections = self._projections = await Projections.begin(kernel, config.max_connections)
         folder = config.state_dir or kernel.directory
-        key = await in_thread(lambda: read_session_key(folder), "gnomon-web-key")
+        key = await in_thread(lambda: read_session_key(folder, config.session_key), "gnomon-web-key")
         equip(app, config, kernel, self._table, projections, await Sessions.begin(kernel, key))
         feed = EventFeed(projections, asyncio.get_running_loop())
         await kernel.add_plugin(feed, self._name)
@@ -84,9 +84,11 @@ class _Mounted:
         tasks = TaskSet(_report)  # not a task group: aiohttp may clean up in another task than it starts in
         tasks.create_task(authenticator.access_log.run(), "gnomon access log")
         tasks.create_task(self._keep_house(app), "gnomon web housekeeping")
+        tasks.create_task(projections.live.watch_logins(authenticator), "gnomon web logins")
         try:
             yield
         finally:
+            await authenticator.access_log.finish()
             await tasks.stop()
             feed.close()
             if kernel.loop is not None:  # else the kernel has stopped before, and its plugins with it
@@ -108,6 +110,8 @@ class _Mounted:
             await self._kernel.sleep(HOUSEKEEPING_S)
             await app[AUTHENTICATOR].sessions.save_missed()
             app[AUTHENTICATOR].access_log.count_up()
+            if self._projections is not None:
+                self._projections.live.check_logins()
 
 
 def _report(task: asyncio.Task[None]) -> None:

@@ -64,20 +64,25 @@ class WebPlugin:
                 max_connections=self.config.max_connections,
             )
         self._projections = await Projections.begin(kernel, limits.websockets)
-        folder = self.config.state_dir or kernel.directory
-        key = await in_thread(lambda: read_session_key(folder), "gnomon-web-key")
+        folder, configured = self.config.state_dir or kernel.directory, self.config.session_key
+        key = await in_thread(lambda: read_session_key(folder, configured), "gnomon-web-key")
         app = build_app(self.config, kernel, self._projections, await Sessions.begin(kernel, key))
         self._authenticator = app[AUTHENTICATOR]
         async with ready_to_serve(app, limits) as listen, AsyncExitStack() as stack:
             is_waiting = not await self._listens(kernel, listen, stack)
             async with asyncio.TaskGroup() as tasks:
-                work = [self._authenticator.access_log.run(), self._keep_house(kernel, self._authenticator)]
+                work = [
+                    self._authenticator.access_log.run(),
+                    self._keep_house(kernel, self._authenticator),
+                    self._projections.live.watch_logins(self._authenticator),
+                ]
                 if is_waiting:
                     work.append(self._wait_for_port(kernel, listen, stack))
                 background = [tasks.create_task(part) for part in work]
                 try:
                     yield
                 finally:
+                    await self._authenticator.access_log.finish()
                     for task in background:
                         task.cancel()
                     self.address = self.problem = None
@@ -101,6 +106,8 @@ class WebPlugin:
         if self._authenticator is None:
             return ()
         await self._authenticator.reload(config)
+        if self._projections is not None:
+            self._projections.live.check_logins()
         return LIVE_KEYS
 
     async def _listens(self, kernel: KernelApi, listen: Listen, stack: AsyncExitStack) -> bool:
@@ -141,3 +148,5 @@ class WebPlugin:
             await kernel.sleep(HOUSEKEEPING_S)
             await authenticator.sessions.save_missed()
             authenticator.access_log.count_up()
+            if self._projections is not None:
+                self._projections.live.check_logins()

@@ -19,9 +19,9 @@ from gnomon_web.app_keys import AUTHENTICATOR, CONFIG, KERNEL, OPEN_WEBSOCKETS
 from gnomon_web.auth.access_log import AccessLog
 from gnomon_web.auth.authenticator import Authenticator
 from gnomon_web.auth.browser_security import add_headers, check_origin
-from gnomon_web.auth.rate_limit import RateLimit
 from gnomon_web.auth.session_key import read_session_key
 from gnomon_web.auth.sessions import Sessions
+from gnomon_web.auth.shared_claims import SharedClaims
 from gnomon_web.auth.tickets import TICKETS, Tickets
 from gnomon_web.config import Config
 from gnomon_web.http import docs_page, openapi
@@ -55,7 +55,7 @@ from gnomon_web.resources import (
 )
 from gnomon_web.resources.last_executions import LAST_EXECUTIONS
 from gnomon_web.resources.metrics import METRICS
-from gnomon_web.resources.single_sign_on import FLOWS_PER_MINUTE, SINGLE_SIGN_ON, SingleSignOn
+from gnomon_web.resources.single_sign_on import SINGLE_SIGN_ON, SingleSignOn
 from gnomon_web.resources.statistics import TODAY, TODAY_PATH
 
 SHUTDOWN_LIMIT_S = 3.0
@@ -135,13 +135,16 @@ def equip(
     app[LAST_EXECUTIONS] = projections.last_executions
     app[METRICS] = projections.metrics
     app[READ_SHARES] = ReadShares()
-    app[SINGLE_SIGN_ON] = SingleSignOn(RateLimit(FLOWS_PER_MINUTE, 60.0, kernel.clock))
+    claims = SharedClaims(kernel)
+    app[SINGLE_SIGN_ON] = SingleSignOn(claims)
     opened = sessions or Sessions(kernel, read_session_key(None))
-    app[AUTHENTICATOR] = Authenticator(config, kernel.clock, opened, AccessLog(kernel))
-    app[TICKETS] = Tickets(kernel.clock)
+    authenticator = app[AUTHENTICATOR] = Authenticator(config, claims, opened, AccessLog(kernel))
+    app[TICKETS] = Tickets(claims, authenticator)
     app[DIALECT] = dialect.choose(config)
     app[TODAY] = callable_by_others(table.route("GET", TODAY_PATH), config.timeout.total_seconds())
-    app[DOCUMENT] = msgspec.json.encode(describe(table, config))
+    app[DOCUMENT] = msgspec.json.encode(
+        describe(table, config, authenticator.cookie_name(is_secure=config.is_public_secure))
+    )
 
 
 class PortInUseError(GnomonError):

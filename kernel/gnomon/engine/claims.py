@@ -15,25 +15,20 @@ class Claims:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._uses: OrderedDict[str, deque[float]] = OrderedDict()
+        self._times: OrderedDict[str, deque[float]] = OrderedDict()
 
-    def claim(self, name: str, limit: int, period_s: float) -> float:
-        """Count a use and return 0, or return the seconds until one is free."""
+    def claim(self, name: str, limit: int, period_s: float, uses: int = 1) -> float:
+        """Count a use and return 0, or return the seconds until one is free; without `uses` only look."""
         now = self._clock.monotonic()
-        uses = self._uses.setdefault(name, deque())
-        while len(uses) > limit or (uses and uses[0] + period_s <= now):
-            uses.popleft()
-        if len(uses) == limit:
-            return uses[0] + period_s - now
-        uses.append(now)
-        self._uses.move_to_end(name)
-        while len(self._uses) > MOST_NAMES:
-            self._uses.popitem(last=False)
+        times = self._times.get(name, deque())
+        while times and times[0] + period_s <= now:
+            times.popleft()
+        if len(times) >= limit:
+            return times[-limit] + period_s - now
+        if uses:
+            times.append(now)
+            self._times[name] = times
+            self._times.move_to_end(name)
+            while len(self._times) > MOST_NAMES:
+                self._times.popitem(last=False)
         return 0.0
-
-    def undo(self, name: str) -> None:
-        """Forget the last use of a name."""
-        if uses := self._uses.get(name):
-            uses.pop()
-        if not uses:
-            self._uses.pop(name, None)

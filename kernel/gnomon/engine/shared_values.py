@@ -48,10 +48,9 @@ class SharedValues(KernelComponents):
         return kept == checkpoint
 
     @on_kernel_loop
-    async def claim(self, name: str, *, limit: int = 1, period_s: float, undo: bool = False) -> float:
+    async def claim(self, name: str, *, limit: int = 1, period_s: float, uses: int = 1) -> float:
         if limit < 1 or period_s <= 0:
             raise GnomonError(f"claim {name!r}: limit and period_s must be greater than 0, got {limit} and {period_s}")
-        if undo:
-            self._claims.undo(name)
-            return 0.0
-        return self._claims.claim(name, limit, period_s)
+        if uses not in {0, 1}:
+            raise GnomonError(f"claim {name!r}: uses must be 1, or 0 to look, got {uses}")
+        return self._claims.claim(name, limit, period_s, uses)

@@ -3,6 +3,9 @@
 A flood of refused requests does not grow the log without limit. The first refusal for a reason, an actor and an address
 is recorded at once. Its repetitions are counted, and recorded as one event when a minute is over. Beyond
 `EVENTS_PER_HOUR` in an hour, the refusals for a reason become one event an hour, whatever their actors and addresses.
+
+Facts that cannot be recorded now, because no kernel leads or its store is away, are kept in this process in their
+order, and recorded later.
 """
 
 from __future__ import annotations
@@ -10,11 +13,20 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
-from gnomon import AccessDenied, GnomonError, KernelApi, LoggedIn, LoggedOut
+from gnomon import (
+    AccessDenied,
+    GnomonError,
+    KernelApi,
+    LoggedIn,
+    LoggedOut,
+    NoLeaderError,
+    OrderLostError,
+    StoreError,
+)
 from gnomon.logs import get_logger
 from gnomon.wire.problems import (
     EXPIRED_TOKEN,
@@ -38,8 +50,21 @@ EVENTS_PER_HOUR = 60
 MAX_KEYS = 1_000
 """Refusals that are counted apart; more than that within a minute are counted as those of all others."""
 MAX_QUEUE = 1_000
+"""Facts that are kept; a further one replaces the oldest."""
+RETRY_S = 0.5
+"""Seconds until facts that could not be recorded are passed on again."""
+FINISH_LIMIT_S = 1.0
+"""Seconds in which a server that stops records what it has noted."""
+PAGE = 1_000
 OTHERS = "others"
 """The address of refusals that are not counted apart."""
+
+
+class Fact(NamedTuple):
+    """What is to be recorded."""
+
+    event_type: type[Any]
+    facts: dict[str, Any]
 
 
 class Refusals(msgspec.Struct):
@@ -74,8 +99,11 @@ class AccessLog:
 
     def __init__(self, kernel: KernelApi) -> None:
         self._kernel = kernel
-        self._queue: deque[tuple[type[Any], dict[str, Any]]] = deque(maxlen=MAX_QUEUE)
+        self._queue: deque[Fact] = deque()
         self._wake = asyncio.Event()
+        self._is_empty = asyncio.Event()
+        self._is_empty.set()
+        self._dropped = 0
         self._refusals: dict[tuple[str, str, str], Refusals] = {}
         self._recorded: deque[datetime] = deque(maxlen=EVENTS_PER_HOUR)
 
@@ -115,17 +143,62 @@ class AccessLog:
             await self._wake.wait()
             self._wake.clear()
             while self._queue:
-                event_type, facts = self._queue.popleft()
-                try:
-                    await self._kernel.record_access(event_type, **facts)
-                except GnomonError as exc:
-                    log.warning("access was not recorded", fact=event_type.__name__, problem=str(exc))
+                fact = self._queue[0]
+                await self._record(fact)
+                if self._queue and self._queue[0] is fact:  # else it was replaced meanwhile
+                    self._queue.popleft()
+            self._is_empty.set()
 
-    def count_up(self) -> None:
-        """Record the repetitions whose period is over; called every few seconds."""
+    async def finish(self) -> None:
+        """Wait a moment until what is noted is recorded: this process ends, and forgets the rest."""
+        self.count_up(is_last=True)
+        try:
+            async with asyncio.timeout(FINISH_LIMIT_S):
+                await self._is_empty.wait()
+        except TimeoutError:
+            log.warning(
+                "facts about access are lost: they could not be recorded before the end", facts=len(self._queue)
+            )
+
+    async def _record(self, fact: Fact) -> None:
+        """Record a fact, as soon as that is possible."""
+        is_logged = False
+        while True:
+            before = self._kernel.health().position
+            try:
+                await self._kernel.record_access(fact.event_type, **fact.facts)
+            except (StoreError, NoLeaderError, OrderLostError) as exc:
+                if not is_logged:
+                    is_logged = True
+                    log.warning("access is not recorded yet", fact=fact.event_type.__name__, problem=str(exc))
+                if isinstance(exc, OrderLostError) and await self._is_recorded(fact, before):
+                    return
+                await asyncio.sleep(RETRY_S)  # in real time: the kernel that leads may have another clock
+            except GnomonError as exc:  # it will not be recorded later either
+                log.warning("access was not recorded", fact=fact.event_type.__name__, problem=str(exc))
+                return
+            else:
+                return
+
+    async def _is_recorded(self, fact: Fact, after: int) -> bool:
+        """Whether a fact is in the log although the kernel that leads ended before it answered."""
+        try:
+            while events := await self._kernel.events(after, PAGE):
+                for event in events:
+                    if type(event) is fact.event_type and all(
+                        getattr(event, name) == value for name, value in fact.facts.items()
+                    ):
+                        return True
+                after = events[-1].position
+        except GnomonError:
+            return False
+        return False
+
+    def count_up(self, *, is_last: bool = False) -> None:
+        """Record the repetitions whose period is over, or all at the end; called every few seconds."""
         now = self._kernel.clock.now()
         for key, refusals in list(self._refusals.items()):
-            if refusals.until > now:
+            if refusals.until > now and not is_last:
                 continue
             del self._refusals[key]
             if refusals.count:
@@ -148,5 +221,11 @@ class AccessLog:
         )
 
     def _add(self, event_type: type[Any], **facts: Any) -> None:
-        self._queue.append((event_type, facts))
+        if len(self._queue) >= MAX_QUEUE:
+            self._queue.popleft()
+            self._dropped += 1
+            if self._dropped == 1:
+                log.warning("facts about access are lost: too many could not be recorded", kept=MAX_QUEUE)
+        self._queue.append(Fact(event_type, facts))
+        self._is_empty.clear()
         self._wake.set()

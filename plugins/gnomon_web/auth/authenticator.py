@@ -13,8 +13,9 @@ from urllib.parse import urlsplit
 import msgspec
 from aiohttp import hdrs, web
 
-from gnomon import Clock
+from gnomon import Clock, GnomonError
 from gnomon.domain.operator_actions import is_reserved
+from gnomon.logs import get_logger
 from gnomon.text import moment, shorten
 from gnomon.wire.problems import (
     AUTHENTICATION_REQUIRED,
@@ -30,15 +31,18 @@ from gnomon_web.auth.client_address import FORWARDING_HEADERS, client_of
 from gnomon_web.auth.networks import bucket_of
 from gnomon_web.auth.oidc_config import Oidc
 from gnomon_web.auth.peer_owner import local_identity, user_name
-from gnomon_web.auth.rate_limit import RateLimit
+from gnomon_web.auth.rate_limit import SharedLimit
 from gnomon_web.auth.roles import LOCAL, NOBODY, Access, Identity, Role
 from gnomon_web.auth.sessions import PREFIX, Session, Sessions
+from gnomon_web.auth.shared_claims import SharedClaims
 from gnomon_web.auth.tokens import GENERATE, Token, digest_of
 from gnomon_web.config import Config
 from gnomon_web.errors import ApiError, culprit
 
 if TYPE_CHECKING:
     from gnomon_web.auth.oidc_client import OidcClient
+
+log = get_logger("gnomon.web")
 
 NOT_CONFIGURED = "this token is not configured"
 LOGINS_OF_NAME = 60
@@ -50,40 +54,46 @@ CHALLENGE: Mapping[str, str] = {hdrs.WWW_AUTHENTICATE: 'Bearer realm="gnomon"'}
 class Authenticator:
     """Identifies the sender of a request. `reload` applies the tokens and the provider of a changed config."""
 
-    def __init__(self, config: Config, clock: Clock, sessions: Sessions, access_log: AccessLog) -> None:
+    def __init__(self, config: Config, claims: SharedClaims, sessions: Sessions, access_log: AccessLog) -> None:
         self._config = config
-        self._clock = clock
+        self._clock = claims.clock
         self.sessions = sessions
         self.access_log = access_log
+        self._cookie = sessions.cookie_name(config.port)
         self._tokens: dict[bytes, Token] = {}
         self.oidc: OidcClient | None = None
-        self._failures = RateLimit(config.failed_logins, 60.0, clock)
-        self._logins = RateLimit(LOGINS_OF_NAME, 60.0, clock)
+        self._failures = SharedLimit(claims, "failures", config.failed_logins, 60.0)
+        self._logins = SharedLimit(claims, "logins", LOGINS_OF_NAME, 60.0)
         self._apply(config)
 
     async def reload(self, config: Config) -> None:
-        """Apply the tokens and the provider of a changed config; logins that they no longer grant end."""
-        if self._apply(config):
-            await self.sessions.save()
+        """Apply the tokens and the provider of a changed config; logins that they no longer grant end everywhere."""
+        before = self._config
+        self._apply(config)
 
-    def _apply(self, config: Config) -> list[Session]:
+        def is_revoked(session: Session) -> bool:
+            return self._grants(session, before) and not self._grants(session, config)
+
+        try:
+            await self.sessions.end(
+                is_revoked, lambda session: self.access_log.logged_out(session, session.name, "reload")
+            )
+        except GnomonError as exc:
+            log.warning("logins that the config no longer grants end in the other processes later", problem=str(exc))
+
+    def _apply(self, config: Config) -> None:
         self._config = config
         self._tokens = {token.digest: token for token in config.tokens}
         if config.oidc is None:
             self.oidc = None
         elif self.oidc is None or self.oidc.config != config.oidc:
             self.oidc = make_oidc_client(config.oidc, self._clock)
-        ended = self.sessions.end(lambda session: not self._grants(session))
-        for session in ended:
-            self.access_log.logged_out(session, session.name, "reload")
-        return ended
 
-    def _grants(self, session: Session) -> bool:
-        """Whether the config still grants a login: its token is the same, or its provider and that one's roles."""
+    def _grants(self, session: Session, config: Config) -> bool:
+        """Whether a config grants a login: it has the same token, or the same provider with the same roles."""
         if session.via == "oidc":
-            oidc = self._config.oidc
-            return oidc is not None and self.sessions.fingerprint(oidc.fingerprint) == session.source
-        token = self._token_named(session.name)
+            return config.oidc is not None and self.sessions.fingerprint(config.oidc.fingerprint) == session.source
+        token = next((token for token in config.tokens if token.name == session.name), None)
         return token is not None and self.sessions.fingerprint(token.digest) == session.source
 
     def _token_named(self, name: str) -> Token | None:
@@ -94,7 +104,12 @@ class Authenticator:
         """Whether nobody can log in, so that anyone who reaches the server may do everything."""
         return self._config.is_open
 
-    def identify(self, request: web.Request, access: Access = "admin") -> Identity:
+    def cookie_name(self, *, is_secure: bool) -> str:
+        """Return the name of the login cookie. Browsers accept a `__Host-` cookie only over TLS."""
+        # Only the host itself can set such a cookie, and no page of a subdomain.
+        return f"{'__Host-' if is_secure else ''}gnomon-{self._cookie}"
+
+    async def identify(self, request: web.Request, access: Access = "admin") -> Identity:
         """Return the sender of a request, NOBODY without credentials; ApiError 401 for a token that is not valid.
 
         `access` is what the sender wants to do. Without tokens every user of the machine may read, and only the
@@ -107,8 +122,8 @@ class Authenticator:
             scheme, _, token = header.partition(" ")
             if scheme.lower() != "bearer":
                 raise _refused(INVALID_TOKEN, culprit("header", "Authorization", "expected `Bearer TOKEN`"))
-            return self._bearer(token.strip())
-        return self.session_of(request)
+            return await self._bearer(token.strip())
+        return await self.session_of(request)
 
     def is_valid(self, identity: Identity) -> bool:
         """Whether an identity still holds: false once its login or token has ended or was removed."""
@@ -126,21 +141,23 @@ class Authenticator:
     async def log_in(self, token: str, request: web.Request) -> tuple[str, Identity]:
         """Exchange a token for a login and return the cookie's value; ApiError 401, 429."""
         address = client_of(request, self._config).address
-        self._failures.check(bucket_of(address), f"too many wrong tokens from {address}")
+        bucket = bucket_of(address)
+        problem = f"too many wrong tokens from {address}"
+        self._failures.check(bucket, problem)
         try:
             known = self._check(token, culprit("body", "token", NOT_CONFIGURED))
         except ApiError as exc:
             if exc.problem.is_a(INVALID_TOKEN):  # an expired one is known, and does not lock out its neighbours
-                self._failures.count(bucket_of(address))
+                await self._failures.count(bucket, problem)
             raise
-        self._logins.check(known.name, f"too many logins with the token {known.name!r}")
-        self._logins.count(known.name)
+        await self._failures.look(bucket, problem)
+        await self._count_login(known.name, f"too many logins with the token {known.name!r}")
         until = self._clock.now() + self._config.session
         expires = min(until, known.expires or until)
-        session = self.sessions.add(
+        session = await self.sessions.add(
             known.name, known.role, "token", source=known.digest, expires=expires, address=address
         )
-        return await self._opened(session)
+        return self._opened(session)
 
     async def log_in_user(self, claims: Mapping[str, Any], role: Role, request: web.Request) -> tuple[str, Identity]:
         """Open a login for a user of the provider, until the end of the ID token at the latest; ApiError 429."""
@@ -148,17 +165,19 @@ class Authenticator:
         assert oidc is not None  # noqa: S101 - the claims are a provider's
         subject = str(claims["sub"])
         name = self._name_of_user(oidc, claims)
-        self._logins.check(f"oidc {subject}", f"too many logins of {name!r}")
-        self._logins.count(f"oidc {subject}")
+        await self._count_login(f"oidc {subject}", f"too many logins of {name!r}")
         expires = min(self._clock.now() + self._config.session, datetime.fromtimestamp(claims["exp"], UTC))
         address = client_of(request, self._config).address
-        session = self.sessions.add(
+        session = await self.sessions.add(
             name, role, "oidc", source=oidc.fingerprint, expires=expires, address=address, subject=subject
         )
-        return await self._opened(session)
+        return self._opened(session)
 
-    async def _opened(self, session: Session) -> tuple[str, Identity]:
-        await self.sessions.save()
+    async def _count_login(self, key: str, problem: str) -> None:
+        self._logins.check(key, problem)
+        await self._logins.count(key, problem)
+
+    def _opened(self, session: Session) -> tuple[str, Identity]:
         self.access_log.logged_in(session)
         return self.sessions.value_of(session), self._identity_of_session(session)
 
@@ -168,39 +187,49 @@ class Authenticator:
         taken = is_reserved(name) or self._token_named(name) or name in {LOCAL.name, NOBODY.name}
         return f"{name}@{urlsplit(oidc.issuer).hostname}" if taken or not name else name
 
-    def session_of(self, request: web.Request) -> Identity:
+    async def session_of(self, request: web.Request) -> Identity:
         """Return the identity of the request's login cookie; NOBODY without one, or once the login has ended."""
         is_secure = self._config.is_public_secure or client_of(request, self._config).is_secure
-        value = request.cookies.get(self._config.cookie_name(is_secure=is_secure))
-        return self.identity_of_login(value or "") or NOBODY
+        value = request.cookies.get(self.cookie_name(is_secure=is_secure))
+        return await self.identity_of_login(value or "") or NOBODY
 
-    def identity_of_login(self, value: str) -> Identity | None:
+    async def identity_of_login(self, value: str) -> Identity | None:
         """Return the identity of a login by its value, as `log_in` returned it; None once it has ended."""
-        session = self.sessions.read(value) if value else None
+        identifier = self.sessions.identifier_of(value) if value else None
+        return await self.identity_of_session(identifier) if identifier is not None else None
+
+    async def identity_of_session(self, identifier: str) -> Identity | None:
+        """Return the identity of a login by its id, with what its token may do now; None once it has ended."""
+        await self.sessions.read()
+        session = self.sessions.get(identifier)
         identity = NOBODY if session is None else self._identity_of_session(session)
         return None if identity is NOBODY else identity
 
+    def identity_of_fingerprint(self, fingerprint: str) -> Identity | None:
+        """Return the identity of a configured token by its fingerprint."""
+        found = [token for token in self._tokens.values() if self.sessions.fingerprint(token.digest) == fingerprint]
+        return _identity_of_token(found[0]) if found else None
+
+    def open_logins(self) -> list[Session]:
+        """Return the open logins that this process knows and whose tokens are valid here, newest first."""
+        return [session for session in self.sessions.listed() if self._grants(session, self._config)]
+
     async def log_out(self, identity: Identity) -> None:
-        """End a login."""
+        """End a login; GnomonError where the other processes do not learn of it yet."""
         if identity.session is not None:
             await self.end_sessions(lambda session: session.id == identity.session, identity.name, "logout")
 
     async def end_sessions(self, condition: Callable[[Session], bool], actor: str, reason: str) -> list[Session]:
-        """End the logins that fulfil a condition, and return them."""
-        ended = self.sessions.end(condition)
-        for session in ended:
-            self.access_log.logged_out(session, actor, reason)
-        if ended:
-            await self.sessions.save()
-        return ended
+        """End the logins that fulfil a condition, and return them; GnomonError as above."""
+        return await self.sessions.end(condition, lambda session: self.access_log.logged_out(session, actor, reason))
 
-    def _bearer(self, value: str) -> Identity:
+    async def _bearer(self, value: str) -> Identity:
         if value.startswith(PREFIX):
-            if (identity := self.identity_of_login(value)) is not None:
+            if (identity := await self.identity_of_login(value)) is not None:
                 return identity
             raise _refused(INVALID_TOKEN, culprit("header", "Authorization", "this login has ended: log in again"))
         known = self._check(value, culprit("header", "Authorization", NOT_CONFIGURED))
-        return Identity(known.name, known.role, expires=known.expires, token=known.digest, scope=known.scope)
+        return _identity_of_token(known)
 
     def _check(self, token: str, blamed: Culprit) -> Token:
         """Compare with every token, so that the time it takes reveals nothing."""
@@ -217,7 +246,7 @@ class Authenticator:
 
     def _identity_of_session(self, session: Session) -> Identity:
         """Return the identity of a login, with what its token may do now."""
-        if not self._grants(session):
+        if not self._grants(session, self._config):
             return NOBODY
         if session.via == "oidc":
             return Identity(session.name, session.role, session.id, session.expires)
@@ -225,6 +254,10 @@ class Authenticator:
         assert token is not None  # noqa: S101 - it grants the login
         expires = min(session.expires, token.expires or session.expires)
         return Identity(token.name, token.role, session.id, expires, token.digest, token.scope)
+
+
+def _identity_of_token(token: Token) -> Identity:
+    return Identity(token.name, token.role, expires=token.expires, token=token.digest, scope=token.scope)
 
 
 def make_oidc_client(oidc: Oidc, clock: Clock) -> OidcClient:

@@ -10,7 +10,7 @@ from aiohttp.typedefs import Handler
 from yarl import URL
 
 from gnomon.wire.problems import FOREIGN_ORIGIN, TOKEN_IN_ADDRESS, UNKNOWN_HOST
-from gnomon_web.app_keys import CONFIG, SAFE_METHODS, is_secure
+from gnomon_web.app_keys import AUTHENTICATOR, CONFIG, SAFE_METHODS, is_secure
 from gnomon_web.auth.client_address import client_of
 from gnomon_web.auth.cross_origin import answer_preflight, headers_for_origin, is_preflight
 from gnomon_web.config import Config
@@ -89,7 +89,9 @@ def _check_origin(request: web.Request, config: Config) -> None:
     if site not in {"same-origin", "none"} and origin not in config.allowed_origins:
         detail = f"a page of another site sent this request (Sec-Fetch-Site: {site})"
         raise ApiError(FOREIGN_ORIGIN, detail, errors=[culprit("header", "Sec-Fetch-Site", detail)])
-    has_cookie = any(config.cookie_name(is_secure=secure) in request.cookies for secure in (True, False))
+    has_cookie = any(
+        request.app[AUTHENTICATOR].cookie_name(is_secure=secure) in request.cookies for secure in (True, False)
+    )
     if origin is None and has_cookie and hdrs.AUTHORIZATION not in request.headers:
         detail = "a request with a login cookie must send its Origin, as every browser does"
         raise ApiError(FOREIGN_ORIGIN, detail, errors=[culprit("header", "Origin", detail)])

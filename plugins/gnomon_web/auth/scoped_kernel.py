@@ -261,7 +261,7 @@ class ScopedKernel:
     async def save_checkpoint(self, name: str, checkpoint: Checkpoint, *, replaces: int | None = None) -> bool:
         raise _refused(self._scope)
 
-    async def claim(self, name: str, *, limit: int = 1, period_s: float, undo: bool = False) -> float:
+    async def claim(self, name: str, *, limit: int = 1, period_s: float, uses: int = 1) -> float:
         raise _refused(self._scope)
 
     # --- the kernel itself ---

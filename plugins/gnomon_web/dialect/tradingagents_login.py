@@ -6,12 +6,14 @@ but a login, which ends, and which `POST /auth/logout` ends at once.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Annotated, Any
 
 import msgspec
 from aiohttp import web
 from msgspec import Meta
 
+from gnomon import GnomonError
 from gnomon.wire.problems import INVALID_TOKEN
 from gnomon_web.app_keys import AUTHENTICATOR, CONFIG, IDENTITY, KERNEL
 from gnomon_web.auth.authenticator import CHALLENGE
@@ -85,7 +87,8 @@ async def log_in(request: web.Request, body: Credentials) -> Answer[LoggedIn]:
         return Answer(_logged_in(request, NOT_NEEDED, request[IDENTITY]))
     value, identity = await authenticator.log_in(body.password, request)
     if identity.name != body.username:
-        await authenticator.log_out(identity)
+        with suppress(GnomonError):  # nobody has its value
+            await authenticator.log_out(identity)
         raise _refused("username", "this token has another name")
     # The cookie is for the WebSockets of pages on the same host: browsers send no bearer token with them.
     return Answer(_logged_in(request, value, identity), sessions.login_cookie(request, value, identity))
@@ -96,7 +99,7 @@ async def refresh(request: web.Request, body: Renewal) -> LoggedIn:
     authenticator = request.app[AUTHENTICATOR]
     if authenticator.is_open:
         return _logged_in(request, NOT_NEEDED, request[IDENTITY])
-    identity = authenticator.identity_of_login(body.refresh_token)
+    identity = await authenticator.identity_of_login(body.refresh_token)
     if identity is None:
         raise _refused("refresh_token", "this login has ended: log in again")
     return _logged_in(request, body.refresh_token, identity)

@@ -48,7 +48,7 @@ def endpoint(
 
     async def answer(request: web.Request) -> web.StreamResponse:
         access = _access(request, route)
-        request[IDENTITY] = identity = _identity(request, route, access)
+        request[IDENTITY] = identity = await _identity(request, route, access)
         require(identity, access)
         if route.has_share and isinstance(request.protocol, ProblemRequestHandler):  # which releases it
             request[RELEASE] = await request.app[READ_SHARES].answers.enter(identity)
@@ -68,12 +68,12 @@ def _access(request: web.Request, route: Route) -> Access:
     return "operator" if is_act and route.role == "viewer" and request.app[AUTHENTICATOR].is_open else route.role
 
 
-def _identity(request: web.Request, route: Route, access: Access) -> Identity:
+async def _identity(request: web.Request, route: Route, access: Access) -> Identity:
     """Return the sender of a request; that of a WebSocket may have a ticket in place of a token."""
     authenticator = request.app[AUTHENTICATOR]
     if route.kind != "websocket" or PARAMETER not in request.query:
-        return authenticator.identify(request, access)
-    identity = request.app[TICKETS].redeem(request.query[PARAMETER])
+        return await authenticator.identify(request, access)
+    identity = await request.app[TICKETS].redeem(request.query[PARAMETER])
     if identity is None or not authenticator.is_valid(identity):
         detail = "this ticket is unknown, used or older than 30 s, or its login has ended: get another one"
         raise ApiError(INVALID_TOKEN, detail, errors=[culprit("query", PARAMETER, detail)])

@@ -37,8 +37,8 @@ async def get_document(request: web.Request) -> web.Response:
     return web.Response(body=request.app[DOCUMENT], content_type=JSON)  # never in an envelope
 
 
-def describe(table: RouteTable, config: Config) -> Json:
-    """Return the document for a route table, without its assets."""
+def describe(table: RouteTable, config: Config, cookie: str) -> Json:
+    """Return the document for a route table, without its assets; `cookie` is the name of the login cookie."""
     described = [(route, signature) for route, signature in table if route.kind != "asset"]
     schemas = Schemas(signature for _, signature in described)
     paths: Json = {}
@@ -63,7 +63,7 @@ def describe(table: RouteTable, config: Config) -> Json:
                 "cookie": {
                     "type": "apiKey",
                     "in": "cookie",
-                    "name": config.cookie_name(is_secure=config.is_public_secure),
+                    "name": cookie,
                 },
             },
         },

@@ -8,15 +8,18 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from aiohttp import hdrs, web
 
-from gnomon import Event, KernelApi
+from gnomon import Event, GnomonError, KernelApi, LoggedOut
 from gnomon.wire.problems import TOO_MANY_CONNECTIONS
 from gnomon_web.app_keys import AUTHENTICATOR, IDENTITY
+from gnomon_web.auth.authenticator import Authenticator
 from gnomon_web.auth.roles import LOCAL, Identity
 from gnomon_web.errors import ApiError
 from gnomon_web.live.health_feed import SharedHealth
 from gnomon_web.live.snapshots import Snapshots
 from gnomon_web.live.tail import Tail
 from gnomon_web.live.websocket import CLOSE_TIMEOUT_S, HangUp, Receive, WebSocket
+
+LOGIN_ENDED = "the login has ended"
 
 
 class LiveConnections:
@@ -28,13 +31,33 @@ class LiveConnections:
         self.health = SharedHealth()
         self.snapshots = Snapshots(self.tail, self.health)
         self._max = max_connections
-        self._open: dict[WebSocket, str] = {}
+        self._open: dict[WebSocket, Identity] = {}
+        self._logins_changed = asyncio.Event()
         self._closed_one = asyncio.Event()
         self._is_closing = False
 
     def publish(self, events: Sequence[Event]) -> None:
         """Publish events, in order of position; never blocks, never raises, keeps a bounded number of them."""
         self.tail.publish(events)
+        if any(isinstance(event, LoggedOut) for event in events):
+            self._logins_changed.set()
+
+    def check_logins(self) -> None:
+        """Request a check soon of whether the logins of all connections are open."""
+        self._logins_changed.set()
+
+    async def watch_logins(self, authenticator: Authenticator) -> None:
+        """Close the connections whose logins have ended, in whichever process that was; runs until cancelled."""
+        authenticator.sessions.on_change = self.check_logins
+        while True:
+            await self._logins_changed.wait()
+            self._logins_changed.clear()
+            if any(identity.session is not None for identity in self._open.values()):
+                with contextlib.suppress(GnomonError):  # then it goes by what this process knows
+                    await authenticator.sessions.read()
+            for websocket, identity in list(self._open.items()):
+                if not authenticator.is_valid(identity):
+                    websocket.end(4401, LOGIN_ENDED)
 
     async def close(self) -> None:
         """Close all connections with 1012 (service restart); called before the server stops."""
@@ -63,10 +86,10 @@ class LiveConnections:
 
         def check_login() -> None:
             if not authenticator.is_valid(identity):
-                raise HangUp(4401, "the login has ended")
+                raise HangUp(4401, LOGIN_ENDED)
 
         websocket = WebSocket(request, protocols)
-        self._open[websocket] = identity.name
+        self._open[websocket] = identity
         try:
             return await websocket.serve(send, receive=receive, heartbeat=heartbeat, check_login=check_login)
         finally:
@@ -78,7 +101,7 @@ class LiveConnections:
         if len(self._open) >= self._max or self._is_closing:
             return f"{len(self._open)} WebSockets are open, and no more are accepted now (max_connections)"
         share = max(self._max // 2, 1)
-        if identity is not LOCAL and list(self._open.values()).count(identity.name) >= share:
+        if identity is not LOCAL and [one.name for one in self._open.values()].count(identity.name) >= share:
             return f"{identity.name!r} has {share} WebSockets open, half of what there may be: close some of them"
         return None
 

@@ -10,13 +10,17 @@ import msgspec
 from aiohttp import hdrs, web
 from msgspec import Meta
 
-from gnomon.wire.problems import UNKNOWN_SESSION
+from gnomon import GnomonError
+from gnomon.logs import get_logger
+from gnomon.wire.problems import UNAVAILABLE, UNKNOWN_SESSION
 from gnomon_web.app_keys import AUTHENTICATOR, CONFIG, IDENTITY, KERNEL, actor_of, is_secure
 from gnomon_web.auth import sessions
 from gnomon_web.auth.roles import NOBODY, Access, Identity, Role
 from gnomon_web.errors import ApiError, culprit
 from gnomon_web.http.routes import Answer, Route
 from gnomon_web.resources.parameters import Text
+
+log = get_logger("gnomon.web")
 
 SIGN_IN_PATH = "/login/oidc"
 """The path of single sign-on."""
@@ -89,25 +93,31 @@ async def log_in(request: web.Request, body: Login) -> Answer[Session]:
     """Exchange a token for a login cookie."""
     authenticator = request.app[AUTHENTICATOR]
     if authenticator.is_open:
-        return Answer(_session(request, authenticator.identify(request)))
+        return Answer(_session(request, await authenticator.identify(request)))
     value, identity = await authenticator.log_in(body.token, request)
-    await authenticator.log_out(authenticator.session_of(request))  # a browser has one login at a time
+    await replace_login(request)
     return Answer(_session(request, identity), login_cookie(request, value, identity))
 
 
 async def log_out(request: web.Request) -> Answer[Session]:
     """End the login of this request, and the connections opened with it."""
     authenticator = request.app[AUTHENTICATOR]
-    for identity in (request[IDENTITY], authenticator.session_of(request)):
-        await authenticator.log_out(identity)
-    return Answer(
-        _session(request, authenticator.identify(request) if authenticator.is_open else NOBODY), _cookie(request, "", 0)
-    )
+    without = _cookie(request, "", 0)
+    try:
+        for identity in (request[IDENTITY], await authenticator.session_of(request)):
+            await authenticator.log_out(identity)
+    except GnomonError as exc:
+        detail = f"this login has ended in this process, and ends in the others when that can be stored: {exc}"
+        raise ApiError(UNAVAILABLE, detail, headers={hdrs.RETRY_AFTER: "5", **without}) from exc
+    identity = await authenticator.identify(request) if authenticator.is_open else NOBODY
+    return Answer(_session(request, identity), without)
 
 
 async def list_sessions(request: web.Request) -> list[OpenSession]:
     """List the open logins, newest first."""
-    return [OpenSession.of(session) for session in request.app[AUTHENTICATOR].sessions.listed()]
+    authenticator = request.app[AUTHENTICATOR]
+    await authenticator.sessions.read()
+    return [OpenSession.of(session) for session in authenticator.open_logins()]
 
 
 async def end_sessions(request: web.Request, query: SessionFilters) -> list[OpenSession]:
@@ -132,7 +142,17 @@ async def end_session(request: web.Request, session_id: str) -> OpenSession:
 async def get_session(request: web.Request) -> Session:
     """Return the name and role of the sender."""
     authenticator = request.app[AUTHENTICATOR]
-    return _session(request, authenticator.identify(request) if authenticator.is_open else request[IDENTITY])
+    identity = await authenticator.identify(request) if authenticator.is_open else request[IDENTITY]
+    return _session(request, identity)
+
+
+async def replace_login(request: web.Request) -> None:
+    """End the login that a browser had before the one that it gets now: it has one at a time."""
+    authenticator = request.app[AUTHENTICATOR]
+    try:
+        await authenticator.log_out(await authenticator.session_of(request))
+    except GnomonError as exc:
+        log.warning("the earlier login of a browser ends in the other processes later", problem=str(exc))
 
 
 def login_cookie(request: web.Request, value: str, identity: Identity) -> dict[str, str]:
@@ -144,7 +164,7 @@ def login_cookie(request: web.Request, value: str, identity: Identity) -> dict[s
 
 def _cookie(request: web.Request, value: str, max_age: int) -> dict[str, str]:
     cookie: Morsel[str] = Morsel()
-    cookie.set(request.app[CONFIG].cookie_name(is_secure=is_secure(request)), value, value)
+    cookie.set(request.app[AUTHENTICATOR].cookie_name(is_secure=is_secure(request)), value, value)
     flags = {"path": "/", "max-age": max_age, "httponly": True, "samesite": "Strict", "secure": is_secure(request)}
     for name, flag in flags.items():
         cookie[name] = flag

@@ -10,7 +10,6 @@ import hmac
 import html
 import re
 import secrets
-from collections import OrderedDict
 from http import HTTPStatus
 from http.cookies import Morsel
 from typing import TYPE_CHECKING, Any
@@ -18,17 +17,26 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from aiohttp import hdrs, web
 
+from gnomon import GnomonError
 from gnomon.text import shorten
-from gnomon.wire.problems import NO_ROLE_GRANTED, PROVIDER_UNAVAILABLE, SIGN_IN_FAILED, UNKNOWN_PATH, ProblemKind
+from gnomon.wire.problems import (
+    NO_ROLE_GRANTED,
+    PROVIDER_UNAVAILABLE,
+    SIGN_IN_FAILED,
+    UNAVAILABLE,
+    UNKNOWN_PATH,
+    ProblemKind,
+)
 from gnomon_web.app_keys import AUTHENTICATOR, CONFIG, KERNEL, is_secure, note_refusal
 from gnomon_web.auth.client_address import client_of
 from gnomon_web.auth.networks import bucket_of
 from gnomon_web.auth.oidc_config import ProviderError, RefusedError
-from gnomon_web.auth.rate_limit import RateLimit
+from gnomon_web.auth.rate_limit import SharedLimit
+from gnomon_web.auth.shared_claims import SharedClaims, SingleUse
 from gnomon_web.dashboard.assets import build
 from gnomon_web.errors import ApiError, culprit
 from gnomon_web.http.routes import Route
-from gnomon_web.resources.sessions import SIGN_IN_PATH, login_cookie
+from gnomon_web.resources.sessions import SIGN_IN_PATH, login_cookie, replace_login
 
 if TYPE_CHECKING:
     from gnomon_web.auth.oidc_client import OidcClient
@@ -38,7 +46,6 @@ FLOW_S = 600
 """Seconds in which a user has to log in at the provider."""
 FLOWS_PER_MINUTE = 30
 """Codes of an address that are exchanged in a minute: each is a request to the provider."""
-MAX_STATES = 10_000
 MAX_SHOWN = 300
 _LOCAL_PAGE = re.compile(r"/(?![/\\])[^\\\x00-\x20\x7f]*")
 
@@ -56,17 +63,9 @@ class Flow(msgspec.Struct, frozen=True):
 class SingleSignOn:
     """The states that were used, and the limit on exchanged codes."""
 
-    def __init__(self, limit: RateLimit) -> None:
-        self.limit = limit
-        self._used: OrderedDict[str, None] = OrderedDict()
-
-    def use(self, state: str) -> bool:
-        """Use a state; false where it was used before."""
-        is_new = state not in self._used
-        self._used[state] = None
-        while len(self._used) > MAX_STATES:
-            self._used.popitem(last=False)
-        return is_new
+    def __init__(self, claims: SharedClaims) -> None:
+        self.limit = SharedLimit(claims, "codes", FLOWS_PER_MINUTE, 60.0)
+        self.states = SingleUse(claims, "state", FLOW_S)
 
 
 SINGLE_SIGN_ON = web.AppKey("single_sign_on", SingleSignOn)
@@ -102,11 +101,11 @@ async def finish(request: web.Request) -> web.StreamResponse:
     """Exchange the code that the browser brings back from the provider for a login."""
     client = _client(request)
     try:
-        flow = _flow(request)
+        flow = await _flow(request)
         address = client_of(request, request.app[CONFIG]).address
-        limit = request.app[SINGLE_SIGN_ON].limit
-        limit.check(bucket_of(address), f"too many logins from {address}")
-        limit.count(bucket_of(address))
+        limit, problem = request.app[SINGLE_SIGN_ON].limit, f"too many logins from {address}"
+        limit.check(bucket_of(address), problem)
+        await limit.count(bucket_of(address), problem)
         code = _code(request, client)
         claims = await client.claims(code, _redirect_uri(request), nonce=flow.nonce, verifier=flow.verifier)
         values = client.config.values_of(claims)
@@ -115,13 +114,15 @@ async def finish(request: web.Request) -> web.StreamResponse:
             raise ApiError(NO_ROLE_GRANTED, _no_role(client, claims, values))
         authenticator = request.app[AUTHENTICATOR]
         value, identity = await authenticator.log_in_user(claims, role, request)
+        await replace_login(request)
     except ApiError as exc:
         return _problem_page(request, exc.kind, exc.problem.detail)
     except RefusedError as exc:
         return _problem_page(request, SIGN_IN_FAILED, str(exc))
     except ProviderError as exc:
         return _problem_page(request, PROVIDER_UNAVAILABLE, str(exc))
-    await authenticator.log_out(authenticator.session_of(request))
+    except GnomonError as exc:
+        return _problem_page(request, UNAVAILABLE, f"the login cannot be stored now, try again in a moment: {exc}")
     answer = _redirect(flow.page, _flow_cookie(request, "", 0))
     answer.headers.add(hdrs.SET_COOKIE, login_cookie(request, value, identity)[hdrs.SET_COOKIE])
     return answer
@@ -138,7 +139,7 @@ def _client(request: web.Request) -> OidcClient:
     return client
 
 
-def _flow(request: web.Request) -> Flow:
+async def _flow(request: web.Request) -> Flow:
     """Return the login that this browser has begun; ApiError for the answer to another one."""
     signed = request.app[AUTHENTICATOR].sessions.signed("oidc", request.cookies.get(_cookie_name(request), ""))
     if not signed:
@@ -149,7 +150,7 @@ def _flow(request: web.Request) -> Flow:
         raise _failed("the answer belongs to another login than this browser has begun last; log in again")
     if flow.until < request.app[KERNEL].clock.now().timestamp():
         raise _failed(f"the login took longer than {FLOW_S // 60} minutes; log in again")
-    if not request.app[SINGLE_SIGN_ON].use(flow.state):
+    if not await request.app[SINGLE_SIGN_ON].states.use(flow.state):
         raise _failed("this answer of the provider has been used before; log in again")
     return flow
 
@@ -199,7 +200,7 @@ def _redirect_uri(request: web.Request) -> str:
 
 
 def _cookie_name(request: web.Request) -> str:
-    return f"{request.app[CONFIG].cookie_name(is_secure=is_secure(request))}-oidc"
+    return f"{request.app[AUTHENTICATOR].cookie_name(is_secure=is_secure(request))}-oidc"
 
 
 def _flow_cookie(request: web.Request, value: str, max_age: int) -> str:

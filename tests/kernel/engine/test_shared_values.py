@@ -78,12 +78,11 @@ async def test_uses_count_over_all_processes(both: tuple[Kernel, Kernel]) -> Non
     leader, follower = both
     first = [await kernel.claim("ann", limit=3, period_s=MINUTE) for kernel in (leader, follower, leader)]
     waits = [await kernel.claim("ann", limit=3, period_s=MINUTE) for kernel in both]
-    other = await follower.claim("bob", limit=3, period_s=MINUTE)
-    await follower.claim("ann", limit=3, period_s=MINUTE, undo=True)
+    looks = [await kernel.claim("ann", limit=3, period_s=MINUTE, uses=0) for kernel in both]
+    others = [await follower.claim("bob", period_s=MINUTE, uses=uses) for uses in (0, 0, 1)]
 
-    assert (first, other) == ([0.0] * 3, 0.0)
-    assert all(0 < wait <= 60 for wait in waits)
-    assert await leader.claim("ann", limit=3, period_s=MINUTE) == 0.0
+    assert (first, others) == ([0.0] * 3, [0.0] * 3)
+    assert all(0 < wait <= 60 for wait in (*waits, *looks))
 
 
 @pytest.mark.parametrize(("limit", "seconds"), [(0, 1), (1, 0)])
@@ -93,6 +92,8 @@ async def test_a_claim_without_a_use_or_a_period_is_refused(
     async with gnomon_kernel() as kernel:
         with pytest.raises(GnomonError, match="claim 'ann': limit and period_s must be greater than 0"):
             await kernel.claim("ann", limit=limit, period_s=seconds)
+        with pytest.raises(GnomonError, match="claim 'ann': uses must be 1, or 0 to look, got 2"):
+            await kernel.claim("ann", period_s=MINUTE, uses=2)
 
 
 async def test_a_use_is_free_again_after_its_period() -> None:

@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+from base64 import b64encode, urlsafe_b64decode
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import aiohttp
 import pytest
 
+from gnomon import NoLeaderError
+from gnomon.conversion import Secret
+from gnomon.engine.claims import Claims
 from gnomon.testing import VirtualClock
-from gnomon_web.auth import tickets
+from gnomon_web.auth.access_log import AccessLog
+from gnomon_web.auth.authenticator import Authenticator
 from gnomon_web.auth.roles import Identity
+from gnomon_web.auth.session_key import SessionKey
+from gnomon_web.auth.sessions import Sessions
+from gnomon_web.auth.shared_claims import SharedClaims
 from gnomon_web.auth.tickets import Tickets
+from gnomon_web.auth.tokens import Token, digest_of
+from gnomon_web.config import Config
 
-ANN = Identity("ann", "operator")
+ANNS = "w4rm-Stone.Casts9"
+ANN = Identity("ann", "operator", token=digest_of(ANNS))
 PATIENCE = 60.0
 
 
@@ -75,22 +86,66 @@ async def test_a_ticket_ends_with_the_login_that_it_was_made_for(serve: Any, mon
     assert code == 4401
 
 
+class Log:
+    """A log of which a test has several processes: each counts the uses of a ticket by itself, or all together."""
+
+    def __init__(self, *, has_leader: bool = True) -> None:
+        self.clock = VirtualClock(datetime(2026, 1, 1, tzinfo=UTC))
+        self.log_id = "0" * 24
+        self._claims = Claims(self.clock)
+        self._has_leader = has_leader
+
+    async def claim(self, name: str, *, limit: int = 1, period_s: float, uses: int = 1) -> float:
+        if not self._has_leader:
+            raise NoLeaderError("nobody leads")
+        return self._claims.claim(name, limit, period_s, uses)
+
+    def process(self) -> Tickets:
+        kernel: Any = self
+        sessions = Sessions(kernel, SessionKey(b"k" * 32, True))
+        config = Config(tokens=[Token("ann", "operator", Secret(ANNS))])
+        claims = SharedClaims(kernel)
+        return Tickets(claims, Authenticator(config, claims, sessions, AccessLog(kernel)))
+
+
 async def test_a_ticket_ends_after_half_a_minute() -> None:
-    clock = VirtualClock(datetime(2026, 1, 1, tzinfo=UTC))
-    issued = Tickets(clock)
-    early, late = [issued.issue(ANN)[0] for _ in range(2)]
+    log = Log()
+    tickets = log.process()
+    early, late = [tickets.issue(ANN)[0] for _ in range(2)]
 
-    await clock.advance(timedelta(seconds=29.9))
-    assert issued.redeem(early) is ANN
-    assert issued.redeem(early) is None
-    await clock.advance(timedelta(seconds=0.1))
-    assert issued.redeem(late) is None
+    await log.clock.advance(timedelta(seconds=29.9))
+    assert await tickets.redeem(early) == ANN
+    assert await tickets.redeem(early) is None
+    await log.clock.advance(timedelta(seconds=0.1))
+    assert await tickets.redeem(late) is None
 
 
-async def test_tickets_that_nobody_uses_are_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tickets, "MAX_TICKETS", 3)
-    issued = Tickets(VirtualClock(datetime(2026, 1, 1, tzinfo=UTC)))
+async def test_a_ticket_is_used_once_in_all_processes() -> None:
+    log = Log()
+    here, there = log.process(), log.process()
+    one, two = [here.issue(ANN)[0] for _ in range(2)]
 
-    values = [issued.issue(ANN)[0] for _ in range(5)]
+    assert [await there.redeem(one), await here.redeem(one)] == [ANN, None]
+    assert sorted(await asyncio.gather(here.redeem(two), there.redeem(two)), key=str) == [ANN, None]
 
-    assert [issued.redeem(value) for value in values] == [None, None, ANN, ANN, ANN]
+
+async def test_each_process_accepts_a_ticket_once_while_nobody_leads() -> None:
+    log = Log(has_leader=False)
+    here, there = log.process(), log.process()
+    value, _ = here.issue(ANN)
+
+    assert [await tickets.redeem(value) for tickets in (here, there, here, there)] == [ANN, ANN, None, None]
+
+
+@pytest.mark.parametrize("value", ["", ".", "x", "\udce9", f".{'0' * 64}", f"e30.{'0' * 64}"])
+async def test_a_forged_ticket_is_refused(value: str) -> None:
+    assert await Log().process().redeem(value) is None
+
+
+async def test_a_ticket_says_neither_the_token_nor_its_digest() -> None:
+    value, _ = Log().process().issue(ANN)
+
+    text = urlsafe_b64decode(value.partition(".")[0] + "==")
+    assert ANN.token is not None
+    for secret in (ANNS.encode(), ANN.token, ANN.token.hex().encode(), b64encode(ANN.token)):
+        assert secret not in text
