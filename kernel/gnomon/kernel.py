@@ -36,7 +36,7 @@ import msgspec
 from gnomon.backoff import Backoff
 from gnomon.clock import SystemClock
 from gnomon.domain.execution import Execution
-from gnomon.domain.kernel_health import Health
+from gnomon.domain.kernel_health import Health, with_problem
 from gnomon.domain.parameter_checks import checked
 from gnomon.engine.admission import QUEUE_LIMIT
 from gnomon.engine.attached_schedulers import AttachedScheduler
@@ -148,6 +148,7 @@ class Kernel(PassedCalls):
         self._owner: asyncio.Task[Any] | None = None
         self._keeper: asyncio.Task[None] | None = None
         self._retries = Backoff(FIRST_RETRY_S, RETRY_S)
+        self._cannot_lead: str | None = None
         self._resources = contextlib.ExitStack()
 
     def _new_leader(self, jobs: Iterable[Job | RegisteredJob | Callable[..., Any] | str]) -> Leader:
@@ -284,9 +285,10 @@ class Kernel(PassedCalls):
             if await self._leads():
                 log.info("the kernel leads now", node=self.node, store=self._store.name)
                 self._retries.reset()
+                self._cannot_lead = None
                 return pause
         except GnomonError as exc:
-            self._leader = self._new_leader(self._leader.defined_jobs)
+            self._leader, self._cannot_lead = self._new_leader(self._leader.defined_jobs), str(exc)
             pause = self._retries.next() if isinstance(exc, StoreUnavailableError) else RETRY_S
             log.error("the kernel cannot lead, and follows", problem=str(exc), next_try_s=pause)
         await self._follow_again()
@@ -326,7 +328,11 @@ class Kernel(PassedCalls):
 
     def health(self) -> Health:
         """Return the kernel's health, from memory; may be called in any thread and before the start."""
-        return self.part.health()
+        health = self.part.health()
+        problem = (self._leader.health().problem if self.is_changing else None) or self._cannot_lead
+        if self.part is self._leader or problem is None or (health.leader is not None and not self.is_changing):
+            return health
+        return with_problem(health, "role", f"nobody leads the log, and this kernel cannot: {problem}")
 
     @property
     def lost_events(self) -> int:

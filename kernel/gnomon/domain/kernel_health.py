@@ -39,6 +39,14 @@ def plugin_problems(plugins: Iterable[PluginHealth]) -> dict[str, str]:
     return {f"plugin {one.name}": one.problem or one.state for one in plugins if one.state in NEEDS_ATTENTION}
 
 
+def with_problem(health: Health, component: str, problem: str) -> Health:
+    """Return the health of a kernel with one more problem."""
+    problems = {**health.problems, component: problem}
+    text = "; ".join(filter(None, (health.problem, problem)))
+    state = "degraded" if health.state == "healthy" else health.state
+    return msgspec.structs.replace(health, state=state, problem=text, problems=problems)
+
+
 class GroupHealth(msgspec.Struct, frozen=True):
     """A group at this moment: `running` has the ids of the runs that take its slots, also of lingering ones.
 

@@ -129,8 +129,7 @@ class Leader(KernelQueries, OperatorCommands, AttachmentCommands, StepDown):
         self._flush_deadline = 0.0
         self._is_starting, self._is_stopping = True, False
         self._failure: GnomonError | None = None
-        self._store = store
-        self.directory = store.directory
+        self._store, self.directory = store, store.directory
         self._groups = settings.groups
         with garbage_collection_paused():
             self._jobs = JobTable(self._register(job) for job in jobs)

@@ -1,4 +1,4 @@
-"""Listens on a Unix socket for as long as it is open, whatever becomes of the file at its path.
+"""Listens on a Unix socket for as long as it is open, also where the file at its path is removed.
 
 Programs that clean up folders remove the file of a socket that is in use. Nobody would reach the kernel any more,
 although it leads, so the file is looked at every second and made again. Where something else is in its place, that
@@ -107,7 +107,7 @@ class Listener:
                 log.info("the socket for orders is there again", path=str(self._path))
 
     def _obstacle(self, exc: OSError) -> str | None:
-        """Return what is in the place of the socket, None where a folder does not allow one, which is no fault."""
+        """Return what is in the place of the socket, None where the folder does not allow one."""
         if self._path.is_socket():
             return f"another process listens at {self._path}, so orders do not reach this kernel"
         if os.path.lexists(self._path):

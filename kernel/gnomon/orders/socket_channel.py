@@ -195,7 +195,7 @@ class _Server:
         """Those whose orders were received and take only as long as the store needs."""
 
     def accept(self, connection: socket.socket) -> None:
-        """Answer one order in a task of its own."""
+        """Answer one order, in a new task."""
         task = protected(self._begin(connection), "order")
         self._connections.add(task)
         task.add_done_callback(self._connections.discard)

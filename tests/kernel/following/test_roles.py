@@ -246,6 +246,50 @@ async def test_a_follower_leads_when_the_leader_is_gone(
     assert viewer.positions == list(range(viewer.positions[0], viewer.positions[0] + len(viewer.positions)))
 
 
+async def test_a_follower_that_cannot_lead_is_degraded_until_it_does(
+    leader: LeadingProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gnomon.kernel.RETRY_S", 0.01)
+    opened, is_full, open_store = asyncio.Event(), True, SqliteStore.open
+
+    async def opening(self: SqliteStore, *, read_only: bool = False) -> None:
+        if not read_only and is_full:
+            opened.set()
+            raise StoreUnavailableError("the file cannot be opened: check open-file limits")
+        await open_store(self, read_only=read_only)
+
+    async with follower_of(tmp_path) as kernel:
+        monkeypatch.setattr(SqliteStore, "open", opening)
+        await asyncio.to_thread(leader.kill)
+        await opened.wait()
+        words = "nobody leads the log, and this kernel cannot: the file cannot be opened: check open-file limits"
+        await until(lambda: words in (kernel.health().problem or ""))
+        assert (kernel.health().state, kernel.health().problems["role"]) == ("degraded", words)
+        is_full = False
+        await until(lambda: has_role(kernel, "leader"))
+        assert "role" not in kernel.health().problems
+
+
+async def test_a_kernel_that_waits_for_its_store_to_lead_is_degraded(
+    leader: LeadingProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    is_full, append = True, SqliteStore.append
+
+    async def appending(self: SqliteStore, *args: Any) -> None:
+        if is_full:
+            raise StoreUnavailableError("the disk is full")
+        await append(self, *args)
+
+    async with follower_of(tmp_path) as kernel:
+        monkeypatch.setattr(SqliteStore, "append", appending)
+        await asyncio.to_thread(leader.kill)
+        await until(lambda: "this kernel cannot: the disk is full" in (kernel.health().problem or ""))
+        assert kernel.health().state == "degraded"
+        is_full = False
+        await until(lambda: has_role(kernel, "leader"))
+        assert "role" not in kernel.health().problems
+
+
 async def test_a_store_that_is_unavailable_for_a_moment_does_not_put_off_the_next_leader(
     leader: LeadingProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -107,7 +107,7 @@ async def test_without_a_kernel_an_order_is_refused(tmp_path: Path) -> None:
         await SocketChannel(tmp_path / "gnomon.db").submit(Order("health"), 0)
 
 
-# --- what becomes of its file ---
+# --- a file that is removed or replaced ---
 
 
 async def until(condition: Callable[[], bool]) -> None:
