@@ -356,6 +356,7 @@ class Kernel(PassedCalls):
 
     async def end_of(self, execution_id: str) -> Execution:
         """Wait until this very run has ended, also by a snooze, and return it."""
+        await self.settle()
         return await self.part.end_of(execution_id)
 
     async def reload_plugins(self, configs: Mapping[str, msgspec.Struct]) -> dict[str, frozenset[str]]:
@@ -363,6 +364,7 @@ class Kernel(PassedCalls):
 
         Plugins without the hook `reload` are not in the result.
         """
+        await self.settle()
         applied = await self._companions.reload(configs)
         return applied | (await self.part.reload_plugins(configs) if isinstance(self.part, Leader) else {})
 
@@ -373,10 +375,12 @@ class Kernel(PassedCalls):
         or registers jobs: such a plugin is given to the kernel before the start. So is one that lives with the leader,
         in a process that follows.
         """
+        await self.settle()
         return await self.part.add_plugin(plugin, name)
 
     async def remove_plugin(self, name: str, /) -> None:
         """Remove a plugin that was added at run time, when it has left its lifespan; does nothing for another name."""
+        await self.settle()
         await self.part.remove_plugin(name)
 
     async def attach_scheduler(self, source: str) -> AttachedScheduler:
@@ -384,17 +388,18 @@ class Kernel(PassedCalls):
 
         Call its methods on the kernel's loop. GnomonError where a scheduler with that name is attached.
         """
-        return await self._leading("attach a scheduler").attach_scheduler(source)
+        return await (await self._leading("attach a scheduler")).attach_scheduler(source)
 
     async def sync_attached(self) -> None:
         """Return when what integrations have posted before is recorded and durable."""
-        await self._leading("synchronise an attached scheduler").sync_attached()
+        await (await self._leading("synchronise an attached scheduler")).sync_attached()
 
     async def detach_scheduler(self, scheduler: AttachedScheduler, reason: str) -> None:
         """Remove the jobs of a scheduler, end its open runs as lost, and return when that is durable."""
-        await self._leading("detach a scheduler").detach_scheduler(scheduler, reason)
+        await (await self._leading("detach a scheduler")).detach_scheduler(scheduler, reason)
 
-    def _leading(self, what: str) -> Leader:
+    async def _leading(self, what: str) -> Leader:
+        await self.settle()
         if isinstance(self.part, Leader):
             return self.part
         raise GnomonError(f"this kernel follows another one and cannot {what}: do it in the process that leads")

@@ -23,8 +23,7 @@ def _passed(
     @functools.wraps(method)
     async def call(self: PassedCalls, /, *args: P.args, **kwargs: P.kwargs) -> R:
         while True:
-            if self.is_changing and (loop := self.loop) is not None:
-                await call_on(loop, self.settled.wait())
+            await self.settle()
             part = self.part
             answer: Callable[P, Coroutine[Any, Any, R]] = getattr(part, method.__name__)
             try:
@@ -57,6 +56,11 @@ class PassedCalls(KernelApi):
     """What answers: it changes with the role."""
     settled: asyncio.Event
     is_changing: bool = False
+
+    async def settle(self) -> None:
+        """Wait while the role changes: nothing answers then."""
+        if self.is_changing and (loop := self.loop) is not None:
+            await call_on(loop, self.settled.wait())
 
     jobs = _question(KernelApi.jobs)
     job = _question(KernelApi.job)

@@ -29,8 +29,7 @@ class PluginCommands(KernelComponents):
     @on_kernel_loop
     async def remove_plugin(self, name: str, /) -> None:
         """Remove a plugin that was added at run time, when it has left its lifespan; does nothing for another name."""
-        for dispatcher in (self._dispatcher, self._companions):
-            await remove_plugin(self.plugins, dispatcher, name)
+        await remove_plugin(self.plugins, (self._dispatcher, self._companions), name)
 
     async def reload_plugins(self, configs: Mapping[str, msgspec.Struct]) -> dict[str, frozenset[str]]:
         """Pass new configs to running plugins; return the keys that they have applied, by plugin.

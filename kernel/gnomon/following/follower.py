@@ -198,7 +198,7 @@ class Follower(PassedOrders):
     @on_kernel_loop
     async def remove_plugin(self, name: str, /) -> None:
         """See `Kernel.remove_plugin`."""
-        await remove_plugin(self.plugins, self._companions, name)
+        await remove_plugin(self.plugins, (self._companions,), name)
 
     # --- inside ---
 

@@ -1,8 +1,12 @@
-"""Plugins that come and go while the kernel runs, such as a web application that another program serves."""
+"""Plugins that come and go while the kernel runs, such as a web application that another program serves.
+
+A plugin that was added stays over the changes of role of its kernel, as those do that were there at the start: one that
+lives with the leader starts again with the next term, until it is removed.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from gnomon.errors import PluginError
@@ -33,6 +37,7 @@ async def add_plugin(
         raise
     try:
         await dispatcher.add(added)
+        added.is_added = True
     except BaseException:
         await dispatcher.remove(added.name, STOP_LIMIT_S)
         plugins.remove(added.name)
@@ -40,7 +45,13 @@ async def add_plugin(
     return added.name
 
 
-async def remove_plugin(plugins: PluginSet, dispatcher: Dispatcher, name: str) -> None:
-    """Remove a plugin that was added at run time, when it has left its lifespan; does nothing for another name."""
-    if await dispatcher.remove(name, STOP_LIMIT_S):
-        plugins.remove(name)
+async def remove_plugin(plugins: PluginSet, dispatchers: Iterable[Dispatcher], name: str) -> None:
+    """Remove a plugin that was added at run time, when it has left its lifespan; does nothing for another name.
+
+    Where none of `dispatchers` has it, it lives with the leader, and this process follows: it does not start again.
+    """
+    if name not in plugins or not plugins[name].is_added:
+        return
+    for dispatcher in dispatchers:
+        await dispatcher.remove(name, STOP_LIMIT_S)
+    plugins.remove(name)

@@ -44,7 +44,6 @@ class Dispatcher:
         self._hook_timeout = hook_timeout
         self._subscribers: list[Subscriber] = []
         self._only_guards: list[Plugin] = []
-        self._added: set[str] = set()
         self.head = 0
 
     async def start(self, since: int, head: int) -> None:
@@ -75,21 +74,16 @@ class Dispatcher:
         subscriber = Subscriber(plugin, self._kernel, self._store, loop, self._hook_timeout, head, head, head)
         subscriber.start()
         self._subscribers.append(subscriber)
-        self._added.add(plugin.name)
         await self._entered(subscriber)
 
-    async def remove(self, name: str, within: float) -> bool:
-        """Stop a plugin that was added while the kernel ran; False where none has that name."""
-        if name not in self._added:
-            return False
-        self._added.discard(name)
+    async def remove(self, name: str, within: float) -> None:
+        """Stop a plugin; does nothing where none has that name."""
         for subscriber in [one for one in self._subscribers if one.plugin.name == name]:
             subscriber.stop()
             if not await _is_done(subscriber.left, within):
                 log.error("plugin did not stop", plugin=name, problem=subscriber.waiting_for() or "it has not left")
             if subscriber in self._subscribers:  # else the kernel has stopped it meanwhile
                 self._subscribers.remove(subscriber)
-        return True
 
     async def _entered(self, subscriber: Subscriber) -> None:
         name, limit = subscriber.plugin.name, max(START_LIMIT_S, self._hook_timeout)

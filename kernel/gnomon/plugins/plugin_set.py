@@ -67,6 +67,7 @@ class Plugin:
         self.role = _role(name, instance, durable=self.durable)
         self.job_options = _struct_type(name, instance, "JobOptions")
         self.guard_problem: str | None = None
+        self.is_added = False  # while a kernel runs, in any role
         self._is_reading_problem = False
         self._hooks = hooks
         self._jobs: list[Job | dict[str, Any]] | None = None

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import signal
-import subprocess
-import sys
-import textwrap
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -32,74 +28,16 @@ from gnomon.engine.leader import Leader
 from gnomon.errors import ForeignJobError, JobExistsError, NoLogError, StoreUnavailableError
 from gnomon.following.follower import Follower
 from gnomon_sqlite.store import SqliteStore
+from leading_process import PATIENCE, LeadingProcess, until
 
-PATIENCE = 60.0
 HOUR = Duration(hours=1)
-PROGRAM = """
-import asyncio, sys
-from datetime import timedelta
-from gnomon import Job, Kernel
-from gnomon.following.follower import Follower
-from gnomon_sqlite.store import SqliteStore
-
-async def main():
-    jobs = [
-        Job(id="tick", func="time:time", every=timedelta(seconds=0.2)),
-        Job(id="rest", func="time:sleep", args=[3600]),
-        Job(id="kept", func="time:time", every=timedelta(hours=1)),
-    ]
-    async with Kernel(store=SqliteStore(sys.argv[1]), jobs=jobs, node="leader", drain=timedelta(0)) as kernel:
-        print("leads", flush=True)
-        while line := await asyncio.to_thread(sys.stdin.readline):
-            if line.startswith("reload"):
-                kept = Job(id="kept", func="time:time", every=timedelta(hours=int(line.split()[1])))
-                await kernel.apply_jobs([*jobs[:2], kept])
-            print("done", flush=True)
-
-asyncio.run(main())
-"""
-
-
-class LeadingProcess:
-    """A kernel that leads, in another process."""
-
-    def __init__(self, log: Path) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", textwrap.dedent(PROGRAM), str(log)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        assert self._answer() == "leads"
-
-    def tell(self, line: str) -> None:
-        assert self.process.stdin is not None
-        self.process.stdin.write(line + "\n")
-        self.process.stdin.flush()
-        assert self._answer() == "done"
-
-    def stop(self) -> None:
-        assert self.process.stdin is not None
-        self.process.stdin.close()
-        assert self.process.wait(PATIENCE) == 0
-
-    def kill(self) -> None:
-        self.process.send_signal(signal.SIGKILL)
-        self.process.wait(PATIENCE)
-
-    def _answer(self) -> str:
-        assert self.process.stdout is not None
-        return self.process.stdout.readline().strip()
 
 
 @pytest.fixture
 def leader(tmp_path: Path) -> Iterator[LeadingProcess]:
     one = LeadingProcess(tmp_path / "log.db")
     yield one
-    one.kill()
-    for pipe in (one.process.stdin, one.process.stdout):
-        assert pipe is not None
-        pipe.close()
+    one.close()
 
 
 def kernel_of(folder: Path, **settings: Any) -> Kernel:
@@ -115,12 +53,6 @@ async def follower_of(folder: Path, **settings: Any) -> AsyncIterator[Kernel]:
 
 def has_role(kernel: Kernel, role: str) -> bool:
     return isinstance(kernel.part, Leader if role == "leader" else Follower) and not kernel.health().is_starting
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(PATIENCE):
-        while not condition():  # noqa: ASYNC110 - other processes change it
-            await asyncio.sleep(0.01)
 
 
 async def test_a_follower_answers_every_question_from_the_log(leader: LeadingProcess, tmp_path: Path) -> None:
