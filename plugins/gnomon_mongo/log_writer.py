@@ -25,13 +25,14 @@ class LogWriter:
         self._server = server
         self._lease = lease
         self._rejected = rejected
+        self._size = operations.CallSize()
 
     async def write_events(self, batch: WriteBatch, limit_s: float | None = None) -> None:
         """Write events. A placeholder takes the place of one that the server rejects: the log has no gaps."""
         withheld: dict[int, Rejected] = {}
         while True:
             try:
-                await operations.write_events(self._server, batch, self._lease.term(), limit_s)
+                await operations.write_events(self._server, batch, self._lease.term(), limit_s, self._size)
             except EventRejectedError as exc:
                 number = next(i for i, event in enumerate(batch.events) if event["_id"] == exc.position)
                 if number in withheld:  # the placeholder is rejected, too: everything waits for the event

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from pymongo import DeleteMany, InsertOne, ReplaceOne
 from pymongo.errors import BulkWriteError
 
+from gnomon.errors import StoreUnavailableError
 from gnomon_mongo import schema
 from gnomon_mongo.drivers import Document
 from gnomon_mongo.errors import DUPLICATE, Refusal, is_rejection
@@ -23,6 +25,9 @@ from gnomon_mongo.write_batch import WriteBatch
 CALL_DOCUMENTS = 250
 CALL_BYTES = 8 * 1024 * 1024
 """The limits of one call: encoding more would block the event loop, and the server accepts 48 MB."""
+FEWEST_DOCUMENTS = 8
+QUICK = 4
+"""A call that took less than this part of its time limit may be followed by a larger one."""
 
 
 _GROWS = {
@@ -33,7 +38,28 @@ _GROWS = {
 """The field in which a newer view is greater, and how an older one compares."""
 
 
-async def write_events(server: Server, batch: WriteBatch, term: Term, limit_s: float | None = None) -> None:
+class CallSize:
+    """How many events one call appends: fewer after one that took too long, more again after batches of quick ones.
+
+    Otherwise a slow server would never confirm what waits, because more waits with each attempt.
+    """
+
+    def __init__(self) -> None:
+        self.most = CALL_DOCUMENTS
+
+    def shrink(self, events: int) -> None:
+        """Note a call with so many events that was not confirmed in time."""
+        self.most = max(events // 4, FEWEST_DOCUMENTS)
+
+    def grow(self, slowest_s: float, limit_s: float) -> None:
+        """Note a batch that was confirmed, with the duration of its slowest call."""
+        if slowest_s < limit_s / QUICK:
+            self.most = min(2 * self.most, CALL_DOCUMENTS)
+
+
+async def write_events(
+    server: Server, batch: WriteBatch, term: Term, limit_s: float | None = None, size: CallSize | None = None
+) -> None:
     """Write the events of a batch in this term, in one round trip unless they are many.
 
     What is there already is kept, so writing them again is harmless. Raise DeposedError if the term is over,
@@ -41,10 +67,17 @@ async def write_events(server: Server, batch: WriteBatch, term: Term, limit_s: f
     the places; nothing at or after that is written. Raise EventRejectedError for the first event that the server
     rejects; those before it are written.
     """
-    after = batch.after
-    for some in _portions(batch.events):
-        await append_events(server, some, after, term, limit_s)
+    after, size, slowest_s = batch.after, size or CallSize(), 0.0
+    for some in _portions(batch.events, size.most):
+        began = time.monotonic()
+        try:
+            await append_events(server, some, after, term, limit_s)
+        except StoreUnavailableError:
+            size.shrink(len(some))
+            raise
+        slowest_s = max(slowest_s, time.monotonic() - began)
         after = identity(some[-1])
+    size.grow(slowest_s, limit_s or server.timeout)
 
 
 async def write_rest(server: Server, batch: WriteBatch, limit_s: float | None = None) -> list[Rejected]:
@@ -150,13 +183,13 @@ async def _forget_lines(server: Server, batch: WriteBatch) -> None:
             await server[schema.LINES].bulk_write(requests, ordered=False)
 
 
-def _portions(documents: Sequence[Document]) -> Iterator[list[Document]]:
+def _portions(documents: Sequence[Document], most: int = CALL_DOCUMENTS) -> Iterator[list[Document]]:
     """Split documents into the portions of one call."""
     portion: list[Document] = []
     size = 0
     for document in documents:
         weight = _weight(document)
-        if portion and (len(portion) >= CALL_DOCUMENTS or size + weight > CALL_BYTES):
+        if portion and (len(portion) >= most or size + weight > CALL_BYTES):
             yield portion
             portion, size = [], 0
         portion.append(document)

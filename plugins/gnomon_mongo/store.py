@@ -391,8 +391,9 @@ class MongoStore(SharedLog):
 
     async def _view_server(self) -> Server:
         """Return the server, once it also has the views of everything that was accepted."""
-        await (self._filed.wait(self._complete_server()) if self._writer is None else self._writer.flush())
-        return self._complete_server()
+        server = self._complete_server()
+        await (self._filed.wait(server) if self._writer is None else self._writer.flush())
+        return server
 
 
 async def _record_newest(writer: SpoolingWriter | None) -> None:

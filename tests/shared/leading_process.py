@@ -1,4 +1,4 @@
-"""A kernel in a process of its own that leads a SQLite log, and a store that does not lead before a test says so.
+"""A kernel that leads a SQLite log in another process, and a store whose kernel leads only while a test allows it.
 
 Usage: python leading_process.py LOG [WHAT], where WHAT is JSON: `jobs`, a list of definitions, and `plugins`, a mapping
 of names to `{"class": "module:Class", "config": {...}}`. The process prints "leads", reads commands from its standard

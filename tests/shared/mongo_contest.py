@@ -1,4 +1,4 @@
-"""Several processes that contend for one log in MongoDB, each behind a proxy of its own, and what is known of them."""
+"""Several processes that contend for one log in MongoDB, each behind its own proxy, and what is known of them."""
 
 from __future__ import annotations
 
@@ -170,7 +170,7 @@ class Contest:
 
 @asynccontextmanager
 async def contest_of(count: int, server: MongoServer, folder: Path) -> AsyncIterator[Contest]:
-    """Start so many contenders on a database of their own."""
+    """Start so many contenders on their own database."""
     folder.mkdir()
     name = f"contended_{count}"
     async with AsyncExitStack() as stack:
@@ -204,7 +204,7 @@ async def cut(one: Contender) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def half_open(one: Contender) -> AsyncIterator[None]:
-    """Let nothing pass through connections that stay open."""
+    """Hold back everything on connections that stay open."""
     one.proxy.flows.clear()
     yield
     one.proxy.join()
