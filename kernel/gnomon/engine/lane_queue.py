@@ -6,7 +6,7 @@ import heapq
 from collections import deque
 
 from gnomon.domain.kernel_health import GroupHealth
-from gnomon.jobs.groups import Group
+from gnomon.jobs.groups import Group, Rate
 
 Turn = tuple[int, int, str]
 """The place of a job in the line: higher priorities first, then whose turn came first; and the id of the job."""
@@ -36,6 +36,11 @@ class LaneQueue:
         self._period = rate.period.total_seconds() if rate is not None else 0.0
         self._starts = deque(self._starts, maxlen=rate.count if rate is not None else 0)
 
+    @property
+    def rate(self) -> Rate | None:
+        """The rate that limits the starts."""
+        return self._group.starts
+
     def push(self, turn: Turn) -> None:
         """Put a job in the line."""
         heapq.heappush(self.turns, turn)
@@ -47,8 +52,12 @@ class LaneQueue:
     def enter(self, execution_id: str, job_id: str, now: float) -> None:
         """Record that a run has a slot of the group."""
         self.runs[execution_id] = job_id
+        self.note_start(now)
+
+    def note_start(self, at: float) -> None:
+        """Count a start for the rate."""
         if self._period:
-            self._starts.append(now)
+            self._starts.append(at)
 
     def leave(self, execution_id: str, *, has_started: bool = True) -> None:
         """Release the slot of a run."""

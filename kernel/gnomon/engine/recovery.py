@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
+from datetime import datetime
 
 import msgspec
 
@@ -15,7 +16,7 @@ from gnomon.engine.job_table import JobTable
 from gnomon.engine.journal import Journal
 from gnomon.engine.late_ends import LateEnds
 from gnomon.engine.launcher import Launcher, grace_of
-from gnomon.jobs.groups import Groups
+from gnomon.jobs.groups import Groups, Rate
 from gnomon.logs import get_logger
 from gnomon.ports import Clock, Store
 
@@ -51,23 +52,27 @@ async def recover(
 
 async def note_recent_starts(store: Store, admission: Admission, groups: Groups, jobs: JobTable, clock: Clock) -> None:
     """Count the starts under an earlier kernel for the rates of groups: a restart allows no second burst."""
-    now = clock.now()
     for name, group in groups.items():
-        if (rate := group.starts) is None:
-            continue
-        ages: list[float] = []
-        for job_id in [registered.job.id for registered in jobs if registered.job.group == name]:
-            query = ExecutionQuery(
-                job_id=job_id,
-                status=("running", "success", "failed", "cancelled"),
-                since=now - rate.period,
-                hidden=True,
-                limit=min(rate.count, 500),
-                brief=True,
-            )
-            found = [execution async for execution in _pages(store, query, rate.count)]
-            ages += [(now - one.timestamp).total_seconds() for one in found if one.runner is not None]
-        admission.note_starts(name, [max(age, 0.0) for age in ages])
+        if (rate := group.starts) is not None:
+            members = [registered.job.id for registered in jobs if registered.job.group == name]
+            admission.note_starts(name, await recent_starts(store, rate, members, clock.now()))
+
+
+async def recent_starts(store: Store, rate: Rate, job_ids: Iterable[str], now: datetime) -> list[float]:
+    """Return the ages, in seconds, of the starts of these jobs within the period of a rate."""
+    ages: list[float] = []
+    for job_id in job_ids:
+        query = ExecutionQuery(
+            job_id=job_id,
+            status=("running", "success", "failed", "cancelled"),
+            since=now - rate.period,
+            hidden=True,
+            limit=min(rate.count, 500),
+            brief=True,
+        )
+        found = [execution async for execution in _pages(store, query, rate.count)]
+        ages += [(now - one.timestamp).total_seconds() for one in found if one.runner is not None]
+    return [max(age, 0.0) for age in ages]
 
 
 async def _all(store: Store, status: Status) -> AsyncIterator[Execution]:

@@ -22,6 +22,7 @@ from gnomon.engine.kernel_settings import KernelSettings
 from gnomon.engine.log_queries import on_kernel_loop
 from gnomon.engine.logged_jobs import LoggedJobs
 from gnomon.errors import JobError, PluginError
+from gnomon.following.live_runs import LiveRuns
 from gnomon.following.log_tail import LogTail
 from gnomon.following.member_reports import NOBODY_RETRY_S, MemberReports
 from gnomon.following.passed_orders import PassedOrders
@@ -78,6 +79,7 @@ class Follower(PassedOrders):
         self._ready = ready
         self._jobs = LoggedJobs(defined)
         self._sent = SentArguments(self._jobs, self._job, settings.arguments_limit)
+        self._live = LiveRuns(settings.clock)
         self._tail = LogTail(store, self._publish)
         self._reports = MemberReports(channel, settings, self.health)
         self._may_lead = settings.role == "auto"
@@ -92,6 +94,7 @@ class Follower(PassedOrders):
             self.log_id = await read_log_id(self._store)
             self.loop = asyncio.get_running_loop()
             self._tail.head = await self._store.head()
+            await self._live.load(self._store)
             self._hold.current = await read_hold(self._store, self.clock.now())
             self.seen_deployment = (await read_deployment(self._store, self.clock.now())).number
             self._ready(self)
@@ -171,8 +174,9 @@ class Follower(PassedOrders):
             position=self._tail.head,
             backlog=0,
             accepts_runs=store_problem is None,
-            running=0,
-            waiting=0,
+            running=self._live.active,
+            waiting=self._live.waiting,
+            groups=self._live.groups(),
             plugins=plugins,
             store_state="degraded" if store_problem else "healthy",
             store_problem=store_problem,
@@ -230,6 +234,7 @@ class Follower(PassedOrders):
                 self._hold.current = Hold(event.at, event.actor, event.reason)
             elif isinstance(event, KernelReleased):
                 self._hold.release()
+        self._live.fold(events)
         self._companions.publish(events)
 
     async def _job(self, job_id: str) -> tuple[JobState, RegisteredJob]:
