@@ -5,7 +5,7 @@ from __future__ import annotations
 import hmac
 import importlib
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -189,9 +189,11 @@ class Authenticator:
 
     async def session_of(self, request: web.Request) -> Identity:
         """Return the identity of the request's login cookie; NOBODY without one, or once the login has ended."""
+        return await self.identity_of_login(self._cookie_of(request)) or NOBODY
+
+    def _cookie_of(self, request: web.Request) -> str:
         is_secure = self._config.is_public_secure or client_of(request, self._config).is_secure
-        value = request.cookies.get(self.cookie_name(is_secure=is_secure))
-        return await self.identity_of_login(value or "") or NOBODY
+        return request.cookies.get(self.cookie_name(is_secure=is_secure), "")
 
     async def identity_of_login(self, value: str) -> Identity | None:
         """Return the identity of a login by its value, as `log_in` returned it; None once it has ended."""
@@ -214,14 +216,25 @@ class Authenticator:
         """Return the open logins that this process knows and whose tokens are valid here, newest first."""
         return [session for session in self.sessions.listed() if self._grants(session, self._config)]
 
-    async def log_out(self, identity: Identity) -> None:
-        """End a login; GnomonError where the other processes do not learn of it yet."""
-        if identity.session is not None:
-            await self.end_sessions(lambda session: session.id == identity.session, identity.name, "logout")
+    async def log_out(self, request: web.Request, *, is_replaced: bool = False) -> None:
+        """End the logins of a request, or only that of its browser; GnomonError where not all processes know it yet."""
+        _, _, bearer = request.headers.get(hdrs.AUTHORIZATION, "").partition(" ")
+        given = (self._cookie_of(request), "" if is_replaced else bearer.strip())
+        values = [value for value in given if value.startswith(PREFIX)]
+        await self.end_logins({one for value in values if (one := self.sessions.identifier_of(value)) is not None})
 
-    async def end_sessions(self, condition: Callable[[Session], bool], actor: str, reason: str) -> list[Session]:
+    async def end_logins(self, ids: Collection[str]) -> None:
+        """End the logins with these ids, which their owners gave; GnomonError as above."""
+        if ids:
+            await self.sessions.end(
+                lambda session: session.id in ids,
+                lambda session: self.access_log.logged_out(session, session.name, "logout"),
+                ids,
+            )
+
+    async def end_sessions(self, condition: Callable[[Session], bool], actor: str) -> list[Session]:
         """End the logins that fulfil a condition, and return them; GnomonError as above."""
-        return await self.sessions.end(condition, lambda session: self.access_log.logged_out(session, actor, reason))
+        return await self.sessions.end(condition, lambda session: self.access_log.logged_out(session, actor, "revoked"))
 
     async def _bearer(self, value: str) -> Identity:
         if value.startswith(PREFIX):

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import datetime
 from typing import Literal
 
@@ -71,7 +71,7 @@ class Sessions:
         self._position = -1
         self._stored: Open = {}
         self._added: Open = {}
-        self._ended: Open = {}
+        self._ended: set[str] = set()
         self._saving = asyncio.Lock()
         self._knows_strangers = False
         self.on_change: Callable[[], None] = lambda: None
@@ -168,13 +168,16 @@ class Sessions:
             log.warning("a login is not stored yet", name=name, problem=str(exc))
         return session
 
-    async def end(self, condition: Callable[[Session], bool], note: Callable[[Session], None]) -> list[Session]:
+    async def end(
+        self, condition: Callable[[Session], bool], note: Callable[[Session], None], ids: Collection[str] = ()
+    ) -> list[Session]:
         """End the logins that fulfil a condition, in all processes, and return them; `note` is called with each.
 
-        GnomonError where that cannot be stored: then they have ended in this process, and end in the others later.
+        GnomonError where that cannot be stored: then those that this process knows, and those with the given `ids`,
+        have ended here, and end in the others later.
         """
         known = {session.id: session for session in self.listed() if condition(session)}
-        self._ended |= known
+        self._ended.update(known, ids)
         self.on_change()
         ended: Open = {}
 
@@ -213,7 +216,7 @@ class Sessions:
         """Make a change, and those that were missed before, to the stored view; again where another one was faster."""
         while True:
             kept = await self._kernel.checkpoint(CHECKPOINT) or Checkpoint(0)
-            added, missed = dict(self._added), dict(self._ended)
+            added, missed = dict(self._added), set(self._ended)
             opened = self._decoded(kept)
             before = dict(opened)
             for session in added.values():
@@ -234,8 +237,7 @@ class Sessions:
                 self.on_change()
             for identifier in added:
                 self._added.pop(identifier, None)
-            for identifier in missed:
-                self._ended.pop(identifier, None)
+            self._ended -= missed
             return
 
     def _take(self, checkpoint: Checkpoint | None) -> None:

@@ -88,7 +88,7 @@ async def log_in(request: web.Request, body: Credentials) -> Answer[LoggedIn]:
     value, identity = await authenticator.log_in(body.password, request)
     if identity.name != body.username:
         with suppress(GnomonError):  # nobody has its value
-            await authenticator.log_out(identity)
+            await authenticator.end_logins({identity.session} if identity.session else ())
         raise _refused("username", "this token has another name")
     # The cookie is for the WebSockets of pages on the same host: browsers send no bearer token with them.
     return Answer(_logged_in(request, value, identity), sessions.login_cookie(request, value, identity))

@@ -10,11 +10,11 @@ from typing import Any
 import msgspec
 from aiohttp import hdrs, web
 
-from gnomon import GnomonError
+from gnomon import GnomonError, StoreUnavailableError
 from gnomon.wire.problems import BODY_TIMEOUT, INVALID_TOKEN, LEADER_ONLY, NOT_CONFIRMED
 from gnomon_web.app_keys import AUTHENTICATOR, CONFIG, IDENTITY, KERNEL, RELEASE, SAFE_METHODS
 from gnomon_web.auth.authenticator import require
-from gnomon_web.auth.roles import Access, Identity
+from gnomon_web.auth.roles import NOBODY, Access, Identity
 from gnomon_web.auth.tickets import PARAMETER, TICKETS
 from gnomon_web.errors import ApiError, culprit
 from gnomon_web.http.compression import compress
@@ -72,7 +72,12 @@ async def _identity(request: web.Request, route: Route, access: Access) -> Ident
     """Return the sender of a request; that of a WebSocket may have a ticket in place of a token."""
     authenticator = request.app[AUTHENTICATOR]
     if route.kind != "websocket" or PARAMETER not in request.query:
-        return await authenticator.identify(request, access)
+        try:
+            return await authenticator.identify(request, access)
+        except StoreUnavailableError:
+            if access == "public":  # what anybody may do, someone whose login cannot be checked may do, too
+                return NOBODY
+            raise
     identity = await request.app[TICKETS].redeem(request.query[PARAMETER])
     if identity is None or not authenticator.is_valid(identity):
         detail = "this ticket is unknown, used or older than 30 s, or its login has ended: get another one"

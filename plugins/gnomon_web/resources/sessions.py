@@ -13,7 +13,7 @@ from msgspec import Meta
 from gnomon import GnomonError
 from gnomon.logs import get_logger
 from gnomon.wire.problems import UNAVAILABLE, UNKNOWN_SESSION
-from gnomon_web.app_keys import AUTHENTICATOR, CONFIG, IDENTITY, KERNEL, actor_of, is_secure
+from gnomon_web.app_keys import AUTHENTICATOR, CONFIG, KERNEL, actor_of, is_secure
 from gnomon_web.auth import sessions
 from gnomon_web.auth.roles import NOBODY, Access, Identity, Role
 from gnomon_web.errors import ApiError, culprit
@@ -104,8 +104,7 @@ async def log_out(request: web.Request) -> Answer[Session]:
     authenticator = request.app[AUTHENTICATOR]
     without = _cookie(request, "", 0)
     try:
-        for identity in (request[IDENTITY], await authenticator.session_of(request)):
-            await authenticator.log_out(identity)
+        await authenticator.log_out(request)
     except GnomonError as exc:
         detail = f"this login has ended in this process, and ends in the others when that can be stored: {exc}"
         raise ApiError(UNAVAILABLE, detail, headers={hdrs.RETRY_AFTER: "5", **without}) from exc
@@ -122,17 +121,13 @@ async def list_sessions(request: web.Request) -> list[OpenSession]:
 
 async def end_sessions(request: web.Request, query: SessionFilters) -> list[OpenSession]:
     """End all logins of a name, and the connections opened with them; return those that were open."""
-    ended = await request.app[AUTHENTICATOR].end_sessions(
-        lambda session: session.name == query.name, actor_of(request), "revoked"
-    )
+    ended = await request.app[AUTHENTICATOR].end_sessions(lambda session: session.name == query.name, actor_of(request))
     return [OpenSession.of(session) for session in ended]
 
 
 async def end_session(request: web.Request, session_id: str) -> OpenSession:
     """End a login, and the connections opened with it."""
-    ended = await request.app[AUTHENTICATOR].end_sessions(
-        lambda session: session.id == session_id, actor_of(request), "revoked"
-    )
+    ended = await request.app[AUTHENTICATOR].end_sessions(lambda session: session.id == session_id, actor_of(request))
     if not ended:
         detail = f"no open login has the id {session_id!r}; `GET /sessions` lists them"
         raise ApiError(UNKNOWN_SESSION, detail, errors=[culprit("path", "session_id", detail)])
@@ -142,15 +137,13 @@ async def end_session(request: web.Request, session_id: str) -> OpenSession:
 async def get_session(request: web.Request) -> Session:
     """Return the name and role of the sender."""
     authenticator = request.app[AUTHENTICATOR]
-    identity = await authenticator.identify(request) if authenticator.is_open else request[IDENTITY]
-    return _session(request, identity)
+    return _session(request, await authenticator.identify(request))
 
 
 async def replace_login(request: web.Request) -> None:
     """End the login that a browser had before the one that it gets now: it has one at a time."""
-    authenticator = request.app[AUTHENTICATOR]
     try:
-        await authenticator.log_out(await authenticator.session_of(request))
+        await request.app[AUTHENTICATOR].log_out(request, is_replaced=True)
     except GnomonError as exc:
         log.warning("the earlier login of a browser ends in the other processes later", problem=str(exc))
 

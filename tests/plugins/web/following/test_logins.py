@@ -226,9 +226,10 @@ async def test_a_follower_that_cannot_read_the_log_does_not_accept_what_it_knew(
         with monkeypatch.context() as outage:
             outage.setattr(SqliteStore, "checkpoint", away)
             status, problem = await server.act("GET", "/session", cookie)
+            more = [(await server.act(*call, cookie))[0] for call in (("GET", "/scheduler/jobs"), ("GET", "/livez"))]
         after = await server.reads(cookie)
 
-    assert (before, status, after) == (200, 503, 200)
+    assert (before, status, after, more) == (200, 503, 200, [503, 200])
     assert problem["detail"] == "this login cannot be checked now: the disk is away"
 
 

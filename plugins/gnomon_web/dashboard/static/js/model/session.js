@@ -70,8 +70,12 @@ export async function logIn(token) {
   connection().open();
 }
 
+/** A login that could not be ended in all processes has ended in this browser: the problem says so. */
 export async function logOut() {
-  await post('/logout');
-  connection().disconnect();
-  link.value = 'refused';
+  try {
+    await post('/logout');
+  } finally {
+    connection().disconnect();
+    link.value = 'refused';
+  }
 }

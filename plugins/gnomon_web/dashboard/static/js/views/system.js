@@ -8,6 +8,7 @@ import { isOpen, logOut } from '../model/session.js';
 import * as store from '../model/store.js';
 import { drawer } from '../components/dialog.js';
 import { icon } from '../components/icons.js';
+import { toast } from '../components/toasts.js';
 import { holdButton } from '../components/operator_actions.js';
 import { kernelsSection } from '../components/kernels.js';
 import { componentName, facts, runAddress } from '../components/common.js';
@@ -49,7 +50,11 @@ export function systemDrawer() {
 }
 
 async function leaveSession() {
-  await logOut();
+  try {
+    await logOut();
+  } catch (error) {
+    toast(/** @type {Error} */ (error).message, { bad: true });
+  }
   refine({ panel: null }, { replace: true });
 }
 
