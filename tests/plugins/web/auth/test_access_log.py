@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from gnomon import AccessDenied, LoggedIn, LoggedOut
+from gnomon import AccessDenied, GnomonError, Kernel, LoggedIn, LoggedOut, NoLeaderError, OrderLostError
 from gnomon.conversion import Secret
+from gnomon_web.auth import access_log as access_log_module
+from gnomon_web.auth.access_log import AccessLog
 from gnomon_web.auth.tokens import Token
 from gnomon_web.config import Config
 
@@ -112,3 +117,99 @@ async def test_no_secret_of_a_refused_request_is_recorded(serve: Any, settle: An
     told = repr(events)
     assert "a-wrong-token" not in told
     assert browser["Cookie"].rpartition(".")[2] not in told
+
+
+# --- facts that cannot be recorded at once ---
+
+
+class Unreliable:
+    """The kernel, of which the next calls of `record_access` fail: before the fact is recorded, or after that."""
+
+    def __init__(self, kernel: Kernel, *errors: GnomonError) -> None:
+        self.clock = kernel.clock
+        self.health = kernel.health
+        self.events = kernel.events
+        self.is_away = False
+        self._kernel = kernel
+        self._errors = list(errors)
+
+    async def record_access(self, fact: Any, /, **facts: Any) -> None:
+        if self.is_away:
+            raise NoLeaderError("nobody leads")
+        error = self._errors.pop(0) if self._errors else None
+        if not isinstance(error, NoLeaderError):
+            await self._kernel.record_access(fact, **facts)
+        if error is not None:
+            raise error
+
+
+async def recorded(kernel: Kernel) -> list[str]:
+    return [event.detail for event in await kernel.events() if isinstance(event, AccessDenied)]
+
+
+@asynccontextmanager
+async def noting(kernel: Any) -> AsyncIterator[AccessLog]:
+    access_log = AccessLog(kernel)
+    running = asyncio.create_task(access_log.run())
+    try:
+        yield access_log
+    finally:
+        running.cancel()
+        await asyncio.wait((running,))
+
+
+@pytest.mark.parametrize(
+    "errors",
+    [
+        [NoLeaderError("nobody leads"), NoLeaderError("nobody leads")],
+        [OrderLostError("it ended"), NoLeaderError("nobody leads")],
+        [NoLeaderError("nobody leads"), OrderLostError("it ended"), OrderLostError("it ended")],
+    ],
+)
+async def test_each_fact_is_recorded_once_and_in_order_whatever_answers_are_lost(
+    gnomon_kernel: Callable[..., Kernel], monkeypatch: pytest.MonkeyPatch, errors: list[GnomonError]
+) -> None:
+    monkeypatch.setattr(access_log_module, "RETRY_S", 0.01)
+    async with gnomon_kernel() as kernel, noting(Unreliable(kernel, *errors)) as access_log:
+        for detail in ("first", "second", "third"):
+            access_log.refused("invalid-token", detail, "127.0.0.1", detail)
+        while len(await recorded(kernel)) < 3:  # noqa: ASYNC110 - facts of the log
+            await asyncio.sleep(0.01)
+        await access_log.finish()
+
+        assert await recorded(kernel) == ["first", "second", "third"]
+
+
+async def test_a_fact_that_can_never_be_recorded_does_not_hold_up_the_others(
+    gnomon_kernel: Callable[..., Kernel], logged: list[Any]
+) -> None:
+    async with gnomon_kernel() as kernel, noting(kernel) as access_log:
+        access_log.refused("invalid-token", "ann", "127.0.0.1", "not \udce9 text")
+        access_log.refused("invalid-token", "bob", "127.0.0.1", "text")
+        await access_log.finish()
+
+        assert await recorded(kernel) == ["text"]
+    assert [line["fact"] for line in logged if line["event"] == "access was not recorded"] == ["AccessDenied"]
+
+
+async def test_the_facts_that_are_kept_are_bounded_and_those_of_the_end_are_recorded(
+    gnomon_kernel: Callable[..., Kernel], monkeypatch: pytest.MonkeyPatch, logged: list[Any]
+) -> None:
+    monkeypatch.setattr(access_log_module, "MAX_QUEUE", 3)
+    monkeypatch.setattr(access_log_module, "RETRY_S", 0.01)
+    monkeypatch.setattr(access_log_module, "FINISH_LIMIT_S", 0.05)
+    async with gnomon_kernel() as kernel:
+        unreliable = Unreliable(kernel)
+        async with noting(unreliable) as access_log:
+            unreliable.is_away = True
+            for number in range(6):
+                access_log.refused("invalid-token", f"{number}", "127.0.0.1", f"{number}")
+            await access_log.finish()
+            unreliable.is_away = False
+            access_log.refused("invalid-token", "5", "127.0.0.1", "again")
+            monkeypatch.setattr(access_log_module, "FINISH_LIMIT_S", 60.0)
+            await access_log.finish()
+
+        assert await recorded(kernel) == ["3", "4", "5", "again"]
+    told = [line for line in logged if "facts about access are lost" in line["event"]]
+    assert [line.get("facts", line.get("kept")) for line in told] == [3, 3]
