@@ -39,10 +39,9 @@ from gnomon.domain.execution import Execution
 from gnomon.domain.kernel_health import Health, with_problem
 from gnomon.domain.parameter_checks import checked
 from gnomon.engine.admission import QUEUE_LIMIT
-from gnomon.engine.attached_schedulers import AttachedScheduler
 from gnomon.engine.kernel_settings import KernelSettings, Role
 from gnomon.engine.leader import Leader
-from gnomon.engine.passed_calls import PassedCalls
+from gnomon.engine.leader_calls import LeaderCalls
 from gnomon.errors import GnomonError, NoLogError, StoreError, StoreInUseError, StoreUnavailableError
 from gnomon.following.follower import Follower
 from gnomon.forks import abandoned_in_children
@@ -68,7 +67,7 @@ PLUGIN_STOP_S = 10.0
 """Seconds in which the plugins of a follower that stops may leave, together."""
 
 
-class Kernel(PassedCalls):
+class Kernel(LeaderCalls):
     """Keeps time, runs jobs, and records everything that happens.
 
     Use it as `async with Kernel(...) as kernel:`; it runs until the block is left. `plugins` are objects, modules or
@@ -382,24 +381,3 @@ class Kernel(PassedCalls):
         """Remove a plugin that was added at run time, when it has left its lifespan; does nothing for another name."""
         await self.settle()
         await self.part.remove_plugin(name)
-
-    async def attach_scheduler(self, source: str) -> AttachedScheduler:
-        """Return the recorder of a scheduler that the kernel does not run; `source` is its name in the log.
-
-        Call its methods on the kernel's loop. GnomonError where a scheduler with that name is attached.
-        """
-        return await (await self._leading("attach a scheduler")).attach_scheduler(source)
-
-    async def sync_attached(self) -> None:
-        """Return when what integrations have posted before is recorded and durable."""
-        await (await self._leading("synchronise an attached scheduler")).sync_attached()
-
-    async def detach_scheduler(self, scheduler: AttachedScheduler, reason: str) -> None:
-        """Remove the jobs of a scheduler, end its open runs as lost, and return when that is durable."""
-        await (await self._leading("detach a scheduler")).detach_scheduler(scheduler, reason)
-
-    async def _leading(self, what: str) -> Leader:
-        await self.settle()
-        if isinstance(self.part, Leader):
-            return self.part
-        raise GnomonError(f"this kernel follows another one and cannot {what}: do it in the process that leads")

@@ -322,9 +322,8 @@ class MongoStore(SharedLog):
             return execution_of(waiting)
         if self._writer is not None and (waiting := self._writer.unfiled_execution(execution_id)) is not None:
             return execution_of(waiting)
-        if self._writer is None:
-            return await self._filed.execution(self._server, execution_id)
-        return await queries.execution(self._server, execution_id)
+        read = self._filed.execution if self._writer is None else queries.execution
+        return await read(self._server, execution_id)
 
     async def executions(self, query: ExecutionQuery) -> Page:
         below = queries.parse_cursor(query)
@@ -391,9 +390,8 @@ class MongoStore(SharedLog):
 
     async def _view_server(self) -> Server:
         """Return the server, once it also has the views of everything that was accepted."""
-        server = self._complete_server()
-        await (self._filed.wait(server) if self._writer is None else self._writer.flush())
-        return server
+        await (self._filed.wait(self._complete_server()) if self._writer is None else self._writer.flush())
+        return self._complete_server()
 
 
 async def _record_newest(writer: SpoolingWriter | None) -> None:
