@@ -6,12 +6,15 @@ rises with each set that differs from the one before. A process reads the number
     the definitions are those of the log    it leads with them, and the number stays
     no other deployment was made since      the process was started by hand with newer definitions: they count from now
     another one was made meanwhile          its own definitions are older: it leads with those of the log
+
+A process that is started with the definitions of an earlier deployment is a rollback or an old process that was started
+late: nobody can tell. Its definitions count when it takes over, and a warning says so.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 
 import msgspec
@@ -45,11 +48,35 @@ def digest_of(jobs: Iterable[RegisteredJob]) -> str:
     return digest.hexdigest()
 
 
+async def decide(
+    store: Store, now: datetime, seen: int | None, defined: list[RegisteredJob], states: Iterable[JobState]
+) -> tuple[DeploymentMark, list[RegisteredJob] | None]:
+    """Return what `decide_deployment` says about the deployment in a log; warn where an earlier one is back."""
+    logged = await read_deployment(store, now)
+    mark, jobs = decide_deployment(logged, seen, defined, states)
+    if seen is not None and mark.number > logged.number:  # it followed a kernel with other definitions before
+        earlier = await _newest_led(store, now, lambda led: led.digest == mark.digest)
+        if earlier is not None:
+            log.warning(
+                "definitions of an earlier deployment are in force again: if that is not a rollback, start the "
+                "processes with the newer ones again",
+                deployment=mark.number,
+                same_as=earlier.deployment,
+                replaced=logged.number,
+            )
+    return mark, jobs
+
+
 async def read_deployment(store: Store, now: datetime) -> DeploymentMark:
     """Return the deployment that is in force in a log."""
+    led = await _newest_led(store, now, lambda _: True)
+    return DeploymentMark(led.deployment, led.digest) if led is not None else DeploymentMark()
+
+
+async def _newest_led(store: Store, now: datetime, wanted: Callable[[KernelLed], bool]) -> KernelLed | None:
     soon = now + timedelta(hours=1)  # also where the clock was set back a little
-    led = await newest_kernel_fact(store, soon, lambda fact: isinstance(fact, KernelLed))
-    return DeploymentMark(led.deployment, led.digest) if isinstance(led, KernelLed) else DeploymentMark()
+    found = await newest_kernel_fact(store, soon, lambda fact: isinstance(fact, KernelLed) and wanted(fact))
+    return found if isinstance(found, KernelLed) else None
 
 
 def next_mark(logged: DeploymentMark, digest: str) -> DeploymentMark:
@@ -68,7 +95,11 @@ def decide_deployment(
     own = digest_of(defined)
     if seen is None or logged.number <= seen or logged.digest == own:
         return next_mark(logged, own), None
-    log.warning("the definitions of the log are newer than those of this process: they stay", deployment=logged.number)
+    log.warning(
+        "another deployment was made since this process was started: its definitions stay, and those of this process "
+        "count when it is started again",
+        deployment=logged.number,
+    )
     return logged, _jobs_of_log(states, defined)
 
 

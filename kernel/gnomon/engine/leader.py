@@ -25,7 +25,7 @@ from gnomon.engine.attachment_commands import AttachmentCommands
 from gnomon.engine.backfills import Backfills
 from gnomon.engine.body_orders import BodyOrders
 from gnomon.engine.dependencies import Dependencies
-from gnomon.engine.deployments import decide_deployment, read_deployment
+from gnomon.engine.deployments import decide
 from gnomon.engine.finished_jobs import FinishedJobs
 from gnomon.engine.fire_sampler import FireSampler
 from gnomon.engine.garbage_collection import collect_after_start, garbage_collection_paused
@@ -314,9 +314,8 @@ class Leader(KernelQueries, OperatorCommands, AttachmentCommands, StepDown):
 
     async def _deploy(self) -> None:
         """Decide whether the definitions of this process count, or those of a newer deployment in the log."""
-        logged = await read_deployment(self._store, self.clock.now())
         seen, states = self.seen_deployment, self._journal.jobs.values()
-        self._deployment, jobs = decide_deployment(logged, seen, self.defined_jobs, states)
+        self._deployment, jobs = await decide(self._store, self.clock.now(), seen, self.defined_jobs, states)
         if jobs is not None:
             self._jobs.replace_defined(jobs)
         self._facts.led("start" if seen is None else "take_over", self._deployment)
