@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from gnomon.cli.access.deployment_status import DeploymentStatus, KernelStatus
 
 
+SHOWN_LAG_S = 1.0
+"""Age of the events that a process has not read at its last report, from which on its lag is shown."""
+
+
 @click.command("status")
 @config_option
 @json_option
@@ -69,5 +73,6 @@ def _follows(kernel: KernelStatus, zone: tzinfo) -> str:
 
     if kernel.role != "follower" or kernel.seen is None:
         return ""
-    behind = f", {kernel.lag:,} events behind" if kernel.lag else ""
+    is_behind = bool(kernel.lag and kernel.lag_s and kernel.lag_s >= SHOWN_LAG_S)
+    behind = f", {kernel.lag:,} {'event' if kernel.lag == 1 else 'events'} behind" if is_behind else ""
     return f"{behind}, last seen {moment(kernel.seen, zone, seconds=True)}"

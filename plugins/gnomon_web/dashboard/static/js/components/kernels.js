@@ -14,6 +14,7 @@ import { icon } from './icons.js';
 
 const READ_KERNELS_MS = 5000;
 const SILENT_AFTER_MS = 20_000; // a process that follows reports every 15 s
+const SHOWN_LAG_S = 1; // between two looks at the log there are always some
 const LATE_AFTER_S = 5;
 
 /** What a change of role shows first: the events of kernels, and the component that a follower has. */
@@ -52,6 +53,6 @@ function kernelItem(kernel, now) {
       h('small', { class: 'faint' }, t('kernels.since'), ' ', moment(since), ' · ', t(silent ? 'kernels.silent' : 'kernels.seen'), ' ', moment(seen, relative)),
       problem && h('small', null, clean(problem)),
     ]),
-    role === 'follower' ? h('span', { class: 'num faint' }, t('system.lag', { n: number(lag) })) : null,
+    role === 'follower' ? h('span', { class: 'num faint' }, t('system.lag', { n: number(lag_s < SHOWN_LAG_S ? 0 : lag) })) : null,
   ]);
 }
