@@ -55,7 +55,7 @@ from gnomon.plugins.contributions import contributed_jobs, contributed_store
 from gnomon.plugins.plugin_set import PluginSet, as_plugin_set
 from gnomon.ports import Clock, Store
 from gnomon.stores.memory import MemoryStore
-from gnomon.tasks import end, protected
+from gnomon.tasks import end, protected, stop_tasks
 
 log = get_logger("gnomon.kernel")
 
@@ -63,6 +63,8 @@ FIRST_RETRY_S, RETRY_S = 0.1, 5.0
 """Seconds until a kernel that could not start to lead tries again: the first ones where the store was unavailable."""
 NO_LOG_LIMIT_S, NO_LOG_RETRY_S = 10.0, 0.1
 """Seconds that a follower waits for a log that its leader is about to create, and between two looks."""
+KEEPER_STOP_S = 60.0
+"""Seconds that a change of role may take to end, when the kernel stops meanwhile."""
 PLUGIN_STOP_S = 10.0
 """Seconds in which the plugins of a follower that stops may leave, together."""
 
@@ -182,8 +184,7 @@ class Kernel(LeaderCalls):
         if self.loop is None:  # in a child that was forked from the process of the kernel
             return
         if self._keeper is not None:
-            end(self._keeper)
-            await asyncio.wait((self._keeper,))
+            await stop_tasks((self._keeper,), again_s=KEEPER_STOP_S)
         try:
             if isinstance(self.part, Leader):
                 self.part.is_last = True

@@ -14,7 +14,7 @@ import contextvars
 import functools
 import signal
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from contextvars import ContextVar
 from types import CodeType, FrameType
 from typing import Any, TypeVar
@@ -24,6 +24,9 @@ from gnomon.logs import get_logger
 log = get_logger("gnomon.tasks")
 
 T = TypeVar("T")
+
+CANCEL_AGAIN_S = 0.5
+"""Seconds after which a task that has not ended is cancelled again."""
 
 running: ContextVar[Any] = ContextVar("gnomon_current")
 """The context of the run whose code is being executed. Its tasks, callbacks and threads inherit it. None, or no value,
@@ -101,6 +104,19 @@ def end(task: asyncio.Task[Any]) -> None:
         task.end()
     else:
         task.cancel()
+
+
+async def stop_tasks(tasks: Iterable[asyncio.Task[Any]], again_s: float = CANCEL_AGAIN_S) -> None:
+    """Cancel tasks of the kernel, whatever code this is called from, and wait until they have ended.
+
+    One that has not ended after `again_s` is cancelled again, because drivers sometimes swallow a cancellation: pymongo
+    does so while it selects a server. A task whose clean-up takes longer needs a larger value.
+    """
+    left = {task for task in tasks if not task.done()}
+    while left:
+        for task in left:
+            end(task)
+        _, left = await asyncio.wait(left, timeout=again_s)
 
 
 def outside_runs() -> contextvars.Context:

@@ -21,7 +21,7 @@ from gnomon.domain.orders import Answer, Order
 from gnomon.errors import GnomonError, StoreError
 from gnomon.logs import get_logger
 from gnomon.orders.order_errors import written_error
-from gnomon.tasks import end, protected
+from gnomon.tasks import end, protected, stop_tasks
 from gnomon_mongo import order_documents, schema
 from gnomon_mongo.change_feed import ChangeFeed
 from gnomon_mongo.drivers import Document
@@ -113,10 +113,7 @@ class OrderReceiver:
 
     async def close(self) -> None:
         """Cancel what is in work, and record that it gets no answer."""
-        in_work = list(self._in_work.values())
-        for work in in_work:
-            end(work)
-        await asyncio.gather(*in_work, return_exceptions=True)
+        await stop_tasks(list(self._in_work.values()))
         with suppress(StoreError, TimeoutError):  # then the next leader does
             async with asyncio.timeout(LEAVE_LIMIT_S):
                 while self._answers:

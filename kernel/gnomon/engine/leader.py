@@ -74,7 +74,7 @@ from gnomon.runners.process import ProcessRunner
 from gnomon.runners.thread import ThreadRunner
 from gnomon.scheduling.catch_up import Absence
 from gnomon.stores.log_identity import identify_log
-from gnomon.tasks import TaskSet, end, protected, running
+from gnomon.tasks import TaskSet, end, protected, running, stop_tasks
 
 log = get_logger("gnomon.kernel")
 
@@ -394,6 +394,4 @@ class Leader(KernelQueries, OperatorCommands, AttachmentCommands, StepDown):
 
     async def _stop_components(self) -> None:
         self._is_stopping = True
-        for task in self._components:
-            end(task)
-        await asyncio.gather(*self._components, return_exceptions=True)
+        await stop_tasks(self._components)

@@ -37,7 +37,7 @@ from gnomon.plugins.plugin_set import Plugin, PluginSet
 from gnomon.ports import OrderChannel, Store
 from gnomon.safe_text import safe_repr
 from gnomon.stores.log_identity import read_log_id
-from gnomon.tasks import end, protected
+from gnomon.tasks import protected, stop_tasks
 from gnomon.text import is_writable
 
 log = get_logger("gnomon.following")
@@ -121,11 +121,8 @@ class Follower(PassedOrders):
         """Stop reading, and close the log; its plugins go on. A process that `leaves` reports that."""
         if leaves:
             await self._reports.leave()
-        for task in self._tasks:
-            end(task)
-        if self._tasks:
-            await asyncio.wait(self._tasks)
-            self._tasks = []
+        await stop_tasks(self._tasks)
+        self._tasks = []
         self.loop = None
         self._tail.close()
         await self._store.close()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from gnomon import (
 from gnomon.engine.leader import Leader
 from gnomon.errors import ForeignJobError, JobExistsError, NoLogError, StoreUnavailableError
 from gnomon.following.follower import Follower
+from gnomon.following.log_tail import LogTail
 from gnomon_sqlite.store import SqliteStore
 from leading_process import PATIENCE, LeadingProcess, until
 
@@ -237,6 +238,22 @@ async def test_a_store_that_is_unavailable_for_a_moment_does_not_put_off_the_nex
 
     async with follower_of(tmp_path) as kernel:
         monkeypatch.setattr(Leader, "start", starting)
+        await asyncio.to_thread(leader.kill)
+        await until(lambda: has_role(kernel, "leader"))
+
+
+async def test_a_tail_that_swallows_a_cancellation_does_not_put_off_the_next_leader(
+    leader: LeadingProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = LogTail.run
+
+    async def deaf(self: LogTail) -> None:
+        with suppress(asyncio.CancelledError):
+            await run(self)
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(LogTail, "run", deaf)
+    async with follower_of(tmp_path) as kernel:
         await asyncio.to_thread(leader.kill)
         await until(lambda: has_role(kernel, "leader"))
 
