@@ -1,16 +1,20 @@
-"""Two kernels on one SQLite log: what a follower costs, how far its viewers lag, and how fast it takes over.
+"""Two kernels on one log: what a follower costs, how far its viewers lag, and how fast it takes over.
 
-    python bench/followers.py [--seconds S] [--rate RUNS_PER_SECOND] [--viewers N] [--rounds N]
+    python bench/followers.py [--seconds S] [--rate RUNS_PER_SECOND] [--viewers N] [--singles N]
+                              [--rounds N] [--mongo 0]
 
-The leader and the follower are processes with the same jobs and a web server each. First both are idle, and their CPU
-time is measured. Then the leader runs RATE runs per second, each of which writes 3 events, and N viewers of each web
-server measure the age of the oldest event in each frame: the leader's viewers are the other side. Then the leader is
-killed, or stopped in order, in turns, and the time until the follower leads is measured. A round is two of these.
-Prints one JSON line and one sentence.
+The leader and the follower are processes with the same jobs and a web server each, on a log in a SQLite file, and then
+on one in MongoDB: the server of $GNOMON_TEST_MONGODB_URI, else the daemon that the tests use. First both are idle, and
+their CPU time and the follower's requests to MongoDB are counted. Then the follower gives the leader single orders, and
+viewers of each web server measure the age of the events of single runs, all of them after a pause. Then the leader runs
+RATE runs per second, each of which writes 3 events, and the viewers measure the age of the oldest event in each frame:
+the leader's viewers are the other side. Then the leader is killed, or stopped in order, in turns, and the time until
+the follower leads is measured. A round is two of these. Prints one JSON line and one sentence, with the aims.
 """
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import json
 import logging
@@ -18,30 +22,81 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import structlog
+from pymongo import monitoring
 
 from fanout import Viewer, connect, send
 from gnomon import Duration, Job, Kernel
 from gnomon.hookspecs import hookimpl
+from gnomon.ports import Store
+from gnomon_mongo import MongoStore
+from gnomon_mongo.drivers import Client, Driver
 from gnomon_sqlite import SqliteStore
 from gnomon_web import WebPlugin
 from measure import arguments, median, percentile, report, short
+from mongo_append import find_server, server
 
 JOBS = 20
-WARM_UP_S = 2.0
-
-
-async def body() -> None:
-    """Return at once."""
+WARM_UP_S, PAUSE_S = 2.0, 1.0
+AIMS: dict[str, float] = {
+    "follower_idle_cpu_percent": 1.0,
+    "follower_lag_p99_ms": 300,
+    "follower_lag_after_pause_max_ms": 300,
+    "after_sigkill_max_s": 1.0,
+    "after_stop_max_s": 0.3,
+}
+"""The most that each of these may be. On MongoDB the follower knows at once that a leader of its own machine is dead;
+elsewhere it leads within the lease and 1 s."""
 
 
 # --- a kernel ---
+
+
+class Requests(monitoring.CommandListener):
+    """Counts the requests to MongoDB."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def started(self, event: monitoring.CommandStartedEvent) -> None:  # noqa: ARG002 - the driver passes it
+        """Count one."""
+        self.count += 1
+
+    def succeeded(self, event: monitoring.CommandSucceededEvent) -> None:
+        """Do nothing."""
+
+    def failed(self, event: monitoring.CommandFailedEvent) -> None:
+        """Do nothing."""
+
+
+class CountedDriver(Driver):
+    """A driver whose requests are counted, those of change streams, too."""
+
+    def __init__(self, requests: Requests, name: Any = "motor") -> None:
+        super().__init__(name)
+        self._requests = requests
+
+    def connect(self, uri: str, **options: Any) -> Client:
+        """Return a client that counts."""
+        return super().connect(uri, event_listeners=[self._requests], **options)
+
+    def waiting(self) -> Driver:
+        """Return another one."""
+        return CountedDriver(self._requests, "pymongo")
+
+
+def store_at(place: str, requests: Requests) -> Store:
+    """Return the store of a log: a file, or the URI of a database."""
+    if not place.startswith("mongodb"):
+        return SqliteStore(place, synchronous="NORMAL")
+    spool = Path(tempfile.mkdtemp()) / "spool.db"
+    return MongoStore(place, "bench_followers", driver=CountedDriver(requests), spool=spool)
 
 
 class Leading:
@@ -55,19 +110,30 @@ class Leading:
         yield
 
 
-async def serve(path: str) -> None:
+async def serve(place: str) -> None:
     """Run a kernel, and do what the lines of the standard input say until it ends."""
     web = WebPlugin(WebPlugin.Config(port=0, max_connections=500))
-    store = SqliteStore(path, synchronous="NORMAL")
-    async with Kernel(role="auto", store=store, plugins=[web, Leading()], drain=timedelta(0)) as kernel:
+    requests = Requests()
+    store = store_at(place, requests)
+    single = Job(id="single", func="time:time", every=timedelta(days=1))
+    plugins = [web, Leading()]
+    async with Kernel(role="auto", store=store, plugins=plugins, jobs=[single], drain=timedelta(0)) as kernel:
         send(url=web.url)
         while line := await asyncio.to_thread(sys.stdin.readline):
             match line.split():
                 case ["cpu"]:
-                    send(cpu_s=time.process_time(), role=kernel.health().role)
-                case ["run", rate]:
-                    await run_jobs(kernel, float(rate))
+                    send(cpu_s=time.process_time(), requests=requests.count)
+                case ["order", count]:
+                    send(order_s=[await order(kernel) for _ in range(int(count))])
+                case ["single", count]:
+                    for _ in range(int(count)):
+                        await asyncio.sleep(PAUSE_S)
+                        await kernel.wait((await kernel.trigger("single")).execution.id)
                     send(position=kernel.health().position)
+                case ["run", rate]:
+                    begun = kernel.health().position
+                    await run_jobs(kernel, float(rate))
+                    send(begun=begun)
                 case ["rest"]:
                     for number in range(JOBS):
                         await kernel.remove_job(f"job-{number}")
@@ -76,6 +142,14 @@ async def serve(path: str) -> None:
                     send(position=kernel.health().position)
         began = time.time()
     send(stopped=time.time(), took_s=time.time() - began)
+
+
+async def order(kernel: Kernel) -> float:
+    """Return the seconds until an order is answered, after a pause."""
+    await asyncio.sleep(PAUSE_S)
+    begun = time.perf_counter()
+    await kernel.pause("single")
+    return time.perf_counter() - begun
 
 
 async def run_jobs(kernel: Kernel, rate: float) -> None:
@@ -152,15 +226,15 @@ class Child:
 class Pair:
     """The leader and the follower, which is started again after each change."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self.leader = Child("serve", path)
+    def __init__(self, place: str) -> None:
+        self._place = place
+        self.leader = Child("serve", place)
         self.leader.receive("leads")
         self.leader_url = self.leader.receive("url")["url"]
         self._follow()
 
     def _follow(self) -> None:
-        self.follower = Child("serve", self._path)
+        self.follower = Child("serve", self._place)
         self.follower_url = self.follower.receive("url")["url"]
 
     def change(self, end: Callable[[], float]) -> float:
@@ -177,64 +251,95 @@ class Pair:
             child.kill()
 
 
-def idle_cost(pair: Pair, seconds: float) -> tuple[float, float]:
-    """Return the share of a core that the leader and the follower use without work, in percent."""
+def idle_cost(pair: Pair, seconds: float) -> dict[str, float]:
+    """Return the share of a core that each uses without work, in percent, and the follower's requests in a minute."""
     time.sleep(WARM_UP_S)
-    both, before = (pair.leader, pair.follower), []
+    both, counts = {"leader": pair.leader, "follower": pair.follower}, []
     for wait in (seconds, 0.0):
-        for child in both:
+        for child in both.values():
             child.say("cpu")
-        before.append([child.receive("cpu_s")["cpu_s"] for child in both])
+        counts.append({name: child.receive("cpu_s") for name, child in both.items()})
         time.sleep(wait)
-    leader, follower = (short((after - first) / seconds * 100) for first, after in zip(*before, strict=True))
-    return leader, follower
+    before, after = counts
+    cpu = {name: (after[name]["cpu_s"] - before[name]["cpu_s"]) / seconds * 100 for name in both}
+    requests = (after["follower"]["requests"] - before["follower"]["requests"]) / seconds * 60
+    found = {f"{name}_idle_cpu_percent": short(percent) for name, percent in cpu.items()}
+    return found | {"follower_idle_requests_per_minute": short(requests)}
 
 
-def lags(pair: Pair, rate: float, viewers: int, seconds: float) -> list[dict[str, Any]]:
-    """Return what the viewers of the leader and of the follower have measured."""
-    watchers = [Child("watch", url, viewers) for url in (pair.leader_url, pair.follower_url)]
+def order_times(pair: Pair, count: int) -> dict[str, float]:
+    """Return how long an order of the follower takes."""
+    pair.follower.say(f"order {count}")
+    times = sorted(pair.follower.receive("order_s")["order_s"])
+    return {
+        "order_p50_ms": short(percentile(times, 50) * 1000),
+        "order_max_ms": short(times[-1] * 1000),
+    }
+
+
+@contextmanager
+def watching(pair: Pair, viewers: int) -> Iterator[dict[str, Child]]:
+    """Provide the viewers of both, which are connected."""
+    urls = {"leader": pair.leader_url, "follower": pair.follower_url}
+    watchers = {name: Child("watch", url, viewers) for name, url in urls.items()}
     try:
-        for watcher in watchers:
+        for watcher in watchers.values():
             watcher.receive("ready")
+        yield watchers
+    finally:
+        for watcher in watchers.values():
+            watcher.kill()
+
+
+def seen_by(watchers: dict[str, Child], head: int) -> dict[str, dict[str, Any]]:
+    """Return what the viewers have measured when they have received everything up to this position."""
+    for watcher in watchers.values():
+        watcher.say(head)
+    found = {name: watcher.receive("delays") for name, watcher in watchers.items()}
+    return {name: one | {"delays": sorted(one["delays"])} for name, one in found.items()}
+
+
+def single_lags(pair: Pair, count: int) -> dict[str, float]:
+    """Return the lags of the events of runs that begin after a pause."""
+    with watching(pair, 1) as watchers:
+        for watcher in watchers.values():
+            watcher.say()
+        pair.leader.say(f"single {count}")
+        found = seen_by(watchers, pair.leader.receive("position")["position"])
+    return {
+        "follower_lag_after_pause_p50_ms": short(percentile(found["follower"]["delays"], 50) * 1000),
+        "follower_lag_after_pause_max_ms": short(found["follower"]["delays"][-1] * 1000),
+        "leader_lag_after_pause_max_ms": short(found["leader"]["delays"][-1] * 1000),
+    }
+
+
+def lags(pair: Pair, rate: float, viewers: int, seconds: float) -> dict[str, float]:
+    """Return the lags while many runs write events."""
+    with watching(pair, viewers) as watchers:
         pair.leader.say(f"run {rate}")
-        begun = pair.leader.receive("position")["position"]
+        begun = pair.leader.receive("begun")["begun"]
         time.sleep(WARM_UP_S)
-        for watcher in watchers:
+        for watcher in watchers.values():
             watcher.say()
         time.sleep(seconds)
         pair.leader.say("rest")
         head = pair.leader.receive("position")["position"]
-        for watcher in watchers:
-            watcher.say(head)
-        found = [watcher.receive("delays") for watcher in watchers]
-    finally:
-        for watcher in watchers:
-            watcher.kill()
-    return [one | {"events": head - begun, "delays": sorted(one["delays"])} for one in found]
+        found = seen_by(watchers, head)
+    figures = {
+        f"{name}_lag_p{percent}_ms": short(percentile(one["delays"], percent) * 1000)
+        for name, one in found.items()
+        for percent in (50, 99)
+    }
+    return {"events": head - begun, "complete": found["follower"]["complete"]} | figures
 
 
-def measure(seconds: float, rate: float, viewers: int, rounds: int, path: Path) -> dict[str, Any]:
-    """Measure once."""
-    pair = Pair(path)
-    try:
-        leader_idle, follower_idle = idle_cost(pair, seconds)
-        of_leader, of_follower = lags(pair, rate, viewers, seconds)
-        killed, stopped = [], []
-        for _ in range(rounds):
-            killed.append({"s": pair.change(pair.leader.kill)})
-            stopped.append({"s": pair.change(lambda: float(pair.leader.stop()["stopped"]))})
-    finally:
-        pair.end()
+def take_over_times(pair: Pair, rounds: int) -> dict[str, float]:
+    """Return how long after the end of the leader the follower leads."""
+    killed, stopped = [], []
+    for _ in range(rounds):
+        killed.append({"s": pair.change(pair.leader.kill)})
+        stopped.append({"s": pair.change(lambda: float(pair.leader.stop()["stopped"]))})
     return {
-        "rate": rate,
-        "follower_idle_cpu_percent": follower_idle,
-        "leader_idle_cpu_percent": leader_idle,
-        "events": of_follower["events"],
-        "complete": of_follower["complete"],
-        "follower_lag_p50_ms": short(percentile(of_follower["delays"], 50) * 1000),
-        "follower_lag_p99_ms": short(percentile(of_follower["delays"], 99) * 1000),
-        "leader_lag_p50_ms": short(percentile(of_leader["delays"], 50) * 1000),
-        "leader_lag_p99_ms": short(percentile(of_leader["delays"], 99) * 1000),
         "after_sigkill_median_s": median(killed, "s"),
         "after_sigkill_max_s": short(max(one["s"] for one in killed)),
         "after_stop_median_s": median(stopped, "s"),
@@ -242,30 +347,65 @@ def measure(seconds: float, rate: float, viewers: int, rounds: int, path: Path) 
     }
 
 
+def measure(place: str, sizes: argparse.Namespace) -> dict[str, float]:
+    """Measure once."""
+    pair = Pair(place)
+    try:
+        return (
+            idle_cost(pair, sizes.seconds)
+            | order_times(pair, sizes.singles)
+            | single_lags(pair, sizes.singles)
+            | lags(pair, sizes.rate, sizes.viewers, sizes.seconds)
+            | take_over_times(pair, sizes.rounds)
+        )
+    finally:
+        pair.end()
+
+
+def sentence(found: dict[str, dict[str, float]], rate: float) -> str:
+    """Return the figures in words, with the aims."""
+
+    def each(unit: str, name: str, most: str = "") -> str:
+        values = [
+            f"{store} {figures[name]} {unit}" + (f" (at most {figures[most]})" if most else "")
+            for store, figures in found.items()
+        ]
+        aim = AIMS.get(most or name)
+        return ", ".join(values) + (f" [aim: {aim:g} {unit}]" if aim is not None else "")
+
+    lag = "follower_lag_after_pause"
+    return "; ".join(
+        (
+            f"CPU of an idle follower: {each('%', 'follower_idle_cpu_percent')}",
+            f"of an idle leader: {each('%', 'leader_idle_cpu_percent')}",
+            f"requests of an idle follower: {each('a minute', 'follower_idle_requests_per_minute')}",
+            f"lag of a follower's viewers after a pause: {each('ms', f'{lag}_p50_ms', f'{lag}_max_ms')}",
+            f"p99 at {rate:g} runs/s: {each('ms', 'follower_lag_p99_ms')}",
+            f"of the leader's viewers: {each('ms', 'leader_lag_p99_ms')}",
+            f"a follower's order after a pause: {each('ms', 'order_p50_ms', 'order_max_ms')}",
+            f"it leads after a SIGKILL of the leader: {each('s', 'after_sigkill_median_s', 'after_sigkill_max_s')}",
+            f"after a stop: {each('s', 'after_stop_median_s', 'after_stop_max_s')}.",
+        )
+    )
+
+
 def main() -> None:
     """Measure, or run as one of the child processes."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     match sys.argv[1:]:
-        case ["serve", path]:
-            asyncio.run(serve(path))
+        case ["serve", place]:
+            asyncio.run(serve(place))
         case ["watch", url, viewers]:
             asyncio.run(watch(url, int(viewers)))
         case _:
-            sizes = arguments(__doc__ or "", seconds=10, rate=200, viewers=5, rounds=5)
+            sizes = arguments(__doc__ or "", seconds=10, rate=200, viewers=5, singles=20, rounds=5, mongo=1)
+            found: dict[str, dict[str, float]] = {}
             with tempfile.TemporaryDirectory() as folder:
-                log = Path(folder) / "gnomon.db"
-                found = measure(sizes.seconds, sizes.rate, sizes.viewers, sizes.rounds, log)
-            report(
-                "followers",
-                f"An idle follower uses {found['follower_idle_cpu_percent']} % of a core (the leader "
-                f"{found['leader_idle_cpu_percent']} %); at {found['rate']} runs/s its viewers lag by "
-                f"{found['follower_lag_p50_ms']} ms (p99 {found['follower_lag_p99_ms']} ms), those of the leader by "
-                f"{found['leader_lag_p50_ms']} ms (p99 {found['leader_lag_p99_ms']} ms); it leads "
-                f"{found['after_sigkill_median_s']} s after a SIGKILL of the leader (at most "
-                f"{found['after_sigkill_max_s']} s), and {found['after_stop_median_s']} s after a stop (at most "
-                f"{found['after_stop_max_s']} s).",
-                **found,
-            )
+                found["SQLite"] = measure(f"{folder}/gnomon.db", sizes)
+            if sizes.mongo and (program := find_server()) is not None:
+                with server(program) as uri:
+                    found["MongoDB"] = measure(uri, sizes)
+            report("followers", sentence(found, sizes.rate), rate=sizes.rate, aims=AIMS, **found)
 
 
 if __name__ == "__main__":

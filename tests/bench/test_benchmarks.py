@@ -21,7 +21,7 @@ PROGRAMS = {
     "pages": "--executions 400",
     "many_jobs": "--jobs 20 --seconds 0",
     "imports": "--times 1",
-    "followers": "--seconds 1 --rate 20 --viewers 1 --rounds 1",
+    "followers": "--seconds 1 --rate 20 --viewers 1 --singles 2 --rounds 1 --mongo 0",
     "work_queue": "--tasks 20 --callers 4 --pairs 1",
 }
 
