@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from fault_runs import IS_LONG
+
 BENCH = Path(__file__).parents[2] / "bench"
 PROGRAMS = {
     "burst": "--jobs 20 --pairs 1",
@@ -26,9 +28,23 @@ PROGRAMS = {
 }
 
 
+LONG = {"followers": "--seconds 1 --rate 20 --viewers 1 --singles 2 --rounds 1"}
+"""The same with MongoDB, which takes half a minute more."""
+
+
+@pytest.mark.skipif(not IS_LONG, reason="takes a minute")
+@pytest.mark.parametrize("program", LONG)
+def test_a_long_benchmark_prints_one_json_line_and_one_sentence(program: str) -> None:
+    check(program, LONG[program])
+
+
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_a_benchmark_prints_one_json_line_and_one_sentence(program: str) -> None:
-    command = [sys.executable, str(BENCH / f"{program}.py"), *PROGRAMS[program].split()]
+    check(program, PROGRAMS[program])
+
+
+def check(program: str, options: str) -> None:
+    command = [sys.executable, str(BENCH / f"{program}.py"), *options.split()]
 
     done = subprocess.run(command, capture_output=True, text=True, check=False)
 

@@ -4,6 +4,9 @@
          ▲                                                            │
          └──────────── the loop answers again: the length is known ◄──┘
 
+A loop of asyncio that waits for events is recognized by its stack, and not pinged: each ping wakes it up, and ten a
+second took a third of the CPU time of an idle kernel. A loop of another kind is always pinged.
+
 Time in which the whole process did not run (suspended, stopped, starved by other processes) is not counted: the
 watchdog's own wake-ups are late then too, and the process has used no CPU time. Such a pause is a fact in the log.
 
@@ -15,11 +18,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import selectors
 import sys
 import threading
 import time
 import traceback
 from datetime import UTC, datetime, timedelta
+from types import CodeType
 from typing import Any, Literal, Protocol
 
 import msgspec
@@ -37,6 +42,24 @@ STACK_FRAMES = 12
 """Innermost frames that are logged."""
 REMEMBERED_S = 60.0
 """How long health names a stall that has ended."""
+
+
+_SELECT: CodeType = selectors.DefaultSelector.select.__code__
+_RUN_ONCE: CodeType = asyncio.BaseEventLoop._run_once.__code__  # type: ignore[attr-defined]  # noqa: SLF001 - the stack has it
+
+
+def is_waiting(loop_thread: int) -> bool:
+    """Return whether the event loop of a thread waits for events, as far as its stack shows that.
+
+    Code that blocks the loop may wait for events, too, in a loop of its own: then the stack has two.
+    """
+    frame = sys._current_frames().get(loop_thread)  # noqa: SLF001 - there is no other way
+    if frame is None or frame.f_code is not _SELECT or frame.f_back is None or frame.f_back.f_code is not _RUN_ONCE:
+        return False
+    outer = frame.f_back.f_back
+    while outer is not None and outer.f_code is not _RUN_ONCE:
+        outer = outer.f_back
+    return outer is None
 
 
 class Stall(msgspec.Struct):
@@ -174,6 +197,8 @@ class LoopWatchdog:
         with contextlib.suppress(RuntimeError):  # the loop is closed
             while not self._stop.wait(tick_s):
                 self.pauses.look()
+                if is_waiting(self._loop_thread):
+                    continue
                 self._answered.clear()
                 self._loop.call_soon_threadsafe(self._answered.set)
                 self._wait_for_answer(tick_s)

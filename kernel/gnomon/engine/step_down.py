@@ -24,6 +24,7 @@ from gnomon.engine.log_queries import on_kernel_loop
 from gnomon.engine.refused_acts import refusable
 from gnomon.errors import StepDownError
 from gnomon.logs import get_logger
+from gnomon.ticks import seconds_to_tick
 
 log = get_logger("gnomon.kernel")
 
@@ -72,7 +73,7 @@ class StepDown(KernelComponents):
         """Return when the kernel was deposed, or has stepped down and its bodies have ended, or `drain` is over."""
         while not self.is_deposed:
             with suppress(TimeoutError):
-                async with asyncio.timeout(DEPOSED_CHECK_S):
+                async with asyncio.timeout(seconds_to_tick(DEPOSED_CHECK_S)):
                     await self._steps_down.wait()
                 await self._supervisor.drain(self.drain.total_seconds())
                 return

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from gnomon.domain.records import StoreHealth
 from gnomon.engine.journal import Journal
 from gnomon.engine.kernel_facts import KernelFacts
 from gnomon.plugins.store_health import health_of
 from gnomon.ports import Clock, Store
 from gnomon.text import length
+from gnomon.ticks import next_tick
 
 CHECK_S = 0.5
 SHORTEST_HOLD_S = 1.0
@@ -30,7 +29,7 @@ class StoreWatch:
     async def run(self) -> None:
         """Check the health of the store until cancelled: a component of the kernel."""
         while True:
-            await asyncio.sleep(CHECK_S)  # real time, because others change the log in real time
+            await next_tick(CHECK_S)  # real time, because others change the log in real time
             health = health_of(self._store)
             if health.state == "lost":
                 await self._journal.lose(health.problem or "the store has lost its log")

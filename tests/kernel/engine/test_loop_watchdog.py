@@ -5,9 +5,12 @@ import re
 import sys
 import threading
 import time
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from structlog.testing import capture_logs
@@ -16,9 +19,10 @@ from gnomon import Duration, Failed, Kernel, KernelHeldUp, LateResult, Missed, S
 from gnomon.analysis.explain import explain
 from gnomon.clock import SystemClock
 from gnomon.domain.events import BLOCKED_LOOP
-from gnomon.engine.loop_watchdog import LoopWatchdog, Stall
+from gnomon.engine.loop_watchdog import LoopWatchdog, Runs, Stall, is_waiting
 from gnomon.jobs.job import Job
 from gnomon.testing import EventList, RecordingStore, make_kernel
+from gnomon.threads import in_thread
 
 LIMIT = timedelta(milliseconds=100)
 
@@ -233,3 +237,98 @@ async def test_a_trigger_that_blocks_the_start_is_named(call: int, during: str) 
     (line,) = [line for line in logs if line["event"] == "the event loop is blocked"]
     assert line["by"] == "the trigger of job 'bad'"
     assert during in line["stack"]
+
+
+# --- a loop that waits is not woken up ---
+
+
+class CountedLooks:
+    """Counts the looks of a watchdog, and what it asks of the loop meanwhile."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        loop = asyncio.get_running_loop()
+        self.looks = self.pings = 0
+        self._done = threading.Event()
+        self._goal = 0
+        self._thread = threading.get_ident()
+        self.watchdog = LoopWatchdog(0.1, cast(Runs, None))
+        call = loop.call_soon_threadsafe
+
+        def counted(callback: Callable[..., Any], *args: Any, **options: Any) -> asyncio.Handle:
+            self.pings += callback == self.watchdog._answered.set
+            return call(callback, *args, **options)
+
+        monkeypatch.setattr(loop, "call_soon_threadsafe", counted)
+        monkeypatch.setattr(self.watchdog.pauses, "look", self._look)
+
+    def _look(self) -> None:
+        self.looks += 1
+        if self.looks >= self._goal:
+            self._done.set()
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        self.watchdog.start()
+        try:
+            yield
+        finally:
+            self.watchdog.stop()
+
+    async def pass_by(self, count: int) -> None:
+        """Wait on the loop, which has nothing else to do, for so many looks."""
+        self._goal, self._done = self.looks + count, threading.Event()
+        await in_thread(lambda: self._done.wait(60), "looks")
+
+
+async def test_a_loop_that_waits_is_not_woken_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    counted = CountedLooks(monkeypatch)
+    with counted.running():
+        await counted.pass_by(60)
+    # The loop is at work only around the wait, when a look may fall.
+    assert counted.pings <= 5
+
+
+async def test_a_loop_that_works_is_pinged_and_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    counted = CountedLooks(monkeypatch)
+    with counted.running():
+        deadline = time.monotonic() + 60
+        while counted.pings < 3 and time.monotonic() < deadline:
+            sum(range(20_000))
+            await asyncio.sleep(0)
+    assert counted.pings >= 3
+    assert counted.watchdog.count == 0
+
+
+@pytest.mark.parametrize("is_nested", [False, True])
+async def test_a_loop_within_code_that_blocks_is_not_taken_for_the_loop_of_the_kernel(is_nested: bool) -> None:
+    thread, found = threading.get_ident(), threading.Event()
+    said: list[bool] = []
+
+    def look() -> None:
+        """Ask while a selector waits, in the one loop or in the inner one."""
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            names = [frame.f_code.co_name for frame, _ in traceback.walk_stack(sys._current_frames()[thread])]
+            if names[0] == "select" and names.count("_run_once") == 1 + is_nested:
+                said.append(is_waiting(thread))
+                break
+            time.sleep(0.001)
+        found.set()
+
+    async def wait() -> None:
+        looker = threading.Thread(target=look)
+        looker.start()
+        while not found.is_set():  # noqa: ASYNC110 - it is set in another thread
+            await asyncio.sleep(0.05)
+        looker.join()
+
+    if is_nested:
+        outer = asyncio.get_running_loop()
+        asyncio._set_running_loop(None)
+        with asyncio.Runner() as runner:
+            runner.run(wait())
+        asyncio._set_running_loop(outer)
+    else:
+        await wait()
+
+    assert said == [not is_nested]
