@@ -329,8 +329,8 @@ class ForkedProcessError(GnomonError):
     def __init__(self, what: str, parent: int, child: int) -> None:
         super().__init__(
             f"{what} runs in process {parent}, and this is process {child}, which was forked from it and has nothing "
-            "of it: make and start a kernel after the fork, for example in gunicorn's hook post_fork, in the lifespan "
-            "of an ASGI application or in the target of a multiprocessing.Process, or ask the running kernel over HTTP"
+            "of it: start kernels after the fork only, such as in gunicorn's hook post_worker_init or the lifespan of "
+            'an ASGI application; start this process by "spawn" of multiprocessing; or ask the kernel over HTTP'
         )
         self.what = what
         self.parent = parent

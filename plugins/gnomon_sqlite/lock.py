@@ -37,6 +37,10 @@ class Holder(msgspec.Struct):
     since: datetime
 
 
+_ADVICE = "stop it first, or use another path; opening read-only works beside it"
+_ADVICE_HERE = 'that is this process: use its kernel, make this one with role="follower", or use another path'
+
+
 class WriterLock:
     """Held by the only process, and the only store in it, that may write.
 
@@ -74,9 +78,11 @@ class WriterLock:
                 self._lock(self.database)
             self._record()
         except BlockingIOError as exc:
-            error = StoreInUseError(self._refusal())
+            finding = self._finding()
             self.release()
-            error.is_here = _is_open_here(self._refused)
+            is_here = _is_open_here(self._refused)  # the file that was opened for the lock does not count any more
+            error = StoreInUseError(f"{finding}: {_ADVICE_HERE if is_here else _ADVICE}")
+            error.is_here = is_here
             raise error from exc
         except BaseException:
             self.release()
@@ -130,14 +136,13 @@ class WriterLock:
         holder = Holder(os.getpid(), socket.gethostname(), datetime.now(UTC).replace(microsecond=0))
         os.pwrite(file, msgspec.json.encode(holder) + b"\n", 0)
 
-    def _refusal(self) -> str:
-        advice = "stop it first, or use another path; opening read-only works beside it"
+    def _finding(self) -> str:
         if (holder := self.recorded_holder()) is not None:
             since = f"{holder.since:%Y-%m-%d %H:%M:%S} UTC"
-            return f"{self.database} is written by process {holder.pid} on {holder.host} since {since}: {advice}"
+            return f"{self.database} is written by process {holder.pid} on {holder.host} since {since}"
         for pid in self._others():
-            return f"{self.database} is held open by process {pid} ({_command(pid)}): {advice}"
-        return f"{self.database} is being opened by another kernel, which has not recorded its process id yet: {advice}"
+            return f"{self.database} is held open by process {pid} ({_command(pid)})"
+        return f"{self.database} is being opened by another kernel, which has not recorded its process id yet"
 
     def _others(self) -> list[int]:
         """Return the other processes that have a file open which could not be locked."""

@@ -358,7 +358,7 @@ assert os.waitpid(pid, 0)[1] == 0
 assert said[0] == "False" and len(said) == 4, said
 expected = f"the kernel runs in process {os.getpid()}, and this is process {pid}, which was forked"
 assert all(expected in one for one in said[1:]), said
-assert "post_fork" in said[1]
+assert "post_worker_init" in said[1]
 print(kernel.wait(kernel.trigger("waits").execution.id).return_value)
 """
     done = run_program(tmp_path, rest)

@@ -32,7 +32,7 @@ def expect_refusal(call, parent):
         said = str(exc)
         assert exc.parent == parent, exc.parent
         assert f"runs in process {parent}, and this is process {os.getpid()}, which was forked from it" in said, said
-        assert "post_fork" in said and "lifespan" in said, said
+        assert "post_worker_init" in said and "lifespan" in said, said
     else:
         raise AssertionError("it was answered")
 

@@ -140,8 +140,9 @@ async def test_the_holder_is_named_whatever_the_lock_file_held_before(tmp_path: 
     (tmp_path / "gnomon.db.lock").write_bytes(b"x" * 1000)
 
     async with SqliteStore(tmp_path / "gnomon.db"):
-        with pytest.raises(StoreInUseError, match=f"process {os.getpid()} on {os.uname().nodename} since "):
+        with pytest.raises(StoreInUseError, match=f"process {os.getpid()} on {os.uname().nodename} since ") as refused:
             await SqliteStore(tmp_path / "gnomon.db").open()
+    assert 'that is this process: use its kernel, make this one with role="follower"' in str(refused.value)
 
 
 @pytest.mark.parametrize(("synchronous", "expected"), [("FULL", 2), ("NORMAL", 1)])
