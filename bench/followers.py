@@ -51,7 +51,7 @@ AIMS: dict[str, float] = {
     "after_sigkill_max_s": 1.0,
     "after_stop_max_s": 0.3,
 }
-"""The most that each of these may be. On MongoDB the follower knows at once that a leader of its own machine is dead;
+"""The most that each of these may be. On MongoDB the follower knows at once that a leader on the same machine is dead;
 elsewhere it leads within the lease and 1 s."""
 
 
@@ -69,10 +69,10 @@ class Requests(monitoring.CommandListener):
         self.count += 1
 
     def succeeded(self, event: monitoring.CommandSucceededEvent) -> None:
-        """Do nothing."""
+        """Ignore the answer."""
 
     def failed(self, event: monitoring.CommandFailedEvent) -> None:
-        """Do nothing."""
+        """Ignore the answer."""
 
 
 class CountedDriver(Driver):

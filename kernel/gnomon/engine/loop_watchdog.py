@@ -51,7 +51,7 @@ _RUN_ONCE: CodeType = asyncio.BaseEventLoop._run_once.__code__  # type: ignore[a
 def is_waiting(loop_thread: int) -> bool:
     """Return whether the event loop of a thread waits for events, as far as its stack shows that.
 
-    Code that blocks the loop may wait for events, too, in a loop of its own: then the stack has two.
+    Code that blocks the loop may wait for events, too, in a second loop: then the stack has both.
     """
     frame = sys._current_frames().get(loop_thread)  # noqa: SLF001 - there is no other way
     if frame is None or frame.f_code is not _SELECT or frame.f_back is None or frame.f_back.f_code is not _RUN_ONCE:

@@ -75,7 +75,7 @@ async def _identity(request: web.Request, route: Route, access: Access) -> Ident
         try:
             return await authenticator.identify(request, access)
         except StoreUnavailableError:
-            if access == "public":  # what anybody may do, someone whose login cannot be checked may do, too
+            if access == "public":  # what is open to all, a user whose login cannot be checked may do, too
                 return NOBODY
             raise
     identity = await request.app[TICKETS].redeem(request.query[PARAMETER])

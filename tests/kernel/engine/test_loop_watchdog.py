@@ -305,7 +305,7 @@ async def test_a_loop_within_code_that_blocks_is_not_taken_for_the_loop_of_the_k
     said: list[bool] = []
 
     def look() -> None:
-        """Ask while a selector waits, in the one loop or in the inner one."""
+        """Call it while a selector waits, in the one loop or in the inner one."""
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
             names = [frame.f_code.co_name for frame, _ in traceback.walk_stack(sys._current_frames()[thread])]

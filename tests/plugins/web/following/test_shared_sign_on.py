@@ -71,7 +71,7 @@ async def test_a_sign_on_that_begins_at_one_process_ends_at_another(tmp_path: Pa
             flow = dict(browser.cookies)
             done, page = await browser.get(ends, callback)
             reads = [(await browser.get(server, "/scheduler/jobs"))[0] for server in (leader, follower)]
-            browser.cookies = flow  # somebody has copied the address and the cookie
+            browser.cookies = flow  # an attacker has copied the address and the cookie
             again = [await browser.get(server, callback) for server in (leader, follower)]
 
             assert (status, done, page, reads) == (303, 303, "/", [200, 200])
