@@ -25,8 +25,8 @@ def double(number: int = 1) -> int:
     return 2 * number
 
 
-def make(tmp_path: Path) -> Kernel:
-    return Kernel(store=SqliteStore(tmp_path / "log.db"), jobs=[Job(id="double", func=double)])
+def make(tmp_path: Path, role: Any = "auto") -> Kernel:
+    return Kernel(store=SqliteStore(tmp_path / "log.db"), role=role, jobs=[Job(id="double", func=double)])
 
 
 def embedding(kernel: Kernel, prefix: str = "/gnomon", config: Config | None = CONFIG) -> web.Application:
@@ -155,3 +155,23 @@ async def test_without_tokens_other_machines_are_refused(tmp_path: Path, monkeyp
         refused = await client.get("/gnomon/scheduler/jobs")
         assert refused.status == 403
         assert "serves this machine only" in (await refused.json())["detail"]
+
+
+async def test_a_login_counts_in_every_process_in_which_the_server_is_mounted(tmp_path: Path) -> None:
+    async with (
+        TestClient(TestServer(embedding(make(tmp_path, "leader"))), cookie_jar=aiohttp.DummyCookieJar()) as leading,
+        TestClient(TestServer(embedding(make(tmp_path, "follower"))), cookie_jar=aiohttp.DummyCookieJar()) as following,
+    ):
+        for here, there in ((leading, following), (following, leading)):
+            login = await here.post("/gnomon/login", json={"token": SECRET})
+            cookie = {"Cookie": login.headers["Set-Cookie"].partition(";")[0]}
+            origin = {"Origin": f"http://{there.host}:{there.port}"}
+            reads = [(await one.get("/gnomon/scheduler/jobs", headers=cookie)).status for one in (here, there)]
+            socket = await there.ws_connect("/gnomon/ws/events?after=0", headers=cookie | origin)
+            await socket.receive_json()
+            logout = await here.post("/gnomon/logout", headers=cookie | {"Origin": f"http://{here.host}:{here.port}"})
+            after = [(await one.get("/gnomon/scheduler/jobs", headers=cookie)).status for one in (here, there)]
+            async for _ in socket:
+                pass
+
+            assert (reads, logout.status, after, socket.close_code) == ([200, 200], 200, [401, 401], 4401)

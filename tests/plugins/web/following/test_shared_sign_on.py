@@ -23,7 +23,7 @@ from gnomon_web.config import Config
 from web_servers import TOKENS
 
 PUBLIC = "https://gnomon.example"
-LIMIT_S = 90
+LIMIT_S = 240
 
 
 class Browser:
