@@ -79,3 +79,38 @@ async def test_a_standby_leads_when_the_leader_has_ended(
     finally:
         for kernel in kernels:
             kernel.close()
+
+
+async def test_a_leader_steps_down_and_follows(server_uri: str, database: Any, tmp_path: Path) -> None:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GNOMON")}
+    kernels: list[Gnomon] = []
+
+    def start(name: str, *arguments: str) -> Gnomon:
+        folder = tmp_path / name
+        folder.mkdir(exist_ok=True)
+        text = CONFIG.format(uri=server_uri, database=database.name, spool=name)
+        (folder / "gnomon.toml").write_text(text, encoding="utf-8")
+        kernels.append(Gnomon(folder, arguments, environment))
+        return kernels[-1]
+
+    def take_turns() -> None:
+        first = start("first", "run", "--log-format", "json", "--standby")
+        first.wait_for("succeeded", job="tick")
+        second = start("second", "run", "--log-format", "json", "--standby")
+        second.wait_for(FOLLOWS)
+        for leader, follower in ((first, second), (second, first)):
+            asked = start("third", "lead", "--step-down", "--reason", "a new machine")
+            assert asked.ends() == 0, asked.errors
+            leader.wait_for("stepping down", reason="a new machine")
+            follower.wait_for("kernel started")
+            leader.wait_for(FOLLOWS)
+            follower.wait_for("succeeded", job="tick")
+        for kernel in (first, second):
+            kernel.send(signal.SIGTERM)
+            assert kernel.ends() == 0, kernel.errors
+
+    try:
+        await in_thread(take_turns, "standbys")
+    finally:
+        for kernel in kernels:
+            kernel.close()
