@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 
 from bson import ObjectId
@@ -169,7 +170,7 @@ async def execution_after(server: Server, execution_id: str) -> Execution | None
 async def _project(server: Server, after: int) -> int:
     folded = 0
     while events := await queries.read(server, after, PAGE):
-        views = [view for view in [await _view(server, stream, events) for stream in _streams(events)] if view]
+        views = await _views(server, events)
         jobs = await _jobs(server, events)
         batch = WriteBatch(
             executions=[execution_document(view) for view in views], jobs=jobs, actions=action_documents(events)
@@ -188,14 +189,23 @@ def _streams(events: Iterable[Event]) -> list[str]:
     return list(dict.fromkeys(stream for stream in streams if not stream.startswith((JOB_STREAM, KERNEL_STREAM))))
 
 
-async def _view(server: Server, stream: str, events: Sequence[Event]) -> Execution | None:
-    """Fold the new events of a stream into its view; None if there are none."""
-    view = await queries.execution(server, stream)
-    if view is None:
-        history: Sequence[Event] = await queries.stream(server, stream)
-    else:
-        history = [event for event in events if event.stream == stream and event.version > view.version]
-    return _fold(view, history)
+async def _views(server: Server, events: Sequence[Event]) -> list[Execution]:
+    """Fold new events into the views of their streams, which are read at once: a take-over waits for this."""
+    wanted, own_events = set(_streams(events)), defaultdict[str, list[Event]](list)
+    for event in events:
+        if event.stream in wanted:
+            own_events[event.stream].append(event)
+    known = await queries.executions_by_id(server, own_events)
+    folded = []
+    for stream, own_ones in own_events.items():
+        view = known.get(stream)
+        if view is None and own_ones[0].version != 1:
+            history: Sequence[Event] = await queries.stream(server, stream)
+        else:
+            history = [event for event in own_ones if view is None or event.version > view.version]
+        if (found := _fold(view, history)) is not None:
+            folded.append(found)
+    return folded
 
 
 def _fold(view: Execution | None, history: Sequence[Event]) -> Execution | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
@@ -74,6 +74,17 @@ async def execution(server: Server, execution_id: str) -> Execution | None:
     async with server.reading():
         document = await server[schema.EXECUTIONS].find_one({"_id": execution_key(execution_id)})
     return execution_of(document) if document is not None and is_own(schema.EXECUTIONS, document) else None
+
+
+async def executions_by_id(server: Server, ids: Iterable[str]) -> dict[str, Execution]:
+    """Read these executions."""
+    keys = [execution_key(one) for one in ids]
+    found: list[Document] = []
+    for start in range(0, len(keys), IDS_A_QUERY):
+        async with server.reading(LIST_LIMIT_S):
+            part = {"_id": {"$in": keys[start : start + IDS_A_QUERY]}}
+            found += await server[schema.EXECUTIONS].find(part).to_list(None)
+    return {str(document["_id"]): execution_of(document) for document in found if is_own(schema.EXECUTIONS, document)}
 
 
 async def jobs(server: Server, job_ids: Collection[str] | None = None, *, removed: bool = True) -> list[JobState]:
