@@ -110,10 +110,16 @@ class LiveConnections:
         """The number of open WebSockets."""
         return len(self._open)
 
-    def is_other_log(self, log: str | None, after: int) -> bool:
-        """Whether a client cannot resume after a position: its log was another one, or a backup has been restored."""
-        # The log may be ahead of the events that this plugin has received.
-        return log not in {None, self.kernel.log_id} or after > max(self.tail.head, self.kernel.health().position)
+    async def is_other_log(self, log: str | None, after: int) -> bool:
+        """Return whether a client cannot resume after a position: its log is another one, or a backup was restored."""
+        if log not in {None, self.kernel.log_id} or after > LAST_POSITION:
+            return True
+        if after <= max(self.tail.head, self.kernel.health().position):
+            return False
+        # A process that follows may not have read yet what the client has seen at another one.
+        return not await self.kernel.events(after - 1, 1)
 
 
+LAST_POSITION = 2**53
+"""A position that no log reaches, and every store can look for."""
 LIVE_CONNECTIONS = web.AppKey("live_connections", LiveConnections)

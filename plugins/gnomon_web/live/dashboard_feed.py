@@ -110,7 +110,7 @@ class DashboardFeed:
     async def _begin(self, hello: Hello) -> None:
         if hello.after is None or hello.log is None:
             await self._send_snapshot("first")
-        elif self._live.is_other_log(hello.log, hello.after):
+        elif await self._live.is_other_log(hello.log, hello.after):
             await self._send_snapshot("other-log")
         elif self._tail.head - hello.after > MAX_RESUME:
             await self._send_snapshot("gap")

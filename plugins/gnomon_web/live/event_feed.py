@@ -61,7 +61,7 @@ class EventFeed:
 
     async def send(self, websocket: WebSocket) -> None:
         """Send events until the connection ends."""
-        if self._query.after is not None and self._live.is_other_log(self._query.log, self._cursor):
+        if self._query.after is not None and await self._live.is_other_log(self._query.log, self._cursor):
             await self._restart(websocket, "other-log")
         else:
             self._gaps_end = self._tail.head if self._cursor == 0 else 0

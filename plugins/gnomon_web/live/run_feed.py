@@ -68,7 +68,7 @@ class RunFeed:
 
     async def _begin_with_run(self, history: list[Event], after: int | None) -> None:
         self._cursor = max(self._cursor, history[-1].position)  # the history has all events of the run up to here
-        if after is not None and self._live.is_other_log(self._query.log, after):
+        if after is not None and await self._live.is_other_log(self._query.log, after):
             await self._reset()
             after = None
         self._cursor = max(self._cursor, after or 0)
@@ -101,7 +101,7 @@ class RunFeed:
     async def _begin_with_job(self, unfinished: list[str]) -> None:
         after = self._query.after
         if after is not None:
-            if not self._live.is_other_log(self._query.log, after) and self._tail.head - after <= MAX_RESUME:
+            if not await self._live.is_other_log(self._query.log, after) and self._tail.head - after <= MAX_RESUME:
                 self._cursor = after
                 return
             await self._reset()

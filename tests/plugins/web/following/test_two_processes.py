@@ -13,11 +13,13 @@ import aiohttp
 import pytest
 
 from gnomon import Kernel, NoLeaderError, OrderLostError, hookimpl
+from gnomon.following.log_tail import LogTail
 from gnomon_reaper import ReaperPlugin
 from gnomon_sqlite import SqliteStore
 from gnomon_stats import StatsPlugin
 from gnomon_web import WebPlugin
 from gnomon_web.config import Config
+from gnomon_web.live.messages import PROTOCOL
 
 
 class Member:
@@ -155,6 +157,43 @@ async def test_a_viewer_that_moves_to_the_other_process_sees_each_event_once(tmp
             seen += await positions_until(socket, leader.kernel.health().position)
 
         assert seen == [event.position for event in await leader.kernel.events(limit=1_000)]
+
+
+async def test_a_viewer_that_is_ahead_of_the_other_process_loses_nothing_and_is_not_reset(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads, look = asyncio.Event(), LogTail._look
+    reads.set()
+
+    async def look_later(tail: LogTail) -> bool:
+        await reads.wait()
+        return await look(tail)
+
+    monkeypatch.setattr(LogTail, "_look", look_later)
+    async with asyncio.timeout(60), two(tmp_path / "log.db") as (leader, follower):
+        reads.clear()
+        first = (await leader.kernel.trigger("tick")).execution.id
+        await leader.kernel.wait(first)
+        seen = leader.kernel.health().position
+        assert follower.kernel.health().position < seen
+        live = follower.client.ws_connect(follower.web.url + "/ws/live", protocols=[PROTOCOL])
+        async with (
+            follower.socket(f"/ws/events?after={seen}") as events,
+            follower.socket(f"/ws/progress/tick?after={seen}") as progress,
+            live as dashboard,
+        ):
+            await dashboard.send_json({"t": "hello", "after": seen, "log": follower.kernel.log_id})
+            assert await events.receive_json() == {"type": "ready", "seq": seen, "log": follower.kernel.log_id}
+            reads.set()
+            second = (await leader.kernel.trigger("tick")).execution.id
+            await leader.kernel.wait(second)
+            frame = await events.receive_json()
+            assert (frame["type"], frame["events"][0]["position"]) == ("events", seen + 1)
+            frame = await progress.receive_json()
+            assert (frame["type"], frame["execution_id"]) == ("scheduled", second)
+            while (delta := await dashboard.receive_json())["t"] != "delta" or not delta["events"]:
+                assert delta["t"] != "snapshot"
+            assert delta["events"][0]["position"] == seen + 1
 
 
 async def test_a_viewer_sees_each_event_once_when_its_process_comes_to_lead(tmp_path: Path) -> None:
