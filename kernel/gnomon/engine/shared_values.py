@@ -33,7 +33,7 @@ class SharedValues(KernelComponents):
             return await self._replace(name, checkpoint, replaces)
 
     async def _replace(self, name: str, checkpoint: Checkpoint, replaces: int) -> bool:
-        """Save a checkpoint in place of one position; a repeated call that was carried out before is true again."""
+        """Save a checkpoint in place of one position; true also where an equal one is there, as after a repeat."""
         before = health_of(self._store)
         kept = await self._store.checkpoint(name)
         if kept != checkpoint:

@@ -56,6 +56,13 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
     key: str = ""
 
 
+class View(msgspec.Struct, frozen=True):
+    """What the store keeps. The random text of a `change` tells it from the same change by another process."""
+
+    change: str
+    sessions: list[Session]
+
+
 Open = dict[str, Session]
 """Open logins by their ids, in the order in which they began."""
 
@@ -182,10 +189,10 @@ class Sessions:
         ended: Open = {}
 
         def take_out(opened: Open) -> None:
-            ended.clear()
-            ended.update({one.id: one for one in opened.values() if condition(one)} | known)
+            ended.clear()  # it may be the second try
+            ended.update({one.id: one for one in opened.values() if condition(one)})
             for identifier in ended:
-                opened.pop(identifier, None)
+                del opened[identifier]
 
         try:
             await self._save(take_out)
@@ -217,18 +224,17 @@ class Sessions:
         while True:
             kept = await self._kernel.checkpoint(CHECKPOINT) or Checkpoint(0)
             added, missed = dict(self._added), set(self._ended)
-            opened = self._decoded(kept)
-            before = dict(opened)
+            before, now = self._decoded(kept), self._kernel.clock.now()
+            opened = {one.id: one for one in before.values() if one.expires > now}
             for session in added.values():
                 _add(opened, session)
             change(opened)
-            now = self._kernel.clock.now()
-            left = {one.id: one for one in opened.values() if one.id not in missed and one.expires > now}
+            left = {one.id: one for one in opened.values() if one.id not in missed}
             position = kept.position
             if left != before:
                 # Above that of a leader that was deposed, whose order may arrive late: it had read less of the log.
                 position = max(kept.position + 1, self._kernel.health().position)
-                view = msgspec.json.encode(list(left.values()))
+                view = msgspec.json.encode(View(secrets.token_hex(8), list(left.values())))
                 saved = Checkpoint(position, view)
                 if not await self._kernel.save_checkpoint(CHECKPOINT, saved, replaces=kept.position):
                     continue
@@ -257,7 +263,8 @@ class Sessions:
 
     def _decoded(self, checkpoint: Checkpoint) -> Open:
         try:
-            return {one.id: one for one in msgspec.json.decode(checkpoint.view or b"[]", type=list[Session])}
+            view = msgspec.json.decode(checkpoint.view or b"[]", type=View | list[Session])  # once it was a list
+            return {one.id: one for one in (view.sessions if isinstance(view, View) else view)}
         except msgspec.MsgspecError as exc:
             log.warning("the logins before have ended: they cannot be read", problem=str(exc))
             return {}

@@ -6,12 +6,14 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from gnomon import AccessDenied, GnomonError, Kernel, LoggedIn, LoggedOut, NoLeaderError, OrderLostError
 from gnomon.conversion import Secret
+from gnomon_sqlite.store import SqliteStore
 from gnomon_web.auth import access_log as access_log_module
 from gnomon_web.auth.access_log import AccessLog
 from gnomon_web.auth.tokens import Token
@@ -213,3 +215,15 @@ async def test_the_facts_that_are_kept_are_bounded_and_those_of_the_end_are_reco
         assert await recorded(kernel) == ["3", "4", "5", "again"]
     told = [line for line in logged if "facts about access are lost" in line["event"]]
     assert [line.get("facts", line.get("kept")) for line in told] == [3, 3]
+
+
+async def test_what_was_counted_until_the_end_is_recorded_at_the_end(serve: Any, tmp_path: Path) -> None:
+    async with serve(tick, guarded=True, kernel={"store": SqliteStore(tmp_path / "log.db")}) as ask:
+        for _ in range(7):
+            await ask("GET", "/scheduler/jobs", headers=WRONG)
+    store = SqliteStore(tmp_path / "log.db")
+    await store.open(read_only=True)
+    events = await store.read(limit=1_000)
+    await store.close()
+
+    assert sum(event.count for event in events if isinstance(event, AccessDenied)) == 7

@@ -94,6 +94,24 @@ async def test_an_admin_ends_logins_and_their_websockets_in_every_process(start:
         await other.close()
 
 
+async def test_an_end_that_another_process_was_faster_with_is_recorded_once(start: Any) -> None:
+    async with asyncio.timeout(LIMIT_S):
+        leader, follower = await start("leader"), await start("follower")
+        cookie = await leader.log_in("viewer")
+        assert await follower.reads(cookie) == 200
+        (login,) = (await follower.ask("GET", "/sessions", as_="admin"))[1]
+        ends = await asyncio.gather(
+            *(server.ask("DELETE", f"/sessions/{login['id']}", as_="admin") for server in (leader, follower) * 3)
+        )
+        await follower.stop()
+        await leader.stop()
+        again = await start("leader")
+        history = (await again.ask("GET", "/scheduler/history", as_="admin"))[1]["history"]
+
+    assert sorted(status for status, _ in ends) == [200, 404, 404, 404, 404, 404]
+    assert [entry["action"] for entry in history].count("log_out") == 1
+
+
 async def test_a_login_outlives_the_process_that_answered_it(start: Any) -> None:
     async with asyncio.timeout(LIMIT_S):
         first, second, third = await start("auto"), await start("auto"), await start("follower")
