@@ -310,7 +310,9 @@ class Kernel(LeaderCalls):
             try:
                 await self._follow()
             except StoreError as exc:
-                log.warning("the log cannot be read yet", problem=str(exc), next_try_s=NO_LOG_RETRY_S)
+                log_at = log.debug if self._cannot_lead == str(exc) else log.warning  # once for each problem
+                log_at("the log cannot be read yet", problem=str(exc), next_try_s=NO_LOG_RETRY_S)
+                self._cannot_lead = str(exc)
                 await asyncio.sleep(NO_LOG_RETRY_S)
                 with contextlib.suppress(GnomonError):
                     if self.role != "follower" and await self._leads():

@@ -9,7 +9,10 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from gnomon.api import KernelApi
 from gnomon.engine.loop_calls import call_on
-from gnomon.errors import GnomonError
+from gnomon.errors import GnomonError, StoreUnavailableError
+
+SETTLE_LIMIT_S = 30.0
+"""Seconds that a call waits while the role changes, such as for a store that is away."""
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -58,9 +61,17 @@ class PassedCalls(KernelApi):
     is_changing: bool = False
 
     async def settle(self) -> None:
-        """Wait while the role changes: nothing answers then."""
+        """Wait while the role changes: nothing answers then. StoreUnavailableError where that takes too long."""
         if self.is_changing and (loop := self.loop) is not None:
-            await call_on(loop, self.settled.wait())
+            await call_on(loop, self._settled())
+
+    async def _settled(self) -> None:
+        try:
+            async with asyncio.timeout(SETTLE_LIMIT_S):
+                await self.settled.wait()
+        except TimeoutError:
+            found = self.health().problem or "it is still starting to lead"
+            raise StoreUnavailableError(f"this kernel has answered nothing for {SETTLE_LIMIT_S:g} s: {found}") from None
 
     jobs = _question(KernelApi.jobs)
     job = _question(KernelApi.job)

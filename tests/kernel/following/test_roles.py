@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from gnomon import (
     Duration,
@@ -24,6 +25,7 @@ from gnomon import (
     UnknownJobError,
     hookimpl,
 )
+from gnomon.engine import passed_calls
 from gnomon.engine.leader import Leader
 from gnomon.errors import ForeignJobError, JobExistsError, NoLogError, StoreUnavailableError
 from gnomon.following.follower import Follower
@@ -218,9 +220,40 @@ async def test_a_kernel_that_waits_for_its_store_to_lead_is_degraded(
         await asyncio.to_thread(leader.kill)
         await until(lambda: "this kernel cannot: the disk is full" in (kernel.health().problem or ""))
         assert kernel.health().state == "degraded"
+        monkeypatch.setattr(passed_calls, "SETTLE_LIMIT_S", 0.01)
+        for call in (kernel.jobs, kernel.hold):
+            with pytest.raises(StoreUnavailableError, match=r"has answered nothing for 0\.01 s: .*the disk is full"):
+                await call()
         is_full = False
         await until(lambda: has_role(kernel, "leader"))
         assert "role" not in kernel.health().problems
+
+
+async def test_a_folder_that_was_moved_is_reported_once(
+    leader: LeadingProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gnomon.kernel.NO_LOG_RETRY_S", 0.01)
+    monkeypatch.setattr(passed_calls, "SETTLE_LIMIT_S", 0.01)
+    tries, start, moved = 0, Follower.start, tmp_path.with_name("moved")
+
+    async def starting(self: Follower) -> None:
+        nonlocal tries
+        tries += 1
+        await start(self)
+
+    async with follower_of(tmp_path) as kernel:
+        monkeypatch.setattr(Follower, "start", starting)
+        tmp_path.rename(moved)
+        with capture_logs() as logged:
+            await asyncio.to_thread(leader.kill)
+            await until(lambda: tries > 5)
+            assert "there is no folder" in (kernel.health().problem or "")
+            with pytest.raises(StoreUnavailableError, match="there is no folder"):
+                await kernel.jobs()
+            moved.rename(tmp_path)
+            await until(lambda: has_role(kernel, "leader"))
+    said = [line["event"] for line in logged if line["log_level"] in {"warning", "error"}]
+    assert said.count("the log cannot be read yet") <= 2
 
 
 async def test_a_store_that_is_unavailable_for_a_moment_does_not_put_off_the_next_leader(
