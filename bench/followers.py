@@ -391,7 +391,8 @@ def sentence(found: dict[str, dict[str, float]], rate: float) -> str:
 
 def main() -> None:
     """Measure, or run as one of the child processes."""
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
+    errors = structlog.PrintLoggerFactory(sys.stderr)
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR), logger_factory=errors)
     match sys.argv[1:]:
         case ["serve", place]:
             asyncio.run(serve(place))

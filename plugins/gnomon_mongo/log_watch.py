@@ -78,7 +78,8 @@ class LogWatch:
 
     def _receive(self, change: Document) -> None:
         if change["ns"]["coll"] == schema.EVENTS:
-            self._newest = max(self._newest, change["documentKey"]["_id"])
+            if isinstance(position := change["documentKey"]["_id"], int):  # that of another program has none
+                self._newest = max(self._newest, position)
         elif change["operationType"] == "update":
             self._lease.note_renewal(change["updateDescription"]["updatedFields"])
         else:

@@ -49,6 +49,7 @@ class Server:
         self._database = database
         self.foreign: set[str] = set()  # the collections with documents of other programs, as far as is known
         self._client: Client | None = None
+        self._waiting: Server | None = None
         self._reading: asyncio.Semaphore
         self._db: Database
 
@@ -77,12 +78,7 @@ class Server:
         if self._client is not None:
             yield self
             return
-        async with self._another(self.driver) as other:
-            yield other
-
-    @asynccontextmanager
-    async def _another(self, driver: Driver) -> AsyncIterator[Server]:
-        other = Server(self._uri, self._database, driver, self.timeout)
+        other = Server(self._uri, self._database, self.driver, self.timeout)
         try:
             await other.connect()
             yield other
@@ -91,6 +87,9 @@ class Server:
 
     async def close(self) -> None:
         """Close the client."""
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None:
+            await waiting.close()
         client, self._client = self._client, None
         if client is not None:
             await self.driver.close(client)
@@ -134,13 +133,19 @@ class Server:
     async def changes(self, pipeline: list[Document], await_s: float) -> AsyncIterator[NextChange]:
         """Yield a function that returns the next change of the database, or None where there is none for `await_s`.
 
-        StoreError where the server has no change streams, as one that is not in a replica set.
+        StoreError where the server has no change streams, as one that is not in a replica set, or late ones: those of a
+        sharded cluster wait up to 10 s for each shard in which nothing is written.
         """
         if not self.driver.waits_in_loop:
-            async with self._another(self.driver.waiting()) as other, other.changes(pipeline, await_s) as next_change:
+            if self._waiting is None:
+                self._waiting = Server(self._uri, self._database, self.driver.waiting(), self.timeout)
+                await self._waiting.connect()
+            async with self._waiting.changes(pipeline, await_s) as next_change:
                 yield next_change
             return
         async with self._limited(self.timeout):
+            if await self._db.client.is_mongos:
+                raise StoreError(f"MongoDB at {self.address} is a sharded cluster, whose change streams are late")
             stream = await self._db.watch(pipeline, max_await_time_ms=round(await_s * 1000))
 
         async def next_one() -> Document | None:

@@ -9,13 +9,14 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
-from pymongo import monitoring
+from pymongo import AsyncMongoClient, monitoring
 
 from gnomon.domain.events import Event
 from gnomon.errors import StoreError, StoreUnavailableError
+from gnomon.tasks import stop_tasks
 from gnomon.testing.histories import append, scheduled
 from gnomon.testing.order_channel_contract import Handler, order_of
-from gnomon_mongo import MongoStore, change_feed, lease_watch, log_watch, order_receiver
+from gnomon_mongo import MongoStore, change_feed, lease_watch, log_watch, order_receiver, schema
 from gnomon_mongo.drivers import Client, Driver, DriverName
 from gnomon_mongo.lease import Lease
 from gnomon_mongo.order_receiver import OrderReceiver
@@ -93,8 +94,7 @@ async def following(store: MongoStore) -> AsyncIterator[list[int]]:
         await eventually(lambda: seen)
         yield seen
     finally:
-        task.cancel()
-        await asyncio.wait((task,))
+        await stop_tasks((task,))  # as a kernel does: the driver may swallow a cancellation
         await store.close()
 
 
@@ -318,3 +318,32 @@ async def test_an_order_that_came_while_the_lease_had_lapsed_is_received_afterwa
         assert handler.received == []
         trusted[0] = True
         await sending
+
+
+async def test_a_document_of_another_program_among_the_events_does_not_end_the_stream(
+    leader: MongoStore, make_store: MakeStore, database: Any
+) -> None:
+    store = make_store()
+    async with following(store) as seen:
+        await eventually(lambda: store._watch.feed.stream and store._watch._followed)
+        stream, turns = store._watch.feed.stream, store._watch.feed.turns
+        await database[schema.EVENTS].insert_one({"stream": "theirs", "version": 1})
+        await eventually(lambda: store._watch.feed.turns > turns)
+        await append(leader, scheduled("second"))
+        await eventually(lambda: seen == [1, 2])
+        assert store._watch.feed.stream == stream
+
+
+async def test_the_change_streams_of_a_sharded_cluster_are_not_used(
+    leader: MongoStore, make_store: MakeStore, driver: CountedDriver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def yes() -> bool:
+        return True
+
+    monkeypatch.setattr(AsyncMongoClient, "is_mongos", property(lambda _: yes()))
+    store = make_store()
+    async with following(store) as seen:
+        await append(leader, scheduled("second"))
+        await eventually(lambda: seen == [1, 2])
+        assert not store._watch.feed.stream
+    assert "getMore" not in driver.requests.made
