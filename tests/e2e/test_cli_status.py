@@ -84,7 +84,8 @@ def test_a_kernel_of_another_program_answers(folder: Path, gnomon: Run) -> None:
 def test_a_kernel_without_a_socket_is_seen_by_its_lock(folder: Path, gnomon: Run) -> None:
     (folder / "gnomon.toml").write_text(CONFIG)
     with BackgroundKernel(store=SqliteStore(folder / "gnomon.db")):
-        (folder / "gnomon.db.sock").unlink()
+        (folder / "other").write_text("not a socket")  # so that the kernel cannot make another one
+        (folder / "other").replace(folder / "gnomon.db.sock")
         code, status = status_of(gnomon)
 
     assert (code, status["state"], status["kernels"][0]["role"]) == (0, "running", "leader")
