@@ -28,7 +28,7 @@ from gnomon.domain.events import Event
 from gnomon.testing.log_checks import check_store
 from gnomon_mongo import MongoStore
 from gnomon_mongo.drivers import Driver
-from mongo_contest import FAULTS, LEASE_S, Contender, Contest, Notes, Seen, contest_of, cut
+from mongo_contest import FAULTS, LEASE_S, PATIENCE, Contender, Contest, Notes, Seen, contest_of, cut
 from servers import MongoServer, eventually, find_mongo
 
 ROUNDS = rounds(short=5, long=25)
@@ -54,7 +54,7 @@ def server(tmp_path: Path) -> Iterator[MongoServer]:
     server.clean_up()
 
 
-@pytest.mark.timeout(240 + ROUNDS * 60)
+@pytest.mark.timeout(600 + ROUNDS * 60)
 async def test_one_kernel_leads_at_a_time_whatever_happens_to_it(server: MongoServer, tmp_path: Path) -> None:
     async with asyncio.TaskGroup() as tasks:
         playing = [tasks.create_task(play(count, server, tmp_path / str(count))) for count in (2, 3)]
@@ -71,7 +71,7 @@ async def play(count: int, server: MongoServer, folder: Path) -> list[TakeOver]:
         measured = [await play_round(contest, number, chance) for number in range(ROUNDS)]
         await contest.ready()
         head = await contest.head()
-        await eventually(lambda: all(contest.has_seen(one, head) for one in contest.contenders))
+        await eventually(lambda: all(contest.has_seen(one, head) for one in contest.contenders), PATIENCE)
         for contender in contest.contenders:
             contender.kill()
         contest.notes.read()
@@ -111,7 +111,7 @@ async def play_round(contest: Contest, number: int, chance: random.Random) -> Ta
 
 async def some_leader(contest: Contest) -> Contender:
     """Return a leader, while others may still be on their way from the last change."""
-    await eventually(contest.leader)
+    await eventually(contest.leader, PATIENCE)
     return await contest.leader() or contest.contenders[0]
 
 

@@ -20,6 +20,8 @@ from proxies import Proxy, proxied
 from servers import MongoServer, eventually
 
 LEASE_S = 1.5
+PATIENCE = 240.0
+"""Seconds until what does not happen fails a contest: on a busy machine the time limits of the processes run out."""
 SKEWS_S = (-300.0, 300.0, 0.0)
 """How wrong the clocks of the processes are."""
 
@@ -136,7 +138,7 @@ class Contest:
                 found.append(leader)
             return bool(found)
 
-        await eventually(is_ready)
+        await eventually(is_ready, PATIENCE)
         return found[0]
 
     def has_seen(self, contender: Contender, position: int) -> bool:
@@ -154,7 +156,7 @@ class Contest:
             self.notes.read()
             return any(by(name) for name, *_ in self.notes.began[known:])
 
-        await eventually(is_there)
+        await eventually(is_there, PATIENCE)
 
     async def head(self) -> int:
         return int((await self._newest({})).get("_id", 0))
@@ -241,7 +243,7 @@ async def cut_and_kill(one: Contender) -> AsyncIterator[None]:
 async def lose_answers(one: Contender) -> AsyncIterator[None]:
     """Lose the answers to requests that reach the server, then cut it off."""
     one.proxy.answers_to_swallow = 3
-    await eventually(lambda: one.proxy.answers_to_swallow == 0)
+    await eventually(lambda: one.proxy.answers_to_swallow == 0, PATIENCE)
     async with cut(one):
         yield
 

@@ -51,9 +51,9 @@ class Port:
         self._kept.close()
 
 
-async def eventually(condition: Callable[[], Any]) -> None:
+async def eventually(condition: Callable[[], Any], patience: float = PATIENCE) -> None:
     """Wait until something is true, or an awaitable says so, that goes on in other threads and processes."""
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(patience):
         while True:
             found = condition()
             if (await found) if isinstance(found, Awaitable) else found:
