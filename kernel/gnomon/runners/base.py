@@ -24,6 +24,7 @@ import msgspec
 from gnomon.domain.execution import Execution
 from gnomon.domain.own_copies import own_value
 from gnomon.domain.secret_references import is_flat, references
+from gnomon.domain.workers import WorkerView
 from gnomon.jobs.body import Body
 from gnomon.jobs.job import Limits
 from gnomon.jobs.secrets import open_arguments
@@ -111,3 +112,10 @@ class Runner(ABC):
 
         Does nothing for an id that is not running here: the body may have ended, or not have begun.
         """
+
+    async def workers(self) -> WorkerView | None:
+        """Return the workers that run the bodies and the queues in which they wait; None for bodies in this process.
+
+        Called when somebody looks, with a time limit of a few seconds; what it raises is shown as a problem.
+        """
+        return None
