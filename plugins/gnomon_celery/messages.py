@@ -37,6 +37,7 @@ class Assignment(msgspec.Struct, frozen=True, kw_only=True):
     result_ttl: int
     timeout: float | None = None
     cancel_grace: float = 10.0
+    heartbeat: float = 5.0
     rate: float = 4.0
     log_level: int = 20
 
