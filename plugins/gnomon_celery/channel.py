@@ -84,8 +84,14 @@ def worker_key(prefix: str, name: str) -> str:
 
 
 def claim_value(token: str, worker: str) -> str:
-    """Return the claim of a worker; `token` is new for each task message that it takes, and has no space."""
+    """Return the claim of a worker; `token` is new for each task message that it takes: `PID-RANDOM`."""
     return f"{token} {worker}"
+
+
+def process_of(claim: str) -> int | None:
+    """Return the id of the process that has a claim, on the machine of its worker; None for a withdrawn one."""
+    process, separator, _ = claim.partition("-")
+    return int(process) if separator and process.isdecimal() else None
 
 
 def worker_of(claim: str) -> str | None:

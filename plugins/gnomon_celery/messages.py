@@ -13,8 +13,8 @@ import msgspec
 
 from gnomon.domain.execution import Execution
 from gnomon.runners.base import Snooze
-from gnomon.runners.child_protocol import ProgressFields
 from gnomon.runners.orders import BodyOrder, OrderFailure
+from gnomon.runners.progress_fields import ProgressFields
 
 PROTOCOL = 1
 """The version of these messages. It rises with a change that an older worker or kernel would misunderstand."""
@@ -25,8 +25,8 @@ TASK = "gnomon.run"
 class Assignment(msgspec.Struct, frozen=True, kw_only=True):
     """What a worker runs, and for how long. `channel` is the prefix of the log's keys; times are in seconds.
 
-    `timeout`, counted from the beginning, and `cancel_grace` are enforced by the kernel; a worker that has lost the
-    channel enforces them itself.
+    `timeout` and `silence` are counted from the beginning of the body. The kernel enforces them, and so does the worker:
+    the kernel may be away.
     """
 
     protocol: int = PROTOCOL
@@ -36,6 +36,7 @@ class Assignment(msgspec.Struct, frozen=True, kw_only=True):
     claim_ttl: int
     result_ttl: int
     timeout: float | None = None
+    silence: float | None = None
     cancel_grace: float = 10.0
     heartbeat: float = 5.0
     rate: float = 4.0
@@ -96,7 +97,8 @@ class Ordered(WorkerMessage, frozen=True, kw_only=True, tag="order"):
 class Ended(WorkerMessage, frozen=True, kw_only=True, tag="ended"):
     """How the body ended. The fields are those of Outcome.
 
-    `reason` is set where the body was not called: `unknown_function`, say.
+    `reason` is set where the worker knows the kind of failure: `unknown_function` for a body that it could not call,
+    `timeout` and `silence` for one that it has stopped.
     """
 
     execution_time: float
@@ -111,10 +113,14 @@ class Ended(WorkerMessage, frozen=True, kw_only=True, tag="ended"):
 
 
 class Died(WorkerMessage, frozen=True, kw_only=True, tag="died"):
-    """The process that ran the body is gone, reported by its parent; `message` says how it ended."""
+    """The process that took the task is gone, reported by its parent; `message` says how it ended.
+
+    One that died before it had claimed the run has not begun its body: the task may be sent again.
+    """
 
     worker: str
     message: str
+    had_begun: bool = True
 
 
 MessageOfWorker = Begun | Report | Alive | Lines | Ordered | Ended | Died

@@ -13,6 +13,9 @@ from collections.abc import Callable, Coroutine
 from types import AsyncGeneratorType, CoroutineType, GeneratorType, NoneType
 from typing import Any
 
+from gnomon.jobs.body import Body
+from gnomon.runners.context import Context
+
 FINISHED = frozenset({NoneType, bool, int, float, str, dict, list})
 """The types of usual results, which need no further look."""
 LAZY = (GeneratorType, AsyncGeneratorType, map, filter)
@@ -21,6 +24,20 @@ LAZY = (GeneratorType, AsyncGeneratorType, map, filter)
 def is_awaitable(value: Any) -> bool:
     """Return whether the result of a plain function is to be awaited. Asks its type: `__class__` may be anything."""
     return _is_pending(value) or hasattr(type(value), "__await__")
+
+
+def call_body(
+    body: Body,
+    args: list[Any],
+    kwargs: dict[str, Any],
+    context: Context,
+    run: Callable[[Coroutine[Any, Any, Any]], Any] = asyncio.run,
+) -> Any:
+    """Call the function of a body with its context, and return its result; `run` awaits what is awaitable."""
+    args, kwargs = body.arguments(args, kwargs, context, force=context.force)
+    if body.is_async:
+        return run(awaited(body.func(*args, **kwargs)))
+    return complete(body.func(*args, **kwargs), run=run)
 
 
 def complete(value: Any, run: Callable[[Coroutine[Any, Any, Any]], Any] = asyncio.run) -> Any:

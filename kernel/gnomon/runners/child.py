@@ -22,12 +22,11 @@ import structlog
 
 from gnomon.domain.execution import Execution
 from gnomon.domain.run_exits import RunCancelled
-from gnomon.jobs.body import Body, make_body
+from gnomon.jobs.body import make_body
 from gnomon.jobs.job import Job
 from gnomon.jobs.secrets import open_arguments
 from gnomon.runners.base import Outcome
-from gnomon.runners.calls import awaited, complete
-from gnomon.runners.child_orders import ChildOrders
+from gnomon.runners.calls import call_body
 from gnomon.runners.child_protocol import (
     Assignment,
     CancelRequest,
@@ -35,7 +34,7 @@ from gnomon.runners.child_protocol import (
     MessageToChild,
     MessageToKernel,
     OrderAnswered,
-    ProgressFields,
+    OrderSent,
     ProgressReport,
     Result,
     SecretsHidden,
@@ -48,6 +47,8 @@ from gnomon.runners.context import PROGRESS_RATE, Context, entered
 from gnomon.runners.log_capture import install_capture
 from gnomon.runners.orders import Answer, BodyOrder
 from gnomon.runners.outcome import failure_outcome, success_outcome
+from gnomon.runners.progress_fields import ProgressFields
+from gnomon.runners.remote_orders import OrderAnswer, RemoteOrders
 from gnomon.text import writable
 
 SIGN_OF_LIFE_INTERVAL_S = 1.0
@@ -114,7 +115,7 @@ class ChildContext(Context):
         super().__init__(execution, pipe, rate=rate)
         self.pipe = pipe
         self.secrets_hidden = threading.Event()
-        self.orders = ChildOrders(pipe.send)
+        self.orders = RemoteOrders(lambda number, order: pipe.send(OrderSent(number, order)))
         self._process_id = os.getpid()
 
     def hide(self, *secrets: str) -> None:
@@ -171,7 +172,7 @@ def _read_messages(messages: Iterator[MessageToChild], context: ChildContext) ->
         elif isinstance(message, SecretsHidden):
             context.secrets_hidden.set()
         elif isinstance(message, OrderAnswered):
-            context.orders.answered(message)
+            context.orders.answered(message.number, OrderAnswer(message.result, message.failure))
 
 
 def _run(assignment: Assignment, context: ChildContext) -> Result:
@@ -186,7 +187,7 @@ def _run(assignment: Assignment, context: ChildContext) -> Result:
         body = make_body(Job(id=execution.job_id, func=assignment.func, args=execution.args, kwargs=execution.kwargs))
         started = time.monotonic()
         with entered(context):
-            value = _call(body, args, kwargs, context)
+            value = call_body(body, args, kwargs, context, _run_on_loop)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the body has ended: its result must be sent whole
         context.flush()
         outcome = success_outcome(value, time.monotonic() - started, context.mask)
@@ -209,13 +210,6 @@ def _result(outcome: Outcome) -> Result:
         cancelled=outcome.cancelled,
         snooze=outcome.snooze,
     )
-
-
-def _call(body: Body, args: list[Any], kwargs: dict[str, Any], context: Context) -> Any:
-    args, kwargs = body.arguments(args, kwargs, context, force=context.force)
-    if body.is_async:
-        return _run_on_loop(awaited(body.func(*args, **kwargs)))
-    return complete(body.func(*args, **kwargs), run=_run_on_loop)
 
 
 def _run_on_loop(coroutine: Coroutine[Any, Any, Any]) -> Any:

@@ -10,17 +10,16 @@ import os
 import select
 from collections.abc import Iterator
 from datetime import datetime
-from typing import Any, TypedDict
+from typing import Any
 
 import msgspec
 
-from gnomon.domain.events import DeclaredStep
 from gnomon.domain.execution import Execution
 from gnomon.runners.base import Snooze
 from gnomon.runners.orders import BodyOrder, OrderFailure
+from gnomon.runners.progress_fields import ProgressFields
+from gnomon.runners.remote_orders import MESSAGE_LIMIT
 
-MESSAGE_LIMIT = 4 * 1024 * 1024
-"""Bytes of the longest message of a child: a bounded traceback and value, with all characters escaped."""
 SENDERS_LIMIT = 64
 """Processes whose messages may be incomplete at the same time."""
 
@@ -50,19 +49,6 @@ class OrderAnswered(msgspec.Struct, frozen=True, tag="answered"):
     number: int
     result: Any = None
     failure: OrderFailure | None = None
-
-
-class ProgressFields(TypedDict, total=False):
-    """The payload of a progress event; omitted fields stay as they were."""
-
-    percent: float
-    message: str
-    step: str
-    current_item: str
-    processed_items: int
-    total_items: int
-    steps: list[DeclaredStep]
-    skipped: list[str]
 
 
 class ProgressReport(msgspec.Struct, frozen=True, tag="progress"):
