@@ -25,8 +25,8 @@ TASK = "gnomon.run"
 class Assignment(msgspec.Struct, frozen=True, kw_only=True):
     """What a worker runs, and for how long. `channel` is the prefix of the log's keys; times are in seconds.
 
-    `timeout` and `silence` are counted from the beginning of the body. The kernel enforces them, and so does the worker:
-    the kernel may be away.
+    `timeout` and `silence` are counted from the beginning of the body. The kernel enforces them, and so does the
+    worker, because the kernel may be away.
     """
 
     protocol: int = PROTOCOL
