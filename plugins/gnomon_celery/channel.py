@@ -5,7 +5,7 @@ clocks of the machines are never compared.
 
 | key | what it holds |
 |---|---|
-| `{P}:claim:ID` | who may run the body: `TOKEN WORKER`, or `withdrawn`. Whoever sets it first has it |
+| `{P}:claim:ID` | who may run the body: `TOKEN WORKER`, or `withdrawn`. The first to set it has it |
 | `{P}:stream` | what the workers report: entries with one field, a batch of messages |
 | `{P}:alive` | the runs whose bodies are running, with the time of their last heartbeat in ms |
 | `{P}:cancel` | the runs that were asked to stop |

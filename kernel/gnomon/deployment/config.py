@@ -99,10 +99,17 @@ def find_config(explicit: Path | None, environ: Mapping[str, str]) -> Path | Non
     return Path(DEFAULT_FILE) if Path(DEFAULT_FILE).exists() else None
 
 
-def load_config(path: Path | None, environ: Mapping[str, str] = os.environ, *, for_runs: bool = True) -> Config:
+def load_config(
+    path: Path | None,
+    environ: Mapping[str, str] = os.environ,
+    *,
+    for_runs: bool = True,
+    only_plugin: str | None = None,
+) -> Config:
     """Read a config file, or the built-in example for None; raise ConfigError with every problem and its place.
 
     With `for_runs` a secret that the arguments of a job refer to must be readable; without it they are not looked for.
+    With `only_plugin` the sections of other plugins and the jobs are left out: what they refer to need not be there.
     """
     raw = _parse(path)
     directory = path.resolve().parent if path else Path.cwd()
@@ -111,6 +118,9 @@ def load_config(path: Path | None, environ: Mapping[str, str] = os.environ, *, f
     if is_too_deep(raw):
         raise ConfigError([_too_deep(path)])
     sections = _check_shape(raw, problems)
+    if only_plugin is not None:
+        sections.plugins = {name: table for name, table in sections.plugins.items() if name == only_plugin}
+        sections.jobs = []
     references = References(environ, directory, overrides, problems, for_runs=for_runs)
     config = Config(
         kernel=_kernel(references.resolve_in(sections.kernel, "kernel", ("kernel",)), problems),

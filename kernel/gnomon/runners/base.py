@@ -116,6 +116,6 @@ class Runner(ABC):
     async def workers(self) -> WorkerView | None:
         """Return the workers that run the bodies and the queues in which they wait; None for bodies in this process.
 
-        Called when somebody looks, with a time limit of a few seconds; what it raises is shown as a problem.
+        Called when an operator looks, with a time limit of a few seconds; what it raises is shown as a problem.
         """
         return None

@@ -358,14 +358,15 @@ class Context:
             if immediately:
                 self.flush()  # a new step starts its own count: record what was counted in the previous one first
             is_first = not self._pending
-            self._pending = _merged(self._pending, fields)
+            self._pending = merged_fields(self._pending, fields)
             if immediately or self.may_record_progress:
                 self.flush()
             elif is_first:
                 self._sink.flush_later(self)
 
 
-def _merged(pending: dict[str, Any], fields: dict[str, Any]) -> dict[str, Any]:
+def merged_fields(pending: dict[str, Any], fields: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields of two progress events as those of one; a new step starts its own count."""
     if "step" in fields and pending:
         pending = {name: value for name, value in pending.items() if name not in COUNTS}
     if "skipped" in fields and "skipped" in pending:

@@ -1,0 +1,75 @@
+"""The Celery application of a worker: the task `gnomon.run`, and what a worker needs around it.
+
+Pools, routing, autoscaling and shutdown are Celery's own. Added are the task, a request class that reports children
+which died, and the heartbeat of the worker.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import Any
+
+from billiard.process import current_process
+from celery import Celery, signals
+
+from gnomon_celery.body_run import run_assignment
+from gnomon_celery.celery_app import make_app
+from gnomon_celery.code_versions import code_version
+from gnomon_celery.config import CeleryConfig
+from gnomon_celery.lost_children import LostChildren
+from gnomon_celery.messages import TASK
+from gnomon_celery.worker_channel import WorkerChannel
+from gnomon_celery.worker_heart import Heart, HeartStep
+
+
+def make_worker_app(config: CeleryConfig, *, deaf_after: float | None = None) -> Celery:
+    """Return the application with which workers are started; no connection is opened before one is.
+
+    A worker that does not consume for `deaf_after` seconds although its queues have messages ends; None: it does not.
+    """
+    app = make_app(config)
+    # A body may take hours: a task that a busy process had fetched in advance would wait for it beside idle ones.
+    app.conf.worker_prefetch_multiplier = 1
+    channels = ProcessChannels(config)
+    lost = LostChildren(channels.current)
+
+    @app.task(name=TASK, bind=True, Request=lost.request_class(), max_retries=None, shared=False)  # type: ignore[untyped-decorator]
+    def run(task: Any, assignment: str) -> None:
+        """Run the body of a job of Gnomon."""
+        run_assignment(assignment, task.request.hostname, channels.current())
+
+    heart = Heart(config, channels.current)
+    heart.deaf_after = deaf_after
+    app.steps["consumer"].add(HeartStep.of(heart))
+    signals.after_setup_logger.connect(keep_lines_of_bodies, weak=False, dispatch_uid="gnomon")
+    signals.after_setup_task_logger.connect(keep_lines_of_bodies, weak=False, dispatch_uid="gnomon")
+    code_version(TASK)  # reads the distributions once, for all processes of a pool
+    return app
+
+
+class ProcessChannels:
+    """The channel of each process: a child of a pool has memory of its parent's, and makes its own."""
+
+    def __init__(self, config: CeleryConfig) -> None:
+        self._config = config
+        self._channels: dict[int, WorkerChannel] = {}
+
+    def current(self) -> WorkerChannel:
+        """Return the channel of this process; it connects on first use."""
+        process_id = os.getpid()
+        if (found := self._channels.get(process_id)) is not None:
+            return found
+        is_child = current_process().name != "MainProcess"
+        timeout = self._config.timeout.total_seconds()
+        return self._channels.setdefault(
+            process_id, WorkerChannel(self._config.channel_url, timeout, is_pool_child=is_child)
+        )
+
+
+def keep_lines_of_bodies(logger: logging.Logger, loglevel: int | None, **_: Any) -> None:
+    """Keep lines from INFO on for the logs of runs, whatever the level of the worker's own log is."""
+    level = loglevel or logging.WARNING
+    for handler in logger.handlers:
+        handler.setLevel(max(handler.level, level))
+    logger.setLevel(min(level, logging.INFO))
