@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from gnomon.domain import events
     from gnomon.jobs.job import Job
     from gnomon.ports import Store
+    from gnomon.runners.base import Runner
 
 hookspec = pluggy.HookspecMarker("gnomon")
 hookimpl = pluggy.HookimplMarker("gnomon")
@@ -118,6 +119,15 @@ def guard(job: Job, scheduled_time: datetime) -> str | None:
 @hookspec
 def register_store(register: Callable[[Store], None]) -> None:
     """Provide the store that keeps the log: `register(store)`. Exactly one enabled plugin does this."""
+
+
+@hookspec
+def register_runners(register: Callable[[Runner], None]) -> None:
+    """Provide runners, which run the bodies of jobs that name them: `register(runner)`.
+
+    A job chooses one with `runner = "NAME"`. The hook is called once in a process; the kernel that leads enters and
+    leaves the `lifespan` of each runner. `gnomon.testing.contracts.RunnerContract` checks what a runner owes.
+    """
 
 
 @hookspec

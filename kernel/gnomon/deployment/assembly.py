@@ -16,6 +16,7 @@ from gnomon.errors import ConfigError, PluginError, UnknownJobError
 from gnomon.jobs.durable import restore_jobs
 from gnomon.jobs.job import Job
 from gnomon.jobs.registered import RegisteredJob
+from gnomon.plugins.contributions import contributed_runners
 from gnomon.plugins.plugin_set import Plugin, PluginSet
 from gnomon.ports import Store
 from gnomon.text import close_match
@@ -45,7 +46,10 @@ class Deployment(msgspec.Struct, frozen=True):
 
         JobExistsError where a job that was added at run time has the id of one of the deployment.
         """
-        return [*self.registered_jobs, *restore_jobs(states, self.registered_jobs, self.config.groups)]
+        return [
+            *self.registered_jobs,
+            *restore_jobs(states, self.registered_jobs, self.config.groups, contributed_runners(self.plugins)),
+        ]
 
     @staticmethod
     def store_only(config: Config) -> Store:

@@ -17,6 +17,8 @@ from gnomon.jobs.dependencies import check_dependencies
 from gnomon.jobs.job import Job
 from gnomon.jobs.job_keys import JOB_KEYS, JobKeys
 from gnomon.jobs.registered import RegisteredJob
+from gnomon.jobs.runner_names import NO_RUNNERS, Runners
+from gnomon.plugins.contributions import contributed_runners
 from gnomon.plugins.job_key_owners import job_key_owners
 from gnomon.plugins.plugin_set import PluginSet
 from gnomon.text import close_match, nearest
@@ -61,7 +63,7 @@ class _Collection:
         self._problems = problems
         self._warnings = warnings
         self._owners = job_key_owners(plugins, problems)
-        self._keys = JobKeys(self._owners, self._explain_key, config.groups)
+        self._keys = JobKeys(self._owners, self._explain_key, config.groups, self._runners())
         self._declared: dict[str, DeclaredJob] = {}
         self._registered: list[tuple[DeclaredJob, RegisteredJob | None]] = []
 
@@ -175,6 +177,13 @@ class _Collection:
         if registered is not None:
             registered.origin, registered.source = declared.origin, declared.source
         return registered
+
+    def _runners(self) -> Runners:
+        try:
+            return contributed_runners(self._plugins)
+        except PluginError as exc:
+            self._problems.append(str(exc))
+            return NO_RUNNERS
 
     def _explain_key(self, key: str) -> str | None:
         """Return which plugin an unknown key belongs to, or may belong to."""

@@ -34,7 +34,9 @@ from gnomon.domain.operator_events import KernelHeld as KernelHeld
 from gnomon.domain.operator_events import KernelReleased as KernelReleased
 from gnomon.domain.operator_events import OperatorFact as OperatorFact
 
-FailedReason = Literal["exception", "timeout", "silence", "zombie", "lost", "marked", "killed", "internal"]
+FailedReason = Literal[
+    "exception", "timeout", "silence", "zombie", "lost", "marked", "killed", "internal", "unknown_function"
+]
 Cause = Literal["at_start", "backfill"]
 """What made a run that is neither a fire of the schedule nor an operator's single trigger."""
 MissedReason = Literal["late", "overlap", "guard", "downtime", "paused", "held", "skipped", "capacity", "dependency"]
@@ -85,6 +87,16 @@ class Scheduled(ExecutionEvent, frozen=True, kw_only=True, tag="scheduled"):
     @property
     def is_fire(self) -> bool:
         return not self.is_manual and self.attempt == 1 and self.source is None
+
+
+class HandedOver(ExecutionEvent, frozen=True, kw_only=True, tag="handed_over"):
+    """The run was handed over to a runner whose bodies run elsewhere; `started` follows when its body begins there.
+
+    `queue` is the name of the queue that it goes to. From now on a worker may begin the body at any time.
+    """
+
+    runner: str
+    queue: str = ""
 
 
 class Started(ExecutionEvent, frozen=True, kw_only=True, tag="started"):
@@ -332,13 +344,13 @@ class UnknownEvent(Event, frozen=True, kw_only=True, tag="unknown"):
     raw: dict[str, Any]
 
 
-Lifecycle = Scheduled | Started | Progress | Succeeded | Failed | Missed | Cancelled
+Lifecycle = Scheduled | HandedOver | Started | Progress | Succeeded | Failed | Missed | Cancelled
 JobFact = JobAdded | JobChanged | JobRemoved | JobPaused | JobResumed | JobDescribed | ActionImported | OperatorFact
 Term = KernelStarted | KernelLed | KernelStopped
 KernelFact = Term | ClockChanged | KernelHeldUp | HoldFact | ActRefused | AccessFact
 KnownEvent = Lifecycle | CancelRequested | Warned | LateResult | Hidden | Imported | JobFact | KernelFact
 
-LIFECYCLE: tuple[type[Event], ...] = (Scheduled, Started, Progress, Succeeded, Failed, Missed, Cancelled)
+LIFECYCLE: tuple[type[Event], ...] = (Scheduled, HandedOver, Started, Progress, Succeeded, Failed, Missed, Cancelled)
 JOB_EVENTS: tuple[type[Event], ...] = get_args(JobFact)
 KERNEL_EVENTS: tuple[type[Event], ...] = get_args(KernelFact)
 ALL_EVENTS: tuple[type[Event], ...] = get_args(KnownEvent)

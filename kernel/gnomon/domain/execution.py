@@ -56,6 +56,9 @@ class Execution(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
     cause: events.Cause | None = None
     runner: str | None = None
     worker: str | None = None
+    handed_to: str | None = None
+    handed_over_at: datetime | None = None
+    queue: str | None = None
     delay: float | None = None
     execution_time: float | None = None
     reason: str | None = None
@@ -248,6 +251,12 @@ def _imported(event: events.Imported) -> Execution:
     )
 
 
+def _handed_over(execution: Execution, event: events.HandedOver) -> None:
+    execution.handed_to = event.runner
+    execution.handed_over_at = event.at
+    execution.queue = event.queue
+
+
 def _started(execution: Execution, event: events.Started) -> None:
     execution.status = "running"
     execution.timestamp = event.at
@@ -317,7 +326,9 @@ def _nothing(execution: Execution, event: Event) -> None:
 
 _Steps = dict[type[Event], Callable[[Execution, Any], None]]
 _SCHEDULED: Final[_Steps] = {
+    events.HandedOver: _handed_over,
     events.Started: _started,
+    events.Warned: _warned,
     events.Missed: _missed,
     events.Cancelled: _cancelled,
     events.Failed: _failed,

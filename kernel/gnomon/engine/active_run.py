@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import datetime
 from typing import Protocol
 
 import msgspec
@@ -12,7 +13,7 @@ from gnomon.domain.execution import Execution
 from gnomon.engine.loop_watchdog import Stall
 from gnomon.jobs.body import Body
 from gnomon.jobs.job import Job
-from gnomon.runners.base import Runner
+from gnomon.runners.base import Placement, Runner
 from gnomon.runners.context import Context
 from gnomon.tasks import ProtectedTask
 
@@ -41,7 +42,9 @@ class Ending(msgspec.Struct, frozen=True):
 class ActiveRun(msgspec.Struct, eq=False, gc=False):
     """A run with a live body, or one that is about to start.
 
-    Its only reference cycle is with the task that it runs in, and ends with that task.
+    Its only reference cycle is with the task that it runs in, and ends with that task. `begins_before` and
+    `waits_because` concern a body that is to begin elsewhere; one that is late `is_expired`. An adopted run was handed
+    over by an earlier kernel, one that `is_left` goes on after this one.
     """
 
     execution: Execution
@@ -60,3 +63,15 @@ class ActiveRun(msgspec.Struct, eq=False, gc=False):
     body_has_ended: bool = False
     lingers: bool = False
     keeps_slot: bool = True
+    placement: Placement | None = None
+    begins_before: datetime | None = None
+    waits_because: str | None = None
+    is_expired: bool = False
+    is_adopted: bool = False
+    is_left: bool = False
+    has_begun_before: bool = False
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether its body has begun, or begins as soon as `started` is durable."""
+        return self.execution.status != "scheduled"

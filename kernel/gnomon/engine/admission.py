@@ -127,6 +127,11 @@ class Admission:
             detail += f"; {problem}"
         return Verdict("miss", detail=detail, blocked_by=other)
 
+    def occupy(self, ticket: Ticket) -> None:
+        """Assign a slot to a run that an earlier kernel has started, whatever the limits are."""
+        lane = self._lanes.setdefault(ticket.job.id, Lane())
+        self._occupy(lane, ticket)
+
     def next_to_start(self) -> Ticket | None:
         """Assign a slot to the next waiting run, jobs in turn; None where no run may start."""
         while (line := self._next_line()) is not None and self._has_slot():

@@ -46,6 +46,7 @@ from gnomon.plugins.companions import Companions
 from gnomon.plugins.dispatcher import Dispatcher
 from gnomon.plugins.plugin_set import PluginSet
 from gnomon.ports import OrderChannel, Store
+from gnomon.runners.base import Runner
 from gnomon.scheduling.catch_up import next_fire
 from gnomon.text import is_writable
 
@@ -65,6 +66,7 @@ class KernelComponents(LogQueries):
     _timezone: str
     _arguments_limit: int
     _groups: dict[str, Group]
+    _runners: dict[str, Runner]
     _attached: AttachedSchedulers
     _jobs: JobTable
     _store: Store

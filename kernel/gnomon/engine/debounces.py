@@ -77,6 +77,7 @@ def _is_window(execution: Execution) -> bool:
     """Return whether a run was opened by a trigger, and neither failed, snoozed nor started since."""
     return (
         execution.status == "scheduled"
+        and execution.handed_to is None
         and execution.not_before is not None
         and execution.is_manual
         and execution.attempt == 1

@@ -20,10 +20,10 @@ from gnomon.jobs.changes import changed_job
 from gnomon.jobs.dependencies import check_dependencies
 from gnomon.jobs.diff import JobsDiff
 from gnomon.jobs.durable import check_durable, register_added, restore_job
-from gnomon.jobs.groups import unknown_group
 from gnomon.jobs.job import Job
 from gnomon.jobs.plain_functions import job_of
 from gnomon.jobs.registered import RegisteredJob, register_job
+from gnomon.jobs.runner_names import undefined_name
 from gnomon.scheduling.calendars import load_calendars
 
 JobLike = Job | RegisteredJob | Callable[..., Any] | str
@@ -186,7 +186,7 @@ class JobCommands(KernelComponents):
         if not temporary:
             check_durable(declared)
         registered = register_added(declared, self._timezone, self._arguments_limit, self._jobs.find_defined)
-        if (problem := unknown_group(registered.job, self._groups)) is not None:
+        if (problem := undefined_name(registered.job, self._groups, self._runners)) is not None:
             raise problem
         if not temporary and not isinstance(registered.job.func, str):
             registered.job = msgspec.structs.replace(registered.job, func=registered.definition["func"])
@@ -215,7 +215,7 @@ class JobCommands(KernelComponents):
         registered = job
         if not isinstance(registered, RegisteredJob):
             registered = register_job(job_of(job, {}), self._timezone, self._arguments_limit)
-        if (problem := unknown_group(registered.job, self._groups)) is not None:
+        if (problem := undefined_name(registered.job, self._groups, self._runners)) is not None:
             raise problem
         return registered
 

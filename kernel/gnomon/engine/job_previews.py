@@ -16,13 +16,13 @@ from gnomon.analysis.preview import preview
 from gnomon.domain.job_preview import JobPreview, KeyProblem
 from gnomon.domain.job_state import JobState
 from gnomon.engine.job_table import JobTable
+from gnomon.engine.kernel_settings import KernelSettings
 from gnomon.errors import ForeignJobError
-from gnomon.jobs.allowed_functions import AllowedFunctions
 from gnomon.jobs.job_draft import JobDraft, OrderRules, draft_job
 from gnomon.jobs.job_keys import JobKeys
+from gnomon.jobs.runner_names import Runners
 from gnomon.plugins.job_key_owners import job_key_owners
 from gnomon.plugins.plugin_set import PluginSet
-from gnomon.ports import Clock
 from gnomon.threads import in_thread
 
 T = TypeVar("T")
@@ -39,19 +39,17 @@ class JobPreviewer:
         self,
         jobs: JobTable,
         plugins: PluginSet,
-        clock: Clock,
-        allowed: AllowedFunctions,
-        timezone: str,
-        arguments_limit: int,
-        groups: Collection[str] = (),
+        settings: KernelSettings,
+        runners: Runners,
     ) -> None:
-        self._groups = groups
+        self._groups = settings.groups
+        self._runners = runners
         self._jobs = jobs
         self._plugins = plugins
-        self._clock = clock
-        self._allowed = allowed
-        self._timezone = timezone
-        self._arguments_limit = arguments_limit
+        self._clock = settings.clock
+        self._allowed = settings.allowed
+        self._timezone = settings.timezone
+        self._arguments_limit = settings.arguments_limit
         self._places = asyncio.Semaphore(AT_ONCE)
 
     async def preview(self, keys: Mapping[str, Any], state: JobState | None, *, trusted: bool) -> JobPreview:
@@ -85,7 +83,7 @@ class JobPreviewer:
         `beside` are the ids of jobs that are added with it.
         """
         return OrderRules(
-            keys=JobKeys(job_key_owners(self._plugins, []), groups=self._groups),
+            keys=JobKeys(job_key_owners(self._plugins, []), groups=self._groups, runners=self._runners),
             declared=self._jobs.find_defined,
             declared_ids=lambda: [one.job.id for one in list(self._jobs) if one.origin != "api"],
             exists=lambda job_id: job_id in beside or self._jobs.get(job_id) is not None,

@@ -219,7 +219,8 @@ class Launcher:
 
     def resume_held(self, job: Job) -> None:
         """Resume the accepted runs of a job that could not run until now."""
-        in_line = {*self._delayed, *(ticket.execution_id for ticket in self._admission.waiting_of(job.id))}
+        in_line = {*self._delayed, *(active.execution.id for active in self._supervisor.bodies)}
+        in_line |= {ticket.execution_id for ticket in self._admission.waiting_of(job.id)}
         for execution in list(self._journal.live.values()):
             if execution.job_id == job.id and execution.status == "scheduled" and execution.id not in in_line:
                 self.resume(execution, job)
@@ -321,7 +322,7 @@ class Launcher:
             self._admission.release(ticket.execution_id, ticket.job.id, has_started=False)
             self.withdraw(execution, KERNEL, "the job was removed")
             return
-        self._supervisor.start(execution, registered.job, registered.body, ticket.due, now, self)
+        self._supervisor.start(execution, registered.job, registered.body, ticket.due, now, self, _grace(ticket))
 
     def _miss_waiting(
         self, ticket: Ticket, reason: MissedReason, detail: str, *, blocked_by: str | None = None
@@ -332,7 +333,9 @@ class Launcher:
         self._miss(execution.id, ticket.job, execution.scheduled_time, reason, detail, **facts)
 
     def withdraw(self, execution: Execution, actor: str | None, reason: str | None) -> None:
-        """Record that a run was cancelled before it started."""
+        """Record that a run was cancelled before it started; one that was handed over is withdrawn by its runner."""
+        if self._supervisor.cancel(execution.id, actor, reason):
+            return
         if self._admission.withdraw(execution.id, execution.job_id):
             self.room.offer()
         self._dependencies.withdraw(execution.id)

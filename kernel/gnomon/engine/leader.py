@@ -63,15 +63,14 @@ from gnomon.loop_guard import LoopGuard
 from gnomon.orders.calls import ExtraCalls
 from gnomon.orders.serving import serving
 from gnomon.plugins.companions import Companions
+from gnomon.plugins.contributions import contributed_runners
 from gnomon.plugins.dispatcher import Dispatcher
 from gnomon.plugins.guards import Guards
 from gnomon.plugins.plugin_set import PluginSet
 from gnomon.plugins.store_health import health_of
 from gnomon.ports import Store
-from gnomon.runners.async_task import AsyncRunner
+from gnomon.runners.base import DurableLog
 from gnomon.runners.log_capture import install_capture
-from gnomon.runners.process import ProcessRunner
-from gnomon.runners.thread import ThreadRunner
 from gnomon.scheduling.catch_up import Absence
 from gnomon.stores.log_identity import identify_log
 from gnomon.tasks import TaskSet, end, protected, running, stop_tasks
@@ -131,11 +130,10 @@ class Leader(KernelQueries, OperatorCommands, AttachmentCommands, StepDown):
         self._failure: GnomonError | None = None
         self._store, self.directory = store, store.directory
         self._groups = settings.groups
+        self._runners = contributed_runners(plugins)
         with garbage_collection_paused():
             self._jobs = JobTable(self._register(job) for job in jobs)
-        self._previewer = JobPreviewer(
-            self._jobs, plugins, self.clock, settings.allowed, self._timezone, self._arguments_limit, self._groups
-        )
+        self._previewer = JobPreviewer(self._jobs, plugins, settings, self._runners)
         self._companions, self._ready, self._extra_calls = companions, ready, extra_calls
         self._dispatcher = Dispatcher(plugins, self._store, face, self._hook_timeout_s)
         self._journal = Journal(self._store, self.clock, self.node, self._publish)
@@ -211,6 +209,8 @@ class Leader(KernelQueries, OperatorCommands, AttachmentCommands, StepDown):
         self._facts.started(self._store, keeps_time=self._keeps_time, groups=self._groups, hold=self._hold.current)
         self._start_component(self._progress.conflate(), "progress recorder")
         self._start_component(self._keep_house(), "housekeeping")
+        for runner in self._runners.values():
+            await resources.enter_async_context(runner.lifespan(DurableLog(self.log_id, self._journal.durable)))
         resources.push_async_callback(self._flush)
         install_capture()
         resources.push_async_callback(self._supervisor.stop, KERNEL, "the kernel was stopped")
@@ -238,6 +238,7 @@ class Leader(KernelQueries, OperatorCommands, AttachmentCommands, StepDown):
             await run_at_start(self._jobs, self._journal, self._launcher, self.clock)
         collect_after_start(len(self._jobs))
         self._admission.is_open = True
+        self._supervisor.begin_adopted()
         self._launcher.start_waiting()
         if self._keeps_time:
             self._start_component(self._timetable.run(), "timetable")
@@ -253,14 +254,13 @@ class Leader(KernelQueries, OperatorCommands, AttachmentCommands, StepDown):
     def _build(self, tasks: TaskSet) -> None:
         """Build the components that need the running event loop and the kernel's set of tasks."""
         asked = AskedTrigger()
-        runners = (AsyncRunner(self.clock), ThreadRunner(self.clock), ProcessRunner(self.clock))
         self._progress = ProgressRecorder(self._journal, self._store, self.clock)
         self._progress.orders = BodyOrders(self, self._jobs)
-        self._supervisor = Supervisor(
-            self._journal, self.clock, runners, self._progress, tasks, log_failures=self._log_failures
-        )
+        parts = (self._journal, self.clock, self._runners.values(), self._progress, tasks)
+        self._supervisor = Supervisor(*parts, log_failures=self._log_failures)
         if self._blocked_loop_after_s is not None:
-            self._watchdog = LoopWatchdog(self._blocked_loop_after_s, self._supervisor, asked, self._facts.held_up)
+            stalls = self._supervisor.stalls
+            self._watchdog = LoopWatchdog(self._blocked_loop_after_s, stalls, asked, self._facts.held_up)
         self._launcher = Launcher(
             self._journal,
             self.clock,
@@ -279,9 +279,9 @@ class Leader(KernelQueries, OperatorCommands, AttachmentCommands, StepDown):
         self._registry = JobRegistry(
             self._journal, self.clock, self._timetable, self._jobs, recorder, self._hold, self._finished_jobs.note
         )
-        parts = (self._journal, self._jobs, self._registry, recorder, self._launcher)
-        self._restored_jobs = RestoredJobs(*parts, self._restored, self._groups)
-        self._added_jobs = AddedJobs(*parts, self._restored_jobs, self.clock)
+        parts_of_jobs = (self._journal, self._jobs, self._registry, recorder, self._launcher)
+        self._restored_jobs = RestoredJobs(*parts_of_jobs, self._restored, self._groups, self._runners)
+        self._added_jobs = AddedJobs(*parts_of_jobs, self._restored_jobs, self.clock)
         self._backfills = Backfills(
             self._journal, self._store, self._launcher, self._jobs, self.clock, tasks, self._hold
         )
@@ -302,9 +302,8 @@ class Leader(KernelQueries, OperatorCommands, AttachmentCommands, StepDown):
                 found = self._registry.apply([one for one in self._jobs if one.origin != "api"], act)
                 self._restored_jobs.restore()
         await self._restored_jobs.report_dropped(found.removed, self._store)
-        await recover(
-            self._store, self._journal, self._launcher, self.clock, self._jobs, log_failures=self._log_failures
-        )
+        parts = (self._journal, self._admission, self._supervisor, self._launcher, self._jobs)
+        await recover(self._store, self.clock, *parts, log_failures=self._log_failures)
         absence = Absence(down_until=self.clock.now())
         with garbage_collection_paused():
             for registered in self._jobs:

@@ -11,11 +11,13 @@ from gnomon.domain import events
 from gnomon.domain.execution import Execution, Status
 from gnomon.domain.records import ExecutionQuery
 from gnomon.engine.admission import Admission
+from gnomon.engine.adoption import Adoption
 from gnomon.engine.failure_log import log_failure
 from gnomon.engine.job_table import JobTable
 from gnomon.engine.journal import Journal
 from gnomon.engine.late_ends import LateEnds
 from gnomon.engine.launcher import Launcher, grace_of
+from gnomon.engine.supervisor import Supervisor
 from gnomon.jobs.groups import Groups, Rate
 from gnomon.logs import get_logger
 from gnomon.ports import Clock, Store
@@ -24,19 +26,31 @@ log = get_logger("gnomon.engine.recovery")
 
 
 async def recover(
-    store: Store, journal: Journal, launcher: Launcher, clock: Clock, jobs: JobTable, *, log_failures: bool
+    store: Store,
+    clock: Clock,
+    journal: Journal,
+    admission: Admission,
+    supervisor: Supervisor,
+    launcher: Launcher,
+    jobs: JobTable,
+    *,
+    log_failures: bool,
 ) -> None:
     """End or resume every run that has not ended, so that none stays running forever.
 
-    Runs that were running fail with reason `lost`, and are retried where their jobs have retries. Runs that were
-    accepted and had not started start now, unless the job is gone or the grace has passed. Ends that an earlier kernel
-    could not append are recorded first.
+    Runs whose bodies are elsewhere are adopted. Others that were running fail with reason `lost`, and are retried where
+    their jobs have retries. Runs that were accepted and had not started start now, unless the job is gone or the grace
+    has passed. Ends that an earlier kernel could not append are recorded first.
     """
     await LateEnds(store, journal, launcher, jobs).merge()
+    adoption = Adoption(store, journal, admission, supervisor, launcher, jobs)
     # Both lists are read before anything is written: recording one changes the other.
-    lost = [execution async for execution in _all(store, "running")]
+    running = [execution async for execution in _all(store, "running")]
     accepted = [execution async for execution in _all(store, "scheduled")]
-    for execution in lost:
+    handed_over = [execution for execution in (*running, *accepted) if execution.handed_to is not None]
+    adopted = {execution.id for execution in handed_over if await adoption.adopt(execution)}
+    lost = [execution for execution in (*running, *handed_over) if execution.id not in adopted]
+    for execution in {execution.id: execution for execution in lost}.values():
         _declare_lost(execution, journal)
         registered = jobs.get(execution.job_id)
         if log_failures:
@@ -45,9 +59,12 @@ async def recover(
             launcher.run_again(execution, registered.job)
         journal.forget(execution.id)
     for execution in reversed(accepted):  # oldest first, as they came
-        _resume(execution, journal, launcher, clock, jobs)
-    if lost or accepted:
-        log.warning("recovered runs of an earlier kernel", lost=len(lost), resumed=len(accepted))
+        if execution.handed_to is None:
+            _resume(execution, journal, launcher, clock, jobs)
+    if running or accepted:
+        resumed = sum(execution.handed_to is None for execution in accepted)
+        counts = {"lost": len(lost), "resumed": resumed, "adopted": len(adopted)}
+        log.warning("recovered runs of an earlier kernel", **counts)
 
 
 async def note_recent_starts(store: Store, admission: Admission, groups: Groups, jobs: JobTable, clock: Clock) -> None:
@@ -94,12 +111,15 @@ async def _pages(store: Store, query: ExecutionQuery, most: float = float("inf")
 
 def _declare_lost(execution: Execution, journal: Journal) -> None:
     journal.adopt(execution)
+    why = f"the kernel that ran it ({execution.node}, {execution.worker}) ended before the run did"
+    if execution.handed_to is not None:
+        why = f"it was handed over to the runner {execution.handed_to!r}, which this kernel does not have"
     journal.record(
         events.Failed,
         execution.id,
         execution.job_id,
         reason="lost",
-        error_message=f"the kernel that ran it ({execution.node}, {execution.worker}) ended before the run did",
+        error_message=why,
     )
 
 

@@ -20,6 +20,7 @@ from gnomon.engine.journal import Journal
 from gnomon.engine.launcher import Launcher
 from gnomon.jobs.durable import note_unserved, refers_to_job
 from gnomon.jobs.registered import RegisteredJob
+from gnomon.jobs.runner_names import Runners
 from gnomon.logs import get_logger
 from gnomon.ports import Store
 from gnomon.scheduling.calendars import load_calendars
@@ -47,6 +48,7 @@ class RestoredJobs:
         launcher: Launcher,
         build: Build,
         groups: Collection[str],
+        runners: Runners,
     ) -> None:
         self._journal = journal
         self._jobs = jobs
@@ -55,6 +57,7 @@ class RestoredJobs:
         self._launcher = launcher
         self._build = build
         self._groups = groups
+        self._runners = runners
 
     async def begin(self) -> None:
         """Remove the temporary jobs of a kernel that was killed, and load what schedules of the log need."""
@@ -115,7 +118,7 @@ class RestoredJobs:
             self._log_broken()
 
     def _note_unserved(self) -> None:
-        note_unserved(self._jobs, self._groups)
+        note_unserved(self._jobs, self._groups, self._runners)
         for registered in [one for one in self._jobs if one.problem != self._jobs.broken.get(one.job.id)]:
             self._jobs.put(registered)
 

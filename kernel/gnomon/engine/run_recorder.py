@@ -60,7 +60,7 @@ class RunRecorder:
                 events.Failed,
                 execution.id,
                 active.job.id,
-                reason="killed" if outcome.killed else "exception",
+                reason=outcome.reason or ("killed" if outcome.killed else "exception"),
                 error_type=outcome.error_type,
                 error_message=outcome.error_message,
                 traceback=outcome.traceback,

@@ -8,29 +8,33 @@ import os
 import time
 from collections.abc import Iterable
 from datetime import datetime, timedelta
-from typing import Any
 
 import msgspec
 
 from gnomon.domain import events
-from gnomon.domain.events import BLOCKED_LOOP, TRIED_TO_EXIT, FailedReason
+from gnomon.domain.events import TRIED_TO_EXIT, FailedReason
 from gnomon.domain.execution import Execution
+from gnomon.durations import LONGEST_DELAY
 from gnomon.engine.active_run import ActiveRun, Ending, RunObserver
 from gnomon.engine.journal import Journal
-from gnomon.engine.loop_watchdog import Stall
+from gnomon.engine.placed_run import PlacedRun, end_unbegun
 from gnomon.engine.progress_recorder import ProgressRecorder
+from gnomon.engine.run_limits import RunLimits, overrule_by_timeout
 from gnomon.engine.run_recorder import RunRecorder
+from gnomon.engine.stalled_runs import StalledRuns
 from gnomon.engine.task_sharing import take_turns
 from gnomon.errors import DeposedError
 from gnomon.jobs.body import Body
 from gnomon.jobs.job import Job
 from gnomon.logs import get_logger
 from gnomon.ports import Clock
+from gnomon.runners.async_task import AsyncRunner
 from gnomon.runners.base import Outcome, Run, Runner
-from gnomon.runners.context import Context, context_of_task
-from gnomon.runners.log_buffer import ProgressReader
+from gnomon.runners.context import Context
+from gnomon.runners.log_buffer import LogBuffer, ProgressReader
+from gnomon.runners.process import ProcessRunner
+from gnomon.runners.thread import ThreadRunner
 from gnomon.safe_text import safe_str, safe_traceback, type_name
-from gnomon.stalls import is_stall, longest_pause
 from gnomon.tasks import TaskSet, end
 from gnomon.threads import is_on_loop
 
@@ -41,7 +45,7 @@ DRAIN_CHECK_S = 0.5
 
 
 class Supervisor:
-    """Owns the live bodies."""
+    """Owns the live bodies. `runners` are those of plugins, beside the built-in ones."""
 
     def __init__(
         self,
@@ -55,14 +59,18 @@ class Supervisor:
     ) -> None:
         self._journal = journal
         self._clock = clock
-        self._runners = {runner.name: runner for runner in runners}
+        built_in = (AsyncRunner(clock), ThreadRunner(clock), ProcessRunner(clock))
+        self._runners = {runner.name: runner for runner in (*built_in, *runners)}
         self._progress = progress
+        self._limits = RunLimits(clock, tasks, self._end_by_force)
         self._recorder = RunRecorder(journal, clock, log_failures=log_failures)
         self._tasks = tasks
         self._loop = asyncio.get_running_loop()
         self._active: dict[str, ActiveRun] = {}
+        self.stalls = StalledRuns(self._active, self._recorder)
         self._starting: dict[asyncio.Future[None], list[ActiveRun]] = {}
         self._unbegun = 0
+        self._adopted: list[ActiveRun] = []
         self._emptied = asyncio.Event()
         self._worker = f"pid {os.getpid()}"
 
@@ -74,30 +82,75 @@ class Supervisor:
         due: datetime,
         now: datetime,
         observer: RunObserver,
+        grace: timedelta = timedelta.max,
     ) -> ActiveRun:
-        """Record that a run starts, and start its body as soon as that is durable."""
+        """Record that a run starts, and start its body as soon as that is durable.
+
+        A run of a remote runner is recorded as handed over; its body begins within `grace` after `due`, or not at all.
+        """
         runner = self._runners[job.runner or ("async" if body.is_async else "thread")]
-        reader = ProgressReader(job.progress_patterns) if job.progress_patterns else None
-        context = Context(execution, self._progress, monotonic=self._clock.monotonic, reader=reader)
-        self._journal.add(
-            events.Started(
-                stream=execution.id,
-                version=execution.version + 1,
-                at=now,
-                node=self._journal.node,
-                job_id=job.id,
-                runner=runner.name,
-                worker=self._worker,
-                delay=max((now - due).total_seconds(), 0.0),
+        active = self._active[execution.id] = self._new_run(execution, job, body, runner, observer)
+        if runner.is_remote:
+            self._place(active, due, grace)
+            self._journal.record(
+                events.HandedOver, execution.id, job.id, runner=runner.name, queue=runner.queue_of(job)
             )
-        )
-        active = self._active[execution.id] = ActiveRun(execution, job, body, context, runner, observer)
+        else:
+            self._journal.add(
+                events.Started(
+                    stream=execution.id,
+                    version=execution.version + 1,
+                    at=now,
+                    node=self._journal.node,
+                    job_id=job.id,
+                    runner=runner.name,
+                    worker=self._worker,
+                    delay=max((now - due).total_seconds(), 0.0),
+                )
+            )
         durable = self._journal.durable()
         if (waiting := self._starting.get(durable)) is None:
             waiting = self._starting[durable] = []
             durable.add_done_callback(self._begin_bodies)
         waiting.append(active)
         return active
+
+    def _new_run(self, execution: Execution, job: Job, body: Body, runner: Runner, observer: RunObserver) -> ActiveRun:
+        reader = ProgressReader(job.progress_patterns) if job.progress_patterns else None
+        context = Context(execution, self._progress, monotonic=self._clock.monotonic, reader=reader)
+        return ActiveRun(execution, job, body, context, runner, observer)
+
+    def _place(self, active: ActiveRun, due: datetime, grace: timedelta) -> None:
+        active.placement = PlacedRun(active, self._journal, self._clock, due, self._limits.watch)
+        active.begins_before = due + grace if grace < LONGEST_DELAY else None
+
+    def adopt(
+        self, execution: Execution, job: Job, body: Body, observer: RunObserver, grace: timedelta, logged: int
+    ) -> ActiveRun | None:
+        """Prepare to supervise a run that an earlier kernel handed over; None where its body cannot be elsewhere.
+
+        It goes on with `begin_adopted`. The log has `logged` lines of the run.
+        """
+        runner = self._runners.get(execution.handed_to or "")
+        if runner is None or not runner.adopt(execution):
+            return None
+        active = self._active[execution.id] = self._new_run(execution, job, body, runner, observer)
+        active.is_adopted = True
+        self._place(active, execution.not_before or execution.scheduled_time, grace)
+        if active.has_begun:
+            since = (self._clock.now() - execution.timestamp).total_seconds()
+            active.started_at = self._clock.monotonic() - max(since, 0.0)
+            active.has_begun_before = True
+        if logged:
+            active.context.log_buffer = LogBuffer(logged)
+        self._adopted.append(active)
+        return active
+
+    def begin_adopted(self) -> None:
+        """Go on with the adopted runs."""
+        adopted, self._adopted = self._adopted, []
+        self._unbegun += len(adopted)
+        take_turns(self._loop, iter(adopted), self._supervise, self._cannot_begin)
 
     def _begin_bodies(self, durable: asyncio.Future[None]) -> None:
         """Start the bodies of one commit; after a crash from here on, the log has them as `running`."""
@@ -120,16 +173,20 @@ class Supervisor:
         self._unbegun -= 1
         job, context = active.job, active.context
         try:
-            active.started_at = context.last_sign_of_life = self._clock.monotonic()
-            if job.timeout or job.silence:
-                self._watch(active)
-            if context.cancel_requested:
+            context.last_sign_of_life = self._clock.monotonic()
+            if not active.is_adopted:
+                active.started_at = context.last_sign_of_life
+            if active.has_begun:
+                self._limits.watch(active)
+            else:
+                self._limits.watch_grace(active)
+            if context.cancel_requested and not active.is_adopted:
                 outcome = Outcome(0.0, cancelled=True)
             else:
-                if job.steps:
+                if job.steps and active.placement is None:
                     context.steps(*job.steps)
-                grace = job.cancel_grace.total_seconds()
-                outcome = await active.runner.run(Run(active.execution, active.body, context, grace, job.limits))
+                run = Run(active.execution, job, active.body, context, active.placement, active.is_adopted)
+                outcome = await active.runner.run(run)
             self._finish(active, outcome)
         except BaseException as exc:
             if is_on_loop():  # else the loop is closed, and the interpreter closes the coroutines that are left
@@ -145,6 +202,9 @@ class Supervisor:
 
         A cancellation comes here when the kernel stops without waiting any longer for the body.
         """
+        if active.is_left:
+            del self._active[active.execution.id]
+            return
         if active.is_over and isinstance(exc, asyncio.CancelledError):
             log.debug("a body was left behind", job=active.job.id, run=active.execution.id)
         else:
@@ -158,36 +218,7 @@ class Supervisor:
         if active.execution.id in self._active:
             self._release(active)
 
-    # --- time limits ---
-
-    def _watch(self, active: ActiveRun) -> None:
-        limits = [self._watch_timeout(active)] if active.job.timeout else []
-        limits += [self._watch_silence(active)] if active.job.silence else []
-        active.watchers = tuple(self._tasks.create_task(limit) for limit in limits)
-
-    async def _watch_timeout(self, active: ActiveRun) -> None:
-        assert active.job.timeout is not None  # noqa: S101 - watched only where there is one
-        await self._clock.sleep(active.job.timeout.total_seconds())
-        await self._end_by_force(
-            active, Ending("timeout", f"the run took longer than its timeout of {active.job.timeout}")
-        )
-
-    async def _watch_silence(self, active: ActiveRun) -> None:
-        assert active.job.silence is not None  # noqa: S101 - watched only where there is one
-        limit = active.job.silence.total_seconds()
-        due = active.started_at  # the process may be stopped before this task begins
-        while True:
-            # One reading decides both: a pause between two readings would count as silence of the run.
-            now = self._clock.monotonic()
-            if is_stall(now - due, limit):
-                active.context.last_sign_of_life = now
-            if (quiet := now - active.context.last_sign_of_life) >= limit:
-                break
-            pause = min(limit - quiet, longest_pause(limit))
-            due = now + pause
-            await self._clock.sleep(pause)
-        message = f"the run gave no sign of life for {active.job.silence}"
-        await self._end_by_force(active, Ending("silence", message))
+    # --- limits ---
 
     async def _end_by_force(self, active: ActiveRun, ending: Ending) -> None:
         """Request that the body stops; where it has not within its grace, record the end without it."""
@@ -254,46 +285,25 @@ class Supervisor:
             message = f"a task or callback of the run tried to end the process of the kernel: {what}"
             self.warn(context.execution_id, TRIED_TO_EXIT, message, None)
 
-    # --- runs that block the loop ---
-
-    def note_stall(self, task: asyncio.Task[Any] | None, stall: Stall) -> None:
-        """Find the run whose task holds the loop, and write it into the stall. In the watchdog's thread."""
-        if task is None:
-            return
-        active = next((active for active in tuple(self._active.values()) if active.task is task), None)
-        if active is None and (context := context_of_task(task)) is not None:  # a task that a body has started
-            active = self._active.get(context.execution_id)
-        if active is not None:
-            stall.execution_id, stall.job_id = active.execution.id, active.job.id
-            active.stall = active.stall or stall
-
-    def record_stall(self, stall: Stall) -> None:
-        """Record a warning about the run that blocked the loop: one for each run, however often it does it."""
-        active = self._active.get(stall.execution_id or "")
-        if active is None or active.is_over or active.stall is not stall or stall.is_recorded:
-            return
-        stall.is_recorded = True
-        message = (
-            f"the run blocked the event loop of the kernel for {stall.seconds:.1f} s, at {stall.place}: no other run "
-            'could start or continue; move blocking code to a plain `def` with runner = "thread"'
-        )
-        with contextlib.suppress(DeposedError):  # the journal has logged it
-            self._recorder.warned(active, BLOCKED_LOOP, message, seconds=round(stall.seconds, 3))
-
     def _stop_body(self, active: ActiveRun) -> None:
         active.context.request_cancel()
+        if not active.has_begun:
+            active.runner.withdraw(active.execution.id)
         active.runner.cancel(active.execution.id)
 
     def _finish(self, active: ActiveRun, outcome: Outcome) -> None:
         """Record how the body ended: as the end of the run, or as a late result if that has ended before."""
         active.body_has_ended = True
         try:
-            if not active.is_over:
+            if active.placement is not None and (outcome.is_success or outcome.snooze is not None):
+                active.placement.begun("", self._clock.now())  # it has, if nobody reported it
+            if not active.is_over and end_unbegun(active, outcome, self._journal):
+                self._over(active)
+            elif not active.is_over:
                 if active.stall is not None and not active.stall.is_over:  # it blocked the loop until just now
                     active.stall.seconds = time.monotonic() - active.stall.began
-                    self.record_stall(active.stall)
-                if active.job.timeout is not None:
-                    self._overrule_by_timeout(active, outcome, active.job.timeout)
+                    self.stalls.record_stall(active.stall)
+                overrule_by_timeout(active, outcome)
                 if active.context.has_pending_progress:
                     active.context.flush()
                 self._recorder.end(active, outcome)
@@ -305,15 +315,6 @@ class Supervisor:
         except DeposedError as exc:
             log.error("the end of a run could not be recorded", run=active.execution.id, problem=str(exc))
         self._release(active)
-
-    @staticmethod
-    def _overrule_by_timeout(active: ActiveRun, outcome: Outcome, limit: timedelta) -> None:
-        """End a run as failed(timeout) that ended by itself after its timeout, on a loop that was blocked till then."""
-        if active.ending is not None or (outcome.cancelled and outcome.snooze is None):
-            return
-        if outcome.execution_time > limit.total_seconds():
-            took = f"it ended after {outcome.execution_time:.1f} s"
-            active.ending = Ending("timeout", f"the run took longer than its timeout of {limit}: {took}")
 
     def _record_failed(self, active: ActiveRun, ending: Ending) -> None:
         self._recorder.failed(active, ending)
@@ -357,6 +358,10 @@ class Supervisor:
         """The runs with live bodies, also those whose execution has ended."""
         return list(self._active.values())
 
+    def _bodies_here(self) -> list[ActiveRun]:
+        """Return the runs whose bodies end with this kernel."""
+        return [active for active in self._active.values() if not active.runner.is_remote]
+
     async def drain(self, within: float) -> None:
         """Wait until all bodies have ended, for at most that many seconds.
 
@@ -364,23 +369,29 @@ class Supervisor:
         """
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(within):
-                while any(active.task is not None or self._journal.state == "healthy" for active in self.bodies):
+                while any(
+                    active.task is not None or self._journal.state == "healthy" for active in self._bodies_here()
+                ):
                     self._emptied.clear()
                     with contextlib.suppress(TimeoutError):  # looks again, as the store may be away by now
                         async with asyncio.timeout(DRAIN_CHECK_S):
                             await self._emptied.wait()
 
     async def stop(self, actor: str, reason: str) -> None:
-        """Cancel the live bodies, wait for their grace, and record as lost those that do not stop."""
-        for active in self.bodies:
+        """Cancel the live bodies, wait for their grace, and record as lost those that do not stop.
+
+        Bodies of remote runners go on; the next kernel adopts them.
+        """
+        for active in self._bodies_here():
             try:
                 self.cancel(active.execution.id, actor, reason)
             except DeposedError:
                 self._stop_body(active)
-        await self.drain(max((a.job.cancel_grace.total_seconds() for a in self.bodies), default=0.0))
+        await self.drain(max((a.job.cancel_grace.total_seconds() for a in self._bodies_here()), default=0.0))
         lost = Ending("lost", f"{reason}; the body did not stop and ended with the process", actor)
         for active in self.bodies:
-            if not active.is_over:
+            active.is_left = active.runner.is_remote
+            if not active.is_over and not active.is_left:
                 active.ending = lost
                 self._force_end(active, lost)
             for task in (*active.watchers, active.task):

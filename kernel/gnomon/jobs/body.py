@@ -18,6 +18,7 @@ from gnomon.jobs.arguments import ArgumentTypes
 from gnomon.jobs.callables import cached_by_function, child_target, load_function, reference
 from gnomon.jobs.job import Job
 from gnomon.jobs.overrides import Overrides, declared_overrides
+from gnomon.jobs.runner_names import IN_THIS_PROCESS
 from gnomon.safe_text import safe_repr
 from gnomon.signatures import signature_of
 from gnomon.text import close_match
@@ -31,7 +32,7 @@ SHOWN = 500
 class Body(msgspec.Struct, frozen=True):
     """A job's function, and which arguments its signature expects from the kernel.
 
-    `child_target` is the name by which a child process imports the function, for jobs with `runner = "process"`.
+    `child_target` is the name by which another process imports the function, for jobs whose runner needs one.
     `overrides` says which arguments commands may set for one run. `types` has the types of annotated parameters;
     `converter` is the same, or None where JSON is passed to the function as it is. `check` is the check of arguments
     that the function declares.
@@ -89,8 +90,8 @@ def make_body(job: Job) -> Body:
         raise JobError(f"job {job.id!r}: the signature of func cannot be read: {safe_repr(exc)}") from exc
     if body.func is not func:  # the cache has a function that is equal to it
         body = msgspec.structs.replace(body, func=func)
-    if job.runner == "process":
-        body = msgspec.structs.replace(body, child_target=child_target(job.id, job.func))
+    if job.runner is not None and job.runner not in IN_THIS_PROCESS:
+        body = msgspec.structs.replace(body, child_target=child_target(job.id, job.func, job.runner))
     if job.overrides is not None:
         body = msgspec.structs.replace(body, overrides=job.overrides)
         _check_overrides(job, body)

@@ -82,16 +82,17 @@ def _reference(func: object) -> str:
     return f"{module}:{name if isinstance(name, str) and name else class_name(kind)}"
 
 
-def child_target(job_id: str, func: Callable[..., Any] | str) -> str:
-    """Return the name by which a child process imports a function; JobError if it would find another one or none."""
+def child_target(job_id: str, func: Callable[..., Any] | str, runner: str) -> str:
+    """Return the name by which another process imports a function; JobError if it would find another one or none."""
     name = reference(func)
     module_name = name.partition(":")[0]
     problem = _import_problem(module_name)
     if problem is None and not isinstance(func, str):
         problem = name_problem(func)
     if problem is not None:
+        other = "a child process" if runner == "process" else "another process"
         raise JobError(
-            f'job {job_id!r} has runner = "process", but a child process cannot import its function {name}: {problem}; '
+            f'job {job_id!r} has runner = "{runner}", but {other} cannot import its function {name}: {problem}; '
             'define the function at the top level of a module, and give func as "module:function"'
         )
     return name

@@ -13,9 +13,9 @@ from gnomon.jobs.body import Body
 from gnomon.jobs.callables import name_problem, reference
 from gnomon.jobs.definition import convert_job, stored_job
 from gnomon.jobs.dependencies import check_dependencies
-from gnomon.jobs.groups import unknown_group
 from gnomon.jobs.job import Job
 from gnomon.jobs.registered import RegisteredJob, build_stored, check_job
+from gnomon.jobs.runner_names import NO_RUNNERS, Runners, undefined_name
 from gnomon.safe_text import is_instance
 
 FindDefined = Callable[[str], RegisteredJob | None]
@@ -81,24 +81,27 @@ def restore_job(job_id: str, definition: dict[str, Any], find_defined: FindDefin
 
 
 def restore_jobs(
-    states: Iterable[JobState], defined: Iterable[RegisteredJob], groups: Collection[str] = ()
+    states: Iterable[JobState],
+    defined: Iterable[RegisteredJob],
+    groups: Collection[str] = (),
+    runners: Runners = NO_RUNNERS,
 ) -> list[RegisteredJob]:
     """Build the jobs that a start with these definitions brings back from the log; JobExistsError for a double id."""
     by_id = {registered.job.id: registered for registered in defined}
     added = [state for state in states if state.origin == "api" and not state.removed and not state.temporary]
     refuse_double(added, by_id)
     restored = [restore_job(one.job_id, one.definition, by_id.get) for one in added]
-    note_unserved((*by_id.values(), *restored), groups)
+    note_unserved((*by_id.values(), *restored), groups, runners)
     return restored
 
 
-def note_unserved(jobs: Iterable[RegisteredJob], groups: Collection[str]) -> None:
-    """Write into each added job that was built its `problem`: None, or that its group or a job it waits for is gone."""
+def note_unserved(jobs: Iterable[RegisteredJob], groups: Collection[str], runners: Runners) -> None:
+    """Write the `problem` of each added job that was built: that its group, runner or upstream job is gone; or None."""
     every = {registered.job.id: registered for registered in jobs}
     built = [registered for registered in every.values() if registered.origin == "api" and registered.is_built]
     waits = dict(check_dependencies({job_id: one.job for job_id, one in every.items()}, [one.job.id for one in built]))
     for registered in built:
-        problem = unknown_group(registered.job, groups) or waits.get(registered.job.id)
+        problem = undefined_name(registered.job, groups, runners) or waits.get(registered.job.id)
         text = str(problem).removeprefix(f"job {registered.job.id!r}: ")
         registered.problem = text if problem is not None else None
 

@@ -28,7 +28,6 @@ from gnomon.scheduling.triggers import AnchoredTrigger, explain_trigger
 
 log = get_logger("gnomon.jobs")
 Overlap = Literal["skip", "queue", "cancel_previous", "allow"]
-RunnerName = Literal["async", "thread", "process"]
 
 _PLAIN_TYPES = {"timezone": str, "at": datetime, "start": datetime, "end": datetime}
 GROUP_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}", re.ASCII)
@@ -186,7 +185,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True,
     silence: Duration | None = None
     cancel_grace: Duration = Duration(seconds=10)
     retry: Retry = Retry(attempts=1)
-    runner: RunnerName | None = None
+    runner: str | None = None
     limits: Limits | None = None
     steps: list[str | DeclaredStep] = []
     progress_patterns: list[ProgressPattern] = []
@@ -243,7 +242,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True,
         self._check_limits(problems)
         if self.args or self.kwargs:
             self._seal_arguments(problems)
-        if self.limits is not None and self.runner != "process":
+        if self.limits is not None and self.runner in (None, "async", "thread"):
             problems.append(("limits", f'job {self.id!r} has limits, which only `runner = "process"` can enforce'))
         if problems:
             prefix = f"job {self.id!r}: "

@@ -18,6 +18,7 @@ from gnomon.jobs.groups import unknown_group
 from gnomon.jobs.job import LIMITS_OF_SCHEDULES, NO_SCHEDULE, SCHEDULES, Job
 from gnomon.jobs.plain_secrets import plain_secrets
 from gnomon.jobs.registered import ARGUMENTS_LIMIT, JobProblem, RegisteredJob, check_job, check_schedule_and_function
+from gnomon.jobs.runner_names import NO_RUNNERS, Runners, runner_problem
 from gnomon.safe_text import is_instance
 from gnomon.sourced_values import SourcedTable, origin_of, sources_of, typed
 
@@ -33,7 +34,8 @@ class JobKeys:
     """The keys that a table of a job may have: those of `Job`, and those of plugins.
 
     `owners` has the Struct of the plugin for each key of a plugin. `explain` returns what is known about an unknown
-    key, such as the plugin that it belongs to, or None. `groups` are the names of the groups that are defined.
+    key, such as the plugin that it belongs to, or None. `groups` has the names of the groups that are defined,
+    `runners` the runners of plugins.
     """
 
     def __init__(
@@ -41,8 +43,10 @@ class JobKeys:
         owners: Mapping[str, type[msgspec.Struct]],
         explain: Callable[[str], str | None] = lambda _: None,
         groups: Collection[str] = (),
+        runners: Runners = NO_RUNNERS,
     ) -> None:
         self._groups = groups
+        self._runners = runners
         self._owners = owners
         self._explain = explain
 
@@ -93,6 +97,9 @@ class JobKeys:
     ) -> RegisteredJob | None:
         """Build the function, the trigger and the definition of a job, and check the options of plugins in it."""
         found: list[JobProblem] = []
+        if (unfit := runner_problem(job, self._runners)) is not None:
+            problems.append(f"{place}.{unfit.key}: {unfit}")
+            job = msgspec.structs.replace(job, runner=None, limits=None)
         registered = check_job(job, timezone, found, arguments_limit)
         problems += [_located(place, problem) for problem in found]
         if (unknown := unknown_group(job, self._groups)) is not None:

@@ -1,10 +1,11 @@
-"""What plugin objects provide to the kernel of a program without a config file: the store, and jobs.
+"""What plugin objects provide to the kernel of a program without a config file: the store, runners and jobs.
 
 A deployment collects the same, together with its config, which may change jobs of plugins (`gnomon.deployment`).
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -13,9 +14,13 @@ import msgspec
 from gnomon.errors import PluginError
 from gnomon.jobs.definition import convert_job
 from gnomon.jobs.job import Job
+from gnomon.jobs.runner_names import BUILT_IN
 from gnomon.plugins.plugin_set import Plugin
 from gnomon.ports import Store
+from gnomon.runners.base import Runner
+from gnomon.safe_text import safe_repr
 
+RUNNER_NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}")
 _JOB_KEYS = frozenset(field.encode_name for field in msgspec.structs.fields(Job))
 
 
@@ -28,6 +33,24 @@ def contributed_store(plugins: Iterable[Plugin]) -> Store | None:
             second, f"provides a store, and so does {first!r}: keep one of them, or pass `store=` to the kernel"
         )
     return found[0][1] if found else None
+
+
+def contributed_runners(plugins: Iterable[Plugin]) -> dict[str, Runner]:
+    """Return the runners of the plugins by their names; PluginError for a name that is not valid or is taken."""
+    runners: dict[str, Runner] = {}
+    for plugin in plugins:
+        for runner in plugin.runners():
+            name = getattr(runner, "name", None)
+            if not isinstance(name, str) or not RUNNER_NAME.fullmatch(name):
+                raise PluginError(
+                    plugin.name,
+                    f"registers a runner with the name {safe_repr(name)}, expected 1 to 64 of a-z 0-9 _ - that begin "
+                    "with a letter: set `name` in its class",
+                )
+            if name in BUILT_IN or name in runners:
+                raise PluginError(plugin.name, f"registers the runner {name!r}, which is already there: rename it")
+            runners[name] = runner
+    return runners
 
 
 def contributed_jobs(plugins: Iterable[Plugin]) -> list[Job]:

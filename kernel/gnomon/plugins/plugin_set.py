@@ -26,6 +26,7 @@ from gnomon.plugins.calls import PluginCallError, call_within, contained, descri
 from gnomon.plugins.discovery import FoundPlugin, offered_name
 from gnomon.plugins.hook_checks import HOOKS, hook_problem, marked_hooks, near_misses, unmarked_hooks
 from gnomon.ports import Store
+from gnomon.runners.base import Runner
 from gnomon.safe_text import class_module, class_name, exact, safe_repr, type_name
 
 log = get_logger("gnomon.plugins")
@@ -71,6 +72,7 @@ class Plugin:
         self._is_reading_problem = False
         self._hooks = hooks
         self._jobs: list[Job | dict[str, Any]] | None = None
+        self._runners: list[Runner] | None = None
 
     @property
     def problem(self) -> str | None:
@@ -153,6 +155,20 @@ class Plugin:
         self.contribute("register_jobs", register)
         self._jobs = jobs
         return jobs
+
+    def runners(self) -> list[Runner]:
+        """Return the runners that it registers; raise PluginError if that fails. The hook is called once."""
+        if self._runners is None:
+            runners: list[Runner] = []
+
+            def register(runner: Runner) -> None:
+                if not isinstance(runner, Runner):
+                    raise TypeError(f"expected a gnomon.runners.base.Runner, got {safe_repr(runner)}")
+                runners.append(runner)
+
+            self.contribute("register_runners", register)
+            self._runners = runners
+        return self._runners
 
     def contribute(self, hook: str, register: Callable[..., None]) -> None:
         """Call its implementation of a contribution hook, in a thread; raise PluginError if it fails or takes too long.

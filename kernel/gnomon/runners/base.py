@@ -12,21 +12,36 @@ The supervisor owns the runners and serves all runs of one kind with one runner.
 Outcome. If `run` raises anyway, the supervisor records the run as failed with reason `internal`. If a body
 outlasts its timeout plus `cancel_grace`, the supervisor records its end without waiting; an Outcome that `run` returns
 afterwards becomes a `late_result`.
+
+The bodies of a *remote* runner (`is_remote`) run elsewhere, begin later, and outlive the kernel:
+
+* In step 1 `handed_over` is recorded instead, with the `queue_of` the job. `started` follows when the runner calls
+  `run.placement.begun`; the limits of the run count from then on.
+* Until a body begins, `withdraw(execution_id)` may be called, because the run was cancelled or its grace has passed.
+* A kernel that stops, crashes or is deposed cancels the task of `run` and neither withdraws nor cancels the body. The
+  next kernel calls `run` again, with `is_adopted`, for each run that was handed over and has not ended, where `adopt`
+  returns true. It may be a run that never reached its queue: a body must begin at most once, however often it is sent.
+* What a body reports while no kernel runs is kept for the next one. `run` passes it on and returns the end then.
 """
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar
+from collections.abc import AsyncIterator, Callable
+from datetime import datetime
+from typing import Any, ClassVar, Protocol
 
 import msgspec
 
+from gnomon.domain.events import FailedReason
 from gnomon.domain.execution import Execution
 from gnomon.domain.own_copies import own_value
 from gnomon.domain.secret_references import is_flat, references
 from gnomon.domain.workers import WorkerView
 from gnomon.jobs.body import Body
-from gnomon.jobs.job import Limits
+from gnomon.jobs.job import Job, Limits
 from gnomon.jobs.secrets import open_arguments
 from gnomon.runners.context import Context
 
@@ -45,6 +60,7 @@ class Outcome(msgspec.Struct, frozen=True):
     body returned or snoozed. `cancelled` means that the body stopped on request, or with a `snooze`; `killed` that its
     process was ended by a signal. `execution_time` is in seconds on the monotonic clock. `exception` is what the body
     raised, for the logging of the program: None where it was raised in another process, or may contain secrets.
+    `reason` is the kind of a failure that is not the body's own, such as "lost".
     """
 
     execution_time: float
@@ -56,6 +72,7 @@ class Outcome(msgspec.Struct, frozen=True):
     killed: bool = False
     snooze: Snooze | None = None
     exception: BaseException | None = None
+    reason: FailedReason | None = None
 
     @property
     def is_success(self) -> bool:
@@ -63,17 +80,51 @@ class Outcome(msgspec.Struct, frozen=True):
         return self.error_type is None and not self.cancelled
 
 
+class DurableLog(msgspec.Struct, frozen=True):
+    """The log, as a remote runner sees it.
+
+    `durable()` returns a future that is done when everything recorded so far is in the log, or has a DeposedError;
+    shield it against cancellation.
+    """
+
+    log_id: str
+    durable: Callable[[], asyncio.Future[None]]
+
+
+class Placement(Protocol):
+    """Receives what a remote runner knows of a body that has not begun. Called on the kernel's loop."""
+
+    def waits(self, reason: str | None) -> None:
+        """Show why the body does not begin, as a sentence such as "the broker cannot be reached"; None: no longer."""
+
+    def begun(self, worker: str, at: datetime) -> None:
+        """Record that the body has begun, with the name of the worker; a second call changes nothing."""
+
+
 class Run(msgspec.Struct, frozen=True):
     """One run of a body: the execution with its arguments, and the context that connects the body to the kernel.
 
     `cancel_grace` (seconds) is how long the body may take to stop; `limits` apply to runners that can enforce them.
+    Only a remote runner has a `placement`. A run that `is_adopted` was handed over by an earlier kernel, and may have
+    begun; its `job` has no function if it was removed since.
     """
 
     execution: Execution
+    job: Job
     body: Body
     context: Context
-    cancel_grace: float = 10.0
-    limits: Limits | None = None
+    placement: Placement | None = None
+    is_adopted: bool = False
+
+    @property
+    def cancel_grace(self) -> float:
+        """How long the body may take to stop, in seconds."""
+        return self.job.cancel_grace.total_seconds()
+
+    @property
+    def limits(self) -> Limits | None:
+        """The limits of the job's process."""
+        return self.job.limits
 
     @property
     def reads_files(self) -> bool:
@@ -98,13 +149,22 @@ class Run(msgspec.Struct, frozen=True):
 
 
 class Runner(ABC):
-    """Runs bodies in one way. Both methods are called on the kernel's loop and must not block it."""
+    """Runs bodies in one way. Its methods are called on the kernel's loop and must not block it.
+
+    `name` is what a job gives as its `runner`. `is_remote` says that bodies run elsewhere and outlive the kernel,
+    `enforces_limits` that a job may have `limits`.
+    """
 
     name: ClassVar[str]
+    is_remote: ClassVar[bool] = False
+    enforces_limits: ClassVar[bool] = False
 
     @abstractmethod
     async def run(self, run: Run) -> Outcome:
-        """Run the body to its end and return its outcome; called once for each run, after `started` is durable."""
+        """Run the body to its end and return its outcome; called once for each run, after `started` is durable.
+
+        For a body that was withdrawn, an Outcome that is `cancelled` is returned without a call of `begun`.
+        """
 
     @abstractmethod
     def cancel(self, execution_id: str) -> None:
@@ -112,6 +172,26 @@ class Runner(ABC):
 
         Does nothing for an id that is not running here: the body may have ended, or not have begun.
         """
+
+    def withdraw(self, execution_id: str) -> None:  # noqa: B027 - bodies that are not remote begin at once
+        """Prevent a body from beginning, after which `run` returns; does nothing where it has begun."""
+
+    def adopt(self, execution: Execution) -> bool:  # noqa: ARG002 - for remote runners
+        """Return whether a body that an earlier kernel handed over may be queued, running, or have ended, elsewhere."""
+        return self.is_remote
+
+    def queue_of(self, job: Job) -> str:  # noqa: ARG002 - for remote runners
+        """Return the name of the queue to which runs of the job are handed over, for `handed_over` and for viewers."""
+        return ""
+
+    @contextlib.asynccontextmanager
+    async def lifespan(self, durable_log: DurableLog) -> AsyncIterator[None]:  # noqa: ARG002 - for remote runners
+        """Prepare to run bodies, before the first `run`, and release everything after the last one; entered each term.
+
+        A server that cannot be reached is not an error: runs wait for it. What bodies have reported may be deleted
+        elsewhere once it is durable in the log.
+        """
+        yield
 
     async def workers(self) -> WorkerView | None:
         """Return the workers that run the bodies and the queues in which they wait; None for bodies in this process.

@@ -133,7 +133,14 @@ class ChildContext(Context):
             self._sent_at = self.last_sign_of_life
             self.pipe.send(SignOfLife())
 
-    def log_line(self, level: str, text: str, logger: str, at: datetime | None = None) -> None:
+    def log_line(
+        self,
+        level: str,
+        text: str,
+        logger: str,
+        at: datetime | None = None,
+        number: int | None = None,  # noqa: ARG002 - the kernel numbers the lines
+    ) -> None:
         text = text if self.mask is None else self.mask.hide(text)
         self.pipe.send(LogRecord(at or datetime.now(UTC), writable(level), writable(text), writable(logger)))
 

@@ -285,13 +285,19 @@ class Context:
         self.last_sign_of_life = self._monotonic()
         return self._sink.order(self, order.received())
 
-    def log_line(self, level: str, text: str, logger: str, at: datetime | None = None) -> None:
-        """Buffer a line that the run logged and read progress from it. Never raises: logging is not a checkpoint."""
+    def log_line(
+        self, level: str, text: str, logger: str, at: datetime | None = None, number: int | None = None
+    ) -> None:
+        """Buffer a line that the run logged and read progress from it. Never raises: logging is not a checkpoint.
+
+        A line with a `number` was numbered where the body runs, from 1 on; one that was received before is dropped.
+        """
         self.last_sign_of_life = self._monotonic()
         if self.log_buffer is None:
             self.log_buffer = LogBuffer()
         text = writable(text if self.mask is None else self.mask.hide(text))
-        self.log_buffer.add(at or datetime.now(UTC), writable(level), text, writable(logger))
+        if not self.log_buffer.add(at or datetime.now(UTC), writable(level), text, writable(logger), number):
+            return
         if self._reader is not None and (fields := self._reader.read(text)):
             self.report(fields, immediately="step" in fields)
         self._sink.flush_later(self)

@@ -25,29 +25,35 @@ LARGEST_COUNT = 2**63 - 1
 class LogBuffer:
     """The newest lines of one run. Any thread may add lines; the kernel flushes new ones to the store."""
 
-    def __init__(self) -> None:
+    def __init__(self, last_number: int = 0) -> None:
         self._lock = threading.Lock()
         self._lines: deque[LogLine] = deque()
         self._size = 0
-        self._last_number = 0
-        self._flushed = 0
+        self._oldest = 1
+        self._last_number = self._flushed = last_number
 
-    def add(self, at: datetime, level: str, text: str, logger: str) -> None:
-        """Add one line and drop the oldest lines beyond the limits."""
+    def add(self, at: datetime, level: str, text: str, logger: str, number: int | None = None) -> bool:
+        """Add one line and drop the oldest lines beyond the limits; False for one whose number is already taken."""
         if len(text) > MAX_LINE_CHARACTERS:
             text = f"{text[:MAX_LINE_CHARACTERS]} … {len(text) - MAX_LINE_CHARACTERS} characters left out"
         with self._lock:
-            self._last_number += 1
+            number = number if number is not None else self._last_number + 1
+            if number <= self._last_number:
+                return False
+            self._last_number = number
             self._lines.append(LogLine(self._last_number, at, level, text, logger))
             self._size += len(text)
             while len(self._lines) > MAX_LINES or self._size > MAX_CHARACTERS:
-                self._size -= len(self._lines.popleft().text)
+                dropped = self._lines.popleft()
+                self._size -= len(dropped.text)
+                self._oldest = dropped.number + 1
+        return True
 
     def unflushed(self) -> tuple[list[LogLine], int]:
         """Return the lines that are not in the store yet, and the number of the oldest line kept."""
         with self._lock:
             lines = [line for line in self._lines if line.number > self._flushed]
-            return lines, self._lines[0].number if self._lines else 1
+            return lines, self._oldest
 
     def mark_flushed(self, lines: Sequence[LogLine]) -> None:
         """Record that these lines are in the store."""

@@ -71,6 +71,7 @@ class ProcessRunner(Runner):
     """
 
     name = "process"
+    enforces_limits = True
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock

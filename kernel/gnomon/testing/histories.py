@@ -161,6 +161,9 @@ def every_type() -> list[list[Event]]:
     reported = extend(running("progress"), events.Progress, steps=[events.DeclaredStep("fetch", 2.0)], **progress)
     hidden = extend(failed("hidden"), events.Hidden, actor="ann")
     reported = extend(reported, events.Warned, kind="silence", message="no sign of life for 24m", actor="reaper")
+    placed = extend(scheduled("placed"), events.HandedOver, runner="celery", queue="reports")
+    placed = extend(placed, events.Warned, kind="waits", message="no worker consumes the queue reports")
+    placed = extend(placed, events.Started, runner="celery", worker="celery@host", delay=3.0)
     late = extend(failed("late"), events.LateResult, outcome="succeeded", return_value=[1, "two", None])
     job = extend(job_added("job"), events.JobPaused, actor="ann", reason="holidays")
     job = extend(extend(job, events.JobResumed, actor="ann"), events.JobChanged, changes={"cron": "* * * * *"})
@@ -182,6 +185,7 @@ def every_type() -> list[list[Event]]:
         cancelled("cancelled"),
         snoozed("snoozed"),
         late,
+        extend(placed, events.Succeeded, execution_time=2.0),
         hidden,
         imported("imported"),
         extend(job, events.JobRemoved, actor="bob"),

@@ -41,6 +41,8 @@ LEGAL: dict[tuple[str, type[Event]], str] = {
     ("scheduled", events.CancelRequested): "scheduled",
     ("running", events.Progress): "running",
     ("running", events.CancelRequested): "running",
+    ("scheduled", events.HandedOver): "scheduled",
+    ("scheduled", events.Warned): "scheduled",
     ("running", events.Warned): "running",
     ("running", events.Succeeded): "success",
     ("running", events.Failed): "failed",
@@ -57,6 +59,7 @@ PAYLOADS: dict[type[Event], dict[str, Any]] = {
     events.Failed: {"reason": "lost"},
     events.Missed: {"scheduled_time": NOON, "reason": "late"},
     events.Warned: {"kind": "silence", "message": "too quiet"},
+    events.HandedOver: {"runner": "celery", "queue": "reports"},
     events.LateResult: {"outcome": "succeeded"},
     events.Imported: {
         "source": "cron.runs",

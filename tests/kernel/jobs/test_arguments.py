@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -15,7 +15,6 @@ import pytest
 import annotated_bodies as bodies
 from gnomon import ArgumentError, Duration, Execution, Job, JobError, Kernel, OverrideError, SecretReference
 from gnomon.jobs.body import make_body
-from gnomon.jobs.job import RunnerName
 from gnomon.jobs.registered import JobProblem, check_job, register_job
 
 KEY = "7b1f3f0e-6d0a-4c6b-9d59-0c3f5ad2c0a1"
@@ -77,7 +76,7 @@ def every_kind(runner: str = "thread", **kwargs: Any) -> Job:
     return Job(
         id="kinds",
         func=f"annotated_bodies:{name}",
-        runner=cast(RunnerName, runner),
+        runner=runner,
         kwargs=JSON | kwargs,
     )
 
@@ -253,7 +252,7 @@ def test_a_set_has_one_order_in_the_log() -> None:
 
 @pytest.mark.parametrize("runner", ["thread", "process"])
 async def test_a_secret_is_converted_after_it_was_read(
-    gnomon_run_job: Callable[..., Awaitable[Execution]], monkeypatch: pytest.MonkeyPatch, runner: RunnerName
+    gnomon_run_job: Callable[..., Awaitable[Execution]], monkeypatch: pytest.MonkeyPatch, runner: str
 ) -> None:
     monkeypatch.setenv("APP_PATH", "/run/secret-xyz")
     monkeypatch.setenv("APP_COLOR", "blue")

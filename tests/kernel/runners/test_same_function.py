@@ -3,14 +3,13 @@
 import sys
 import types
 from collections.abc import Awaitable, Callable
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
 import callable_kinds as kinds
 from gnomon import Execution, Job
 from gnomon.errors import JobError
-from gnomon.jobs.job import RunnerName
 from gnomon.jobs.registered import register_job
 
 RunJob = Callable[..., Awaitable[Execution]]
@@ -65,7 +64,7 @@ def label(value: Any) -> str | None:
 async def test_all_runners_run_the_same_function_or_refuse_it(
     gnomon_run_job: RunJob, func: Any, result: str, runner: str, is_accepted: bool
 ) -> None:
-    job = Job(id="job", func=func, runner=cast(RunnerName, runner))
+    job = Job(id="job", func=func, runner=runner)
 
     if is_accepted:
         execution = await gnomon_run_job(job)
@@ -77,16 +76,14 @@ async def test_all_runners_run_the_same_function_or_refuse_it(
 
 @pytest.mark.parametrize("runner", [None, *ASYNC])
 @pytest.mark.parametrize("name", ["generator", "async_generator"])
-def test_a_generator_function_is_refused(name: str, runner: RunnerName | None) -> None:
+def test_a_generator_function_is_refused(name: str, runner: str | None) -> None:
     with pytest.raises(JobError, match=f"job 'job': .*:{name} is a generator function"):
         register_job(Job(id="job", func=by_name(name), runner=runner), "UTC")
 
 
 @pytest.mark.parametrize("runner", SYNC)
 @pytest.mark.parametrize("name", ["returns_a_generator", "returns_a_map"])
-async def test_a_result_that_has_run_nothing_is_a_failure(
-    gnomon_run_job: RunJob, name: str, runner: RunnerName
-) -> None:
+async def test_a_result_that_has_run_nothing_is_a_failure(gnomon_run_job: RunJob, name: str, runner: str) -> None:
     execution = await gnomon_run_job(Job(id="job", func=by_name(name), runner=runner))
 
     assert (execution.status, execution.error_type) == ("failed", "TypeError")

@@ -34,7 +34,7 @@ def the_secret_is_set(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def secret_job(body: str, runner: str = "thread", **keys: Any) -> Job:
     keys = {"kwargs": {"token": SecretReference(env="APP_TOKEN")}} | keys
-    return Job(id=body, func=f"secret_bodies:{body}", runner=runner, **keys)  # type: ignore[arg-type]
+    return Job(id=body, func=f"secret_bodies:{body}", runner=runner, **keys)
 
 
 async def run(job: Job, **kwargs: Any) -> tuple[Execution, str]:
@@ -207,7 +207,7 @@ async def _wait_for_retry(kernel: Kernel, failed: Execution) -> None:
     ],
 )
 async def test_an_argument_of_a_command_reaches_the_body_as_it_is(runner: str, given: Any) -> None:
-    job = Job(id="take", func="secret_bodies:take", runner=runner)  # type: ignore[arg-type]
+    job = Job(id="take", func="secret_bodies:take", runner=runner)
 
     execution, _ = await run(job, login=given)
 

@@ -2,14 +2,12 @@
 
 from collections.abc import Callable, Iterable
 from datetime import timedelta
-from typing import cast
 
 import pytest
 
 import hostile_bodies
 import hostile_tasks
 from gnomon import Event, Failed, Job, Kernel, Warned
-from gnomon.jobs.job import RunnerName
 from gnomon.testing import EventList, VirtualClock
 from gnomon.testing.clock import START
 
@@ -70,7 +68,7 @@ async def test_a_hostile_body_ends_and_hurts_nothing(
     jobs = [
         Job(id="a_before", func=neighbour_before, at=DUE),
         Job(id="b_async_before", func=neighbour_after, at=DUE),
-        Job(id="hostile", func=f"{module}:{body}", at=DUE, runner=cast(RunnerName, runner)),
+        Job(id="hostile", func=f"{module}:{body}", at=DUE, runner=runner),
         Job(id="z_after", func=neighbour_after, at=DUE),
         Job(id="later", func=neighbour_after, at=LATER),
     ]

@@ -34,6 +34,7 @@ from gnomon.errors import ConfigError, JobKeysError, JobOrdersError, NoLeaderErr
 from gnomon.jobs.job_draft import OrderRules
 from gnomon.jobs.job_keys import JobKeys
 from gnomon.orders.submitting import submit_call, submit_extra
+from gnomon.plugins.contributions import contributed_runners
 from gnomon.plugins.job_key_owners import job_key_owners
 from gnomon.ports import OrderChannel, Store
 from gnomon.scheduling.timezones import timezone_or_utc
@@ -190,7 +191,11 @@ class LocalKernel:
             states = await (await self.log(deployment.store)).jobs(removed=False)
         jobs = {registered.job.id: registered for registered in deployment.with_added(states)}
         rules = OrderRules(
-            keys=JobKeys(job_key_owners(deployment.plugins, [])),
+            keys=JobKeys(
+                job_key_owners(deployment.plugins, []),
+                groups=self.config.groups,
+                runners=contributed_runners(deployment.plugins),
+            ),
             declared={one.job.id: one for one in deployment.registered_jobs}.get,
             declared_ids=lambda: [one.job.id for one in deployment.registered_jobs],
             exists=jobs.__contains__,

@@ -1,0 +1,91 @@
+"""Runs whose bodies begin elsewhere: what their runners report until then, and how they end if they never begin."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+
+from gnomon.domain import events
+from gnomon.engine.active_run import ActiveRun
+from gnomon.engine.journal import Journal
+from gnomon.ports import Clock
+from gnomon.runners.base import Outcome, Placement
+from gnomon.runners.step_declarations import declare_step
+from gnomon.text import shorten, writable
+
+WAITS = "waits"
+"""The kind of the warning about a run that does not begin in its queue."""
+WORKER_LIMIT = 256
+REASON_LIMIT = 1_000
+"""Characters kept of what a runner reports."""
+
+
+class PlacedRun(Placement):
+    """The placement of one run. `due` is when the run could have started; `on_begun` is called once."""
+
+    def __init__(
+        self, active: ActiveRun, journal: Journal, clock: Clock, due: datetime, on_begun: Callable[[ActiveRun], None]
+    ) -> None:
+        self._active = active
+        self._journal = journal
+        self._clock = clock
+        self._due = due
+        self._on_begun = on_begun
+
+    def waits(self, reason: str | None) -> None:
+        """Record why the body does not begin, once for each reason; None: no longer."""
+        active, execution = self._active, self._active.execution
+        text = None if reason is None else shorten(writable(reason), REASON_LIMIT)
+        if text != active.waits_because and not (active.has_begun or active.is_over):
+            active.waits_because = text
+            if text is not None:
+                self._journal.record(events.Warned, execution.id, execution.job_id, kind=WAITS, message=text)
+
+    def begun(self, worker: str, at: datetime) -> None:
+        """Record that the body has begun, and the steps of its job; a second call changes nothing."""
+        active, execution, now = self._active, self._active.execution, self._clock.now()
+        if active.has_begun or active.is_over:
+            return
+        begun_at = min(max(at, execution.handed_over_at or now), now)
+        self._journal.record(
+            events.Started,
+            execution.id,
+            execution.job_id,
+            at=begun_at,
+            runner=active.runner.name,
+            worker=shorten(writable(worker), WORKER_LIMIT),
+            delay=max((begun_at - self._due).total_seconds(), 0.0),
+        )
+        active.started_at = self._clock.monotonic() - (now - begun_at).total_seconds()
+        active.context.last_sign_of_life = self._clock.monotonic()
+        if active.job.steps:
+            active.context.report({"steps": [declare_step(step) for step in active.job.steps]}, immediately=True)
+        self._on_begun(active)
+
+
+def end_unbegun(active: ActiveRun, outcome: Outcome, journal: Journal) -> bool:
+    """Record the end of a run that was withdrawn before its body began; False for every other end."""
+    execution = active.execution
+    if active.has_begun or active.ending is not None or not outcome.cancelled:
+        return False
+    if execution.cancel_requested:
+        by, reason = execution.cancelled_by, active.cancel_reason
+        journal.record(events.Cancelled, execution.id, execution.job_id, actor=by, reason=reason)
+    elif active.is_expired:
+        why = f": {active.waits_because}" if active.waits_because is not None else ""
+        queue = f"queue {execution.queue!r}" if execution.queue else f"runner {execution.handed_to!r}"
+        journal.record(
+            events.Missed,
+            execution.id,
+            execution.job_id,
+            scheduled_time=execution.scheduled_time,
+            reason="capacity",
+            detail=f"it waited in {queue} for longer than its grace{why}",
+            job_name=execution.job_name,
+            is_manual=execution.is_manual,
+            labels=execution.labels,
+        )
+    else:
+        message = "it was taken out of its queue before a worker began it"
+        journal.record(events.Failed, execution.id, execution.job_id, reason="lost", error_message=message)
+    return True
