@@ -92,19 +92,25 @@ class Scheduled(ExecutionEvent, frozen=True, kw_only=True, tag="scheduled"):
 class HandedOver(ExecutionEvent, frozen=True, kw_only=True, tag="handed_over"):
     """The run was handed over to a runner whose bodies run elsewhere; `started` follows when its body begins there.
 
-    `queue` is the name of the queue that it goes to. From now on a worker may begin the body at any time.
+    `queue` is the name of the queue that it goes to. A worker may begin the body from now on. `delay` is the number of
+    seconds between the due time and this event.
     """
 
     runner: str
     queue: str = ""
+    delay: float = 0.0
 
 
 class Started(ExecutionEvent, frozen=True, kw_only=True, tag="started"):
-    """The body is about to run; `delay` is the number of seconds between the due time and this event."""
+    """The body is about to run; `delay` is the number of seconds between the due time and this event.
+
+    `queued` is the part of it after the run was handed over; None for a body that the kernel runs itself.
+    """
 
     runner: str
     worker: str = ""
     delay: float = 0.0
+    queued: float | None = None
 
 
 class Progress(ExecutionEvent, frozen=True, kw_only=True, tag="progress"):

@@ -37,25 +37,22 @@ class Adoption:
         self._launcher = launcher
         self._jobs = jobs
 
-    async def adopt(self, execution: Execution) -> bool:
-        """Adopt a run; False where its body cannot be elsewhere.
+    async def adopt(self, execution: Execution) -> str | None:
+        """Adopt a run that was handed over; return why that cannot be, as the end of a sentence.
 
         It has a slot, whatever the limits are now. One whose job is gone is cancelled, unless it has begun.
         """
-        if execution.handed_to is None:
-            return False
+        if (problem := self._supervisor.adoption_problem(execution)) is not None:
+            return problem
         registered = self._jobs.get(execution.job_id)
         job, body = (registered.job, registered.body) if registered is not None else _removed(execution)
         grace = grace_of(job) if execution.is_fire else timedelta.max
         live, lines = self._journal.adopt(execution), await self._last_line(execution.id)
         active = self._supervisor.adopt(live, job, body, self._launcher, grace, lines)
-        if active is None:
-            self._journal.forget(execution.id)
-            return False
         self._admission.occupy(Ticket(execution.id, job, execution.scheduled_time, must_run=not execution.is_fire))
         if registered is None and not active.has_begun:
             self._supervisor.cancel(execution.id, KERNEL, "the job was removed")
-        return True
+        return None
 
     async def _last_line(self, execution_id: str) -> int:
         """Return the number of the last log line of a run in the log, 0 where it has none."""

@@ -185,9 +185,9 @@ class JobCommands(KernelComponents):
         declared = job_of(job.job if isinstance(job, RegisteredJob) else job, keys)
         if not temporary:
             check_durable(declared)
-        registered = register_added(declared, self._timezone, self._arguments_limit, self._jobs.find_defined)
-        if (problem := undefined_name(registered.job, self._groups, self._runners)) is not None:
+        if (problem := undefined_name(declared, self._groups, self._runners)) is not None:
             raise problem
+        registered = register_added(declared, self._timezone, self._arguments_limit, self._jobs.find_defined)
         if not temporary and not isinstance(registered.job.func, str):
             registered.job = msgspec.structs.replace(registered.job, func=registered.definition["func"])
         return registered
@@ -212,12 +212,10 @@ class JobCommands(KernelComponents):
 
     def _register(self, job: JobLike) -> RegisteredJob:
         """Check a job that is defined at the start or by a reload."""
-        registered = job
-        if not isinstance(registered, RegisteredJob):
-            registered = register_job(job_of(job, {}), self._timezone, self._arguments_limit)
-        if (problem := undefined_name(registered.job, self._groups, self._runners)) is not None:
+        declared = job.job if isinstance(job, RegisteredJob) else job_of(job, {})
+        if (problem := undefined_name(declared, self._groups, self._runners)) is not None:
             raise problem
-        return registered
+        return job if isinstance(job, RegisteredJob) else register_job(declared, self._timezone, self._arguments_limit)
 
 
 async def _load_calendars(jobs: Iterable[object], keys: Mapping[str, object] = {}) -> None:

@@ -48,6 +48,7 @@ from gnomon.engine.queries import KernelQueries
 from gnomon.engine.recovery import note_recent_starts, recover
 from gnomon.engine.refused_acts import RefusedActs
 from gnomon.engine.restored_jobs import RestoredJobs
+from gnomon.engine.runner_calls import living
 from gnomon.engine.start_runs import run_at_start
 from gnomon.engine.step_down import StepDown
 from gnomon.engine.store_watch import StoreWatch
@@ -209,8 +210,8 @@ class Leader(KernelQueries, OperatorCommands, AttachmentCommands, StepDown):
         self._facts.started(self._store, keeps_time=self._keeps_time, groups=self._groups, hold=self._hold.current)
         self._start_component(self._progress.conflate(), "progress recorder")
         self._start_component(self._keep_house(), "housekeeping")
-        for runner in self._runners.values():
-            await resources.enter_async_context(runner.lifespan(DurableLog(self.log_id, self._journal.durable)))
+        durable_log = DurableLog(self.log_id, head, self._journal.durable)
+        await resources.enter_async_context(living(self._runners.values() if self._keeps_time else (), durable_log))
         resources.push_async_callback(self._flush)
         install_capture()
         resources.push_async_callback(self._supervisor.stop, KERNEL, "the kernel was stopped")

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
+from typing import Any
 
 from gnomon.domain import events
 from gnomon.engine.active_run import ActiveRun
 from gnomon.engine.journal import Journal
+from gnomon.errors import DeposedError
+from gnomon.logs import get_logger
 from gnomon.ports import Clock
 from gnomon.runners.base import Outcome, Placement
 from gnomon.runners.step_declarations import declare_step
 from gnomon.text import shorten, writable
+
+log = get_logger("gnomon.engine.placed_run")
 
 WAITS = "waits"
 """The kind of the warning about a run that does not begin in its queue."""
@@ -39,15 +44,16 @@ class PlacedRun(Placement):
         if text != active.waits_because and not (active.has_begun or active.is_over):
             active.waits_because = text
             if text is not None:
-                self._journal.record(events.Warned, execution.id, execution.job_id, kind=WAITS, message=text)
+                self._record(events.Warned, execution.id, execution.job_id, kind=WAITS, message=text)
 
     def begun(self, worker: str, at: datetime) -> None:
         """Record that the body has begun, and the steps of its job; a second call changes nothing."""
         active, execution, now = self._active, self._active.execution, self._clock.now()
         if active.has_begun or active.is_over:
             return
-        begun_at = min(max(at, execution.handed_over_at or now), now)
-        self._journal.record(
+        handed_over_at = execution.handed_over_at or now
+        begun_at = min(max(at, handed_over_at), now)
+        is_recorded = self._record(
             events.Started,
             execution.id,
             execution.job_id,
@@ -55,12 +61,24 @@ class PlacedRun(Placement):
             runner=active.runner.name,
             worker=shorten(writable(worker), WORKER_LIMIT),
             delay=max((begun_at - self._due).total_seconds(), 0.0),
+            queued=(begun_at - handed_over_at).total_seconds(),
         )
+        if not is_recorded:
+            return
         active.started_at = self._clock.monotonic() - (now - begun_at).total_seconds()
         active.context.last_sign_of_life = self._clock.monotonic()
         if active.job.steps:
             active.context.report({"steps": [declare_step(step) for step in active.job.steps]}, immediately=True)
         self._on_begun(active)
+
+    def _record(self, event_type: type[events.ExecutionEvent], *ids: str, **facts: Any) -> bool:
+        """Record a fact; False where the kernel has lost the log: the next one will hear of it."""
+        try:
+            self._journal.record(event_type, *ids, **facts)
+        except DeposedError as exc:
+            log.debug("a report about a run was not recorded", run=self._active.execution.id, problem=str(exc))
+            return False
+        return True
 
 
 def end_unbegun(active: ActiveRun, outcome: Outcome, journal: Journal) -> bool:

@@ -48,10 +48,11 @@ async def recover(
     running = [execution async for execution in _all(store, "running")]
     accepted = [execution async for execution in _all(store, "scheduled")]
     handed_over = [execution for execution in (*running, *accepted) if execution.handed_to is not None]
-    adopted = {execution.id for execution in handed_over if await adoption.adopt(execution)}
-    lost = [execution for execution in (*running, *handed_over) if execution.id not in adopted]
-    for execution in {execution.id: execution for execution in lost}.values():
-        _declare_lost(execution, journal)
+    problems = {execution.id: await adoption.adopt(execution) for execution in handed_over}
+    lost = [one for one in running if one.handed_to is None]
+    lost += [one for one in handed_over if problems[one.id] is not None]
+    for execution in lost:
+        _declare_lost(execution, journal, problems.get(execution.id))
         registered = jobs.get(execution.job_id)
         if log_failures:
             log_failure(execution, registered.job.retry.attempts if registered is not None else 1)
@@ -63,7 +64,7 @@ async def recover(
             _resume(execution, journal, launcher, clock, jobs)
     if running or accepted:
         resumed = sum(execution.handed_to is None for execution in accepted)
-        counts = {"lost": len(lost), "resumed": resumed, "adopted": len(adopted)}
+        counts = {"lost": len(lost), "resumed": resumed, "adopted": list(problems.values()).count(None)}
         log.warning("recovered runs of an earlier kernel", **counts)
 
 
@@ -109,11 +110,11 @@ async def _pages(store: Store, query: ExecutionQuery, most: float = float("inf")
         query = msgspec.structs.replace(query, cursor=page.next)
 
 
-def _declare_lost(execution: Execution, journal: Journal) -> None:
+def _declare_lost(execution: Execution, journal: Journal, problem: str | None) -> None:
     journal.adopt(execution)
     why = f"the kernel that ran it ({execution.node}, {execution.worker}) ended before the run did"
-    if execution.handed_to is not None:
-        why = f"it was handed over to the runner {execution.handed_to!r}, which this kernel does not have"
+    if problem is not None:
+        why = f"it was handed over to the runner {execution.handed_to!r}, {problem}"
     journal.record(
         events.Failed,
         execution.id,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 from gnomon.engine.active_run import ActiveRun, Ending
+from gnomon.engine.runner_calls import withdraw
 from gnomon.ports import Clock
 from gnomon.runners.base import Outcome
 from gnomon.stalls import is_stall, longest_pause
@@ -42,7 +43,7 @@ class RunLimits:
         await self._clock.sleep(seconds)
         if not (active.has_begun or active.is_over or active.body_has_ended):
             active.is_expired = True
-            active.runner.withdraw(active.execution.id)
+            withdraw(active.runner, active.execution.id)
 
     async def _watch_timeout(self, active: ActiveRun) -> None:
         assert active.job.timeout is not None  # noqa: S101 - watched only where there is one

@@ -21,6 +21,7 @@ from gnomon.engine.placed_run import PlacedRun, end_unbegun
 from gnomon.engine.progress_recorder import ProgressRecorder
 from gnomon.engine.run_limits import RunLimits, overrule_by_timeout
 from gnomon.engine.run_recorder import RunRecorder
+from gnomon.engine.runner_calls import adoption_problem, queue_of, stop
 from gnomon.engine.stalled_runs import StalledRuns
 from gnomon.engine.task_sharing import take_turns
 from gnomon.errors import DeposedError
@@ -60,7 +61,7 @@ class Supervisor:
         self._journal = journal
         self._clock = clock
         built_in = (AsyncRunner(clock), ThreadRunner(clock), ProcessRunner(clock))
-        self._runners = {runner.name: runner for runner in (*built_in, *runners)}
+        self.runners = {runner.name: runner for runner in (*built_in, *runners)}
         self._progress = progress
         self._limits = RunLimits(clock, tasks, self._end_by_force)
         self._recorder = RunRecorder(journal, clock, log_failures=log_failures)
@@ -88,13 +89,13 @@ class Supervisor:
 
         A run of a remote runner is recorded as handed over; its body begins within `grace` after `due`, or not at all.
         """
-        runner = self._runners[job.runner or ("async" if body.is_async else "thread")]
+        runner = self.runners[job.runner or ("async" if body.is_async else "thread")]
         active = self._active[execution.id] = self._new_run(execution, job, body, runner, observer)
+        delay = max((now - due).total_seconds(), 0.0)
         if runner.is_remote:
             self._place(active, due, grace)
-            self._journal.record(
-                events.HandedOver, execution.id, job.id, runner=runner.name, queue=runner.queue_of(job)
-            )
+            facts = {"runner": runner.name, "queue": queue_of(runner, job), "delay": delay}
+            self._journal.record(events.HandedOver, execution.id, job.id, at=now, **facts)
         else:
             self._journal.add(
                 events.Started(
@@ -105,7 +106,7 @@ class Supervisor:
                     job_id=job.id,
                     runner=runner.name,
                     worker=self._worker,
-                    delay=max((now - due).total_seconds(), 0.0),
+                    delay=delay,
                 )
             )
         durable = self._journal.durable()
@@ -126,14 +127,12 @@ class Supervisor:
 
     def adopt(
         self, execution: Execution, job: Job, body: Body, observer: RunObserver, grace: timedelta, logged: int
-    ) -> ActiveRun | None:
-        """Prepare to supervise a run that an earlier kernel handed over; None where its body cannot be elsewhere.
+    ) -> ActiveRun:
+        """Prepare to supervise a run that an earlier kernel handed over; it goes on with `begin_adopted`.
 
-        It goes on with `begin_adopted`. The log has `logged` lines of the run.
+        The log has `logged` lines of the run.
         """
-        runner = self._runners.get(execution.handed_to or "")
-        if runner is None or not runner.adopt(execution):
-            return None
+        runner = self.runners[execution.handed_to or ""]
         active = self._active[execution.id] = self._new_run(execution, job, body, runner, observer)
         active.is_adopted = True
         self._place(active, execution.not_before or execution.scheduled_time, grace)
@@ -145,6 +144,10 @@ class Supervisor:
             active.context.log_buffer = LogBuffer(logged)
         self._adopted.append(active)
         return active
+
+    def adoption_problem(self, execution: Execution) -> str | None:
+        """Return why a run that an earlier kernel handed over cannot go on, or None."""
+        return adoption_problem(self.runners.get(execution.handed_to or ""), execution)
 
     def begin_adopted(self) -> None:
         """Go on with the adopted runs."""
@@ -287,9 +290,7 @@ class Supervisor:
 
     def _stop_body(self, active: ActiveRun) -> None:
         active.context.request_cancel()
-        if not active.has_begun:
-            active.runner.withdraw(active.execution.id)
-        active.runner.cancel(active.execution.id)
+        stop(active.runner, active.execution.id, has_begun=active.has_begun)
 
     def _finish(self, active: ActiveRun, outcome: Outcome) -> None:
         """Record how the body ended: as the end of the run, or as a late result if that has ended before."""

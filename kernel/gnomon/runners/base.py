@@ -83,11 +83,12 @@ class Outcome(msgspec.Struct, frozen=True):
 class DurableLog(msgspec.Struct, frozen=True):
     """The log, as a remote runner sees it.
 
-    `durable()` returns a future that is done when everything recorded so far is in the log, or has a DeposedError;
-    shield it against cancellation.
+    `term` rises with each term of a kernel that leads the log. `durable()` returns a future that is done when all that
+    was recorded so far is in the log, or has a DeposedError; shield it against cancellation.
     """
 
     log_id: str
+    term: int
     durable: Callable[[], asyncio.Future[None]]
 
 

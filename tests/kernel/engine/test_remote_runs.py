@@ -1,0 +1,496 @@
+"""Runs whose bodies begin elsewhere, later, and outlive the kernel."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any, ClassVar
+
+import pytest
+
+from gnomon import Execution, GnomonError, Job, JobError, Kernel, PluginError, UnknownExecutionError, hookimpl
+from gnomon.domain import events
+from gnomon.runners.base import DurableLog, Outcome, Run, Runner
+from gnomon.testing import EventList, RecordingStore, VirtualClock, make_kernel
+
+Make = Callable[..., Kernel]
+WORKER = "worker@host"
+MINUTE = timedelta(minutes=1)
+
+
+def nothing() -> None: ...
+
+
+def run_of(job_id: str = "job", **keys: Any) -> Job:
+    return Job(id=job_id, func="gc:collect", runner="elsewhere", **keys)
+
+
+class Elsewhere:
+    """What runs bodies, and outlives kernels: it claims each id once."""
+
+    def __init__(self) -> None:
+        self.sent: list[str] = []
+        self.claims: dict[str, str] = {}
+        self.cancelled: set[str] = set()
+        self.ends: dict[str, Outcome] = {}
+        self.runs: dict[str, Run] = {}
+        self.changed = asyncio.Event()
+
+    def note(self) -> None:
+        changed, self.changed = self.changed, asyncio.Event()
+        changed.set()
+
+    def claim(self, execution_id: str, by: str) -> bool:
+        won = self.claims.setdefault(execution_id, by) == by
+        self.note()
+        return won
+
+    def begin(self, execution_id: str, at: datetime | None = None) -> None:
+        assert self.claim(execution_id, WORKER)
+        run = self.runs[execution_id]
+        assert run.placement is not None
+        run.placement.begun(WORKER, at or datetime.now(UTC))
+
+    def end(self, execution_id: str, value: Any = None, **fields: Any) -> None:
+        self.ends[execution_id] = Outcome(fields.pop("execution_time", 1.0), value, **fields)
+        self.note()
+
+
+class RemoteRunner(Runner):
+    """Sends runs to Elsewhere."""
+
+    name = "elsewhere"
+    is_remote = True
+
+    def __init__(self, elsewhere: Elsewhere) -> None:
+        self.elsewhere = elsewhere
+
+    def queue_of(self, job: Job) -> str:
+        return str(job.options.get("queue", "default"))
+
+    async def run(self, run: Run) -> Outcome:
+        there, run_id = self.elsewhere, run.execution.id
+        there.runs[run_id] = run
+        if run_id not in there.claims:
+            there.sent.append(run_id)
+        there.note()
+        while run_id not in there.ends:
+            if there.claims.get(run_id) == "withdrawn":
+                return Outcome(0.0, cancelled=True)
+            if there.claims.get(run_id) == WORKER and run.placement is not None:
+                run.placement.begun(WORKER, datetime.now(UTC))
+            await there.changed.wait()
+        return there.ends[run_id]
+
+    def withdraw(self, execution_id: str) -> None:
+        self.elsewhere.claim(execution_id, "withdrawn")
+
+    def cancel(self, execution_id: str) -> None:
+        self.elsewhere.cancelled.add(execution_id)
+        self.elsewhere.note()
+
+
+class RunnerPlugin:
+    def __init__(self, runner: Runner) -> None:
+        self.runner = runner
+
+    @hookimpl
+    def register_runners(self, register: Callable[[Runner], None]) -> None:
+        register(self.runner)
+
+
+@pytest.fixture
+def there() -> Elsewhere:
+    return Elsewhere()
+
+
+@pytest.fixture
+def kernel(gnomon_clock: VirtualClock, gnomon_events: EventList, there: Elsewhere) -> AsyncIterator[Make] | Make:
+    store = RecordingStore(gnomon_events)
+
+    def make(*jobs: Job, **settings: Any) -> Kernel:
+        plugins = settings.pop("plugins", [RunnerPlugin(RemoteRunner(there))])
+        return make_kernel(*jobs, clock=gnomon_clock, store=store, plugins=plugins, **settings)
+
+    return make
+
+
+async def triggered(kernel: Kernel, **given: Any) -> str:
+    return (await kernel.trigger("job", **given)).execution.id
+
+
+async def until(clock: VirtualClock, condition: Callable[[], object]) -> None:
+    await clock.until(condition)
+
+
+async def test_a_run_is_handed_over_begins_elsewhere_and_ends_with_what_it_returned(
+    kernel: Make, gnomon_clock: VirtualClock, gnomon_events: EventList, there: Elsewhere
+) -> None:
+    async with kernel(run_of(steps=["fetch"], timeout=MINUTE)) as one:
+        run_id = await triggered(one)
+        await until(gnomon_clock, lambda: there.sent)
+        waiting = await one.execution(run_id)
+        gnomon_clock._move(gnomon_clock.monotonic() + 90.0)  # longer than the timeout, which counts from its beginning
+        await gnomon_clock.settle()
+        there.begin(run_id, gnomon_clock.now())
+        there.runs[run_id].context.report({"percent": 50.0}, immediately=True)
+        await until(gnomon_clock, lambda: "progress" in gnomon_events.types)
+        there.end(run_id, {"rows": 3})
+        ended = await one.wait(run_id)
+
+    assert (waiting.status, waiting.handed_to, waiting.queue) == ("scheduled", "elsewhere", "default")
+    assert waiting.handed_over_at is not None
+    assert (ended.status, ended.return_value, ended.worker, ended.runner) == (
+        "success",
+        {"rows": 3},
+        WORKER,
+        "elsewhere",
+    )
+    assert ended.delay == pytest.approx(90.0, abs=1.0)
+    assert [step.name for step in ended.progress.steps] == ["fetch"]
+    kinds = [event.type for event in gnomon_events if event.stream == run_id]
+    assert kinds[:3] == ["scheduled", "handed_over", "started"]
+
+
+async def test_a_fire_that_does_not_begin_within_its_grace_is_missed_and_says_why(
+    kernel: Make, gnomon_clock: VirtualClock, there: Elsewhere
+) -> None:
+    start = gnomon_clock.now() + MINUTE
+    async with kernel(run_of(at=start, grace=MINUTE)) as one:
+        await gnomon_clock.advance(MINUTE)
+        await until(gnomon_clock, lambda: there.runs)
+        (run_id,) = there.runs
+        placement = there.runs[run_id].placement
+        assert placement is not None
+        placement.waits("no worker consumes the queue 'default'")
+        placement.waits("no worker consumes the queue 'default'")
+        await gnomon_clock.advance(MINUTE + timedelta(seconds=1))
+        ended = await one.wait(run_id)
+
+    assert (ended.status, ended.reason) == ("missed", "capacity")
+    assert "queue 'default'" in str(ended.detail)
+    assert "no worker consumes" in str(ended.detail)
+    assert ended.warning == "no worker consumes the queue 'default'"
+    assert there.claims == {run_id: "withdrawn"}
+
+
+async def test_a_fire_whose_body_begins_as_its_grace_ends_runs(
+    kernel: Make, gnomon_clock: VirtualClock, there: Elsewhere
+) -> None:
+    async with kernel(run_of(at=gnomon_clock.now() + MINUTE, grace=MINUTE)) as one:
+        await gnomon_clock.advance(MINUTE)
+        await until(gnomon_clock, lambda: there.runs)
+        (run_id,) = there.runs
+        there.claims[run_id] = WORKER  # the kernel has not heard of it
+        await gnomon_clock.advance(MINUTE + timedelta(seconds=1))
+        there.note()
+        there.end(run_id, "done")
+        ended = await one.wait(run_id)
+
+    assert (ended.status, ended.return_value) == ("success", "done")
+
+
+async def test_a_run_that_waits_elsewhere_is_cancelled_and_never_begins(
+    kernel: Make, gnomon_clock: VirtualClock, gnomon_events: EventList, there: Elsewhere
+) -> None:
+    async with kernel(run_of()) as one:
+        run_id = await triggered(one)
+        await until(gnomon_clock, lambda: there.sent)
+        await one.cancel(run_id, actor="ann", reason="not today")
+        ended = await one.wait(run_id)
+
+    assert (ended.status, ended.cancelled_by, ended.reason) == ("cancelled", "ann", "not today")
+    assert there.claims == {run_id: "withdrawn"}
+    assert not gnomon_events.of(events.Started)
+
+
+async def test_a_running_body_elsewhere_is_asked_to_stop(
+    kernel: Make, gnomon_clock: VirtualClock, there: Elsewhere
+) -> None:
+    async with kernel(run_of()) as one:
+        run_id = await triggered(one)
+        await until(gnomon_clock, lambda: there.sent)
+        there.begin(run_id)
+        await one.cancel(run_id, actor="ann")
+        assert run_id in there.cancelled
+        there.end(run_id, cancelled=True)
+        ended = await one.wait(run_id)
+
+    assert (ended.status, ended.cancelled_by) == ("cancelled", "ann")
+
+
+@pytest.mark.parametrize("begins", ["before", "between", "after"])
+async def test_the_next_kernel_goes_on_with_what_an_earlier_one_handed_over(
+    begins: str, kernel: Make, gnomon_clock: VirtualClock, gnomon_events: EventList, there: Elsewhere
+) -> None:
+    job = run_of(timeout=MINUTE, grace=MINUTE, at=gnomon_clock.now() + MINUTE)
+    async with kernel(job):
+        await gnomon_clock.advance(MINUTE)
+        await until(gnomon_clock, lambda: there.runs)
+        (run_id,) = there.runs
+        if begins == "before":
+            there.begin(run_id, gnomon_clock.now())
+            there.runs[run_id].context.log_line("info", "one", "body", number=1)
+            there.runs[run_id].context.log_line("info", "two", "body", number=2)
+    assert not there.cancelled
+    if begins == "between":
+        assert there.claim(run_id, WORKER)
+    there.runs.clear()
+    async with kernel(job) as second:
+        await until(gnomon_clock, lambda: there.runs)
+        assert there.runs[run_id].is_adopted
+        if begins == "after":
+            there.begin(run_id, gnomon_clock.now())
+        there.runs[run_id].context.log_line("info", "two", "body", number=2)
+        there.runs[run_id].context.log_line("info", "three", "body", number=3)
+        await gnomon_clock.settle()
+        there.end(run_id, "done")
+        ended = await second.wait(run_id)
+        lines = [(line.number, line.text) for line in await second.log(run_id)]
+
+    assert (ended.status, ended.return_value, ended.worker) == ("success", "done", WORKER)
+    assert lines == ([(1, "one"), (2, "two"), (3, "three")] if begins == "before" else [(2, "two"), (3, "three")])
+    kinds = [event.type for event in gnomon_events if event.stream == run_id]
+    assert kinds == ["scheduled", "handed_over", "started", "succeeded"]
+
+
+async def test_a_job_that_moved_to_a_thread_keeps_the_runs_that_are_elsewhere(
+    kernel: Make, gnomon_clock: VirtualClock, gnomon_events: EventList, there: Elsewhere
+) -> None:
+    async with kernel(run_of()) as one:
+        run_id = await triggered(one)
+        await until(gnomon_clock, lambda: there.sent)
+    there.runs.clear()
+    async with kernel(Job(id="job", func=nothing, runner="thread")) as second:
+        await until(gnomon_clock, lambda: there.runs)
+        there.begin(run_id)
+        there.end(run_id, "elsewhere")
+        ended = await second.wait(run_id)
+        in_thread = await second.wait(await triggered(second))
+
+    assert (ended.runner, ended.return_value) == ("elsewhere", "elsewhere")
+    assert in_thread.runner == "thread"
+    assert len([event for event in gnomon_events.of(events.Started) if event.stream == run_id]) == 1
+
+
+@pytest.mark.parametrize("has_begun", [True, False])
+async def test_runs_of_a_removed_job_end_with_the_truth(
+    has_begun: bool, kernel: Make, gnomon_clock: VirtualClock, there: Elsewhere
+) -> None:
+    async with kernel(run_of()) as one:
+        run_id = await triggered(one)
+        await until(gnomon_clock, lambda: there.sent)
+        if has_begun:
+            there.begin(run_id)
+    async with kernel() as second:
+        if has_begun:
+            there.end(run_id, "done")
+        ended = await second.wait(run_id)
+
+    expected = ("success", None) if has_begun else ("cancelled", "the job was removed")
+    assert (ended.status, ended.reason) == expected
+
+
+async def test_runs_of_a_runner_that_is_gone_are_lost_and_say_so(
+    kernel: Make, gnomon_clock: VirtualClock, there: Elsewhere
+) -> None:
+    async with kernel(run_of()) as one:
+        run_id = await triggered(one)
+        await until(gnomon_clock, lambda: there.sent)
+    async with kernel(Job(id="job", func=nothing), plugins=[]) as second:
+        ended = await second.execution(run_id)
+
+    assert (ended.status, ended.reason) == ("failed", "lost")
+    assert "runner 'elsewhere', which this kernel does not have" in str(ended.error_message)
+
+
+async def test_a_run_whose_worker_is_gone_is_lost_and_retried(
+    kernel: Make, gnomon_clock: VirtualClock, there: Elsewhere
+) -> None:
+    async with kernel(run_of(retry={"attempts": 2, "delay": timedelta(seconds=1)})) as one:
+        run_id = await triggered(one)
+        await until(gnomon_clock, lambda: there.sent)
+        there.begin(run_id)
+        there.end(run_id, error_type="WorkerLost", error_message="worker@host is gone", reason="lost")
+        ended = await one.wait(run_id)
+        await gnomon_clock.advance(2.0)
+        await until(gnomon_clock, lambda: len(there.runs) == 2)
+
+    assert (ended.status, ended.reason, ended.error_message) == ("failed", "lost", "worker@host is gone")
+
+
+async def test_a_run_that_waits_elsewhere_holds_its_slot_and_can_be_marked_as_failed(
+    kernel: Make, gnomon_clock: VirtualClock, there: Elsewhere
+) -> None:
+    async with kernel(run_of()) as one:
+        first = await triggered(one)
+        second = await triggered(one)
+        await until(gnomon_clock, lambda: there.sent)
+        assert there.sent == [first]
+        await one.fail(first, "nobody works today", actor="ann")
+        await until(gnomon_clock, lambda: len(there.sent) == 2)
+        ended = await one.execution(first)
+
+    assert there.sent == [first, second]
+    assert (ended.status, ended.reason, ended.error_message) == ("failed", "marked", "nobody works today")
+    assert there.claims[first] == "withdrawn"
+
+
+async def test_a_silent_body_elsewhere_ends_by_its_silence(
+    kernel: Make, gnomon_clock: VirtualClock, there: Elsewhere
+) -> None:
+    async with kernel(run_of(silence=MINUTE, cancel_grace=timedelta(seconds=1))) as one:
+        run_id = await triggered(one)
+        await until(gnomon_clock, lambda: there.sent)
+        there.begin(run_id, gnomon_clock.now())
+        await gnomon_clock.advance(2 * MINUTE)
+        ended = await one.wait(run_id)
+        assert run_id in there.cancelled
+        there.end(run_id, "late")
+        await gnomon_clock.until(lambda: one.health().running == 0)
+
+    assert (ended.status, ended.reason) == ("failed", "silence")
+
+
+@pytest.mark.parametrize(
+    ("job", "expected"),
+    [
+        (Job(id="job", func=nothing, runner="elsewere"), "'elsewere' is not there"),
+        (Job(id="job", func=lambda: None, runner="elsewhere"), "another process cannot import"),
+        (run_of(limits={"memory": 10**9}), "which the runner 'elsewhere' cannot enforce"),
+    ],
+)
+async def test_a_job_that_a_runner_cannot_run_is_refused(job: Job, expected: str, kernel: Make) -> None:
+    with pytest.raises(JobError, match=expected):
+        async with kernel(job):
+            pass
+
+
+async def test_a_remote_job_is_added_at_run_time_and_comes_back(
+    kernel: Make, gnomon_clock: VirtualClock, there: Elsewhere
+) -> None:
+    async with kernel() as one:
+        await one.add_job(run_of())
+        with pytest.raises(JobError, match="is not there"):
+            await one.add_job(Job(id="other", func="gc:collect", runner="nowhere"))
+    async with kernel() as second:
+        run_id = await triggered(second)
+        await until(gnomon_clock, lambda: there.sent)
+        there.begin(run_id)
+        there.end(run_id, 5)
+        assert (await second.wait(run_id)).return_value == 5
+
+
+@pytest.mark.parametrize("name", ["thread", "No Name", 5])
+def test_a_runner_with_a_name_that_cannot_be_used_is_refused(name: Any, there: Elsewhere) -> None:
+    runner = RemoteRunner(there)
+    runner.name = name  # type: ignore[misc]
+
+    with pytest.raises(PluginError, match="runner"):
+        make_kernel(plugins=[RunnerPlugin(runner)])
+
+
+class Broken(RemoteRunner):
+    """Its methods raise."""
+
+    where: ClassVar[str]
+
+    def queue_of(self, job: Job) -> str:
+        raise ZeroDivisionError("queue_of")
+
+    def withdraw(self, execution_id: str) -> None:
+        super().withdraw(execution_id)
+        raise ZeroDivisionError("withdraw")
+
+    def cancel(self, execution_id: str) -> None:
+        raise ZeroDivisionError("cancel")
+
+    def adopt(self, execution: Execution) -> bool:
+        raise ZeroDivisionError("adopt")
+
+
+async def test_a_runner_that_raises_hurts_only_its_runs(
+    kernel: Make, gnomon_clock: VirtualClock, there: Elsewhere
+) -> None:
+    plugins = [RunnerPlugin(Broken(there))]
+    async with kernel(run_of(max_instances=5), plugins=plugins) as one:
+        cancelled = await triggered(one)
+        left = await triggered(one)
+        await until(gnomon_clock, lambda: len(there.sent) == 2)
+        await one.cancel(cancelled)
+        assert (await one.wait(cancelled)).status == "cancelled"
+    async with kernel(run_of(max_instances=5), plugins=[RunnerPlugin(Broken(there))]) as second:
+        ended = await second.execution(left)
+
+    assert (ended.status, ended.reason) == ("failed", "lost")
+    assert "ZeroDivisionError: adopt" in str(ended.error_message)
+
+
+async def test_what_a_run_reports_after_its_end_changes_nothing(
+    kernel: Make, gnomon_clock: VirtualClock, there: Elsewhere
+) -> None:
+    async with kernel(run_of()) as one:
+        run_id = await triggered(one)
+        await until(gnomon_clock, lambda: there.sent)
+        there.begin(run_id)
+        there.end(run_id, 1)
+        await one.wait(run_id)
+        run = there.runs[run_id]
+        assert run.placement is not None
+        run.placement.begun("another", gnomon_clock.now())
+        run.placement.waits("late")
+        ended = await one.execution(run_id)
+        with pytest.raises(UnknownExecutionError):
+            await one.execution("f" * 24)
+
+    assert (ended.worker, ended.warning) == (WORKER, None)
+
+
+class Started(RemoteRunner):
+    """Notes when it is entered and left."""
+
+    def __init__(self, elsewhere: Elsewhere) -> None:
+        super().__init__(elsewhere)
+        self.logs: list[DurableLog] = []
+        self.is_entered = False
+
+    @contextlib.asynccontextmanager
+    async def lifespan(self, durable_log: DurableLog) -> AsyncIterator[None]:
+        self.logs.append(durable_log)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(asyncio.sleep(0))
+            self.is_entered = True
+            yield
+            await asyncio.shield(durable_log.durable())
+            self.is_entered = False
+
+
+async def test_a_runner_is_entered_once_in_each_term_and_knows_the_log(
+    kernel: Make, gnomon_clock: VirtualClock, there: Elsewhere
+) -> None:
+    runner = Started(there)
+    for _ in range(2):
+        async with kernel(run_of(), plugins=[RunnerPlugin(runner)]) as one:
+            assert runner.is_entered
+            await triggered(one)
+        assert not runner.is_entered
+
+    first, second = runner.logs
+    assert first.log_id == second.log_id
+    assert first.term < second.term
+
+
+class Unstartable(RemoteRunner):
+    """Its lifespan raises."""
+
+    @contextlib.asynccontextmanager
+    async def lifespan(self, durable_log: DurableLog) -> AsyncIterator[None]:
+        if durable_log.log_id:
+            raise ZeroDivisionError("no server")
+        yield
+
+
+async def test_a_runner_that_cannot_be_started_stops_the_start_and_is_named(kernel: Make, there: Elsewhere) -> None:
+    with pytest.raises(GnomonError, match=r"runner 'elsewhere' could not be started: ZeroDivisionError: no server"):
+        async with kernel(plugins=[RunnerPlugin(Unstartable(there))]):
+            pass
