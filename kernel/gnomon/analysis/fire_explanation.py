@@ -10,6 +10,7 @@ import msgspec
 from gnomon.analysis import fire_outcomes
 from gnomon.analysis.fire_outcomes import FireOutcome
 from gnomon.analysis.holds import hold_of, present_hold, released_hold
+from gnomon.analysis.queue_explanation import queue_words
 from gnomon.analysis.schedule_history import Pause, ScheduleHistory, read_history
 from gnomon.analysis.silences import Silence, silence_at, silence_before
 from gnomon.analysis.wait_explanation import NEGLIGIBLE_DELAY, NEIGHBOURS, WaitExplainer, behind_words
@@ -108,15 +109,19 @@ class FireExplainer:
         if started is None:
             await self._explain_not_started(explanation, execution, stream)
         else:
-            await self._explain_start(explanation, execution, stream[0], started)
+            await self._explain_start(explanation, execution, stream, started)
         self._explain_end(explanation, execution, stream)
 
-    async def _explain_start(self, explanation: FireExplanation, run: Execution, first: Event, started: Event) -> None:
+    async def _explain_start(
+        self, explanation: FireExplanation, run: Execution, stream: list[Event], started: Event
+    ) -> None:
+        first = stream[0]
         due = run.not_before or run.scheduled_time
         late = started.at - due
         explanation.hold = await released_hold(self._store, due, first) if run.is_fire else None
         if late < NEGLIGIBLE_DELAY and explanation.hold is None:
             explanation.say(f"It ran on time: it started at {self.when(started.at)} (run {run.id}).")
+            explanation.say(*queue_words(run, self.when))
             return
         ready = max(first.at, due)
         upstream = await self._waits.upstream_end(run)
@@ -131,10 +136,12 @@ class FireExplainer:
             explanation.say(f"It ran late, by {length(late)}: it started at {self.when(started.at)} (run {run.id}).")
         if first.at - due >= NEGLIGIBLE_DELAY or explanation.hold is not None:
             await self._explain_why_late(explanation, due, first)
-        if started.at - ready >= NEGLIGIBLE_DELAY:
-            sentences, behind = await self._waits.waited(run, ready, started)
+        left = next((event for event in stream if isinstance(event, events.HandedOver)), started)
+        if left.at - ready >= NEGLIGIBLE_DELAY:
+            sentences, behind = await self._waits.waited(run, ready, left)
             explanation.say(*sentences)
             explanation.behind += behind
+        explanation.say(*queue_words(run, self.when))
 
     async def _explain_why_late(self, explanation: FireExplanation, due: datetime, decided: Event) -> None:
         """Explain why a kernel decided a fire later than it was due."""
@@ -218,6 +225,8 @@ class FireExplainer:
             sentences, behind = await self._waits.not_started(run)
             explanation.say(*sentences)
             explanation.behind += behind
+        else:
+            explanation.say(*queue_words(run, self.when))
 
     def _explain_end(self, explanation: FireExplanation, run: Execution, stream: list[Event]) -> None:
         took = f" after {length(run.execution_time)}" if run.execution_time is not None else ""

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 from gnomon.analysis.dependency_explanation import last_success, recorded_last, upstream_runs, waiting_words
 from gnomon.analysis.group_explanation import group_of, what_it_waits_for
+from gnomon.analysis.queue_explanation import queue_words
 from gnomon.analysis.schedule_history import ScheduleHistory
 from gnomon.domain import events
 from gnomon.domain.events import Event
@@ -39,6 +40,8 @@ class WaitExplainer:
 
     async def not_started(self, run: Execution) -> Found:
         """Return what a run waits for."""
+        if run.handed_to is not None:
+            return queue_words(run, self._when), []
         if run.not_before is not None and run.not_before > self._now:
             before = await self._store.execution(run.retry_of) if run.retry_of is not None else None
             is_snoozed = before is not None and before.is_snoozed

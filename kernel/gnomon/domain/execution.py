@@ -87,6 +87,11 @@ class Execution(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
         return self.status in FINAL
 
     @property
+    def has_started(self) -> bool:
+        """Whether its body has begun, or will never begin."""
+        return self.status != "scheduled"
+
+    @property
     def is_fire(self) -> bool:
         """Whether this is the first run of a fire of the schedule: no manual run, no retry, not imported."""
         return not self.is_manual and self.attempt == 1 and self.imported_from is None

@@ -74,4 +74,4 @@ class ActiveRun(msgspec.Struct, eq=False, gc=False):
     @property
     def has_begun(self) -> bool:
         """Whether its body has begun, or begins as soon as `started` is durable."""
-        return self.execution.status != "scheduled"
+        return self.execution.has_started

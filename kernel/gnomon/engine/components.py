@@ -131,13 +131,16 @@ class KernelComponents(LogQueries):
 
     def _view(self, registered: RegisteredJob) -> JobView:
         job, state = registered.job, self._journal.jobs.get(registered.job.id)
+        with_slot = self._admission.running_of(job.id)
+        queued = [one for one in with_slot if (run := self._journal.live.get(one)) is not None and not run.has_started]
         return JobView(
             job=own_job(job),
             state=own_state(state) if state is not None else JobState(job_id=job.id, anchor=self.clock.now()),
             next_fire=self._next_fire(registered, state),
-            running=self._admission.running_of(job.id),
+            running=[one for one in with_slot if one not in queued],
             lingering=self._admission.lingering_of(job.id),
             waiting=[
+                *queued,
                 *self._dependencies.waiting_of(job.id),
                 *(ticket.execution_id for ticket in self._admission.waiting_of(job.id)),
             ],

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import pytest
 
 from gnomon import Execution, GnomonError, Job, JobError, Kernel, PluginError, UnknownExecutionError, hookimpl
+from gnomon.analysis.explain import explain
 from gnomon.domain import events
 from gnomon.runners.base import DurableLog, Outcome, Run, Runner
 from gnomon.testing import EventList, RecordingStore, VirtualClock, make_kernel
@@ -388,6 +389,44 @@ def test_a_runner_with_a_name_that_cannot_be_used_is_refused(name: Any, there: E
 
     with pytest.raises(PluginError, match="runner"):
         make_kernel(plugins=[RunnerPlugin(runner)])
+
+
+async def test_explain_tells_of_the_queue_and_of_the_worker(
+    kernel: Make, gnomon_clock: VirtualClock, there: Elsewhere
+) -> None:
+    due = gnomon_clock.now() + MINUTE
+    async with kernel(run_of(every=MINUTE, options={"queue": "reports"}, max_instances=2, overlap="allow")) as one:
+
+        async def told(fire: datetime) -> str:
+            await asyncio.shield(one._leader._journal.durable())
+            return " ".join((await explain(one._store, "job", fire, gnomon_clock.now())).sentences)
+
+        await gnomon_clock.advance(MINUTE)
+        await until(gnomon_clock, lambda: there.runs)
+        (run_id,) = there.runs
+        placement = there.runs[run_id].placement
+        assert placement is not None
+        placement.waits("no worker consumes the queue 'reports'")
+        waiting, view = await told(due), await one.job("job")
+        await gnomon_clock.advance(timedelta(seconds=20))
+        there.begin(run_id, gnomon_clock.now())
+        there.end(run_id)
+        await one.wait(run_id)
+        ran = await told(due)
+        await gnomon_clock.advance(timedelta(seconds=40))
+        await until(gnomon_clock, lambda: len(there.runs) == 2)
+        second = next(one for one in there.runs if one != run_id)
+        await one.cancel(second, actor="ann")
+        await one.wait(second)
+        withdrawn = await told(due + MINUTE)
+
+    assert (view.running, view.waiting) == ([], [run_id])
+    assert "handed over to queue reports at" in waiting
+    assert "no worker has begun it. No worker consumes the queue 'reports'." in waiting
+    assert "ran late, by 20.0 s" in ran
+    assert f"and {WORKER} began it at" in ran
+    assert "and no worker began it." in withdrawn
+    assert "cancelled before it started by ann" in withdrawn
 
 
 class Broken(RemoteRunner):

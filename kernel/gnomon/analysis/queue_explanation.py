@@ -1,0 +1,24 @@
+"""Explain the time of a run in a queue of workers elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+
+from gnomon.domain.execution import Execution
+from gnomon.text import length
+
+
+def queue_words(run: Execution, when: Callable[[datetime | None], str]) -> list[str]:
+    """Return when a run was handed over and which worker began it, in sentences; nothing for one that was not."""
+    if run.handed_to is None or run.handed_over_at is None:
+        return []
+    queue = f"queue {run.queue}" if run.queue else f"runner {run.handed_to}"
+    handed_over = f"It was handed over to {queue} at {when(run.handed_over_at)}"
+    if run.status == "scheduled":
+        why = [f"{run.warning[0].upper()}{run.warning[1:].rstrip('.')}."] if run.warning else []
+        return [f"{handed_over}, and no worker has begun it.", *why]
+    if run.worker is None:
+        return [f"{handed_over}, and no worker began it."]
+    waited = length(run.timestamp - run.handed_over_at)
+    return [f"{handed_over}, and {run.worker or 'a worker'} began it at {when(run.timestamp)}, {waited} later."]
