@@ -8,6 +8,7 @@ and of the log lines the newest are kept, as in a kernel. How the body ended is 
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import threading
 import time
@@ -22,6 +23,7 @@ from gnomon.runners.context import Context, merged_fields
 from gnomon.runners.orders import Answer, BodyOrder
 from gnomon.runners.progress_fields import ProgressFields
 from gnomon.runners.remote_orders import OrderAnswer, RemoteOrders
+from gnomon.safe_text import safe_str
 from gnomon_celery.channel import Channel
 from gnomon_celery.messages import (
     Alive,
@@ -34,6 +36,8 @@ from gnomon_celery.messages import (
     Report,
     WorkerMessage,
 )
+
+log = logging.getLogger("gnomon.celery")
 
 BATCHED_S = 0.1
 """How long progress and log lines wait for more of them."""
@@ -163,8 +167,9 @@ class HostedRun:
                 reports, self._reports = self._reports, []
                 given, self._given = self._given, []
                 ended = self._ended
-            messages = self._collected
-            messages += [Report(id=self.id, n=0, fields=cast("ProgressFields", fields)) for fields in reports]
+            messages: list[WorkerMessage] = [
+                Report(id=self.id, n=0, fields=cast("ProgressFields", fields)) for fields in reports
+            ]
             if lines := self._new_lines():
                 messages.append(Lines(id=self.id, n=0, lines=lines))
             messages += [Ordered(id=self.id, n=0, number=number, order=order) for number, order in given]
@@ -173,7 +178,7 @@ class HostedRun:
             elif messages or self._is_alive():
                 self._shown_alive_at = self.context.last_sign_of_life
                 messages += [] if messages else [Alive(id=self.id, n=0)]
-            self._collected = [self._numbered(message) for message in messages]
+            self._collected = self._numbered(messages)
         return self._collected
 
     def posted(self) -> None:
@@ -244,9 +249,22 @@ class HostedRun:
             buffer.mark_flushed(lines)
         return [Line(line.number, line.at, line.level, line.text, line.logger) for line in lines]
 
-    def _numbered(self, message: WorkerMessage) -> WorkerMessage:
-        self._number += 1
-        return msgspec.structs.replace(message, n=self._number)
+    def _numbered(self, messages: list[WorkerMessage]) -> list[WorkerMessage]:
+        """Return messages with their numbers; one that JSON cannot hold would keep back those of all other runs."""
+        numbered: list[WorkerMessage] = []
+        for message in messages:
+            try:
+                msgspec.json.encode(message)
+            except (ValueError, TypeError, RecursionError) as exc:  # ValueError: half a character, say
+                log.error("a message of run %s cannot be sent: %s", self.id, safe_str(exc))
+                if not isinstance(message, Ended):
+                    continue
+                problem = f"how the body ended cannot be sent: {safe_str(exc)}"
+                outcome = Outcome(message.execution_time, error_type=type(exc).__name__, error_message=problem)
+                message = _ended(self.id, outcome, None)  # noqa: PLW2901 - it stands for the other
+            self._number += 1
+            numbered.append(msgspec.structs.replace(message, n=self._number))
+        return numbered
 
 
 def _ended(execution_id: str, outcome: Outcome, reason: str | None) -> Ended:

@@ -11,27 +11,17 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import msgspec
 from celery.exceptions import Terminated, WorkerLostError
 from celery.worker.request import Request
 
 from gnomon_celery.channel import Channel, process_of, worker_of
-from gnomon_celery.messages import Died
+from gnomon_celery.messages import Died, addressed
 from gnomon_celery.redis_client import ERRORS
 from gnomon_celery.worker_channel import Notice, WorkerChannel
 
 log = logging.getLogger("gnomon.celery")
 
 RETRY_PAUSE_S = 1.0
-
-
-class _Id(msgspec.Struct):
-    id: str
-
-
-class _Addressed(msgspec.Struct):
-    execution: _Id
-    channel: str
 
 
 class LostChildren:
@@ -64,8 +54,7 @@ class LostChildren:
         threading.Thread(target=self._report, args=args, name="gnomon-lost-child", daemon=True).start()
 
     def _report(self, assignment: str, worker: str, process_id: int | None, how: str) -> None:
-        addressed = msgspec.json.decode(assignment, type=_Addressed)
-        channel, execution_id = Channel(addressed.channel), addressed.execution.id
+        channel, execution_id = addressed(assignment)
         claim, is_running = self._state(channel, execution_id)
         if claim is not None and (worker_of(claim), process_of(claim)) != (worker, process_id):
             return  # another process has the run, or its kernel has withdrawn it

@@ -15,6 +15,7 @@ from gnomon.domain.execution import Execution
 from gnomon.runners.base import Snooze
 from gnomon.runners.orders import BodyOrder, OrderFailure
 from gnomon.runners.progress_fields import ProgressFields
+from gnomon_celery.channel import Channel
 
 PROTOCOL = 1
 """The version of these messages. It rises with a change that an older worker or kernel would misunderstand."""
@@ -41,6 +42,21 @@ class Assignment(msgspec.Struct, frozen=True, kw_only=True):
     heartbeat: float = 5.0
     rate: float = 4.0
     log_level: int = 20
+
+
+class _Id(msgspec.Struct):
+    id: str
+
+
+class _Addressed(msgspec.Struct):
+    execution: _Id
+    channel: str
+
+
+def addressed(assignment: str) -> tuple[Channel, str]:
+    """Return the channel of an assignment and the id of its execution, whatever the version of its protocol."""
+    found = msgspec.json.decode(assignment, type=_Addressed)
+    return Channel(found.channel), found.execution.id
 
 
 class WorkerMessage(msgspec.Struct, frozen=True, kw_only=True):

@@ -31,6 +31,7 @@ def make_worker_app(config: CeleryConfig, *, deaf_after: float | None = None) ->
     app = make_app(config)
     # A body may take hours: a task that a busy process had fetched in advance would wait for it beside idle ones.
     app.conf.worker_prefetch_multiplier = 1
+    app.conf.broker_connection_max_retries = None  # else a worker gives up after an hour without its broker
     channels = ProcessChannels(config)
     lost = LostChildren(channels.current)
 

@@ -28,7 +28,7 @@ from celery.worker import state
 from gnomon_celery.channel import BEAT, WORKER_KEPT_S, worker_key, workers_key
 from gnomon_celery.code_versions import worker_versions
 from gnomon_celery.config import CeleryConfig
-from gnomon_celery.messages import PROTOCOL, WorkerInfo
+from gnomon_celery.messages import PROTOCOL, WorkerInfo, addressed
 from gnomon_celery.redis_client import ERRORS, connect, run_script
 from gnomon_celery.worker_channel import WorkerChannel
 
@@ -53,6 +53,8 @@ class Heart:
         self._is_stopping = threading.Event()
         self._is_over = threading.Event()
         self._thread: threading.Thread | None = None
+        self._is_heard = True
+        self._is_ending = False
         self.deaf_after: float | None = None
         """Seconds after which a worker that does not consume ends; None: never."""
         self._received = 0
@@ -102,7 +104,11 @@ class Heart:
 
     @property
     def _is_turning(self) -> bool:
-        return time.monotonic() - self._ticked_at < LOOP_PATIENCE_S or self._is_in_solo_body
+        return self._is_ticking or self._is_in_solo_body
+
+    @property
+    def _is_ticking(self) -> bool:
+        return time.monotonic() - self._ticked_at < LOOP_PATIENCE_S
 
     @property
     def _is_in_solo_body(self) -> bool:
@@ -119,7 +125,12 @@ class Heart:
             run_script(self._client, BEAT, [workers_key(prefix)], [info.name, WORKER_KEPT_S])
             self._client.set(worker_key(prefix, info.name), msgspec.json.encode(info), ex=WORKER_KEPT_S)
         except ERRORS as exc:
-            log.debug("no heartbeat of the worker: %s", exc)
+            if self._is_heard:
+                problem = self._config.hide(f"{type(exc).__name__}: {exc}")
+                log.warning("the channel, Redis at %s, cannot be reached (%s)", self._config.channel_address, problem)
+            self._is_heard = False
+        else:
+            self._is_heard = True
 
     def _info(self) -> WorkerInfo:
         consumer = self._consumer
@@ -141,9 +152,10 @@ class Heart:
 
     def _listen(self, app: Celery, deaf_after: float) -> None:
         now = time.monotonic()
-        if state.all_total_count[0] != self._received or self._is_in_solo_body or not self._is_free():
-            self._received, self._heard_at = state.all_total_count[0], now
-        elif not _waiting(app):
+        received, self._received = self._received, state.all_total_count[0]
+        # What a loop that no longer turns says of its processes is old: it does not count as busy.
+        is_busy = self._is_in_solo_body or (self._is_ticking and not self._is_free())
+        if self._received != received or is_busy or not _waiting(app):
             self._heard_at = now
         elif now - self._heard_at >= deaf_after:
             self._end_deaf(now - self._heard_at)
@@ -151,10 +163,16 @@ class Heart:
     def _is_free(self) -> bool:
         return len(state.reserved_requests) < (self._consumer.pool.num_processes or 1)
 
+    def _running_bodies(self) -> int:
+        """Return how many bodies run in the processes of this worker, as those say themselves."""
+        requests = [addressed(request.kwargs["assignment"]) for request in list(state.active_requests)]
+        return sum(self._channel().state_of(channel, run)[1] for channel, run in requests)
+
     def _end_deaf(self, silent_for: float) -> None:
-        busy = [request.id for request in list(state.active_requests)]
-        if busy:
-            log.critical("this worker has stopped consuming; it ends when its %d bodies have ended", len(busy))
+        if busy := self._running_bodies():
+            if not self._is_ending:
+                log.critical("this worker has stopped consuming; it ends when its %d bodies have ended", busy)
+            self._is_ending = True
             return
         log.critical(
             "this worker has received nothing for %.0f s although its queues have messages and it is free: it has "

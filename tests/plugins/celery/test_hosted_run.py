@@ -82,6 +82,24 @@ def test_the_end_is_posted_after_everything_that_was_reported_before() -> None:
     assert kinds == [Report, Report, Lines, Ended]
 
 
+def test_a_message_that_json_cannot_hold_does_not_keep_back_the_end() -> None:
+    run = hosted()
+    run.record_progress(run.id, {"message": "half a character: \ud800"})
+    run.end(Outcome(1.0, value="done"))
+    (ended,) = run.collect()
+    assert isinstance(ended, Ended)
+    assert (ended.n, ended.value) == (2, "done")
+
+
+def test_an_end_that_json_cannot_hold_is_reported_as_a_failure() -> None:
+    run = hosted()
+    run.end(Outcome(1.0, error_type="ValueError", error_message="\ud800"))
+    (ended,) = run.collect()
+    assert isinstance(ended, Ended)
+    assert ended.error_type == "UnicodeEncodeError"
+    assert (ended.error_message or "").startswith("how the body ended cannot be sent")
+
+
 def test_a_run_ends_once() -> None:
     run = hosted()
     assert run.end(Outcome(1.0, value="first"))

@@ -253,26 +253,64 @@ def test_a_body_does_not_begin_before_its_run_is_claimed(
 # --- a worker that has stopped consuming ---
 
 
+@pytest.mark.parametrize(
+    "fault", ["c.task_consumer.consume = lambda *a, **k: None", "c.timer.call_after(0.1, sleep, (99,))"]
+)
 def test_a_worker_that_no_longer_consumes_ends_so_that_it_is_started_again(
-    kernel: KernelEnd, broker: RedisServer, tmp_path: Path
+    kernel: KernelEnd, broker: RedisServer, tmp_path: Path, fault: str
 ) -> None:
-    """Its consumer is taken off the queue behind its back, as after some reconnections to a broker."""
+    """Its consumer was taken off the queue, as after some reconnections to a broker, or its loop hangs."""
     folder = tmp_path / "deaf"
     worker = CeleryWorker(folder, broker.url, more='queue = "deaf"\nheartbeat = "200ms"')
     (folder / "sitecustomize.py").write_text(
+        "from time import sleep\n"
         "from celery.worker.consumer.tasks import Tasks\n"
         "start = Tasks.start\n"
-        "def deaf(self, c):\n"
+        "def faulty(self, c):\n"
         "    start(self, c)\n"
-        "    c.task_consumer.consume = lambda *args, **kwargs: None\n"
-        "Tasks.start = deaf\n"
+        f"    {fault}\n"
+        "Tasks.start = faulty\n"
     )
     try:
         worker.start("--concurrency=1", "--deaf-after=1", environ={"PYTHONPATH": str(folder)})
-        run = kernel.send(kernel.assignment("add", {"a": 1}), queue="deaf")
+        # Redis gives the first to a consumer that asked for it and hangs since.
+        _, run = (kernel.send(kernel.assignment("add", {"a": n}), queue="deaf") for n in range(2))
         assert worker.wait() == 75
         assert "it has stopped consuming, and exits with code 75" in worker.log.read_text()
         assert not kernel.of(run, Begun)
+    finally:
+        kernel.redis.delete("deaf")
+        worker.clean_up()
+
+
+def test_a_worker_whose_loop_hangs_ends_after_its_bodies(
+    kernel: KernelEnd, broker: RedisServer, tmp_path: Path
+) -> None:
+    folder, path = tmp_path / "deaf", tmp_path / "go"
+    worker = CeleryWorker(folder, broker.url, more='queue = "hanging"\nheartbeat = "200ms"')
+    (folder / "sitecustomize.py").write_text(
+        "from pathlib import Path\n"
+        "from time import sleep\n"
+        "from celery.worker.consumer.tasks import Tasks\n"
+        "start = Tasks.start\n"
+        "def look():\n"
+        f"    if Path({str(tmp_path / 'hang')!r}).exists():\n"
+        "        sleep(99)\n"
+        "def faulty(self, c):\n"
+        "    start(self, c)\n"
+        "    c.timer.call_repeatedly(0.05, look)\n"
+        "Tasks.start = faulty\n"
+    )
+    try:
+        worker.start("--concurrency=1", "--deaf-after=1", environ={"PYTHONPATH": str(folder)})
+        run = begin(kernel, "hold_deaf", path, "hanging")
+        kernel.send(kernel.assignment("add", {"a": 1}), queue="hanging")
+        kernel.send(kernel.assignment("add", {"a": 1}), queue="hanging")  # one is fetched in advance
+        (tmp_path / "hang").touch()
+        until(lambda: "it ends when its 1 bodies have ended" in worker.log.read_text(), "the worker to notice")
+        path.touch()
+        assert kernel.ended(run).value == "held"
+        assert worker.wait() == 75
     finally:
         worker.clean_up()
 
