@@ -13,3 +13,8 @@
 The kernel keeps time, decides and records; it sends a task to the broker, and the workers report through Redis streams.
 Requires the extra `celery`; docs/how-to/celery.md describes how to scale out.
 """
+
+from gnomon_celery.config import CeleryConfig
+from gnomon_celery.plugin import CeleryPlugin
+
+__all__ = ["CeleryConfig", "CeleryPlugin"]

@@ -15,6 +15,7 @@ def make_app(config: CeleryConfig, *, sends_only: bool = False) -> Celery:
     app.conf.update(
         task_default_queue=config.queue,
         task_create_missing_queues=True,
+        task_queue_max_priority=config.max_priority,
         task_serializer="json",
         accept_content=["json"],
         task_ignore_result=True,
@@ -33,14 +34,17 @@ def make_app(config: CeleryConfig, *, sends_only: bool = False) -> Celery:
 
 def _transport_options(config: CeleryConfig, *, sends_only: bool) -> dict[str, Any]:
     seconds = config.timeout.total_seconds()
+    # The kernel tries again itself, and says meanwhile what keeps its runs.
+    options: dict[str, Any] = {"max_retries": 1, "interval_start": 0, "interval_step": 0} if sends_only else {}
     if config.is_redis_broker:
-        options = {
+        options |= {
             "visibility_timeout": round(config.visibility_timeout.total_seconds()),
             "socket_connect_timeout": seconds,
             "socket_keepalive": True,
         }
         return options | ({"socket_timeout": seconds} if sends_only else {"health_check_interval": 25})
     if config.broker.reveal().startswith(("amqp", "pyamqp")):
-        # A consumer reads nothing for as long as its queues are empty: only heartbeats may end its connection.
-        return {"confirm_publish": True, **({"read_timeout": seconds, "write_timeout": seconds} if sends_only else {})}
-    return {}
+        options["confirm_publish"] = True
+        if sends_only:  # a consumer reads nothing for as long as its queues are empty
+            options |= {"read_timeout": seconds, "write_timeout": seconds}
+    return options

@@ -197,14 +197,10 @@ a higher one if another kernel leads by now."""
 
 DELETE = """
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return -1 end
-local deleted = 0
-for i = 2, #ARGV do
-    deleted = deleted + redis.call('XDEL', KEYS[2], ARGV[i])
-end
-return deleted
+return redis.call('XDEL', KEYS[2], unpack(ARGV, 2))
 """
-"""Delete entries whose effects are durable. KEYS: reader, stream; ARGV: the term, the ids of the entries. Returns how
-many were deleted, or -1 where another kernel is the reader."""
+"""Delete entries whose effects are durable. KEYS: reader, stream; ARGV: the term, the ids of at most 1,000 entries.
+Returns how many were deleted, or -1 where another kernel is the reader."""
 
 BEAT = (
     _NOW

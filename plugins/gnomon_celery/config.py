@@ -8,10 +8,13 @@ from urllib.parse import unquote, urlsplit
 
 import msgspec
 
+from gnomon import Job
 from gnomon.conversion import Secret
 from gnomon.durations import Duration
 from gnomon_celery.channel import HEARTBEAT_S
 
+RUNNER = "celery"
+"""The name of the runner, as jobs give it."""
 REDIS_SCHEMES = ("redis", "rediss")
 CHANNEL_SCHEMES = (*REDIS_SCHEMES, "unix")
 LEAST: dict[str, Duration] = {
@@ -31,6 +34,7 @@ class CeleryConfig(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 
     `broker` is a URL as Celery has it; `channel` is the Redis through which workers report: the broker, where that is a
     Redis. `queue` is that of jobs without their own. A kernel that was away for less than `result_ttl` loses nothing.
+    RabbitMQ declares queues with up to `max_priority`; by default, without priorities.
     `visibility_timeout` is how long a Redis broker waits before it delivers a task again that no worker has
     acknowledged; `claim_ttl` is how long the id of a run stays claimed, so that nothing begins it twice. A body without
     three heartbeats counts as lost. `timeout` limits each request to the broker and to Redis.
@@ -45,6 +49,7 @@ class CeleryConfig(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     visibility_timeout: Duration = Duration(hours=1)
     heartbeat: Duration = Duration(seconds=HEARTBEAT_S)
     timeout: Duration = Duration(seconds=5)
+    max_priority: Annotated[int, msgspec.Meta(ge=1, le=255)] | None = None
 
     def __post_init__(self) -> None:
         """Raise ValueError for values that are not valid; URLs are not quoted, they may contain passwords."""
@@ -110,13 +115,21 @@ class CeleryConfig(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 class JobOptions(msgspec.Struct, frozen=True):
     """The keys of a job with `runner = "celery"`.
 
-    `priority` means what it means to the broker: RabbitMQ prefers the highest, Celery on Redis the lowest.
-    `routing_key` is for exchanges that you have declared yourself.
+    With a `routing_key` a task is published to the exchange that has the name of the queue; without one, it goes to the
+    queue itself.
     """
 
     queue: Name | None = None
-    priority: Annotated[int, msgspec.Meta(ge=0, le=255)] | None = None
     routing_key: Name | None = None
+
+    def check_job(self, job: Job) -> None:
+        """Raise ValueError for a job that runs its body elsewhere: its keys would have no effect."""
+        given = [name for name in ("queue", "routing_key") if getattr(self, name) is not None]
+        if job.runner != RUNNER and given:
+            found = "none" if job.runner is None else f'"{job.runner}"'
+            raise ValueError(
+                f'{" and ".join(given)} need{"s" if len(given) == 1 else ""} runner = "{RUNNER}", got {found}'
+            )
 
 
 def address_of(url: str) -> str:

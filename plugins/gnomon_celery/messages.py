@@ -172,5 +172,7 @@ class WorkerInfo(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 batch_decoder: msgspec.json.Decoder[list[MessageOfWorker]] = msgspec.json.Decoder(list[MessageOfWorker])
 """Decodes the field of an entry of the stream."""
+message_decoder: msgspec.json.Decoder[MessageOfWorker] = msgspec.json.Decoder(MessageOfWorker)
+"""Decodes one message, for a batch in which another one is not valid."""
 answer_decoder: msgspec.json.Decoder[Answered] = msgspec.json.Decoder(Answered)
 worker_decoder: msgspec.json.Decoder[WorkerInfo] = msgspec.json.Decoder(WorkerInfo)

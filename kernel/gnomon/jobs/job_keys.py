@@ -104,7 +104,7 @@ class JobKeys:
         problems += [_located(place, problem) for problem in found]
         if (unknown := unknown_group(job, self._groups)) is not None:
             problems.append(f"{place}.group: {unknown}")
-        self._check_options(job.options, place, problems)
+        self._check_options(job, place, problems)
         for name in ("args", "kwargs"):
             for where, reason in plain_secrets(getattr(job, name), f"{place}.{name}"):
                 warnings.append(
@@ -147,7 +147,8 @@ class JobKeys:
             return f"{place}.{key}: {explanation}"
         return unknown_key(place, key, known, Job.KEY_HINTS)
 
-    def _check_options(self, options: Mapping[str, Any], place: str, problems: list[str]) -> None:
+    def _check_options(self, job: Job, place: str, problems: list[str]) -> None:
+        options = job.options
         for key in options:
             if key not in self._owners:
                 explanation = self._explain(key)
@@ -158,9 +159,13 @@ class JobKeys:
         for owner in dict.fromkeys(self._owners[key] for key in options if key in self._owners):
             owned = {key: value for key, value in options.items() if self._owners.get(key) is owner}
             try:
-                convert(owned, owner, place)
+                converted = convert(owned, owner, place)
+                if (check := getattr(converted, "check_job", None)) is not None:
+                    check(job)
             except ConfigError as exc:
                 problems += exc.problems
+            except ValueError as exc:
+                problems.append(f"{place}: {exc}")
 
 
 def _located(place: str, problem: JobProblem) -> str:

@@ -55,6 +55,11 @@ class LogBuffer:
             lines = [line for line in self._lines if line.number > self._flushed]
             return lines, self._oldest
 
+    @property
+    def flushed(self) -> int:
+        """The number of the last line that is in the store."""
+        return self._flushed
+
     def mark_flushed(self, lines: Sequence[LogLine]) -> None:
         """Record that these lines are in the store."""
         self._flushed = max(self._flushed, lines[-1].number)

@@ -1,0 +1,226 @@
+"""What happens to runs while the broker, the channel or the kernel is away."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+
+from celery_kernels import celery_job, celery_kernel, run_of, until
+from gnomon import Kernel
+from gnomon.domain import events
+from gnomon.durations import Duration
+from gnomon.testing import RecordingStore
+from gnomon_celery.channel import Channel
+from gnomon_celery.messages import Line, Lines, Report
+from scripted_worker import ScriptedWorker
+from servers import RedisServer
+
+Eventually = Callable[[Callable[[], Any]], Awaitable[None]]
+
+
+async def test_runs_wait_for_a_broker_that_is_away(idle_server: RedisServer, eventually: Eventually) -> None:
+    store = RecordingStore()
+    async with celery_kernel(idle_server.url, celery_job(), store=store) as kernel:
+        run = await run_of(kernel)
+        await eventually(lambda: store.recorded.of(events.Warned))
+        (waits,) = store.recorded.of(events.Warned)
+        assert waits.message.startswith(f"the broker redis://127.0.0.1:{idle_server.port}/0 cannot be reached")
+        assert problem_of(kernel)
+        idle_server.start()
+        async with Redis.from_url(idle_server.url) as redis:
+            worker = ScriptedWorker(redis)
+            assignment = await worker.take()
+            await worker.begin(assignment)
+            await worker.end(assignment, value=3)
+            assert (await kernel.end_of(run)).return_value == 3
+
+
+async def test_a_fire_that_could_not_be_sent_within_its_grace_is_missed(idle_server: RedisServer) -> None:
+    job = celery_job(every="1s", grace="1s", catch_up="none", overlap="allow", start=datetime.now(UTC))
+    store = RecordingStore()
+    async with celery_kernel(idle_server.url, job, store=store) as kernel:
+        while not (missed := store.recorded.of(events.Missed)):
+            await kernel.clock.sleep(0.05)
+    assert missed[0].reason == "capacity"
+    assert "cannot be reached" in str(missed[0].detail)
+
+
+async def test_a_wrong_password_is_said_and_not_shown(idle_server: RedisServer, eventually: Eventually) -> None:
+    idle_server.start("--requirepass", "right")
+    url = f"redis://:wr0ng@127.0.0.1:{idle_server.port}/0"
+    store = RecordingStore()
+    async with celery_kernel(url, celery_job(), store=store) as kernel:
+        await run_of(kernel)
+        await eventually(lambda: store.recorded.of(events.Warned))
+        (waits,) = store.recorded.of(events.Warned)
+        assert "rejects the user or the password: check `broker`" in waits.message
+        assert "wr0ng" not in f"{waits.message} {kernel.health()}"
+
+
+async def test_a_queue_without_workers_is_said(server: RedisServer, redis: Redis, eventually: Eventually) -> None:
+    store = RecordingStore()
+    job = celery_job(options={"queue": "reports"})
+    async with celery_kernel(server.url, job, store=store) as kernel:
+        run = await run_of(kernel)
+        await ScriptedWorker(redis, queue="other").announce()
+        await eventually(lambda: store.recorded.of(events.Warned))
+        assert [one.message for one in store.recorded.of(events.Warned)] == [
+            "no worker takes tasks from queue 'reports'"
+        ]
+        worker = ScriptedWorker(redis, queue="reports")
+        assignment = await worker.take()
+        await worker.begin(assignment)
+        await worker.end(assignment)
+        await kernel.end_of(run)
+
+
+async def test_a_channel_that_stands_still_for_longer_than_the_heartbeats_loses_nothing(
+    server: RedisServer, redis: Redis, eventually: Eventually
+) -> None:
+    config = {"heartbeat": Duration(milliseconds=400), "timeout": Duration(milliseconds=500)}
+    async with celery_kernel(server.url, celery_job(), config=config) as kernel:
+        worker = ScriptedWorker(redis)
+        run = await run_of(kernel)
+        assignment = await worker.take()
+        await worker.begin(assignment)
+        await until(kernel, run, eventually, lambda one: one.status == "running")
+        server.send(signal.SIGSTOP)
+        await eventually(lambda: problem_of(kernel))
+        await kernel.clock.sleep(1.5)  # longer than three heartbeats: the worker cannot give any
+        server.send(signal.SIGCONT)
+        await worker.beat(assignment)
+        await eventually(lambda: problem_of(kernel) is None)
+        await worker.end(assignment, value=3)
+        assert (await kernel.end_of(run)).return_value == 3
+
+
+async def test_a_redis_that_lost_everything_is_read_from_its_start(
+    server: RedisServer, redis: Redis, eventually: Eventually
+) -> None:
+    async with celery_kernel(server.url, celery_job(), celery_job(id="second")) as kernel:
+        worker = ScriptedWorker(redis)
+        first = await run_of(kernel)
+        assignment = await worker.take()
+        await worker.begin(assignment)
+        await until(kernel, first, eventually, lambda one: one.status == "running")
+        server.kill()
+        server.start()
+        second = await run_of(kernel, "second")
+        taken = await worker.take()
+        await worker.begin(taken)
+        await worker.end(taken, value=4)
+        assert (await kernel.end_of(second)).return_value == 4
+        assert (await kernel.end_of(first)).reason == "lost"
+
+
+async def test_what_happens_while_no_kernel_runs_is_taken_over_by_the_next(
+    server: RedisServer, redis: Redis, eventually: Eventually
+) -> None:
+    store, worker = RecordingStore(), ScriptedWorker(redis)
+    jobs = [celery_job(id=name) for name in ("ended", "goes_on", "queued", "began")]
+    async with celery_kernel(server.url, *jobs, store=store) as kernel:
+        runs = {}
+        taken = {}
+        for job in jobs:
+            runs[job.id] = await run_of(kernel, job.id)
+            taken[job.id] = await worker.take()
+        for name in ("ended", "goes_on"):
+            await worker.begin(taken[name])
+            await until(kernel, runs[name], eventually, lambda one: one.status == "running")
+        lines = [Line(1, datetime.now(UTC), "info", "before")]
+        await worker.post(taken["goes_on"], Lines(id=runs["goes_on"], n=worker.number(taken["goes_on"]), lines=lines))
+        await eventually(lambda: has_lines(kernel, runs["goes_on"], 1))
+    await worker.begin(taken["began"])
+    for name in ("ended", "goes_on"):
+        report = Report(id=runs[name], n=worker.number(taken[name]), fields={"message": "meanwhile"})
+        await worker.post(taken[name], report)
+    more = [Line(2, datetime.now(UTC), "info", "meanwhile")]
+    await worker.post(taken["goes_on"], Lines(id=runs["goes_on"], n=worker.number(taken["goes_on"]), lines=more))
+    await worker.end(taken["ended"], value="result")
+    async with celery_kernel(server.url, *jobs, store=store) as kernel:
+        ended = await kernel.end_of(runs["ended"])
+        assert (ended.status, ended.return_value, ended.progress.message) == ("success", "result", "meanwhile")
+        await until(kernel, runs["began"], eventually, lambda one: one.status == "running")
+        again = {(await worker.take()).execution.id, (await worker.take()).execution.id}
+        assert again == {runs["queued"], runs["began"]}  # sent once more: their claims make that harmless
+        await worker.begin(taken["queued"])
+        for name in ("goes_on", "queued", "began"):
+            await worker.end(taken[name], value=name)
+            assert (await kernel.end_of(runs[name])).return_value == name
+        assert [line.text for line in await kernel.log(runs["goes_on"])] == ["before", "meanwhile"]
+        keys = Channel(taken["ended"].channel)
+
+        async def is_empty() -> bool:
+            return not await redis.xlen(keys.stream)
+
+        await eventually(is_empty)
+    started = [event.stream for event in store.recorded.of(events.Started)]
+    assert sorted(started) == sorted(runs.values())
+
+
+async def test_a_body_whose_worker_died_while_no_kernel_ran_is_lost(
+    server: RedisServer, redis: Redis, eventually: Eventually
+) -> None:
+    store, worker = RecordingStore(), ScriptedWorker(redis)
+    async with celery_kernel(server.url, celery_job(), store=store) as kernel:
+        run = await run_of(kernel)
+        await worker.begin(await worker.take())
+        await until(kernel, run, eventually, lambda one: one.status == "running")
+    async with celery_kernel(server.url, celery_job(), store=store) as kernel:
+        ended = await kernel.end_of(run)
+        assert (ended.status, ended.reason) == ("failed", "lost")
+
+
+async def test_reports_of_runs_that_are_over_are_dropped(
+    server: RedisServer, redis: Redis, eventually: Eventually
+) -> None:
+    async with celery_kernel(server.url, celery_job()) as kernel:
+        worker = ScriptedWorker(redis)
+        run = await run_of(kernel)
+        assignment = await worker.take()
+        await worker.begin(assignment)
+        await worker.end(assignment, value=1)
+        await kernel.end_of(run)
+        await worker.end(assignment, value=2)
+        keys = Channel(assignment.channel)
+
+        async def is_empty() -> bool:
+            return not await redis.xlen(keys.stream)
+
+        await eventually(is_empty)
+        assert (await kernel.execution(run)).return_value == 1
+
+
+@pytest.mark.parametrize("text", [b"no json", b'[{"type":"later","id":"x","n":1}]', b'{"m":1}', b"[]"])
+async def test_what_is_not_a_message_holds_nothing_up(
+    server: RedisServer, redis: Redis, text: bytes, eventually: Eventually
+) -> None:
+    async with celery_kernel(server.url, celery_job()) as kernel:
+        worker = ScriptedWorker(redis)
+        run = await run_of(kernel)
+        assignment = await worker.take()
+        keys = Channel(assignment.channel)
+        await redis.xadd(keys.stream, {"m": text})
+        await redis.xadd(keys.stream, {"other": text})
+        await worker.begin(assignment)
+        await worker.end(assignment)
+        assert (await kernel.end_of(run)).status == "success"
+
+        async def is_empty() -> bool:
+            return not await redis.xlen(keys.stream)
+
+        await eventually(is_empty)
+
+
+def problem_of(kernel: Kernel) -> str | None:
+    (plugin,) = kernel.health().plugins
+    return plugin.problem
+
+
+async def has_lines(kernel: Any, run: str, count: int) -> bool:
+    return len(await kernel.log(run)) == count
