@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated
+from typing import Annotated, Literal
 from urllib.parse import unquote, urlsplit
 
 import msgspec
@@ -34,7 +34,8 @@ class CeleryConfig(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 
     `broker` is a URL as Celery has it; `channel` is the Redis through which workers report: the broker, where that is a
     Redis. `queue` is that of jobs without their own. A kernel that was away for less than `result_ttl` loses nothing.
-    RabbitMQ declares queues with up to `max_priority`; by default, without priorities.
+    RabbitMQ declares queues with up to `max_priority`; by default, without priorities. Its queues are "classic" or, on
+    several nodes, "quorum": `queue_type`.
     `visibility_timeout` is how long a Redis broker waits before it delivers a task again that no worker has
     acknowledged; `claim_ttl` is how long the id of a run stays claimed, so that nothing begins it twice. A body without
     three heartbeats counts as lost. `timeout` limits each request to the broker and to Redis.
@@ -50,6 +51,7 @@ class CeleryConfig(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     heartbeat: Duration = Duration(seconds=HEARTBEAT_S)
     timeout: Duration = Duration(seconds=5)
     max_priority: Annotated[int, msgspec.Meta(ge=1, le=255)] | None = None
+    queue_type: Literal["classic", "quorum"] = "classic"
 
     def __post_init__(self) -> None:
         """Raise ValueError for values that are not valid; URLs are not quoted, they may contain passwords."""
@@ -73,6 +75,8 @@ class CeleryConfig(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
                 f"claim_ttl must be longer than visibility_timeout, got {self.claim_ttl} and "
                 f"{self.visibility_timeout}: a task that is delivered again would find no claim, and begin twice"
             )
+        if self.queue_type == "quorum" and self.max_priority is not None:
+            raise ValueError("max_priority is for classic queues: RabbitMQ declares no quorum queue with it")
         if bad := set(self.prefix) & set("{} "):
             raise ValueError(f"prefix must not contain {' '.join(sorted(map(repr, bad)))}, got {self.prefix!r}")
 

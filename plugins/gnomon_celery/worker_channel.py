@@ -144,8 +144,10 @@ class WorkerChannel(Poster):
             runs, has_notices = list(self._runs.values()), bool(self._notices)
         if has_notices or not is_posted:
             self.wake(0.0)
+        elif any(run.orders.unanswered for run in runs):
+            self.wake(ANSWER_CHECK_S)
         elif runs:
-            self.wake(ANSWER_CHECK_S if any(run.orders.unanswered for run in runs) else CANCEL_CHECK_S)
+            self.wake(min(CANCEL_CHECK_S, *(run.assignment.heartbeat / 2 for run in runs)))
 
     def _post_all(self, runs: list[HostedRun], notices: list[Notice]) -> bool:
         by_channel: dict[Channel, tuple[list[HostedRun], list[Notice]]] = defaultdict(lambda: ([], []))

@@ -132,10 +132,11 @@ class CeleryWorker:
 class KernelEnd:
     """Sends runs to workers and reads what they report, as a kernel does."""
 
-    def __init__(self, broker: str, channel: str | None = None) -> None:
+    def __init__(self, broker: str, channel: str | None = None, **config: Any) -> None:
         self.redis = redis.Redis.from_url(channel or broker)
         self.channel = Channel.of_log("gnomon", secrets.token_hex(4))
-        self.app = make_app(CeleryConfig(broker=Secret(broker), channel=Secret(channel or broker)), sends_only=True)
+        settings = CeleryConfig(broker=Secret(broker), channel=Secret(channel or broker), **config)
+        self.app = make_app(settings, sends_only=True)
         self.messages: list[MessageOfWorker] = []
         self._read = "0"
 

