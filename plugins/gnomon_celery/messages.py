@@ -21,6 +21,8 @@ PROTOCOL = 1
 """The version of these messages. It rises with a change that an older worker or kernel would misunderstand."""
 TASK = "gnomon.run"
 """The name of the task; its argument is `assignment`."""
+KILL = "gnomon_kill"
+"""The name of the remote control command that kills a process of a pool; its argument is `process_id`."""
 
 
 class Assignment(msgspec.Struct, frozen=True, kw_only=True):

@@ -15,6 +15,8 @@ from gnomon.domain.workers import QueueState, WorkerState, WorkerView
 from gnomon_celery.channel import worker_key, workers_key
 from gnomon_celery.messages import WorkerInfo, worker_decoder
 
+NO_QUEUE = "404"
+"""The code with which AMQP says that a queue does not exist, and kombu for every other kind of broker."""
 PREFORK = frozenset({"prefork", "processes"})
 
 
@@ -85,6 +87,10 @@ def queue_lengths(app: Celery, names: set[str]) -> dict[str, int | None]:
     lengths: dict[str, int | None] = dict.fromkeys(names)
     with app.connection_for_write() as connection:
         for name in names:
-            with contextlib.suppress(Exception), connection.channel() as channel:  # a queue that is not there yet
-                lengths[name] = channel.queue_declare(name, passive=True).message_count
+            try:
+                with connection.channel() as channel:
+                    lengths[name] = channel.queue_declare(name, passive=True).message_count
+            except Exception as exc:  # noqa: BLE001 - each kind of broker has its own errors
+                if str(getattr(exc, "reply_code", "")) == NO_QUEUE:  # in Redis, one that is empty
+                    lengths[name] = 0
     return lengths

@@ -25,10 +25,10 @@ from gnomon.logs import get_logger
 from gnomon.runners.base import DurableLog, Outcome, Run, Runner
 from gnomon.runners.context import PROGRESS_RATE
 from gnomon.tasks import ProtectedTask, protected
-from gnomon_celery.channel import ANSWER, CANCEL, WITHDRAW, WITHDRAWN, Channel, worker_of
+from gnomon_celery.channel import ANSWER, CANCEL, WITHDRAW, WITHDRAWN, Channel, process_of, worker_of
 from gnomon_celery.config import RUNNER, CeleryConfig, JobOptions
 from gnomon_celery.connection import AWAY, open_redis
-from gnomon_celery.messages import Answered, Assignment
+from gnomon_celery.messages import KILL, Answered, Assignment
 from gnomon_celery.problems import channel_problem
 from gnomon_celery.reader import FIRST_PAUSE_S, LONGEST_PAUSE_S, StreamReader
 from gnomon_celery.remote_run import RemoteRun
@@ -243,25 +243,35 @@ class CeleryRunner(Runner):
         script: Any = term.redis.register_script(CANCEL)
         ttl = round(self._config.result_ttl.total_seconds())
         await script(keys=[term.channel.cancel], args=[remote.id, ttl])
-        signal = "SIGTERM"  # interrupts the body, which can clean up
+        act = self._terminate  # interrupts the body, which can clean up
         while not await _ended_within(remote, remote.run.cancel_grace):
-            if not await self._terminate(remote, term, signal):
+            if not await self._has_process(remote, term):
                 return
-            signal = "SIGKILL"
+            await act(remote, term)
+            act = self._kill
 
-    async def _terminate(self, remote: RemoteRun, term: Term, signal: str) -> bool:
-        """End the process of a body that does not stop; return whether its worker has one for it."""
+    async def _has_process(self, remote: RemoteRun, term: Term) -> bool:
+        """Whether the worker of a run has a process for it that can be ended."""
         config = self._config
         workers = await list_workers(term.redis, config.prefix, HEARTBEATS * config.heartbeat.total_seconds())
         pool = next((one.info.pool for one in workers if one.info.name == remote.worker), None)
         if pool is not None and pool not in PREFORK:
             log.warning("a body does not stop, and only the pool 'prefork' can end it", run=remote.id, pool=pool)
             return False
+        return True
+
+    async def _terminate(self, remote: RemoteRun, term: Term) -> None:
         where = [remote.worker] if remote.worker else None
         await term.sender.ask(
-            lambda app: app.control.revoke(remote.id, terminate=True, signal=signal, destination=where)
+            lambda app: app.control.revoke(remote.id, terminate=True, signal="SIGTERM", destination=where)
         )
-        return True
+
+    async def _kill(self, remote: RemoteRun, term: Term) -> None:
+        claim: Any = await term.redis.get(term.channel.claim(remote.id))
+        process_id = process_of(claim.decode()) if claim is not None else None
+        if process_id is not None and remote.worker:
+            arguments, where = {"process_id": process_id}, [remote.worker]
+            await term.sender.ask(lambda app: app.control.broadcast(KILL, arguments=arguments, destination=where))
 
     async def _until_done(self, remote: RemoteRun, act: Callable[[RemoteRun, Term], Awaitable[None]]) -> None:
         """Do something about a run; try again while the channel or the broker is away, until the run is over."""

@@ -20,6 +20,7 @@ from gnomon_celery.config import CeleryConfig
 from gnomon_celery.lost_children import LostChildren
 from gnomon_celery.messages import TASK
 from gnomon_celery.worker_channel import WorkerChannel
+from gnomon_celery.worker_control import offer_kill
 from gnomon_celery.worker_heart import Heart, HeartStep
 
 
@@ -45,6 +46,7 @@ def make_worker_app(config: CeleryConfig, *, deaf_after: float | None = None) ->
     app.steps["consumer"].add(HeartStep.of(heart))
     signals.after_setup_logger.connect(keep_lines_of_bodies, weak=False, dispatch_uid="gnomon")
     signals.after_setup_task_logger.connect(keep_lines_of_bodies, weak=False, dispatch_uid="gnomon")
+    offer_kill()
     code_version(TASK)  # reads the distributions once, for all processes of a pool
     return app
 

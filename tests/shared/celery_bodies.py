@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+import contextlib
+import time
 
-from gnomon import Context
+from worker_bodies import witness
 
 
 def add(a: int, b: int) -> int:
     return a + b
 
 
-def report(context: Context, **kwargs: Any) -> dict[str, Any]:
-    context.progress(50, "half way")
-    return kwargs
+def cling(path: str) -> None:
+    """Run until the process is killed."""
+    witness(f"{path}.began")
+    while True:
+        with contextlib.suppress(BaseException):
+            time.sleep(0.01)

