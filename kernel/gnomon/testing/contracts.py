@@ -1,4 +1,6 @@
-"""The contract of a store as tests: subclass StoreContract in a test module, and provide your store as a fixture.
+"""The contracts of the ports as tests: StoreContract, OrderChannelContract, RunnerContract and RemoteRunnerContract.
+
+That of a store is in this module: subclass StoreContract in a test module, and provide your store as a fixture.
 
     class TestMyStore(StoreContract):
         @pytest.fixture
@@ -45,9 +47,11 @@ from gnomon.testing.kernel_contract import KernelContract
 from gnomon.testing.list_contract import ListContract, total
 from gnomon.testing.log_contract import LogContract
 from gnomon.testing.order_channel_contract import OrderChannelContract
+from gnomon.testing.remote_runner_contract import RemoteRunnerContract
 from gnomon.testing.role_contract import RoleContract
+from gnomon.testing.runner_contract import RunnerContract
 
-__all__ = ["OrderChannelContract", "StoreContract"]
+__all__ = ["OrderChannelContract", "RemoteRunnerContract", "RunnerContract", "StoreContract"]
 
 HOUR = timedelta(hours=1)
 ODD_TEXT = "naïve 日本語 🦑 \u202e rtl \u0000 nul \r\n\t \\ \" ' ; -- % _ \x7f"
