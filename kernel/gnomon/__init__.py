@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from gnomon.domain.events import ClockChanged as ClockChanged
     from gnomon.domain.events import Event as Event
     from gnomon.domain.events import Failed as Failed
+    from gnomon.domain.events import HandedOver as HandedOver
     from gnomon.domain.events import Hidden as Hidden
     from gnomon.domain.events import Imported as Imported
     from gnomon.domain.events import JobAdded as JobAdded
@@ -62,6 +63,9 @@ if TYPE_CHECKING:
     from gnomon.domain.run_exits import RunSnoozed as RunSnoozed
     from gnomon.domain.run_order import RunOrder as RunOrder
     from gnomon.domain.secret_references import SecretReference as SecretReference
+    from gnomon.domain.workers import QueueState as QueueState
+    from gnomon.domain.workers import WorkerState as WorkerState
+    from gnomon.domain.workers import WorkerView as WorkerView
     from gnomon.durations import Duration as Duration
     from gnomon.errors import ArgumentError as ArgumentError
     from gnomon.errors import AttachedJobError as AttachedJobError
@@ -107,6 +111,10 @@ if TYPE_CHECKING:
     from gnomon.kernel import Kernel as Kernel
     from gnomon.ports import Clock as Clock
     from gnomon.ports import Store as Store
+    from gnomon.runners.base import Outcome as Outcome
+    from gnomon.runners.base import Placement as Placement
+    from gnomon.runners.base import Run as Run
+    from gnomon.runners.base import Runner as Runner
     from gnomon.runners.context import Context as Context
     from gnomon.runners.context import current as current
 
@@ -125,6 +133,7 @@ _HOMES = {
         "LoggedOut",
         "Event",
         "Failed",
+        "HandedOver",
         "Hidden",
         "Imported",
         "JobAdded",
@@ -165,6 +174,7 @@ _HOMES = {
     ),
     "domain.run_order": ("RunOrder",),
     "domain.secret_references": ("SecretReference",),
+    "domain.workers": ("QueueState", "WorkerState", "WorkerView"),
     "durations": ("Duration",),
     "errors": (
         "ActTextError",
@@ -217,6 +227,7 @@ _HOMES = {
         "Clock",
         "Store",
     ),
+    "runners.base": ("Outcome", "Placement", "Run", "Runner"),
     "runners.context": (
         "Context",
         "current",

@@ -18,6 +18,7 @@ from gnomon.domain.kernel_member import KernelMember
 from gnomon.domain.progress import Timing
 from gnomon.domain.records import ActionPage, ActionQuery, Checkpoint, ExecutionQuery, LogLine, Page
 from gnomon.domain.run_order import RunOrder, WhenFull
+from gnomon.domain.workers import WorkerView
 from gnomon.job_views import JobOrdered as JobOrdered
 from gnomon.job_views import JobView as JobView
 from gnomon.job_views import LiveRun as LiveRun
@@ -350,10 +351,7 @@ class KernelApi(Protocol):
         """Return the events of one execution in order; UnknownExecutionError."""
 
     async def log(self, execution_id: str, after: int = 0, limit: int = 1000) -> list[LogLine]:
-        """Return up to `limit` lines that a run logged, with numbers greater than `after`.
-
-        Only the newest lines of a run are kept: a first number above 1 shows how many are gone.
-        """
+        """Return up to `limit` lines of a run, numbered above `after`; only its newest lines are kept."""
 
     async def events(self, after: int = 0, limit: int = 1000) -> Sequence[Event]:
         """Return up to `limit` events of the log with positions greater than `after`, in order."""
@@ -388,6 +386,9 @@ class KernelApi(Protocol):
 
     async def step_down(self, *, actor: str | None = None, reason: str | None = None) -> HandOver:
         """Hand the log to another kernel, as at a clean stop, and follow; return when that begins. StepDownError."""
+
+    async def workers(self) -> WorkerView:
+        """Return the workers elsewhere that run bodies, and their queues, as the runners report them now."""
 
     async def report_member(self, member: KernelMember) -> None:
         """Note a process that follows; called by its kernel every 15 s, and left out after 45 s without a call."""

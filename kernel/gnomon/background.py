@@ -140,6 +140,7 @@ class BackgroundKernel:
     jobs = _blocking(KernelApi.jobs)
     kernels = _blocking(KernelApi.kernels)
     step_down = _blocking(KernelApi.step_down)
+    workers = _blocking(KernelApi.workers)
     report_member = _blocking(KernelApi.report_member)
     remove_member = _blocking(KernelApi.remove_member)
     job = _blocking(KernelApi.job)

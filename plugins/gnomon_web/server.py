@@ -52,6 +52,7 @@ from gnomon_web.resources import (
     single_sign_on,
     statistics,
     tickets,
+    workers,
 )
 from gnomon_web.resources.last_executions import LAST_EXECUTIONS
 from gnomon_web.resources.metrics import METRICS
@@ -70,6 +71,7 @@ MODULES = (
     statistics,
     health,
     kernels,
+    workers,
     metrics,
     sessions,
     single_sign_on,

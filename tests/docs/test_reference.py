@@ -31,6 +31,7 @@ from gnomon.domain.events import DeclaredStep, Event
 from gnomon.domain.kernel_health import GroupHealth, Health, PluginHealth
 from gnomon.domain.kernel_member import KernelMember
 from gnomon.domain.run_exits import RunCancelled, RunSnoozed
+from gnomon.domain.workers import QueueState, WorkerState, WorkerView
 from gnomon.durations import Duration
 from gnomon.errors import GnomonError
 from gnomon.jobs.groups import Group
@@ -125,7 +126,10 @@ RECORDS = [
     KernelMember,
     LiveRun,
     PluginHealth,
+    QueueState,
     Triggered,
+    WorkerState,
+    WorkerView,
     gnomon.JobState,
     gnomon.LogLine,
 ]

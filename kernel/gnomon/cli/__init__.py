@@ -47,6 +47,7 @@ COMMANDS = {
     "import": "Write the jobs of another scheduler as jobs of a config.",
     "reload": "Make the running kernel read its config again.",
     "status": "Show which kernels run, and whether everything is well.",
+    "workers": "List the workers elsewhere that run bodies, and their queues.",
     "plugins": "List the plugins and their state.",
 }
 """Commands in the order of the help. The command `x` is `command` in gnomon.cli.commands.x, or x_ for a keyword."""

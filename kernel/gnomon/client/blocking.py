@@ -93,6 +93,7 @@ class SyncClient:
     release = _blocking(Client.release)
     step_down = _blocking(Client.step_down)
     kernels = _blocking(Client.kernels)
+    workers = _blocking(Client.workers)
     actions = _blocking(Client.actions)
     statistics = _blocking(Client.statistics)
     label_statistics = _blocking(Client.label_statistics)

@@ -25,6 +25,7 @@ from gnomon.domain.kernel_member import KernelMember
 from gnomon.domain.parameter_checks import checked_methods
 from gnomon.domain.records import ActionPage, ActionStatus, LogLine, Page
 from gnomon.domain.run_order import RunOrder, WhenFull
+from gnomon.domain.workers import WorkerView
 from gnomon.wire.operator_answers import BackfillAnswer, BackfillStop, HoldAnswer, SkippedFire
 from gnomon.wire.records import HistoryPage, JobDetail, JobSummary, LogPage, Record, RecordPage
 from gnomon.wire.run_frame import RunFrame
@@ -153,6 +154,10 @@ class Client(DefinitionCalls, StatisticsCalls):
     async def kernels(self) -> list[KernelMember]:
         """List the processes on the log: the kernel that leads, then those that follow."""
         return await self._session.request("GET", "/scheduler/kernels", list[KernelMember])
+
+    async def workers(self) -> WorkerView:
+        """Return the workers elsewhere that run bodies, and their queues."""
+        return await self._session.request("GET", "/scheduler/workers", WorkerView)
 
     async def actions(
         self,

@@ -50,9 +50,15 @@ class QueueState(msgspec.Struct, frozen=True, kw_only=True):
     oldest: datetime | None = None
 
     @property
-    def lacks_workers(self) -> bool:
-        """Whether something waits here that nobody will take."""
-        return self.workers == 0 and bool(self.waiting or self.length)
+    def problem(self) -> str | None:
+        """A sentence about runs that wait here although no worker will take them, with the next step; else None."""
+        if self.workers or not self.waiting:
+            return None
+        waiting = "1 run waits" if self.waiting == 1 else f"{self.waiting} runs wait"
+        return (
+            f"{waiting} in queue {self.name!r} of runner {self.runner!r}, and no worker takes bodies from it: "
+            "start a worker with this queue"
+        )
 
 
 class WorkerView(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,6 +8,7 @@ from gnomon.engine.job_table import JobTable
 from gnomon.engine.journal import Journal
 from gnomon.engine.loop_watchdog import LoopWatchdog
 from gnomon.engine.timetable import Timetable
+from gnomon.engine.worker_views import WorkerWatch
 from gnomon.logs import get_logger
 from gnomon.text import length
 
@@ -27,12 +28,18 @@ class KernelCondition:
     """Finds the problems of a kernel, in any thread, and logs those that come and go."""
 
     def __init__(
-        self, journal: Journal, timetable: Timetable, watchdog: LoopWatchdog | None, jobs: JobTable | None = None
+        self,
+        journal: Journal,
+        timetable: Timetable,
+        watchdog: LoopWatchdog | None,
+        jobs: JobTable | None = None,
+        workers: WorkerWatch | None = None,
     ) -> None:
         self._journal = journal
         self._broken = jobs.broken if jobs is not None else {}
         self._timetable = timetable
         self._watchdog = watchdog
+        self._workers = workers
         self._logged: set[str] = set()
 
     @property
@@ -69,8 +76,9 @@ class KernelCondition:
             )
         elif (problem := self._timetable.clock_problem) is not None:
             found["clock"] = problem
-        if (problem := self._timetable.trigger_problem) is not None:
-            found["triggers"] = problem
+        workers = self._workers.problem if self._workers is not None else None
+        others = {"triggers": self._timetable.trigger_problem, "workers": workers}
+        found |= {name: problem for name, problem in others.items() if problem is not None}
         if self._broken:
             found["jobs"] = _broken_jobs(self._broken.copy())
         if self._watchdog is not None:

@@ -54,6 +54,7 @@ from gnomon.engine.step_down import StepDown
 from gnomon.engine.store_watch import StoreWatch
 from gnomon.engine.supervisor import Supervisor
 from gnomon.engine.timetable import Timetable
+from gnomon.engine.worker_views import WorkerWatch
 from gnomon.errors import DeposedError, GnomonError
 from gnomon.forks import abandoned_in_children
 from gnomon.jobs.dependencies import check_dependencies
@@ -262,17 +263,9 @@ class Leader(KernelQueries, OperatorCommands, AttachmentCommands, StepDown):
         if self._blocked_loop_after_s is not None:
             stalls = self._supervisor.stalls
             self._watchdog = LoopWatchdog(self._blocked_loop_after_s, stalls, asked, self._facts.held_up)
-        self._launcher = Launcher(
-            self._journal,
-            self.clock,
-            Guards(self.plugins, self._hook_timeout_s),
-            self._admission,
-            self._jobs,
-            self._supervisor,
-            tasks,
-            self._dependencies,
-            self._watchdog,
-        )
+        guards = Guards(self.plugins, self._hook_timeout_s)
+        parts_of_starts = (self._jobs, self._supervisor, tasks, self._dependencies, self._watchdog)
+        self._launcher = Launcher(self._journal, self.clock, guards, self._admission, *parts_of_starts)
         self._timetable = Timetable(self.clock, self._launcher.dispatch, self._facts.clock_changed, asked)
         self._sampler = FireSampler(self._store, self._journal, self._jobs, self.clock, asked)
         recorder = JobRecorder(self._journal, self.clock, self._timetable, self._launcher, self._jobs, self._hold)
@@ -283,10 +276,11 @@ class Leader(KernelQueries, OperatorCommands, AttachmentCommands, StepDown):
         parts_of_jobs = (self._journal, self._jobs, self._registry, recorder, self._launcher)
         self._restored_jobs = RestoredJobs(*parts_of_jobs, self._restored, self._groups, self._runners)
         self._added_jobs = AddedJobs(*parts_of_jobs, self._restored_jobs, self.clock)
-        self._backfills = Backfills(
-            self._journal, self._store, self._launcher, self._jobs, self.clock, tasks, self._hold
-        )
-        self._condition = KernelCondition(self._journal, self._timetable, self._watchdog, self._jobs)
+        parts_of_runs = (self._launcher, self._jobs, self.clock, tasks, self._hold)
+        self._backfills = Backfills(self._journal, self._store, *parts_of_runs)
+        watch = WorkerWatch(self._supervisor, self.clock)
+        self._condition = KernelCondition(self._journal, self._timetable, self._watchdog, self._jobs, watch)
+        self._start_component(watch.run(), "worker watch")
         self._attached = AttachedSchedulers(self._journal, self.clock, self._jobs, tasks)
 
     async def _reconcile_downtime(self) -> None:

@@ -117,6 +117,7 @@ class PassedCalls(KernelApi):
     record_access = _order(KernelApi.record_access)
     kernels = _question(KernelApi.kernels)
     step_down = _order(KernelApi.step_down)
+    workers = _question(KernelApi.workers)
     report_member = _order(KernelApi.report_member)
     remove_member = _order(KernelApi.remove_member)
     sleep = _question(KernelApi.sleep)

@@ -11,8 +11,10 @@ from gnomon.domain.kernel_health import Health, plugin_problems
 from gnomon.domain.kernel_member import KernelMember
 from gnomon.domain.own_copies import own_value, own_view
 from gnomon.domain.records import JournalState, LogLine
+from gnomon.domain.workers import WorkerView
 from gnomon.engine.components import KernelComponents
 from gnomon.engine.log_queries import on_kernel_loop
+from gnomon.engine.worker_views import read_workers
 from gnomon.jobs.parameters import parameters_schema
 from gnomon.jobs.registered import own_job
 from gnomon.plugins.store_health import health_of
@@ -61,6 +63,10 @@ class KernelQueries(KernelComponents):
         head, health = self._journal.head, self.health()
         own = self._facts.member(self.clock.now(), head, health.state, health.problem)
         return [own, *self._members.followers()]
+
+    @on_kernel_loop
+    async def workers(self) -> WorkerView:
+        return await read_workers(self._supervisor.runners.values(), self._supervisor.bodies)
 
     @on_kernel_loop
     async def report_member(self, member: KernelMember) -> None:

@@ -81,6 +81,7 @@ class PassedOrders(LogQueries):
     report_member = _passed(KernelApi.report_member)
     remove_member = _passed(KernelApi.remove_member)
     live_runs = _passed(KernelApi.live_runs)
+    workers = _passed(KernelApi.workers)
     preview_job = _passed(KernelApi.preview_job)
     order_job = _passed(KernelApi.order_job)
     order_jobs = _passed(KernelApi.order_jobs)
@@ -217,5 +218,5 @@ class PassedOrders(LogQueries):
         return self._sent.of_job(declared).definition()
 
 
-_HARMLESS = frozenset({"live_runs", "preview_job", "save_checkpoint"})
+_HARMLESS = frozenset({"live_runs", "preview_job", "save_checkpoint", "workers"})
 """Calls that may be carried out twice."""

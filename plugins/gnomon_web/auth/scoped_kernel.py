@@ -24,6 +24,7 @@ from gnomon.domain.kernel_member import KernelMember
 from gnomon.domain.progress import Timing
 from gnomon.domain.records import ActionPage, ActionQuery, Checkpoint, ExecutionQuery, JobScope, Page
 from gnomon.domain.run_order import RunOrder
+from gnomon.domain.workers import WorkerView
 from gnomon.jobs.diff import JobsDiff
 from gnomon.jobs.job import Job
 from gnomon_web.auth.roles import Scope
@@ -276,6 +277,9 @@ class ScopedKernel:
         raise _refused(self._scope)
 
     async def step_down(self, **act: Any) -> HandOver:
+        raise _refused(self._scope)
+
+    async def workers(self) -> WorkerView:
         raise _refused(self._scope)
 
     async def report_member(self, member: KernelMember) -> None:

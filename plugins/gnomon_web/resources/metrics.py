@@ -11,9 +11,23 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from gnomon import Cancelled, Event, Failed, Health, JobAdded, JobRemoved, KernelApi, Missed, Started, Succeeded
+from gnomon import (
+    Cancelled,
+    Event,
+    Failed,
+    HandedOver,
+    Health,
+    JobAdded,
+    JobRemoved,
+    KernelApi,
+    Missed,
+    Started,
+    Succeeded,
+)
+from gnomon_web.app_keys import KERNEL
 from gnomon_web.http.routes import Route
 from gnomon_web.resources.health import parts_of
+from gnomon_web.resources.worker_metrics import worker_metrics
 
 MAX_JOBS = 2_000
 """Jobs with their own time series, about 40 each; further jobs share one label."""
@@ -51,6 +65,20 @@ class Metrics:
             buckets=LATENESS_SECONDS,
             registry=self.registry,
         )
+        self._hand_over = Histogram(
+            "gnomon_hand_over_seconds",
+            "Time between the moment when a run could start and its hand-over to workers elsewhere",
+            ["job"],
+            buckets=LATENESS_SECONDS,
+            registry=self.registry,
+        )
+        self._queued = Histogram(
+            "gnomon_queued_seconds",
+            "Time between the hand-over of a run and its start by a worker",
+            ["job"],
+            buckets=LATENESS_SECONDS,
+            registry=self.registry,
+        )
         self.registry.register(_KernelCollector(kernel))
 
     def apply(self, events: Sequence[Event]) -> None:
@@ -61,8 +89,12 @@ class Metrics:
                     self._jobs.add(job_id)
                 case JobRemoved(job_id=job_id):
                     self._forget(job_id)
-                case Started(delay=delay):
+                case HandedOver(delay=delay):
+                    self._hand_over.labels(self._label(event)).observe(max(delay, 0.0))
+                case Started(delay=delay, queued=queued):
                     self._lateness.labels(self._label(event)).observe(max(delay, 0.0))
+                    if queued is not None:
+                        self._queued.labels(self._label(event)).observe(max(queued, 0.0))
                 case Succeeded() | Failed() | Missed() | Cancelled():
                     self._count_end(event)
 
@@ -79,7 +111,7 @@ class Metrics:
 
     def _forget(self, job_id: str) -> None:
         self._jobs.discard(job_id)
-        for metric in (self._executions, self._seconds, self._lateness):
+        for metric in (self._executions, self._seconds, self._lateness, self._hand_over, self._queued):
             metric.remove_by_labels({"job": job_id})
 
 
@@ -126,7 +158,7 @@ def routes() -> list[Route]:
 
 async def get_metrics(request: web.Request) -> web.Response:
     """Return the metrics in the Prometheus text format."""
-    body = generate_latest(request.app[METRICS].registry)
+    body = generate_latest(request.app[METRICS].registry) + await worker_metrics(request.app[KERNEL])
     return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 

@@ -70,6 +70,7 @@ async def test_questions_have_the_same_answers(kernel: Kernel) -> None:
         ("preview_job", ({"id": "new", "func": "work", "cron": "0 6 * * *"},)),
         ("live_runs", ()),
         ("kernels", ()),
+        ("workers", ()),
     ]
     for name, args in questions:
         direct = await getattr(kernel, name)(*args)

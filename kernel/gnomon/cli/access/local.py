@@ -30,6 +30,7 @@ from gnomon.domain.kernel_health import Health
 from gnomon.domain.kernel_member import KernelMember
 from gnomon.domain.operator_actions import is_reserved
 from gnomon.domain.records import ActionPage, ActionQuery, ExecutionQuery, LogLine, Page
+from gnomon.domain.workers import WorkerView
 from gnomon.errors import ConfigError, JobKeysError, JobOrdersError, NoLeaderError, UnknownExecutionError
 from gnomon.jobs.job_draft import OrderRules
 from gnomon.jobs.job_keys import JobKeys
@@ -227,6 +228,10 @@ class LocalKernel:
 
     async def actions(self, query: ActionQuery) -> ActionPage:
         return await (await self.log()).actions(query)
+
+    async def workers(self) -> WorkerView:
+        found: WorkerView = await self._order("workers")
+        return found
 
     # --- following ---
 

@@ -18,6 +18,7 @@ from gnomon.domain.job_preview import JobPreview
 from gnomon.domain.kernel_member import KernelMember
 from gnomon.domain.progress import ProgressView, Timing
 from gnomon.domain.records import ActionPage, ActionQuery, ExecutionQuery, LogLine, Page
+from gnomon.domain.workers import WorkerView
 
 
 class RunState(NamedTuple):
@@ -135,6 +136,9 @@ class ReachedKernel(Protocol):
 
     async def actions(self, query: ActionQuery) -> ActionPage:
         """Return a page of what operators did, newest first."""
+
+    async def workers(self) -> WorkerView:
+        """Return the workers elsewhere and their queues; this needs a running kernel."""
 
     # --- following ---
 

@@ -24,6 +24,7 @@ from gnomon.domain.job_order import JobOrder
 from gnomon.domain.job_preview import JobPreview
 from gnomon.domain.kernel_member import KernelMember
 from gnomon.domain.records import ActionPage, ActionQuery, ExecutionQuery, LogLine, Page
+from gnomon.domain.workers import WorkerView
 from gnomon.errors import ConfigError, JobKeysError, JobOrdersError, UnknownJobError
 from gnomon.scheduling.timezones import timezone_or_utc
 
@@ -197,6 +198,9 @@ class RemoteKernel:
             found = ActionPage(found.items + page.items, page.total)
             if len(page.items) < limit or len(found.items) >= query.limit:
                 return found
+
+    async def workers(self) -> WorkerView:
+        return await self._client.workers()
 
     async def statistics(self, job_id: str | None = None) -> list[JobStatistics]:
         """Return the statistics of one job, or of all jobs sorted by id, as the server counts them."""

@@ -25,6 +25,9 @@ GLYPHS = {
     "enabled": "●",
     "installed": "○",
     "incomplete": "◌",
+    "online": "●",
+    "stopping": "◐",
+    "gone": "✘",
 }
 STYLES = {
     "running": "cyan",
@@ -36,6 +39,9 @@ STYLES = {
     "paused": "yellow",
     "overdue": "yellow",
     "enabled": "green",
+    "online": "green",
+    "stopping": "yellow",
+    "gone": "red",
 }
 
 
