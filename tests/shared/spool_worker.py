@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,16 @@ def write_whole(path: Path, content: bytes) -> None:
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     draft.write_bytes(content)
     draft.rename(path)
+
+
+def in_line(queue: Path) -> list[Path]:
+    """Return the tasks in a queue, the oldest first; others may take them meanwhile."""
+    found: list[tuple[int, Path]] = []
+    for path in queue.iterdir():
+        with suppress(FileNotFoundError):
+            if not path.name.startswith("."):
+                found.append((path.stat().st_mtime_ns, path))
+    return [path for _, path in sorted(found)]
 
 
 def claim(spool: Path, execution_id: str, holder: str) -> bool:
@@ -164,8 +174,7 @@ def main() -> None:
     while True:
         facts = {"name": name, "pid": os.getpid(), "queues": [queue], "since": since, "pool": "solo", "concurrency": 1}
         write_whole(spool / "workers" / name, json.dumps({**facts, "seen": datetime.now(UTC).isoformat()}).encode())
-        tasks = [path for path in (spool / "queue").iterdir() if not path.name.startswith(".")]
-        for path in sorted(tasks, key=lambda path: path.stat().st_mtime_ns if path.exists() else 0):
+        for path in in_line(spool / "queue"):
             try:
                 task = json.loads(path.read_bytes())
             except FileNotFoundError:
