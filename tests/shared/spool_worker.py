@@ -53,7 +53,7 @@ def in_line(queue: Path) -> list[Path]:
 
 
 def claim(spool: Path, execution_id: str, holder: str) -> bool:
-    """Claim a run; False where somebody has it already."""
+    """Claim a run; False where it has been claimed before."""
     try:
         descriptor = os.open(spool / "claims" / execution_id, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
     except FileExistsError:

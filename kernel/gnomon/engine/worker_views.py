@@ -32,7 +32,7 @@ class WorkerWatch:
         self._clock = clock
 
     async def run(self) -> None:
-        """Look until cancelled: a component of the kernel. In real time, because the workers are real on any clock."""
+        """Read the view until cancelled: a component of the kernel. In real time: workers are real on any clock."""
         while True:
             await asyncio.sleep(LOOK_INTERVAL_S)
             if self._runners:

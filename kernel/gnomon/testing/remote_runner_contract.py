@@ -43,7 +43,7 @@ class RemoteRunnerContract(RunnerContract):
 
     @contextlib.asynccontextmanager
     async def occupied(self, bench: Bench, one: str) -> AsyncIterator[list[Run]]:
-        """Let bodies take all places of the workers, so that no other one begins."""
+        """Occupy all places of the workers with bodies, so that no other one begins."""
         runs = [bench.make_run(f"wait{one}", here=str(bench.here), name=f"busy{n}") for n in range(self.places)]
         tasks = [bench.start(run) for run in runs]
         for run in runs:
@@ -55,7 +55,7 @@ class RemoteRunnerContract(RunnerContract):
                 assert (await ended(task)).is_success
 
     def free(self, bench: Bench) -> None:
-        """Let the bodies end that have taken all places."""
+        """Allow the bodies to end that occupy all places."""
         for n in range(self.places):
             bench.allow(f"busy{n}")
 

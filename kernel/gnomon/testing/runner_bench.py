@@ -101,7 +101,7 @@ class Reports:
         self.fields.append((execution_id, fields))
 
     def flush_later(self, context: Context) -> None:
-        """Do nothing: progress is recorded at once, and lines are read from the context."""
+        """Return at once: progress is recorded as it comes, and lines are read from the context."""
 
     def order(self, context: Context, order: BodyOrder) -> Answer[Any]:
         """Carry out an order as a kernel does: it is awaited on the loop, and waited for in other threads."""

@@ -110,7 +110,7 @@ def fail(how: str) -> None:
 
 @both
 def snooze(ctx: Context) -> None:
-    """Ask to run again later."""
+    """Snooze for ten minutes."""
     ctx.snooze("10m", "no file yet")
 
 
