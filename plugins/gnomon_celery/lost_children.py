@@ -1,6 +1,7 @@
 """Report at once that the process of a running body is gone: the parent of a prefork pool knows it first.
 
-Without it, the kernel would notice after three missing heartbeats.
+Without it, the kernel would notice after three missing heartbeats. What the parent knows, Celery passes to the request
+class of a task.
 """
 
 from __future__ import annotations
@@ -25,16 +26,21 @@ RETRY_PAUSE_S = 1.0
 
 
 class LostChildren:
-    """Reports the deaths of the children of this process."""
+    """Reports the deaths of the children of this process; `accepted` receives each assignment that one takes."""
 
-    def __init__(self, channel: Callable[[], WorkerChannel]) -> None:
+    def __init__(self, channel: Callable[[], WorkerChannel], accepted: Callable[[str], None]) -> None:
         self._channel = channel
+        self._accepted = accepted
 
     def request_class(self) -> type[Request]:
         """Return Celery's request class, whose methods are called in the parent, with reports of deaths."""
-        report = self.report
+        report, accepted = self.report, self._accepted
 
         class BodyRequest(Request):  # type: ignore[misc]
+            def on_accepted(self, pid: int, time_accepted: float) -> None:
+                super().on_accepted(pid, time_accepted)
+                accepted(self.kwargs["assignment"])
+
             def on_failure(self, exc_info: Any, send_failed_event: bool = True, return_ok: bool = False) -> Any:
                 exc = getattr(exc_info.exception, "exc", exc_info.exception)
                 if isinstance(exc, WorkerLostError | Terminated | SystemExit | KeyboardInterrupt):

@@ -61,6 +61,15 @@ def addressed(assignment: str) -> tuple[Channel, str]:
     return Channel(found.channel), found.execution.id
 
 
+class _Called(msgspec.Struct):
+    func: str
+
+
+def function_of(assignment: str) -> str:
+    """Return the function of an assignment, "module:function", whatever the version of its protocol."""
+    return msgspec.json.decode(assignment, type=_Called).func
+
+
 class WorkerMessage(msgspec.Struct, frozen=True, kw_only=True):
     """What all messages of a worker have: the id of the execution and the number of the message.
 
@@ -156,7 +165,7 @@ class WorkerInfo(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A worker as it describes itself with each heartbeat. `active` has the ids of the executions that it runs.
 
     `pool` is the name of Celery's pool, `concurrency` the number of bodies that it runs at a time; `versions` has the
-    versions of gnomon, celery, python and the protocol.
+    versions of gnomon, celery, python, the protocol, and of the distributions whose functions it has run.
     """
 
     name: str

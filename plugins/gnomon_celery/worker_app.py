@@ -34,15 +34,15 @@ def make_worker_app(config: CeleryConfig, *, deaf_after: float | None = None) ->
     app.conf.worker_prefetch_multiplier = 1
     app.conf.broker_connection_max_retries = None  # else a worker gives up after an hour without its broker
     channels = ProcessChannels(config)
-    lost = LostChildren(channels.current)
+    heart = Heart(config, channels.current)
+    heart.deaf_after = deaf_after
+    lost = LostChildren(channels.current, heart.note_code)
 
     @app.task(name=TASK, bind=True, Request=lost.request_class(), max_retries=None, shared=False)  # type: ignore[untyped-decorator]
     def run(task: Any, assignment: str) -> None:
         """Run the body of a job of Gnomon."""
         run_assignment(assignment, task.request.hostname, channels.current())
 
-    heart = Heart(config, channels.current)
-    heart.deaf_after = deaf_after
     app.steps["consumer"].add(HeartStep.of(heart))
     signals.after_setup_logger.connect(keep_lines_of_bodies, weak=False, dispatch_uid="gnomon")
     signals.after_setup_task_logger.connect(keep_lines_of_bodies, weak=False, dispatch_uid="gnomon")

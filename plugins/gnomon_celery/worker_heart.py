@@ -26,9 +26,9 @@ from celery import Celery, bootsteps, signals
 from celery.worker import state
 
 from gnomon_celery.channel import BEAT, WORKER_KEPT_S, worker_key, workers_key
-from gnomon_celery.code_versions import worker_versions
+from gnomon_celery.code_versions import code_version, worker_versions
 from gnomon_celery.config import CeleryConfig
-from gnomon_celery.messages import PROTOCOL, WorkerInfo, addressed
+from gnomon_celery.messages import PROTOCOL, WorkerInfo, addressed, function_of
 from gnomon_celery.redis_client import ERRORS, connect, run_script
 from gnomon_celery.worker_channel import WorkerChannel
 
@@ -53,6 +53,7 @@ class Heart:
         self._is_stopping = threading.Event()
         self._is_over = threading.Event()
         self._thread: threading.Thread | None = None
+        self._versions: dict[str, str] = {}
         self._is_heard = True
         self._is_ending = False
         self.deaf_after: float | None = None
@@ -63,6 +64,12 @@ class Heart:
     def tick(self) -> None:
         """Note that the consumer's loop turns; called by a timer of that loop."""
         self._ticked_at = time.monotonic()
+
+    def note_code(self, assignment: str) -> None:
+        """Show the version of the distribution whose function runs from now on."""
+        if (code := code_version(function_of(assignment))) is not None:
+            name, _, version = code.rpartition(" ")
+            self._versions[name] = version
 
     def attach(self, consumer: Any) -> None:
         """Beat for a consumer that has connected, the first time or again."""
@@ -144,7 +151,7 @@ class Heart:
             active=sorted(request.id for request in list(state.active_requests)),
             processed=state.all_total_count[0],
             started_at=self._started_at,
-            versions=worker_versions() | {"protocol": str(PROTOCOL)},
+            versions={**self._versions, **worker_versions(), "protocol": str(PROTOCOL)},
             state="stopping" if self._is_stopping.is_set() else "online",
         )
 

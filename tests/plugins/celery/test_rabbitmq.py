@@ -9,9 +9,12 @@ from typing import Any
 import pytest
 from amqp.exceptions import PreconditionFailed
 
+from celery_kernels import celery_job, celery_kernel, run_of
+from celery_kernels import until as until_run
 from celery_workers import CeleryWorker, KernelEnd, has_lines, until
+from gnomon.conversion import Secret
 from gnomon_celery.messages import Begun
-from servers import RabbitServer, RedisServer, find_rabbitmq, find_redis
+from servers import RabbitServer, RedisServer, eventually, find_rabbitmq, find_redis
 
 
 @pytest.fixture(scope="module")
@@ -99,6 +102,25 @@ def test_the_highest_priority_is_preferred(broker: RabbitServer, channel: RedisS
     finally:
         kernel.close()
         worker.clean_up()
+
+
+# The driver of RabbitMQ leaves sockets to the garbage collector when the broker was killed.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+async def test_a_kernel_waits_for_the_broker_and_says_so(
+    broker: RabbitServer, channel: RedisServer, worker: CeleryWorker
+) -> None:
+    worker.start("--concurrency=1")
+    job = celery_job(func="worker_bodies:add", kwargs={"a": 1, "b": 2})
+    config = {"channel": Secret(channel.url)}
+    async with celery_kernel(broker.url, job, config=config) as kernel:
+        assert (await kernel.end_of(await run_of(kernel))).return_value == 3
+        broker.kill()
+        run = await run_of(kernel)
+        await until_run(kernel, run, eventually, lambda one: "the broker" in (one.warning or ""))
+        assert (await kernel.execution(run)).status == "scheduled"
+        broker.start()
+        ended = await kernel.end_of(run)
+        assert (ended.return_value, ended.worker) == (3, worker.name)
 
 
 def test_a_killed_broker_loses_no_message_and_its_workers_consume_again(

@@ -33,18 +33,22 @@ def make_worker(tmp_path: Path, broker: RedisServer) -> Iterator[Callable[..., C
         worker.start(*options)
         return worker
 
-    yield make
-    for worker in workers:
-        worker.clean_up()
+    try:
+        yield make
+    finally:
+        for worker in workers:
+            worker.clean_up()
 
 
 @pytest.fixture(scope="module")
 def prefork(broker: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[CeleryWorker]:
     """Provide a worker with two processes; tests kill those, and not the worker."""
     worker = CeleryWorker(tmp_path_factory.mktemp("worker"), broker.url, more='queue = "prefork"')
-    worker.start("--concurrency=2")
-    yield worker
-    worker.clean_up()
+    try:
+        worker.start("--concurrency=2")
+        yield worker
+    finally:
+        worker.clean_up()
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 
 import msgspec
@@ -33,11 +34,11 @@ def worker(
     request: pytest.FixtureRequest, broker: RedisServer, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[CeleryWorker]:
     """Provide one worker of each pool for all tests of this module."""
-    worker = CeleryWorker(tmp_path_factory.mktemp("worker"), broker.url)
-    worker.start(f"--pool={request.param}", "--concurrency=2", environ={"WORKER_SECRET": SECRET})
+    worker = CeleryWorker(tmp_path_factory.mktemp("worker"), broker.url, more='heartbeat = "500ms"')
     worker.pool = request.param
-    yield worker
     try:
+        worker.start(f"--pool={request.param}", "--concurrency=2", environ={"WORKER_SECRET": SECRET})
+        yield worker
         assert worker.stop() == 0
     finally:
         worker.clean_up()
@@ -307,3 +308,9 @@ def test_a_worker_says_what_it_is(kernel: KernelEnd, worker: CeleryWorker) -> No
     assert (info.name, info.pid, info.queues, info.state) == (worker.name, worker.pid, ["gnomon"], "online")
     assert (info.pool, info.concurrency) == (worker.pool, 1 if worker.pool == "solo" else 2)
     assert {"python", "celery", "gnomon", "protocol"} <= info.versions.keys()
+
+
+def test_a_worker_shows_the_version_of_the_code_that_it_has_run(kernel: KernelEnd, worker: CeleryWorker) -> None:
+    ended = kernel.run("", func="kombu.utils.uuid:uuid")
+    assert kernel.begun(ended.id).code == f"kombu {version('kombu')}"
+    until(lambda: (info := worker.info()) is not None and "kombu" in info.versions, "the next heartbeat of the worker")
