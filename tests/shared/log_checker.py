@@ -18,7 +18,7 @@ LogEvent = dict[str, Any]
 ENDS = {"succeeded", "failed", "cancelled", "missed"}
 MAY_FOLLOW = {
     None: {"scheduled", "missed", "imported"},
-    "scheduled": {"started", "missed", "cancelled", "failed", "cancel_requested"},
+    "scheduled": {"handed_over", "warned", "started", "missed", "cancelled", "failed", "cancel_requested"},
     "started": {"progress", "warned", "cancel_requested", *ENDS - {"missed"}},
     "ended": {"late_result", "hidden", "warned"},
 }

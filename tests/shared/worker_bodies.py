@@ -82,6 +82,18 @@ def fork() -> str:
     return f"parent of a child that exited with {os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])}"
 
 
+def report_and_witness(folder: str, ctx: Context) -> str:
+    """Leave a line when it begins and when it ends; report progress and log in between."""
+    witness(f"{folder}/began", ctx.execution_id)
+    ctx.steps("one", "two", "three")
+    for number, step in enumerate(("one", "two", "three"), 1):
+        ctx.step(step)
+        logging.getLogger("chaos").info("line %d of 3", number)
+        time.sleep(0.02)
+    witness(f"{folder}/ended", ctx.execution_id)
+    return ctx.execution_id
+
+
 def hold(path: str, ctx: Context) -> None:
     """Run until a file appears, with context calls."""
     witness(f"{path}.began")
