@@ -112,6 +112,13 @@ class Deployment:
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
+    def hold_back(self) -> bool:
+        """Hold back all further fires; False where the kernel is still starting."""
+        command = [sys.executable, "-m", "gnomon.cli", "hold", "--config", str(self.config)]
+        return (
+            subprocess.run(command, cwd=self.folder, capture_output=True, timeout=PATIENCE, check=False).returncode == 0
+        )
+
     def lines(self, name: str) -> list[str]:
         path = self.folder / name
         return [line.split()[0] for line in path.read_text().splitlines()] if path.exists() else []
@@ -180,7 +187,7 @@ def test_no_body_begins_twice_and_no_result_is_lost_whatever_is_killed(deploymen
         )
         deployment.kill(what, chance)
 
-    deployment.gnomon("hold", "--reason", "the test ends")
+    until(deployment.hold_back, "the kernel to hold its fires back", 4 * PATIENCE)
     until(lambda: asyncio.run(_unended(folder / "gnomon.db")) == 0, "all runs to end", 4 * PATIENCE)
     kernel = deployment.kernel
     assert kernel is not None

@@ -10,6 +10,7 @@ from gnomon.engine.admission import Admission, Ticket
 from gnomon.engine.job_table import JobTable
 from gnomon.engine.journal import Journal
 from gnomon.engine.launcher import Launcher, grace_of
+from gnomon.engine.runner_calls import adoption_problem
 from gnomon.engine.supervisor import Supervisor
 from gnomon.jobs.body import Body
 from gnomon.jobs.job import Job
@@ -42,7 +43,9 @@ class Adoption:
 
         It has a slot, whatever the limits are now. One whose job is gone is cancelled, unless it has begun.
         """
-        if (problem := self._supervisor.adoption_problem(execution)) is not None:
+        if (
+            problem := adoption_problem(self._supervisor.runners.get(execution.handed_to or ""), execution)
+        ) is not None:
             return problem
         registered = self._jobs.get(execution.job_id)
         job, body = (registered.job, registered.body) if registered is not None else _removed(execution)

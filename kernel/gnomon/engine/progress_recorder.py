@@ -76,13 +76,14 @@ class ProgressRecorder:
                     context.flush()
                 else:
                     self._remember(context)
-                await self._keep_lines(context)
+                await self.keep_lines(context)
 
     def _remember(self, context: Context) -> None:
         self._untold.add(context)
         self._has_untold.set()
 
-    async def _keep_lines(self, context: Context) -> None:
+    async def keep_lines(self, context: Context) -> None:
+        """Write the lines of a run that the store does not have yet."""
         if context.log_buffer is None:
             return
         lines, oldest = context.log_buffer.unflushed()

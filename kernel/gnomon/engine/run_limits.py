@@ -26,18 +26,17 @@ class RunLimits:
         self._end_by_force = end_by_force
 
     def watch(self, active: ActiveRun) -> None:
-        """Enforce the limits of a run, whose body begins or has begun."""
+        """Enforce the limits of a run: those of its body, or its grace until the body begins elsewhere."""
+        if not active.has_begun:
+            if active.begins_before is not None:
+                left = (active.begins_before - self._clock.now()).total_seconds()
+                self._tasks.create_task(self._withdraw_after(active, max(left, 0.0)))
+            return
         if not (active.job.timeout or active.job.silence):
             return
         limits = [self._watch_timeout(active)] if active.job.timeout else []
         limits += [self._watch_silence(active, self._clock.monotonic())] if active.job.silence else []
         active.watchers = tuple(self._tasks.create_task(limit) for limit in limits)
-
-    def watch_grace(self, active: ActiveRun) -> None:
-        """Withdraw a run whose body does not begin within its grace."""
-        if active.begins_before is not None:
-            left = (active.begins_before - self._clock.now()).total_seconds()
-            self._tasks.create_task(self._withdraw_after(active, max(left, 0.0)))
 
     async def _withdraw_after(self, active: ActiveRun, seconds: float) -> None:
         await self._clock.sleep(seconds)

@@ -21,7 +21,7 @@ from gnomon.engine.placed_run import PlacedRun, end_unbegun
 from gnomon.engine.progress_recorder import ProgressRecorder
 from gnomon.engine.run_limits import RunLimits, overrule_by_timeout
 from gnomon.engine.run_recorder import RunRecorder
-from gnomon.engine.runner_calls import adoption_problem, queue_of, stop
+from gnomon.engine.runner_calls import queue_of, stop
 from gnomon.engine.stalled_runs import StalledRuns
 from gnomon.engine.task_sharing import take_turns
 from gnomon.errors import DeposedError
@@ -145,10 +145,6 @@ class Supervisor:
         self._adopted.append(active)
         return active
 
-    def adoption_problem(self, execution: Execution) -> str | None:
-        """Return why a run that an earlier kernel handed over cannot go on, or None."""
-        return adoption_problem(self.runners.get(execution.handed_to or ""), execution)
-
     def begin_adopted(self) -> None:
         """Go on with the adopted runs."""
         adopted, self._adopted = self._adopted, []
@@ -179,10 +175,7 @@ class Supervisor:
             context.last_sign_of_life = self._clock.monotonic()
             if not active.is_adopted:
                 active.started_at = context.last_sign_of_life
-            if active.has_begun:
-                self._limits.watch(active)
-            else:
-                self._limits.watch_grace(active)
+            self._limits.watch(active)
             if context.cancel_requested and not active.is_adopted:
                 outcome = Outcome(0.0, cancelled=True)
             else:
@@ -190,7 +183,11 @@ class Supervisor:
                     context.steps(*job.steps)
                 run = Run(active.execution, job, active.body, context, active.placement, active.is_adopted)
                 outcome = await active.runner.run(run)
-            self._finish(active, outcome)
+            try:
+                if active.placement is not None:  # once the log has the end, nobody keeps its lines elsewhere
+                    await self._progress.keep_lines(context)
+            finally:
+                self._finish(active, outcome)
         except BaseException as exc:
             if is_on_loop():  # else the loop is closed, and the interpreter closes the coroutines that are left
                 self._give_up(active, exc)
@@ -206,7 +203,7 @@ class Supervisor:
         A cancellation comes here when the kernel stops without waiting any longer for the body.
         """
         if active.is_left:
-            del self._active[active.execution.id]
+            self._active.pop(active.execution.id, None)
             return
         if active.is_over and isinstance(exc, asyncio.CancelledError):
             log.debug("a body was left behind", job=active.job.id, run=active.execution.id)

@@ -429,6 +429,34 @@ async def test_explain_tells_of_the_queue_and_of_the_worker(
     assert "cancelled before it started by ann" in withdrawn
 
 
+async def test_the_log_has_the_lines_of_a_run_before_it_has_its_end(
+    kernel: Make,
+    gnomon_clock: VirtualClock,
+    gnomon_events: EventList,
+    there: Elsewhere,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    kept: list[list[str]] = []
+    append_log = RecordingStore.append_log
+
+    async def watched(store: RecordingStore, execution_id: str, lines: Any, oldest: int = 1) -> None:
+        await append_log(store, execution_id, lines, oldest)
+        kept.append(gnomon_events.types)
+
+    monkeypatch.setattr(RecordingStore, "append_log", watched)
+    async with kernel(run_of()) as one:
+        run_id = await triggered(one)
+        await until(gnomon_clock, lambda: there.sent)
+        there.begin(run_id)
+        there.runs[run_id].context.log_line("info", "the last words", "body", number=1)
+        there.end(run_id)
+        await one.wait(run_id)
+
+    assert kept
+    assert not any("succeeded" in types for types in kept)
+    assert gnomon_events.types[-1] == "succeeded"
+
+
 class Broken(RemoteRunner):
     """Its methods raise."""
 
