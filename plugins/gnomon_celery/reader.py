@@ -14,6 +14,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
+from itertools import takewhile
 from typing import Any
 
 import msgspec
@@ -242,9 +243,13 @@ class StreamReader:
             log.error("what a worker reported was left out", problem=shorten(problem, 500))
 
     def _settled(self) -> list[Entry]:
+        """Return the first entries that are settled: what is read again is then whole from its first message on.
+
+        A run whose older messages were read again without its newer ones would have an older state.
+        """
         if self.is_deposed:
             return []
-        return [entry for entry in self._entries if entry.is_settled]
+        return list(takewhile(lambda entry: entry.is_settled, self._entries))
 
     async def _delete_all(self, settled: list[Entry]) -> None:
         for start in range(0, len(settled), DELETED_AT_ONCE):

@@ -79,6 +79,7 @@ class RemoteRun:
         self._answer = answer
         self._send_again = send_again
         self._last_number = 0
+        self._recorded_before = run.execution.progress.number  # by an earlier kernel
         self._sendings = 1
         self._answering: dict[int, asyncio.Task[None]] = {}
 
@@ -122,9 +123,10 @@ class RemoteRun:
         at, line = 0.0, 0
         match message:
             case Report():
-                fields = {**message.fields}
-                self.run.context.report(fields, immediately="step" in fields or "steps" in fields)
-                at = time.monotonic()
+                if message.n > self._recorded_before:
+                    fields = {**message.fields, "number": message.n}
+                    self.run.context.report(fields, immediately="step" in fields or "steps" in fields)
+                    at = time.monotonic()
             case Lines():
                 line = self._keep_lines(message)
             case Alive():

@@ -119,6 +119,18 @@ class Deployment:
             subprocess.run(command, cwd=self.folder, capture_output=True, timeout=PATIENCE, check=False).returncode == 0
         )
 
+    def has_ended(self, count: int) -> bool:
+        """Whether so many bodies have ended; starts workers again that have ended themselves, as a supervisor does."""
+        for worker, options in zip(self.workers, self.options, strict=True):
+            if worker.has_ended:
+                worker.start(*options)
+        return len(self.lines("ended")) > count
+
+    def said(self) -> str:
+        """Return the last words of all processes, for the message of a failed test."""
+        logs = [self.folder / "kernel.log", *(worker.log for worker in self.workers)]
+        return "\n".join(f"--- {log}\n{log.read_text()[-3000:]}" for log in logs)
+
     def lines(self, name: str) -> list[str]:
         path = self.folder / name
         return [line.split()[0] for line in path.read_text().splitlines()] if path.exists() else []
@@ -181,8 +193,8 @@ def test_no_body_begins_twice_and_no_result_is_lost_whatever_is_killed(deploymen
     for what in order:
         before = len(deployment.lines("ended"))
         until(
-            lambda before=before: len(deployment.lines("ended")) > before + ENDS_BETWEEN_KILLS,  # type: ignore[misc]
-            f"bodies to end before {what} is killed:\n{(folder / 'kernel.log').read_text()[-4000:]}",
+            lambda before=before: deployment.has_ended(before + ENDS_BETWEEN_KILLS),  # type: ignore[misc]
+            lambda what=what: f"bodies to end before {what} is killed:\n{deployment.said()}",  # type: ignore[misc]
             4 * PATIENCE,
         )
         deployment.kill(what, chance)

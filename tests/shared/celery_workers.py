@@ -52,14 +52,14 @@ channel = {channel}
 """
 
 
-def until(look: Callable[[], T | None], what: str, patience: float = PATIENCE) -> T:
-    """Return the first result that is true."""
+def until(look: Callable[[], T | None], what: str | Callable[[], str], patience: float = PATIENCE) -> T:
+    """Return the first result that is true; `what` is waited for, or returns the words for it in the end."""
     end = time.monotonic() + patience
     while time.monotonic() < end:
         if found := look():
             return found
         time.sleep(0.01)
-    raise AssertionError(f"waited {patience:g} s in vain for {what}")
+    raise AssertionError(f"waited {patience:g} s in vain for {what if isinstance(what, str) else what()}")
 
 
 class CeleryWorker:
@@ -100,6 +100,10 @@ class CeleryWorker:
         with redis.Redis.from_url(self.channel_url) as client:
             found = client.get(worker_key("gnomon", self.name))
         return worker_decoder.decode(found) if isinstance(found, bytes) else None
+
+    @property
+    def has_ended(self) -> bool:
+        return self._process is not None and self._process.poll() is not None
 
     @property
     def pid(self) -> int:

@@ -114,7 +114,11 @@ class Started(ExecutionEvent, frozen=True, kw_only=True, tag="started"):
 
 
 class Progress(ExecutionEvent, frozen=True, kw_only=True, tag="progress"):
-    """The body reported its progress; None stands for "not reported". `percent` is 0 to 100 of the whole run."""
+    """The body reported its progress; None stands for "not reported". `percent` is 0 to 100 of the whole run.
+
+    `number` is that of the newest report in it, where a worker elsewhere numbers the reports of a run: one that comes
+    again is not recorded again.
+    """
 
     percent: float | None = None
     message: str | None = None
@@ -124,6 +128,7 @@ class Progress(ExecutionEvent, frozen=True, kw_only=True, tag="progress"):
     total_items: int | None = None
     steps: list[DeclaredStep] | None = None
     skipped: list[str] | None = None
+    number: int | None = None
 
 
 class Succeeded(ExecutionEvent, frozen=True, kw_only=True, tag="succeeded"):

@@ -34,7 +34,8 @@ class Step(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
 class ProgressView(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """The folded progress of a run. `percent` is None while it is unknown, and never decreases.
 
-    `declared` is true if the run declared its steps, so that their weights give the percentage.
+    `declared` is true if the run declared its steps, so that their weights give the percentage. `number` is that of the
+    newest report in it, where a worker elsewhere numbers the reports of a run.
     """
 
     percent: float | None = None
@@ -45,6 +46,7 @@ class ProgressView(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     total_items: int | None = None
     steps: tuple[Step, ...] = ()
     declared: bool = False
+    number: int = 0
 
 
 NO_PROGRESS = ProgressView()
@@ -82,6 +84,7 @@ def advance(view: ProgressView, report: events.Progress) -> ProgressView:
         total_items=total,
         steps=steps,
         declared=declared,
+        number=max(report.number or 0, view.number),
     )
 
 

@@ -429,6 +429,24 @@ async def test_explain_tells_of_the_queue_and_of_the_worker(
     assert "cancelled before it started by ann" in withdrawn
 
 
+async def test_the_next_kernel_knows_which_reports_are_recorded(
+    kernel: Make, gnomon_clock: VirtualClock, there: Elsewhere
+) -> None:
+    async with kernel(run_of()) as one:
+        run_id = await triggered(one)
+        await until(gnomon_clock, lambda: there.sent)
+        there.begin(run_id)
+        there.runs[run_id].context.report({"percent": 10.0, "number": 2})
+        there.runs[run_id].context.report({"step": "load", "number": 3}, immediately=True)
+        there.runs[run_id].context.report({"percent": 20.0, "number": 4})
+        await gnomon_clock.advance(1.0)
+    there.runs.clear()
+    async with kernel(run_of()):
+        await until(gnomon_clock, lambda: there.runs)
+
+        assert there.runs[run_id].execution.progress.number == 4
+
+
 async def test_the_log_has_the_lines_of_a_run_before_it_has_its_end(
     kernel: Make,
     gnomon_clock: VirtualClock,
