@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from datetime import datetime
 from typing import cast, get_args
 
 import msgspec
@@ -73,7 +74,7 @@ class RemoteRun:
         self.is_sent = False
         self.is_returned = False
         self.is_stopping = False
-        self.sent_at = self.begun_at = time.monotonic()
+        self.waits_since = self.sent_at = self.begun_at = time.monotonic()
         self.heard_ms = 0
         self.shown_wait: str | None = None
         self._answer = answer
@@ -132,7 +133,7 @@ class RemoteRun:
             case Alive():
                 self.run.context.report({})
             case Begun():
-                self._note_begun(message)
+                self.note_begun(message.worker, message.at)
             case Ordered():
                 self._carry_out(message)
             case Ended():
@@ -164,10 +165,11 @@ class RemoteRun:
         self._last_number = message.n or self._last_number
         return False
 
-    def _note_begun(self, message: Begun) -> None:
-        self.begin(message.worker)
+    def note_begun(self, worker: str, at: datetime) -> None:
+        """Record that a worker has begun the body."""
+        self.begin(worker)
         assert self.run.placement is not None  # noqa: S101 - the runner is remote
-        self.run.placement.begun(message.worker, message.at)
+        self.run.placement.begun(worker, at)
 
     def _keep_lines(self, message: Lines) -> int:
         """Add the lines that are not kept yet: the worker numbers them. Return the number of the last one."""

@@ -32,6 +32,11 @@ class Listed(msgspec.Struct, frozen=True):
         """Whether it takes new bodies."""
         return not self.is_gone and self.info.state == "online"
 
+    @property
+    def has_room(self) -> bool:
+        """Whether it takes new bodies, and has a process or thread free."""
+        return self.takes and len(self.info.active) < self.info.concurrency
+
     def state(self) -> WorkerState:
         """Return it as viewers see it."""
         info = self.info

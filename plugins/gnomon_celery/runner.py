@@ -10,12 +10,10 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Coroutine
 from typing import Any
 
 import msgspec
-from redis.asyncio import Redis
 
 from gnomon import GnomonError, Job
 from gnomon.backoff import Backoff
@@ -25,34 +23,24 @@ from gnomon.logs import get_logger
 from gnomon.runners.base import DurableLog, Outcome, Run, Runner
 from gnomon.runners.context import PROGRESS_RATE
 from gnomon.tasks import ProtectedTask, protected
-from gnomon_celery.channel import ANSWER, CANCEL, WITHDRAW, WITHDRAWN, Channel, process_of, worker_of
+from gnomon_celery.channel import ANSWER, Channel
 from gnomon_celery.config import RUNNER, CeleryConfig, JobOptions
 from gnomon_celery.connection import AWAY, open_redis
-from gnomon_celery.messages import KILL, Answered, Assignment
+from gnomon_celery.messages import Answered, Assignment
 from gnomon_celery.problems import channel_problem
 from gnomon_celery.reader import FIRST_PAUSE_S, LONGEST_PAUSE_S, StreamReader
 from gnomon_celery.remote_run import RemoteRun
-from gnomon_celery.roster import PREFORK, list_workers, queue_lengths, takers, view
+from gnomon_celery.roster import queue_lengths, takers, view
 from gnomon_celery.sending import Refused, Sender, TaskMessage
+from gnomon_celery.stopping import stop, until_done, withdraw
+from gnomon_celery.term import Term
+from gnomon_celery.waiting import WaitingRuns
 from gnomon_celery.watch import HEARTBEATS, HeartbeatWatch
 
 log = get_logger("gnomon.celery")
 MOST_PRIORITY_IN_REDIS = 9
-ATTEND_PAUSE_S = 1.0
-"""The pause between two looks at the runs that have not begun."""
-SHOWN_AFTER_S = 3.0
-"""How long a run waits before it is shown why: what passes by itself needs no record."""
 END_PATIENCE_S = 5.0
 """How long the end of a term waits for its tasks."""
-
-
-class Term(msgspec.Struct, frozen=True):
-    """What a runner has from the beginning of a term to its end."""
-
-    channel: Channel
-    redis: Redis
-    sender: Sender
-    reader: StreamReader
 
 
 class CeleryRunner(Runner):
@@ -64,6 +52,7 @@ class CeleryRunner(Runner):
     def __init__(self, config: CeleryConfig) -> None:
         self._config = config
         self._term: Term | None = None
+        self._waiting: WaitingRuns | None = None
         self._runs: dict[str, RemoteRun] = {}
         self._tasks: set[ProtectedTask[None]] = set()
         self._channel_problem: str | None = None
@@ -77,17 +66,18 @@ class CeleryRunner(Runner):
     @contextlib.asynccontextmanager
     async def lifespan(self, durable_log: DurableLog) -> AsyncIterator[None]:
         """Start the threads that send and the tasks that read; stop them at the end of the term."""
-        config, heartbeat = self._config, self._config.heartbeat.total_seconds()
+        config = self._config
         channel = Channel.of_log(config.prefix, durable_log.log_id)
         self._runs.clear()
         self._loop = asyncio.get_running_loop()
         async with open_redis(config) as redis:
             reader = StreamReader(redis, channel, durable_log.term, self._runs, durable_log.durable, self._note_channel)
             sender = Sender(config, self._on_sent)
-            self._term = Term(channel, redis, sender, reader)
-            watch = HeartbeatWatch(redis, channel, heartbeat, reader, self._begun)
+            term = self._term = Term(config, channel, redis, sender, reader)
+            watch = HeartbeatWatch(redis, channel, term.heartbeat, reader, self._begun)
+            waiting = self._waiting = WaitingRuns(term, self._runs.values, self._send, lambda: self._channel_problem)
             sender.start()
-            for work in (self._read(reader), reader.settle(), watch.watch(), self._attend(redis)):
+            for work in (self._read(reader), reader.settle(), watch.watch(), waiting.attend()):
                 self._start(work)
             try:
                 yield
@@ -124,23 +114,23 @@ class CeleryRunner(Runner):
     def withdraw(self, execution_id: str) -> None:
         """Claim the run, so that no worker begins it."""
         if (remote := self._runs.get(execution_id)) is not None and not remote.has_begun:
-            remote.show_wait(self._obstacle(remote) or remote.shown_wait)  # it may be too soon for `_attend`
-            self._start(self._until_done(remote, self._withdraw))
+            if self._waiting is not None:  # it may be too soon for `attend`
+                remote.show_wait(self._waiting.obstacle(remote) or remote.shown_wait)
+            self._start(until_done(remote, self._present_term, withdraw))
 
     def cancel(self, execution_id: str) -> None:
         """Request that the body stops; after its grace the process is terminated, where the worker's pool has one."""
         remote = self._runs.get(execution_id)
         if remote is not None and not remote.is_stopping:
             remote.is_stopping = True
-            self._start(self._until_done(remote, self._stop))
+            self._start(until_done(remote, self._present_term, stop))
 
     async def workers(self) -> WorkerView | None:
         term = self._term
         if term is None:
             return None
-        config = self._config
-        workers = await list_workers(term.redis, config.prefix, HEARTBEATS * config.heartbeat.total_seconds())
-        queues = {config.queue, *takers(workers), *(remote.message.queue for remote in self._runs.values())}
+        workers = await term.workers()
+        queues = {self._config.queue, *takers(workers), *(remote.message.queue for remote in self._runs.values())}
         lengths = await term.sender.ask(lambda app: queue_lengths(app, queues))
         return view(workers, lengths)
 
@@ -219,72 +209,6 @@ class CeleryRunner(Runner):
             return
         remote.is_sent, remote.sent_at = True, time.monotonic()
 
-    # --- stopping ---
-
-    async def _withdraw(self, remote: RemoteRun, term: Term) -> None:
-        if not remote.message.may_be_sent and not remote.run.is_adopted:
-            remote.message.is_dropped = True
-            if not remote.message.may_be_sent:  # read again: a thread may have begun just now
-                remote.end(Outcome(0.0, cancelled=True))
-                return
-        script: Any = term.redis.register_script(WITHDRAW)
-        claim = await script(keys=[term.channel.claim(remote.id)], args=[round(self._config.claim_ttl.total_seconds())])
-        if (text := claim.decode()) == WITHDRAWN:
-            remote.end(Outcome(0.0, cancelled=True))
-        else:
-            log.debug("a run was to be withdrawn, and has begun", run=remote.id, worker=worker_of(text))
-
-    async def _stop(self, remote: RemoteRun, term: Term) -> None:
-        """Keep the body from beginning, or request that it stops; terminate it after its grace."""
-        if not remote.has_begun:
-            await self._withdraw(remote, term)
-        if remote.is_over:
-            return
-        script: Any = term.redis.register_script(CANCEL)
-        ttl = round(self._config.result_ttl.total_seconds())
-        await script(keys=[term.channel.cancel], args=[remote.id, ttl])
-        act = self._terminate  # interrupts the body, which can clean up
-        while not await _ended_within(remote, remote.run.cancel_grace):
-            if not await self._has_process(remote, term):
-                return
-            await act(remote, term)
-            act = self._kill
-
-    async def _has_process(self, remote: RemoteRun, term: Term) -> bool:
-        """Whether the worker of a run has a process for it that can be ended."""
-        config = self._config
-        workers = await list_workers(term.redis, config.prefix, HEARTBEATS * config.heartbeat.total_seconds())
-        pool = next((one.info.pool for one in workers if one.info.name == remote.worker), None)
-        if pool is not None and pool not in PREFORK:
-            log.warning("a body does not stop, and only the pool 'prefork' can end it", run=remote.id, pool=pool)
-            return False
-        return True
-
-    async def _terminate(self, remote: RemoteRun, term: Term) -> None:
-        where = [remote.worker] if remote.worker else None
-        await term.sender.ask(
-            lambda app: app.control.revoke(remote.id, terminate=True, signal="SIGTERM", destination=where)
-        )
-
-    async def _kill(self, remote: RemoteRun, term: Term) -> None:
-        claim: Any = await term.redis.get(term.channel.claim(remote.id))
-        process_id = process_of(claim.decode()) if claim is not None else None
-        if process_id is not None and remote.worker:
-            arguments, where = {"process_id": process_id}, [remote.worker]
-            await term.sender.ask(lambda app: app.control.broadcast(KILL, arguments=arguments, destination=where))
-
-    async def _until_done(self, remote: RemoteRun, act: Callable[[RemoteRun, Term], Awaitable[None]]) -> None:
-        """Do something about a run; try again while the channel or the broker is away, until the run is over."""
-        backoff = Backoff(FIRST_PAUSE_S, LONGEST_PAUSE_S, jitter=0.5)
-        while not remote.is_over and (term := self._term) is not None:
-            try:
-                await act(remote, term)
-            except Exception as exc:  # noqa: BLE001 - drivers of brokers raise what they like
-                log.debug("a run could not be stopped yet", run=remote.id, problem=channel_problem(exc, self._config))
-                await _ended_within(remote, backoff.next())
-            else:
-                return
-
     # --- reading ---
 
     async def _read(self, reader: StreamReader) -> None:
@@ -294,11 +218,11 @@ class CeleryRunner(Runner):
     async def _answer(self, execution_id: str, answered: Answered) -> None:
         """Post the answer to an order of a body; wait for Redis."""
         backoff = Backoff(FIRST_PAUSE_S, LONGEST_PAUSE_S, jitter=0.5)
-        text, ttl = msgspec.json.encode(answered), round(self._config.result_ttl.total_seconds())
+        text = msgspec.json.encode(answered)
         while (term := self._term) is not None:
             script: Any = term.redis.register_script(ANSWER)
             try:
-                await script(keys=[term.channel.answer(execution_id, answered.number)], args=[text, ttl])
+                await script(keys=[term.channel.answer(execution_id, answered.number)], args=[text, term.result_ttl])
             except AWAY:
                 await asyncio.sleep(backoff.next())
             else:
@@ -317,37 +241,10 @@ class CeleryRunner(Runner):
             log.error("the channel from the workers is away", problem=problem)
         self._channel_problem = problem
 
-    # --- runs that wait ---
-
-    async def _attend(self, redis: Redis) -> None:
-        """Show why runs do not begin, and send those again whose claims would run out."""
-        config = self._config
-        while True:
-            await asyncio.sleep(ATTEND_PAUSE_S)
-            now = time.monotonic()
-            waiting = [one for one in self._runs.values() if not (one.has_begun or one.is_over)]
-            waiting = [one for one in waiting if now - one.sent_at > SHOWN_AFTER_S]
-            counts: Counter[str] | None = None
-            if waiting and self._channel_problem is None:
-                with contextlib.suppress(*AWAY):
-                    silent_after = HEARTBEATS * config.heartbeat.total_seconds()
-                    counts = takers(await list_workers(redis, config.prefix, silent_after))
-            for remote in waiting:
-                remote.show_wait(self._obstacle(remote, counts))
-                if remote.is_sent and now - remote.sent_at > config.claim_ttl.total_seconds() / 2:
-                    self._send(remote)
-
-    def _obstacle(self, remote: RemoteRun, takers_of: Counter[str] | None = None) -> str | None:
-        """Return why a run does not begin, as far as is known."""
-        if not remote.is_sent and self._term is not None and self._term.sender.problem is not None:
-            return self._term.sender.problem
-        if self._channel_problem is not None:
-            return self._channel_problem
-        if remote.is_sent and takers_of is not None and not takers_of[remote.message.queue]:
-            return f"no worker takes tasks from queue {remote.message.queue!r}"
-        return None
-
     # --- tasks ---
+
+    def _present_term(self) -> Term | None:
+        return self._term
 
     def _the_term(self) -> Term:
         if self._term is None:
@@ -389,8 +286,3 @@ def _send_options(options: JobOptions, config: CeleryConfig, job: Job, timeout: 
         grace = job.cancel_grace.total_seconds() + 2 * HEARTBEATS * config.heartbeat.total_seconds()
         found["time_limit"] = timeout + grace
     return found
-
-
-async def _ended_within(remote: RemoteRun, seconds: float) -> bool:
-    await asyncio.wait([remote.ended], timeout=seconds)
-    return remote.is_over

@@ -133,11 +133,13 @@ class Sender:
     def _deliver(self, number: int, link: Link, message: TaskMessage) -> None:
         """Send one message, again and again while the broker is away."""
         backoff = Backoff(FIRST_PAUSE_S, LONGEST_PAUSE_S, jitter=0.5)
-        while not (message.is_dropped or self._stopping.is_set()):
+        while self._is_wanted(message):
             is_connected = False
             try:
                 link.connect()
                 is_connected = message.may_be_sent = True
+                if not self._is_wanted(message):  # read after the other was set, as the loop does with both
+                    return
                 link.publish(message)
             except Exception as exc:  # noqa: BLE001 - drivers of brokers raise what they like
                 link.close()
@@ -150,6 +152,9 @@ class Sender:
                 self._note(number, None)
                 self._report(message, None)
                 return
+
+    def _is_wanted(self, message: TaskMessage) -> bool:
+        return not (message.is_dropped or self._stopping.is_set())
 
     def _report(self, message: TaskMessage, refused: Refused | None) -> None:
         self._done.append((message, refused))

@@ -35,6 +35,7 @@ class HeartbeatWatch:
         heartbeat: float,
         reader: StreamReader,
         begun: Callable[[], Collection[RemoteRun]],
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._channel = channel
         self._look: Any = redis.register_script(LOOK)
@@ -42,6 +43,7 @@ class HeartbeatWatch:
         self._allowed_ms = (HEARTBEATS * heartbeat - self._interval) * 1000
         self._reader = reader
         self._begun = begun
+        self._monotonic = monotonic
         self._reachable_since = 0
         self._looked_at = 0.0
         self._suspects: dict[str, tuple[int, int]] = {}
@@ -54,19 +56,20 @@ class HeartbeatWatch:
             self._suspects = {run.id: self._suspects[run.id] for run in runs if run.id in self._suspects}
             try:
                 for start in range(0, len(runs), LOOKED_AT_ONCE):
-                    await self._check(runs[start : start + LOOKED_AT_ONCE])
+                    await self.check(runs[start : start + LOOKED_AT_ONCE])
                 if not runs:
-                    await self._check([])
+                    await self.check([])
             except AWAY:
                 self._looked_at = 0.0  # the reader shows it
 
-    async def _check(self, runs: list[RemoteRun]) -> None:
-        before = time.monotonic()
+    async def check(self, runs: list[RemoteRun]) -> None:
+        """Compare the heartbeats of some runs, and end those that are lost."""
+        before = self._monotonic()
         now, scores = await self._look(keys=[self._channel.alive], args=[run.id for run in runs])
         now = int(now)
-        if before - self._looked_at > 2 * self._interval or time.monotonic() - before > self._interval:
+        if before - self._looked_at > 2 * self._interval or self._monotonic() - before > self._interval:
             self._reachable_since = now  # Redis, or this kernel, stood still meanwhile
-        self._looked_at = time.monotonic()
+        self._looked_at = self._monotonic()
         for run, score in zip(runs, scores, strict=True):
             run.heard_ms = max(run.heard_ms or now, int(float(score)) if score else 0)
             silent_ms = now - max(run.heard_ms, self._reachable_since)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import contextlib
 import json
 import os
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -92,6 +95,22 @@ class ScriptedWorker:
         found: Any = await self.redis.blpop([key], timeout=30)
         assert found is not None, "no answer came"
         return answer_decoder.decode(found[1])
+
+    @contextlib.asynccontextmanager
+    async def present(self) -> AsyncIterator[None]:
+        """Report the worker with every heartbeat, in a block."""
+
+        async def announce() -> None:
+            while True:
+                await self.announce()
+                await asyncio.sleep(0.2)
+
+        await self.announce()
+        task = asyncio.create_task(announce())
+        try:
+            yield
+        finally:
+            task.cancel()
 
     async def announce(self, **about: Any) -> None:
         """Report the worker itself, as with each heartbeat."""

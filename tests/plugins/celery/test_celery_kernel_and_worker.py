@@ -12,11 +12,11 @@ from celery_kernels import celery_job, celery_kernel, run_of, until
 from celery_workers import CeleryWorker, has_lines
 from gnomon import Execution, ExecutionQuery, Job
 from gnomon.domain import events
+from gnomon.durations import Duration
 from gnomon.testing import RecordingStore
 from servers import RedisServer, find_redis
 
 Eventually = Callable[[Callable[[], Any]], Awaitable[None]]
-HEARTBEAT = 'heartbeat = "500ms"'
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,7 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
 @pytest.fixture(scope="module")
 def worker(broker: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[CeleryWorker]:
     """Provide a worker with two processes, which may die, and which takes from the default queue."""
-    worker = CeleryWorker(tmp_path_factory.mktemp("worker"), broker.url, more=HEARTBEAT)
+    worker = CeleryWorker(tmp_path_factory.mktemp("worker"), broker.url)
     worker.start("--concurrency=2")
     yield worker
     worker.clean_up()
@@ -123,10 +123,11 @@ async def test_the_run_of_a_killed_worker_is_lost_and_another_worker_runs_it_aga
     broker: RedisServer, tmp_path: Path, eventually: Eventually
 ) -> None:
     job = holding("hold", path := tmp_path / "end", options={"queue": "mortal"}, retry={"attempts": 2, "delay": 0})
-    first, second = (CeleryWorker(tmp_path / name, broker.url, more=HEARTBEAT) for name in ("first", "second"))
+    first, second = (CeleryWorker(tmp_path / name, broker.url) for name in ("first", "second"))
     try:
         first.start("--queues=mortal", "--concurrency=1")
-        async with celery_kernel(broker.url, job) as kernel:
+        config = {"heartbeat": Duration(seconds=2)}
+        async with celery_kernel(broker.url, job, config=config) as kernel:
             run = await run_of(kernel, job.id)
             await has_begun(path, eventually)
             first.kill()

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from celery_kernels import celery_job, celery_kernel, run_of, until
+from celery_kernels import QUICK, celery_job, celery_kernel, run_of, until
 from gnomon import Kernel
 from gnomon.domain import events
 from gnomon.durations import Duration
@@ -82,7 +82,7 @@ async def test_a_queue_without_workers_is_said(server: RedisServer, redis: Redis
 async def test_a_run_survives_a_channel_that_stands_still(
     server: RedisServer, redis: Redis, eventually: Eventually
 ) -> None:
-    config = {"heartbeat": Duration(milliseconds=400), "timeout": Duration(milliseconds=500)}
+    config = {"timeout": Duration(milliseconds=500)}
     async with celery_kernel(server.url, celery_job(), config=config) as kernel:
         worker = ScriptedWorker(redis)
         run = await run_of(kernel)
@@ -101,7 +101,9 @@ async def test_a_run_survives_a_channel_that_stands_still(
 async def test_a_redis_that_lost_everything_is_read_from_its_start(
     server: RedisServer, redis: Redis, eventually: Eventually
 ) -> None:
-    async with celery_kernel(server.url, celery_job(), celery_job(id="second")) as kernel:
+    async with celery_kernel(
+        server.url, celery_job(), celery_job(id="second"), config={"heartbeat": Duration(seconds=2)}
+    ) as kernel:
         worker = ScriptedWorker(redis)
         first = await run_of(kernel)
         assignment = await worker.take()
@@ -115,6 +117,28 @@ async def test_a_redis_that_lost_everything_is_read_from_its_start(
         await worker.end(taken, value=4)
         assert (await kernel.end_of(second)).return_value == 4
         assert (await kernel.end_of(first)).reason == "lost"
+
+
+async def test_a_message_that_its_broker_has_lost_is_sent_again(server: RedisServer, redis: Redis) -> None:
+    worker = ScriptedWorker(redis)
+    async with worker.present(), celery_kernel(server.url, celery_job(), config=QUICK) as kernel:
+        run = await run_of(kernel)
+        await worker.take()  # and nothing is heard of it
+        again = await worker.take()
+        assert again.execution.id == run
+        await worker.begin(again)
+        await worker.end(again)
+        assert (await kernel.end_of(run)).status == "success"
+
+
+async def test_a_run_whose_beginning_was_lost_ends_as_lost(server: RedisServer, redis: Redis) -> None:
+    worker = ScriptedWorker(redis)
+    async with worker.present(), celery_kernel(server.url, celery_job(), config=QUICK) as kernel:
+        run = await run_of(kernel)
+        assignment = await worker.take()
+        await redis.set(Channel(assignment.channel).claim(run), f"1-abc {worker.name}")
+        ended = await kernel.end_of(run)
+        assert (ended.status, ended.reason, ended.worker) == ("failed", "lost", worker.name)
 
 
 async def test_what_happens_while_no_kernel_runs_is_taken_over_by_the_next(
@@ -170,7 +194,7 @@ async def test_a_body_whose_worker_died_while_no_kernel_ran_is_lost(
         run = await run_of(kernel)
         await worker.begin(await worker.take())
         await until(kernel, run, eventually, lambda one: one.status == "running")
-    async with celery_kernel(server.url, celery_job(), store=store) as kernel:
+    async with celery_kernel(server.url, celery_job(), store=store, config=QUICK) as kernel:
         ended = await kernel.end_of(run)
         assert (ended.status, ended.reason) == ("failed", "lost")
 
