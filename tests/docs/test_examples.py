@@ -31,6 +31,8 @@ FENCE = re.compile(r"^```(?P<language>\w+)\n(?P<text>.*?)^```$", re.MULTILINE | 
 FILE_NAME = re.compile(r"^# (?P<name>[\w./-]+\.(?:py|toml))$")
 COMMAND = re.compile(r"^\$ (?P<line>.+)$", re.MULTILINE)
 PATIENCE = 100.0
+RUN_ELSEWHERE = {"test_gnomon_ssh.py"}
+"""Examples of tests that take long: tests/docs/test_write_a_runner.py runs this one, test by test."""
 
 # What differs from one run to the next: ids, times and durations.
 VARYING = re.compile(
@@ -105,7 +107,7 @@ def try_python(block: Block, folder: Path) -> None:
         said = run(python("-c", ADD_PLUGINS, path.name), folder, block.place)
         for promised in re.findall(r"print\(.*\)  # (.+)$", block.text, re.MULTILINE):
             assert promised in said.splitlines(), f"{block.place}: it says {promised!r}, and printed\n{said}"
-    elif name.startswith("test_"):
+    elif name.startswith("test_") and name not in RUN_ELSEWHERE:
         pytest_options = ["-q", "--rootdir", ".", "-p", "no:cacheprovider", name]
         run([sys.executable, "-m", "pytest", *pytest_options], folder, block.place)
 
