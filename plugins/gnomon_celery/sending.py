@@ -234,7 +234,7 @@ class Link:
         connection, self._connection, self._producer = self._connection, None, None
         if connection is not None:
             with contextlib.suppress(Exception):
-                connection.collapse()
+                connection.release()
 
 
 def _is_refusal(exc: Exception) -> bool:

@@ -39,9 +39,10 @@ async def reading(redis: Redis, term: int) -> AsyncIterator[StreamReader]:
     try:
         yield reader
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.wait(tasks)
+        while any(not task.done() for task in tasks):  # redis-py may swallow a cancellation while it connects
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks, timeout=0.1)
 
 
 async def add(redis: Redis, run: str) -> None:

@@ -104,8 +104,6 @@ def test_the_highest_priority_is_preferred(broker: RabbitServer, channel: RedisS
         worker.clean_up()
 
 
-# The driver of RabbitMQ leaves sockets to the garbage collector when the broker was killed.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 async def test_a_kernel_waits_for_the_broker_and_says_so(
     broker: RabbitServer, channel: RedisServer, worker: CeleryWorker
 ) -> None:
