@@ -83,12 +83,16 @@ class CeleryWorker:
         self.start_command([sys.executable, "-m", "gnomon.cli", "worker", *arguments], environ)
 
     def start_command(self, command: list[str], environ: dict[str, str] | None = None) -> None:
+        self.launch(command, environ)
+        with redis.Redis.from_url(self.channel_url) as client:
+            until(lambda: self._is_there(client), f"the worker to start:\n{self.log.read_text()}", START_PATIENCE)
+
+    def launch(self, command: list[str], environ: dict[str, str] | None = None) -> None:
+        """Start it, and do not wait."""
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=os.environ | (environ or {})
             )
-        with redis.Redis.from_url(self.channel_url) as client:
-            until(lambda: self._is_there(client), f"the worker to start:\n{self.log.read_text()}", START_PATIENCE)
 
     def _is_there(self, client: redis.Redis) -> bool:
         assert self._process is not None

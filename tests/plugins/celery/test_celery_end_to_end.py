@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,9 +10,7 @@ import pytest
 
 from celery_kernels import celery_kernel, run_of, until
 from celery_workers import CeleryWorker, has_lines
-from gnomon import ExecutionQuery, Job
-from gnomon.durations import Duration
-from gnomon.jobs.job import Retry
+from gnomon import Job, JobError
 from gnomon.stores.memory import MemoryStore
 from servers import RedisServer, eventually, find_redis
 
@@ -27,14 +23,11 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
     server.clean_up()
 
 
-@pytest.fixture(scope="module", params=["prefork", "threads"])
-def worker(
-    request: pytest.FixtureRequest, broker: RedisServer, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[CeleryWorker]:
+@pytest.fixture(scope="module")
+def worker(broker: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[CeleryWorker]:
     worker = CeleryWorker(tmp_path_factory.mktemp("worker"), broker.url, more='heartbeat = "500ms"')
-    worker.pool = request.param
     try:
-        worker.start(f"--pool={request.param}", "--concurrency=2")
+        worker.start("--pool=threads", "--concurrency=2")
         yield worker
         assert worker.stop() == 0
     finally:
@@ -91,37 +84,29 @@ async def test_a_cancelled_run_stops(broker: RedisServer, worker: CeleryWorker, 
 async def test_a_function_that_the_worker_does_not_have_is_unknown(
     broker: RedisServer, worker: CeleryWorker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / f"only_in_{worker.pool}.py").write_text("def f(): pass\n")
+    (tmp_path / "only_in_the_kernel.py").write_text("def f(): pass\n")
     monkeypatch.syspath_prepend(tmp_path)
-    job = Job(id="gone", func=f"only_in_{worker.pool}:f", runner="celery")
+    job = Job(id="gone", func="only_in_the_kernel:f", runner="celery")
     async with celery_kernel(broker.url, job) as kernel:
         ended = await kernel.end_of(await run_of(kernel, "gone"))
         assert (ended.status, ended.reason) == ("failed", "unknown_function")
         assert worker.name in (ended.error_message or "")
 
 
-async def test_a_run_whose_process_is_killed_fails_and_is_retried(
-    broker: RedisServer, worker: CeleryWorker, tmp_path: Path
+async def test_a_result_that_is_too_large_is_cut_as_anywhere(broker: RedisServer, worker: CeleryWorker) -> None:
+    async with celery_kernel(broker.url, body("huge")) as kernel:
+        ended = await kernel.end_of(await run_of(kernel, "huge"))
+        assert ended.status == "success"
+        assert "characters left out" in ended.return_value
+        assert len(ended.return_value) < 100_000
+
+
+async def test_arguments_that_do_not_serialise_are_refused_before_anything_is_sent(
+    broker: RedisServer, worker: CeleryWorker
 ) -> None:
-    if worker.pool != "prefork":
-        pytest.skip("its process is the worker")
-    path = tmp_path / "go"
-    retry = Retry(attempts=2, delay=Duration(0))
-    job = body("hold_deaf", kwargs={"path": str(path)}, retry=retry)
-    async with celery_kernel(broker.url, job) as kernel:
-        run = await run_of(kernel, "hold_deaf")
-        await eventually(lambda: has_lines(Path(f"{path}.began")))
-        os.kill(int(Path(f"{path}.began").read_text().split()[1]), signal.SIGKILL)
-        path.touch()  # for the retry
-        ended = await kernel.end_of(run)
-        # A heartbeat of half a second may be missed three times before a busy parent notices the death.
-        assert (ended.status, ended.reason) in {("failed", "killed"), ("failed", "lost")}
-
-        async def retried() -> bool:
-            page = await kernel.executions(ExecutionQuery(job_id="hold_deaf"))
-            return any(one.retry_of == run and one.status == "success" for one in page.items)
-
-        await eventually(retried)
+    async with celery_kernel(broker.url, body("add", kwargs={"b": 1})) as kernel:
+        with pytest.raises(JobError, match=r"must be JSON, .* kwargs\['a'\] is of type object"):
+            await kernel.trigger("add", kwargs={"a": object()})
 
 
 async def test_a_run_goes_on_while_no_kernel_is_there_and_the_next_one_has_its_result(

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from celery_workers import SHARED, CeleryWorker, KernelEnd
+from celery_workers import SHARED, CeleryWorker, KernelEnd, until
 from gnomon.cli import main
 from gnomon.errors import ConfigError
 from gnomon_celery.worker_config import read_worker_config, worker_config_of_environment
-from servers import RedisServer, find_redis
+from servers import START_PATIENCE, RedisServer, find_redis
 
 BROKER = "redis://:hunter22@127.0.0.1:1/0"
 
@@ -110,5 +110,30 @@ def test_celerys_own_command_starts_a_worker_and_its_log_has_no_password(tmp_pat
         assert "loading 3 rows" not in worker.log.read_text()  # its level is WARNING
     finally:
         kernel.close()
+        worker.clean_up()
+        server.clean_up()
+
+
+@pytest.mark.parametrize(
+    ("broker", "channel", "said"),
+    [
+        ("wrong999", "hunter22", "Cannot connect to redis://:**@"),
+        ("hunter22", "wrong999", "the channel, Redis at redis://127.0.0.1"),
+    ],
+)
+def test_a_worker_says_which_server_refuses_it_and_shows_no_password(
+    tmp_path: Path, broker: str, channel: str, said: str
+) -> None:
+    server = RedisServer(find_redis(), tmp_path)
+    server.start("--requirepass", "hunter22")
+    urls = [server.url.replace("://", f"://:{password}@") for password in (broker, channel)]
+    worker = CeleryWorker(tmp_path / "worker", *urls)
+    try:
+        worker.launch([sys.executable, "-m", "gnomon.cli", "worker", str(worker.config), "--pool=threads"])
+        until(lambda: said in worker.log.read_text(), said, START_PATIENCE)
+        assert "invalid username-password pair" in worker.log.read_text()
+        assert "wrong999" not in worker.log.read_text()
+        assert "hunter22" not in worker.log.read_text()
+    finally:
         worker.clean_up()
         server.clean_up()
