@@ -79,6 +79,9 @@ export interface Run {
   detail?: string | null;
   runner?: string | null;
   worker?: string | null;
+  handed_to?: string | null;
+  handed_over_at?: string | null;
+  queue?: string | null;
   delay?: number | null;
   not_before?: string | null;
   cause?: string | null;
@@ -270,4 +273,11 @@ export interface Delta {
   removed?: string[];
   progress?: (Partial<Run> & { _id: string; version: number })[];
   resumed?: boolean;
+}
+
+/** The workers elsewhere that run bodies, and their queues. */
+export interface WorkerView {
+  workers: { name: string; runner: string; state: 'online' | 'stopping' | 'gone'; concurrency: number | null; active: number; queues: string[]; seen: string | null }[];
+  queues: { name: string; runner: string; workers: number; length: number | null; waiting: number; oldest: string | null }[];
+  problems: string[];
 }

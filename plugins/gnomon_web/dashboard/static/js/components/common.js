@@ -30,6 +30,11 @@ export const componentName = ({ name }) => word('component', name.replace(/^plug
 export const moment = (at, write = shortMoment) =>
   at ? h('time', { datetime: new Date(milliseconds(at)).toISOString(), title: fullMoment(at), class: 'num' }, write === relative ? () => relative(at) : write(at)) : '–';
 
+/** Where a scheduled run waits: in the queue of workers elsewhere, or for a slot of the kernel. @param {Run} run */
+export const placeInLine = (run) =>
+  !run.handed_over_at ? t('run.waiting') :
+  t(run.queue ? 'run.queued' : 'run.handed', { q: clean(run.queue), r: clean(run.handed_to), t: shortMoment(run.handed_over_at) });
+
 /** Seconds since the run started, by the server's clock or as of the moment shown. @param {Run} run */
 export const elapsed = (run) => Math.max((run.as_of ?? now.value) - Date.parse(run.timestamp), 0) / 1000;
 

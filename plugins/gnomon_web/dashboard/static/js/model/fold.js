@@ -103,6 +103,9 @@ const initialFields = (event) => ({
   warning: null,
   runner: null,
   worker: null,
+  handed_to: null,
+  handed_over_at: null,
+  queue: null,
   delay: null,
   late_result: null,
   hidden: false,
@@ -138,6 +141,7 @@ const CHANGES = {
     processed_items: event.processed_items ?? null,
     total_items: event.total_items ?? null,
   }),
+  handed_over: (event) => ({ handed_to: event.runner, handed_over_at: event.at, queue: event.queue ?? '' }),
   started: (event) => ({
     status: 'running',
     timestamp: event.at,

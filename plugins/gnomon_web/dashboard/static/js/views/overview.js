@@ -10,7 +10,7 @@ import { lanesChart, lanesTable } from '../charts/lanes.js';
 import { cancelButton } from '../components/actions.js';
 import { icon } from '../components/icons.js';
 import { subject, ofJob, ofRun } from '../components/menu.js';
-import { choice, elapsed, empty, failure, items, jobLink, moment, panel, progressBar, runAddress, runBadge, sized, steps, timeLeft } from '../components/common.js';
+import { choice, elapsed, empty, failure, items, jobLink, moment, panel, placeInLine, progressBar, runAddress, runBadge, sized, steps, timeLeft } from '../components/common.js';
 import { cutNote } from '../components/table.js';
 import { clean } from '../model/sanitize.js';
 import { number, relative, wholeDuration } from '../i18n/format.js';
@@ -87,7 +87,7 @@ function runningRow(id) {
 }
 
 /** @param {store.Run} run */
-const waitingFor = (run) => (run.not_before && Date.parse(run.not_before) > now.value ? t(run.snoozes ? 'run.snoozed' : run.attempt > 1 ? 'run.retry' : 'run.delayed', { n: run.snoozes || run.attempt, t: relative(run.not_before) }) : t('run.waiting'));
+const waitingFor = (run) => (run.not_before && Date.parse(run.not_before) > now.value ? t(run.snoozes ? 'run.snoozed' : run.attempt > 1 ? 'run.retry' : 'run.delayed', { n: run.snoozes || run.attempt, t: relative(run.not_before) }) : placeInLine(run));
 
 const upcoming = () =>
   store.jobIds.value

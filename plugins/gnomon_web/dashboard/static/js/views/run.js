@@ -11,7 +11,7 @@ import * as store from '../model/store.js';
 import { cancelButton, hideButton, markFailedButton, triggerButton } from '../components/actions.js';
 import { icon } from '../components/icons.js';
 import { ofRun, rerunOf, subject } from '../components/menu.js';
-import { elapsed, empty, facts, failure, items, jobLink, json, moment, panel, progressBar, runAddress, runBadge, skeleton, steps, timeLeft, tries } from '../components/common.js';
+import { elapsed, empty, facts, failure, items, jobLink, json, moment, panel, placeInLine, progressBar, runAddress, runBadge, skeleton, steps, timeLeft, tries } from '../components/common.js';
 import { dateAndTime, duration, fullMoment, number, wholeDuration } from '../i18n/format.js';
 import { t, word } from '../i18n/index.js';
 import { errorPanel } from './error.js';
@@ -196,7 +196,7 @@ const details = (read) =>
       [t('fact.id'), h('span', { class: 'mono' }, run._id)],
       [t('col.by'), startedBy(run)],
       [t('fact.due'), moment(run.scheduled_time, dateAndTime)],
-      [began || run.status === 'scheduled' ? t('col.started') : t('fact.recorded'), run.status === 'scheduled' ? t('run.waiting') : moment(run.timestamp, dateAndTime)],
+      [began || run.status === 'scheduled' ? t('col.started') : t('fact.recorded'), run.status === 'scheduled' ? placeInLine(run) : moment(run.timestamp, dateAndTime)],
       [t('fact.late'), began && late >= 0.1 ? h('span', { class: 'num' }, duration(late)) : null],
       [t('fact.ended'), isOver(run) ? moment(run.updated_at, dateAndTime) : null],
       [t('fact.labels'), Object.keys(run.labels ?? {}).length ? labelLinks(run.labels ?? {}) : null],

@@ -13,15 +13,17 @@ import { holdButton } from '../components/operator_actions.js';
 import { kernelsSection } from '../components/kernels.js';
 import { componentName, facts, runAddress } from '../components/common.js';
 import { clean } from '../model/sanitize.js';
-import { number } from '../i18n/format.js';
+import { number, relative } from '../i18n/format.js';
 import { t, word } from '../i18n/index.js';
 
 const REFRESH_MS = 5000;
 
 export function systemDrawer() {
   const stats = signal(/** @type {any} */ (null));
+  const workers = signal(/** @type {import('../types.d.ts').WorkerView | null} */ (null));
   const read = () => {
     get('/scheduler/stats').then((answer) => (stats.value = answer), () => {});
+    get('/scheduler/workers').then((answer) => (workers.value = answer), () => {});
     get('/scheduler/health').then((answer) => (store.health.value = answer), () => {});
   };
   effect(() => void (link.value === 'live' && read()));
@@ -31,6 +33,7 @@ export function systemDrawer() {
     h('section', null, h('h3', null, t('system.parts')), () => components()),
     kernelsSection(),
     () => groups(),
+    () => workers.value && elsewhere(workers.value),
     h('section', null, h('h3', null, t('system.log')), () => facts([
       [t('system.position'), h('span', { class: 'num' }, number(store.about.value.position))],
       [t('system.id'), h('span', { class: 'mono' }, store.about.value.log)],
@@ -67,6 +70,24 @@ function groups() {
     h('span', { class: 'num' }, t('system.group', { taken: number(group.running.length), limit: group.limit == null ? '∞' : number(group.limit), waiting: number(group.waiting) }), group.rate ? ` · ${group.rate}` : ''),
   ])));
 }
+
+/** The workers elsewhere that run bodies, and their queues; nothing where there are none. @param {import('../types.d.ts').WorkerView} view */
+function elsewhere({ workers, queues, problems }) {
+  if (workers.length + queues.length + problems.length === 0) return null;
+  return h('section', null, h('h3', null, t('system.workers')), h('ul', { class: 'components' }, [
+    ...workers.map((one) => workerRow({ online: 'ok', stopping: 'degraded', gone: 'failed' }[one.state], one.name, word('worker', one.state), t('system.seen', { t: one.seen ? relative(one.seen) : '–' }), t(one.concurrency === null ? 'system.busy' : 'system.load', { active: number(one.active), places: number(one.concurrency ?? 0) }))),
+    ...queues.map((one) => workerRow(one.workers > 0 || one.waiting === 0 ? 'ok' : 'degraded', one.name, t('system.line'), one.workers === 0 && one.waiting > 0 ? t('system.nobody') : '', t('system.queue', { waiting: number(one.waiting), workers: number(one.workers) }))),
+    ...problems.map((problem) => workerRow('failed', problem, '', '', '')),
+  ]));
+}
+
+/** @param {'ok' | 'degraded' | 'failed'} state @param {string} name @param {string} kind @param {string} more @param {string} load */
+const workerRow = (state, name, kind, more, load) =>
+  h('li', { class: state }, [
+    icon({ ok: 'success', degraded: 'missed', failed: 'failed' }[state]),
+    h('span', null, h('strong', null, clean(name)), ' ', h('span', { class: 'faint' }, kind), more && h('small', null, more)),
+    load ? h('span', { class: 'num faint' }, load) : null,
+  ]);
 
 function components() {
   const all = store.health.value.components ?? [];
