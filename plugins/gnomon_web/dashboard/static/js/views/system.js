@@ -81,7 +81,7 @@ function elsewhere({ workers, queues, problems }) {
   ]));
 }
 
-/** @param {'ok' | 'degraded' | 'failed'} state @param {string} name @param {string} kind @param {string} more @param {string} load */
+/** @param {any} state ok, degraded or failed @param {string} name @param {string} kind @param {string} more @param {string} load */
 const workerRow = (state, name, kind, more, load) =>
   h('li', { class: state }, [
     icon({ ok: 'success', degraded: 'missed', failed: 'failed' }[state]),
