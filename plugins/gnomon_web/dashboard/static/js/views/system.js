@@ -81,10 +81,10 @@ function elsewhere({ workers, queues, problems }) {
   ]));
 }
 
-/** @param {any} state ok, degraded or failed @param {string} name @param {string} kind @param {string} more @param {string} load */
+/** @param {string} state @param {string} name @param {string} kind @param {string} more @param {string} load */
 const workerRow = (state, name, kind, more, load) =>
   h('li', { class: state }, [
-    icon({ ok: 'success', degraded: 'missed', failed: 'failed' }[state]),
+    icon(state === 'ok' ? 'success' : state === 'degraded' ? 'missed' : 'failed'),
     h('span', null, h('strong', null, clean(name)), ' ', h('span', { class: 'faint' }, kind), more && h('small', null, more)),
     load ? h('span', { class: 'num faint' }, load) : null,
   ]);
