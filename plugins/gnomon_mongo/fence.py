@@ -9,7 +9,7 @@ from __future__ import annotations
 import msgspec
 from pymongo import UpdateOne
 
-from gnomon.errors import DeposedError
+from gnomon.errors import DeposedError, StoreUnavailableError
 from gnomon_mongo import schema
 from gnomon_mongo.drivers import Document
 from gnomon_mongo.server import Server
@@ -48,8 +48,16 @@ async def set_term(server: Server, term: Term) -> None:
 
 
 async def check_term(server: Server, term: Term) -> None:
-    """Raise DeposedError if the log is open to another term."""
+    """Raise DeposedError if the log is open to another term.
+
+    StoreUnavailableError if it is a later term of the same owner, which has won again since its append began.
+    """
     found = await _read(server)
+    if found.get("owner") == term.owner and found.get("epoch", 0) > term.epoch:
+        raise StoreUnavailableError(
+            f"this kernel has won the lease of MongoDB log {server.address} again, in epoch {found['epoch']}, since it "
+            f"began to append in epoch {term.epoch}: the append is repeated"
+        )
     if (found.get("owner"), found.get("epoch")) != (term.owner, term.epoch):
         raise DeposedError(
             f"another kernel took the lease of MongoDB log {server.address}, and leads in epoch {found.get('epoch')}; "

@@ -284,6 +284,22 @@ async def test_an_append_of_an_earlier_term_writes_nothing(
     assert await database[schema.EVENTS].count_documents({"_id": {"$gt": 0}}) == 1
 
 
+async def test_an_append_that_a_new_win_of_its_own_kernel_overtakes_is_repeated(
+    server: Server, make_lease: MakeLease, clock: Hand, database: Any
+) -> None:
+    lease = make_lease()
+    await lease.acquire()
+    earlier = lease.term()
+    clock.time += 20.0
+    await lease.renew()
+    events = [event_document(event, 1) for event in numbered(succeeded())]
+
+    with pytest.raises(StoreUnavailableError, match="again, in epoch 2"):
+        await event_append.append_events(server, events, None, earlier)
+    assert await database[schema.EVENTS].count_documents({"_id": {"$gt": 0}}) == 0
+    await event_append.append_events(server, events, None, lease.term())
+
+
 async def test_a_winner_that_sleeps_before_it_has_set_the_fence_has_not_won(
     server: Server, make_lease: MakeLease, database: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
