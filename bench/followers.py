@@ -96,7 +96,8 @@ def store_at(place: str, requests: Requests) -> Store:
     if not place.startswith("mongodb"):
         return SqliteStore(place, synchronous="NORMAL")
     spool = Path(tempfile.mkdtemp()) / "spool.db"
-    return MongoStore(place, "bench_followers", driver=CountedDriver(requests), spool=spool)
+    patience = timedelta(seconds=10)  # the daemon of the tests may take longer than the default of 2 s
+    return MongoStore(place, "bench_followers", driver=CountedDriver(requests), spool=spool, timeout=patience)
 
 
 class Leading:
