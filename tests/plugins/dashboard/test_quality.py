@@ -26,7 +26,7 @@ STATIC = Path(assets.__file__).parent / "static"
 MAX_LINES = 300
 FIRST_VISIT = 62_000
 """Compressed bytes loaded for the first view of the overview, in English."""
-TOTAL = 75_000
+TOTAL = 76_000
 """Compressed bytes of everything that the page may load."""
 MIN_COVERAGE = 0.9
 ALLOWED = [f"--allow={rule}" for rule in ("no-unused-expressions", "no-control-regex")]
