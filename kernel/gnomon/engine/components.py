@@ -154,6 +154,16 @@ class KernelComponents(LogQueries):
     async def _durable(self) -> None:
         await asyncio.shield(self._journal.durable())
 
+    async def _confirm(self, shown: str | None) -> None:
+        """Wait until what an answer shows of a job, a run or all jobs is durable: no other process may see less later.
+
+        It does not wait for a store that is away. DeposedError where another kernel leads, and what was shown is lost.
+        """
+        if (unwritten := self._journal.unwritten(shown)) is not None:
+            await asyncio.wait((asyncio.shield(unwritten),), timeout=CONFIRM_LIMIT_S)
+            if unwritten.done():
+                unwritten.result()
+
     async def note_refused(self, action: str, actor: str, error: GnomonError, subject: object) -> None:
         """Record an act that was refused; its answer waits a moment until that is durable, and no longer."""
         execution_id = str(subject) if action in ACTS_ON_EXECUTIONS else None

@@ -177,6 +177,13 @@ class Journal:
             done.set_result(None)
         return done
 
+    def unwritten(self, shown: str | None) -> asyncio.Future[None] | None:
+        """Return what is done when a job, a run or all jobs are durable; None if they are, or the store is away."""
+        for batch in (self._open, self._writing) if self.state == "healthy" else ():
+            if batch is not None and (shown is None or shown in batch.jobs or shown in batch.executions):
+                return batch.durable
+        return None
+
     async def room(self, most: int) -> None:
         """Wait until at most `most` events are not durable; DeposedError if that is impossible.
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from gnomon.api import JobView, LiveRun
+from gnomon.domain.execution import Execution
 from gnomon.domain.job_preview import JobPreview
 from gnomon.domain.kernel_health import Health, plugin_problems
 from gnomon.domain.kernel_member import KernelMember
@@ -26,11 +27,22 @@ class KernelQueries(KernelComponents):
 
     @on_kernel_loop
     async def jobs(self) -> list[JobView]:
-        return sorted([*map(self._view, self._jobs), *self._attached.views()], key=lambda view: view.job.id)
+        views = sorted([*map(self._view, self._jobs), *self._attached.views()], key=lambda view: view.job.id)
+        await self._confirm(None)
+        return views
 
     @on_kernel_loop
     async def job(self, job_id: str) -> JobView:
-        return self._attached.view(job_id) or self._view(self._jobs[job_id])
+        try:
+            return self._attached.view(job_id) or self._view(self._jobs[job_id])
+        finally:
+            await self._confirm(job_id)  # that it is gone as well
+
+    @on_kernel_loop
+    async def execution(self, execution_id: str) -> Execution:
+        found = await self._get(execution_id)
+        await self._confirm(execution_id)
+        return found
 
     @on_kernel_loop
     async def preview_job(self, keys: Mapping[str, Any], *, trusted: bool = False) -> JobPreview:
