@@ -14,7 +14,22 @@ The kernel keeps time, decides and records; it sends a task to the broker, and t
 Requires the extra `celery`; docs/how-to/celery.md describes how to scale out.
 """
 
-from gnomon_celery.config import CeleryConfig
-from gnomon_celery.plugin import CeleryPlugin
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gnomon_celery.config import CeleryConfig
+    from gnomon_celery.plugin import CeleryPlugin
 
 __all__ = ["CeleryConfig", "CeleryPlugin"]
+
+_HOMES = {"CeleryConfig": "config", "CeleryPlugin": "plugin"}
+
+
+def __getattr__(name: str) -> Any:
+    # Imported on first use: `gnomon --help` imports the command and must not need Celery.
+    if name not in _HOMES:
+        raise AttributeError(f"module 'gnomon_celery' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"gnomon_celery.{_HOMES[name]}"), name)

@@ -56,7 +56,11 @@ assemble(load_config(Path(sys.argv[1])))
 """
 
 
-SECRETS = {"APP_PASSWORD": "the password of an example", "GNOMON_OIDC_SECRET": "the secret of an example"}
+SECRETS = {
+    "APP_PASSWORD": "the password of an example",
+    "GNOMON_OIDC_SECRET": "the secret of an example",
+    "MONGODB_URI": "mongodb://localhost:27017",
+}
 """Variables to which the examples refer."""
 
 

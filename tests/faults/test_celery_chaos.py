@@ -230,5 +230,5 @@ def _check_bodies(deployment: Deployment, events: list[LogEvent]) -> None:
             (name, "completed") for name in ("one", "two", "three")
         ], execution.progress
     reasons = Counter((execution.status, execution.reason) for execution, _ in runs.values())
-    assert set(reasons) <= {("success", None), ("failed", "lost")}, reasons
+    assert set(reasons) <= {("success", None), ("failed", "lost"), ("failed", "killed")}, reasons
     print(f"{len(began)} bodies began, {len(ended)} ended; {dict(reasons)}")

@@ -35,7 +35,7 @@ class RunLimits:
         if not (active.job.timeout or active.job.silence):
             return
         limits = [self._watch_timeout(active)] if active.job.timeout else []
-        limits += [self._watch_silence(active, self._clock.monotonic())] if active.job.silence else []
+        limits += [self._watch_silence(active, active.context.last_sign_of_life)] if active.job.silence else []
         active.watchers = tuple(self._tasks.create_task(limit) for limit in limits)
 
     async def _withdraw_after(self, active: ActiveRun, seconds: float) -> None:

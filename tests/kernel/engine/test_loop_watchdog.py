@@ -293,7 +293,8 @@ async def test_a_loop_that_works_is_pinged_and_answers(monkeypatch: pytest.Monke
     with counted.running():
         deadline = time.monotonic() + 60
         while counted.pings < 3 and time.monotonic() < deadline:
-            sum(range(20_000))
+            # Long enough for the interpreter to switch: else the watchdog is only in while the loop looks for events.
+            sum(range(2_000_000))
             await asyncio.sleep(0)
     assert counted.pings >= 3
     assert counted.watchdog.count == 0

@@ -258,7 +258,7 @@ def test_a_body_does_not_begin_before_its_run_is_claimed(
 
 
 @pytest.mark.parametrize(
-    "fault", ["c.task_consumer.consume = lambda *a, **k: None", "c.timer.call_after(0.1, sleep, (99,))"]
+    "fault", ["c.task_consumer.consume = lambda *a, **k: None", "c.timer.call_after(0.1, hang)"], ids=["deaf", "hangs"]
 )
 def test_a_worker_that_no_longer_consumes_ends_so_that_it_is_started_again(
     kernel: KernelEnd, broker: RedisServer, tmp_path: Path, fault: str
@@ -267,9 +267,13 @@ def test_a_worker_that_no_longer_consumes_ends_so_that_it_is_started_again(
     folder = tmp_path / "deaf"
     worker = CeleryWorker(folder, broker.url, more='queue = "deaf"\nheartbeat = "200ms"')
     (folder / "sitecustomize.py").write_text(
+        "from pathlib import Path\n"
         "from time import sleep\n"
         "from celery.worker.consumer.tasks import Tasks\n"
         "start = Tasks.start\n"
+        "def hang():\n"
+        f"    Path({str(folder / 'faulty')!r}).touch()\n"
+        "    sleep(99)\n"
         "def faulty(self, c):\n"
         "    start(self, c)\n"
         f"    {fault}\n"
@@ -277,6 +281,8 @@ def test_a_worker_that_no_longer_consumes_ends_so_that_it_is_started_again(
     )
     try:
         worker.start("--concurrency=1", "--deaf-after=1", environ={"PYTHONPATH": str(folder)})
+        if "hang" in fault:
+            until((folder / "faulty").exists, "the loop to hang")
         # Redis gives the first to a consumer that asked for it and hangs since.
         _, run = (kernel.send(kernel.assignment("add", {"a": n}), queue="deaf") for n in range(2))
         assert worker.wait() == 75
