@@ -144,7 +144,7 @@ def test_every_type_of_event_is_counted_or_skipped() -> None:
 
     counts = {job_id: job_statistics(statistics, job_id).total for job_id in statistics.jobs}
     expected = {"success": 1, "progress": 1, "range": 3, "cancelled": 1, "snoozed": 0, "late": 1, "hidden": 1}
-    assert counts == {**expected, "imported": 1}
+    assert counts == {**expected, "imported": 1, "placed": 1}
 
 
 def test_a_run_counts_on_the_day_on_which_it_ended_in_the_zone_of_the_statistics() -> None:

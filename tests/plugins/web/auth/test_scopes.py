@@ -163,7 +163,7 @@ def test_every_route_of_ours_is_checked_or_about_the_server(gnomon_kernel: Calla
         "DELETE /sessions",
         "DELETE /sessions/{session_id}",
     }
-    about_the_kernel = {f"POST /scheduler/{what}" for what in ("hold", "release", "jobs", "jobs/preview")}
+    about_the_kernel = {f"POST /scheduler/{what}" for what in ("hold", "release", "step-down", "jobs", "jobs/preview")}
     assert refused == about_the_server | about_the_kernel
 
 
