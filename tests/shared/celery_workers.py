@@ -97,7 +97,10 @@ class CeleryWorker:
     def _is_there(self, client: redis.Redis) -> bool:
         assert self._process is not None
         assert self._process.poll() is None, f"the worker ended:\n{self.log.read_text()}"
-        return client.exists(worker_key("gnomon", self.name)) == 1
+        try:
+            return client.exists(worker_key("gnomon", self.name)) == 1
+        except redis.ConnectionError:  # it has just been started, and loads its data
+            return False
 
     def info(self) -> WorkerInfo | None:
         """Return what the worker says of itself."""
