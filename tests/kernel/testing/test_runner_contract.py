@@ -155,12 +155,6 @@ def _let_all_bodies_end(bench: Bench) -> None:
 # --- elsewhere ---
 
 
-class BeginsAgain(SpoolRunner):
-    def send(self, run: Run) -> None:
-        (self.spool / "claims" / run.execution.id).unlink(missing_ok=True)
-        super().send(run)
-
-
 class GivesUpAdopted(SpoolRunner):
     async def run(self, run: Run) -> Outcome:
         if run.is_adopted:
@@ -197,11 +191,6 @@ class NeverSaysBegun(SpoolRunner):
             super().receive(run, message)
 
 
-class NumbersLinesItself(SpoolRunner):
-    def receive(self, run: Run, message: dict[str, Any]) -> None:
-        super().receive(run, {**message, "number": None} if message["kind"] == "log" else message)
-
-
 class AnswersAgain(SpoolRunner):
     async def answer(self, run: Run, message: dict[str, Any]) -> None:
         (self.spool / "answers" / f"{run.execution.id}.{message['number']}").unlink(missing_ok=True)
@@ -220,7 +209,6 @@ class HidesItsWorkers(SpoolRunner):
 
 Remote = RemoteRunnerContract
 ELSEWHERE: list[tuple[type[SpoolRunner], Test, dict[str, Any]]] = [
-    (BeginsAgain, Remote.test_an_end_that_is_not_durable_yet_is_there_for_the_next_kernel, {"suffix": ""}),
     (GivesUpAdopted, Remote.test_the_end_of_a_body_waits_for_the_next_kernel, {"suffix": ""}),
     (
         StopsBodiesWithTheKernel,
@@ -228,7 +216,6 @@ ELSEWHERE: list[tuple[type[SpoolRunner], Test, dict[str, Any]]] = [
         {"one": ""},
     ),
     (AdoptsNothing, Remote.test_a_body_goes_on_when_its_kernel_stops_and_is_adopted_by_the_next_one, {"one": ""}),
-    (NumbersLinesItself, Remote.test_a_body_goes_on_when_its_kernel_stops_and_is_adopted_by_the_next_one, {"one": ""}),
     (ExpectsToHaveSent, Remote.test_a_run_that_was_never_sent_is_adopted_and_begins, {"one": ""}),
     (
         CannotWithdraw,
