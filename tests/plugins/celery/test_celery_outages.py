@@ -169,8 +169,11 @@ async def test_what_happens_while_no_kernel_runs_is_taken_over_by_the_next(
         ended = await kernel.end_of(runs["ended"])
         assert (ended.status, ended.return_value, ended.progress.message) == ("success", "result", "meanwhile")
         await until(kernel, runs["began"], eventually, lambda one: one.status == "running")
-        again = {(await worker.take()).execution.id, (await worker.take()).execution.id}
-        assert again == {runs["queued"], runs["began"]}  # sent once more: their claims make that harmless
+        again = set[str]()
+        while runs["queued"] not in again:
+            again.add((await worker.take()).execution.id)
+        # The other one is sent once more unless its beginning is read before: its claim makes that harmless.
+        assert again <= {runs["queued"], runs["began"]}
         await worker.begin(taken["queued"])
         for name in ("goes_on", "queued", "began"):
             await worker.end(taken[name], value=name)
