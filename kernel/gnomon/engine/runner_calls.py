@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 
 from gnomon.domain.execution import Execution
 from gnomon.errors import GnomonError
@@ -74,20 +74,21 @@ def queue_of(runner: Runner, job: Job) -> str:
 
 def stop(runner: Runner, execution_id: str, *, has_begun: bool) -> None:
     """Request that a body stops, or does not begin."""
-    calls = (runner.cancel,) if has_begun else (runner.withdraw, runner.cancel)
-    for call in calls:
-        try:
-            call(execution_id)
-        except Exception as exc:  # noqa: BLE001 - the kernel goes on, and ends the run after its grace
-            log.error("a runner cannot stop a run", runner=runner.name, run=execution_id, problem=safe_traceback(exc))
+    if not has_begun:
+        withdraw(runner, execution_id)
+    _request(runner, runner.cancel, execution_id)
 
 
 def withdraw(runner: Runner, execution_id: str) -> None:
     """Request that a body does not begin."""
+    _request(runner, runner.withdraw, execution_id)
+
+
+def _request(runner: Runner, call: Callable[[str], None], execution_id: str) -> None:
     try:
-        runner.withdraw(execution_id)
-    except Exception as exc:  # noqa: BLE001 - as above
-        log.error("a runner cannot withdraw a run", runner=runner.name, run=execution_id, problem=safe_traceback(exc))
+        call(execution_id)
+    except Exception as exc:  # noqa: BLE001 - the kernel goes on, and ends the run after its grace
+        log.error("a runner cannot stop a run", runner=runner.name, run=execution_id, problem=safe_traceback(exc))
 
 
 def adoption_problem(runner: Runner | None, execution: Execution) -> str | None:
