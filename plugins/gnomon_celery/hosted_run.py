@@ -21,6 +21,7 @@ from gnomon.domain.progress import MAX_STEPS
 from gnomon.runners.base import Outcome
 from gnomon.runners.context import Context, merged_fields
 from gnomon.runners.orders import Answer, BodyOrder
+from gnomon.runners.outcome import sent_fields
 from gnomon.runners.progress_fields import ProgressFields
 from gnomon.runners.remote_orders import OrderAnswer, RemoteOrders
 from gnomon.safe_text import safe_str
@@ -268,16 +269,4 @@ class HostedRun:
 
 
 def _ended(execution_id: str, outcome: Outcome, reason: str | None) -> Ended:
-    return Ended(
-        id=execution_id,
-        n=0,
-        execution_time=outcome.execution_time,
-        value=outcome.value,
-        error_type=outcome.error_type,
-        error_message=outcome.error_message,
-        traceback=outcome.traceback,
-        cancelled=outcome.cancelled,
-        killed=outcome.killed,
-        snooze=outcome.snooze,
-        reason=reason,
-    )
+    return Ended(id=execution_id, n=0, killed=outcome.killed, reason=reason, **sent_fields(outcome))

@@ -15,6 +15,7 @@ from gnomon.domain.events import FailedReason
 from gnomon.logs import get_logger
 from gnomon.runners.base import Outcome, Run
 from gnomon.runners.orders import BodyOrder, OrderFailure, TriggerOrder
+from gnomon.runners.outcome import sent_fields
 from gnomon.tasks import protected
 from gnomon_celery.messages import (
     Alive,
@@ -229,14 +230,5 @@ _REASONS = get_args(FailedReason)
 
 
 def _outcome(ended: Ended) -> Outcome:
-    return Outcome(
-        ended.execution_time,
-        value=ended.value,
-        error_type=ended.error_type,
-        error_message=ended.error_message,
-        traceback=ended.traceback,
-        cancelled=ended.cancelled,
-        killed=ended.killed,
-        snooze=ended.snooze,
-        reason=cast(FailedReason, ended.reason) if ended.reason in _REASONS else None,
-    )
+    reason = cast(FailedReason, ended.reason) if ended.reason in _REASONS else None
+    return Outcome(killed=ended.killed, reason=reason, **sent_fields(ended))

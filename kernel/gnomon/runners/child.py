@@ -46,7 +46,7 @@ from gnomon.runners.child_protocol import (
 from gnomon.runners.context import PROGRESS_RATE, Context, entered
 from gnomon.runners.log_capture import install_capture
 from gnomon.runners.orders import Answer, BodyOrder
-from gnomon.runners.outcome import failure_outcome, success_outcome
+from gnomon.runners.outcome import failure_outcome, sent_fields, success_outcome
 from gnomon.runners.progress_fields import ProgressFields
 from gnomon.runners.remote_orders import OrderAnswer, RemoteOrders
 from gnomon.text import writable
@@ -208,15 +208,7 @@ def _run(assignment: Assignment, context: ChildContext) -> Result:
 
 
 def _result(outcome: Outcome) -> Result:
-    return Result(
-        execution_time=outcome.execution_time,
-        value=outcome.value,
-        error_type=outcome.error_type,
-        error_message=outcome.error_message,
-        traceback=outcome.traceback,
-        cancelled=outcome.cancelled,
-        snooze=outcome.snooze,
-    )
+    return Result(**sent_fields(outcome))
 
 
 def _run_on_loop(coroutine: Coroutine[Any, Any, Any]) -> Any:

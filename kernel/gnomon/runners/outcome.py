@@ -24,6 +24,15 @@ ERROR_LIMIT = 4 * 1024
 """Characters kept of an error message: both ends, which hold the cause and the place."""
 
 
+SENT = ("execution_time", "value", "error_type", "error_message", "traceback", "cancelled", "snooze")
+"""The fields of an outcome that every message about the end of a body has too."""
+
+
+def sent_fields(end: msgspec.Struct) -> dict[str, Any]:
+    """Return the fields that an outcome and a message about it share, from one for the other."""
+    return {name: getattr(end, name) for name in SENT}
+
+
 def success_outcome(value: Any, execution_time: float, mask: Mask | None = None) -> Outcome:
     """Return the outcome of a body that returned `value`, without the secrets of the run."""
     return Outcome(execution_time, None if value is None else as_json(value, mask))

@@ -34,7 +34,7 @@ from gnomon.runners.child_protocol import (
 )
 from gnomon.runners.context import PROGRESS_RATE
 from gnomon.runners.orders import OrderFailure
-from gnomon.runners.outcome import failure_outcome
+from gnomon.runners.outcome import failure_outcome, sent_fields
 from gnomon.subprocesses.lines import LineReader
 from gnomon.subprocesses.monitored import OUTPUT_LINGER_S, Command, MonitoredProcess, MonitorLostError, monitored
 from gnomon.tasks import protected
@@ -216,15 +216,7 @@ def _carry_out(run: Run, child: Child, message: OrderSent) -> None:
 
 
 def _outcome(result: Result) -> Outcome:
-    return Outcome(
-        result.execution_time,
-        value=result.value,
-        error_type=result.error_type,
-        error_message=result.error_message,
-        traceback=result.traceback,
-        cancelled=result.cancelled,
-        snooze=result.snooze,
-    )
+    return Outcome(**sent_fields(result))
 
 
 def _death(child: Child, exit_code: int | MonitorLostError, stderr: deque[str], seconds: float) -> Outcome:
