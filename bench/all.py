@@ -35,6 +35,7 @@ PROGRAMS: dict[str, list[list[str]]] = {
     "many_jobs": [[]],
     "imports": [[]],
     "followers": [[]],
+    "celery_runs": [[]],
 }
 """The benchmarks and the options with which each is run."""
 

@@ -25,6 +25,7 @@ PROGRAMS = {
     "imports": "--times 1",
     "followers": "--seconds 1 --rate 20 --viewers 1 --singles 2 --rounds 1 --mongo 0",
     "work_queue": "--tasks 20 --callers 4 --pairs 1",
+    "celery_runs": "--runs 50 --rate 20 --seconds 1 --tasks 20 --pairs 1 --concurrency 1",
 }
 
 
