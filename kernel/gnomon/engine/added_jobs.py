@@ -144,8 +144,10 @@ class AddedJobs:
             self._recorder.change(registered, changes, act, holding)
         registered.definition = self._journal.jobs[job_id].definition
         self._jobs.put(registered)
-        if known is not None and known.problem is not None:
-            self._launcher.resume_held(registered.job)
+        if known is not None:
+            self._launcher.redefine([registered.job])
+            if known.problem is not None:
+                self._launcher.resume_held(registered.job)
         if self._journal.jobs[job_id].problem is not None:
             self._registry.release(job_id)
         else:

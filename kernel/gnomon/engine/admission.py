@@ -143,7 +143,7 @@ class Admission:
             if not lane.waiting or lane.taken >= lane.waiting[0].job.instances:
                 self._tidy(job_id, lane)
                 continue
-            if lane.waiting[0].job.group != line.name:  # the run that had the turn was withdrawn, and the job changed
+            if lane.waiting[0].job.group != line.name:  # it was accepted while the job changed
                 self._give_turn(job_id, lane)
                 continue
             ticket = _take_first(lane)
@@ -182,6 +182,23 @@ class Admission:
             _keep(lane, lambda waiting: waiting is not ticket)
         self._tidy(job_id, lane)
         return True
+
+    def redefine(self, job: Job) -> None:
+        """Apply the new definition of a job to its runs that wait: its limits, group, priority and grace.
+
+        They keep their place. Runs with a slot keep what they began with.
+        """
+        if (lane := self._lanes.get(job.id)) is None or not lane.waiting:
+            return
+        for ticket in lane.waiting:
+            ticket.job = job
+        turn = None
+        if lane.has_turn:
+            turn = next(turn for line in self._all_lines() if (turn := line.drop(job.id)) is not None)
+            lane.has_turn = False
+            for name in [name for name, line in self._lines.items() if not line.turns]:
+                del self._lines[name]
+        self._give_turn(job.id, lane, turn[1] if turn is not None else None)
 
     def running_of(self, job_id: str) -> list[str]:
         """Return the ids of the runs of a job that hold a slot."""
@@ -254,6 +271,10 @@ class Admission:
             return self._ungrouped if self._ungrouped.turns else None
         return min(self._open_lines(), key=lambda line: line.turns[0], default=None)
 
+    def _all_lines(self) -> Iterator[LaneQueue]:
+        yield self._ungrouped
+        yield from self._lines.values()
+
     def _open_lines(self) -> Iterator[LaneQueue]:
         now = self._monotonic()
         if self._ungrouped.turns:
@@ -301,12 +322,12 @@ class Admission:
         self._give_turn(ticket.job.id, lane)
         return Verdict("wait", replaced=replaced)
 
-    def _give_turn(self, job_id: str, lane: Lane) -> None:
+    def _give_turn(self, job_id: str, lane: Lane, number: int | None = None) -> None:
         if lane.has_turn or not lane.waiting or lane.taken >= (job := lane.waiting[0].job).instances:
             return
         lane.has_turn = True
         line = self._ungrouped if job.group is None else self._group(job.group)
-        line.push((-job.priority, next(self._turns), job_id))
+        line.push((-job.priority, next(self._turns) if number is None else number, job_id))
         if job.group is not None:
             self._lines[job.group] = line
 

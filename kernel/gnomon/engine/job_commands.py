@@ -151,6 +151,7 @@ class JobCommands(KernelComponents):
             found = self._registry.apply(defined, Act(actor, reason or "reload"))
             for job_id in (*found.added, *found.changed):
                 self._registry.enter(job_id)
+            self._launcher.redefine(self._jobs[job_id].job for job_id in found.changed)
             self._restored_jobs.settle()
             mark = next_mark(self._deployment, digest_of(defined))
             if mark != self._deployment:

@@ -49,6 +49,14 @@ class LaneQueue:
         """Remove the job that is next, and return its id."""
         return heapq.heappop(self.turns)[2]
 
+    def drop(self, job_id: str) -> Turn | None:
+        """Remove a job from the line, and return the turn that it had; None where it had none."""
+        turn = next((turn for turn in self.turns if turn[2] == job_id), None)
+        if turn is not None:
+            self.turns.remove(turn)
+            heapq.heapify(self.turns)
+        return turn
+
     def enter(self, execution_id: str, job_id: str, now: float) -> None:
         """Record that a run has a slot of the group."""
         self.runs[execution_id] = job_id

@@ -217,6 +217,12 @@ class Launcher:
         else:
             self._admit_when_due(execution, job)
 
+    def redefine(self, jobs: Iterable[Job]) -> None:
+        """Apply the new definitions of jobs to their runs in line, and start those that have a slot now."""
+        for job in jobs:
+            self._admission.redefine(job)
+        self.start_waiting()
+
     def resume_held(self, job: Job) -> None:
         """Resume the accepted runs of a job that could not run until now."""
         in_line = {*self._delayed, *(active.execution.id for active in self._supervisor.bodies)}

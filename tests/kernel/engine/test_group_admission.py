@@ -122,6 +122,46 @@ def test_priority_counts_across_groups_with_room() -> None:
     assert order == ["in-none", "in-y", "in-x"]
 
 
+def test_a_changed_job_keeps_its_place_in_the_line_of_its_new_group() -> None:
+    admission, _ = make_admission(1, full=1, free=1)
+    ask(admission, make_job("first", group="full"))
+    ask(admission, make_job("second", group="full"))
+    ask(admission, make_job("third", group="free"))
+    ask(admission, make_job("fourth", group="free", priority=-1))
+
+    admission.redefine(make_job("second", group="free"))
+    admission.redefine(make_job("fourth", group="free", priority=1))
+    admission.redefine(make_job("nobody", group="free"))
+
+    order, current = [], "first"
+    for _ in range(3):
+        admission.release(current, current)
+        (current,) = started(admission)
+        order.append(current)
+    assert order == ["fourth", "second", "third"]
+    admission.release(current, current)
+    assert [(group.name, group.running, group.waiting) for group in admission.groups()] == [
+        ("full", [], 0),
+        ("free", [], 0),
+    ]
+
+
+def test_a_run_in_line_has_the_limits_that_its_job_has_by_now() -> None:
+    admission, _ = make_admission()
+    for n in range(4):
+        ask(admission, make_job("job"), f"run {n}")
+    assert started(admission) == []
+
+    admission.redefine(make_job("job", max_instances=3))
+    assert started(admission) == ["run 1", "run 2"]
+    admission.redefine(make_job("job", max_instances=1))
+    for n in range(2):
+        admission.release(f"run {n}", "job")
+        assert started(admission) == []
+    admission.release("run 2", "job")
+    assert started(admission) == ["run 3"]
+
+
 def test_a_run_whose_body_goes_on_keeps_its_slot_of_the_group() -> None:
     admission, _ = make_admission(warehouse=1)
     ask(admission, make_job("a", group="warehouse"))

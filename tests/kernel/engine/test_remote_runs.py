@@ -2,140 +2,47 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
-from datetime import UTC, datetime, timedelta
+from collections.abc import AsyncIterator
+from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
 import pytest
 
-from gnomon import Execution, GnomonError, Job, JobError, Kernel, PluginError, UnknownExecutionError, hookimpl
+from elsewhere_runner import ElsewherePlugin
+from gnomon import Execution, GnomonError, Job, JobError, PluginError, UnknownExecutionError
 from gnomon.analysis.explain import explain
 from gnomon.domain import events
-from gnomon.runners.base import DurableLog, Outcome, Run, Runner
+from gnomon.runners.base import DurableLog
 from gnomon.testing import EventList, RecordingStore, VirtualClock, make_kernel
+from remote_bodies import WORKER, Elsewhere, OneLog, RemoteRunner, run_of
 
-Make = Callable[..., Kernel]
-WORKER = "worker@host"
 MINUTE = timedelta(minutes=1)
 
 
 def nothing() -> None: ...
 
 
-def run_of(job_id: str = "job", **keys: Any) -> Job:
-    return Job(id=job_id, func="gc:collect", runner="elsewhere", **keys)
-
-
-class Elsewhere:
-    """What runs bodies, and outlives kernels: it claims each id once."""
-
-    def __init__(self) -> None:
-        self.sent: list[str] = []
-        self.claims: dict[str, str] = {}
-        self.cancelled: set[str] = set()
-        self.ends: dict[str, Outcome] = {}
-        self.runs: dict[str, Run] = {}
-        self.changed = asyncio.Event()
-
-    def note(self) -> None:
-        changed, self.changed = self.changed, asyncio.Event()
-        changed.set()
-
-    def claim(self, execution_id: str, by: str) -> bool:
-        won = self.claims.setdefault(execution_id, by) == by
-        self.note()
-        return won
-
-    def begin(self, execution_id: str, at: datetime | None = None) -> None:
-        assert self.claim(execution_id, WORKER)
-        run = self.runs[execution_id]
-        assert run.placement is not None
-        run.placement.begun(WORKER, at or datetime.now(UTC))
-
-    def end(self, execution_id: str, value: Any = None, **fields: Any) -> None:
-        self.ends[execution_id] = Outcome(fields.pop("execution_time", 1.0), value, **fields)
-        self.note()
-
-
-class RemoteRunner(Runner):
-    """Sends runs to Elsewhere."""
-
-    name = "elsewhere"
-    is_remote = True
-
-    def __init__(self, elsewhere: Elsewhere) -> None:
-        self.elsewhere = elsewhere
-
-    def queue_of(self, job: Job) -> str:
-        return str(job.options.get("queue", "default"))
-
-    async def run(self, run: Run) -> Outcome:
-        there, run_id = self.elsewhere, run.execution.id
-        there.runs[run_id] = run
-        if run_id not in there.claims:
-            there.sent.append(run_id)
-        there.note()
-        while run_id not in there.ends:
-            if there.claims.get(run_id) == "withdrawn":
-                return Outcome(0.0, cancelled=True)
-            if there.claims.get(run_id) == WORKER and run.placement is not None:
-                run.placement.begun(WORKER, datetime.now(UTC))
-            await there.changed.wait()
-        return there.ends[run_id]
-
-    def withdraw(self, execution_id: str) -> None:
-        self.elsewhere.claim(execution_id, "withdrawn")
-
-    def cancel(self, execution_id: str) -> None:
-        self.elsewhere.cancelled.add(execution_id)
-        self.elsewhere.note()
-
-
-class RunnerPlugin:
-    def __init__(self, runner: Runner) -> None:
-        self.runner = runner
-
-    @hookimpl
-    def register_runners(self, register: Callable[[Runner], None]) -> None:
-        register(self.runner)
+@pytest.fixture
+def log(gnomon_clock: VirtualClock, gnomon_events: EventList) -> OneLog:
+    return OneLog(gnomon_clock, gnomon_events)
 
 
 @pytest.fixture
-def there() -> Elsewhere:
-    return Elsewhere()
-
-
-@pytest.fixture
-def kernel(gnomon_clock: VirtualClock, gnomon_events: EventList, there: Elsewhere) -> AsyncIterator[Make] | Make:
-    store = RecordingStore(gnomon_events)
-
-    def make(*jobs: Job, **settings: Any) -> Kernel:
-        plugins = settings.pop("plugins", [RunnerPlugin(RemoteRunner(there))])
-        return make_kernel(*jobs, clock=gnomon_clock, store=store, plugins=plugins, **settings)
-
-    return make
-
-
-async def triggered(kernel: Kernel, **given: Any) -> str:
-    return (await kernel.trigger("job", **given)).execution.id
-
-
-async def until(clock: VirtualClock, condition: Callable[[], object]) -> None:
-    await clock.until(condition)
+def there(log: OneLog) -> Elsewhere:
+    return log.there
 
 
 async def test_a_run_is_handed_over_begins_elsewhere_and_ends_with_what_it_returned(
-    kernel: Make, gnomon_clock: VirtualClock, gnomon_events: EventList, there: Elsewhere
+    log: OneLog, gnomon_clock: VirtualClock, gnomon_events: EventList, there: Elsewhere
 ) -> None:
-    async with kernel(run_of(steps=["fetch"], timeout=MINUTE)) as one:
-        run_id = await triggered(one)
-        await until(gnomon_clock, lambda: there.sent)
+    async with log.kernel(run_of(steps=["fetch"], timeout=MINUTE)) as one:
+        run_id = await log.handed_over(one)
         waiting = await one.execution(run_id)
         gnomon_clock._move(gnomon_clock.monotonic() + 90.0)  # longer than the timeout, which counts from its beginning
         await gnomon_clock.settle()
         there.begin(run_id, gnomon_clock.now())
         there.runs[run_id].context.report({"percent": 50.0}, immediately=True)
-        await until(gnomon_clock, lambda: "progress" in gnomon_events.types)
+        await log.until(lambda: "progress" in gnomon_events.types)
         there.end(run_id, {"rows": 3})
         ended = await one.wait(run_id)
 
@@ -154,12 +61,12 @@ async def test_a_run_is_handed_over_begins_elsewhere_and_ends_with_what_it_retur
 
 
 async def test_a_fire_that_does_not_begin_within_its_grace_is_missed_and_says_why(
-    kernel: Make, gnomon_clock: VirtualClock, there: Elsewhere
+    log: OneLog, gnomon_clock: VirtualClock, there: Elsewhere
 ) -> None:
     start = gnomon_clock.now() + MINUTE
-    async with kernel(run_of(at=start, grace=MINUTE)) as one:
+    async with log.kernel(run_of(at=start, grace=MINUTE)) as one:
         await gnomon_clock.advance(MINUTE)
-        await until(gnomon_clock, lambda: there.runs)
+        await log.until(lambda: there.runs)
         (run_id,) = there.runs
         placement = there.runs[run_id].placement
         assert placement is not None
@@ -176,11 +83,11 @@ async def test_a_fire_that_does_not_begin_within_its_grace_is_missed_and_says_wh
 
 
 async def test_a_fire_whose_body_begins_as_its_grace_ends_runs(
-    kernel: Make, gnomon_clock: VirtualClock, there: Elsewhere
+    log: OneLog, gnomon_clock: VirtualClock, there: Elsewhere
 ) -> None:
-    async with kernel(run_of(at=gnomon_clock.now() + MINUTE, grace=MINUTE)) as one:
+    async with log.kernel(run_of(at=gnomon_clock.now() + MINUTE, grace=MINUTE)) as one:
         await gnomon_clock.advance(MINUTE)
-        await until(gnomon_clock, lambda: there.runs)
+        await log.until(lambda: there.runs)
         (run_id,) = there.runs
         there.claims[run_id] = WORKER  # the kernel has not heard of it
         await gnomon_clock.advance(MINUTE + timedelta(seconds=1))
@@ -192,11 +99,10 @@ async def test_a_fire_whose_body_begins_as_its_grace_ends_runs(
 
 
 async def test_a_run_that_waits_elsewhere_is_cancelled_and_never_begins(
-    kernel: Make, gnomon_clock: VirtualClock, gnomon_events: EventList, there: Elsewhere
+    log: OneLog, gnomon_clock: VirtualClock, gnomon_events: EventList, there: Elsewhere
 ) -> None:
-    async with kernel(run_of()) as one:
-        run_id = await triggered(one)
-        await until(gnomon_clock, lambda: there.sent)
+    async with log.kernel(run_of()) as one:
+        run_id = await log.handed_over(one)
         await one.cancel(run_id, actor="ann", reason="not today")
         ended = await one.wait(run_id)
 
@@ -206,12 +112,10 @@ async def test_a_run_that_waits_elsewhere_is_cancelled_and_never_begins(
 
 
 async def test_a_running_body_elsewhere_is_asked_to_stop(
-    kernel: Make, gnomon_clock: VirtualClock, there: Elsewhere
+    log: OneLog, gnomon_clock: VirtualClock, there: Elsewhere
 ) -> None:
-    async with kernel(run_of()) as one:
-        run_id = await triggered(one)
-        await until(gnomon_clock, lambda: there.sent)
-        there.begin(run_id)
+    async with log.kernel(run_of()) as one:
+        run_id = await log.handed_over(one, begins=True)
         await one.cancel(run_id, actor="ann")
         assert run_id in there.cancelled
         there.end(run_id, cancelled=True)
@@ -222,12 +126,12 @@ async def test_a_running_body_elsewhere_is_asked_to_stop(
 
 @pytest.mark.parametrize("begins", ["before", "between", "after"])
 async def test_the_next_kernel_goes_on_with_what_an_earlier_one_handed_over(
-    begins: str, kernel: Make, gnomon_clock: VirtualClock, gnomon_events: EventList, there: Elsewhere
+    begins: str, log: OneLog, gnomon_clock: VirtualClock, gnomon_events: EventList, there: Elsewhere
 ) -> None:
     job = run_of(timeout=MINUTE, grace=MINUTE, at=gnomon_clock.now() + MINUTE)
-    async with kernel(job):
+    async with log.kernel(job):
         await gnomon_clock.advance(MINUTE)
-        await until(gnomon_clock, lambda: there.runs)
+        await log.until(lambda: there.runs)
         (run_id,) = there.runs
         if begins == "before":
             there.begin(run_id, gnomon_clock.now())
@@ -236,9 +140,8 @@ async def test_the_next_kernel_goes_on_with_what_an_earlier_one_handed_over(
     assert not there.cancelled
     if begins == "between":
         assert there.claim(run_id, WORKER)
-    there.runs.clear()
-    async with kernel(job) as second:
-        await until(gnomon_clock, lambda: there.runs)
+    async with log.kernel(job) as second:
+        await log.until(lambda: there.runs)
         assert there.runs[run_id].is_adopted
         if begins == "after":
             there.begin(run_id, gnomon_clock.now())
@@ -256,18 +159,15 @@ async def test_the_next_kernel_goes_on_with_what_an_earlier_one_handed_over(
 
 
 async def test_a_job_that_moved_to_a_thread_keeps_the_runs_that_are_elsewhere(
-    kernel: Make, gnomon_clock: VirtualClock, gnomon_events: EventList, there: Elsewhere
+    log: OneLog, gnomon_clock: VirtualClock, gnomon_events: EventList, there: Elsewhere
 ) -> None:
-    async with kernel(run_of()) as one:
-        run_id = await triggered(one)
-        await until(gnomon_clock, lambda: there.sent)
-    there.runs.clear()
-    async with kernel(Job(id="job", func=nothing, runner="thread")) as second:
-        await until(gnomon_clock, lambda: there.runs)
+    run_id = await log.left(run_of())
+    async with log.kernel(Job(id="job", func=nothing, runner="thread")) as second:
+        await log.until(lambda: there.runs)
         there.begin(run_id)
         there.end(run_id, "elsewhere")
         ended = await second.wait(run_id)
-        in_thread = await second.wait(await triggered(second))
+        in_thread = await second.wait(await log.triggered(second))
 
     assert (ended.runner, ended.return_value) == ("elsewhere", "elsewhere")
     assert in_thread.runner == "thread"
@@ -276,14 +176,10 @@ async def test_a_job_that_moved_to_a_thread_keeps_the_runs_that_are_elsewhere(
 
 @pytest.mark.parametrize("has_begun", [True, False])
 async def test_runs_of_a_removed_job_end_with_the_truth(
-    has_begun: bool, kernel: Make, gnomon_clock: VirtualClock, there: Elsewhere
+    has_begun: bool, log: OneLog, gnomon_clock: VirtualClock, there: Elsewhere
 ) -> None:
-    async with kernel(run_of()) as one:
-        run_id = await triggered(one)
-        await until(gnomon_clock, lambda: there.sent)
-        if has_begun:
-            there.begin(run_id)
-    async with kernel() as second:
+    run_id = await log.left(run_of(), begins=has_begun)
+    async with log.kernel() as second:
         if has_begun:
             there.end(run_id, "done")
         ended = await second.wait(run_id)
@@ -293,12 +189,10 @@ async def test_runs_of_a_removed_job_end_with_the_truth(
 
 
 async def test_runs_of_a_runner_that_is_gone_are_lost_and_say_so(
-    kernel: Make, gnomon_clock: VirtualClock, there: Elsewhere
+    log: OneLog, gnomon_clock: VirtualClock, there: Elsewhere
 ) -> None:
-    async with kernel(run_of()) as one:
-        run_id = await triggered(one)
-        await until(gnomon_clock, lambda: there.sent)
-    async with kernel(Job(id="job", func=nothing), plugins=[]) as second:
+    run_id = await log.left(run_of())
+    async with log.kernel(Job(id="job", func=nothing), plugins=[]) as second:
         ended = await second.execution(run_id)
 
     assert (ended.status, ended.reason) == ("failed", "lost")
@@ -306,30 +200,28 @@ async def test_runs_of_a_runner_that_is_gone_are_lost_and_say_so(
 
 
 async def test_a_run_whose_worker_is_gone_is_lost_and_retried(
-    kernel: Make, gnomon_clock: VirtualClock, there: Elsewhere
+    log: OneLog, gnomon_clock: VirtualClock, there: Elsewhere
 ) -> None:
-    async with kernel(run_of(retry={"attempts": 2, "delay": timedelta(seconds=1)})) as one:
-        run_id = await triggered(one)
-        await until(gnomon_clock, lambda: there.sent)
-        there.begin(run_id)
+    async with log.kernel(run_of(retry={"attempts": 2, "delay": timedelta(seconds=1)})) as one:
+        run_id = await log.handed_over(one, begins=True)
         there.end(run_id, error_type="WorkerLost", error_message="worker@host is gone", reason="lost")
         ended = await one.wait(run_id)
         await gnomon_clock.advance(2.0)
-        await until(gnomon_clock, lambda: len(there.runs) == 2)
+        await log.until(lambda: len(there.runs) == 2)
 
     assert (ended.status, ended.reason, ended.error_message) == ("failed", "lost", "worker@host is gone")
 
 
 async def test_a_run_that_waits_elsewhere_holds_its_slot_and_can_be_marked_as_failed(
-    kernel: Make, gnomon_clock: VirtualClock, there: Elsewhere
+    log: OneLog, gnomon_clock: VirtualClock, there: Elsewhere
 ) -> None:
-    async with kernel(run_of()) as one:
-        first = await triggered(one)
-        second = await triggered(one)
-        await until(gnomon_clock, lambda: there.sent)
+    async with log.kernel(run_of()) as one:
+        first = await log.triggered(one)
+        second = await log.triggered(one)
+        await log.until(lambda: there.sent)
         assert there.sent == [first]
         await one.fail(first, "nobody works today", actor="ann")
-        await until(gnomon_clock, lambda: len(there.sent) == 2)
+        await log.until(lambda: len(there.sent) == 2)
         ended = await one.execution(first)
 
     assert there.sent == [first, second]
@@ -338,12 +230,10 @@ async def test_a_run_that_waits_elsewhere_holds_its_slot_and_can_be_marked_as_fa
 
 
 async def test_a_silent_body_elsewhere_ends_by_its_silence(
-    kernel: Make, gnomon_clock: VirtualClock, there: Elsewhere
+    log: OneLog, gnomon_clock: VirtualClock, there: Elsewhere
 ) -> None:
-    async with kernel(run_of(silence=MINUTE, cancel_grace=timedelta(seconds=1))) as one:
-        run_id = await triggered(one)
-        await until(gnomon_clock, lambda: there.sent)
-        there.begin(run_id, gnomon_clock.now())
+    async with log.kernel(run_of(silence=MINUTE, cancel_grace=timedelta(seconds=1))) as one:
+        run_id = await log.handed_over(one, begins=True)
         await gnomon_clock.advance(2 * MINUTE)
         ended = await one.wait(run_id)
         assert run_id in there.cancelled
@@ -361,22 +251,22 @@ async def test_a_silent_body_elsewhere_ends_by_its_silence(
         (run_of(limits={"memory": 10**9}), "which the runner 'elsewhere' cannot enforce"),
     ],
 )
-async def test_a_job_that_a_runner_cannot_run_is_refused(job: Job, expected: str, kernel: Make) -> None:
+async def test_a_job_that_a_runner_cannot_run_is_refused(job: Job, expected: str, log: OneLog) -> None:
     with pytest.raises(JobError, match=expected):
-        async with kernel(job):
+        async with log.kernel(job):
             pass
 
 
 async def test_a_remote_job_is_added_at_run_time_and_comes_back(
-    kernel: Make, gnomon_clock: VirtualClock, there: Elsewhere
+    log: OneLog, gnomon_clock: VirtualClock, there: Elsewhere
 ) -> None:
-    async with kernel() as one:
+    async with log.kernel() as one:
         await one.add_job(run_of())
         with pytest.raises(JobError, match="is not there"):
             await one.add_job(Job(id="other", func="gc:collect", runner="nowhere"))
-    async with kernel() as second:
-        run_id = await triggered(second)
-        await until(gnomon_clock, lambda: there.sent)
+    async with log.kernel() as second:
+        run_id = await log.triggered(second)
+        await log.until(lambda: there.sent)
         there.begin(run_id)
         there.end(run_id, 5)
         assert (await second.wait(run_id)).return_value == 5
@@ -388,21 +278,21 @@ def test_a_runner_with_a_name_that_cannot_be_used_is_refused(name: Any, there: E
     runner.name = name  # type: ignore[misc]
 
     with pytest.raises(PluginError, match="runner"):
-        make_kernel(plugins=[RunnerPlugin(runner)])
+        make_kernel(plugins=[ElsewherePlugin(runner)])
 
 
 async def test_explain_tells_of_the_queue_and_of_the_worker(
-    kernel: Make, gnomon_clock: VirtualClock, there: Elsewhere
+    log: OneLog, gnomon_clock: VirtualClock, there: Elsewhere
 ) -> None:
     due = gnomon_clock.now() + MINUTE
-    async with kernel(run_of(every=MINUTE, options={"queue": "reports"}, max_instances=2, overlap="allow")) as one:
+    async with log.kernel(run_of(every=MINUTE, options={"queue": "reports"}, max_instances=2, overlap="allow")) as one:
 
         async def told(fire: datetime) -> str:
             await asyncio.shield(one._leader._journal.durable())
             return " ".join((await explain(one._store, "job", fire, gnomon_clock.now())).sentences)
 
         await gnomon_clock.advance(MINUTE)
-        await until(gnomon_clock, lambda: there.runs)
+        await log.until(lambda: there.runs)
         (run_id,) = there.runs
         placement = there.runs[run_id].placement
         assert placement is not None
@@ -414,7 +304,7 @@ async def test_explain_tells_of_the_queue_and_of_the_worker(
         await one.wait(run_id)
         ran = await told(due)
         await gnomon_clock.advance(timedelta(seconds=40))
-        await until(gnomon_clock, lambda: len(there.runs) == 2)
+        await log.until(lambda: len(there.runs) == 2)
         second = next(one for one in there.runs if one != run_id)
         await one.cancel(second, actor="ann")
         await one.wait(second)
@@ -430,25 +320,22 @@ async def test_explain_tells_of_the_queue_and_of_the_worker(
 
 
 async def test_the_next_kernel_knows_which_reports_are_recorded(
-    kernel: Make, gnomon_clock: VirtualClock, there: Elsewhere
+    log: OneLog, gnomon_clock: VirtualClock, there: Elsewhere
 ) -> None:
-    async with kernel(run_of()) as one:
-        run_id = await triggered(one)
-        await until(gnomon_clock, lambda: there.sent)
-        there.begin(run_id)
+    async with log.kernel(run_of()) as one:
+        run_id = await log.handed_over(one, begins=True)
         there.runs[run_id].context.report({"percent": 10.0, "number": 2})
         there.runs[run_id].context.report({"step": "load", "number": 3}, immediately=True)
         there.runs[run_id].context.report({"percent": 20.0, "number": 4})
         await gnomon_clock.advance(1.0)
-    there.runs.clear()
-    async with kernel(run_of()):
-        await until(gnomon_clock, lambda: there.runs)
+    async with log.kernel(run_of()):
+        await log.until(lambda: there.runs)
 
         assert there.runs[run_id].execution.progress.number == 4
 
 
 async def test_the_log_has_the_lines_of_a_run_before_it_has_its_end(
-    kernel: Make,
+    log: OneLog,
     gnomon_clock: VirtualClock,
     gnomon_events: EventList,
     there: Elsewhere,
@@ -462,10 +349,8 @@ async def test_the_log_has_the_lines_of_a_run_before_it_has_its_end(
         kept.append(gnomon_events.types)
 
     monkeypatch.setattr(RecordingStore, "append_log", watched)
-    async with kernel(run_of()) as one:
-        run_id = await triggered(one)
-        await until(gnomon_clock, lambda: there.sent)
-        there.begin(run_id)
+    async with log.kernel(run_of()) as one:
+        run_id = await log.handed_over(one, begins=True)
         there.runs[run_id].context.log_line("info", "the last words", "body", number=1)
         there.end(run_id)
         await one.wait(run_id)
@@ -495,16 +380,16 @@ class Broken(RemoteRunner):
 
 
 async def test_a_runner_that_raises_hurts_only_its_runs(
-    kernel: Make, gnomon_clock: VirtualClock, there: Elsewhere
+    log: OneLog, gnomon_clock: VirtualClock, there: Elsewhere
 ) -> None:
-    plugins = [RunnerPlugin(Broken(there))]
-    async with kernel(run_of(max_instances=5), plugins=plugins) as one:
-        cancelled = await triggered(one)
-        left = await triggered(one)
-        await until(gnomon_clock, lambda: len(there.sent) == 2)
+    plugins = [ElsewherePlugin(Broken(there))]
+    async with log.kernel(run_of(max_instances=5), plugins=plugins) as one:
+        cancelled = await log.triggered(one)
+        left = await log.triggered(one)
+        await log.until(lambda: len(there.sent) == 2)
         await one.cancel(cancelled)
         assert (await one.wait(cancelled)).status == "cancelled"
-    async with kernel(run_of(max_instances=5), plugins=[RunnerPlugin(Broken(there))]) as second:
+    async with log.kernel(run_of(max_instances=5), plugins=[ElsewherePlugin(Broken(there))]) as second:
         ended = await second.execution(left)
 
     assert (ended.status, ended.reason) == ("failed", "lost")
@@ -512,12 +397,10 @@ async def test_a_runner_that_raises_hurts_only_its_runs(
 
 
 async def test_what_a_run_reports_after_its_end_changes_nothing(
-    kernel: Make, gnomon_clock: VirtualClock, there: Elsewhere
+    log: OneLog, gnomon_clock: VirtualClock, there: Elsewhere
 ) -> None:
-    async with kernel(run_of()) as one:
-        run_id = await triggered(one)
-        await until(gnomon_clock, lambda: there.sent)
-        there.begin(run_id)
+    async with log.kernel(run_of()) as one:
+        run_id = await log.handed_over(one, begins=True)
         there.end(run_id, 1)
         await one.wait(run_id)
         run = there.runs[run_id]
@@ -551,13 +434,13 @@ class Started(RemoteRunner):
 
 
 async def test_a_runner_is_entered_once_in_each_term_and_knows_the_log(
-    kernel: Make, gnomon_clock: VirtualClock, there: Elsewhere
+    log: OneLog, gnomon_clock: VirtualClock, there: Elsewhere
 ) -> None:
     runner = Started(there)
     for _ in range(2):
-        async with kernel(run_of(), plugins=[RunnerPlugin(runner)]) as one:
+        async with log.kernel(run_of(), plugins=[ElsewherePlugin(runner)]) as one:
             assert runner.is_entered
-            await triggered(one)
+            await log.triggered(one)
         assert not runner.is_entered
 
     first, second = runner.logs
@@ -575,7 +458,7 @@ class Unstartable(RemoteRunner):
         yield
 
 
-async def test_a_runner_that_cannot_be_started_stops_the_start_and_is_named(kernel: Make, there: Elsewhere) -> None:
+async def test_a_runner_that_cannot_be_started_stops_the_start_and_is_named(log: OneLog, there: Elsewhere) -> None:
     with pytest.raises(GnomonError, match=r"runner 'elsewhere' could not be started: ZeroDivisionError: no server"):
-        async with kernel(plugins=[RunnerPlugin(Unstartable(there))]):
+        async with log.kernel(plugins=[ElsewherePlugin(Unstartable(there))]):
             pass
