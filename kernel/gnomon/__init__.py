@@ -18,6 +18,12 @@ if TYPE_CHECKING:
     from gnomon.domain.events import AccessDenied as AccessDenied
     from gnomon.domain.events import ActionImported as ActionImported
     from gnomon.domain.events import ActRefused as ActRefused
+    from gnomon.domain.events import AlertAcknowledged as AlertAcknowledged
+    from gnomon.domain.events import AlertEvent as AlertEvent
+    from gnomon.domain.events import AlertOpened as AlertOpened
+    from gnomon.domain.events import AlertRepeated as AlertRepeated
+    from gnomon.domain.events import AlertResolved as AlertResolved
+    from gnomon.domain.events import AlertSnoozed as AlertSnoozed
     from gnomon.domain.events import Cancelled as Cancelled
     from gnomon.domain.events import CancelRequested as CancelRequested
     from gnomon.domain.events import ClockChanged as ClockChanged
@@ -125,6 +131,12 @@ _HOMES = {
     "domain.events": (
         "ActRefused",
         "ActionImported",
+        "AlertAcknowledged",
+        "AlertEvent",
+        "AlertOpened",
+        "AlertRepeated",
+        "AlertResolved",
+        "AlertSnoozed",
         "CancelRequested",
         "Cancelled",
         "AccessDenied",

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from gnomon.domain.bulk_acts import ActOutcome, JobSelection, RunSelection
-from gnomon.domain.events import AccessFact, Event, FailedReason
+from gnomon.domain.events import Event, FailedReason, RecordedFact
 from gnomon.domain.execution import Execution
 from gnomon.domain.hand_over import HandOver
 from gnomon.domain.job_order import JobOrder
@@ -375,8 +375,8 @@ class KernelApi(Protocol):
         The kernel that leads counts in memory: the next one begins at zero. With `uses=0` it only looks.
         """
 
-    async def record_access(self, fact: type[AccessFact], /, **facts: Any) -> None:
-        """Record a login, a logout or a refusal: `await kernel.record_access(LoggedIn, actor="ann", ...)`."""
+    async def record_fact(self, fact: type[RecordedFact], /, **facts: Any) -> int:
+        """Record a login or a change of an alert, `record_fact(LoggedIn, actor="ann", ...)`; return its position."""
 
     def health(self) -> Health:
         """Return the kernel's health, from memory; may be called in any thread and before the start."""

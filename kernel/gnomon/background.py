@@ -189,6 +189,6 @@ class BackgroundKernel:
     checkpoint = _blocking(KernelApi.checkpoint)
     save_checkpoint = _blocking(KernelApi.save_checkpoint)
     claim = _blocking(KernelApi.claim)
-    record_access = _blocking(KernelApi.record_access)
+    record_fact = _blocking(KernelApi.record_fact)
 
     sleep = _blocking(KernelApi.sleep)

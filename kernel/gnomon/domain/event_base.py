@@ -1,4 +1,4 @@
-"""The fields of every event, and the base of events that concern no job."""
+"""The fields of every event, and the bases of events about kernels and jobs."""
 
 from __future__ import annotations
 
@@ -52,7 +52,10 @@ def wire_name(event_type: type[Event]) -> str:
 
 
 class KernelEvent(Event, frozen=True, kw_only=True):
-    """A fact that concerns no job: its `job_id` is empty. Its stream is `kernel:<kernel_id>`, an id for each start."""
+    """A fact that changes no job and no run. Its stream is `kernel:<kernel_id>`, an id for each start.
+
+    Its `job_id` is empty, unless it is an alert about a job.
+    """
 
 
 class JobEvent(Event, frozen=True, kw_only=True):

@@ -13,6 +13,13 @@ from gnomon.domain.access_events import AccessDenied as AccessDenied
 from gnomon.domain.access_events import AccessFact as AccessFact
 from gnomon.domain.access_events import LoggedIn as LoggedIn
 from gnomon.domain.access_events import LoggedOut as LoggedOut
+from gnomon.domain.alert_events import AlertAcknowledged as AlertAcknowledged
+from gnomon.domain.alert_events import AlertEvent as AlertEvent
+from gnomon.domain.alert_events import AlertFact as AlertFact
+from gnomon.domain.alert_events import AlertOpened as AlertOpened
+from gnomon.domain.alert_events import AlertRepeated as AlertRepeated
+from gnomon.domain.alert_events import AlertResolved as AlertResolved
+from gnomon.domain.alert_events import AlertSnoozed as AlertSnoozed
 from gnomon.domain.declared_step import DeclaredStep as DeclaredStep
 from gnomon.domain.event_base import LOG_FORMAT as LOG_FORMAT
 from gnomon.domain.event_base import Event as Event
@@ -358,7 +365,9 @@ class UnknownEvent(Event, frozen=True, kw_only=True, tag="unknown"):
 Lifecycle = Scheduled | HandedOver | Started | Progress | Succeeded | Failed | Missed | Cancelled
 JobFact = JobAdded | JobChanged | JobRemoved | JobPaused | JobResumed | JobDescribed | ActionImported | OperatorFact
 Term = KernelStarted | KernelLed | KernelStopped
-KernelFact = Term | ClockChanged | KernelHeldUp | HoldFact | ActRefused | AccessFact
+RecordedFact = AccessFact | AlertFact
+"""What plugins record: `KernelApi.record_fact`."""
+KernelFact = Term | ClockChanged | KernelHeldUp | HoldFact | ActRefused | RecordedFact
 KnownEvent = Lifecycle | CancelRequested | Warned | LateResult | Hidden | Imported | JobFact | KernelFact
 
 LIFECYCLE: tuple[type[Event], ...] = (Scheduled, HandedOver, Started, Progress, Succeeded, Failed, Missed, Cancelled)

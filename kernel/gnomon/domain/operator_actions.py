@@ -116,6 +116,18 @@ def _denied(event: events.AccessDenied) -> Action:
     )
 
 
+def _of_alert(action: str) -> Callable[[Any], Action | None]:
+    def read(event: events.AlertAcknowledged | events.AlertSnoozed | events.AlertResolved) -> Action:
+        is_withdrawn = getattr(event, "withdrawn", False)
+        until = getattr(event, "until", None)
+        span = f" until {until:%Y-%m-%d %H:%M} UTC" if until is not None and not is_withdrawn else ""
+        what = f"alert {event.alert_id[:8]}{span}"
+        detail = f"{what}: {event.reason}" if event.reason else what
+        return _act(event, f"un{action}" if is_withdrawn else action, detail=detail)
+
+    return read
+
+
 _ACTIONS: Final[dict[type[Event], Callable[[Any], Action | None]]] = {
     events.JobAdded: _of_job("add"),
     events.JobChanged: _of_job("change"),
@@ -141,4 +153,7 @@ _ACTIONS: Final[dict[type[Event], Callable[[Any], Action | None]]] = {
     events.LoggedIn: lambda event: _act(event, "log_in", detail=f"{event.via} from {event.address}"),
     events.LoggedOut: _logged_out,
     events.AccessDenied: _denied,
+    events.AlertAcknowledged: _of_alert("acknowledge"),
+    events.AlertSnoozed: _of_alert("snooze"),
+    events.AlertResolved: _of_alert("resolve"),
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from gnomon.domain.events import AccessFact, FailedReason, Hidden
+from gnomon.domain.events import FailedReason, Hidden, RecordedFact
 from gnomon.domain.execution import Execution
 from gnomon.domain.own_copies import own_view
 from gnomon.engine.job_lists import JobLists
@@ -104,6 +104,7 @@ class KernelCommands(JobLists, RunCommands, PluginCommands, SharedValues):
         return own_view(execution)
 
     @on_kernel_loop
-    async def record_access(self, fact: type[AccessFact], /, **facts: Any) -> None:
-        self._facts.record(fact, day=f"{self.clock.now():%Y-%m-%d}", **facts)
+    async def record_fact(self, fact: type[RecordedFact], /, **facts: Any) -> int:
+        event = self._facts.record(fact, day=f"{self.clock.now():%Y-%m-%d}", **facts)
         await self._durable()
+        return event.position if event is not None else 0

@@ -119,10 +119,12 @@ class Journal:
         self.add(event)
         return event
 
-    def record_of_kernel(self, event_type: type[E_], stream: str, version: int, **payload: Any) -> None:
-        """Queue a fact about the kernel itself, which belongs to no job and is in no view."""
-        event = event_type(stream=stream, version=version, at=self._clock.now(), node=self.node, job_id="", **payload)
-        self.add(_as_read(event))
+    def record_of_kernel(self, event_type: type[E_], stream: str, version: int, job_id: str = "", **payload: Any) -> E_:
+        """Queue a fact that is in no view, and return it; its position is set once it is durable."""
+        now = self._clock.now()
+        event = _as_read(event_type(stream=stream, version=version, at=now, node=self.node, job_id=job_id, **payload))
+        self.add(event)
+        return event
 
     def add(self, event: Event) -> None:
         """Fold an event into the live views and queue it, without checking that it can be written and read.

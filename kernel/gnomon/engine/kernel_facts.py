@@ -132,13 +132,17 @@ class KernelFacts:
         if self._versions:
             self.record(events.KernelStopped, actor=self.stopped_by, reason=reason)
 
-    def record(self, event_type: type[events.KernelEvent], *, day: str = "", **payload: object) -> None:
-        """Record a fact that concerns no job. Frequent ones name their `day`: retention deletes whole streams."""
+    def record(
+        self, event_type: type[events.KernelEvent], *, day: str = "", job_id: str = "", **payload: object
+    ) -> events.KernelEvent | None:
+        """Record a fact; None where the log is lost. Frequent ones name their `day`: retention deletes streams."""
         stream = events.kernel_stream(f"{self._kernel_id}:{day}" if day else self._kernel_id)
         version = self._versions.get(stream, 0) + 1
         with contextlib.suppress(DeposedError):  # the log belongs to another process; the journal has logged it
-            self._journal.record_of_kernel(event_type, stream, version, **payload)
+            event = self._journal.record_of_kernel(event_type, stream, version, job_id, **payload)
             self._versions[stream] = version
+            return event
+        return None
 
 
 def _user() -> str | None:

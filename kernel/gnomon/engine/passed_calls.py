@@ -114,7 +114,7 @@ class PassedCalls(KernelApi):
     checkpoint = _question(KernelApi.checkpoint)
     save_checkpoint = _order(KernelApi.save_checkpoint)
     claim = _order(KernelApi.claim)
-    record_access = _order(KernelApi.record_access)
+    record_fact = _order(KernelApi.record_fact)
     kernels = _question(KernelApi.kernels)
     step_down = _order(KernelApi.step_down)
     workers = _question(KernelApi.workers)

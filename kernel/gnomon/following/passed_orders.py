@@ -76,7 +76,7 @@ class PassedOrders(LogQueries):
     remove_job = _passed(KernelApi.remove_job)
     save_checkpoint = _passed(KernelApi.save_checkpoint)
     claim = _passed(KernelApi.claim)
-    record_access = _passed(KernelApi.record_access)
+    record_fact = _passed(KernelApi.record_fact)
     step_down = _passed(KernelApi.step_down)
     report_member = _passed(KernelApi.report_member)
     remove_member = _passed(KernelApi.remove_member)

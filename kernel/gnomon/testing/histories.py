@@ -149,6 +149,23 @@ def access_history(at: datetime = NOON, kernel_id: str = "a" * 24) -> list[Event
     return extend(history, events.AccessDenied, detail="POST /login", count=7, first=at, **refused)
 
 
+def alert_history(job_id: str = "sync", at: datetime = NOON, kernel_id: str = "a" * 24) -> list[Event]:
+    """Return the history of an alert about two failures in a row, which was acknowledged, snoozed and resolved."""
+    stream = events.kernel_stream(f"{kernel_id}:{at:%Y-%m-%d}")
+    about: dict[str, Any] = {"alert_id": "d" * 24}
+    opened: dict[str, Any] = {"rule": "failed", "kind": "failed", "severity": "error", "since": at}
+    run = execution.execution_id(job_id, at)
+    first = [
+        _first(
+            events.AlertOpened, job_id, at, stream=stream, message="failed: boom", execution_id=run, **about, **opened
+        )
+    ]
+    history = extend(first, events.AlertRepeated, count=2, last=at, message="failed 2 times", **about)
+    history = extend(history, events.AlertAcknowledged, actor="ann", reason="looking", **about)
+    history = extend(history, events.AlertSnoozed, actor="bob", until=at + timedelta(hours=1), **about)
+    return extend(history, events.AlertResolved, why="succeeded", execution_id=run, **about)
+
+
 def kernel_hold(at: datetime = NOON, kernel_id: str = "e" * 24) -> list[Event]:
     """Return the history of a kernel that an operator held and released."""
     held = [_first(events.KernelHeld, "", at, stream=events.kernel_stream(kernel_id), actor="ann", reason="move")]
@@ -195,6 +212,7 @@ def every_type() -> list[list[Event]]:
         kernel_hold(),
         act_refused(),
         access_history(),
+        alert_history("alerted", kernel_id="0" * 24),
         [unknown("future")],
     ]
 

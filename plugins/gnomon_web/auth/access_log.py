@@ -166,7 +166,7 @@ class AccessLog:
         while True:
             before = self._kernel.health().position
             try:
-                await self._kernel.record_access(fact.event_type, **fact.facts)
+                await self._kernel.record_fact(fact.event_type, **fact.facts)
             except (StoreError, NoLeaderError, OrderLostError) as exc:
                 if not is_logged:
                     is_logged = True

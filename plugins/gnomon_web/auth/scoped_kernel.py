@@ -15,7 +15,7 @@ import msgspec
 from gnomon import Event, Execution, GnomonError, KernelApi, LogLine, UnknownExecutionError, UnknownJobError
 from gnomon.api import JobOrdered, JobView, LiveRun, Triggered
 from gnomon.domain.bulk_acts import ActOutcome, JobSelection, RunSelection
-from gnomon.domain.events import AccessFact
+from gnomon.domain.events import AlertEvent, RecordedFact
 from gnomon.domain.hand_over import HandOver
 from gnomon.domain.job_order import JobOrder
 from gnomon.domain.job_preview import JobPreview
@@ -267,8 +267,11 @@ class ScopedKernel:
 
     # --- the kernel itself ---
 
-    async def record_access(self, fact: type[AccessFact], /, **facts: Any) -> None:
-        raise _refused(self._scope)
+    async def record_fact(self, fact: type[RecordedFact], /, **facts: Any) -> int:
+        if not issubclass(fact, AlertEvent):
+            raise _refused(self._scope)
+        await self._expect_job_of_act(facts.get("job_id", ""))
+        return await self._kernel.record_fact(fact, **facts)
 
     def health(self) -> Health:
         return self._kernel.health()

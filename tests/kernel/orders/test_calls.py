@@ -132,15 +132,15 @@ async def test_commands_about_the_log_do_what_they_say(kernel: Kernel) -> None:
     assert await ordered(kernel, "claim", "ann", period_s=60.0) == 0.0
     assert 0 < await ordered(kernel, "claim", "ann", period_s=60.0) <= 60
     facts: dict[str, Any] = {"via": "token", "session": "s", "expires": NOON + timedelta(hours=1)}
-    await ordered(kernel, "record_access", LoggedIn, actor="ann", **facts)
-    await ordered(kernel, "record_access", LoggedOut, actor="ann", name="ann", session="s", reason="logout")
+    await ordered(kernel, "record_fact", LoggedIn, actor="ann", **facts)
+    await ordered(kernel, "record_fact", LoggedOut, actor="ann", name="ann", session="s", reason="logout")
     await kernel.pause("work")  # durable after the facts
 
     assert await kernel.checkpoint("mine") == Checkpoint(2, b"\xff\x00")
     (fact,) = [one for one in await kernel.events() if isinstance(one, LoggedIn)]
     assert {name: getattr(fact, name) for name in facts} == facts
     with pytest.raises(GnomonError, match="KeyError"):
-        await ordered(kernel, "record_access", JobAdded, actor="ann")
+        await ordered(kernel, "record_fact", JobAdded, actor="ann")
     with pytest.raises(StepDownError, match="no other process can open the log"):
         await ordered(kernel, "step_down", actor="ann", reason="why")
     await ordered(kernel, "report_member", (await kernel.kernels())[0])

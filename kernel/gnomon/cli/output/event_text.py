@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from datetime import tzinfo
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 
@@ -194,6 +194,18 @@ def _access_denied(event: events.AccessDenied, _: str | None) -> Description:
     return "warning", "access denied", facts | ({"times": event.count} if event.count > 1 else {})
 
 
+def _alert_opened(event: events.AlertOpened, _: str | None) -> Description:
+    level = {"info": "info", "warning": "warning"}.get(event.severity, "error")
+    facts = {"alert": event.alert_id[:8], "rule": event.rule, "about": event.subject or None, "problem": event.message}
+    return level, "alert opened", facts
+
+
+def _alert_changed(event: Any, _: str | None) -> Description:
+    facts = {"alert": event.alert_id[:8], "by": getattr(event, "actor", None), "reason": getattr(event, "reason", None)}
+    facts |= {name: getattr(event, name, None) or None for name in ("count", "until", "why", "withdrawn")}
+    return "info", event.type.replace("_", " "), facts
+
+
 _DESCRIPTIONS: dict[type[Event], Callable[[Any, str | None], Description]] = {
     events.Scheduled: _scheduled,
     events.Started: _started,
@@ -217,4 +229,6 @@ _DESCRIPTIONS: dict[type[Event], Callable[[Any, str | None], Description]] = {
     events.LoggedIn: _logged_in,
     events.LoggedOut: _logged_out,
     events.AccessDenied: _access_denied,
+    **dict.fromkeys(get_args(events.AlertFact), _alert_changed),
+    events.AlertOpened: _alert_opened,
 }

@@ -125,7 +125,7 @@ async def test_no_secret_of_a_refused_request_is_recorded(serve: Any, settle: An
 
 
 class Unreliable:
-    """The kernel, of which the next calls of `record_access` fail: before the fact is recorded, or after that."""
+    """The kernel, of which the next calls of `record_fact` fail: before the fact is recorded, or after that."""
 
     def __init__(self, kernel: Kernel, *errors: GnomonError) -> None:
         self.clock = kernel.clock
@@ -135,14 +135,14 @@ class Unreliable:
         self._kernel = kernel
         self._errors = list(errors)
 
-    async def record_access(self, fact: Any, /, **facts: Any) -> None:
+    async def record_fact(self, fact: Any, /, **facts: Any) -> int:
         if self.is_away:
             raise NoLeaderError("nobody leads")
         error = self._errors.pop(0) if self._errors else None
-        if not isinstance(error, NoLeaderError):
-            await self._kernel.record_access(fact, **facts)
+        position = 0 if isinstance(error, NoLeaderError) else await self._kernel.record_fact(fact, **facts)
         if error is not None:
             raise error
+        return position
 
 
 async def recorded(kernel: Kernel) -> list[str]:
