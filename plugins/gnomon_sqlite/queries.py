@@ -5,24 +5,22 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Collection
 from datetime import UTC, datetime
-from typing import Any, TypeAlias
 
 import msgspec
 
 from gnomon.domain.execution import Execution
 from gnomon.domain.job_state import JobState
 from gnomon.domain.operator_actions import action_of
-from gnomon.domain.records import Action, ActionPage, ActionQuery, Checkpoint, ExecutionQuery, JobScope, LogLine, Page
+from gnomon.domain.records import Action, ActionPage, ActionQuery, Checkpoint, ExecutionQuery, LogLine, Page
 from gnomon.stores.microseconds import from_micros, to_micros
 from gnomon.stores.page_cursor import Cursor, read_cursor, write_cursor
 from gnomon_sqlite import event_rows
 from gnomon_sqlite.checksums import INDEXES, DamagedRowError, is_sealed
 from gnomon_sqlite.connection import snapshot
-from gnomon_sqlite.projection_writer import ALL_JOBS, SEPARATOR, flushed_jobs, present_jobs
+from gnomon_sqlite.list_conditions import Part, count_cells, filtered, in_cell, in_scope, text_part
+from gnomon_sqlite.newest_runs import newest_per_job
+from gnomon_sqlite.projection_writer import flushed_jobs, present_jobs
 from gnomon_sqlite.unflushed_reader import Reader
-
-Part: TypeAlias = tuple[str, list[Any]]
-"""The text after FROM for some of the rows of a list, and its parameters."""
 
 _decode_action = msgspec.json.Decoder(Action).decode
 _decode_line = msgspec.json.Decoder(LogLine).decode
@@ -44,6 +42,9 @@ def executions(reader: Reader, query: ExecutionQuery, start: Cursor | None) -> P
     """Return a page and the total, both of one snapshot."""
     with snapshot(reader):
         reader.catch_up()
+        if query.per_job is not None:
+            newest = newest_per_job(reader, query, query.per_job)
+            return Page(newest, len(newest), None)
         parts, total = _parts(reader, query)
         rows = _newest(reader, query, [_from(part, start) for part in parts]) if parts else []
     limit = max(query.limit, 0)
@@ -106,17 +107,9 @@ def _actions_where(query: ActionQuery) -> tuple[str, list[str]]:
     given = {condition: value for condition, value in conditions.items() if value is not None}
     wanted, parameters = list(given), list(given.values())
     if query.scope is not None:
-        condition, bound = _in_scope(query.scope)
+        condition, bound = in_scope(query.scope)
         wanted, parameters = [*wanted, condition], [*parameters, *bound]
     return (f"WHERE {' AND '.join(wanted)}" if wanted else ""), parameters
-
-
-def _in_scope(scope: JobScope) -> tuple[str, list[str]]:
-    """Return the condition that a row is about a job of the scope, with its parameters."""
-    patterns = [pattern.replace("[!", "[^") for pattern in scope.patterns]  # GLOB differs from fnmatch in this alone
-    ids = msgspec.json.encode(sorted(scope.ids)).decode()
-    matches = ["job_id IN (SELECT value FROM json_each(?))", *["(job_id <> '' AND job_id GLOB ?)"] * len(patterns)]
-    return f"({' OR '.join(matches)})", [ids, *patterns]
 
 
 def _member(name: str) -> str:
@@ -166,77 +159,16 @@ def _parts(connection: sqlite3.Connection, query: ExecutionQuery) -> tuple[list[
 
     The last part is what is not flushed yet: few rows, in no order.
     """
-    cells = _cells(connection, query)
-    unflushed = _filtered("unflushed", query)
-    if query.text:
-        return _counted(connection, [_filtered("executions INDEXED BY executions_with_error", query), unflushed])
-    if query.labels:
-        return _counted(connection, [_filtered("executions INDEXED BY executions_with_labels", query), unflushed])
-    flushed = [_in_cell(query, *cell) for cell in cells]
+    cells = count_cells(connection, query)
+    unflushed = filtered("unflushed", query)
+    if (searched := text_part(query)) is not None:
+        return _counted(connection, [searched, unflushed])
+    flushed = [in_cell(query, *cell) for cell in cells]
     _, n_unflushed = _counted(connection, [unflushed])
     if query.since is None and query.until is None:
         return [*flushed, unflushed], sum(cells.values()) + n_unflushed
     _, n_flushed = _counted(connection, flushed)
     return [*flushed, unflushed], n_flushed + n_unflushed
-
-
-def _cells(connection: sqlite3.Connection, query: ExecutionQuery) -> dict[tuple[str, int, int], int]:
-    """Return how many executions there are by (status, is_manual, hidden), without those that the query excludes."""
-    sql, bound = "job_id = ?", [query.job_id if query.job_id is not None else ALL_JOBS]
-    if query.scope is not None:
-        in_scope, parameters = _in_scope(query.scope)
-        of_job, job_id = ("job_id <> ?", ALL_JOBS) if query.job_id is None else ("job_id = ?", query.job_id)
-        sql, bound = f"{of_job} AND {in_scope}", [job_id, *parameters]
-    sql = (
-        f"SELECT status, is_manual, hidden, sum(n) FROM counts WHERE {sql} AND n > 0 GROUP BY status, is_manual, hidden"  # noqa: S608 - our own names
-    )
-    return {
-        (status, is_manual, hidden): n
-        for status, is_manual, hidden, n in connection.execute(sql, bound).fetchall()
-        if (not query.status or status in query.status)
-        and query.is_manual in {None, bool(is_manual)}
-        and (query.hidden or not hidden)
-    }
-
-
-def _in_cell(query: ExecutionQuery, status: str, is_manual: int, hidden: int) -> Part:
-    index = "executions_by_status" if query.job_id is None else "executions_by_job"
-    sql = f"executions INDEXED BY {index} WHERE status = ? AND is_manual = ? AND hidden = ?"
-    return _bounded((sql, [status, is_manual, hidden]), query)
-
-
-def _filtered(table: str, query: ExecutionQuery) -> Part:
-    """Scan a table, or the index of runs that failed with a message, for everything that the query asks for."""
-    sql, parameters = f"{table} WHERE 1", list[Any]()
-    if query.text:
-        sql += " AND error_text IS NOT NULL AND instr(error_text, ?)"
-        parameters.append(query.text.casefold())
-    if query.labels:
-        sql += " AND labels IS NOT NULL" + " AND instr(labels, ?)" * len(query.labels)
-        parameters += [f"{SEPARATOR}{label}{SEPARATOR}" for label in query.labels]
-    if not query.hidden:
-        sql += " AND hidden = 0"
-    if query.status:
-        sql += f" AND status IN ({', '.join('?' * len(query.status))})"
-        parameters += query.status
-    if query.is_manual is not None:
-        sql += " AND is_manual = ?"
-        parameters.append(query.is_manual)
-    return _bounded((sql, parameters), query)
-
-
-def _bounded(part: Part, query: ExecutionQuery) -> Part:
-    sql, parameters = part
-    if query.job_id is not None:
-        sql, parameters = f"{sql} AND job_id = ?", [*parameters, query.job_id]
-    if query.scope is not None:
-        in_scope, bound = _in_scope(query.scope)
-        sql, parameters = f"{sql} AND {in_scope}", [*parameters, *bound]
-    if query.since is not None:
-        sql, parameters = f"{sql} AND timestamp >= ?", [*parameters, to_micros(query.since)]
-    if query.until is not None:
-        sql, parameters = f"{sql} AND timestamp < ?", [*parameters, to_micros(query.until)]
-    return sql, parameters
 
 
 def _from(part: Part, start: Cursor | None) -> Part:

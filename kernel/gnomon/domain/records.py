@@ -33,6 +33,9 @@ class ExecutionQuery(msgspec.Struct, frozen=True, kw_only=True):
     page before; `offset` skips rows and is meant for short lists. `scope` limits the list to some
     jobs. With `brief`, a store may cut what is longer than
     `gnomon.domain.brief.BRIEF_BYTES`, as `brief` does, to keep it out of memory; callers cut what it leaves.
+
+    With `per_job`, the list has the newest `per_job` matches of each job, all on one page: `limit`, `offset` and
+    `cursor` do not apply, and `total` counts these.
     """
 
     job_id: str | None = None
@@ -48,6 +51,7 @@ class ExecutionQuery(msgspec.Struct, frozen=True, kw_only=True):
     cursor: str | None = None
     brief: bool = False
     scope: JobScope | None = None
+    per_job: int | None = None
 
 
 class Page(msgspec.Struct, frozen=True):

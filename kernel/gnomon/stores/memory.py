@@ -18,6 +18,7 @@ from gnomon.errors import ConflictError, StoreError
 from gnomon.hookspecs import hookimpl
 from gnomon.ports import Store
 from gnomon.stores.kernel_streams import find_deletable
+from gnomon.stores.newest_runs import newest_of_each_job
 from gnomon.stores.page_cursor import Cursor, read_cursor, write_cursor
 from gnomon.stores.removed_jobs import is_over
 
@@ -78,6 +79,9 @@ class MemoryStore(Store):
         self._check_open()
         start = read_cursor(query.cursor) if query.cursor is not None else None
         found = sorted(filter(_matcher(query), self._executions.values()), key=_cursor_of, reverse=True)
+        if query.per_job is not None:
+            newest = newest_of_each_job(found, query.per_job, lambda one: one.job_id)
+            return Page([own_view(e) for e in newest], len(newest), None)
         rest = [e for e in found if start is None or _cursor_of(e) < start][query.offset :]
         items = [own_view(e) for e in rest[: query.limit]]
         more = bool(items) and len(rest) > len(items)

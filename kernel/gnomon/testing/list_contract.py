@@ -12,6 +12,7 @@ from gnomon.domain import events, execution
 from gnomon.domain.execution import Execution
 from gnomon.domain.records import ExecutionQuery, JobScope
 from gnomon.ports import Store
+from gnomon.stores.newest_runs import newest_of_each_job
 from gnomon.testing.histories import (
     NOON,
     SECOND,
@@ -55,6 +56,16 @@ class ListContract:
                     break
             assert by_cursor == whole, query
             assert by_offset == whole, query
+
+    async def test_a_list_may_have_the_newest_of_each_job(self, store: Store) -> None:
+        views = await self._variety(store)
+
+        for query in self._queries()[::3]:
+            for most in (1, 2):
+                page = await store.executions(msgspec.structs.replace(query, per_job=most, limit=1))
+                expected = newest_of_each_job((v for v in views if _matches(v, query)), most, lambda view: view.job_id)
+                assert [view.id for view in page.items] == [view.id for view in expected], query
+                assert (page.total, page.next) == (len(expected), None), query
 
     async def test_cursors_separate_executions_with_equal_timestamps(self, store: Store) -> None:
         await append(store, *(missed(f"job_{n}") for n in range(7)))

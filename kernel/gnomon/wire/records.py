@@ -17,6 +17,7 @@ from gnomon.domain.progress import ProgressView, Step
 from gnomon.domain.records import Action, LogLine
 from gnomon.json_depth import cut_value
 from gnomon.wire.operator_answers import BackfillProgress, SkippedTime
+from gnomon.wire.recent_runs import RecentRun
 from gnomon.wire.statistics import Counts
 
 T = TypeVar("T")
@@ -216,7 +217,8 @@ class JobSummary(msgspec.Struct, kw_only=True):
     `origin` says where the job is defined: in the config, in code, by a plugin, or `api` for one that was added at run
     time; `source` names the file or the plugin. `owner` names the set to which it belongs then; a `temporary` one ends
     with its kernel. `version` is that of the job in the log, and its ETag. `problem` is set where the kernel cannot
-    build the job, and holds it paused. `backfill` is set while runs are made for past fires.
+    build the job, and holds it paused. `backfill` is set while runs are made for past fires. `recent` are its newest
+    runs, newest first; only in answers to `fields=recent`.
     """
 
     id: str
@@ -244,6 +246,7 @@ class JobSummary(msgspec.Struct, kw_only=True):
     version: int = 0
     problem: str | None = None
     backfill: BackfillProgress | None = None
+    recent: list[RecentRun] | msgspec.UnsetType = msgspec.UNSET
 
 
 class Policies(msgspec.Struct, kw_only=True):

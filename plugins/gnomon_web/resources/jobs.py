@@ -15,18 +15,32 @@ from gnomon_web.app_keys import CONFIG, actor_of, kernel_of
 from gnomon_web.http.routes import Answer, Route
 from gnomon_web.resources.counts import count
 from gnomon_web.resources.job_answers import detail_fields, summary_fields
+from gnomon_web.resources.job_fields import chosen_fields
 from gnomon_web.resources.last_executions import LAST_EXECUTIONS
 from gnomon_web.resources.parameters import ActionReason, JobId, Text, expect_same_job
 
 
 class JobFilters(msgspec.Struct, kw_only=True, frozen=True):
-    """`q` searches ids, names and descriptions, ignoring case. `owner` and `origin` are those of jobs at run time."""
+    """`q` searches ids, names and descriptions, ignoring case. `owner` and `origin` are those of jobs at run time.
 
+    With `fields`, each job has its `id` and these fields only, which takes fewer bytes. One of them may be `recent`:
+    its newest runs, as many as the parameter `recent` says.
+    """
+
+    fields: tuple[Text, ...] = ()
+    recent: Annotated[int, Meta(ge=1, le=50)] = 20
+    id: tuple[JobId, ...] = ()
     q: Text | None = None
     tag: Text | None = None
     status: JobStatus | None = None
     origin: Origin | None = None
     owner: Text | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse fields that no job has."""
+        if unknown := sorted(set(self.fields) - set(JobSummary.__struct_fields__)):
+            known = ", ".join(JobSummary.__struct_fields__)
+            raise ValueError(f"no job has the field {unknown[0]!r}: `fields` may name {known}")
 
 
 class Metadata(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
@@ -114,7 +128,9 @@ def routes() -> list[Route]:
 async def list_jobs(request: web.Request, query: JobFilters) -> list[JobSummary]:
     """List all jobs."""
     views = [view for view in await kernel_of(request).jobs() if _matches(view, query)]
-    return await summaries(request, views)
+    if not query.fields:
+        return await summaries(request, views)
+    return await chosen_fields(request, views, query.fields, query.recent)  # type: ignore[return-value]  # parts of them
 
 
 async def get_job(request: web.Request, job_id: str) -> Answer[JobDetail]:
@@ -218,7 +234,8 @@ def _matches(view: JobView, query: JobFilters) -> bool:
     job = view.job
     texts = (job.id, job.name, job.description, view.state.display_name, view.state.note)
     return (
-        (query.tag is None or query.tag in job.tags)
+        (not query.id or job.id in query.id)
+        and (query.tag is None or query.tag in job.tags)
         and (query.origin is None or query.origin == view.origin)
         and (query.owner is None or query.owner == view.state.owner)
         and (query.status is None or (query.status == "paused") == view.state.paused)

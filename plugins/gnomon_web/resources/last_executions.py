@@ -10,10 +10,11 @@ from aiohttp import web
 
 from gnomon import Event, ExecutionQuery, KernelApi, Progress
 from gnomon.domain.events import JobEvent, KernelEvent
+from gnomon.domain.records import JobScope
 from gnomon.wire.records import LastExecution
 
-QUERIES_AT_ONCE = 50
-"""Jobs that are queried concurrently."""
+AT_ONCE = 1_000
+"""Jobs of one query."""
 AHEAD = 1_000
 """Events of the log that a process which follows reads ahead of those that it has received."""
 CATCH_UP_LIMIT_S = 1.0
@@ -21,7 +22,7 @@ CATCH_UP_LIMIT_S = 1.0
 
 
 class LastExecutions:
-    """Queries the store once for each job, and again after an event of the job. Lives on the loop of the plugin."""
+    """Queries the store for many jobs at once, and again for those with new events. Lives on the loop of the plugin."""
 
     def __init__(self, kernel: KernelApi) -> None:
         self._kernel = kernel
@@ -51,17 +52,17 @@ class LastExecutions:
         wanted = list(job_ids)
         unknown = [job_id for job_id in wanted if job_id not in self._known]
         queried: dict[str, LastExecution | None] = {}
-        for start in range(0, len(unknown), QUERIES_AT_ONCE):
-            some = unknown[start : start + QUERIES_AT_ONCE]
-            queried |= zip(some, await asyncio.gather(*map(self._query, some)), strict=True)
+        for start in range(0, len(unknown), AT_ONCE):
+            queried |= await self._query(unknown[start : start + AT_ONCE])
         return {job_id: queried[job_id] if job_id in queried else self._known.get(job_id) for job_id in wanted}
 
-    async def _query(self, job_id: str) -> LastExecution | None:
-        changes = self._changes[job_id]
-        page = await self._kernel.executions(ExecutionQuery(job_id=job_id, limit=1, brief=True))
-        found = LastExecution.of(page.items[0]) if page.items else None
-        if self._changes[job_id] == changes:  # no event arrived during the query
-            self._known[job_id] = found
+    async def _query(self, job_ids: Sequence[str]) -> dict[str, LastExecution | None]:
+        changes = {job_id: self._changes[job_id] for job_id in job_ids}
+        query = ExecutionQuery(scope=JobScope(ids=frozenset(job_ids)), per_job=1, brief=True)
+        newest = {execution.job_id: execution for execution in (await self._kernel.executions(query)).items}
+        found = {job_id: LastExecution.of(newest[job_id]) if job_id in newest else None for job_id in job_ids}
+        # Those of which no event arrived during the query.
+        self._known |= {job_id: one for job_id, one in found.items() if self._changes[job_id] == changes[job_id]}
         return found
 
     async def _read_ahead(self) -> None:

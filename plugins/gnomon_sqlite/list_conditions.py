@@ -1,0 +1,107 @@
+"""The conditions of a list of executions in SQL, by the index that serves them."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Any, TypeAlias
+
+import msgspec
+
+from gnomon.domain.records import ExecutionQuery, JobScope
+from gnomon.stores.microseconds import to_micros
+from gnomon_sqlite.projection_writer import ALL_JOBS, SEPARATOR
+
+Part: TypeAlias = tuple[str, list[Any]]
+"""The text after FROM for some of the rows of a list, and its parameters."""
+
+
+def in_scope(scope: JobScope) -> tuple[str, list[str]]:
+    """Return the condition that a row is about a job of the scope, with its parameters."""
+    patterns = [pattern.replace("[!", "[^") for pattern in scope.patterns]  # GLOB differs from fnmatch in this alone
+    ids = msgspec.json.encode(sorted(scope.ids)).decode()
+    matches = ["job_id IN (SELECT value FROM json_each(?))", *["(job_id <> '' AND job_id GLOB ?)"] * len(patterns)]
+    return f"({' OR '.join(matches)})", [ids, *patterns]
+
+
+def text_part(query: ExecutionQuery) -> Part | None:
+    """Return the flushed rows of a list that searches texts or labels, each of which has its own index."""
+    if query.text:
+        return filtered("executions INDEXED BY executions_with_error", query)
+    return filtered("executions INDEXED BY executions_with_labels", query) if query.labels else None
+
+
+def chosen_cells(query: ExecutionQuery) -> Part:
+    """Return the statement for the cells of each job that a list includes."""
+    sql, bound = "job_id <> ?", list[Any]([ALL_JOBS])
+    if query.job_id is not None:
+        sql, bound = "job_id = ?", [query.job_id]
+    if query.scope is not None:
+        within, parameters = in_scope(query.scope)
+        sql, bound = f"{sql} AND {within}", [*bound, *parameters]
+    if query.status:
+        sql, bound = f"{sql} AND status IN ({', '.join('?' * len(query.status))})", [*bound, *query.status]
+    if query.is_manual is not None:
+        sql, bound = f"{sql} AND is_manual = ?", [*bound, query.is_manual]
+    if not query.hidden:
+        sql += " AND hidden = 0"
+    return f"SELECT job_id, status, is_manual, hidden FROM counts WHERE {sql} AND n > 0", bound  # noqa: S608 - our own names
+
+
+def count_cells(connection: sqlite3.Connection, query: ExecutionQuery) -> dict[tuple[str, int, int], int]:
+    """Return how many executions there are by (status, is_manual, hidden), without those that the query excludes."""
+    sql, bound = "job_id = ?", [query.job_id if query.job_id is not None else ALL_JOBS]
+    if query.scope is not None:
+        within, parameters = in_scope(query.scope)
+        of_job, job_id = ("job_id <> ?", ALL_JOBS) if query.job_id is None else ("job_id = ?", query.job_id)
+        sql, bound = f"{of_job} AND {within}", [job_id, *parameters]
+    sql = (
+        f"SELECT status, is_manual, hidden, sum(n) FROM counts WHERE {sql} AND n > 0 GROUP BY status, is_manual, hidden"  # noqa: S608 - our own names
+    )
+    return {
+        (status, is_manual, hidden): n
+        for status, is_manual, hidden, n in connection.execute(sql, bound).fetchall()
+        if (not query.status or status in query.status)
+        and query.is_manual in {None, bool(is_manual)}
+        and (query.hidden or not hidden)
+    }
+
+
+def in_cell(query: ExecutionQuery, status: str, is_manual: int, hidden: int) -> Part:
+    """Return the flushed rows of one cell, which an index has in order."""
+    index = "executions_by_status" if query.job_id is None else "executions_by_job"
+    sql = f"executions INDEXED BY {index} WHERE status = ? AND is_manual = ? AND hidden = ?"
+    return _bounded((sql, [status, is_manual, hidden]), query)
+
+
+def filtered(table: str, query: ExecutionQuery) -> Part:
+    """Scan a table, or the index of runs that failed with a message, for everything that the query asks for."""
+    sql, parameters = f"{table} WHERE 1", list[Any]()
+    if query.text:
+        sql += " AND error_text IS NOT NULL AND instr(error_text, ?)"
+        parameters.append(query.text.casefold())
+    if query.labels:
+        sql += " AND labels IS NOT NULL" + " AND instr(labels, ?)" * len(query.labels)
+        parameters += [f"{SEPARATOR}{label}{SEPARATOR}" for label in query.labels]
+    if not query.hidden:
+        sql += " AND hidden = 0"
+    if query.status:
+        sql += f" AND status IN ({', '.join('?' * len(query.status))})"
+        parameters += query.status
+    if query.is_manual is not None:
+        sql += " AND is_manual = ?"
+        parameters.append(query.is_manual)
+    return _bounded((sql, parameters), query)
+
+
+def _bounded(part: Part, query: ExecutionQuery) -> Part:
+    sql, parameters = part
+    if query.job_id is not None:
+        sql, parameters = f"{sql} AND job_id = ?", [*parameters, query.job_id]
+    if query.scope is not None:
+        within, bound = in_scope(query.scope)
+        sql, parameters = f"{sql} AND {within}", [*parameters, *bound]
+    if query.since is not None:
+        sql, parameters = f"{sql} AND timestamp >= ?", [*parameters, to_micros(query.since)]
+    if query.until is not None:
+        sql, parameters = f"{sql} AND timestamp < ?", [*parameters, to_micros(query.until)]
+    return sql, parameters
