@@ -32,6 +32,7 @@ PROGRAMS: dict[str, list[list[str]]] = {
     "plugins": [[]],
     "replay": [[]],
     "pages": [[]],
+    "timeline": [[], ["--jobs", "5000"]],
     "many_jobs": [[]],
     "imports": [[]],
     "followers": [[]],

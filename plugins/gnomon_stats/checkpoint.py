@@ -10,15 +10,17 @@ import msgspec
 
 from gnomon import GnomonError
 from gnomon.domain.records import Checkpoint
+from gnomon_stats.cells import Cells
 from gnomon_stats.fold import Statistics
+from gnomon_stats.lane_fold import decode_cells, encode_cells
 from gnomon_stats.series import Series
 
 CHECKPOINT = "stats"
-VIEW_VERSION = 4
+VIEW_VERSION = 5
 """Version of the bytes. Increase it whenever Statistics changes, in its form or in how it counts.
 
 Version 1 dropped days and hours by their distance from the newest one. Version 2 did not keep the shortest and the
-longest duration, version 3 did not count by label."""
+longest duration, version 3 did not count by label, version 4 not by lane."""
 
 
 class NewerViewError(GnomonError):
@@ -43,7 +45,7 @@ class UnreadableViewError(GnomonError):
 
 def to_checkpoint(statistics: Statistics) -> Checkpoint:
     """Return statistics as a compressed checkpoint: a few MiB for 1,000 jobs that run every minute."""
-    body = msgspec.msgpack.encode(statistics, enc_hook=_encode)
+    body = msgspec.msgpack.encode(statistics, enc_hook=encode_part)
     return Checkpoint(statistics.position, zlib.compress(msgspec.msgpack.encode((VIEW_VERSION, body)), 1))
 
 
@@ -53,7 +55,7 @@ def from_checkpoint(checkpoint: Checkpoint, head: int) -> Statistics:
         version, body = msgspec.msgpack.decode(zlib.decompress(checkpoint.view or b""), type=tuple[int, bytes])
         if version > VIEW_VERSION:
             raise NewerViewError(version)
-        statistics = msgspec.msgpack.decode(body, type=Statistics, dec_hook=_decode)
+        statistics = msgspec.msgpack.decode(body, type=Statistics, dec_hook=decode_part)
         if version == 1:
             statistics.rows_since = statistics.position
         ZoneInfo(statistics.zone)
@@ -65,13 +67,19 @@ def from_checkpoint(checkpoint: Checkpoint, head: int) -> Statistics:
     return statistics
 
 
-def _encode(value: Any) -> Any:
+def encode_part(value: Any) -> Any:
+    """Return the saved form of what msgpack does not know."""
     if isinstance(value, Series):
         return value.numbers()
+    if isinstance(value, Cells):
+        return encode_cells(value)
     raise NotImplementedError
 
 
-def _decode(expected: type, value: Any) -> Any:
+def decode_part(expected: type, value: Any) -> Any:
+    """Return what was saved in that form."""
     if expected is Series:
         return Series(value)
+    if expected is Cells:
+        return decode_cells(value)
     raise NotImplementedError

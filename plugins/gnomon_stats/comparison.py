@@ -17,6 +17,7 @@ from gnomon_stats.fold import Statistics
 from gnomon_stats.histogram import middle_of
 from gnomon_stats.job_fold import HOUR_MICROS, JobFold
 from gnomon_stats.label_fold import LabelFold, ValueFolds
+from gnomon_stats.lane_comparison import compare_lanes
 from gnomon_stats.series import Row, Series, Tally
 
 
@@ -30,7 +31,8 @@ class Difference(msgspec.Struct, frozen=True):
     label: str | None = None
 
     def __str__(self) -> str:
-        return f"{self.job_id or f'label {self.label}'}, {self.what}: saved {self.kept}, the log has {self.log}"
+        of_what = self.job_id or (f"label {self.label}" if self.label is not None else "all jobs")
+        return f"{of_what}, {self.what}: saved {self.kept}, the log has {self.log}"
 
 
 class Reach(msgspec.Struct, frozen=True):
@@ -49,6 +51,8 @@ def compare(kept: Statistics, log: Statistics, reach: Reach) -> list[Difference]
         for what, one, other in _compare_job(ours, theirs, reach):
             found.append(Difference(job_id, what, one, other))
     found += [Difference(None, what, one, other, label) for label, what, one, other in _labels(kept, log, reach)]
+    lanes = compare_lanes(kept.lanes, log.lanes, whole_after=reach.whole_after, days_after=reach.days_after)
+    found += [Difference(job_id, what, one, other) for job_id, what, one, other in lanes]
     return found
 
 

@@ -10,12 +10,13 @@ import msgspec
 from gnomon.domain.events import Event
 from gnomon_stats.job_fold import STEPS, JobFold, ZoneDays
 from gnomon_stats.label_fold import LabelFold
+from gnomon_stats.lane_fold import LaneFold
 
 
 class Statistics(msgspec.Struct):
-    """The projection: all jobs, folded up to a position of the log, and labels, up to `labels.position`.
+    """The projection: all jobs, folded up to a position of the log; labels and lanes have positions of their own.
 
-    Labels are behind where a version that did not count them saved the statistics: they are counted from the start of
+    Those are behind where a version that did not count them saved the statistics: they are counted from the start of
     the log, up to where the jobs are, and then together with them.
 
     Days begin at midnight in `zone`. Days whose first outcome is at or before `zone_since` may be days of another zone.
@@ -28,22 +29,24 @@ class Statistics(msgspec.Struct):
     position: int = 0
     jobs: dict[str, JobFold] = {}
     labels: LabelFold = msgspec.field(default_factory=LabelFold)
+    lanes: LaneFold = msgspec.field(default_factory=LaneFold)
 
     @property
     def counted(self) -> int:
-        """The position up to which jobs and labels are counted: where reading the log has to go on."""
-        return min(self.position, self.labels.position)
+        """The position up to which everything is counted: where reading the log has to go on."""
+        return min(self.position, self.labels.position, self.lanes.position)
 
     def skip_to(self, position: int) -> None:
         """Move on to the end of a log whose last events were pruned."""
-        self.position, self.labels.position = max(self.position, position), max(self.labels.position, position)
+        for part in (self, self.labels, self.lanes):
+            part.position = max(part.position, position)
 
 
 def fold(statistics: Statistics, events: Iterable[Event]) -> None:
     """Fold events into the statistics, in log order; events that are already counted are skipped."""
     day_of = ZoneDays(ZoneInfo(statistics.zone))
-    jobs, labels = statistics.jobs, statistics.labels
-    position, labels_position = statistics.position, labels.position
+    jobs, labels, lanes = statistics.jobs, statistics.labels, statistics.lanes
+    position, labels_position, lanes_position = statistics.position, labels.position, lanes.position
     for event in events:
         if (step := STEPS.get(type(event))) is not None:
             if event.position > position:
@@ -52,9 +55,12 @@ def fold(statistics: Statistics, events: Iterable[Event]) -> None:
                 step(job, event, day_of)
             if event.position > labels_position:
                 labels.count(event, step, day_of)
+            if event.position > lanes_position:
+                lanes.count(event, day_of)
         position = max(position, event.position)
         labels_position = max(labels_position, event.position)
-    statistics.position, labels.position = position, labels_position
+        lanes_position = max(lanes_position, event.position)
+    statistics.position, labels.position, lanes.position = position, labels_position, lanes_position
 
 
 def move_to_zone(statistics: Statistics, zone: str) -> None:

@@ -9,18 +9,23 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Annotated, Any
+from zoneinfo import ZoneInfo
 
 import msgspec
 
-from gnomon import Event, GnomonError, Kernel, StoreUnavailableError, TriggerError, hookimpl
+from gnomon import Event, GnomonError, Kernel, StoreUnavailableError, TriggerError, UnknownJobError, hookimpl
 from gnomon.durations import Duration
 from gnomon.logs import get_logger
 from gnomon.scheduling.timezones import parse_timezone
 from gnomon.stores.reading import BLOCK
+from gnomon.threads import in_thread
+from gnomon.wire.lanes import Lanes
 from gnomon.wire.statistics import Day, JobStatistics, LabelNames, LabelStatistics
 from gnomon_stats.checkpoint import CHECKPOINT, UnreadableViewError, from_checkpoint, to_checkpoint
 from gnomon_stats.fold import Statistics, fold, move_to_zone
 from gnomon_stats.label_fold import MOST_VALUES
+from gnomon_stats.lane_calls import LaneQuery, LanesQuery
+from gnomon_stats.lanes import lanes
 from gnomon_stats.report import job_statistics, label_names, label_statistics, outcomes_today
 
 log = get_logger("gnomon.stats")
@@ -102,6 +107,13 @@ class StatsPlugin:
         with self._lock:
             return label_names(self._statistics)
 
+    def lanes(self, query: LaneQuery, only: str | None = None) -> Lanes:
+        """Return the timeline of a range, with the lanes of those jobs that matter most; or that of one job."""
+        with self._lock:
+            buckets = query.range(self._kernel.clock.now(), ZoneInfo(self._statistics.zone))
+            most = query.jobs if isinstance(query, LanesQuery) else 1
+            return lanes(self._statistics, buckets, most, only=only, quantiles=query.quantiles)
+
     def today(self) -> Day:
         """Return the outcomes of all jobs today."""
         with self._lock:
@@ -116,6 +128,9 @@ class StatsPlugin:
         labels = "/scheduler/stats/labels"
         register("GET", labels, self.answer_labels, role="viewer", tag="statistics")
         register("GET", labels + "/{label}", self.answer_label, role="viewer", tag="statistics")
+        register("GET", "/scheduler/lanes", self.answer_lanes, role="viewer", tag="statistics")
+        lane = "/scheduler/jobs/{job_id}/lane"
+        register("GET", lane, self.answer_lane, role="viewer", tag="statistics", errors=(404,))
 
     async def answer(self, _request: Any, job_id: str) -> JobStatistics:
         """Return the statistics of a job: counts, success rate, durations, streaks, by day and by hour."""
@@ -135,6 +150,29 @@ class StatsPlugin:
     async def answer_label(self, _request: Any, label: str, query: LabelQuery) -> LabelStatistics:
         """Return the statistics of all runs by the value of a label, the values with most runs first."""
         return self.of_label(label, query.value, limit=query.limit, offset=query.offset)
+
+    async def answer_lanes(self, _request: Any, query: LanesQuery) -> Lanes:
+        """Return the timeline of all jobs: a lane for each of those that matter, and the sum of the others."""
+        found = await in_thread(lambda: self.lanes(query), "gnomon-stats-lanes")
+        for lane in found.lanes:
+            lane.name = await self._name_of(lane.job_id)
+        return found
+
+    async def answer_lane(self, _request: Any, job_id: str, query: LaneQuery) -> Lanes:
+        """Return the timeline of one job."""
+        found = await in_thread(lambda: self.lanes(query, job_id), "gnomon-stats-lanes")
+        if job_id not in self._statistics.jobs:
+            await self._kernel.job(job_id)  # UnknownJobError for an unknown id
+        for lane in found.lanes:
+            lane.name = await self._name_of(lane.job_id)
+        return found
+
+    async def _name_of(self, job_id: str | None) -> str | None:
+        try:
+            view = await self._kernel.job(job_id or "")
+        except UnknownJobError:
+            return job_id  # of a job that was removed
+        return view.state.display_name or view.job.title
 
     # --- beside the kernel ---
 

@@ -21,6 +21,7 @@ PROGRAMS = {
     "plugins": "--runs 20",
     "replay": "--events 1000",
     "pages": "--executions 400",
+    "timeline": "--runs 400",
     "many_jobs": "--jobs 20 --seconds 0",
     "imports": "--times 1",
     "followers": "--seconds 1 --rate 20 --viewers 1 --singles 2 --rounds 1 --mongo 0",

@@ -30,7 +30,7 @@ from gnomon.testing.histories import (
     succeeded,
     unknown,
 )
-from gnomon_stats.checkpoint import from_checkpoint, to_checkpoint
+from gnomon_stats.checkpoint import encode_part, from_checkpoint, to_checkpoint
 from gnomon_stats.fold import Statistics, fold, move_to_zone
 from gnomon_stats.job_fold import DAYS, HOURS, ZoneDays
 from gnomon_stats.report import job_statistics, outcomes_today
@@ -197,7 +197,7 @@ def test_an_event_from_the_far_future_drops_no_days_and_hours() -> None:
 
 def test_days_and_hours_of_an_older_version_are_not_compared_with_those_that_it_dropped() -> None:
     statistics = folded(numbered(succeeded(), succeeded(at=NOON + 500 * DAY)))
-    body = msgspec.msgpack.encode(statistics, enc_hook=lambda series: series.numbers())
+    body = msgspec.msgpack.encode(statistics, enc_hook=encode_part)
     view = zlib.compress(msgspec.msgpack.encode((1, body)))
 
     assert from_checkpoint(Checkpoint(6, view), 6).rows_since == 6

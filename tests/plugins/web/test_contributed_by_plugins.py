@@ -6,7 +6,7 @@ import asyncio
 from datetime import timedelta
 from typing import Any
 
-from gnomon import Kernel
+from gnomon import Job, Kernel
 from gnomon_reaper import ReaperPlugin
 from gnomon_stats import StatsPlugin
 
@@ -55,6 +55,31 @@ async def test_today_is_a_day_in_the_zone_of_the_plugin_stats(serve: Any, gnomon
     assert today["avg_execution_time"] is not None
     assert [overview[key] for key in ("total", "success", "failed", "running")] == [1, 1, 0, 0]
     assert without["day"] == utc.isoformat()
+
+
+async def test_the_plugin_stats_serves_timelines(serve: Any) -> None:
+    jobs = [Job(id=name, func=tick, name=f"Job {name}") for name in ("one", "two")]
+    async with serve(*jobs, plugins=[StatsPlugin()], guarded=True) as ask:
+        for name in ("one", "one", "two"):
+            await ask.kernel.wait((await ask.kernel.trigger(name)).execution.id)
+        path = "/scheduler/lanes?buckets=24"
+        async with asyncio.timeout(60):
+            while (found := (await ask("GET", path, as_="viewer")).json)["all"]["total"]["success"] < 3:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)  # the plugin counts on its own thread
+        one = (await ask("GET", "/scheduler/jobs/one/lane?quantiles=true", as_="viewer")).json
+        unknown = await ask("GET", "/scheduler/jobs/three/lane", as_="viewer")
+        empty = await ask("GET", "/scheduler/lanes?from=2026-05-02T00:00:00Z&to=2026-05-01T00:00:00Z", as_="viewer")
+        nobody = await ask("GET", path)
+
+    assert {lane["job_id"]: (lane["name"], sum(lane["success"])) for lane in found["lanes"]} == {
+        "one": ("Job one", 2),
+        "two": ("Job two", 1),
+    }
+    assert (found["bucket_s"], found["cut"], found["others"]) == (3_600, {"jobs": 0, "runs": 0}, None)
+    assert len(found["all"]["worst"]) == found["buckets"] == 25
+    assert [lane["total"]["success"] for lane in one["lanes"]] == [2]
+    assert sum(value is not None for value in one["lanes"][0]["bucket_p95"]) == 1
+    assert (unknown.status, empty.status, nobody.status) == (404, 400, 401)
 
 
 async def test_the_plugin_stats_counts_by_label(serve: Any) -> None:
