@@ -115,6 +115,11 @@ if TYPE_CHECKING:
     from gnomon.jobs.job import Retry as Retry
     from gnomon.jobs.overrides import default_overrides as default_overrides
     from gnomon.kernel import Kernel as Kernel
+    from gnomon.outbox.delivery_errors import DeliveryDelayedError as DeliveryDelayedError
+    from gnomon.outbox.delivery_errors import DeliveryRefusedError as DeliveryRefusedError
+    from gnomon.outbox.destination import Destination as Destination
+    from gnomon.outbox.http_answers import check_answer as check_answer
+    from gnomon.outbox.outbox import Outbox as Outbox
     from gnomon.ports import Clock as Clock
     from gnomon.ports import Store as Store
     from gnomon.runners.base import Outcome as Outcome
@@ -235,6 +240,10 @@ _HOMES = {
     ),
     "jobs.overrides": ("default_overrides",),
     "kernel": ("Kernel",),
+    "outbox.delivery_errors": ("DeliveryDelayedError", "DeliveryRefusedError"),
+    "outbox.destination": ("Destination",),
+    "outbox.http_answers": ("check_answer",),
+    "outbox.outbox": ("Outbox",),
     "ports": (
         "Clock",
         "Store",
