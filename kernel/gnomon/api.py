@@ -171,15 +171,15 @@ class KernelApi(Protocol):
         jobs: Iterable[Job | RegisteredJob | Callable[..., Any] | str],
         *,
         owner: str | None = None,
+        revision: int | str | None = None,
         actor: str | None = None,
         reason: str | None = None,
     ) -> JobsDiff:
-        """Replace a whole set of jobs with these, in one step, and return what changed.
+        """Replace a whole set of jobs in one step, and return what changed. No fire is lost or runs twice.
 
         With `owner` that is the set that was added at run time for this owner, such as the schedules of one tenant.
         Without it, the set is what the start defined: all jobs of the config, the program and plugins. Other jobs stay.
-        Nothing changes where one of the new jobs is not valid (JobError, TriggerError, JobExistsError). No fire is lost
-        or runs twice.
+        `revision` is its revision. Nothing changes where a job is not valid (JobError, TriggerError, JobExistsError).
         """
 
     async def pause(self, job_id: str, *, actor: str | None = None, reason: str | None = None) -> bool:

@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 import msgspec
 
 from gnomon.durations import Duration
-from gnomon.errors import ConfigError, JobKeysError, TriggerError
+from gnomon.errors import ConfigError, JobKeysError
 from gnomon.sourced_values import origin_of, typed
 from gnomon.text import close_match, is_writable, shorten
 
@@ -105,7 +105,7 @@ def _prepare(table: dict[str, Any], into: type[msgspec.Struct], path: str, probl
             continue
         try:
             table[key] = prepare(table[key])
-        except TriggerError as exc:
+        except ValueError as exc:
             problems.append(f"{path}.{key}: {exc}")
             del table[key]
 

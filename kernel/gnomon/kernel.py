@@ -27,7 +27,7 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any, Self
 
@@ -38,6 +38,7 @@ from gnomon.clock import SystemClock
 from gnomon.domain.execution import Execution
 from gnomon.domain.kernel_health import Health, with_problem
 from gnomon.domain.parameter_checks import checked
+from gnomon.domain.revision import revision_of
 from gnomon.engine.admission import QUEUE_LIMIT
 from gnomon.engine.kernel_settings import KernelSettings, Role
 from gnomon.engine.leader import Leader
@@ -86,7 +87,8 @@ class Kernel(LeaderCalls):
     Of all kernels on one log, one leads: it keeps time, runs bodies and alone writes the log. With the `role` "auto" a
     kernel leads where nobody does, and else follows: it answers every question from the log, passes every order to the
     leader, and leads when that one is gone. With "leader" it raises StoreInUseError where another kernel leads, and
-    with "follower" it never leads.
+    with "follower" it never leads. `revision` orders the definitions of old and new processes on one log: a number, a
+    version such as "2.4.1", or a time. A process of an older revision leads with the definitions of the log.
 
     `max_running` runs of all jobs may be active at once. Of a job without a `queue_limit` of its own, `queue_limit`
     runs may wait. `groups` has the limits that jobs with a `group` share:
@@ -104,6 +106,7 @@ class Kernel(LeaderCalls):
         timezone: str = "UTC",
         node: str | None = None,
         role: Role = "auto",
+        revision: int | str | datetime | None = None,
         max_running: int = 100,
         queue_limit: int = QUEUE_LIMIT,
         groups: Mapping[str, int | Mapping[str, Any] | Group] = {},
@@ -138,6 +141,7 @@ class Kernel(LeaderCalls):
             allowed=AllowedFunctions(allow_functions),
             keeps_time=keeps_time,
             log_failures=log_failures,
+            revision=revision_of(revision),
         )
         own = () if isinstance(plugins, PluginSet) else self.plugins
         self._store = store or contributed_store(own) or MemoryStore()
@@ -300,6 +304,7 @@ class Kernel(LeaderCalls):
         with contextlib.suppress(GnomonError):  # it was logged
             await leader.stop(drains=False)
         self._seen_deployment = leader.deployment_number
+        self._settings = msgspec.structs.replace(self._settings, revision=leader.revision)
         self._leader = self._new_leader(leader.defined_jobs)
         await self._follow_again()
         return 0.0

@@ -57,8 +57,8 @@ class Machine:
         self.kernel.send_signal(number)
         self.kernel.wait(PATIENCE)
 
-    async def says(self, arguments: str) -> str:
-        """Run a command of the page, and return what it printed."""
+    async def says(self, arguments: str, code: int = 0) -> str:
+        """Run a command of the page, which exits with the code, and return what it printed."""
         command = [sys.executable, "-m", "gnomon.cli", *shlex.split(arguments)]
         done = await asyncio.to_thread(
             subprocess.run,
@@ -69,13 +69,14 @@ class Machine:
             text=True,
             check=False,
         )
-        assert done.returncode == 0, (arguments, done.stdout, done.stderr)
+        assert done.returncode == code, (arguments, done.stdout, done.stderr)
         return done.stdout
 
     def close(self) -> None:
         if self.kernel is not None and self.kernel.poll() is None:
             self.end(signal.SIGKILL)
-        print((self._folder / "kernel.log").read_text(encoding="utf-8"))
+        if self.kernel is not None:
+            print((self._folder / "kernel.log").read_text(encoding="utf-8"))
 
 
 @pytest.fixture
@@ -109,13 +110,26 @@ async def until_leads(kernel: Kernel, pid: int, *followers: int) -> None:
             await asyncio.sleep(0.05)
 
 
+async def started_late(kernel: Kernel, old: Machine, status: str) -> int:
+    """Start the old version after the new one has led: it leads with the definitions of the log, and says so."""
+    old.end(signal.SIGKILL)
+    pid = old.start()
+    await until_leads(kernel, pid)
+    assert await crons(kernel) == (NEW, 30)
+    assert "revision 1, and the log has revision 2" in await old.says(status, code=1)
+    return pid
+
+
 async def crons(kernel: Kernel) -> tuple[str | None, int | None]:
     """Return the cron expression of the job, and the minute of its next fire."""
     view = await kernel.job("nightly")
     return view.job.cron, view.next_fire.minute if view.next_fire is not None else None
 
 
-async def test_the_page_for_two_machines_is_true(machines: list[Machine], server: MongoServer, tmp_path: Path) -> None:
+async def test_the_page_for_two_machines_is_true(
+    machines: list[Machine], server: MongoServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gnomon.kernel.NO_LOG_LIMIT_S", PATIENCE)  # the viewer may start first
     text = PAGE.read_text(encoding="utf-8")
     code, old, new = FILE.finditer(text)
     commands = [found["arguments"] for found in COMMAND.finditer(text)]
@@ -155,6 +169,7 @@ async def test_the_page_for_two_machines_is_true(machines: list[Machine], server
         a.end(signal.SIGKILL)
         await until_leads(kernel, second)
         assert await crons(kernel) == (NEW, 30)
+        second = await started_late(kernel, b, status)
         first = a.start()
         await until_leads(kernel, second, first)
         b.end(signal.SIGTERM)

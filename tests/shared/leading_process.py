@@ -1,8 +1,9 @@
 """A kernel that leads a SQLite log in another process, and a store whose kernel leads only while a test allows it.
 
-Usage: python leading_process.py LOG [WHAT], where WHAT is JSON: `jobs`, a list of definitions, and `plugins`, a mapping
-of names to `{"class": "module:Class", "config": {...}}`. The process prints "leads", reads commands from its standard
-input, answers each with "done", and stops in order when the input ends. `reload HOURS` changes the interval of `kept`.
+Usage: python leading_process.py LOG [WHAT], where WHAT is JSON: `jobs`, a list of definitions, `plugins`, a mapping of
+names to `{"class": "module:Class", "config": {...}}`, and `revision`. The process prints "leads", reads commands from
+its standard input, answers each with "done", and stops in order when the input ends. `reload HOURS` changes the
+interval of `kept`.
 """
 
 from __future__ import annotations
@@ -104,7 +105,8 @@ async def main(log: str, what: str = "{}") -> None:
         module, _, attribute = one["class"].partition(":")
         plugin = getattr(importlib.import_module(module), attribute)
         plugins[name] = plugin(convert(one["config"], plugin.Config, name))
-    kernel = Kernel(store=SqliteStore(log), jobs=jobs, plugins=plugins, node="leader", drain=timedelta(0))
+    settings = {"node": "leader", "drain": timedelta(0), "revision": wanted.get("revision")}
+    kernel = Kernel(store=SqliteStore(log), jobs=jobs, plugins=plugins, **settings)
     async with kernel:
         print("leads", flush=True)
         while line := await asyncio.to_thread(sys.stdin.readline):

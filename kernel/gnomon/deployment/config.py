@@ -8,15 +8,16 @@ from __future__ import annotations
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import msgspec
 
 from gnomon.conversion import Secret, Table, convert
 from gnomon.deployment.environment import SECTIONS, References, override
+from gnomon.domain.revision import Revision
 from gnomon.durations import Duration
 from gnomon.errors import ConfigError
 from gnomon.jobs.allowed_functions import pattern_problem
@@ -34,6 +35,10 @@ LARGEST_ARGUMENTS = 2 * 1024 * 1024
 """Bytes: an event, which also has other fields, may have 4 MiB."""
 
 
+def _revision_text(value: object) -> str:
+    return str(Revision.parse(value))
+
+
 class KernelConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The section [kernel].
 
@@ -42,7 +47,8 @@ class KernelConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     `blocked_loop_after` is reported; 0 turns that off. `python_path` has the folders in which functions are looked up,
     relative to the folder of the config file. `modules` are imported for their @job functions. The arguments of a run
     may have `arguments_limit` bytes as JSON. `role` is that of the kernel of `gnomon run`. `allow_functions` are the
-    functions that orders from outside, such as over HTTP, may name in new jobs: "myapp.tasks:*".
+    functions that orders from outside, such as over HTTP, may name in new jobs: "myapp.tasks:*". `revision` orders the
+    definitions of old and new processes: a number, a version such as "2.4.1", or a time.
     """
 
     timezone: str = "UTC"
@@ -57,6 +63,9 @@ class KernelConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     modules: list[str] = []
     arguments_limit: int = ARGUMENTS_LIMIT
     allow_functions: list[str] = []
+    revision: str | None = None
+
+    PREPARED: ClassVar[Mapping[str, Callable[[Any], Any]]] = {"revision": _revision_text}
 
     def __post_init__(self) -> None:
         """Raise ValueError for values that are out of range."""

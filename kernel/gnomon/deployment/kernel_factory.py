@@ -34,6 +34,7 @@ def build_kernel(
         timezone=settings.timezone,
         node=settings.node,
         role=role,
+        revision=settings.revision,
         max_running=settings.max_running,
         queue_limit=settings.queue_limit,
         groups=deployment.config.groups,

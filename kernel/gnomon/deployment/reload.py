@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from gnomon.deployment.assembly import assemble
-from gnomon.deployment.config import Config, load_config
+from gnomon.deployment.config import Config, KernelConfig, load_config
 from gnomon.jobs.diff import JobsDiff
 from gnomon.kernel import Kernel
 
@@ -58,7 +58,8 @@ class Reloader:
         diff = JobsDiff([], {}, [])
         if self._kernel.health().role != "follower":
             jobs = deployment.registered_jobs
-            diff = await self._kernel.apply_jobs(jobs, actor=actor, reason="the config was reloaded")
+            revision, reason = fresh.kernel.revision, "the config was reloaded"
+            diff = await self._kernel.apply_jobs(jobs, revision=revision, actor=actor, reason=reason)
         configs = {plugin.name: plugin.config for plugin in deployment.plugins if plugin.config is not None}
         live_keys = await self._kernel.reload_plugins(configs)
         changed = [*_changed_keys(self._in_use, fresh.sections, live_keys)]
@@ -68,7 +69,7 @@ class Reloader:
             changed=diff.changed,
             removed=diff.removed,
             needs_restart=[
-                *(["kernel"] if fresh.kernel != start.kernel else []),
+                *(["kernel"] if _without_revision(fresh.kernel) != _without_revision(start.kernel) else []),
                 *(["groups"] if fresh.groups != start.groups else []),
                 *(["plugins.paths"] if fresh.plugin_paths != start.plugin_paths else []),
                 *(place for place, is_applied in changed if not is_applied),
@@ -83,6 +84,11 @@ class Reloader:
             if name in sections and name in self._in_use:
                 kept = {key: value for key, value in self._in_use[name].items() if key not in keys}
                 self._in_use[name] = kept | {key: value for key, value in sections[name].items() if key in keys}
+
+
+def _without_revision(kernel: KernelConfig) -> KernelConfig:
+    """Return the section without its revision, which a reload applies."""
+    return msgspec.structs.replace(kernel, revision=None)
 
 
 def _changed_keys(old: Sections, new: Sections, live_keys: Mapping[str, frozenset[str]]) -> Iterator[tuple[str, bool]]:

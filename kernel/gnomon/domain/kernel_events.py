@@ -33,13 +33,16 @@ class KernelLed(KernelEvent, frozen=True, kw_only=True, tag="kernel_led"):
 
     `start`: it was started. `take_over`: it followed the kernel that led before. `reload`: its definitions were
     replaced. `deployment` is a number that rises with each other set of definitions, and `digest` is that of the set.
-    `versions` are those of `kernel_started`.
+    `revision` is that of these definitions, where the program gives one, and `newest_revision` the newest one so far;
+    they differ after a reload has gone back to an older one. `versions` are those of `kernel_started`.
     """
 
     pid: int
     why: Literal["start", "take_over", "reload"]
     deployment: int
     digest: str
+    revision: str | None = None
+    newest_revision: str | None = None
     versions: dict[str, str] = {}
 
 

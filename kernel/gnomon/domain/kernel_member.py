@@ -26,6 +26,7 @@ class KernelMember(msgspec.Struct, frozen=True, kw_only=True):
     the leader, and `lag_s` the age of the first of them. `seen` is the time of its last report: a follower reports
     every 15 s, and is left out after 45 s without one. `state` and `problem` are those of its health. `may_lead`: it
     has the role "auto" or "leader", so it leads where no other kernel does. `id` is drawn by each kernel at its start.
+    `revision` is that of its program, None where it has none.
     """
 
     id: str
@@ -40,6 +41,7 @@ class KernelMember(msgspec.Struct, frozen=True, kw_only=True):
     state: JournalState = "healthy"
     problem: str | None = None
     may_lead: bool = False
+    revision: str | None = None
     versions: dict[str, str] = {}
 
     @property

@@ -10,6 +10,7 @@ from gnomon.api import JobView
 from gnomon.domain.execution import Execution
 from gnomon.domain.job_state import JobState
 from gnomon.domain.own_copies import own_state, own_view
+from gnomon.domain.revision import Revision
 from gnomon.engine.added_jobs import AddedJobs
 from gnomon.engine.admission import Admission
 from gnomon.engine.attached_schedulers import AttachedSchedulers
@@ -96,6 +97,8 @@ class KernelComponents(LogQueries):
     _backfills: Backfills
     _keeps_time: bool
     _deployment: DeploymentMark
+    revision: Revision | None
+    _revision_problem: str | None = None
 
     def abandon(self, parent: int) -> None:
         """Forget that the kernel runs: this process was forked from the one in which it does."""

@@ -1,14 +1,22 @@
 """Which definitions count when processes with different ones share a log: a take-over is not a deployment.
 
 A deployment is a set of definitions that a start, or a reload, has put in force. It has a number in the log, which
-rises with each set that differs from the one before. A process reads the number when it starts. When it leads later:
+rises with each set that differs from the one before. Where the program has a revision, the log has it as well, and the
+newest one so far. When a process comes to lead:
 
-    the definitions are those of the log    it leads with them, and the number stays
-    no other deployment was made since      the process was started by hand with newer definitions: they count from now
-    another one was made meanwhile          its own definitions are older: it leads with those of the log
+    its revision         the log             it leads with
+    is newer             than all so far     its own definitions: they count from now on
+    is older, or none    has one             the definitions of the log; its health says so
+    is the same,         has the same        them; the number stays
+     or neither has one   definitions
+                         has others          its own, at its start, and later unless another deployment was made since
+                                             it was started: then with those of the log
 
-A process that is started with the definitions of an earlier deployment is a rollback or an old process that was started
-late: nobody can tell. Its definitions count when it takes over, and a warning says so.
+Without revisions, a process that is started with the definitions of an earlier deployment is a rollback or an old
+process that was started late: nobody can tell. Its definitions count when it takes over, and a warning says so.
+
+A reload is an order of an operator: its definitions count, whatever their revision. The log still knows the
+newest revision, so a late process with what was rolled back does not bring it back.
 """
 
 from __future__ import annotations
@@ -21,6 +29,7 @@ import msgspec
 
 from gnomon.domain.events import KernelLed
 from gnomon.domain.job_state import JobState
+from gnomon.domain.revision import Revision
 from gnomon.engine.logged_jobs import LoggedJobs
 from gnomon.errors import SHOWN_PROBLEMS, JobError
 from gnomon.jobs.registered import RegisteredJob
@@ -34,10 +43,39 @@ _encoder = msgspec.json.Encoder(order="deterministic")
 
 
 class DeploymentMark(msgspec.Struct, frozen=True):
-    """The number of a deployment, 0 before the first, and the digest of its definitions."""
+    """A deployment: its number, 0 before the first, and the digest and the revision of its definitions.
+
+    `newest` is the newest revision so far, also after a reload has gone back to an older one.
+    """
 
     number: int = 0
     digest: str = ""
+    revision: Revision | None = None
+    newest: Revision | None = None
+
+    def is_behind(self, revision: Revision | None) -> bool:
+        """Return whether definitions of a revision do not count any more: newer ones have, or it was rolled back."""
+        return revision != self.revision and not self.is_before(revision)
+
+    def is_before(self, revision: Revision | None) -> bool:
+        """Return whether a revision is newer than all revisions so far."""
+        return revision is not None and (self.newest is None or revision > self.newest)
+
+    def followed_by(self, digest: str, revision: Revision | None) -> DeploymentMark:
+        """Return the mark of definitions that are put in force after these."""
+        number = self.number if digest == self.digest else self.number + 1
+        return DeploymentMark(number, digest, revision, revision if self.is_before(revision) else self.newest)
+
+
+class Decision(msgspec.Struct, frozen=True):
+    """The deployment that counts. `jobs` are those of the log, where they replace the ones of the process.
+
+    `problem` says that the process is of an older revision.
+    """
+
+    mark: DeploymentMark
+    jobs: list[RegisteredJob] | None = None
+    problem: str | None = None
 
 
 def digest_of(jobs: Iterable[RegisteredJob]) -> str:
@@ -49,28 +87,41 @@ def digest_of(jobs: Iterable[RegisteredJob]) -> str:
 
 
 async def decide(
-    store: Store, now: datetime, seen: int | None, defined: list[RegisteredJob], states: Iterable[JobState]
-) -> tuple[DeploymentMark, list[RegisteredJob] | None]:
+    store: Store,
+    now: datetime,
+    seen: int | None,
+    defined: list[RegisteredJob],
+    states: Iterable[JobState],
+    revision: Revision | None = None,
+) -> Decision:
     """Return what `decide_deployment` says about the deployment in a log; warn where an earlier one is back."""
     logged = await read_deployment(store, now)
-    mark, jobs = decide_deployment(logged, seen, defined, states)
-    if seen is not None and mark.number > logged.number:  # it followed a kernel with other definitions before
+    decision = decide_deployment(logged, seen, defined, states, revision)
+    mark = decision.mark
+    if seen is not None and mark.number > logged.number and not logged.is_before(revision):
+        # It followed a kernel with other definitions before.
         earlier = await _newest_led(store, now, lambda led: led.digest == mark.digest)
         if earlier is not None:
             log.warning(
                 "definitions of an earlier deployment are in force again: if that is not a rollback, start the "
-                "processes with the newer ones again",
+                "processes with the newer ones again; with `revision` in [kernel] the log can tell",
                 deployment=mark.number,
                 same_as=earlier.deployment,
                 replaced=logged.number,
             )
-    return mark, jobs
+    return decision
 
 
 async def read_deployment(store: Store, now: datetime) -> DeploymentMark:
     """Return the deployment that is in force in a log."""
     led = await _newest_led(store, now, lambda _: True)
-    return DeploymentMark(led.deployment, led.digest) if led is not None else DeploymentMark()
+    return mark_of(led) if led is not None else DeploymentMark()
+
+
+def mark_of(led: KernelLed) -> DeploymentMark:
+    """Return the deployment that a fact has put in force."""
+    revision, newest = (Revision.parse(text) if text else None for text in (led.revision, led.newest_revision))
+    return DeploymentMark(led.deployment, led.digest, revision, newest)
 
 
 async def _newest_led(store: Store, now: datetime, wanted: Callable[[KernelLed], bool]) -> KernelLed | None:
@@ -79,37 +130,83 @@ async def _newest_led(store: Store, now: datetime, wanted: Callable[[KernelLed],
     return found if isinstance(found, KernelLed) else None
 
 
-def next_mark(logged: DeploymentMark, digest: str) -> DeploymentMark:
-    """Return the mark of definitions that are put in force after those of the log."""
-    return logged if logged.digest == digest else DeploymentMark(logged.number + 1, digest)
+def reloaded(logged: DeploymentMark, digest: str, revision: Revision | None) -> DeploymentMark:
+    """Return the mark of definitions that a reload puts in force; warn where their revision is not the newest."""
+    mark = logged.followed_by(digest, revision)
+    if mark.revision != mark.newest and mark != logged:
+        log.warning(
+            "a reload has put the definitions of an older revision in force: they count until a newer one than all "
+            "before is started or reloaded",
+            revision=str(revision) if revision is not None else None,
+            newest=str(mark.newest),
+        )
+    return mark
 
 
 def decide_deployment(
-    logged: DeploymentMark, seen: int | None, defined: list[RegisteredJob], states: Iterable[JobState]
-) -> tuple[DeploymentMark, list[RegisteredJob] | None]:
-    """Return the deployment that counts from now on, for a process with these definitions.
+    logged: DeploymentMark,
+    seen: int | None,
+    defined: list[RegisteredJob],
+    states: Iterable[JobState],
+    revision: Revision | None = None,
+) -> Decision:
+    """Return the deployment that counts from now on, for a process with these definitions, of this revision.
 
-    The jobs are those of the log, where they replace the ones of the process, else None. `seen` is the number that the
-    process knew, None at its start; JobError where it cannot build the jobs of the log.
+    `seen` is the number that the process knew, None at its start; JobError where it cannot build the jobs of the log.
     """
     own = digest_of(defined)
-    if seen is None or logged.number <= seen or logged.digest == own:
-        return next_mark(logged, own), None
+    if logged.is_behind(revision):
+        problem = f"{behind(logged, revision)}: it leads with the definitions of the log; {_way_back(logged)}"
+        log.warning("this process is of an older revision", problem=problem)
+        way_back = f", or give it a revision above {logged.newest} to go back"
+        return Decision(logged, None if own == logged.digest else _jobs_of_log(states, defined, way_back), problem)
+    if seen is None or logged.number <= seen or logged.digest == own or logged.is_before(revision):
+        return Decision(logged.followed_by(own, revision))
     log.warning(
         "another deployment was made since this process was started: its definitions stay, and those of this process "
         "count when it is started again",
         deployment=logged.number,
     )
-    return logged, _jobs_of_log(states, defined)
+    return Decision(logged, _jobs_of_log(states, defined))
 
 
-def _jobs_of_log(states: Iterable[JobState], defined: Iterable[RegisteredJob]) -> list[RegisteredJob]:
+def problem_of_follower(logged: DeploymentMark, revision: Revision | None) -> str | None:
+    """Return what a process that follows says about its revision, None where it is not older than that of the log."""
+    if not logged.is_behind(revision):
+        return None
+    return f"{behind(logged, revision)}: if it comes to lead, it leads with the definitions of the log; {START_NEWER}"
+
+
+def behind(logged: DeploymentMark, revision: Revision | None) -> str:
+    """Return in words that the definitions of a log are of another revision than a process."""
+    in_force = "the log has definitions without one"
+    if logged.revision is not None:
+        in_force = f"the log has revision {logged.revision}"
+    if revision is None:
+        return f"this process has no revision, and {in_force}"
+    rolled_back = logged.revision is None or revision > logged.revision
+    return f"this process is of revision {revision}, {'which was rolled back: ' if rolled_back else 'and '}{in_force}"
+
+
+START_NEWER = "start the newer version in its place"
+
+
+def _way_back(logged: DeploymentMark) -> str:
+    return (
+        f"{START_NEWER}, or, to go back to its own on purpose, give it a revision above {logged.newest} "
+        "or run `gnomon reload`"
+    )
+
+
+def _jobs_of_log(
+    states: Iterable[JobState], defined: Iterable[RegisteredJob], way_back: str = ""
+) -> list[RegisteredJob]:
     jobs = [job for state, job in LoggedJobs(defined).of(states) if state.origin not in {"api", "attached"}]
     broken = {job.job.id: job.problem for job in jobs if job.problem is not None}
     if broken:
         named = "; ".join(f"{job_id}: {problem}" for job_id, problem in list(broken.items())[:SHOWN_PROBLEMS])
         raise JobError(
             "this process has older definitions than the log, and cannot lead with those of the log, because it cannot "
-            f"build {len(broken):,} of their jobs ({named}): start it again with the present code"
+            f"build {len(broken):,} of their jobs ({named}): start it again with the present code{way_back}"
         )
     return jobs

@@ -9,8 +9,9 @@ from typing import Any
 
 import msgspec
 
+from gnomon.domain.revision import revision_of
 from gnomon.engine.components import KernelComponents
-from gnomon.engine.deployments import digest_of, next_mark
+from gnomon.engine.deployments import digest_of, reloaded
 from gnomon.engine.given_values import refuse_positional
 from gnomon.engine.job_recorder import Act, Holding
 from gnomon.engine.log_queries import on_kernel_loop
@@ -134,10 +135,11 @@ class JobCommands(KernelComponents):
         jobs: Iterable[JobLike],
         *,
         owner: str | None = None,
+        revision: int | str | None = None,
         actor: str | None = None,
         reason: str | None = None,
     ) -> JobsDiff:
-        jobs = list(jobs)
+        jobs, own_revision = list(jobs), revision_of(revision) or self.revision
         await _load_calendars(jobs)
         if owner is not None:
             wanted = await self._ordered_all(jobs)
@@ -153,7 +155,8 @@ class JobCommands(KernelComponents):
                 self._registry.enter(job_id)
             self._launcher.redefine(self._jobs[job_id].job for job_id in found.changed)
             self._restored_jobs.settle()
-            mark = next_mark(self._deployment, digest_of(defined))
+            mark = reloaded(self._deployment, digest_of(defined), own_revision)
+            self.revision, self._revision_problem = own_revision, None
             if mark != self._deployment:
                 self._deployment = mark
                 self._facts.led("reload", mark)

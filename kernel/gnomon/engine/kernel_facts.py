@@ -20,6 +20,7 @@ import msgspec
 from gnomon.domain import events
 from gnomon.domain.kernel_member import KernelMember
 from gnomon.domain.records import JournalState
+from gnomon.domain.revision import Revision
 from gnomon.engine.deployments import DeploymentMark
 from gnomon.engine.journal import Journal
 from gnomon.errors import DeposedError
@@ -71,6 +72,8 @@ class KernelFacts:
             why=why,
             deployment=mark.number,
             digest=mark.digest,
+            revision=_text(mark.revision),
+            newest_revision=_text(mark.newest),
             versions=self._software,
         )
 
@@ -79,7 +82,9 @@ class KernelFacts:
         """The kernel that leads, for people: its node and its process."""
         return f"process {os.getpid()} on {self._journal.node}"
 
-    def member(self, now: datetime, head: int, state: JournalState, problem: str | None) -> KernelMember:
+    def member(
+        self, now: datetime, head: int, state: JournalState, problem: str | None, revision: Revision | None
+    ) -> KernelMember:
         """Return this kernel as a member of its log: the one that leads."""
         return KernelMember(
             id=self._kernel_id,
@@ -92,6 +97,7 @@ class KernelFacts:
             state=state,
             problem=problem,
             may_lead=True,
+            revision=_text(revision),
             versions=self._software,
         )
 
@@ -143,6 +149,10 @@ class KernelFacts:
             self._versions[stream] = version
             return event
         return None
+
+
+def _text(revision: Revision | None) -> str | None:
+    return str(revision) if revision is not None else None
 
 
 def _user() -> str | None:

@@ -7,6 +7,7 @@ from typing import Literal
 
 import msgspec
 
+from gnomon.domain.revision import Revision
 from gnomon.jobs.allowed_functions import AllowedFunctions
 from gnomon.jobs.groups import Group
 from gnomon.ports import Clock
@@ -32,3 +33,4 @@ class KernelSettings(msgspec.Struct, frozen=True, kw_only=True):
     allowed: AllowedFunctions
     keeps_time: bool
     log_failures: bool
+    revision: Revision | None = None

@@ -117,6 +117,7 @@ class Leader(KernelQueries, OperatorCommands, AttachmentCommands, StepDown):
         self.owner: asyncio.Task[Any] | None = None
         self.is_last = False
         self.seen_deployment: int | None = None
+        self.revision = settings.revision
         self._role, self._steps_down = settings.role, asyncio.Event()
         self._timezone = settings.timezone
         self._arguments_limit = settings.arguments_limit
@@ -308,10 +309,11 @@ class Leader(KernelQueries, OperatorCommands, AttachmentCommands, StepDown):
 
     async def _deploy(self) -> None:
         """Decide whether the definitions of this process count, or those of a newer deployment in the log."""
-        seen, states = self.seen_deployment, self._journal.jobs.values()
-        self._deployment, jobs = await decide(self._store, self.clock.now(), seen, self.defined_jobs, states)
-        if jobs is not None:
-            self._jobs.replace_defined(jobs)
+        seen, states, own = self.seen_deployment, self._journal.jobs.values(), self.defined_jobs
+        decision = await decide(self._store, self.clock.now(), seen, own, states, self.revision)
+        self._deployment, self._revision_problem = decision.mark, decision.problem
+        if decision.jobs is not None:
+            self._jobs.replace_defined(decision.jobs)
         self._facts.led("start" if seen is None else "take_over", self._deployment)
 
     def _publish(self, events: Sequence[Event]) -> None:

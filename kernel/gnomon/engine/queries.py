@@ -73,7 +73,7 @@ class KernelQueries(KernelComponents):
     @on_kernel_loop
     async def kernels(self) -> list[KernelMember]:
         head, health = self._journal.head, self.health()
-        own = self._facts.member(self.clock.now(), head, health.state, health.problem)
+        own = self._facts.member(self.clock.now(), head, health.state, health.problem, self.revision)
         return [own, *self._members.followers()]
 
     @on_kernel_loop
@@ -100,6 +100,8 @@ class KernelQueries(KernelComponents):
         problems = condition.problems() if condition is not None else {}
         if (held := self._hold.problem) is not None:
             problems["hold"] = held
+        if self._revision_problem is not None:
+            problems["revision"] = self._revision_problem
         if self._channel is not None and (unreached := self._channel.problem) is not None:
             problems["orders"] = unreached
         plugins = [*self._dispatcher.health(), *self._companions.health()]

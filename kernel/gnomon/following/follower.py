@@ -16,7 +16,7 @@ from gnomon.domain.kernel_health import Health, plugin_problems
 from gnomon.domain.kernel_member import KernelMember
 from gnomon.domain.own_copies import own_value
 from gnomon.domain.records import ExecutionQuery, LogLine
-from gnomon.engine.deployments import read_deployment
+from gnomon.engine.deployments import DeploymentMark, mark_of, problem_of_follower, read_deployment
 from gnomon.engine.kernel_hold import KernelHold, read_hold
 from gnomon.engine.kernel_settings import KernelSettings
 from gnomon.engine.log_queries import on_kernel_loop
@@ -83,6 +83,8 @@ class Follower(PassedOrders):
         self._tail = LogTail(store, self._publish)
         self._reports = MemberReports(channel, settings, self.health)
         self._may_lead = settings.role == "auto"
+        self._revision = settings.revision
+        self._revision_problem: str | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._is_starting = True
         self._hold = KernelHold()
@@ -96,7 +98,9 @@ class Follower(PassedOrders):
             self._tail.head = await self._store.head()
             await self._live.load(self._store)
             self._hold.current = await read_hold(self._store, self.clock.now())
-            self.seen_deployment = (await read_deployment(self._store, self.clock.now())).number
+            deployment = await read_deployment(self._store, self.clock.now())
+            self.seen_deployment = deployment.number
+            self._note_deployment(deployment)
             self._ready(self)
             await self._companions.start(self._tail.head, self._tail.head)
             await self._companions.catch_up(self._tail.head)
@@ -161,6 +165,8 @@ class Follower(PassedOrders):
         problems = plugin_problems(plugins)
         if (held := self._hold.problem) is not None:
             problems["hold"] = held
+        if self._revision_problem is not None:
+            problems["revision"] = self._revision_problem
         if (leaderless := self._store.holder_problem or self._reports.problem) is not None:
             problems["leader"] = leaderless
         store_problem = self._tail.problem
@@ -225,14 +231,22 @@ class Follower(PassedOrders):
 
     def _publish(self, events: Sequence[Event]) -> None:
         for event in events:
-            if isinstance(event, KernelLed) and event.why != "reload":
-                self._reports.wake()
+            if isinstance(event, KernelLed):
+                self._note_deployment(mark_of(event))
+                if event.why != "reload":
+                    self._reports.wake()
             if isinstance(event, KernelHeld):
                 self._hold.current = Hold(event.at, event.actor, event.reason)
             elif isinstance(event, KernelReleased):
                 self._hold.release()
         self._live.fold(events)
         self._companions.publish(events)
+
+    def _note_deployment(self, mark: DeploymentMark) -> None:
+        problem = problem_of_follower(mark, self._revision) if self._may_lead else None
+        if problem is not None and problem != self._revision_problem:
+            log.warning("this process is of an older revision", problem=problem)
+        self._revision_problem = problem
 
     async def _job(self, job_id: str) -> tuple[JobState, RegisteredJob]:
         if not isinstance(job_id, str):

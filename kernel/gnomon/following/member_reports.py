@@ -45,6 +45,7 @@ class MemberReports:
         self._clock = settings.clock
         self._node = settings.node
         self._may_lead = settings.role == "auto"
+        self._revision = str(settings.revision) if settings.revision is not None else None
         self._health = health
         self._id = ""
         self._since: datetime = self._clock.now()
@@ -145,5 +146,6 @@ class MemberReports:
             state=health.state,
             problem=health.problem,
             may_lead=self._may_lead,
+            revision=self._revision,
             versions=self._versions,
         )

@@ -166,6 +166,7 @@ class PassedOrders(LogQueries):
         jobs: Iterable[JobLike],
         *,
         owner: str | None = None,
+        revision: int | str | None = None,  # noqa: ARG002 - that of the jobs which only the kernel that leads replaces
         actor: str | None = None,
         reason: str | None = None,
     ) -> JobsDiff:

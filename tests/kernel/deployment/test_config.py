@@ -47,6 +47,27 @@ Problems = Callable[..., list[str]]
 # --- sections ---
 
 
+@pytest.mark.parametrize(
+    ("written", "revision"),
+    [
+        ("42", "42"),
+        ('"2.10"', "2.10"),
+        ("2026-11-29T12:00:00+08:00", "2026-11-29T12:00:00+08:00"),
+        ('{ env = "BUILD" }', "7"),
+    ],
+)
+def test_a_revision_is_a_number_a_version_or_a_time(load: Load, written: str, revision: str) -> None:
+    assert load(f"[kernel]\nrevision = {written}", BUILD="7").kernel.revision == revision
+    assert load("", GNOMON__KERNEL__REVISION="2.10").kernel.revision == "2.10"
+
+
+@pytest.mark.parametrize("written", ["2.10", '"4c1f2e9"', "true", "2026-11-29"])
+def test_a_revision_without_an_order_is_refused(problems_of: Problems, written: str) -> None:
+    (problem,) = problems_of(f"[kernel]\nrevision = {written}")
+
+    assert problem.startswith("kernel.revision: expected a ")
+
+
 def test_sections_are_read(load: Load, tmp_path: Path) -> None:
     config = load(
         """

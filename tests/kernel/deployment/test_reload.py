@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from gnomon import Job
+from gnomon import Job, KernelLed
 from gnomon.cli.commands.reload import _sentences
 from gnomon.deployment.assembly import assemble
 from gnomon.deployment.config import load_config
@@ -271,3 +271,21 @@ async def test_a_reload_tells_which_added_jobs_are_held(deployed: Deployed) -> N
     assert "'down' (after names 'own.greet', and there is no such job" in renamed.held
     assert "! jobs cannot run, and their fires are held: 'down'" in _sentences(renamed)
     assert back.held is None
+
+
+async def test_a_reload_applies_the_revision_of_the_config(deployed: Deployed) -> None:
+    job = '[[jobs]]\nid = "own"\nfunc = "time:time"\n'
+    old, new = (f"[kernel]\nrevision = {revision}\n[plugins.memory]\n{job}" for revision in (41, 42))
+    async with deployed.build(old) as kernel:
+        reloaded = await deployed.reload(new + 'every = "1h"\n')
+        await deployed.reload(old)
+
+        led = [event for event in await kernel.events() if isinstance(event, KernelLed)]
+        (member,) = await kernel.kernels()
+    assert (reloaded.needs_restart, list(reloaded.changed)) == ([], ["own"])
+    assert [(one.deployment, one.revision, one.newest_revision) for one in led] == [
+        (1, "41", "41"),
+        (2, "42", "42"),
+        (3, "41", "42"),
+    ]
+    assert member.revision == "41"

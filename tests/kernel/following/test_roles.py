@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -302,6 +302,24 @@ async def test_newer_definitions_stay_at_a_take_over(leader: LeadingProcess, tmp
         assert [view.job.id for view in await kernel.jobs()] == ["kept", "rest", "tick"]
         led = [event for event in await kernel.events(limit=100_000) if isinstance(event, KernelLed)]
         assert [(one.why, one.deployment) for one in led] == [("start", 1), ("reload", 2), ("take_over", 2)]
+
+
+async def test_a_process_of_an_older_revision_that_is_started_late_says_so_and_leads_with_the_newer_definitions(
+    tmp_path: Path,
+) -> None:
+    tick = {"id": "tick", "func": "time:time", "every": "5h"}
+    with closing(LeadingProcess(tmp_path / "log.db", jobs=[tick], revision=42)) as leader:
+        async with follower_of(tmp_path, jobs=[Job(id="tick", func="time:time", every=HOUR)], revision=41) as kernel:
+            assert kernel.health().problems["revision"] == (
+                "this process is of revision 41, and the log has revision 42: if it comes to lead, it leads with the "
+                "definitions of the log; start the newer version in its place"
+            )
+            await asyncio.to_thread(leader.kill)
+            await until(lambda: has_role(kernel, "leader"))
+
+            assert str((await kernel.job("tick")).job.every) == "5h"
+            assert "it leads with the definitions of the log" in kernel.health().problems["revision"]
+            assert [(one.revision, one.role) for one in await kernel.kernels()] == [("41", "leader")]
 
 
 async def test_a_process_that_was_started_with_newer_definitions_deploys_them(

@@ -60,6 +60,7 @@ class KernelStatus(msgspec.Struct, frozen=True, kw_only=True):
     state: JournalState | None = None
     problem: str | None = None
     may_lead: bool | None = None
+    revision: str | None = None
     versions: dict[str, str]
     stopped: datetime | None = None
     reason: str | None = None

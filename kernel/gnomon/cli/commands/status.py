@@ -54,6 +54,7 @@ def _print(status: DeploymentStatus, zone: tzinfo) -> None:
     echo(f"state    {status.state}" + (f": {status.problem}" if status.problem else ""))
     for kernel in status.kernels:
         words = f"process {kernel.pid} on {kernel.node}, version {kernel.versions.get('gnomon', 'unknown')}"
+        words += f", revision {kernel.revision}" if kernel.revision is not None else ""
         echo(f"kernel   {kernel.role or 'gone'}: {words}, since {moment(kernel.since, zone)}{_follows(kernel, zone)}")
         if kernel.stopped is not None:
             echo(f"         stopped at {moment(kernel.stopped, zone)}: {kernel.reason}")

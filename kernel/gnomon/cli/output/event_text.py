@@ -160,7 +160,11 @@ def _kernel_started(event: events.KernelStarted, _: str | None) -> Description:
 
 
 def _kernel_led(event: events.KernelLed, _: str | None) -> Description:
-    return "info", "kernel leads", {"pid": event.pid, "why": event.why, "deployment": event.deployment}
+    return (
+        "info",
+        "kernel leads",
+        {"pid": event.pid, "why": event.why, "deployment": event.deployment, "revision": event.revision},
+    )
 
 
 def _kernel_stopped(event: events.KernelStopped, _: str | None) -> Description:

@@ -16,6 +16,7 @@ export interface Kernel {
   state: string;
   problem: string | null;
   may_lead: boolean;
+  revision: string | null;
 }
 
 export interface Step {
