@@ -7,6 +7,7 @@ import contextlib
 import json
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Iterator
 from datetime import datetime
 from pathlib import Path
@@ -130,13 +131,16 @@ class SpoolRunner(Runner):
 
 @contextlib.contextmanager
 def spool_workers(spool: Path, number: int = 2) -> Iterator[None]:
-    """Run workers for as long as the block lasts."""
+    """Run workers for as long as the block lasts; they take bodies when it begins."""
     for folder in FOLDERS:
         (spool / folder).mkdir(parents=True, exist_ok=True)
     names = [f"worker-{n}" for n in range(1, number + 1)]
     command = [sys.executable, spool_worker.__file__, str(spool)]
     processes = [subprocess.Popen([*command, name, QUEUE]) for name in names]
     try:
+        while not all((spool / "workers" / name).exists() for name in names):
+            assert all(process.poll() is None for process in processes), "a worker could not start"
+            time.sleep(POLL_S)
         yield
     finally:
         for process in processes:

@@ -39,6 +39,8 @@ def write_whole(path: Path, content: bytes) -> None:
     """Write a file that nobody sees half written."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     draft.write_bytes(content)
+    now = time.time_ns()
+    os.utime(draft, ns=(now, now))  # the time that a file system writes may be milliseconds old, and equal for two
     draft.rename(path)
 
 

@@ -232,6 +232,20 @@ async def trigger_later_async(ctx: Context, here: str, job: str) -> str:
     return await trigger_async(ctx, job)
 
 
+def trigger_first(ctx: Context, here: str, job: str) -> str:
+    """Trigger a job, wait for the file `go`, and return the id of the run."""
+    execution_id = trigger(ctx, job)
+    wait(ctx, here)
+    return execution_id
+
+
+async def trigger_first_async(ctx: Context, here: str, job: str) -> str:
+    """Trigger a job, wait for the file `go`, and return the id of the run."""
+    execution_id = await trigger_async(ctx, job)
+    await wait_async(ctx, here)
+    return execution_id
+
+
 def clean_up(ctx: Context, here: str) -> None:
     """Wait until the run is cancelled, and clean up then."""
     witness(here, "body.begun")
