@@ -42,9 +42,10 @@ class Ending(msgspec.Struct, frozen=True):
 class ActiveRun(msgspec.Struct, eq=False, gc=False):
     """A run with a live body, or one that is about to start.
 
-    Its only reference cycle is with the task that it runs in, and ends with that task. `begins_before` and
-    `waits_because` concern a body that is to begin elsewhere; one that is late `is_expired`. An adopted run was handed
-    over by an earlier kernel, one that `is_left` goes on after this one.
+    The garbage collector does not see it: the supervisor ends its reference cycles with its `task`, `watchers` and
+    `placement` when its body has ended. `begins_before` and `waits_because` concern a body that is to begin elsewhere;
+    one that is late `is_expired`. An adopted run was handed over by an earlier kernel, one that `is_left` goes on after
+    this one.
     """
 
     execution: Execution

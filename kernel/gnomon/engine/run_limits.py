@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from typing import Any
 
 from gnomon.engine.active_run import ActiveRun, Ending
 from gnomon.engine.runner_calls import withdraw
@@ -26,17 +27,21 @@ class RunLimits:
         self._end_by_force = end_by_force
 
     def watch(self, active: ActiveRun) -> None:
-        """Enforce the limits of a run: those of its body, or its grace until the body begins elsewhere."""
+        """Enforce the limits of a run: its grace until its body begins elsewhere, then those of its body."""
+        for watcher in active.watchers:
+            watcher.end()
+        active.watchers = tuple(self._tasks.create_task(limit) for limit in self._limits_of(active))
+
+    def _limits_of(self, active: ActiveRun) -> Iterator[Coroutine[Any, Any, None]]:
         if not active.has_begun:
             if active.begins_before is not None:
                 left = (active.begins_before - self._clock.now()).total_seconds()
-                self._tasks.create_task(self._withdraw_after(active, max(left, 0.0)))
+                yield self._withdraw_after(active, max(left, 0.0))
             return
-        if not (active.job.timeout or active.job.silence):
-            return
-        limits = [self._watch_timeout(active)] if active.job.timeout else []
-        limits += [self._watch_silence(active, active.context.last_sign_of_life)] if active.job.silence else []
-        active.watchers = tuple(self._tasks.create_task(limit) for limit in limits)
+        if active.job.timeout:
+            yield self._watch_timeout(active)
+        if active.job.silence:
+            yield self._watch_silence(active, active.context.last_sign_of_life)
 
     async def _withdraw_after(self, active: ActiveRun, seconds: float) -> None:
         await self._clock.sleep(seconds)

@@ -193,9 +193,6 @@ class Supervisor:
                 self._give_up(active, exc)
             if isinstance(exc, asyncio.CancelledError):
                 raise
-        finally:
-            for watcher in active.watchers:
-                watcher.end()
 
     def _give_up(self, active: ActiveRun, exc: BaseException) -> None:
         """End a run that cannot be supervised; what a body raises does not come here, so this is a defect.
@@ -203,7 +200,7 @@ class Supervisor:
         A cancellation comes here when the kernel stops without waiting any longer for the body.
         """
         if active.is_left:
-            self._active.pop(active.execution.id, None)
+            self._drop(active)
             return
         if active.is_over and isinstance(exc, asyncio.CancelledError):
             log.debug("a body was left behind", job=active.job.id, run=active.execution.id)
@@ -329,12 +326,19 @@ class Supervisor:
             if not active.is_over:
                 self._over(active)
         finally:
-            del self._active[active.execution.id]
+            self._drop(active)
             self._journal.forget(active.execution.id)
             if active.lingers:
                 active.observer.on_body_end(active)
             if not self._active:
                 self._emptied.set()
+
+    def _drop(self, active: ActiveRun) -> None:
+        """Forget a run, and end the reference cycles in which it is."""
+        del self._active[active.execution.id]
+        for watcher in active.watchers:
+            watcher.end()
+        active.task, active.watchers, active.placement = None, (), None
 
     # --- state, and the end of the kernel ---
 
