@@ -10,6 +10,7 @@ from aiohttp import web
 
 from gnomon import KernelApi
 from gnomon.text import shorten, visible
+from gnomon.wire.caller import Caller
 from gnomon.wire.problems import OUTSIDE_OF_SCOPE, ProblemKind
 from gnomon_web.auth.access_log import REASONS
 from gnomon_web.auth.authenticator import Authenticator
@@ -79,3 +80,13 @@ def actor_of(request: web.Request) -> str:
     """Return the name that the log gives as actor; `nobody` while the request is not authenticated."""
     identity: Identity = request.get(IDENTITY, NOBODY)
     return identity.name
+
+
+def caller_of(request: web.Request) -> Caller:
+    """Return the sender of a request, for handlers of plugins."""
+    kernel = kernel_of(request)
+
+    async def sees(job_id: str) -> bool:
+        return not isinstance(kernel, ScopedKernel) or (job_id != "" and await kernel.has(job_id))
+
+    return Caller(actor_of(request), kernel, sees)

@@ -12,6 +12,7 @@ import msgspec
 
 from gnomon.api import Triggered
 from gnomon.client import following, ordering
+from gnomon.client.alerts import AlertCalls
 from gnomon.client.job_definitions import DefinitionCalls
 from gnomon.client.patience import seconds_of
 from gnomon.client.session import Session, segment
@@ -36,7 +37,7 @@ LOG_POLL_S = 0.5
 
 
 @checked_methods
-class Client(DefinitionCalls, StatisticsCalls):
+class Client(AlertCalls, DefinitionCalls, StatisticsCalls):
     """A kernel at `url` (base path included), accessed with `token`. Use it as `async with Client(...) as client:`.
 
     While the server is away, requests are repeated for up to `patience`, a timedelta or seconds; repeating one never

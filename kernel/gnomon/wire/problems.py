@@ -162,6 +162,7 @@ FUNCTION_NOT_ALLOWED = ProblemKind(
 UNKNOWN_PATH = ProblemKind("unknown-path", 404, "Unknown path", "The server has no call at this path.")
 UNKNOWN_JOB = ProblemKind("unknown-job", 404, "Unknown job", "No job has this id.")
 UNKNOWN_EXECUTION = ProblemKind("unknown-execution", 404, "Unknown execution", "No execution has this id.")
+UNKNOWN_ALERT = ProblemKind("unknown-alert", 404, "Unknown alert", "No alert has this id.")
 UNKNOWN_TASK = ProblemKind("unknown-task", 404, "Unknown task", "No execution and no job has this id.")
 UNKNOWN_SESSION = ProblemKind("unknown-session", 404, "Unknown login", "No open login has this id.")
 METHOD_NOT_ALLOWED = ProblemKind(
@@ -338,6 +339,7 @@ KINDS: Final = (
     UNKNOWN_PATH,
     UNKNOWN_JOB,
     UNKNOWN_EXECUTION,
+    UNKNOWN_ALERT,
     UNKNOWN_TASK,
     UNKNOWN_SESSION,
     METHOD_NOT_ALLOWED,

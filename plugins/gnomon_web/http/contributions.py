@@ -8,9 +8,9 @@
         async def report(self, request, name: str) -> Report: ...
 
 `optionalhook` lets the plugin run where gnomon_web is not enabled. The keywords of `register` are the fields of
-`gnomon_web.http.routes.Route`, whose docstring describes the parameters of a handler. The server calls handlers on its
-own event loop, not on that of their plugin, and they must not block it. An exception is answered with 500 and the
-plugin's name.
+`gnomon_web.http.routes.Route`, whose docstring describes the parameters of a handler; one that acts asks for `caller`.
+The server calls handlers on its own event loop, not on that of their plugin, and they must not block it. An exception
+is answered with 500 and the plugin's name.
 """
 
 from __future__ import annotations

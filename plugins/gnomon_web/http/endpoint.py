@@ -12,7 +12,7 @@ from aiohttp import hdrs, web
 
 from gnomon import GnomonError, StoreUnavailableError
 from gnomon.wire.problems import BODY_TIMEOUT, INVALID_TOKEN, LEADER_ONLY, NOT_CONFIRMED
-from gnomon_web.app_keys import AUTHENTICATOR, CONFIG, IDENTITY, KERNEL, RELEASE, SAFE_METHODS
+from gnomon_web.app_keys import AUTHENTICATOR, CONFIG, IDENTITY, KERNEL, RELEASE, SAFE_METHODS, caller_of
 from gnomon_web.auth.authenticator import require
 from gnomon_web.auth.roles import NOBODY, Access, Identity
 from gnomon_web.auth.tickets import PARAMETER, TICKETS
@@ -24,7 +24,7 @@ from gnomon_web.http.malformed_requests import ProblemRequestHandler
 from gnomon_web.http.read_shares import READ_SHARES
 from gnomon_web.http.request_parsing import expect_no_body, read_body, read_text_fields
 from gnomon_web.http.responses import json_answer
-from gnomon_web.http.routes import Answer, Route, Signature
+from gnomon_web.http.routes import CALLER, Answer, Route, Signature
 from gnomon_web.http.scope_check import check_scope, is_checked
 
 LATE = (
@@ -87,6 +87,8 @@ async def _identity(request: web.Request, route: Route, access: Access) -> Ident
 
 async def _arguments(request: web.Request, route: Route, signature: Signature) -> dict[str, Any]:
     arguments: dict[str, Any] = {name: request.match_info[name] for name in signature.path}
+    if signature.needs_caller:
+        arguments[CALLER] = caller_of(request)
     if route.kind == "asset":
         return arguments
     given = [(name, text) for name, text in request.query.items() if text or name not in _names(signature.query)]

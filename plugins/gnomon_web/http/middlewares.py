@@ -30,6 +30,7 @@ from gnomon.logs import get_logger
 from gnomon.safe_text import safe_str, safe_traceback
 from gnomon.text import visible
 from gnomon.wire import problems
+from gnomon.wire.alerts import UnknownAlertError
 from gnomon.wire.problems import Place
 from gnomon_web.app_keys import CONFIG, RESPONSE, actor_of, note_refusal
 from gnomon_web.auth.client_address import client_of
@@ -151,11 +152,8 @@ def _from_aiohttp(request: web.Request, exc: web.HTTPException) -> ApiError:
 def _from_kernel(request: web.Request, exc: GnomonError) -> ApiError:
     detail = safe_str(exc)  # plugins raise errors of their own classes
     match exc:
-        case UnknownJobError():
-            place: Place = "path" if "job_id" in request.match_info else "body"
-            return ApiError(problems.UNKNOWN_JOB, detail, errors=[culprit(place, "job_id", detail)])
-        case UnknownExecutionError():
-            return ApiError(problems.UNKNOWN_EXECUTION, detail, errors=[culprit("path", "execution_id", detail)])
+        case UnknownJobError() | UnknownExecutionError() | UnknownAlertError():
+            return _from_unknown(request, exc, detail)
         case ExecutionOverError() | ExecutionRunningError():
             is_over = isinstance(exc, ExecutionOverError)
             return ApiError(
@@ -169,6 +167,16 @@ def _from_kernel(request: web.Request, exc: GnomonError) -> ApiError:
         case JobError() | IdempotencyKeyError() | QueueFullError():
             return _from_trigger(exc, detail)
     return _from_outage(exc, detail)
+
+
+def _from_unknown(request: web.Request, exc: GnomonError, detail: str) -> ApiError:
+    match exc:
+        case UnknownExecutionError():
+            return ApiError(problems.UNKNOWN_EXECUTION, detail, errors=[culprit("path", "execution_id", detail)])
+        case UnknownAlertError():
+            return ApiError(problems.UNKNOWN_ALERT, detail, errors=[culprit("path", "alert_id", detail)])
+    place: Place = "path" if "job_id" in request.match_info else "body"
+    return ApiError(problems.UNKNOWN_JOB, detail, errors=[culprit(place, "job_id", detail)])
 
 
 def _from_outage(exc: GnomonError, detail: str) -> ApiError:

@@ -17,6 +17,8 @@ T = TypeVar("T")
 Handler = Callable[..., Awaitable[Any]]
 Kind = Literal["rest", "websocket", "asset"]
 SOURCES = ("query", "headers", "body")
+CALLER = "caller"
+"""The parameter of a handler that gets a `gnomon.wire.caller.Caller`."""
 
 _PATH = re.compile(r"(/([A-Za-z0-9._~-]+|\{\w+(:[^{}]+)?\}))+|/")
 _NAME_IN_PATH = re.compile(r"\{(\w+)")
@@ -35,7 +37,8 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
 
     The handler's signature defines its parameters, for the server and for the OpenAPI document. It asks by name for
     parts of the path (`job_id: str`) and for `query`, `headers` and `body`, each annotated with a msgspec Struct that
-    validates it; a body that the handler validates itself is a `dict[str, Any]` or a list of them. The return value,
+    validates it; a body that the handler validates itself is a `dict[str, Any]` or a list of them. `caller` is the
+    `gnomon.wire.caller.Caller`: its name, and the kernel as far as it may see it. The return value,
     as annotated, is written as JSON with `status`; a `web.StreamResponse` is sent as it is. The first line of the
     docstring is the summary.
 
@@ -44,8 +47,8 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     route replaces a `replaceable` one.
 
     `scoped` marks a handler that looks only at the jobs of a token that is limited to some: one that gets the kernel
-    from `kernel_of(request)`, or that does not look at jobs. Without it such tokens may use the route only if its path
-    names a job or an execution, which is checked.
+    from `kernel_of(request)` or its `caller`, or that does not look at jobs. Without it such tokens may use the route
+    only if its path names a job or an execution, which is checked.
     """
 
     method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
@@ -91,6 +94,7 @@ class Signature(msgspec.Struct, frozen=True):
     body: Any = None
     answer: Any = None
     needs_body: bool = False
+    needs_caller: bool = False
 
 
 def read_signature(route: Route) -> Signature:
@@ -100,7 +104,7 @@ def read_signature(route: Route) -> Signature:
         raise TypeError(f"{name} is {route.handler!r}, expected an `async def`")
     hints = get_type_hints(route.handler, include_extras=True)
     _, *wanted = inspect.signature(route.handler).parameters
-    possible = [*route.names_in_path, *SOURCES]
+    possible = [*route.names_in_path, *SOURCES, CALLER]
     if unknown := set(wanted) - set(possible):
         raise TypeError(
             f"{name} has unknown parameters: {', '.join(sorted(unknown))}; expected some of {', '.join(possible)}"
@@ -112,10 +116,11 @@ def read_signature(route: Route) -> Signature:
         if struct is None:
             raise TypeError(f"{name} must annotate `{source}` with a msgspec.Struct, got {hints.get(source)!r}")
     return Signature(
-        path=tuple(part for part in wanted if part not in SOURCES),
+        path=tuple(part for part in wanted if part not in {*SOURCES, CALLER}),
         **structs,
         answer=_answer(hints.get("return", Any)),
         needs_body="body" in structs and structs["body"] is hints["body"],
+        needs_caller=CALLER in wanted,
     )
 
 

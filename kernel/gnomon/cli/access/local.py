@@ -21,7 +21,7 @@ from gnomon.deployment.config import Config
 from gnomon.deployment.reload import Reloaded
 from gnomon.domain.bulk_acts import ActOutcome, JobSelection, RunSelection
 from gnomon.domain.estimates import TYPICAL_RUNS, timing
-from gnomon.domain.events import Event
+from gnomon.domain.events import Event, RecordedFact
 from gnomon.domain.execution import Execution
 from gnomon.domain.hand_over import HandOver
 from gnomon.domain.job_order import JobOrder
@@ -133,6 +133,10 @@ class LocalKernel:
 
     async def set_held(self, *, held: bool, reason: str | None) -> bool:
         return bool(await self._act("hold" if held else "release", reason=reason))
+
+    async def record_fact(self, fact: type[RecordedFact], **facts: Any) -> int:
+        """Record a fact, such as an act on an alert."""
+        return int(await self._act("record_fact", fact, **facts))
 
     async def kernels(self) -> list[KernelMember]:
         members: list[KernelMember] = await submit_call(self._orders(), "kernels", limit_s=LEADER_LIMIT_S)

@@ -16,6 +16,7 @@ from gnomon.cli.access.job_listing import JobListing, LastRun
 from gnomon.cli.access.reached_kernel import RunState
 from gnomon.cli.access.shown_job import JobPause, Order, ShownJob, problem_lines, shown_elsewhere
 from gnomon.client import Client, ClientError, JobStatistics, JobSummary, LabelNames, LabelStatistics
+from gnomon.client.alerts import Verb
 from gnomon.domain.bulk_acts import ActOutcome, JobSelection, RunSelection
 from gnomon.domain.events import Event
 from gnomon.domain.execution import Execution
@@ -27,6 +28,7 @@ from gnomon.domain.records import ActionPage, ActionQuery, ExecutionQuery, LogLi
 from gnomon.domain.workers import WorkerView
 from gnomon.errors import ConfigError, JobKeysError, JobOrdersError, UnknownJobError
 from gnomon.scheduling.timezones import timezone_or_utc
+from gnomon.wire.alerts import AlertPage, AlertSelection
 
 TOKEN_VARIABLE = "GNOMON_TOKEN"  # noqa: S105 - the name of a variable
 
@@ -201,6 +203,14 @@ class RemoteKernel:
 
     async def workers(self) -> WorkerView:
         return await self._client.workers()
+
+    async def alerts(self, **filters: Any) -> AlertPage:
+        """Return a page of alerts, as `Client.alerts` does."""
+        return await self._client.alerts(**filters)
+
+    async def act_on_alerts(self, verb: Verb, alerts: AlertSelection, **how: Any) -> list[ActOutcome]:
+        """Act on all open alerts that match, as `Client.act_on_alerts` does."""
+        return await self._client.act_on_alerts(verb, alerts, **how)
 
     async def statistics(self, job_id: str | None = None) -> list[JobStatistics]:
         """Return the statistics of one job, or of all jobs sorted by id, as the server counts them."""

@@ -15,6 +15,7 @@ import pytest
 from gnomon import AccessDenied, Context, Job, Kernel, hookimpl
 from gnomon.conversion import Secret
 from gnomon.domain.records import JobScope
+from gnomon_alerts import AlertsPlugin
 from gnomon_stats import StatsPlugin
 from gnomon_web.auth.roles import Scope
 from gnomon_web.auth.scoped_kernel import ScopedKernel
@@ -121,7 +122,7 @@ def rest(table: RouteTable) -> list[Route]:
 
 
 async def test_no_route_shows_a_limited_token_another_job(site: Any) -> None:
-    plugins = [StatsPlugin(StatsPlugin.Config()), Extension()]
+    plugins = [AlertsPlugin(), StatsPlugin(StatsPlugin.Config()), Extension()]
     async with site(plugins=plugins) as limited_site:
         table = build_routes(limited_site.kernel)
         other = limited_site.runs["other.reports"]

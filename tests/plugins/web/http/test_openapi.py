@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from gnomon import Context, Job
+from gnomon_alerts import AlertsPlugin
 from gnomon_stats import StatsPlugin
 from servers import find_chromium, missing
 
@@ -49,7 +50,7 @@ async def test_the_router_and_the_document_are_equal(serve: Any) -> None:
 
 async def test_the_reference_has_every_call_with_its_role(serve: Any) -> None:
     page = (Path(__file__).parents[4] / "docs/reference/http.md").read_text(encoding="utf-8")
-    async with serve(tick, plugins=[StatsPlugin()]) as ask:
+    async with serve(tick, plugins=[AlertsPlugin(), StatsPlugin()]) as ask:
         document = (await ask("GET", "/openapi.json")).json
 
     told = set(re.findall(r"^\| `(\w+) (/\S+)` \| (\w+) \|", page, re.MULTILINE))

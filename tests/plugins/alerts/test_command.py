@@ -1,0 +1,107 @@
+"""`gnomon alerts` on a log without a kernel: a list, and a check for cron."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from gnomon import Event
+from gnomon.cli import main
+from gnomon.testing.histories import NOON, alert_history, append, failed, job_added
+from gnomon_alerts.checkpoint import CHECKPOINT
+from gnomon_sqlite import SqliteStore
+from simulated_log import SimulatedLog
+
+CONFIG = """
+[plugins.sqlite]
+path = "gnomon.db"
+[plugins.alerts]
+"""
+
+
+@pytest.fixture
+def gnomon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    config = tmp_path / "gnomon.toml"
+    config.write_text(CONFIG, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str) -> Result:
+        return CliRunner().invoke(main, [*arguments, "--config", str(config)], env={"GNOMON_URL": None})
+
+    return run
+
+
+def write(path: Path, *histories: list[Event], saved: Any = None) -> None:
+    async def append_all() -> None:
+        async with SqliteStore(path / "gnomon.db") as store:
+            await append(store, *histories)
+            if saved is not None:
+                await store.save_checkpoint(CHECKPOINT, saved)
+
+    asyncio.run(append_all())
+
+
+def open_alert() -> list[Event]:
+    return alert_history("load")[:2]
+
+
+def test_open_alerts_are_listed_and_fail_a_check(gnomon: Any, tmp_path: Path) -> None:
+    write(tmp_path, job_added("load"), open_alert())
+
+    table, document, check = gnomon("alerts"), gnomon("alerts", "--json"), gnomon("alerts", "--exit-code")
+    others = gnomon("alerts", "--exit-code", "--job", "other")
+
+    assert table.exit_code == 0
+    assert "▲ firing" in table.stdout
+    assert "1 firing, 0 acknowledged, 0 snoozed" in table.stdout
+    (alert,) = json.loads(document.stdout)["alerts"]
+    assert (alert["job_id"], alert["count"], alert["state"]) == ("load", 2, "firing")
+    assert (check.exit_code, others.exit_code) == (1, 0)
+
+
+def test_acknowledged_alerts_pass_a_check(gnomon: Any, tmp_path: Path) -> None:
+    write(tmp_path, job_added("load"), alert_history("load")[:3])
+
+    check = gnomon("alerts", "--exit-code")
+
+    assert check.exit_code == 0
+    assert "acknowledged by ann" in check.stdout
+
+
+def test_alerts_that_have_ended_are_listed_on_request(gnomon: Any, tmp_path: Path) -> None:
+    write(tmp_path, job_added("load"), alert_history("load"))
+
+    few, every = gnomon("alerts"), gnomon("alerts", "--state", "all", "--json")
+
+    assert few.stdout == "no open alerts\n"
+    assert [alert["state"] for alert in json.loads(every.stdout)["alerts"]] == ["resolved"]
+
+
+def test_what_the_plugin_has_saved_is_brought_up_to_the_end_of_the_log(gnomon: Any, tmp_path: Path) -> None:
+    log = SimulatedLog()
+    asyncio.run(log.add([*job_added(), *failed()]))
+    log.save()
+    asyncio.run(log.add(failed(at=NOON + timedelta(hours=1))))
+    write(tmp_path, log.events, saved=log.saved)
+
+    (alert,) = json.loads(gnomon("alerts", "--json").stdout)["alerts"]
+
+    assert alert["count"] == 2
+
+
+def test_an_act_names_what_is_missing(gnomon: Any, tmp_path: Path) -> None:
+    write(tmp_path, job_added("load"), open_alert())
+
+    nothing, unknown = gnomon("alerts", "ack"), gnomon("alerts", "ack", "abc")
+    without_kernel = gnomon("alerts", "ack", "dddd")
+
+    assert (nothing.exit_code, unknown.exit_code, without_kernel.exit_code) == (2, 1, 1)
+    assert "give their ids, --job or --rule" in nothing.stderr
+    assert "there is no alert 'abc'" in unknown.stderr
+    assert "no kernel" in without_kernel.stderr
