@@ -148,7 +148,7 @@ def resident_mb(*pids: int) -> float:
 
 
 async def memory(url: str, folder: Path, runs: int, worker: int) -> dict[str, Any]:
-    """Let runs go through as fast as they can; read the memory after each tenth of them."""
+    """Run as many as can be run at once; read the memory after each tenth of them."""
     found: dict[str, list[float]] = {"kernel_mb": [], "worker_mb": [], "redis_mb": []}
     batch = min(BATCH, max(runs // 10, 1))
     before = time.perf_counter()
