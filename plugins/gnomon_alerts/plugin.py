@@ -218,7 +218,7 @@ class AlertsPlugin:
             await self._behind.wait()
 
     async def _decide(self) -> None:
-        """Decide what the time and the parts of the deployment decide, and record what is due, where the kernel leads."""
+        """Decide what the time and the parts of the deployment decide; record what is due, where the kernel leads."""
         while True:
             is_look = not await self._woken()
             if not self._is_caught_up or (not is_look and not self._detector.state.pending):

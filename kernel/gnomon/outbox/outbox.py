@@ -56,9 +56,7 @@ class Outbox:
         self._destinations = list(destinations)
         names = [one.name for one in self._destinations]
         if wrong := sorted({one for one in names if names.count(one) > 1 or not one}):
-            raise ValueError(
-                f"outbox {name!r}: each destination has its own name, got {', '.join(map(repr, wrong))}"
-            )
+            raise ValueError(f"outbox {name!r}: each destination has its own name, got {', '.join(map(repr, wrong))}")
         self._deliveries: list[Delivery] = []
         self._saving = asyncio.Lock()
 
