@@ -172,9 +172,9 @@ class Contest:
 
 @asynccontextmanager
 async def contest_of(count: int, server: MongoServer, folder: Path) -> AsyncIterator[Contest]:
-    """Start so many contenders on their own database."""
+    """Start so many contenders on their own database, which has the name of their folder."""
     folder.mkdir()
-    name = f"contended_{count}"
+    name = f"contended-{folder.name}"
     async with AsyncExitStack() as stack:
         client: Any = Driver("pymongo").connect(server.uri, tz_aware=True)
         stack.push_async_callback(client.close)
