@@ -91,6 +91,12 @@ class Store(ABC):
                     return
             await asyncio.sleep(0.3)
 
+    def expect_release(self) -> None:  # noqa: B027 - most stores have nothing to do
+        """Prepare `wait_until_free` for a release soon: the kernel that has the log open has recorded its stop.
+
+        A store that looks often anyway does nothing.
+        """
+
     async def wait_for_events(self, after: int) -> None:
         """Return when there may be events after this position, which another process appends; it may return early.
 

@@ -14,7 +14,7 @@ import contextvars
 import functools
 import signal
 import sys
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from contextvars import ContextVar
 from types import CodeType, FrameType
 from typing import Any, TypeVar
@@ -117,6 +117,18 @@ async def stop_tasks(tasks: Iterable[asyncio.Task[Any]], again_s: float = CANCEL
         for task in left:
             end(task)
         _, left = await asyncio.wait(left, timeout=again_s)
+
+
+async def at_once(*calls: Awaitable[Any]) -> list[Any]:
+    """Return the results of independent calls, which take the time of the longest one.
+
+    The first exception is raised when all have ended: nothing goes on in the background.
+    """
+    results = await asyncio.gather(*calls, return_exceptions=True)
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+    return results
 
 
 def outside_runs() -> contextvars.Context:

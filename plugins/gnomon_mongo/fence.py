@@ -7,7 +7,7 @@ also while no kernel leads.
 from __future__ import annotations
 
 import msgspec
-from pymongo import UpdateOne
+from pymongo import ReturnDocument, UpdateOne
 
 from gnomon.errors import DeposedError, StoreUnavailableError
 from gnomon_mongo import schema
@@ -39,12 +39,11 @@ async def read_epoch(server: Server) -> int:
 
 async def set_term(server: Server, term: Term) -> None:
     """Open the log to this term and close it to earlier ones; DeposedError if it is open to a later one."""
-    await set_fence(server)
-    earlier = {"$or": [{"epoch": {"$exists": False}}, {"epoch": {"$lt": term.epoch}}]}
-    async with server.writing():
-        fields = {"owner": term.owner, "epoch": term.epoch}
-        await server[schema.EVENTS].update_one({"_id": FENCE_POSITION, **earlier}, {"$set": fields})
-    await check_term(server, term)
+    if await _has_opened(server, term):
+        return
+    await set_fence(server)  # a new log has none
+    if not await _has_opened(server, term):
+        await check_term(server, term)  # an earlier attempt may have done it
 
 
 async def check_term(server: Server, term: Term) -> None:
@@ -70,6 +69,17 @@ def require_term(term: Term) -> UpdateOne:
     where: Document = {"_id": FENCE_POSITION}
     where |= {name: {"$gte": value, "$lte": value} for name, value in (("owner", term.owner), ("epoch", term.epoch))}
     return UpdateOne(where, {"$setOnInsert": FENCE_FIELDS}, upsert=True)
+
+
+async def _has_opened(server: Server, term: Term) -> bool:
+    """Replace an earlier term; return whether the fence has this one then, as the server returns it."""
+    earlier = {"$or": [{"epoch": {"$exists": False}}, {"epoch": {"$lt": term.epoch}}]}
+    fields = {"owner": term.owner, "epoch": term.epoch}
+    async with server.writing():
+        found: Document | None = await server[schema.EVENTS].find_one_and_update(
+            {"_id": FENCE_POSITION, **earlier}, {"$set": fields}, return_document=ReturnDocument.AFTER
+        )
+    return found is not None and (found.get("owner"), found.get("epoch")) == (term.owner, term.epoch)
 
 
 async def _read(server: Server) -> Document:

@@ -12,6 +12,7 @@ from typing import Any
 
 from gnomon.errors import StoreUnavailableError
 from gnomon.logs import get_logger
+from gnomon.tasks import at_once
 from gnomon_mongo import schema
 from gnomon_mongo.drivers import Document
 from gnomon_mongo.server import LIST_LIMIT_S, Server
@@ -70,7 +71,8 @@ def check_own(server: Server, collection: str, documents: Iterable[Document]) ->
 
 async def find_foreign(server: Server) -> None:
     """Find out in which collections there are documents of other programs."""
-    server.foreign = {collection for collection in MARKS if await _has_foreign(server, collection)}
+    found = await at_once(*(_has_foreign(server, collection) for collection in MARKS))
+    server.foreign = {collection for collection, has_some in zip(MARKS, found, strict=True) if has_some}
 
 
 async def _has_foreign(server: Server, collection: str) -> bool:

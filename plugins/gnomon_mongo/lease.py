@@ -59,6 +59,7 @@ import asyncio
 import os
 import secrets
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, NamedTuple, TypeAlias
 
@@ -182,17 +183,7 @@ class Lease:
         row = self._row(term, 1) | describe_process() | {"since": _now()}
         OWNERS_HERE.add(owner)
         try:
-            async with self._server.writing() as server:
-                kernel = server[schema.KERNEL]
-                try:
-                    if holder is None:
-                        await kernel.insert_one({"_id": schema.WRITER, **row})
-                    else:
-                        same = {name: holder.get(name) for name in ("token", "epoch", "renewals")}
-                        await kernel.find_one_and_replace({"_id": schema.WRITER, **same}, row)
-                except DuplicateKeyError:
-                    pass  # reading back decides
-            found = await self._seen() or {}
+            found = await self._put(row, holder) or await self._seen() or {}
             if not _is_of(found, term):
                 raise StoreInUseError(self._refusal(found))
             await fence.set_term(self._server, term)
@@ -201,6 +192,18 @@ class Lease:
             raise
         self._term, self._trusted_until = term, began + self.seconds
         self._number, self._unconfirmed = 1, None
+
+    async def _put(self, row: Document, holder: Document | None) -> Document | None:
+        """Put this row in the place of the holder's; return it as the server has it then, None if it has to be read."""
+        async with self._server.writing() as server:
+            kernel = server[schema.KERNEL]
+            if holder is None:
+                with suppress(DuplicateKeyError):
+                    await kernel.insert_one({"_id": schema.WRITER, **row})
+                return None
+            same = {name: holder.get(name) for name in ("token", "epoch", "renewals")}
+            where = {"_id": schema.WRITER, **same}
+            return await kernel.find_one_and_replace(where, row, return_document=ReturnDocument.AFTER)
 
     # --- leading ---
 

@@ -22,6 +22,8 @@ LOOK_S = 0.2
 """The longest time between two looks of a process that waits to lead: how late it may notice a released row."""
 FED_LOOK_S = 0.5
 """The same while changes are noted as they come. Only the death of a process of this machine is noticed by a look."""
+RELEASE_LOOK_S, RELEASE_LIMIT_S = 0.02, 15.0
+"""The same after the leader has recorded its stop, and for how long: its plugins may take some seconds to leave."""
 
 
 class LeaseWatch:
@@ -35,6 +37,7 @@ class LeaseWatch:
         self._looked_at = float("-inf")
         self._is_stale = False
         self._feeds = 0
+        self._release_expected_until = float("-inf")
         self._noted = asyncio.Event()
 
     async def look(self, server: Server) -> Document | None:
@@ -53,6 +56,8 @@ class LeaseWatch:
         self._looked_at = self._now()
         if row is None or self._row is None or mark_of(row) != mark_of(self._row):
             self._since = self._looked_at
+        if row is None or (self._row is not None and row.get("token") != self._row.get("token")):
+            self._release_expected_until = float("-inf")
         self._row, self._is_stale = row, False
         self._noted.set()
 
@@ -66,6 +71,11 @@ class LeaseWatch:
     def forget(self) -> None:
         """Read the row again before it decides anything: it was released, or is that of another term."""
         self._is_stale = True
+        self._noted.set()
+
+    def expect_release(self) -> None:
+        """Shorten the time between two looks for a while: the leader has recorded its stop."""
+        self._release_expected_until = self._now() + RELEASE_LIMIT_S
         self._noted.set()
 
     @contextmanager
@@ -101,15 +111,33 @@ class LeaseWatch:
         """Return when a campaign could succeed. Read the row only where nobody else has for LOOK_S, and before that."""
         while True:
             noted = self._noted = asyncio.Event()
-            if self._is_stale or (self._age() >= LOOK_S and (not self._feeds or self.is_free())):
+            if self._is_stale or self._expects_release() or (self._age() >= LOOK_S and self._has_to_look()):
                 with suppress(StoreUnavailableError):
                     await self.look(server)
                 noted.clear()
             if not self._is_stale and self._age() < LOOK_S and self.is_free():
                 return
             with suppress(TimeoutError):
-                async with asyncio.timeout(seconds_to_tick(FED_LOOK_S if self._feeds else LOOK_S)):
+                async with asyncio.timeout(self.seconds_to_look()):
                     await noted.wait()
+
+    def seconds_to_look(self) -> float:
+        """Return the seconds until the next look: it is due in the moment in which an unchanged row becomes free."""
+        if self._expects_release():
+            return RELEASE_LOOK_S
+        tick = seconds_to_tick(FED_LOOK_S if self._feeds else LOOK_S)
+        row = self._row
+        if row is None or row.get("cut_off") == "run":
+            return tick
+        silence = silence_here(row)
+        left = self.lasts(row) - (silence if silence is not None else self.unchanged_for(row))
+        return min(tick, left) if left > 0 else tick
+
+    def _has_to_look(self) -> bool:
+        return not self._feeds or self.is_free()
+
+    def _expects_release(self) -> bool:
+        return self._now() < self._release_expected_until
 
     def _age(self) -> float:
         return self._now() - self._looked_at

@@ -36,11 +36,9 @@ async def identify(server: Server, *, read_only: bool) -> str:
     return str(found["id"])
 
 
-async def migrate(server: Server) -> None:
+async def migrate(server: Server, layout: int) -> None:
     """Bring documents of an older layout to the current one. If it is interrupted, the next start repeats it."""
-    async with server.reading():
-        found = await server[schema.KERNEL].find_one({"_id": "log"}) or {}
-    if found.get("layout", LAYOUT) == LAYOUT:
+    if layout == LAYOUT:
         return
     renamed = await projection.rename_pause_reasons(server)
     async with server.writing():

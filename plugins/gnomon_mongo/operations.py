@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from pymongo import DeleteMany, InsertOne, ReplaceOne
 from pymongo.errors import BulkWriteError
@@ -14,7 +14,7 @@ from gnomon.errors import StoreUnavailableError
 from gnomon_mongo import schema
 from gnomon_mongo.drivers import Document
 from gnomon_mongo.errors import DUPLICATE, Refusal, is_rejection
-from gnomon_mongo.event_append import append_events, identity, newest_position, put_in_place
+from gnomon_mongo.event_append import append_events, identity, newest_event, newest_position, put_in_place
 from gnomon_mongo.fence import Term
 from gnomon_mongo.foreign_documents import MARKS
 from gnomon_mongo.lease_watch import LeaseWatch
@@ -202,6 +202,25 @@ def _weight(document: Document) -> int:
     """Estimate the bytes of a document from its texts."""
     texts = [*document.values(), *document.get("gnomon", {}).values()]
     return sum(len(text) for text in texts if isinstance(text, str | bytes))
+
+
+class LogEnd(NamedTuple):
+    """The newest event of a log, and the document `log`: where the log ends, and the state of its views."""
+
+    newest: Document | None
+    log: Document
+
+    @property
+    def head(self) -> int:
+        """The highest position ever assigned."""
+        return max(int(self.newest["_id"]) if self.newest is not None else 0, int(self.log.get("head", 0)))
+
+
+async def read_end(server: Server) -> LogEnd:
+    """Read the end of the log."""
+    newest = await newest_event(server)  # first, as in read_head
+    async with server.reading():
+        return LogEnd(newest, await server[schema.KERNEL].find_one({"_id": schema.LOG}) or {})
 
 
 async def read_head(server: Server, watch: LeaseWatch | None = None) -> int:

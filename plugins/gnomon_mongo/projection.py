@@ -20,12 +20,14 @@ from gnomon.domain.events import (
 from gnomon.domain.execution import Execution
 from gnomon.domain.job_state import JobState
 from gnomon.errors import TransitionError
+from gnomon.tasks import at_once
 from gnomon_mongo import operations, queries, schema
 from gnomon_mongo.documents import action_documents, execution_document, execution_key, job_document, job_of
 from gnomon_mongo.drivers import Document
 from gnomon_mongo.errors import Refusal
-from gnomon_mongo.event_append import WITHHELD, newest_event
+from gnomon_mongo.event_append import WITHHELD
 from gnomon_mongo.foreign_documents import own
+from gnomon_mongo.operations import LogEnd
 from gnomon_mongo.server import LIST_LIMIT_S, WORK_LIMIT_S, Server
 from gnomon_mongo.write_batch import WriteBatch
 
@@ -33,18 +35,15 @@ PAGE = 1_000
 """Events that are folded at a time."""
 
 
-async def repair(server: Server) -> int:
-    """Bring the views up to the end of the log; return how many events were folded.
+async def repair(server: Server, end: LogEnd) -> int:
+    """Bring the views up to this end of the log; return how many events were folded.
 
     Every append writes its views before the next one starts, so only the views of the last one can be missing. A
     rebuild that was interrupted is started again.
     """
-    newest = await newest_event(server)
-    async with server.reading(LIST_LIMIT_S):
-        log = await server[schema.KERNEL].find_one({"_id": "log"}) or {}
-    if log.get("rebuilding"):
+    if end.log.get("rebuilding"):
         return await rebuild(server)
-    return await _project(server, newest["batch"] - 1) if newest is not None else 0
+    return await _project(server, end.newest["batch"] - 1) if end.newest is not None else 0
 
 
 async def rebuild(server: Server) -> int:
@@ -168,10 +167,10 @@ async def execution_after(server: Server, execution_id: str) -> Execution | None
 
 
 async def _project(server: Server, after: int) -> int:
-    folded = 0
-    while events := await queries.read(server, after, PAGE):
-        views = await _views(server, events)
-        jobs = await _jobs(server, events)
+    folded, is_last = 0, False
+    while not is_last and (events := await queries.read(server, after, PAGE)):
+        is_last = len(events) < PAGE  # a take-over waits for each request
+        views, jobs = await at_once(_views(server, events), _jobs(server, events))
         batch = WriteBatch(
             executions=[execution_document(view) for view in views], jobs=jobs, actions=action_documents(events)
         )

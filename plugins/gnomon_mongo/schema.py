@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from gnomon.errors import StoreError
+from gnomon.tasks import at_once
 from gnomon_mongo.drivers import Database
 
 EVENTS = "scheduler_events"
@@ -78,7 +79,8 @@ async def make_indexes(database: Database) -> None:
 
 async def missing_indexes(database: Database) -> list[Index]:
     """Return the missing indexes; raise StoreError for an existing one with another definition."""
-    there = {name: await database[name].index_information() for name in {index.collection for index in INDEXES}}
+    names = sorted({index.collection for index in INDEXES})
+    there = dict(zip(names, await at_once(*(database[name].index_information() for name in names)), strict=True))
     return [index for index in INDEXES if not _is_there(index, there[index.collection])]
 
 

@@ -33,6 +33,9 @@ class SharedLog(Store):
             await kept_ends.hand_over_left(server, self._spool_path)
             await self._lease.watch.wait_until_free(server)
 
+    def expect_release(self) -> None:
+        self._lease.watch.expect_release()
+
     def _start_watch(self, held: AsyncExitStack) -> None:
         """Start what `wait_for_events` uses, until the store is closed."""
         self._watch = LogWatch(self._server, self._lease.watch)

@@ -230,11 +230,12 @@ class Spool:
                 f"the spool {self.path} holds {self.events} events of another log: set `uri` and `database` back to "
                 "that log and start once to write them there, or rename the file"
             )
+        if known is not None and known[0] == log_id:
+            return
         with self._connection:
             self._execute("BEGIN")
             self._execute("DELETE FROM log")
-            if known is None or known[0] != log_id:
-                self._execute("DELETE FROM newest")
+            self._execute("DELETE FROM newest")
             self._execute("INSERT INTO log (id) VALUES (?)", log_id)
 
     def _set_newest(self, event: Document) -> None:

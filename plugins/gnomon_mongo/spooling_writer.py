@@ -25,7 +25,7 @@ from gnomon_mongo import operations
 from gnomon_mongo.documents import event_of
 from gnomon_mongo.drivers import Document
 from gnomon_mongo.errors import LostEventsError, Refusal
-from gnomon_mongo.event_append import check_event, identity, newest_event
+from gnomon_mongo.event_append import check_event, identity
 from gnomon_mongo.kept_ends import KeptEnds
 from gnomon_mongo.lease import Lease
 from gnomon_mongo.log_writer import LogWriter
@@ -86,20 +86,21 @@ class SpoolingWriter:
         self._ends = KeptEnds(server, spool)
         self._filer = ViewFiler(lambda views: self._log.write_rest(views, BACKGROUND_LIMIT_S))
 
-    async def start(self) -> int:
-        """Drain the spool and read where the log ends; return how many events were drained.
+    async def start(self) -> operations.LogEnd:
+        """Drain the spool; return where the log ends then.
 
         Raise LostEventsError if the database lacks an event that it has acknowledged to an earlier kernel here.
         """
         await self._rejected.load()
         if (recorded := await self._spool.newest()) is not None:
             await self._check_not_lost(recorded)
-        drained = await self._drain_all()
-        self.head = await operations.read_head(self._server)
-        newest = await newest_event(self._server)
-        if newest is not None and newest["_id"] == self.head:  # else it has been pruned
-            self._newest = self._log.acknowledged = identity(newest)
-        return drained
+        if drained := await self._drain_all():
+            log.info("the spool is drained", events=drained, log=self._server.address)
+        end = await operations.read_end(self._server)
+        self.head = end.head
+        if end.newest is not None and end.newest["_id"] == self.head:  # else it has been pruned
+            self._newest = self._log.acknowledged = identity(end.newest)
+        return end
 
     async def flush(self) -> None:
         """Wait until all views are filed; StoreUnavailableError if the server does not take them."""

@@ -27,6 +27,7 @@ from gnomon.domain.records import (
 from gnomon.errors import StoreError, StoreInUseError, StoreUnavailableError
 from gnomon.logs import get_logger
 from gnomon.stores.kernel_streams import find_deletable
+from gnomon.tasks import at_once
 from gnomon_mongo import (
     connection_check,
     kept_ends,
@@ -159,8 +160,8 @@ class MongoStore(SharedLog):
     async def _acquire(self, *, read_only: bool) -> None:
         self._held.push_async_callback(self._server.close)  # also if connecting fails half way
         await self._server.connect()
-        log_id = await log_identity.identify(self._server, read_only=read_only)
-        await find_foreign(self._server)
+        identifying = log_identity.identify(self._server, read_only=read_only)
+        log_id, _ = await at_once(identifying, find_foreign(self._server))
         if read_only:
             self._start_watch(self._held)
             return
@@ -176,12 +177,11 @@ class MongoStore(SharedLog):
         self._held.push_async_callback(self._spool.close)
         await self._spool.belongs_to(log_id)
         writer = SpoolingWriter(self._server, self._lease, self._spool, self._limits, self._rejected)
-        if drained := await writer.start():
-            log.info("the spool is drained", events=drained, log=self._server.address)
-        await log_identity.migrate(self._server)
+        end = await writer.start()
+        await log_identity.migrate(self._server, end.log.get("layout", log_identity.LAYOUT))
         if schema.METADATA in self._server.foreign:
             await make_way(self._server)
-        await projection.repair(self._server)
+        await projection.repair(self._server, end)
         self._writer = writer
         self._held.push_async_callback(_record_newest, writer)
         start_task(self._lease.watch_lapses(writer.note_lapse), self._held)

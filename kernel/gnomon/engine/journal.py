@@ -25,7 +25,8 @@ from gnomon.errors import DeposedError, GnomonError, StoreError, StoreUnavailabl
 from gnomon.forks import forked_error
 from gnomon.logs import get_logger
 from gnomon.ports import Clock, Store
-from gnomon.stores.reading import newest_time
+from gnomon.stores.reading import newest_readable_time
+from gnomon.tasks import at_once
 
 log = get_logger("gnomon.engine.journal")
 E_ = TypeVar("E_", bound=Event)
@@ -91,9 +92,10 @@ class Journal:
     async def start(self) -> None:
         """Read the head of the log and the states of the jobs from the store."""
         self.head = await self._store.head()
-        self.jobs = {state.job_id: state for state in await self._store.jobs(removed=False)}
-        with contextlib.suppress(StoreError):  # events that cannot be read must not stop a start
-            self._newest_at = await newest_time(self._store, self._clock.now()) or self._newest_at
+        newest_at = newest_readable_time(self._store, self._clock.now())
+        jobs, newest = await at_once(self._store.jobs(removed=False), newest_at)
+        self.jobs = {state.job_id: state for state in jobs}
+        self._newest_at = newest or self._newest_at
 
     def record(
         self, event_type: type[E_], stream: str, job_id: str, *, at: datetime | None = None, **payload: Any

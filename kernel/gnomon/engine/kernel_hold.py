@@ -7,7 +7,10 @@ from datetime import datetime, timedelta
 
 from gnomon.domain.events import Hold
 from gnomon.ports import Store
-from gnomon.stores.reading import hold_at
+from gnomon.stores.reading import FIRST_LOOK_BACK, hold_at
+
+AHEAD = timedelta(days=366)
+"""How far ahead of the clock a fact about a hold may be."""
 
 
 class KernelHold:
@@ -39,4 +42,4 @@ WORDS = "no job fires: the kernel is"
 
 async def read_hold(store: Store, now: datetime) -> Hold | None:
     """Return the hold that is in the log, also where the clock was set back since."""
-    return await hold_at(store, now + timedelta(days=366))
+    return await hold_at(store, now + AHEAD, AHEAD + FIRST_LOOK_BACK)

@@ -21,6 +21,7 @@ from gnomon.engine.supervisor import Supervisor
 from gnomon.jobs.groups import Groups, Rate
 from gnomon.logs import get_logger
 from gnomon.ports import Clock, Store
+from gnomon.tasks import at_once
 
 log = get_logger("gnomon.engine.recovery")
 
@@ -45,8 +46,7 @@ async def recover(
     await LateEnds(store, journal, launcher, jobs).merge()
     adoption = Adoption(store, journal, admission, supervisor, launcher, jobs)
     # Both lists are read before anything is written: recording one changes the other.
-    running = [execution async for execution in _all(store, "running")]
-    accepted = [execution async for execution in _all(store, "scheduled")]
+    running, accepted = await at_once(_all(store, "running"), _all(store, "scheduled"))
     handed_over = [execution for execution in (*running, *accepted) if execution.handed_to is not None]
     problems = {execution.id: await adoption.adopt(execution) for execution in handed_over}
     lost = [one for one in running if one.handed_to is None]
@@ -93,9 +93,8 @@ async def recent_starts(store: Store, rate: Rate, job_ids: Iterable[str], now: d
     return [max(age, 0.0) for age in ages]
 
 
-async def _all(store: Store, status: Status) -> AsyncIterator[Execution]:
-    async for execution in _pages(store, ExecutionQuery(status=(status,), limit=200)):
-        yield execution
+async def _all(store: Store, status: Status) -> list[Execution]:
+    return [execution async for execution in _pages(store, ExecutionQuery(status=(status,), limit=200))]
 
 
 async def _pages(store: Store, query: ExecutionQuery, most: float = float("inf")) -> AsyncIterator[Execution]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from gnomon.analysis.upcoming import upcoming
 from gnomon.api import JobView
-from gnomon.domain.events import Event, Hold, KernelHeld, KernelLed, KernelReleased
+from gnomon.domain.events import Event, Hold, KernelHeld, KernelLed, KernelReleased, KernelStopped
 from gnomon.domain.execution import Execution
 from gnomon.domain.job_state import JobState
 from gnomon.domain.kernel_health import Health, plugin_problems
@@ -235,6 +235,8 @@ class Follower(PassedOrders):
                 self._note_deployment(mark_of(event))
                 if event.why != "reload":
                     self._reports.wake()
+            elif isinstance(event, KernelStopped):
+                self._store.expect_release()
             if isinstance(event, KernelHeld):
                 self._hold.current = Hold(event.at, event.actor, event.reason)
             elif isinstance(event, KernelReleased):

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 from gnomon.domain import events
 from gnomon.domain.events import Event, Hold
 from gnomon.domain.records import ExecutionQuery
+from gnomon.errors import StoreError
 from gnomon.ports import Store
+from gnomon.tasks import at_once
 
 BLOCK = 2_000
 """Events that are read at once."""
@@ -33,15 +36,28 @@ async def newest_time(store: Store, now: datetime) -> datetime | None:
     Events that a clock far ahead has recorded may be followed by any number with earlier times, so it also asks for
     executions from the future.
     """
-    newest = await store.read(max(await store.head() - NEWEST_EVENTS, 0), NEWEST_EVENTS)
-    ahead = await store.executions(ExecutionQuery(since=now, limit=1, hidden=True, brief=True))
+    after = max(await store.head() - NEWEST_EVENTS, 0)
+    query = ExecutionQuery(since=now, limit=1, hidden=True, brief=True)
+    newest, ahead = await at_once(store.read(after, NEWEST_EVENTS), store.executions(query))
     times = [*(event.at for event in newest), *(execution.timestamp for execution in ahead.items)]
     return max((at for at in times if at > now), default=None)
 
 
-async def newest_kernel_fact(store: Store, moment: datetime, wanted: Callable[[Event], bool]) -> Event | None:
-    """Return the newest wanted fact of a kernel before a moment; None if the log has none."""
-    window, until = FIRST_LOOK_BACK, moment
+async def newest_readable_time(store: Store, now: datetime) -> datetime | None:
+    """Return the same; None also where events cannot be read, which must not stop a start."""
+    with suppress(StoreError):
+        return await newest_time(store, now)
+    return None
+
+
+async def newest_kernel_fact(
+    store: Store, moment: datetime, wanted: Callable[[Event], bool], window: timedelta = FIRST_LOOK_BACK
+) -> Event | None:
+    """Return the newest wanted fact of a kernel before a moment; None if the log has none. `window` is searched first.
+
+    For a moment in the future it has to reach into the past: each window is a request to the store.
+    """
+    until = moment
     while until > EARLIEST:
         since = until - window if until - EARLIEST > window else EARLIEST
         facts = [event for event in await store.job_events("", since, until) if wanted(event)]
@@ -51,9 +67,9 @@ async def newest_kernel_fact(store: Store, moment: datetime, wanted: Callable[[E
     return None
 
 
-async def hold_at(store: Store, moment: datetime) -> Hold | None:
+async def hold_at(store: Store, moment: datetime, window: timedelta = FIRST_LOOK_BACK) -> Hold | None:
     """Return the hold of all fires that is in force just before a moment; each start of a kernel repeats it."""
-    fact = await newest_kernel_fact(store, moment, _tells_of_a_hold)
+    fact = await newest_kernel_fact(store, moment, _tells_of_a_hold, window)
     if isinstance(fact, events.KernelStarted):
         return fact.hold
     return Hold(fact.at, fact.actor, fact.reason) if isinstance(fact, events.KernelHeld) else None

@@ -317,7 +317,7 @@ async def test_a_job_is_not_folded_twice_by_the_repair(store: MongoStore) -> Non
     await append(store, changed, scheduled("sync", NOON + HOUR))
     before = await store.jobs()
 
-    await projection.repair(store._server)
+    await projection.repair(store._server, await operations.read_end(store._server))
 
     assert await store.jobs() == before
     assert job_document(before[0], 3)["position"] == 3
