@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
@@ -17,10 +18,17 @@ log = get_logger("gnomon.following")
 SHORTEST_S, LONGEST_S = 0.02, 0.1
 """Seconds between two looks: the shorter one while events come, and twice as long after each look that finds none. From
 the longer one on, the store says when to look."""
+REST_RATIO = 4.0
+"""A look is followed by a rest of four times as long, at most of the longer one: a slow store has other work, too."""
 AWAY_S = 1.0
 """Seconds until a store that cannot be read is asked again."""
 BLOCK = 1_000
 """Events that are read at once."""
+
+
+def rest_after(look_s: float) -> float:
+    """Return the seconds of rest after a look that took so long."""
+    return min(REST_RATIO * look_s, LONGEST_S)
 
 
 class LogTail:
@@ -40,6 +48,7 @@ class LogTail:
         """Read until cancelled."""
         pause = SHORTEST_S
         while True:
+            begun = time.monotonic()
             try:
                 found = await self._look()
                 self.problem = None
@@ -52,7 +61,7 @@ class LogTail:
                 if self.problem is None:
                     log.warning("the log cannot be read", store=self._store.name, problem=str(exc))
                 self.problem, pause = str(exc), AWAY_S
-            await asyncio.sleep(pause)
+            await asyncio.sleep(max(pause, rest_after(time.monotonic() - begun)))
 
     def wake(self) -> None:
         """Read at once, and often for a moment: events are about to come."""

@@ -12,7 +12,7 @@ import pytest
 from gnomon.domain.events import Event
 from gnomon.errors import StoreUnavailableError
 from gnomon.following import log_tail
-from gnomon.following.log_tail import LogTail
+from gnomon.following.log_tail import LONGEST_S, SHORTEST_S, LogTail, rest_after
 from gnomon.testing.histories import append, scheduled
 from gnomon_sqlite import SqliteStore, mark_watch
 
@@ -91,6 +91,12 @@ async def tailing(store: CountedLog, seen: list[int]) -> AsyncIterator[LogTail]:
         with suppress(asyncio.CancelledError):
             await task
         await store.close()
+
+
+async def test_a_slow_store_is_read_for_a_fifth_of_the_time_at_most() -> None:
+    assert rest_after(0.001) < SHORTEST_S
+    assert rest_after(0.02) == pytest.approx(0.08)
+    assert rest_after(30.0) == LONGEST_S
 
 
 async def test_a_tail_does_not_read_while_nothing_is_appended(leader: SqliteStore, looks: Looks) -> None:
